@@ -1,0 +1,75 @@
+# Every target prepares what it needs in $(VENV). Choose with: make test PYTHON=python3.13 VENV=/tmp/venv
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
+LOCK_PARTS := \# For tests
+
+.PHONY: install demo test lint check-docs bench lock clean
+.DELETE_ON_ERROR:
+
+install: $(VENV)/installed
+	@:
+
+demo: install
+	@$(BIN)/aggregator demo $(ARGS)
+
+test: $(VENV)/tested
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(VENV)/tested
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "lint: run $(BIN)/ruff format" >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+
+check-docs: install
+	@$(BIN)/aggregator docs --check
+
+bench: install
+	@$(BIN)/python -m bench $(ARGS)
+
+# A venv of another Python is made anew; one of the same is kept.
+$(VENV)/python-$(VERSION):
+	@case "$(VERSION)" in \
+	    "") echo "$(PYTHON) does not run: install Python 3.11 or later, or name one: make PYTHON=/path/to/python3" >&2; exit 1;; \
+	    2.*|3.?|3.10) echo "$(PYTHON) is Python $(VERSION), and 3.11 or later is needed: make PYTHON=python3.11" >&2; exit 1;; \
+	esac
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make virtual environments: install its venv module" \
+	         "(Debian, Ubuntu: apt install python$(VERSION)-venv)" >&2; exit 1; }
+	@test "$$($(BIN)/python $(VERSION_OF) 2>/dev/null)" = "$(VERSION)" || $(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# The first part of constraints.txt is what the program needs, the second what its tests need beside that.
+$(VENV)/installed: $(VENV)/python-$(VERSION) constraints.txt pyproject.toml
+	@sed '/^$(LOCK_PARTS)/,$$d' constraints.txt > $(VENV)/base.txt
+	@$(PIP) install --require-hashes -r $(VENV)/base.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	@$(PIP) install --require-hashes -r constraints.txt
+	@touch $@
+
+# Resolves everything anew, to the newest releases, for every Python and system at once.
+COMPILE = .lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --group build \
+	--generate-hashes --no-emit-index-url --no-header
+lock:
+	@$(PYTHON) -m venv --clear .lock
+	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
+	@$(COMPILE) > .lock/base.txt
+	@$(COMPILE) --extra test --constraint .lock/base.txt \
+	    $$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' .lock/base.txt | sort -u) > .lock/test.txt
+	@{ echo "# Every package that is installed, pinned and hashed, for Python 3.11 and later. Made by: make lock"; \
+	   echo "# The program and its build:"; cat .lock/base.txt; \
+	   echo "$(LOCK_PARTS), beside the above:"; sed '/^# The following packages were excluded/,$$d' .lock/test.txt; } > .lock/constraints.txt
+	@mv .lock/constraints.txt constraints.txt
+	@rm -rf .lock
+
+clean:
+	@rm -rf $(VENV) .lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,3 @@
+"""Public market data of every exchange, as one stream that can be trusted."""
+
+__version__ = "0.1.0"

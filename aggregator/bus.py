@@ -1,0 +1,165 @@
+"""The one place where records become a stream: each gets its offset, and every sink gets every batch, in one call.
+
+Publishing never waits. A sink that reads in its own time does so through a `Tap`, which is bounded: when it is full
+the oldest batches go, and the reader is told what it lost.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from aggregator.records import SCHEMA, BookSnapshot, Instrument, Record
+
+encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encode_lines
+
+
+class Batch:
+    """Records published together; their lines are encoded once, whoever and however many want them."""
+
+    __slots__ = ("_blob", "_lines", "records")
+
+    def __init__(self, records: list[Record]) -> None:
+        """Hold records that have their offsets."""
+        self.records = records
+        self._blob: bytes | None = None
+        self._lines: list[bytes] | None = None
+
+    @property
+    def blob(self) -> bytes:
+        """Every record as NDJSON, each line ended by a newline."""
+        if self._blob is None:
+            self._blob = encode_lines(self.records)
+        return self._blob
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The records' lines one by one, in order, each with its newline."""
+        if self._lines is None:
+            self._lines = self.blob.splitlines(keepends=True)
+        return self._lines
+
+
+class Lost(Struct, frozen=True):
+    """What a tap had to let go: how many records, and their first and last offset."""
+
+    missed: int
+    offset_from: int
+    offset_to: int
+
+
+class Tap:
+    """One sink's bounded queue of batches: `async for lost, batch in tap` until the bus is closed."""
+
+    def __init__(self, limit: int) -> None:
+        """Hold at most `limit` records (one batch is always held)."""
+        self._limit = limit
+        self._batches: deque[Batch] = deque()
+        self._held = 0
+        self._lost: Lost | None = None
+        self._ended = False
+        self._filled = asyncio.Event()
+        self.missed = 0
+
+    def put(self, batch: Batch) -> None:
+        """Take a batch; let the oldest go when there is no room."""
+        self._batches.append(batch)
+        self._held += len(batch.records)
+        while self._held > self._limit and len(self._batches) > 1:
+            self._drop(self._batches.popleft())
+        self._filled.set()
+
+    def _drop(self, batch: Batch) -> None:
+        first, last, count = batch.records[0].offset, batch.records[-1].offset, len(batch.records)
+        lost = self._lost
+        self._lost = Lost(count, first, last) if lost is None else Lost(lost.missed + count, lost.offset_from, last)
+        self._held -= count
+        self.missed += count
+
+    def end(self) -> None:
+        """Nothing more will come: the reader gets what is held, and then the end."""
+        self._ended = True
+        self._filled.set()
+
+    @property
+    def held(self) -> int:
+        """Records that wait for the reader."""
+        return self._held
+
+    async def __aiter__(self) -> AsyncIterator[tuple[Lost | None, Batch]]:
+        """Give each batch with what was lost just before it."""
+        while True:
+            while not self._batches:
+                if self._ended:
+                    return
+                self._filled.clear()
+                await self._filled.wait()
+            batch = self._batches.popleft()
+            self._held -= len(batch.records)
+            lost, self._lost = self._lost, None
+            yield lost, batch
+
+
+class Header(Struct, frozen=True):
+    """What a file's or a stream's first line says."""
+
+    schema: int
+    epoch: str
+    offset: int
+
+
+class Bus:
+    """Stamps offsets and hands every batch to whoever is attached.
+
+    books: gives every live book of (exchange, raw symbol); None for either means all
+    """
+
+    def __init__(self, epoch: str) -> None:
+        """Begin an epoch; offsets start at 1."""
+        self.epoch = epoch
+        self.offset = 0
+        self.instruments: dict[tuple[str, str], Instrument] = {}  # (exchange, raw symbol)
+        self._receivers: list[Callable[[Batch], None]] = []
+        self._book_sources: list[Callable[[str | None, str | None], Iterable[BookSnapshot]]] = []
+
+    def attach(self, receive: Callable[[Batch], None]) -> None:
+        """Have every batch from now on."""
+        self._receivers.append(receive)
+
+    def detach(self, receive: Callable[[Batch], None]) -> None:
+        """Have no more batches."""
+        self._receivers.remove(receive)
+
+    def publish(self, records: list[Record]) -> None:
+        """Stamp the records and hand them on; never waits."""
+        if not records:
+            return
+        offset = self.offset
+        for record in records:
+            offset += 1
+            record.offset = offset
+        self.offset = offset
+        batch = Batch(records)
+        for receive in self._receivers:
+            receive(batch)
+
+    def header(self) -> Header:
+        """The stream as it stands."""
+        return Header(SCHEMA, self.epoch, self.offset)
+
+    def add_books(self, source: Callable[[str | None, str | None], Iterable[BookSnapshot]]) -> None:
+        """Have a source of live books asked by `books`."""
+        self._book_sources.append(source)
+
+    def remove_books(self, source: Callable[[str | None, str | None], Iterable[BookSnapshot]]) -> None:
+        """Ask this source no more."""
+        self._book_sources.remove(source)
+
+    def books(self, exchange: str | None = None, raw_symbol: str | None = None) -> list[BookSnapshot]:
+        """The live books as they stand after everything published so far, stamped with the offset of that moment."""
+        found = [snapshot for source in self._book_sources for snapshot in source(exchange, raw_symbol)]
+        for snapshot in found:
+            snapshot.offset = self.offset
+        return found

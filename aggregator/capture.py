@@ -1,0 +1,141 @@
+"""Captures on disk: reading them line by line, and writing what a live network says while it says it."""
+
+import base64
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import zstandard
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Request
+from aggregator.network import Answer, Line, Listener, Network
+from aggregator.replay import CaptureLine
+
+decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
+encode_line = msgspec.json.Encoder().encode
+LONGEST_LINE = 128 * 2**20
+
+
+def open_capture(path: Path) -> BinaryIO:
+    """A capture's lines as bytes: plain or `.zst`; `-` is standard input. Raises OSError."""
+    if str(path) == "-":
+        return sys.stdin.buffer
+    if path.suffix == ".zst":
+        return io.BufferedReader(zstandard.open(path, "rb"), 2**20)  # its own reader has no lines
+    return path.open("rb")
+
+
+def read_capture(path: Path) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
+    """Each line with its number from 1; a line that is no capture line comes as the BadFrame that says why.
+
+    Raises OSError when the file cannot be read.
+    """
+    with open_capture(path) as file:
+        number = 0
+        while True:
+            try:
+                line = file.readline(LONGEST_LINE)
+            except zstandard.ZstdError as error:
+                yield number + 1, BadFrame(f"{path}: cut off or not zstd: {error}")
+                return
+            if not line:
+                return
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                yield number, decode_line(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                yield number, BadFrame(f"{path}:{number}: not a line of a capture: {error}")
+
+
+class Recorder:
+    """A network that writes down everything that comes and goes; its own file per exchange."""
+
+    def __init__(self, path: Path, exchange: str, network: Network) -> None:
+        """Append to `path` (`.jsonl` or `.jsonl.zst`, a new frame of it). Raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = zstandard.open(path, "ab") if path.suffix == ".zst" else path.open("ab")
+        self._exchange = exchange
+        self._network = network
+        self._opened = 0
+
+    def network(self) -> Network:
+        """The same network, listened in to."""
+        return Network(self._dial, self._fetch, self._network.now)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+    def write(self, dir: str, fields: dict[str, str | int]) -> None:
+        """Write one line, stamped now."""
+        wall = self._network.now().wall
+        stamp: dict[str, str | int] = {"ts": f"{wall // 10**9}.{wall % 10**9:09d}", "dir": dir}
+        self._file.write(encode_line(stamp | fields) + b"\n")
+
+    async def _dial(self, url: str, listener: Listener) -> Line:
+        self._opened += 1
+        conn = str(self._opened)
+        overheard = _Overheard(self, {"exchange": self._exchange, "url": url, "conn": conn}, listener)
+        line = await self._network.dial(url, overheard)
+        overheard.opened()
+        return _Speaking(self, conn, line)
+
+    async def _fetch(self, request: Request) -> Answer:
+        answer = await self._network.fetch(request)
+        asked: dict[str, str | int] = {"exchange": self._exchange, "method": request.method, "url": request.url}
+        self.write("rest", asked | {"status": answer.status} | as_text(answer.body))
+        return answer
+
+
+class _Overheard:
+    """A listener that writes down each frame before it is read."""
+
+    def __init__(self, recorder: Recorder, opening: dict[str, str | int], listener: Listener) -> None:
+        self._recorder = recorder
+        self._opening: dict[str, str | int] | None = opening
+        self._conn: dict[str, str | int] = {"conn": opening["conn"]}
+        self._listener = listener
+
+    def opened(self) -> None:
+        """Say once that the connection stands: a first frame may come before the dialling has returned."""
+        if self._opening is not None:
+            self._recorder.write("open", self._opening)
+            self._opening = None
+
+    def frame(self, payload: bytes, *, last: bool) -> None:
+        self.opened()
+        self._recorder.write("in", self._conn | as_text(payload))
+        self._listener.frame(payload, last=last)
+
+    def gone(self, reason: str) -> None:
+        self._listener.gone(reason)
+
+
+class _Speaking:
+    """A line that writes down each frame that is sent."""
+
+    def __init__(self, recorder: Recorder, conn: str, line: Line) -> None:
+        self._recorder = recorder
+        self._conn: dict[str, str | int] = {"conn": conn}
+        self._line = line
+
+    def send(self, frame: bytes) -> None:
+        self._recorder.write("out", self._conn | as_text(frame))
+        self._line.send(frame)
+
+    def hang_up(self) -> None:
+        self._line.hang_up()
+
+
+def as_text(payload: bytes) -> dict[str, str | int]:
+    """A frame as the capture's field: text where it is text, else base64."""
+    try:
+        return {"raw": payload.decode()}
+    except UnicodeDecodeError:
+        return {"raw_b64": base64.b64encode(payload).decode()}

@@ -1,0 +1,86 @@
+"""The command line: `aggregator COMMAND`. A command's module is imported when it is called, not before."""
+
+import importlib
+import sys
+
+import click
+
+from aggregator import __version__
+
+COMMANDS = {
+    "run": "Gather from the exchanges of a configuration until stopped.",
+    "check": "Check a configuration without starting anything.",
+    "demo": "Simulated exchanges, a daemon on them, and their records on the screen.",
+    "sandbox": "Serve exchanges on loopback, from captures or simulated, with faults.",
+    "exchanges": "Every exchange that is known, and what became of it.",
+    "symbols": "An exchange's instruments.",
+    "tail": "Follow topics of a running daemon.",
+    "capture": "Gather as `run` does, and keep the raw frames too.",
+    "replay": "A capture through the live code, to any sink.",
+    "normalize": "Captured frames of one exchange as records.",
+    "docs": "Write the documentation that is made from the code.",
+}
+EXIT_ERROR, EXIT_USAGE, EXIT_CONFIG = 1, 2, 78
+
+
+class Commands(click.Group):
+    """Commands by name, each in a module of its own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"aggregator.cli.{cmd_name}").command
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a suggestion for a command that is misspelled."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, 1)
+            if not close:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        """The list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="aggregator")
+def group() -> None:
+    """Public market data of every crypto exchange, as one stream that can be trusted.
+
+    Data goes to standard output, everything else to standard error. Exit codes: 0, 1 error, 2 usage, 78 configuration.
+    """
+
+
+def main() -> None:
+    """Run the command line, and leave with the right code."""
+    try:
+        group.main(standalone_mode=False)
+    except click.exceptions.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # nobody reads any more: leave quietly
+        sys.exit(0)
+
+
+def fail(text: str, code: int = EXIT_ERROR) -> "click.exceptions.Exit":
+    """Say what is wrong on standard error; raise what this gives."""
+    click.echo(f"aggregator: {text}", err=True)
+    return click.exceptions.Exit(code)

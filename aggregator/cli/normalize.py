@@ -1,0 +1,152 @@
+"""`aggregator normalize`."""
+
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import msgspec
+
+from aggregator.capture import read_capture
+from aggregator.catalog import aliases_of, closest
+from aggregator.cli import fail
+from aggregator.errors import BadFrame
+from aggregator.exchange import Exchange
+from aggregator.instruments import read_listing
+from aggregator.records import Instrument, Record
+from aggregator.registry import load_exchange
+from aggregator.replay import CaptureLine, ParseOnly, Replay, unread
+
+encode = msgspec.json.Encoder().encode
+
+
+def find_exchange(id: str) -> Exchange:
+    """The connector of an id; a usage error with a suggestion where there is none."""
+    exchange = load_exchange(id)
+    if exchange is None:
+        near = closest(id)
+        hint = f"; did you mean {near!r}?" if near and near != id else ""
+        raise click.UsageError(f"there is no connector for {id!r}{hint}")
+    return exchange
+
+
+def read_instruments(exchange: Exchange, path: Path | None) -> list[Instrument]:
+    """The instruments of a listing's answer that stands in a file (and those that a connector names itself)."""
+    try:
+        bodies = [] if path is None else [path.read_bytes()]
+        listed = read_listing(exchange, bodies, aliases_of(exchange.id), 0)
+    except OSError as error:
+        raise fail(f"{path}: {error.strerror}") from None
+    except Exception as error:
+        raise fail(f"{path}: not an answer of {exchange.id}'s listing: {error}") from None
+    for warning in listed.warnings:
+        click.echo(warning, err=True)
+    return list(listed.instruments)
+
+
+class Printer:
+    """Writes records to standard output, with their line of the input where asked for."""
+
+    def __init__(self, exchange: Exchange, *, number_lines: bool) -> None:
+        """Count offsets from 1."""
+        self._exchange = exchange
+        self._number_lines = number_lines
+        self._out: BinaryIO = sys.stdout.buffer
+        self._offset = 0
+        self.bad = 0
+
+    def print(self, records: list[Record], line: int) -> None:
+        """Write records that one line gave."""
+        for record in records:
+            self._offset += 1
+            record.offset = self._offset
+            text = encode(record)
+            if self._number_lines:
+                text = text[:-1] + b',"line":%d}' % line
+            self._out.write(text + b"\n")
+
+    def complain(self, line: int, error: Exception | str, frame: bytes) -> None:
+        """Name a frame that could not be read, on standard error."""
+        self.bad += 1
+        shown = frame[:200].decode(errors="replace")
+        click.echo(f"line {line}: a frame that cannot be read: {error}: {shown}", err=True)
+
+    def print_gap(self, line: int, ts: int) -> None:
+        """Write the gap that stands for such a frame."""
+        self.print([unread(self._exchange.id, "", self.bad, ts)], line)
+
+
+def parse_only(reader: ParseOnly, line: CaptureLine, number: int, printer: Printer) -> None:
+    """Print what the parser alone makes of one line."""
+    try:
+        printer.print(reader.feed(line), number)
+    except Exception as error:  # noqa: BLE001 - whatever a frame provokes, it is one frame
+        printer.complain(number, error, (line.raw or line.raw_b64 or "").encode())
+        printer.print_gap(number, _time(line))
+
+
+def converse(replay: Replay, line: CaptureLine, number: int, printer: Printer) -> None:
+    """Print what a session makes of one line."""
+    try:
+        printer.print(replay.feed(line), number)
+    except BadFrame as error:
+        printer.complain(number, error, (line.raw or line.raw_b64 or "").encode())
+        printer.print_gap(number, _time(line))
+    for reason, frame in replay.bad_frames:
+        printer.complain(number, reason, frame)
+    replay.bad_frames.clear()
+
+
+def _time(line: CaptureLine) -> int:
+    try:
+        return line.time
+    except BadFrame:
+        return 0
+
+
+@click.command(name="normalize")
+@click.option("--exchange", "id", required=True, metavar="ID", help="Whose frames they are.")
+@click.option(
+    "--stream", metavar="NAME", help="Which of its streams; else by the lines' address, or what can read them."
+)
+@click.option(
+    "--instruments",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="An answer of its listing endpoint: gives records their unified symbols and contract sizes.",
+)
+@click.option("--parse-only", "only_parse", is_flag=True, help="The parser alone: no book is joined, nothing checked.")
+@click.option("--line-numbers", is_flag=True, help='Add "line" (from 1, of the input) to each record.')
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+def command(
+    id: str, stream: str | None, instruments: Path | None, only_parse: bool, line_numbers: bool, file: Path
+) -> None:
+    """Captured frames of one exchange, as records on standard output.
+
+    FILE holds capture lines ({"ts","dir","raw"|"raw_b64","url"?}; .zst too; - is standard input), read as one
+    connection. A frame that cannot be read gives one gap of cause parse_error and a line on standard error.
+    """
+    exchange = find_exchange(id)
+    known = read_instruments(exchange, instruments)
+    printer = Printer(exchange, number_lines=line_numbers)
+    number = 0
+    try:
+        reader = (ParseOnly if only_parse else Replay)(exchange, known, stream=stream)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        for number, line in read_capture(file):
+            if isinstance(line, BadFrame):
+                printer.complain(number, line, b"")
+                printer.print_gap(number, 0)
+            elif isinstance(reader, ParseOnly):
+                parse_only(reader, line, number, printer)
+            else:
+                converse(reader, line, number, printer)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise fail(f"{file}: {error.strerror}") from None
+    if isinstance(reader, Replay):
+        printer.print(reader.end(), number)
+    sys.stdout.flush()

@@ -1,0 +1,262 @@
+"""The daemon: connectors by id, instruments, runners, bus and sinks, started together and stopped in order."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from aggregator.bus import Bus, Tap
+from aggregator.capture import Recorder
+from aggregator.catalog import aliases_of
+from aggregator.config import Config, ExchangeConfig
+from aggregator.errors import ConfigError, SessionError
+from aggregator.exchange import Exchange
+from aggregator.feed.server import FeedServer
+from aggregator.instruments import Listed, choose, fetch_listing, load, save
+from aggregator.network import Internet, Network
+from aggregator.records import Instrument
+from aggregator.registry import load_exchange
+from aggregator.rest import Need, Rest
+from aggregator.runner import ExchangeRunner, Outlet
+from aggregator.sinks.files import write_files
+from aggregator.sinks.settings import FeedSettings, FilesSettings, SinkSettings
+from aggregator.sinks.stdout import write_stdout
+
+RETRY_LISTING = 5.0  # seconds, doubling
+LONGEST_RETRY = 300.0
+DRAIN = 4.0  # seconds that the sinks have to write what they hold
+MOST_WARNINGS = 20
+GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
+
+log = logging.getLogger("aggregator.daemon")
+
+
+def notify(state: str) -> None:
+    """Tell the service manager, where one asked to be told (sd_notify)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+class Sink(Struct, frozen=True):
+    """A running sink: its queue and its task."""
+
+    name: str
+    tap: Tap
+    task: asyncio.Task[object]
+
+
+class Daemon:
+    """One epoch: from start to stop."""
+
+    def __init__(self, config: Config, *, capture: Path | None = None) -> None:
+        """Prepare; `capture` is a directory for the raw frames of every exchange."""
+        self.config = config
+        self.bus = Bus(datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
+        self.outlet = Outlet(self.bus)
+        self.runners: dict[str, ExchangeRunner] = {}
+        self._capture = capture
+        self._sinks: list[Sink] = []
+        self._feeds: list[FeedServer] = []
+        self._networks: list[Internet] = []
+        self._recorders: list[Recorder] = []
+        self._stop = asyncio.Event()
+        self._exchanges: list[asyncio.Task[None]] = []
+
+    def stop(self) -> None:
+        """Drain and leave; a second call leaves at once."""
+        if self._stop.is_set():
+            log.error("stopped twice: leaving at once")
+            logging.shutdown()
+            os._exit(1)
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run until stopped. Raises ConfigError when a sink cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        try:
+            await self._start_sinks()
+            for exchange in self.config.exchanges:
+                self._exchanges.append(loop.create_task(self._keep(exchange)))
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLD)
+            notify("READY=1")
+            await self._stop.wait()
+        finally:
+            notify("STOPPING=1")
+            await self._leave()
+
+    # --- exchanges --------------------------------------------------------------------------------------------------
+
+    async def _keep(self, config: ExchangeConfig) -> None:
+        """Run one exchange; whatever goes wrong with it stops no other."""
+        wait = RETRY_LISTING
+        while True:
+            try:
+                await self._run_exchange(config)
+            except SessionError as error:
+                log.warning("%s: %s; again in %.0f s", config.id, error, wait)
+            except Exception:
+                log.exception("%s: an error of our own; again in %.0f s", config.id, wait)
+            self._forget(config.id)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_RETRY)
+
+    async def _run_exchange(self, config: ExchangeConfig) -> None:
+        exchange = load_exchange(config.id)
+        if exchange is None:
+            raise ConfigError(f"{config.id}: no connector")
+        network = self._network(config)
+        listed = await self._instruments(exchange, network)
+        chosen, idle = choose(listed.instruments, config.symbols)
+        for pattern in idle:
+            log.warning("%s: no instrument is named %r", config.id, pattern)
+        channels = [channel for channel in config.channels if channel in exchange.channels]
+        runner = ExchangeRunner(
+            exchange,
+            chosen,
+            channels,
+            config.intervals,
+            network=network,
+            bus=self.bus,
+            outlet=self.outlet,
+        )
+        for topic in runner.unserved[:MOST_WARNINGS]:
+            log.warning("%s: no feed carries %s", config.id, topic)
+        self.runners[config.id] = runner
+        self._announce(chosen)
+        log.info("%s: %d instruments, %d connections", config.id, len(chosen), len(runner.shards))
+        await runner.run()
+
+    def _network(self, config: ExchangeConfig) -> Network:
+        internet = Internet(config.endpoints)
+        self._networks.append(internet)
+        network = internet.network()
+        if self._capture is not None:
+            start = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            recorder = Recorder(self._capture / f"{config.id}-{start}.jsonl.zst", config.id, network)
+            self._recorders.append(recorder)
+            network = recorder.network()
+        return network
+
+    async def _instruments(self, exchange: Exchange, network: Network) -> Listed:
+        """From the listing, or where it does not answer from the cache; a warning says how old that is."""
+        path = self.config.state / "instruments" / f"{exchange.id}.json"
+        rest = Rest(network, exchange.limits)
+        try:
+            listed = await fetch_listing(
+                exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns
+            )
+        except SessionError as error:
+            cached = load(path)
+            if cached is None:
+                raise
+            age = (time.time_ns() - cached.ts) / 1e9 / 3600
+            log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error, age)
+            return cached
+        for warning in listed.warnings[:MOST_WARNINGS]:
+            log.warning("%s", warning)
+        try:
+            save(listed, path)
+        except OSError as error:
+            log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
+        return listed
+
+    def _announce(self, instruments: Sequence[Instrument]) -> None:
+        """Publish the instruments in force (copies: the stream stamps each record once)."""
+        for instrument in instruments:
+            self.bus.instruments[instrument.exchange, instrument.raw_symbol or ""] = instrument
+        self.outlet.add([structs.replace(i, ts_recv=time.time_ns()) for i in instruments])
+
+    def _forget(self, id: str) -> None:
+        runner = self.runners.pop(id, None)
+        if runner is not None:
+            runner.leave()
+
+    # --- sinks ------------------------------------------------------------------------------------------------------
+
+    async def _start_sinks(self) -> None:
+        for settings in self.config.sinks:
+            if isinstance(settings, FeedSettings):
+                feed = FeedServer(settings, self.bus)
+                await feed.start()
+                self.bus.attach(feed.publish)
+                self._feeds.append(feed)
+            else:
+                self._start_sink(settings)
+
+    def _start_sink(self, settings: SinkSettings) -> None:
+        tap = Tap(settings.queue)  # type: ignore[union-attr]  # the feed has rings instead
+        write: Coroutine[object, object, object]
+        if isinstance(settings, FilesSettings):
+            name, write = f"files {settings.path}", write_files(settings, self.bus, tap)
+        else:
+            name, write = "stdout", write_stdout(settings, self.bus, tap)
+        task = asyncio.get_running_loop().create_task(write)
+        task.add_done_callback(self._sink_ended)
+        self._sinks.append(Sink(name, tap, task))
+        self.bus.attach(tap.put)
+
+    def _sink_ended(self, task: asyncio.Task[object]) -> None:
+        """A sink that ends by itself (a closed pipe, an error) gets no more; without any sink there is no more to do."""
+        if self._stop.is_set() or task.cancelled():
+            return
+        sink = next(sink for sink in self._sinks if sink.task is task)
+        if task.exception() is not None:
+            log.error("sink %s failed", sink.name, exc_info=task.exception())
+        self.bus.detach(sink.tap.put)
+        self._sinks.remove(sink)
+        if not self._sinks and not self._feeds:
+            self._stop.set()
+
+    # --- stopping ---------------------------------------------------------------------------------------------------
+
+    async def _leave(self) -> None:
+        """Hang up the exchanges, end the sinks' streams, let them write, leave."""
+        await _end(self._exchanges)
+        self.outlet.flush()
+        for sink in self._sinks:
+            sink.tap.end()
+        waiting: list[Awaitable[object]] = [feed.stop(DRAIN / 2) for feed in self._feeds]
+        waiting += [sink.task for sink in self._sinks]
+        try:
+            async with asyncio.timeout(DRAIN):
+                for result in await asyncio.gather(*waiting, return_exceptions=True):
+                    if isinstance(result, Exception):
+                        log.error("while stopping: %s", result, exc_info=result)
+        except TimeoutError:
+            log.error("a sink could not write all that it held within %.0f s", DRAIN)  # noqa: TRY400 - no fault of ours
+        for recorder in self._recorders:
+            recorder.close()
+        for network in self._networks:
+            await network.close()
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run(main: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Run a coroutine on uvloop where it is to be had."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main())
+    else:
+        uvloop.run(main())

@@ -1,0 +1,232 @@
+"""The contract: what a connector declares about its exchange. Data and pure functions, nothing else.
+
+A connector is a module with `EXCHANGE = Exchange(...)`. What differs between exchanges is the fields of the
+declarations below; one exchange's oddity is solved inside its own module.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Raw, Struct
+
+from aggregator.book import Book
+from aggregator.records import BookSnapshot, Channel, Instrument, Record
+from aggregator.sequence import Rule
+
+
+class Subscription(Struct, frozen=True):
+    """One topic that is wanted of an exchange.
+
+    interval: of candles (`1m`); for other channels it means nothing.
+    """
+
+    channel: Channel
+    raw_symbol: str
+    interval: str = "1m"
+
+
+class Request(Struct, frozen=True):
+    """An HTTP request; `weight` is what the exchange counts for it against its limit."""
+
+    url: str
+    method: str = "GET"
+    body: bytes | None = None
+    weight: int = 1
+
+
+class Reply(Struct, frozen=True):
+    """From a parser: send this frame back (a pong)."""
+
+    frame: bytes
+
+
+class Accepted(Struct, frozen=True):
+    """From a parser: a subscription is confirmed, named by the request's id or by the topic."""
+
+    id: int | None = None
+    channel: Channel | None = None
+    raw_symbol: str | None = None
+
+
+class Refused(Struct, frozen=True):
+    """From a parser: a subscription is refused, named by the request's id, by the topic, or (neither) not named."""
+
+    reason: str
+    id: int | None = None
+    channel: Channel | None = None
+    raw_symbol: str | None = None
+
+
+class Hangup(Struct, frozen=True):
+    """From a parser: the exchange asks for a new connection."""
+
+    reason: str
+
+
+Event = Record | Reply | Accepted | Refused | Hangup
+Parse = Callable[[bytes], Iterable[Event]]
+
+
+class Heartbeat(Struct, frozen=True):
+    """A frame to send every so many seconds; a function is given the time in ns."""
+
+    every: float
+    frame: bytes | Callable[[int], bytes]
+
+
+class Snapshot(Struct, frozen=True):
+    """How a whole book is had outside the stream: by REST (`request`), or by a frame on the socket (`ask`).
+
+    request: raw symbol -> the request
+    parse: raw symbol and the answer's body -> the snapshot
+    ask: raw symbol and an id -> the frame; the answer comes through the stream's own parser
+    after_delta: ask only once a first delta has come (needed where the snapshot would else be too old)
+    """
+
+    request: Callable[[str], Request] | None = None
+    parse: Callable[[str, bytes], BookSnapshot] | None = None
+    ask: Callable[[str, int], bytes] | None = None
+    after_delta: bool = True
+
+
+class Ticket(Struct, frozen=True):
+    """Where a stream's address must be asked for: the request, and how its answer gives the address."""
+
+    request: Request
+    read: Callable[[bytes], str]
+
+
+def every_instrument(_: Instrument) -> bool:
+    """The default of `serves`: the exchange has one market."""
+    return True
+
+
+class Stream(Struct, frozen=True, kw_only=True):
+    """One WebSocket address and what is spoken on it.
+
+    name: unique within the exchange, for `normalize --stream`
+    url: the address, or a function of the subscriptions that gives it
+    ticket: how the address is had instead, where a token is needed
+    channels: ours -> the exchange's name of it (free for the connector's own use)
+    serves: which instruments this address knows
+    subscribe: topics and an id (unique on the connection) -> frames to send
+    unsubscribe: likewise
+    parse: a frame -> what it says; or `parser`, called once per connection, where frames need memory of earlier ones
+    inflate: undoes a compression of frames that the exchange does itself
+    heartbeat: what the exchange wants to hear
+    snapshot: how a whole book is had, where the stream does not bring it by itself
+    sequence: channel -> the rule that its numbers follow
+    checksum: over a book, the number that the exchange's own is compared with
+    depth: levels a side that the exchange keeps in its book stream; null: all
+    per_connection: most topics on one connection
+    batch: most topics in one call of `subscribe`
+    pace: seconds between frames sent
+    patience: seconds of silence on the whole connection after which it is taken for dead
+    acknowledges: whether each subscription is confirmed or refused
+    """
+
+    name: str = "main"
+    url: str | Callable[[Sequence[Subscription]], str] = ""
+    ticket: Ticket | None = None
+    channels: Mapping[Channel, str]
+    serves: Callable[[Instrument], bool] = every_instrument
+    subscribe: Callable[[Sequence[Subscription], int], Iterable[bytes]]
+    unsubscribe: Callable[[Sequence[Subscription], int], Iterable[bytes]] | None = None
+    parse: Parse | None = None
+    parser: Callable[[], Parse] | None = None
+    inflate: Callable[[bytes], bytes] | None = None
+    heartbeat: Heartbeat | None = None
+    snapshot: Snapshot | None = None
+    sequence: Mapping[Channel, Rule] = {}
+    checksum: Callable[[Book], int] | None = None
+    depth: int | None = None
+    per_connection: int = 200
+    batch: int = 50
+    pace: float = 0.1
+    patience: float = 60
+    acknowledges: bool = True
+
+
+class Poll(Struct, frozen=True, kw_only=True):
+    """One kind of answer that is asked for again and again.
+
+    channels: what an answer carries
+    every: seconds between two answers for one symbol
+    request: raw symbol (`""` where one answer carries `many` symbols) -> the request
+    parse: raw symbol (`""` likewise) and body -> records, oldest first
+    many: whether one answer carries every symbol
+    """
+
+    name: str = "rest"
+    channels: tuple[Channel, ...]
+    every: float
+    request: Callable[[str], Request]
+    parse: Callable[[str, bytes], Iterable[Record]]
+    serves: Callable[[Instrument], bool] = every_instrument
+    many: bool = False
+
+
+def no_rows(_: bytes) -> Iterable[Raw]:
+    """The default of `Listing.rows`: nothing is asked for."""
+    return ()
+
+
+def no_instrument(_: Raw) -> Instrument | None:
+    """The default of `Listing.read`."""
+    return None
+
+
+class Listing(Struct, frozen=True):
+    """How the instruments are had: the requests, an answer's rows, and one row's instrument.
+
+    A row that `read` cannot read is skipped and named; None says that the row is of no interest. Where an exchange
+    publishes no list, `fixed` holds what its documentation names.
+    """
+
+    requests: tuple[Request, ...] = ()
+    rows: Callable[[bytes], Iterable[Raw]] = no_rows
+    read: Callable[[Raw], Instrument | None] = no_instrument
+    fixed: tuple[Instrument, ...] = ()
+
+
+class Limits(Struct, frozen=True):
+    """What the exchange allows one address.
+
+    weights: prefix of a REST address -> (weight, seconds)
+    connects: (new connections, seconds)
+    lifetime: seconds after which the exchange itself ends a connection
+    """
+
+    weights: Mapping[str, tuple[int, float]] = {}
+    connects: tuple[int, float] | None = None
+    lifetime: float | None = None
+
+
+class Exchange(Struct, frozen=True, kw_only=True):
+    """An exchange, whole.
+
+    id: as ccxt spells it
+    docs: link to the exchange's own documentation
+    notes: what a user must know of how its fields differ; printed in the documentation
+    """
+
+    id: str
+    docs: str
+    feeds: tuple[Stream | Poll, ...]
+    listing: Listing
+    limits: Limits = Limits()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Every channel that some feed carries, in the order of declaration."""
+        return tuple(dict.fromkeys(channel for feed in self.feeds for channel in feed.channels))
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The feeds that are streams."""
+        return tuple(feed for feed in self.feeds if isinstance(feed, Stream))
+
+    @property
+    def polls(self) -> tuple[Poll, ...]:
+        """The feeds that are polled."""
+        return tuple(feed for feed in self.feeds if isinstance(feed, Poll))

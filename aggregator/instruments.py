@@ -1,0 +1,108 @@
+"""The instruments of an exchange: fetched from its listing, cached on disk, chosen by the patterns of a configuration."""
+
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from aggregator.errors import SessionError
+from aggregator.exchange import Exchange, Request
+from aggregator.records import Instrument
+from aggregator.symbols import Aliases, matches, name_all
+
+CLOSED = {"delisted", "halt"}  # a pattern leaves these out; a name asks for them all the same
+
+
+class Cache(Struct, frozen=True):
+    """What stands on disk: when the listing was had (ns), and the instruments."""
+
+    ts: int
+    instruments: list[Instrument]
+
+
+class Listed(Struct, frozen=True):
+    """An exchange's instruments; `warnings` name rows that could not be read and names taken twice."""
+
+    ts: int
+    instruments: tuple[Instrument, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def read_listing(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, ts: int) -> Listed:
+    """The instruments in a listing's answers, named; a row that cannot be read is skipped and named.
+
+    Raises msgspec's errors (or whatever the connector's `rows` raises) when an answer as a whole cannot be read.
+    """
+    found: list[Instrument] = list(map(_copy, exchange.listing.fixed))
+    warnings: list[str] = []
+    for body in bodies:
+        for row in exchange.listing.rows(body):
+            try:
+                instrument = exchange.listing.read(row)
+            except Exception as error:  # noqa: BLE001 - one odd instrument takes no other down with it
+                warnings.append(f"{exchange.id}: skipped an instrument: {error}: {bytes(row)[:160]!r}")
+                continue
+            if instrument is not None:
+                found.append(instrument)
+    named, taken = name_all(found, aliases)
+    for instrument in named:
+        instrument.exchange, instrument.source, instrument.ts_recv = exchange.id, "rest", ts
+        instrument.valid_from = instrument.valid_from or ts
+    return Listed(ts, tuple(named), tuple(warnings + [f"{exchange.id}: {text}" for text in taken]))
+
+
+def _copy(instrument: Instrument) -> Instrument:
+    return msgspec.structs.replace(instrument)
+
+
+async def fetch_listing(
+    exchange: Exchange, fetch: Callable[[Request], Awaitable[bytes]], aliases: Aliases, now: Callable[[], int]
+) -> Listed:
+    """Ask the exchange for its instruments. Raises SessionError when it does not answer, or not readably."""
+    bodies = [await fetch(request) for request in exchange.listing.requests]
+    try:
+        listed = read_listing(exchange, bodies, aliases, now())
+    except Exception as error:
+        raise SessionError(f"{exchange.id}: its listing cannot be read: {error}") from error
+    if not listed.instruments:
+        raise SessionError(f"{exchange.id}: its listing holds no instrument")
+    return listed
+
+
+def save(listed: Listed, path: Path) -> None:
+    """Write a cache, whole or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(Cache(listed.ts, list(listed.instruments))))
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path) -> Listed | None:
+    """Read a cache; None where there is none that can be read."""
+    try:
+        cache = msgspec.json.decode(path.read_bytes(), type=Cache)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return Listed(cache.ts, tuple(cache.instruments))
+
+
+def choose(instruments: Sequence[Instrument], patterns: Sequence[str]) -> tuple[list[Instrument], list[str]]:
+    """The instruments that some pattern names, and the patterns that name none."""
+    chosen: dict[int, Instrument] = {}
+    idle: list[str] = []
+    for pattern in patterns:
+        found = [instrument for instrument in instruments if matches(pattern, instrument)]
+        if "*" in pattern:
+            found = [instrument for instrument in found if instrument.state not in CLOSED]
+        if not found:
+            idle.append(pattern)
+        chosen.update((id(instrument), instrument) for instrument in found)
+    return list(chosen.values()), idle

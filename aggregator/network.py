@@ -1,0 +1,195 @@
+"""The network as a value: how a WebSocket is dialled, how a REST answer is fetched, and what time it is.
+
+Only this module knows which libraries are in use. A replay, a capture or a test passes another `Network`.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+import aiohttp
+from msgspec import Struct
+from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from aggregator.errors import SessionError
+from aggregator.exchange import Request
+from aggregator.topics import Now
+
+LARGEST_FRAME = 32 * 2**20  # bytes; the deepest books are far below
+LARGEST_BODY = 64 * 2**20
+DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
+FETCH_TIMEOUT = 20.0
+IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
+USER_AGENT = "market-aggregator"
+
+
+class Answer(Struct, frozen=True):
+    """A REST answer."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Listener(Protocol):
+    """Who hears what comes over a line."""
+
+    def frame(self, payload: bytes, *, last: bool) -> None:
+        """A frame has come; `last` says that it is the last one of this socket read."""
+
+    def gone(self, reason: str) -> None:
+        """The line is dead."""
+
+
+class Line(Protocol):
+    """An open WebSocket."""
+
+    def send(self, frame: bytes) -> None:
+        """Send a text frame; never waits."""
+
+    def hang_up(self) -> None:
+        """Close it; `Listener.gone` follows, once."""
+
+
+Dial = Callable[[str, Listener], Awaitable[Line]]
+Fetch = Callable[[Request], Awaitable[Answer]]
+
+
+class Network(Struct, frozen=True):
+    """All that the outside world is to the daemon.
+
+    dial: opens a WebSocket; raises SessionError with the reason where it cannot
+    fetch: asks for a REST answer, whatever its status; raises SessionError where none comes
+    now: both clocks, in nanoseconds
+    """
+
+    dial: Dial
+    fetch: Fetch
+    now: Callable[[], Now]
+
+
+def read_clocks() -> Now:
+    """Wall and monotonic clock, taken together."""
+    return Now(time.time_ns(), time.monotonic_ns())
+
+
+def redirect(url: str, endpoints: Mapping[str, str]) -> str:
+    """The address to use instead, where the configuration overrides the longest matching prefix of it."""
+    prefix = max((prefix for prefix in endpoints if url.startswith(prefix)), key=len, default="")
+    return endpoints[prefix] + url[len(prefix) :] if prefix else url
+
+
+class _Socket(WSListener):
+    """picows' callbacks as a `Line` and its `Listener`; puts fragmented messages together."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._parts: list[bytes] = []
+        self._transport: WSTransport | None = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+            if frame.fin:
+                self._listener.frame(frame.get_payload_as_bytes(), last=frame.last_in_buffer)
+            else:
+                self._parts = [frame.get_payload_as_bytes()]
+        elif kind is WSMsgType.CONTINUATION:
+            self._continue(transport, frame)
+        elif kind is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+
+    def _continue(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._parts.append(frame.get_payload_as_bytes())
+        if sum(map(len, self._parts)) > LARGEST_FRAME:
+            transport.disconnect(graceful=False)
+        elif frame.fin:
+            payload, self._parts = b"".join(self._parts), []
+            self._listener.frame(payload, last=frame.last_in_buffer)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        received = transport.close_handshake.recv if transport.close_handshake else None
+        said = f"closed by the exchange: {received.code.value} {received.reason}".strip() if received else "line lost"
+        self._listener.gone(said)
+
+    def send(self, frame: bytes) -> None:
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.send(WSMsgType.TEXT, frame)
+
+    def hang_up(self) -> None:
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.send_close()
+            self._transport.disconnect(graceful=False)
+
+
+class Internet:
+    """The real network; `endpoints` overrides prefixes of addresses."""
+
+    def __init__(self, endpoints: Mapping[str, str] | None = None, proxy: str | None = None) -> None:
+        """Open nothing yet."""
+        self._endpoints = dict(endpoints or {})
+        self._proxy = proxy
+        self._http: aiohttp.ClientSession | None = None
+        self._tls = ssl.create_default_context()
+
+    def network(self) -> Network:
+        """This, as a value."""
+        return Network(self.dial, self.fetch, read_clocks)
+
+    async def dial(self, url: str, listener: Listener) -> Line:
+        """Open a WebSocket. Raises SessionError with the reason."""
+        target = redirect(url, self._endpoints)
+        socket = _Socket(listener)
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT):
+                await ws_connect(
+                    lambda: socket,
+                    target,
+                    ssl_context=self._tls if target.startswith("wss:") else None,
+                    websocket_handshake_timeout=DIAL_TIMEOUT,
+                    max_frame_size=LARGEST_FRAME,
+                    enable_auto_ping=True,
+                    auto_ping_idle_timeout=IDLE_PING,
+                    auto_ping_reply_timeout=IDLE_PING,
+                    extra_headers={"User-Agent": USER_AGENT},
+                    proxy=self._proxy,
+                )
+        except (OSError, WSError, TimeoutError, ValueError) as error:
+            raise SessionError(f"cannot connect to {target}: {error or type(error).__name__}") from error
+        return socket
+
+    async def fetch(self, request: Request) -> Answer:
+        """Ask for a REST answer. Raises SessionError where none comes."""
+        if self._http is None:
+            timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT)
+            self._http = aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT})
+        target = redirect(request.url, self._endpoints)
+        try:
+            async with self._http.request(
+                request.method, target, data=request.body, proxy=self._proxy, headers=_json(request)
+            ) as response:
+                body = await response.content.read(LARGEST_BODY + 1)
+                chunks = [body]
+                while not response.content.at_eof() and sum(map(len, chunks)) <= LARGEST_BODY:
+                    chunks.append(await response.content.read(LARGEST_BODY))
+        except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise SessionError(f"no answer from {target}: {error or type(error).__name__}") from error
+        whole = b"".join(chunks)
+        if len(whole) > LARGEST_BODY:
+            raise SessionError(f"the answer from {target} is larger than {LARGEST_BODY} bytes")
+        return Answer(response.status, whole, {name.lower(): value for name, value in response.headers.items()})
+
+    async def close(self) -> None:
+        """Close what is kept open between requests."""
+        if self._http is not None:
+            await self._http.close()
+
+
+def _json(request: Request) -> dict[str, str]:
+    return {"Content-Type": "application/json"} if request.body else {}

@@ -1,0 +1,524 @@
+"""The records, version 1: what every sink, socket and file carries.
+
+One record is one flat struct, and on the wire one JSON object on one line. Numbers are the exchange's own decimal
+text, times are integer nanoseconds since the Unix epoch (UTC), and null means "the exchange did not say".
+`docs/records.md` is made from the docstrings below: a line `name: meaning` describes a field.
+"""
+
+from typing import Literal, get_args
+
+from msgspec import UNSET, Struct, UnsetType
+
+SCHEMA = 1
+
+Channel = Literal[
+    "trades",
+    "book",
+    "bbo",
+    "ticker",
+    "candles",
+    "funding",
+    "open_interest",
+    "liquidations",
+    "mark_price",
+    "index_price",
+    "options",
+    "instruments",
+    "status",
+]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+
+Side = Literal["buy", "sell"]
+SizeUnit = Literal["base", "quote", "contract"]
+Source = Literal["ws", "rest", "backfill", "derived", "replay"]
+Flag = Literal["snapshot", "suspect", "backfill", "late", "bad_ts", "partial"]
+Flags = tuple[Flag, ...]
+Level = tuple[str, str]
+Levels = list[Level]
+Kind = Literal["spot", "perpetual", "future", "option", "index"]
+Cause = Literal[
+    "disconnect",
+    "no_first_frame",
+    "stalled",
+    "sequence",
+    "checksum",
+    "crossed",
+    "parse_error",
+    "overflow",
+    "rate_limited",
+    "restart",
+]
+Repair = Literal["none", "partial", "full", "not_needed"]
+TopicState = Literal[
+    "subscribing",
+    "syncing",
+    "live",
+    "quiet",
+    "stalled",
+    "suspect",
+    "backfilling",
+    "down",
+]
+MarketState = Literal[
+    "trading",
+    "pre_open",
+    "post_only",
+    "cancel_only",
+    "halt",
+    "settling",
+    "maintenance",
+    "delisted",
+    "unknown",
+]
+
+
+class Record(Struct, kw_only=True, gc=False, tag_field="type"):
+    """The envelope, on every record.
+
+    type: which of the record types below
+    exchange: the exchange's id as ccxt spells it
+    symbol: unified name `BASE/QUOTE[:SETTLE[-YYMMDD[-STRIKE-(C|P)]]]`; null while the instrument is not known
+    raw_symbol: the exchange's own name; null, as `symbol` is, on records about the whole exchange
+    ts_event: when it happened at the matching engine
+    ts_sent: when the exchange published it
+    ts_recv: our clock at the socket read
+    offset: ours, strictly increasing within one epoch (one daemon's life): the cursor to resume from
+    sequence: the exchange's own number of the last update that this record covers
+    sequence_first: the exchange's own number of the first update that this record covers
+    sequence_prev: the exchange's own number of the update before
+    conn: the connection it came over: `name/2#17` is the 17th connection of the second shard
+    source: `ws`, `rest`, `backfill`, `derived` or `replay`
+    flags: left out when empty: `snapshot`, `suspect`, `backfill`, `late`, `bad_ts`, `partial`
+    """
+
+    exchange: str = ""
+    symbol: str | None = None
+    raw_symbol: str | None = None
+    ts_event: int | None = None
+    ts_sent: int | None = None
+    ts_recv: int = 0
+    offset: int = 0
+    sequence: int | None = None
+    sequence_first: int | None = None
+    sequence_prev: int | None = None
+    conn: str = ""
+    source: Source = "ws"
+    flags: Flags | UnsetType = UNSET
+
+
+class Trade(Record, tag="trade", kw_only=True, gc=False):
+    """A trade, or several of one taker that the exchange reports as one.
+
+    id: the exchange's own id of it, as text
+    price: in the quote asset
+    size: in `size_unit`
+    side: the taker's
+    size_unit: `base`, `quote` or `contract`
+    base_size: the size in the base asset, where the exchange or the contract size gives it
+    quote_size: the size in the quote asset, where the exchange or the contract size gives it
+    kind: `trade`, `aggregate`, `block`, `rfq`, `auction` or `liquidation`
+    first_id: aggregates: the first trade within it
+    last_id: aggregates: the last trade within it
+    count: aggregates: how many trades it holds
+    """
+
+    id: str | None = None
+    price: str
+    size: str
+    side: Side | None = None
+    size_unit: SizeUnit = "base"
+    base_size: str | None = None
+    quote_size: str | None = None
+    kind: Literal["trade", "aggregate", "block", "rfq", "auction", "liquidation"] = "trade"
+    first_id: str | None = None
+    last_id: str | None = None
+    count: int | None = None
+
+
+class BookSnapshot(Record, tag="book_snapshot", kw_only=True, gc=False):
+    """The whole book, as deep as it is known: the reader drops what it had.
+
+    bids: `[[price, size], ...]`, best first
+    asks: `[[price, size], ...]`, best first
+    depth: how many levels a side were asked for; null: all
+    reason: `initial`, `resync`, `periodic` or `request`
+    checksum: the exchange's own, over the levels that its documentation names
+    bid_floor: below this price nothing is known (the book was cut there); null: the whole side is known
+    ask_cap: above this price nothing is known (the book was cut there); null: the whole side is known
+    """
+
+    bids: Levels
+    asks: Levels
+    depth: int | None = None
+    reason: Literal["initial", "resync", "periodic", "request"] = "initial"
+    checksum: int | None = None
+    bid_floor: str | None = None
+    ask_cap: str | None = None
+
+
+class BookDelta(Record, tag="book_delta", kw_only=True, gc=False):
+    """Changed levels: one message of the exchange is one record, and applies as a whole.
+
+    bids: `[[price, size], ...]`; a size is absolute, and `"0"` (however spelled) removes the level
+    asks: `[[price, size], ...]`; a size is absolute, and `"0"` (however spelled) removes the level
+    checksum: the exchange's own, over the book after this delta
+    """
+
+    bids: Levels
+    asks: Levels
+    checksum: int | None = None
+
+
+class Bbo(Record, tag="bbo", kw_only=True, gc=False):
+    """The best bid and offer; a null side is empty.
+
+    bid_price: in the quote asset
+    bid_size: in the unit in which the exchange trades the instrument
+    ask_price: in the quote asset
+    ask_size: in the unit in which the exchange trades the instrument
+    origin: `native` as the exchange sent it, or `book` from the book kept here
+    """
+
+    bid_price: str | None = None
+    bid_size: str | None = None
+    ask_price: str | None = None
+    ask_size: str | None = None
+    origin: Literal["native", "book"] = "native"
+
+
+class Ticker(Record, tag="ticker", kw_only=True, gc=False):
+    """Rolling statistics, and nothing else.
+
+    last: price of the last trade
+    open: price at the start of the window
+    high: highest price in the window
+    low: lowest price in the window
+    base_volume: in the base asset
+    quote_volume: in the quote asset
+    vwap: volume-weighted average price
+    change: last minus open, in the quote asset
+    trades: how many trades the window holds
+    window_s: length of the window in seconds; null where the exchange does not say
+    """
+
+    last: str | None = None
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    base_volume: str | None = None
+    quote_volume: str | None = None
+    vwap: str | None = None
+    change: str | None = None
+    trades: int | None = None
+    window_s: int | None = None
+
+
+class Candle(Record, tag="candle", kw_only=True, gc=False):
+    """One interval's open, high, low, close and volume.
+
+    interval: `1m`, `5m`, `1h`, `1d` and so on
+    ts_open: start, inclusive
+    ts_close: end, exclusive
+    open: first price
+    high: highest price
+    low: lowest price
+    close: last price
+    base_volume: in the base asset
+    quote_volume: in the quote asset
+    trades: how many trades it holds
+    closed: the exchange's own word that it will not change; null where it gives none
+    origin: `exchange`, or `computed` from the trades seen here
+    complete: whether no gap lies inside; null where nobody watched the whole of it
+    """
+
+    interval: str
+    ts_open: int
+    ts_close: int | None = None
+    open: str
+    high: str
+    low: str
+    close: str
+    base_volume: str | None = None
+    quote_volume: str | None = None
+    trades: int | None = None
+    closed: bool | None = None
+    origin: Literal["exchange", "computed"] = "exchange"
+    complete: bool | None = None
+
+
+class Funding(Record, tag="funding", kw_only=True, gc=False):
+    """One funding rate; a predicted and a settled rate are two records.
+
+    rate: fraction per interval; positive: longs pay shorts
+    kind: `current`, `predicted` or `settled`
+    interval_s: length of the funding interval in seconds
+    ts_next: when it is (for `settled`: was) exchanged
+    """
+
+    rate: str
+    kind: Literal["current", "predicted", "settled"] = "current"
+    interval_s: int | None = None
+    ts_next: int | None = None
+
+
+class OpenInterest(Record, tag="open_interest", kw_only=True, gc=False):
+    """How much is open.
+
+    size: in `size_unit`
+    size_unit: `base`, `quote` or `contract`
+    base_size: in the base asset
+    quote_value: in the quote asset
+    """
+
+    size: str
+    size_unit: SizeUnit = "base"
+    base_size: str | None = None
+    quote_value: str | None = None
+
+
+class Liquidation(Record, tag="liquidation", kw_only=True, gc=False):
+    """A forced order.
+
+    id: the exchange's own id of it, as text
+    side: the forced order's
+    position: what was closed: a forced sell closes a `long`
+    price: what `price_kind` says
+    price_kind: `order`, `average`, `bankruptcy`, `mark` or `trade`
+    size: in `size_unit`
+    size_unit: `base`, `quote` or `contract`
+    base_size: in the base asset
+    quote_size: in the quote asset
+    status: the exchange's own word for how far the order is
+    sampled: whether the exchange sends only some of them (say, the last of each second)
+    """
+
+    id: str | None = None
+    side: Side | None = None
+    position: Literal["long", "short"] | None = None
+    price: str | None = None
+    price_kind: Literal["order", "average", "bankruptcy", "mark", "trade"] | None = None
+    size: str
+    size_unit: SizeUnit = "base"
+    base_size: str | None = None
+    quote_size: str | None = None
+    status: str | None = None
+    sampled: bool = False
+
+
+class MarkPrice(Record, tag="mark_price", kw_only=True, gc=False):
+    """The price at which positions are valued.
+
+    price: in the quote asset
+    """
+
+    price: str
+
+
+class IndexPrice(Record, tag="index_price", kw_only=True, gc=False):
+    """The price of the underlying index.
+
+    price: in the quote asset
+    index: the index's own id
+    """
+
+    price: str
+    index: str | None = None
+
+
+class OptionSummary(Record, tag="option_summary", kw_only=True, gc=False):
+    """What an exchange computes about one option.
+
+    mark_price: in the unit in which the option is quoted
+    mark_iv: a fraction (0.55 is 55 %)
+    bid_iv: a fraction
+    ask_iv: a fraction
+    bid_price: best bid
+    bid_size: its size
+    ask_price: best offer
+    ask_size: its size
+    delta: as the exchange gives it
+    gamma: as the exchange gives it
+    vega: as the exchange gives it
+    theta: as the exchange gives it
+    rho: as the exchange gives it
+    underlying_price: price of the underlying
+    underlying: the underlying's own id
+    open_interest: in contracts
+    """
+
+    mark_price: str | None = None
+    mark_iv: str | None = None
+    bid_iv: str | None = None
+    ask_iv: str | None = None
+    bid_price: str | None = None
+    bid_size: str | None = None
+    ask_price: str | None = None
+    ask_size: str | None = None
+    delta: str | None = None
+    gamma: str | None = None
+    vega: str | None = None
+    theta: str | None = None
+    rho: str | None = None
+    underlying_price: str | None = None
+    underlying: str | None = None
+    open_interest: str | None = None
+
+
+class Instrument(Record, tag="instrument", kw_only=True, gc=False):
+    """What can be traded, and in which steps.
+
+    kind: `spot`, `perpetual`, `future`, `option` or `index`
+    base: unified code of the base asset
+    quote: unified code of the quote asset
+    settle: unified code of the asset in which a contract settles
+    linear: whether a contract settles in its quote asset; null for spot
+    contract_size: how much one contract is: of the base asset when linear, of the quote asset when inverse
+    tick_size: smallest step of a price
+    lot_size: smallest step of a size
+    min_size: smallest size of an order
+    max_size: largest size of an order
+    min_notional: smallest price times size of an order
+    expiry: when a dated contract ends
+    strike: an option's strike price
+    option_type: `call` or `put`
+    state: as in `status`
+    ts_listed: when trading began
+    valid_from: since when these figures hold
+    change: `new`, `update` or `delist`
+    """
+
+    kind: Kind = "spot"
+    base: str | None = None
+    quote: str | None = None
+    settle: str | None = None
+    linear: bool | None = None
+    contract_size: str | None = None
+    tick_size: str | None = None
+    lot_size: str | None = None
+    min_size: str | None = None
+    max_size: str | None = None
+    min_notional: str | None = None
+    expiry: int | None = None
+    strike: str | None = None
+    option_type: Literal["call", "put"] | None = None
+    state: MarketState = "trading"
+    ts_listed: int | None = None
+    valid_from: int | None = None
+    change: Literal["new", "update", "delist"] = "new"
+
+
+class Status(Record, tag="status", kw_only=True, gc=False):
+    """Whether an exchange (both symbols null) or an instrument can be traded.
+
+    state: `trading`, `pre_open`, `post_only`, `cancel_only`, `halt`, `settling`, `maintenance`, `delisted`, `unknown`
+    reason: in words
+    origin: `exchange` as it was told, or `inferred` from what was seen
+    """
+
+    state: MarketState
+    reason: str | None = None
+    origin: Literal["exchange", "inferred"] = "exchange"
+
+
+class Gap(Record, tag="gap", kw_only=True):
+    """A hole in one topic, or (symbols null) in a whole channel or connection.
+
+    gap_id: the same on `open` and `close`
+    phase: `open`, `close`; a hole of one moment is a single `close`
+    channel: of the topic; null: every channel of the connection
+    cause: why
+    ts_from: since when something may be missing
+    ts_to: until when; null while open
+    expected: the number that should have come
+    got: the number that came
+    missed: how many records are known to be missing; null: not known
+    repair: on close: `none`, `partial`, `full` or `not_needed`
+    recovered: on close: how many records were had after all
+    """
+
+    gap_id: str
+    phase: Literal["open", "close"]
+    channel: Channel | None = None
+    cause: Cause
+    ts_from: int
+    ts_to: int | None = None
+    expected: int | None = None
+    got: int | None = None
+    missed: int | None = None
+    repair: Repair | None = None
+    recovered: int | None = None
+
+
+class Health(Record, tag="health", kw_only=True):
+    """One topic's state: every few seconds, and on each change.
+
+    channel: of the topic
+    state: `subscribing`, `syncing`, `live`, `quiet`, `stalled`, `suspect`, `backfilling` or `down`
+    age_ms: milliseconds since its last record; null: none yet
+    rate: records per second, lately
+    reason: in words, where there is something to say
+    """
+
+    channel: Channel | None = None
+    state: TopicState
+    age_ms: int | None = None
+    rate: float | None = None
+    reason: str | None = None
+
+
+class Lag(Record, tag="lag", kw_only=True):
+    """To one subscriber alone: it was too slow, and lost its own oldest records.
+
+    missed: how many
+    offset_from: the first that it lost
+    offset_to: the last that it lost
+    """
+
+    missed: int
+    offset_from: int
+    offset_to: int
+
+
+RECORD_TYPES: tuple[type[Record], ...] = (
+    Trade,
+    BookSnapshot,
+    BookDelta,
+    Bbo,
+    Ticker,
+    Candle,
+    Funding,
+    OpenInterest,
+    Liquidation,
+    MarkPrice,
+    IndexPrice,
+    OptionSummary,
+    Instrument,
+    Status,
+    Gap,
+    Health,
+    Lag,
+)
+
+CHANNEL_OF: dict[type[Record], Channel] = {
+    Trade: "trades",
+    BookSnapshot: "book",
+    BookDelta: "book",
+    Bbo: "bbo",
+    Ticker: "ticker",
+    Candle: "candles",
+    Funding: "funding",
+    OpenInterest: "open_interest",
+    Liquidation: "liquidations",
+    MarkPrice: "mark_price",
+    IndexPrice: "index_price",
+    OptionSummary: "options",
+    Instrument: "instruments",
+    Status: "status",
+}
+
+
+def channel_of(record: Record) -> Channel | None:
+    """The channel that carries a record; null for a gap, health or lag about no single channel."""
+    if isinstance(record, Gap | Health):
+        return record.channel
+    return CHANNEL_OF.get(type(record))

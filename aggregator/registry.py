@@ -1,0 +1,32 @@
+"""Connectors by id: the one place that loads them."""
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Sequence
+
+from aggregator.exchange import Exchange
+from aggregator.records import Channel
+
+
+def load_exchange(id: str) -> Exchange | None:
+    """The connector's declaration, or None where there is no connector of that id."""
+    if not id.isalnum() and not id.isidentifier():
+        return None
+    if importlib.util.find_spec(f"connectors.{id}") is None:
+        return None
+    exchange = getattr(importlib.import_module(f"connectors.{id}"), "EXCHANGE", None)
+    return exchange if isinstance(exchange, Exchange) else None
+
+
+def known_channels(id: str) -> Sequence[Channel] | None:
+    """The channels that a connector offers, or None where there is no connector."""
+    exchange = load_exchange(id)
+    return None if exchange is None else exchange.channels
+
+
+def connector_ids() -> list[str]:
+    """Every id that has a connector, in order."""
+    import connectors
+
+    return sorted(module.name for module in pkgutil.iter_modules(connectors.__path__) if not module.ispkg)

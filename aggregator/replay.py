@@ -1,0 +1,293 @@
+"""A capture through the same sessions that run live: its own times, its own connections, no network and no clock."""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from aggregator.errors import BadFrame, SessionError
+from aggregator.exchange import Exchange, Poll, Request, Stream
+from aggregator.polling import Polling
+from aggregator.records import Gap, Instrument, Liquidation, Record, Source, Trade
+from aggregator.session import Session
+from aggregator.topics import Now, fill_sizes
+from aggregator.wire import seconds
+
+TICK = 1_000_000_000
+ANY = "SYMBOL"  # stands for a symbol that is not known, in a request made to be compared
+
+
+class CaptureLine(Struct):
+    """One line of a capture.
+
+    ts: seconds, as decimal text
+    dir: `in` and `out` for frames, `open` for a connection opened, `rest` for a REST answer (the default: a file of
+        REST answers does not say)
+    raw: the frame or the body as text; raw_b64: what is not text
+    url: of the connection or the request; conn: which connection, where a capture holds several
+    """
+
+    ts: str | float | None = None
+    dir: str = "rest"
+    raw: str | None = None
+    raw_b64: str | None = None
+    url: str = ""
+    conn: str = ""
+    exchange: str = ""
+    method: str = "GET"
+    status: int | None = 200
+
+    @property
+    def payload(self) -> bytes:
+        """The frame or body. Raises BadFrame when it is not valid base64."""
+        if self.raw_b64 is not None:
+            try:
+                return base64.b64decode(self.raw_b64, validate=True)
+            except binascii.Error as error:
+                raise BadFrame(f"raw_b64 is not base64: {error}") from None
+        return (self.raw or "").encode()
+
+    @property
+    def time(self) -> int:
+        """Nanoseconds. Raises BadFrame when `ts` is not decimal seconds."""
+        return seconds(str(self.ts)) if self.ts is not None else 0
+
+
+class Reader:
+    """What every way of reading a capture shares: which stream a frame is of, and the capture's time."""
+
+    def __init__(self, exchange: Exchange, instruments: Sequence[Instrument], stream: str | None) -> None:
+        """Read frames of `exchange`; `stream` names one stream, else each frame finds its own.
+
+        Raises ValueError when the exchange has no stream of that name.
+        """
+        self.exchange = exchange
+        self._instruments = list(instruments)
+        self._only = next((s for s in exchange.streams if s.name == stream), None)
+        if stream is not None and self._only is None:
+            names = ", ".join(s.name for s in exchange.streams) or "none"
+            raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
+        self._parses = {s.name: s.parser() if s.parser is not None else s.parse for s in exchange.streams}
+        self._at = 0
+
+    def instruments_of(self, feed: Stream | Poll) -> dict[str, Instrument]:
+        """The instruments that a feed serves, by raw symbol."""
+        return {i.raw_symbol: i for i in self._instruments if i.raw_symbol is not None and feed.serves(i)}
+
+    def now(self, line: CaptureLine) -> Now:
+        """The capture's time: the monotonic clock never runs back."""
+        wall = line.time
+        self._at = max(self._at, wall)
+        return Now(wall, self._at)
+
+    def stream_of(self, url: str, frame: bytes) -> Stream:
+        """The stream whose address matches, else the first that can read the frame, else the first."""
+        if self._only is not None:
+            return self._only
+        streams = self.exchange.streams
+        if not streams:
+            raise ValueError(f"{self.exchange.id} has no stream: its feeds are polled")
+        if len(streams) == 1:
+            return streams[0]
+        return matching(streams, url) or self._readable(streams, frame)
+
+    def _readable(self, streams: Sequence[Stream], frame: bytes) -> Stream:
+        silent: Stream | None = None
+        for stream in streams:
+            try:
+                if any(isinstance(event, Record) for event in self.events(stream, frame)):
+                    return stream
+            except Exception:  # noqa: BLE001, S112 - it is not this stream's, whatever it says
+                continue
+            silent = silent or stream
+        return silent or streams[0]
+
+    def events(self, stream: Stream | Poll, frame: bytes) -> Iterable[object]:
+        """What the parser alone makes of a frame. Raises whatever a frame that cannot be read provokes."""
+        parse = self._parses[stream.name]
+        if parse is None or isinstance(stream, Poll):
+            return ()
+        return list(parse(stream.inflate(frame) if stream.inflate is not None else frame))
+
+
+def matching(streams: Sequence[Stream], url: str) -> Stream | None:
+    """The stream whose host and path are those of `url`; of several, the one with the longest common path."""
+    asked = urlsplit(url)
+    best: tuple[int, Stream] | None = None
+    for stream in streams:
+        address = stream.url if isinstance(stream.url, str) else stream.url(())
+        own = urlsplit(address)
+        if own.hostname != asked.hostname or not asked.path.rstrip("/").startswith(own.path.rstrip("/")):
+            continue
+        if best is None or len(own.path) > best[0]:
+            best = (len(own.path), stream)
+    return best[1] if best else None
+
+
+class ParseOnly(Reader):
+    """What the parser alone makes of each frame or REST answer: no book is joined, no sequence is checked."""
+
+    def feed(self, line: CaptureLine) -> list[Record]:
+        """The records of one line. Raises what a frame that cannot be read provokes."""
+        if line.dir == "in":
+            frame = line.payload
+            feed: Stream | Poll = self.stream_of(line.url, frame)
+            events = self.events(feed, frame)
+        elif line.dir == "rest":
+            feed, events = self._answered(line)
+        else:
+            return []
+        now = self.now(line)
+        known = self.instruments_of(feed)
+        records = [event for event in events if isinstance(event, Record)]
+        for record in records:
+            instrument = known.get(record.raw_symbol or "")
+            record.exchange = self.exchange.id
+            record.symbol = instrument.symbol if instrument else None
+            record.ts_recv, record.source = now.wall, "replay"
+            if isinstance(record, Trade | Liquidation):
+                fill_sizes(record, instrument)
+        return records
+
+    def _answered(self, line: CaptureLine) -> tuple[Stream | Poll, Iterable[object]]:
+        for feed in self.exchange.feeds:
+            known = self.instruments_of(feed)
+            if isinstance(feed, Poll):
+                raw_symbol = asked_for(feed.request, line.url, ("",) if feed.many else known)
+                if raw_symbol is not None:
+                    return feed, list(feed.parse(raw_symbol, line.payload))
+            elif feed.snapshot is not None and feed.snapshot.request is not None and feed.snapshot.parse is not None:
+                raw_symbol = asked_for(feed.snapshot.request, line.url, known)
+                if raw_symbol is not None:
+                    return feed, [feed.snapshot.parse(raw_symbol, line.payload)]
+        return self.exchange.feeds[0], ()
+
+
+class Replay(Reader):
+    """A capture through sessions: one a connection, books joined, sequences checked, gaps said."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        instruments: Sequence[Instrument],
+        *,
+        stream: str | None = None,
+        source: Source = "replay",
+    ) -> None:
+        """As `Reader`; `source` is what the records will say."""
+        super().__init__(exchange, instruments, stream)
+        self._source: Source = source
+        self._urls: dict[str, str] = {}
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._pollings: dict[str, Polling] = {}
+        self._tick_at = 0
+        self._last = Now(0, 0)
+        self.bad_frames: list[tuple[Exception, bytes]] = []
+
+    def feed(self, line: CaptureLine) -> list[Record]:
+        """The records of one line, and of the time that passed before it."""
+        now = self._last = self.now(line)
+        out = self._tick(now)
+        if line.dir == "open":
+            self._urls[line.conn] = line.url
+        elif line.dir == "rest":
+            out += self._rest(line, now)
+        elif line.dir == "in":
+            frame = line.payload
+            stream = self.stream_of(line.url or self._urls.get(line.conn, ""), frame)
+            session = self._session(stream, line.conn)
+            try:
+                out += session.receive(frame, now)
+            except SessionError as error:
+                out += self._restart(session, stream, line.conn, now)
+                self.bad_frames.append((error, frame))
+            session.outbox.clear()
+            self.bad_frames += [(bad.error, bad.frame) for bad in session.bad_frames]
+            session.bad_frames.clear()
+        return out
+
+    def end(self) -> list[Record]:
+        """What is left to say when the capture is over."""
+        return [record for session in self._sessions.values() for record in session.end(self._last)]
+
+    def _session(self, stream: Stream, conn: str) -> Session:
+        session = self._sessions.get((stream.name, conn))
+        if session is None:
+            session = self._sessions[stream.name, conn] = self._new_session(stream, conn, 1)
+        return session
+
+    def _new_session(self, stream: Stream, conn: str, attempt: int) -> Session:
+        session = Session(
+            self.exchange.id,
+            stream,
+            conn=conn or f"{self.exchange.id}/{stream.name}.1#{attempt}",
+            instruments=self.instruments_of(stream),
+            source=self._source,
+        )
+        session.open(self._last)
+        return session
+
+    def _restart(self, session: Session, stream: Stream, conn: str, now: Now) -> list[Record]:
+        out = session.close("disconnect", now)
+        self._sessions[stream.name, conn] = self._new_session(stream, conn, 2)
+        return out
+
+    def _tick(self, now: Now) -> list[Record]:
+        if now.mono < self._tick_at:
+            return []
+        self._tick_at = now.mono + TICK
+        return [record for session in self._sessions.values() for record in session.tick(now)]
+
+    def _rest(self, line: CaptureLine, now: Now) -> list[Record]:
+        """A REST answer: the snapshot of a book, or a poll's."""
+        body = line.payload
+        for feed in self.exchange.feeds:
+            known = self.instruments_of(feed)
+            if isinstance(feed, Poll):
+                raw_symbol = asked_for(feed.request, line.url, ("",) if feed.many else known)
+                if raw_symbol is not None:
+                    return self._polling(feed, known).receive(raw_symbol, body, now)
+            elif feed.snapshot is not None and feed.snapshot.request is not None:
+                for (name, _), session in self._sessions.items():
+                    raw_symbol = asked_for(feed.snapshot.request, line.url, tuple(session.wanted))
+                    if name == feed.name and raw_symbol is not None:
+                        session.wanted.remove(raw_symbol)
+                        return session.receive_snapshot(raw_symbol, body, now)
+        return []
+
+    def _polling(self, poll: Poll, known: Mapping[str, Instrument]) -> Polling:
+        polling = self._pollings.get(poll.name)
+        if polling is None:
+            conn = f"{self.exchange.id}/{poll.name}#1"
+            polling = Polling(self.exchange.id, poll, conn=conn, instruments=known, source=self._source)
+            self._pollings[poll.name] = polling
+        return polling
+
+
+def asked_for(request: Callable[[str], Request], url: str, raw_symbols: Iterable[str]) -> str | None:
+    """The raw symbol for which a request has this address; of one that is not known, the part that stands for it."""
+    for raw_symbol in raw_symbols:
+        if request(raw_symbol).url == url:
+            return raw_symbol
+    before, found, after = request(ANY).url.partition(ANY)
+    if found and url.startswith(before) and url.endswith(after) and len(url) > len(before) + len(after):
+        return url[len(before) : len(url) - len(after)]
+    return None
+
+
+def unread(exchange: str, conn: str, number: int, ts: int) -> Gap:
+    """The gap that stands for one frame that a parser alone could not read."""
+    return Gap(
+        exchange=exchange,
+        conn=conn,
+        source="replay",
+        ts_recv=ts,
+        gap_id=f"{conn or exchange}:*:*:{number}",
+        phase="close",
+        cause="parse_error",
+        ts_from=ts,
+        ts_to=ts,
+        repair="none",
+    )

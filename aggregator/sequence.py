@@ -1,0 +1,73 @@
+"""Rules of sequence: given the last number that is known, what is the next record?
+
+A rule is two functions: `joins` for the first delta after a snapshot, `follows` for each one after that (and for
+trades). Both take the last known number, the record's first, final and previous one, and answer NEXT, STALE (already
+covered) or GAP.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+from msgspec import Struct
+
+
+class Verdict(Enum):
+    """What a record is, seen from the last number that is known."""
+
+    NEXT = "next"
+    STALE = "stale"
+    GAP = "gap"
+
+
+NEXT, STALE, GAP = Verdict.NEXT, Verdict.STALE, Verdict.GAP
+Judge = Callable[[int, int, int, int | None], Verdict]
+
+
+class Rule(Struct, frozen=True):
+    """How an exchange numbers one channel.
+
+    sure: whether a hole always shows in the numbers; where not, a frame that is lost makes the book suspect
+    """
+
+    name: str
+    joins: Judge
+    follows: Judge
+    sure: bool = True
+
+
+def _range_joins(last: int, first: int, final: int, _prev: int | None) -> Verdict:
+    if final <= last:
+        return STALE
+    return NEXT if first <= last + 1 else GAP
+
+
+def _range_follows(last: int, first: int, final: int, _prev: int | None) -> Verdict:
+    if first == last + 1:
+        return NEXT
+    return STALE if final <= last else GAP
+
+
+def _linked_joins(last: int, first: int, final: int, prev: int | None) -> Verdict:
+    if prev == last or first <= last <= final:
+        return NEXT
+    return STALE if final <= last else GAP
+
+
+def _linked_follows(last: int, _first: int, final: int, prev: int | None) -> Verdict:
+    if prev == last:
+        return NEXT
+    return STALE if final <= last else GAP
+
+
+def _ordered(last: int, _first: int, final: int, _prev: int | None) -> Verdict:
+    return NEXT if final > last else STALE
+
+
+def _any(_last: int, _first: int, _final: int, _prev: int | None) -> Verdict:
+    return NEXT
+
+
+contiguous = Rule("contiguous", _range_joins, _range_follows)  # one number a record, or first..last, without a hole
+linked = Rule("linked", _linked_joins, _linked_follows)  # each record names the number before it
+ordered = Rule("ordered", _ordered, _ordered, sure=False)  # numbers (or times) grow, by no known step
+unnumbered = Rule("unnumbered", _any, _any, sure=False)

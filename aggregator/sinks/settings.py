@@ -1,0 +1,38 @@
+"""What each sink is told: plain values, already checked. Bytes are int, durations are seconds."""
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+TEMPLATE_FIELDS = ("date", "exchange", "channel", "symbol")
+
+
+class FilesSettings(Struct, frozen=True, kw_only=True):
+    """The `files` sink; `template` names a file below `path` by the TEMPLATE_FIELDS in braces."""
+
+    path: Path
+    template: str = "{date}/{exchange}/{channel}"
+    rotate_bytes: int = 256_000_000
+    rotate_every: float = 3600.0  # divides a day; files turn over at multiples of it, UTC
+    compress: bool = True
+    queue: int = 100_000  # records that may wait for the disk
+
+
+class StdoutSettings(Struct, frozen=True, kw_only=True):
+    """The `stdout` sink."""
+
+    format: Literal["ndjson"] = "ndjson"
+
+
+class FeedSettings(Struct, frozen=True, kw_only=True):
+    """The `feed` sink: the unix socket that subscribers connect to."""
+
+    path: Path
+    mode: int = 0o660
+    group: str | None = None  # by name; null leaves the group of the daemon
+    ring: int = 10_000  # records kept per client: the oldest go when it is slow
+    max_clients: int = 1000
+
+
+SinkSettings = FilesSettings | StdoutSettings | FeedSettings

@@ -1,0 +1,71 @@
+"""Unified names of instruments, in ccxt's grammar: `BASE/QUOTE[:SETTLE[-YYMMDD[-STRIKE-(C|P)]]]`."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from aggregator.records import Instrument
+
+Aliases = Mapping[str, str]  # an exchange's name of an asset -> the unified one
+
+
+def unified(instrument: Instrument) -> str | None:
+    """The unified name, from base, quote, settle, expiry, strike; null where one that it needs is missing."""
+    if not instrument.base or not instrument.quote:
+        return None
+    pair = f"{instrument.base}/{instrument.quote}"
+    if instrument.kind == "spot":
+        return pair
+    if instrument.kind == "index" or not instrument.settle:
+        return None
+    contract = f"{pair}:{instrument.settle}"
+    if instrument.kind == "perpetual":
+        return contract
+    if instrument.expiry is None:
+        return None
+    dated = f"{contract}-{datetime.fromtimestamp(instrument.expiry // 10**9, UTC):%y%m%d}"
+    if instrument.kind == "future":
+        return dated
+    if instrument.strike is None or instrument.option_type is None:
+        return None
+    return f"{dated}-{_short(instrument.strike)}-{instrument.option_type[0].upper()}"
+
+
+def _short(digits: str) -> str:
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def name_all(instruments: Iterable[Instrument], aliases: Aliases) -> tuple[list[Instrument], list[str]]:
+    """Give every instrument its unified assets and symbol; returns them, and a warning for each name taken twice.
+
+    The second instrument that would get a taken symbol gets `~<raw_symbol>` appended: nothing is overwritten.
+    """
+    taken: dict[str, str | None] = {}
+    named: list[Instrument] = []
+    warnings: list[str] = []
+    for instrument in instruments:
+        for field in ("base", "quote", "settle"):
+            asset = getattr(instrument, field)
+            setattr(instrument, field, aliases.get(asset, asset))
+        symbol = unified(instrument)
+        if symbol is not None and symbol in taken:
+            warnings.append(f"{instrument.raw_symbol} would be named {symbol}, as {taken[symbol]} is")
+            symbol = f"{symbol}~{instrument.raw_symbol}"
+        if symbol is not None:
+            taken[symbol] = instrument.raw_symbol
+        instrument.symbol = symbol
+        named.append(instrument)
+    return named, warnings
+
+
+@lru_cache(maxsize=4096)
+def pattern(glob: str) -> re.Pattern[str]:
+    """A pattern in which `*` stands for any text (none too) and every other character for itself."""
+    return re.compile(".*".join(map(re.escape, glob.split("*"))), re.DOTALL)
+
+
+def matches(glob: str, instrument: Instrument) -> bool:
+    """Whether a pattern names the instrument, by its unified or its raw symbol."""
+    names = (instrument.symbol, instrument.raw_symbol)
+    return any(name is not None and pattern(glob).fullmatch(name) is not None for name in names)

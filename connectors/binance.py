@@ -1,0 +1,13 @@
+"""Binance spot.
+
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+"""
+
+from connectors.families import binance
+
+EXCHANGE = binance.exchange(
+    "binance",
+    docs="https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams",
+    stream="wss://stream.binance.com:9443/stream?timeUnit=MICROSECOND",
+    rest="https://api.binance.com/api/v3",
+)

@@ -60,7 +60,9 @@ class Tap:
         self._held = 0
         self._lost: Lost | None = None
         self._ended = False
+        self._left = False
         self._filled = asyncio.Event()
+        self._emptier = asyncio.Event()
         self.missed = 0
 
     def put(self, batch: Batch) -> None:
@@ -83,6 +85,17 @@ class Tap:
         self._ended = True
         self._filled.set()
 
+    async def room(self) -> None:
+        """Wait until it is at most half full: for a replay, which can wait as a live stream cannot."""
+        while self._held > self._limit // 2 and not self._left:
+            self._emptier.clear()
+            await self._emptier.wait()
+
+    def leave(self) -> None:
+        """Nobody reads any more: who waits for room waits no longer."""
+        self._left = True
+        self._emptier.set()
+
     @property
     def held(self) -> int:
         """Records that wait for the reader."""
@@ -98,6 +111,7 @@ class Tap:
                 await self._filled.wait()
             batch = self._batches.popleft()
             self._held -= len(batch.records)
+            self._emptier.set()
             lost, self._lost = self._lost, None
             yield lost, batch
 

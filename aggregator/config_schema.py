@@ -31,6 +31,7 @@ SHOWN = 80  # characters of a value that a message repeats
 
 FILES = FilesSettings(path=Path())  # for the defaults
 FEED = FeedSettings(path=Path())
+STDOUT = StdoutSettings()
 
 
 def quote(value: str) -> str:
@@ -251,9 +252,10 @@ class StdoutTable(_Table):
 
     type: Literal["stdout"]
     format: Literal["ndjson"] = "ndjson"
+    queue: Count = STDOUT.queue
 
     def settings(self) -> SinkSettings:
-        return StdoutSettings(format=self.format)
+        return StdoutSettings(format=self.format, queue=self.queue)
 
 
 class FeedTable(_Table):

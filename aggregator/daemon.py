@@ -7,29 +7,26 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from msgspec import Struct, structs
+from msgspec import structs
 
-from aggregator.bus import Bus, Tap
+from aggregator.bus import Bus
 from aggregator.capture import Recorder
 from aggregator.catalog import aliases_of
 from aggregator.config import Config, ExchangeConfig
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Exchange
-from aggregator.feed.server import FeedServer
 from aggregator.instruments import Listed, choose, fetch_listing, load, save
 from aggregator.network import Internet, Network
+from aggregator.outputs import Outputs
 from aggregator.records import Instrument
 from aggregator.registry import load_exchange
 from aggregator.rest import Need, Rest
 from aggregator.runner import ExchangeRunner, Outlet
-from aggregator.sinks.files import write_files
-from aggregator.sinks.settings import FeedSettings, FilesSettings, SinkSettings
-from aggregator.sinks.stdout import write_stdout
 
 RETRY_LISTING = 5.0  # seconds, doubling
 LONGEST_RETRY = 300.0
@@ -49,14 +46,6 @@ def notify(state: str) -> None:
         manager.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
-class Sink(Struct, frozen=True):
-    """A running sink: its queue and its task."""
-
-    name: str
-    tap: Tap
-    task: asyncio.Task[object]
-
-
 class Daemon:
     """One epoch: from start to stop."""
 
@@ -67,8 +56,7 @@ class Daemon:
         self.outlet = Outlet(self.bus)
         self.runners: dict[str, ExchangeRunner] = {}
         self._capture = capture
-        self._sinks: list[Sink] = []
-        self._feeds: list[FeedServer] = []
+        self.outputs = Outputs(self.bus, on_idle=self._leave_when_idle)
         self._networks: list[Internet] = []
         self._recorders: list[Recorder] = []
         self._stop = asyncio.Event()
@@ -82,13 +70,17 @@ class Daemon:
             os._exit(1)
         self._stop.set()
 
+    def _leave_when_idle(self) -> None:
+        """No sink is left: there is nothing more to do."""
+        self._stop.set()
+
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError when a sink cannot start."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         try:
-            await self._start_sinks()
+            await self.outputs.start(self.config.sinks)
             for exchange in self.config.exchanges:
                 self._exchanges.append(loop.create_task(self._keep(exchange)))
             gc.collect()
@@ -187,59 +179,13 @@ class Daemon:
         if runner is not None:
             runner.leave()
 
-    # --- sinks ------------------------------------------------------------------------------------------------------
-
-    async def _start_sinks(self) -> None:
-        for settings in self.config.sinks:
-            if isinstance(settings, FeedSettings):
-                feed = FeedServer(settings, self.bus)
-                await feed.start()
-                self.bus.attach(feed.publish)
-                self._feeds.append(feed)
-            else:
-                self._start_sink(settings)
-
-    def _start_sink(self, settings: SinkSettings) -> None:
-        tap = Tap(settings.queue)  # type: ignore[union-attr]  # the feed has rings instead
-        write: Coroutine[object, object, object]
-        if isinstance(settings, FilesSettings):
-            name, write = f"files {settings.path}", write_files(settings, self.bus, tap)
-        else:
-            name, write = "stdout", write_stdout(settings, self.bus, tap)
-        task = asyncio.get_running_loop().create_task(write)
-        task.add_done_callback(self._sink_ended)
-        self._sinks.append(Sink(name, tap, task))
-        self.bus.attach(tap.put)
-
-    def _sink_ended(self, task: asyncio.Task[object]) -> None:
-        """A sink that ends by itself (a closed pipe, an error) gets no more; without any sink there is no more to do."""
-        if self._stop.is_set() or task.cancelled():
-            return
-        sink = next(sink for sink in self._sinks if sink.task is task)
-        if task.exception() is not None:
-            log.error("sink %s failed", sink.name, exc_info=task.exception())
-        self.bus.detach(sink.tap.put)
-        self._sinks.remove(sink)
-        if not self._sinks and not self._feeds:
-            self._stop.set()
-
     # --- stopping ---------------------------------------------------------------------------------------------------
 
     async def _leave(self) -> None:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
         await _end(self._exchanges)
         self.outlet.flush()
-        for sink in self._sinks:
-            sink.tap.end()
-        waiting: list[Awaitable[object]] = [feed.stop(DRAIN / 2) for feed in self._feeds]
-        waiting += [sink.task for sink in self._sinks]
-        try:
-            async with asyncio.timeout(DRAIN):
-                for result in await asyncio.gather(*waiting, return_exceptions=True):
-                    if isinstance(result, Exception):
-                        log.error("while stopping: %s", result, exc_info=result)
-        except TimeoutError:
-            log.error("a sink could not write all that it held within %.0f s", DRAIN)  # noqa: TRY400 - no fault of ours
+        await self.outputs.stop(DRAIN)
         for recorder in self._recorders:
             recorder.close()
         for network in self._networks:

@@ -13,5 +13,5 @@ class SessionError(AggregatorError):
     """This connection is of no more use: reconnect."""
 
 
-class BadFrame(AggregatorError):  # noqa: N818 - the design's own word for it
+class BadFrame(AggregatorError):
     """A frame that a parser cannot read: counted, kept for a look, and the next frame is read."""

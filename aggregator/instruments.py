@@ -1,4 +1,4 @@
-"""The instruments of an exchange: fetched from its listing, cached on disk, chosen by the patterns of a configuration."""
+"""The instruments of an exchange: fetched from its listing, cached on disk, chosen by a configuration's patterns."""
 
 import os
 import tempfile

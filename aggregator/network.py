@@ -11,7 +11,7 @@ from typing import Protocol
 
 import aiohttp
 from msgspec import Struct
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Request
@@ -102,7 +102,7 @@ class _Socket(WSListener):
         elif kind is WSMsgType.CONTINUATION:
             self._continue(transport, frame)
         elif kind is WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code())
+            transport.send_close(WSCloseCode.OK)
             transport.disconnect()
 
     def _continue(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -124,8 +124,8 @@ class _Socket(WSListener):
 
     def hang_up(self) -> None:
         if self._transport is not None and not self._transport.is_disconnected:
-            self._transport.send_close()
-            self._transport.disconnect(graceful=False)
+            self._transport.send_close(WSCloseCode.OK)
+            self._transport.disconnect()
 
 
 class Internet:

@@ -28,15 +28,17 @@ class Need(IntEnum):
     POLL = 3
 
 
-class Bucket(Struct):
-    """Weight that may be spent: it refills steadily, up to the whole of the limit."""
+class Line(Struct):
+    """One host's budget of weight, and who waits for it: it refills steadily, up to the whole of the limit."""
 
     capacity: float
     per_second: float
     level: float
     at: int
+    waiting: list[tuple[int, int, int, asyncio.Future[None]]]  # need, ticket, weight; a heap
     paused_until: int = 0
     pause: float = FIRST_PAUSE
+    timer: asyncio.TimerHandle | None = None
 
 
 class Rest:
@@ -46,62 +48,70 @@ class Rest:
         """Spend no more than `limits` allow."""
         self._network = network
         self._limits: Mapping[str, tuple[int, float]] = dict(limits.weights)
-        self._buckets: dict[str, Bucket] = {}
-        self._waiting: dict[str, list[tuple[int, int]]] = {}
+        self._lines: dict[str, Line] = {}
         self._tickets = 0
         self.refused = 0
 
     async def fetch(self, request: Request, need: Need) -> bytes:
         """The body of a good answer, when the budget allows. Raises SessionError where none is to be had."""
         prefix = max((p for p in self._limits if request.url.startswith(p)), key=len, default=_host(request.url))
-        bucket = self._bucket(prefix)
-        await self._turn(prefix, bucket, request.weight, need)
+        line = self._line(prefix)
+        await self._turn(line, request.weight, need)
         answer = await self._network.fetch(request)
         if answer.status in REFUSALS:
-            self._back_off(bucket, answer)
+            self._back_off(line, answer)
             raise SessionError(f"{request.url}: too many requests (HTTP {answer.status})")
         if answer.status not in HTTP_OK:
             said = answer.body[:200].decode(errors="replace")
             raise SessionError(f"{request.url}: HTTP {answer.status}: {said}")
-        bucket.pause = FIRST_PAUSE
+        line.pause = FIRST_PAUSE
         return answer.body
 
-    def _bucket(self, prefix: str) -> Bucket:
-        bucket = self._buckets.get(prefix)
-        if bucket is None:
+    def _line(self, prefix: str) -> Line:
+        line = self._lines.get(prefix)
+        if line is None:
             weight, seconds = self._limits.get(prefix, UNKNOWN_LIMIT)
-            bucket = Bucket(weight, weight / seconds, weight, self._network.now().mono)
-            self._buckets[prefix] = bucket
-        return bucket
+            line = self._lines[prefix] = Line(weight, weight / seconds, weight, self._network.now().mono, [])
+        return line
 
-    async def _turn(self, prefix: str, bucket: Bucket, weight: int, need: Need) -> None:
+    async def _turn(self, line: Line, weight: int, need: Need) -> None:
         """Wait until this call is the first in line and its weight is there."""
         self._tickets += 1
-        line = self._waiting.setdefault(prefix, [])
-        ticket = (int(need), self._tickets)
-        heapq.heappush(line, ticket)
-        try:
-            while (delay := self._delay(bucket, weight)) > 0 or line[0] != ticket:
-                await asyncio.sleep(max(delay, 0.01))
-        finally:
-            line.remove(ticket)
-            heapq.heapify(line)
-        bucket.level -= min(weight, bucket.capacity)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(line.waiting, (int(need), self._tickets, weight, turn))
+        self._serve(line)
+        await turn
 
-    def _delay(self, bucket: Bucket, weight: int) -> float:
+    def _serve(self, line: Line) -> None:
+        """Let those go whose turn it is; come back when the next one's weight will be there."""
+        if line.timer is not None:
+            line.timer.cancel()
+            line.timer = None
+        while line.waiting:
+            _, _, weight, turn = line.waiting[0]
+            delay = 0 if turn.done() else self._delay(line, weight)
+            if delay > 0:
+                line.timer = asyncio.get_running_loop().call_later(delay, self._serve, line)
+                return
+            heapq.heappop(line.waiting)
+            if not turn.done():  # one that is done was given up by its caller
+                line.level -= min(weight, line.capacity)
+                turn.set_result(None)
+
+    def _delay(self, line: Line, weight: int) -> float:
         now = self._network.now().mono
-        bucket.level = min(bucket.capacity, bucket.level + (now - bucket.at) / SECOND * bucket.per_second)
-        bucket.at = now
-        paused = (bucket.paused_until - now) / SECOND
-        short = (min(weight, bucket.capacity) - bucket.level) / bucket.per_second
+        line.level = min(line.capacity, line.level + (now - line.at) / SECOND * line.per_second)
+        line.at = now
+        paused = (line.paused_until - now) / SECOND
+        short = (min(weight, line.capacity) - line.level) / line.per_second
         return max(paused, short)
 
-    def _back_off(self, bucket: Bucket, answer: Answer) -> None:
+    def _back_off(self, line: Line, answer: Answer) -> None:
         self.refused += 1
         said = answer.headers.get("retry-after", "")
-        seconds = float(said) if said.isdecimal() else bucket.pause
-        bucket.pause = min(bucket.pause * 2, LONGEST_PAUSE)
-        bucket.paused_until = self._network.now().mono + int(min(seconds, LONGEST_PAUSE) * SECOND)
+        seconds = float(said) if said.isdecimal() else line.pause
+        line.pause = min(line.pause * 2, LONGEST_PAUSE)
+        line.paused_until = self._network.now().mono + int(min(seconds, LONGEST_PAUSE) * SECOND)
 
 
 def _host(url: str) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from aggregator.bus import Bus
 from aggregator.errors import AggregatorError, SessionError
@@ -63,7 +64,8 @@ class Conversation:
     def __init__(self, session: Session, outlet: Outlet, network: Network) -> None:
         """Join a session to the outlet; `start` gives the line."""
         self.session = session
-        self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.over: str | None = None  # why, once it is
+        self.woken = asyncio.Event()  # there is something to fetch, or it is over
         self._outlet = outlet
         self._now = network.now
         self._line: Line | None = None
@@ -79,6 +81,8 @@ class Conversation:
     def frame(self, payload: bytes, *, last: bool) -> None:
         """A frame has come."""
         session = self.session
+        if self.over is not None:
+            return  # what still comes over a line that was given up belongs to nobody
         try:
             records = session.receive(payload, self._now())
         except SessionError as error:
@@ -87,11 +91,13 @@ class Conversation:
         self._outlet.add(records, last=last)
         if session.outbox:
             self.send()
+        if session.wanted:
+            self.woken.set()
 
     def gone(self, reason: str) -> None:
         """The connection is of no more use."""
-        if not self.over.done():
-            self.over.set_result(reason)
+        self.over = self.over or reason
+        self.woken.set()
 
     def tick(self) -> None:
         """Let the session do what is due by time."""
@@ -173,7 +179,7 @@ class Shard:
             refused = session.refused
             self._subscriptions = [s for s in self._subscriptions if (s.channel, s.raw_symbol) not in refused]
             self._backoff = FIRST_BACKOFF if session.has_carried_data else min(self._backoff * 2, LONGEST_BACKOFF)
-            wait = self._backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+            wait = self._backoff * random.uniform(0.5, 1.0)
             log.warning("%s: %s; again in %.1f s", session.conn, reason, wait)
             await asyncio.sleep(wait)
 
@@ -184,14 +190,20 @@ class Shard:
         try:
             line = await self._network.dial(await self._address(), conversation)
             conversation.start(line)
-            while not conversation.over.done():
-                self._fetch_wanted(session, fetching)
-                await asyncio.wait([conversation.over], timeout=TICK if not session.wanted else 0)
+            while conversation.over is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TICK):
+                        await conversation.woken.wait()
+                conversation.woken.clear()
                 conversation.tick()
+                self._fetch_wanted(session, fetching)
                 self._look_at_bad_frames(session)
-            return conversation.over.result()
+            return conversation.over
         except SessionError as error:
             return str(error)
+        except Exception:
+            log.exception("%s: an error of our own", session.conn)
+            return "an error of our own"
         finally:
             conversation.stop()
             for task in fetching:

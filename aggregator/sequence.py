@@ -1,4 +1,4 @@
-"""Rules of sequence: given the last number that is known, what is the next record?
+"""Rules of sequence: what a record is, given the last number that is known.
 
 A rule is two functions: `joins` for the first delta after a snapshot, `follows` for each one after that (and for
 trades). Both take the last known number, the record's first, final and previous one, and answer NEXT, STALE (already

@@ -5,31 +5,32 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from aggregator.records import Instrument
+from aggregator.records import Instrument, Kind
+
+NEEDS: dict[Kind, tuple[str, ...] | None] = {  # the parts of a name; an index has none
+    "spot": ("base", "quote"),
+    "perpetual": ("base", "quote", "settle"),
+    "future": ("base", "quote", "settle", "expiry"),
+    "option": ("base", "quote", "settle", "expiry", "strike", "option_type"),
+    "index": None,
+}
 
 Aliases = Mapping[str, str]  # an exchange's name of an asset -> the unified one
 
 
 def unified(instrument: Instrument) -> str | None:
     """The unified name, from base, quote, settle, expiry, strike; null where one that it needs is missing."""
-    if not instrument.base or not instrument.quote:
+    needs = NEEDS[instrument.kind]
+    if needs is None or any(not getattr(instrument, field) for field in needs):
         return None
-    pair = f"{instrument.base}/{instrument.quote}"
-    if instrument.kind == "spot":
-        return pair
-    if instrument.kind == "index" or not instrument.settle:
-        return None
-    contract = f"{pair}:{instrument.settle}"
-    if instrument.kind == "perpetual":
-        return contract
-    if instrument.expiry is None:
-        return None
-    dated = f"{contract}-{datetime.fromtimestamp(instrument.expiry // 10**9, UTC):%y%m%d}"
-    if instrument.kind == "future":
-        return dated
-    if instrument.strike is None or instrument.option_type is None:
-        return None
-    return f"{dated}-{_short(instrument.strike)}-{instrument.option_type[0].upper()}"
+    name = f"{instrument.base}/{instrument.quote}"
+    if "settle" in needs:
+        name += f":{instrument.settle}"
+    if "expiry" in needs:
+        name += f"-{datetime.fromtimestamp((instrument.expiry or 0) // 10**9, UTC):%y%m%d}"
+    if "strike" in needs:
+        name += f"-{_short(instrument.strike or '')}-{(instrument.option_type or '')[0].upper()}"
+    return name
 
 
 def _short(digits: str) -> str:

@@ -24,7 +24,7 @@ from aggregator.records import (
     TopicState,
     Trade,
 )
-from aggregator.sequence import GAP, NEXT, Rule
+from aggregator.sequence import GAP, NEXT, Rule, Verdict
 
 BUFFER = 5_000  # deltas kept while a snapshot is on its way; older ones are covered by it anyway
 LATE = 2_000_000_000  # ns that trades out of order are waited for before their gap closes
@@ -224,7 +224,7 @@ class Numbered(Sized):
         else:
             first = final if record.sequence_first is None else record.sequence_first
             verdict = self._follows(last, first, final, record.sequence_prev)
-            if verdict is not NEXT and not self._is_welcome(record, verdict is GAP, first, final, out, now):
+            if verdict is not NEXT and not self._is_welcome(record, verdict, first, final, out, now):
                 return
             self.last = final if final > last or verdict is NEXT else last
             if self.gap is not None and not self._holes:  # an earlier connection's, and nothing is missing
@@ -241,10 +241,10 @@ class Numbered(Sized):
             self.close_gap(out, now, "none")
 
     def _is_welcome(
-        self, record: Trade | Liquidation, skips: bool, first: int, final: int, out: list[Record], now: Now
+        self, record: Trade | Liquidation, verdict: Verdict, first: int, final: int, out: list[Record], now: Now
     ) -> bool:
         """Whether a record out of sequence is published: what it skips is a hole, what fills a hole is late."""
-        if skips:
+        if verdict is GAP:
             self._skip((self.last or 0) + 1, first, out, now)
             return True
         hole = next((hole for hole in self._holes if hole[0] <= first and final <= hole[1]), None)
@@ -350,7 +350,7 @@ class BookTopic(Topic):
             first = final if delta.sequence_first is None else delta.sequence_first
             verdict = self._judge(last, first, final, delta.sequence_prev)
             if verdict is not NEXT:
-                self._stumble(delta, verdict is GAP, out, now)
+                self._stumble(delta, verdict, out, now)
                 return
         try:
             crossed = book.apply(delta.bids, delta.asks)
@@ -369,10 +369,10 @@ class BookTopic(Topic):
             self.count += 1
             out.append(delta)
 
-    def _stumble(self, delta: BookDelta, skips: bool, out: list[Record], now: Now) -> None:
+    def _stumble(self, delta: BookDelta, verdict: Verdict, out: list[Record], now: Now) -> None:
         """A delta that is not the next one: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""
         time = delta.ts_event or delta.ts_sent or 0
-        if skips or (self._judge is self._rule.follows and 0 < self._newest < time):
+        if verdict is GAP or (self._judge is self._rule.follows and 0 < self._newest < time):
             expected, got = (self.last or 0) + 1, delta.sequence_first or delta.sequence
             self._doubt("sequence", out, now, expected=expected, got=got)
             self._hold(delta)

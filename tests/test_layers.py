@@ -25,7 +25,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "rules": ("aggregator.book", "aggregator.liveness", "aggregator.sequence"),
     "contract": ("aggregator.exchange",),
     "knowledge": ("connectors",),
-    "core": ("aggregator.polling", "aggregator.replay", "aggregator.session", "aggregator.topics"),
+    "core": ("aggregator.merger", "aggregator.polling", "aggregator.replay", "aggregator.session", "aggregator.topics"),
     "input and output": (
         "aggregator.bus",
         "aggregator.capture",
@@ -33,6 +33,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.feed",
         "aggregator.instruments",
         "aggregator.network",
+        "aggregator.outputs",
         "aggregator.rest",
         "aggregator.runner",
         "aggregator.sinks",

@@ -67,9 +67,7 @@ def group() -> None:
 def main() -> None:
     """Run the command line, and leave with the right code."""
     try:
-        group.main(standalone_mode=False)
-    except click.exceptions.Exit as leaving:
-        sys.exit(leaving.exit_code)
+        sys.exit(group.main(standalone_mode=False))  # click gives back the code that a command left with
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -37,7 +37,7 @@ def read_instruments(exchange: Exchange, path: Path | None) -> list[Instrument]:
         listed = read_listing(exchange, bodies, aliases_of(exchange.id), 0)
     except OSError as error:
         raise fail(f"{path}: {error.strerror}") from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the file holds, it is no listing
         raise fail(f"{path}: not an answer of {exchange.id}'s listing: {error}") from None
     for warning in listed.warnings:
         click.echo(warning, err=True)
@@ -79,10 +79,12 @@ class Printer:
 def parse_only(reader: ParseOnly, line: CaptureLine, number: int, printer: Printer) -> None:
     """Print what the parser alone makes of one line."""
     try:
-        printer.print(reader.feed(line), number)
+        records = reader.feed(line)
     except Exception as error:  # noqa: BLE001 - whatever a frame provokes, it is one frame
         printer.complain(number, error, (line.raw or line.raw_b64 or "").encode())
         printer.print_gap(number, _time(line))
+    else:
+        printer.print(records, number)
 
 
 def converse(replay: Replay, line: CaptureLine, number: int, printer: Printer) -> None:

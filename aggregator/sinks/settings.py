@@ -23,6 +23,7 @@ class StdoutSettings(Struct, frozen=True, kw_only=True):
     """The `stdout` sink."""
 
     format: Literal["ndjson"] = "ndjson"
+    queue: int = 100_000  # records that may wait for the reader
 
 
 class FeedSettings(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,158 @@
+"""`aggregator symbols`."""
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from aggregator.catalog import aliases_of
+from aggregator.cli import EXIT_CONFIG, fail
+from aggregator.cli.table import print_rows
+from aggregator.errors import SessionError
+from aggregator.exchange import Exchange
+from aggregator.instruments import Listed, fetch_listing, read_listing
+from aggregator.records import Instrument, Kind
+from aggregator.symbols import matches
+from aggregator.wire import encode
+
+ENDPOINT = re.compile(r"(https?://\S+?)=(https?://\S+)")
+COLUMNS = ("symbol", "raw", "kind", "state", "tick", "lot", "min", "contract", "ends")
+
+
+def _endpoints(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    """Pairs ORIGINAL=REPLACEMENT of addresses."""
+    found: dict[str, str] = {}
+    for value in values:
+        match = ENDPOINT.fullmatch(value)
+        if match is None:
+            raise click.BadParameter(f"{value!r} is not ORIGINAL=REPLACEMENT, two addresses that begin with http(s)://")
+        found[match[1]] = match[2]
+    return found
+
+
+def _configured(path: Path, id: str) -> dict[str, str]:
+    """The endpoints of one exchange in a configuration."""
+    from aggregator.cli.run import read_config
+
+    for exchange in read_config(path).exchanges:
+        if exchange.id == id:
+            return dict(exchange.endpoints)
+    raise fail(f"{path}: there is no [[exchanges]] with id = {id!r}", EXIT_CONFIG)
+
+
+def from_files(exchange: Exchange, paths: Sequence[Path]) -> Listed:
+    """The instruments in answers that stand in files."""
+    try:
+        bodies = [path.read_bytes() for path in paths]
+    except OSError as error:
+        raise fail(f"{error.filename}: {error.strerror}") from None
+    names = ", ".join(map(str, paths))
+    try:
+        found = read_listing(exchange, bodies, aliases_of(exchange.id), 0)
+    except Exception as error:  # noqa: BLE001 - a file may hold anything
+        raise fail(f"{names}: not an answer of {exchange.id}'s listing: {error}") from None
+    if not found.instruments:
+        raise fail(f"{names}: no instrument could be read")
+    return found
+
+
+def from_exchange(exchange: Exchange, endpoints: dict[str, str]) -> Listed:
+    """The instruments as the exchange lists them now."""
+    import asyncio
+
+    from aggregator.network import Internet
+    from aggregator.rest import Need, Rest
+
+    async def ask() -> Listed:
+        internet = Internet(endpoints)
+        rest = Rest(internet.network(), exchange.limits)
+        try:
+            return await fetch_listing(
+                exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns
+            )
+        finally:
+            await internet.close()
+
+    try:
+        return asyncio.run(ask())
+    except SessionError as error:
+        raise fail(f"{exchange.id}: {str(error).removeprefix(f'{exchange.id}: ')}") from None
+
+
+def _print_records(instruments: Sequence[Instrument]) -> None:
+    for offset, instrument in enumerate(instruments, 1):
+        instrument.offset = offset
+        sys.stdout.buffer.write(encode(instrument) + b"\n")
+    sys.stdout.flush()
+
+
+def _row(instrument: Instrument) -> tuple[str, ...]:
+    i = instrument
+    ends = "" if i.expiry is None else time.strftime("%Y-%m-%d", time.gmtime(i.expiry // 10**9))
+    cells = (i.symbol, i.raw_symbol, i.kind, i.state, i.tick_size, i.lot_size, i.min_size, i.contract_size, ends)
+    return tuple(cell or "" for cell in cells)
+
+
+@click.command(name="symbols")
+@click.argument("exchange", metavar="EXCHANGE")
+@click.option("--json", "as_json", is_flag=True, help="Instrument records, one JSON object a line.")
+@click.option("--kind", type=click.Choice(get_args(Kind)), help="Of one kind only.")
+@click.option("--match", "glob", metavar="PATTERN", help="Whose unified or own name fits, * being any text: '*/USDT'.")
+@click.option(
+    "--config",
+    "-c",
+    "config",
+    type=click.Path(path_type=Path),
+    help="A configuration whose endpoints for the exchange are used.",
+)
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    callback=_endpoints,
+    metavar="ORIGINAL=REPLACEMENT",
+    help="What replaces the beginning of an address; may be repeated.",
+)
+@click.option(
+    "--body",
+    "bodies",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="An answer of the listing, instead of asking for it; one FILE for each of its requests.",
+)
+def command(
+    exchange: str,
+    as_json: bool,
+    kind: str | None,
+    glob: str | None,
+    config: Path | None,
+    endpoints: dict[str, str],
+    bodies: tuple[Path, ...],
+) -> None:
+    """An exchange's instruments, fetched from its listing: their names, steps, least sizes and states.
+
+    A table, or tab-separated lines where there is no terminal. What could not be read, and names that two instruments
+    would share, are named on standard error.
+    """
+    from aggregator.cli.normalize import find_exchange
+
+    if bodies and (config is not None or endpoints):
+        raise click.UsageError("--body asks no exchange, so --config and --endpoint are of no use with it")
+    declared = find_exchange(exchange)
+    if config is not None:
+        endpoints = _configured(config, exchange) | endpoints
+    found = from_files(declared, bodies) if bodies else from_exchange(declared, endpoints)
+    for warning in found.warnings:
+        click.echo(warning, err=True)
+    wanted = [i for i in found.instruments if (not kind or i.kind == kind) and (not glob or matches(glob, i))]
+    if not wanted:
+        click.echo(f"none of {len(found.instruments)} instruments is wanted", err=True)
+    if as_json:
+        _print_records(wanted)
+    elif wanted:
+        print_rows(COLUMNS, map(_row, wanted))

@@ -1,0 +1,37 @@
+"""Rows on standard output: a table on a terminal, tab-separated lines elsewhere."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+import click
+
+
+def printable(text: str) -> str:
+    """A text that cannot steer a terminal or break a line: what is not printable is replaced."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], widest: Mapping[str, int] | None = None) -> None:
+    """Print rows below their columns.
+
+    widest: columns that are folded on a terminal, and beyond how many characters; where none are named, all but the
+        first are folded where the terminal is too narrow
+    """
+    cleaned = [[printable(text) for text in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_table(columns, cleaned, widest or {})
+    else:
+        click.echo("".join("\t".join(row) + "\n" for row in [columns, *cleaned]), nl=False)
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], widest: Mapping[str, int]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for at, column in enumerate(columns):
+        fixed = column not in widest if widest else at == 0
+        table.add_column(column, no_wrap=fixed, overflow="fold", max_width=widest.get(column))
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False, emoji=False, highlight=False).print(table)

@@ -1,0 +1,65 @@
+"""What a connector declares, in words: how a book is had, what guards it, what the exchange allows."""
+
+from aggregator.exchange import Exchange, Limits, Poll, Stream
+
+UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the largest unit that is whole: `24 h`, `5 min`, `0.5 s`."""
+    for size, unit in UNITS:
+        if seconds >= 2 * size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def book_mode(exchange: Exchange) -> str:
+    """How the whole book is had, how deep, and how its updates are numbered; each way once."""
+    return "; ".join(dict.fromkeys(_book(feed) for feed in exchange.feeds if "book" in feed.channels))
+
+
+def _book(feed: Stream | Poll) -> str:
+    if isinstance(feed, Poll):
+        return f"polled every {duration(feed.every)}"
+    if feed.snapshot is None:
+        way = "whole book in the stream"
+    elif feed.snapshot.ask is not None:
+        way = "deltas, whole book asked for on the socket"
+    else:
+        way = "deltas, whole book by REST"
+    depth = "all levels" if feed.depth is None else f"{feed.depth} levels"
+    rule = feed.sequence.get("book")
+    return f"{way}, {depth}, {rule.name if rule else 'unnumbered'}"
+
+
+def checksum(exchange: Exchange) -> str:
+    """Whether books are checked against the exchange's own sum."""
+    checked = [feed.checksum is not None for feed in exchange.streams if "book" in feed.channels]
+    if not checked or not any(checked):
+        return "no" if book_mode(exchange) else ""
+    return "yes" if all(checked) else "on some streams"
+
+
+def limits(exchange: Exchange) -> str:
+    """What the exchange allows, as far as it is declared."""
+    topics = sorted({stream.per_connection for stream in exchange.streams})
+    parts = [f"{_range(topics)} topics a connection"] if topics else []
+    return "; ".join(parts + _allowed(exchange.limits))
+
+
+def _range(numbers: list[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def _allowed(limits: Limits) -> list[str]:
+    parts = []
+    if limits.connects is not None:
+        count, seconds = limits.connects
+        parts.append(f"{count} connections in {duration(seconds)}")
+    if limits.lifetime is not None:
+        parts.append(f"a connection lives {duration(limits.lifetime)}")
+    several = len(limits.weights) > 1
+    for prefix, (weight, seconds) in limits.weights.items():
+        place = f" ({prefix.partition('://')[2] or prefix})" if several else ""
+        parts.append(f"REST weight {weight} in {duration(seconds)}{place}")
+    return parts

@@ -1,0 +1,44 @@
+"""How long a topic may be silent: learned from its own rhythm, between a floor and a ceiling."""
+
+SECOND = 1_000_000_000
+FLOOR = 10 * SECOND  # no topic is called silent sooner
+CEILING = 600 * SECOND  # nor trusted longer
+MEMORY = 0.05  # weight of the newest interval in the mean
+FADE = 0.98  # of the longest interval, at each newer one
+MEANS = 10  # a silence of so many mean intervals is odd
+LONGEST = 3  # as is one of so many times the longest interval of late
+
+
+class Pulse:
+    """The rhythm of one topic, learned at each tick from how many records have come, and when the last one did."""
+
+    __slots__ = ("_count", "_heard", "_longest", "_mean")
+
+    def __init__(self) -> None:
+        """Know nothing: the floor holds."""
+        self._count = 0
+        self._heard = 0
+        self._mean = 0.0
+        self._longest = 0.0
+
+    def learn(self, count: int, heard: int) -> None:
+        """Take in that `count` records have come in all, the last at `heard` (monotonic ns)."""
+        came = count - self._count
+        if came <= 0:
+            return
+        if self._heard:
+            interval = (heard - self._heard) / came
+            self._mean = interval if not self._mean else self._mean + MEMORY * (interval - self._mean)
+            self._longest = max(interval, self._longest * FADE)
+        self._count, self._heard = count, heard
+
+    @property
+    def deadline(self) -> int:
+        """Nanoseconds of silence after which something may be wrong."""
+        expected = max(MEANS * self._mean, LONGEST * self._longest)
+        return int(min(max(expected, FLOOR), CEILING))
+
+    @property
+    def rate(self) -> float | None:
+        """Records a second, lately; None while not known."""
+        return round(SECOND / self._mean, 3) if self._mean else None

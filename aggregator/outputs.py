@@ -1,0 +1,94 @@
+"""The sinks of a configuration, running: started on a bus, ended together, each failing alone."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+
+from msgspec import Struct
+
+from aggregator.bus import Bus, Tap
+from aggregator.feed.server import FeedServer
+from aggregator.sinks.files import write_files
+from aggregator.sinks.settings import FeedSettings, FilesSettings, SinkSettings, StdoutSettings
+from aggregator.sinks.stdout import write_stdout
+
+log = logging.getLogger("aggregator.outputs")
+
+
+class Output(Struct, frozen=True):
+    """A running sink: its queue and its task."""
+
+    name: str
+    tap: Tap
+    task: asyncio.Task[object]
+
+
+class Outputs:
+    """Every sink of one bus.
+
+    on_idle: called when the last sink has ended by itself (a closed pipe): nothing is left to do
+    """
+
+    def __init__(self, bus: Bus, *, on_idle: Callable[[], None]) -> None:
+        """Start nothing yet."""
+        self.feeds: list[FeedServer] = []
+        self.outputs: list[Output] = []
+        self._bus = bus
+        self._on_idle = on_idle
+        self._stopping = False
+
+    async def start(self, sinks: Sequence[SinkSettings]) -> None:
+        """Start every sink. Raises ConfigError or OSError when one cannot."""
+        for settings in sinks:
+            if isinstance(settings, FeedSettings):
+                feed = FeedServer(settings, self._bus)
+                await feed.start()
+                self._bus.attach(feed.publish)
+                self.feeds.append(feed)
+            else:
+                self._start(settings)
+
+    def _start(self, settings: FilesSettings | StdoutSettings) -> None:
+        tap = Tap(settings.queue)
+        write: Coroutine[object, object, object]
+        if isinstance(settings, FilesSettings):
+            name, write = f"files {settings.path}", write_files(settings, self._bus, tap)
+        else:
+            name, write = "stdout", write_stdout(settings, self._bus, tap)
+        task = asyncio.get_running_loop().create_task(write)
+        self.outputs.append(Output(name, tap, task))
+        task.add_done_callback(self._ended)
+        self._bus.attach(tap.put)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        """A sink that ends by itself gets no more."""
+        if self._stopping or task.cancelled():
+            return
+        output = next(output for output in self.outputs if output.task is task)
+        if task.exception() is not None:
+            log.error("sink %s failed", output.name, exc_info=task.exception())
+        self._bus.detach(output.tap.put)
+        output.tap.leave()
+        self.outputs.remove(output)
+        if not self.outputs and not self.feeds:
+            self._on_idle()
+
+    async def room(self) -> None:
+        """Wait until no sink is more than half full: for a replay, which can wait as a live stream cannot."""
+        for output in list(self.outputs):
+            await output.tap.room()
+
+    async def stop(self, drain: float) -> None:
+        """End the sinks' streams, and let them write what they hold for at most `drain` seconds."""
+        self._stopping = True
+        for output in self.outputs:
+            output.tap.end()
+        waiting = [output.task for output in self.outputs]
+        feeds = [asyncio.ensure_future(feed.stop(drain / 2)) for feed in self.feeds]
+        try:
+            async with asyncio.timeout(drain):
+                for result in await asyncio.gather(*waiting, *feeds, return_exceptions=True):
+                    if isinstance(result, Exception):
+                        log.error("while stopping: %s", result, exc_info=result)
+        except TimeoutError:
+            log.error("a sink could not write all that it held within %.0f s", drain)  # noqa: TRY400 - it is no fault of ours

@@ -1,0 +1,144 @@
+"""What a sink itself says in the stream: a file's first and last line, and the gap where it lost records."""
+
+from collections.abc import Callable
+from typing import get_args
+
+import msgspec
+from msgspec import Struct, field
+
+from aggregator.bus import Bus, Lost
+from aggregator.records import SCHEMA, BookSnapshot, Cause, Channel, Gap, Instrument
+from aggregator.sinks.paths import Place
+
+FOOTER = b'{"type":"footer"'
+HEADER = b'{"type":"header"'
+CHANNEL_NAMES = frozenset(get_args(Channel))
+
+encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
+
+
+class FileHeader(Struct, tag_field="type", tag="header"):
+    """A file's first line.
+
+    offset: of the stream when the file was begun; a book below is as of its own offset, so deltas up to that are in it
+    exchange, channel, symbol, raw_symbol: what all records here have in common; null where they may differ
+    """
+
+    schema: int
+    epoch: str
+    offset: int
+    ts: int
+    exchange: str | None
+    channel: str | None
+    symbol: str | None
+    raw_symbol: str | None
+    instruments: list[Instrument]
+    books: list[BookSnapshot]
+
+    def line(self) -> bytes:
+        """As NDJSON; books one by one, so that no other thread has to wait for all of them."""
+        books, self.books = self.books, []
+        text = encode(self).removesuffix(b"[]}")
+        return b"".join([text, b"[", b",".join([encode(book) for book in books]), b"]}\n"])
+
+
+class Footer(Struct, kw_only=True, tag_field="type", tag="footer"):
+    """A closed file's last line; what it says is of the lines before it.
+
+    records: how many, without the header
+    bytes: with the header
+    hash: SHA-256 of those bytes, in hexadecimal digits
+    """
+
+    records: int
+    by_type: dict[str, int]
+    offset_first: int | None
+    offset_last: int | None
+    size: int = field(name="bytes")
+    hash: str
+    ts: int
+
+    def line(self) -> bytes:
+        return encode(self) + b"\n"
+
+
+class Loss(Struct, frozen=True):
+    """Records that were not written: how many, and between which offsets and times they were."""
+
+    missed: int
+    offset_from: int
+    offset_to: int
+    ts_from: int
+    ts_to: int
+
+    def __add__(self, later: "Loss") -> "Loss":
+        return Loss(self.missed + later.missed, self.offset_from, later.offset_to, self.ts_from, later.ts_to)
+
+
+def loss_of(lost: Lost, ts_from: int, ts_to: int) -> Loss:
+    """What a tap lost between two times."""
+    return Loss(lost.missed, lost.offset_from, lost.offset_to, min(ts_from, ts_to), ts_to)
+
+
+def overflow(sink: str, epoch: str, loss: Loss, place: Place) -> Gap:
+    """The gap that stands where records are missing; its offset is that of the last of them."""
+    return sink_gap(
+        sink,
+        place,
+        gap_id=f"{sink}:{epoch}:{loss.offset_from}-{loss.offset_to}",
+        cause="overflow",
+        ts=(loss.ts_from, loss.ts_to),
+        offset=loss.offset_to,
+        expected=loss.offset_from,
+        got=loss.offset_to + 1,
+        missed=loss.missed,
+    )
+
+
+def sink_gap(
+    sink: str,
+    place: Place,
+    *,
+    gap_id: str,
+    cause: Cause,
+    ts: tuple[int, int],
+    offset: int,
+    expected: int | None = None,
+    got: int | None = None,
+    missed: int | None = None,
+) -> Gap:
+    """A hole that a sink made; it concerns every channel where the place has none."""
+    channel = place.channel if place.channel in CHANNEL_NAMES else None
+    return Gap(
+        exchange=place.exchange or "",
+        symbol=place.symbol,
+        raw_symbol=place.raw_symbol,
+        ts_recv=ts[1],
+        offset=offset,
+        conn=sink,
+        source="derived",
+        gap_id=gap_id,
+        phase="close",
+        channel=channel,  # type: ignore[arg-type]  # a text that is one of the literals
+        cause=cause,
+        ts_from=ts[0],
+        ts_to=ts[1],
+        expected=expected,
+        got=got,
+        missed=missed,
+        repair="none",
+    )
+
+
+def header_of(bus: Bus, place: Place, ts: int) -> FileHeader:
+    """A header as of now: the instruments in force and the live books that a file of this place concerns."""
+    exchange, raw_symbol = place.exchange, place.raw_symbol
+    books = bus.books(exchange, raw_symbol) if place.channel in {None, "book"} else []
+    if raw_symbol is not None and exchange is not None:
+        instrument = bus.instruments.get((exchange, raw_symbol))
+        instruments = [] if instrument is None else [instrument]
+    else:
+        instruments = [i for i in bus.instruments.values() if exchange in {None, i.exchange}]
+    return FileHeader(
+        SCHEMA, bus.epoch, bus.offset, ts, exchange, place.channel, place.symbol, raw_symbol, instruments, books
+    )

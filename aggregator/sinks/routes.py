@@ -1,0 +1,180 @@
+"""Which record goes into which file: batches sorted into chunks, with a gap wherever the tap lost something before."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from aggregator.bus import Batch, Lost
+from aggregator.records import Gap, Health, Lag, Record, channel_of
+from aggregator.sinks.gather import Group
+from aggregator.sinks.notes import Loss, encode, loss_of, overflow
+from aggregator.sinks.paths import NS, Place, Template, moment
+from aggregator.sinks.segment import Segment
+
+SINK = "files"
+DAY = 86_400 * NS
+ANY_CHANNEL: dict[object, str] = {Gap: "gaps", Health: "health", Lag: "gaps"}  # where such a record names none
+MOST_ROUTES = 200_000  # remembered; then they are found anew
+
+Key: TypeAlias = tuple[object, str, str | None, str | None, int]
+
+
+class Chunk:
+    """Records and their lines for one file and one period, in order."""
+
+    __slots__ = ("lines", "records", "slot")
+
+    def __init__(self, slot: int) -> None:
+        """Nothing yet."""
+        self.slot = slot
+        self.records: list[Record] = []
+        self.lines: list[bytes] = []
+
+    def add(self, record: Record, line: bytes) -> None:
+        self.records.append(record)
+        self.lines.append(line)
+
+    def loss(self) -> Loss:
+        """What is missing if this chunk is not written; a gap of ours stands for all that it counts."""
+        first, last = self.records[0], self.records[-1]
+        missed, offset_from, ts_from = 0, first.offset, first.ts_recv
+        for record in self.records:
+            if isinstance(record, Gap) and record.conn == SINK:
+                missed += record.missed or 0
+                offset_from = min(offset_from, record.expected or offset_from)
+                ts_from = min(ts_from, record.ts_from)
+            else:
+                missed += 1
+        return Loss(missed, offset_from, last.offset, ts_from, max(ts_from, last.ts_recv))
+
+
+class Outage(Struct):
+    """A file that cannot be written for now, and what has been lost of it since the last write.
+
+    Times are of the monotonic clock.
+    wait: seconds between the last try and the next
+    over_at: when it has been written for long enough to be trusted again; null: it cannot be written
+    """
+
+    loss: Loss | None = None
+    wait: float = 0.0
+    retry_at: float = 0.0
+    over_at: float | None = None
+
+
+class File:
+    """One expansion of the template, over all its segments.
+
+    topic: its name but for the date
+    told: what of the tap's losses the topic's files already say
+    chunks: what is to be written next
+    """
+
+    __slots__ = ("chunks", "last_offset", "name", "outage", "place", "segment", "told", "topic")
+
+    def __init__(self, name: str, topic: str, place: Place, told: Loss | None) -> None:
+        """Nothing is on disk yet."""
+        self.name = name
+        self.topic = topic
+        self.place = place
+        self.told = told
+        self.chunks: list[Chunk] = []
+        self.segment: Segment | None = None
+        self.outage: Outage | None = None
+        self.last_offset = 0
+
+    def chunk(self, slot: int) -> Chunk:
+        """The chunk of a period; a record that comes late for its own goes into the one that is under way."""
+        if self.segment is not None:
+            slot = max(slot, self.segment.slot)
+        if not self.chunks or slot > self.chunks[-1].slot:
+            self.chunks.append(Chunk(slot))
+        return self.chunks[-1]
+
+
+class Routes:
+    """The files of one sink, found by what the template asks of a record."""
+
+    def __init__(self, template: Template, every: int, epoch: str) -> None:
+        """Begin without files; `every`: the length of a period, ns."""
+        self._template = template
+        self._every = every
+        self._epoch = epoch
+        self._files: dict[str, File] = {}
+        self._routes: dict[Key, File] = {}
+        self._told: dict[str, Loss] = {}  # by topic
+        self._lost: Loss | None = None  # since the start
+        self._last_ts = 0
+
+    def __iter__(self) -> Iterator[File]:
+        return iter(list(self._files.values()))
+
+    def sort(self, group: Group) -> list[File]:
+        """Give every record of a group to its file; the files that got some."""
+        touched: dict[str, File] = {}
+        for lost, batch in group:
+            if lost is not None:
+                self._note(lost, batch)
+            self._sort(batch, touched)
+            self._last_ts = batch.records[-1].ts_recv
+        return list(touched.values())
+
+    def _sort(self, batch: Batch, touched: dict[str, File]) -> None:
+        routes, every, lost = self._routes, self._every, self._lost
+        for record, line in zip(batch.records, batch.lines, strict=True):
+            ts = record.ts_recv
+            kind: object = type(record)
+            if kind in ANY_CHANNEL:
+                kind = kind, channel_of(record)
+            key = (kind, record.exchange, record.symbol, record.raw_symbol, ts // DAY)
+            file = routes.get(key)
+            if file is None:
+                file = self._find(key, record)
+            chunk = file.chunks[-1] if file.chunks else None
+            slot = ts // every
+            if chunk is None or slot > chunk.slot:
+                chunk = file.chunk(slot)
+                touched[file.name] = file
+            if file.told is not lost:
+                self.tell(file, record)
+            chunk.records.append(record)
+            chunk.lines.append(line)
+
+    def _find(self, key: Key, record: Record) -> File:
+        channel = channel_of(record) or ANY_CHANNEL[type(record)]
+        exchange, symbol, raw_symbol = record.exchange, record.symbol, record.raw_symbol
+        values = {"date": "", "exchange": exchange, "channel": channel, "symbol": symbol, "raw_symbol": raw_symbol}
+        topic = self._template.name(values)
+        name = self._template.name(values | {"date": f"{moment(record.ts_recv):%Y-%m-%d}"})
+        file = self._files.get(name)
+        if file is None:
+            place = self._template.place(exchange, channel, symbol, raw_symbol)
+            file = self._files[name] = File(name, topic, place, self._told.get(topic))
+        if len(self._routes) >= MOST_ROUTES:
+            self._routes.clear()
+        self._routes[key] = file
+        return file
+
+    def _note(self, lost: Lost, batch: Batch) -> None:
+        ts = batch.records[0].ts_recv
+        loss = loss_of(lost, self._last_ts or ts, ts)
+        self._lost = loss if self._lost is None else self._lost + loss
+
+    def tell(self, file: File, before: Record | None = None) -> None:
+        """Put a gap into a file whose topic has not been told of the tap's last losses; it names them all together."""
+        lost, told = self._lost, file.told
+        if lost is None or told is lost:
+            return
+        if told is not None:
+            lost = Loss(lost.missed - told.missed, told.offset_to + 1, lost.offset_to, told.ts_to, lost.ts_to)
+        start = max(lost.offset_from, file.last_offset + 1)
+        loss = Loss(lost.missed, min(start, lost.offset_to), lost.offset_to, lost.ts_from, lost.ts_to)
+        gap = overflow(SINK, self._epoch, loss, file.place)
+        file.chunk(0 if before is None else before.ts_recv // self._every).add(gap, encode(gap) + b"\n")
+        file.told = self._told[file.topic] = self._lost  # type: ignore[assignment]  # it is not null here
+
+    def forget_idle(self) -> None:
+        """Have no more to do with files that have nothing open and owe nothing."""
+        self._files = {n: f for n, f in self._files.items() if f.segment is not None or f.outage is not None}
+        self._routes.clear()

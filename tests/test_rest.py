@@ -1,0 +1,103 @@
+import asyncio
+
+import pytest
+
+from aggregator.errors import SessionError
+from aggregator.exchange import Limits, Request
+from aggregator.network import Answer, Listener, Network, read_clocks
+from aggregator.rest import Need, Rest
+
+URL = "https://toy.example/x"
+
+
+class Host:
+    """A host that answers at once, and notes in what order it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers: list[Answer] = []
+
+    async def fetch(self, request: Request) -> Answer:
+        self.asked.append(request.url)
+        await asyncio.sleep(0)
+        return self.answers.pop(0) if self.answers else Answer(200, b"fine", {})
+
+    def network(self) -> Network:
+        async def dial(url: str, _: Listener) -> object:
+            raise AssertionError(url)
+
+        return Network(dial, self.fetch, read_clocks)  # type: ignore[arg-type]
+
+
+async def test_a_good_answer_is_its_body() -> None:
+    assert await Rest(Host().network(), Limits()).fetch(Request(URL), Need.POLL) == b"fine"
+
+
+@pytest.mark.parametrize("status", [301, 404, 500])
+async def test_other_answers_are_errors_that_name_the_address(status: int) -> None:
+    host = Host()
+    host.answers = [Answer(status, b"sorry", {})]
+    with pytest.raises(SessionError, match=rf"toy.example/x: HTTP {status}: sorry"):
+        await Rest(host.network(), Limits()).fetch(Request(URL), Need.POLL)
+
+
+async def test_the_weight_is_spent_no_faster_than_declared() -> None:
+    rest = Rest(Host().network(), Limits(weights={"https://toy.example": (10, 0.5)}))
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    for _ in range(4):
+        await rest.fetch(Request(URL, weight=5), Need.POLL)  # the first two at once, then 0.25 s each
+    assert 0.45 < loop.time() - start < 1.5
+
+
+async def test_a_request_heavier_than_the_whole_budget_waits_for_all_of_it() -> None:
+    rest = Rest(Host().network(), Limits(weights={"https://toy.example": (2, 0.1)}))
+    async with asyncio.timeout(2):
+        await rest.fetch(Request(URL, weight=50), Need.POLL)
+        await rest.fetch(Request(URL, weight=50), Need.POLL)
+
+
+async def test_what_is_needed_most_goes_first() -> None:
+    host = Host()
+    rest = Rest(host.network(), Limits(weights={"https://toy.example": (1, 0.05)}))
+    await rest.fetch(Request(URL), Need.POLL)
+    calls = [(Need.POLL, "p1"), (Need.BACKFILL, "b"), (Need.POLL, "p2"), (Need.SNAPSHOT, "s")]
+    async with asyncio.TaskGroup() as group:
+        for need, name in calls:
+            group.create_task(rest.fetch(Request(f"https://toy.example/{name}"), need))
+    assert [url[-2:].strip("/") for url in host.asked[1:]] == ["s", "b", "p1", "p2"]
+
+
+@pytest.mark.parametrize("status", [418, 429])
+async def test_a_refusal_pauses_the_whole_host_for_as_long_as_it_says(status: int) -> None:
+    host = Host()
+    host.answers = [Answer(status, b"", {"retry-after": "1"})]
+    rest = Rest(host.network(), Limits())
+    with pytest.raises(SessionError, match="too many requests"):
+        await rest.fetch(Request(URL), Need.POLL)
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    assert await rest.fetch(Request("https://toy.example/other"), Need.SNAPSHOT) == b"fine"
+    assert loop.time() - start > 0.9
+    assert rest.refused == 1
+
+
+async def test_hosts_do_not_wait_for_each_other() -> None:
+    host = Host()
+    host.answers = [Answer(429, b"", {"retry-after": "60"})]
+    rest = Rest(host.network(), Limits())
+    with pytest.raises(SessionError):
+        await rest.fetch(Request(URL), Need.POLL)
+    async with asyncio.timeout(1):
+        assert await rest.fetch(Request("https://other.example/x"), Need.POLL) == b"fine"
+
+
+async def test_a_caller_that_gives_up_leaves_the_line() -> None:
+    host = Host()
+    rest = Rest(host.network(), Limits(weights={"https://toy.example": (1, 0.2)}))
+    await rest.fetch(Request(URL), Need.POLL)
+    waiting = asyncio.create_task(rest.fetch(Request(URL), Need.SNAPSHOT))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    async with asyncio.timeout(2):
+        assert await rest.fetch(Request(URL), Need.POLL) == b"fine"

@@ -56,7 +56,7 @@ class Daemon:
         self.outlet = Outlet(self.bus)
         self.runners: dict[str, ExchangeRunner] = {}
         self._capture = capture
-        self.outputs = Outputs(self.bus, on_idle=self._leave_when_idle)
+        self.outputs = Outputs(self.bus, on_idle=self.leave)
         self._networks: list[Internet] = []
         self._recorders: list[Recorder] = []
         self._stop = asyncio.Event()
@@ -70,8 +70,8 @@ class Daemon:
             os._exit(1)
         self._stop.set()
 
-    def _leave_when_idle(self) -> None:
-        """No sink is left: there is nothing more to do."""
+    def leave(self) -> None:
+        """Drain and leave: there is nothing more to do."""
         self._stop.set()
 
     async def run(self) -> None:

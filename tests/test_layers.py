@@ -23,7 +23,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.wire",
     ),
     "rules": ("aggregator.book", "aggregator.liveness", "aggregator.sequence"),
-    "contract": ("aggregator.exchange",),
+    "contract": ("aggregator.exchange", "aggregator.simulation"),
     "knowledge": ("connectors",),
     "core": ("aggregator.merger", "aggregator.polling", "aggregator.replay", "aggregator.session", "aggregator.topics"),
     "input and output": (

@@ -1,0 +1,102 @@
+"""`aggregator sandbox`."""
+
+import asyncio
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from aggregator.cli import fail
+from aggregator.errors import BadFrame
+from aggregator.sandbox import Sandbox, SandboxSettings, read_faults
+
+
+def write_config(sandbox: Sandbox, sinks: str = '[[sinks]]\ntype = "stdout"\n') -> str:
+    """A configuration, as TOML, of a daemon on everything that is simulated."""
+    from aggregator.registry import load_exchange
+
+    parts = []
+    for id in sandbox.simulated:
+        exchange = load_exchange(id)
+        offered = [channel for channel in exchange.channels if channel in SIMULATED] if exchange else []
+        channels = ", ".join(f'"{channel}"' for channel in offered)
+        parts.append(f'[[exchanges]]\nid = "{id}"\nchannels = [{channels}]\nsymbols = ["*"]\n[exchanges.endpoints]\n')
+        parts += [f'"{original}" = "{here}"\n' for original, here in sandbox.endpoints(id).items()]
+        parts.append("\n")
+    return "".join(parts) + sinks
+
+
+SIMULATED = ("trades", "book", "bbo", "ticker", "candles")
+
+
+@click.command(name="sandbox")
+@click.option("--simulate", metavar="ID,ID…", default="", help="Exchanges to simulate, without end.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8700, show_default=True, help="0 takes a free one.")
+@click.option("--rate", default=50.0, show_default=True, help="Frames a second, over all simulated markets.")
+@click.option("--speed", type=click.FloatRange(min=0), default=1.0, help="Of playback; 0 is as fast as can be.")
+@click.option("--loop", is_flag=True, help="Play captures again and again.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same market and faults.")
+@click.option("--faults", default="", metavar="KIND=VALUE,…", help="drop=0.001,close=30s,…: see docs/sandbox.md.")
+@click.option("--control", type=click.Path(path_type=Path), help="A socket to change faults and see true books.")
+@click.option("--fault-log", type=click.Path(path_type=Path), help="Append every injected fault to this file.")
+@click.option("--config-out", type=click.Path(path_type=Path), help="Write a daemon's configuration for all this.")
+@click.argument("captures", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1)
+def command(  # noqa: PLR0913 - one parameter an option
+    simulate: str,
+    host: str,
+    port: int,
+    rate: float,
+    speed: float,
+    loop: bool,
+    seed: int,
+    faults: str,
+    control: Path | None,
+    fault_log: Path | None,
+    config_out: Path | None,
+    captures: tuple[Path, ...],
+) -> None:
+    """Serve exchanges on loopback: CAPTURES played back, and simulated markets that never end.
+
+    An address wss://HOST/PATH is served at ws://127.0.0.1:PORT/HOST/PATH.
+    """
+    try:
+        settings = SandboxSettings(
+            captures=captures,
+            simulate=tuple(filter(None, simulate.split(","))),
+            host=host,
+            port=port,
+            rate=rate,
+            speed=speed,
+            loop=loop,
+            seed=seed,
+            faults=read_faults(faults),
+            control=control,
+            fault_log=fault_log,
+        )
+        sandbox = Sandbox(settings)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    except (OSError, BadFrame) as error:
+        raise fail(str(error)) from None
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(sandbox, config_out))
+
+
+async def serve(sandbox: Sandbox, config_out: Path | None) -> None:
+    """Serve until stopped."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        async with sandbox:
+            if config_out is not None:
+                config_out.write_text(write_config(sandbox))
+            click.echo(f"sandbox: serving on port {sandbox.port}", err=True)
+            for id in (*sandbox.simulated, None):
+                for original, here in sandbox.endpoints(id).items():
+                    click.echo(f"sandbox: {original} is {here}", err=True)
+            await stop.wait()
+    except OSError as error:
+        raise fail(str(error)) from None

@@ -1,0 +1,43 @@
+"""Records for a person's eyes: one line each, coloured on a terminal."""
+
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from aggregator.records import RECORD_TYPES, Record
+
+COLOURS = {"trade": "cyan", "bbo": "blue", "gap": "red", "health": "yellow", "lag": "red", "book_snapshot": "magenta"}
+SIDES = {"buy": "green", "sell": "red"}
+HEADS = frozenset(Record.__struct_fields__) | {"type"}
+MOST = 9  # fields shown of a record
+LEVELS = 2  # levels shown of a side
+
+decode = msgspec.json.Decoder().decode
+KNOWN = frozenset(type.__struct_config__.tag for type in RECORD_TYPES)
+
+
+def show(line: bytes) -> str:
+    """One line of NDJSON as one line for a person; what is no record is shown as it is."""
+    record = decode(line)
+    kind = record.get("type")
+    if kind not in KNOWN:
+        return click.style(line.decode(errors="replace").rstrip(), dim=True)
+    at = datetime.fromtimestamp((record.get("ts_recv") or 0) / 1e9, UTC)
+    head = (
+        f"{at:%H:%M:%S.%f}"[:-3]
+        + f" {record.get('exchange', ''):<17}{record.get('symbol') or record.get('raw_symbol') or '-':<12}"
+    )
+    fields = [(name, value) for name, value in record.items() if name not in HEADS and value is not None]
+    shown = " ".join(_field(name, value) for name, value in fields[:MOST])
+    return f"{click.style(head, dim=True)}{click.style(f'{kind:<14}', fg=COLOURS.get(str(kind)))}{shown}"
+
+
+def _field(name: str, value: object) -> str:
+    if name in {"bids", "asks"} and isinstance(value, list):
+        best = " ".join(f"{price}×{size}" for price, size in value[:LEVELS])
+        more = f" +{len(value) - LEVELS}" if len(value) > LEVELS else ""
+        return f"{name} {best or '-'}{more}"
+    if name == "side" and isinstance(value, str):
+        return click.style(value, fg=SIDES.get(value))
+    return str(value) if name in {"price", "size", "state", "phase", "cause"} else f"{name} {value}"

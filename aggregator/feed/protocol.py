@@ -1,0 +1,158 @@
+"""What a subscriber and the feed say to each other: one JSON object, or from the subscriber a bare pattern, a line."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from aggregator.errors import AggregatorError
+
+LONGEST_LINE = 64 * 1024  # bytes that a subscriber may send as one line
+MOST_PATTERNS = 1000  # that one subscriber may hold
+
+Id = int | str | None  # the subscriber's own, given back with the answer
+Numbers = Literal["text", "float"]
+Time = Literal["ns", "us", "ms", "iso"]
+
+OPERATIONS = (
+    '{"op":"subscribe","topics":["channel:exchange:symbol"]}, {"op":"unsubscribe"}, {"op":"ping"}, {"op":"topics"}, '
+    'or bare patterns like trades:*:BTC/USDT; subscribe also takes "id", "snapshot" (true, false), '
+    '"numbers" ("text", "float"), "time" ("ns", "us", "ms", "iso")'
+)
+
+
+class BadRequest(AggregatorError):
+    """A subscriber said what cannot be done; `id` is that of its request."""
+
+    def __init__(self, text: str, id: Id = None) -> None:
+        """Say what is wrong and what is allowed."""
+        super().__init__(text)
+        self.id = id
+
+
+class LineTooLong(BadRequest):
+    """A line that has no end in sight: nothing after it can be understood, so the connection is closed."""
+
+
+# --- what a subscriber says
+
+
+class Subscribe(Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=True):
+    """Have these topics from now on, beside those had already.
+
+    snapshot: whether each book among them starts with the whole book
+    numbers: how prices and sizes are written, on the whole connection; null leaves it as it is
+    time: how times are written, on the whole connection; null leaves it as it is
+    """
+
+    topics: list[str]
+    id: Id = None
+    snapshot: bool = True
+    numbers: Numbers | None = None
+    time: Time | None = None
+
+
+class Unsubscribe(Struct, tag_field="op", tag="unsubscribe", forbid_unknown_fields=True):
+    """Have these patterns no more, each spelled as it was subscribed; null: none at all."""
+
+    topics: list[str] | None = None
+    id: Id = None
+
+
+class Ping(Struct, tag_field="op", tag="ping", forbid_unknown_fields=True):
+    id: Id = None
+
+
+class ListTopics(Struct, tag_field="op", tag="topics", forbid_unknown_fields=True):
+    id: Id = None
+
+
+Request = Subscribe | Unsubscribe | Ping | ListTopics
+
+# --- what the feed says, beside records
+
+
+class Hello(Struct, tag_field="type", tag="hello"):
+    """The first line: what the stream is, and the offset of the last record before it."""
+
+    schema: int
+    epoch: str
+    offset: int
+    version: str
+
+
+class Subscribed(Struct, tag_field="type", tag="subscribed"):
+    """The patterns were taken; `matched` of the topics known now fit them."""
+
+    topics: list[str]
+    matched: int
+    id: Id = None
+
+
+class Unsubscribed(Struct, tag_field="type", tag="unsubscribed"):
+    topics: list[str]
+    id: Id = None
+
+
+class Pong(Struct, tag_field="type", tag="pong"):
+    id: Id = None
+
+
+class Topics(Struct, tag_field="type", tag="topics"):
+    """Every topic known now, as `channel:exchange:symbol`, sorted."""
+
+    topics: list[str]
+    id: Id = None
+
+
+class Error(Struct, tag_field="type", tag="error"):
+    """What was asked for cannot be done, and what can."""
+
+    error: str
+    id: Id = None
+
+
+Reply = Subscribed | Unsubscribed | Pong | Topics | Error
+
+
+class _Identified(Struct):
+    id: Id = None
+
+
+_decode: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
+_decode_id = msgspec.json.Decoder(_Identified).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_message(message: Hello | Reply) -> bytes:
+    """A message as its line."""
+    return _encode(message) + b"\n"
+
+
+def read_line(line: bytes) -> Request | None:
+    """What a line asks for; None for a blank one. Raises BadRequest."""
+    if len(line) > LONGEST_LINE:
+        raise LineTooLong(f"a line of more than {LONGEST_LINE} bytes: the connection is closed")
+    line = line.strip()
+    if not line:
+        return None
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"not UTF-8 (byte {error.start}): a line is JSON or bare patterns") from None
+    if not text.startswith("{"):
+        return Subscribe(topics=text.split())
+    try:
+        return _decode(line)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{error}; allowed: {OPERATIONS}", _id_of(line)) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest(f"not JSON: {error}; allowed: {OPERATIONS}") from None
+
+
+def _id_of(line: bytes) -> Id:
+    try:
+        return _decode_id(line).id
+    except (msgspec.MsgspecError, RecursionError):
+        return None

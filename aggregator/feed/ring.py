@@ -1,0 +1,208 @@
+"""What waits for one subscriber: bounded, oldest first out; what is lost is told, and no book goes on with a hole."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from aggregator.records import Lag, Record
+
+RING_BYTES = 64 * 2**20
+TAKE = 256 * 1024  # bytes given to be written at once
+
+Book = tuple[str, str | None]  # exchange and raw symbol
+
+
+class Place(Struct, frozen=True, eq=False):
+    """What a ring must know of a record: of which book it is a part, if of any, and whether it starts that book."""
+
+    book: Book | None
+    starts: bool
+
+
+class Chunk:
+    """Lines that belong together, shared by every ring that holds them; `places` and `offsets` are those of the lines.
+
+    The feed's own answers are chunks without places: never lost, and not counted.
+    """
+
+    __slots__ = ("_books", "data", "offsets", "places")
+
+    def __init__(self, data: bytes, places: Sequence[Place] = (), offsets: Sequence[int] = ()) -> None:
+        self.data = data
+        self.places = places
+        self.offsets = offsets
+        self._books: frozenset[Book] | None = None
+
+    @property
+    def books(self) -> frozenset[Book]:
+        if self._books is None:
+            self._books = frozenset(place.book for place in self.places if place.book is not None)
+        return self._books
+
+    def lines(self) -> list[bytes]:
+        return self.data.splitlines(keepends=True)
+
+    def split(self, at: int) -> tuple["Chunk", "Chunk"]:
+        """The first `at` records, and the rest."""
+        lines = self.lines()
+        return (
+            Chunk(b"".join(lines[:at]), self.places[:at], self.offsets[:at]),
+            Chunk(b"".join(lines[at:]), self.places[at:], self.offsets[at:]),
+        )
+
+
+def join(chunks: Sequence[Chunk]) -> Chunk:
+    """Several chunks as one."""
+    if len(chunks) == 1:
+        return chunks[0]
+    return Chunk(
+        b"".join([chunk.data for chunk in chunks]),
+        [place for chunk in chunks for place in chunk.places],
+        [offset for chunk in chunks for offset in chunk.offsets],
+    )
+
+
+class Lost(Struct):
+    """How many records, and the offsets of the first and the last of them."""
+
+    count: int = 0
+    first: int = 0
+    last: int = 0
+
+    def add(self, count: int, first: int, last: int) -> None:
+        self.first = first if not self.count else self.first
+        self.count += count
+        self.last = last
+
+
+class Ring:
+    """One subscriber's queue.
+
+    waiting: books whose deltas are withheld until a snapshot; the value says whether that is for a loss, so that what
+        is withheld counts as lost too
+    wanted: books of which a snapshot is to be sent as soon as everything before it is
+    """
+
+    def __init__(
+        self, limit: int, encode: Callable[[Sequence[Record]], bytes], *, limit_bytes: int = RING_BYTES
+    ) -> None:
+        """Hold at most `limit` records and `limit_bytes`; `encode` writes a lag as its subscriber reads it."""
+        self.encode = encode
+        self.held = 0
+        self.bytes = 0
+        self.answers = 0  # bytes of answers that wait
+        self.lags = 0
+        self.missed = 0
+        self.waiting: dict[Book, bool] = {}
+        self.wanted: dict[Book, None] = {}
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._chunks: deque[Chunk] = deque()
+        self._ahead: list[bytes] = []  # answers before all chunks
+        self._lost = Lost()  # before all chunks
+        self._withheld = Lost()  # of books that are waiting for a loss
+        self._offset = 0
+
+    def put(self, chunk: Chunk) -> None:
+        """Take records; let the oldest go when there is no room."""
+        self._chunks.append(chunk)
+        self.held += len(chunk.places)
+        self.bytes += len(chunk.data)
+        while self.held > self._limit or self.bytes > self._limit_bytes:
+            self._make_room()
+
+    def answer(self, line: bytes) -> None:
+        """Take an answer of the feed, which is never lost and keeps its place among the records."""
+        self._chunks.append(Chunk(line))
+        self.answers += len(line)
+
+    def _make_room(self) -> None:
+        chunk = self._pop()
+        if not chunk.places:
+            self._ahead.append(chunk.data)
+            self.answers += len(chunk.data)
+            return
+        room = self._limit - self.held
+        if room > 0 and self.bytes + len(chunk.data) <= self._limit_bytes and len(chunk.places) > self._limit:
+            chunk, kept = chunk.split(len(chunk.places) - room)  # one tick holds more than the ring
+            self._chunks.appendleft(kept)
+            self.held += len(kept.places)
+            self.bytes += len(kept.data)
+        self._lost.add(len(chunk.places), chunk.offsets[0], chunk.offsets[-1])
+        for book in chunk.books:
+            self.waiting.setdefault(book, True)
+            self.wanted[book] = None
+
+    def _pop(self) -> Chunk:
+        chunk = self._chunks.popleft()
+        if chunk.places:
+            self.held -= len(chunk.places)
+            self.bytes -= len(chunk.data)
+        else:
+            self.answers -= len(chunk.data)
+        return chunk
+
+    def await_book(self, book: Book, *, is_new: bool) -> None:
+        """Have a snapshot sent; of a book that is new to the subscriber nothing else is sent before it."""
+        self.wanted[book] = None
+        if is_new:
+            self.waiting.setdefault(book, False)
+
+    def has_book(self, book: Book) -> None:
+        """The subscriber has, or is just being given, the whole book."""
+        self.waiting.pop(book, None)
+        self.wanted.pop(book, None)
+
+    def take(self) -> bytes:
+        """What is to be written next, empty when there is nothing: a good deal at once, and in order."""
+        parts, self._ahead = self._ahead, []
+        size = sum(map(len, parts))
+        self.answers -= size
+        if self._lost.count:
+            parts.append(self._lag(self._lost))
+            self._lost = Lost()
+        while self._chunks and size < TAKE:
+            chunk = self._pop()
+            if chunk.places:
+                self._offset = chunk.offsets[-1]
+            is_whole = not self.waiting or chunk.books.isdisjoint(self.waiting)
+            parts.append(chunk.data if is_whole else self._without_waiting(chunk))
+            size += len(parts[-1])
+        if self._withheld.count and not self._chunks:
+            parts.append(self._withheld_lag())
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _without_waiting(self, chunk: Chunk) -> bytes:
+        """The chunk's lines but the deltas of books that are waiting; a snapshot among them ends the wait."""
+        kept: list[bytes] = []
+        for line, place, offset in zip(chunk.lines(), chunk.places, chunk.offsets, strict=True):
+            if place.book not in self.waiting:
+                kept.append(line)
+            elif place.starts:
+                if self._withheld.count:
+                    kept.append(self._withheld_lag())
+                self.has_book(place.book)
+                kept.append(line)
+            elif self.waiting[place.book]:
+                self._withheld.add(1, offset, offset)
+        return b"".join(kept)
+
+    def _withheld_lag(self) -> bytes:
+        withheld, self._withheld = self._withheld, Lost()
+        return self._lag(withheld)
+
+    def _lag(self, lost: Lost) -> bytes:
+        self.lags += 1
+        self.missed += lost.count
+        self._offset = max(self._offset, lost.last)
+        lag = Lag(
+            ts_recv=time.time_ns(),
+            offset=self._offset,
+            source="derived",
+            missed=lost.count,
+            offset_from=lost.first,
+            offset_to=lost.last,
+        )
+        return self.encode((lag,))

@@ -1,0 +1,198 @@
+"""Which subscriber gets which record: found once per topic, and joined once for all who want the same."""
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+from aggregator.bus import Batch
+from aggregator.feed.formats import PLAIN, Options, encode
+from aggregator.feed.ring import Book, Chunk, Place, Ring
+from aggregator.feed.topics import KIND, Pattern, Selection, Topic, topic_of
+from aggregator.records import BookDelta, BookSnapshot, Channel, Record, channel_of
+
+
+class Wish(NamedTuple):
+    """What a subscriber asked for; those who asked for the same make one audience."""
+
+    patterns: frozenset[str]
+    options: Options
+
+
+class Audience:
+    """Subscribers of one and the same wish."""
+
+    __slots__ = ("chunks", "options", "rings", "selection")
+
+    def __init__(self, selection: Selection, options: Options) -> None:
+        self.selection = selection
+        self.options = options
+        self.rings: dict[Ring, None] = {}
+        self.chunks: list[Chunk] = []  # since the last tick
+
+
+class Crowd:
+    """The audiences that want a topic. Topics with the same audiences share one crowd, so it is told by identity."""
+
+    __slots__ = ("audiences",)
+
+    def __init__(self, audiences: tuple[Audience, ...]) -> None:
+        self.audiences = audiences
+
+
+class Route:
+    """Where the records of one kind and topic go."""
+
+    __slots__ = ("crowd", "place", "topic")
+
+    def __init__(self, topic: Topic, place: Place, crowd: Crowd) -> None:
+        self.topic = topic
+        self.place = place
+        self.crowd = crowd
+
+
+class Known(NamedTuple):
+    """A topic that has been seen."""
+
+    channel: Channel
+    exchange: str
+    raw_symbol: str
+
+
+class Routes:
+    """The audiences, the topics seen so far, and the route of each."""
+
+    def __init__(self) -> None:
+        """Know no one and nothing."""
+        self.known: dict[Known, Topic] = {}
+        self._begun: set[Book] = set()  # books of which a snapshot has been seen
+        self._routes: dict[Hashable, Route] = {}
+        self._crowds: dict[tuple[Audience, ...], Crowd] = {}
+        self._audiences: dict[Wish, Audience] = {}
+        self._wishes: dict[Ring, Wish] = {}
+        self._asked: set[Audience] = set()  # about every topic of `_routes`
+        self._is_changed = False
+
+    def join(self, ring: Ring, patterns: dict[str, Pattern], options: Options) -> None:
+        """Put a ring into the audience of its wish, and out of the one that it was in."""
+        self.leave(ring)
+        if not patterns:
+            return
+        wish = Wish(frozenset(patterns), options)
+        audience = self._audiences.get(wish)
+        if audience is None:
+            audience = self._audiences[wish] = Audience(Selection(patterns.values()), options)
+            self._is_changed = True
+        audience.rings[ring] = None
+        self._wishes[ring] = wish
+
+    def leave(self, ring: Ring) -> None:
+        """The ring wants nothing more."""
+        wish = self._wishes.pop(ring, None)
+        if wish is None:
+            return
+        audience = self._audiences[wish]
+        del audience.rings[ring]
+        if not audience.rings:
+            del self._audiences[wish]
+            self._is_changed = True
+
+    def matching(self, selection: Selection) -> list[Known]:
+        """The topics seen so far that a selection wants."""
+        return [known for known, topic in self.known.items() if selection.wants(topic)]
+
+    def wants_book(self, ring: Ring, book: Book) -> bool:
+        """Whether a ring is still to have a book."""
+        wish = self._wishes.get(ring)
+        topic = self.known.get(Known("book", book[0], book[1] or ""))
+        return wish is not None and topic is not None and self._audiences[wish].selection.wants(topic)
+
+    def names(self) -> list[str]:
+        """The topics seen so far as text, by unified symbol where there is one, sorted."""
+        return sorted(f"{known.channel}:{known.exchange}:{topic.names[0]}" for known, topic in self.known.items())
+
+    def distribute(self, batch: Batch) -> list[Audience]:
+        """Add the batch's records to those who want them, joined once for each set that is wanted; who got some."""
+        if self._is_changed:
+            self._reroute()
+        routes = [self._route(record) for record in batch.records]
+        crowds = [route.crowd for route in routes]
+        present = {crowd: 1 << bit for bit, crowd in enumerate(dict.fromkeys(crowds))}
+        wanted: dict[Audience, int] = {}  # the crowds that an audience is in, as bits
+        for crowd, bit in present.items():
+            for audience in crowd.audiences:
+                wanted[audience] = wanted.get(audience, 0) | bit
+        if not wanted:
+            return []
+        places = [route.place for route in routes]
+        bits = [present[crowd] for crowd in crowds]
+        chunks: dict[tuple[int, Options], Chunk] = {}
+        lines: dict[Options, list[bytes]] = {PLAIN: batch.lines} if len(present) > 1 else {}
+        for audience, mask in wanted.items():
+            chunk = chunks.get((mask, audience.options))
+            if chunk is None:
+                at = None if len(present) == 1 else [at for at, bit in enumerate(bits) if bit & mask]
+                chunk = chunks[mask, audience.options] = _chunk(batch, places, at, audience.options, lines)
+            audience.chunks.append(chunk)
+        return list(wanted)
+
+    def _route(self, record: Record) -> Route:
+        kind = type(record)
+        channel = record.channel if kind in KIND else None  # type: ignore[attr-defined]
+        key = (kind, record.exchange, record.raw_symbol, record.symbol, channel)
+        return self._routes.get(key) or self._meet(key, record)
+
+    def _meet(self, key: Hashable, record: Record) -> Route:
+        """Find the way of a topic that has not been seen before; a book that starts in its middle is awaited."""
+        topic = topic_of(record)
+        crowd = self._crowd(tuple(a for a in self._audiences.values() if a.selection.wants(topic)))
+        book = (record.exchange, record.raw_symbol) if isinstance(record, BookSnapshot | BookDelta) else None
+        if book is not None and isinstance(record, BookDelta) and book not in self._begun:
+            for ring in (ring for audience in crowd.audiences for ring in audience.rings):
+                ring.await_book(book, is_new=True)
+        self.learn(record)
+        route = self._routes[key] = Route(topic, Place(book, isinstance(record, BookSnapshot)), crowd)
+        return route
+
+    def learn(self, record: Record) -> None:
+        """Remember a record's topic; a gap or health record tells of the topic that it is about."""
+        channel = channel_of(record)
+        if channel is not None and record.raw_symbol:
+            subject = Topic((channel,), record.exchange, topic_of(record).names)
+            self.known[Known(channel, record.exchange, record.raw_symbol)] = subject
+        if isinstance(record, BookSnapshot):
+            self._begun.add((record.exchange, record.raw_symbol))
+
+    def _crowd(self, audiences: tuple[Audience, ...]) -> Crowd:
+        crowd = self._crowds.get(audiences)
+        if crowd is None:
+            crowd = self._crowds[audiences] = Crowd(audiences)
+        return crowd
+
+    def _reroute(self) -> None:
+        """Audiences have come or gone: ask the new ones, and only those, about every topic seen so far."""
+        self._is_changed = False
+        current = set(self._audiences.values())
+        new = [audience for audience in self._audiences.values() if audience not in self._asked]
+        self._asked = current
+        self._crowds = {}
+        for route in self._routes.values():
+            kept = [audience for audience in route.crowd.audiences if audience in current]
+            kept += [audience for audience in new if audience.selection.wants(route.topic)]
+            route.crowd = self._crowd(tuple(kept))
+
+
+def _chunk(
+    batch: Batch, places: list[Place], at: list[int] | None, options: Options, lines: dict[Options, list[bytes]]
+) -> Chunk:
+    """The lines of the records at these positions (None: all), written as the options say."""
+    records: Sequence[Record] = batch.records
+    if at is None:
+        data = batch.blob if options == PLAIN else encode(records, options)
+        return Chunk(data, places, [record.offset for record in records])
+    if options not in lines:
+        lines[options] = encode(records, options).splitlines(keepends=True)
+    written = lines[options]
+    return Chunk(
+        b"".join([written[i] for i in at]),
+        [places[i] for i in at],
+        [records[i].offset for i in at],
+    )

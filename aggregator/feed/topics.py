@@ -1,0 +1,146 @@
+"""Topics and the patterns that name them: `channel:exchange:symbol`, with `*` for any text in any part."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from aggregator.catalog import nearest
+from aggregator.feed.protocol import BadRequest
+from aggregator.records import CHANNELS, Gap, Health, Record, Status, channel_of
+
+ALWAYS = ("gap", "health")  # kinds of record that come with every topic, and are channels of their own to a pattern
+CHANNEL_NAMES = (*CHANNELS, *ALWAYS)
+LONGEST_PATTERN = 256  # characters
+KIND: Mapping[type[Record], str] = {Gap: "gap", Health: "health"}
+
+
+class Topic(NamedTuple):
+    """What a record is about.
+
+    channels: those whose subscribers it reaches
+    names: unified and raw symbol; empty for what concerns every symbol
+    """
+
+    channels: tuple[str, ...]
+    exchange: str
+    names: tuple[str, ...]
+
+
+def topic_of(record: Record) -> Topic:
+    """The topic of a record; a gap or health record also belongs to the channel that it is about."""
+    names = tuple(dict.fromkeys(name for name in (record.symbol, record.raw_symbol) if name is not None))
+    channel = channel_of(record)
+    kind = type(record)
+    if kind in KIND:
+        return Topic((KIND[kind], *((channel,) if channel else CHANNELS)), record.exchange, names)
+    if kind is Status and not names:
+        return Topic(CHANNELS, record.exchange, names)  # the whole exchange's state concerns whoever listens to it
+    return Topic((channel,) if channel else (), record.exchange, names)
+
+
+class Glob:
+    """A text with `*` for any text: matched part by part, so that no pattern takes long, however hostile."""
+
+    __slots__ = ("_first", "_last", "_least", "_middle")
+
+    def __init__(self, text: str) -> None:
+        self._first, *self._middle, self._last = text.split("*")  # there is at least one
+        self._least = len(text) - text.count("*")
+
+    def matches(self, name: str) -> bool:
+        if len(name) < self._least or not name.startswith(self._first) or not name.endswith(self._last):
+            return False
+        at, end = len(self._first), len(name) - len(self._last)
+        for part in self._middle:
+            found = name.find(part, at, end)
+            if found < 0:
+                return False
+            at = found + len(part)
+        return True
+
+
+class Pattern(NamedTuple):
+    channels: tuple[str, ...]  # that its first part names
+    exchange: str
+    symbol: str
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Read `channel:exchange:symbol`; symbols may hold colons. Raises BadRequest, with what is allowed."""
+    parts = text.split(":", 2)
+    if len(parts) < 3 or not all(parts) or not text.isprintable():
+        raise BadRequest(f"{_shown(text)} is not a topic; write channel:exchange:symbol, like trades:*:BTC/USDT")
+    if len(text) > LONGEST_PATTERN:
+        raise BadRequest(f"{_shown(text)} is longer than the {LONGEST_PATTERN} characters that a topic may have")
+    channel, exchange, symbol = parts
+    glob = Glob(channel) if "*" in channel else None
+    channels = tuple(name for name in CHANNEL_NAMES if (glob.matches(name) if glob else name == channel))
+    if not channels:
+        meant = nearest(channel, CHANNEL_NAMES)
+        hint = f"; did you mean {meant}?" if meant else ""
+        raise BadRequest(f"{_shown(channel)} is not a channel; allowed: {', '.join(CHANNEL_NAMES)}{hint}")
+    return Pattern(channels, exchange, symbol)
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 80 else f"{text[:80]}...")
+
+
+class Symbols:
+    """Which symbols of one channel and exchange are wanted."""
+
+    __slots__ = ("_exact", "_globs", "is_all")
+
+    def __init__(self) -> None:
+        self._exact: set[str] = set()
+        self._globs: list[Glob] = []
+        self.is_all = False
+
+    def add(self, text: str) -> None:
+        if text == "*":
+            self.is_all = True
+        elif "*" in text:
+            self._globs.append(Glob(text))
+        else:
+            self._exact.add(text)
+
+    def matches(self, names: tuple[str, ...]) -> bool:
+        if self.is_all or not self._exact.isdisjoint(names):
+            return True
+        return any(glob.matches(name) for glob in self._globs for name in names)
+
+
+class Selection:
+    """Many patterns as one: exact exchanges and symbols are looked up, only those with `*` are tried in turn."""
+
+    __slots__ = ("_exact", "_globs")
+
+    def __init__(self, patterns: Iterable[Pattern]) -> None:
+        self._exact: dict[tuple[str, str], Symbols] = {}  # (channel, exchange)
+        globs: dict[tuple[str, str], Symbols] = {}
+        for pattern in patterns:
+            among = globs if "*" in pattern.exchange else self._exact
+            for channel in pattern.channels:
+                among.setdefault((channel, pattern.exchange), Symbols()).add(pattern.symbol)
+        self._globs: dict[str, list[tuple[Glob, Symbols]]] = {}
+        for (channel, exchange), symbols in globs.items():
+            self._globs.setdefault(channel, []).append((Glob(exchange), symbols))
+
+    def wants(self, topic: Topic) -> bool:
+        """Whether a record of this topic is wanted; what concerns every symbol is, by who wants any.
+
+        Data that names no symbol (an index without an instrument, say) is wanted by `*` alone.
+        """
+        is_wide = len(topic.channels) > 1
+        return any(
+            symbols.matches(topic.names) or (is_wide and not topic.names)
+            for channel in topic.channels
+            for symbols in self._of(channel, topic.exchange)
+        )
+
+    def _of(self, channel: str, exchange: str) -> Iterable[Symbols]:
+        exact = self._exact.get((channel, exchange))
+        if exact is not None:
+            yield exact
+        for glob, symbols in self._globs.get(channel, ()):
+            if glob.matches(exchange):
+                yield symbols

@@ -1,0 +1,93 @@
+"""One client's connection, from the exchange's side: its topics, its queue, and its faults."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Iterable
+
+from aiohttp import WSMsgType, web
+
+from aggregator.sandbox.faults import REFUSE, STALL, Faults
+from aggregator.simulation import Said
+
+LONGEST_QUEUE = 50_000  # frames; a reader that is this far behind is disconnected, as exchanges do
+
+
+class Client:
+    """A WebSocket that frames are offered to; faults are applied as they leave."""
+
+    def __init__(self, socket: web.WebSocketResponse, request: web.Request, faults: Faults) -> None:
+        """Take over a prepared socket."""
+        self.faults = faults
+        self.topics: set[str] = set()
+        self.sent: dict[str, int] = {}
+        self.refuse_until = 0.0
+        self._socket = socket
+        self._request = request
+        self._queue: deque[Said | bytes] = deque()
+        self._filled = asyncio.Event()
+        self._rng = random.Random(faults.conn)
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def conn(self) -> str:
+        """Its number, as the control socket and the log name it."""
+        return self.faults.conn
+
+    def offer(self, said: Said | bytes) -> None:
+        """Queue a frame; what is no market data (bytes) is spared from faults."""
+        if len(self._queue) >= LONGEST_QUEUE:
+            self.faults.note("overflow")
+            self.cut()
+            return
+        self._queue.append(said)
+        self._filled.set()
+
+    async def play(self, said: Said, *, is_binary: bool) -> None:
+        """Send a recorded frame, when the reader has room for it."""
+        for frame in self.faults.pass_on(said, self._loop.time()):
+            await self._socket.send_frame(frame, WSMsgType.BINARY if is_binary else WSMsgType.TEXT)
+
+    async def write(self) -> None:
+        """Send what is offered until cancelled or cut."""
+        while not self._socket.closed:
+            self._filled.clear()
+            while self._queue:
+                await self._send(self._queue.popleft())
+            await self._filled.wait()
+
+    async def _send(self, said: Said | bytes) -> None:
+        now = self._loop.time()
+        frames: Iterable[bytes]
+        if isinstance(said, bytes):
+            frames = () if self.faults.is_half_open else (said,)
+        else:
+            frames = self.faults.pass_on(said, now)
+            self.sent[said.topic] = self.sent.get(said.topic, 0) + 1
+        if delay := self.faults.wanted.get("slow", 0):
+            await asyncio.sleep(delay)
+        for frame in frames:
+            await self._socket.send_frame(frame, WSMsgType.TEXT)
+
+    async def misbehave(self) -> None:
+        """Let a timed fault happen, if one is due."""
+        kind = self.faults.due(self._loop.time())
+        if kind is None:
+            return
+        self.faults.note(kind)
+        if kind == "stall":
+            self.faults.stalled_until = self._loop.time() + STALL
+        elif kind == "half_open":
+            self.faults.is_half_open = True
+        elif kind == "close" and self._rng.random() < 0.5:
+            await self._socket.close()
+        else:
+            if kind == "refuse":
+                self.refuse_until = self._loop.time() + REFUSE
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection without a word."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        self._filled.set()

@@ -1,0 +1,314 @@
+"""Exchanges on loopback: one port, WebSocket and HTTP, at `ws://HOST:PORT/<original host>/<original path>`."""
+
+import asyncio
+import importlib
+import random
+import time
+from contextlib import suppress
+from types import TracebackType
+
+from aiohttp import WSMsgType, web
+
+from aggregator.sandbox.client import Client
+from aggregator.sandbox.control import Command, Control
+from aggregator.sandbox.faults import FaultLog, Faults
+from aggregator.sandbox.playback import Recorded, Tape, load
+from aggregator.sandbox.settings import SandboxSettings, check_fault
+from aggregator.simulation import Change, Deal, Market, Said, Simulation
+
+STEP = 0.005  # seconds between two bursts of a simulated market
+LEAD = 1.0  # seconds that a played-back connection waits for the client to ask for something
+RETRY_AFTER = "1"
+PATIENCE = 5.0
+
+
+class Simulated:
+    """One simulated exchange: its protocol, its markets, and who listens to what."""
+
+    def __init__(self, id: str, seed: int) -> None:
+        """Load the protocol. Raises ValueError where none of that id exists."""
+        try:
+            self.simulation: Simulation = importlib.import_module(f"connectors.simulated.{id}").SIMULATION
+        except ModuleNotFoundError:
+            raise ValueError(f"{id!r} cannot be simulated") from None
+        self.id = id
+        self._rng = random.Random(f"{seed}:{id}")
+        made = [
+            Market(base, quote, price, decimals, random.Random(f"{seed}:{id}:{base}"))
+            for base, quote, price, decimals in self.simulation.markets
+        ]
+        self.markets = {self.simulation.name(market): market for market in made}
+        self.listeners: dict[str, set[Client]] = {}
+        self.refuse_until = 0.0
+
+    def step(self) -> int:
+        """Let one thing happen; how many frames it gave."""
+        market = self._rng.choice(list(self.markets.values()))
+        now = time.time_ns()
+        chance = self._rng.random()
+        event: Change | Deal | None = market.change(now) if chance < 0.5 else market.deal(now) if chance < 0.8 else None
+        frames = 0
+        for said in self.simulation.say(event, market, self.listeners.keys(), now):  # type: ignore[arg-type]
+            for client in self.listeners.get(said.topic, ()):
+                client.offer(said)
+                frames += 1
+        return max(frames, 1)
+
+    def hear(self, client: Client, frame: bytes) -> None:
+        """Answer a client's frame."""
+        try:
+            heard = self.simulation.hear(frame, self.markets, time.time_ns())
+        except Exception:  # noqa: BLE001 - whatever a client sends, it is no request
+            client.offer(b'{"error":"not a request of this exchange"}')
+            return
+        for reply in heard.replies:
+            client.offer(reply)
+        for topic in heard.unsubscribe:
+            client.topics.discard(topic)
+            self._forget(topic, client)
+        for said in heard.first:
+            client.offer(said)
+        for topic in heard.subscribe:
+            client.topics.add(topic)
+            self.listeners.setdefault(topic, set()).add(client)
+
+    def leave(self, client: Client) -> None:
+        """The client is gone."""
+        for topic in client.topics:
+            self._forget(topic, client)
+        self.refuse_until = max(self.refuse_until, client.refuse_until)
+
+    def _forget(self, topic: str, client: Client) -> None:
+        listeners = self.listeners.get(topic, set())
+        listeners.discard(client)
+        if not listeners:
+            self.listeners.pop(topic, None)
+
+
+class Sandbox:
+    """`async with Sandbox(settings) as sandbox`: serves until the end of the block."""
+
+    def __init__(self, settings: SandboxSettings) -> None:
+        """Read the captures and load the protocols. Raises OSError, BadFrame or ValueError."""
+        self.settings = settings
+        self.log = FaultLog(settings.fault_log)
+        self.tape: Tape = load(settings.captures)
+        self.simulated = {id: Simulated(id, settings.seed) for id in settings.simulate}
+        self.clients: dict[str, Client] = {}
+        self.port = 0
+        self._by_host = {
+            _host(host): exchange for exchange in self.simulated.values() for host in exchange.simulation.hosts
+        }
+        self._next: dict[str, int] = {}
+        self._faults = dict(settings.faults)
+        self._numbers = 0
+        self._rng = random.Random(settings.seed)
+        self._running = asyncio.Event()
+        self._running.set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Sandbox":
+        """Listen. Raises OSError."""
+        app = web.Application()
+        app.router.add_route("*", "/{host}/{path:.*}", self._handle)
+        app.router.add_route("*", "/{host}", self._handle)
+        self._site = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await self._site.setup()
+        await web.TCPSite(self._site, self.settings.host, self.settings.port).start()
+        self.port = self._site.addresses[0][1]
+        self._control = Control(self.settings.control, self._obey) if self.settings.control else None
+        if self._control is not None:
+            await self._control.start()
+        if self.simulated:
+            self._tasks.append(asyncio.create_task(self._trade()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Hang up and listen no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for client in list(self.clients.values()):
+            client.cut()
+        if self._control is not None:
+            await self._control.stop()
+        await self._site.cleanup()
+        self.log.close()
+
+    def endpoints(self, id: str | None = None) -> dict[str, str]:
+        """What goes into `[exchanges.endpoints]`: of a simulated exchange, or (no id) of all that is played back."""
+        hosts = self.simulated[id].simulation.hosts if id is not None else tuple(self.tape.hosts())
+        return {host: f"{_here(host)}://{self.settings.host}:{self.port}/{_host(host)}" for host in hosts}
+
+    # --- serving ----------------------------------------------------------------------------------------------------
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        host = request.match_info["host"]
+        exchange = self._by_host.get(host)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._converse(request, host, exchange)
+        if self._rng.random() < self._faults.get("http_429", 0):
+            self._faults_of("http", exchange).note("http_429")
+            return web.Response(status=429, headers={"Retry-After": RETRY_AFTER}, text="{}")
+        if exchange is not None:
+            status, body = exchange.simulation.answer(request.path, request.query, exchange.markets, time.time_ns())
+        else:
+            status, body = self._recorded_answer(host, request)
+        return web.Response(status=status, body=body, content_type="application/json")
+
+    def _recorded_answer(self, host: str, request: web.Request) -> tuple[int, bytes]:
+        path = request.raw_path.removeprefix(f"/{host}")
+        for address in (f"https://{host}{path}", f"https://{host}{path.partition('?')[0]}"):
+            if address in self.tape.answers:
+                return self.tape.answers[address]
+        return 404, b'{"error":"no capture holds an answer of this address"}'
+
+    def _faults_of(self, conn: str, exchange: Simulated | None) -> Faults:
+        return Faults(exchange.id if exchange else "playback", conn, self._faults, self.settings.seed, self.log)
+
+    async def _converse(self, request: web.Request, host: str, exchange: Simulated | None) -> web.StreamResponse:
+        if exchange is not None and asyncio.get_running_loop().time() < exchange.refuse_until:
+            return web.Response(status=503, text="refused")
+        recorded = None if exchange else self._recorded_connection(host, request.path)
+        if exchange is None and recorded is None:
+            return web.Response(status=404, text="no capture holds a connection to this address")
+        socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=2**20)
+        await socket.prepare(request)
+        self._numbers += 1
+        client = Client(socket, request, self._faults_of(str(self._numbers), exchange))
+        self.clients[client.conn] = client
+        tasks = [asyncio.create_task(client.write()), asyncio.create_task(self._misbehave(client))]
+        asked = asyncio.Event()
+        if recorded is not None:
+            tasks.append(asyncio.create_task(self._play(client, recorded, asked)))
+        try:
+            for greeting in exchange.simulation.greeting if exchange else ():
+                client.offer(greeting)
+            await self._listen(socket, client, exchange, asked)
+        finally:
+            del self.clients[client.conn]
+            if exchange is not None:
+                exchange.leave(client)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return socket
+
+    async def _listen(
+        self, socket: web.WebSocketResponse, client: Client, exchange: Simulated | None, asked: asyncio.Event
+    ) -> None:
+        """Hear a client until it leaves; one that is half open is not answered."""
+        async for message in socket:
+            if client.faults.is_half_open:
+                continue
+            if message.type is WSMsgType.PING:
+                with suppress(ConnectionError):
+                    await socket.pong(message.data)
+            elif message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+                asked.set()
+                if exchange is not None:
+                    frame = message.data.encode() if isinstance(message.data, str) else bytes(message.data)
+                    exchange.hear(client, frame)
+
+    async def _misbehave(self, client: Client) -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            await client.misbehave()
+
+    # --- playback ---------------------------------------------------------------------------------------------------
+
+    def _recorded_connection(self, host: str, path: str) -> Recorded | None:
+        """The recorded connections of an address take turns."""
+        own = path.removeprefix(f"/{host}").rstrip("/")
+        found = [r for r in self.tape.connections if _host(r.url) == host and _path(r.url) == own]
+        found = found or [r for r in self.tape.connections if _host(r.url) == host]
+        if not found:
+            return None
+        turn = self._next[host + own] = self._next.get(host + own, -1) + 1
+        return found[turn % len(found)]
+
+    async def _play(self, client: Client, recorded: Recorded, asked: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAD):
+                await asked.wait()
+        loop = asyncio.get_running_loop()
+        while True:
+            start = loop.time()
+            for at, frame, is_binary in recorded.frames:
+                wait = start + at / self.settings.speed - loop.time() if self.settings.speed else 0
+                if wait > 0:
+                    await asyncio.sleep(wait)
+                await client.play(Said("playback", "status", "", frame, None), is_binary=is_binary)
+            if not self.settings.loop:
+                return
+            await asyncio.sleep(0)
+
+    # --- the simulated market ---------------------------------------------------------------------------------------
+
+    async def _trade(self) -> None:
+        """Let things happen at the wanted rate, over all simulated exchanges in turn."""
+        loop = asyncio.get_running_loop()
+        exchanges = list(self.simulated.values())
+        owed, at = 0.0, loop.time()
+        while True:
+            await asyncio.sleep(STEP)
+            await self._running.wait()
+            now = loop.time()
+            owed = min(owed + (now - at) * self.settings.rate, self.settings.rate)
+            at = now
+            while owed > 0:
+                owed -= self._rng.choice(exchanges).step()
+
+    # --- control ----------------------------------------------------------------------------------------------------
+
+    def _obey(self, command: Command) -> object:
+        """Carry out one command of the control socket. Raises ValueError that says what is allowed."""
+        if command.op in {"fault", "fault_off"}:
+            return self._set_fault(command)
+        if command.op in {"pause", "resume"}:
+            (self._running.clear if command.op == "pause" else self._running.set)()
+            return {"running": self._running.is_set()}
+        if command.op == "books":
+            return {
+                exchange.id: {
+                    name: dict(zip(("bids", "asks"), m.levels(), strict=True)) for name, m in exchange.markets.items()
+                }
+                for exchange in self.simulated.values()
+                if command.exchange in {"*", exchange.id}
+            }
+        if command.op == "log":
+            return [entry for entry in self.log.entries if command.exchange in {"*", entry.exchange}]
+        if command.op == "stats":
+            clients = {c.conn: {"exchange": c.faults.exchange, "sent": c.sent} for c in self.clients.values()}
+            return {"clients": clients, "faults": self.log.counts}
+        raise ValueError(f"{command.op!r} is no command; there are: fault, fault_off, books, pause, resume, log, stats")
+
+    def _set_fault(self, command: Command) -> object:
+        concerned = [
+            client.faults
+            for client in self.clients.values()
+            if command.exchange in {"*", client.faults.exchange} and command.conn in {"*", client.conn}
+        ]
+        wanted = [faults.wanted for faults in concerned]
+        if command.exchange == command.conn == "*":
+            wanted.append(self._faults)  # new connections get it too
+        for faults in wanted:
+            if command.op == "fault":
+                faults[command.kind] = check_fault(command.kind, command.value)
+            else:
+                faults.pop(command.kind, None) if command.kind else faults.clear()
+        return {"connections": len(concerned)}
+
+
+def _host(url: str) -> str:
+    return url.split("://", 1)[-1].split("/", 1)[0]
+
+
+def _path(url: str) -> str:
+    return "/" + url.split("://", 1)[-1].partition("?")[0].partition("/")[2].rstrip("/") if url else ""
+
+
+def _here(url: str) -> str:
+    return "ws" if url.startswith("ws") else "http"

@@ -1,0 +1,1 @@
+"""The words of a few protocols, spoken from the exchange's side: for the sandbox's simulated markets."""

@@ -1,0 +1,208 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from aggregator.bus import Bus
+from aggregator.client import Feed, FeedError, connect
+from aggregator.feed.server import FeedServer
+from aggregator.records import BookSnapshot, Lag, Record, Trade
+from aggregator.sinks.settings import FeedSettings
+
+PATIENCE = 10.0  # seconds; nothing here takes nearly as long
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "feed.sock"
+
+
+@asynccontextmanager
+async def serving(path: Path, *, ring: int = 10_000, max_clients: int = 10) -> AsyncIterator[Bus]:
+    bus = Bus("epoch")
+    server = FeedServer(FeedSettings(path=path, ring=ring, max_clients=max_clients), bus)
+    await server.start()
+    bus.attach(server.publish)
+    try:
+        yield bus
+    finally:
+        await server.stop(0.2)
+
+
+@asynccontextmanager
+async def speaking(path: Path, *said: bytes) -> AsyncIterator[None]:
+    """Something that is no feed: it says what it is told to, and hangs up."""
+
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.writelines(said)
+        writer.close()
+
+    server = await asyncio.start_unix_server(speak, path)
+    try:
+        yield
+    finally:
+        server.close()
+
+
+def trade(price: str = "1.50") -> Trade:
+    return Trade(exchange="alpha", symbol="BTC/USDT", raw_symbol="BTCUSDT", ts_recv=1, price=price, size="1")
+
+
+async def take(feed: Feed, count: int) -> list[Record]:
+    found: list[Record] = []
+    async with asyncio.timeout(PATIENCE):
+        async for record in feed:
+            found.append(record)
+            if len(found) == count:
+                break
+    return found
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_records_as_structs(run: Callable[[Awaitable[None]], None], path: Path) -> None:
+    async def scenario() -> None:
+        async with serving(path) as bus, connect(path) as feed:
+            assert (feed.hello.schema, feed.hello.epoch, feed.hello.offset) == (1, "epoch", 0)
+            subscribed = await feed.subscribe("trades:*:BTC/USDT", "book:*:*")
+            assert (subscribed.topics, subscribed.matched) == (["trades:*:BTC/USDT", "book:*:*"], 0)
+            book = BookSnapshot(exchange="alpha", raw_symbol="X", bids=[("1", "2")], asks=[])
+            records = [trade(), book, trade("2")]
+            bus.publish(records)
+            assert await take(feed, 3) == records
+            assert await feed.topics() == ["book:alpha:X", "trades:alpha:BTC/USDT"]
+
+    run(scenario())
+
+
+async def test_lines_as_they_are(path: Path) -> None:
+    async with serving(path) as bus, connect(str(path)) as feed:
+        await feed.subscribe("trades:*:*", numbers="float", time="ms")
+        bus.publish([trade()])
+        line = await anext(feed.lines())
+        assert line.endswith(b"}\n")
+        assert json.loads(line)["price"] == 1.5
+        bus.publish([trade()])
+        with pytest.raises(FeedError, match=r"use lines\(\)"):
+            await take(feed, 1)
+
+
+async def test_what_comes_before_an_answer_is_kept(path: Path) -> None:
+    async with serving(path) as bus, connect(path) as feed:
+        await feed.subscribe("trades:*:*")
+        bus.publish([trade("1"), trade("2")])
+        await feed.ping()
+        assert (await feed.unsubscribe("trades:*:*")).topics == ["trades:*:*"]
+        bus.publish([trade("3")])
+        await feed.subscribe("trades:alpha:*")
+        bus.publish([trade("4")])
+        assert [record.offset for record in await take(feed, 3)] == [1, 2, 4]
+
+
+async def test_one_task_reads_while_another_asks(path: Path) -> None:
+    async with serving(path) as bus, connect(path) as feed:
+        reading = asyncio.ensure_future(take(feed, 2))
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(feed.ping() for _ in range(5)), feed.subscribe("trades:*:*"))
+            bus.publish([trade()])
+            await feed.unsubscribe()
+            await feed.subscribe("trades:*:*")
+            bus.publish([trade()])
+            assert [record.offset for record in await reading] == [1, 2]
+
+
+async def test_a_wait_that_is_given_up_loses_nothing(path: Path) -> None:
+    async with serving(path) as bus, connect(path) as feed:
+        await feed.subscribe("trades:*:*")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await anext(feed.lines())
+        bus.publish([trade()])
+        assert (await take(feed, 1))[0].offset == 1
+
+
+async def test_a_slow_reader_is_told_by_a_lag(path: Path) -> None:
+    total = 30_000
+    async with serving(path, ring=100) as bus, connect(path) as feed:
+        await feed.subscribe("trades:*:*")
+        for _ in range(total // 100):
+            bus.publish([trade() for _ in range(100)])
+            await asyncio.sleep(0)
+        had, missed = 0, 0
+        async with asyncio.timeout(PATIENCE):
+            async for record in feed:
+                missed += record.missed if isinstance(record, Lag) else 0
+                had += not isinstance(record, Lag)
+                if record.offset == total:
+                    break
+        assert missed > 0
+        assert had + missed == total
+
+
+@pytest.mark.parametrize("topics", [(), ("trade:*:*",), ("trades",)])
+async def test_a_refusal_is_raised_and_the_feed_goes_on(topics: tuple[str, ...], path: Path) -> None:
+    async with serving(path), connect(path) as feed:
+        with pytest.raises(FeedError, match=r"did you mean trades|like trades"):
+            await feed.subscribe(*topics)
+        with pytest.raises(FeedError, match="was not subscribed"):
+            await feed.unsubscribe("trades:*:*")
+        await feed.ping()
+
+
+async def test_the_end_of_the_daemon_ends_the_stream(path: Path) -> None:
+    async with serving(path) as bus, connect(path) as feed:
+        await feed.subscribe("trades:*:*")
+        bus.publish([trade()])
+        records: list[Record] = []
+
+        async def read() -> None:
+            records.extend([record async for record in feed])
+
+        reading = asyncio.ensure_future(read())
+        await feed.ping()
+        await asyncio.sleep(0)
+        stopping = asyncio.ensure_future(_stop_all(bus))
+        await asyncio.wait_for(reading, PATIENCE)
+        await stopping
+        assert [record.offset for record in records] == [1]
+        with pytest.raises(FeedError, match="has hung up"):
+            await feed.ping()
+
+
+async def _stop_all(bus: Bus) -> None:
+    for receive in bus._receivers:
+        await receive.__self__.stop(1.0)  # type: ignore[attr-defined]
+
+
+async def test_no_daemon(path: Path) -> None:
+    with pytest.raises(FeedError, match=r"feed.sock is not there: does the daemon run"):
+        async with connect(path):
+            pass
+    path.write_text("")
+    with pytest.raises(FeedError, match=r"cannot connect to .*feed.sock: "):
+        async with connect(path):
+            pass
+
+
+@pytest.mark.parametrize("said", [b"", b"220 mail ready\r\n", b'{"type":"hello"}\n', b'{"type":"hel'])
+async def test_what_is_no_feed(said: bytes, path: Path) -> None:
+    async with speaking(path, said):
+        with pytest.raises(FeedError, match="does not speak as the feed does"):
+            async with connect(path):
+                pass
+
+
+async def test_a_full_feed_says_so(path: Path) -> None:
+    async with serving(path, max_clients=1), connect(path):
+        with pytest.raises(FeedError, match="has its 1 subscribers already"):
+            async with connect(path):
+                pass
+
+
+async def test_a_line_that_was_cut_off_is_no_record(path: Path) -> None:
+    hello = b'{"type":"hello","schema":1,"epoch":"e","offset":0,"version":"0"}\n'
+    async with speaking(path, hello, b'{"type":"new_kind","offset":1}\n', b'{"type":"tra'), connect(path) as feed:
+        assert [line async for line in feed.lines()] == [b'{"type":"new_kind","offset":1}\n']

@@ -1,0 +1,148 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.bus import encode_lines
+from aggregator.feed.ring import Chunk, Place, Ring, join
+
+TRADES = Place(None, starts=False)
+BOOK = ("alpha", "X")
+SNAPSHOT = Place(BOOK, starts=True)
+DELTA = Place(BOOK, starts=False)
+
+
+def chunk(first: int, *places: Place) -> Chunk:
+    offsets = list(range(first, first + len(places)))
+    return Chunk(b"".join(b'{"offset":%d}\n' % offset for offset in offsets), places, offsets)
+
+
+def ring(limit: int, limit_bytes: int = 2**20) -> Ring:
+    return Ring(limit, encode_lines, limit_bytes=limit_bytes)
+
+
+def said(waiting: Ring) -> list[tuple[int, int] | int | str]:
+    """What is written, in order: offsets, lags as (first, last) or answers."""
+    found: list[tuple[int, int] | int | str] = []
+    while data := waiting.take():
+        for line in data.splitlines():
+            row = json.loads(line)
+            if row.get("type") == "lag":
+                found.append((row["offset_from"], row["offset_to"]))
+            else:
+                found.append(row.get("offset", row.get("type")))
+    return found
+
+
+def test_the_oldest_go_and_are_told_in_their_place() -> None:
+    full = ring(3)
+    for offset in range(1, 6):
+        full.put(chunk(offset, TRADES))
+    assert full.held == 3
+    assert said(full) == [(1, 2), 3, 4, 5]
+    assert (full.held, full.bytes, full.missed, full.lags) == (0, 0, 2, 1)
+
+
+def test_of_a_chunk_that_is_larger_than_the_ring_the_end_is_kept() -> None:
+    full = ring(3)
+    full.put(chunk(1, *[TRADES] * 10))
+    assert full.held == 3
+    assert said(full) == [(1, 7), 8, 9, 10]
+
+
+def test_bytes_are_bounded_too() -> None:
+    full = ring(1000, limit_bytes=40)
+    for offset in range(1, 6):
+        full.put(chunk(offset, TRADES))
+    assert full.bytes <= 40
+    assert said(full) == [(1, 2), 3, 4, 5]
+
+
+def test_answers_are_never_lost() -> None:
+    full = ring(2)
+    full.put(chunk(1, TRADES))
+    full.answer(b'{"type":"pong"}\n')
+    full.put(chunk(2, TRADES, TRADES))
+    full.answer(b'{"type":"topics"}\n')
+    full.put(chunk(4, TRADES, TRADES))
+    assert said(full) == ["pong", (1, 3), "topics", 4, 5]
+    assert full.answers == 0
+
+
+def test_answers_keep_their_place_where_nothing_is_lost() -> None:
+    waiting = ring(5)
+    waiting.put(chunk(1, TRADES))
+    waiting.answer(b'{"type":"pong"}\n')
+    waiting.put(chunk(2, TRADES))
+    assert said(waiting) == [1, "pong", 2]
+
+
+def test_a_book_with_a_hole_is_withheld_and_wanted() -> None:
+    full = ring(3)
+    full.put(chunk(1, DELTA, TRADES))
+    full.put(chunk(3, TRADES, DELTA))
+    assert list(full.wanted) == [BOOK]
+    assert said(full) == [(1, 2), 3, (4, 4)]
+    full.has_book(BOOK)
+    full.put(chunk(5, DELTA))
+    assert said(full) == [5]
+
+
+def test_a_snapshot_in_the_stream_ends_the_wait() -> None:
+    full = ring(3)
+    full.put(chunk(1, DELTA))
+    full.put(chunk(2, DELTA, SNAPSHOT, DELTA))
+    assert said(full) == [(1, 1), (2, 2), 3, 4]
+    assert not full.wanted
+
+
+def test_a_book_that_was_never_had_is_awaited_without_a_lag() -> None:
+    waiting = ring(10)
+    waiting.await_book(BOOK, is_new=True)
+    waiting.put(chunk(1, DELTA, TRADES, SNAPSHOT, DELTA))
+    assert said(waiting) == [2, 3, 4]
+    assert waiting.missed == 0
+
+
+def test_a_snapshot_of_a_book_that_is_had_stops_nothing() -> None:
+    waiting = ring(10)
+    waiting.await_book(BOOK, is_new=False)
+    waiting.put(chunk(1, DELTA))
+    assert said(waiting) == [1]
+    assert list(waiting.wanted) == [BOOK]
+
+
+def test_chunks_join() -> None:
+    joined = join([chunk(1, TRADES), chunk(2, DELTA, SNAPSHOT)])
+    assert (list(joined.offsets), list(joined.places)) == ([1, 2, 3], [TRADES, DELTA, SNAPSHOT])
+    assert joined.data == chunk(1, TRADES, TRADES, TRADES).data
+    assert joined.books == {BOOK}
+
+
+@given(
+    st.lists(st.one_of(st.integers(1, 7), st.none()), max_size=60),
+    st.integers(1, 12),
+    st.integers(15, 200),
+)
+def test_every_record_is_had_or_counted(steps: list[int | None], limit: int, limit_bytes: int) -> None:
+    """A number publishes that many records, None reads once; all is in order, and each lag covers what is not there."""
+    tested = ring(limit, limit_bytes)
+    offset = 0
+    found: list[tuple[int, int] | int | str] = []
+    for step in [*steps, None]:
+        if step is None:
+            found += said(tested)
+            continue
+        tested.put(chunk(offset + 1, *[TRADES] * step))
+        offset += step
+        assert tested.held <= limit
+        assert tested.bytes <= limit_bytes
+    covered = [at for item in found for at in (range(item[0], item[1] + 1) if isinstance(item, tuple) else (item,))]
+    assert covered == list(range(1, offset + 1))
+
+
+def test_a_chunk_that_does_not_fit_at_all_is_lost_whole() -> None:
+    full = ring(10, limit_bytes=10)
+    full.put(chunk(1, TRADES, TRADES))
+    assert full.bytes == 0
+    assert said(full) == [(1, 2)]

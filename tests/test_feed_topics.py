@@ -1,0 +1,112 @@
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.feed.protocol import BadRequest
+from aggregator.feed.topics import CHANNEL_NAMES, Glob, Selection, parse_pattern, topic_of
+from aggregator.records import (
+    BookDelta,
+    BookSnapshot,
+    Gap,
+    Health,
+    IndexPrice,
+    Record,
+    Status,
+    Trade,
+)
+
+PERPETUAL = {"exchange": "alpha", "symbol": "BTC/USDT:USDT", "raw_symbol": "BTCUSDT-PERP"}
+SPOT = {"exchange": "alpha", "symbol": "BTC/USDT", "raw_symbol": "BTCUSDT"}
+UNNAMED = {"exchange": "alpha", "raw_symbol": "X:Y"}
+HOLE = {"gap_id": "1", "phase": "open", "cause": "disconnect", "ts_from": 1}
+
+
+def wants(pattern: str, record: Record) -> bool:
+    return Selection([parse_pattern(pattern)]).wants(topic_of(record))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "symbols", "wanted"),
+    [
+        ("trades:alpha:BTC/USDT:USDT", PERPETUAL, True),
+        ("trades:alpha:BTCUSDT-PERP", PERPETUAL, True),
+        ("trades:alpha:BTC/USDT", PERPETUAL, False),
+        ("trades:alpha:*:USDT", PERPETUAL, True),
+        ("trades:alpha:*/USDT", PERPETUAL, False),
+        ("trades:alpha:*/USDT", SPOT, True),
+        ("trades:*:BTC/*", SPOT, True),
+        ("trades:al*:*", SPOT, True),
+        ("trades:*a:BTCUSDT", SPOT, True),
+        ("*:*:*", SPOT, True),
+        ("t*:alpha:*", SPOT, True),
+        ("book:alpha:*", SPOT, False),
+        ("trades:beta:*", SPOT, False),
+        ("trades:alpha:btc/usdt", SPOT, False),
+        ("trades:alpha:X:Y", UNNAMED, True),
+        ("trades:alpha:X", UNNAMED, False),
+    ],
+)
+def test_a_pattern_names_topics(pattern: str, symbols: dict[str, str], wanted: bool) -> None:
+    assert wants(pattern, Trade(price="1", size="1", **symbols)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("record", "reaches", "passes"),
+    [
+        (Gap(channel="trades", **SPOT, **HOLE), ["trades:alpha:BTC/USDT", "gap:alpha:*", "gap:*:BTCUSDT"], ["book"]),
+        (Health(channel="book", state="live", **SPOT), ["book:alpha:*", "health:*:*"], ["trades", "gap"]),
+        (Gap(exchange="alpha", channel="trades", **HOLE), ["trades:alpha:BTC/USDT", "gap:alpha:ETH/*"], ["book"]),
+        (Gap(exchange="alpha", **HOLE), ["trades:alpha:BTC/USDT", "status:alpha:ETH/USDT", "gap:alpha:X"], ["health"]),
+        (Status(exchange="alpha", state="halt"), ["trades:alpha:BTC/USDT", "status:alpha:X"], ["gap", "health"]),
+        (Status(state="halt", **SPOT), ["status:alpha:BTC/USDT"], ["trades"]),
+        (IndexPrice(exchange="alpha", price="1", index="I"), ["index_price:alpha:*"], ["trades"]),
+    ],
+)
+def test_what_concerns_a_topic_reaches_its_subscribers(record: Record, reaches: list[str], passes: list[str]) -> None:
+    assert [pattern for pattern in reaches if not wants(pattern, record)] == []
+    assert [channel for channel in passes if wants(f"{channel}:*:*", record)] == []
+    assert not any(wants(f"{channel}:beta:*", record) for channel in CHANNEL_NAMES)
+
+
+def test_data_without_a_symbol_is_not_everybodys() -> None:
+    assert not wants("index_price:alpha:BTC/USDT", IndexPrice(exchange="alpha", price="1", index="I"))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "write channel:exchange:symbol"),
+        ("trades", "write channel:exchange:symbol"),
+        ("trades:alpha", "write channel:exchange:symbol"),
+        ("trades::X", "write channel:exchange:symbol"),
+        ("trades:alpha:", "write channel:exchange:symbol"),
+        ("trades:alpha:\x1b[31m", r"'trades:alpha:\x1b[31m' is not a topic"),
+        ("trade:alpha:X", "did you mean trades?"),
+        ("zzz*:alpha:X", "allowed: trades, book,"),
+        ("lag:*:*", "'lag' is not a channel"),
+        (f"trades:alpha:{'X' * 300}", "longer than the 256 characters"),
+    ],
+)
+def test_what_is_no_pattern_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(complaint)):
+        parse_pattern(text)
+
+
+@given(st.text("ab*", min_size=1).filter(lambda text: "*" in text), st.text("ab"))
+def test_a_glob_is_as_its_expression_says(glob: str, name: str) -> None:
+    expected = re.fullmatch(".*".join(map(re.escape, glob.split("*"))), name) is not None
+    assert Glob(glob).matches(name) is expected
+
+
+def test_no_glob_takes_long() -> None:
+    start = time.perf_counter()
+    assert not Glob("*a" * 127 + "*b").matches("a" * 300)
+    assert time.perf_counter() - start < 0.1
+
+
+def test_books_are_one_channel() -> None:
+    assert wants("book:alpha:*", BookSnapshot(bids=[], asks=[], **SPOT))
+    assert wants("book:alpha:*", BookDelta(bids=[], asks=[], **SPOT))

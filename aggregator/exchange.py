@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Raw, Struct
 
 from aggregator.book import Book
-from aggregator.records import BookSnapshot, Channel, Instrument, Record
+from aggregator.records import BookSnapshot, Channel, Instrument, Record, Trade
 from aggregator.sequence import Rule
 
 
@@ -95,6 +95,24 @@ class Ticket(Struct, frozen=True):
     read: Callable[[bytes], str]
 
 
+class Since(Struct, frozen=True):
+    """From where on trades are wanted: the number before the first that is missing, and a time (ns) before it."""
+
+    sequence: int | None
+    ts: int
+
+
+class Backfill(Struct, frozen=True):
+    """How trades of a past range are asked for.
+
+    request: raw symbol and from where on -> the request
+    parse: raw symbol and the answer's body -> trades, oldest first, numbered as the stream's are
+    """
+
+    request: Callable[[str, Since], Request]
+    parse: Callable[[str, bytes], Iterable[Trade]]
+
+
 def every_instrument(_: Instrument) -> bool:
     """The default of `serves`: the exchange has one market."""
     return True
@@ -116,6 +134,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     snapshot: how a whole book is had, where the stream does not bring it by itself
     sequence: channel -> the rule that its numbers follow
     checksum: over a book, the number that the exchange's own is compared with
+    backfill: how trades that were missed are asked for
     depth: levels a side that the exchange keeps in its book stream; null: all
     per_connection: most topics on one connection
     batch: most topics in one call of `subscribe`
@@ -138,6 +157,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     snapshot: Snapshot | None = None
     sequence: Mapping[Channel, Rule] = {}
     checksum: Callable[[Book], int] | None = None
+    backfill: Backfill | None = None
     depth: int | None = None
     per_connection: int = 200
     batch: int = 50

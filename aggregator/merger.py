@@ -1,4 +1,4 @@
-"""Several connections that carry the same topics, as one stream: each record once, and no gap while one of them is good.
+"""Several connections that carry the same topics, as one stream: each record once, no gap while one of them is good.
 
 Where an exchange numbers its records the first arrival wins; where it does not, one connection (the owner of the topic)
 is followed until it fails. Used while one connection replaces another, and for as long as redundancy is wanted.
@@ -8,10 +8,11 @@ from collections import deque
 
 from msgspec import Struct, structs
 
+from aggregator.asking import Key
 from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Record, Trade
 from aggregator.sequence import NEXT, STALE, Judge
-from aggregator.session import Key, Session
+from aggregator.session import Session
 from aggregator.topics import Now, with_flag
 
 REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
@@ -45,11 +46,10 @@ class Merged(Struct):
 
 
 class Lead(Struct):
-    """How one connection fares against the others: `wins` first arrivals, `losses` that came `behind` ns later in all."""
+    """How one connection fares against the others: how often it was the first with a record, and how often not."""
 
     wins: int = 0
     losses: int = 0
-    behind: int = 0
 
 
 class Merger:
@@ -85,7 +85,7 @@ class Merger:
         out: list[Record] = []
         for record in records:
             if isinstance(record, Gap):
-                self._gap(session, record, out, now)
+                self._gap(session, record, out)
                 continue
             channel = CHANNEL_OF.get(type(record))
             if channel is None:
@@ -130,7 +130,7 @@ class Merger:
             self.dropped += 1
             return
         lead = self.leads[session.conn]
-        if not merged.is_new(trade.id if number is None else number):
+        if not merged.is_new(number if number is not None else str(trade.id)):
             self.dropped += 1
             lead.losses += 1
             return
@@ -176,7 +176,7 @@ class Merger:
             merged.last, merged.judge = snapshot.sequence, self._rules["book"].follows
             out.append(snapshot)
 
-    def _gap(self, session: Session, gap: Gap, out: list[Record], now: Now) -> None:
+    def _gap(self, session: Session, gap: Gap, out: list[Record]) -> None:
         if gap.channel is None:
             if not any(leg is not session for leg in self._legs):
                 out.append(gap)

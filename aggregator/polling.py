@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Mapping
 
+from aggregator.books import BookTopic
 from aggregator.exchange import Poll
 from aggregator.records import CHANNEL_OF, Channel, Gap, Health, Instrument, Record, Source, Trade
 from aggregator.sequence import unnumbered
-from aggregator.topics import BookTopic, Carried, Now, Place, Sized, Topic
+from aggregator.topics import Carried, Now, Place, Sized, Topic
 
 SECOND = 1_000_000_000
 HEALTH = 10 * SECOND

@@ -25,6 +25,14 @@ def known_channels(id: str) -> Sequence[Channel] | None:
     return None if exchange is None else exchange.channels
 
 
+def simulated_ids() -> list[str]:
+    """Every id that the sandbox can simulate and a connector can read, in order."""
+    from connectors import simulated
+
+    names = (module.name for module in pkgutil.iter_modules(simulated.__path__))
+    return sorted(name for name in names if load_exchange(name) is not None)
+
+
 def connector_ids() -> list[str]:
     """Every id that has a connector, in order."""
     import connectors

@@ -249,12 +249,13 @@ class Replay(Reader):
                 raw_symbol = asked_for(feed.request, line.url, ("",) if feed.many else known)
                 if raw_symbol is not None:
                     return self._polling(feed, known).receive(raw_symbol, body, now)
-            elif feed.snapshot is not None and feed.snapshot.request is not None:
-                for (name, _), session in self._sessions.items():
-                    raw_symbol = asked_for(feed.snapshot.request, line.url, tuple(session.wanted))
-                    if name == feed.name and raw_symbol is not None:
-                        session.wanted.remove(raw_symbol)
-                        return session.receive_snapshot(raw_symbol, body, now)
+                continue
+            for (name, _), session in self._sessions.items():
+                wanted = next((w for w in session.wanted if w.request.url == line.url and name == feed.name), None)
+                if wanted is not None:
+                    session.wanted.remove(wanted)
+                    receive = session.receive_snapshot if wanted.purpose == "snapshot" else session.receive_backfill
+                    return receive(wanted.raw_symbol, body, now)
         return []
 
     def _polling(self, poll: Poll, known: Mapping[str, Instrument]) -> Polling:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from aggregator.asking import Key
 from aggregator.bus import Bus
 from aggregator.errors import AggregatorError, SessionError
 from aggregator.exchange import Exchange, Poll, Stream, Subscription
@@ -17,7 +18,7 @@ from aggregator.network import Line, Network
 from aggregator.polling import Polling
 from aggregator.records import BookSnapshot, Channel, Instrument, Record
 from aggregator.rest import Need, Rest
-from aggregator.session import Key, Session
+from aggregator.session import Fetch, Session
 from aggregator.topics import Carried
 
 SECOND = 1_000_000_000
@@ -221,17 +222,16 @@ class Shard:
             fetching.add(task)
             task.add_done_callback(fetching.discard)
 
-    async def _fetch(self, session: Session, raw_symbol: str) -> None:
-        request = self._stream.snapshot.request if self._stream.snapshot else None
-        if request is None:
-            return
+    async def _fetch(self, session: Session, wanted: Fetch) -> None:
+        is_book = wanted.purpose == "snapshot"
         try:
-            body = await self._rest.fetch(request(raw_symbol), Need.SNAPSHOT)
+            body = await self._rest.fetch(wanted.request, Need.SNAPSHOT if is_book else Need.BACKFILL)
         except SessionError as error:
-            log.warning("%s: no book of %s: %s", session.conn, raw_symbol, error)
-            session.snapshot_failed(raw_symbol)
+            log.warning("%s: no %s of %s: %s", session.conn, wanted.purpose, wanted.raw_symbol, error)
+            session.unanswered(wanted)
             return
-        self._outlet.add(session.receive_snapshot(raw_symbol, body, self._network.now()))
+        receive = session.receive_snapshot if is_book else session.receive_backfill
+        self._outlet.add(receive(wanted.raw_symbol, body, self._network.now()))
 
     def _look_at_bad_frames(self, session: Session) -> None:
         while session.bad_frames:

@@ -6,9 +6,12 @@ The live daemon, a replay, the sandbox's tests and every other test drive this v
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from msgspec import Struct
 
+from aggregator.asking import Asking, Key
+from aggregator.books import BookTopic
 from aggregator.errors import SessionError
 from aggregator.exchange import (
     Accepted,
@@ -16,6 +19,8 @@ from aggregator.exchange import (
     Hangup,
     Refused,
     Reply,
+    Request,
+    Since,
     Stream,
     Subscription,
 )
@@ -32,27 +37,18 @@ from aggregator.records import (
     Source,
     TopicState,
 )
+from aggregator.resyncs import Resyncs
 from aggregator.sequence import unnumbered
-from aggregator.topics import (
-    BookTopic,
-    Carried,
-    Now,
-    Numbered,
-    Place,
-    Sized,
-    Topic,
-    with_flag,
-)
+from aggregator.topics import Carried, Now, Place, Sized, Topic, with_flag
+from aggregator.trades import Numbered
 
 SECOND = 1_000_000_000
-ACKNOWLEDGE = 10 * SECOND  # how long an acknowledgement may take
 HEALTH = 10 * SECOND  # between two health records of one topic
-FIRST_RETRY = SECOND // 2  # before a whole book is asked for again; doubles each time
-LAST_RETRY = 60 * SECOND
+BACKFILL = 30 * SECOND  # that an answer to asked-for trades may take
+FOREVER = 3600 * SECOND
+MOVING = {"book", "bbo", "ticker"}  # channels that say something at once, on every market
 BAD_FRAMES = 16  # kept for a look
 MOST_TOPICS = 100_000  # that frames alone may bring into being
-
-Key = tuple[Channel, str | None]
 
 
 class BadFrameSeen(Struct):
@@ -63,12 +59,12 @@ class BadFrameSeen(Struct):
     ts: int
 
 
-class Resync(Struct):
-    """A whole book that is needed: when it is asked for, and how often it has been."""
+class Fetch(Struct, frozen=True):
+    """An answer that is wanted by REST."""
 
-    due: int
-    tries: int = 0
-    asked: bool = False
+    purpose: Literal["snapshot", "backfill"]
+    raw_symbol: str
+    request: Request
 
 
 class Session:
@@ -94,7 +90,7 @@ class Session:
         self.stream = stream
         self.conn = conn
         self.outbox: deque[bytes] = deque()
-        self.wanted: deque[str] = deque()
+        self.wanted: deque[Fetch] = deque()
         self.bad_frames: deque[BadFrameSeen] = deque(maxlen=BAD_FRAMES)
         self.frames = 0
         self.bad = 0
@@ -107,10 +103,9 @@ class Session:
         self._all: dict[Key, Topic] = {}
         self._parse = stream.parser() if stream.parser is not None else stream.parse
         self._inflate = stream.inflate
-        self._asks: dict[int, list[Subscription]] = {}
-        self._asked_at: dict[int, int] = {}
-        self._next_id = 1
-        self._resyncs: dict[str | None, Resync] = {}
+        self._asking = Asking(stream, self.outbox)
+        self._resyncs = Resyncs(stream.snapshot, self._asking, self.outbox, self._fetch_book)
+        self._backfilling: dict[str, int] = {}  # raw symbol -> when it was last asked for
         self._heard = 0
         self._wall = 0
         self._beat_at = 0
@@ -134,7 +129,7 @@ class Session:
         for subscription in self._subscriptions or ():
             topic = self._topic(subscription.channel, subscription.raw_symbol)
             self._say(topic, "subscribing", out, now)
-        self._ask(list(self._subscriptions or ()), now)
+        self._asking.subscribe(self._subscriptions or (), now.mono)
         return out
 
     def receive(self, frame: bytes, now: Now) -> list[Record]:  # noqa: C901 - hot: it calls nothing that it can do itself
@@ -180,7 +175,7 @@ class Session:
         return out
 
     def receive_snapshot(self, raw_symbol: str, body: bytes, now: Now) -> list[Record]:
-        """Read the answer to a snapshot that stood in `wanted`."""
+        """Read the whole book that stood in `wanted`."""
         out: list[Record] = []
         self._moment = now
         snapshot = self.stream.snapshot
@@ -192,12 +187,32 @@ class Session:
             self._bad_frame(body, error, out, now)
             self._resync(raw_symbol)
             return out
-        self._requested(record, out, now, "rest" if self._source == "ws" else self._source)
+        topic = self._topic("book", record.raw_symbol)
+        record.exchange, record.symbol, record.ts_recv = self.exchange, topic.symbol, now.wall
+        record.source = "rest" if self._source == "ws" else self._source
+        topic.take(record, out, now)
         return out
 
-    def snapshot_failed(self, raw_symbol: str) -> None:
-        """The snapshot could not be had: it is asked for again later."""
-        self._resync(raw_symbol)
+    def receive_backfill(self, raw_symbol: str, body: bytes, now: Now) -> list[Record]:
+        """Read the missing trades that stood in `wanted`."""
+        out: list[Record] = []
+        self._moment = now
+        topic = self._channels["trades"].get(raw_symbol)
+        if self.stream.backfill is None or not isinstance(topic, Numbered):
+            return out
+        try:
+            trades = list(self.stream.backfill.parse(raw_symbol, body))
+        except Exception as error:  # noqa: BLE001 - as for a frame
+            self._bad_frame(body, error, out, now)
+            return out
+        topic.backfill(trades, out, now)
+        topic.expect_backfill(0)
+        return out
+
+    def unanswered(self, fetch: Fetch) -> None:
+        """An answer that is wanted could not be had: a book is asked for again later, trades stay missing."""
+        if fetch.purpose == "snapshot":
+            self._resync(fetch.raw_symbol)
 
     def tick(self, now: Now) -> list[Record]:
         """What is due by time alone; call it about every second. Raises SessionError when the connection is dead."""
@@ -206,13 +221,74 @@ class Session:
         if self._subscriptions is not None and now.mono - self._heard > self.stream.patience * SECOND:
             raise SessionError(f"{self.conn}: silent for {self.stream.patience} s")
         self._beat(now)
-        self._chase(out, now)
+        for key in self._asking.overdue(now.mono):
+            topic = self._all[key]
+            if not topic.heard:
+                self._say(topic, "stalled", out, now, "the subscription was not acknowledged")
         for topic in self._all.values():
-            topic.tick(out, now)
+            self._look_at(topic, out, now)
+        self._resyncs.send(now.mono)
         if self._subscriptions is not None and now.mono >= self._health_at:
             self._health_at = now.mono + HEALTH
-            self._report(out, now)
+            out += [self._health(topic, now) for topic in self._all.values()]
         return out
+
+    def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
+        """What time alone does to one topic: missing trades are asked for, and silence is noticed."""
+        if isinstance(topic, Numbered):
+            self._backfill(topic, now)
+        elif isinstance(topic, BookTopic) and self._is_unasked(topic):
+            self._resync(topic.raw_symbol)
+        topic.tick(out, now)
+        topic.pulse.learn(topic.count, topic.heard)
+        if self._subscriptions is None or topic.state == "down":
+            return
+        silence = now.mono - max(topic.heard, topic.subscribed)
+        if silence <= topic.pulse.deadline:
+            if topic.heard and topic.gap is None and topic.state != "live":
+                self._say(topic, "live", out, now)
+        elif topic.state not in {"quiet", "stalled", "suspect"}:
+            self._fall_silent(topic, out, now)
+        elif topic.state == "stalled" and topic.is_due(now):
+            self._ask_again(topic, out, now)
+
+    def _is_unasked(self, topic: BookTopic) -> bool:
+        """Whether a book must be fetched that no delta has asked for yet."""
+        is_fetched = self.stream.snapshot is not None and topic.raw_symbol is not None
+        return is_fetched and topic.book is None and not self._resyncs.knows(topic.raw_symbol or "")
+
+    def _fall_silent(self, topic: Topic, out: list[Record], now: Now) -> None:
+        """Nothing came for longer than this topic's rhythm allows."""
+        if topic.heard:
+            self._say(topic, "quiet", out, now, "silent for longer than is usual here")
+            return
+        self._say(topic, "stalled", out, now, "nothing has come since the subscription")
+        if topic.channel in MOVING:
+            topic.open_gap("no_first_frame", out, now)
+            topic.state = "stalled"
+        self._ask_again(topic, out, now)
+
+    def _ask_again(self, topic: Topic, out: list[Record], now: Now) -> None:
+        """Subscribe anew to a topic that never delivered; each time is waited for twice as long."""
+        topic.retry(now)
+        if self.stream.unsubscribe is None or topic.raw_symbol is None:
+            return
+        asked = [s for s in self._subscriptions or () if (s.channel, s.raw_symbol) == (topic.channel, topic.raw_symbol)]
+        self._asking.resubscribe(asked, now.mono)
+        out.append(self._health(topic, now, f"asked for again ({topic.retries})"))
+
+    def _backfill(self, topic: Numbered, now: Now) -> None:
+        """Ask for trades that are missing, once per hole."""
+        backfill, holes = self.stream.backfill, topic.holes()
+        if backfill is None or not holes or topic.raw_symbol is None:
+            return
+        first = holes[0][0]
+        if self._backfilling.get(topic.raw_symbol) == first:
+            return
+        self._backfilling[topic.raw_symbol] = first
+        topic.expect_backfill(now.mono + BACKFILL)
+        since = Since(first - 1, topic.gap.ts_from if topic.gap else now.wall)
+        self.wanted.append(Fetch("backfill", topic.raw_symbol, backfill.request(topic.raw_symbol, since)))
 
     def close(self, cause: Cause, now: Now) -> list[Record]:
         """The connection is gone: open a gap for every topic that had carried something."""
@@ -231,7 +307,7 @@ class Session:
             if isinstance(topic, BookTopic) and topic.book is None and topic.withheld:
                 topic.open_gap("no_first_frame", out, now, missed=topic.withheld)
             elif isinstance(topic, Numbered):
-                topic.tick(out, Now(now.wall, now.mono + LAST_RETRY))
+                topic.tick(out, Now(now.wall, now.mono + FOREVER))
         return out
 
     def carried(self) -> dict[Key, Carried]:
@@ -250,6 +326,17 @@ class Session:
         """The time of the last thing that happened here."""
         return self._moment
 
+    def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
+        """Whether this connection can be relied on for a topic now."""
+        topic = self._all.get((channel, raw_symbol))
+        if topic is None or topic.gap is not None or topic.state in {"subscribing", "down", "stalled"}:
+            return False
+        return not isinstance(topic, BookTopic) or topic.book is not None
+
+    def numbers(self) -> dict[Key, int]:
+        """The last number of each topic that is numbered."""
+        return {key: topic.last for key, topic in self._all.items() if topic.last is not None}
+
     @property
     def has_carried_data(self) -> bool:
         """Whether anything but acknowledgements has come: then a reconnect may be quick."""
@@ -260,7 +347,7 @@ class Session:
     def _meet(self, record: Record) -> Topic | None:
         """A record of a topic that is not known yet: taken where everything is, or the whole channel was asked for."""
         channel = CHANNEL_OF[type(record)]
-        if self._subscriptions is not None and ("*" not in self._topics[type(record)] or len(self._all) > MOST_TOPICS):
+        if self._subscriptions is not None and ("*" not in self._channels[channel] or len(self._all) > MOST_TOPICS):
             self.unwanted += 1
             return None
         return self._topic(channel, record.raw_symbol)
@@ -298,62 +385,21 @@ class Session:
             return Sized(channel, raw_symbol, instrument, place, carried)
         return Topic(channel, raw_symbol, instrument, place, carried)
 
-    # --- subscriptions ----------------------------------------------------------------------------------------------
-
-    def _ask(self, subscriptions: list[Subscription], now: Now) -> None:
-        for start in range(0, len(subscriptions), self.stream.batch):
-            part = subscriptions[start : start + self.stream.batch]
-            self._asks[self._next_id] = part
-            self._asked_at[self._next_id] = now.mono
-            self.outbox.extend(self.stream.subscribe(part, self._next_id))
-            self._next_id += 1
+    # --- what is not a record ----------------------------------------------------------------------------------------
 
     def _heed(self, event: Event, out: list[Record], now: Now) -> None:
         if isinstance(event, Reply):
             self.outbox.append(event.frame)
         elif isinstance(event, Accepted):
-            for topic in self._named(event.id, event.channel, event.raw_symbol, forget=True):
-                self._say(
-                    topic,
-                    "syncing" if isinstance(topic, BookTopic) else "quiet",
-                    out,
-                    now,
-                )
+            for key in self._asking.accepted(event):
+                if self._all[key].state == "subscribing":
+                    self._say(self._all[key], "syncing", out, now)
         elif isinstance(event, Refused):
-            self._refuse(event, out, now)
+            for key in self._asking.refused(event, now.mono):
+                self.refused[key] = event.reason
+                self._say(self._all[key], "down", out, now, f"refused: {event.reason}")
         elif isinstance(event, Hangup):
             raise SessionError(f"{self.conn}: the exchange asks for a new connection: {event.reason}")
-
-    def _named(
-        self,
-        id: int | None,
-        channel: Channel | None,
-        raw_symbol: str | None,
-        *,
-        forget: bool,
-    ) -> list[Topic]:
-        """The topics that an acknowledgement or refusal is about."""
-        if id is not None:
-            asked = (self._asks.pop(id, []) if forget else self._asks.get(id)) or []
-            self._asked_at.pop(id, None)
-            return [self._topic(wanted.channel, wanted.raw_symbol) for wanted in asked]
-        return [
-            topic
-            for (of_channel, of_symbol), topic in self._all.items()
-            if raw_symbol is not None and of_symbol == raw_symbol and channel in {None, of_channel}
-        ]
-
-    def _refuse(self, event: Refused, out: list[Record], now: Now) -> None:
-        asked = self._asks.get(event.id, []) if event.id is not None else []
-        if len(asked) > 1:  # one bad symbol takes no other down with it: ask for each alone
-            del self._asks[event.id]  # type: ignore[arg-type]
-            self._asked_at.pop(event.id, None)  # type: ignore[arg-type]
-            for subscription in asked:
-                self._ask([subscription], now)
-            return
-        for topic in self._named(event.id, event.channel, event.raw_symbol, forget=True):
-            self.refused[topic.channel, topic.raw_symbol] = event.reason
-            self._say(topic, "down", out, now, f"refused: {event.reason}")
 
     def _say(
         self,
@@ -380,64 +426,17 @@ class Session:
             reason=reason,
         )
 
-    def _report(self, out: list[Record], now: Now) -> None:
-        for topic in self._all.values():
-            if topic.state not in {"down", "suspect"} or (topic.heard and topic.gap is None):
-                silent = not topic.heard
-                topic.state = topic.state if silent else "live"
-            out.append(self._health(topic, now))
-
     # --- whole books ------------------------------------------------------------------------------------------------
 
     def _resync(self, raw_symbol: str | None) -> None:
-        """Ask for a whole book: at once the first time, then ever more slowly until one has fitted for a while."""
-        now = self._moment.mono
-        resync = self._resyncs.get(raw_symbol)
-        if resync is None:
-            self._resyncs[raw_symbol] = Resync(due=now)
-        elif resync.asked:
-            quiet = now - resync.due > LAST_RETRY
-            resync.tries = 0 if quiet else resync.tries + 1
-            resync.due = now + (0 if quiet else min(FIRST_RETRY << min(resync.tries, 10), LAST_RETRY))
-            resync.asked = False
-        self._send_resyncs()
+        if raw_symbol is not None and (self._subscriptions is not None or self.stream.snapshot is not None):
+            self._resyncs.need(raw_symbol, self._moment.mono)
+            self._resyncs.send(self._moment.mono)
 
-    def _send_resyncs(self) -> None:
-        now = self._moment
+    def _fetch_book(self, raw_symbol: str) -> None:
         snapshot = self.stream.snapshot
-        for raw_symbol, resync in self._resyncs.items():
-            if resync.asked or resync.due > now.mono or raw_symbol is None:
-                continue
-            resync.asked = True
-            resync.due = now.mono
-            if snapshot is None:
-                self._resubscribe(Subscription("book", raw_symbol), now)
-            elif snapshot.ask is not None:
-                self.outbox.append(snapshot.ask(raw_symbol, self._next_id))
-                self._next_id += 1
-            else:
-                self.wanted.append(raw_symbol)
-
-    def _resubscribe(self, subscription: Subscription, now: Now) -> None:
-        if self._subscriptions is None:
-            return
-        if self.stream.unsubscribe is None:
-            raise SessionError(
-                f"{self.conn}: {subscription.raw_symbol} needs a new book, and only a new connection brings one"
-            )
-        self.outbox.extend(self.stream.unsubscribe([subscription], self._next_id))
-        self._next_id += 1
-        self._ask([subscription], now)
-
-    def _requested(self, record: BookSnapshot, out: list[Record], now: Now, source: Source) -> None:
-        topic = self._topic("book", record.raw_symbol)
-        record.exchange, record.symbol = self.exchange, topic.symbol
-        record.ts_recv, record.conn, record.source = (
-            now.wall,
-            f"{self.conn}/snapshot",
-            source,
-        )
-        topic.take(record, out, now)
+        if snapshot is not None and snapshot.request is not None:
+            self.wanted.append(Fetch("snapshot", raw_symbol, snapshot.request(raw_symbol)))
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -449,28 +448,6 @@ class Session:
         if heartbeat is not None and now.mono >= self._beat_at:
             self._beat_at = now.mono + self._beat_every()
             self.outbox.append(heartbeat.frame if isinstance(heartbeat.frame, bytes) else heartbeat.frame(now.wall))
-
-    def _chase(self, out: list[Record], now: Now) -> None:
-        """Name the subscriptions that nobody confirmed, and fetch the books that are due."""
-        for id, asked_at in list(self._asked_at.items()):
-            if now.mono - asked_at > ACKNOWLEDGE:
-                del self._asked_at[id]
-                if self.stream.acknowledges:
-                    for wanted in self._asks.get(id, ()):
-                        topic = self._topic(wanted.channel, wanted.raw_symbol)
-                        if not topic.heard:
-                            self._say(
-                                topic,
-                                "stalled",
-                                out,
-                                now,
-                                "the subscription was not acknowledged",
-                            )
-        if self.stream.snapshot is not None:
-            for topic in self._all.values():
-                if isinstance(topic, BookTopic) and topic.book is None and topic.raw_symbol not in self._resyncs:
-                    self._resync(topic.raw_symbol)
-        self._send_resyncs()
 
     def _bad_frame(self, frame: bytes, error: Exception, out: list[Record], now: Now) -> None:
         """One frame is lost: say so; books whose numbers cannot show what it held are in doubt."""
@@ -492,12 +469,8 @@ class Session:
                 repair="none",
             )
         )
-        for topic in self._all.values():
-            rule = self.stream.sequence.get("book", unnumbered)
-            if (
-                isinstance(topic, BookTopic)
-                and topic.book is not None
-                and not rule.sure
-                and self.stream.checksum is None
-            ):
+        if self.stream.sequence.get("book", unnumbered).sure or self.stream.checksum is not None:
+            return
+        for topic in self._channels["book"].values():
+            if isinstance(topic, BookTopic) and topic.book is not None:
                 topic.lose("parse_error", out, now)

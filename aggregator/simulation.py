@@ -1,6 +1,6 @@
 """A small market that never ends, and what an exchange's own protocol must say of it: pure, seeded, without a clock.
 
-The sandbox serves it over real sockets. `connectors/simulated/<id>.py` declares a `Simulation`: the words of one protocol.
+The sandbox serves it over real sockets; `connectors/simulated/<id>.py` declares the words of one protocol.
 """
 
 import random

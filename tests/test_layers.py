@@ -25,7 +25,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "rules": ("aggregator.book", "aggregator.liveness", "aggregator.sequence"),
     "contract": ("aggregator.exchange", "aggregator.simulation"),
     "knowledge": ("connectors",),
-    "core": ("aggregator.merger", "aggregator.polling", "aggregator.replay", "aggregator.session", "aggregator.topics"),
+    "core": (
+        "aggregator.asking",
+        "aggregator.books",
+        "aggregator.merger",
+        "aggregator.polling",
+        "aggregator.replay",
+        "aggregator.resyncs",
+        "aggregator.session",
+        "aggregator.topics",
+        "aggregator.trades",
+    ),
     "input and output": (
         "aggregator.bus",
         "aggregator.capture",

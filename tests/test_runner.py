@@ -194,7 +194,7 @@ async def test_a_lost_line_opens_gaps_that_the_next_one_closes() -> None:
         await server.sockets[-1].close()
         opened = await seen.until(Gap, 2, phase="open", cause="disconnect")
         assert {gap.channel for gap in opened} == {"trades", "book"}
-        await seen.until(Health, 2, state="syncing")
+        await seen.until(Health, 4, state="syncing")
         await server.trade(2)
         await server.delta(5)
         closed = await seen.until(Gap, 2, phase="close")
@@ -212,7 +212,7 @@ async def test_trades_missed_while_away_are_counted() -> None:
         await seen.until(Trade)
         await server.sockets[-1].close()
         await seen.until(Gap, phase="open")
-        await seen.until(Health, 3, channel="trades")
+        await seen.until(Health, 2, channel="trades", state="syncing")
         await server.trade(5)
         gap = (await seen.until(Gap, phase="close"))[0]
         assert (gap.cause, gap.missed, gap.repair) == ("disconnect", 3, "none")
@@ -254,7 +254,7 @@ async def test_snapshots_wait_out_a_429() -> None:
 async def test_shards_by_the_declared_number_of_topics() -> None:
     symbols = tuple("ABCDE")
     async with running(toy(per_connection=2), channels=("trades",), symbols=symbols) as (server, seen, runner):
-        await seen.until(Health, 5, state="quiet")
+        await seen.until(Health, 5, state="syncing")
         assert server.connections == len(runner.shards) == 3
 
 

@@ -1,6 +1,5 @@
 """`aggregator demo`."""
 
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
@@ -13,11 +12,8 @@ from aggregator.cli.sandbox import write_config
 from aggregator.cli.show import show
 from aggregator.daemon import Daemon, run
 from aggregator.logs import set_up
-from aggregator.registry import load_exchange
+from aggregator.registry import simulated_ids
 from aggregator.sandbox import Sandbox, SandboxSettings
-
-SIMULATED = ("binance", "coinbaseexchange", "kraken", "okx")
-
 
 @click.command(name="demo")
 @click.option("--rate", default=40.0, show_default=True, help="Frames a second, over all simulated exchanges.")
@@ -25,9 +21,8 @@ SIMULATED = ("binance", "coinbaseexchange", "kraken", "okx")
 def command(rate: float, as_json: bool) -> None:
     """Simulated exchanges on loopback, a daemon on them, and their records on the screen, until Ctrl-C."""
     set_up("warning")
-    ids = tuple(id for id in SIMULATED if load_exchange(id) is not None)
     is_plain = as_json or not sys.stdout.isatty()
-    run(lambda: play(SandboxSettings(simulate=ids, rate=rate), is_plain=is_plain))
+    run(lambda: play(SandboxSettings(simulate=tuple(simulated_ids()), rate=rate), is_plain=is_plain))
 
 
 async def play(settings: SandboxSettings, *, is_plain: bool) -> None:

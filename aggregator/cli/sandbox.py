@@ -43,7 +43,7 @@ SIMULATED = ("trades", "book", "bbo", "ticker", "candles")
 @click.option("--fault-log", type=click.Path(path_type=Path), help="Append every injected fault to this file.")
 @click.option("--config-out", type=click.Path(path_type=Path), help="Write a daemon's configuration for all this.")
 @click.argument("captures", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1)
-def command(  # noqa: PLR0913 - one parameter an option
+def command(
     simulate: str,
     host: str,
     port: int,
@@ -92,7 +92,7 @@ async def serve(sandbox: Sandbox, config_out: Path | None) -> None:
     try:
         async with sandbox:
             if config_out is not None:
-                config_out.write_text(write_config(sandbox))
+                config_out.write_text(write_config(sandbox))  # noqa: ASYNC240 - once, before anything is served
             click.echo(f"sandbox: serving on port {sandbox.port}", err=True)
             for id in (*sandbox.simulated, None):
                 for original, here in sandbox.endpoints(id).items():

@@ -35,7 +35,7 @@ def show(line: bytes) -> str:
 
 def _field(name: str, value: object) -> str:
     if name in {"bids", "asks"} and isinstance(value, list):
-        best = " ".join(f"{price}×{size}" for price, size in value[:LEVELS])
+        best = ", ".join(f"{size} @ {price}" for price, size in value[:LEVELS])
         more = f" +{len(value) - LEVELS}" if len(value) > LEVELS else ""
         return f"{name} {best or '-'}{more}"
     if name == "side" and isinstance(value, str):

@@ -6,6 +6,7 @@ import random
 import time
 from contextlib import suppress
 from types import TracebackType
+from typing import Self
 
 from aiohttp import WSMsgType, web
 
@@ -107,7 +108,7 @@ class Sandbox:
         self._running.set()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> "Sandbox":
+    async def __aenter__(self) -> Self:
         """Listen. Raises OSError."""
         app = web.Application()
         app.router.add_route("*", "/{host}/{path:.*}", self._handle)

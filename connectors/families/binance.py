@@ -242,15 +242,7 @@ class PartialWire(Struct, gc=False):
     asks: Levels
 
 
-Wire = (
-    TradeWire
-    | AggregateWire
-    | DepthWire
-    | TaggedBestWire
-    | KlineWire
-    | TickerWire
-    | MiniTickerWire
-)
+Wire = TradeWire | AggregateWire | DepthWire | TaggedBestWire | KlineWire | TickerWire | MiniTickerWire
 
 
 class Combined(Struct, gc=False):
@@ -317,9 +309,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
 
 
 def number(id: int | str | None) -> int | None:
-    return (
-        int(id) if isinstance(id, int) or (id is not None and id.isdecimal()) else None
-    )
+    return int(id) if isinstance(id, int) or (id is not None and id.isdecimal()) else None
 
 
 def partial(raw_symbol: str | None, body: bytes | Raw) -> BookSnapshot:
@@ -395,17 +385,12 @@ def read_snapshot(raw_symbol: str, body: bytes) -> BookSnapshot:
     )
 
 
-def exchange(
-    id: str, *, docs: str, stream: str, rest: str, sequence: Rule = contiguous
-) -> Exchange:
+def exchange(id: str, *, docs: str, stream: str, rest: str, sequence: Rule = contiguous) -> Exchange:
     """Declare an exchange that speaks Binance, by the ways in which it differs from Binance spot."""
 
     def frame(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
         def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
-            params = [
-                f"{s.raw_symbol.lower()}@{CHANNELS[s.channel]}{suffix(s)}"
-                for s in wanted
-            ]
+            params = [f"{s.raw_symbol.lower()}@{CHANNELS[s.channel]}{suffix(s)}" for s in wanted]
             yield encode({"method": method, "params": params, "id": id})
 
         return ask
@@ -419,12 +404,8 @@ def exchange(
     return Exchange(
         id=id,
         docs=docs,
-        limits=Limits(
-            lifetime=24 * 3600, weights={rest: (6000, 60)}, connects=(300, 300)
-        ),
-        listing=Listing(
-            (Request(f"{rest}/exchangeInfo", weight=20),), rows, read_symbol
-        ),
+        limits=Limits(lifetime=24 * 3600, weights={rest: (6000, 60)}, connects=(300, 300)),
+        listing=Listing((Request(f"{rest}/exchangeInfo", weight=20),), rows, read_symbol),
         feeds=(
             Stream(
                 url=stream,

@@ -70,10 +70,12 @@ def say(event: Change | Deal | None, market: Market, wanted: set[str], now: int)
         best = {"u": market.update, "s": symbol, "b": bid, "B": bid_size, "a": ask, "A": ask_size}
         yield Said(f"{low}@bookTicker", "bbo", symbol, _combined(f"{low}@bookTicker", best), detectable=False)
         if f"{low}@ticker" in wanted:
-            yield Said(f"{low}@ticker", "ticker", symbol, _combined(f"{low}@ticker", _ticker(market, at)), None, False)
+            yield Said(
+                f"{low}@ticker", "ticker", symbol, _combined(f"{low}@ticker", _ticker(market, at)), detectable=False
+            )
         if market.bar is not None and f"{low}@kline_1m" in wanted:
             yield Said(
-                f"{low}@kline_1m", "candles", symbol, _combined(f"{low}@kline_1m", _kline(market, at)), None, False
+                f"{low}@kline_1m", "candles", symbol, _combined(f"{low}@kline_1m", _kline(market, at)), detectable=False
             )
 
 

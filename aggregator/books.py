@@ -1,0 +1,206 @@
+"""A book's topic: deltas joined to a snapshot, checked by number, checksum and crossing, withheld while in doubt."""
+
+from collections import deque
+from collections.abc import Callable
+
+from aggregator.book import Book
+from aggregator.errors import BadFrame
+from aggregator.records import BookDelta, BookSnapshot, Cause, Instrument, Record
+from aggregator.sequence import GAP, NEXT, Rule, Verdict
+from aggregator.topics import Carried, Now, Place, Topic
+
+BUFFER = 5_000  # deltas kept while a snapshot is on its way; older ones are covered by it anyway
+
+
+class BookTopic(Topic):
+    """A book: deltas are joined to a snapshot, checked by number, checksum and crossing, and withheld while in doubt.
+
+    resync: called with the raw symbol when a whole book is needed from the exchange
+    in_band: whether the stream brings the whole book by itself, before its deltas
+    """
+
+    __slots__ = (
+        "_asked",
+        "_buffer",
+        "_checksum",
+        "_depth",
+        "_in_band",
+        "_judge",
+        "_resync",
+        "_rule",
+        "_snapshots",
+        "book",
+        "withheld",
+    )
+
+    def __init__(
+        self,
+        raw_symbol: str | None,
+        instrument: Instrument | None,
+        place: Place,
+        carried: Carried,
+        *,
+        rule: Rule,
+        depth: int | None,
+        checksum: Callable[[Book], int] | None,
+        resync: Callable[[str | None], None],
+        in_band: bool,
+    ) -> None:
+        """Begin without a book; a gap that the connection before left stays open until a snapshot comes."""
+        super().__init__("book", raw_symbol, instrument, place, Carried(carried.gap))
+        self._rule = rule
+        self._judge = rule.joins
+        self._depth = depth
+        self._checksum = checksum
+        self._resync = resync
+        self._in_band = in_band
+        self._buffer: deque[BookDelta] = deque(maxlen=BUFFER)
+        self._asked = False
+        self._snapshots = 0
+        self.book: Book | None = None
+        self.withheld = 0  # deltas held back since the book was last good
+
+    def take(self, record: Record, out: list[Record], now: Now) -> None:
+        """Pass a delta that fits the book, or a snapshot that starts it anew."""
+        if type(record) is BookDelta:
+            if self.book is None:
+                self._hold(record)
+            else:
+                self._continue(self.book, record, out, now)
+        elif type(record) is BookSnapshot:
+            self._start(record, out, now)
+
+    def _continue(self, book: Book, delta: BookDelta, out: list[Record], now: Now) -> None:
+        last, final = self.last, delta.sequence
+        if last is not None and final is not None:
+            first = final if delta.sequence_first is None else delta.sequence_first
+            verdict = self._judge(last, first, final, delta.sequence_prev)
+            if verdict is not NEXT:
+                self._stumble(delta, verdict, out, now)
+                return
+        try:
+            crossed = book.apply(delta.bids, delta.asks)
+        except BadFrame:
+            self._doubt("parse_error", out, now)
+            raise
+        if crossed:
+            self._doubt("crossed", out, now)
+        elif delta.checksum is not None and self._checksum is not None and self._checksum(book) != delta.checksum:
+            self._doubt("checksum", out, now, got=delta.checksum)
+        else:
+            if final is not None:
+                self.last = final
+                self._judge = self._rule.follows
+            self._newest = delta.ts_event or delta.ts_sent or 0
+            self.count += 1
+            out.append(delta)
+
+    def _stumble(self, delta: BookDelta, verdict: Verdict, out: list[Record], now: Now) -> None:
+        """A delta that is not the next one: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""
+        time = delta.ts_event or delta.ts_sent or 0
+        if verdict is GAP or (self._judge is self._rule.follows and 0 < self._newest < time):
+            expected, got = (self.last or 0) + 1, delta.sequence_first or delta.sequence
+            self._doubt("sequence", out, now, expected=expected, got=got)
+            self._hold(delta)
+        else:
+            self.duplicates += 1
+
+    def _doubt(
+        self, cause: Cause, out: list[Record], now: Now, *, expected: int | None = None, got: int | None = None
+    ) -> None:
+        self.book = None
+        self.last = None
+        self._buffer.clear()
+        self.open_gap(cause, out, now, expected=expected, got=got)
+        self.ask()
+
+    def lose(self, cause: Cause, out: list[Record], now: Now) -> None:
+        """The book can no longer be trusted: open a gap and ask for a whole book."""
+        self._doubt(cause, out, now)
+
+    def ask(self) -> None:
+        """Ask for a whole book."""
+        self._asked = True
+        self._resync(self.raw_symbol)
+
+    def _hold(self, delta: BookDelta) -> None:
+        self.withheld += 1
+        if self._in_band:
+            return
+        self._buffer.append(delta)
+        if not self._asked:
+            self.ask()
+
+    def _start(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> None:
+        buffered = self._joinable(snapshot)
+        if buffered is None:
+            self.ask()  # it is older than what is held
+            return
+        book = Book(snapshot.bids, snapshot.asks, self._depth)
+        cause: Cause | None = "crossed" if book.is_crossed() else None
+        if snapshot.checksum is not None and self._checksum is not None and self._checksum(book) != snapshot.checksum:
+            cause = "checksum"
+        if cause is not None:
+            self._doubt(cause, out, now, got=snapshot.checksum)
+            return
+        limit(snapshot)
+        if not self._in_band:  # it is younger than the deltas that follow it
+            snapshot.conn = f"{self.conn}/snapshot"
+        if self._snapshots and snapshot.reason == "initial":
+            snapshot.reason = "resync"
+        self._snapshots += 1
+        self._judge = self._rule.joins
+        self.book, self.last, self._asked, self.withheld = book, snapshot.sequence, False, 0
+        self._newest = 0
+        self._buffer.clear()
+        self.count += 1
+        self.state = "live"
+        out.append(snapshot)
+        self.close_gap(out, now, "none")
+        for delta in buffered:
+            self.take(delta, out, now)
+
+    def _joinable(self, snapshot: BookSnapshot) -> list[BookDelta] | None:
+        """The held deltas that come after the snapshot; None where something between is missing."""
+        if snapshot.sequence is None:
+            return []
+        buffered = list(self._buffer)
+        for at, delta in enumerate(buffered):
+            final = delta.sequence or 0
+            first = final if delta.sequence_first is None else delta.sequence_first
+            verdict = self._rule.joins(snapshot.sequence, first, final, delta.sequence_prev)
+            if verdict is GAP or (verdict is NEXT and at == 0 and not self._rule.sure):
+                return None  # where numbers show no holes, the snapshot must be newer than the first delta held
+            if verdict is NEXT:
+                return buffered[at:]
+        return []
+
+    def snapshot(self, now: Now) -> BookSnapshot | None:
+        """The live book as a record, or None where there is none that can be trusted."""
+        if self.book is None:
+            return None
+        found = BookSnapshot(
+            exchange=self.exchange,
+            symbol=self.symbol,
+            raw_symbol=self.raw_symbol,
+            ts_recv=now.wall,
+            conn=self.conn,
+            source="derived",
+            flags=("snapshot",),
+            sequence=self.last,
+            bids=self.book.bids(),
+            asks=self.book.asks(),
+            depth=self._depth,
+            reason="request",
+        )
+        limit(found)
+        return found
+
+
+def limit(snapshot: BookSnapshot) -> None:
+    """Say beyond which prices a snapshot of limited depth knows nothing."""
+    depth = snapshot.depth
+    if depth is not None and len(snapshot.bids) >= depth:
+        snapshot.bid_floor = snapshot.bids[-1][0]
+    if depth is not None and len(snapshot.asks) >= depth:
+        snapshot.ask_cap = snapshot.asks[-1][0]

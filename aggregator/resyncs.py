@@ -1,0 +1,64 @@
+"""When whole books are asked for: at once the first time, then ever more slowly until one has fitted for a while."""
+
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from aggregator.asking import Asking
+from aggregator.exchange import Snapshot, Subscription
+
+FIRST_RETRY = 500_000_000  # ns before a whole book is asked for again; doubles each time
+LAST_RETRY = 60_000_000_000
+
+
+class Resync(Struct):
+    """A whole book that is needed: when it is asked for, and how often it has been."""
+
+    due: int
+    tries: int = 0
+    asked: bool = False
+
+
+class Resyncs:
+    """The whole books that one connection needs, and how they are had: by REST, on the socket, or by resubscribing."""
+
+    def __init__(
+        self, snapshot: Snapshot | None, asking: Asking, outbox: deque[bytes], fetch: Callable[[str], None]
+    ) -> None:
+        """Need nothing yet; `fetch` is called with the raw symbol of a book to be had by REST."""
+        self._snapshot = snapshot
+        self._asking = asking
+        self._outbox = outbox
+        self._fetch = fetch
+        self._resyncs: dict[str, Resync] = {}
+
+    def need(self, raw_symbol: str, now: int) -> None:
+        """This book is needed (again)."""
+        resync = self._resyncs.get(raw_symbol)
+        if resync is None:
+            self._resyncs[raw_symbol] = Resync(due=now)
+        elif resync.asked:
+            has_held = now - resync.due > LAST_RETRY
+            resync.tries = 0 if has_held else resync.tries + 1
+            resync.due = now + (0 if has_held else min(FIRST_RETRY << min(resync.tries, 10), LAST_RETRY))
+            resync.asked = False
+
+    def knows(self, raw_symbol: str) -> bool:
+        """Whether this book has been needed before."""
+        return raw_symbol in self._resyncs
+
+    def send(self, now: int) -> None:
+        """Ask for the books that are due. Raises SessionError where only a new connection brings one."""
+        for raw_symbol, resync in self._resyncs.items():
+            if not resync.asked and resync.due <= now:
+                resync.asked, resync.due = True, now
+                self._ask(raw_symbol, now)
+
+    def _ask(self, raw_symbol: str, now: int) -> None:
+        if self._snapshot is None:
+            self._asking.resubscribe([Subscription("book", raw_symbol)], now)
+        elif self._snapshot.ask is not None:
+            self._outbox.append(self._snapshot.ask(raw_symbol, self._asking.next_id()))
+        else:
+            self._fetch(raw_symbol)

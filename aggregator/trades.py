@@ -1,0 +1,130 @@
+"""Trades whose numbers show what is missing, late or twice."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from aggregator.records import Channel, Instrument, Liquidation, Record, Repair, Trade
+from aggregator.sequence import GAP, NEXT, Rule, Verdict
+from aggregator.topics import Carried, Now, Place, Sized, fill_sizes, with_flag
+
+LATE = 2_000_000_000  # ns that trades out of order are waited for before their gap closes
+HOLES = 64  # ranges of missing trades remembered at once
+
+
+class Numbered(Sized):
+    """Trades whose numbers show what is missing, late or twice."""
+
+    __slots__ = ("_follows", "_holes", "_missed", "_recovered", "_settle_at")
+
+    def __init__(
+        self,
+        channel: Channel,
+        raw_symbol: str | None,
+        instrument: Instrument | None,
+        place: Place,
+        carried: Carried,
+        rule: Rule,
+    ) -> None:
+        """Begin with what the connection before left over; `rule` judges the numbers."""
+        super().__init__(channel, raw_symbol, instrument, place, carried)
+        self._follows = rule.follows
+        self._holes: deque[tuple[int, int]] = deque(maxlen=HOLES)
+        self._missed = 0
+        self._recovered = 0
+        self._settle_at = 0
+
+    def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
+        """Pass what is next; open a gap where numbers are skipped; let late ones fill it; drop what came before."""
+        last, final = self.last, record.sequence
+        if final is None or last is None:
+            self.last = final
+        else:
+            first = final if record.sequence_first is None else record.sequence_first
+            verdict = self._follows(last, first, final, record.sequence_prev)
+            if verdict is not NEXT and not self._is_welcome(record, verdict, first, final, out, now):
+                return
+            self.last = final if final > last or verdict is NEXT else last
+            if self.gap is not None and not self._holes:  # an earlier connection's, and nothing is missing
+                self.close_gap(out, now, "not_needed", missed=0)
+        if record.ts_event is not None and record.ts_event > self._newest:
+            self._newest = record.ts_event
+        if record.size_unit == "base" and record.base_size is None:
+            record.base_size = record.size
+        else:
+            fill_sizes(record, self.instrument)
+        self.count += 1
+        out.append(record)
+        if self.gap is not None and not self._holes:
+            self.close_gap(out, now, "none")
+
+    def _is_welcome(
+        self, record: Trade | Liquidation, verdict: Verdict, first: int, final: int, out: list[Record], now: Now
+    ) -> bool:
+        """Whether a record out of sequence is published: what it skips is a hole, what fills a hole is late."""
+        if verdict is GAP:
+            self._skip((self.last or 0) + 1, first, out, now)
+            return True
+        hole = next((hole for hole in self._holes if hole[0] <= first and final <= hole[1]), None)
+        if hole is not None:
+            self._fill(hole, first, final, out, now)
+            with_flag(record, "late")
+            return True
+        if record.ts_event is not None and record.ts_event > self._newest:  # younger, yet lower: they count anew
+            self.open_gap("sequence", out, now, expected=(self.last or 0) + 1, got=first)
+            self.close_gap(out, now, "none")
+            self.last = final
+            return True
+        self.duplicates += 1
+        return False
+
+    def _skip(self, expected: int, got: int, out: list[Record], now: Now) -> None:
+        self._holes.append((expected, got - 1))
+        self._missed += got - expected
+        self._settle_at = now.mono + LATE
+        self.open_gap("sequence", out, now, expected=expected, got=got, missed=got - expected)
+
+    def _fill(self, hole: tuple[int, int], first: int, final: int, out: list[Record], now: Now) -> None:
+        self._holes.remove(hole)
+        self._holes.extend(part for part in ((hole[0], first - 1), (final + 1, hole[1])) if part[0] <= part[1])
+        self._recovered += final - first + 1
+        if not self._holes:
+            self._settle(out, now)
+
+    def holes(self) -> list[tuple[int, int]]:
+        """The ranges of numbers that are missing now, first and last."""
+        return list(self._holes)
+
+    def backfill(self, trades: Iterable[Trade], out: list[Record], now: Now) -> int:
+        """Publish those asked-for trades that are missing; how many they were."""
+        before = self._recovered
+        for trade in trades:
+            number = trade.sequence
+            hole = next((h for h in self._holes if number is not None and h[0] <= number <= h[1]), None)
+            if hole is None or number is None:
+                continue
+            with_flag(trade, "backfill")
+            trade.exchange, trade.symbol, trade.conn = self.exchange, self.symbol, f"{self.conn}/backfill"
+            trade.ts_recv, trade.source = now.wall, "backfill"
+            fill_sizes(trade, self.instrument)
+            self.count += 1
+            out.append(trade)
+            self._fill(hole, number, number, out, now)
+            if self.gap is None:
+                break
+        return self._recovered - before
+
+    def expect_backfill(self, until: int) -> None:
+        """Trades that are missing have been asked for: their gap stays open until then."""
+        self._settle_at = max(self._settle_at, until)
+
+    def tick(self, out: list[Record], now: Now) -> None:
+        """Close the gap of trades that have been waited for long enough."""
+        if self._holes and now.mono >= self._settle_at:
+            self._settle(out, now)
+
+    def _settle(self, out: list[Record], now: Now) -> None:
+        left = self._missed - self._recovered
+        repair: Repair = "full" if left == 0 else "partial" if self._recovered else "none"
+        self.close_gap(out, now, repair, missed=self._missed, recovered=self._recovered)
+        self._holes.clear()
+        self._missed = self._recovered = 0

@@ -42,7 +42,7 @@ class BookTopic(Topic):
         *,
         rule: Rule,
         depth: int | None,
-        checksum: Callable[[Book], int] | None,
+        checksum: Callable[[Book, Instrument | None], int] | None,
         resync: Callable[[str | None], None],
         in_band: bool,
     ) -> None:
@@ -85,7 +85,11 @@ class BookTopic(Topic):
             raise
         if crossed:
             self._doubt("crossed", out, now)
-        elif delta.checksum is not None and self._checksum is not None and self._checksum(book) != delta.checksum:
+        elif (
+            delta.checksum is not None
+            and self._checksum is not None
+            and self._checksum(book, self.instrument) != delta.checksum
+        ):
             self._doubt("checksum", out, now, got=delta.checksum)
         else:
             if final is not None:
@@ -138,7 +142,11 @@ class BookTopic(Topic):
             return
         book = Book(snapshot.bids, snapshot.asks, self._depth)
         cause: Cause | None = "crossed" if book.is_crossed() else None
-        if snapshot.checksum is not None and self._checksum is not None and self._checksum(book) != snapshot.checksum:
+        if (
+            snapshot.checksum is not None
+            and self._checksum is not None
+            and self._checksum(book, self.instrument) != snapshot.checksum
+        ):
             cause = "checksum"
         if cause is not None:
             self._doubt(cause, out, now, got=snapshot.checksum)

@@ -133,7 +133,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     heartbeat: what the exchange wants to hear
     snapshot: how a whole book is had, where the stream does not bring it by itself
     sequence: channel -> the rule that its numbers follow
-    checksum: over a book, the number that the exchange's own is compared with
+    checksum: over a book and its instrument (None: not known), the number that the exchange's own is compared with
     backfill: how trades that were missed are asked for
     depth: levels a side that the exchange keeps in its book stream; null: all
     per_connection: most topics on one connection
@@ -156,7 +156,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     heartbeat: Heartbeat | None = None
     snapshot: Snapshot | None = None
     sequence: Mapping[Channel, Rule] = {}
-    checksum: Callable[[Book], int] | None = None
+    checksum: Callable[[Book, Instrument | None], int] | None = None
     backfill: Backfill | None = None
     depth: int | None = None
     per_connection: int = 200

@@ -44,13 +44,17 @@ def decimal(units: int, decimals: int) -> str:
 class Ladder:
     """One pair's book: no bid at or above `middle`, no ask at or below it."""
 
-    def __init__(self, pair: Pair, random: Random, depth: int, *, cut: bool = False) -> None:
-        """Begin with `depth` levels a side; `cut` keeps it at that depth, as an exchange of limited depth does."""
+    def __init__(self, pair: Pair, random: Random, depth: int, *, cut: bool = False, walks: bool = True) -> None:
+        """Begin with `depth` levels a side; `cut` keeps it at that depth, as an exchange of limited depth does.
+
+        A book whose middle never `walks` can be played again from its first change, over and over.
+        """
         self.pair = pair
         self.middle = pair.start
         self._random = random
         self._depth = depth
         self._cut = cut
+        self._walks = walks
         self.bids = {pair.start - at: self._size() for at in range(1, depth + 1)}
         self.asks = {pair.start + at: self._size() for at in range(1, depth + 1)}
 
@@ -65,14 +69,15 @@ class Ladder:
         """Change so many levels, mostly near the middle, and say how: bids, asks."""
         bids: dict[int, int] = {}
         asks: dict[int, int] = {}
-        self._walk(bids, asks)
+        if self._walks:
+            self._walk(bids, asks)
         reach = min(max(16.0, levels * 1.25), self._depth / 4)
         while len(bids) + len(asks) < levels:
             at = 1 + min(int(self._random.expovariate(1 / reach)), self._depth - 1)
             if self._random.random() < 0.5:
-                self._touch(self.bids, bids, self.middle - at, keep=at == 1)
+                self._touch(self.bids, bids, self.middle - at, keep=self._walks and at == 1)
             else:
-                self._touch(self.asks, asks, self.middle + at, keep=at == 1)
+                self._touch(self.asks, asks, self.middle + at, keep=self._walks and at == 1)
         if self._cut:
             for gone in sorted(self.bids, reverse=True)[self._depth :]:
                 del self.bids[gone]

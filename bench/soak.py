@@ -19,9 +19,7 @@ import zstandard
 from aggregator.client import connect
 from aggregator.registry import simulated_ids
 
-FAULTS = (
-    "drop=0.0002,duplicate=0.0005,reorder=0.0002,corrupt=0.0002,stall=60s,half_open=240s,close=45s,refuse=200s,http_429=0.05"
-)
+FAULTS = "drop=0.0002,duplicate=0.0005,reorder=0.0002,corrupt=0.0002,stall=60s,half_open=240s,close=45s,refuse=200s,http_429=0.05"
 BEFORE, AFTER = 1.5, 75.0  # seconds around a loss within which its gap must begin (a dead line is noticed late)
 
 
@@ -72,7 +70,9 @@ def covers(spans: dict, entry: dict) -> bool:
 def tally(log: list[dict], gaps: list[dict]) -> tuple[int, int]:
     """Print which losses are covered; how many are not, and how many gaps no fault explains."""
     spans = intervals(gaps)
-    losses = [e for e in log if e["kind"] in {"drop", "stall", "half_open", "corrupt"} and e["channel"] and e["detectable"]]
+    losses = [
+        e for e in log if e["kind"] in {"drop", "stall", "half_open", "corrupt"} and e["channel"] and e["detectable"]
+    ]
     bare = [e for e in losses if not covers(spans, e)]
     print("\ninjected", dict(Counter(e["kind"] for e in log)))
     print("detectable losses", len(losses), "of which no gap speaks for", len(bare))
@@ -150,9 +150,15 @@ async def soak(minutes: float, rate: float, faults: str, ids: list[str], directo
     await sandbox.wait()
     log = [json.loads(line) for line in (directory / "faults.ndjson").read_text().splitlines()]
     bare, odd = tally(log, lines_of(directory / "out"))
-    errors = [line for line in (directory / "daemon.log").read_text().splitlines() if "Traceback" in line or "of our own" in line]
+    errors = [
+        line
+        for line in (directory / "daemon.log").read_text().splitlines()
+        if "Traceback" in line or "of our own" in line
+    ]
     settled = [mb for at, mb in marks if at > 60]
-    print("memory after the first minute", f"{settled[0]:.1f} MB, at the end {settled[-1]:.1f} MB" if settled else marks)
+    print(
+        "memory after the first minute", f"{settled[0]:.1f} MB, at the end {settled[-1]:.1f} MB" if settled else marks
+    )
     print("books that differ", differ or "none", f"({len(symbols)} compared)")
     print("errors of our own", len(errors), "· exit code", code, f"in {took:.1f} s · faults", stats["faults"])
     return bare + odd + len(differ) + len(errors) + (code != 0)

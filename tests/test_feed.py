@@ -60,9 +60,8 @@ class Peer:
         self.writer = writer
 
     def say(self, *lines: str | bytes | Row) -> None:
-        for line in lines:
-            text = json.dumps(line) if isinstance(line, dict) else line
-            self.writer.write((text.encode() if isinstance(text, str) else text) + b"\n")
+        texts = (json.dumps(line) if isinstance(line, dict) else line for line in lines)
+        self.writer.write(b"".join((text.encode() if isinstance(text, str) else text) + b"\n" for text in texts))
 
     async def line(self) -> bytes:
         return await asyncio.wait_for(self.reader.readline(), PATIENCE)
@@ -321,9 +320,9 @@ async def _options(path: Path) -> None:
         line = await other.line()
         assert b'"price":1.50,' in line
         assert b'"ts_recv":"1970-01-01T00:00:00.000000001Z"' in line
+        assert b'"beta"' in await other.line()
         await other.ask({"op": "subscribe", "topics": ["trades:*:*"], "time": "ns"})
         bus.publish([trade()])
-        await other.line()  # of the first batch
         line = await other.line()
         assert b'"price":1.50,' in line
         assert b'"ts_recv":1,' in line

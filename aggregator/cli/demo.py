@@ -15,6 +15,7 @@ from aggregator.logs import set_up
 from aggregator.registry import simulated_ids
 from aggregator.sandbox import Sandbox, SandboxSettings
 
+
 @click.command(name="demo")
 @click.option("--rate", default=40.0, show_default=True, help="Frames a second, over all simulated exchanges.")
 @click.option("--json", "as_json", is_flag=True, help="NDJSON; the default where output is no terminal.")

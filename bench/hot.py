@@ -1,0 +1,197 @@
+"""The hot path, from a frame to its lines, without sockets: what each part costs, in one process, in turns.
+
+loads: `orjson.loads` of the same frames, the yardstick; a: the parser alone; b: parser and session with all checks and
+the book kept, to nobody; c: the same to NDJSON, in batches as the daemon makes them.
+"""
+
+from collections.abc import Callable, Iterable
+
+import orjson
+from msgspec import Struct
+
+from aggregator.bus import Batch, Bus
+from aggregator.errors import AggregatorError
+from aggregator.exchange import Stream
+from aggregator.records import Gap, Record
+from aggregator.registry import load_exchange
+from aggregator.replay import Reader
+from aggregator.runner import MOST_RECORDS
+from aggregator.session import Session
+from aggregator.topics import Now
+from bench.frames import Capture
+from bench.measure import MICRO, table, take_turns, timed
+
+SOCKET_READ = 65_536  # bytes: a batch holds no more frames than one read of the socket brings
+HEAD = ("exchange", "frames", "count", "bytes", "loads", "a", "b", "c", "a/loads", "b/loads", "c/loads", "checks",
+        "b per s", "gaps")  # fmt: skip
+
+
+class Row(Struct):
+    """One capture's figures, in microseconds per frame; `gaps` that the session reported in one run."""
+
+    exchange: str
+    kind: str
+    frames: int
+    bytes_per_frame: int
+    loads: float
+    parse: float
+    session: float
+    lines: float
+    gaps: int
+
+    @property
+    def checks(self) -> float:
+        """What the session adds to the parser, as a share of the parser's time."""
+        return self.session / self.parse - 1
+
+    def cells(self) -> list[object]:
+        """The row of the table."""
+        return [
+            self.exchange,
+            self.kind,
+            self.frames,
+            self.bytes_per_frame,
+            self.loads,
+            self.parse,
+            self.session,
+            self.lines,
+            *(figure / self.loads for figure in (self.parse, self.session, self.lines)),
+            f"+{self.checks:.0%}",
+            int(MICRO / self.session),
+            self.gaps,
+        ]
+
+
+class Unreadable(AggregatorError):
+    """The connector does not read these frames, so there is nothing to measure."""
+
+
+class Bench:
+    """One capture, ready to be run through each part any number of times."""
+
+    def __init__(self, capture: Capture) -> None:
+        """Find the stream that reads the frames. Raises Unreadable."""
+        exchange = load_exchange(capture.exchange)
+        if exchange is None:
+            raise Unreadable(f"there is no connector for {capture.exchange}")
+        self.capture = capture
+        self.stream: Stream = Reader(exchange, (), None).stream_of("", capture.frames[0])
+        self.gaps = 0
+        start = 1_760_000_000_000_000_000
+        self._times = [Now(start + at * 1000, start + at * 1000) for at in range(len(capture.frames))]
+        self._check()
+
+    def _check(self) -> None:
+        session = self._session()
+        records = [record for frame in self.capture.frames for record in session.receive(frame, self._times[-1])]
+        self.gaps = sum(isinstance(record, Gap) and record.phase == "open" for record in records)
+        if session.bad:
+            raise Unreadable(f"{session.bad} frames cannot be read: {session.bad_frames[-1]}")
+        if len(records) < len(self.capture.frames) * 0.99:
+            raise Unreadable(f"{len(self.capture.frames)} frames gave only {len(records)} records")
+
+    def fresh(self) -> list[bytes]:
+        """The frames as a socket would bring them: new objects, never read before."""
+        return [bytes(bytearray(frame)) for frame in self.capture.frames]
+
+    def _session(self) -> Session:
+        """A session whose books are there already."""
+        session = Session(
+            self.capture.exchange,
+            self.stream,
+            conn=f"{self.capture.exchange}/bench#1",
+            instruments=self.capture.instruments,
+        )
+        now = self._times[0]
+        for frame in self.capture.opening:
+            session.receive(frame, now)
+        for raw_symbol, body in self.capture.snapshots.items():
+            session.receive_snapshot(raw_symbol, body, now)
+        session.books(now)
+        return session
+
+    def loads(self) -> float:
+        """The yardstick."""
+        inflate = self.stream.inflate
+        frames = self.fresh() if inflate is None else [inflate(frame) for frame in self.capture.frames]
+        return timed(lambda: _each(orjson.loads, frames))
+
+    def parse(self) -> float:
+        """The parser alone."""
+        parse = self.stream.parser() if self.stream.parser is not None else self.stream.parse
+        if parse is None:
+            raise Unreadable(f"{self.stream.name} has no parser")
+        for frame in self.capture.opening:
+            list(parse(frame))
+        inflate, frames = self.stream.inflate, self.fresh()
+        if inflate is None:
+            return timed(lambda: _each_event(parse, frames))
+        return timed(lambda: _each_event(lambda frame: parse(inflate(frame)), frames))
+
+    def session(self) -> float:
+        """Parser and session, to nobody."""
+        receive, frames, times = self._session().receive, self.fresh(), self._times
+
+        def work() -> None:
+            for frame, now in zip(frames, times, strict=True):
+                receive(frame, now)
+
+        return timed(work)
+
+    def lines(self) -> float:
+        """Parser, session, bus and NDJSON."""
+        receive, frames, times = self._session().receive, self.fresh(), self._times
+        bus = Bus("bench")
+        bus.attach(_encode)
+
+        def work() -> None:
+            batch: list[Record] = []
+            held = 0
+            for frame, now in zip(frames, times, strict=True):
+                batch += receive(frame, now)
+                held += len(frame)
+                if len(batch) >= MOST_RECORDS or held >= SOCKET_READ:
+                    bus.publish(batch)
+                    batch, held = [], 0
+            bus.publish(batch)
+
+        return timed(work)
+
+    def row(self, rounds: int) -> Row:
+        """Measure."""
+        tasks = {"loads": self.loads, "parse": self.parse, "session": self.session, "lines": self.lines}
+        count = len(self.capture.frames)
+        medians = {name: seconds / count * MICRO for name, seconds in take_turns(tasks, rounds).items()}
+        size = sum(map(len, self.capture.frames)) // count
+        return Row(self.capture.exchange, self.capture.kind, count, size, gaps=self.gaps, **medians)
+
+
+def _encode(batch: Batch) -> None:
+    batch.blob  # noqa: B018 - reading it is what encodes the lines
+
+
+def _each(read: Callable[[bytes], object], frames: list[bytes]) -> None:
+    for frame in frames:
+        read(frame)
+
+
+def _each_event(parse: Callable[[bytes], Iterable[object]], frames: list[bytes]) -> None:
+    for frame in frames:
+        for _ in parse(frame):
+            pass
+
+
+def measure(captures: Iterable[Capture], rounds: int) -> list[Row]:
+    """Measure every capture; what cannot be read is named and left out."""
+    found: list[Row] = []
+    for capture in captures:
+        try:
+            found.append(Bench(capture).row(rounds))
+        except Unreadable as error:
+            print(f"{capture.exchange} {capture.kind}: left out: {error}")
+    return found
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table."""
+    table("frame to record to line, µs of processor time per frame", HEAD, [row.cells() for row in rows])

@@ -1,0 +1,106 @@
+"""Bit2C, by polling: the hub behind its web site is undocumented.
+
+https://bit2c.co.il/home/api
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Exchange, Limits, Listing, Poll, Request
+from aggregator.records import BookSnapshot, Instrument, Record, Ticker, Trade
+from aggregator.wire import Text, levels, number, optional, seconds, text
+
+API = "https://bit2c.co.il/Exchanges"
+BASES = {"BtcNis": "BTC", "EthNis": "ETH", "LtcNis": "LTC", "UsdcNis": "USDC"}  # no listing is published
+
+
+class TradeRow(Struct, gc=False):
+    tid: int
+    date: int  # seconds
+    price: Text
+    amount: Text
+    isBid: bool  # the taker bought
+
+
+class Depth(Struct):
+    bids: list[list[Text]]
+    asks: list[list[Text]]
+
+
+class TickerWire(Struct):
+    ll: Text = None  # last price
+    av: Text = None  # average over 24 hours
+    a: Text = None  # volume over 24 hours
+    h: Text = None  # best ask
+    l: Text = None  # noqa: E741 - best bid, the wire's name
+
+
+decode_trades = Decoder(list[TradeRow], float_hook=number).decode
+decode_depth = Decoder(Depth, float_hook=number).decode
+decode_ticker = Decoder(TickerWire, float_hook=number).decode
+
+
+def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    return [
+        Trade(
+            raw_symbol=raw_symbol,
+            id=str(t.tid),
+            price=text(t.price),
+            size=text(t.amount),
+            side="buy" if t.isBid else "sell",
+            ts_event=seconds(t.date),
+        )
+        for t in sorted(decode_trades(body), key=lambda t: t.tid)
+    ]
+
+
+def read_depth(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    d = decode_depth(body)
+    return (BookSnapshot(raw_symbol=raw_symbol, bids=levels(d.bids), asks=levels(d.asks), reason="periodic"),)
+
+
+def read_ticker(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    t = decode_ticker(body)
+    return (
+        Ticker(
+            raw_symbol=raw_symbol,
+            last=optional(t.ll),
+            base_volume=optional(t.a),
+            vwap=optional(t.av),
+            window_s=86_400,
+        ),
+    )
+
+
+EXCHANGE = Exchange(
+    id="bit2c",
+    docs="https://bit2c.co.il/home/api",
+    notes=("There is no listing: the pairs are those that its documentation names.",),
+    limits=Limits(weights={"https://bit2c.co.il": (1, 1)}),
+    listing=Listing(fixed=tuple(Instrument(raw_symbol=pair, base=base, quote="NIS") for pair, base in BASES.items())),
+    feeds=(
+        Poll(
+            name="trades",
+            channels=("trades",),
+            every=5,
+            request=lambda s: Request(f"{API}/{s}/trades.json"),
+            parse=read_trades,
+        ),
+        Poll(
+            name="book",
+            channels=("book",),
+            every=5,
+            request=lambda s: Request(f"{API}/{s}/orderbook.json"),
+            parse=read_depth,
+        ),
+        Poll(
+            name="ticker",
+            channels=("ticker",),
+            every=15,
+            request=lambda s: Request(f"{API}/{s}/Ticker.json"),
+            parse=read_ticker,
+        ),
+    ),
+)

@@ -1,0 +1,98 @@
+"""Kraken spot.
+
+https://docs.kraken.com/exchange/api-reference/spot-websocket
+The REST interface keeps two old codes, XBT and XDG, that the socket spells BTC and DOGE.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since
+from aggregator.records import Instrument, Side, Trade
+from aggregator.wire import Text, number, seconds, text
+from connectors.families import kraken
+
+API = "https://api.kraken.com/0/public"
+SOCKET_CODES = {"XBT": "BTC", "XDG": "DOGE"}
+REST_CODES = {code: old for old, code in SOCKET_CODES.items()}
+SIDES: dict[str, Side] = {"b": "buy", "s": "sell"}  # the taker's
+
+
+class Pair(Struct):
+    pair_decimals: int
+    lot_decimals: int
+    wsname: str | None = None  # `XBT/USD`; a pair without one is not on the socket
+    tick_size: Text = None
+    ordermin: str | None = None
+    costmin: str | None = None
+    status: str = "online"
+
+
+class Pairs(Struct):
+    result: dict[str, Raw]
+
+
+class Dealt(Struct):
+    result: dict[str, Text]  # the trades under the pair's name, and `last`
+
+
+decode_pairs = Decoder(Pairs).decode
+decode_pair = Decoder(Pair, float_hook=number).decode
+decode_dealt = Decoder(Dealt, float_hook=number).decode
+
+
+def rows(body: bytes) -> Iterable[Raw]:
+    return decode_pairs(body).result.values()
+
+
+def read_pair(row: Raw) -> Instrument | None:
+    pair = decode_pair(row)
+    if pair.wsname is None:
+        return None
+    base, _, quote = (SOCKET_CODES.get(code, code) for code in pair.wsname.partition("/"))
+    return Instrument(
+        raw_symbol=f"{base}/{quote}",
+        base=base,
+        quote=quote,
+        tick_size=number(f"1e-{pair.pair_decimals}") if pair.tick_size is None else text(pair.tick_size),
+        lot_size=number(f"1e-{pair.lot_decimals}"),
+        min_size=pair.ordermin,
+        min_notional=pair.costmin,
+        state=kraken.STATES.get(pair.status, "unknown"),
+    )
+
+
+def missed(raw_symbol: str, since: Since) -> Request:
+    pair = "".join(REST_CODES.get(code, code) for code in raw_symbol.split("/"))
+    return Request(f"{API}/Trades?pair={pair}&since={since.ts}&count=1000")
+
+
+def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
+    for name, trades in decode_dealt(body).result.items():
+        for price, size, time, side, _, _, id in () if name == "last" else trades:
+            yield Trade(
+                raw_symbol=raw_symbol,
+                id=str(id),
+                price=price,
+                size=size,
+                side=SIDES[side],
+                sequence=id,
+                ts_event=seconds(time),
+            )
+
+
+EXCHANGE = Exchange(
+    id="kraken",
+    docs="https://docs.kraken.com/exchange/api-reference/spot-websocket",
+    feeds=kraken.streams("wss://ws.kraken.com/v2", Backfill(missed, read_missed)),
+    listing=Listing((Request(f"{API}/AssetPairs"),), rows, read_pair),
+    limits=Limits(connects=(150, 600), weights={API: (1, 1)}),
+    notes=(
+        "The book is a hundred levels a side and has no numbers: the checksum of the ten best levels guards it.",
+        "Native bbo comes when a best price moves, not when only its size does.",
+        "Candles are of one interval a symbol and connection.",
+        "Symbols are the socket's: BTC and DOGE, where REST says XBT and XDG.",
+    ),
+)

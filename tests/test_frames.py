@@ -1,0 +1,108 @@
+"""Each connector against frames of its own: a frame in, exactly these records and events out.
+
+`tests/frames/<id>.jsonl` has one JSON object a line: `stream` and `frame` (or `frame_b64`), or `rest` (`listing`,
+`snapshot`, `backfill` or `poll`, the latter with `name`), `raw_symbol` and `body`; `about` says what it shows. `gives`
+lists what comes out: a record with its `type` and every field that is not at its default, an event as
+`{"event": "Accepted", ...}`, and `{"event": "error"}` where the frame must be refused as unreadable.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from aggregator.exchange import Exchange, Stream
+from aggregator.records import CHANNEL_OF
+from aggregator.registry import connector_ids, load_exchange
+
+FRAMES = Path(__file__).parent / "frames"
+Row = dict[str, object]
+
+load = cache(load_exchange)
+
+
+def cases() -> Iterable[object]:
+    for path in sorted(FRAMES.glob("*.jsonl")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            case = json.loads(line)
+            yield pytest.param(path.stem, case, id=f"{path.stem}:{number} {case.get('about', '')}")
+
+
+def stream_of(exchange: Exchange, name: str) -> Stream:
+    return next(stream for stream in exchange.streams if stream.name == name)
+
+
+def read(exchange: Exchange, case: Row) -> Iterable[object]:
+    """What the connector makes of a case; raises what it raises."""
+    if "rest" not in case:
+        return read_frame(stream_of(exchange, str(case.get("stream", "main"))), case)
+    body, raw_symbol = str(case["body"]).encode(), str(case.get("raw_symbol", ""))
+    if case["rest"] == "listing":
+        return [exchange.listing.read(row) for row in exchange.listing.rows(body)]
+    if case["rest"] == "poll":
+        poll = next(poll for poll in exchange.polls if poll.name == case["name"])
+        return list(poll.parse(raw_symbol, body))
+    stream = stream_of(exchange, str(case.get("stream", "main")))
+    if case["rest"] == "snapshot":
+        assert stream.snapshot is not None
+        assert stream.snapshot.parse is not None
+        return [stream.snapshot.parse(raw_symbol, body)]
+    assert case["rest"] == "backfill"
+    assert stream.backfill is not None
+    return list(stream.backfill.parse(raw_symbol, body))
+
+
+def read_frame(stream: Stream, case: Row) -> Iterable[object]:
+    frame = base64.b64decode(str(case["frame_b64"])) if "frame_b64" in case else str(case["frame"]).encode()
+    parse = stream.parse if stream.parser is None else stream.parser()
+    assert parse is not None
+    packed = stream.inflate is not None and "frame_b64" in case
+    return list(parse(stream.inflate(frame) if packed and stream.inflate else frame))
+
+
+def plain(given: object) -> object:
+    """A record or event as the case files spell it: only what is not at its default."""
+    if given is None:
+        return None
+    assert isinstance(given, msgspec.Struct)
+    kind = type(given)
+    words: Row = {"type": kind.__struct_config__.tag} if kind in CHANNEL_OF else {"event": kind.__name__}
+    for field in msgspec.structs.fields(given):
+        value = getattr(given, field.name)
+        if field.default is not msgspec.NODEFAULT and value == field.default:
+            continue
+        words[field.encode_name] = value.decode() if isinstance(value, bytes) else msgspec.to_builtins(value)
+    return json.loads(json.dumps(words))
+
+
+@pytest.mark.parametrize(("id", "case"), cases())
+def test_a_frame_gives_what_it_says(id: str, case: Row) -> None:
+    if case["gives"] == {"event": "error"} or case["gives"] == [{"event": "error"}]:
+        with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it raises, a session makes it a `parse_error`
+            read(load(id), case)
+        return
+    assert [plain(given) for given in read(load(id), case)] == case["gives"]
+
+
+@pytest.mark.parametrize("id", connector_ids())
+def test_every_declared_channel_has_a_frame(id: str) -> None:
+    path = FRAMES / f"{id}.jsonl"
+    given = {
+        (case.get("stream") or case.get("name") or case["rest"], record["type"])
+        for case in map(json.loads, path.read_text().splitlines())
+        for record in case["gives"]
+        if record and "type" in record
+    }
+    channel_of = {str(record.__struct_config__.tag): channel for record, channel in CHANNEL_OF.items()}
+    shown = {(feed, channel_of[kind]) for feed, kind in given}
+    declared = {(feed.name, channel) for feed in load(id).feeds for channel in feed.channels}
+    assert declared <= shown, f"tests/frames/{id}.jsonl shows nothing of {sorted(declared - shown)}"
+    assert any(feed == "listing" for feed, _ in given) or load(id).listing.fixed
+
+
+def test_no_frames_are_left_over() -> None:
+    assert {path.stem for path in FRAMES.glob("*.jsonl")} == set(connector_ids())

@@ -8,6 +8,7 @@ that is new to the side is compared by number before it is let in.
 
 from bisect import bisect_left, insort
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 
 from aggregator.errors import BadFrame
 from aggregator.records import Levels
@@ -16,6 +17,7 @@ Key = float | Decimal
 
 EXACT_DIGITS = 15  # a float tells any two decimal numbers of this many digits apart
 INFINITY = float("inf")
+MANY = 256  # new prices at once that are cheaper sorted together than inserted one by one
 SLACK = 256  # removed levels that may gather before they are swept out, beside as many as there are levels
 
 
@@ -29,52 +31,36 @@ def _is_long(price: str) -> bool:
 
 
 class Side:
-    """One side of a book; `sign` is 1 for bids and -1 for asks, so that the best key is always the greatest."""
+    """One side of a book; `sign` is 1 for bids and -1 for asks, so that the best key is always the greatest.
 
-    __slots__ = (
-        "_depth",
-        "_exact",
-        "_keys",
-        "_sign",
-        "_sizes",
-        "_spelling",
-        "_sweep_at",
-    )
+    best: the key of the best level (asks: the price negated), or minus infinity for an empty side
+    """
+
+    __slots__ = ("_depth", "_exact", "_keys", "_sign", "_sizes", "_spelling", "_sweep_at", "_top", "best")
 
     def __init__(self, sign: int, levels: Levels, depth: int | None) -> None:
         self._sign = sign
         self._depth = depth
-        self._exact = any(_is_long(price) for price, _ in levels)
-        self._sizes: dict[str, str] = {}
+        self._exact = False
+        self._sizes: dict[str, str] = dict(levels)
         self._spelling: dict[Key, str] = {}
-        for price, size in levels:
-            self._set(price, size)
-        self._sort()
+        self._keys: list[Key] = []
+        self._sweep_at = 0
+        self.best: Key = -INFINITY
+        self._top = ""
+        self._place(levels, len(self._sizes))
 
     def apply(self, levels: Levels) -> None:
         """Set the sizes of these levels; a size of zero removes. Raises BadFrame for a price that is no number."""
         sizes = self._sizes
-        new = [price for price, _ in levels if price not in sizes]
-        if not new or self._admit(new):
-            sizes.update(levels)
-        else:
-            for price, size in levels:
-                self._set(price, size)
-            self._sort()
+        known = len(sizes)
+        sizes |= levels  # not update(): before Python 3.13 that call alone costs as much as two levels
+        if len(sizes) > known:
+            self._place(levels, len(sizes) - known)
         if self._depth is not None:
             self._cut(levels)
-        elif len(self._keys) > self._sweep_at:
-            self._sort()
-
-    def best(self) -> Key | None:
-        """The key of the best level (asks: the price negated), or None for an empty side."""
-        keys = self._keys
-        while keys:
-            key = keys[-1]
-            if self._sizes[self._spelling[key]].strip("0."):
-                return key
-            del self._sizes[self._spelling.pop(keys.pop())]
-        return None
+        elif not sizes.get(self._top, "").strip("0."):
+            self._seek()
 
     def top(self, count: int | None = None) -> Levels:
         """The best `count` levels (None: all), best first."""
@@ -88,48 +74,66 @@ class Side:
                 found.append((price, size))
         return found
 
+    def _place(self, levels: Levels, count: int) -> None:
+        """Give the newest `count` prices among the sizes their place; one price spelled anew is one level still."""
+        new = list(islice(reversed(self._sizes), count))
+        if not self._exact and any(_is_long(price) for price in new):
+            self._exact = True
+            self._spelling = {self._key(price): price for price in self._spelling.values()}
+            self._keys = sorted(self._spelling)
+        keys, spelling = self._keys, self._spelling
+        again = []
+        for price in new:
+            key = self._key(price)
+            if spelling.setdefault(key, price) is not price:
+                again.append(price)
+            elif count > MANY:
+                keys.append(key)
+            else:
+                insort(keys, key)
+        if again:
+            self._respell(again, levels)
+        if count > MANY or len(keys) > self._sweep_at:
+            self._sweep()
+        elif keys and keys[-1] > self.best:
+            self._seek()
+
+    def _respell(self, again: list[str], levels: Levels) -> None:
+        """Give sizes that came under another spelling to the levels that are there, in the order in which they came."""
+        for price in again:
+            del self._sizes[price]
+        for price, size in levels:
+            self._sizes[self._spelling[self._key(price)]] = size
+
     def _key(self, price: str) -> Key:
         try:
-            key = Decimal(price) if self._exact else float(price)
+            key: Key = Decimal(price) if self._exact else float(price)
+            if -INFINITY < key < INFINITY:
+                return key * self._sign
         except (ValueError, InvalidOperation):
-            raise BadFrame(f"{price[:40]!r} is not a price") from None
-        if not -INFINITY < key < INFINITY:
-            raise BadFrame(f"{price[:40]!r} is not a price")
-        return key * self._sign
+            pass
+        raise BadFrame(f"{price[:40]!r} is not a price")
 
-    def _admit(self, new: list[str]) -> bool:
-        """Let in prices that the side has not under this spelling; False when one is there under another."""
-        keys, spelling, sign = self._keys, self._spelling, self._sign
-        exact = self._exact
-        for price in new:
-            if len(price) > EXACT_DIGITS and not exact and _is_long(price):
-                return False
-            try:
-                key: Key = sign * (Decimal(price) if exact else float(price))
-            except (ValueError, InvalidOperation):
-                raise BadFrame(f"{price[:40]!r} is not a price") from None
-            if not -INFINITY < key < INFINITY:
-                raise BadFrame(f"{price[:40]!r} is not a price")
-            known = spelling.setdefault(key, price)
-            if known is price:
-                self._sizes[price] = "0"
-                insort(keys, key)
-            elif known != price:
-                return False
-        return True
+    def _seek(self) -> None:
+        """Find the best level; what was removed above it is forgotten."""
+        keys, spelling, sizes = self._keys, self._spelling, self._sizes
+        while keys:
+            key = keys[-1]
+            price = spelling[key]
+            if sizes[price].strip("0."):
+                self.best, self._top = key, price
+                return
+            del sizes[price], spelling[key], keys[-1]
+        self.best, self._top = -INFINITY, ""
 
-    def _set(self, price: str, size: str) -> None:
-        if not self._exact and _is_long(price):
-            self._exact = True
-            self._spelling = {self._key(known): known for known in self._sizes}
-        self._sizes[self._spelling.setdefault(self._key(price), price)] = size
-
-    def _sort(self) -> None:
-        """Sweep out what was removed, and sort what is left."""
-        for key in [key for key, price in self._spelling.items() if is_zero(self._sizes[price])]:
-            del self._sizes[self._spelling.pop(key)]
-        self._keys = sorted(self._spelling)
-        self._sweep_at = 2 * len(self._keys) + SLACK
+    def _sweep(self) -> None:
+        """Forget what was removed, and sort what is left."""
+        sizes, spelling = self._sizes, self._spelling
+        for key in [key for key, price in spelling.items() if not sizes[price].strip("0.")]:
+            del sizes[spelling.pop(key)]
+        self._keys[:] = sorted(spelling)
+        self._sweep_at = 2 * len(spelling) + SLACK
+        self._seek()
 
     def _cut(self, levels: Levels) -> None:
         """Keep a side of limited depth to its depth: what falls out of it is not heard of again."""
@@ -138,6 +142,7 @@ class Side:
                 self._drop(self._key(price))
         while len(self._keys) > (self._depth or 0):
             self._drop(self._keys[0])
+        self._seek()
 
     def _drop(self, key: Key) -> None:
         if key in self._spelling:
@@ -176,8 +181,7 @@ class Book:
             self._bids.apply(bids)
         if asks:
             self._asks.apply(asks)
-        bid, ask = self._bids.best(), self._asks.best()
-        return bid is not None and ask is not None and bid >= -ask
+        return self._bids.best >= -self._asks.best
 
     def is_crossed(self) -> bool:
         """Whether the best bid reaches the best ask."""

@@ -7,8 +7,9 @@ from aggregator.book import Book
 from aggregator.errors import BadFrame
 from aggregator.records import BookDelta, BookSnapshot, Cause, Instrument, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
-from aggregator.topics import Carried, Now, Place, Topic
+from aggregator.topics import Carried, Now, Place, Topic, health
 
+MOST_WRONG = 3  # whole books in a row that contradict their checksum; then it is the checksum that is wrong
 BUFFER = 5_000  # deltas kept while a snapshot is on its way; older ones are covered by it anyway
 
 
@@ -29,6 +30,9 @@ class BookTopic(Topic):
         "_resync",
         "_rule",
         "_snapshots",
+        "_unchecked",
+        "_verify",
+        "_wrong",
         "book",
         "withheld",
     )
@@ -43,6 +47,7 @@ class BookTopic(Topic):
         rule: Rule,
         depth: int | None,
         checksum: Callable[[Book, Instrument | None], int] | None,
+        verify: int,
         resync: Callable[[str | None], None],
         in_band: bool,
     ) -> None:
@@ -51,7 +56,10 @@ class BookTopic(Topic):
         self._rule = rule
         self._judge = rule.joins
         self._depth = depth
-        self._checksum = checksum
+        self._checksum = checksum if verify else None
+        self._verify = verify
+        self._unchecked = 0  # checksums since the last that was computed
+        self._wrong = 0  # whole books in a row that do not give the checksum that came with them
         self._resync = resync
         self._in_band = in_band
         self._buffer: deque[BookDelta] = deque(maxlen=BUFFER)
@@ -74,10 +82,11 @@ class BookTopic(Topic):
         last, final = self.last, delta.sequence
         if last is not None and final is not None:
             first = final if delta.sequence_first is None else delta.sequence_first
-            verdict = self._judge(last, first, final, delta.sequence_prev)
-            if verdict is not NEXT:
-                self._stumble(delta, verdict, out, now)
-                return
+            if first != last + 1 or delta.sequence_prev is not None:  # else it is next by any rule
+                verdict = self._judge(last, first, final, delta.sequence_prev)
+                if verdict is not NEXT:
+                    self._stumble(delta, verdict, out, now)
+                    return
         try:
             crossed = book.apply(delta.bids, delta.asks)
         except BadFrame:
@@ -85,11 +94,7 @@ class BookTopic(Topic):
             raise
         if crossed:
             self._doubt("crossed", out, now)
-        elif (
-            delta.checksum is not None
-            and self._checksum is not None
-            and self._checksum(book, self.instrument) != delta.checksum
-        ):
+        elif delta.checksum is not None and self._is_wrong(book, delta.checksum):
             self._doubt("checksum", out, now, got=delta.checksum)
         else:
             if final is not None:
@@ -98,6 +103,14 @@ class BookTopic(Topic):
             self._newest = delta.ts_event or delta.ts_sent or 0
             self.count += 1
             out.append(delta)
+
+    def _is_wrong(self, book: Book, said: int) -> bool:
+        """Whether a book does not give the checksum that came with it, where this one is to be computed."""
+        self._unchecked += 1
+        if self._checksum is None or self._unchecked < self._verify:
+            return False
+        self._unchecked = 0
+        return self._checksum(book, self.instrument) != said
 
     def _stumble(self, delta: BookDelta, verdict: Verdict, out: list[Record], now: Now) -> None:
         """A delta that is not the next one: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""
@@ -140,17 +153,23 @@ class BookTopic(Topic):
         if buffered is None:
             self.ask()  # it is older than what is held
             return
-        book = Book(snapshot.bids, snapshot.asks, self._depth)
-        cause: Cause | None = "crossed" if book.is_crossed() else None
-        if (
-            snapshot.checksum is not None
-            and self._checksum is not None
-            and self._checksum(book, self.instrument) != snapshot.checksum
-        ):
-            cause = "checksum"
-        if cause is not None:
-            self._doubt(cause, out, now, got=snapshot.checksum)
+        try:
+            book = Book(snapshot.bids, snapshot.asks, self._depth)
+        except BadFrame:
+            self._doubt("parse_error", out, now)
+            raise
+        if book.is_crossed():
+            self._doubt("crossed", out, now)
             return
+        if snapshot.checksum is not None and self._is_wrong(book, snapshot.checksum):
+            self._wrong += 1
+            if self._wrong < MOST_WRONG:
+                self._doubt("checksum", out, now, got=snapshot.checksum)
+                return
+            self._checksum = None
+            out.append(health(self, now, "whole books do not give their own checksum: it is computed no more"))
+        else:
+            self._wrong = 0
         limit(snapshot)
         if not self._in_band:  # it is younger than the deltas that follow it
             snapshot.conn = f"{self.conn}/snapshot"

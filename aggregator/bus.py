@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from aggregator.records import SCHEMA, BookSnapshot, Instrument, Record
 
+MOST_RECORDS = 128  # gathered before they are published, unless the socket read ends sooner
+
 encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encode_lines
 
 
@@ -177,3 +179,30 @@ class Bus:
         for snapshot in found:
             snapshot.offset = self.offset
         return found
+
+
+class Outlet:
+    """Gathers records for the bus: published at the end of a socket read, or when there are many."""
+
+    def __init__(self, bus: Bus) -> None:
+        """Publish to `bus`."""
+        self._bus = bus
+        self._records: list[Record] = []
+        self._scheduled = False
+
+    def add(self, records: list[Record], *, last: bool = True) -> None:
+        """Take records; `last` says that this socket read has no more."""
+        if records:
+            self._records += records
+        if len(self._records) >= MOST_RECORDS or (last and self._records):
+            self.flush()
+        elif self._records and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Publish what has gathered."""
+        self._scheduled = False
+        if self._records:
+            records, self._records = self._records, []
+            self._bus.publish(records)

@@ -33,17 +33,28 @@ WRONG = {
     "model_attributes_type": "must be a table",
 }
 
+VERIFY = {"all": 1, "sampled": 16, "off": 0}  # of how many checksums one is computed
 Complaint = tuple[KeyPath, str]
 
 
 class ExchangeConfig(Struct, frozen=True, kw_only=True):
-    """What is wanted of one exchange. `intervals` are those of the channel `candles`; `symbols` may be patterns."""
+    """What is wanted of one exchange.
+
+    intervals: of the channel `candles`
+    symbols: unified, raw, or patterns
+    redundancy: connections that carry the same topics
+    lifetime: seconds after which a connection is replaced; null: what the exchange declares
+    verify: of how many checksums of books one is computed; 0: none
+    """
 
     id: str
     channels: tuple[str, ...]
     intervals: tuple[str, ...] = ()
     symbols: tuple[str, ...]
     endpoints: Mapping[str, str]  # the beginning of an address: what replaces it
+    redundancy: int = 1
+    lifetime: float | None = None
+    verify: int = 1
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -226,6 +237,9 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         intervals=tuple(dict.fromkeys(interval for _, interval in channels if interval)),
         symbols=tuple(dict.fromkeys(table.symbols)),
         endpoints=dict(table.endpoints),
+        redundancy=table.redundancy,
+        lifetime=table.lifetime,
+        verify=VERIFY[table.verify],
     )
 
 

@@ -25,6 +25,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 CANDLES = re.compile(r"candles_([1-9][0-9]{0,2}[smhdwM])")
 FIRST_INTERVAL = "1m"  # of a bare "candles"
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
+SHORTEST_LIFE = 5  # seconds of a connection
 OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
 SOCKET_PATH_BYTES = 107  # what the kernel takes
 SHOWN = 80  # characters of a value that a message repeats
@@ -175,12 +176,17 @@ def _bytes(value: object) -> object:
     return int(match[1]) * unit ** POWERS.get((match[2] or "").lower(), 0)
 
 
-def _seconds(value: object) -> object:
+def _duration(value: object) -> object:
     if isinstance(value, str):
         match = DURATION.fullmatch(value.strip())
         if match is None:
             raise ValueError(f'{quote(value)} is not a duration; write text like "15m", "1h" or "1d"')
-        value = int(match[1]) * SECONDS[match[2]]
+        return int(match[1]) * SECONDS[match[2]]
+    return value
+
+
+def _seconds(value: object) -> object:
+    value = _duration(value)
     day = SECONDS["d"]
     if isinstance(value, int | float) and not (0 < value <= day and day % value == 0):
         raise ValueError('must divide a day evenly, like "15m", "1h" or "1d"')
@@ -223,6 +229,9 @@ class ExchangeTable(_Table):
         dict[Annotated[str, AfterValidator(_address)], Annotated[str, AfterValidator(_address)]],
         AfterValidator(_endpoints),
     ] = {}
+    redundancy: Annotated[int, Field(ge=1, le=2)] = 1
+    lifetime: Annotated[float, Field(ge=SHORTEST_LIFE), BeforeValidator(_duration)] | None = None
+    verify: Literal["all", "sampled", "off"] = "all"
 
 
 class FilesTable(_Table):

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from msgspec import structs
 
-from aggregator.bus import Bus
+from aggregator import leftovers
+from aggregator.bus import Bus, Outlet
 from aggregator.capture import Recorder
 from aggregator.catalog import aliases_of
 from aggregator.config import Config, ExchangeConfig
@@ -26,7 +27,8 @@ from aggregator.outputs import Outputs
 from aggregator.records import Instrument
 from aggregator.registry import load_exchange
 from aggregator.rest import Need, Rest
-from aggregator.runner import ExchangeRunner, Outlet
+from aggregator.runner import ExchangeRunner, Left
+from aggregator.shard import Care
 
 RETRY_LISTING = 5.0  # seconds, doubling
 LONGEST_RETRY = 300.0
@@ -126,13 +128,35 @@ class Daemon:
             network=network,
             bus=self.bus,
             outlet=self.outlet,
+            care=Care(config.redundancy, config.lifetime, config.verify),
+            left=self._left_over(config.id),
         )
         for topic in runner.unserved[:MOST_WARNINGS]:
             log.warning("%s: no feed carries %s", config.id, topic)
         self.runners[config.id] = runner
         self._announce(chosen)
         log.info("%s: %d instruments, %d connections", config.id, len(chosen), len(runner.shards))
-        await runner.run()
+        try:
+            await runner.run()
+        finally:
+            self._leave_over(config.id, runner)
+
+    def _left_over(self, id: str) -> Left:
+        """What the run before left over of an exchange."""
+        try:
+            return leftovers.take(self._leftovers(id))
+        except (OSError, ValueError) as error:
+            log.warning("%s: what the last run left over is lost: %s", id, error)
+            return {}
+
+    def _leave_over(self, id: str, runner: ExchangeRunner) -> None:
+        try:
+            leftovers.save(runner.carried(), self._leftovers(id))
+        except OSError as error:
+            log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
+
+    def _leftovers(self, id: str) -> Path:
+        return self.config.state / "left" / f"{id}.json"
 
     def _network(self, config: ExchangeConfig) -> Network:
         internet = Internet(config.endpoints)

@@ -123,6 +123,7 @@ class Stream(Struct, frozen=True, kw_only=True):
 
     name: unique within the exchange, for `normalize --stream`
     url: the address, or a function of the subscriptions that gives it
+    mirrors: other addresses of the same, tried in turn when one fails, and by the second connection of two
     ticket: how the address is had instead, where a token is needed
     channels: ours -> the exchange's name of it (free for the connector's own use)
     serves: which instruments this address knows
@@ -145,6 +146,7 @@ class Stream(Struct, frozen=True, kw_only=True):
 
     name: str = "main"
     url: str | Callable[[Sequence[Subscription]], str] = ""
+    mirrors: tuple[str, ...] = ()
     ticket: Ticket | None = None
     channels: Mapping[Channel, str]
     serves: Callable[[Instrument], bool] = every_instrument

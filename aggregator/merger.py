@@ -6,14 +6,14 @@ is followed until it fails. Used while one connection replaces another, and for 
 
 from collections import deque
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from aggregator.asking import Key
 from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Record, Trade
 from aggregator.sequence import NEXT, STALE, Judge
 from aggregator.session import Session
-from aggregator.topics import Now, with_flag
+from aggregator.topics import Now, closed, with_flag
 
 REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
 
@@ -55,30 +55,70 @@ class Lead(Struct):
 class Merger:
     """The legs of one shard."""
 
-    def __init__(self, stream: Stream) -> None:
-        """Begin without legs."""
+    def __init__(self, stream: Stream, *, lasting: bool = False) -> None:
+        """Begin without legs; `lasting` says that there are to be several all the time."""
         self.leads: dict[str, Lead] = {}
         self.dropped = 0
+        self.is_merging = lasting  # whether records must pass here at all
+        self._lasting = lasting
         self._rules = stream.sequence
         self._legs: list[Session] = []
         self._topics: dict[Key, Merged] = {}
         self._withheld: set[str] = set()  # gaps that are not published, as another leg is good
 
     def join(self, session: Session) -> None:
-        """A leg more. What an only leg has published so far is where the others go on from."""
-        if not self._legs:
-            for (channel, raw_symbol), last in session.numbers().items():
-                merged = self._topics.setdefault((channel, raw_symbol), Merged(session))
-                merged.last = last if merged.last is None else max(merged.last, last)
-                rule = self._rules.get(channel)
-                merged.judge = rule.follows if rule else None
+        """A leg more."""
+        if len(self._legs) == 1 and not self._lasting:
+            self._begin(self._legs[0])
         self._legs.append(session)
         self.leads.setdefault(session.conn, Lead())
+        self.is_merging = self._lasting or len(self._legs) > 1
+
+    def _begin(self, only: Session) -> None:
+        """What an only leg has published so far is where the others go on from."""
+        self._topics.clear()
+        self._withheld.clear()
+        for topic in only.topics:
+            merged = self._topics[topic.channel, topic.raw_symbol] = Merged(only)
+            merged.last, merged.gap = topic.last, topic.gap
+            rule = self._rules.get(topic.channel)
+            merged.judge = rule.follows if rule else None
 
     def leave(self, session: Session) -> None:
-        """A leg less; call it before the records of its end are taken."""
+        """A leg less; call it before the records of its end are taken, and `settle` after that."""
         if session in self._legs:
             self._legs.remove(session)
+        self.leads.pop(session.conn, None)
+
+    def settle(self, now: Now) -> list[Record]:
+        """Where one leg is left for good, its word is the stream's: what is to be published of that."""
+        out: list[Record] = []
+        if self._lasting or len(self._legs) != 1:
+            return out
+        self.is_merging = False
+        only = self._legs[0]
+        for topic in only.topics:
+            merged = self._topics.get((topic.channel, topic.raw_symbol))
+            if topic.gap is not None and topic.gap.gap_id in self._withheld and (merged is None or merged.gap is None):
+                out.append(topic.gap)  # so far another leg made good for it
+            elif merged is not None and merged.gap is not None:
+                topic.gap = merged.gap if topic.gap is not None else None
+                out += [] if topic.gap else [closed(merged.gap, only.conn, now)]
+            if topic.channel == "book" and merged is not None and merged.gap is None and merged.owner is not only:
+                out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
+        return out
+
+    def is_followed(self, session: Session, book: BookSnapshot) -> bool:
+        """Whether this leg's book is the one that has been published."""
+        merged = self._topics.get(("book", book.raw_symbol))
+        if not self.is_merging or merged is None:
+            return True
+        return merged.owner is session if self._is_owned("book") else merged.last == book.sequence
+
+    def _is_owned(self, channel: Channel) -> bool:
+        """Whether one leg is followed, as the numbers of this channel do not tell which record is which."""
+        rule = self._rules.get(channel)
+        return rule is None or not rule.sure
 
     def take(self, session: Session, records: list[Record], now: Now) -> list[Record]:
         """What of one leg's records is to be published."""
@@ -99,37 +139,39 @@ class Merger:
         merged = self._topics.get(key)
         if merged is None:
             merged = self._topics[key] = Merged(session)
-        rule = self._rules.get(channel)
         before = len(out)
         if isinstance(record, Trade) and (record.sequence is not None or record.id is not None):
             self._trade(session, merged, record, out)
-        elif rule is not None and rule.sure and isinstance(record, BookSnapshot | BookDelta):
+        elif isinstance(record, BookSnapshot | BookDelta) and not self._is_owned("book"):
             self._book(session, merged, record, out, now)
         elif self._owns(session, merged, key):
             out.append(record)
         elif merged.owner is not session:
             return
         else:  # it has just become the owner: its book as it stands holds this record already
-            out += session.books(now, record.raw_symbol) if channel == "book" else [record]
-        if merged.gap is not None and len(out) > before and session.is_good(*key):
-            out.append(_close(merged.gap, session, now))
+            out += self._whole(session, record.raw_symbol, now) if channel == "book" else [record]
+        if merged.gap is not None and len(out) > before and session.topics.is_good(*key):
+            out.append(closed(merged.gap, session.conn, now))
             merged.gap = None
 
     def _owns(self, session: Session, merged: Merged, key: Key) -> bool:
         """Whether this leg is the one that is followed; it takes over where the owner has failed."""
         if merged.owner is session:
             return True
-        if merged.owner not in self._legs or not merged.owner.is_good(*key):
+        if merged.owner not in self._legs or not merged.owner.topics.is_good(*key):
             merged.owner = session
         return False
 
     def _trade(self, session: Session, merged: Merged, trade: Trade, out: list[Record]) -> None:
+        if "snapshot" in (trade.flags or ()) and self._is_good_elsewhere(session, ("trades", trade.raw_symbol)):
+            self.dropped += 1  # what happened before this leg came is known from the others
+            return
         number = trade.sequence
         old = number is not None and merged.last is not None and number <= merged.last
         if old and not merged.order:  # published before there was a second leg
             self.dropped += 1
             return
-        lead = self.leads[session.conn]
+        lead = self.leads.setdefault(session.conn, Lead())
         if not merged.is_new(number if number is not None else str(trade.id)):
             self.dropped += 1
             lead.losses += 1
@@ -151,12 +193,12 @@ class Merger:
                 out.append(record)
             return
         if merged.last is None or record.sequence is None:
-            self._take_book(session, merged, out, now)
+            self._take_book(session, merged, record.raw_symbol, out, now)
             return
         first = record.sequence if record.sequence_first is None else record.sequence_first
         judge = merged.judge or rule.joins
         verdict = judge(merged.last, first, record.sequence, record.sequence_prev)
-        lead = self.leads[session.conn]
+        lead = self.leads.setdefault(session.conn, Lead())
         if verdict is NEXT:
             merged.last, merged.judge = record.sequence, rule.follows
             lead.wins += 1
@@ -165,16 +207,19 @@ class Merger:
             self.dropped += 1
             lead.losses += 1
         elif not self._is_good_elsewhere(session, ("book", record.raw_symbol)):
-            self._take_book(session, merged, out, now, raw_symbol=record.raw_symbol)
+            self._take_book(session, merged, record.raw_symbol, out, now)
 
-    def _take_book(
-        self, session: Session, merged: Merged, out: list[Record], now: Now, *, raw_symbol: str | None = None
-    ) -> None:
+    def _take_book(self, session: Session, merged: Merged, raw_symbol: str | None, out: list[Record], now: Now) -> None:
         """Go on from this leg's book as it stands."""
-        for snapshot in session.books(now, raw_symbol):
-            snapshot.reason = "resync"
+        for snapshot in self._whole(session, raw_symbol, now):
             merged.last, merged.judge = snapshot.sequence, self._rules["book"].follows
             out.append(snapshot)
+
+    def _whole(self, session: Session, raw_symbol: str | None, now: Now) -> list[BookSnapshot]:
+        found = session.books(now, raw_symbol)
+        for snapshot in found:
+            snapshot.reason = "resync"
+        return found
 
     def _gap(self, session: Session, gap: Gap, out: list[Record]) -> None:
         if gap.channel is None:
@@ -198,10 +243,4 @@ class Merger:
             out.append(gap)
 
     def _is_good_elsewhere(self, session: Session, key: Key) -> bool:
-        return any(leg is not session and leg.is_good(*key) for leg in self._legs)
-
-
-def _close(gap: Gap, session: Session, now: Now) -> Gap:
-    return structs.replace(
-        gap, phase="close", ts_recv=now.wall, ts_to=now.wall, conn=session.conn, repair="none", recovered=0, offset=0
-    )
+        return any(leg is not session and leg.topics.is_good(*key) for leg in self._legs)

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping
 
+from aggregator.asking import Key
 from aggregator.books import BookTopic
 from aggregator.exchange import Poll
-from aggregator.records import CHANNEL_OF, Channel, Gap, Health, Instrument, Record, Source, Trade
+from aggregator.records import CHANNEL_OF, Cause, Channel, Instrument, Record, Source, Trade
 from aggregator.sequence import unnumbered
-from aggregator.topics import Carried, Now, Place, Sized, Topic
+from aggregator.topics import Carried, Now, Place, Sized, Topic, health, unread
 
 SECOND = 1_000_000_000
 HEALTH = 10 * SECOND
@@ -17,9 +18,9 @@ class PolledTrades(Sized):
 
     __slots__ = ("_seen",)
 
-    def __init__(self, raw_symbol: str | None, instrument: Instrument | None, place: Place) -> None:
+    def __init__(self, raw_symbol: str | None, instrument: Instrument | None, place: Place, carried: Carried) -> None:
         """Begin knowing no trade."""
-        super().__init__("trades", raw_symbol, instrument, place, Carried())
+        super().__init__("trades", raw_symbol, instrument, place, carried)
         self._seen: set[str | None] = set()
 
     def take_all(self, trades: list[Trade], out: list[Record], now: Now) -> None:
@@ -47,6 +48,7 @@ class Polling:
         conn: str,
         instruments: Mapping[str, Instrument],
         wanted: Collection[tuple[Channel, str]] | None = None,
+        carried: Mapping[Key, Carried] | None = None,
         source: Source = "rest",
     ) -> None:
         """Prepare; with no `wanted` topics every record is taken."""
@@ -56,6 +58,7 @@ class Polling:
         self.bad = 0
         self._instruments = instruments
         self._wanted = wanted
+        self._carried = dict(carried or {})
         self._source: Source = source
         self._topics: dict[tuple[Channel, str | None], Topic] = {}
         self._health_at = 0
@@ -67,7 +70,10 @@ class Polling:
             records = list(self.poll.parse(raw_symbol, body))
         except Exception:  # noqa: BLE001 - whatever a hostile answer provokes, it is one answer lost
             self.bad += 1
-            out.append(self._unread(raw_symbol, now))
+            gap = unread(Place(self.exchange, self.conn), self.bad, raw_symbol or None, now)
+            instrument = self._instruments.get(raw_symbol)
+            gap.symbol = instrument.symbol if instrument else None
+            out.append(gap)
             return out
         trades: dict[str | None, list[Trade]] = {}
         for record in records:
@@ -95,7 +101,7 @@ class Polling:
             topic = self._topic(channel, raw_symbol or None)
             if topic.state != "down":
                 topic.state = "down"
-                out.append(self._health(topic, now, reason))
+                out.append(health(topic, now, reason))
         return out
 
     def tick(self, now: Now) -> list[Record]:
@@ -103,15 +109,19 @@ class Polling:
         if now.mono < self._health_at:
             return []
         self._health_at = now.mono + HEALTH
-        return [self._health(topic, now, None) for topic in self._topics.values()]
+        return [health(topic, now) for topic in self._topics.values()]
 
-    def close(self, now: Now) -> list[Record]:
+    def close(self, cause: Cause, now: Now) -> list[Record]:
         """Asking has stopped: what is heard next comes after a hole."""
         out: list[Record] = []
         for topic in self._topics.values():
             if topic.heard:
-                topic.open_gap("disconnect", out, now)
+                topic.open_gap(cause, out, now)
         return out
+
+    def carried(self) -> dict[Key, Carried]:
+        """What the next start begins with."""
+        return self._carried | {key: topic.carried() for key, topic in self._topics.items()}
 
     def _topic(self, channel: Channel, raw_symbol: str | None) -> Topic:
         topic = self._topics.get((channel, raw_symbol))
@@ -124,49 +134,20 @@ class Polling:
     def _new_topic(self, channel: Channel, raw_symbol: str | None) -> Topic:
         instrument = self._instruments.get(raw_symbol or "")
         place = Place(self.exchange, self.conn)
+        carried = self._carried.pop((channel, raw_symbol), None) or Carried()
         if channel == "trades":
-            return PolledTrades(raw_symbol, instrument, place)
+            return PolledTrades(raw_symbol, instrument, place, carried)
         if channel == "book":
             return BookTopic(
                 raw_symbol,
                 instrument,
                 place,
-                Carried(),
+                carried,
                 rule=unnumbered,
                 depth=None,
                 checksum=None,
+                verify=0,
                 resync=lambda _: None,
                 in_band=True,
             )
-        return Topic(channel, raw_symbol, instrument, place, Carried())
-
-    def _health(self, topic: Topic, now: Now, reason: str | None) -> Health:
-        return Health(
-            exchange=self.exchange,
-            symbol=topic.symbol,
-            raw_symbol=topic.raw_symbol,
-            ts_recv=now.wall,
-            conn=self.conn,
-            source="derived",
-            channel=topic.channel,
-            state=topic.state,
-            age_ms=(now.mono - topic.heard) // 1_000_000 if topic.heard else None,
-            reason=reason,
-        )
-
-    def _unread(self, raw_symbol: str, now: Now) -> Gap:
-        instrument = self._instruments.get(raw_symbol)
-        return Gap(
-            exchange=self.exchange,
-            symbol=instrument.symbol if instrument else None,
-            raw_symbol=raw_symbol or None,
-            ts_recv=now.wall,
-            conn=self.conn,
-            source="derived",
-            gap_id=f"{self.conn}:*:{raw_symbol or '*'}:{self.bad}",
-            phase="close",
-            cause="parse_error",
-            ts_from=now.wall,
-            ts_to=now.wall,
-            repair="none",
-        )
+        return Topic(channel, raw_symbol, instrument, place, carried)

@@ -456,6 +456,8 @@ class Health(Record, tag="health", kw_only=True):
     state: `subscribing`, `syncing`, `live`, `quiet`, `stalled`, `suspect`, `backfilling` or `down`
     age_ms: milliseconds since its last record; null: none yet
     rate: records per second, lately
+    clock_offset_ms: of a whole exchange: our time of receiving less its time of sending, the least of two minutes
+    clock_spread_ms: how much more that is for the slowest of twenty
     reason: in words, where there is something to say
     """
 
@@ -463,6 +465,8 @@ class Health(Record, tag="health", kw_only=True):
     state: TopicState
     age_ms: int | None = None
     rate: float | None = None
+    clock_offset_ms: float | None = None
+    clock_spread_ms: float | None = None
     reason: str | None = None
 
 

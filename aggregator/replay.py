@@ -254,8 +254,7 @@ class Replay(Reader):
                 wanted = next((w for w in session.wanted if w.request.url == line.url and name == feed.name), None)
                 if wanted is not None:
                     session.wanted.remove(wanted)
-                    receive = session.receive_snapshot if wanted.purpose == "snapshot" else session.receive_backfill
-                    return receive(wanted.raw_symbol, body, now)
+                    return session.answer(wanted, body, now)
         return []
 
     def _polling(self, poll: Poll, known: Mapping[str, Instrument]) -> Polling:

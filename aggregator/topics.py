@@ -1,9 +1,8 @@
 """One topic's state: what was last heard of it, its rhythm, and whether a gap is open."""
 
 from decimal import Context, Decimal
-from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aggregator.liveness import CEILING, FLOOR, Pulse
 from aggregator.records import (
@@ -12,6 +11,7 @@ from aggregator.records import (
     Flag,
     Flags,
     Gap,
+    Health,
     Instrument,
     Liquidation,
     Record,
@@ -23,7 +23,7 @@ from aggregator.records import (
 EXACT = Context(prec=200)  # enough for any two numbers that an exchange sends
 
 
-class Now(NamedTuple):
+class Now(Struct, frozen=True, gc=False):
     """One moment: nanoseconds of the wall clock (for stamps) and of the monotonic clock (for timers)."""
 
     wall: int
@@ -38,11 +38,25 @@ class Place(Struct, frozen=True):
 
 
 class Carried(Struct):
-    """What one connection's topic leaves to the next: its open gap, the last number that it knew, and its time."""
+    """What one connection's topic leaves to the next.
+
+    gap: that is open
+    last: the last number that it knew
+    newest: the exchange's time of that
+    asked: how often it was asked for again in vain
+    """
 
     gap: Gap | None = None
     last: int | None = None
     newest: int = 0
+    asked: int = 0
+
+
+def closed(gap: Gap, conn: str | None, now: Now, repair: Repair = "none") -> Gap:
+    """The end of an open gap, of which nothing was had again."""
+    return structs.replace(
+        gap, phase="close", ts_recv=now.wall, ts_to=now.wall, conn=conn, repair=repair, recovered=0, offset=0
+    )
 
 
 def with_flag(record: Record, flag: Flag) -> None:
@@ -52,6 +66,23 @@ def with_flag(record: Record, flag: Flag) -> None:
         record.flags = (*flags, flag)
 
 
+def unread(place: Place, number: int, raw_symbol: str | None, now: Now) -> Gap:
+    """What is said of a frame or an answer that cannot be read: all that it held is missing."""
+    return Gap(
+        exchange=place.exchange,
+        raw_symbol=raw_symbol,
+        ts_recv=now.wall,
+        conn=place.conn,
+        source="derived",
+        gap_id=f"{place.conn}:*:{raw_symbol or '*'}:{number}",
+        phase="close",
+        cause="parse_error",
+        ts_from=now.wall,
+        ts_to=now.wall,
+        repair="none",
+    )
+
+
 class Topic:
     """A topic of no numbering: every record passes, and the first one ends a gap."""
 
@@ -59,6 +90,7 @@ class Topic:
         "_gaps",
         "_newest",
         "_retry_at",
+        "asked",
         "channel",
         "conn",
         "count",
@@ -94,6 +126,7 @@ class Topic:
         self.count = 0
         self.duplicates = 0
         self.pulse = Pulse()
+        self.asked = carried.asked  # times that it was asked for again since it was last live
         self.retries = 0
         self._retry_at = 0
         self._newest = carried.newest  # the exchange's time of the last record that was numbered as next
@@ -110,13 +143,13 @@ class Topic:
         """Do what is due by time alone."""
 
     def is_due(self, now: Now) -> bool:
-        """Whether a stalled topic is to be asked for again."""
+        """Whether something is to be tried again for a silent topic."""
         return now.mono >= self._retry_at
 
     def retry(self, now: Now) -> None:
-        """It is asked for again now; the next time after twice as long."""
+        """Something is tried now; the next time after twice as long."""
         self.retries += 1
-        self._retry_at = now.mono + min(FLOOR << min(self.retries, 10), CEILING)
+        self._retry_at = now.mono + min(FLOOR << min(self.retries - 1, 10), CEILING)
 
     def lose(self, cause: Cause, out: list[Record], now: Now) -> None:
         """The topic can no longer be trusted: open a gap, unless one is open."""
@@ -124,7 +157,7 @@ class Topic:
 
     def carried(self) -> Carried:
         """What the next connection's topic begins with."""
-        return Carried(self.gap, self.last, self._newest)
+        return Carried(self.gap, self.last, self._newest, self.asked)
 
     def open_gap(
         self,
@@ -181,6 +214,29 @@ class Topic:
         gap.exchange, gap.symbol, gap.raw_symbol = self.exchange, self.symbol, self.raw_symbol
         gap.ts_recv, gap.conn, gap.source = now.wall, self.conn, "derived"
         return gap
+
+
+def say(topic: Topic, state: TopicState, out: list[Record], now: Now, reason: str | None = None) -> None:
+    """Change a topic's state, and publish that."""
+    topic.state = state
+    out.append(health(topic, now, reason))
+
+
+def health(topic: Topic, now: Now, reason: str | None = None) -> Health:
+    """A topic's state as a record."""
+    return Health(
+        exchange=topic.exchange,
+        symbol=topic.symbol,
+        raw_symbol=topic.raw_symbol,
+        ts_recv=now.wall,
+        conn=topic.conn,
+        source="derived",
+        channel=topic.channel,
+        state=topic.state,
+        age_ms=(now.mono - topic.heard) // 1_000_000 if topic.heard else None,
+        rate=topic.pulse.rate,
+        reason=reason,
+    )
 
 
 class Sized(Topic):

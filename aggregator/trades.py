@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from aggregator.records import Channel, Instrument, Liquidation, Record, Repair, Trade
-from aggregator.sequence import GAP, NEXT, Rule, Verdict
+from aggregator.sequence import GAP, STALE, Rule
 from aggregator.topics import Carried, Now, Place, Sized, fill_sizes, with_flag
 
 LATE = 2_000_000_000  # ns that trades out of order are waited for before their gap closes
@@ -35,19 +35,19 @@ class Numbered(Sized):
 
     def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """Pass what is next; open a gap where numbers are skipped; let late ones fill it; drop what came before."""
-        last, final = self.last, record.sequence
-        if final is None or last is None:
+        last, final, time = self.last, record.sequence, record.ts_event
+        if (
+            last is not None
+            and final == last + 1
+            and record.sequence_first is None
+            and record.sequence_prev is None
+            and self.gap is None
+        ):  # next by any rule: nothing fits between
             self.last = final
-        else:
-            first = final if record.sequence_first is None else record.sequence_first
-            verdict = self._follows(last, first, final, record.sequence_prev)
-            if verdict is not NEXT and not self._is_welcome(record, verdict, first, final, out, now):
-                return
-            self.last = final if final > last or verdict is NEXT else last
-            if self.gap is not None and not self._holes:  # an earlier connection's, and nothing is missing
-                self.close_gap(out, now, "not_needed", missed=0)
-        if record.ts_event is not None and record.ts_event > self._newest:
-            self._newest = record.ts_event
+        elif not self._is_welcome(record, out, now):
+            return
+        if time is not None and time > self._newest:
+            self._newest = time
         if record.size_unit == "base" and record.base_size is None:
             record.base_size = record.size
         else:
@@ -57,13 +57,25 @@ class Numbered(Sized):
         if self.gap is not None and not self._holes:
             self.close_gap(out, now, "none")
 
-    def _is_welcome(
-        self, record: Trade | Liquidation, verdict: Verdict, first: int, final: int, out: list[Record], now: Now
-    ) -> bool:
-        """Whether a record out of sequence is published: what it skips is a hole, what fills a hole is late."""
-        if verdict is GAP:
-            self._skip((self.last or 0) + 1, first, out, now)
+    def _is_welcome(self, record: Trade | Liquidation, out: list[Record], now: Now) -> bool:
+        """Whether a record is published: what it skips is a hole, what fills a hole is late."""
+        last, final = self.last, record.sequence
+        if final is None or last is None:
+            self.last = final
             return True
+        first = final if record.sequence_first is None else record.sequence_first
+        verdict = self._follows(last, first, final, record.sequence_prev)
+        if verdict is STALE:
+            return self._is_late(record, first, final, out, now)
+        if verdict is GAP:
+            self._skip(last + 1, first, out, now)
+        elif self.gap is not None and not self._holes:  # an earlier connection's, and nothing is missing
+            self.close_gap(out, now, "not_needed", missed=0)
+        self.last = max(final, last) if verdict is GAP else final
+        return True
+
+    def _is_late(self, record: Trade | Liquidation, first: int, final: int, out: list[Record], now: Now) -> bool:
+        """Whether a record of a number that is past is published."""
         hole = next((hole for hole in self._holes if hole[0] <= first and final <= hole[1]), None)
         if hole is not None:
             self._fill(hole, first, final, out, now)
@@ -81,7 +93,8 @@ class Numbered(Sized):
         self._holes.append((expected, got - 1))
         self._missed += got - expected
         self._settle_at = now.mono + LATE
-        self.open_gap("sequence", out, now, expected=expected, got=got, missed=got - expected)
+        if self.gap is None:
+            self.open_gap("sequence", out, now, expected=expected, got=got, missed=got - expected)
 
     def _fill(self, hole: tuple[int, int], first: int, final: int, out: list[Record], now: Now) -> None:
         self._holes.remove(hole)

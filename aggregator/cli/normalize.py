@@ -1,5 +1,6 @@
 """`aggregator normalize`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +11,7 @@ import msgspec
 from aggregator.capture import read_capture
 from aggregator.catalog import aliases_of, closest
 from aggregator.cli import fail
+from aggregator.cli.table import printable
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange
 from aggregator.instruments import read_listing
@@ -18,6 +20,7 @@ from aggregator.registry import load_exchange
 from aggregator.replay import CaptureLine, ParseOnly, Replay, unread
 
 encode = msgspec.json.Encoder().encode
+LONGEST_SHOWN = 200  # of a frame and of an error, in a complaint
 
 
 def find_exchange(id: str) -> Exchange:
@@ -58,9 +61,9 @@ class Printer:
     def print(self, records: list[Record], line: int) -> None:
         """Write records that one line gave."""
         for record in records:
-            self._offset += 1
-            record.offset = self._offset
+            record.offset = self._offset + 1
             text = encode(record)
+            self._offset += 1
             if self._number_lines:
                 text = text[:-1] + b',"line":%d}' % line
             self._out.write(text + b"\n")
@@ -68,8 +71,9 @@ class Printer:
     def complain(self, line: int, error: Exception | str, frame: bytes) -> None:
         """Name a frame that could not be read, on standard error."""
         self.bad += 1
-        shown = frame[:200].decode(errors="replace")
-        click.echo(f"line {line}: a frame that cannot be read: {error}: {shown}", err=True)
+        said = str(error)[:LONGEST_SHOWN] or type(error).__name__
+        shown = frame[:LONGEST_SHOWN].decode(errors="replace")
+        click.echo(printable(f"line {line}: a frame that cannot be read: {said}: {shown}"), err=True)
 
     def print_gap(self, line: int, ts: int) -> None:
         """Write the gap that stands for such a frame."""
@@ -79,19 +83,21 @@ class Printer:
 def parse_only(reader: ParseOnly, line: CaptureLine, number: int, printer: Printer) -> None:
     """Print what the parser alone makes of one line."""
     try:
-        records = reader.feed(line)
+        printer.print(reader.feed(line), number)
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a frame provokes, it is one frame
         printer.complain(number, error, (line.raw or line.raw_b64 or "").encode())
         printer.print_gap(number, _time(line))
-    else:
-        printer.print(records, number)
 
 
 def converse(replay: Replay, line: CaptureLine, number: int, printer: Printer) -> None:
     """Print what a session makes of one line."""
     try:
         printer.print(replay.feed(line), number)
-    except BadFrame as error:
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - likewise: a time, an address or base64 that is none
         printer.complain(number, error, (line.raw or line.raw_b64 or "").encode())
         printer.print_gap(number, _time(line))
     for reason, frame in replay.bad_frames:
@@ -145,10 +151,10 @@ def command(
                 parse_only(reader, line, number, printer)
             else:
                 converse(reader, line, number, printer)
+        if isinstance(reader, Replay):
+            printer.print(reader.end(), number)
+        sys.stdout.flush()
     except BrokenPipeError:
-        raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held goes nowhere
     except OSError as error:
         raise fail(f"{file}: {error.strerror}") from None
-    if isinstance(reader, Replay):
-        printer.print(reader.end(), number)
-    sys.stdout.flush()

@@ -12,6 +12,7 @@ from aggregator.catalog import aliases_of
 from aggregator.cli import fail
 from aggregator.cli.normalize import find_exchange, read_instruments
 from aggregator.cli.run import read_config
+from aggregator.cli.table import printable
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange
 from aggregator.instruments import read_listing
@@ -54,6 +55,12 @@ def reader(path: Path, id: str | None, instruments: Path | None) -> Replay:
     return Replay(exchange, known)
 
 
+def complain(path: Path, number: int, error: Exception) -> None:
+    """Name a line, or a frame in it, that cannot be read."""
+    said = str(error).removeprefix(f"{path}:{number}: ") or type(error).__name__
+    click.echo(f"{path}:{number}: {printable(said)}", err=True)
+
+
 class Player:
     """Publishes what captures give, at their own pace divided by `speed` (0: as fast as the sinks take it)."""
 
@@ -76,8 +83,11 @@ class Player:
                 start = start or (asyncio.get_running_loop().time(), line.time)
                 await self._wait_until(start, line.time)
                 self._pending += replay.feed(line)
-            except BadFrame as error:
-                click.echo(f"{path}:{number}: {error}", err=True)
+            except (BadFrame, ValueError) as error:  # a line, an address or a time that is none
+                complain(path, number, error)
+            for bad, _ in replay.bad_frames:
+                complain(path, number, bad)
+            replay.bad_frames.clear()
             if len(self._pending) >= FLUSH:
                 await self._flush()
         self._pending += replay.end()

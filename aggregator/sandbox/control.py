@@ -37,9 +37,11 @@ class Control:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen. Raises OSError."""
-        self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LONGEST_LINE)
+        """Listen; a socket that nobody listens at any more is replaced, another file is not. Raises OSError."""
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LONGEST_LINE)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
     async def stop(self) -> None:
         """Listen no more."""

@@ -120,6 +120,7 @@ class Faults:
 
     def _corrupted(self, frame: bytes) -> bytes:
         """Cut short, or with a wrong type where a text or number was: in no case readable."""
-        if self._rng.random() < 0.5 or b":" not in frame:
+        broken = frame.replace(b'":"', b'":[', 1) if self._rng.random() < 0.5 else frame.replace(b"[", b"[[{", 1)
+        if self._rng.random() < 0.5 or broken == frame:
             return frame[: self._rng.randrange(1, max(2, len(frame) - 1))]
-        return frame.replace(b'":"', b'":[', 1) if self._rng.random() < 0.5 else frame.replace(b"[", b"[[{", 1)
+        return broken

@@ -1,0 +1,161 @@
+"""One live connection: it feeds a session with frames and time, sends its outbox, and fetches what it wants."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from aggregator.answers import Fetch
+from aggregator.bus import Outlet
+from aggregator.clocks import ClockOffset
+from aggregator.errors import AggregatorError, SessionError
+from aggregator.merger import Merger
+from aggregator.network import Line, Network
+from aggregator.records import Record
+from aggregator.rest import Need, Rest
+from aggregator.session import Session
+
+TICK = 1.0  # seconds
+EXPECTED = (AggregatorError, ValueError, LookupError, TypeError, AttributeError)  # what a hostile frame provokes
+NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL}
+
+log = logging.getLogger("aggregator.runner")
+
+
+class Conversation:
+    """One connection from dialling to its end: the `Listener` that feeds a session."""
+
+    def __init__(
+        self, session: Session, *, outlet: Outlet, merger: Merger, network: Network, rest: Rest, clock: ClockOffset
+    ) -> None:
+        """Join a session to the outlet; `run` gives it the line.
+
+        merger: what is left of the records where other connections carry the same topics
+        """
+        self.session = session
+        self.over: str | None = None  # why, once it is
+        self.since = network.now().mono
+        self._outlet = outlet
+        self._merger = merger
+        self._network = network
+        self._now = network.now
+        self._rest = rest
+        self._clock = clock
+        self._woken = asyncio.Event()  # there is something to fetch, or it is over
+        self._line: Line | None = None
+        self._next_send = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._fetching: set[asyncio.Task[None]] = set()
+
+    async def run(self, address: Callable[[], Awaitable[str]]) -> str:
+        """Converse until the connection ends; the reason of the end."""
+        try:
+            self._line = await self._network.dial(await address(), self)
+            self.since = self._now().mono
+            self._publish(self.session.open(self._now()))
+            self._send()
+            while self.over is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TICK):
+                        await self._woken.wait()
+                self._woken.clear()
+                self._tick()
+        except SessionError as error:
+            self.gone(str(error))
+        except Exception:
+            log.exception("%s: an error of our own", self.session.conn)
+            self.gone("an error of our own")
+        finally:
+            self.gone("no longer wanted")
+            self._stop()
+        return self.over or ""
+
+    def frame(self, payload: bytes, *, last: bool) -> None:
+        """A frame has come."""
+        session = self.session
+        if self.over is not None:
+            return  # what still comes over a line that was given up belongs to nobody
+        now = self._now()
+        try:
+            records = session.receive(payload, now)
+        except SessionError as error:
+            self.gone(str(error))
+            return
+        if self._clock.is_due:
+            self._clock.sample(records)
+        if self._merger.is_merging:
+            records = self._merger.take(session, records, now)
+        self._outlet.add(records, last=last)
+        if session.outbox:
+            self._send()
+        if session.wanted:
+            self._woken.set()
+
+    def gone(self, reason: str) -> None:
+        """The connection is of no more use."""
+        self.over = self.over or reason
+        self._woken.set()
+
+    def _publish(self, records: list[Record]) -> None:
+        if self._merger.is_merging:
+            records = self._merger.take(self.session, records, self._now())
+        self._outlet.add(records)
+
+    def _tick(self) -> None:
+        """Let the session do what is due by time."""
+        try:
+            self._publish(self.session.tick(self._now()))
+        except SessionError as error:
+            self.gone(str(error))
+        self._send()
+        while self.session.wanted:
+            task = asyncio.create_task(self._fetch(self.session.wanted.popleft()))
+            self._fetching.add(task)
+            task.add_done_callback(self._fetching.discard)
+        self._look_at_bad_frames()
+
+    async def _fetch(self, wanted: Fetch) -> None:
+        try:
+            body = await self._rest.fetch(wanted.request, NEEDS[wanted.purpose])
+        except SessionError as error:
+            log.warning("%s: no %s of %s: %s", self.session.conn, wanted.purpose, wanted.raw_symbol, error)
+            self.session.unanswered(wanted)
+            return
+        self._publish(self.session.answer(wanted, body, self._now()))
+
+    def _look_at_bad_frames(self) -> None:
+        while self.session.bad_frames:
+            bad = self.session.bad_frames.popleft()
+            is_ours = not isinstance(bad.error, EXPECTED)
+            log.error(
+                "%s: a frame that cannot be read: %s: %.300r",
+                self.session.conn,
+                bad.error,
+                bad.frame,
+                exc_info=bad.error if is_ours else None,
+            )
+
+    def _send(self) -> None:
+        """Send the outbox, no faster than the stream's pace."""
+        loop = asyncio.get_running_loop()
+        outbox = self.session.outbox
+        while outbox and self._line is not None and self._timer is None:
+            wait = self._next_send - loop.time()
+            if wait > 0:
+                self._timer = loop.call_later(wait, self._resume)
+                return
+            self._next_send = loop.time() + self.session.stream.pace
+            self._line.send(outbox.popleft())
+
+    def _resume(self) -> None:
+        self._timer = None
+        self._send()
+
+    def _stop(self) -> None:
+        """Hang up, and want nothing more."""
+        for task in self._fetching:
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._line is not None:
+            self._line.hang_up()

@@ -1,0 +1,270 @@
+"""One connection's worth of subscriptions, kept alive over as many connections as that takes.
+
+A shard has one leg, or two where redundancy is wanted. A leg whose connection ends comes back after a pause that
+doubles; one whose connection is soon to end is replaced while it still lives, so that nothing is lost or doubled.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from aggregator.asking import Key
+from aggregator.bus import Outlet
+from aggregator.clocks import ClockOffset
+from aggregator.conversation import Conversation
+from aggregator.exchange import Exchange, Stream, Subscription
+from aggregator.merger import Merger
+from aggregator.network import Network
+from aggregator.records import BookSnapshot, Instrument
+from aggregator.rest import Need, Rest
+from aggregator.session import Session
+from aggregator.topics import Carried
+
+SECOND = 1_000_000_000
+FIRST_BACKOFF = 0.5  # seconds before a reconnect; doubles
+LONGEST_BACKOFF = 60.0
+LOOK = 0.5  # seconds between two looks at whether a connection is to be replaced
+LINGER = 1.0  # seconds that a connection stays after its successor has taken over: what is on its way arrives
+JOINING = 30.0  # seconds after which a successor must have its books, but no longer word of every quiet topic
+MARGIN = 300.0  # seconds before the end of a connection's lifetime at which it is replaced, at most
+AGAIN = 60.0  # seconds before a replacement that failed is tried again
+
+log = logging.getLogger("aggregator.runner")
+
+
+class Care(Struct, frozen=True):
+    """What a user may choose of how topics are looked after.
+
+    redundancy: connections that carry the same topics
+    lifetime: seconds after which a connection is replaced; null: what the exchange declares
+    verify: of how many checksums one is computed; 0: none
+    """
+
+    redundancy: int = 1
+    lifetime: float | None = None
+    verify: int = 1
+
+
+class Gate:
+    """At most so many connects in so many seconds, over all shards of one exchange."""
+
+    def __init__(self, connects: tuple[int, float] | None) -> None:
+        """Let `connects[0]` pass in `connects[1]` seconds; None: ten a second."""
+        self._count, self._seconds = connects or (10, 1.0)
+        self._passed: deque[float] = deque(maxlen=self._count)
+        self._lock = asyncio.Lock()
+
+    async def wait(self) -> None:
+        """Wait until one more may connect."""
+        loop = asyncio.get_running_loop()
+        async with self._lock:
+            if len(self._passed) == self._count:
+                await asyncio.sleep(max(0.0, self._passed[0] + self._seconds - loop.time()))
+            self._passed.append(loop.time())
+
+
+class Means(Struct, frozen=True):
+    """What the shards of one exchange share."""
+
+    network: Network
+    rest: Rest
+    outlet: Outlet
+    gate: Gate
+    clock: ClockOffset
+    care: Care
+
+
+class Shard:
+    """One connection's worth of subscriptions, kept alive: connect, converse, wait, again."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        stream: Stream,
+        number: int,
+        subscriptions: Sequence[Subscription],
+        instruments: Mapping[str, Instrument],
+        *,
+        means: Means,
+        carried: Mapping[Key, Carried],
+    ) -> None:
+        """Prepare; nothing is dialled before `run`. `carried` is what an earlier run left over."""
+        self.feed = stream
+        self.merger = Merger(stream, lasting=means.care.redundancy > 1)
+        self._exchange = exchange
+        self._name = f"{exchange.id}/{stream.name}.{number}"
+        self._subscriptions = list(subscriptions)
+        self._instruments = instruments
+        self._means = means
+        self._carried: dict[Key, Carried] = dict(carried)
+        self._attempts = 0
+        self._failures = 0  # in a row, since data flowed
+        self._legs: list[Conversation] = []
+
+    async def run(self) -> None:
+        """Keep this shard connected until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for leg in range(self._means.care.redundancy):
+                    group.create_task(self._keep(leg, self._carried if leg == 0 else {}))
+        finally:
+            self._leave()
+
+    def books(self, raw_symbol: str | None) -> list[BookSnapshot]:
+        """The live books, of whichever connection has them."""
+        found: dict[str | None, BookSnapshot] = {}
+        for leg in self._legs:
+            for book in leg.session.books(leg.session.moment, raw_symbol):
+                if self.merger.is_followed(leg.session, book):
+                    found[book.raw_symbol] = book
+        return list(found.values())
+
+    def carried(self) -> dict[Key, Carried]:
+        """What the next start begins with, once `run` has ended."""
+        return self._carried
+
+    # --- a leg --------------------------------------------------------------------------------------------------------
+
+    async def _keep(self, leg: int, carried: dict[Key, Carried]) -> None:
+        """Keep one leg connected."""
+        backoff = FIRST_BACKOFF
+        while True:
+            conversation, ending = self._begin(leg, carried)
+            try:
+                conversation, ending = await self._attend(leg, conversation, ending)
+            finally:
+                ending.cancel()
+            session = conversation.session
+            self._end(conversation)
+            carried = session.carried()
+            self._subscriptions = [s for s in self._subscriptions if (s.channel, s.raw_symbol) not in session.refused]
+            has_flowed = session.topics.is_heard
+            backoff = FIRST_BACKOFF if has_flowed else min(backoff * 2, LONGEST_BACKOFF)
+            self._failures = 0 if has_flowed else self._failures + 1
+            wait = backoff * random.uniform(0.5, 1.0)
+            log.warning("%s: %s; again in %.1f s", session.conn, conversation.over, wait)
+            await asyncio.sleep(wait)
+
+    def _begin(self, leg: int, carried: Mapping[Key, Carried]) -> tuple[Conversation, asyncio.Task[str]]:
+        """A connection more, with a session of its own."""
+        self._attempts += 1
+        means = self._means
+        session = Session(
+            self._exchange.id,
+            self.feed,
+            conn=f"{self._name}#{self._attempts}",
+            instruments=self._instruments,
+            subscriptions=self._subscriptions,
+            carried=carried,
+            verify=means.care.verify,
+        )
+        conversation = Conversation(
+            session,
+            outlet=means.outlet,
+            merger=self.merger,
+            network=means.network,
+            rest=means.rest,
+            clock=means.clock,
+        )
+        self.merger.join(session)
+        self._legs.append(conversation)
+        return conversation, asyncio.create_task(conversation.run(lambda: self._address(leg)))
+
+    def _end(self, conversation: Conversation) -> None:
+        """A connection is gone: what it carried is missing from here on, unless another one carries it."""
+        session, now = conversation.session, self._means.network.now()
+        self._legs.remove(conversation)
+        self.merger.leave(session)
+        records = session.close("disconnect", now)
+        self._means.outlet.add(self.merger.take(session, records, now) if self.merger.is_merging else records)
+        self._means.outlet.add(self.merger.settle(now))
+
+    async def _attend(
+        self, leg: int, conversation: Conversation, ending: asyncio.Task[str]
+    ) -> tuple[Conversation, asyncio.Task[str]]:
+        """Watch a connection until it ends, or the last of those that have taken its place."""
+        loop = asyncio.get_running_loop()
+        next_try = 0.0
+        while not ending.done():
+            await asyncio.wait({ending}, timeout=LOOK)
+            reason = self._reason_to_replace(conversation)
+            if ending.done() or reason is None or loop.time() < next_try:
+                continue
+            log.info("%s: %s: a new connection is made before this one goes", conversation.session.conn, reason)
+            successor, its_ending = self._begin(leg, _asked(conversation.session.carried()))
+            try:
+                await self._join(conversation, ending, successor, its_ending)
+            except asyncio.CancelledError:
+                its_ending.cancel()
+                raise
+            if its_ending.done() and not ending.done():
+                self._end(successor)
+                next_try = loop.time() + AGAIN
+                continue
+            if ending.done():
+                self._end(conversation)
+            else:
+                await self._retire(conversation, ending)
+            conversation, ending = successor, its_ending
+        return conversation, ending
+
+    def _reason_to_replace(self, conversation: Conversation) -> str | None:
+        care, limits = self._means.care, self._exchange.limits
+        lifetime = care.lifetime or limits.lifetime
+        age = (self._means.network.now().mono - conversation.since) / SECOND
+        if lifetime is not None and age > lifetime - min(MARGIN, lifetime / 2):
+            return f"its {lifetime:.0f} s are nearly over"
+        return conversation.session.replace
+
+    async def _join(
+        self, old: Conversation, old_ending: asyncio.Task[str], new: Conversation, new_ending: asyncio.Task[str]
+    ) -> None:
+        """Wait until the new connection has all that the old one has, or either has ended."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while not (old_ending.done() or new_ending.done()):
+            await asyncio.wait({old_ending, new_ending}, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+            missing = old.session.topics.good() - new.session.topics.good()
+            if not missing or (loop.time() - begun > JOINING and not any(key[0] == "book" for key in missing)):
+                await asyncio.wait({old_ending, new_ending}, timeout=LINGER, return_when=asyncio.FIRST_COMPLETED)
+                return
+
+    async def _retire(self, conversation: Conversation, ending: asyncio.Task[str]) -> None:
+        """A connection whose successor carries everything: it goes, and leaves no gap."""
+        ending.cancel()
+        await asyncio.wait({ending})
+        now = self._means.network.now()
+        self._legs.remove(conversation)
+        self.merger.leave(conversation.session)
+        self._means.outlet.add(self.merger.settle(now))
+
+    async def _address(self, leg: int) -> str:
+        await self._means.gate.wait()
+        stream = self.feed
+        if stream.ticket is not None:
+            return stream.ticket.read(await self._means.rest.fetch(stream.ticket.request, Need.SNAPSHOT))
+        if not isinstance(stream.url, str):
+            return stream.url(self._subscriptions)
+        hosts = (stream.url, *stream.mirrors)
+        return hosts[(leg + self._failures) % len(hosts)]
+
+    def _leave(self) -> None:
+        """The program ends: what comes next is missing until it starts again."""
+        now, out = self._means.network.now(), self._means.outlet
+        for leg in self._legs:
+            leg.gone("the program ends")
+        for leg in self._legs:
+            self.merger.leave(leg.session)
+            records = leg.session.close("restart", now)
+            out.add(self.merger.take(leg.session, records, now) if self.merger.is_merging else records)
+            self._carried = leg.session.carried()
+        self._legs.clear()
+
+
+def _asked(carried: Mapping[Key, Carried]) -> dict[Key, Carried]:
+    """What a successor of a living connection begins with: only how often each topic was asked for in vain."""
+    return {key: Carried(asked=left.asked) for key, left in carried.items() if left.asked}

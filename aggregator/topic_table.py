@@ -1,0 +1,123 @@
+"""The topics of one connection, found by record type and symbol, and made when they are first needed."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from msgspec import Struct
+
+from aggregator.asking import Key
+from aggregator.books import BookTopic
+from aggregator.exchange import Stream
+from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Channel, Instrument
+from aggregator.sequence import unnumbered
+from aggregator.topics import Carried, Now, Place, Sized, Topic
+from aggregator.trades import Numbered
+
+
+class Making(Struct, frozen=True):
+    """What every new topic of a connection needs.
+
+    carried: what the connection before left over
+    resync: called with the raw symbol when a whole book is needed from the exchange
+    verify: of how many checksums one is computed; 0: none
+    """
+
+    stream: Stream
+    place: Place
+    instruments: Mapping[str, Instrument]
+    carried: dict[Key, Carried]
+    resync: Callable[[str | None], None]
+    verify: int
+
+
+class TopicTable:
+    """The topics of one connection."""
+
+    def __init__(self, making: Making) -> None:
+        """Know none yet."""
+        self._making = making
+        self._all: dict[Key, Topic] = {}
+        self._channels: dict[Channel, dict[str | None, Topic]] = {channel: {} for channel in CHANNELS}
+        self.by_type: dict[type, dict[str | None, Topic]] = {
+            record: self._channels[channel] for record, channel in CHANNEL_OF.items()
+        }
+
+    def __iter__(self) -> Iterator[Topic]:
+        """Every topic, in the order in which they came."""
+        return iter(list(self._all.values()))
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._all)
+
+    def get(self, channel: Channel, raw_symbol: str | None) -> Topic | None:
+        """A topic, if it is known."""
+        return self._all.get((channel, raw_symbol))
+
+    def of(self, channel: Channel) -> Mapping[str | None, Topic]:
+        """The topics of one channel, by raw symbol."""
+        return self._channels[channel]
+
+    def known(self, channel: Channel, raw_symbol: str | None, now: Now) -> Topic:
+        """A topic, made where there was none."""
+        topic = self._all.get((channel, raw_symbol))
+        if topic is None:
+            topic = self._all[channel, raw_symbol] = self._make(channel, raw_symbol)
+            topic.subscribed = now.mono
+            self._channels[channel][raw_symbol] = topic
+        return topic
+
+    def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
+        """Whether this connection can be relied on for a topic now."""
+        topic = self.get(channel, raw_symbol)
+        if topic is None or topic.gap is not None or topic.state in {"subscribing", "down", "stalled"}:
+            return False
+        return not isinstance(topic, BookTopic) or topic.book is not None
+
+    def good(self) -> set[Key]:
+        """The topics that this connection can be relied on for now."""
+        return {key for key in self._all if self.is_good(*key)}
+
+    def numbers(self) -> dict[Key, int]:
+        """The last number of each topic that is numbered."""
+        return {key: topic.last for key, topic in self._all.items() if topic.last is not None}
+
+    def books(self, now: Now, raw_symbol: str | None = None) -> list[BookSnapshot]:
+        """Every book that can be trusted now (or the one of `raw_symbol`), as records."""
+        books = self._channels["book"]
+        topics = books.values() if raw_symbol is None else [books[raw_symbol]] if raw_symbol in books else []
+        found = (topic.snapshot(now) for topic in topics if isinstance(topic, BookTopic))
+        return [snapshot for snapshot in found if snapshot is not None]
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anything but acknowledgements has come."""
+        return any(topic.heard for topic in self._all.values())
+
+    def carried(self) -> dict[Key, Carried]:
+        """What the next connection begins with."""
+        return self._making.carried | {key: topic.carried() for key, topic in self._all.items()}
+
+    def _make(self, channel: Channel, raw_symbol: str | None) -> Topic:
+        making = self._making
+        stream, place = making.stream, making.place
+        instrument = making.instruments.get(raw_symbol or "")
+        carried = making.carried.pop((channel, raw_symbol), None) or Carried()
+        rule = stream.sequence.get(channel)
+        if channel == "book":
+            return BookTopic(
+                raw_symbol,
+                instrument,
+                place,
+                carried,
+                rule=rule or unnumbered,
+                depth=stream.depth,
+                checksum=stream.checksum,
+                verify=making.verify,
+                resync=making.resync,
+                in_band=stream.snapshot is None,
+            )
+        if rule is not None:
+            return Numbered(channel, raw_symbol, instrument, place, carried, rule)
+        if channel in {"trades", "liquidations"}:
+            return Sized(channel, raw_symbol, instrument, place, carried)
+        return Topic(channel, raw_symbol, instrument, place, carried)

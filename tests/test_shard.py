@@ -1,0 +1,156 @@
+"""Connections that follow each other or stand side by side: nothing is lost and nothing comes twice."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from aggregator import shard
+from aggregator.exchange import Stream
+from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record, Trade
+from aggregator.runner import ExchangeRunner
+from aggregator.shard import Care
+from tests.toy import HOST, Seen, Server, running, toy
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes a second or more in life takes less here."""
+    monkeypatch.setattr(shard, "LOOK", 0.02)
+    monkeypatch.setattr(shard, "LINGER", 0.05)
+    monkeypatch.setattr(shard, "FIRST_BACKOFF", 0.05)
+
+
+async def trading(server: Server, every: float = 0.01) -> None:
+    """One trade and one delta after another, on every connection."""
+    number = 0
+    while True:
+        number += 1
+        server.sequence = number
+        await server.say_to_all(s="A", n=number, price="5")
+        await server.say_to_all(s="A", n=number, bid="2" if number % 2 else "3")
+        await asyncio.sleep(every)
+
+
+def numbers(records: list[Record]) -> list[int]:
+    return [record.sequence for record in records if isinstance(record, Trade | BookDelta) and record.sequence]
+
+
+def assert_whole(seen: Seen) -> None:
+    """Every number once from the first on, in order; books continue from their snapshots."""
+    trades = numbers(seen.of(Trade))
+    assert trades == list(range(trades[0], trades[0] + len(trades)))
+    last = None
+    for record in seen.records:
+        if isinstance(record, BookSnapshot):
+            assert last is None or record.sequence is None or record.sequence >= last
+            last = record.sequence
+        elif isinstance(record, BookDelta):
+            assert last is None or record.sequence == last + 1
+            last = record.sequence
+
+
+async def test_a_connection_is_replaced_before_its_lifetime_ends() -> None:
+    async with running(toy(), care=Care(lifetime=0.6)) as (server, seen, runner):
+        task = asyncio.create_task(trading(server))
+        await seen.until(Health, 10, state="subscribing")  # two topics on each of five connections
+        task.cancel()
+        assert seen.of(Gap) == []
+        assert_whole(seen)
+        assert len(numbers(seen.of(Trade))) > 100
+        assert len({trade.conn for trade in seen.of(Trade)}) >= 4
+        (book,) = runner.books("toy", "A")
+        assert book.sequence == numbers(seen.of(BookDelta))[-1]
+
+
+async def both_are_good(runner: ExchangeRunner, server: Server, connections: int) -> None:
+    """So many connections have been made, and the two that live carry both topics."""
+    (only,) = runner.shards
+    async with asyncio.timeout(5):
+        while server.connections < connections or sum(len(leg.session.topics.good()) for leg in only._legs) < 4:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("which", [0, -1])
+async def test_the_death_of_one_leg_of_two_is_no_gap(which: int) -> None:
+    async with running(toy(), care=Care(redundancy=2)) as (server, seen, runner):
+        await seen.until(Health, 4, state="syncing")
+        task = asyncio.create_task(trading(server))
+        await seen.until(BookDelta)
+        for turn in range(4):
+            await both_are_good(runner, server, turn + 2)
+            open_ones = [socket for socket in server.sockets if not socket.closed]
+            assert len(open_ones) == 2, turn
+            await open_ones[which].close()
+        await asyncio.sleep(0.2)
+        task.cancel()
+        assert server.connections >= 5
+        assert seen.of(Gap) == []
+        assert_whole(seen)
+
+
+async def test_the_death_of_both_legs_is_one_gap() -> None:
+    async with running(toy(), channels=("trades",), care=Care(redundancy=2)) as (server, seen, _):
+        await seen.until(Health, 2, state="syncing")
+        await server.say_to_all(s="A", n=1, price="5")
+        await seen.until(Trade)
+        for socket in list(server.sockets):
+            await socket.close()
+        await seen.until(Gap, phase="open")
+        await seen.until(Health, 4, state="syncing")
+        await server.say_to_all(s="A", n=4, price="5")
+        await seen.until(Gap, phase="close")
+        await asyncio.sleep(0.1)
+        opened, closed = seen.of(Gap)
+        assert isinstance(opened, Gap)
+        assert isinstance(closed, Gap)
+        assert (opened.gap_id, opened.cause) == (closed.gap_id, closed.cause)
+        assert numbers(seen.of(Trade)) == [1, 4]
+
+
+async def test_what_is_open_at_the_end_is_closed_by_the_next_run() -> None:
+    async with running(toy(), channels=("trades",)) as (server, seen, runner):
+        await seen.until(Health, state="syncing")
+        await server.trade(1)
+        await seen.until(Trade)
+        first = seen
+    (opened,) = first.of(Gap)
+    assert isinstance(opened, Gap)
+    assert (opened.phase, opened.cause) == ("open", "restart")
+    async with running(toy(), channels=("trades",), left=runner.carried()) as (server, seen, _):
+        await seen.until(Health, state="syncing")
+        await server.trade(4)
+        (closed,) = await seen.until(Gap, phase="close")
+        assert isinstance(closed, Gap)
+        assert (closed.gap_id, closed.cause, closed.missed) == (opened.gap_id, "restart", 2)
+
+
+async def test_a_gap_that_nobody_can_close_is_reported_at_the_next_start() -> None:
+    async with running(toy(), channels=("trades",)) as (server, seen, runner):
+        await seen.until(Health, state="syncing")
+        await server.trade(1)
+        await seen.until(Trade)
+    async with running(toy(), channels=("book",), left=runner.carried()) as (_, seen, _):
+        (closed,) = await seen.until(Gap, phase="close")
+        assert isinstance(closed, Gap)
+        assert (closed.channel, closed.repair) == ("trades", "none")
+
+
+async def test_the_next_host_is_tried_where_one_fails() -> None:
+    exchange = toy(url="wss://dead.example/ws", mirrors=(f"{HOST}/ws",))
+    assert isinstance(exchange.feeds[0], Stream)
+    async with running(exchange, channels=("trades",)) as (server, seen, _):
+        await seen.until(Health, state="syncing")
+        assert server.connections == 1
+
+
+async def test_connects_are_paced() -> None:
+    gate = shard.Gate((2, 0.3))
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await asyncio.gather(*(gate.wait() for _ in range(4)))
+    assert 0.29 < loop.time() - begun < 0.6
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await gate.wait()
+    await gate.wait()  # one that gave up does not hold the others

@@ -10,6 +10,7 @@ from aggregator.exchange import Snapshot, Subscription
 
 FIRST_RETRY = 500_000_000  # ns before a whole book is asked for again; doubles each time
 LAST_RETRY = 60_000_000_000
+ANSWER = 15_000_000_000  # ns that the socket may take to bring a whole book
 
 
 class Resync(Struct):
@@ -43,6 +44,13 @@ class Resyncs:
             resync.tries = 0 if has_held else resync.tries + 1
             resync.due = now + (0 if has_held else min(FIRST_RETRY << min(resync.tries, 10), LAST_RETRY))
             resync.asked = False
+
+    def remind(self, raw_symbol: str, now: int) -> None:
+        """This book is still needed: where the socket has not answered in time, it is asked again."""
+        resync = self._resyncs.get(raw_symbol)
+        by_rest = self._snapshot is not None and self._snapshot.ask is None
+        if resync is not None and resync.asked and not by_rest and now - resync.due > ANSWER:
+            self.need(raw_symbol, now)
 
     def knows(self, raw_symbol: str) -> bool:
         """Whether this book has been needed before."""

@@ -294,17 +294,19 @@ class Session:
         """What time alone does to one topic: missing trades and books are asked for, and silence is noticed."""
         if isinstance(topic, Numbered):
             self._answers.want_missing(topic, now)
-        elif isinstance(topic, BookTopic) and self._is_unasked(topic):
-            self._resync(topic.raw_symbol)
+        elif isinstance(topic, BookTopic) and topic.book is None and topic.raw_symbol is not None:
+            self._want_book(topic.raw_symbol, now)
         topic.tick(out, now)
         topic.pulse.learn(topic.count, topic.heard)
         if self._subscriptions is not None:
             self._watch.look_at(topic, out, now)
 
-    def _is_unasked(self, topic: BookTopic) -> bool:
-        """Whether a book must be fetched that no delta has asked for yet."""
-        is_fetched = self.stream.snapshot is not None and topic.raw_symbol is not None
-        return is_fetched and topic.book is None and not self._resyncs.knows(topic.raw_symbol or "")
+    def _want_book(self, raw_symbol: str, now: Now) -> None:
+        """A book is not there: one that no delta has asked for yet is asked for, one that does not come again."""
+        if self._resyncs.knows(raw_symbol):
+            self._resyncs.remind(raw_symbol, now.mono)
+        elif self.stream.snapshot is not None:
+            self._resync(raw_symbol)
 
     def _resync(self, raw_symbol: str | None) -> None:
         """A whole book is needed."""

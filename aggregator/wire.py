@@ -123,6 +123,8 @@ def from_iso(stamp: str) -> int:
 
 def _inflater(wbits: int) -> Callable[[bytes], bytes]:
     def inflate(frame: bytes) -> bytes:
+        if frame[:1] in {b"{", b"["}:
+            return frame  # JSON as it is: some exchanges send errors so, and captures keep what was inflated
         stream = zlib.decompressobj(wbits)
         try:
             out = stream.decompress(frame, LARGEST_FRAME)

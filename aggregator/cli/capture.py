@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from aggregator.cli import fail
 from aggregator.cli.run import CONFIG, read_config, start
 
 
@@ -12,4 +13,9 @@ from aggregator.cli.run import CONFIG, read_config, start
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the captures go.")
 def command(path: Path, out: Path) -> None:
     """Gather as `run` does, and keep the raw frames of each exchange in OUT/EXCHANGE-START.jsonl.zst."""
-    start(read_config(path), capture=out)
+    config = read_config(path)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise fail(f"{out}: {error.strerror}") from None
+    start(config, capture=out)

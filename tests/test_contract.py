@@ -1,0 +1,150 @@
+"""What every connector must keep, whatever its exchange: the contract of `aggregator/exchange.py`, for all of them."""
+
+import json
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.catalog import load_catalog
+from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Subscription
+from aggregator.records import CHANNELS, Channel, Instrument
+from aggregator.registry import connector_ids, load_exchange
+from aggregator.session import Session
+from aggregator.topics import Now
+
+IDS = connector_ids()
+EXCHANGES: dict[str, Exchange] = {id: found for id in IDS if (found := load_exchange(id)) is not None}
+STREAMS = [
+    pytest.param(exchange, stream, id=f"{id}/{stream.name}")
+    for id, exchange in EXCHANGES.items()
+    for stream in exchange.streams
+]
+POLLS = [
+    pytest.param(exchange, poll, id=f"{id}/{poll.name}")
+    for id, exchange in EXCHANGES.items()
+    for poll in exchange.polls
+]
+SYMBOLS = ("BTC-USDT", 'A"B\\', "Ω/😀")  # a name is the exchange's, but it must never break a frame
+GARBAGE = (b"", b"{", b"[]", b"{}", b"null", b'"x"', b"0", b"\xff\xfe", b"[" * 500, b'{"data":' * 300, b"\x1f\x8b\x08")
+
+
+def requests_of(exchange: Exchange) -> Iterator[Request]:
+    yield from exchange.listing.requests
+    for poll in exchange.polls:
+        yield poll.request("" if poll.many else "BTC-USDT")
+    for stream in exchange.streams:
+        if stream.snapshot is not None and stream.snapshot.request is not None:
+            yield stream.snapshot.request("BTC-USDT")
+        if stream.backfill is not None:
+            yield stream.backfill.request("BTC-USDT", Since(5, 1_700_000_000_000_000_000))
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_an_exchange_is_one_of_the_catalogue_and_well_declared(id: str) -> None:
+    exchange = EXCHANGES[id]
+    assert exchange.id == id
+    assert load_catalog()[id].status == "live"
+    assert urlsplit(exchange.docs).scheme == "https"
+    assert exchange.feeds
+    names = [feed.name for feed in exchange.feeds]
+    assert len(set(names)) == len(names)
+    assert set(exchange.channels) <= set(CHANNELS)
+    assert {"trades", "book"} & set(exchange.channels)
+    assert all(note.endswith(".") for note in exchange.notes)
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_its_requests_are_within_its_budgets(id: str) -> None:
+    exchange = EXCHANGES[id]
+    limits = exchange.limits.weights
+    for request in requests_of(exchange):
+        assert urlsplit(request.url).scheme == "https"
+        assert request.weight > 0
+        prefix = max((p for p in limits if request.url.startswith(p)), key=len, default=None)
+        assert prefix is None or request.weight <= limits[prefix][0], f"{request.url} can never be asked for"
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_it_says_how_its_instruments_are_had(id: str) -> None:
+    listing = EXCHANGES[id].listing
+    assert listing.requests or listing.fixed
+    assert all(isinstance(instrument, Instrument) for instrument in listing.fixed)
+
+
+@pytest.mark.parametrize(("exchange", "stream"), STREAMS)
+def test_a_stream_is_well_declared(exchange: Exchange, stream: Stream) -> None:
+    assert (stream.parse is None) != (stream.parser is None)
+    assert stream.per_connection > 0
+    assert stream.batch > 0
+    assert stream.pace >= 0
+    assert stream.patience > 0
+    if stream.heartbeat is not None:
+        assert stream.heartbeat.every > 0
+    wanted = [Subscription(channel, SYMBOLS[0]) for channel in stream.channels]
+    if stream.ticket is None:
+        url = stream.url if isinstance(stream.url, str) else stream.url(wanted)
+        assert urlsplit(url).scheme == "wss"
+    assert all(urlsplit(mirror).scheme == "wss" for mirror in stream.mirrors)
+    assert set(stream.sequence) <= set(stream.channels)
+    if stream.snapshot is not None:
+        assert "book" in stream.channels
+        assert (stream.snapshot.request is None) == (stream.snapshot.parse is None)
+        assert stream.snapshot.request is not None or stream.snapshot.ask is not None
+    if stream.backfill is not None:
+        assert "trades" in stream.sequence, "trades without numbers cannot be told from those that are known"
+
+
+@pytest.mark.parametrize(("exchange", "stream"), STREAMS)
+def test_what_a_stream_sends_are_frames_whatever_the_symbol(exchange: Exchange, stream: Stream) -> None:
+    channels: tuple[Channel, ...] = tuple(stream.channels)
+    for symbol in SYMBOLS:
+        for ask in (stream.subscribe, stream.unsubscribe):
+            if ask is None:
+                continue
+            frames = list(ask([Subscription(channel, symbol) for channel in channels], 7))
+            assert all(isinstance(frame, bytes) and frame for frame in frames)
+            for frame in frames:
+                if frame[:1] in b"{[":
+                    json.loads(frame)
+    both = list(stream.subscribe([Subscription(channels[0], "AAA"), Subscription(channels[0], "BBB")], 1))
+    if channels[0] not in {"status", "instruments", "liquidations"} and both:  # some are asked for as a whole
+        said = b"".join(both).lower()
+        assert b"aaa" in said
+        assert b"bbb" in said
+
+
+@pytest.mark.parametrize(("exchange", "stream"), STREAMS)
+def test_what_cannot_be_read_is_one_gap_and_no_more(exchange: Exchange, stream: Stream) -> None:
+    session = Session(exchange.id, stream, conn="test", instruments={})
+    for at, frame in enumerate(GARBAGE):
+        records = session.receive(frame, Now(at, at))
+        assert all(record.exchange == exchange.id for record in records)
+    assert session.frames == len(GARBAGE)
+
+
+@pytest.mark.parametrize(("exchange", "stream"), STREAMS)
+@given(frame=st.binary(max_size=40) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+).map(lambda value: json.dumps(value).encode()))  # fmt: skip
+def test_no_frame_breaks_a_session(exchange: Exchange, stream: Stream, frame: bytes) -> None:
+    session = Session(exchange.id, stream, conn="test", instruments={})
+    session.receive(frame, Now(1, 1))
+    assert session.bad in {0, 1}
+
+
+@pytest.mark.parametrize(("exchange", "poll"), POLLS)
+def test_a_poll_is_well_declared(exchange: Exchange, poll: Poll) -> None:
+    assert poll.channels
+    assert poll.every > 0
+    assert urlsplit(poll.request("" if poll.many else "BTC-USDT").url).scheme == "https"
+    for body in GARBAGE:
+        try:
+            records = list(poll.parse("BTC-USDT", body))
+        except Exception:  # noqa: BLE001, S112 - a polling makes any of them a gap
+            continue
+        assert records == []

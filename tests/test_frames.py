@@ -79,7 +79,7 @@ def plain(given: object) -> object:
     return json.loads(json.dumps(words))
 
 
-@pytest.mark.parametrize(("id", "case"), cases())
+@pytest.mark.parametrize(("id", "case"), list(cases()))
 def test_a_frame_gives_what_it_says(id: str, case: Row) -> None:
     if case["gives"] == {"event": "error"} or case["gives"] == [{"event": "error"}]:
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it raises, a session makes it a `parse_error`

@@ -1,0 +1,163 @@
+"""The Binance protocol, which its regional, derivative and white-label exchanges also speak.
+
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Raw, Struct, ValidationError
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Accepted, Event, Exchange, Hangup, Limits, Refused, Stream, Subscription
+from aggregator.records import BookSnapshot, Channel
+from aggregator.sequence import Rule, contiguous
+from aggregator.wire import encode
+from connectors.families.binance.rest import backfill, decode_partial, listing, snapshot
+from connectors.families.binance.wires import BestWire, WideDepthWire, Wire
+
+CHANNELS: dict[Channel, str] = {
+    "trades": "trade",
+    "book": "depth@100ms",
+    "bbo": "bookTicker",
+    "ticker": "ticker",
+    "candles": "kline_",
+}
+TAGS = {"trade", "aggTrade", "depthUpdate", "bookTicker", "kline", "24hrTicker", "24hrMiniTicker"}
+STREAMS = {"trade", "aggTrade", "bookTicker", "ticker", "miniTicker"}  # `kline_…` and `depth…` besides
+SHUTDOWN = "serverShutdown"
+
+
+class Combined(Struct, gc=False):
+    data: Wire
+
+
+class CombinedBest(Struct, gc=False):
+    data: BestWire
+
+
+class Fault(Struct):
+    code: int | None = None
+    msg: str = ""
+
+
+class Other(Struct):
+    """Frames that are no market data of ours, or market data that does not say its kind."""
+
+    stream: str = ""
+    e: str = ""
+    id: int | str | None = None
+    error: Fault | None = None
+    code: int | None = None  # of an error, as `msg`, where `error` does not hold both
+    msg: str = ""
+    data: Raw = Raw()
+    u: int | None = None
+    lastUpdateId: int | None = None
+    asks: Raw = Raw()
+
+
+decode_combined = Decoder(Combined).decode
+decode_combined_best = Decoder(CombinedBest).decode
+decode_bare = Decoder(Wire).decode
+decode_best = Decoder(BestWire).decode
+decode_wide = Decoder(WideDepthWire).decode
+decode_other = Decoder(Other).decode
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    try:
+        if frame.find(b"@bookTicker", 0, 64) > 0:
+            return (decode_combined_best(frame).data.record(),)
+        if frame.startswith(b'{"stream"'):
+            return (decode_combined(frame).data.record(),)
+        return (decode_bare(frame).record(),)
+    except ValidationError:
+        return parse_other(frame)
+
+
+def parse_other(frame: bytes) -> Iterable[Event]:
+    other = decode_other(frame)
+    if other.stream:
+        return parse_stream(other.stream, other.data)
+    if other.e:
+        return parse_event(other.e, frame)
+    if other.error is not None or other.code is not None:
+        fault = other.error or Fault(other.code, other.msg)
+        return (Refused(f"{fault.msg} (code {fault.code})", id=number(other.id)),)
+    if other.u is not None:
+        return (decode_best(frame).record(),)
+    if other.asks:
+        return (partial(None, frame),)
+    return () if other.id is None else (Accepted(id=number(other.id)),)
+
+
+def parse_stream(stream: str, data: Raw) -> Iterable[Event]:
+    """Of the combined form: a partial book, or what is no event of ours."""
+    name, _, kind = stream.partition("@")
+    if kind.startswith("depth"):
+        return (partial(name.upper(), data),)
+    if kind.startswith("kline_") or kind in STREAMS:
+        raise BadFrame(f"an event of {kind} that cannot be read")
+    return (Hangup(SHUTDOWN),) if name == f"!{SHUTDOWN}" else ()
+
+
+def parse_event(event: str, frame: bytes) -> Iterable[Event]:
+    if event == "depthUpdate":
+        return (decode_wide(frame).record(),)
+    if event in TAGS:
+        raise BadFrame(f"an event of {event} that cannot be read")
+    return (Hangup(SHUTDOWN),) if event == SHUTDOWN else ()
+
+
+def number(id: int | str | None) -> int | None:
+    return int(id) if isinstance(id, int) or (id is not None and id.isdecimal()) else None
+
+
+def partial(raw_symbol: str | None, body: bytes | Raw) -> BookSnapshot:
+    """A partial book; where it says its symbol at all, it is in the stream's name."""
+    d = decode_partial(body)
+    return BookSnapshot(
+        raw_symbol=raw_symbol,
+        bids=d.bids,
+        asks=d.asks,
+        depth=max(len(d.bids), len(d.asks)),
+        sequence=d.lastUpdateId,
+        reason="periodic",
+    )
+
+
+def exchange(id: str, *, docs: str, stream: str, rest: str, sequence: Rule = contiguous) -> Exchange:
+    """Declare an exchange that speaks Binance, by the ways in which it differs from Binance spot."""
+
+    def frame(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+        def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+            params = [f"{s.raw_symbol.lower()}@{CHANNELS[s.channel]}{suffix(s)}" for s in wanted]
+            yield encode({"method": method, "params": params, "id": id})
+
+        return ask
+
+    def suffix(subscription: Subscription) -> str:
+        return subscription.interval if subscription.channel == "candles" else ""
+
+    return Exchange(
+        id=id,
+        docs=docs,
+        limits=Limits(lifetime=24 * 3600, weights={rest: (6000, 60)}, connects=(300, 300)),
+        listing=listing(rest),
+        feeds=(
+            Stream(
+                url=stream,
+                channels=CHANNELS,
+                subscribe=frame("SUBSCRIBE"),
+                unsubscribe=frame("UNSUBSCRIBE"),
+                parse=parse,
+                snapshot=snapshot(rest),
+                sequence={"book": sequence, "trades": contiguous},
+                backfill=backfill(rest),
+                per_connection=1024,
+                batch=100,
+                pace=0.25,  # five incoming messages a second are allowed, pongs among them
+                patience=60,  # the exchange pings every 20 s
+            ),
+        ),
+    )

@@ -1,0 +1,139 @@
+"""What is asked of the Binance protocol by REST: instruments, whole books, past trades.
+
+https://developers.binance.com/docs/binance-spot-api-docs/rest-api
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot
+from aggregator.records import BookSnapshot, Instrument, Levels, MarketState, Trade
+from connectors.families.binance.wires import stamp
+
+DEPTH = 5000  # levels a side of a book
+STATES: dict[str, MarketState] = {
+    "TRADING": "trading",
+    "HALT": "halt",
+    "BREAK": "halt",
+    "END_OF_DAY": "halt",
+    "PRE_TRADING": "pre_open",
+}
+
+
+class PartialWire(Struct, gc=False):
+    lastUpdateId: int
+    bids: Levels
+    asks: Levels
+
+
+decode_partial = Decoder(PartialWire).decode
+
+
+class Filter(Struct):
+    filterType: str
+    tickSize: str | None = None
+    stepSize: str | None = None
+    minQty: str | None = None
+    maxQty: str | None = None
+    minNotional: str | None = None
+
+
+class SymbolWire(Struct):
+    symbol: str
+    baseAsset: str
+    quoteAsset: str
+    status: str
+    filters: list[Filter] = []
+
+
+class ExchangeInfo(Struct):
+    symbols: list[Raw]
+
+
+decode_info = Decoder(ExchangeInfo).decode
+decode_symbol = Decoder(SymbolWire).decode
+
+
+def rows(body: bytes) -> Iterable[Raw]:
+    return decode_info(body).symbols
+
+
+def read_symbol(row: Raw) -> Instrument:
+    s = decode_symbol(row)
+    filters = {f.filterType: f for f in s.filters}
+    nothing = Filter("")
+    lot = filters.get("LOT_SIZE", nothing)
+    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL", nothing)
+    return Instrument(
+        raw_symbol=s.symbol,
+        kind="spot",
+        base=s.baseAsset,
+        quote=s.quoteAsset,
+        tick_size=filters.get("PRICE_FILTER", nothing).tickSize,
+        lot_size=lot.stepSize,
+        min_size=lot.minQty,
+        max_size=lot.maxQty,
+        min_notional=notional.minNotional,
+        state=STATES.get(s.status, "unknown"),
+    )
+
+
+def read_snapshot(raw_symbol: str, body: bytes) -> BookSnapshot:
+    s = decode_partial(body)
+    return BookSnapshot(
+        raw_symbol=raw_symbol,
+        bids=s.bids,
+        asks=s.asks,
+        sequence=s.lastUpdateId,
+        depth=DEPTH,
+    )
+
+
+class PastTrade(Struct):
+    id: int
+    price: str
+    qty: str
+    quoteQty: str
+    time: int
+    isBuyerMaker: bool
+
+
+decode_past = Decoder(list[PastTrade]).decode
+
+
+def read_past(raw_symbol: str, body: bytes) -> Iterable[Trade]:
+    """Oldest first on the wire."""
+    for past in decode_past(body):
+        yield Trade(
+            raw_symbol=raw_symbol,
+            id=str(past.id),
+            price=past.price,
+            size=past.qty,
+            side="sell" if past.isBuyerMaker else "buy",
+            quote_size=past.quoteQty,
+            sequence=past.id,
+            ts_event=stamp(past.time),
+        )
+
+
+def listing(rest: str) -> Listing:
+    return Listing((Request(f"{rest}/exchangeInfo", weight=20),), rows, read_symbol)
+
+
+def snapshot(rest: str) -> Snapshot:
+    def request(raw_symbol: str) -> Request:
+        return Request(f"{rest}/depth?symbol={raw_symbol}&limit={DEPTH}", weight=250)
+
+    return Snapshot(request=request, parse=read_snapshot)
+
+
+def backfill(rest: str) -> Backfill:
+    """Of raw trades, by number; no key is needed since 2023."""
+
+    def request(raw_symbol: str, since: Since) -> Request:
+        start = "" if since.sequence is None else f"&fromId={since.sequence + 1}"
+        return Request(f"{rest}/historicalTrades?symbol={raw_symbol}&limit=1000{start}", weight=25)
+
+    return Backfill(request, read_past)

@@ -1,0 +1,206 @@
+"""What the Binance protocol sends, as it spells it, and the records that it makes.
+
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+Times come in milliseconds, or in microseconds where the address says `timeUnit=MICROSECOND`.
+"""
+
+from msgspec import Struct
+
+from aggregator.records import Bbo, BookDelta, Candle, Levels, Record, Ticker, Trade
+from aggregator.wire import Text, levels
+
+MICROSECONDS = 10**14  # a time above this cannot be milliseconds
+
+
+def stamp(time: int) -> int:
+    """Milliseconds or microseconds as nanoseconds."""
+    return time * 1000 if time > MICROSECONDS else time * 1_000_000
+
+
+class TradeWire(Struct, tag_field="e", tag="trade", gc=False):
+    s: str
+    t: int
+    p: str
+    q: str
+    T: int  # when it was matched; E is when it was sent
+    E: int
+    m: bool  # the buyer was the maker, so the taker sold
+
+    def record(self) -> Record:
+        return Trade(
+            raw_symbol=self.s,
+            id=str(self.t),
+            price=self.p,
+            size=self.q,
+            side="sell" if self.m else "buy",
+            sequence=self.t,
+            ts_event=stamp(self.T),
+            ts_sent=stamp(self.E),
+        )
+
+
+class AggregateWire(Struct, tag_field="e", tag="aggTrade", gc=False):
+    s: str
+    a: int  # the aggregate's own number; f and l are those of its first and last trade
+    p: str
+    q: str
+    f: int
+    l: int  # noqa: E741 - the wire's name
+    T: int
+    E: int
+    m: bool
+
+    def record(self) -> Record:
+        return Trade(
+            raw_symbol=self.s,
+            id=str(self.a),
+            price=self.p,
+            size=self.q,
+            side="sell" if self.m else "buy",
+            kind="aggregate",
+            first_id=str(self.f),
+            last_id=str(self.l),
+            count=self.l - self.f + 1,
+            sequence=self.a,
+            ts_event=stamp(self.T),
+            ts_sent=stamp(self.E),
+        )
+
+
+class DepthWire(Struct, tag_field="e", tag="depthUpdate", gc=False):
+    s: str
+    E: int
+    u: int
+    b: Levels  # [["price", "size"], …]: already what we publish
+    a: Levels
+    U: int | None = None
+    pu: int | None = None  # derivatives only, as T
+    T: int | None = None
+
+    def record(self) -> Record:
+        return BookDelta(
+            raw_symbol=self.s,
+            bids=self.b,
+            asks=self.a,
+            sequence_first=self.U,
+            sequence=self.u,
+            sequence_prev=self.pu,
+            ts_event=None if self.T is None else stamp(self.T),
+            ts_sent=stamp(self.E),
+        )
+
+
+class WideDepthWire(Struct):
+    """Of old, a level had a third element that meant nothing."""
+
+    s: str
+    E: int
+    u: int
+    b: list[list[Text]]
+    a: list[list[Text]]
+    U: int | None = None
+
+    def record(self) -> Record:
+        return DepthWire(s=self.s, E=self.E, u=self.u, b=levels(self.b), a=levels(self.a), U=self.U).record()
+
+
+class BestWire(Struct, gc=False):
+    s: str
+    u: int
+    b: str
+    B: str
+    a: str
+    A: str
+    T: int | None = None  # derivatives only, as E
+    E: int | None = None
+
+    def record(self) -> Record:
+        return Bbo(
+            raw_symbol=self.s,
+            bid_price=self.b,
+            bid_size=self.B,
+            ask_price=self.a,
+            ask_size=self.A,
+            sequence=self.u,
+            ts_event=None if self.T is None else stamp(self.T),
+            ts_sent=None if self.E is None else stamp(self.E),
+        )
+
+
+class TaggedBestWire(BestWire, tag_field="e", tag="bookTicker", gc=False):
+    """Derivatives say the kind inside; spot says it only in the stream's name."""
+
+
+class BarWire(Struct, gc=False):
+    t: int
+    T: int  # the last millisecond (or microsecond) within
+    i: str
+    o: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    c: str
+    v: str
+    q: str
+    n: int
+    x: bool
+
+
+class KlineWire(Struct, tag_field="e", tag="kline", gc=False):
+    s: str
+    E: int
+    k: BarWire
+
+    def record(self) -> Record:
+        bar = self.k
+        return Candle(
+            raw_symbol=self.s,
+            interval=bar.i,
+            ts_open=stamp(bar.t),
+            ts_close=stamp(bar.T + 1),
+            open=bar.o,
+            high=bar.h,
+            low=bar.l,
+            close=bar.c,
+            base_volume=bar.v,
+            quote_volume=bar.q,
+            trades=bar.n,
+            closed=bar.x,
+            ts_sent=stamp(self.E),
+        )
+
+
+class TickerWire(Struct, tag_field="e", tag="24hrTicker", gc=False):
+    s: str
+    E: int
+    c: str
+    o: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    v: str
+    q: str
+    w: str | None = None  # the mini ticker has none, nor the next two
+    p: str | None = None
+    n: int | None = None
+
+    def record(self) -> Record:
+        return Ticker(
+            raw_symbol=self.s,
+            last=self.c,
+            open=self.o,
+            high=self.h,
+            low=self.l,
+            base_volume=self.v,
+            quote_volume=self.q,
+            vwap=self.w,
+            change=self.p,
+            trades=self.n,
+            window_s=86_400,
+            ts_sent=stamp(self.E),
+        )
+
+
+class MiniTickerWire(TickerWire, tag_field="e", tag="24hrMiniTicker", gc=False):
+    """The same statistics, fewer of them."""
+
+
+Wire = TradeWire | AggregateWire | DepthWire | TaggedBestWire | KlineWire | TickerWire | MiniTickerWire

@@ -1,0 +1,259 @@
+"""The Huobi protocol: gzipped frames, topics `market.<symbol>.<kind>`, and frames with `op` on notification sockets.
+
+https://www.htx.com/en-us/opend/newApiPages/
+Spot symbols are lower case, contract codes upper case. Sizes of derivatives count contracts; those of trades, and
+volumes, count the buyer and the seller.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Raw, Struct, field
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import (
+    Accepted,
+    Event,
+    Exchange,
+    Hangup,
+    Listing,
+    Parse,
+    Refused,
+    Reply,
+    Request,
+    Snapshot,
+    Stream,
+    Subscription,
+)
+from aggregator.records import Channel, Instrument, Record, Trade
+from aggregator.sequence import Rule, contiguous, linked
+from aggregator.wire import encode, gunzip, ms
+from connectors.families.huobi.listing import read_instrument, rows
+from connectors.families.huobi.market import (
+    CONTRACTS,
+    DEPTH,
+    NOTICES,
+    PERIODS,
+    PRICES,
+    READERS,
+    SPOT,
+    SPOT_BOOK,
+    WIRES,
+    decode_whole,
+    whole,
+)
+from connectors.families.huobi.notices import FundingRow, LiquidationRow, decode_fundings, decode_liquidations
+
+START = b'{"ch":"market.'
+
+
+class Other(Struct, rename={"code": "err-code", "reason": "err-msg"}):
+    """Every frame that does not begin as market data does."""
+
+    ch: str = ""
+    ping: int | str | None = None
+    id: int | str | None = None
+    status: str = ""
+    subbed: str = ""
+    rep: str = ""
+    ts: int | str | None = None
+    data: Raw = field(default_factory=Raw)
+    op: str = ""
+    cid: int | str | None = None
+    topic: str = ""
+    code: int | str | None = None
+    reason: str | None = None
+
+
+decode_other = Decoder(Other).decode
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    if frame.startswith(START):
+        return parse_market(frame[len(START) : frame.index(b'"', len(START))].decode(), frame)
+    other = decode_other(frame)
+    if other.ch.startswith("market."):
+        return parse_market(other.ch[7:], frame)
+    if other.ping is not None:
+        return (Reply(encode({"pong": other.ping})),)
+    return parse_notice(other) if other.op else parse_answer(other)
+
+
+def parse_answer(other: Other) -> Iterable[Event]:
+    """What the exchange says to a request."""
+    id = whole_number(other.id)
+    if other.status == "error":
+        return (Refused(f"{other.code}: {other.reason}", id=id),)
+    if other.subbed:
+        channel, raw_symbol = named(other.subbed)
+        return (Accepted(id=id, channel=channel, raw_symbol=raw_symbol),)
+    if ".mbp." not in other.rep:
+        return ()
+    _, raw_symbol, kind = other.rep.split(".", 2)
+    book = whole(raw_symbol, kind, decode_whole(other.data))
+    book.ts_sent = None if other.ts is None else ms(other.ts)
+    return (book,)
+
+
+def parse_market(topic: str, frame: bytes) -> Iterable[Record]:
+    """One frame of market data; its topic is `<symbol>.<kind>`."""
+    raw_symbol, _, kind = topic.partition(".")
+    reader = READERS.get(kind.partition(".")[0])
+    return () if reader is None else reader(raw_symbol, kind, frame)
+
+
+def parse_notice(other: Other) -> Iterable[Event]:
+    """A frame of a notification socket, which says in `op` what it is."""
+    channel, raw_symbol = named(other.topic)
+    id = whole_number(other.cid)
+    if other.op == "ping":
+        return (Reply(encode({"op": "pong", "ts": other.ts})),)
+    if other.op == "close":
+        return (Hangup("the exchange closes the connection"),)
+    if other.op == "sub" and other.code in {0, "0", None}:
+        return (Accepted(id=id, channel=channel, raw_symbol=raw_symbol),)
+    if other.op in {"sub", "error"}:  # the connection stays
+        return (Refused(f"{other.code}: {other.reason}", id=id, channel=channel, raw_symbol=raw_symbol),)
+    if other.op != "notify" or channel not in NOTICES:
+        return ()
+    if other.ts is None:
+        raise BadFrame(f"a notice of {channel} without a time")
+    sent = ms(other.ts)
+    rows: Sequence[FundingRow | LiquidationRow]
+    rows = decode_fundings(other.data) if channel == "funding" else decode_liquidations(other.data)
+    return [record for row in rows for record in row.records(sent)]
+
+
+def named(topic: str) -> tuple[Channel | None, str | None]:
+    """The channel and raw symbol of `market.<symbol>.<kind>` or `public.<symbol>.<kind>`."""
+    _, _, rest = topic.partition(".")
+    raw_symbol, _, kind = rest.partition(".")
+    raw_symbol = raw_symbol.upper() if topic.startswith("public.") else raw_symbol
+    return WIRES.get(kind.partition(".")[0]), raw_symbol or None
+
+
+def whole_number(id: int | str | None) -> int | None:
+    return int(id) if isinstance(id, int) or (id is not None and id.isdecimal()) else None
+
+
+def parser() -> Parse:
+    """A parser that marks the last trades from before a subscription, which come at once as its state."""
+    subscribed: dict[str | None, int] = {}  # raw symbol -> when its trades were subscribed to
+
+    def parse_marking(frame: bytes) -> Iterable[Event]:
+        events = parse(frame)
+        for event in events:
+            if type(event) is Trade:
+                since = subscribed.get(event.raw_symbol)
+                if since is not None and (event.ts_sent or 0) < since:
+                    event.flags = ("snapshot",)
+            elif type(event) is Accepted and event.channel == "trades":
+                subscribed[event.raw_symbol] = ms(decode_other(frame).ts or 0)
+        return events
+
+    return parse_marking
+
+
+Frames = Callable[[Sequence[Subscription], int], Iterable[bytes]]
+
+
+def market(verb: str, channels: dict[Channel, str]) -> Frames:
+    """Frames that subscribe to market data or leave it: one topic each."""
+
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        for s in wanted:
+            period = f".{PERIODS.get(s.interval, s.interval)}" if s.channel == "candles" else ""
+            topic = {verb: f"market.{s.raw_symbol}.{channels[s.channel]}{period}", "id": str(id)}
+            yield encode(topic | {"data_type": "incremental"} if topic[verb].endswith(".high_freq") else topic)
+
+    return ask
+
+
+def notices(verb: str) -> Frames:
+    """Frames that subscribe to notices or leave them."""
+
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        for s in wanted:
+            yield encode({"op": verb, "cid": str(id), "topic": f"public.{s.raw_symbol}.{NOTICES[s.channel]}"})
+
+    return ask
+
+
+def ask_book(raw_symbol: str, id: int) -> bytes:
+    return encode({"req": f"market.{raw_symbol}.{SPOT_BOOK['book']}", "id": str(id)})
+
+
+def is_spot(instrument: Instrument) -> bool:
+    return instrument.kind == "spot"
+
+
+def is_perpetual(instrument: Instrument) -> bool:
+    return instrument.kind == "perpetual"
+
+
+def is_linear(instrument: Instrument) -> bool:
+    return instrument.linear is True
+
+
+def is_linear_swap(instrument: Instrument) -> bool:
+    return instrument.linear is True and instrument.kind == "perpetual"
+
+
+def is_inverse(instrument: Instrument) -> bool:
+    return instrument.linear is False and instrument.kind == "perpetual"
+
+
+def exchange(
+    id: str, *, docs: str, spot: Sequence[str], derivatives: Sequence[str], notes: tuple[str, ...]
+) -> Exchange:
+    """Declare an exchange that speaks Huobi, by its hosts of spot and of derivatives: the first, then mirrors."""
+
+    def stream(
+        name: str,
+        hosts: Sequence[str],
+        path: str,
+        channels: dict[Channel, str],
+        serves: Callable[[Instrument], bool],
+        book: Rule | None = None,
+    ) -> Stream:
+        speaks_op = channels is NOTICES
+        return Stream(
+            name=name,
+            url=f"wss://{hosts[0]}/{path}",
+            mirrors=tuple(f"wss://{host}/{path}" for host in hosts[1:]),
+            channels=channels,
+            serves=serves,
+            subscribe=notices("sub") if speaks_op else market("sub", channels),
+            unsubscribe=notices("unsub") if speaks_op else market("unsub", channels),
+            parser=parser,
+            inflate=gunzip,
+            snapshot=Snapshot(ask=ask_book) if channels is SPOT_BOOK else None,
+            sequence={} if book is None else {"book": book},
+            depth=None if book is None else DEPTH,
+            batch=1,  # each topic has a frame, an answer and so an id of its own
+            patience=30,  # the exchange pings every five seconds
+        )
+
+    return Exchange(
+        id=id,
+        docs=docs,
+        notes=notes,
+        listing=Listing(
+            (
+                Request(f"https://{spot[0]}/v1/common/symbols"),
+                Request(f"https://{derivatives[0]}/linear-swap-api/v1/swap_contract_info?business_type=all"),
+                Request(f"https://{derivatives[0]}/swap-api/v1/swap_contract_info"),
+            ),
+            rows,
+            read_instrument,
+        ),
+        feeds=(
+            stream("spot", spot, "ws", SPOT, is_spot),
+            stream("spot-book", spot, "feed", SPOT_BOOK, is_spot, linked),
+            stream("linear", derivatives, "linear-swap-ws", CONTRACTS, is_linear, contiguous),
+            stream("inverse", derivatives, "swap-ws", CONTRACTS, is_inverse, contiguous),
+            stream("prices", derivatives, "ws_index", PRICES, is_perpetual),
+            stream("linear-notices", derivatives, "linear-swap-notification", NOTICES, is_linear_swap),
+            stream("inverse-notices", derivatives, "swap-notification", NOTICES, is_inverse),
+        ),
+    )

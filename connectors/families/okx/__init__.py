@@ -1,0 +1,107 @@
+"""The OKX protocol, version 5: `op` and `args`, for spot, swaps, futures and options alike.
+
+https://www.okx.com/docs-v5/en/#public-data-websocket
+Sizes of derivatives count contracts. Numbers guard a book; its checksum does where it is not zero, which says nothing.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import zip_longest
+from zlib import crc32
+
+from aggregator.book import Book
+from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription
+from aggregator.records import Channel, Instrument
+from aggregator.sequence import linked
+from aggregator.wire import encode
+from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, parse_swaps
+from connectors.families.okx.listing import KINDS, listing
+
+DERIVATIVES = ("SWAP", "FUTURES", "OPTION")
+FEEDS: tuple[tuple[str, tuple[Channel, ...], Collection[str]], ...] = (  # a name, channels, whose they are
+    ("public", ("trades", "book", "bbo", "ticker"), KINDS),
+    ("business", ("candles",), KINDS),
+    ("indices", ("index_price",), ("SPOT",)),
+    ("swaps", ("funding", "index_price"), ("SWAP",)),
+    ("derivatives", ("mark_price", "open_interest"), DERIVATIVES),
+    ("liquidations", ("liquidations",), DERIVATIVES),
+    ("options", ("options",), ("OPTION",)),
+)
+NOTES = (
+    "A trade of several fills at one price is told as one, under the id of the last.",
+    "An index is told under the spot pair of its name, and under its perpetual; dated contracts have none here.",
+    "Greeks of options are those in the base asset, and their underlying price is the forward to the expiry.",
+    "The settled funding rate is repeated with each current one, and its time is not said.",
+)
+CHECKED = 25  # levels a side that a checksum covers
+
+
+def asking(op: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
+        args = [argument(s) for s in wanted]
+        yield encode({"op": op, "args": [arg for at, arg in enumerate(args) if arg not in args[:at]]})
+
+    return ask
+
+
+def argument(s: Subscription) -> dict[str, str]:
+    """What names a topic; liquidations come by type of instrument, and option summaries by family."""
+    channel, parts = CHANNELS[s.channel], s.raw_symbol.split("-")
+    if s.channel == "candles":
+        return {"channel": channel + bar_name(s.interval), "instId": s.raw_symbol}
+    if s.channel == "liquidations":
+        type = "SWAP" if s.raw_symbol.endswith(SWAP) else "OPTION" if len(parts) > 3 else "FUTURES"
+        return {"channel": channel, "instType": type}
+    if s.channel == "options":
+        return {"channel": channel, "instFamily": "-".join(parts[:2])}
+    if s.channel == "index_price":
+        return {"channel": channel, "instId": s.raw_symbol.removesuffix(SWAP)}
+    return {"channel": channel, "instId": s.raw_symbol}
+
+
+def bar_name(interval: str) -> str:
+    """An interval as the exchange spells it; long ones also come by the day of Hong Kong, `utc` makes them ours."""
+    name = interval if interval[-1] in "smM" else interval.upper()
+    return f"{name}utc" if name[-1] in "DWM" or name in {"6H", "12H"} else name
+
+
+def checksum(book: Book, _: Instrument | None) -> int:
+    """CRC32, signed, of the best levels in turn: bid, ask, bid, ask, until both sides are through."""
+    turns = zip_longest(book.bids(CHECKED), book.asks(CHECKED), fillvalue=())
+    crc = crc32(":".join(word for turn in turns for level in turn for word in level).encode())
+    return crc - 2**32 if crc >= 2**31 else crc
+
+
+def stream(name: str, channels: Sequence[Channel], types: Iterable[str], ws: str) -> Stream:
+    kinds = {KINDS[type] for type in types}
+    has_book = "book" in channels
+    return Stream(
+        name=name,
+        url=f"{ws}/business" if "candles" in channels else f"{ws}/public",
+        channels={channel: CHANNELS[channel] for channel in channels},
+        serves=lambda instrument: instrument.kind in kinds,
+        subscribe=asking("subscribe"),
+        unsubscribe=asking("unsubscribe"),
+        parse=parse_swaps if name == "swaps" else parse,
+        sequence={"book": linked} if has_book else {},
+        checksum=checksum if has_book else None,
+        depth=DEPTH if has_book else None,
+        heartbeat=Heartbeat(every=20, frame=b"ping"),
+        patience=45,  # a ping is answered even when nothing else is to be said
+        per_connection=400,
+        batch=100,
+        pace=0.35,
+        acknowledges=name not in {"liquidations", "options"},  # theirs name no instrument
+    )
+
+
+def exchange(id: str, *, docs: str, ws: str, rest: str, types: Sequence[str] = tuple(KINDS)) -> Exchange:
+    """Declare an exchange that speaks OKX, by its addresses and the types of instruments that it has."""
+    served = [(name, channels, [type for type in types if type in whose]) for name, channels, whose in FEEDS]
+    return Exchange(
+        id=id,
+        docs=docs,
+        limits=Limits(weights={rest: (20, 2)}, connects=(3, 1)),
+        listing=listing(rest, types),
+        feeds=tuple(stream(name, channels, mine, ws) for name, channels, mine in served if mine),
+        notes=NOTES if len(types) > 1 else NOTES[:1],
+    )

@@ -1,0 +1,121 @@
+"""The list of instruments of the OKX protocol: one request per type, options one per family.
+
+https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Listing, Request
+from aggregator.records import Instrument, Kind, MarketState
+from aggregator.wire import ms, optional, text
+
+KINDS: dict[str, Kind] = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future", "OPTION": "option"}
+FAMILIES = ("BTC-USD", "ETH-USD")  # of options, which are listed by family alone
+STATES: dict[str, MarketState] = {
+    "live": "trading",
+    "suspend": "halt",
+    "rebase": "halt",
+    "preopen": "pre_open",
+    "settling": "settling",
+    "expired": "delisted",
+}
+OPTION_TYPES: dict[str, Literal["call", "put"]] = {"C": "call", "P": "put"}
+
+
+class InstrumentWire(Struct):
+    """What does not apply is the empty string; a contract before its opening may have little but its name."""
+
+    instType: str
+    instId: str
+    state: str = ""
+    baseCcy: str = ""  # spot only, as quoteCcy
+    quoteCcy: str = ""
+    uly: str = ""  # contracts only: BASE-QUOTE, as the family may also be, or BASE-QUOTE_ and a marker
+    instFamily: str = ""
+    settleCcy: str = ""
+    ctType: str = ""  # linear or inverse; options: neither
+    ctVal: str = ""  # in the base asset, of inverse contracts in the quote asset
+    ctMult: str = ""
+    tickSz: str = ""
+    lotSz: str = ""
+    minSz: str = ""
+    maxLmtSz: str = ""
+    expTime: str = ""
+    stk: str = ""
+    optType: str = ""
+    listTime: str = ""
+    contTdSwTime: str = ""  # when continuous trading began, where an auction came first
+
+
+class Answer(Struct):
+    data: list[Raw]
+
+
+decode_answer = Decoder(Answer).decode
+decode_instrument = Decoder(InstrumentWire).decode
+
+
+def rows(body: bytes) -> Iterable[Raw]:
+    return decode_answer(body).data
+
+
+def read_instrument(row: Raw) -> Instrument | None:
+    i = decode_instrument(row)
+    kind = KINDS.get(i.instType)
+    if kind is None:
+        return None
+    base, quote = assets(i)
+    begun = i.contTdSwTime or i.listTime
+    return Instrument(
+        raw_symbol=i.instId,
+        kind=kind,
+        base=base,
+        quote=quote,
+        settle=i.settleCcy or None,
+        linear=is_linear(i, quote),
+        contract_size=contract_size(i),
+        tick_size=optional(i.tickSz),
+        lot_size=optional(i.lotSz),
+        min_size=optional(i.minSz),
+        max_size=optional(i.maxLmtSz),
+        expiry=ms(i.expTime) if i.expTime and kind in {"future", "option"} else None,
+        strike=optional(i.stk),
+        option_type=OPTION_TYPES.get(i.optType),
+        state=STATES.get(i.state, "unknown"),
+        ts_listed=ms(begun) if begun else None,
+    )
+
+
+def assets(i: InstrumentWire) -> tuple[str, str]:
+    if i.baseCcy and i.quoteCcy:
+        return i.baseCcy, i.quoteCcy
+    base, _, rest = (i.uly or i.instFamily or i.instId).partition("-")
+    return base, rest.partition("-")[0].partition("_")[0]
+
+
+def is_linear(i: InstrumentWire, quote: str) -> bool | None:
+    """The exchange's own word; of options, which have none, whether they settle in the quote asset."""
+    if i.instType == "OPTION":
+        return i.settleCcy == quote
+    return {"linear": True, "inverse": False}.get(i.ctType)
+
+
+def contract_size(i: InstrumentWire) -> str | None:
+    """The value of a contract times its multiplier, which is other than 1 for options."""
+    if not i.ctVal or i.ctMult in {"", "1"}:
+        return optional(i.ctVal)
+    return f"{Decimal(text(i.ctVal)) * Decimal(text(i.ctMult)):f}"
+
+
+def listing(rest: str, types: Sequence[str]) -> Listing:
+    """Declare the requests for instruments of these types."""
+    url = f"{rest}/public/instruments?instType="
+    requests = [Request(url + type) for type in types if type != "OPTION"]
+    if "OPTION" in types:
+        requests += [Request(f"{url}OPTION&instFamily={family}") for family in FAMILIES]
+    return Listing(tuple(requests), rows, read_instrument)

@@ -1,0 +1,234 @@
+"""What the OKX protocol sends, as it spells it, and the records that it makes.
+
+https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-tickers-channel
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from aggregator.records import (
+    Candle,
+    Funding,
+    IndexPrice,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    OptionSummary,
+    Record,
+    Side,
+    SizeUnit,
+    Ticker,
+    Trade,
+)
+from aggregator.wire import ms, optional
+
+
+def unit(raw_symbol: str) -> SizeUnit:
+    """Spot is BASE-QUOTE; whatever has more parts is a contract."""
+    return "base" if raw_symbol.count("-") == 1 else "contract"
+
+
+class TradeWire(Struct, gc=False):
+    instId: str
+    tradeId: str  # of an aggregate: the last one
+    px: str
+    sz: str
+    side: Side  # the taker's
+    ts: int
+    count: int = 1  # how many fills at one price of one taker are told as one
+
+    def record(self) -> Record:
+        trade = Trade(
+            raw_symbol=self.instId,
+            id=self.tradeId,
+            price=self.px,
+            size=self.sz,
+            side=self.side,
+            size_unit=unit(self.instId),
+            ts_event=self.ts * 1_000_000,
+        )
+        if self.count != 1:
+            trade.kind, trade.last_id, trade.count = "aggregate", self.tradeId, self.count
+        return trade
+
+
+class LevelWire(Struct, array_like=True, gc=False):
+    """Price and size; what follows (a zero, the number of orders) is left out."""
+
+    px: str
+    sz: str
+
+
+class BookWire(Struct, gc=False):
+    asks: list[LevelWire]
+    bids: list[LevelWire]
+    ts: int
+    seqId: int | None = None
+    prevSeqId: int | None = None
+    checksum: int | None = None
+
+
+class TickerWire(Struct, gc=False):
+    instId: str
+    last: str
+    open24h: str
+    high24h: str
+    low24h: str
+    vol24h: str  # derivatives: contracts
+    volCcy24h: str  # spot: the quote asset; derivatives: the base asset
+    ts: int
+
+    def record(self) -> Record:
+        is_spot = unit(self.instId) == "base"
+        return Ticker(
+            raw_symbol=self.instId,
+            last=self.last or None,
+            open=self.open24h or None,
+            high=self.high24h or None,
+            low=self.low24h or None,
+            base_volume=(self.vol24h if is_spot else self.volCcy24h) or None,
+            quote_volume=(self.volCcy24h or None) if is_spot else None,
+            window_s=86_400,
+            ts_event=self.ts * 1_000_000,
+        )
+
+
+class BarWire(Struct, array_like=True, gc=False):
+    ts: str
+    open: str
+    high: str
+    low: str
+    close: str
+    vol: str  # spot: the base asset; derivatives: contracts
+    volCcy: str  # spot: the quote asset; derivatives: the base asset
+    volCcyQuote: str | None = None
+    confirm: str | None = None
+
+    def record(self, raw_symbol: str, interval: str, seconds: int | None) -> Record:
+        is_spot, at = unit(raw_symbol) == "base", ms(self.ts)
+        return Candle(
+            raw_symbol=raw_symbol,
+            interval=interval,
+            ts_open=at,
+            ts_close=None if seconds is None else at + seconds * 10**9,
+            open=self.open,
+            high=self.high,
+            low=self.low,
+            close=self.close,
+            base_volume=self.vol if is_spot else self.volCcy,
+            quote_volume=self.volCcyQuote or (self.volCcy if is_spot else None),
+            closed=None if self.confirm is None else self.confirm == "1",
+        )
+
+
+class FundingWire(Struct):
+    instId: str
+    fundingRate: str
+    fundingTime: str
+    nextFundingRate: str = ""
+    nextFundingTime: str = ""
+    settFundingRate: str = ""  # of the period before, once it is settled
+    settState: str = ""
+    ts: str = ""
+
+    def records(self) -> Iterable[Record]:
+        at = ms(self.ts) if self.ts else None
+        due, after = ms(self.fundingTime), ms(self.nextFundingTime) if self.nextFundingTime else None
+        interval = None if after is None else (after - due) // 10**9
+        current = Funding(raw_symbol=self.instId, rate=self.fundingRate, interval_s=interval, ts_next=due, ts_event=at)
+        yield current
+        if self.nextFundingRate:
+            yield replace(current, rate=self.nextFundingRate, kind="predicted", ts_next=after)
+        if self.settFundingRate and self.settState == "settled":
+            yield Funding(raw_symbol=self.instId, rate=self.settFundingRate, kind="settled", ts_event=at)
+
+
+class OpenWire(Struct):
+    instId: str
+    oi: str  # contracts
+    ts: str
+    oiCcy: str = ""  # the base asset
+
+    def record(self) -> Record:
+        return OpenInterest(
+            raw_symbol=self.instId,
+            size=self.oi,
+            size_unit="contract",
+            base_size=optional(self.oiCcy),
+            ts_event=ms(self.ts),
+        )
+
+
+class MarkWire(Struct):
+    instId: str
+    markPx: str
+    ts: str
+
+    def record(self) -> Record:
+        return MarkPrice(raw_symbol=self.instId, price=self.markPx, ts_event=ms(self.ts))
+
+
+class IndexWire(Struct):
+    instId: str  # the index's, which is also the spot pair's
+    idxPx: str
+    ts: str
+
+    def record(self) -> Record:
+        return IndexPrice(raw_symbol=self.instId, price=self.idxPx, index=self.instId, ts_event=ms(self.ts))
+
+
+class OptionWire(Struct):
+    instId: str
+    delta: str  # these four in the base asset; deltaBS and so on are Black and Scholes', in dollars
+    gamma: str
+    vega: str
+    theta: str
+    ts: str
+    markVol: str = ""
+    bidVol: str = ""
+    askVol: str = ""
+    fwdPx: str = ""  # of the underlying, forward to the expiry
+    uly: str = ""
+
+    def record(self) -> Record:
+        return OptionSummary(
+            raw_symbol=self.instId,
+            mark_iv=optional(self.markVol),
+            bid_iv=optional(self.bidVol),
+            ask_iv=optional(self.askVol),
+            delta=optional(self.delta),
+            gamma=optional(self.gamma),
+            vega=optional(self.vega),
+            theta=optional(self.theta),
+            underlying_price=optional(self.fwdPx),
+            underlying=self.uly or None,
+            ts_event=ms(self.ts),
+        )
+
+
+class ForcedWire(Struct):
+    side: Side  # the forced order's
+    sz: str
+    bkPx: str
+    ts: str
+
+
+class LiquidationWire(Struct):
+    instId: str
+    details: list[ForcedWire]
+
+    def records(self) -> Iterable[Record]:
+        for d in self.details:
+            yield Liquidation(
+                raw_symbol=self.instId,
+                side=d.side,
+                position="short" if d.side == "buy" else "long",
+                price=optional(d.bkPx),
+                price_kind="bankruptcy",
+                size=d.sz,
+                size_unit=unit(self.instId),
+                ts_event=ms(d.ts),
+                sampled=True,  # at most one an instrument and second
+            )

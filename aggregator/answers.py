@@ -17,7 +17,7 @@ from aggregator.trades import Numbered
 SECOND = 1_000_000_000
 BACKFILL = 30 * SECOND  # that an answer to asked-for trades may take
 
-Purpose = Literal["snapshot", "backfill", "probe"]
+Purpose = Literal["snapshot", "backfill", "probe", "audit"]
 
 
 class Fetch(Struct, frozen=True):
@@ -75,6 +75,18 @@ class Answers:
             return None
         rule = stream.sequence.get("book")
         return stream.snapshot.request(raw_symbol) if rule is not None and rule.sure else None
+
+    def want_audit(self, raw_symbol: str) -> None:
+        """A whole book is to be compared with ours."""
+        snapshot = self._stream.snapshot
+        if snapshot is not None and snapshot.request is not None:
+            self.wanted.append(Fetch("audit", "book", raw_symbol, snapshot.request(raw_symbol)))
+
+    @property
+    def can_audit(self) -> bool:
+        """Whether the exchange gives whole books by REST, numbered as its deltas are."""
+        rule, snapshot = self._stream.sequence.get("book"), self._stream.snapshot
+        return rule is not None and rule.sure and snapshot is not None and snapshot.request is not None
 
     def read_book(self, raw_symbol: str, body: bytes) -> BookSnapshot | None:
         """The whole book of an answer. Raises what the connector raises."""

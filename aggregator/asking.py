@@ -49,6 +49,8 @@ class Asking:
         """The topics that were waiting for this acknowledgement."""
         if event.id is not None:
             keys: list[Key] = [(s.channel, s.raw_symbol) for s in self._asked.pop(event.id, ())]
+        elif event.raw_symbol is None and event.channel is not None:
+            keys = [key for key in self._waiting if key[0] == event.channel]
         else:
             keys = self._named(event.channel, event.raw_symbol)
         return [key for key in keys if self._waiting.pop(key, None) is not None]

@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 
 from aggregator.book import Book
 from aggregator.errors import BadFrame
-from aggregator.records import BookDelta, BookSnapshot, Cause, Instrument, Record
+from aggregator.records import BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.topics import Carried, Now, Place, Topic, health
 
@@ -23,8 +24,11 @@ class BookTopic(Topic):
     __slots__ = (
         "_asked",
         "_buffer",
+        "_cap",
         "_checksum",
         "_depth",
+        "_floor",
+        "_followed",
         "_in_band",
         "_judge",
         "_resync",
@@ -63,6 +67,9 @@ class BookTopic(Topic):
         self._resync = resync
         self._in_band = in_band
         self._buffer: deque[BookDelta] = deque(maxlen=BUFFER)
+        self._followed: list[BookDelta] | None = None
+        self._floor: str | None = None  # what a snapshot of limited depth knows nothing beyond
+        self._cap: str | None = None
         self._asked = False
         self._snapshots = 0
         self.book: Book | None = None
@@ -103,6 +110,12 @@ class BookTopic(Topic):
             self._newest = delta.ts_event or delta.ts_sent or 0
             self.count += 1
             out.append(delta)
+            if self._followed is not None:
+                self._followed.append(delta)
+
+    def follow(self, deltas: list[BookDelta] | None) -> None:
+        """Put every delta that is applied from now on into this list too (None: no more)."""
+        self._followed = deltas
 
     def _is_wrong(self, book: Book, said: int) -> bool:
         """Whether a book does not give the checksum that came with it, where this one is to be computed."""
@@ -171,6 +184,8 @@ class BookTopic(Topic):
         else:
             self._wrong = 0
         limit(snapshot)
+        if self._depth is None:  # else the exchange keeps the book to that depth, and tells what comes into it
+            self._floor, self._cap = snapshot.bid_floor, snapshot.ask_cap
         if not self._in_band:  # it is younger than the deltas that follow it
             snapshot.conn = f"{self.conn}/snapshot"
         if self._snapshots and snapshot.reason == "initial":
@@ -215,13 +230,23 @@ class BookTopic(Topic):
             source="derived",
             flags=("snapshot",),
             sequence=self.last,
-            bids=self.book.bids(),
-            asks=self.book.asks(),
+            bids=within(self.book.bids(), 1, self._floor),
+            asks=within(self.book.asks(), -1, self._cap),
+            bid_floor=self._floor,
+            ask_cap=self._cap,
             depth=self._depth,
             reason="request",
         )
         limit(found)
         return found
+
+
+def within(levels: Levels, sign: int, limit: str | None) -> Levels:
+    """The levels no worse than a price; `sign` is -1 for asks."""
+    if limit is None:
+        return levels
+    outermost = sign * Decimal(limit)
+    return [level for level in levels if sign * Decimal(level[0]) >= outermost]
 
 
 def limit(snapshot: BookSnapshot) -> None:

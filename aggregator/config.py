@@ -45,6 +45,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     redundancy: connections that carry the same topics
     lifetime: seconds after which a connection is replaced; null: what the exchange declares
     verify: of how many checksums of books one is computed; 0: none
+    audit: seconds between two comparisons of a book with the exchange's own; null: never
     """
 
     id: str
@@ -55,6 +56,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     redundancy: int = 1
     lifetime: float | None = None
     verify: int = 1
+    audit: float | None = None
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -240,6 +242,7 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         redundancy=table.redundancy,
         lifetime=table.lifetime,
         verify=VERIFY[table.verify],
+        audit=table.audit,
     )
 
 

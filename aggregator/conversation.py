@@ -17,7 +17,7 @@ from aggregator.session import Session
 
 TICK = 1.0  # seconds
 EXPECTED = (AggregatorError, ValueError, LookupError, TypeError, AttributeError)  # what a hostile frame provokes
-NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL}
+NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
 
 log = logging.getLogger("aggregator.runner")
 

@@ -128,7 +128,7 @@ class Daemon:
             network=network,
             bus=self.bus,
             outlet=self.outlet,
-            care=Care(config.redundancy, config.lifetime, config.verify),
+            care=Care(config.redundancy, config.lifetime, config.verify, config.audit),
             left=self._left_over(config.id),
         )
         for topic in runner.unserved[:MOST_WARNINGS]:

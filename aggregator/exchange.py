@@ -40,7 +40,7 @@ class Reply(Struct, frozen=True):
 
 
 class Accepted(Struct, frozen=True):
-    """From a parser: a subscription is confirmed, named by the request's id or by the topic."""
+    """From a parser: a subscription is confirmed, named by the request's id, by the topic, or by its channel alone."""
 
     id: int | None = None
     channel: Channel | None = None

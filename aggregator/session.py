@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from aggregator.answers import Answers, Fetch
 from aggregator.asking import Asking, Key
+from aggregator.audit import Audits
 from aggregator.books import BookTopic
 from aggregator.errors import SessionError
 from aggregator.exchange import Accepted, Event, Hangup, Refused, Reply, Stream, Subscription
@@ -51,12 +52,14 @@ class Session:
         carried: Mapping[Key, Carried] | None = None,
         source: Source = "ws",
         verify: int = 1,
+        audit: float | None = None,
     ) -> None:
         """Prepare; with no `subscriptions` every record that comes is taken (a replay of what was asked then).
 
         instruments: raw symbol -> instrument, of those that this stream serves
         carried: what the connection before left over
         verify: of how many checksums one is computed; 0: none
+        audit: seconds between two comparisons of a book with the exchange's own; None: never
         """
         self.exchange = exchange
         self.stream = stream
@@ -80,6 +83,7 @@ class Session:
         place = Place(exchange, conn)
         self.topics = TopicTable(Making(stream, place, instruments, dict(carried or {}), self._resync, verify))
         self._topics_of = self.topics.by_type
+        self._audits = Audits(self.topics, self._answers, audit)
         self._heard = 0
         self._wall = 0
         self._beat_at = 0
@@ -159,6 +163,7 @@ class Session:
         for topic in self.topics:
             self._look_at(topic, out, now)
         self._resyncs.send(now.mono)
+        self._audits.tick(out, now)
         if self._subscriptions is not None and now.mono >= self._health_at:
             self._health_at = now.mono + HEALTH
             out += [health(topic, now) for topic in self.topics]
@@ -221,7 +226,18 @@ class Session:
             return self.receive_snapshot(fetch.raw_symbol, body, now)
         if fetch.purpose == "backfill":
             return self.receive_backfill(fetch.raw_symbol, body, now)
+        if fetch.purpose == "audit":
+            return self._receive_audit(fetch, body, now)
         return self._hear_of(fetch, body, now)
+
+    def _receive_audit(self, fetch: Fetch, body: bytes, now: Now) -> list[Record]:
+        out: list[Record] = []
+        self.moment = now
+        try:
+            self._audits.take(self._answers.read_book(fetch.raw_symbol, body))
+        except Exception as error:  # noqa: BLE001 - as for a frame
+            self._bad_frame(body, error, out, now)
+        return out
 
     def unanswered(self, fetch: Fetch) -> None:
         """An answer that is wanted could not be had: a book is asked for again later, trades stay missing."""

@@ -42,11 +42,13 @@ class Care(Struct, frozen=True):
     redundancy: connections that carry the same topics
     lifetime: seconds after which a connection is replaced; null: what the exchange declares
     verify: of how many checksums one is computed; 0: none
+    audit: seconds between two comparisons of a connection's books with the exchange's own; null: never
     """
 
     redundancy: int = 1
     lifetime: float | None = None
     verify: int = 1
+    audit: float | None = None
 
 
 class Gate:
@@ -161,6 +163,7 @@ class Shard:
             subscriptions=self._subscriptions,
             carried=carried,
             verify=means.care.verify,
+            audit=means.care.audit,
         )
         conversation = Conversation(
             session,

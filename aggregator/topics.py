@@ -264,7 +264,7 @@ def fill_sizes(record: Trade | Liquidation, instrument: Instrument | None) -> No
         record.quote_size = record.quote_size or record.size
     elif instrument is not None and instrument.contract_size is not None:
         amount = times(record.size, instrument.contract_size)
-        if instrument.linear:
+        if instrument.linear or instrument.kind == "option":  # an option's contract is of its base, however it settles
             record.base_size = record.base_size or amount
         else:
             record.quote_size = record.quote_size or amount

@@ -30,11 +30,8 @@ class Depth(Struct):
 
 
 class TickerWire(Struct):
-    ll: Text = None  # last price
-    av: Text = None  # average over 24 hours
-    a: Text = None  # volume over 24 hours
-    h: Text = None  # best ask
-    l: Text = None  # noqa: E741 - best bid, the wire's name
+    ll: Text  # last price
+    a: Text  # volume over 24 hours
 
 
 decode_trades = Decoder(list[TradeRow], float_hook=number).decode
@@ -63,15 +60,7 @@ def read_depth(raw_symbol: str, body: bytes) -> Iterable[Record]:
 
 def read_ticker(raw_symbol: str, body: bytes) -> Iterable[Record]:
     t = decode_ticker(body)
-    return (
-        Ticker(
-            raw_symbol=raw_symbol,
-            last=optional(t.ll),
-            base_volume=optional(t.a),
-            vwap=optional(t.av),
-            window_s=86_400,
-        ),
-    )
+    return (Ticker(raw_symbol=raw_symbol, last=optional(t.ll), base_volume=optional(t.a), window_s=86_400),)
 
 
 EXCHANGE = Exchange(
@@ -84,21 +73,21 @@ EXCHANGE = Exchange(
         Poll(
             name="trades",
             channels=("trades",),
-            every=5,
-            request=lambda s: Request(f"{API}/{s}/trades.json"),
+            every=15,
+            request=lambda s: Request(f"{API}/{s}/lasttrades"),  # of 24 hours; `trades.json` is five minutes old
             parse=read_trades,
         ),
         Poll(
             name="book",
             channels=("book",),
-            every=5,
+            every=10,
             request=lambda s: Request(f"{API}/{s}/orderbook.json"),
             parse=read_depth,
         ),
         Poll(
             name="ticker",
             channels=("ticker",),
-            every=15,
+            every=60,
             request=lambda s: Request(f"{API}/{s}/Ticker.json"),
             parse=read_ticker,
         ),

@@ -5,6 +5,7 @@ Deltas and the REST book are both stamped in microseconds, which is what joins t
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
@@ -24,30 +25,60 @@ from aggregator.exchange import (
     Stream,
     Subscription,
 )
-from aggregator.records import BookDelta, BookSnapshot, Channel, Funding, Instrument, Record, Ticker, Trade
+from aggregator.records import (
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    Funding,
+    IndexPrice,
+    Instrument,
+    Levels,
+    MarkPrice,
+    Record,
+    Ticker,
+    Trade,
+)
 from aggregator.sequence import ordered
-from aggregator.wire import Text, encode, number, optional, seconds, text, us
+from aggregator.wire import Text, encode, number, seconds, text, us
 
 API = "https://www.bitstamp.net/api/v2"
-CHANNELS: dict[Channel, str] = {"trades": "live_trades", "book": "diff_order_book", "funding": "funding_rate"}
-WIRES = {wire: channel for channel, wire in CHANNELS.items()}
+CHANNELS: dict[Channel, str] = {"trades": "live_trades", "book": "diff_order_book"}
+PERPETUAL: dict[Channel, str] = {
+    "funding": "funding_rate",
+    "mark_price": "funding_rate",
+    "index_price": "funding_rate",
+}
+NAMES = CHANNELS | PERPETUAL
+BEAT = Heartbeat(every=20, frame=b'{"event":"bts:heartbeat"}')
 
 
 class Frame(Struct):
     event: str
-    channel: str = ""
+    channel: str = ""  # the exchange's channel, `_`, the market
     data: Raw = Raw(b"{}")
 
 
 class TradeWire(Struct, gc=False):
     id: int
     microtimestamp: Text
-    type: int | None = None  # 0 bought, 1 sold
+    type: int | None = None  # the taker 0 bought, 1 sold
     order_type: int | None = None  # its name of old
     price_str: str | None = None
     amount_str: str | None = None
     price: Text = None
     amount: Text = None
+
+    def records(self, raw_symbol: str) -> Iterable[Record]:
+        kind = self.order_type if self.type is None else self.type
+        trade = Trade(
+            raw_symbol=raw_symbol,
+            id=str(self.id),
+            price=self.price_str or text(self.price),
+            size=self.amount_str or text(self.amount),
+            side=None if kind is None else "sell" if kind else "buy",
+            ts_event=us(text(self.microtimestamp)),
+        )
+        return (trade,)
 
 
 class BookWire(Struct, gc=False):
@@ -55,12 +86,34 @@ class BookWire(Struct, gc=False):
     bids: list[list[str]]
     asks: list[list[str]]
 
+    def records(self, raw_symbol: str) -> Iterable[Record]:
+        at, bids, asks = int(self.microtimestamp), pairs(self.bids), pairs(self.asks)
+        return (BookDelta(raw_symbol=raw_symbol, bids=bids, asks=asks, sequence=at, ts_event=at * 1000),)
+
+
+class WholeWire(BookWire, gc=False):
+    def records(self, raw_symbol: str) -> Iterable[Record]:
+        return (self.snapshot(raw_symbol, "periodic"),)
+
+    def snapshot(self, raw_symbol: str, reason: Literal["initial", "periodic"] = "initial") -> BookSnapshot:
+        at, bids, asks = int(self.microtimestamp), pairs(self.bids), pairs(self.asks)
+        return BookSnapshot(raw_symbol=raw_symbol, bids=bids, asks=asks, sequence=at, ts_event=at * 1000, reason=reason)
+
 
 class FundingWire(Struct):
-    market: str
     funding_rate: str
     timestamp: str
     next_funding_time: str
+    mark_price: str | None = None
+    index_price: str | None = None
+
+    def records(self, raw_symbol: str) -> Iterable[Record]:
+        at, due = seconds(self.timestamp), seconds(self.next_funding_time)
+        yield Funding(raw_symbol=raw_symbol, rate=self.funding_rate, ts_next=due, ts_event=at)
+        if self.mark_price:
+            yield MarkPrice(raw_symbol=raw_symbol, price=self.mark_price, ts_event=at)
+        if self.index_price:
+            yield IndexPrice(raw_symbol=raw_symbol, price=self.index_price, ts_event=at)
 
 
 class Trouble(Struct):
@@ -68,155 +121,122 @@ class Trouble(Struct):
 
 
 decode = Decoder(Frame).decode
-decode_trade = Decoder(TradeWire, float_hook=number).decode
-decode_book = Decoder(BookWire).decode
-decode_funding = Decoder(FundingWire).decode
+decode_whole = Decoder(WholeWire).decode
 decode_trouble = Decoder(Trouble).decode
+READERS: dict[tuple[str, str], Callable[[Raw], TradeWire | BookWire | FundingWire]] = {
+    ("diff_order_book", "data"): Decoder(BookWire).decode,
+    ("order_book", "data"): decode_whole,
+    ("live_trades", "trade"): Decoder(TradeWire, float_hook=number).decode,
+    ("funding_rate", "funding_rate_saved"): Decoder(FundingWire).decode,
+}
+
+
+def pairs(rows: list[list[str]]) -> Levels:
+    return [(row[0], row[1]) for row in rows]
 
 
 def parse(frame: bytes) -> Iterable[Event]:
     said = decode(frame)
     wire, _, raw_symbol = said.channel.rpartition("_")
-    read = READERS.get((said.event, wire))
-    return (read(raw_symbol, said.data),) if read else parse_other(said, wire, raw_symbol)
+    read = READERS.get((wire, said.event))
+    return parse_other(said, wire, raw_symbol) if read is None else read(said.data).records(raw_symbol)
 
 
 def parse_other(said: Frame, wire: str, raw_symbol: str) -> Iterable[Event]:
-    if said.event == "bts:subscription_succeeded" and wire in WIRES:
-        return (Accepted(channel=WIRES[wire], raw_symbol=raw_symbol),)
+    ours = [channel for channel, name in NAMES.items() if name == wire]
+    if said.event == "bts:subscription_succeeded":
+        return [Accepted(channel=channel, raw_symbol=raw_symbol) for channel in ours]
     if said.event == "bts:request_reconnect":
-        return (Hangup("bts:request_reconnect"),)
+        return (Hangup(said.event),)
     if said.event == "bts:error":
-        return (Refused(decode_trouble(said.data).message, channel=WIRES.get(wire), raw_symbol=raw_symbol or None),)
+        reason = decode_trouble(said.data).message
+        return [Refused(reason, channel=channel, raw_symbol=raw_symbol) for channel in ours] or (Refused(reason),)
     return ()
 
 
-def read_trade(raw_symbol: str, body: Raw) -> Record:
-    t = decode_trade(body)
-    kind = t.type if t.type is not None else t.order_type
-    return Trade(
-        raw_symbol=raw_symbol,
-        id=str(t.id),
-        price=t.price_str or text(t.price),
-        size=t.amount_str or text(t.amount),
-        side=None if kind is None else ("buy" if kind == 0 else "sell"),
-        ts_event=us(text(t.microtimestamp)),
-    )
-
-
-def read_delta(raw_symbol: str, body: Raw) -> Record:
-    d = decode_book(body)
-    at = int(d.microtimestamp)
-    return BookDelta(
-        raw_symbol=raw_symbol,
-        bids=[(row[0], row[1]) for row in d.bids],
-        asks=[(row[0], row[1]) for row in d.asks],
-        sequence=at,
-        ts_event=at * 1000,
-    )
-
-
-def read_book(raw_symbol: str, body: bytes | Raw, reason: str = "initial") -> BookSnapshot:
-    d = decode_book(body)
-    at = int(d.microtimestamp)
-    return BookSnapshot(
-        raw_symbol=raw_symbol,
-        bids=[(row[0], row[1]) for row in d.bids],
-        asks=[(row[0], row[1]) for row in d.asks],
-        sequence=at,
-        ts_event=at * 1000,
-        reason="periodic" if reason == "periodic" else "initial",
-    )
-
-
-def read_funding(raw_symbol: str, body: Raw) -> Record:
-    f = decode_funding(body)
-    return Funding(
-        raw_symbol=raw_symbol, rate=f.funding_rate, ts_next=seconds(f.next_funding_time), ts_event=seconds(f.timestamp)
-    )
-
-
-READERS: dict[tuple[str, str], Callable[[str, Raw], Record]] = {
-    ("data", "diff_order_book"): read_delta,
-    ("trade", "live_trades"): read_trade,
-    ("data", "order_book"): lambda raw_symbol, body: read_book(raw_symbol, body, "periodic"),
-    ("data", "detail_order_book"): lambda raw_symbol, body: read_book(raw_symbol, body, "periodic"),
-    ("funding_rate_saved", "funding_rate"): read_funding,
-}
-
-
-def frames(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-        return [encode({"event": event, "data": {"channel": f"{CHANNELS[s.channel]}_{s.raw_symbol}"}}) for s in wanted]
+        named = dict.fromkeys(f"{NAMES[s.channel]}_{s.raw_symbol}" for s in wanted)
+        return [encode({"event": event, "data": {"channel": channel}}) for channel in named]
 
     return ask
 
 
+def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
+    return decode_whole(body).snapshot(raw_symbol)
+
+
 class TickerWire(Struct):
-    last: str
-    high: str
-    low: str
-    volume: str
+    pair: str  # `BTC/USD`
     timestamp: str
+    last: str | None = None
+    high: str | None = None
+    low: str | None = None
+    volume: str | None = None
     vwap: str | None = None
     open_24: str | None = None  # 24 hours ago; `open` is the day's
 
-
-decode_ticker = Decoder(TickerWire).decode
-
-
-def read_ticker(raw_symbol: str, body: bytes) -> Iterable[Record]:
-    t = decode_ticker(body)
-    return (
-        Ticker(
-            raw_symbol=raw_symbol,
-            last=t.last,
-            open=t.open_24,
-            high=t.high,
-            low=t.low,
-            base_volume=t.volume,
-            vwap=t.vwap,
+    def record(self) -> Record:
+        return Ticker(
+            raw_symbol=market(self.pair),
+            last=self.last,
+            open=self.open_24,
+            high=self.high,
+            low=self.low,
+            base_volume=self.volume,
+            vwap=self.vwap,
             window_s=86_400,
-            ts_sent=seconds(t.timestamp),
-        ),
-    )
+            ts_sent=seconds(self.timestamp),
+        )
 
 
-class Pair(Struct):
+decode_tickers = Decoder(list[TickerWire]).decode
+
+
+def market(pair: str) -> str:
+    """A market's name in addresses and channels: `BTC/USD-PERP` is `btcusd-perp`."""
+    return pair.replace("/", "").lower()
+
+
+def read_tickers(_: str, body: bytes) -> Iterable[Record]:
+    return [ticker.record() for ticker in decode_tickers(body)]
+
+
+class MarketWire(Struct):
     name: str
-    url_symbol: str
     base_decimals: int
     counter_decimals: int
     trading: str = "Enabled"
-    minimum_order: str | None = None  # "20.0 USD"
+    contract_size: str | None = None
+    minimum_order_amount: str | None = None
+    maximum_order_amount: str | None = None
+    minimum_order_value: str | None = None
+    minimum_order: str = ""  # its form of old: `20.0 USD`
 
 
-decode_pairs = Decoder(list[Raw]).decode
-decode_pair = Decoder(Pair).decode
+decode_markets = Decoder(list[Raw]).decode
+decode_market = Decoder(MarketWire).decode
 
 
-def read_pair(row: Raw) -> Instrument:
-    pair = decode_pair(row)
-    base, _, quote = pair.name.partition("/")
-    is_perpetual = quote.endswith("-PERP")
-    quote = quote.removesuffix("-PERP")
+def read_market(row: Raw) -> Instrument:
+    wire = decode_market(row)
+    base, _, quote = wire.name.removesuffix("-PERP").partition("/")
+    is_perpetual = wire.name.endswith("-PERP")
     return Instrument(
-        raw_symbol=pair.url_symbol,
+        raw_symbol=market(wire.name),
         kind="perpetual" if is_perpetual else "spot",
         base=base,
         quote=quote,
         settle=quote if is_perpetual else None,
         linear=True if is_perpetual else None,
-        contract_size="1" if is_perpetual else None,
-        tick_size=step(pair.counter_decimals),
-        lot_size=step(pair.base_decimals),
-        min_notional=optional((pair.minimum_order or "").partition(" ")[0]),
-        state="trading" if pair.trading == "Enabled" else "halt",
+        contract_size=wire.contract_size or "1" if is_perpetual else None,
+        tick_size=number(f"1e-{wire.counter_decimals}"),
+        lot_size=number(f"1e-{wire.base_decimals}"),
+        min_size=wire.minimum_order_amount,
+        max_size=wire.maximum_order_amount,
+        min_notional=wire.minimum_order_value or wire.minimum_order.partition(" ")[0] or None,
+        state="trading" if wire.trading == "Enabled" else "halt",
     )
-
-
-def step(places: int) -> str:
-    return f"0.{'1'.rjust(places, '0')}" if places else "1"
 
 
 EXCHANGE = Exchange(
@@ -224,19 +244,32 @@ EXCHANGE = Exchange(
     docs="https://www.bitstamp.net/websocket/v2/",
     notes=("There is no ticker stream: it is asked for by REST.", "A hole in the book's deltas cannot be seen."),
     limits=Limits(weights={API: (400, 1)}),
-    listing=Listing((Request(f"{API}/trading-pairs-info/"),), decode_pairs, read_pair),
+    listing=Listing((Request(f"{API}/markets/"),), decode_markets, read_market),
     feeds=(
         Stream(
             url="wss://ws.bitstamp.net",
             channels=CHANNELS,
-            subscribe=frames("bts:subscribe"),
-            unsubscribe=frames("bts:unsubscribe"),
+            subscribe=asking("bts:subscribe"),
+            unsubscribe=asking("bts:unsubscribe"),
             parse=parse,
             snapshot=Snapshot(request=lambda s: Request(f"{API}/order_book/{s}/"), parse=read_book),
             sequence={"book": ordered},
-            heartbeat=Heartbeat(every=20, frame=b'{"event":"bts:heartbeat"}'),
+            heartbeat=BEAT,
             pace=0.05,
         ),
-        Poll(channels=("ticker",), every=10, request=lambda s: Request(f"{API}/ticker/{s}/"), parse=read_ticker),
+        Stream(
+            name="perpetual",
+            url="wss://ws.bitstamp.net",
+            channels=PERPETUAL,
+            serves=lambda instrument: instrument.kind == "perpetual",
+            subscribe=asking("bts:subscribe"),
+            unsubscribe=asking("bts:unsubscribe"),
+            parse=parse,
+            heartbeat=BEAT,
+            pace=0.05,
+        ),
+        Poll(
+            channels=("ticker",), every=10, request=lambda _: Request(f"{API}/ticker/"), parse=read_tickers, many=True
+        ),
     ),
 )

@@ -5,11 +5,11 @@ The public book is `level2_batch` (every 50 ms); `level2` needs a login. It has 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
+from aggregator.errors import BadFrame
 from aggregator.exchange import (
     Accepted,
     Backfill,
@@ -40,41 +40,50 @@ from aggregator.wire import encode, from_iso
 
 API = "https://api.exchange.coinbase.com"
 CHANNELS: dict[Channel, str] = {"trades": "matches", "book": "level2_batch", "ticker": "ticker", "bbo": "ticker"}
+OURS: dict[str, tuple[Channel, ...]] = {
+    "matches": ("trades",),
+    "level2": ("book",),
+    "level2_batch": ("book",),
+    "level2_50": ("book",),  # how `level2_batch` is answered
+    "ticker": ("ticker", "bbo"),
+}
+TAGS = {"match", "last_match", "l2update", "snapshot", "ticker"}
 TAKER: dict[Side, Side] = {"buy": "sell", "sell": "buy"}  # the wire gives the maker's side
-LEVEL2 = {"level2", "level2_batch", "level2_50"}
 
 
-class Match(Struct, tag_field="type", tag="match", gc=False):
-    trade_id: int
+class Row(Struct, gc=False):
+    trade_id: int  # counts the trades of one product
     side: Side
     size: str
     price: str
-    product_id: str
     time: str
 
+    def trade(self, raw_symbol: str) -> Trade:
+        return Trade(
+            raw_symbol=raw_symbol,
+            id=str(self.trade_id),
+            price=self.price,
+            size=self.size,
+            side=TAKER[self.side],
+            sequence=self.trade_id,
+            ts_event=stamp(self.time),
+        )
+
+
+class Match(Row, tag_field="type", tag="match", gc=False):
+    product_id: str
+
     def records(self) -> tuple[Event, ...]:
-        return (trade(self),)
+        return (self.trade(self.product_id),)
 
 
 class LastMatch(Match, tag_field="type", tag="last_match", gc=False):
     """The last trade before the subscription."""
 
     def records(self) -> tuple[Event, ...]:
-        last = trade(self)
+        last = self.trade(self.product_id)
         last.flags = ("snapshot",)
         return (last,)
-
-
-def trade(match: Match) -> Trade:
-    return Trade(
-        raw_symbol=match.product_id,
-        id=str(match.trade_id),
-        price=match.price,
-        size=match.size,
-        side=TAKER[match.side],
-        sequence=match.trade_id,
-        ts_event=from_iso(match.time),
-    )
 
 
 class Update(Struct, tag_field="type", tag="l2update", gc=False):
@@ -83,15 +92,9 @@ class Update(Struct, tag_field="type", tag="l2update", gc=False):
     time: str | None = None
 
     def records(self) -> tuple[Event, ...]:
-        changes = self.changes
-        return (
-            BookDelta(
-                raw_symbol=self.product_id,
-                bids=[(price, size) for side, price, size in changes if side == "buy"],
-                asks=[(price, size) for side, price, size in changes if side == "sell"],
-                ts_event=from_iso(self.time) if self.time else None,
-            ),
-        )
+        bids = [(price, size) for side, price, size in self.changes if side == "buy"]
+        asks = [(price, size) for side, price, size in self.changes if side == "sell"]
+        return (BookDelta(raw_symbol=self.product_id, bids=bids, asks=asks, ts_event=stamp(self.time)),)
 
 
 class Snapshot(Struct, tag_field="type", tag="snapshot", gc=False):
@@ -101,7 +104,7 @@ class Snapshot(Struct, tag_field="type", tag="snapshot", gc=False):
     time: str | None = None
 
     def records(self) -> tuple[Event, ...]:
-        at = from_iso(self.time) if self.time else None
+        at = stamp(self.time)
         return (BookSnapshot(raw_symbol=self.product_id, bids=self.bids, asks=self.asks, ts_event=at),)
 
 
@@ -120,7 +123,7 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
     time: str | None = None  # of the last trade
 
     def records(self) -> tuple[Event, ...]:
-        at = from_iso(self.time) if self.time else None
+        at = stamp(self.time)
         statistics = Ticker(
             raw_symbol=self.product_id,
             last=self.price,
@@ -146,97 +149,71 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
 
 class Listened(Struct):
     name: str
-    product_ids: list[str] = []
+    product_ids: list[str] | None = None
 
 
-class Subscriptions(Struct, tag_field="type", tag="subscriptions"):
+class Other(Struct):
+    """What is now subscribed to, a refusal, or a kind that is not ours."""
+
+    type: str
     channels: list[Listened] = []
-
-    def records(self) -> tuple[Event, ...]:
-        return tuple(
-            Accepted(channel=channel, raw_symbol=product)
-            for listened in self.channels
-            for channel, wire in CHANNELS.items()
-            if wire == listened.name or (channel == "book" and listened.name in LEVEL2)
-            for product in listened.product_ids
-        )
-
-
-class Error(Struct, tag_field="type", tag="error"):
     message: str = ""
     reason: str = ""
 
-    def records(self) -> tuple[Event, ...]:
-        product = self.reason.split(" ", 1)[0] if "product" in self.reason else None
-        return (Refused(f"{self.message}: {self.reason}", raw_symbol=product),)
+
+decode = Decoder(Match | LastMatch | Update | Snapshot | TickerWire).decode
+decode_other = Decoder(Other).decode
+decode_rows = Decoder(list[Row], strict=False).decode
 
 
-class Nothing(Struct, tag_field="type", tag="heartbeat"):
-    def records(self) -> tuple[Event, ...]:
-        return ()
-
-
-class Status(Nothing, tag_field="type", tag="status"):
-    """The products, every five seconds: read from the listing instead."""
-
-
-decode = Decoder(Match | LastMatch | Update | Snapshot | TickerWire | Subscriptions | Error | Nothing | Status).decode
+def stamp(time: str | None) -> int | None:
+    """The exchange's empty time, in the year 1, is none."""
+    return None if time is None or time.startswith("0001-") else from_iso(time)
 
 
 def parse(frame: bytes) -> Iterable[Event]:
-    events: Iterable[Event] = decode(frame).records()
+    try:
+        events: Iterable[Event] = decode(frame).records()
+    except ValidationError:
+        return parse_other(frame)
     return events
 
 
-def frames(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def parse_other(frame: bytes) -> Iterable[Event]:
+    said = decode_other(frame)
+    if said.type in TAGS:
+        raise BadFrame(f"a {said.type} that cannot be read")
+    if said.type == "subscriptions":
+        named = [(listened.name, product) for listened in said.channels for product in listened.product_ids or ()]
+        return [Accepted(channel=ours, raw_symbol=product) for name, product in named for ours in OURS.get(name, ())]
+    if said.type == "error":
+        word = said.reason.partition(" ")[0]  # `FOO-USD is not a valid product`
+        return (Refused(f"{said.message}: {said.reason}", raw_symbol=word if "-" in word else None),)
+    return ()
+
+
+def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-        products: dict[str, list[str]] = {}
-        for s in wanted:
-            listed = products.setdefault(CHANNELS[s.channel], [])
-            if s.raw_symbol not in listed:
-                listed.append(s.raw_symbol)
-        for name, ids in products.items():
-            yield encode({"type": method, "product_ids": ids, "channels": [name]})
+        for name in dict.fromkeys(CHANNELS[s.channel] for s in wanted):
+            products = dict.fromkeys(s.raw_symbol for s in wanted if CHANNELS[s.channel] == name)
+            yield encode({"type": method, "product_ids": list(products), "channels": [name]})
 
     return ask
 
 
-class TradeRow(Struct):
-    trade_id: int
-    side: Side
-    size: str
-    price: str
-    time: str
-    product_id: str = ""
-
-
-decode_trades = Decoder(list[TradeRow], strict=False).decode
-
-
-def trades_since(raw_symbol: str, _: Since) -> Request:
+def missed(raw_symbol: str, _: Since) -> Request:
     return Request(f"{API}/products/{raw_symbol}/trades?limit=1000")
 
 
-def read_trades(raw_symbol: str, body: bytes) -> Iterable[Trade]:
+def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
     """Newest first on the wire."""
-    for row in reversed(decode_trades(body)):
-        yield Trade(
-            raw_symbol=raw_symbol,
-            id=str(row.trade_id),
-            price=row.price,
-            size=row.size,
-            side=TAKER[row.side],
-            sequence=row.trade_id,
-            ts_event=from_iso(row.time),
-        )
+    return [row.trade(raw_symbol) for row in reversed(decode_rows(body))]
 
 
 class Product(Struct):
     id: str
-    base_currency: str
-    quote_currency: str
     quote_increment: str
-    status: Literal["online", "offline", "internal", "delisted"] = "online"
+    status: str = "online"
     base_increment: str | None = None
     base_min_size: str | None = None
     base_max_size: str | None = None
@@ -250,20 +227,19 @@ decode_products = Decoder(list[Raw]).decode
 decode_product = Decoder(Product).decode
 
 
-def state(product: Product) -> MarketState:
-    if product.status == "delisted":
-        return "delisted"
-    if product.status != "online" or product.trading_disabled:
-        return "halt"
-    return "cancel_only" if product.cancel_only else "post_only" if product.post_only else "trading"
+def state(p: Product) -> MarketState:
+    if p.status != "online" or p.trading_disabled:
+        return "delisted" if p.status == "delisted" else "halt"
+    return "cancel_only" if p.cancel_only else "post_only" if p.post_only else "trading"
 
 
 def read_product(row: Raw) -> Instrument:
     p = decode_product(row)
+    base, _, quote = p.id.partition("-")  # not `base_currency`: BTCAUCTION-USD says BTC there
     return Instrument(
         raw_symbol=p.id,
-        base=p.base_currency,
-        quote=p.quote_currency,
+        base=base,
+        quote=quote,
         tick_size=p.quote_increment,
         lot_size=p.base_increment,
         min_size=p.base_min_size,
@@ -286,11 +262,11 @@ EXCHANGE = Exchange(
         Stream(
             url="wss://ws-feed.exchange.coinbase.com",
             channels=CHANNELS,
-            subscribe=frames("subscribe"),
-            unsubscribe=frames("unsubscribe"),
+            subscribe=asking("subscribe"),
+            unsubscribe=asking("unsubscribe"),
             parse=parse,
             sequence={"trades": contiguous},
-            backfill=Backfill(trades_since, read_trades),
+            backfill=Backfill(missed, read_missed),
             per_connection=100,
             pace=0.15,  # eight messages a second are allowed
         ),

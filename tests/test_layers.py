@@ -28,6 +28,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "core": (
         "aggregator.answers",
         "aggregator.asking",
+        "aggregator.audit",
         "aggregator.books",
         "aggregator.merger",
         "aggregator.polling",

@@ -8,7 +8,7 @@ import click
 
 from aggregator.bus import Batch
 from aggregator.cli.run import read_config
-from aggregator.cli.sandbox import write_config
+from aggregator.cli.sandbox import check_rate, write_config
 from aggregator.cli.show import show
 from aggregator.daemon import Daemon, run
 from aggregator.logs import set_up
@@ -17,7 +17,13 @@ from aggregator.sandbox import Sandbox, SandboxSettings
 
 
 @click.command(name="demo")
-@click.option("--rate", default=40.0, show_default=True, help="Frames a second, over all simulated exchanges.")
+@click.option(
+    "--rate",
+    default=40.0,
+    show_default=True,
+    callback=check_rate,
+    help="Frames a second, over all simulated exchanges.",
+)
 @click.option("--json", "as_json", is_flag=True, help="NDJSON; the default where output is no terminal.")
 def command(rate: float, as_json: bool) -> None:
     """Simulated exchanges on loopback, a daemon on them, and their records on the screen, until Ctrl-C."""

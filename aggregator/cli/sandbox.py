@@ -28,13 +28,23 @@ def write_config(sandbox: Sandbox, sinks: str = '[[sinks]]\ntype = "stdout"\n') 
 
 
 SIMULATED = ("trades", "book", "bbo", "ticker", "candles")
+FASTEST = 100_000  # frames a second; far beyond what one process serves
+
+
+def check_rate(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    """The option, if it is a rate at which a market can move (click's own range lets NaN through)."""
+    if not 0 < value <= FASTEST:
+        raise click.BadParameter(f"{value:g} is not above 0 and at most {FASTEST}")
+    return value
 
 
 @click.command(name="sandbox")
 @click.option("--simulate", metavar="ID,ID…", default="", help="Exchanges to simulate, without end.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8700, show_default=True, help="0 takes a free one.")
-@click.option("--rate", default=50.0, show_default=True, help="Frames a second, over all simulated markets.")
+@click.option(
+    "--rate", default=50.0, show_default=True, callback=check_rate, help="Frames a second, over all simulated markets."
+)
 @click.option("--speed", type=click.FloatRange(min=0), default=1.0, help="Of playback; 0 is as fast as can be.")
 @click.option("--loop", is_flag=True, help="Play captures again and again.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same market and faults.")

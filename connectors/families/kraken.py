@@ -267,9 +267,11 @@ class Other(Struct):
             raise BadFrame(f"a message of {self.channel} that cannot be read")
         if self.error or not self.success:
             return () if self.method == "unsubscribe" else (self.refused(),)
-        if self.method != "subscribe" or self.result is None or self.result.symbol is None:
-            return ()
         asked = self.result
+        if self.method != "subscribe" or asked is None:
+            return ()
+        if asked.channel == "instrument":  # of all pairs at once
+            return Accepted(channel="instruments"), Accepted(channel="status")
         channel = "bbo" if asked.event_trigger == "bbo" else OURS.get(asked.channel)
         return (Accepted(channel=channel, raw_symbol=asked.symbol),)
 

@@ -1,4 +1,4 @@
-"""Binance spot as the exchange speaks it; see `connectors/families/binance.py`."""
+"""Binance spot as the exchange speaks it; see `connectors/families/binance`."""
 
 from collections.abc import Iterable, Mapping
 

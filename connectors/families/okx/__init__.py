@@ -26,11 +26,11 @@ FEEDS: tuple[tuple[str, tuple[Channel, ...], Collection[str]], ...] = (  # a nam
     ("liquidations", ("liquidations",), DERIVATIVES),
     ("options", ("options",), ("OPTION",)),
 )
-NOTES = (
-    "A trade of several fills at one price is told as one, under the id of the last.",
-    "An index is told under the spot pair of its name, and under its perpetual; dated contracts have none here.",
-    "Greeks of options are those in the base asset, and their underlying price is the forward to the expiry.",
-    "The settled funding rate is repeated with each current one, and its time is not said.",
+NOTES = (  # a type of instruments, and what is to be known of an exchange that has it
+    ("SPOT", "A trade of several fills at one price is told as one, under the id of the last."),
+    ("SWAP", "An index is told under its spot pair and its perpetual; dated contracts have none here."),
+    ("SWAP", "The settled funding rate is repeated with each current one, and its time is not said."),
+    ("OPTION", "Greeks are those in the base asset; the underlying price is the forward to the expiry."),
 )
 CHECKED = 25  # levels a side that a checksum covers
 
@@ -103,5 +103,5 @@ def exchange(id: str, *, docs: str, ws: str, rest: str, types: Sequence[str] = t
         limits=Limits(weights={rest: (20, 2)}, connects=(3, 1)),
         listing=listing(rest, types),
         feeds=tuple(stream(name, channels, mine, ws) for name, channels, mine in served if mine),
-        notes=NOTES if len(types) > 1 else NOTES[:1],
+        notes=tuple(note for type, note in NOTES if type in types),
     )

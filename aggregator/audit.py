@@ -80,7 +80,7 @@ class Audits:
         self._topics = topics
         self._answers = answers
         self._every = int(every * SECOND) if every is not None and answers.can_audit else None
-        self._due = 0
+        self._due: int | None = None
         self._turn = 0
         self._audit: Audit | None = None
 
@@ -88,9 +88,10 @@ class Audits:
         """Begin an audit that is due, and judge one that can be."""
         if self._audit is not None:
             self._audit = None if self._audit.tick(out, now) else self._audit
-        elif self._every is not None and now.mono >= self._due:
+        elif self._every is not None and (self._due is None or now.mono >= self._due):
+            if self._due is not None:
+                self._begin(now)
             self._due = now.mono + self._every
-            self._begin(now)
 
     def _begin(self, now: Now) -> None:
         books = [t for t in self._topics.of("book").values() if isinstance(t, BookTopic) and t.book is not None]

@@ -284,7 +284,8 @@ class Session:
     def _meet(self, record: Record) -> Topic | None:
         """A record of a topic that is not known yet: taken where everything is, or the whole channel was asked for."""
         channel = CHANNEL_OF[type(record)]
-        is_wanted = self._subscriptions is None or "*" in self.topics.of(channel)
+        asked = self.topics.of(channel)  # what is of no symbol is of the exchange, and goes with any
+        is_wanted = self._subscriptions is None or "*" in asked or (record.raw_symbol is None and asked)
         if not is_wanted or len(self.topics) > MOST_TOPICS:
             self.unwanted += 1
             return None

@@ -38,15 +38,14 @@ def memory(pid: int) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def lines_of(directory: Path) -> list[dict]:
-    """Every gap in the files, closed ones too."""
+def records_of(directory: Path, mark: bytes) -> list[dict]:
+    """Every record in the files, closed ones too, whose line holds this mark."""
     found = []
     for path in directory.rglob("*.ndjson*"):
         file = zstandard.open(path, "rb") if path.suffix == ".zst" else path.open("rb")
         with file:
-            found += [msgspec.json.decode(line) for line in file.read().splitlines() if b'"type":"gap"' in line]
-    unique = {(gap["gap_id"], gap["phase"]): gap for gap in found}
-    return list(unique.values())
+            found += [msgspec.json.decode(line) for line in file.read().splitlines() if mark in line]
+    return found
 
 
 def intervals(gaps: list[dict]) -> dict[tuple, list[tuple[float, float, str]]]:
@@ -80,7 +79,11 @@ def tally(log: list[dict], gaps: list[dict]) -> tuple[int, int]:
         print("   no gap:", entry)
     print("gaps", dict(Counter(f"{g['cause']}/{g['channel']}/{g['phase']}" for g in gaps)))
     times = sorted(e["ts"] / 1e9 for e in log)
-    odd = [g for g in gaps if g["cause"] != "restart" and not any(t - BEFORE <= g["ts_from"] / 1e9 <= t + AFTER for t in times)]
+    odd = [
+        g
+        for g in gaps
+        if g["cause"] != "restart" and not any(t - BEFORE <= g["ts_from"] / 1e9 <= t + AFTER for t in times)
+    ]
     for gap in odd[:10]:
         print("   no fault:", gap)
     return len(bare), len(odd)
@@ -126,6 +129,7 @@ async def soak(minutes: float, rate: float, faults: str, ids: list[str], directo
         await asyncio.sleep(0.1)
     sinks = f'[[sinks]]\ntype = "files"\npath = "{directory}/out"\nrotate_bytes = "64MB"\n\n[[sinks]]\ntype = "feed"\npath = "{feed}"\n'
     text = config.read_text().replace('[[sinks]]\ntype = "stdout"\n', sinks)
+    text = text.replace("[[exchanges]]\n", "[[exchanges]]\naudit = 5\n")
     config.write_text(f'state = "{directory}/state"\n' + text)
     daemon = await asyncio.create_subprocess_exec(
         *aggregator, "run", "--config", str(config), stderr=(directory / "daemon.log").open("wb")
@@ -149,7 +153,10 @@ async def soak(minutes: float, rate: float, faults: str, ids: list[str], directo
     sandbox.send_signal(signal.SIGTERM)
     await sandbox.wait()
     log = [json.loads(line) for line in (directory / "faults.ndjson").read_text().splitlines()]
-    bare, odd = tally(log, lines_of(directory / "out"))
+    gaps = {(gap["gap_id"], gap["phase"]): gap for gap in records_of(directory / "out", b'"type":"gap"')}
+    bare, odd = tally(log, list(gaps.values()))
+    audits = records_of(directory / "out", b'"reason":"audit')
+    wrong = [audit for audit in audits if "are not the exchange's" in audit["reason"]]
     errors = [
         line
         for line in (directory / "daemon.log").read_text().splitlines()
@@ -159,9 +166,10 @@ async def soak(minutes: float, rate: float, faults: str, ids: list[str], directo
     print(
         "memory after the first minute", f"{settled[0]:.1f} MB, at the end {settled[-1]:.1f} MB" if settled else marks
     )
+    print("audits", len(audits), "of which found a difference", len(wrong))
     print("books that differ", differ or "none", f"({len(symbols)} compared)")
     print("errors of our own", len(errors), "· exit code", code, f"in {took:.1f} s · faults", stats["faults"])
-    return bare + odd + len(differ) + len(errors) + (code != 0)
+    return bare + odd + len(wrong) + len(differ) + len(errors) + (code != 0)
 
 
 def main() -> None:

@@ -1,0 +1,142 @@
+"""Bybit: spot, linear, inverse and option markets, each with a socket of its own.
+
+https://bybit-exchange.github.io/docs/v5/ws/connect
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Exchange, Limits, Listing, Request, every_instrument
+from aggregator.records import Instrument, Kind, MarketState
+from aggregator.wire import ms, optional
+from connectors.families.bybit import stream
+from connectors.families.bybit.frames import FUTURES, OPTIONS, SPOT, STATUS
+
+STATES: dict[str, MarketState] = {
+    "Trading": "trading",
+    "PreLaunch": "pre_open",
+    "Delivering": "settling",
+    "Closed": "delisted",
+}
+WS = "wss://stream.bybit.com/v5/public"
+REST = "https://api.bybit.com"
+INSTRUMENTS = f"{REST}/v5/market/instruments-info?limit=1000&category="
+OPTION_ASSETS = ("BTC", "ETH", "SOL", "XRP", "MNT", "DOGE")
+
+
+class PriceFilter(Struct):
+    tickSize: str = ""
+
+
+class LotFilter(Struct):
+    qtyStep: str = ""
+    basePrecision: str = ""  # spot
+    minOrderQty: str = ""  # of spot, no longer looked at by the exchange
+    maxOrderQty: str = ""
+    maxLimitOrderQty: str = ""  # spot, in place of maxOrderQty
+    minNotionalValue: str = ""
+    minOrderAmt: str = ""  # spot
+
+
+class InstrumentWire(Struct):
+    symbol: str
+    status: str
+    baseCoin: str
+    quoteCoin: str
+    priceFilter: PriceFilter
+    lotSizeFilter: LotFilter
+    contractType: str = ""  # futures only
+    optionsType: str = ""  # options only
+    settleCoin: str = ""
+    launchTime: str = ""
+    deliveryTime: str = ""  # of a perpetual: when it is delisted
+
+
+class Listed(Struct):
+    list: list[Raw]
+
+
+class Answer(Struct):
+    retCode: int
+    retMsg: str = ""
+    result: Raw = Raw()
+
+
+decode_answer = Decoder(Answer).decode
+decode_listed = Decoder(Listed).decode
+decode_instrument = Decoder(InstrumentWire).decode
+
+
+def rows(body: bytes) -> Iterable[Raw]:
+    answer = decode_answer(body)
+    if answer.retCode:
+        raise BadFrame(f"the listing was refused: {answer.retCode}: {answer.retMsg}")
+    return decode_listed(answer.result).list
+
+
+def read_instrument(row: Raw) -> Instrument:
+    i = decode_instrument(row)
+    lot, is_spot = i.lotSizeFilter, not i.contractType and not i.optionsType
+    kind: Kind = "spot" if is_spot else "option" if i.optionsType else "future"
+    if i.contractType.endswith("Perpetual"):
+        kind = "perpetual"
+    is_dated = kind in {"future", "option"}
+    return Instrument(
+        raw_symbol=i.symbol,
+        kind=kind,
+        base=i.baseCoin,
+        quote=i.quoteCoin,
+        settle=None if is_spot else i.settleCoin,
+        linear=None if is_spot else i.settleCoin != i.baseCoin,
+        contract_size=None if is_spot else "1",
+        tick_size=optional(i.priceFilter.tickSize),
+        lot_size=optional(lot.basePrecision if is_spot else lot.qtyStep),
+        min_size=None if is_spot else optional(lot.minOrderQty),
+        max_size=optional(lot.maxLimitOrderQty) or optional(lot.maxOrderQty),
+        min_notional=optional(lot.minOrderAmt if is_spot else lot.minNotionalValue),
+        expiry=ms(i.deliveryTime) if is_dated and i.deliveryTime else None,
+        strike=i.symbol.split("-")[2] if i.optionsType else None,
+        option_type={"Call": "call", "Put": "put"}.get(i.optionsType),  # type: ignore[arg-type]
+        state=STATES.get(i.status, "unknown"),
+        ts_listed=ms(i.launchTime) if i.launchTime.strip("0") else None,
+    )
+
+
+def is_future(instrument: Instrument, *, linear: bool) -> bool:
+    return instrument.kind in {"perpetual", "future"} and instrument.linear is linear
+
+
+EXCHANGE = Exchange(
+    id="bybit",
+    docs="https://bybit-exchange.github.io/docs/v5/ws/connect",
+    limits=Limits(weights={REST: (600, 5)}, connects=(500, 300)),
+    listing=Listing(
+        (
+            Request(f"{INSTRUMENTS}spot"),
+            Request(f"{INSTRUMENTS}linear"),
+            Request(f"{INSTRUMENTS}linear&status=PreLaunch"),
+            Request(f"{INSTRUMENTS}inverse"),
+            *(Request(f"{INSTRUMENTS}option&baseCoin={asset}") for asset in OPTION_ASSETS),
+        ),
+        rows,
+        read_instrument,
+    ),
+    feeds=(
+        stream("spot", f"{WS}/spot", SPOT, lambda i: i.kind == "spot", batch=10),
+        stream("linear", f"{WS}/linear", FUTURES, lambda i: is_future(i, linear=True)),
+        stream("inverse", f"{WS}/inverse", FUTURES, lambda i: is_future(i, linear=False), unit="quote"),
+        stream("option", f"{WS}/option", OPTIONS, lambda i: i.kind == "option", depth=100),
+        stream("status", f"{WS}/misc/status", STATUS, every_instrument, per_connection=100_000),
+    ),
+    notes=(
+        "Sizes of inverse contracts are US dollars (`size_unit` is `quote`); all others are of the base asset.",
+        "Open interest counts both sides of each contract, as the exchange's own headline figure does.",
+        "Of liquidations the exchange names the position's side; `side` is that of the order that closes it.",
+        "Tickers of futures come as changes: a record is filled up with what was said before it.",
+        "Orders for retail price improvement (RPI) are not in the books.",
+        "Maintenance is told for the whole exchange, not by market.",
+    ),
+)

@@ -1,0 +1,75 @@
+"""The Deribit protocol: JSON-RPC 2.0, one socket for spot, futures and options.
+
+https://docs.deribit.com/articles/notifications
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since, Stream, Subscription
+from aggregator.sequence import contiguous, linked
+from aggregator.wire import encode
+from connectors.families.deribit.frames import CHANNELS, PLATFORM, parser
+from connectors.families.deribit.listing import read_instrument, read_past, rows
+from connectors.families.deribit.wires import RESOLUTIONS
+
+HEARTBEAT = b'{"jsonrpc":"2.0","id":0,"method":"public/set_heartbeat","params":{"interval":30}}'
+
+
+def topic(s: Subscription) -> str:
+    if s.channel == "candles":
+        return f"chart.trades.{s.raw_symbol}.{RESOLUTIONS.get(s.interval, s.interval.removesuffix('m'))}"
+    if s.channel == "bbo":
+        return f"quote.{s.raw_symbol}"
+    return f"{CHANNELS[s.channel]}.{s.raw_symbol}.100ms"  # `raw` is only for those who have logged in
+
+
+def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        topics = dict.fromkeys(map(topic, wanted))
+        if method == "public/subscribe":
+            yield HEARTBEAT
+            if any(s.channel == "status" for s in wanted):
+                topics[PLATFORM] = None
+        yield encode({"jsonrpc": "2.0", "id": id, "method": method, "params": {"channels": list(topics)}})
+
+    return ask
+
+
+def exchange(id: str, *, docs: str, stream: str, rest: str, notes: tuple[str, ...] = ()) -> Exchange:
+    """Declare an exchange that speaks Deribit."""
+
+    def past(raw_symbol: str, since: Since) -> Request:
+        method, start = "get_last_trades_by_instrument", f"start_seq={(since.sequence or 0) + 1}"
+        if since.sequence is None:
+            method, start = f"{method}_and_time", f"start_timestamp={since.ts // 1_000_000}"
+        return Request(f"{rest}/public/{method}?instrument_name={raw_symbol}&{start}&count=1000&sorting=asc")
+
+    return Exchange(
+        id=id,
+        docs=docs,
+        limits=Limits(weights={rest: (20, 1)}),
+        listing=Listing(
+            tuple(
+                Request(f"{rest}/public/get_instruments?currency=any&kind={kind}")
+                for kind in ("future", "option", "spot")
+            ),
+            rows,
+            read_instrument,
+        ),
+        feeds=(
+            Stream(
+                url=stream,
+                channels=CHANNELS,
+                subscribe=asking("public/subscribe"),
+                unsubscribe=asking("public/unsubscribe"),
+                parser=parser,
+                sequence={"book": linked, "trades": contiguous},
+                backfill=Backfill(past, read_past),
+                per_connection=500,
+                batch=500,  # all at once, as several channels are one topic of the exchange
+                pace=0.4,
+                patience=45,  # the exchange beats every 30 s, as it is asked to
+            ),
+        ),
+        notes=notes,
+    )

@@ -1,0 +1,171 @@
+"""Reading the frames of the Deribit protocol: notifications, answers and heartbeats.
+
+https://docs.deribit.com/articles/notifications
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Reply
+from aggregator.records import Channel, Status
+from aggregator.wire import ms, number
+from connectors.families.deribit.wires import STATES, BarData, BestData, BookData, PlatformData, TickerData, TradeRow
+
+CHANNELS: dict[Channel, str] = {
+    "trades": "trades",
+    "liquidations": "trades",  # a mark on the trade
+    "book": "book",
+    "bbo": "quote",
+    "candles": "chart",
+    "ticker": "ticker",
+    "funding": "ticker",
+    "open_interest": "ticker",
+    "mark_price": "ticker",
+    "index_price": "ticker",
+    "options": "ticker",
+    "status": "ticker",  # of an instrument; that of the whole exchange is a topic of its own
+}
+PLATFORM = "platform_state"
+HEAD = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"'
+TEST = b'{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
+TOO_MANY = 10028  # requests: the exchange is about to close the connection
+
+Data = TypeVar("Data")
+
+
+class Params(Struct, Generic[Data], gc=False):
+    data: Data
+
+
+class Notification(Struct, Generic[Data], gc=False):
+    params: Params[Data]
+
+
+class OtherParams(Struct):
+    channel: str = ""
+    type: str = ""
+
+
+class Fault(Struct):
+    code: int
+    message: str = ""
+    data: Raw = Raw()
+
+
+class Other(Struct):
+    """An answer, a heartbeat, or data that does not begin as it should."""
+
+    id: int | str | None = None
+    method: str = ""
+    params: OtherParams | None = None
+    result: Raw = Raw()
+    error: Fault | None = None
+
+
+decode_trades = Decoder(Notification[list[TradeRow]], float_hook=number).decode
+decode_book = Decoder(Notification[BookData], float_hook=number).decode
+decode_best = Decoder(Notification[BestData], float_hook=number).decode
+decode_ticker = Decoder(Notification[TickerData], float_hook=number).decode
+decode_bar = Decoder(Notification[BarData], float_hook=number).decode
+decode_platform = Decoder(Notification[PlatformData], float_hook=number).decode
+decode_other = Decoder(Other).decode
+decode_names = Decoder(list[str]).decode
+
+
+def parser() -> Parse:
+    """What reads the frames of one connection: states are told when they change."""
+    states: dict[str, str] = {}
+    locked: set[str] = set()
+    readers: dict[str, Callable[[bytes, str], Iterable[Event]]] = {
+        "trades": read_trades,
+        "book": read_book,
+        "quote": lambda frame, _: (decode_best(frame).params.data.record(),),
+        "ticker": lambda frame, _: read_ticker(frame, states),
+        "chart": read_bar,
+        PLATFORM: lambda frame, _: read_platform(frame, locked),
+    }
+
+    def parse(frame: bytes) -> Iterable[Event]:
+        if frame.startswith(HEAD):
+            topic = frame[len(HEAD) : frame.find(b'"', len(HEAD))].decode()
+        else:
+            other = decode_other(frame)
+            if other.method != "subscription" or other.params is None:
+                return parse_other(other)
+            topic = other.params.channel
+        kind, _, about = topic.partition(".")
+        read = readers.get(kind)
+        return () if read is None else read(frame, about)
+
+    return parse
+
+
+def parse_other(other: Other) -> Iterable[Event]:
+    if other.method == "heartbeat":
+        is_asked = other.params is not None and other.params.type == "test_request"
+        return (Reply(TEST),) if is_asked else ()
+    if other.error is not None:
+        reason = f"{other.error.code}: {other.error.message} {bytes(other.error.data).decode()}".rstrip()
+        if other.error.code == TOO_MANY:
+            return (Hangup(reason),)
+        return (Refused(reason, id=other.id if isinstance(other.id, int) else None),)
+    result = bytes(other.result)
+    if result.startswith(b"["):
+        return [event for topic in decode_names(result) for event in accepted(topic)]
+    if not result:
+        raise BadFrame("neither a notification nor an answer")
+    return ()
+
+
+def accepted(topic: str) -> Iterable[Event]:
+    """What is accepted is named by topic; what is not known to the exchange is left out."""
+    kind, _, about = topic.partition(".")
+    raw_symbol = about.removeprefix("trades.").partition(".")[0] or None
+    return [Accepted(channel=channel, raw_symbol=raw_symbol) for channel, wire in CHANNELS.items() if wire == kind]
+
+
+def read_trades(frame: bytes, _: str) -> Iterable[Event]:
+    found: list[Event] = []
+    for row in decode_trades(frame).params.data:
+        found.append(row.trade())
+        if row.liquidation is not None:
+            found += row.liquidations()
+    return found
+
+
+def read_book(frame: bytes, about: str) -> Iterable[Event]:
+    if about.count(".") > 1:
+        return ()  # a book of grouped levels, `book.(instrument).(group).(depth).(interval)`
+    return (decode_book(frame).params.data.record(),)
+
+
+def read_ticker(frame: bytes, states: dict[str, str]) -> Iterable[Event]:
+    data = decode_ticker(frame).params.data
+    found = data.records()
+    if data.state and states.get(data.instrument_name) != data.state:
+        states[data.instrument_name] = data.state
+        state = STATES.get(data.state, "unknown")
+        reason = None if data.state == "open" else data.state
+        found.append(Status(raw_symbol=data.instrument_name, state=state, reason=reason, ts_event=ms(data.timestamp)))
+    return found
+
+
+def read_bar(frame: bytes, about: str) -> Iterable[Event]:
+    _, raw_symbol, resolution = about.split(".")
+    return (decode_bar(frame).params.data.record(raw_symbol, resolution),)
+
+
+def read_platform(frame: bytes, locked: set[str]) -> Iterable[Event]:
+    """A lock is of one index: of the exchange as a whole it is no more than a doubt."""
+    data = decode_platform(frame).params.data
+    if data.maintenance is not None:
+        return (Status(state="maintenance" if data.maintenance else "trading"),)
+    if data.locked is None:
+        return ()
+    (locked.add if data.locked else locked.discard)(data.price_index)
+    reason = f"{data.price_index} is {'locked' if data.locked else 'no longer locked'}"
+    return (Status(state="unknown" if locked else "trading", reason=reason),)

@@ -1,0 +1,87 @@
+"""The answers of Deribit's REST address: instruments, and trades that were missed.
+
+https://docs.deribit.com/api-reference/market-data/public-get_instruments
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.records import Instrument, Kind, Trade
+from aggregator.wire import Text, ms, number, optional, text
+from connectors.families.deribit.wires import STATES, TradeRow
+
+
+class InstrumentWire(Struct):
+    instrument_name: str
+    kind: str
+    base_currency: str
+    tick_size: Text
+    min_trade_amount: Text
+    contract_size: Text = None
+    counter_currency: str | None = None
+    settlement_currency: str | None = None
+    settlement_period: str = ""
+    expiration_timestamp: int | None = None
+    creation_timestamp: int | None = None
+    strike: Text = None
+    option_type: Literal["call", "put"] | None = None
+    is_active: bool = True
+    state: str = ""
+
+
+class Answer(Struct):
+    result: list[Raw]
+
+
+class PastTrades(Struct):
+    trades: list[TradeRow]
+
+
+class Past(Struct):
+    result: PastTrades
+
+
+decode_answer = Decoder(Answer).decode
+decode_instrument = Decoder(InstrumentWire, float_hook=number).decode
+decode_past = Decoder(Past, float_hook=number).decode
+
+
+def rows(body: bytes) -> Iterable[Raw]:
+    return decode_answer(body).result
+
+
+def read_instrument(row: Raw) -> Instrument | None:
+    i = decode_instrument(row)
+    kinds: dict[str, Kind] = {"spot": "spot", "future": "future", "option": "option"}
+    kind = kinds.get(i.kind)
+    if kind is None:
+        return None  # a combination of instruments
+    if i.settlement_period == "perpetual" and kind == "future":
+        kind = "perpetual"
+    is_dated = kind in {"future", "option"} and i.expiration_timestamp is not None
+    linear = None if kind == "spot" else i.settlement_currency == i.counter_currency
+    is_inverse_option = kind == "option" and not linear  # its contract is of the base asset
+    return Instrument(
+        raw_symbol=i.instrument_name,
+        kind=kind,
+        base=i.base_currency,
+        quote=i.counter_currency,
+        settle=None if kind == "spot" else i.settlement_currency,
+        linear=linear,
+        contract_size=None if kind == "spot" or is_inverse_option else optional(i.contract_size),
+        tick_size=text(i.tick_size),
+        lot_size=text(i.min_trade_amount),
+        min_size=text(i.min_trade_amount),
+        expiry=ms(i.expiration_timestamp or 0) if is_dated else None,
+        strike=optional(i.strike),
+        option_type=i.option_type,
+        state=STATES.get(i.state, "unknown") if i.state else "trading" if i.is_active else "halt",
+        ts_listed=None if i.creation_timestamp is None else ms(i.creation_timestamp),
+    )
+
+
+def read_past(_: str, body: bytes) -> Iterable[Trade]:
+    return [row.trade() for row in decode_past(body).result.trades]

@@ -46,6 +46,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     lifetime: seconds after which a connection is replaced; null: what the exchange declares
     verify: of how many checksums of books one is computed; 0: none
     audit: seconds between two comparisons of a book with the exchange's own; null: never
+    relist: seconds between two listings of its instruments; null: only at the start
     """
 
     id: str
@@ -57,6 +58,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     lifetime: float | None = None
     verify: int = 1
     audit: float | None = None
+    relist: float | None = None
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -243,6 +245,7 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         lifetime=table.lifetime,
         verify=VERIFY[table.verify],
         audit=table.audit,
+        relist=table.relist or None,
     )
 
 

@@ -232,6 +232,7 @@ class ExchangeTable(_Table):
     redundancy: Annotated[int, Field(ge=1, le=2)] = 1
     lifetime: Annotated[float, Field(ge=SHORTEST_LIFE), BeforeValidator(_duration)] | None = None
     verify: Literal["all", "sampled", "off"] = "all"
+    relist: Annotated[float, Field(ge=0), BeforeValidator(_duration)] = 900
     audit: Annotated[float, Field(ge=1), BeforeValidator(_duration)] | None = None
 
 

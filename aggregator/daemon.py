@@ -21,7 +21,7 @@ from aggregator.catalog import aliases_of
 from aggregator.config import Config, ExchangeConfig
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Exchange
-from aggregator.instruments import Listed, choose, fetch_listing, load, save
+from aggregator.instruments import Listed, changes, choose, completed, fetch_listing, load, save
 from aggregator.network import Internet, Network
 from aggregator.outputs import Outputs
 from aggregator.records import Instrument
@@ -137,9 +137,32 @@ class Daemon:
         self._announce(chosen)
         log.info("%s: %d instruments, %d connections", config.id, len(chosen), len(runner.shards))
         try:
-            await runner.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(runner.run())
+                if config.relist is not None and exchange.listing.requests:
+                    group.create_task(self._relist(config, exchange, runner, listed))
         finally:
             self._leave_over(config.id, runner)
+
+    async def _relist(self, config: ExchangeConfig, exchange: Exchange, runner: ExchangeRunner, listed: Listed) -> None:
+        """Ask for the instruments again and again: say what has changed, and carry what is new and wanted."""
+        while True:
+            await asyncio.sleep(config.relist or 0)
+            before = listed
+            try:
+                listed = await self._fetch_instruments(exchange, runner.rest, before)
+            except SessionError as error:
+                log.warning("%s: %s", exchange.id, error)
+                continue
+            found = changes(before.instruments, listed.instruments)
+            wanted, _ = choose(found, config.symbols)
+            gone = {instrument.raw_symbol for instrument in found if instrument.change == "delist"}
+            new = [instrument for instrument in wanted if instrument.change == "new"]
+            self._announce([i for i in found if i in wanted or i.raw_symbol in gone])
+            if new or gone:
+                log.info("%s: %d new instruments, %d gone", exchange.id, len(new), len(gone))
+            runner.drop(gone)
+            runner.add(new)
 
     def _left_over(self, id: str) -> Left:
         """What the run before left over of an exchange."""
@@ -171,23 +194,29 @@ class Daemon:
 
     async def _instruments(self, exchange: Exchange, network: Network) -> Listed:
         """From the listing, or where it does not answer from the cache; a warning says how old that is."""
-        path = self.config.state / "instruments" / f"{exchange.id}.json"
-        rest = Rest(network, exchange.limits)
+        cached = load(self._cache(exchange))
         try:
-            listed = await fetch_listing(
-                exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns
-            )
+            return await self._fetch_instruments(exchange, Rest(network, exchange.limits), cached)
         except SessionError as error:
-            cached = load(path)
             if cached is None:
                 raise
             age = (time.time_ns() - cached.ts) / 1e9 / 3600
             log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error, age)
             return cached
+
+    def _cache(self, exchange: Exchange) -> Path:
+        return self.config.state / "instruments" / f"{exchange.id}.json"
+
+    async def _fetch_instruments(self, exchange: Exchange, rest: Rest, before: Listed | None) -> Listed:
+        """Ask the exchange, and keep the answer for the next start. Raises SessionError where there is none."""
+        listed = await fetch_listing(
+            exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns
+        )
         for warning in listed.warnings[:MOST_WARNINGS]:
             log.warning("%s", warning)
+        listed = completed(listed, before)
         try:
-            save(listed, path)
+            save(listed, self._cache(exchange))
         except OSError as error:
             log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
         return listed

@@ -187,6 +187,11 @@ class Poll(Struct, frozen=True, kw_only=True):
     many: bool = False
 
 
+def no_more(_: Request, __: bytes) -> Request | None:
+    """The default of `Listing.more`: an answer is whole."""
+    return None
+
+
 def no_rows(_: bytes) -> Iterable[Raw]:
     """The default of `Listing.rows`: nothing is asked for."""
     return ()
@@ -200,13 +205,15 @@ def no_instrument(_: Raw) -> Instrument | None:
 class Listing(Struct, frozen=True):
     """How the instruments are had: the requests, an answer's rows, and one row's instrument.
 
-    A row that `read` cannot read is skipped and named; None says that the row is of no interest. Where an exchange
-    publishes no list, `fixed` holds what its documentation names.
+    A row that `read` cannot read is skipped and named; None says that the row is of no interest. `more` gives the
+    request of the next page, from a request and its answer. Where an exchange publishes no list, `fixed` holds what its
+    documentation names.
     """
 
     requests: tuple[Request, ...] = ()
     rows: Callable[[bytes], Iterable[Raw]] = no_rows
     read: Callable[[Raw], Instrument | None] = no_instrument
+    more: Callable[[Request, bytes], Request | None] = no_more
     fixed: tuple[Instrument, ...] = ()
 
 

@@ -9,10 +9,11 @@ import msgspec
 from msgspec import Struct
 
 from aggregator.errors import SessionError
-from aggregator.exchange import Exchange, Request
+from aggregator.exchange import Exchange, Listing, Request
 from aggregator.records import Instrument
 from aggregator.symbols import Aliases, matches, name_all
 
+MOST_PAGES = 100  # of one listing request
 CLOSED = {"delisted", "halt"}  # a pattern leaves these out; a name asks for them all the same
 
 
@@ -24,11 +25,16 @@ class Cache(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True):
-    """An exchange's instruments; `warnings` name rows that could not be read and names taken twice."""
+    """An exchange's instruments.
+
+    warnings: rows that could not be read, names taken twice, requests that were not answered
+    whole: whether every request was answered
+    """
 
     ts: int
     instruments: tuple[Instrument, ...]
     warnings: tuple[str, ...] = ()
+    whole: bool = True
 
 
 def read_listing(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, ts: int) -> Listed:
@@ -61,15 +67,72 @@ def _copy(instrument: Instrument) -> Instrument:
 async def fetch_listing(
     exchange: Exchange, fetch: Callable[[Request], Awaitable[bytes]], aliases: Aliases, now: Callable[[], int]
 ) -> Listed:
-    """Ask the exchange for its instruments. Raises SessionError when it does not answer, or not readably."""
-    bodies = [await fetch(request) for request in exchange.listing.requests]
+    """Ask the exchange for its instruments; of several requests some may stay without an answer.
+
+    Raises SessionError when none is answered, or not readably.
+    """
+    bodies: list[bytes] = []
+    failures: list[str] = []
+    for request in exchange.listing.requests:
+        try:
+            bodies += await _pages(exchange.listing, request, fetch)
+        except SessionError as error:
+            failures.append(f"{exchange.id}: a part of the listing is missing: {error}")
+            if len(failures) == len(exchange.listing.requests):
+                raise
     try:
         listed = read_listing(exchange, bodies, aliases, now())
     except Exception as error:
         raise SessionError(f"{exchange.id}: its listing cannot be read: {error}") from error
     if not listed.instruments:
         raise SessionError(f"{exchange.id}: its listing holds no instrument")
-    return listed
+    return msgspec.structs.replace(listed, warnings=(*failures, *listed.warnings), whole=not failures)
+
+
+async def _pages(listing: Listing, request: Request, fetch: Callable[[Request], Awaitable[bytes]]) -> list[bytes]:
+    """Every page that begins with this request. Raises SessionError when one is not had, or there is no end."""
+    bodies: list[bytes] = []
+    page: Request | None = request
+    while page is not None:
+        if len(bodies) == MOST_PAGES:
+            raise SessionError(f"{request.url}: more than {MOST_PAGES} pages")
+        bodies.append(await fetch(page))
+        try:
+            page = listing.more(page, bodies[-1])
+        except Exception as error:
+            raise SessionError(f"{request.url}: its page {len(bodies)} cannot be read: {error}") from error
+    return bodies
+
+
+def completed(listed: Listed, before: Listed | None) -> Listed:
+    """A listing of which a part is missing, with what was known of that part before."""
+    if listed.whole or before is None:
+        return listed
+    known = {instrument.raw_symbol for instrument in listed.instruments}
+    kept = [instrument for instrument in before.instruments if instrument.raw_symbol not in known]
+    return msgspec.structs.replace(listed, instruments=(*listed.instruments, *kept))
+
+
+def changes(before: Sequence[Instrument], after: Sequence[Instrument]) -> list[Instrument]:
+    """What a later listing says anew: instruments that are new, that differ, and that are gone."""
+    known = {instrument.raw_symbol: instrument for instrument in before}
+    listed = {instrument.raw_symbol for instrument in after}
+    found = []
+    for instrument in after:
+        old = known.get(instrument.raw_symbol)
+        if old is None:
+            found.append(instrument)
+        elif _figures(old) != _figures(instrument):
+            found.append(msgspec.structs.replace(instrument, change="update"))
+    gone = [old for old in before if old.raw_symbol not in listed and old.state != "delisted"]
+    return found + [msgspec.structs.replace(old, change="delist", state="delisted") for old in gone]
+
+
+def _figures(instrument: Instrument) -> Instrument:
+    """What an exchange says of an instrument, without when it was heard."""
+    return msgspec.structs.replace(
+        instrument, ts_recv=0, valid_from=None, change="new", offset=0, source="rest", flags=None
+    )
 
 
 def save(listed: Listed, path: Path) -> None:

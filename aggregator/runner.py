@@ -1,7 +1,7 @@
 """Everything of one exchange: its topics divided among connections and polls, and what these share."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from aggregator.asking import Key
 from aggregator.bus import Bus, Outlet
@@ -48,8 +48,24 @@ class ExchangeRunner:
         self._network = network
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
         self._means = Means(network, self.rest, outlet, Gate(exchange.limits.connects), self.clock, care or Care())
+        self._channels = channels
+        self._group: asyncio.TaskGroup | None = None
         self.unserved = self._divide(instruments, channels)
         bus.add_books(self.books)
+
+    def add(self, instruments: Sequence[Instrument]) -> None:
+        """Carry more instruments from now on, on connections of their own."""
+        shards, pollers = len(self.shards), len(self.pollers)
+        self._divide(instruments, self._channels)
+        keepers: list[Shard | Poller] = [*self.shards[shards:], *self.pollers[pollers:]]
+        for keeper in keepers:
+            if self._group is not None:
+                self._group.create_task(keeper.run())
+
+    def drop(self, raw_symbols: Collection[str | None]) -> None:
+        """These instruments are no more: they are not asked for again."""
+        for shard in self.shards:
+            shard.drop(raw_symbols)
 
     def _divide(self, instruments: Sequence[Instrument], channels: Sequence[Channel]) -> list[str]:
         """Give each feed its topics; what no feed carries."""
@@ -104,6 +120,7 @@ class ExchangeRunner:
         """Run every shard and poller until cancelled."""
         self._report_abandoned()
         async with asyncio.TaskGroup() as group:
+            self._group = group
             for poller in self.pollers:
                 group.create_task(poller.run())
             for shard in self.shards:

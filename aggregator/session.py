@@ -5,7 +5,7 @@ clock. The live daemon, a replay, the sandbox's tests and every other test drive
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -177,6 +177,15 @@ class Session:
                 topic.book = None
             if topic.heard:
                 topic.open_gap(cause, out, now)
+        return out
+
+    def drop(self, raw_symbols: Collection[str | None], now: Now) -> list[Record]:
+        """These instruments are no more: their silence means nothing."""
+        out: list[Record] = []
+        for topic in self.topics:
+            if topic.raw_symbol in raw_symbols and topic.state != "down":
+                topic.close_gap(out, now, "none")
+                say(topic, "down", out, now, "the instrument is no longer listed")
         return out
 
     def end(self, now: Now) -> list[Record]:

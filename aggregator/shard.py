@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -124,6 +124,12 @@ class Shard:
                 if self.merger.is_followed(leg.session, book):
                     found[book.raw_symbol] = book
         return list(found.values())
+
+    def drop(self, raw_symbols: Collection[str | None]) -> None:
+        """These instruments are no more: they are not asked for by the next connection."""
+        self._subscriptions = [s for s in self._subscriptions if s.raw_symbol not in raw_symbols]
+        for leg in self._legs:
+            self._means.outlet.add(leg.session.drop(raw_symbols, self._means.network.now()))
 
     def carried(self) -> dict[Key, Carried]:
         """What the next start begins with, once `run` has ended."""

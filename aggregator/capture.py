@@ -2,8 +2,10 @@
 
 import base64
 import io
+import logging
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +20,9 @@ from aggregator.replay import CaptureLine
 decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
 encode_line = msgspec.json.Encoder().encode
 LONGEST_LINE = 128 * 2**20
+FLUSH = 2_000_000_000  # ns that lines may wait in memory
+
+log = logging.getLogger("aggregator.capture")
 
 
 def open_capture(path: Path) -> BinaryIO:
@@ -49,7 +54,7 @@ def read_capture(path: Path) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
                 continue
             try:
                 yield number, decode_line(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 yield number, BadFrame(f"{path}:{number}: not a line of a capture: {error}")
 
 
@@ -60,9 +65,11 @@ class Recorder:
         """Append to `path` (`.jsonl` or `.jsonl.zst`, a new frame of it). Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = zstandard.open(path, "ab") if path.suffix == ".zst" else path.open("ab")
+        self._path = path
+        self._flushed = 0
+        self.lost = 0
         self._exchange = exchange
         self._network = network
-        self._opened = 0
 
     def network(self) -> Network:
         """The same network, listened in to."""
@@ -70,17 +77,27 @@ class Recorder:
 
     def close(self) -> None:
         """Finish the file."""
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
+        if self.lost:
+            log.error("%s: %d lines are missing", self._path, self.lost)
 
     def write(self, dir: str, fields: dict[str, str | int]) -> None:
         """Write one line, stamped now."""
         wall = self._network.now().wall
         stamp: dict[str, str | int] = {"ts": f"{wall // 10**9}.{wall % 10**9:09d}", "dir": dir}
-        self._file.write(encode_line(stamp | fields) + b"\n")
+        try:
+            self._file.write(encode_line(stamp | fields) + b"\n")
+            if wall - self._flushed > FLUSH:
+                self._flushed = wall
+                self._file.flush()
+        except OSError as error:  # a full disk: the live stream goes on
+            self.lost += 1
+            if self.lost == 1:
+                log.warning("%s: cannot write the capture: %s; what comes now is missing from it", self._path, error)
 
     async def _dial(self, url: str, listener: Listener) -> Line:
-        self._opened += 1
-        conn = str(self._opened)
+        conn = listener.name
         overheard = _Overheard(self, {"exchange": self._exchange, "url": url, "conn": conn}, listener)
         line = await self._network.dial(url, overheard)
         overheard.opened()
@@ -101,6 +118,11 @@ class _Overheard:
         self._opening: dict[str, str | int] | None = opening
         self._conn: dict[str, str | int] = {"conn": opening["conn"]}
         self._listener = listener
+
+    @property
+    def name(self) -> str:
+        """What the line is for."""
+        return self._listener.name
 
     def opened(self) -> None:
         """Say once that the connection stands: a first frame may come before the dialling has returned."""

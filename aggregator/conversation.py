@@ -70,6 +70,11 @@ class Conversation:
             self._stop()
         return self.over or ""
 
+    @property
+    def name(self) -> str:
+        """What the line is for."""
+        return self.session.conn
+
     def frame(self, payload: bytes, *, last: bool) -> None:
         """A frame has come."""
         session = self.session

@@ -34,7 +34,13 @@ class Answer(Struct, frozen=True):
 
 
 class Listener(Protocol):
-    """Who hears what comes over a line."""
+    """Who hears what comes over a line.
+
+    name: what the line is for, `exchange/stream.shard#attempt`
+    """
+
+    @property
+    def name(self) -> str: ...
 
     def frame(self, payload: bytes, *, last: bool) -> None:
         """A frame has come; `last` says that it is the last one of this socket read."""

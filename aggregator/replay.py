@@ -16,6 +16,7 @@ from aggregator.topics import Now, fill_sizes
 from aggregator.wire import seconds
 
 TICK = 1_000_000_000
+LATEST = 2**63  # ns since the epoch
 ANY = "SYMBOL"  # stands for a symbol that is not known, in a request made to be compared
 
 
@@ -52,7 +53,10 @@ class CaptureLine(Struct):
     @property
     def time(self) -> int:
         """Nanoseconds. Raises BadFrame when `ts` is not decimal seconds."""
-        return seconds(str(self.ts)) if self.ts is not None else 0
+        time = seconds(str(self.ts)) if self.ts is not None else 0
+        if not 0 <= time < LATEST:
+            raise BadFrame(f"{str(self.ts)[:40]} is not a time")
+        return time
 
 
 class Reader:
@@ -69,6 +73,7 @@ class Reader:
         if stream is not None and self._only is None:
             names = ", ".join(s.name for s in exchange.streams) or "none"
             raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
+        self._named = {s.name: s for s in exchange.streams}
         self._parses = {s.name: s.parser() if s.parser is not None else s.parse for s in exchange.streams}
         self._at = 0
 
@@ -82,10 +87,16 @@ class Reader:
         self._at = max(self._at, wall)
         return Now(wall, self._at)
 
-    def stream_of(self, url: str, frame: bytes) -> Stream:
-        """The stream whose address matches, else the first that can read the frame, else the first."""
+    def stream_of(self, url: str, frame: bytes, conn: str = "") -> Stream:
+        """The stream that `conn` names, else whose address matches, else the first that can read the frame.
+
+        conn: `exchange/stream.shard#attempt`, as the daemon names its connections; anything else names none
+        """
         if self._only is not None:
             return self._only
+        named = self._named.get(conn.partition("/")[2].rpartition(".")[0])
+        if named is not None:
+            return named
         streams = self.exchange.streams
         if not streams:
             raise ValueError(f"{self.exchange.id} has no stream: its feeds are polled")
@@ -133,7 +144,7 @@ class ParseOnly(Reader):
         """The records of one line. Raises what a frame that cannot be read provokes."""
         if line.dir == "in":
             frame = line.payload
-            feed: Stream | Poll = self.stream_of(line.url, frame)
+            feed: Stream | Poll = self.stream_of(line.url, frame, line.conn)
             events = self.events(feed, frame)
         elif line.dir == "rest":
             feed, events = self._answered(line)
@@ -196,7 +207,7 @@ class Replay(Reader):
             out += self._rest(line, now)
         elif line.dir == "in":
             frame = line.payload
-            stream = self.stream_of(line.url or self._urls.get(line.conn, ""), frame)
+            stream = self.stream_of(line.url or self._urls.get(line.conn, ""), frame, line.conn)
             session = self._session(stream, line.conn)
             try:
                 out += session.receive(frame, now)
@@ -250,12 +261,32 @@ class Replay(Reader):
                 if raw_symbol is not None:
                     return self._polling(feed, known).receive(raw_symbol, body, now)
                 continue
-            for (name, _), session in self._sessions.items():
-                wanted = next((w for w in session.wanted if w.request.url == line.url and name == feed.name), None)
-                if wanted is not None:
-                    session.wanted.remove(wanted)
-                    return session.answer(wanted, body, now)
+            out = self._answer(feed, known, line, body, now)
+            if out is not None:
+                return out
         return []
+
+    def _answer(
+        self, stream: Stream, known: Mapping[str, Instrument], line: CaptureLine, body: bytes, now: Now
+    ) -> list[Record] | None:
+        """What a stream's sessions make of a REST answer; None where it is not theirs."""
+        for (name, _), session in self._sessions.items():
+            wanted = next((w for w in session.wanted if w.request.url == line.url and name == stream.name), None)
+            if wanted is not None:
+                session.wanted.remove(wanted)
+                return session.answer(wanted, body, now)
+        if stream.snapshot is None or stream.snapshot.request is None:
+            return None
+        raw_symbol = asked_for(stream.snapshot.request, line.url, known)
+        if raw_symbol is None:
+            return None
+        conn = next((conn for name, conn in reversed(self._sessions) if name == stream.name), self._newest(stream))
+        return self._session(stream, conn).receive_snapshot(raw_symbol, body, now)
+
+    def _newest(self, stream: Stream) -> str:
+        """The connection that was opened last for a stream that has said nothing yet."""
+        opened = (conn for conn, url in reversed(self._urls.items()) if self.stream_of(url, b"", conn) is stream)
+        return next(opened, "")
 
     def _polling(self, poll: Poll, known: Mapping[str, Instrument]) -> Polling:
         polling = self._pollings.get(poll.name)

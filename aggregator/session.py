@@ -214,6 +214,8 @@ class Session:
         except Exception as error:  # noqa: BLE001 - as for a frame: it, or a delta that was held, cannot be read
             self._bad_frame(body, error, out, now)
             self._resync(raw_symbol)
+        if self._source != "ws":
+            self._mark(out, now.wall)
         return out
 
     def receive_backfill(self, raw_symbol: str, body: bytes, now: Now) -> list[Record]:

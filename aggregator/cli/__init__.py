@@ -1,6 +1,7 @@
 """The command line: `aggregator COMMAND`. A command's module is imported when it is called, not before."""
 
 import importlib
+import os
 import sys
 
 import click
@@ -49,6 +50,14 @@ class Commands(click.Group):
                 raise
             raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
 
+    def invoke(self, ctx: click.Context) -> object:
+        """As click does, but a closed pipe is a quiet end."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes nowhere
+            raise click.exceptions.Exit(0) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
         """The list of commands, without importing them."""
         with formatter.section("Commands"):
@@ -73,9 +82,6 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()  # nobody reads any more: leave quietly
-        sys.exit(0)
 
 
 def fail(text: str, code: int = EXIT_ERROR) -> "click.exceptions.Exit":

@@ -115,11 +115,16 @@ class Sandbox:
         app.router.add_route("*", "/{host}", self._handle)
         self._site = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._site.setup()
-        await web.TCPSite(self._site, self.settings.host, self.settings.port).start()
-        self.port = self._site.addresses[0][1]
         self._control = Control(self.settings.control, self._obey) if self.settings.control else None
-        if self._control is not None:
-            await self._control.start()
+        try:
+            await web.TCPSite(self._site, self.settings.host, self.settings.port).start()
+            if self._control is not None:
+                await self._control.start()
+        except OSError:
+            await self._site.cleanup()
+            self.log.close()
+            raise
+        self.port = self._site.addresses[0][1]
         if self.simulated:
             self._tasks.append(asyncio.create_task(self._trade()))
         return self

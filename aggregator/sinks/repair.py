@@ -134,7 +134,8 @@ def repair(path: Path, now: int) -> bool:
         file.truncate(found.size)
         file.seek(found.size)
         file.write(_ending(found, found.header, now))
-    log.warning("%s: its writer left it without an end; %d bytes of a torn line cut off", path, torn)
+    cut = f"; {torn} bytes of a torn line cut off" if torn else ""
+    log.warning("%s: its writer left it without an end%s", path, cut)
     return True
 
 

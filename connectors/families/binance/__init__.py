@@ -82,8 +82,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     if other.e:
         return parse_event(other.e, frame)
     if other.error is not None or other.code is not None:
-        fault = other.error or Fault(other.code, other.msg)
-        return (Refused(f"{fault.msg} (code {fault.code})", id=number(other.id)),)
+        return (refused(other),)
     if other.u is not None:
         return (decode_best(frame).record(),)
     if other.asks:
@@ -109,6 +108,11 @@ def parse_event(event: str, frame: bytes) -> Iterable[Event]:
     return (Hangup(SHUTDOWN),) if event == SHUTDOWN else ()
 
 
+def refused(other: Other) -> Refused:
+    fault = other.error or Fault(other.code, other.msg)
+    return Refused(f"{fault.msg} (code {fault.code})", id=number(other.id))
+
+
 def number(id: int | str | None) -> int | None:
     return int(id) if isinstance(id, int) or (id is not None and id.isdecimal()) else None
 
@@ -126,8 +130,13 @@ def partial(raw_symbol: str | None, body: bytes | Raw) -> BookSnapshot:
     )
 
 
-def exchange(id: str, *, docs: str, stream: str, rest: str, sequence: Rule = contiguous) -> Exchange:
-    """Declare an exchange that speaks Binance, by the ways in which it differs from Binance spot."""
+def exchange(
+    id: str, *, docs: str, stream: str, rest: str, sequence: Rule = contiguous, lookup: bool = True
+) -> Exchange:
+    """Declare an exchange that speaks Binance, by the ways in which it differs from Binance spot.
+
+    lookup: whether past trades can be looked up by number without a key
+    """
 
     def frame(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
         def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
@@ -153,7 +162,7 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, sequence: Rule = con
                 parse=parse,
                 snapshot=snapshot(rest),
                 sequence={"book": sequence, "trades": contiguous},
-                backfill=backfill(rest),
+                backfill=backfill(rest, lookup=lookup),
                 per_connection=1024,
                 batch=100,
                 pace=0.25,  # five incoming messages a second are allowed, pongs among them

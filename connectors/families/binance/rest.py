@@ -38,6 +38,7 @@ class Filter(Struct):
     minQty: str | None = None
     maxQty: str | None = None
     minNotional: str | None = None
+    notional: str | None = None  # derivatives, for minNotional
 
 
 class SymbolWire(Struct):
@@ -62,22 +63,25 @@ def rows(body: bytes) -> Iterable[Raw]:
 
 def read_symbol(row: Raw) -> Instrument:
     s = decode_symbol(row)
-    filters = {f.filterType: f for f in s.filters}
-    nothing = Filter("")
-    lot = filters.get("LOT_SIZE", nothing)
-    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL", nothing)
-    return Instrument(
+    instrument = Instrument(
         raw_symbol=s.symbol,
         kind="spot",
         base=s.baseAsset,
         quote=s.quoteAsset,
-        tick_size=filters.get("PRICE_FILTER", nothing).tickSize,
-        lot_size=lot.stepSize,
-        min_size=lot.minQty,
-        max_size=lot.maxQty,
-        min_notional=notional.minNotional,
         state=STATES.get(s.status, "unknown"),
     )
+    read_filters(instrument, s.filters)
+    return instrument
+
+
+def read_filters(instrument: Instrument, filters: Iterable[Filter]) -> None:
+    """Set an instrument's steps and limits."""
+    named, nothing = {f.filterType: f for f in filters}, Filter("")
+    lot = named.get("LOT_SIZE", nothing)
+    notional = named.get("NOTIONAL") or named.get("MIN_NOTIONAL", nothing)
+    instrument.tick_size = named.get("PRICE_FILTER", nothing).tickSize
+    instrument.lot_size, instrument.min_size, instrument.max_size = lot.stepSize, lot.minQty, lot.maxQty
+    instrument.min_notional = notional.minNotional or notional.notional
 
 
 def read_snapshot(raw_symbol: str, body: bytes) -> BookSnapshot:
@@ -129,10 +133,12 @@ def snapshot(rest: str) -> Snapshot:
     return Snapshot(request=request, parse=read_snapshot)
 
 
-def backfill(rest: str) -> Backfill:
-    """Of raw trades, by number; no key is needed since 2023."""
+def backfill(rest: str, *, lookup: bool = True) -> Backfill:
+    """Of raw trades: by number, for which Binance itself wants no key since 2023; without `lookup`, the latest 1000."""
 
     def request(raw_symbol: str, since: Since) -> Request:
+        if not lookup:
+            return Request(f"{rest}/trades?symbol={raw_symbol}&limit=1000", weight=25)
         start = "" if since.sequence is None else f"&fromId={since.sequence + 1}"
         return Request(f"{rest}/historicalTrades?symbol={raw_symbol}&limit=1000{start}", weight=25)
 

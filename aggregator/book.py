@@ -65,12 +65,13 @@ class Side:
     def top(self, count: int | None = None) -> Levels:
         """The best `count` levels (None: all), best first."""
         found: Levels = []
+        sizes, spelling = self._sizes, self._spelling
         for key in reversed(self._keys):
             if len(found) == count:
                 break
-            price = self._spelling[key]
-            size = self._sizes[price]
-            if not is_zero(size):
+            price = spelling[key]
+            size = sizes[price]
+            if size.strip("0."):
                 found.append((price, size))
         return found
 

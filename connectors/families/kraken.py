@@ -6,6 +6,7 @@ either on trades or when the best prices move, so `bbo` has a stream of its own.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Literal
 from zlib import crc32
 
@@ -371,22 +372,23 @@ def kind(s: Subscription) -> tuple[str, str, int | str | None]:
 
 def checksum(book: Book, instrument: Instrument | None) -> int:
     """CRC32 of the ten best asks, then bids: price and size of each, at the pair's own number of decimals."""
-    best = [*book.asks(CHECKED), *book.bids(CHECKED)]
+    best = book.asks(CHECKED) + book.bids(CHECKED)
     tick, lot = (instrument.tick_size, instrument.lot_size) if instrument else (None, None)
-    prices = digits([price for price, _ in best], decimals(tick))
-    sizes = digits([size for _, size in best], decimals(lot))
-    return crc32("".join([price + size for price, size in zip(prices, sizes, strict=True)]).encode())
+    after_price = decimals(tick) if tick else max([decimals(price) for price, _ in best], default=0)
+    after_size = decimals(lot) if lot else max([decimals(size) for _, size in best], default=0)
+    return crc32("".join([digits(price, size, after_price, after_size) for price, size in best]).encode())
 
 
-def digits(numbers: list[str], least: int) -> list[str]:
-    """Numbers without point and leading zeros: a JSON number that is short of decimals has lost zeros on the way."""
-    short = [decimals(number) for number in numbers]
-    most = max(least, *short, 0)
-    return [n.replace(".", "").lstrip("0") + "0" * (most - places) for n, places in zip(numbers, short, strict=True)]
+@lru_cache(maxsize=2**16)
+def digits(price: str, size: str, after_price: int, after_size: int) -> str:
+    """A level without points and leading zeros; JSON numbers short of decimals have lost zeros on the way."""
+    ends = "0" * (after_price - decimals(price)), "0" * (after_size - decimals(size))
+    return price.replace(".", "").lstrip("0") + ends[0] + size.replace(".", "").lstrip("0") + ends[1]
 
 
-def decimals(number: str | None) -> int:
-    return len(number) - number.find(".") - 1 if number is not None and "." in number else 0
+@lru_cache(maxsize=2**12)
+def decimals(number: str) -> int:
+    return len(number) - number.find(".") - 1 if "." in number else 0
 
 
 def streams(url: str, backfill: Backfill | None = None) -> tuple[Stream, Stream]:

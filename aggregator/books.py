@@ -31,6 +31,7 @@ class BookTopic(Topic):
         "_followed",
         "_in_band",
         "_judge",
+        "_reached",
         "_resync",
         "_rule",
         "_snapshots",
@@ -71,6 +72,7 @@ class BookTopic(Topic):
         self._floor: str | None = None  # what a snapshot of limited depth knows nothing beyond
         self._cap: str | None = None
         self._asked = False
+        self._reached = 0  # the highest number that a delta has had: a whole book below it misses what is between
         self._snapshots = 0
         self.book: Book | None = None
         self.withheld = 0  # deltas held back since the book was last good
@@ -131,6 +133,8 @@ class BookTopic(Topic):
         if verdict is GAP or (self._judge is self._rule.follows and 0 < self._newest < time):
             expected, got = (self.last or 0) + 1, delta.sequence_first or delta.sequence
             self._doubt("sequence", out, now, expected=expected, got=got)
+            if verdict is not GAP:
+                self._reached = 0  # what was counted so far counts no more
             self._hold(delta)
         else:
             self.duplicates += 1
@@ -138,6 +142,7 @@ class BookTopic(Topic):
     def _doubt(
         self, cause: Cause, out: list[Record], now: Now, *, expected: int | None = None, got: int | None = None
     ) -> None:
+        self._reached = max(self._reached, self.last or 0)
         self.book = None
         self.last = None
         self._buffer.clear()
@@ -148,6 +153,10 @@ class BookTopic(Topic):
         """The book can no longer be trusted: open a gap and ask for a whole book."""
         self._doubt(cause, out, now)
 
+    def forget(self) -> None:
+        """A frame is lost that what is held may not be joined over."""
+        self._buffer.clear()
+
     def ask(self) -> None:
         """Ask for a whole book."""
         self._asked = True
@@ -155,6 +164,7 @@ class BookTopic(Topic):
 
     def _hold(self, delta: BookDelta) -> None:
         self.withheld += 1
+        self._reached = max(self._reached, delta.sequence or 0)
         if self._in_band:
             return
         self._buffer.append(delta)
@@ -162,27 +172,18 @@ class BookTopic(Topic):
             self.ask()
 
     def _start(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> None:
+        if self._is_behind(snapshot):
+            self.duplicates += 1
+            return
         buffered = self._joinable(snapshot)
+        if self._in_band:
+            self._reached = 0  # numbers may start anew with the next subscription
         if buffered is None:
-            self.ask()  # it is older than what is held
+            self.ask()  # it is older than what has been seen
             return
-        try:
-            book = Book(snapshot.bids, snapshot.asks, self._depth)
-        except BadFrame:
-            self._doubt("parse_error", out, now)
-            raise
-        if book.is_crossed():
-            self._doubt("crossed", out, now)
+        book = self._proven(snapshot, out, now)
+        if book is None:
             return
-        if snapshot.checksum is not None and self._is_wrong(book, snapshot.checksum):
-            self._wrong += 1
-            if self._wrong < MOST_WRONG:
-                self._doubt("checksum", out, now, got=snapshot.checksum)
-                return
-            self._checksum = None
-            out.append(health(self, now, "whole books do not give their own checksum: it is computed no more"))
-        else:
-            self._wrong = 0
         limit(snapshot)
         if self._depth is None:  # else the exchange keeps the book to that depth, and tells what comes into it
             self._floor, self._cap = snapshot.bid_floor, snapshot.ask_cap
@@ -199,14 +200,55 @@ class BookTopic(Topic):
         self.state = "live"
         out.append(snapshot)
         self.close_gap(out, now, "none")
-        for delta in buffered:
-            self.take(delta, out, now)
+        self._catch_up(buffered, out, now)
+
+    def _catch_up(self, held: list[BookDelta], out: list[Record], now: Now) -> None:
+        """Apply what was held; behind one that cannot be read the next ones are held for the next whole book."""
+        unread: BadFrame | None = None
+        for delta in held:
+            try:
+                self.take(delta, out, now)
+            except BadFrame as error:
+                unread = error
+        if unread is not None:
+            raise unread
+
+    def _proven(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> Book | None:
+        """A whole book, where nothing speaks against it; else a gap is open and another one asked for."""
+        try:
+            book = Book(snapshot.bids, snapshot.asks, self._depth)
+        except BadFrame:
+            self._doubt("parse_error", out, now)
+            raise
+        if book.is_crossed():
+            self._doubt("crossed", out, now)
+            return None
+        if snapshot.checksum is None or not self._is_wrong(book, snapshot.checksum):
+            self._wrong = 0
+            return book
+        self._wrong += 1
+        if self._wrong < MOST_WRONG or not self._rule.sure:  # without numbers nothing else would show a loss
+            self._doubt("checksum", out, now, got=snapshot.checksum)
+            return None
+        self._checksum = None
+        out.append(health(self, now, "whole books do not give their own checksum: it is computed no more"))
+        return book
+
+    def _is_behind(self, snapshot: BookSnapshot) -> bool:
+        """Whether a whole book says less than the live one: an answer, or a copy, that was long on its way."""
+        number, last = snapshot.sequence, self.last
+        if self.book is None or number is None or last is None:
+            return False
+        time = snapshot.ts_event or snapshot.ts_sent or 0
+        return number < last and 0 < time < self._newest if self._in_band else number <= last
 
     def _joinable(self, snapshot: BookSnapshot) -> list[BookDelta] | None:
-        """The held deltas that come after the snapshot; None where something between is missing."""
+        """The held deltas that come after the snapshot; None where something between is, or may be, missing."""
         if snapshot.sequence is None:
             return []
         buffered = list(self._buffer)
+        if not buffered and not self._in_band and not self._rule.sure:
+            return None  # nothing shows that it is not too old
         for at, delta in enumerate(buffered):
             final = delta.sequence or 0
             first = final if delta.sequence_first is None else delta.sequence_first
@@ -215,7 +257,7 @@ class BookTopic(Topic):
                 return None  # where numbers show no holes, the snapshot must be newer than the first delta held
             if verdict is NEXT:
                 return buffered[at:]
-        return []
+        return [] if snapshot.sequence >= self._reached else None
 
     def snapshot(self, now: Now) -> BookSnapshot | None:
         """The live book as a record, or None where there is none that can be trusted."""

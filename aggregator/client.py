@@ -29,6 +29,7 @@ from aggregator.feed.protocol import (
 )
 from aggregator.records import RECORD_TYPES, Record
 
+GREETING = 10.0  # seconds that the daemon has to say who it is
 READ = 256 * 1024  # bytes of one read, and about what is read ahead
 
 Answer = TypeVar("Answer", Subscribed, Unsubscribed, Pong, Topics)
@@ -192,8 +193,11 @@ async def connect(path: str | PathLike[str]) -> AsyncIterator[Feed]:
 
 async def _greeting(reader: asyncio.StreamReader) -> Hello:
     try:
-        line = await reader.readline()
+        async with asyncio.timeout(GREETING):
+            line = await reader.readline()
         greeting: Hello | Error = _decode_greeting(line)
+    except TimeoutError:
+        raise FeedError(f"what listens there has not said a word in {GREETING:.0f} s") from None
     except (ConnectionError, ValueError) as error:  # msgspec's errors and that of a line too long are ValueErrors
         raise FeedError("what listens there does not speak as the feed does, or has hung up") from error
     if isinstance(greeting, Error):

@@ -16,7 +16,7 @@ from aggregator.books import BookTopic
 from aggregator.errors import SessionError
 from aggregator.exchange import Accepted, Event, Hangup, Refused, Reply, Stream, Subscription
 from aggregator.records import CHANNEL_OF, BookSnapshot, Cause, Instrument, Record, Source
-from aggregator.resyncs import Resyncs
+from aggregator.resyncs import ANSWER, Resyncs
 from aggregator.sequence import unnumbered
 from aggregator.topic_table import Making, TopicTable
 from aggregator.topics import Carried, Now, Place, Topic, health, say, unread, with_flag
@@ -83,6 +83,9 @@ class Session:
         place = Place(exchange, conn)
         self.topics = TopicTable(Making(stream, place, instruments, dict(carried or {}), self._resync, verify))
         self._topics_of = self.topics.by_type
+        self._guards_books = stream.sequence.get("book", unnumbered).sure or (
+            stream.checksum is not None and verify == 1
+        )
         self._audits = Audits(self.topics, self._answers, audit)
         self._heard = 0
         self._wall = 0
@@ -173,10 +176,10 @@ class Session:
         """The connection is gone: open a gap for every topic that had carried something."""
         out: list[Record] = []
         for topic in self.topics:
+            if topic.heard or (isinstance(topic, BookTopic) and topic.book is not None):
+                topic.open_gap(cause, out, now)
             if isinstance(topic, BookTopic):
                 topic.book = None
-            if topic.heard:
-                topic.open_gap(cause, out, now)
         return out
 
     def drop(self, raw_symbols: Collection[str | None], now: Now) -> list[Record]:
@@ -212,7 +215,7 @@ class Session:
                 record.source = "rest" if self._source == "ws" else self._source
                 topic.take(record, out, now)
         except Exception as error:  # noqa: BLE001 - as for a frame: it, or a delta that was held, cannot be read
-            self._bad_frame(body, error, out, now)
+            self._bad_frame(body, error, out, now, is_answer=True)
             self._resync(raw_symbol)
         if self._source != "ws":
             self._mark(out, now.wall)
@@ -271,8 +274,6 @@ class Session:
             say(topic, "quiet", out, now, "the exchange has nothing new either")
             return out
         self._watch.stall(topic, "stalled", f"the exchange is at {newest}, we are at {topic.last}", out, now)
-        if isinstance(topic, BookTopic):
-            topic.lose("stalled", out, now)
         return out
 
     # --- for others ---------------------------------------------------------------------------------------------------
@@ -323,17 +324,17 @@ class Session:
         if isinstance(topic, Numbered):
             self._answers.want_missing(topic, now)
         elif isinstance(topic, BookTopic) and topic.book is None and topic.raw_symbol is not None:
-            self._want_book(topic.raw_symbol, now)
+            self._want_book(topic, topic.raw_symbol, now)
         topic.tick(out, now)
         topic.pulse.learn(topic.count, topic.heard)
         if self._subscriptions is not None:
             self._watch.look_at(topic, out, now)
 
-    def _want_book(self, raw_symbol: str, now: Now) -> None:
-        """A book is not there: one that no delta has asked for yet is asked for, one that does not come again."""
+    def _want_book(self, topic: BookTopic, raw_symbol: str, now: Now) -> None:
+        """A book is not there: it is asked for where it does not come by itself, or has not come in time."""
         if self._resyncs.knows(raw_symbol):
             self._resyncs.remind(raw_symbol, now.mono)
-        elif self.stream.snapshot is not None:
+        elif self.stream.snapshot is not None or now.mono - topic.subscribed > ANSWER:
             self._resync(raw_symbol)
 
     def _resync(self, raw_symbol: str | None) -> None:
@@ -351,14 +352,18 @@ class Session:
             self._beat_at = now.mono + self._beat_every()
             self.outbox.append(heartbeat.frame if isinstance(heartbeat.frame, bytes) else heartbeat.frame(now.wall))
 
-    def _bad_frame(self, frame: bytes, error: Exception, out: list[Record], now: Now) -> None:
+    def _bad_frame(
+        self, frame: bytes, error: Exception, out: list[Record], now: Now, *, is_answer: bool = False
+    ) -> None:
         """One frame is lost: say so; books whose numbers cannot show what it held are in doubt."""
         self.bad += 1
         self._gaps += 1
         self.bad_frames.append(BadFrameSeen(frame[:4096], error, now.wall))
         out.append(unread(Place(self.exchange, self.conn), self._gaps, None, now))
-        if self.stream.sequence.get("book", unnumbered).sure or self.stream.checksum is not None:
+        if is_answer or self._guards_books:
             return
         for topic in self.topics:
             if isinstance(topic, BookTopic) and topic.book is not None:
                 topic.lose("parse_error", out, now)
+            elif isinstance(topic, BookTopic):
+                topic.forget()

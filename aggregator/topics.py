@@ -44,12 +44,16 @@ class Carried(Struct):
     last: the last number that it knew
     newest: the exchange's time of that
     asked: how often it was asked for again in vain
+    holes: ranges of numbers that are missing still, of those that were `missed` in all, `recovered` of them
     """
 
     gap: Gap | None = None
     last: int | None = None
     newest: int = 0
     asked: int = 0
+    holes: tuple[tuple[int, int], ...] = ()
+    missed: int = 0
+    recovered: int = 0
 
 
 def closed(gap: Gap, conn: str | None, now: Now, repair: Repair = "none") -> Gap:

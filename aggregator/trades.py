@@ -14,7 +14,7 @@ HOLES = 64  # ranges of missing trades remembered at once
 class Numbered(Sized):
     """Trades whose numbers show what is missing, late or twice."""
 
-    __slots__ = ("_follows", "_holes", "_missed", "_recovered", "_settle_at")
+    __slots__ = ("_follows", "_holes", "_missed", "_recovered", "_settle_at", "_sure")
 
     def __init__(
         self,
@@ -28,9 +28,10 @@ class Numbered(Sized):
         """Begin with what the connection before left over; `rule` judges the numbers."""
         super().__init__(channel, raw_symbol, instrument, place, carried)
         self._follows = rule.follows
-        self._holes: deque[tuple[int, int]] = deque(maxlen=HOLES)
-        self._missed = 0
-        self._recovered = 0
+        self._sure = rule.sure
+        self._holes: deque[tuple[int, int]] = deque(carried.holes, maxlen=HOLES)
+        self._missed = carried.missed
+        self._recovered = carried.recovered
         self._settle_at = 0
 
     def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
@@ -55,7 +56,13 @@ class Numbered(Sized):
         self.count += 1
         out.append(record)
         if self.gap is not None and not self._holes:
-            self.close_gap(out, now, "none")
+            self._settle(out, now)
+
+    def carried(self) -> Carried:
+        """What the next connection's topic begins with, what is still missing among it."""
+        carried = super().carried()
+        carried.holes, carried.missed, carried.recovered = tuple(self._holes), self._missed, self._recovered
+        return carried
 
     def _is_welcome(self, record: Trade | Liquidation, out: list[Record], now: Now) -> bool:
         """Whether a record is published: what it skips is a hole, what fills a hole is late."""
@@ -67,9 +74,9 @@ class Numbered(Sized):
         verdict = self._follows(last, first, final, record.sequence_prev)
         if verdict is STALE:
             return self._is_late(record, first, final, out, now)
-        if verdict is GAP:
+        if verdict is GAP and first > last + 1:
             self._skip(last + 1, first, out, now)
-        elif self.gap is not None and not self._holes:  # an earlier connection's, and nothing is missing
+        elif self.gap is not None and self._sure and not self._missed:  # an earlier connection's, and none is missing
             self.close_gap(out, now, "not_needed", missed=0)
         self.last = max(final, last) if verdict is GAP else final
         return True
@@ -78,7 +85,7 @@ class Numbered(Sized):
         """Whether a record of a number that is past is published."""
         hole = next((hole for hole in self._holes if hole[0] <= first and final <= hole[1]), None)
         if hole is not None:
-            self._fill(hole, first, final, out, now)
+            self._fill(hole, first, final)
             with_flag(record, "late")
             return True
         if record.ts_event is not None and record.ts_event > self._newest:  # younger, yet lower: they count anew
@@ -96,12 +103,10 @@ class Numbered(Sized):
         if self.gap is None:
             self.open_gap("sequence", out, now, expected=expected, got=got, missed=got - expected)
 
-    def _fill(self, hole: tuple[int, int], first: int, final: int, out: list[Record], now: Now) -> None:
+    def _fill(self, hole: tuple[int, int], first: int, final: int) -> None:
         self._holes.remove(hole)
         self._holes.extend(part for part in ((hole[0], first - 1), (final + 1, hole[1])) if part[0] <= part[1])
         self._recovered += final - first + 1
-        if not self._holes:
-            self._settle(out, now)
 
     def holes(self) -> list[tuple[int, int]]:
         """The ranges of numbers that are missing now, first and last."""
@@ -121,10 +126,11 @@ class Numbered(Sized):
             fill_sizes(trade, self.instrument)
             self.count += 1
             out.append(trade)
-            self._fill(hole, number, number, out, now)
-            if self.gap is None:
-                break
-        return self._recovered - before
+            self._fill(hole, number, number)
+        found = self._recovered - before
+        if found and not self._holes:
+            self._settle(out, now)
+        return found
 
     def expect_backfill(self, until: int) -> None:
         """Trades that are missing have been asked for: their gap stays open until then."""
@@ -136,8 +142,12 @@ class Numbered(Sized):
             self._settle(out, now)
 
     def _settle(self, out: list[Record], now: Now) -> None:
+        """Close the gap, with what is known of what was missing."""
         left = self._missed - self._recovered
-        repair: Repair = "full" if left == 0 else "partial" if self._recovered else "none"
-        self.close_gap(out, now, repair, missed=self._missed, recovered=self._recovered)
+        if self._missed:
+            repair: Repair = "full" if left == 0 else "partial" if self._recovered else "none"
+            self.close_gap(out, now, repair, missed=self._missed, recovered=self._recovered)
+        else:
+            self.close_gap(out, now, "none")
         self._holes.clear()
         self._missed = self._recovered = 0

@@ -70,7 +70,7 @@ class Watch:
         topic.retries = 0
         say(topic, "stalled", out, now, reason)
         if topic.heard or topic.channel in MOVING:
-            topic.open_gap(cause, out, now)
+            topic.lose(cause, out, now)
             topic.state = "stalled"
         self._ask_again(topic, out, now)
 
@@ -82,5 +82,6 @@ class Watch:
             self.replace = f"{topic.channel} of {topic.raw_symbol} stays silent"
             out.append(health(topic, now, "a new connection is tried"))
         elif self._stream.unsubscribe is not None and asked:
-            self._asking.resubscribe(asked, now.mono)
+            if topic.channel != "book" or self._stream.snapshot is not None:  # else its resync does just that
+                self._asking.resubscribe(asked, now.mono)
             out.append(health(topic, now, f"asked for again ({topic.asked})"))

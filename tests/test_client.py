@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from aggregator import client
 from aggregator.bus import Bus
 from aggregator.client import Feed, FeedError, connect
 from aggregator.feed.server import FeedServer
@@ -38,7 +39,7 @@ async def speaking(path: Path, *said: bytes) -> AsyncIterator[None]:
     """Something that is no feed: it says what it is told to, and hangs up."""
 
     async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.writelines(said)
+        writer.write(b"".join(said))
         writer.close()
 
     server = await asyncio.start_unix_server(speak, path)
@@ -193,6 +194,21 @@ async def test_what_is_no_feed(said: bytes, path: Path) -> None:
         with pytest.raises(FeedError, match="does not speak as the feed does"):
             async with connect(path):
                 pass
+
+
+async def test_what_says_nothing_is_no_feed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "GREETING", 0.05)
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_unix_server(listen, path)
+    with pytest.raises(FeedError, match="has not said a word"):
+        async with connect(path):
+            pass
+    silent.close()
+    await asyncio.sleep(0.01)  # it hears that the client has left
 
 
 async def test_a_full_feed_says_so(path: Path) -> None:

@@ -1,0 +1,70 @@
+"""The products of Kraken's futures.
+
+https://docs.kraken.com/exchange/api-reference/futures-rest/get-instruments
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Listing, Request
+from aggregator.records import Instrument
+from aggregator.wire import Text, from_iso, number, optional
+
+
+class ProductWire(Struct):
+    symbol: str  # in small letters until 2022
+    type: str
+    tradeable: bool
+    base: str | None = None
+    quote: str | None = None
+    contractSize: Text = None
+    tickSize: Text = None
+    contractValueTradePrecision: int = 0  # decimals of a size
+    lastTradingTime: str | None = None
+    openingDate: str | None = None
+    postOnly: bool = False
+
+
+class Products(Struct):
+    instruments: list[Raw]
+
+
+decode_products = Decoder(Products).decode
+decode_product = Decoder(ProductWire, float_hook=number).decode
+
+
+def read_product(row: Raw) -> Instrument | None:
+    """Of a contract; indices, which are listed too, have no feed."""
+    p = decode_product(row)
+    if "index" in p.type:
+        return None
+    raw_symbol = p.symbol.upper()
+    assets = raw_symbol.split("_")[1]
+    base, quote = p.base or assets[:-3], p.quote or assets[-3:]
+    is_inverse = p.type == "futures_inverse"
+    lot = number(f"1e{-p.contractValueTradePrecision}")
+    return Instrument(
+        raw_symbol=raw_symbol,
+        kind="perpetual" if p.lastTradingTime is None else "future",
+        base=base,
+        quote=quote,
+        settle=base if is_inverse else quote,
+        linear=not is_inverse,
+        contract_size=optional(p.contractSize),
+        tick_size=optional(p.tickSize),
+        lot_size=lot,
+        min_size=lot,
+        expiry=None if p.lastTradingTime is None else from_iso(p.lastTradingTime),
+        state="halt" if not p.tradeable else "post_only" if p.postOnly else "trading",
+        ts_listed=None if p.openingDate is None else from_iso(p.openingDate),
+    )
+
+
+def rows(body: bytes) -> Iterable[Raw]:
+    return decode_products(body).instruments
+
+
+def listing(api: str) -> Listing:
+    return Listing((Request(f"{api}/instruments"),), rows, read_product)

@@ -1,0 +1,207 @@
+"""KuCoin's WebSocket protocol: an address that is asked for, then topics of `/channel:instrument,instrument`.
+
+https://www.kucoin.com/docs-new/websocket-api/base-info/introduction
+The unified address (`x-push-…`) speaks another protocol; this one is what spot and futures accounts have.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Raw, Struct, ValidationError
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import (
+    Accepted,
+    Event,
+    Exchange,
+    Heartbeat,
+    Limits,
+    Listing,
+    Poll,
+    Refused,
+    Request,
+    Snapshot,
+    Stream,
+    Subscription,
+    Ticket,
+)
+from aggregator.records import Channel
+from aggregator.sequence import Rule, contiguous
+from aggregator.wire import encode, number
+from connectors.families.kucoin import figures, wires
+from connectors.families.kucoin.figures import INTERVALS
+from connectors.families.kucoin.rest import decode_bullet, read_snapshot
+
+SPOT: dict[Channel, str] = {
+    "trades": "/market/match",
+    "book": "/market/level2",
+    "bbo": "/spotMarket/level1",
+    "ticker": "/market/snapshot",
+    "candles": "/market/candles",
+}
+FUTURES: dict[Channel, str] = {
+    "trades": "/contractMarket/execution",
+    "book": "/contractMarket/level2",
+    "bbo": "/contractMarket/tickerV2",
+    "ticker": "/contractMarket/snapshot",
+    "candles": "/contractMarket/limitCandle",
+    "funding": "/contract/instrument",
+    "mark_price": "/contract/instrument",
+    "index_price": "/contract/instrument",
+}
+SETTLEMENTS = "/contract/announcement"  # of all contracts: the rates that have been settled
+ALL = "/market/ticker:all"
+OURS = {
+    wire: tuple(c for channels in (SPOT, FUTURES) for c, w in channels.items() if w == wire)
+    for wire in (*SPOT.values(), *FUTURES.values())
+}
+READ = {*OURS, SETTLEMENTS, "/market/ticker", "/contractMarket/ticker"}
+DEPTHS = ("/spotMarket/level2Depth", "/contractMarket/level2Depth")
+covering = Rule("covering", contiguous.joins, contiguous.joins)  # a range may begin within the one before
+
+
+class AllFrame(Struct, gc=False):
+    """The best prices of every instrument, where `subject` is the instrument."""
+
+    subject: str
+    data: wires.TickerWire
+
+
+class Other(Struct):
+    id: str | int | None = None
+    type: str = ""
+    topic: str = ""
+    code: int | str | None = None
+    data: Raw = Raw()
+
+
+decode = Decoder(
+    wires.SpotMatchFrame
+    | wires.MatchFrame
+    | wires.UpdateFrame
+    | wires.DepthFrame
+    | wires.BestFrame
+    | wires.TickerFrame
+    | wires.FuturesBestFrame
+    | wires.OldFuturesBestFrame
+    | figures.StatisticsFrame
+    | figures.DayFrame
+    | figures.BarFrame
+    | figures.NewBarFrame
+    | figures.FuturesBarFrame
+    | figures.MarkFrame
+    | figures.RateFrame
+    | figures.SettlementFrame
+    | figures.SettledFrame,
+    float_hook=number,
+).decode
+decode_all = Decoder(AllFrame).decode
+decode_other = Decoder(Other).decode
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    try:
+        events: Iterable[Event] = decode(frame).records()
+    except ValidationError:
+        return parse_other(frame)
+    return events
+
+
+def parse_other(frame: bytes) -> Iterable[Event]:
+    said = decode_other(frame)
+    if said.topic == ALL:
+        best = decode_all(frame)
+        return (best.data.record(best.subject),)
+    wire = said.topic.partition(":")[0]
+    if wire in READ or wire.startswith(DEPTHS):
+        raise BadFrame(f"data of {wire} that cannot be read")
+    id, _, asked = str(said.id).partition(":")
+    if said.type == "ack" and asked:
+        return [Accepted(channel=channel) for channel in OURS.get(asked, ())]
+    if said.type == "ack":
+        return (Accepted(id=int(id)),) if id.isdecimal() else ()
+    if said.type == "error":
+        reason = bytes(said.data).decode().strip('"')
+        return (Refused(f"{reason} (code {said.code})", id=int(id) if id.isdecimal() else None),)
+    return ()
+
+
+def asking(channels: dict[Channel, str], type: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    """A topic names instruments of one channel, so several frames ask; their ids name the channel besides."""
+
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        named: dict[str, list[str]] = {}
+        for s in wanted:
+            if s.channel != "candles":
+                named.setdefault(channels[s.channel], []).append(s.raw_symbol)
+        topics = [(wire, f"{wire}:{','.join(dict.fromkeys(names))}") for wire, names in named.items()]
+        topics += [(wire, bars(wire, s)) for s in wanted if (wire := channels[s.channel]) == channels["candles"]]
+        for wire, topic in topics:
+            yield frame(type, f"{id}:{wire}" if type == "subscribe" else str(id), topic)
+        if type == "subscribe" and any(s.channel == "funding" for s in wanted):
+            yield frame(type, f"x:{SETTLEMENTS}", SETTLEMENTS)
+
+    return ask
+
+
+def bars(wire: str, s: Subscription) -> str:
+    return f"{wire}:{s.raw_symbol}_{INTERVALS.get(s.interval, s.interval)}"
+
+
+def frame(type: str, id: str, topic: str) -> bytes:
+    return encode({"id": id, "type": type, "topic": topic, "privateChannel": False, "response": True})
+
+
+def read_bullet(body: bytes) -> str:
+    """The address that holds a token, which is good for a day."""
+    bullet = decode_bullet(body).data
+    if bullet is None or not bullet.instanceServers or not bullet.instanceServers[0].endpoint.startswith("wss://"):
+        raise BadFrame(f"no address and token in the answer: {body[:200]!r}")
+    return f"{bullet.instanceServers[0].endpoint}?token={bullet.token}"
+
+
+def exchange(
+    id: str,
+    *,
+    docs: str,
+    api: str,
+    channels: dict[Channel, str],
+    book: str,
+    depth: int | None,
+    listing: Listing,
+    polls: tuple[Poll, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Exchange:
+    """Declare an exchange that speaks KuCoin.
+
+    api: its REST address, which also gives the address of the stream
+    book: path of the whole book, up to the instrument's name; `depth` levels a side
+    """
+
+    def request(raw_symbol: str) -> Request:
+        return Request(f"{api}{book}{raw_symbol}", weight=3)
+
+    return Exchange(
+        id=id,
+        docs=docs,
+        notes=notes,
+        limits=Limits(weights={api: (2000, 30)}, connects=(30, 60), lifetime=24 * 3600),
+        listing=listing,
+        feeds=(
+            Stream(
+                ticket=Ticket(Request(f"{api}/api/v1/bullet-public", method="POST", weight=10), read_bullet),
+                channels=channels,
+                subscribe=asking(channels, "subscribe"),
+                unsubscribe=asking(channels, "unsubscribe"),
+                parse=parse,
+                heartbeat=Heartbeat(18, b'{"id":"0","type":"ping"}'),
+                snapshot=Snapshot(request=request, parse=lambda name, body: read_snapshot(name, body, depth)),
+                sequence={"book": covering},
+                per_connection=300,
+                batch=100,
+                pace=0.11,  # a hundred messages in ten seconds are allowed
+                patience=60,  # a ping is answered when there is nothing else to say
+            ),
+            *polls,
+        ),
+    )

@@ -1,0 +1,221 @@
+"""The figures that the KuCoin protocol sends: statistics, candles, mark and index prices, funding.
+
+https://www.kucoin.com/docs-new/3470063w0
+"""
+
+from msgspec import Struct
+
+from aggregator.records import Candle, Funding, IndexPrice, MarkPrice, Record, Ticker
+from aggregator.wire import Text, optional, seconds, text
+from connectors.families.kucoin.wires import FUTURES, about, stamp
+
+INTERVALS = {
+    "1m": "1min",
+    "3m": "3min",
+    "5m": "5min",
+    "15m": "15min",
+    "30m": "30min",
+    "1h": "1hour",
+    "2h": "2hour",
+    "4h": "4hour",
+    "6h": "6hour",
+    "8h": "8hour",
+    "12h": "12hour",
+    "1d": "1day",
+    "1w": "1week",
+    "1M": "1month",
+}
+SPELLED = {wire: interval for interval, wire in INTERVALS.items()}
+LENGTHS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds; months have no length
+LINEAR, INVERSE = ("USDTM", "USDCM"), "USDM"  # how the names of perpetual contracts end
+DAY_S = 86_400
+MINUTE_MS = 60_000
+
+
+class StatisticsWire(Struct, gc=False):
+    symbol: str
+    lastTradedPrice: Text = None
+    open: Text = None
+    high: Text = None
+    low: Text = None
+    vol: Text = None
+    volValue: Text = None
+    changePrice: Text = None
+    datetime: int | None = None
+
+    def record(self) -> Ticker:
+        return Ticker(
+            raw_symbol=self.symbol,
+            last=optional(self.lastTradedPrice),
+            open=optional(self.open),
+            high=optional(self.high),
+            low=optional(self.low),
+            base_volume=optional(self.vol),
+            quote_volume=optional(self.volValue),
+            change=optional(self.changePrice),
+            window_s=DAY_S,
+            ts_sent=None if self.datetime is None else stamp(self.datetime),
+        )
+
+
+class StatisticsBox(Struct, gc=False):
+    data: StatisticsWire | list[StatisticsWire]  # of a market, several came at once
+
+
+class StatisticsFrame(Struct, tag_field="subject", tag="trade.snapshot", gc=False):
+    data: StatisticsBox
+
+    def records(self) -> list[Record]:
+        rows = self.data.data
+        return [row.record() for row in rows] if isinstance(rows, list) else [rows.record()]
+
+
+class DayWire(Struct, gc=False):
+    volume: Text
+    turnover: Text
+    lastPrice: Text
+    highPrice: Text = None
+    lowPrice: Text = None
+    price24HoursBefore: Text = None
+    priceChg: Text = None
+    ts: int | None = None
+
+
+class DayFrame(Struct, tag_field="subject", tag="snapshot.24h", gc=False):
+    topic: str
+    data: DayWire
+
+    def records(self) -> tuple[Record, ...]:
+        """Volume is of the base asset and turnover of the quote asset; of inverse contracts they change places."""
+        d, raw_symbol = self.data, about(self.topic)
+        base, quote = (d.volume, d.turnover) if raw_symbol.endswith(LINEAR) else (None, None)
+        if raw_symbol.endswith(INVERSE):
+            base, quote = d.turnover, d.volume
+        return (
+            Ticker(
+                raw_symbol=raw_symbol,
+                last=optional(d.lastPrice),
+                open=optional(d.price24HoursBefore),
+                high=optional(d.highPrice),
+                low=optional(d.lowPrice),
+                base_volume=optional(base),
+                quote_volume=optional(quote),
+                change=optional(d.priceChg),
+                window_s=DAY_S,
+                ts_sent=None if d.ts is None else stamp(d.ts),
+            ),
+        )
+
+
+class BarWire(Struct, gc=False):
+    symbol: str
+    candles: tuple[str, str, str, str, str, str, str]  # start in seconds, open, close, high, low, volume, turnover
+    time: int | None = None
+
+
+class BarFrame(Struct, tag_field="subject", tag="trade.candles.update", gc=False):
+    topic: str
+    data: BarWire
+
+    def records(self) -> tuple[Record, ...]:
+        d = self.data
+        start, first, last, high, low, volume, turnover = d.candles
+        wire = about(self.topic).rpartition("_")[2]
+        interval, opened = SPELLED.get(wire, wire), seconds(start)
+        length = LENGTHS.get(interval[-1:])
+        is_spot = not self.topic.startswith(FUTURES)  # futures give a volume that the documentation calls wrong
+        return (
+            Candle(
+                raw_symbol=d.symbol,
+                interval=interval,
+                ts_open=opened,
+                ts_close=None if length is None else opened + int(interval[:-1]) * length * 1_000_000_000,
+                open=text(first),
+                high=text(high),
+                low=text(low),
+                close=text(last),
+                base_volume=text(volume) if is_spot else None,
+                quote_volume=text(turnover) if is_spot else None,
+                ts_sent=None if d.time is None else stamp(d.time),
+            ),
+        )
+
+
+class NewBarFrame(BarFrame, tag_field="subject", tag="trade.candles.add", gc=False):
+    """The first message of a candle."""
+
+
+class FuturesBarFrame(BarFrame, tag_field="subject", tag="candle.stick", gc=False):
+    """Futures' name of it."""
+
+
+class MarkWire(Struct, gc=False):
+    timestamp: int
+    markPrice: Text = None
+    indexPrice: Text = None
+
+
+class MarkFrame(Struct, tag_field="subject", tag="mark.index.price", gc=False):
+    topic: str
+    data: MarkWire
+
+    def records(self) -> list[Record]:
+        d, raw_symbol, at = self.data, about(self.topic), stamp(self.data.timestamp)
+        mark, index = optional(d.markPrice), optional(d.indexPrice)
+        said: list[Record] = []
+        if mark is not None:
+            said.append(MarkPrice(raw_symbol=raw_symbol, price=mark, ts_event=at))
+        if index is not None:
+            said.append(IndexPrice(raw_symbol=raw_symbol, price=index, ts_event=at))
+        return said
+
+
+class RateWire(Struct, gc=False):
+    granularity: int  # milliseconds: a minute for the rate that is predicted, the cycle for the rate that holds
+    fundingRate: Text
+    timestamp: int
+
+
+class RateFrame(Struct, tag_field="subject", tag="funding.rate", gc=False):
+    topic: str
+    data: RateWire
+
+    def records(self) -> tuple[Record, ...]:
+        d = self.data
+        is_predicted = d.granularity <= MINUTE_MS
+        return (
+            Funding(
+                raw_symbol=about(self.topic),
+                rate=text(d.fundingRate),
+                kind="predicted" if is_predicted else "current",
+                interval_s=None if is_predicted else d.granularity // 1000,
+                ts_event=stamp(d.timestamp),
+            ),
+        )
+
+
+class SettlementWire(Struct, gc=False):
+    symbol: str
+    fundingTime: int
+    fundingRate: Text
+    timestamp: int
+
+
+class SettlementFrame(Struct, tag_field="subject", tag="funding.begin", gc=False):
+    data: SettlementWire
+
+    def records(self) -> tuple[Record, ...]:
+        d = self.data
+        return (
+            Funding(
+                raw_symbol=d.symbol,
+                rate=text(d.fundingRate),
+                kind="settled",
+                ts_next=stamp(d.fundingTime),
+                ts_event=stamp(d.timestamp),
+            ),
+        )
+
+
+class SettledFrame(SettlementFrame, tag_field="subject", tag="funding.end", gc=False):
+    """The same once more, when all is paid."""

@@ -187,6 +187,7 @@ class BookTopic(Topic):
         limit(snapshot)
         if self._depth is None:  # else the exchange keeps the book to that depth, and tells what comes into it
             self._floor, self._cap = snapshot.bid_floor, snapshot.ask_cap
+            snapshot.depth = snapshot.depth if self._in_band else None
         if not self._in_band:  # it is younger than the deltas that follow it
             snapshot.conn = f"{self.conn}/snapshot"
         if self._snapshots and snapshot.reason == "initial":

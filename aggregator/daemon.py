@@ -34,6 +34,7 @@ RETRY_LISTING = 5.0  # seconds, doubling
 LONGEST_RETRY = 300.0
 DRAIN = 4.0  # seconds that the sinks have to write what they hold
 MOST_WARNINGS = 20
+SWEEP = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
 GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
 
 log = logging.getLogger("aggregator.daemon")
@@ -88,8 +89,10 @@ class Daemon:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLD)
+            sweep = loop.create_task(_sweep())
             notify("READY=1")
             await self._stop.wait()
+            sweep.cancel()
         finally:
             notify("STOPPING=1")
             await self._leave()
@@ -243,6 +246,13 @@ class Daemon:
             recorder.close()
         for network in self._networks:
             await network.close()
+
+
+async def _sweep() -> None:
+    """Free the sessions of connections that are gone: they hold books, and are garbage of the circular kind."""
+    while True:
+        await asyncio.sleep(SWEEP)
+        gc.collect()
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

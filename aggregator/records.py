@@ -140,7 +140,7 @@ class BookSnapshot(Record, tag="book_snapshot", kw_only=True, gc=False):
 
     bids: `[[price, size], ...]`, best first
     asks: `[[price, size], ...]`, best first
-    depth: how many levels a side were asked for; null: all
+    depth: how many levels a side the book has at most: a reader cuts it to that after each delta; null: no limit
     reason: `initial`, `resync`, `periodic` or `request`
     checksum: the exchange's own, over the levels that its documentation names
     bid_floor: below this price nothing is known (the book was cut there); null: the whole side is known

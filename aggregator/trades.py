@@ -128,7 +128,7 @@ class Numbered(Sized):
             out.append(trade)
             self._fill(hole, number, number)
         found = self._recovered - before
-        if found and not self._holes:
+        if found and not self._holes and self.heard:
             self._settle(out, now)
         return found
 
@@ -137,8 +137,11 @@ class Numbered(Sized):
         self._settle_at = max(self._settle_at, until)
 
     def tick(self, out: list[Record], now: Now) -> None:
-        """Close the gap of trades that have been waited for long enough."""
-        if self._holes and now.mono >= self._settle_at:
+        """Close the gap of trades that have been waited for long enough.
+
+        An earlier connection's stays open until this one has heard a trade: more may be missing before that.
+        """
+        if self._holes and self.heard and now.mono >= self._settle_at:
             self._settle(out, now)
 
     def _settle(self, out: list[Record], now: Now) -> None:

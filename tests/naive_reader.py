@@ -15,9 +15,9 @@ class ReadBook:
         self.floor, self.cap = (
             Decimal(text) if text is not None else None for text in (snapshot["bid_floor"], snapshot["ask_cap"])
         )
-        self.depth: int | None = None
-        if snapshot["source"] == "ws":  # the stream's own depth: it goes on saying what comes into it
-            self.depth, self.floor, self.cap = snapshot["depth"], None, None
+        self.depth: int | None = snapshot["depth"]
+        if self.depth is not None:  # it is said what comes into the book, however far it was cut
+            self.floor = self.cap = None
 
     def apply(self, delta: dict[str, Any]) -> None:
         for side, name in zip(self.sides, ("bids", "asks"), strict=True):

@@ -7,7 +7,7 @@ that is new to the side is compared by number before it is let in.
 """
 
 from bisect import bisect_left, insort
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import islice
 
 from aggregator.errors import BadFrame
@@ -36,12 +36,12 @@ class Side:
     best: the key of the best level (asks: the price negated), or minus infinity for an empty side
     """
 
-    __slots__ = ("_depth", "_exact", "_keys", "_sign", "_sizes", "_spelling", "_sweep_at", "_top", "best")
+    __slots__ = ("_depth", "_keys", "_sign", "_sizes", "_spelling", "_sweep_at", "_top", "best", "exact")
 
     def __init__(self, sign: int, levels: Levels, depth: int | None) -> None:
         self._sign = sign
         self._depth = depth
-        self._exact = False
+        self.exact = False
         self._sizes: dict[str, str] = dict(levels)
         self._spelling: dict[Key, str] = {}
         self._keys: list[Key] = []
@@ -49,6 +49,8 @@ class Side:
         self.best: Key = -INFINITY
         self._top = ""
         self._place(levels, len(self._sizes))
+        if depth is not None:
+            self._cut([])
 
     def apply(self, levels: Levels) -> None:
         """Set the sizes of these levels; a size of zero removes. Raises BadFrame for a price that is no number."""
@@ -78,10 +80,11 @@ class Side:
     def _place(self, levels: Levels, count: int) -> None:
         """Give the newest `count` prices among the sizes their place; one price spelled anew is one level still."""
         new = list(islice(reversed(self._sizes), count))
-        if not self._exact and any(_is_long(price) for price in new):
-            self._exact = True
+        if not self.exact and any(_is_long(price) for price in new):
+            self.exact = True
             self._spelling = {self._key(price): price for price in self._spelling.values()}
             self._keys = sorted(self._spelling)
+            self.best = -INFINITY  # it was a float: it is found anew
         keys, spelling = self._keys, self._spelling
         again = []
         for price in new:
@@ -108,10 +111,13 @@ class Side:
 
     def _key(self, price: str) -> Key:
         try:
-            key: Key = Decimal(price) if self._exact else float(price)
+            key = float(price)
             if -INFINITY < key < INFINITY:
-                return key * self._sign
-        except (ValueError, InvalidOperation):
+                if not self.exact:
+                    return key * self._sign
+                exact = Decimal(price)
+                return exact if self._sign > 0 else exact.copy_negate()  # to multiply would round
+        except (ValueError, ArithmeticError):
             pass
         raise BadFrame(f"{price[:40]!r} is not a price")
 
@@ -139,8 +145,9 @@ class Side:
     def _cut(self, levels: Levels) -> None:
         """Keep a side of limited depth to its depth: what falls out of it is not heard of again."""
         for price, size in levels:
-            if is_zero(size):
-                self._drop(self._key(price))
+            key = self._key(price) if is_zero(size) else None
+            if key in self._spelling and is_zero(self._sizes[self._spelling[key]]):
+                self._drop(key)
         while len(self._keys) > (self._depth or 0):
             self._drop(self._keys[0])
         self._seek()
@@ -182,7 +189,14 @@ class Book:
             self._bids.apply(bids)
         if asks:
             self._asks.apply(asks)
+        if self._bids.exact or self._asks.exact:
+            return self._is_crossed_exactly()
         return self._bids.best >= -self._asks.best
+
+    def _is_crossed_exactly(self) -> bool:
+        """As text is compared: a float and a Decimal of one price are not always equal."""
+        bids, asks = self.bids(1), self.asks(1)
+        return bool(bids and asks) and Decimal(bids[0][0]) >= Decimal(asks[0][0])
 
     def is_crossed(self) -> bool:
         """Whether the best bid reaches the best ask."""

@@ -71,3 +71,32 @@ contiguous = Rule("contiguous", _range_joins, _range_follows)  # one number a re
 linked = Rule("linked", _linked_joins, _linked_follows)  # each record names the number before it
 ordered = Rule("ordered", _ordered, _ordered, sure=False)  # numbers (or times) grow, by no known step
 unnumbered = Rule("unnumbered", _any, _any, sure=False)
+
+
+class Count(Struct):
+    """Where frames are counted over a whole connection: what a parser remembers, to name the number before a delta's.
+
+    last: the number of the newest frame
+    missed: the last number before a frame that did not follow the one before it
+    books: raw symbol -> the number of the last frame about that book
+    """
+
+    last: int = -1
+    missed: int = -1
+    books: dict[str, int] = {}
+
+    def hear(self, number: int) -> None:
+        """Take a frame's number."""
+        if number != self.last + 1:
+            self.missed = number - 1
+        self.last = number
+
+    def lose(self) -> None:
+        """Take the newest frame, which cannot be read, as missed."""
+        self.missed = self.last
+
+    def tell(self, raw_symbol: str) -> int | None:
+        """The number before this frame's, for a book: its own last, or that of a frame that was missed since."""
+        before = max(self.books.get(raw_symbol, -1), self.missed)
+        self.books[raw_symbol] = self.last
+        return None if before < 0 else before

@@ -27,7 +27,10 @@ def unified(instrument: Instrument) -> str | None:
     if "settle" in needs:
         name += f":{instrument.settle}"
     if "expiry" in needs:
-        name += f"-{datetime.fromtimestamp((instrument.expiry or 0) // 10**9, UTC):%y%m%d}"
+        try:
+            name += f"-{datetime.fromtimestamp((instrument.expiry or 0) // 10**9, UTC):%y%m%d}"
+        except (ValueError, OverflowError, OSError):
+            return None  # no day that a calendar has
     if "strike" in needs:
         name += f"-{_short(instrument.strike or '')}-{(instrument.option_type or '')[0].upper()}"
     return name
@@ -52,7 +55,8 @@ def name_all(instruments: Iterable[Instrument], aliases: Aliases) -> tuple[list[
         symbol = unified(instrument)
         if symbol is not None and symbol in taken:
             warnings.append(f"{instrument.raw_symbol} would be named {symbol}, as {taken[symbol]} is")
-            symbol = f"{symbol}~{instrument.raw_symbol}"
+            while symbol in taken:
+                symbol = f"{symbol}~{instrument.raw_symbol}"
         if symbol is not None:
             taken[symbol] = instrument.raw_symbol
         instrument.symbol = symbol
@@ -63,7 +67,10 @@ def name_all(instruments: Iterable[Instrument], aliases: Aliases) -> tuple[list[
 @lru_cache(maxsize=4096)
 def pattern(glob: str) -> re.Pattern[str]:
     """A pattern in which `*` stands for any text (none too) and every other character for itself."""
-    return re.compile(".*".join(map(re.escape, glob.split("*"))), re.DOTALL)
+    first, *rest = map(re.escape, glob.split("*"))
+    if not rest:
+        return re.compile(first)
+    return re.compile(first + "".join(f"(?>.*?{part})" for part in rest[:-1] if part) + ".*" + rest[-1], re.DOTALL)
 
 
 def matches(glob: str, instrument: Instrument) -> bool:

@@ -1,11 +1,12 @@
 """Reading and writing what travels: numbers as text, times as nanoseconds, compressed frames."""
 
+import re
 import zlib
 from calendar import timegm
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -13,11 +14,21 @@ from aggregator.errors import BadFrame
 
 A = TypeVar("A")
 B = TypeVar("B")
+S = TypeVar("S", bound=msgspec.Struct)
 
 Text = Any  # a JSON number (its digits, where the decoder has `float_hook=number`) or a string; see `text`
 LARGEST_FRAME = 64 * 2**20  # bytes, after inflating: a guard against bombs, far above any real frame
 POWERS = {9: 10**9, 6: 10**6, 3: 10**3}
 SCALES: tuple[int, ...] = tuple(10 ** (9 - places) for places in range(10))  # ns, by how many decimals a second has
+SCIENTIFIC = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?[eE]([+-]?[0-9]{1,6})", re.ASCII)
+TIME = re.compile(r"-?[0-9]+(\.[0-9]*)?", re.ASCII)
+HOUR, SIXTY = r"([01][0-9]|2[0-3])", r"([0-5][0-9])"
+ISO = re.compile(
+    rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[T ]{HOUR}:{SIXTY}(?::([0-5][0-9]|60)(?:\.([0-9]*))?)?"
+    r"(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?",
+    re.ASCII,
+)
+LONGEST_TIME = 30  # digits
 LONGEST_NUMBER = 256  # digits that an expanded exponent may give
 
 encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
@@ -26,18 +37,16 @@ encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
 def number(digits: str) -> str:
     """A number's own digits, an exponent expanded: `"3.426e-5"` gives `"0.00003426"`.
 
-    Raises BadFrame when `digits` is no finite decimal number, or is absurdly long once expanded.
+    What has no exponent passes as it is. Raises BadFrame when what has one is no number, or absurdly long.
     """
     if "e" not in digits and "E" not in digits:
         return digits
-    mantissa, _, exponent = digits.replace("E", "e").partition("e")
-    sign = "-" if mantissa.startswith("-") else ""
-    whole, _, fraction = mantissa.lstrip("+-").partition(".")
-    try:
-        shift = int(exponent)
-    except ValueError:
-        raise BadFrame(f"{digits[:40]!r} is not a number") from None
-    if not (whole + fraction).isdecimal() or abs(shift) > LONGEST_NUMBER:
+    parts = SCIENTIFIC.fullmatch(digits)
+    if parts is None:
+        raise BadFrame(f"{digits[:40]!r} is not a number")
+    sign, whole, fraction = "-" if parts[1] == "-" else "", parts[2], parts[3] or ""
+    shift = int(parts[4])
+    if not whole + fraction or len(digits) > LONGEST_NUMBER or abs(shift) > LONGEST_NUMBER:
         raise BadFrame(f"{digits[:40]!r} is not a number that can be written out")
     point = len(whole) + shift
     all_digits = whole + fraction
@@ -90,11 +99,13 @@ def _scaled(value: float | str, places: int) -> int:
         return value * POWERS[places]
     if isinstance(value, float):
         raise BadFrame("a time came as a float: decode it with float_hook=number")
-    whole, _, fraction = number(value).partition(".")
-    try:
-        return int(whole + fraction[:places].ljust(places, "0"))
-    except ValueError:
-        raise BadFrame(f"{value[:40]!r} is not a time") from None
+    digits = number(value)
+    if not TIME.fullmatch(digits):
+        raise BadFrame(f"{value[:40]!r} is not a time")
+    whole, _, fraction = digits.partition(".")
+    if len(whole) > LONGEST_TIME:
+        raise BadFrame(f"{value[:40]!r} is not a time")
+    return int(whole + fraction[:places].ljust(places, "0"))
 
 
 @lru_cache(maxsize=64)
@@ -121,19 +132,23 @@ def _second(stamp: str) -> int:
 
 
 def _any_iso(stamp: str) -> int:
+    parts = ISO.fullmatch(stamp)
+    if parts is None:
+        raise BadFrame(f"{stamp[:40]!r} is not an ISO time")
     try:
-        date, clock = stamp[:10], stamp[11:]
-        zone = 0
-        if clock.endswith("Z"):
-            clock = clock[:-1]
-        elif clock[-6:-5] in {"+", "-"} and clock[-3] == ":":
-            zone = (int(clock[-5:-3]) * 3600 + int(clock[-2:]) * 60) * (-1 if clock[-6] == "-" else 1)
-            clock = clock[:-6]
-        whole, _, fraction = clock.partition(".")
-        second = _day(date) + int(whole[:2]) * 3600 + int(whole[3:5]) * 60 + int(whole[6:8] or 0) - zone
-        return second * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))
-    except (ValueError, IndexError):
+        date, hour, minute, second, fraction, zone = parts.groups()
+        at = _day(date) + int(hour) * 3600 + int(minute) * 60 + int(second or 0) - _offset(zone)
+    except ValueError:
         raise BadFrame(f"{stamp[:40]!r} is not an ISO time") from None
+    return at * 1_000_000_000 + int((fraction or "")[:9].ljust(9, "0"))
+
+
+def _offset(zone: str | None) -> int:
+    """Seconds east of UTC of `+08:00`, `+0800` or `+08`; of `Z` and nothing, 0."""
+    if zone is None or zone == "Z":
+        return 0
+    digits = zone[1:].replace(":", "").ljust(4, "0")
+    return (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (-1 if zone[0] == "-" else 1)
 
 
 def _inflater(wbits: int) -> Callable[[bytes], bytes]:
@@ -169,3 +184,86 @@ def either(first: Callable[[bytes], A], second: Callable[[bytes], B]) -> Callabl
             return second(frame)
 
     return decode
+
+
+def protobuf(kind: type[S]) -> Callable[[bytes], S]:
+    """A decoder of protobuf messages into a struct whose fields say their number: `price: Annotated[str, 1]`.
+
+    A field is text, an integer, another such struct, or a list of them; any other field of a message is passed over.
+    The decoder raises BadFrame when a message is cut off, or lacks a field that has no default.
+    """
+    read = _message(kind)
+
+    def decode(frame: bytes) -> S:
+        try:
+            return read(frame, 0, len(frame))
+        except (IndexError, TypeError, UnicodeDecodeError) as error:
+            raise BadFrame(f"no {kind.__name__} in a frame of {len(frame)} bytes: {error}") from None
+
+    return decode
+
+
+def _message(kind: type[S]) -> Callable[[bytes, int, int], S]:
+    fields = dict(_field(name, hint) for name, hint in get_type_hints(kind, include_extras=True).items())
+
+    def read(frame: bytes, at: int, end: int) -> S:  # hot: most numbers are of one byte
+        values: dict[str, Any] = {}
+        while at < end:
+            key, at = (frame[at], at + 1) if frame[at] < 128 else _varint(frame, at)
+            name, of, is_many = fields.get(key, NO_FIELD)
+            shape = key & 7
+            if shape == 0:
+                value, at = (frame[at], at + 1) if frame[at] < 128 else _varint(frame, at)
+                if name is not None:
+                    values[name] = value
+                continue
+            size, at = (frame[at], at + 1) if shape == 2 and frame[at] < 128 else _size(frame, at, shape)
+            start, at = at, at + size
+            if at > end:
+                raise BadFrame(f"a field of {kind.__name__} is cut off")
+            if name is None:
+                continue
+            part = frame[start:at].decode() if of is None else of(frame, start, at)
+            if is_many:
+                values.setdefault(name, []).append(part)
+            else:
+                values[name] = part
+        if at > end:
+            raise BadFrame(f"a field of {kind.__name__} is cut off")
+        return kind(**values)
+
+    return read
+
+
+NO_FIELD: tuple[None, None, bool] = (None, None, False)
+
+
+def _field(name: str, hint: Any) -> tuple[int, tuple[str, Callable[[bytes, int, int], Any] | None, bool]]:
+    """A field's key (its number and shape), and its name, the reader of its messages, and whether they are many."""
+    of, number = get_args(hint)
+    is_many = get_origin(of) is list
+    kinds = [part for part in (of, *get_args(of)) if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+    shape = 0 if of is int else 2
+    return number << 3 | shape, (name, _message(kinds[0]) if kinds else None, is_many)
+
+
+def _varint(frame: bytes, at: int) -> tuple[int, int]:
+    """A number of seven bits a byte, the lowest first, and where it ends; a high one of 64 bits is negative."""
+    value = shift = 0
+    while True:
+        byte = frame[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value - (value >> 63 << 64), at
+        if shift > 63:
+            raise BadFrame("a number of more than ten bytes")
+
+
+def _size(frame: bytes, at: int, shape: int) -> tuple[int, int]:
+    """How many bytes a field has, and where they begin."""
+    if shape == 2:
+        return _varint(frame, at)
+    if shape not in {1, 5}:
+        raise BadFrame(f"a field of shape {shape}")
+    return (8 if shape == 1 else 4), at

@@ -1,0 +1,476 @@
+import random
+from decimal import MAX_PREC, Context, Decimal
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from aggregator.book import EXACT_DIGITS, MANY, SLACK, Book, Side, is_zero
+from aggregator.errors import BadFrame
+from aggregator.records import Levels
+
+EXACT: Final = Context(prec=MAX_PREC)  # the default context rounds to 28 digits
+LONG = "0.12345678901234567"  # more digits than a float tells apart
+ZEROS = ["0", "0.0", "0.", ".0", "00", "0.00000000", "000.000"]
+
+# --- a naive book, and what exchanges may say to one
+
+
+class Model:
+    """A side as a dictionary from the price's value to its size: sorted and cut whenever it is read."""
+
+    def __init__(self, levels: Levels, depth: int | None = None, *, is_bids: bool = True) -> None:
+        self._sizes: dict[Decimal, str] = {}
+        self._depth = depth
+        self._is_bids = is_bids
+        self._set(levels)
+
+    def apply(self, levels: Levels) -> None:
+        self._set(levels)
+        for price in sorted(self._sizes, reverse=self._is_bids)[self._depth :] if self._depth else ():
+            del self._sizes[price]
+
+    def _set(self, levels: Levels) -> None:
+        for price, size in levels:
+            self._sizes.pop(Decimal(price), None)
+            if Decimal(size):
+                self._sizes[Decimal(price)] = size
+
+    def top(self, count: int | None = None) -> list[tuple[Decimal, str]]:
+        return sorted(self._sizes.items(), key=lambda level: level[0], reverse=self._is_bids)[:count]
+
+
+def valued(levels: Levels) -> list[tuple[Decimal, str]]:
+    return [(Decimal(price), size) for price, size in levels]
+
+
+def is_crossed(bids: Model, asks: Model) -> bool:
+    best_bid, best_ask = bids.top(1), asks.top(1)
+    return bool(best_bid and best_ask and best_bid[0][0] >= best_ask[0][0])
+
+
+@st.composite
+def spelled(draw: st.DrawFn, values: st.SearchStrategy[Decimal]) -> str:
+    """A price in one of its spellings: zeros at either end, or an exponent."""
+    value = draw(values)
+    match draw(st.integers(0, 3)):
+        case 0:
+            return f"{value:f}"
+        case 1:
+            return f"{'0' * draw(st.integers(1, 3))}{value:f}"
+        case 2:
+            text = f"{value:f}"
+            return text + ("" if "." in text else ".") + "0" * draw(st.integers(0, 20))
+        case _:
+            shift = draw(st.integers(-30, 30))
+            return f"{value.scaleb(shift, EXACT):f}{draw(st.sampled_from('eE'))}{-shift}"
+
+
+SHORT = st.integers(1, 30).map(lambda n: Decimal(n) / 4)  # few values, so that they meet
+NEIGHBOURS = st.integers(1, 12).map(lambda n: Decimal(f"0.3000000000000000{n:02d}"))  # all one float
+WIDE = st.integers(1, 10**24).map(lambda n: Decimal(n).scaleb(-12, EXACT))
+MIXED = st.one_of(SHORT, NEIGHBOURS, st.sampled_from([Decimal("0.1"), Decimal("0.3"), Decimal(10) ** 20]))
+SIZES = st.sampled_from(ZEROS) | st.sampled_from(["1", "0.5", "10", "100.00", "0.0000000001", "00.10"])
+
+Rows = st.SearchStrategy[Levels]
+
+
+def rows(values: st.SearchStrategy[Decimal], longest: int = 8) -> Rows:
+    return st.lists(st.tuples(spelled(values), SIZES), max_size=longest)
+
+
+def histories(values: st.SearchStrategy[Decimal]) -> st.SearchStrategy[list[tuple[Levels, Levels]]]:
+    return st.lists(st.tuples(rows(values), rows(values)), min_size=1, max_size=12)
+
+
+def compare(book: Book, bids: Model, asks: Model) -> None:
+    """Read everything, and the first few, best first."""
+    for count in (None, 0, 1, 2, 5, 1000):
+        assert valued(book.bids(count)) == bids.top(count)
+        assert valued(book.asks(count)) == asks.top(count)
+
+
+def follow(history: list[tuple[Levels, Levels]], *, looks: bool = True, checks_crossing: bool = True) -> None:
+    """Tell a book and its model the same, and compare them after each step."""
+    book = Book(*history[0])
+    bids, asks = Model(history[0][0]), Model(history[0][1], is_bids=False)
+    for more_bids, more_asks in history[1:]:
+        if looks:
+            compare(book, bids, asks)
+        crossed = book.apply(more_bids, more_asks)
+        bids.apply(more_bids)
+        asks.apply(more_asks)
+        if checks_crossing:
+            assert crossed is book.is_crossed() is is_crossed(bids, asks)
+    compare(book, bids, asks)
+
+
+# --- against the model
+
+
+@given(histories(SHORT), st.booleans())
+def test_a_book_is_what_a_naive_one_is(history: list[tuple[Levels, Levels]], looks: bool) -> None:
+    follow(history, looks=looks)
+
+
+@given(histories(NEIGHBOURS))
+def test_prices_that_are_one_float_are_told_apart(history: list[tuple[Levels, Levels]]) -> None:
+    follow(history)
+
+
+@given(histories(MIXED))
+@example([([("0.3", "1")], []), ([("0.3000000000000000001", "2")], []), ([("0.30", "0")], [])])
+def test_a_book_whose_prices_grow_longer_stays_right(history: list[tuple[Levels, Levels]]) -> None:
+    follow(history)
+
+
+@given(histories(WIDE))
+def test_wide_prices(history: list[tuple[Levels, Levels]]) -> None:
+    follow(history)
+
+
+@given(histories(SHORT.map(lambda value: Decimal(LONG) + value)))
+def test_long_prices_on_both_sides_cross_as_they_should(history: list[tuple[Levels, Levels]]) -> None:
+    follow([([(LONG, "1")], [(LONG + "1", "1")]), ([(LONG, "0")], [(LONG + "1", "0")]), *history])
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_a_book_of_thousands_is_what_a_naive_one_is(seed: int) -> None:
+    """Long enough for sorting at once and for sweeping out what was removed."""
+    chance = random.Random(seed)
+
+    def levels(count: int, middle: int) -> Levels:
+        prices = (middle + chance.randint(-1000, 1000) for _ in range(count))
+        return [
+            (f"{price / 10:.{chance.randint(1, 3)}f}", chance.choice(["0", "0.00", "1", "2.5"])) for price in prices
+        ]
+
+    start = levels(1500, 10_000)
+    book, model = Book(start, []), Model(start)
+    for step in range(60):
+        some = levels(chance.choice([0, 1, 3, 40, MANY + 50]), 10_000 + 50 * step)  # the market moves
+        book.apply(some, [])
+        model.apply(some)
+        assert valued(book.bids(20)) == model.top(20)
+    assert valued(book.bids()) == model.top()
+
+
+# --- spelling
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "100.00",
+        "100",
+        "100.",
+        "0100.0",
+        "1e2",
+        "1.0E+2",
+        "1000e-1",
+        "+100",
+        "100." + "0" * 100,
+        "1" + "0" * 300 + "e-298",
+    ],
+)
+@pytest.mark.parametrize("beside", ["99", LONG])
+def test_one_price_in_two_spellings_is_one_level(other: str, beside: str) -> None:
+    book = Book([("100.0", "1"), (beside, "1")], [])
+    book.apply([(other, "2")], [])
+    assert valued(book.bids()) == [(Decimal(100), "2"), (Decimal(beside), "1")]
+    book.apply([(other, "0")], [])
+    assert book.bids() == [(beside, "1")]
+    book.apply([("100.0", "3")], [])
+    assert valued(book.bids(1)) == [(Decimal(100), "3")]
+
+
+def test_a_level_keeps_the_spelling_that_it_has() -> None:
+    book = Book([("100.0", "1")], [])
+    book.apply([("100.00", "2")], [])
+    assert book.bids() == [("100.0", "2")]
+
+
+def test_the_last_word_on_a_price_holds_within_one_message() -> None:
+    book = Book([("1", "1"), ("1.0", "2")], [])
+    assert valued(book.bids()) == [(Decimal(1), "2")]
+    book.apply([("1.00", "3"), ("1", "4")], [])
+    assert valued(book.bids()) == [(Decimal(1), "4")]
+    book.apply([("1", "0"), ("1.000", "5")], [])
+    assert valued(book.bids()) == [(Decimal(1), "5")]
+    book.apply([("1", "6"), ("1.0000", "0")], [])
+    assert book.bids() == []
+
+
+@pytest.mark.parametrize("zero", ZEROS)
+def test_a_zero_in_every_spelling_removes(zero: str) -> None:
+    assert is_zero(zero)
+    book = Book([("2", "1"), ("1", "1"), ("0.5", zero)], [])
+    assert book.bids() == [("2", "1"), ("1", "1")]
+    book.apply([("2", zero), ("7", zero)], [])
+    assert book.bids() == [("1", "1")]
+    book.apply([("1.0", zero)], [])
+    assert book.bids() == book.bids(1) == []
+
+
+@pytest.mark.parametrize("size", ["1", "0.1", "10", "100", "0.00000000000000000000000001", ".5", "01"])
+def test_no_other_size_removes(size: str) -> None:
+    assert not is_zero(size)
+    assert Book([("1", size)], []).bids() == [("1", size)]
+
+
+# --- exactness
+
+
+@pytest.mark.parametrize("digits", [1, 10, EXACT_DIGITS - 1, EXACT_DIGITS, EXACT_DIGITS + 1, 17, 20, 28])
+@pytest.mark.parametrize("point", ["", "0.", "0.000000"])
+def test_prices_that_differ_in_their_last_digit_are_two(digits: int, point: str) -> None:
+    low, high = point + "1" * digits, point + "1" * (digits - 1) + "2"
+    for levels in ([(low, "1"), (high, "2")], [(high, "2"), (low, "1")]):
+        assert Book(levels, []).bids() == [(high, "2"), (low, "1")]
+        assert Book([], levels).asks() == [(low, "1"), (high, "2")]
+        book = Book([], [])
+        for level in levels:
+            book.apply([level], [level])
+        assert (book.bids(), book.asks()) == ([(high, "2"), (low, "1")], [(low, "1"), (high, "2")])
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ("9007199254740992", "9007199254740993"),  # one float, though of 16 digits
+        ("900.7199254740992", "900.7199254740993"),
+        ("90071992547409920000", "90071992547409930000"),
+        ("0.00009007199254740992", "0.00009007199254740993"),
+    ],
+)
+def test_neighbours_that_are_one_float_are_two_prices(low: str, high: str) -> None:
+    assert Book([(low, "1"), (high, "2")], []).bids() == [(high, "2"), (low, "1")]
+
+
+@pytest.mark.parametrize("digits", [29, 40, 300])
+def test_prices_of_any_length_are_told_apart(digits: int) -> None:
+    low, high = "1." + "1" * digits, "1." + "1" * (digits - 1) + "2"
+    assert Book([(low, "1"), (high, "2")], []).bids() == [(high, "2"), (low, "1")]
+
+
+@pytest.mark.parametrize(
+    "prices", [["1", "-1", "0.5", "-0.5", "0"], ["-37.63", "-40", "12"], ["1e-8", "1e8", "1"], [LONG, "-" + LONG, "0"]]
+)
+def test_negative_prices_have_their_place(prices: list[str]) -> None:
+    """The price of a spread or of oil may be below zero."""
+    book = Book([(price, "1") for price in prices], [(price, "1") for price in prices])
+    assert [price for price, _ in book.asks()] == sorted(prices, key=Decimal)
+    assert [price for price, _ in book.bids()] == sorted(prices, key=Decimal, reverse=True)
+
+
+# --- crossing
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "crossed"),
+    [
+        ("1", "2", False),
+        ("2", "2", True),
+        ("2.00", "2", True),
+        ("3", "2", True),
+        ("0.1", "0.10000000000001", False),
+        (LONG, LONG + "1", False),
+        (LONG + "1", LONG, True),
+        (LONG, LONG, True),
+        ("-2", "-1", False),
+        ("-1", "-2", True),
+        ("0", "0", True),
+        ("-0", "0", True),
+    ],
+)
+def test_a_book_is_crossed_when_the_best_bid_reaches_the_best_ask(bid: str, ask: str, crossed: bool) -> None:
+    assert Book([(bid, "1")], [(ask, "1")]).is_crossed() is crossed
+    book = Book([], [])
+    assert book.apply([(bid, "1")], []) is False
+    assert book.apply([], [(ask, "1")]) is crossed
+    assert book.apply([(bid, "0")], []) is False
+
+
+def test_a_book_without_one_side_is_not_crossed() -> None:
+    assert not Book([], []).is_crossed()
+    assert not Book([("1", "1")], []).is_crossed()
+    assert not Book([], [("1", "1")]).is_crossed()
+    assert not Book([("1", "1")], [("1", "0")]).is_crossed()
+
+
+def test_one_message_may_move_both_sides_past_each_other() -> None:
+    book = Book([("1", "1")], [("2", "1")])
+    assert book.apply([("3", "1")], [("2", "0"), ("4", "1")]) is False
+
+
+@pytest.mark.parametrize(
+    ("bids", "asks", "crossed"),
+    [
+        (["0.3"], ["0.3", "9." + "1" * 20], True),  # locked, and not seen
+        (["0.1", LONG[:3] + "0" * 20 + "1"], ["0.1"], True),
+        (["0.1"], ["0.1000000000000000001"], False),  # sound, and called crossed
+    ],
+)
+def test_crossing_is_exact_when_one_side_alone_has_long_prices(bids: list[str], asks: list[str], crossed: bool) -> None:
+    assert Book([(price, "1") for price in bids], [(price, "1") for price in asks]).is_crossed() is crossed
+
+
+def test_the_best_price_goes_exact_with_its_side() -> None:
+    side = Side(1, [("0.1", "1")], None)
+    side.apply([("0.1000000000000000001", "1")])
+    assert side.top(1) == [("0.1000000000000000001", "1")]
+    assert side.best == Decimal("0.1000000000000000001")
+
+
+# --- depth
+
+DEEP = st.integers(1, 5)
+
+
+@given(rows(SHORT, 5), st.lists(rows(SHORT), max_size=10), DEEP)
+def test_a_cut_side_is_what_a_naive_one_is(start: Levels, deltas: list[Levels], depth: int) -> None:
+    """What fell out does not come back when there is room again. A price stands once in each delta."""
+    once = [list({Decimal(price): (price, size) for price, size in delta}.values()) for delta in deltas]
+    first = list({Decimal(price): (price, size) for price, size in start}.values())[:depth]
+    book = Book(first, first, depth)
+    bids, asks = Model(first, depth), Model(first, depth, is_bids=False)
+    for delta in once:
+        book.apply(delta, delta)
+        bids.apply(delta)
+        asks.apply(delta)
+        assert len(book.bids()) <= depth
+        compare(book, bids, asks)
+
+
+def test_what_falls_out_of_a_cut_side_is_not_heard_of_again() -> None:
+    book = Book([("3", "1"), ("2", "1")], [], 2)
+    book.apply([("4", "1")], [])
+    assert book.bids() == [("4", "1"), ("3", "1")]
+    book.apply([("4", "0")], [])
+    assert book.bids() == [("3", "1")]
+
+
+def test_a_cut_side_takes_a_removal_before_it_counts() -> None:
+    book = Book([], [("1", "1"), ("2", "1")], 2)
+    book.apply([], [("3", "1"), ("1", "0")])
+    assert book.asks() == [("2", "1"), ("3", "1")]
+
+
+def test_a_removal_in_another_spelling_makes_room_in_a_cut_side() -> None:
+    book = Book([("2", "1"), ("1", "1")], [], 2)
+    book.apply([("2.00", "0"), ("0.5", "1")], [])
+    assert book.bids() == [("1", "1"), ("0.5", "1")]
+
+
+@pytest.mark.parametrize("again", ["1", "1.0"])
+def test_a_cut_side_heeds_the_last_word_on_a_price_within_one_message(again: str) -> None:
+    book = Book([("1", "1")], [], 5)
+    book.apply([("1", "0"), (again, "2")], [])
+    assert valued(book.bids()) == [(Decimal(1), "2")]
+
+
+def test_a_snapshot_is_cut_to_the_depth() -> None:
+    assert Book([("3", "1"), ("2", "1"), ("1", "1")], [], 2).bids() == [("3", "1"), ("2", "1")]
+
+
+# --- memory
+
+
+def test_levels_that_were_removed_are_forgotten_in_time() -> None:
+    side = Side(1, [("1000000", "1")], None)
+    for number in range(20_000):
+        side.apply([(str(number), "1")])
+        side.apply([(str(number), "0")])
+    assert len(side._sizes) == len(side._keys) == len(side._spelling) < 2 * SLACK
+    assert side.top() == [("1000000", "1")]
+
+
+def test_reading_a_few_levels_leaves_the_snapshot_of_the_caller_alone() -> None:
+    bids, asks = [("1", "1"), ("2", "1")], [("4", "1"), ("3", "1")]
+    book = Book(bids, asks)
+    book.apply([("2", "0")], [("3.0", "9")])
+    assert bids == [("1", "1"), ("2", "1")]
+    assert asks == [("4", "1"), ("3", "1")]
+    got = book.bids()
+    got.clear()
+    assert book.bids() == [("1", "1")]
+
+
+def test_a_count_is_a_count_of_levels_that_are_there() -> None:
+    book = Book([(str(n), "1") for n in range(10)], [])
+    book.apply([("8", "0"), ("7", "0.0")], [])
+    assert [price for price, _ in book.bids(3)] == ["9", "6", "5"]
+    assert book.bids(0) == []
+
+
+# --- junk
+
+JUNK = [
+    "",
+    " ",
+    "x",
+    "NaN",
+    "sNaN",
+    "-NaN",
+    "Infinity",
+    "-inf",
+    "--1",
+    "1.2.3",
+    "0x10",
+    "1,5",
+    "null",
+    "\x00",
+    "5%",
+]
+
+
+def short(value: object) -> str | None:
+    return f"{value[:8]!a}..." if isinstance(value, str) and len(value) > 20 else None
+
+
+@pytest.mark.parametrize("price", [*JUNK, "x" * 100_000, "9" * 20 + "x"], ids=short)
+@pytest.mark.parametrize("beside", ["99", LONG])
+@pytest.mark.parametrize("depth", [None, 3])
+def test_a_price_that_is_no_number_is_a_bad_frame(price: str, beside: str, depth: int | None) -> None:
+    book = Book([(beside, "1")], [], depth)
+    with pytest.raises(BadFrame, match="is not a price") as raised:
+        book.apply([("98", "1"), (price, "1")], [])
+    assert len(str(raised.value)) < 300
+    with pytest.raises(BadFrame):
+        Book([(beside, "1")], [], depth).apply([], [(price, "0")])
+
+
+@pytest.mark.parametrize("price", JUNK, ids=repr)
+def test_a_junk_snapshot_is_a_bad_frame_when_it_is_first_used(price: str) -> None:
+    uses = (Book.bids, Book.asks, Book.is_crossed, lambda book: book.apply([], []))
+    for use in uses:
+        for levels in ([(price, "1")], [("1", "1"), (price, "0")]):
+            with pytest.raises(BadFrame):
+                use(Book(levels, [("2", "1")]))
+            with pytest.raises(BadFrame):
+                use(Book([("2", "1")], levels))
+
+
+def test_a_price_beyond_what_a_float_holds_is_a_bad_frame() -> None:
+    with pytest.raises(BadFrame):
+        Book([("1e400", "1")], []).bids()
+
+
+@pytest.mark.parametrize("price", ["1e9999999", "-1e9999999"])
+def test_an_exponent_beyond_decimals_range_is_a_bad_frame(price: str) -> None:
+    with pytest.raises(BadFrame):
+        Book([(LONG, "1"), (price, "1")], []).bids()
+
+
+@given(st.text(max_size=12), st.text(max_size=4))
+def test_any_text_for_a_price_is_a_level_or_a_bad_frame(price: str, size: str) -> None:
+    book = Book([("1", "1")], [("2", "1")])
+    try:
+        book.apply([(price, size)], [])
+    except BadFrame:
+        return
+    prices = [Decimal(price) for price, _ in book.bids()]
+    assert all(high > low for high, low in pairwise(prices))

@@ -1,0 +1,475 @@
+import contextlib
+import gzip
+import zlib
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator import wire
+from aggregator.errors import BadFrame
+
+
+def short(value: object) -> str | None:
+    """What a case of a large value is called."""
+    return f"{value[:8]!a}..." if isinstance(value, str) and len(value) > 80 else None
+
+
+DIGITS = st.text("0123456789", min_size=1, max_size=60)
+SIGNS = st.sampled_from(["", "-"])
+SECOND = 1_000_000_000
+NOON = 1_714_564_800 * SECOND  # 2024-05-01T12:00:00Z
+LONGEST = wire.LONGEST_NUMBER
+
+decode = msgspec.json.Decoder(list[Any], float_hook=wire.number).decode
+
+
+@st.composite
+def plain(draw: st.DrawFn) -> str:
+    """A decimal number as exchanges write it: with leading and trailing zeros, with and without a point."""
+    fraction = draw(st.none() | DIGITS)
+    return draw(SIGNS) + draw(DIGITS) + ("" if fraction is None else f".{fraction}")
+
+
+@st.composite
+def scientific(draw: st.DrawFn, largest: int = LONGEST) -> str:
+    exponent = draw(st.integers(-largest, largest))
+    sign = "+" if exponent >= 0 and draw(st.booleans()) else ""
+    return f"{draw(plain())}{draw(st.sampled_from('eE'))}{sign}{exponent}"
+
+
+# --- number
+
+
+@given(plain())
+def test_digits_without_an_exponent_stay_as_they_are(digits: str) -> None:
+    assert wire.number(digits) is digits
+
+
+@given(scientific())
+def test_an_expanded_number_has_the_same_value_and_no_exponent(digits: str) -> None:
+    written = wire.number(digits)
+    assert Decimal(written) == Decimal(digits)
+    assert Decimal(written).is_signed() == Decimal(digits).is_signed()
+    assert set(written) <= set("-.0123456789")
+
+
+@given(scientific())
+def test_an_expanded_number_keeps_every_digit_that_was_sent(digits: str) -> None:
+    """Trailing zeros behind the point are precision: `1.50e-2` is not the text `0.015`."""
+    sent = Decimal(digits).as_tuple()
+    assert Decimal(wire.number(digits)).as_tuple().exponent == min(sent.exponent, 0)
+
+
+@given(scientific())
+def test_expanding_twice_changes_nothing(digits: str) -> None:
+    assert wire.number(wire.number(digits)) == wire.number(digits)
+
+
+@pytest.mark.parametrize(
+    ("digits", "written"),
+    [
+        ("3.426e-5", "0.00003426"),
+        ("1E-8", "0.00000001"),
+        ("-1e-8", "-0.00000001"),
+        ("1.5e3", "1500"),
+        ("1.5e+3", "1500"),
+        ("1.50e1", "15.0"),
+        ("1.2345e2", "123.45"),
+        ("12.5e-1", "1.25"),
+        ("12.5e-2", "0.125"),
+        ("12.5e-3", "0.0125"),
+        ("0e0", "0"),
+        ("0e-8", "0.00000000"),
+        ("0.0e5", "0"),
+        ("-0e3", "-0"),
+        ("007e0", "7"),
+        ("0.5e1", "5"),
+        ("0.05e1", "0.5"),
+        ("0.1234e2", "12.34"),
+        ("5.e2", "500"),
+        (".5e2", "50"),
+        ("1e-007", "0.0000001"),
+        (f"1e{LONGEST}", "1" + "0" * LONGEST),
+        (f"1e-{LONGEST}", f"0.{'0' * (LONGEST - 1)}1"),
+    ],
+    ids=short,
+)
+def test_numbers_are_written_out(digits: str, written: str) -> None:
+    assert wire.number(digits) == written
+
+
+@pytest.mark.parametrize(
+    "digits",
+    [
+        "e",
+        "E",
+        "e5",
+        "-e5",
+        ".e5",
+        "-.e5",
+        "1e",
+        "1e+",
+        "1e-",
+        "1e5e3",
+        "1e1.5",
+        "1e--1",
+        "1.2.3e4",
+        "0x1e5",
+        "1-2e3",
+        "1,5e3",
+        " 1e5",
+        "1_0e5",
+        "true",
+        "false",
+        "one",
+        "ETH",
+        "\x00e1",
+        "\u00b2e5",  # a digit, yet no decimal
+        f"1e{LONGEST + 1}",
+        f"1e-{LONGEST + 1}",
+        "1e999999999",
+        "-1E-999999999",
+        "1e" + "9" * 100_000,
+        "e" * 100_000,
+        "x" * 100_000 + "e1",
+    ],
+    ids=short,
+)
+def test_an_exponent_of_no_number_is_a_bad_frame(digits: str) -> None:
+    with pytest.raises(BadFrame) as raised:
+        wire.number(digits)
+    assert len(str(raised.value)) < 300  # a log line, however long the frame was
+
+
+@pytest.mark.parametrize(
+    "digits",
+    ["", "Infinity", "-Infinity", "NaN", "--1", "1.2.3", "null", "\u0661\u0662", " 1", "9" * 100_000],
+    ids=short,
+)
+def test_text_without_an_exponent_is_not_looked_at(digits: str) -> None:
+    """It comes from JSON's own numbers, or is checked by who reckons with it: a book its prices, a time its digits."""
+    assert wire.number(digits) is digits
+
+
+@pytest.mark.parametrize("digits", ["--1e5", "+-1e2", "-+1e2", "1e 5", "1e5 ", "1e1_0", "1e\u0663", "\u0661e2"])
+def test_an_exponent_among_other_than_digits_is_a_bad_frame(digits: str) -> None:
+    with pytest.raises(BadFrame):
+        wire.number(digits)
+
+
+@given(st.text(max_size=20) | st.text("0123456789eE+-._ \u0663", max_size=20))
+def test_any_text_gives_a_number_or_a_bad_frame(digits: str) -> None:
+    try:
+        written = wire.number(digits)
+    except BadFrame:
+        return
+    assert "e" not in written
+    assert "E" not in written
+
+
+@given(scientific(100))
+def test_a_float_of_json_never_passes_through_a_float(digits: str) -> None:
+    sent = f"{Decimal(digits):e}"
+    assert Decimal(decode(b"[%b]" % sent.encode())[0]) == Decimal(digits)
+
+
+def test_a_number_of_json_that_is_too_large_is_a_bad_frame() -> None:
+    with pytest.raises(BadFrame):
+        decode(b"[1e400]")
+
+
+# --- text, optional, levels
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [("1.50", "1.50"), ("1e-3", "0.001"), (7, "7"), (0, "0"), (-3, "-3"), (10**40, "1" + "0" * 40), ("", "")],
+)
+def test_text_is_the_digits_of_strings_and_integers(value: str | int, written: str) -> None:
+    assert wire.text(value) == written
+
+
+@pytest.mark.parametrize("value", [None, True, False, 1.5, float("nan"), [], ["1"], {}, {"a": 1}, b"1", Decimal(1)])
+def test_text_of_anything_else_is_a_bad_frame(value: object) -> None:
+    with pytest.raises(BadFrame, match="expected a number"):
+        wire.text(value)
+
+
+def test_a_large_value_is_not_repeated_in_the_error() -> None:
+    with pytest.raises(BadFrame) as raised:
+        wire.text(["1" * 1000] * 1000)
+    assert len(str(raised.value)) < 100
+
+
+@given(st.integers())
+def test_text_of_an_integer_is_the_integer(value: int) -> None:
+    assert int(wire.text(value)) == value
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_optional_of_nothing_is_none(value: str | None) -> None:
+    assert wire.optional(value) is None
+
+
+@pytest.mark.parametrize(("value", "written"), [("0", "0"), (0, "0"), ("1e2", "100"), ("0.0", "0.0")])
+def test_optional_of_zero_is_zero(value: str | int, written: str) -> None:
+    assert wire.optional(value) == written
+
+
+@pytest.mark.parametrize("value", [False, True, [], {}, 0.0])
+def test_optional_of_no_number_is_a_bad_frame(value: object) -> None:
+    with pytest.raises(BadFrame):
+        wire.optional(value)
+
+
+def test_levels_take_the_first_two_of_each_row() -> None:
+    assert wire.levels([["1", "2"], [3, "4e-1", 5, None], ["6", 0, {}]]) == [("1", "2"), ("3", "0.4"), ("6", "0")]
+    assert wire.levels([]) == []
+
+
+@pytest.mark.parametrize("row", [["1", None], [None, "1"], [["1"], "2"], ["1", True]])
+def test_levels_of_no_numbers_are_a_bad_frame(row: list[object]) -> None:
+    with pytest.raises(BadFrame):
+        wire.levels([["1", "1"], row])
+
+
+# --- times
+
+UNITS = [(wire.seconds, 9), (wire.ms, 6), (wire.us, 3)]
+
+
+@given(st.sampled_from(UNITS), st.integers(-(10**20), 10**20))
+def test_a_whole_time_is_exact_as_number_and_as_text(unit: Any, value: int) -> None:
+    read, places = unit
+    assert read(value) == read(str(value)) == value * 10**places
+
+
+@given(st.sampled_from(UNITS), plain() | scientific(20))
+def test_a_time_is_cut_off_below_a_nanosecond(unit: Any, value: str) -> None:
+    read, places = unit
+    assert read(value) == int(Fraction(wire.number(value)) * 10**places)
+
+
+@pytest.mark.parametrize(
+    ("value", "ns"),
+    [
+        ("1714564800", NOON),
+        ("1714564800.5", NOON + 500_000_000),
+        ("1714564800.123456789", NOON + 123_456_789),
+        ("1714564800.1234567899", NOON + 123_456_789),
+        ("1.7145648e9", NOON),
+        ("-0.5", -500_000_000),
+        ("0", 0),
+    ],
+)
+def test_seconds_as_exchanges_write_them(value: str, ns: int) -> None:
+    assert wire.seconds(value) == ns
+
+
+@pytest.mark.parametrize(
+    "value", ["x", "1.x", "NaN", "Infinity", "--1", "1e999", "1 2", "1,5", "9" * 100_000, "None"], ids=short
+)
+@pytest.mark.parametrize("read", [wire.seconds, wire.ms, wire.us])
+def test_a_time_that_is_no_number_is_a_bad_frame(read: Any, value: str) -> None:
+    with pytest.raises(BadFrame):
+        read(value)
+
+
+@pytest.mark.parametrize("value", [1.5, 1e9, float("nan"), float("inf")])
+def test_a_time_as_a_float_is_a_bad_frame(value: float) -> None:
+    with pytest.raises(BadFrame, match="float_hook"):
+        wire.seconds(value)
+
+
+@pytest.mark.parametrize("value", ["", ".", "-", "+", "1.123456789abc", "1_0", " 1"])
+def test_a_time_without_digits_is_a_bad_frame(value: str) -> None:
+    with pytest.raises(BadFrame):
+        wire.seconds(value)
+
+
+# --- ISO times
+
+
+@pytest.mark.parametrize(
+    ("stamp", "ns"),
+    [
+        ("2024-05-01T12:00:00Z", NOON),
+        ("2024-05-01T12:00:00", NOON),
+        ("2024-05-01 12:00:00", NOON),
+        ("2024-05-01T12:00Z", NOON),
+        ("2024-05-01T12:00:00.5Z", NOON + 500_000_000),
+        ("2024-05-01T12:00:00.5", NOON + 500_000_000),
+        ("2024-05-01T12:00:00.123456789Z", NOON + 123_456_789),
+        ("2024-05-01T12:00:00.1234567899Z", NOON + 123_456_789),
+        ("2024-05-01T12:00:00.000000001", NOON + 1),
+        ("2024-05-01T12:00:00+00:00", NOON),
+        ("2024-05-01T20:00:00+08:00", NOON),
+        ("2024-05-01T17:30:00.25+05:30", NOON + 250_000_000),
+        ("2024-05-01T08:30:00-03:30", NOON),
+        ("2024-05-02T01:00:00+13:00", NOON),
+        ("1970-01-01T00:00:00Z", 0),
+        ("1969-12-31T23:59:59.75Z", -250_000_000),
+        ("2024-02-29T00:00:00Z", 1_709_164_800 * SECOND),
+        ("2016-12-31T23:59:60Z", 1_483_228_800 * SECOND),  # a leap second
+    ],
+)
+def test_iso_times_as_exchanges_write_them(stamp: str, ns: int) -> None:
+    assert wire.from_iso(stamp) == ns
+
+
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1))  # noqa: DTZ001 - its zone is drawn beside it
+
+
+@given(MOMENTS, st.integers(-14 * 60, 14 * 60), st.sampled_from(["auto", "milliseconds", "microseconds"]))
+def test_an_iso_time_of_any_zone_is_exact(moment: datetime, minutes: int, spec: str) -> None:
+    local = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    written = local.isoformat(timespec=spec)
+    since = datetime.fromisoformat(written) - datetime(1970, 1, 1, tzinfo=UTC)
+    assert wire.from_iso(written) == since // timedelta(microseconds=1) * 1000
+
+
+@given(MOMENTS, st.text("0123456789", min_size=1, max_size=12))
+def test_an_iso_time_keeps_nanoseconds(moment: datetime, fraction: str) -> None:
+    second = moment.replace(microsecond=0, tzinfo=UTC)
+    ns = (second - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1) * SECOND + int(fraction[:9].ljust(9, "0"))
+    stamp = f"{second:%Y-%m-%dT%H:%M:%S}.{fraction}"
+    assert wire.from_iso(stamp + "Z") == wire.from_iso(stamp) == ns
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "",
+        "Z",
+        "T",
+        ".",
+        "2024-05-01",
+        "2024-05-01T",
+        "2024-05-01T12",
+        "2024-13-01T00:00:00Z",
+        "2023-02-29T00:00:00Z",
+        "2024-05-01Txx:00:00Z",
+        "2024-05-01T12:00:00.xZ",
+        "2024-05-01T12:00:00.1.2Z",
+        "2024-05-01T12:00:00+xx:00",
+        "1714564800",
+        "\u0662" * 19,
+        "0" * 100_000,
+        "\x00" * 20,
+    ],
+    ids=short,
+)
+def test_what_is_no_iso_time_is_a_bad_frame(stamp: str) -> None:
+    with pytest.raises(BadFrame) as raised:
+        wire.from_iso(stamp)
+    assert len(str(raised.value)) < 300
+
+
+@given(st.text(max_size=30) | st.text("0123456789-:.TZ+ ", max_size=30))
+def test_any_text_gives_a_time_or_a_bad_frame(stamp: str) -> None:
+    with contextlib.suppress(BadFrame):
+        assert type(wire.from_iso(stamp)) is int
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "2024-05-01T20:00:00+0800",  # read as 20:00 UTC
+        "2024-05-01T20:00:00+08",
+        "2024-05-01T12:00:00 PM",
+        "2024-05-01T25:00:00Z",
+        "2024-05-01T12:61:00Z",
+        "2024-05-01T12x00x00Z",
+        "2024-05-01T-1:00:00Z",
+        "2024-05-01T12:00:00.-5Z",
+    ],
+)
+def test_an_iso_time_is_read_to_its_end(stamp: str) -> None:
+    try:
+        ns = wire.from_iso(stamp)
+    except BadFrame:
+        return
+    assert (stamp[19], ns) == ("+", NOON)  # an offset is refused, or heeded
+
+
+# --- compressed frames
+
+PLAIN = b'{"price":"1"}'
+
+
+@given(st.binary(max_size=2000))
+def test_what_was_deflated_comes_back(body: bytes) -> None:
+    assert wire.gunzip(gzip.compress(body, 1)) == body
+    assert wire.unzlib(zlib.compress(body)) == body
+
+
+@pytest.mark.parametrize("inflate", [wire.gunzip, wire.unzlib])
+@pytest.mark.parametrize("frame", [PLAIN, b"[]", b"{"])
+def test_json_as_it_is_passes_through(inflate: Any, frame: bytes) -> None:
+    assert inflate(frame) is frame
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"pong", b"\x1f\x8b", b"\x1f\x8b\x08" + b"\xff" * 40, gzip.compress(PLAIN, mtime=0)[:-9]]
+)
+@pytest.mark.parametrize("inflate", [wire.gunzip, wire.unzlib])
+def test_a_frame_that_cannot_be_inflated_is_a_bad_frame(inflate: Any, frame: bytes) -> None:
+    with pytest.raises(BadFrame, match=f"a frame of {len(frame)} bytes"):
+        inflate(frame)
+
+
+def test_a_frame_with_a_wrong_checksum_is_a_bad_frame() -> None:
+    frame = bytearray(gzip.compress(PLAIN))
+    frame[-8] ^= 1
+    with pytest.raises(BadFrame):
+        wire.gunzip(bytes(frame))
+
+
+def test_a_bomb_is_a_bad_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "LARGEST_FRAME", 1000)
+    assert wire.gunzip(gzip.compress(b" " * 999)) == b" " * 999
+    with pytest.raises(BadFrame, match="too large"):
+        wire.gunzip(gzip.compress(b" " * 1_000_000))
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_inflated_or_a_bad_frame(frame: bytes) -> None:
+    for inflate in (wire.gunzip, wire.unzlib):
+        with contextlib.suppress(BadFrame):
+            assert isinstance(inflate(frame), bytes)
+
+
+# --- either
+
+
+class Many(msgspec.Struct):
+    price: str
+
+
+class Few(msgspec.Struct):
+    error: str
+
+
+both = wire.either(msgspec.json.Decoder(Many).decode, msgspec.json.Decoder(Few).decode)
+
+
+def test_either_reads_both_shapes() -> None:
+    assert both(PLAIN) == Many("1")
+    assert both(b'{"error":"no"}') == Few("no")
+
+
+def test_either_raises_what_the_second_raises() -> None:
+    with pytest.raises(msgspec.ValidationError, match="error"):
+        both(b'{"neither":1}')
+
+
+@pytest.mark.parametrize("frame", [b"", b"{", b"pong", b"\xff"])
+def test_either_raises_for_no_json(frame: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        both(frame)

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Sequence
 
-from aggregator.errors import SessionError
 from aggregator.exchange import Accepted, Refused, Stream, Subscription
 from aggregator.records import Channel
 
@@ -19,6 +18,7 @@ class Asking:
         """Ask for nothing yet."""
         self._stream = stream
         self._outbox = outbox
+        self.replace: str | None = None  # why a new connection is wanted
         self._next_id = 1
         self._asked: dict[int, list[Subscription]] = {}
         self._waiting: dict[Key, int] = {}  # topic -> when it was asked for
@@ -38,10 +38,11 @@ class Asking:
             self._outbox.extend(self._stream.subscribe(part, id))
 
     def resubscribe(self, subscriptions: Sequence[Subscription], now: int) -> None:
-        """Leave topics and ask for them again. Raises SessionError where only a new connection can do that."""
+        """Leave topics and ask for them again; where only a new connection can do that, say that one is wanted."""
         if self._stream.unsubscribe is None:
             named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
-            raise SessionError(f"{named} must be asked for again, and only a new connection can do that")
+            self.replace = f"{named} must be asked for again, and only a new connection can do that"
+            return
         self._outbox.extend(self._stream.unsubscribe(subscriptions, self.next_id()))
         self.subscribe(subscriptions, now)
 

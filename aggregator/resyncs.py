@@ -57,7 +57,7 @@ class Resyncs:
         return raw_symbol in self._resyncs
 
     def send(self, now: int) -> None:
-        """Ask for the books that are due. Raises SessionError where only a new connection brings one."""
+        """Ask for the books that are due."""
         for raw_symbol, resync in self._resyncs.items():
             if not resync.asked and resync.due <= now:
                 resync.asked, resync.due = True, now

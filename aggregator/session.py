@@ -281,7 +281,7 @@ class Session:
     @property
     def replace(self) -> str | None:
         """Why a new connection is to take this one's place, where it should."""
-        return self._watch.replace
+        return self._asking.replace
 
     def carried(self) -> dict[Key, Carried]:
         """What the next connection begins with."""

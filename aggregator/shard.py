@@ -31,7 +31,8 @@ LOOK = 0.5  # seconds between two looks at whether a connection is to be replace
 LINGER = 1.0  # seconds that a connection stays after its successor has taken over: what is on its way arrives
 JOINING = 30.0  # seconds after which a successor must have its books, but no longer word of every quiet topic
 MARGIN = 300.0  # seconds before the end of a connection's lifetime at which it is replaced, at most
-AGAIN = 60.0  # seconds before a replacement that failed is tried again
+AGAIN = 5.0  # seconds before a replacement that failed, or did not help, is tried again; doubles
+LONGEST_PAUSE = 600.0
 
 log = logging.getLogger("aggregator.runner")
 
@@ -197,7 +198,7 @@ class Shard:
     ) -> tuple[Conversation, asyncio.Task[str]]:
         """Watch a connection until it ends, or the last of those that have taken its place."""
         loop = asyncio.get_running_loop()
-        next_try = 0.0
+        next_try, pause = 0.0, AGAIN
         while not ending.done():
             await asyncio.wait({ending}, timeout=LOOK)
             reason = self._reason_to_replace(conversation)
@@ -210,9 +211,10 @@ class Shard:
             except asyncio.CancelledError:
                 its_ending.cancel()
                 raise
+            next_try = loop.time() + pause if its_ending.done() or conversation.session.replace else 0.0
+            pause = min(pause * 2, LONGEST_PAUSE) if conversation.session.replace else AGAIN
             if its_ending.done() and not ending.done():
                 self._end(successor)
-                next_try = loop.time() + AGAIN
                 continue
             if ending.done():
                 self._end(conversation)

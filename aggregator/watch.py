@@ -32,7 +32,6 @@ class Watch:
         self._subscriptions = subscriptions
         self._asking = asking
         self._probe = probe
-        self.replace: str | None = None  # why a new connection is wanted
 
     def look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
         """Notice what one topic's silence means."""
@@ -79,7 +78,7 @@ class Watch:
         topic.asked += 1
         asked = [s for s in self._subscriptions if (s.channel, s.raw_symbol) == (topic.channel, topic.raw_symbol)]
         if topic.asked == ENOUGH or (self._stream.unsubscribe is None and topic.asked == 1):
-            self.replace = f"{topic.channel} of {topic.raw_symbol} stays silent"
+            self._asking.replace = f"{topic.channel} of {topic.raw_symbol} stays silent"
             out.append(health(topic, now, "a new connection is tried"))
         elif self._stream.unsubscribe is not None and asked:
             if topic.channel != "book" or self._stream.snapshot is not None:  # else its resync does just that

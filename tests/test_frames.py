@@ -1,9 +1,10 @@
 """Each connector against frames of its own: a frame in, exactly these records and events out.
 
 `tests/frames/<id>.jsonl` has one JSON object a line: `stream` and `frame` (or `frame_b64`), or `rest` (`listing`,
-`snapshot`, `backfill` or `poll`, the latter with `name`), `raw_symbol` and `body`; `about` says what it shows. `gives`
-lists what comes out: a record with its `type` and every field that is not at its default, an event as
-`{"event": "Accepted", ...}`, and `{"event": "error"}` where the frame must be refused as unreadable.
+`snapshot`, `backfill` or `poll`, the latter with `name`), `raw_symbol` and `body`; `about` says what it shows, and
+`after` which frames the same parser has read before. `gives` lists what comes out: a record with its `type` and every
+field that is not at its default, an event as `{"event": "Accepted", ...}`, and `{"event": "error"}` where the frame
+must be refused as unreadable.
 """
 
 import base64
@@ -60,6 +61,10 @@ def read_frame(stream: Stream, case: Row) -> Iterable[object]:
     frame = base64.b64decode(str(case["frame_b64"])) if "frame_b64" in case else str(case["frame"]).encode()
     parse = stream.parse if stream.parser is None else stream.parser()
     assert parse is not None
+    earlier = case.get("after", [])
+    assert isinstance(earlier, list)
+    for before in earlier:
+        list(parse(before.encode()))
     packed = stream.inflate is not None and "frame_b64" in case
     return list(parse(stream.inflate(frame) if packed and stream.inflate else frame))
 

@@ -4,7 +4,7 @@ import zlib
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -473,3 +473,91 @@ def test_either_raises_what_the_second_raises() -> None:
 def test_either_raises_for_no_json(frame: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         both(frame)
+
+
+class Leaf(msgspec.Struct):
+    name: Annotated[str, 1]
+    count: Annotated[int, 2] = 0
+
+
+class Tree(msgspec.Struct):
+    leaf: Annotated[Leaf | None, 301] = None
+    leaves: Annotated[list[Leaf], 15] = []
+    count: Annotated[int, 16] = 0
+
+
+read_leaf, read_tree = wire.protobuf(Leaf), wire.protobuf(Tree)
+
+
+def varint(value: int) -> bytes:
+    value %= 2**64
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def written(*fields: tuple[int, int | str | bytes]) -> bytes:
+    """A protobuf message: integers as such, text and messages with their length."""
+    out = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            out += varint(number << 3) + varint(value)
+        else:
+            part = value.encode() if isinstance(value, str) else value
+            out += varint(number << 3 | 2) + varint(len(part)) + part
+    return out
+
+
+@given(st.text(max_size=300), st.integers(-(2**63), 2**63 - 1))
+def test_a_protobuf_message_is_read_as_it_was_written(name: str, count: int) -> None:
+    assert read_leaf(written((1, name), (2, count))) == Leaf(name, count)
+
+
+def test_protobuf_messages_hold_messages_and_lists_of_them() -> None:
+    one, two = written((1, "one"), (2, 1)), written((2, 200), (1, "two"))
+    whole = read_tree(written((15, one), (301, two), (15, two), (16, 300)))
+    assert whole == Tree(Leaf("two", 200), [Leaf("one", 1), Leaf("two", 200)], 300)
+    assert read_tree(b"") == Tree(None, [], 0)
+
+
+def test_protobuf_fields_of_no_known_number_or_of_another_kind_are_passed_over() -> None:
+    eight, four = varint(9 << 3 | 1) + bytes(8), varint(10 << 3 | 5) + bytes(4)
+    frame = eight + written((1, "a"), (7, "new"), (8, 5), (1000, b"x" * 200)) + four
+    assert read_leaf(frame) == Leaf("a", 0)
+    assert read_leaf(written((1, "a"), (2, "text"))) == Leaf("a", 0)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",  # without the name, which has no default
+        written((2, 5)),
+        written((1, "name"))[:-1],
+        written((1, b"\xff\xfe")),
+        b"\x0a",
+        b"\x0a\xff",
+        b"\x10" + b"\xff" * 11,  # a number of eleven bytes
+        b"\x0b",  # a group, which nobody writes any more
+        written((1, "a")) + varint(9 << 3 | 1) + bytes(7),
+    ],
+)
+def test_what_is_no_such_protobuf_message_is_refused(frame: bytes) -> None:
+    with pytest.raises(BadFrame):
+        read_leaf(frame)
+
+
+def test_a_protobuf_message_ends_where_it_says() -> None:
+    inner = written((1, "one"))
+    cut = varint(301 << 3 | 2) + varint(len(inner) - 1) + inner
+    with pytest.raises(BadFrame):
+        read_tree(cut)
+    number_cut = varint(301 << 3 | 2) + varint(6) + written((1, "on")) + b"\x10\x80\x01"
+    with pytest.raises(BadFrame):
+        read_tree(number_cut)
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_break_the_reader_of_protobuf(frame: bytes) -> None:
+    with contextlib.suppress(BadFrame):
+        assert isinstance(read_tree(frame), Tree)

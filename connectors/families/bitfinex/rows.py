@@ -1,0 +1,219 @@
+"""The rows of Bitfinex's channels: arrays without names, that may grow at their end."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Event
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Funding,
+    IndexPrice,
+    Levels,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    Record,
+    Ticker,
+    Trade,
+)
+from aggregator.sequence import Count
+from aggregator.wire import Text, ms, optional, text
+
+INTERVALS = {"1D": "1d", "7D": "1w", "1W": "1w", "14D": "2w"}  # where the exchange's spelling is its own
+SECONDS = {
+    "1m": 60,
+    "5m": 300,
+    "15m": 900,
+    "30m": 1800,
+    "1h": 3600,
+    "3h": 10_800,
+    "4h": 14_400,
+    "6h": 21_600,
+    "12h": 43_200,
+    "1d": 86_400,
+    "1w": 604_800,
+    "2w": 1_209_600,
+}
+EIGHT_HOURS = 28_800
+DAY_S = 86_400
+Row = list[Text]
+
+
+class Place(Struct):
+    """One channel of a connection: whose it is, and how its frames are read.
+
+    read: this place, the message after the channel's id, and when it was sent
+    """
+
+    raw_symbol: str
+    count: Count
+    read: Callable[["Place", Row, int | None], Sequence[Event]]
+    interval: str = ""
+
+
+def table(body: Row) -> list[Row]:
+    """One row, or several, that begin with the state at the subscription."""
+    return body if not body or type(body[0]) is list else [body]
+
+
+def is_past(body: Row) -> bool:
+    return not body or type(body[0]) is list
+
+
+def trade(place: Place, row: Row, sent: int | None) -> Trade:
+    amount = text(row[2])  # positive where the taker bought
+    return Trade(
+        raw_symbol=place.raw_symbol,
+        id=text(row[0]),
+        price=text(row[3]),
+        size=amount.lstrip("-"),
+        side="sell" if amount.startswith("-") else "buy",
+        ts_event=ms(row[1]),
+        ts_sent=sent,
+    )
+
+
+def read_trades(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
+    """`te` is a trade at once; `tu` is the same again, a little later; the past comes newest first."""
+    said = message[0]
+    if said == "te":
+        return (trade(place, message[1], sent),)
+    if type(said) is str:
+        return ()
+    past = [trade(place, row, sent) for row in reversed(table(said))]
+    for record in past:
+        record.flags = ("snapshot",)
+    return past
+
+
+def sides(rows: list[Row]) -> tuple[Levels, Levels]:
+    """Rows of price, number of orders (0 removes) and amount, negative on the asks' side."""
+    bids: Levels = []
+    asks: Levels = []
+    for row in rows:
+        amount = text(row[2])
+        size = "0" if row[1] == 0 else amount.lstrip("-")
+        (asks if amount.startswith("-") else bids).append((text(row[0]), size))
+    return bids, asks
+
+
+def read_book(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
+    """A checksum comes by itself, as a frame that changes nothing."""
+    said = message[0]
+    if type(said) is str and said != "cs":
+        return ()
+    symbol, count = place.raw_symbol, place.count
+    number = None if count.last < 0 else count.last
+    bids, asks = ([], []) if said == "cs" else sides(table(said))
+    if is_past(said):
+        count.tell(symbol)
+        return (BookSnapshot(raw_symbol=symbol, bids=bids, asks=asks, sequence=number, ts_sent=sent),)
+    return (
+        BookDelta(
+            raw_symbol=symbol,
+            bids=bids,
+            asks=asks,
+            sequence=number,
+            sequence_prev=count.tell(symbol),
+            checksum=message[1] if said == "cs" else None,
+            ts_sent=sent,
+        ),
+    )
+
+
+def read_ticker(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
+    """The sizes beside the best prices are sums over 25 levels, and left out."""
+    bid, _, ask, _, change, _, last, volume, high, low = message[0][:10]
+    best = Bbo(raw_symbol=place.raw_symbol, bid_price=optional(bid), ask_price=optional(ask), ts_sent=sent)
+    statistics = Ticker(
+        raw_symbol=place.raw_symbol,
+        last=optional(last),
+        high=optional(high),
+        low=optional(low),
+        base_volume=optional(volume),
+        change=optional(change),
+        window_s=DAY_S,
+        ts_sent=sent,
+    )
+    return statistics, best
+
+
+def read_candles(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
+    """Open and close come before high and low; the past comes newest first."""
+    rows = table(message[0])
+    length = SECONDS.get(place.interval)
+    candles = [
+        Candle(
+            raw_symbol=place.raw_symbol,
+            interval=place.interval,
+            ts_open=ms(start),
+            ts_close=None if length is None else ms(start) + length * 10**9,
+            open=text(first),
+            high=text(high),
+            low=text(low),
+            close=text(last),
+            base_volume=text(volume),
+            ts_sent=sent,
+        )
+        for start, first, last, high, low, volume, *_ in reversed(rows)
+    ]
+    if is_past(message[0]):
+        for candle in candles:
+            candle.flags = ("snapshot",)
+    return candles
+
+
+def read_derivative(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
+    """The rate of this period of eight hours, and what the next one's has come to so far."""
+    row = message[0]
+    symbol, at, upcoming = place.raw_symbol, ms(row[0]), None if row[7] is None else ms(row[7])
+    rates = ((row[11], "current", upcoming), (row[8], "predicted", None))
+    found: list[Record] = [
+        Funding(
+            raw_symbol=symbol,
+            rate=text(rate),
+            kind="current" if kind == "current" else "predicted",
+            interval_s=EIGHT_HOURS,
+            ts_next=next_at,
+            ts_event=at,
+            ts_sent=sent,
+        )
+        for rate, kind, next_at in rates
+        if rate is not None
+    ]
+    if row[14] is not None:
+        found.append(MarkPrice(raw_symbol=symbol, price=text(row[14]), ts_event=at, ts_sent=sent))
+    if row[3] is not None:
+        found.append(IndexPrice(raw_symbol=symbol, price=text(row[3]), ts_event=at, ts_sent=sent))
+    if row[17] is not None:
+        found.append(OpenInterest(raw_symbol=symbol, size=text(row[17]), ts_event=at, ts_sent=sent))
+    return found
+
+
+def liquidations(rows: Iterable[Row], sent: int | None) -> Iterable[Liquidation]:
+    for _, id, at, _, symbol, amount, _, _, is_match, _, _, price, *_ in rows:
+        if type(symbol) is not str:
+            raise BadFrame(f"a liquidation of {symbol!r}")
+        size = text(amount)  # of the position: negative where it is short
+        is_short = size.startswith("-")
+        yield Liquidation(
+            raw_symbol=symbol,
+            id=text(id),
+            side="buy" if is_short else "sell",
+            position="short" if is_short else "long",
+            price=optional(price),
+            price_kind="trade" if is_match and price is not None else None,
+            size=size.lstrip("-"),
+            status="match" if is_match else "trigger",
+            ts_event=ms(at),
+            ts_sent=sent,
+        )
+
+
+def read_liquidations(_: Place, message: Row, sent: int | None) -> Sequence[Event]:
+    return list(liquidations(table(message[0]), sent))

@@ -1,0 +1,178 @@
+"""The rows that Advanced Trade's frames are made of, and the records that they stand for."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Levels,
+    MarketState,
+    Record,
+    Side,
+    Status,
+    Ticker,
+    Trade,
+)
+from aggregator.sequence import Count
+from aggregator.wire import from_iso, optional, seconds
+
+TAKER: dict[str, Side] = {"BUY": "sell", "SELL": "buy"}  # the wire gives the maker's side
+STATES: dict[str, MarketState] = {
+    "": "trading",  # of futures
+    "online": "trading",
+    "offline": "halt",
+    "internal": "pre_open",
+    "delisted": "delisted",
+}
+FIVE_MINUTES = 300 * 10**9
+DAY_S = 86_400
+
+
+class TradeRow(Struct, gc=False):
+    trade_id: str  # counts the trades of one product
+    product_id: str
+    price: str
+    size: str
+    side: str
+    time: str
+
+    def record(self, sent: int | None = None, *, is_past: bool = False) -> Trade:
+        is_contract = self.product_id.count("-") > 1  # BIT-26APR24-CDE
+        trade = Trade(
+            raw_symbol=self.product_id,
+            id=self.trade_id,
+            price=self.price,
+            size=self.size,
+            side=TAKER.get(self.side),
+            size_unit="contract" if is_contract else "base",
+            sequence=None if is_contract else int(self.trade_id),
+            ts_event=from_iso(self.time),
+            ts_sent=sent,
+        )
+        if is_past:
+            trade.flags = ("snapshot",)
+        return trade
+
+
+class TradesEvent(Struct, gc=False):
+    type: Literal["snapshot", "update"]
+    trades: list[TradeRow] | None  # newest first
+
+
+class LevelRow(Struct, gc=False):
+    side: Literal["bid", "offer"]
+    event_time: str
+    price_level: str
+    new_quantity: str  # 0 removes
+
+
+class BookEvent(Struct, gc=False):
+    type: Literal["snapshot", "update"]
+    product_id: str
+    updates: list[LevelRow] | None
+
+    def record(self, sent: int, count: Count) -> Record:
+        rows = self.updates or ()
+        bids: Levels = [(row.price_level, row.new_quantity) for row in rows if row.side == "bid"]
+        asks: Levels = [(row.price_level, row.new_quantity) for row in rows if row.side == "offer"]
+        at = max(map(from_iso, {row.event_time for row in rows}), default=0) or None  # 1970 stands for none
+        before = count.tell(self.product_id)
+        if self.type == "snapshot":
+            return BookSnapshot(
+                raw_symbol=self.product_id, bids=bids, asks=asks, sequence=count.last, ts_event=at, ts_sent=sent
+            )
+        return BookDelta(
+            raw_symbol=self.product_id,
+            bids=bids,
+            asks=asks,
+            sequence=count.last,
+            sequence_prev=before,
+            ts_event=at,
+            ts_sent=sent,
+        )
+
+
+class TickerRow(Struct, gc=False):
+    product_id: str
+    price: str
+    volume_24_h: str = ""
+    low_24_h: str = ""
+    high_24_h: str = ""
+    best_bid: str | None = None
+    best_bid_quantity: str | None = None
+    best_ask: str | None = None
+    best_ask_quantity: str | None = None
+
+    def records(self, sent: int) -> Iterable[Record]:
+        yield Ticker(
+            raw_symbol=self.product_id,
+            last=optional(self.price),
+            high=optional(self.high_24_h),
+            low=optional(self.low_24_h),
+            base_volume=optional(self.volume_24_h),
+            window_s=DAY_S,
+            ts_sent=sent,
+        )
+        if self.best_bid or self.best_ask:  # `ticker_batch` has neither
+            yield Bbo(
+                raw_symbol=self.product_id,
+                bid_price=optional(self.best_bid),
+                bid_size=optional(self.best_bid_quantity),
+                ask_price=optional(self.best_ask),
+                ask_size=optional(self.best_ask_quantity),
+                ts_sent=sent,
+            )
+
+
+class TickersEvent(Struct, gc=False):
+    tickers: list[TickerRow] | None
+
+
+class CandleRow(Struct, gc=False):
+    product_id: str
+    start: str
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+
+    def record(self, sent: int) -> Candle:
+        start = seconds(self.start)
+        return Candle(
+            raw_symbol=self.product_id,
+            interval="5m",
+            ts_open=start,
+            ts_close=start + FIVE_MINUTES,
+            open=self.open,
+            high=self.high,
+            low=self.low,
+            close=self.close,
+            base_volume=self.volume,
+            ts_sent=sent,
+        )
+
+
+class CandlesEvent(Struct, gc=False):
+    type: Literal["snapshot", "update"]
+    candles: list[CandleRow] | None
+
+
+class StatusRow(Struct, gc=False):
+    id: str
+    status: str
+    status_message: str = ""
+
+    def record(self, sent: int) -> Status:
+        state = STATES.get(self.status, "unknown")
+        return Status(raw_symbol=self.id, state=state, reason=self.status_message or None, ts_sent=sent)
+
+
+class StatusEvent(Struct, gc=False):
+    type: Literal["snapshot", "update"]
+    products: list[StatusRow] | None

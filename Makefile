@@ -9,7 +9,7 @@ VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
 LOCK_PARTS := \# For tests
 
-.PHONY: install demo test lint check-docs bench lock clean
+.PHONY: install demo test lint check-docs bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/installed
@@ -31,6 +31,10 @@ check-docs: install
 
 bench: install
 	@$(BIN)/python -m bench $(ARGS)
+
+# Other programs on the same captures, each in an environment of its own under ~/.cache.
+bench-peers: install
+	@$(BIN)/python -m bench.peers $(ARGS)
 
 # A venv of another Python is made anew; one of the same is kept.
 $(VENV)/python-$(VERSION):

@@ -159,9 +159,9 @@ class Daemon:
                 continue
             found = changes(before.instruments, listed.instruments)
             wanted, _ = choose(found, config.symbols)
-            gone = {instrument.raw_symbol for instrument in found if instrument.change == "delist"}
+            gone = [instrument for instrument in found if instrument.change == "delist"]
             new = [instrument for instrument in wanted if instrument.change == "new"]
-            self._announce([i for i in found if i in wanted or i.raw_symbol in gone])
+            self._announce([i for i in found if i in wanted or i in gone])
             if new or gone:
                 log.info("%s: %d new instruments, %d gone", exchange.id, len(new), len(gone))
             runner.drop(gone)
@@ -227,7 +227,7 @@ class Daemon:
     def _announce(self, instruments: Sequence[Instrument]) -> None:
         """Publish the instruments in force (copies: the stream stamps each record once)."""
         for instrument in instruments:
-            self.bus.instruments[instrument.exchange, instrument.raw_symbol or ""] = instrument
+            self.bus.instruments[instrument.exchange, instrument.symbol or instrument.raw_symbol or ""] = instrument
         self.outlet.add([structs.replace(i, ts_recv=time.time_ns()) for i in instruments])
 
     def _forget(self, id: str) -> None:

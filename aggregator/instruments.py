@@ -108,24 +108,29 @@ def completed(listed: Listed, before: Listed | None) -> Listed:
     """A listing of which a part is missing, with what was known of that part before."""
     if listed.whole or before is None:
         return listed
-    known = {instrument.raw_symbol for instrument in listed.instruments}
-    kept = [instrument for instrument in before.instruments if instrument.raw_symbol not in known]
+    known = {_key(instrument) for instrument in listed.instruments}
+    kept = [instrument for instrument in before.instruments if _key(instrument) not in known]
     return msgspec.structs.replace(listed, instruments=(*listed.instruments, *kept))
 
 
 def changes(before: Sequence[Instrument], after: Sequence[Instrument]) -> list[Instrument]:
     """What a later listing says anew: instruments that are new, that differ, and that are gone."""
-    known = {instrument.raw_symbol: instrument for instrument in before}
-    listed = {instrument.raw_symbol for instrument in after}
+    known = {_key(instrument): instrument for instrument in before}
+    listed = {_key(instrument) for instrument in after}
     found = []
     for instrument in after:
-        old = known.get(instrument.raw_symbol)
+        old = known.get(_key(instrument))
         if old is None:
             found.append(instrument)
         elif _figures(old) != _figures(instrument):
             found.append(msgspec.structs.replace(instrument, change="update"))
-    gone = [old for old in before if old.raw_symbol not in listed and old.state != "delisted"]
+    gone = [old for old in before if _key(old) not in listed and old.state != "delisted"]
     return found + [msgspec.structs.replace(old, change="delist", state="delisted") for old in gone]
+
+
+def _key(instrument: Instrument) -> tuple[str | None, str, bool | None]:
+    """What tells instruments of one exchange apart: its spot and its contracts may have one name."""
+    return instrument.raw_symbol, instrument.kind, instrument.linear
 
 
 def _figures(instrument: Instrument) -> Instrument:

@@ -1,7 +1,7 @@
 """Everything of one exchange: its topics divided among connections and polls, and what these share."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from aggregator.asking import Key
 from aggregator.bus import Bus, Outlet
@@ -62,10 +62,10 @@ class ExchangeRunner:
             if self._group is not None:
                 self._group.create_task(keeper.run())
 
-    def drop(self, raw_symbols: Collection[str | None]) -> None:
+    def drop(self, instruments: Sequence[Instrument]) -> None:
         """These instruments are no more: they are not asked for again."""
         for shard in self.shards:
-            shard.drop(raw_symbols)
+            shard.drop({instrument.raw_symbol for instrument in instruments if shard.feed.serves(instrument)})
 
     def _divide(self, instruments: Sequence[Instrument], channels: Sequence[Channel]) -> list[str]:
         """Give each feed its topics; what no feed carries."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from typing import cast
 
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -15,7 +16,7 @@ class Loop(WSListener):
         self.out: asyncio.Transport | None = None
         self._parts: list[bytes] = []
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:  # noqa: ARG002 - picows' own
         """Pass it on."""
         if frame.msg_type is not WSMsgType.TEXT:
             return
@@ -25,7 +26,7 @@ class Loop(WSListener):
             if self.out is not None:
                 self.out.write(b"\n".join(parts) + b"\n")
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - likewise
         """Leave."""
         asyncio.get_running_loop().stop()
 
@@ -39,10 +40,9 @@ class Reader(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Write to this one from now on."""
-        if isinstance(transport, asyncio.Transport):
-            self._loop.out = transport
+        self._loop.out = cast("asyncio.Transport", transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own
         """Write to nobody."""
         self._loop.out = None
 

@@ -4,7 +4,7 @@ Each keeps exact books of text, removes at size zero, and says after every delta
 best levels are read after every so many deltas. What the parser takes is measured in the same turn and left out.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -15,7 +15,7 @@ from aggregator.book import Book, is_zero
 from aggregator.records import BookDelta, BookSnapshot, Levels
 from aggregator.registry import load_exchange
 from bench.frames import Capture
-from bench.measure import MICRO, table, take_turns, timed
+from bench.measure import MICRO, pinned, processors, table, take_turns, timed
 
 READ = 10  # levels a side
 EVERY = (1, 10, 100, 0)  # deltas between two readings; 0: never
@@ -33,6 +33,9 @@ class Structure(Protocol):
 
     def asks(self, count: int | None = None) -> Levels:
         """The best asks, best first."""
+
+
+Make = Callable[[Levels, Levels], Structure]
 
 
 class SortedOnRead:
@@ -62,9 +65,9 @@ def _set(side: dict[float, tuple[str, str]], levels: Levels) -> None:
             side[float(level[0])] = level
 
 
-def sorted_dict() -> Callable[[Levels, Levels], Structure]:
-    """sortedcontainers' SortedDict a side. Raises ImportError where it is not installed."""
-    from sortedcontainers import SortedDict
+def sorted_dict() -> Make:
+    """Sortedcontainers' SortedDict a side. Raises ImportError where it is not installed."""
+    from sortedcontainers import SortedDict  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     class SortedDicts:
         def __init__(self, bids: Levels, asks: Levels) -> None:
@@ -85,9 +88,9 @@ def sorted_dict() -> Callable[[Levels, Levels], Structure]:
     return SortedDicts
 
 
-def compiled() -> Callable[[Levels, Levels], Structure]:
+def compiled() -> Make:
     """The `order-book` package, in C, with numbers as keys. Raises ImportError where it is not installed."""
-    from order_book import OrderBook
+    from order_book import OrderBook  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     class Compiled:
         def __init__(self, bids: Levels, asks: Levels) -> None:
@@ -128,9 +131,9 @@ class Row(Struct):
     times: list[float]
 
 
-def structures() -> dict[str, Callable[[Levels, Levels], Structure]]:
+def structures() -> dict[str, Make]:
     """Those that can be measured here; what is not installed is named and left out."""
-    found: dict[str, Callable[[Levels, Levels], Structure]] = {"ours": Book, "dict, sorted on read": SortedOnRead}
+    found: dict[str, Make] = {"ours": Book, "dict, sorted on read": SortedOnRead}
     for name, load in {"sortedcontainers": sorted_dict, "order-book": compiled}.items():
         try:
             found[name] = load()
@@ -152,6 +155,7 @@ class Contest:
             raise LookupError(f"{capture.exchange} has no books by REST")
         self._parse = stream.parse
         self._frames = capture.frames
+        self.count = len(capture.frames)
         self._whole: dict[str, BookSnapshot] = {
             symbol: stream.snapshot.parse(symbol, body) for symbol, body in capture.snapshots.items()
         }
@@ -171,7 +175,7 @@ class Contest:
                 if isinstance(event, BookDelta):
                     yield event
 
-    def run(self, make: Callable[[Levels, Levels], Structure], every: int) -> float:
+    def run(self, make: Make, every: int) -> float:
         """Apply every delta; read both tops after each `every` of them. Raises ValueError when the book crosses."""
         books = {symbol: make(whole.bids, whole.asks) for symbol, whole in self._whole.items()}
         for book in books.values():
@@ -189,25 +193,23 @@ class Contest:
         return timed(work)
 
 
-def measure(captures: Iterable[Capture], rounds: int) -> list[Row]:
-    """Every structure on every capture."""
+def report(captures: Iterable[Capture], rounds: int) -> list[Row]:
+    """Measure every structure on every capture, and print the table."""
     found: list[Row] = []
     makers = structures()
-    for capture in captures:
-        contest = Contest(capture)
-        tasks: dict[str, Callable[[], float]] = {"": contest.parse}
-        for name, make in makers.items():
-            tasks |= {f"{name} {every}": partial(contest.run, make, every) for every in EVERY}
-        medians = take_turns(tasks, rounds)
-        parse = medians[""]
-        scale = MICRO / len(capture.frames)
-        for name in makers:
-            times = [(medians[f"{name} {every}"] - parse) * scale for every in EVERY]
-            found.append(Row(name, capture.kind, times))
+    with pinned(processors()[0]):
+        for capture in captures:
+            found += _rows(Contest(capture), capture.kind, makers, rounds)
+    cells = [[row.structure, row.kind, *row.times] for row in found]
+    table("books: µs of processor time per delta, without the parser", HEAD, cells)
     return found
 
 
-def show(rows: list[Row]) -> None:
-    """Print the table."""
-    cells = [[row.structure, row.kind, *row.times] for row in rows]
-    table("books, µs of processor time per delta, without the parser", HEAD, cells)
+def _rows(contest: Contest, kind: str, makers: Mapping[str, Make], rounds: int) -> list[Row]:
+    tasks: dict[str, Callable[[], float]] = {"": contest.parse}
+    for name, make in makers.items():
+        tasks |= {f"{name} {every}": partial(contest.run, make, every) for every in EVERY}
+    least = take_turns(tasks, rounds)
+    parse = least[""]
+    scale = MICRO / contest.count
+    return [Row(name, kind, [(least[f"{name} {every}"] - parse) * scale for every in EVERY]) for name in makers]

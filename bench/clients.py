@@ -8,16 +8,16 @@ CHUNK = 1 << 18
 
 
 def main(path: str, count: int) -> None:
-    """Connect so many, say `ready`, and read until the feed ends or the input does."""
+    """Connect so many, say so, and read until the feed ends or the input does."""
     selector = selectors.DefaultSelector()
     for _ in range(count):
         line = socket.socket(socket.AF_UNIX)
         line.connect(path)
         line.sendall(b'{"op":"subscribe","topics":["*:*:*"],"snapshot":false}\n')
-        line.setblocking(False)
+        line.settimeout(0)
         selector.register(line, selectors.EVENT_READ)
     selector.register(sys.stdin, selectors.EVENT_READ)
-    print("ready", flush=True)
+    print("{}", flush=True)
     room = bytearray(CHUNK)
     while True:
         for key, _ in selector.select():

@@ -6,28 +6,29 @@ subscribers share another one.
 
 import json
 import os
+import select
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from msgspec import Struct
 
-from bench.measure import table
+from bench.measure import MICRO, processors, table
 
 CONFIG = """\
 state = "{home}/state"
-log_level = "warning"
+log_level = "error"
 
 [[exchanges]]
 id = "binance"
-channels = ["trades", "book", "bbo"]
+channels = {channels}
 symbols = ["*"]
 
 [exchanges.endpoints]
@@ -38,17 +39,25 @@ symbols = ["*"]
 type = "feed"
 path = "{home}/feed.sock"
 ring = 1000000
-
+"""
+FILES = """
 [[sinks]]
 type = "files"
 path = "{home}/files"
 """
-PATIENCE = 30.0  # seconds for a process to say that it is ready
-STARTS = 5
+CHANNELS = {"mixed": '["trades", "book", "bbo"]', "trade": '["trades"]', "book": '["book"]', "ticker": '["bbo"]'}
+SAMPLE = 0.5  # seconds between two looks at memory
+LONG = 30  # seconds, from which on the growth of memory says something
+HEAD = ("through", "sent", "clients", "frames/s", "cpu µs", "waited", "p50 µs", "p99 µs", "p99.9 µs", "lines/frame",
+        "lags", "MB", "start s")  # fmt: skip
 
 
 class Load(Struct, frozen=True):
-    """What is sent: kind of frames, how many, how many a second (0: as fast as it goes) in bursts of how many."""
+    """What is sent: kind of frames, how many, how many a second (0: as fast as it goes) in bursts of how many.
+
+    bare: through the bare read loop, not the daemon
+    files: whether the daemon writes them too
+    """
 
     name: str
     kind: str = "mixed"
@@ -56,16 +65,23 @@ class Load(Struct, frozen=True):
     rate: float = 0
     burst: int = 1
     clients: int = 1
+    bare: bool = False
+    files: bool = True
 
 
 class Run(Struct):
-    """What came of it: microseconds of the daemon's processor time per frame, of latency from send to read."""
+    """What came of it.
 
-    name: str
-    frames: int
-    clients: int
+    cpu, p50, p99, p999: microseconds, of processor time per frame and from send to read
+    waited: share of the time in which it could have run, but others had the processor: latencies grow by it
+    subscribe: seconds from the start of the process to its first frame
+    rss: megabytes, one every SAMPLE seconds
+    """
+
+    load: Load
     per_second: float
     cpu: float
+    waited: float
     lines: int
     lags: int
     subscribe: float
@@ -74,113 +90,119 @@ class Run(Struct):
     p99: float = 0
     p999: float = 0
 
+    @property
+    def slope(self) -> float:
+        """Megabytes a minute by which memory grew after the first third."""
+        late = self.rss[len(self.rss) // 3 :]
+        return statistics.linear_regression([at * SAMPLE / 60 for at in range(len(late))], late).slope
 
-def cpu_seconds(pid: int) -> float:
-    """Processor time of all threads of a process."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
-
-
-def resident(pid: int) -> float:
-    """Megabytes of memory that a process holds."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
-
-
-@contextmanager
-def process(arguments: list[str], processor: int, **files: Any) -> Iterator[subprocess.Popen[str]]:
-    """A Python process on one processor; ended at the end."""
-    wrapped = ["taskset", "-c", str(processor), sys.executable, *arguments]
-    running = subprocess.Popen(wrapped, text=True, stdin=subprocess.PIPE, **files)  # noqa: S603 - our own program
-    try:
-        yield running
-    finally:
-        running.send_signal(signal.SIGTERM)
-        try:
-            running.wait(10)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
+    def cells(self) -> list[object]:
+        """The row of the table."""
+        load = self.load
+        late = [int(self.p50), int(self.p99), int(self.p999)] if load.rate and self.p50 else ["-"] * 3
+        return [
+            "bare loop" if load.bare else "daemon", load.name, load.clients, int(self.per_second), self.cpu,
+            f"{self.waited:.0%}", *late, self.lines / load.count, self.lags, int(self.rss[-1]), self.subscribe,
+        ]  # fmt: skip
 
 
-def heard(stream: IO[str] | None) -> dict[str, Any]:
-    """The next line of a process, which is JSON. Raises RuntimeError when it has ended."""
-    line = stream.readline() if stream is not None else ""
-    if not line:
-        raise RuntimeError("a process of the measurement ended early; what it said stands above")
-    found: dict[str, Any] = json.loads(line)
-    return found
+def loads(seconds: float) -> list[Load]:
+    """Saturation, latency beside the bare loop's, and many clients, each for about so long."""
+    steady, many = int(10_000 * seconds), int(50_000 * seconds)
+    even = ("evenly, 10,000 a second", "book", steady, 10_000, 1)
+    bursts = ("bursts of 10, 10,000 a second", "book", steady, 10_000, 10)
+    fast = ("50,000 a second", "ticker", many, 50_000, 50)
+    return [
+        Load("as fast as it goes", clients=10, count=int(15_000 * seconds)),
+        Load(*even, bare=True),
+        Load(*even),
+        Load(*bursts, bare=True),
+        Load(*bursts),
+        Load(*fast),
+        Load(*fast, clients=100),
+    ]
 
 
-def tell(running: subprocess.Popen[str]) -> None:
-    """Let a process go on."""
-    if running.stdin is not None:
-        running.stdin.write("\n")
-        running.stdin.flush()
+def memory(seconds: float) -> Load:
+    """A steady load, for as long as memory is to be watched."""
+    return Load("20,000 a second", count=int(20_000 * seconds), rate=20_000, burst=20)
 
 
-def simulate(load: Load, path: Path, *, bare: bool) -> list[str]:
-    """The simulator's command line."""
-    flags = ["--bare"] if bare else []
+def report(asked: Sequence[Load]) -> dict[str, object]:
+    """Measure every load and print the table and the ratios."""
+    runs = []
+    for load in asked:
+        print(f"{'bare loop' if load.bare else 'daemon'}: {load.name}, {load.clients} clients", file=sys.stderr)
+        runs.append(run(load))
+    table("the daemon over loopback, to files and subscribers", HEAD, [found.cells() for found in runs])
+    ratios = dict(_ratios(runs))
+    if ratios:
+        table("of these", ("what", ""), list(ratios.items()))
+    return {"runs": runs, "ratios": ratios}
+
+
+def _ratios(runs: Sequence[Run]) -> Iterator[tuple[str, float]]:
+    for found in runs:
+        if len(found.rss) * SAMPLE > LONG:
+            yield f"{found.load.name}: megabytes a minute", found.slope
+        for other in runs:
+            if found.load.name != other.load.name:
+                continue
+            if other.load.bare and not found.load.bare and other.p50:
+                yield f"{found.load.name}: p50 over the bare loop's", found.p50 / other.p50
+                yield f"{found.load.name}: p99 over the bare loop's", found.p99 / other.p99
+            if found.load.clients > other.load.clients:
+                title = f"{found.load.name}: cpu of {found.load.clients} clients over {other.load.clients}"
+                yield title, found.cpu / other.cpu
+
+
+def run(load: Load) -> Run:
+    """Measure one load. Raises RuntimeError when a process ends early."""
+    ours, theirs = processors()
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        path = home / "feed.sock"
+        simulator = stack.enter_context(process(_simulate(load, path), theirs))
+        ports = heard(simulator)
+        started = time.time()
+        measured = stack.enter_context(process(_target(load, home, ports), ours))
+        subscribed = started if load.bare else heard(simulator)["subscribed"]
+        heard(simulator)
+        if load.clients > 1:
+            others = ["-m", "bench.clients", str(path), str(load.clients - 1)]
+            heard(stack.enter_context(process(others, theirs)))
+        return _measure(load, simulator, measured.pid, subscribed - started)
+
+
+def _simulate(load: Load, path: Path) -> list[str]:
+    flags = ["--bare"] if load.bare else []
     return ["-m", "bench.simulator", f"--kind={load.kind}", f"--count={load.count}", f"--rate={load.rate}",
             f"--burst={load.burst}", f"--socket={path}", *flags]  # fmt: skip
 
 
-def await_socket(path: Path) -> None:
-    """Wait until somebody listens. Raises TimeoutError."""
-    limit = time.monotonic() + PATIENCE
-    while not path.exists():
-        if time.monotonic() > limit:
-            raise TimeoutError(f"nobody listens at {path}")
-        time.sleep(0.02)
-
-
-def run(load: Load, *, bare: bool = False, processors: tuple[int, int] = (1, 0)) -> Run:
-    """Measure one load, through the daemon or through the bare read loop."""
-    ours, theirs = processors
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        path = home / ("bare.sock" if bare else "feed.sock")
-        simulator = stack.enter_context(process(simulate(load, path, bare=bare), theirs, stdout=subprocess.PIPE))
-        ports = heard(simulator.stdout)
-        started = time.time()
-        measured = stack.enter_context(process(_target(home, ports, bare=bare), ours))
-        subscribed = started if bare else heard(simulator.stdout)["subscribed"]
-        heard(simulator.stdout)
-        if load.clients > 1:
-            others = ["-m", "bench.clients", str(path), str(load.clients - 1)]
-            clients = stack.enter_context(process(others, theirs, stdout=subprocess.PIPE))
-            if clients.stdout is not None:
-                clients.stdout.readline()
-        return _measure(load, simulator, measured.pid, subscribed - started)
-
-
-def _target(home: Path, ports: dict[str, int], *, bare: bool) -> list[str]:
-    if bare:
-        return ["-m", "bench.bare", f"ws://127.0.0.1:{ports['ws']}/", str(home / "bare.sock")]
+def _target(load: Load, home: Path, ports: dict[str, int]) -> list[str]:
+    if load.bare:
+        return ["-m", "bench.bare", f"ws://127.0.0.1:{ports['ws']}/", str(home / "feed.sock")]
     config = home / "config.toml"
-    config.write_text(CONFIG.format(home=home, **ports))
+    text = CONFIG + FILES if load.files else CONFIG
+    config.write_text(text.format(home=home, channels=CHANNELS[load.kind], **ports))
     return ["-m", "aggregator", "run", "--config", str(config)]
 
 
 def _measure(load: Load, simulator: subprocess.Popen[str], pid: int, subscribe: float) -> Run:
-    before = cpu_seconds(pid)
+    ran, waited = processor_time(pid)
     rss = [resident(pid)]
     tell(simulator)
-    os.set_blocking(simulator.stdout.fileno(), False)  # type: ignore[union-attr]
-    while not (line := simulator.stdout.readline()):  # type: ignore[union-attr]
-        time.sleep(0.2)
+    said_something = [] if simulator.stdout is None else [simulator.stdout]
+    while not select.select(said_something, [], [], SAMPLE)[0]:
         rss.append(resident(pid))
-        if simulator.poll() is not None:
-            raise RuntimeError("the simulator ended early; what it said stands above")
-    said = json.loads(line)
-    spent = cpu_seconds(pid) - before
+    said = heard(simulator)
+    ran, waited = (after - before for after, before in zip(processor_time(pid), (ran, waited), strict=True))
     return Run(
-        load.name,
-        said["sent"],
-        load.clients,
+        load,
         said["sent"] / said["seconds"],
-        spent / said["sent"] * 1e6,
+        ran / said["sent"] * MICRO,
+        waited / said["seconds"],
         said["lines"],
         said["lags"],
         subscribe,
@@ -189,70 +211,46 @@ def _measure(load: Load, simulator: subprocess.Popen[str], pid: int, subscribe: 
     )
 
 
-def start_up() -> dict[str, float]:
-    """Seconds for `aggregator --help`, and for importing the daemon alone."""
-
-    def median(arguments: list[str]) -> float:
-        times = []
-        for _ in range(STARTS):
-            start = time.monotonic()
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)  # noqa: S603 - ourselves
-            times.append(time.monotonic() - start)
-        return statistics.median(times)
-
-    return {
-        "python": median(["-c", ""]),
-        "help": median(["-m", "aggregator", "--help"]),
-        "import": median(["-c", "import aggregator.daemon"]),
-    }
-
-
-def slope(rss: list[float], seconds: float) -> float:
-    """Megabytes a minute by which memory grew after the first third of the samples."""
-    late = rss[len(rss) // 3 :]
-    if len(late) < 2:
-        return 0.0
-    times = [at * seconds / len(rss) / 60 for at in range(len(late))]
-    return statistics.linear_regression(times, late).slope
+@contextmanager
+def process(arguments: list[str], processor: int) -> Iterator[subprocess.Popen[str]]:
+    """A Python process on one processor; ended at the end."""
+    command = [sys.executable, *arguments]
+    running = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ours
+    os.sched_setaffinity(running.pid, {processor})
+    try:
+        yield running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        try:
+            running.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.communicate()
 
 
-def loads(seconds: float) -> list[tuple[Load, bool]]:
-    """What is measured, each for about so long; and whether through the bare loop."""
-    steady = int(10_000 * seconds)
-    even = Load("evenly, 10,000 a second", "book", steady, 10_000)
-    bursts = Load("bursts of 10, 10,000 a second", "book", steady, 10_000, 10)
-    many = int(50_000 * seconds)
-    return [
-        (Load("as fast as it goes", clients=10), False),
-        (even, True),
-        (even, False),
-        (bursts, True),
-        (bursts, False),
-        (Load("50,000 a second", "ticker", many, 50_000, 50), False),
-        (Load("50,000 a second", "ticker", many, 50_000, 50, clients=100), False),
-        (Load("memory, 20,000 a second", count=int(20_000 * seconds * 2), rate=20_000, burst=20), False),
-    ]
+def heard(running: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next line of a process, which is JSON. Raises RuntimeError when it has ended."""
+    line = running.stdout.readline() if running.stdout is not None else ""
+    if not line:
+        raise RuntimeError("a process of the measurement ended early; what it said stands above")
+    found: dict[str, Any] = json.loads(line)
+    return found
 
 
-def measure(seconds: float) -> dict[str, Any]:
-    """Every load, and the start."""
-    runs = []
-    for load, bare in loads(seconds):
-        print(f"{'bare loop' if bare else 'daemon'}: {load.name}, {load.clients} clients", file=sys.stderr)
-        runs.append((run(load, bare=bare), bare))
-    return {"start": start_up(), "runs": runs}
+def tell(running: subprocess.Popen[str], words: str = "") -> None:
+    """Let a process go on."""
+    if running.stdin is not None:
+        running.stdin.write(words + "\n")
+        running.stdin.flush()
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print the tables."""
-    rows = []
-    for result, bare in found["runs"]:
-        grows = slope(result.rss, result.frames / result.per_second)
-        rows.append([
-            "bare loop" if bare else "daemon", result.name, result.clients, int(result.per_second), result.cpu,
-            result.p50, result.p99, result.p999, result.lines, result.lags, result.rss[-1], grows, result.subscribe,
-        ])  # fmt: skip
-    head = ("through", "sent", "clients", "frames/s", "cpu µs", "p50 µs", "p99", "p99.9", "lines", "lags", "MB",
-            "MB/min", "start s")  # fmt: skip
-    table("the daemon over loopback, to files and subscribers", head, rows)
-    print("\nseconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in found["start"].items()))
+def processor_time(pid: int) -> tuple[float, float]:
+    """Seconds that all threads of a process have run, and have waited for the processor that others held."""
+    tasks = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(int(task[0]) for task in tasks) / 1e9, sum(int(task[1]) for task in tasks) / 1e9
+
+
+def resident(pid: int) -> float:
+    """Megabytes of memory that a process holds."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024

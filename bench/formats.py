@@ -201,44 +201,8 @@ class Okx(Wire):
         return self._push(pair, "books", item | {"seqId": number, "prevSeqId": before}, action=action)
 
 
-class Bitstamp(Wire):
-    kinds = ("trade", "book")
-
-    def raw_symbol(self, pair: Pair) -> str:
-        return f"{pair.base}{pair.quote}".lower()
-
-    def trade(self, pair: Pair, price: int, size: int) -> object:
-        symbol, us = self.raw_symbol(pair), self.moment.us
-        item = {
-            "id": self.next(f"trade {symbol}"),
-            "timestamp": str(us // 10**6),
-            "amount": size / 10**pair.step,
-            "amount_str": pair.size(size),
-            "price": price / 10**pair.tick,
-            "price_str": pair.price(price),
-            "type": int(self.buys),
-            "microtimestamp": str(us),
-            "buy_order_id": self.next("order") * 10**6,
-            "sell_order_id": self.next("order") * 10**6,
-        }
-        return {"data": item, "channel": f"live_trades_{symbol}", "event": "trade"}
-
-    def delta(self, ladder: Ladder, bids: Change, asks: Change) -> object:
-        item = self._times() | {"bids": rows(ladder.pair, bids), "asks": rows(ladder.pair, asks)}
-        return {"data": item, "channel": f"diff_order_book_{self.raw_symbol(ladder.pair)}", "event": "data"}
-
-    def snapshot(self, ladder: Ladder) -> object:
-        bids, asks = ladder.whole()
-        return self._times() | {"bids": rows(ladder.pair, bids), "asks": rows(ladder.pair, asks)}
-
-    def _times(self) -> dict[str, object]:
-        self.moment.us += 1  # it is the book's number too: never twice the same
-        return {"timestamp": str(self.moment.us // 10**6), "microtimestamp": str(self.moment.us)}
-
-
 WIRES: dict[str, type[Wire]] = {
     "binance": Binance,
-    "bitstamp": Bitstamp,
     "coinbaseexchange": CoinbaseExchange,
     "kraken": Kraken,
     "okx": Okx,

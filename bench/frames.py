@@ -27,21 +27,22 @@ class Capture(Struct, frozen=True):
     opening: list[bytes]
     snapshots: dict[str, bytes]
     instruments: dict[str, Instrument]
+    url: str = ""  # of the stream, where known
 
 
 def kinds(exchange: str) -> list[str]:
     """What can be made of an exchange: its channels, its book in deltas of so many levels, and all mixed."""
     wire = WIRES[exchange]
     deep = [kind for kind, levels in LEVELS.items() if wire.depth is None or 2 * levels <= wire.depth]
-    return [*wire.kinds, *deep, "mixed"]
+    return [*SHARES, *deep, "mixed"]
 
 
-def make(exchange: str, kind: str, count: int = 3000, *, seed: int = 1, walks: bool = True) -> Capture:
+def make(exchange: str, kind: str, count: int, *, walks: bool = True) -> Capture:
     """A capture of at most `count` frames of one kind (fewer where each is long).
 
     walks: whether the prices do; where not, the frames may follow upon themselves, but for their numbers
     """
-    random = Random(f"{exchange} {kind} {seed}")
+    random = Random(f"{exchange} {kind}")
     moment = Moment(random)
     wire = WIRES[exchange](moment)
     deep = wire.depth or (5000 if kind == "depth1000" else 1000)
@@ -66,7 +67,7 @@ def make(exchange: str, kind: str, count: int = 3000, *, seed: int = 1, walks: b
 def _message(wire: Wire, kind: str, ladder: Ladder) -> object:
     random = wire.moment.random
     if kind == "mixed":
-        (kind,) = random.choices(wire.kinds, [SHARES[kind] for kind in wire.kinds])
+        (kind,) = random.choices([*SHARES], [*SHARES.values()])
     pair, middle = ladder.pair, ladder.middle
     size = 1 + int(random.lognormvariate(0, 1) * 10**pair.step)
     if kind == "trade":

@@ -9,21 +9,22 @@ from collections.abc import Callable, Iterable
 import orjson
 from msgspec import Struct
 
-from aggregator.bus import Batch, Bus
+from aggregator.bus import MOST_RECORDS, Batch, Bus
 from aggregator.errors import AggregatorError
 from aggregator.exchange import Stream
 from aggregator.records import Gap, Record
 from aggregator.registry import load_exchange
 from aggregator.replay import Reader
-from aggregator.runner import MOST_RECORDS
 from aggregator.session import Session
 from aggregator.topics import Now
 from bench.frames import Capture
-from bench.measure import MICRO, table, take_turns, timed
+from bench.measure import MICRO, pinned, processors, table, take_turns, timed
 
 SOCKET_READ = 65_536  # bytes: a batch holds no more frames than one read of the socket brings
-HEAD = ("exchange", "frames", "count", "bytes", "loads", "a", "b", "c", "a/loads", "b/loads", "c/loads", "checks",
-        "b per s", "gaps")  # fmt: skip
+SHOWN = 80  # bytes of a frame that cannot be read
+HEAD = ("exchange", "frames", "count", "bytes", "loads", "a", "b", "c", "c/loads", "checks", "a /s", "b /s", "c /s",
+        "gaps")  # fmt: skip
+TITLE = "frame to record to line: µs of processor time per frame, and frames per second"
 
 
 class Row(Struct):
@@ -55,9 +56,9 @@ class Row(Struct):
             self.parse,
             self.session,
             self.lines,
-            *(figure / self.loads for figure in (self.parse, self.session, self.lines)),
+            self.lines / self.loads,
             f"+{self.checks:.0%}",
-            int(MICRO / self.session),
+            *(f"{MICRO / figure:,.0f}" for figure in (self.parse, self.session, self.lines)),
             self.gaps,
         ]
 
@@ -75,7 +76,7 @@ class Bench:
         if exchange is None:
             raise Unreadable(f"there is no connector for {capture.exchange}")
         self.capture = capture
-        self.stream: Stream = Reader(exchange, (), None).stream_of("", capture.frames[0])
+        self.stream: Stream = Reader(exchange, (), None).stream_of(capture.url, capture.frames[0])
         self.gaps = 0
         start = 1_760_000_000_000_000_000
         self._times = [Now(start + at * 1000, start + at * 1000) for at in range(len(capture.frames))]
@@ -86,7 +87,8 @@ class Bench:
         records = [record for frame in self.capture.frames for record in session.receive(frame, self._times[-1])]
         self.gaps = sum(isinstance(record, Gap) and record.phase == "open" for record in records)
         if session.bad:
-            raise Unreadable(f"{session.bad} frames cannot be read: {session.bad_frames[-1]}")
+            seen = session.bad_frames[-1]
+            raise Unreadable(f"{session.bad} frames cannot be read: {seen.error}: {seen.frame[:SHOWN]!r}")
         if len(records) < len(self.capture.frames) * 0.99:
             raise Unreadable(f"{len(self.capture.frames)} frames gave only {len(records)} records")
 
@@ -161,9 +163,9 @@ class Bench:
         """Measure."""
         tasks = {"loads": self.loads, "parse": self.parse, "session": self.session, "lines": self.lines}
         count = len(self.capture.frames)
-        medians = {name: seconds / count * MICRO for name, seconds in take_turns(tasks, rounds).items()}
+        least = {name: seconds / count * MICRO for name, seconds in take_turns(tasks, rounds).items()}
         size = sum(map(len, self.capture.frames)) // count
-        return Row(self.capture.exchange, self.capture.kind, count, size, gaps=self.gaps, **medians)
+        return Row(self.capture.exchange, self.capture.kind, count, size, gaps=self.gaps, **least)
 
 
 def _encode(batch: Batch) -> None:
@@ -181,17 +183,14 @@ def _each_event(parse: Callable[[bytes], Iterable[object]], frames: list[bytes])
             pass
 
 
-def measure(captures: Iterable[Capture], rounds: int) -> list[Row]:
-    """Measure every capture; what cannot be read is named and left out."""
+def report(captures: Iterable[Capture], rounds: int) -> list[Row]:
+    """Measure every capture and print the table; what cannot be read is named and left out."""
     found: list[Row] = []
-    for capture in captures:
-        try:
-            found.append(Bench(capture).row(rounds))
-        except Unreadable as error:
-            print(f"{capture.exchange} {capture.kind}: left out: {error}")
+    with pinned(processors()[0]):
+        for capture in captures:
+            try:
+                found.append(Bench(capture).row(rounds))
+            except Unreadable as error:
+                print(f"{capture.exchange} {capture.kind}: left out: {error}")
+    table(TITLE, HEAD, [row.cells() for row in found])
     return found
-
-
-def show(rows: list[Row]) -> None:
-    """Print the table."""
-    table("frame to record to line, µs of processor time per frame", HEAD, [row.cells() for row in rows])

@@ -1,15 +1,16 @@
-"""What every measurement shares: rounds that take turns, the median of each, tables, and the conditions of a run."""
+"""What every measurement shares: rounds that take turns, the least of each, tables, and the conditions of a run."""
 
 import gc
-import json
 import os
 import platform
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from msgspec.json import encode, format  # noqa: A004 - its own name
 
 from aggregator.daemon import GC_THRESHOLD
 
@@ -19,22 +20,37 @@ LIBRARIES = ("msgspec", "orjson", "picows", "uvloop")
 Task = Callable[[], float]  # does the work once; gives the seconds of processor time that count
 
 
-def settle(processor: int | None) -> None:
-    """Make this process like the daemon: its garbage collector's settings, and one processor of its own."""
+def processors() -> tuple[int, int]:
+    """One for what is measured, and one for everything else: the same where there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[-1], allowed[0]
+
+
+def settle() -> None:
+    """Make this process like the daemon: its garbage collector's settings."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
-    if processor is not None:
-        os.sched_setaffinity(0, {processor})
+
+
+@contextmanager
+def pinned(processor: int) -> Iterator[None]:
+    """Stay on one processor."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def take_turns(tasks: Mapping[str, Task], rounds: int) -> dict[str, float]:
-    """Each task's median over rounds in which all take turns: what disturbs the machine disturbs them alike."""
+    """Each task's least over rounds in which all take turns: what else runs on the machine only adds."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, task in tasks.items():
             times[name].append(task())
-    return {name: statistics.median(of_task) for name, of_task in times.items()}
+    return {name: min(of_task) for name, of_task in times.items()}
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -50,8 +66,14 @@ def conditions() -> dict[str, object]:
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "python": platform.python_version(),
         "machine": f"{_processor()}, {os.cpu_count()} processors",
+        "load": round(os.getloadavg()[0], 1),
         **{name: version(name) for name in LIBRARIES},
     }
+
+
+def show_conditions() -> None:
+    """Print them in one line."""
+    print("; ".join(f"{name}: {value}" for name, value in conditions().items()))
 
 
 def _processor() -> str:
@@ -76,4 +98,4 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
 def write(path: Path | None, report: Mapping[str, object]) -> None:
     """Leave a report as JSON, where a file was named."""
     if path is not None:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+        path.write_bytes(format(encode(report), indent=1) + b"\n")

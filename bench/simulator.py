@@ -16,52 +16,21 @@ import struct
 import sys
 import threading
 import time
+from array import array
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from bench.film import Film, wrap
 from bench.frames import Capture, make
 
 EXCHANGE = "binance"
-FRAMES = 20_000  # in one turn of the capture; the next follows with the numbers that come next
-NUMBER = re.compile(rb'"(E|T|t|u|U)":(\d+)')
+FRAMES = 20_000  # in one turn of the film
 SENT = re.compile(rb'"(?:E|ts_sent)":(\d{16,19})')
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CHUNK = 1 << 18
 SETTLED = 0.7  # seconds without a line after which everything has come
 WARM = 400  # frames before the measured ones
 LEFT_OUT = 0.1  # of the latencies: the first ones
-
-
-class Film:
-    """A capture that can be played for ever: the times are those of the sending, and the numbers go on."""
-
-    def __init__(self, capture: Capture) -> None:
-        """Cut every frame at its numbers."""
-        self._parts = [self._cut(frame) for frame in capture.frames]
-        self._span = len(capture.frames) * 50  # more than any number grows in one turn
-        self._at = 0
-
-    def _cut(self, frame: bytes) -> tuple[bytes, tuple[int | None, ...]]:
-        numbers = tuple(None if name in b"ET" else int(value) for name, value in NUMBER.findall(frame))
-        return NUMBER.sub(rb'"\1":%d', frame.replace(b"%", b"%%")), numbers
-
-    def next(self, us: int) -> bytes:
-        """The next frame, sent at this time (microseconds), as a WebSocket sends it."""
-        turn, at = divmod(self._at, len(self._parts))
-        self._at += 1
-        text, numbers = self._parts[at]
-        shift = turn * self._span
-        return wrap(text % tuple(us if number is None else number + shift for number in numbers))
-
-
-def wrap(payload: bytes) -> bytes:
-    """A text frame as a server sends it."""
-    size = len(payload)
-    if size < 126:
-        return struct.pack("!BB", 0x81, size) + payload
-    if size < 65_536:
-        return struct.pack("!BBH", 0x81, 126, size) + payload
-    return struct.pack("!BBQ", 0x81, 127, size) + payload
 
 
 class Rest(ThreadingHTTPServer):
@@ -76,15 +45,9 @@ class Rest(ThreadingHTTPServer):
 
     def listing(self) -> bytes:
         """The instruments, as the exchange lists them."""
-        rows = [
-            {
-                "symbol": i.raw_symbol,
-                "baseAsset": i.base,
-                "quoteAsset": i.quote,
-                "status": "TRADING",
-                "filters": [],
-            }
-            for i in self.capture.instruments.values()
+        rows: list[dict[str, object]] = [
+            {"symbol": raw_symbol, "baseAsset": pair.base, "quoteAsset": pair.quote, "status": "TRADING", "filters": []}
+            for raw_symbol, pair in self.capture.instruments.items()
         ]
         return json.dumps({"symbols": rows}).encode()
 
@@ -98,9 +61,8 @@ class RestAnswer(BaseHTTPRequestHandler):
         """Whatever path ends in `depth` is a book; every other one is the listing."""
         parts = urlsplit(self.path)
         symbol = parse_qs(parts.query).get("symbol", [""])[0]
-        body = (
-            self.server.capture.snapshots.get(symbol, b"{}") if parts.path.endswith("depth") else self.server.listing()
-        )
+        books = self.server.capture.snapshots
+        body = books.get(symbol, b"{}") if parts.path.endswith("depth") else self.server.listing()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -159,11 +121,11 @@ class Subscriber:
             self.line.sendall(b'{"op":"subscribe","topics":["*:*:*"],"snapshot":false}\n')
             while b'"subscribed"' not in self.line.recv(CHUNK):
                 pass
-        self.line.setblocking(False)
+        self.line.settimeout(0)
         self.lines = 0
         self.lags = 0
         self.last = time.monotonic()
-        self.late: list[int] = []
+        self.late = array("q")  # microseconds
         self._rest = b""
 
     def read(self) -> bool:
@@ -179,22 +141,30 @@ class Subscriber:
         self._rest = data[end:]
         self.lines += data.count(b"\n", 0, end)
         self.lags += data.count(b'"type":"lag"', 0, end)
-        self.late += [now - int(sent[:16]) for sent in SENT.findall(data, 0, end)]
+        self.late.extend([now - int(sent[:16]) for sent in SENT.findall(data, 0, end)])
         return True
+
+    def settle(self) -> float:
+        """Read until no more comes; when the last came."""
+        start = time.monotonic()
+        while time.monotonic() < max(self.last, start) + SETTLED:
+            if not self.read():
+                time.sleep(0.001)
+        return self.last
 
 
 def send_at_once(line: socket.socket, film: Film, subscriber: Subscriber, count: int) -> None:
     """As fast as the other side reads."""
     us = time.time_ns() // 1000
     waiting = memoryview(b"".join(film.next(us) for _ in range(count)))
-    line.setblocking(False)
+    line.settimeout(0)
     while waiting:
         readable, writable, _ = select.select([subscriber.line], [line], [], 1)
         if writable:
             waiting = waiting[line.send(waiting[:CHUNK]) :]
         if readable:
             subscriber.read()
-    line.setblocking(True)
+    line.settimeout(None)
 
 
 def send_evenly(line: socket.socket, film: Film, subscriber: Subscriber, count: int, rate: float, burst: int) -> None:
@@ -209,12 +179,12 @@ def send_evenly(line: socket.socket, film: Film, subscriber: Subscriber, count: 
         line.sendall(b"".join([film.next(us) for _ in range(burst)]))
 
 
-def quantiles(late: list[int]) -> dict[str, float]:
+def quantiles(late: "array[int]") -> dict[str, float]:
     """p50, p99 and p99.9 in microseconds, without the first ones."""
-    late = sorted(late[int(len(late) * LEFT_OUT) :])
-    if len(late) < 1000:
+    settled = late[int(len(late) * LEFT_OUT) :]
+    if len(settled) < 1000:
         return {}
-    cuts = statistics.quantiles(late, n=1000)
+    cuts = statistics.quantiles(settled, n=1000)
     return {"p50": cuts[499], "p99": cuts[989], "p999": cuts[998]}
 
 
@@ -239,8 +209,8 @@ def converse(listener: socket.socket, rest: Rest, film: Film, *, bare: bool) -> 
     return line
 
 
-def main() -> None:
-    """Serve one client, once told to send, and say what came of it."""
+def options() -> argparse.Namespace:
+    """What is asked."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kind", default="mixed")
     parser.add_argument("--count", type=int, default=100_000)
@@ -248,27 +218,29 @@ def main() -> None:
     parser.add_argument("--burst", type=int, default=1)
     parser.add_argument("--socket", required=True)
     parser.add_argument("--bare", action="store_true")
-    options = parser.parse_args()
-    capture = make(EXCHANGE, options.kind, FRAMES, walks=False)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Serve one client, once told to send, and say what came of it."""
+    asked = options()
+    capture = make(EXCHANGE, asked.kind, FRAMES, walks=False)
     film, rest = Film(capture), Rest(capture)
     listener = socket.create_server(("127.0.0.1", 0))
     say(ws=listener.getsockname()[1], http=rest.server_port)
-    line = converse(listener, rest, film, bare=options.bare)
-    subscriber = Subscriber(options.socket, feed=not options.bare)
+    line = converse(listener, rest, film, bare=asked.bare)
+    subscriber = Subscriber(asked.socket, feed=not asked.bare)
     say(ready=True)
     sys.stdin.readline()
     before, start = subscriber.lines, time.monotonic()
-    if options.rate:
-        send_evenly(line, film, subscriber, options.count, options.rate, options.burst)
+    if asked.rate:
+        send_evenly(line, film, subscriber, asked.count, asked.rate, asked.burst)
     else:
-        send_at_once(line, film, subscriber, options.count)
-    sent = time.monotonic()
-    while time.monotonic() < max(subscriber.last, sent) + SETTLED:
-        if not subscriber.read():
-            time.sleep(0.001)
+        send_at_once(line, film, subscriber, asked.count)
+    end = subscriber.settle()
     say(
-        sent=options.count,
-        seconds=max(subscriber.last, sent) - start,
+        sent=asked.count,
+        seconds=end - start,
         lines=subscriber.lines - before,
         lags=subscriber.lags,
         **quantiles(subscriber.late),

@@ -36,10 +36,9 @@ class Moment:
 class Wire:
     """How one exchange writes what happens.
 
-    kinds: what it sends; depth: levels a side that its book stream keeps (None: all)
+    depth: levels a side that its book stream keeps (None: all)
     """
 
-    kinds: tuple[str, ...] = ("trade", "ticker", "book")
     depth: int | None = None
 
     def __init__(self, moment: Moment) -> None:

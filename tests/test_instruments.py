@@ -115,6 +115,14 @@ def test_what_a_later_listing_changes() -> None:
     assert changes(before, read_listing(BOTH, [body("A", "B", "C")], {}, 99).instruments) == []
 
 
+def test_markets_that_share_a_name_are_told_apart() -> None:
+    both = [body("A"), body("A", kind="perpetual", settle="USD", linear=True)]
+    before = read_listing(BOTH, both, {}, 7).instruments
+    assert changes(before, read_listing(BOTH, both, {}, 9).instruments) == []
+    (gone,) = changes(before, read_listing(BOTH, both[:1], {}, 9).instruments)
+    assert (gone.change, gone.symbol) == ("delist", "A/USD:USD")
+
+
 def test_patterns_leave_out_what_is_closed_and_names_do_not() -> None:
     instruments = read_listing(BOTH, [body("A"), body("B", state="halt")], {}, 7).instruments
     assert [i.base for i in choose(instruments, ["*/USD"])[0]] == ["A"]

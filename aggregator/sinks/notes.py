@@ -135,7 +135,7 @@ def header_of(bus: Bus, place: Place, ts: int) -> FileHeader:
     exchange, raw_symbol = place.exchange, place.raw_symbol
     books = bus.books(exchange, raw_symbol) if place.channel in {None, "book"} else []
     if raw_symbol is not None and exchange is not None:
-        instrument = bus.instruments.get((exchange, raw_symbol))
+        instrument = bus.instruments.get((exchange, place.symbol or raw_symbol))
         instruments = [] if instrument is None else [instrument]
     else:
         instruments = [i for i in bus.instruments.values() if exchange in {None, i.exchange}]

@@ -1,0 +1,1 @@
+"""Bitget's protocol: its frames and its lists."""

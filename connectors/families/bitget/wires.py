@@ -1,0 +1,186 @@
+"""What Bitget's protocol, version 2, sends, as it spells it, and the records that it makes.
+
+https://www.bitget.com/api-doc/contract/websocket/public/Tickers-Channel
+Every size is of the base asset, that of coin-margined contracts too.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Funding,
+    IndexPrice,
+    Levels,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    Record,
+    Side,
+    Ticker,
+    Trade,
+)
+from aggregator.wire import Text, ms, optional
+
+MS = 1_000_000
+
+
+class TradeWire(Struct, gc=False):
+    ts: int
+    price: str
+    size: str
+    side: Side  # the taker's
+    tradeId: str | None = None
+
+    def record(self, raw_symbol: str, sent: int | None) -> Trade:
+        return Trade(
+            raw_symbol=raw_symbol,
+            id=self.tradeId,
+            price=self.price,
+            size=self.size,
+            side=self.side,
+            ts_event=self.ts * MS,
+            ts_sent=sent,
+        )
+
+
+class BookWire(Struct, gc=False):
+    asks: Levels
+    bids: Levels
+    ts: int  # of the matching engine
+    checksum: int | None = None  # 0 says nothing
+    seq: int | None = None  # grows from one message to the next, by no fixed step
+
+    def delta(self, raw_symbol: str, sent: int | None) -> BookDelta:
+        return BookDelta(
+            raw_symbol=raw_symbol,
+            bids=self.bids,
+            asks=self.asks,
+            checksum=self.checksum or None,
+            sequence=self.seq,
+            ts_event=self.ts * MS,
+            ts_sent=sent,
+        )
+
+    def whole(self, raw_symbol: str, sent: int | None, depth: int | None) -> BookSnapshot:
+        """Books of few levels (`depth`) are only ever sent whole."""
+        return BookSnapshot(
+            raw_symbol=raw_symbol,
+            bids=self.bids,
+            asks=self.asks,
+            depth=depth,
+            reason="initial" if depth is None else "periodic",
+            checksum=self.checksum or None,
+            sequence=self.seq,
+            ts_event=self.ts * MS,
+            ts_sent=sent,
+        )
+
+    def best(self, raw_symbol: str, sent: int | None) -> Bbo:
+        bid, bid_size = self.bids[0] if self.bids else (None, None)
+        ask, ask_size = self.asks[0] if self.asks else (None, None)
+        return Bbo(
+            raw_symbol=raw_symbol,
+            bid_price=bid,
+            bid_size=bid_size,
+            ask_price=ask,
+            ask_size=ask_size,
+            sequence=self.seq,
+            ts_event=self.ts * MS,
+            ts_sent=sent,
+        )
+
+
+class TickerWire(Struct, gc=False):
+    instId: str
+    ts: int
+    lastPr: str = ""
+    last: str = ""  # its name in older examples of the documentation
+    open24h: str = ""
+    high24h: str = ""
+    low24h: str = ""
+    baseVolume: str = ""
+    quoteVolume: str = ""
+    fundingRate: str | None = None  # this and what follows: futures only
+    nextFundingTime: Text = None  # a number or text; nothing, or 0, where a contract has no funding
+    holdingAmount: str | None = None  # open interest
+    markPrice: str | None = None
+    indexPrice: str | None = None
+
+    def records(self, sent: int | None) -> Iterable[Record]:
+        name, at = self.instId, self.ts * MS
+        yield Ticker(
+            raw_symbol=name,
+            last=self.lastPr or self.last or None,
+            open=self.open24h or None,
+            high=self.high24h or None,
+            low=self.low24h or None,
+            base_volume=self.baseVolume or None,
+            quote_volume=self.quoteVolume or None,
+            window_s=86_400,
+            ts_event=at,
+            ts_sent=sent,
+        )
+        due = optional(self.nextFundingTime)
+        if self.fundingRate and due and due != "0":
+            yield Funding(raw_symbol=name, rate=self.fundingRate, ts_next=ms(due), ts_event=at, ts_sent=sent)
+        if self.holdingAmount:
+            size = self.holdingAmount
+            yield OpenInterest(raw_symbol=name, size=size, base_size=size, ts_event=at, ts_sent=sent)
+        if self.markPrice:
+            yield MarkPrice(raw_symbol=name, price=self.markPrice, ts_event=at, ts_sent=sent)
+        if self.indexPrice:
+            yield IndexPrice(raw_symbol=name, price=self.indexPrice, ts_event=at, ts_sent=sent)
+
+
+class BarWire(Struct, array_like=True, gc=False):
+    """A candle; what follows, its volume in USDT, is left out."""
+
+    ts: int
+    open: str
+    high: str
+    low: str
+    close: str
+    baseVolume: str
+    quoteVolume: str | None = None
+
+    def record(self, raw_symbol: str, interval: str, seconds: int | None, sent: int | None) -> Candle:
+        at = self.ts * MS
+        return Candle(
+            raw_symbol=raw_symbol,
+            interval=interval,
+            ts_open=at,
+            ts_close=None if seconds is None else at + seconds * 10**9,
+            open=self.open,
+            high=self.high,
+            low=self.low,
+            close=self.close,
+            base_volume=self.baseVolume,
+            quote_volume=self.quoteVolume,
+            ts_sent=sent,
+        )
+
+
+class LiquidationWire(Struct):
+    symbol: str
+    side: Side  # the position's: buy is a long one
+    price: str
+    amount: str
+    ts: int
+
+    def record(self, sent: int | None) -> Liquidation:
+        is_long = self.side == "buy"
+        return Liquidation(
+            raw_symbol=self.symbol,
+            side="sell" if is_long else "buy",
+            position="long" if is_long else "short",
+            price=self.price,
+            size=self.amount,
+            ts_event=self.ts * MS,
+            ts_sent=sent,
+            sampled=True,  # of each second the largest of each side
+        )

@@ -1,0 +1,216 @@
+"""Gate's lists of instruments, and what else is asked for by REST: whole books, past trades.
+
+https://www.gate.com/docs/developers/apiv4/en/
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot
+from aggregator.records import BookSnapshot, Instrument, MarketState, Side, Trade
+from aggregator.wire import Text, ms, number, optional, seconds, text
+from connectors.families.gate.contracts import LevelWire, levels
+from connectors.families.gate.spot import SECOND
+
+STATES: dict[str, MarketState] = {
+    "untradable": "halt",  # spot
+    "buyable": "trading",
+    "sellable": "trading",
+    "tradable": "trading",
+    "prelaunch": "pre_open",  # contracts
+    "trading": "trading",
+    "delisting": "settling",
+    "delisted": "delisted",
+    "circuit_breaker": "halt",
+}
+
+
+class PairWire(Struct):
+    id: str
+    base: str
+    quote: str
+    trade_status: str
+    precision: int | None = None  # decimals of a price
+    amount_precision: int | None = None
+    min_base_amount: Text = None
+    max_base_amount: Text = None
+    min_quote_amount: Text = None
+    buy_start: int = 0  # when trading begins; before, since `sell_start`, only sales are taken
+
+
+class ContractWire(Struct):
+    """`BTC_USDT`, dated `BTC_USDT_20261225`, or an option, `BTC_USDT-20261225-90000-C`."""
+
+    name: str
+    order_price_round: Text = None
+    order_size_min: Text = None
+    order_size_max: Text = None
+    create_time: int = 0
+    launch_time: int = 0
+    status: str = ""
+    in_delisting: bool = False
+    quanto_multiplier: Text = None  # of the base asset; "0" of inverse contracts, which are of one US dollar
+    enable_decimal: bool = False  # whether parts of a contract are traded, in steps of the smallest order
+    expire_time: int = 0  # dated contracts only
+    underlying: str = ""  # dated contracts and options only
+    multiplier: Text = None  # options only, as what follows
+    expiration_time: int = 0
+    strike_price: Text = None
+    is_call: bool | None = None
+    is_active: bool = True
+
+
+class BookWire(Struct):
+    id: int
+    bids: list[LevelWire]
+    asks: list[LevelWire]
+    update: Text = None  # s, with decimals
+
+
+class PastWire(Struct):
+    currency_pair: str
+    id: str
+    side: Side
+    amount: str
+    price: str
+    create_time_ms: str
+    sequence_id: int  # the stream's `id_market`
+
+
+class Named(Struct):
+    """What tells a pair from a contract."""
+
+    name: str | None = None
+
+
+decode_rows = Decoder(list[Raw]).decode
+decode_named = Decoder(Named).decode
+decode_pair = Decoder(PairWire, strict=False, float_hook=number).decode
+decode_contract = Decoder(ContractWire, strict=False, float_hook=number).decode
+decode_book = Decoder(BookWire, strict=False, float_hook=number).decode
+decode_past = Decoder(list[PastWire], strict=False).decode
+
+
+def read_instrument(row: Raw) -> Instrument:
+    if decode_named(row).name is None:
+        return read_pair(decode_pair(row))
+    contract = decode_contract(row)
+    return read_future(contract) if contract.is_call is None else read_option(contract)
+
+
+def read_pair(pair: PairWire) -> Instrument:
+    return Instrument(
+        raw_symbol=pair.id,
+        base=pair.base,
+        quote=pair.quote,
+        tick_size=step(pair.precision),
+        lot_size=step(pair.amount_precision),
+        min_size=optional(pair.min_base_amount),
+        max_size=optional(pair.max_base_amount),
+        min_notional=optional(pair.min_quote_amount),
+        state=STATES.get(pair.trade_status, "unknown"),
+        ts_listed=pair.buy_start * SECOND or None,
+    )
+
+
+def step(places: int | None) -> str | None:
+    return None if places is None else f"{Decimal(1).scaleb(-places):f}"
+
+
+def read_future(contract: ContractWire) -> Instrument:
+    base, quote = contract.name.split("_")[:2]
+    is_inverse = quote == "USD"  # those settle in bitcoin, others in what they are quoted in
+    state = "delisting" if contract.in_delisting else "trading"
+    return Instrument(
+        raw_symbol=contract.name,
+        kind="future" if contract.expire_time else "perpetual",
+        base=base,
+        quote=quote,
+        settle="BTC" if is_inverse else quote,
+        linear=not is_inverse,
+        contract_size="1" if contract.quanto_multiplier in {"0", 0} else optional(contract.quanto_multiplier),
+        tick_size=optional(contract.order_price_round),
+        lot_size=optional(contract.order_size_min) if contract.enable_decimal else "1",
+        min_size=optional(contract.order_size_min),
+        max_size=optional(contract.order_size_max),
+        expiry=contract.expire_time * SECOND or None,
+        state=STATES.get(contract.status or state, "unknown"),
+        ts_listed=(contract.launch_time or contract.create_time) * SECOND or None,
+    )
+
+
+def read_option(contract: ContractWire) -> Instrument:
+    base, _, quote = contract.underlying.partition("_")
+    return Instrument(
+        raw_symbol=contract.name,
+        kind="option",
+        base=base,
+        quote=quote,
+        settle=quote,
+        linear=True,
+        contract_size=optional(contract.multiplier),
+        tick_size=optional(contract.order_price_round),
+        lot_size="1",
+        min_size=optional(contract.order_size_min),
+        max_size=optional(contract.order_size_max),
+        expiry=contract.expiration_time * SECOND or None,
+        strike=optional(contract.strike_price),
+        option_type="call" if contract.is_call else "put",
+        state="trading" if contract.is_active else "halt",
+        ts_listed=contract.create_time * SECOND or None,
+    )
+
+
+def listing(api: str, paths: Sequence[str]) -> Listing:
+    return Listing(tuple(Request(f"{api}/{path}") for path in paths), decode_rows, read_instrument)
+
+
+def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
+    book = decode_book(body)
+    return BookSnapshot(
+        raw_symbol=raw_symbol,
+        bids=levels(book.bids),
+        asks=levels(book.asks),
+        sequence=book.id,
+        ts_event=seconds(book.update) if book.update else None,
+    )
+
+
+def snapshot(api: str, path: str, depth: int) -> Snapshot:
+    """Whole books, of as many levels as the stream tells changes of."""
+
+    def request(raw_symbol: str) -> Request:
+        return Request(f"{api}/{path}/order_book?contract={raw_symbol}&limit={depth}&with_id=true")
+
+    def parse(raw_symbol: str, body: bytes) -> BookSnapshot:
+        book = read_book(raw_symbol, body)
+        book.depth = depth
+        return book
+
+    return Snapshot(request=request, parse=parse)
+
+
+def read_past(_: str, body: bytes) -> Iterable[Trade]:
+    """Oldest first."""
+    for past in sorted(decode_past(body), key=lambda past: past.sequence_id):
+        yield Trade(
+            raw_symbol=past.currency_pair,
+            id=past.id,
+            price=text(past.price),
+            size=text(past.amount),
+            side=past.side,
+            sequence=past.sequence_id,
+            ts_event=ms(past.create_time_ms),
+        )
+
+
+def backfill(api: str) -> Backfill:
+    """Of spot trades: by time, as numbers of a market are no parameter."""
+
+    def request(raw_symbol: str, since: Since) -> Request:
+        return Request(f"{api}/spot/trades?currency_pair={raw_symbol}&limit=1000&from={since.ts // SECOND}")
+
+    return Backfill(request, read_past)

@@ -1,0 +1,65 @@
+"""The protocol of HitBTC, version 3, which its sister exchanges speak too: channels, each for a list of symbols.
+
+https://api.hitbtc.com/#socket-market-data
+An acknowledgement lists the symbols that are known: one that is not is left out of it without a word.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from aggregator.exchange import Exchange, Limits, Stream, Subscription
+from aggregator.records import Channel
+from aggregator.sequence import contiguous
+from aggregator.wire import encode
+from connectors.families.hitbtc.frames import parse
+from connectors.families.hitbtc.rest import futures, listing
+from connectors.families.hitbtc.wires import PERIODS
+
+CHANNELS: dict[Channel, str] = {
+    "trades": "trades",
+    "book": "orderbook/full",
+    "bbo": "orderbook/top/100ms",
+    "ticker": "ticker/1s",
+    "candles": "candles",
+}
+FUTURES = "Funding, open interest, mark and index price are asked for by REST; the rate to come is an estimate."
+
+
+def channel_name(s: Subscription) -> str:
+    name = CHANNELS[s.channel]
+    return f"{name}/{PERIODS.get(s.interval, s.interval)}" if s.channel == "candles" else name
+
+
+def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        for name in dict.fromkeys(map(channel_name, wanted)):
+            symbols = [s.raw_symbol for s in wanted if channel_name(s) == name]
+            yield encode({"method": method, "ch": name, "params": {"symbols": symbols}, "id": id})
+
+    return ask
+
+
+def exchange(id: str, *, host: str, docs: str, has_futures: bool) -> Exchange:
+    """Declare an exchange that speaks HitBTC, by its host and by whether it lists futures."""
+    api = f"https://{host}/api/3"
+    stream = Stream(
+        url=f"wss://{host}/api/3/ws/public",
+        channels=CHANNELS,
+        subscribe=asking("subscribe"),
+        unsubscribe=asking("unsubscribe"),
+        parse=parse,
+        sequence={"book": contiguous},
+        pace=0.1,  # ten requests a second are allowed
+        patience=300,  # it says nothing where nothing happens; protocol pings tell a dead line
+    )
+    return Exchange(
+        id=id,
+        docs=docs,
+        limits=Limits(weights={api: (30, 1)}),
+        listing=listing(api),
+        feeds=(stream, futures(api)) if has_futures else (stream,),
+        notes=(
+            "An unknown symbol is not refused: no acknowledgement names it.",
+            "Version 2 of the protocol is still read, and no longer asked for.",
+            *((FUTURES,) if has_futures else ()),
+        ),
+    )

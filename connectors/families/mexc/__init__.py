@@ -1,0 +1,1 @@
+"""MEXC's two protocols: protobuf for spot, JSON for contracts."""

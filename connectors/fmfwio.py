@@ -1,0 +1,8 @@
+"""FMFW.io.
+
+https://api.fmfw.io/
+"""
+
+from connectors.families import hitbtc
+
+EXCHANGE = hitbtc.exchange("fmfwio", host="api.fmfw.io", docs="https://api.fmfw.io/", has_futures=True)

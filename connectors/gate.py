@@ -1,0 +1,65 @@
+"""Gate: spot, perpetuals by the asset in which they settle, dated futures and options.
+
+https://www.gate.com/docs/developers/apiv4/ws/en/
+"""
+
+from collections.abc import Callable
+
+from aggregator.exchange import Exchange, Limits
+from aggregator.records import Instrument, Kind
+from connectors.families.gate import FUTURES, OPTIONS, PERPETUALS, SPOT, listing, stream
+
+API = "https://api.gateio.ws/api/v4"
+FUTURES_WS = "wss://fx-ws.gateio.ws/v4/ws"
+
+
+def settled(kind: Kind, asset: str | None) -> Callable[[Instrument], bool]:
+    return lambda instrument: instrument.kind == kind and instrument.settle == asset
+
+
+EXCHANGE = Exchange(
+    id="gate",
+    docs="https://www.gate.com/docs/developers/apiv4/ws/en/",
+    limits=Limits(weights={API: (200, 10)}, connects=(300, 300)),
+    listing=listing(
+        API,
+        (
+            "spot/currency_pairs",
+            "futures/usdt/contracts",
+            "futures/btc/contracts",
+            "futures/usd1/contracts",
+            "delivery/usdt/contracts",
+            "options/contracts?underlying=BTC_USDT",
+            "options/contracts?underlying=ETH_USDT",
+        ),
+    ),
+    feeds=(
+        stream("spot", "wss://api.gateio.ws/ws/v4/", SPOT, settled("spot", None), api=API),
+        stream("usdt", f"{FUTURES_WS}/usdt", PERPETUALS, settled("perpetual", "USDT"), api=API),
+        stream("btc", f"{FUTURES_WS}/btc", PERPETUALS, settled("perpetual", "BTC"), api=API),
+        stream("usd1", f"{FUTURES_WS}/usd1", PERPETUALS, settled("perpetual", "USD1"), api=API),
+        stream(
+            "delivery",
+            f"{FUTURES_WS}/delivery/usdt",
+            FUTURES,
+            settled("future", "USDT"),
+            api=API,
+            path="delivery/usdt",
+        ),
+        stream(
+            "options",
+            "wss://op-ws.gateio.live/v4/ws",
+            OPTIONS,
+            settled("option", "USDT"),
+            api=API,
+            path="options",
+        ),
+    ),
+    notes=(
+        "A book is of 400 levels a side; dated futures have 100, options 50.",
+        "A book of a market that is not there is accepted, and stays silent.",
+        "The predicted funding rate is what the exchange calls indicative, and has deprecated.",
+        "Trades outside of the book, by which the insurance fund takes over a position, are of kind `liquidation`.",
+        "Candles of options have no volume: what the exchange sends counts contracts.",
+    ),
+)

@@ -1,0 +1,8 @@
+"""HitBTC.
+
+https://api.hitbtc.com/
+"""
+
+from connectors.families import hitbtc
+
+EXCHANGE = hitbtc.exchange("hitbtc", host="api.hitbtc.com", docs="https://api.hitbtc.com/", has_futures=True)

@@ -83,9 +83,9 @@ class Session:
         place = Place(exchange, conn)
         self.topics = TopicTable(Making(stream, place, instruments, dict(carried or {}), self._resync, verify))
         self._topics_of = self.topics.by_type
-        self._guards_books = stream.sequence.get("book", unnumbered).sure or (
-            stream.checksum is not None and verify == 1
-        )
+        rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
+        self._guards_books = rule.sure or (stream.checksum is not None and verify == 1)
+        self._asks_at_once = snapshot is not None and (rule.sure or not snapshot.after_delta)
         self._audits = Audits(self.topics, self._answers, audit)
         self._heard = 0
         self._wall = 0
@@ -255,8 +255,11 @@ class Session:
 
     def unanswered(self, fetch: Fetch) -> None:
         """An answer that is wanted could not be had: a book is asked for again later, trades stay missing."""
+        topic = self.topics.get(fetch.channel, fetch.raw_symbol)
         if fetch.purpose == "snapshot":
             self._resync(fetch.raw_symbol)
+        elif fetch.purpose == "backfill" and isinstance(topic, Numbered):
+            topic.expect_backfill(0)
 
     def _hear_of(self, fetch: Fetch, body: bytes, now: Now) -> list[Record]:
         """What the exchange says of a silent topic: nothing has happened, or we were not told."""
@@ -334,7 +337,7 @@ class Session:
         """A book is not there: it is asked for where it does not come by itself, or has not come in time."""
         if self._resyncs.knows(raw_symbol):
             self._resyncs.remind(raw_symbol, now.mono)
-        elif self.stream.snapshot is not None or now.mono - topic.subscribed > ANSWER:
+        elif self._asks_at_once or now.mono - topic.subscribed > ANSWER:
             self._resync(raw_symbol)
 
     def _resync(self, raw_symbol: str | None) -> None:

@@ -133,8 +133,8 @@ class Numbered(Sized):
         return found
 
     def expect_backfill(self, until: int) -> None:
-        """Trades that are missing have been asked for: their gap stays open until then."""
-        self._settle_at = max(self._settle_at, until)
+        """Trades that are missing have been asked for: their gap stays open until then; 0: no answer is to come."""
+        self._settle_at = until
 
     def tick(self, out: list[Record], now: Now) -> None:
         """Close the gap of trades that have been waited for long enough.

@@ -28,7 +28,7 @@ ISO = re.compile(
     r"(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?",
     re.ASCII,
 )
-LONGEST_TIME = 30  # digits
+LONGEST_TIME = 4000  # digits: what Python makes a number of without protest
 LONGEST_NUMBER = 256  # digits that an expanded exponent may give
 
 encode: Callable[[object], bytes] = msgspec.json.Encoder().encode

@@ -136,7 +136,7 @@ class Bus:
         """Begin an epoch; offsets start at 1."""
         self.epoch = epoch
         self.offset = 0
-        self.instruments: dict[tuple[str, str], Instrument] = {}  # (exchange, symbol; where that is not known the raw one)
+        self.instruments: dict[tuple[str, str], Instrument] = {}  # (exchange, symbol or else raw symbol)
         self._receivers: list[Callable[[Batch], None]] = []
         self._book_sources: list[Callable[[str | None, str | None], Iterable[BookSnapshot]]] = []
 

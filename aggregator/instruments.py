@@ -43,6 +43,7 @@ def read_listing(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, 
     Raises msgspec's errors (or whatever the connector's `rows` raises) when an answer as a whole cannot be read.
     """
     found: list[Instrument] = list(map(_copy, exchange.listing.fixed))
+    known = {_key(instrument) for instrument in found}
     warnings: list[str] = []
     for body in bodies:
         for row in exchange.listing.rows(body):
@@ -51,7 +52,8 @@ def read_listing(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, 
             except Exception as error:  # noqa: BLE001 - one odd instrument takes no other down with it
                 warnings.append(f"{exchange.id}: skipped an instrument: {error}: {bytes(row)[:160]!r}")
                 continue
-            if instrument is not None:
+            if instrument is not None and _key(instrument) not in known:
+                known.add(_key(instrument))
                 found.append(instrument)
     named, taken = name_all(found, aliases)
     for instrument in named:

@@ -150,7 +150,7 @@ class Merger:
             return
         else:  # it has just become the owner: its book as it stands holds this record already
             out += self._whole(session, record.raw_symbol, now) if channel == "book" else [record]
-        if merged.gap is not None and len(out) > before and session.topics.is_good(*key):
+        if merged.gap is not None and len(out) > before and session.topics.is_whole(*key):
             out.append(closed(merged.gap, session.conn, now))
             merged.gap = None
 
@@ -229,7 +229,7 @@ class Merger:
         key = (gap.channel, gap.raw_symbol)
         merged = self._topics.setdefault(key, Merged(session))
         if gap.phase == "open":
-            if self._is_good_elsewhere(session, key) or merged.gap is not None:
+            if merged.gap is not None or self._is_made_good(session, gap, key):
                 self._withheld.add(gap.gap_id)
                 return
             merged.gap = gap
@@ -241,6 +241,12 @@ class Merger:
         elif merged.gap is not None and merged.gap.gap_id == gap.gap_id:
             merged.gap = None
             out.append(gap)
+
+    def _is_made_good(self, session: Session, gap: Gap, key: Key) -> bool:
+        """Whether another leg has what is missing here: of a dead leg, what comes; of a live one, what is gone too."""
+        if gap.cause == "disconnect":
+            return self._is_good_elsewhere(session, key)
+        return any(leg is not session and leg.topics.is_whole(*key) for leg in self._legs)
 
     def _is_good_elsewhere(self, session: Session, key: Key) -> bool:
         return any(leg is not session and leg.topics.is_good(*key) for leg in self._legs)

@@ -1,5 +1,6 @@
 """One poll's answers as records: what is new in them, and what may have been missed between two."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from aggregator.asking import Key
@@ -12,6 +13,8 @@ from aggregator.topics import Carried, Now, Place, Sized, Topic, health, unread
 SECOND = 1_000_000_000
 HEALTH = 10 * SECOND
 
+Identity = tuple[object, int]
+
 
 class PolledTrades(Sized):
     """Trades of overlapping answers: each once, by id, and a gap where two answers do not overlap."""
@@ -21,20 +24,31 @@ class PolledTrades(Sized):
     def __init__(self, raw_symbol: str | None, instrument: Instrument | None, place: Place, carried: Carried) -> None:
         """Begin knowing no trade."""
         super().__init__("trades", raw_symbol, instrument, place, carried)
-        self._seen: set[str | None] = set()
+        self._seen: set[Identity] = set()
 
     def take_all(self, trades: list[Trade], out: list[Record], now: Now) -> None:
         """Publish what the answer before did not hold; `trades` is one whole answer, oldest first."""
-        ids = {trade.id for trade in trades}
-        if self._seen and ids and self._seen.isdisjoint(ids):
+        names = identities(trades)
+        if self._seen and names and self._seen.isdisjoint(names):
             self.open_gap("overflow", out, now)  # more trades in between than one answer holds
         first = not self.count
-        for trade in trades:
-            if trade.id not in self._seen:
+        for name, trade in zip(names, trades, strict=True):
+            if name not in self._seen:
                 if first:
                     trade.flags = ("snapshot",)
                 self.take(trade, out, now)
-        self._seen = ids or self._seen
+        self._seen = set(names) or self._seen
+
+
+def identities(trades: list[Trade]) -> list[Identity]:
+    """What tells the trades of an answer apart: the id, or where there is none all that is said; and a count of equals."""
+    counts: Counter[object] = Counter()
+    names: list[Identity] = []
+    for trade in trades:
+        said = trade.id or (trade.ts_event, trade.price, trade.size, trade.side)
+        counts[said] += 1
+        names.append((said, counts[said]))
+    return names
 
 
 class Polling:

@@ -12,6 +12,8 @@ from aggregator.sequence import unnumbered
 from aggregator.topics import Carried, Now, Place, Sized, Topic
 from aggregator.trades import Numbered
 
+BEFORE = {"disconnect", "restart"}  # causes of gaps that an earlier connection has left
+
 
 class Making(Struct, frozen=True):
     """What every new topic of a connection needs.
@@ -67,11 +69,18 @@ class TopicTable:
         return topic
 
     def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
-        """Whether this connection can be relied on for a topic now."""
+        """Whether this connection brings what happens to a topic from now on, whatever it has missed before."""
         topic = self.get(channel, raw_symbol)
-        if topic is None or topic.gap is not None or topic.state in {"subscribing", "down", "stalled"}:
+        if topic is None or topic.state in {"down", "stalled"} or (topic.state == "subscribing" and not topic.heard):
             return False
-        return not isinstance(topic, BookTopic) or topic.book is not None
+        if isinstance(topic, BookTopic):
+            return topic.book is not None
+        return topic.gap is None or (topic.gap.cause in BEFORE and not topic.has_skipped)
+
+    def is_whole(self, channel: Channel, raw_symbol: str | None) -> bool:
+        """Whether nothing of a topic is missing here."""
+        topic = self.get(channel, raw_symbol)
+        return topic is not None and topic.gap is None and self.is_good(channel, raw_symbol)
 
     def good(self) -> set[Key]:
         """The topics that this connection can be relied on for now."""

@@ -14,7 +14,7 @@ HOLES = 64  # ranges of missing trades remembered at once
 class Numbered(Sized):
     """Trades whose numbers show what is missing, late or twice."""
 
-    __slots__ = ("_follows", "_holes", "_missed", "_recovered", "_settle_at", "_sure")
+    __slots__ = ("_follows", "_holes", "_missed", "_recovered", "_settle_at", "_skipped", "_sure")
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Numbered(Sized):
         self._missed = carried.missed
         self._recovered = carried.recovered
         self._settle_at = 0
+        self._skipped = False
 
     def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """Pass what is next; open a gap where numbers are skipped; let late ones fill it; drop what came before."""
@@ -57,6 +58,11 @@ class Numbered(Sized):
         out.append(record)
         if self.gap is not None and not self._holes:
             self._settle(out, now)
+
+    @property
+    def has_skipped(self) -> bool:
+        """Whether numbers are missing between two that came on this very connection."""
+        return self._skipped
 
     def carried(self) -> Carried:
         """What the next connection's topic begins with, what is still missing among it."""
@@ -97,6 +103,7 @@ class Numbered(Sized):
         return False
 
     def _skip(self, expected: int, got: int, out: list[Record], now: Now) -> None:
+        self._skipped = self.count > 0
         self._holes.append((expected, got - 1))
         self._missed += got - expected
         self._settle_at = now.mono + LATE
@@ -154,3 +161,4 @@ class Numbered(Sized):
             self.close_gap(out, now, "none")
         self._holes.clear()
         self._missed = self._recovered = 0
+        self._skipped = False

@@ -186,7 +186,9 @@ async def test_a_symlink_is_not_followed(tmp_path: Path) -> None:
 async def test_header_records_and_footer(tmp_path: Path) -> None:
     async with running(tmp_path) as sink:
         for exchange in ("alpha", "beta"):
-            sink.bus.instruments[exchange, "BTC/USDT"] = Instrument(exchange=exchange, symbol="BTC/USDT", raw_symbol="BTC")
+            sink.bus.instruments[exchange, "BTC/USDT"] = Instrument(
+                exchange=exchange, symbol="BTC/USDT", raw_symbol="BTC"
+            )
         book = BookSnapshot(exchange="alpha", raw_symbol="BTC", bids=[("1", "2")], asks=[])
         asked: list[tuple[str | None, str | None]] = []
         sink.bus.add_books(lambda exchange, raw: (asked.append((exchange, raw)), [book])[1])

@@ -76,7 +76,8 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         decode = decoder(said.ch.encode())
         return decode(frame).records() if decode is not None else ()
     if said.method in older.METHODS:
-        return older.decode(frame).records()
+        found: Iterable[Event] = older.decode(frame).records()
+        return found
     if said.result is None and said.method is None:
         raise BadFrame("neither an answer nor data of a channel")
     return ()

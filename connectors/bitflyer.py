@@ -1,0 +1,295 @@
+"""bitFlyer Lightning: JSON-RPC 2.0.
+
+https://bf-lightning-api.readme.io/docs/realtime-api
+The book is two channels: whole every few seconds, and what changed; neither has a number, nor a time.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import (
+    Accepted,
+    Event,
+    Exchange,
+    Limits,
+    Listing,
+    Poll,
+    Refused,
+    Request,
+    Stream,
+    Subscription,
+)
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    Funding,
+    Instrument,
+    Level,
+    Levels,
+    MarketState,
+    Record,
+    Status,
+    Ticker,
+    Trade,
+)
+from aggregator.wire import Text, encode, from_iso, number, optional, text
+
+API = "https://api.bitflyer.com/v1"
+CHANNELS: dict[Channel, str] = {
+    "trades": "lightning_executions_",
+    "book": "lightning_board_",
+    "ticker": "lightning_ticker_",
+    "bbo": "lightning_ticker_",
+}
+WHOLE = "lightning_board_snapshot_"
+STATES: dict[str, MarketState] = {
+    "RUNNING": "trading",
+    "CLOSED": "halt",
+    "STARTING": "pre_open",
+    "PREOPEN": "pre_open",
+    "CIRCUIT BREAK": "halt",
+    "AWAITING SQ": "settling",  # trading has ended, the settlement price is awaited
+    "MATURED": "delisted",
+}
+
+
+class Message(Struct):
+    channel: str
+    message: Raw
+
+
+class Frame(Struct):
+    params: Message
+
+
+class Execution(Struct, gc=False):
+    id: int
+    side: str  # the taker's; empty in an auction
+    price: Text
+    size: Text
+    exec_date: str
+
+    def record(self, raw_symbol: str) -> Trade:
+        if self.side not in {"BUY", "SELL", ""}:
+            raise BadFrame(f"a trade of side {self.side!r}")
+        return Trade(
+            raw_symbol=raw_symbol,
+            id=str(self.id),
+            price=text(self.price),
+            size=text(self.size),
+            side="buy" if self.side == "BUY" else "sell" if self.side else None,
+            kind="trade" if self.side else "auction",
+            ts_event=from_iso(self.exec_date),
+        )
+
+
+class Row(Struct, gc=False):
+    price: Text  # 0: orders without a price, in an auction
+    size: Text
+
+
+class Board(Struct, gc=False):
+    bids: list[Row]
+    asks: list[Row]
+
+
+class TickerWire(Struct, gc=False):
+    product_code: str
+    timestamp: str
+    best_bid: Text = None
+    best_ask: Text = None
+    best_bid_size: Text = None
+    best_ask_size: Text = None
+    ltp: Text = None
+    volume_by_product: Text = None
+
+    def records(self) -> Iterable[Record]:
+        name, at = self.product_code, from_iso(self.timestamp)
+        bid, bid_size = best(self.best_bid, self.best_bid_size)
+        ask, ask_size = best(self.best_ask, self.best_ask_size)
+        volume = optional(self.volume_by_product)
+        return (
+            Ticker(raw_symbol=name, last=optional(self.ltp), base_volume=volume, window_s=86_400, ts_event=at),
+            Bbo(raw_symbol=name, bid_price=bid, bid_size=bid_size, ask_price=ask, ask_size=ask_size, ts_event=at),
+        )
+
+
+class Trouble(Struct):
+    message: str = ""
+    data: str | None = None
+
+
+class Answer(Struct):
+    """To a request, whose id is the name of the channel."""
+
+    id: str | int | None = None
+    error: Trouble | None = None
+
+
+decode = Decoder(Frame).decode
+decode_answer = Decoder(Answer).decode
+decode_executions = Decoder(list[Execution], float_hook=number).decode
+decode_board = Decoder(Board, float_hook=number).decode
+decode_ticker = Decoder(TickerWire, float_hook=number).decode
+
+
+def levels(rows: list[Row]) -> Levels:
+    return [(price, text(row.size)) for row in rows if (price := text(row.price)) not in {"0", "0.0"}]
+
+
+def best(price: Text, size: Text) -> tuple[str | None, str | None]:
+    """A best price and its size; a side that is empty has a price of zero."""
+    found = optional(price)
+    return (None, None) if found is None or not found.strip("0.") else (found, optional(size))
+
+
+def at_price(level: Level) -> Decimal:
+    return Decimal(level[0])
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    if b'"params"' not in frame:
+        return parse_answer(decode_answer(frame))
+    said = decode(frame).params
+    name = said.channel
+    if name.startswith(WHOLE):  # in no certain order
+        board, product = decode_board(said.message), name.removeprefix(WHOLE)
+        bids, asks = sorted(levels(board.bids), key=at_price, reverse=True), sorted(levels(board.asks), key=at_price)
+        return (BookSnapshot(raw_symbol=product, bids=bids, asks=asks, reason="periodic"),)
+    if name.startswith("lightning_board_"):
+        board, product = decode_board(said.message), name.removeprefix("lightning_board_")
+        return (BookDelta(raw_symbol=product, bids=levels(board.bids), asks=levels(board.asks)),)
+    if name.startswith("lightning_executions_"):
+        product = name.removeprefix("lightning_executions_")
+        return [execution.record(product) for execution in decode_executions(said.message)]
+    if name.startswith("lightning_ticker_"):
+        return decode_ticker(said.message).records()
+    return ()
+
+
+def parse_answer(said: Answer) -> Iterable[Event]:
+    name = str(said.id).replace(WHOLE, "lightning_board_")
+    topics = [(ours, name.removeprefix(prefix)) for ours, prefix in CHANNELS.items() if name.startswith(prefix)]
+    if said.error is not None:
+        reason = said.error.data or said.error.message
+        return [Refused(reason, channel=ours, raw_symbol=product) for ours, product in topics] or (Refused(reason),)
+    return [Accepted(channel=ours, raw_symbol=product) for ours, product in topics]
+
+
+def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
+        names = [CHANNELS[s.channel] + s.raw_symbol for s in wanted]
+        names += [WHOLE + s.raw_symbol for s in wanted if s.channel == "book"]
+        return [encode(call(method, name)) for name in dict.fromkeys(names)]
+
+    return ask
+
+
+def call(method: str, name: str) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "method": method, "params": {"channel": name}, "id": name}
+
+
+class BoardState(Struct):
+    health: str = ""
+    state: str = ""
+
+
+class FundingWire(Struct):
+    current_funding_rate: Text
+    next_funding_rate_settledate: str
+
+
+class Market(Struct):
+    product_code: str
+    market_type: str = "Spot"
+
+
+decode_state = Decoder(BoardState).decode
+decode_funding = Decoder(FundingWire, float_hook=number).decode
+decode_markets = Decoder(list[Raw]).decode
+decode_market = Decoder(Market).decode
+
+
+def read_state(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    said = decode_state(body)
+    if not said.state:
+        raise BadFrame(f"no state of {raw_symbol}")
+    return (Status(raw_symbol=raw_symbol, state=STATES.get(said.state, "unknown"), reason=said.health or None),)
+
+
+def read_funding(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    said = decode_funding(body)
+    due = from_iso(said.next_funding_rate_settledate)
+    return (Funding(raw_symbol=raw_symbol, rate=text(said.current_funding_rate), ts_next=due),)
+
+
+def rows(body: bytes) -> Iterable[Raw]:
+    """The lists of the United States and Europe repeat markets of Japan's: of theirs, those in dollars and euros."""
+    found = decode_markets(body)
+    is_whole = any(b'"FX_BTC_JPY"' in bytes(row) for row in found)
+    return [row for row in found if is_whole or b'_USD"' in bytes(row) or b'_EUR"' in bytes(row)]
+
+
+def read_market(row: Raw) -> Instrument:
+    wire = decode_market(row)
+    name = wire.product_code
+    if wire.market_type == "Futures":  # `BTCJPY24DEC2021`
+        day = datetime.strptime(name[-9:], "%d%b%Y").replace(tzinfo=UTC)
+        base, quote = name[:-12], name[-12:-9]
+        expiry = int(day.timestamp()) * 1_000_000_000
+        return Instrument(
+            raw_symbol=name, kind="future", base=base, quote=quote, settle=quote, linear=True, expiry=expiry
+        )
+    base, _, quote = name.removeprefix("FX_").partition("_")
+    if wire.market_type == "FX":
+        return Instrument(raw_symbol=name, kind="perpetual", base=base, quote=quote, settle=quote, linear=True)
+    return Instrument(raw_symbol=name, base=base, quote=quote)
+
+
+EXCHANGE = Exchange(
+    id="bitflyer",
+    docs="https://lightning.bitflyer.com/docs?lang=en",
+    notes=(
+        "The book has neither numbers nor times; it comes whole every few seconds, which mends what was lost.",
+        "Trades of an auction have no side.",
+        "The listing says no steps of prices or sizes; of a dated contract it says the day alone.",
+    ),
+    limits=Limits(weights={API: (500, 300)}),
+    listing=Listing(
+        (Request(f"{API}/getmarkets"), Request(f"{API}/getmarkets/usa"), Request(f"{API}/getmarkets/eu")),
+        rows,
+        read_market,
+    ),
+    feeds=(
+        Stream(
+            url="wss://ws.lightstream.bitflyer.com/json-rpc",
+            channels=CHANNELS,
+            subscribe=asking("subscribe"),
+            unsubscribe=asking("unsubscribe"),
+            parse=parse,
+            patience=180,  # there is no heartbeat, and a market may be that quiet
+        ),
+        Poll(
+            name="state",
+            channels=("status",),
+            every=60,
+            request=lambda s: Request(f"{API}/getboardstate?product_code={s}"),
+            parse=read_state,
+        ),
+        Poll(
+            name="funding",
+            channels=("funding",),
+            every=60,
+            request=lambda s: Request(f"{API}/getfundingrate?product_code={s}"),
+            parse=read_funding,
+            serves=lambda instrument: instrument.kind == "perpetual",
+        ),
+    ),
+)

@@ -1,0 +1,16 @@
+"""Bithumb, generation 2 of its interface.
+
+https://apidocs.bithumb.com/reference
+"""
+
+from aggregator.exchange import Limits
+from connectors.families import upbit
+
+EXCHANGE = upbit.exchange(
+    "bithumb",
+    docs="https://apidocs.bithumb.com/reference",
+    stream="wss://ws-api.bithumb.com/websocket/v1",
+    markets="https://api.bithumb.com/v1/market/all?isDetails=true",
+    limits=Limits(weights={"https://api.bithumb.com/v1": (150, 1)}, connects=(10, 1)),
+    has_candles=False,
+)

@@ -1,0 +1,1 @@
+"""BloFin's protocol: its frames."""

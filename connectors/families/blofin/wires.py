@@ -1,0 +1,175 @@
+"""What BloFin sends, as it spells it, and the records that it makes.
+
+https://docs.blofin.com/index.html#ws-trades-channel
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Funding,
+    IndexPrice,
+    MarkPrice,
+    Record,
+    Side,
+    Ticker,
+    Trade,
+)
+from aggregator.wire import Text, levels, ms, optional, text
+
+DEPTHS = {"books": 200, "books5": 5}
+PERIODS = {"hour": 3600, "minute": 60}
+UNITS = {"m": 60, "H": 3600, "D": 86_400, "W": 604_800}  # seconds; months have no length
+MS = 1_000_000
+
+
+class Topic(Struct, gc=False):
+    channel: str
+    instId: str
+
+
+class TradeWire(Struct, gc=False):
+    instId: str
+    tradeId: str
+    price: Text
+    size: Text  # contracts
+    side: Side  # the taker's
+    ts: int
+
+    def record(self) -> Record:
+        return Trade(
+            raw_symbol=self.instId,
+            id=self.tradeId,
+            price=text(self.price),
+            size=text(self.size),
+            side=self.side,
+            size_unit="contract",
+            ts_event=self.ts * MS,
+        )
+
+
+class BookWire(Struct, gc=False):
+    asks: list[list[Text]]
+    bids: list[list[Text]]
+    ts: int
+    seqId: int | None = None  # of `books` alone, as the one before
+    prevSeqId: int | None = None
+
+    def delta(self, name: str) -> Record:
+        return BookDelta(
+            raw_symbol=name,
+            bids=levels(self.bids),
+            asks=levels(self.asks),
+            sequence=self.seqId,
+            sequence_prev=self.prevSeqId,
+            ts_event=self.ts * MS,
+        )
+
+    def whole(self, topic: Topic) -> Record:
+        return BookSnapshot(
+            raw_symbol=topic.instId,
+            bids=levels(self.bids),
+            asks=levels(self.asks),
+            depth=DEPTHS.get(topic.channel),
+            reason="initial" if topic.channel == "books" else "periodic",
+            sequence=self.seqId,
+            ts_event=self.ts * MS,
+        )
+
+
+class TickerWire(Struct, gc=False):
+    instId: str
+    last: Text
+    open24h: Text
+    high24h: Text
+    low24h: Text
+    volCurrency24h: Text  # the base asset; vol24h counts contracts
+    bidPrice: Text
+    bidSize: Text
+    askPrice: Text
+    askSize: Text
+    ts: int
+
+    def records(self) -> Iterable[Record]:
+        yield Ticker(
+            raw_symbol=self.instId,
+            last=optional(self.last),
+            open=optional(self.open24h),
+            high=optional(self.high24h),
+            low=optional(self.low24h),
+            base_volume=optional(self.volCurrency24h),
+            window_s=86_400,
+            ts_event=self.ts * MS,
+        )
+        yield Bbo(
+            raw_symbol=self.instId,
+            bid_price=optional(self.bidPrice),
+            bid_size=optional(self.bidSize),
+            ask_price=optional(self.askPrice),
+            ask_size=optional(self.askSize),
+            ts_event=self.ts * MS,
+        )
+
+
+class BarWire(Struct, array_like=True, gc=False):
+    ts: int
+    open: Text
+    high: Text
+    low: Text
+    close: Text
+    vol: Text  # contracts
+    volCurrency: Text  # the base asset
+    volCurrencyQuote: Text
+    confirm: Text
+
+    def record(self, topic: Topic) -> Record:
+        name, at = topic.channel.removeprefix("candle"), self.ts * MS
+        seconds = int(name[:-1]) * UNITS[name[-1]] if name[:-1].isdecimal() and name[-1] in UNITS else None
+        return Candle(
+            raw_symbol=topic.instId,
+            interval=name if seconds is None else name.lower(),
+            ts_open=at,
+            ts_close=None if seconds is None else at + seconds * 10**9,
+            open=text(self.open),
+            high=text(self.high),
+            low=text(self.low),
+            close=text(self.close),
+            base_volume=optional(self.volCurrency),
+            quote_volume=optional(self.volCurrencyQuote),
+            closed=text(self.confirm) == "1",
+        )
+
+
+class FundingWire(Struct):
+    instId: str  # the rate's own, which in an example of the documentation is not the head's
+    fundingRate: Text
+    fundingTime: Text  # of the settlement to come
+    fundingInterval: int | None = None  # not documented, as its unit
+    fundingIntervalUnit: str = ""
+
+    def record(self) -> Record:
+        period = PERIODS.get(self.fundingIntervalUnit)
+        return Funding(
+            raw_symbol=self.instId,
+            rate=text(self.fundingRate),
+            interval_s=self.fundingInterval * period if self.fundingInterval and period else None,
+            ts_next=ms(self.fundingTime),
+        )
+
+
+class PriceWire(Struct):
+    instId: str
+    indexPrice: Text
+    markPrice: Text
+    ts: Text  # when it was answered
+
+    def records(self) -> Iterable[Record]:
+        name, at = self.instId, ms(self.ts)
+        for kind, price in ((MarkPrice, optional(self.markPrice)), (IndexPrice, optional(self.indexPrice))):
+            if price is not None:
+                yield kind(raw_symbol=name, price=price, ts_sent=at)

@@ -1,0 +1,209 @@
+"""The protocol of ViaBTC's open exchange server, as WhiteBIT speaks it: `x_subscribe`, then `x_update` with an array.
+
+https://docs.whitebit.com/websocket/overview
+A subscription takes the place of the one before it of the same method, so that one request names all; books are added
+to one another instead. A whole book comes first, and again when nothing has changed for ten seconds.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Raw, Struct, ValidationError
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import (
+    Accepted,
+    Event,
+    Exchange,
+    Heartbeat,
+    Limits,
+    Listing,
+    Parse,
+    Poll,
+    Refused,
+    Stream,
+    Subscription,
+)
+from aggregator.records import Channel, Instrument
+from aggregator.sequence import linked
+from aggregator.wire import encode
+from connectors.families.viabtc.wires import DEPTH, PERIODS, decode
+
+LISTS: dict[Channel, str] = {"trades": "trades", "bbo": "bookTicker", "ticker": "market"}
+PREMIUM: dict[Channel, str] = {"funding": "premiumIndex", "mark_price": "premiumIndex", "index_price": "premiumIndex"}
+BOOK: dict[Channel, str] = {"book": "depth"}
+CANDLES: dict[Channel, str] = {"candles": "candles"}
+WORDS = ("trades", "bookTicker", "market", "premiumIndex")  # whose requests hold a list
+INTERVALS = tuple(PERIODS)
+READ = {f"{word}_update" for word in (*WORDS, "depth", "candles")}
+SPAN = 64  # a request's number is our id times this, and what was asked for: an answer brings nothing else back
+BARS = 16  # candles of the first of `INTERVALS`; below it stand the lists of `WORDS`, from 1 on
+
+
+class Failure(Struct):
+    message: str
+    code: int
+
+
+class Done(Struct):
+    status: str
+
+
+class Other(Struct):
+    method: str = ""
+    id: int | None = None
+    result: Raw = Raw(b"null")
+    error: Failure | None = None
+
+
+decode_other = Decoder(Other).decode
+decode_done = Decoder(Done).decode
+
+
+def parse(frame: bytes, interval: str = "1m") -> Iterable[Event]:
+    try:
+        said = decode(frame)
+    except ValidationError:
+        return parse_other(decode_other(frame))
+    found: Iterable[Event] = said.records(interval)
+    return found
+
+
+def parse_other(other: Other) -> Iterable[Event]:
+    if other.method in READ:
+        raise BadFrame(f"{other.method} that cannot be read")
+    if other.method:
+        return ()
+    if other.id is None:
+        raise BadFrame("neither an update nor an answer")
+    id, asked = divmod(other.id, SPAN)
+    is_list = 1 <= asked <= len(WORDS)
+    if other.error is not None:
+        reason = f"{other.error.message} (code {other.error.code})"
+        return (Refused(reason, id=None if is_list else id),)  # asked for one by one, each would replace the one before
+    try:
+        decode_done(other.result)
+    except ValidationError:
+        return ()  # a pong
+    if is_list:
+        word = WORDS[asked - 1]
+        return [Accepted(channel=channel) for channel, w in (LISTS | PREMIUM).items() if w == word]
+    return (Accepted(id=id),)
+
+
+def bars_parser() -> Parse:
+    """What reads one connection's candles: frames do not say the interval, but the request's number does."""
+    interval = "1m"
+
+    def read(frame: bytes) -> Iterable[Event]:
+        nonlocal interval
+        events = parse(frame, interval)
+        if any(type(event) is Accepted for event in events):
+            asked = (decode_other(frame).id or 0) % SPAN - BARS
+            interval = INTERVALS[asked] if 0 <= asked < len(INTERVALS) else interval
+        return events
+
+    return read
+
+
+def ask_lists(channels: Mapping[Channel, str]) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        named: dict[str, list[str]] = {}
+        for s in wanted:
+            named.setdefault(channels[s.channel], []).append(s.raw_symbol)
+        for word, names in named.items():
+            yield request(id * SPAN + 1 + WORDS.index(word), word, list(dict.fromkeys(names)))
+
+    return ask
+
+
+def ask_books(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+    for s in wanted:
+        yield request(id * SPAN, "depth", [s.raw_symbol, DEPTH, "0", True])  # true: beside those before it
+
+
+def leave_books(_: Sequence[Subscription], __: int) -> Iterable[bytes]:
+    """Nothing: a book that is asked for again comes anew, and to leave means to leave all."""
+    return ()
+
+
+def ask_bars(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+    for s in wanted:
+        asked = BARS + INTERVALS.index(s.interval) if s.interval in PERIODS else 0
+        yield request(id * SPAN + asked, "candles", [s.raw_symbol, PERIODS.get(s.interval, 0)])  # 0 is refused
+
+
+def request(number: int, word: str, params: Sequence[object]) -> bytes:
+    return encode({"id": number, "method": f"{word}_subscribe", "params": params})
+
+
+def is_contract(instrument: Instrument) -> bool:
+    return instrument.kind != "spot"
+
+
+def exchange(
+    id: str,
+    *,
+    docs: str,
+    ws: str,
+    listing: Listing,
+    polls: tuple[Poll, ...] = (),
+    limits: Limits,
+    notes: tuple[str, ...] = (),
+) -> Exchange:
+    """Declare an exchange that speaks so, by its addresses, its instruments and its limits."""
+    heartbeat = Heartbeat(20, b'{"id":0,"method":"ping","params":[]}')
+    return Exchange(
+        id=id,
+        docs=docs,
+        limits=limits,
+        listing=listing,
+        notes=notes,
+        feeds=(
+            Stream(
+                url=ws,
+                channels=LISTS,
+                subscribe=ask_lists(LISTS),
+                parse=parse,
+                heartbeat=heartbeat,
+                per_connection=1000,
+                batch=1000,
+            ),
+            Stream(
+                name="book",
+                url=ws,
+                channels=BOOK,
+                subscribe=ask_books,
+                unsubscribe=leave_books,
+                parse=parse,
+                heartbeat=heartbeat,
+                sequence={"book": linked},
+                depth=DEPTH,
+                batch=1,
+                pace=0.01,
+                patience=45,
+            ),
+            Stream(
+                name="candles",
+                url=ws,
+                channels=CANDLES,
+                subscribe=ask_bars,
+                parser=bars_parser,
+                heartbeat=heartbeat,
+                per_connection=1,
+                batch=1,
+            ),
+            Stream(
+                name="perpetuals",
+                url=ws,
+                channels=PREMIUM,
+                serves=is_contract,
+                subscribe=ask_lists(PREMIUM),
+                parse=parse,
+                heartbeat=heartbeat,
+                per_connection=3000,
+                batch=3000,
+            ),
+            *polls,
+        ),
+    )

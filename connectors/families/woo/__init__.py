@@ -1,0 +1,179 @@
+"""The WOO protocol: topics of a channel and a symbol, in the words of version 3 and in the longer ones before it.
+
+https://developer.woox.io/api-reference/websocket_introduction
+https://orderly.network/docs/build-on-omnichain/websocket-api/introduction
+Version 3 says `trade@SPOT_BTC_USDT` and short fields of text; what came before, which Orderly still speaks, says
+`SPOT_BTC_USDT@trade` and long fields of numbers. An index is named by its spot pair, and told under its perpetual.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Accepted, Event, Refused, Reply
+from aggregator.records import Channel, Record
+from aggregator.sequence import GAP, NEXT, STALE, Rule, Verdict, linked
+from aggregator.wire import number
+from connectors.families.woo import longer, shorter
+from connectors.families.woo.words import Frame, Row, perpetual_of
+
+R = TypeVar("R", bound=Row)
+
+CHANNELS: dict[Channel, str] = {
+    "trades": "trade",
+    "book": "orderbookupdate",
+    "bbo": "bbo",
+    "ticker": "ticker",
+    "candles": "kline",
+    "funding": "estfundingrate",
+    "open_interest": "openinterest",
+    "mark_price": "markprice",
+    "index_price": "indexprice",
+    "liquidations": "liquidation",
+}
+OURS = {word: channel for channel, word in CHANNELS.items()}
+HEAD = b'{"topic":"'
+
+
+class Other(Struct):
+    """An answer to what was asked, or data that does not begin with its topic."""
+
+    topic: str = ""
+    id: str | int | None = None
+    event: str = ""  # of the longer words
+    cmd: str = ""  # of the shorter ones
+    success: bool | None = None
+    errorMsg: str | None = None
+    data: Raw = Raw(b"null")
+
+
+decode_other = Decoder(Other).decode
+decode_answer = Decoder(Frame[longer.WholeBook], float_hook=number).decode
+decode_topics = Decoder(list[str]).decode
+decode_reason = Decoder(str).decode
+
+
+def one(row: type[R]) -> Callable[[bytes], Iterable[Record]]:
+    """A reader of frames that hold one row."""
+    decode = Decoder(Frame[row], float_hook=number).decode  # type: ignore[valid-type]
+
+    def read(frame: bytes) -> Iterable[Record]:
+        said: Frame[R] = decode(frame)
+        return (said.data.record(said.ts * 1_000_000),)
+
+    return read
+
+
+def many(row: type[R]) -> Callable[[bytes], Iterable[Record]]:
+    """A reader of frames that hold a row of each symbol."""
+    decode = Decoder(Frame[list[row]], float_hook=number).decode  # type: ignore[valid-type]
+
+    def read(frame: bytes) -> Iterable[Record]:
+        said: Frame[list[R]] = decode(frame)
+        return [data.record(said.ts * 1_000_000) for data in said.data]
+
+    return read
+
+
+def forced(frame: bytes) -> Iterable[Record]:
+    return [record for row in longer.decode_forced(frame).data for record in row.records()]
+
+
+SHORTER = {  # by what stands before the `@`
+    b"trade": one(shorter.TradeRow),
+    b"orderbookupdate": one(shorter.Change),
+    b"bbo": one(shorter.BestRow),
+    b"ticker": one(shorter.TickerRow),
+    b"kline": one(shorter.Bar),
+    b"estfundingrate": one(shorter.RateRow),
+    b"openinterest": one(shorter.OpenRow),
+    b"markprice": one(shorter.MarkRow),
+    b"indexprice": one(shorter.IndexRow),
+    b"bbos": many(longer.BestRow),
+    b"tickers": many(longer.TickerRow),
+    b"markprices": many(longer.MarkRow),
+    b"indexprices": many(longer.IndexRow),
+    b"liquidation": forced,
+}
+LONGER = {  # by what stands behind it
+    b"trade": one(longer.TradeRow),
+    b"orderbookupdate": one(longer.Change),
+    b"orderbook": one(longer.Top),
+    b"bbo": one(longer.BestRow),
+    b"ticker": one(longer.TickerRow),
+    b"kline": one(longer.Bar),
+    b"estfundingrate": one(longer.RateRow),
+    b"openinterest": one(longer.OpenRow),
+    b"markprice": one(longer.MarkRow),
+    b"indexprice": one(longer.IndexRow),
+}
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    if frame.startswith(HEAD):
+        topic = frame[len(HEAD) : frame.find(b'"', len(HEAD))]
+    else:
+        other = decode_other(frame)
+        if not other.topic:
+            return parse_answer(other, frame)
+        topic = other.topic.encode()
+    first, _, rest = topic.partition(b"@")
+    read = SHORTER.get(first)
+    if read is None and b"$" not in first:  # `broker$symbol`: the share of one broker
+        read = LONGER.get(rest.partition(b"_")[0])
+    return () if read is None else read(frame)
+
+
+def parse_answer(other: Other, frame: bytes) -> Iterable[Event]:
+    if other.cmd:
+        return parse_command(other)
+    if not other.event:
+        raise BadFrame("neither data of a topic nor an answer")
+    if other.event == "ping":
+        return (Reply(b'{"event":"pong"}'),)
+    if other.event == "request" and other.success:
+        answer = decode_answer(frame)
+        return (answer.data.record(answer.ts * 1_000_000),)
+    channel, raw_symbol = subject(str(other.id))
+    if other.event != "subscribe" or channel is None:
+        return ()
+    if other.success:
+        return (Accepted(channel=channel, raw_symbol=raw_symbol),)
+    return (Refused(other.errorMsg or "no reason given", channel=channel, raw_symbol=raw_symbol),)
+
+
+def parse_command(other: Other) -> Iterable[Event]:
+    """Of version 3: an acknowledgement lists the topics that are new and known, and leaves out the others."""
+    id = int(other.id) if str(other.id).isdecimal() and other.id is not None else None
+    if other.success is False:
+        return (Refused(decode_reason(other.data), id=id),)
+    if other.cmd != "SUBSCRIBE":
+        return ()
+    named = [subject(topic) for topic in decode_topics(other.data)]
+    if not named:
+        return (Refused("the exchange knows no such topic", id=id),)
+    return [Accepted(channel=channel, raw_symbol=raw_symbol) for channel, raw_symbol in named if channel]
+
+
+def subject(topic: str) -> tuple[Channel | None, str | None]:
+    """The channel and the symbol of a topic, in whichever words."""
+    first, _, rest = topic.partition("@")
+    name = rest.partition("@")[0] if first in OURS else first
+    channel = OURS.get(first if first in OURS else rest.partition("_")[0])
+    if channel == "index_price":
+        name = perpetual_of(name)
+    return channel, name or None
+
+
+def _joins(last: int, _first: int, final: int, prev: int | None) -> Verdict:
+    if final <= last:
+        return STALE
+    return NEXT if prev is not None and prev <= last else GAP
+
+
+# The numbers are times in milliseconds, and a whole book may be of a moment within the span of a change: sizes are
+# absolute, so that the change fits it all the same.
+spanning = Rule("spanning", _joins, linked.follows)

@@ -1,0 +1,235 @@
+"""What WOO X sent before version 3, and Orderly sends today: long fields, numbers, and the time of the frame alone.
+
+https://orderly.network/docs/build-on-omnichain/websocket-api/public/trade
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Funding,
+    IndexPrice,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    Ticker,
+    Trade,
+)
+from aggregator.wire import Text, levels, number, optional, text
+from connectors.families.woo.words import DAY_S, Frame, perpetual_of
+
+TOP = 100  # levels a side of a book that is always sent whole
+
+
+class TradeRow(Struct, gc=False):
+    symbol: str
+    price: Text
+    size: Text
+    side: Literal["BUY", "SELL"]  # the taker's
+
+    def record(self, at: int) -> Trade:
+        return Trade(
+            raw_symbol=self.symbol,
+            price=text(self.price),
+            size=text(self.size),
+            side="buy" if self.side == "BUY" else "sell",
+            ts_event=at,
+        )
+
+
+class Change(Struct, gc=False):
+    symbol: str
+    prevTs: int  # the frame's `ts` of the change before
+    bids: list[list[Text]]
+    asks: list[list[Text]]
+
+    def record(self, at: int) -> BookDelta:
+        return BookDelta(
+            raw_symbol=self.symbol,
+            bids=levels(self.bids),
+            asks=levels(self.asks),
+            sequence=at // 1_000_000,
+            sequence_prev=self.prevTs,
+            ts_event=at,
+        )
+
+
+class Top(Struct, gc=False):
+    symbol: str
+    bids: list[list[Text]]
+    asks: list[list[Text]]
+
+    def record(self, at: int) -> BookSnapshot:
+        return BookSnapshot(
+            raw_symbol=self.symbol,
+            bids=levels(self.bids),
+            asks=levels(self.asks),
+            depth=TOP,
+            reason="periodic",
+            sequence=at // 1_000_000,
+            ts_event=at,
+        )
+
+
+class WholeBook(Struct, gc=False):
+    """A book that was asked for."""
+
+    symbol: str
+    ts: int
+    bids: list[list[Text]]
+    asks: list[list[Text]]
+
+    def record(self, at: int) -> BookSnapshot:
+        return BookSnapshot(
+            raw_symbol=self.symbol,
+            bids=levels(self.bids),
+            asks=levels(self.asks),
+            sequence=self.ts,
+            ts_event=self.ts * 1_000_000,
+            ts_sent=at,
+        )
+
+
+class BestRow(Struct, gc=False):
+    symbol: str
+    bid: Text = None
+    bidSize: Text = None
+    ask: Text = None
+    askSize: Text = None
+
+    def record(self, at: int) -> Bbo:
+        return Bbo(
+            raw_symbol=self.symbol,
+            bid_price=optional(self.bid),
+            bid_size=optional(self.bidSize),
+            ask_price=optional(self.ask),
+            ask_size=optional(self.askSize),
+            ts_event=at,
+        )
+
+
+class TickerRow(Struct, gc=False):
+    symbol: str
+    open: Text = None
+    close: Text = None
+    high: Text = None
+    low: Text = None
+    volume: Text = None
+    amount: Text = None
+    count: int | None = None
+
+    def record(self, at: int) -> Ticker:
+        return Ticker(
+            raw_symbol=self.symbol,
+            last=optional(self.close),
+            open=optional(self.open),
+            high=optional(self.high),
+            low=optional(self.low),
+            base_volume=optional(self.volume),
+            quote_volume=optional(self.amount),
+            trades=self.count,
+            window_s=DAY_S,
+            ts_event=at,
+        )
+
+
+class Bar(Struct, gc=False):
+    symbol: str
+    type: str  # interval
+    open: Text
+    close: Text
+    high: Text
+    low: Text
+    startTime: int
+    endTime: int
+    volume: Text = None
+    amount: Text = None
+
+    def record(self, at: int) -> Candle:
+        return Candle(
+            raw_symbol=self.symbol,
+            interval=self.type,
+            ts_open=self.startTime * 1_000_000,
+            ts_close=self.endTime * 1_000_000,
+            open=text(self.open),
+            high=text(self.high),
+            low=text(self.low),
+            close=text(self.close),
+            base_volume=optional(self.volume),
+            quote_volume=optional(self.amount),
+            ts_event=at,
+        )
+
+
+class RateRow(Struct, gc=False):
+    symbol: str
+    fundingRate: Text
+    fundingTs: int  # when it is exchanged
+
+    def record(self, at: int) -> Funding:
+        rate, due = text(self.fundingRate), self.fundingTs * 1_000_000
+        return Funding(raw_symbol=self.symbol, rate=rate, kind="predicted", ts_next=due, ts_event=at)
+
+
+class OpenRow(Struct, gc=False):
+    symbol: str
+    openInterest: Text  # of the base asset
+
+    def record(self, at: int) -> OpenInterest:
+        return OpenInterest(raw_symbol=self.symbol, size=text(self.openInterest), ts_event=at)
+
+
+class MarkRow(Struct, gc=False):
+    symbol: str
+    price: Text
+
+    def record(self, at: int) -> MarkPrice:
+        return MarkPrice(raw_symbol=self.symbol, price=text(self.price), ts_event=at)
+
+
+class IndexRow(Struct, gc=False):
+    symbol: str
+    price: Text
+
+    def record(self, at: int) -> IndexPrice:
+        name = perpetual_of(self.symbol)
+        return IndexPrice(raw_symbol=name, price=text(self.price), index=self.symbol, ts_event=at)
+
+
+class Taken(Struct):
+    """A position that the exchange has taken over."""
+
+    symbol: str
+    positionQty: Text
+
+
+class Forced(Struct):
+    liquidationId: int
+    timestamp: int
+    type: str
+    positionsByPerp: list[Taken]
+
+    def records(self) -> Iterable[Liquidation]:
+        """One for each position; the sign of a quantity is not documented, so that no side is told."""
+        for position in self.positionsByPerp:
+            yield Liquidation(
+                raw_symbol=position.symbol,
+                id=str(self.liquidationId),
+                size=text(position.positionQty).lstrip("-"),
+                status=self.type,
+                ts_event=self.timestamp * 1_000_000,
+            )
+
+
+class ForcedFrame(Frame[list[Forced]]):
+    """Liquidations of every symbol."""
+
+
+decode_forced = Decoder(ForcedFrame, float_hook=number).decode

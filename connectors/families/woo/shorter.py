@@ -1,0 +1,182 @@
+"""What WOO X sends in version 3: short fields, numbers as text, and two times: of the event and of the frame.
+
+https://developer.woox.io/api-reference/endpoint/websocket/TRADE
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    Candle,
+    Funding,
+    IndexPrice,
+    Levels,
+    MarkPrice,
+    OpenInterest,
+    Ticker,
+    Trade,
+)
+from aggregator.wire import ms, optional, text
+from connectors.families.woo.words import DAY_S, perpetual_of
+
+
+class TradeRow(Struct, gc=False):
+    s: str
+    px: str
+    sx: str
+    sd: Literal["BUY", "SELL"]  # the taker's
+    ts: int
+
+    def record(self, at: int) -> Trade:
+        return Trade(
+            raw_symbol=self.s,
+            price=self.px,
+            size=self.sx,
+            side="buy" if self.sd == "BUY" else "sell",
+            ts_event=self.ts * 1_000_000,
+            ts_sent=at,
+        )
+
+
+class Change(Struct, gc=False):
+    s: str
+    ts: int
+    prevTs: int  # the `ts` of the change before
+    bids: Levels
+    asks: Levels
+
+    def record(self, at: int) -> BookDelta:
+        return BookDelta(
+            raw_symbol=self.s,
+            bids=self.bids,
+            asks=self.asks,
+            sequence=self.ts,
+            sequence_prev=self.prevTs,
+            ts_event=self.ts * 1_000_000,
+            ts_sent=at,
+        )
+
+
+class BestRow(Struct, gc=False):
+    s: str
+    ts: int
+    bp: str | None = None
+    bq: str | None = None
+    ap: str | None = None
+    aq: str | None = None
+
+    def record(self, at: int) -> Bbo:
+        return Bbo(
+            raw_symbol=self.s,
+            bid_price=self.bp or None,
+            bid_size=self.bq or None,
+            ask_price=self.ap or None,
+            ask_size=self.aq or None,
+            ts_event=self.ts * 1_000_000,
+            ts_sent=at,
+        )
+
+
+class TickerRow(Struct, gc=False):
+    s: str
+    ts: int
+    o: str | None = None
+    c: str | None = None
+    h: str | None = None
+    l: str | None = None  # noqa: E741 - the exchange's spelling
+    v: str | None = None
+    a: str | None = None
+    cnt: int | None = None
+
+    def record(self, at: int) -> Ticker:
+        return Ticker(
+            raw_symbol=self.s,
+            last=optional(self.c),
+            open=optional(self.o),
+            high=optional(self.h),
+            low=optional(self.l),
+            base_volume=optional(self.v),
+            quote_volume=optional(self.a),
+            trades=self.cnt,
+            window_s=DAY_S,
+            ts_event=self.ts * 1_000_000,
+            ts_sent=at,
+        )
+
+
+class Bar(Struct, gc=False):
+    s: str
+    t: str  # interval
+    o: str
+    c: str
+    h: str
+    l: str  # noqa: E741 - the exchange's spelling
+    v: str
+    a: str
+    st: int
+    et: int
+    ts: int | None = None
+
+    def record(self, at: int) -> Candle:
+        return Candle(
+            raw_symbol=self.s,
+            interval=self.t,
+            ts_open=self.st * 1_000_000,
+            ts_close=self.et * 1_000_000,
+            open=text(self.o),
+            high=text(self.h),
+            low=text(self.l),
+            close=text(self.c),
+            base_volume=text(self.v),
+            quote_volume=text(self.a),
+            ts_event=None if self.ts is None else self.ts * 1_000_000,
+            ts_sent=at,
+        )
+
+
+class RateRow(Struct, gc=False):
+    s: str
+    r: str
+    ft: int | str  # when it is exchanged
+    ts: int
+
+    def record(self, at: int) -> Funding:
+        return Funding(
+            raw_symbol=self.s,
+            rate=text(self.r),
+            kind="predicted",
+            ts_next=ms(self.ft),
+            ts_event=self.ts * 1_000_000,
+            ts_sent=at,
+        )
+
+
+class OpenRow(Struct, gc=False):
+    s: str
+    oi: str  # of the base asset
+    ts: int
+
+    def record(self, at: int) -> OpenInterest:
+        return OpenInterest(raw_symbol=self.s, size=text(self.oi), ts_event=self.ts * 1_000_000, ts_sent=at)
+
+
+class MarkRow(Struct, gc=False):
+    s: str
+    px: str
+    ts: int
+
+    def record(self, at: int) -> MarkPrice:
+        return MarkPrice(raw_symbol=self.s, price=self.px, ts_event=self.ts * 1_000_000, ts_sent=at)
+
+
+class IndexRow(Struct, gc=False):
+    s: str
+    px: str
+    ts: int
+
+    def record(self, at: int) -> IndexPrice:
+        name = perpetual_of(self.s)
+        return IndexPrice(raw_symbol=name, price=self.px, index=self.s, ts_event=self.ts * 1_000_000, ts_sent=at)

@@ -1,0 +1,32 @@
+"""What frames of the WOO protocol share in either words."""
+
+from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from aggregator.records import Record
+
+D = TypeVar("D")
+DAY_S = 86_400
+
+
+class Row(Protocol):
+    """What a frame holds about one symbol."""
+
+    def record(self, at: int, /) -> Record:
+        """The record that it is, given the time (ns) of its frame."""
+
+
+class Frame(Struct, Generic[D], gc=False):
+    ts: int  # milliseconds
+    data: D
+
+
+def perpetual_of(index: str) -> str:
+    """The perpetual of an index, which is named as its spot pair."""
+    return f"PERP_{index.removeprefix('SPOT_')}"
+
+
+def index_of(perpetual: str) -> str:
+    """The index of a perpetual."""
+    return f"SPOT_{perpetual.removeprefix('PERP_')}"

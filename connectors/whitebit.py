@@ -1,0 +1,93 @@
+"""WhiteBIT.
+
+https://docs.whitebit.com/websocket/overview
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Limits, Listing, Poll, Request
+from aggregator.records import Instrument, OpenInterest, Record
+from aggregator.wire import Text, number, optional, text
+from connectors.families import viabtc
+
+API = "https://whitebit.com/api/v4/public"
+
+
+class MarketWire(Struct):
+    name: str
+    stock: str
+    money: str
+    stockPrec: Text  # decimals
+    moneyPrec: Text
+    minAmount: Text = None
+    minTotal: Text = None
+    tradesEnabled: bool = True
+    type: str = "spot"
+
+
+class FutureWire(Struct):
+    ticker_id: str
+    open_interest: Text = None  # of the base asset
+
+
+class Futures(Struct):
+    result: list[FutureWire]
+
+
+decode_markets = Decoder(list[Raw]).decode
+decode_market = Decoder(MarketWire, float_hook=number).decode
+decode_futures = Decoder(Futures, float_hook=number).decode
+
+
+def read_market(row: Raw) -> Instrument:
+    wire = decode_market(row)
+    is_spot = wire.type not in {"futures", "tradfiFutures"}
+    quote = "USDT" if wire.money == "PERP" else wire.money
+    return Instrument(
+        raw_symbol=wire.name,
+        kind="spot" if is_spot else "perpetual",
+        base=wire.stock,
+        quote=quote,
+        settle=None if is_spot else quote,
+        linear=None if is_spot else True,
+        contract_size=None if is_spot else "1",  # sizes are of the base asset
+        tick_size=number(f"1e-{text(wire.moneyPrec)}"),
+        lot_size=number(f"1e-{text(wire.stockPrec)}"),
+        min_size=optional(wire.minAmount),
+        min_notional=optional(wire.minTotal),
+        state="trading" if wire.tradesEnabled else "halt",
+    )
+
+
+def read_futures(_: str, body: bytes) -> Iterable[Record]:
+    for wire in decode_futures(body).result:
+        if (size := optional(wire.open_interest)) is not None:
+            yield OpenInterest(raw_symbol=wire.ticker_id, size=size)
+
+
+EXCHANGE = viabtc.exchange(
+    "whitebit",
+    docs="https://docs.whitebit.com/websocket/overview",
+    ws="wss://wss.whitebit.com/ws",
+    listing=Listing((Request(f"{API}/markets"),), decode_markets, read_market),
+    polls=(
+        Poll(
+            name="futures",
+            channels=("open_interest",),
+            every=30,
+            request=lambda _: Request(f"{API}/futures"),
+            parse=read_futures,
+            serves=viabtc.is_contract,
+            many=True,
+        ),
+    ),
+    limits=Limits(weights={API: (2000, 10)}, connects=(1000, 60)),
+    notes=(
+        "The book is without orders that only its own users can meet (RPI).",
+        "A whole book comes again whenever nothing has changed for ten seconds.",
+        "Candles come on a connection for each market: a subscription takes the place of the one before.",
+    ),
+)

@@ -1,0 +1,171 @@
+"""WOO X.
+
+https://developer.woox.io/api-reference/websocket_introduction
+What is said there of limits is not all so: a request of more than ten topics is refused, and a client that sends
+nothing is cut off after a minute.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
+from aggregator.records import BookSnapshot, Channel, Instrument, Levels, MarketState
+from aggregator.wire import encode, optional
+from connectors.families.woo import CHANNELS, parse, spanning
+from connectors.families.woo.words import index_of
+
+DOCS = "https://developer.woox.io/api-reference/websocket_introduction"
+WS = "wss://wss.woox.io/v3/public"
+API = "https://api.woox.io/v3/public"
+DEPTH = 50  # levels a side; deeper books come less often
+MOST = 10  # topics in one request
+STATES: dict[str, MarketState] = {"TRADING": "trading", "SUSPENDED": "halt"}
+EVERY: tuple[Channel, ...] = ("trades", "book", "bbo", "ticker", "candles")
+PERPETUAL: tuple[Channel, ...] = ("funding", "open_interest", "mark_price", "index_price")
+
+
+class Level(Struct, gc=False):
+    price: str
+    quantity: str
+
+
+class Sides(Struct, gc=False):
+    bids: list[Level]
+    asks: list[Level]
+
+
+class BookAnswer(Struct, gc=False):
+    timestamp: int
+    data: Sides
+
+
+class InstrumentWire(Struct):
+    symbol: str  # `PERP_BTC_USDT`
+    status: str = ""
+    quoteTick: str | None = None
+    baseTick: str | None = None
+    baseMin: str | None = None
+    baseMax: str | None = None
+    minNotional: str | None = None
+
+
+class Rows(Struct):
+    rows: list[Raw]
+
+
+class Instruments(Struct):
+    data: Rows
+
+
+decode_book = Decoder(BookAnswer).decode
+decode_instruments = Decoder(Instruments).decode
+decode_instrument = Decoder(InstrumentWire).decode
+
+
+def topic(s: Subscription) -> str:
+    if s.channel == "book":
+        return f"orderbookupdate@{s.raw_symbol}@{DEPTH}"
+    if s.channel == "candles":
+        return f"kline@{s.raw_symbol}@{s.interval}"
+    name = index_of(s.raw_symbol) if s.channel == "index_price" else s.raw_symbol
+    return f"{CHANNELS[s.channel]}@{name}"
+
+
+def asking(cmd: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        topics = [topic(s) for s in wanted]
+        for start in range(0, len(topics), MOST):
+            yield encode({"id": str(id), "cmd": cmd, "params": topics[start : start + MOST]})
+
+    return ask
+
+
+def ping(now: int) -> bytes:
+    return encode({"cmd": "PING", "ts": now // 1_000_000})
+
+
+def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
+    book = decode_book(body)
+    return BookSnapshot(
+        raw_symbol=raw_symbol,
+        bids=side(book.data.bids),
+        asks=side(book.data.asks),
+        depth=DEPTH,
+        sequence=book.timestamp,
+        ts_event=book.timestamp * 1_000_000,
+    )
+
+
+def side(rows: list[Level]) -> Levels:
+    return [(row.price, row.quantity) for row in rows]
+
+
+def read_instrument(row: Raw) -> Instrument | None:
+    wire = decode_instrument(row)
+    type, _, pair = wire.symbol.partition("_")
+    base, _, quote = pair.rpartition("_")
+    if type not in {"SPOT", "PERP"} or not base:
+        return None
+    is_spot = type == "SPOT"
+    return Instrument(
+        raw_symbol=wire.symbol,
+        kind="spot" if is_spot else "perpetual",
+        base=base,
+        quote=quote,
+        settle=None if is_spot else quote,
+        linear=None if is_spot else True,
+        contract_size=None if is_spot else "1",  # sizes are of the base asset
+        tick_size=optional(wire.quoteTick),
+        lot_size=optional(wire.baseTick),
+        min_size=optional(wire.baseMin),
+        max_size=optional(wire.baseMax),
+        min_notional=optional(wire.minNotional),
+        state=STATES.get(wire.status, "unknown"),
+    )
+
+
+def stream(name: str, channels: tuple[Channel, ...], serves: Callable[[Instrument], bool]) -> Stream:
+    has_book = "book" in channels
+    return Stream(
+        name=name,
+        url=WS,
+        channels={channel: CHANNELS[channel] for channel in channels},
+        serves=serves,
+        subscribe=asking("SUBSCRIBE"),
+        unsubscribe=asking("UNSUBSCRIBE"),
+        parse=parse,
+        heartbeat=Heartbeat(every=20, frame=ping),
+        snapshot=Snapshot(
+            request=lambda name: Request(f"{API}/orderbook?symbol={name}&maxLevel={DEPTH}"),
+            parse=read_book,
+            after_delta=False,  # most books stay as they are for minutes
+        )
+        if has_book
+        else None,
+        sequence={"book": spanning} if has_book else {},
+        depth=DEPTH if has_book else None,
+        per_connection=100,
+        batch=1,  # a topic that is not known is left out of the acknowledgement
+        pace=0.02,
+        patience=50,  # a ping is answered when there is nothing else to say
+    )
+
+
+EXCHANGE = Exchange(
+    id="woo",
+    docs=DOCS,
+    limits=Limits(weights={API: (10, 1)}, connects=(100, 300), lifetime=24 * 3600),
+    listing=Listing((Request(f"{API}/instruments"),), lambda body: decode_instruments(body).data.rows, read_instrument),
+    feeds=(
+        stream("main", EVERY, lambda instrument: instrument.kind in {"spot", "perpetual"}),
+        stream("perpetuals", PERPETUAL, lambda instrument: instrument.kind == "perpetual"),
+    ),
+    notes=(
+        "Trades have no id; those of its liquidity network (`src` 0) are told as any other.",
+        "The book and the best prices are without orders that only its own users can meet (RPI).",
+        "The funding rate is an estimate of the one that is exchanged next.",
+        "An index is told under its perpetual.",
+    ),
+)

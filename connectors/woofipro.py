@@ -1,0 +1,116 @@
+"""WOOFi Pro, a broker of Orderly: the book is Orderly's, which all its brokers share.
+
+https://orderly.network/docs/build-on-omnichain/websocket-api/introduction
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
+from aggregator.records import Instrument
+from aggregator.wire import Text, encode, number, optional
+from connectors.families.woo import CHANNELS, parse, spanning
+from connectors.families.woo.words import index_of
+
+DOCS = "https://orderly.network/docs/build-on-omnichain/websocket-api/introduction"
+ANYONE = "OqdphuyCtYWxwzhxyLLjOWNdFP7sQt8RPWzmb5xY"  # an address must name an account; Orderly's own SDK names this one
+API = "https://api-evm.orderly.org/v1/public"
+
+
+class SymbolWire(Struct):
+    symbol: str  # `PERP_BTC_USDC`
+    quote_tick: Text = None
+    base_tick: Text = None
+    base_min: Text = None
+    base_max: Text = None
+    min_notional: Text = None
+    created_time: int | None = None
+
+
+class Rows(Struct):
+    rows: list[Raw]
+
+
+class Symbols(Struct):
+    data: Rows
+
+
+decode_symbols = Decoder(Symbols).decode
+decode_symbol = Decoder(SymbolWire, float_hook=number).decode
+
+
+def topic(s: Subscription) -> str:
+    if s.channel == "liquidations":
+        return CHANNELS[s.channel]  # of all symbols
+    if s.channel == "candles":
+        return f"{s.raw_symbol}@kline_{s.interval}"
+    name = index_of(s.raw_symbol) if s.channel == "index_price" else s.raw_symbol
+    return f"{name}@{CHANNELS[s.channel]}"
+
+
+def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    """A request names one topic, and so does its id: an answer brings nothing but the id back."""
+
+    def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
+        for name in dict.fromkeys(topic(s) for s in wanted):
+            yield encode({"id": name, "event": event, "topic": name})
+
+    return ask
+
+
+def ask_book(raw_symbol: str, _: int) -> bytes:
+    params = {"type": "orderbook", "symbol": raw_symbol}
+    return encode({"id": f"{raw_symbol}@orderbook", "event": "request", "params": params})
+
+
+def read_symbol(row: Raw) -> Instrument | None:
+    wire = decode_symbol(row)
+    type, _, pair = wire.symbol.partition("_")
+    base, _, quote = pair.rpartition("_")
+    if type != "PERP" or not base:
+        return None
+    return Instrument(
+        raw_symbol=wire.symbol,
+        kind="perpetual",
+        base=base,
+        quote=quote,
+        settle=quote,
+        linear=True,
+        contract_size="1",  # sizes are of the base asset
+        tick_size=optional(wire.quote_tick),
+        lot_size=optional(wire.base_tick),
+        min_size=optional(wire.base_min),
+        max_size=optional(wire.base_max),
+        min_notional=optional(wire.min_notional),
+        ts_listed=None if wire.created_time is None else wire.created_time * 1_000_000,
+    )
+
+
+EXCHANGE = Exchange(
+    id="woofipro",
+    docs=DOCS,
+    limits=Limits(weights={API: (10, 1)}),
+    listing=Listing((Request(f"{API}/info"),), lambda body: decode_symbols(body).data.rows, read_symbol),
+    feeds=(
+        Stream(
+            url=f"wss://ws-evm.orderly.org/ws/stream/{ANYONE}",
+            channels=CHANNELS,
+            subscribe=asking("subscribe"),
+            unsubscribe=asking("unsubscribe"),
+            parse=parse,
+            heartbeat=Heartbeat(every=10, frame=b'{"event":"ping"}'),
+            snapshot=Snapshot(ask=ask_book, after_delta=False),
+            sequence={"book": spanning},
+            patience=45,  # the exchange pings every ten seconds
+            pace=0.05,
+        ),
+    ),
+    notes=(
+        "Trades have no id.",
+        "The funding rate is an estimate of the one that is exchanged next.",
+        "Of a liquidation the exchange says how much was taken over, but neither side nor price.",
+        "An index is told under its perpetual.",
+    ),
+)

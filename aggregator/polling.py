@@ -41,7 +41,7 @@ class PolledTrades(Sized):
 
 
 def identities(trades: list[Trade]) -> list[Identity]:
-    """What tells the trades of an answer apart: the id, or where there is none all that is said; and a count of equals."""
+    """What tells an answer's trades apart: the id, or where there is none all that is said; and a count of equals."""
     counts: Counter[object] = Counter()
     names: list[Identity] = []
     for trade in trades:

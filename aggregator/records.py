@@ -372,7 +372,8 @@ class Instrument(Record, tag="instrument", kw_only=True, gc=False):
     quote: unified code of the quote asset
     settle: unified code of the asset in which a contract settles
     linear: whether a contract settles in its quote asset; null for spot
-    contract_size: how much one contract is: of the base asset when linear, of the quote asset when inverse (an option's is of the base asset, always)
+    contract_size: how much one contract is: of the base asset when linear, of the quote asset when inverse
+        (an option's: always of the base asset)
     tick_size: smallest step of a price
     lot_size: smallest step of a size
     min_size: smallest size of an order

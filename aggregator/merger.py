@@ -4,13 +4,11 @@ Where an exchange numbers its records the first arrival wins; where it does not,
 is followed until it fails. Used while one connection replaces another, and for as long as redundancy is wanted.
 """
 
-from collections import deque
-
 from msgspec import Struct
 
 from aggregator.asking import Key
 from aggregator.exchange import Stream
-from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Record, Trade
+from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Health, Record, Trade
 from aggregator.sequence import NEXT, STALE, Judge
 from aggregator.session import Session
 from aggregator.topics import Now, closed, with_flag
@@ -27,29 +25,37 @@ class Merged(Struct):
     last: int | None = None  # of a book that stands, or of numbered trades
     judge: Judge | None = None
     gap: Gap | None = None
-    seen: set[TradeId] = {}  # type: ignore[assignment]  # replaced at once by an empty set
-    order: deque[TradeId] = deque()
+    seen: dict[TradeId, int] = {}  # trades that were published, and when (monotonic ns), the oldest first
 
     def __post_init__(self) -> None:
-        self.seen = set()
-        self.order = deque()
+        self.seen = {}
 
-    def is_new(self, id: TradeId) -> bool:
+    def is_new(self, id: TradeId, now: int) -> bool:
         """Whether a trade was not published yet; it counts as published from now on."""
         if id in self.seen:
             return False
-        self.seen.add(id)
-        self.order.append(id)
-        if len(self.order) > REMEMBERED:
-            self.seen.discard(self.order.popleft())
+        self.seen[id] = now
+        if len(self.seen) > REMEMBERED:
+            del self.seen[next(iter(self.seen))]
         return True
 
 
 class Lead(Struct):
-    """How one connection fares against the others: how often it was the first with a record, and how often not."""
+    """How one connection fares against the others.
+
+    wins: how often it was the first with a record
+    losses: how often it was not
+    behind: ns by which it then came later, a moving mean over trades
+    """
 
     wins: int = 0
     losses: int = 0
+    behind: float = 0.0
+
+    def lose(self, by: int) -> None:
+        """Another one was earlier by so much."""
+        self.losses += 1
+        self.behind += (by - self.behind) / min(self.losses, 100)
 
 
 class Merger:
@@ -108,6 +114,17 @@ class Merger:
                 out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
         return out
 
+    def health(self, exchange: str, now: int) -> list[Health]:
+        """How each leg fares, as records; none where there is only one."""
+        found = []
+        for conn, lead in self.leads.items() if self.is_merging else ():
+            total = lead.wins + lead.losses
+            said = f"first with {lead.wins / total:.0%}, else {lead.behind / 1e6:.2f} ms behind" if total else "idle"
+            found.append(
+                Health(exchange=exchange, ts_recv=now, conn=conn, source="derived", state="live", reason=f"leg: {said}")
+            )
+        return found
+
     def is_followed(self, session: Session, book: BookSnapshot) -> bool:
         """Whether this leg's book is the one that has been published."""
         merged = self._topics.get(("book", book.raw_symbol))
@@ -141,7 +158,7 @@ class Merger:
             merged = self._topics[key] = Merged(session)
         before = len(out)
         if isinstance(record, Trade) and (record.sequence is not None or record.id is not None):
-            self._trade(session, merged, record, out)
+            self._trade(session, merged, record, out, now)
         elif isinstance(record, BookSnapshot | BookDelta) and not self._is_owned("book"):
             self._book(session, merged, record, out, now)
         elif self._owns(session, merged, key):
@@ -162,19 +179,20 @@ class Merger:
             merged.owner = session
         return False
 
-    def _trade(self, session: Session, merged: Merged, trade: Trade, out: list[Record]) -> None:
+    def _trade(self, session: Session, merged: Merged, trade: Trade, out: list[Record], now: Now) -> None:
         if "snapshot" in (trade.flags or ()) and self._is_good_elsewhere(session, ("trades", trade.raw_symbol)):
             self.dropped += 1  # what happened before this leg came is known from the others
             return
         number = trade.sequence
         old = number is not None and merged.last is not None and number <= merged.last
-        if old and not merged.order:  # published before there was a second leg
+        if old and not merged.seen:  # published before there was a second leg
             self.dropped += 1
             return
         lead = self.leads.setdefault(session.conn, Lead())
-        if not merged.is_new(number if number is not None else str(trade.id)):
+        id: TradeId = number if number is not None else str(trade.id)
+        if not merged.is_new(id, now.mono):
             self.dropped += 1
-            lead.losses += 1
+            lead.lose(now.mono - merged.seen[id])
             return
         lead.wins += 1
         if old:

@@ -160,6 +160,8 @@ class ExchangeRunner:
             await asyncio.sleep(CLOCK_SAMPLE)
             self.clock.is_due = True
             samples += 1
-            health = self.clock.health(self._network.now().wall) if samples % CLOCK_HEALTH == 0 else None
-            if health is not None:
-                self._outlet.add([health])
+            if samples % CLOCK_HEALTH == 0:
+                now = self._network.now().wall
+                self._outlet.add([health for health in (self.clock.health(now),) if health is not None])
+                for shard in self.shards:
+                    self._outlet.add(list(shard.merger.health(self.exchange.id, now)))

@@ -34,11 +34,16 @@ class CaptureLine(Struct):
     dir: str = "rest"
     raw: str | None = None
     raw_b64: str | None = None
-    url: str = ""
+    url: str | None = None
     conn: str = ""
     exchange: str = ""
-    method: str = "GET"
+    method: str | None = "GET"
     status: int | None = 200
+
+    @property
+    def address(self) -> str:
+        """The url, or nothing."""
+        return self.url or ""
 
     @property
     def payload(self) -> bytes:
@@ -144,7 +149,7 @@ class ParseOnly(Reader):
         """The records of one line. Raises what a frame that cannot be read provokes."""
         if line.dir == "in":
             frame = line.payload
-            feed: Stream | Poll = self.stream_of(line.url, frame, line.conn)
+            feed: Stream | Poll = self.stream_of(line.address, frame, line.conn)
             events = self.events(feed, frame)
         elif line.dir == "rest":
             feed, events = self._answered(line)
@@ -166,11 +171,11 @@ class ParseOnly(Reader):
         for feed in self.exchange.feeds:
             known = self.instruments_of(feed)
             if isinstance(feed, Poll):
-                raw_symbol = asked_for(feed.request, line.url, ("",) if feed.many else known)
+                raw_symbol = asked_for(feed.request, line.address, ("",) if feed.many else known)
                 if raw_symbol is not None:
                     return feed, list(feed.parse(raw_symbol, line.payload))
             elif feed.snapshot is not None and feed.snapshot.request is not None and feed.snapshot.parse is not None:
-                raw_symbol = asked_for(feed.snapshot.request, line.url, known)
+                raw_symbol = asked_for(feed.snapshot.request, line.address, known)
                 if raw_symbol is not None:
                     return feed, [feed.snapshot.parse(raw_symbol, line.payload)]
         return self.exchange.feeds[0], ()
@@ -202,12 +207,12 @@ class Replay(Reader):
         now = self._last = self.now(line)
         out = self._tick(now)
         if line.dir == "open":
-            self._urls[line.conn] = line.url
+            self._urls[line.conn] = line.address
         elif line.dir == "rest":
             out += self._rest(line, now)
         elif line.dir == "in":
             frame = line.payload
-            stream = self.stream_of(line.url or self._urls.get(line.conn, ""), frame, line.conn)
+            stream = self.stream_of(line.address or self._urls.get(line.conn, ""), frame, line.conn)
             session = self._session(stream, line.conn)
             try:
                 out += session.receive(frame, now)
@@ -257,7 +262,7 @@ class Replay(Reader):
         for feed in self.exchange.feeds:
             known = self.instruments_of(feed)
             if isinstance(feed, Poll):
-                raw_symbol = asked_for(feed.request, line.url, ("",) if feed.many else known)
+                raw_symbol = asked_for(feed.request, line.address, ("",) if feed.many else known)
                 if raw_symbol is not None:
                     return self._polling(feed, known).receive(raw_symbol, body, now)
                 continue
@@ -271,13 +276,13 @@ class Replay(Reader):
     ) -> list[Record] | None:
         """What a stream's sessions make of a REST answer; None where it is not theirs."""
         for (name, _), session in self._sessions.items():
-            wanted = next((w for w in session.wanted if w.request.url == line.url and name == stream.name), None)
+            wanted = next((w for w in session.wanted if w.request.url == line.address and name == stream.name), None)
             if wanted is not None:
                 session.wanted.remove(wanted)
                 return session.answer(wanted, body, now)
         if stream.snapshot is None or stream.snapshot.request is None:
             return None
-        raw_symbol = asked_for(stream.snapshot.request, line.url, known)
+        raw_symbol = asked_for(stream.snapshot.request, line.address, known)
         if raw_symbol is None:
             return None
         conn = next((conn for name, conn in reversed(self._sessions) if name == stream.name), self._newest(stream))

@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from aggregator.cli.sandbox import command
-from aggregator.sandbox import Sandbox, SandboxSettings, read_faults
+from aggregator.sandbox import Sandbox, SandboxSettings, playback, read_faults
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "aggregator", "sandbox"]
@@ -671,3 +671,10 @@ def test_a_capture_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> No
 def test_faults_are_read_from_text() -> None:
     assert read_faults("") == {}
     assert read_faults(" drop=0.001 , close=30s,slow=0.5,") == {"drop": 0.001, "close": 30.0, "slow": 0.5}
+
+
+def test_a_capture_with_rest_answers_of_no_address_is_served(tmp_path: Path) -> None:
+    (tmp_path / "ws-1.jsonl").write_text('{"ts":"1","dir":"in","raw":"{}","url":"wss://a.example/ws"}\n')
+    (tmp_path / "rest.jsonl").write_text('{"ts":null,"method":null,"url":null,"status":null,"raw":"{}"}\n')
+    tape = playback.load((tmp_path / "ws-1.jsonl",))
+    assert [recorded.url for recorded in tape.connections] == ["wss://a.example/ws"]

@@ -38,7 +38,7 @@ def listed_in(exchange: Exchange, path: Path) -> list[Instrument]:
     """The instruments of the listing that a capture itself holds."""
     asked = {request.url for request in exchange.listing.requests}
     lines = (line for _, line in read_capture(path) if isinstance(line, CaptureLine) and line.dir == "rest")
-    bodies = {line.url: line.payload for line in lines if line.url in asked}
+    bodies = {line.address: line.payload for line in lines if line.address in asked}
     try:
         return list(read_listing(exchange, list(bodies.values()), aliases_of(exchange.id), 0).instruments)
     except Exception as error:

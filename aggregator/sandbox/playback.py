@@ -52,12 +52,12 @@ def _load(path: Path, tape: Tape) -> None:
         if isinstance(line, BadFrame):
             raise line
         if line.dir == "rest":
-            tape.answers[line.url] = (line.status or 200, line.payload)
-            tape.answers.setdefault(line.url.partition("?")[0], (line.status or 200, line.payload))
+            tape.answers[line.address] = (line.status or 200, line.payload)
+            tape.answers.setdefault(line.address.partition("?")[0], (line.status or 200, line.payload))
         elif line.dir in {"in", "open"}:
             found = recorded.get(line.conn)
             if found is None:
-                found = recorded[line.conn] = Recorded(line.url or fallback, [])
+                found = recorded[line.conn] = Recorded(line.address or fallback, [])
                 starts[line.conn] = _seconds(line)
             if line.dir == "in":
                 found.frames.append((_seconds(line) - starts[line.conn], line.payload, line.raw_b64 is not None))

@@ -181,7 +181,10 @@ class Sandbox:
         if exchange is None and recorded is None:
             return web.Response(status=404, text="no capture holds a connection to this address")
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=2**20)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            return web.Response(status=400, text="the client has left")
         self._numbers += 1
         client = Client(socket, request, self._faults_of(str(self._numbers), exchange))
         self.clients[client.conn] = client

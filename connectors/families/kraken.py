@@ -379,7 +379,7 @@ def checksum(book: Book, instrument: Instrument | None) -> int:
     return crc32("".join([digits(price, size, after_price, after_size) for price, size in best]).encode())
 
 
-@lru_cache(maxsize=2**16)
+@lru_cache(maxsize=2**13)  # the ten best levels of as many books as a connection carries
 def digits(price: str, size: str, after_price: int, after_size: int) -> str:
     """A level without points and leading zeros; JSON numbers short of decimals have lost zeros on the way."""
     ends = "0" * (after_price - decimals(price)), "0" * (after_size - decimals(size))

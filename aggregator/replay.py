@@ -68,15 +68,17 @@ class Reader:
     """What every way of reading a capture shares: which stream a frame is of, and the capture's time."""
 
     def __init__(self, exchange: Exchange, instruments: Sequence[Instrument], stream: str | None) -> None:
-        """Read frames of `exchange`; `stream` names one stream, else each frame finds its own.
+        """Read frames of `exchange`; `stream` names one stream (or poll), else each frame finds its own.
 
-        Raises ValueError when the exchange has no stream of that name.
+        Raises ValueError when the exchange has none of that name.
         """
         self.exchange = exchange
         self._instruments = list(instruments)
         self._only = next((s for s in exchange.streams if s.name == stream), None)
-        if stream is not None and self._only is None:
-            names = ", ".join(s.name for s in exchange.streams) or "none"
+        self._polls = [p for p in exchange.polls if stream in {None, p.name}]
+        self._is_streamed = bool(exchange.streams) and (stream is None or self._only is not None)
+        if stream is not None and self._only is None and not self._polls:
+            names = ", ".join(feed.name for feed in exchange.feeds) or "none"
             raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
         self._named = {s.name: s for s in exchange.streams}
         self._parses = {s.name: s.parser() if s.parser is not None else s.parse for s in exchange.streams}
@@ -147,12 +149,16 @@ class ParseOnly(Reader):
 
     def feed(self, line: CaptureLine) -> list[Record]:
         """The records of one line. Raises what a frame that cannot be read provokes."""
-        if line.dir == "in":
+        feed: Stream | Poll
+        events: Iterable[object]
+        if line.dir == "in" and self._is_streamed:
             frame = line.payload
-            feed: Stream | Poll = self.stream_of(line.address, frame, line.conn)
+            feed = self.stream_of(line.address, frame, line.conn)
             events = self.events(feed, frame)
-        elif line.dir == "rest":
+        elif line.dir == "rest" and line.address:
             feed, events = self._answered(line)
+        elif line.dir in {"in", "rest"} and self._polls:
+            feed, events = self._polled(line.payload)
         else:
             return []
         now = self.now(line)
@@ -166,6 +172,23 @@ class ParseOnly(Reader):
             if isinstance(record, Trade | Liquidation):
                 fill_sizes(record, instrument)
         return records
+
+    def _polled(self, body: bytes) -> tuple[Poll, list[Record]]:
+        """An answer that does not say to what: the first poll that finds records in it. Raises what the last raises."""
+        unread: Exception | None = None
+        for poll in self._polls:
+            try:
+                records = list(poll.parse("", body))
+            except Exception as error:  # noqa: BLE001 - it is not this poll's, whatever it says
+                unread = error
+                continue
+            if records:
+                for record in records:
+                    record.raw_symbol = record.raw_symbol or None
+                return poll, records
+        if unread is not None:
+            raise unread
+        return self._polls[0], []
 
     def _answered(self, line: CaptureLine) -> tuple[Stream | Poll, Iterable[object]]:
         for feed in self.exchange.feeds:

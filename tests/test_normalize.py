@@ -14,6 +14,7 @@ import zstandard
 from click.testing import CliRunner
 
 from aggregator.cli.normalize import command
+from aggregator.registry import load_exchange
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "aggregator", "normalize"]
@@ -401,3 +402,24 @@ def test_a_line_of_twenty_megabytes_is_one_bad_frame() -> None:
     done = normalize("--exchange", "binance", "--parse-only", "-", stdin=long.getvalue() + lines(TRADE))
     assert kinds(records(done)) == ["gap", "trade"]
     assert max(map(len, complaints(done))) < 600
+
+
+def test_an_answer_that_names_no_request_is_read_by_the_first_poll_that_can() -> None:
+    deal = json.dumps([{"date": 1700000000, "price": 5.10, "amount": 0.5, "isBid": False, "tid": 9}])
+    for said in (line(deal), json.dumps({"url": None, "raw": deal}).encode()):
+        (found,) = records(normalize("--exchange", "bit2c", "--parse-only", "-", stdin=lines(said)))
+        assert (found["type"], found["id"], found["price"], found["side"]) == ("trade", "9", "5.1", "sell")
+    done = normalize("--exchange", "bit2c", "--parse-only", "-", stdin=lines(line('{"no":1}')))
+    assert kinds(records(done)) == ["gap"]
+
+
+def test_a_poll_can_be_named_as_a_stream_can() -> None:
+    deal = json.dumps([{"date": 1700000000, "price": 5.1, "amount": 0.5, "isBid": True, "tid": 9}])
+    polls = [poll.name for poll in load_exchange("bit2c").polls]  # type: ignore[union-attr]
+    given = {
+        name: kinds(
+            records(normalize("--exchange", "bit2c", "--stream", name, "--parse-only", "-", stdin=lines(line(deal))))
+        )
+        for name in polls
+    }
+    assert sorted(given.values()) == [["gap"]] * (len(polls) - 1) + [["trade"]]

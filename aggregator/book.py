@@ -145,9 +145,11 @@ class Side:
     def _cut(self, levels: Levels) -> None:
         """Keep a side of limited depth to its depth: what falls out of it is not heard of again."""
         for price, size in levels:
-            key = self._key(price) if is_zero(size) else None
-            if key in self._spelling and is_zero(self._sizes[self._spelling[key]]):
-                self._drop(key)
+            if not size.strip("0."):
+                key = self._key(price)
+                known = self._spelling.get(key)
+                if known is not None and not self._sizes[known].strip("0."):  # the last word on it
+                    self._drop(key)
         while len(self._keys) > (self._depth or 0):
             self._drop(self._keys[0])
         self._seek()

@@ -34,6 +34,7 @@ RETRY_LISTING = 5.0  # seconds, doubling
 LONGEST_RETRY = 300.0
 DRAIN = 4.0  # seconds that the sinks have to write what they hold
 MOST_WARNINGS = 20
+MOST_NAMES = 3  # of instruments, in one line of the log
 SWEEP = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
 GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
 
@@ -134,8 +135,9 @@ class Daemon:
             care=Care(config.redundancy, config.lifetime, config.verify, config.audit),
             left=self._left_over(config.id),
         )
-        for topic in runner.unserved[:MOST_WARNINGS]:
-            log.warning("%s: no feed carries %s", config.id, topic)
+        for channel, left in runner.unserved.items():
+            named = " ".join(str(instrument.raw_symbol) for instrument in left[:MOST_NAMES])
+            log.warning("%s: no feed carries %s of %d instruments (%s)", config.id, channel, len(left), named)
         self.runners[config.id] = runner
         self._announce(chosen)
         log.info("%s: %d instruments, %d connections", config.id, len(chosen), len(runner.shards))

@@ -82,6 +82,7 @@ class Reader:
             raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
         self._named = {s.name: s for s in exchange.streams}
         self._parses = {s.name: s.parser() if s.parser is not None else s.parse for s in exchange.streams}
+        self._tried: dict[str, list[object]] = {}  # what streams made of the frame that is being placed
         self._at = 0
 
     def instruments_of(self, feed: Stream | Poll) -> dict[str, Instrument]:
@@ -99,6 +100,7 @@ class Reader:
 
         conn: `exchange/stream.shard#attempt`, as the daemon names its connections; anything else names none
         """
+        self._tried.clear()
         if self._only is not None:
             return self._only
         named = self._named.get(conn.partition("/")[2].rpartition(".")[0])
@@ -115,7 +117,8 @@ class Reader:
         silent: Stream | None = None
         for stream in streams:
             try:
-                if any(isinstance(event, Record) for event in self.events(stream, frame)):
+                said = self._tried[stream.name] = list(self.events(stream, frame))
+                if any(isinstance(event, Record) for event in said):
                     return stream
             except Exception:  # noqa: BLE001, S112 - it is not this stream's, whatever it says
                 continue
@@ -123,7 +126,9 @@ class Reader:
         return silent or streams[0]
 
     def events(self, stream: Stream | Poll, frame: bytes) -> Iterable[object]:
-        """What the parser alone makes of a frame. Raises whatever a frame that cannot be read provokes."""
+        """What the parser alone makes of a frame, once. Raises whatever a frame that cannot be read provokes."""
+        if stream.name in self._tried:
+            return self._tried.pop(stream.name)  # a parser with a memory must not hear a frame twice
         parse = self._parses[stream.name]
         if parse is None or isinstance(stream, Poll):
             return ()

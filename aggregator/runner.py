@@ -67,7 +67,9 @@ class ExchangeRunner:
         for shard in self.shards:
             shard.drop({instrument.raw_symbol for instrument in instruments if shard.feed.serves(instrument)})
 
-    def _divide(self, instruments: Sequence[Instrument], channels: Sequence[Channel]) -> list[str]:
+    def _divide(
+        self, instruments: Sequence[Instrument], channels: Sequence[Channel]
+    ) -> dict[Channel, list[Instrument]]:
         """Give each feed its topics; what no feed carries."""
         left = {(channel, id(i)): i for channel in channels for i in instruments}
         for feed in self.exchange.feeds:
@@ -80,7 +82,10 @@ class ExchangeRunner:
                 self._poll(feed, topics, by_name)
             elif topics and isinstance(feed, Stream):
                 self._shard(feed, topics, by_name)
-        return [f"{channel} of {i.raw_symbol}" for (channel, _), i in left.items()]
+        unserved: dict[Channel, list[Instrument]] = {}
+        for (channel, _), instrument in left.items():
+            unserved.setdefault(channel, []).append(instrument)
+        return unserved
 
     def _poll(self, poll: Poll, topics: Sequence[tuple[Channel, str]], instruments: Mapping[str, Instrument]) -> None:
         self.pollers.append(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
@@ -20,7 +21,7 @@ from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from aggregator.cli.sandbox import command
+from aggregator.cli.sandbox import command, write_config
 from aggregator.sandbox import Sandbox, SandboxSettings, playback, read_faults
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -652,6 +653,21 @@ async def test_the_address_stands_beside_a_capture_that_has_none(tmp_path: Path)
         assert await heard(sandbox, "one", 1) == ["x"]
         async with http.get(f"http://127.0.0.1:{sandbox.port}/api.example.com/beside") as response:
             assert await response.text() == "[]"
+
+
+async def test_the_configuration_names_the_exchanges_that_speak_in_captures(tmp_path: Path) -> None:
+    cases = map(json.loads, (ROOT / "tests" / "frames" / "bitstamp.jsonl").read_text().splitlines())
+    frames = [case["frame"] for case in cases if "type" in str(case["gives"]) and case.get("stream") == "main"]
+    lines = [capture_line("in", frame, url="wss://ws.bitstamp.net", conn="1") for frame in frames[:3]]
+    async with playing(tmp_path / "a.jsonl", *lines, *CAPTURE) as sandbox:
+        written = tomllib.loads(write_config(sandbox))
+    (exchange,) = written["exchanges"]
+    assert (exchange["id"], exchange["channels"]) == ("bitstamp", ["trades"])
+    assert set(exchange["symbols"]) == {"ethusd", "ethusd-perp"}
+    assert exchange["endpoints"] == {
+        "https://www.bitstamp.net": f"http://127.0.0.1:{sandbox.port}/www.bitstamp.net",
+        "wss://ws.bitstamp.net": f"ws://127.0.0.1:{sandbox.port}/ws.bitstamp.net",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """`aggregator sandbox`."""
 
 import asyncio
+import json
 import signal
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,18 +15,27 @@ from aggregator.sandbox import Sandbox, SandboxSettings, read_faults
 
 
 def write_config(sandbox: Sandbox, sinks: str = '[[sinks]]\ntype = "stdout"\n') -> str:
-    """A configuration, as TOML, of a daemon on everything that is simulated."""
+    """A configuration, as TOML, of a daemon on everything that is simulated or played back."""
     from aggregator.registry import load_exchange
+    from aggregator.sandbox.speakers import speakers
 
     parts = []
     for id in sandbox.simulated:
         exchange = load_exchange(id)
         offered = [channel for channel in exchange.channels if channel in SIMULATED] if exchange else []
-        channels = ", ".join(f'"{channel}"' for channel in offered)
-        parts.append(f'[[exchanges]]\nid = "{id}"\nchannels = [{channels}]\nsymbols = ["*"]\n[exchanges.endpoints]\n')
-        parts += [f'"{original}" = "{here}"\n' for original, here in sandbox.endpoints(id).items()]
-        parts.append("\n")
+        parts.append(block(id, offered, ["*"], sandbox.endpoints(id)))
+    played = [speaker for speaker in speakers(sandbox.tape) if speaker.id not in sandbox.simulated]
+    parts += [block(one.id, one.channels, one.symbols, sandbox.here(one.addresses)) for one in played]
     return "".join(parts) + sinks
+
+
+def block(id: str, channels: Sequence[str], symbols: Sequence[str], endpoints: Mapping[str, str]) -> str:
+    """One exchange of a configuration."""
+    ends = "".join(f"{json.dumps(original)} = {json.dumps(here)}\n" for original, here in endpoints.items())
+    return (
+        f'[[exchanges]]\nid = "{id}"\nchannels = {json.dumps(channels)}\n'
+        f"symbols = {json.dumps(symbols)}\n[exchanges.endpoints]\n{ends}\n"
+    )
 
 
 SIMULATED = ("trades", "book", "bbo", "ticker", "candles")

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import random
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -145,7 +146,10 @@ class Sandbox:
 
     def endpoints(self, id: str | None = None) -> dict[str, str]:
         """What goes into `[exchanges.endpoints]`: of a simulated exchange, or (no id) of all that is played back."""
-        hosts = self.simulated[id].simulation.hosts if id is not None else tuple(self.tape.hosts())
+        return self.here(self.simulated[id].simulation.hosts if id is not None else tuple(self.tape.hosts()))
+
+    def here(self, hosts: Iterable[str]) -> dict[str, str]:
+        """Where each of these, as scheme and host, is served."""
         return {host: f"{_here(host)}://{self.settings.host}:{self.port}/{_host(host)}" for host in hosts}
 
     # --- serving ----------------------------------------------------------------------------------------------------

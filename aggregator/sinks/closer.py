@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO
@@ -16,7 +17,7 @@ from aggregator.sinks.segment import Segments
 ZST = ".zst"
 TEMPORARY = ".tmp"
 LEVEL = 3
-CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 18  # bytes
 FRAME_HEADER = 18  # bytes, the longest that there is
 
 log = logging.getLogger("aggregator.sinks.files")
@@ -39,6 +40,9 @@ class Closer:
         self._segments = segments
         self._clock = clock
         self._compress = compress
+        # kept for good: what is freed in pieces of megabytes teaches the C library to hold on to that much
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+        self._chunk = memoryview(bytearray(CHUNK))
         self.unfinished: set[Path] = set()
         self.stopping = Event()
 
@@ -103,7 +107,7 @@ class Closer:
         if not os.path.lexists(compressed):
             temporary = path.with_name(f".{path.name}{ZST}{TEMPORARY}")
             try:
-                with path.open("rb") as plain, temporary.open("xb") as file:
+                with path.open("rb", buffering=0) as plain, temporary.open("xb") as file:
                     self._copy(plain, file, size)
                     file.flush()
                     os.fsync(file.fileno())
@@ -116,12 +120,12 @@ class Closer:
             return
         path.unlink()
 
-    def _copy(self, plain: BinaryIO, file: BinaryIO, size: int) -> None:
-        out = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).stream_writer(file, size=size, closefd=False)
-        while chunk := plain.read(CHUNK):
+    def _copy(self, plain: FileIO, file: BinaryIO, size: int) -> None:
+        out = self._compressor.stream_writer(file, size=size, closefd=False)
+        while count := plain.readinto(self._chunk):
             if self.stopping.is_set():
                 raise _Stopped
-            out.write(chunk)
+            out.write(self._chunk[:count])
         out.close()  # type: ignore[no-untyped-call]
 
 

@@ -1,0 +1,262 @@
+"""Every connector at once, against playbacks: `python -m bench.together`.
+
+For each exchange: whether it gives records, how long after the daemon's start the first one comes, and what
+the daemon holds in memory with all of them. What is played is what was captured (`../shared/corpus`, or
+`--captures`), where its format is today's; the frames of `tests/frames` for the rest. The sandbox serves it, looped.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+import time
+from asyncio.subprocess import Process
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.json import encode
+
+from aggregator.capture import read_capture
+from aggregator.catalog import aliases_of
+from aggregator.client import connect
+from aggregator.errors import BadFrame
+from aggregator.exchange import Exchange, Stream
+from aggregator.instruments import read_listing
+from aggregator.records import Gap, Health, Instrument, Record
+from aggregator.registry import connector_ids, load_exchange
+from aggregator.replay import CaptureLine, ParseOnly
+from aggregator.sandbox.playback import load
+from aggregator.sandbox.speakers import origin, spoken_of
+from bench.daemon import resident
+from bench.measure import table
+
+HERE = Path(__file__).resolve().parents[1]
+CORPUS = HERE.parent / "shared" / "corpus"
+FRAMES = HERE / "tests" / "frames"
+START = 1_700_000_000  # seconds since the epoch, at which the playbacks made of single frames begin
+APART = 0.05  # seconds between two of their frames
+ROUNDS = 40  # how often they are repeated before the sandbox begins again
+SOON = 5.0  # seconds within which each exchange is to give its first record
+MOST = 250.0  # megabytes
+ABOUT = (Gap, Health, Instrument)  # records that are no market data
+
+SINKS = """\
+[[sinks]]
+type = "files"
+path = "{home}/out"
+
+[[sinks]]
+type = "feed"
+path = "{home}/feed.sock"
+"""
+
+Row = Mapping[str, object]
+
+
+class Played(Struct):
+    """One exchange's playback: how many frames it has, and where from."""
+
+    frames: int
+    source: str
+
+
+def known(id: str) -> Exchange:
+    """A connector's exchange. Raises ValueError for any other id."""
+    exchange = load_exchange(id)
+    if exchange is None:
+        raise ValueError(f"{id}: no connector")
+    return exchange
+
+
+def rows_of(id: str) -> list[Row]:
+    """The exchange's cases under `tests/frames`."""
+    path = FRAMES / f"{id}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def captured(exchange: Exchange, captures: Path) -> Iterator[CaptureLine]:
+    """Inbound lines of the captures of today's format, each with the connection and address it would have today."""
+    folder = captures / exchange.id
+    meta = folder / "META.json"
+    if not meta.exists() or json.loads(meta.read_text()).get("wire_format") != "current":
+        return
+    reader = ParseOnly(exchange, [], None)
+    for number, path in enumerate(sorted(folder.glob("ws-[0-9]*.jsonl.zst")), 1):
+        for _, line in read_capture(path):
+            if isinstance(line, BadFrame) or line.dir != "in":
+                continue
+            stream = reader.stream_of(line.address, line.payload)
+            line.conn, line.url = f"{exchange.id}/{stream.name}.{number}#1", address(stream)
+            yield line
+
+
+def address(stream: Stream) -> str:
+    """Where a stream is had; of one that needs a ticket, what its playback's ticket says."""
+    if stream.ticket is not None:
+        return f"wss://{urlsplit(stream.ticket.request.url).netloc}"
+    return stream.url if isinstance(stream.url, str) else stream.url(())
+
+
+def quoted(exchange: Exchange) -> Iterator[CaptureLine]:
+    """The frames of the exchange's cases that give records, again and again."""
+    at = float(START)
+    rows = [row for row in rows_of(exchange.id) if is_data(row)]
+    named = {stream.name: stream for stream in exchange.streams}
+    for row in rows * ROUNDS:
+        name = str(row.get("stream", "main"))
+        if name not in named:
+            continue
+        at += APART
+        frame, packed = row.get("frame"), row.get("frame_b64")
+        yield CaptureLine(
+            ts=f"{at:.3f}", dir="in", raw=None if frame is None else str(frame),
+            raw_b64=None if packed is None else str(packed), url=address(named[name]), conn=f"{exchange.id}/{name}.1#1",
+        )  # fmt: skip
+
+
+def is_data(row: Row) -> bool:
+    """Whether a case is a frame by itself that gives a record."""
+    gives = row.get("gives")
+    return "after" not in row and isinstance(gives, list) and any("type" in given for given in gives)
+
+
+def listing_bodies(exchange: Exchange, captures: Path, wanted: Mapping[str, int]) -> list[str]:
+    """Answers to the listing's requests, those with the most of what is wanted first."""
+    path = captures / exchange.id / "rest.jsonl"
+    recorded = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    bodies = [str(row["raw"]) for row in recorded if row["channel"] == "instrument"]
+    bodies += [str(row["body"]) for row in rows_of(exchange.id) if row.get("rest") == "listing"]
+    found: list[tuple[int, str]] = []
+    for body in bodies:
+        with suppress(Exception):
+            listed = read_listing(exchange, [body.encode()], aliases_of(exchange.id), 0)
+            names = {i.raw_symbol or "" for i in listed.instruments}
+            found.append((sum(wanted[name] for name in names if name in wanted), body))
+    found.sort(key=lambda one: -one[0])
+    return [body for _, body in found[: len(exchange.listing.requests)]]
+
+
+def answers(exchange: Exchange, bodies: Sequence[str]) -> Iterator[CaptureLine]:
+    """REST lines: the listing, tickets, and what the exchange's cases hold of snapshots, polls and past trades."""
+    for request, body in zip(exchange.listing.requests, bodies, strict=False):
+        yield CaptureLine(ts=str(START), url=request.url, raw=body)
+    for stream in exchange.streams:
+        if stream.ticket is not None:
+            yield CaptureLine(ts=str(START), url=stream.ticket.request.url, raw=ticket(stream))
+    polls = {poll.name: poll for poll in exchange.polls}
+    streams = {stream.name: stream for stream in exchange.streams}
+    for row in rows_of(exchange.id):
+        raw_symbol, body = str(row.get("raw_symbol", "")), str(row.get("body"))
+        if row.get("rest") == "poll" and is_data(row):
+            yield CaptureLine(ts=str(START), url=polls[str(row["name"])].request(raw_symbol).url, raw=body)
+        elif row.get("rest") == "snapshot":
+            snapshot = streams[str(row.get("stream", "main"))].snapshot
+            if snapshot is not None and snapshot.request is not None:
+                yield CaptureLine(ts=str(START), url=snapshot.request(raw_symbol).url, raw=body)
+
+
+def ticket(stream: Stream) -> str:
+    """An answer to a ticket's request that leads to the playback, in the form that both users of tickets have."""
+    servers = [{"endpoint": address(stream), "pingInterval": 18000, "pingTimeout": 10000}]
+    return json.dumps({"code": "200000", "data": {"token": "playback", "instanceServers": servers}})
+
+
+def prepare(id: str, captures: Path, path: Path) -> Played:
+    """Write the exchange's playback."""
+    exchange = known(id)
+    lines, source = list(captured(exchange, captures)), "captured"
+    if not lines:
+        lines, source = list(quoted(exchange)), "quoted"
+    with path.open("wb") as file:
+        for line in lines:
+            file.write(encode(line) + b"\n")
+    _, symbols = spoken_of(exchange, load((path,)), [origin(address(stream)) for stream in exchange.streams])
+    with path.open("ab") as file:
+        for line in answers(exchange, listing_bodies(exchange, captures, symbols)):
+            file.write(encode(line) + b"\n")
+    return Played(len(lines), source if exchange.streams else "polled")
+
+
+async def first_records(home: Path, started: float, seconds: float) -> dict[str, float]:
+    """By exchange: seconds from the daemon's start to its first record of the market, as a subscriber sees it."""
+    found: dict[str, float] = {}
+    while not (home / "feed.sock").exists():  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.02)
+    async with connect(home / "feed.sock") as feed:
+        await feed.subscribe("*:*:*", snapshot=False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                async for record in feed:
+                    if isinstance(record, Record) and not isinstance(record, ABOUT):
+                        found.setdefault(record.exchange or "", time.monotonic() - started)
+    return found
+
+
+async def process(home: Path, command: str, *arguments: str) -> Process:
+    """One of the program's own commands; what it says is kept."""
+    with (home / f"{command}.log").open("wb") as log:
+        return await asyncio.create_subprocess_exec(sys.executable, "-m", "aggregator", command, *arguments, stderr=log)
+
+
+async def run(home: Path, captures: Path, ids: Sequence[str], seconds: float) -> int:
+    """Play all of it to one daemon; how many exchanges are late or silent, and one more where memory is too much."""
+    played: dict[str, Played] = {}
+    for id in ids:
+        (home / id).mkdir(parents=True)
+        played[id] = prepare(id, captures, home / id / "playback.jsonl")
+    config = home / "daemon.toml"
+    paths = [str(home / id / "playback.jsonl") for id in ids]
+    sandbox = await process(home, "sandbox", *paths, "--port", "0", "--loop", "--config-out", str(config))
+    while b"serving" not in (home / "sandbox.log").read_bytes():  # noqa: ASYNC110 - another process writes it
+        await asyncio.sleep(0.1)
+    text = config.read_text().replace('[[sinks]]\ntype = "stdout"\n', SINKS.format(home=home))
+    config.write_text(f'state = "{home}/state"\n{text}')
+    started = time.monotonic()
+    daemon = await process(home, "run", "--config", str(config))
+    looking = asyncio.create_task(first_records(home, started, seconds))
+    memory = []
+    while not looking.done() and daemon.returncode is None:
+        await asyncio.sleep(0.5)
+        with suppress(OSError):  # it has just left
+            memory.append(resident(daemon.pid))
+    looking.cancel()
+    found = {} if looking.cancelled() else await looking
+    daemon.send_signal(signal.SIGTERM)
+    code = await daemon.wait()
+    sandbox.send_signal(signal.SIGTERM)
+    await sandbox.wait()
+    return report(played, found, memory, code)
+
+
+def report(played: Mapping[str, Played], found: Mapping[str, float], memory: Sequence[float], code: int) -> int:
+    """Print the table; how much of it is wrong."""
+    first = {id: f"{found[id]:.2f}" if id in found else "none" for id in played}
+    rows = [[id, one.source, one.frames, first[id]] for id, one in played.items()]
+    table("every connector at once", ("exchange", "played", "frames", "first s"), rows)
+    late = [id for id in played if found.get(id, SOON) >= SOON]
+    print(f"\nlate or silent: {', '.join(late) or 'none'} of {len(played)}; the daemon left with {code}")
+    print(f"memory: at most {max(memory, default=0):.0f} MB, at the end {memory[-1] if memory else 0:.0f} MB")
+    return len(late) + (max(memory, default=0) > MOST) + (code != 0)
+
+
+def main() -> None:
+    """Parse the command line, run, and leave with 1 where anything is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--captures", type=Path, default=CORPUS)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--exchanges", default=",".join(connector_ids()))
+    parser.add_argument("--keep", type=Path, help="use this directory, and leave it")
+    asked = parser.parse_args()
+    home = asked.keep or Path(tempfile.mkdtemp(prefix="together-"))
+    home.mkdir(parents=True, exist_ok=True)
+    wrong = asyncio.run(run(home, asked.captures, asked.exchanges.split(","), asked.seconds))
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

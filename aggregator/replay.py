@@ -10,7 +10,7 @@ from msgspec import Struct
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import Exchange, Poll, Request, Stream
 from aggregator.polling import Polling
-from aggregator.records import Gap, Instrument, Liquidation, Record, Source, Trade
+from aggregator.records import CHANNELS, Gap, Instrument, Liquidation, Record, Source, Trade
 from aggregator.session import Session
 from aggregator.topics import Now, fill_sizes
 from aggregator.wire import seconds
@@ -103,7 +103,7 @@ class Reader:
         self._tried.clear()
         if self._only is not None:
             return self._only
-        named = self._named.get(conn.partition("/")[2].rpartition(".")[0])
+        named = self._named_by(conn)
         if named is not None:
             return named
         streams = self.exchange.streams
@@ -112,6 +112,9 @@ class Reader:
         if len(streams) == 1:
             return streams[0]
         return matching(streams, url) or self._readable(streams, frame)
+
+    def _named_by(self, conn: str) -> Stream | None:
+        return self._named.get(conn.partition("/")[2].rpartition(".")[0])
 
     def _readable(self, streams: Sequence[Stream], frame: bytes) -> Stream:
         silent: Stream | None = None
@@ -269,6 +272,8 @@ class Replay(Reader):
             conn=conn or f"{self.exchange.id}/{stream.name}.1#{attempt}",
             instruments=self.instruments_of(stream),
             source=self._source,
+            # a connection that the daemon has named carried what its stream declares; any other may be a stranger's
+            channels=stream.channels if self._named_by(conn) is stream else CHANNELS,
         )
         session.open(self._last)
         return session

@@ -15,7 +15,7 @@ from aggregator.audit import Audits
 from aggregator.books import BookTopic
 from aggregator.errors import SessionError
 from aggregator.exchange import Accepted, Event, Hangup, Refused, Reply, Stream, Subscription
-from aggregator.records import CHANNEL_OF, BookSnapshot, Cause, Instrument, Record, Source
+from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Cause, Channel, Instrument, Record, Source
 from aggregator.resyncs import ANSWER, Resyncs
 from aggregator.sequence import unnumbered
 from aggregator.topic_table import Making, TopicTable
@@ -53,8 +53,9 @@ class Session:
         source: Source = "ws",
         verify: int = 1,
         audit: float | None = None,
+        channels: Collection[Channel] = CHANNELS,
     ) -> None:
-        """Prepare; with no `subscriptions` every record that comes is taken (a replay of what was asked then).
+        """Prepare; with no `subscriptions` every record of `channels` is taken (a replay of what was asked then).
 
         instruments: raw symbol -> instrument, of those that this stream serves
         carried: what the connection before left over
@@ -73,6 +74,7 @@ class Session:
         self.moment = Now(0, 0)  # of the last thing that happened here
         self._source: Source = source
         self._subscriptions = subscriptions
+        self._unasked = frozenset(channels if subscriptions is None else ())
         self._parse = stream.parser() if stream.parser is not None else stream.parse
         self._inflate = stream.inflate
         self._asking = Asking(stream, self.outbox)
@@ -300,7 +302,7 @@ class Session:
         """A record of a topic that is not known yet: taken where everything is, or the whole channel was asked for."""
         channel = CHANNEL_OF[type(record)]
         asked = self.topics.of(channel)  # what is of no symbol is of the exchange, and goes with any
-        is_wanted = self._subscriptions is None or "*" in asked or (record.raw_symbol is None and asked)
+        is_wanted = channel in self._unasked or "*" in asked or (record.raw_symbol is None and asked)
         if not is_wanted or len(self.topics) > MOST_TOPICS:
             self.unwanted += 1
             return None

@@ -59,8 +59,9 @@ class Frame(Struct):
 
 
 class TradeWire(Struct, gc=False):
-    id: int
     microtimestamp: Text
+    id: int | None = None
+    id_str: str | None = None  # the same; of perpetuals alone, whose ids are longer than JavaScript's numbers
     type: int | None = None  # the taker 0 bought, 1 sold
     order_type: int | None = None  # its name of old
     price_str: str | None = None
@@ -72,7 +73,7 @@ class TradeWire(Struct, gc=False):
         kind = self.order_type if self.type is None else self.type
         trade = Trade(
             raw_symbol=raw_symbol,
-            id=str(self.id),
+            id=self.id_str or text(self.id),
             price=self.price_str or text(self.price),
             size=self.amount_str or text(self.amount),
             side=None if kind is None else "sell" if kind else "buy",

@@ -125,9 +125,10 @@ EXCHANGE = Exchange(
         read_instrument,
     ),
     feeds=(
+        # first the one that knows its own instruments: a frame of unknown address is read by the first that can
+        stream("inverse", f"{WS}/inverse", FUTURES, lambda i: is_future(i, linear=False), unit="quote"),
         stream("spot", f"{WS}/spot", SPOT, lambda i: i.kind == "spot", batch=10),
         stream("linear", f"{WS}/linear", FUTURES, lambda i: is_future(i, linear=True)),
-        stream("inverse", f"{WS}/inverse", FUTURES, lambda i: is_future(i, linear=False), unit="quote"),
         stream("option", f"{WS}/option", OPTIONS, lambda i: i.kind == "option", depth=100),
         stream("status", f"{WS}/misc/status", STATUS, every_instrument, per_connection=100_000),
     ),

@@ -36,7 +36,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import contiguous
-from aggregator.wire import encode, from_iso
+from aggregator.wire import encode, from_iso, optional
 
 API = "https://api.exchange.coinbase.com"
 CHANNELS: dict[Channel, str] = {"trades": "matches", "book": "level2_batch", "ticker": "ticker", "bbo": "ticker"}
@@ -47,7 +47,7 @@ OURS: dict[str, tuple[Channel, ...]] = {
     "level2_50": ("book",),  # how `level2_batch` is answered
     "ticker": ("ticker", "bbo"),
 }
-TAGS = {"match", "last_match", "l2update", "snapshot", "ticker"}
+TAGS = {"match", "last_match", "rfq_match", "l2update", "snapshot", "ticker"}
 TAKER: dict[Side, Side] = {"buy": "sell", "sell": "buy"}  # the wire gives the maker's side
 
 
@@ -86,6 +86,15 @@ class LastMatch(Match, tag_field="type", tag="last_match", gc=False):
         return (last,)
 
 
+class Quoted(Match, tag_field="type", tag="rfq_match", gc=False):
+    """A trade at a price that was asked for, beside the book; it is not said whether it is counted with the others."""
+
+    def records(self) -> tuple[Event, ...]:
+        quoted = self.trade(self.product_id)
+        quoted.kind, quoted.sequence = "rfq", None
+        return (quoted,)
+
+
 class Update(Struct, tag_field="type", tag="l2update", gc=False):
     product_id: str
     changes: list[tuple[Side, str, str]]
@@ -104,8 +113,9 @@ class Snapshot(Struct, tag_field="type", tag="snapshot", gc=False):
     time: str | None = None
 
     def records(self) -> tuple[Event, ...]:
-        at = stamp(self.time)
-        return (BookSnapshot(raw_symbol=self.product_id, bids=self.bids, asks=self.asks, ts_event=at),)
+        """A size may be garbled to what is no number (`0.-10000`): such a level is left out."""
+        bids, asks = ([level for level in side if "-" not in level[1]] for side in (self.bids, self.asks))
+        return (BookSnapshot(raw_symbol=self.product_id, bids=bids, asks=asks, ts_event=stamp(self.time)),)
 
 
 class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
@@ -126,21 +136,23 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
         at = stamp(self.time)
         statistics = Ticker(
             raw_symbol=self.product_id,
-            last=self.price,
-            open=self.open_24h,
-            high=self.high_24h,
-            low=self.low_24h,
-            base_volume=self.volume_24h,
+            last=optional(self.price),
+            open=optional(self.open_24h),
+            high=optional(self.high_24h),
+            low=optional(self.low_24h),
+            base_volume=optional(self.volume_24h),
             window_s=86_400,
             sequence=self.sequence,
             ts_event=at,
         )
+        bid_price, bid_size = side_of(self.best_bid, self.best_bid_size)
+        ask_price, ask_size = side_of(self.best_ask, self.best_ask_size)
         best = Bbo(
             raw_symbol=self.product_id,
-            bid_price=self.best_bid,
-            bid_size=self.best_bid_size,
-            ask_price=self.best_ask,
-            ask_size=self.best_ask_size,
+            bid_price=bid_price,
+            bid_size=bid_size,
+            ask_price=ask_price,
+            ask_size=ask_size,
             sequence=self.sequence,
             ts_event=at,
         )
@@ -161,14 +173,19 @@ class Other(Struct):
     reason: str = ""
 
 
-decode = Decoder(Match | LastMatch | Update | Snapshot | TickerWire).decode
+decode = Decoder(Match | LastMatch | Quoted | Update | Snapshot | TickerWire).decode
 decode_other = Decoder(Other).decode
 decode_rows = Decoder(list[Row], strict=False).decode
 
 
 def stamp(time: str | None) -> int | None:
     """The exchange's empty time, in the year 1, is none."""
-    return None if time is None or time.startswith("0001-") else from_iso(time)
+    return None if not time or time.startswith("0001-") else from_iso(time)
+
+
+def side_of(price: str | None, size: str | None) -> tuple[str | None, str | None]:
+    """One side of the best prices; a price of nothing, or none, stands for an empty one."""
+    return (price, size or None) if price and price.strip("0.") else (None, None)
 
 
 def parse(frame: bytes) -> Iterable[Event]:

@@ -23,6 +23,7 @@ class TradeRow(Struct, gc=False):
     rate: Text
     amount: Text
     solddate: Text  # an ISO time, or milliseconds
+    market: str = ""  # `BTC/AUD`
 
 
 class Trades(Struct):
@@ -63,10 +64,21 @@ def asking(path: str) -> Callable[[str], Request]:
 
 def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
     trades = [
-        Trade(raw_symbol=raw_symbol, price=text(t.rate), size=text(t.amount), ts_event=sold_at(t.solddate))
+        Trade(
+            raw_symbol=raw_symbol or named(t.market),
+            price=text(t.rate),
+            size=text(t.amount),
+            ts_event=sold_at(t.solddate),
+        )
         for t in reversed(decode_trades(body).orders)
     ]
     return sorted(trades, key=lambda t: t.ts_event or 0)
+
+
+def named(market: str) -> str:
+    """A market as the listing spells it: for an answer of which nobody knows what was asked."""
+    base, _, quote = market.partition("/")
+    return base.lower() if quote in {HOME, ""} else f"{base}_{quote}".lower()
 
 
 def sold_at(date: Text) -> int:

@@ -1,7 +1,8 @@
 """Gemini: spot and perpetuals, market data version 2.
 
 https://docs.gemini.com/websocket/archived/v2
-A newer address (wss://ws.gemini.com) is to follow it. Changes of a book have neither a time nor a number.
+A newer address is to follow it, and is heard where this one has no channel. Changes of a book have neither a time nor
+a number.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import Text, encode, ms, number, optional, text
+from connectors.families import gemini as newer
 
 REST = "https://api.gemini.com"
 SPOT: dict[Channel, str] = {"trades": "l2", "book": "l2", "candles": "candles_"}
@@ -48,7 +50,7 @@ class TradeRow(Struct, tag_field="type", tag="trade", gc=False):
     timestamp: int
     price: str
     quantity: str
-    side: Side | None = None  # the taker's
+    side: Literal["buy", "sell", "block"] | None = None  # the taker's; a block's is not told
 
     def events(self) -> list[Record]:
         return [
@@ -57,7 +59,8 @@ class TradeRow(Struct, tag_field="type", tag="trade", gc=False):
                 id=str(self.event_id),
                 price=self.price,
                 size=self.quantity,
-                side=self.side,
+                side=None if self.side == "block" else self.side,
+                kind="block" if self.side == "block" else "trade",
                 ts_event=ms(self.timestamp),
             )
         ]
@@ -67,13 +70,14 @@ class BookRow(Struct, tag_field="type", tag="l2_updates", gc=False):
     symbol: str
     changes: list[tuple[Side, str, str]]
     trades: list[TradeRow] | None = None  # in no sure order; only with the whole book, at the subscription
+    auction_events: list[Raw] | None = None  # likewise; of old it came alone
 
     def events(self) -> list[Record]:
         bids = [(price, size) for side, price, size in self.changes if side == "buy"]
         asks = [(price, size) for side, price, size in self.changes if side == "sell"]
-        if self.trades is None:
+        if self.trades is None and self.auction_events is None:
             return [BookDelta(raw_symbol=self.symbol, bids=bids, asks=asks)]
-        past = sorted(self.trades, key=lambda row: (row.timestamp, row.event_id))
+        past = sorted(self.trades or (), key=lambda row: (row.timestamp, row.event_id))
         found: list[Record] = [event for row in past for event in row.events()]
         for trade in found:
             trade.flags = ("snapshot",)
@@ -239,6 +243,7 @@ EXCHANGE = Exchange(
     feeds=(
         stream("spot", SPOT, lambda i: i.kind == "spot"),
         stream("perpetuals", CHANNELS, lambda i: i.kind == "perpetual"),
+        newer.stream(),
         Poll(
             name="prices",
             channels=("ticker",),
@@ -251,6 +256,7 @@ EXCHANGE = Exchange(
     notes=(
         "Books have neither numbers nor times: a hole cannot be seen.",
         "Funding is told as an amount, not as a rate, and left out.",
+        "bbo comes from the newer address; trades and books are read from there too, in captures.",
         "The ticker is the last price alone, polled.",
     ),
 )

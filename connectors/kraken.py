@@ -12,7 +12,8 @@ from msgspec.json import Decoder
 from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since
 from aggregator.records import Instrument, Side, Trade
 from aggregator.wire import Text, number, seconds, text
-from connectors.families import kraken
+from connectors.families.kraken import streams
+from connectors.families.kraken.wires import STATES
 
 API = "https://api.kraken.com/0/public"
 SOCKET_CODES = {"XBT": "BTC", "XDG": "DOGE"}
@@ -60,7 +61,7 @@ def read_pair(row: Raw) -> Instrument | None:
         lot_size=number(f"1e-{pair.lot_decimals}"),
         min_size=pair.ordermin,
         min_notional=pair.costmin,
-        state=kraken.STATES.get(pair.status, "unknown"),
+        state=STATES.get(pair.status, "unknown"),
     )
 
 
@@ -86,12 +87,13 @@ def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
 EXCHANGE = Exchange(
     id="kraken",
     docs="https://docs.kraken.com/exchange/api-reference/spot-websocket",
-    feeds=kraken.streams("wss://ws.kraken.com/v2", Backfill(missed, read_missed)),
+    feeds=streams("wss://ws.kraken.com/v2", Backfill(missed, read_missed)),
     listing=Listing((Request(f"{API}/AssetPairs"),), rows, read_pair),
     limits=Limits(connects=(150, 600), weights={API: (1, 1)}),
     notes=(
         "The book is a hundred levels a side and has no numbers: the checksum of the ten best levels guards it.",
         "Native bbo comes when a best price moves, not when only its size does.",
+        "Captures of the protocol's version 1 are read too, under the symbols of today.",
         "Candles are of one interval a symbol and connection.",
         "Symbols are the socket's: BTC and DOGE, where REST says XBT and XDG.",
     ),

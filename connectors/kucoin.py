@@ -16,5 +16,8 @@ EXCHANGE = kucoin.exchange(
     book="/api/v1/market/orderbook/level2_100?symbol=",
     depth=100,
     listing=symbols(API),
-    notes=("The whole book needs a key: a snapshot has 100 levels a side, the changes then go as deep as the book.",),
+    notes=(
+        "The whole book needs a key: a snapshot has 100 levels a side, the changes then go as deep as the book.",
+        "Captures of the unified address (`x-push-…`) are read too; nothing is asked of it.",
+    ),
 )

@@ -49,6 +49,7 @@ EXCHANGE = Exchange(
     ),
     notes=(
         "Spot trades have an id since June 2026.",
+        "Captures of spot from before August 2025, in JSON, are read too.",
         "Sizes of contracts count contracts; of the volumes of their candles and tickers, the turnover alone is told.",
         "The best prices of contracts come without sizes, once a second.",
         "A contract's ticker says the funding rate too, without when it is due.",

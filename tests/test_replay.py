@@ -1,11 +1,11 @@
 """Reading captures: which stream a frame is of, where its line does not say."""
 
 import msgspec
-from toy import toy
 
 from aggregator.exchange import Event, Parse, Stream
 from aggregator.records import Trade
 from aggregator.replay import CaptureLine, ParseOnly
+from tests.toy import toy
 
 
 def counting() -> Parse:

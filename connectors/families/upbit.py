@@ -10,7 +10,18 @@ from typing import Any, Literal
 from msgspec import Raw, Struct, ValidationError, convert
 from msgspec.json import Decoder
 
-from aggregator.exchange import Event, Exchange, Heartbeat, Limits, Listing, Refused, Request, Stream, Subscription
+from aggregator.exchange import (
+    Event,
+    Exchange,
+    Heartbeat,
+    Limits,
+    Listing,
+    Parse,
+    Refused,
+    Request,
+    Stream,
+    Subscription,
+)
 from aggregator.records import BookSnapshot, Candle, Channel, Instrument, Levels, Ticker, Trade
 from aggregator.wire import Text, encode, from_iso, ms, number, optional, text, us
 
@@ -21,7 +32,8 @@ INTERVALS = {unit: interval for interval, unit in UNITS.items()}
 SCALES = {"s": 1, "m": 60}
 DEPTH = 30  # levels a side
 MICROSECONDS = 10**14  # from here on a time is in them: in milliseconds it would be the year 5138
-NOTHING = {None, 0, "0", "0.0", "0.00000000"}  # the size of a level that only fills the shorter side up
+ZEROS = {f"0.{'0' * places}" for places in range(20)}
+NOTHING = {None, 0, "0", *ZEROS}  # the size of a level that only fills the shorter side up, or is rounded to nothing
 LONG = {
     "ty": "type", "cd": "code", "tms": "timestamp", "st": "stream_type", "ab": "ask_bid", "sid": "sequential_id",
     "tp": "trade_price", "tv": "trade_volume", "ttms": "trade_timestamp", "obu": "orderbook_units",
@@ -34,23 +46,23 @@ LONG = {
 
 class TradeWire(Struct, tag_field="type", tag="trade", gc=False):
     code: str
-    timestamp: Text
     trade_timestamp: Text
     trade_price: Text
     trade_volume: Text
     ask_bid: Literal["ASK", "BID"]  # the taker sold, or bought
-    sequential_id: Text
+    timestamp: Text = None
+    sequential_id: Text = None
     stream_type: str = ""
 
     def records(self) -> tuple[Event, ...]:
         trade = Trade(
             raw_symbol=self.code,
-            id=text(self.sequential_id),
+            id=optional(self.sequential_id),
             price=text(self.trade_price),
             size=text(self.trade_volume),
             side="buy" if self.ask_bid == "BID" else "sell",
             ts_event=moment(self.trade_timestamp),
-            ts_sent=moment(self.timestamp),
+            ts_sent=None if self.timestamp is None else moment(self.timestamp),
         )
         if self.stream_type == "SNAPSHOT":  # the last one before the subscription
             trade.flags = ("snapshot",)
@@ -102,14 +114,14 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
 class CandleWire(Struct):
     type: str  # `candle.1m`
     code: str
-    timestamp: Text  # of the last trade within it
     candle_date_time_utc: str
     opening_price: Text
     high_price: Text
     low_price: Text
     trade_price: Text
-    candle_acc_trade_volume: Text
-    candle_acc_trade_price: Text
+    candle_acc_trade_volume: Text = None
+    candle_acc_trade_price: Text = None
+    timestamp: Text = None  # of the last trade within it
 
     def records(self) -> tuple[Event, ...]:
         unit, at = self.type.partition(".")[2], from_iso(self.candle_date_time_utc)
@@ -122,9 +134,9 @@ class CandleWire(Struct):
             high=text(self.high_price),
             low=text(self.low_price),
             close=text(self.trade_price),
-            base_volume=text(self.candle_acc_trade_volume),
-            quote_volume=text(self.candle_acc_trade_price),
-            ts_event=moment(self.timestamp),
+            base_volume=optional(self.candle_acc_trade_volume),
+            quote_volume=optional(self.candle_acc_trade_price),
+            ts_event=None if self.timestamp is None else moment(self.timestamp),
         )
         return (candle,)
 
@@ -152,7 +164,12 @@ def parse(frame: bytes) -> Iterable[Event]:
         message: TradeWire | BookWire | TickerWire = decode(frame)
         return message.records()
     except ValidationError:
-        said = decode_other(frame)
+        return parse_other(frame)
+
+
+def parse_other(frame: bytes) -> Iterable[Event]:
+    """Read what is not one message of the long form."""
+    said = decode_other(frame)
     return [event for message in (said if isinstance(said, list) else [said]) for event in read(message)]
 
 
@@ -197,7 +214,7 @@ def read_market(row: Raw) -> Instrument:
     return Instrument(raw_symbol=name, base=base, quote=quote)
 
 
-def listen(name: str, url: str, channels: dict[Channel, str]) -> Stream:
+def listen(name: str, url: str, channels: dict[Channel, str], parse: Parse) -> Stream:
     """A connection of its own for some channels: one request that is refused is refused whole."""
     return Stream(
         name=name,
@@ -214,8 +231,10 @@ def listen(name: str, url: str, channels: dict[Channel, str]) -> Stream:
     )
 
 
-def exchange(id: str, *, docs: str, stream: str, markets: str, limits: Limits, has_candles: bool) -> Exchange:
-    """One exchange that speaks the protocol: its addresses and limits, and whether it streams candles."""
+def exchange(
+    id: str, *, docs: str, stream: str, markets: str, limits: Limits, has_candles: bool, parse: Parse = parse
+) -> Exchange:
+    """One exchange that speaks the protocol: its addresses and limits, whether it streams candles, what reads it."""
     return Exchange(
         id=id,
         docs=docs,
@@ -226,5 +245,8 @@ def exchange(id: str, *, docs: str, stream: str, markets: str, limits: Limits, h
         ),
         limits=limits,
         listing=Listing((Request(markets),), decode_markets, read_market),
-        feeds=(listen("main", stream, CHANNELS), *((listen("candles", stream, CANDLES),) if has_candles else ())),
+        feeds=(
+            listen("main", stream, CHANNELS, parse),
+            *((listen("candles", stream, CANDLES, parse),) if has_candles else ()),
+        ),
     )

@@ -23,8 +23,11 @@ CHANNELS: dict[Channel, str] = {
     "ticker": "ticker",
     "candles": "kline_",
 }
-TAGS = {"trade", "aggTrade", "depthUpdate", "bookTicker", "kline", "24hrTicker", "24hrMiniTicker"}
-STREAMS = {"trade", "aggTrade", "bookTicker", "ticker", "miniTicker"}  # `kline_…` and `depth…` besides
+TICKERS = {"24hrTicker", "24hrMiniTicker", "1hTicker", "4hTicker", "1dTicker"}
+TAGS = {"trade", "blockTrade", "aggTrade", "depthUpdate", "bookTicker", "kline", *TICKERS}
+STREAMS = {"trade", "blockTrade", "aggTrade", "bookTicker", "ticker", "miniTicker"}
+PREFIXES = ("kline_", "ticker_")  # besides; an interval follows
+START = b'{"stream"'  # of the combined form, as the exchange spells it
 SHUTDOWN = "serverShutdown"
 
 
@@ -59,6 +62,7 @@ class Other(Struct):
 decode_combined = Decoder(Combined).decode
 decode_combined_best = Decoder(CombinedBest).decode
 decode_bare = Decoder(Wire).decode
+decode_many = Decoder(list[Wire]).decode
 decode_best = Decoder(BestWire).decode
 decode_wide = Decoder(WideDepthWire).decode
 decode_other = Decoder(Other).decode
@@ -68,7 +72,7 @@ def parse(frame: bytes) -> Iterable[Event]:
     try:
         if frame.find(b"@bookTicker", 0, 64) > 0:
             return (decode_combined_best(frame).data.record(),)
-        if frame.startswith(b'{"stream"'):
+        if frame.startswith(START):
             return (decode_combined(frame).data.record(),)
         return (decode_bare(frame).record(),)
     except ValidationError:
@@ -76,11 +80,16 @@ def parse(frame: bytes) -> Iterable[Event]:
 
 
 def parse_other(frame: bytes) -> Iterable[Event]:
+    if frame.startswith(b"["):
+        return [wire.record() for wire in decode_many(frame)]
     other = decode_other(frame)
     if other.stream:
-        return parse_stream(other.stream, other.data)
-    if other.e:
-        return parse_event(other.e, frame)
+        return parse_stream(other.stream, other.data) if frame.startswith(START) else parse(combined(other))
+    return parse_event(other.e, frame) if other.e else parse_untold(other, frame)
+
+
+def parse_untold(other: Other, frame: bytes) -> Iterable[Event]:
+    """What says neither a stream nor a kind: an answer, best prices, or a partial book."""
     if other.error is not None or other.code is not None:
         return (refused(other),)
     if other.u is not None:
@@ -90,12 +99,21 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     return () if other.id is None else (Accepted(id=number(other.id)),)
 
 
+def combined(other: Other) -> bytes:
+    """The combined form as the exchange spells it: of one with other spaces, or its keys in another order."""
+    return START + b":" + encode(other.stream) + b',"data":' + bytes(other.data) + b"}"
+
+
 def parse_stream(stream: str, data: Raw) -> Iterable[Event]:
-    """Of the combined form: a partial book, or what is no event of ours."""
+    """Of the combined form: a partial book, what is of all symbols, or what is no event of ours."""
     name, _, kind = stream.partition("@")
     if kind.startswith("depth"):
         return (partial(name.upper(), data),)
-    if kind.startswith("kline_") or kind in STREAMS:
+    if kind == "arr":
+        return [wire.record() for wire in decode_many(data)]
+    if name == "!bookTicker":
+        return (decode_best(data).record(),)
+    if kind.startswith(PREFIXES) or kind in STREAMS:
         raise BadFrame(f"an event of {kind} that cannot be read")
     return (Hangup(SHUTDOWN),) if name == f"!{SHUTDOWN}" else ()
 

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse
 from aggregator.records import Record
-from connectors.families.binance import decode_other, number, refused
+from connectors.families.binance import START, combined, decode_other, number, refused
 from connectors.families.binance.futures_wires import (
     INVERSE,
     LINEAR,
@@ -68,14 +68,14 @@ def parser(*, inverse: bool) -> Parse:
 
     def parse(frame: bytes) -> Iterable[Event]:
         try:
-            if not frame.startswith(b'{"stream"'):
+            if not frame.startswith(START):
                 return read(decode_bare(frame), home)
             at = frame.find(b"epth", 0, 64)
             if at > 0 and frame[at - 2 : at + 5] not in CHANGES:
                 return parse_depth(frame, home)
             return read(decode_combined(frame).data, home)
         except ValidationError:
-            return parse_other(frame, home)
+            return parse_other(frame, home, parse)
 
     return parse
 
@@ -110,10 +110,12 @@ def parse_depth(frame: bytes, home: int) -> Iterable[Event]:
     return read(decode_combined(frame).data, home)
 
 
-def parse_other(frame: bytes, home: int) -> Iterable[Event]:
+def parse_other(frame: bytes, home: int, parse: Parse) -> Iterable[Event]:
     if frame.startswith(b"["):
         return parse_market(frame, home)
     other = decode_other(frame)
+    if other.stream and not frame.startswith(START):
+        return parse(combined(other))
     if other.stream:
         kind = other.stream.partition("@")[2].partition("@")[0].partition("_")[0].rstrip("0123456789")
         return parse_market(other.data, home, must=kind in KINDS)

@@ -36,6 +36,7 @@ LINEAR, INVERSE = (
     1,
     2,
 )  # `st`: of which of the two exchanges a symbol is, as both may come over either socket since 2026
+OFF_BOOK = {"INSURANCE_FUND", "ADL", "NA"}  # the fund's, an auto-deleveraging, and (at price 0) nothing at all
 STATES: dict[str, MarketState] = {
     "PENDING_TRADING": "pre_open",
     "TRADING": "trading",
@@ -58,10 +59,10 @@ class MarketTradeWire(Struct, tag_field="e", tag="trade", gc=False):
     T: int
     E: int
     m: bool  # the buyer was the maker, so the taker sold
-    X: str = "MARKET"  # else the insurance fund's, an auto-deleveraging, or (at price 0) nothing at all
+    X: str = "MARKET"
 
     def records(self) -> Iterable[Record]:
-        if self.X != "MARKET":
+        if self.X in OFF_BOOK:
             return ()
         trade = Trade(
             raw_symbol=self.s,

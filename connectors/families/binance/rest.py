@@ -18,6 +18,7 @@ STATES: dict[str, MarketState] = {
     "HALT": "halt",
     "BREAK": "halt",
     "END_OF_DAY": "halt",
+    "CANCEL_ONLY": "cancel_only",
     "PRE_TRADING": "pre_open",
 }
 

@@ -39,6 +39,30 @@ class TradeWire(Struct, tag_field="e", tag="trade", gc=False):
         )
 
 
+class BlockTradeWire(Struct, tag_field="e", tag="blockTrade", gc=False):
+    """A trade that two sides agreed on outside the book; blocks have numbers of their own. Spot, since May 2026."""
+
+    s: str
+    t: int
+    p: str
+    q: str
+    T: int
+    E: int
+    m: bool
+
+    def record(self) -> Record:
+        return Trade(
+            raw_symbol=self.s,
+            id=str(self.t),
+            price=self.p,
+            size=self.q,
+            side="sell" if self.m else "buy",
+            kind="block",
+            ts_event=stamp(self.T),
+            ts_sent=stamp(self.E),
+        )
+
+
 class AggregateWire(Struct, tag_field="e", tag="aggTrade", gc=False):
     s: str
     a: int  # the aggregate's own number; f and l are those of its first and last trade
@@ -182,7 +206,7 @@ class TickerWire(Struct, tag_field="e", tag="24hrTicker", gc=False):
     p: str | None = None
     n: int | None = None
 
-    def record(self) -> Record:
+    def record(self, window_s: int = 86_400) -> Record:
         return Ticker(
             raw_symbol=self.s,
             last=self.c,
@@ -194,7 +218,7 @@ class TickerWire(Struct, tag_field="e", tag="24hrTicker", gc=False):
             vwap=self.w,
             change=self.p,
             trades=self.n,
-            window_s=86_400,
+            window_s=window_s,
             ts_sent=stamp(self.E),
         )
 
@@ -203,4 +227,21 @@ class MiniTickerWire(TickerWire, tag_field="e", tag="24hrMiniTicker", gc=False):
     """The same statistics, fewer of them."""
 
 
-Wire = TradeWire | AggregateWire | DepthWire | TaggedBestWire | KlineWire | TickerWire | MiniTickerWire
+class HourTickerWire(TickerWire, tag_field="e", tag="1hTicker", gc=False):
+    """Of a shorter window, as the next two: it begins on a whole minute."""
+
+    def record(self, window_s: int = 3600) -> Record:
+        return super().record(window_s)
+
+
+class FourHourTickerWire(TickerWire, tag_field="e", tag="4hTicker", gc=False):
+    def record(self, window_s: int = 4 * 3600) -> Record:
+        return super().record(window_s)
+
+
+class DayTickerWire(TickerWire, tag_field="e", tag="1dTicker", gc=False):
+    """Of a day by whole minutes."""
+
+
+Statistics = TickerWire | MiniTickerWire | HourTickerWire | FourHourTickerWire | DayTickerWire
+Wire = TradeWire | BlockTradeWire | AggregateWire | DepthWire | TaggedBestWire | KlineWire | Statistics

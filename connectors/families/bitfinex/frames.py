@@ -139,6 +139,8 @@ def ending(message: Row, count: Count) -> int | None:
     sent = None
     is_word = type(message[0]) is str and message[0] != "hb"  # followed by what it is about
     for value in message[2 if is_word else 1 :]:
+        if type(value) is not int:
+            continue  # what has no meaning here
         if value > TIMES:
             sent = ms(value)
         else:

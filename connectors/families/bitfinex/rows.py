@@ -39,6 +39,7 @@ SECONDS = {
     "1w": 604_800,
     "2w": 1_209_600,
 }
+LEAST, DERIVATIVE = 12, 18  # fields of a derivative's state, of old and as far as they are read
 EIGHT_HOURS = 28_800
 DAY_S = 86_400
 Row = list[Text]
@@ -170,7 +171,9 @@ def read_candles(place: Place, message: Row, sent: int | None) -> Sequence[Event
 
 def read_derivative(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
     """The rate of this period of eight hours, and what the next one's has come to so far."""
-    row = message[0]
+    if len(message[0]) < LEAST:
+        raise BadFrame("a derivative's state that is cut off")
+    row = message[0] + [None] * (DERIVATIVE - len(message[0]))
     symbol, at, upcoming = place.raw_symbol, ms(row[0]), None if row[7] is None else ms(row[7])
     rates = ((row[11], "current", upcoming), (row[8], "predicted", None))
     found: list[Record] = [

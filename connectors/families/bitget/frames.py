@@ -13,7 +13,8 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import Channel
-from connectors.families.bitget.wires import MS, BarWire, BookWire, LiquidationWire, TickerWire, TradeWire
+from connectors.families.bitget import first, unified
+from connectors.families.bitget.wires import MS, BarWire, BookWire, TickerWire, TradeWire, interval_of
 
 SPOT: dict[Channel, str] = {
     "trades": "trade",
@@ -30,11 +31,11 @@ FUTURES: dict[Channel, str] = SPOT | {
 }
 LIQUIDATIONS: dict[Channel, str] = {"liquidations": "liquidation"}  # of version 3 alone
 DEPTHS = {"books": None, "books5": 5, "books15": 15}
-UNITS = {"m": 60, "H": 3600, "D": 86_400, "W": 604_800}  # seconds; months have no length
 NAMED = re.compile(r"channel:([\w-]+),instId:([^, ]+?) doesn't exist")
 MARK = b'"channel":"'  # what follows it names the channel
 
 T = TypeVar("T")
+Reader = Callable[[bytes], Iterable[Event]]
 
 
 class Topic(Struct, gc=False):
@@ -60,14 +61,8 @@ class Book(Struct, gc=False):
     ts: int | None = None
 
 
-class Forced(Struct):
-    """Liquidations of one type of contracts (version 3)."""
-
-    data: list[LiquidationWire]
-    ts: int | None = None
-
-
 class Arg(Struct):
+    instType: str = ""
     channel: str = ""
     topic: str = ""  # in place of the channel in version 3
     instId: str | None = None
@@ -84,7 +79,6 @@ decode_trades = Decoder(Said[TradeWire], strict=False).decode  # not strict: tim
 decode_tickers = Decoder(Said[TickerWire], strict=False).decode
 decode_bars = Decoder(Said[BarWire], strict=False).decode
 decode_book = Decoder(Book, strict=False).decode
-decode_forced = Decoder(Forced, strict=False).decode
 decode_other = Decoder(Other).decode
 
 
@@ -117,23 +111,15 @@ def read_tickers(frame: bytes) -> Iterable[Event]:
 
 def read_bars(frame: bytes) -> Iterable[Event]:
     said = decode_bars(frame)
-    name = said.arg.channel.removeprefix("candle").removesuffix("utc")
-    count, scale = name[:-1], name[-1:]
-    seconds = int(count) * UNITS[scale] if count.isdecimal() and scale in UNITS else None
-    interval = name if seconds is None else count + scale.lower()
+    interval, seconds = interval_of(said.arg.channel.removeprefix("candle"))
     return [row.record(said.arg.instId, interval, seconds, sent_at(said.ts)) for row in said.data]
-
-
-def read_forced(frame: bytes) -> Iterable[Event]:
-    said = decode_forced(frame)
-    return [row.record(sent_at(said.ts)) for row in said.data]
 
 
 def sent_at(ts: int | None) -> int | None:
     return None if ts is None else ts * MS
 
 
-READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {
+READERS: dict[str, Reader] = {
     "trade": read_trades,
     "books": read_book,
     "books1": read_book,
@@ -163,11 +149,18 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         return parse_event(said)
     if said.arg is None:
         raise BadFrame("neither an event nor data of a channel")
-    channel = said.arg.channel
-    read = read_bars if channel.startswith("candle") else READERS.get(channel)
-    if said.arg.topic in LIQUIDATIONS.values():  # other topics of version 3 are not asked for
-        read = read_forced
+    read = reader(said.arg)
     return read(frame) if read is not None else ()
+
+
+def reader(arg: Arg) -> Reader | None:
+    """What reads the data of a topic: of version 3 (of which liquidations alone are asked for), 1, or 2."""
+    if arg.topic:
+        return unified.READERS.get(arg.topic)
+    if arg.channel.startswith("candle"):
+        return read_bars
+    old = first.READERS.get(arg.channel) if arg.instType in first.TYPES else None
+    return old or READERS.get(arg.channel)
 
 
 def parse_event(said: Other) -> Iterable[Event]:

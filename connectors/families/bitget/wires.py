@@ -27,6 +27,15 @@ from aggregator.records import (
 from aggregator.wire import Text, ms, optional
 
 MS = 1_000_000
+UNITS = {"m": 60, "H": 3600, "D": 86_400, "W": 604_800}  # seconds; months have no length
+
+
+def interval_of(name: str) -> tuple[str, int | None]:
+    """An interval as we spell it, and its seconds: `1H`, `1Dutc` and so on are the exchange's spelling."""
+    count, scale = name.removesuffix("utc")[:-1], name.removesuffix("utc")[-1:]
+    if count.isdecimal() and scale in UNITS:
+        return count + scale.lower(), int(count) * UNITS[scale]
+    return name.removesuffix("utc"), None
 
 
 class TradeWire(Struct, gc=False):
@@ -97,7 +106,7 @@ class BookWire(Struct, gc=False):
 
 class TickerWire(Struct, gc=False):
     instId: str
-    ts: int
+    ts: int | None  # version 3 says none
     lastPr: str = ""
     last: str = ""  # its name in older examples of the documentation
     open24h: str = ""
@@ -112,7 +121,7 @@ class TickerWire(Struct, gc=False):
     indexPrice: str | None = None
 
     def records(self, sent: int | None) -> Iterable[Record]:
-        name, at = self.instId, self.ts * MS
+        name, at = self.instId, None if self.ts is None else self.ts * MS
         yield Ticker(
             raw_symbol=name,
             last=self.lastPr or self.last or None,

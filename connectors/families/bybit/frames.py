@@ -3,6 +3,7 @@
 https://bybit-exchange.github.io/docs/v5/ws/connect
 """
 
+import re
 from collections.abc import Callable, Iterable
 
 from msgspec import Raw, Struct
@@ -10,8 +11,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, IndexPrice, MarkPrice, Record, SizeUnit
+from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, IndexPrice, Levels, MarkPrice, Record, SizeUnit
 from aggregator.wire import ms
+from connectors.families.bybit import older
 from connectors.families.bybit.wires import (
     PRODUCTION,
     Bars,
@@ -50,6 +52,7 @@ OPTIONS: dict[Channel, str] = {
 }
 STATUS: dict[Channel, str] = {"status": "system.status"}
 HEAD = b'{"topic":"'
+INVERSE = re.compile(r"USD([FGHJKMNQUVXZ][0-9]{2})?$")  # how their names end: BTCUSD, and BTCUSDZ26 of December 2026
 STATISTICS = {"lastPrice", "prevPrice24h", "highPrice24h", "lowPrice24h", "volume24h", "turnover24h"}
 FUNDING = {"fundingRate", "nextFundingTime", "fundingIntervalHour"}
 
@@ -70,27 +73,32 @@ class Other(Struct):
     data: Raw = Raw(b"{}")
 
 
-decode_trades = Decoder(Trades).decode
-decode_books = Decoder(Books).decode
-decode_tickers = Decoder(Tickers).decode
-decode_bars = Decoder(Bars).decode
-decode_forced = Decoder(Forced).decode
-decode_maintenance = Decoder(Maintenance).decode
+decode_trades = Decoder(Trades, strict=False).decode
+decode_books = Decoder(Books, strict=False).decode
+decode_tickers = Decoder(Tickers, strict=False).decode
+decode_bars = Decoder(Bars, strict=False).decode
+decode_forced = Decoder(Forced, strict=False).decode
+decode_maintenance = Decoder(Maintenance, strict=False).decode
 decode_topics = Decoder(Topics).decode
 decode_other = Decoder(Other).decode
 
 
 def parser(unit: SizeUnit = "base") -> Callable[[], Parse]:
-    """What reads the frames of one market, whose sizes are in `unit`."""
+    """What reads the frames of one market, whose sizes are in `unit`.
+
+    That of inverse contracts refuses other instruments, whose sizes it would take for US dollars.
+    """
 
     def connect() -> Parse:
-        known: dict[str, TickerRow] = {}
+        tickers: dict[str, TickerRow] = {}
+        bests: dict[str, BookRow] = {}
         readers: dict[str, Callable[[bytes, str], Iterable[Event]]] = {
             "publicTrade": lambda frame, _: read_trades(frame, unit),
-            "orderbook": read_book,
-            "tickers": lambda frame, _: read_ticker(frame, unit, known),
+            "orderbook": lambda frame, about: read_book(frame, about, bests),
+            "tickers": lambda frame, _: read_ticker(frame, unit, tickers),
             "kline": lambda frame, about: read_bars(frame, about, unit),
             "allLiquidation": lambda frame, _: read_forced(frame, unit),
+            "liquidation": lambda frame, _: older.read_forced(frame, unit),
             "system": lambda frame, _: read_maintenance(frame),
         }
 
@@ -104,7 +112,11 @@ def parser(unit: SizeUnit = "base") -> Callable[[], Parse]:
                     return parse_answer(other)
             kind, _, about = topic.partition(".")
             read = readers.get(kind)
-            return () if read is None else read(frame, about)
+            if read is None:
+                return ()
+            if unit == "quote" and not INVERSE.search(topic):
+                raise BadFrame(f"{topic} is of no inverse contract")
+            return read(frame, about)
 
         return parse
 
@@ -138,15 +150,17 @@ def read_trades(frame: bytes, unit: SizeUnit) -> Iterable[Event]:
     return [row.record(unit, sent) for row in said.data]
 
 
-def read_book(frame: bytes, about: str) -> Iterable[Event]:
+def read_book(frame: bytes, about: str, bests: dict[str, BookRow]) -> Iterable[Event]:
     depth = about.partition(".")[0]
-    if not depth.isdecimal():
-        return ()  # `rpi` and `full` are other kinds of book
+    if not depth.isdecimal() and depth != "full":
+        return ()  # `rpi` has two sizes a level
     said = decode_books(frame)
     row, sent, at = said.data, said.ts * 1_000_000, None if said.cts is None else said.cts * 1_000_000
     is_whole = said.type == "snapshot" or row.u == 1
     if depth == "1":
-        return (read_best(row, at, sent, is_whole=is_whole),)
+        return read_best(row, bests, at, sent, is_whole=is_whole)
+    if depth == "full" and is_whole:
+        return ()  # this book is only ever sent as changes: number 1 says to ask for the whole of it
     if is_whole:
         return (
             BookSnapshot(
@@ -162,13 +176,20 @@ def read_book(frame: bytes, about: str) -> Iterable[Event]:
     return (BookDelta(raw_symbol=row.s, bids=row.b, asks=row.a, sequence=row.u, ts_event=at, ts_sent=sent),)
 
 
-def read_best(row: BookRow, at: int | None, sent: int, *, is_whole: bool) -> Bbo:
-    """A book of one level a side: since 2025 it is always sent whole."""
+def read_best(row: BookRow, bests: dict[str, BookRow], at: int | None, sent: int, *, is_whole: bool) -> Iterable[Event]:
+    """A book of one level a side; since 2025 it is always sent whole, before changes came too.
+
+    A change that no whole book came before tells one side alone, and so nothing yet.
+    """
     if not is_whole:
-        raise BadFrame(f"a change of one level of {row.s}, which says nothing of the other side")
+        before = bests.get(row.s)
+        if before is None:
+            return ()
+        row.b, row.a = changed(before.b, row.b), changed(before.a, row.a)
+    bests[row.s] = row
     bid, bid_size = row.b[0] if row.b else (None, None)
     ask, ask_size = row.a[0] if row.a else (None, None)
-    return Bbo(
+    best = Bbo(
         raw_symbol=row.s,
         bid_price=bid,
         bid_size=bid_size,
@@ -178,6 +199,13 @@ def read_best(row: BookRow, at: int | None, sent: int, *, is_whole: bool) -> Bbo
         ts_event=at,
         ts_sent=sent,
     )
+    return (best,)
+
+
+def changed(before: Levels, news: Levels) -> Levels:
+    """The one level of a side after a change, in which a size of zero removes a level."""
+    gone = {price for price, size in news if not size.strip("0.")}
+    return [level for level in news if level[0] not in gone] or [level for level in before if level[0] not in gone]
 
 
 def read_ticker(frame: bytes, unit: SizeUnit, known: dict[str, TickerRow]) -> Iterable[Event]:

@@ -119,14 +119,21 @@ class TickerRow(Struct, gc=False):
             ts_sent=sent,
         )
         if self.best_bid or self.best_ask:  # `ticker_batch` has neither
+            bid_price, bid_size = side_of(self.best_bid, self.best_bid_quantity)
+            ask_price, ask_size = side_of(self.best_ask, self.best_ask_quantity)
             yield Bbo(
                 raw_symbol=self.product_id,
-                bid_price=optional(self.best_bid),
-                bid_size=optional(self.best_bid_quantity),
-                ask_price=optional(self.best_ask),
-                ask_size=optional(self.best_ask_quantity),
+                bid_price=bid_price,
+                bid_size=bid_size,
+                ask_price=ask_price,
+                ask_size=ask_size,
                 ts_sent=sent,
             )
+
+
+def side_of(price: str | None, size: str | None) -> tuple[str | None, str | None]:
+    """One side of the best prices; a price of nothing, or none, stands for an empty one."""
+    return (price, optional(size)) if price and price.strip("0.") else (None, None)
 
 
 class TickersEvent(Struct, gc=False):

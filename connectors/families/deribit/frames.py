@@ -13,6 +13,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Reply
 from aggregator.records import Channel, Status
 from aggregator.wire import ms, number
+from connectors.families.deribit.unasked import BestLevels, PerpetualData
 from connectors.families.deribit.wires import STATES, BarData, BestData, BookData, PlatformData, TickerData, TradeRow
 
 CHANNELS: dict[Channel, str] = {
@@ -68,10 +69,12 @@ class Other(Struct):
 
 decode_trades = Decoder(Notification[list[TradeRow]], float_hook=number).decode
 decode_book = Decoder(Notification[BookData], float_hook=number).decode
+decode_best_levels = Decoder(Notification[BestLevels], float_hook=number).decode
 decode_best = Decoder(Notification[BestData], float_hook=number).decode
 decode_ticker = Decoder(Notification[TickerData], float_hook=number).decode
 decode_bar = Decoder(Notification[BarData], float_hook=number).decode
 decode_platform = Decoder(Notification[PlatformData], float_hook=number).decode
+decode_perpetual = Decoder(Notification[PerpetualData], float_hook=number).decode
 decode_other = Decoder(Other).decode
 decode_names = Decoder(list[str]).decode
 
@@ -86,6 +89,7 @@ def parser() -> Parse:
         "quote": lambda frame, _: (decode_best(frame).params.data.record(),),
         "ticker": lambda frame, _: read_ticker(frame, states),
         "chart": read_bar,
+        "perpetual": read_perpetual,
         PLATFORM: lambda frame, _: read_platform(frame, locked),
     }
 
@@ -114,7 +118,7 @@ def parse_other(other: Other) -> Iterable[Event]:
             return (Hangup(reason),)
         return (Refused(reason, id=other.id if isinstance(other.id, int) else None),)
     result = bytes(other.result)
-    if result.startswith(b"["):
+    if result.startswith(b'["') or result == b"[]":  # the topics that are known; other lists are not asked for
         return [event for topic in decode_names(result) for event in accepted(topic)]
     if not result:
         raise BadFrame("neither a notification nor an answer")
@@ -138,9 +142,10 @@ def read_trades(frame: bytes, _: str) -> Iterable[Event]:
 
 
 def read_book(frame: bytes, about: str) -> Iterable[Event]:
-    if about.count(".") > 1:
-        return ()  # a book of grouped levels, `book.(instrument).(group).(depth).(interval)`
-    return (decode_book(frame).params.data.record(),)
+    if about.count(".") < 2:
+        return (decode_book(frame).params.data.record(),)
+    _, group, depth, _ = about.split(".")  # the best levels, or those that are grouped into coarser ones
+    return (decode_best_levels(frame).params.data.record(int(depth)),) if group == "none" else ()
 
 
 def read_ticker(frame: bytes, states: dict[str, str]) -> Iterable[Event]:
@@ -157,6 +162,10 @@ def read_ticker(frame: bytes, states: dict[str, str]) -> Iterable[Event]:
 def read_bar(frame: bytes, about: str) -> Iterable[Event]:
     _, raw_symbol, resolution = about.split(".")
     return (decode_bar(frame).params.data.record(raw_symbol, resolution),)
+
+
+def read_perpetual(frame: bytes, about: str) -> Iterable[Event]:
+    return decode_perpetual(frame).params.data.records(about.partition(".")[0])
 
 
 def read_platform(frame: bytes, locked: set[str]) -> Iterable[Event]:

@@ -98,17 +98,17 @@ class TradeRow(Struct, gc=False):
 
 
 class BookData(Struct, gc=False):
-    type: Literal["snapshot", "change"]
     instrument_name: str
     timestamp: int
     change_id: int
     bids: list[tuple[str, Text, Text]]  # "new", "change" or "delete", price, amount: 0 where deleted
     asks: list[tuple[str, Text, Text]]
     prev_change_id: int | None = None
+    type: Literal["snapshot", "change"] | None = None  # not said before 2020: a change names the one before it
 
     def record(self) -> Record:
         bids, asks, at = sided(self.bids), sided(self.asks), self.timestamp * 1_000_000
-        if self.type == "snapshot":
+        if (self.type or ("change" if self.prev_change_id else "snapshot")) == "snapshot":
             return BookSnapshot(
                 raw_symbol=self.instrument_name, bids=bids, asks=asks, sequence=self.change_id, ts_event=at
             )
@@ -273,8 +273,9 @@ class PlatformData(Struct):
 
 
 def unit(raw_symbol: str) -> SizeUnit:
-    """Inverse futures (`BTC-PERPETUAL`, `BTC-25DEC26`) are of one asset and have two parts."""
-    return "quote" if "_" not in raw_symbol and raw_symbol.count("-") == 1 else "base"
+    """Inverse futures (`BTC-PERPETUAL`, `BTC-25DEC26`, spreads `BTC-FS-25DEC26_PERP`) are of one asset."""
+    asset, _, rest = raw_symbol.partition("-")
+    return "quote" if "_" not in asset and (rest.startswith("FS-") or "-" not in rest) else "base"
 
 
 def sided(rows: list[tuple[str, Text, Text]]) -> Levels:

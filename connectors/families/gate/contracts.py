@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from aggregator.errors import BadFrame
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
@@ -97,9 +98,10 @@ class WholeWire(Struct, gc=False):
 class ChangeWire(Struct, gc=False):
     """One changed level, as of old: asks are negative, and 0 may be of either side."""
 
-    c: str
     p: Text
     s: Text
+    c: str = ""
+    contract: str = ""  # how the documentation of dated contracts spells it
     id: int | None = None
     t: int | None = None
 
@@ -115,11 +117,13 @@ class BookFrame(Frame, kw_only=True, gc=False):
 
 
 def one_level(row: ChangeWire, sent: int | None) -> BookDelta:
-    size = text(row.s)
+    name, size = row.c or row.contract, text(row.s)
+    if not name:
+        raise BadFrame("a changed level of no contract")
     level = [(text(row.p), size.removeprefix("-"))]
     is_gone = not size.strip("-0.")
     return BookDelta(
-        raw_symbol=row.c,
+        raw_symbol=name,
         bids=level if is_gone or size[0] != "-" else [],
         asks=level if is_gone or size[0] == "-" else [],
         sequence=row.id,
@@ -233,8 +237,15 @@ class WholeFrame(BookFrame, tag_field="channel", tag="futures.order_book", kw_on
     pass
 
 
-class TickerFrame(Several[TickerWire], tag_field="channel", tag="futures.tickers", kw_only=True, gc=False):
-    pass
+class TickerFrame(Frame, tag_field="channel", tag="futures.tickers", kw_only=True, gc=False):
+    """Rows as in `Several`; in April 2021 their list stood within another."""
+
+    result: TickerWire | list[TickerWire | list[TickerWire]]
+
+    def records(self) -> Sequence[Record]:
+        rows = self.result if isinstance(self.result, list) else [self.result]
+        flat = [each for row in rows for each in (row if isinstance(row, list) else (row,))]
+        return [record for row in flat for record in row.records(self.sent)]
 
 
 class BarFrame(Several[ContractBarWire], tag_field="channel", tag="futures.candlesticks", kw_only=True, gc=False):

@@ -59,6 +59,8 @@ READ = {
     "spot.order_book",
     "futures.order_book",
     "options.order_book",
+    "options.ul_trades",
+    "options.mark_prices",
 }
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from aggregator.records import OptionSummary, Record
-from aggregator.wire import Text, optional, text
+from aggregator.records import MarkPrice, OptionSummary, Record
+from aggregator.wire import Text, ms, optional, text
 from connectors.families.gate.contracts import BookFrame, DeltaWire, TradeWire
 from connectors.families.gate.spot import BarWire, BestWire, One, Several
 
@@ -63,6 +63,16 @@ class SummaryWire(Struct, gc=False):
         return (summary,)
 
 
+class MarkWire(Struct, gc=False):
+    contract: str
+    price: Text
+    time_ms: Text = None
+
+    def records(self, sent: int | None) -> Sequence[Record]:
+        at = None if self.time_ms is None else ms(self.time_ms)
+        return (MarkPrice(raw_symbol=self.contract, price=text(self.price), ts_event=at, ts_sent=sent),)
+
+
 def present(price: Text) -> bool:
     """Whether a side has a price: an empty one has none, or 0."""
     return price is not None and bool(str(price).strip("0."))
@@ -70,6 +80,14 @@ def present(price: Text) -> bool:
 
 class TradesFrame(Several[TradeWire], tag_field="channel", tag="options.trades", kw_only=True, gc=False):
     pass
+
+
+class UnderlyingTradesFrame(Several[TradeWire], tag_field="channel", tag="options.ul_trades", kw_only=True, gc=False):
+    """Those of all options of an underlying; not asked for."""
+
+
+class MarkFrame(Several[MarkWire], tag_field="channel", tag="options.mark_prices", kw_only=True, gc=False):
+    """Not asked for, as the summary says it too."""
 
 
 class BestFrame(One[BestWire], tag_field="channel", tag="options.book_ticker", kw_only=True, gc=False):
@@ -94,4 +112,6 @@ class BarFrame(
     pass
 
 
-OptionFrame = TradesFrame | BestFrame | DeltaFrame | WholeFrame | SummaryFrame | BarFrame
+OptionFrame = (
+    TradesFrame | UnderlyingTradesFrame | BestFrame | DeltaFrame | WholeFrame | SummaryFrame | MarkFrame | BarFrame
+)

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import Channel, Record
 from connectors.families.hitbtc import older
-from connectors.families.hitbtc.wires import Bars, Bests, Books, Tickers, Trades
+from connectors.families.hitbtc.wires import Bars, Bests, Books, Futures, Tickers, Trades
 
 HEAD = b'{"ch":"'
 
@@ -37,7 +37,7 @@ class Other(Struct):
     id: int | str | None = None
     ch: str | None = None
     method: str | None = None
-    result: Subscribed | bool | None = None
+    result: Raw = Raw()
     error: Fault | None = None
 
 
@@ -48,8 +48,10 @@ DECODERS: tuple[tuple[str, Channel, Decode], ...] = (  # how a channel's name be
     ("orderbook", "book", Decoder(Books).decode),
     ("ticker", "ticker", Decoder(Tickers).decode),
     ("candles", "candles", Decoder(Bars).decode),
+    ("futures/info", "funding", Decoder(Futures).decode),  # read where recorded; REST is what is asked
 )
 decode_other = Decoder(Other).decode
+decode_subscribed = Decoder(Subscribed).decode
 
 
 @lru_cache(maxsize=64)
@@ -69,16 +71,17 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     said = decode_other(frame)
     if said.error is not None:
         return (refusal(said.error, said.id),)
-    if isinstance(said.result, Subscribed):
-        channel = ours(said.result.ch)
-        return [Accepted(channel=channel, raw_symbol=name) for name in said.result.subscriptions] if channel else ()
+    if b'"subscriptions"' in bytes(said.result):
+        result = decode_subscribed(said.result)
+        channel = ours(result.ch)
+        return [Accepted(channel=channel, raw_symbol=name) for name in result.subscriptions] if channel else ()
     if said.ch is not None:
         decode = decoder(said.ch.encode())
         return decode(frame).records() if decode is not None else ()
     if said.method in older.METHODS:
         found: Iterable[Event] = older.decode(frame).records()
         return found
-    if said.result is None and said.method is None:
+    if not bytes(said.result) and said.method is None:
         raise BadFrame("neither an answer nor data of a channel")
     return ()
 

@@ -9,7 +9,22 @@ from typing import Literal, TypeVar
 from msgspec import UNSET, Struct, UnsetType
 
 from aggregator.errors import BadFrame
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Flags, Levels, Record, Side, Ticker, Trade
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Flags,
+    Funding,
+    IndexPrice,
+    Levels,
+    MarkPrice,
+    OpenInterest,
+    Record,
+    Side,
+    Ticker,
+    Trade,
+)
 
 PERIODS = {
     "1m": "M1",
@@ -148,6 +163,32 @@ class BarWire(Struct, gc=False):
         )
 
 
+class FutureWire(Struct, gc=False):
+    """What is told of a future every three seconds: by REST the same has longer names."""
+
+    t: int
+    m: str | None = None  # mark price
+    i: str | None = None  # index price
+    o: str | None = None  # open interest, in the underlying
+    r: str | None = None  # funding rate
+    R: str | None = None  # that of the interval after, as it looks now
+    T: int | None = None  # when funding is exchanged next
+
+    def records(self, raw_symbol: str) -> Iterable[Record]:
+        at = self.t * 1_000_000
+        if self.m is not None:
+            yield MarkPrice(raw_symbol=raw_symbol, price=self.m, ts_event=at)
+        if self.i is not None:
+            yield IndexPrice(raw_symbol=raw_symbol, price=self.i, ts_event=at)
+        if self.r is not None:
+            due = self.T * 1_000_000 if self.T else None
+            yield Funding(raw_symbol=raw_symbol, rate=self.r, ts_next=due, ts_event=at)
+        if self.R is not None:
+            yield Funding(raw_symbol=raw_symbol, rate=self.R, kind="predicted", ts_event=at)
+        if self.o is not None:
+            yield OpenInterest(raw_symbol=raw_symbol, size=self.o, ts_event=at)
+
+
 def length_of(period: str) -> int | None:
     """A period's length in nanoseconds; a month has none."""
     unit, count = UNITS.get(period[:1]), period[1:]
@@ -210,6 +251,13 @@ class Bars(Struct, gc=False):
         bars, flags = either(self.update, self.snapshot)
         period = self.ch.removeprefix("candles/")
         return [bar.record(name, period, flags) for name, rows in bars.items() for bar in rows]
+
+
+class Futures(Struct, gc=False):
+    data: dict[str, FutureWire]
+
+    def records(self) -> Iterable[Record]:
+        return [record for name, future in self.data.items() for record in future.records(name)]
 
 
 def either(update: dict[str, T] | None, snapshot: dict[str, T] | None) -> tuple[dict[str, T], Flags | UnsetType]:

@@ -24,6 +24,7 @@ from aggregator.records import (
 from aggregator.wire import Text, levels, ms, optional, seconds, text
 
 DEPTH = 150
+UNMERGED = {"step0": DEPTH, "step6": 20}  # levels a side; the other steps merge levels into coarser ones
 SPOT: dict[Channel, str] = {"trades": "trade.detail", "bbo": "bbo", "ticker": "detail", "candles": "kline"}
 SPOT_BOOK: dict[Channel, str] = {"book": f"mbp.{DEPTH}"}
 CONTRACTS: dict[Channel, str] = {**SPOT, "book": f"depth.size_{DEPTH}.high_freq"}
@@ -70,7 +71,7 @@ class Frame(Struct, Generic[T], gc=False):
 class TradeRow(Struct, gc=False):
     price: Text
     amount: Text  # base units on spot, else contracts
-    direction: Side  # the taker's
+    direction: Side | Literal[""]  # the taker's; seen empty
     ts: int
     id: Text = None  # spot: longer than it is unique; tradeId is the trade's own
     tradeId: Text = None
@@ -83,7 +84,7 @@ class TradeRow(Struct, gc=False):
             id=text(self.id if self.tradeId is None else self.tradeId),
             price=text(self.price),
             size=text(self.amount),
-            side=self.direction,
+            side=self.direction or None,
             size_unit="base" if raw_symbol.islower() else "contract",
             base_size=optional(self.quantity),
             quote_size=optional(self.trade_turnover),
@@ -101,7 +102,7 @@ class BestTick(Struct, gc=False):
     bidSize: Text = None
     ask: Text = None
     askSize: Text = None
-    quoteTime: int | None = None  # spot only, as seqId
+    quoteTime: int | None = None  # spot only, as seqId; 0 where there was no quote yet
     seqId: int | None = None
     ts: int | None = None
     version: int | None = None
@@ -144,11 +145,15 @@ class DepthTick(Struct, gc=False):
 
 
 class StepTick(Struct, gc=False):
-    bids: Rows
-    asks: Rows
     ts: int
+    bids: Rows = None
+    asks: Rows = None
     version: int | None = None  # spot's number of the book; on derivatives a time in seconds
     mrid: int | str | None = None  # the derivatives' number
+
+
+class StepFrame(Frame[StepTick], gc=False):
+    update: bool = False  # in 2019 changes were sent between the whole books
 
 
 # `str` keeps a number's digits; text(), which everything passes, writes an exponent out
@@ -159,7 +164,7 @@ decode_bar = Decoder(Frame[BarTick], float_hook=str).decode
 decode_price = Decoder(Frame[PriceTick], float_hook=str).decode
 decode_by_price = Decoder(Frame[ByPriceTick], float_hook=str).decode
 decode_depth = Decoder(Frame[DepthTick], float_hook=str).decode
-decode_step = Decoder(Frame[StepTick], float_hook=str).decode
+decode_step = Decoder(StepFrame, float_hook=str).decode
 decode_whole = Decoder(ByPriceTick, float_hook=str).decode
 
 
@@ -170,10 +175,11 @@ def read_trades(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
 
 
 def best(price: Text, size: Text) -> tuple[str | None, str | None]:
-    """A price and size, or a list of both; nothing where the side is empty."""
+    """A price and size, or a list of both; nothing where the side is empty (left out, or zero)."""
     if type(price) is list:
-        return (text(price[0]), text(price[1])) if price else (None, None)
-    return optional(price), optional(size)
+        price, size = (price[0], price[1]) if price else (None, None)
+    found = optional(price)
+    return (None, None) if found is None or not found.strip("0.") else (found, optional(size))
 
 
 def read_best(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
@@ -192,7 +198,7 @@ def read_best(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
             ask_price=ask,
             ask_size=ask_size,
             sequence=tick.version if tick.seqId is None else tick.seqId,
-            ts_event=ms(time),
+            ts_event=ms(time) if time else None,
             ts_sent=ms(f.ts),
         ),
     )
@@ -298,8 +304,8 @@ def read_by_price(raw_symbol: str, kind: str, frame: bytes) -> Iterable[Record]:
 
 def read_depth(raw_symbol: str, kind: str, frame: bytes) -> Iterable[Record]:
     size = kind.split(".")[1] if "." in kind else ""
-    if size == "step0":
-        return read_step(raw_symbol, frame)
+    if size in UNMERGED:
+        return read_step(raw_symbol, UNMERGED[size], frame)
     if not size.startswith("size_"):
         return ()  # levels merged into coarser ones
     f = decode_depth(frame)
@@ -322,19 +328,23 @@ def read_depth(raw_symbol: str, kind: str, frame: bytes) -> Iterable[Record]:
     )
 
 
-def read_step(raw_symbol: str, frame: bytes) -> Iterable[Record]:
+def read_step(raw_symbol: str, depth: int, frame: bytes) -> Iterable[Record]:
     f = decode_step(frame)
     tick = f.tick
+    bids, asks, event, sent = side(tick.bids), side(tick.asks), ms(tick.ts), ms(f.ts)
+    number = tick.version if tick.mrid is None else int(tick.mrid)
+    if f.update:
+        return (BookDelta(raw_symbol=raw_symbol, bids=bids, asks=asks, sequence=number, ts_event=event, ts_sent=sent),)
     return (
         BookSnapshot(
             raw_symbol=raw_symbol,
-            bids=side(tick.bids),
-            asks=side(tick.asks),
-            depth=DEPTH,
+            bids=bids,
+            asks=asks,
+            depth=depth,
             reason="periodic",
-            sequence=tick.version if tick.mrid is None else int(tick.mrid),
-            ts_event=ms(tick.ts),
-            ts_sent=ms(f.ts),
+            sequence=number,
+            ts_event=event,
+            ts_sent=sent,
         ),
     )
 

@@ -128,7 +128,19 @@ class BooksFrame(Struct, tag_field="feed", tag="book_snapshot", gc=False):
 
 
 def levels(side: list[LevelWire]) -> Levels:
-    return [(text(level.price), text(level.qty)) for level in side]
+    """Without the levels of nothing that a whole book may have."""
+    rows = [(text(level.price), text(level.qty)) for level in side]
+    return [row for row in rows if is_something(row[1])]
+
+
+def is_something(digits: str) -> bool:
+    return not digits.startswith("-") and bool(digits.strip("0."))
+
+
+def side_of(price: Text, size: Text = None) -> tuple[str | None, str | None]:
+    """One side of the best prices; a price of nothing stands for an empty one."""
+    best = optional(price)
+    return (best, optional(size)) if best is not None and is_something(best) else (None, None)
 
 
 class BestFrame(Struct, tag_field="feed", tag="ticker_lite", gc=False):
@@ -139,7 +151,7 @@ class BestFrame(Struct, tag_field="feed", tag="ticker_lite", gc=False):
     ask: Text = None
 
     def records(self) -> list[Record]:
-        return [Bbo(raw_symbol=self.product_id, bid_price=optional(self.bid), ask_price=optional(self.ask))]
+        return [Bbo(raw_symbol=self.product_id, bid_price=side_of(self.bid)[0], ask_price=side_of(self.ask)[0])]
 
 
 class TickerFrame(Struct, tag_field="feed", tag="ticker", gc=False):
@@ -194,12 +206,14 @@ class TickerFrame(Struct, tag_field="feed", tag="ticker", gc=False):
         )
 
     def best(self, sent: int) -> Bbo:
+        bid_price, bid_size = side_of(self.bid, self.bid_size)
+        ask_price, ask_size = side_of(self.ask, self.ask_size)
         return Bbo(
             raw_symbol=self.product_id,
-            bid_price=optional(self.bid),
-            bid_size=optional(self.bid_size),
-            ask_price=optional(self.ask),
-            ask_size=optional(self.ask_size),
+            bid_price=bid_price,
+            bid_size=bid_size,
+            ask_price=ask_price,
+            ask_size=ask_size,
             ts_sent=sent,
         )
 

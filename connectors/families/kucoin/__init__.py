@@ -1,7 +1,8 @@
 """KuCoin's WebSocket protocol: an address that is asked for, then topics of `/channel:instrument,instrument`.
 
 https://www.kucoin.com/docs-new/websocket-api/base-info/introduction
-The unified address (`x-push-…`) speaks another protocol; this one is what spot and futures accounts have.
+The unified address (`x-push-…`) speaks another protocol, which `unified` reads; this one is what spot and futures
+accounts have.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +29,7 @@ from aggregator.exchange import (
 from aggregator.records import Channel
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import encode, number
-from connectors.families.kucoin import figures, wires
+from connectors.families.kucoin import figures, unified, wires
 from connectors.families.kucoin.figures import INTERVALS
 from connectors.families.kucoin.rest import decode_bullet, read_snapshot
 
@@ -71,6 +72,7 @@ class Other(Struct):
     id: str | int | None = None
     type: str = ""
     topic: str = ""
+    T: str = ""  # what the unified address has in place of a topic
     code: int | str | None = None
     data: Raw = Raw()
 
@@ -109,6 +111,8 @@ def parse(frame: bytes) -> Iterable[Event]:
 
 def parse_other(frame: bytes) -> Iterable[Event]:
     said = decode_other(frame)
+    if said.T:
+        return unified.read(said.T, frame)
     if said.topic == ALL:
         best = decode_all(frame)
         return (best.data.record(best.subject),)

@@ -11,6 +11,7 @@ from aggregator.records import Bbo, BookDelta, BookSnapshot, Levels, Record, Sid
 from aggregator.wire import Text, levels, optional, text
 
 FUTURES = "/contract"  # how their topics begin
+SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
 
 
 def stamp(time: int) -> int:

@@ -23,7 +23,7 @@ from connectors.families.mexc.contract_wires import (
     RateWire,
     TickerWire,
 )
-from connectors.families.mexc.spot import INTERVALS
+from connectors.families.mexc.words import INTERVALS
 
 CHANNELS: dict[Channel, str] = {
     "trades": "deal",

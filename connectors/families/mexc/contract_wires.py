@@ -25,7 +25,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import Text, levels, optional, seconds, text
-from connectors.families.mexc.spot import OURS, SIDES
+from connectors.families.mexc.words import OURS, SIDES
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds; months have no length
 MS = 1_000_000

@@ -13,8 +13,10 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscription
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Channel, Levels, Record, Side, Ticker, Trade
+from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Channel, Levels, Record, Ticker, Trade
 from aggregator.wire import encode, ms, optional, protobuf, seconds
+from connectors.families.mexc import older
+from connectors.families.mexc.words import INTERVALS, OURS, SIDES
 
 CHANNELS: dict[Channel, str] = {
     "trades": "spot@public.aggre.deals.v3.api.pb@100ms",
@@ -23,20 +25,6 @@ CHANNELS: dict[Channel, str] = {
     "ticker": "spot@public.miniTicker.v3.api.pb",
     "candles": "spot@public.kline.v3.api.pb",
 }
-INTERVALS = {
-    "1m": "Min1",
-    "5m": "Min5",
-    "15m": "Min15",
-    "30m": "Min30",
-    "1h": "Min60",
-    "4h": "Hour4",
-    "8h": "Hour8",
-    "1d": "Day1",
-    "1w": "Week1",
-    "1M": "Month1",
-}
-OURS = {wire: interval for interval, wire in INTERVALS.items()}
-SIDES: dict[int, Side] = {1: "buy", 2: "sell"}  # the taker's
 ZONE = "UTC+8"  # of a ticker's rates, which are not used: its highest and lowest prices are of 24 hours in any
 DEPTH = 5000  # levels a side that a snapshot may have
 
@@ -108,6 +96,20 @@ class LimitWire(Struct, gc=False):
         )
 
 
+class IncreaseWire(Struct, gc=False):
+    version: Annotated[str, 4]
+    asks: Annotated[list[LevelWire], 1] = []
+    bids: Annotated[list[LevelWire], 2] = []
+
+    def record(self, raw_symbol: str, sent: int | None) -> BookDelta:
+        bids, asks, version = levels(self.bids), levels(self.asks), int(self.version)
+        return BookDelta(raw_symbol=raw_symbol, bids=bids, asks=asks, sequence=version, ts_sent=sent)
+
+
+class IncreasesWire(Struct, gc=False):
+    items: Annotated[list[IncreaseWire], 1] = []
+
+
 class BestWire(Struct, gc=False):
     """The best prices; what nobody offers is empty, or 0."""
 
@@ -122,16 +124,21 @@ class BestWire(Struct, gc=False):
         return Bbo(
             raw_symbol=raw_symbol,
             bid_price=self.bidPrice if has_bid else None,
-            bid_size=self.bidQuantity if has_bid else None,
+            bid_size=self.bidQuantity or None if has_bid else None,
             ask_price=self.askPrice if has_ask else None,
-            ask_size=self.askQuantity if has_ask else None,
+            ask_size=self.askQuantity or None if has_ask else None,
             sequence=int(self.version) if self.version else None,
             ts_sent=sent,
         )
 
 
+class BestsWire(Struct, gc=False):
+    items: Annotated[list[BestWire], 1] = []
+
+
 class TickerWire(Struct, gc=False):
     price: Annotated[str, 2]
+    symbol: Annotated[str, 1] = ""
     high: Annotated[str, 5] = ""
     low: Annotated[str, 6] = ""
     volume: Annotated[str, 7] = ""  # in the quote asset
@@ -139,7 +146,7 @@ class TickerWire(Struct, gc=False):
 
     def record(self, raw_symbol: str, sent: int | None) -> Ticker:
         return Ticker(
-            raw_symbol=raw_symbol,
+            raw_symbol=raw_symbol or self.symbol,
             last=self.price,
             high=optional(self.high),
             low=optional(self.low),
@@ -148,6 +155,10 @@ class TickerWire(Struct, gc=False):
             window_s=86_400,
             ts_sent=sent,
         )
+
+
+class TickersWire(Struct, gc=False):
+    items: Annotated[list[TickerWire], 1] = []
 
 
 class BarWire(Struct, gc=False):
@@ -178,15 +189,21 @@ class BarWire(Struct, gc=False):
 
 
 class PushWire(Struct, gc=False):
-    """What every message is wrapped in: one of the bodies is there."""
+    """What every message is wrapped in: one of the bodies is there, of which those of `aggre` are asked for."""
 
     channel: Annotated[str, 1]
     symbol: Annotated[str, 3] = ""
     createTime: Annotated[int, 5] = 0
     sendTime: Annotated[int, 6] = 0
+    publicDeals: Annotated[DealsWire | None, 301] = None
+    publicIncreaseDepths: Annotated[IncreaseWire | None, 302] = None
     publicLimitDepths: Annotated[LimitWire | None, 303] = None
+    publicBookTicker: Annotated[BestWire | None, 305] = None
     publicSpotKline: Annotated[BarWire | None, 308] = None
     publicMiniTicker: Annotated[TickerWire | None, 309] = None
+    publicMiniTickers: Annotated[TickersWire | None, 310] = None
+    publicBookTickerBatch: Annotated[BestsWire | None, 311] = None
+    publicIncreaseDepthsBatch: Annotated[IncreasesWire | None, 312] = None
     publicAggreDepths: Annotated[DepthWire | None, 313] = None
     publicAggreDeals: Annotated[DealsWire | None, 314] = None
     publicAggreBookTicker: Annotated[BestWire | None, 315] = None
@@ -201,9 +218,19 @@ class PushWire(Struct, gc=False):
             return (body.record(name, sent),)
         if self.publicLimitDepths is not None:
             return (self.publicLimitDepths.record(name, int(self.channel.rpartition("@")[2]), sent),)
-        if self.channel.startswith(tuple(CHANNELS.values())):
-            raise BadFrame(f"{self.channel} without what it is about")
-        return ()
+        return self.others(name, sent)
+
+    def others(self, name: str, sent: int | None) -> Iterable[Record]:
+        """Of the bodies that are not asked for."""
+        if self.publicDeals is not None:
+            return [deal.record(name, sent) for deal in self.publicDeals.deals]
+        one = self.publicIncreaseDepths or self.publicBookTicker
+        if one is not None:
+            return (one.record(name, sent),)
+        many = self.publicIncreaseDepthsBatch or self.publicBookTickerBatch or self.publicMiniTickers
+        if many is not None:
+            return [each.record(name, sent) for each in many.items]
+        return ()  # pushes without a body are sent of symbols where nothing is traded
 
 
 class Answer(Struct):
@@ -229,9 +256,9 @@ def levels(side: list[LevelWire]) -> Levels:
 
 
 def parse(frame: bytes) -> Iterable[Event]:
-    if frame[:1] != b"{":
-        return decode_push(frame).records()
-    return decode_written(frame).records() if b'"channel"' in frame else read_answer(decode_answer(frame))
+    if frame[:1] != b"{" or b'"channel"' in frame:
+        return (decode_written if frame[:1] == b"{" else decode_push)(frame).records()
+    return older.read(frame) if b'"c":' in frame else read_answer(decode_answer(frame))
 
 
 def read_answer(said: Answer) -> Iterable[Event]:

@@ -16,6 +16,7 @@ from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, IndexPrice, Levels
 from connectors.families.okx.wires import (
     BarWire,
+    BlockWire,
     BookWire,
     FundingWire,
     IndexWire,
@@ -84,6 +85,7 @@ class Other(Struct):
 
 decode_other = Decoder(Other).decode  # those that are not strict read times, which come as text, as integers
 decode_trades = Decoder(Rows[TradeWire], strict=False).decode
+decode_blocks = Decoder(Rows[BlockWire], strict=False).decode
 decode_books = Decoder(Named[BookWire], strict=False).decode
 decode_tickers = Decoder(Rows[TickerWire], strict=False).decode
 decode_bars = Decoder(Named[BarWire]).decode
@@ -168,6 +170,9 @@ def read_tickers(frame: bytes) -> Iterable[Event]:
 READERS: dict[str, Parse] = {
     "trades": read_trades,
     "trades-all": read_trades,
+    "option-trades": read_trades,
+    "public-block-trades": lambda frame: [t.record(kind="block") for t in decode_trades(frame).data],
+    "public-struc-block-trades": lambda frame: [t for b in decode_blocks(frame).data for t in b.records()],
     "books": read_books,
     "books5": read_books,
     "books-l2-tbt": read_books,

@@ -4,10 +4,12 @@ https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-tickers-channe
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from aggregator.errors import BadFrame
 from aggregator.records import (
     Candle,
     Funding,
@@ -39,9 +41,10 @@ class TradeWire(Struct, gc=False):
     ts: int
     count: int = 1  # how many fills at one price of one taker are told as one
 
-    def record(self) -> Record:
+    def record(self, kind: Literal["trade", "block"] = "trade") -> Record:
         trade = Trade(
             raw_symbol=self.instId,
+            kind=kind,
             id=self.tradeId,
             price=self.px,
             size=self.sz,
@@ -52,6 +55,26 @@ class TradeWire(Struct, gc=False):
         if self.count != 1:
             trade.kind, trade.last_id, trade.count = "aggregate", self.tradeId, self.count
         return trade
+
+
+class LegWire(Struct):
+    instId: str
+    tradeId: str
+    px: str
+    sz: str
+    side: Side  # the taker's
+
+
+class BlockWire(Struct):
+    """A trade of several legs that two sides agreed on outside the book."""
+
+    cTime: int
+    legs: list[LegWire]
+
+    def records(self) -> Iterable[Record]:
+        for leg in self.legs:
+            trade = TradeWire(leg.instId, leg.tradeId, leg.px, leg.sz, leg.side, self.cTime)
+            yield trade.record(kind="block")
 
 
 class LevelWire(Struct, array_like=True, gc=False):
@@ -125,8 +148,8 @@ class BarWire(Struct, array_like=True, gc=False):
 
 class FundingWire(Struct):
     instId: str
-    fundingRate: str
     fundingTime: str
+    fundingRate: str = ""  # missing of a new swap, where the next one is told already (2021)
     nextFundingRate: str = ""
     nextFundingTime: str = ""
     settFundingRate: str = ""  # of the period before, once it is settled
@@ -135,10 +158,13 @@ class FundingWire(Struct):
 
     def records(self) -> Iterable[Record]:
         at = ms(self.ts) if self.ts else None
+        if not self.fundingRate and not self.nextFundingRate:
+            raise BadFrame("funding without a rate")
         due, after = ms(self.fundingTime), ms(self.nextFundingTime) if self.nextFundingTime else None
         interval = None if after is None else (after - due) // 10**9
         current = Funding(raw_symbol=self.instId, rate=self.fundingRate, interval_s=interval, ts_next=due, ts_event=at)
-        yield current
+        if self.fundingRate:
+            yield current
         if self.nextFundingRate:
             yield replace(current, rate=self.nextFundingRate, kind="predicted", ts_next=after)
         if self.settFundingRate and self.settState == "settled":

@@ -92,13 +92,29 @@ def rate(number: int | None) -> str | None:
     return None if number is None else unscaled(number, RATE_PLACES)
 
 
+FIELDS = (
+    "symbol",
+    "openRp",
+    "highRp",
+    "lowRp",
+    "lastRp",
+    "volumeRq",
+    "turnoverRv",
+    "openInterestRv",
+    "indexRp",
+    "markRp",
+    "fundingRateRr",
+    "predFundingRateRr",
+)
+
+
 class PackFrame(Struct):
-    """Of all newer contracts at once; `fields` names the columns."""
+    """Of all newer contracts at once; `fields` names the columns, and of old was not sent: they are the first ones."""
 
     method: str
-    fields: list[str]
     data: list[list[str | None]]
     timestamp: int  # ns
+    fields: tuple[str, ...] = FIELDS
 
     def records(self) -> Iterable[Record]:
         if not COLUMNS.keys() <= set(self.fields):

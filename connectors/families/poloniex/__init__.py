@@ -14,6 +14,7 @@ from aggregator.exchange import Accepted, Event, Heartbeat, Parse, Refused, Stre
 from aggregator.records import Channel, Instrument, Record
 from aggregator.sequence import linked
 from aggregator.wire import encode
+from connectors.families.poloniex import older
 
 UNITS = {"m": "minute", "h": "hour", "d": "day", "w": "week", "M": "month"}
 LETTERS = {unit: letter for letter, unit in UNITS.items()}
@@ -50,8 +51,11 @@ def spelled(channels: Mapping[Channel, str], s: Subscription) -> str:
 
 def parsing(channels: Mapping[Channel, str], readers: Mapping[str, Reader]) -> Parse:
     """A parser, given the reader of each of the exchange's channels (`candles_` for all candles)."""
+    read_older = older.reading()
 
     def parse(frame: bytes) -> Iterable[Event]:
+        if frame.startswith(b"["):
+            return read_older(frame)
         said = decode(frame)
         if said.event:
             return answer(channels, said)
@@ -102,7 +106,7 @@ def stream(
         serves=serves,
         subscribe=asking("subscribe", channels),
         unsubscribe=asking("unsubscribe", channels),
-        parse=parsing(channels, readers),
+        parser=lambda: parsing(channels, readers),
         heartbeat=Heartbeat(every=15, frame=b'{"event":"ping"}'),
         sequence={"book": linked},
         depth=DEPTH,

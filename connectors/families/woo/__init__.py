@@ -85,6 +85,7 @@ def forced(frame: bytes) -> Iterable[Record]:
 SHORTER = {  # by what stands before the `@`
     b"trade": one(shorter.TradeRow),
     b"orderbookupdate": one(shorter.Change),
+    b"orderbook10": one(shorter.Top),
     b"bbo": one(shorter.BestRow),
     b"ticker": one(shorter.TickerRow),
     b"kline": one(shorter.Bar),
@@ -130,7 +131,7 @@ def parse(frame: bytes) -> Iterable[Event]:
 def parse_answer(other: Other, frame: bytes) -> Iterable[Event]:
     if other.cmd:
         return parse_command(other)
-    if not other.event:
+    if not other.event and other.success is None:
         raise BadFrame("neither data of a topic nor an answer")
     if other.event == "ping":
         return (Reply(b'{"event":"pong"}'),)
@@ -138,11 +139,12 @@ def parse_answer(other: Other, frame: bytes) -> Iterable[Event]:
         answer = decode_answer(frame)
         return (answer.data.record(answer.ts * 1_000_000),)
     channel, raw_symbol = subject(str(other.id))
-    if other.event != "subscribe" or channel is None:
+    if other.event not in {"subscribe", ""} or (channel is None and other.success):
         return ()
     if other.success:
         return (Accepted(channel=channel, raw_symbol=raw_symbol),)
-    return (Refused(other.errorMsg or "no reason given", channel=channel, raw_symbol=raw_symbol),)
+    reason = other.errorMsg or "no reason given"  # comes without the event, whatever the documentation shows
+    return (Refused(reason) if channel is None else Refused(reason, channel=channel, raw_symbol=raw_symbol),)
 
 
 def parse_command(other: Other) -> Iterable[Event]:

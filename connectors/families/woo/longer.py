@@ -25,8 +25,6 @@ from aggregator.records import (
 from aggregator.wire import Text, levels, number, optional, text
 from connectors.families.woo.words import DAY_S, Frame, perpetual_of
 
-TOP = 100  # levels a side of a book that is always sent whole
-
 
 class TradeRow(Struct, gc=False):
     symbol: str
@@ -62,6 +60,8 @@ class Change(Struct, gc=False):
 
 
 class Top(Struct, gc=False):
+    """A book that is always sent whole: documented as the best hundred levels a side, it comes with all there are."""
+
     symbol: str
     bids: list[list[Text]]
     asks: list[list[Text]]
@@ -71,7 +71,6 @@ class Top(Struct, gc=False):
             raw_symbol=self.symbol,
             bids=levels(self.bids),
             asks=levels(self.asks),
-            depth=TOP,
             reason="periodic",
             sequence=at // 1_000_000,
             ts_event=at,

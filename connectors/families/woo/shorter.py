@@ -10,6 +10,7 @@ from msgspec import Struct
 from aggregator.records import (
     Bbo,
     BookDelta,
+    BookSnapshot,
     Candle,
     Funding,
     IndexPrice,
@@ -21,6 +22,8 @@ from aggregator.records import (
 )
 from aggregator.wire import ms, optional, text
 from connectors.families.woo.words import DAY_S, perpetual_of
+
+TOP = 10  # levels a side of a book that is always sent whole
 
 
 class TradeRow(Struct, gc=False):
@@ -55,6 +58,26 @@ class Change(Struct, gc=False):
             asks=self.asks,
             sequence=self.ts,
             sequence_prev=self.prevTs,
+            ts_event=self.ts * 1_000_000,
+            ts_sent=at,
+        )
+
+
+class Top(Struct, gc=False):
+    """The ten best levels a side, sent whole; those of the exchange's own users (RPI) among them."""
+
+    s: str
+    ts: int
+    bids: Levels
+    asks: Levels
+
+    def record(self, at: int) -> BookSnapshot:
+        return BookSnapshot(
+            raw_symbol=self.s,
+            bids=self.bids,
+            asks=self.asks,
+            depth=TOP,
+            reason="periodic",
             ts_event=self.ts * 1_000_000,
             ts_sent=at,
         )

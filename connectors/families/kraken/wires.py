@@ -1,21 +1,13 @@
-"""Kraken's WebSocket protocol, version 2: the spot address speaks it, and so does the unified one that is to follow.
-
-https://docs.kraken.com/exchange/api-reference/spot-websocket
-Books have no numbers: the checksum over the ten best levels is the only guard. An address sends one ticker a symbol,
-either on trades or when the best prices move, so `bbo` has a stream of its own.
-"""
+"""Kraken's messages, version 2, as they are on the wire, and what each of them says."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Literal
-from zlib import crc32
 
-from msgspec import Struct, ValidationError
+from msgspec import Struct
 from msgspec.json import Decoder
 
-from aggregator.book import Book
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Backfill, Event, Heartbeat, Refused, Stream, Subscription
+from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import (
     Bbo,
     BookDelta,
@@ -31,11 +23,9 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.sequence import contiguous
-from aggregator.wire import Text, encode, from_iso, number, optional, text
+from aggregator.wire import Text, from_iso, number, optional, text
 
 DEPTH = 100  # levels a side of the book that is subscribed to: 10, 25, 100, 500 or 1000
-CHECKED = 10  # levels a side under the checksum, whatever the depth
 CHANNELS: dict[Channel, str] = {
     "trades": "trade",
     "book": "book",
@@ -98,8 +88,8 @@ class LevelRow(Struct, gc=False):
 
 class BookRow(Struct):
     symbol: str
-    bids: list[LevelRow]
-    asks: list[LevelRow]
+    bids: list[LevelRow] = []
+    asks: list[LevelRow] = []
     checksum: int | None = None
     timestamp: str | None = None  # of older snapshots there is none
 
@@ -140,12 +130,14 @@ class TickerRow(Struct, gc=False):
         )
 
     def best(self) -> Bbo:
+        bid_price, bid_size = side(self.bid, self.bid_qty)
+        ask_price, ask_size = side(self.ask, self.ask_qty)
         return Bbo(
             raw_symbol=self.symbol,
-            bid_price=optional(self.bid),
-            bid_size=optional(self.bid_qty),
-            ask_price=optional(self.ask),
-            ask_size=optional(self.ask_qty),
+            bid_price=bid_price,
+            bid_size=bid_size,
+            ask_price=ask_price,
+            ask_size=ask_size,
             ts_event=stamp(self.timestamp),
         )
 
@@ -154,7 +146,8 @@ class Tickers(Struct, tag_field="channel", tag="ticker"):
     data: list[TickerRow]
 
     def events(self) -> Iterable[Event]:
-        return [row.record() for row in self.data]
+        """Of both channels, whichever of them was subscribed to: frames do not tell."""
+        return [record for row in self.data for record in (row.record(), row.best())]
 
 
 class BarRow(Struct, gc=False):
@@ -289,7 +282,14 @@ decode_other = Decoder(Other, float_hook=number).decode
 
 
 def stamp(time: str | None) -> int | None:
-    return None if time is None else from_iso(time)
+    """1970 stands for none."""
+    return None if time is None else from_iso(time) or None
+
+
+def side(price: Text, size: Text) -> tuple[str | None, str | None]:
+    """One side of the best prices; a price of nothing stands for an empty one."""
+    best = optional(price)
+    return (best, optional(size)) if best is not None and best.strip("0.") else (None, None)
 
 
 def flagged(type: str, records: Sequence[Record]) -> Sequence[Record]:
@@ -328,94 +328,3 @@ def delta(row: BookRow) -> BookDelta:
 def status(word: str, raw_symbol: str | None = None) -> Status:
     state = STATES.get(word, "unknown")
     return Status(raw_symbol=raw_symbol, state=state, reason=None if word == "online" else word)
-
-
-def parse(frame: bytes) -> Iterable[Event]:
-    try:
-        return decode(frame).events()
-    except ValidationError:
-        return decode_other(frame).events()
-
-
-def parse_best(frame: bytes) -> Iterable[Event]:
-    """As `parse`, of a ticker that is sent when the best prices move."""
-    try:
-        message = decode(frame)
-    except ValidationError:
-        return decode_other(frame).events()
-    return [row.best() for row in message.data] if isinstance(message, Tickers) else message.events()
-
-
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
-    """One frame for all symbols of a channel (and of an interval)."""
-
-    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
-        symbols: dict[tuple[str, str, int | str | None], list[str]] = {}
-        for s in wanted:
-            symbols.setdefault(kind(s), []).append(s.raw_symbol)
-        for (name, option, value), named in symbols.items():
-            about = {"channel": name, option: value} if option else {"channel": name}
-            params = about if name == "instrument" else about | {"symbol": named}
-            yield encode({"method": method, "params": params, "req_id": id})
-
-    return ask
-
-
-def kind(s: Subscription) -> tuple[str, str, int | str | None]:
-    """The exchange's channel, with the option that tells its kinds apart."""
-    if s.channel == "candles":
-        return "ohlc", "interval", INTERVALS.get(s.interval, s.interval)
-    if s.channel == "bbo":
-        return "ticker", "event_trigger", "bbo"
-    return (CHANNELS[s.channel], "depth", DEPTH) if s.channel == "book" else (CHANNELS[s.channel], "", None)
-
-
-def checksum(book: Book, instrument: Instrument | None) -> int:
-    """CRC32 of the ten best asks, then bids: price and size of each, at the pair's own number of decimals."""
-    best = book.asks(CHECKED) + book.bids(CHECKED)
-    tick, lot = (instrument.tick_size, instrument.lot_size) if instrument else (None, None)
-    after_price = decimals(tick) if tick else max([decimals(price) for price, _ in best], default=0)
-    after_size = decimals(lot) if lot else max([decimals(size) for _, size in best], default=0)
-    return crc32("".join([digits(price, size, after_price, after_size) for price, size in best]).encode())
-
-
-@lru_cache(maxsize=2**13)  # the ten best levels of as many books as a connection carries
-def digits(price: str, size: str, after_price: int, after_size: int) -> str:
-    """A level without points and leading zeros; JSON numbers short of decimals have lost zeros on the way."""
-    ends = "0" * (after_price - decimals(price)), "0" * (after_size - decimals(size))
-    return price.replace(".", "").lstrip("0") + ends[0] + size.replace(".", "").lstrip("0") + ends[1]
-
-
-@lru_cache(maxsize=2**12)
-def decimals(number: str) -> int:
-    return len(number) - number.find(".") - 1 if "." in number else 0
-
-
-def streams(url: str, backfill: Backfill | None = None) -> tuple[Stream, Stream]:
-    """Declare an address that speaks this protocol."""
-    main = Stream(
-        url=url,
-        channels=CHANNELS,
-        subscribe=asking("subscribe"),
-        unsubscribe=asking("unsubscribe"),
-        parse=parse,
-        heartbeat=Heartbeat(30, b'{"method":"ping"}'),
-        sequence={"trades": contiguous},
-        checksum=checksum,
-        backfill=backfill,
-        depth=DEPTH,
-        per_connection=300,
-        patience=20,  # the exchange beats every second that has nothing else to say
-    )
-    best = Stream(
-        name="bbo",
-        url=url,
-        channels=BEST,
-        subscribe=asking("subscribe"),
-        unsubscribe=asking("unsubscribe"),
-        parse=parse_best,
-        heartbeat=Heartbeat(30, b'{"method":"ping"}'),
-        per_connection=300,
-        patience=20,
-    )
-    return main, best

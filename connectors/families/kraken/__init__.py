@@ -1,0 +1,104 @@
+"""Kraken's WebSocket protocol, version 2: the spot address speaks it, and so does the unified one that is to follow.
+
+https://docs.kraken.com/exchange/api-reference/spot-websocket
+Books have no numbers: the checksum over the ten best levels is the only guard. An address sends one ticker a symbol,
+either on trades or when the best prices move, so `bbo` has a stream of its own.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from zlib import crc32
+
+from msgspec import ValidationError
+
+from aggregator.book import Book
+from aggregator.exchange import Backfill, Event, Heartbeat, Stream, Subscription
+from aggregator.records import Instrument
+from aggregator.sequence import contiguous
+from aggregator.wire import encode
+from connectors.families.kraken import arrays
+from connectors.families.kraken.wires import BEST, CHANNELS, DEPTH, INTERVALS, decode, decode_other
+
+CHECKED = 10  # levels a side under the checksum, whatever the depth
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    try:
+        return decode(frame).events()
+    except ValidationError:
+        return arrays.parse(frame) if frame.startswith(b"[") else decode_other(frame).events()
+
+
+def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    """One frame for all symbols of a channel (and of an interval)."""
+
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        symbols: dict[tuple[str, str, int | str | None], list[str]] = {}
+        for s in wanted:
+            symbols.setdefault(kind(s), []).append(s.raw_symbol)
+        for (name, option, value), named in symbols.items():
+            about = {"channel": name, option: value} if option else {"channel": name}
+            params = about if name == "instrument" else about | {"symbol": named}
+            yield encode({"method": method, "params": params, "req_id": id})
+
+    return ask
+
+
+def kind(s: Subscription) -> tuple[str, str, int | str | None]:
+    """The exchange's channel, with the option that tells its kinds apart."""
+    if s.channel == "candles":
+        return "ohlc", "interval", INTERVALS.get(s.interval, s.interval)
+    if s.channel == "bbo":
+        return "ticker", "event_trigger", "bbo"
+    return (CHANNELS[s.channel], "depth", DEPTH) if s.channel == "book" else (CHANNELS[s.channel], "", None)
+
+
+def checksum(book: Book, instrument: Instrument | None) -> int:
+    """CRC32 of the ten best asks, then bids: price and size of each, at the pair's own number of decimals."""
+    best = book.asks(CHECKED) + book.bids(CHECKED)
+    tick, lot = (instrument.tick_size, instrument.lot_size) if instrument else (None, None)
+    after_price = decimals(tick) if tick else max([decimals(price) for price, _ in best], default=0)
+    after_size = decimals(lot) if lot else max([decimals(size) for _, size in best], default=0)
+    return crc32("".join([digits(price, size, after_price, after_size) for price, size in best]).encode())
+
+
+@lru_cache(maxsize=2**13)  # the ten best levels of as many books as a connection carries
+def digits(price: str, size: str, after_price: int, after_size: int) -> str:
+    """A level without points and leading zeros; JSON numbers short of decimals have lost zeros on the way."""
+    ends = "0" * (after_price - decimals(price)), "0" * (after_size - decimals(size))
+    return price.replace(".", "").lstrip("0") + ends[0] + size.replace(".", "").lstrip("0") + ends[1]
+
+
+@lru_cache(maxsize=2**12)
+def decimals(number: str) -> int:
+    return len(number) - number.find(".") - 1 if "." in number else 0
+
+
+def streams(url: str, backfill: Backfill | None = None) -> tuple[Stream, Stream]:
+    """Declare an address that speaks this protocol."""
+    main = Stream(
+        url=url,
+        channels=CHANNELS,
+        subscribe=asking("subscribe"),
+        unsubscribe=asking("unsubscribe"),
+        parse=parse,
+        heartbeat=Heartbeat(30, b'{"method":"ping"}'),
+        sequence={"trades": contiguous},
+        checksum=checksum,
+        backfill=backfill,
+        depth=DEPTH,
+        per_connection=300,
+        patience=20,  # the exchange beats every second that has nothing else to say
+    )
+    best = Stream(
+        name="bbo",
+        url=url,
+        channels=BEST,
+        subscribe=asking("subscribe"),
+        unsubscribe=asking("unsubscribe"),
+        parse=parse,
+        heartbeat=Heartbeat(30, b'{"method":"ping"}'),
+        per_connection=300,
+        patience=20,
+    )
+    return main, best

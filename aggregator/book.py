@@ -1,12 +1,13 @@
 """A book: exact, keyed by price however it is spelled, cheap to update, sorted only where somebody looks.
 
-A side keeps its levels in a dictionary from price text to size text, so that a delta is one update at C speed, and a
-sorted list of keys whose end is the best price. A removed level stays, with its zero size, until the best price
-passes it or enough of them have gathered. Two spellings of one price (`100.0`, `100.00`) are one level: a spelling
-that is new to the side is compared by number before it is let in.
+A side keeps its levels in a dictionary from price text to size text, so that a delta is one update at C speed, and
+sorted lists of keys and of price texts whose end is the best price. A removed level stays, with its zero size, until
+the best price passes it, somebody reads there, or enough of them have gathered. Two spellings of one price (`100.0`,
+`100.00`) are one level: a spelling that is new to the side is compared by number before it is let in.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
+from collections.abc import Iterable
 from decimal import Decimal
 from itertools import islice
 
@@ -36,21 +37,35 @@ class Side:
     best: the key of the best level (asks: the price negated), or minus infinity for an empty side
     """
 
-    __slots__ = ("_depth", "_keys", "_sign", "_sizes", "_spelling", "_sweep_at", "_top", "best", "exact")
+    __slots__ = (
+        "_dead",
+        "_depth",
+        "_keys",
+        "_prices",
+        "_read",
+        "_sign",
+        "_sizes",
+        "_sweep_at",
+        "_top",
+        "best",
+        "exact",
+    )
 
     def __init__(self, sign: int, levels: Levels, depth: int | None) -> None:
         self._sign = sign
         self._depth = depth
         self.exact = False
         self._sizes: dict[str, str] = dict(levels)
-        self._spelling: dict[Key, str] = {}
-        self._keys: list[Key] = []
+        self._keys: list[Key] = []  # in order, the best last
+        self._prices: list[str] = []  # of the keys, as they are spelled
+        self._dead: set[str] = set()  # of a side of limited depth: what was removed and is still here
         self._sweep_at = 0
         self.best: Key = -INFINITY
         self._top = ""
-        self._place(levels, len(self._sizes))
+        if self._sizes:
+            levels = self._place(levels, len(self._sizes))
         if depth is not None:
-            self._cut([])
+            self._cut(levels, depth)
 
     def apply(self, levels: Levels) -> None:
         """Set the sizes of these levels; a size of zero removes. Raises BadFrame for a price that is no number."""
@@ -58,56 +73,82 @@ class Side:
         known = len(sizes)
         sizes |= levels  # not update(): before Python 3.13 that call alone costs as much as two levels
         if len(sizes) > known:
-            self._place(levels, len(sizes) - known)
+            levels = self._place(levels, len(sizes) - known)
         if self._depth is not None:
-            self._cut(levels)
+            self._cut(levels, self._depth)
         elif not sizes.get(self._top, "").strip("0."):
             self._seek()
 
     def top(self, count: int | None = None) -> Levels:
         """The best `count` levels (None: all), best first."""
-        found: Levels = []
-        sizes, spelling = self._sizes, self._spelling
-        for key in reversed(self._keys):
-            if len(found) == count:
-                break
-            price = spelling[key]
-            size = sizes[price]
-            if size.strip("0."):
-                found.append((price, size))
-        return found
+        sizes = self._sizes
+        if self._depth is None:
+            live = ((price, sizes[price]) for price in reversed(self._prices) if sizes[price].strip("0."))
+            return list(islice(live, count))
+        names = self._best(count)
+        while not self._dead.isdisjoint(names):
+            self._bury(self._dead.intersection(names))
+            names = self._best(count)
+        return list(zip(names, map(sizes.__getitem__, names), strict=True))
 
-    def _place(self, levels: Levels, count: int) -> None:
-        """Give the newest `count` prices among the sizes their place; one price spelled anew is one level still."""
+    def _best(self, count: int | None) -> list[str]:
+        return self._prices[::-1] if count is None else self._prices[: -count - 1 : -1]
+
+    def _bury(self, prices: Iterable[str]) -> None:
+        """Forget levels that were removed."""
+        for price in prices:
+            at = bisect_left(self._keys, self._key(price))
+            del self._sizes[price], self._keys[at], self._prices[at]
+            self._dead.remove(price)
+
+    def _place(self, levels: Levels, count: int) -> Levels:
+        """Give the newest `count` prices among the sizes their place; the levels, in the spelling of this side."""
         new = list(islice(reversed(self._sizes), count))
-        if not self.exact and any(_is_long(price) for price in new):
+        if not self.exact and any(map(_is_long, new)):
             self.exact = True
-            self._spelling = {self._key(price): price for price in self._spelling.values()}
-            self._keys = sorted(self._spelling)
+            self._keys = [self._key(price) for price in self._prices]
             self.best = -INFINITY  # it was a float: it is found anew
-        keys, spelling = self._keys, self._spelling
-        again = []
+        again = self._insert(new) if count <= MANY else self._merge(new)
+        if again:
+            levels = self._respell(again, levels)
+        if count > MANY or len(self._keys) > self._sweep_at:
+            self._sweep()
+        elif self._keys and self._keys[-1] > self.best:
+            self._seek()
+        return levels
+
+    def _insert(self, new: list[str]) -> dict[str, str]:
+        """Put a few prices among the others; those that are there under another spelling, with that."""
+        keys, prices = self._keys, self._prices
+        again = {}
         for price in new:
             key = self._key(price)
-            if spelling.setdefault(key, price) is not price:
-                again.append(price)
-            elif count > MANY:
-                keys.append(key)
+            at = bisect_left(keys, key)
+            if at < len(keys) and keys[at] == key:
+                again[price] = prices[at]
             else:
-                insort(keys, key)
-        if again:
-            self._respell(again, levels)
-        if count > MANY or len(keys) > self._sweep_at:
-            self._sweep()
-        elif keys and keys[-1] > self.best:
-            self._seek()
+                keys.insert(at, key)
+                prices.insert(at, price)
+        return again
 
-    def _respell(self, again: list[str], levels: Levels) -> None:
+    def _merge(self, new: list[str]) -> dict[str, str]:
+        """Put many prices among the others, likewise; `_sweep` sorts them."""
+        spelling = dict(zip(self._keys, self._prices, strict=True))
+        again = {}
+        for price in new:
+            own = spelling.setdefault(self._key(price), price)
+            if own is not price:
+                again[price] = own
+        self._keys, self._prices = list(spelling), list(spelling.values())
+        return again
+
+    def _respell(self, again: dict[str, str], levels: Levels) -> Levels:
         """Give sizes that came under another spelling to the levels that are there, in the order in which they came."""
         for price in again:
             del self._sizes[price]
-        for price, size in levels:
-            self._sizes[self._spelling[self._key(price)]] = size
+        levels = [(again.get(price, price), size) for price, size in levels]
+        self._sizes |= levels
+        return levels
 
     def _key(self, price: str) -> Key:
         try:
@@ -123,41 +164,48 @@ class Side:
 
     def _seek(self) -> None:
         """Find the best level; what was removed above it is forgotten."""
-        keys, spelling, sizes = self._keys, self._spelling, self._sizes
+        keys, prices, sizes = self._keys, self._prices, self._sizes
         while keys:
-            key = keys[-1]
-            price = spelling[key]
+            price = prices[-1]
             if sizes[price].strip("0."):
-                self.best, self._top = key, price
+                self.best, self._top = keys[-1], price
                 return
-            del sizes[price], spelling[key], keys[-1]
+            del sizes[price], keys[-1], prices[-1]
+            self._dead.discard(price)
         self.best, self._top = -INFINITY, ""
 
     def _sweep(self) -> None:
         """Forget what was removed, and sort what is left."""
-        sizes, spelling = self._sizes, self._spelling
-        for key in [key for key, price in spelling.items() if not sizes[price].strip("0.")]:
-            del sizes[spelling.pop(key)]
-        self._keys[:] = sorted(spelling)
-        self._sweep_at = 2 * len(spelling) + SLACK
+        sizes = self._sizes
+        levels = sorted(zip(self._keys, self._prices, strict=True))
+        live = [level for level in levels if sizes[level[1]].strip("0.")]
+        if len(live) < len(levels):
+            for price in [price for price, size in sizes.items() if not size.strip("0.")]:
+                del sizes[price]
+        self._keys, self._prices = [key for key, _ in live], [price for _, price in live]
+        self._dead.clear()
+        self._sweep_at = 2 * len(live) + SLACK
         self._seek()
 
-    def _cut(self, levels: Levels) -> None:
+    def _cut(self, levels: Levels, depth: int) -> None:
         """Keep a side of limited depth to its depth: what falls out of it is not heard of again."""
+        sizes, dead = self._sizes, self._dead
         for price, size in levels:
             if not size.strip("0."):
-                key = self._key(price)
-                known = self._spelling.get(key)
-                if known is not None and not self._sizes[known].strip("0."):  # the last word on it
-                    self._drop(key)
-        while len(self._keys) > (self._depth or 0):
-            self._drop(self._keys[0])
-        self._seek()
-
-    def _drop(self, key: Key) -> None:
-        if key in self._spelling:
-            del self._sizes[self._spelling.pop(key)]
-            del self._keys[bisect_left(self._keys, key)]
+                if price in sizes:
+                    dead.add(price)
+            elif price in dead:
+                dead.remove(price)
+        excess = len(sizes) - len(dead) - depth
+        while excess > 0:
+            price = self._prices[0]
+            del sizes[price], self._keys[0], self._prices[0]
+            if price in dead:
+                dead.remove(price)
+            else:
+                excess -= 1
+        if self._top in dead or self._top not in sizes:
+            self._seek()
 
 
 class Book:

@@ -80,8 +80,14 @@ class Numbered(Sized):
         verdict = self._follows(last, first, final, record.sequence_prev)
         if verdict is STALE:
             return self._is_late(record, first, final, out, now)
-        if verdict is GAP and first > last + 1:
-            self._skip(last + 1, first, out, now)
+        if verdict is GAP and first > last + 1:  # from `last` to `first` is a hole
+            self._holes.append((last + 1, first - 1))
+            self._missed += first - last - 1
+            self._settle_at = now.mono + LATE
+            if not self._skipped:
+                self._skipped = self.count > 0
+            if self.gap is None:
+                self.open_gap("sequence", out, now, expected=last + 1, got=first, missed=first - last - 1)
         elif self.gap is not None and self._sure and not self._missed:  # an earlier connection's, and none is missing
             self.close_gap(out, now, "not_needed", missed=0)
         self.last = max(final, last) if verdict is GAP else final
@@ -101,14 +107,6 @@ class Numbered(Sized):
             return True
         self.duplicates += 1
         return False
-
-    def _skip(self, expected: int, got: int, out: list[Record], now: Now) -> None:
-        self._skipped = self.count > 0
-        self._holes.append((expected, got - 1))
-        self._missed += got - expected
-        self._settle_at = now.mono + LATE
-        if self.gap is None:
-            self.open_gap("sequence", out, now, expected=expected, got=got, missed=got - expected)
 
     def _fill(self, hole: tuple[int, int], first: int, final: int) -> None:
         self._holes.remove(hole)

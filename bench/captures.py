@@ -12,6 +12,7 @@ from msgspec.json import decode, encode
 
 from aggregator.records import Instrument
 from aggregator.registry import load_exchange
+from aggregator.wire import number
 from bench.frames import Capture
 
 PROGRAM = Path(__file__).parents[2] / "shared" / "bench" / "gen_captures.py"
@@ -24,12 +25,14 @@ OPENING = 40  # frames at the start, among which whole books may stand
 
 
 class Symbol(Struct):
-    """One pair, as the file tells it."""
+    """One pair, as the file tells it; decimals of prices and sizes, where it does."""
 
     native: str
     base: str
     quote: str
     type: str
+    pdec: int | None = None
+    qdec: int | None = None
 
 
 class Meta(Struct):
@@ -95,17 +98,17 @@ def _is_whole(frame: bytes, kind: str) -> bool:
 
 
 def _instrument(symbol: Symbol) -> Instrument:
-    if symbol.type == "spot":
-        name = f"{symbol.base}/{symbol.quote}"
-        return Instrument(raw_symbol=symbol.native, symbol=name, base=symbol.base, quote=symbol.quote)
-    settle = symbol.base if symbol.quote == "USD" else symbol.quote
-    return Instrument(
+    found = Instrument(
         raw_symbol=symbol.native,
-        symbol=f"{symbol.base}/{symbol.quote}:{settle}",
-        kind="perpetual",
+        symbol=f"{symbol.base}/{symbol.quote}",
         base=symbol.base,
         quote=symbol.quote,
-        settle=settle,
-        linear=settle == symbol.quote,
-        contract_size="1",
+        tick_size=None if symbol.pdec is None else number(f"1e-{symbol.pdec}"),
+        lot_size=None if symbol.qdec is None else number(f"1e-{symbol.qdec}"),
     )
+    if symbol.type != "spot":
+        found.kind, found.contract_size = "perpetual", "1"
+        found.settle = symbol.base if symbol.quote == "USD" else symbol.quote
+        found.linear = found.settle == symbol.quote
+        found.symbol = f"{found.symbol}:{found.settle}"
+    return found

@@ -384,7 +384,7 @@ def test_levels_that_were_removed_are_forgotten_in_time() -> None:
     for number in range(20_000):
         side.apply([(str(number), "1")])
         side.apply([(str(number), "0")])
-    assert len(side._sizes) == len(side._keys) == len(side._spelling) < 2 * SLACK
+    assert len(side._sizes) == len(side._keys) == len(side._prices) < 2 * SLACK
     assert side.top() == [("1000000", "1")]
 
 

@@ -6,13 +6,13 @@ https://docs.deribit.com/articles/notifications
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Reply
 from aggregator.records import Channel, Status
-from aggregator.wire import ms, number
+from aggregator.wire import as_written
 from connectors.families.deribit.unasked import BestLevels, PerpetualData
 from connectors.families.deribit.wires import STATES, BarData, BestData, BookData, PlatformData, TickerData, TradeRow
 
@@ -31,7 +31,7 @@ CHANNELS: dict[Channel, str] = {
     "status": "ticker",  # of an instrument; that of the whole exchange is a topic of its own
 }
 PLATFORM = "platform_state"
-HEAD = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"'
+SECOND = len(b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"b')  # letter of a topic: it tells the busy ones
 TEST = b'{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
 TOO_MANY = 10028  # requests: the exchange is about to close the connection
 
@@ -39,6 +39,7 @@ Data = TypeVar("Data")
 
 
 class Params(Struct, Generic[Data], gc=False):
+    channel: str
     data: Data
 
 
@@ -67,14 +68,14 @@ class Other(Struct):
     error: Fault | None = None
 
 
-decode_trades = Decoder(Notification[list[TradeRow]], float_hook=number).decode
-decode_book = Decoder(Notification[BookData], float_hook=number).decode
-decode_best_levels = Decoder(Notification[BestLevels], float_hook=number).decode
-decode_best = Decoder(Notification[BestData], float_hook=number).decode
-decode_ticker = Decoder(Notification[TickerData], float_hook=number).decode
-decode_bar = Decoder(Notification[BarData], float_hook=number).decode
-decode_platform = Decoder(Notification[PlatformData], float_hook=number).decode
-decode_perpetual = Decoder(Notification[PerpetualData], float_hook=number).decode
+decode_trades = Decoder(Notification[list[TradeRow]], float_hook=as_written).decode
+decode_book = Decoder(Notification[BookData], float_hook=as_written).decode
+decode_best_levels = Decoder(Notification[BestLevels], float_hook=as_written).decode
+decode_best = Decoder(Notification[BestData], float_hook=as_written).decode
+decode_ticker = Decoder(Notification[TickerData], float_hook=as_written).decode
+decode_bar = Decoder(Notification[BarData], float_hook=as_written).decode
+decode_platform = Decoder(Notification[PlatformData], float_hook=as_written).decode
+decode_perpetual = Decoder(Notification[PerpetualData], float_hook=as_written).decode
 decode_other = Decoder(Other).decode
 decode_names = Decoder(list[str]).decode
 
@@ -83,27 +84,26 @@ def parser() -> Parse:
     """What reads the frames of one connection: states are told when they change."""
     states: dict[str, str] = {}
     locked: set[str] = set()
-    readers: dict[str, Callable[[bytes, str], Iterable[Event]]] = {
+    readers: dict[str, Parse] = {
         "trades": read_trades,
         "book": read_book,
-        "quote": lambda frame, _: (decode_best(frame).params.data.record(),),
-        "ticker": lambda frame, _: read_ticker(frame, states),
+        "quote": read_best,
+        "ticker": lambda frame: read_ticker(frame, states),
         "chart": read_bar,
         "perpetual": read_perpetual,
-        PLATFORM: lambda frame, _: read_platform(frame, locked),
+        PLATFORM: lambda frame: read_platform(frame, locked),
     }
+    busy = {ord(kind[1]): readers[kind] for kind in ("trades", "book", "quote", "ticker")}
 
     def parse(frame: bytes) -> Iterable[Event]:
-        if frame.startswith(HEAD):
-            topic = frame[len(HEAD) : frame.find(b'"', len(HEAD))].decode()
-        else:
+        try:
+            return busy[frame[SECOND]](frame)
+        except (LookupError, ValidationError):  # not one of the busy, whatever its letter is, or it is unreadable
             other = decode_other(frame)
-            if other.method != "subscription" or other.params is None:
-                return parse_other(other)
-            topic = other.params.channel
-        kind, _, about = topic.partition(".")
-        read = readers.get(kind)
-        return () if read is None else read(frame, about)
+        if other.method != "subscription" or other.params is None:
+            return parse_other(other)
+        read = readers.get(other.params.channel.partition(".")[0])
+        return () if read is None else read(frame)
 
     return parse
 
@@ -132,40 +132,60 @@ def accepted(topic: str) -> Iterable[Event]:
     return [Accepted(channel=channel, raw_symbol=raw_symbol) for channel, wire in CHANNELS.items() if wire == kind]
 
 
-def read_trades(frame: bytes, _: str) -> Iterable[Event]:
+def read_trades(frame: bytes) -> Iterable[Event]:
+    rows = decode_trades(frame).params.data
+    if len(rows) == 1 and rows[0].liquidation is None:  # as a rule
+        return (rows[0].trade(),)
     found: list[Event] = []
-    for row in decode_trades(frame).params.data:
+    for row in rows:
         found.append(row.trade())
         if row.liquidation is not None:
             found += row.liquidations()
     return found
 
 
-def read_book(frame: bytes, about: str) -> Iterable[Event]:
-    if about.count(".") < 2:
-        return (decode_book(frame).params.data.record(),)
-    _, group, depth, _ = about.split(".")  # the best levels, or those that are grouped into coarser ones
-    return (decode_best_levels(frame).params.data.record(int(depth)),) if group == "none" else ()
+def read_book(frame: bytes) -> Iterable[Event]:
+    try:
+        params = decode_book(frame).params
+    except ValidationError:
+        return read_best_levels(frame)
+    if params.data.type is None and params.channel.count(".") > 2:  # one of the best levels, and empty
+        return read_best_levels(frame)
+    return (params.data.record(),)
+
+
+def read_best_levels(frame: bytes) -> Iterable[Event]:
+    """The best levels, or those that are grouped into coarser ones."""
+    params = decode_best_levels(frame).params
+    _, _, group, depth, _ = params.channel.split(".")
+    return (params.data.record(int(depth)),) if group == "none" else ()
+
+
+def read_best(frame: bytes) -> Iterable[Event]:
+    return (decode_best(frame).params.data.record(),)
 
 
 def read_ticker(frame: bytes, states: dict[str, str]) -> Iterable[Event]:
     data = decode_ticker(frame).params.data
-    found = data.records()
+    at = data.timestamp * 1_000_000
+    found = data.records(at)
     if data.state and states.get(data.instrument_name) != data.state:
         states[data.instrument_name] = data.state
         state = STATES.get(data.state, "unknown")
         reason = None if data.state == "open" else data.state
-        found.append(Status(raw_symbol=data.instrument_name, state=state, reason=reason, ts_event=ms(data.timestamp)))
+        found.append(Status(raw_symbol=data.instrument_name, state=state, reason=reason, ts_event=at))
     return found
 
 
-def read_bar(frame: bytes, about: str) -> Iterable[Event]:
-    _, raw_symbol, resolution = about.split(".")
-    return (decode_bar(frame).params.data.record(raw_symbol, resolution),)
+def read_bar(frame: bytes) -> Iterable[Event]:
+    params = decode_bar(frame).params
+    _, _, raw_symbol, resolution = params.channel.split(".")
+    return (params.data.record(raw_symbol, resolution),)
 
 
-def read_perpetual(frame: bytes, about: str) -> Iterable[Event]:
-    return decode_perpetual(frame).params.data.records(about.partition(".")[0])
+def read_perpetual(frame: bytes) -> Iterable[Event]:
+    params = decode_perpetual(frame).params
+    return params.data.records(params.channel.split(".")[1])
 
 
 def read_platform(frame: bytes, locked: set[str]) -> Iterable[Event]:

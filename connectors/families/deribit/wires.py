@@ -4,6 +4,7 @@ https://docs.deribit.com/subscriptions/market-data/tickerinstrument_nameinterval
 Amounts of inverse futures are US dollars, all others are of the base asset. Every volatility is a percentage.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
@@ -15,7 +16,6 @@ from aggregator.records import (
     Candle,
     Funding,
     IndexPrice,
-    Levels,
     Liquidation,
     MarketState,
     MarkPrice,
@@ -107,7 +107,9 @@ class BookData(Struct, gc=False):
     type: Literal["snapshot", "change"] | None = None  # not said before 2020: a change names the one before it
 
     def record(self) -> Record:
-        bids, asks, at = sided(self.bids), sided(self.asks), self.timestamp * 1_000_000
+        bids = [(text(price), text(amount)) for _, price, amount in self.bids]
+        asks = [(text(price), text(amount)) for _, price, amount in self.asks]
+        at = self.timestamp * 1_000_000
         if (self.type or ("change" if self.prev_change_id else "snapshot")) == "snapshot":
             return BookSnapshot(
                 raw_symbol=self.instrument_name, bids=bids, asks=asks, sequence=self.change_id, ts_event=at
@@ -139,7 +141,7 @@ class BestData(Struct, gc=False):
             bid_size=bid_size,
             ask_price=ask,
             ask_size=ask_size,
-            ts_event=ms(self.timestamp),
+            ts_event=self.timestamp * 1_000_000,
         )
 
 
@@ -173,8 +175,8 @@ class TickerData(BestData, gc=False):
     underlying_price: Text = None
     underlying_index: str | None = None
 
-    def records(self) -> list[Record]:
-        name, at = self.instrument_name, ms(self.timestamp)
+    def records(self, at: int) -> list[Record]:
+        name = self.instrument_name
         found: list[Record] = [self.ticker(at)]
         if self.current_funding is not None:
             rate = text(self.current_funding)
@@ -272,14 +274,11 @@ class PlatformData(Struct):
     maintenance: bool | None = None
 
 
+@lru_cache(maxsize=2**12)
 def unit(raw_symbol: str) -> SizeUnit:
     """Inverse futures (`BTC-PERPETUAL`, `BTC-25DEC26`, spreads `BTC-FS-25DEC26_PERP`) are of one asset."""
     asset, _, rest = raw_symbol.partition("-")
     return "quote" if "_" not in asset and (rest.startswith("FS-") or "-" not in rest) else "base"
-
-
-def sided(rows: list[tuple[str, Text, Text]]) -> Levels:
-    return [(text(price), text(amount)) for _, price, amount in rows]
 
 
 def standing(price: Text, amount: Text) -> tuple[str | None, str | None]:

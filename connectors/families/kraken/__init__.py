@@ -56,20 +56,29 @@ def kind(s: Subscription) -> tuple[str, str, int | str | None]:
 def checksum(book: Book, instrument: Instrument | None) -> int:
     """CRC32 of the ten best asks, then bids: price and size of each, at the pair's own number of decimals."""
     best = book.asks(CHECKED) + book.bids(CHECKED)
-    tick, lot = (instrument.tick_size, instrument.lot_size) if instrument else (None, None)
-    after_price = decimals(tick) if tick else max([decimals(price) for price, _ in best], default=0)
-    after_size = decimals(lot) if lot else max([decimals(size) for _, size in best], default=0)
-    return crc32("".join([digits(price, size, after_price, after_size) for price, size in best]).encode())
+    if instrument is not None and instrument.tick_size and instrument.lot_size:
+        digits = spelling(decimals(instrument.tick_size), decimals(instrument.lot_size))
+    else:
+        places = [(decimals(price), decimals(size)) for price, size in best]
+        digits = spelling(max((p for p, _ in places), default=0), max((s for _, s in places), default=0))
+    return crc32("".join(map(digits, best)).encode())
 
 
-@lru_cache(maxsize=2**13)  # the ten best levels of as many books as a connection carries
-def digits(price: str, size: str, after_price: int, after_size: int) -> str:
-    """A level without points and leading zeros; JSON numbers short of decimals have lost zeros on the way."""
-    ends = "0" * (after_price - decimals(price)), "0" * (after_size - decimals(size))
-    return price.replace(".", "").lstrip("0") + ends[0] + size.replace(".", "").lstrip("0") + ends[1]
+@lru_cache(maxsize=2**8)
+def spelling(after_price: int, after_size: int) -> Callable[[tuple[str, str]], str]:
+    """How a level is spelled, by the number of decimals."""
+
+    @lru_cache(maxsize=2**11)  # the ten best levels of as many books as a connection carries at these decimals
+    def digits(level: tuple[str, str]) -> str:
+        """Without points and leading zeros; JSON numbers short of decimals have lost zeros on the way."""
+        price, size = level
+        ends = "0" * (after_price - decimals(price)), "0" * (after_size - decimals(size))
+        return price.replace(".", "").lstrip("0") + ends[0] + size.replace(".", "").lstrip("0") + ends[1]
+
+    return digits
 
 
-@lru_cache(maxsize=2**12)
+@lru_cache(maxsize=2**10)
 def decimals(number: str) -> int:
     return len(number) - number.find(".") - 1 if "." in number else 0
 

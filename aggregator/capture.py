@@ -16,6 +16,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Request
 from aggregator.network import Answer, Line, Listener, Network
 from aggregator.replay import CaptureLine
+from aggregator.topics import Now
 
 decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
 encode_line = msgspec.json.Encoder().encode
@@ -82,9 +83,9 @@ class Recorder:
         if self.lost:
             log.error("%s: %d lines are missing", self._path, self.lost)
 
-    def write(self, dir: str, fields: dict[str, str | int]) -> None:
-        """Write one line, stamped now."""
-        wall = self._network.now().wall
+    def write(self, dir: str, fields: dict[str, str | int], now: Now | None = None) -> None:
+        """Write one line, stamped with that moment, or with this one."""
+        wall = (now or self._network.now()).wall
         stamp: dict[str, str | int] = {"ts": f"{wall // 10**9}.{wall % 10**9:09d}", "dir": dir}
         try:
             self._file.write(encode_line(stamp | fields) + b"\n")
@@ -130,10 +131,10 @@ class _Overheard:
             self._recorder.write("open", self._opening)
             self._opening = None
 
-    def frame(self, payload: bytes, *, last: bool) -> None:
+    def frame(self, payload: bytes, now: Now, *, last: bool) -> None:
         self.opened()
-        self._recorder.write("in", self._conn | as_text(payload))
-        self._listener.frame(payload, last=last)
+        self._recorder.write("in", self._conn | as_text(payload), now)
+        self._listener.frame(payload, now, last=last)
 
     def gone(self, reason: str) -> None:
         self._listener.gone(reason)

@@ -14,6 +14,7 @@ from aggregator.network import Line, Network
 from aggregator.records import Record
 from aggregator.rest import Need, Rest
 from aggregator.session import Session
+from aggregator.topics import Now
 
 TICK = 1.0  # seconds
 EXPECTED = (AggregatorError, ValueError, LookupError, TypeError, AttributeError)  # what a hostile frame provokes
@@ -75,12 +76,11 @@ class Conversation:
         """What the line is for."""
         return self.session.conn
 
-    def frame(self, payload: bytes, *, last: bool) -> None:
+    def frame(self, payload: bytes, now: Now, *, last: bool) -> None:
         """A frame has come."""
         session = self.session
         if self.over is not None:
             return  # what still comes over a line that was given up belongs to nobody
-        now = self._now()
         try:
             records = session.receive(payload, now)
         except SessionError as error:

@@ -42,8 +42,8 @@ class Listener(Protocol):
     @property
     def name(self) -> str: ...
 
-    def frame(self, payload: bytes, *, last: bool) -> None:
-        """A frame has come; `last` says that it is the last one of this socket read."""
+    def frame(self, payload: bytes, now: Now, *, last: bool) -> None:
+        """A frame has come; `now` is when the socket was read, `last` that this read brought no more."""
 
     def gone(self, reason: str) -> None:
         """The line is dead."""
@@ -94,30 +94,33 @@ class _Socket(WSListener):
         self._listener = listener
         self._parts: list[bytes] = []
         self._transport: WSTransport | None = None
+        self._read_at: Now | None = None  # the moment of the read whose frames come one by one
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        kind = frame.msg_type
+        kind, last = frame.msg_type, frame.last_in_buffer
+        now = self._read_at or read_clocks()
+        self._read_at = None if last else now
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
             if frame.fin:
-                self._listener.frame(frame.get_payload_as_bytes(), last=frame.last_in_buffer)
+                self._listener.frame(frame.get_payload_as_bytes(), now, last=last)
             else:
                 self._parts = [frame.get_payload_as_bytes()]
         elif kind is WSMsgType.CONTINUATION:
-            self._continue(transport, frame)
+            self._continue(transport, frame, now)
         elif kind is WSMsgType.CLOSE:
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
 
-    def _continue(self, transport: WSTransport, frame: WSFrame) -> None:
+    def _continue(self, transport: WSTransport, frame: WSFrame, now: Now) -> None:
         self._parts.append(frame.get_payload_as_bytes())
         if sum(map(len, self._parts)) > LARGEST_FRAME:
             transport.disconnect(graceful=False)
         elif frame.fin:
             payload, self._parts = b"".join(self._parts), []
-            self._listener.frame(payload, last=frame.last_in_buffer)
+            self._listener.frame(payload, now, last=frame.last_in_buffer)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         received = transport.close_handshake.recv if transport.close_handshake else None

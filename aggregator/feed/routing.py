@@ -113,7 +113,8 @@ class Routes:
         """Add the batch's records to those who want them, joined once for each set that is wanted; who got some."""
         if self._is_changed:
             self._reroute()
-        routes = [self._route(record) for record in batch.records]
+        known = self._routes
+        routes = [known.get((type(r), r.exchange, r.raw_symbol, r.symbol)) or self._find(r) for r in batch.records]
         crowds = [route.crowd for route in routes]
         present = {crowd: 1 << bit for bit, crowd in enumerate(dict.fromkeys(crowds))}
         wanted: dict[Audience, int] = {}  # the crowds that an audience is in, as bits
@@ -134,10 +135,11 @@ class Routes:
             audience.chunks.append(chunk)
         return list(wanted)
 
-    def _route(self, record: Record) -> Route:
-        kind = type(record)
-        channel = record.channel if kind in KIND else None  # type: ignore[attr-defined]
-        key = (kind, record.exchange, record.raw_symbol, record.symbol, channel)
+    def _find(self, record: Record) -> Route:
+        """The route of a record that tells of another topic, or of a topic that has not been seen before."""
+        key: Hashable = (type(record), record.exchange, record.raw_symbol, record.symbol)
+        if type(record) in KIND:
+            key = (key, record.channel)  # type: ignore[attr-defined]
         return self._routes.get(key) or self._meet(key, record)
 
     def _meet(self, key: Hashable, record: Record) -> Route:

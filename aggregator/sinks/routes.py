@@ -93,6 +93,12 @@ class File:
         return self.chunks[-1]
 
 
+def span(ts: int, every: int) -> tuple[int, int, int, int]:
+    """The day and the period (of `every` ns) that a moment is in, and from when to when both are so."""
+    day, slot = ts // DAY, ts // every
+    return day, slot, max(day * DAY, slot * every), min((day + 1) * DAY, (slot + 1) * every)
+
+
 class Routes:
     """The files of one sink, found by what the template asks of a record."""
 
@@ -106,6 +112,7 @@ class Routes:
         self._told: dict[str, Loss] = {}  # by topic
         self._lost: Loss | None = None  # since the start
         self._last_ts = 0
+        self._span = span(0, every)  # that of the latest record
 
     def __iter__(self) -> Iterator[File]:
         return iter(list(self._files.values()))
@@ -121,18 +128,20 @@ class Routes:
         return list(touched.values())
 
     def _sort(self, batch: Batch, touched: dict[str, File]) -> None:
-        routes, every, lost = self._routes, self._every, self._lost
+        routes, lost = self._routes, self._lost
+        day, slot, start, end = self._span
         for record, line in zip(batch.records, batch.lines, strict=True):
             ts = record.ts_recv
+            if not start <= ts < end:
+                day, slot, start, end = self._span = span(ts, self._every)
             kind: object = type(record)
             if kind in ANY_CHANNEL:
                 kind = kind, channel_of(record)
-            key = (kind, record.exchange, record.symbol, record.raw_symbol, ts // DAY)
+            key = (kind, record.exchange, record.symbol, record.raw_symbol, day)
             file = routes.get(key)
             if file is None:
                 file = self._find(key, record)
             chunk = file.chunks[-1] if file.chunks else None
-            slot = ts // every
             if chunk is None or slot > chunk.slot:
                 chunk = file.chunk(slot)
                 touched[file.name] = file

@@ -19,6 +19,7 @@ class BookTopic(Topic):
 
     resync: called with the raw symbol when a whole book is needed from the exchange
     in_band: whether the stream brings the whole book by itself, before its deltas
+    requested: whether it can be asked for, so that deltas are held for it
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class BookTopic(Topic):
         "_in_band",
         "_judge",
         "_reached",
+        "_requested",
         "_resync",
         "_rule",
         "_snapshots",
@@ -55,6 +57,7 @@ class BookTopic(Topic):
         verify: int,
         resync: Callable[[str | None], None],
         in_band: bool,
+        requested: bool,
     ) -> None:
         """Begin without a book; a gap that the connection before left stays open until a snapshot comes."""
         super().__init__("book", raw_symbol, instrument, place, Carried(carried.gap))
@@ -67,6 +70,7 @@ class BookTopic(Topic):
         self._wrong = 0  # whole books in a row that do not give the checksum that came with them
         self._resync = resync
         self._in_band = in_band
+        self._requested = requested
         self._buffer: deque[BookDelta] = deque(maxlen=BUFFER)
         self._followed: list[BookDelta] | None = None
         self._floor: str | None = None  # what a snapshot of limited depth knows nothing beyond
@@ -165,18 +169,19 @@ class BookTopic(Topic):
     def _hold(self, delta: BookDelta) -> None:
         self.withheld += 1
         self._reached = max(self._reached, delta.sequence or 0)
-        if self._in_band:
+        if not self._requested:
             return
         self._buffer.append(delta)
         if not self._asked:
             self.ask()
 
     def _start(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> None:
-        if self._is_behind(snapshot):
+        is_answer = not self._in_band or snapshot.conn is None
+        if self._is_behind(snapshot, is_answer=is_answer):
             self.duplicates += 1
             return
-        buffered = self._joinable(snapshot)
-        if self._in_band:
+        buffered = self._joinable(snapshot, is_answer=is_answer)
+        if not is_answer:
             self._reached = 0  # numbers may start anew with the next subscription
         if buffered is None:
             self.ask()  # it is older than what has been seen
@@ -187,8 +192,8 @@ class BookTopic(Topic):
         limit(snapshot)
         if self._depth is None:  # else the exchange keeps the book to that depth, and tells what comes into it
             self._floor, self._cap = snapshot.bid_floor, snapshot.ask_cap
-            snapshot.depth = snapshot.depth if self._in_band else None
-        if not self._in_band:  # it is younger than the deltas that follow it
+            snapshot.depth = None if is_answer else snapshot.depth
+        if is_answer:  # it is younger than the deltas that follow it
             snapshot.conn = f"{self.conn}/snapshot"
         if self._snapshots and snapshot.reason == "initial":
             snapshot.reason = "resync"
@@ -235,20 +240,20 @@ class BookTopic(Topic):
         out.append(health(self, now, "whole books do not give their own checksum: it is computed no more"))
         return book
 
-    def _is_behind(self, snapshot: BookSnapshot) -> bool:
+    def _is_behind(self, snapshot: BookSnapshot, *, is_answer: bool) -> bool:
         """Whether a whole book says less than the live one: an answer, or a copy, that was long on its way."""
         number, last = snapshot.sequence, self.last
         if self.book is None or number is None or last is None:
             return False
         time = snapshot.ts_event or snapshot.ts_sent or 0
-        return number < last and 0 < time < self._newest if self._in_band else number <= last
+        return number <= last if is_answer else number < last and 0 < time < self._newest
 
-    def _joinable(self, snapshot: BookSnapshot) -> list[BookDelta] | None:
+    def _joinable(self, snapshot: BookSnapshot, *, is_answer: bool) -> list[BookDelta] | None:
         """The held deltas that come after the snapshot; None where something between is, or may be, missing."""
         if snapshot.sequence is None:
             return []
         buffered = list(self._buffer)
-        if not buffered and not self._in_band and not self._rule.sure:
+        if not buffered and is_answer and not self._rule.sure:
             return None  # nothing shows that it is not too old
         for at, delta in enumerate(buffered):
             final = delta.sequence or 0

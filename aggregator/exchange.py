@@ -80,12 +80,15 @@ class Snapshot(Struct, frozen=True):
     parse: raw symbol and the answer's body -> the snapshot
     ask: raw symbol and an id -> the frame; the answer comes through the stream's own parser
     after_delta: ask only once a first delta has come (needed where the snapshot would else be too old)
+    in_band: as a rule the stream brings it by itself, too: ask by REST only where a delta comes without it or nothing
+        has come in time, and every second time by subscribing anew
     """
 
     request: Callable[[str], Request] | None = None
     parse: Callable[[str, bytes], BookSnapshot] | None = None
     ask: Callable[[str, int], bytes] | None = None
     after_delta: bool = True
+    in_band: bool = False
 
 
 class Ticket(Struct, frozen=True):

@@ -163,5 +163,6 @@ class Polling:
                 verify=0,
                 resync=lambda _: None,
                 in_band=True,
+                requested=False,
             )
         return Topic(channel, raw_symbol, instrument, place, carried)

@@ -48,8 +48,7 @@ class Resyncs:
     def remind(self, raw_symbol: str, now: int) -> None:
         """This book is still needed: where the socket has not answered in time, it is asked again."""
         resync = self._resyncs.get(raw_symbol)
-        by_rest = self._snapshot is not None and self._snapshot.ask is None
-        if resync is not None and resync.asked and not by_rest and now - resync.due > ANSWER:
+        if resync is not None and resync.asked and not self._is_by_rest(resync) and now - resync.due > ANSWER:
             self.need(raw_symbol, now)
 
     def knows(self, raw_symbol: str) -> bool:
@@ -61,12 +60,17 @@ class Resyncs:
         for raw_symbol, resync in self._resyncs.items():
             if not resync.asked and resync.due <= now:
                 resync.asked, resync.due = True, now
-                self._ask(raw_symbol, now)
+                self._ask(raw_symbol, resync, now)
 
-    def _ask(self, raw_symbol: str, now: int) -> None:
-        if self._snapshot is None:
-            self._asking.resubscribe([Subscription("book", raw_symbol)], now)
-        elif self._snapshot.ask is not None:
+    def _ask(self, raw_symbol: str, resync: Resync, now: int) -> None:
+        if self._is_by_rest(resync):
+            self._fetch(raw_symbol)
+        elif self._snapshot is not None and self._snapshot.ask is not None:
             self._outbox.append(self._snapshot.ask(raw_symbol, self._asking.next_id()))
         else:
-            self._fetch(raw_symbol)
+            self._asking.resubscribe([Subscription("book", raw_symbol)], now)
+
+    def _is_by_rest(self, resync: Resync) -> bool:
+        """Whether this try is a request; where the stream brings whole books too, every second one is not."""
+        snapshot = self._snapshot
+        return snapshot is not None and snapshot.ask is None and not (snapshot.in_band and resync.tries % 2)

@@ -59,6 +59,12 @@ def _linked_follows(last: int, _first: int, final: int, prev: int | None) -> Ver
     return STALE if final <= last else GAP
 
 
+def _spanning_joins(last: int, _first: int, final: int, prev: int | None) -> Verdict:
+    if final <= last:
+        return STALE
+    return NEXT if prev is not None and prev <= last else GAP
+
+
 def _ordered(last: int, _first: int, final: int, _prev: int | None) -> Verdict:
     return NEXT if final > last else STALE
 
@@ -69,6 +75,7 @@ def _any(_last: int, _first: int, _final: int, _prev: int | None) -> Verdict:
 
 contiguous = Rule("contiguous", _range_joins, _range_follows)  # one number a record, or first..last, without a hole
 linked = Rule("linked", _linked_joins, _linked_follows)  # each record names the number before it
+spanning = Rule("spanning", _spanning_joins, _linked_follows)  # a whole book may be of a moment within a delta's span
 ordered = Rule("ordered", _ordered, _ordered, sure=False)  # numbers (or times) grow, by no known step
 unnumbered = Rule("unnumbered", _any, _any, sure=False)
 

@@ -87,7 +87,7 @@ class Session:
         self._topics_of = self.topics.by_type
         rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
         self._guards_books = rule.sure or (stream.checksum is not None and verify == 1)
-        self._asks_at_once = snapshot is not None and (rule.sure or not snapshot.after_delta)
+        self._asks_at_once = snapshot is not None and not snapshot.in_band and (rule.sure or not snapshot.after_delta)
         self._audits = Audits(self.topics, self._answers, audit)
         self._heard = 0
         self._wall = 0
@@ -218,7 +218,7 @@ class Session:
                 topic.take(record, out, now)
         except Exception as error:  # noqa: BLE001 - as for a frame: it, or a delta that was held, cannot be read
             self._bad_frame(body, error, out, now, is_answer=True)
-            self._resync(raw_symbol)
+            self._resync_missing(raw_symbol)
         if self._source != "ws":
             self._mark(out, now.wall)
         return out
@@ -259,7 +259,7 @@ class Session:
         """An answer that is wanted could not be had: a book is asked for again later, trades stay missing."""
         topic = self.topics.get(fetch.channel, fetch.raw_symbol)
         if fetch.purpose == "snapshot":
-            self._resync(fetch.raw_symbol)
+            self._resync_missing(fetch.raw_symbol)
         elif fetch.purpose == "backfill" and isinstance(topic, Numbered):
             topic.expect_backfill(0)
 
@@ -340,6 +340,12 @@ class Session:
         if self._resyncs.knows(raw_symbol):
             self._resyncs.remind(raw_symbol, now.mono)
         elif self._asks_at_once or now.mono - topic.subscribed > ANSWER:
+            self._resync(raw_symbol)
+
+    def _resync_missing(self, raw_symbol: str) -> None:
+        """A whole book is needed, where the stream has not brought it meanwhile."""
+        topic = self.topics.get("book", raw_symbol)
+        if not isinstance(topic, BookTopic) or topic.book is None:
             self._resync(raw_symbol)
 
     def _resync(self, raw_symbol: str | None) -> None:

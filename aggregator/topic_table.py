@@ -123,7 +123,8 @@ class TopicTable:
                 checksum=stream.checksum,
                 verify=making.verify,
                 resync=making.resync,
-                in_band=stream.snapshot is None,
+                in_band=stream.snapshot is None or stream.snapshot.in_band,
+                requested=stream.snapshot is not None,
             )
         if rule is not None:
             return Numbered(channel, raw_symbol, instrument, place, carried, rule)

@@ -33,8 +33,8 @@ LONGEST_NUMBER = 256  # digits that an expanded exponent may give
 
 encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
-# As a decoder's `float_hook`: a number's digits as they are on the wire, for fields that are read through `text` or its
-# like, which expand an exponent. There is nothing to strip: called from C, a method of C takes half of what `number` does.
+# As a decoder's `float_hook`: a number's digits as they are on the wire, where fields are read through `text` or its
+# like, which expand an exponent. There is nothing to strip: a method written in C takes half of what `number` does.
 as_written: Callable[[str], str] = str.strip
 
 

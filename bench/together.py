@@ -31,7 +31,7 @@ from aggregator.records import Gap, Health, Instrument, Record
 from aggregator.registry import connector_ids, load_exchange
 from aggregator.replay import CaptureLine, ParseOnly
 from aggregator.sandbox.playback import load
-from aggregator.sandbox.speakers import origin, spoken_of
+from aggregator.sandbox.speakers import spoken_of
 from bench.daemon import resident
 from bench.measure import table
 
@@ -175,7 +175,8 @@ def prepare(id: str, captures: Path, path: Path) -> Played:
     with path.open("wb") as file:
         for line in lines:
             file.write(encode(line) + b"\n")
-    _, symbols = spoken_of(exchange, load((path,)), [origin(address(stream)) for stream in exchange.streams])
+    tape = load((path,))
+    _, symbols = spoken_of(exchange, tape.connections, tape)
     with path.open("ab") as file:
         for line in answers(exchange, listing_bodies(exchange, captures, symbols)):
             file.write(encode(line) + b"\n")

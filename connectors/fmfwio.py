@@ -5,4 +5,4 @@ https://api.fmfw.io/
 
 from connectors.families import hitbtc
 
-EXCHANGE = hitbtc.exchange("fmfwio", host="api.fmfw.io", docs="https://api.fmfw.io/", has_futures=True)
+EXCHANGE = hitbtc.exchange("fmfwio", host="api.fmfw.io", docs="https://api.fmfw.io/")

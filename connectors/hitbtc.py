@@ -5,4 +5,4 @@ https://api.hitbtc.com/
 
 from connectors.families import hitbtc
 
-EXCHANGE = hitbtc.exchange("hitbtc", host="api.hitbtc.com", docs="https://api.hitbtc.com/", has_futures=True)
+EXCHANGE = hitbtc.exchange("hitbtc", host="api.hitbtc.com", docs="https://api.hitbtc.com/")

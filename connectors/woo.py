@@ -2,7 +2,7 @@
 
 https://developer.woox.io/api-reference/websocket_introduction
 What is said there of limits is not all so: a request of more than ten topics is refused, and a client that sends
-nothing is cut off after a minute.
+nothing is cut off after a minute. Changes of a book are documented for spot, too, and reported not to be pushed (2026).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +12,10 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
 from aggregator.records import BookSnapshot, Channel, Instrument, Levels, MarketState
+from aggregator.sequence import spanning
 from aggregator.wire import encode, optional
-from connectors.families.woo import CHANNELS, parse, spanning
+from connectors.families.woo import CHANNELS, WHOLE, parse
+from connectors.families.woo.shorter import TOP
 from connectors.families.woo.words import index_of
 
 DOCS = "https://developer.woox.io/api-reference/websocket_introduction"
@@ -66,7 +68,8 @@ decode_instrument = Decoder(InstrumentWire).decode
 
 def topic(s: Subscription) -> str:
     if s.channel == "book":
-        return f"orderbookupdate@{s.raw_symbol}@{DEPTH}"
+        is_spot = s.raw_symbol.startswith("SPOT_")
+        return f"{WHOLE}@{s.raw_symbol}" if is_spot else f"{CHANNELS['book']}@{s.raw_symbol}@{DEPTH}"
     if s.channel == "candles":
         return f"kline@{s.raw_symbol}@{s.interval}"
     name = index_of(s.raw_symbol) if s.channel == "index_price" else s.raw_symbol
@@ -126,15 +129,23 @@ def read_instrument(row: Raw) -> Instrument | None:
     )
 
 
+def spot(instrument: Instrument) -> bool:
+    return instrument.kind == "spot"
+
+
+def perpetual(instrument: Instrument) -> bool:
+    return instrument.kind == "perpetual"
+
+
 def stream(name: str, channels: tuple[Channel, ...], serves: Callable[[Instrument], bool]) -> Stream:
-    has_book = "book" in channels
+    has_changes = "book" in channels and serves is perpetual
     return Stream(
         name=name,
         url=WS,
-        channels={channel: CHANNELS[channel] for channel in channels},
+        channels={channel: CHANNELS[channel] for channel in channels} | ({"book": WHOLE} if serves is spot else {}),
         serves=serves,
         subscribe=asking("SUBSCRIBE"),
-        unsubscribe=asking("UNSUBSCRIBE"),
+        unsubscribe=asking("UN_SUBSCRIBE"),
         parse=parse,
         heartbeat=Heartbeat(every=20, frame=ping),
         snapshot=Snapshot(
@@ -142,10 +153,10 @@ def stream(name: str, channels: tuple[Channel, ...], serves: Callable[[Instrumen
             parse=read_book,
             after_delta=False,  # most books stay as they are for minutes
         )
-        if has_book
+        if has_changes
         else None,
-        sequence={"book": spanning} if has_book else {},
-        depth=DEPTH if has_book else None,
+        sequence={"book": spanning} if has_changes else {},
+        depth=DEPTH if has_changes else TOP if "book" in channels else None,
         per_connection=100,
         batch=1,  # a topic that is not known is left out of the acknowledgement
         pace=0.02,
@@ -159,12 +170,14 @@ EXCHANGE = Exchange(
     limits=Limits(weights={API: (10, 1)}, connects=(100, 300), lifetime=24 * 3600),
     listing=Listing((Request(f"{API}/instruments"),), lambda body: decode_instruments(body).data.rows, read_instrument),
     feeds=(
-        stream("main", EVERY, lambda instrument: instrument.kind in {"spot", "perpetual"}),
-        stream("perpetuals", PERPETUAL, lambda instrument: instrument.kind == "perpetual"),
+        stream("main", EVERY, perpetual),
+        stream("spot", EVERY, spot),
+        stream("perpetuals", PERPETUAL, perpetual),
     ),
     notes=(
         "Trades have no id; those of its liquidity network (`src` 0) are told as any other.",
-        "The book and the best prices are without orders that only its own users can meet (RPI).",
+        "Books of perpetuals and best prices are without orders that only its own users can meet (RPI).",
+        "A spot book is its ten best levels a side, always whole, and mostly with those orders.",
         "The funding rate is an estimate of the one that is exchanged next.",
         "An index is told under its perpetual.",
     ),

@@ -10,8 +10,9 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
 from aggregator.records import Instrument
+from aggregator.sequence import spanning
 from aggregator.wire import Text, encode, number, optional
-from connectors.families.woo import CHANNELS, parse, spanning
+from connectors.families.woo import CHANNELS, parse
 from connectors.families.woo.words import index_of
 
 DOCS = "https://orderly.network/docs/build-on-omnichain/websocket-api/introduction"
@@ -103,6 +104,7 @@ EXCHANGE = Exchange(
             heartbeat=Heartbeat(every=10, frame=b'{"event":"ping"}'),
             snapshot=Snapshot(ask=ask_book, after_delta=False),
             sequence={"book": spanning},
+            per_connection=100,
             patience=45,  # the exchange pings every ten seconds
             pace=0.05,
         ),

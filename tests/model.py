@@ -81,7 +81,7 @@ class ModelExchange:
                 self._sent.pop(symbol, None)
             else:
                 self._sent[symbol] = self.markets[symbol].update
-                if self.dialect.whole in {"in_band", "always"}:
+                if self.dialect.whole in {"in_band", "both", "always"}:
                     self.flight.append(Flying([self.whole(symbol)]))
 
     def sent(self, symbol: str) -> int:

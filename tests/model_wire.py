@@ -21,7 +21,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     book: the rule of the book's numbers; stride: between two updates; most: updates that one frame covers
     says: which numbers a frame names beside its last
-    whole: on subscribing, by REST, by a frame that asks, or every frame is a whole book
+    whole: on subscribing, by REST, on subscribing and by REST, by REST although it may come on subscribing, by a frame
+        that asks, or every frame is a whole book
     depth: levels a side that the exchange keeps in its stream; limit: levels a side of a REST answer
     trades: the rule of the numbers of trades, each `trade_stride` after the one before
     is_blind: a book's frame lost without a trace cannot be noticed, so the model loses none
@@ -32,7 +33,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     stride: int = 1
     most: int = 3
     says: frozenset[Literal["first", "prev"]] = frozenset()
-    whole: Literal["in_band", "rest", "asked", "always"] = "in_band"
+    whole: Literal["in_band", "rest", "both", "withdrawn", "asked", "always"] = "in_band"
     checked: bool = False
     depth: int | None = None
     limit: int | None = None
@@ -147,8 +148,8 @@ def snapshot_of(dialect: Dialect) -> Snapshot | None:
         event.depth = dialect.limit
         return event
 
-    if dialect.whole == "rest":
-        return Snapshot(request=request, parse=read_book)
+    if dialect.whole in {"rest", "both", "withdrawn"}:
+        return Snapshot(request=request, parse=read_book, in_band=dialect.whole != "rest")
     return Snapshot(ask=ask_whole) if dialect.whole == "asked" else None
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from aggregator import books
-from aggregator.sequence import contiguous, linked, ordered
+from aggregator.sequence import contiguous, linked, ordered, spanning
 from tests.journey import Journey
 from tests.model_wire import Dialect
 
@@ -48,11 +48,30 @@ LINKED_REST = Dialect(
     trades=ordered,
     trade_stride=5,
 )
+SPANNING = Dialect(
+    name="linked, book in band and by REST", book=spanning, stride=3, says=frozenset({"prev"}), whole="both"
+)
+WITHDRAWN = Dialect(
+    name="linked, book in band no more", book=spanning, stride=3, says=frozenset({"prev"}), whole="withdrawn"
+)
 LINKED_CHECKED = Dialect(name="linked and checked", book=linked, stride=3, says=frozenset({"prev"}), checked=True)
 CHECKED = Dialect(name="checked alone", checked=True, depth=3, trades=contiguous)
 ORDERED = Dialect(name="ordered by time, book by REST", book=ordered, stride=1000, whole="rest")
 WHOLE = Dialect(name="whole books", whole="always")
-DIALECTS = (RANGES, LIMITED, PLUS_ONE, ASKED, LINKED, LINKED_REST, LINKED_CHECKED, CHECKED, ORDERED, WHOLE)
+DIALECTS = (
+    RANGES,
+    LIMITED,
+    PLUS_ONE,
+    ASKED,
+    LINKED,
+    LINKED_REST,
+    SPANNING,
+    WITHDRAWN,
+    LINKED_CHECKED,
+    CHECKED,
+    ORDERED,
+    WHOLE,
+)
 
 COMMON = ("live", "live", "live", "change", "both", "trade", "trade", "deliver", "deliver", "answer", "answer", "wait")
 FAULTS = ("lose", "twice", "swap", "garble", "poison", "wrong", "old", "spoil", "fail", "reconnect")

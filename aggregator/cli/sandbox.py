@@ -15,7 +15,10 @@ from aggregator.sandbox import Sandbox, SandboxSettings, read_faults
 
 
 def write_config(sandbox: Sandbox, sinks: str = '[[sinks]]\ntype = "stdout"\n') -> str:
-    """A configuration, as TOML, of a daemon on everything that is simulated or played back."""
+    """A configuration, as TOML, of a daemon on everything that is simulated or played back.
+
+    What the listings of exchanges that are played back are asked for is answered from then on, as far as it can be.
+    """
     from aggregator.registry import load_exchange
     from aggregator.sandbox.speakers import speakers
 
@@ -24,8 +27,10 @@ def write_config(sandbox: Sandbox, sinks: str = '[[sinks]]\ntype = "stdout"\n') 
         exchange = load_exchange(id)
         offered = [channel for channel in exchange.channels if channel in SIMULATED] if exchange else []
         parts.append(block(id, offered, ["*"], sandbox.endpoints(id)))
-    played = [speaker for speaker in speakers(sandbox.tape) if speaker.id not in sandbox.simulated]
-    parts += [block(one.id, one.channels, one.symbols, sandbox.here(one.addresses)) for one in played]
+    for speaker in speakers(sandbox.tape):
+        if speaker.id not in sandbox.simulated:
+            sandbox.lend(speaker.answers)
+            parts.append(block(speaker.id, speaker.channels, speaker.symbols, sandbox.here(speaker.hosts)))
     return "".join(parts) + sinks
 
 

@@ -12,9 +12,13 @@ from aggregator.replay import CaptureLine
 
 
 class Recorded(Struct):
-    """One recorded connection: its address, and its inbound frames, each with the seconds since the first."""
+    """One recorded connection: its address, and its inbound frames, each with the seconds since the first.
+
+    folder: the name of the one that the capture stands in
+    """
 
     url: str
+    folder: str
     frames: list[tuple[float, bytes, bool]]  # seconds, payload, whether it was a binary frame
 
 
@@ -23,6 +27,7 @@ class Tape(Struct):
 
     connections: list[Recorded] = []
     answers: dict[str, tuple[int, bytes]] = {}  # by address, and by address without its query
+    bodies: dict[str, list[bytes]] = {}  # of answers to whatever request, by the folder of their capture
 
     def hosts(self) -> list[str]:
         """Prefixes of the addresses that are served."""
@@ -35,7 +40,7 @@ def load(paths: tuple[Path, ...]) -> Tape:
 
     Raises OSError when a file cannot be read, and BadFrame when a line of it is no line of a capture.
     """
-    tape = Tape(connections=[], answers={})
+    tape = Tape(connections=[], answers={}, bodies={})
     for path in paths:
         _load(path, tape)
         beside = path.parent / "rest.jsonl"
@@ -54,10 +59,11 @@ def _load(path: Path, tape: Tape) -> None:
         if line.dir == "rest":
             tape.answers[line.address] = (line.status or 200, line.payload)
             tape.answers.setdefault(line.address.partition("?")[0], (line.status or 200, line.payload))
+            tape.bodies.setdefault(path.parent.name, []).append(line.payload)
         elif line.dir in {"in", "open"}:
             found = recorded.get(line.conn)
             if found is None:
-                found = recorded[line.conn] = Recorded(line.address or fallback, [])
+                found = recorded[line.conn] = Recorded(line.address or fallback, path.parent.name, [])
                 starts[line.conn] = _seconds(line)
             if line.dir == "in":
                 found.frames.append((_seconds(line) - starts[line.conn], line.payload, line.raw_b64 is not None))

@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -146,11 +146,17 @@ class Sandbox:
 
     def endpoints(self, id: str | None = None) -> dict[str, str]:
         """What goes into `[exchanges.endpoints]`: of a simulated exchange, or (no id) of all that is played back."""
-        return self.here(self.simulated[id].simulation.hosts if id is not None else tuple(self.tape.hosts()))
+        hosts = self.simulated[id].simulation.hosts if id is not None else self.tape.hosts()
+        return self.here({host: host for host in hosts})
 
-    def here(self, hosts: Iterable[str]) -> dict[str, str]:
-        """Where each of these, as scheme and host, is served."""
-        return {host: f"{_here(host)}://{self.settings.host}:{self.port}/{_host(host)}" for host in hosts}
+    def here(self, hosts: Mapping[str, str]) -> dict[str, str]:
+        """Where each of these addresses, as scheme and host, has what is served of another, or of itself."""
+        at = f"{self.settings.host}:{self.port}"
+        return {host: f"{_here(host)}://{at}/{_host(served)}" for host, served in hosts.items()}
+
+    def lend(self, answers: Mapping[str, bytes]) -> None:
+        """Answer these addresses too."""
+        self.tape.answers |= {url: (200, body) for url, body in answers.items()}
 
     # --- serving ----------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
-"""Who speaks on a tape: the exchanges, all addresses a daemon would look for them at, and what they speak of."""
+"""Who speaks on a tape: the exchanges, where a daemon would look for them, and what they speak of."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from aggregator.exchange import Exchange, Poll, Since, Stream
+from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Ticket
 from aggregator.records import CHANNEL_OF, Channel, Record
 from aggregator.registry import connector_ids, load_exchange
 from aggregator.replay import ANY, Reader, asked_for
@@ -19,29 +19,41 @@ ENOUGH = 2_000  # frames of a connection that tell what it speaks of
 class Speaker(Struct, frozen=True):
     """One exchange on a tape.
 
-    addresses: scheme and host of all that it declares, recorded or not, so that nothing leaves the machine
+    hosts: scheme and host of all that it declares, recorded or not, so that nothing leaves the machine; to that of
+        what is recorded in its place
+    answers: what its listing and its tickets are answered by, where the tape has that under other addresses
     channels, symbols: of which the tape has records; raw symbols, those with the most records first
     """
 
     id: str
-    addresses: list[str]
+    hosts: dict[str, str]
+    answers: dict[str, bytes]
     channels: list[Channel]
     symbols: list[str]
 
 
 def speakers(tape: Tape) -> list[Speaker]:
-    """Every exchange with a connector that has a connection or a polled answer on the tape."""
-    recorded = {origin(connection.url) for connection in tape.connections} | {origin(url) for url in tape.answers}
+    """Every exchange with a connector that the tape has something of: at its addresses, or in a folder of its id."""
     found = []
     for id in connector_ids():
         exchange = load_exchange(id)
-        if exchange is None or recorded.isdisjoint(own := origins(exchange, tape.answers)):
-            continue
-        channels, symbols = spoken_of(exchange, tape, own)
-        if channels:
-            offered = [channel for channel in exchange.channels if channel in channels]
-            found.append(Speaker(id, own, offered, [name for name, _ in symbols.most_common() if name]))
+        if exchange is not None and (speaker := _speaker(exchange, tape)) is not None:
+            found.append(speaker)
     return found
+
+
+def _speaker(exchange: Exchange, tape: Tape) -> Speaker | None:
+    answers = dict(_borrowed(exchange, tape))
+    own = origins(exchange, answers | {url: body for url, (_, body) in tape.answers.items()})
+    heard = [one for one in tape.connections if origin(one.url) in own or one.folder == exchange.id]
+    channels, symbols = spoken_of(exchange, heard, tape)
+    if not channels:
+        return None
+    recorded = list(dict.fromkeys(origin(one.url) for one in heard))
+    elsewhere = {host for host in own if host.startswith("ws") and host not in recorded} if recorded else set()
+    hosts = {host: recorded[0] if host in elsewhere else host for host in own}
+    offered = [channel for channel in exchange.channels if channel in channels]
+    return Speaker(exchange.id, hosts, answers, offered, [name for name, _ in symbols.most_common() if name])
 
 
 def origin(url: str) -> str:
@@ -50,12 +62,12 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def origins(exchange: Exchange, answers: Mapping[str, tuple[int, bytes]]) -> list[str]:
+def origins(exchange: Exchange, answers: Mapping[str, bytes]) -> list[str]:
     """Scheme and host of every address that an exchange declares, or is given for a ticket by these answers."""
     return list(dict.fromkeys(origin(url) for url in _addresses(exchange, answers)))
 
 
-def _addresses(exchange: Exchange, answers: Mapping[str, tuple[int, bytes]]) -> Iterator[str]:
+def _addresses(exchange: Exchange, answers: Mapping[str, bytes]) -> Iterator[str]:
     yield from (request.url for request in exchange.listing.requests)
     yield from (poll.request(ANY).url for poll in exchange.polls)
     for stream in exchange.streams:
@@ -64,7 +76,7 @@ def _addresses(exchange: Exchange, answers: Mapping[str, tuple[int, bytes]]) -> 
         else:
             yield stream.ticket.request.url
             with suppress(Exception):  # whatever the tape holds at that address
-                yield stream.ticket.read(answers[stream.ticket.request.url][1])
+                yield stream.ticket.read(answers[stream.ticket.request.url])
         yield from stream.mirrors
         if stream.snapshot is not None and stream.snapshot.request is not None:
             yield stream.snapshot.request(ANY).url
@@ -72,14 +84,12 @@ def _addresses(exchange: Exchange, answers: Mapping[str, tuple[int, bytes]]) -> 
             yield stream.backfill.request(ANY, Since(None, 0)).url
 
 
-def spoken_of(exchange: Exchange, tape: Tape, own: Iterable[str]) -> tuple[Counter[Channel], Counter[str]]:
-    """Channels and raw symbols of the records that an exchange's part of the tape gives."""
+def spoken_of(exchange: Exchange, heard: Sequence[Recorded], tape: Tape) -> tuple[Counter[Channel], Counter[str]]:
+    """Channels and raw symbols of the records that an exchange's connections and polled answers give."""
     channels: Counter[Channel] = Counter()
     symbols: Counter[str] = Counter()
-    addresses = set(own)
-    records = [_said(exchange, heard) for heard in tape.connections if origin(heard.url) in addresses]
-    records += [_answered(poll, tape) for poll in exchange.polls]
-    for record in (record for part in records for record in part):
+    parts = [*(_said(exchange, one) for one in heard), *(_answered(poll, tape) for poll in exchange.polls)]
+    for record in (record for part in parts for record in part):
         channels[CHANNEL_OF[type(record)]] += 1
         symbols[record.raw_symbol or ""] += 1
     return channels, symbols
@@ -99,3 +109,35 @@ def _answered(poll: Poll, tape: Tape) -> Iterator[Record]:
         if raw_symbol is not None:
             with suppress(Exception):  # likewise
                 yield from poll.parse(raw_symbol, body)
+
+
+def _borrowed(exchange: Exchange, tape: Tape) -> Iterator[tuple[str, bytes]]:
+    """Answers that stand in the exchange's folder, for requests of which the tape has no answer."""
+    bodies = tape.bodies.get(exchange.id, [])
+    missing = [r for r in exchange.listing.requests if not _has_answer(tape, r)]
+    if missing:
+        listings = sorted(bodies, key=lambda body: -_listed(exchange, body))
+        lists = [body for body in listings if _listed(exchange, body)]
+        yield from zip((request.url for request in missing), lists, strict=False)
+    for ticket in (s.ticket for s in exchange.streams if s.ticket is not None):
+        if not _has_answer(tape, ticket.request):
+            yield from ((ticket.request.url, body) for body in bodies if _is_ticket(ticket, body))
+
+
+def _has_answer(tape: Tape, request: Request) -> bool:
+    return request.url in tape.answers or request.url.partition("?")[0] in tape.answers
+
+
+def _listed(exchange: Exchange, body: bytes) -> int:
+    """How many instruments an answer lists; none, where it is no listing."""
+    try:
+        return sum(exchange.listing.read(row) is not None for row in exchange.listing.rows(body))
+    except Exception:  # noqa: BLE001 - an answer to something else
+        return 0
+
+
+def _is_ticket(ticket: Ticket, body: bytes) -> bool:
+    try:
+        return bool(urlsplit(ticket.read(body)).netloc)
+    except Exception:  # noqa: BLE001 - an answer to something else
+        return False

@@ -25,9 +25,9 @@ CHANNELS: dict[Channel, str] = {
 }
 TICKERS = {"24hrTicker", "24hrMiniTicker", "1hTicker", "4hTicker", "1dTicker"}
 TAGS = {"trade", "blockTrade", "aggTrade", "depthUpdate", "bookTicker", "kline", *TICKERS}
-STREAMS = {"trade", "blockTrade", "aggTrade", "bookTicker", "ticker", "miniTicker"}
+STREAMS = {"trade", "blockTrade", "aggTrade", "ticker", "miniTicker"}
 PREFIXES = ("kline_", "ticker_")  # besides; an interval follows
-START = b'{"stream"'  # of the combined form, as the exchange spells it
+STREAM, QUOTE = b's"'  # of `{"stream"`, which begins the combined form; and what the last field of best prices ends in
 SHUTDOWN = "serverShutdown"
 
 
@@ -53,7 +53,7 @@ class Other(Struct):
     error: Fault | None = None
     code: int | None = None  # of an error, as `msg`, where `error` does not hold both
     msg: str = ""
-    data: Raw = Raw()
+    data: Raw = Raw(b"null")
     u: int | None = None
     lastUpdateId: int | None = None
     asks: Raw = Raw()
@@ -69,22 +69,27 @@ decode_other = Decoder(Other).decode
 
 
 def parse(frame: bytes) -> Iterable[Event]:
+    """Single bytes tell what most frames are, for they are looked at in no time; `parse_other` reads the others."""
     try:
-        if frame.find(b"@bookTicker", 0, 64) > 0:
+        if frame[2] != STREAM:
+            return (decode_bare(frame).record(),)
+        if frame[-3] == QUOTE:
             return (decode_combined_best(frame).data.record(),)
-        if frame.startswith(START):
-            return (decode_combined(frame).data.record(),)
-        return (decode_bare(frame).record(),)
-    except ValidationError:
+        return (decode_combined(frame).data.record(),)
+    except (IndexError, ValidationError):
         return parse_other(frame)
 
 
 def parse_other(frame: bytes) -> Iterable[Event]:
+    """What is no event, or one in a form that does not look like what it is."""
     if frame.startswith(b"["):
         return [wire.record() for wire in decode_many(frame)]
     other = decode_other(frame)
-    if other.stream:
-        return parse_stream(other.stream, other.data) if frame.startswith(START) else parse(combined(other))
+    try:
+        return (decode_bare(other.data if other.stream else frame).record(),)
+    except ValidationError:
+        if other.stream:
+            return parse_stream(other.stream, other.data)
     return parse_event(other.e, frame) if other.e else parse_untold(other, frame)
 
 
@@ -99,19 +104,14 @@ def parse_untold(other: Other, frame: bytes) -> Iterable[Event]:
     return () if other.id is None else (Accepted(id=number(other.id)),)
 
 
-def combined(other: Other) -> bytes:
-    """The combined form as the exchange spells it: of one with other spaces, or its keys in another order."""
-    return START + b":" + encode(other.stream) + b',"data":' + bytes(other.data) + b"}"
-
-
 def parse_stream(stream: str, data: Raw) -> Iterable[Event]:
-    """Of the combined form: a partial book, what is of all symbols, or what is no event of ours."""
+    """Of the combined form: best prices, a partial book, what is of all symbols, or what is no event of ours."""
     name, _, kind = stream.partition("@")
     if kind.startswith("depth"):
         return (partial(name.upper(), data),)
     if kind == "arr":
         return [wire.record() for wire in decode_many(data)]
-    if name == "!bookTicker":
+    if "bookTicker" in {kind, name.removeprefix("!")}:
         return (decode_best(data).record(),)
     if kind.startswith(PREFIXES) or kind in STREAMS:
         raise BadFrame(f"an event of {kind} that cannot be read")

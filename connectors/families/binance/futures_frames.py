@@ -4,6 +4,8 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
 
 from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
@@ -11,7 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse
 from aggregator.records import Record
-from connectors.families.binance import START, combined, decode_other, number, refused
+from connectors.families.binance import STREAM, decode_other, number, refused
 from connectors.families.binance.futures_wires import (
     INVERSE,
     LINEAR,
@@ -38,17 +40,12 @@ TAGS = {
 }
 Rare = MarketTradeWire | MarkPriceWire | ContractWire
 Wire = Single | Rare
-RARE = (MarketTradeWire, MarkPriceWire, ContractWire)
 KINDS = {"trade", "aggTrade", "depth", "bookTicker", "kline", "ticker", "miniTicker", "markPrice", "forceOrder"}
-CHANGES = (b"@depth@", b'@depth"')  # how a stream of changes to a book ends; of a partial one, `@depth20`
 
 
 class Combined(Struct, gc=False):
+    stream: str
     data: Wire
-
-
-class CombinedDepth(Struct, gc=False):
-    data: DepthWire
 
 
 class Tagged(Struct):
@@ -58,7 +55,6 @@ class Tagged(Struct):
 decode_combined = Decoder(Combined).decode
 decode_bare = Decoder(Wire).decode
 decode_many = Decoder(list[Wire]).decode
-decode_depth = Decoder(CombinedDepth).decode
 decode_tags = Decoder(Tagged | list[Tagged]).decode
 
 
@@ -68,20 +64,23 @@ def parser(*, inverse: bool) -> Parse:
 
     def parse(frame: bytes) -> Iterable[Event]:
         try:
-            if not frame.startswith(START):
-                return read(decode_bare(frame), home)
-            at = frame.find(b"epth", 0, 64)
-            if at > 0 and frame[at - 2 : at + 5] not in CHANGES:
-                return parse_depth(frame, home)
-            return read(decode_combined(frame).data, home)
-        except ValidationError:
-            return parse_other(frame, home, parse)
+            if frame[2] == STREAM:
+                said = decode_combined(frame)
+                return read(said.data, home, said.stream)
+            return read(decode_bare(frame), home)
+        except (IndexError, ValidationError):
+            return parse_other(frame, home)
 
     return parse
 
 
-def read(wire: Wire, home: int) -> Iterable[Record]:
-    if isinstance(wire, RARE):
+def read(wire: Wire, home: int, stream: str = "") -> Iterable[Record]:
+    """What an event says; a stream's name tells whose changes, or what book, a `depthUpdate` is."""
+    if type(wire) is DepthWire:
+        book = book_of(stream)
+        if book != "whole":
+            return (partial(wire),) if book == "partial" else ()
+    elif type(wire) is MarkPriceWire or type(wire) is MarketTradeWire or type(wire) is ContractWire:
         return read_rare(wire, home)
     record = wire.record()
     if home == INVERSE:
@@ -89,9 +88,18 @@ def read(wire: Wire, home: int) -> Iterable[Record]:
     return (record,)
 
 
+@lru_cache(maxsize=2**12)
+def book_of(stream: str) -> Literal["whole", "partial", "other"]:
+    """The book that a stream is about; `rpiDepth` has one with the orders for retail price improvement."""
+    kind = stream.partition("@")[2]
+    if kind.startswith("rpiDepth"):
+        return "other"
+    return "partial" if kind.startswith("depth") and kind[5:6].isdecimal() else "whole"
+
+
 def read_rare(wire: Rare, home: int) -> Iterable[Record]:
     """What gives several records, or none."""
-    if isinstance(wire, ContractWire):
+    if type(wire) is ContractWire:
         return (wire.record(),) if wire.st in {None, home} else ()
     records = wire.records()
     if home == INVERSE:
@@ -100,22 +108,15 @@ def read_rare(wire: Rare, home: int) -> Iterable[Record]:
     return records
 
 
-def parse_depth(frame: bytes, home: int) -> Iterable[Event]:
-    """Of a stream whose name holds `depth`: a partial book, another book, or a symbol that is called so."""
-    kind = decode_other(frame).stream.partition("@")[2]
-    if kind.startswith("rpiDepth"):  # with the orders for retail price improvement
-        return ()
-    if kind.startswith("depth") and kind[5:6].isdecimal():
-        return (partial(decode_depth(frame).data),)
-    return read(decode_combined(frame).data, home)
-
-
-def parse_other(frame: bytes, home: int, parse: Parse) -> Iterable[Event]:
+def parse_other(frame: bytes, home: int) -> Iterable[Event]:
+    """What is no event, or one in a form that does not look like what it is."""
     if frame.startswith(b"["):
         return parse_market(frame, home)
     other = decode_other(frame)
-    if other.stream and not frame.startswith(START):
-        return parse(combined(other))
+    try:
+        return read(decode_bare(other.data if other.stream else frame), home, other.stream)
+    except ValidationError:
+        pass
     if other.stream:
         kind = other.stream.partition("@")[2].partition("@")[0].partition("_")[0].rstrip("0123456789")
         return parse_market(other.data, home, must=kind in KINDS)

@@ -4,7 +4,7 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, final
 
 from msgspec import Struct
 
@@ -49,6 +49,7 @@ STATES: dict[str, MarketState] = {
 }
 
 
+@final
 class MarketTradeWire(Struct, tag_field="e", tag="trade", gc=False):
     """A single trade: not documented for futures, but sent to who asks."""
 
@@ -76,6 +77,7 @@ class MarketTradeWire(Struct, tag_field="e", tag="trade", gc=False):
         return (trade,)
 
 
+@final
 class MarkPriceWire(Struct, tag_field="e", tag="markPriceUpdate", gc=False):
     """Mark price, index price and funding rate; `P`, an estimate of the price of settlement, is no rate."""
 
@@ -128,6 +130,7 @@ class ForceOrderWire(Struct, tag_field="e", tag="forceOrder", gc=False):
         )
 
 
+@final
 class ContractWire(Struct, tag_field="e", tag="contractInfo"):
     """Sent when a contract is listed, settled or changed; in one stream for all."""
 

@@ -1,7 +1,8 @@
 """What the Binance protocol sends, as it spells it, and the records that it makes.
 
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
-Times come in milliseconds, or in microseconds where the address says `timeUnit=MICROSECOND`.
+Times come in milliseconds, or in microseconds where the address says `timeUnit=MICROSECOND`. Fields stand in the order
+of the wire, where the decoder looks for each next one first.
 """
 
 from msgspec import Struct
@@ -18,12 +19,12 @@ def stamp(time: int) -> int:
 
 
 class TradeWire(Struct, tag_field="e", tag="trade", gc=False):
+    E: int  # when it was sent; T is when it was matched
     s: str
     t: int
     p: str
     q: str
-    T: int  # when it was matched; E is when it was sent
-    E: int
+    T: int
     m: bool  # the buyer was the maker, so the taker sold
 
     def record(self) -> Record:
@@ -64,6 +65,7 @@ class BlockTradeWire(Struct, tag_field="e", tag="blockTrade", gc=False):
 
 
 class AggregateWire(Struct, tag_field="e", tag="aggTrade", gc=False):
+    E: int
     s: str
     a: int  # the aggregate's own number; f and l are those of its first and last trade
     p: str
@@ -71,7 +73,6 @@ class AggregateWire(Struct, tag_field="e", tag="aggTrade", gc=False):
     f: int
     l: int  # noqa: E741 - the wire's name
     T: int
-    E: int
     m: bool
 
     def record(self) -> Record:
@@ -91,15 +92,15 @@ class AggregateWire(Struct, tag_field="e", tag="aggTrade", gc=False):
         )
 
 
-class DepthWire(Struct, tag_field="e", tag="depthUpdate", gc=False):
-    s: str
+class DepthWire(Struct, tag_field="e", tag="depthUpdate", kw_only=True, gc=False):
     E: int
+    T: int | None = None  # derivatives only, as pu
+    s: str
+    U: int | None = None
     u: int
+    pu: int | None = None
     b: Levels  # [["price", "size"], …]: already what we publish
     a: Levels
-    U: int | None = None
-    pu: int | None = None  # derivatives only, as T
-    T: int | None = None
 
     def record(self) -> Record:
         return BookDelta(
@@ -129,8 +130,8 @@ class WideDepthWire(Struct):
 
 
 class BestWire(Struct, gc=False):
-    s: str
     u: int
+    s: str
     b: str
     B: str
     a: str

@@ -5,6 +5,7 @@ https://bybit-exchange.github.io/docs/v5/ws/connect
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
@@ -53,8 +54,6 @@ OPTIONS: dict[Channel, str] = {
 STATUS: dict[Channel, str] = {"status": "system.status"}
 HEAD = b'{"topic":"'
 INVERSE = re.compile(r"USD([FGHJKMNQUVXZ][0-9]{2})?$")  # how their names end: BTCUSD, and BTCUSDZ26 of December 2026
-STATISTICS = {"lastPrice", "prevPrice24h", "highPrice24h", "lowPrice24h", "volume24h", "turnover24h"}
-FUNDING = {"fundingRate", "nextFundingTime", "fundingIntervalHour"}
 
 
 class Topics(Struct):
@@ -103,24 +102,31 @@ def parser(unit: SizeUnit = "base") -> Callable[[], Parse]:
         }
 
         def parse(frame: bytes) -> Iterable[Event]:
-            if frame.startswith(HEAD):
-                topic = frame[len(HEAD) : frame.find(b'"', len(HEAD))].decode()
+            if frame[: len(HEAD)] == HEAD:
+                topic = frame[len(HEAD) : frame.find(b'"', len(HEAD))]
             else:
                 other = decode_other(frame)
-                topic = other.topic
-                if not topic:
+                if not other.topic:
                     return parse_answer(other)
-            kind, _, about = topic.partition(".")
+                topic = other.topic.encode()
+            kind, about = parts(topic)
             read = readers.get(kind)
             if read is None:
                 return ()
-            if unit == "quote" and not INVERSE.search(topic):
-                raise BadFrame(f"{topic} is of no inverse contract")
+            if unit == "quote" and not INVERSE.search(about):
+                raise BadFrame(f"{about} is of no inverse contract")
             return read(frame, about)
 
         return parse
 
     return connect
+
+
+@lru_cache(maxsize=2**12)
+def parts(topic: bytes) -> tuple[str, str]:
+    """A topic's kind, and what it is about: the same few hundred topics come again and again."""
+    kind, _, about = topic.decode().partition(".")
+    return kind, about
 
 
 def parse_answer(other: Other) -> Iterable[Event]:
@@ -147,6 +153,8 @@ def failed(topic: str) -> Iterable[Event]:
 def read_trades(frame: bytes, unit: SizeUnit) -> Iterable[Event]:
     said = decode_trades(frame)
     sent = said.ts * 1_000_000
+    if len(said.data) == 1:  # as a rule
+        return (said.data[0].record(unit, sent),)
     return [row.record(unit, sent) for row in said.data]
 
 
@@ -211,22 +219,20 @@ def changed(before: Levels, news: Levels) -> Levels:
 def read_ticker(frame: bytes, unit: SizeUnit, known: dict[str, TickerRow]) -> Iterable[Event]:
     """The records that this frame has news for; each is filled up with what was said before."""
     said = decode_tickers(frame)
-    row, sent = said.data, said.ts * 1_000_000
-    news = row.said()
-    if said.type == "delta" and row.symbol in known:
-        row.fill(known[row.symbol])
-    known[row.symbol] = row
+    news, sent = said.data, said.ts * 1_000_000
+    before = known.get(news.symbol) if said.type == "delta" else None
+    row = known[news.symbol] = news if before is None else news.filled(before)
     records: list[Record] = []
-    if news & STATISTICS:
+    if news.has_statistics():
         records.append(row.ticker(unit, sent))
-    if row.fundingRate and news & FUNDING:
+    if row.fundingRate and news.has_funding():
         records.append(row.funding(sent))
-    if row.openInterest and "openInterest" in news:
+    if news.openInterest:
         records.append(row.interest(unit, sent))
-    if row.markPrice and "markPrice" in news:
-        records.append(MarkPrice(raw_symbol=row.symbol, price=row.markPrice, ts_sent=sent))
-    if row.indexPrice and "indexPrice" in news:
-        records.append(IndexPrice(raw_symbol=row.symbol, price=row.indexPrice, ts_sent=sent))
+    if news.markPrice:
+        records.append(MarkPrice(raw_symbol=row.symbol, price=news.markPrice, ts_sent=sent))
+    if news.indexPrice:
+        records.append(IndexPrice(raw_symbol=row.symbol, price=news.indexPrice, ts_sent=sent))
     if row.markPriceIv is not None:
         records += [row.best(sent), row.option(sent)]
     return records

@@ -7,6 +7,7 @@ Volume is of the base asset and turnover of the quote asset; of inverse contract
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from aggregator.records import (
     Bbo,
@@ -102,15 +103,17 @@ class TickerRow(Struct, gc=False):
     theta: str | None = None
     underlyingPrice: str | None = None
 
-    def said(self) -> set[str]:
-        """The names of the fields that the frame holds."""
-        return {name for name in FIELDS if getattr(self, name) is not None}
+    def has_statistics(self) -> bool:
+        of_trades = self.lastPrice, self.prevPrice24h, self.highPrice24h, self.lowPrice24h
+        return of_trades != (None, None, None, None) or self.volume24h is not None or self.turnover24h is not None
 
-    def fill(self, before: "TickerRow") -> None:
-        """Take over what was said before and has not changed."""
-        for name in FIELDS:
-            if getattr(self, name) is None:
-                setattr(self, name, getattr(before, name))
+    def has_funding(self) -> bool:
+        return (self.fundingRate, self.nextFundingTime, self.fundingIntervalHour) != (None, None, None)
+
+    def filled(self, before: "TickerRow") -> "TickerRow":
+        """With what was said before and has not changed."""
+        pairs = zip(astuple(self), astuple(before), strict=True)
+        return TickerRow(*[old if new is None else new for new, old in pairs])
 
     def ticker(self, unit: SizeUnit, sent: int) -> Ticker:
         base, quote = (self.turnover24h, self.volume24h) if unit == "quote" else (self.volume24h, self.turnover24h)
@@ -261,9 +264,6 @@ class MaintenanceRow(Struct):
 class Maintenance(Struct):
     ts: int
     data: list[MaintenanceRow]
-
-
-FIELDS = tuple(name for name in TickerRow.__struct_fields__ if name != "symbol")
 
 
 def standing(price: str | None, size: str | None) -> tuple[str | None, str | None]:

@@ -43,11 +43,9 @@ class Trades(Frame, tag_field="channel", tag="market_trades"):
 
     def records(self, _: Count) -> Sequence[Event]:
         sent = from_iso(self.timestamp)
-        return [
-            row.record(sent, is_past=event.type == "snapshot")
-            for event in self.events
-            for row in reversed(event.trades or ())
-        ]
+        if len(self.events) == 1:  # as a rule
+            return self.events[0].records(sent)
+        return [trade for event in self.events for trade in event.records(sent)]
 
 
 class Books(Frame, tag_field="channel", tag="l2_data"):
@@ -55,6 +53,8 @@ class Books(Frame, tag_field="channel", tag="l2_data"):
 
     def records(self, count: Count) -> Sequence[Event]:
         sent = from_iso(self.timestamp)
+        if len(self.events) == 1:  # as a rule
+            return (self.events[0].record(sent, count),)
         return [event.record(sent, count) for event in self.events]
 
 
@@ -64,8 +64,12 @@ class Tickers(Frame, tag_field="channel", tag="ticker"):
     def records(self, _: Count) -> Sequence[Event]:
         """A row without a name is empty altogether."""
         sent = from_iso(self.timestamp)
-        rows = [row for event in self.events for row in event.tickers or () if row.product_id]
-        return [record for row in rows for record in row.records(sent)]
+        found: list[Event] = []
+        for event in self.events:
+            for row in event.tickers or ():
+                if row.product_id:
+                    found += row.records(sent)
+        return found
 
 
 class TickerBatch(Tickers, tag_field="channel", tag="ticker_batch"):

@@ -1,6 +1,6 @@
 """The rows that Advanced Trade's frames are made of, and the records that they stand for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -41,9 +41,9 @@ class TradeRow(Struct, gc=False):
     side: str
     time: str
 
-    def record(self, sent: int | None = None, *, is_past: bool = False) -> Trade:
+    def record(self, sent: int | None = None) -> Trade:
         is_contract = self.product_id.count("-") > 1  # BIT-26APR24-CDE
-        trade = Trade(
+        return Trade(
             raw_symbol=self.product_id,
             id=self.trade_id,
             price=self.price,
@@ -54,14 +54,21 @@ class TradeRow(Struct, gc=False):
             ts_event=from_iso(self.time),
             ts_sent=sent,
         )
-        if is_past:
-            trade.flags = ("snapshot",)
-        return trade
 
 
 class TradesEvent(Struct, gc=False):
     type: Literal["snapshot", "update"]
     trades: list[TradeRow] | None  # newest first
+
+    def records(self, sent: int) -> Sequence[Trade]:
+        rows = self.trades or ()
+        if self.type == "update" and len(rows) == 1:  # as a rule
+            return (rows[0].record(sent),)
+        trades = [row.record(sent) for row in reversed(rows)]
+        if self.type == "snapshot":
+            for trade in trades:
+                trade.flags = ("snapshot",)
+        return trades
 
 
 class LevelRow(Struct, gc=False):
@@ -78,9 +85,14 @@ class BookEvent(Struct, gc=False):
 
     def record(self, sent: int, count: Count) -> Record:
         rows = self.updates or ()
-        bids: Levels = [(row.price_level, row.new_quantity) for row in rows if row.side == "bid"]
-        asks: Levels = [(row.price_level, row.new_quantity) for row in rows if row.side == "offer"]
-        at = max(map(from_iso, {row.event_time for row in rows}), default=0) or None  # 1970 stands for none
+        bids: Levels = []
+        asks: Levels = []
+        for row in rows:
+            if row.side == "bid":
+                bids.append((row.price_level, row.new_quantity))
+            else:
+                asks.append((row.price_level, row.new_quantity))
+        at = latest({row.event_time for row in rows})
         before = count.tell(self.product_id)
         if self.type == "snapshot":
             return BookSnapshot(
@@ -97,6 +109,11 @@ class BookEvent(Struct, gc=False):
         )
 
 
+def latest(times: set[str]) -> int | None:
+    """The last of the times of a book's changes, which mostly are one; 1970 stands for none."""
+    return (from_iso(times.pop()) if len(times) == 1 else max(map(from_iso, times), default=0)) or None
+
+
 class TickerRow(Struct, gc=False):
     product_id: str
     price: str
@@ -109,7 +126,7 @@ class TickerRow(Struct, gc=False):
     best_ask_quantity: str | None = None
 
     def records(self, sent: int) -> Iterable[Record]:
-        yield Ticker(
+        statistics = Ticker(
             raw_symbol=self.product_id,
             last=optional(self.price),
             high=optional(self.high_24_h),
@@ -118,17 +135,19 @@ class TickerRow(Struct, gc=False):
             window_s=DAY_S,
             ts_sent=sent,
         )
-        if self.best_bid or self.best_ask:  # `ticker_batch` has neither
-            bid_price, bid_size = side_of(self.best_bid, self.best_bid_quantity)
-            ask_price, ask_size = side_of(self.best_ask, self.best_ask_quantity)
-            yield Bbo(
-                raw_symbol=self.product_id,
-                bid_price=bid_price,
-                bid_size=bid_size,
-                ask_price=ask_price,
-                ask_size=ask_size,
-                ts_sent=sent,
-            )
+        if not self.best_bid and not self.best_ask:  # `ticker_batch` has neither
+            return (statistics,)
+        bid_price, bid_size = side_of(self.best_bid, self.best_bid_quantity)
+        ask_price, ask_size = side_of(self.best_ask, self.best_ask_quantity)
+        best = Bbo(
+            raw_symbol=self.product_id,
+            bid_price=bid_price,
+            bid_size=bid_size,
+            ask_price=ask_price,
+            ask_size=ask_size,
+            ts_sent=sent,
+        )
+        return statistics, best
 
 
 def side_of(price: str | None, size: str | None) -> tuple[str | None, str | None]:

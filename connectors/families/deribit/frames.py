@@ -3,7 +3,7 @@
 https://docs.deribit.com/articles/notifications
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from msgspec import Raw, Struct, ValidationError
@@ -31,7 +31,9 @@ CHANNELS: dict[Channel, str] = {
     "status": "ticker",  # of an instrument; that of the whole exchange is a topic of its own
 }
 PLATFORM = "platform_state"
-SECOND = len(b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"b')  # letter of a topic: it tells the busy ones
+BEST_LEVELS = "book of best levels"  # a topic of its own kind, which begins as `book` does
+HEAD = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"'
+START = len(HEAD) + 5  # so much tells the busiest topics
 TEST = b'{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
 TOO_MANY = 10028  # requests: the exchange is about to close the connection
 
@@ -87,25 +89,34 @@ def parser() -> Parse:
     readers: dict[str, Parse] = {
         "trades": read_trades,
         "book": read_book,
+        BEST_LEVELS: read_best_levels,
         "quote": read_best,
         "ticker": lambda frame: read_ticker(frame, states),
         "chart": read_bar,
         "perpetual": read_perpetual,
         PLATFORM: lambda frame: read_platform(frame, locked),
     }
-    busy = {ord(kind[1]): readers[kind] for kind in ("trades", "book", "quote", "ticker")}
+    busy = {(HEAD + f"{kind}.".encode())[:START]: readers[kind] for kind in ("trades", "book", "quote", "ticker")}
 
     def parse(frame: bytes) -> Iterable[Event]:
-        try:
-            return busy[frame[SECOND]](frame)
-        except (LookupError, ValidationError):  # not one of the busy, whatever its letter is, or it is unreadable
-            other = decode_other(frame)
+        read = busy.get(frame[:START])
+        if read is not None:
+            try:
+                return read(frame)
+            except ValidationError:
+                pass  # a book of the best levels, or it is unreadable
+        other = decode_other(frame)
         if other.method != "subscription" or other.params is None:
             return parse_other(other)
-        read = readers.get(other.params.channel.partition(".")[0])
+        read = readers.get(kind_of(other.params.channel))
         return () if read is None else read(frame)
 
     return parse
+
+
+def kind_of(topic: str) -> str:
+    kind, *about = topic.split(".")
+    return BEST_LEVELS if kind == "book" and len(about) > 2 else kind
 
 
 def parse_other(other: Other) -> Iterable[Event]:
@@ -145,11 +156,8 @@ def read_trades(frame: bytes) -> Iterable[Event]:
 
 
 def read_book(frame: bytes) -> Iterable[Event]:
-    try:
-        params = decode_book(frame).params
-    except ValidationError:
-        return read_best_levels(frame)
-    if params.data.type is None and params.channel.count(".") > 2:  # one of the best levels, and empty
+    params = decode_book(frame).params
+    if params.data.type is None and kind_of(params.channel) == BEST_LEVELS:  # both sides empty, or it were unreadable
         return read_best_levels(frame)
     return (params.data.record(),)
 

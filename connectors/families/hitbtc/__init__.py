@@ -21,7 +21,6 @@ CHANNELS: dict[Channel, str] = {
     "ticker": "ticker/1s",
     "candles": "candles",
 }
-FUTURES = "Funding, open interest, mark and index price are asked for by REST; the rate to come is an estimate."
 
 
 def channel_name(s: Subscription) -> str:
@@ -38,8 +37,8 @@ def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[byte
     return ask
 
 
-def exchange(id: str, *, host: str, docs: str, has_futures: bool) -> Exchange:
-    """Declare an exchange that speaks HitBTC, by its host and by whether it lists futures."""
+def exchange(id: str, *, host: str, docs: str) -> Exchange:
+    """Declare an exchange that speaks HitBTC, by its host; one that lists no futures is asked nothing of them."""
     api = f"https://{host}/api/3"
     stream = Stream(
         url=f"wss://{host}/api/3/ws/public",
@@ -56,10 +55,10 @@ def exchange(id: str, *, host: str, docs: str, has_futures: bool) -> Exchange:
         docs=docs,
         limits=Limits(weights={api: (30, 1)}),
         listing=listing(api),
-        feeds=(stream, futures(api)) if has_futures else (stream,),
+        feeds=(stream, futures(api)),
         notes=(
             "An unknown symbol is not refused: no acknowledgement names it.",
             "Version 2 of the protocol is still read, and no longer asked for.",
-            *((FUTURES,) if has_futures else ()),
+            "Funding, open interest, mark and index price are asked for by REST; the rate to come is an estimate.",
         ),
     )

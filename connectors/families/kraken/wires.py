@@ -23,7 +23,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, from_iso, number, optional, text
+from aggregator.wire import Text, as_written, from_iso, optional, text
 
 DEPTH = 100  # levels a side of the book that is subscribed to: 10, 25, 100, 500 or 1000
 CHANNELS: dict[Channel, str] = {
@@ -78,6 +78,8 @@ class Trades(Struct, tag_field="channel", tag="trade"):
     data: list[TradeRow]
 
     def events(self) -> Iterable[Event]:
+        if self.type == "update" and len(self.data) == 1:  # as a rule
+            return (self.data[0].record(),)
         return flagged(self.type, [row.record() for row in self.data])
 
 
@@ -86,7 +88,7 @@ class LevelRow(Struct, gc=False):
     qty: Text
 
 
-class BookRow(Struct):
+class BookRow(Struct, gc=False):
     symbol: str
     bids: list[LevelRow] = []
     asks: list[LevelRow] = []
@@ -99,7 +101,9 @@ class Books(Struct, tag_field="channel", tag="book"):
     data: list[BookRow]
 
     def events(self) -> Iterable[Event]:
-        return [whole(row) if self.type == "snapshot" else delta(row) for row in self.data]
+        if self.type == "update":
+            return (delta(self.data[0]),) if len(self.data) == 1 else [delta(row) for row in self.data]
+        return [whole(row) for row in self.data]
 
 
 class TickerRow(Struct, gc=False):
@@ -116,7 +120,7 @@ class TickerRow(Struct, gc=False):
     change: Text = None
     timestamp: str | None = None
 
-    def record(self) -> Ticker:
+    def record(self, at: int | None) -> Ticker:
         return Ticker(
             raw_symbol=self.symbol,
             last=optional(self.last),
@@ -126,10 +130,10 @@ class TickerRow(Struct, gc=False):
             vwap=optional(self.vwap),
             change=optional(self.change),
             window_s=DAY_S,
-            ts_event=stamp(self.timestamp),
+            ts_event=at,
         )
 
-    def best(self) -> Bbo:
+    def best(self, at: int | None) -> Bbo:
         bid_price, bid_size = side(self.bid, self.bid_qty)
         ask_price, ask_size = side(self.ask, self.ask_qty)
         return Bbo(
@@ -138,7 +142,7 @@ class TickerRow(Struct, gc=False):
             bid_size=bid_size,
             ask_price=ask_price,
             ask_size=ask_size,
-            ts_event=stamp(self.timestamp),
+            ts_event=at,
         )
 
 
@@ -147,7 +151,11 @@ class Tickers(Struct, tag_field="channel", tag="ticker"):
 
     def events(self) -> Iterable[Event]:
         """Of both channels, whichever of them was subscribed to: frames do not tell."""
-        return [record for row in self.data for record in (row.record(), row.best())]
+        found: list[Event] = []
+        for row in self.data:
+            at = stamp(row.timestamp)
+            found += (row.record(at), row.best(at))
+        return found
 
 
 class BarRow(Struct, gc=False):
@@ -277,8 +285,8 @@ class Other(Struct):
 
 
 Message = Trades | Books | Tickers | Bars | Instruments | Statuses
-decode: Callable[[bytes], Message] = Decoder(Message, float_hook=number).decode
-decode_other = Decoder(Other, float_hook=number).decode
+decode: Callable[[bytes], Message] = Decoder(Message, float_hook=as_written).decode
+decode_other = Decoder(Other, float_hook=as_written).decode
 
 
 def stamp(time: str | None) -> int | None:
@@ -301,7 +309,7 @@ def flagged(type: str, records: Sequence[Record]) -> Sequence[Record]:
 
 
 def rows(side: list[LevelRow]) -> Levels:
-    return [(text(level.price), text(level.qty)) for level in side]
+    return [(text(level.price), text(level.qty)) for level in side] if side else []  # as one of them often is
 
 
 def whole(row: BookRow) -> BookSnapshot:

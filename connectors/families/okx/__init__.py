@@ -9,19 +9,21 @@ from itertools import zip_longest
 from zlib import crc32
 
 from aggregator.book import Book
-from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Request, Snapshot, Stream, Subscription
 from aggregator.records import Channel, Instrument
-from aggregator.sequence import linked
+from aggregator.sequence import spanning
 from aggregator.wire import encode
-from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, parse_swaps
+from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, parse_swaps, read_whole
 from connectors.families.okx.listing import KINDS, listing
 
 DERIVATIVES = ("SWAP", "FUTURES", "OPTION")
+XPERPS = "xperps"  # futures of years that pay funding as swaps do: `BTC-USD_UM_XPERP-310404`
 FEEDS: tuple[tuple[str, tuple[Channel, ...], Collection[str]], ...] = (  # a name, channels, whose they are
     ("public", ("trades", "book", "bbo", "ticker"), KINDS),
     ("business", ("candles",), KINDS),
     ("indices", ("index_price",), ("SPOT",)),
     ("swaps", ("funding", "index_price"), ("SWAP",)),
+    (XPERPS, ("funding",), ("FUTURES",)),
     ("derivatives", ("mark_price", "open_interest"), DERIVATIVES),
     ("liquidations", ("liquidations",), DERIVATIVES),
     ("options", ("options",), ("OPTION",)),
@@ -71,18 +73,32 @@ def checksum(book: Book, _: Instrument | None) -> int:
     return crc - 2**32 if crc >= 2**31 else crc
 
 
-def stream(name: str, channels: Sequence[Channel], types: Iterable[str], ws: str) -> Stream:
+def is_xperp(instrument: Instrument) -> bool:
+    return instrument.kind == "future" and "_XPERP-" in (instrument.raw_symbol or "")
+
+
+def whole(rest: str) -> Snapshot:
+    """Once each book began with a whole one; since 2026-08 it is announced that it is to be asked for."""
+    return Snapshot(
+        request=lambda name: Request(f"{rest}/market/books?instId={name}&sz={DEPTH}&source=0"),
+        parse=read_whole,
+        in_band=True,
+    )
+
+
+def stream(name: str, channels: Sequence[Channel], types: Iterable[str], ws: str, rest: str) -> Stream:
     kinds = {KINDS[type] for type in types}
     has_book = "book" in channels
     return Stream(
         name=name,
         url=f"{ws}/business" if "candles" in channels else f"{ws}/public",
         channels={channel: CHANNELS[channel] for channel in channels},
-        serves=lambda instrument: instrument.kind in kinds,
+        serves=is_xperp if name == XPERPS else lambda instrument: instrument.kind in kinds,
         subscribe=asking("subscribe"),
         unsubscribe=asking("unsubscribe"),
         parse=parse_swaps if name == "swaps" else parse,
-        sequence={"book": linked} if has_book else {},
+        snapshot=whole(rest) if has_book else None,
+        sequence={"book": spanning} if has_book else {},
         checksum=checksum if has_book else None,
         depth=DEPTH if has_book else None,
         heartbeat=Heartbeat(every=20, frame=b"ping"),
@@ -102,6 +118,6 @@ def exchange(id: str, *, docs: str, ws: str, rest: str, types: Sequence[str] = t
         docs=docs,
         limits=Limits(weights={rest: (20, 2)}, connects=(3, 1)),
         listing=listing(rest, types),
-        feeds=tuple(stream(name, channels, mine, ws) for name, channels, mine in served if mine),
+        feeds=tuple(stream(name, channels, mine, ws, rest) for name, channels, mine in served if mine),
         notes=tuple(note for type, note in NOTES if type in types),
     )

@@ -87,6 +87,7 @@ decode_other = Decoder(Other).decode  # those that are not strict read times, wh
 decode_trades = Decoder(Rows[TradeWire], strict=False).decode
 decode_blocks = Decoder(Rows[BlockWire], strict=False).decode
 decode_books = Decoder(Named[BookWire], strict=False).decode
+decode_whole = Decoder(Rows[BookWire], strict=False).decode
 decode_tickers = Decoder(Rows[TickerWire], strict=False).decode
 decode_bars = Decoder(Named[BarWire]).decode
 decode_fundings = Decoder(Rows[FundingWire]).decode
@@ -108,7 +109,9 @@ def read_trades(frame: bytes) -> Iterable[Event]:
 
 def read_books(frame: bytes) -> Iterable[Event]:
     said = decode_books(frame)
-    return [delta(said.arg, b) if said.action == "update" else whole(said.arg, b, said.action) for b in said.data]
+    if said.action == "update":
+        return (delta(said.arg, said.data[0]),) if len(said.data) == 1 else [delta(said.arg, b) for b in said.data]
+    return [whole(said.arg, b, said.action) for b in said.data]
 
 
 def delta(arg: Topic, b: BookWire) -> BookDelta:
@@ -133,6 +136,19 @@ def whole(arg: Topic, b: BookWire, action: str | None) -> BookSnapshot:
         sequence=b.seqId,
         reason="initial" if action else "periodic",
         ts_event=b.ts * 1_000_000,
+    )
+
+
+def read_whole(raw_symbol: str, body: bytes) -> BookSnapshot:
+    """A book that was asked for; one that does not say its number joins nothing."""
+    book = decode_whole(body).data[0]
+    return BookSnapshot(
+        raw_symbol=raw_symbol,
+        bids=levels(book.bids),
+        asks=levels(book.asks),
+        depth=DEPTH,
+        sequence=-1 if book.seqId is None else book.seqId,
+        ts_event=book.ts * 1_000_000,
     )
 
 
@@ -164,7 +180,8 @@ def read_bars(frame: bytes) -> Iterable[Event]:
 
 
 def read_tickers(frame: bytes) -> Iterable[Event]:
-    return [ticker.record() for ticker in decode_tickers(frame).data]
+    tickers = decode_tickers(frame).data
+    return (tickers[0].record(),) if len(tickers) == 1 else [ticker.record() for ticker in tickers]
 
 
 READERS: dict[str, Parse] = {

@@ -2,7 +2,8 @@
 
 https://docs.whitebit.com/websocket/overview
 A subscription takes the place of the one before it of the same method, so that one request names all; books are added
-to one another instead. A whole book comes first, and again when nothing has changed for ten seconds.
+to one another instead. A whole book comes first, and again when nothing has changed for ten seconds. Up to a hundred
+trades of the past come first, too, and again with each list that takes the place of one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ from aggregator.exchange import (
 from aggregator.records import Channel, Instrument
 from aggregator.sequence import linked
 from aggregator.wire import encode
-from connectors.families.viabtc.wires import DEPTH, PERIODS, decode
+from connectors.families.viabtc.wires import DEPTH, PERIODS, TradesFrame, decode
 
 LISTS: dict[Channel, str] = {"trades": "trades", "bbo": "bookTicker", "ticker": "market"}
 PREMIUM: dict[Channel, str] = {"funding": "premiumIndex", "mark_price": "premiumIndex", "index_price": "premiumIndex"}
@@ -89,6 +90,27 @@ def parse_other(other: Other) -> Iterable[Event]:
         word = WORDS[asked - 1]
         return [Accepted(channel=channel) for channel, w in (LISTS | PREMIUM).items() if w == word]
     return (Accepted(id=id),)
+
+
+def lists_parser() -> Parse:
+    """What reads one connection's lists: the first trades of a market are of the past, and so are those told again."""
+    newest: dict[str, int] = {}
+
+    def read(frame: bytes) -> Iterable[Event]:
+        try:
+            said = decode(frame)
+        except ValidationError:
+            return parse_other(decode_other(frame))
+        if type(said) is not TradesFrame:
+            found: Iterable[Event] = said.records(INTERVALS[0])
+            return found
+        name, rows = said.params
+        known = newest.get(name)
+        trades = said.trades(known)
+        newest[name] = max(known or 0, *(row.id for row in rows), 0)
+        return trades
+
+    return read
 
 
 def bars_parser() -> Parse:
@@ -164,7 +186,7 @@ def exchange(
                 url=ws,
                 channels=LISTS,
                 subscribe=ask_lists(LISTS),
-                parse=parse,
+                parser=lists_parser,
                 heartbeat=heartbeat,
                 per_connection=1000,
                 batch=1000,

@@ -70,8 +70,16 @@ class TradesFrame(Struct, tag_field="method", tag="trades_update", gc=False):
     params: tuple[str, list[TradeRow]]
 
     def records(self, _: str) -> Iterable[Record]:
+        return self.trades(0)
+
+    def trades(self, known: int | None) -> list[Trade]:
+        """Oldest first; those up to the number that is known, or all where none is, are of the past."""
         name, rows = self.params
-        return [row.record(name) for row in reversed(rows)]  # the newest comes first
+        trades = [row.record(name) for row in reversed(rows)]  # the newest comes first
+        for row, trade in zip(reversed(rows), trades, strict=True):
+            if known is None or row.id <= known:
+                trade.flags = ("snapshot",)
+        return trades
 
 
 class DepthWire(Struct, gc=False):

@@ -15,7 +15,6 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused, Reply
 from aggregator.records import Channel, Record
-from aggregator.sequence import GAP, NEXT, STALE, Rule, Verdict, linked
 from aggregator.wire import number
 from connectors.families.woo import longer, shorter
 from connectors.families.woo.words import Frame, Row, perpetual_of
@@ -34,7 +33,8 @@ CHANNELS: dict[Channel, str] = {
     "index_price": "indexprice",
     "liquidations": "liquidation",
 }
-OURS = {word: channel for channel, word in CHANNELS.items()}
+WHOLE = "orderbook10"  # the book that is always sent whole
+OURS = {word: channel for channel, word in CHANNELS.items()} | {WHOLE: "book"}
 HEAD = b'{"topic":"'
 
 
@@ -168,14 +168,3 @@ def subject(topic: str) -> tuple[Channel | None, str | None]:
     if channel == "index_price":
         name = perpetual_of(name)
     return channel, name or None
-
-
-def _joins(last: int, _first: int, final: int, prev: int | None) -> Verdict:
-    if final <= last:
-        return STALE
-    return NEXT if prev is not None and prev <= last else GAP
-
-
-# The numbers are times in milliseconds, and a whole book may be of a moment within the span of a change: sizes are
-# absolute, so that the change fits it all the same.
-spanning = Rule("spanning", _joins, linked.follows)

@@ -1,0 +1,129 @@
+"""OKX: how its books begin, by a frame or by an answer, and whose funding is asked for."""
+
+import json
+
+import pytest
+
+from aggregator.exchange import Subscription
+from aggregator.records import BookDelta, BookSnapshot, Instrument, Kind, Record
+from aggregator.session import Session
+from aggregator.topics import Now
+from connectors.okx import EXCHANGE
+
+ETH = "ETH-USDT"
+BIDS, ASKS = [["3000", "4", "0", "2"]], [["3001", "1", "0", "1"]]
+
+
+def at(seconds: float) -> Now:
+    return Now(1_763_700_000_000_000_000 + int(seconds * 1e9), 10**12 + int(seconds * 1e9))
+
+
+def frame(action: str, number: int, before: int) -> bytes:
+    row = {"asks": ASKS, "bids": BIDS, "ts": str(1_763_700_000_000 + number), "seqId": number, "prevSeqId": before}
+    said = {"arg": {"channel": "books", "instId": ETH}, "action": action, "data": [row]}
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
+def answer(number: int | None) -> bytes:
+    row = {"asks": ASKS, "bids": BIDS, "ts": "1763700000000"} | ({} if number is None else {"seqId": number})
+    return json.dumps({"code": "0", "data": [row], "msg": ""}).encode()
+
+
+@pytest.fixture
+def session() -> Session:
+    stream = next(stream for stream in EXCHANGE.streams if "book" in stream.channels)
+    asked = [Subscription("book", ETH)]
+    session = Session("okx", stream, conn="okx/public/1", instruments={}, subscriptions=asked)
+    session.open(at(0))
+    session.outbox.clear()
+    return session
+
+
+def wait(session: Session, start: int, end: int) -> None:
+    for second in range(start, end):
+        session.tick(at(second))
+
+
+def number(session: Session) -> int | None:
+    return next((book.sequence for book in session.books(at(99))), None)
+
+
+def asks_anew(session: Session) -> bool:
+    return any(b'"subscribe"' in sent for sent in session.outbox)
+
+
+def told(records: list[Record]) -> list[type[Record]]:
+    return [type(r) for r in records if isinstance(r, BookSnapshot | BookDelta)]
+
+
+def test_a_book_that_the_stream_begins_is_not_asked_for(session: Session) -> None:
+    wait(session, 1, 3)
+    session.receive(frame("snapshot", 10, -1), at(3))
+    session.receive(frame("update", 12, 10), at(3.1))
+    wait(session, 4, 8)
+    assert number(session) == 12
+    assert not session.wanted
+    assert not asks_anew(session)
+
+
+def test_a_delta_without_a_book_has_it_asked_for_and_joined_within_its_span(session: Session) -> None:
+    session.receive(frame("update", 12, 10), at(1))
+    session.receive(frame("update", 16, 12), at(1.1))
+    fetch = session.wanted.popleft()
+    assert fetch.request.url.endswith("/market/books?instId=ETH-USDT&sz=400&source=0")
+    assert told(session.answer(fetch, answer(14), at(1.2))) == [BookSnapshot, BookDelta]
+    assert number(session) == 16
+
+
+def test_a_book_of_which_nothing_comes_is_asked_for_in_the_end(session: Session) -> None:
+    wait(session, 1, 15)
+    assert not session.wanted
+    wait(session, 15, 18)
+    assert len(session.wanted) == 1
+
+
+def test_an_answer_that_is_too_old_is_asked_for_again(session: Session) -> None:
+    session.receive(frame("update", 12, 10), at(1))
+    assert not told(session.answer(session.wanted.popleft(), answer(8), at(1.1)))
+    wait(session, 2, 24)
+    session.receive(frame("update", 16, 12), at(24))
+    session.answer(session.wanted.popleft(), answer(14), at(24.1))
+    assert number(session) == 16
+
+
+@pytest.mark.parametrize("has_answer", [True, False])
+def test_where_rest_is_of_no_help_the_topic_is_asked_for_anew(session: Session, *, has_answer: bool) -> None:
+    session.receive(frame("snapshot", 10, -1), at(1))
+    session.receive(frame("update", 14, 12), at(1.1))
+    fetch = session.wanted.popleft()
+    if has_answer:
+        assert not told(session.answer(fetch, answer(None), at(1.2)))
+    else:
+        session.unanswered(fetch)
+    wait(session, 2, 4)
+    assert asks_anew(session)
+    session.receive(frame("snapshot", 20, -1), at(4))
+    session.outbox.clear()
+    session.unanswered(fetch)  # of what is there again
+    wait(session, 5, 9)
+    assert number(session) == 20
+    assert not session.wanted
+    assert not asks_anew(session)
+
+
+@pytest.mark.parametrize(
+    ("raw_symbol", "kind", "stream"),
+    [
+        ("BTC-USDT-SWAP", "perpetual", "swaps"),
+        ("BTC-USD_UM_XPERP-310404", "future", "xperps"),
+        ("BTC-USD-261225", "future", None),
+        ("BTC-USDT", "spot", None),
+    ],
+)
+def test_funding_is_of_swaps_and_of_futures_that_pay_it(raw_symbol: str, kind: Kind, stream: str | None) -> None:
+    instrument = Instrument(raw_symbol=raw_symbol, kind=kind)
+    serving = [s for s in EXCHANGE.streams if "funding" in s.channels and s.serves(instrument)]
+    assert [s.name for s in serving] == ([] if stream is None else [stream])
+    for found in serving:
+        (frame,) = found.subscribe([Subscription("funding", raw_symbol)], 1)
+        assert json.loads(frame)["args"] == [{"channel": "funding-rate", "instId": raw_symbol}]

@@ -102,7 +102,7 @@ def parser(unit: SizeUnit = "base") -> Callable[[], Parse]:
         }
 
         def parse(frame: bytes) -> Iterable[Event]:
-            if frame[: len(HEAD)] == HEAD:
+            if frame.startswith(HEAD):
                 topic = frame[len(HEAD) : frame.find(b'"', len(HEAD))]
             else:
                 other = decode_other(frame)
@@ -158,10 +158,17 @@ def read_trades(frame: bytes, unit: SizeUnit) -> Iterable[Event]:
     return [row.record(unit, sent) for row in said.data]
 
 
-def read_book(frame: bytes, about: str, bests: dict[str, BookRow]) -> Iterable[Event]:
+@lru_cache(maxsize=2**12)
+def depth_of(about: str) -> str | None:
+    """How many levels a side a book has, or `full`; None of `rpi`, which has two sizes a level."""
     depth = about.partition(".")[0]
-    if not depth.isdecimal() and depth != "full":
-        return ()  # `rpi` has two sizes a level
+    return depth if depth.isdecimal() or depth == "full" else None
+
+
+def read_book(frame: bytes, about: str, bests: dict[str, BookRow]) -> Iterable[Event]:
+    depth = depth_of(about)
+    if depth is None:
+        return ()
     said = decode_books(frame)
     row, sent, at = said.data, said.ts * 1_000_000, None if said.cts is None else said.cts * 1_000_000
     is_whole = said.type == "snapshot" or row.u == 1

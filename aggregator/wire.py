@@ -80,6 +80,12 @@ def optional(value: Text) -> str | None:
     return None if value is None else text(value)
 
 
+def best(price: Text, size: Text) -> tuple[str | None, str | None]:
+    """One side of the best prices, as text; no price, or one of nothing (`0.00`), stands for an empty side."""
+    found = optional(price)
+    return (None, None) if found is None or not found.strip("0.") else (found, optional(size))
+
+
 def levels(rows: list[list[Text]]) -> list[tuple[str, str]]:
     """Rows `[price, size, ...]` of numbers or strings as book levels; what follows is left out."""
     return [(text(row[0]), text(row[1])) for row in rows]

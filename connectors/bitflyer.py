@@ -39,7 +39,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, encode, from_iso, number, optional, text
+from aggregator.wire import Text, best, encode, from_iso, number, optional, text
 
 API = "https://api.bitflyer.com/v1"
 CHANNELS: dict[Channel, str] = {
@@ -142,12 +142,6 @@ decode_ticker = Decoder(TickerWire, float_hook=number).decode
 
 def levels(rows: list[Row]) -> Levels:
     return [(price, text(row.size)) for row in rows if (price := text(row.price)) not in {"0", "0.0"}]
-
-
-def best(price: Text, size: Text) -> tuple[str | None, str | None]:
-    """A best price and its size; a side that is empty has a price of zero."""
-    found = optional(price)
-    return (None, None) if found is None or not found.strip("0.") else (found, optional(size))
 
 
 def at_price(level: Level) -> Decimal:

@@ -36,7 +36,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import contiguous
-from aggregator.wire import encode, from_iso, optional
+from aggregator.wire import best, encode, from_iso, optional
 
 API = "https://api.exchange.coinbase.com"
 CHANNELS: dict[Channel, str] = {"trades": "matches", "book": "level2_batch", "ticker": "ticker", "bbo": "ticker"}
@@ -147,9 +147,9 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
             sequence=self.sequence,
             ts_event=at,
         )
-        bid_price, bid_size = side_of(self.best_bid, self.best_bid_size)
-        ask_price, ask_size = side_of(self.best_ask, self.best_ask_size)
-        best = Bbo(
+        bid_price, bid_size = best(self.best_bid, self.best_bid_size)
+        ask_price, ask_size = best(self.best_ask, self.best_ask_size)
+        offered = Bbo(
             raw_symbol=self.product_id,
             bid_price=bid_price,
             bid_size=bid_size,
@@ -158,7 +158,7 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
             sequence=self.sequence,
             ts_event=at,
         )
-        return (statistics, best)
+        return (statistics, offered)
 
 
 class Listened(Struct):
@@ -185,11 +185,6 @@ def stamp(time: str | None) -> int | None:
     if not time or (time[0] == "0" and time.startswith("0001-")):  # one letter is looked at in no time
         return None
     return from_iso(time)
-
-
-def side_of(price: str | None, size: str | None) -> tuple[str | None, str | None]:
-    """One side of the best prices; a price of nothing, or none, stands for an empty one."""
-    return (price, size or None) if price and price.strip("0.") else (None, None)
 
 
 def parse(frame: bytes) -> Iterable[Event]:

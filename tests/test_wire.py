@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.json import Decoder
 
 from aggregator import wire
 from aggregator.errors import BadFrame
@@ -226,6 +227,29 @@ def test_optional_of_zero_is_zero(value: str | int, written: str) -> None:
 def test_optional_of_no_number_is_a_bad_frame(value: object) -> None:
     with pytest.raises(BadFrame):
         wire.optional(value)
+
+
+@pytest.mark.parametrize(
+    ("price", "size", "side"),
+    [
+        ("67.10", "2", ("67.10", "2")),
+        (67, "1e-3", ("67", "0.001")),
+        ("67.10", "", ("67.10", None)),
+        ("67.10", "0", ("67.10", "0")),
+        (None, "2", (None, None)),
+        ("", "2", (None, None)),
+        ("0.000", "2", (None, None)),
+        (0, 0, (None, None)),
+    ],
+)
+def test_a_best_price_of_nothing_is_an_empty_side(price: wire.Text, size: wire.Text, side: object) -> None:
+    assert wire.best(price, size) == side
+
+
+@pytest.mark.parametrize("digits", ["0.10", "1e-7", "-12.500", "67123.4700"])
+def test_a_number_keeps_its_digits_as_written(digits: str) -> None:
+    (found,) = Decoder(list[wire.Text], float_hook=wire.as_written).decode(f"[{digits}]")
+    assert found == digits
 
 
 def test_levels_take_the_first_two_of_each_row() -> None:

@@ -15,7 +15,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Heartbeat, Refused, Stream, Subscription
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, Record, Trade
 from aggregator.sequence import linked
-from aggregator.wire import encode, text
+from aggregator.wire import best, encode, text
 
 CHANNELS: dict[Channel, str] = {"trades": "trade", "book": "depth@100ms", "bbo": "bookTicker"}
 OK = 200
@@ -118,10 +118,10 @@ def price(level: Level) -> Decimal:
 
 
 def side(price: str | list[Level], size: str | None) -> tuple[str | None, str | None]:
-    """One side of the best prices; a price of nothing, or none, stands for an empty one."""
+    """One side of the best prices: the name of their field is that of a book's levels too."""
     if not isinstance(price, str):
         raise BadFrame("best prices that are levels")
-    return (text(price), text(size)) if price.strip("0.") else (None, None)
+    return best(price, size)
 
 
 def parse(frame: bytes) -> Iterable[Event]:

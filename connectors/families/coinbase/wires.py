@@ -19,7 +19,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import Count
-from aggregator.wire import from_iso, optional, seconds
+from aggregator.wire import best, from_iso, optional, seconds
 
 TAKER: dict[str, Side] = {"BUY": "sell", "SELL": "buy"}  # the wire gives the maker's side
 STATES: dict[str, MarketState] = {
@@ -137,9 +137,9 @@ class TickerRow(Struct, gc=False):
         )
         if not self.best_bid and not self.best_ask:  # `ticker_batch` has neither
             return (statistics,)
-        bid_price, bid_size = side_of(self.best_bid, self.best_bid_quantity)
-        ask_price, ask_size = side_of(self.best_ask, self.best_ask_quantity)
-        best = Bbo(
+        bid_price, bid_size = best(self.best_bid, self.best_bid_quantity)
+        ask_price, ask_size = best(self.best_ask, self.best_ask_quantity)
+        offered = Bbo(
             raw_symbol=self.product_id,
             bid_price=bid_price,
             bid_size=bid_size,
@@ -147,12 +147,7 @@ class TickerRow(Struct, gc=False):
             ask_size=ask_size,
             ts_sent=sent,
         )
-        return statistics, best
-
-
-def side_of(price: str | None, size: str | None) -> tuple[str | None, str | None]:
-    """One side of the best prices; a price of nothing, or none, stands for an empty one."""
-    return (price, optional(size)) if price and price.strip("0.") else (None, None)
+        return statistics, offered
 
 
 class TickersEvent(Struct, gc=False):

@@ -21,7 +21,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, levels, ms, optional, seconds, text
+from aggregator.wire import Text, best, levels, ms, optional, seconds, text
 
 DEPTH = 150
 UNMERGED = {"step0": DEPTH, "step6": 20}  # levels a side; the other steps merge levels into coarser ones
@@ -174,12 +174,11 @@ def read_trades(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
     return [row.record(raw_symbol, sent) for row in f.tick.data]
 
 
-def best(price: Text, size: Text) -> tuple[str | None, str | None]:
-    """A price and size, or a list of both; nothing where the side is empty (left out, or zero)."""
+def side_of(price: Text, size: Text) -> tuple[str | None, str | None]:
+    """A best price and size, or a list of both."""
     if type(price) is list:
         price, size = (price[0], price[1]) if price else (None, None)
-    found = optional(price)
-    return (None, None) if found is None or not found.strip("0.") else (found, optional(size))
+    return best(price, size)
 
 
 def read_best(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
@@ -188,8 +187,8 @@ def read_best(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
     time = tick.ts if tick.quoteTime is None else tick.quoteTime
     if time is None:
         raise BadFrame(f"a best bid and offer of {raw_symbol} without a time")
-    bid, bid_size = best(tick.bid, tick.bidSize)
-    ask, ask_size = best(tick.ask, tick.askSize)
+    bid, bid_size = side_of(tick.bid, tick.bidSize)
+    ask, ask_size = side_of(tick.ask, tick.askSize)
     return (
         Bbo(
             raw_symbol=raw_symbol,

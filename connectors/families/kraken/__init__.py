@@ -17,7 +17,8 @@ from aggregator.records import Instrument
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
 from connectors.families.kraken import arrays
-from connectors.families.kraken.wires import BEST, CHANNELS, DEPTH, INTERVALS, decode, decode_other
+from connectors.families.kraken.notices import CHANNELS
+from connectors.families.kraken.wires import BEST, DEPTH, INTERVALS, decode, decode_other
 
 CHECKED = 10  # levels a side under the checksum, whatever the depth
 

@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Record, Side, Ticker, Trade
-from aggregator.wire import levels, optional, seconds, text
+from aggregator.wire import best, levels, optional, seconds, text
 
 CODES = {"XBT": "BTC", "XDG": "DOGE"}
 SIDES: dict[str, Side] = {"b": "buy", "s": "sell"}  # the taker's
@@ -70,11 +70,9 @@ def read_book(raw_symbol: str, bodies: list[Body], option: str) -> list[Record]:
     ]
 
 
-def best(raw_symbol: str, bid: list[str], ask: list[str], at: int | None) -> Bbo:
-    """Sides of price and size; a price of nothing stands for an empty side."""
-    (bid_price, bid_size), (ask_price, ask_size) = (
-        (text(price), text(size)) if price.strip("0.") else (None, None) for price, size in (bid, ask)
-    )
+def offer(raw_symbol: str, bid: list[str], ask: list[str], at: int | None) -> Bbo:
+    """Sides of price and size."""
+    (bid_price, bid_size), (ask_price, ask_size) = best(*bid), best(*ask)
     return Bbo(
         raw_symbol=raw_symbol,
         bid_price=bid_price,
@@ -87,7 +85,7 @@ def best(raw_symbol: str, bid: list[str], ask: list[str], at: int | None) -> Bbo
 
 def read_spread(raw_symbol: str, bodies: list[Body], _: str) -> list[Record]:
     bid, ask, time, bid_size, ask_size, *_ = bodies[0]
-    return [best(raw_symbol, [bid, bid_size], [ask, ask_size], seconds(time) or None)]
+    return [offer(raw_symbol, [bid, bid_size], [ask, ask_size], seconds(time) or None)]
 
 
 def read_ticker(raw_symbol: str, bodies: list[Body], _: str) -> list[Record]:
@@ -104,7 +102,7 @@ def read_ticker(raw_symbol: str, bodies: list[Body], _: str) -> list[Record]:
         trades=said["t"][1],
         window_s=DAY_S,
     )
-    return [statistics, best(raw_symbol, said["b"][::2], said["a"][::2], None)]
+    return [statistics, offer(raw_symbol, said["b"][::2], said["a"][::2], None)]
 
 
 def read_candle(raw_symbol: str, bodies: list[Body], option: str) -> list[Record]:

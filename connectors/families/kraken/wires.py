@@ -1,54 +1,30 @@
 """Kraken's messages, version 2, as they are on the wire, and what each of them says."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Refused
+from aggregator.exchange import Event
 from aggregator.records import (
     Bbo,
     BookDelta,
     BookSnapshot,
     Candle,
     Channel,
-    Instrument,
     Levels,
-    MarketState,
-    Record,
     Side,
-    Status,
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, as_written, from_iso, optional, text
+from aggregator.wire import Text, as_written, best, from_iso, optional, text
+from connectors.families.kraken.notices import Instruments, Other, Statuses, flagged
 
 DEPTH = 100  # levels a side of the book that is subscribed to: 10, 25, 100, 500 or 1000
-CHANNELS: dict[Channel, str] = {
-    "trades": "trade",
-    "book": "book",
-    "ticker": "ticker",
-    "candles": "ohlc",
-    "instruments": "instrument",
-    "status": "instrument",  # the state of a pair; that of the whole exchange comes unasked
-}
 BEST: dict[Channel, str] = {"bbo": "ticker"}
-OURS: dict[str, Channel] = {name: channel for channel, name in CHANNELS.items()}
-TAGS = {*OURS, "status"}
 INTERVALS = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440, "1w": 10080, "15d": 21600}
 SPELLED = {minutes: interval for interval, minutes in INTERVALS.items()}
-STATES: dict[str, MarketState] = {
-    "online": "trading",
-    "limit_only": "trading",
-    "reduce_only": "trading",
-    "post_only": "post_only",
-    "cancel_only": "cancel_only",
-    "maintenance": "maintenance",
-    "work_in_progress": "pre_open",
-    "delisted": "delisted",
-}
 MINUTE = 60_000_000_000
 DAY_S = 86_400
 
@@ -134,8 +110,8 @@ class TickerRow(Struct, gc=False):
         )
 
     def best(self, at: int | None) -> Bbo:
-        bid_price, bid_size = side(self.bid, self.bid_qty)
-        ask_price, ask_size = side(self.ask, self.ask_qty)
+        bid_price, bid_size = best(self.bid, self.bid_qty)
+        ask_price, ask_size = best(self.ask, self.ask_qty)
         return Bbo(
             raw_symbol=self.symbol,
             bid_price=bid_price,
@@ -196,94 +172,6 @@ class Bars(Struct, tag_field="channel", tag="ohlc"):
         return flagged(self.type, [row.record(sent) for row in self.data])
 
 
-class PairRow(Struct):
-    symbol: str
-    base: str
-    quote: str
-    status: str
-    qty_increment: Text = None
-    price_increment: Text = None
-    tick_size: Text = None  # the former name of price_increment
-    qty_min: Text = None
-    cost_min: Text = None
-
-    def record(self, change: Literal["new", "update"]) -> Instrument:
-        return Instrument(
-            raw_symbol=self.symbol,
-            base=self.base,
-            quote=self.quote,
-            tick_size=optional(self.price_increment) or optional(self.tick_size),
-            lot_size=optional(self.qty_increment),
-            min_size=optional(self.qty_min),
-            min_notional=optional(self.cost_min),
-            state=STATES.get(self.status, "unknown"),
-            change=change,
-        )
-
-
-class Pairs(Struct):
-    pairs: list[PairRow] = []
-
-
-class Instruments(Struct, tag_field="channel", tag="instrument"):
-    type: Literal["snapshot", "update"]
-    data: Pairs
-
-    def events(self) -> Iterable[Event]:
-        pairs = self.data.pairs
-        change: Literal["new", "update"] = "update" if self.type == "update" else "new"
-        instruments = [row.record(change) for row in pairs]
-        return flagged(self.type, [*instruments, *(status(row.status, row.symbol) for row in pairs)])
-
-
-class System(Struct):
-    system: str
-
-
-class Statuses(Struct, tag_field="channel", tag="status"):
-    data: list[System]
-
-    def events(self) -> Iterable[Event]:
-        return [status(row.system) for row in self.data]
-
-
-class Asked(Struct):
-    channel: str = ""
-    symbol: str | None = None
-    event_trigger: str = ""
-
-
-class Other(Struct):
-    """An answer to what was asked, or a channel that is not ours."""
-
-    channel: str = ""
-    method: str = ""
-    success: bool = True
-    error: str = ""
-    symbol: str | None = None
-    req_id: int | None = None
-    result: Asked | None = None
-
-    def events(self) -> Iterable[Event]:
-        if self.channel in TAGS:
-            raise BadFrame(f"a message of {self.channel} that cannot be read")
-        if self.error or not self.success:
-            return () if self.method == "unsubscribe" else (self.refused(),)
-        asked = self.result
-        if self.method != "subscribe" or asked is None:
-            return ()
-        if asked.channel == "instrument":  # of all pairs at once
-            return Accepted(channel="instruments"), Accepted(channel="status")
-        channel = "bbo" if asked.event_trigger == "bbo" else OURS.get(asked.channel)
-        return (Accepted(channel=channel, raw_symbol=asked.symbol),)
-
-    def refused(self) -> Refused:
-        """Each symbol is answered by itself, under the number that the whole request had."""
-        channel: Channel | None = "candles" if "ohlc" in self.error else None
-        id = self.req_id if self.symbol is None else None
-        return Refused(self.error, id=id, channel=channel, raw_symbol=self.symbol)
-
-
 Message = Trades | Books | Tickers | Bars | Instruments | Statuses
 decode: Callable[[bytes], Message] = Decoder(Message, float_hook=as_written).decode
 decode_other = Decoder(Other, float_hook=as_written).decode
@@ -292,20 +180,6 @@ decode_other = Decoder(Other, float_hook=as_written).decode
 def stamp(time: str | None) -> int | None:
     """1970 stands for none."""
     return None if time is None else from_iso(time) or None
-
-
-def side(price: Text, size: Text) -> tuple[str | None, str | None]:
-    """One side of the best prices; a price of nothing stands for an empty one."""
-    best = optional(price)
-    return (best, optional(size)) if best is not None and best.strip("0.") else (None, None)
-
-
-def flagged(type: str, records: Sequence[Record]) -> Sequence[Record]:
-    """The state at the subscription is told from what happens after it."""
-    if type == "snapshot":
-        for record in records:
-            record.flags = ("snapshot",)
-    return records
 
 
 def rows(side: list[LevelRow]) -> Levels:
@@ -331,8 +205,3 @@ def delta(row: BookRow) -> BookDelta:
         checksum=row.checksum,
         ts_event=stamp(row.timestamp),
     )
-
-
-def status(word: str, raw_symbol: str | None = None) -> Status:
-    state = STATES.get(word, "unknown")
-    return Status(raw_symbol=raw_symbol, state=state, reason=None if word == "online" else word)

@@ -176,7 +176,7 @@ class BookTopic(Topic):
             self.ask()
 
     def _start(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> None:
-        is_answer = not self._in_band or snapshot.conn is None
+        is_answer = not self._in_band or not snapshot.conn  # what came as a frame has its connection
         if self._is_behind(snapshot, is_answer=is_answer):
             self.duplicates += 1
             return

@@ -143,6 +143,11 @@ def test_a_book_is_the_exchanges_own_or_under_a_gap(dialect: Dialect) -> None:
             ("wait", 1),
             ("live", 1),
         ),
+        wrong(
+            "an answer is older than the book that came by itself",
+            SPANNING,
+            *[("change", 0), ("deliver", 0), ("wait", 478), ("live", 0), ("old", 0)],
+        ),
         wrong("the first whole book is lost", PLUS_ONE, ("deliver", 0), ("garble", 0)),
         wrong("the first whole book is lost", CHECKED, ("deliver", 0), ("garble", 0)),
         wrong("another book's answer cannot be read", ORDERED, ("both", 0), ("answer", 0), ("spoil", 0)),

@@ -17,6 +17,7 @@ from aggregator.sinks.segment import Segments
 ZST = ".zst"
 TEMPORARY = ".tmp"
 LEVEL = 3
+WINDOW = 18  # as a power of two, of bytes that are looked back: a larger one takes megabytes, and finds no more
 CHUNK = 1 << 18  # bytes
 FRAME_HEADER = 18  # bytes, the longest that there is
 
@@ -41,7 +42,8 @@ class Closer:
         self._clock = clock
         self._compress = compress
         # kept for good: what is freed in pieces of megabytes teaches the C library to hold on to that much
-        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+        settings = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=WINDOW, write_checksum=True)
+        self._compressor = zstandard.ZstdCompressor(compression_params=settings)
         self._chunk = memoryview(bytearray(CHUNK))
         self.unfinished: set[Path] = set()
         self.stopping = Event()

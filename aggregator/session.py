@@ -67,7 +67,6 @@ class Session:
         self.conn = conn
         self.outbox: deque[bytes] = deque()
         self.bad_frames: deque[BadFrameSeen] = deque(maxlen=BAD_FRAMES)
-        self.frames = 0
         self.bad = 0
         self.unwanted = 0
         self.refused: dict[Key, str] = {}
@@ -114,7 +113,6 @@ class Session:
         out: list[Record] = []
         wall, mono = now.wall, now.mono
         exchange, conn, topics_of = self.exchange, self.conn, self._topics_of
-        self.frames += 1
         self.moment = now
         self._heard = mono
         try:

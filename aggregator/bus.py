@@ -111,11 +111,15 @@ class Tap:
                     return
                 self._filled.clear()
                 await self._filled.wait()
-            batch = self._batches.popleft()
-            self._held -= len(batch.records)
-            self._emptier.set()
-            lost, self._lost = self._lost, None
-            yield lost, batch
+            yield self.take()
+
+    def take(self) -> tuple[Lost | None, Batch]:
+        """The oldest batch that is held, with what was lost just before it. Raises IndexError where none is."""
+        batch = self._batches.popleft()
+        self._held -= len(batch.records)
+        self._emptier.set()
+        lost, self._lost = self._lost, None
+        return lost, batch
 
 
 class Header(Struct, frozen=True):

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ DRAIN = 4.0  # seconds that the sinks have to write what they hold
 MOST_WARNINGS = 20
 MOST_NAMES = 3  # of instruments, in one line of the log
 SWEEP = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
+SWITCH = 0.0005  # seconds that another thread may hold the interpreter while frames wait (5 ms unless told)
 GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
 
 log = logging.getLogger("aggregator.daemon")
@@ -91,6 +93,7 @@ class Daemon:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLD)
+            sys.setswitchinterval(SWITCH)
             sweep = loop.create_task(_sweep())
             notify("READY=1")
             await self._stop.wait()

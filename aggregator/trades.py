@@ -88,7 +88,9 @@ class Numbered(Sized):
                 self._skipped = self.count > 0
             if self.gap is None:
                 self.open_gap("sequence", out, now, expected=last + 1, got=first, missed=first - last - 1)
-        elif self.gap is not None and self._sure and not self._missed:  # an earlier connection's, and none is missing
+            self.last = final
+            return True
+        if self.gap is not None and self._sure and not self._missed:  # an earlier connection's, and none is missing
             self.close_gap(out, now, "not_needed", missed=0)
         self.last = max(final, last) if verdict is GAP else final
         return True

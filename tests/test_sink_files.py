@@ -59,7 +59,7 @@ class Sink:
         """Publish, and wait until the sink has taken it."""
         self.bus.publish(list(records))
         await until(lambda: not self.tap.held)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -475,6 +475,7 @@ async def test_two_daemons_do_not_share_a_directory(tmp_path: Path, caplog: pyte
     async with running(tmp_path) as first, running(tmp_path, epoch="e2") as second:
         await first.put(trade())
         await second.put(trade(exchange="beta"))
+        await until(lambda: second.status.failing)
         assert "another process writes there" in (second.status.failing or "")
         await first.put(trade())
     assert [r["exchange"] for r in all_records(tmp_path)] == ["alpha", "alpha"]

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from aggregator.bus import Bus, Tap
 from aggregator.sinks.closer import Closer
-from aggregator.sinks.gather import Group, gathered
+from aggregator.sinks.gather import Group, gathered, parts
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
 from aggregator.sinks.paths import NS, SUFFIX, Template
 from aggregator.sinks.routes import DAY, SINK, Chunk, File, Outage, Routes
@@ -82,7 +82,11 @@ class _Files:
     async def write(self, group: Group) -> None:
         """Write a group, as far as it can be."""
         self._status.missed += sum(lost.missed for lost, _ in group if lost is not None)
-        await self._have_done([(file, False) for file in self._routes.sort(group)])
+        touched: dict[File, None] = {}
+        for part in parts(group):
+            touched |= dict.fromkeys(self._routes.sort(part))
+            await asyncio.sleep(0)  # frames that have come meanwhile do not wait for the rest
+        await self._have_done([(file, False) for file in touched])
 
     async def tick(self) -> None:
         """Close what is due by time, try again what failed."""

@@ -77,7 +77,8 @@ class Numbered(Sized):
             self.last = final
             return True
         first = final if record.sequence_first is None else record.sequence_first
-        verdict = self._follows(last, first, final, record.sequence_prev)
+        is_hole = first > last + 1 and record.sequence_prev is None and self._sure  # by any rule
+        verdict = GAP if is_hole else self._follows(last, first, final, record.sequence_prev)
         if verdict is STALE:
             return self._is_late(record, first, final, out, now)
         if verdict is GAP and first > last + 1:  # from `last` to `first` is a hole

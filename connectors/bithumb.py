@@ -1,143 +1,10 @@
-"""Bithumb, generation 2 of its interface.
+"""Bithumb, generation 2 of its interface; frames of the first are read as well.
 
 https://apidocs.bithumb.com/reference
-What its first generation sends on its older address (`pubwss.bithumb.com`), told of no more in the documentation, is
-read as well: markets are base and quote there (`BTC_KRW`), and clocks are those of Korea.
 """
 
-from collections.abc import Iterable
-from typing import Literal
-
-from msgspec import Struct, ValidationError
-from msgspec.json import Decoder
-
-from aggregator.exchange import Event, Limits
-from aggregator.records import BookDelta, BookSnapshot, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, from_iso, levels, number, optional, text, us
-from connectors.families import upbit
-
-WINDOWS = {"30M": 1800, "1H": 3600, "12H": 43_200, "24H": 86_400}  # `MID` is since midnight
-
-
-class Transaction(Struct, gc=False):
-    symbol: str
-    buySellGb: Literal["1", "2"]  # the taker sold, or bought
-    contPrice: str
-    contQty: str
-    contDtm: str
-
-    def record(self) -> Trade:
-        return Trade(
-            raw_symbol=market(self.symbol),
-            price=text(self.contPrice),
-            size=text(self.contQty),
-            side="buy" if self.buySellGb == "2" else "sell",
-            ts_event=from_iso(f"{self.contDtm}+09:00"),
-        )
-
-
-class Transactions(Struct):
-    list: list[Transaction]
-
-    def records(self) -> Iterable[Record]:
-        return [trade.record() for trade in self.list]
-
-
-class Change(Struct, gc=False):
-    symbol: str
-    orderType: Literal["ask", "bid"]
-    price: str
-    quantity: str
-
-
-class Changes(Struct):
-    list: list[Change]
-    datetime: Text  # microseconds
-
-    def records(self) -> Iterable[Record]:
-        at, deltas = us(self.datetime), dict[str, BookDelta]()
-        for change in self.list:
-            name = market(change.symbol)
-            delta = deltas.setdefault(name, BookDelta(raw_symbol=name, bids=[], asks=[], ts_event=at))
-            side: Levels = delta.bids if change.orderType == "bid" else delta.asks
-            side.append((text(change.price), text(change.quantity)))
-        return deltas.values()
-
-
-class Whole(Struct):
-    symbol: str
-    datetime: Text  # microseconds
-    bids: list[list[str]]
-    asks: list[list[str]]
-
-    def records(self) -> Iterable[Record]:
-        bids, asks, at = levels(self.bids), levels(self.asks), us(self.datetime)
-        name = market(self.symbol)
-        return (BookSnapshot(raw_symbol=name, bids=bids, asks=asks, depth=upbit.DEPTH, reason="periodic", ts_event=at),)
-
-
-class Statistics(Struct):
-    symbol: str
-    tickType: str
-    date: str
-    time: str
-    openPrice: str | None = None
-    closePrice: str | None = None
-    lowPrice: str | None = None
-    highPrice: str | None = None
-    value: str | None = None  # in the quote asset
-    volume: str | None = None
-
-    def records(self) -> Iterable[Record]:
-        day, clock = self.date, self.time
-        return (
-            Ticker(
-                raw_symbol=market(self.symbol),
-                last=optional(self.closePrice),
-                open=optional(self.openPrice),
-                high=optional(self.highPrice),
-                low=optional(self.lowPrice),
-                base_volume=optional(self.volume),
-                quote_volume=optional(self.value),
-                window_s=WINDOWS.get(self.tickType),
-                ts_event=from_iso(f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}+09:00"),
-            ),
-        )
-
-
-class Deals(Struct, tag_field="type", tag="transaction"):
-    content: Transactions
-
-
-class Depth(Struct, tag_field="type", tag="orderbookdepth"):
-    content: Changes
-
-
-class Book(Struct, tag_field="type", tag="orderbooksnapshot"):
-    content: Whole
-
-
-class Tick(Struct, tag_field="type", tag="ticker"):
-    content: Statistics
-
-
-decode_earlier = Decoder(Deals | Depth | Book | Tick, float_hook=number).decode
-
-
-def market(symbol: str) -> str:
-    """A market of the first generation as the second names it."""
-    base, _, quote = symbol.partition("_")
-    return f"{quote}-{base}"
-
-
-def parse(frame: bytes) -> Iterable[Event]:
-    try:
-        message = upbit.decode(frame)
-    except ValidationError:
-        return decode_earlier(frame).content.records() if b'"content"' in frame else upbit.parse_other(frame)
-    events: Iterable[Event] = message.records()
-    return events
-
+from aggregator.exchange import Limits
+from connectors.families import bithumb, upbit
 
 EXCHANGE = upbit.exchange(
     "bithumb",
@@ -146,5 +13,5 @@ EXCHANGE = upbit.exchange(
     markets="https://api.bithumb.com/v1/market/all?isDetails=true",
     limits=Limits(weights={"https://api.bithumb.com/v1": (150, 1)}, connects=(10, 1)),
     has_candles=False,
-    parse=parse,
+    older=bithumb.parse,
 )

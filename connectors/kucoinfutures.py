@@ -20,6 +20,5 @@ EXCHANGE = kucoin.exchange(
     notes=(
         "A settled funding rate is told twice, when settlement begins and when it has ended.",
         "Candles have no volume: what the exchange sends counts contracts.",
-        "Captures of the unified address (`x-push-…`) are read too; nothing is asked of it.",
     ),
 )

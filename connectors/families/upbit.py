@@ -200,6 +200,17 @@ def subscribe(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
     return (encode([{"ticket": f"aggregator-{id}"}, *asked, {"format": "DEFAULT"}]),)
 
 
+def reading(older: Parse | None) -> Parse:
+    """What reads frames, those of a protocol before this one (whose data is `content`) among them."""
+
+    def read(frame: bytes) -> Iterable[Event]:
+        if older is not None and b'"content"' in frame:
+            return older(frame)
+        return parse(frame)
+
+    return parse if older is None else read
+
+
 class Market(Struct):
     market: str  # quote and base: `KRW-BTC`
 
@@ -232,9 +243,10 @@ def listen(name: str, url: str, channels: dict[Channel, str], parse: Parse) -> S
 
 
 def exchange(
-    id: str, *, docs: str, stream: str, markets: str, limits: Limits, has_candles: bool, parse: Parse = parse
+    id: str, *, docs: str, stream: str, markets: str, limits: Limits, has_candles: bool, older: Parse | None = None
 ) -> Exchange:
-    """One exchange that speaks the protocol: its addresses and limits, whether it streams candles, what reads it."""
+    """One exchange that speaks the protocol: its addresses and limits, whether it streams candles, what reads `older`."""
+    parse = reading(older)
     return Exchange(
         id=id,
         docs=docs,

@@ -245,7 +245,7 @@ def listen(name: str, url: str, channels: dict[Channel, str], parse: Parse) -> S
 def exchange(
     id: str, *, docs: str, stream: str, markets: str, limits: Limits, has_candles: bool, older: Parse | None = None
 ) -> Exchange:
-    """One exchange that speaks the protocol: its addresses and limits, whether it streams candles, what reads `older`."""
+    """One exchange that speaks it: its addresses, limits, whether it streams candles, what reads an older protocol."""
     parse = reading(older)
     return Exchange(
         id=id,

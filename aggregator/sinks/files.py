@@ -22,7 +22,7 @@ from aggregator.sinks.segment import Segment, Segments, Vanished
 from aggregator.sinks.settings import FilesSettings
 from aggregator.sinks.worker import Worker
 
-PAUSE = 0.1  # seconds in which batches gather: the most that the files are behind while the disk keeps up
+PAUSE = 0.03  # seconds in which batches gather: the most that the files are behind while the disk keeps up
 TICK = 1.0  # seconds between looks at what is due by time
 GRACE = 2 * NS  # after the end of a period; late records still find their file
 FIRST_BACKOFF = 1.0  # seconds before a file that could not be written is tried again; doubles

@@ -1,15 +1,11 @@
 """A thread for calls that may block: the event loop waits for none of them, and neither does the end of the process."""
 
 import asyncio
-import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
-
-NICENESS = 10  # where processors are few, files wait for frames, and not frames for files
 
 T = TypeVar("T")
 
@@ -23,8 +19,6 @@ class Worker:
         Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere it is the whole process that would be nice
-            os.nice(NICENESS)
         while (call := self._calls.get()) is not None:
             call()
 

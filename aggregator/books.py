@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Protocol
 
 from aggregator.book import Book
 from aggregator.errors import BadFrame
@@ -12,6 +13,12 @@ from aggregator.topics import Carried, Now, Place, Topic, health
 
 MOST_WRONG = 3  # whole books in a row that contradict their checksum; then it is the checksum that is wrong
 BUFFER = 5_000  # deltas kept while a snapshot is on its way; older ones are covered by it anyway
+
+
+class Resync(Protocol):
+    """Called with the raw symbol when a whole book is needed, and with whether the last try has failed."""
+
+    def __call__(self, raw_symbol: str | None, /, *, failed: bool = False) -> None: ...
 
 
 class BookTopic(Topic):
@@ -55,7 +62,7 @@ class BookTopic(Topic):
         depth: int | None,
         checksum: Callable[[Book, Instrument | None], int] | None,
         verify: int,
-        resync: Callable[[str | None], None],
+        resync: Resync,
         in_band: bool,
         requested: bool,
     ) -> None:
@@ -161,10 +168,10 @@ class BookTopic(Topic):
         """A frame is lost that what is held may not be joined over."""
         self._buffer.clear()
 
-    def ask(self) -> None:
-        """Ask for a whole book."""
+    def ask(self, *, failed: bool = False) -> None:
+        """Ask for a whole book; `failed` says that the last one was of no use."""
         self._asked = True
-        self._resync(self.raw_symbol)
+        self._resync(self.raw_symbol, failed=failed)
 
     def _hold(self, delta: BookDelta) -> None:
         self.withheld += 1
@@ -184,7 +191,7 @@ class BookTopic(Topic):
         if not is_answer:
             self._reached = 0  # numbers may start anew with the next subscription
         if buffered is None:
-            self.ask()  # it is older than what has been seen
+            self.ask(failed=True)  # it is older than what has been seen
             return
         book = self._proven(snapshot, out, now)
         if book is None:

@@ -81,7 +81,7 @@ class Snapshot(Struct, frozen=True):
     ask: raw symbol and an id -> the frame; the answer comes through the stream's own parser
     after_delta: ask only once a first delta has come (needed where the snapshot would else be too old)
     in_band: as a rule the stream brings it by itself, too: ask by REST only where a delta comes without it or nothing
-        has come in time, and every second time by subscribing anew
+        has come in time; where one way fails, the other is tried
     """
 
     request: Callable[[str], Request] | None = None

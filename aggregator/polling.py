@@ -161,8 +161,12 @@ class Polling:
                 depth=None,
                 checksum=None,
                 verify=0,
-                resync=lambda _: None,
+                resync=_no_resync,
                 in_band=True,
                 requested=False,
             )
         return Topic(channel, raw_symbol, instrument, place, carried)
+
+
+def _no_resync(_: str | None, *, failed: bool = False) -> None:
+    """The next answer is a whole book anyway."""

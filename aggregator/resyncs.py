@@ -14,11 +14,12 @@ ANSWER = 15_000_000_000  # ns that the socket may take to bring a whole book
 
 
 class Resync(Struct):
-    """A whole book that is needed: when it is asked for, and how often it has been."""
+    """A whole book that is needed: when it is asked for, how often it has been, and by which of two ways."""
 
     due: int
     tries: int = 0
     asked: bool = False
+    by_rest: bool = True  # where the stream may bring it as well: the way that has not failed
 
 
 class Resyncs:
@@ -34,8 +35,8 @@ class Resyncs:
         self._fetch = fetch
         self._resyncs: dict[str, Resync] = {}
 
-    def need(self, raw_symbol: str, now: int) -> None:
-        """This book is needed (again)."""
+    def need(self, raw_symbol: str, now: int, *, failed: bool = False) -> None:
+        """This book is needed (again); `failed` says that the last try did not bring it."""
         resync = self._resyncs.get(raw_symbol)
         if resync is None:
             self._resyncs[raw_symbol] = Resync(due=now)
@@ -44,12 +45,13 @@ class Resyncs:
             resync.tries = 0 if has_held else resync.tries + 1
             resync.due = now + (0 if has_held else min(FIRST_RETRY << min(resync.tries, 10), LAST_RETRY))
             resync.asked = False
+            resync.by_rest = resync.by_rest != failed
 
     def remind(self, raw_symbol: str, now: int) -> None:
         """This book is still needed: where the socket has not answered in time, it is asked again."""
         resync = self._resyncs.get(raw_symbol)
         if resync is not None and resync.asked and not self._is_by_rest(resync) and now - resync.due > ANSWER:
-            self.need(raw_symbol, now)
+            self.need(raw_symbol, now, failed=True)
 
     def knows(self, raw_symbol: str) -> bool:
         """Whether this book has been needed before."""
@@ -71,6 +73,6 @@ class Resyncs:
             self._asking.resubscribe([Subscription("book", raw_symbol)], now)
 
     def _is_by_rest(self, resync: Resync) -> bool:
-        """Whether this try is a request; where the stream brings whole books too, every second one is not."""
+        """Whether this try is a request."""
         snapshot = self._snapshot
-        return snapshot is not None and snapshot.ask is None and not (snapshot.in_band and resync.tries % 2)
+        return snapshot is not None and snapshot.ask is None and (resync.by_rest or not snapshot.in_band)

@@ -344,12 +344,12 @@ class Session:
         """A whole book is needed, where the stream has not brought it meanwhile."""
         topic = self.topics.get("book", raw_symbol)
         if not isinstance(topic, BookTopic) or topic.book is None:
-            self._resync(raw_symbol)
+            self._resync(raw_symbol, failed=True)
 
-    def _resync(self, raw_symbol: str | None) -> None:
-        """A whole book is needed."""
+    def _resync(self, raw_symbol: str | None, *, failed: bool = False) -> None:
+        """A whole book is needed; `failed` says that the last try did not bring it."""
         if raw_symbol is not None and (self._subscriptions is not None or self.stream.snapshot is not None):
-            self._resyncs.need(raw_symbol, self.moment.mono)
+            self._resyncs.need(raw_symbol, self.moment.mono, failed=failed)
             self._resyncs.send(self.moment.mono)
 
     def _beat_every(self) -> int:

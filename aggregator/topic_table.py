@@ -1,11 +1,11 @@
 """The topics of one connection, found by record type and symbol, and made when they are first needed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
 from aggregator.asking import Key
-from aggregator.books import BookTopic
+from aggregator.books import BookTopic, Resync
 from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Channel, Instrument
 from aggregator.sequence import unnumbered
@@ -27,7 +27,7 @@ class Making(Struct, frozen=True):
     place: Place
     instruments: Mapping[str, Instrument]
     carried: dict[Key, Carried]
-    resync: Callable[[str | None], None]
+    resync: Resync
     verify: int
 
 

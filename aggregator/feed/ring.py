@@ -27,22 +27,48 @@ class Chunk:
     The feed's own answers are chunks without places: never lost, and not counted.
     """
 
-    __slots__ = ("_books", "data", "offsets", "places")
+    __slots__ = ("_books", "_kept", "_starts", "data", "offsets", "places")
 
     def __init__(self, data: bytes, places: Sequence[Place] = (), offsets: Sequence[int] = ()) -> None:
         self.data = data
         self.places = places
         self.offsets = offsets
         self._books: frozenset[Book] | None = None
+        self._starts: frozenset[Book] | None = None
+        self._kept: tuple[object, bytes, Lost] | None = None
 
     @property
     def books(self) -> frozenset[Book]:
+        """The books that it holds something of."""
         if self._books is None:
             self._books = frozenset(place.book for place in self.places if place.book is not None)
         return self._books
 
+    @property
+    def starts(self) -> frozenset[Book]:
+        """The books that it holds a whole snapshot of."""
+        if self._starts is None:
+            self._starts = frozenset(place.book for place in self.places if place.starts and place.book is not None)
+        return self._starts
+
     def lines(self) -> list[bytes]:
         return self.data.splitlines(keepends=True)
+
+    def without(self, books: frozenset[Book], counted: frozenset[Book]) -> tuple[bytes, "Lost"]:
+        """The lines but those of some books, and how many of these are of the `counted` ones.
+
+        Rings that are behind mostly wait for the same books: the last answer is kept for the next of them.
+        """
+        asked = books, counted
+        if self._kept is None or self._kept[0] != asked:
+            kept, lost = [], Lost()
+            for line, place, offset in zip(self.lines(), self.places, self.offsets, strict=True):
+                if place.book not in books:
+                    kept.append(line)
+                elif place.book in counted:
+                    lost.add(1, offset, offset)
+            self._kept = asked, b"".join(kept), lost
+        return self._kept[1], self._kept[2]
 
     def split(self, at: int) -> tuple["Chunk", "Chunk"]:
         """The first `at` records, and the rest."""
@@ -168,14 +194,23 @@ class Ring:
             if chunk.places:
                 self._offset = chunk.offsets[-1]
             is_whole = not self.waiting or chunk.books.isdisjoint(self.waiting)
-            parts.append(chunk.data if is_whole else self._without_waiting(chunk))
+            parts.append(chunk.data if is_whole else self._but_waiting(chunk))
             size += len(parts[-1])
         if self._withheld.count and not self._chunks:
             parts.append(self._withheld_lag())
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _without_waiting(self, chunk: Chunk) -> bytes:
+    def _but_waiting(self, chunk: Chunk) -> bytes:
         """The chunk's lines but the deltas of books that are waiting; a snapshot among them ends the wait."""
+        withheld = chunk.books.intersection(self.waiting)
+        if not chunk.starts.isdisjoint(withheld):
+            return self._line_by_line(chunk)
+        data, lost = chunk.without(withheld, frozenset(book for book in withheld if self.waiting[book]))
+        if lost.count:
+            self._withheld.add(lost.count, lost.first, lost.last)
+        return data
+
+    def _line_by_line(self, chunk: Chunk) -> bytes:
         kept: list[bytes] = []
         for line, place, offset in zip(chunk.lines(), chunk.places, chunk.offsets, strict=True):
             if place.book not in self.waiting:

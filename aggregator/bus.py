@@ -5,8 +5,10 @@ the oldest batches go, and the reader is told what it lost.
 """
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
@@ -53,7 +55,7 @@ class Lost(Struct, frozen=True):
 
 
 class Tap:
-    """One sink's bounded queue of batches: `async for lost, batch in tap` until the bus is closed."""
+    """One sink's bounded queue of batches, which waits to be emptied until the bus is closed."""
 
     def __init__(self, limit: int) -> None:
         """Hold at most `limit` records (one batch is always held)."""
@@ -63,6 +65,9 @@ class Tap:
         self._lost: Lost | None = None
         self._ended = False
         self._left = False
+        self._awaited = 1  # records, for which somebody waits
+        self._many = sys.maxsize
+        self._drain: Callable[[], object] = self.end
         self._filled = asyncio.Event()
         self._emptier = asyncio.Event()
         self.missed = 0
@@ -73,7 +78,10 @@ class Tap:
         self._held += len(batch.records)
         while self._held > self._limit and len(self._batches) > 1:
             self._drop(self._batches.popleft())
-        self._filled.set()
+        if self._held >= self._awaited:
+            self._filled.set()
+        if self._held >= self._many:
+            self._drain()
 
     def _drop(self, batch: Batch) -> None:
         first, last, count = batch.records[0].offset, batch.records[-1].offset, len(batch.records)
@@ -81,6 +89,10 @@ class Tap:
         self._lost = Lost(count, first, last) if lost is None else Lost(lost.missed + count, lost.offset_from, last)
         self._held -= count
         self.missed += count
+
+    def drain_at(self, many: int, drain: Callable[[], object]) -> None:
+        """Call `drain`, which takes what it can, whenever so many records are held: while they are in the caches."""
+        self._many, self._drain = many, drain
 
     def end(self) -> None:
         """Nothing more will come: the reader gets what is held, and then the end."""
@@ -103,15 +115,15 @@ class Tap:
         """Records that wait for the reader."""
         return self._held
 
-    async def __aiter__(self) -> AsyncIterator[tuple[Lost | None, Batch]]:
-        """Give each batch with what was lost just before it."""
-        while True:
-            while not self._batches:
-                if self._ended:
-                    return
-                self._filled.clear()
-                await self._filled.wait()
-            yield self.take()
+    async def filled(self, count: int = 1, *, within: float | None = None) -> bool:
+        """Wait for so many records to be held, `within` seconds to be over, or the end; whether more may come."""
+        if self._held < count and not self._ended:
+            self._awaited = count
+            self._filled.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._filled.wait()
+        return self._held > 0 or not self._ended
 
     def take(self) -> tuple[Lost | None, Batch]:
         """The oldest batch that is held, with what was lost just before it. Raises IndexError where none is."""

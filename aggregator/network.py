@@ -4,6 +4,7 @@ Only this module knows which libraries are in use. A replay, a capture or a test
 """
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +22,7 @@ LARGEST_FRAME = 32 * 2**20  # bytes; the deepest books are far below
 LARGEST_BODY = 64 * 2**20
 DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
 FETCH_TIMEOUT = 20.0
+PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `_bound`
 IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
 USER_AGENT = "market-aggregator"
 
@@ -154,13 +156,14 @@ class Internet:
     async def dial(self, url: str, listener: Listener) -> Line:
         """Open a WebSocket. Raises SessionError with the reason."""
         target = redirect(url, self._endpoints)
-        socket = _Socket(listener)
+        is_secure = target.startswith("wss:")
+        line = _Socket(listener)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
-                await ws_connect(
-                    lambda: socket,
+                transport, _ = await ws_connect(
+                    lambda: line,
                     target,
-                    ssl_context=self._tls if target.startswith("wss:") else None,
+                    ssl_context=self._tls if is_secure else None,
                     websocket_handshake_timeout=DIAL_TIMEOUT,
                     max_frame_size=LARGEST_FRAME,
                     enable_auto_ping=True,
@@ -171,7 +174,9 @@ class Internet:
                 )
         except (OSError, WSError, TimeoutError, ValueError) as error:
             raise SessionError(f"cannot connect to {target}: {error or type(error).__name__}") from error
-        return socket
+        if not is_secure:
+            _bound(transport)
+        return line
 
     async def fetch(self, request: Request) -> Answer:
         """Ask for a REST answer. Raises SessionError where none comes."""
@@ -198,6 +203,18 @@ class Internet:
         """Close what is kept open between requests."""
         if self._http is not None:
             await self._http.close()
+
+
+def _bound(transport: WSTransport) -> None:
+    """Let no read of a line without TLS bring more than can be worked on at once: the rest waits in the sender.
+
+    Such a line leads to a program on this machine or nearby, which may send faster than we read. Its buffers then grow
+    to megabytes, picows takes all of them in one read, and until that is worked through nothing else has its turn. What
+    comes by TLS comes in pieces anyway, from too far away for small buffers.
+    """
+    transport.underlying_transport.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_RCVBUF, PLAIN_BUFFER
+    )
 
 
 def _json(request: Request) -> dict[str, str]:

@@ -2,6 +2,7 @@ import asyncio
 
 from aggregator.bus import Batch, Bus, Tap
 from aggregator.records import BookSnapshot, Trade
+from aggregator.sinks.gather import gathered
 
 
 def trades(count: int) -> list[Trade]:
@@ -43,7 +44,7 @@ async def test_a_full_tap_lets_the_oldest_go_and_says_exactly_what() -> None:
     for _ in range(5):
         bus.publish(list(trades(2)))
     tap.end()
-    got = [(lost, [r.offset for r in batch.records]) async for lost, batch in tap]
+    got = [(lost, [r.offset for r in batch.records]) async for group in gathered(tap, pause=0) for lost, batch in group]
     assert [offsets for _, offsets in got] == [[7, 8], [9, 10]]
     lost = got[0][0]
     assert lost is not None
@@ -57,7 +58,7 @@ async def test_one_batch_is_held_however_large() -> None:
     bus.attach(tap.put)
     bus.publish(list(trades(10)))
     tap.end()
-    assert [len(batch.records) async for _, batch in tap] == [10]
+    assert [len(batch.records) async for group in gathered(tap, pause=0) for _, batch in group] == [10]
 
 
 async def test_a_reader_waits_for_what_comes_later() -> None:
@@ -71,7 +72,7 @@ async def test_a_reader_waits_for_what_comes_later() -> None:
         tap.end()
 
     task = asyncio.create_task(publish())
-    assert [len(batch.records) async for _, batch in tap] == [1]
+    assert [len(batch.records) async for group in gathered(tap, pause=0) for _, batch in group] == [1]
     await task
 
 

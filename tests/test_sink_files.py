@@ -38,7 +38,7 @@ BY_SYMBOL = "{exchange}/{channel}/{symbol}"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "TICK", 0.02)
-    monkeypatch.setattr(files, "PAUSE", 0.01)
+    monkeypatch.setattr(files, "HOLD", 0.01)
     monkeypatch.setattr(files, "FIRST_BACKOFF", 0.05)
     monkeypatch.setattr(files, "PROBATION", 0.3)
 
@@ -233,7 +233,7 @@ async def test_a_file_of_one_symbol_has_its_instrument_and_book(tmp_path: Path) 
 
 
 async def test_the_current_file_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "PAUSE", 0.05)
+    monkeypatch.setattr(files, "HOLD", 0.05)
     current = tmp_path / "2025-09-26/alpha/trades.ndjson"
     async with running(tmp_path) as sink:
         sink.bus.publish([trade()])

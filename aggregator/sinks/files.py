@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from aggregator.bus import Bus, Tap
 from aggregator.sinks.closer import Closer
-from aggregator.sinks.gather import Group, gathered, parts
+from aggregator.sinks.gather import ENOUGH, Group, gathered, held
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
 from aggregator.sinks.paths import NS, SUFFIX, Template
 from aggregator.sinks.routes import DAY, SINK, Chunk, File, Outage, Routes
@@ -22,7 +22,8 @@ from aggregator.sinks.segment import Segment, Segments, Vanished
 from aggregator.sinks.settings import FilesSettings
 from aggregator.sinks.worker import Worker
 
-PAUSE = 0.03  # seconds in which batches gather: the most that the files are behind while the disk keeps up
+PAUSE = 0.005  # seconds in which batches gather: sorted in small groups, they keep no frame waiting
+HOLD = 0.05  # seconds in which a file's records gather: the most that it is behind while the disk keeps up
 TICK = 1.0  # seconds between looks at what is due by time
 GRACE = 2 * NS  # after the end of a period; late records still find their file
 FIRST_BACKOFF = 1.0  # seconds before a file that could not be written is tried again; doubles
@@ -63,10 +64,18 @@ class _Files:
         self._status = status
         self._every = round(settings.rotate_every * NS)
         self._routes = Routes(Template(settings.template), self._every, bus.epoch)
-        self._segments = Segments(self._finish)
+        self._segments = Segments(self._hand_over)
         self._closer = Closer(settings.path, self._segments, clock, compress=settings.compress)
         self._root: int | None = None  # its descriptor holds the lock on the directory
         self._failing: set[str] = set()
+        self._touched: dict[File, None] = {}  # files that have records to be written
+        self._held = 0  # records that are sorted and not yet written
+        self._most = settings.queue
+        self._lost = 0  # records that the tap has lost since the last write
+        self._ended = False
+        self._touch = asyncio.Event()  # there is something to write, or nothing more will come
+        self._enough = asyncio.Event()  # it is not to wait for more
+        self._room = asyncio.Event()
         self._tick_at = self._retry_at = 0.0
         self._day = clock() // DAY
         self._writer = Worker("files-write")
@@ -74,21 +83,53 @@ class _Files:
 
     # --- on the loop ------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Take the directory, and have repaired what is left in it."""
+    async def sort(self, tap: Tap) -> None:
+        """Sort what comes into its files, while there is no more than can be written, until the stream ends."""
+
+        def sort_many() -> None:
+            if self._held < self._most:
+                self._sort(held(tap))
+
+        tap.drain_at(ENOUGH, sort_many)
+        async for group in gathered(tap, pause=PAUSE):
+            self._sort(group)
+            while self._held >= self._most:
+                self._room.clear()
+                await self._room.wait()
+        self._ended = True
+        self._touch.set()
+        self._enough.set()
+
+    def _sort(self, group: Group) -> None:
+        self._lost += sum(lost.missed for lost, _ in group if lost is not None)
+        self._touched |= dict.fromkeys(self._routes.sort(group))
+        self._held += sum(len(batch.records) for _, batch in group)
+        self._touch.set()
+        if self._held >= self._most // 2:
+            self._enough.set()
+
+    async def write(self) -> None:
+        """Write what is sorted and close what is due, until the stream has ended; then close every file."""
         with suppress(OSError):  # the first file that is to be written says what is wrong
             await self._writer.do(self._claim)
+        while not self._ended or self._touched:
+            if await _is_set(self._touch, TICK):
+                await _is_set(self._enough, HOLD)
+            await self._write_touched()
+            await self._tick()
+        await self._finish()
 
-    async def write(self, group: Group) -> None:
-        """Write a group, as far as it can be."""
-        self._status.missed += sum(lost.missed for lost, _ in group if lost is not None)
-        touched: dict[File, None] = {}
-        for part in parts(group):
-            touched |= dict.fromkeys(self._routes.sort(part))
-            await asyncio.sleep(0)  # frames that have come meanwhile do not wait for the rest
+    async def _write_touched(self) -> None:
+        touched, self._touched = self._touched, {}
+        held, self._status.missed, self._lost = self._held, self._status.missed + self._lost, 0
+        if not self._ended:
+            self._touch.clear()
+            self._enough.clear()
         await self._have_done([(file, False) for file in touched])
+        self._held -= held
+        self._room.set()
 
-    async def tick(self) -> None:
+    async def _tick(self) -> None:
         """Close what is due by time, try again what failed."""
         mono, now = time.monotonic(), self._clock()
         if mono < self._tick_at:
@@ -109,7 +150,7 @@ class _Files:
             self._retry_at = mono + LONGEST_BACKOFF
             self._closing.put(self._closer.retry)
 
-    async def finish(self) -> None:
+    async def _finish(self) -> None:
         """Close every file; what cannot be compressed soon is left for the next start."""
         open_files = [file for file in self._routes if file.segment is not None or file.outage is not None]
         for file in open_files:
@@ -185,12 +226,13 @@ class _Files:
         if self._root is not None:
             os.close(self._root)
 
-    def _finish(self, closed: Path) -> None:
+    def _hand_over(self, closed: Path) -> None:
         self._closing.put(partial(self._closer.finish, closed))
 
     def _do_all(self, jobs: list[_Job]) -> None:
         for job in jobs:
             self._do(job)
+            os.sched_yield()  # on a single processor frames would wait for all of them
 
     def _do(self, job: _Job) -> None:
         file, chunk = job.file, job.chunk
@@ -211,27 +253,28 @@ class _Files:
 
     def _append(self, file: File, chunk: Chunk, header: FileHeader | None) -> None:
         """Write a chunk, behind the gap that an outage left. Raises OSError."""
-        records, lines = chunk.records, chunk.lines
+        owed = []
         if file.outage is not None and file.outage.loss is not None:
-            gap = overflow(SINK, self._bus.epoch, file.outage.loss, file.place)
-            records, lines = [gap, *records], [encode(gap) + b"\n", *lines]
+            owed.append(overflow(SINK, self._bus.epoch, file.outage.loss, file.place))
+        tally, lines = chunk.tally(*owed), [*(encode(gap) + b"\n" for gap in owed), *chunk.lines]
         if header is not None:
-            left = (chunk.slot + 1) * self._every - records[0].ts_recv  # of the period, by the records' own clock
+            first = (*owed, chunk.first)[0]
+            left = 0 if first is None else (chunk.slot + 1) * self._every - first.ts_recv  # by the records' own clock
             deadline = header.ts + max(left, 0) + GRACE
             path = self._settings.path / (file.name + SUFFIX)
             segment = Segment(path, ts=header.ts, slot=chunk.slot, deadline=deadline)
-            self._segments.begin(segment, b"".join([header.line(), *lines]), records)
+            self._segments.begin(segment, b"".join([header.line(), *lines]), tally)
             file.segment = segment
         elif file.segment is not None:
-            self._segments.append(file.segment, b"".join(lines), records)
+            self._segments.append(file.segment, b"".join(lines), tally)
         else:
             raise Vanished(0, "its file could not be begun", file.name)
-        file.last_offset = records[-1].offset
+        file.last_offset = tally.last
         if file.outage is not None:
             file.outage.loss = None
 
     def _close(self, file: File, segment: Segment) -> None:
-        self._finish(self._segments.finish(segment, self._clock()))
+        self._hand_over(self._segments.finish(segment, self._clock()))
         file.segment = None
 
     def _fail(self, file: File, chunk: Chunk | None, error: OSError) -> None:
@@ -256,8 +299,8 @@ class _Files:
         self._status.failing = f"{file.name}: {error}"
 
     def _drop(self, outage: Outage, chunk: Chunk) -> None:
-        if chunk.records:
-            loss = chunk.loss()
+        loss = chunk.loss()
+        if loss is not None:
             outage.loss = loss if outage.loss is None else outage.loss + loss
             self._status.missed += loss.missed
 
@@ -277,6 +320,14 @@ class _Files:
             log.warning("files %s: all can be written again; %d records missed", self._settings.path, missed)
 
 
+async def _is_set(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, but no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
+
+
 async def write_files(
     settings: FilesSettings,
     bus: Bus,
@@ -291,12 +342,8 @@ async def write_files(
     """
     files = _Files(settings, bus, clock, status or FilesStatus())
     try:
-        await files.start()
-        async with aclosing(gathered(tap, pause=PAUSE, tick=TICK)) as groups:
-            async for group in groups:
-                if group:
-                    await files.write(group)
-                await files.tick()
-        await files.finish()
+        async with asyncio.TaskGroup() as both:
+            both.create_task(files.sort(tap))
+            both.create_task(files.write())
     finally:
         files.stop()

@@ -1,5 +1,6 @@
 """Which record goes into which file: batches sorted into chunks, with a gap wherever the tap lost something before."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -10,7 +11,7 @@ from aggregator.records import Gap, Health, Lag, Record, channel_of
 from aggregator.sinks.gather import Group
 from aggregator.sinks.notes import Loss, encode, loss_of, overflow
 from aggregator.sinks.paths import NS, Place, Template, moment
-from aggregator.sinks.segment import Segment
+from aggregator.sinks.segment import Segment, Tally
 
 SINK = "files"
 DAY = 86_400 * NS
@@ -21,31 +22,45 @@ Key: TypeAlias = tuple[object, str, str | None, str | None, int]
 
 
 class Chunk:
-    """Records and their lines for one file and one period, in order."""
+    """Lines for one file and one period, in order, and what is to be known of their records.
 
-    __slots__ = ("lines", "records", "slot")
+    The records themselves are let go: many that are freed together, long after they were read, take long.
+    """
+
+    __slots__ = ("_own", "counts", "first", "last", "lines", "slot")
 
     def __init__(self, slot: int) -> None:
         """Nothing yet."""
         self.slot = slot
-        self.records: list[Record] = []
         self.lines: list[bytes] = []
+        self.counts: defaultdict[type[Record], int] = defaultdict(int)
+        self.first: Record | None = None
+        self.last: Record | None = None
+        self._own: list[Gap] = []  # those of this sink
 
-    def add(self, record: Record, line: bytes) -> None:
-        self.records.append(record)
-        self.lines.append(line)
+    def add_gap(self, gap: Gap) -> None:
+        """Take a gap of this sink."""
+        self._own.append(gap)
+        self.lines.append(encode(gap) + b"\n")
+        self.counts[Gap] += 1
+        self.first, self.last = self.first or gap, gap
 
-    def loss(self) -> Loss:
+    def tally(self, *before: Gap) -> Tally:
+        """How many records it holds, and between which offsets, those put before them among them."""
+        first, last = (*before, self.first)[0], self.last or before[-1]
+        counts = self.counts.copy()
+        for gap in before:
+            counts[type(gap)] += 1
+        return Tally(counts, 0 if first is None else first.offset, last.offset)
+
+    def loss(self) -> Loss | None:
         """What is missing if this chunk is not written; a gap of ours stands for all that it counts."""
-        first, last = self.records[0], self.records[-1]
-        missed, offset_from, ts_from = 0, first.offset, first.ts_recv
-        for record in self.records:
-            if isinstance(record, Gap) and record.conn == SINK:
-                missed += record.missed or 0
-                offset_from = min(offset_from, record.expected or offset_from)
-                ts_from = min(ts_from, record.ts_from)
-            else:
-                missed += 1
+        first, last = self.first, self.last
+        if first is None or last is None:
+            return None
+        missed = len(self.lines) - len(self._own) + sum(gap.missed or 0 for gap in self._own)
+        offset_from = min([first.offset, *(gap.expected or first.offset for gap in self._own)])
+        ts_from = min([first.ts_recv, *(gap.ts_from for gap in self._own)])
         return Loss(missed, offset_from, last.offset, ts_from, max(ts_from, last.ts_recv))
 
 
@@ -147,8 +162,11 @@ class Routes:
                 touched[file.name] = file
             if file.told is not lost:
                 self.tell(file, record)
-            chunk.records.append(record)
             chunk.lines.append(line)
+            chunk.counts[type(record)] += 1
+            chunk.last = record
+            if chunk.first is None:
+                chunk.first = record
 
     def _find(self, key: Key, record: Record) -> File:
         channel = channel_of(record) or ANY_CHANNEL[type(record)]
@@ -180,10 +198,10 @@ class Routes:
         start = max(lost.offset_from, file.last_offset + 1)
         loss = Loss(lost.missed, min(start, lost.offset_to), lost.offset_to, lost.ts_from, lost.ts_to)
         gap = overflow(SINK, self._epoch, loss, file.place)
-        file.chunk(0 if before is None else before.ts_recv // self._every).add(gap, encode(gap) + b"\n")
+        file.chunk(0 if before is None else before.ts_recv // self._every).add_gap(gap)
         file.told = self._told[file.topic] = self._lost  # type: ignore[assignment]  # it is not null here
 
     def forget_idle(self) -> None:
         """Have no more to do with files that have nothing open and owe nothing."""
-        self._files = {n: f for n, f in self._files.items() if f.segment is not None or f.outage is not None}
+        self._files = {name: file for name, file in self._files.items() if file.segment or file.outage or file.chunks}
         self._routes.clear()

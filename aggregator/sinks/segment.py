@@ -3,10 +3,12 @@
 import os
 import resource
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
+
+from msgspec import Struct
 
 from aggregator.records import Record
 from aggregator.sinks.notes import Footer
@@ -21,6 +23,14 @@ MODE = 0o644
 
 class Vanished(OSError):
     """A current file was removed or changed by someone else."""
+
+
+class Tally(Struct, frozen=True):
+    """Records that are written together: how many of each kind, and the offsets of the first and the last of them."""
+
+    counts: Mapping[type[Record], int]
+    first: int
+    last: int
 
 
 class Segment:
@@ -40,7 +50,7 @@ class Segment:
         self.records = 0
         self.fd: int | None = None
         self._ts = ts
-        self._tags: Counter[type[Record]] = Counter()
+        self._counts: Counter[type[Record]] = Counter()
         self._offset_first: int | None = None
         self._offset_last: int | None = None
         self._hash = sha256()
@@ -61,15 +71,14 @@ class Segment:
         if os.fstat(self.fd).st_size < self.size:
             raise Vanished(0, "cut by someone else", str(self.path))
 
-    def append(self, blob: bytes, records: list[Record]) -> None:
-        """Write whole lines, the records' among them. Raises OSError; then nothing of them stays."""
+    def append(self, blob: bytes, tally: Tally) -> None:
+        """Write whole lines, some records' among them. Raises OSError; then nothing of them stays."""
         self._put(blob)
         self._hash.update(blob)
-        self._tags.update(map(type, records))
-        self.records += len(records)
-        if records:
-            self._offset_first = records[0].offset if self._offset_first is None else self._offset_first
-            self._offset_last = records[-1].offset
+        self._counts.update(tally.counts)
+        self.records += sum(tally.counts.values())
+        self._offset_first = tally.first if self._offset_first is None else self._offset_first
+        self._offset_last = tally.last
 
     def _put(self, blob: bytes) -> None:
         fd = self._fd()
@@ -97,7 +106,7 @@ class Segment:
     def finish(self, ts: int) -> Path:
         """Write the footer and give the file its final name. Raises OSError; then it may be called again."""
         if not self.has_footer:
-            tags = {str(kind.__struct_config__.tag): n for kind, n in self._tags.items()}
+            tags = {str(kind.__struct_config__.tag): n for kind, n in self._counts.items()}
             footer = Footer(
                 records=self.records,
                 by_type=tags,
@@ -134,7 +143,7 @@ class Segments:
         self.owned: set[Path] = set()
         self.lock = Lock()
 
-    def begin(self, segment: Segment, blob: bytes, records: list[Record]) -> None:
+    def begin(self, segment: Segment, blob: bytes, tally: Tally) -> None:
         """Create a segment's file with its first lines. Raises OSError; then there is no file."""
         segment.path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock:
@@ -143,18 +152,18 @@ class Segments:
             segment.open()
             self.owned.add(segment.path)
         try:
-            segment.append(blob, records)
+            segment.append(blob, tally)
         except OSError:
             segment.path.unlink(missing_ok=True)
             self.forget(segment)
             raise
         self._used(segment)
 
-    def append(self, segment: Segment, blob: bytes, records: list[Record]) -> None:
+    def append(self, segment: Segment, blob: bytes, tally: Tally) -> None:
         """Write whole lines to a segment. Raises OSError."""
         segment.open()
         self._used(segment)
-        segment.append(blob, records)
+        segment.append(blob, tally)
 
     def finish(self, segment: Segment, ts: int) -> Path:
         """Close a segment; where its file is now. Raises OSError."""

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import select
-from contextlib import aclosing
 
 from aggregator.bus import Bus, Tap
 from aggregator.records import Gap
@@ -49,11 +48,10 @@ async def write_stdout(settings: StdoutSettings, bus: Bus, tap: Tap, *, fd: int 
     """
     output, worker, ts = _Output(fd), Worker("stdout"), 0
     try:
-        async with aclosing(gathered(tap, pause=PAUSE)) as groups:
-            async for group in groups:
-                output.rest = memoryview(_blob(group, bus.epoch, ts))
-                ts = group[-1][1].records[-1].ts_recv
-                await _write(output, worker)
+        async for group in gathered(tap, pause=PAUSE):
+            output.rest = memoryview(_blob(group, bus.epoch, ts))
+            ts = group[-1][1].records[-1].ts_recv
+            await _write(output, worker)
     except BrokenPipeError:
         return True
     finally:

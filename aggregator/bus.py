@@ -7,7 +7,7 @@ the oldest batches go, and the reader is told what it lost.
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -16,6 +16,8 @@ from msgspec import Struct
 from aggregator.records import SCHEMA, BookSnapshot, Instrument, Record
 
 MOST_RECORDS = 128  # gathered before they are published, unless the socket read ends sooner
+ENOUGH = 256  # records that a tap's reader takes without waiting for more
+MOST_TAKEN = 8192  # records that it takes at once; a group ends with the batch that takes it there
 
 encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encode_lines
 
@@ -42,7 +44,7 @@ class Batch:
     def lines(self) -> list[bytes]:
         """The records' lines one by one, in order, each with its newline."""
         if self._lines is None:
-            self._lines = self.blob.splitlines(keepends=True)
+            self._lines = [self.blob] if len(self.records) == 1 else self.blob.splitlines(keepends=True)
         return self._lines
 
 
@@ -52,6 +54,14 @@ class Lost(Struct, frozen=True):
     missed: int
     offset_from: int
     offset_to: int
+
+
+class Group(Struct):
+    """Batches taken from a tap together: `count` records, and what was lost just before them."""
+
+    batches: list[Batch]
+    count: int
+    lost: Lost | None
 
 
 class Tap:
@@ -91,7 +101,7 @@ class Tap:
         self.missed += count
 
     def drain_at(self, many: int, drain: Callable[[], object]) -> None:
-        """Call `drain`, which takes what it can, whenever so many records are held: while they are in the caches."""
+        """Call `drain`, which takes what it can, whenever so many are held: they are still in the caches then."""
         self._many, self._drain = many, drain
 
     def end(self) -> None:
@@ -115,23 +125,35 @@ class Tap:
         """Records that wait for the reader."""
         return self._held
 
-    async def filled(self, count: int = 1, *, within: float | None = None) -> bool:
-        """Wait for so many records to be held, `within` seconds to be over, or the end; whether more may come."""
+    async def groups(self, pause: float) -> AsyncIterator[Group]:
+        """What is held, in groups, until no more will come; `pause`: seconds after a first batch for more to come."""
+        while await self._filling(1, None):
+            await self._filling(ENOUGH, pause)
+            if self._batches:  # `drain` may have taken them meanwhile
+                yield self.take()
+
+    async def _filling(self, count: int, seconds: float | None) -> bool:
+        """Wait for so many records to be held, the time to be over, or the end; whether more may come."""
         if self._held < count and not self._ended:
             self._awaited = count
             self._filled.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(within):
+                async with asyncio.timeout(seconds):
                     await self._filled.wait()
-        return self._held > 0 or not self._ended
+        return bool(self._batches) or not self._ended
 
-    def take(self) -> tuple[Lost | None, Batch]:
-        """The oldest batch that is held, with what was lost just before it. Raises IndexError where none is."""
-        batch = self._batches.popleft()
-        self._held -= len(batch.records)
+    def take(self) -> Group:
+        """The oldest batches that are held."""
+        batches: list[Batch] = []
+        count = 0
+        while self._batches and count < MOST_TAKEN:
+            batch = self._batches.popleft()
+            batches.append(batch)
+            count += len(batch.records)
+        self._held -= count
         self._emptier.set()
         lost, self._lost = self._lost, None
-        return lost, batch
+        return Group(batches, count, lost)
 
 
 class Header(Struct, frozen=True):

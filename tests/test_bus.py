@@ -1,8 +1,7 @@
 import asyncio
 
-from aggregator.bus import Batch, Bus, Tap
+from aggregator.bus import Batch, Bus, Lost, Tap
 from aggregator.records import BookSnapshot, Trade
-from aggregator.sinks.gather import gathered
 
 
 def trades(count: int) -> list[Trade]:
@@ -44,12 +43,10 @@ async def test_a_full_tap_lets_the_oldest_go_and_says_exactly_what() -> None:
     for _ in range(5):
         bus.publish(list(trades(2)))
     tap.end()
-    got = [(lost, [r.offset for r in batch.records]) async for group in gathered(tap, pause=0) for lost, batch in group]
-    assert [offsets for _, offsets in got] == [[7, 8], [9, 10]]
-    lost = got[0][0]
-    assert lost is not None
-    assert (lost.missed, lost.offset_from, lost.offset_to) == (6, 1, 6)
-    assert got[1][0] is None
+    (group,) = [group async for group in tap.groups(0)]
+    assert [[r.offset for r in batch.records] for batch in group.batches] == [[7, 8], [9, 10]]
+    assert group.lost == Lost(missed=6, offset_from=1, offset_to=6)
+    assert group.count == 4
     assert (tap.missed, tap.held) == (6, 0)
 
 
@@ -58,7 +55,7 @@ async def test_one_batch_is_held_however_large() -> None:
     bus.attach(tap.put)
     bus.publish(list(trades(10)))
     tap.end()
-    assert [len(batch.records) async for group in gathered(tap, pause=0) for _, batch in group] == [10]
+    assert [group.count async for group in tap.groups(0)] == [10]
 
 
 async def test_a_reader_waits_for_what_comes_later() -> None:
@@ -72,7 +69,7 @@ async def test_a_reader_waits_for_what_comes_later() -> None:
         tap.end()
 
     task = asyncio.create_task(publish())
-    assert [len(batch.records) async for group in gathered(tap, pause=0) for _, batch in group] == [1]
+    assert [group.count async for group in tap.groups(0)] == [1]
     await task
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from aggregator.bus import Bus, Tap
+from aggregator.bus import ENOUGH, Bus, Group, Tap
 from aggregator.sinks.closer import Closer
-from aggregator.sinks.gather import ENOUGH, Group, gathered, held
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
 from aggregator.sinks.paths import NS, SUFFIX, Template
 from aggregator.sinks.routes import DAY, SINK, Chunk, File, Outage, Routes
@@ -23,7 +22,7 @@ from aggregator.sinks.settings import FilesSettings
 from aggregator.sinks.worker import Worker
 
 PAUSE = 0.005  # seconds in which batches gather: sorted in small groups, they keep no frame waiting
-HOLD = 0.05  # seconds in which a file's records gather: the most that it is behind while the disk keeps up
+HOLD = 0.02  # seconds in which a file's records gather: the most that it is behind while the disk keeps up
 TICK = 1.0  # seconds between looks at what is due by time
 GRACE = 2 * NS  # after the end of a period; late records still find their file
 FIRST_BACKOFF = 1.0  # seconds before a file that could not be written is tried again; doubles
@@ -88,10 +87,10 @@ class _Files:
 
         def sort_many() -> None:
             if self._held < self._most:
-                self._sort(held(tap))
+                self._sort(tap.take())
 
         tap.drain_at(ENOUGH, sort_many)
-        async for group in gathered(tap, pause=PAUSE):
+        async for group in tap.groups(PAUSE):
             self._sort(group)
             while self._held >= self._most:
                 self._room.clear()
@@ -101,9 +100,9 @@ class _Files:
         self._enough.set()
 
     def _sort(self, group: Group) -> None:
-        self._lost += sum(lost.missed for lost, _ in group if lost is not None)
-        self._touched |= dict.fromkeys(self._routes.sort(group))
-        self._held += sum(len(batch.records) for _, batch in group)
+        self._lost += 0 if group.lost is None else group.lost.missed
+        self._touched |= self._routes.sort(group)
+        self._held += group.count
         self._touch.set()
         if self._held >= self._most // 2:
             self._enough.set()

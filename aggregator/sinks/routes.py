@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from aggregator.bus import Batch, Lost
+from aggregator.bus import Batch, Group, Lost
 from aggregator.records import Gap, Health, Lag, Record, channel_of
-from aggregator.sinks.gather import Group
 from aggregator.sinks.notes import Loss, encode, loss_of, overflow
 from aggregator.sinks.paths import NS, Place, Template, moment
 from aggregator.sinks.segment import Segment, Tally
@@ -101,8 +101,9 @@ class File:
 
     def chunk(self, slot: int) -> Chunk:
         """The chunk of a period; a record that comes late for its own goes into the one that is under way."""
-        if self.segment is not None:
-            slot = max(slot, self.segment.slot)
+        segment = self.segment  # which the thread may just be closing
+        if segment is not None:
+            slot = max(slot, segment.slot)
         if not self.chunks or slot > self.chunks[-1].slot:
             self.chunks.append(Chunk(slot))
         return self.chunks[-1]
@@ -132,20 +133,17 @@ class Routes:
     def __iter__(self) -> Iterator[File]:
         return iter(list(self._files.values()))
 
-    def sort(self, group: Group) -> list[File]:
+    def sort(self, group: Group) -> dict[File, None]:
         """Give every record of a group to its file; the files that got some."""
-        touched: dict[str, File] = {}
-        for lost, batch in group:
-            if lost is not None:
-                self._note(lost, batch)
-            self._sort(batch, touched)
-            self._last_ts = batch.records[-1].ts_recv
-        return list(touched.values())
-
-    def _sort(self, batch: Batch, touched: dict[str, File]) -> None:
+        batches = group.batches
+        if group.lost is not None:
+            self._note(group.lost, batches[0])
+        records = chain.from_iterable([batch.records for batch in batches])
+        lines = chain.from_iterable([batch.lines for batch in batches])
+        touched: dict[File, None] = {}
         routes, lost = self._routes, self._lost
         day, slot, start, end = self._span
-        for record, line in zip(batch.records, batch.lines, strict=True):
+        for record, line in zip(records, lines, strict=True):
             ts = record.ts_recv
             if not start <= ts < end:
                 day, slot, start, end = self._span = span(ts, self._every)
@@ -159,7 +157,7 @@ class Routes:
             chunk = file.chunks[-1] if file.chunks else None
             if chunk is None or slot > chunk.slot:
                 chunk = file.chunk(slot)
-                touched[file.name] = file
+                touched[file] = None
             if file.told is not lost:
                 self.tell(file, record)
             chunk.lines.append(line)
@@ -167,6 +165,8 @@ class Routes:
             chunk.last = record
             if chunk.first is None:
                 chunk.first = record
+        self._last_ts = batches[-1].records[-1].ts_recv
+        return touched
 
     def _find(self, key: Key, record: Record) -> File:
         channel = channel_of(record) or ANY_CHANNEL[type(record)]

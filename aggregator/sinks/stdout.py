@@ -5,9 +5,7 @@ import logging
 import os
 import select
 
-from aggregator.bus import Bus, Tap
-from aggregator.records import Gap
-from aggregator.sinks.gather import Group, gathered
+from aggregator.bus import Bus, Group, Tap
 from aggregator.sinks.notes import encode, loss_of, overflow
 from aggregator.sinks.paths import Place
 from aggregator.sinks.settings import StdoutSettings
@@ -48,9 +46,9 @@ async def write_stdout(settings: StdoutSettings, bus: Bus, tap: Tap, *, fd: int 
     """
     output, worker, ts = _Output(fd), Worker("stdout"), 0
     try:
-        async for group in gathered(tap, pause=PAUSE):
+        async for group in tap.groups(PAUSE):
             output.rest = memoryview(_blob(group, bus.epoch, ts))
-            ts = group[-1][1].records[-1].ts_recv
+            ts = group.batches[-1].records[-1].ts_recv
             await _write(output, worker)
     except BrokenPipeError:
         return True
@@ -78,13 +76,9 @@ async def _write(output: _Output, worker: Worker) -> None:
 
 
 def _blob(group: Group, epoch: str, ts: int) -> bytes:
-    """The group's lines, with a gap before each batch before which something was lost; `ts`: of the record before."""
-    parts: list[bytes] = []
-    for lost, batch in group:
-        if lost is not None:
-            first = batch.records[0].ts_recv
-            gap: Gap = overflow("stdout", epoch, loss_of(lost, ts or first, first), Place())
-            parts += (encode(gap), b"\n")
-        parts.append(batch.blob)
-        ts = batch.records[-1].ts_recv
+    """The group's lines, behind a gap where something was lost before it; `ts`: of the record before."""
+    parts = [batch.blob for batch in group.batches]
+    if group.lost is not None:
+        first = group.batches[0].records[0].ts_recv
+        parts.insert(0, encode(overflow("stdout", epoch, loss_of(group.lost, ts or first, first), Place())) + b"\n")
     return b"".join(parts)

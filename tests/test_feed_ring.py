@@ -146,3 +146,38 @@ def test_a_chunk_that_does_not_fit_at_all_is_lost_whole() -> None:
     full.put(chunk(1, TRADES, TRADES))
     assert full.bytes == 0
     assert said(full) == [(1, 2)]
+
+
+PLACES = [TRADES, DELTA, SNAPSHOT, Place(("alpha", "Y"), starts=False), Place(("beta", "X"), starts=False)]
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.sampled_from(PLACES), min_size=1, max_size=6), st.integers(0, 7)), max_size=40),
+    st.lists(st.tuples(st.integers(2, 12), st.booleans()), min_size=3, max_size=3),
+)
+def test_rings_that_share_their_chunks_say_what_each_would_say_alone(
+    steps: list[tuple[list[Place], int]], kinds: list[tuple[int, bool]]
+) -> None:
+    """Each step publishes a chunk, and then those of three rings read whose bits are set; some are new to the books."""
+
+    def rings() -> list[Ring]:
+        made = [ring(limit) for limit, _ in kinds]
+        for one, (_, is_new) in zip(made, kinds, strict=True):
+            for place in PLACES[1:]:
+                if is_new and place.book is not None:
+                    one.await_book(place.book, is_new=True)
+        return made
+
+    together, alone = rings(), rings()
+    offset = 1
+    for places, readers in steps:
+        shared = chunk(offset, *places)
+        for at, (one, other) in enumerate(zip(together, alone, strict=True)):
+            one.put(shared)
+            other.put(chunk(offset, *places))
+            if readers >> at & 1:
+                assert said(one) == said(other)
+        offset += len(places)
+    for one, other in zip(together, alone, strict=True):
+        assert said(one) == said(other)
+        assert (one.missed, one.lags, one.waiting, one.held) == (other.missed, other.lags, other.waiting, other.held)

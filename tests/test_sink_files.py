@@ -429,6 +429,16 @@ async def test_a_current_file_that_someone_removes_is_begun_anew(
     assert "gone with 1 records" in caplog.text
 
 
+async def test_what_comes_in_one_turn_of_the_loop_is_sorted_as_it_comes(tmp_path: Path) -> None:
+    """More than the tap holds, but no more than it and the sorted records together may."""
+    async with running(tmp_path, settings=FilesSettings(path=tmp_path, compress=False, queue=500)) as sink:
+        await asyncio.sleep(0.1)
+        for _ in range(80):
+            sink.bus.publish([trade() for _ in range(10)])
+    assert sink.status == FilesStatus()
+    assert [r["offset"] for r in all_records(tmp_path)] == list(range(1, 801))
+
+
 async def test_a_stalled_disk_stops_neither_the_loop_nor_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ class FilesSettings(Struct, frozen=True, kw_only=True):
     rotate_bytes: int = 256_000_000
     rotate_every: float = 3600.0  # divides a day; files turn over at multiples of it, UTC
     compress: bool = True
-    queue: int = 100_000  # records that may wait for the disk
+    queue: int = 100_000  # records that may wait to be sorted, and as many that are and wait for the disk
 
 
 class StdoutSettings(Struct, frozen=True, kw_only=True):

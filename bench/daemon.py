@@ -6,6 +6,7 @@ subscribers share another one.
 
 import json
 import os
+import re
 import select
 import signal
 import statistics
@@ -49,7 +50,8 @@ CHANNELS = {"mixed": '["trades", "book", "bbo"]', "trade": '["trades"]', "book":
 SAMPLE = 0.5  # seconds between two looks at memory
 LONG = 30  # seconds, from which on the growth of memory says something
 HEAD = ("through", "sent", "clients", "frames/s", "cpu µs", "waited", "p50 µs", "p99 µs", "p99.9 µs", "lines/frame",
-        "lags", "MB", "start s")  # fmt: skip
+        "lags", "unwritten", "MB", "start s")  # fmt: skip
+UNWRITTEN = re.compile(rb'"conn":"files"[^\n]*"missed":(\d+)')  # in a file: a gap that the sink left there
 
 
 class Load(Struct, frozen=True):
@@ -74,6 +76,7 @@ class Run(Struct):
 
     cpu, p50, p99, p999: microseconds, of processor time per frame and from send to read
     waited: share of the time in which it could have run, but others had the processor: latencies grow by it
+    unwritten: records that files lack, as their gaps say
     subscribe: seconds from the start of the process to its first frame
     rss: megabytes, one every SAMPLE seconds
     """
@@ -84,6 +87,7 @@ class Run(Struct):
     waited: float
     lines: int
     lags: int
+    unwritten: int
     subscribe: float
     rss: list[float]
     p50: float = 0
@@ -102,7 +106,8 @@ class Run(Struct):
         late = [int(self.p50), int(self.p99), int(self.p999)] if load.rate and self.p50 else ["-"] * 3
         return [
             "bare loop" if load.bare else "daemon", load.name, load.clients, int(self.per_second), self.cpu,
-            f"{self.waited:.0%}", *late, self.lines / load.count, self.lags, int(self.rss[-1]), self.subscribe,
+            f"{self.waited:.0%}", *late, self.lines / load.count, self.lags, self.unwritten,
+            int(self.rss[-1]), self.subscribe,
         ]  # fmt: skip
 
 
@@ -171,7 +176,7 @@ def run(load: Load) -> Run:
         if load.clients > 1:
             others = ["-m", "bench.clients", str(path), str(load.clients - 1)]
             heard(stack.enter_context(process(others, theirs)))
-        return _measure(load, simulator, measured.pid, subscribed - started)
+        return _measure(load, simulator, measured.pid, subscribed - started, home / "files")
 
 
 def _simulate(load: Load, path: Path) -> list[str]:
@@ -189,7 +194,7 @@ def _target(load: Load, home: Path, ports: dict[str, int]) -> list[str]:
     return ["-m", "aggregator", "run", "--config", str(config)]
 
 
-def _measure(load: Load, simulator: subprocess.Popen[str], pid: int, subscribe: float) -> Run:
+def _measure(load: Load, simulator: subprocess.Popen[str], pid: int, subscribe: float, files: Path) -> Run:
     ran, waited = processor_time(pid)
     rss = [resident(pid)]
     tell(simulator)
@@ -205,6 +210,7 @@ def _measure(load: Load, simulator: subprocess.Popen[str], pid: int, subscribe: 
         waited / said["seconds"],
         said["lines"],
         said["lags"],
+        sum(int(n) for file in files.rglob("*.ndjson") for n in UNWRITTEN.findall(file.read_bytes())),
         subscribe,
         rss,
         **{name: said[name] for name in ("p50", "p99", "p999") if name in said},

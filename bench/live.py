@@ -40,14 +40,14 @@ class Row(Struct):
 
 
 def loads(seconds: float) -> list[Load]:
-    """Evenly and in bursts, both within what it can read; ours writes no files, for it writes none."""
-    count = int(10_000 * seconds)
+    """Evenly and in bursts, all within what it can read; ours writes no files, for it writes none."""
     return [
-        load
+        Load(name, kind, int(rate * seconds), rate, burst, files=False)
         for kind in ("trade", "book")
-        for load in (
-            Load("evenly, 10,000 a second", kind, count, 10_000, files=False),
-            Load("bursts of 10, 10,000 a second", kind, count, 10_000, 10, files=False),
+        for name, rate, burst in (
+            ("evenly, 10,000 a second", 10_000, 1),
+            ("bursts of 10, 10,000 a second", 10_000, 10),
+            ("bursts of 50, 20,000 a second", 20_000, 50),
         )
     ]
 

@@ -5,7 +5,6 @@ the oldest batches go, and the reader is told what it lost.
 """
 
 import asyncio
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -76,8 +75,7 @@ class Tap:
         self._ended = False
         self._left = False
         self._awaited = 1  # records, for which somebody waits
-        self._many = sys.maxsize
-        self._drain: Callable[[], object] = self.end
+        self._drain: Callable[[], object] | None = None
         self._filled = asyncio.Event()
         self._emptier = asyncio.Event()
         self.missed = 0
@@ -90,7 +88,7 @@ class Tap:
             self._drop(self._batches.popleft())
         if self._held >= self._awaited:
             self._filled.set()
-        if self._held >= self._many:
+        if self._drain is not None and self._held >= ENOUGH:
             self._drain()
 
     def _drop(self, batch: Batch) -> None:
@@ -100,9 +98,9 @@ class Tap:
         self._held -= count
         self.missed += count
 
-    def drain_at(self, many: int, drain: Callable[[], object]) -> None:
-        """Call `drain`, which takes what it can, whenever so many are held: they are still in the caches then."""
-        self._many, self._drain = many, drain
+    def drain_with(self, drain: Callable[[], object]) -> None:
+        """Call `drain`, which takes what it can, whenever there is ENOUGH: the records are still in the caches then."""
+        self._drain = drain
 
     def end(self) -> None:
         """Nothing more will come: the reader gets what is held, and then the end."""

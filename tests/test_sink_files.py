@@ -482,12 +482,13 @@ async def test_a_sink_on_a_stalled_disk_can_be_cancelled(tmp_path: Path, monkeyp
 
 
 async def test_two_daemons_do_not_share_a_directory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with running(tmp_path) as first, running(tmp_path, epoch="e2") as second:
+    async with running(tmp_path) as first:
         await first.put(trade())
-        await second.put(trade(exchange="beta"))
-        await until(lambda: second.status.failing)
-        assert "another process writes there" in (second.status.failing or "")
-        await first.put(trade())
+        async with running(tmp_path, epoch="e2") as second:
+            await second.put(trade(exchange="beta"))
+            await until(lambda: second.status.failing)
+            assert "another process writes there" in (second.status.failing or "")
+            await first.put(trade())
     assert [r["exchange"] for r in all_records(tmp_path)] == ["alpha", "alpha"]
     assert "the end of 1 files could not be written" in caplog.text
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from aggregator.bus import ENOUGH, Bus, Group, Tap
+from aggregator.bus import Bus, Group, Tap
 from aggregator.sinks.closer import Closer
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
 from aggregator.sinks.paths import NS, SUFFIX, Template
@@ -54,7 +54,10 @@ class _Job(Struct):
 
 
 class _Files:
-    """One sink: what is decided on the loop is done in its own thread, and then the loop decides again."""
+    """One sink: what is decided on the loop is done in its own thread, and then the loop decides again.
+
+    Sorting goes on while the thread writes: nothing is added to a chunk that has been handed over.
+    """
 
     def __init__(self, settings: FilesSettings, bus: Bus, clock: Callable[[], int], status: FilesStatus) -> None:
         self._settings = settings
@@ -83,13 +86,13 @@ class _Files:
     # --- on the loop ------------------------------------------------------------------------------------------------
 
     async def sort(self, tap: Tap) -> None:
-        """Sort what comes into its files, while there is no more than can be written, until the stream ends."""
+        """Sort what comes into its files, until the stream ends; wait while too much of it is unwritten."""
 
         def sort_many() -> None:
             if self._held < self._most:
                 self._sort(tap.take())
 
-        tap.drain_at(ENOUGH, sort_many)
+        tap.drain_with(sort_many)
         async for group in tap.groups(PAUSE):
             self._sort(group)
             while self._held >= self._most:

@@ -216,10 +216,7 @@ class Book:
     def __init__(self, bids: Levels, asks: Levels, depth: int | None = None) -> None:
         """Start from a whole book. Raises BadFrame (here or when first used) for a price that is no number."""
         self._depth = depth
-        self._pending: tuple[Levels, Levels] | None = (
-            bids,
-            asks,
-        )  # many books are replaced before anyone looks
+        self._pending: tuple[Levels, Levels] | None = (bids, asks)
 
     def _settle(self) -> None:
         if self._pending is not None:
@@ -249,7 +246,9 @@ class Book:
         return bool(bids and asks) and Decimal(bids[0][0]) >= Decimal(asks[0][0])
 
     def is_crossed(self) -> bool:
-        """Whether the best bid reaches the best ask."""
+        """Whether the best bid reaches the best ask. Raises BadFrame for a price that is no number."""
+        if self._pending is not None and _are_apart(*self._pending):
+            return False  # without giving every level its place: many books are replaced before anyone looks
         return self.apply([], [])
 
     def bids(self, count: int | None = None) -> Levels:
@@ -261,3 +260,13 @@ class Book:
         """The best `count` asks (None: all), best first."""
         self._settle()
         return self._asks.top(count)
+
+
+def _are_apart(bids: Levels, asks: Levels) -> bool:
+    """Whether every bid is surely below every ask, and every price is a number; where not, a closer look tells."""
+    try:
+        lower, upper = [float(price) for price, _ in bids], [float(price) for price, _ in asks]
+    except ValueError:
+        return False
+    is_finite = -INFINITY < sum(lower) < INFINITY and -INFINITY < sum(upper) < INFINITY
+    return is_finite and max(lower, default=-INFINITY) < min(upper, default=INFINITY)  # rounding swaps no two prices

@@ -88,7 +88,13 @@ def best(price: Text, size: Text) -> tuple[str | None, str | None]:
 
 def levels(rows: list[list[Text]]) -> list[tuple[str, str]]:
     """Rows `[price, size, ...]` of numbers or strings as book levels; what follows is left out."""
-    return [(text(row[0]), text(row[1])) for row in rows]
+    return [  # hot: what `text` does with most, without calling it
+        (
+            price if type(price := row[0]) is str and "e" not in price and "E" not in price else text(price),
+            size if type(size := row[1]) is str and "e" not in size and "E" not in size else text(size),
+        )
+        for row in rows
+    ]
 
 
 def seconds(value: float | str) -> int:

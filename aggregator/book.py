@@ -24,7 +24,7 @@ SLACK = 256  # removed levels that may gather before they are swept out, beside 
 
 def is_zero(size: str) -> bool:
     """Whether a size, however it is spelled, removes its level."""
-    return not size.strip("0.")
+    return not size.lstrip("0.")
 
 
 def _is_long(price: str) -> bool:
@@ -76,14 +76,14 @@ class Side:
             levels = self._place(levels, len(sizes) - known)
         if self._depth is not None:
             self._cut(levels, self._depth)
-        elif not sizes.get(self._top, "").strip("0."):
+        elif not sizes.get(self._top, "").lstrip("0."):
             self._seek()
 
     def top(self, count: int | None = None) -> Levels:
         """The best `count` levels (None: all), best first."""
         sizes = self._sizes
         if self._depth is None:
-            live = ((price, sizes[price]) for price in reversed(self._prices) if sizes[price].strip("0."))
+            live = ((price, sizes[price]) for price in reversed(self._prices) if sizes[price].lstrip("0."))
             return list(islice(live, count))
         names = self._best(count)
         while not self._dead.isdisjoint(names):
@@ -167,7 +167,7 @@ class Side:
         keys, prices, sizes = self._keys, self._prices, self._sizes
         while keys:
             price = prices[-1]
-            if sizes[price].strip("0."):
+            if sizes[price].lstrip("0."):
                 self.best, self._top = keys[-1], price
                 return
             del sizes[price], keys[-1], prices[-1]
@@ -178,9 +178,9 @@ class Side:
         """Forget what was removed, and sort what is left."""
         sizes = self._sizes
         levels = sorted(zip(self._keys, self._prices, strict=True))
-        live = [level for level in levels if sizes[level[1]].strip("0.")]
+        live = [level for level in levels if sizes[level[1]].lstrip("0.")]
         if len(live) < len(levels):
-            for price in [price for price, size in sizes.items() if not size.strip("0.")]:
+            for price in [price for price, size in sizes.items() if not size.lstrip("0.")]:
                 del sizes[price]
         self._keys, self._prices = [key for key, _ in live], [price for _, price in live]
         self._dead.clear()
@@ -191,7 +191,7 @@ class Side:
         """Keep a side of limited depth to its depth: what falls out of it is not heard of again."""
         sizes, dead = self._sizes, self._dead
         for price, size in levels:
-            if not size.strip("0."):
+            if not size.lstrip("0."):
                 if price in sizes:
                     dead.add(price)
             elif price in dead:

@@ -83,7 +83,7 @@ def optional(value: Text) -> str | None:
 def best(price: Text, size: Text) -> tuple[str | None, str | None]:
     """One side of the best prices, as text; no price, or one of nothing (`0.00`), stands for an empty side."""
     found = optional(price)
-    return (None, None) if found is None or not found.strip("0.") else (found, optional(size))
+    return (None, None) if found is None or not found.lstrip("0.") else (found, optional(size))
 
 
 def levels(rows: list[list[Text]]) -> list[tuple[str, str]]:

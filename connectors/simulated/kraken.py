@@ -110,7 +110,7 @@ def _side(
     if not changed:
         return []
     inside = {price(ticks): size(book[ticks]) for ticks in best_first[:depth]}
-    gone = [(p, s) for p, s in changed if p not in inside and not s.strip("0.")]
+    gone = [(p, s) for p, s in changed if p not in inside and not s.lstrip("0.")]
     edge = list(inside)[-len(gone) :] if gone else []
     heard = dict([(p, s) for p, s in changed if p in inside] + [(p, inside[p]) for p in edge])
     return gone + list(heard.items())

@@ -109,7 +109,7 @@ def _books(market: Market, action: str, bids: Levels, asks: Levels, sequence: in
 
 
 def _rows(levels: Levels) -> list[list[str]]:
-    return [[price, size if size.strip("0.") else "0", "0", "1" if size.strip("0.") else "0"] for price, size in levels]
+    return [[price, size if size.lstrip("0.") else "0", "0", "1" if size.lstrip("0.") else "0"] for price, size in levels]
 
 
 def _ticker(market: Market, at: str) -> dict[str, str]:

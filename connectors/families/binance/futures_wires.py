@@ -115,7 +115,7 @@ class ForceOrderWire(Struct, tag_field="e", tag="forceOrder", gc=False):
 
     def record(self) -> Record:
         o = self.o
-        is_filled = bool(o.ap.strip("0."))
+        is_filled = bool(o.ap.lstrip("0."))
         return Liquidation(
             raw_symbol=o.s,
             side="buy" if o.S == "BUY" else "sell",

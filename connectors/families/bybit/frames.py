@@ -219,7 +219,7 @@ def read_best(row: BookRow, bests: dict[str, BookRow], at: int | None, sent: int
 
 def changed(before: Levels, news: Levels) -> Levels:
     """The one level of a side after a change, in which a size of zero removes a level."""
-    gone = {price for price, size in news if not size.strip("0.")}
+    gone = {price for price, size in news if not size.lstrip("0.")}
     return [level for level in news if level[0] not in gone] or [level for level in before if level[0] not in gone]
 
 

@@ -268,5 +268,5 @@ class Maintenance(Struct):
 
 def standing(price: str | None, size: str | None) -> tuple[str | None, str | None]:
     """A side's price and size; zeros say that nobody stands there."""
-    is_empty = not price or not size or not size.strip("0.")
+    is_empty = not price or not size or not size.lstrip("0.")
     return (None, None) if is_empty else (price, size)

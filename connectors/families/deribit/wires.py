@@ -284,7 +284,7 @@ def unit(raw_symbol: str) -> SizeUnit:
 def standing(price: Text, amount: Text) -> tuple[str | None, str | None]:
     """A side's price and amount; null, or no amount, says that nobody stands there."""
     size = optional(amount)
-    is_empty = price is None or size is None or not size.strip("0.")
+    is_empty = price is None or size is None or not size.lstrip("0.")
     return (None, None) if is_empty else (text(price), size)
 
 

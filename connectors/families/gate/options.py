@@ -75,7 +75,7 @@ class MarkWire(Struct, gc=False):
 
 def present(price: Text) -> bool:
     """Whether a side has a price: an empty one has none, or 0."""
-    return price is not None and bool(str(price).strip("0."))
+    return price is not None and bool(str(price).lstrip("0."))
 
 
 class TradesFrame(Several[TradeWire], tag_field="channel", tag="options.trades", kw_only=True, gc=False):

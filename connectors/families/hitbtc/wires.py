@@ -87,7 +87,7 @@ class BookWire(Struct, gc=False):
 
 def filled(side: Levels) -> Levels:
     """A whole book may hold levels of no size, which are none."""
-    return [level for level in side if level[1].strip("0.")]
+    return [level for level in side if level[1].lstrip("0.")]
 
 
 class BestWire(Struct, gc=False):

@@ -134,7 +134,7 @@ def levels(side: list[LevelWire]) -> Levels:
 
 
 def is_something(digits: str) -> bool:
-    return not digits.startswith("-") and bool(digits.strip("0."))
+    return not digits.startswith("-") and bool(digits.lstrip("0."))
 
 
 def side_of(price: Text, size: Text = None) -> tuple[str | None, str | None]:

@@ -40,7 +40,7 @@ class PairWire(Struct):
             quote=self.quoteAsset,
             tick_size=step(self.quotePrecision),
             lot_size=step(self.baseAssetPrecision),
-            min_size=self.baseSizePrecision if self.baseSizePrecision.strip("0.") else None,
+            min_size=self.baseSizePrecision if self.baseSizePrecision.lstrip("0.") else None,
             min_notional=optional(self.quoteAmountPrecision),
             state=PAIR_STATES.get(self.status, "unknown"),
         )

@@ -120,7 +120,7 @@ class BestWire(Struct, gc=False):
     version: Annotated[str, 5] = ""  # since June 2026
 
     def record(self, raw_symbol: str, sent: int | None) -> Bbo:
-        has_bid, has_ask = bool(self.bidPrice.strip("0.")), bool(self.askPrice.strip("0."))
+        has_bid, has_ask = bool(self.bidPrice.lstrip("0.")), bool(self.askPrice.strip("0."))
         return Bbo(
             raw_symbol=raw_symbol,
             bid_price=self.bidPrice if has_bid else None,

@@ -109,7 +109,8 @@ def _books(market: Market, action: str, bids: Levels, asks: Levels, sequence: in
 
 
 def _rows(levels: Levels) -> list[list[str]]:
-    return [[price, size if size.lstrip("0.") else "0", "0", "1" if size.lstrip("0.") else "0"] for price, size in levels]
+    dead = [not size.lstrip("0.") for _, size in levels]
+    return [[p, "0" if gone else size, "0", "0" if gone else "1"] for (p, size), gone in zip(levels, dead, strict=True)]
 
 
 def _ticker(market: Market, at: str) -> dict[str, str]:

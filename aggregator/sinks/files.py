@@ -22,7 +22,7 @@ from aggregator.sinks.settings import FilesSettings
 from aggregator.sinks.worker import Worker
 
 PAUSE = 0.005  # seconds in which batches gather: sorted in small groups, they keep no frame waiting
-HOLD = 0.02  # seconds in which a file's records gather: the most that it is behind while the disk keeps up
+HOLD = 0.01  # seconds in which a file's records gather: the most that it is behind while the disk keeps up
 TICK = 1.0  # seconds between looks at what is due by time
 GRACE = 2 * NS  # after the end of a period; late records still find their file
 FIRST_BACKOFF = 1.0  # seconds before a file that could not be written is tried again; doubles

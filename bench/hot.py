@@ -1,9 +1,11 @@
 """The hot path, from a frame to its lines, without sockets: what each part costs, in one process, in turns.
 
-loads: `orjson.loads` of the same frames, the yardstick; a: the parser alone; b: parser and session with all checks and
-the book kept, to nobody; c: the same to NDJSON, in batches as the daemon makes them.
+loads: `orjson.loads` of the same frames, the yardstick; a: the parser alone; bound: the parser, and the least that any
+Python does then; b: parser and session with all checks and the book kept, to nobody; c: the same to NDJSON, in batches
+as the daemon makes them.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import orjson
@@ -11,8 +13,8 @@ from msgspec import Struct
 
 from aggregator.bus import MOST_RECORDS, Batch, Bus
 from aggregator.errors import AggregatorError
-from aggregator.exchange import Stream
-from aggregator.records import Gap, Record
+from aggregator.exchange import Parse, Stream
+from aggregator.records import CHANNEL_OF, BookDelta, Gap, Record
 from aggregator.registry import load_exchange
 from aggregator.replay import Reader
 from aggregator.session import Session
@@ -22,8 +24,8 @@ from bench.measure import MICRO, pinned, processors, table, take_turns, timed
 
 SOCKET_READ = 65_536  # bytes: a batch holds no more frames than one read of the socket brings
 SHOWN = 80  # bytes of a frame that cannot be read
-HEAD = ("exchange", "frames", "count", "bytes", "loads", "a", "b", "c", "c/loads", "checks", "a /s", "b /s", "c /s",
-        "gaps")  # fmt: skip
+HEAD = ("exchange", "frames", "count", "bytes", "loads", "a", "bound", "b", "c", "c/loads", "checks",
+        "a /s", "b /s", "c /s", "gaps")  # fmt: skip
 TITLE = "frame to record to line: µs of processor time per frame, and frames per second"
 
 
@@ -36,6 +38,7 @@ class Row(Struct):
     bytes_per_frame: int
     loads: float
     parse: float
+    bound: float
     session: float
     lines: float
     gaps: int
@@ -54,6 +57,7 @@ class Row(Struct):
             self.bytes_per_frame,
             self.loads,
             self.parse,
+            self.bound,
             self.session,
             self.lines,
             self.lines / self.loads,
@@ -61,6 +65,19 @@ class Row(Struct):
             *(f"{MICRO / figure:,.0f}" for figure in (self.parse, self.session, self.lines)),
             self.gaps,
         ]
+
+
+class _Least:
+    """What the bound knows of a topic."""
+
+    __slots__ = ("asks", "bids", "count", "last", "symbol")
+
+    def __init__(self) -> None:
+        self.bids: dict[str, str] = {}
+        self.asks: dict[str, str] = {}
+        self.count = 0
+        self.last: int | None = None
+        self.symbol = "BASE/QUOTE"
 
 
 class Unreadable(AggregatorError):
@@ -120,15 +137,44 @@ class Bench:
 
     def parse(self) -> float:
         """The parser alone."""
-        parse = self.stream.parser() if self.stream.parser is not None else self.stream.parse
-        if parse is None:
-            raise Unreadable(f"{self.stream.name} has no parser")
+        parse, frames = self._reader(), self.fresh()
         for frame in self.capture.opening:
             list(parse(frame))
-        inflate, frames = self.stream.inflate, self.fresh()
-        if inflate is None:
-            return timed(lambda: _each_event(parse, frames))
-        return timed(lambda: _each_event(lambda frame: parse(inflate(frame)), frames))
+        return timed(lambda: _each_event(parse, frames))
+
+    def _reader(self) -> Parse:
+        parse, inflate = self.stream.parser() if self.stream.parser else self.stream.parse, self.stream.inflate
+        if parse is None:
+            raise Unreadable(f"{self.stream.name} has no parser")
+        return parse if inflate is None else lambda frame: parse(inflate(frame))
+
+    def bound(self) -> float:
+        """Parser, topic found, record stamped and counted, levels put into a dictionary a side; nothing is checked."""
+        parse = self._reader()
+        for frame in self.capture.opening:
+            list(parse(frame))
+        frames, times, exchange = self.fresh(), self._times, self.capture.exchange
+        topics: dict[tuple[type, str | None], _Least] = defaultdict(_Least)
+
+        def work() -> None:
+            for frame, now in zip(frames, times, strict=True):
+                out: list[Record] = []
+                for event in parse(frame):
+                    if type(event) not in CHANNEL_OF:
+                        continue
+                    record: Record = event  # type: ignore[assignment]
+                    topic = topics[type(record), record.raw_symbol]
+                    record.exchange = record.conn = exchange
+                    record.symbol = topic.symbol
+                    record.ts_recv = now.wall
+                    topic.count += 1
+                    topic.last = record.sequence
+                    if type(record) is BookDelta:
+                        topic.bids |= record.bids
+                        topic.asks |= record.asks
+                    out.append(record)
+
+        return timed(work)
 
     def session(self) -> float:
         """Parser and session, to nobody."""
@@ -161,7 +207,13 @@ class Bench:
 
     def row(self, rounds: int) -> Row:
         """Measure."""
-        tasks = {"loads": self.loads, "parse": self.parse, "session": self.session, "lines": self.lines}
+        tasks = {
+            "loads": self.loads,
+            "parse": self.parse,
+            "bound": self.bound,
+            "session": self.session,
+            "lines": self.lines,
+        }
         count = len(self.capture.frames)
         least = {name: seconds / count * MICRO for name, seconds in take_turns(tasks, rounds).items()}
         size = sum(map(len, self.capture.frames)) // count

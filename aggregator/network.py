@@ -92,14 +92,17 @@ def redirect(url: str, endpoints: Mapping[str, str]) -> str:
 class _Socket(WSListener):
     """picows' callbacks as a `Line` and its `Listener`; puts fragmented messages together."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, *, is_secure: bool) -> None:
         self._listener = listener
+        self._is_secure = is_secure
         self._parts: list[bytes] = []
         self._transport: WSTransport | None = None
         self._read_at: Now | None = None  # the moment of the read whose frames come one by one
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        if not self._is_secure:
+            _bound(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind, last = frame.msg_type, frame.last_in_buffer
@@ -157,10 +160,10 @@ class Internet:
         """Open a WebSocket. Raises SessionError with the reason."""
         target = redirect(url, self._endpoints)
         is_secure = target.startswith("wss:")
-        line = _Socket(listener)
+        line = _Socket(listener, is_secure=is_secure)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
-                transport, _ = await ws_connect(
+                await ws_connect(
                     lambda: line,
                     target,
                     ssl_context=self._tls if is_secure else None,
@@ -174,8 +177,6 @@ class Internet:
                 )
         except (OSError, WSError, TimeoutError, ValueError) as error:
             raise SessionError(f"cannot connect to {target}: {error or type(error).__name__}") from error
-        if not is_secure:
-            _bound(transport)
         return line
 
     async def fetch(self, request: Request) -> Answer:

@@ -1,6 +1,6 @@
 """Which subscriber gets which record: found once per topic, and joined once for all who want the same."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 from aggregator.bus import Batch
@@ -109,31 +109,24 @@ class Routes:
         """The topics seen so far as text, by unified symbol where there is one, sorted."""
         return sorted(f"{known.channel}:{known.exchange}:{topic.names[0]}" for known, topic in self.known.items())
 
-    def distribute(self, batch: Batch) -> list[Audience]:
+    def distribute(self, batch: Batch) -> Iterable[Audience]:
         """Add the batch's records to those who want them, joined once for each set that is wanted; who got some."""
         if self._is_changed:
             self._reroute()
         known = self._routes
         routes = [known.get((type(r), r.exchange, r.raw_symbol, r.symbol)) or self._find(r) for r in batch.records]
-        crowds = [route.crowd for route in routes]
-        present = {crowd: 1 << bit for bit, crowd in enumerate(dict.fromkeys(crowds))}
+        places = [route.place for route in routes]
+        crowds = dict.fromkeys([route.crowd for route in routes])
+        if len(crowds) == 1:
+            return _give_all(batch, places, routes[0].crowd.audiences)
+        bits = {crowd: 1 << bit for bit, crowd in enumerate(crowds)}
         wanted: dict[Audience, int] = {}  # the crowds that an audience is in, as bits
-        for crowd, bit in present.items():
+        for crowd, bit in bits.items():
             for audience in crowd.audiences:
                 wanted[audience] = wanted.get(audience, 0) | bit
-        if not wanted:
-            return []
-        places = [route.place for route in routes]
-        bits = [present[crowd] for crowd in crowds]
-        chunks: dict[tuple[int, Options], Chunk] = {}
-        lines: dict[Options, list[bytes]] = {PLAIN: batch.lines} if len(present) > 1 else {}
-        for audience, mask in wanted.items():
-            chunk = chunks.get((mask, audience.options))
-            if chunk is None:
-                at = None if len(present) == 1 else [at for at, bit in enumerate(bits) if bit & mask]
-                chunk = chunks[mask, audience.options] = _chunk(batch, places, at, audience.options, lines)
-            audience.chunks.append(chunk)
-        return list(wanted)
+        if wanted:
+            _give_parts(batch, places, [bits[route.crowd] for route in routes], wanted)
+        return wanted
 
     def _find(self, record: Record) -> Route:
         """The route of a record that tells of another topic, or of a topic that has not been seen before."""
@@ -182,19 +175,36 @@ class Routes:
             route.crowd = self._crowd(tuple(kept))
 
 
-def _chunk(
-    batch: Batch, places: list[Place], at: list[int] | None, options: Options, lines: dict[Options, list[bytes]]
-) -> Chunk:
-    """The lines of the records at these positions (None: all), written as the options say."""
-    records: Sequence[Record] = batch.records
-    if at is None:
-        data = batch.blob if options == PLAIN else encode(records, options)
-        return Chunk(data, places, [record.offset for record in records])
-    if options not in lines:
-        lines[options] = encode(records, options).splitlines(keepends=True)
-    written = lines[options]
-    return Chunk(
-        b"".join([written[i] for i in at]),
-        [places[i] for i in at],
-        [records[i].offset for i in at],
-    )
+def _give_all(batch: Batch, places: list[Place], audiences: tuple[Audience, ...]) -> tuple[Audience, ...]:
+    """Give a batch to audiences that want all of it, as their options say."""
+    records = batch.records
+    chunks: dict[Options, Chunk] = {}
+    for audience in audiences:
+        chunk = chunks.get(audience.options)
+        if chunk is None:
+            data = batch.blob if audience.options == PLAIN else encode(records, audience.options)
+            offsets = range(records[0].offset, records[-1].offset + 1)
+            chunk = chunks[audience.options] = Chunk(data, places, offsets)
+        audience.chunks.append(chunk)
+    return audiences
+
+
+def _give_parts(batch: Batch, places: list[Place], bits: list[int], wanted: dict[Audience, int]) -> None:
+    """Give each audience those records of a batch whose bits are among its own."""
+    records = batch.records
+    lines: dict[Options, list[bytes]] = {PLAIN: batch.lines}
+    chunks: dict[tuple[int, Options], Chunk] = {}
+    for audience, mask in wanted.items():
+        options = audience.options
+        chunk = chunks.get((mask, options))
+        if chunk is None:
+            if options not in lines:
+                lines[options] = encode(records, options).splitlines(keepends=True)
+            written = lines[options]
+            at = [at for at, bit in enumerate(bits) if bit & mask]
+            chunk = chunks[mask, options] = Chunk(
+                b"".join([written[i] for i in at]),
+                [places[i] for i in at],
+                [records[i].offset for i in at],
+            )
+        audience.chunks.append(chunk)

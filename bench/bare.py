@@ -50,9 +50,9 @@ class Reader(asyncio.Protocol):
 async def main(url: str, path: str) -> None:
     """Connect, and go on until hung up."""
     found = Loop()
-    await asyncio.get_running_loop().create_unix_server(lambda: Reader(found), path)
-    transport, _ = await ws_connect(lambda: found, url)
-    await transport.wait_disconnected()
+    async with await asyncio.get_running_loop().create_unix_server(lambda: Reader(found), path):
+        transport, _ = await ws_connect(lambda: found, url)
+        await transport.wait_disconnected()
 
 
 if __name__ == "__main__":

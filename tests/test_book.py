@@ -294,6 +294,25 @@ def test_a_book_is_crossed_when_the_best_bid_reaches_the_best_ask(bid: str, ask:
     assert book.apply([(bid, "0")], []) is False
 
 
+@given(st.lists(st.tuples(spelled(MIXED), SIZES), max_size=6), st.lists(st.tuples(spelled(MIXED), SIZES), max_size=6))
+def test_a_whole_book_is_crossed_as_one_that_was_looked_at(bids: Levels, asks: Levels) -> None:
+    """What is told without placing every level is what the placed levels, and the naive book, tell."""
+    book = Book(bids, asks)
+    told = book.is_crossed()
+    book.bids()
+    assert told is book.is_crossed() is is_crossed(Model(bids), Model(asks, is_bids=False))
+
+
+@pytest.mark.parametrize("price", ["nan", "inf", "-Infinity", "1e999", "", "price", "0x1"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_whole_book_with_a_price_that_is_no_number_is_none(price: str, at: int) -> None:
+    good = [("1", "1"), ("0.9", "1")]
+    bad = [*good[:at], (price, "1"), *good[at:]]
+    for bids, asks in ((bad, [("2", "1")]), ([("0.1", "1")], bad)):
+        with pytest.raises(BadFrame):
+            Book(bids, asks).is_crossed()
+
+
 def test_a_book_without_one_side_is_not_crossed() -> None:
     assert not Book([], []).is_crossed()
     assert not Book([("1", "1")], []).is_crossed()

@@ -22,11 +22,6 @@ MANY = 256  # new prices at once that are cheaper sorted together than inserted 
 SLACK = 256  # removed levels that may gather before they are swept out, beside as many as there are levels
 
 
-def is_zero(size: str) -> bool:
-    """Whether a size, however it is spelled, removes its level."""
-    return not size.lstrip("0.")
-
-
 def _is_long(price: str) -> bool:
     return len(price) > EXACT_DIGITS and len(price.replace(".", "").strip("0")) > EXACT_DIGITS
 

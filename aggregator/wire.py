@@ -80,6 +80,11 @@ def optional(value: Text) -> str | None:
     return None if value is None else text(value)
 
 
+def is_zero(digits: str) -> bool:
+    """Whether a number, however it is spelled, is zero: such a size removes its level."""
+    return not digits.lstrip("0.")
+
+
 def best(price: Text, size: Text) -> tuple[str | None, str | None]:
     """One side of the best prices, as text; no price, or one of nothing (`0.00`), stands for an empty side."""
     found = optional(price)

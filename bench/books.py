@@ -11,9 +11,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from aggregator.book import Book, is_zero
+from aggregator.book import Book
 from aggregator.records import BookDelta, BookSnapshot, Levels
 from aggregator.registry import load_exchange
+from aggregator.wire import is_zero
 from bench.frames import Capture
 from bench.measure import MICRO, pinned, processors, table, take_turns, timed
 

@@ -76,7 +76,7 @@ class Run(Struct):
 
     cpu, p50, p99, p999: microseconds, of processor time per frame and from send to read
     waited: share of the time in which it could have run, but others had the processor: latencies grow by it
-    unwritten: records that files lack, as their gaps say
+    unwritten: records that files lack, as their gaps say: each file tells of all that the sink has lost
     subscribe: seconds from the start of the process to its first frame
     rss: megabytes, one every SAMPLE seconds
     """

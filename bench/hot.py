@@ -138,22 +138,21 @@ class Bench:
     def parse(self) -> float:
         """The parser alone."""
         parse, frames = self._reader(), self.fresh()
-        for frame in self.capture.opening:
-            list(parse(frame))
         return timed(lambda: _each_event(parse, frames))
 
     def _reader(self) -> Parse:
+        """What reads the frames, once it has read those of the opening."""
         parse, inflate = self.stream.parser() if self.stream.parser else self.stream.parse, self.stream.inflate
         if parse is None:
             raise Unreadable(f"{self.stream.name} has no parser")
-        return parse if inflate is None else lambda frame: parse(inflate(frame))
+        read = parse if inflate is None else lambda frame: parse(inflate(frame))
+        for frame in self.capture.opening:
+            list(read(frame))
+        return read
 
     def bound(self) -> float:
         """Parser, topic found, record stamped and counted, levels put into a dictionary a side; nothing is checked."""
-        parse = self._reader()
-        for frame in self.capture.opening:
-            list(parse(frame))
-        frames, times, exchange = self.fresh(), self._times, self.capture.exchange
+        parse, frames, times, exchange = self._reader(), self.fresh(), self._times, self.capture.exchange
         topics: dict[tuple[type, str | None], _Least] = defaultdict(_Least)
 
         def work() -> None:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aggregator.book import EXACT_DIGITS, MANY, SLACK, Book, Side, is_zero
+from aggregator.book import EXACT_DIGITS, MANY, SLACK, Book, Side
 from aggregator.errors import BadFrame
 from aggregator.records import Levels
+from aggregator.wire import is_zero
 
 EXACT: Final = Context(prec=MAX_PREC)  # the default context rounds to 28 digits
 LONG = "0.12345678901234567"  # more digits than a float tells apart

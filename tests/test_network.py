@@ -1,30 +1,30 @@
 import asyncio
-import base64
-import hashlib
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 from aggregator.network import PLAIN_BUFFER, Internet
 from aggregator.topics import Now
 
-MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 FRAME = b"x" * 120
 COUNT = 100_000
 
 
-async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: asyncio.Event) -> None:
-    """Shake hands, and send far more than the system holds; `left` is set once the client has hung up."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    (key,) = [line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")]
-    writer.write(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
-        + base64.b64encode(hashlib.sha1(key + MAGIC).digest())  # noqa: S324 - the protocol's own
-        + b"\r\n\r\n"
-        + bytes([0x81, len(FRAME)]).join([b"", *[FRAME] * COUNT])
-    )
-    await writer.drain()
-    await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    left.set()
+class Flood(WSListener):
+    """Sends far more than the system holds; `left` is set once the client has hung up."""
+
+    def __init__(self, left: asyncio.Event) -> None:
+        self._left = left
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        for _ in range(COUNT):
+            transport.send(WSMsgType.TEXT, FRAME)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.CLOSE:
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' own
+        self._left.set()
 
 
 class Counting:
@@ -50,7 +50,7 @@ class Counting:
 async def test_a_plain_line_that_is_flooded_brings_little_at_once() -> None:
     """Else one read brings megabytes, and nothing else has its turn until they are worked through."""
     left = asyncio.Event()
-    server = await asyncio.start_server(lambda reader, writer: flood(reader, writer, left), "127.0.0.1")
+    server = await ws_create_server(lambda _: Flood(left), "127.0.0.1", 0)
     internet, counting = Internet(), Counting()
     async with server, asyncio.timeout(20):
         line = await internet.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", counting)

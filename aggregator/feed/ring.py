@@ -181,11 +181,6 @@ class Ring:
         self.waiting.pop(book, None)
         self.wanted.pop(book, None)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to be written."""
-        return not (self._chunks or self._ahead or self._lost.count or self._withheld.count or self.wanted)
-
     def take(self) -> bytes:
         """What is to be written next, empty when there is nothing: a good deal at once, and in order."""
         parts, self._ahead = self._ahead, []

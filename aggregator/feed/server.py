@@ -117,11 +117,10 @@ class FeedServer:
         joined: dict[tuple[int, ...], Chunk] = {}
         for audience in filled:
             parts, audience.chunks = audience.chunks, []
-            if len(parts) == 1:
-                chunk = parts[0]
-            else:
-                key = tuple(map(id, parts))
-                chunk = joined[key] = joined.get(key) or join(parts)
+            key = tuple(map(id, parts))
+            chunk = joined.get(key)
+            if chunk is None:
+                chunk = joined[key] = join(parts)
             for ring in audience.rings:
                 ring.put(chunk)
             self._touched |= audience.rings
@@ -129,8 +128,6 @@ class FeedServer:
     def _refill(self, subscriber: Subscriber) -> bytes:
         """What is to be written next to a subscriber: records, and when it has them all the books that it waits for."""
         ring = subscriber.ring
-        if ring.is_empty:
-            return b""
         data = ring.take()
         if data or not ring.wanted:
             return data

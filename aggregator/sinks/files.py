@@ -72,7 +72,6 @@ class _Files:
         self._failing: set[str] = set()
         self._touched: dict[File, None] = {}  # files that have records to be written
         self._held = 0  # records that are sorted and not yet written
-        self._most = settings.queue
         self._lost = 0  # records that the tap has lost since the last write
         self._ended = False
         self._touch = asyncio.Event()  # there is something to write, or nothing more will come
@@ -89,13 +88,13 @@ class _Files:
         """Sort what comes into its files, until the stream ends; wait while too much of it is unwritten."""
 
         def sort_many() -> None:
-            if self._held < self._most:
+            if self._held < self._settings.queue:
                 self._sort(tap.take())
 
         tap.drain_with(sort_many)
         async for group in tap.groups(PAUSE):
             self._sort(group)
-            while self._held >= self._most:
+            while self._held >= self._settings.queue:
                 self._room.clear()
                 await self._room.wait()
         self._ended = True
@@ -107,7 +106,7 @@ class _Files:
         self._touched |= self._routes.sort(group)
         self._held += group.count
         self._touch.set()
-        if self._held >= self._most // 2:
+        if self._held >= self._settings.queue // 2:
             self._enough.set()
 
     async def write(self) -> None:

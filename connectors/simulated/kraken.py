@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 
 from aggregator.records import Levels
 from aggregator.simulation import Change, Deal, Heard, Market, Said, Simulation
-from aggregator.wire import encode
+from aggregator.wire import encode, is_zero
 
 DEPTHS = {10, 25, 100, 500, 1000}
 CHANNELS = {"trade", "book", "ticker", "ohlc"}
@@ -110,7 +110,7 @@ def _side(
     if not changed:
         return []
     inside = {price(ticks): size(book[ticks]) for ticks in best_first[:depth]}
-    gone = [(p, s) for p, s in changed if p not in inside and not s.lstrip("0.")]
+    gone = [(p, s) for p, s in changed if p not in inside and is_zero(s)]
     edge = list(inside)[-len(gone) :] if gone else []
     heard = dict([(p, s) for p, s in changed if p in inside] + [(p, inside[p]) for p in edge])
     return gone + list(heard.items())

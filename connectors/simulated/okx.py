@@ -7,7 +7,7 @@ from msgspec.json import Decoder
 
 from aggregator.records import Levels
 from aggregator.simulation import Change, Deal, Heard, Market, Said, Simulation
-from aggregator.wire import encode
+from aggregator.wire import encode, is_zero
 
 CHANNELS = {"trades", "books", "bbo-tbt", "tickers", "candle1m"}
 
@@ -109,8 +109,7 @@ def _books(market: Market, action: str, bids: Levels, asks: Levels, sequence: in
 
 
 def _rows(levels: Levels) -> list[list[str]]:
-    dead = [not size.lstrip("0.") for _, size in levels]
-    return [[p, "0" if gone else size, "0", "0" if gone else "1"] for (p, size), gone in zip(levels, dead, strict=True)]
+    return [[price, "0", "0", "0"] if is_zero(size) else [price, size, "0", "1"] for price, size in levels]
 
 
 def _ticker(market: Market, at: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import text
+from aggregator.wire import is_zero, text
 from connectors.families.binance.wires import (
     AggregateWire,
     DepthWire,
@@ -115,7 +115,7 @@ class ForceOrderWire(Struct, tag_field="e", tag="forceOrder", gc=False):
 
     def record(self) -> Record:
         o = self.o
-        is_filled = bool(o.ap.lstrip("0."))
+        is_filled = not is_zero(o.ap)
         return Liquidation(
             raw_symbol=o.s,
             side="buy" if o.S == "BUY" else "sell",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from aggregator.records import MarkPrice, OptionSummary, Record
-from aggregator.wire import Text, ms, optional, text
+from aggregator.wire import Text, is_zero, ms, optional, text
 from connectors.families.gate.contracts import BookFrame, DeltaWire, TradeWire
 from connectors.families.gate.spot import BarWire, BestWire, One, Several
 
@@ -75,7 +75,7 @@ class MarkWire(Struct, gc=False):
 
 def present(price: Text) -> bool:
     """Whether a side has a price: an empty one has none, or 0."""
-    return price is not None and bool(str(price).lstrip("0."))
+    return price is not None and not is_zero(str(price))
 
 
 class TradesFrame(Several[TradeWire], tag_field="channel", tag="options.trades", kw_only=True, gc=False):

@@ -24,7 +24,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, ms, optional, text
+from aggregator.wire import Text, is_zero, ms, optional, text
 
 LINEAR = ("PF_", "FF_", "PV_", "FV_")  # how the names of linear contracts begin
 DAY_S, HOUR_S = 86_400, 3600
@@ -134,7 +134,7 @@ def levels(side: list[LevelWire]) -> Levels:
 
 
 def is_something(digits: str) -> bool:
-    return not digits.startswith("-") and bool(digits.lstrip("0."))
+    return not digits.startswith("-") and not is_zero(digits)
 
 
 def side_of(price: Text, size: Text = None) -> tuple[str | None, str | None]:

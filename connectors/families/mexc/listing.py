@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Listing, Request
 from aggregator.records import Instrument, MarketState
-from aggregator.wire import Text, number, optional
+from aggregator.wire import Text, is_zero, number, optional
 
 PAIR_STATES: dict[str, MarketState] = {"1": "trading", "2": "halt", "3": "delisted", "ENABLED": "trading"}
 CONTRACT_STATES: dict[int, MarketState] = {  # enabled, in delivery, delivered, offline, paused
@@ -40,7 +40,7 @@ class PairWire(Struct):
             quote=self.quoteAsset,
             tick_size=step(self.quotePrecision),
             lot_size=step(self.baseAssetPrecision),
-            min_size=self.baseSizePrecision if self.baseSizePrecision.lstrip("0.") else None,
+            min_size=None if is_zero(self.baseSizePrecision) else self.baseSizePrecision,
             min_notional=optional(self.quoteAmountPrecision),
             state=PAIR_STATES.get(self.status, "unknown"),
         )

@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscription
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Channel, Levels, Record, Ticker, Trade
-from aggregator.wire import encode, ms, optional, protobuf, seconds
+from aggregator.wire import encode, is_zero, ms, optional, protobuf, seconds
 from connectors.families.mexc import older
 from connectors.families.mexc.words import INTERVALS, OURS, SIDES
 
@@ -120,7 +120,7 @@ class BestWire(Struct, gc=False):
     version: Annotated[str, 5] = ""  # since June 2026
 
     def record(self, raw_symbol: str, sent: int | None) -> Bbo:
-        has_bid, has_ask = bool(self.bidPrice.lstrip("0.")), bool(self.askPrice.strip("0."))
+        has_bid, has_ask = not is_zero(self.bidPrice), not is_zero(self.askPrice)
         return Bbo(
             raw_symbol=raw_symbol,
             bid_price=self.bidPrice if has_bid else None,

@@ -76,16 +76,12 @@ class Conversation:
         """What the line is for."""
         return self.session.conn
 
-    def frame(self, payload: bytes, now: Now, *, last: bool) -> None:
-        """A frame has come."""
+    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:
+        """Frames have come."""
         session = self.session
         if self.over is not None:
             return  # what still comes over a line that was given up belongs to nobody
-        try:
-            records = session.receive(payload, now)
-        except SessionError as error:
-            self.gone(str(error))
-            return
+        records = session.receive(payloads, now)
         if self._clock.is_due:
             self._clock.sample(records)
         if self._merger.is_merging:
@@ -93,7 +89,9 @@ class Conversation:
         self._outlet.add(records, last=last)
         if session.outbox:
             self._send()
-        if session.wanted:
+        if session.over is not None:
+            self.gone(session.over)
+        elif session.wanted:
             self._woken.set()
 
     def gone(self, reason: str) -> None:
@@ -108,10 +106,9 @@ class Conversation:
 
     def _tick(self) -> None:
         """Let the session do what is due by time."""
-        try:
-            self._publish(self.session.tick(self._now()))
-        except SessionError as error:
-            self.gone(str(error))
+        self._publish(self.session.tick(self._now()))
+        if self.session.over is not None:
+            self.gone(self.session.over)
         self._send()
         while self.session.wanted:
             task = asyncio.create_task(self._fetch(self.session.wanted.popleft()))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Raw, Struct
 
 from aggregator.book import Book
+from aggregator.errors import AggregatorError
 from aggregator.records import BookSnapshot, Channel, Instrument, Record, Trade
 from aggregator.sequence import Rule
 
@@ -169,6 +170,13 @@ class Stream(Struct, frozen=True, kw_only=True):
     pace: float = 0.1
     patience: float = 60
     acknowledges: bool = True
+
+    def reader(self) -> Parse:
+        """What reads the frames of one connection. Raises AggregatorError where the connector declares nothing."""
+        parse = self.parse if self.parser is None else self.parser()
+        if parse is None:
+            raise AggregatorError(f"the stream {self.name} of {self.url} declares neither `parse` nor `parser`")
+        return parse
 
 
 class Poll(Struct, frozen=True, kw_only=True):

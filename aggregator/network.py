@@ -22,6 +22,7 @@ LARGEST_FRAME = 32 * 2**20  # bytes; the deepest books are far below
 LARGEST_BODY = 64 * 2**20
 DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
 FETCH_TIMEOUT = 20.0
+MOST_FRAMES = 128  # of one read, handed on together
 PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `_bound`
 IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
 USER_AGENT = "market-aggregator"
@@ -44,8 +45,8 @@ class Listener(Protocol):
     @property
     def name(self) -> str: ...
 
-    def frame(self, payload: bytes, now: Now, *, last: bool) -> None:
-        """A frame has come; `now` is when the socket was read, `last` that this read brought no more."""
+    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:
+        """Frames have come; `now` is when the socket was read, `last` that this read brought no more."""
 
     def gone(self, reason: str) -> None:
         """The line is dead."""
@@ -90,12 +91,16 @@ def redirect(url: str, endpoints: Mapping[str, str]) -> str:
 
 
 class _Socket(WSListener):
-    """picows' callbacks as a `Line` and its `Listener`; puts fragmented messages together."""
+    """picows' callbacks as a `Line` and its `Listener`: what one read brings is handed on together.
+
+    It answers pings, and knows its pongs, itself: either may be the last frame of a read.
+    """
 
     def __init__(self, listener: Listener, *, is_secure: bool) -> None:
         self._listener = listener
         self._is_secure = is_secure
-        self._parts: list[bytes] = []
+        self._frames: list[bytes] = []
+        self._parts: list[bytes] = []  # of a message that is fragmented
         self._transport: WSTransport | None = None
         self._read_at: Now | None = None  # the moment of the read whose frames come one by one
 
@@ -105,29 +110,49 @@ class _Socket(WSListener):
             _bound(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        kind, last = frame.msg_type, frame.last_in_buffer
-        now = self._read_at or read_clocks()
-        self._read_at = None if last else now
+        if self._read_at is None:
+            self._read_at = read_clocks()
+        kind = frame.msg_type
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
             if frame.fin:
-                self._listener.frame(frame.get_payload_as_bytes(), now, last=last)
+                self._frames.append(frame.get_payload_as_bytes())
             else:
                 self._parts = [frame.get_payload_as_bytes()]
         elif kind is WSMsgType.CONTINUATION:
-            self._continue(transport, frame, now)
+            self._continue(transport, frame)
+        elif kind is WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
         elif kind is WSMsgType.CLOSE:
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
+        if frame.last_in_buffer or len(self._frames) >= MOST_FRAMES:
+            self._hand_on(last=frame.last_in_buffer)
 
-    def _continue(self, transport: WSTransport, frame: WSFrame, now: Now) -> None:
+    def is_user_specific_pong(self, frame: WSFrame) -> bool:
+        """As picows asks of each frame while it waits for a pong; `on_ws_frame` does not see the one that is it."""
+        is_pong = frame.msg_type is WSMsgType.PONG
+        if is_pong and frame.last_in_buffer:
+            self._hand_on(last=True)
+        return is_pong
+
+    def _continue(self, transport: WSTransport, frame: WSFrame) -> None:
         self._parts.append(frame.get_payload_as_bytes())
         if sum(map(len, self._parts)) > LARGEST_FRAME:
             transport.disconnect(graceful=False)
         elif frame.fin:
-            payload, self._parts = b"".join(self._parts), []
-            self._listener.frame(payload, now, last=frame.last_in_buffer)
+            self._frames.append(b"".join(self._parts))
+            self._parts = []
+
+    def _hand_on(self, *, last: bool) -> None:
+        read_at, frames = self._read_at, self._frames
+        if last:
+            self._read_at = None
+        if frames and read_at is not None:
+            self._frames = []
+            self._listener.frames(frames, read_at, last=last)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._hand_on(last=True)  # what came before a frame that breaks the protocol
         received = transport.close_handshake.recv if transport.close_handshake else None
         said = f"closed by the exchange: {received.code.value} {received.reason}".strip() if received else "line lost"
         self._listener.gone(said)
@@ -169,6 +194,7 @@ class Internet:
                     ssl_context=self._tls if is_secure else None,
                     websocket_handshake_timeout=DIAL_TIMEOUT,
                     max_frame_size=LARGEST_FRAME,
+                    enable_auto_pong=False,
                     enable_auto_ping=True,
                     auto_ping_idle_timeout=IDLE_PING,
                     auto_ping_reply_timeout=IDLE_PING,

@@ -81,7 +81,7 @@ class Reader:
             names = ", ".join(feed.name for feed in exchange.feeds) or "none"
             raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
         self._named = {s.name: s for s in exchange.streams}
-        self._parses = {s.name: s.parser() if s.parser is not None else s.parse for s in exchange.streams}
+        self._parses = {s.name: s.reader() for s in exchange.streams}
         self._tried: dict[str, list[object]] = {}  # what streams made of the frame that is being placed
         self._at = 0
 
@@ -245,11 +245,10 @@ class Replay(Reader):
             frame = line.payload
             stream = self.stream_of(line.address or self._urls.get(line.conn, ""), frame, line.conn)
             session = self._session(stream, line.conn)
-            try:
-                out += session.receive(frame, now)
-            except SessionError as error:
+            out += session.receive((frame,), now)
+            if session.over is not None:
                 out += self._restart(session, stream, line.conn, now)
-                self.bad_frames.append((error, frame))
+                self.bad_frames.append((SessionError(session.over), frame))
             session.outbox.clear()
             self.bad_frames += [(bad.error, bad.frame) for bad in session.bad_frames]
             session.bad_frames.clear()

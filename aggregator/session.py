@@ -5,7 +5,7 @@ clock. The live daemon, a replay, the sandbox's tests and every other test drive
 """
 
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -13,7 +13,6 @@ from aggregator.answers import Answers, Fetch
 from aggregator.asking import Asking, Key
 from aggregator.audit import Audits
 from aggregator.books import BookTopic
-from aggregator.errors import SessionError
 from aggregator.exchange import Accepted, Event, Hangup, Refused, Reply, Stream, Subscription
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Cause, Channel, Instrument, Record, Source
 from aggregator.resyncs import ANSWER, Resyncs
@@ -69,12 +68,13 @@ class Session:
         self.bad_frames: deque[BadFrameSeen] = deque(maxlen=BAD_FRAMES)
         self.bad = 0
         self.unwanted = 0
+        self.over: str | None = None  # why a new connection is needed, once it is
         self.refused: dict[Key, str] = {}
         self.moment = Now(0, 0)  # of the last thing that happened here
         self._source: Source = source
         self._subscriptions = subscriptions
         self._unasked = frozenset(channels if subscriptions is None else ())
-        self._parse = stream.parser() if stream.parser is not None else stream.parse
+        self._parse = stream.reader()
         self._inflate = stream.inflate
         self._asking = Asking(stream, self.outbox)
         self._answers = Answers(stream)
@@ -108,35 +108,36 @@ class Session:
         self._asking.subscribe(self._subscriptions or (), now.mono)
         return out
 
-    def receive(self, frame: bytes, now: Now) -> list[Record]:  # hot: it calls nothing that it can do itself
-        """Read one frame. Raises SessionError when the exchange asks for a new connection."""
+    def receive(self, frames: Iterable[bytes], now: Now) -> list[Record]:  # hot: it calls nothing that it can do itself
+        """Read what one read of the socket has brought; `over` says whether a new connection is needed after it."""
         out: list[Record] = []
         wall, mono = now.wall, now.mono
         exchange, conn, topics_of = self.exchange, self.conn, self._topics_of
+        inflate, parse = self._inflate, self._parse
         self.moment = now
         self._heard = mono
-        try:
-            if self._inflate is not None:
-                frame = self._inflate(frame)
-            for event in self._parse(frame):  # type: ignore[misc]
-                topics = topics_of.get(type(event))
-                if topics is None:
-                    self._heed(event, out, now)
-                    continue
-                record: Record = event  # type: ignore[assignment]
-                topic = topics.get(record.raw_symbol) or self._meet(record)
-                if topic is None:
-                    continue
-                record.exchange = exchange
-                record.symbol = topic.symbol
-                record.ts_recv = wall
-                record.conn = conn
-                topic.heard = mono
-                topic.take(record, out, now)
-        except SessionError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a hostile frame provokes, it is one frame lost
-            self._bad_frame(frame, error, out, now)
+        for payload in frames:
+            frame = payload
+            try:
+                if inflate is not None:
+                    frame = inflate(payload)
+                for event in parse(frame):
+                    topics = topics_of.get(type(event))
+                    if topics is None:
+                        self._heed(event, out, now)
+                        continue
+                    record: Record = event  # type: ignore[assignment]
+                    topic = topics.get(record.raw_symbol) or self._meet(record)
+                    if topic is None:
+                        continue
+                    record.exchange = exchange
+                    record.symbol = topic.symbol
+                    record.ts_recv = wall
+                    record.conn = conn
+                    topic.heard = mono
+                    topic.take(record, out, now)
+            except Exception as error:  # noqa: BLE001 - whatever a hostile frame provokes, it is one frame lost
+                self._bad_frame(frame, error, out, now)
         if wall < self._wall or self._source != "ws":
             self._mark(out, wall)
         else:
@@ -153,11 +154,12 @@ class Session:
         self._wall = max(wall, self._wall)
 
     def tick(self, now: Now) -> list[Record]:
-        """What is due by time alone; call it about every second. Raises SessionError when the connection is dead."""
+        """What is due by time alone; call it about every second. `over` says whether the connection is dead."""
         out: list[Record] = []
         self.moment = now
         if self._subscriptions is not None and now.mono - self._heard > self.stream.patience * SECOND:
-            raise SessionError(f"{self.conn}: silent for {self.stream.patience} s")
+            self.over = f"{self.conn}: silent for {self.stream.patience} s"
+            return out
         self._beat(now)
         for channel, raw_symbol in self._asking.overdue(now.mono):
             topic = self.topics.get(channel, raw_symbol)
@@ -320,7 +322,7 @@ class Session:
                 self.refused[key] = event.reason
                 say(self.topics.known(*key, now), "down", out, now, f"refused: {event.reason}")
         elif isinstance(event, Hangup):
-            raise SessionError(f"{self.conn}: the exchange asks for a new connection: {event.reason}")
+            self.over = f"{self.conn}: the exchange asks for a new connection: {event.reason}"
 
     def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
         """What time alone does to one topic: missing trades and books are asked for, and silence is noticed."""

@@ -152,9 +152,9 @@ class Contest:
         if exchange is None:
             raise LookupError(capture.exchange)
         stream = exchange.streams[0]
-        if stream.parse is None or stream.snapshot is None or stream.snapshot.parse is None:
+        if stream.snapshot is None or stream.snapshot.parse is None:
             raise LookupError(f"{capture.exchange} has no books by REST")
-        self._parse = stream.parse
+        self._parse = stream.reader()
         self._frames = capture.frames
         self.count = len(capture.frames)
         self._whole: dict[str, BookSnapshot] = {

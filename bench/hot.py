@@ -1,8 +1,8 @@
 """The hot path, from a frame to its lines, without sockets: what each part costs, in one process, in turns.
 
 loads: `orjson.loads` of the same frames, the yardstick; a: the parser alone; bound: the parser, and the least that any
-Python does then; b: parser and session with all checks and the book kept, to nobody; c: the same to NDJSON, in batches
-as the daemon makes them.
+Python does then; b: parser and session with all checks and the book kept, to nobody, where a read of the socket brings
+ten frames, and (b1) where it brings one; c: as b, to NDJSON, a batch a read.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import orjson
 from msgspec import Struct
 
-from aggregator.bus import MOST_RECORDS, Batch, Bus
+from aggregator.bus import Batch, Bus
 from aggregator.errors import AggregatorError
 from aggregator.exchange import Parse, Stream
 from aggregator.records import CHANNEL_OF, BookDelta, Gap, Record
@@ -22,9 +22,9 @@ from aggregator.topics import Now
 from bench.frames import Capture
 from bench.measure import MICRO, pinned, processors, table, take_turns, timed
 
-SOCKET_READ = 65_536  # bytes: a batch holds no more frames than one read of the socket brings
+READ_FRAMES, READ_BYTES = 10, 65_536  # that one read of a busy socket brings; whichever comes first
 SHOWN = 80  # bytes of a frame that cannot be read
-HEAD = ("exchange", "frames", "count", "bytes", "loads", "a", "bound", "b", "c", "c/loads", "checks",
+HEAD = ("exchange", "frames", "count", "bytes", "loads", "a", "bound", "b1", "b", "c", "c/loads", "checks",
         "a /s", "b /s", "c /s", "gaps")  # fmt: skip
 TITLE = "frame to record to line: µs of processor time per frame, and frames per second"
 
@@ -39,6 +39,7 @@ class Row(Struct):
     loads: float
     parse: float
     bound: float
+    alone: float
     session: float
     lines: float
     gaps: int
@@ -58,6 +59,7 @@ class Row(Struct):
             self.loads,
             self.parse,
             self.bound,
+            self.alone,
             self.session,
             self.lines,
             self.lines / self.loads,
@@ -101,7 +103,7 @@ class Bench:
 
     def _check(self) -> None:
         session = self._session()
-        records = [record for frame in self.capture.frames for record in session.receive(frame, self._times[-1])]
+        records = session.receive(self.capture.frames, self._times[-1])
         self.gaps = sum(isinstance(record, Gap) and record.phase == "open" for record in records)
         if session.bad:
             seen = session.bad_frames[-1]
@@ -122,8 +124,7 @@ class Bench:
             instruments=self.capture.instruments,
         )
         now = self._times[0]
-        for frame in self.capture.opening:
-            session.receive(frame, now)
+        session.receive(self.capture.opening, now)
         for raw_symbol, body in self.capture.snapshots.items():
             session.receive_snapshot(raw_symbol, body, now)
         session.books(now)
@@ -142,9 +143,7 @@ class Bench:
 
     def _reader(self) -> Parse:
         """What reads the frames, once it has read those of the opening."""
-        parse, inflate = self.stream.parser() if self.stream.parser else self.stream.parse, self.stream.inflate
-        if parse is None:
-            raise Unreadable(f"{self.stream.name} has no parser")
+        parse, inflate = self.stream.reader(), self.stream.inflate
         read = parse if inflate is None else lambda frame: parse(inflate(frame))
         for frame in self.capture.opening:
             list(read(frame))
@@ -152,55 +151,65 @@ class Bench:
 
     def bound(self) -> float:
         """Parser, topic found, record stamped and counted, levels put into a dictionary a side; nothing is checked."""
-        parse, frames, times, exchange = self._reader(), self.fresh(), self._times, self.capture.exchange
+        parse, reads, exchange = self._reader(), self._reads(), self.capture.exchange
         topics: dict[tuple[type, str | None], _Least] = defaultdict(_Least)
 
         def work() -> None:
-            for frame, now in zip(frames, times, strict=True):
+            for frames, now in reads:
                 out: list[Record] = []
-                for event in parse(frame):
-                    if type(event) not in CHANNEL_OF:
-                        continue
-                    record: Record = event  # type: ignore[assignment]
-                    topic = topics[type(record), record.raw_symbol]
-                    record.exchange = record.conn = exchange
-                    record.symbol = topic.symbol
-                    record.ts_recv = now.wall
-                    topic.count += 1
-                    topic.last = record.sequence
-                    if type(record) is BookDelta:
-                        topic.bids |= record.bids
-                        topic.asks |= record.asks
-                    out.append(record)
+                for frame in frames:
+                    for event in parse(frame):
+                        if type(event) not in CHANNEL_OF:
+                            continue
+                        record: Record = event  # type: ignore[assignment]
+                        topic = topics[type(record), record.raw_symbol]
+                        record.exchange = record.conn = exchange
+                        record.symbol = topic.symbol
+                        record.ts_recv = now.wall
+                        topic.count += 1
+                        topic.last = record.sequence
+                        if type(record) is BookDelta:
+                            topic.bids |= record.bids
+                            topic.asks |= record.asks
+                        out.append(record)
 
         return timed(work)
 
-    def session(self) -> float:
+    def _reads(self, most: int = READ_FRAMES) -> list[tuple[list[bytes], Now]]:
+        """The frames as reads of the socket bring them, at most so many together."""
+        reads: list[tuple[list[bytes], Now]] = []
+        held = READ_BYTES
+        for frame, now in zip(self.fresh(), self._times, strict=True):
+            if held >= READ_BYTES or len(reads[-1][0]) == most:
+                reads.append(([], now))
+                held = 0
+            reads[-1][0].append(frame)
+            held += len(frame)
+        return reads
+
+    def session(self, most: int = READ_FRAMES) -> float:
         """Parser and session, to nobody."""
-        receive, frames, times = self._session().receive, self.fresh(), self._times
+        receive, reads = self._session().receive, self._reads(most)
 
         def work() -> None:
-            for frame, now in zip(frames, times, strict=True):
-                receive(frame, now)
+            for frames, now in reads:
+                receive(frames, now)
 
         return timed(work)
+
+    def alone(self) -> float:
+        """The same, where frames come one by one."""
+        return self.session(1)
 
     def lines(self) -> float:
         """Parser, session, bus and NDJSON."""
-        receive, frames, times = self._session().receive, self.fresh(), self._times
+        receive, reads = self._session().receive, self._reads()
         bus = Bus("bench")
         bus.attach(_encode)
 
         def work() -> None:
-            batch: list[Record] = []
-            held = 0
-            for frame, now in zip(frames, times, strict=True):
-                batch += receive(frame, now)
-                held += len(frame)
-                if len(batch) >= MOST_RECORDS or held >= SOCKET_READ:
-                    bus.publish(batch)
-                    batch, held = [], 0
-            bus.publish(batch)
+            for frames, now in reads:
+                bus.publish(receive(frames, now))
 
         return timed(work)
 
@@ -210,6 +219,7 @@ class Bench:
             "loads": self.loads,
             "parse": self.parse,
             "bound": self.bound,
+            "alone": self.alone,
             "session": self.session,
             "lines": self.lines,
         }

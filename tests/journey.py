@@ -6,7 +6,6 @@ from typing import Any
 
 from aggregator.answers import Fetch
 from aggregator.asking import Key
-from aggregator.errors import SessionError
 from aggregator.exchange import Subscription
 from aggregator.records import Channel, Record
 from aggregator.sequence import contiguous
@@ -72,11 +71,8 @@ class Journey:
     def step(self, name: str, seed: int) -> None:
         """Let one thing happen."""
         self.time += 50 * MILLISECOND
-        try:
-            getattr(self, name)(seed)
-            if self.session.replace is not None:
-                self.reconnect()
-        except SessionError:
+        getattr(self, name)(seed)
+        if self.session.over is not None or self.session.replace is not None:
             self.reconnect()
 
     def _pump(self) -> None:
@@ -123,12 +119,16 @@ class Journey:
                 self._deliver(self.exchange.flight.popleft())
 
     def deliver_all(self) -> None:
-        while self.exchange.flight:
-            self._deliver(self.exchange.flight.popleft())
+        """What is on the way, in one read of the socket."""
+        together = list(self.exchange.flight)
+        self.exchange.flight.clear()
+        self._deliver(*together)
 
-    def _deliver(self, flying: Flying) -> None:
-        records = self.session.receive(flying.frame, self.now)
-        if not flying.is_bad:
+    def _deliver(self, *together: Flying) -> None:
+        records = self.session.receive([flying.frame for flying in together], self.now)
+        for flying in together:
+            if flying.is_bad:
+                continue
             for said in flying.said:
                 if said.kind in {"delta", "whole"}:
                     update = self.dialect.update(said.t or 0)

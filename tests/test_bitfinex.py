@@ -36,7 +36,7 @@ def heard(session: Session, *frames: bytes) -> list[Record]:
     """The deltas that come of frames after a whole book."""
     out: list[Record] = []
     for at, frame in enumerate((SUBSCRIBED, WHOLE, *frames), 1):
-        out += session.receive(frame, Now(START + at * SECOND, at * SECOND))
+        out += session.receive([frame], Now(START + at * SECOND, at * SECOND))
     return [record for record in out if isinstance(record, BookDelta | Gap)]
 
 

@@ -319,10 +319,10 @@ class Ears:
     def __init__(self) -> None:
         self.heard: list[bytes] = []
 
-    def frame(self, payload: bytes, now: Now, *, last: bool) -> None:
+    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:
         assert last
         assert now == NOW
-        self.heard.append(payload)
+        self.heard += payloads
 
     def gone(self, reason: str) -> None:
         self.heard.append(reason.encode())
@@ -334,7 +334,7 @@ def network(wire: Wire) -> Network:
     async def dial(url: str, listener: Listener) -> Line:
         if "refused" in url:
             raise SessionError("refused")
-        listener.frame(b"\x1f\x8bgzip", NOW, last=True)
+        listener.frames([b"\x1f\x8bgzip"], NOW, last=True)
         return wire
 
     async def fetch(request: Request) -> Answer:

@@ -26,7 +26,7 @@ def heard(*frames: bytes) -> tuple[Session, list[Record]]:
     session.outbox.clear()
     out: list[Record] = []
     for at, message in enumerate(frames, 1):
-        out += session.receive(message, Now(START + at * SECOND, at * SECOND))
+        out += session.receive([message], Now(START + at * SECOND, at * SECOND))
     session.tick(Now(START + 30 * SECOND, (len(frames) + 1) * SECOND))
     return session, out
 

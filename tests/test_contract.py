@@ -121,7 +121,7 @@ def test_what_a_stream_sends_are_frames_whatever_the_symbol(exchange: Exchange, 
 def test_what_cannot_be_read_is_one_gap_and_no_more(exchange: Exchange, stream: Stream) -> None:
     session = Session(exchange.id, stream, conn="test", instruments={})
     for at, frame in enumerate(GARBAGE):
-        records = session.receive(frame, Now(at, at))
+        records = session.receive([frame], Now(at, at))
         assert all(record.exchange == exchange.id for record in records)
     assert session.bad <= len(GARBAGE)
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_one_gap_and_no_more(exchange: Exchange, stream: 
 ).map(lambda value: json.dumps(value).encode()))  # fmt: skip
 def test_no_frame_breaks_a_session(exchange: Exchange, stream: Stream, frame: bytes) -> None:
     session = Session(exchange.id, stream, conn="test", instruments={})
-    session.receive(frame, Now(1, 1))
+    session.receive([frame], Now(1, 1))
     assert session.bad in {0, 1}
 
 

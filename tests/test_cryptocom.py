@@ -20,7 +20,7 @@ def heard(*frames: bytes) -> tuple[Session, list[Record]]:
     session.outbox.clear()
     out: list[Record] = []
     for at, frame in enumerate(frames, 1):
-        out += session.receive(frame, Now(START + at * SECOND, at * SECOND))
+        out += session.receive([frame], Now(START + at * SECOND, at * SECOND))
     session.tick(Now(START + 9 * SECOND, 9 * SECOND))
     return session, [record for record in out if not isinstance(record, Health)]
 
@@ -93,6 +93,6 @@ def test_an_answer_confirms_every_channel_of_a_topic() -> None:
     for wire, row in (("mark", {"v": "1", "t": 1}), ("ticker", {"t": 1, "oi": "5"})):
         result = {"instrument_name": PERP, "subscription": f"{wire}.{PERP}", "channel": wire, "data": [row]}
         frame = json.dumps({"id": 1, "method": "subscribe", "code": 0, "result": result}).encode()
-        out += session.receive(frame, Now(START, SECOND))
+        out += session.receive([frame], Now(START, SECOND))
     said = [(r.channel, r.state) for r in out if isinstance(r, Health)]
     assert said == [("mark_price", "syncing"), ("open_interest", "syncing")]

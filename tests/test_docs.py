@@ -450,7 +450,7 @@ def test_the_example_connector_holds_a_conversation(example: ModuleType) -> None
         b'{"ch":"depth","sym":"BTCUSDT","seq":6,"bids":[["1","0"]],"asks":[]}',
         b'{"ch":"depth","sym":"BTCUSDT","seq":8,"bids":[],"asks":[]}',
     ]
-    records = [record for frame in frames for record in session.receive(frame, MOMENT)]
+    records = [record for frame in frames for record in session.receive([frame], MOMENT)]
     assert [type(record).__name__ for record in records] == ["BookSnapshot", "BookDelta", "Gap"]
     assert session.outbox[0] == b'{"op":"pong"}'
     assert session.bad == 0

@@ -59,8 +59,7 @@ def read(exchange: Exchange, case: Row) -> Iterable[object]:
 
 def read_frame(stream: Stream, case: Row) -> Iterable[object]:
     frame = base64.b64decode(str(case["frame_b64"])) if "frame_b64" in case else str(case["frame"]).encode()
-    parse = stream.parse if stream.parser is None else stream.parser()
-    assert parse is not None
+    parse = stream.reader()
     earlier = case.get("after", [])
     assert isinstance(earlier, list)
     for before in earlier:

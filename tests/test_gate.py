@@ -20,7 +20,7 @@ def heard(stream: Stream, wanted: Subscription, *frames: bytes) -> tuple[Session
     session.outbox.clear()
     out: list[Record] = []
     for at, frame in enumerate(frames, 1):
-        out += session.receive(frame, Now(START + at * SECOND, at * SECOND))
+        out += session.receive([frame], Now(START + at * SECOND, at * SECOND))
     session.tick(Now(START + 9 * SECOND, 9 * SECOND))
     return session, [record for record in out if not isinstance(record, Health)]
 

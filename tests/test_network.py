@@ -1,5 +1,6 @@
 import asyncio
 
+import pytest
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 from aggregator.network import PLAIN_BUFFER, Internet
@@ -36,8 +37,8 @@ class Counting:
         self.reads = [0]
         self.done = asyncio.Event()
 
-    def frame(self, payload: bytes, now: Now, *, last: bool) -> None:  # noqa: ARG002 - a listener's own
-        self.reads[-1] += 1
+    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:  # noqa: ARG002 - a listener's own
+        self.reads[-1] += len(payloads)
         if last:
             self.reads.append(0)
         if sum(self.reads) == COUNT:
@@ -59,3 +60,99 @@ async def test_a_plain_line_that_is_flooded_brings_little_at_once() -> None:
         await left.wait()
     await internet.close()
     assert max(counting.reads) * len(FRAME) <= 4 * PLAIN_BUFFER
+
+
+class Script(WSListener):
+    """Sends a piece of raw bytes, in one write, each time that the client says something; keeps what it hears."""
+
+    def __init__(self, pieces: list[bytes], heard: list[tuple[WSMsgType, bytes]]) -> None:
+        self._pieces = pieces
+        self._heard = heard
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._heard.append((frame.msg_type, frame.get_payload_as_bytes()))
+        if frame.msg_type is WSMsgType.TEXT and self._pieces:
+            transport.underlying_transport.write(self._pieces.pop(0))
+        elif frame.msg_type is WSMsgType.CLOSE:
+            transport.disconnect()
+
+
+class Reading:
+    """What each handing-over brought: its frames, its moment, and whether the read had no more."""
+
+    name = "toy/reading.0#1"
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[list[bytes], Now, bool]] = []
+        self.news = asyncio.Event()
+        self.over = asyncio.Event()
+
+    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:
+        self.heard.append((payloads, now, last))
+        self.news.set()
+
+    def gone(self, reason: str) -> None:  # noqa: ARG002 - a listener's own
+        self.over.set()
+
+
+TEXT, PING, PONG, CONTINUATION, CLOSE = 0x81, 0x89, 0x8A, 0x80, 0x88
+
+
+def raw(head: int, payload: bytes) -> bytes:
+    return bytes([head, len(payload)]) + payload
+
+
+async def play(*pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
+    """Have each piece sent in a write of its own, once what came before it has been read."""
+    heard: list[tuple[WSMsgType, bytes]] = []
+    server = await ws_create_server(
+        lambda _: Script(list(pieces), heard), "127.0.0.1", 0, enable_auto_pong=False, disconnect_on_exception=True
+    )
+    internet, reading = Internet(), Reading()
+    async with server, asyncio.timeout(10):
+        line = await internet.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", reading)
+        for _ in pieces:
+            reading.news.clear()
+            line.send(b"next")
+            await asyncio.sleep(0.05)
+        line.hang_up()
+        await reading.over.wait()
+    await internet.close()
+    return reading, heard
+
+
+async def test_what_one_read_brings_is_handed_on_together() -> None:
+    reading, _ = await play(raw(TEXT, b"a") + raw(TEXT, b"b"), raw(TEXT, b"c"))
+    assert [(frames, last) for frames, _, last in reading.heard] == [([b"a", b"b"], True), ([b"c"], True)]
+
+
+async def test_a_read_that_ends_in_a_ping_is_over_and_the_ping_answered() -> None:
+    """Else what the next read brings, minutes later, would have this one's time."""
+    reading, heard = await play(raw(TEXT, b"a") + raw(PING, b"?"), raw(TEXT, b"b"))
+    assert [(frames, last) for frames, _, last in reading.heard] == [([b"a"], True), ([b"b"], True)]
+    assert reading.heard[1][1].mono - reading.heard[0][1].mono > 20_000_000
+    assert (WSMsgType.PONG, b"?") in heard
+
+
+async def test_a_read_that_ends_in_half_a_frame_waits_only_for_that_half() -> None:
+    reading, _ = await play(raw(TEXT, b"a") + raw(TEXT, b"bcd")[:3], raw(TEXT, b"bcd")[3:] + raw(TEXT, b"e"))
+    assert [(frames, last) for frames, _, last in reading.heard] == [([b"a"], True), ([b"bcd", b"e"], True)]
+
+
+async def test_a_message_in_fragments_is_put_together_wherever_its_reads_end() -> None:
+    first, second = raw(TEXT & 0x0F, b"ab"), raw(CONTINUATION, b"cd")
+    reading, _ = await play(raw(TEXT, b"x") + first, raw(PING, b"") + second + raw(TEXT, b"y"))
+    assert [(frames, last) for frames, _, last in reading.heard] == [([b"x"], True), ([b"abcd", b"y"], True)]
+
+
+async def test_what_came_before_a_frame_that_breaks_the_protocol_is_not_lost() -> None:
+    reading, _ = await play(raw(TEXT, b"a") + raw(TEXT, b"b") + raw(CLOSE, b"\x00\x01"))
+    assert [frame for frames, _, _ in reading.heard for frame in frames] == [b"a", b"b"]
+
+
+async def test_a_read_that_ends_in_the_pong_that_was_waited_for_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.network.IDLE_PING", 0.1)
+    reading, heard = await play(b"", b"", b"", raw(TEXT, b"a") + raw(PONG, b""), raw(TEXT, b"b"))
+    assert (WSMsgType.PING, b"") in heard
+    assert [(frames, last) for frames, _, last in reading.heard] == [([b"a"], True), ([b"b"], True)]
+    assert reading.heard[1][1].mono - reading.heard[0][1].mono > 20_000_000

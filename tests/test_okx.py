@@ -58,8 +58,8 @@ def told(records: list[Record]) -> list[type[Record]]:
 
 def test_a_book_that_the_stream_begins_is_not_asked_for(session: Session) -> None:
     wait(session, 1, 3)
-    session.receive(frame("snapshot", 10, -1), at(3))
-    session.receive(frame("update", 12, 10), at(3.1))
+    session.receive([frame("snapshot", 10, -1)], at(3))
+    session.receive([frame("update", 12, 10)], at(3.1))
     wait(session, 4, 8)
     assert number(session) == 12
     assert not session.wanted
@@ -67,8 +67,8 @@ def test_a_book_that_the_stream_begins_is_not_asked_for(session: Session) -> Non
 
 
 def test_a_delta_without_a_book_has_it_asked_for_and_joined_within_its_span(session: Session) -> None:
-    session.receive(frame("update", 12, 10), at(1))
-    session.receive(frame("update", 16, 12), at(1.1))
+    session.receive([frame("update", 12, 10)], at(1))
+    session.receive([frame("update", 16, 12)], at(1.1))
     fetch = session.wanted.popleft()
     assert fetch.request.url.endswith("/market/books?instId=ETH-USDT&sz=400&source=0")
     assert told(session.answer(fetch, answer(14), at(1.2))) == [BookSnapshot, BookDelta]
@@ -83,18 +83,18 @@ def test_a_book_of_which_nothing_comes_is_asked_for_in_the_end(session: Session)
 
 
 def test_an_answer_that_is_too_old_is_asked_for_again(session: Session) -> None:
-    session.receive(frame("update", 12, 10), at(1))
+    session.receive([frame("update", 12, 10)], at(1))
     assert not told(session.answer(session.wanted.popleft(), answer(8), at(1.1)))
     wait(session, 2, 24)
-    session.receive(frame("update", 16, 12), at(24))
+    session.receive([frame("update", 16, 12)], at(24))
     session.answer(session.wanted.popleft(), answer(14), at(24.1))
     assert number(session) == 16
 
 
 @pytest.mark.parametrize("has_answer", [True, False])
 def test_where_rest_is_of_no_help_the_topic_is_asked_for_anew(session: Session, *, has_answer: bool) -> None:
-    session.receive(frame("snapshot", 10, -1), at(1))
-    session.receive(frame("update", 14, 12), at(1.1))
+    session.receive([frame("snapshot", 10, -1)], at(1))
+    session.receive([frame("update", 14, 12)], at(1.1))
     fetch = session.wanted.popleft()
     if has_answer:
         assert not told(session.answer(fetch, answer(None), at(1.2)))
@@ -102,7 +102,7 @@ def test_where_rest_is_of_no_help_the_topic_is_asked_for_anew(session: Session, 
         session.unanswered(fetch)
     wait(session, 2, 4)
     assert asks_anew(session)
-    session.receive(frame("snapshot", 20, -1), at(4))
+    session.receive([frame("snapshot", 20, -1)], at(4))
     session.outbox.clear()
     session.unanswered(fetch)  # of what is there again
     wait(session, 5, 9)

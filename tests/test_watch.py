@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from aggregator.answers import Fetch
-from aggregator.errors import SessionError
 from aggregator.exchange import Accepted, Backfill, Event, Request, Since, Snapshot, Stream, Subscription
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record, Ticker, Trade
 from aggregator.sequence import contiguous
@@ -76,7 +75,7 @@ class Talk:
         return Now(self.second * SECOND, self.second * SECOND)
 
     def say(self, **said: object) -> None:
-        self.records += self.session.receive(json.dumps(said).encode(), self.now)
+        self.records += self.session.receive([json.dumps(said).encode()], self.now)
 
     def wait(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -237,7 +236,7 @@ def test_an_audit_compares_at_the_answers_number() -> None:
 
 def test_an_audit_that_finds_a_difference_opens_a_gap() -> None:
     talk = live_book(audit=5)
-    talk.records += talk.session.receive(b'{"n": 5}', talk.now)
+    talk.records += talk.session.receive([b'{"n": 5}'], talk.now)
     book = talk.session.topics.get("book", "A").book  # type: ignore[union-attr]
     assert book is not None
     book.apply([("0.5", "7")], [])  # what never should be
@@ -260,5 +259,7 @@ def test_a_dead_connection_ends() -> None:
     import msgspec
 
     talk = Talk("trades", msgspec.structs.replace(STREAM, patience=20))
-    with pytest.raises(SessionError, match="silent for 20 s"):
-        talk.wait(30)
+    talk.wait(20)
+    assert talk.session.over is None
+    talk.wait(1)
+    assert talk.session.over == "c: silent for 20 s"

@@ -57,7 +57,7 @@ def test_each_whole_spot_book_takes_the_place_of_the_one_before() -> None:
     for ts, bid in ((1_763_700_000_004, "2801.4"), (1_763_700_000_204, "2801.3")):
         data = {"ts": ts, "bids": [[bid, "1.5"]], "asks": [["2801.6", "3"]], "s": "SPOT_ETH_USDT"}
         frame = json.dumps({"topic": "orderbook10@SPOT_ETH_USDT", "ts": ts + 8, "data": data}, separators=(",", ":"))
-        (told,) = [r for r in session.receive(frame.encode(), NOW) if isinstance(r, BookSnapshot)]
+        (told,) = [r for r in session.receive([frame.encode()], NOW) if isinstance(r, BookSnapshot)]
         assert (told.bids, told.reason) == ([(bid, "1.5")], "periodic")
     (book,) = session.books(NOW)
     assert book.bids == [("2801.3", "1.5")]

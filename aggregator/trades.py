@@ -38,16 +38,10 @@ class Numbered(Sized):
     def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """Pass what is next; open a gap where numbers are skipped; let late ones fill it; drop what came before."""
         last, final, time = self.last, record.sequence, record.ts_event
-        if last is None or final is None or record.sequence_first is not None or record.sequence_prev is not None:
-            if not self._is_welcome(record, out, now):
-                return
-        elif final == last + 1:  # next by any rule: nothing fits between
+        if last is not None and final == last + 1:  # next by any rule: nothing fits between
             self.last = final
             if self.gap is not None:
                 self._forgive(out, now)
-        elif final > last + 1 and self._sure:
-            self._miss(last + 1, final - 1, out, now)
-            self.last = final
         elif not self._is_welcome(record, out, now):
             return
         if time is not None and time > self._newest:
@@ -79,27 +73,24 @@ class Numbered(Sized):
             self.last = final
             return True
         first = final if record.sequence_first is None else record.sequence_first
-        is_hole = first > last + 1 and record.sequence_prev is None and self._sure  # by any rule
+        skipped = first - last - 1
+        is_hole = skipped > 0 and record.sequence_prev is None and self._sure  # by any rule
         verdict = GAP if is_hole else self._follows(last, first, final, record.sequence_prev)
         if verdict is STALE:
             return self._is_late(record, first, final, out, now)
-        if verdict is GAP and first > last + 1:
-            self._miss(last + 1, first - 1, out, now)
+        if verdict is GAP and skipped > 0:
             self.last = final
+            self._holes.append((last + 1, first - 1))
+            self._missed += skipped
+            self._settle_at = now.mono + LATE
+            if not self._skipped:
+                self._skipped = self.count > 0
+            if self.gap is None:
+                self.open_gap("sequence", out, now, expected=last + 1, got=first, missed=skipped)
             return True
         self._forgive(out, now)
         self.last = max(final, last) if verdict is GAP else final
         return True
-
-    def _miss(self, first: int, final: int, out: list[Record], now: Now) -> None:
-        """From `first` to `final` is a hole."""
-        self._holes.append((first, final))
-        self._missed += final - first + 1
-        self._settle_at = now.mono + LATE
-        if not self._skipped:
-            self._skipped = self.count > 0
-        if self.gap is None:
-            self.open_gap("sequence", out, now, expected=first, got=final + 1, missed=final - first + 1)
 
     def _forgive(self, out: list[Record], now: Now) -> None:
         """The next number has come: a gap that an earlier connection has left is none, where all have come since."""

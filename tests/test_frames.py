@@ -19,8 +19,11 @@ import pytest
 from aggregator.exchange import Exchange, Stream
 from aggregator.records import CHANNEL_OF
 from aggregator.registry import connector_ids, load_exchange
+from aggregator.session import Session
+from aggregator.topics import Now
 
 FRAMES = Path(__file__).parent / "frames"
+START = 1_760_000_000_000_000_000
 Row = dict[str, object]
 
 load = cache(load_exchange)
@@ -57,8 +60,12 @@ def read(exchange: Exchange, case: Row) -> Iterable[object]:
     return list(stream.backfill.parse(raw_symbol, body))
 
 
+def frame_of(case: Row) -> bytes:
+    return base64.b64decode(str(case["frame_b64"])) if "frame_b64" in case else str(case["frame"]).encode()
+
+
 def read_frame(stream: Stream, case: Row) -> Iterable[object]:
-    frame = base64.b64decode(str(case["frame_b64"])) if "frame_b64" in case else str(case["frame"]).encode()
+    frame = frame_of(case)
     parse = stream.reader()
     earlier = case.get("after", [])
     assert isinstance(earlier, list)
@@ -90,6 +97,20 @@ def test_a_frame_gives_what_it_says(id: str, case: Row) -> None:
             read(load(id), case)
         return
     assert [plain(given) for given in read(load(id), case)] == case["gives"]
+
+
+@pytest.mark.parametrize("id", connector_ids())
+def test_however_many_frames_a_read_brings_they_give_the_same_records(id: str) -> None:
+    """What one of them provokes, be it an error or the end of the connection, takes nothing from the others."""
+    exchange, now = load(id), Now(START, START)
+    rows = [json.loads(line) for line in (FRAMES / f"{id}.jsonl").read_text().splitlines()]
+    for stream in exchange.streams:
+        frames = [frame_of(row) for row in rows if "rest" not in row and row.get("stream", "main") == stream.name]
+        one, other = (Session(id, stream, conn="test", instruments={}) for _ in range(2))
+        apart = [record for frame in frames for record in one.receive([frame], now)]
+        assert apart == other.receive(frames, now)
+        assert [seen.frame for seen in one.bad_frames] == [seen.frame for seen in other.bad_frames]
+        assert (one.over, one.outbox, one.wanted) == (other.over, other.outbox, other.wanted)
 
 
 @pytest.mark.parametrize("id", connector_ids())

@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from aggregator.records import SCHEMA, BookSnapshot, Instrument, Record
 
-MOST_RECORDS = 128  # gathered before they are published, unless the socket read ends sooner
 ENOUGH = 256  # records that a tap's reader takes without waiting for more
 MOST_TAKEN = 8192  # records that it takes at once; a group ends with the batch that takes it there
 
@@ -215,30 +214,3 @@ class Bus:
         for snapshot in found:
             snapshot.offset = self.offset
         return found
-
-
-class Outlet:
-    """Gathers records for the bus: published at the end of a socket read, or when there are many."""
-
-    def __init__(self, bus: Bus) -> None:
-        """Publish to `bus`."""
-        self._bus = bus
-        self._records: list[Record] = []
-        self._scheduled = False
-
-    def add(self, records: list[Record], *, last: bool = True) -> None:
-        """Take records; `last` says that this socket read has no more."""
-        if records:
-            self._records += records
-        if len(self._records) >= MOST_RECORDS or (last and self._records):
-            self.flush()
-        elif self._records and not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Publish what has gathered."""
-        self._scheduled = False
-        if self._records:
-            records, self._records = self._records, []
-            self._bus.publish(records)

@@ -131,11 +131,11 @@ class _Overheard:
             self._recorder.write("open", self._opening)
             self._opening = None
 
-    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:
+    def frames(self, payloads: list[bytes], now: Now) -> None:
         self.opened()
         for payload in payloads:
             self._recorder.write("in", self._conn | as_text(payload), now)
-        self._listener.frames(payloads, now, last=last)
+        self._listener.frames(payloads, now)
 
     def gone(self, reason: str) -> None:
         self._listener.gone(reason)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from aggregator.answers import Fetch
-from aggregator.bus import Outlet
+from aggregator.bus import Bus
 from aggregator.clocks import ClockOffset
 from aggregator.errors import AggregatorError, SessionError
 from aggregator.merger import Merger
@@ -27,16 +27,16 @@ class Conversation:
     """One connection from dialling to its end: the `Listener` that feeds a session."""
 
     def __init__(
-        self, session: Session, *, outlet: Outlet, merger: Merger, network: Network, rest: Rest, clock: ClockOffset
+        self, session: Session, *, bus: Bus, merger: Merger, network: Network, rest: Rest, clock: ClockOffset
     ) -> None:
-        """Join a session to the outlet; `run` gives it the line.
+        """Join a session to the bus; `run` gives it the line.
 
         merger: what is left of the records where other connections carry the same topics
         """
         self.session = session
         self.over: str | None = None  # why, once it is
         self.since = network.now().mono
-        self._outlet = outlet
+        self._bus = bus
         self._merger = merger
         self._network = network
         self._now = network.now
@@ -76,7 +76,7 @@ class Conversation:
         """What the line is for."""
         return self.session.conn
 
-    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:
+    def frames(self, payloads: list[bytes], now: Now) -> None:
         """Frames have come."""
         session = self.session
         if self.over is not None:
@@ -86,7 +86,7 @@ class Conversation:
             self._clock.sample(records)
         if self._merger.is_merging:
             records = self._merger.take(session, records, now)
-        self._outlet.add(records, last=last)
+        self._bus.publish(records)
         if session.outbox:
             self._send()
         if session.over is not None:
@@ -102,7 +102,7 @@ class Conversation:
     def _publish(self, records: list[Record]) -> None:
         if self._merger.is_merging:
             records = self._merger.take(self.session, records, self._now())
-        self._outlet.add(records)
+        self._bus.publish(records)
 
     def _tick(self) -> None:
         """Let the session do what is due by time."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import structs
 
 from aggregator import leftovers
-from aggregator.bus import Bus, Outlet
+from aggregator.bus import Bus
 from aggregator.capture import Recorder
 from aggregator.catalog import aliases_of
 from aggregator.config import Config, ExchangeConfig
@@ -60,7 +60,6 @@ class Daemon:
         """Prepare; `capture` is a directory for the raw frames of every exchange."""
         self.config = config
         self.bus = Bus(datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
-        self.outlet = Outlet(self.bus)
         self.runners: dict[str, ExchangeRunner] = {}
         self._capture = capture
         self.outputs = Outputs(self.bus, on_idle=self.leave)
@@ -135,7 +134,6 @@ class Daemon:
             config.intervals,
             network=network,
             bus=self.bus,
-            outlet=self.outlet,
             care=Care(config.redundancy, config.lifetime, config.verify, config.audit),
             left=self._left_over(config.id),
         )
@@ -234,7 +232,7 @@ class Daemon:
         """Publish the instruments in force (copies: the stream stamps each record once)."""
         for instrument in instruments:
             self.bus.instruments[instrument.exchange, instrument.symbol or instrument.raw_symbol or ""] = instrument
-        self.outlet.add([structs.replace(i, ts_recv=time.time_ns()) for i in instruments])
+        self.bus.publish([structs.replace(i, ts_recv=time.time_ns()) for i in instruments])
 
     def _forget(self, id: str) -> None:
         runner = self.runners.pop(id, None)
@@ -246,7 +244,6 @@ class Daemon:
     async def _leave(self) -> None:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
         await _end(self._exchanges)
-        self.outlet.flush()
         await self.outputs.stop(DRAIN)
         for recorder in self._recorders:
             recorder.close()

@@ -22,7 +22,7 @@ LARGEST_FRAME = 32 * 2**20  # bytes; the deepest books are far below
 LARGEST_BODY = 64 * 2**20
 DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
 FETCH_TIMEOUT = 20.0
-MOST_FRAMES = 128  # of one read, handed on together
+PIECE = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
 PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `_bound`
 IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
 USER_AGENT = "market-aggregator"
@@ -45,8 +45,8 @@ class Listener(Protocol):
     @property
     def name(self) -> str: ...
 
-    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:
-        """Frames have come; `now` is when the socket was read, `last` that this read brought no more."""
+    def frames(self, payloads: list[bytes], now: Now) -> None:
+        """Frames have come; `now` is when the socket was read."""
 
     def gone(self, reason: str) -> None:
         """The line is dead."""
@@ -91,7 +91,7 @@ def redirect(url: str, endpoints: Mapping[str, str]) -> str:
 
 
 class _Socket(WSListener):
-    """picows' callbacks as a `Line` and its `Listener`: what one read brings is handed on together.
+    """picows' callbacks as a `Line` and its `Listener`: what one read brings is handed on together, in PIECEs.
 
     It answers pings, and knows its pongs, itself: either may be the last frame of a read.
     """
@@ -99,7 +99,8 @@ class _Socket(WSListener):
     def __init__(self, listener: Listener, *, is_secure: bool) -> None:
         self._listener = listener
         self._is_secure = is_secure
-        self._frames: list[bytes] = []
+        self._frames: list[bytes] = []  # of this read, and their bytes
+        self._held = 0
         self._parts: list[bytes] = []  # of a message that is fragmented
         self._transport: WSTransport | None = None
         self._read_at: Now | None = None  # the moment of the read whose frames come one by one
@@ -115,7 +116,7 @@ class _Socket(WSListener):
         kind = frame.msg_type
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
             if frame.fin:
-                self._frames.append(frame.get_payload_as_bytes())
+                self._hold(frame.get_payload_as_bytes())
             else:
                 self._parts = [frame.get_payload_as_bytes()]
         elif kind is WSMsgType.CONTINUATION:
@@ -125,14 +126,14 @@ class _Socket(WSListener):
         elif kind is WSMsgType.CLOSE:
             transport.send_close(WSCloseCode.OK)
             transport.disconnect()
-        if frame.last_in_buffer or len(self._frames) >= MOST_FRAMES:
-            self._hand_on(last=frame.last_in_buffer)
+        if frame.last_in_buffer:
+            self._end_read()
 
     def is_user_specific_pong(self, frame: WSFrame) -> bool:
         """As picows asks of each frame while it waits for a pong; `on_ws_frame` does not see the one that is it."""
         is_pong = frame.msg_type is WSMsgType.PONG
         if is_pong and frame.last_in_buffer:
-            self._hand_on(last=True)
+            self._end_read()
         return is_pong
 
     def _continue(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -140,19 +141,26 @@ class _Socket(WSListener):
         if sum(map(len, self._parts)) > LARGEST_FRAME:
             transport.disconnect(graceful=False)
         elif frame.fin:
-            self._frames.append(b"".join(self._parts))
+            self._hold(b"".join(self._parts))
             self._parts = []
 
-    def _hand_on(self, *, last: bool) -> None:
-        read_at, frames = self._read_at, self._frames
-        if last:
-            self._read_at = None
-        if frames and read_at is not None:
-            self._frames = []
-            self._listener.frames(frames, read_at, last=last)
+    def _hold(self, payload: bytes) -> None:
+        self._frames.append(payload)
+        self._held += len(payload)
+        if self._held >= PIECE:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        frames, self._frames, self._held = self._frames, [], 0
+        if frames and self._read_at is not None:
+            self._listener.frames(frames, self._read_at)
+
+    def _end_read(self) -> None:
+        self._hand_on()
+        self._read_at = None
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._hand_on(last=True)  # what came before a frame that breaks the protocol
+        self._end_read()  # what came before a frame that breaks the protocol
         received = transport.close_handshake.recv if transport.close_handshake else None
         said = f"closed by the exchange: {received.code.value} {received.reason}".strip() if received else "line lost"
         self._listener.gone(said)

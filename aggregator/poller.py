@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from aggregator.asking import Key
-from aggregator.bus import Outlet
+from aggregator.bus import Bus
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Poll
 from aggregator.network import Network
@@ -28,7 +28,7 @@ class Poller:
         *,
         network: Network,
         rest: Rest,
-        outlet: Outlet,
+        bus: Bus,
         carried: Mapping[Key, Carried],
     ) -> None:
         """Prepare; nothing is asked before `run`."""
@@ -36,7 +36,7 @@ class Poller:
         self._symbols = [""] if poll.many else list(dict.fromkeys(raw for _, raw in wanted))
         self._network = network
         self._rest = rest
-        self._outlet = outlet
+        self._bus = bus
         self._polling = Polling(
             exchange.id,
             poll,
@@ -55,7 +55,7 @@ class Poller:
                     offset = self.feed.every * at / len(self._symbols)
                     group.create_task(self._repeat(raw_symbol, offset, free))
         finally:
-            self._outlet.add(self._polling.close("restart", self._network.now()))
+            self._bus.publish(self._polling.close("restart", self._network.now()))
 
     def carried(self) -> dict[Key, Carried]:
         """What the next start begins with."""
@@ -75,6 +75,6 @@ class Poller:
         try:
             body = await self._rest.fetch(self.feed.request(raw_symbol), Need.POLL)
         except SessionError as error:
-            self._outlet.add(self._polling.failed(raw_symbol, str(error), now()))
+            self._bus.publish(self._polling.failed(raw_symbol, str(error), now()))
             return
-        self._outlet.add(self._polling.receive(raw_symbol, body, now()) + self._polling.tick(now()))
+        self._bus.publish(self._polling.receive(raw_symbol, body, now()) + self._polling.tick(now()))

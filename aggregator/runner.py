@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from aggregator.asking import Key
-from aggregator.bus import Bus, Outlet
+from aggregator.bus import Bus
 from aggregator.clocks import ClockOffset
 from aggregator.exchange import Exchange, Poll, Stream, Subscription
 from aggregator.network import Network
@@ -32,7 +32,6 @@ class ExchangeRunner:
         *,
         network: Network,
         bus: Bus,
-        outlet: Outlet,
         care: Care | None = None,
         left: Left | None = None,
     ) -> None:
@@ -44,10 +43,9 @@ class ExchangeRunner:
         self.rest = Rest(network, exchange.limits)
         self._intervals = intervals
         self._bus = bus
-        self._outlet = outlet
         self._network = network
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
-        self._means = Means(network, self.rest, outlet, Gate(exchange.limits.connects), self.clock, care or Care())
+        self._means = Means(network, self.rest, bus, Gate(exchange.limits.connects), self.clock, care or Care())
         self._channels = channels
         self._group: asyncio.TaskGroup | None = None
         self.unserved = self._divide(instruments, channels)
@@ -96,7 +94,7 @@ class ExchangeRunner:
                 instruments,
                 network=self._network,
                 rest=self.rest,
-                outlet=self._outlet,
+                bus=self._bus,
                 carried=self._take_over(poll.name, topics),
             )
         )
@@ -148,7 +146,6 @@ class ExchangeRunner:
         """The live books, after all that came before them is published."""
         if exchange not in {None, self.exchange.id}:
             return []
-        self._outlet.flush()  # what is gathered belongs before the books as they stand
         return [book for shard in self.shards for book in shard.books(raw_symbol)]
 
     def _report_abandoned(self) -> None:
@@ -157,7 +154,7 @@ class ExchangeRunner:
         for carried in self._left.values():
             for left in carried.values():
                 if left.gap is not None:
-                    self._outlet.add([closed(left.gap, left.gap.conn, now)])
+                    self._bus.publish([closed(left.gap, left.gap.conn, now)])
 
     async def _watch_clock(self) -> None:
         samples = 0
@@ -167,6 +164,6 @@ class ExchangeRunner:
             samples += 1
             if samples % CLOCK_HEALTH == 0:
                 now = self._network.now().wall
-                self._outlet.add([health for health in (self.clock.health(now),) if health is not None])
+                self._bus.publish([health for health in (self.clock.health(now),) if health is not None])
                 for shard in self.shards:
-                    self._outlet.add(list(shard.merger.health(self.exchange.id, now)))
+                    self._bus.publish(list(shard.merger.health(self.exchange.id, now)))

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec import Struct
 
 from aggregator.asking import Key
-from aggregator.bus import Outlet
+from aggregator.bus import Bus
 from aggregator.clocks import ClockOffset
 from aggregator.conversation import Conversation
 from aggregator.exchange import Exchange, Stream, Subscription
@@ -75,7 +75,7 @@ class Means(Struct, frozen=True):
 
     network: Network
     rest: Rest
-    outlet: Outlet
+    bus: Bus
     gate: Gate
     clock: ClockOffset
     care: Care
@@ -130,7 +130,7 @@ class Shard:
         """These instruments are no more: they are not asked for by the next connection."""
         self._subscriptions = [s for s in self._subscriptions if s.raw_symbol not in raw_symbols]
         for leg in self._legs:
-            self._means.outlet.add(leg.session.drop(raw_symbols, self._means.network.now()))
+            self._means.bus.publish(leg.session.drop(raw_symbols, self._means.network.now()))
 
     def carried(self) -> dict[Key, Carried]:
         """What the next start begins with, once `run` has ended."""
@@ -174,7 +174,7 @@ class Shard:
         )
         conversation = Conversation(
             session,
-            outlet=means.outlet,
+            bus=means.bus,
             merger=self.merger,
             network=means.network,
             rest=means.rest,
@@ -190,8 +190,8 @@ class Shard:
         self._legs.remove(conversation)
         self.merger.leave(session)
         records = session.close("disconnect", now)
-        self._means.outlet.add(self.merger.take(session, records, now) if self.merger.is_merging else records)
-        self._means.outlet.add(self.merger.settle(now))
+        self._means.bus.publish(self.merger.take(session, records, now) if self.merger.is_merging else records)
+        self._means.bus.publish(self.merger.settle(now))
 
     async def _attend(
         self, leg: int, conversation: Conversation, ending: asyncio.Task[str]
@@ -251,7 +251,7 @@ class Shard:
         now = self._means.network.now()
         self._legs.remove(conversation)
         self.merger.leave(conversation.session)
-        self._means.outlet.add(self.merger.settle(now))
+        self._means.bus.publish(self.merger.settle(now))
 
     async def _address(self, leg: int) -> str:
         await self._means.gate.wait()
@@ -265,13 +265,13 @@ class Shard:
 
     def _leave(self) -> None:
         """The program ends: what comes next is missing until it starts again."""
-        now, out = self._means.network.now(), self._means.outlet
+        now, bus = self._means.network.now(), self._means.bus
         for leg in self._legs:
             leg.gone("the program ends")
         for leg in self._legs:
             self.merger.leave(leg.session)
             records = leg.session.close("restart", now)
-            out.add(self.merger.take(leg.session, records, now) if self.merger.is_merging else records)
+            bus.publish(self.merger.take(leg.session, records, now) if self.merger.is_merging else records)
             self._carried = leg.session.carried()
         self._legs.clear()
 

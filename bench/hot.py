@@ -2,7 +2,7 @@
 
 loads: `orjson.loads` of the same frames, the yardstick; a: the parser alone; bound: the parser, and the least that any
 Python does then; b: parser and session with all checks and the book kept, to nobody, where a read of the socket brings
-ten frames, and (b1) where it brings one; c: as b, to NDJSON, a batch a read.
+ten frames, and (b1) where it brings one; c: as b, to NDJSON, a batch a read; C: what bound does, in C.
 """
 
 from collections import defaultdict
@@ -14,6 +14,7 @@ from msgspec import Struct
 from aggregator.bus import Batch, Bus
 from aggregator.errors import AggregatorError
 from aggregator.exchange import Parse, Stream
+from aggregator.network import PIECE
 from aggregator.records import CHANNEL_OF, BookDelta, Gap, Record
 from aggregator.registry import load_exchange
 from aggregator.replay import Reader
@@ -21,10 +22,11 @@ from aggregator.session import Session
 from aggregator.topics import Now
 from bench.frames import Capture
 from bench.measure import MICRO, pinned, processors, table, take_turns, timed
+from bench.native import loop
 
-READ_FRAMES, READ_BYTES = 10, 65_536  # that one read of a busy socket brings; whichever comes first
+READ = 10  # frames that one read of a busy socket brings; what is long is handed on in PIECEs
 SHOWN = 80  # bytes of a frame that cannot be read
-HEAD = ("exchange", "frames", "count", "bytes", "loads", "a", "bound", "b1", "b", "c", "c/loads", "checks",
+HEAD = ("exchange", "frames", "count", "bytes", "loads", "a", "bound", "b1", "b", "c", "C", "c/loads", "checks",
         "a /s", "b /s", "c /s", "gaps")  # fmt: skip
 TITLE = "frame to record to line: µs of processor time per frame, and frames per second"
 
@@ -43,6 +45,7 @@ class Row(Struct):
     session: float
     lines: float
     gaps: int
+    native: float | None = None
 
     @property
     def checks(self) -> float:
@@ -62,6 +65,7 @@ class Row(Struct):
             self.alone,
             self.session,
             self.lines,
+            "-" if self.native is None else self.native,
             self.lines / self.loads,
             f"+{self.checks:.0%}",
             *(f"{MICRO / figure:,.0f}" for figure in (self.parse, self.session, self.lines)),
@@ -175,19 +179,19 @@ class Bench:
 
         return timed(work)
 
-    def _reads(self, most: int = READ_FRAMES) -> list[tuple[list[bytes], Now]]:
+    def _reads(self, most: int = READ) -> list[tuple[list[bytes], Now]]:
         """The frames as reads of the socket bring them, at most so many together."""
         reads: list[tuple[list[bytes], Now]] = []
-        held = READ_BYTES
+        held = PIECE
         for frame, now in zip(self.fresh(), self._times, strict=True):
-            if held >= READ_BYTES or len(reads[-1][0]) == most:
+            if held >= PIECE or len(reads[-1][0]) == most:
                 reads.append(([], now))
                 held = 0
             reads[-1][0].append(frame)
             held += len(frame)
         return reads
 
-    def session(self, most: int = READ_FRAMES) -> float:
+    def session(self, most: int = READ) -> float:
         """Parser and session, to nobody."""
         receive, reads = self._session().receive, self._reads(most)
 
@@ -213,6 +217,13 @@ class Bench:
 
         return timed(work)
 
+    def native(self) -> float:
+        """What `bound` does, in C."""
+        read, frames = loop(), b"".join(frame + b"\n" for frame in self.capture.frames)
+        if read is None or read(frames) < len(self.capture.frames):
+            raise Unreadable("the loop in C does not read these frames")
+        return timed(lambda: read(frames))
+
     def row(self, rounds: int) -> Row:
         """Measure."""
         tasks = {
@@ -223,6 +234,8 @@ class Bench:
             "session": self.session,
             "lines": self.lines,
         }
+        if loop() is not None and self.capture.exchange.startswith("binance"):
+            tasks["native"] = self.native
         count = len(self.capture.frames)
         least = {name: seconds / count * MICRO for name, seconds in take_turns(tasks, rounds).items()}
         size = sum(map(len, self.capture.frames)) // count

@@ -319,8 +319,7 @@ class Ears:
     def __init__(self) -> None:
         self.heard: list[bytes] = []
 
-    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:
-        assert last
+    def frames(self, payloads: list[bytes], now: Now) -> None:
         assert now == NOW
         self.heard += payloads
 
@@ -334,7 +333,7 @@ def network(wire: Wire) -> Network:
     async def dial(url: str, listener: Listener) -> Line:
         if "refused" in url:
             raise SessionError("refused")
-        listener.frames([b"\x1f\x8bgzip"], NOW, last=True)
+        listener.frames([b"\x1f\x8bgzip"], NOW)
         return wire
 
     async def fetch(request: Request) -> Answer:

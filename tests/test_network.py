@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
-from aggregator.network import PLAIN_BUFFER, Internet
+from aggregator.network import PIECE, PLAIN_BUFFER, Internet
 from aggregator.topics import Now
 
 FRAME = b"x" * 120
@@ -29,19 +29,19 @@ class Flood(WSListener):
 
 
 class Counting:
-    """How many frames each read of the socket brought."""
+    """How many frames came at each moment, which is that of a read of the socket."""
 
     name = "toy/counting.0#1"
 
     def __init__(self) -> None:
-        self.reads = [0]
+        self.reads: dict[Now, int] = {}
+        self.most_at_once = 0
         self.done = asyncio.Event()
 
-    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:  # noqa: ARG002 - a listener's own
-        self.reads[-1] += len(payloads)
-        if last:
-            self.reads.append(0)
-        if sum(self.reads) == COUNT:
+    def frames(self, payloads: list[bytes], now: Now) -> None:
+        self.reads[now] = self.reads.get(now, 0) + len(payloads)
+        self.most_at_once = max(self.most_at_once, len(payloads))
+        if sum(self.reads.values()) == COUNT:
             self.done.set()
 
     def gone(self, reason: str) -> None:
@@ -59,7 +59,8 @@ async def test_a_plain_line_that_is_flooded_brings_little_at_once() -> None:
         line.hang_up()
         await left.wait()
     await internet.close()
-    assert max(counting.reads) * len(FRAME) <= 4 * PLAIN_BUFFER
+    assert max(counting.reads.values()) * len(FRAME) <= 4 * PLAIN_BUFFER
+    assert (counting.most_at_once - 1) * len(FRAME) < PIECE
 
 
 class Script(WSListener):
@@ -78,18 +79,16 @@ class Script(WSListener):
 
 
 class Reading:
-    """What each handing-over brought: its frames, its moment, and whether the read had no more."""
+    """The frames that were handed on together, and their moment."""
 
     name = "toy/reading.0#1"
 
     def __init__(self) -> None:
-        self.heard: list[tuple[list[bytes], Now, bool]] = []
-        self.news = asyncio.Event()
+        self.heard: list[tuple[list[bytes], Now]] = []
         self.over = asyncio.Event()
 
-    def frames(self, payloads: list[bytes], now: Now, *, last: bool) -> None:
-        self.heard.append((payloads, now, last))
-        self.news.set()
+    def frames(self, payloads: list[bytes], now: Now) -> None:
+        self.heard.append((payloads, now))
 
     def gone(self, reason: str) -> None:  # noqa: ARG002 - a listener's own
         self.over.set()
@@ -112,7 +111,6 @@ async def play(*pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
     async with server, asyncio.timeout(10):
         line = await internet.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", reading)
         for _ in pieces:
-            reading.news.clear()
             line.send(b"next")
             await asyncio.sleep(0.05)
         line.hang_up()
@@ -123,36 +121,36 @@ async def play(*pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
 
 async def test_what_one_read_brings_is_handed_on_together() -> None:
     reading, _ = await play(raw(TEXT, b"a") + raw(TEXT, b"b"), raw(TEXT, b"c"))
-    assert [(frames, last) for frames, _, last in reading.heard] == [([b"a", b"b"], True), ([b"c"], True)]
+    assert [frames for frames, _ in reading.heard] == [[b"a", b"b"], [b"c"]]
 
 
 async def test_a_read_that_ends_in_a_ping_is_over_and_the_ping_answered() -> None:
     """Else what the next read brings, minutes later, would have this one's time."""
     reading, heard = await play(raw(TEXT, b"a") + raw(PING, b"?"), raw(TEXT, b"b"))
-    assert [(frames, last) for frames, _, last in reading.heard] == [([b"a"], True), ([b"b"], True)]
+    assert [frames for frames, _ in reading.heard] == [[b"a"], [b"b"]]
     assert reading.heard[1][1].mono - reading.heard[0][1].mono > 20_000_000
     assert (WSMsgType.PONG, b"?") in heard
 
 
 async def test_a_read_that_ends_in_half_a_frame_waits_only_for_that_half() -> None:
     reading, _ = await play(raw(TEXT, b"a") + raw(TEXT, b"bcd")[:3], raw(TEXT, b"bcd")[3:] + raw(TEXT, b"e"))
-    assert [(frames, last) for frames, _, last in reading.heard] == [([b"a"], True), ([b"bcd", b"e"], True)]
+    assert [frames for frames, _ in reading.heard] == [[b"a"], [b"bcd", b"e"]]
 
 
 async def test_a_message_in_fragments_is_put_together_wherever_its_reads_end() -> None:
     first, second = raw(TEXT & 0x0F, b"ab"), raw(CONTINUATION, b"cd")
     reading, _ = await play(raw(TEXT, b"x") + first, raw(PING, b"") + second + raw(TEXT, b"y"))
-    assert [(frames, last) for frames, _, last in reading.heard] == [([b"x"], True), ([b"abcd", b"y"], True)]
+    assert [frames for frames, _ in reading.heard] == [[b"x"], [b"abcd", b"y"]]
 
 
 async def test_what_came_before_a_frame_that_breaks_the_protocol_is_not_lost() -> None:
     reading, _ = await play(raw(TEXT, b"a") + raw(TEXT, b"b") + raw(CLOSE, b"\x00\x01"))
-    assert [frame for frames, _, _ in reading.heard for frame in frames] == [b"a", b"b"]
+    assert [frame for frames, _ in reading.heard for frame in frames] == [b"a", b"b"]
 
 
 async def test_a_read_that_ends_in_the_pong_that_was_waited_for_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aggregator.network.IDLE_PING", 0.1)
     reading, heard = await play(b"", b"", b"", raw(TEXT, b"a") + raw(PONG, b""), raw(TEXT, b"b"))
     assert (WSMsgType.PING, b"") in heard
-    assert [(frames, last) for frames, _, last in reading.heard] == [([b"a"], True), ([b"b"], True)]
+    assert [frames for frames, _ in reading.heard] == [[b"a"], [b"b"]]
     assert reading.heard[1][1].mono - reading.heard[0][1].mono > 20_000_000

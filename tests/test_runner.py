@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from aggregator.bus import Bus, Outlet
+from aggregator.bus import Bus
 from aggregator.network import Internet
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Trade
 from aggregator.runner import ExchangeRunner
@@ -125,11 +125,8 @@ async def test_an_exchange_that_cannot_be_reached_is_tried_again(reason: str) ->
     exchange = toy(**stream)
     bus = Bus("test")
     internet = Internet(internet_target)
-    outlet = Outlet(bus)
     instruments = [Instrument(raw_symbol="A", symbol="A/USD")]
-    runner = ExchangeRunner(
-        exchange, instruments, ("trades",), ("1m",), network=internet.network(), bus=bus, outlet=outlet
-    )
+    runner = ExchangeRunner(exchange, instruments, ("trades",), ("1m",), network=internet.network(), bus=bus)
     task = asyncio.create_task(runner.run())
     await asyncio.sleep(0.2)
     assert not task.done()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
-from aggregator.bus import Batch, Bus, Outlet
+from aggregator.bus import Batch, Bus
 from aggregator.exchange import (
     Accepted,
     Event,
@@ -171,7 +171,6 @@ async def running(
         ("1m",),
         network=internet.network(),
         bus=bus,
-        outlet=Outlet(bus),
         care=care,
         left=left,
     )

@@ -7,7 +7,7 @@ the best price passes it, somebody reads there, or enough of them have gathered.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from itertools import islice
 
@@ -15,10 +15,12 @@ from aggregator.errors import BadFrame
 from aggregator.records import Levels
 
 Key = float | Decimal
+Spell = Callable[[str, str], str]  # a level's price and size, as a checksum wants them
 
 EXACT_DIGITS = 15  # a float tells any two decimal numbers of this many digits apart
 INFINITY = float("inf")
 MANY = 256  # new prices at once that are cheaper sorted together than inserted one by one
+SPELLED = 8  # times as many levels as are asked for are remembered as they were spelled
 SLACK = 256  # removed levels that may gather before they are swept out, beside as many as there are levels
 
 
@@ -37,11 +39,13 @@ class Side:
         "_depth",
         "_keys",
         "_prices",
-        "_read",
         "_sign",
         "_sizes",
+        "_spell",
+        "_spelled",
         "_sweep_at",
         "_top",
+        "_words",
         "best",
         "exact",
     )
@@ -55,6 +59,9 @@ class Side:
         self._prices: list[str] = []  # of the keys, as they are spelled
         self._dead: set[str] = set()  # of a side of limited depth: what was removed and is still here
         self._sweep_at = 0
+        self._spell: Spell | None = None
+        self._spelled: dict[str, str] = {}  # what `_spell` has made of levels, as they are now
+        self._words: list[str] | None = None  # those of the best, if nothing has changed since
         self.best: Key = -INFINITY
         self._top = ""
         if self._sizes:
@@ -69,6 +76,10 @@ class Side:
         sizes |= levels  # not update(): before Python 3.13 that call alone costs as much as two levels
         if len(sizes) > known:
             levels = self._place(levels, len(sizes) - known)
+        if self._spell is not None:
+            self._words = None
+            for price, _ in levels:
+                self._spelled.pop(price, None)
         if self._depth is not None:
             self._cut(levels, self._depth)
         elif not sizes.get(self._top, "").lstrip("0."):
@@ -76,17 +87,33 @@ class Side:
 
     def top(self, count: int | None = None) -> Levels:
         """The best `count` levels (None: all), best first."""
-        sizes = self._sizes
-        if self._depth is None:
-            live = ((price, sizes[price]) for price in reversed(self._prices) if sizes[price].lstrip("0."))
-            return list(islice(live, count))
         names = self._best(count)
-        while not self._dead.isdisjoint(names):
-            self._bury(self._dead.intersection(names))
-            names = self._best(count)
-        return list(zip(names, map(sizes.__getitem__, names), strict=True))
+        return list(zip(names, map(self._sizes.__getitem__, names), strict=True))
+
+    def spelled(self, count: int, spell: Spell) -> list[str]:
+        """The best `count` levels, best first, as `spell` writes each; what has not changed is remembered."""
+        if spell is not self._spell or len(self._spelled) > SPELLED * count:
+            self._spell, self._spelled, self._words = spell, {}, None
+        if self._words is None:
+            names, sizes, spelled = self._best(count), self._sizes, self._spelled
+            for price in names:
+                if price not in spelled:
+                    spelled[price] = spell(price, sizes[price])
+            self._words = [*map(spelled.__getitem__, names)]
+        return self._words
 
     def _best(self, count: int | None) -> list[str]:
+        """The best `count` prices (None: all), best first."""
+        if self._depth is None:
+            sizes = self._sizes
+            return list(islice((price for price in reversed(self._prices) if sizes[price].lstrip("0.")), count))
+        names = self._newest(count)
+        while not self._dead.isdisjoint(names):
+            self._bury(self._dead.intersection(names))
+            names = self._newest(count)
+        return names
+
+    def _newest(self, count: int | None) -> list[str]:
         return self._prices[::-1] if count is None else self._prices[: -count - 1 : -1]
 
     def _bury(self, prices: Iterable[str]) -> None:
@@ -255,6 +282,14 @@ class Book:
         """The best `count` asks (None: all), best first."""
         self._settle()
         return self._asks.top(count)
+
+    def spelled(self, count: int, bid: Spell, ask: Spell) -> tuple[list[str], list[str]]:
+        """The best `count` bids and asks, best first, as `bid` and `ask` write each from its price and size.
+
+        For checksums: what has not changed is not spelled again, so `count` must always be the same.
+        """
+        self._settle()
+        return self._bids.spelled(count, bid), self._asks.spelled(count, ask)
 
 
 def _are_apart(bids: Levels, asks: Levels) -> bool:

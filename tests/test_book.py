@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aggregator.book import EXACT_DIGITS, MANY, SLACK, Book, Side
+from aggregator.book import EXACT_DIGITS, MANY, SLACK, SPELLED, Book, Side
 from aggregator.errors import BadFrame
 from aggregator.records import Levels
 from aggregator.wire import is_zero
@@ -363,6 +363,37 @@ def test_a_cut_side_is_what_a_naive_one_is(start: Levels, deltas: list[Levels], 
         asks.apply(delta)
         assert len(book.bids()) <= depth
         compare(book, bids, asks)
+
+
+def joined(price: str, size: str) -> str:
+    return f"{price}:{size}"
+
+
+@given(rows(SHORT, 5), st.lists(st.tuples(rows(SHORT), st.booleans()), max_size=12), DEEP | st.none())
+def test_levels_are_spelled_as_they_stand(start: Levels, deltas: list[tuple[Levels, bool]], depth: int | None) -> None:
+    side = Side(1, start, depth)
+    for levels, looks in deltas:
+        side.apply(levels)
+        if looks:
+            assert side.spelled(4, joined) == [joined(*level) for level in side.top(4)]
+
+
+def test_a_level_is_spelled_once_until_it_changes() -> None:
+    asked: list[str] = []
+
+    def spell(price: str, size: str) -> str:
+        asked.append(price)
+        return joined(price, size)
+
+    side = Side(1, [(str(price), "1") for price in range(100, 120)], None)
+    side.spelled(3, spell)
+    side.apply([("118", "2"), ("101", "2")])
+    assert side.spelled(3, spell) == ["119:1", "118:2", "117:1"]
+    assert asked == ["119", "118", "117", "118"]
+    for price in range(120, 200):
+        side.apply([(str(price), "1")])
+        side.spelled(3, spell)
+    assert len(side._spelled) <= (SPELLED + 1) * 3
 
 
 def test_what_falls_out_of_a_cut_side_is_not_heard_of_again() -> None:

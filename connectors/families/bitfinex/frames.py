@@ -5,8 +5,7 @@ With `conf` flags each array ends in its number, counted over the whole connecti
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from zlib import crc32
 
 from msgspec import Struct
@@ -150,17 +149,19 @@ def ending(message: Row, count: Count) -> int | None:
 
 def checksum(book: Book, _: Instrument | None) -> int:
     """CRC32, signed, of price and amount of the 25 best bids and asks in turn, as JavaScript writes numbers."""
-    parts: list[str] = []
-    for bid, ask in zip_longest(book.bids(CHECKED), book.asks(CHECKED)):
-        if bid is not None:
-            parts += (written(bid[0]), written(bid[1]))
-        if ask is not None:
-            parts += (written(ask[0]), "-" + written(ask[1]))
-    sum = crc32(":".join(parts).encode())
+    turns = zip_longest(*book.spelled(CHECKED, bid, ask), fillvalue="")
+    sum = crc32(":".join(filter(None, chain.from_iterable(turns))).encode())
     return sum - 2**32 if sum >= 2**31 else sum
 
 
-@lru_cache(maxsize=2**14)
+def bid(price: str, size: str) -> str:
+    return f"{written(price)}:{written(size)}"
+
+
+def ask(price: str, size: str) -> str:
+    return f"{written(price)}:-{written(size)}"
+
+
 def written(number: str) -> str:
     """A number below a millionth has an exponent."""
     if not number.startswith("0.000000"):

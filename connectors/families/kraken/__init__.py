@@ -56,32 +56,33 @@ def kind(s: Subscription) -> tuple[str, str, int | str | None]:
 
 def checksum(book: Book, instrument: Instrument | None) -> int:
     """CRC32 of the ten best asks, then bids: price and size of each, at the pair's own number of decimals."""
-    best = book.asks(CHECKED) + book.bids(CHECKED)
     if instrument is not None and instrument.tick_size and instrument.lot_size:
         digits = spelling(decimals(instrument.tick_size), decimals(instrument.lot_size))
     else:
-        places = [(decimals(price), decimals(size)) for price, size in best]
+        places = [(decimals(price), decimals(size)) for price, size in book.asks(CHECKED) + book.bids(CHECKED)]
         digits = spelling(max((p for p, _ in places), default=0), max((s for _, s in places), default=0))
-    return crc32("".join(map(digits, best)).encode())
+    bids, asks = book.spelled(CHECKED, digits, digits)
+    return crc32("".join(asks + bids).encode())
 
 
 @lru_cache(maxsize=2**8)
-def spelling(after_price: int, after_size: int) -> Callable[[tuple[str, str]], str]:
+def spelling(after_price: int, after_size: int) -> Callable[[str, str], str]:
     """How a level is spelled, by the number of decimals."""
 
-    @lru_cache(maxsize=2**11)  # the ten best levels of as many books as a connection carries at these decimals
-    def digits(level: tuple[str, str]) -> str:
-        """Without points and leading zeros; JSON numbers short of decimals have lost zeros on the way."""
-        price, size = level
-        ends = "0" * (after_price - decimals(price)), "0" * (after_size - decimals(size))
-        return price.replace(".", "").lstrip("0") + ends[0] + size.replace(".", "").lstrip("0") + ends[1]
+    def digits(price: str, size: str) -> str:
+        return whole(price, after_price) + whole(size, after_size)
 
     return digits
 
 
-@lru_cache(maxsize=2**10)
+def whole(number: str, places: int) -> str:
+    """Without point and leading zeros; JSON numbers short of decimals have lost zeros on the way."""
+    units, _, rest = number.partition(".")
+    return (units + rest.ljust(places, "0")).lstrip("0")
+
+
 def decimals(number: str) -> int:
-    return len(number) - number.find(".") - 1 if "." in number else 0
+    return len(number.partition(".")[2])
 
 
 def streams(url: str, backfill: Backfill | None = None) -> tuple[Stream, Stream]:

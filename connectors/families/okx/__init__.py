@@ -5,7 +5,7 @@ Sizes of derivatives count contracts. Numbers guard a book; its checksum does wh
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from zlib import crc32
 
 from aggregator.book import Book
@@ -66,10 +66,14 @@ def bar_name(interval: str) -> str:
     return f"{name}utc" if name[-1] in "DWM" or name in {"6H", "12H"} else name
 
 
+def level(price: str, size: str) -> str:
+    return f"{price}:{size}"
+
+
 def checksum(book: Book, _: Instrument | None) -> int:
     """CRC32, signed, of the best levels in turn: bid, ask, bid, ask, until both sides are through."""
-    turns = zip_longest(book.bids(CHECKED), book.asks(CHECKED), fillvalue=())
-    crc = crc32(":".join(word for turn in turns for level in turn for word in level).encode())
+    turns = zip_longest(*book.spelled(CHECKED, level, level), fillvalue="")
+    crc = crc32(":".join(filter(None, chain.from_iterable(turns))).encode())
     return crc - 2**32 if crc >= 2**31 else crc
 
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from aggregator.records import Channel, Instrument, Liquidation, Record, Repair, Trade
-from aggregator.sequence import GAP, STALE, Rule
+from aggregator.sequence import Rule
 from aggregator.topics import Carried, Now, Place, Sized, fill_sizes, with_flag
 
 LATE = 2_000_000_000  # ns that trades out of order are waited for before their gap closes
@@ -14,7 +14,7 @@ HOLES = 64  # ranges of missing trades remembered at once
 class Numbered(Sized):
     """Trades whose numbers show what is missing, late or twice."""
 
-    __slots__ = ("_follows", "_holes", "_missed", "_recovered", "_settle_at", "_skipped", "_sure")
+    __slots__ = ("_holes", "_missed", "_recovered", "_settle_at", "_skipped", "_sure")
 
     def __init__(
         self,
@@ -27,7 +27,6 @@ class Numbered(Sized):
     ) -> None:
         """Begin with what the connection before left over; `rule` judges the numbers."""
         super().__init__(channel, raw_symbol, instrument, place, carried)
-        self._follows = rule.follows
         self._sure = rule.sure
         self._holes: deque[tuple[int, int]] = deque(carried.holes, maxlen=HOLES)
         self._missed = carried.missed
@@ -38,12 +37,18 @@ class Numbered(Sized):
     def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """Pass what is next; open a gap where numbers are skipped; let late ones fill it; drop what came before."""
         last, final, time = self.last, record.sequence, record.ts_event
-        if last is not None and final == last + 1:  # next by any rule: nothing fits between
+        if last is None or final is None:
             self.last = final
-            if self.gap is not None:
+        elif final <= last:
+            if not self._is_late(record, final, out, now):
+                return
+        else:
+            skipped = (record.sequence_first or final) - last - 1
+            if skipped > 0 and self._sure:
+                self._miss(last, skipped, out, now)
+            elif self.gap is not None:
                 self._forgive(out, now)
-        elif not self._is_welcome(record, out, now):
-            return
+            self.last = final
         if time is not None and time > self._newest:
             self._newest = time
         if record.size_unit == "base" and record.base_size is None:
@@ -66,39 +71,24 @@ class Numbered(Sized):
         carried.holes, carried.missed, carried.recovered = tuple(self._holes), self._missed, self._recovered
         return carried
 
-    def _is_welcome(self, record: Trade | Liquidation, out: list[Record], now: Now) -> bool:
-        """Whether a record is published: what it skips is a hole, what fills a hole is late."""
-        last, final = self.last, record.sequence
-        if final is None or last is None:
-            self.last = final
-            return True
-        first = final if record.sequence_first is None else record.sequence_first
-        skipped = first - last - 1
-        is_hole = skipped > 0 and record.sequence_prev is None and self._sure  # by any rule
-        verdict = GAP if is_hole else self._follows(last, first, final, record.sequence_prev)
-        if verdict is STALE:
-            return self._is_late(record, first, final, out, now)
-        if verdict is GAP and skipped > 0:
-            self.last = final
-            self._holes.append((last + 1, first - 1))
-            self._missed += skipped
-            self._settle_at = now.mono + LATE
-            if not self._skipped:
-                self._skipped = self.count > 0
-            if self.gap is None:
-                self.open_gap("sequence", out, now, expected=last + 1, got=first, missed=skipped)
-            return True
-        self._forgive(out, now)
-        self.last = max(final, last) if verdict is GAP else final
-        return True
+    def _miss(self, last: int, skipped: int, out: list[Record], now: Now) -> None:
+        """So many numbers after `last` have not come."""
+        self._holes.append((last + 1, last + skipped))
+        self._missed += skipped
+        self._settle_at = now.mono + LATE
+        if self.count:
+            self._skipped = True
+        if self.gap is None:
+            self.open_gap("sequence", out, now, expected=last + 1, got=last + skipped + 1, missed=skipped)
 
     def _forgive(self, out: list[Record], now: Now) -> None:
         """The next number has come: a gap that an earlier connection has left is none, where all have come since."""
         if self.gap is not None and self._sure and not self._missed:
             self.close_gap(out, now, "not_needed", missed=0)
 
-    def _is_late(self, record: Trade | Liquidation, first: int, final: int, out: list[Record], now: Now) -> bool:
+    def _is_late(self, record: Trade | Liquidation, final: int, out: list[Record], now: Now) -> bool:
         """Whether a record of a number that is past is published."""
+        first = record.sequence_first or final
         hole = next((hole for hole in self._holes if hole[0] <= first and final <= hole[1]), None)
         if hole is not None:
             self._fill(hole, first, final)

@@ -12,6 +12,7 @@ from aggregator.catalog import load_catalog
 from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Subscription
 from aggregator.records import CHANNELS, Channel, Instrument
 from aggregator.registry import connector_ids, load_exchange
+from aggregator.sequence import contiguous, ordered
 from aggregator.session import Session
 from aggregator.topics import Now
 
@@ -95,6 +96,8 @@ def test_a_stream_is_well_declared(exchange: Exchange, stream: Stream) -> None:
         assert stream.snapshot.request is not None or stream.snapshot.ask is not None
     if stream.backfill is not None:
         assert "trades" in stream.sequence, "trades without numbers cannot be told from those that are known"
+    for channel in set(stream.sequence) - {"book"}:
+        assert stream.sequence[channel] in (contiguous, ordered), "trades are counted, or grow; nothing else is judged"
 
 
 @pytest.mark.parametrize(("exchange", "stream"), STREAMS)

@@ -37,8 +37,8 @@ class Numbered(Sized):
     def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """Pass what is next; open a gap where numbers are skipped; let late ones fill it; drop what came before."""
         last, final, time = self.last, record.sequence, record.ts_event
-        if last is None or final is None:
-            self.last = final
+        if last is None or final is None:  # the first, or one that is not counted with the others
+            self.last = last if final is None else final
         elif final <= last:
             if not self._is_late(record, final, out, now):
                 return

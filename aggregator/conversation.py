@@ -81,11 +81,12 @@ class Conversation:
         session = self.session
         if self.over is not None:
             return  # what still comes over a line that was given up belongs to nobody
-        records = session.receive(payloads, now)
+        if self._merger.is_merging:  # frame by frame: a record is compared with its leg as it stands just then
+            records = [r for payload in payloads for r in self._merged(session.receive((payload,), now), now)]
+        else:
+            records = session.receive(payloads, now)
         if self._clock.is_due:
             self._clock.sample(records)
-        if self._merger.is_merging:
-            records = self._merger.take(session, records, now)
         self._bus.publish(records)
         if session.outbox:
             self._send()
@@ -100,9 +101,11 @@ class Conversation:
         self._woken.set()
 
     def _publish(self, records: list[Record]) -> None:
-        if self._merger.is_merging:
-            records = self._merger.take(self.session, records, self._now())
-        self._bus.publish(records)
+        self._bus.publish(self._merged(records, self._now()))
+
+    def _merged(self, records: list[Record], now: Now) -> list[Record]:
+        """What is to be published of this connection's records."""
+        return self._merger.take(self.session, records, now) if self._merger.is_merging else records
 
     def _tick(self) -> None:
         """Let the session do what is due by time."""

@@ -1,0 +1,95 @@
+import json
+from collections.abc import Iterable
+
+from aggregator.bus import Batch, Bus
+from aggregator.clocks import ClockOffset
+from aggregator.conversation import Conversation
+from aggregator.exchange import Event, Hangup, Limits, Request, Stream
+from aggregator.merger import Merger
+from aggregator.network import Answer, Line, Listener, Network
+from aggregator.records import BookDelta, BookSnapshot, Record, Trade
+from aggregator.rest import Rest
+from aggregator.session import Session
+from aggregator.topics import Now
+
+NOW = Now(1_760_000_000_000_000_000, 1_000)
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    """`["trade", 5]`, `["whole", "9"]` and `["bid", "8"]`: a book without numbers, whole in band; `["bye"]`."""
+    kind, *what = json.loads(frame)
+    if kind == "trade":
+        return (Trade(raw_symbol="A", price="1", size="1", sequence=what[0]),)
+    if kind == "whole":
+        return (BookSnapshot(raw_symbol="A", bids=[(what[0], "1")], asks=[]),)
+    return (Hangup("maintenance"),) if kind == "bye" else (BookDelta(raw_symbol="A", bids=[(what[0], "1")], asks=[]),)
+
+
+STREAM = Stream(channels={"trades": "t", "book": "b"}, subscribe=lambda _, __: (), parse=parse)
+
+
+async def dial(_: str, __: Listener) -> Line:
+    raise AssertionError("nobody dials here")
+
+
+async def fetch(_: Request) -> Answer:
+    raise AssertionError("nobody asks here")
+
+
+class Legs:
+    """Conversations of one shard, without lines, and what they publish."""
+
+    def __init__(self, count: int, *, lasting: bool = False) -> None:
+        self.batches: list[list[Record]] = []
+        bus = Bus("test")
+        bus.attach(self._take)
+        network = Network(dial, fetch, lambda: NOW)
+        self.merger = Merger(STREAM, lasting=lasting)
+        self.legs = [
+            Conversation(
+                Session("toy", STREAM, conn=f"toy/main.1#{number}", instruments={}),
+                bus=bus,
+                merger=self.merger,
+                network=network,
+                rest=Rest(network, Limits()),
+                clock=ClockOffset("toy"),
+            )
+            for number in range(count)
+        ]
+        for leg in self.legs:
+            self.merger.join(leg.session)
+
+    def _take(self, batch: Batch) -> None:
+        self.batches.append(batch.records)
+
+    def say(self, leg: int, *frames: list[object]) -> list[list[Record]]:
+        """One read of the socket of a leg; the batches that came of it."""
+        before = len(self.batches)
+        self.legs[leg].frames([json.dumps(frame).encode() for frame in frames], NOW)
+        return self.batches[before:]
+
+
+async def test_what_one_read_brings_is_one_batch() -> None:
+    (batch,) = Legs(1).say(0, ["trade", 1], ["trade", 2])
+    assert [(record.sequence, record.offset) for record in batch] == [(1, 1), (2, 2)]
+
+
+async def test_what_comes_with_a_hangup_is_published_and_what_comes_later_is_not() -> None:
+    legs = Legs(1)
+    (batch,) = legs.say(0, ["trade", 1], ["bye"], ["trade", 2])
+    assert [record.sequence for record in batch] == [1, 2]
+    assert legs.legs[0].over == "toy/main.1#0: the exchange asks for a new connection: maintenance"
+    assert legs.say(0, ["trade", 3]) == []
+
+
+async def test_a_leg_that_takes_over_in_the_middle_of_a_read_gives_its_book_as_of_then() -> None:
+    """Not as of the end of the read, which holds the deltas that are published after it."""
+    legs = Legs(2, lasting=True)
+    legs.say(0, ["whole", "5"])
+    legs.say(1, ["whole", "5"])
+    legs.merger.leave(legs.legs[0].session)
+    (batch,) = legs.say(1, ["bid", "6"], ["bid", "7"], ["bid", "8"])
+    (whole, *deltas) = batch
+    assert isinstance(whole, BookSnapshot)
+    assert whole.bids == [("6", "1"), ("5", "1")]
+    assert [delta.bids for delta in deltas if isinstance(delta, BookDelta)] == [[("7", "1")], [("8", "1")]]

@@ -35,6 +35,7 @@ class Side:
     """
 
     __slots__ = (
+        "_count",
         "_dead",
         "_depth",
         "_keys",
@@ -59,7 +60,8 @@ class Side:
         self._prices: list[str] = []  # of the keys, as they are spelled
         self._dead: set[str] = set()  # of a side of limited depth: what was removed and is still here
         self._sweep_at = 0
-        self._spell: Spell | None = None
+        self._spell: Spell | None = None  # who asked last how the best levels are spelled, and how many
+        self._count = 0
         self._spelled: dict[str, str] = {}  # what `_spell` has made of levels, as they are now
         self._words: list[str] | None = None  # those of the best, if nothing has changed since
         self.best: Key = -INFINITY
@@ -92,8 +94,8 @@ class Side:
 
     def spelled(self, count: int, spell: Spell) -> list[str]:
         """The best `count` levels, best first, as `spell` writes each; what has not changed is remembered."""
-        if spell is not self._spell or len(self._spelled) > SPELLED * count:
-            self._spell, self._spelled, self._words = spell, {}, None
+        if spell is not self._spell or count != self._count or len(self._spelled) > SPELLED * count:
+            self._spell, self._count, self._spelled, self._words = spell, count, {}, None
         if self._words is None:
             names, sizes, spelled = self._best(count), self._sizes, self._spelled
             for price in names:
@@ -107,14 +109,11 @@ class Side:
         if self._depth is None:
             sizes = self._sizes
             return list(islice((price for price in reversed(self._prices) if sizes[price].lstrip("0.")), count))
-        names = self._newest(count)
-        while not self._dead.isdisjoint(names):
+        while True:
+            names = self._prices[::-1] if count is None else self._prices[: -count - 1 : -1]
+            if self._dead.isdisjoint(names):
+                return names
             self._bury(self._dead.intersection(names))
-            names = self._newest(count)
-        return names
-
-    def _newest(self, count: int | None) -> list[str]:
-        return self._prices[::-1] if count is None else self._prices[: -count - 1 : -1]
 
     def _bury(self, prices: Iterable[str]) -> None:
         """Forget levels that were removed."""
@@ -286,7 +285,7 @@ class Book:
     def spelled(self, count: int, bid: Spell, ask: Spell) -> tuple[list[str], list[str]]:
         """The best `count` bids and asks, best first, as `bid` and `ask` write each from its price and size.
 
-        For checksums: what has not changed is not spelled again, so `count` must always be the same.
+        For checksums: what has not changed since the same was asked for is not spelled again.
         """
         self._settle()
         return self._bids.spelled(count, bid), self._asks.spelled(count, ask)

@@ -390,6 +390,7 @@ def test_a_level_is_spelled_once_until_it_changes() -> None:
     side.apply([("118", "2"), ("101", "2")])
     assert side.spelled(3, spell) == ["119:1", "118:2", "117:1"]
     assert asked == ["119", "118", "117", "118"]
+    assert side.spelled(2, spell) == ["119:1", "118:2"]
     for price in range(120, 200):
         side.apply([(str(price), "1")])
         side.spelled(3, spell)

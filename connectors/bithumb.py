@@ -12,6 +12,7 @@ EXCHANGE = upbit.exchange(
     stream="wss://ws-api.bithumb.com/websocket/v1",
     markets="https://api.bithumb.com/v1/market/all?isDetails=true",
     limits=Limits(weights={"https://api.bithumb.com/v1": (150, 1)}, connects=(10, 1)),
+    depth=15,  # 30 until 2026
     has_candles=False,
     older=bithumb.parse,
 )

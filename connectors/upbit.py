@@ -12,5 +12,6 @@ EXCHANGE = upbit.exchange(
     stream="wss://api.upbit.com/websocket/v1",
     markets="https://api.upbit.com/v1/market/all?is_details=true",
     limits=Limits(weights={"https://api.upbit.com/v1": (10, 1)}, connects=(5, 1)),
+    depth=30,
     has_candles=True,
 )

@@ -30,7 +30,6 @@ CANDLES: dict[Channel, str] = {"candles": "candle"}
 UNITS = {"1h": "60m", "4h": "240m"}  # intervals that the exchange spells in minutes; all others are spelled as ours
 INTERVALS = {unit: interval for interval, unit in UNITS.items()}
 SCALES = {"s": 1, "m": 60}
-DEPTH = 30  # levels a side
 MICROSECONDS = 10**14  # from here on a time is in them: in milliseconds it would be the year 5138
 ZEROS = {f"0.{'0' * places}" for places in range(20)}
 NOTHING = {None, 0, "0", *ZEROS}  # the size of a level that only fills the shorter side up, or is rounded to nothing
@@ -86,7 +85,9 @@ class BookWire(Struct, tag_field="type", tag="orderbook", gc=False):
         bids: Levels = [(text(u.bid_price), text(u.bid_size)) for u in units if u.bid_size not in NOTHING]
         asks: Levels = [(text(u.ask_price), text(u.ask_size)) for u in units if u.ask_size not in NOTHING]
         at = moment(self.timestamp)
-        book = BookSnapshot(raw_symbol=self.code, bids=bids, asks=asks, depth=DEPTH, reason="periodic", ts_event=at)
+        book = BookSnapshot(
+            raw_symbol=self.code, bids=bids, asks=asks, depth=len(units) or None, reason="periodic", ts_event=at
+        )
         return (book,)
 
 
@@ -225,7 +226,7 @@ def read_market(row: Raw) -> Instrument:
     return Instrument(raw_symbol=name, base=base, quote=quote)
 
 
-def listen(name: str, url: str, channels: dict[Channel, str], parse: Parse) -> Stream:
+def listen(name: str, url: str, channels: dict[Channel, str], parse: Parse, depth: int | None = None) -> Stream:
     """A connection of its own for some channels: one request that is refused is refused whole."""
     return Stream(
         name=name,
@@ -234,7 +235,7 @@ def listen(name: str, url: str, channels: dict[Channel, str], parse: Parse) -> S
         subscribe=subscribe,
         parse=parse,
         heartbeat=Heartbeat(every=25, frame=b"PING"),
-        depth=DEPTH if "book" in channels else None,
+        depth=depth,
         per_connection=200,
         batch=200,
         pace=0.25,
@@ -243,22 +244,33 @@ def listen(name: str, url: str, channels: dict[Channel, str], parse: Parse) -> S
 
 
 def exchange(
-    id: str, *, docs: str, stream: str, markets: str, limits: Limits, has_candles: bool, older: Parse | None = None
+    id: str,
+    *,
+    docs: str,
+    stream: str,
+    markets: str,
+    limits: Limits,
+    depth: int,
+    has_candles: bool,
+    older: Parse | None = None,
 ) -> Exchange:
-    """One exchange that speaks it: its addresses, limits, whether it streams candles, what reads an older protocol."""
+    """One exchange that speaks it: its addresses, limits, whether it streams candles, what reads an older protocol.
+
+    depth: levels a side of its books
+    """
     parse = reading(older)
     return Exchange(
         id=id,
         docs=docs,
         notes=(
             "Open, high and low of the ticker are those of the UTC day, not of 24 hours, and are left out.",
-            "The book comes whole each time, 30 levels a side.",
+            f"The book comes whole each time, {depth} levels a side.",
             "The listing does not say the steps of prices: they depend on the price.",
         ),
         limits=limits,
         listing=Listing((Request(markets),), decode_markets, read_market),
         feeds=(
-            listen("main", stream, CHANNELS, parse),
+            listen("main", stream, CHANNELS, parse, depth),
             *((listen("candles", stream, CANDLES, parse),) if has_candles else ()),
         ),
     )

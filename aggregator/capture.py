@@ -102,7 +102,7 @@ class Recorder:
         overheard = _Overheard(self, {"exchange": self._exchange, "url": url, "conn": conn}, listener)
         line = await self._network.dial(url, overheard)
         overheard.opened()
-        return _Speaking(self, conn, line)
+        return _Speaking(self, overheard, line)
 
     async def _fetch(self, request: Request) -> Answer:
         answer = await self._network.fetch(request)
@@ -117,7 +117,8 @@ class _Overheard:
     def __init__(self, recorder: Recorder, opening: dict[str, str | int], listener: Listener) -> None:
         self._recorder = recorder
         self._opening: dict[str, str | int] | None = opening
-        self._conn: dict[str, str | int] = {"conn": opening["conn"]}
+        self.conn: dict[str, str | int] = {"conn": opening["conn"]}
+        self._is_closed = False
         self._listener = listener
 
     @property
@@ -131,30 +132,38 @@ class _Overheard:
             self._recorder.write("open", self._opening)
             self._opening = None
 
+    def closed(self, reason: str) -> None:
+        """Say once that the connection is over: what the exchange says after that is missing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._recorder.write("close", self.conn | {"raw": reason})
+
     def frames(self, payloads: list[bytes], now: Now) -> None:
         self.opened()
         for payload in payloads:
-            self._recorder.write("in", self._conn | as_text(payload), now)
+            self._recorder.write("in", self.conn | as_text(payload), now)
         self._listener.frames(payloads, now)
 
     def gone(self, reason: str) -> None:
+        self.closed(reason)
         self._listener.gone(reason)
 
 
 class _Speaking:
     """A line that writes down each frame that is sent."""
 
-    def __init__(self, recorder: Recorder, conn: str, line: Line) -> None:
+    def __init__(self, recorder: Recorder, overheard: _Overheard, line: Line) -> None:
         self._recorder = recorder
-        self._conn: dict[str, str | int] = {"conn": conn}
+        self._overheard = overheard
         self._line = line
 
     def send(self, frame: bytes) -> None:
-        self._recorder.write("out", self._conn | as_text(frame))
+        self._recorder.write("out", self._overheard.conn | as_text(frame))
         self._line.send(frame)
 
-    def hang_up(self) -> None:
-        self._line.hang_up()
+    def hang_up(self, reason: str) -> None:
+        self._overheard.closed(reason)
+        self._line.hang_up(reason)
 
 
 def as_text(payload: bytes) -> dict[str, str | int]:

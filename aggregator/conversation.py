@@ -13,7 +13,7 @@ from aggregator.merger import Merger
 from aggregator.network import Line, Network
 from aggregator.records import Record
 from aggregator.rest import Need, Rest
-from aggregator.session import Session
+from aggregator.session import UNWANTED, Session
 from aggregator.topics import Now
 
 TICK = 1.0  # seconds
@@ -67,7 +67,7 @@ class Conversation:
             log.exception("%s: an error of our own", self.session.conn)
             self.gone("an error of our own")
         finally:
-            self.gone("no longer wanted")
+            self.gone(UNWANTED)
             self._stop()
         return self.over or ""
 
@@ -163,4 +163,4 @@ class Conversation:
         if self._timer is not None:
             self._timer.cancel()
         if self._line is not None:
-            self._line.hang_up()
+            self._line.hang_up(self.over or "")

@@ -58,8 +58,8 @@ class Line(Protocol):
     def send(self, frame: bytes) -> None:
         """Send a text frame; never waits."""
 
-    def hang_up(self) -> None:
-        """Close it; `Listener.gone` follows, once."""
+    def hang_up(self, reason: str) -> None:
+        """Close it; `Listener.gone` follows, once. The reason is for who listens in: the exchange is told none."""
 
 
 Dial = Callable[[str, Listener], Awaitable[Line]]
@@ -169,7 +169,7 @@ class _Socket(WSListener):
         if self._transport is not None and not self._transport.is_disconnected:
             self._transport.send(WSMsgType.TEXT, frame)
 
-    def hang_up(self) -> None:
+    def hang_up(self, reason: str) -> None:  # noqa: ARG002 - see `Line`
         if self._transport is not None and not self._transport.is_disconnected:
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect()

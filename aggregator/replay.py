@@ -2,17 +2,19 @@
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from aggregator.asking import Key
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import Exchange, Poll, Request, Stream
 from aggregator.polling import Polling
-from aggregator.records import CHANNELS, Gap, Instrument, Liquidation, Record, Source, Trade
-from aggregator.session import Session
-from aggregator.topics import Now, fill_sizes
+from aggregator.records import CHANNELS, Cause, Gap, Instrument, Liquidation, Record, Source, Trade
+from aggregator.session import UNWANTED, Session
+from aggregator.topics import Carried, Now, fill_sizes
 from aggregator.wire import seconds
 
 TICK = 1_000_000_000
@@ -24,9 +26,9 @@ class CaptureLine(Struct):
     """One line of a capture.
 
     ts: seconds, as decimal text
-    dir: `in` and `out` for frames, `open` for a connection opened, `rest` for a REST answer (the default: a file of
-        REST answers does not say)
-    raw: the frame or the body as text; raw_b64: what is not text
+    dir: `in` and `out` for frames, `open` and `close` for a connection's beginning and end, `rest` for a REST answer
+        (the default: a file of REST answers does not say)
+    raw: the frame or the body as text, of an end why; raw_b64: what is not text
     url: of the connection or the request; conn: which connection, where a capture holds several
     """
 
@@ -44,6 +46,11 @@ class CaptureLine(Struct):
     def address(self) -> str:
         """The url, or nothing."""
         return self.url or ""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether an answer says, by its HTTP status, that it is none."""
+        return self.status is not None and not 200 <= self.status < 300
 
     @property
     def payload(self) -> bytes:
@@ -228,7 +235,9 @@ class Replay(Reader):
         self._source: Source = source
         self._urls: dict[str, str] = {}
         self._sessions: dict[tuple[str, str], Session] = {}
+        self._carried: dict[tuple[str, str], dict[Key, Carried]] = {}  # what the connections before have left, by shard
         self._pollings: dict[str, Polling] = {}
+        self._attempts: Counter[str] = Counter()  # sessions by stream, where connections have no names
         self._tick_at = 0
         self._last = Now(0, 0)
         self.bad_frames: list[tuple[Exception, bytes]] = []
@@ -239,6 +248,8 @@ class Replay(Reader):
         out = self._tick(now)
         if line.dir == "open":
             self._urls[line.conn] = line.address
+        elif line.dir == "close":
+            out += self._close(line.conn, "restart" if line.raw == UNWANTED else "disconnect", now)
         elif line.dir == "rest":
             out += self._rest(line, now)
         elif line.dir == "in":
@@ -247,7 +258,7 @@ class Replay(Reader):
             session = self._session(stream, line.conn)
             out += session.receive((frame,), now)
             if session.over is not None:
-                out += self._restart(session, stream, line.conn, now)
+                out += self._close(line.conn, "disconnect", now)
                 self.bad_frames.append((SessionError(session.over), frame))
             session.outbox.clear()
             self.bad_frames += [(bad.error, bad.frame) for bad in session.bad_frames]
@@ -261,15 +272,17 @@ class Replay(Reader):
     def _session(self, stream: Stream, conn: str) -> Session:
         session = self._sessions.get((stream.name, conn))
         if session is None:
-            session = self._sessions[stream.name, conn] = self._new_session(stream, conn, 1)
+            session = self._sessions[stream.name, conn] = self._new_session(stream, conn)
         return session
 
-    def _new_session(self, stream: Stream, conn: str, attempt: int) -> Session:
+    def _new_session(self, stream: Stream, conn: str) -> Session:
+        self._attempts[stream.name] += 1
         session = Session(
             self.exchange.id,
             stream,
-            conn=conn or f"{self.exchange.id}/{stream.name}.1#{attempt}",
+            conn=conn or f"{self.exchange.id}/{stream.name}.1#{self._attempts[stream.name]}",
             instruments=self.instruments_of(stream),
+            carried=self._carried.pop((stream.name, shard_of(conn)), None),
             source=self._source,
             # a connection that the daemon has named carried what its stream declares; any other may be a stranger's
             channels=stream.channels if self._named_by(conn) is stream else CHANNELS,
@@ -277,9 +290,14 @@ class Replay(Reader):
         session.open(self._last)
         return session
 
-    def _restart(self, session: Session, stream: Stream, conn: str, now: Now) -> list[Record]:
-        out = session.close("disconnect", now)
-        self._sessions[stream.name, conn] = self._new_session(stream, conn, 2)
+    def _close(self, conn: str, cause: Cause, now: Now) -> list[Record]:
+        """A connection is over: what comes next is missing, unless another one of its shard is there already."""
+        out: list[Record] = []
+        for name, _ in [key for key in self._sessions if key[1] == conn]:
+            session, shard = self._sessions.pop((name, conn)), shard_of(conn)
+            if not any(stream == name and shard_of(other) == shard for stream, other in self._sessions):
+                out += session.close(cause, now)
+                self._carried[name, shard] = session.carried()
         return out
 
     def _tick(self, now: Now) -> list[Record]:
@@ -296,7 +314,10 @@ class Replay(Reader):
             if isinstance(feed, Poll):
                 raw_symbol = asked_for(feed.request, line.address, ("",) if feed.many else known)
                 if raw_symbol is not None:
-                    return self._polling(feed, known).receive(raw_symbol, body, now)
+                    polling = self._polling(feed, known)
+                    if line.is_refused:
+                        return polling.failed(raw_symbol, f"HTTP {line.status}", now)
+                    return polling.receive(raw_symbol, body, now)
                 continue
             out = self._answer(feed, known, line, body, now)
             if out is not None:
@@ -307,12 +328,15 @@ class Replay(Reader):
         self, stream: Stream, known: Mapping[str, Instrument], line: CaptureLine, body: bytes, now: Now
     ) -> list[Record] | None:
         """What a stream's sessions make of a REST answer; None where it is not theirs."""
-        for (name, _), session in self._sessions.items():
+        for (name, _), session in reversed(self._sessions.items()):
             wanted = next((w for w in session.wanted if w.request.url == line.address and name == stream.name), None)
             if wanted is not None:
                 session.wanted.remove(wanted)
+                if line.is_refused:
+                    session.unanswered(wanted)
+                    return []
                 return session.answer(wanted, body, now)
-        if stream.snapshot is None or stream.snapshot.request is None:
+        if stream.snapshot is None or stream.snapshot.request is None or line.is_refused:
             return None
         raw_symbol = asked_for(stream.snapshot.request, line.address, known)
         if raw_symbol is None:
@@ -332,6 +356,11 @@ class Replay(Reader):
             polling = Polling(self.exchange.id, poll, conn=conn, instruments=known, source=self._source)
             self._pollings[poll.name] = polling
         return polling
+
+
+def shard_of(conn: str) -> str:
+    """What the connections that follow each other have in common: `exchange/stream.shard` of the daemon's names."""
+    return conn.rpartition("#")[0] or conn
 
 
 def asked_for(request: Callable[[str], Request], url: str, raw_symbols: Iterable[str]) -> str | None:

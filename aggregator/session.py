@@ -27,6 +27,7 @@ HEALTH = 10 * SECOND  # between two health records of one topic
 FOREVER = 3600 * SECOND
 BAD_FRAMES = 16  # kept for a look
 MOST_TOPICS = 100_000  # that frames alone may bring into being
+UNWANTED = "no longer wanted"  # why a connection is over that the program itself has no more use for
 
 
 class BadFrameSeen(Struct):
@@ -233,7 +234,7 @@ class Session:
                 topic.backfill(self._answers.read_trades(raw_symbol, body), out, now)
                 topic.expect_backfill(0)
             except Exception as error:  # noqa: BLE001 - as for a frame
-                self._bad_frame(body, error, out, now)
+                self._bad_frame(body, error, out, now, is_answer=True)
         return out
 
     def answer(self, fetch: Fetch, body: bytes, now: Now) -> list[Record]:
@@ -252,7 +253,7 @@ class Session:
         try:
             self._audits.take(self._answers.read_book(fetch.raw_symbol, body))
         except Exception as error:  # noqa: BLE001 - as for a frame
-            self._bad_frame(body, error, out, now)
+            self._bad_frame(body, error, out, now, is_answer=True)
         return out
 
     def unanswered(self, fetch: Fetch) -> None:
@@ -271,7 +272,7 @@ class Session:
         try:
             newest = self._answers.newest(fetch, body)
         except Exception as error:  # noqa: BLE001 - as for a frame
-            self._bad_frame(body, error, out, now)
+            self._bad_frame(body, error, out, now, is_answer=True)
             return out
         if topic is None or topic.state != "quiet":
             return out  # it has come back by itself

@@ -307,8 +307,8 @@ class Wire:
     def send(self, frame: bytes) -> None:
         self.sent.append(frame)
 
-    def hang_up(self) -> None:
-        self.sent.append(b"hung up")
+    def hang_up(self, reason: str) -> None:
+        self.sent.append(reason.encode())
 
 
 class Ears:
@@ -354,8 +354,8 @@ async def use(recorder: Recorder, wire: Wire) -> Ears:
     assert (await listened.fetch(Request("https://a.example/x"))).status == 429
     with pytest.raises(SessionError, match="no answer"):
         await listened.fetch(Request("https://none.example"))
-    line.hang_up()
-    assert wire.sent == [b"subscribe", b"hung up"]
+    line.hang_up("enough")
+    assert wire.sent == [b"subscribe", b"enough"]
     return ears
 
 
@@ -372,6 +372,7 @@ def test_everything_that_comes_and_goes_is_written_down(tmp_path: Path, name: st
         ("in", Ears.name, b"\x1f\x8bgzip"),
         ("out", Ears.name, b"subscribe"),
         ("rest", "", "zu viel ✓".encode()),
+        ("close", Ears.name, b"enough"),
     ]
     assert (found[0].url, found[0].exchange) == ("wss://a.example/ws?token=%", "alpha")
     assert (found[3].url, found[3].status, found[3].method) == ("https://a.example/x", 429, "GET")

@@ -56,7 +56,7 @@ async def test_a_plain_line_that_is_flooded_brings_little_at_once() -> None:
     async with server, asyncio.timeout(20):
         line = await internet.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", counting)
         await counting.done.wait()
-        line.hang_up()
+        line.hang_up("enough")
         await left.wait()
     await internet.close()
     assert max(counting.reads.values()) * len(FRAME) <= 4 * PLAIN_BUFFER
@@ -113,7 +113,7 @@ async def play(*pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
         for _ in pieces:
             line.send(b"next")
             await asyncio.sleep(0.05)
-        line.hang_up()
+        line.hang_up("enough")
         await reading.over.wait()
     await internet.close()
     return reading, heard

@@ -3,9 +3,9 @@
 import msgspec
 
 from aggregator.exchange import Event, Parse, Stream
-from aggregator.records import Trade
-from aggregator.replay import CaptureLine, ParseOnly
-from tests.toy import toy
+from aggregator.records import BookSnapshot, Gap, Instrument, Record, Trade
+from aggregator.replay import CaptureLine, ParseOnly, Replay
+from tests.toy import REST, toy
 
 
 def counting() -> Parse:
@@ -30,3 +30,58 @@ def test_a_parser_with_a_memory_hears_each_frame_once() -> None:
     reader = ParseOnly(msgspec.structs.replace(toy(), feeds=feeds), [], None)
     lines = [CaptureLine(ts="1700000000", dir="in", raw="{}") for _ in range(3)]
     assert [record.sequence for line in lines for record in reader.feed(line) if isinstance(record, Trade)] == [1, 2, 3]
+
+
+# --- connections that follow each other
+
+
+def replayed(*lines: tuple[str, str, str], status: int = 200) -> list[Record]:
+    """What lines of (direction, connection or url, raw) give, a second apart."""
+    replay = Replay(toy(), [Instrument(raw_symbol="A", symbol="A/USD", base="A", quote="USD")])
+    out: list[Record] = []
+    for at, (dir, where, raw) in enumerate(lines):
+        about = {"url": where} if dir == "rest" else {"conn": f"toy/main.1#{where}", "url": "wss://toy.example/ws"}
+        out += replay.feed(CaptureLine(ts=str(1_700_000_000 + at), dir=dir, raw=raw, status=status, **about))
+    return out
+
+
+def trade(number: int) -> str:
+    return f'{{"s": "A", "n": {number}, "price": "5"}}'
+
+
+def told(records: list[Record]) -> list[tuple[str, str | None, int | None]]:
+    return [(record.phase, record.cause, record.missed) for record in records if isinstance(record, Gap)]
+
+
+def test_what_was_missed_between_two_connections_is_told_again() -> None:
+    out = replayed(
+        ("open", "1", ""), ("in", "1", trade(1)), ("close", "1", "line lost"), ("open", "2", ""), ("in", "2", trade(4)),
+        *(("in", "2", trade(n)) for n in range(5, 9)),
+    )  # fmt: skip
+    assert told(out) == [("open", "disconnect", None), ("close", "disconnect", 2)]
+    assert [r.conn for r in out if isinstance(r, Trade)] == ["toy/main.1#1", *["toy/main.1#2"] * 5]
+
+
+def test_where_nothing_was_missed_the_gap_was_none() -> None:
+    out = replayed(("in", "1", trade(1)), ("close", "1", "line lost"), ("in", "2", trade(2)))
+    assert [(gap.phase, gap.repair) for gap in out if isinstance(gap, Gap)] == [("open", None), ("close", "not_needed")]
+
+
+def test_a_connection_that_was_replaced_leaves_no_gap() -> None:
+    assert told(replayed(("in", "1", trade(1)), ("in", "2", trade(2)), ("close", "1", "no longer wanted"))) == []
+
+
+def test_the_end_of_the_program_is_its_own_cause() -> None:
+    assert told(replayed(("in", "1", trade(1)), ("close", "1", "no longer wanted"))) == [("open", "restart", None)]
+
+
+def test_an_answer_is_for_the_newest_connection_that_wants_it() -> None:
+    delta = '{"s": "A", "n": 7, "bid": "2"}'
+    out = replayed(("in", "1", delta), ("in", "2", delta), ("rest", f"{REST}/book/A", '{"n": 6}'))
+    assert [r.conn for r in out if isinstance(r, BookSnapshot)] == ["toy/main.1#2/snapshot"]
+
+
+def test_an_answer_that_was_a_refusal_is_none() -> None:
+    delta = '{"s": "A", "n": 7, "bid": "2"}'
+    out = replayed(("in", "1", delta), ("rest", f"{REST}/book/A", '{"n": 6}'), status=503)
+    assert [r for r in out if isinstance(r, BookSnapshot | Gap)] == []

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import pytest
 
-from aggregator.answers import Fetch
+from aggregator.answers import Fetch, Purpose
 from aggregator.exchange import Accepted, Backfill, Event, Request, Since, Snapshot, Stream, Subscription
-from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record, Ticker, Trade
-from aggregator.sequence import contiguous
+from aggregator.records import BookDelta, BookSnapshot, Channel, Gap, Health, Record, Ticker, Trade
+from aggregator.sequence import contiguous, ordered
 from aggregator.session import Session
 from aggregator.topics import Now
 
@@ -187,8 +188,19 @@ def test_an_answer_to_a_probe_that_cannot_be_read_is_said(body: object) -> None:
     assert talk.gaps() == [("parse_error", "close")]
 
 
-def live_book(audit: float | None = None) -> Talk:
-    talk = Talk("book", audit=audit)
+@pytest.mark.parametrize("purpose", ["backfill", "audit", "probe"])
+def test_an_answer_that_cannot_be_read_puts_no_book_in_doubt(purpose: Purpose) -> None:
+    """It is no frame of the stream: nothing that a book consists of is lost with it."""
+    talk = live_book(stream=msgspec.structs.replace(STREAM, sequence={"trades": contiguous, "book": ordered}))
+    channel: Channel = "trades" if purpose == "backfill" else "book"
+    talk.session.topics.known(channel, "A", talk.now)
+    talk.records += talk.session.answer(Fetch(purpose, channel, "A", Request("https://toy.example")), b"junk", talk.now)
+    assert talk.gaps() == [("parse_error", "close")]
+    assert len(talk.session.books(talk.now)) == 1
+
+
+def live_book(audit: float | None = None, stream: Stream = STREAM) -> Talk:
+    talk = Talk("book", stream, audit=audit)
     talk.say(n=1)
     talk.answer(1)
     for number in range(2, 5):
@@ -256,8 +268,6 @@ def test_an_audit_of_a_moment_that_never_was_says_so() -> None:
 
 
 def test_a_dead_connection_ends() -> None:
-    import msgspec
-
     talk = Talk("trades", msgspec.structs.replace(STREAM, patience=20))
     talk.wait(20)
     assert talk.session.over is None

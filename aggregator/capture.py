@@ -99,7 +99,7 @@ class Recorder:
 
     async def _dial(self, url: str, listener: Listener) -> Line:
         conn = listener.name
-        overheard = _Overheard(self, {"exchange": self._exchange, "url": url, "conn": conn}, listener)
+        overheard = _Overheard(self, {"exchange": self._exchange, "url": url, "conn": conn, "ends": True}, listener)
         line = await self._network.dial(url, overheard)
         overheard.opened()
         return _Speaking(self, overheard, line)

@@ -108,8 +108,9 @@ class Merger:
             if topic.gap is not None and topic.gap.gap_id in self._withheld and (merged is None or merged.gap is None):
                 out.append(topic.gap)  # so far another leg made good for it
             elif merged is not None and merged.gap is not None:
-                topic.gap = merged.gap if topic.gap is not None else None
-                out += [] if topic.gap else [closed(merged.gap, only.conn, now)]
+                is_over = topic.gap is None and only.topics.is_good(topic.channel, topic.raw_symbol)
+                topic.gap = None if is_over else merged.gap  # which it closes as its own, once it has what is missing
+                out += [closed(merged.gap, only.conn, now)] if is_over else []
             if topic.channel == "book" and merged is not None and merged.gap is None and merged.owner is not only:
                 out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
         return out

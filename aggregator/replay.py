@@ -11,6 +11,7 @@ from msgspec import Struct
 from aggregator.asking import Key
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import Exchange, Poll, Request, Stream
+from aggregator.merger import Merger
 from aggregator.polling import Polling
 from aggregator.records import CHANNELS, Cause, Gap, Instrument, Liquidation, Record, Source, Trade
 from aggregator.session import UNWANTED, Session
@@ -30,6 +31,7 @@ class CaptureLine(Struct):
         (the default: a file of REST answers does not say)
     raw: the frame or the body as text, of an end why; raw_b64: what is not text
     url: of the connection or the request; conn: which connection, where a capture holds several
+    ends: of a connection that opens, whether its end is told too
     """
 
     ts: str | float | None = None
@@ -41,6 +43,7 @@ class CaptureLine(Struct):
     exchange: str = ""
     method: str | None = "GET"
     status: int | None = 200
+    ends: bool = False
 
     @property
     def address(self) -> str:
@@ -236,6 +239,8 @@ class Replay(Reader):
         self._urls: dict[str, str] = {}
         self._sessions: dict[tuple[str, str], Session] = {}
         self._carried: dict[tuple[str, str], dict[Key, Carried]] = {}  # what the connections before have left, by shard
+        self._mergers: dict[tuple[str, str], Merger] = {}  # of connections side by side, by shard
+        self._ending: set[str] = set()  # connections whose end is told, so that those that are not over live
         self._pollings: dict[str, Polling] = {}
         self._attempts: Counter[str] = Counter()  # sessions by stream, where connections have no names
         self._tick_at = 0
@@ -248,6 +253,8 @@ class Replay(Reader):
         out = self._tick(now)
         if line.dir == "open":
             self._urls[line.conn] = line.address
+            if line.ends:
+                self._ending.add(line.conn)
         elif line.dir == "close":
             out += self._close(line.conn, "restart" if line.raw == UNWANTED else "disconnect", now)
         elif line.dir == "rest":
@@ -256,7 +263,7 @@ class Replay(Reader):
             frame = line.payload
             stream = self.stream_of(line.address or self._urls.get(line.conn, ""), frame, line.conn)
             session = self._session(stream, line.conn)
-            out += session.receive((frame,), now)
+            out += self._merged(session, session.receive((frame,), now), now)
             if session.over is not None:
                 out += self._close(line.conn, "disconnect", now)
                 self.bad_frames.append((SessionError(session.over), frame))
@@ -267,12 +274,20 @@ class Replay(Reader):
 
     def end(self) -> list[Record]:
         """What is left to say when the capture is over."""
-        return [record for session in self._sessions.values() for record in session.end(self._last)]
+        now = self._last
+        return [r for session in self._sessions.values() for r in self._merged(session, session.end(now), now)]
+
+    def _merged(self, session: Session, records: list[Record], now: Now) -> list[Record]:
+        """What is left of a session's records where another connection carries the same, as when they were live."""
+        merger = self._mergers.get((session.stream.name, shard_of(session.conn)))
+        return merger.take(session, records, now) if merger is not None and merger.is_merging else records
 
     def _session(self, stream: Stream, conn: str) -> Session:
         session = self._sessions.get((stream.name, conn))
         if session is None:
             session = self._sessions[stream.name, conn] = self._new_session(stream, conn)
+            if conn in self._ending:
+                self._mergers.setdefault((stream.name, shard_of(conn)), Merger(stream)).join(session)
         return session
 
     def _new_session(self, stream: Stream, conn: str) -> Session:
@@ -291,20 +306,26 @@ class Replay(Reader):
         return session
 
     def _close(self, conn: str, cause: Cause, now: Now) -> list[Record]:
-        """A connection is over: what comes next is missing, unless another one of its shard is there already."""
+        """A connection is over: what comes next is missing, unless another one of its shard carries it."""
         out: list[Record] = []
         for name, _ in [key for key in self._sessions if key[1] == conn]:
-            session, shard = self._sessions.pop((name, conn)), shard_of(conn)
-            if not any(stream == name and shard_of(other) == shard for stream, other in self._sessions):
-                out += session.close(cause, now)
-                self._carried[name, shard] = session.carried()
+            session, shard = self._sessions.pop((name, conn)), (name, shard_of(conn))
+            merger = self._mergers.get(shard)
+            if merger is not None:
+                merger.leave(session)
+            has_others = any((stream, shard_of(other)) == shard for stream, other in self._sessions)
+            out += self._merged(session, session.close("disconnect" if has_others else cause, now), now)
+            if not has_others:
+                self._carried[shard] = session.carried()
+            if merger is not None:
+                out += merger.settle(now)
         return out
 
     def _tick(self, now: Now) -> list[Record]:
         if now.mono < self._tick_at:
             return []
         self._tick_at = now.mono + TICK
-        return [record for session in self._sessions.values() for record in session.tick(now)]
+        return [r for session in self._sessions.values() for r in self._merged(session, session.tick(now), now)]
 
     def _rest(self, line: CaptureLine, now: Now) -> list[Record]:
         """A REST answer: the snapshot of a book, or a poll's."""
@@ -335,14 +356,15 @@ class Replay(Reader):
                 if line.is_refused:
                     session.unanswered(wanted)
                     return []
-                return session.answer(wanted, body, now)
+                return self._merged(session, session.answer(wanted, body, now), now)
         if stream.snapshot is None or stream.snapshot.request is None or line.is_refused:
             return None
         raw_symbol = asked_for(stream.snapshot.request, line.address, known)
         if raw_symbol is None:
             return None
         conn = next((conn for name, conn in reversed(self._sessions) if name == stream.name), self._newest(stream))
-        return self._session(stream, conn).receive_snapshot(raw_symbol, body, now)
+        session = self._session(stream, conn)
+        return self._merged(session, session.receive_snapshot(raw_symbol, body, now), now)
 
     def _newest(self, stream: Stream) -> str:
         """The connection that was opened last for a stream that has said nothing yet."""

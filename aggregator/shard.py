@@ -21,7 +21,7 @@ from aggregator.merger import Merger
 from aggregator.network import Network
 from aggregator.records import BookSnapshot, Instrument
 from aggregator.rest import Need, Rest
-from aggregator.session import Session
+from aggregator.session import UNWANTED, Session
 from aggregator.topics import Carried
 
 SECOND = 1_000_000_000
@@ -267,7 +267,7 @@ class Shard:
         """The program ends: what comes next is missing until it starts again."""
         now, bus = self._means.network.now(), self._means.bus
         for leg in self._legs:
-            leg.gone("the program ends")
+            leg.gone(UNWANTED)
         for leg in self._legs:
             self.merger.leave(leg.session)
             records = leg.session.close("restart", now)

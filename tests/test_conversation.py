@@ -7,7 +7,7 @@ from aggregator.conversation import Conversation
 from aggregator.exchange import Event, Hangup, Limits, Request, Stream
 from aggregator.merger import Merger
 from aggregator.network import Answer, Line, Listener, Network
-from aggregator.records import BookDelta, BookSnapshot, Record, Trade
+from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Trade
 from aggregator.rest import Rest
 from aggregator.session import Session
 from aggregator.topics import Now
@@ -93,3 +93,18 @@ async def test_a_leg_that_takes_over_in_the_middle_of_a_read_gives_its_book_as_o
     assert isinstance(whole, BookSnapshot)
     assert whole.bids == [("6", "1"), ("5", "1")]
     assert [delta.bids for delta in deltas if isinstance(delta, BookDelta)] == [[("7", "1")], [("8", "1")]]
+
+
+async def test_a_leg_that_is_left_alone_without_a_book_goes_on_with_the_gap() -> None:
+    """Until it has the book: what its reader has is not the exchange's any more."""
+    legs = Legs(1)
+    legs.say(0, ["whole", "5"])
+    old = legs.legs[0].session
+    new = Session("toy", STREAM, conn="toy/main.1#9", instruments={})
+    legs.merger.join(new)
+    new.topics.known("book", "A", NOW)
+    legs.merger.leave(old)
+    out = legs.merger.take(old, old.close("disconnect", NOW), NOW) + legs.merger.settle(NOW)
+    assert [(gap.phase, gap.cause) for gap in out if isinstance(gap, Gap)] == [("open", "disconnect")]
+    later = new.receive([b'["whole", "6"]'], NOW)
+    assert [type(record) for record in later] == [BookSnapshot, Gap]

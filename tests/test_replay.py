@@ -40,7 +40,11 @@ def replayed(*lines: tuple[str, str, str], status: int = 200) -> list[Record]:
     replay = Replay(toy(), [Instrument(raw_symbol="A", symbol="A/USD", base="A", quote="USD")])
     out: list[Record] = []
     for at, (dir, where, raw) in enumerate(lines):
-        about = {"url": where} if dir == "rest" else {"conn": f"toy/main.1#{where}", "url": "wss://toy.example/ws"}
+        about = (
+            {"url": where}
+            if dir == "rest"
+            else {"conn": f"toy/main.1#{where}", "url": "wss://toy.example/ws", "ends": True}
+        )
         out += replay.feed(CaptureLine(ts=str(1_700_000_000 + at), dir=dir, raw=raw, status=status, **about))
     return out
 
@@ -68,7 +72,27 @@ def test_where_nothing_was_missed_the_gap_was_none() -> None:
 
 
 def test_a_connection_that_was_replaced_leaves_no_gap() -> None:
-    assert told(replayed(("in", "1", trade(1)), ("in", "2", trade(2)), ("close", "1", "no longer wanted"))) == []
+    lines = (("open", "1", ""), ("in", "1", trade(1)), ("open", "2", ""), ("in", "2", trade(2)))
+    assert told(replayed(*lines, ("close", "1", "no longer wanted"), ("in", "2", trade(3)))) == []
+
+
+def test_connections_side_by_side_give_each_trade_once() -> None:
+    heard = [("in", leg, trade(number)) for number in range(1, 5) for leg in ("1", "2")]
+    out = replayed(("open", "1", ""), ("in", "1", trade(0)), ("open", "2", ""), *heard, ("close", "2", "line lost"))
+    assert [r.sequence for r in out if isinstance(r, Trade)] == [0, 1, 2, 3, 4]
+    assert told(out) == []
+
+
+def test_a_connection_that_is_over_before_its_successor_has_a_book_leaves_a_gap_until_then() -> None:
+    answer = ("rest", f"{REST}/book/A", '{"n": 6}')
+    deltas = [f'{{"s": "A", "n": {number}, "bid": "2"}}' for number in range(7, 10)]
+    out = replayed(
+        ("open", "1", ""), ("in", "1", deltas[0]), answer, ("open", "2", ""), ("in", "2", deltas[1]),
+        ("close", "1", "no longer wanted"), ("in", "2", deltas[2]), ("rest", f"{REST}/book/A", '{"n": 8}'),
+    )  # fmt: skip
+    assert told(out) == [("open", "disconnect", None), ("close", "disconnect", None)]
+    kinds = [type(record).__name__ for record in out if isinstance(record, Gap | BookSnapshot)]
+    assert kinds == ["BookSnapshot", "Gap", "BookSnapshot", "Gap"]
 
 
 def test_the_end_of_the_program_is_its_own_cause() -> None:

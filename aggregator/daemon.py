@@ -35,6 +35,7 @@ from aggregator.shard import Care
 RETRY_LISTING = 5.0  # seconds, doubling
 LONGEST_RETRY = 300.0
 DRAIN = 4.0  # seconds that the sinks have to write what they hold
+ECHO = 0.3  # seconds in which a second signal is the first: `timeout` and others signal a process and then its group
 MOST_WARNINGS = 20
 MOST_NAMES = 3  # of instruments, in one line of the log
 SWEEP = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
@@ -66,15 +67,19 @@ class Daemon:
         self._networks: list[Internet] = []
         self._recorders: list[Recorder] = []
         self._stop = asyncio.Event()
+        self._stopped_at: float | None = None
         self._exchanges: list[asyncio.Task[None]] = []
 
     def stop(self) -> None:
-        """Drain and leave; a second call leaves at once."""
-        if self._stop.is_set():
+        """Drain and leave; a second call leaves at once, unless it is an echo of the first."""
+        now = time.monotonic()
+        if self._stopped_at is None:
+            self._stopped_at = now
+            self._stop.set()
+        elif now - self._stopped_at > ECHO:
             log.error("stopped twice: leaving at once")
             logging.shutdown()
             os._exit(1)
-        self._stop.set()
 
     def leave(self) -> None:
         """Drain and leave: there is nothing more to do."""

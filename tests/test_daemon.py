@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from aggregator.daemon import ECHO
+
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = [sys.executable, "-m", "aggregator"]
 IDS = ("binance", "coinbaseexchange", "kraken", "okx")
@@ -235,9 +237,21 @@ def test_a_second_sigterm_leaves_at_once(tmp_path: Path, exchanges: str) -> None
             daemon.process.send_signal(signal.SIGTERM)
             assert [manager.recv(100), manager.recv(100)] == [b"READY=1", b"STOPPING=1"]
             assert daemon.process.poll() is None, "it drains for as long as four seconds"
+            time.sleep(ECHO)
             assert daemon.signal(signal.SIGTERM) < AT_ONCE
             assert daemon.process.returncode == 1
     assert "stopped twice" in daemon.log
+
+
+def test_a_signal_that_comes_twice_at_once_is_one(tmp_path: Path, exchanges: str) -> None:
+    """As from `timeout`, which signals its child and then the whole group."""
+    with running(configure(tmp_path, exchanges), read=False) as daemon:
+        wait_until_stuck(daemon)
+        daemon.process.send_signal(signal.SIGTERM)
+        time.sleep(ECHO / 10)
+        assert daemon.signal(signal.SIGTERM) < 5
+        assert daemon.process.returncode == 0
+    assert "stopped twice" not in daemon.log
 
 
 def wait_until_stuck(daemon: Running) -> None:

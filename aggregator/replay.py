@@ -2,20 +2,18 @@
 
 import base64
 import binascii
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from aggregator.asking import Key
+from aggregator.connections import Connections
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import Exchange, Poll, Request, Stream
-from aggregator.merger import Merger
 from aggregator.polling import Polling
-from aggregator.records import CHANNELS, Cause, Gap, Instrument, Liquidation, Record, Source, Trade
+from aggregator.records import CHANNELS, Gap, Instrument, Liquidation, Record, Source, Trade
 from aggregator.session import UNWANTED, Session
-from aggregator.topics import Carried, Now, fill_sizes
+from aggregator.topics import Now, fill_sizes
 from aggregator.wire import seconds
 
 TICK = 1_000_000_000
@@ -237,12 +235,8 @@ class Replay(Reader):
         super().__init__(exchange, instruments, stream)
         self._source: Source = source
         self._urls: dict[str, str] = {}
-        self._sessions: dict[tuple[str, str], Session] = {}
-        self._carried: dict[tuple[str, str], dict[Key, Carried]] = {}  # what the connections before have left, by shard
-        self._mergers: dict[tuple[str, str], Merger] = {}  # of connections side by side, by shard
-        self._ending: set[str] = set()  # connections whose end is told, so that those that are not over live
+        self._connections = Connections(exchange.id, source)
         self._pollings: dict[str, Polling] = {}
-        self._attempts: Counter[str] = Counter()  # sessions by stream, where connections have no names
         self._tick_at = 0
         self._last = Now(0, 0)
         self.bad_frames: list[tuple[Exception, bytes]] = []
@@ -254,18 +248,18 @@ class Replay(Reader):
         if line.dir == "open":
             self._urls[line.conn] = line.address
             if line.ends:
-                self._ending.add(line.conn)
+                self._connections.expect_end(line.conn)
         elif line.dir == "close":
-            out += self._close(line.conn, "restart" if line.raw == UNWANTED else "disconnect", now)
+            out += self._connections.close(line.conn, "restart" if line.raw == UNWANTED else "disconnect", now)
         elif line.dir == "rest":
             out += self._rest(line, now)
         elif line.dir == "in":
             frame = line.payload
             stream = self.stream_of(line.address or self._urls.get(line.conn, ""), frame, line.conn)
             session = self._session(stream, line.conn)
-            out += self._merged(session, session.receive((frame,), now), now)
+            out += self._connections.merged(session, session.receive((frame,), now), now)
             if session.over is not None:
-                out += self._close(line.conn, "disconnect", now)
+                out += self._connections.close(line.conn, "disconnect", now)
                 self.bad_frames.append((SessionError(session.over), frame))
             session.outbox.clear()
             self.bad_frames += [(bad.error, bad.frame) for bad in session.bad_frames]
@@ -274,58 +268,21 @@ class Replay(Reader):
 
     def end(self) -> list[Record]:
         """What is left to say when the capture is over."""
-        now = self._last
-        return [r for session in self._sessions.values() for r in self._merged(session, session.end(now), now)]
-
-    def _merged(self, session: Session, records: list[Record], now: Now) -> list[Record]:
-        """What is left of a session's records where another connection carries the same, as when they were live."""
-        merger = self._mergers.get((session.stream.name, shard_of(session.conn)))
-        return merger.take(session, records, now) if merger is not None and merger.is_merging else records
+        return self._connections.end(self._last)
 
     def _session(self, stream: Stream, conn: str) -> Session:
-        session = self._sessions.get((stream.name, conn))
-        if session is None:
-            session = self._sessions[stream.name, conn] = self._new_session(stream, conn)
-            if conn in self._ending:
-                self._mergers.setdefault((stream.name, shard_of(conn)), Merger(stream)).join(session)
-        return session
-
-    def _new_session(self, stream: Stream, conn: str) -> Session:
-        self._attempts[stream.name] += 1
-        session = Session(
-            self.exchange.id,
-            stream,
-            conn=conn or f"{self.exchange.id}/{stream.name}.1#{self._attempts[stream.name]}",
-            instruments=self.instruments_of(stream),
-            carried=self._carried.pop((stream.name, shard_of(conn)), None),
-            source=self._source,
-            # a connection that the daemon has named carried what its stream declares; any other may be a stranger's
-            channels=stream.channels if self._named_by(conn) is stream else CHANNELS,
-        )
-        session.open(self._last)
-        return session
-
-    def _close(self, conn: str, cause: Cause, now: Now) -> list[Record]:
-        """A connection is over: what comes next is missing, unless another one of its shard carries it."""
-        out: list[Record] = []
-        for name, _ in [key for key in self._sessions if key[1] == conn]:
-            session, shard = self._sessions.pop((name, conn)), (name, shard_of(conn))
-            merger = self._mergers.get(shard)
-            if merger is not None:
-                merger.leave(session)
-            has_others = any((stream, shard_of(other)) == shard for stream, other in self._sessions)
-            out += self._merged(session, session.close("disconnect" if has_others else cause, now), now)
-            if not has_others:
-                self._carried[shard] = session.carried()
-            if merger is not None:
-                out += merger.settle(now)
-        return out
+        session = self._connections.get(stream, conn)
+        if session is not None:
+            return session
+        # a connection that the daemon has named carried what its stream declares; any other may be a stranger's
+        channels = stream.channels if self._named_by(conn) is stream else CHANNELS
+        return self._connections.begin(stream, conn, self.instruments_of(stream), tuple(channels), self._last)
 
     def _tick(self, now: Now) -> list[Record]:
         if now.mono < self._tick_at:
             return []
         self._tick_at = now.mono + TICK
-        return [r for session in self._sessions.values() for r in self._merged(session, session.tick(now), now)]
+        return self._connections.tick(now)
 
     def _rest(self, line: CaptureLine, now: Now) -> list[Record]:
         """A REST answer: the snapshot of a book, or a poll's."""
@@ -349,22 +306,22 @@ class Replay(Reader):
         self, stream: Stream, known: Mapping[str, Instrument], line: CaptureLine, body: bytes, now: Now
     ) -> list[Record] | None:
         """What a stream's sessions make of a REST answer; None where it is not theirs."""
-        for (name, _), session in reversed(self._sessions.items()):
-            wanted = next((w for w in session.wanted if w.request.url == line.address and name == stream.name), None)
-            if wanted is not None:
-                session.wanted.remove(wanted)
-                if line.is_refused:
-                    session.unanswered(wanted)
-                    return []
-                return self._merged(session, session.answer(wanted, body, now), now)
+        wanting = self._connections.wanting(stream, line.address)
+        if wanting is not None:
+            session, wanted = wanting
+            session.wanted.remove(wanted)
+            if line.is_refused:
+                session.unanswered(wanted)
+                return []
+            return self._connections.merged(session, session.answer(wanted, body, now), now)
         if stream.snapshot is None or stream.snapshot.request is None or line.is_refused:
             return None
         raw_symbol = asked_for(stream.snapshot.request, line.address, known)
         if raw_symbol is None:
             return None
-        conn = next((conn for name, conn in reversed(self._sessions) if name == stream.name), self._newest(stream))
-        session = self._session(stream, conn)
-        return self._merged(session, session.receive_snapshot(raw_symbol, body, now), now)
+        conn = self._connections.newest(stream)
+        session = self._session(stream, self._newest(stream) if conn is None else conn)
+        return self._connections.merged(session, session.receive_snapshot(raw_symbol, body, now), now)
 
     def _newest(self, stream: Stream) -> str:
         """The connection that was opened last for a stream that has said nothing yet."""
@@ -378,11 +335,6 @@ class Replay(Reader):
             polling = Polling(self.exchange.id, poll, conn=conn, instruments=known, source=self._source)
             self._pollings[poll.name] = polling
         return polling
-
-
-def shard_of(conn: str) -> str:
-    """What the connections that follow each other have in common: `exchange/stream.shard` of the daemon's names."""
-    return conn.rpartition("#")[0] or conn
 
 
 def asked_for(request: Callable[[str], Request], url: str, raw_symbols: Iterable[str]) -> str | None:

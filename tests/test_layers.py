@@ -30,6 +30,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.asking",
         "aggregator.audit",
         "aggregator.books",
+        "aggregator.connections",
         "aggregator.merger",
         "aggregator.polling",
         "aggregator.replay",

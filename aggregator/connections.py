@@ -1,0 +1,108 @@
+"""The connections of a capture: a session for each, what one leaves to the next, and those that stood side by side."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from aggregator.answers import Fetch
+from aggregator.asking import Key
+from aggregator.exchange import Stream
+from aggregator.merger import Merger
+from aggregator.records import Cause, Channel, Instrument, Record, Source
+from aggregator.session import Session
+from aggregator.topics import Carried, Now
+
+Shard = tuple[str, str]  # name of a stream, and what the connections that follow each other have in common
+
+
+def shard_of(stream: Stream, conn: str) -> Shard:
+    """Where a connection belongs: the daemon's names say `exchange/stream.shard#attempt`, any other is its own."""
+    return stream.name, conn.rpartition("#")[0] or conn
+
+
+class Connections:
+    """Every connection that a capture has shown and whose end it has not; where it tells no end, all of them."""
+
+    def __init__(self, exchange: str, source: Source) -> None:
+        """Know none yet; `source` is what their records will say."""
+        self._exchange = exchange
+        self._source: Source = source
+        self._sessions: dict[tuple[str, str], Session] = {}  # by name of the stream, and of the connection
+        self._carried: dict[Shard, dict[Key, Carried]] = {}  # what the connections before have left
+        self._mergers: dict[Shard, Merger] = {}  # of connections whose ends are told: those that are not over live
+        self._ending: set[str] = set()
+        self._counts: Counter[str] = Counter()  # sessions by stream, where connections have no names
+
+    def expect_end(self, conn: str) -> None:
+        """The end of a connection will be told."""
+        self._ending.add(conn)
+
+    def get(self, stream: Stream, conn: str) -> Session | None:
+        """A connection's session, if it has one."""
+        return self._sessions.get((stream.name, conn))
+
+    def begin(
+        self,
+        stream: Stream,
+        conn: str,
+        instruments: Mapping[str, Instrument],
+        channels: Collection[Channel],
+        now: Now,
+    ) -> Session:
+        """A connection's session, with what the one before it has left."""
+        shard = shard_of(stream, conn)
+        self._counts[stream.name] += 1
+        session = self._sessions[stream.name, conn] = Session(
+            self._exchange,
+            stream,
+            conn=conn or f"{self._exchange}/{stream.name}.1#{self._counts[stream.name]}",
+            instruments=instruments,
+            carried=self._carried.pop(shard, None),
+            source=self._source,
+            channels=channels,
+        )
+        session.open(now)
+        if conn in self._ending:
+            self._mergers.setdefault(shard, Merger(stream)).join(session)
+        return session
+
+    def merged(self, session: Session, records: list[Record], now: Now) -> list[Record]:
+        """What is left of a session's records where another connection carries the same, as when they were live."""
+        merger = self._mergers.get(shard_of(session.stream, session.conn))
+        return merger.take(session, records, now) if merger is not None and merger.is_merging else records
+
+    def close(self, conn: str, cause: Cause, now: Now) -> list[Record]:
+        """A connection is over: what comes next is missing, unless another one of its shard carries it."""
+        out: list[Record] = []
+        for key in [key for key in self._sessions if key[1] == conn]:
+            session = self._sessions.pop(key)
+            shard = shard_of(session.stream, conn)
+            merger = self._mergers.get(shard)
+            if merger is not None:
+                merger.leave(session)
+            has_others = any(shard_of(other.stream, name) == shard for (_, name), other in self._sessions.items())
+            out += self.merged(session, session.close("disconnect" if has_others else cause, now), now)
+            if not has_others:
+                self._carried[shard] = session.carried()
+            if merger is not None:
+                out += merger.settle(now)
+        return out
+
+    def tick(self, now: Now) -> list[Record]:
+        """What is due by time alone, of all of them."""
+        return [r for session in self._sessions.values() for r in self.merged(session, session.tick(now), now)]
+
+    def end(self, now: Now) -> list[Record]:
+        """What is left to say when the capture is over."""
+        return [r for session in self._sessions.values() for r in self.merged(session, session.end(now), now)]
+
+    def wanting(self, stream: Stream, url: str) -> tuple[Session, Fetch] | None:
+        """Who wants an answer from this address: the newest, as older ones may be over without a word."""
+        for (name, _), session in reversed(self._sessions.items()):
+            wanted = next((fetch for fetch in session.wanted if fetch.request.url == url), None)
+            if wanted is not None and name == stream.name:
+                return session, wanted
+        return None
+
+    def newest(self, stream: Stream) -> str | None:
+        """The connection of a stream that has a session since the shortest time."""
+        return next((conn for name, conn in reversed(self._sessions) if name == stream.name), None)

@@ -68,7 +68,7 @@ class Connections:
     def merged(self, session: Session, records: list[Record], now: Now) -> list[Record]:
         """What is left of a session's records where another connection carries the same, as when they were live."""
         merger = self._mergers.get(shard_of(session.stream, session.conn))
-        return merger.take(session, records, now) if merger is not None and merger.is_merging else records
+        return records if merger is None else merger.take(session, records, now)
 
     def close(self, conn: str, cause: Cause, now: Now) -> list[Record]:
         """A connection is over: what comes next is missing, unless another one of its shard carries it."""
@@ -104,5 +104,5 @@ class Connections:
         return None
 
     def newest(self, stream: Stream) -> str | None:
-        """The connection of a stream that has a session since the shortest time."""
+        """The connection of a stream whose session began last."""
         return next((conn for name, conn in reversed(self._sessions) if name == stream.name), None)

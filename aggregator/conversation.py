@@ -78,11 +78,11 @@ class Conversation:
 
     def frames(self, payloads: list[bytes], now: Now) -> None:
         """Frames have come."""
-        session = self.session
+        session, merger = self.session, self._merger
         if self.over is not None:
             return  # what still comes over a line that was given up belongs to nobody
-        if self._merger.is_merging:  # frame by frame: a record is compared with its leg as it stands just then
-            records = [r for payload in payloads for r in self._merged(session.receive((payload,), now), now)]
+        if merger.is_merging:  # frame by frame: a record is compared with its leg as it stands just then
+            records = [r for payload in payloads for r in merger.take(session, session.receive((payload,), now), now)]
         else:
             records = session.receive(payloads, now)
         if self._clock.is_due:
@@ -101,11 +101,7 @@ class Conversation:
         self._woken.set()
 
     def _publish(self, records: list[Record]) -> None:
-        self._bus.publish(self._merged(records, self._now()))
-
-    def _merged(self, records: list[Record], now: Now) -> list[Record]:
-        """What is to be published of this connection's records."""
-        return self._merger.take(self.session, records, now) if self._merger.is_merging else records
+        self._bus.publish(self._merger.take(self.session, records, self._now()))
 
     def _tick(self) -> None:
         """Let the session do what is due by time."""

@@ -25,6 +25,9 @@ class Subscription(Struct, frozen=True):
     interval: str = "1m"
 
 
+HTTP_OK = range(200, 300)  # statuses of an answer that is one
+
+
 class Request(Struct, frozen=True):
     """An HTTP request; `weight` is what the exchange counts for it against its limit."""
 

@@ -139,7 +139,9 @@ class Merger:
         return rule is None or not rule.sure
 
     def take(self, session: Session, records: list[Record], now: Now) -> list[Record]:
-        """What of one leg's records is to be published."""
+        """What of one leg's records is to be published: all, where there is no other."""
+        if not self.is_merging:
+            return records
         out: list[Record] = []
         for record in records:
             if isinstance(record, Gap):

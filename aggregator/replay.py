@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from aggregator.connections import Connections
 from aggregator.errors import BadFrame, SessionError
-from aggregator.exchange import Exchange, Poll, Request, Stream
+from aggregator.exchange import HTTP_OK, Exchange, Poll, Request, Stream
 from aggregator.polling import Polling
 from aggregator.records import CHANNELS, Gap, Instrument, Liquidation, Record, Source, Trade
 from aggregator.session import UNWANTED, Session
@@ -51,7 +51,7 @@ class CaptureLine(Struct):
     @property
     def is_refused(self) -> bool:
         """Whether an answer says, by its HTTP status, that it is none."""
-        return self.status is not None and not 200 <= self.status < 300
+        return self.status is not None and self.status not in HTTP_OK
 
     @property
     def payload(self) -> bytes:
@@ -276,7 +276,7 @@ class Replay(Reader):
             return session
         # a connection that the daemon has named carried what its stream declares; any other may be a stranger's
         channels = stream.channels if self._named_by(conn) is stream else CHANNELS
-        return self._connections.begin(stream, conn, self.instruments_of(stream), tuple(channels), self._last)
+        return self._connections.begin(stream, conn, self.instruments_of(stream), channels, self._last)
 
     def _tick(self, now: Now) -> list[Record]:
         if now.mono < self._tick_at:

@@ -8,14 +8,13 @@ from enum import IntEnum
 from msgspec import Struct
 
 from aggregator.errors import SessionError
-from aggregator.exchange import Limits, Request
+from aggregator.exchange import HTTP_OK, Limits, Request
 from aggregator.network import Answer, Network
 
 SECOND = 1_000_000_000
 UNKNOWN_LIMIT = (5, 1.0)  # weight and seconds, where an exchange declares none
 FIRST_PAUSE = 5.0  # seconds after a refusal that names no time
 LONGEST_PAUSE = 300.0
-HTTP_OK = range(200, 300)
 REFUSALS = {418, 429}
 
 

@@ -190,7 +190,7 @@ class Shard:
         self._legs.remove(conversation)
         self.merger.leave(session)
         records = session.close("disconnect", now)
-        self._means.bus.publish(self.merger.take(session, records, now) if self.merger.is_merging else records)
+        self._means.bus.publish(self.merger.take(session, records, now))
         self._means.bus.publish(self.merger.settle(now))
 
     async def _attend(
@@ -271,7 +271,7 @@ class Shard:
         for leg in self._legs:
             self.merger.leave(leg.session)
             records = leg.session.close("restart", now)
-            bus.publish(self.merger.take(leg.session, records, now) if self.merger.is_merging else records)
+            bus.publish(self.merger.take(leg.session, records, now))
             self._carried = leg.session.carried()
         self._legs.clear()
 

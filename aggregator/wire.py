@@ -3,9 +3,10 @@
 import re
 import zlib
 from calendar import timegm
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain, zip_longest
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -89,6 +90,13 @@ def best(price: Text, size: Text) -> tuple[str | None, str | None]:
     """One side of the best prices, as text; no price, or one of nothing (`0.00`), stands for an empty side."""
     found = optional(price)
     return (None, None) if found is None or not found.lstrip("0.") else (found, optional(size))
+
+
+def crc_in_turns(bids: Sequence[str], asks: Sequence[str]) -> int:
+    """CRC32, signed, of levels as they are spelled, in turn: bid, ask, bid, ask, until both sides are through."""
+    words = chain.from_iterable(zip_longest(bids, asks, fillvalue=""))
+    crc = zlib.crc32(":".join(filter(None, words)).encode())
+    return crc - 2**32 if crc >= 2**31 else crc
 
 
 def levels(rows: list[list[Text]]) -> list[tuple[str, str]]:

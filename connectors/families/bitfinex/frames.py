@@ -5,8 +5,6 @@ With `conf` flags each array ends in its number, counted over the whole connecti
 """
 
 from collections.abc import Callable, Sequence
-from itertools import chain, zip_longest
-from zlib import crc32
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -16,7 +14,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused
 from aggregator.records import Channel, Instrument
 from aggregator.sequence import Count
-from aggregator.wire import ms, number
+from aggregator.wire import crc_in_turns, ms, number
 from connectors.families.bitfinex.rows import (
     INTERVALS,
     Place,
@@ -148,10 +146,8 @@ def ending(message: Row, count: Count) -> int | None:
 
 
 def checksum(book: Book, _: Instrument | None) -> int:
-    """CRC32, signed, of price and amount of the 25 best bids and asks in turn, as JavaScript writes numbers."""
-    turns = zip_longest(*book.spelled(CHECKED, bid, ask), fillvalue="")
-    sum = crc32(":".join(filter(None, chain.from_iterable(turns))).encode())
-    return sum - 2**32 if sum >= 2**31 else sum
+    """Of price and amount of the 25 best bids and asks, as JavaScript writes numbers; what is asked is negative."""
+    return crc_in_turns(*book.spelled(CHECKED, bid, ask))
 
 
 def bid(price: str, size: str) -> str:

@@ -5,14 +5,12 @@ Sizes of derivatives count contracts. Numbers guard a book; its checksum does wh
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import chain, zip_longest
-from zlib import crc32
 
 from aggregator.book import Book
 from aggregator.exchange import Exchange, Heartbeat, Limits, Request, Snapshot, Stream, Subscription
 from aggregator.records import Channel, Instrument
 from aggregator.sequence import spanning
-from aggregator.wire import encode
+from aggregator.wire import crc_in_turns, encode
 from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, parse_swaps, read_whole
 from connectors.families.okx.listing import KINDS, listing
 
@@ -71,10 +69,7 @@ def level(price: str, size: str) -> str:
 
 
 def checksum(book: Book, _: Instrument | None) -> int:
-    """CRC32, signed, of the best levels in turn: bid, ask, bid, ask, until both sides are through."""
-    turns = zip_longest(*book.spelled(CHECKED, level, level), fillvalue="")
-    crc = crc32(":".join(filter(None, chain.from_iterable(turns))).encode())
-    return crc - 2**32 if crc >= 2**31 else crc
+    return crc_in_turns(*book.spelled(CHECKED, level, level))
 
 
 def is_xperp(instrument: Instrument) -> bool:

@@ -7,6 +7,7 @@ ten frames, and (b1) where it brings one; c: as b, to NDJSON, a batch a read; C:
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import orjson
 from msgspec import Struct
@@ -217,10 +218,10 @@ class Bench:
 
         return timed(work)
 
-    def native(self) -> float:
+    def native(self, read: Callable[[bytes], int]) -> float:
         """What `bound` does, in C."""
-        read, frames = loop(), b"".join(frame + b"\n" for frame in self.capture.frames)
-        if read is None or read(frames) < len(self.capture.frames):
+        frames = b"".join(frame + b"\n" for frame in self.capture.frames)
+        if read(frames) < len(self.capture.frames):
             raise Unreadable("the loop in C does not read these frames")
         return timed(lambda: read(frames))
 
@@ -234,8 +235,9 @@ class Bench:
             "session": self.session,
             "lines": self.lines,
         }
-        if loop() is not None and self.capture.exchange.startswith("binance"):
-            tasks["native"] = self.native
+        read = loop() if self.capture.exchange.startswith("binance") else None
+        if read is not None:
+            tasks["native"] = partial(self.native, read)
         count = len(self.capture.frames)
         least = {name: seconds / count * MICRO for name, seconds in take_turns(tasks, rounds).items()}
         size = sum(map(len, self.capture.frames)) // count

@@ -9,7 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import convert
 from msgspec.json import decode
+
+from bench import daemon, hot, live, peers
+from bench.measure import MICRO
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 PEERS = ("cryptofeed", "ccxt", "tardis-dev")
@@ -32,7 +36,7 @@ def times(theirs: float | None, ours: float) -> str:
 
 
 def table(report: Report, head: str, rows: Rows) -> str:
-    """A table in Markdown under the conditions of its run: what comes after the last word of `head` is to the right."""
+    """A table in Markdown under the conditions of its run; columns that do not begin with a letter are to the right."""
     names = head.split(" | ")
     texts = [list(map(str, row)) for row in rows]
     left = [not texts or texts[0][at][:1].isalpha() for at in range(len(names))]
@@ -43,22 +47,22 @@ def table(report: Report, head: str, rows: Rows) -> str:
     return f"{said}.\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def hot(report: Report, other: Report | None) -> str:
+def of_hot(report: Report, other: Report | None) -> str:
     """The hot path, with another Python's `c` in the last column."""
-    on_other = {(row["exchange"], row["kind"]): row["lines"] for row in (other or {}).get("hot", ())}
+    on_other = {(row.exchange, row.kind): row.lines for row in convert((other or {}).get("hot", ()), list[hot.Row])}
 
     def rows() -> Rows:
-        for row in report["hot"]:
-            parts = ("loads", "parse", "bound", "native", "alone", "session", "lines")
+        for row in convert(report["hot"], list[hot.Row]):
+            parts = (row.loads, row.parse, row.bound, row.native, row.alone, row.session, row.lines)
             yield (
-                row["exchange"],
-                row["kind"],
-                row["bytes_per_frame"],
-                *(figure(row[part]) for part in parts),
-                times(row["lines"], row["loads"]),
-                f"{row['session'] / row['parse'] - 1:.0%}",
-                f"{1e6 / row['lines']:,.0f}",
-                figure(on_other.get((row["exchange"], row["kind"]))),
+                row.exchange,
+                row.kind,
+                row.bytes_per_frame,
+                *map(figure, parts),
+                times(row.lines, row.loads),
+                f"{row.checks:.0%}",
+                f"{MICRO / row.lines:,.0f}",
+                figure(on_other.get((row.exchange, row.kind))),
             )
 
     python = other["conditions"]["python"] if other else "another Python"
@@ -66,51 +70,45 @@ def hot(report: Report, other: Report | None) -> str:
     return table(report, f"{head} | c on {python}", rows())
 
 
-def peers(report: Report) -> str:
+def of_peers(report: Report) -> str:
     """Beside other programs."""
 
     def rows() -> Rows:
-        for row in report["rows"]:
-            found = [row["peers"].get(name) for name in PEERS]
-            cells = [cell for theirs in found for cell in (figure(theirs), times(theirs, row["ours"]))]
-            yield row["exchange"], row["kind"], figure(row["ours"]), *cells
+        for row in convert(report["rows"], list[peers.Row]):
+            found = [row.peers.get(name) for name in PEERS]
+            cells = [cell for theirs in found for cell in (figure(theirs), times(theirs, row.ours))]
+            yield row.exchange, row.kind, figure(row.ours), *cells
 
     head = " | ".join(f"{name} | ×" for name in PEERS)  # noqa: RUF001 - as it is printed
     return table(report, f"exchange | frames | ours | {head}", rows())
 
 
-def socket(report: Report) -> str:
+def of_live(report: Report) -> str:
     """Beside cryptofeed, over a socket."""
 
     def rows() -> Rows:
-        for row in report["live"]:
-            ours, theirs = row["ours"], row["theirs"]
-            cells = [
-                cell
-                for key in ("cpu", "p50", "p99")
-                for cell in (figure(ours[key]), figure(theirs[key]), times(theirs[key], ours[key]))
-            ]
-            yield row["kind"], row["name"], *cells
+        for row in convert(report["live"], list[live.Row]):
+            pairs = [(row.ours[key], row.theirs[key]) for key in ("cpu", "p50", "p99")]
+            cells = [cell for ours, theirs in pairs for cell in (figure(ours), figure(theirs), times(theirs, ours))]
+            yield row.kind, row.name, *cells
 
     head = " | ".join(f"{key} ours | {key} cryptofeed | ×" for key in ("CPU", "p50", "p99"))  # noqa: RUF001 - likewise
     return table(report, f"frames | sent | {head}", rows())
 
 
-def daemon(report: Report) -> str:
+def of_daemon(report: Report) -> str:
     """The whole daemon."""
 
     def rows() -> Rows:
-        for row in report["daemon"]["runs"]:
-            load = row["load"]
-            latencies = (row[key] or None for key in ("p50", "p99", "p999"))
+        for run in convert(report["daemon"]["runs"], list[daemon.Run]):
             yield (
-                "bare loop" if load["bare"] else "daemon",
-                f"{load['kind']}, {load['name']}",
-                load["clients"],
-                f"{row['per_second']:,.0f}",
-                figure(row["cpu"]),
-                f"{row['waited']:.0%}",
-                *map(figure, latencies),
+                "bare loop" if run.load.bare else "daemon",
+                f"{run.load.kind}, {run.load.name}",
+                run.load.clients,
+                f"{run.per_second:,.0f}",
+                figure(run.cpu),
+                f"{run.waited:.0%}",
+                *(figure(late or None) for late in (run.p50, run.p99, run.p999)),
             )
 
     return table(report, "through | frames | clients | frames/s | CPU per frame | waited | p50 | p99 | p99.9", rows())
@@ -131,9 +129,13 @@ def main(paths: Sequence[str]) -> None:
     page = PAGE.read_text()
     hots = [report for report in reports if "hot" in report]
     if hots:
-        page = filled(page, "hot", hot(hots[0], hots[1] if len(hots) > 1 else None))
+        page = filled(page, "hot", of_hot(hots[0], hots[1] if len(hots) > 1 else None))
     for report in reports:
-        for key, name, show in (("rows", "peers", peers), ("live", "socket", socket), ("daemon", "daemon", daemon)):
+        for key, name, show in (
+            ("rows", "peers", of_peers),
+            ("live", "socket", of_live),
+            ("daemon", "daemon", of_daemon),
+        ):
             if report.get(key):
                 page = filled(page, name, show(report))
     PAGE.write_text(page)

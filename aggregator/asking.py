@@ -1,7 +1,7 @@
 """Which subscriptions were asked for on one connection, and what the exchange has said of them."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aggregator.exchange import Accepted, Refused, Stream, Subscription
 from aggregator.records import Channel
@@ -9,6 +9,10 @@ from aggregator.records import Channel
 ACKNOWLEDGE = 10_000_000_000  # ns that an acknowledgement may take
 
 Key = tuple[Channel, str | None]
+
+
+class Ask(bytes):
+    """A frame of the outbox that subscribes or unsubscribes: exchanges count these."""
 
 
 class Asking:
@@ -35,7 +39,7 @@ class Asking:
             id = self.next_id()
             self._asked[id] = part
             self._waiting |= {(s.channel, s.raw_symbol): now for s in part}
-            self._outbox.extend(self._stream.subscribe(part, id))
+            self._send(self._stream.subscribe(part, id))
 
     def resubscribe(self, subscriptions: Sequence[Subscription], now: int) -> None:
         """Leave topics and ask for them again; where only a new connection can do that, say that one is wanted."""
@@ -43,7 +47,7 @@ class Asking:
             named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
             self.replace = f"{named} must be asked for again, and only a new connection can do that"
             return
-        self._outbox.extend(self._stream.unsubscribe(subscriptions, self.next_id()))
+        self._send(self._stream.unsubscribe(subscriptions, self.next_id()))
         self.subscribe(subscriptions, now)
 
     def accepted(self, event: Accepted) -> list[Key]:
@@ -80,11 +84,14 @@ class Asking:
             del self._waiting[key]
         return late if self._stream.acknowledges else []
 
+    def _send(self, frames: Iterable[bytes]) -> None:
+        self._outbox.extend(map(Ask, frames))
+
     def _alone(self, subscription: Subscription, now: int) -> None:
         id = self.next_id()
         self._asked[id] = [subscription]
         self._waiting[subscription.channel, subscription.raw_symbol] = now
-        self._outbox.extend(self._stream.subscribe([subscription], id))
+        self._send(self._stream.subscribe([subscription], id))
 
     def _named(self, channel: Channel | None, raw_symbol: str | None) -> list[Key]:
         return [

@@ -13,7 +13,7 @@ import msgspec
 import zstandard
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Request
+from aggregator.exchange import Address, Request
 from aggregator.network import Answer, Line, Listener, Network
 from aggregator.replay import CaptureLine
 from aggregator.topics import Now
@@ -97,10 +97,12 @@ class Recorder:
             if self.lost == 1:
                 log.warning("%s: cannot write the capture: %s; what comes now is missing from it", self._path, error)
 
-    async def _dial(self, url: str, listener: Listener) -> Line:
+    async def _dial(self, address: Address, listener: Listener) -> Line:
         conn = listener.name
-        overheard = _Overheard(self, {"exchange": self._exchange, "url": url, "conn": conn, "ends": True}, listener)
-        line = await self._network.dial(url, overheard)
+        overheard = _Overheard(
+            self, {"exchange": self._exchange, "url": address.url, "conn": conn, "ends": True}, listener
+        )
+        line = await self._network.dial(address, overheard)
         overheard.opened()
         return _Speaking(self, overheard, line)
 

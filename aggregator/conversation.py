@@ -2,19 +2,23 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from aggregator.answers import Fetch
+from aggregator.asking import Ask
 from aggregator.bus import Bus
 from aggregator.clocks import ClockOffset
 from aggregator.errors import AggregatorError, SessionError
+from aggregator.exchange import Address, Budget
 from aggregator.merger import Merger
 from aggregator.network import Line, Network
 from aggregator.records import Record
 from aggregator.rest import Need, Rest
 from aggregator.session import UNWANTED, Session
 from aggregator.topics import Now
+from aggregator.window import Window
 
 TICK = 1.0  # seconds
 EXPECTED = (AggregatorError, ValueError, LookupError, TypeError, AttributeError)  # what a hostile frame provokes
@@ -27,11 +31,20 @@ class Conversation:
     """One connection from dialling to its end: the `Listener` that feeds a session."""
 
     def __init__(
-        self, session: Session, *, bus: Bus, merger: Merger, network: Network, rest: Rest, clock: ClockOffset
+        self,
+        session: Session,
+        *,
+        bus: Bus,
+        merger: Merger,
+        network: Network,
+        rest: Rest,
+        clock: ClockOffset,
+        requests: Budget | None = None,
     ) -> None:
         """Join a session to the bus; `run` gives it the line.
 
         merger: what is left of the records where other connections carry the same topics
+        requests: how often the exchange may be asked for topics on this connection
         """
         self.session = session
         self.over: str | None = None  # why, once it is
@@ -44,11 +57,13 @@ class Conversation:
         self._clock = clock
         self._woken = asyncio.Event()  # there is something to fetch, or it is over
         self._line: Line | None = None
+        self._requests = None if requests is None else Window(requests)
+        self._held: deque[bytes] = deque()  # requests for topics that are more than the exchange allows now
         self._next_send = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._fetching: set[asyncio.Task[None]] = set()
 
-    async def run(self, address: Callable[[], Awaitable[str]]) -> str:
+    async def run(self, address: Callable[[], Awaitable[Address]]) -> str:
         """Converse until the connection ends; the reason of the end."""
         try:
             self._line = await self._network.dial(await address(), self)
@@ -137,16 +152,36 @@ class Conversation:
             )
 
     def _send(self) -> None:
-        """Send the outbox, no faster than the stream's pace."""
+        """Send the outbox, no faster than the stream's pace, and topics no more often than may be asked."""
         loop = asyncio.get_running_loop()
-        outbox = self.session.outbox
-        while outbox and self._line is not None and self._timer is None:
+        while self._line is not None and self._timer is None:
             wait = self._next_send - loop.time()
-            if wait > 0:
+            if wait > 0 and (self.session.outbox or self._held):
                 self._timer = loop.call_later(wait, self._resume)
                 return
+            frame = self._next_frame()
+            if frame is None:
+                return  # what is held is looked at again with each tick
             self._next_send = loop.time() + self.session.stream.pace
-            self._line.send(outbox.popleft())
+            self._line.send(frame)
+
+    def _next_frame(self) -> bytes | None:
+        """The next frame that may be sent now: answers and heartbeats do not wait behind requests that must."""
+        outbox, window, now = self.session.outbox, self._requests, self._now().mono
+        if window is None:
+            return outbox.popleft() if outbox else None
+        if self._held and window.wait(1, now) <= 0:
+            window.spend(1, now)
+            return self._held.popleft()
+        while outbox:
+            frame = outbox.popleft()
+            if not isinstance(frame, Ask):
+                return frame
+            if not self._held and window.wait(1, now) <= 0:
+                window.spend(1, now)
+                return frame
+            self._held.append(frame)
+        return None
 
     def _resume(self) -> None:
         self._timer = None

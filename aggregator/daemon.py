@@ -22,9 +22,9 @@ from aggregator.capture import Recorder
 from aggregator.catalog import aliases_of
 from aggregator.config import Config, ExchangeConfig
 from aggregator.errors import ConfigError, SessionError
-from aggregator.exchange import Exchange
+from aggregator.exchange import Exchange, Limits
 from aggregator.instruments import Listed, changes, choose, completed, fetch_listing, load, save
-from aggregator.network import Internet, Network
+from aggregator.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Internet, Network
 from aggregator.outputs import Outputs
 from aggregator.records import Instrument
 from aggregator.registry import load_exchange
@@ -126,7 +126,7 @@ class Daemon:
         exchange = load_exchange(config.id)
         if exchange is None:
             raise ConfigError(f"{config.id}: no connector")
-        network = self._network(config)
+        network = self._network(config, exchange.limits)
         listed = await self._instruments(exchange, network)
         chosen, idle = choose(listed.instruments, config.symbols)
         for pattern in idle:
@@ -193,8 +193,9 @@ class Daemon:
     def _leftovers(self, id: str) -> Path:
         return self.config.state / "left" / f"{id}.json"
 
-    def _network(self, config: ExchangeConfig) -> Network:
-        internet = Internet(config.endpoints)
+    def _network(self, config: ExchangeConfig, limits: Limits) -> Network:
+        rest_connections = MOST_REST_CONNECTIONS if limits.connections is None else REST_CONNECTIONS
+        internet = Internet(config.endpoints, rest_connections=rest_connections)
         self._networks.append(internet)
         network = internet.network()
         if self._capture is not None:

@@ -5,6 +5,7 @@ declarations below; one exchange's oddity is solved inside its own module.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 from msgspec import Raw, Struct
 
@@ -28,13 +29,30 @@ class Subscription(Struct, frozen=True):
 HTTP_OK = range(200, 300)  # statuses of an answer that is one
 
 
+Budget = tuple[int, float]  # at most so much in any window of so many seconds
+Compression = Literal["unknown", "offered", "required"]
+
+
 class Request(Struct, frozen=True):
-    """An HTTP request; `weight` is what the exchange counts for it against its limit."""
+    """An HTTP request.
+
+    weight: what the exchange counts for it against its limit
+    headers: that the exchange needs to see, beside those that every request has
+    """
 
     url: str
     method: str = "GET"
     body: bytes | None = None
     weight: int = 1
+    headers: Mapping[str, str] = {}
+
+
+class Address(Struct, frozen=True):
+    """Where a WebSocket is dialled, and what its handshake says; see `Stream` for the fields."""
+
+    url: str
+    headers: Mapping[str, str] = {}
+    compression: Compression = "unknown"
 
 
 class Reply(Struct, frozen=True):
@@ -132,6 +150,10 @@ class Stream(Struct, frozen=True, kw_only=True):
     url: the address, or a function of the subscriptions that gives it
     mirrors: other addresses of the same, tried in turn when one fails, and by the second connection of two
     ticket: how the address is had instead, where a token is needed
+    headers: that the exchange needs to see in the handshake
+    compression: permessage-deflate: the exchange is not known to have it, has it for who asks, or serves nobody without
+    since: the day (`2027-03-01`, UTC) from which this feed is used: before it, another carries its channels
+    until: the day from which it is used no more; captures of it are read for ever
     channels: ours -> the exchange's name of it (free for the connector's own use)
     serves: which instruments this address knows
     subscribe: topics and an id (unique on the connection) -> frames to send
@@ -155,6 +177,10 @@ class Stream(Struct, frozen=True, kw_only=True):
     url: str | Callable[[Sequence[Subscription]], str] = ""
     mirrors: tuple[str, ...] = ()
     ticket: Ticket | None = None
+    headers: Mapping[str, str] = {}
+    compression: Compression = "unknown"
+    since: str | None = None
+    until: str | None = None
     channels: Mapping[Channel, str]
     serves: Callable[[Instrument], bool] = every_instrument
     subscribe: Callable[[Sequence[Subscription], int], Iterable[bytes]]
@@ -234,13 +260,17 @@ class Listing(Struct, frozen=True):
 class Limits(Struct, frozen=True):
     """What the exchange allows one address.
 
-    weights: prefix of a REST address -> (weight, seconds)
+    weights: prefix of a REST address -> (weight, seconds), one or several, of which each is kept
     connects: (new connections, seconds)
+    connections: that may be open at once, over all streams and REST
+    requests: (frames that subscribe or unsubscribe, seconds) on one connection
     lifetime: seconds after which the exchange itself ends a connection
     """
 
-    weights: Mapping[str, tuple[int, float]] = {}
-    connects: tuple[int, float] | None = None
+    weights: Mapping[str, tuple[Budget, ...]] = {}
+    connects: Budget | None = None
+    connections: int | None = None
+    requests: Budget | None = None
     lifetime: float | None = None
 
 
@@ -249,7 +279,9 @@ class Exchange(Struct, frozen=True, kw_only=True):
 
     id: as ccxt spells it
     docs: link to the exchange's own documentation
-    notes: what a user must know of how its fields differ; printed in the documentation
+    checked: when its wire was last held against what: `2026-09, live probes by others; 2026-11, its changelog`
+    announced: what the exchange has announced of its wire, with the day
+    notes: what a user must know of how its fields differ; printed in the documentation, as the two above are
     """
 
     id: str
@@ -257,6 +289,8 @@ class Exchange(Struct, frozen=True, kw_only=True):
     feeds: tuple[Stream | Poll, ...]
     listing: Listing
     limits: Limits = Limits()
+    checked: str = ""
+    announced: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -273,3 +307,11 @@ class Exchange(Struct, frozen=True, kw_only=True):
     def polls(self) -> tuple[Poll, ...]:
         """The feeds that are polled."""
         return tuple(feed for feed in self.feeds if isinstance(feed, Poll))
+
+    def feeds_on(self, day: str) -> tuple[Stream | Poll, ...]:
+        """The feeds that are used on a day (`2027-03-01`)."""
+        return tuple(
+            feed
+            for feed in self.feeds
+            if isinstance(feed, Poll) or ((feed.since or "") <= day < (feed.until or "9999"))
+        )

@@ -15,7 +15,7 @@ from msgspec import Struct
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from aggregator.errors import SessionError
-from aggregator.exchange import Request
+from aggregator.exchange import Address, Request
 from aggregator.topics import Now
 
 LARGEST_FRAME = 32 * 2**20  # bytes; the deepest books are far below
@@ -25,6 +25,8 @@ FETCH_TIMEOUT = 20.0
 PIECE = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
 PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `_bound`
 IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
+REST_CONNECTIONS = 4  # open at once, of an exchange that limits connections
+MOST_REST_CONNECTIONS = 32  # of any other
 USER_AGENT = "market-aggregator"
 
 
@@ -62,7 +64,7 @@ class Line(Protocol):
         """Close it; `Listener.gone` follows, once. The reason is for who listens in: the exchange is told none."""
 
 
-Dial = Callable[[str, Listener], Awaitable[Line]]
+Dial = Callable[[Address, Listener], Awaitable[Line]]
 Fetch = Callable[[Request], Awaitable[Answer]]
 
 
@@ -178,8 +180,14 @@ class _Socket(WSListener):
 class Internet:
     """The real network; `endpoints` overrides prefixes of addresses."""
 
-    def __init__(self, endpoints: Mapping[str, str] | None = None, proxy: str | None = None) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        rest_connections: int = MOST_REST_CONNECTIONS,
+    ) -> None:
         """Open nothing yet."""
+        self._rest_connections = rest_connections
         self._endpoints = dict(endpoints or {})
         self._proxy = proxy
         self._http: aiohttp.ClientSession | None = None
@@ -189,9 +197,9 @@ class Internet:
         """This, as a value."""
         return Network(self.dial, self.fetch, read_clocks)
 
-    async def dial(self, url: str, listener: Listener) -> Line:
+    async def dial(self, address: Address, listener: Listener) -> Line:
         """Open a WebSocket. Raises SessionError with the reason."""
-        target = redirect(url, self._endpoints)
+        target = redirect(address.url, self._endpoints)
         is_secure = target.startswith("wss:")
         line = _Socket(listener, is_secure=is_secure)
         try:
@@ -206,7 +214,7 @@ class Internet:
                     enable_auto_ping=True,
                     auto_ping_idle_timeout=IDLE_PING,
                     auto_ping_reply_timeout=IDLE_PING,
-                    extra_headers={"User-Agent": USER_AGENT},
+                    extra_headers={"User-Agent": USER_AGENT, **address.headers},
                     proxy=self._proxy,
                 )
         except (OSError, WSError, TimeoutError, ValueError) as error:
@@ -217,11 +225,15 @@ class Internet:
         """Ask for a REST answer. Raises SessionError where none comes."""
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT)
-            self._http = aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT})
+            self._http = aiohttp.ClientSession(
+                timeout=timeout,
+                headers={"User-Agent": USER_AGENT},
+                connector=aiohttp.TCPConnector(limit=self._rest_connections),
+            )
         target = redirect(request.url, self._endpoints)
         try:
             async with self._http.request(
-                request.method, target, data=request.body, proxy=self._proxy, headers=_json(request)
+                request.method, target, data=request.body, proxy=self._proxy, headers=_headers(request)
             ) as response:
                 body = await response.content.read(LARGEST_BODY + 1)
                 chunks = [body]
@@ -252,5 +264,5 @@ def _bound(transport: WSTransport) -> None:
     )
 
 
-def _json(request: Request) -> dict[str, str]:
-    return {"Content-Type": "application/json"} if request.body else {}
+def _headers(request: Request) -> dict[str, str]:
+    return ({"Content-Type": "application/json"} if request.body else {}) | dict(request.headers)

@@ -8,11 +8,12 @@ from enum import IntEnum
 from msgspec import Struct
 
 from aggregator.errors import SessionError
-from aggregator.exchange import HTTP_OK, Limits, Request
+from aggregator.exchange import HTTP_OK, Budget, Limits, Request
 from aggregator.network import Answer, Network
+from aggregator.window import Window
 
 SECOND = 1_000_000_000
-UNKNOWN_LIMIT = (5, 1.0)  # weight and seconds, where an exchange declares none
+UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, where an exchange declares none
 FIRST_PAUSE = 5.0  # seconds after a refusal that names no time
 LONGEST_PAUSE = 300.0
 REFUSALS = {418, 429}
@@ -28,12 +29,9 @@ class Need(IntEnum):
 
 
 class Line(Struct):
-    """One host's budget of weight, and who waits for it: it refills steadily, up to the whole of the limit."""
+    """One host's budgets of weight, and who waits for them."""
 
-    capacity: float
-    per_second: float
-    level: float
-    at: int
+    windows: tuple[Window, ...]
     waiting: list[tuple[int, int, int, asyncio.Future[None]]]  # need, ticket, weight; a heap
     paused_until: int = 0
     pause: float = FIRST_PAUSE
@@ -46,7 +44,7 @@ class Rest:
     def __init__(self, network: Network, limits: Limits) -> None:
         """Spend no more than `limits` allow."""
         self._network = network
-        self._limits: Mapping[str, tuple[int, float]] = dict(limits.weights)
+        self._limits: Mapping[str, tuple[Budget, ...]] = dict(limits.weights)
         self._lines: dict[str, Line] = {}
         self._tickets = 0
         self.refused = 0
@@ -69,8 +67,8 @@ class Rest:
     def _line(self, prefix: str) -> Line:
         line = self._lines.get(prefix)
         if line is None:
-            weight, seconds = self._limits.get(prefix, UNKNOWN_LIMIT)
-            line = self._lines[prefix] = Line(weight, weight / seconds, weight, self._network.now().mono, [])
+            budgets = self._limits.get(prefix, UNKNOWN_LIMIT)
+            line = self._lines[prefix] = Line(tuple(Window(budget) for budget in budgets), [])
         return line
 
     async def _turn(self, line: Line, weight: int, need: Need) -> None:
@@ -94,16 +92,15 @@ class Rest:
                 return
             heapq.heappop(line.waiting)
             if not turn.done():  # one that is done was given up by its caller
-                line.level -= min(weight, line.capacity)
+                now = self._network.now().mono
+                for window in line.windows:
+                    window.spend(weight, now)
                 turn.set_result(None)
 
     def _delay(self, line: Line, weight: int) -> float:
         now = self._network.now().mono
-        line.level = min(line.capacity, line.level + (now - line.at) / SECOND * line.per_second)
-        line.at = now
-        paused = (line.paused_until - now) / SECOND
-        short = (min(weight, line.capacity) - line.level) / line.per_second
-        return max(paused, short)
+        wait = max(window.wait(weight, now) for window in line.windows)
+        return max(line.paused_until - now, wait) / SECOND
 
     def _back_off(self, line: Line, answer: Answer) -> None:
         self.refused += 1

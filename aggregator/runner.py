@@ -2,22 +2,28 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from aggregator.asking import Key
 from aggregator.bus import Bus
 from aggregator.clocks import ClockOffset
-from aggregator.exchange import Exchange, Poll, Stream, Subscription
-from aggregator.network import Network
+from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
+from aggregator.network import REST_CONNECTIONS, Network
 from aggregator.poller import Poller
 from aggregator.records import BookSnapshot, Channel, Instrument
 from aggregator.rest import Rest
-from aggregator.shard import Care, Gate, Means, Shard
+from aggregator.shard import Care, Gate, Means, Places, Shard
 from aggregator.topics import Carried, closed
 
 CLOCK_SAMPLE = 1.0  # seconds between two looks at the exchange's clock
 CLOCK_HEALTH = 30  # samples between two records of it
 
 Left = Mapping[str, Mapping[Key, Carried]]  # name of a feed -> what an earlier run left over of its topics
+
+
+def for_streams(limits: Limits) -> int | None:
+    """How many connections streams may have at once: all but those that REST may need."""
+    return None if limits.connections is None else max(1, limits.connections - REST_CONNECTIONS)
 
 
 class ExchangeRunner:
@@ -45,7 +51,9 @@ class ExchangeRunner:
         self._bus = bus
         self._network = network
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
-        self._means = Means(network, self.rest, bus, Gate(exchange.limits.connects), self.clock, care or Care())
+        limits = exchange.limits
+        gate, places = Gate(limits.connects), Places(for_streams(limits))
+        self._means = Means(network, self.rest, bus, gate, places, self.clock, care or Care())
         self._channels = channels
         self._group: asyncio.TaskGroup | None = None
         self.unserved = self._divide(instruments, channels)
@@ -70,7 +78,8 @@ class ExchangeRunner:
     ) -> dict[Channel, list[Instrument]]:
         """Give each feed its topics; what no feed carries."""
         left = {(channel, id(i)): i for channel in channels for i in instruments}
-        for feed in self.exchange.feeds:
+        today = datetime.fromtimestamp(self._network.now().wall / 1e9, UTC).date().isoformat()
+        for feed in self.exchange.feeds_on(today):
             mine = [(channel, i) for (channel, _), i in left.items() if channel in feed.channels and feed.serves(i)]
             for channel, instrument in mine:
                 del left[channel, id(instrument)]

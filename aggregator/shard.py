@@ -7,8 +7,8 @@ doubles; one whose connection is soon to end is replaced while it still lives, s
 import asyncio
 import logging
 import random
-from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
@@ -16,13 +16,14 @@ from aggregator.asking import Key
 from aggregator.bus import Bus
 from aggregator.clocks import ClockOffset
 from aggregator.conversation import Conversation
-from aggregator.exchange import Exchange, Stream, Subscription
+from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
 from aggregator.merger import Merger
 from aggregator.network import Network
 from aggregator.records import BookSnapshot, Instrument
 from aggregator.rest import Need, Rest
 from aggregator.session import UNWANTED, Session
 from aggregator.topics import Carried
+from aggregator.window import Window
 
 SECOND = 1_000_000_000
 FIRST_BACKOFF = 0.5  # seconds before a reconnect; doubles
@@ -55,19 +56,40 @@ class Care(Struct, frozen=True):
 class Gate:
     """At most so many connects in so many seconds, over all shards of one exchange."""
 
-    def __init__(self, connects: tuple[int, float] | None) -> None:
+    def __init__(self, connects: Budget | None) -> None:
         """Let `connects[0]` pass in `connects[1]` seconds; None: ten a second."""
-        self._count, self._seconds = connects or (10, 1.0)
-        self._passed: deque[float] = deque(maxlen=self._count)
+        self._window = Window(connects or (10, 1.0))
         self._lock = asyncio.Lock()
 
     async def wait(self) -> None:
         """Wait until one more may connect."""
         loop = asyncio.get_running_loop()
         async with self._lock:
-            if len(self._passed) == self._count:
-                await asyncio.sleep(max(0.0, self._passed[0] + self._seconds - loop.time()))
-            self._passed.append(loop.time())
+            await asyncio.sleep(self._window.wait(1, int(loop.time() * SECOND)) / SECOND)
+            self._window.spend(1, int(loop.time() * SECOND))
+
+
+class Places:
+    """The connections that may be open at once, over all shards of one exchange."""
+
+    def __init__(self, count: int | None) -> None:
+        """So many; None: any number."""
+        self.count = count
+        self._free = None if count is None else asyncio.Semaphore(count)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more connection would have to wait."""
+        return self._free is not None and self._free.locked()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Hold one of them; wait for it where none is free."""
+        if self._free is None:
+            yield
+            return
+        async with self._free:
+            yield
 
 
 class Means(Struct, frozen=True):
@@ -77,6 +99,7 @@ class Means(Struct, frozen=True):
     rest: Rest
     bus: Bus
     gate: Gate
+    places: Places
     clock: ClockOffset
     care: Care
 
@@ -179,10 +202,19 @@ class Shard:
             network=means.network,
             rest=means.rest,
             clock=means.clock,
+            requests=self._exchange.limits.requests,
         )
         self.merger.join(session)
         self._legs.append(conversation)
-        return conversation, asyncio.create_task(conversation.run(lambda: self._address(leg)))
+        return conversation, asyncio.create_task(self._converse(leg, conversation))
+
+    async def _converse(self, leg: int, conversation: Conversation) -> str:
+        """Run a connection as soon as one more may be open; the reason of its end."""
+        places = self._means.places
+        if places.is_full:
+            log.warning("%s: waits: %d connections are open, as many as the exchange allows", self._name, places.count)
+        async with places.one():
+            return await conversation.run(lambda: self._address(leg))
 
     def _end(self, conversation: Conversation) -> None:
         """A connection is gone: what it carried is missing from here on, unless another one carries it."""
@@ -203,6 +235,9 @@ class Shard:
             await asyncio.wait({ending}, timeout=LOOK)
             reason = self._reason_to_replace(conversation)
             if ending.done() or reason is None or loop.time() < next_try:
+                continue
+            if self._means.places.is_full:
+                conversation.gone(reason)  # a successor would wait for this one's place
                 continue
             log.info("%s: %s: a new connection is made before this one goes", conversation.session.conn, reason)
             successor, its_ending = self._begin(leg, _asked(conversation.session.carried()))
@@ -253,8 +288,11 @@ class Shard:
         self.merger.leave(conversation.session)
         self._means.bus.publish(self.merger.settle(now))
 
-    async def _address(self, leg: int) -> str:
+    async def _address(self, leg: int) -> Address:
         await self._means.gate.wait()
+        return Address(await self._url(leg), self.feed.headers, self.feed.compression)
+
+    async def _url(self, leg: int) -> str:
         stream = self.feed
         if stream.ticket is not None:
             return stream.ticket.read(await self._means.rest.fetch(stream.ticket.request, Need.SNAPSHOT))

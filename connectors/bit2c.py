@@ -67,7 +67,7 @@ EXCHANGE = Exchange(
     id="bit2c",
     docs="https://bit2c.co.il/home/api",
     notes=("There is no listing: the pairs are those that its documentation names.",),
-    limits=Limits(weights={"https://bit2c.co.il": (1, 1)}),
+    limits=Limits(weights={"https://bit2c.co.il": ((1, 1),)}),
     listing=Listing(fixed=tuple(Instrument(raw_symbol=pair, base=base, quote="NIS") for pair, base in BASES.items())),
     feeds=(
         Poll(

@@ -255,7 +255,7 @@ EXCHANGE = Exchange(
         "Trades of an auction have no side.",
         "The listing says no steps of prices or sizes; of a dated contract it says the day alone.",
     ),
-    limits=Limits(weights={API: (500, 300)}),
+    limits=Limits(weights={API: ((500, 300),)}),
     listing=Listing(
         (Request(f"{API}/getmarkets"), Request(f"{API}/getmarkets/usa"), Request(f"{API}/getmarkets/eu")),
         rows,

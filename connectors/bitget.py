@@ -84,7 +84,7 @@ def quoted_in(asset: str) -> Callable[[Instrument], bool]:
 EXCHANGE = Exchange(
     id="bitget",
     docs="https://www.bitget.com/api-doc/common/websocket-intro",
-    limits=Limits(weights={REST: (20, 1)}, connects=(300, 300), lifetime=86_400),
+    limits=Limits(weights={REST: ((20, 1),)}, connects=(300, 300), lifetime=86_400),
     listing=listing(REST, QUOTES),
     feeds=(
         stream("spot", "SPOT", lambda i: i.kind == "spot"),

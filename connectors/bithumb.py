@@ -11,7 +11,7 @@ EXCHANGE = upbit.exchange(
     docs="https://apidocs.bithumb.com/reference",
     stream="wss://ws-api.bithumb.com/websocket/v1",
     markets="https://api.bithumb.com/v1/market/all?isDetails=true",
-    limits=Limits(weights={"https://api.bithumb.com/v1": (150, 1)}, connects=(10, 1)),
+    limits=Limits(weights={"https://api.bithumb.com/v1": ((150, 1),)}, connects=(10, 1)),
     depth=15,  # 30 until 2026
     has_candles=False,
     older=bithumb.parse,

@@ -244,7 +244,7 @@ EXCHANGE = Exchange(
     id="bitstamp",
     docs="https://www.bitstamp.net/websocket/v2/",
     notes=("There is no ticker stream: it is asked for by REST.", "A hole in the book's deltas cannot be seen."),
-    limits=Limits(weights={API: (400, 1)}),
+    limits=Limits(weights={API: ((400, 1),)}),
     listing=Listing((Request(f"{API}/markets/"),), decode_markets, read_market),
     feeds=(
         Stream(

@@ -94,7 +94,7 @@ EXCHANGE = Exchange(
         "Best bid and offer come with the ticker, once a second at most.",
         "Mark and index prices are asked for by REST.",
     ),
-    limits=Limits(weights={REST: (300, 60)}, connects=(1, 1)),  # 1500 in five minutes, else an hour's ban
+    limits=Limits(weights={REST: ((300, 60),)}, connects=(1, 1)),  # 1500 in five minutes, else an hour's ban
     listing=Listing((Request(f"{REST}/instruments"),), rows, read_instrument),
     feeds=(
         Stream(

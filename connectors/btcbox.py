@@ -103,7 +103,7 @@ EXCHANGE = Exchange(
     id="btcbox",
     docs="https://blog.btcbox.jp/en/archives/8762",
     notes=("An answer holds the last hundred trades.", "The pairs are those of its tickers."),
-    limits=Limits(weights={API: (1, 1)}),
+    limits=Limits(weights={API: ((1, 1),)}),
     listing=Listing((Request(f"{API}/tickers"),), rows, read_pair),
     feeds=(
         Poll(name="trades", channels=("trades",), every=15, request=asking("orders"), parse=read_trades),

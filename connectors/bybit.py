@@ -112,7 +112,7 @@ def is_future(instrument: Instrument, *, linear: bool) -> bool:
 EXCHANGE = Exchange(
     id="bybit",
     docs="https://bybit-exchange.github.io/docs/v5/ws/connect",
-    limits=Limits(weights={REST: (600, 5)}, connects=(500, 300)),
+    limits=Limits(weights={REST: ((600, 5),)}, connects=(500, 300)),
     listing=Listing(
         (
             Request(f"{INSTRUMENTS}spot"),

@@ -57,7 +57,7 @@ EXCHANGE = Exchange(
         "bbo comes with each trade (channel `ticker`), not with each change of the best prices.",
         "Frames are numbered over a whole connection: after a hole every book of it is asked for anew.",
     ),
-    limits=Limits(weights={API: (10, 1)}),
+    limits=Limits(weights={API: ((10, 1),)}),
     listing=Listing(
         (Request(f"{API}/products?product_type=SPOT"), Request(f"{API}/products?product_type=FUTURE")),
         rows,

@@ -272,7 +272,7 @@ EXCHANGE = Exchange(
         "bbo comes with each trade (channel `ticker`), not with each change of the best prices.",
         "The book has no numbers and no checksum: a frame that is lost unseen cannot be noticed by anyone.",
     ),
-    limits=Limits(weights={API: (10, 1)}, connects=(8, 1)),
+    limits=Limits(weights={API: ((10, 1),)}, connects=(8, 1)),
     listing=Listing((Request(f"{API}/products"),), decode_products, read_product),
     feeds=(
         Stream(

@@ -131,7 +131,7 @@ EXCHANGE = Exchange(
         "Best bids and offers come without sizes.",
         "The markets are those of its latest prices.",
     ),
-    limits=Limits(weights={API: (1000, 60)}),
+    limits=Limits(weights={API: ((1000, 60),)}),
     listing=Listing((Request(f"{API}/latest"),), rows, read_name),
     feeds=(
         Poll(

@@ -136,7 +136,7 @@ def stream(name: str, channels: dict[Channel, str], kinds: tuple[Kind, ...]) -> 
 EXCHANGE = Exchange(
     id="cryptocom",
     docs="https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html",
-    limits=Limits(weights={API: (100, 1)}),
+    limits=Limits(weights={API: ((100, 1),)}),
     listing=Listing((Request(f"{API}/public/get-instruments"),), rows, read_instrument),
     feeds=(
         stream("main", MARKET, tuple(KINDS.values())),

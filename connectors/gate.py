@@ -20,7 +20,7 @@ def settled(kind: Kind, asset: str | None) -> Callable[[Instrument], bool]:
 EXCHANGE = Exchange(
     id="gate",
     docs="https://www.gate.com/docs/developers/apiv4/ws/en/",
-    limits=Limits(weights={API: (200, 10)}, connects=(300, 300)),
+    limits=Limits(weights={API: ((200, 10),)}, connects=(300, 300)),
     listing=listing(
         API,
         (

@@ -238,7 +238,7 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
 EXCHANGE = Exchange(
     id="gemini",
     docs="https://docs.gemini.com/websocket/archived/v2",
-    limits=Limits(weights={REST: (120, 60)}),
+    limits=Limits(weights={REST: ((120, 60),)}),
     listing=Listing((Request(f"{REST}/v1/symbols/details/all"),), rows, read_symbol),
     feeds=(
         stream("spot", SPOT, lambda i: i.kind == "spot"),

@@ -89,7 +89,7 @@ EXCHANGE = Exchange(
     docs="https://docs.kraken.com/exchange/api-reference/spot-websocket",
     feeds=streams("wss://ws.kraken.com/v2", Backfill(missed, read_missed)),
     listing=Listing((Request(f"{API}/AssetPairs"),), rows, read_pair),
-    limits=Limits(connects=(150, 600), weights={API: (1, 1)}),
+    limits=Limits(connects=(150, 600), weights={API: ((1, 1),)}),
     notes=(
         "The book is a hundred levels a side and has no numbers: the checksum of the ten best levels guards it.",
         "Native bbo comes when a best price moves, not when only its size does.",

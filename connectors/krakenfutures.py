@@ -17,7 +17,7 @@ EXCHANGE = Exchange(
         "bbo, funding, open interest, mark and index price come with the ticker, at most once a second.",
         "Funding rates are fractions per hour.",
     ),
-    limits=Limits(weights={API: (500, 10)}, connects=(100, 60)),
+    limits=Limits(weights={API: ((500, 10),)}, connects=(100, 60)),
     listing=listing(API),
     feeds=(
         Stream(

@@ -14,7 +14,7 @@ CONTRACT = "https://api.mexc.com/api/v1/contract"
 EXCHANGE = Exchange(
     id="mexc",
     docs="https://www.mexc.com/api-docs/spot-v3/websocket-market-streams",
-    limits=Limits(weights={SPOT: (500, 10), CONTRACT: (20, 2)}, lifetime=86_400),
+    limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),)}, lifetime=86_400),
     listing=listing(SPOT, CONTRACT),
     feeds=(
         Stream(

@@ -104,7 +104,7 @@ def figures(kind: Kind, channels: dict[Channel, str]) -> Stream:
 EXCHANGE = Exchange(
     id="phemex",
     docs="https://phemex-docs.github.io/#contract-websocket-api",
-    limits=Limits(weights={API: (100, 60)}, connects=(200, 300)),
+    limits=Limits(weights={API: ((100, 60),)}, connects=(200, 300)),
     listing=listing(API),
     feeds=(market("spot"), market("perpetual"), figures("spot", SPOT_FIGURES), figures("perpetual", FIGURES)),
     notes=(

@@ -11,7 +11,7 @@ EXCHANGE = upbit.exchange(
     docs="https://docs.upbit.com/kr/reference/websocket-guide",
     stream="wss://api.upbit.com/websocket/v1",
     markets="https://api.upbit.com/v1/market/all?is_details=true",
-    limits=Limits(weights={"https://api.upbit.com/v1": (10, 1)}, connects=(5, 1)),
+    limits=Limits(weights={"https://api.upbit.com/v1": ((10, 1),)}, connects=(5, 1)),
     depth=30,
     has_candles=True,
 )

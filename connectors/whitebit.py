@@ -84,7 +84,7 @@ EXCHANGE = viabtc.exchange(
             many=True,
         ),
     ),
-    limits=Limits(weights={API: (2000, 10)}, connects=(1000, 60)),
+    limits=Limits(weights={API: ((2000, 10),)}, connects=(1000, 60)),
     notes=(
         "The book is without orders that only its own users can meet (RPI).",
         "A whole book comes again whenever nothing has changed for ten seconds.",

@@ -167,7 +167,7 @@ def stream(name: str, channels: tuple[Channel, ...], serves: Callable[[Instrumen
 EXCHANGE = Exchange(
     id="woo",
     docs=DOCS,
-    limits=Limits(weights={API: (10, 1)}, connects=(100, 300), lifetime=24 * 3600),
+    limits=Limits(weights={API: ((10, 1),)}, connects=(100, 300), lifetime=24 * 3600),
     listing=Listing((Request(f"{API}/instruments"),), lambda body: decode_instruments(body).data.rows, read_instrument),
     feeds=(
         stream("main", EVERY, perpetual),

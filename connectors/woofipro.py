@@ -92,7 +92,7 @@ def read_symbol(row: Raw) -> Instrument | None:
 EXCHANGE = Exchange(
     id="woofipro",
     docs=DOCS,
-    limits=Limits(weights={API: (10, 1)}),
+    limits=Limits(weights={API: ((10, 1),)}),
     listing=Listing((Request(f"{API}/info"),), lambda body: decode_symbols(body).data.rows, read_symbol),
     feeds=(
         Stream(

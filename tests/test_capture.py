@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from aggregator.capture import Recorder, read_capture
 from aggregator.errors import BadFrame, SessionError
-from aggregator.exchange import Request
+from aggregator.exchange import Address, Request
 from aggregator.network import Answer, Line, Listener, Network
 from aggregator.replay import CaptureLine
 from aggregator.topics import Now
@@ -330,8 +330,8 @@ class Ears:
 def network(wire: Wire) -> Network:
     """A network that says one frame while it is dialled, and refuses all but one address."""
 
-    async def dial(url: str, listener: Listener) -> Line:
-        if "refused" in url:
+    async def dial(address: Address, listener: Listener) -> Line:
+        if "refused" in address.url:
             raise SessionError("refused")
         listener.frames([b"\x1f\x8bgzip"], NOW)
         return wire
@@ -347,10 +347,10 @@ def network(wire: Wire) -> Network:
 async def use(recorder: Recorder, wire: Wire) -> Ears:
     """One connection, one that fails, one answer, and one that does not come."""
     ears, listened = Ears(), recorder.network()
-    line = await listened.dial("wss://a.example/ws?token=%", ears)
+    line = await listened.dial(Address("wss://a.example/ws?token=%"), ears)
     line.send(b"subscribe")
     with pytest.raises(SessionError, match="refused"):
-        await listened.dial("wss://refused.example", ears)
+        await listened.dial(Address("wss://refused.example"), ears)
     assert (await listened.fetch(Request("https://a.example/x"))).status == 429
     with pytest.raises(SessionError, match="no answer"):
         await listened.fetch(Request("https://none.example"))

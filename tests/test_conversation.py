@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from aggregator.bus import Batch, Bus
 from aggregator.clocks import ClockOffset
 from aggregator.conversation import Conversation
-from aggregator.exchange import Event, Hangup, Limits, Request, Stream
+from aggregator.exchange import Address, Event, Hangup, Limits, Request, Stream
 from aggregator.merger import Merger
 from aggregator.network import Answer, Line, Listener, Network
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Trade
@@ -28,7 +28,7 @@ def parse(frame: bytes) -> Iterable[Event]:
 STREAM = Stream(channels={"trades": "t", "book": "b"}, subscribe=lambda _, __: (), parse=parse)
 
 
-async def dial(_: str, __: Listener) -> Line:
+async def dial(_: Address, __: Listener) -> Line:
     raise AssertionError("nobody dials here")
 
 

@@ -284,11 +284,11 @@ def test_book_and_checksum_are_as_declared(feeds: tuple[Stream | Poll, ...], mod
 
 
 def test_limits_are_as_declared() -> None:
-    allowed = Limits(weights={"https://a.example/v1": (6000, 60)}, connects=(300, 300), lifetime=86_400)
+    allowed = Limits(weights={"https://a.example/v1": ((6000, 60),)}, connects=(300, 300), lifetime=86_400)
     assert limits(toy(stream(per_connection=10), allowed=allowed)) == (
         "10 topics a connection; 300 connections in 5 min; a connection lives 24 h; REST weight 6000 in 60 s"
     )
-    both = Limits(weights={"https://a.example": (1, 1), "https://b.example/v2": (5, 0.5)})
+    both = Limits(weights={"https://a.example": ((1, 1),), "https://b.example/v2": ((5, 0.5),)})
     assert limits(toy(stream(per_connection=9), stream(per_connection=30), POLL, allowed=both)) == (
         "9 to 30 topics a connection; REST weight 1 in 1 s (a.example); REST weight 5 in 0.5 s (b.example/v2)"
     )

@@ -40,6 +40,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.topics",
         "aggregator.trades",
         "aggregator.watch",
+        "aggregator.window",
     ),
     "input and output": (
         "aggregator.bus",

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
+from aggregator.exchange import Address
 from aggregator.network import PIECE, PLAIN_BUFFER, Internet
 from aggregator.topics import Now
 
@@ -54,7 +55,7 @@ async def test_a_plain_line_that_is_flooded_brings_little_at_once() -> None:
     server = await ws_create_server(lambda _: Flood(left), "127.0.0.1", 0)
     internet, counting = Internet(), Counting()
     async with server, asyncio.timeout(20):
-        line = await internet.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", counting)
+        line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), counting)
         await counting.done.wait()
         line.hang_up("enough")
         await left.wait()
@@ -109,7 +110,7 @@ async def play(*pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
     )
     internet, reading = Internet(), Reading()
     async with server, asyncio.timeout(10):
-        line = await internet.dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", reading)
+        line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), reading)
         for _ in pieces:
             line.send(b"next")
             await asyncio.sleep(0.05)

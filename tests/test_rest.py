@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from aggregator.errors import SessionError
-from aggregator.exchange import Limits, Request
+from aggregator.exchange import Address, Limits, Request
 from aggregator.network import Answer, Listener, Network, read_clocks
 from aggregator.rest import Need, Rest
 
@@ -23,7 +23,7 @@ class Host:
         return self.answers.pop(0) if self.answers else Answer(200, b"fine", {})
 
     def network(self) -> Network:
-        async def dial(url: str, _: Listener) -> object:
+        async def dial(url: Address, _: Listener) -> object:
             raise AssertionError(url)
 
         return Network(dial, self.fetch, read_clocks)  # type: ignore[arg-type]
@@ -42,7 +42,7 @@ async def test_other_answers_are_errors_that_name_the_address(status: int) -> No
 
 
 async def test_the_weight_is_spent_no_faster_than_declared() -> None:
-    rest = Rest(Host().network(), Limits(weights={"https://toy.example": (10, 0.5)}))
+    rest = Rest(Host().network(), Limits(weights={"https://toy.example": ((10, 0.5),)}))
     loop = asyncio.get_running_loop()
     start = loop.time()
     for _ in range(4):
@@ -51,7 +51,7 @@ async def test_the_weight_is_spent_no_faster_than_declared() -> None:
 
 
 async def test_a_request_heavier_than_the_whole_budget_waits_for_all_of_it() -> None:
-    rest = Rest(Host().network(), Limits(weights={"https://toy.example": (2, 0.1)}))
+    rest = Rest(Host().network(), Limits(weights={"https://toy.example": ((2, 0.1),)}))
     async with asyncio.timeout(2):
         await rest.fetch(Request(URL, weight=50), Need.POLL)
         await rest.fetch(Request(URL, weight=50), Need.POLL)
@@ -59,7 +59,7 @@ async def test_a_request_heavier_than_the_whole_budget_waits_for_all_of_it() -> 
 
 async def test_what_is_needed_most_goes_first() -> None:
     host = Host()
-    rest = Rest(host.network(), Limits(weights={"https://toy.example": (1, 0.05)}))
+    rest = Rest(host.network(), Limits(weights={"https://toy.example": ((1, 0.05),)}))
     await rest.fetch(Request(URL), Need.POLL)
     calls = [(Need.POLL, "p1"), (Need.BACKFILL, "b"), (Need.POLL, "p2"), (Need.SNAPSHOT, "s")]
     async with asyncio.TaskGroup() as group:
@@ -94,7 +94,7 @@ async def test_hosts_do_not_wait_for_each_other() -> None:
 
 async def test_a_caller_that_gives_up_leaves_the_line() -> None:
     host = Host()
-    rest = Rest(host.network(), Limits(weights={"https://toy.example": (1, 0.2)}))
+    rest = Rest(host.network(), Limits(weights={"https://toy.example": ((1, 0.2),)}))
     await rest.fetch(Request(URL), Need.POLL)
     waiting = asyncio.create_task(rest.fetch(Request(URL), Need.SNAPSHOT))
     await asyncio.sleep(0.01)

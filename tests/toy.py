@@ -68,7 +68,7 @@ def toy(**changes: object) -> Exchange:
         parse=lambda s, body: [Trade(raw_symbol=s, price=body.decode(), size="1")],
     )
     feeds = (Stream(**{**stream, **changes}), poll)  # type: ignore[arg-type]
-    limits = Limits(weights={REST: (1000, 1)}, connects=(100, 1))
+    limits = Limits(weights={REST: ((1000, 1),)}, connects=(100, 1))
     return Exchange(id="toy", docs="https://toy.example", feeds=feeds, listing=Listing(), limits=limits)
 
 

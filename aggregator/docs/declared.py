@@ -58,8 +58,14 @@ def _allowed(limits: Limits) -> list[str]:
         parts.append(f"{count} connections in {duration(seconds)}")
     if limits.lifetime is not None:
         parts.append(f"a connection lives {duration(limits.lifetime)}")
+    if limits.connections is not None:
+        parts.append(f"{limits.connections} connections at once")
+    if limits.requests is not None:
+        count, seconds = limits.requests
+        parts.append(f"{count} subscription requests in {duration(seconds)} a connection")
     several = len(limits.weights) > 1
-    for prefix, (weight, seconds) in limits.weights.items():
+    for prefix, budgets in limits.weights.items():
         place = f" ({prefix.partition('://')[2] or prefix})" if several else ""
-        parts.append(f"REST weight {weight} in {duration(seconds)}{place}")
+        allowed = " and ".join(f"{weight} in {duration(seconds)}" for weight, seconds in budgets)
+        parts.append(f"REST weight {allowed}{place}")
     return parts

@@ -169,7 +169,7 @@ def exchange(
     return Exchange(
         id=id,
         docs=docs,
-        limits=Limits(lifetime=24 * 3600, weights={rest: (6000, 60)}, connects=(300, 300)),
+        limits=Limits(lifetime=24 * 3600, weights={rest: ((6000, 60),)}, connects=(300, 300)),
         listing=listing(rest),
         feeds=(
             Stream(

@@ -83,7 +83,7 @@ def exchange(id: str, *, docs: str, ws: str, rest: str, inverse: bool = False) -
     return Exchange(
         id=id,
         docs=docs,
-        limits=Limits(lifetime=24 * 3600, weights={rest: (2400, 60)}, connects=(300, 300)),
+        limits=Limits(lifetime=24 * 3600, weights={rest: ((2400, 60),)}, connects=(300, 300)),
         listing=listing(rest),
         feeds=(*((both,) if inverse else split), open_interest(rest, inverse=inverse)),
         notes=(*(INVERSE_NOTES if inverse else LINEAR_NOTES), *NOTES),

@@ -47,7 +47,7 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, notes: tuple[str, ..
     return Exchange(
         id=id,
         docs=docs,
-        limits=Limits(weights={rest: (20, 1)}),
+        limits=Limits(weights={rest: ((20, 1),)}),
         listing=Listing(
             tuple(
                 Request(f"{rest}/public/get_instruments?currency=any&kind={kind}")

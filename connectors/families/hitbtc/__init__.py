@@ -53,7 +53,7 @@ def exchange(id: str, *, host: str, docs: str) -> Exchange:
     return Exchange(
         id=id,
         docs=docs,
-        limits=Limits(weights={api: (30, 1)}),
+        limits=Limits(weights={api: ((30, 1),)}),
         listing=listing(api),
         feeds=(stream, futures(api)),
         notes=(

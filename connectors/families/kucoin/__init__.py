@@ -189,7 +189,7 @@ def exchange(
         id=id,
         docs=docs,
         notes=notes,
-        limits=Limits(weights={api: (2000, 30)}, connects=(30, 60), lifetime=24 * 3600),
+        limits=Limits(weights={api: ((2000, 30),)}, connects=(30, 60), lifetime=24 * 3600),
         listing=listing,
         feeds=(
             Stream(

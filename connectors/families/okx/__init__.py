@@ -115,7 +115,7 @@ def exchange(id: str, *, docs: str, ws: str, rest: str, types: Sequence[str] = t
     return Exchange(
         id=id,
         docs=docs,
-        limits=Limits(weights={rest: (20, 2)}, connects=(3, 1)),
+        limits=Limits(weights={rest: ((20, 2),)}, connects=(3, 1)),
         listing=listing(rest, types),
         feeds=tuple(stream(name, channels, mine, ws, rest) for name, channels, mine in served if mine),
         notes=tuple(note for type, note in NOTES if type in types),

@@ -6,6 +6,7 @@ from aggregator.catalog import CatalogEntry, load_countries
 from aggregator.docs.declared import book_mode, checksum, limits
 from aggregator.docs.known import Known, ended
 from aggregator.docs.markdown import code, link, notice, table
+from aggregator.exchange import Exchange
 
 LEGEND = """
 - *transport*: `ws` a public WebSocket, `ws-auth` one that needs a login, `rest-poll` answers that are asked for again
@@ -70,9 +71,18 @@ def _row(one: Known) -> tuple[str, ...]:
 
 def _notes(known: Sequence[Known]) -> list[str]:
     """What a user must know of single exchanges, in the connectors' own words."""
-    noted = [one.exchange for one in known if one.exchange is not None and one.exchange.notes]
-    sections = [f"### `{one.id}`\n\n" + "".join(f"- {' '.join(note.split())}\n" for note in one.notes) for one in noted]
-    return ["## What to know of single exchanges\n", *sections] if sections else []
+    sections = [_section(one.exchange) for one in known if one.exchange is not None]
+    return ["## What to know of single exchanges\n", *filter(None, sections)] if any(sections) else []
+
+
+def _section(exchange: Exchange) -> str:
+    """One exchange: what it has announced, how its fields differ, and when its wire was last looked at."""
+    said = [*(f"Announced: {announced}" for announced in exchange.announced), *exchange.notes]
+    if exchange.checked:
+        said.append(f"Its wire was last held against: {exchange.checked}.")
+    if not said:
+        return ""
+    return f"### `{exchange.id}`\n\n" + "".join(f"- {' '.join(line.split())}\n" for line in said)
 
 
 def _ended_row(entry: CatalogEntry) -> tuple[str, ...]:

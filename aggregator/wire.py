@@ -23,6 +23,7 @@ POWERS = {9: 10**9, 6: 10**6, 3: 10**3}
 SCALES: tuple[int, ...] = tuple(10 ** (9 - places) for places in range(10))  # ns, by how many decimals a second has
 SCIENTIFIC = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?[eE]([+-]?[0-9]{1,6})", re.ASCII)
 TIME = re.compile(r"-?[0-9]+(\.[0-9]*)?", re.ASCII)
+DECIMALS = re.compile(r"[+-]?[0-9]{1,3}", re.ASCII)
 HOUR, SIXTY = r"([01][0-9]|2[0-3])", r"([0-5][0-9])"
 ISO = re.compile(
     rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[T ]{HOUR}:{SIXTY}(?::([0-5][0-9]|60)(?:\.([0-9]*))?)?"
@@ -79,6 +80,25 @@ def optional(value: Text) -> str | None:
     if type(value) is str:
         return (number(value) if "e" in value or "E" in value else value) or None
     return None if value is None else text(value)
+
+
+def nonzero(value: Text) -> str | None:
+    """As `optional`, of a price, where one of zero (`0.00`) stands for none: nothing was traded, there is no index."""
+    found = optional(value)
+    return None if found is None or not found.lstrip("0.") else found
+
+
+def step(decimals: Text) -> str | None:
+    """The step of numbers that have so many decimals: of 3 it is 0.001, of -3 it is 1000; of null it is not known.
+
+    Raises BadFrame where that is no such number.
+    """
+    if decimals is None:
+        return None
+    places = text(decimals)
+    if not DECIMALS.fullmatch(places):
+        raise BadFrame(f"{places[:40]!r} is not a number of decimals")
+    return number(f"1e{-int(places)}")
 
 
 def is_zero(digits: str) -> bool:

@@ -39,7 +39,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, best, encode, from_iso, number, optional, text
+from aggregator.wire import Text, best, encode, from_iso, nonzero, number, optional, text
 
 API = "https://api.bitflyer.com/v1"
 CHANNELS: dict[Channel, str] = {
@@ -116,7 +116,7 @@ class TickerWire(Struct, gc=False):
         ask, ask_size = best(self.best_ask, self.best_ask_size)
         volume = optional(self.volume_by_product)
         return (
-            Ticker(raw_symbol=name, last=optional(self.ltp), base_volume=volume, window_s=86_400, ts_event=at),
+            Ticker(raw_symbol=name, last=nonzero(self.ltp), base_volume=volume, window_s=86_400, ts_event=at),
             Bbo(raw_symbol=name, bid_price=bid, bid_size=bid_size, ask_price=ask, ask_size=ask_size, ts_event=at),
         )
 

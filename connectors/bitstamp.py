@@ -39,7 +39,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import ordered
-from aggregator.wire import Text, encode, number, seconds, text, us
+from aggregator.wire import Text, encode, nonzero, number, seconds, step, text, us
 
 API = "https://www.bitstamp.net/api/v2"
 CHANNELS: dict[Channel, str] = {"trades": "live_trades", "book": "diff_order_book"}
@@ -111,10 +111,10 @@ class FundingWire(Struct):
     def records(self, raw_symbol: str) -> Iterable[Record]:
         at, due = seconds(self.timestamp), seconds(self.next_funding_time)
         yield Funding(raw_symbol=raw_symbol, rate=self.funding_rate, ts_next=due, ts_event=at)
-        if self.mark_price:
-            yield MarkPrice(raw_symbol=raw_symbol, price=self.mark_price, ts_event=at)
-        if self.index_price:
-            yield IndexPrice(raw_symbol=raw_symbol, price=self.index_price, ts_event=at)
+        if mark := nonzero(self.mark_price):
+            yield MarkPrice(raw_symbol=raw_symbol, price=mark, ts_event=at)
+        if index := nonzero(self.index_price):
+            yield IndexPrice(raw_symbol=raw_symbol, price=index, ts_event=at)
 
 
 class Trouble(Struct):
@@ -180,12 +180,12 @@ class TickerWire(Struct):
     def record(self) -> Record:
         return Ticker(
             raw_symbol=market(self.pair),
-            last=self.last,
-            open=self.open_24,
-            high=self.high,
-            low=self.low,
+            last=nonzero(self.last),
+            open=nonzero(self.open_24),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
             base_volume=self.volume,
-            vwap=self.vwap,
+            vwap=nonzero(self.vwap),
             window_s=86_400,
             ts_sent=seconds(self.timestamp),
         )
@@ -231,8 +231,8 @@ def read_market(row: Raw) -> Instrument:
         settle=quote if is_perpetual else None,
         linear=True if is_perpetual else None,
         contract_size=wire.contract_size or "1" if is_perpetual else None,
-        tick_size=number(f"1e-{wire.counter_decimals}"),
-        lot_size=number(f"1e-{wire.base_decimals}"),
+        tick_size=step(wire.counter_decimals),
+        lot_size=step(wire.base_decimals),
         min_size=wire.minimum_order_amount,
         max_size=wire.maximum_order_amount,
         min_notional=wire.minimum_order_value or wire.minimum_order.partition(" ")[0] or None,

@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request
 from aggregator.records import BookSnapshot, Instrument, Level, Record, Ticker, Trade
-from aggregator.wire import Text, encode, levels, number, optional, seconds, text
+from aggregator.wire import Text, encode, levels, nonzero, number, optional, seconds, text
 
 API = "https://www.btcbox.co.jp/api/v1"
 
@@ -79,9 +79,9 @@ def read_tickers(_: str, body: bytes) -> Iterable[Record]:
     return [
         Ticker(
             raw_symbol=pair,
-            last=optional(t.last),
-            high=optional(t.high),
-            low=optional(t.low),
+            last=nonzero(t.last),
+            high=nonzero(t.high),
+            low=nonzero(t.low),
             base_volume=optional(t.vol),
             window_s=86_400,
         )

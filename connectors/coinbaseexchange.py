@@ -36,7 +36,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import contiguous
-from aggregator.wire import best, encode, from_iso, optional
+from aggregator.wire import best, encode, from_iso, nonzero, optional
 
 API = "https://api.exchange.coinbase.com"
 CHANNELS: dict[Channel, str] = {"trades": "matches", "book": "level2_batch", "ticker": "ticker", "bbo": "ticker"}
@@ -138,10 +138,10 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
         at = stamp(self.time)
         statistics = Ticker(
             raw_symbol=self.product_id,
-            last=optional(self.price),
-            open=optional(self.open_24h),
-            high=optional(self.high_24h),
-            low=optional(self.low_24h),
+            last=nonzero(self.price),
+            open=nonzero(self.open_24h),
+            high=nonzero(self.high_24h),
+            low=nonzero(self.low_24h),
             base_volume=optional(self.volume_24h),
             window_s=86_400,
             sequence=self.sequence,

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request
 from aggregator.records import Bbo, BookSnapshot, Instrument, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, encode, from_iso, ms, number, optional, text
+from aggregator.wire import Text, encode, from_iso, ms, nonzero, number, text
 
 API = "https://www.coinspot.com.au/pubapi/v2"
 HOME = "AUD"  # the market of whatever names none
@@ -109,7 +109,7 @@ def read_prices(_: str, body: bytes) -> Iterable[Record]:
 
 
 def known(price: Text) -> str | None:
-    return None if price == "NaN" else optional(price)
+    return None if price == "NaN" else nonzero(price)
 
 
 def rows(body: bytes) -> Iterable[Raw]:

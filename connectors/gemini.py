@@ -27,7 +27,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, encode, ms, number, optional, text
+from aggregator.wire import Text, encode, ms, nonzero, number, optional, text
 from connectors.families import gemini as newer
 
 REST = "https://api.gemini.com"
@@ -97,9 +97,10 @@ class Marks(Struct, tag_field="type", tag="mark_price_updates", gc=False):
     def events(self) -> list[Record]:
         found: list[Record] = []
         for row in self.changes:
-            found.append(MarkPrice(raw_symbol=self.symbol, price=row.mark_price, ts_event=row.timestamp))
-            if row.spot_index:
-                found.append(IndexPrice(raw_symbol=self.symbol, price=row.spot_index, ts_event=row.timestamp))
+            if mark := nonzero(row.mark_price):
+                found.append(MarkPrice(raw_symbol=self.symbol, price=mark, ts_event=row.timestamp))
+            if index := nonzero(row.spot_index):
+                found.append(IndexPrice(raw_symbol=self.symbol, price=index, ts_event=row.timestamp))
         return found
 
 
@@ -216,7 +217,7 @@ def rows(body: bytes) -> Iterable[Raw]:
 
 
 def read_prices(_: str, body: bytes) -> Iterable[Ticker]:
-    return [Ticker(raw_symbol=row.pair, last=row.price) for row in decode_prices(body)]
+    return [Ticker(raw_symbol=row.pair, last=nonzero(row.price)) for row in decode_prices(body)]
 
 
 def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument], bool]) -> Stream:

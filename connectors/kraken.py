@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since
 from aggregator.records import Instrument, Side, Trade
-from aggregator.wire import Text, number, seconds, text
+from aggregator.wire import Text, number, seconds, step, text
 from connectors.families.kraken import streams
 from connectors.families.kraken.notices import STATES
 
@@ -57,8 +57,8 @@ def read_pair(row: Raw) -> Instrument | None:
         raw_symbol=f"{base}/{quote}",
         base=base,
         quote=quote,
-        tick_size=number(f"1e-{pair.pair_decimals}") if pair.tick_size is None else text(pair.tick_size),
-        lot_size=number(f"1e-{pair.lot_decimals}"),
+        tick_size=step(pair.pair_decimals) if pair.tick_size is None else text(pair.tick_size),
+        lot_size=step(pair.lot_decimals),
         min_size=pair.ordermin,
         min_notional=pair.costmin,
         state=STATES.get(pair.status, "unknown"),

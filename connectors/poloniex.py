@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Request
 from aggregator.records import Instrument
-from aggregator.wire import Text, either, ms, number, optional, text
+from aggregator.wire import Text, either, ms, number, optional, step, text
 from connectors.families.poloniex import futures, spot, stream
 
 API = "https://api.poloniex.com"
@@ -38,8 +38,8 @@ class Market(Struct):
             raw_symbol=self.symbol,
             base=self.baseCurrencyName,
             quote=self.quoteCurrencyName,
-            tick_size=number(f"1e-{limit.priceScale}"),
-            lot_size=number(f"1e-{limit.quantityScale}"),
+            tick_size=step(limit.priceScale),
+            lot_size=step(limit.quantityScale),
             min_size=limit.minQuantity,
             max_size=limit.maxQuantity,
             min_notional=limit.minAmount,

@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Limits, Listing, Poll, Request
 from aggregator.records import Instrument, OpenInterest, Record
-from aggregator.wire import Text, number, optional, text
+from aggregator.wire import Text, number, optional, step
 from connectors.families import viabtc
 
 API = "https://whitebit.com/api/v4/public"
@@ -54,8 +54,8 @@ def read_market(row: Raw) -> Instrument:
         settle=None if is_spot else quote,
         linear=None if is_spot else True,
         contract_size=None if is_spot else "1",  # sizes are of the base asset
-        tick_size=number(f"1e-{text(wire.moneyPrec)}"),
-        lot_size=number(f"1e-{text(wire.stockPrec)}"),
+        tick_size=step(wire.moneyPrec),
+        lot_size=step(wire.stockPrec),
         min_size=optional(wire.minAmount),
         min_notional=optional(wire.minTotal),
         state="trading" if wire.tradesEnabled else "halt",

@@ -246,6 +246,41 @@ def test_a_best_price_of_nothing_is_an_empty_side(price: wire.Text, size: wire.T
     assert wire.best(price, size) == side
 
 
+@pytest.mark.parametrize(
+    ("value", "price"),
+    [("67.10", "67.10"), (67, "67"), ("1e-7", "0.0000001"), ("-0.5", "-0.5"), ("100", "100"), ("0.10", "0.10")]
+    + [(nothing, None) for nothing in (None, "", "0", "0.0", "0.00000000", 0, "0e-8", "00.0")],
+)
+def test_a_price_of_zero_is_none(value: wire.Text, price: str | None) -> None:
+    assert wire.nonzero(value) == price
+
+
+@pytest.mark.parametrize(
+    ("decimals", "step"),
+    [
+        (3, "0.001"),
+        ("3", "0.001"),
+        (1, "0.1"),
+        (0, "1"),
+        ("0", "1"),
+        ("-0", "1"),
+        (-1, "10"),
+        ("-3", "1000"),
+        (-6, "1000000"),
+        (18, "0.000000000000000001"),
+        (None, None),
+    ],
+)
+def test_a_step_of_so_many_decimals_may_be_above_one(decimals: wire.Text, step: str | None) -> None:
+    assert wire.step(decimals) == step
+
+
+@pytest.mark.parametrize("decimals", ["", "x", "1.5", "--3", "9999", True, []])
+def test_a_step_of_no_number_of_decimals_is_a_bad_frame(decimals: object) -> None:
+    with pytest.raises(BadFrame):
+        wire.step(decimals)
+
+
 @pytest.mark.parametrize("digits", ["0.10", "1e-7", "-12.500", "67123.4700"])
 def test_a_number_keeps_its_digits_as_written(digits: str) -> None:
     (found,) = Decoder(list[wire.Text], float_hook=wire.as_written).decode(f"[{digits}]")

@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Event
 from aggregator.records import BookDelta, BookSnapshot, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, from_iso, levels, number, optional, text, us
+from aggregator.wire import Text, from_iso, levels, nonzero, number, optional, text, us
 
 DEPTH = 30  # levels a side of a whole book
 WINDOWS = {"30M": 1800, "1H": 3600, "12H": 43_200, "24H": 86_400}  # `MID` is since midnight
@@ -92,10 +92,10 @@ class Statistics(Struct):
         return (
             Ticker(
                 raw_symbol=market(self.symbol),
-                last=optional(self.closePrice),
-                open=optional(self.openPrice),
-                high=optional(self.highPrice),
-                low=optional(self.lowPrice),
+                last=nonzero(self.closePrice),
+                open=nonzero(self.openPrice),
+                high=nonzero(self.highPrice),
+                low=nonzero(self.lowPrice),
                 base_volume=optional(self.volume),
                 quote_volume=optional(self.value),
                 window_s=WINDOWS.get(self.tickType),

@@ -23,7 +23,7 @@ from aggregator.exchange import (
     Subscription,
 )
 from aggregator.records import BookSnapshot, Candle, Channel, Instrument, Levels, Ticker, Trade
-from aggregator.wire import Text, encode, from_iso, ms, number, optional, text, us
+from aggregator.wire import Text, encode, from_iso, ms, nonzero, number, optional, text, us
 
 CHANNELS: dict[Channel, str] = {"trades": "trade", "book": "orderbook", "ticker": "ticker"}
 CANDLES: dict[Channel, str] = {"candles": "candle"}
@@ -32,7 +32,7 @@ INTERVALS = {unit: interval for interval, unit in UNITS.items()}
 SCALES = {"s": 1, "m": 60}
 MICROSECONDS = 10**14  # from here on a time is in them: in milliseconds it would be the year 5138
 ZEROS = {f"0.{'0' * places}" for places in range(20)}
-NOTHING = {None, 0, "0", *ZEROS}  # the size of a level that only fills the shorter side up, or is rounded to nothing
+NOTHING = {None, 0, "0", *ZEROS}  # of a level that only fills the shorter side up, or whose size is rounded to nothing
 LONG = {
     "ty": "type", "cd": "code", "tms": "timestamp", "st": "stream_type", "ab": "ask_bid", "sid": "sequential_id",
     "tp": "trade_price", "tv": "trade_volume", "ttms": "trade_timestamp", "obu": "orderbook_units",
@@ -82,8 +82,8 @@ class BookWire(Struct, tag_field="type", tag="orderbook", gc=False):
 
     def records(self) -> tuple[Event, ...]:
         units = self.orderbook_units
-        bids: Levels = [(text(u.bid_price), text(u.bid_size)) for u in units if u.bid_size not in NOTHING]
-        asks: Levels = [(text(u.ask_price), text(u.ask_size)) for u in units if u.ask_size not in NOTHING]
+        bids = side((u.bid_price, u.bid_size) for u in units)
+        asks = side((u.ask_price, u.ask_size) for u in units)
         at = moment(self.timestamp)
         book = BookSnapshot(
             raw_symbol=self.code, bids=bids, asks=asks, depth=len(units) or None, reason="periodic", ts_event=at
@@ -102,7 +102,7 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
     def records(self) -> tuple[Event, ...]:
         statistics = Ticker(
             raw_symbol=self.code,
-            last=text(self.trade_price),
+            last=nonzero(self.trade_price),
             base_volume=optional(self.acc_trade_volume_24h),
             quote_volume=optional(self.acc_trade_price_24h),
             window_s=86_400,
@@ -150,6 +150,11 @@ class Trouble(Struct):
 Message = dict[str, Any]
 decode = Decoder(TradeWire | BookWire | TickerWire, float_hook=number).decode
 decode_other = Decoder(Message | list[Message], float_hook=number).decode
+
+
+def side(rows: Iterable[tuple[Text, Text]]) -> Levels:
+    """Without what only fills the shorter side up: levels of no size, or of no price."""
+    return [(text(price), text(size)) for price, size in rows if price not in NOTHING and size not in NOTHING]
 
 
 def moment(value: Text) -> int:

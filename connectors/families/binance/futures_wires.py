@@ -21,7 +21,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import is_zero, text
+from aggregator.wire import is_zero, nonzero, text
 from connectors.families.binance.wires import (
     AggregateWire,
     DepthWire,
@@ -90,9 +90,11 @@ class MarkPriceWire(Struct, tag_field="e", tag="markPriceUpdate", gc=False):
 
     def records(self) -> Iterable[Record]:
         sent = stamp(self.E)
-        out: list[Record] = [MarkPrice(raw_symbol=self.s, price=self.p, ts_sent=sent)]
-        if self.i:
-            out.append(IndexPrice(raw_symbol=self.s, price=self.i, ts_sent=sent))
+        out: list[Record] = []
+        if mark := nonzero(self.p):
+            out.append(MarkPrice(raw_symbol=self.s, price=mark, ts_sent=sent))
+        if index := nonzero(self.i):
+            out.append(IndexPrice(raw_symbol=self.s, price=index, ts_sent=sent))
         if self.r and self.T:
             out.append(Funding(raw_symbol=self.s, rate=text(self.r), ts_next=stamp(self.T), ts_sent=sent))
         return out

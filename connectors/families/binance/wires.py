@@ -8,7 +8,7 @@ of the wire, where the decoder looks for each next one first.
 from msgspec import Struct
 
 from aggregator.records import Bbo, BookDelta, Candle, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, levels
+from aggregator.wire import Text, best, levels, nonzero
 
 MICROSECONDS = 10**14  # a time above this cannot be milliseconds
 
@@ -140,12 +140,14 @@ class BestWire(Struct, gc=False):
     E: int | None = None
 
     def record(self) -> Record:
+        bid, bid_size = best(self.b, self.B)
+        ask, ask_size = best(self.a, self.A)
         return Bbo(
             raw_symbol=self.s,
-            bid_price=self.b,
-            bid_size=self.B,
-            ask_price=self.a,
-            ask_size=self.A,
+            bid_price=bid,
+            bid_size=bid_size,
+            ask_price=ask,
+            ask_size=ask_size,
             sequence=self.u,
             ts_event=None if self.T is None else stamp(self.T),
             ts_sent=None if self.E is None else stamp(self.E),
@@ -210,13 +212,13 @@ class TickerWire(Struct, tag_field="e", tag="24hrTicker", gc=False):
     def record(self, window_s: int = 86_400) -> Record:
         return Ticker(
             raw_symbol=self.s,
-            last=self.c,
-            open=self.o,
-            high=self.h,
-            low=self.l,
+            last=nonzero(self.c),
+            open=nonzero(self.o),
+            high=nonzero(self.h),
+            low=nonzero(self.l),
             base_volume=self.v,
             quote_volume=self.q,
-            vwap=self.w,
+            vwap=nonzero(self.w),
             change=self.p,
             trades=self.n,
             window_s=window_s,

@@ -22,7 +22,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import Count
-from aggregator.wire import Text, ms, optional, text
+from aggregator.wire import Text, ms, nonzero, optional, text
 
 INTERVALS = {"1D": "1d", "7D": "1w", "1W": "1w", "14D": "2w"}  # where the exchange's spelling is its own
 SECONDS = {
@@ -130,12 +130,12 @@ def read_book(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
 def read_ticker(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
     """The sizes beside the best prices are sums over 25 levels, and left out."""
     bid, _, ask, _, change, _, last, volume, high, low = message[0][:10]
-    best = Bbo(raw_symbol=place.raw_symbol, bid_price=optional(bid), ask_price=optional(ask), ts_sent=sent)
+    best = Bbo(raw_symbol=place.raw_symbol, bid_price=nonzero(bid), ask_price=nonzero(ask), ts_sent=sent)
     statistics = Ticker(
         raw_symbol=place.raw_symbol,
-        last=optional(last),
-        high=optional(high),
-        low=optional(low),
+        last=nonzero(last),
+        high=nonzero(high),
+        low=nonzero(low),
         base_volume=optional(volume),
         change=optional(change),
         window_s=DAY_S,

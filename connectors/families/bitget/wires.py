@@ -24,7 +24,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, ms, optional
+from aggregator.wire import Text, ms, nonzero, optional
 
 MS = 1_000_000
 UNITS = {"m": 60, "H": 3600, "D": 86_400, "W": 604_800}  # seconds; months have no length
@@ -124,10 +124,10 @@ class TickerWire(Struct, gc=False):
         name, at = self.instId, None if self.ts is None else self.ts * MS
         yield Ticker(
             raw_symbol=name,
-            last=self.lastPr or self.last or None,
-            open=self.open24h or None,
-            high=self.high24h or None,
-            low=self.low24h or None,
+            last=nonzero(self.lastPr or self.last),
+            open=nonzero(self.open24h),
+            high=nonzero(self.high24h),
+            low=nonzero(self.low24h),
             base_volume=self.baseVolume or None,
             quote_volume=self.quoteVolume or None,
             window_s=86_400,
@@ -140,10 +140,10 @@ class TickerWire(Struct, gc=False):
         if self.holdingAmount:
             size = self.holdingAmount
             yield OpenInterest(raw_symbol=name, size=size, base_size=size, ts_event=at, ts_sent=sent)
-        if self.markPrice:
-            yield MarkPrice(raw_symbol=name, price=self.markPrice, ts_event=at, ts_sent=sent)
-        if self.indexPrice:
-            yield IndexPrice(raw_symbol=name, price=self.indexPrice, ts_event=at, ts_sent=sent)
+        if mark := nonzero(self.markPrice):
+            yield MarkPrice(raw_symbol=name, price=mark, ts_event=at, ts_sent=sent)
+        if index := nonzero(self.indexPrice):
+            yield IndexPrice(raw_symbol=name, price=index, ts_event=at, ts_sent=sent)
 
 
 class BarWire(Struct, array_like=True, gc=False):

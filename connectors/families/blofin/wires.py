@@ -20,7 +20,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, levels, ms, optional, text
+from aggregator.wire import Text, best, levels, ms, nonzero, optional, text
 
 DEPTHS = {"books": 200, "books5": 5}
 PERIODS = {"hour": 3600, "minute": 60}
@@ -98,20 +98,22 @@ class TickerWire(Struct, gc=False):
     def records(self) -> Iterable[Record]:
         yield Ticker(
             raw_symbol=self.instId,
-            last=optional(self.last),
-            open=optional(self.open24h),
-            high=optional(self.high24h),
-            low=optional(self.low24h),
+            last=nonzero(self.last),
+            open=nonzero(self.open24h),
+            high=nonzero(self.high24h),
+            low=nonzero(self.low24h),
             base_volume=optional(self.volCurrency24h),
             window_s=86_400,
             ts_event=self.ts * MS,
         )
+        bid, bid_size = best(self.bidPrice, self.bidSize)
+        ask, ask_size = best(self.askPrice, self.askSize)
         yield Bbo(
             raw_symbol=self.instId,
-            bid_price=optional(self.bidPrice),
-            bid_size=optional(self.bidSize),
-            ask_price=optional(self.askPrice),
-            ask_size=optional(self.askSize),
+            bid_price=bid,
+            bid_size=bid_size,
+            ask_price=ask,
+            ask_size=ask_size,
             ts_event=self.ts * MS,
         )
 

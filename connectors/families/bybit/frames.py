@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, IndexPrice, Levels, MarkPrice, Record, SizeUnit
-from aggregator.wire import ms
+from aggregator.wire import ms, nonzero
 from connectors.families.bybit import older
 from connectors.families.bybit.wires import (
     PRODUCTION,
@@ -236,10 +236,10 @@ def read_ticker(frame: bytes, unit: SizeUnit, known: dict[str, TickerRow]) -> It
         records.append(row.funding(sent))
     if news.openInterest:
         records.append(row.interest(unit, sent))
-    if news.markPrice:
-        records.append(MarkPrice(raw_symbol=row.symbol, price=news.markPrice, ts_sent=sent))
-    if news.indexPrice:
-        records.append(IndexPrice(raw_symbol=row.symbol, price=news.indexPrice, ts_sent=sent))
+    if mark := nonzero(news.markPrice):
+        records.append(MarkPrice(raw_symbol=row.symbol, price=mark, ts_sent=sent))
+    if index := nonzero(news.indexPrice):
+        records.append(IndexPrice(raw_symbol=row.symbol, price=index, ts_sent=sent))
     if row.markPriceIv is not None:
         records += [row.best(sent), row.option(sent)]
     return records

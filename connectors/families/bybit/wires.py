@@ -22,7 +22,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import ms, optional
+from aggregator.wire import ms, nonzero, optional
 
 INTERVALS = {"1h": "60", "2h": "120", "4h": "240", "6h": "360", "12h": "720", "1d": "D", "1w": "W", "1M": "M"}
 SPELLED = {wire: interval for interval, wire in INTERVALS.items()}  # the others are minutes
@@ -119,10 +119,10 @@ class TickerRow(Struct, gc=False):
         base, quote = (self.turnover24h, self.volume24h) if unit == "quote" else (self.volume24h, self.turnover24h)
         return Ticker(
             raw_symbol=self.symbol,
-            last=optional(self.lastPrice),
-            open=optional(self.prevPrice24h),
-            high=optional(self.highPrice24h),
-            low=optional(self.lowPrice24h),
+            last=nonzero(self.lastPrice),
+            open=nonzero(self.prevPrice24h),
+            high=nonzero(self.highPrice24h),
+            low=nonzero(self.lowPrice24h),
             base_volume=optional(base),
             quote_volume=None if self.markPriceIv else optional(quote),  # an option's is worth of the underlying
             window_s=DAY_S,

@@ -19,7 +19,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import Count
-from aggregator.wire import best, from_iso, optional, seconds
+from aggregator.wire import best, from_iso, nonzero, optional, seconds
 
 TAKER: dict[str, Side] = {"BUY": "sell", "SELL": "buy"}  # the wire gives the maker's side
 STATES: dict[str, MarketState] = {
@@ -128,9 +128,9 @@ class TickerRow(Struct, gc=False):
     def records(self, sent: int) -> Iterable[Record]:
         statistics = Ticker(
             raw_symbol=self.product_id,
-            last=optional(self.price),
-            high=optional(self.high_24_h),
-            low=optional(self.low_24_h),
+            last=nonzero(self.price),
+            high=nonzero(self.high_24_h),
+            low=nonzero(self.low_24_h),
             base_volume=optional(self.volume_24_h),
             window_s=DAY_S,
             ts_sent=sent,

@@ -21,7 +21,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, levels, optional, text
+from aggregator.wire import Text, levels, nonzero, optional, text
 
 MS = 1_000_000
 HOUR = 3_600_000  # ms
@@ -142,9 +142,9 @@ class TickerRow(Struct, gc=False):
         is_spot = "_" in raw_symbol
         ticker = Ticker(
             raw_symbol=raw_symbol,
-            last=optional(self.a),
-            high=optional(self.h),
-            low=optional(self.l),
+            last=nonzero(self.a),
+            high=nonzero(self.h),
+            low=nonzero(self.l),
             base_volume=optional(self.v),
             quote_volume=optional(self.vv) if not is_spot or raw_symbol.endswith("_USD") else None,
             window_s=DAY,

@@ -7,7 +7,7 @@ https://docs.deribit.com/subscriptions/market-data/perpetualinstrument_nameinter
 from msgspec import Struct
 
 from aggregator.records import BookSnapshot, Funding, IndexPrice, Record
-from aggregator.wire import Text, levels, ms, text
+from aggregator.wire import Text, levels, ms, nonzero, text
 from connectors.families.deribit.wires import FUNDING_S
 
 
@@ -42,6 +42,6 @@ class PerpetualData(Struct, gc=False):
         found: list[Record] = [
             Funding(raw_symbol=raw_symbol, rate=text(self.interest), interval_s=FUNDING_S, ts_event=at)
         ]
-        if self.index_price is not None:
-            found.append(IndexPrice(raw_symbol=raw_symbol, price=text(self.index_price), ts_event=at))
+        if index := nonzero(self.index_price):
+            found.append(IndexPrice(raw_symbol=raw_symbol, price=index, ts_event=at))
         return found

@@ -27,7 +27,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, ms, number, optional, text
+from aggregator.wire import Text, ms, nonzero, number, optional, text
 
 RESOLUTIONS = {"1h": "60", "2h": "120", "3h": "180", "6h": "360", "12h": "720", "1d": "1D"}
 SPELLED = {wire: interval for interval, wire in RESOLUTIONS.items()}  # the others are minutes
@@ -185,8 +185,8 @@ class TickerData(BestData, gc=False):
             found.append(self.interest(at))
         if self.mark_price is not None:
             found.append(MarkPrice(raw_symbol=name, price=text(self.mark_price), ts_event=at))
-        if self.index_price is not None:
-            found.append(IndexPrice(raw_symbol=name, price=text(self.index_price), ts_event=at))
+        if index := nonzero(self.index_price):
+            found.append(IndexPrice(raw_symbol=name, price=index, ts_event=at))
         if self.greeks is not None:
             found.append(self.option(self.greeks, at))
         return found
@@ -195,9 +195,9 @@ class TickerData(BestData, gc=False):
         stats = self.stats or Stats()
         return Ticker(
             raw_symbol=self.instrument_name,
-            last=optional(self.last_price),
-            high=optional(stats.high),
-            low=optional(stats.low),
+            last=nonzero(self.last_price),
+            high=nonzero(stats.high),
+            low=nonzero(stats.low),
             base_volume=optional(stats.volume),
             quote_volume=optional(stats.volume_notional),
             window_s=DAY_S,

@@ -22,7 +22,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, ms, optional, seconds, text
+from aggregator.wire import Text, ms, nonzero, optional, seconds, text
 from connectors.families.gate.spot import DAY, MS, BarWire, BestWire, Changes, Frame, One, Several, StreamWire
 
 MILLISECONDS = 10**11  # a time above this cannot be seconds
@@ -151,10 +151,10 @@ class TickerWire(Struct, gc=False):
 
     def records(self, sent: int | None) -> Sequence[Record]:
         out: list[Record] = [self.ticker(sent)]
-        if self.mark_price:
-            out.append(MarkPrice(raw_symbol=self.contract, price=text(self.mark_price), ts_sent=sent))
-        if self.index_price:
-            out.append(IndexPrice(raw_symbol=self.contract, price=text(self.index_price), ts_sent=sent))
+        if mark := nonzero(self.mark_price):
+            out.append(MarkPrice(raw_symbol=self.contract, price=mark, ts_sent=sent))
+        if index := nonzero(self.index_price):
+            out.append(IndexPrice(raw_symbol=self.contract, price=index, ts_sent=sent))
         if self.total_size not in {None, ""}:
             size = text(self.total_size)
             out.append(OpenInterest(raw_symbol=self.contract, size=size, size_unit="contract", ts_sent=sent))
@@ -163,9 +163,9 @@ class TickerWire(Struct, gc=False):
     def ticker(self, sent: int | None) -> Ticker:
         return Ticker(
             raw_symbol=self.contract,
-            last=optional(self.last),
-            high=optional(self.high_24h),
-            low=optional(self.low_24h),
+            last=nonzero(self.last),
+            high=nonzero(self.high_24h),
+            low=nonzero(self.low_24h),
             base_volume=optional(self.volume_24h_base),
             quote_volume=optional(self.volume_24h_quote),
             window_s=DAY,

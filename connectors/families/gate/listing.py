@@ -4,14 +4,13 @@ https://www.gate.com/docs/developers/apiv4/en/
 """
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot
 from aggregator.records import BookSnapshot, Instrument, MarketState, Side, Trade
-from aggregator.wire import Text, ms, number, optional, seconds, text
+from aggregator.wire import Text, ms, number, optional, seconds, step, text
 from connectors.families.gate.contracts import LevelWire, levels
 from connectors.families.gate.spot import SECOND
 
@@ -114,10 +113,6 @@ def read_pair(pair: PairWire) -> Instrument:
         state=STATES.get(pair.trade_status, "unknown"),
         ts_listed=pair.buy_start * SECOND or None,
     )
-
-
-def step(places: int | None) -> str | None:
-    return None if places is None else f"{Decimal(1).scaleb(-places):f}"
 
 
 def read_future(contract: ContractWire) -> Instrument:

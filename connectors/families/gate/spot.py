@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Levels, Record, Side, Ticker, Trade
-from aggregator.wire import Text, ms, optional, text
+from aggregator.wire import Text, best, ms, nonzero, optional, text
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -101,13 +101,14 @@ class BestWire(Struct, gc=False):
     A: Text = ""
 
     def records(self, sent: int | None) -> Sequence[Record]:
-        bid, ask = self.b, self.a
+        bid, bid_size = best(self.b, self.B)
+        ask, ask_size = best(self.a, self.A)
         bbo = Bbo(
             raw_symbol=self.s,
-            bid_price=text(bid) if bid else None,
-            bid_size=text(self.B) if bid else None,
-            ask_price=text(ask) if ask else None,
-            ask_size=text(self.A) if ask else None,
+            bid_price=bid,
+            bid_size=bid_size,
+            ask_price=ask,
+            ask_size=ask_size,
             sequence=self.u,
             ts_event=self.t * MS if self.t else None,
             ts_sent=sent,
@@ -201,9 +202,9 @@ class TickerWire(Struct, gc=False):
     def records(self, sent: int | None) -> Sequence[Record]:
         ticker = Ticker(
             raw_symbol=self.currency_pair,
-            last=optional(self.last),
-            high=optional(self.high_24h),
-            low=optional(self.low_24h),
+            last=nonzero(self.last),
+            high=nonzero(self.high_24h),
+            low=nonzero(self.low_24h),
             base_volume=optional(self.base_volume),
             quote_volume=optional(self.quote_volume),
             window_s=DAY,

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Decoder
 
 from aggregator.records import BookDelta, BookSnapshot, Candle, Flags, Levels, Record, Side, Ticker, Trade
-from aggregator.wire import from_iso
+from aggregator.wire import from_iso, nonzero
 from connectors.families.hitbtc.wires import INTERVALS, SNAPSHOT, filled, length_of
 
 
@@ -155,10 +155,10 @@ class TickerFrame(Struct, tag_field="method", tag="ticker"):
         p = self.params
         yield Ticker(
             raw_symbol=p.symbol,
-            last=p.last,
-            open=p.open,
-            high=p.high,
-            low=p.low,
+            last=nonzero(p.last),
+            open=nonzero(p.open),
+            high=nonzero(p.high),
+            low=nonzero(p.low),
             base_volume=p.volume,
             quote_volume=p.volumeQuote,
             window_s=86_400,

@@ -11,7 +11,7 @@ from msgspec.json import Decoder, encode
 
 from aggregator.exchange import Listing, Poll, Request
 from aggregator.records import Funding, IndexPrice, Instrument, MarkPrice, OpenInterest, Record
-from aggregator.wire import from_iso
+from aggregator.wire import from_iso, nonzero
 
 DESK = "_BQX"  # of names that are listed, and that no request knows
 
@@ -38,10 +38,10 @@ class FutureWire(Struct):
 
     def records(self, name: str) -> Iterable[Record]:
         at = from_iso(self.timestamp)
-        if self.mark_price is not None:
-            yield MarkPrice(raw_symbol=name, price=self.mark_price, ts_event=at)
-        if self.index_price is not None:
-            yield IndexPrice(raw_symbol=name, price=self.index_price, ts_event=at)
+        if mark := nonzero(self.mark_price):
+            yield MarkPrice(raw_symbol=name, price=mark, ts_event=at)
+        if index := nonzero(self.index_price):
+            yield IndexPrice(raw_symbol=name, price=index, ts_event=at)
         if self.funding_rate is not None:
             due = from_iso(self.next_funding_time) if self.next_funding_time else None
             yield Funding(raw_symbol=name, rate=self.funding_rate, ts_next=due, ts_event=at)

@@ -25,6 +25,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
+from aggregator.wire import best, nonzero
 
 PERIODS = {
     "1m": "M1",
@@ -100,12 +101,14 @@ class BestWire(Struct, gc=False):
     B: str | None = None
 
     def record(self, raw_symbol: str) -> Record:
+        bid, bid_size = best(self.b, self.B)
+        ask, ask_size = best(self.a, self.A)
         return Bbo(
             raw_symbol=raw_symbol,
-            bid_price=self.b,
-            bid_size=self.B,
-            ask_price=self.a,
-            ask_size=self.A,
+            bid_price=bid,
+            bid_size=bid_size,
+            ask_price=ask,
+            ask_size=ask_size,
             ts_event=self.t * 1_000_000,
         )
 
@@ -125,10 +128,10 @@ class TickerWire(Struct, gc=False):
     def record(self, raw_symbol: str) -> Record:
         return Ticker(
             raw_symbol=raw_symbol,
-            last=self.c,
-            open=self.o,
-            high=self.h,
-            low=self.l,
+            last=nonzero(self.c),
+            open=nonzero(self.o),
+            high=nonzero(self.h),
+            low=nonzero(self.l),
             base_volume=self.v,
             quote_volume=self.q,
             change=self.p,
@@ -176,10 +179,10 @@ class FutureWire(Struct, gc=False):
 
     def records(self, raw_symbol: str) -> Iterable[Record]:
         at = self.t * 1_000_000
-        if self.m is not None:
-            yield MarkPrice(raw_symbol=raw_symbol, price=self.m, ts_event=at)
-        if self.i is not None:
-            yield IndexPrice(raw_symbol=raw_symbol, price=self.i, ts_event=at)
+        if mark := nonzero(self.m):
+            yield MarkPrice(raw_symbol=raw_symbol, price=mark, ts_event=at)
+        if index := nonzero(self.i):
+            yield IndexPrice(raw_symbol=raw_symbol, price=index, ts_event=at)
         if self.r is not None:
             due = self.T * 1_000_000 if self.T else None
             yield Funding(raw_symbol=raw_symbol, rate=self.r, ts_next=due, ts_event=at)

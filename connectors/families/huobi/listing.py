@@ -9,7 +9,7 @@ from aggregator.records import (
     Instrument,
     MarketState,
 )
-from aggregator.wire import Text, from_iso, ms, optional, text
+from aggregator.wire import Text, from_iso, ms, optional, step, text
 
 STATES: dict[str, MarketState] = {
     "online": "trading",
@@ -91,10 +91,6 @@ def read_instrument(row: Raw) -> Instrument:
         return read_contract(decode_contract(body))
     is_old = b'"base-currency"' in body
     return read_spot(decode_spot(body)) if is_old else read_new_spot(decode_new_spot(body))
-
-
-def step(places: int) -> str:
-    return "1" if places == 0 else f"0.{'0' * (places - 1)}1"
 
 
 def read_spot(s: SpotRow) -> Instrument:

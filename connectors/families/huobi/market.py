@@ -21,7 +21,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, best, levels, ms, optional, seconds, text
+from aggregator.wire import Text, best, levels, ms, nonzero, optional, seconds, text
 
 DEPTH = 150
 UNMERGED = {"step0": DEPTH, "step6": 20}  # levels a side; the other steps merge levels into coarser ones
@@ -217,10 +217,10 @@ def read_statistics(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Recor
     return (
         Ticker(
             raw_symbol=raw_symbol,
-            last=optional(tick.close),
-            open=optional(tick.open),
-            high=optional(tick.high),
-            low=optional(tick.low),
+            last=nonzero(tick.close),
+            open=nonzero(tick.open),
+            high=nonzero(tick.high),
+            low=nonzero(tick.low),
             base_volume=optional(tick.amount),
             quote_volume=quote_volume(raw_symbol, tick),
             trades=counted(tick.count),
@@ -256,12 +256,14 @@ def read_bar(raw_symbol: str, kind: str, frame: bytes) -> Iterable[Record]:
 
 def read_mark(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
     f = decode_price(frame)
-    return (MarkPrice(raw_symbol=raw_symbol, price=text(f.tick.close), ts_sent=ms(f.ts)),)
+    price = nonzero(f.tick.close)
+    return (MarkPrice(raw_symbol=raw_symbol, price=price, ts_sent=ms(f.ts)),) if price else ()
 
 
 def read_index(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
     f = decode_price(frame)
-    return (IndexPrice(raw_symbol=raw_symbol, price=text(f.tick.close), ts_sent=ms(f.ts)),)
+    price = nonzero(f.tick.close)
+    return (IndexPrice(raw_symbol=raw_symbol, price=price, ts_sent=ms(f.ts)),) if price else ()
 
 
 def side(rows: Rows) -> Levels:

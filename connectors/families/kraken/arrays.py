@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Record, Side, Ticker, Trade
-from aggregator.wire import best, levels, optional, seconds, text
+from aggregator.wire import best, levels, nonzero, optional, seconds, text
 
 CODES = {"XBT": "BTC", "XDG": "DOGE"}
 SIDES: dict[str, Side] = {"b": "buy", "s": "sell"}  # the taker's
@@ -93,12 +93,12 @@ def read_ticker(raw_symbol: str, bodies: list[Body], _: str) -> list[Record]:
     said = bodies[0]
     statistics = Ticker(
         raw_symbol=raw_symbol,
-        last=optional(said["c"][0]),
-        open=optional(said["o"][1]),
-        high=optional(said["h"][1]),
-        low=optional(said["l"][1]),
+        last=nonzero(said["c"][0]),
+        open=nonzero(said["o"][1]),
+        high=nonzero(said["h"][1]),
+        low=nonzero(said["l"][1]),
         base_volume=optional(said["v"][1]),
-        vwap=optional(said["p"][1]),
+        vwap=nonzero(said["p"][1]),
         trades=said["t"][1],
         window_s=DAY_S,
     )

@@ -18,7 +18,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, as_written, best, from_iso, optional, text
+from aggregator.wire import Text, as_written, best, from_iso, nonzero, optional, text
 from connectors.families.kraken.notices import Instruments, Other, Statuses, flagged
 
 DEPTH = 100  # levels a side of the book that is subscribed to: 10, 25, 100, 500 or 1000
@@ -99,11 +99,11 @@ class TickerRow(Struct, gc=False):
     def record(self, at: int | None) -> Ticker:
         return Ticker(
             raw_symbol=self.symbol,
-            last=optional(self.last),
-            high=optional(self.high),
-            low=optional(self.low),
+            last=nonzero(self.last),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
             base_volume=optional(self.volume),
-            vwap=optional(self.vwap),
+            vwap=nonzero(self.vwap),
             change=optional(self.change),
             window_s=DAY_S,
             ts_event=at,

@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Listing, Request
 from aggregator.records import Instrument
-from aggregator.wire import Text, from_iso, number, optional
+from aggregator.wire import Text, from_iso, number, optional, step
 
 
 class ProductWire(Struct):
@@ -44,7 +44,7 @@ def read_product(row: Raw) -> Instrument | None:
     assets = raw_symbol.split("_")[1]
     base, quote = p.base or assets[:-3], p.quote or assets[-3:]
     is_inverse = p.type == "futures_inverse"
-    lot = number(f"1e{-p.contractValueTradePrecision}")
+    lot = step(p.contractValueTradePrecision)
     return Instrument(
         raw_symbol=raw_symbol,
         kind="perpetual" if p.lastTradingTime is None else "future",

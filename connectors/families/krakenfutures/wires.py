@@ -24,7 +24,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, is_zero, ms, optional, text
+from aggregator.wire import Text, is_zero, ms, nonzero, optional, text
 
 LINEAR = ("PF_", "FF_", "PV_", "FV_")  # how the names of linear contracts begin
 DAY_S, HOUR_S = 86_400, 3600
@@ -179,7 +179,7 @@ class TickerFrame(Struct, tag_field="feed", tag="ticker", gc=False):
 
     def records(self) -> list[Record]:
         raw_symbol, sent = self.product_id, self.time * 1_000_000
-        mark, index, interest = optional(self.markPrice), optional(self.index), optional(self.openInterest)
+        mark, index, interest = nonzero(self.markPrice), nonzero(self.index), optional(self.openInterest)
         said: list[Record] = [self.statistics(sent), self.best(sent)]
         if mark is not None:
             said.append(MarkPrice(raw_symbol=raw_symbol, price=mark, ts_sent=sent))
@@ -195,10 +195,10 @@ class TickerFrame(Struct, tag_field="feed", tag="ticker", gc=False):
         """`change`, which it has too, is in percent."""
         return Ticker(
             raw_symbol=self.product_id,
-            last=optional(self.last),
-            open=optional(self.open),
-            high=optional(self.high),
-            low=optional(self.low),
+            last=nonzero(self.last),
+            open=nonzero(self.open),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
             base_volume=optional(self.volume) if self.product_id.startswith(LINEAR) else None,
             quote_volume=optional(self.volumeQuote),
             window_s=DAY_S,

@@ -6,7 +6,7 @@ https://www.kucoin.com/docs-new/3470063w0
 from msgspec import Struct
 
 from aggregator.records import Candle, Funding, IndexPrice, MarkPrice, Record, Ticker
-from aggregator.wire import Text, optional, seconds, text
+from aggregator.wire import Text, nonzero, optional, seconds, text
 from connectors.families.kucoin.wires import FUTURES, about, stamp
 
 INTERVALS = {
@@ -46,10 +46,10 @@ class StatisticsWire(Struct, gc=False):
     def record(self) -> Ticker:
         return Ticker(
             raw_symbol=self.symbol,
-            last=optional(self.lastTradedPrice),
-            open=optional(self.open),
-            high=optional(self.high),
-            low=optional(self.low),
+            last=nonzero(self.lastTradedPrice),
+            open=nonzero(self.open),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
             base_volume=optional(self.vol),
             quote_volume=optional(self.volValue),
             change=optional(self.changePrice),
@@ -94,10 +94,10 @@ class DayFrame(Struct, tag_field="subject", tag="snapshot.24h", gc=False):
         return (
             Ticker(
                 raw_symbol=raw_symbol,
-                last=optional(d.lastPrice),
-                open=optional(d.price24HoursBefore),
-                high=optional(d.highPrice),
-                low=optional(d.lowPrice),
+                last=nonzero(d.lastPrice),
+                open=nonzero(d.price24HoursBefore),
+                high=nonzero(d.highPrice),
+                low=nonzero(d.lowPrice),
                 base_volume=optional(base),
                 quote_volume=optional(quote),
                 change=optional(d.priceChg),
@@ -161,7 +161,7 @@ class MarkFrame(Struct, tag_field="subject", tag="mark.index.price", gc=False):
 
     def records(self) -> list[Record]:
         d, raw_symbol, at = self.data, about(self.topic), stamp(self.data.timestamp)
-        mark, index = optional(d.markPrice), optional(d.indexPrice)
+        mark, index = nonzero(d.markPrice), nonzero(d.indexPrice)
         said: list[Record] = []
         if mark is not None:
             said.append(MarkPrice(raw_symbol=raw_symbol, price=mark, ts_event=at))

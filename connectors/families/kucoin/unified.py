@@ -23,7 +23,7 @@ from aggregator.records import (
     Record,
     Trade,
 )
-from aggregator.wire import Text, levels, ms, number, optional, seconds, text
+from aggregator.wire import Text, levels, ms, nonzero, number, optional, seconds, text
 from connectors.families.kucoin.figures import SPELLED
 from connectors.families.kucoin.wires import SIDES
 
@@ -191,7 +191,7 @@ class MarkFrame(Envelope, gc=False):
 
     def records(self) -> list[Record]:
         d, at, said = self.d, ms(self.d.ts), list[Record]()
-        mark, index, size = optional(d.mp), optional(d.ip), optional(d.oi)
+        mark, index, size = nonzero(d.mp), nonzero(d.ip), optional(d.oi)
         if mark is not None:
             said.append(MarkPrice(raw_symbol=d.s, price=mark, ts_event=at, ts_sent=self.P))
         if index is not None:

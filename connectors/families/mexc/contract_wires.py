@@ -24,7 +24,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, levels, optional, seconds, text
+from aggregator.wire import Text, levels, nonzero, optional, seconds, text
 from connectors.families.mexc.words import OURS, SIDES
 
 UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds; months have no length
@@ -108,9 +108,9 @@ class TickerWire(Struct, gc=False):
         at = None if self.timestamp is None else self.timestamp * MS
         yield Ticker(
             raw_symbol=name,
-            last=text(self.lastPrice),
-            high=optional(self.high24Price),
-            low=optional(self.lower24Price),
+            last=nonzero(self.lastPrice),
+            high=nonzero(self.high24Price),
+            low=nonzero(self.lower24Price),
             base_volume=turnover if is_inverse(name) else None,
             quote_volume=None if is_inverse(name) else turnover,
             window_s=86_400,
@@ -125,10 +125,10 @@ class TickerWire(Struct, gc=False):
             yield OpenInterest(raw_symbol=name, size=size, size_unit="contract", ts_event=at, ts_sent=sent)
         if self.fundingRate is not None:
             yield Funding(raw_symbol=name, rate=text(self.fundingRate), ts_event=at, ts_sent=sent)
-        if self.fairPrice is not None:
-            yield MarkPrice(raw_symbol=name, price=text(self.fairPrice), ts_event=at, ts_sent=sent)
-        if self.indexPrice is not None:
-            yield IndexPrice(raw_symbol=name, price=text(self.indexPrice), ts_event=at, ts_sent=sent)
+        if mark := nonzero(self.fairPrice):
+            yield MarkPrice(raw_symbol=name, price=mark, ts_event=at, ts_sent=sent)
+        if index := nonzero(self.indexPrice):
+            yield IndexPrice(raw_symbol=name, price=index, ts_event=at, ts_sent=sent)
 
 
 class BarWire(Struct, gc=False):

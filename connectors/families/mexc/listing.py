@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Listing, Request
 from aggregator.records import Instrument, MarketState
-from aggregator.wire import Text, is_zero, number, optional
+from aggregator.wire import Text, is_zero, number, optional, step
 
 PAIR_STATES: dict[str, MarketState] = {"1": "trading", "2": "halt", "3": "delisted", "ENABLED": "trading"}
 CONTRACT_STATES: dict[int, MarketState] = {  # enabled, in delivery, delivered, offline, paused
@@ -99,11 +99,6 @@ def rows(body: bytes) -> Iterable[Raw]:
 
 def read_instrument(row: Raw) -> Instrument:
     return decode_contract(row).record() if b'"settleCoin"' in bytes(row) else decode_pair(row).record()
-
-
-def step(places: int | None) -> str | None:
-    """The last of so many decimal places."""
-    return None if places is None else f"0.{'1':0>{places}}" if places > 0 else "1"
 
 
 def listing(spot: str, contract: str) -> Listing:

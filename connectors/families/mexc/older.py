@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, number, optional, seconds, text
+from aggregator.wire import Text, nonzero, number, optional, seconds, text
 from connectors.families.mexc.words import OURS, SIDES
 
 MS = 1_000_000
@@ -176,9 +176,9 @@ class TickerPush(Push, gc=False):
         return [
             Ticker(
                 raw_symbol=self.s,
-                last=text(d.p),
-                high=optional(d.h),
-                low=optional(d.l),
+                last=nonzero(d.p),
+                high=nonzero(d.h),
+                low=nonzero(d.l),
                 base_volume=optional(d.q),
                 quote_volume=optional(d.v),
                 window_s=DAY,

@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscription
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Channel, Levels, Record, Ticker, Trade
-from aggregator.wire import encode, is_zero, ms, optional, protobuf, seconds
+from aggregator.wire import encode, is_zero, ms, nonzero, optional, protobuf, seconds
 from connectors.families.mexc import older
 from connectors.families.mexc.words import INTERVALS, OURS, SIDES
 
@@ -147,9 +147,9 @@ class TickerWire(Struct, gc=False):
     def record(self, raw_symbol: str, sent: int | None) -> Ticker:
         return Ticker(
             raw_symbol=raw_symbol or self.symbol,
-            last=self.price,
-            high=optional(self.high),
-            low=optional(self.low),
+            last=nonzero(self.price),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
             base_volume=optional(self.quantity),
             quote_volume=optional(self.volume),
             window_s=86_400,

@@ -24,7 +24,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import ms, optional
+from aggregator.wire import ms, nonzero, optional
 
 
 def unit(raw_symbol: str) -> SizeUnit:
@@ -107,10 +107,10 @@ class TickerWire(Struct, gc=False):
         is_spot = unit(self.instId) == "base"
         return Ticker(
             raw_symbol=self.instId,
-            last=self.last or None,
-            open=self.open24h or None,
-            high=self.high24h or None,
-            low=self.low24h or None,
+            last=nonzero(self.last),
+            open=nonzero(self.open24h),
+            high=nonzero(self.high24h),
+            low=nonzero(self.low24h),
             base_volume=(self.vol24h if is_spot else self.volCcy24h) or None,
             quote_volume=(self.volCcy24h or None) if is_spot else None,
             window_s=86_400,

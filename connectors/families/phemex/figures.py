@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from aggregator.errors import BadFrame
 from aggregator.records import Funding, IndexPrice, MarkPrice, OpenInterest, Record, SizeUnit, Ticker
+from aggregator.wire import nonzero
 from connectors.families.phemex.wires import CONTRACT_PLACES, RATE_PLACES, SPOT_PLACES, unscaled
 
 DAY = 86_400
@@ -33,10 +34,10 @@ class SpotFrame(Struct):
         s = self.spot_market24h
         yield Ticker(
             raw_symbol=s.symbol,
-            last=unscaled(s.lastEp, SPOT_PLACES),
-            open=unscaled(s.openEp, SPOT_PLACES),
-            high=unscaled(s.highEp, SPOT_PLACES),
-            low=unscaled(s.lowEp, SPOT_PLACES),
+            last=nonzero(unscaled(s.lastEp, SPOT_PLACES)),
+            open=nonzero(unscaled(s.openEp, SPOT_PLACES)),
+            high=nonzero(unscaled(s.highEp, SPOT_PLACES)),
+            low=nonzero(unscaled(s.lowEp, SPOT_PLACES)),
             base_volume=unscaled(s.volumeEv, SPOT_PLACES),
             quote_volume=unscaled(s.turnoverEv, SPOT_PLACES),
             window_s=DAY,
@@ -161,20 +162,20 @@ class Figures(Struct):
         name = self.symbol
         yield Ticker(
             raw_symbol=name,
-            last=self.last,
-            open=self.open,
-            high=self.high,
-            low=self.low,
+            last=nonzero(self.last),
+            open=nonzero(self.open),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
             base_volume=self.base_volume,
             quote_volume=self.quote_volume,
             window_s=DAY,
             ts_event=at,
             ts_sent=sent,
         )
-        if self.mark:
-            yield MarkPrice(raw_symbol=name, price=self.mark, ts_event=at, ts_sent=sent)
-        if self.index:
-            yield IndexPrice(raw_symbol=name, price=self.index, ts_event=at, ts_sent=sent)
+        if mark := nonzero(self.mark):
+            yield MarkPrice(raw_symbol=name, price=mark, ts_event=at, ts_sent=sent)
+        if index := nonzero(self.index):
+            yield IndexPrice(raw_symbol=name, price=index, ts_event=at, ts_sent=sent)
         if self.rate:
             yield Funding(raw_symbol=name, rate=self.rate, ts_event=at, ts_sent=sent)
         if self.predicted:

@@ -26,7 +26,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import either, ms
+from aggregator.wire import best, either, ms, nonzero
 from connectors.families.poloniex import CANDLES, DEPTH, Frame, Reader, interval
 from connectors.families.poloniex.spot import SIDES
 
@@ -118,24 +118,26 @@ class TickerRow(Struct, gc=False):
     def records(self) -> tuple[Record, ...]:
         statistics = Ticker(
             raw_symbol=self.s,
-            last=self.c,
-            open=self.o,
-            high=self.h,
-            low=self.l,
+            last=nonzero(self.c),
+            open=nonzero(self.o),
+            high=nonzero(self.h),
+            low=nonzero(self.l),
             quote_volume=self.amt,
             trades=self.tC,
             window_s=86_400,
             ts_sent=ms(self.ts),
         )
-        best = Bbo(
+        bid, bid_size = best(self.bPx, self.bSz)
+        ask, ask_size = best(self.aPx, self.aSz)
+        top = Bbo(
             raw_symbol=self.s,
-            bid_price=self.bPx or None,
-            bid_size=self.bSz or None,
-            ask_price=self.aPx or None,
-            ask_size=self.aSz or None,
+            bid_price=bid,
+            bid_size=bid_size,
+            ask_price=ask,
+            ask_size=ask_size,
             ts_sent=ms(self.ts),
         )
-        return (statistics, best)
+        return (statistics, top)
 
 
 class CandleRow(Struct, array_like=True, gc=False):

@@ -22,7 +22,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import ms
+from aggregator.wire import ms, nonzero
 from connectors.families.poloniex import CANDLES, DEPTH, Frame, Reader, interval
 
 CHANNELS: dict[Channel, str] = {
@@ -106,10 +106,10 @@ class TickerRow(Struct, gc=False):
     def record(self) -> Record:
         return Ticker(
             raw_symbol=self.symbol,
-            last=self.close,
-            open=self.open,
-            high=self.high,
-            low=self.low,
+            last=nonzero(self.close),
+            open=nonzero(self.open),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
             base_volume=self.quantity,
             quote_volume=self.amount,
             trades=self.tradeCount,

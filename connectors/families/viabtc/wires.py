@@ -23,7 +23,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, ms, number, optional, seconds, text
+from aggregator.wire import Text, best, ms, nonzero, number, optional, seconds, text
 
 PERIODS = {  # seconds
     "1m": 60,
@@ -133,24 +133,26 @@ class BestRow(Struct, array_like=True, gc=False):
     ask: str | None
     ask_amount: str | None
 
+    def record(self) -> Bbo:
+        bid, bid_size = best(self.bid, self.bid_amount)
+        ask, ask_size = best(self.ask, self.ask_amount)
+        return Bbo(
+            raw_symbol=self.market,
+            bid_price=bid,
+            bid_size=bid_size,
+            ask_price=ask,
+            ask_size=ask_size,
+            sequence=self.update_id,
+            ts_event=seconds(self.matched),
+            ts_sent=seconds(self.sent),
+        )
+
 
 class BestFrame(Struct, tag_field="method", tag="bookTicker_update", gc=False):
     params: list[BestRow]
 
     def records(self, _: str) -> Iterable[Record]:
-        return [
-            Bbo(
-                raw_symbol=row.market,
-                bid_price=row.bid or None,
-                bid_size=row.bid_amount or None,
-                ask_price=row.ask or None,
-                ask_size=row.ask_amount or None,
-                sequence=row.update_id,
-                ts_event=seconds(row.matched),
-                ts_sent=seconds(row.sent),
-            )
-            for row in self.params
-        ]
+        return [row.record() for row in self.params]
 
 
 class Statistics(Struct, gc=False):
@@ -171,10 +173,10 @@ class MarketFrame(Struct, tag_field="method", tag="market_update", gc=False):
         return (
             Ticker(
                 raw_symbol=name,
-                last=optional(wire.last),
-                open=optional(wire.open),
-                high=optional(wire.high),
-                low=optional(wire.low),
+                last=nonzero(wire.last),
+                open=nonzero(wire.open),
+                high=nonzero(wire.high),
+                low=nonzero(wire.low),
                 base_volume=optional(wire.volume),
                 quote_volume=optional(wire.deal),
                 window_s=wire.period,
@@ -229,8 +231,10 @@ class Premium(Struct, array_like=True, gc=False):
         name, sent = self.market, None if self.sent is None else seconds(self.sent)
         due = ms(self.due) if int(text(self.due).partition(".")[0]) >= FIRST_MS else seconds(self.due)
         yield Funding(raw_symbol=name, rate=text(self.rate), ts_next=due, ts_sent=sent)
-        yield MarkPrice(raw_symbol=name, price=text(self.mark), ts_sent=sent)
-        yield IndexPrice(raw_symbol=name, price=text(self.index), ts_sent=sent)
+        if mark := nonzero(self.mark):
+            yield MarkPrice(raw_symbol=name, price=mark, ts_sent=sent)
+        if index := nonzero(self.index):
+            yield IndexPrice(raw_symbol=name, price=index, ts_sent=sent)
 
 
 class PremiumFrame(Struct, tag_field="method", tag="premiumIndex_update"):

@@ -22,7 +22,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, levels, number, optional, text
+from aggregator.wire import Text, best, levels, nonzero, number, optional, text
 from connectors.families.woo.words import DAY_S, Frame, perpetual_of
 
 
@@ -104,12 +104,14 @@ class BestRow(Struct, gc=False):
     askSize: Text = None
 
     def record(self, at: int) -> Bbo:
+        bid, bid_size = best(self.bid, self.bidSize)
+        ask, ask_size = best(self.ask, self.askSize)
         return Bbo(
             raw_symbol=self.symbol,
-            bid_price=optional(self.bid),
-            bid_size=optional(self.bidSize),
-            ask_price=optional(self.ask),
-            ask_size=optional(self.askSize),
+            bid_price=bid,
+            bid_size=bid_size,
+            ask_price=ask,
+            ask_size=ask_size,
             ts_event=at,
         )
 
@@ -127,10 +129,10 @@ class TickerRow(Struct, gc=False):
     def record(self, at: int) -> Ticker:
         return Ticker(
             raw_symbol=self.symbol,
-            last=optional(self.close),
-            open=optional(self.open),
-            high=optional(self.high),
-            low=optional(self.low),
+            last=nonzero(self.close),
+            open=nonzero(self.open),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
             base_volume=optional(self.volume),
             quote_volume=optional(self.amount),
             trades=self.count,

@@ -20,7 +20,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import ms, optional, text
+from aggregator.wire import best, ms, nonzero, optional, text
 from connectors.families.woo.words import DAY_S, perpetual_of
 
 TOP = 10  # levels a side of a book that is always sent whole
@@ -92,12 +92,14 @@ class BestRow(Struct, gc=False):
     aq: str | None = None
 
     def record(self, at: int) -> Bbo:
+        bid, bid_size = best(self.bp, self.bq)
+        ask, ask_size = best(self.ap, self.aq)
         return Bbo(
             raw_symbol=self.s,
-            bid_price=self.bp or None,
-            bid_size=self.bq or None,
-            ask_price=self.ap or None,
-            ask_size=self.aq or None,
+            bid_price=bid,
+            bid_size=bid_size,
+            ask_price=ask,
+            ask_size=ask_size,
             ts_event=self.ts * 1_000_000,
             ts_sent=at,
         )
@@ -117,10 +119,10 @@ class TickerRow(Struct, gc=False):
     def record(self, at: int) -> Ticker:
         return Ticker(
             raw_symbol=self.s,
-            last=optional(self.c),
-            open=optional(self.o),
-            high=optional(self.h),
-            low=optional(self.l),
+            last=nonzero(self.c),
+            open=nonzero(self.o),
+            high=nonzero(self.h),
+            low=nonzero(self.l),
             base_volume=optional(self.v),
             quote_volume=optional(self.a),
             trades=self.cnt,

@@ -1,19 +1,27 @@
 """Kraken Futures.
 
 https://docs.kraken.com/exchange/api-reference/futures-websocket
+Both addresses of today end on 2027-03-01; the socket that follows is Kraken's unified one, of the family of its spot.
 """
 
 from aggregator.exchange import Exchange, Limits, Stream
 from aggregator.sequence import contiguous
+from connectors.families.kraken import unified
 from connectors.families.krakenfutures import CHANNELS, asking, parse
 from connectors.families.krakenfutures.listing import listing
 
 API = "https://futures.kraken.com/derivatives/api/v3"
+END = "2027-03-01"  # of the API and of this socket, as https://docs.kraken.com/exchange/api-reference/futures-rest says
 
 EXCHANGE = Exchange(
     id="krakenfutures",
     docs="https://docs.kraken.com/exchange/api-reference/futures-websocket",
+    checked="2026-09, live probes by others; 2026-11, its documentation",
+    announced=(
+        f"REST v3 and the WebSocket end on {END}; from then on trades, book and ticker come from `uws.kraken.com`.",
+    ),
     notes=(
+        "No REST listing is announced to follow: from then on the instruments that were last kept on disk are used.",
         "bbo, funding, open interest, mark and index price come with the ticker, at most once a second.",
         "Funding rates are fractions per hour.",
     ),
@@ -22,6 +30,7 @@ EXCHANGE = Exchange(
     feeds=(
         Stream(
             url="wss://futures.kraken.com/ws/v1",
+            until=END,
             channels=CHANNELS,
             subscribe=asking("subscribe"),
             unsubscribe=asking("unsubscribe"),
@@ -31,5 +40,6 @@ EXCHANGE = Exchange(
             pace=0.02,  # a hundred requests a second are allowed
             patience=60,  # the heartbeat is heard every second
         ),
+        unified.stream("wss://uws.kraken.com/v2/public", END),
     ),
 )

@@ -103,11 +103,11 @@ class Message(Struct, gc=False):
         )
 
     def answer(self) -> Iterable[Event]:
-        if not isinstance(self.id, int):
+        if isinstance(self.id, str):
             return ()  # to a ping
-        return (
-            (Accepted(id=self.id),) if self.status == OK else (Refused(self.error.msg if self.error else "", self.id),)
-        )
+        if self.status != OK:
+            return (Refused(self.error.msg if self.error else f"status {self.status}", self.id),)
+        return () if self.id is None else (Accepted(id=self.id),)
 
 
 decode: Callable[[bytes], Message] = Decoder(Message).decode

@@ -128,7 +128,7 @@ def parse_fault(said: Other) -> Iterable[Event]:
     reason = f"{said.message} (code {said.code})"
     if said.code == TOO_MANY:
         return (Hangup(reason),)
-    if said.method not in {"subscribe", "ERROR"}:
+    if said.method not in {"subscribe", "ERROR", ""}:
         return ()
     if said.channel:
         refused = answered(*topic(said.channel))

@@ -1,11 +1,11 @@
-"""Kraken's WebSocket protocol, version 2: the spot address speaks it, and so does the unified one that is to follow.
+"""Kraken's WebSocket protocol, version 2: the spot address speaks it, and so does the unified one (`unified`).
 
 https://docs.kraken.com/exchange/api-reference/spot-websocket
 Books have no numbers: the checksum over the ten best levels is the only guard. An address sends one ticker a symbol,
 either on trades or when the best prices move, so `bbo` has a stream of its own.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from zlib import crc32
 
@@ -20,6 +20,7 @@ from connectors.families.kraken import arrays
 from connectors.families.kraken.notices import CHANNELS
 from connectors.families.kraken.wires import BEST, DEPTH, INTERVALS, decode, decode_other
 
+NOTHING: Mapping[str, str] = {}
 CHECKED = 10  # levels a side under the checksum, whatever the depth
 
 
@@ -30,15 +31,17 @@ def parse(frame: bytes) -> Iterable[Event]:
         return arrays.parse(frame) if frame.startswith(b"[") else decode_other(frame).events()
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
-    """One frame for all symbols of a channel (and of an interval)."""
+def asking(
+    method: str, beside: Mapping[str, str] = NOTHING
+) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    """One frame for all symbols of a channel (and of an interval); `beside` stands in each."""
 
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         symbols: dict[tuple[str, str, int | str | None], list[str]] = {}
         for s in wanted:
             symbols.setdefault(kind(s), []).append(s.raw_symbol)
         for (name, option, value), named in symbols.items():
-            about = {"channel": name, option: value} if option else {"channel": name}
+            about = {"channel": name, **beside, **({option: value} if option else {})}
             params = about if name == "instrument" else about | {"symbol": named}
             yield encode({"method": method, "params": params, "req_id": id})
 

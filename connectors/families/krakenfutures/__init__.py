@@ -1,9 +1,10 @@
 """The protocol of Kraken's futures, once those of Crypto Facilities: feeds of products.
 
 https://docs.kraken.com/exchange/api-reference/futures-websocket
-A refusal names nothing, so every product is asked for in a frame of its own.
+A refusal names nothing but, in words, a product that there is not: so every product is asked for in a frame of its own.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct, ValidationError
@@ -37,6 +38,10 @@ OURS = {feed: tuple(c for c, f in CHANNELS.items() if f == feed) for feed in CHA
 FEEDS = {"trade", "trade_snapshot", "book", "book_snapshot", "ticker", "ticker_lite"}
 
 
+ALREADY = "Already subscribed"  # how an alert begins that refuses nothing
+NAMED = re.compile(r"invalid product `([^`]+)`", re.IGNORECASE)
+
+
 class Other(Struct):
     """An answer, a notice, or a feed that is not ours."""
 
@@ -65,11 +70,19 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         return [Accepted(channel=channel, raw_symbol=name) for channel, name in named]
     if said.event == "subscribed_failed":
         return [Refused(said.message or said.event, channel=channel, raw_symbol=name) for channel, name in named]
-    if said.event == "error":
-        return (Refused(said.message or said.event),)
+    if said.event in {"alert", "error"}:
+        return (parse_alert(said.message or said.event),)
     if not said.event and said.feed in FEEDS:
         raise BadFrame(f"a {said.feed} that cannot be read")
     return ()
+
+
+def parse_alert(message: str) -> Accepted | Refused:
+    """What refuses, as it did in 2026: of whatever feed a product was asked for there is none of that name."""
+    if message.startswith(ALREADY):
+        return Accepted()
+    found = NAMED.search(message)
+    return Refused(message, raw_symbol=found[1] if found else None)
 
 
 def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:

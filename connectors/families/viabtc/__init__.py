@@ -75,6 +75,8 @@ def parse_other(other: Other) -> Iterable[Event]:
         raise BadFrame(f"{other.method} that cannot be read")
     if other.method:
         return ()
+    if other.id is None and other.error is not None:  # of a request that could not be read
+        return (Refused(f"{other.error.message} (code {other.error.code})"),)
     if other.id is None:
         raise BadFrame("neither an update nor an answer")
     id, asked = divmod(other.id, SPAN)

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from aggregator.answers import Fetch
-from aggregator.asking import Key
 from aggregator.exchange import Stream
 from aggregator.merger import Merger
 from aggregator.records import Cause, Channel, Instrument, Record, Source
 from aggregator.session import Session
+from aggregator.subscriptions import Key
 from aggregator.topics import Carried, Now
 
 Shard = tuple[str, str]  # name of a stream, and what the connections that follow each other have in common

@@ -3,26 +3,33 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 
 from aggregator.answers import Fetch
-from aggregator.asking import Ask
 from aggregator.bus import Bus
 from aggregator.clocks import ClockOffset
 from aggregator.errors import AggregatorError, SessionError
-from aggregator.exchange import Address, Budget
+from aggregator.exchange import Address, Budget, Subscription
 from aggregator.merger import Merger
 from aggregator.network import Line, Network
 from aggregator.records import Record
 from aggregator.rest import Need, Rest
 from aggregator.session import UNWANTED, Session
-from aggregator.topics import Now
+from aggregator.subscriptions import Ask, Key
+from aggregator.topics import Carried, Now
 from aggregator.window import Window
 
 TICK = 1.0  # seconds
 EXPECTED = (AggregatorError, ValueError, LookupError, TypeError, AttributeError)  # what a hostile frame provokes
 NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
+
+MOST_NAMED = 10  # topics in one line of the log
+AFTERWARDS = {
+    "final": "they are asked for again only after the next listing",
+    "passing": "they are asked for again soon",
+    "unknown": "they are asked for again, ever more rarely",
+}
 
 log = logging.getLogger("aggregator.runner")
 
@@ -48,6 +55,7 @@ class Conversation:
         """
         self.session = session
         self.over: str | None = None  # why, once it is
+        self.error: SessionError | None = None  # why it could not be made
         self.since = network.now().mono
         self._bus = bus
         self._merger = merger
@@ -78,6 +86,7 @@ class Conversation:
                 self._tick()
         except SessionError as error:
             self.gone(str(error))
+            self.error = error
         except Exception:
             log.exception("%s: an error of our own", self.session.conn)
             self.gone("an error of our own")
@@ -110,6 +119,23 @@ class Conversation:
         elif session.wanted:
             self._woken.set()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection stands."""
+        return self._line is not None and self.over is None
+
+    def subscribe(self, topics: Collection[Subscription], carried: Mapping[Key, Carried]) -> list[Record]:
+        """Carry more topics; what is to be published of that."""
+        records = self.session.subscribe(topics, self._now(), carried)
+        self._send()
+        return records
+
+    def unsubscribe(self, topics: Collection[Subscription], reason: str) -> list[Record]:
+        """Carry topics no more; what is to be published of that."""
+        records = self.session.unsubscribe(topics, self._now(), reason)
+        self._send()
+        return records
+
     def gone(self, reason: str) -> None:
         """The connection is of no more use."""
         self.over = self.over or reason
@@ -129,12 +155,14 @@ class Conversation:
             self._fetching.add(task)
             task.add_done_callback(self._fetching.discard)
         self._look_at_bad_frames()
+        self._look_at_refusals()
 
     async def _fetch(self, wanted: Fetch) -> None:
         try:
             body = await self._rest.fetch(wanted.request, NEEDS[wanted.purpose])
         except SessionError as error:
-            log.warning("%s: no %s of %s: %s", self.session.conn, wanted.purpose, wanted.raw_symbol, error)
+            if not error.is_busy:  # else it is said once, of the host
+                log.warning("%s: no %s of %s: %s", self.session.conn, wanted.purpose, wanted.raw_symbol, error)
             self.session.unanswered(wanted)
             return
         self._publish(self.session.answer(wanted, body, self._now()))
@@ -151,6 +179,18 @@ class Conversation:
                 exc_info=bad.error if is_ours else None,
             )
 
+    def _look_at_refusals(self) -> None:
+        """Log what the exchange has refused, each reason once with its topics."""
+        by_reason: dict[tuple[str, str], list[str]] = {}
+        while self.session.refusals:
+            refused = self.session.refusals.popleft()
+            topic = f"{refused.channel} of {refused.raw_symbol}"
+            by_reason.setdefault((refused.reason, refused.meaning), []).append(topic)
+        for (reason, meaning), topics in by_reason.items():
+            more = f" and {len(topics) - MOST_NAMED} more" if len(topics) > MOST_NAMED else ""
+            named = ", ".join(topics[:MOST_NAMED])
+            log.warning("%s: refused: %s%s: %.200r; %s", self.session.conn, named, more, reason, AFTERWARDS[meaning])
+
     def _send(self) -> None:
         """Send the outbox, no faster than the stream's pace, and topics no more often than may be asked."""
         loop = asyncio.get_running_loop()
@@ -164,6 +204,7 @@ class Conversation:
                 return  # what is held is looked at again with each tick
             self._next_send = loop.time() + self.session.stream.pace
             self._line.send(frame)
+            self.session.sent(frame, self._now())
 
     def _next_frame(self) -> bytes | None:
         """The next frame that may be sent now: answers and heartbeats do not wait behind requests that must."""

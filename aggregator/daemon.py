@@ -21,14 +21,15 @@ from aggregator.bus import Bus
 from aggregator.capture import Recorder
 from aggregator.catalog import aliases_of
 from aggregator.config import Config, ExchangeConfig
-from aggregator.errors import ConfigError, SessionError
+from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Limits
-from aggregator.instruments import Listed, changes, choose, completed, fetch_listing, load, save
+from aggregator.followed import Followed
+from aggregator.instruments import Listed, Markets, fetch_listing, load, save
 from aggregator.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Internet, Network
 from aggregator.outputs import Outputs
 from aggregator.records import Instrument
 from aggregator.registry import load_exchange
-from aggregator.rest import Need, Rest
+from aggregator.rest import Hosts, Need, Rest
 from aggregator.runner import ExchangeRunner, Left
 from aggregator.shard import Care
 
@@ -37,7 +38,6 @@ LONGEST_RETRY = 300.0
 DRAIN = 4.0  # seconds that the sinks have to write what they hold
 ECHO = 0.3  # seconds in which a second signal is the first: `timeout` and others signal a process and then its group
 MOST_WARNINGS = 20
-MOST_NAMES = 3  # of instruments, in one line of the log
 SWEEP = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
 SWITCH = 0.0005  # seconds that another thread may hold the interpreter while frames wait (5 ms unless told)
 GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
@@ -64,6 +64,7 @@ class Daemon:
         self.runners: dict[str, ExchangeRunner] = {}
         self._capture = capture
         self.outputs = Outputs(self.bus, on_idle=self.leave)
+        self._hosts = Hosts()
         self._networks: list[Internet] = []
         self._recorders: list[Recorder] = []
         self._stop = asyncio.Event()
@@ -111,70 +112,66 @@ class Daemon:
     async def _keep(self, config: ExchangeConfig) -> None:
         """Run one exchange; whatever goes wrong with it stops no other."""
         wait = RETRY_LISTING
+        exchange = load_exchange(config.id)
+        if exchange is None:
+            log.error("%s: no connector", config.id)
+            return
+        network = self._network(config, exchange.limits)
+        rest = Rest(network, exchange, self._hosts)
         while True:
+            pause = wait
             try:
-                await self._run_exchange(config)
+                await self._run_exchange(config, exchange, network, rest)
             except SessionError as error:
-                log.warning("%s: %s; again in %.0f s", config.id, error, wait)
+                pause = max(wait, error.wait)
+                log.warning("%s: %s; again in %.0f s", config.id, error, pause)
             except Exception:
                 log.exception("%s: an error of our own; again in %.0f s", config.id, wait)
             self._forget(config.id)
-            await asyncio.sleep(wait)
+            await asyncio.sleep(pause)
             wait = min(wait * 2, LONGEST_RETRY)
 
-    async def _run_exchange(self, config: ExchangeConfig) -> None:
-        exchange = load_exchange(config.id)
-        if exchange is None:
-            raise ConfigError(f"{config.id}: no connector")
-        network = self._network(config, exchange.limits)
-        listed = await self._instruments(exchange, network)
-        chosen, idle = choose(listed.instruments, config.symbols)
-        for pattern in idle:
-            log.warning("%s: no instrument is named %r", config.id, pattern)
-        channels = [channel for channel in config.channels if channel in exchange.channels]
+    async def _run_exchange(self, config: ExchangeConfig, exchange: Exchange, network: Network, rest: Rest) -> None:
+        listed = await self._instruments(exchange, rest)
         runner = ExchangeRunner(
             exchange,
-            chosen,
-            channels,
+            [channel for channel in config.channels if channel in exchange.channels],
             config.intervals,
             network=network,
             bus=self.bus,
+            rest=rest,
             care=Care(config.redundancy, config.lifetime, config.verify, config.audit),
             left=self._left_over(config.id),
         )
-        for channel, left in runner.unserved.items():
-            named = " ".join(str(instrument.raw_symbol) for instrument in left[:MOST_NAMES])
-            log.warning("%s: no feed carries %s of %d instruments (%s)", config.id, channel, len(left), named)
         self.runners[config.id] = runner
-        self._announce(chosen)
-        log.info("%s: %d instruments, %d connections", config.id, len(chosen), len(runner.shards))
+        followed = Followed(config, exchange, runner, Markets(listed))
+        self._announce([i for i in listed.instruments if followed.is_named(i)])
+        followed.follow()
+        log.info("%s: %d instruments, %d connections", config.id, len(followed.chosen), len(runner.shards))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(runner.run())
                 if config.relist is not None and exchange.listing.requests:
-                    group.create_task(self._relist(config, exchange, runner, listed))
+                    group.create_task(self._relist(followed))
         finally:
             self._leave_over(config.id, runner)
 
-    async def _relist(self, config: ExchangeConfig, exchange: Exchange, runner: ExchangeRunner, listed: Listed) -> None:
-        """Ask for the instruments again and again: say what has changed, and carry what is new and wanted."""
+    async def _relist(self, followed: Followed) -> None:
+        """Ask for the instruments again and again: say what has changed, and follow what is wanted."""
+        exchange, wait = followed.exchange, followed.config.relist or 0
         while True:
-            await asyncio.sleep(config.relist or 0)
-            before = listed
+            await asyncio.sleep(wait)
+            wait = followed.config.relist or 0
             try:
-                listed = await self._fetch_instruments(exchange, runner.rest, before)
+                listed = await self._fetch_instruments(exchange, followed.runner.rest)
             except SessionError as error:
                 log.warning("%s: %s", exchange.id, error)
+                wait = max(wait, error.wait)
                 continue
-            found = changes(before.instruments, listed.instruments)
-            wanted, _ = choose(found, config.symbols)
-            gone = [instrument for instrument in found if instrument.change == "delist"]
-            new = [instrument for instrument in wanted if instrument.change == "new"]
-            self._announce([i for i in found if i in wanted or i in gone])
-            if new or gone:
-                log.info("%s: %d new instruments, %d gone", exchange.id, len(new), len(gone))
-            runner.drop(gone)
-            runner.add(new)
+            self._announce([i for i in followed.markets.take(listed) if followed.is_named(i)])
+            followed.runner.heed_listing()
+            followed.follow()
+            self._keep_listing(exchange, followed.markets, listed.ts)
 
     def _left_over(self, id: str) -> Left:
         """What the run before left over of an exchange."""
@@ -205,39 +202,56 @@ class Daemon:
             network = recorder.network()
         return network
 
-    async def _instruments(self, exchange: Exchange, network: Network) -> Listed:
-        """From the listing, or where it does not answer from the cache; a warning says how old that is."""
+    async def _instruments(self, exchange: Exchange, rest: Rest) -> Listed:
+        """From the listing, or where it does not answer from the cache; a warning says how old that is.
+
+        Of a part that does not answer, what was kept stands in.
+        """
         cached = load(self._cache(exchange))
         try:
-            return await self._fetch_instruments(exchange, Rest(network, exchange.limits), cached)
+            listed = await self._fetch_instruments(exchange, rest)
         except SessionError as error:
             if cached is None:
                 raise
             age = (time.time_ns() - cached.ts) / 1e9 / 3600
             log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error, age)
             return cached
+        if cached is not None and len(listed.answered) < len(exchange.listing.requests):
+            markets = Markets(cached)
+            markets.take(listed)
+            instruments, parts = markets.listed
+            listed = structs.replace(listed, instruments=instruments, parts=parts)
+        self._keep_listing(exchange, Markets(listed), listed.ts)
+        return listed
 
     def _cache(self, exchange: Exchange) -> Path:
         return self.config.state / "instruments" / f"{exchange.id}.json"
 
-    async def _fetch_instruments(self, exchange: Exchange, rest: Rest, before: Listed | None) -> Listed:
-        """Ask the exchange, and keep the answer for the next start. Raises SessionError where there is none."""
+    async def _fetch_instruments(self, exchange: Exchange, rest: Rest) -> Listed:
+        """Ask the exchange. Raises SessionError where there is no answer."""
         listed = await fetch_listing(
             exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns
         )
         for warning in listed.warnings[:MOST_WARNINGS]:
             log.warning("%s", warning)
-        listed = completed(listed, before)
-        try:
-            save(listed, self._cache(exchange))
-        except OSError as error:
-            log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
         return listed
 
+    def _keep_listing(self, exchange: Exchange, markets: Markets, ts: int) -> None:
+        """Keep the instruments in force for the next start."""
+        instruments, parts = markets.listed
+        try:
+            save(Listed(ts, instruments, parts, frozenset()), self._cache(exchange))
+        except OSError as error:
+            log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
+
     def _announce(self, instruments: Sequence[Instrument]) -> None:
-        """Publish the instruments in force (copies: the stream stamps each record once)."""
+        """Publish what is new of the instruments in force (copies: the stream stamps each record once)."""
         for instrument in instruments:
-            self.bus.instruments[instrument.exchange, instrument.symbol or instrument.raw_symbol or ""] = instrument
+            key = instrument.exchange, instrument.symbol or instrument.raw_symbol or ""
+            if instrument.change == "delist":
+                self.bus.instruments.pop(key, None)
+            else:
+                self.bus.instruments[key] = instrument
         self.bus.publish([structs.replace(i, ts_recv=time.time_ns()) for i in instruments])
 
     def _forget(self, id: str) -> None:

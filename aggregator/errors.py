@@ -10,7 +10,17 @@ class ConfigError(AggregatorError):
 
 
 class SessionError(AggregatorError):
-    """This connection is of no more use: reconnect."""
+    """This connection, or this answer, is of no use: try again.
+
+    wait: seconds before that, where the exchange says so
+    is_busy: whether the exchange answered that it was asked too much
+    """
+
+    def __init__(self, text: str, wait: float = 0.0, *, is_busy: bool = False) -> None:
+        """Say what happened."""
+        super().__init__(text)
+        self.wait = wait
+        self.is_busy = is_busy
 
 
 class BadFrame(AggregatorError):

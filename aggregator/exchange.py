@@ -55,6 +55,19 @@ class Address(Struct, frozen=True):
     compression: Compression = "unknown"
 
 
+class Trouble(Struct, frozen=True):
+    """What an answer by REST says against its request.
+
+    words: the exchange's own
+    is_busy: whether it was asked too much (a limit, a ban): nothing more is asked of that host for a while
+    wait: for how many seconds, where the exchange says so otherwise than by `Retry-After`
+    """
+
+    words: str
+    is_busy: bool = False
+    wait: float | None = None
+
+
 class Reply(Struct, frozen=True):
     """From a parser: send this frame back (a pong)."""
 
@@ -69,17 +82,28 @@ class Accepted(Struct, frozen=True):
     raw_symbol: str | None = None
 
 
+Meaning = Literal["final", "passing", "unknown"]
+
+
 class Refused(Struct, frozen=True):
-    """From a parser: a subscription is refused, named by the request's id, by the topic, or (neither) not named."""
+    """From a parser: a subscription is refused, named by the request's id, by the topic, or (neither) not named.
+
+    With an id and a topic the request is refused as a whole, for the sake of that topic.
+
+    reason: the exchange's own words
+    meaning: `final` there is no such market or channel: it is not asked for again before the next listing;
+        `passing` too many requests, or the exchange is busy: it is asked for again soon; `unknown`: ever more rarely
+    """
 
     reason: str
     id: int | None = None
     channel: Channel | None = None
     raw_symbol: str | None = None
+    meaning: Meaning = "unknown"
 
 
 class Hangup(Struct, frozen=True):
-    """From a parser: the exchange asks for a new connection."""
+    """From a parser: the exchange will soon close this connection, so that another one is to take its place."""
 
     reason: str
 
@@ -171,6 +195,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     pace: seconds between frames sent
     patience: seconds of silence on the whole connection after which it is taken for dead
     acknowledges: whether each subscription is confirmed or refused
+    replaces: whether a request that subscribes takes the place of all before it, and so names every topic
     """
 
     name: str = "main"
@@ -199,6 +224,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     pace: float = 0.1
     patience: float = 60
     acknowledges: bool = True
+    replaces: bool = False
 
     def reader(self) -> Parse:
         """What reads the frames of one connection. Raises AggregatorError where the connector declares nothing."""
@@ -227,9 +253,9 @@ class Poll(Struct, frozen=True, kw_only=True):
     many: bool = False
 
 
-def no_more(_: Request, __: bytes) -> Request | None:
+def no_more(_: Request, __: bytes) -> Iterable[Request]:
     """The default of `Listing.more`: an answer is whole."""
-    return None
+    return ()
 
 
 def no_rows(_: bytes) -> Iterable[Raw]:
@@ -246,14 +272,14 @@ class Listing(Struct, frozen=True):
     """How the instruments are had: the requests, an answer's rows, and one row's instrument.
 
     A row that `read` cannot read is skipped and named; None says that the row is of no interest. `more` gives the
-    request of the next page, from a request and its answer. Where an exchange publishes no list, `fixed` holds what its
-    documentation names.
+    requests that follow from a request and its answer: the next page, or a list for each asset that the answer names.
+    Where an exchange publishes no list, `fixed` holds what its documentation names.
     """
 
     requests: tuple[Request, ...] = ()
     rows: Callable[[bytes], Iterable[Raw]] = no_rows
     read: Callable[[Raw], Instrument | None] = no_instrument
-    more: Callable[[Request, bytes], Request | None] = no_more
+    more: Callable[[Request, bytes], Iterable[Request]] = no_more
     fixed: tuple[Instrument, ...] = ()
 
 
@@ -278,6 +304,8 @@ class Exchange(Struct, frozen=True, kw_only=True):
     """An exchange, whole.
 
     id: as ccxt spells it
+    trouble: status, headers (names in lower case) and body of an answer by REST -> what it says against its request;
+        None where the answer is a good one, or its status alone tells. Needed where errors come with HTTP 200
     docs: link to the exchange's own documentation
     checked: when its wire was last held against what: `2026-09, live probes by others; 2026-11, its changelog`
     announced: what the exchange has announced of its wire, with the day
@@ -288,6 +316,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     docs: str
     feeds: tuple[Stream | Poll, ...]
     listing: Listing
+    trouble: Callable[[int, Mapping[str, str], bytes], Trouble | None] | None = None
     limits: Limits = Limits()
     checked: str = ""
     announced: tuple[str, ...] = ()

@@ -2,68 +2,109 @@
 
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Listing, Request
-from aggregator.records import Instrument
+from aggregator.records import Instrument, MarketState
 from aggregator.symbols import Aliases, matches, name_all
 
 MOST_PAGES = 100  # of one listing request
-CLOSED = {"delisted", "halt"}  # a pattern leaves these out; a name asks for them all the same
+FIXED = -1  # the part of instruments that the connector itself names
+
+Life = Literal["announced", "pre-open", "trading", "halted", "gone"]
+LIFE: Mapping[MarketState, Life] = {
+    "pre_open": "pre-open",
+    "trading": "trading",
+    "post_only": "trading",
+    "cancel_only": "trading",
+    "unknown": "trading",
+    "halt": "halted",
+    "maintenance": "halted",
+    "settling": "halted",
+    "delisted": "gone",
+}
+BY_PATTERN: Mapping[Life, bool | None] = {  # whether a pattern asks for it; None: only what is followed already
+    "announced": False,
+    "pre-open": True,
+    "trading": True,
+    "halted": None,
+    "gone": False,
+}
+
+
+Pages = Sequence[bytes]  # the answers to one request of a listing and to those that followed from it
+Identity = tuple[str | None, str, bool | None]
 
 
 class Cache(Struct, frozen=True):
-    """What stands on disk: when the listing was had (ns), and the instruments."""
+    """What stands on disk: when the listing was had (ns), the instruments, and of which part each is."""
 
     ts: int
     instruments: list[Instrument]
+    parts: list[int] = []
 
 
 class Listed(Struct, frozen=True):
-    """An exchange's instruments.
+    """What an exchange listed at one moment.
 
+    parts: for each instrument, which request of the listing gave it
+    answered: the requests that were answered, by their place in the declaration
     warnings: rows that could not be read, names taken twice, requests that were not answered
-    whole: whether every request was answered
     """
 
     ts: int
     instruments: tuple[Instrument, ...]
+    parts: tuple[int, ...]
+    answered: frozenset[int]
     warnings: tuple[str, ...] = ()
-    whole: bool = True
 
 
-def read_listing(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, ts: int) -> Listed:
+def read_listing(exchange: Exchange, parts: Mapping[int, Pages], aliases: Aliases, ts: int) -> Listed:
     """The instruments in a listing's answers, named; a row that cannot be read is skipped and named.
 
-    Raises msgspec's errors (or whatever the connector's `rows` raises) when an answer as a whole cannot be read.
+    parts: place of a request in the declaration -> its answers
+    Raises SessionError where no part can be read.
     """
-    found: list[Instrument] = list(map(_copy, exchange.listing.fixed))
-    known = {_key(instrument) for instrument in found}
+    found: list[Instrument] = [structs.replace(instrument) for instrument in exchange.listing.fixed]
+    part_of = {identity(instrument): FIXED for instrument in found}
     warnings: list[str] = []
-    for body in bodies:
-        for row in exchange.listing.rows(body):
+    unread: dict[int, str] = {}
+    for part, pages in parts.items():
+        try:
+            rows = [row for body in pages for row in exchange.listing.rows(body)]
+        except Exception as error:  # noqa: BLE001 - whatever an odd answer provokes, it is one part that is missing
+            unread[part] = f"{exchange.id}: a part of the listing cannot be read: {error}"
+            continue
+        for row in rows:
             try:
                 instrument = exchange.listing.read(row)
             except Exception as error:  # noqa: BLE001 - one odd instrument takes no other down with it
                 warnings.append(f"{exchange.id}: skipped an instrument: {error}: {bytes(row)[:160]!r}")
                 continue
-            if instrument is not None and _key(instrument) not in known:
-                known.add(_key(instrument))
+            if instrument is not None and identity(instrument) not in part_of:
+                part_of[identity(instrument)] = part
                 found.append(instrument)
+    if unread and len(unread) == len(parts):
+        raise SessionError(next(iter(unread.values())))
     named, taken = name_all(found, aliases)
     for instrument in named:
         instrument.exchange, instrument.source, instrument.ts_recv = exchange.id, "rest", ts
         instrument.valid_from = instrument.valid_from or ts
-    return Listed(ts, tuple(named), tuple(warnings + [f"{exchange.id}: {text}" for text in taken]))
+    of = tuple(part_of[identity(instrument)] for instrument in named)
+    said = (*unread.values(), *warnings, *(f"{exchange.id}: {text}" for text in taken))
+    return Listed(ts, tuple(named), of, frozenset(parts.keys() - unread.keys()), said)
 
 
-def _copy(instrument: Instrument) -> Instrument:
-    return msgspec.structs.replace(instrument)
+def read_bodies(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, ts: int) -> Listed:
+    """The instruments in answers of which nobody knows which request each is to. Raises SessionError as above."""
+    return read_listing(exchange, {part: [body] for part, body in enumerate(bodies)}, aliases, ts)
 
 
 async def fetch_listing(
@@ -71,75 +112,97 @@ async def fetch_listing(
 ) -> Listed:
     """Ask the exchange for its instruments; of several requests some may stay without an answer.
 
-    Raises SessionError when none is answered, or not readably.
+    Raises SessionError when none is answered, or not readably; likewise at once when it is asked too much.
     """
-    bodies: list[bytes] = []
+    parts: dict[int, Pages] = {}
     failures: list[str] = []
-    for request in exchange.listing.requests:
+    for part, request in enumerate(exchange.listing.requests):
         try:
-            bodies += await _pages(exchange.listing, request, fetch)
+            parts[part] = await _pages(exchange.listing, request, fetch)
         except SessionError as error:
             failures.append(f"{exchange.id}: a part of the listing is missing: {error}")
-            if len(failures) == len(exchange.listing.requests):
+            if error.is_busy or len(failures) == len(exchange.listing.requests):
                 raise
-    try:
-        listed = read_listing(exchange, bodies, aliases, now())
-    except Exception as error:
-        raise SessionError(f"{exchange.id}: its listing cannot be read: {error}") from error
+    listed = read_listing(exchange, parts, aliases, now())
     if not listed.instruments:
         raise SessionError(f"{exchange.id}: its listing holds no instrument")
-    return msgspec.structs.replace(listed, warnings=(*failures, *listed.warnings), whole=not failures)
+    return structs.replace(listed, warnings=(*failures, *listed.warnings))
 
 
 async def _pages(listing: Listing, request: Request, fetch: Callable[[Request], Awaitable[bytes]]) -> list[bytes]:
-    """Every page that begins with this request. Raises SessionError when one is not had, or there is no end."""
+    """Every answer that begins with this request. Raises SessionError when one is not had, or there is no end."""
     bodies: list[bytes] = []
-    page: Request | None = request
-    while page is not None:
+    waiting = deque([request])
+    while waiting:
         if len(bodies) == MOST_PAGES:
             raise SessionError(f"{request.url}: more than {MOST_PAGES} pages")
+        page = waiting.popleft()
         bodies.append(await fetch(page))
         try:
-            page = listing.more(page, bodies[-1])
+            waiting.extend(listing.more(page, bodies[-1]))
         except Exception as error:
-            raise SessionError(f"{request.url}: its page {len(bodies)} cannot be read: {error}") from error
+            raise SessionError(f"{page.url}: its answer cannot be read: {error}") from error
     return bodies
 
 
-def completed(listed: Listed, before: Listed | None) -> Listed:
-    """A listing of which a part is missing, with what was known of that part before."""
-    if listed.whole or before is None:
-        return listed
-    known = {_key(instrument) for instrument in listed.instruments}
-    kept = [instrument for instrument in before.instruments if _key(instrument) not in known]
-    return msgspec.structs.replace(listed, instruments=(*listed.instruments, *kept))
+class Markets:
+    """The markets of one exchange, over one listing after another: what is new, what differs, and what is gone.
+
+    A market is gone when the exchange says so, or when two good answers in a row have not named it: one alone may be a
+    fault of the exchange's. Where a part of a listing failed, its markets stay as they were.
+    """
+
+    def __init__(self, listed: Listed) -> None:
+        """Begin with what is listed."""
+        self._known = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}
+        self._missing: set[Identity] = set()
+
+    @property
+    def instruments(self) -> list[Instrument]:
+        """Those that are in force."""
+        return [instrument for instrument, _ in self._known.values()]
+
+    @property
+    def listed(self) -> tuple[tuple[Instrument, ...], tuple[int, ...]]:
+        """Those in force, and for each the request of the listing that gave it."""
+        return tuple(i for i, _ in self._known.values()), tuple(part for _, part in self._known.values())
+
+    def take(self, listed: Listed) -> list[Instrument]:
+        """A later listing: its changes, as records."""
+        found: list[Instrument] = []
+        fresh = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}
+        for key, (instrument, part) in fresh.items():
+            old = self._known.get(key)
+            if old is not None and _figures(old[0]) == _figures(instrument):
+                continue
+            self._known[key] = (instrument, part)
+            if old is not None:
+                found.append(structs.replace(instrument, change=_change(old[0], instrument)))
+            elif instrument.state != "delisted":
+                found.append(instrument)
+        absent = {key for key, (_, part) in self._known.items() if key not in fresh and part in listed.answered}
+        for key in absent & self._missing:
+            instrument, _ = self._known.pop(key)
+            if instrument.state != "delisted":
+                found.append(structs.replace(instrument, change="delist", state="delisted", ts_recv=listed.ts))
+        self._missing = (self._missing - fresh.keys() | absent) & self._known.keys()
+        return found
 
 
-def changes(before: Sequence[Instrument], after: Sequence[Instrument]) -> list[Instrument]:
-    """What a later listing says anew: instruments that are new, that differ, and that are gone."""
-    known = {_key(instrument): instrument for instrument in before}
-    listed = {_key(instrument) for instrument in after}
-    found = []
-    for instrument in after:
-        old = known.get(_key(instrument))
-        if old is None:
-            found.append(instrument)
-        elif _figures(old) != _figures(instrument):
-            found.append(msgspec.structs.replace(instrument, change="update"))
-    gone = [old for old in before if _key(old) not in listed and old.state != "delisted"]
-    return found + [msgspec.structs.replace(old, change="delist", state="delisted") for old in gone]
+def _change(old: Instrument, new: Instrument) -> Literal["new", "update", "delist"]:
+    if new.state == "delisted":
+        return "delist"
+    return "new" if old.state == "delisted" else "update"
 
 
-def _key(instrument: Instrument) -> tuple[str | None, str, bool | None]:
+def identity(instrument: Instrument) -> Identity:
     """What tells instruments of one exchange apart: its spot and its contracts may have one name."""
     return instrument.raw_symbol, instrument.kind, instrument.linear
 
 
 def _figures(instrument: Instrument) -> Instrument:
     """What an exchange says of an instrument, without when it was heard."""
-    return msgspec.structs.replace(
-        instrument, ts_recv=0, valid_from=None, change="new", offset=0, source="rest", flags=None
-    )
+    return structs.replace(instrument, ts_recv=0, valid_from=None, change="new", offset=0, source="rest", flags=None)
 
 
 def save(listed: Listed, path: Path) -> None:
@@ -148,7 +211,7 @@ def save(listed: Listed, path: Path) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(Cache(listed.ts, list(listed.instruments))))
+            file.write(msgspec.json.encode(Cache(listed.ts, list(listed.instruments), list(listed.parts))))
         Path(name).replace(path)
     except OSError:
         Path(name).unlink(missing_ok=True)
@@ -161,18 +224,39 @@ def load(path: Path) -> Listed | None:
         cache = msgspec.json.decode(path.read_bytes(), type=Cache)
     except (OSError, msgspec.MsgspecError):
         return None
-    return Listed(cache.ts, tuple(cache.instruments))
+    if len(cache.parts) != len(cache.instruments):
+        return None
+    return Listed(cache.ts, tuple(cache.instruments), tuple(cache.parts), frozenset())
 
 
-def choose(instruments: Sequence[Instrument], patterns: Sequence[str]) -> tuple[list[Instrument], list[str]]:
-    """The instruments that some pattern names, and the patterns that name none."""
+def life(instrument: Instrument, now: int) -> Life:
+    """Where an instrument stands in its life; `now` in ns. Before its day of listing it is only announced."""
+    found = LIFE[instrument.state]
+    if found == "pre-open" and instrument.ts_listed is not None and instrument.ts_listed > now:
+        return "announced"
+    return found
+
+
+def choose(
+    instruments: Sequence[Instrument], patterns: Sequence[str], followed: Collection[Identity] = (), now: int = 0
+) -> tuple[list[Instrument], list[str]]:
+    """The instruments that some pattern asks for, and the patterns that ask for none.
+
+    A pattern asks for what trades or soon will, and keeps what is halted and `followed` already; a full name asks for
+    whatever is listed.
+    """
     chosen: dict[int, Instrument] = {}
     idle: list[str] = []
     for pattern in patterns:
         found = [instrument for instrument in instruments if matches(pattern, instrument)]
         if "*" in pattern:
-            found = [instrument for instrument in found if instrument.state not in CLOSED]
+            found = [instrument for instrument in found if _by_pattern(instrument, followed, now)]
         if not found:
             idle.append(pattern)
         chosen.update((id(instrument), instrument) for instrument in found)
     return list(chosen.values()), idle
+
+
+def _by_pattern(instrument: Instrument, followed: Collection[Identity], now: int) -> bool:
+    asks = BY_PATTERN[life(instrument, now)]
+    return identity(instrument) in followed if asks is None else asks

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from aggregator.asking import Key
 from aggregator.records import Channel
+from aggregator.subscriptions import Key
 from aggregator.topics import Carried
 
 

@@ -4,13 +4,15 @@ Where an exchange numbers its records the first arrival wins; where it does not,
 is followed until it fails. Used while one connection replaces another, and for as long as redundancy is wanted.
 """
 
+from collections.abc import Collection
+
 from msgspec import Struct
 
-from aggregator.asking import Key
 from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Health, Record, Trade
 from aggregator.sequence import NEXT, STALE, Judge
 from aggregator.session import Session
+from aggregator.subscriptions import Key
 from aggregator.topics import Now, closed, with_flag
 
 REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
@@ -95,6 +97,11 @@ class Merger:
         if session in self._legs:
             self._legs.remove(session)
         self.leads.pop(session.conn, None)
+
+    def forget(self, keys: Collection[Key]) -> None:
+        """Topics are wanted no more."""
+        for key in keys:
+            self._topics.pop(key, None)
 
     def settle(self, now: Now) -> list[Record]:
         """Where one leg is left for good, its word is the stream's: what is to be published of that."""

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from aggregator.asking import Key
 from aggregator.bus import Bus
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Poll
 from aggregator.network import Network
 from aggregator.polling import Polling
-from aggregator.records import Channel, Instrument
+from aggregator.records import Instrument
 from aggregator.rest import Need, Rest
+from aggregator.subscriptions import Key
 from aggregator.topics import Carried
 
 MOST_ASKED_AT_ONCE = 4  # polls of one feed that may wait for an answer together
@@ -19,41 +19,62 @@ MOST_ASKED_AT_ONCE = 4  # polls of one feed that may wait for an answer together
 class Poller:
     """One declared poll, kept going."""
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        poll: Poll,
-        wanted: Sequence[tuple[Channel, str]],
-        instruments: Mapping[str, Instrument],
-        *,
-        network: Network,
-        rest: Rest,
-        bus: Bus,
-        carried: Mapping[Key, Carried],
-    ) -> None:
-        """Prepare; nothing is asked before `run`."""
+    def __init__(self, exchange: Exchange, poll: Poll, *, network: Network, rest: Rest, bus: Bus) -> None:
+        """Prepare, with no topic yet; nothing is asked before `run`."""
         self.feed = poll
-        self._symbols = [""] if poll.many else list(dict.fromkeys(raw for _, raw in wanted))
+        self._wanted: set[Key] = set()
+        self._instruments: dict[str, Instrument] = {}
         self._network = network
         self._rest = rest
         self._bus = bus
         self._polling = Polling(
-            exchange.id,
-            poll,
-            conn=f"{exchange.id}/{poll.name}#1",
-            instruments=instruments,
-            wanted=set(wanted),
-            carried=carried,
+            exchange.id, poll, conn=f"{exchange.id}/{poll.name}#1", instruments=self._instruments, wanted=self._wanted
         )
+        self._free = asyncio.Semaphore(MOST_ASKED_AT_ONCE)
+        self._group: asyncio.TaskGroup | None = None
+        self._asking: dict[str, asyncio.Task[None]] = {}  # by raw symbol
+
+    def want(
+        self, topics: Sequence[Key], instruments: Mapping[str, Instrument], carried: Mapping[Key, Carried]
+    ) -> None:
+        """Ask for these topics from now on, and for no others; `carried` is what an earlier run has left of them."""
+        gone = self._wanted - set(topics)
+        self._wanted.clear()
+        self._wanted.update(topics)
+        self._instruments.clear()
+        self._instruments.update(instruments)
+        self._bus.publish(self._polling.want(gone, carried, self._network.now()))
+        self._spread()
+
+    def carries(self, topic: Key) -> bool:
+        """Whether a topic is asked for here."""
+        return topic in self._wanted
+
+    @property
+    def _symbols(self) -> list[str]:
+        if self.feed.many:
+            return [""] if self._wanted else []
+        return list(dict.fromkeys(raw or "" for _, raw in sorted(self._wanted, key=str)))
+
+    def _spread(self) -> None:
+        """Ask for each symbol in a task of its own, spread over the interval; end those that are wanted no more."""
+        if self._group is None:
+            return
+        symbols = self._symbols
+        for raw_symbol in self._asking.keys() - set(symbols):
+            self._asking.pop(raw_symbol).cancel()
+        for at, raw_symbol in enumerate(symbols):
+            if raw_symbol not in self._asking:
+                offset = self.feed.every * at / len(symbols)
+                self._asking[raw_symbol] = self._group.create_task(self._repeat(raw_symbol, offset))
 
     async def run(self) -> None:
         """Ask until cancelled: each symbol every `poll.every` seconds, as far as the budget allows."""
-        free = asyncio.Semaphore(MOST_ASKED_AT_ONCE)
         try:
             async with asyncio.TaskGroup() as group:
-                for at, raw_symbol in enumerate(self._symbols):
-                    offset = self.feed.every * at / len(self._symbols)
-                    group.create_task(self._repeat(raw_symbol, offset, free))
+                self._group = group
+                self._spread()
+                await asyncio.get_running_loop().create_future()  # until cancelled
         finally:
             self._bus.publish(self._polling.close("restart", self._network.now()))
 
@@ -61,13 +82,13 @@ class Poller:
         """What the next start begins with."""
         return self._polling.carried()
 
-    async def _repeat(self, raw_symbol: str, offset: float, free: asyncio.Semaphore) -> None:
+    async def _repeat(self, raw_symbol: str, offset: float) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + offset
         while True:
             await asyncio.sleep(max(0, due - loop.time()))
             due = max(due + self.feed.every, loop.time())
-            async with free:
+            async with self._free:
                 await self._ask(raw_symbol)
 
     async def _ask(self, raw_symbol: str) -> None:

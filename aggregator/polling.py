@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from aggregator.asking import Key
 from aggregator.books import BookTopic
 from aggregator.exchange import Poll
 from aggregator.records import CHANNEL_OF, Cause, Channel, Instrument, Record, Source, Trade
 from aggregator.sequence import unnumbered
-from aggregator.topics import Carried, Now, Place, Sized, Topic, health, unread
+from aggregator.subscriptions import Key
+from aggregator.topics import Carried, Now, Place, Sized, Topic, health, say, unread
 
 SECOND = 1_000_000_000
 HEALTH = 10 * SECOND
@@ -61,7 +61,7 @@ class Polling:
         *,
         conn: str,
         instruments: Mapping[str, Instrument],
-        wanted: Collection[tuple[Channel, str]] | None = None,
+        wanted: Collection[Key] | None = None,
         carried: Mapping[Key, Carried] | None = None,
         source: Source = "rest",
     ) -> None:
@@ -76,6 +76,17 @@ class Polling:
         self._source: Source = source
         self._topics: dict[tuple[Channel, str | None], Topic] = {}
         self._health_at = 0
+
+    def want(self, gone: Collection[Key], carried: Mapping[Key, Carried], now: Now) -> list[Record]:
+        """What is wanted has changed: topics that are not any more are over; `carried` is left of those that are."""
+        out: list[Record] = []
+        self._carried.update(carried)
+        for key in gone:
+            topic = self._topics.pop(key, None)
+            if topic is not None:
+                topic.close_gap(out, now, "none")
+                say(topic, "down", out, now, "no longer wanted")
+        return out
 
     def receive(self, raw_symbol: str, body: bytes, now: Now) -> list[Record]:
         """Read one answer; one that cannot be read is a gap of cause `parse_error`."""

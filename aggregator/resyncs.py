@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from aggregator.asking import Asking
 from aggregator.exchange import Snapshot, Subscription
+from aggregator.subscriptions import Subscriptions
 
 FIRST_RETRY = 500_000_000  # ns before a whole book is asked for again; doubles each time
 LAST_RETRY = 60_000_000_000
@@ -26,11 +26,15 @@ class Resyncs:
     """The whole books that one connection needs, and how they are had: by REST, on the socket, or by resubscribing."""
 
     def __init__(
-        self, snapshot: Snapshot | None, asking: Asking, outbox: deque[bytes], fetch: Callable[[str], None]
+        self,
+        snapshot: Snapshot | None,
+        subscriptions: Subscriptions,
+        outbox: deque[bytes],
+        fetch: Callable[[str], None],
     ) -> None:
         """Need nothing yet; `fetch` is called with the raw symbol of a book to be had by REST."""
         self._snapshot = snapshot
-        self._asking = asking
+        self._subscriptions = subscriptions
         self._outbox = outbox
         self._fetch = fetch
         self._resyncs: dict[str, Resync] = {}
@@ -57,6 +61,10 @@ class Resyncs:
         """Whether this book has been needed before."""
         return raw_symbol in self._resyncs
 
+    def forget(self, raw_symbol: str | None) -> None:
+        """This book is wanted no more."""
+        self._resyncs.pop(raw_symbol or "", None)
+
     def send(self, now: int) -> None:
         """Ask for the books that are due."""
         for raw_symbol, resync in self._resyncs.items():
@@ -68,9 +76,9 @@ class Resyncs:
         if self._is_by_rest(resync):
             self._fetch(raw_symbol)
         elif self._snapshot is not None and self._snapshot.ask is not None:
-            self._outbox.append(self._snapshot.ask(raw_symbol, self._asking.next_id()))
+            self._outbox.append(self._snapshot.ask(raw_symbol, self._subscriptions.next_id()))
         else:
-            self._asking.resubscribe([Subscription("book", raw_symbol)], now)
+            self._subscriptions.resubscribe([Subscription("book", raw_symbol)], now)
 
     def _is_by_rest(self, resync: Resync) -> bool:
         """Whether this try is a request."""

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 
-from aggregator.asking import Key
 from aggregator.bus import Bus
 from aggregator.clocks import ClockOffset
 from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
@@ -13,6 +13,7 @@ from aggregator.poller import Poller
 from aggregator.records import BookSnapshot, Channel, Instrument
 from aggregator.rest import Rest
 from aggregator.shard import Care, Gate, Means, Places, Shard
+from aggregator.subscriptions import Key, Memory
 from aggregator.topics import Carried, closed
 
 CLOCK_SAMPLE = 1.0  # seconds between two looks at the exchange's clock
@@ -26,117 +27,170 @@ def for_streams(limits: Limits) -> int | None:
     return None if limits.connections is None else max(1, limits.connections - REST_CONNECTIONS)
 
 
+def by_name(topics: Mapping[Subscription, Instrument]) -> dict[str, Instrument]:
+    """The instruments of topics, by raw symbol."""
+    return {s.raw_symbol: instrument for s, instrument in topics.items()}
+
+
 class ExchangeRunner:
-    """Everything of one exchange: its shards and its pollers, for the topics that are wanted."""
+    """Everything of one exchange: its shards and its pollers, for the topics that are wanted.
+
+    What is wanted is a set that changes: a listing, a configuration, a wish are each a difference to it.
+    """
 
     def __init__(
         self,
         exchange: Exchange,
-        instruments: Sequence[Instrument],
         channels: Sequence[Channel],
         intervals: Sequence[str],
         *,
         network: Network,
         bus: Bus,
+        rest: Rest | None = None,
         care: Care | None = None,
         left: Left | None = None,
     ) -> None:
-        """Divide the topics of these instruments among connections; the first feed that carries a topic has it."""
+        """Want nothing yet; the first feed that carries a topic has it.
+
+        rest: the calls of this exchange, where somebody made some before
+        """
         self.exchange = exchange
         self.shards: list[Shard] = []
         self.pollers: list[Poller] = []
         self.clock = ClockOffset(exchange.id)
-        self.rest = Rest(network, exchange.limits)
+        self.rest = rest or Rest(network, exchange)
+        self.unserved: dict[Channel, list[Instrument]] = {}
+        self._channels = channels
         self._intervals = intervals
         self._bus = bus
         self._network = network
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
         limits = exchange.limits
-        gate, places = Gate(limits.connects), Places(for_streams(limits))
+        gate, places = Gate(limits.connects, self.rest.hosts), Places(for_streams(limits))
         self._means = Means(network, self.rest, bus, gate, places, self.clock, care or Care())
-        self._channels = channels
+        self._memories: dict[str, Memory] = {}  # by name of the stream
+        self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None
-        self.unserved = self._divide(instruments, channels)
+        self._tasks: dict[Shard | Poller, asyncio.Task[None]] = {}
         bus.add_books(self.books)
 
-    def add(self, instruments: Sequence[Instrument]) -> None:
-        """Carry more instruments from now on, on connections of their own."""
-        shards, pollers = len(self.shards), len(self.pollers)
-        self._divide(instruments, self._channels)
-        keepers: list[Shard | Poller] = [*self.shards[shards:], *self.pollers[pollers:]]
-        for keeper in keepers:
-            if self._group is not None:
-                self._group.create_task(keeper.run())
+    # --- what is wanted -----------------------------------------------------------------------------------------------
 
-    def drop(self, instruments: Sequence[Instrument]) -> None:
-        """These instruments are no more: they are not asked for again."""
-        for shard in self.shards:
-            shard.drop({instrument.raw_symbol for instrument in instruments if shard.feed.serves(instrument)})
+    def want(self, instruments: Sequence[Instrument], reason: str = "no longer wanted") -> None:
+        """Carry the topics of these instruments, and no others; `reason` is told of those that go."""
+        for feed, wanted in self._divide(instruments):
+            if isinstance(feed, Poll):
+                self._want_polled(feed, wanted)
+            else:
+                self._want_streamed(feed, wanted, reason)
 
-    def _divide(
-        self, instruments: Sequence[Instrument], channels: Sequence[Channel]
-    ) -> dict[Channel, list[Instrument]]:
-        """Give each feed its topics; what no feed carries."""
-        left = {(channel, id(i)): i for channel in channels for i in instruments}
+    def heed_listing(self) -> None:
+        """A new listing has come: what was refused for good may be asked for once more, if it is listed still."""
+        for memory in self._memories.values():
+            memory.forget()
+
+    def _divide(self, instruments: Sequence[Instrument]) -> list[tuple[Stream | Poll, dict[Subscription, Instrument]]]:
+        """Give each feed its topics; `unserved` is what no feed carries."""
+        left = {(channel, id(i)): i for channel in self._channels for i in instruments}
         today = datetime.fromtimestamp(self._network.now().wall / 1e9, UTC).date().isoformat()
-        for feed in self.exchange.feeds_on(today):
+        in_force = self.exchange.feeds_on(today)
+        divided: list[tuple[Stream | Poll, dict[Subscription, Instrument]]] = []
+        for feed in self.exchange.feeds:
+            wanted: dict[Subscription, Instrument] = {}
+            divided.append((feed, wanted))
+            if not any(feed is one for one in in_force):
+                continue
             mine = [(channel, i) for (channel, _), i in left.items() if channel in feed.channels and feed.serves(i)]
             for channel, instrument in mine:
                 del left[channel, id(instrument)]
-            by_name = {i.raw_symbol: i for _, i in mine if i.raw_symbol is not None}
-            topics = [(channel, i.raw_symbol) for channel, i in mine if i.raw_symbol is not None]
-            if topics and isinstance(feed, Poll):
-                self._poll(feed, topics, by_name)
-            elif topics and isinstance(feed, Stream):
-                self._shard(feed, topics, by_name)
-        unserved: dict[Channel, list[Instrument]] = {}
+                if instrument.raw_symbol is not None:
+                    for interval in self._intervals if channel == "candles" else ("1m",):
+                        wanted[Subscription(channel, instrument.raw_symbol, interval)] = instrument
+        self.unserved = {}
         for (channel, _), instrument in left.items():
-            unserved.setdefault(channel, []).append(instrument)
-        return unserved
+            self.unserved.setdefault(channel, []).append(instrument)
+        return divided
 
-    def _poll(self, poll: Poll, topics: Sequence[tuple[Channel, str]], instruments: Mapping[str, Instrument]) -> None:
-        self.pollers.append(
-            Poller(
-                self.exchange,
-                poll,
-                topics,
-                instruments,
-                network=self._network,
-                rest=self.rest,
-                bus=self._bus,
-                carried=self._take_over(poll.name, topics),
-            )
-        )
+    def _want_streamed(self, stream: Stream, wanted: Mapping[Subscription, Instrument], reason: str) -> None:
+        shards = [shard for shard in self.shards if shard.feed is stream]
+        for shard in shards:
+            shard.release([s for s in shard.subscriptions if s not in wanted], reason)
+            for instrument in {id(i): i for s, i in wanted.items() if s in shard.subscriptions}.values():
+                shard.refresh(instrument)
+        carried = {s for shard in shards for s in shard.subscriptions}
+        new = [s for s in wanted if s not in carried]
+        for shard in shards:
+            new = self._fill(shard, new, wanted)
+        memory = self._memories.setdefault(stream.name, Memory())
+        memory.keep({(s.channel, s.raw_symbol) for s in wanted})
+        while new:
+            shard = Shard(self.exchange, stream, next(self._numbers), means=self._means, memory=memory)
+            self.shards.append(shard)
+            new = self._fill(shard, new, wanted)
+            self._start(shard)
+        for shard in shards:  # none is left without topics
+            if not shard.subscriptions:
+                self._end(shard)
+                self.shards.remove(shard)
 
-    def _shard(
-        self, stream: Stream, topics: Sequence[tuple[Channel, str]], instruments: Mapping[str, Instrument]
-    ) -> None:
-        wanted = [
-            Subscription(channel, raw_symbol, interval)
-            for channel, raw_symbol in topics
-            for interval in (self._intervals if channel == "candles" else ("1m",))
-        ]
-        for start in range(0, len(wanted), stream.per_connection):
-            part = wanted[start : start + stream.per_connection]
-            carried = self._take_over(stream.name, [(s.channel, s.raw_symbol) for s in part])
-            number = len(self.shards) + 1
-            self.shards.append(
-                Shard(self.exchange, stream, number, part, instruments, means=self._means, carried=carried)
-            )
+    def _fill(
+        self, shard: Shard, new: list[Subscription], wanted: Mapping[Subscription, Instrument]
+    ) -> list[Subscription]:
+        """Put on a connection what there is room for; what is left."""
+        room = max(0, shard.room)
+        part, rest = new[:room], new[room:]
+        if part:
+            carried = self._take_over(shard.feed.name, [(s.channel, s.raw_symbol) for s in part])
+            shard.want({s: wanted[s] for s in part}, carried)
+        return rest
+
+    def _want_polled(self, poll: Poll, wanted: Mapping[Subscription, Instrument]) -> None:
+        (poller,) = [poller for poller in self.pollers if poller.feed is poll] or (None,)
+        topics: list[Key] = [(s.channel, s.raw_symbol) for s in wanted]
+        if poller is None and topics:
+            poller = Poller(self.exchange, poll, network=self._network, rest=self.rest, bus=self._bus)
+            self.pollers.append(poller)
+            poller.want(topics, by_name(wanted), self._take_over(poll.name, topics))
+            self._start(poller)
+        elif poller is not None:
+            poller.want(topics, by_name(wanted), self._take_over(poll.name, topics))
+
+    def _start(self, keeper: Shard | Poller) -> None:
+        if self._group is not None:
+            self._tasks[keeper] = self._group.create_task(keeper.run())
+
+    def _end(self, keeper: Shard | Poller) -> None:
+        task = self._tasks.pop(keeper, None)
+        if task is not None:
+            task.cancel()
 
     def _take_over(self, feed: str, topics: Sequence[Key]) -> dict[Key, Carried]:
         left = self._left.get(feed, {})
         return {topic: left.pop(topic) for topic in topics if topic in left}
+
+    def why_not(self, channel: Channel, raw_symbol: str) -> str | None:
+        """Why a topic of a wanted instrument has no subscription; None where it has one, or is polled."""
+        keepers = [
+            shard
+            for shard in self.shards
+            if any((s.channel, s.raw_symbol) == (channel, raw_symbol) for s in shard.subscriptions)
+        ]
+        if keepers:
+            return keepers[0].why_not((channel, raw_symbol))
+        if any(poller.carries((channel, raw_symbol)) for poller in self.pollers):
+            return None
+        if any(i.raw_symbol == raw_symbol for i in self.unserved.get(channel, ())):
+            return f"no feed of {self.exchange.id} carries {channel} of it"
+        return "it is not wanted"
 
     async def run(self) -> None:
         """Run every shard and poller until cancelled."""
         self._report_abandoned()
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for poller in self.pollers:
-                group.create_task(poller.run())
-            for shard in self.shards:
-                group.create_task(shard.run())
+            keepers: list[Shard | Poller] = [*self.pollers, *self.shards]
+            for keeper in keepers:
+                self._start(keeper)
             group.create_task(self._watch_clock())
 
     def carried(self) -> dict[str, dict[Key, Carried]]:

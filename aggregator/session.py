@@ -7,16 +7,16 @@ clock. The live daemon, a replay, the sandbox's tests and every other test drive
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aggregator.answers import Answers, Fetch
-from aggregator.asking import Asking, Key
 from aggregator.audit import Audits
 from aggregator.books import BookTopic
 from aggregator.exchange import Accepted, Event, Hangup, Refused, Reply, Stream, Subscription
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Cause, Channel, Instrument, Record, Source
 from aggregator.resyncs import ANSWER, Resyncs
 from aggregator.sequence import unnumbered
+from aggregator.subscriptions import NEVER, Ask, Key, Memory, Subscriptions
 from aggregator.topic_table import Making, TopicTable
 from aggregator.topics import Carried, Now, Place, Topic, health, say, unread, with_flag
 from aggregator.trades import Numbered
@@ -26,6 +26,7 @@ SECOND = 1_000_000_000
 HEALTH = 10 * SECOND  # between two health records of one topic
 FOREVER = 3600 * SECOND
 BAD_FRAMES = 16  # kept for a look
+REFUSALS = 1000  # likewise
 MOST_TOPICS = 100_000  # that frames alone may bring into being
 UNWANTED = "no longer wanted"  # why a connection is over that the program itself has no more use for
 
@@ -50,6 +51,7 @@ class Session:
         instruments: Mapping[str, Instrument],
         subscriptions: Sequence[Subscription] | None = None,
         carried: Mapping[Key, Carried] | None = None,
+        memory: Memory | None = None,
         source: Source = "ws",
         verify: int = 1,
         audit: float | None = None,
@@ -59,6 +61,7 @@ class Session:
 
         instruments: raw symbol -> instrument, of those that this stream serves
         carried: what the connection before left over
+        memory: what is known of the exchange's refusals
         verify: of how many checksums one is computed; 0: none
         audit: seconds between two comparisons of a book with the exchange's own; None: never
         """
@@ -70,18 +73,19 @@ class Session:
         self.bad = 0
         self.unwanted = 0
         self.over: str | None = None  # why a new connection is needed, once it is
-        self.refused: dict[Key, str] = {}
+        self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # with the topics named, for the log
         self.moment = Now(0, 0)  # of the last thing that happened here
         self._source: Source = source
-        self._subscriptions = subscriptions
+        self._is_live = subscriptions is not None
+        self._first = tuple(subscriptions or ())
         self._unasked = frozenset(channels if subscriptions is None else ())
         self._parse = stream.reader()
         self._inflate = stream.inflate
-        self._asking = Asking(stream, self.outbox)
+        self.subscriptions = Subscriptions(stream, self.outbox, memory)
         self._answers = Answers(stream)
         self.wanted = self._answers.wanted
-        self._resyncs = Resyncs(stream.snapshot, self._asking, self.outbox, self._answers.want_book)
-        self._watch = Watch(stream, subscriptions or (), self._asking, self._answers.probe)
+        self._resyncs = Resyncs(stream.snapshot, self.subscriptions, self.outbox, self._answers.want_book)
+        self._watch = Watch(stream, self.subscriptions, self._answers.probe)
         place = Place(exchange, conn)
         self.topics = TopicTable(Making(stream, place, instruments, dict(carried or {}), self._resync, verify))
         self._topics_of = self.topics.by_type
@@ -104,9 +108,47 @@ class Session:
         self._heard = now.mono
         self._beat_at = now.mono + self._beat_every()
         self._health_at = now.mono + HEALTH
-        for subscription in self._subscriptions or ():
-            say(self.topics.known(subscription.channel, subscription.raw_symbol, now), "subscribing", out, now)
-        self._asking.subscribe(self._subscriptions or (), now.mono)
+        return out + self.subscribe(self._first, now)
+
+    def subscribe(
+        self, subscriptions: Collection[Subscription], now: Now, carried: Mapping[Key, Carried] | None = None
+    ) -> list[Record]:
+        """Carry more topics from now on; `carried` is what an earlier run has left over of them."""
+        out: list[Record] = []
+        self.topics.carry(carried or {})
+        asked = {(s.channel, s.raw_symbol) for s in self.subscriptions.subscribe(subscriptions, now.mono)}
+        for key in dict.fromkeys((s.channel, s.raw_symbol) for s in subscriptions):
+            topic, refusal = self.topics.known(*key, now), self.subscriptions.refusal(key)
+            if key in asked:
+                self._wait(topic)
+                say(topic, "subscribing", out, now)
+            elif refusal is not None:
+                say(topic, "down", out, now, f"refused: {refusal.reason}")
+        return out
+
+    def _wait(self, topic: Topic) -> None:
+        """The silence of a topic counts from when it is asked for: its request may have to wait for its turn."""
+        if isinstance(self.stream.url, str):  # else the address has asked for it
+            topic.subscribed = NEVER
+
+    def sent(self, frame: bytes, now: Now) -> None:
+        """A frame of the outbox has left."""
+        if isinstance(frame, Ask):
+            for key in self.subscriptions.sent(frame, now.mono):
+                topic = self.topics.known(*key, now)
+                if topic.subscribed == NEVER:
+                    topic.subscribed = now.mono
+
+    def unsubscribe(self, subscriptions: Collection[Subscription], now: Now, reason: str = UNWANTED) -> list[Record]:
+        """Carry these topics no more: what still comes of them is nobody's."""
+        out: list[Record] = []
+        gone = set(subscriptions)
+        self._first = tuple(s for s in self._first if s not in gone)
+        self.subscriptions.unsubscribe(subscriptions, now.mono)
+        for key in dict.fromkeys((s.channel, s.raw_symbol) for s in subscriptions):
+            topic = self.topics.get(*key)
+            if topic is not None and not self.subscriptions.of(key):
+                self._give_up(topic, out, now, reason)
         return out
 
     def receive(self, frames: Iterable[bytes], now: Now) -> list[Record]:  # hot: it calls nothing that it can do itself
@@ -158,11 +200,15 @@ class Session:
         """What is due by time alone; call it about every second. `over` says whether the connection is dead."""
         out: list[Record] = []
         self.moment = now
-        if self._subscriptions is not None and now.mono - self._heard > self.stream.patience * SECOND:
+        if self._is_live and now.mono - self._heard > self.stream.patience * SECOND:
             self.over = f"{self.conn}: silent for {self.stream.patience} s"
             return out
         self._beat(now)
-        for channel, raw_symbol in self._asking.overdue(now.mono):
+        for key in self.subscriptions.again(now.mono):
+            refused = self.topics.known(*key, now)
+            self._wait(refused)
+            say(refused, "subscribing", out, now, "asked for again after a refusal")
+        for channel, raw_symbol in self.subscriptions.overdue(now.mono):
             topic = self.topics.get(channel, raw_symbol)
             if topic is not None and not topic.heard:
                 say(topic, "stalled", out, now, "the subscription was not acknowledged")
@@ -170,7 +216,7 @@ class Session:
             self._look_at(topic, out, now)
         self._resyncs.send(now.mono)
         self._audits.tick(out, now)
-        if self._subscriptions is not None and now.mono >= self._health_at:
+        if self._is_live and now.mono >= self._health_at:
             self._health_at = now.mono + HEALTH
             out += [health(topic, now) for topic in self.topics]
         return out
@@ -185,14 +231,20 @@ class Session:
                 topic.book = None
         return out
 
-    def drop(self, raw_symbols: Collection[str | None], now: Now) -> list[Record]:
-        """These instruments are no more: their silence means nothing."""
-        out: list[Record] = []
-        for topic in self.topics:
-            if topic.raw_symbol in raw_symbols and topic.state != "down":
-                topic.close_gap(out, now, "none")
-                say(topic, "down", out, now, "the instrument is no longer listed")
-        return out
+    def refresh(self, instrument: Instrument) -> None:
+        """The figures of an instrument have changed: sizes are told by the new ones."""
+        for channel in CHANNELS:
+            topic = self.topics.get(channel, instrument.raw_symbol)
+            if topic is not None:
+                topic.instrument = instrument
+
+    def _give_up(self, topic: Topic, out: list[Record], now: Now, reason: str) -> None:
+        topic.close_gap(out, now, "none")
+        say(topic, "down", out, now, reason)
+        self.topics.forget((topic.channel, topic.raw_symbol))
+        if isinstance(topic, BookTopic):
+            topic.book = None
+            self._resyncs.forget(topic.raw_symbol)
 
     def end(self, now: Now) -> list[Record]:
         """There is nothing more to come (a capture's end): say what was held back, and leave no book half joined."""
@@ -287,7 +339,7 @@ class Session:
     @property
     def replace(self) -> str | None:
         """Why a new connection is to take this one's place, where it should."""
-        return self._asking.replace
+        return self.subscriptions.replace
 
     def carried(self) -> dict[Key, Carried]:
         """What the next connection begins with."""
@@ -314,30 +366,41 @@ class Session:
         if isinstance(event, Reply):
             self.outbox.append(event.frame)
         elif isinstance(event, Accepted):
-            for key in self._asking.accepted(event):
+            for key in self.subscriptions.accepted(event):
                 topic = self.topics.known(*key, now)
                 if topic.state == "subscribing":
                     say(topic, "syncing", out, now)
         elif isinstance(event, Refused):
-            for key in self._asking.refused(event, now.mono):
-                self.refused[key] = event.reason
-                say(self.topics.known(*key, now), "down", out, now, f"refused: {event.reason}")
+            for channel, raw_symbol in self.subscriptions.refused(event, now.mono):
+                self.refusals.append(structs.replace(event, channel=channel, raw_symbol=raw_symbol))
+                topic = self.topics.known(channel, raw_symbol, now)
+                if event.meaning == "final":
+                    topic.close_gap(out, now, "none")
+                say(topic, "down", out, now, f"refused: {event.reason}")
         elif isinstance(event, Hangup):
-            self.over = f"{self.conn}: the exchange asks for a new connection: {event.reason}"
+            self.subscriptions.replace = f"the exchange is about to close the connection: {event.reason}"
 
     def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
         """What time alone does to one topic: missing trades and books are asked for, and silence is noticed."""
         if isinstance(topic, Numbered):
             self._answers.want_missing(topic, now)
-        elif isinstance(topic, BookTopic) and topic.book is None and topic.raw_symbol is not None:
-            self._want_book(topic, topic.raw_symbol, now)
+        elif (
+            isinstance(topic, BookTopic)
+            and topic.book is None
+            and topic.raw_symbol is not None
+            and topic.state != "down"
+        ):
+            self._want_book(topic, now)
         topic.tick(out, now)
         topic.pulse.learn(topic.count, topic.heard)
-        if self._subscriptions is not None:
+        if self._is_live:
             self._watch.look_at(topic, out, now)
 
-    def _want_book(self, topic: BookTopic, raw_symbol: str, now: Now) -> None:
+    def _want_book(self, topic: BookTopic, now: Now) -> None:
         """A book is not there: it is asked for where it does not come by itself, or has not come in time."""
+        raw_symbol = topic.raw_symbol
+        if raw_symbol is None:
+            return
         if self._resyncs.knows(raw_symbol):
             self._resyncs.remind(raw_symbol, now.mono)
         elif self._asks_at_once or now.mono - topic.subscribed > ANSWER:
@@ -351,7 +414,7 @@ class Session:
 
     def _resync(self, raw_symbol: str | None, *, failed: bool = False) -> None:
         """A whole book is needed; `failed` says that the last try did not bring it."""
-        if raw_symbol is not None and (self._subscriptions is not None or self.stream.snapshot is not None):
+        if raw_symbol is not None and (self._is_live or self.stream.snapshot is not None):
             self._resyncs.need(raw_symbol, self.moment.mono, failed=failed)
             self._resyncs.send(self.moment.mono)
 

@@ -1,4 +1,4 @@
-"""One connection's worth of subscriptions, kept alive over as many connections as that takes.
+"""One connection's worth of topics, which may change, kept alive over as many connections as that takes.
 
 A shard has one leg, or two where redundancy is wanted. A leg whose connection ends comes back after a pause that
 doubles; one whose connection is soon to end is replaced while it still lives, so that nothing is lost or doubled.
@@ -7,23 +7,23 @@ doubles; one whose connection is soon to end is replaced while it still lives, s
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
-from aggregator.asking import Key
 from aggregator.bus import Bus
 from aggregator.clocks import ClockOffset
 from aggregator.conversation import Conversation
+from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
 from aggregator.merger import Merger
 from aggregator.network import Network
-from aggregator.records import BookSnapshot, Instrument
-from aggregator.rest import Need, Rest
+from aggregator.records import BookSnapshot, Instrument, Record
+from aggregator.rest import LONGEST_WAIT, Hosts, Need, Rest, host_of
 from aggregator.session import UNWANTED, Session
+from aggregator.subscriptions import Key, Memory
 from aggregator.topics import Carried
-from aggregator.window import Window
 
 SECOND = 1_000_000_000
 FIRST_BACKOFF = 0.5  # seconds before a reconnect; doubles
@@ -54,19 +54,24 @@ class Care(Struct, frozen=True):
 
 
 class Gate:
-    """At most so many connects in so many seconds, over all shards of one exchange."""
+    """At most so many connects in so many seconds to one host, over all that connect to it."""
 
-    def __init__(self, connects: Budget | None) -> None:
+    def __init__(self, connects: Budget | None, hosts: Hosts) -> None:
         """Let `connects[0]` pass in `connects[1]` seconds; None: ten a second."""
-        self._window = Window(connects or (10, 1.0))
+        self._connects = connects or (10, 1.0)
+        self._hosts = hosts
         self._lock = asyncio.Lock()
 
-    async def wait(self) -> None:
-        """Wait until one more may connect."""
+    async def wait(self, host: str) -> None:
+        """Wait until one more may connect. Raises SessionError where the host wants a long rest."""
         loop = asyncio.get_running_loop()
+        window = self._hosts.connects(host, self._connects)
         async with self._lock:
-            await asyncio.sleep(self._window.wait(1, int(loop.time() * SECOND)) / SECOND)
-            self._window.spend(1, int(loop.time() * SECOND))
+            rest, words = self._hosts.rest_of(host, int(loop.time() * SECOND))
+            if rest > LONGEST_WAIT:
+                raise SessionError(f"{host} wants rest for {rest:.0f} s: {words}", rest)
+            await asyncio.sleep(max(rest, window.wait(1, int(loop.time() * SECOND)) / SECOND))
+            window.spend(1, int(loop.time() * SECOND))
 
 
 class Places:
@@ -112,21 +117,25 @@ class Shard:
         exchange: Exchange,
         stream: Stream,
         number: int,
-        subscriptions: Sequence[Subscription],
-        instruments: Mapping[str, Instrument],
         *,
         means: Means,
-        carried: Mapping[Key, Carried],
+        memory: Memory,
     ) -> None:
-        """Prepare; nothing is dialled before `run`. `carried` is what an earlier run left over."""
+        """Prepare, with no topic yet; nothing is dialled before `run`.
+
+        memory: what is known of refusals, shared by the connections of a stream
+        """
         self.feed = stream
         self.merger = Merger(stream, lasting=means.care.redundancy > 1)
         self._exchange = exchange
         self._name = f"{exchange.id}/{stream.name}.{number}"
-        self._subscriptions = list(subscriptions)
-        self._instruments = instruments
+        self.subscriptions: dict[Subscription, None] = {}
+        self._instruments: dict[str, Instrument] = {}
         self._means = means
-        self._carried: dict[Key, Carried] = dict(carried)
+        self._memory = memory
+        self._carried: dict[Key, Carried] = {}
+        self._arrived: dict[Key, Carried] = {}  # likewise, of topics that came while no connection stood
+        self.trouble: str | None = None  # why the last connection ended
         self._attempts = 0
         self._failures = 0  # in a row, since data flowed
         self._legs: list[Conversation] = []
@@ -149,15 +158,59 @@ class Shard:
                     found[book.raw_symbol] = book
         return list(found.values())
 
-    def drop(self, raw_symbols: Collection[str | None]) -> None:
-        """These instruments are no more: they are not asked for by the next connection."""
-        self._subscriptions = [s for s in self._subscriptions if s.raw_symbol not in raw_symbols]
+    @property
+    def room(self) -> int:
+        """How many topics more may be put on this connection."""
+        carried = [len(self.subscriptions), *(len(leg.session.subscriptions) for leg in self._legs)]
+        return self.feed.per_connection - max(carried)
+
+    def want(self, topics: Mapping[Subscription, Instrument], carried: Mapping[Key, Carried]) -> None:
+        """Carry more topics; `carried` is what an earlier run has left over of them."""
+        new = [s for s in topics if s not in self.subscriptions]
+        self.subscriptions |= dict.fromkeys(new)
+        self._instruments |= {s.raw_symbol: instrument for s, instrument in topics.items()}
+        self._arrived |= carried
+        if not self._legs:
+            return
+        carried, self._arrived = self._arrived, {}
+        for at, leg in enumerate(self._legs):
+            self._publish(leg, leg.subscribe(new, carried if at == 0 else {}))
+
+    def release(self, topics: Collection[Subscription], reason: str) -> None:
+        """Carry these topics no more."""
+        leaving = [s for s in topics if s in self.subscriptions]
+        for s in leaving:
+            del self.subscriptions[s]
         for leg in self._legs:
-            self._means.bus.publish(leg.session.drop(raw_symbols, self._means.network.now()))
+            self._publish(leg, leg.unsubscribe(leaving, reason))
+        kept = {s.raw_symbol for s in self.subscriptions}
+        for raw_symbol in {s.raw_symbol for s in leaving} - kept:
+            self._instruments.pop(raw_symbol, None)
+        self.merger.forget({(s.channel, s.raw_symbol) for s in leaving})
+
+    def refresh(self, instrument: Instrument) -> None:
+        """The figures of an instrument have changed."""
+        if instrument.raw_symbol is not None and self._instruments.get(instrument.raw_symbol) is not instrument:
+            self._instruments[instrument.raw_symbol] = instrument
+            for leg in self._legs:
+                leg.session.refresh(instrument)
+
+    def why_not(self, topic: Key) -> str | None:
+        """Why a topic that is wanted here has no subscription; None where it has one."""
+        refusal = self._memory.refusals.get(topic)
+        if refusal is not None:
+            return f"refused: {refusal.reason}"
+        if any(leg.session.subscriptions.is_confirmed(topic) for leg in self._legs):
+            return None
+        waiting = "waits for its turn to be asked for" if any(leg.is_open for leg in self._legs) else None
+        return waiting or self.trouble or "its connection is being made"
+
+    def _publish(self, leg: Conversation, records: list[Record]) -> None:
+        self._means.bus.publish(self.merger.take(leg.session, records, self._means.network.now()))
 
     def carried(self) -> dict[Key, Carried]:
         """What the next start begins with, once `run` has ended."""
-        return self._carried
+        return self._carried | self._arrived
 
     # --- a leg --------------------------------------------------------------------------------------------------------
 
@@ -173,25 +226,35 @@ class Shard:
             session = conversation.session
             self._end(conversation)
             carried = session.carried()
-            self._subscriptions = [s for s in self._subscriptions if (s.channel, s.raw_symbol) not in session.refused]
             has_flowed = session.topics.is_heard
             backoff = FIRST_BACKOFF if has_flowed else min(backoff * 2, LONGEST_BACKOFF)
             self._failures = 0 if has_flowed else self._failures + 1
-            wait = backoff * random.uniform(0.5, 1.0)
+            wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(conversation))
+            self.trouble = conversation.over
             log.warning("%s: %s; again in %.1f s", session.conn, conversation.over, wait)
             await asyncio.sleep(wait)
+
+    def _rest_wanted(self, conversation: Conversation) -> float:
+        """For how many seconds the exchange wants no new connection."""
+        error = conversation.error
+        if error is None or not error.is_busy:
+            return 0.0 if error is None else error.wait
+        now = int(asyncio.get_running_loop().time() * SECOND)
+        return self._means.rest.hosts.leave_alone(self._host, str(error), error.wait or None, now)
 
     def _begin(self, leg: int, carried: Mapping[Key, Carried]) -> tuple[Conversation, asyncio.Task[str]]:
         """A connection more, with a session of its own."""
         self._attempts += 1
+        carried, self._arrived = {**carried, **self._arrived}, {}
         means = self._means
         session = Session(
             self._exchange.id,
             self.feed,
             conn=f"{self._name}#{self._attempts}",
             instruments=self._instruments,
-            subscriptions=self._subscriptions,
+            subscriptions=tuple(self.subscriptions),
             carried=carried,
+            memory=self._memory,
             verify=means.care.verify,
             audit=means.care.audit,
         )
@@ -289,15 +352,22 @@ class Shard:
         self._means.bus.publish(self.merger.settle(now))
 
     async def _address(self, leg: int) -> Address:
-        await self._means.gate.wait()
+        await self._means.gate.wait(self._host)
         return Address(await self._url(leg), self.feed.headers, self.feed.compression)
+
+    @property
+    def _host(self) -> str:
+        """Whose budget of new connections this one spends."""
+        stream = self.feed
+        is_known = isinstance(stream.url, str) and stream.ticket is None
+        return host_of(str(stream.url)) if is_known else self._exchange.id
 
     async def _url(self, leg: int) -> str:
         stream = self.feed
         if stream.ticket is not None:
             return stream.ticket.read(await self._means.rest.fetch(stream.ticket.request, Need.SNAPSHOT))
         if not isinstance(stream.url, str):
-            return stream.url(self._subscriptions)
+            return stream.url(tuple(self.subscriptions))
         hosts = (stream.url, *stream.mirrors)
         return hosts[(leg + self._failures) % len(hosts)]
 

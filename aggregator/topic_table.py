@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from aggregator.asking import Key
 from aggregator.books import BookTopic, Resync
 from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Channel, Instrument
 from aggregator.sequence import unnumbered
+from aggregator.subscriptions import Key
 from aggregator.topics import Carried, Now, Place, Sized, Topic
 from aggregator.trades import Numbered
 
@@ -67,6 +67,15 @@ class TopicTable:
             topic.subscribed = now.mono
             self._channels[channel][raw_symbol] = topic
         return topic
+
+    def carry(self, carried: Mapping[Key, Carried]) -> None:
+        """What an earlier run has left over of topics that are about to be known."""
+        self._making.carried.update(carried)
+
+    def forget(self, key: Key) -> None:
+        """A topic is wanted no more."""
+        self._all.pop(key, None)
+        self._channels[key[0]].pop(key[1], None)
 
     def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
         """Whether this connection brings what happens to a topic from now on, whatever it has missed before."""

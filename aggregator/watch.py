@@ -4,11 +4,11 @@ A silence is first probed, where the exchange can be asked whether anything has 
 is asked for again, each time after twice as long; when that has not helped, the connection is to be replaced, once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from aggregator.asking import Asking
-from aggregator.exchange import Stream, Subscription
+from aggregator.exchange import Stream
 from aggregator.records import Cause, Record
+from aggregator.subscriptions import Subscriptions
 from aggregator.topics import Now, Topic, health, say
 
 SECOND = 1_000_000_000
@@ -23,14 +23,12 @@ class Watch:
     def __init__(
         self,
         stream: Stream,
-        subscriptions: Sequence[Subscription],
-        asking: Asking,
+        subscriptions: Subscriptions,
         probe: Callable[[Topic, Now], bool],
     ) -> None:
         """Watch topics that were subscribed to; `probe` asks the exchange about one, and says whether that can be."""
         self._stream = stream
         self._subscriptions = subscriptions
-        self._asking = asking
         self._probe = probe
 
     def look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
@@ -76,11 +74,11 @@ class Watch:
     def _ask_again(self, topic: Topic, out: list[Record], now: Now) -> None:
         topic.retry(now)
         topic.asked += 1
-        asked = [s for s in self._subscriptions if (s.channel, s.raw_symbol) == (topic.channel, topic.raw_symbol)]
+        asked = self._subscriptions.of((topic.channel, topic.raw_symbol))
         if topic.asked == ENOUGH or (self._stream.unsubscribe is None and topic.asked == 1):
-            self._asking.replace = f"{topic.channel} of {topic.raw_symbol} stays silent"
+            self._subscriptions.replace = f"{topic.channel} of {topic.raw_symbol} stays silent"
             out.append(health(topic, now, "a new connection is tried"))
         elif self._stream.unsubscribe is not None and asked:
             if topic.channel != "book" or self._stream.snapshot is not None:  # else its resync does just that
-                self._asking.resubscribe(asked, now.mono)
+                self._subscriptions.resubscribe(asked, now.mono)
             out.append(health(topic, now, f"asked for again ({topic.asked})"))

@@ -26,7 +26,7 @@ from aggregator.catalog import aliases_of
 from aggregator.client import connect
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange, Stream
-from aggregator.instruments import read_listing
+from aggregator.instruments import read_bodies
 from aggregator.records import Gap, Health, Instrument, Record
 from aggregator.registry import connector_ids, load_exchange
 from aggregator.replay import CaptureLine, ParseOnly
@@ -134,7 +134,7 @@ def listing_bodies(exchange: Exchange, captures: Path, wanted: Mapping[str, int]
     found: list[tuple[int, str]] = []
     for body in bodies:
         with suppress(Exception):
-            listed = read_listing(exchange, [body.encode()], aliases_of(exchange.id), 0)
+            listed = read_bodies(exchange, [body.encode()], aliases_of(exchange.id), 0)
             names = {i.raw_symbol or "" for i in listed.instruments}
             found.append((sum(wanted[name] for name in names if name in wanted), body))
     found.sort(key=lambda one: -one[0])

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aggregator.answers import Fetch
-from aggregator.asking import Key
 from aggregator.exchange import Subscription
 from aggregator.records import Channel, Record
 from aggregator.sequence import contiguous
 from aggregator.session import Session
+from aggregator.subscriptions import Key
 from aggregator.topics import Carried, Now
 from tests.ledger import Ledger
 from tests.model import SYMBOLS, Flying, ModelExchange
@@ -78,6 +78,7 @@ class Journey:
     def _pump(self) -> None:
         while self.session.outbox:
             frame = self.session.outbox.popleft()
+            self.session.sent(frame, self.now)
             if b"unsubscribe" in frame:  # what changes before it is subscribed again is lost
                 self.harmed.update(SYMBOLS)
             self.exchange.hear(frame)

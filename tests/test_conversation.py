@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from aggregator.bus import Batch, Bus
 from aggregator.clocks import ClockOffset
 from aggregator.conversation import Conversation
-from aggregator.exchange import Address, Event, Hangup, Limits, Request, Stream
+from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Request, Stream
 from aggregator.merger import Merger
 from aggregator.network import Answer, Line, Listener, Network
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Trade
@@ -26,6 +26,9 @@ def parse(frame: bytes) -> Iterable[Event]:
 
 
 STREAM = Stream(channels={"trades": "t", "book": "b"}, subscribe=lambda _, __: (), parse=parse)
+
+
+EXCHANGE = Exchange(id="toy", docs="", feeds=(STREAM,), listing=Listing())
 
 
 async def dial(_: Address, __: Listener) -> Line:
@@ -51,7 +54,7 @@ class Legs:
                 bus=bus,
                 merger=self.merger,
                 network=network,
-                rest=Rest(network, Limits()),
+                rest=Rest(network, EXCHANGE),
                 clock=ClockOffset("toy"),
             )
             for number in range(count)
@@ -74,12 +77,13 @@ async def test_what_one_read_brings_is_one_batch() -> None:
     assert [(record.sequence, record.offset) for record in batch] == [(1, 1), (2, 2)]
 
 
-async def test_what_comes_with_a_hangup_is_published_and_what_comes_later_is_not() -> None:
+async def test_an_announced_end_asks_for_a_successor_and_ends_nothing() -> None:
     legs = Legs(1)
     (batch,) = legs.say(0, ["trade", 1], ["bye"], ["trade", 2])
     assert [record.sequence for record in batch] == [1, 2]
-    assert legs.legs[0].over == "toy/main.1#0: the exchange asks for a new connection: maintenance"
-    assert legs.say(0, ["trade", 3]) == []
+    assert legs.legs[0].over is None
+    assert legs.legs[0].session.replace == "the exchange is about to close the connection: maintenance"
+    assert [record.sequence for (record,) in legs.say(0, ["trade", 3])] == [3]
 
 
 async def test_a_leg_that_takes_over_in_the_middle_of_a_read_gives_its_book_as_of_then() -> None:

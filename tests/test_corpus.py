@@ -15,7 +15,7 @@ from aggregator.capture import read_capture
 from aggregator.catalog import aliases_of
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange
-from aggregator.instruments import read_listing
+from aggregator.instruments import read_bodies
 from aggregator.records import CHANNEL_OF, Gap, Instrument
 from aggregator.registry import connector_ids, load_exchange
 from aggregator.replay import ParseOnly, Replay
@@ -47,7 +47,7 @@ def listed(exchange: Exchange) -> list[Instrument]:
         row = json.loads(line)
         if row["channel"] == "instrument" and row["kind"] == "capture":
             try:
-                listing = read_listing(exchange, [row["raw"].encode()], aliases_of(exchange.id), 0)
+                listing = read_bodies(exchange, [row["raw"].encode()], aliases_of(exchange.id), 0)
             except Exception:  # noqa: BLE001, S112 - a body of another endpoint than ours
                 continue
             found |= {instrument.raw_symbol: instrument for instrument in listing.instruments}

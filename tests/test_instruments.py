@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Listing, Request, Stream
-from aggregator.instruments import Listed, changes, choose, completed, fetch_listing, load, read_listing, save
+from aggregator.instruments import Listed, Markets, choose, fetch_listing, identity, load, read_bodies, save
 from aggregator.records import Instrument
 
 SPOT = Request("https://toy.example/spot")
@@ -27,8 +27,8 @@ def read(row: Raw) -> Instrument | None:
     return None if fields == "skip" else Instrument(quote="USD", **fields)
 
 
-def more(request: Request, body: bytes) -> Request | None:
-    return Request(f"{request.url}?page=2") if b"many" in body else None
+def more(request: Request, body: bytes) -> Iterable[Request]:
+    return (Request(f"{request.url}?page=2"),) if b"many" in body else ()
 
 
 def toy(listing: Listing) -> Exchange:
@@ -60,19 +60,21 @@ async def listed(**answers: bytes) -> Listed:
 async def test_a_listing_of_several_requests() -> None:
     found = await listed(spot=body("A", "B"), swaps=body("C"))
     assert [i.symbol for i in found.instruments] == ["A/USD", "B/USD", "C/USD"]
-    assert found.whole
+    assert found.parts == (0, 0, 1)
+    assert found.answered == {0, 1}
     assert found.warnings == ()
     assert {(i.exchange, i.ts_recv, i.valid_from) for i in found.instruments} == {("toy", 7, 7)}
 
 
-async def test_a_part_that_does_not_answer_stops_no_other_and_keeps_what_was_known() -> None:
-    before = await listed(spot=body("A"), swaps=body("C"))
-    found = await listed(spot=body("A", "B"))
-    assert not found.whole
-    assert "a part of the listing is missing" in found.warnings[0]
-    whole = completed(found, before)
-    assert [i.raw_symbol for i in whole.instruments] == ["AUSD", "BUSD", "CUSD"]
-    assert completed(before, found) is before
+@pytest.mark.parametrize("answers", [{}, {"swaps": b"{"}])
+async def test_a_part_that_is_not_answered_leaves_its_markets_as_they_were(answers: dict[str, bytes]) -> None:
+    markets = Markets(await listed(spot=body("A"), swaps=body("C")))
+    for _ in range(3):
+        found = await listed(spot=body("A", "B"), **answers)
+        assert found.answered == {0}
+        assert "a part of the listing" in found.warnings[0]
+        markets.take(found)
+    assert [i.raw_symbol for i in markets.instruments] == ["AUSD", "CUSD", "BUSD"]
 
 
 async def test_no_answer_at_all_is_an_error() -> None:
@@ -101,30 +103,66 @@ async def test_pages_without_an_end_are_an_error() -> None:
 
 
 def test_a_row_that_cannot_be_read_is_skipped_and_named() -> None:
-    found = read_listing(BOTH, [b'["skip", {"odd": 1}, {"raw_symbol": "A", "base": "A"}]'], {}, 7)
+    found = read_bodies(BOTH, [b'["skip", {"odd": 1}, {"raw_symbol": "A", "base": "A"}]'], {}, 7)
     assert [i.raw_symbol for i in found.instruments] == ["A"]
     assert len(found.warnings) == 1
     assert '"odd"' in found.warnings[0]
 
 
+def changes(markets: Markets, *bodies: bytes) -> dict[str | None, tuple[str, str]]:
+    return {i.raw_symbol: (i.change, i.state) for i in markets.take(read_bodies(BOTH, bodies, {}, 9))}
+
+
 def test_what_a_later_listing_changes() -> None:
-    before = read_listing(BOTH, [body("A", "B", "C")], {}, 7).instruments
-    halted = read_listing(BOTH, [body("A"), body("C", state="halt"), body("D")], {}, 9).instruments
-    found = {i.raw_symbol: (i.change, i.state) for i in changes(before, halted)}
-    assert found == {"CUSD": ("update", "halt"), "DUSD": ("new", "trading"), "BUSD": ("delist", "delisted")}
-    assert changes(before, read_listing(BOTH, [body("A", "B", "C")], {}, 99).instruments) == []
+    markets = Markets(read_bodies(BOTH, [body("A", "B", "C")], {}, 7))
+    later = [body("A"), body("C", state="halt"), body("D")]
+    merged = json.dumps([row for part in later for row in json.loads(part)]).encode()
+    assert changes(markets, merged) == {"CUSD": ("update", "halt"), "DUSD": ("new", "trading")}
+    assert changes(markets, merged) == {"BUSD": ("delist", "delisted")}
+    assert changes(markets, merged) == {}
+    assert [i.raw_symbol for i in markets.instruments] == ["AUSD", "CUSD", "DUSD"]
+
+
+def test_a_market_that_one_answer_lacks_is_not_gone() -> None:
+    markets = Markets(read_bodies(BOTH, [body("A", "B")], {}, 7))
+    for _ in range(3):
+        assert changes(markets, body("A")) == {}
+        assert changes(markets, body("A", "B")) == {}
+
+
+def test_a_market_that_the_exchange_calls_delisted_is_gone_at_once_and_may_come_back() -> None:
+    markets = Markets(read_bodies(BOTH, [body("A")], {}, 7))
+    assert changes(markets, body("A", state="delisted")) == {"AUSD": ("delist", "delisted")}
+    assert changes(markets, b"[]") == {}
+    assert changes(markets, b"[]") == {}
+    assert markets.instruments == []
+    assert changes(markets, body("A")) == {"AUSD": ("new", "trading")}
 
 
 def test_markets_that_share_a_name_are_told_apart() -> None:
-    both = [body("A"), body("A", kind="perpetual", settle="USD", linear=True)]
-    before = read_listing(BOTH, both, {}, 7).instruments
-    assert changes(before, read_listing(BOTH, both, {}, 9).instruments) == []
-    (gone,) = changes(before, read_listing(BOTH, both[:1], {}, 9).instruments)
+    both = [json.loads(body("A"))[0], json.loads(body("A", kind="perpetual", settle="USD", linear=True))[0]]
+    markets = Markets(read_bodies(BOTH, [json.dumps(both).encode()], {}, 7))
+    assert changes(markets, json.dumps(both).encode()) == {}
+    changes(markets, json.dumps(both[:1]).encode())
+    (gone,) = markets.take(read_bodies(BOTH, [json.dumps(both[:1]).encode()], {}, 9))
     assert (gone.change, gone.symbol) == ("delist", "A/USD:USD")
 
 
+def test_patterns_keep_what_is_halted_and_followed() -> None:
+    a, b = read_bodies(BOTH, [body("A", state="halt"), body("B", state="halt")], {}, 7).instruments
+    assert choose([a, b], ["*"])[0] == []
+    assert choose([a, b], ["*"], {identity(a)})[0] == [a]
+
+
+def test_what_is_only_announced_is_asked_for_by_name_alone() -> None:
+    (soon,) = read_bodies(BOTH, [body("A", state="pre_open", ts_listed=100)], {}, 7).instruments
+    assert choose([soon], ["*"], now=99) == ([], ["*"])
+    assert choose([soon], ["*"], now=100)[0] == [soon]
+    assert choose([soon], ["A/USD"], now=99)[0] == [soon]
+
+
 def test_patterns_leave_out_what_is_closed_and_names_do_not() -> None:
-    instruments = read_listing(BOTH, [body("A"), body("B", state="halt")], {}, 7).instruments
+    instruments = read_bodies(BOTH, [body("A"), body("B", state="halt")], {}, 7).instruments
     assert [i.base for i in choose(instruments, ["*/USD"])[0]] == ["A"]
     assert [i.base for i in choose(instruments, ["B/USD"])[0]] == ["B"]
     assert choose(instruments, ["X/USD", "A/USD"])[1] == ["X/USD"]
@@ -136,7 +174,7 @@ async def test_what_is_kept_is_what_is_read(tmp_path: Path) -> None:
     save(found, path)
     kept = load(path)
     assert kept is not None
-    assert (kept.ts, kept.instruments) == (found.ts, found.instruments)
+    assert (kept.ts, kept.instruments, kept.parts) == (found.ts, found.instruments, found.parts)
     path.write_bytes(b"{torn")
     assert load(path) is None
     assert load(tmp_path / "none.json") is None

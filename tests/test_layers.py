@@ -27,7 +27,6 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "knowledge": ("connectors",),
     "core": (
         "aggregator.answers",
-        "aggregator.asking",
         "aggregator.audit",
         "aggregator.books",
         "aggregator.connections",
@@ -36,6 +35,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.replay",
         "aggregator.resyncs",
         "aggregator.session",
+        "aggregator.subscriptions",
         "aggregator.topic_table",
         "aggregator.topics",
         "aggregator.trades",
@@ -67,6 +67,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.config_schema",
         "aggregator.daemon",
         "aggregator.docs",
+        "aggregator.followed",
         "aggregator.logs",
         "aggregator.registry",
         "aggregator.sandbox",

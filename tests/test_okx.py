@@ -35,6 +35,8 @@ def session() -> Session:
     asked = [Subscription("book", ETH)]
     session = Session("okx", stream, conn="okx/public/1", instruments={}, subscriptions=asked)
     session.open(at(0))
+    for frame in session.outbox:
+        session.sent(frame, at(0))
     session.outbox.clear()
     return session
 

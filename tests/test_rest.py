@@ -3,11 +3,15 @@ import asyncio
 import pytest
 
 from aggregator.errors import SessionError
-from aggregator.exchange import Address, Limits, Request
+from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request
 from aggregator.network import Answer, Listener, Network, read_clocks
 from aggregator.rest import Need, Rest
 
 URL = "https://toy.example/x"
+
+
+def toy(weights: dict[str, tuple[Budget, ...]] | None = None, **more: object) -> Exchange:
+    return Exchange(id="toy", docs="", feeds=(), listing=Listing(), limits=Limits(weights=weights or {}), **more)  # type: ignore[arg-type]
 
 
 class Host:
@@ -30,7 +34,7 @@ class Host:
 
 
 async def test_a_good_answer_is_its_body() -> None:
-    assert await Rest(Host().network(), Limits()).fetch(Request(URL), Need.POLL) == b"fine"
+    assert await Rest(Host().network(), toy()).fetch(Request(URL), Need.POLL) == b"fine"
 
 
 @pytest.mark.parametrize("status", [301, 404, 500])
@@ -38,11 +42,11 @@ async def test_other_answers_are_errors_that_name_the_address(status: int) -> No
     host = Host()
     host.answers = [Answer(status, b"sorry", {})]
     with pytest.raises(SessionError, match=rf"toy.example/x: HTTP {status}: sorry"):
-        await Rest(host.network(), Limits()).fetch(Request(URL), Need.POLL)
+        await Rest(host.network(), toy()).fetch(Request(URL), Need.POLL)
 
 
 async def test_the_weight_is_spent_no_faster_than_declared() -> None:
-    rest = Rest(Host().network(), Limits(weights={"https://toy.example": ((10, 0.5),)}))
+    rest = Rest(Host().network(), toy({"https://toy.example": ((10, 0.5),)}))
     loop = asyncio.get_running_loop()
     start = loop.time()
     for _ in range(4):
@@ -51,7 +55,7 @@ async def test_the_weight_is_spent_no_faster_than_declared() -> None:
 
 
 async def test_a_request_heavier_than_the_whole_budget_waits_for_all_of_it() -> None:
-    rest = Rest(Host().network(), Limits(weights={"https://toy.example": ((2, 0.1),)}))
+    rest = Rest(Host().network(), toy({"https://toy.example": ((2, 0.1),)}))
     async with asyncio.timeout(2):
         await rest.fetch(Request(URL, weight=50), Need.POLL)
         await rest.fetch(Request(URL, weight=50), Need.POLL)
@@ -59,7 +63,7 @@ async def test_a_request_heavier_than_the_whole_budget_waits_for_all_of_it() -> 
 
 async def test_what_is_needed_most_goes_first() -> None:
     host = Host()
-    rest = Rest(host.network(), Limits(weights={"https://toy.example": ((1, 0.05),)}))
+    rest = Rest(host.network(), toy({"https://toy.example": ((1, 0.05),)}))
     await rest.fetch(Request(URL), Need.POLL)
     calls = [(Need.POLL, "p1"), (Need.BACKFILL, "b"), (Need.POLL, "p2"), (Need.SNAPSHOT, "s")]
     async with asyncio.TaskGroup() as group:
@@ -72,20 +76,20 @@ async def test_what_is_needed_most_goes_first() -> None:
 async def test_a_refusal_pauses_the_whole_host_for_as_long_as_it_says(status: int) -> None:
     host = Host()
     host.answers = [Answer(status, b"", {"retry-after": "1"})]
-    rest = Rest(host.network(), Limits())
+    rest = Rest(host.network(), toy())
     with pytest.raises(SessionError, match="too many requests"):
         await rest.fetch(Request(URL), Need.POLL)
     loop = asyncio.get_running_loop()
     start = loop.time()
     assert await rest.fetch(Request("https://toy.example/other"), Need.SNAPSHOT) == b"fine"
     assert loop.time() - start > 0.9
-    assert rest.refused == 1
+    assert rest.hosts.refused == 1
 
 
 async def test_hosts_do_not_wait_for_each_other() -> None:
     host = Host()
     host.answers = [Answer(429, b"", {"retry-after": "60"})]
-    rest = Rest(host.network(), Limits())
+    rest = Rest(host.network(), toy())
     with pytest.raises(SessionError):
         await rest.fetch(Request(URL), Need.POLL)
     async with asyncio.timeout(1):
@@ -94,7 +98,7 @@ async def test_hosts_do_not_wait_for_each_other() -> None:
 
 async def test_a_caller_that_gives_up_leaves_the_line() -> None:
     host = Host()
-    rest = Rest(host.network(), Limits(weights={"https://toy.example": ((1, 0.2),)}))
+    rest = Rest(host.network(), toy({"https://toy.example": ((1, 0.2),)}))
     await rest.fetch(Request(URL), Need.POLL)
     waiting = asyncio.create_task(rest.fetch(Request(URL), Need.SNAPSHOT))
     await asyncio.sleep(0.01)

@@ -88,7 +88,7 @@ async def test_snapshots_wait_out_a_429() -> None:
         await seen.until(Health, state="syncing")
         await server.delta(1)
         await asyncio.sleep(0.3)
-        assert runner.rest.refused == 1
+        assert runner.rest.hosts.refused == 1
         server.status = 200
         await seen.until(BookSnapshot)
 
@@ -126,7 +126,8 @@ async def test_an_exchange_that_cannot_be_reached_is_tried_again(reason: str) ->
     bus = Bus("test")
     internet = Internet(internet_target)
     instruments = [Instrument(raw_symbol="A", symbol="A/USD")]
-    runner = ExchangeRunner(exchange, instruments, ("trades",), ("1m",), network=internet.network(), bus=bus)
+    runner = ExchangeRunner(exchange, ("trades",), ("1m",), network=internet.network(), bus=bus)
+    runner.want(instruments)
     task = asyncio.create_task(runner.run())
     await asyncio.sleep(0.2)
     assert not task.done()

@@ -8,6 +8,7 @@ import pytest
 from aggregator import shard
 from aggregator.exchange import Stream
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record, Trade
+from aggregator.rest import Hosts
 from aggregator.runner import ExchangeRunner
 from aggregator.shard import Care
 from tests.toy import HOST, Seen, Server, running, toy
@@ -145,12 +146,12 @@ async def test_the_next_host_is_tried_where_one_fails() -> None:
 
 
 async def test_connects_are_paced() -> None:
-    gate = shard.Gate((2, 0.3))
+    gate = shard.Gate((2, 0.3), Hosts())
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    await asyncio.gather(*(gate.wait() for _ in range(4)))
+    await asyncio.gather(*(gate.wait("wss://toy.example") for _ in range(4)))
     assert 0.29 < loop.time() - begun < 0.6
     with suppress(TimeoutError):
         async with asyncio.timeout(0.05):
-            await gate.wait()
-    await gate.wait()  # one that gave up does not hold the others
+            await gate.wait("wss://toy.example")
+    await gate.wait("wss://toy.example")  # one that gave up does not hold the others

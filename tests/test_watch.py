@@ -69,6 +69,8 @@ class Talk:
         self.session = Session("toy", stream, conn="c", instruments={}, subscriptions=wanted, audit=audit)
         self.second = 100
         self.records: list[Record] = self.session.open(self.now)
+        self._sent = 0
+        self._send()
         self.say(ack=1)
 
     @property
@@ -82,6 +84,13 @@ class Talk:
         for _ in range(seconds):
             self.second += 1
             self.records += self.session.tick(self.now)
+            self._send()
+
+    def _send(self) -> None:
+        """Let what is new in the outbox leave, and stay to be looked at."""
+        for frame in list(self.session.outbox)[self._sent :]:
+            self.session.sent(frame, self.now)
+        self._sent = len(self.session.outbox)
 
     def answer(self, body: object) -> None:
         self.records += self.session.answer(self.wanted(), json.dumps(body).encode(), self.now)

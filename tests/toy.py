@@ -166,7 +166,6 @@ async def running(
     instruments = [Instrument(raw_symbol=s, symbol=f"{s}/USD", base=s, quote="USD") for s in symbols]
     runner = ExchangeRunner(
         exchange,
-        instruments,
         channels,
         ("1m",),
         network=internet.network(),
@@ -175,6 +174,7 @@ async def running(
         left=left,
     )
     seen = Seen(bus)
+    runner.want(instruments)
     task = asyncio.create_task(runner.run())
     try:
         yield server, seen, runner

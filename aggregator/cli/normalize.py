@@ -14,7 +14,7 @@ from aggregator.cli import fail
 from aggregator.cli.table import printable
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange
-from aggregator.instruments import read_listing
+from aggregator.instruments import read_bodies
 from aggregator.records import Instrument, Record
 from aggregator.registry import load_exchange
 from aggregator.replay import CaptureLine, ParseOnly, Replay, unread
@@ -37,7 +37,7 @@ def read_instruments(exchange: Exchange, path: Path | None) -> list[Instrument]:
     """The instruments of a listing's answer that stands in a file (and those that a connector names itself)."""
     try:
         bodies = [] if path is None else [path.read_bytes()]
-        listed = read_listing(exchange, bodies, aliases_of(exchange.id), 0)
+        listed = read_bodies(exchange, bodies, aliases_of(exchange.id), 0)
     except OSError as error:
         raise fail(f"{path}: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001 - whatever the file holds, it is no listing

@@ -36,11 +36,19 @@ def exchange_of(path: Path) -> str | None:
 
 def listed_in(exchange: Exchange, path: Path) -> list[Instrument]:
     """The instruments of the listing that a capture itself holds."""
-    asked = {request.url for request in exchange.listing.requests}
     lines = (line for _, line in read_capture(path) if isinstance(line, CaptureLine) and line.dir == "rest")
-    bodies = {line.address: line.payload for line in lines if line.address in asked}
+    bodies = {line.address: line.payload for line in lines}
+    parts: dict[int, list[bytes]] = {}
     try:
-        return list(read_listing(exchange, list(bodies.values()), aliases_of(exchange.id), 0).instruments)
+        for part, request in enumerate(exchange.listing.requests):
+            waiting = [request]
+            while waiting:
+                asked = waiting.pop(0)
+                body = bodies.pop(asked.url, None)
+                if body is not None:
+                    parts.setdefault(part, []).append(body)
+                    waiting += exchange.listing.more(asked, body)
+        return list(read_listing(exchange, parts, aliases_of(exchange.id), 0).instruments)
     except Exception as error:
         raise fail(f"{path}: its listing cannot be read: {error}") from error
 

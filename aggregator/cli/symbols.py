@@ -14,7 +14,7 @@ from aggregator.cli import EXIT_CONFIG, fail
 from aggregator.cli.table import print_rows
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange
-from aggregator.instruments import Listed, fetch_listing, read_listing
+from aggregator.instruments import Listed, fetch_listing, read_bodies
 from aggregator.records import Instrument, Kind
 from aggregator.symbols import matches
 from aggregator.wire import encode
@@ -52,7 +52,7 @@ def from_files(exchange: Exchange, paths: Sequence[Path]) -> Listed:
         raise fail(f"{error.filename}: {error.strerror}") from None
     names = ", ".join(map(str, paths))
     try:
-        found = read_listing(exchange, bodies, aliases_of(exchange.id), 0)
+        found = read_bodies(exchange, bodies, aliases_of(exchange.id), 0)
     except Exception as error:  # noqa: BLE001 - a file may hold anything
         raise fail(f"{names}: not an answer of {exchange.id}'s listing: {error}") from None
     if not found.instruments:
@@ -69,7 +69,7 @@ def from_exchange(exchange: Exchange, endpoints: dict[str, str]) -> Listed:
 
     async def ask() -> Listed:
         internet = Internet(endpoints)
-        rest = Rest(internet.network(), exchange.limits)
+        rest = Rest(internet.network(), exchange)
         try:
             return await fetch_listing(
                 exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns

@@ -245,6 +245,7 @@ def listen(name: str, url: str, channels: dict[Channel, str], parse: Parse, dept
         batch=200,
         pace=0.25,
         acknowledges=False,
+        replaces=True,
     )
 
 

@@ -1,0 +1,383 @@
+"""Which topics one connection is to carry, which it was asked for, and what the exchange has said of that.
+
+A request that is refused as a whole, without a word about which of its topics is meant, is asked again in halves until
+the culprit stands alone. Refusals have a meaning: final until the exchange's list says otherwise, passing, or unknown,
+which is asked again ever more rarely. Deadlines count from when a request was sent, not from when it was queued.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
+from aggregator.records import Channel
+
+SECOND = 1_000_000_000
+ACKNOWLEDGE = 10 * SECOND  # that an acknowledgement may take
+NO_OBJECTION = 2 * SECOND  # after which a request counts as heard, where the exchange says nothing but refusals
+FIRST_AGAIN: Mapping[Meaning, int] = {"passing": 5 * SECOND, "unknown": 60 * SECOND}  # each time twice as long, up to
+LAST_AGAIN: Mapping[Meaning, int] = {"passing": 300 * SECOND, "unknown": 3600 * SECOND}
+NEVER = 1 << 62
+
+Key = tuple[Channel, str | None]
+
+
+class Ask(bytes):
+    """A frame of the outbox that subscribes or unsubscribes: exchanges count these. `id` is its request's."""
+
+    id: int = 0
+
+    @classmethod
+    def of(cls, frame: bytes, id: int) -> "Ask":
+        """A frame of a request."""
+        ask = cls(frame)
+        ask.id = id
+        return ask
+
+
+class Refusal(Struct):
+    """What the exchange has said against a topic: when it is asked for again (monotonic ns), and how often it was."""
+
+    reason: str
+    meaning: Meaning
+    due: int
+    times: int = 1
+
+
+class Memory(Struct):
+    """What outlives one connection of a stream: its refusals, and the most topics that one request may name."""
+
+    refusals: dict[Key, Refusal] = {}
+    batch: int | None = None
+
+    def forget(self) -> None:
+        """A new listing has come: what was refused for good may be asked for once more."""
+        for refusal in self.refusals.values():
+            if refusal.meaning == "final":
+                refusal.due = 0
+
+    def keep(self, wanted: Collection[Key]) -> None:
+        """Forget what was said of topics that are not wanted any more."""
+        for key in [key for key in self.refusals if key not in wanted]:
+            del self.refusals[key]
+
+
+class Split(Struct):
+    """A request that was refused whole, asked again in parts: if all pass, it was its size that was refused."""
+
+    open: int
+    has_culprit: bool = False
+
+
+class Asked(Struct):
+    """One request: its topics, when it was sent (None: not yet), and the larger one of which it is a part."""
+
+    id: int
+    topics: list[Subscription]
+    sent: int | None = None
+    split: Split | None = None
+
+
+class Subscriptions:
+    """The topics that one connection is to carry: asked for, acknowledged, refused, given up."""
+
+    def __init__(self, stream: Stream, outbox: deque[bytes], memory: Memory | None = None) -> None:
+        """Want nothing yet."""
+        self._stream = stream
+        self._outbox = outbox
+        self._memory = Memory() if memory is None else memory
+        self.replace: str | None = None  # why a new connection is wanted
+        self._next_id = 1
+        self._wanted: dict[Key, list[Subscription]] = {}
+        self._queue: deque[Asked] = deque()  # to be asked for, in turn
+        self._open: dict[int, Asked] = {}  # asked for, and neither confirmed nor refused
+        self._waiting: dict[Key, Asked] = {}
+        self._held: dict[Subscription, None] = {}  # confirmed topics, which a request repeats where it replaces
+        self._abandoned = 0  # topics that come although nobody wants them, as they cannot be unsubscribed
+        self._is_serial = stream.replaces or not stream.acknowledges  # one request at a time: what is said means it
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Every topic that is wanted, once for each interval."""
+        return (subscription for found in self._wanted.values() for subscription in found)
+
+    def __len__(self) -> int:
+        """How many topics the connection carries for the exchange's own count."""
+        return sum(map(len, self._wanted.values())) + self._abandoned
+
+    def of(self, key: Key) -> Sequence[Subscription]:
+        """What is wanted of one topic."""
+        return self._wanted.get(key, ())
+
+    def refusal(self, key: Key) -> Refusal | None:
+        """What the exchange has said against a topic."""
+        return self._memory.refusals.get(key)
+
+    def is_confirmed(self, key: Key) -> bool:
+        """Whether a topic was asked for, and nothing is said against it, nor waited for."""
+        if key not in self._wanted or key in self._waiting or key in self._memory.refusals:
+            return False
+        return not self._is_queued(key)
+
+    def next_id(self) -> int:
+        """A number for a request, unique on the connection."""
+        self._next_id += 1
+        return self._next_id - 1
+
+    # --- what is wanted ---------------------------------------------------------------------------------------------
+
+    def subscribe(self, subscriptions: Collection[Subscription], now: int) -> list[Subscription]:
+        """Want topics, and ask for those that are not refused; which these are."""
+        for s in subscriptions:
+            found = self._wanted.setdefault((s.channel, s.raw_symbol), [])
+            if s not in found:
+                found.append(s)
+        asked = [s for s in subscriptions if self._may_be_asked((s.channel, s.raw_symbol), now)]
+        self._put(asked)
+        self.send(now)
+        return asked
+
+    def unsubscribe(self, subscriptions: Collection[Subscription], now: int) -> None:
+        """Want topics no more."""
+        leaving = []
+        for s in subscriptions:
+            key = (s.channel, s.raw_symbol)
+            found = self._wanted.get(key, [])
+            if s in found:
+                found.remove(s)
+                leaving.append(s)
+            if not found:
+                self._wanted.pop(key, None)
+                self._waiting.pop(key, None)
+        gone = set(leaving)
+        queued = {s for asked in self._queue for s in asked.topics} & gone
+        for asked in self._queue:
+            asked.topics = [s for s in asked.topics if s not in gone]
+        refused = {s for s in gone if (s.channel, s.raw_symbol) in self._memory.refusals}
+        carried = [s for s in leaving if s not in queued and s not in refused]
+        for s in leaving:
+            self._held.pop(s, None)
+        self._leave(carried, now)
+
+    def _leave(self, carried: Sequence[Subscription], now: int) -> None:
+        """Tell the exchange that topics are to come no more, as far as it can be told."""
+        if not carried:
+            return
+        if self._stream.replaces:
+            self._queue.append(Asked(self.next_id(), []))  # a request that names all the others
+        elif self._stream.unsubscribe is None:
+            self._abandoned += len(carried)
+        else:
+            for part in _parts(carried, self._batch):
+                id = self.next_id()
+                self._outbox.extend(Ask.of(frame, id) for frame in self._stream.unsubscribe(part, id))
+        self.send(now)
+
+    def resubscribe(self, subscriptions: Sequence[Subscription], now: int) -> None:
+        """Leave topics and ask for them again; where only a new connection can do that, say that one is wanted."""
+        if self._stream.unsubscribe is None and not self._stream.replaces:
+            named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
+            self.replace = f"{named} must be asked for again, and only a new connection can do that"
+            return
+        for s in subscriptions:
+            self._held.pop(s, None)
+        if self._stream.unsubscribe is not None:
+            id = self.next_id()
+            self._outbox.extend(Ask.of(frame, id) for frame in self._stream.unsubscribe(subscriptions, id))
+        self._put(subscriptions)
+        self.send(now)
+
+    def _may_be_asked(self, key: Key, now: int) -> bool:
+        refusal = self._memory.refusals.get(key)
+        return refusal is None or refusal.due <= now
+
+    @property
+    def _batch(self) -> int:
+        return min(self._memory.batch or self._stream.batch, self._stream.batch)
+
+    def _put(self, subscriptions: Sequence[Subscription], split: Split | None = None) -> None:
+        for part in _parts(subscriptions, self._batch):
+            self._queue.append(Asked(self.next_id(), list(part), split=split))
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def send(self, now: int) -> None:
+        """Put into the outbox what may be asked for now."""
+        while self._queue and not (self._is_serial and self._open):
+            asked = self._queue.popleft()
+            if not asked.topics and not self._stream.replaces:
+                self._settle(asked)
+                continue
+            topics = [*self._held, *asked.topics] if self._stream.replaces else asked.topics
+            self._open[asked.id] = asked
+            for s in asked.topics:
+                self._waiting[s.channel, s.raw_symbol] = asked
+            if not topics:
+                self._pass(asked)
+                continue
+            frames = [Ask.of(frame, asked.id) for frame in self._stream.subscribe(topics, asked.id)]
+            self._outbox.extend(frames)
+            if not frames:  # the address names them
+                asked.sent = now
+
+    def sent(self, ask: Ask, now: int) -> list[Key]:
+        """A request has left: the time that its answer may take begins; its topics."""
+        asked = self._open.get(ask.id)
+        if asked is None:
+            return []
+        asked.sent = now
+        return _keys(asked.topics)
+
+    def accepted(self, event: Accepted) -> list[Key]:
+        """The topics that were waiting for this acknowledgement."""
+        if event.id is not None:
+            asked = self._open.get(event.id)
+            keys: list[Key] = [] if asked is None else _keys(asked.topics)
+        elif event.raw_symbol is None and event.channel is not None:
+            keys = [key for key in self._waiting if key[0] == event.channel]
+        else:
+            keys = self._named(event.channel, event.raw_symbol)
+        return self._confirm(keys)
+
+    def _confirm(self, keys: Iterable[Key]) -> list[Key]:
+        confirmed = []
+        for key in keys:
+            asked = self._waiting.pop(key, None)
+            if asked is None:
+                continue
+            confirmed.append(key)
+            self._memory.refusals.pop(key, None)
+            if not any(_key(s) in self._waiting for s in asked.topics):
+                self._pass(asked)
+        return confirmed
+
+    def _pass(self, asked: Asked) -> None:
+        """A request was heard, or has come to nothing more."""
+        if self._open.pop(asked.id, None) is None:
+            return
+        self._held |= {s: None for s in asked.topics if s in self._wanted.get(_key(s), ()) and not self._is_refused(s)}
+        self._settle(asked)
+
+    def _settle(self, asked: Asked) -> None:
+        split = asked.split
+        if split is None:
+            return
+        split.open -= 1
+        if not split.open and not split.has_culprit and asked.topics:
+            self._memory.batch = min(self._batch, len(asked.topics))
+
+    def _is_refused(self, s: Subscription) -> bool:
+        return _key(s) in self._memory.refusals
+
+    # --- refusals ---------------------------------------------------------------------------------------------------
+
+    def refused(self, event: Refused, now: int) -> list[Key]:
+        """The topics that are refused; a request that is refused as a whole is asked again in halves."""
+        meaning = event.meaning
+        asked = self._open.get(event.id) if event.id is not None else self._oldest()
+        if event.channel is not None or event.raw_symbol is not None:
+            keys = self._refuse(self._named(event.channel, event.raw_symbol), event.reason, meaning, now)
+            if event.id is not None and asked is not None and event.id in self._open:
+                self._ask_rest(asked, now)
+            return keys
+        if asked is None:
+            return []
+        topics = [s for s in asked.topics if _key(s) in self._waiting]
+        keys = list(dict.fromkeys(map(_key, topics)))
+        if len(keys) <= 1 or meaning == "passing":
+            return self._refuse(keys, event.reason, meaning, now)
+        self._halve(asked, topics, now)
+        return []
+
+    def _ask_rest(self, asked: Asked, now: int) -> None:
+        """A request was refused as a whole for one topic that was named: the others are asked for again."""
+        del self._open[asked.id]
+        rest = [s for s in asked.topics if self._waiting.get(_key(s)) is asked]
+        for s in rest:
+            self._waiting.pop(_key(s), None)
+        if rest:
+            self._queue.appendleft(Asked(self.next_id(), rest))
+        self.send(now)
+
+    def _oldest(self) -> Asked | None:
+        """The request that a refusal means which names nothing: exchanges answer in turn."""
+        sent = [asked for asked in self._open.values() if asked.topics]
+        return min(sent, key=lambda asked: asked.id, default=None)
+
+    def _halve(self, asked: Asked, topics: Sequence[Subscription], now: int) -> None:
+        del self._open[asked.id]
+        if asked.split is not None:
+            asked.split.has_culprit = True
+        middle = (len(topics) + 1) // 2
+        split = Split(open=2)
+        halves = [list(topics[:middle]), list(topics[middle:])]
+        for s in topics:
+            self._waiting.pop(_key(s), None)
+        self._queue.extendleft(Asked(self.next_id(), half, split=split) for half in reversed(halves))
+        self.send(now)
+
+    def _refuse(self, keys: Sequence[Key], reason: str, meaning: Meaning, now: int) -> list[Key]:
+        for key in keys:
+            before = self._memory.refusals.get(key)
+            times = 1 if before is None or before.meaning != meaning else before.times + 1
+            wait = NEVER if meaning == "final" else min(FIRST_AGAIN[meaning] << min(times - 1, 20), LAST_AGAIN[meaning])
+            self._memory.refusals[key] = Refusal(reason, meaning, min(now + wait, NEVER), times)
+            asked = self._waiting.pop(key, None)
+            for s in self._wanted.get(key, ()):
+                self._held.pop(s, None)
+            if asked is not None and not any(_key(s) in self._waiting for s in asked.topics):
+                if asked.split is not None:
+                    asked.split.has_culprit = True
+                self._pass(asked)
+        if keys and self._stream.replaces and self._held and not self._queue:
+            self._queue.append(Asked(self.next_id(), []))  # what was refused may have ended what came before
+        self.send(now)
+        return list(keys)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def again(self, now: int) -> list[Key]:
+        """Ask again for what was refused and is due; which topics these are."""
+        if not self._memory.refusals:
+            return []
+        due = [key for key, refusal in self._memory.refusals.items() if refusal.due <= now and key in self._wanted]
+        again = [key for key in due if key not in self._waiting and not self._is_queued(key)]
+        self._put([s for key in again for s in self._wanted[key]])
+        self.send(now)
+        return again
+
+    def _is_queued(self, key: Key) -> bool:
+        return any(_key(s) == key for asked in self._queue for s in asked.topics)
+
+    def overdue(self, now: int) -> list[Key]:
+        """The topics that nobody has confirmed in time, each told once; where silence means consent, none."""
+        limit = ACKNOWLEDGE if self._stream.acknowledges else NO_OBJECTION
+        late = [asked for asked in self._open.values() if asked.sent is not None and now - asked.sent > limit]
+        told = []
+        for asked in late:
+            keys = [key for key in _keys(asked.topics) if self._waiting.get(key) is asked]
+            for key in keys:
+                del self._waiting[key]
+                if not self._stream.acknowledges:
+                    self._memory.refusals.pop(key, None)
+            told += keys if self._stream.acknowledges else []
+            self._pass(asked)
+        if late:
+            self.send(now)
+        return told
+
+    def _named(self, channel: Channel | None, raw_symbol: str | None) -> list[Key]:
+        keys: Iterable[Key] = [(channel, raw_symbol)] if channel is not None else self._waiting
+        return [key for key in keys if key in self._waiting and raw_symbol is not None and key[1] == raw_symbol]
+
+
+def _key(s: Subscription) -> Key:
+    return s.channel, s.raw_symbol
+
+
+def _keys(topics: Iterable[Subscription]) -> list[Key]:
+    return list(dict.fromkeys(map(_key, topics)))
+
+
+def _parts(topics: Sequence[Subscription], size: int) -> Iterator[Sequence[Subscription]]:
+    return (topics[start : start + size] for start in range(0, len(topics), size))

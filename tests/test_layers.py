@@ -23,7 +23,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.wire",
     ),
     "rules": ("aggregator.book", "aggregator.liveness", "aggregator.sequence"),
-    "contract": ("aggregator.exchange", "aggregator.simulation"),
+    "contract": ("aggregator.exchange", "aggregator.refusals", "aggregator.simulation"),
     "knowledge": ("connectors",),
     "core": (
         "aggregator.answers",

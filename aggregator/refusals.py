@@ -1,0 +1,60 @@
+"""What an exchange's refusals mean, for connectors: by the words of a frame, or by the code that an answer carries."""
+
+from collections.abc import Callable, Collection, Mapping
+
+from msgspec import DecodeError, Raw
+from msgspec.json import Decoder
+
+from aggregator.exchange import Meaning, Trouble
+
+ReadTrouble = Callable[[int, Mapping[str, str], bytes], Trouble | None]
+
+decode_fields = Decoder(dict[str, Raw]).decode
+decode_any = Decoder().decode
+
+
+def meaning_of(reason: str, *, final: Collection[str] = (), passing: Collection[str] = ()) -> Meaning:
+    """What a refusal means, by words of the exchange's that its reason holds; capitals do not matter.
+
+    >>> meaning_of("60018: BTC-X doesn't exist", final=("doesn't exist",), passing=("too many",))
+    'final'
+    """
+    said = reason.lower()
+    if any(words.lower() in said for words in passing):
+        return "passing"
+    return "final" if any(words.lower() in said for words in final) else "unknown"
+
+
+def coded(code: str, words: str, *, fine: Collection[str], busy: Collection[str] = ()) -> ReadTrouble:
+    """How answers are read that carry a code and words in two fields of their object, whatever their HTTP status.
+
+    An answer that is no object, or has no such code, says nothing here.
+
+    >>> coded("code", "msg", fine=("0",), busy=("50011",))(200, {}, b'{"code":"50011","msg":"Too Many Requests"}')
+    Trouble(words='50011: Too Many Requests', is_busy=True, wait=None)
+    """
+
+    def read(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
+        fields = fields_of(body)
+        said = text_of(fields.get(code))
+        if said is None or said in fine:
+            return None
+        return Trouble(f"{said}: {text_of(fields.get(words)) or ''}".removesuffix(": "), is_busy=said in busy)
+
+    return read
+
+
+def fields_of(body: bytes) -> Mapping[str, Raw]:
+    """The fields of an answer, unread; none where it is no object."""
+    try:
+        return decode_fields(body)
+    except DecodeError:
+        return {}
+
+
+def text_of(value: Raw | None) -> str | None:
+    """A field as text: what a string says, a number's or a truth value's own spelling; None where it is null."""
+    if value is None:
+        return None
+    said = decode_any(value)
+    return said if isinstance(said, str) else None if said is None else bytes(value).decode()

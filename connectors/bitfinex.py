@@ -25,7 +25,7 @@ SPOT: dict[Channel, str] = {
     "candles": "candles",
     "liquidations": "liq:global",
 }
-STATUS: dict[Channel, str] = dict.fromkeys(("funding", "mark_price", "index_price", "open_interest"), "deriv")
+STATUS: dict[Channel, str] = dict.fromkeys(("funding", "mark_price", "open_interest"), "deriv")
 CHANNELS = SPOT | STATUS
 INTERVALS = {"1d": "1D", "1w": "1W", "2w": "14D"}
 TIMESTAMP, SEQ_ALL, OB_CHECKSUM = 32_768, 65_536, 131_072
@@ -92,6 +92,7 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
 EXCHANGE = Exchange(
     id="bitfinex",
     docs="https://docs.bitfinex.com/docs/ws-general",
+    checked="2026-09, live probes by others; 2026-11, its documentation",
     limits=Limits(connects=(20, 60), weights={REST: ((30, 60),)}),
     listing=Listing((Request(f"{REST}/conf/pub:info:pair,pub:info:pair:futures"),), rows, read_pair),
     feeds=(
@@ -99,11 +100,14 @@ EXCHANGE = Exchange(
         stream("perpetuals", CHANNELS, lambda i: i.kind == "perpetual"),
     ),
     notes=(
-        "bbo comes with the ticker, without sizes: those that it has are sums over 25 levels.",
+        "bbo comes with the ticker, each 15 seconds in September 2026: the book tells the best prices at once.",
+        "bbo has no sizes: those that it is sent with are sums over 25 levels.",
         "Prices have five significant digits, and no fixed step.",
         "A book's checksum comes as a delta that changes nothing.",
         "A liquidation comes when it is triggered and at each match: `status` tells which.",
-        "Funding: the rate of the current eight hours, and as predicted what that of the next has come to so far.",
+        "Funding: the rate of the current eight hours, and as predicted what the next has come to so far.",
+        "What is predicted is the mean spread beyond a clamp and up to a cap, both of which are sent beside it.",
+        "There is no index: the spot price that is sent with the mark is that of the exchange's own book.",
         "Books can only be asked for again on a new connection.",
     ),
 )

@@ -33,7 +33,7 @@ OURS: dict[str, tuple[Channel, ...]] = {
     "book": ("book",),
     "ticker": ("ticker", "bbo"),
     "candles": ("candles",),
-    "deriv": ("funding", "mark_price", "index_price", "open_interest"),
+    "deriv": ("funding", "mark_price", "open_interest"),
     "liq": ("liquidations",),
 }
 PRIVATE = 0  # the channel of an account

@@ -1,6 +1,7 @@
 """The rows of Bitfinex's channels: arrays without names, that may grow at their end."""
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Context, Decimal
 
 from msgspec import Struct
 
@@ -12,7 +13,6 @@ from aggregator.records import (
     BookSnapshot,
     Candle,
     Funding,
-    IndexPrice,
     Levels,
     Liquidation,
     MarkPrice,
@@ -22,7 +22,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import Count
-from aggregator.wire import Text, ms, nonzero, optional, text
+from aggregator.wire import Text, is_zero, ms, nonzero, optional, text
 
 INTERVALS = {"1D": "1d", "7D": "1w", "1W": "1w", "14D": "2w"}  # where the exchange's spelling is its own
 SECONDS = {
@@ -39,8 +39,9 @@ SECONDS = {
     "1w": 604_800,
     "2w": 1_209_600,
 }
-LEAST, DERIVATIVE = 12, 18  # fields of a derivative's state, of old and as far as they are read
+LEAST, DERIVATIVE = 12, 23  # fields of a derivative's state, of old and as far as they are read
 EIGHT_HOURS = 28_800
+EXACT = Context(prec=100)  # enough for any two rates
 DAY_S = 86_400
 Row = list[Text]
 
@@ -49,12 +50,14 @@ class Place(Struct):
     """One channel of a connection: whose it is, and how its frames are read.
 
     read: this place, the message after the channel's id, and when it was sent
+    told: the state that was told last
     """
 
     raw_symbol: str
     count: Count
     read: Callable[["Place", Row, int | None], Sequence[Event]]
     interval: str = ""
+    told: Row | None = None
 
 
 def table(body: Row) -> list[Row]:
@@ -170,12 +173,19 @@ def read_candles(place: Place, message: Row, sent: int | None) -> Sequence[Event
 
 
 def read_derivative(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
-    """The rate of this period of eight hours, and what the next one's has come to so far."""
+    """The rate of this period of eight hours, and what the next one's would be if the period ended now.
+
+    Its spot price (field 3) is the middle of the exchange's own book, and no index: in September 2026 it was off the
+    mark by up to 47 %. The same state comes again and again, and is told once.
+    """
     if len(message[0]) < LEAST:
         raise BadFrame("a derivative's state that is cut off")
+    if message[0] == place.told:
+        return ()
+    place.told = message[0]
     row = message[0] + [None] * (DERIVATIVE - len(message[0]))
     symbol, at, upcoming = place.raw_symbol, ms(row[0]), None if row[7] is None else ms(row[7])
-    rates = ((row[11], "current", upcoming), (row[8], "predicted", None))
+    rates = ((row[11], "current", upcoming), (paid(row[8], row[21], row[22]), "predicted", None))
     found: list[Record] = [
         Funding(
             raw_symbol=symbol,
@@ -189,13 +199,24 @@ def read_derivative(place: Place, message: Row, sent: int | None) -> Sequence[Ev
         for rate, kind, next_at in rates
         if rate is not None
     ]
-    if row[14] is not None:
-        found.append(MarkPrice(raw_symbol=symbol, price=text(row[14]), ts_event=at, ts_sent=sent))
-    if row[3] is not None:
-        found.append(IndexPrice(raw_symbol=symbol, price=text(row[3]), ts_event=at, ts_sent=sent))
+    if mark := nonzero(row[14]):
+        found.append(MarkPrice(raw_symbol=symbol, price=mark, ts_event=at, ts_sent=sent))
     if row[17] is not None:
         found.append(OpenInterest(raw_symbol=symbol, size=text(row[17]), ts_event=at, ts_sent=sent))
     return found
+
+
+def paid(spread: Text, clamp: Text, cap: Text) -> str | None:
+    """The rate that a mean spread comes to: what it is beyond the clamp, on either side, and no more than the cap.
+
+    None where one of them is not said, as it was of old.
+    """
+    mean, least, most = optional(spread), optional(clamp), optional(cap)
+    if mean is None or least is None or most is None:
+        return None
+    beyond = max(Decimal(0), EXACT.subtract(Decimal(mean.lstrip("-")), Decimal(least)))
+    rate = f"{min(Decimal(most), beyond):f}"
+    return rate if is_zero(rate) or not mean.startswith("-") else f"-{rate}"
 
 
 def liquidations(rows: Iterable[Row], sent: int | None) -> Iterable[Liquidation]:

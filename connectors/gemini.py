@@ -1,11 +1,13 @@
-"""Gemini: spot and perpetuals, market data version 2.
+"""Gemini: spot and perpetuals, on its WebSocket of today (`families/gemini`) and on the one before it, version 2.
 
-https://docs.gemini.com/websocket/archived/v2
-A newer address is to follow it, and is heard where this one has no channel. Changes of a book have neither a time nor
-a number.
+https://developer.gemini.com/websocket/streams
+https://developer.gemini.com/websocket/archived/v2
+The one before is archived, but still has what the newer one lacks: candles, marks, indices and funding; changes of a
+book have neither a time nor a number there. Probes of others in September 2026 saw both.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Context, Decimal
 from typing import Literal
 
 from msgspec import Raw, Struct, ValidationError
@@ -18,6 +20,7 @@ from aggregator.records import (
     BookSnapshot,
     Candle,
     Channel,
+    Funding,
     IndexPrice,
     Instrument,
     MarketState,
@@ -32,8 +35,10 @@ from connectors.families import gemini as newer
 
 REST = "https://api.gemini.com"
 SPOT: dict[Channel, str] = {"trades": "l2", "book": "l2", "candles": "candles_"}
-CHANNELS: dict[Channel, str] = SPOT | {"mark_price": "mark_price", "index_price": "mark_price"}
-READ = {"l2_updates", "trade", "mark_price_updates"}
+PERPETUAL: dict[Channel, str] = {"mark_price": "mark_price", "index_price": "mark_price", "funding": "funding_amount"}
+CHANNELS = SPOT | PERPETUAL
+READ = {"l2_updates", "trade", "mark_price_updates", "funding_amount_updates"}
+EXACT, RATE = Context(prec=100), Decimal("1e-12")  # what a funding rate is rounded to
 SECONDS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "6h": 21_600, "1d": 86_400}
 STATES: dict[str, MarketState] = {
     "open": "trading",
@@ -104,6 +109,43 @@ class Marks(Struct, tag_field="type", tag="mark_price_updates", gc=False):
         return found
 
 
+class FundingRow(Struct, gc=False):
+    """What a contract of one unit pays; `funding_rate`, which is there too, has lost its digits for some."""
+
+    funding_amount: str
+    funding_date_time: int  # nanoseconds, as all of its times
+    funding_interval_in_minutes: int
+    is_realized: bool
+    timestamp: int
+    mark_price: str | None = None
+
+    def rate(self) -> str | None:
+        """As a fraction of the mark, to twelve decimals."""
+        if (mark := nonzero(self.mark_price)) is None:
+            return None
+        fraction = EXACT.divide(Decimal(self.funding_amount), Decimal(mark))
+        return f"{EXACT.plus(EXACT.quantize(fraction, RATE)):f}"
+
+
+class Fundings(Struct, tag_field="type", tag="funding_amount_updates", gc=False):
+    symbol: str
+    changes: list[FundingRow]
+
+    def events(self) -> list[Record]:
+        return [
+            Funding(
+                raw_symbol=self.symbol,
+                rate=rate,
+                kind="settled" if row.is_realized else "current",
+                interval_s=row.funding_interval_in_minutes * 60,
+                ts_next=row.funding_date_time,
+                ts_event=row.timestamp,
+            )
+            for row in self.changes
+            if (rate := row.rate()) is not None
+        ]
+
+
 class Bars(Struct, gc=False):
     type: str
     symbol: str
@@ -137,7 +179,7 @@ class Other(Struct):
     message: str = ""
 
 
-decode: Callable[[bytes], TradeRow | BookRow | Marks] = Decoder(TradeRow | BookRow | Marks).decode
+decode: Callable[[bytes], TradeRow | BookRow | Marks | Fundings] = Decoder(TradeRow | BookRow | Marks | Fundings).decode
 decode_bars = Decoder(Bars, float_hook=number).decode
 decode_other = Decoder(Other).decode
 
@@ -238,13 +280,14 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
 
 EXCHANGE = Exchange(
     id="gemini",
-    docs="https://docs.gemini.com/websocket/archived/v2",
-    limits=Limits(weights={REST: ((120, 60),)}),
+    docs="https://developer.gemini.com/websocket/streams",
+    checked="2026-09, live probes by others",
+    limits=Limits(weights={REST: ((120, 60),)}, connects=(300, 300)),
     listing=Listing((Request(f"{REST}/v1/symbols/details/all"),), rows, read_symbol),
     feeds=(
+        newer.stream(),
         stream("spot", SPOT, lambda i: i.kind == "spot"),
         stream("perpetuals", CHANNELS, lambda i: i.kind == "perpetual"),
-        newer.stream(),
         Poll(
             name="prices",
             channels=("ticker",),
@@ -255,9 +298,10 @@ EXCHANGE = Exchange(
         ),
     ),
     notes=(
-        "Books have neither numbers nor times: a hole cannot be seen.",
-        "Funding is told as an amount, not as a rate, and left out.",
-        "bbo comes from the newer address; trades and books are read from there too, in captures.",
+        "Trades, books and bbo are of today's address; candles, marks, indices and funding of the archived one.",
+        "Trades and books of the archived address are read in captures: its books have neither numbers nor times.",
+        "Funding is told as an amount a contract: the rate is that divided by the mark beside it, to twelve decimals.",
+        "The perpetuals of one asset in GUSD and in USDC share one book.",
         "The ticker is the last price alone, polled.",
     ),
 )

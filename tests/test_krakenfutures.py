@@ -41,14 +41,15 @@ def opened() -> Session:
 def test_an_alert_names_in_words_the_product_that_there_is_not() -> None:
     session = opened()
     said = session.receive([alert("Couldn't subscribe to invalid product `PF_NOPEUSD`")], NOW)
-    assert set(session.refused) == {("trades", "PF_NOPEUSD"), ("book", "PF_NOPEUSD")}
+    refused = {(refused.channel, refused.raw_symbol, refused.meaning) for refused in session.refusals}
+    assert refused == {("trades", "PF_NOPEUSD", "final"), ("book", "PF_NOPEUSD", "final")}
     assert [(r.channel, r.state) for r in said if isinstance(r, Health)] == [("trades", "down"), ("book", "down")]
 
 
 def test_an_alert_of_what_is_subscribed_to_already_refuses_nothing() -> None:
     session = opened()
     assert session.receive([alert("Already subscribed to feed, re-requesting")], NOW) == []
-    assert session.refused == {}
+    assert not session.refusals
 
 
 def test_the_unified_address_takes_over_on_the_day_that_is_announced() -> None:

@@ -19,6 +19,8 @@ from aggregator.wire import best, encode, text
 
 CHANNELS: dict[Channel, str] = {"trades": "trade", "book": "depth@100ms", "bbo": "bookTicker"}
 OK = 200
+TOO_MANY = -1003
+NO_STREAM = "Invalid stream name:"
 Level = tuple[str, str]
 
 
@@ -106,8 +108,20 @@ class Message(Struct, gc=False):
         if isinstance(self.id, str):
             return ()  # to a ping
         if self.status != OK:
-            return (Refused(self.error.msg if self.error else f"status {self.status}", self.id),)
+            return (refused(self.error or Trouble(), self.id),)
         return () if self.id is None else (Accepted(id=self.id),)
+
+
+def refused(said: Trouble, id: int | None) -> Refused:
+    """A request is refused whole; where it is for a stream that there is not, that one is named."""
+    reason = f"{said.msg} (code {said.code})"
+    if said.code == TOO_MANY:
+        return Refused(reason, id, meaning="passing")
+    if not said.msg.startswith(NO_STREAM):
+        return Refused(reason, id)
+    name, _, wire = said.msg.removeprefix(NO_STREAM).strip().partition("@")
+    channel = next((channel for channel, own in CHANNELS.items() if own == wire), None)
+    return Refused(reason, id, channel=channel, raw_symbol=name.upper(), meaning="final")
 
 
 decode: Callable[[bytes], Message] = Decoder(Message).decode

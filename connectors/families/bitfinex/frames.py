@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.book import Book
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused
+from aggregator.exchange import Accepted, Event, Hangup, Meaning, Parse, Refused
 from aggregator.records import Channel, Instrument
 from aggregator.sequence import Count
 from aggregator.wire import crc_in_turns, ms, number
@@ -37,6 +37,7 @@ OURS: dict[str, tuple[Channel, ...]] = {
     "liq": ("liquidations",),
 }
 PRIVATE = 0  # the channel of an account
+NO_SYMBOL = "symbol: invalid"
 ALREADY = 10301  # subscribed to
 RESTART, RESUMED = 20051, 20061
 TIMES = 10**12  # above any number of a frame, below any time in ms
@@ -77,9 +78,11 @@ class Said(Struct):
         kind, symbol, _ = self.topic()
         if self.code == ALREADY:
             return self.accepted()
+        meaning: Meaning = "final" if self.msg == NO_SYMBOL else "unknown"
         if not OURS.get(kind):
-            return (Refused(self.msg),)
-        return [Refused(self.msg, channel=c, raw_symbol=None if kind == "liq" else symbol) for c in OURS[kind]]
+            return (Refused(self.msg, meaning=meaning),)
+        name = None if kind == "liq" else symbol
+        return [Refused(self.msg, channel=c, raw_symbol=name, meaning=meaning) for c in OURS[kind]]
 
     def place(self, count: Count) -> Place | None:
         """Where the frames of what was subscribed to belong; nowhere, where it is not ours."""

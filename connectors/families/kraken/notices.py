@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Refused
+from aggregator.exchange import Accepted, Event, Meaning, Refused
 from aggregator.records import Channel, Instrument, MarketState, Record, Status
 from aggregator.wire import Text, optional
 
@@ -117,7 +117,13 @@ class Other(Struct):
         """Each symbol is answered by itself, under the number that the whole request had."""
         channel: Channel | None = "candles" if "ohlc" in self.error else None
         id = self.req_id if self.symbol is None else None
-        return Refused(self.error, id=id, channel=channel, raw_symbol=self.symbol)
+        return Refused(self.error, id=id, channel=channel, raw_symbol=self.symbol, meaning=meaning(self.error))
+
+
+def meaning(error: str) -> Meaning:
+    """Of what Kraken says: there is no such pair, or it was asked too much."""
+    said = error.lower()
+    return "final" if "pair not" in said else "passing" if "rate limit" in said else "unknown"
 
 
 def flagged(type: str, records: Sequence[Record]) -> Sequence[Record]:

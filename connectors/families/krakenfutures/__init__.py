@@ -82,7 +82,9 @@ def parse_alert(message: str) -> Accepted | Refused:
     if message.startswith(ALREADY):
         return Accepted()
     found = NAMED.search(message)
-    return Refused(message, raw_symbol=found[1] if found else None)
+    if found is not None:
+        return Refused(message, raw_symbol=found[1], meaning="final")
+    return Refused(message, meaning="passing" if "rate" in message.lower() else "unknown")
 
 
 def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:

@@ -11,6 +11,7 @@ from aggregator import __version__
 COMMANDS = {
     "run": "Gather from the exchanges of a configuration until stopped.",
     "check": "Check a configuration without starting anything.",
+    "init": "Print a configuration to start from.",
     "demo": "Simulated exchanges, a daemon on them, and their records on the screen.",
     "sandbox": "Serve exchanges on loopback, from captures or simulated, with faults.",
     "exchanges": "Every exchange that is known, and what became of it.",
@@ -39,7 +40,12 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion for a command that is misspelled."""
+        """As click does, with `help [COMMAND]`, and a suggestion for a command that is misspelled."""
+        if args[0] == "help":
+            args = [*args[1:2], "--help"]
+            if len(args) == 1:
+                click.echo(ctx.get_help())
+                ctx.exit()
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -65,7 +71,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="aggregator")
+@click.version_option(__version__, "--version", "-V", prog_name="aggregator")
 def group() -> None:
     """Public market data of every crypto exchange, as one stream that can be trusted.
 
@@ -82,6 +88,11 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: 1 sink, 2 sinks."""
+    return f"{count} {noun if count == 1 else noun + 's'}"
 
 
 def fail(text: str, code: int = EXIT_ERROR) -> "click.exceptions.Exit":

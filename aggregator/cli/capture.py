@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from aggregator.cli import fail
-from aggregator.cli.run import CONFIG, read_config, start
+from aggregator.cli.run import read_config, start, with_config
 
 
 @click.command(name="capture")
-@CONFIG
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the captures go.")
+@with_config
 def command(path: Path, out: Path) -> None:
     """Gather as `run` does, and keep the raw frames of each exchange in OUT/EXCHANGE-START.jsonl.zst."""
     config = read_config(path)

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import click
 
-from aggregator.cli.run import CONFIG, read_config
+from aggregator.cli import counted
+from aggregator.cli.run import read_config, with_config
 
 
 @click.command(name="check")
-@CONFIG
+@with_config
 def command(path: Path) -> None:
     """Check a configuration without starting anything; every mistake is named, and the exit code is 78."""
     config = read_config(path)
-    click.echo(f"{path}: {len(config.exchanges)} exchanges, {len(config.sinks)} sinks, no mistake", err=True)
+    held = f"{counted(len(config.exchanges), 'exchange')}, {counted(len(config.sinks), 'sink')}"
+    click.echo(f"{path}: {held}, no mistake", err=True)

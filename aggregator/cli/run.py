@@ -1,6 +1,9 @@
 """`aggregator run`."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec
 
 import click
 
@@ -9,9 +12,28 @@ from aggregator.config import Config, ConfigErrors, load_config
 from aggregator.errors import AggregatorError, ConfigError
 from aggregator.registry import known_channels
 
-CONFIG = click.option(
-    "--config", "-c", "path", type=click.Path(path_type=Path), required=True, help="The configuration, a TOML file."
-)
+P = ParamSpec("P")
+
+
+def with_config(command: Callable[Concatenate[Path, P], None]) -> Callable[P, None]:
+    """Give a command its configuration, which is named by `--config FILE` or by `FILE` alone."""
+    kind = click.Path(path_type=Path)
+
+    @click.option("--config", "-c", "named", type=kind, help="The configuration, a TOML file; FILE says it as well.")
+    @click.argument("file", metavar="FILE", type=kind, required=False)
+    @wraps(command)
+    def wrapper(*args: P.args, **others: P.kwargs) -> None:
+        named, file = others.pop("named"), others.pop("file")
+        if named is not None and file is not None:
+            raise click.UsageError(f"one configuration, not two: {named} and {file}")
+        path = named or file
+        if not isinstance(path, Path):
+            raise click.UsageError(
+                "name the configuration: FILE, or --config FILE; `aggregator init` prints one to start from"
+            )
+        command(path, *args, **others)
+
+    return wrapper
 
 
 def read_config(path: Path) -> Config:
@@ -42,7 +64,7 @@ def start(config: Config, *, capture: Path | None = None) -> None:
 
 
 @click.command(name="run")
-@CONFIG
+@with_config
 def command(path: Path) -> None:
     """Gather from the exchanges of a configuration until stopped (SIGTERM drains; a second one leaves at once)."""
     start(read_config(path))

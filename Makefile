@@ -9,7 +9,7 @@ VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
 LOCK_PARTS := \# For tests
 
-.PHONY: install demo test lint check-docs bench bench-peers lock clean
+.PHONY: install demo test fresh lint check-docs bench bench-peers lock clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/installed
@@ -20,6 +20,10 @@ demo: install
 
 test: $(VENV)/tested
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+# The README on minimal systems of its own; as root, where debootstrap is installed.
+fresh:
+	@.ci/fresh-debian bookworm trixie
 
 lint: $(VENV)/tested
 	@$(BIN)/ruff check --quiet

@@ -2,19 +2,24 @@
 
 import re
 from collections.abc import Callable
+from grp import getgrgid
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from aggregator.catalog import load_catalog
 from aggregator.config import Config, ConfigErrors, default_state, load_config
 from aggregator.config_schema import SINKS, Document, ExchangeTable
 from aggregator.errors import ConfigError
+from aggregator.registry import known_channels
 from aggregator.sinks.settings import FeedSettings, FilesSettings, StdoutSettings
 
 ROOT = Path(__file__).parents[1]
+GROUP = getgrgid(0).gr_name  # one that exists here
+WHOLE = re.sub("(?m)^#(?=[^ ])", "", (ROOT / "config/full.toml").read_text("utf-8")).replace("market-data", GROUP)
 OFFERED = {
     "binance": ("trades", "book", "candles"),
     "kraken": ("trades", "book", "bbo", "ticker"),
@@ -382,8 +387,9 @@ def test_where_state_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_state() == Path("/var/lib/a/state")
 
 
-def test_the_live_configuration_names_the_seven_exchanges() -> None:
-    config = load_config(ROOT / "config/live.toml", known_channels=lambda _: ("trades", "book", "ticker"))
+@pytest.mark.parametrize("name", ["live", "service"])
+def test_the_examples_name_the_seven_exchanges(name: str) -> None:
+    config = load_config(ROOT / f"config/{name}.toml", known_channels=lambda _: ("trades", "book", "ticker"))
     assert [one.id for one in config.exchanges] == [
         "binance",
         "coinbaseexchange",
@@ -393,17 +399,46 @@ def test_the_live_configuration_names_the_seven_exchanges() -> None:
         "htx",
         "bit2c",
     ]
-    assert not any(getattr(one, "path", Path()).is_absolute() for one in config.sinks)
+    assert {type(sink) for sink in config.sinks} == {FilesSettings, FeedSettings}, "no journal full of records"
+    assert all(getattr(one, "path", Path()).is_absolute() is (name == "service") for one in config.sinks)
 
 
-def test_the_full_configuration_holds_the_defaults() -> None:
-    config = load_config(ROOT / "config/full.toml", known_channels=OFFERED.get)
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.toml")), ids=lambda path: path.stem)
+def test_no_example_replaces_an_address(path: Path) -> None:
+    config = load_config(path, known_channels=known_channels)
+    assert [one.endpoints for one in config.exchanges if one.endpoints] == []
+
+
+def test_the_service_runs_the_example_that_the_readme_installs() -> None:
+    unit = (ROOT / "systemd/aggregator.service").read_text()
+    readme = (ROOT / "README.md").read_text()
+    (installed,) = re.findall(r"--example service --out (\S+)$", readme, re.MULTILINE)
+    assert f"run --config {installed}\n" in unit
+    sinks = load_config(ROOT / "config/service.toml", known_channels=known_channels).sinks
+    homes = {"StateDirectory": "/var/lib", "RuntimeDirectory": "/run"}
+    given = {
+        f"{homes[name]}/{value}"
+        for name, value in re.findall(r"^(\w+Directory)=(\w+)$", unit, re.MULTILINE)
+        if name in homes
+    }
+    assert {str(sink.path.parent) for sink in sinks if not isinstance(sink, StdoutSettings)} == given
+
+
+def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "full.toml"
+    path.write_text(WHOLE)
+    config, plain = (load_config(p, known_channels=OFFERED.get) for p in (path, ROOT / "config/full.toml"))
     assert config.sinks == (
         FilesSettings(path=Path("/var/lib/aggregator/data")),
+        FeedSettings(path=Path("/run/aggregator/feed.sock"), group=GROUP),
         StdoutSettings(),
-        FeedSettings(path=Path("/run/aggregator/feed.sock")),
     )
-    assert config.log_level == "info"
+    assert config.log_level == plain.log_level == "info"
+    assert config.state == Path("/var/lib/aggregator/state")
+    assert plain.sinks == (config.sinks[0], FeedSettings(path=Path("/run/aggregator/feed.sock")))
+    (whole,), (short,) = config.exchanges, plain.exchanges
+    assert (whole.lifetime, whole.audit, len(whole.endpoints)) == (43200, 300, 1)
+    assert structs.replace(whole, lifetime=None, audit=None, endpoints={}) == short
 
 
 @pytest.mark.parametrize("document", ["config/full.toml", "docs/configuration.md"])
@@ -441,7 +476,6 @@ path = "data"
     assert problems(text) == documented
 
 
-WHOLE = (ROOT / "config/full.toml").read_text("utf-8")
 VALUES = ["1", "-1", '""', '"a"', '"\\u0000"', "[]", "{}", "[[]]", "true", "nan", "1e400", "1979-05-27", "{a.b = 1}"]
 LINES = [line for line in WHOLE.splitlines() if line and not line.startswith("#")]
 

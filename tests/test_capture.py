@@ -14,12 +14,19 @@ import pytest
 import zstandard
 from msgspec import Struct
 
+from aggregator.bus import Bus
 from aggregator.capture import Recorder, read_capture
+from aggregator.cli.replay import Player, reader
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import Address, Request
 from aggregator.network import Answer, Line, Listener, Network
+from aggregator.outputs import Outputs
+from aggregator.records import Trade
 from aggregator.replay import CaptureLine
 from aggregator.topics import Now
+from tests.hurry import hurried, seconds
+
+pytestmark = pytest.mark.waits
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = [sys.executable, "-m", "aggregator"]
@@ -237,15 +244,20 @@ def test_a_capture_is_replayed_at_its_own_pace_where_that_is_wanted(tmp_path: Pa
     frame = json.dumps({"arg": {"channel": "trades", "instId": "BTC-USDT"}, "data": [row]})
     lines = [{"ts": f"{1_700_000_000 + second}", "dir": "in", "raw": frame} for second in (0, 1, 4)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    start = time.monotonic()
-    fast = run("replay", path)
-    took = time.monotonic() - start
-    start = time.monotonic()
-    paced = run("replay", "--speed", "4", path)
-    assert time.monotonic() - start > 1
-    assert took < time.monotonic() - start
+    assert times_of_trades(path, speed=4) == [0, 0.25, 1]
+    assert times_of_trades(path, speed=0) == [0, 0, 0]
+    fast, paced = run("replay", path), run("replay", "--speed", "100", path)
     assert fast.stdout == paced.stdout
     assert [row["type"] for row in rows(fast.stdout)].count("trade") == 3
+
+
+@hurried
+async def times_of_trades(path: Path, *, speed: float) -> list[float]:
+    """The seconds after which the trades of a capture are published."""
+    bus, times = Bus("replay"), list[float]()
+    bus.attach(lambda batch: times.extend(seconds() for record in batch.records if isinstance(record, Trade)))
+    await Player(bus, Outputs(bus, on_idle=list), speed).play(path, reader(path, "okx", None), asyncio.Event())
+    return times
 
 
 # --- what must not be -------------------------------------------------------------------------------------------------

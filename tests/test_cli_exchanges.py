@@ -23,6 +23,8 @@ from aggregator.exchange import Event, Exchange, Listing, Request, Stream, Subsc
 from aggregator.records import CHANNELS, Instrument
 from aggregator.registry import connector_ids, load_exchange
 
+pytestmark = pytest.mark.waits
+
 ROOT = Path(__file__).resolve().parents[1]
 REST = "https://api.binance.com"
 KEYS = ["id", "name", "status", "closed", "successor", "countries", "transport", "connector", "channels"]

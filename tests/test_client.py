@@ -14,6 +14,8 @@ from aggregator.feed.server import FeedServer
 from aggregator.records import BookSnapshot, Lag, Record, Trade
 from aggregator.sinks.settings import FeedSettings
 
+pytestmark = pytest.mark.waits
+
 PATIENCE = 10.0  # seconds; nothing here takes nearly as long
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 from collections import Counter
@@ -21,6 +22,8 @@ from aggregator.errors import ConfigError
 from aggregator.feed.server import FeedServer
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Levels, Trade
 from aggregator.sinks.settings import FeedSettings
+
+pytestmark = pytest.mark.waits
 
 Row = dict[str, Any]
 Scenario = Callable[[Path], Coroutine[Any, Any, None]]
@@ -770,7 +773,7 @@ async def _drain(path: Path) -> None:
         bus.publish([trade() for _ in range(5000)])
         stopping = asyncio.ensure_future(server.stop(0.3))
         assert [row["offset"] for row in await steady.rest()] == list(range(1, 5001))
-        await asyncio.wait_for(stopping, 1)
+        await asyncio.wait_for(stopping, PATIENCE)
         assert server.stats() == []
 
 
@@ -782,11 +785,11 @@ async def test_netcat_is_a_client(tmp_path: Path) -> None:
     path = tmp_path / "feed.sock"
     async with serving(path) as (bus, server):
         command = ["sh", "-c", f"echo 'trades:*:BTC/USDT' | nc -U {path}"]
-        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, start_new_session=True)
         assert process.stdout is not None
         await eventually(lambda: bool(server.stats() and server.stats()[0].topics))
         bus.publish([trade("ETH/USDT"), trade()])
         rows = [json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE)) for _ in range(3)]
         assert [row.get("offset", row["type"]) for row in rows[1:]] == ["subscribed", 2]
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # the shell, and nc, which holds the pipe's other end
         await process.wait()

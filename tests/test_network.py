@@ -7,8 +7,11 @@ from aggregator.exchange import Address
 from aggregator.network import PIECE, PLAIN_BUFFER, Internet
 from aggregator.topics import Now
 
+pytestmark = pytest.mark.waits
+
 FRAME = b"x" * 120
 COUNT = 100_000
+PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 
 
 class Flood(WSListener):
@@ -54,7 +57,7 @@ async def test_a_plain_line_that_is_flooded_brings_little_at_once() -> None:
     left = asyncio.Event()
     server = await ws_create_server(lambda _: Flood(left), "127.0.0.1", 0)
     internet, counting = Internet(), Counting()
-    async with server, asyncio.timeout(20):
+    async with server, asyncio.timeout(PATIENCE):
         line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), counting)
         await counting.done.wait()
         line.hang_up("enough")
@@ -109,7 +112,7 @@ async def play(*pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
         lambda _: Script(list(pieces), heard), "127.0.0.1", 0, enable_auto_pong=False, disconnect_on_exception=True
     )
     internet, reading = Internet(), Reading()
-    async with server, asyncio.timeout(10):
+    async with server, asyncio.timeout(PATIENCE):
         line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), reading)
         for _ in pieces:
             line.send(b"next")

@@ -16,6 +16,8 @@ from click.testing import CliRunner
 from aggregator.cli.normalize import command
 from aggregator.registry import load_exchange
 
+pytestmark = pytest.mark.waits
+
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "aggregator", "normalize"]
 AT = 1_700_000_000

@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import aggregator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,3 +71,31 @@ def test_the_version_is_one_that_packages_may_have() -> None:
 
 def test_the_packages_say_that_they_are_typed() -> None:
     assert all((ROOT / package / "py.typed").exists() for package in ("aggregator", "connectors"))
+
+
+# --- tests that a busy machine does not break
+
+MODULES = sorted((ROOT / "tests").glob("test_*.py"))
+CLOCK = r"(monotonic|perf_counter|process_time|thread_time|loop\.time)\(\)"
+WAITING = re.compile(
+    r"asyncio\.(timeout|wait_for|start_server)\(|time\.sleep\(|subprocess\.(run|Popen)\(|unused_port\("
+)
+IN_PASSING = {"test_cli_init.py", "test_layers.py", "test_project.py"}  # one program, whose end is awaited
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_test_asserts_how_long_a_thing_took(path: Path) -> None:
+    """A guard against waiting for ever is none: `assert time.monotonic() < end`."""
+    said = [
+        line
+        for line in path.read_text().splitlines()
+        if "assert " in line and re.search(rf"{CLOCK}.* - | - .*{CLOCK}", line)
+    ]
+    assert said == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_what_waits_says_so(path: Path) -> None:
+    text = path.read_text()
+    if path.name not in IN_PASSING and WAITING.search(text):
+        assert "pytestmark = pytest.mark.waits\n" in text

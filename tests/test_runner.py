@@ -9,7 +9,9 @@ from aggregator.bus import Bus
 from aggregator.network import Internet
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Trade
 from aggregator.runner import ExchangeRunner
-from tests.toy import HOST, running, toy
+from tests.toy import HOST, PATIENCE, running, toy
+
+pytestmark = pytest.mark.waits
 
 
 async def test_subscribes_joins_a_book_and_publishes_with_offsets() -> None:
@@ -114,7 +116,7 @@ async def test_books_of_the_moment_stand_at_the_offset_of_the_stream() -> None:
 
 async def test_a_stop_always_stops() -> None:
     for delay in (0, 0.01, 0.05, 0.2):
-        async with asyncio.timeout(5), running(toy()):
+        async with asyncio.timeout(PATIENCE), running(toy()):
             await asyncio.sleep(delay)
 
 

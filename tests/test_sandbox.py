@@ -9,7 +9,7 @@ import sys
 import time
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
@@ -23,6 +23,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from aggregator.cli.sandbox import command, write_config
 from aggregator.sandbox import Sandbox, SandboxSettings, playback, read_faults
+from aggregator.simulation import Said
+from tests.hurry import hurried, seconds
+
+pytestmark = pytest.mark.waits
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "aggregator", "sandbox"]
@@ -398,8 +402,7 @@ async def test_a_stalled_connection_is_silent_but_answers_pings_and_goes_on(busy
         await tell(busy.control, op="fault", conn=conn, kind="stall", value=0.001)
         await until(lambda: injected(busy, conn, "stall"))
         await tell(busy.control, op="fault_off", conn=conn)
-        before = await drained(socket)
-        await asyncio.wait_for(await socket.ping(), PATIENCE)
+        before = await last_before_pong(socket)
         after, _ = await take_trades(socket, 1)
         assert after[0] > before + 1
         assert set(range(before + 1, after[0])) <= set(await injected(busy, conn, "stall"))
@@ -417,14 +420,25 @@ async def test_a_half_open_connection_says_nothing_at_all(busy: Served) -> None:
         socket.transport.abort()
 
 
-async def drained(socket: ClientConnection) -> int:
-    """The last trade that came before the line fell silent."""
-    last = 0
+async def last_before_pong(socket: ClientConnection) -> int:
+    """The last trade that came before the answer to a ping."""
+    last, pong = 0, asyncio.ensure_future(await socket.ping())
     while True:
-        try:
-            last = json.loads(await asyncio.wait_for(socket.recv(), SILENCE))["data"]["t"]
-        except TimeoutError:
+        frame = asyncio.ensure_future(socket.recv())
+        await asyncio.wait({frame, pong}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if not frame.done():
+            frame.cancel()
+            await asyncio.wait({frame})
+            await pong
             return last
+        last = json.loads(await frame)["data"]["t"]
+
+
+async def drained(socket: ClientConnection) -> None:
+    """Hear what comes until the line has fallen silent."""
+    with suppress(TimeoutError):
+        while True:
+            await asyncio.wait_for(socket.recv(), SILENCE)
 
 
 async def test_a_connection_is_closed(busy: Served) -> None:
@@ -631,12 +645,19 @@ async def test_connections_of_one_address_take_turns(tmp_path: Path) -> None:
         assert [(await heard(sandbox, "one", 1))[0] for _ in range(3)] == ["of a", "of b", "of a"]
 
 
+@hurried
 async def test_playback_keeps_the_pace_divided_by_speed(tmp_path: Path) -> None:
-    lines = [capture_line("in", str(at), at=at, url=f"{HOST}/one") for at in (0, 1, 4)]
-    async with playing(tmp_path / "a.jsonl", *lines, speed=10) as sandbox:
-        start = time.monotonic()
-        assert await heard(sandbox, "one", 3) == ["0", "1", "4"]
-        assert 0.35 < time.monotonic() - start < 4
+    path, said = tmp_path / "a.jsonl", list[tuple[float, bytes]]()
+    path.write_text("".join(capture_line("in", str(at), at=at, url=f"{HOST}/one") + "\n" for at in (0, 1, 4)))
+    sandbox, asked = Sandbox(SandboxSettings(captures=(path,), speed=10)), asyncio.Event()
+
+    class Client:
+        async def play(self, what: Said, *, is_binary: bool) -> None:  # noqa: ARG002 - as the server calls it
+            said.append((seconds(), what.frame))
+
+    asked.set()
+    await sandbox._play(Client(), sandbox.tape.connections[0], asked)  # type: ignore[arg-type]
+    assert said == [(0, b"0"), (0.1, b"1"), (0.4, b"4")]
 
 
 async def test_playback_repeats_where_that_is_wanted(tmp_path: Path) -> None:

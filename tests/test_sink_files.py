@@ -30,7 +30,10 @@ from aggregator.sinks.files import FilesStatus, write_files
 from aggregator.sinks.paths import Template
 from aggregator.sinks.settings import FilesSettings
 
+pytestmark = pytest.mark.waits
+
 NS = 1_000_000_000
+PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 NOON = 1_758_888_000 * NS  # 2025-09-26T12:00:00Z
 BY_SYMBOL = "{exchange}/{channel}/{symbol}"
 
@@ -70,12 +73,12 @@ async def running(
     try:
         yield sink
         sink.tap.end()
-        await asyncio.wait_for(sink.task, 10)
+        await asyncio.wait_for(sink.task, PATIENCE)
     finally:
         sink.task.cancel()
 
 
-async def until(condition: Callable[[], object], seconds: float = 8) -> None:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is awaited happens on disk
             await asyncio.sleep(0.005)
@@ -442,23 +445,21 @@ async def test_what_comes_in_one_turn_of_the_loop_is_sorted_as_it_comes(tmp_path
 async def test_a_stalled_disk_stops_neither_the_loop_nor_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, go = os.write, threading.Event()
+    write, go, written = os.write, threading.Event(), threading.Event()
 
     def stalled(fd: int, data: memoryview) -> int:
-        go.wait(30)
+        go.wait(PATIENCE)
+        written.set()
         return write(fd, data)
 
     monkeypatch.setattr("aggregator.sinks.segment.os.write", stalled)
     async with running(tmp_path, settings=FilesSettings(path=tmp_path, compress=False, queue=100)) as sink:
         other = Tap(1000)
         sink.bus.attach(other.put)
-        longest = 0.0
         for _ in range(50):
-            start = time.perf_counter()
             sink.bus.publish([trade() for _ in range(10)])
             await asyncio.sleep(0.01)
-            longest = max(longest, time.perf_counter() - start)
-        assert longest < 0.25
+        assert not written.is_set(), "the loop went on while the disk stood still"
         assert other.held == 500
         assert sink.tap.missed > 0
         go.set()
@@ -470,13 +471,13 @@ async def test_a_stalled_disk_stops_neither_the_loop_nor_the_end(
 
 async def test_a_sink_on_a_stalled_disk_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
-    monkeypatch.setattr("aggregator.sinks.segment.os.write", lambda *_: go.wait(30) and 0)
+    monkeypatch.setattr("aggregator.sinks.segment.os.write", lambda *_: go.wait(PATIENCE) and 0)
     sink = Sink(FilesSettings(path=tmp_path), lambda: NOON, "e1")
     sink.bus.publish([trade()])
     await asyncio.sleep(0.1)
     sink.task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(sink.task, 1)
+        await asyncio.wait_for(sink.task, PATIENCE)
     monkeypatch.undo()
     go.set()
 
@@ -649,13 +650,21 @@ async def test_killed_in_mid_write_and_started_again(tmp_path: Path, closed: int
 # --- speed ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_second_of_heavy_traffic_is_written_in_less(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_heavy_traffic_is_written_in_large_pieces(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, sizes = os.write, []
+
+    def counting(fd: int, data: memoryview) -> int:
+        sizes.append(len(data))
+        return write(fd, data)
+
+    monkeypatch.setattr("aggregator.sinks.segment.os.write", counting)
     caplog.set_level(logging.ERROR)
     records: list[list[Record]] = [[trade(f"S{n % 40}/USDT") for n in range(k, k + 50)] for k in range(0, 50_000, 50)]
-    start = time.process_time()
     async with running(tmp_path) as sink:
         for batch in records:
             sink.bus.publish(batch)
         await until(lambda: not sink.tap.held)
-    assert time.process_time() - start < 1
+    assert len(sizes) < 1000, len(sizes)
     assert len(all_records(tmp_path)) == 50_000

@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,10 @@ from aggregator.sinks import stdout
 from aggregator.sinks.settings import StdoutSettings
 from aggregator.sinks.stdout import write_stdout
 
+pytestmark = pytest.mark.waits
+
 SETTINGS = StdoutSettings()
+PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 
 
 class Pipe:
@@ -65,7 +67,7 @@ def trades(count: int) -> list[Trade]:
 async def drained(pipe: Pipe, tap: Tap, task: asyncio.Task[bool], reader: threading.Thread) -> bool:
     """End the stream, and wait for both ends of the pipe."""
     tap.end()
-    closed = await asyncio.wait_for(task, 10)
+    closed = await asyncio.wait_for(task, PATIENCE)
     os.close(pipe.write_fd)
     pipe.write_fd = -1
     await asyncio.to_thread(reader.join, 10)
@@ -93,7 +95,7 @@ async def test_every_record_is_written_whole(pipe: Pipe, blocking: bool) -> None
 async def test_a_record_does_not_wait_for_the_next(pipe: Pipe) -> None:
     bus, tap, task = start(pipe)
     bus.publish([*trades(1)])
-    data = await asyncio.wait_for(asyncio.to_thread(os.read, pipe.read_fd, 4096), 1)
+    data = await asyncio.wait_for(asyncio.to_thread(os.read, pipe.read_fd, 4096), PATIENCE)
     assert json.loads(data)["offset"] == 1
     tap.end()
     assert await task is False
@@ -103,7 +105,7 @@ async def test_a_reader_that_left_ends_it_quietly(pipe: Pipe, caplog: pytest.Log
     bus, _, task = start(pipe)
     pipe.close_reader()
     bus.publish([*trades(1)])
-    assert await asyncio.wait_for(task, 2) is True
+    assert await asyncio.wait_for(task, PATIENCE) is True
     assert not caplog.records
 
 
@@ -113,20 +115,16 @@ async def test_a_reader_that_leaves_while_a_write_waits_for_it(pipe: Pipe) -> No
     await asyncio.sleep(0.1)
     assert not task.done()
     pipe.close_reader()
-    assert await asyncio.wait_for(task, 2) is True
+    assert await asyncio.wait_for(task, PATIENCE) is True
 
 
 async def test_a_stopped_reader_loses_records_and_stops_nobody(pipe: Pipe) -> None:
     bus, tap, task = start(pipe, limit=1000)
     other = Tap(1_000_000)
     bus.attach(other.put)
-    longest = 0.0
-    for _ in range(100):
-        begin = time.perf_counter()
+    for _ in range(100):  # whoever waited for the reader would wait here for ever
         bus.publish([*trades(100)])
         await asyncio.sleep(0.003)
-        longest = max(longest, time.perf_counter() - begin)
-    assert longest < 0.25
     assert other.held == 10_000
     assert tap.missed > 0
     assert await drained(pipe, tap, task, reading(pipe)) is False
@@ -172,7 +170,7 @@ async def test_it_can_be_cancelled_while_the_pipe_is_full(pipe: Pipe) -> None:
     await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 1)
+        await asyncio.wait_for(task, PATIENCE)
     pipe.close_reader()
     await asyncio.sleep(0.05)  # the write in the thread ends with the pipe
 

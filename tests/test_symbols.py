@@ -1,5 +1,4 @@
 import re
-import time
 
 import msgspec
 import pytest
@@ -211,9 +210,8 @@ def test_a_name_without_a_star_matches_itself(name: str) -> None:
 
 
 def test_many_stars_cost_little() -> None:
-    start = time.perf_counter()
-    assert pattern("*" * 9 + "!").fullmatch("BTC/USDT:USDT-240628-60000-C") is None
-    assert time.perf_counter() - start < 0.05
+    """Stars side by side are one: else each would multiply the ways to place the others, and this would take years."""
+    assert pattern("*" * 60 + "!").fullmatch("BTC/USDT:USDT-240628-60000-C") is None
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from aggregator.shard import Care
 
 HOST = "wss://toy.example"
 REST = "https://toy.example"
+PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 
 
 def parse(frame: bytes) -> Iterable[Event]:
@@ -135,7 +136,7 @@ class Seen:
         return [record for record in self.records if type(record) is kind]
 
     async def until(self, kind: type[Record], count: int = 1, **fields: object) -> list[Record]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 found = [r for r in self.of(kind) if all(getattr(r, k) == v for k, v in fields.items())]
                 if len(found) >= count:

@@ -116,12 +116,14 @@ class Session:
         """Carry more topics from now on; `carried` is what an earlier run has left over of them."""
         out: list[Record] = []
         self.topics.carry(carried or {})
-        asked = {(s.channel, s.raw_symbol) for s in self.subscriptions.subscribe(subscriptions, now.mono)}
+        asked, coming = map(set, self.subscriptions.subscribe(subscriptions, now.mono))
         for key in dict.fromkeys((s.channel, s.raw_symbol) for s in subscriptions):
             topic, refusal = self.topics.known(*key, now), self.subscriptions.refusal(key)
             if key in asked:
                 self._wait(topic)
                 say(topic, "subscribing", out, now)
+            elif key in coming:
+                say(topic, "syncing", out, now)
             elif refusal is not None:
                 say(topic, "down", out, now, f"refused: {refusal.reason}")
         return out

@@ -200,9 +200,10 @@ class Shard:
         refusal = self._memory.refusals.get(topic)
         if refusal is not None:
             return f"refused: {refusal.reason}"
-        if any(leg.session.subscriptions.is_confirmed(topic) for leg in self._legs):
+        live = [leg for leg in self._legs if leg.is_open]
+        if any(leg.session.subscriptions.is_confirmed(topic) for leg in live):
             return None
-        waiting = "waits for its turn to be asked for" if any(leg.is_open for leg in self._legs) else None
+        waiting = "it waits for its turn to be asked for, or for the answer" if live else None
         return waiting or self.trouble or "its connection is being made"
 
     def _publish(self, leg: Conversation, records: list[Record]) -> None:

@@ -6,12 +6,13 @@ which is asked again ever more rarely. Deadlines count from when a request was s
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from msgspec import Struct
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
-from aggregator.records import Channel
+from aggregator.records import CHANNELS, Channel
 
 SECOND = 1_000_000_000
 ACKNOWLEDGE = 10 * SECOND  # that an acknowledgement may take
@@ -117,6 +118,8 @@ class Subscriptions:
         """Whether a topic was asked for, and nothing is said against it, nor waited for."""
         if key not in self._wanted or key in self._waiting or key in self._memory.refusals:
             return False
+        if self._stream.replaces and (self._open or self._queue):
+            return False  # one request that is refused may end all that came before it
         return not self._is_queued(key)
 
     def next_id(self) -> int:
@@ -126,16 +129,38 @@ class Subscriptions:
 
     # --- what is wanted ---------------------------------------------------------------------------------------------
 
-    def subscribe(self, subscriptions: Collection[Subscription], now: int) -> list[Subscription]:
-        """Want topics, and ask for those that are not refused; which these are."""
+    def subscribe(self, subscriptions: Collection[Subscription], now: int) -> tuple[list[Key], list[Key]]:
+        """Want topics, and ask for those that are not refused; which these are, and which come already.
+
+        What comes already is what the same request has brought for another topic: where a request asks for a whole
+        channel, or one name of the exchange's stands for several channels of ours.
+        """
+        coming = {s for s in subscriptions if self._comes_with_another(s)} if self._wanted else set()
         for s in subscriptions:
-            found = self._wanted.setdefault((s.channel, s.raw_symbol), [])
+            found = self._wanted.setdefault(_key(s), [])
             if s not in found:
                 found.append(s)
-        asked = [s for s in subscriptions if self._may_be_asked((s.channel, s.raw_symbol), now)]
+        asked = [s for s in subscriptions if s not in coming and self._may_be_asked(_key(s), now)]
         self._put(asked)
         self.send(now)
-        return asked
+        return _keys(asked), _keys(coming)
+
+    def _comes_with_another(self, s: Subscription) -> bool:
+        """Whether the very same request has been heard for another topic that is wanted still."""
+        mine = _frames(self._stream.subscribe, s)
+        return bool(mine) and any(
+            _key(other) not in self._waiting and not self._is_refused(other) and not self._is_queued(_key(other))
+            for other in self._likeliest(s)
+            if _frames(self._stream.subscribe, other) == mine
+        )
+
+    def _likeliest(self, s: Subscription) -> list[Subscription]:
+        """The wanted topics that may share a request with this one: those of its market, and one of its channel."""
+        found = [other for channel in CHANNELS for other in self._wanted.get((channel, s.raw_symbol), ()) if other != s]
+        same = (
+            w[0] for (channel, raw), w in self._wanted.items() if channel == s.channel and raw != s.raw_symbol and w
+        )
+        return [*found, *islice((other for other in same if other.interval == s.interval), 1)]
 
     def unsubscribe(self, subscriptions: Collection[Subscription], now: int) -> None:
         """Want topics no more."""
@@ -154,10 +179,17 @@ class Subscriptions:
         for asked in self._queue:
             asked.topics = [s for s in asked.topics if s not in gone]
         refused = {s for s in gone if (s.channel, s.raw_symbol) in self._memory.refusals}
-        carried = [s for s in leaving if s not in queued and s not in refused]
         for s in leaving:
             self._held.pop(s, None)
-        self._leave(carried, now)
+        self._leave([s for s in leaving if s not in queued and s not in refused and not self._is_shared(s)], now)
+
+    def _is_shared(self, s: Subscription) -> bool:
+        """Whether leaving this topic would end another one that is wanted still."""
+        leave = self._stream.unsubscribe
+        if leave is None or self._stream.replaces:
+            return False
+        mine = _frames(leave, s)
+        return any(_frames(leave, other) == mine for other in self._likeliest(s))
 
     def _leave(self, carried: Sequence[Subscription], now: int) -> None:
         """Tell the exchange that topics are to come no more, as far as it can be told."""
@@ -282,6 +314,9 @@ class Subscriptions:
             return keys
         if asked is None:
             return []
+        if not asked.topics:  # it named again what had been confirmed before: now one of these is refused
+            asked.topics, self._held = list(self._held), {}
+            self._waiting |= {_key(s): asked for s in asked.topics}
         topics = [s for s in asked.topics if _key(s) in self._waiting]
         keys = list(dict.fromkeys(map(_key, topics)))
         if len(keys) <= 1 or meaning == "passing":
@@ -301,8 +336,7 @@ class Subscriptions:
 
     def _oldest(self) -> Asked | None:
         """The request that a refusal means which names nothing: exchanges answer in turn."""
-        sent = [asked for asked in self._open.values() if asked.topics]
-        return min(sent, key=lambda asked: asked.id, default=None)
+        return next(iter(self._open.values()), None)
 
     def _halve(self, asked: Asked, topics: Sequence[Subscription], now: int) -> None:
         del self._open[asked.id]
@@ -310,10 +344,11 @@ class Subscriptions:
             asked.split.has_culprit = True
         middle = (len(topics) + 1) // 2
         split = Split(open=2)
-        halves = [list(topics[:middle]), list(topics[middle:])]
+        halves = [Asked(self.next_id(), list(half), split=split) for half in (topics[:middle], topics[middle:])]
         for s in topics:
             self._waiting.pop(_key(s), None)
-        self._queue.extendleft(Asked(self.next_id(), half, split=split) for half in reversed(halves))
+        self._queue.extendleft(reversed(halves))
+        self._restore()
         self.send(now)
 
     def _refuse(self, keys: Sequence[Key], reason: str, meaning: Meaning, now: int) -> list[Key]:
@@ -329,10 +364,15 @@ class Subscriptions:
                 if asked.split is not None:
                     asked.split.has_culprit = True
                 self._pass(asked)
-        if keys and self._stream.replaces and self._held and not self._queue:
-            self._queue.append(Asked(self.next_id(), []))  # what was refused may have ended what came before
+        if keys:
+            self._restore()
         self.send(now)
         return list(keys)
+
+    def _restore(self) -> None:
+        """Name again what was confirmed before, where a request that is refused has ended it."""
+        if self._stream.replaces and self._held:
+            self._queue.appendleft(Asked(self.next_id(), []))
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -377,6 +417,11 @@ def _key(s: Subscription) -> Key:
 
 def _keys(topics: Iterable[Subscription]) -> list[Key]:
     return list(dict.fromkeys(map(_key, topics)))
+
+
+def _frames(ask: Callable[[Sequence[Subscription], int], Iterable[bytes]], s: Subscription) -> list[bytes]:
+    """What a request for one topic is, whatever its number."""
+    return list(ask([s], 0))
 
 
 def _parts(topics: Sequence[Subscription], size: int) -> Iterator[Sequence[Subscription]]:

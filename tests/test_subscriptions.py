@@ -1,0 +1,251 @@
+"""What is asked for on one connection, and what an exchange's answers make of it."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from msgspec import structs
+
+from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
+from aggregator.subscriptions import Ask, Memory, Subscriptions
+
+SECOND = 1_000_000_000
+
+
+def frames(op: str) -> object:
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        yield json.dumps([op, id, *(s.raw_symbol for s in wanted)]).encode()
+
+    return ask
+
+
+def whole_channel(_: Sequence[Subscription], __: int) -> Iterable[bytes]:
+    yield b'["all"]'
+
+
+STREAM = Stream(
+    url="wss://toy.example",
+    channels={"trades": "t"},
+    subscribe=frames("+"),  # type: ignore[arg-type]
+    unsubscribe=frames("-"),  # type: ignore[arg-type]
+    parse=lambda _: (),
+    batch=8,
+)
+
+
+class Talk:
+    """Subscriptions and their outbox."""
+
+    def __init__(self, memory: Memory | None = None, **changes: object) -> None:
+        self.outbox: deque[bytes] = deque()
+        self.now = 0
+        self.topics = Subscriptions(structs.replace(STREAM, **changes), self.outbox, memory)
+
+    def want(self, *names: str) -> None:
+        self.topics.subscribe([Subscription("trades", name) for name in names], self.now)
+
+    def leave(self, *names: str) -> None:
+        self.topics.unsubscribe([Subscription("trades", name) for name in names], self.now)
+
+    def said(self) -> list[str]:
+        """What has left since: `+A B` or `-A`, the number of the request left out."""
+        found = []
+        while self.outbox:
+            frame = self.outbox.popleft()
+            assert isinstance(frame, Ask)
+            self.topics.sent(frame, self.now)
+            op, _, *names = json.loads(frame)
+            found.append(op + " ".join(names))
+        return found
+
+    def refuse(self, id: int | None = None, name: str | None = None, meaning: Meaning = "unknown") -> list[str | None]:
+        channel = None if name is None else "trades"
+        event = Refused("no", id=id, channel=channel, raw_symbol=name, meaning=meaning)  # type: ignore[arg-type]
+        return [raw for _, raw in self.topics.refused(event, self.now)]
+
+    def wait(self, seconds: float) -> list[str | None]:
+        self.now += int(seconds * SECOND)
+        self.topics.overdue(self.now)
+        return [raw for _, raw in self.topics.again(self.now)]
+
+
+def test_what_is_wanted_anew_is_asked_for_and_what_is_not_is_left() -> None:
+    talk = Talk()
+    talk.want("A", "B")
+    assert talk.said() == ["+A B"]
+    talk.want("B", "C")
+    talk.leave("A")
+    assert talk.said() == ["+B C", "-A"]
+    assert len(talk.topics) == 2
+
+
+def test_what_was_not_asked_for_yet_is_not_left() -> None:
+    talk = Talk(acknowledges=False)
+    talk.want("A")
+    talk.want("B")
+    talk.leave("B")
+    talk.wait(3)
+    assert talk.said() == ["+A"]
+
+
+def test_a_request_that_is_refused_whole_is_asked_in_halves_until_the_culprit_is_named() -> None:
+    talk = Talk()
+    talk.want(*"ABCDEFGX")
+    assert talk.said() == ["+A B C D E F G X"]
+    assert talk.refuse(id=1) == []
+    assert talk.said() == ["+A B C D", "+E F G X"]
+    talk.topics.accepted(Accepted(id=2))
+    talk.refuse(id=3)
+    assert talk.said() == ["+E F", "+G X"]
+    talk.topics.accepted(Accepted(id=4))
+    talk.refuse(id=5)
+    assert talk.said() == ["+G", "+X"]
+    talk.topics.accepted(Accepted(id=6))
+    assert talk.refuse(id=7, meaning="final") == ["X"]
+    assert all(talk.topics.is_confirmed(("trades", name)) for name in "ABCDEFG")
+    assert not talk.topics.is_confirmed(("trades", "X"))
+    talk.want(*"HIJKLMNO")
+    assert talk.said() == ["+H I J K L M N O"], "its size was not what was refused"
+
+
+def test_the_size_that_passed_is_remembered() -> None:
+    memory = Memory()
+    talk = Talk(memory)
+    talk.want(*"ABCDEFGH")
+    talk.refuse(id=1)
+    talk.topics.accepted(Accepted(id=2))
+    talk.topics.accepted(Accepted(id=3))
+    talk.said()
+    later = Talk(memory)
+    later.want(*"ABCDEFGH")
+    assert later.said() == ["+A B C D", "+E F G H"]
+
+
+def test_a_request_refused_for_one_name_is_asked_again_without_it() -> None:
+    talk = Talk()
+    talk.want("A", "B", "X")
+    talk.said()
+    assert talk.refuse(id=1, name="X", meaning="final") == ["X"]
+    assert talk.said() == ["+A B"]
+
+
+def test_a_refusal_that_names_nothing_means_the_oldest_request() -> None:
+    talk = Talk()
+    talk.want("A")
+    talk.want("B")
+    talk.said()
+    assert talk.refuse() == ["A"]
+
+
+def test_what_is_refused_in_passing_is_asked_for_again_ever_more_slowly() -> None:
+    talk = Talk()
+    talk.want("A")
+    talk.said()
+    talk.refuse(id=1, meaning="passing")
+    assert talk.wait(4) == []
+    assert talk.wait(1) == ["A"]
+    assert talk.said() == ["+A"]
+    talk.refuse(id=2, meaning="passing")
+    assert talk.wait(9) == []
+    assert talk.wait(1) == ["A"]
+    talk.said()
+    talk.topics.accepted(Accepted(id=3))
+    assert talk.topics.is_confirmed(("trades", "A"))
+
+
+def test_what_there_is_no_market_of_is_asked_for_again_after_the_next_listing() -> None:
+    memory = Memory()
+    talk = Talk(memory)
+    talk.want("A")
+    talk.said()
+    talk.refuse(id=1, meaning="final")
+    assert talk.wait(1e6) == []
+    memory.forget()
+    assert talk.wait(1) == ["A"]
+
+
+def test_what_was_refused_on_one_connection_is_not_asked_for_at_once_on_the_next() -> None:
+    memory = Memory()
+    talk = Talk(memory)
+    talk.want("A")
+    talk.said()
+    talk.refuse(id=1, meaning="passing")
+    later = Talk(memory)
+    later.want("A", "B")
+    assert later.said() == ["+B"]
+    assert later.wait(5) == ["A"]
+
+
+def test_the_time_for_an_answer_begins_when_the_request_has_left() -> None:
+    talk = Talk()
+    talk.want("A")
+    talk.now += 60 * SECOND
+    assert talk.topics.overdue(talk.now) == []
+    talk.said()
+    talk.now += 9 * SECOND
+    assert talk.topics.overdue(talk.now) == []
+    talk.now += 2 * SECOND
+    assert talk.topics.overdue(talk.now) == [("trades", "A")]
+    assert talk.topics.overdue(talk.now) == []
+
+
+def test_where_a_request_replaces_all_before_it_each_names_all() -> None:
+    talk = Talk(replaces=True, acknowledges=False, unsubscribe=None)
+    talk.want("A", "B")
+    assert talk.said() == ["+A B"]
+    talk.wait(3)
+    talk.want("C")
+    assert talk.said() == ["+A B C"]
+    talk.wait(3)
+    talk.leave("B")
+    assert talk.said() == ["+A C"]
+
+
+def test_where_a_refused_request_has_ended_all_they_are_named_again_at_once() -> None:
+    talk = Talk(replaces=True, acknowledges=False, unsubscribe=None)
+    talk.want("A", "B")
+    talk.said()
+    talk.wait(3)
+    talk.want("X")
+    assert talk.said() == ["+A B X"]
+    assert talk.refuse(meaning="final") == ["X"]
+    assert talk.said() == ["+A B"]
+
+
+def test_a_confirmed_topic_that_is_refused_later_is_found() -> None:
+    talk = Talk(replaces=True, acknowledges=False, unsubscribe=None)
+    talk.want(*"ABCD")
+    talk.said()
+    talk.wait(3)
+    talk.want("E")
+    refused: list[str | None] = []
+    for _ in range(20):
+        for said in talk.said():
+            if "B" in said:  # it is no market any more
+                refused += talk.refuse(meaning="final")
+        talk.wait(3)
+    assert "B" in refused
+    assert all(talk.topics.is_confirmed(("trades", name)) for name in "ACD")
+
+
+def test_one_request_for_a_whole_channel_is_made_and_left_once() -> None:
+    talk = Talk(subscribe=whole_channel, unsubscribe=whole_channel)
+    talk.topics.subscribe([Subscription("trades", "A")], 0)
+    (ask,) = talk.outbox
+    assert isinstance(ask, Ask)
+    talk.topics.sent(ask, 0)
+    talk.topics.accepted(Accepted(id=1))
+    talk.outbox.clear()
+    asked, coming = talk.topics.subscribe([Subscription("trades", "B")], 0)
+    assert (asked, coming) == ([], [("trades", "B")])
+    talk.leave("A")
+    assert not talk.outbox
+    talk.leave("B")
+    assert len(talk.outbox) == 1
+
+
+def test_what_cannot_be_left_counts_on() -> None:
+    talk = Talk(unsubscribe=None)
+    talk.want("A", "B")
+    talk.leave("A")
+    assert len(talk.topics) == 2

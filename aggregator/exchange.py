@@ -38,6 +38,7 @@ class Request(Struct, frozen=True):
 
     weight: what the exchange counts for it against its limit
     headers: that the exchange needs to see, beside those that every request has
+    fresh: name of a parameter that gets another value each time, where the exchange would else answer from a cache
     """
 
     url: str
@@ -45,6 +46,7 @@ class Request(Struct, frozen=True):
     body: bytes | None = None
     weight: int = 1
     headers: Mapping[str, str] = {}
+    fresh: str | None = None
 
 
 class Address(Struct, frozen=True):

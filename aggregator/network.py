@@ -230,7 +230,7 @@ class Internet:
                 headers={"User-Agent": USER_AGENT},
                 connector=aiohttp.TCPConnector(limit=self._rest_connections),
             )
-        target = redirect(request.url, self._endpoints)
+        target = redirect(_past_caches(request), self._endpoints)
         try:
             async with self._http.request(
                 request.method, target, data=request.body, proxy=self._proxy, headers=_headers(request)
@@ -262,6 +262,13 @@ def _bound(transport: WSTransport) -> None:
     transport.underlying_transport.get_extra_info("socket").setsockopt(
         socket.SOL_SOCKET, socket.SO_RCVBUF, PLAIN_BUFFER
     )
+
+
+def _past_caches(request: Request) -> str:
+    """The address to ask, another one each time where a cache would answer else; captures know the plain one."""
+    if request.fresh is None:
+        return request.url
+    return f"{request.url}{'&' if '?' in request.url else '?'}{request.fresh}={time.time_ns() // 1_000_000}"
 
 
 def _headers(request: Request) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """Bitstamp.
 
 https://www.bitstamp.net/websocket/v2/
-Deltas and the REST book are both stamped in microseconds, which is what joins them; a hole does not show.
+Deltas and the REST book are both stamped in microseconds, which is what joins them; a hole does not show. The same
+REST book is answered for about a second, unless it is asked for with a parameter that nobody has asked with.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Raw, Struct
@@ -24,6 +25,7 @@ from aggregator.exchange import (
     Snapshot,
     Stream,
     Subscription,
+    Trouble,
 )
 from aggregator.records import (
     BookDelta,
@@ -49,6 +51,8 @@ PERPETUAL: dict[Channel, str] = {
     "index_price": "funding_rate",
 }
 NAMES = CHANNELS | PERPETUAL
+BAD_REQUEST = 400
+TOO_MANY = {"400.002", "400.067", "400.068"}  # of an address, a client, a market
 BEAT = Heartbeat(every=20, frame=b'{"event":"bts:heartbeat"}')
 
 
@@ -117,13 +121,20 @@ class FundingWire(Struct):
             yield IndexPrice(raw_symbol=raw_symbol, price=index, ts_event=at)
 
 
-class Trouble(Struct):
+class Said(Struct):
     message: str = ""
+
+
+class Fault(Struct):
+    """What comes with HTTP 400."""
+
+    response_code: str = ""
 
 
 decode = Decoder(Frame).decode
 decode_whole = Decoder(WholeWire).decode
-decode_trouble = Decoder(Trouble).decode
+decode_said = Decoder(Said).decode
+decode_fault = Decoder(Fault).decode
 READERS: dict[tuple[str, str], Callable[[Raw], TradeWire | BookWire | FundingWire]] = {
     ("diff_order_book", "data"): Decoder(BookWire).decode,
     ("order_book", "data"): decode_whole,
@@ -150,7 +161,7 @@ def parse_other(said: Frame, wire: str, raw_symbol: str) -> Iterable[Event]:
     if said.event == "bts:request_reconnect":
         return (Hangup(said.event),)
     if said.event == "bts:error":
-        reason = decode_trouble(said.data).message
+        reason = decode_said(said.data).message
         return [Refused(reason, channel=channel, raw_symbol=raw_symbol) for channel in ours] or (Refused(reason),)
     return ()
 
@@ -165,6 +176,13 @@ def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes
 
 def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
     return decode_whole(body).snapshot(raw_symbol)
+
+
+def trouble(status: int, _: Mapping[str, str], body: bytes) -> Trouble | None:
+    """Whether it was asked too much: its documentation has codes for that, and no status of its own."""
+    if status != BAD_REQUEST or decode_fault(body).response_code not in TOO_MANY:
+        return None
+    return Trouble(body[:200].decode(errors="replace"), is_busy=True)
 
 
 class TickerWire(Struct):
@@ -243,8 +261,14 @@ def read_market(row: Raw) -> Instrument:
 EXCHANGE = Exchange(
     id="bitstamp",
     docs="https://www.bitstamp.net/websocket/v2/",
-    notes=("There is no ticker stream: it is asked for by REST.", "A hole in the book's deltas cannot be seen."),
-    limits=Limits(weights={API: ((400, 1),)}),
+    notes=(
+        "There is no ticker stream: it is asked for by REST.",
+        "A hole in the book's deltas cannot be seen.",
+        "Outside of its hours the index of metals, oil, currencies and funds is made from the perpetual's own book.",
+    ),
+    checked="2026-09, live probes by others, and its changelog",
+    limits=Limits(weights={API: ((400, 1), (10_000, 600))}),
+    trouble=trouble,
     listing=Listing((Request(f"{API}/markets/"),), decode_markets, read_market),
     feeds=(
         Stream(
@@ -253,7 +277,7 @@ EXCHANGE = Exchange(
             subscribe=asking("bts:subscribe"),
             unsubscribe=asking("bts:unsubscribe"),
             parse=parse,
-            snapshot=Snapshot(request=lambda s: Request(f"{API}/order_book/{s}/"), parse=read_book),
+            snapshot=Snapshot(request=lambda s: Request(f"{API}/order_book/{s}/", fresh="_"), parse=read_book),
             sequence={"book": ordered},
             heartbeat=BEAT,
             pace=0.05,

@@ -1,9 +1,10 @@
 import asyncio
 
 import pytest
+from aiohttp import web
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
-from aggregator.exchange import Address
+from aggregator.exchange import Address, Request
 from aggregator.network import PIECE, PLAIN_BUFFER, Internet
 from aggregator.topics import Now
 
@@ -158,3 +159,35 @@ async def test_a_read_that_ends_in_the_pong_that_was_waited_for_is_over(monkeypa
     assert (WSMsgType.PING, b"") in heard
     assert [frames for frames, _ in reading.heard] == [[b"a"], [b"b"]]
     assert reading.heard[1][1].mono - reading.heard[0][1].mono > 20_000_000
+
+
+async def test_a_request_past_a_cache_is_another_one_each_time() -> None:
+    """Bitstamp's edge answers the same book for a second, unless a parameter differs (2026-09)."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        return web.Response(text="fine")
+
+    app = web.Application()
+    app.router.add_get("/book", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    network = Internet(endpoints={"https://toy.example": f"http://127.0.0.1:{runner.addresses[0][1]}"})
+    for request in (
+        Request("https://toy.example/book", fresh="_"),
+        Request("https://toy.example/book", fresh="_"),
+        Request("https://toy.example/book?deep=1", fresh="_"),
+        Request("https://toy.example/book"),
+    ):
+        assert (await network.fetch(request)).body == b"fine"
+        await asyncio.sleep(0.002)
+    await network.close()
+    await runner.cleanup()
+    first, second, third, last = asked
+    assert first.startswith("/book?_=")
+    assert second.startswith("/book?_=")
+    assert first != second
+    assert third.startswith("/book?deep=1&_=")
+    assert last == "/book"

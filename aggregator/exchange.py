@@ -275,7 +275,8 @@ class Listing(Struct, frozen=True):
 
     A row that `read` cannot read is skipped and named; None says that the row is of no interest. `more` gives the
     requests that follow from a request and its answer: the next page, or a list for each asset that the answer names.
-    Where an exchange publishes no list, `fixed` holds what its documentation names.
+    Where an exchange publishes no list, `fixed` holds what its documentation names. `state` lists the names that the
+    field of a row may have which says how its instrument stands: a word there that is not known is named in the log.
     """
 
     requests: tuple[Request, ...] = ()
@@ -283,6 +284,7 @@ class Listing(Struct, frozen=True):
     read: Callable[[Raw], Instrument | None] = no_instrument
     more: Callable[[Request, bytes], Iterable[Request]] = no_more
     fixed: tuple[Instrument, ...] = ()
+    state: tuple[str, ...] = ("status", "state")
 
 
 class Limits(Struct, frozen=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Raw, Struct, structs
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Listing, Request
@@ -39,6 +39,7 @@ BY_PATTERN: Mapping[Life, bool | None] = {  # whether a pattern asks for it; Non
 }
 
 
+decode_row = msgspec.json.Decoder(dict[str, Raw]).decode
 Pages = Sequence[bytes]  # the answers to one request of a listing and to those that followed from it
 Identity = tuple[str | None, str, bool | None]
 
@@ -56,7 +57,7 @@ class Listed(Struct, frozen=True):
 
     parts: for each instrument, which request of the listing gave it
     answered: the requests that were answered, by their place in the declaration
-    warnings: rows that could not be read, names taken twice, requests that were not answered
+    warnings: rows that could not be read, states that are not known, names taken twice, requests that were not answered
     """
 
     ts: int
@@ -76,6 +77,7 @@ def read_listing(exchange: Exchange, parts: Mapping[int, Pages], aliases: Aliase
     part_of = {identity(instrument): FIXED for instrument in found}
     warnings: list[str] = []
     unread: dict[int, str] = {}
+    unknown: dict[str, list[str]] = {}
     for part, pages in parts.items():
         try:
             rows = [row for body in pages for row in exchange.listing.rows(body)]
@@ -91,6 +93,8 @@ def read_listing(exchange: Exchange, parts: Mapping[int, Pages], aliases: Aliase
             if instrument is not None and identity(instrument) not in part_of:
                 part_of[identity(instrument)] = part
                 found.append(instrument)
+                if instrument.state == "unknown":
+                    unknown.setdefault(_word(row, exchange.listing.state), []).append(instrument.raw_symbol or "")
     if unread and len(unread) == len(parts):
         raise SessionError(next(iter(unread.values())))
     named, taken = name_all(found, aliases)
@@ -98,8 +102,23 @@ def read_listing(exchange: Exchange, parts: Mapping[int, Pages], aliases: Aliase
         instrument.exchange, instrument.source, instrument.ts_recv = exchange.id, "rest", ts
         instrument.valid_from = instrument.valid_from or ts
     of = tuple(part_of[identity(instrument)] for instrument in named)
-    said = (*unread.values(), *warnings, *(f"{exchange.id}: {text}" for text in taken))
+    told = (*map(_of_no_known_state, unknown, unknown.values()), *taken)
+    said = (*unread.values(), *warnings, *(f"{exchange.id}: {text}" for text in told))
     return Listed(ts, tuple(named), of, frozenset(parts.keys() - unread.keys()), said)
+
+
+def _word(row: Raw, names: Sequence[str]) -> str:
+    """What a row says of its instrument's state, under the first of these names that it has."""
+    try:
+        said = decode_row(row)
+    except msgspec.MsgspecError:
+        return ""
+    return next((bytes(said[name]).decode().strip('"') for name in names if name in said), "")
+
+
+def _of_no_known_state(word: str, raw_symbols: Sequence[str]) -> str:
+    more = f" and {len(raw_symbols) - 1} more" if len(raw_symbols) > 1 else ""
+    return f"{word!r} is no state that is known: {raw_symbols[0]}{more} may trade or not"
 
 
 def read_bodies(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, ts: int) -> Listed:

@@ -61,7 +61,7 @@ class Session:
 
         instruments: raw symbol -> instrument, of those that this stream serves
         carried: what the connection before left over
-        memory: what is known of the exchange's refusals
+        memory: what an earlier connection has learnt of the exchange
         verify: of how many checksums one is computed; 0: none
         audit: seconds between two comparisons of a book with the exchange's own; None: never
         """
@@ -81,13 +81,16 @@ class Session:
         self._unasked = frozenset(channels if subscriptions is None else ())
         self._parse = stream.reader()
         self._inflate = stream.inflate
+        memory = memory or Memory()
+        self.words = memory.words  # that are not known, for the log
         self.subscriptions = Subscriptions(stream, self.outbox, memory)
         self._answers = Answers(stream)
         self.wanted = self._answers.wanted
         self._resyncs = Resyncs(stream.snapshot, self.subscriptions, self.outbox, self._answers.want_book)
         self._watch = Watch(stream, self.subscriptions, self._answers.probe)
         place = Place(exchange, conn)
-        self.topics = TopicTable(Making(stream, place, instruments, dict(carried or {}), self._resync, verify))
+        making = Making(stream, place, instruments, dict(carried or {}), self._resync, verify, self.words)
+        self.topics = TopicTable(making)
         self._topics_of = self.topics.by_type
         rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
         self._guards_books = rule.sure or (stream.checksum is not None and verify == 1)

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
 from aggregator.records import CHANNELS, Channel
+from aggregator.topics import Words
 
 SECOND = 1_000_000_000
 ACKNOWLEDGE = 10 * SECOND  # that an acknowledgement may take
@@ -47,10 +48,16 @@ class Refusal(Struct):
 
 
 class Memory(Struct):
-    """What outlives one connection of a stream: its refusals, and the most topics that one request may name."""
+    """What outlives one connection of a stream.
+
+    refusals: what the exchange has said against topics
+    batch: the most topics that one request may name
+    words: that mean nothing to us
+    """
 
     refusals: dict[Key, Refusal] = {}
     batch: int | None = None
+    words: Words = field(default_factory=Words)
 
     def forget(self) -> None:
         """A new listing has come: what was refused for good may be asked for once more."""

@@ -9,7 +9,7 @@ from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Channel, Instrument
 from aggregator.sequence import unnumbered
 from aggregator.subscriptions import Key
-from aggregator.topics import Carried, Now, Place, Sized, Topic
+from aggregator.topics import Carried, Now, Place, Sized, Stated, Topic, Words
 from aggregator.trades import Numbered
 
 BEFORE = {"disconnect", "restart"}  # causes of gaps that an earlier connection has left
@@ -21,6 +21,7 @@ class Making(Struct, frozen=True):
     carried: what the connection before left over
     resync: called with the raw symbol when a whole book is needed from the exchange
     verify: of how many checksums one is computed; 0: none
+    words: for states that are not known
     """
 
     stream: Stream
@@ -29,6 +30,7 @@ class Making(Struct, frozen=True):
     carried: dict[Key, Carried]
     resync: Resync
     verify: int
+    words: Words
 
 
 class TopicTable:
@@ -137,6 +139,8 @@ class TopicTable:
             )
         if rule is not None:
             return Numbered(channel, raw_symbol, instrument, place, carried, rule)
+        if channel == "status":
+            return Stated(raw_symbol, instrument, place, carried, making.words)
         if channel in {"trades", "liquidations"}:
             return Sized(channel, raw_symbol, instrument, place, carried)
         return Topic(channel, raw_symbol, instrument, place, carried)

@@ -16,6 +16,7 @@ from aggregator.records import (
     Liquidation,
     Record,
     Repair,
+    Status,
     TopicState,
     Trade,
 )
@@ -223,6 +224,38 @@ class Topic:
         gap.exchange, gap.symbol, gap.raw_symbol = self.exchange, self.symbol, self.raw_symbol
         gap.ts_recv, gap.conn, gap.source = now.wall, self.conn, "derived"
         return gap
+
+
+class Words(Struct):
+    """Words of an exchange that mean nothing to us: how often each was told, and which are still to be named."""
+
+    told: dict[str, int] = {}
+    news: list[str] = []
+
+    def tell(self, word: str) -> None:
+        """Count a word."""
+        if word not in self.told:
+            self.news.append(word)
+        self.told[word] = self.told.get(word, 0) + 1
+
+
+class Stated(Topic):
+    """A topic of states: a word that is not known is told as `unknown`, counted, and named once."""
+
+    __slots__ = ("_words",)
+
+    def __init__(
+        self, raw_symbol: str | None, instrument: Instrument | None, place: Place, carried: Carried, words: Words
+    ) -> None:
+        """Begin with the words that were told before."""
+        super().__init__("status", raw_symbol, instrument, place, carried)
+        self._words = words
+
+    def take(self, record: Status, out: list[Record], now: Now) -> None:  # type: ignore[override]
+        """As any topic."""
+        if record.state == "unknown" and record.reason is not None:
+            self._words.tell(record.reason)
+        super().take(record, out, now)
 
 
 def say(topic: Topic, state: TopicState, out: list[Record], now: Now, reason: str | None = None) -> None:

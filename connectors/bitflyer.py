@@ -215,7 +215,9 @@ def read_state(raw_symbol: str, body: bytes) -> Iterable[Record]:
     said = decode_state(body)
     if not said.state:
         raise BadFrame(f"no state of {raw_symbol}")
-    return (Status(raw_symbol=raw_symbol, state=STATES.get(said.state, "unknown"), reason=said.health or None),)
+    state = STATES.get(said.state, "unknown")
+    reason = said.state if state == "unknown" else said.health or None
+    return (Status(raw_symbol=raw_symbol, state=state, reason=reason),)
 
 
 def read_funding(raw_symbol: str, body: bytes) -> Iterable[Record]:

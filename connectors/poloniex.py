@@ -9,11 +9,12 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Request
-from aggregator.records import Instrument
+from aggregator.records import Instrument, MarketState
 from aggregator.wire import Text, either, ms, number, optional, step, text
 from connectors.families.poloniex import futures, spot, stream
 
 API = "https://api.poloniex.com"
+CONTRACT_STATES: dict[str, MarketState] = {**spot.STATES, "OPEN": "trading"}
 
 
 class TradeLimit(Struct):
@@ -76,7 +77,7 @@ class Contract(Struct):
             lot_size=text(self.lotSz),
             min_size=text(self.minSz),
             max_size=optional(self.limitMaxQty),
-            state="trading" if self.status == "OPEN" else "halt",
+            state=CONTRACT_STATES.get(self.status, "unknown"),
             ts_listed=ms(text(self.tradableStartTime)) or None,
         )
 

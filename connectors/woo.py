@@ -23,7 +23,7 @@ WS = "wss://wss.woox.io/v3/public"
 API = "https://api.woox.io/v3/public"
 DEPTH = 50  # levels a side; deeper books come less often
 MOST = 10  # topics in one request
-STATES: dict[str, MarketState] = {"TRADING": "trading", "SUSPENDED": "halt"}
+STATES: dict[str, MarketState] = {"TRADING": "trading", "SUSPENDED": "halt", "TESTING": "halt"}
 EVERY: tuple[Channel, ...] = ("trades", "book", "bbo", "ticker", "candles")
 PERPETUAL: tuple[Channel, ...] = ("funding", "open_interest", "mark_price", "index_price")
 

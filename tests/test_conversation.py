@@ -1,15 +1,18 @@
 import json
 from collections.abc import Iterable
 
+import pytest
+
 from aggregator.bus import Batch, Bus
 from aggregator.clocks import ClockOffset
 from aggregator.conversation import Conversation
 from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Request, Stream
 from aggregator.merger import Merger
 from aggregator.network import Answer, Line, Listener, Network
-from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Trade
+from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Status, Trade
 from aggregator.rest import Rest
 from aggregator.session import Session
+from aggregator.subscriptions import Memory
 from aggregator.topics import Now
 
 NOW = Now(1_760_000_000_000_000_000, 1_000)
@@ -112,3 +115,36 @@ async def test_a_leg_that_is_left_alone_without_a_book_goes_on_with_the_gap() ->
     assert [(gap.phase, gap.cause) for gap in out if isinstance(gap, Gap)] == [("open", "disconnect")]
     later = new.receive([b'["whole", "6"]'], NOW)
     assert [type(record) for record in later] == [BookSnapshot, Gap]
+
+
+STATES = Stream(
+    channels={"status": "s"},
+    subscribe=lambda _, __: (),
+    parse=lambda frame: (Status(raw_symbol="A", state="unknown", reason=frame.decode()),),
+)
+
+
+async def test_a_state_that_is_not_known_is_counted_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Whichever connection of the stream it comes over; each time it is told, it is a record."""
+    memory, network, published = Memory(), Network(dial, fetch, lambda: NOW), []
+    bus = Bus("test")
+    bus.attach(lambda batch: published.extend(batch.records))
+    for number in (1, 2):
+        session = Session("toy", STATES, conn=f"toy/main.1#{number}", instruments={}, memory=memory)
+        leg = Conversation(
+            session,
+            bus=bus,
+            merger=Merger(STATES),
+            network=network,
+            rest=Rest(network, EXCHANGE),
+            clock=ClockOffset("toy"),
+        )
+        leg.frames([b"NAP", b"NAP"], NOW)
+        leg._tick()
+    assert [(record.state, record.reason) for record in published if isinstance(record, Status)] == [
+        ("unknown", "NAP")
+    ] * 4
+    assert memory.words.told == {"NAP": 4}
+    assert [record.getMessage() for record in caplog.records] == [
+        "toy/main.1#1: a state that is not known, and is told as such: 'NAP'"
+    ]

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Listing, Request, Stream
 from aggregator.instruments import Listed, Markets, choose, fetch_listing, identity, load, read_bodies, save
-from aggregator.records import Instrument
+from aggregator.records import Instrument, MarketState
 
 SPOT = Request("https://toy.example/spot")
 SWAPS = Request("https://toy.example/swaps")
@@ -178,3 +178,29 @@ async def test_what_is_kept_is_what_is_read(tmp_path: Path) -> None:
     path.write_bytes(b"{torn")
     assert load(path) is None
     assert load(tmp_path / "none.json") is None
+
+
+def test_a_state_that_is_not_known_is_named_once_with_how_many_it_concerns() -> None:
+    """By the first of the names that the connector's rows have for it; the instruments stay, in the state `unknown`."""
+
+    def read_stated(row: Raw) -> Instrument:
+        said = json.loads(bytes(row))
+        return Instrument(raw_symbol=said["name"], base=said["name"], state=known.get(said["s"], "unknown"))
+
+    known: dict[str, MarketState] = {"OPEN": "trading"}
+    exchange = toy(Listing((SPOT,), rows, read_stated, state=("status", "s")))
+    stated = [{"name": name, "s": word} for name, word in zip("ABCDE", ("OPEN", "NAP", "NAP", "NAP", 7), strict=True)]
+    found = read_bodies(exchange, [json.dumps(stated).encode()], {}, 7)
+    assert [instrument.state for instrument in found.instruments] == ["trading"] + ["unknown"] * 4
+    assert found.warnings == (
+        "toy: 'NAP' is no state that is known: B and 2 more may trade or not",
+        "toy: '7' is no state that is known: E may trade or not",
+    )
+
+
+def test_a_state_that_no_name_leads_to_is_told_of_all_the_same() -> None:
+    exchange = toy(Listing((SPOT,), rows, lambda row: Instrument(raw_symbol="A", state="unknown")))  # noqa: ARG005
+    for body_of in (b"[[1,2]]", b'[{"mood":"odd"}]'):
+        assert read_bodies(exchange, [body_of], {}, 7).warnings == (
+            "toy: '' is no state that is known: A may trade or not",
+        )

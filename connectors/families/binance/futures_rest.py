@@ -126,7 +126,7 @@ def interest_reader(*, inverse: bool) -> Callable[[str, bytes], Iterable[Record]
 
 
 def listing(rest: str) -> Listing:
-    return Listing((Request(f"{rest}/exchangeInfo"),), rows, read_contract)
+    return Listing((Request(f"{rest}/exchangeInfo"),), rows, read_contract, state=("status", "contractStatus"))
 
 
 def snapshot(rest: str) -> Snapshot:

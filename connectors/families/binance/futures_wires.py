@@ -40,6 +40,8 @@ OFF_BOOK = {"INSURANCE_FUND", "ADL", "NA"}  # the fund's, an auto-deleveraging, 
 STATES: dict[str, MarketState] = {
     "PENDING_TRADING": "pre_open",
     "TRADING": "trading",
+    "TRADING_HALT": "halt",  # this and the next since 2026
+    "TRADING_CANCEL_ONLY": "cancel_only",
     "PRE_DELIVERING": "settling",
     "DELIVERING": "settling",
     "DELIVERED": "delisted",

@@ -101,4 +101,9 @@ def step(last: str, places: str) -> str | None:
 def listing(rest: str, types: Iterable[str]) -> Listing:
     """Declare the requests for spot and for these types of futures."""
     contracts = [Request(f"{rest}/api/v2/mix/market/contracts?productType={type}") for type in types]
-    return Listing((Request(f"{rest}/api/v2/spot/public/symbols"), *contracts), rows, read_instrument)
+    return Listing(
+        (Request(f"{rest}/api/v2/spot/public/symbols"), *contracts),
+        rows,
+        read_instrument,
+        state=("symbolStatus", "status"),
+    )

@@ -191,7 +191,8 @@ class StatusRow(Struct, gc=False):
 
     def record(self, sent: int) -> Status:
         state = STATES.get(self.status, "unknown")
-        return Status(raw_symbol=self.id, state=state, reason=self.status_message or None, ts_sent=sent)
+        word = self.status if state == "unknown" else None
+        return Status(raw_symbol=self.id, state=state, reason=self.status_message or word, ts_sent=sent)
 
 
 class StatusEvent(Struct, gc=False):

@@ -160,7 +160,12 @@ def read_option(contract: ContractWire) -> Instrument:
 
 
 def listing(api: str, paths: Sequence[str]) -> Listing:
-    return Listing(tuple(Request(f"{api}/{path}") for path in paths), decode_rows, read_instrument)
+    return Listing(
+        tuple(Request(f"{api}/{path}") for path in paths),
+        decode_rows,
+        read_instrument,
+        state=("trade_status", "status"),
+    )
 
 
 def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:

@@ -246,6 +246,7 @@ def exchange(
             ),
             rows,
             read_instrument,
+            state=("state", "contract_status"),
         ),
         feeds=(
             stream("spot", spot, "ws", SPOT, is_spot),

@@ -33,7 +33,12 @@ CHANNELS: dict[Channel, str] = {
     "status": "symbols",
 }
 SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
-STATES: dict[str, MarketState] = {"NORMAL": "trading", "PAUSE": "halt", "POST_ONLY": "post_only"}
+STATES: dict[str, MarketState] = {
+    "NORMAL": "trading",
+    "PAUSE": "halt",
+    "POST_ONLY": "post_only",
+    "CLOSED": "delisted",
+}
 
 
 class TradeRow(Struct, gc=False):
@@ -153,7 +158,8 @@ class SymbolRow(Struct):
     state: str
 
     def record(self) -> Record:
-        return Status(raw_symbol=self.symbol, state=STATES.get(self.state, "unknown"))
+        reason = None if self.state == "NORMAL" else self.state
+        return Status(raw_symbol=self.symbol, state=STATES.get(self.state, "unknown"), reason=reason)
 
 
 decode_trades = Decoder(list[TradeRow]).decode

@@ -33,8 +33,13 @@ lint: $(VENV)/tested
 check-docs: install
 	@$(BIN)/aggregator docs --check
 
+# make bench AGAINST=COMMIT compares this tree with a commit, or COMMIT=OTHER with it, in ROUNDS=12.
 bench: install
+ifdef AGAINST
+	@$(BIN)/python -m bench.against $(AGAINST) $(if $(COMMIT),--commit $(COMMIT)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+else
 	@$(BIN)/python -m bench $(ARGS)
+endif
 
 # Other programs on the same captures, each in an environment of its own under ~/.cache.
 bench-peers: install

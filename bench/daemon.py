@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,13 @@ def _ratios(runs: Sequence[Run]) -> Iterator[tuple[str, float]]:
 
 def run(load: Load) -> Run:
     """Measure one load. Raises RuntimeError when a process ends early."""
+    with running(load) as measure:
+        return measure()
+
+
+@contextmanager
+def running(load: Load) -> Iterator[Callable[[], Run]]:
+    """The processes of a load; what is given sends it and measures, as often as it is called."""
     ours, theirs = processors()
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -176,7 +183,7 @@ def run(load: Load) -> Run:
         if load.clients > 1:
             others = ["-m", "bench.clients", str(path), str(load.clients - 1)]
             heard(stack.enter_context(process(others, theirs)))
-        return _measure(load, simulator, measured.pid, subscribed - started, home / "files")
+        yield lambda: _measure(load, simulator, measured.pid, subscribed - started, home / "files")
 
 
 def _simulate(load: Load, path: Path) -> list[str]:

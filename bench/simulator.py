@@ -209,6 +209,24 @@ def converse(listener: socket.socket, rest: Rest, film: Film, *, bare: bool) -> 
     return line
 
 
+def measure(line: socket.socket, film: Film, subscriber: Subscriber, asked: argparse.Namespace) -> None:
+    """Send the load, and say what came of it."""
+    del subscriber.late[:]
+    lines, lags, start = subscriber.lines, subscriber.lags, time.monotonic()
+    if asked.rate:
+        send_evenly(line, film, subscriber, asked.count, asked.rate, asked.burst)
+    else:
+        send_at_once(line, film, subscriber, asked.count)
+    end = subscriber.settle()
+    say(
+        sent=asked.count,
+        seconds=end - start,
+        lines=subscriber.lines - lines,
+        lags=subscriber.lags - lags,
+        **quantiles(subscriber.late),
+    )
+
+
 def options() -> argparse.Namespace:
     """What is asked."""
     parser = argparse.ArgumentParser()
@@ -222,7 +240,7 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Serve one client, once told to send, and say what came of it."""
+    """Serve one client, and send whenever told to."""
     asked = options()
     capture = make(EXCHANGE, asked.kind, FRAMES, walks=False)
     film, rest = Film(capture), Rest(capture)
@@ -231,21 +249,8 @@ def main() -> None:
     line = converse(listener, rest, film, bare=asked.bare)
     subscriber = Subscriber(asked.socket, feed=not asked.bare)
     say(ready=True)
-    sys.stdin.readline()
-    before, start = subscriber.lines, time.monotonic()
-    if asked.rate:
-        send_evenly(line, film, subscriber, asked.count, asked.rate, asked.burst)
-    else:
-        send_at_once(line, film, subscriber, asked.count)
-    end = subscriber.settle()
-    say(
-        sent=asked.count,
-        seconds=end - start,
-        lines=subscriber.lines - before,
-        lags=subscriber.lags,
-        **quantiles(subscriber.late),
-    )
-    sys.stdin.readline()  # stay until told to leave: the line is up all the while
+    for _ in sys.stdin:  # each line asks for the load once more; the line to the client is up all the while
+        measure(line, film, subscriber, asked)
 
 
 if __name__ == "__main__":

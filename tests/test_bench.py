@@ -1,0 +1,84 @@
+"""How a comparison of two commits comes to its ratios; what is measured is no matter of tests."""
+
+import math
+from pathlib import Path
+
+import pytest
+from msgspec import msgpack
+
+from bench import frames
+from bench.against import BOTH, DAEMON, HOT, Round, least, order, rows
+from bench.figures import prepared
+
+
+def test_turns_are_a_b_b_a_and_every_other_round_begins_with_the_other() -> None:
+    assert order(4, 0) == [0, 1, 1, 0, 0, 1, 1, 0]
+    assert order(2, 1) == [1, 0, 0, 1]
+    assert [order(1, number) for number in (0, 1)] == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [0, 1])
+def test_both_sides_have_as_many_turns(turns: int, number: int) -> None:
+    assert sorted(order(turns, number)) == [0] * turns + [1] * turns
+
+
+def test_the_first_turn_only_warms_up() -> None:
+    assert least([1.0, 4.0, 3.0]) == 3
+
+
+def test_a_round_gives_this_over_the_other_and_geometric_means() -> None:
+    found = Round({"a": 2.0, "b": 1.0, DAEMON: 9.0}, {"a": 1.0, "b": 2.0, DAEMON: 4.0}).ratios(["a", "b", DAEMON])
+    assert found == pytest.approx({"a": 2, "b": 0.5, DAEMON: 2.25, HOT: 1, BOTH: 1.5})
+
+
+def test_a_figure_of_one_side_is_in_no_mean() -> None:
+    found = rows([Round({"a": 3.0, "new": 5.0}, {"a": 2.0, "old": 7.0})])
+    assert [(row.name, row.ratio) for row in found] == [("a", 1.5), (HOT, pytest.approx(1.5))]
+
+
+def test_the_daemon_alone_has_no_mean() -> None:
+    assert Round({DAEMON: 3.0}, {DAEMON: 2.0}).ratios([DAEMON]) == {DAEMON: 1.5}
+
+
+def test_a_row_is_the_median_of_the_rounds_and_their_spread() -> None:
+    (row, mean) = rows([Round({"a": cost}, {"a": 10.0}) for cost in (10.0, 14.0, 12.0, 11.0, 40.0)])
+    assert (row.name, mean.name) == ("a", HOT)
+    assert row.costs == (12, 10)
+    assert row.ratio == pytest.approx(1.2)
+    assert row.quartiles == pytest.approx((1.1, 1.4))
+    assert row.range == pytest.approx((1, 4))
+
+
+def test_ratios_are_of_one_round_so_a_machine_that_slows_down_changes_none() -> None:
+    (row, _) = rows([Round({"a": 2 * slow}, {"a": slow}) for slow in (1.0, 5.0, 3.0)])
+    assert (row.costs, row.ratio, row.range) == ((6, 3), 2, (2, 2))
+
+
+def test_the_mean_spreads_as_the_rounds_do_not_as_its_figures() -> None:
+    both = [Round({"a": 4.0, "b": 1.0}, {"a": 1.0, "b": 4.0}), Round({"a": 1.0, "b": 4.0}, {"a": 4.0, "b": 1.0})]
+    mean = rows(both)[-1]
+    assert (mean.name, mean.costs) == (HOT, None)
+    assert mean.range == pytest.approx((1, 1))
+    assert not math.isclose(*rows(both)[0].range)
+
+
+def test_one_round_has_no_spread_and_the_means_stand_last() -> None:
+    found = rows([Round({DAEMON: 3.0, "a": 2.0}, {DAEMON: 2.0, "a": 1.0})])
+    assert [row.name for row in found] == ["a", HOT, DAEMON, BOTH]
+    assert found[0].cells() == ["a", 2.0, 1.0, "2.000", "2.000 to 2.000", "2.000 to 2.000"]
+
+
+def test_what_one_round_could_not_measure_is_in_no_round_and_in_no_mean() -> None:
+    found = rows([Round({"a": 2.0, "b": 9.0}, {"a": 1.0, "b": 1.0}), Round({"a": 2.0}, {"a": 1.0, "b": 1.0})])
+    assert [(row.name, row.range) for row in found] == [("a", (2, 2)), (HOT, pytest.approx((2, 2)))]
+
+
+def test_what_a_commit_cannot_read_is_named_with_the_reason_and_the_rest_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "kraken trade").write_bytes(msgpack.encode(frames.make("kraken", "trade", 50)))
+    strange = frames.Capture("nowhere", "trade", [b"{}"], [], {}, {})
+    (tmp_path / "nowhere trade").write_bytes(msgpack.encode(strange))
+    figures, left_out = prepared(tmp_path)
+    assert left_out == {"nowhere trade": "Unreadable: there is no connector for nowhere"}
+    assert [*figures] == ["kraken trade"]
+    assert figures["kraken trade"]() > 0

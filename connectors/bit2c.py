@@ -1,4 +1,4 @@
-"""Bit2C, by polling: the hub behind its web site is undocumented.
+"""Bit2C, by polling: the hub behind its web site (SignalR, `tradeHub`) is undocumented.
 
 https://bit2c.co.il/home/api
 """
@@ -66,7 +66,12 @@ def read_ticker(raw_symbol: str, body: bytes) -> Iterable[Record]:
 EXCHANGE = Exchange(
     id="bit2c",
     docs="https://bit2c.co.il/home/api",
-    notes=("There is no listing: the pairs are those that its documentation names.",),
+    checked="2026-09, live probes by others",
+    notes=(
+        "There is no listing: the pairs are those that its documentation names.",
+        "Books are polled whole. The hub of its web site pushes the ten best levels of each at once (September 2026).",
+        "That hub is not used: it is not documented, and must be started by a request beside its socket.",
+    ),
     limits=Limits(weights={"https://bit2c.co.il": ((1, 1),)}),
     listing=Listing(fixed=tuple(Instrument(raw_symbol=pair, base=base, quote="NIS") for pair, base in BASES.items())),
     feeds=(

@@ -252,6 +252,7 @@ def read_market(row: Raw) -> Instrument:
 EXCHANGE = Exchange(
     id="bitflyer",
     docs="https://lightning.bitflyer.com/docs?lang=en",
+    checked="2026-09, live probes by others",
     notes=(
         "The book has neither numbers nor times; it comes whole every few seconds, which mends what was lost.",
         "Trades of an auction have no side.",

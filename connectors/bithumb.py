@@ -14,5 +14,7 @@ EXCHANGE = upbit.exchange(
     limits=Limits(weights={"https://api.bithumb.com/v1": ((150, 1),)}, connects=(10, 1)),
     depth=15,  # 30 until 2026
     has_candles=False,
+    checked="2026-09, live probes by others",
+    notes=("Sizes have four decimals: a level whose size is rounded to nothing is left out, be it the best one.",),
     older=bithumb.parse,
 )

@@ -102,6 +102,7 @@ def read_pair(row: Raw) -> Instrument:
 EXCHANGE = Exchange(
     id="btcbox",
     docs="https://blog.btcbox.jp/en/archives/8762",
+    checked="2026-09, live probes by others",
     notes=("An answer holds the last hundred trades.", "The pairs are those of its tickers."),
     limits=Limits(weights={API: ((1, 1),)}),
     listing=Listing((Request(f"{API}/tickers"),), rows, read_pair),

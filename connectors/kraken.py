@@ -87,6 +87,7 @@ def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
 EXCHANGE = Exchange(
     id="kraken",
     docs="https://docs.kraken.com/exchange/api-reference/spot-websocket",
+    checked="2026-11, its documentation",
     feeds=streams("wss://ws.kraken.com/v2", Backfill(missed, read_missed)),
     listing=Listing((Request(f"{API}/AssetPairs"),), rows, read_pair),
     limits=Limits(connects=(150, 600), weights={API: ((1, 1),)}),

@@ -14,4 +14,5 @@ EXCHANGE = upbit.exchange(
     limits=Limits(weights={"https://api.upbit.com/v1": ((10, 1),)}, connects=(5, 1)),
     depth=30,
     has_candles=True,
+    checked="2026-09, live probes by others",
 )

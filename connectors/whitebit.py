@@ -71,6 +71,7 @@ def read_futures(_: str, body: bytes) -> Iterable[Record]:
 EXCHANGE = viabtc.exchange(
     "whitebit",
     docs="https://docs.whitebit.com/websocket/overview",
+    checked="2026-09, live probes by others",
     ws="wss://wss.whitebit.com/ws",
     listing=Listing((Request(f"{API}/markets"),), decode_markets, read_market),
     polls=(

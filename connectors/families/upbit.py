@@ -258,20 +258,26 @@ def exchange(
     limits: Limits,
     depth: int,
     has_candles: bool,
+    checked: str,
+    notes: tuple[str, ...] = (),
     older: Parse | None = None,
 ) -> Exchange:
     """One exchange that speaks it: its addresses, limits, whether it streams candles, what reads an older protocol.
 
     depth: levels a side of its books
+    notes: what holds for it alone
     """
     parse = reading(older)
     return Exchange(
         id=id,
         docs=docs,
+        checked=checked,
         notes=(
             "Open, high and low of the ticker are those of the UTC day, not of 24 hours, and are left out.",
             f"The book comes whole each time, {depth} levels a side.",
             "The listing does not say the steps of prices: they depend on the price.",
+            "A market that it does not know may be left out without a word, as in September 2026.",
+            *notes,
         ),
         limits=limits,
         listing=Listing((Request(markets),), decode_markets, read_market),

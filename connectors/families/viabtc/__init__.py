@@ -173,6 +173,7 @@ def exchange(
     listing: Listing,
     polls: tuple[Poll, ...] = (),
     limits: Limits,
+    checked: str = "",
     notes: tuple[str, ...] = (),
 ) -> Exchange:
     """Declare an exchange that speaks so, by its addresses, its instruments and its limits."""
@@ -180,6 +181,7 @@ def exchange(
     return Exchange(
         id=id,
         docs=docs,
+        checked=checked,
         limits=limits,
         listing=listing,
         notes=notes,

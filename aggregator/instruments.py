@@ -96,7 +96,7 @@ def read_listing(exchange: Exchange, parts: Mapping[int, Pages], aliases: Aliase
                 if instrument.state == "unknown":
                     unknown.setdefault(_word(row, exchange.listing.state), []).append(instrument.raw_symbol or "")
     if unread and len(unread) == len(parts):
-        raise SessionError(next(iter(unread.values())))
+        raise SessionError(next(iter(unread.values())).removeprefix(f"{exchange.id}: "))
     named, taken = name_all(found, aliases)
     for instrument in named:
         instrument.exchange, instrument.source, instrument.ts_recv = exchange.id, "rest", ts

@@ -7,11 +7,15 @@ import pytest
 
 from aggregator.bus import Bus
 from aggregator.network import Internet
-from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Trade
+from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Record, Trade
 from aggregator.runner import ExchangeRunner
-from tests.toy import HOST, PATIENCE, running, toy
+from tests.toy import HOST, PATIENCE, leaving, running, toy
 
 pytestmark = pytest.mark.waits
+
+
+def numbers(trades: list[Record]) -> list[int | None]:
+    return [trade.sequence for trade in trades]
 
 
 async def test_subscribes_joins_a_book_and_publishes_with_offsets() -> None:
@@ -137,3 +141,58 @@ async def test_an_exchange_that_cannot_be_reached_is_tried_again(reason: str) ->
     with suppress(asyncio.CancelledError):
         await task
     await internet.close()
+
+
+def market(name: str) -> Instrument:
+    return Instrument(raw_symbol=name, symbol=f"{name}/USD", base=name, quote="USD")
+
+
+async def test_markets_that_come_one_by_one_fill_the_connections_that_there_are() -> None:
+    markets = [market("A")]
+    async with running(leaving(per_connection=4), channels=("trades",)) as (server, seen, runner):
+        await seen.until(Health, state="syncing")
+        for name in "BCDEFGHIJK":
+            markets.append(market(name))
+            runner.want(markets)
+        await seen.until(Health, 11, state="syncing")
+        assert server.connections == len(runner.shards) == 3
+        assert [len(shard.subscriptions) for shard in runner.shards] == [4, 4, 3]
+
+
+async def test_a_market_that_goes_frees_its_place_and_an_empty_connection_ends() -> None:
+    async with running(leaving(per_connection=2), channels=("trades",), symbols="ABC") as (server, seen, runner):
+        await seen.until(Health, 3, state="syncing")
+        await server.say_to_all(s="A", n=1, price="5")
+        await seen.until(Trade)
+        runner.want([market("B"), market("D"), market("C")], "gone from the listing")
+        await seen.until(Health, 4, state="syncing")
+        assert (server.connections, [len(shard.subscriptions) for shard in runner.shards]) == (2, [2, 1])
+        (down,) = await seen.until(Health, state="down")
+        assert (down.raw_symbol, down.reason) == ("A", "gone from the listing")
+        await server.say_to_all(s="A", n=2, price="5")
+        runner.want([market("B"), market("D")], "gone from the listing")
+        await server.ended.wait()
+        assert numbers(seen.of(Trade)) == [1], "what is not wanted is silent"
+        assert [sum(asked["op"] == op for asked in server.asked) for op in ("+", "-")] == [3, 2]
+
+
+async def test_a_market_that_comes_back_has_one_subscription() -> None:
+    async with running(leaving(), channels=("trades",)) as (server, seen, runner):
+        await seen.until(Health, state="syncing")
+        runner.want([])
+        runner.want([market("A")])
+        await seen.until(Health, 2, state="syncing")
+        await server.say_to_all(s="A", n=1, price="5")
+        await server.say_to_all(s="A", n=2, price="5")
+        await seen.until(Trade, 2)
+        assert numbers(seen.of(Trade)) == [1, 2]
+
+
+async def test_why_a_market_has_no_subscription_is_told() -> None:
+    async with running(leaving(), channels=("trades",), symbols="AB") as (server, seen, runner):
+        server.refuse = {"B"}
+        await seen.until(Health, state="down")
+        assert runner.why_not("trades", "B") == "refused: no such symbol"
+        assert runner.why_not("trades", "X") == "it is not wanted"
+        await seen.until(Health, state="syncing")
+        assert runner.why_not("trades", "A") is None

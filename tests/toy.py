@@ -47,6 +47,13 @@ def subscribe(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
     yield json.dumps({"id": id, "topics": [f"{s.channel}:{s.raw_symbol}" for s in wanted]}).encode()
 
 
+def frames_of(op: str) -> object:
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        yield json.dumps({"op": op, "id": id, "topics": [f"{s.channel}:{s.raw_symbol}" for s in wanted]}).encode()
+
+    return ask
+
+
 def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
     said = json.loads(body)
     return BookSnapshot(raw_symbol=raw_symbol, sequence=said["n"], bids=[("1", "1")], asks=[("9", "1")])
@@ -73,6 +80,11 @@ def toy(**changes: object) -> Exchange:
     return Exchange(id="toy", docs="https://toy.example", feeds=feeds, listing=Listing(), limits=limits)
 
 
+def leaving(**changes: object) -> Exchange:
+    """The same, whose topics can be left."""
+    return toy(subscribe=frames_of("+"), unsubscribe=frames_of("-"), **changes)
+
+
 class Server:
     """A toy exchange: what it was asked, and what it says, is the test's business."""
 
@@ -80,6 +92,7 @@ class Server:
         self.asked: list[dict[str, object]] = []
         self.sockets: list[web.WebSocketResponse] = []
         self.connections = 0
+        self.ended = asyncio.Event()  # some connection is over
         self.sequence = 0
         self.refuse: set[str] = set()
         self.status = 200
@@ -94,6 +107,7 @@ class Server:
             self.asked.append(asked)
             bad = self.refuse & {topic.partition(":")[2] for topic in asked["topics"]}
             await socket.send_str(json.dumps({"refused": asked["id"]} if bad else {"ack": asked["id"]}))
+        self.ended.set()
         return socket
 
     async def book(self, _: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ from aggregator.exchange import (
     Exchange,
     Limits,
     Listing,
+    Meaning,
     Poll,
     Refused,
     Request,
@@ -39,7 +40,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, best, encode, from_iso, nonzero, number, optional, text
+from aggregator.wire import Text, best, encode, from_iso, is_zero, nonzero, number, optional, text
 
 API = "https://api.bitflyer.com/v1"
 CHANNELS: dict[Channel, str] = {
@@ -49,6 +50,7 @@ CHANNELS: dict[Channel, str] = {
     "bbo": "lightning_ticker_",
 }
 WHOLE = "lightning_board_snapshot_"
+ALREADY, NO_CHANNEL = -32_009, -32_602  # codes of what is refused
 STATES: dict[str, MarketState] = {
     "RUNNING": "trading",
     "CLOSED": "halt",
@@ -122,6 +124,7 @@ class TickerWire(Struct, gc=False):
 
 
 class Trouble(Struct):
+    code: int = 0
     message: str = ""
     data: str | None = None
 
@@ -141,7 +144,7 @@ decode_ticker = Decoder(TickerWire, float_hook=number).decode
 
 
 def levels(rows: list[Row]) -> Levels:
-    return [(price, text(row.size)) for row in rows if (price := text(row.price)) not in {"0", "0.0"}]
+    return [(price, text(row.size)) for row in rows if not is_zero(price := text(row.price))]
 
 
 def at_price(level: Level) -> Decimal:
@@ -171,9 +174,11 @@ def parse(frame: bytes) -> Iterable[Event]:
 def parse_answer(said: Answer) -> Iterable[Event]:
     name = str(said.id).replace(WHOLE, "lightning_board_")
     topics = [(ours, name.removeprefix(prefix)) for ours, prefix in CHANNELS.items() if name.startswith(prefix)]
-    if said.error is not None:
+    if said.error is not None and said.error.code != ALREADY:
         reason = said.error.data or said.error.message
-        return [Refused(reason, channel=ours, raw_symbol=product) for ours, product in topics] or (Refused(reason),)
+        meaning: Meaning = "final" if said.error.code == NO_CHANNEL else "unknown"
+        refused = [Refused(reason, channel=ours, raw_symbol=product, meaning=meaning) for ours, product in topics]
+        return refused or (Refused(reason, meaning=meaning),)
     return [Accepted(channel=ours, raw_symbol=product) for ours, product in topics]
 
 
@@ -256,6 +261,7 @@ EXCHANGE = Exchange(
     notes=(
         "The book has neither numbers nor times; it comes whole every few seconds, which mends what was lost.",
         "Trades of an auction have no side.",
+        "A product that there is not is confirmed like any other, and then silent.",
         "The listing says no steps of prices or sizes; of a dated contract it says the day alone.",
     ),
     limits=Limits(weights={API: ((500, 300),)}),

@@ -90,7 +90,7 @@ def topic(s: Subscription) -> str:
 EXCHANGE = Exchange(
     id="blofin",
     docs="https://docs.blofin.com/index.html",
-    checked="2026-09, live probes by others",
+    checked="2026-09, a copy of its documentation of 2025-10: probes by others were refused",
     notes=(
         "Best bid and offer come with the ticker, once a second at most.",
         "Mark and index prices are asked for by REST.",

@@ -3,14 +3,14 @@
 https://blog.btcbox.jp/en/archives/8762
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Literal
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Exchange, Limits, Listing, Poll, Request
+from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Trouble
 from aggregator.records import BookSnapshot, Instrument, Level, Record, Ticker, Trade
 from aggregator.wire import Text, encode, levels, nonzero, number, optional, seconds, text
 
@@ -30,6 +30,13 @@ class Depth(Struct):
     bids: list[list[Text]]
 
 
+class Answer(Struct):
+    """What comes where something is wrong."""
+
+    result: bool = True
+    code: Text = ""
+
+
 class TickerWire(Struct):
     """`buy` and `sell`, too, are quotations of some moment: they cross in the documentation's own example."""
 
@@ -39,11 +46,20 @@ class TickerWire(Struct):
     vol: Text
 
 
+decode_answer = Decoder(Answer).decode
 decode_trades = Decoder(list[TradeRow], strict=False, float_hook=number).decode
 decode_depth = Decoder(Depth, float_hook=number).decode
 decode_tickers = Decoder(dict[str, TickerWire], float_hook=number).decode
 decode_pairs = Decoder(dict[str, Raw]).decode
 decode_pair = Decoder(str).decode
+
+
+def trouble(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
+    """An error comes with HTTP 200: `{"result":false,"code":"102"}` where there is no such coin."""
+    if not body.startswith(b'{"result"'):
+        return None
+    said = decode_answer(body)
+    return None if said.result else Trouble(f"code {said.code}")
 
 
 def asking(path: str) -> Callable[[str], Request]:
@@ -103,7 +119,12 @@ EXCHANGE = Exchange(
     id="btcbox",
     docs="https://blog.btcbox.jp/en/archives/8762",
     checked="2026-09, live probes by others",
-    notes=("An answer holds the last hundred trades.", "The pairs are those of its tickers."),
+    trouble=trouble,
+    notes=(
+        "An answer holds the last hundred trades.",
+        "The pairs are those of its tickers.",
+        "DOGE, DOT and TRX have no book, but a quote of its own desk: a bid and an ask of one price (September 2026).",
+    ),
     limits=Limits(weights={API: ((1, 1),)}),
     listing=Listing((Request(f"{API}/tickers"),), rows, read_pair),
     feeds=(

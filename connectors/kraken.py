@@ -4,12 +4,12 @@ https://docs.kraken.com/exchange/api-reference/spot-websocket
 The REST interface keeps two old codes, XBT and XDG, that the socket spells BTC and DOGE.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since
+from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since, Trouble
 from aggregator.records import Instrument, Side, Trade
 from aggregator.wire import Text, number, seconds, step, text
 from connectors.families.kraken import streams
@@ -18,6 +18,7 @@ from connectors.families.kraken.notices import STATES
 API = "https://api.kraken.com/0/public"
 SOCKET_CODES = {"XBT": "BTC", "XDG": "DOGE"}
 REST_CODES = {code: old for old, code in SOCKET_CODES.items()}
+LIMITS = ("Rate limit", "Too many requests", "Temporary lockout", "Throttled")
 SIDES: dict[str, Side] = {"b": "buy", "s": "sell"}  # the taker's
 
 
@@ -35,13 +36,27 @@ class Pairs(Struct):
     result: dict[str, Raw]
 
 
+class Errors(Struct):
+    error: list[str] = []
+
+
 class Dealt(Struct):
     result: dict[str, Text]  # the trades under the pair's name, and `last`
 
 
 decode_pairs = Decoder(Pairs).decode
 decode_pair = Decoder(Pair, float_hook=number).decode
+decode_errors = Decoder(Errors).decode
 decode_dealt = Decoder(Dealt, float_hook=number).decode
+
+
+def trouble(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
+    """Errors come with HTTP 200, in a list that may hold warnings too."""
+    errors = [error for error in decode_errors(body).error if error.startswith("E")]
+    if not errors:
+        return None
+    words = ", ".join(errors)
+    return Trouble(words, is_busy=any(limit in words for limit in LIMITS))
 
 
 def rows(body: bytes) -> Iterable[Raw]:
@@ -90,6 +105,7 @@ EXCHANGE = Exchange(
     checked="2026-11, its documentation",
     feeds=streams("wss://ws.kraken.com/v2", Backfill(missed, read_missed)),
     listing=Listing((Request(f"{API}/AssetPairs"),), rows, read_pair),
+    trouble=trouble,
     limits=Limits(connects=(150, 600), weights={API: ((1, 1),)}),
     notes=(
         "The book is a hundred levels a side and has no numbers: the checksum of the ten best levels guards it.",

@@ -8,7 +8,7 @@ from aggregator.exchange import Exchange, Limits, Stream
 from aggregator.sequence import contiguous
 from connectors.families.kraken import unified
 from connectors.families.krakenfutures import CHANNELS, asking, parse
-from connectors.families.krakenfutures.listing import listing
+from connectors.families.krakenfutures.listing import listing, trouble
 
 API = "https://futures.kraken.com/derivatives/api/v3"
 END = "2027-03-01"  # of the API and of this socket, as https://docs.kraken.com/exchange/api-reference/futures-rest says
@@ -26,6 +26,7 @@ EXCHANGE = Exchange(
         "Funding rates are fractions per hour.",
     ),
     limits=Limits(weights={API: ((500, 10),)}, connects=(100, 60)),
+    trouble=trouble,
     listing=listing(API),
     feeds=(
         Stream(

@@ -3,12 +3,12 @@
 https://docs.kraken.com/exchange/api-reference/futures-rest/get-instruments
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Listing, Request
+from aggregator.exchange import Listing, Request, Trouble
 from aggregator.records import Instrument
 from aggregator.wire import Text, from_iso, number, optional, step
 
@@ -27,10 +27,16 @@ class ProductWire(Struct):
     postOnly: bool = False
 
 
+class Answer(Struct):
+    result: str = ""
+    error: str = ""
+
+
 class Products(Struct):
     instruments: list[Raw]
 
 
+decode_answer = Decoder(Answer).decode
 decode_products = Decoder(Products).decode
 decode_product = Decoder(ProductWire, float_hook=number).decode
 
@@ -60,6 +66,12 @@ def read_product(row: Raw) -> Instrument | None:
         state="halt" if not p.tradeable else "post_only" if p.postOnly else "trading",
         ts_listed=None if p.openingDate is None else from_iso(p.openingDate),
     )
+
+
+def trouble(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
+    """Errors come with HTTP 200."""
+    said = decode_answer(body)
+    return Trouble(said.error, is_busy=said.error == "apiLimitExceeded") if said.result == "error" else None
 
 
 def rows(body: bytes) -> Iterable[Raw]:

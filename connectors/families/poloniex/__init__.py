@@ -67,10 +67,13 @@ def parsing(channels: Mapping[Channel, str], readers: Mapping[str, Reader]) -> P
     return parse
 
 
+NO_SYMBOL = "no valid symbols"
+
+
 def answer(channels: Mapping[Channel, str], said: Frame) -> Iterable[Event]:
     """A refusal names nothing; a confirmation repeats the symbols that are known."""
     if said.event == "error":
-        return (Refused(said.message),)
+        return (Refused(said.message, meaning="final" if said.message == NO_SYMBOL else "unknown"),)
     if said.event != "subscribe":
         return ()
     wire = CANDLES if said.channel.startswith(CANDLES) else said.channel

@@ -6,6 +6,7 @@ to one another instead. A whole book comes first, and again when nothing has cha
 trades of the past come first, too, and again with each list that takes the place of one.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Raw, Struct, ValidationError
@@ -38,6 +39,8 @@ WORDS = ("trades", "bookTicker", "market", "premiumIndex")  # whose requests hol
 INTERVALS = tuple(PERIODS)
 READ = {f"{word}_update" for word in (*WORDS, "depth", "candles")}
 SPAN = 64  # a request's number is our id times this, and what was asked for: an answer brings nothing else back
+TOO_MANY = 7  # code of a refusal, as the next ones are words of one
+NO_MARKET = re.compile(r"market (\S+) does not exist")
 BARS = 16  # candles of the first of `INTERVALS`; below it stand the lists of `WORDS`, from 1 on
 
 
@@ -76,14 +79,13 @@ def parse_other(other: Other) -> Iterable[Event]:
     if other.method:
         return ()
     if other.id is None and other.error is not None:  # of a request that could not be read
-        return (Refused(f"{other.error.message} (code {other.error.code})"),)
+        return (refused(other.error, None),)
     if other.id is None:
         raise BadFrame("neither an update nor an answer")
     id, asked = divmod(other.id, SPAN)
     is_list = 1 <= asked <= len(WORDS)
     if other.error is not None:
-        reason = f"{other.error.message} (code {other.error.code})"
-        return (Refused(reason, id=None if is_list else id),)  # asked for one by one, each would replace the one before
+        return (refused(other.error, id),)
     try:
         decode_done(other.result)
     except ValidationError:
@@ -92,6 +94,15 @@ def parse_other(other: Other) -> Iterable[Event]:
         word = WORDS[asked - 1]
         return [Accepted(channel=channel) for channel, w in (LISTS | PREMIUM).items() if w == word]
     return (Accepted(id=id),)
+
+
+def refused(said: Failure, id: int | None) -> Refused:
+    """A request is refused whole; where it is for a market that there is not, that one is named."""
+    reason = f"{said.message} (code {said.code})"
+    if said.code == TOO_MANY:
+        return Refused(reason, id, meaning="passing")
+    found = NO_MARKET.fullmatch(said.message)
+    return Refused(reason, id, raw_symbol=found[1], meaning="final") if found else Refused(reason, id)
 
 
 def lists_parser() -> Parse:
@@ -194,6 +205,7 @@ def exchange(
                 heartbeat=heartbeat,
                 per_connection=1000,
                 batch=1000,
+                replaces=True,
             ),
             Stream(
                 name="book",
@@ -229,6 +241,7 @@ def exchange(
                 heartbeat=heartbeat,
                 per_connection=3000,
                 batch=3000,
+                replaces=True,
             ),
             *polls,
         ),

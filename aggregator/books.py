@@ -88,6 +88,11 @@ class BookTopic(Topic):
         self.book: Book | None = None
         self.withheld = 0  # deltas held back since the book was last good
 
+    @property
+    def stands(self) -> bool:
+        """Deltas alone make no book."""
+        return self.book is not None
+
     def take(self, record: Record, out: list[Record], now: Now) -> None:
         """Pass a delta that fits the book, or a snapshot that starts it anew."""
         if type(record) is BookDelta:
@@ -210,7 +215,6 @@ class BookTopic(Topic):
         self._newest = 0
         self._buffer.clear()
         self.count += 1
-        self.state = "live"
         out.append(snapshot)
         self.close_gap(out, now, "none")
         self._catch_up(buffered, out, now)

@@ -6,13 +6,13 @@ the oldest batches go, and the reader is told what it lost.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
 
-from aggregator.records import SCHEMA, BookSnapshot, Instrument, Record
+from aggregator.records import SCHEMA, BookSnapshot, Health, Instrument, Record
 
 ENOUGH = 256  # records that a tap's reader takes without waiting for more
 MOST_TAKEN = 8192  # records that it takes at once; a group ends with the batch that takes it there
@@ -174,6 +174,7 @@ class Bus:
         self.instruments: dict[tuple[str, str], Instrument] = {}  # (exchange, symbol or else raw symbol)
         self._receivers: list[Callable[[Batch], None]] = []
         self._book_sources: list[Callable[[str | None, str | None], Iterable[BookSnapshot]]] = []
+        self._health_sources: list[Callable[[], Iterable[Health]]] = []
 
     def attach(self, receive: Callable[[Batch], None]) -> None:
         """Have every batch from now on."""
@@ -214,3 +215,18 @@ class Bus:
         for snapshot in found:
             snapshot.offset = self.offset
         return found
+
+    def add_health(self, source: Callable[[], Iterable[Health]]) -> None:
+        """Have a source of the states of topics asked by `health`."""
+        self._health_sources.append(source)
+
+    def remove_health(self, source: Callable[[], Iterable[Health]]) -> None:
+        """Ask this source no more."""
+        self._health_sources.remove(source)
+
+    def health(self) -> Iterator[Health]:
+        """The state of every topic after everything published so far, stamped with the offset of that moment."""
+        for source in self._health_sources:
+            for record in source():
+                record.offset = self.offset
+                yield record

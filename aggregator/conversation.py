@@ -8,7 +8,6 @@ from contextlib import suppress
 
 from aggregator.answers import Fetch
 from aggregator.bus import Bus
-from aggregator.clocks import ClockOffset
 from aggregator.errors import AggregatorError, SessionError
 from aggregator.exchange import Address, Budget, Subscription
 from aggregator.merger import Merger
@@ -45,7 +44,6 @@ class Conversation:
         merger: Merger,
         network: Network,
         rest: Rest,
-        clock: ClockOffset,
         requests: Budget | None = None,
     ) -> None:
         """Join a session to the bus; `run` gives it the line.
@@ -62,7 +60,6 @@ class Conversation:
         self._network = network
         self._now = network.now
         self._rest = rest
-        self._clock = clock
         self._woken = asyncio.Event()  # there is something to fetch, or it is over
         self._line: Line | None = None
         self._requests = None if requests is None else Window(requests)
@@ -109,8 +106,6 @@ class Conversation:
             records = [r for payload in payloads for r in merger.take(session, session.receive((payload,), now), now)]
         else:
             records = session.receive(payloads, now)
-        if self._clock.is_due:
-            self._clock.sample(records)
         self._bus.publish(records)
         if session.outbox:
             self._send()

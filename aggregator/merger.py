@@ -9,7 +9,7 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from aggregator.exchange import Stream
-from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Health, Record, Trade
+from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Record, Summary, Trade
 from aggregator.sequence import NEXT, STALE, Judge
 from aggregator.session import Session
 from aggregator.subscriptions import Key
@@ -122,16 +122,12 @@ class Merger:
                 out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
         return out
 
-    def health(self, exchange: str, now: int) -> list[Health]:
-        """How each leg fares, as records; none where there is only one."""
-        found = []
-        for conn, lead in self.leads.items() if self.is_merging else ():
-            total = lead.wins + lead.losses
-            said = f"first with {lead.wins / total:.0%}, else {lead.behind / 1e6:.2f} ms behind" if total else "idle"
-            found.append(
-                Health(exchange=exchange, ts_recv=now, conn=conn, source="derived", state="live", reason=f"leg: {said}")
-            )
-        return found
+    def _compare(self, session: Session, summary: Summary) -> None:
+        """Say in a leg's summary how it fares against the others; counting begins anew."""
+        lead = self.leads.get(session.conn)
+        if lead is not None:  # else it has just left
+            summary.first, summary.second, summary.behind_ms = lead.wins, lead.losses, round(lead.behind / 1e6, 3)
+            self.leads[session.conn] = Lead()
 
     def is_followed(self, session: Session, book: BookSnapshot) -> bool:
         """Whether this leg's book is the one that has been published."""
@@ -156,6 +152,8 @@ class Merger:
                 continue
             channel = CHANNEL_OF.get(type(record))
             if channel is None:
+                if isinstance(record, Summary):
+                    self._compare(session, record)
                 out.append(record)
             else:
                 self._record(session, channel, record, out, now)

@@ -1,19 +1,24 @@
 """One declared poll, asked again and again for each of its symbols."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 
 from aggregator.bus import Bus
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Poll
 from aggregator.network import Network
 from aggregator.polling import Polling
-from aggregator.records import Instrument
+from aggregator.records import Health, Instrument
 from aggregator.rest import Need, Rest
+from aggregator.session import UNWANTED
 from aggregator.subscriptions import Key
 from aggregator.topics import Carried
 
 MOST_ASKED_AT_ONCE = 4  # polls of one feed that may wait for an answer together
+TICK = 1.0  # seconds
+
+log = logging.getLogger("aggregator.runner")
 
 
 class Poller:
@@ -27,8 +32,10 @@ class Poller:
         self._network = network
         self._rest = rest
         self._bus = bus
+        self._name = f"{exchange.id}/{poll.name}"
+        self._silent: set[str] = set()  # those of its symbols that got no answer
         self._polling = Polling(
-            exchange.id, poll, conn=f"{exchange.id}/{poll.name}#1", instruments=self._instruments, wanted=self._wanted
+            exchange.id, poll, conn=f"{self._name}#1", instruments=self._instruments, wanted=self._wanted
         )
         self._free = asyncio.Semaphore(MOST_ASKED_AT_ONCE)
         self._group: asyncio.TaskGroup | None = None
@@ -63,6 +70,7 @@ class Poller:
         symbols = self._symbols
         for raw_symbol in self._asking.keys() - set(symbols):
             self._asking.pop(raw_symbol).cancel()
+            self._silent.discard(raw_symbol)
         for at, raw_symbol in enumerate(symbols):
             if raw_symbol not in self._asking:
                 offset = self.feed.every * at / len(symbols)
@@ -70,13 +78,21 @@ class Poller:
 
     async def run(self) -> None:
         """Ask until cancelled: each symbol every `poll.every` seconds, as far as the budget allows."""
+        self._polling.open(self._network.now())
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._spread()
-                await asyncio.get_running_loop().create_future()  # until cancelled
+                while True:
+                    await asyncio.sleep(TICK)
+                    self._bus.publish(self._polling.tick(self._network.now()))
         finally:
-            self._bus.publish(self._polling.close("restart", self._network.now()))
+            now = self._network.now()
+            self._bus.publish(self._polling.close("restart", now) + self._polling.bye(UNWANTED, now))
+
+    def health(self) -> Iterator[Health]:
+        """Each topic's state now."""
+        return self._polling.health(self._network.now())
 
     def carried(self) -> dict[Key, Carried]:
         """What the next start begins with."""
@@ -96,6 +112,13 @@ class Poller:
         try:
             body = await self._rest.fetch(self.feed.request(raw_symbol), Need.POLL)
         except SessionError as error:
+            if not self._silent and not error.is_busy:  # else it is said once, of the host
+                log.warning("%s: %s; it is asked again every %g s", self._name, error, self.feed.every)
+            self._silent.add(raw_symbol)
             self._bus.publish(self._polling.failed(raw_symbol, str(error), now()))
             return
-        self._bus.publish(self._polling.receive(raw_symbol, body, now()) + self._polling.tick(now()))
+        if raw_symbol in self._silent:
+            self._silent.remove(raw_symbol)
+            if not self._silent:
+                log.info("%s: answers again", self._name)
+        self._bus.publish(self._polling.receive(raw_symbol, body, now()))

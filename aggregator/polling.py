@@ -1,17 +1,15 @@
 """One poll's answers as records: what is new in them, and what may have been missed between two."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from aggregator.books import BookTopic
 from aggregator.exchange import Poll
-from aggregator.records import CHANNEL_OF, Cause, Channel, Instrument, Record, Source, Trade
+from aggregator.records import CHANNEL_OF, Cause, Channel, Health, Instrument, Record, Source, Trade
 from aggregator.sequence import unnumbered
 from aggregator.subscriptions import Key
+from aggregator.summaries import Counts
 from aggregator.topics import Carried, Now, Place, Sized, Topic, health, say, unread
-
-SECOND = 1_000_000_000
-HEALTH = 10 * SECOND
 
 Identity = tuple[object, int]
 
@@ -74,8 +72,16 @@ class Polling:
         self._wanted = wanted
         self._carried = dict(carried or {})
         self._source: Source = source
-        self._topics: dict[tuple[Channel, str | None], Topic] = {}
-        self._health_at = 0
+        self._topics: dict[Key, Topic] = {}
+        self._counts = Counts(Place(exchange, conn))
+
+    def open(self, now: Now) -> None:
+        """Asking begins."""
+        self._counts.begin(now)
+
+    def health(self, now: Now) -> Iterator[Health]:
+        """Each topic's state."""
+        return (health(topic, now) for topic in self._topics.values())
 
     def want(self, gone: Collection[Key], carried: Mapping[Key, Carried], now: Now) -> list[Record]:
         """What is wanted has changed: topics that are not any more are over; `carried` is left of those that are."""
@@ -86,20 +92,41 @@ class Polling:
             if topic is not None:
                 topic.close_gap(out, now, "none")
                 say(topic, "down", out, now, "no longer wanted")
+                self._counts.forget(topic)
+        for key in sorted(self._wanted or (), key=str):
+            if key not in self._topics:
+                say(self._topic(*key), "subscribing", out, now)
         return out
 
     def receive(self, raw_symbol: str, body: bytes, now: Now) -> list[Record]:
         """Read one answer; one that cannot be read is a gap of cause `parse_error`."""
         out: list[Record] = []
+        self._counts.frames += 1
+        self._counts.bytes += len(body)
         try:
             records = list(self.poll.parse(raw_symbol, body))
         except Exception:  # noqa: BLE001 - whatever a hostile answer provokes, it is one answer lost
             self.bad += 1
+            self._counts.unread += 1
             gap = unread(Place(self.exchange, self.conn), self.bad, raw_symbol or None, now)
             instrument = self._instruments.get(raw_symbol)
             gap.symbol = instrument.symbol if instrument else None
             out.append(gap)
             return out
+        self._take(records, out, now)
+        for topic in self._told_of(raw_symbol):
+            if topic.state in {"subscribing", "down"} and topic.gap is None:
+                say(topic, "live" if topic.heard or not self.poll.many else "subscribing", out, now)
+        return out
+
+    def _told_of(self, raw_symbol: str) -> list[Topic]:
+        """The topics that an answer tells of."""
+        if self.poll.many:
+            return list(self._topics.values())
+        found = (self._topics.get((channel, raw_symbol)) for channel in self.poll.channels)
+        return [topic for topic in found if topic is not None]
+
+    def _take(self, records: list[Record], out: list[Record], now: Now) -> None:
         trades: dict[str | None, list[Trade]] = {}
         for record in records:
             channel = CHANNEL_OF[type(record)]
@@ -117,24 +144,28 @@ class Polling:
             topic = self._topic("trades", symbol)
             if isinstance(topic, PolledTrades):
                 topic.take_all(answered, out, now)
-        return out
 
     def failed(self, raw_symbol: str, reason: str, now: Now) -> list[Record]:
         """No answer came: say so, once until one comes again."""
         out: list[Record] = []
-        for channel in self.poll.channels:
-            topic = self._topic(channel, raw_symbol or None)
+        self._counts.refused += 1
+        if self._wanted is None:  # in a replay nothing else tells of topics that were never answered
+            for channel in self.poll.channels:
+                self._topic(channel, raw_symbol or None)
+        for topic in self._told_of(raw_symbol):
             if topic.state != "down":
-                topic.state = "down"
-                out.append(health(topic, now, reason))
+                say(topic, "down", out, now, reason)
         return out
 
     def tick(self, now: Now) -> list[Record]:
-        """Health, every so often."""
-        if now.mono < self._health_at:
-            return []
-        self._health_at = now.mono + HEALTH
-        return [health(topic, now) for topic in self._topics.values()]
+        """Call it about every second: it gives the summary that is due."""
+        out: list[Record] = []
+        self._counts.tick(self._topics.values(), out, now)
+        return out
+
+    def bye(self, reason: str, now: Now) -> list[Record]:
+        """The last summary."""
+        return [self._counts.summary(self._topics.values(), now, reason)]
 
     def close(self, cause: Cause, now: Now) -> list[Record]:
         """Asking has stopped: what is heard next comes after a hole."""
@@ -152,8 +183,6 @@ class Polling:
         topic = self._topics.get((channel, raw_symbol))
         if topic is None:
             topic = self._topics[channel, raw_symbol] = self._new_topic(channel, raw_symbol)
-        if topic.state in {"subscribing", "down"}:
-            topic.state = "live"
         return topic
 
     def _new_topic(self, channel: Channel, raw_symbol: str | None) -> Topic:

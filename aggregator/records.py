@@ -451,24 +451,75 @@ class Gap(Record, tag="gap", kw_only=True):
 
 
 class Health(Record, tag="health", kw_only=True):
-    """One topic's state: every few seconds, and on each change.
+    """One topic's state on one connection: when it changes, and to a new subscriber of the feed.
 
     channel: of the topic
     state: `subscribing`, `syncing`, `live`, `quiet`, `stalled`, `suspect`, `backfilling` or `down`
     age_ms: milliseconds since its last record; null: none yet
     rate: records per second, lately
-    clock_offset_ms: of a whole exchange: our time of receiving less its time of sending, the least of two minutes
-    clock_spread_ms: how much more that is for the slowest of twenty
     reason: in words, where there is something to say
     """
 
-    channel: Channel | None = None
+    channel: Channel
     state: TopicState
     age_ms: int | None = None
     rate: float | None = None
-    clock_offset_ms: float | None = None
-    clock_spread_ms: float | None = None
     reason: str | None = None
+
+
+class Summary(Record, tag="summary", kw_only=True):
+    """How one connection, or one poll, has fared: each minute, and at its end.
+
+    ts_from: since when all this is counted: the summary before, or the beginning
+    frames: frames, or answers of a poll, that have come
+    bytes: their length, as they came: compressed where the exchange compresses them
+    records: that came of its topics, those of answers by REST among them, but no gaps and no health
+    unread: frames and answers that could not be read; each is a gap by itself
+    gaps_opened: gaps that were opened
+    gaps_closed: gaps that were closed; those that were over at once are in neither number
+    refused: topics that the exchange has refused; of a poll, requests without a good answer
+    subscribing: topics in this state now
+    syncing: topics in this state now
+    live: topics in this state now
+    quiet: topics in this state now
+    stalled: topics in this state now
+    suspect: topics in this state now
+    down: topics in this state now
+    latency_ms: the median of `ts_recv` less the time that the exchange gives, of one record each second: `ts_sent`, or
+        where it says no such time `ts_event` of a trade, a book's change or a best price; null: none came live
+    latency_max_ms: the greatest of these
+    clock_offset_ms: the least of these in two minutes: the way here and the difference of the clocks in one, so what
+        a record needs beyond that has waited somewhere
+    pause_ms: how late something that was due each second came at most: so long the program did nothing else
+    first: where several connections carry the same: records that this one was the first to bring
+    second: likewise: records that another one had brought before
+    behind_ms: likewise: by how much a trade of these came later, on average
+    bye: of a connection that has ended: why
+    """
+
+    ts_from: int
+    frames: int
+    bytes: int
+    records: int
+    unread: int
+    gaps_opened: int
+    gaps_closed: int
+    refused: int
+    subscribing: int
+    syncing: int
+    live: int
+    quiet: int
+    stalled: int
+    suspect: int
+    down: int
+    latency_ms: float | None = None
+    latency_max_ms: float | None = None
+    clock_offset_ms: float | None = None
+    pause_ms: float
+    first: int | None = None
+    second: int | None = None
+    behind_ms: float | None = None
+    bye: str | None = None
 
 
 class Lag(Record, tag="lag", kw_only=True):
@@ -501,6 +552,7 @@ RECORD_TYPES: tuple[type[Record], ...] = (
     Status,
     Gap,
     Health,
+    Summary,
     Lag,
 )
 
@@ -523,7 +575,7 @@ CHANNEL_OF: dict[type[Record], Channel] = {
 
 
 def channel_of(record: Record) -> Channel | None:
-    """The channel that carries a record; null for a gap, health or lag about no single channel."""
+    """The channel that carries a record; null for what is about no single channel."""
     if isinstance(record, Gap | Health):
         return record.channel
     return CHANNEL_OF.get(type(record))

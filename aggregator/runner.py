@@ -1,23 +1,19 @@
 """Everything of one exchange: its topics divided among connections and polls, and what these share."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
 from aggregator.bus import Bus
-from aggregator.clocks import ClockOffset
 from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
 from aggregator.network import REST_CONNECTIONS, Network
 from aggregator.poller import Poller
-from aggregator.records import BookSnapshot, Channel, Instrument
+from aggregator.records import BookSnapshot, Channel, Health, Instrument
 from aggregator.rest import Rest
 from aggregator.shard import Care, Gate, Means, Places, Shard
 from aggregator.subscriptions import Key, Memory
 from aggregator.topics import Carried, closed
-
-CLOCK_SAMPLE = 1.0  # seconds between two looks at the exchange's clock
-CLOCK_HEALTH = 30  # samples between two records of it
 
 Left = Mapping[str, Mapping[Key, Carried]]  # name of a feed -> what an earlier run left over of its topics
 
@@ -57,7 +53,6 @@ class ExchangeRunner:
         self.exchange = exchange
         self.shards: list[Shard] = []
         self.pollers: list[Poller] = []
-        self.clock = ClockOffset(exchange.id)
         self.rest = rest or Rest(network, exchange)
         self.unserved: dict[Channel, list[Instrument]] = {}
         self._channels = channels
@@ -67,12 +62,13 @@ class ExchangeRunner:
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
         limits = exchange.limits
         gate, places = Gate(limits.connects, self.rest.hosts), Places(for_streams(limits))
-        self._means = Means(network, self.rest, bus, gate, places, self.clock, care or Care())
+        self._means = Means(network, self.rest, bus, gate, places, care or Care())
         self._memories: dict[str, Memory] = {}  # by name of the stream
         self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[Shard | Poller, asyncio.Task[None]] = {}
         bus.add_books(self.books)
+        bus.add_health(self.health)
 
     # --- what is wanted -----------------------------------------------------------------------------------------------
 
@@ -191,7 +187,7 @@ class ExchangeRunner:
             keepers: list[Shard | Poller] = [*self.pollers, *self.shards]
             for keeper in keepers:
                 self._start(keeper)
-            group.create_task(self._watch_clock())
+            await asyncio.get_running_loop().create_future()  # until cancelled: others may be wanted later
 
     def carried(self) -> dict[str, dict[Key, Carried]]:
         """What the next start begins with, by feed, once `run` has ended."""
@@ -202,14 +198,21 @@ class ExchangeRunner:
         return found
 
     def leave(self) -> None:
-        """Be asked for books no more."""
+        """Be asked for books and states no more."""
         self._bus.remove_books(self.books)
+        self._bus.remove_health(self.health)
 
     def books(self, exchange: str | None, raw_symbol: str | None) -> list[BookSnapshot]:
         """The live books, after all that came before them is published."""
         if exchange not in {None, self.exchange.id}:
             return []
         return [book for shard in self.shards for book in shard.books(raw_symbol)]
+
+    def health(self) -> Iterator[Health]:
+        """The state of each topic now."""
+        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
+        for keeper in keepers:
+            yield from keeper.health()
 
     def _report_abandoned(self) -> None:
         """Close the gaps that an earlier run left open, of topics that nobody wants any more."""
@@ -218,15 +221,3 @@ class ExchangeRunner:
             for left in carried.values():
                 if left.gap is not None:
                     self._bus.publish([closed(left.gap, left.gap.conn, now)])
-
-    async def _watch_clock(self) -> None:
-        samples = 0
-        while True:
-            await asyncio.sleep(CLOCK_SAMPLE)
-            self.clock.is_due = True
-            samples += 1
-            if samples % CLOCK_HEALTH == 0:
-                now = self._network.now().wall
-                self._bus.publish([health for health in (self.clock.health(now),) if health is not None])
-                for shard in self.shards:
-                    self._bus.publish(list(shard.merger.health(self.exchange.id, now)))

@@ -5,7 +5,7 @@ clock. The live daemon, a replay, the sandbox's tests and every other test drive
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -17,13 +17,13 @@ from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Cause, Channe
 from aggregator.resyncs import ANSWER, Resyncs
 from aggregator.sequence import unnumbered
 from aggregator.subscriptions import NEVER, Ask, Key, Memory, Subscriptions
+from aggregator.summaries import Counts
 from aggregator.topic_table import Making, TopicTable
-from aggregator.topics import Carried, Now, Place, Topic, health, say, unread, with_flag
+from aggregator.topics import Carried, Now, Place, Topic, say, unread, with_flag
 from aggregator.trades import Numbered
 from aggregator.watch import Watch
 
 SECOND = 1_000_000_000
-HEALTH = 10 * SECOND  # between two health records of one topic
 FOREVER = 3600 * SECOND
 BAD_FRAMES = 16  # kept for a look
 REFUSALS = 1000  # likewise
@@ -79,8 +79,6 @@ class Session:
         self._is_live = subscriptions is not None
         self._first = tuple(subscriptions or ())
         self._unasked = frozenset(channels if subscriptions is None else ())
-        self._parse = stream.reader()
-        self._inflate = stream.inflate
         memory = memory or Memory()
         self.words = memory.words  # that are not known, for the log
         self.subscriptions = Subscriptions(stream, self.outbox, memory)
@@ -89,29 +87,28 @@ class Session:
         self._resyncs = Resyncs(stream.snapshot, self.subscriptions, self.outbox, self._answers.want_book)
         self._watch = Watch(stream, self.subscriptions, self._answers.probe)
         place = Place(exchange, conn)
+        self._counts = Counts(place)
         making = Making(stream, place, instruments, dict(carried or {}), self._resync, verify, self.words)
         self.topics = TopicTable(making)
-        self._topics_of = self.topics.by_type
+        self._reading = exchange, conn, self.topics.by_type, stream.inflate, stream.reader(), self._counts
         rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
         self._guards_books = rule.sure or (stream.checksum is not None and verify == 1)
         self._asks_at_once = snapshot is not None and not snapshot.in_band and (rule.sure or not snapshot.after_delta)
         self._audits = Audits(self.topics, self._answers, audit)
-        self._heard = 0
+        self._heard = 0  # when the last frame came, as known at the last tick
+        self._frames = 0  # that had come then
         self._wall = 0
         self._beat_at = 0
-        self._health_at = 0
-        self._gaps = 0
 
     # --- the conversation -------------------------------------------------------------------------------------------
 
     def open(self, now: Now) -> list[Record]:
         """The connection stands: put the subscriptions into the outbox."""
-        out: list[Record] = []
         self.moment = now
         self._heard = now.mono
         self._beat_at = now.mono + self._beat_every()
-        self._health_at = now.mono + HEALTH
-        return out + self.subscribe(self._first, now)
+        self._counts.begin(now)
+        return self.subscribe(self._first, now)
 
     def subscribe(
         self, subscriptions: Collection[Subscription], now: Now, carried: Mapping[Key, Carried] | None = None
@@ -156,16 +153,16 @@ class Session:
                 self._give_up(topic, out, now, reason)
         return out
 
-    def receive(self, frames: Iterable[bytes], now: Now) -> list[Record]:  # hot: it calls nothing that it can do itself
+    def receive(self, frames: Sequence[bytes], now: Now) -> list[Record]:  # hot: it calls nothing that it can do itself
         """Read what one read of the socket has brought; `over` says whether a new connection is needed after it."""
         out: list[Record] = []
         wall, mono = now.wall, now.mono
-        exchange, conn, topics_of = self.exchange, self.conn, self._topics_of
-        inflate, parse = self._inflate, self._parse
+        exchange, conn, topics_of, inflate, parse, counts = self._reading
+        size = 0
         self.moment = now
-        self._heard = mono
         for payload in frames:
             frame = payload
+            size += len(payload)
             try:
                 if inflate is not None:
                     frame = inflate(payload)
@@ -186,6 +183,10 @@ class Session:
                     topic.take(record, out, now)
             except Exception as error:  # noqa: BLE001 - whatever a hostile frame provokes, it is one frame lost
                 self._bad_frame(frame, error, out, now)
+        counts.frames += len(frames)
+        counts.bytes += size
+        if counts.is_to_look:
+            counts.look(out)
         if wall < self._wall or self._source != "ws":
             self._mark(out, wall)
         else:
@@ -204,6 +205,8 @@ class Session:
     def tick(self, now: Now) -> list[Record]:
         """What is due by time alone; call it about every second. `over` says whether the connection is dead."""
         out: list[Record] = []
+        if self._counts.frames != self._frames:
+            self._frames, self._heard = self._counts.frames, self.moment.mono
         self.moment = now
         if self._is_live and now.mono - self._heard > self.stream.patience * SECOND:
             self.over = f"{self.conn}: silent for {self.stream.patience} s"
@@ -221,17 +224,22 @@ class Session:
             self._look_at(topic, out, now)
         self._resyncs.send(now.mono)
         self._audits.tick(out, now)
-        if self._is_live and now.mono >= self._health_at:
-            self._health_at = now.mono + HEALTH
-            out += [health(topic, now) for topic in self.topics]
+        if self._is_live:
+            self._counts.tick(self.topics, out, now)
         return out
 
+    def bye(self, reason: str, now: Now) -> list[Record]:
+        """The last summary, of a connection that has ended or was never made."""
+        return [self._counts.summary(self.topics, now, reason)] if self._is_live else []
+
     def close(self, cause: Cause, now: Now) -> list[Record]:
-        """The connection is gone: open a gap for every topic that had carried something."""
+        """The connection is gone: open a gap for every topic that had carried something; the others are down."""
         out: list[Record] = []
         for topic in self.topics:
             if topic.heard or (isinstance(topic, BookTopic) and topic.book is not None):
                 topic.open_gap(cause, out, now)
+            elif topic.gap is None and topic.state != "down" and self._is_live:
+                say(topic, "down", out, now, "the connection is gone")
             if isinstance(topic, BookTopic):
                 topic.book = None
         return out
@@ -247,6 +255,7 @@ class Session:
         topic.close_gap(out, now, "none")
         say(topic, "down", out, now, reason)
         self.topics.forget((topic.channel, topic.raw_symbol))
+        self._counts.forget(topic)
         if isinstance(topic, BookTopic):
             topic.book = None
             self._resyncs.forget(topic.raw_symbol)
@@ -377,6 +386,7 @@ class Session:
                     say(topic, "syncing", out, now)
         elif isinstance(event, Refused):
             for channel, raw_symbol in self.subscriptions.refused(event, now.mono):
+                self._counts.refused += 1
                 self.refusals.append(structs.replace(event, channel=channel, raw_symbol=raw_symbol))
                 topic = self.topics.known(channel, raw_symbol, now)
                 if event.meaning == "final":
@@ -437,9 +447,9 @@ class Session:
     ) -> None:
         """One frame is lost: say so; books whose numbers cannot show what it held are in doubt."""
         self.bad += 1
-        self._gaps += 1
+        self._counts.unread += 1
         self.bad_frames.append(BadFrameSeen(frame[:4096], error, now.wall))
-        out.append(unread(Place(self.exchange, self.conn), self._gaps, None, now))
+        out.append(unread(Place(self.exchange, self.conn), self.bad, None, now))
         if is_answer or self._guards_books:
             return
         for topic in self.topics:

@@ -7,23 +7,22 @@ doubles; one whose connection is soon to end is replaced while it still lives, s
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
 from aggregator.bus import Bus
-from aggregator.clocks import ClockOffset
 from aggregator.conversation import Conversation
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
 from aggregator.merger import Merger
 from aggregator.network import Network
-from aggregator.records import BookSnapshot, Instrument, Record
+from aggregator.records import BookSnapshot, Channel, Health, Instrument, Record
 from aggregator.rest import LONGEST_WAIT, Hosts, Need, Rest, host_of
 from aggregator.session import UNWANTED, Session
 from aggregator.subscriptions import Key, Memory
-from aggregator.topics import Carried
+from aggregator.topics import Carried, Now, Topic, health
 
 SECOND = 1_000_000_000
 FIRST_BACKOFF = 0.5  # seconds before a reconnect; doubles
@@ -105,7 +104,6 @@ class Means(Struct, frozen=True):
     bus: Bus
     gate: Gate
     places: Places
-    clock: ClockOffset
     care: Care
 
 
@@ -206,6 +204,37 @@ class Shard:
         waiting = "it waits for its turn to be asked for, or for the answer" if live else None
         return waiting or self.trouble or "its connection is being made"
 
+    def health(self) -> Iterator[Health]:
+        """Each topic's state now: of a connection that can be relied on for it, where there is one."""
+        now = self._means.network.now()
+        topics: dict[Key, Topic] = {}
+        for leg in self._legs:
+            table = leg.session.topics
+            for topic in table:
+                key = topic.channel, topic.raw_symbol
+                if key not in topics or table.is_good(*key):
+                    topics[key] = topic
+        for topic in topics.values():
+            yield health(topic, now)
+        for channel, raw_symbol in dict.fromkeys((s.channel, s.raw_symbol) for s in self.subscriptions):
+            if (channel, raw_symbol) not in topics:
+                yield self._down(channel, raw_symbol, now)
+
+    def _down(self, channel: Channel, raw_symbol: str, now: Now) -> Health:
+        """The state of a topic that no connection carries."""
+        instrument = self._instruments.get(raw_symbol)
+        return Health(
+            exchange=self._exchange.id,
+            symbol=instrument.symbol if instrument else None,
+            raw_symbol=raw_symbol,
+            ts_recv=now.wall,
+            conn=self._name,
+            source="derived",
+            channel=channel,
+            state="down",
+            reason=self.why_not((channel, raw_symbol)),
+        )
+
     def _publish(self, leg: Conversation, records: list[Record]) -> None:
         self._means.bus.publish(self.merger.take(leg.session, records, self._means.network.now()))
 
@@ -231,7 +260,6 @@ class Shard:
             backoff = FIRST_BACKOFF if has_flowed else min(backoff * 2, LONGEST_BACKOFF)
             self._failures = 0 if has_flowed else self._failures + 1
             wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(conversation))
-            self.trouble = conversation.over
             log.warning("%s: %s; again in %.1f s", session.conn, conversation.over, wait)
             await asyncio.sleep(wait)
 
@@ -265,7 +293,6 @@ class Shard:
             merger=self.merger,
             network=means.network,
             rest=means.rest,
-            clock=means.clock,
             requests=self._exchange.limits.requests,
         )
         self.merger.join(session)
@@ -283,9 +310,10 @@ class Shard:
     def _end(self, conversation: Conversation) -> None:
         """A connection is gone: what it carried is missing from here on, unless another one carries it."""
         session, now = conversation.session, self._means.network.now()
+        self.trouble = conversation.over
         self._legs.remove(conversation)
         self.merger.leave(session)
-        records = session.close("disconnect", now)
+        records = session.close("disconnect", now) + session.bye(conversation.over or "", now)
         self._means.bus.publish(self.merger.take(session, records, now))
         self._means.bus.publish(self.merger.settle(now))
 
@@ -318,7 +346,7 @@ class Shard:
             if ending.done():
                 self._end(conversation)
             else:
-                await self._retire(conversation, ending)
+                await self._retire(conversation, ending, reason)
             conversation, ending = successor, its_ending
         return conversation, ending
 
@@ -343,13 +371,14 @@ class Shard:
                 await asyncio.wait({old_ending, new_ending}, timeout=LINGER, return_when=asyncio.FIRST_COMPLETED)
                 return
 
-    async def _retire(self, conversation: Conversation, ending: asyncio.Task[str]) -> None:
+    async def _retire(self, conversation: Conversation, ending: asyncio.Task[str], reason: str) -> None:
         """A connection whose successor carries everything: it goes, and leaves no gap."""
         ending.cancel()
         await asyncio.wait({ending})
         now = self._means.network.now()
         self._legs.remove(conversation)
         self.merger.leave(conversation.session)
+        self._means.bus.publish(conversation.session.bye(f"replaced: {reason}", now))
         self._means.bus.publish(self.merger.settle(now))
 
     async def _address(self, leg: int) -> Address:
@@ -379,7 +408,7 @@ class Shard:
             leg.gone(UNWANTED)
         for leg in self._legs:
             self.merger.leave(leg.session)
-            records = leg.session.close("restart", now)
+            records = leg.session.close("restart", now) + leg.session.bye(leg.over or UNWANTED, now)
             bus.publish(self.merger.take(leg.session, records, now))
             self._carried = leg.session.carried()
         self._legs.clear()

@@ -92,11 +92,11 @@ class Topic:
     """A topic of no numbering: every record passes, and the first one ends a gap."""
 
     __slots__ = (
-        "_gaps",
         "_newest",
         "_retry_at",
         "asked",
         "channel",
+        "closed",
         "conn",
         "count",
         "duplicates",
@@ -105,8 +105,10 @@ class Topic:
         "heard",
         "instrument",
         "last",
+        "opened",
         "pulse",
         "raw_symbol",
+        "reason",
         "retries",
         "state",
         "subscribed",
@@ -126,6 +128,7 @@ class Topic:
         self.gap = carried.gap
         self.last = carried.last
         self.state: TopicState = "subscribing"
+        self.reason: str | None = ""  # of this state; empty: it was not told yet
         self.subscribed = 0  # mono
         self.heard = 0  # mono; 0: never
         self.count = 0
@@ -135,7 +138,13 @@ class Topic:
         self.retries = 0
         self._retry_at = 0
         self._newest = carried.newest  # the exchange's time of the last record that was numbered as next
-        self._gaps = 0
+        self.opened = 0  # gaps, on this connection
+        self.closed = 0
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is live as soon as something comes."""
+        return True
 
     @property
     def has_skipped(self) -> bool:
@@ -179,13 +188,13 @@ class Topic:
         got: int | None = None,
         missed: int | None = None,
     ) -> None:
-        """Publish that something is missing from here on, unless that is said already."""
+        """Publish that something is missing from here on, unless that is said already: the topic is suspect now."""
         if self.gap is not None:
             return
-        self._gaps += 1
-        self.state = "suspect"
+        self.opened += 1
+        self.state, self.reason = "suspect", cause
         self.gap = Gap(
-            gap_id=f"{self.conn}:{self.channel}:{self.raw_symbol or '*'}:{self._gaps}",
+            gap_id=f"{self.conn}:{self.channel}:{self.raw_symbol or '*'}:{self.opened}",
             phase="open",
             channel=self.channel,
             cause=cause,
@@ -199,13 +208,14 @@ class Topic:
     def close_gap(
         self, out: list[Record], now: Now, repair: Repair, *, missed: int | None = None, recovered: int = 0
     ) -> None:
-        """Publish that the open gap has ended."""
+        """Publish that the open gap has ended: the topic is live now."""
         gap = self.gap
         if gap is None:
             return
         self.gap = None
-        self.state = "live"
-        closed = Gap(
+        self.closed += 1
+        self.state, self.reason = "live", None
+        end = Gap(
             gap_id=gap.gap_id,
             phase="close",
             channel=self.channel,
@@ -218,7 +228,7 @@ class Topic:
             repair=repair,
             recovered=recovered,
         )
-        out.append(self._stamped(closed, now))
+        out.append(self._stamped(end, now))
 
     def _stamped(self, gap: Gap, now: Now) -> Gap:
         gap.exchange, gap.symbol, gap.raw_symbol = self.exchange, self.symbol, self.raw_symbol
@@ -259,13 +269,14 @@ class Stated(Topic):
 
 
 def say(topic: Topic, state: TopicState, out: list[Record], now: Now, reason: str | None = None) -> None:
-    """Change a topic's state, and publish that."""
-    topic.state = state
-    out.append(health(topic, now, reason))
+    """Change a topic's state or the reason of it, and publish that; what stands already is not said again."""
+    if (state, reason) != (topic.state, topic.reason):
+        topic.state, topic.reason = state, reason
+        out.append(health(topic, now))
 
 
 def health(topic: Topic, now: Now, reason: str | None = None) -> Health:
-    """A topic's state as a record."""
+    """A topic's state as a record; `reason` is of something else that is to be said of it just now."""
     return Health(
         exchange=topic.exchange,
         symbol=topic.symbol,
@@ -277,7 +288,7 @@ def health(topic: Topic, now: Now, reason: str | None = None) -> Health:
         state=topic.state,
         age_ms=(now.mono - topic.heard) // 1_000_000 if topic.heard else None,
         rate=topic.pulse.rate,
-        reason=reason,
+        reason=reason or topic.reason or None,
     )
 
 

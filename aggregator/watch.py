@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aggregator.exchange import Stream
 from aggregator.records import Cause, Record
 from aggregator.subscriptions import Subscriptions
-from aggregator.topics import Now, Topic, health, say
+from aggregator.topics import Now, Topic, say
 
 SECOND = 1_000_000_000
 MOVING = {"book", "bbo", "ticker"}  # channels that say something at once, on every market
@@ -37,7 +37,7 @@ class Watch:
             return
         silence = now.mono - max(topic.heard, topic.subscribed)
         if silence <= topic.pulse.deadline:
-            if topic.heard and topic.gap is None and topic.state != "live":
+            if topic.heard and topic.gap is None and topic.stands and topic.state != "live":
                 topic.retries = topic.asked = 0
                 say(topic, "live", out, now)
         elif topic.state not in SILENT:
@@ -65,10 +65,9 @@ class Watch:
     def stall(self, topic: Topic, cause: Cause, reason: str, out: list[Record], now: Now) -> None:
         """A topic is dead: say so, and begin to ask for it again."""
         topic.retries = 0
-        say(topic, "stalled", out, now, reason)
         if topic.heard or topic.channel in MOVING:
             topic.lose(cause, out, now)
-            topic.state = "stalled"
+        say(topic, "stalled", out, now, reason)
         self._ask_again(topic, out, now)
 
     def _ask_again(self, topic: Topic, out: list[Record], now: Now) -> None:
@@ -77,8 +76,8 @@ class Watch:
         asked = self._subscriptions.of((topic.channel, topic.raw_symbol))
         if topic.asked == ENOUGH or (self._stream.unsubscribe is None and topic.asked == 1):
             self._subscriptions.replace = f"{topic.channel} of {topic.raw_symbol} stays silent"
-            out.append(health(topic, now, "a new connection is tried"))
+            say(topic, topic.state, out, now, "a new connection is tried")
         elif self._stream.unsubscribe is not None and asked:
             if topic.channel != "book" or self._stream.snapshot is not None:  # else its resync does just that
                 self._subscriptions.resubscribe(asked, now.mono)
-            out.append(health(topic, now, f"asked for again ({topic.asked})"))
+            say(topic, topic.state, out, now, f"asked for again ({topic.asked})")

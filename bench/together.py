@@ -27,7 +27,7 @@ from aggregator.client import connect
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange, Stream
 from aggregator.instruments import read_bodies
-from aggregator.records import Gap, Health, Instrument, Record
+from aggregator.records import Gap, Health, Instrument, Record, Summary
 from aggregator.registry import connector_ids, load_exchange
 from aggregator.replay import CaptureLine, ParseOnly
 from aggregator.sandbox.playback import load
@@ -43,7 +43,7 @@ APART = 0.05  # seconds between two of their frames
 ROUNDS = 40  # how often they are repeated before the sandbox begins again
 SOON = 5.0  # seconds within which each exchange is to give its first record
 MOST = 250.0  # megabytes
-ABOUT = (Gap, Health, Instrument)  # records that are no market data
+ABOUT = (Gap, Health, Instrument, Summary)  # records that are no market data
 
 SINKS = """\
 [[sinks]]

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 import pytest
 
 from aggregator.bus import Batch, Bus
-from aggregator.clocks import ClockOffset
 from aggregator.conversation import Conversation
 from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Request, Stream
 from aggregator.merger import Merger
@@ -58,7 +57,6 @@ class Legs:
                 merger=self.merger,
                 network=network,
                 rest=Rest(network, EXCHANGE),
-                clock=ClockOffset("toy"),
             )
             for number in range(count)
         ]
@@ -137,7 +135,6 @@ async def test_a_state_that_is_not_known_is_counted_and_named_once(caplog: pytes
             merger=Merger(STATES),
             network=network,
             rest=Rest(network, EXCHANGE),
-            clock=ClockOffset("toy"),
         )
         leg.frames([b"NAP", b"NAP"], NOW)
         leg._tick()

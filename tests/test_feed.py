@@ -22,6 +22,9 @@ from aggregator.errors import ConfigError
 from aggregator.feed.server import FeedServer
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Levels, Trade
 from aggregator.sinks.settings import FeedSettings
+from aggregator.summaries import Counts
+from aggregator.topics import Now
+from aggregator.topics import Place as Origin
 
 pytestmark = pytest.mark.waits
 
@@ -793,3 +796,65 @@ async def test_netcat_is_a_client(tmp_path: Path) -> None:
         assert [row.get("offset", row["type"]) for row in rows[1:]] == ["subscribed", 2]
         os.killpg(process.pid, signal.SIGKILL)  # the shell, and nc, which holds the pipe's other end
         await process.wait()
+
+
+# --- the state of topics
+
+
+class States:
+    """Topics whose states a bus can ask for."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.found = [
+            Health(exchange="alpha", channel=channel, raw_symbol=name, symbol=f"{name}/USDT", state=state, ts_recv=7)
+            for channel, name, state in (("trades", "BTC", "live"), ("trades", "ETH", "quiet"), ("book", "BTC", "down"))
+        ]  # type: ignore[misc]
+        bus.add_health(lambda: self.found)
+
+
+async def _told(path: Path) -> None:
+    async with serving(path) as (bus, _), peer(path) as client:
+        await client.row()
+        states = States(bus)
+        bus.publish([trade(), trade()])
+        assert (await client.ask("trades:alpha:*"))["type"] == "subscribed"
+        rows = [await client.row(), await client.row()]
+        assert [(row["type"], row["symbol"], row["state"], row["offset"]) for row in rows] == [
+            ("health", "BTC/USDT", "live", 2),
+            ("health", "ETH/USDT", "quiet", 2),
+        ]
+        states.found[0].state = "stalled"
+        assert (await client.ask({"op": "subscribe", "topics": ["*:*:BTC/USDT"], "time": "iso"}))[
+            "type"
+        ] == "subscribed"
+        rows = [await client.row(), await client.row()]
+        assert [(row["channel"], row["state"], row["ts_recv"]) for row in rows] == [
+            ("trades", "stalled", "1970-01-01T00:00:00.000000007Z"),
+            ("book", "down", "1970-01-01T00:00:00.000000007Z"),
+        ]
+        assert (await client.ask("trades:beta:*"))["type"] == "subscribed"
+        assert (await client.ask({"op": "ping"}))["type"] == "pong"
+
+
+test_a_new_subscriber_is_told_the_state_of_each_of_its_topics = both(_told)
+
+
+async def _told_apart(path: Path) -> None:
+    async with (
+        serving(path) as (bus, _),
+        subscriber(path, "health:*:*") as only,
+        subscriber(path, "book:alpha:*") as all,
+    ):
+        States(bus)
+        summary = Counts(Origin("alpha", "alpha/main.1#1")).summary((), Now(1, 1), "line lost")
+        bus.publish([summary])
+        assert (await all.row())["bye"] == "line lost"
+        assert (await only.ask("health:alpha:*"))["type"] == "subscribed"
+        assert [(await only.row())["state"] for _ in range(3)] == ["live", "quiet", "down"]
+    async with serving(path) as (bus, _), subscriber(path, "summary:*:*") as client:
+        bus.publish([trade()])
+        bus.publish([Counts(Origin("beta", "beta/main.1#1")).summary((), Now(1, 1))])
+        assert (await client.row())["exchange"] == "beta"
+
+
+test_a_summary_comes_with_every_topic_of_its_exchange = both(_told_apart)

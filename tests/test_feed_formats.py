@@ -14,7 +14,7 @@ from aggregator.records import RECORD_TYPES, BookDelta, Candle, Instrument, Reco
 # fmt: off
 WORDS = {
     "exchange", "symbol", "raw_symbol", "conn", "id", "first_id", "last_id", "interval", "index", "underlying",
-    "base", "quote", "settle", "reason", "gap_id", "status",
+    "base", "quote", "settle", "reason", "gap_id", "status", "bye",
 }
 # fmt: on
 TRADE = Trade(exchange="alpha", ts_event=1714564800123456789, ts_recv=1, price="0.3500", size="7", id="12")

@@ -16,10 +16,13 @@ from aggregator.records import (
     Status,
     Trade,
 )
+from aggregator.summaries import Counts
+from aggregator.topics import Now, Place
 
 PERPETUAL = {"exchange": "alpha", "symbol": "BTC/USDT:USDT", "raw_symbol": "BTCUSDT-PERP"}
 SPOT = {"exchange": "alpha", "symbol": "BTC/USDT", "raw_symbol": "BTCUSDT"}
 UNNAMED = {"exchange": "alpha", "raw_symbol": "X:Y"}
+SUMMARY = Counts(Place("alpha", "alpha/main.1#1")).summary((), Now(1, 1))
 HOLE = {"gap_id": "1", "phase": "open", "cause": "disconnect", "ts_from": 1}
 
 
@@ -59,6 +62,7 @@ def test_a_pattern_names_topics(pattern: str, symbols: dict[str, str], wanted: b
         (Health(channel="book", state="live", **SPOT), ["book:alpha:*", "health:*:*"], ["trades", "gap"]),
         (Gap(exchange="alpha", channel="trades", **HOLE), ["trades:alpha:BTC/USDT", "gap:alpha:ETH/*"], ["book"]),
         (Gap(exchange="alpha", **HOLE), ["trades:alpha:BTC/USDT", "status:alpha:ETH/USDT", "gap:alpha:X"], ["health"]),
+        (SUMMARY, ["trades:alpha:BTC/USDT", "summary:alpha:*", "*:alpha:X"], ["gap", "health"]),
         (Status(exchange="alpha", state="halt"), ["trades:alpha:BTC/USDT", "status:alpha:X"], ["gap", "health"]),
         (Status(state="halt", **SPOT), ["status:alpha:BTC/USDT"], ["trades"]),
         (IndexPrice(exchange="alpha", price="1", index="I"), ["index_price:alpha:*"], ["trades"]),

@@ -36,6 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.resyncs",
         "aggregator.session",
         "aggregator.subscriptions",
+        "aggregator.summaries",
         "aggregator.topic_table",
         "aggregator.topics",
         "aggregator.trades",
@@ -44,7 +45,6 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "input and output": (
         "aggregator.bus",
-        "aggregator.clocks",
         "aggregator.conversation",
         "aggregator.capture",
         "aggregator.catalog",

@@ -29,6 +29,9 @@ from aggregator.sinks import closer, files
 from aggregator.sinks.files import FilesStatus, write_files
 from aggregator.sinks.paths import Template
 from aggregator.sinks.settings import FilesSettings
+from aggregator.summaries import Counts
+from aggregator.topics import Now
+from aggregator.topics import Place as Origin
 
 pytestmark = pytest.mark.waits
 
@@ -198,8 +201,8 @@ async def test_header_records_and_footer(tmp_path: Path) -> None:
         delta = BookSnapshot(exchange="alpha", raw_symbol="BTC", bids=[], asks=[], ts_recv=NOON)
         health = Health(exchange="alpha", channel="trades", state="live", ts_recv=NOON)
         gap = Gap(exchange="alpha", gap_id="g", phase="open", cause="disconnect", ts_from=NOON, ts_recv=NOON)
-        beat = Health(exchange="beta", state="live", ts_recv=NOON)
-        await sink.put(trade(), delta, health, gap, beat)
+        summary = Counts(Origin("beta", "beta/main.1#1")).summary((), Now(NOON, 0), "closed")
+        await sink.put(trade(), delta, health, gap, summary)
     day = tmp_path / "2025-09-26"
     stamp = "20250926T120000Z"
     header, records, footer = whole(day / f"alpha/trades-{stamp}-1.ndjson")
@@ -215,7 +218,7 @@ async def test_header_records_and_footer(tmp_path: Path) -> None:
     assert [(b["bids"], b["offset"]) for b in header["books"]] == [([["1", "2"]], 5)]
     assert asked == [("alpha", None)]
     assert whole(day / f"alpha/gaps-{stamp}-4.ndjson")[1][0]["gap_id"] == "g"
-    assert whole(day / f"beta/health-{stamp}-5.ndjson")[1][0]["state"] == "live"
+    assert whole(day / f"beta/summary-{stamp}-5.ndjson")[1][0]["bye"] == "closed"
     assert len(found(tmp_path)) == 4
 
 

@@ -7,7 +7,15 @@ import msgspec
 
 from aggregator.records import RECORD_TYPES, Record
 
-COLOURS = {"trade": "cyan", "bbo": "blue", "gap": "red", "health": "yellow", "lag": "red", "book_snapshot": "magenta"}
+COLOURS = {
+    "trade": "cyan",
+    "bbo": "blue",
+    "book_snapshot": "magenta",
+    "gap": "red",
+    "lag": "red",
+    "health": "yellow",
+    "summary": "yellow",
+}
 SIDES = {"buy": "green", "sell": "red"}
 HEADS = frozenset(Record.__struct_fields__) | {"type"}
 MOST = 9  # fields shown of a record

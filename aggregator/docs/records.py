@@ -27,6 +27,20 @@ exchange's own. A record whose instrument is not known has a null `symbol`, and 
 when it is over, which says what could be had after all. Between the two, book records of the topic are flagged
 `suspect` or withheld. A subscriber that was too slow is told by a `lag` how many records it lost.
 
+**What is told unasked, and when.** Nothing but a `summary` is told by the clock.
+
+- `health` tells a topic's state, and its reason, when they change, and to a new subscriber of the feed as they stand.
+  Two changes are told by a `gap` alone: at its `open` the topic is `suspect`, at its `close` it is `live`. Whoever
+  applies both in their order knows each topic's state at any time, by connection (`conn`) where several carry it. (A
+  gap that another connection makes good for is not told.)
+- `subscribing`: asked for; `syncing`: the exchange has agreed; `live`: records come, of a book once it is whole;
+  `quiet`: nothing comes, as it may be in a quiet market; `stalled`: nothing comes though it should, and it is asked for
+  again; `suspect`: something is missing; `down`: refused, no longer listed, or without a connection or an answer.
+- `summary` tells how each connection and each poll has fared, once a minute and when it ends. What it counts is since
+  the one before, so that all of them together count everything. A connection that could not be made has one too: its
+  topics have not changed, and `bye` says why they stay `down`.
+- Where `audit` is set, the result of each comparison is a `health` record too: its state is what it was.
+
 **Books.** A `book_snapshot` replaces what the reader had. A `book_delta` is one message of the exchange and applies as
 a whole, and only after a snapshot. Together they give no crossed book without a `gap` of cause `crossed`.
 

@@ -132,7 +132,7 @@ class Routes:
         """The route of a record that tells of another topic, or of a topic that has not been seen before."""
         key: Hashable = (type(record), record.exchange, record.raw_symbol, record.symbol)
         if type(record) in KIND:
-            key = (key, record.channel)  # type: ignore[attr-defined]
+            key = (key, channel_of(record))
         return self._routes.get(key) or self._meet(key, record)
 
     def _meet(self, key: Hashable, record: Record) -> Route:

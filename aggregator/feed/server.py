@@ -30,7 +30,7 @@ from aggregator.feed.protocol import (
 from aggregator.feed.ring import TAKE, Book, Chunk, Ring, join
 from aggregator.feed.routing import Audience, Routes
 from aggregator.feed.subscriber import Subscriber, SubscriberStats
-from aggregator.feed.topics import Pattern, Selection, parse_pattern
+from aggregator.feed.topics import Pattern, Selection, parse_pattern, topic_of
 from aggregator.sinks.settings import FeedSettings
 
 SWEEP = 1.0  # seconds between two looks for peers that left without a word
@@ -239,7 +239,8 @@ class FeedServer:
             raise BadRequest(f"more than the {MOST_PATTERNS} topics that one connection may name", request.id)
         self._collect()  # what was published before is not subject to what is wanted now
         held = Selection(subscriber.patterns.values())
-        matched = self._routes.matching(Selection(new.values()))
+        wanted = Selection(new.values())
+        matched = self._routes.matching(wanted)
         subscriber.patterns |= new
         subscriber.options = Options(
             request.numbers or subscriber.options.numbers, request.time or subscriber.options.time
@@ -252,7 +253,11 @@ class FeedServer:
                     subscriber.ring.await_book(book, is_new=is_new)
                 elif is_new:
                     subscriber.ring.has_book(book)  # so it says
-        subscriber.answer(Subscribed(list(new), len(matched), request.id))
+        subscriber.answer(Subscribed(list(new), len(matched), request.id), self._health(wanted, subscriber.options))
+
+    def _health(self, wanted: Selection, options: Options) -> bytes:
+        """The state of every topic that is wanted, as lines."""
+        return encode([health for health in self._bus.health() if wanted.wants(topic_of(health))], options)
 
     def _unsubscribe(self, subscriber: Subscriber, request: Unsubscribe) -> None:
         gone = list(subscriber.patterns) if request.topics is None else list(dict.fromkeys(request.topics))

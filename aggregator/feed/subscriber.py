@@ -59,9 +59,9 @@ class Subscriber:
         if not self.patterns:
             self.connection.finish()
 
-    def answer(self, message: Hello | Reply) -> None:
-        """Queue an answer."""
-        self.ring.answer(encode_message(message))
+    def answer(self, message: Hello | Reply, lines: bytes = b"") -> None:
+        """Queue an answer, and lines that belong to it."""
+        self.ring.answer(encode_message(message) + lines)
         self.connection.wake()
 
     def stats(self) -> SubscriberStats:

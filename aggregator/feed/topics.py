@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from aggregator.catalog import nearest
 from aggregator.feed.protocol import BadRequest
-from aggregator.records import CHANNELS, Gap, Health, Record, Status, channel_of
+from aggregator.records import CHANNELS, Gap, Health, Record, Status, Summary, channel_of
 
-ALWAYS = ("gap", "health")  # kinds of record that come with every topic, and are channels of their own to a pattern
+ALWAYS = ("gap", "health", "summary")  # records that come with every topic, and are channels of their own to a pattern
 CHANNEL_NAMES = (*CHANNELS, *ALWAYS)
 LONGEST_PATTERN = 256  # characters
-KIND: Mapping[type[Record], str] = {Gap: "gap", Health: "health"}
+KIND: Mapping[type[Record], str] = {Gap: "gap", Health: "health", Summary: "summary"}
 
 
 class Topic(NamedTuple):
@@ -26,7 +26,7 @@ class Topic(NamedTuple):
 
 
 def topic_of(record: Record) -> Topic:
-    """The topic of a record; a gap or health record also belongs to the channel that it is about."""
+    """The topic of a record; a gap, health or summary also belongs to the channels that it is about."""
     names = tuple(dict.fromkeys(name for name in (record.symbol, record.raw_symbol) if name is not None))
     channel = channel_of(record)
     kind = type(record)

@@ -8,14 +8,15 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from aggregator.bus import Batch, Group, Lost
-from aggregator.records import Gap, Health, Lag, Record, channel_of
+from aggregator.records import Gap, Health, Lag, Record, Summary, channel_of
 from aggregator.sinks.notes import Loss, encode, loss_of, overflow
 from aggregator.sinks.paths import NS, Place, Template, moment
 from aggregator.sinks.segment import Segment, Tally
 
 SINK = "files"
 DAY = 86_400 * NS
-ANY_CHANNEL: dict[object, str] = {Gap: "gaps", Health: "health", Lag: "gaps"}  # where such a record names none
+NO_CHANNEL: dict[object, str] = {Gap: "gaps", Lag: "gaps", Summary: "summary"}  # where such a record names none
+ANY_CHANNEL = (Gap, Health, Lag)  # which their type does not tell
 MOST_ROUTES = 200_000  # remembered; then they are found anew
 
 Key: TypeAlias = tuple[object, str, str | None, str | None, int]
@@ -169,7 +170,7 @@ class Routes:
         return touched
 
     def _find(self, key: Key, record: Record) -> File:
-        channel = channel_of(record) or ANY_CHANNEL[type(record)]
+        channel = channel_of(record) or NO_CHANNEL[type(record)]
         exchange, symbol, raw_symbol = record.exchange, record.symbol, record.raw_symbol
         values = {"date": "", "exchange": exchange, "channel": channel, "symbol": symbol, "raw_symbol": raw_symbol}
         topic = self._template.name(values)

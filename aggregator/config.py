@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from aggregator.config_schema import SINKS, Document, ExchangeTable, KnownChannels, choices, quote, split_channel
 from aggregator.errors import ConfigError
+from aggregator.exchange import MOST_INSTRUMENTS
 from aggregator.sinks.settings import SinkSettings
 from aggregator.toml_lines import KeyPath, key_lines, line_of
 
@@ -47,6 +48,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     verify: of how many checksums of books one is computed; 0: none
     audit: seconds between two comparisons of a book with the exchange's own; null: never
     relist: seconds between two listings of its instruments; null: only at the start
+    max_instruments: that are read of its listing
     """
 
     id: str
@@ -59,6 +61,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     verify: int = 1
     audit: float | None = None
     relist: float | None = None
+    max_instruments: int = MOST_INSTRUMENTS
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -246,6 +249,7 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         verify=VERIFY[table.verify],
         audit=table.audit,
         relist=table.relist or None,
+        max_instruments=table.max_instruments,
     )
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from aggregator.catalog import CatalogEntry, closest, load_catalog, nearest
+from aggregator.exchange import MOST_INSTRUMENTS
 from aggregator.records import CHANNELS
 from aggregator.sinks.settings import TEMPLATE_FIELDS, FeedSettings, FilesSettings, SinkSettings, StdoutSettings
 
@@ -233,6 +234,7 @@ class ExchangeTable(_Table):
     lifetime: Annotated[float, Field(ge=SHORTEST_LIFE), BeforeValidator(_duration)] | None = None
     verify: Literal["all", "sampled", "off"] = "all"
     relist: Annotated[float, Field(ge=0), BeforeValidator(_duration)] = 900
+    max_instruments: Count = MOST_INSTRUMENTS
     audit: Annotated[float, Field(ge=1), BeforeValidator(_duration)] | None = None
 
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from aggregator.outputs import Outputs
 from aggregator.records import Instrument
 from aggregator.registry import load_exchange
 from aggregator.rest import Hosts, Need, Rest
-from aggregator.runner import ExchangeRunner, Left
+from aggregator.runner import STEP, ExchangeRunner, Left
 from aggregator.shard import Care
 
 RETRY_LISTING = 5.0  # seconds, doubling
@@ -132,7 +132,7 @@ class Daemon:
             wait = min(wait * 2, LONGEST_RETRY)
 
     async def _run_exchange(self, config: ExchangeConfig, exchange: Exchange, network: Network, rest: Rest) -> None:
-        listed = await self._instruments(exchange, rest)
+        listed = await self._instruments(exchange, rest, config.max_instruments)
         runner = ExchangeRunner(
             exchange,
             [channel for channel in config.channels if channel in exchange.channels],
@@ -145,8 +145,8 @@ class Daemon:
         )
         self.runners[config.id] = runner
         followed = Followed(config, exchange, runner, Markets(listed))
-        self._announce([i for i in listed.instruments if followed.is_named(i)])
-        followed.follow()
+        await self._announce([i for i in listed.instruments if followed.is_named(i)])
+        await in_steps(followed.following())
         log.info("%s: %d instruments, %d connections", config.id, len(followed.chosen), len(runner.shards))
         try:
             async with asyncio.TaskGroup() as group:
@@ -163,14 +163,15 @@ class Daemon:
             await asyncio.sleep(wait)
             wait = followed.config.relist or 0
             try:
-                listed = await self._fetch_instruments(exchange, followed.runner.rest)
+                listed = await self._fetch_instruments(exchange, followed.runner.rest, followed.config.max_instruments)
             except SessionError as error:
                 log.warning("%s: %s", exchange.id, error)
                 wait = max(wait, error.wait)
                 continue
-            self._announce([i for i in followed.markets.take(listed) if followed.is_named(i)])
+            changes = await asyncio.to_thread(followed.markets.take, listed)
+            await self._announce([i for i in changes if followed.is_named(i)])
             followed.runner.heed_listing()
-            followed.follow()
+            await in_steps(followed.following())
             self._keep_listing(exchange, followed.markets, listed.ts)
 
     def _left_over(self, id: str) -> Left:
@@ -202,14 +203,14 @@ class Daemon:
             network = recorder.network()
         return network
 
-    async def _instruments(self, exchange: Exchange, rest: Rest) -> Listed:
+    async def _instruments(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
         """From the listing, or where it does not answer from the cache; a warning says how old that is.
 
         Of a part that does not answer, what was kept stands in.
         """
         cached = load(self._cache(exchange))
         try:
-            listed = await self._fetch_instruments(exchange, rest)
+            listed = await self._fetch_instruments(exchange, rest, most)
         except SessionError as error:
             if cached is None:
                 raise
@@ -227,10 +228,10 @@ class Daemon:
     def _cache(self, exchange: Exchange) -> Path:
         return self.config.state / "instruments" / f"{exchange.id}.json"
 
-    async def _fetch_instruments(self, exchange: Exchange, rest: Rest) -> Listed:
+    async def _fetch_instruments(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
         """Ask the exchange. Raises SessionError where there is no answer."""
         listed = await fetch_listing(
-            exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns
+            exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns, most
         )
         for warning in listed.warnings[:MOST_WARNINGS]:
             log.warning("%s", warning)
@@ -244,15 +245,18 @@ class Daemon:
         except OSError as error:
             log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
 
-    def _announce(self, instruments: Sequence[Instrument]) -> None:
+    async def _announce(self, instruments: Sequence[Instrument]) -> None:
         """Publish what is new of the instruments in force (copies: the stream stamps each record once)."""
-        for instrument in instruments:
-            key = instrument.exchange, instrument.symbol or instrument.raw_symbol or ""
-            if instrument.change == "delist":
-                self.bus.instruments.pop(key, None)
-            else:
-                self.bus.instruments[key] = instrument
-        self.bus.publish([structs.replace(i, ts_recv=time.time_ns()) for i in instruments])
+        for start in range(0, len(instruments), STEP):
+            part = instruments[start : start + STEP]
+            for instrument in part:
+                key = instrument.exchange, instrument.symbol or instrument.raw_symbol or ""
+                if instrument.change == "delist":
+                    self.bus.instruments.pop(key, None)
+                else:
+                    self.bus.instruments[key] = instrument
+            self.bus.publish([structs.replace(i, ts_recv=time.time_ns()) for i in part])
+            await asyncio.sleep(0)
 
     def _forget(self, id: str) -> None:
         runner = self.runners.pop(id, None)
@@ -269,6 +273,12 @@ class Daemon:
             recorder.close()
         for network in self._networks:
             await network.close()
+
+
+async def in_steps(steps: Iterable[None]) -> None:
+    """Do something long, and let others have their turn between its steps."""
+    for _ in steps:
+        await asyncio.sleep(0)
 
 
 async def _sweep() -> None:

@@ -26,6 +26,7 @@ class Subscription(Struct, frozen=True):
     interval: str = "1m"
 
 
+MOST_INSTRUMENTS = 50_000  # that are read of one listing, unless the configuration says otherwise
 HTTP_OK = range(200, 300)  # statuses of an answer that is one
 
 

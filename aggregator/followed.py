@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from aggregator.config import ExchangeConfig
 from aggregator.exchange import Exchange
@@ -28,6 +28,7 @@ class Followed:
         self.chosen: list[Instrument] = []
         self._idle: Sequence[str] = ()
         self._unserved: set[str] = set()
+        self._waiting: dict[str, list[str]] = {}
 
     def is_named(self, instrument: Instrument) -> bool:
         """Whether the configuration names this market, be it open or not."""
@@ -35,9 +36,15 @@ class Followed:
 
     def follow(self) -> None:
         """Let the runner carry what is asked for and can be had now, and nothing else."""
+        for _ in self.following():
+            pass
+
+    def following(self) -> Iterator[None]:
+        """The same in steps, between which others may have their turn."""
         before: set[Identity] = {identity(instrument) for instrument in self.chosen}
         self.chosen, idle = choose(self.markets.instruments, self.config.symbols, before, time.time_ns())
-        self.runner.want(self.chosen, "the market is no longer listed, or not asked for")
+        yield
+        yield from self.runner.wanting(self.chosen, "the market is no longer listed, or not asked for")
         for pattern in idle:
             if pattern not in self._idle:
                 log.warning("%s: no instrument is named %r", self.exchange.id, pattern)
@@ -47,6 +54,22 @@ class Followed:
             new, gone = len(after - before), len(before - after)
             log.info("%s: %d markets more, %d fewer", self.exchange.id, new, gone)
         self._say_unserved()
+        self._say_waiting(after)
+
+    def _say_waiting(self, followed: Collection[Identity]) -> None:
+        """Log which markets are asked for and cannot be had now, and why, when that changes."""
+        waiting: dict[str, list[str]] = {}
+        now = time.time_ns()
+        for instrument in self.markets.instruments:
+            if identity(instrument) not in followed and self.is_named(instrument):
+                waiting.setdefault(life(instrument, now), []).append(str(instrument.raw_symbol))
+        for why, names in waiting.items():
+            if names != self._waiting.get(why):
+                named = " ".join(names[:MOST_NAMES])
+                log.info(
+                    "%s: %d markets are %s and wait for that to change: %s", self.exchange.id, len(names), why, named
+                )
+        self._waiting = waiting
 
     def why_not(self, instrument: Instrument) -> str | None:
         """Why a market that is named has no subscription: None where it is followed."""

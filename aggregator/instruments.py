@@ -1,5 +1,6 @@
 """The instruments of an exchange: fetched from its listing, cached on disk, chosen by a configuration's patterns."""
 
+import asyncio
 import os
 import tempfile
 from collections import deque
@@ -11,10 +12,11 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from aggregator.errors import SessionError
-from aggregator.exchange import Exchange, Listing, Request
+from aggregator.exchange import MOST_INSTRUMENTS, Exchange, Listing, Request
 from aggregator.records import Instrument, MarketState
 from aggregator.symbols import Aliases, matches, name_all
 
+MOST_UNREADABLE = 100  # rows that are named one by one
 MOST_PAGES = 100  # of one listing request
 FIXED = -1  # the part of instruments that the connector itself names
 
@@ -67,44 +69,79 @@ class Listed(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-def read_listing(exchange: Exchange, parts: Mapping[int, Pages], aliases: Aliases, ts: int) -> Listed:
+def read_listing(
+    exchange: Exchange, parts: Mapping[int, Pages], aliases: Aliases, ts: int, most: int = MOST_INSTRUMENTS
+) -> Listed:
     """The instruments in a listing's answers, named; a row that cannot be read is skipped and named.
 
     parts: place of a request in the declaration -> its answers
+    most: instruments that are read; how many rows are left unread is one of the warnings
     Raises SessionError where no part can be read.
     """
-    found: list[Instrument] = [structs.replace(instrument) for instrument in exchange.listing.fixed]
-    part_of = {identity(instrument): FIXED for instrument in found}
-    warnings: list[str] = []
+    reading = _Reading(exchange, most)
     unread: dict[int, str] = {}
-    unknown: dict[str, list[str]] = {}
     for part, pages in parts.items():
         try:
             rows = [row for body in pages for row in exchange.listing.rows(body)]
         except Exception as error:  # noqa: BLE001 - whatever an odd answer provokes, it is one part that is missing
             unread[part] = f"{exchange.id}: a part of the listing cannot be read: {error}"
             continue
-        for row in rows:
-            try:
-                instrument = exchange.listing.read(row)
-            except Exception as error:  # noqa: BLE001 - one odd instrument takes no other down with it
-                warnings.append(f"{exchange.id}: skipped an instrument: {error}: {bytes(row)[:160]!r}")
-                continue
-            if instrument is not None and identity(instrument) not in part_of:
-                part_of[identity(instrument)] = part
-                found.append(instrument)
-                if instrument.state == "unknown":
-                    unknown.setdefault(_word(row, exchange.listing.state), []).append(instrument.raw_symbol or "")
+        reading.take(part, rows)
     if unread and len(unread) == len(parts):
         raise SessionError(next(iter(unread.values())).removeprefix(f"{exchange.id}: "))
-    named, taken = name_all(found, aliases)
+    named, taken = name_all(reading.found, aliases)
     for instrument in named:
         instrument.exchange, instrument.source, instrument.ts_recv = exchange.id, "rest", ts
         instrument.valid_from = instrument.valid_from or ts
-    of = tuple(part_of[identity(instrument)] for instrument in named)
-    told = (*map(_of_no_known_state, unknown, unknown.values()), *taken)
-    said = (*unread.values(), *warnings, *(f"{exchange.id}: {text}" for text in told))
-    return Listed(ts, tuple(named), of, frozenset(parts.keys() - unread.keys()), said)
+    of = tuple(reading.part_of[identity(instrument)] for instrument in named)
+    said = (*unread.values(), *reading.warnings(), *(f"{exchange.id}: {text}" for text in taken))
+    return Listed(ts, tuple(named), of, frozenset(parts.keys() - unread.keys() - reading.cut), said)
+
+
+class _Reading:
+    """The rows of a listing, read one by one: each instrument once, and no more than are allowed."""
+
+    def __init__(self, exchange: Exchange, most: int) -> None:
+        self.found: list[Instrument] = [structs.replace(instrument) for instrument in exchange.listing.fixed]
+        self.part_of: dict[Identity, int] = {identity(instrument): FIXED for instrument in self.found}
+        self.cut: set[int] = set()  # parts of which rows were left out: who is missing from them is not gone
+        self._exchange = exchange
+        self._most = most
+        self._left_out = 0
+        self._unreadable = 0
+        self._odd: list[str] = []
+        self._unknown: dict[str, list[str]] = {}  # words of states -> the markets that have them
+
+    def take(self, part: int, rows: Sequence[Raw]) -> None:
+        """Read the rows of one part."""
+        for at, row in enumerate(rows):
+            if len(self.found) >= self._most:
+                self._left_out += len(rows) - at
+                self.cut.add(part)
+                return
+            try:
+                instrument = self._exchange.listing.read(row)
+            except Exception as error:  # noqa: BLE001 - one odd instrument takes no other down with it
+                self._unreadable += 1
+                if self._unreadable <= MOST_UNREADABLE:
+                    self._odd.append(f"skipped an instrument: {error}: {bytes(row)[:160]!r}")
+                continue
+            if instrument is not None and identity(instrument) not in self.part_of:
+                self.part_of[identity(instrument)] = part
+                self.found.append(instrument)
+                if instrument.state == "unknown":
+                    word = _word(row, self._exchange.listing.state)
+                    self._unknown.setdefault(word, []).append(instrument.raw_symbol or "")
+
+    def warnings(self) -> list[str]:
+        """What was left out, and why."""
+        said = list(self._odd)
+        if self._unreadable > MOST_UNREADABLE:
+            said.append(f"skipped {self._unreadable - MOST_UNREADABLE} more that cannot be read")
+        if self._left_out:
+            said.append(f"{self._left_out} rows are left out: max_instruments is {self._most}")
+        said += map(_of_no_known_state, self._unknown, self._unknown.values())
+        return [f"{self._exchange.id}: {text}" for text in said]
 
 
 def _word(row: Raw, names: Sequence[str]) -> str:
@@ -127,9 +164,15 @@ def read_bodies(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, t
 
 
 async def fetch_listing(
-    exchange: Exchange, fetch: Callable[[Request], Awaitable[bytes]], aliases: Aliases, now: Callable[[], int]
+    exchange: Exchange,
+    fetch: Callable[[Request], Awaitable[bytes]],
+    aliases: Aliases,
+    now: Callable[[], int],
+    most: int = MOST_INSTRUMENTS,
 ) -> Listed:
     """Ask the exchange for its instruments; of several requests some may stay without an answer.
+
+    The answers are read in another thread: frames do not wait for them.
 
     Raises SessionError when none is answered, or not readably; likewise at once when it is asked too much.
     """
@@ -142,7 +185,7 @@ async def fetch_listing(
             failures.append(f"{exchange.id}: a part of the listing is missing: {error}")
             if error.is_busy or len(failures) == len(exchange.listing.requests):
                 raise
-    listed = read_listing(exchange, parts, aliases, now())
+    listed = await asyncio.to_thread(read_listing, exchange, parts, aliases, now(), most)
     if not listed.instruments:
         raise SessionError(f"{exchange.id}: its listing holds no instrument")
     return structs.replace(listed, warnings=(*failures, *listed.warnings))

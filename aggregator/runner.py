@@ -1,6 +1,7 @@
 """Everything of one exchange: its topics divided among connections and polls, and what these share."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
@@ -14,6 +15,8 @@ from aggregator.rest import Rest
 from aggregator.shard import Care, Gate, Means, Places, Shard
 from aggregator.subscriptions import Key, Memory
 from aggregator.topics import Carried, closed
+
+STEP = 500  # instruments that are divided among the feeds before others have their turn
 
 Left = Mapping[str, Mapping[Key, Carried]]  # name of a feed -> what an earlier run left over of its topics
 
@@ -74,71 +77,88 @@ class ExchangeRunner:
 
     def want(self, instruments: Sequence[Instrument], reason: str = "no longer wanted") -> None:
         """Carry the topics of these instruments, and no others; `reason` is told of those that go."""
-        for feed, wanted in self._divide(instruments):
+        for _ in self.wanting(instruments, reason):
+            pass
+
+    def wanting(self, instruments: Sequence[Instrument], reason: str = "no longer wanted") -> Iterator[None]:
+        """The same in steps, between which others may have their turn: there may be a hundred thousand topics."""
+        wanted: list[dict[Subscription, Instrument]] = [{} for _ in self.exchange.feeds]
+        unserved: dict[Channel, list[Instrument]] = {}
+        feeds = self._feeds_in_force()
+        for start in range(0, len(instruments), STEP):
+            for instrument in instruments[start : start + STEP]:
+                self._divide(instrument, feeds, wanted, unserved)
+            yield
+        self.unserved = unserved
+        for feed, topics in zip(self.exchange.feeds, wanted, strict=True):
             if isinstance(feed, Poll):
-                self._want_polled(feed, wanted)
+                self._want_polled(feed, topics)
+                yield
             else:
-                self._want_streamed(feed, wanted, reason)
+                yield from self._want_streamed(feed, topics, reason)
 
     def heed_listing(self) -> None:
         """A new listing has come: what was refused for good may be asked for once more, if it is listed still."""
         for memory in self._memories.values():
             memory.forget()
 
-    def _divide(self, instruments: Sequence[Instrument]) -> list[tuple[Stream | Poll, dict[Subscription, Instrument]]]:
-        """Give each feed its topics; `unserved` is what no feed carries."""
-        left = {(channel, id(i)): i for channel in self._channels for i in instruments}
+    def _feeds_in_force(self) -> list[tuple[int, Stream | Poll]]:
+        """The feeds that are used today, with their places in the declaration."""
         today = datetime.fromtimestamp(self._network.now().wall / 1e9, UTC).date().isoformat()
-        in_force = self.exchange.feeds_on(today)
-        divided: list[tuple[Stream | Poll, dict[Subscription, Instrument]]] = []
-        for feed in self.exchange.feeds:
-            wanted: dict[Subscription, Instrument] = {}
-            divided.append((feed, wanted))
-            if not any(feed is one for one in in_force):
-                continue
-            mine = [(channel, i) for (channel, _), i in left.items() if channel in feed.channels and feed.serves(i)]
-            for channel, instrument in mine:
-                del left[channel, id(instrument)]
-                if instrument.raw_symbol is not None:
-                    for interval in self._intervals if channel == "candles" else ("1m",):
-                        wanted[Subscription(channel, instrument.raw_symbol, interval)] = instrument
-        self.unserved = {}
-        for (channel, _), instrument in left.items():
-            self.unserved.setdefault(channel, []).append(instrument)
-        return divided
+        in_force = {id(feed) for feed in self.exchange.feeds_on(today)}
+        return [(at, feed) for at, feed in enumerate(self.exchange.feeds) if id(feed) in in_force]
 
-    def _want_streamed(self, stream: Stream, wanted: Mapping[Subscription, Instrument], reason: str) -> None:
+    def _divide(
+        self,
+        instrument: Instrument,
+        feeds: Sequence[tuple[int, Stream | Poll]],
+        wanted: Sequence[dict[Subscription, Instrument]],
+        unserved: dict[Channel, list[Instrument]],
+    ) -> None:
+        """Give each topic of an instrument to the first feed that carries it."""
+        raw_symbol = instrument.raw_symbol
+        serving = [(at, feed) for at, feed in feeds if feed.serves(instrument)]
+        for channel in self._channels:
+            at = next((at for at, feed in serving if channel in feed.channels), None)
+            if at is None:
+                unserved.setdefault(channel, []).append(instrument)
+            elif raw_symbol is not None:
+                for interval in self._intervals if channel == "candles" else ("1m",):
+                    wanted[at][Subscription(channel, raw_symbol, interval)] = instrument
+
+    def _want_streamed(self, stream: Stream, wanted: Mapping[Subscription, Instrument], reason: str) -> Iterator[None]:
         shards = [shard for shard in self.shards if shard.feed is stream]
+        carried: set[Subscription] = set()
         for shard in shards:
             shard.release([s for s in shard.subscriptions if s not in wanted], reason)
-            for instrument in {id(i): i for s, i in wanted.items() if s in shard.subscriptions}.values():
+            for instrument in {wanted[s].raw_symbol: wanted[s] for s in shard.subscriptions}.values():
                 shard.refresh(instrument)
-        carried = {s for shard in shards for s in shard.subscriptions}
-        new = [s for s in wanted if s not in carried]
-        for shard in shards:
-            new = self._fill(shard, new, wanted)
+            carried |= shard.subscriptions.keys()
+            yield
         memory = self._memories.setdefault(stream.name, Memory())
-        memory.keep({(s.channel, s.raw_symbol) for s in wanted})
+        memory.keep(wanted)
+        new = deque(s for s in wanted if s not in carried)
+        yield
+        for shard in shards:
+            self._fill(shard, new, wanted)
+            yield
         while new:
             shard = Shard(self.exchange, stream, next(self._numbers), means=self._means, memory=memory)
             self.shards.append(shard)
-            new = self._fill(shard, new, wanted)
+            self._fill(shard, new, wanted)
             self._start(shard)
+            yield
         for shard in shards:  # none is left without topics
             if not shard.subscriptions:
                 self._end(shard)
                 self.shards.remove(shard)
 
-    def _fill(
-        self, shard: Shard, new: list[Subscription], wanted: Mapping[Subscription, Instrument]
-    ) -> list[Subscription]:
-        """Put on a connection what there is room for; what is left."""
-        room = max(0, shard.room)
-        part, rest = new[:room], new[room:]
+    def _fill(self, shard: Shard, new: deque[Subscription], wanted: Mapping[Subscription, Instrument]) -> None:
+        """Put on a connection what there is room for."""
+        part = [new.popleft() for _ in range(min(len(new), max(0, shard.room)))]
         if part:
             carried = self._take_over(shard.feed.name, [(s.channel, s.raw_symbol) for s in part])
             shard.want({s: wanted[s] for s in part}, carried)
-        return rest
 
     def _want_polled(self, poll: Poll, wanted: Mapping[Subscription, Instrument]) -> None:
         (poller,) = [poller for poller in self.pollers if poller.feed is poll] or (None,)
@@ -221,3 +241,4 @@ class ExchangeRunner:
             for left in carried.values():
                 if left.gap is not None:
                     self._bus.publish([closed(left.gap, left.gap.conn, now)])
+        self._left = {}

@@ -65,10 +65,12 @@ class Memory(Struct):
             if refusal.meaning == "final":
                 refusal.due = 0
 
-    def keep(self, wanted: Collection[Key]) -> None:
+    def keep(self, wanted: Iterable[Subscription]) -> None:
         """Forget what was said of topics that are not wanted any more."""
-        for key in [key for key in self.refusals if key not in wanted]:
-            del self.refusals[key]
+        if self.refusals:
+            kept = {_key(s) for s in wanted}
+            for key in [key for key in self.refusals if key not in kept]:
+                del self.refusals[key]
 
 
 class Split(Struct):

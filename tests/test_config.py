@@ -153,7 +153,7 @@ def test_an_exchange_that_lists_dropped_but_trades_on_may_have_a_connector(load:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("symbol = 1", "symbol: is not a key here; allowed: audit, channels, endpoints, id, lifetime, redundancy, "),
+        ("symbol = 1", "symbol: is not a key here; allowed: audit, channels, endpoints, id, lifetime, "),
         ('endpoints = "x"', "endpoints: must be a table"),
         ("endpoints = {'a b' = 'ws://h'}", 'endpoints."a b": "a b" must begin with ws://, wss://, http:// or https://'),
         ("endpoints = {'ws://h' = 1}", 'endpoints."ws://h": must be text'),

@@ -10,7 +10,17 @@ from msgspec.json import Decoder
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Listing, Request, Stream
-from aggregator.instruments import Listed, Markets, choose, fetch_listing, identity, load, read_bodies, save
+from aggregator.instruments import (
+    Listed,
+    Markets,
+    choose,
+    fetch_listing,
+    identity,
+    load,
+    read_bodies,
+    read_listing,
+    save,
+)
 from aggregator.records import Instrument, MarketState
 
 SPOT = Request("https://toy.example/spot")
@@ -204,3 +214,17 @@ def test_a_state_that_no_name_leads_to_is_told_of_all_the_same() -> None:
         assert read_bodies(exchange, [body_of], {}, 7).warnings == (
             "toy: '' is no state that is known: A may trade or not",
         )
+
+
+def test_no_more_instruments_are_read_than_are_allowed() -> None:
+    found = read_listing(BOTH, {0: [body("A", "B", "C")], 1: [body("D")]}, {}, 7, most=2)
+    assert [i.base for i in found.instruments] == ["A", "B"]
+    assert found.answered == frozenset(), "who is missing from what was left out is not gone"
+    assert found.warnings == ("toy: 2 rows are left out: max_instruments is 2",)
+
+
+def test_rows_that_cannot_be_read_are_named_up_to_a_hundred() -> None:
+    odd = json.dumps([{"odd": n} for n in range(150)] + [{"raw_symbol": "A", "base": "A"}]).encode()
+    found = read_bodies(BOTH, [odd], {}, 7)
+    assert len(found.warnings) == 101
+    assert "skipped 50 more" in found.warnings[-1]

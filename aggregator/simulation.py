@@ -4,6 +4,7 @@ The sandbox serves it over real sockets; `connectors/simulated/<id>.py` declares
 """
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -13,6 +14,7 @@ from aggregator.records import Channel, Levels
 
 MINUTE = 60_000_000_000
 DEPTH = 150  # levels a side
+REMEMBERED = 1000  # trades that can be asked for afterwards
 NEAR = 25.0  # levels from the best price within which most changes fall
 
 
@@ -63,6 +65,7 @@ class Market:
         self.bids = {self._mid - 1 - n: self._size() for n in range(DEPTH)}
         self.asks = {self._mid + 1 + n: self._size() for n in range(DEPTH)}
         self.last = self.price(self._mid)
+        self.past: deque[Deal] = deque(maxlen=REMEMBERED)  # oldest first
         self.bar: Bar | None = None
         self.volume = 0.0
 
@@ -140,7 +143,9 @@ class Market:
         self.last = self.price(ticks)
         self.volume += lots / 10**self.size_decimals
         self._candle(lots, now)
-        return Deal(self.trade_id, self.last, self.size(lots), "buy" if buys else "sell", now)
+        deal = Deal(self.trade_id, self.last, self.size(lots), "buy" if buys else "sell", now)
+        self.past.append(deal)
+        return deal
 
     def _candle(self, lots: int, now: int) -> None:
         start = now - now % MINUTE

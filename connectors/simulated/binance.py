@@ -1,6 +1,7 @@
 """Binance spot as the exchange speaks it; see `connectors/families/binance`."""
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -155,7 +156,22 @@ def answer(path: str, query: Mapping[str, str], markets: Mapping[str, Market], n
     if path.endswith("/depth"):
         bids, asks = market.levels(int(query.get("limit", "100")))
         return 200, encode({"lastUpdateId": market.update, "bids": bids, "asks": asks})
+    if path.endswith("/historicalTrades"):
+        first = int(query.get("fromId", "0"))
+        return 200, encode([_past(deal) for deal in market.past if deal.id >= first])
     return 404, encode({"code": -1, "msg": "not simulated"})
+
+
+def _past(deal: Deal) -> dict[str, object]:
+    return {
+        "id": deal.id,
+        "price": deal.price,
+        "qty": deal.size,
+        "quoteQty": str(Decimal(deal.price) * Decimal(deal.size)),
+        "time": deal.ts // 10**6,
+        "isBuyerMaker": deal.side == "sell",
+        "isBestMatch": True,
+    }
 
 
 def _listed(market: Market) -> dict[str, object]:

@@ -116,7 +116,19 @@ def _ticker(market: Market, now: int) -> dict[str, object]:
 def answer(path: str, _: Mapping[str, str], markets: Mapping[str, Market], __: int) -> tuple[int, bytes]:
     if path.endswith("/products"):
         return 200, encode([_listed(market) for market in markets.values()])
+    if path.endswith("/trades") and (market := markets.get(path.split("/")[-2])) is not None:
+        return 200, encode([_past(deal) for deal in reversed(market.past)])
     return 404, encode({"message": "NotFound"})
+
+
+def _past(deal: Deal) -> dict[str, object]:
+    return {
+        "trade_id": deal.id,
+        "side": MAKER[deal.side],
+        "size": deal.size,
+        "price": deal.price,
+        "time": iso(deal.ts),
+    }
 
 
 def _listed(market: Market) -> dict[str, object]:

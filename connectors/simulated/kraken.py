@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from zlib import crc32
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.records import Levels
@@ -16,6 +16,7 @@ from aggregator.simulation import Change, Deal, Heard, Market, Said, Simulation
 from aggregator.wire import encode, is_zero
 
 DEPTHS = {10, 25, 100, 500, 1000}
+REST_CODES = {"BTC": "XBT", "DOGE": "XDG"}
 CHANNELS = {"trade", "book", "ticker", "ohlc"}
 
 
@@ -156,11 +157,27 @@ def _ohlc(market: Market, now: int) -> bytes:
     ).encode()
 
 
-def answer(path: str, _: Mapping[str, str], markets: Mapping[str, Market], __: int) -> tuple[int, bytes]:
+def answer(path: str, query: Mapping[str, str], markets: Mapping[str, Market], __: int) -> tuple[int, bytes]:
     if path.endswith("/AssetPairs"):
         pairs = {market.base + market.quote: _listed(market) for market in markets.values()}
         return 200, encode({"error": [], "result": pairs})
+    market = next((m for m in markets.values() if _pair(m) == query.get("pair")), None)
+    if path.endswith("/Trades") and market is not None:
+        since = int(query.get("since", "0"))
+        deals = [_past(deal) for deal in market.past if deal.ts > since]
+        last = str(market.past[-1].ts if market.past else since)
+        return 200, encode({"error": [], "result": {_pair(market): deals, "last": last}})
     return 404, encode({"error": ["EGeneral:Unknown method"]})
+
+
+def _pair(market: Market) -> str:
+    """A market's name of REST."""
+    return REST_CODES.get(market.base, market.base) + market.quote
+
+
+def _past(deal: Deal) -> list[object]:
+    time = Raw(f"{deal.ts // 10**9}.{deal.ts % 10**9:09d}".encode())
+    return [deal.price, deal.size, time, deal.side[0], "m", "", deal.id]
 
 
 def _listed(market: Market) -> dict[str, object]:

@@ -135,10 +135,15 @@ def _ticker(market: Market, at: str) -> dict[str, str]:
     }
 
 
-def answer(path: str, query: Mapping[str, str], markets: Mapping[str, Market], _: int) -> tuple[int, bytes]:
+def answer(path: str, query: Mapping[str, str], markets: Mapping[str, Market], now: int) -> tuple[int, bytes]:
     if path.endswith("/public/instruments"):
         rows = [_listed(market) for market in markets.values()] if query.get("instType") == "SPOT" else []
         return 200, encode({"code": "0", "data": rows, "msg": ""})
+    market = markets.get(query.get("instId", ""))
+    if path.endswith("/market/books") and market is not None:
+        bids, asks = ([[*level, "0", "1"] for level in side] for side in market.levels(int(query.get("sz", "1"))))
+        book = {"asks": asks, "bids": bids, "ts": str(now // 10**6), "seqId": market.update}
+        return 200, encode({"code": "0", "data": [book], "msg": ""})
     return 404, encode({"code": "404", "msg": "Not Found"})
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from aggregator.cli.board import SECOND, Board
 from aggregator.cli.demo import command
+from aggregator.records import Bbo, Health, Trade
 from aggregator.registry import simulated_ids
 
 pytestmark = pytest.mark.waits
@@ -25,13 +27,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = [sys.executable, "-m", "aggregator"]
 PATIENCE = 30.0  # seconds; nothing here takes nearly as long
 DEAL = re.compile(r" trade +.*\b(buy|sell)\b")
+COLOUR = re.compile(rb"\x1b\[[0-9;]*[1-9]m")
 TOLD = re.compile(r"aggregator tail --socket (\S+) ")
 
 
 @contextmanager
 def demo(directory: Path, *options: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
     """A demonstration under way; its temporary files go below `directory`."""
-    environment = os.environ | {"TMPDIR": str(directory), "TERM": "xterm-256color"}
+    environment = os.environ | {"TMPDIR": str(directory)}
     with (directory / "stderr").open("wb") as said:
         program = [*PROGRAM, "demo", *options]
         process = subprocess.Popen(program, stdout=stdout, stderr=said, cwd=ROOT, env=environment)
@@ -92,21 +95,44 @@ def is_served(path: str) -> bool:
         return client.connect_ex(path) == 0
 
 
-def test_on_a_terminal_a_line_is_for_a_person(tmp_path: Path) -> None:
+@pytest.mark.parametrize("colour", [True, False])
+def test_on_a_terminal_it_is_a_table_of_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: bool) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "" if colour else "1")
+    text = seen_on_a_terminal(tmp_path, re.compile("okx +BTC/USDT .*[0-9] +live.*okx", re.DOTALL))
+    assert (COLOUR.search(text) is not None) is colour
+    shown = plain(re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", text))
+    assert re.search(r"exchange +symbol +last +bid +ask +spread +rec/s +state", shown)
+    for id in simulated_ids():
+        assert re.search(rf"^{id} +[A-Z]+/[A-Z]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +0\.[0-9]+ ", shown, re.MULTILINE), id
+
+
+def test_on_a_terminal_that_cannot_be_drawn_over_a_line_is_for_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    text = seen_on_a_terminal(tmp_path, DEAL)
+    assert b"\x1b" not in text
+    lines = plain(text).splitlines()[:-1]
+    assert lines
+    assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3} \S+ ", line) for line in lines), lines[:5]
+    assert not re.search(r" instrument |\d{16}", plain(text)), "no list of instruments, no time in nanoseconds"
+
+
+def seen_on_a_terminal(directory: Path, wanted: re.Pattern[str]) -> bytes:
+    """What a terminal is sent until it shows this, and then a little more."""
     ours, theirs = pty.openpty()
-    with demo(tmp_path, "--rate", "200", stdout=theirs) as process:
+    with demo(directory, "--rate", "200", stdout=theirs) as process:
         os.close(theirs)
         text, end = b"", time.monotonic() + PATIENCE
-        while not DEAL.search(plain(text)):
+        while not wanted.search(plain(text)):
             text += os.read(ours, 1 << 16)
             assert time.monotonic() < end, text.decode()
         drain(ours, process)
         assert process.wait(PATIENCE) == 0
     os.close(ours)
-    assert b"\x1b[" in text, "in colour"
-    lines = plain(text).splitlines()[:-1]
-    assert lines
-    assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3} \S+ ", line) for line in lines), lines[:5]
+    assert "W " not in (directory / "stderr").read_text(), "no warning of its own making"
+    return text
 
 
 def plain(text: bytes) -> str:
@@ -122,6 +148,19 @@ def drain(terminal: int, process: subprocess.Popen[bytes]) -> None:
             pass
     except OSError:
         return  # the other end is closed
+
+
+def test_one_instrument_is_not_counted_for_another() -> None:
+    board = Board()
+    board.take([Trade(exchange="a", symbol="X/Y", price="1", size="1", ts_recv=n * SECOND // 10) for n in range(100)])
+    board.take([Bbo(exchange="a", symbol="Z/Y", bid_price="0.90", ask_price="1.1", ts_recv=9 * SECOND)])
+    for channel, state in (("book", "live"), ("trades", "stalled")):
+        board.take([Health(exchange="a", symbol="Z/Y", channel=channel, state=state)])
+    rows = list(zip(*(column.cells for column in board.table(10 * SECOND).columns), strict=True))
+    assert rows == [
+        ("a", "X/Y", "1", "-", "-", "-", "10", ""),
+        ("", "Z/Y", "", "0.90", "1.1", "0.20", "0", "stalled (trades)"),
+    ]
 
 
 def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:

@@ -1,19 +1,27 @@
 """`aggregator demo`."""
 
+import asyncio
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import click
 
 from aggregator.bus import Batch
+from aggregator.cli.board import Board
 from aggregator.cli.run import read_config
 from aggregator.cli.sandbox import check_rate, write_config
 from aggregator.cli.show import show
+from aggregator.cli.table import console
+from aggregator.cli.terminal import say, screen
 from aggregator.daemon import Daemon, run
 from aggregator.logs import set_up
+from aggregator.records import Instrument
 from aggregator.registry import simulated_ids
 from aggregator.sandbox import Sandbox, SandboxSettings
+
+REDRAW = 0.25  # seconds
 
 
 @click.command(name="demo")
@@ -26,10 +34,12 @@ from aggregator.sandbox import Sandbox, SandboxSettings
 )
 @click.option("--json", "as_json", is_flag=True, help="NDJSON; the default where output is no terminal.")
 def command(rate: float, as_json: bool) -> None:
-    """Simulated exchanges on loopback, a daemon on them, and their records on the screen, until Ctrl-C."""
+    """Simulated exchanges on loopback, a daemon on them, and their prices on the screen, until Ctrl-C.
+
+    A terminal shows a table; a pipe, or one that cannot be drawn over, gets every record.
+    """
     set_up("warning")
-    is_plain = as_json or not sys.stdout.isatty()
-    run(lambda: play(SandboxSettings(simulate=tuple(simulated_ids()), rate=rate), is_plain=is_plain))
+    run(lambda: play(SandboxSettings(simulate=tuple(simulated_ids()), rate=rate), is_plain=as_json))
 
 
 async def play(settings: SandboxSettings, *, is_plain: bool) -> None:
@@ -44,9 +54,33 @@ async def play(settings: SandboxSettings, *, is_plain: bool) -> None:
                 f"demo: aggregator tail --socket {directory}/feed.sock 'trades:*:*'   follows beside this", err=True
             )
             daemon = Daemon(read_config(path))
-            daemon.bus.attach(lambda batch: write(batch, daemon, is_plain=is_plain))
-            await daemon.run()
+            if screen().can_redraw and not is_plain:
+                await draw(daemon)
+            else:
+                is_plain = is_plain or not screen().is_person
+                daemon.bus.attach(lambda batch: write(batch, daemon, is_plain=is_plain))
+                await daemon.run()
     click.echo("demo: stopped", err=True)
+
+
+async def draw(daemon: Daemon) -> None:
+    """Run the daemon under a table of its newest prices."""
+    from rich.live import Live
+
+    board = Board()
+    daemon.bus.attach(lambda batch: board.take(batch.records))
+    with Live(console=console(markup=True), auto_refresh=False) as live:
+
+        async def redraw() -> None:
+            while True:
+                await asyncio.sleep(REDRAW)
+                live.update(board.table(time.time_ns()), refresh=True)
+
+        drawing = asyncio.create_task(redraw())
+        try:
+            await daemon.run()
+        finally:
+            drawing.cancel()
 
 
 def write(batch: Batch, daemon: Daemon, *, is_plain: bool) -> None:
@@ -55,7 +89,9 @@ def write(batch: Batch, daemon: Daemon, *, is_plain: bool) -> None:
         if is_plain:
             sys.stdout.buffer.write(batch.blob)
             sys.stdout.buffer.flush()
-        else:
-            click.echo("\n".join(show(line) for line in batch.lines))
+            return
+        for record, line in zip(batch.records, batch.lines, strict=True):
+            if not isinstance(record, Instrument):
+                say(show(line))
     except BrokenPipeError:
         daemon.leave()

@@ -18,11 +18,16 @@ COLOURS = {
 }
 SIDES = {"buy": "green", "sell": "red"}
 HEADS = frozenset(Record.__struct_fields__) | {"type"}
+TIMES = {"expiry"}  # beside what begins with ts_
 MOST = 9  # fields shown of a record
 LEVELS = 2  # levels shown of a side
 
 decode = msgspec.json.Decoder().decode
 KNOWN = frozenset(type.__struct_config__.tag for type in RECORD_TYPES)
+USUAL = {  # what goes without saying
+    type.__struct_config__.tag: {field.name: field.default for field in msgspec.structs.fields(type)}
+    for type in RECORD_TYPES
+}
 
 
 def show(line: bytes) -> str:
@@ -36,12 +41,16 @@ def show(line: bytes) -> str:
         f"{at:%H:%M:%S.%f}"[:-3]
         + f" {record.get('exchange', ''):<17}{record.get('symbol') or record.get('raw_symbol') or '-':<12}"
     )
-    fields = [(name, value) for name, value in record.items() if name not in HEADS and value is not None]
-    shown = " ".join(_field(name, value) for name, value in fields[:MOST])
+    usual = USUAL[kind]
+    said = [(name, value) for name, value in record.items() if name not in HEADS and value is not None]
+    fields = [(name, value) for name, value in said if name == "state" or value != usual.get(name)]
+    shown = " ".join(_field(name, value, at) for name, value in fields[:MOST])
     return f"{click.style(head, dim=True)}{click.style(f'{kind:<14}', fg=COLOURS.get(str(kind)))}{shown}"
 
 
-def _field(name: str, value: object) -> str:
+def _field(name: str, value: object, at: datetime) -> str:
+    if isinstance(value, int) and (name.startswith("ts_") or name in TIMES):
+        return f"{name.removeprefix('ts_')} {_time(value, at)}"
     if name in {"bids", "asks"} and isinstance(value, list):
         best = ", ".join(f"{size} @ {price}" for price, size in value[:LEVELS])
         more = f" +{len(value) - LEVELS}" if len(value) > LEVELS else ""
@@ -49,3 +58,10 @@ def _field(name: str, value: object) -> str:
     if name == "side" and isinstance(value, str):
         return click.style(value, fg=SIDES.get(value))
     return str(value) if name in {"price", "size", "state", "phase", "cause"} else f"{name} {value}"
+
+
+def _time(ts: int, at: datetime) -> str:
+    """A time in nanoseconds as a person reads it; without its date where that is today's."""
+    time = datetime.fromtimestamp(ts / 1e9, UTC)
+    shown = f"{time:%H:%M:%S}" if time.date() == at.date() else f"{time:%Y-%m-%d %H:%M:%S}"
+    return shown.removesuffix(" 00:00:00")

@@ -1,9 +1,14 @@
 """Rows on standard output: a table on a terminal, tab-separated lines elsewhere."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+from aggregator.cli.terminal import screen
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def printable(text: str) -> str:
@@ -18,14 +23,13 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], widest: Ma
         first are folded where the terminal is too narrow
     """
     cleaned = [[printable(text) for text in row] for row in rows]
-    if sys.stdout.isatty():
+    if screen().is_person:
         _print_table(columns, cleaned, widest or {})
     else:
         click.echo("".join("\t".join(row) + "\n" for row in [columns, *cleaned]), nl=False)
 
 
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], widest: Mapping[str, int]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -34,4 +38,11 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], widest: 
         table.add_column(column, no_wrap=fixed, overflow="fold", max_width=widest.get(column))
     for row in rows:
         table.add_row(*row)
-    Console(markup=False, emoji=False, highlight=False).print(table)
+    console(markup=False).print(table)
+
+
+def console(*, markup: bool) -> "Console":
+    """Rich's, with the colours that standard output takes; `markup`: whether brackets are styles."""
+    from rich.console import Console
+
+    return Console(markup=markup, emoji=False, highlight=False, color_system="auto" if screen().has_colour else None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +11,10 @@ import click
 
 from aggregator.cli import fail
 from aggregator.cli.show import show
-from aggregator.client import FeedError, connect
+from aggregator.cli.terminal import say, screen
+from aggregator.client import Feed, FeedError, connect
 
+MOST_TOPICS = 8  # that are named where none fits
 SOCKET = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator")) / "feed.sock"
 
 
@@ -20,8 +23,11 @@ SOCKET = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator")) / "feed.so
 @click.option("--json", "as_json", is_flag=True, help="NDJSON, as it comes; the default where output is no terminal.")
 @click.argument("topics", nargs=-1, required=True)
 def command(socket: Path, as_json: bool, topics: tuple[str, ...]) -> None:
-    """Follow TOPICS of a running daemon: channel:exchange:symbol, with * in any part (trades:*:BTC/USDT)."""
-    is_plain = as_json or not sys.stdout.isatty()
+    """Follow TOPICS of a running daemon: channel:exchange:symbol, with * in any part (trades:*:BTC/USDT).
+
+    It ends with 1 when the daemon does.
+    """
+    is_plain = as_json or not screen().is_person
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(follow(socket, topics, is_plain=is_plain))
@@ -36,10 +42,20 @@ def command(socket: Path, as_json: bool, topics: tuple[str, ...]) -> None:
 async def follow(socket: Path, topics: tuple[str, ...], *, is_plain: bool) -> None:
     """Print what comes until the feed ends."""
     async with connect(socket) as feed:
-        await feed.subscribe(*topics)
+        if not (await feed.subscribe(*topics)).matched:
+            await _name_topics(feed, topics)
         async for line in feed.lines():
             if is_plain:
                 sys.stdout.buffer.write(line.rstrip(b"\n") + b"\n")
                 sys.stdout.buffer.flush()
             else:
-                click.echo(show(line))
+                say(show(line))
+    raise fail(f"{socket}: the daemon has gone")
+
+
+async def _name_topics(feed: Feed, topics: tuple[str, ...]) -> None:
+    """Say which topics there are; those that were asked for may still come."""
+    known = sorted(await feed.topics())
+    named = " ".join(map(shlex.quote, known[:MOST_TOPICS])) or "none"
+    more = f" and {len(known) - MOST_TOPICS} more" if len(known) > MOST_TOPICS else ""
+    click.echo(f"aggregator: no topic fits {' '.join(topics)} yet; known are {named}{more}", err=True)

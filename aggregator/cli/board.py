@@ -1,0 +1,107 @@
+"""The newest prices of everything that a daemon follows, as a table that is drawn again and again."""
+
+from collections import deque
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import Struct, field
+from rich.table import Table
+
+from aggregator.records import Bbo, Health, Instrument, Record, Trade
+
+SECOND = 1_000_000_000
+SPAN = 5  # seconds over which records are counted
+GOOD = {"live", "quiet"}
+COLUMNS = ("exchange", "symbol", "last", "bid", "ask", "spread", "rec/s", "state")
+COLOURS = {"live": "green", "buy": "green", "sell": "red"}
+
+
+class Row(Struct):
+    """One instrument."""
+
+    last: str = ""
+    side: str | None = None  # the last taker's
+    bid: str | None = None
+    ask: str | None = None
+    counted: deque[tuple[int, int]] = field(default_factory=deque)  # second, records in it
+    states: dict[str, str] = {}  # by channel
+
+
+class Board:
+    """What is known of each instrument: fed with records, asked for a table."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], Row] = {}
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Note what records say."""
+        for record in records:
+            if record.symbol is None or isinstance(record, Instrument):
+                continue
+            row = self._rows.get((record.exchange, record.symbol))
+            if row is None:
+                row = self._rows[record.exchange, record.symbol] = Row()
+            if isinstance(record, Health):
+                if record.channel is not None:
+                    row.states[record.channel] = record.state
+                continue
+            _count(row, record.ts_recv // SECOND)
+            if isinstance(record, Trade):
+                row.last, row.side = record.price, record.side
+            elif isinstance(record, Bbo):
+                row.bid, row.ask = record.bid_price, record.ask_price
+
+    def table(self, now: int) -> Table:
+        """As it stands at a time in nanoseconds."""
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for column in COLUMNS:
+            is_number = column in {"last", "bid", "ask", "spread", "rec/s"}
+            table.add_column(column, no_wrap=True, justify="right" if is_number else "left")
+        before = ""
+        for (exchange, symbol), row in sorted(self._rows.items()):
+            state = _state(row)
+            table.add_row(
+                exchange if exchange != before else "",
+                symbol,
+                _coloured(row.last, row.side or ""),
+                row.bid or "-",
+                row.ask or "-",
+                _spread(row),
+                f"{_rate(row, now // SECOND):.0f}",
+                _coloured(state, state),
+            )
+            before = exchange
+        return table
+
+
+def _count(row: Row, second: int) -> None:
+    if row.counted and row.counted[-1][0] == second:
+        row.counted[-1] = (second, row.counted[-1][1] + 1)
+    else:
+        row.counted.append((second, 1))
+        while row.counted[0][0] < second - SPAN:
+            row.counted.popleft()
+
+
+def _rate(row: Row, second: int) -> float:
+    """Records a second, over the whole seconds that are past."""
+    return sum(count for at, count in row.counted if second - SPAN <= at < second) / SPAN
+
+
+def _state(row: Row) -> str:
+    """The state of the instrument's topics; where one is worse than the others, that and which."""
+    worst = next(((channel, state) for channel, state in row.states.items() if state not in GOOD), None)
+    if worst is not None:
+        return f"{worst[1]} ({worst[0]})" if len(set(row.states.values())) > 1 else worst[1]
+    return "live" if "live" in row.states.values() else next(iter(row.states.values()), "")
+
+
+def _spread(row: Row) -> str:
+    if row.bid is None or row.ask is None:
+        return "-"
+    return f"{Decimal(row.ask) - Decimal(row.bid):f}"
+
+
+def _coloured(text: str, kind: str) -> str:
+    colour = COLOURS.get(kind)
+    return f"[{colour}]{text}[/]" if colour and text else text

@@ -2,14 +2,22 @@
 
 import asyncio
 from contextlib import suppress
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from msgspec import structs
 
 from aggregator.bus import Bus
+from aggregator.daemon import Daemon
+from aggregator.errors import SessionError
 from aggregator.network import Internet
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Record, Trade
 from aggregator.runner import ExchangeRunner
+from aggregator.topics import Now
 from tests.toy import HOST, PATIENCE, leaving, running, toy
+
+UNTIL, SINCE = {"until": "2027-03-01"}, {"since": "2027-03-01"}
 
 pytestmark = pytest.mark.waits
 
@@ -196,3 +204,33 @@ async def test_why_a_market_has_no_subscription_is_told() -> None:
         assert runner.why_not("trades", "X") == "it is not wanted"
         await seen.until(Health, state="syncing")
         assert runner.why_not("trades", "A") is None
+
+
+async def test_on_its_day_one_feed_takes_the_place_of_another() -> None:
+    """As Kraken's futures move on 2027-03-01: at the next look at what is wanted, be there a new listing or not."""
+    old, new = (leaving(name=name, **dates).feeds[0] for name, dates in (("old", UNTIL), ("new", SINCE)))
+    exchange = structs.replace(leaving(), feeds=(old, new))
+    day = [datetime.fromisoformat("2027-02-28T23:59:59+00:00")]
+    internet = Internet()
+    network = structs.replace(internet.network(), now=lambda: Now(int(day[0].timestamp()) * 10**9, 0))
+    runner = ExchangeRunner(exchange, ["trades"], ["1m"], network=network, bus=Bus("test"))
+    runner.want([market("A")])
+    assert [shard.feed.name for shard in runner.shards] == ["old"]
+    day[0] += timedelta(seconds=1)
+    runner.want([market("A")])
+    assert [shard.feed.name for shard in runner.shards] == ["new"]
+    await internet.close()
+
+
+async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> None:
+    looked = asyncio.Event()
+
+    async def fail(*_: object) -> object:
+        raise SessionError("the listing has ended")
+
+    followed = SimpleNamespace(
+        exchange=toy(), config=SimpleNamespace(relist=0.01), runner=SimpleNamespace(rest=None), follow=looked.set
+    )
+    task = asyncio.create_task(Daemon._relist(SimpleNamespace(_fetch_instruments=fail), followed))  # type: ignore[arg-type]
+    await asyncio.wait_for(looked.wait(), PATIENCE)
+    task.cancel()

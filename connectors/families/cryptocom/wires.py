@@ -216,7 +216,8 @@ class MarkWire(Struct, tag_field="channel", tag="mark", gc=False):
     data: list[Value] = []
 
     def records(self) -> Iterable[Record]:
-        return [MarkPrice(raw_symbol=self.instrument_name, price=text(x.v), ts_event=x.t * MS) for x in self.data]
+        name = self.instrument_name
+        return [MarkPrice(raw_symbol=name, price=v, ts_event=x.t * MS) for x in self.data if (v := nonzero(text(x.v)))]
 
 
 class IndexWire(Struct, tag_field="channel", tag="index", gc=False):
@@ -228,7 +229,8 @@ class IndexWire(Struct, tag_field="channel", tag="index", gc=False):
     def records(self) -> Iterable[Record]:
         index = self.instrument_name
         name = index.removesuffix(INDEX) + PERPETUAL
-        return [IndexPrice(raw_symbol=name, price=text(x.v), index=index, ts_event=x.t * MS) for x in self.data]
+        said = [(nonzero(text(x.v)), x.t * MS) for x in self.data]
+        return [IndexPrice(raw_symbol=name, price=price, index=index, ts_event=at) for price, at in said if price]
 
 
 class FundingWire(Struct, tag_field="channel", tag="funding", gc=False):

@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscription
 from aggregator.records import BookSnapshot, Channel, IndexPrice, MarkPrice
-from aggregator.wire import encode, number, text
+from aggregator.wire import encode, nonzero, number, text
 from connectors.families.mexc.contract_wires import (
     MS,
     BarWire,
@@ -109,12 +109,14 @@ def read_rate(frame: bytes) -> Iterable[Event]:
 
 def read_fair(frame: bytes) -> Iterable[Event]:
     said = decode_price(frame)
-    return (MarkPrice(raw_symbol=said.symbol, price=text(said.data.price), ts_sent=said.sent),)
+    price = nonzero(text(said.data.price))
+    return (MarkPrice(raw_symbol=said.symbol, price=price, ts_sent=said.sent),) if price else ()
 
 
 def read_index(frame: bytes) -> Iterable[Event]:
     said = decode_price(frame)
-    return (IndexPrice(raw_symbol=said.symbol, price=text(said.data.price), ts_sent=said.sent),)
+    price = nonzero(text(said.data.price))
+    return (IndexPrice(raw_symbol=said.symbol, price=price, ts_sent=said.sent),) if price else ()
 
 
 READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {

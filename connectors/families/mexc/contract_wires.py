@@ -108,7 +108,7 @@ class TickerWire(Struct, gc=False):
         at = None if self.timestamp is None else self.timestamp * MS
         yield Ticker(
             raw_symbol=name,
-            last=nonzero(self.lastPrice),
+            last=nonzero(text(self.lastPrice)),
             high=nonzero(self.high24Price),
             low=nonzero(self.lower24Price),
             base_volume=turnover if is_inverse(name) else None,

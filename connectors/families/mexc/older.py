@@ -176,7 +176,7 @@ class TickerPush(Push, gc=False):
         return [
             Ticker(
                 raw_symbol=self.s,
-                last=nonzero(d.p),
+                last=nonzero(text(d.p)),
                 high=nonzero(d.h),
                 low=nonzero(d.l),
                 base_volume=optional(d.q),

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, IndexPrice, Levels
+from aggregator.wire import nonzero
 from connectors.families.okx.wires import (
     BarWire,
     BlockWire,
@@ -199,7 +200,7 @@ READERS: dict[str, Parse] = {
     "funding-rate": lambda frame: [r for f in decode_fundings(frame).data for r in f.records()],
     "open-interest": lambda frame: [o.record() for o in decode_open(frame).data],
     "mark-price": lambda frame: [m.record() for m in decode_marks(frame).data],
-    "index-tickers": lambda frame: [i.record() for i in decode_indices(frame).data],
+    "index-tickers": lambda frame: [i.record() for i in decode_indices(frame).data if nonzero(i.idxPx)],
     "opt-summary": lambda frame: [o.record() for o in decode_options(frame).data],
     "liquidation-orders": lambda frame: [r for w in decode_liquidations(frame).data for r in w.records()],
 }

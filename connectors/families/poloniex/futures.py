@@ -270,7 +270,7 @@ READERS: dict[str, Reader] = {
     "funding_rate": lambda said: [record for row in decode_rates(said.data) for record in row.records()],
     "open_interest": lambda said: [row.record() for row in decode_interests(said.data)],
     "liquidation_orders": lambda said: [row.record() for row in decode_liquidations(said.data)],
-    "mark_price": lambda said: [row.record() for row in decode_marks(said.data)],
-    "index_price": lambda said: [row.record() for row in decode_indices(said.data)],
+    "mark_price": lambda said: [row.record() for row in decode_marks(said.data) if nonzero(row.mPx)],
+    "index_price": lambda said: [row.record() for row in decode_indices(said.data) if nonzero(row.iPx)],
     CANDLES: read_candles,
 }

@@ -62,7 +62,8 @@ def one(row: type[R]) -> Callable[[bytes], Iterable[Record]]:
 
     def read(frame: bytes) -> Iterable[Record]:
         said: Frame[R] = decode(frame)
-        return (said.data.record(said.ts * 1_000_000),)
+        record = said.data.record(said.ts * 1_000_000)
+        return () if record is None else (record,)
 
     return read
 
@@ -73,7 +74,8 @@ def many(row: type[R]) -> Callable[[bytes], Iterable[Record]]:
 
     def read(frame: bytes) -> Iterable[Record]:
         said: Frame[list[R]] = decode(frame)
-        return [data.record(said.ts * 1_000_000) for data in said.data]
+        records = [data.record(said.ts * 1_000_000) for data in said.data]
+        return [record for record in records if record is not None]
 
     return read
 

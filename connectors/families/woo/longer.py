@@ -191,17 +191,18 @@ class MarkRow(Struct, gc=False):
     symbol: str
     price: Text
 
-    def record(self, at: int) -> MarkPrice:
-        return MarkPrice(raw_symbol=self.symbol, price=text(self.price), ts_event=at)
+    def record(self, at: int) -> MarkPrice | None:
+        price = nonzero(text(self.price))
+        return MarkPrice(raw_symbol=self.symbol, price=price, ts_event=at) if price else None
 
 
 class IndexRow(Struct, gc=False):
     symbol: str
     price: Text
 
-    def record(self, at: int) -> IndexPrice:
-        name = perpetual_of(self.symbol)
-        return IndexPrice(raw_symbol=name, price=text(self.price), index=self.symbol, ts_event=at)
+    def record(self, at: int) -> IndexPrice | None:
+        name, price = perpetual_of(self.symbol), nonzero(text(self.price))
+        return IndexPrice(raw_symbol=name, price=price, index=self.symbol, ts_event=at) if price else None
 
 
 class Taken(Struct):

@@ -193,8 +193,9 @@ class MarkRow(Struct, gc=False):
     px: str
     ts: int
 
-    def record(self, at: int) -> MarkPrice:
-        return MarkPrice(raw_symbol=self.s, price=self.px, ts_event=self.ts * 1_000_000, ts_sent=at)
+    def record(self, at: int) -> MarkPrice | None:
+        price = nonzero(self.px)
+        return MarkPrice(raw_symbol=self.s, price=price, ts_event=self.ts * 1_000_000, ts_sent=at) if price else None
 
 
 class IndexRow(Struct, gc=False):
@@ -202,6 +203,6 @@ class IndexRow(Struct, gc=False):
     px: str
     ts: int
 
-    def record(self, at: int) -> IndexPrice:
-        name = perpetual_of(self.s)
-        return IndexPrice(raw_symbol=name, price=self.px, index=self.s, ts_event=self.ts * 1_000_000, ts_sent=at)
+    def record(self, at: int) -> IndexPrice | None:
+        name, price, told = perpetual_of(self.s), nonzero(self.px), self.ts * 1_000_000
+        return IndexPrice(raw_symbol=name, price=price, index=self.s, ts_event=told, ts_sent=at) if price else None

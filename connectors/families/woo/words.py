@@ -13,8 +13,8 @@ DAY_S = 86_400
 class Row(Protocol):
     """What a frame holds about one symbol."""
 
-    def record(self, at: int, /) -> Record:
-        """The record that it is, given the time (ns) of its frame."""
+    def record(self, at: int, /) -> Record | None:
+        """The record that it is, given the time (ns) of its frame; None where it says nothing."""
 
 
 class Frame(Struct, Generic[D], gc=False):

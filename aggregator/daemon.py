@@ -27,6 +27,7 @@ from aggregator.followed import Followed
 from aggregator.instruments import Listed, Markets, fetch_listing, load, save
 from aggregator.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Internet, Network
 from aggregator.outputs import Outputs
+from aggregator.progress import Progress
 from aggregator.records import Instrument
 from aggregator.registry import load_exchange
 from aggregator.rest import Hosts, Need, Rest
@@ -70,6 +71,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._stopped_at: float | None = None
         self._exchanges: list[asyncio.Task[None]] = []
+        self._progress = Progress(self.bus, self.runners, notify)
 
     def stop(self) -> None:
         """Drain and leave; a second call leaves at once, unless it is an echo of the first."""
@@ -99,10 +101,11 @@ class Daemon:
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLD)
             sys.setswitchinterval(SWITCH)
-            sweep = loop.create_task(_sweep())
+            tasks = [loop.create_task(_sweep()), loop.create_task(self._progress.watch())]
             notify("READY=1")
             await self._stop.wait()
-            sweep.cancel()
+            for task in tasks:
+                task.cancel()
         finally:
             notify("STOPPING=1")
             await self._leave()
@@ -147,7 +150,13 @@ class Daemon:
         followed = Followed(config, exchange, runner, Markets(listed))
         await self._announce([i for i in listed.instruments if followed.is_named(i)])
         await in_steps(followed.following())
-        log.info("%s: %d instruments, %d connections", config.id, len(followed.chosen), len(runner.shards))
+        log.info(
+            "%s: %d instruments, %d connections, %d polls",
+            config.id,
+            len(followed.chosen),
+            len(runner.shards),
+            len(runner.pollers),
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(runner.run())
@@ -270,6 +279,7 @@ class Daemon:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
         await _end(self._exchanges)
         await self.outputs.stop(DRAIN)
+        log.info("stopped: %s", self._progress.sum_up())
         for recorder in self._recorders:
             recorder.close()
         for network in self._networks:

@@ -45,6 +45,7 @@ class Outputs:
                 await feed.start()
                 self._bus.attach(feed.publish)
                 self.feeds.append(feed)
+                log.info("feed: whoever subscribes at %s is served", settings.path)
             else:
                 self._start(settings)
 
@@ -57,6 +58,7 @@ class Outputs:
             name, write = "stdout", write_stdout(settings, self._bus, tap)
         task = asyncio.get_running_loop().create_task(write)
         self.outputs.append(Output(name, tap, task))
+        log.info("%s: records are written there", name)
         task.add_done_callback(self._ended)
         self._bus.attach(tap.put)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from aggregator.bus import Bus
@@ -9,7 +10,7 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Poll
 from aggregator.network import Network
 from aggregator.polling import Polling
-from aggregator.records import Health, Instrument
+from aggregator.records import Health, Instrument, TopicState
 from aggregator.rest import Need, Rest
 from aggregator.session import UNWANTED
 from aggregator.subscriptions import Key
@@ -93,6 +94,10 @@ class Poller:
     def health(self) -> Iterator[Health]:
         """Each topic's state now."""
         return self._polling.health(self._network.now())
+
+    def states(self) -> Counter[TopicState]:
+        """How many topics are in each state now."""
+        return self._polling.states()
 
     def carried(self) -> dict[Key, Carried]:
         """What the next start begins with."""

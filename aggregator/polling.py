@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from aggregator.books import BookTopic
 from aggregator.exchange import Poll
-from aggregator.records import CHANNEL_OF, Cause, Channel, Health, Instrument, Record, Source, Trade
+from aggregator.records import CHANNEL_OF, Cause, Channel, Health, Instrument, Record, Source, TopicState, Trade
 from aggregator.sequence import unnumbered
 from aggregator.subscriptions import Key
 from aggregator.summaries import Counts
@@ -82,6 +82,10 @@ class Polling:
     def health(self, now: Now) -> Iterator[Health]:
         """Each topic's state."""
         return (health(topic, now) for topic in self._topics.values())
+
+    def states(self) -> Counter[TopicState]:
+        """How many topics are in each state now."""
+        return Counter(topic.state for topic in self._topics.values())
 
     def want(self, gone: Collection[Key], carried: Mapping[Key, Carried], now: Now) -> list[Record]:
         """What is wanted has changed: topics that are not any more are over; `carried` is left of those that are."""

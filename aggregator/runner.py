@@ -1,7 +1,7 @@
 """Everything of one exchange: its topics divided among connections and polls, and what these share."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
@@ -10,7 +10,7 @@ from aggregator.bus import Bus
 from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
 from aggregator.network import REST_CONNECTIONS, Network
 from aggregator.poller import Poller
-from aggregator.records import BookSnapshot, Channel, Health, Instrument
+from aggregator.records import BookSnapshot, Channel, Health, Instrument, TopicState
 from aggregator.rest import Rest
 from aggregator.shard import Care, Gate, Means, Places, Shard
 from aggregator.subscriptions import Key, Memory
@@ -233,6 +233,11 @@ class ExchangeRunner:
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
         for keeper in keepers:
             yield from keeper.health()
+
+    def states(self) -> Counter[TopicState]:
+        """How many topics are in each state now."""
+        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
+        return sum((keeper.states() for keeper in keepers), Counter[TopicState]())
 
     def _report_abandoned(self) -> None:
         """Close the gaps that an earlier run left open, of topics that nobody wants any more."""

@@ -7,6 +7,7 @@ doubles; one whose connection is soon to end is replaced while it still lives, s
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -18,7 +19,7 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
 from aggregator.merger import Merger
 from aggregator.network import Network
-from aggregator.records import BookSnapshot, Channel, Health, Instrument, Record
+from aggregator.records import BookSnapshot, Channel, Health, Instrument, Record, TopicState
 from aggregator.rest import LONGEST_WAIT, Hosts, Need, Rest, host_of
 from aggregator.session import UNWANTED, Session
 from aggregator.subscriptions import Key, Memory
@@ -206,7 +207,20 @@ class Shard:
 
     def health(self) -> Iterator[Health]:
         """Each topic's state now: of a connection that can be relied on for it, where there is one."""
-        now = self._means.network.now()
+        now, topics = self._means.network.now(), self._topics()
+        for topic in topics.values():
+            yield health(topic, now)
+        for s in self._uncarried(topics):
+            yield self._down(*s, now)
+
+    def states(self) -> Counter[TopicState]:
+        """How many topics are in each state now."""
+        topics = self._topics()
+        found: Counter[TopicState] = Counter(topic.state for topic in topics.values())
+        found["down"] += len(self._uncarried(topics))
+        return found
+
+    def _topics(self) -> dict[Key, Topic]:
         topics: dict[Key, Topic] = {}
         for leg in self._legs:
             table = leg.session.topics
@@ -214,11 +228,11 @@ class Shard:
                 key = topic.channel, topic.raw_symbol
                 if key not in topics or table.is_good(*key):
                     topics[key] = topic
-        for topic in topics.values():
-            yield health(topic, now)
-        for channel, raw_symbol in dict.fromkeys((s.channel, s.raw_symbol) for s in self.subscriptions):
-            if (channel, raw_symbol) not in topics:
-                yield self._down(channel, raw_symbol, now)
+        return topics
+
+    def _uncarried(self, topics: Mapping[Key, Topic]) -> list[tuple[Channel, str]]:
+        wanted = dict.fromkeys((s.channel, s.raw_symbol) for s in self.subscriptions)
+        return [key for key in wanted if key not in topics]
 
     def _down(self, channel: Channel, raw_symbol: str, now: Now) -> Health:
         """The state of a topic that no connection carries."""

@@ -178,15 +178,33 @@ def test_it_gathers_into_every_sink_and_drains_on_sigterm(tmp_path: Path, exchan
         until(lambda: daemon.has(wanted), what="records of every kind from every exchange")
         assert daemon.signal(signal.SIGTERM) == 0
         assert daemon.process.returncode == 0
-        assert manager.recv(100) == b"STOPPING=1"
+        while (said := manager.recv(100)) != b"STOPPING=1":
+            assert said.startswith(b"STATUS=")
         fed = [json.loads(line) for line in read_to_end(subscriber).splitlines()]
     assert daemon.out.endswith(b"\n")
     printed = daemon.records()
     assert [row["offset"] for row in printed] == list(range(1, len(printed) + 1))
     check_feed(fed, printed)
     check_files(tmp_path, printed)
+    assert f"files {tmp_path}/data: records are written there" in daemon.log
+    assert f"feed: whoever subscribes at {tmp_path}/feed.sock is served" in daemon.log
+    assert f"stopped: {len(printed)} records in " in daemon.log
     assert not (tmp_path / "feed.sock").exists()
     assert len(list((tmp_path / "state" / "instruments").iterdir())) == len(IDS)
+
+
+def test_it_says_in_the_log_and_to_the_service_manager_how_it_fares(tmp_path: Path, exchanges: str) -> None:
+    with (
+        service_manager(tmp_path) as manager,
+        running(configure(tmp_path, of(exchanges, "kraken")), NOTIFY_SOCKET=str(manager.getsockname())) as daemon,
+    ):
+        until(lambda: "kraken: live: " in daemon.log, what="word that it is live")
+        assert manager.recv(100) == b"READY=1"
+        status = re.compile(rb"STATUS=1 exchanges, [1-9]\d* topics live(, .*)?, [1-9]\d*/s")
+        until(lambda: status.fullmatch(manager.recv(100)) is not None, what="a status line that says so")
+        daemon.signal(signal.SIGTERM)
+    assert "kraken: 4 instruments, " in daemon.log
+    assert "stdout: records are written there" in daemon.log
 
 
 def read_to_end(connection: socket.socket) -> bytes:
@@ -235,7 +253,9 @@ def test_a_second_sigterm_leaves_at_once(tmp_path: Path, exchanges: str) -> None
         with running(config, read=False, NOTIFY_SOCKET=str(manager.getsockname())) as daemon:
             wait_until_stuck(daemon)
             daemon.process.send_signal(signal.SIGTERM)
-            assert [manager.recv(100), manager.recv(100)] == [b"READY=1", b"STOPPING=1"]
+            assert manager.recv(100) == b"READY=1"
+            while (said := manager.recv(100)) != b"STOPPING=1":
+                assert said.startswith(b"STATUS=")
             assert daemon.process.poll() is None, "it drains for as long as four seconds"
             time.sleep(ECHO)
             assert daemon.signal(signal.SIGTERM) < AT_ONCE

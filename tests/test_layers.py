@@ -69,6 +69,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.docs",
         "aggregator.followed",
         "aggregator.logs",
+        "aggregator.progress",
         "aggregator.registry",
         "aggregator.sandbox",
         "aggregator.toml_lines",

@@ -96,6 +96,7 @@ class Server:
         self.sequence = 0
         self.refuse: set[str] = set()
         self.status = 200
+        self.polled = 200  # what polls are answered
 
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
@@ -116,7 +117,7 @@ class Server:
         return web.json_response({"n": self.sequence})
 
     async def poll(self, _: web.Request) -> web.Response:
-        return web.Response(text="7")
+        return web.Response(text="7", status=self.polled)
 
     async def say(self, **fields: object) -> None:
         await self.sockets[-1].send_str(json.dumps(fields))

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from aggregator.exchange import Subscription
-from aggregator.records import BookDelta, BookSnapshot, Instrument, Kind, Record
+from aggregator.records import BookDelta, BookSnapshot, Funding, Gap, Instrument, Kind, Record
+from aggregator.replay import Reader
 from aggregator.session import Session
 from aggregator.topics import Now
 from connectors.okx import EXCHANGE
@@ -129,3 +130,30 @@ def test_funding_is_of_swaps_and_of_futures_that_pay_it(raw_symbol: str, kind: K
     for found in serving:
         (frame,) = found.subscribe([Subscription("funding", raw_symbol)], 1)
         assert json.loads(frame)["args"] == [{"channel": "funding-rate", "instId": raw_symbol}]
+
+
+def test_a_settled_rate_is_told_once_however_often_it_is_repeated() -> None:
+    """The exchange repeats it with each current one (2026); its time is that of the period before."""
+    row = {"fundingRate": "0.0001", "fundingTime": "1790006400000", "instId": "A-USDT-SWAP", "instType": "SWAP"}
+    row |= {"prevFundingTime": "1789977600000", "settFundingRate": "0.0002", "settState": "settled"}
+    later = row | {"fundingTime": "1790035200000", "prevFundingTime": "1790006400000", "settFundingRate": "0.0003"}
+    stream = next(s for s in EXCHANGE.streams if s.name == "swaps")
+    session = Session("okx", stream, conn="okx/swaps/1", instruments={}, channels=("funding",))
+    out: list[Record] = []
+    for each in (row, row, later, later, row):
+        said = {"arg": {"channel": "funding-rate", "instId": "A-USDT-SWAP"}, "data": [each]}
+        out += session.receive([json.dumps(said).encode()], at(1))
+    rates = [(r.kind, r.rate, r.ts_next) for r in out if isinstance(r, Funding)]
+    assert [rate for rate in rates if rate[0] == "settled"] == [
+        ("settled", "0.0002", 1_789_977_600 * 10**9),
+        ("settled", "0.0003", 1_790_006_400 * 10**9),
+    ]
+    assert len(rates) == 7
+    assert not [r for r in out if isinstance(r, Gap)]
+
+
+@pytest.mark.parametrize("port", ["", ":443", ":8443"])
+def test_a_capture_is_read_whatever_the_port(port: str) -> None:
+    reader = Reader(EXCHANGE, [], None)
+    assert reader.stream_of(f"wss://ws.okx.com{port}/ws/v5/business", b"{}").name == "business"
+    assert reader.stream_of(f"wss://ws.okx.com{port}/ws/v5/public", b"{}").name == "public"

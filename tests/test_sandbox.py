@@ -235,7 +235,7 @@ def take_kraken(frame: str | bytes, book: Book) -> bool:
 
 async def test_okx_links_each_update_to_the_one_before(sandbox: Served) -> None:
     ask = {"op": "subscribe", "args": [{"channel": "books", "instId": "BTC-USDT"}]}
-    async with speaking(sandbox, "ws.okx.com:8443/ws/v5/public", ask) as (socket, _):
+    async with speaking(sandbox, "ws.okx.com/ws/v5/public", ask) as (socket, _):
         await socket.send("ping")
         assert (await hear(socket))["event"] == "subscribe"
         book, links, pongs = Book(), [], 0
@@ -274,7 +274,7 @@ REFUSED = [
         "Currency pair not supported NO/SUCH",
     ),
     (
-        "ws.okx.com:8443/ws/v5/public",
+        "ws.okx.com/ws/v5/public",
         {"op": "subscribe", "args": [{"channel": "trades", "instId": "NO-SUCH"}]},
         "doesn't exist",
     ),
@@ -625,6 +625,16 @@ async def test_recorded_answers_are_given_again(tmp_path: Path, path: str, statu
     async with playing(tmp_path / "a.jsonl", *CAPTURE) as sandbox, aiohttp.ClientSession() as http:
         response = await http.get(f"http://127.0.0.1:{sandbox.port}/{path}")
         assert (response.status, await response.text()) == (status, body)
+
+
+async def test_a_capture_of_a_port_that_has_moved_is_found_where_the_exchange_is_dialled_now(tmp_path: Path) -> None:
+    """OKX left port 8443 in October 2026."""
+    trade = {"instId": "A-B", "tradeId": "7", "px": "1", "sz": "2", "side": "buy", "ts": "1700000000000"}
+    frame = json.dumps({"arg": {"channel": "trades", "instId": "A-B"}, "data": [trade]}, separators=(",", ":"))
+    line = capture_line("in", frame, url="wss://ws.okx.com:8443/ws/v5/public", conn="1")
+    async with playing(tmp_path / "a.jsonl", line) as sandbox:
+        config = write_config(sandbox)
+        assert f'"wss://ws.okx.com" = "ws://127.0.0.1:{sandbox.port}/ws.okx.com:8443"' in config
 
 
 async def test_connections_of_one_address_take_turns(tmp_path: Path) -> None:

@@ -45,15 +45,23 @@ def speakers(tape: Tape) -> list[Speaker]:
 def _speaker(exchange: Exchange, tape: Tape) -> Speaker | None:
     answers = dict(_borrowed(exchange, tape))
     own = origins(exchange, answers | {url: body for url, (_, body) in tape.answers.items()})
-    heard = [one for one in tape.connections if origin(one.url) in own or one.folder == exchange.id]
+    names = {urlsplit(host).hostname for host in own}  # a port may have moved since
+    heard = [one for one in tape.connections if urlsplit(one.url).hostname in names or one.folder == exchange.id]
     channels, symbols = spoken_of(exchange, heard, tape)
     if not channels:
         return None
     recorded = list(dict.fromkeys(origin(one.url) for one in heard))
-    elsewhere = {host for host in own if host.startswith("ws") and host not in recorded} if recorded else set()
-    hosts = {host: recorded[0] if host in elsewhere else host for host in own}
+    hosts = {host: nearest(host, recorded) if host.startswith("ws") else host for host in own}
     offered = [channel for channel in exchange.channels if channel in channels]
     return Speaker(exchange.id, hosts, answers, offered, [name for name, _ in symbols.most_common() if name])
+
+
+def nearest(host: str, recorded: Sequence[str]) -> str:
+    """What is served in place of a host: itself where it was recorded, else it at another port, else the first."""
+    if host in recorded or not recorded:
+        return host
+    name = urlsplit(host).hostname
+    return next((other for other in recorded if urlsplit(other).hostname == name), recorded[0])
 
 
 def origin(url: str) -> str:

@@ -174,7 +174,7 @@ def _listed(market: Market) -> dict[str, str]:
 
 
 SIMULATION = Simulation(
-    hosts=("wss://ws.okx.com:8443", "https://www.okx.com"),
+    hosts=("wss://ws.okx.com", "https://www.okx.com"),
     markets=(
         ("BTC", "USDT", 67120.1, (1, 8)),
         ("ETH", "USDT", 2611.11, (2, 6)),

@@ -29,7 +29,7 @@ FEEDS: tuple[tuple[str, tuple[Channel, ...], Collection[str]], ...] = (  # a nam
 NOTES = (  # a type of instruments, and what is to be known of an exchange that has it
     ("SPOT", "A trade of several fills at one price is told as one, under the id of the last."),
     ("SWAP", "An index is told under its spot pair and its perpetual; dated contracts have none here."),
-    ("SWAP", "The settled funding rate is repeated with each current one, and its time is not said."),
+    ("SWAP", "A settled funding rate, which the exchange repeats with each current one, is told once."),
     ("OPTION", "Greeks are those in the base asset; the underlying price is the forward to the expiry."),
 )
 CHECKED = 25  # levels a side that a checksum covers
@@ -109,13 +109,14 @@ def stream(name: str, channels: Sequence[Channel], types: Iterable[str], ws: str
     )
 
 
-def exchange(id: str, *, docs: str, ws: str, rest: str, types: Sequence[str] = tuple(KINDS)) -> Exchange:
+def exchange(id: str, *, docs: str, ws: str, rest: str, checked: str, types: Sequence[str] = tuple(KINDS)) -> Exchange:
     """Declare an exchange that speaks OKX, by its addresses and the types of instruments that it has."""
     served = [(name, channels, [type for type in types if type in whose]) for name, channels, whose in FEEDS]
     return Exchange(
         id=id,
         docs=docs,
-        limits=Limits(weights={rest: ((20, 2),)}, connects=(3, 1)),
+        checked=checked,
+        limits=Limits(weights={rest: ((20, 2),)}, connects=(3, 1), requests=(480, 3600)),
         listing=listing(rest, types),
         feeds=tuple(stream(name, channels, mine, ws, rest) for name, channels, mine in served if mine),
         notes=tuple(note for type, note in NOTES if type in types),

@@ -9,7 +9,6 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aggregator.errors import BadFrame
 from aggregator.records import (
     Candle,
     Funding,
@@ -154,12 +153,12 @@ class FundingWire(Struct):
     nextFundingTime: str = ""
     settFundingRate: str = ""  # of the period before, once it is settled
     settState: str = ""
+    prevFundingTime: str = ""  # when that period was settled
     ts: str = ""
 
     def records(self) -> Iterable[Record]:
+        """A swap that has no rate yet (`formulaType` is `noRate`) has it empty, or leaves it out: nothing is said."""
         at = ms(self.ts) if self.ts else None
-        if not self.fundingRate and not self.nextFundingRate:
-            raise BadFrame("funding without a rate")
         due, after = ms(self.fundingTime), ms(self.nextFundingTime) if self.nextFundingTime else None
         interval = None if after is None else (after - due) // 10**9
         current = Funding(raw_symbol=self.instId, rate=self.fundingRate, interval_s=interval, ts_next=due, ts_event=at)
@@ -168,7 +167,8 @@ class FundingWire(Struct):
         if self.nextFundingRate:
             yield replace(current, rate=self.nextFundingRate, kind="predicted", ts_next=after)
         if self.settFundingRate and self.settState == "settled":
-            yield Funding(raw_symbol=self.instId, rate=self.settFundingRate, kind="settled", ts_event=at)
+            paid = ms(self.prevFundingTime) if self.prevFundingTime else None
+            yield Funding(raw_symbol=self.instId, rate=self.settFundingRate, kind="settled", ts_next=paid, ts_event=at)
 
 
 class OpenWire(Struct):

@@ -12,6 +12,7 @@ from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.topics import Carried, Now, Place, Topic, health
 
 MOST_WRONG = 3  # whole books in a row that contradict their checksum; then it is the checksum that is wrong
+ALWAYS = 20  # deltas in a row that had a checksum, after which as many without one are worth a word
 BUFFER = 5_000  # deltas kept while a snapshot is on its way; older ones are covered by it anyway
 
 
@@ -31,6 +32,7 @@ class BookTopic(Topic):
 
     __slots__ = (
         "_asked",
+        "_bare",
         "_buffer",
         "_cap",
         "_checksum",
@@ -44,6 +46,7 @@ class BookTopic(Topic):
         "_resync",
         "_rule",
         "_snapshots",
+        "_summed",
         "_unchecked",
         "_verify",
         "_wrong",
@@ -74,6 +77,8 @@ class BookTopic(Topic):
         self._checksum = checksum if verify else None
         self._verify = verify
         self._unchecked = 0  # checksums since the last that was computed
+        self._summed = 0  # checksums that came, one with each delta
+        self._bare = 0  # deltas since, that had none
         self._wrong = 0  # whole books in a row that do not give the checksum that came with them
         self._resync = resync
         self._in_band = in_band
@@ -128,6 +133,8 @@ class BookTopic(Topic):
             self._newest = delta.ts_event or delta.ts_sent or 0
             self.count += 1
             out.append(delta)
+            if self._summed and delta.checksum is None:
+                self._miss_checksum(out, now)
             if self._followed is not None:
                 self._followed.append(delta)
 
@@ -137,11 +144,23 @@ class BookTopic(Topic):
 
     def _is_wrong(self, book: Book, said: int) -> bool:
         """Whether a book does not give the checksum that came with it, where this one is to be computed."""
+        if self._bare:
+            self._bare = self._summed = 0
+        self._summed += 1
         self._unchecked += 1
         if self._checksum is None or self._unchecked < self._verify:
             return False
         self._unchecked = 0
         return self._checksum(book, self.instrument) != said
+
+    def _miss_checksum(self, out: list[Record], now: Now) -> None:
+        """A delta has come without a checksum after some with one: where each had one, say once that they stop."""
+        if self._summed < ALWAYS:
+            self._summed = 0
+            return
+        self._bare += 1
+        if self._bare == ALWAYS:
+            out.append(health(self, now, "checksums no longer come with the book: a loss shows in its numbers alone"))
 
     def _stumble(self, delta: BookDelta, verdict: Verdict, out: list[Record], now: Now) -> None:
         """A delta that is not the next one: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription
 from aggregator.records import Channel, Instrument
-from aggregator.sequence import ordered
+from aggregator.sequence import Rule, Verdict, linked, ordered
 from aggregator.wire import encode
-from connectors.families.bitget.frames import FUTURES, LIQUIDATIONS, SPOT, parse
+from connectors.families.bitget.frames import FUTURES, KEPT, LIQUIDATIONS, SPOT, parse
 from connectors.families.bitget.listing import listing
 from connectors.families.okx import bar_name, checksum
 
@@ -18,6 +18,18 @@ WS = "wss://ws.bitget.com"
 QUOTES = {"USDT-FUTURES": "USDT", "USDC-FUTURES": "USDC", "COIN-FUTURES": "USD"}  # types of futures, told by quote
 PING = Heartbeat(every=25, frame=b"ping")
 PATIENCE = 60  # a ping is answered even when nothing else is to be said
+
+
+def joins(last: int, first: int, final: int, before: int | None) -> Verdict:
+    """As `linked`; until 2026 no number before was said, and numbers only grew."""
+    return (ordered if before is None else linked).joins(last, first, final, before)
+
+
+def follows(last: int, first: int, final: int, before: int | None) -> Verdict:
+    return (ordered if before is None else linked).follows(last, first, final, before)
+
+
+NUMBERED = Rule(linked.name, joins, follows)
 
 Ask = Callable[[Sequence[Subscription], int], Iterable[bytes]]
 
@@ -46,8 +58,9 @@ def stream(name: str, type: str, serves: Callable[[Instrument], bool]) -> Stream
         subscribe=asking("subscribe", type, channels),
         unsubscribe=asking("unsubscribe", type, channels),
         parse=parse,
-        sequence={"book": ordered},
+        sequence={"book": NUMBERED},
         checksum=checksum,
+        depth=KEPT[type],
         heartbeat=PING,
         patience=PATIENCE,
         per_connection=200,
@@ -84,7 +97,8 @@ def quoted_in(asset: str) -> Callable[[Instrument], bool]:
 EXCHANGE = Exchange(
     id="bitget",
     docs="https://www.bitget.com/api-doc/common/websocket-intro",
-    limits=Limits(weights={REST: ((20, 1),)}, connects=(300, 300), lifetime=86_400),
+    checked="2026-09, live probes by others",
+    limits=Limits(weights={REST: ((20, 1),)}, connects=(300, 300), requests=(240, 3600), lifetime=86_400),
     listing=listing(REST, QUOTES),
     feeds=(
         stream("spot", "SPOT", lambda i: i.kind == "spot"),
@@ -93,7 +107,8 @@ EXCHANGE = Exchange(
     ),
     notes=(
         "Sizes of all contracts are of the base asset, those of coin-margined ones too.",
-        "Numbers of books grow by no fixed step: it is the checksum that shows a hole.",
+        "A change of a book names the number before it, since 2026; before that the checksum showed a hole.",
+        "Books have 500 levels a side, those of contracts in USDC and in coins 200.",
         "Liquidations come from version 3: of each second the largest of each side, with the position's side.",
     ),
 )

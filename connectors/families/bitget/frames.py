@@ -16,9 +16,10 @@ from aggregator.records import Channel
 from connectors.families.bitget import first, unified
 from connectors.families.bitget.wires import MS, BarWire, BookWire, TickerWire, TradeWire, interval_of
 
+BOOK = "books"
 SPOT: dict[Channel, str] = {
     "trades": "trade",
-    "book": "books",
+    "book": BOOK,
     "bbo": "books1",
     "ticker": "ticker",
     "candles": "candle",
@@ -30,7 +31,8 @@ FUTURES: dict[Channel, str] = SPOT | {
     "index_price": "ticker",
 }
 LIQUIDATIONS: dict[Channel, str] = {"liquidations": "liquidation"}  # of version 3 alone
-DEPTHS = {"books": None, "books5": 5, "books15": 15}
+DEPTHS = {"books5": 5, "books15": 15}  # of books that are only ever sent whole
+KEPT = {"SPOT": 500, "USDT-FUTURES": 500, "USDC-FUTURES": 200, "COIN-FUTURES": 200}  # levels a side of `books`, 2026-09
 NAMED = re.compile(r"channel:([\w-]+),instId:([^, ]+?) doesn't exist")
 MARK = b'"channel":"'  # what follows it names the channel
 
@@ -41,6 +43,7 @@ Reader = Callable[[bytes], Iterable[Event]]
 class Topic(Struct, gc=False):
     channel: str
     instId: str
+    instType: str = ""
 
 
 class Said(Struct, Generic[T], gc=False):
@@ -101,7 +104,8 @@ def read_book(frame: bytes) -> Iterable[Event]:
         return [row.best(name, sent) for row in rows]
     if said.action == "update":
         return [row.delta(name, sent) for row in rows]
-    return [row.whole(name, sent, DEPTHS[channel]) for row in rows]
+    depth = DEPTHS.get(channel) or KEPT.get(said.arg.instType)
+    return [row.whole(name, sent, depth, is_first=channel == BOOK) for row in rows]
 
 
 def read_tickers(frame: bytes) -> Iterable[Event]:

@@ -15,7 +15,7 @@ from aggregator.records import Candle, Levels, Record, Side, Trade
 from aggregator.wire import Text
 from connectors.families.bitget.wires import MS, BarWire, BookWire, LiquidationWire, TickerWire, TradeWire, interval_of
 
-DEPTHS = {"books": None, "books5": 5, "books50": 50}
+DEPTHS = {"books5": 5, "books50": 50}
 
 T = TypeVar("T")
 
@@ -81,14 +81,12 @@ class Depth(Struct, gc=False):
 
     def record(self, said: "Said[Depth]") -> Record:
         topic, name = said.arg.topic, said.arg.name
-        book = BookWire(asks=self.a, bids=self.b, ts=self.ts, checksum=self.checksum, seq=self.seq)
+        book = BookWire(asks=self.a, bids=self.b, ts=self.ts, checksum=self.checksum, seq=self.seq, pseq=self.pseq)
         if topic == "books1":
             return book.best(name, said.sent)
         if said.action != "update":
-            return book.whole(name, said.sent, DEPTHS[topic])
-        delta = book.delta(name, said.sent)
-        delta.sequence_prev = self.pseq
-        return delta
+            return book.whole(name, said.sent, DEPTHS.get(topic), is_first=topic == "books")
+        return book.delta(name, said.sent)
 
 
 class Statistics(Struct, gc=False):

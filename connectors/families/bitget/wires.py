@@ -63,6 +63,7 @@ class BookWire(Struct, gc=False):
     ts: int  # of the matching engine
     checksum: int | None = None  # 0 says nothing
     seq: int | None = None  # grows from one message to the next, by no fixed step
+    pseq: int | None = None  # the one before, since 2026; 0 of a whole book
 
     def delta(self, raw_symbol: str, sent: int | None) -> BookDelta:
         return BookDelta(
@@ -71,18 +72,19 @@ class BookWire(Struct, gc=False):
             asks=self.asks,
             checksum=self.checksum or None,
             sequence=self.seq,
+            sequence_prev=self.pseq,
             ts_event=self.ts * MS,
             ts_sent=sent,
         )
 
-    def whole(self, raw_symbol: str, sent: int | None, depth: int | None) -> BookSnapshot:
-        """Books of few levels (`depth`) are only ever sent whole."""
+    def whole(self, raw_symbol: str, sent: int | None, depth: int | None, *, is_first: bool) -> BookSnapshot:
+        """A book that changes follow, or one of few levels, which is only ever sent whole."""
         return BookSnapshot(
             raw_symbol=raw_symbol,
             bids=self.bids,
             asks=self.asks,
             depth=depth,
-            reason="initial" if depth is None else "periodic",
+            reason="initial" if is_first else "periodic",
             checksum=self.checksum or None,
             sequence=self.seq,
             ts_event=self.ts * MS,

@@ -4,19 +4,22 @@ https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websock
 What is served under another product's name (most of -USDC under -USD) is no instrument of its own.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Backfill, Exchange, Limits, Listing, Poll, Request, Since, Stream, Subscription
-from aggregator.records import Trade
-from aggregator.sequence import contiguous, linked
+from aggregator.records import Channel, Trade
+from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode
 from connectors.families.coinbase.frames import CHANNELS, parser
 from connectors.families.coinbase.listing import read_futures, read_product, rows
 from connectors.families.coinbase.wires import TradeRow
 
+MOST_BOOKS = 30  # of a session: beyond, "too many L2 streams requested in a single session", naming none (2026-09)
+BOOKS: dict[Channel, str] = {channel: wire for channel, wire in CHANNELS.items() if channel == "book"}
+OTHERS: dict[Channel, str] = {channel: wire for channel, wire in CHANNELS.items() if channel != "book"}
 API = "https://api.coinbase.com/api/v3/brokerage/market"
 
 
@@ -31,6 +34,27 @@ def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[byte
             yield encode({"type": method, "channel": "heartbeats"})
 
     return ask
+
+
+def stream(
+    name: str, channels: Mapping[Channel, str], *, per_connection: int = 200, until: str | None = None
+) -> Stream:
+    """Declare a socket that carries some of the channels."""
+    rules: dict[Channel, Rule] = {"trades": contiguous, "book": linked}
+    return Stream(
+        name=name,
+        url="wss://advanced-trade-ws.coinbase.com",
+        until=until,
+        channels=channels,
+        subscribe=asking("subscribe"),
+        unsubscribe=asking("unsubscribe"),
+        parser=parser,
+        sequence={channel: rule for channel, rule in rules.items() if channel in channels},
+        backfill=Backfill(missed, read_missed) if "trades" in channels else None,
+        per_connection=per_connection,
+        pace=0.15,  # eight messages a second are allowed
+        patience=20,  # heartbeats come every second
+    )
 
 
 class Dealt(Struct):
@@ -51,11 +75,12 @@ def read_missed(_: str, body: bytes) -> Iterable[Trade]:
 EXCHANGE = Exchange(
     id="coinbase",
     docs="https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels",
+    checked="2026-09, live probes by others",
     notes=(
         "Products that are served under another's name (most of -USDC, under -USD) are left out of the listing.",
         "Candles are of five minutes, whatever is asked for.",
         "bbo comes with each trade (channel `ticker`), not with each change of the best prices.",
-        "Frames are numbered over a whole connection: after a hole every book of it is asked for anew.",
+        "Frames are numbered over a whole connection, which has 30 books: after a hole each is asked for anew.",
     ),
     limits=Limits(weights={API: ((10, 1),)}),
     listing=Listing(
@@ -64,17 +89,9 @@ EXCHANGE = Exchange(
         read_product,
     ),
     feeds=(
-        Stream(
-            url="wss://advanced-trade-ws.coinbase.com",
-            channels=CHANNELS,
-            subscribe=asking("subscribe"),
-            unsubscribe=asking("unsubscribe"),
-            parser=parser,
-            sequence={"trades": contiguous, "book": linked},
-            backfill=Backfill(missed, read_missed),
-            pace=0.15,  # eight messages a second are allowed
-            patience=20,  # heartbeats come every second
-        ),
+        stream("main", CHANNELS, until="2026-11-28"),  # with the books: captures of it are read for ever
+        stream("books", BOOKS, per_connection=MOST_BOOKS),
+        stream("others", OTHERS),
         Poll(
             name="futures",
             channels=("funding", "open_interest"),

@@ -2,8 +2,9 @@
 
 import json
 
-from aggregator.exchange import Subscription
+from aggregator.exchange import Stream, Subscription
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record
+from aggregator.replay import Reader
 from aggregator.session import Session
 from aggregator.topics import Now
 from connectors.coinbase import EXCHANGE
@@ -60,3 +61,17 @@ def test_a_book_that_has_come_anew_goes_on() -> None:
     assert isinstance(snapshot, BookSnapshot)
     assert isinstance(gap, Gap)
     assert (gap.phase, delta.sequence_prev) == ("close", 4)
+
+
+def test_thirty_books_share_a_connection() -> None:
+    """More, and the exchange says "too many L2 streams requested in a single session", naming none (2026-09)."""
+    carriers = [feed for feed in EXCHANGE.feeds_on("2026-12-01") if "book" in feed.channels]
+    assert [(feed.name, feed.per_connection) for feed in carriers if isinstance(feed, Stream)] == [("books", 30)]
+    assert {channel for feed in EXCHANGE.feeds_on("2026-12-01") for channel in feed.channels} == set(EXCHANGE.channels)
+
+
+def test_captures_of_books_among_other_channels_are_read_as_one() -> None:
+    reader = Reader(EXCHANGE, [], None)
+    url = "wss://advanced-trade-ws.coinbase.com"
+    assert reader.stream_of(url, b"{}") is EXCHANGE.streams[0]
+    assert reader.stream_of(url, b"{}", "coinbase/main.0#3") is EXCHANGE.streams[0]

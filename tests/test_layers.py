@@ -318,3 +318,29 @@ def test_loading_by_name_is_caught(source: str, caught: int) -> None:
 )
 def test_the_name_of_an_exchange_is_caught(source: str, caught: list[str]) -> None:
     assert list(named_exchanges(source, frozenset({"kraken", "bit2c"}))) == caught
+
+
+def hidden(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Fields that have the name of something that the annotations of their class use."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+            used = {name.id for each in fields for name in ast.walk(each.annotation) if isinstance(name, ast.Name)}
+            yield from (
+                (f.lineno, f.target.id) for f in fields if isinstance(f.target, ast.Name) and f.target.id in used
+            )
+
+
+@pytest.mark.parametrize("room", ["aggregator", "connectors", "bench"])
+def test_no_class_has_a_field_named_as_a_type_that_its_annotations_use(room: str) -> None:
+    """From Python 3.14 on annotations are read late: `list: list[int]` then means the field, and fails at import."""
+    modules = sorted((ROOT / room).rglob("*.py"))
+    assert modules
+    found = [
+        f"{m.relative_to(ROOT)}:{line}: {name}" for m in modules for line, name in hidden(ast.parse(m.read_text()))
+    ]
+    assert not found, found
+
+
+def test_such_a_field_would_be_found() -> None:
+    assert list(hidden(ast.parse("class A:\n    x: int\n    list: 'str'\n    rows: list[int]"))) == [(3, "list")]

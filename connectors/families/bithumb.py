@@ -7,7 +7,7 @@ Markets are base and quote there (`BTC_KRW`), clocks are those of Korea.
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.json import Decoder
 
 from aggregator.exchange import Event
@@ -36,10 +36,10 @@ class Transaction(Struct, gc=False):
 
 
 class Transactions(Struct):
-    list: list[Transaction]
+    rows: list[Transaction] = field(name="list")
 
     def records(self) -> Iterable[Record]:
-        return [trade.record() for trade in self.list]
+        return [trade.record() for trade in self.rows]
 
 
 class Change(Struct, gc=False):
@@ -50,12 +50,12 @@ class Change(Struct, gc=False):
 
 
 class Changes(Struct):
-    list: list[Change]
-    datetime: Text  # microseconds
+    rows: list[Change] = field(name="list")
+    datetime: Text = field()  # microseconds
 
     def records(self) -> Iterable[Record]:
         at, deltas = us(self.datetime), dict[str, BookDelta]()
-        for change in self.list:
+        for change in self.rows:
             name = market(change.symbol)
             delta = deltas.setdefault(name, BookDelta(raw_symbol=name, bids=[], asks=[], ts_event=at))
             side: Levels = delta.bids if change.orderType == "bid" else delta.asks

@@ -152,8 +152,7 @@ class Conversation:
         self._look_at_bad_frames()
         self._look_at_refusals()
         while self.session.words.news:
-            word = self.session.words.news.pop(0)
-            log.warning("%s: a state that is not known, and is told as such: %.200r", self.session.conn, word)
+            log.warning("%s: %s", self.session.conn, self.session.words.news.pop(0))
 
     async def _fetch(self, wanted: Fetch) -> None:
         try:

@@ -105,13 +105,19 @@ class Refused(Struct, frozen=True):
     meaning: Meaning = "unknown"
 
 
+class Ignored(Struct, frozen=True):
+    """From a parser: what was sent is no record, and no error either (a trade of size 0); counted, and named once."""
+
+    reason: str
+
+
 class Hangup(Struct, frozen=True):
     """From a parser: the exchange will soon close this connection, so that another one is to take its place."""
 
     reason: str
 
 
-Event = Record | Reply | Accepted | Refused | Hangup
+Event = Record | Reply | Accepted | Refused | Ignored | Hangup
 Parse = Callable[[bytes], Iterable[Event]]
 
 

@@ -384,6 +384,9 @@ class Instrument(Record, tag="instrument", kw_only=True, gc=False):
     option_type: `call` or `put`
     state: as in `status`
     ts_listed: when trading began
+    index: the exchange's own name of the index that it is priced by
+    funding_interval_s: seconds between two exchanges of funding
+    funding_offset_s: how many seconds after a whole number of such intervals, counted from 1970 on, they are
     valid_from: since when these figures hold
     change: `new`, `update` or `delist`
     """
@@ -404,6 +407,9 @@ class Instrument(Record, tag="instrument", kw_only=True, gc=False):
     option_type: Literal["call", "put"] | None = None
     state: MarketState = "trading"
     ts_listed: int | None = None
+    index: str | None = None
+    funding_interval_s: int | None = None
+    funding_offset_s: int | None = None
     valid_from: int | None = None
     change: Literal["new", "update", "delist"] = "new"
 

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from aggregator.connections import Connections
 from aggregator.errors import BadFrame, SessionError
-from aggregator.exchange import HTTP_OK, Exchange, Poll, Request, Stream
+from aggregator.exchange import HTTP_OK, Exchange, Ignored, Poll, Request, Stream
 from aggregator.polling import Polling
 from aggregator.records import CHANNELS, Gap, Instrument, Liquidation, Record, Source, Trade
 from aggregator.session import UNWANTED, Session
-from aggregator.topics import Now, fill_sizes
+from aggregator.topics import NOTHING, Now, Words, fill_sizes
 from aggregator.wire import seconds
 
 TICK = 1_000_000_000
@@ -92,6 +92,7 @@ class Reader:
         self._parses = {s.name: s.reader() for s in exchange.streams}
         self._tried: dict[str, list[object]] = {}  # what streams made of the frame that is being placed
         self._at = 0
+        self.words = Words()  # that mean nothing to us, for whoever reads along
 
     def instruments_of(self, feed: Stream | Poll) -> dict[str, Instrument]:
         """The instruments that a feed serves, by raw symbol."""
@@ -179,7 +180,12 @@ class ParseOnly(Reader):
             return []
         now = self.now(line)
         known = self.instruments_of(feed)
-        records = [event for event in events if isinstance(event, Record)]
+        records = []
+        for event in events:
+            if isinstance(event, Record):
+                records.append(event)
+            elif isinstance(event, Ignored):
+                self.words.tell(NOTHING, event.reason)
         for record in records:
             instrument = known.get(record.raw_symbol or "")
             record.exchange = self.exchange.id
@@ -264,6 +270,8 @@ class Replay(Reader):
             session.outbox.clear()
             self.bad_frames += [(bad.error, bad.frame) for bad in session.bad_frames]
             session.bad_frames.clear()
+            self.words.news += session.words.news
+            session.words.news.clear()
         return out
 
     def end(self) -> list[Record]:

@@ -12,14 +12,14 @@ from msgspec import Struct, structs
 from aggregator.answers import Answers, Fetch
 from aggregator.audit import Audits
 from aggregator.books import BookTopic
-from aggregator.exchange import Accepted, Event, Hangup, Refused, Reply, Stream, Subscription
+from aggregator.exchange import Accepted, Event, Hangup, Ignored, Refused, Reply, Stream, Subscription
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Cause, Channel, Instrument, Record, Source
 from aggregator.resyncs import ANSWER, Resyncs
 from aggregator.sequence import unnumbered
 from aggregator.subscriptions import NEVER, Ask, Key, Memory, Subscriptions
 from aggregator.summaries import Counts
 from aggregator.topic_table import Making, TopicTable
-from aggregator.topics import Carried, Now, Place, Topic, say, unread, with_flag
+from aggregator.topics import NOTHING, Carried, Now, Place, Topic, say, unread, with_flag
 from aggregator.trades import Numbered
 from aggregator.watch import Watch
 
@@ -392,6 +392,8 @@ class Session:
                 if event.meaning == "final":
                     topic.close_gap(out, now, "none")
                 say(topic, "down", out, now, f"refused: {event.reason}")
+        elif isinstance(event, Ignored):
+            self.words.tell(NOTHING, event.reason)
         elif isinstance(event, Hangup):
             self.subscriptions.replace = f"the exchange is about to close the connection: {event.reason}"
 

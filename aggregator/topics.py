@@ -10,6 +10,7 @@ from aggregator.records import (
     Channel,
     Flag,
     Flags,
+    Funding,
     Gap,
     Health,
     Instrument,
@@ -21,6 +22,8 @@ from aggregator.records import (
     Trade,
 )
 
+LONGEST_WORD = 200  # characters
+SECOND = 1_000_000_000
 EXACT = Context(prec=200)  # enough for any two numbers that an exchange sends
 
 
@@ -236,17 +239,25 @@ class Topic:
         return gap
 
 
+STRANGE = "a state that is not known, and is told as such"  # what a word may be, as `Words` tells it
+NOTHING = "what is sent means nothing"
+
+
 class Words(Struct):
-    """Words of an exchange that mean nothing to us: how often each was told, and which are still to be named."""
+    """What an exchange says that means nothing to us: how often each was told, and which are still to be named.
+
+    told: by what it is and in which words
+    """
 
     told: dict[str, int] = {}
     news: list[str] = []
 
-    def tell(self, word: str) -> None:
+    def tell(self, what: str, word: str) -> None:
         """Count a word."""
-        if word not in self.told:
-            self.news.append(word)
-        self.told[word] = self.told.get(word, 0) + 1
+        said = f"{what}: {word[:LONGEST_WORD]!r}"
+        if said not in self.told:
+            self.news.append(said)
+        self.told[said] = self.told.get(said, 0) + 1
 
 
 class Stated(Topic):
@@ -264,7 +275,7 @@ class Stated(Topic):
     def take(self, record: Status, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """As any topic."""
         if record.state == "unknown" and record.reason is not None:
-            self._words.tell(record.reason)
+            self._words.tell(STRANGE, record.reason)
         super().take(record, out, now)
 
 
@@ -290,6 +301,35 @@ def health(topic: Topic, now: Now, reason: str | None = None) -> Health:
         rate=topic.pulse.rate,
         reason=reason or topic.reason or None,
     )
+
+
+class Rates(Topic):
+    """A topic of funding: a rate that was settled is told once, however often it is repeated."""
+
+    __slots__ = ()
+
+    def take(self, record: Funding, out: list[Record], now: Now) -> None:  # type: ignore[override]
+        """As any topic, with what the listing says of how often funding is exchanged, where the record does not."""
+        if record.kind == "settled" and record.ts_next is not None:
+            if record.ts_next <= self._newest:
+                self.duplicates += 1
+                return
+            self._newest = record.ts_next
+        elif self.instrument is not None:
+            fill_interval(record, self.instrument)
+        super().take(record, out, now)
+
+
+def fill_interval(record: Funding, instrument: Instrument) -> None:
+    """Say how long the interval of a rate is and, of the current one, when it ends, where the instrument tells."""
+    interval, offset = instrument.funding_interval_s, instrument.funding_offset_s
+    if record.interval_s is None:
+        record.interval_s = interval
+    at = record.ts_event or record.ts_sent
+    if record.kind != "current" or record.ts_next is not None or not interval or offset is None or at is None:
+        return
+    start = offset * SECOND
+    record.ts_next = start + ((at - start) // (interval * SECOND) + 1) * interval * SECOND
 
 
 class Sized(Topic):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from aggregator.errors import BadFrame
+from aggregator.records import Side
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -104,6 +105,12 @@ def step(decimals: Text) -> str | None:
 def is_zero(digits: str) -> bool:
     """Whether a number, however it is spelled, is zero: such a size removes its level."""
     return not digits.lstrip("0.")
+
+
+def signed(amount: str) -> tuple[Side | None, str]:
+    """The side and the size of an amount that is negative where it was sold; one of zero has no side."""
+    size = amount.removeprefix("-")
+    return None if is_zero(size) else "sell" if size != amount else "buy", size
 
 
 def best(price: Text, size: Text) -> tuple[str | None, str | None]:

@@ -5,7 +5,7 @@ https://bybit-exchange.github.io/docs/v5/ws/connect
 
 from collections.abc import Iterable
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
@@ -19,6 +19,7 @@ STATES: dict[str, MarketState] = {
     "Trading": "trading",
     "PreLaunch": "pre_open",
     "Delivering": "settling",
+    "Settling": "settling",
     "Closed": "delisted",
 }
 WS = "wss://stream.bybit.com/v5/public"
@@ -52,11 +53,12 @@ class InstrumentWire(Struct):
     optionsType: str = ""  # options only
     settleCoin: str = ""
     launchTime: str = ""
+    fundingInterval: int = 0  # minutes, of perpetual contracts
     deliveryTime: str = ""  # of a perpetual: when it is delisted
 
 
 class Listed(Struct):
-    list: list[Raw]
+    rows: list[Raw] = field(name="list")
 
 
 class Answer(Struct):
@@ -74,7 +76,7 @@ def rows(body: bytes) -> Iterable[Raw]:
     answer = decode_answer(body)
     if answer.retCode:
         raise BadFrame(f"the listing was refused: {answer.retCode}: {answer.retMsg}")
-    return decode_listed(answer.result).list
+    return decode_listed(answer.result).rows
 
 
 def read_instrument(row: Raw) -> Instrument:
@@ -102,6 +104,7 @@ def read_instrument(row: Raw) -> Instrument:
         option_type={"Call": "call", "Put": "put"}.get(i.optionsType),  # type: ignore[arg-type]
         state=STATES.get(i.status, "unknown"),
         ts_listed=ms(i.launchTime) if i.launchTime.strip("0") else None,
+        funding_interval_s=i.fundingInterval * 60 if kind == "perpetual" and i.fundingInterval else None,
     )
 
 
@@ -112,6 +115,7 @@ def is_future(instrument: Instrument, *, linear: bool) -> bool:
 EXCHANGE = Exchange(
     id="bybit",
     docs="https://bybit-exchange.github.io/docs/v5/ws/connect",
+    checked="2026-09, live probes by others",
     limits=Limits(weights={REST: ((600, 5),)}, connects=(500, 300)),
     listing=Listing(
         (

@@ -267,6 +267,7 @@ def read_product(row: Raw) -> Instrument:
 
 EXCHANGE = Exchange(
     id="coinbaseexchange",
+    checked="2026-09, live probes by others",
     docs="https://docs.cdp.coinbase.com/exchange/docs/websocket-channels",
     notes=(
         "bbo comes with each trade (channel `ticker`), not with each change of the best prices.",

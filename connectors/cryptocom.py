@@ -135,6 +135,7 @@ def stream(name: str, channels: dict[Channel, str], kinds: tuple[Kind, ...]) -> 
 
 EXCHANGE = Exchange(
     id="cryptocom",
+    checked="2026-09, live probes by others",
     docs="https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html",
     limits=Limits(weights={API: ((100, 1),)}),
     listing=Listing((Request(f"{API}/public/get-instruments"),), rows, read_instrument),

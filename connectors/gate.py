@@ -20,6 +20,7 @@ def settled(kind: Kind, asset: str | None) -> Callable[[Instrument], bool]:
 EXCHANGE = Exchange(
     id="gate",
     docs="https://www.gate.com/docs/developers/apiv4/ws/en/",
+    checked="2026-09, live probes by others",
     limits=Limits(weights={API: ((200, 10),)}, connects=(300, 300)),
     listing=listing(
         API,
@@ -58,7 +59,7 @@ EXCHANGE = Exchange(
     notes=(
         "A book is of 400 levels a side; dated futures have 100, options 50.",
         "A book of a market that is not there is accepted, and stays silent.",
-        "The predicted funding rate is what the exchange calls indicative, and has deprecated.",
+        "Funding is told as current alone: what the exchange calls indicative, and has deprecated, is the same rate.",
         "Trades outside of the book, by which the insurance fund takes over a position, are of kind `liquidation`.",
         "Candles of options have no volume: what the exchange sends counts contracts.",
     ),

@@ -16,6 +16,7 @@ EXCHANGE = kucoin.exchange(
     book="/api/v1/market/orderbook/level2_100?symbol=",
     depth=100,
     listing=symbols(API),
+    checked="2026-09, live probes by others",
     notes=(
         "The whole book needs a key: a snapshot has 100 levels a side, the changes then go as deep as the book.",
         "Captures of the unified address (`x-push-…`) are read too; nothing is asked of it.",

@@ -14,11 +14,12 @@ EXCHANGE = kucoin.exchange(
     api=API,
     channels=kucoin.FUTURES,
     book="/api/v1/level2/snapshot?symbol=",
-    depth=None,
+    depth=1000,
     listing=contracts(API),
     polls=(interest(API),),
+    checked="2026-09, live probes by others",
     notes=(
-        "A settled funding rate is told twice, when settlement begins and when it has ended.",
+        "A snapshot has 1000 levels a side, the changes then go as deep as the book.",
         "Candles have no volume: what the exchange sends counts contracts.",
     ),
 )

@@ -141,7 +141,7 @@ async def test_a_state_that_is_not_known_is_counted_and_named_once(caplog: pytes
     assert [(record.state, record.reason) for record in published if isinstance(record, Status)] == [
         ("unknown", "NAP")
     ] * 4
-    assert memory.words.told == {"NAP": 4}
+    assert memory.words.told == {"a state that is not known, and is told as such: 'NAP'": 4}
     assert [record.getMessage() for record in caplog.records] == [
         "toy/main.1#1: a state that is not known, and is told as such: 'NAP'"
     ]

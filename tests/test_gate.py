@@ -48,6 +48,28 @@ def test_each_topic_is_asked_for_in_a_frame_of_its_own() -> None:
     ]
 
 
+def test_sizes_of_futures_are_asked_for_with_their_parts() -> None:
+    """Since 2026 they are cut to whole contracts for who does not send this header, in the handshake and by REST."""
+    parts = {"X-Gate-Size-Decimal": "1"}
+    assert [bool(s.headers) for s in EXCHANGE.streams] == [False, True, True, True, True, False]
+    assert USDT.headers == DELIVERY.headers == parts
+    headers = {request.url.partition("v4/")[2]: request.headers for request in EXCHANGE.listing.requests}
+    assert headers["futures/usdt/contracts"] == headers["delivery/usdt/contracts"] == parts
+    assert not headers["spot/currency_pairs"]
+    assert DELIVERY.snapshot is not None
+    assert DELIVERY.snapshot.request is not None
+    assert DELIVERY.snapshot.request(DATED).headers == parts
+
+
+def test_a_trade_of_size_0_is_counted_and_said_once() -> None:
+    row = {"contract": PAIR, "id": 7, "price": "10", "size": 0, "create_time": 1, "create_time_ms": 1000}
+    frame = json.dumps({"channel": "futures.trades", "event": "update", "result": [row]}).encode()
+    session, out = heard(USDT, Subscription("trades", PAIR), frame, frame)
+    assert out == []
+    said = "what is sent means nothing: 'a trade of size 0'"
+    assert (session.words.told, session.words.news) == ({said: 2}, [said])
+
+
 def test_the_older_books_say_how_many_levels_they_want() -> None:
     (dated,) = DELIVERY.subscribe([Subscription("book", DATED)], 1)
     (option,) = OPTIONS.subscribe([Subscription("book", "BTC_USDT-20261225-90000-C")], 1)

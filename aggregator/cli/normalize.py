@@ -18,6 +18,7 @@ from aggregator.instruments import read_bodies
 from aggregator.records import Instrument, Record
 from aggregator.registry import load_exchange
 from aggregator.replay import CaptureLine, ParseOnly, Replay, unread
+from aggregator.topics import Words
 
 encode = msgspec.json.Encoder().encode
 LONGEST_SHOWN = 200  # of a frame and of an error, in a complaint
@@ -74,6 +75,12 @@ class Printer:
         said = str(error)[:LONGEST_SHOWN] or type(error).__name__
         shown = frame[:LONGEST_SHOWN].decode(errors="replace")
         click.echo(printable(f"line {line}: a frame that cannot be read: {said}: {shown}"), err=True)
+
+    def tell(self, words: Words) -> None:
+        """Name what means nothing to us, on standard error, each once."""
+        for said in words.news:
+            click.echo(printable(said), err=True)
+        words.news.clear()
 
     def print_gap(self, line: int, ts: int) -> None:
         """Write the gap that stands for such a frame."""
@@ -151,6 +158,7 @@ def command(
                 parse_only(reader, line, number, printer)
             else:
                 converse(reader, line, number, printer)
+            printer.tell(reader.words)
         if isinstance(reader, Replay):
             printer.print(reader.end(), number)
         sys.stdout.flush()

@@ -6,7 +6,7 @@ from decimal import Context, Decimal
 from msgspec import Struct
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Event
+from aggregator.exchange import Event, Ignored
 from aggregator.records import (
     Bbo,
     BookDelta,
@@ -22,7 +22,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import Count
-from aggregator.wire import Text, is_zero, ms, nonzero, optional, text
+from aggregator.wire import Text, is_zero, ms, nonzero, optional, signed, text
 
 INTERVALS = {"1D": "1d", "7D": "1w", "1W": "1w", "14D": "2w"}  # where the exchange's spelling is its own
 SECONDS = {
@@ -69,14 +69,16 @@ def is_past(body: Row) -> bool:
     return not body or type(body[0]) is list
 
 
-def trade(place: Place, row: Row, sent: int | None) -> Trade:
-    amount = text(row[2])  # positive where the taker bought
+def trade(place: Place, row: Row, sent: int | None) -> Trade | Ignored:
+    side, size = signed(text(row[2]))  # positive where the taker bought
+    if side is None:
+        return Ignored("a trade of size 0")
     return Trade(
         raw_symbol=place.raw_symbol,
         id=text(row[0]),
         price=text(row[3]),
-        size=amount.lstrip("-"),
-        side="sell" if amount.startswith("-") else "buy",
+        size=size,
+        side=side,
         ts_event=ms(row[1]),
         ts_sent=sent,
     )
@@ -91,7 +93,8 @@ def read_trades(place: Place, message: Row, sent: int | None) -> Sequence[Event]
         return ()
     past = [trade(place, row, sent) for row in reversed(table(said))]
     for record in past:
-        record.flags = ("snapshot",)
+        if isinstance(record, Trade):
+            record.flags = ("snapshot",)
     return past
 
 
@@ -219,12 +222,15 @@ def paid(spread: Text, clamp: Text, cap: Text) -> str | None:
     return rate if is_zero(rate) or not mean.startswith("-") else f"-{rate}"
 
 
-def liquidations(rows: Iterable[Row], sent: int | None) -> Iterable[Liquidation]:
+def liquidations(rows: Iterable[Row], sent: int | None) -> Iterable[Liquidation | Ignored]:
     for _, id, at, _, symbol, amount, _, _, is_match, _, _, price, *_ in rows:
         if type(symbol) is not str:
             raise BadFrame(f"a liquidation of {symbol!r}")
-        size = text(amount)  # of the position: negative where it is short
-        is_short = size.startswith("-")
+        held, size = signed(text(amount))  # of the position: negative where it is short
+        if held is None:
+            yield Ignored("a liquidation of size 0")
+            continue
+        is_short = held == "sell"
         yield Liquidation(
             raw_symbol=symbol,
             id=text(id),
@@ -232,7 +238,7 @@ def liquidations(rows: Iterable[Row], sent: int | None) -> Iterable[Liquidation]
             position="short" if is_short else "long",
             price=optional(price),
             price_kind="trade" if is_match and price is not None else None,
-            size=size.lstrip("-"),
+            size=size,
             status="match" if is_match else "trigger",
             ts_event=ms(at),
             ts_sent=sent,

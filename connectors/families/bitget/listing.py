@@ -21,9 +21,13 @@ STATES: dict[str, MarketState] = {
     "listed": "pre_open",  # contracts
     "normal": "trading",
     "restrictedAPI": "trading",
+    "limit_open": "trading",  # positions may still be closed, and small ones opened
     "maintain": "maintenance",
     "off": "delisted",
 }
+
+
+HOUR_S = 3600
 
 
 class InstrumentWire(Struct):
@@ -42,6 +46,7 @@ class InstrumentWire(Struct):
     minTradeNum: str = ""
     maxOrderQty: str = ""
     deliveryTime: str | None = None
+    fundInterval: str | None = None  # hours, of perpetual contracts
     launchTime: str | None = None
     minTradeUSDT: str = ""  # in USDT, whatever the quote asset
 
@@ -84,6 +89,7 @@ def read_instrument(row: Raw) -> Instrument:
         expiry=ms(i.deliveryTime) if is_dated and i.deliveryTime else None,
         state=STATES.get(i.symbolStatus or i.status, "unknown"),
         ts_listed=ms(i.launchTime) if i.launchTime else None,
+        funding_interval_s=int(i.fundInterval) * HOUR_S if i.fundInterval and not is_dated and not is_spot else None,
     )
 
 

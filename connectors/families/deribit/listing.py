@@ -24,6 +24,7 @@ class InstrumentWire(Struct):
     counter_currency: str | None = None
     settlement_currency: str | None = None
     settlement_period: str = ""
+    price_index: str | None = None
     expiration_timestamp: int | None = None
     creation_timestamp: int | None = None
     strike: Text = None
@@ -65,6 +66,7 @@ def read_instrument(row: Raw) -> Instrument | None:
     linear = None if kind == "spot" else i.settlement_currency == i.counter_currency
     is_inverse_option = kind == "option" and not linear  # its contract is of the base asset
     return Instrument(
+        index=i.price_index,
         raw_symbol=i.instrument_name,
         kind=kind,
         base=i.base_currency,

@@ -12,7 +12,7 @@ from aggregator.records import Channel, Instrument
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
 from connectors.families.gate.frames import BOOK_STREAM, FUTURES, OPTIONS, PERPETUALS, SPOT, parse
-from connectors.families.gate.listing import backfill, listing, snapshot
+from connectors.families.gate.listing import PARTS, backfill, listing, snapshot
 from connectors.families.gate.spot import LONG, SECOND
 
 __all__ = ["FUTURES", "OPTIONS", "PERPETUALS", "SPOT", "listing", "stream"]
@@ -77,6 +77,7 @@ def stream(
         unsubscribe=asking("unsubscribe", channels),
         parse=parse,
         heartbeat=Heartbeat(15, pinging(market)),
+        headers=PARTS if market == "futures" else {},
         snapshot=snapshot(api, path, depth) if is_older else None,
         sequence={"book": contiguous, "trades": contiguous} if is_spot else {"book": contiguous},
         backfill=backfill(api) if is_spot else None,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from aggregator.errors import BadFrame
+from aggregator.exchange import Event, Ignored
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
@@ -22,7 +23,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, ms, nonzero, optional, seconds, text
+from aggregator.wire import Text, ms, nonzero, optional, seconds, signed, text
 from connectors.families.gate.spot import DAY, MS, BarWire, BestWire, Changes, Frame, One, Several, StreamWire
 
 MILLISECONDS = 10**11  # a time above this cannot be seconds
@@ -46,14 +47,16 @@ class TradeWire(Struct, gc=False):
     create_time_ms: Text = None
     is_internal: bool = False  # the insurance fund, or who is auto-deleveraged, takes over a liquidation
 
-    def records(self, sent: int | None) -> Sequence[Record]:
-        size = text(self.size)
+    def records(self, sent: int | None) -> Sequence[Event]:
+        side, size = signed(text(self.size))
+        if side is None:  # less than a contract, cut to whole ones for who does not ask for parts: see `PARTS`
+            return (Ignored("a trade of size 0"),)
         trade = Trade(
             raw_symbol=self.contract,
             id=str(self.id),
             price=text(self.price),
-            size=size.removeprefix("-"),
-            side="sell" if size[0] == "-" else "buy",
+            size=size,
+            side=side,
             size_unit="contract",
             kind="liquidation" if self.is_internal else "trade",
             ts_event=ms(self.create_time_ms) if self.create_time_ms else seconds(self.create_time),
@@ -67,7 +70,7 @@ class DeltaWire(Changes, gc=False):
     a: list[LevelWire] | None = None
     l: str = ""  # noqa: E741 - the wire's name: levels a side
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         return (self.book(self.s, levels(self.b or []), levels(self.a or []), self.l, sent),)
 
 
@@ -81,7 +84,7 @@ class WholeWire(Struct, gc=False):
     t: int | None = None
     l: str = ""  # noqa: E741 - the wire's name
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         book = BookSnapshot(
             raw_symbol=self.contract,
             bids=levels(self.bids),
@@ -111,7 +114,7 @@ class BookFrame(Frame, kw_only=True, gc=False):
 
     result: WholeWire | list[ChangeWire]
 
-    def records(self) -> Sequence[Record]:
+    def records(self) -> Sequence[Event]:
         rows, sent = self.result, self.sent
         return rows.records(sent) if isinstance(rows, WholeWire) else [one_level(row, sent) for row in rows]
 
@@ -144,12 +147,11 @@ class TickerWire(Struct, gc=False):
     mark_price: Text = None
     index_price: Text = None
     total_size: Text = None
-    funding_rate: Text = None
-    funding_rate_indicative: Text = None  # of the next interval; deprecated
+    funding_rate: Text = None  # beside it stands `funding_rate_indicative`, deprecated, which is the same (2026-09)
     funding_interval: Text = None  # s
     funding_next_apply: Text = None  # s
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         out: list[Record] = [self.ticker(sent)]
         if mark := nonzero(self.mark_price):
             out.append(MarkPrice(raw_symbol=self.contract, price=mark, ts_sent=sent))
@@ -173,19 +175,16 @@ class TickerWire(Struct, gc=False):
         )
 
     def fundings(self, sent: int | None) -> list[Record]:
-        current, predicted = optional(self.funding_rate), optional(self.funding_rate_indicative)
+        rate = optional(self.funding_rate)
+        if rate is None:
+            return []
         interval = int(self.funding_interval) if self.funding_interval else None
         next = seconds(self.funding_next_apply) if self.funding_next_apply else None
-        name, out = self.contract, list[Record]()
-        if current is not None:
-            out.append(Funding(raw_symbol=name, rate=current, interval_s=interval, ts_next=next, ts_sent=sent))
-        if predicted is not None:
-            out.append(Funding(raw_symbol=name, rate=predicted, kind="predicted", interval_s=interval, ts_sent=sent))
-        return out
+        return [Funding(raw_symbol=self.contract, rate=rate, interval_s=interval, ts_next=next, ts_sent=sent)]
 
 
 class ContractBarWire(BarWire, gc=False):
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         candle = self.candle(sent)
         candle.base_volume = optional(self.a)
         return (candle,)
@@ -200,16 +199,18 @@ class LiquidationWire(Struct, gc=False):
     time: Text = None
     time_ms: Text = None
 
-    def records(self, sent: int | None) -> Sequence[Record]:
-        size, at = text(self.size), optional(self.time_ms) or text(self.time)
-        is_sale = size[0] == "-"
+    def records(self, sent: int | None) -> Sequence[Event]:
+        side, size = signed(text(self.size))
+        if side is None:
+            return (Ignored("a liquidation of size 0"),)
+        at = optional(self.time_ms) or text(self.time)
         liquidation = Liquidation(
             raw_symbol=self.contract,
-            side="sell" if is_sale else "buy",
-            position="long" if is_sale else "short",
+            side=side,
+            position="long" if side == "sell" else "short",
             price=text(self.price),
             price_kind="order",
-            size=size.removeprefix("-"),
+            size=size,
             size_unit="contract",
             ts_event=ms(at) if int(at.partition(".")[0]) > MILLISECONDS else seconds(at),
             ts_sent=sent,
@@ -242,7 +243,7 @@ class TickerFrame(Frame, tag_field="channel", tag="futures.tickers", kw_only=Tru
 
     result: TickerWire | list[TickerWire | list[TickerWire]]
 
-    def records(self) -> Sequence[Record]:
+    def records(self) -> Sequence[Event]:
         rows = self.result if isinstance(self.result, list) else [self.result]
         flat = [each for row in rows for each in (row if isinstance(row, list) else (row,))]
         return [record for row in flat for record in row.records(self.sent)]

@@ -64,6 +64,9 @@ READ = {
 }
 
 
+ALREADY = "Alert sub "  # how the exchange's words begin where a topic is on already (2026-09)
+
+
 class Fault(Struct):
     code: int = 0
     message: str = ""
@@ -122,6 +125,8 @@ def parse_other(frame: bytes, why: ValidationError) -> Iterable[Event]:
 def parse_fault(said: Other, fault: Fault) -> Iterable[Event]:
     if said.event == "unsubscribe":
         return ()
+    if fault.message.startswith(ALREADY):
+        return (Accepted(id=said.id),) if said.id is not None else accepted(said)
     reason = f"{fault.message} (code {fault.code})"
     if said.id is not None or said.payload is None:
         return (Refused(reason, id=said.id),)

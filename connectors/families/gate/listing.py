@@ -14,6 +14,8 @@ from aggregator.wire import Text, ms, number, optional, seconds, step, text
 from connectors.families.gate.contracts import LevelWire, levels
 from connectors.families.gate.spot import SECOND
 
+PARTS = {"X-Gate-Size-Decimal": "1"}  # without it sizes of futures are cut to whole contracts: -0.4 becomes 0
+
 STATES: dict[str, MarketState] = {
     "untradable": "halt",  # spot
     "buyable": "trading",
@@ -51,6 +53,8 @@ class ContractWire(Struct):
     launch_time: int = 0
     status: str = ""
     in_delisting: bool = False
+    funding_interval: int = 0  # s, of perpetual contracts
+    funding_next_apply: int = 0  # s
     quanto_multiplier: Text = None  # of the base asset; "0" of inverse contracts, which are of one US dollar
     enable_decimal: bool = False  # whether parts of a contract are traded, in steps of the smallest order
     expire_time: int = 0  # dated contracts only
@@ -119,6 +123,7 @@ def read_future(contract: ContractWire) -> Instrument:
     base, quote = contract.name.split("_")[:2]
     is_inverse = quote == "USD"  # those settle in bitcoin, others in what they are quoted in
     state = "delisting" if contract.in_delisting else "trading"
+    interval, due = contract.funding_interval, contract.funding_next_apply
     return Instrument(
         raw_symbol=contract.name,
         kind="future" if contract.expire_time else "perpetual",
@@ -134,6 +139,8 @@ def read_future(contract: ContractWire) -> Instrument:
         expiry=contract.expire_time * SECOND or None,
         state=STATES.get(contract.status or state, "unknown"),
         ts_listed=(contract.launch_time or contract.create_time) * SECOND or None,
+        funding_interval_s=interval or None,
+        funding_offset_s=due % interval if interval and due else None,
     )
 
 
@@ -159,9 +166,13 @@ def read_option(contract: ContractWire) -> Instrument:
     )
 
 
+def asking(url: str) -> Request:
+    return Request(url, headers=PARTS if "/futures/" in url or "/delivery/" in url else {})
+
+
 def listing(api: str, paths: Sequence[str]) -> Listing:
     return Listing(
-        tuple(Request(f"{api}/{path}") for path in paths),
+        tuple(asking(f"{api}/{path}") for path in paths),
         decode_rows,
         read_instrument,
         state=("trade_status", "status"),
@@ -183,7 +194,7 @@ def snapshot(api: str, path: str, depth: int) -> Snapshot:
     """Whole books, of as many levels as the stream tells changes of."""
 
     def request(raw_symbol: str) -> Request:
-        return Request(f"{api}/{path}/order_book?contract={raw_symbol}&limit={depth}&with_id=true")
+        return asking(f"{api}/{path}/order_book?contract={raw_symbol}&limit={depth}&with_id=true")
 
     def parse(raw_symbol: str, body: bytes) -> BookSnapshot:
         book = read_book(raw_symbol, body)

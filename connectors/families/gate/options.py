@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from aggregator.records import MarkPrice, OptionSummary, Record
+from aggregator.exchange import Event
+from aggregator.records import MarkPrice, OptionSummary
 from aggregator.wire import Text, is_zero, ms, optional, text
 from connectors.families.gate.contracts import BookFrame, DeltaWire, TradeWire
 from connectors.families.gate.spot import BarWire, BestWire, One, Several
@@ -16,7 +17,7 @@ from connectors.families.gate.spot import BarWire, BestWire, One, Several
 class OptionBarWire(BarWire, gc=False):
     """Here `a` is of no known meaning."""
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         return (self.candle(sent),)
 
 
@@ -38,7 +39,7 @@ class SummaryWire(Struct, gc=False):
     bid_iv: Text = None
     ask_iv: Text = None
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         has_bid, has_ask = present(self.bid1_price), present(self.ask1_price)
         summary = OptionSummary(
             raw_symbol=self.name,
@@ -68,7 +69,7 @@ class MarkWire(Struct, gc=False):
     price: Text
     time_ms: Text = None
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         at = None if self.time_ms is None else ms(self.time_ms)
         return (MarkPrice(raw_symbol=self.contract, price=text(self.price), ts_event=at, ts_sent=sent),)
 

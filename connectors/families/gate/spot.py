@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
+from aggregator.exchange import Event
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Levels, Record, Side, Ticker, Trade
 from aggregator.wire import Text, best, ms, nonzero, optional, text
 
@@ -22,7 +23,7 @@ LONG = {"7d": "1w", "30d": "1M"}  # the latter is a month of the calendar
 class Row(Protocol):
     """What a frame holds one or several of."""
 
-    def records(self, sent: int | None) -> Iterable[Record]:
+    def records(self, sent: int | None) -> Iterable[Event]:
         """The records that it makes, sent at that time."""
 
 
@@ -46,7 +47,7 @@ class One(Frame, Generic[T], kw_only=True, gc=False):
 
     result: T
 
-    def records(self) -> Iterable[Record]:
+    def records(self) -> Iterable[Event]:
         return self.result.records(self.sent)
 
 
@@ -55,7 +56,7 @@ class Several(Frame, Generic[T], kw_only=True, gc=False):
 
     result: T | list[T]
 
-    def records(self) -> Iterable[Record]:
+    def records(self) -> Iterable[Event]:
         rows, sent = self.result, self.sent
         return [r for row in rows for r in row.records(sent)] if isinstance(rows, list) else rows.records(sent)
 
@@ -71,7 +72,7 @@ class TradeWire(Struct, gc=False):
     id_market: int | None = None  # grows by one within a market
     range: str = ""  # `first-last`, of the same numbers
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         number = self.id_market
         first, _, last = self.range.partition("-")
         is_many = first != last and last == str(number)
@@ -100,7 +101,7 @@ class BestWire(Struct, gc=False):
     a: Text = ""
     A: Text = ""
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         bid, bid_size = best(self.b, self.B)
         ask, ask_size = best(self.a, self.A)
         bbo = Bbo(
@@ -152,7 +153,7 @@ class DeltaWire(Changes, gc=False):
     a: Levels | None = None
     l: str = ""  # noqa: E741 - the wire's name: levels a side
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         return (self.book(self.s, self.b or [], self.a or [], self.l, sent),)
 
 
@@ -162,7 +163,7 @@ class StreamWire(Changes, gc=False):
     b: Levels | None = None
     a: Levels | None = None
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         raw_symbol, _, depth = self.s.removeprefix("ob.").rpartition(".")
         return (self.book(raw_symbol, self.b or [], self.a or [], depth, sent),)
 
@@ -177,7 +178,7 @@ class WholeWire(Struct, gc=False):
     asks: Levels
     l: str = ""  # noqa: E741 - the wire's name
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         book = BookSnapshot(
             raw_symbol=self.s,
             bids=self.bids,
@@ -199,7 +200,7 @@ class TickerWire(Struct, gc=False):
     high_24h: Text = None
     low_24h: Text = None
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         ticker = Ticker(
             raw_symbol=self.currency_pair,
             last=nonzero(self.last),
@@ -242,7 +243,7 @@ class BarWire(Struct, gc=False):
             ts_sent=sent,
         )
 
-    def records(self, sent: int | None) -> Sequence[Record]:
+    def records(self, sent: int | None) -> Sequence[Event]:
         candle = self.candle(sent)
         candle.base_volume, candle.quote_volume = optional(self.a), optional(self.v)
         return (candle,)

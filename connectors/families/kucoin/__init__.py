@@ -171,9 +171,10 @@ def exchange(
     api: str,
     channels: dict[Channel, str],
     book: str,
-    depth: int | None,
+    depth: int,
     listing: Listing,
     polls: tuple[Poll, ...] = (),
+    checked: str,
     notes: tuple[str, ...] = (),
 ) -> Exchange:
     """Declare an exchange that speaks KuCoin.
@@ -188,6 +189,7 @@ def exchange(
     return Exchange(
         id=id,
         docs=docs,
+        checked=checked,
         notes=notes,
         limits=Limits(weights={api: ((2000, 30),)}, connects=(30, 60), lifetime=24 * 3600),
         listing=listing,

@@ -171,7 +171,7 @@ class MarkFrame(Struct, tag_field="subject", tag="mark.index.price", gc=False):
 
 
 class RateWire(Struct, gc=False):
-    granularity: int  # milliseconds: a minute for the rate that is predicted, the cycle for the rate that holds
+    granularity: int  # milliseconds: of a minute, or once the cycle; a minute is how often it is told (2026-09)
     fundingRate: Text
     timestamp: int
 
@@ -181,14 +181,14 @@ class RateFrame(Struct, tag_field="subject", tag="funding.rate", gc=False):
     data: RateWire
 
     def records(self) -> tuple[Record, ...]:
+        """The rate that will be paid, which the unified address tells as such; the listing knows how often."""
         d = self.data
-        is_predicted = d.granularity <= MINUTE_MS
+        is_cycle = d.granularity > MINUTE_MS
         return (
             Funding(
                 raw_symbol=about(self.topic),
                 rate=text(d.fundingRate),
-                kind="predicted" if is_predicted else "current",
-                interval_s=None if is_predicted else d.granularity // 1000,
+                interval_s=d.granularity // 1000 if is_cycle else None,
                 ts_event=stamp(d.timestamp),
             ),
         )

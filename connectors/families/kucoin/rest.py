@@ -74,6 +74,9 @@ class ContractWire(Struct):
     maxOrderQty: Text = None
     expireDate: int | None = None
     firstOpenDate: int | None = None
+    indexSymbol: str = ""
+    fundingRateGranularity: int | None = None  # ms, of perpetual contracts
+    nextFundingRateDateTime: int | None = None  # ms
 
 
 class InterestWire(Struct):
@@ -124,6 +127,7 @@ def read_symbol(row: Raw) -> Instrument:
 def read_contract(row: Raw) -> Instrument:
     c = decode_contract(row)
     lot = optional(c.lotSize)
+    interval, offset = funding(c)
     return Instrument(
         raw_symbol=c.symbol,
         kind="perpetual" if c.expireDate is None else "future",
@@ -139,10 +143,19 @@ def read_contract(row: Raw) -> Instrument:
         expiry=None if c.expireDate is None else stamp(c.expireDate),
         state=STATES.get(c.status, "unknown"),
         ts_listed=None if c.firstOpenDate is None else stamp(c.firstOpenDate),
+        index=c.indexSymbol or None,
+        funding_interval_s=interval,
+        funding_offset_s=offset,
     )
 
 
-def read_snapshot(raw_symbol: str, body: bytes, depth: int | None) -> BookSnapshot:
+def funding(c: ContractWire) -> tuple[int | None, int | None]:
+    """How often funding is exchanged, and how long after a whole number of such intervals."""
+    length, due = c.fundingRateGranularity, c.nextFundingRateDateTime
+    return (length // 1000 if length else None), (due % length // 1000 if length and due else None)
+
+
+def read_snapshot(raw_symbol: str, body: bytes, depth: int) -> BookSnapshot:
     book = decode_book(body).data
     time = book.time or book.ts
     return BookSnapshot(

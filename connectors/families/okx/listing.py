@@ -87,6 +87,7 @@ def read_instrument(row: Raw) -> Instrument | None:
         strike=optional(i.stk),
         option_type=OPTION_TYPES.get(i.optType),
         state=STATES.get(i.state, "unknown"),
+        index=i.uly or None,
         ts_listed=ms(begun) if begun else None,
     )
 

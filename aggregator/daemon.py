@@ -176,7 +176,7 @@ class Daemon:
             except SessionError as error:
                 log.warning("%s: %s", exchange.id, error)
                 wait = max(wait, error.wait)
-                followed.follow()  # what the day changes holds all the same: markets open, feeds begin and end
+                await in_steps(followed.following())  # what a day changes: markets open, feeds begin and end
                 continue
             changes = await asyncio.to_thread(followed.markets.take, listed)
             await self._announce([i for i in changes if followed.is_named(i)])

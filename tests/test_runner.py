@@ -232,7 +232,7 @@ async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> 
         exchange=toy(),
         config=SimpleNamespace(relist=0.01, max_instruments=9),
         runner=SimpleNamespace(rest=None),
-        follow=looked.set,
+        following=lambda: [looked.set()],
     )
     task = asyncio.create_task(Daemon._relist(SimpleNamespace(_fetch_instruments=fail), followed))  # type: ignore[arg-type]
     await asyncio.wait_for(looked.wait(), PATIENCE)

@@ -103,6 +103,7 @@ EXCHANGE = Exchange(
     id="kraken",
     docs="https://docs.kraken.com/exchange/api-reference/spot-websocket",
     checked="2026-11, its documentation",
+    announced=("Spot is to be on the unified WebSocket `uws.kraken.com`, too, in the first quarter of 2027.",),
     feeds=streams("wss://ws.kraken.com/v2", Backfill(missed, read_missed)),
     listing=Listing((Request(f"{API}/AssetPairs"),), rows, read_pair),
     trouble=trouble,

@@ -21,6 +21,7 @@ EXCHANGE = Exchange(
         f"REST v3 and the WebSocket end on {END}; from then on trades, book and ticker come from `uws.kraken.com`.",
     ),
     notes=(
+        "What the address that follows has of bbo, funding, open interest, liquidations, mark and index is not known.",
         "No REST listing is announced to follow: from then on the instruments that were last kept on disk are used.",
         "bbo, funding, open interest, mark and index price come with the ticker, at most once a second.",
         "Funding rates are fractions per hour.",

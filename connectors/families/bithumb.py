@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Event
 from aggregator.records import BookDelta, BookSnapshot, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, from_iso, levels, nonzero, number, optional, text, us
+from aggregator.wire import Text, from_iso, is_zero, levels, nonzero, number, optional, text, us
 
 DEPTH = 30  # levels a side of a whole book
 WINDOWS = {"30M": 1800, "1H": 3600, "12H": 43_200, "24H": 86_400}  # `MID` is since midnight
@@ -70,8 +70,8 @@ class Whole(Struct):
     asks: list[list[str]]
 
     def records(self) -> Iterable[Record]:
-        bids, asks, at = levels(self.bids), levels(self.asks), us(self.datetime)
-        name = market(self.symbol)
+        bids, asks = ([row for row in levels(side) if not is_zero(row[0])] for side in (self.bids, self.asks))
+        name, at = market(self.symbol), us(self.datetime)
         return (BookSnapshot(raw_symbol=name, bids=bids, asks=asks, depth=DEPTH, reason="periodic", ts_event=at),)
 
 

@@ -477,6 +477,7 @@ class Summary(Record, tag="summary", kw_only=True):
     """How one connection, or one poll, has fared: each minute, and at its end.
 
     ts_from: since when all this is counted: the summary before, or the beginning
+    bye: of a connection that has ended: why
     frames: frames, or answers of a poll, that have come
     bytes: their length, as they came: compressed where the exchange compresses them
     records: that came of its topics, those of answers by REST among them, but no gaps and no health
@@ -500,32 +501,31 @@ class Summary(Record, tag="summary", kw_only=True):
     first: where several connections carry the same: records that this one was the first to bring
     second: likewise: records that another one had brought before
     behind_ms: likewise: by how much a trade of these came later, on average
-    bye: of a connection that has ended: why
     """
 
     ts_from: int
-    frames: int
-    bytes: int
-    records: int
-    unread: int
-    gaps_opened: int
-    gaps_closed: int
-    refused: int
-    subscribing: int
-    syncing: int
-    live: int
-    quiet: int
-    stalled: int
-    suspect: int
-    down: int
+    bye: str | None = None
+    frames: int = 0
+    bytes: int = 0
+    records: int = 0
+    unread: int = 0
+    gaps_opened: int = 0
+    gaps_closed: int = 0
+    refused: int = 0
+    subscribing: int = 0
+    syncing: int = 0
+    live: int = 0
+    quiet: int = 0
+    stalled: int = 0
+    suspect: int = 0
+    down: int = 0
     latency_ms: float | None = None
     latency_max_ms: float | None = None
     clock_offset_ms: float | None = None
-    pause_ms: float
+    pause_ms: float = 0.0
     first: int | None = None
     second: int | None = None
     behind_ms: float | None = None
-    bye: str | None = None
 
 
 class Lag(Record, tag="lag", kw_only=True):

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from aggregator.cli.board import SECOND, Board
 from aggregator.cli.demo import command
-from aggregator.records import Bbo, Health, Trade
+from aggregator.records import Bbo, Gap, Health, Trade
 from aggregator.registry import simulated_ids
 
 pytestmark = pytest.mark.waits
@@ -161,6 +161,22 @@ def test_one_instrument_is_not_counted_for_another() -> None:
         ("a", "X/Y", "1", "-", "-", "-", "10", ""),
         ("", "Z/Y", "", "0.90", "1.1", "0.20", "0", "stalled (trades)"),
     ]
+
+
+def test_a_gap_tells_the_state_too() -> None:
+    board = Board()
+    gap = {"exchange": "a", "symbol": "X/Y", "channel": "book", "gap_id": "1", "cause": "disconnect", "ts_from": 1}
+    seen = []
+    for record in (
+        Health(exchange="a", symbol="X/Y", channel="book", state="live"),
+        Gap(phase="open", **gap),
+        Health(exchange="a", symbol="X/Y", channel="book", state="syncing"),
+        Gap(phase="close", **gap),
+    ):
+        board.take([record])
+        (state,) = board.table(SECOND).columns[-1].cells
+        seen.append(str(state))
+    assert seen == ["[green]live[/]", "suspect", "syncing", "[green]live[/]"]
 
 
 def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from msgspec import Struct, field
 from rich.table import Table
 
-from aggregator.records import Bbo, Health, Instrument, Record, Trade
+from aggregator.records import Bbo, Gap, Health, Instrument, Record, Trade
 
 SECOND = 1_000_000_000
 SPAN = 5  # seconds over which records are counted
@@ -42,8 +42,11 @@ class Board:
             if row is None:
                 row = self._rows[record.exchange, record.symbol] = Row()
             if isinstance(record, Health):
+                row.states[record.channel] = record.state
+                continue
+            if isinstance(record, Gap):  # which tells of these changes alone
                 if record.channel is not None:
-                    row.states[record.channel] = record.state
+                    row.states[record.channel] = "suspect" if record.phase == "open" else "live"
                 continue
             _count(row, record.ts_recv // SECOND)
             if isinstance(record, Trade):

@@ -102,7 +102,8 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
         "instruments",
         {"kind": "spot|perpetual|future|option|index", "linear": "bool?", "option_type": "call|put?", "state": STATES}
         | {"expiry": "int?", "ts_listed": "int?", "valid_from": "int?", "change": "new|update|delist"}
-        | texts("base quote settle contract_size tick_size lot_size min_size max_size min_notional strike"),
+        | {"funding_interval_s": "int?", "funding_offset_s": "int?"}
+        | texts("index base quote settle contract_size tick_size lot_size min_size max_size min_notional strike"),
     ),
     "status": ("status", {"state": STATES, "origin": "exchange|inferred"} | texts("reason")),
     "gap": (

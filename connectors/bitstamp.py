@@ -114,7 +114,8 @@ class FundingWire(Struct):
 
     def records(self, raw_symbol: str) -> Iterable[Record]:
         at, due = seconds(self.timestamp), seconds(self.next_funding_time)
-        yield Funding(raw_symbol=raw_symbol, rate=self.funding_rate, ts_next=due, ts_event=at)
+        if self.funding_rate:
+            yield Funding(raw_symbol=raw_symbol, rate=self.funding_rate, ts_next=due, ts_event=at)
         if mark := nonzero(self.mark_price):
             yield MarkPrice(raw_symbol=raw_symbol, price=mark, ts_event=at)
         if index := nonzero(self.index_price):

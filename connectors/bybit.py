@@ -140,7 +140,7 @@ EXCHANGE = Exchange(
         "Sizes of inverse contracts are US dollars (`size_unit` is `quote`); all others are of the base asset.",
         "Open interest counts both sides of each contract, as the exchange's own headline figure does.",
         "Of liquidations the exchange names the position's side; `side` is that of the order that closes it.",
-        "Tickers of futures come as changes: a record is filled up with what was said before it.",
+        "Tickers of futures come as changes: a record is filled up with what has not changed; not so open interest.",
         "Orders for retail price improvement (RPI) are not in the books.",
         "Maintenance is told for the whole exchange, not by market.",
     ),

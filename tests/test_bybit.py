@@ -54,7 +54,7 @@ def test_a_change_is_filled_up_with_what_was_said_before() -> None:
     assert (funding.rate, funding.interval_s, funding.ts_next) == ("-0.0002", 28_800, 1781020800 * 10**9)
     (interest,) = tell(parse, "delta", openInterest="801201")
     assert isinstance(interest, OpenInterest)
-    assert (interest.size, interest.quote_value) == ("801201", "2499994088")
+    assert (interest.size, interest.quote_value) == ("801201", None), "a value that was said before is of another price"
 
 
 def test_a_change_gives_no_record_of_what_it_leaves_out() -> None:

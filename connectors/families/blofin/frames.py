@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Channel, Record
-from aggregator.wire import number
+from aggregator.wire import number, optional
 from connectors.families.blofin.wires import BarWire, BookWire, FundingWire, PriceWire, TickerWire, Topic, TradeWire
 
 CHANNELS: dict[Channel, str] = {
@@ -87,7 +87,7 @@ def read_bars(frame: bytes) -> Iterable[Event]:
 
 
 def read_fundings(frame: bytes) -> Iterable[Event]:
-    return [funding.record() for funding in decode_fundings(frame).data]
+    return [funding.record() for funding in decode_fundings(frame).data if optional(funding.fundingRate) is not None]
 
 
 def read_prices(_: str, body: bytes) -> Iterable[Record]:

@@ -235,7 +235,7 @@ def read_ticker(frame: bytes, unit: SizeUnit, known: dict[str, TickerRow]) -> It
     if row.fundingRate and news.has_funding():
         records.append(row.funding(sent))
     if news.openInterest:
-        records.append(row.interest(unit, sent))
+        records.append(news.interest(unit, sent))
     if mark := nonzero(news.markPrice):
         records.append(MarkPrice(raw_symbol=row.symbol, price=mark, ts_sent=sent))
     if index := nonzero(news.indexPrice):

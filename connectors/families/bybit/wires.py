@@ -139,6 +139,7 @@ class TickerRow(Struct, gc=False):
         )
 
     def interest(self, unit: SizeUnit, sent: int) -> OpenInterest:
+        """Of one moment: a value that was said before is that of another price."""
         size, value = self.openInterest or "", optional(self.openInterestValue)
         is_inverse = unit == "quote"
         return OpenInterest(

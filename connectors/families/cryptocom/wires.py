@@ -249,6 +249,7 @@ class FundingWire(Struct, tag_field="channel", tag="funding", gc=False):
                 ts_event=x.t * MS,
             )
             for x in self.data
+            if optional(x.v) is not None
         ]
 
 
@@ -268,6 +269,7 @@ class EstimateWire(Struct, tag_field="channel", tag="estimatedfunding", gc=False
                 ts_event=x.t * MS,
             )
             for x in self.data
+            if optional(x.v) is not None
         ]
 
 

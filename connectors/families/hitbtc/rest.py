@@ -42,12 +42,12 @@ class FutureWire(Struct):
             yield MarkPrice(raw_symbol=name, price=mark, ts_event=at)
         if index := nonzero(self.index_price):
             yield IndexPrice(raw_symbol=name, price=index, ts_event=at)
-        if self.funding_rate is not None:
+        if self.funding_rate:
             due = from_iso(self.next_funding_time) if self.next_funding_time else None
             yield Funding(raw_symbol=name, rate=self.funding_rate, ts_next=due, ts_event=at)
-        if self.indicative_funding_rate is not None:
+        if self.indicative_funding_rate:
             yield Funding(raw_symbol=name, rate=self.indicative_funding_rate, kind="predicted", ts_event=at)
-        if self.open_interest is not None:
+        if self.open_interest:
             yield OpenInterest(raw_symbol=name, size=self.open_interest, ts_event=at)
 
 

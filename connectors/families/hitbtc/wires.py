@@ -183,12 +183,12 @@ class FutureWire(Struct, gc=False):
             yield MarkPrice(raw_symbol=raw_symbol, price=mark, ts_event=at)
         if index := nonzero(self.i):
             yield IndexPrice(raw_symbol=raw_symbol, price=index, ts_event=at)
-        if self.r is not None:
+        if self.r:
             due = self.T * 1_000_000 if self.T else None
             yield Funding(raw_symbol=raw_symbol, rate=self.r, ts_next=due, ts_event=at)
-        if self.R is not None:
+        if self.R:
             yield Funding(raw_symbol=raw_symbol, rate=self.R, kind="predicted", ts_event=at)
-        if self.o is not None:
+        if self.o:
             yield OpenInterest(raw_symbol=raw_symbol, size=self.o, ts_event=at)
 
 

@@ -22,7 +22,8 @@ class FundingRow(Struct):
 
     def records(self, sent: int) -> Iterable[Record]:
         settles = None if self.settlement_time is None else ms(self.settlement_time)
-        yield Funding(raw_symbol=self.contract_code, rate=text(self.funding_rate), ts_next=settles, ts_sent=sent)
+        if rate := optional(self.funding_rate):
+            yield Funding(raw_symbol=self.contract_code, rate=rate, ts_next=settles, ts_sent=sent)
         if self.estimated_rate not in {None, "", "null"}:
             yield Funding(raw_symbol=self.contract_code, rate=text(self.estimated_rate), kind="predicted", ts_sent=sent)
 

@@ -182,12 +182,14 @@ class RateFrame(Struct, tag_field="subject", tag="funding.rate", gc=False):
 
     def records(self) -> tuple[Record, ...]:
         """The rate that will be paid, which the unified address tells as such; the listing knows how often."""
-        d = self.data
+        d, rate = self.data, optional(self.data.fundingRate)
+        if rate is None:
+            return ()
         is_cycle = d.granularity > MINUTE_MS
         return (
             Funding(
                 raw_symbol=about(self.topic),
-                rate=text(d.fundingRate),
+                rate=rate,
                 interval_s=d.granularity // 1000 if is_cycle else None,
                 ts_event=stamp(d.timestamp),
             ),

@@ -212,11 +212,13 @@ class RateFrame(Envelope, gc=False):
     d: RateWire
 
     def records(self) -> list[Record]:
-        d = self.d
+        d, rate = self.d, optional(self.d.fr)
+        if rate is None:
+            return []
         return [
             Funding(
                 raw_symbol=d.s,
-                rate=text(d.fr),
+                rate=rate,
                 interval_s=None if d.gl is None else d.gl // 1000,
                 ts_next=None if d.nt is None else ms(d.nt),
                 ts_sent=self.P,

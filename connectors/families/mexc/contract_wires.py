@@ -123,8 +123,8 @@ class TickerWire(Struct, gc=False):
         if self.holdVol is not None:
             size = text(self.holdVol)
             yield OpenInterest(raw_symbol=name, size=size, size_unit="contract", ts_event=at, ts_sent=sent)
-        if self.fundingRate is not None:
-            yield Funding(raw_symbol=name, rate=text(self.fundingRate), ts_event=at, ts_sent=sent)
+        if rate := optional(self.fundingRate):
+            yield Funding(raw_symbol=name, rate=rate, ts_event=at, ts_sent=sent)
         if mark := nonzero(self.fairPrice):
             yield MarkPrice(raw_symbol=name, price=mark, ts_event=at, ts_sent=sent)
         if index := nonzero(self.indexPrice):

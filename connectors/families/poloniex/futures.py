@@ -177,13 +177,14 @@ class FundingRow(Struct):
     nFR: str  # predicted for nFT
     nFT: int
 
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> Iterable[Record]:
         sent, last, due = ms(self.ts), ms(self.fT), ms(self.nFT)
         length = (self.nFT - self.fT) // 1000
-        return (
+        said = (
             Funding(raw_symbol=self.s, rate=self.fR, kind="settled", ts_next=last, ts_sent=sent),
             Funding(raw_symbol=self.s, rate=self.nFR, kind="predicted", interval_s=length, ts_next=due, ts_sent=sent),
         )
+        return [record for record in said if record.rate]
 
 
 class OpenInterestRow(Struct):
@@ -268,7 +269,7 @@ READERS: dict[str, Reader] = {
     "book": lambda said: [row.whole(periodic=True) for row in decode_books(said.data)],
     "tickers": lambda said: [record for row in decode_tickers(said.data) for record in row.records()],
     "funding_rate": lambda said: [record for row in decode_rates(said.data) for record in row.records()],
-    "open_interest": lambda said: [row.record() for row in decode_interests(said.data)],
+    "open_interest": lambda said: [row.record() for row in decode_interests(said.data) if row.oInterest],
     "liquidation_orders": lambda said: [row.record() for row in decode_liquidations(said.data)],
     "mark_price": lambda said: [row.record() for row in decode_marks(said.data) if nonzero(row.mPx)],
     "index_price": lambda said: [row.record() for row in decode_indices(said.data) if nonzero(row.iPx)],

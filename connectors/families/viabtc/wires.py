@@ -230,7 +230,8 @@ class Premium(Struct, array_like=True, gc=False):
     def records(self) -> Iterable[Record]:
         name, sent = self.market, None if self.sent is None else seconds(self.sent)
         due = ms(self.due) if int(text(self.due).partition(".")[0]) >= FIRST_MS else seconds(self.due)
-        yield Funding(raw_symbol=name, rate=text(self.rate), ts_next=due, ts_sent=sent)
+        if rate := optional(self.rate):
+            yield Funding(raw_symbol=name, rate=rate, ts_next=due, ts_sent=sent)
         if mark := nonzero(text(self.mark)):
             yield MarkPrice(raw_symbol=name, price=mark, ts_sent=sent)
         if index := nonzero(text(self.index)):

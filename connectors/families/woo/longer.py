@@ -174,8 +174,10 @@ class RateRow(Struct, gc=False):
     fundingRate: Text
     fundingTs: int  # when it is exchanged
 
-    def record(self, at: int) -> Funding:
-        rate, due = text(self.fundingRate), self.fundingTs * 1_000_000
+    def record(self, at: int) -> Funding | None:
+        rate, due = optional(self.fundingRate), self.fundingTs * 1_000_000
+        if rate is None:
+            return None
         return Funding(raw_symbol=self.symbol, rate=rate, kind="predicted", ts_next=due, ts_event=at)
 
 
@@ -183,8 +185,9 @@ class OpenRow(Struct, gc=False):
     symbol: str
     openInterest: Text  # of the base asset
 
-    def record(self, at: int) -> OpenInterest:
-        return OpenInterest(raw_symbol=self.symbol, size=text(self.openInterest), ts_event=at)
+    def record(self, at: int) -> OpenInterest | None:
+        size = optional(self.openInterest)
+        return None if size is None else OpenInterest(raw_symbol=self.symbol, size=size, ts_event=at)
 
 
 class MarkRow(Struct, gc=False):

@@ -168,10 +168,13 @@ class RateRow(Struct, gc=False):
     ft: int | str  # when it is exchanged
     ts: int
 
-    def record(self, at: int) -> Funding:
+    def record(self, at: int) -> Funding | None:
+        rate = optional(self.r)
+        if rate is None:
+            return None
         return Funding(
             raw_symbol=self.s,
-            rate=text(self.r),
+            rate=rate,
             kind="predicted",
             ts_next=ms(self.ft),
             ts_event=self.ts * 1_000_000,
@@ -184,8 +187,9 @@ class OpenRow(Struct, gc=False):
     oi: str  # of the base asset
     ts: int
 
-    def record(self, at: int) -> OpenInterest:
-        return OpenInterest(raw_symbol=self.s, size=text(self.oi), ts_event=self.ts * 1_000_000, ts_sent=at)
+    def record(self, at: int) -> OpenInterest | None:
+        size, told = optional(self.oi), self.ts * 1_000_000
+        return None if size is None else OpenInterest(raw_symbol=self.s, size=size, ts_event=told, ts_sent=at)
 
 
 class MarkRow(Struct, gc=False):

@@ -164,7 +164,8 @@ class _Socket(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._end_read()  # what came before a frame that breaks the protocol
         received = transport.close_handshake.recv if transport.close_handshake else None
-        said = f"closed by the exchange: {received.code.value} {received.reason}".strip() if received else "line lost"
+        reason = (received.reason or "") if received else ""
+        said = f"closed by the exchange: {received.code.value} {reason}".strip() if received else "line lost"
         self._listener.gone(said)
 
     def send(self, frame: bytes) -> None:

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 from aiohttp import web
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 from aggregator.exchange import Address, Request
 from aggregator.network import PIECE, PLAIN_BUFFER, Internet
@@ -81,6 +81,38 @@ class Script(WSListener):
             transport.underlying_transport.write(self._pieces.pop(0))
         elif frame.msg_type is WSMsgType.CLOSE:
             transport.disconnect()
+
+
+class Ending(WSListener):
+    """Closes the connection as soon as it stands: normally, and without a reason."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        transport.send_close(WSCloseCode.OK)
+        transport.disconnect()
+
+
+class Mourning:
+    """Why the connection ended."""
+
+    name = "toy/mourning.0#1"
+
+    def __init__(self) -> None:
+        self.said: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def frames(self, payloads: list[bytes], now: Now) -> None:
+        pass
+
+    def gone(self, reason: str) -> None:
+        self.said.set_result(reason)
+
+
+async def test_a_close_without_a_reason_is_told_without_one() -> None:
+    server = await ws_create_server(lambda _: Ending(), "127.0.0.1", 0)
+    internet, mourning = Internet(), Mourning()
+    async with server, asyncio.timeout(20):
+        await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), mourning)
+        assert await mourning.said == "closed by the exchange: 1000"
+    await internet.close()
 
 
 class Reading:

@@ -92,7 +92,7 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
 EXCHANGE = Exchange(
     id="bitfinex",
     docs="https://docs.bitfinex.com/docs/ws-general",
-    checked="2026-09, live probes by others; 2026-11, its documentation",
+    checked="2026-09, live probes by others",
     limits=Limits(connects=(20, 60), weights={REST: ((30, 60),)}),
     listing=Listing((Request(f"{REST}/conf/pub:info:pair,pub:info:pair:futures"),), rows, read_pair),
     feeds=(

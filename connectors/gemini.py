@@ -281,7 +281,7 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
 EXCHANGE = Exchange(
     id="gemini",
     docs="https://developer.gemini.com/websocket/streams",
-    checked="2026-09, live probes by others",
+    checked="2026-09, live probes of its perpetuals by others",
     limits=Limits(weights={REST: ((120, 60),)}, connects=(300, 300)),
     listing=Listing((Request(f"{REST}/v1/symbols/details/all"),), rows, read_symbol),
     feeds=(

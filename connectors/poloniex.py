@@ -102,7 +102,7 @@ def read(row: Raw) -> Instrument:
 EXCHANGE = Exchange(
     id="poloniex",
     docs="https://api-docs.poloniex.com",
-    checked="2026-09, live probes by others",
+    checked="2026-09, live probes of its futures by others",
     notes=(
         "Futures tell volumes in contracts and in the quote asset; the latter are given.",
         "Of liquidations one a second is sent for each market.",

@@ -59,6 +59,7 @@ $(VENV)/python-$(VERSION):
 
 # The first part of constraints.txt is what the program needs, the second what its tests need beside that.
 $(VENV)/installed: $(VENV)/python-$(VERSION) constraints.txt pyproject.toml
+	@echo "making $(VENV), which takes half a minute" >&2
 	@sed '/^$(LOCK_PARTS)/,$$d' constraints.txt > $(VENV)/base.txt
 	@$(PIP) install --require-hashes -r $(VENV)/base.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .

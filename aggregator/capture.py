@@ -12,7 +12,7 @@ from typing import BinaryIO
 import msgspec
 import zstandard
 
-from aggregator.errors import BadFrame
+from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Address, Request
 from aggregator.network import Answer, Line, Listener, Network
 from aggregator.replay import CaptureLine
@@ -20,6 +20,7 @@ from aggregator.topics import Now
 
 decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
 encode_line = msgspec.json.Encoder().encode
+RECORD = b'{"type":"'  # begins every line of our own files, and none of a capture
 LONGEST_LINE = 128 * 2**20
 FLUSH = 2_000_000_000  # ns that lines may wait in memory
 
@@ -38,7 +39,7 @@ def open_capture(path: Path) -> BinaryIO:
 def read_capture(path: Path) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
     """Each line with its number from 1; a line that is no capture line comes as the BadFrame that says why.
 
-    Raises OSError when the file cannot be read.
+    Raises OSError when the file cannot be read, and NotACapture when it holds records.
     """
     with open_capture(path) as file:
         number = 0
@@ -53,6 +54,11 @@ def read_capture(path: Path) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
             number += 1
             if not line.strip():
                 continue
+            if number == 1 and line.startswith(RECORD):
+                raise NotACapture(
+                    f"{path}: this is a recording, not a capture: its lines are records already; "
+                    "`aggregator capture` keeps frames"
+                )
             try:
                 yield number, decode_line(line)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -10,7 +10,16 @@ from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from aggregator.config_schema import SINKS, Document, ExchangeTable, KnownChannels, choices, quote, split_channel
+from aggregator.config_schema import (
+    SINKS,
+    Document,
+    ExchangeTable,
+    KnownChannels,
+    SinksDocument,
+    choices,
+    quote,
+    split_channel,
+)
 from aggregator.errors import ConfigError
 from aggregator.exchange import MOST_INSTRUMENTS
 from aggregator.sinks.settings import SinkSettings
@@ -94,14 +103,14 @@ class ConfigErrors(ConfigError):
         self.problems = problems
 
 
-def load_config(path: Path, *, known_channels: KnownChannels) -> Config:
+def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Document] = Document) -> Config:
     """Read a configuration; `known_channels` gives the channels of an exchange's connector, None where none exists.
 
     Raises ConfigErrors with all that is wrong.
     """
     text = _read(path)
     values, lines = _parse(path, text)
-    document, complaints = _validated(values, known_channels)
+    document, complaints = _validated(values, known_channels, schema)
     complaints += _repeated(values)
     if document is None or complaints:
         problems = [Problem(str(path), line_of(lines, key), _shown(key), said) for key, said in complaints]
@@ -112,6 +121,11 @@ def load_config(path: Path, *, known_channels: KnownChannels) -> Config:
         state=Path(document.state) if document.state else default_state(),
         log_level=document.log_level,
     )
+
+
+def load_sinks(path: Path, *, known_channels: KnownChannels) -> tuple[SinkSettings, ...]:
+    """The sinks of a configuration, which need not name an exchange. Raises ConfigErrors with all that is wrong."""
+    return load_config(path, known_channels=known_channels, schema=SinksDocument).sinks
 
 
 def default_state() -> Path:
@@ -154,9 +168,11 @@ def _failure(path: Path, line: int | None, text: str) -> ConfigErrors:
     return ConfigErrors((Problem(str(path), line, "", text),))
 
 
-def _validated(values: dict[str, object], known: KnownChannels) -> tuple[Document | None, list[Complaint]]:
+def _validated(
+    values: dict[str, object], known: KnownChannels, schema: type[Document]
+) -> tuple[Document | None, list[Complaint]]:
     try:
-        return Document.model_validate(values, context=known), []
+        return schema.model_validate(values, context=known), []
     except ValidationError as error:
         return None, [_complaint(detail) for detail in error.errors(include_url=False)]
 

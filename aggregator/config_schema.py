@@ -57,18 +57,24 @@ def split_channel(name: str) -> tuple[str, str | None]:
 
 
 def _exchange(value: str, info: Info) -> str:
-    entry = load_catalog().get(value)
-    if entry is None:
-        meant = closest(value)
-        hint = f"; did you mean {quote(meant)}?" if meant else '; "aggregator exchanges" lists all'
-        raise ValueError(f"{quote(value)} is not an exchange of the catalogue{hint}")
-    if entry.status not in {"live", "delisted"}:
-        raise ValueError(_end_of(entry))
-    if info.context(value) is None:
-        if entry.status == "delisted":
-            raise ValueError(_end_of(entry))
-        raise ValueError(f'there is no connector for {quote(value)} yet; "aggregator exchanges" shows which have one')
+    refusal = why_not(value, is_built=info.context(value) is not None)
+    if refusal is not None:
+        raise ValueError(refusal)
     return value
+
+
+def why_not(id: str, *, is_built: bool) -> str | None:
+    """Why nothing can be had of an exchange of this id: unknown, ended, or without a connector; None where it can."""
+    entry = load_catalog().get(id)
+    if entry is None:
+        meant = closest(id)
+        hint = f"; did you mean {quote(meant)}?" if meant else '; "aggregator exchanges" lists all'
+        return f"{quote(id)} is not an exchange of the catalogue{hint}"
+    if entry.status not in {"live", "delisted"} or (entry.status == "delisted" and not is_built):
+        return _end_of(entry)
+    return (
+        None if is_built else f'there is no connector for {quote(id)} yet; "aggregator exchanges" shows which have one'
+    )
 
 
 def _end_of(entry: CatalogEntry) -> str:
@@ -299,3 +305,9 @@ class Document(_Table):
     sinks: Annotated[
         list[Annotated[FilesTable | StdoutTable | FeedTable, Field(discriminator="type")]], Field(min_length=1)
     ]
+
+
+class SinksDocument(Document):
+    """The same where only the sinks are wanted."""
+
+    exchanges: list[ExchangeTable] = []

@@ -23,5 +23,9 @@ class SessionError(AggregatorError):
         self.is_busy = is_busy
 
 
+class NotACapture(AggregatorError):
+    """A file holds something else than captured frames; the text says what."""
+
+
 class BadFrame(AggregatorError):
     """A frame that a parser cannot read: counted, kept for a look, and the next frame is read."""

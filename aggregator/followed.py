@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from aggregator.config import ExchangeConfig
 from aggregator.exchange import Exchange
-from aggregator.instruments import Identity, Markets, choose, identity, life
+from aggregator.instruments import Identity, Markets, choose, identity, life, suggest
 from aggregator.records import Instrument
 from aggregator.runner import ExchangeRunner
 from aggregator.symbols import matches
@@ -47,7 +47,11 @@ class Followed:
         yield from self.runner.wanting(self.chosen, "the market is no longer listed, or not asked for")
         for pattern in idle:
             if pattern not in self._idle:
-                log.warning("%s: no instrument is named %r", self.exchange.id, pattern)
+                meant = suggest(pattern, self.markets.instruments)
+                hint = f"; did you mean {meant!r}?" if meant else ""
+                log.warning("%s: no instrument is named %r%s", self.exchange.id, pattern, hint)
+        if not self.chosen and len(idle) == len(self.config.symbols) and idle != self._idle:
+            log.warning("%s: there is nothing to follow", self.exchange.id)
         self._idle = idle
         after = {identity(instrument) for instrument in self.chosen}
         if before and (before - after or after - before):

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct, structs
 
+from aggregator.catalog import nearest
 from aggregator.errors import SessionError
 from aggregator.exchange import MOST_INSTRUMENTS, Exchange, Listing, Request
 from aggregator.records import Instrument, MarketState
@@ -317,6 +318,24 @@ def choose(
             idle.append(pattern)
         chosen.update((id(instrument), instrument) for instrument in found)
     return list(chosen.values()), idle
+
+
+def suggest(name: str, instruments: Sequence[Instrument]) -> str | None:
+    """The unified symbol that was probably meant by a name that fits none; None where nothing is like it."""
+    names = {
+        known.casefold(): i.symbol or known
+        for i in instruments
+        for known in (i.raw_symbol, i.symbol)
+        if known is not None
+    }
+    by_letters = {_letters(known): symbol for known, symbol in names.items()}
+    near = by_letters.get(_letters(name.casefold()))
+    return near or names.get(nearest(name, names) or "")
+
+
+def _letters(name: str) -> str:
+    """What is left without punctuation: BTC-USDT, BTC/USDT and BTCUSDT are one."""
+    return "".join(filter(str.isalnum, name))
 
 
 def _by_pattern(instrument: Instrument, followed: Collection[Identity], now: int) -> bool:

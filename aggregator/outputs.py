@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from aggregator.bus import Bus, Tap
 from aggregator.feed.server import FeedServer
-from aggregator.sinks.files import write_files
+from aggregator.sinks.files import check_directory, write_files
 from aggregator.sinks.settings import FeedSettings, FilesSettings, SinkSettings, StdoutSettings
 from aggregator.sinks.stdout import write_stdout
 
@@ -39,6 +39,9 @@ class Outputs:
 
     async def start(self, sinks: Sequence[SinkSettings]) -> None:
         """Start every sink. Raises ConfigError or OSError when one cannot."""
+        for settings in sinks:
+            if isinstance(settings, FilesSettings):
+                check_directory(settings.path)
         for settings in sinks:
             if isinstance(settings, FeedSettings):
                 feed = FeedServer(settings, self._bus)

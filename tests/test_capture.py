@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -201,7 +202,10 @@ def market(found: list[Row], id: str) -> dict[tuple[str, str], list[Row]]:
 @pytest.mark.parametrize("id", IDS)
 def test_a_capture_gives_the_same_records_again(captured: Captured, id: str) -> None:
     done = run("replay", captured.paths[id])
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 0
+    assert re.fullmatch(
+        r"replay: \d{2,} frames of 1 capture, 0 not read; \d{2,} records, \d+ gaps?; \d+\.\d s\n", done.stderr.decode()
+    )
     again = market(rows(done.stdout), id)
     live = market(captured.printed, id)
     unsure = EARLY | MIXED
@@ -231,19 +235,26 @@ def test_several_captures_go_to_the_sinks_of_a_configuration(captured: Captured,
         f'[[sinks]]\ntype = "files"\npath = "{tmp_path}/data"\ncompress = false\n'
     )
     done = run("replay", "--config", config, captured.paths["okx"], captured.paths["kraken"])
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert b" of 2 captures, 0 not read; " in done.stderr
     for id in ("okx", "kraken"):
         (path,) = (tmp_path / "data").glob(f"*/{id}/trades-*.ndjson")
         ids = sorted(str(row["id"]) for row in rows(path.read_bytes()) if row["type"] == "trade")
         assert ids == sorted(str(row["id"]) for row in captured.printed if is_trade_of(row, id))
 
 
-def test_a_capture_is_replayed_at_its_own_pace_where_that_is_wanted(tmp_path: Path) -> None:
-    path = tmp_path / "okx-paced.jsonl"
+def okx_trades(directory: Path) -> Path:
+    """A capture of three trades, at 0, 1 and 4 seconds."""
+    path = directory / "okx-paced.jsonl"
     row = {"instId": "BTC-USDT", "tradeId": "7", "px": "1", "sz": "1", "side": "buy", "ts": "1700000000000"}
     frame = json.dumps({"arg": {"channel": "trades", "instId": "BTC-USDT"}, "data": [row]})
     lines = [{"ts": f"{1_700_000_000 + second}", "dir": "in", "raw": frame} for second in (0, 1, 4)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_a_capture_is_replayed_at_its_own_pace_where_that_is_wanted(tmp_path: Path) -> None:
+    path = okx_trades(tmp_path)
     assert times_of_trades(path, speed=4) == [0, 0.25, 1]
     assert times_of_trades(path, speed=0) == [0, 0, 0]
     fast, paced = run("replay", path), run("replay", "--speed", "100", path)
@@ -282,7 +293,8 @@ def test_an_unreadable_line_or_frame_is_named_and_the_rest_is_replayed(tmp_path:
     assert done.returncode == 0
     assert [row["type"] for row in rows(done.stdout)].count("trade") == 1
     said = done.stderr.decode().splitlines()
-    assert [line.removeprefix(f"{path}:").split(":")[0] for line in said] == ["1", "2", "3"]
+    assert said[-1].startswith("replay: 4 frames of 1 capture, 3 not read; ")
+    assert [line.removeprefix(f"{path}:").split(":")[0] for line in said] == ["1", "2", "3", "replay"]
     assert all(line.isprintable() for line in said)
 
 
@@ -290,9 +302,41 @@ def test_a_hostile_address_ends_no_replay(tmp_path: Path) -> None:
     path = tmp_path / "okx-x.jsonl"
     path.write_text('{"ts":"4","dir":"in","url":"https://[","raw":"{}"}\n{"ts":"5","dir":"in","raw":"pong"}\n')
     done = run("replay", path)
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert b"Traceback" not in done.stderr
     assert done.stderr.startswith(f"{path}:1: ".encode())
+    assert f"{path}: 0 of 2 frames read: are they okx's?" in done.stderr.decode()
+
+
+def test_a_replay_needs_no_more_than_a_place(tmp_path: Path) -> None:
+    path = okx_trades(tmp_path)
+    out, config = tmp_path / "out", tmp_path / "sinks.toml"
+    assert run("replay", "--out", out, path).returncode == 0
+    (written,) = out.glob("*/okx/trades-*")
+    again = run("replay", "--out", out, path)
+    assert again.returncode == 1
+    assert f"{out} is not empty" in again.stderr.decode()
+    assert list(out.glob("*/okx/trades-*")) == [written]
+    config.write_text(f'[[sinks]]\ntype = "files"\npath = "{out}"\n')
+    beside = run("replay", "--config", config, path)
+    assert beside.returncode == 0
+    assert f"{out} is not empty" in beside.stderr.decode()
+    assert run("replay", "--config", config, "--out", out, path).returncode == 2
+
+
+def test_a_recording_is_not_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "okx-recording.ndjson"
+    path.write_text('{"type":"header","schema":1}\n')
+    done = run("replay", path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"{path}: this is a recording, not a capture" in done.stderr.decode()
+
+
+def test_a_replay_that_cannot_write_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("replay", "--out", tmp_path / "file/out", okx_trades(tmp_path))
+    assert done.returncode == 78
+    assert f"files cannot be written below {tmp_path}/file/out: Not a directory" in done.stderr.decode()
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:

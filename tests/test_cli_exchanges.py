@@ -263,8 +263,9 @@ def test_kinds_and_patterns(words: Sequence[str], names: Sequence[str], body: Pa
 @pytest.mark.parametrize(
     ("words", "code", "complaint"),
     [
-        (["binanse"], 2, "there is no connector for 'binanse'; did you mean 'binance'?"),
-        (["../binance"], 2, "there is no connector for '../binance'"),
+        (["binanse"], 2, '"binanse" is not an exchange of the catalogue; did you mean "binance"?'),
+        (["bittrex"], 2, '"bittrex" closed on 2023-12-04'),
+        (["../binance"], 2, '"../binance" is not an exchange of the catalogue'),
         (["binance", "--endpoint", "here"], 2, "'here' is not ORIGINAL=REPLACEMENT"),
         (["binance", "--endpoint", "wss://a=wss://b"], 2, "begin with http(s)://"),
         (["binance", "--kind", "swap"], 2, "'swap' is not one of"),

@@ -460,6 +460,23 @@ def test_a_feed_that_another_daemon_serves_is_a_reason_not_to_start(tmp_path: Pa
         assert first.process.returncode == 0
 
 
+def test_files_that_cannot_be_written_are_a_reason_not_to_start(tmp_path: Path, exchanges: str) -> None:
+    (tmp_path / "file").write_text("")
+    files = f'[[sinks]]\ntype = "files"\npath = "{tmp_path}/file/data"\n'
+    with running(configure(tmp_path, of(exchanges, "kraken"), sinks=files)) as daemon:
+        assert daemon.process.wait(PATIENCE) == 78
+    assert daemon.log.endswith(f"aggregator: files cannot be written below {tmp_path}/file/data: Not a directory\n")
+    assert "kraken" not in daemon.log, "nothing was connected"
+
+
+def test_a_symbol_that_is_misspelled_is_answered_with_the_right_one(tmp_path: Path, exchanges: str) -> None:
+    wanted = of(exchanges, "kraken").replace('symbols = ["*"]', 'symbols = ["ETH-USD"]')
+    with running(configure(tmp_path, wanted)) as daemon:
+        until(lambda: "nothing to follow" in daemon.log, what="a word about it")
+        daemon.signal(signal.SIGTERM)
+    assert "kraken: no instrument is named 'ETH-USD'; did you mean 'ETH/USD'?" in daemon.log
+
+
 def test_symbols_that_do_not_exist_are_named_and_the_rest_is_gathered(tmp_path: Path, exchanges: str) -> None:
     wanted = of(exchanges, "kraken").replace('symbols = ["*"]', 'symbols = ["ETH/*", "DOGE/USD"]')
     with running(configure(tmp_path, wanted)) as daemon:

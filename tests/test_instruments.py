@@ -20,6 +20,7 @@ from aggregator.instruments import (
     read_bodies,
     read_listing,
     save,
+    suggest,
 )
 from aggregator.records import Instrument, MarketState
 
@@ -228,3 +229,24 @@ def test_rows_that_cannot_be_read_are_named_up_to_a_hundred() -> None:
     found = read_bodies(BOTH, [odd], {}, 7)
     assert len(found.warnings) == 101
     assert "skipped 50 more" in found.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BTC-USDT", "BTC/USDT"),
+        ("btcusdt", "BTC/USDT"),
+        ("BTC_USDT", "BTC/USDT"),
+        ("BTC/USD", "BTC/USDT"),
+        ("XXBTZUSD", "BTC/USD:BTC"),
+        ("DOGE/EUR", None),
+        ("", None),
+    ],
+)
+def test_what_was_probably_meant(name: str, meant: str | None) -> None:
+    listed = [
+        Instrument(raw_symbol="BTCUSDT", symbol="BTC/USDT"),
+        Instrument(raw_symbol="XXBTZUSD.P", symbol="BTC/USD:BTC"),
+        Instrument(raw_symbol="ETHUSDT", symbol="ETH/USDT"),
+    ]
+    assert suggest(name, listed) == meant

@@ -111,8 +111,9 @@ def kinds(found: Iterable[Row]) -> list[object]:
     [
         (["--exchange", "binance"], "Missing argument 'FILE'"),
         (["-"], "Missing option '--exchange'"),
-        (["--exchange", "binnance", "-"], "there is no connector for 'binnance'; did you mean 'binance'?"),
-        (["--exchange", "../../binance", "-"], "there is no connector for '../../binance'"),
+        (["--exchange", "binnance", "-"], '"binnance" is not an exchange of the catalogue; did you mean "binance"?'),
+        (["--exchange", "../../binance", "-"], '"../../binance" is not an exchange of the catalogue'),
+        (["--exchange", "okex", "-"], '"okex" was renamed to okx in 2022-01; use id = "okx"'),
         (["--exchange", "okx", "--stream", "publik", "-"], "okx has no stream 'publik'; it has: public, "),
         (["--exchange", "binance", "."], "is a directory"),
         (["--exchange", "binance", "--nope", "-"], "No such option"),
@@ -225,8 +226,8 @@ def test_a_hostile_address_or_connection_name_is_only_a_name() -> None:
 
 def test_what_is_complained_of_can_neither_break_a_line_nor_steer_a_terminal() -> None:
     bad = line("{\n\r\x1b[31m\x07 red")
-    done = normalize("--exchange", "binance", "-", stdin=lines(bad, line('{"stream":"\x1b]0;name\x07')))
-    assert len(records(done)) == 2
+    done = normalize("--exchange", "binance", "-", stdin=lines(bad, line('{"stream":"\x1b]0;name\x07'), TRADE))
+    assert len(records(done)) == 3
     assert done.stderr.count(b"\n") == len(complaints(done)) == 2
     assert all(text.isprintable() for text in complaints(done))
 
@@ -312,9 +313,24 @@ def test_the_same_from_a_file_from_zst_and_from_standard_input(tmp_path: Path) -
     assert set(outputs) == {outputs[0]}
 
 
-def test_nothing_in_gives_nothing_out() -> None:
+def test_nothing_in_gives_nothing_out_and_is_said() -> None:
     done = normalize("--exchange", "binance", "-", stdin=b"\n  \n")
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"aggregator: -: no frame in it\n")
+
+
+def test_frames_of_another_exchange_are_said_to_be_unread() -> None:
+    kraken = line('{"channel":"heartbeat"}')
+    done = normalize("--exchange", "binance", "-", stdin=lines(kraken, kraken))
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"aggregator: -: 0 of 2 frames read: are they binance's?\n")
+
+
+def test_a_recording_is_told_from_a_capture(tmp_path: Path) -> None:
+    path = tmp_path / "trades.ndjson"
+    path.write_bytes(lines(b'{"type":"header","schema":1}', b'{"type":"trade"}'))
+    done = normalize("--exchange", "binance", path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert f"{path}: this is a recording, not a capture" in done.stderr.decode()
 
 
 def test_a_frame_as_base64_is_the_same_frame() -> None:

@@ -519,6 +519,7 @@ async def has_lines(path: Path, count: int) -> bool:
         (["--faults", "drop=2"], 2, "a probability is at most 1"),
         (["--faults", "drop=nan"], 2, "must be a number"),
         (["--faults", "drop=x"], 2, "drop=x"),
+        ([], 2, "nothing to serve: name captures, or simulate exchanges: --simulate binance,"),
         (["--rate", "inf"], 2, "inf is not above 0"),
         (["--simulate", "nosuch"], 2, "'nosuch' cannot be simulated"),
         (["--simulate", "../okx"], 2, "'../okx' cannot be simulated"),

@@ -15,6 +15,7 @@ from aggregator.registry import connector_ids
 STATUSES: tuple[Status, ...] = get_args(Status)
 COLUMNS = ("id", "name", "country", "status", "ended", "transport", "built")
 WIDEST = {"name": 16, "country": 7, "ended": 16}  # makes 100 characters, all in all
+SPARED = ("transport", "name", "ended", "country")
 
 
 class Listed(Struct, frozen=True):
@@ -94,7 +95,7 @@ def _print_table(entries: Sequence[CatalogEntry]) -> None:
         )
         for entry in entries
     ]
-    print_rows(COLUMNS, rows, WIDEST)
+    print_rows(COLUMNS, rows, WIDEST, SPARED)
 
 
 def _page(known: Sequence[Known], *, by_country: bool, lang: str | None) -> str:
@@ -118,8 +119,8 @@ def command(
 ) -> None:
     """Every exchange that is known, and what became of it.
 
-    A table, or tab-separated lines where there is no terminal. "ended" holds a date and a successor, "built" says that
-    there is a connector.
+    A table, of fewer columns where the terminal is narrow; or tab-separated lines where there is none. "ended" holds a
+    date and a successor, "built" says that there is a connector.
     """
     if as_json and (markdown or by_country):
         raise click.UsageError("--json and a page of Markdown exclude each other")

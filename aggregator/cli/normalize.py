@@ -9,10 +9,11 @@ import click
 import msgspec
 
 from aggregator.capture import read_capture
-from aggregator.catalog import aliases_of, closest
-from aggregator.cli import fail
+from aggregator.catalog import aliases_of
+from aggregator.cli import counted, fail
 from aggregator.cli.table import printable
-from aggregator.errors import BadFrame
+from aggregator.config_schema import why_not
+from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Exchange
 from aggregator.instruments import read_bodies
 from aggregator.records import Instrument, Record
@@ -21,16 +22,15 @@ from aggregator.replay import CaptureLine, ParseOnly, Replay, unread
 from aggregator.topics import Words
 
 encode = msgspec.json.Encoder().encode
+FRAMES = {"in", "rest"}  # lines of a capture that an exchange has said
 LONGEST_SHOWN = 200  # of a frame and of an error, in a complaint
 
 
 def find_exchange(id: str) -> Exchange:
-    """The connector of an id; a usage error with a suggestion where there is none."""
+    """The connector of an id; a usage error that says why there is none, and what was probably meant."""
     exchange = load_exchange(id)
     if exchange is None:
-        near = closest(id)
-        hint = f"; did you mean {near!r}?" if near and near != id else ""
-        raise click.UsageError(f"there is no connector for {id!r}{hint}")
+        raise click.UsageError(why_not(id, is_built=False) or id)
     return exchange
 
 
@@ -58,6 +58,7 @@ class Printer:
         self._out: BinaryIO = sys.stdout.buffer
         self._offset = 0
         self.bad = 0
+        self.read = 0  # records of the exchange itself
 
     def print(self, records: list[Record], line: int) -> None:
         """Write records that one line gave."""
@@ -65,6 +66,7 @@ class Printer:
             record.offset = self._offset + 1
             text = encode(record)
             self._offset += 1
+            self.read += record.source != "derived"
             if self._number_lines:
                 text = text[:-1] + b',"line":%d}' % line
             self._out.write(text + b"\n")
@@ -112,6 +114,13 @@ def converse(replay: Replay, line: CaptureLine, number: int, printer: Printer) -
     replay.bad_frames.clear()
 
 
+def nothing_read(file: Path, frames: int, id: str) -> "click.exceptions.Exit":
+    """Say that no record came of a file; raise what this gives."""
+    return fail(
+        f"{file}: 0 of {counted(frames, 'frame')} read: are they {id}'s?" if frames else f"{file}: no frame in it"
+    )
+
+
 def _time(line: CaptureLine) -> int:
     try:
         return line.time
@@ -144,7 +153,7 @@ def command(
     exchange = find_exchange(id)
     known = read_instruments(exchange, instruments)
     printer = Printer(exchange, number_lines=line_numbers)
-    number = 0
+    number = frames = 0
     try:
         reader = (ParseOnly if only_parse else Replay)(exchange, known, stream=stream)
     except ValueError as error:
@@ -154,7 +163,9 @@ def command(
             if isinstance(line, BadFrame):
                 printer.complain(number, line, b"")
                 printer.print_gap(number, 0)
-            elif isinstance(reader, ParseOnly):
+                continue
+            frames += line.dir in FRAMES
+            if isinstance(reader, ParseOnly):
                 parse_only(reader, line, number, printer)
             else:
                 converse(reader, line, number, printer)
@@ -164,5 +175,10 @@ def command(
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held goes nowhere
+        return
+    except NotACapture as error:
+        raise fail(str(error)) from None
     except OSError as error:
         raise fail(f"{file}: {error.strerror}") from None
+    if not printer.read:
+        raise nothing_read(file, frames, exchange.id)

@@ -1,6 +1,7 @@
 """`aggregator replay`."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,18 +10,19 @@ import click
 from aggregator.bus import Bus
 from aggregator.capture import read_capture
 from aggregator.catalog import aliases_of
-from aggregator.cli import fail
-from aggregator.cli.normalize import find_exchange, read_instruments
-from aggregator.cli.run import read_config
+from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
+from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
+from aggregator.cli.run import saying_mistakes
 from aggregator.cli.table import printable
-from aggregator.errors import BadFrame
+from aggregator.config import load_sinks
+from aggregator.errors import BadFrame, ConfigError, NotACapture
 from aggregator.exchange import Exchange
 from aggregator.instruments import read_listing
 from aggregator.outputs import Outputs
-from aggregator.records import Instrument, Record
-from aggregator.registry import load_exchange
+from aggregator.records import Gap, Instrument, Record
+from aggregator.registry import known_channels, load_exchange
 from aggregator.replay import CaptureLine, Replay
-from aggregator.sinks.settings import SinkSettings, StdoutSettings
+from aggregator.sinks.settings import FilesSettings, SinkSettings, StdoutSettings
 
 DRAIN = 60.0  # seconds: a replay waits for its sinks
 FLUSH = 128  # records published together
@@ -78,21 +80,28 @@ class Player:
         self._outputs = outputs
         self._speed = speed
         self._pending: list[Record] = []
+        self.frames = self.unread = self.records = self.gaps = 0
 
-    async def play(self, path: Path, replay: Replay, stopped: asyncio.Event) -> None:
-        """Publish one capture, unless every sink has gone meanwhile."""
+    async def play(self, path: Path, replay: Replay, stopped: asyncio.Event) -> int:
+        """Publish one capture, unless every sink has gone meanwhile; how many of its frames gave a record or more."""
         start: tuple[float, int] | None = None
+        fruitful = 0
         for number, line in read_capture(path):
             if stopped.is_set():
-                return
+                break
             try:
                 if isinstance(line, BadFrame):
                     raise line
+                self.frames += line.dir in FRAMES
                 start = start or (asyncio.get_running_loop().time(), line.time)
                 await self._wait_until(start, line.time)
-                self._pending += replay.feed(line)
+                records = replay.feed(line)
+                fruitful += any(record.source != "derived" for record in records)
+                self._pending += records
             except (BadFrame, ValueError) as error:  # a line, an address or a time that is none
+                self.unread += 1
                 complain(path, number, error)
+            self.unread += len(replay.bad_frames)
             for bad, _ in replay.bad_frames:
                 complain(path, number, bad)
             replay.bad_frames.clear()
@@ -100,6 +109,7 @@ class Player:
                 await self._flush()
         self._pending += replay.end()
         await self._flush()
+        return fruitful
 
     async def _wait_until(self, start: tuple[float, int], ts: int) -> None:
         if not self._speed:
@@ -111,22 +121,52 @@ class Player:
 
     async def _flush(self) -> None:
         records, self._pending = self._pending, []
+        self.records += len(records)
+        self.gaps += sum(isinstance(record, Gap) and record.phase != "close" for record in records)
         self._bus.publish(records)
         await self._outputs.room()
 
 
-async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[SinkSettings], speed: float) -> None:
-    """Replay one capture after the other to the same sinks."""
+async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[SinkSettings], speed: float) -> bool:
+    """Replay one capture after the other to the same sinks, and say what came of it; whether something did of each."""
     bus = Bus("replay")
     stopped = asyncio.Event()
     outputs = Outputs(bus, on_idle=stopped.set)
-    await outputs.start(sinks)
     player = Player(bus, outputs, speed)
+    begun = time.monotonic()
+    is_good = True
     try:
+        await outputs.start(sinks)
         for path, replay in captures:
-            await player.play(path, replay, stopped)
+            before = player.frames
+            if not await player.play(path, replay, stopped) and not stopped.is_set():
+                nothing_read(path, player.frames - before, replay.exchange.id)
+                is_good = False
     finally:
         await outputs.stop(DRAIN)
+    click.echo(
+        f"replay: {counted(player.frames, 'frame')} of {counted(len(captures), 'capture')}, {player.unread} not read; "
+        f"{counted(player.records, 'record')}, {counted(player.gaps, 'gap')}; {time.monotonic() - begun:.1f} s",
+        err=True,
+    )
+    return is_good
+
+
+def sinks_of(config: Path | None, out: Path | None) -> Sequence[SinkSettings]:
+    """Where the records go."""
+    if config is not None and out is not None:
+        raise click.UsageError("--config and --out both say where the records go; name one")
+    if config is not None:
+        with saying_mistakes():
+            sinks: Sequence[SinkSettings] = load_sinks(config, known_channels=known_channels)
+    else:
+        sinks = (StdoutSettings(),) if out is None else (FilesSettings(path=out),)
+    for sink in sinks:
+        if isinstance(sink, FilesSettings) and sink.path.is_dir() and any(sink.path.iterdir()):
+            if out is not None:
+                raise fail(f"{out} is not empty: what stands there already would stand there twice")
+            click.echo(f"replay: {sink.path} is not empty: the records come beside what stands there", err=True)
+    return sinks
 
 
 @click.command(name="replay")
@@ -137,16 +177,35 @@ async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[Si
     metavar="FILE",
     help="An answer of its listing endpoint, where the capture holds none.",
 )
-@click.option("--config", "-c", "config", type=click.Path(path_type=Path), help="Use its sinks; else standard output.")
+@click.option(
+    "--config",
+    "-c",
+    "config",
+    type=click.Path(path_type=Path),
+    help="Use its sinks, and nothing else of it; else standard output.",
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Files in a new or empty directory.")
 @click.option("--speed", type=click.FloatRange(min=0), default=0.0, help="1 is as recorded; 0 as fast as can be.")
 @click.argument("files", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1, required=True)
 def command(
-    id: str | None, instruments: Path | None, config: Path | None, speed: float, files: tuple[Path, ...]
+    id: str | None,
+    instruments: Path | None,
+    config: Path | None,
+    out: Path | None,
+    speed: float,
+    files: tuple[Path, ...],
 ) -> None:
-    """A capture through the live code, to any sink; the same capture gives the same records every time."""
-    sinks: Sequence[SinkSettings] = read_config(config).sinks if config is not None else (StdoutSettings(),)
+    """A capture through the live code, to any sink; the same capture gives the same records every time.
+
+    Standard error ends with the counts. A capture of which nothing came makes the exit code 1.
+    """
+    sinks = sinks_of(config, out)
     try:
         captures = [(path, reader(path, id, instruments)) for path in files]
-        asyncio.run(replay_all(captures, sinks, speed))
-    except OSError as error:
+        is_good = asyncio.run(replay_all(captures, sinks, speed))
+    except ConfigError as error:
+        raise fail(str(error), EXIT_CONFIG) from None
+    except (NotACapture, OSError) as error:
         raise fail(str(error)) from None
+    if not is_good:
+        raise click.exceptions.Exit(EXIT_ERROR)

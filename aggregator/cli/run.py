@@ -1,6 +1,7 @@
 """`aggregator run`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec
@@ -38,8 +39,15 @@ def with_config(command: Callable[Concatenate[Path, P], None]) -> Callable[P, No
 
 def read_config(path: Path) -> Config:
     """The configuration; or every mistake in it on standard error, and exit code 78."""
-    try:
+    with saying_mistakes():
         return load_config(path, known_channels=known_channels)
+
+
+@contextmanager
+def saying_mistakes() -> Iterator[None]:
+    """Name every mistake of a configuration on standard error, and leave with 78."""
+    try:
+        yield
     except ConfigErrors as errors:
         click.echo(str(errors), err=True)
         raise click.exceptions.Exit(EXIT_CONFIG) from None

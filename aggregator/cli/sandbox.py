@@ -10,11 +10,25 @@ from pathlib import Path
 import click
 
 from aggregator.cli import fail
-from aggregator.errors import BadFrame
+from aggregator.errors import BadFrame, NotACapture
+from aggregator.registry import simulated_ids
 from aggregator.sandbox import Sandbox, SandboxSettings, read_faults
 
+SINKS = """\
+[[sinks]]
+type = "stdout"
 
-def write_config(sandbox: Sandbox, sinks: str = '[[sinks]]\ntype = "stdout"\n') -> str:
+#[[sinks]]
+#type = "files"
+#path = "./data"
+
+#[[sinks]]
+#type = "feed"
+#path = "./feed.sock"
+"""
+
+
+def write_config(sandbox: Sandbox, sinks: str = SINKS) -> str:
     """A configuration, as TOML, of a daemon on everything that is simulated or played back.
 
     What the listings of exchanges that are played back are asked for is answered from then on, as far as it can be.
@@ -104,8 +118,11 @@ def command(
         sandbox = Sandbox(settings)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    except (OSError, BadFrame) as error:
+    except (OSError, BadFrame, NotACapture) as error:
         raise fail(str(error)) from None
+    if not settings.captures and not settings.simulate:
+        known = ",".join(simulated_ids())
+        raise click.UsageError(f"nothing to serve: name captures, or simulate exchanges: --simulate {known}")
     with suppress(KeyboardInterrupt):
         asyncio.run(serve(sandbox, config_out))
 

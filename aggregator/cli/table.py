@@ -10,29 +10,51 @@ from aggregator.cli.terminal import screen
 if TYPE_CHECKING:
     from rich.console import Console
 
+GUTTER = 2  # characters between two columns
+
 
 def printable(text: str) -> str:
     """A text that cannot steer a terminal or break a line: what is not printable is replaced."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], widest: Mapping[str, int] | None = None) -> None:
+def print_rows(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    widest: Mapping[str, int] | None = None,
+    spared: Sequence[str] = (),
+) -> None:
     """Print rows below their columns.
 
     widest: columns that are folded on a terminal, and beyond how many characters; where none are named, all but the
         first are folded where the terminal is too narrow
+    spared: columns that a terminal does without where it is too narrow, those first that are missed least
     """
     cleaned = [[printable(text) for text in row] for row in rows]
     if screen().is_person:
-        _print_table(columns, cleaned, widest or {})
+        _print_table(*_fitting(columns, cleaned, widest or {}, spared), widest or {})
     else:
         click.echo("".join("\t".join(row) + "\n" for row in [columns, *cleaned]), nl=False)
+
+
+def _fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], widest: Mapping[str, int], spared: Sequence[str]
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The columns that the terminal has room for."""
+    longest = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    width = {c: min(size, widest.get(c, size)) + GUTTER for c, size in zip(columns, longest, strict=True)}
+    gone: set[str] = set()
+    for column in spared:
+        if sum(width[c] for c in columns if c not in gone) - GUTTER > console(markup=False).width:
+            gone.add(column)
+    kept = [at for at, column in enumerate(columns) if column not in gone]
+    return [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], widest: Mapping[str, int]) -> None:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, GUTTER, 0, 0), header_style="bold")
     for at, column in enumerate(columns):
         fixed = column not in widest if widest else at == 0
         table.add_column(column, no_wrap=fixed, overflow="fold", max_width=widest.get(column))

@@ -20,7 +20,15 @@ from aggregator.topics import Carried, Now
 from aggregator.window import Window
 
 TICK = 1.0  # seconds
-EXPECTED = (AggregatorError, ValueError, LookupError, TypeError, AttributeError)  # what a hostile frame provokes
+EXPECTED = (
+    AggregatorError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)  # what a hostile frame provokes
 NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
 
 MOST_NAMED = 10  # topics in one line of the log
@@ -60,6 +68,7 @@ class Conversation:
         self._network = network
         self._now = network.now
         self._rest = rest
+        self._unread = 0  # frames that could not be read, at the last look
         self._woken = asyncio.Event()  # there is something to fetch, or it is over
         self._line: Line | None = None
         self._requests = None if requests is None else Window(requests)
@@ -165,16 +174,24 @@ class Conversation:
         self._publish(self.session.answer(wanted, body, self._now()))
 
     def _look_at_bad_frames(self) -> None:
-        while self.session.bad_frames:
-            bad = self.session.bad_frames.popleft()
-            is_ours = not isinstance(bad.error, EXPECTED)
-            log.error(
-                "%s: a frame that cannot be read: %s: %.300r",
-                self.session.conn,
-                bad.error,
-                bad.frame,
-                exc_info=bad.error if is_ours else None,
-            )
+        """Log the first of the frames that could not be read since the last look, and how many there were."""
+        seen = list(self.session.bad_frames)
+        self.session.bad_frames.clear()
+        count, self._unread = self.session.bad - self._unread, self.session.bad
+        if not seen:
+            return
+        bad = seen[0]
+        is_ours = not isinstance(bad.error, EXPECTED)
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        said = f"{type(bad.error).__name__}: {bad.error}"
+        log.error(
+            "%s: a frame that cannot be read%s: %s: %.300r",
+            self.session.conn,
+            more,
+            said,
+            bad.frame,
+            exc_info=bad.error if is_ours else None,
+        )
 
     def _look_at_refusals(self) -> None:
         """Log what the exchange has refused, each reason once with its topics."""

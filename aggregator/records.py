@@ -438,7 +438,7 @@ class Gap(Record, tag="gap", kw_only=True):
     ts_to: until when; null while open
     expected: the number that should have come
     got: the number that came
-    missed: how many records are known to be missing; null: not known
+    missed: how many records are known to be missing (of cause `parse_error`: frames, or answers); null: not known
     repair: on close: `none`, `partial`, `full` or `not_needed`
     recovered: on close: how many records were had after all
     """

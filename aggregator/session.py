@@ -5,9 +5,9 @@ clock. The live daemon, a replay, the sandbox's tests and every other test drive
 """
 
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from aggregator.answers import Answers, Fetch
 from aggregator.audit import Audits
@@ -19,24 +19,16 @@ from aggregator.sequence import unnumbered
 from aggregator.subscriptions import NEVER, Ask, Key, Memory, Subscriptions
 from aggregator.summaries import Counts
 from aggregator.topic_table import Making, TopicTable
-from aggregator.topics import NOTHING, Carried, Now, Place, Topic, say, unread, with_flag
+from aggregator.topics import NOTHING, Carried, Now, Place, Topic, say, with_flag
 from aggregator.trades import Numbered
+from aggregator.unreadable import MOST_A_SECOND, Unreadable
 from aggregator.watch import Watch
 
 SECOND = 1_000_000_000
 FOREVER = 3600 * SECOND
-BAD_FRAMES = 16  # kept for a look
-REFUSALS = 1000  # likewise
+REFUSALS = 1000  # kept for the log
 MOST_TOPICS = 100_000  # that frames alone may bring into being
 UNWANTED = "no longer wanted"  # why a connection is over that the program itself has no more use for
-
-
-class BadFrameSeen(Struct):
-    """A frame that could not be read, kept for a look."""
-
-    frame: bytes
-    error: Exception
-    ts: int
 
 
 class Session:
@@ -69,8 +61,6 @@ class Session:
         self.stream = stream
         self.conn = conn
         self.outbox: deque[bytes] = deque()
-        self.bad_frames: deque[BadFrameSeen] = deque(maxlen=BAD_FRAMES)
-        self.bad = 0
         self.unwanted = 0
         self.over: str | None = None  # why a new connection is needed, once it is
         self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # with the topics named, for the log
@@ -87,6 +77,8 @@ class Session:
         self._resyncs = Resyncs(stream.snapshot, self.subscriptions, self.outbox, self._answers.want_book)
         self._watch = Watch(stream, self.subscriptions, self._answers.probe)
         place = Place(exchange, conn)
+        self._unreadable = Unreadable(place)
+        self.bad_frames = self._unreadable.seen
         self._counts = Counts(place)
         making = Making(stream, place, instruments, dict(carried or {}), self._resync, verify, self.words)
         self.topics = TopicTable(making)
@@ -160,7 +152,8 @@ class Session:
         exchange, conn, topics_of, inflate, parse, counts = self._reading
         size = 0
         self.moment = now
-        for payload in frames:
+        rest = iter(frames)
+        for payload in rest:
             frame = payload
             size += len(payload)
             try:
@@ -182,7 +175,9 @@ class Session:
                     topic.heard = mono
                     topic.take(record, out, now)
             except Exception as error:  # noqa: BLE001 - whatever a hostile frame provokes, it is one frame lost
-                self._bad_frame(frame, error, out, now)
+                size += self._read_on(frame, error, rest, out, now)
+                if self.over is not None:
+                    break
         counts.frames += len(frames)
         counts.bytes += size
         if counts.is_to_look:
@@ -192,6 +187,58 @@ class Session:
         else:
             self._wall = wall
         return out
+
+    def _read_on(self, frame: bytes, error: Exception, rest: Iterator[bytes], out: list[Record], now: Now) -> int:
+        """Behind a frame that cannot be read: up to the next one that can, which is read too; the bytes read.
+
+        Those that come one behind the other are one gap, which is told before anything that came after them.
+        """
+        _, _, _, inflate, parse, _ = self._reading
+        count, size = 0, 0
+        while True:
+            self._unreadable.note(frame, error, now)
+            self._counts.unread += 1
+            count += 1
+            if self._is_live and self._unreadable.is_flood:
+                self.over = f"{self.conn}: more than {MOST_A_SECOND} frames a second cannot be read"
+                break
+            payload = next(rest, None)
+            if payload is None:
+                break
+            frame = payload
+            size += len(payload)
+            try:
+                frame = payload if inflate is None else inflate(payload)
+                events = list(parse(frame))
+            except Exception as other:  # noqa: BLE001 - as in `receive`
+                error = other
+                continue
+            self._tell_unread(count, out, now)
+            count = 0
+            try:
+                self._take(events, out, now)
+            except Exception as other:  # noqa: BLE001 - likewise
+                error = other
+                continue
+            return size
+        if count:
+            self._tell_unread(count, out, now)
+        return size
+
+    def _take(self, events: Iterable[Event], out: list[Record], now: Now) -> None:
+        """As `receive` does with what a frame says, where time does not matter."""
+        for event in events:
+            topics = self.topics.by_type.get(type(event))
+            if topics is None:
+                self._heed(event, out, now)
+                continue
+            record: Record = event  # type: ignore[assignment]
+            topic = topics.get(record.raw_symbol) or self._meet(record)
+            if topic is not None:
+                record.exchange, record.symbol = self.exchange, topic.symbol
+                record.ts_recv, record.conn = now.wall, self.conn
+                topic.heard = now.mono
+                topic.take(record, out, now)
 
     def _mark(self, out: list[Record], wall: int) -> None:
         """Say of records that the clock ran back, or that they do not come live."""
@@ -284,7 +331,7 @@ class Session:
                 record.source = "rest" if self._source == "ws" else self._source
                 topic.take(record, out, now)
         except Exception as error:  # noqa: BLE001 - as for a frame: it, or a delta that was held, cannot be read
-            self._bad_frame(body, error, out, now, is_answer=True)
+            self._bad_answer(body, error, out, now)
             self._resync_missing(raw_symbol)
         if self._source != "ws":
             self._mark(out, now.wall)
@@ -300,7 +347,7 @@ class Session:
                 topic.backfill(self._answers.read_trades(raw_symbol, body), out, now)
                 topic.expect_backfill(0)
             except Exception as error:  # noqa: BLE001 - as for a frame
-                self._bad_frame(body, error, out, now, is_answer=True)
+                self._bad_answer(body, error, out, now)
         return out
 
     def answer(self, fetch: Fetch, body: bytes, now: Now) -> list[Record]:
@@ -319,7 +366,7 @@ class Session:
         try:
             self._audits.take(self._answers.read_book(fetch.raw_symbol, body))
         except Exception as error:  # noqa: BLE001 - as for a frame
-            self._bad_frame(body, error, out, now, is_answer=True)
+            self._bad_answer(body, error, out, now)
         return out
 
     def unanswered(self, fetch: Fetch) -> None:
@@ -338,7 +385,7 @@ class Session:
         try:
             newest = self._answers.newest(fetch, body)
         except Exception as error:  # noqa: BLE001 - as for a frame
-            self._bad_frame(body, error, out, now, is_answer=True)
+            self._bad_answer(body, error, out, now)
             return out
         if topic is None or topic.state != "quiet":
             return out  # it has come back by itself
@@ -349,6 +396,16 @@ class Session:
         return out
 
     # --- for others ---------------------------------------------------------------------------------------------------
+
+    @property
+    def bad(self) -> int:
+        """How many frames and answers could not be read."""
+        return self._unreadable.count
+
+    @property
+    def is_garbage(self) -> bool:
+        """Whether more frames than a connection is worth could not be read."""
+        return self._unreadable.is_flood
 
     @property
     def replace(self) -> str | None:
@@ -444,15 +501,16 @@ class Session:
             self._beat_at = now.mono + self._beat_every()
             self.outbox.append(heartbeat.frame if isinstance(heartbeat.frame, bytes) else heartbeat.frame(now.wall))
 
-    def _bad_frame(
-        self, frame: bytes, error: Exception, out: list[Record], now: Now, *, is_answer: bool = False
-    ) -> None:
-        """One frame is lost: say so; books whose numbers cannot show what it held are in doubt."""
-        self.bad += 1
+    def _bad_answer(self, body: bytes, error: Exception, out: list[Record], now: Now) -> None:
+        """An answer by REST cannot be read: say so."""
+        self._unreadable.note(body, error, now)
         self._counts.unread += 1
-        self.bad_frames.append(BadFrameSeen(frame[:4096], error, now.wall))
-        out.append(unread(Place(self.exchange, self.conn), self.bad, None, now))
-        if is_answer or self._guards_books:
+        out.append(self._unreadable.gap(1, now))
+
+    def _tell_unread(self, count: int, out: list[Record], now: Now) -> None:
+        """Frames are lost: say so; books whose numbers cannot show what they held are in doubt."""
+        out.append(self._unreadable.gap(count, now))
+        if self._guards_books:
             return
         for topic in self.topics:
             if isinstance(topic, BookTopic) and topic.book is not None:

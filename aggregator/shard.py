@@ -270,7 +270,7 @@ class Shard:
             session = conversation.session
             self._end(conversation)
             carried = session.carried()
-            has_flowed = session.topics.is_heard
+            has_flowed = session.topics.is_heard and not session.is_garbage
             backoff = FIRST_BACKOFF if has_flowed else min(backoff * 2, LONGEST_BACKOFF)
             self._failures = 0 if has_flowed else self._failures + 1
             wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(conversation))

@@ -40,6 +40,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.topic_table",
         "aggregator.topics",
         "aggregator.trades",
+        "aggregator.unreadable",
         "aggregator.watch",
         "aggregator.window",
     ),

@@ -1,0 +1,95 @@
+"""Frames that cannot be read: a run of them is one gap with a count, and a flood ends the connection."""
+
+from collections.abc import Iterable
+
+from msgspec import structs
+
+from aggregator.exchange import Event, Stream, Subscription
+from aggregator.records import Gap, Record, Trade
+from aggregator.session import Session
+from aggregator.topics import Now
+from aggregator.unreadable import MOST_A_SECOND
+
+SECOND = 1_000_000_000
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    if frame == b"deep":
+        raise RecursionError
+    return (Trade(raw_symbol="A", price=frame.decode("ascii"), size="1"),)
+
+
+STREAM = Stream(
+    url="wss://toy.example", channels={"trades": "t"}, subscribe=lambda _, __: (), parse=parse, patience=1e6
+)
+
+
+class Talk:
+    """A session and the time."""
+
+    def __init__(self, *, live: bool = True) -> None:
+        wanted = [Subscription("trades", "A")] if live else None
+        self.session = Session("toy", STREAM, conn="c", instruments={}, subscriptions=wanted)
+        self.ns = SECOND
+        self.session.open(self.now)
+
+    @property
+    def now(self) -> Now:
+        return Now(self.ns, self.ns)
+
+    def say(self, *frames: bytes) -> list[Record]:
+        return self.session.receive(frames, self.now)
+
+    def wait(self, seconds: float) -> list[Record]:
+        self.ns += int(seconds * SECOND)
+        return self.session.tick(self.now)
+
+
+def gaps(records: Iterable[Record]) -> list[tuple[int, int | None, int | None]]:
+    return [(gap.ts_from, gap.ts_to, gap.missed) for gap in records if isinstance(gap, Gap)]
+
+
+def test_one_is_told_at_once() -> None:
+    told = Talk().say(b"\xff", b"5")
+    assert gaps(told) == [(SECOND, SECOND, 1)]
+    assert isinstance(told[1], Trade)
+
+
+def test_those_that_come_together_are_one_gap_before_what_follows_them() -> None:
+    told = Talk().say(b"1", b"\xff", b"\xff", b"deep", b"2", b"3", b"\xff", b"\xff")
+    assert [r.missed if isinstance(r, Gap) else r.price for r in told] == ["1", 3, "2", "3", 2]  # type: ignore[attr-defined]
+
+
+def test_a_parser_with_a_memory_reads_each_frame_once() -> None:
+    seen: list[bytes] = []
+
+    def noting(frame: bytes) -> Iterable[Event]:
+        seen.append(frame)
+        return parse(frame)
+
+    session = Session("toy", structs.replace(STREAM, parse=noting), conn="c", instruments={})
+    session.receive([b"\xff", b"\xff", b"1", b"2"], Now(1, 1))
+    assert seen == [b"\xff", b"\xff", b"1", b"2"]
+
+
+def test_a_flood_ends_the_connection_and_is_read_no_further() -> None:
+    talk = Talk()
+    told = talk.say(*[b"\xff"] * 10_000)
+    assert len(gaps(told)) == 1
+    assert talk.session.bad == MOST_A_SECOND + 1
+    assert talk.session.over == f"c: more than {MOST_A_SECOND} frames a second cannot be read"
+
+
+def test_what_comes_more_slowly_ends_nothing() -> None:
+    talk = Talk()
+    for _ in range(20):
+        talk.say(*[b"\xff"] * (MOST_A_SECOND // 2))
+        talk.wait(1.1)
+    assert talk.session.over is None
+
+
+def test_a_replay_reads_on() -> None:
+    talk = Talk(live=False)
+    talk.say(*[b"\xff"] * 10_000)
+    assert talk.session.bad == 10_000
+    assert talk.session.over is None

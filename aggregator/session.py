@@ -150,12 +150,10 @@ class Session:
         out: list[Record] = []
         wall, mono = now.wall, now.mono
         exchange, conn, topics_of, inflate, parse, counts = self._reading
-        size = 0
         self.moment = now
         rest = iter(frames)
         for payload in rest:
             frame = payload
-            size += len(payload)
             try:
                 if inflate is not None:
                     frame = inflate(payload)
@@ -175,11 +173,11 @@ class Session:
                     topic.heard = mono
                     topic.take(record, out, now)
             except Exception as error:  # noqa: BLE001 - whatever a hostile frame provokes, it is one frame lost
-                size += self._read_on(frame, error, rest, out, now)
+                self._read_on(frame, error, rest, out, now)
                 if self.over is not None:
                     break
         counts.frames += len(frames)
-        counts.bytes += size
+        counts.bytes += sum(map(len, frames))
         if counts.is_to_look:
             counts.look(out)
         if wall < self._wall or self._source != "ws":
@@ -188,13 +186,13 @@ class Session:
             self._wall = wall
         return out
 
-    def _read_on(self, frame: bytes, error: Exception, rest: Iterator[bytes], out: list[Record], now: Now) -> int:
-        """Behind a frame that cannot be read: up to the next one that can, which is read too; the bytes read.
+    def _read_on(self, frame: bytes, error: Exception, rest: Iterator[bytes], out: list[Record], now: Now) -> None:
+        """Behind a frame that cannot be read: up to the next one that can, which is read too.
 
         Those that come one behind the other are one gap, which is told before anything that came after them.
         """
         _, _, _, inflate, parse, _ = self._reading
-        count, size = 0, 0
+        count = 0
         while True:
             self._unreadable.note(frame, error, now)
             self._counts.unread += 1
@@ -206,7 +204,6 @@ class Session:
             if payload is None:
                 break
             frame = payload
-            size += len(payload)
             try:
                 frame = payload if inflate is None else inflate(payload)
                 events = list(parse(frame))
@@ -220,10 +217,9 @@ class Session:
             except Exception as other:  # noqa: BLE001 - likewise
                 error = other
                 continue
-            return size
+            return
         if count:
             self._tell_unread(count, out, now)
-        return size
 
     def _take(self, events: Iterable[Event], out: list[Record], now: Now) -> None:
         """As `receive` does with what a frame says, where time does not matter."""

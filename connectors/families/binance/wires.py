@@ -212,13 +212,14 @@ class TickerWire(Struct, tag_field="e", tag="24hrTicker", gc=False):
     def record(self, window_s: int = 86_400) -> Record:
         return Ticker(
             raw_symbol=self.s,
-            last=nonzero(self.c),
-            open=nonzero(self.o),
-            high=nonzero(self.h),
-            low=nonzero(self.l),
+            # hot: what sorts behind "1" is a price that is not zero, and needs no call to say so
+            last=self.c if self.c > "1" else nonzero(self.c),
+            open=self.o if self.o > "1" else nonzero(self.o),
+            high=self.h if self.h > "1" else nonzero(self.h),
+            low=self.l if self.l > "1" else nonzero(self.l),
             base_volume=self.v,
             quote_volume=self.q,
-            vwap=nonzero(self.w),
+            vwap=self.w if self.w and self.w > "1" else nonzero(self.w),
             change=self.p,
             trades=self.n,
             window_s=window_s,

@@ -106,10 +106,11 @@ class TickerWire(Struct, gc=False):
         is_spot = unit(self.instId) == "base"
         return Ticker(
             raw_symbol=self.instId,
-            last=nonzero(self.last),
-            open=nonzero(self.open24h),
-            high=nonzero(self.high24h),
-            low=nonzero(self.low24h),
+            # hot: what sorts behind "1" is a price that is not zero, and needs no call to say so
+            last=self.last if self.last > "1" else nonzero(self.last),
+            open=self.open24h if self.open24h > "1" else nonzero(self.open24h),
+            high=self.high24h if self.high24h > "1" else nonzero(self.high24h),
+            low=self.low24h if self.low24h > "1" else nonzero(self.low24h),
             base_volume=(self.vol24h if is_spot else self.volCcy24h) or None,
             quote_volume=(self.volCcy24h or None) if is_spot else None,
             window_s=86_400,

@@ -189,6 +189,8 @@ class Stream(Struct, frozen=True, kw_only=True):
     until: the day from which it is used no more; captures of it are read for ever
     channels: ours -> the exchange's name of it (free for the connector's own use)
     serves: which instruments this address knows
+    named: channels whose topics the exchange knows by another name than the raw symbol: that name, of an instrument;
+        `subscribe` is given it, `parse` gives it, and what comes is told of each instrument of that name
     subscribe: topics and an id (unique on the connection) -> frames to send
     unsubscribe: likewise
     parse: a frame -> what it says; or `parser`, called once per connection, where frames need memory of earlier ones
@@ -217,6 +219,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     until: str | None = None
     channels: Mapping[Channel, str]
     serves: Callable[[Instrument], bool] = every_instrument
+    named: Mapping[Channel, Callable[[Instrument], str | None]] = {}
     subscribe: Callable[[Sequence[Subscription], int], Iterable[bytes]]
     unsubscribe: Callable[[Sequence[Subscription], int], Iterable[bytes]] | None = None
     parse: Parse | None = None

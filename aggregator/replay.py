@@ -10,6 +10,7 @@ from msgspec import Struct
 from aggregator.connections import Connections
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import HTTP_OK, Exchange, Ignored, Poll, Request, Stream
+from aggregator.naming import spoken
 from aggregator.polling import Polling
 from aggregator.records import CHANNELS, Gap, Instrument, Liquidation, Record, Source, Trade
 from aggregator.session import UNWANTED, Session
@@ -89,7 +90,7 @@ class Reader:
             names = ", ".join(feed.name for feed in exchange.feeds) or "none"
             raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
         self._named = {s.name: s for s in exchange.streams}
-        self._parses = {s.name: s.reader() for s in exchange.streams}
+        self._parses = {s.name: spoken(s, self.instruments_of(s)).reader() for s in exchange.streams}
         self._tried: dict[str, list[object]] = {}  # what streams made of the frame that is being placed
         self._at = 0
         self.words = Words()  # that mean nothing to us, for whoever reads along

@@ -13,6 +13,7 @@ from aggregator.answers import Answers, Fetch
 from aggregator.audit import Audits
 from aggregator.books import BookTopic
 from aggregator.exchange import Accepted, Event, Hangup, Ignored, Refused, Reply, Stream, Subscription
+from aggregator.naming import spoken
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Cause, Channel, Instrument, Record, Source
 from aggregator.resyncs import ANSWER, Resyncs
 from aggregator.sequence import unnumbered
@@ -59,6 +60,7 @@ class Session:
         """
         self.exchange = exchange
         self.stream = stream
+        stream = spoken(stream, instruments)
         self.conn = conn
         self.outbox: deque[bytes] = deque()
         self.unwanted = 0

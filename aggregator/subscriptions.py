@@ -164,12 +164,16 @@ class Subscriptions:
         )
 
     def _likeliest(self, s: Subscription) -> list[Subscription]:
-        """The wanted topics that may share a request with this one: those of its market, and one of its channel."""
+        """The wanted topics that may share a request with this one: those of its market, and one of its channel.
+
+        All of its channel, where several markets may have one name.
+        """
         found = [other for channel in CHANNELS for other in self._wanted.get((channel, s.raw_symbol), ()) if other != s]
         same = (
             w[0] for (channel, raw), w in self._wanted.items() if channel == s.channel and raw != s.raw_symbol and w
         )
-        return [*found, *islice((other for other in same if other.interval == s.interval), 1)]
+        most = None if s.channel in self._stream.named else 1
+        return [*found, *islice((other for other in same if other.interval == s.interval), most)]
 
     def unsubscribe(self, subscriptions: Collection[Subscription], now: int) -> None:
         """Want topics no more."""

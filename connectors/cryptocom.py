@@ -16,7 +16,7 @@ from aggregator.records import Channel, Instrument, Kind
 from aggregator.sequence import linked
 from aggregator.wire import Text, encode, number, optional
 from connectors.families.cryptocom.frames import CONTRACTS, ESTIMATE, MARKET, PERPETUALS, parser
-from connectors.families.cryptocom.wires import INDEX, MS, OURS, PERPETUAL
+from connectors.families.cryptocom.wires import MS, OURS
 
 API = "https://api.crypto.com/exchange/v1"
 DEPTH = 50
@@ -38,8 +38,6 @@ def topics(s: Subscription, wire: str) -> Iterable[str]:
         return (f"{wire}.{name}.{DEPTH}",)
     if s.channel == "candles":
         return (f"{wire}.{INTERVALS.get(s.interval, s.interval)}.{name}",)
-    if s.channel == "index_price":
-        return (f"{wire}.{name.removesuffix(PERPETUAL)}{INDEX}",)
     return (f"{wire}.{name}", f"{ESTIMATE}.{name}") if s.channel == "funding" else (f"{wire}.{name}",)
 
 
@@ -68,6 +66,7 @@ class InstrumentWire(Struct):
     expiry_timestamp_ms: int = 0
     strike: Text = None
     put_call: str = ""
+    underlying_symbol: str = ""  # the index of a contract: `BTCUSD-INDEX`
 
 
 class Listed(Struct):
@@ -111,6 +110,7 @@ def read_instrument(row: Raw) -> Instrument | None:
         strike=optional(i.strike),
         option_type=OPTION_TYPES.get(i.put_call),
         state="trading" if i.tradable else "halt",
+        index=i.underlying_symbol or None,
     )
 
 
@@ -121,6 +121,7 @@ def stream(name: str, channels: dict[Channel, str], kinds: tuple[Kind, ...]) -> 
         url="wss://stream.crypto.com/exchange/v1/market",
         channels=channels,
         serves=lambda instrument: instrument.kind in kinds,
+        named={"index_price": lambda instrument: instrument.index} if "index_price" in channels else {},
         subscribe=asking("subscribe", channels),
         unsubscribe=asking("unsubscribe", channels),
         parser=parser,

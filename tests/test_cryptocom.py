@@ -3,7 +3,7 @@
 import json
 
 from aggregator.exchange import Subscription
-from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record
+from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Record
 from aggregator.session import Session
 from aggregator.topics import Now
 from connectors.cryptocom import EXCHANGE
@@ -47,7 +47,11 @@ def test_channels_that_share_a_topic_ask_for_it_once() -> None:
 
 
 def test_funding_has_two_topics_and_an_index_its_own_name() -> None:
-    names = asked(Subscription("funding", PERP), Subscription("index_price", PERP))
+    wanted = [Subscription("funding", PERP), Subscription("index_price", PERP)]
+    listed = {PERP: Instrument(raw_symbol=PERP, kind="perpetual", index="BTCUSD-INDEX")}
+    session = Session("cryptocom", EXCHANGE.streams[2], conn="x#1", instruments=listed, subscriptions=wanted)
+    session.open(Now(START, 0))
+    names = [name for frame in session.outbox for name in json.loads(frame)["params"]["channels"]]
     assert names == [f"funding.{PERP}", f"estimatedfunding.{PERP}", "index.BTCUSD-INDEX"]
 
 

@@ -31,6 +31,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.books",
         "aggregator.connections",
         "aggregator.merger",
+        "aggregator.naming",
         "aggregator.polling",
         "aggregator.replay",
         "aggregator.resyncs",

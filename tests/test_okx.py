@@ -5,7 +5,17 @@ import json
 import pytest
 
 from aggregator.exchange import Subscription
-from aggregator.records import BookDelta, BookSnapshot, Funding, Gap, Instrument, Kind, Record
+from aggregator.records import (
+    BookDelta,
+    BookSnapshot,
+    Funding,
+    Gap,
+    Health,
+    IndexPrice,
+    Instrument,
+    Kind,
+    Record,
+)
 from aggregator.replay import Reader
 from aggregator.session import Session
 from aggregator.topics import Now
@@ -157,3 +167,29 @@ def test_a_capture_is_read_whatever_the_port(port: str) -> None:
     reader = Reader(EXCHANGE, [], None)
     assert reader.stream_of(f"wss://ws.okx.com{port}/ws/v5/business", b"{}").name == "business"
     assert reader.stream_of(f"wss://ws.okx.com{port}/ws/v5/public", b"{}").name == "public"
+
+
+def test_an_index_is_asked_for_by_the_name_that_the_listing_gives_and_told_under_each_of_its_swaps() -> None:
+    """`BTC-USD_UM` was refused in 2026: the index of `BTC-USD_UM-SWAP` is `BTC-USD`, as that of `BTC-USD-SWAP` is."""
+    names = {"BTC-USD_UM-SWAP": "BTC-USD", "BTC-USD-SWAP": "BTC-USD", "A-USDT-SWAP": "A-USDT"}
+    swaps = {raw: Instrument(raw_symbol=raw, kind="perpetual", index=index) for raw, index in names.items()}
+    stream = next(s for s in EXCHANGE.streams if s.name == "swaps")
+    wanted = [Subscription("index_price", raw) for raw in swaps]
+    session = Session("okx", stream, conn="okx/swaps/1", instruments=swaps, subscriptions=wanted)
+    session.open(at(0))
+    args = [arg["instId"] for sent in session.outbox for arg in json.loads(sent)["args"]]
+    assert args == ["BTC-USD", "A-USDT"]
+    for sent in session.outbox:
+        session.sent(sent, at(0))
+    session.outbox.clear()
+    arg = {"channel": "index-tickers", "instId": "BTC-USD"}
+    out = session.receive([json.dumps({"event": "subscribe", "arg": arg, "connId": "x"}).encode()], at(1))
+    assert {r.raw_symbol for r in out if isinstance(r, Health)} == {"BTC-USD_UM-SWAP", "BTC-USD-SWAP"}
+    row = {"instId": "BTC-USD", "idxPx": "10.5", "ts": "1763700000000"}
+    out = session.receive([json.dumps({"arg": arg, "data": [row]}).encode()], at(2))
+    told = [(r.raw_symbol, r.price, r.index) for r in out if isinstance(r, IndexPrice)]
+    assert told == [("BTC-USD_UM-SWAP", "10.5", "BTC-USD"), ("BTC-USD-SWAP", "10.5", "BTC-USD")]
+    session.unsubscribe([Subscription("index_price", "BTC-USD-SWAP")], at(3))
+    assert not session.outbox, "the other swap still wants it"
+    session.unsubscribe([Subscription("index_price", "BTC-USD_UM-SWAP")], at(4))
+    assert [json.loads(sent)["args"] for sent in session.outbox] == [[arg]]

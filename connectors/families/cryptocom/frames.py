@@ -12,7 +12,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Reply
 from aggregator.records import Channel, Record, Trade
 from aggregator.wire import encode, number
-from connectors.families.cryptocom.wires import INDEX, PERPETUAL, Result
+from connectors.families.cryptocom.wires import Result
 
 MARKET: dict[Channel, str] = {
     "trades": "trade",
@@ -100,9 +100,8 @@ def mark(trades: Iterable[Record], *, is_state: bool) -> None:
 
 
 def answered(wire: str, name: str) -> list[Accepted]:
-    """The topics that an answer confirms: an index is asked for by its perpetual."""
-    raw_symbol = name.removesuffix(INDEX) + PERPETUAL if wire == "index" else name
-    return [Accepted(channel=channel, raw_symbol=raw_symbol) for channel in OURS.get(wire.partition(".update")[0], ())]
+    """The topics that an answer confirms."""
+    return [Accepted(channel=channel, raw_symbol=name) for channel in OURS.get(wire.partition(".update")[0], ())]
 
 
 def parse_other(frame: bytes, why: ValidationError) -> Iterable[Event]:

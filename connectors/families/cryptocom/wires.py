@@ -28,7 +28,6 @@ HOUR = 3_600_000  # ms
 DAY = 86_400
 UNITS = {"m": 60, "h": 3600, "D": DAY}  # seconds
 OURS = {"1D": "1d", "7D": "1w", "14D": "2w"}
-INDEX, PERPETUAL = "-INDEX", "-PERP"
 
 Rows = list[list[Text]]  # price, size, number of orders
 
@@ -221,16 +220,15 @@ class MarkWire(Struct, tag_field="channel", tag="mark", gc=False):
 
 
 class IndexWire(Struct, tag_field="channel", tag="index", gc=False):
-    """An index, `BTCUSD-INDEX`, which is told of its perpetual."""
+    """An index by its own name, `BTCUSD-INDEX`."""
 
     instrument_name: str
     data: list[Value] = []
 
     def records(self) -> Iterable[Record]:
         index = self.instrument_name
-        name = index.removesuffix(INDEX) + PERPETUAL
         said = [(nonzero(text(x.v)), x.t * MS) for x in self.data]
-        return [IndexPrice(raw_symbol=name, price=price, index=index, ts_event=at) for price, at in said if price]
+        return [IndexPrice(raw_symbol=index, price=price, index=index, ts_event=at) for price, at in said if price]
 
 
 class FundingWire(Struct, tag_field="channel", tag="funding", gc=False):

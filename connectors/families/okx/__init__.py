@@ -11,7 +11,7 @@ from aggregator.exchange import Exchange, Heartbeat, Limits, Request, Snapshot, 
 from aggregator.records import Channel, Instrument
 from aggregator.sequence import spanning
 from aggregator.wire import crc_in_turns, encode
-from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, parse_swaps, read_whole
+from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, read_whole
 from connectors.families.okx.listing import KINDS, listing
 
 DERIVATIVES = ("SWAP", "FUTURES", "OPTION")
@@ -53,8 +53,6 @@ def argument(s: Subscription) -> dict[str, str]:
         return {"channel": channel, "instType": type}
     if s.channel == "options":
         return {"channel": channel, "instFamily": "-".join(parts[:2])}
-    if s.channel == "index_price":
-        return {"channel": channel, "instId": s.raw_symbol.removesuffix(SWAP)}
     return {"channel": channel, "instId": s.raw_symbol}
 
 
@@ -95,7 +93,8 @@ def stream(name: str, channels: Sequence[Channel], types: Iterable[str], ws: str
         serves=is_xperp if name == XPERPS else lambda instrument: instrument.kind in kinds,
         subscribe=asking("subscribe"),
         unsubscribe=asking("unsubscribe"),
-        parse=parse_swaps if name == "swaps" else parse,
+        named={"index_price": lambda instrument: instrument.index} if name == "swaps" else {},
+        parse=parse,
         snapshot=whole(rest) if has_book else None,
         sequence={"book": spanning} if has_book else {},
         checksum=checksum if has_book else None,

@@ -5,15 +5,14 @@ https://www.okx.com/docs-v5/en/#order-book-trading-market-data
 
 import re
 from collections.abc import Iterable
-from typing import Generic, TypeGuard, TypeVar
+from typing import Generic, TypeVar
 
 from msgspec import Struct, ValidationError
 from msgspec.json import Decoder
-from msgspec.structs import replace
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, IndexPrice, Levels
+from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, Levels
 from aggregator.wire import nonzero
 from connectors.families.okx.wires import (
     BarWire,
@@ -249,16 +248,3 @@ def parse_event(said: Other) -> Iterable[Event]:
 
 def ours(wire: str | None) -> Channel | None:
     return "candles" if wire and wire.startswith("candle") else OURS.get(wire or "")
-
-
-def parse_swaps(frame: bytes) -> Iterable[Event]:
-    """As `parse`, where an index was asked for by its swap: what is said of it is said of the swap."""
-    return [of_swap(event) if is_of_index(event) else event for event in parse(frame)]
-
-
-def is_of_index(event: Event) -> TypeGuard[IndexPrice | Accepted | Refused]:
-    return isinstance(event, IndexPrice) or (isinstance(event, Accepted | Refused) and event.channel == "index_price")
-
-
-def of_swap(event: IndexPrice | Accepted | Refused) -> Event:
-    return event if event.raw_symbol is None else replace(event, raw_symbol=event.raw_symbol + SWAP)

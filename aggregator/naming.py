@@ -1,0 +1,87 @@
+"""Topics that an exchange knows by another name than the instrument's: an index that several perpetuals share.
+
+`spoken` gives a stream that speaks of raw symbols alone, so that nothing else knows of the other names.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import structs
+
+from aggregator.exchange import Accepted, Event, Parse, Refused, Stream, Subscription
+from aggregator.records import CHANNEL_OF, Channel, Instrument, Record
+
+Ask = Callable[[Sequence[Subscription], int], Iterable[bytes]]
+
+
+class Names:
+    """Which raw symbols stand behind a name of the exchange's: those that were asked for, else all that are known."""
+
+    def __init__(self, stream: Stream, instruments: Mapping[str, Instrument]) -> None:
+        """Begin with nothing asked for."""
+        self._stream = stream
+        self._instruments = instruments
+        self._asked: dict[tuple[Channel, str], dict[str, None]] = {}
+        self._known: dict[tuple[Channel, str], list[str]] = {}  # what was looked up where nothing is asked for
+
+    def theirs(self, s: Subscription) -> str:
+        """The exchange's name of a topic."""
+        name, instrument = self._stream.named.get(s.channel), self._instruments.get(s.raw_symbol)
+        return s.raw_symbol if name is None or instrument is None else name(instrument) or s.raw_symbol
+
+    def ours(self, channel: Channel, name: str) -> list[str]:
+        """The raw symbols of a name."""
+        asked = self._asked.get((channel, name))
+        if asked is not None:
+            return list(asked)
+        known = self._known.get((channel, name))
+        if known is None:
+            known = [raw for raw in self._instruments if self.theirs(Subscription(channel, raw)) == name] or [name]
+            self._known[channel, name] = known
+        return known
+
+    def subscribe(self, wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        """As the stream's, by its names."""
+        for s in wanted:
+            if s.channel in self._stream.named:
+                self._asked.setdefault((s.channel, self.theirs(s)), {})[s.raw_symbol] = None
+        return self._stream.subscribe([self._named(s) for s in wanted], id)
+
+    def unsubscribing(self, ask: Ask) -> Ask:
+        """As the stream's, by its names."""
+        return lambda wanted, number: ask([self._named(s) for s in wanted], number)
+
+    def _named(self, s: Subscription) -> Subscription:
+        return structs.replace(s, raw_symbol=self.theirs(s)) if s.channel in self._stream.named else s
+
+    def reading(self) -> Parse:
+        """As the stream's reader: what is said of a name is said of each raw symbol behind it."""
+        parse = self._stream.reader()
+
+        def read(frame: bytes) -> Iterable[Event]:
+            for event in parse(frame):
+                channel, name = self._about(event)
+                if channel is None or channel not in self._stream.named or name is None:
+                    yield event
+                else:
+                    yield from (structs.replace(event, raw_symbol=raw) for raw in self.ours(channel, name))
+
+        return read
+
+    def _about(self, event: Event) -> tuple[Channel | None, str | None]:
+        if isinstance(event, Record):
+            return CHANNEL_OF.get(type(event)), event.raw_symbol
+        return (event.channel, event.raw_symbol) if isinstance(event, Accepted | Refused) else (None, None)
+
+
+def spoken(stream: Stream, instruments: Mapping[str, Instrument]) -> Stream:
+    """The stream itself, or where it has names of its own one that is spoken to, and speaks, of raw symbols."""
+    if not stream.named:
+        return stream
+    names = Names(stream, instruments)
+    return structs.replace(
+        stream,
+        subscribe=names.subscribe,
+        unsubscribe=None if stream.unsubscribe is None else names.unsubscribing(stream.unsubscribe),
+        parse=None,
+        parser=names.reading,
+    )

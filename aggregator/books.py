@@ -9,10 +9,11 @@ from aggregator.book import Book
 from aggregator.errors import BadFrame
 from aggregator.records import BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
-from aggregator.topics import Carried, Now, Place, Topic, health
+from aggregator.topics import Carried, Now, Place, Topic, health, say
 
 MOST_WRONG = 3  # whole books in a row that contradict their checksum; then it is the checksum that is wrong
 ALWAYS = 20  # deltas in a row that had a checksum, after which as many without one are worth a word
+LEFT_BEHIND = 60_000_000_000  # ns: an empty book that is older was left behind by a market that is no more
 BUFFER = 5_000  # deltas kept while a snapshot is on its way; older ones are covered by it anyway
 
 
@@ -211,6 +212,10 @@ class BookTopic(Topic):
         if self._is_behind(snapshot, is_answer=is_answer):
             self.duplicates += 1
             return
+        if is_answer and is_left_behind(snapshot, now):
+            say(self, self.state, out, now, "the exchange answers with an empty book of long ago")
+            self.ask(failed=True)
+            return
         buffered = self._joinable(snapshot, is_answer=is_answer)
         if not is_answer:
             self._reached = 0  # numbers may start anew with the next subscription
@@ -317,6 +322,12 @@ class BookTopic(Topic):
         )
         limit(found)
         return found
+
+
+def is_left_behind(snapshot: BookSnapshot, now: Now) -> bool:
+    """Whether a whole book is empty and, by the exchange's own time, old: a contract that was delisted leaves such."""
+    time = snapshot.ts_event or snapshot.ts_sent
+    return not snapshot.bids and not snapshot.asks and time is not None and now.wall - time > LEFT_BEHIND
 
 
 def within(levels: Levels, sign: int, limit: str | None) -> Levels:

@@ -15,6 +15,7 @@ from aggregator.records import (
     Health,
     Instrument,
     Liquidation,
+    MarketState,
     Record,
     Repair,
     Status,
@@ -261,9 +262,12 @@ class Words(Struct):
 
 
 class Stated(Topic):
-    """A topic of states: a word that is not known is told as `unknown`, counted, and named once."""
+    """A topic of states: each is told when it changes, however often the exchange repeats it.
 
-    __slots__ = ("_words",)
+    A word that is not known is told as `unknown`, counted, and named once.
+    """
+
+    __slots__ = ("_told", "_words")
 
     def __init__(
         self, raw_symbol: str | None, instrument: Instrument | None, place: Place, carried: Carried, words: Words
@@ -271,11 +275,16 @@ class Stated(Topic):
         """Begin with the words that were told before."""
         super().__init__("status", raw_symbol, instrument, place, carried)
         self._words = words
+        self._told: tuple[MarketState, str | None] | None = None
 
     def take(self, record: Status, out: list[Record], now: Now) -> None:  # type: ignore[override]
-        """As any topic."""
+        """As any topic; what was told stands until a gap, behind which it is told anew."""
         if record.state == "unknown" and record.reason is not None:
             self._words.tell(STRANGE, record.reason)
+        if self._told == (record.state, record.reason) and self.gap is None:
+            self.duplicates += 1
+            return
+        self._told = record.state, record.reason
         super().take(record, out, now)
 
 

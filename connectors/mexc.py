@@ -10,11 +10,12 @@ from connectors.families.mexc.listing import listing
 
 SPOT = "https://api.mexc.com/api/v3"
 CONTRACT = "https://api.mexc.com/api/v1/contract"
+SLOWER = {f"{CONTRACT}/{what}": ((10, 2.0),) for what in ("depth", "ticker", "detail")}
 
 EXCHANGE = Exchange(
     id="mexc",
     docs="https://www.mexc.com/api-docs/spot-v3/websocket-market-streams",
-    limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),)}, lifetime=86_400),
+    limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),)} | SLOWER, lifetime=86_400),
     listing=listing(SPOT, CONTRACT),
     feeds=(
         Stream(
@@ -47,11 +48,13 @@ EXCHANGE = Exchange(
             pace=0.05,
         ),
     ),
+    checked="2026-09, live probes by others",
     notes=(
         "Spot trades have an id since June 2026.",
         "Captures of spot from before August 2025, in JSON, are read too.",
         "Sizes of contracts count contracts; of the volumes of their candles and tickers, the turnover alone is told.",
-        "The best prices of contracts come without sizes, once a second.",
+        "The best prices of contracts come without sizes, and are up to three seconds old.",
+        "Changes of a contract's book that come close together are told as one: singly, ETH alone sent 2194 a second.",
         "A contract's ticker says the funding rate too, without when it is due.",
     ),
 )

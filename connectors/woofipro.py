@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
-from aggregator.records import Instrument
+from aggregator.records import Instrument, MarketState
 from aggregator.sequence import spanning
 from aggregator.wire import Text, encode, number, optional
 from connectors.families.woo import CHANNELS, parse
@@ -19,9 +19,19 @@ DOCS = "https://orderly.network/docs/build-on-omnichain/websocket-api/introducti
 ANYONE = "OqdphuyCtYWxwzhxyLLjOWNdFP7sQt8RPWzmb5xY"  # an address must name an account; Orderly's own SDK names this one
 API = "https://api-evm.orderly.org/v1/public"
 
+STATES: dict[str, MarketState] = {
+    "ACTIVE": "trading",
+    "REDUCE_ONLY": "trading",  # orders are matched, of those who leave
+    "SUSPENDED": "halt",
+    "DELISTED": "delisted",
+}
+
 
 class SymbolWire(Struct):
-    symbol: str  # `PERP_BTC_USDC`
+    symbol: str  # `PERP_BTC_USDC`, or `PERP_AAPL_USDC_mythos` of a builder
+    broker_id: str | None = None  # the builder
+    status: str = ""
+    funding_period: int | None = None  # hours
     quote_tick: Text = None
     base_tick: Text = None
     base_min: Text = None
@@ -69,6 +79,8 @@ def ask_book(raw_symbol: str, _: int) -> bytes:
 def read_symbol(row: Raw) -> Instrument | None:
     wire = decode_symbol(row)
     type, _, pair = wire.symbol.partition("_")
+    if wire.broker_id:
+        pair = pair.removesuffix(f"_{wire.broker_id}")
     base, _, quote = pair.rpartition("_")
     if type != "PERP" or not base:
         return None
@@ -85,6 +97,8 @@ def read_symbol(row: Raw) -> Instrument | None:
         min_size=optional(wire.base_min),
         max_size=optional(wire.base_max),
         min_notional=optional(wire.min_notional),
+        funding_interval_s=None if wire.funding_period is None else wire.funding_period * 3600,
+        state=STATES.get(wire.status, "unknown") if wire.status else "trading",
         ts_listed=None if wire.created_time is None else wire.created_time * 1_000_000,
     )
 
@@ -109,7 +123,9 @@ EXCHANGE = Exchange(
             pace=0.05,
         ),
     ),
+    checked="2026-09, live probes by others",
     notes=(
+        "A builder's perpetual ends in the builder's name; where its symbol is taken, `~` and its raw name follow.",
         "Trades have no id.",
         "The funding rate is an estimate of the one that is exchanged next.",
         "Of a liquidation the exchange says how much was taken over, but neither side nor price.",

@@ -123,7 +123,7 @@ STATES = Stream(
 
 
 async def test_a_state_that_is_not_known_is_counted_and_named_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Whichever connection of the stream it comes over; each time it is told, it is a record."""
+    """Whichever connection of the stream it comes over; what a connection has told already is no record."""
     memory, network, published = Memory(), Network(dial, fetch, lambda: NOW), []
     bus = Bus("test")
     bus.attach(lambda batch: published.extend(batch.records))
@@ -140,8 +140,19 @@ async def test_a_state_that_is_not_known_is_counted_and_named_once(caplog: pytes
         leg._tick()
     assert [(record.state, record.reason) for record in published if isinstance(record, Status)] == [
         ("unknown", "NAP")
-    ] * 4
+    ] * 2
     assert memory.words.told == {"a state that is not known, and is told as such: 'NAP'": 4}
     assert [record.getMessage() for record in caplog.records] == [
         "toy/main.1#1: a state that is not known, and is told as such: 'NAP'"
     ]
+
+
+def test_a_state_is_told_when_it_changes_and_anew_behind_a_gap() -> None:
+    session = Session("toy", STATES, conn="toy/main.1#1", instruments={})
+
+    def told(*frames: bytes) -> list[str | None]:
+        return [record.reason for record in session.receive(frames, NOW) if isinstance(record, Status)]
+
+    assert told(b"OPEN", b"OPEN", b"SHUT", b"SHUT", b"OPEN") == ["OPEN", "SHUT", "OPEN"]
+    session.close("disconnect", NOW)
+    assert told(b"OPEN", b"OPEN") == ["OPEN"]

@@ -43,7 +43,27 @@ def test_the_exchange_is_in_doubt_until_the_last_index_is_unlocked() -> None:
     parse = parser()
     locks = (("btc_usd", True), ("eth_usd", True), ("btc_usd", False), ("eth_usd", False))
     found = [tell(parse, "platform_state", price_index=index, locked=locked)[0] for index, locked in locks]
-    assert [s.state for s in found if isinstance(s, Status)] == ["unknown", "unknown", "unknown", "trading"]
+    assert [(s.state, s.reason) for s in found if isinstance(s, Status)] == [
+        ("unknown", "locked: btc_usd"),
+        ("unknown", "locked: btc_usd, eth_usd"),
+        ("unknown", "locked: eth_usd"),
+        ("trading", None),
+    ]
+
+
+def test_that_nothing_is_locked_is_told_once() -> None:
+    """In September 2026 the exchange said so 2.6 times a second, of one index after another."""
+    parser = stream().parser
+    assert parser is not None
+    parse = parser()
+    found = [
+        tell(parse, "platform_state", locked=False, price_index=index, reasons=[])
+        for index in ("alt_usdc", "btc_usdc", "algo_usdc", "alt_usdc")
+    ]
+    assert [len(told) for told in found] == [1, 0, 0, 0]
+    assert len(tell(parse, "platform_state", maintenance=True)) == 1
+    assert tell(parse, "platform_state", maintenance=True) == []
+    assert len(tell(parser(), "platform_state", locked=False, price_index="alt_usdc", reasons=[])) == 1
 
 
 def test_beats_are_arranged_before_anything_is_asked_for() -> None:

@@ -35,7 +35,7 @@ def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[byte
     return ask
 
 
-def exchange(id: str, *, docs: str, stream: str, rest: str, notes: tuple[str, ...] = ()) -> Exchange:
+def exchange(id: str, *, docs: str, stream: str, rest: str, checked: str, notes: tuple[str, ...] = ()) -> Exchange:
     """Declare an exchange that speaks Deribit."""
 
     def past(raw_symbol: str, since: Since) -> Request:
@@ -47,7 +47,8 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, notes: tuple[str, ..
     return Exchange(
         id=id,
         docs=docs,
-        limits=Limits(weights={rest: ((20, 1),)}),
+        checked=checked,
+        limits=Limits(weights={rest: ((20, 1),)}, connections=32),  # HTTP is counted in
         listing=Listing(
             tuple(
                 Request(f"{rest}/public/get_instruments?currency=any&kind={kind}")
@@ -65,7 +66,7 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, notes: tuple[str, ..
                 parser=parser,
                 sequence={"book": linked, "trades": contiguous},
                 backfill=Backfill(past, read_past),
-                per_connection=500,
+                per_connection=4000,  # of every channel of 6000 instruments 18 connections; no limit is documented
                 batch=500,  # all at once, as several channels are one topic of the exchange
                 pace=0.4,
                 patience=45,  # the exchange beats every 30 s, as it is asked to

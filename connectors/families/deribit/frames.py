@@ -70,6 +70,22 @@ class Other(Struct):
     error: Fault | None = None
 
 
+class Platform(Struct):
+    """The whole exchange, as one connection has heard of it; `told` is what was told last."""
+
+    is_maintained: bool = False
+    locked: set[str] = set()
+    told: Status | None = None
+
+    def status(self) -> Status:
+        """What there is to tell now."""
+        if self.is_maintained:
+            return Status(state="maintenance")
+        if self.locked:
+            return Status(state="unknown", reason=f"locked: {', '.join(sorted(self.locked))}")
+        return Status(state="trading")
+
+
 decode_trades = Decoder(Notification[list[TradeRow]], float_hook=as_written).decode
 decode_book = Decoder(Notification[BookData], float_hook=as_written).decode
 decode_best_levels = Decoder(Notification[BestLevels], float_hook=as_written).decode
@@ -85,7 +101,7 @@ decode_names = Decoder(list[str]).decode
 def parser() -> Parse:
     """What reads the frames of one connection: states are told when they change."""
     states: dict[str, str] = {}
-    locked: set[str] = set()
+    platform = Platform()
     readers: dict[str, Parse] = {
         "trades": read_trades,
         "book": read_book,
@@ -94,7 +110,7 @@ def parser() -> Parse:
         "ticker": lambda frame: read_ticker(frame, states),
         "chart": read_bar,
         "perpetual": read_perpetual,
-        PLATFORM: lambda frame: read_platform(frame, locked),
+        PLATFORM: lambda frame: read_platform(frame, platform),
     }
     busy = {(HEAD + f"{kind}.".encode())[:START]: readers[kind] for kind in ("trades", "book", "quote", "ticker")}
 
@@ -196,13 +212,20 @@ def read_perpetual(frame: bytes) -> Iterable[Event]:
     return params.data.records(params.channel.split(".")[1])
 
 
-def read_platform(frame: bytes, locked: set[str]) -> Iterable[Event]:
-    """A lock is of one index: of the exchange as a whole it is no more than a doubt."""
+def read_platform(frame: bytes, platform: Platform) -> Iterable[Event]:
+    """A lock is of one index: of the exchange as a whole it is no more than a doubt.
+
+    What is not locked is said again and again, 2.6 times a second (2026-09, probes by others): changes are told alone.
+    """
     data = decode_platform(frame).params.data
     if data.maintenance is not None:
-        return (Status(state="maintenance" if data.maintenance else "trading"),)
-    if data.locked is None:
+        platform.is_maintained = data.maintenance
+    elif data.locked is not None:
+        (platform.locked.add if data.locked else platform.locked.discard)(data.price_index)
+    else:
         return ()
-    (locked.add if data.locked else locked.discard)(data.price_index)
-    reason = f"{data.price_index} is {'locked' if data.locked else 'no longer locked'}"
-    return (Status(state="unknown" if locked else "trading", reason=reason),)
+    status = platform.status()
+    if platform.told == status:
+        return ()
+    platform.told = status
+    return (Status(state=status.state, reason=status.reason),)

@@ -6,12 +6,12 @@ An acknowledgement lists the symbols that are known: one that is not is left out
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.exchange import Exchange, Limits, Stream, Subscription
-from aggregator.records import Channel
+from aggregator.exchange import Exchange, Limits, Stream, Subscription, every_instrument
+from aggregator.records import Channel, Instrument
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
 from connectors.families.hitbtc.frames import parse
-from connectors.families.hitbtc.rest import futures, listing
+from connectors.families.hitbtc.rest import listing
 from connectors.families.hitbtc.wires import PERIODS
 
 CHANNELS: dict[Channel, str] = {
@@ -21,44 +21,55 @@ CHANNELS: dict[Channel, str] = {
     "ticker": "ticker/1s",
     "candles": "candles",
 }
+FUTURES: dict[Channel, str] = dict.fromkeys(("funding", "open_interest", "mark_price", "index_price"), "futures/info")
 
 
 def channel_name(s: Subscription) -> str:
-    name = CHANNELS[s.channel]
+    name = CHANNELS.get(s.channel) or FUTURES[s.channel]
     return f"{name}/{PERIODS.get(s.interval, s.interval)}" if s.channel == "candles" else name
 
 
 def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         for name in dict.fromkeys(map(channel_name, wanted)):
-            symbols = [s.raw_symbol for s in wanted if channel_name(s) == name]
+            symbols = list(dict.fromkeys(s.raw_symbol for s in wanted if channel_name(s) == name))
             yield encode({"method": method, "ch": name, "params": {"symbols": symbols}, "id": id})
 
     return ask
 
 
-def exchange(id: str, *, host: str, docs: str) -> Exchange:
-    """Declare an exchange that speaks HitBTC, by its host; one that lists no futures is asked nothing of them."""
+def is_contract(instrument: Instrument) -> bool:
+    return instrument.kind != "spot"
+
+
+def exchange(id: str, *, host: str, docs: str, checked: str) -> Exchange:
+    """Declare an exchange that speaks HitBTC, by its host."""
     api = f"https://{host}/api/3"
-    stream = Stream(
-        url=f"wss://{host}/api/3/ws/public",
-        channels=CHANNELS,
-        subscribe=asking("subscribe"),
-        unsubscribe=asking("unsubscribe"),
-        parse=parse,
-        sequence={"book": contiguous},
-        pace=0.1,  # ten requests a second are allowed
-        patience=300,  # it says nothing where nothing happens; protocol pings tell a dead line
-    )
+
+    def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument], bool]) -> Stream:
+        return Stream(
+            name=name,
+            url=f"wss://{host}/api/3/ws/public",
+            channels=channels,
+            serves=serves,
+            subscribe=asking("subscribe"),
+            unsubscribe=asking("unsubscribe"),
+            parse=parse,
+            sequence={"book": contiguous} if "book" in channels else {},
+            pace=0.1,  # ten requests a second are allowed
+            patience=300,  # it says nothing where nothing happens; protocol pings tell a dead line
+        )
+
     return Exchange(
         id=id,
         docs=docs,
-        limits=Limits(weights={api: ((30, 1),)}),
+        checked=checked,
+        limits=Limits(weights={api: ((30, 1),)}, connections=100),
         listing=listing(api),
-        feeds=(stream, futures(api)),
+        feeds=(stream("main", CHANNELS, every_instrument), stream("futures", FUTURES, is_contract)),
         notes=(
             "An unknown symbol is not refused: no acknowledgement names it.",
             "Version 2 of the protocol is still read, and no longer asked for.",
-            "Funding, open interest, mark and index price are asked for by REST; the rate to come is an estimate.",
+            "Funding, open interest, mark and index price come every three seconds; the rate to come is an estimate.",
         ),
     )

@@ -48,7 +48,10 @@ DECODERS: tuple[tuple[str, Channel, Decode], ...] = (  # how a channel's name be
     ("orderbook", "book", Decoder(Books).decode),
     ("ticker", "ticker", Decoder(Tickers).decode),
     ("candles", "candles", Decoder(Bars).decode),
-    ("futures/info", "funding", Decoder(Futures).decode),  # read where recorded; REST is what is asked
+    ("futures/info", "funding", Decoder(Futures).decode),
+    ("futures/info", "open_interest", Decoder(Futures).decode),
+    ("futures/info", "mark_price", Decoder(Futures).decode),
+    ("futures/info", "index_price", Decoder(Futures).decode),
 )
 decode_other = Decoder(Other).decode
 decode_subscribed = Decoder(Subscribed).decode
@@ -73,8 +76,8 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         return (refusal(said.error, said.id),)
     if b'"subscriptions"' in bytes(said.result):
         result = decode_subscribed(said.result)
-        channel = ours(result.ch)
-        return [Accepted(channel=channel, raw_symbol=name) for name in result.subscriptions] if channel else ()
+        channels = ours(result.ch)
+        return [Accepted(channel=channel, raw_symbol=name) for name in result.subscriptions for channel in channels]
     if said.ch is not None:
         decode = decoder(said.ch.encode())
         return decode(frame).records() if decode is not None else ()
@@ -86,8 +89,10 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     return ()
 
 
-def ours(name: str) -> Channel | None:
-    return next((channel for wire, channel, _ in DECODERS if name.startswith(wire)), None)
+def ours(name: str) -> list[Channel]:
+    """Our channels that one of the exchange's carries."""
+    first = next((wire for wire, *_ in DECODERS if name.startswith(wire)), None)
+    return [channel for wire, channel, _ in DECODERS if wire == first]
 
 
 def refusal(fault: Fault, id: int | str | None) -> Refused:

@@ -1,4 +1,4 @@
-"""What is asked for by REST: the list of symbols, and what is told of futures.
+"""What is asked for by REST: the list of symbols.
 
 https://api.hitbtc.com/#symbols
 """
@@ -9,9 +9,9 @@ from typing import Literal
 from msgspec import Raw, Struct
 from msgspec.json import Decoder, encode
 
-from aggregator.exchange import Listing, Poll, Request
-from aggregator.records import Funding, IndexPrice, Instrument, MarkPrice, OpenInterest, Record
-from aggregator.wire import from_iso, nonzero
+from aggregator.exchange import Listing, Request
+from aggregator.records import Instrument
+from aggregator.wire import from_iso
 
 DESK = "_BQX"  # of names that are listed, and that no request knows
 
@@ -27,33 +27,8 @@ class SymbolWire(Struct):
     expiry: str | None = None
 
 
-class FutureWire(Struct):
-    timestamp: str
-    mark_price: str | None = None
-    index_price: str | None = None
-    funding_rate: str | None = None
-    indicative_funding_rate: str | None = None  # that of the interval after, as it looks now
-    next_funding_time: str | None = None
-    open_interest: str | None = None  # in the underlying
-
-    def records(self, name: str) -> Iterable[Record]:
-        at = from_iso(self.timestamp)
-        if mark := nonzero(self.mark_price):
-            yield MarkPrice(raw_symbol=name, price=mark, ts_event=at)
-        if index := nonzero(self.index_price):
-            yield IndexPrice(raw_symbol=name, price=index, ts_event=at)
-        if self.funding_rate:
-            due = from_iso(self.next_funding_time) if self.next_funding_time else None
-            yield Funding(raw_symbol=name, rate=self.funding_rate, ts_next=due, ts_event=at)
-        if self.indicative_funding_rate:
-            yield Funding(raw_symbol=name, rate=self.indicative_funding_rate, kind="predicted", ts_event=at)
-        if self.open_interest:
-            yield OpenInterest(raw_symbol=name, size=self.open_interest, ts_event=at)
-
-
 decode_symbols = Decoder(dict[str, Raw]).decode
 decode_row = Decoder(tuple[str, SymbolWire]).decode
-decode_futures = Decoder(dict[str, FutureWire]).decode
 
 
 def rows(body: bytes) -> Iterable[Raw]:
@@ -83,20 +58,3 @@ def read_symbol(row: Raw) -> Instrument | None:
 
 def listing(api: str) -> Listing:
     return Listing((Request(f"{api}/public/symbol"),), rows, read_symbol)
-
-
-def futures(api: str) -> Poll:
-    """What is told of every future at once, and is had by REST alone."""
-    return Poll(
-        name="futures",
-        channels=("funding", "open_interest", "mark_price", "index_price"),
-        every=10,
-        request=lambda _: Request(f"{api}/public/futures/info"),
-        parse=read_futures,
-        serves=lambda instrument: instrument.kind != "spot",
-        many=True,
-    )
-
-
-def read_futures(_: str, body: bytes) -> Iterable[Record]:
-    return [record for name, future in decode_futures(body).items() for record in future.records(name)]

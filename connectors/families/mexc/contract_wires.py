@@ -67,6 +67,7 @@ class DepthWire(Struct, gc=False):
     begin: int | None = None  # where several versions are told as one: the first and the last
     end: int | None = None
     timestamp: int | None = None  # of a snapshot
+    cts: int | None = None  # when it happened, since 2026
 
     def delta(self, raw_symbol: str, sent: int | None) -> BookDelta:
         return BookDelta(
@@ -75,17 +76,19 @@ class DepthWire(Struct, gc=False):
             asks=levels(self.asks),
             sequence=self.version if self.end is None else self.end,
             sequence_first=self.begin,
+            ts_event=None if self.cts is None else self.cts * MS,
             ts_sent=sent,
         )
 
     def whole(self, raw_symbol: str, reason: Literal["initial", "periodic"], sent: int | None) -> BookSnapshot:
+        at = self.cts or self.timestamp
         return BookSnapshot(
             raw_symbol=raw_symbol,
             bids=levels(self.bids),
             asks=levels(self.asks),
             reason=reason,
             sequence=self.version,
-            ts_event=None if self.timestamp is None else self.timestamp * MS,
+            ts_event=None if at is None else at * MS,
             ts_sent=sent,
         )
 

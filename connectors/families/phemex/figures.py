@@ -178,7 +178,7 @@ class Figures(Struct):
             yield IndexPrice(raw_symbol=name, price=index, ts_event=at, ts_sent=sent)
         if self.rate:
             yield Funding(raw_symbol=name, rate=self.rate, ts_event=at, ts_sent=sent)
-        if self.predicted:
+        if self.predicted and self.predicted != self.rate:  # as a rule both are one number, told twice
             yield Funding(raw_symbol=name, rate=self.predicted, kind="predicted", ts_event=at, ts_sent=sent)
         if self.open_interest:
             yield OpenInterest(raw_symbol=name, size=self.open_interest, size_unit=unit, ts_event=at, ts_sent=sent)

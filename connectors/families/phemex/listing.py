@@ -16,6 +16,7 @@ from aggregator.wire import Text, ms, number, optional
 from connectors.families.phemex.wires import CONTRACT_PLACES, SPOT_PLACES
 
 STATES: dict[str, MarketState] = {"Listed": "trading", "Delisted": "delisted", "Suspended": "halt"}
+HOURS = range(1, 25)  # what an interval may be; another number were of another unit
 OLDER, NEWER = "Perpetual", ("PerpetualV2", "PerpetualPilot")
 
 
@@ -56,6 +57,7 @@ class Product(Struct):
     quoteTickSize: str = ""
     minOrderValue: str = ""
     maxBaseOrderSize: str = ""
+    fundingInterval: int | None = None  # hours
     listTime: Text = None
 
 
@@ -112,6 +114,7 @@ def contract(p: Product) -> Instrument:
         lot_size=optional(p.lotSize if p.qtyStepSize is None else p.qtyStepSize),
         max_size=optional(p.maxOrderQty if p.maxOrderQtyRq is None else p.maxOrderQtyRq),
         min_notional=optional(p.minOrderValueRv),
+        funding_interval_s=p.fundingInterval * 3600 if p.fundingInterval in HOURS else None,
         state=STATES.get(p.status, "unknown"),
         ts_listed=listed(p),
     )

@@ -25,13 +25,13 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Limits
 from aggregator.followed import Followed
 from aggregator.instruments import Listed, Markets, fetch_listing, load, save
-from aggregator.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Internet, Network
+from aggregator.network import Internet, Network
 from aggregator.outputs import Outputs
 from aggregator.progress import Progress
 from aggregator.records import Instrument
 from aggregator.registry import load_exchange
 from aggregator.rest import Hosts, Need, Rest
-from aggregator.runner import STEP, ExchangeRunner, Left
+from aggregator.runner import STEP, ExchangeRunner, Left, for_rest
 from aggregator.shard import Care
 
 RETRY_LISTING = 5.0  # seconds, doubling
@@ -202,8 +202,7 @@ class Daemon:
         return self.config.state / "left" / f"{id}.json"
 
     def _network(self, config: ExchangeConfig, limits: Limits) -> Network:
-        rest_connections = MOST_REST_CONNECTIONS if limits.connections is None else REST_CONNECTIONS
-        internet = Internet(config.endpoints, rest_connections=rest_connections)
+        internet = Internet(config.endpoints, rest_connections=for_rest(limits))
         self._networks.append(internet)
         network = internet.network()
         if self._capture is not None:

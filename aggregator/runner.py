@@ -8,7 +8,7 @@ from itertools import count
 
 from aggregator.bus import Bus
 from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
-from aggregator.network import REST_CONNECTIONS, Network
+from aggregator.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Network
 from aggregator.poller import Poller
 from aggregator.records import BookSnapshot, Channel, Health, Instrument, TopicState
 from aggregator.rest import Rest
@@ -16,14 +16,22 @@ from aggregator.shard import Care, Gate, Means, Places, Shard
 from aggregator.subscriptions import Key, Memory
 from aggregator.topics import Carried, closed
 
+SHARE = 8  # REST has one of so many connections, where they are limited
 STEP = 500  # instruments that are divided among the feeds before others have their turn
 
 Left = Mapping[str, Mapping[Key, Carried]]  # name of a feed -> what an earlier run left over of its topics
 
 
+def for_rest(limits: Limits) -> int:
+    """How many connections REST may have at once: of few that an exchange allows, one."""
+    if limits.connections is None:
+        return MOST_REST_CONNECTIONS
+    return max(1, min(REST_CONNECTIONS, limits.connections // SHARE))
+
+
 def for_streams(limits: Limits) -> int | None:
     """How many connections streams may have at once: all but those that REST may need."""
-    return None if limits.connections is None else max(1, limits.connections - REST_CONNECTIONS)
+    return None if limits.connections is None else max(1, limits.connections - for_rest(limits))
 
 
 def by_name(topics: Mapping[Subscription, Instrument]) -> dict[str, Instrument]:

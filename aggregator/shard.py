@@ -317,8 +317,12 @@ class Shard:
         """Run a connection as soon as one more may be open; the reason of its end."""
         places = self._means.places
         if places.is_full:
-            log.warning("%s: waits: %d connections are open, as many as the exchange allows", self._name, places.count)
+            before, self.trouble = self.trouble, f"it waits: {places.count} connections are open, and no more may be"
+            log.warning("%s: %s", self._name, self.trouble)
+        else:
+            before = self.trouble
         async with places.one():
+            self.trouble = before
             return await conversation.run(lambda: self._address(leg))
 
     def _end(self, conversation: Conversation) -> None:

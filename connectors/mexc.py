@@ -3,19 +3,21 @@
 https://www.mexc.com/api-docs/spot-v3/websocket-market-streams
 """
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Stream
+from collections.abc import Mapping
+
+from aggregator.exchange import Budget, Exchange, Heartbeat, Limits, Stream
 from aggregator.sequence import contiguous
 from connectors.families.mexc import contract, spot
 from connectors.families.mexc.listing import listing
 
 SPOT = "https://api.mexc.com/api/v3"
 CONTRACT = "https://api.mexc.com/api/v1/contract"
-SLOWER = {f"{CONTRACT}/{what}": ((10, 2.0),) for what in ("depth", "ticker", "detail")}
+SLOWER: Mapping[str, tuple[Budget, ...]] = {f"{CONTRACT}/{what}": ((10, 2),) for what in ("depth", "ticker", "detail")}
 
 EXCHANGE = Exchange(
     id="mexc",
     docs="https://www.mexc.com/api-docs/spot-v3/websocket-market-streams",
-    limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),)} | SLOWER, lifetime=86_400),
+    limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),), **SLOWER}, lifetime=86_400),
     listing=listing(SPOT, CONTRACT),
     feeds=(
         Stream(

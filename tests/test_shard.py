@@ -4,12 +4,13 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+from msgspec import structs
 
 from aggregator import shard
-from aggregator.exchange import Stream
+from aggregator.exchange import Exchange, Limits, Stream
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record, Trade
 from aggregator.rest import Hosts
-from aggregator.runner import ExchangeRunner
+from aggregator.runner import ExchangeRunner, for_rest, for_streams
 from aggregator.shard import Care
 from aggregator.window import SLACK_S, STRETCH
 from tests.hurry import hurried, seconds
@@ -164,3 +165,44 @@ async def test_connects_are_paced() -> None:
         async with asyncio.timeout(0.05):
             await gate.wait("wss://toy.example")
     await gate.wait("wss://toy.example")  # one that gave up does not hold the others
+
+
+def narrow(connections: int) -> Exchange:
+    """A toy exchange that allows so many connections; each carries one topic."""
+    exchange = toy(per_connection=1)
+    return structs.replace(exchange, limits=structs.replace(exchange.limits, connections=connections))
+
+
+SHARES = [(None, 32, None), (100, 4, 96), (32, 4, 28), (5, 1, 4), (1, 1, 1)]
+
+
+@pytest.mark.parametrize(("allowed", "rest", "streams"), SHARES)
+def test_rest_has_a_share_of_the_connections(allowed: int | None, rest: int, streams: int | None) -> None:
+    limits = Limits(connections=allowed)
+    assert (for_rest(limits), for_streams(limits)) == (rest, streams)
+
+
+def open_sockets(server: Server) -> int:
+    return sum(not socket.closed for socket in server.sockets)
+
+
+async def test_no_more_connections_are_open_than_the_exchange_allows() -> None:
+    """Of five, four are for streams: two of six topics say what they wait for, and get the next that is free."""
+    async with running(narrow(5), ("trades",), ("A", "B", "C", "D", "E", "F")) as (server, seen, runner):
+        await seen.until(Health, 4, state="syncing")
+        waiting = [h for h in runner.health() if h.reason and "4 connections are open" in h.reason]
+        assert (server.connections, open_sockets(server), len(waiting)) == (4, 4, 2)
+        await server.sockets[0].close()
+        await seen.until(Health, 5, state="syncing")
+        assert (server.connections, open_sockets(server)) == (5, 4)
+
+
+async def test_where_all_places_are_taken_the_old_connection_goes_first() -> None:
+    """A successor would wait for the place of the very connection that it is to replace."""
+    most = 0
+    async with running(narrow(2), ("trades",), care=Care(lifetime=0.6)) as (server, seen, _):
+        while server.connections < 3:
+            await asyncio.sleep(0.01)
+            most = max(most, open_sockets(server))
+        assert most == 1
+        assert {h.state for h in seen.of(Health) if isinstance(h, Health)} >= {"syncing", "down"}

@@ -114,7 +114,7 @@ def contract(p: Product) -> Instrument:
         lot_size=optional(p.lotSize if p.qtyStepSize is None else p.qtyStepSize),
         max_size=optional(p.maxOrderQty if p.maxOrderQtyRq is None else p.maxOrderQtyRq),
         min_notional=optional(p.minOrderValueRv),
-        funding_interval_s=p.fundingInterval * 3600 if p.fundingInterval in HOURS else None,
+        funding_interval_s=p.fundingInterval * 3600 if p.fundingInterval and p.fundingInterval in HOURS else None,
         state=STATES.get(p.status, "unknown"),
         ts_listed=listed(p),
     )

@@ -620,3 +620,20 @@ def test_a_protobuf_message_ends_where_it_says() -> None:
 def test_no_bytes_break_the_reader_of_protobuf(frame: bytes) -> None:
     with contextlib.suppress(BadFrame):
         assert isinstance(read_tree(frame), Tree)
+
+
+# --- signed
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        ("0.4", ("buy", "0.4")),
+        ("-0.4", ("sell", "0.4")),
+        ("-12", ("sell", "12")),
+        ("0", (None, "0")),
+        ("-0.00", (None, "0.00")),
+    ],
+)
+def test_the_sign_of_an_amount_is_its_side_and_one_of_zero_has_none(amount: str, said: tuple[str | None, str]) -> None:
+    assert wire.signed(amount) == said

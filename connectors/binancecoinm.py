@@ -8,6 +8,7 @@ from connectors.families.binance import futures
 EXCHANGE = futures.exchange(
     "binancecoinm",
     docs="https://developers.binance.com/docs/derivatives/coin-margined-futures/general-info",
+    checked="2026-09, live probes by others",
     ws="wss://dstream.binance.com",
     rest="https://dapi.binance.com/dapi/v1",
     inverse=True,

@@ -8,6 +8,7 @@ from connectors.families import binance
 EXCHANGE = binance.exchange(
     "binanceus",
     docs="https://docs.binance.us",
+    checked="2026-09, live probes by others",
     stream="wss://stream.binance.us:9443/stream",
     rest="https://api.binance.us/api/v3",
     lookup=False,  # of old trades needs a key here

@@ -98,7 +98,9 @@ EXCHANGE = Exchange(
     id="bitget",
     docs="https://www.bitget.com/api-doc/common/websocket-intro",
     checked="2026-09, live probes by others",
-    limits=Limits(weights={REST: ((20, 1),)}, connects=(300, 300), requests=(240, 3600), lifetime=86_400),
+    limits=Limits(
+        weights={REST: ((20, 1),)}, connects=(300, 300), connections=100, requests=(240, 3600), lifetime=86_400
+    ),
     listing=listing(REST, QUOTES),
     feeds=(
         stream("spot", "SPOT", lambda i: i.kind == "spot"),

@@ -10,6 +10,7 @@ EXCHANGE = huobi.exchange(
     docs="https://www.htx.com/en-us/opend/newApiPages/",
     spot=("api.huobi.pro", "api-aws.huobi.pro"),
     derivatives=("api.hbdm.com", "api.hbdm.vn"),
+    checked="2026-09, live probes by others",
     notes=(
         "Trade sizes and volumes of contracts count the buyer and the seller: twice what changed hands.",
         "A spot frame with several trades has the newest first; one of contracts has the oldest first.",

@@ -26,7 +26,7 @@ EXCHANGE = Exchange(
         "bbo, funding, open interest, mark and index price come with the ticker, at most once a second.",
         "Funding rates are fractions per hour.",
     ),
-    limits=Limits(weights={API: ((500, 10),)}, connects=(100, 60)),
+    limits=Limits(weights={API: ((500, 10),)}, connects=(100, 60), connections=100),
     trouble=trouble,
     listing=listing(API),
     feeds=(

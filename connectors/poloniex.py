@@ -107,7 +107,7 @@ EXCHANGE = Exchange(
         "Futures tell volumes in contracts and in the quote asset; the latter are given.",
         "Of liquidations one a second is sent for each market.",
     ),
-    limits=Limits(weights={API: ((200, 1),)}),
+    limits=Limits(weights={API: ((200, 1),)}, connections=2000),
     listing=Listing((Request(f"{API}/markets"), Request(f"{API}/v3/market/allInstruments")), rows, read),
     feeds=(
         stream("spot", "wss://ws.poloniex.com/ws/public", spot.CHANNELS, spot.READERS, lambda i: i.kind == "spot"),

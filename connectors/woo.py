@@ -174,6 +174,7 @@ EXCHANGE = Exchange(
         stream("spot", EVERY, spot),
         stream("perpetuals", PERPETUAL, perpetual),
     ),
+    checked="2026-09, live probes by others",
     notes=(
         "Trades have no id; those of its liquidity network (`src` 0) are told as any other.",
         "Books of perpetuals and best prices are without orders that only its own users can meet (RPI).",

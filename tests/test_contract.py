@@ -1,6 +1,7 @@
 """What every connector must keep, whatever its exchange: the contract of `aggregator/exchange.py`, for all of them."""
 
 import json
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -49,6 +50,7 @@ def test_an_exchange_is_one_of_the_catalogue_and_well_declared(id: str) -> None:
     assert exchange.id == id
     assert load_catalog()[id].status == "live"
     assert urlsplit(exchange.docs).scheme == "https"
+    assert re.match(r"20\d\d-\d\d, |ccxt ", exchange.checked), "it says when its wire was last held against what"
     assert exchange.feeds
     names = [feed.name for feed in exchange.feeds]
     assert len(set(names)) == len(names)

@@ -5,6 +5,7 @@ import json
 from aggregator.exchange import Since, Stream, Subscription
 from aggregator.records import Record, Status
 from aggregator.registry import load_exchange
+from aggregator.runner import for_streams
 
 
 def stream() -> Stream:
@@ -94,3 +95,12 @@ def test_missing_trades_are_asked_for_by_number_or_else_by_time() -> None:
     assert backfill is not None
     assert "start_seq=8&" in backfill.request("BTC-PERPETUAL", Since(7, 0)).url
     assert "start_timestamp=1781&" in backfill.request("BTC-PERPETUAL", Since(None, 1_781_000_000)).url
+
+
+def test_every_instrument_has_a_place_within_the_32_connections() -> None:
+    """5930 instruments in September 2026, with every channel; HTTP counts among the connections."""
+    exchange = load_exchange("deribit")
+    assert exchange is not None
+    streams = for_streams(exchange.limits)
+    assert streams == 28
+    assert 5930 * len(exchange.streams[0].channels) <= streams * exchange.streams[0].per_connection

@@ -149,7 +149,7 @@ def partial(raw_symbol: str | None, body: bytes | Raw) -> BookSnapshot:
 
 
 def exchange(
-    id: str, *, docs: str, stream: str, rest: str, sequence: Rule = contiguous, lookup: bool = True
+    id: str, *, docs: str, checked: str, stream: str, rest: str, sequence: Rule = contiguous, lookup: bool = True
 ) -> Exchange:
     """Declare an exchange that speaks Binance, by the ways in which it differs from Binance spot.
 
@@ -169,6 +169,7 @@ def exchange(
     return Exchange(
         id=id,
         docs=docs,
+        checked=checked,
         limits=Limits(lifetime=24 * 3600, weights={rest: ((6000, 60),)}, connects=(300, 300)),
         listing=listing(rest),
         feeds=(

@@ -56,7 +56,7 @@ def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[byte
     return ask
 
 
-def exchange(id: str, *, docs: str, ws: str, rest: str, inverse: bool = False) -> Exchange:
+def exchange(id: str, *, docs: str, checked: str, ws: str, rest: str, inverse: bool = False) -> Exchange:
     """Declare an exchange of linear futures, whose streams come over two paths, or of inverse ones."""
 
     def stream(name: str, path: str, channels: Mapping[Channel, str]) -> Stream:
@@ -83,6 +83,7 @@ def exchange(id: str, *, docs: str, ws: str, rest: str, inverse: bool = False) -
     return Exchange(
         id=id,
         docs=docs,
+        checked=checked,
         limits=Limits(lifetime=24 * 3600, weights={rest: ((2400, 60),)}, connects=(300, 300)),
         listing=listing(rest),
         feeds=(*((both,) if inverse else split), open_interest(rest, inverse=inverse)),

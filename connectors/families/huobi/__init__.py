@@ -204,7 +204,7 @@ def is_inverse(instrument: Instrument) -> bool:
 
 
 def exchange(
-    id: str, *, docs: str, spot: Sequence[str], derivatives: Sequence[str], notes: tuple[str, ...]
+    id: str, *, docs: str, spot: Sequence[str], derivatives: Sequence[str], checked: str, notes: tuple[str, ...]
 ) -> Exchange:
     """Declare an exchange that speaks Huobi, by its hosts of spot and of derivatives: the first, then mirrors."""
 
@@ -237,6 +237,7 @@ def exchange(
     return Exchange(
         id=id,
         docs=docs,
+        checked=checked,
         notes=notes,
         listing=Listing(
             (

@@ -25,7 +25,7 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Limits
 from aggregator.followed import Followed
 from aggregator.instruments import Listed, Markets, fetch_listing, load, save
-from aggregator.network import Internet, Network
+from aggregator.network import Internet, Network, moved
 from aggregator.outputs import Outputs
 from aggregator.progress import Progress
 from aggregator.records import Instrument
@@ -119,6 +119,9 @@ class Daemon:
         if exchange is None:
             log.error("%s: no connector", config.id)
             return
+        streams = [stream.url for stream in exchange.streams if isinstance(stream.url, str)]
+        for prefix, today in moved(config.endpoints, [*streams, *(r.url for r in exchange.listing.requests)]):
+            log.warning("%s: the endpoint %s replaces nothing: the exchange is at %s", config.id, prefix, today)
         network = self._network(config, exchange.limits)
         rest = Rest(network, exchange, self._hosts)
         while True:

@@ -7,8 +7,9 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 from msgspec import Struct
@@ -84,6 +85,15 @@ class Network(Struct, frozen=True):
 def read_clocks() -> Now:
     """Wall and monotonic clock, taken together."""
     return Now(time.time_ns(), time.monotonic_ns())
+
+
+def moved(endpoints: Iterable[str], urls: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Endpoints that replace nothing because an exchange has left their port, each with an address of it today."""
+    for prefix in endpoints:
+        name = urlsplit(prefix).hostname
+        today = next((url for url in urls if name is not None and urlsplit(url).hostname == name), None)
+        if today is not None and all(urlsplit(url).netloc != urlsplit(prefix).netloc for url in urls):
+            yield prefix, today
 
 
 def redirect(url: str, endpoints: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from aiohttp import web
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 from aggregator.exchange import Address, Request
-from aggregator.network import PIECE, PLAIN_BUFFER, Internet
+from aggregator.network import PIECE, PLAIN_BUFFER, Internet, moved
 from aggregator.topics import Now
 
 pytestmark = pytest.mark.waits
@@ -223,3 +223,10 @@ async def test_a_request_past_a_cache_is_another_one_each_time() -> None:
     assert first != second
     assert third.startswith("/book?deep=1&_=")
     assert last == "/book"
+
+
+def test_an_endpoint_of_a_port_that_an_exchange_has_left_is_named_with_where_it_is_today() -> None:
+    """OKX left port 8443 in October 2026: a configuration of before would silently replace nothing."""
+    urls = ["wss://ws.okx.com/ws/v5/public", "https://www.okx.com/api/v5/public/instruments?instType=SPOT"]
+    endpoints = ["wss://ws.okx.com:8443", "https://www.okx.com", "https://www.okx.com/api/v5/market", "wss://elsewhere"]
+    assert list(moved(endpoints, urls)) == [("wss://ws.okx.com:8443", urls[0])]

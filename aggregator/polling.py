@@ -9,7 +9,7 @@ from aggregator.records import CHANNEL_OF, Cause, Channel, Health, Instrument, R
 from aggregator.sequence import unnumbered
 from aggregator.subscriptions import Key
 from aggregator.summaries import Counts
-from aggregator.topics import Carried, Now, Place, Rates, Sized, Topic, health, say, unread
+from aggregator.topics import Carried, Now, Place, Sized, Topic, health, say, topic_class, unread
 
 Identity = tuple[object, int]
 
@@ -209,8 +209,7 @@ class Polling:
                 in_band=True,
                 requested=False,
             )
-        kind = Rates if channel == "funding" else Topic
-        return kind(channel, raw_symbol, instrument, place, carried)
+        return topic_class(channel, instrument)(channel, raw_symbol, instrument, place, carried)
 
 
 def _no_resync(_: str | None, *, failed: bool = False) -> None:

@@ -193,12 +193,13 @@ class Ticker(Record, tag="ticker", kw_only=True, gc=False):
     open: price at the start of the window
     high: highest price in the window
     low: lowest price in the window
-    base_volume: in the base asset
-    quote_volume: in the quote asset
+    base_volume: in the base asset, where the exchange or the contract size gives it
+    quote_volume: in the quote asset, where the exchange or the contract size gives it
     vwap: volume-weighted average price
     change: last minus open, in the quote asset
     trades: how many trades the window holds
     window_s: length of the window in seconds; null where the exchange does not say
+    contract_volume: in contracts, where the exchange counts them
     """
 
     last: str | None = None
@@ -211,6 +212,7 @@ class Ticker(Record, tag="ticker", kw_only=True, gc=False):
     change: str | None = None
     trades: int | None = None
     window_s: int | None = None
+    contract_volume: str | None = None
 
 
 class Candle(Record, tag="candle", kw_only=True, gc=False):
@@ -223,12 +225,13 @@ class Candle(Record, tag="candle", kw_only=True, gc=False):
     high: highest price
     low: lowest price
     close: last price
-    base_volume: in the base asset
-    quote_volume: in the quote asset
+    base_volume: in the base asset, where the exchange or the contract size gives it
+    quote_volume: in the quote asset, where the exchange or the contract size gives it
     trades: how many trades it holds
     closed: the exchange's own word that it will not change; null where it gives none
     origin: `exchange`, or `computed` from the trades seen here
     complete: whether no gap lies inside; null where nobody watched the whole of it
+    contract_volume: in contracts, where the exchange counts them
     """
 
     interval: str
@@ -244,6 +247,7 @@ class Candle(Record, tag="candle", kw_only=True, gc=False):
     closed: bool | None = None
     origin: Literal["exchange", "computed"] = "exchange"
     complete: bool | None = None
+    contract_volume: str | None = None
 
 
 class Funding(Record, tag="funding", kw_only=True, gc=False):
@@ -266,8 +270,8 @@ class OpenInterest(Record, tag="open_interest", kw_only=True, gc=False):
 
     size: in `size_unit`
     size_unit: `base`, `quote` or `contract`
-    base_size: in the base asset
-    quote_value: in the quote asset
+    base_size: in the base asset, where the exchange or the contract size gives it
+    quote_value: in the quote asset, where the exchange or the contract size gives it
     """
 
     size: str

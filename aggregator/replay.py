@@ -12,9 +12,9 @@ from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import HTTP_OK, Exchange, Ignored, Poll, Request, Stream
 from aggregator.naming import spoken
 from aggregator.polling import Polling
-from aggregator.records import CHANNELS, Gap, Instrument, Liquidation, Record, Source, Trade
+from aggregator.records import CHANNELS, Gap, Instrument, Record, Source
 from aggregator.session import UNWANTED, Session
-from aggregator.topics import NOTHING, Now, Words, fill_sizes
+from aggregator.topics import NOTHING, Now, Words, fill_amounts
 from aggregator.wire import seconds
 
 TICK = 1_000_000_000
@@ -192,8 +192,7 @@ class ParseOnly(Reader):
             record.exchange = self.exchange.id
             record.symbol = instrument.symbol if instrument else None
             record.ts_recv, record.source = now.wall, "replay"
-            if isinstance(record, Trade | Liquidation):
-                fill_sizes(record, instrument)
+            fill_amounts(record, instrument)
         return records
 
     def _polled(self, body: bytes) -> tuple[Poll, list[Record]]:

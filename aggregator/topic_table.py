@@ -9,7 +9,7 @@ from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Channel, Instrument
 from aggregator.sequence import unnumbered
 from aggregator.subscriptions import Key
-from aggregator.topics import Carried, Now, Place, Rates, Sized, Stated, Topic, Words
+from aggregator.topics import Carried, Now, Place, Stated, Topic, Words, topic_class
 from aggregator.trades import Numbered
 
 BEFORE = {"disconnect", "restart"}  # causes of gaps that an earlier connection has left
@@ -139,10 +139,6 @@ class TopicTable:
             )
         if rule is not None:
             return Numbered(channel, raw_symbol, instrument, place, carried, rule)
-        if channel == "funding":
-            return Rates(channel, raw_symbol, instrument, place, carried)
         if channel == "status":
             return Stated(raw_symbol, instrument, place, carried, making.words)
-        if channel in {"trades", "liquidations"}:
-            return Sized(channel, raw_symbol, instrument, place, carried)
-        return Topic(channel, raw_symbol, instrument, place, carried)
+        return topic_class(channel, instrument)(channel, raw_symbol, instrument, place, carried)

@@ -6,6 +6,7 @@ from msgspec import Struct, structs
 
 from aggregator.liveness import CEILING, FLOOR, Pulse
 from aggregator.records import (
+    Candle,
     Cause,
     Channel,
     Flag,
@@ -16,9 +17,12 @@ from aggregator.records import (
     Instrument,
     Liquidation,
     MarketState,
+    OpenInterest,
     Record,
     Repair,
+    SizeUnit,
     Status,
+    Ticker,
     TopicState,
     Trade,
 )
@@ -358,18 +362,68 @@ class Sized(Topic):
             self.close_gap(out, now, "none")
 
 
+class Counted(Topic):
+    """A topic whose records may count contracts: these are told in base or quote amounts besides."""
+
+    __slots__ = ()
+
+    def take(self, record: Record, out: list[Record], now: Now) -> None:
+        """As any topic, with the amounts filled in."""
+        fill_amounts(record, self.instrument)
+        super().take(record, out, now)
+
+
+def topic_class(channel: Channel, instrument: Instrument | None) -> type[Topic]:
+    """What a channel whose records are not numbered does with them: most pass as they are."""
+    if channel in {"trades", "liquidations"}:
+        return Sized
+    if channel == "funding":
+        return Rates
+    is_contract = instrument is not None and instrument.contract_size is not None
+    if channel == "open_interest" or (channel in {"ticker", "candles"} and is_contract):
+        return Counted
+    return Topic
+
+
+def fill_amounts(record: Record, instrument: Instrument | None) -> None:
+    """Give a record that tells contracts the amounts of the base or quote asset, where the contract size is known."""
+    if isinstance(record, Candle | Ticker):
+        if record.contract_volume is not None:
+            base, quote = worth(record.contract_volume, instrument)
+            record.base_volume = base if record.base_volume is None else record.base_volume
+            record.quote_volume = quote if record.quote_volume is None else record.quote_volume
+    elif isinstance(record, OpenInterest):
+        base, quote = amounts(record.size, record.size_unit, instrument)
+        record.base_size = base if record.base_size is None else record.base_size
+        record.quote_value = quote if record.quote_value is None else record.quote_value
+    elif isinstance(record, Trade | Liquidation):
+        fill_sizes(record, instrument)
+
+
 def fill_sizes(record: Trade | Liquidation, instrument: Instrument | None) -> None:
     """Give a trade or liquidation its size in base or quote units, where the contract size is known."""
-    if record.size_unit == "base":
-        record.base_size = record.base_size or record.size
-    elif record.size_unit == "quote":
-        record.quote_size = record.quote_size or record.size
-    elif instrument is not None and instrument.contract_size is not None:
-        amount = times(record.size, instrument.contract_size)
-        if instrument.linear or instrument.kind == "option":  # an option's contract is of its base, however it settles
-            record.base_size = record.base_size or amount
-        else:
-            record.quote_size = record.quote_size or amount
+    base, quote = amounts(record.size, record.size_unit, instrument)
+    record.base_size = record.base_size or base
+    record.quote_size = record.quote_size or quote
+
+
+def amounts(size: str, unit: SizeUnit, instrument: Instrument | None) -> tuple[str | None, str | None]:
+    """A size in the base and in the quote asset; null where the unit does not tell it."""
+    if unit == "base":
+        return size, None
+    if unit == "quote":
+        return None, size
+    return worth(size, instrument)
+
+
+def worth(contracts: str, instrument: Instrument | None) -> tuple[str | None, str | None]:
+    """So many contracts in the base and in the quote asset: an instrument says one of them, or nothing."""
+    if instrument is None or instrument.contract_size is None:
+        return None, None
+    amount = times(contracts, instrument.contract_size)
+    if instrument.linear or instrument.kind == "option":  # an option's contract is of its base, however it settles
+        return amount, None
+    return None, amount
 
 
 def times(size: str, contract_size: str) -> str:

@@ -174,4 +174,4 @@ def of_contracts(record: Record) -> None:
     if isinstance(record, COUNTED):
         record.size_unit = "contract"
     elif isinstance(record, SUMMED):
-        record.base_volume, record.quote_volume = record.quote_volume, None
+        record.contract_volume, record.base_volume, record.quote_volume = record.base_volume, record.quote_volume, None

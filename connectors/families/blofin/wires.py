@@ -88,12 +88,13 @@ class TickerWire(Struct, gc=False):
     open24h: Text
     high24h: Text
     low24h: Text
-    volCurrency24h: Text  # the base asset; vol24h counts contracts
+    volCurrency24h: Text  # the base asset
     bidPrice: Text
     bidSize: Text
     askPrice: Text
     askSize: Text
     ts: int
+    vol24h: Text = None  # contracts
 
     def records(self) -> Iterable[Record]:
         yield Ticker(
@@ -103,6 +104,7 @@ class TickerWire(Struct, gc=False):
             high=nonzero(self.high24h),
             low=nonzero(self.low24h),
             base_volume=optional(self.volCurrency24h),
+            contract_volume=optional(self.vol24h),
             window_s=86_400,
             ts_event=self.ts * MS,
         )
@@ -143,6 +145,7 @@ class BarWire(Struct, array_like=True, gc=False):
             close=text(self.close),
             base_volume=optional(self.volCurrency),
             quote_volume=optional(self.volCurrencyQuote),
+            contract_volume=optional(self.vol),
             closed=text(self.confirm) == "1",
         )
 

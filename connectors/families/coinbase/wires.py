@@ -33,6 +33,11 @@ FIVE_MINUTES = 300 * 10**9
 DAY_S = 86_400
 
 
+def counts_contracts(product_id: str) -> bool:
+    """Whether sizes and volumes of a product count contracts, as of `BIT-26APR24-CDE`."""
+    return product_id.count("-") > 1
+
+
 class TradeRow(Struct, gc=False):
     trade_id: str  # counts the trades of one product
     product_id: str
@@ -42,7 +47,7 @@ class TradeRow(Struct, gc=False):
     time: str
 
     def record(self, sent: int | None = None) -> Trade:
-        is_contract = self.product_id.count("-") > 1  # BIT-26APR24-CDE
+        is_contract = counts_contracts(self.product_id)
         return Trade(
             raw_symbol=self.product_id,
             id=self.trade_id,
@@ -126,12 +131,14 @@ class TickerRow(Struct, gc=False):
     best_ask_quantity: str | None = None
 
     def records(self, sent: int) -> Iterable[Record]:
+        volume, is_contract = optional(self.volume_24_h), counts_contracts(self.product_id)
         statistics = Ticker(
             raw_symbol=self.product_id,
             last=nonzero(self.price),
             high=nonzero(self.high_24_h),
             low=nonzero(self.low_24_h),
-            base_volume=optional(self.volume_24_h),
+            base_volume=None if is_contract else volume,
+            contract_volume=volume if is_contract else None,
             window_s=DAY_S,
             ts_sent=sent,
         )
@@ -164,7 +171,7 @@ class CandleRow(Struct, gc=False):
     volume: str
 
     def record(self, sent: int) -> Candle:
-        start = seconds(self.start)
+        start, is_contract = seconds(self.start), counts_contracts(self.product_id)
         return Candle(
             raw_symbol=self.product_id,
             interval="5m",
@@ -174,7 +181,8 @@ class CandleRow(Struct, gc=False):
             high=self.high,
             low=self.low,
             close=self.close,
-            base_volume=self.volume,
+            base_volume=None if is_contract else self.volume,
+            contract_volume=self.volume if is_contract else None,
             ts_sent=sent,
         )
 

@@ -142,6 +142,7 @@ class TickerWire(Struct, gc=False):
     last: Text = None
     high_24h: Text = None
     low_24h: Text = None
+    volume_24h: Text = None  # contracts
     volume_24h_base: Text = None
     volume_24h_quote: Text = None
     mark_price: Text = None
@@ -170,6 +171,7 @@ class TickerWire(Struct, gc=False):
             low=nonzero(self.low_24h),
             base_volume=optional(self.volume_24h_base),
             quote_volume=optional(self.volume_24h_quote),
+            contract_volume=optional(self.volume_24h),
             window_s=DAY,
             ts_sent=sent,
         )
@@ -186,7 +188,7 @@ class TickerWire(Struct, gc=False):
 class ContractBarWire(BarWire, gc=False):
     def records(self, sent: int | None) -> Sequence[Event]:
         candle = self.candle(sent)
-        candle.base_volume = optional(self.a)
+        candle.base_volume, candle.contract_volume = optional(self.a), optional(self.v)
         return (candle,)
 
 

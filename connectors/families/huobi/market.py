@@ -207,6 +207,10 @@ def quote_volume(raw_symbol: str, tick: StatisticsTick) -> str | None:
     return optional(tick.vol if raw_symbol.islower() else tick.trade_turnover)
 
 
+def contract_volume(raw_symbol: str, tick: StatisticsTick) -> str | None:
+    return None if raw_symbol.islower() else optional(tick.vol)
+
+
 def counted(count: Text) -> int | None:
     return None if count is None else int(text(count))
 
@@ -223,6 +227,7 @@ def read_statistics(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Recor
             low=nonzero(tick.low),
             base_volume=optional(tick.amount),
             quote_volume=quote_volume(raw_symbol, tick),
+            contract_volume=contract_volume(raw_symbol, tick),
             trades=counted(tick.count),
             window_s=86_400,
             ts_sent=ms(f.ts),
@@ -248,6 +253,7 @@ def read_bar(raw_symbol: str, kind: str, frame: bytes) -> Iterable[Record]:
             close=text(bar.close),
             base_volume=optional(bar.amount),
             quote_volume=quote_volume(raw_symbol, bar),
+            contract_volume=contract_volume(raw_symbol, bar),
             trades=counted(bar.count),
             ts_sent=ms(f.ts),
         ),

@@ -201,6 +201,7 @@ class TickerFrame(Struct, tag_field="feed", tag="ticker", gc=False):
             low=nonzero(self.low),
             base_volume=optional(self.volume) if self.product_id.startswith(LINEAR) else None,
             quote_volume=optional(self.volumeQuote),
+            contract_volume=optional(self.volume),
             window_s=DAY_S,
             ts_sent=sent,
         )

@@ -123,7 +123,8 @@ class BarFrame(Struct, tag_field="subject", tag="trade.candles.update", gc=False
         wire = about(self.topic).rpartition("_")[2]
         interval, opened = SPELLED.get(wire, wire), seconds(start)
         length = LENGTHS.get(interval[-1:])
-        is_spot = not self.topic.startswith(FUTURES)  # futures give a volume that the documentation calls wrong
+        # of futures the documentation calls the sixth figure wrong; the seventh counts contracts (2025-01)
+        is_spot = not self.topic.startswith(FUTURES)
         return (
             Candle(
                 raw_symbol=d.symbol,
@@ -136,6 +137,7 @@ class BarFrame(Struct, tag_field="subject", tag="trade.candles.update", gc=False
                 close=text(last),
                 base_volume=text(volume) if is_spot else None,
                 quote_volume=text(turnover) if is_spot else None,
+                contract_volume=None if is_spot else text(turnover),
                 ts_sent=None if d.time is None else stamp(d.time),
             ),
         )

@@ -173,6 +173,7 @@ class BarFrame(Envelope, gc=False):
                 close=text(d.c),
                 base_volume=optional(d.v) if self.is_spot else None,
                 quote_volume=optional(d.a) if self.is_spot else None,
+                contract_volume=None if self.is_spot else optional(d.v),
                 ts_sent=self.P,
             )
         ]

@@ -98,7 +98,8 @@ class TickerWire(Struct, gc=False):
     timestamp: int | None = None
     high24Price: Text = None
     lower24Price: Text = None
-    amount24: Text = None
+    volume24: Text = None  # contracts
+    amount24: Text = None  # what they are worth in the asset in which they settle
     holdVol: Text = None  # contracts
     bid1: Text = None
     ask1: Text = None
@@ -116,6 +117,7 @@ class TickerWire(Struct, gc=False):
             low=nonzero(self.lower24Price),
             base_volume=turnover if is_inverse(name) else None,
             quote_volume=None if is_inverse(name) else turnover,
+            contract_volume=optional(self.volume24),
             window_s=86_400,
             ts_event=at,
             ts_sent=sent,
@@ -141,7 +143,8 @@ class BarWire(Struct, gc=False):
     h: Text
     l: Text  # noqa: E741 - the exchange's own name
     c: Text
-    a: Text = None  # turnover; `q`, contracts, is left out
+    q: Text = None  # contracts
+    a: Text = None  # what they are worth in the asset in which they settle
 
     def record(self, raw_symbol: str, sent: int | None) -> Candle:
         interval, at, turnover = OURS.get(self.interval, self.interval), seconds(self.t), optional(self.a)
@@ -157,6 +160,7 @@ class BarWire(Struct, gc=False):
             close=text(self.c),
             base_volume=turnover if is_inverse(raw_symbol) else None,
             quote_volume=None if is_inverse(raw_symbol) else turnover,
+            contract_volume=optional(self.q),
             ts_sent=sent,
         )
 

@@ -113,6 +113,7 @@ class TickerWire(Struct, gc=False):
             low=self.low24h if self.low24h > "1" else nonzero(self.low24h),
             base_volume=(self.vol24h if is_spot else self.volCcy24h) or None,
             quote_volume=(self.volCcy24h or None) if is_spot else None,
+            contract_volume=None if is_spot else self.vol24h or None,
             window_s=86_400,
             ts_event=self.ts * 1_000_000,
         )
@@ -143,6 +144,7 @@ class BarWire(Struct, array_like=True, gc=False):
             base_volume=self.vol if is_spot else self.volCcy,
             quote_volume=self.volCcyQuote or (self.volCcy if is_spot else None),
             closed=None if self.confirm is None else self.confirm == "1",
+            contract_volume=None if is_spot else self.vol,
         )
 
 

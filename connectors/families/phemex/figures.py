@@ -47,13 +47,14 @@ class SpotFrame(Struct):
 
 
 class ContractWire(Struct):
-    """Volume, in contracts, and turnover, scaled as the asset is in which the contract settles, are not told."""
+    """Turnover, scaled as the asset is in which the contract settles, is not told."""
 
     symbol: str
     open: int
     high: int
     low: int
     close: int
+    volume: int | None = None  # contracts
     timestamp: int | None = None  # ns
     indexPrice: int | None = None
     markPrice: int | None = None
@@ -81,6 +82,7 @@ class ContractFrame(Struct):
             None if c.openInterest is None else str(c.openInterest),
             rate(c.fundingRate),
             rate(c.predFundingRate),
+            None if c.volume is None else str(c.volume),
         )
         return told.records("contract", c.timestamp, self.timestamp)
 
@@ -157,6 +159,7 @@ class Figures(Struct):
     open_interest: str | None
     rate: str | None
     predicted: str | None
+    contract_volume: str | None = None
 
     def records(self, unit: SizeUnit, at: int | None, sent: int) -> Iterable[Record]:
         name = self.symbol
@@ -168,6 +171,7 @@ class Figures(Struct):
             low=nonzero(self.low),
             base_volume=self.base_volume,
             quote_volume=self.quote_volume,
+            contract_volume=self.contract_volume,
             window_s=DAY,
             ts_event=at,
             ts_sent=sent,

@@ -217,6 +217,7 @@ class BarWire(Struct, array_like=True, gc=False):
             close=unscaled(self.closeEp, places),
             base_volume=unscaled(self.volume, SPOT_PLACES) if spot else None,
             quote_volume=unscaled(self.turnoverEv, SPOT_PLACES) if spot else None,
+            contract_volume=None if spot else str(self.volume),
             flags=flags,
         )
 

@@ -110,6 +110,7 @@ class TickerRow(Struct, gc=False):
     amt: str
     tC: int
     ts: int
+    qty: str | None = None  # contracts
     bPx: str | None = None
     bSz: str | None = None
     aPx: str | None = None
@@ -123,6 +124,7 @@ class TickerRow(Struct, gc=False):
             high=nonzero(self.h),
             low=nonzero(self.l),
             quote_volume=self.amt,
+            contract_volume=self.qty or None,
             trades=self.tC,
             window_s=86_400,
             ts_sent=ms(self.ts),
@@ -147,7 +149,7 @@ class CandleRow(Struct, array_like=True, gc=False):
     open: str
     close: str
     amount: str
-    quantity: str
+    quantity: str  # contracts
     trades: int
     start: int
     end: int  # its last millisecond
@@ -164,6 +166,7 @@ class CandleRow(Struct, array_like=True, gc=False):
             low=self.low,
             close=self.close,
             quote_volume=self.amount,
+            contract_volume=self.quantity,
             trades=self.trades,
             ts_sent=ms(self.ts),
         )

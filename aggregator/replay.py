@@ -12,13 +12,14 @@ from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import HTTP_OK, Exchange, Ignored, Poll, Request, Stream
 from aggregator.naming import spoken
 from aggregator.polling import Polling
-from aggregator.records import CHANNELS, Gap, Instrument, Record, Source
+from aggregator.records import CHANNEL_OF, CHANNELS, Gap, Instrument, Record, Source
 from aggregator.session import UNWANTED, Session
 from aggregator.topics import NOTHING, Now, Words, fill_amounts
 from aggregator.wire import seconds
 
 TICK = 1_000_000_000
 LATEST = 2**63  # ns since the epoch
+WHOLLY = 3  # a stream declares the channels of all records of a frame, and serves their instruments
 ANY = "SYMBOL"  # stands for a symbol that is not known, in a request made to be compared
 
 
@@ -91,6 +92,7 @@ class Reader:
             raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
         self._named = {s.name: s for s in exchange.streams}
         self._parses = {s.name: spoken(s, self.instruments_of(s)).reader() for s in exchange.streams}
+        self._served = {s.name: self.instruments_of(s).keys() for s in exchange.streams}
         self._tried: dict[str, list[object]] = {}  # what streams made of the frame that is being placed
         self._at = 0
         self.words = Words()  # that mean nothing to us, for whoever reads along
@@ -106,7 +108,7 @@ class Reader:
         return Now(wall, self._at)
 
     def stream_of(self, url: str, frame: bytes, conn: str = "") -> Stream:
-        """The stream that `conn` names, else whose address matches, else the first that can read the frame.
+        """The stream that `conn` names, else of those whose address matches the one that the frame's records are of.
 
         conn: `exchange/stream.shard#attempt`, as the daemon names its connections; anything else names none
         """
@@ -119,24 +121,41 @@ class Reader:
         streams = self.exchange.streams
         if not streams:
             raise ValueError(f"{self.exchange.id} has no stream: its feeds are polled")
-        if len(streams) == 1:
-            return streams[0]
-        return matching(streams, url) or self._readable(streams, frame)
+        fitting = matching(streams, url) or streams
+        return fitting[0] if len(fitting) == 1 else self._readable(fitting, frame)
 
     def _named_by(self, conn: str) -> Stream | None:
         return self._named.get(conn.partition("/")[2].rpartition(".")[0])
 
     def _readable(self, streams: Sequence[Stream], frame: bytes) -> Stream:
-        silent: Stream | None = None
+        """The stream that declares the channels of the frame's records and serves their instruments, or nearly so.
+
+        Several streams of an exchange may read a frame, and each would check its records by a rule of its own.
+        """
+        best, most = streams[0], -1
         for stream in streams:
             try:
                 said = self._tried[stream.name] = list(self.events(stream, frame))
-                if any(isinstance(event, Record) for event in said):
-                    return stream
             except Exception:  # noqa: BLE001, S112 - it is not this stream's, whatever it says
                 continue
-            silent = silent or stream
-        return silent or streams[0]
+            fit = self._fit(stream, said)
+            if fit > most and (most <= 0 or stream.parser is None):  # one that remembers would have missed the start
+                best, most = stream, fit
+            if fit == WHOLLY:
+                break
+        if most < 0:  # what nobody can read may have been a change of a book, which is then suspect
+            return next((stream for stream in streams if "book" in stream.channels), best)
+        return best
+
+    def _fit(self, stream: Stream, said: Iterable[object]) -> int:
+        """How well a stream fits what it has read: a frame of no record is anyone's."""
+        records = [event for event in said if isinstance(event, Record)]
+        if not records:
+            return 0
+        served = self._served[stream.name]
+        declares = all(CHANNEL_OF.get(type(record)) in stream.channels for record in records)
+        serves = not self._instruments or any(record.raw_symbol in served for record in records)
+        return 1 + declares + serves
 
     def events(self, stream: Stream | Poll, frame: bytes) -> Iterable[object]:
         """What the parser alone makes of a frame, once. Raises whatever a frame that cannot be read provokes."""
@@ -148,18 +167,21 @@ class Reader:
         return list(parse(stream.inflate(frame) if stream.inflate is not None else frame))
 
 
-def matching(streams: Sequence[Stream], url: str) -> Stream | None:
-    """The stream whose host and path are those of `url`; of several, the one with the longest common path."""
+def matching(streams: Sequence[Stream], url: str) -> list[Stream]:
+    """The streams whose host and path are those of `url`; of several paths, those with the longest common one."""
     asked = urlsplit(url)
-    best: tuple[int, Stream] | None = None
+    best: list[Stream] = []
+    longest = -1
     for stream in streams:
         address = stream.url if isinstance(stream.url, str) else stream.url(())
         own = urlsplit(address)
         if own.hostname != asked.hostname or not asked.path.rstrip("/").startswith(own.path.rstrip("/")):
             continue
-        if best is None or len(own.path) > best[0]:
-            best = (len(own.path), stream)
-    return best[1] if best else None
+        if len(own.path) > longest:
+            best, longest = [], len(own.path)
+        if len(own.path) == longest:
+            best.append(stream)
+    return best
 
 
 class ParseOnly(Reader):

@@ -32,6 +32,27 @@ def test_a_parser_with_a_memory_hears_each_frame_once() -> None:
     assert [record.sequence for line in lines for record in reader.feed(line) if isinstance(record, Trade)] == [1, 2, 3]
 
 
+def test_of_streams_that_read_a_frame_the_one_takes_it_that_declares_and_serves_it() -> None:
+    stream = toy().feeds[0]
+    assert isinstance(stream, Stream)
+    feeds = tuple(
+        msgspec.structs.replace(stream, name=name, channels=channels, serves=serves)
+        for name, channels, serves in (
+            ("others", ("bbo",), lambda _: True),
+            ("spot", ("trades",), lambda instrument: instrument.kind == "spot"),
+            ("futures", ("trades",), lambda instrument: instrument.kind == "future"),
+        )
+    )
+    exchange = msgspec.structs.replace(toy(), feeds=feeds)
+    future = Instrument(raw_symbol="A", symbol="A/USD:USD-270101", kind="future", base="A", quote="USD")
+    line = CaptureLine(ts="1700000000", dir="in", raw=trade(1))
+    for url in (None, "wss://toy.example/ws"):
+        line.url = url
+        for known, conn, symbol in (([future], "toy/futures", future.symbol), ([], "toy/spot", None)):
+            (record,) = Replay(exchange, known).feed(line)
+            assert (record.conn.partition(".")[0], record.symbol) == (conn, symbol)
+
+
 # --- connections that follow each other
 
 

@@ -151,6 +151,7 @@ class TickerWire(Struct, gc=False):
     funding_rate: Text = None  # beside it stands `funding_rate_indicative`, deprecated, which is the same (2026-09)
     funding_interval: Text = None  # s
     funding_next_apply: Text = None  # s
+    t: Text = None  # ms, since 2026
 
     def records(self, sent: int | None) -> Sequence[Event]:
         out: list[Record] = [self.ticker(sent)]
@@ -161,7 +162,12 @@ class TickerWire(Struct, gc=False):
         if self.total_size not in {None, ""}:
             size = text(self.total_size)
             out.append(OpenInterest(raw_symbol=self.contract, size=size, size_unit="contract", ts_sent=sent))
-        return out if self.contract.count("_") > 1 else out + self.fundings(sent)
+        if self.contract.count("_") == 1:
+            out += self.fundings(sent)
+        if self.t:
+            for record in out:
+                record.ts_event = ms(self.t)
+        return out
 
     def ticker(self, sent: int | None) -> Ticker:
         return Ticker(

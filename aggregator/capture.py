@@ -14,7 +14,8 @@ import zstandard
 
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Address, Request
-from aggregator.network import Answer, Line, Listener, Network
+from aggregator.lines import Line, Listener
+from aggregator.network import Answer, Network
 from aggregator.replay import CaptureLine
 from aggregator.topics import Now
 

@@ -22,6 +22,7 @@ from aggregator.config_schema import (
 )
 from aggregator.errors import ConfigError
 from aggregator.exchange import MOST_INSTRUMENTS
+from aggregator.proxies import Route
 from aggregator.sinks.settings import SinkSettings
 from aggregator.toml_lines import KeyPath, key_lines, line_of
 
@@ -58,6 +59,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     audit: seconds between two comparisons of a book with the exchange's own; null: never
     relist: seconds between two listings of its instruments; null: only at the start
     max_instruments: that are read of its listing
+    route: how it is reached
     """
 
     id: str
@@ -71,6 +73,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     audit: float | None = None
     relist: float | None = None
     max_instruments: int = MOST_INSTRUMENTS
+    route: Route = Route()
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -266,6 +269,7 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         audit=table.audit,
         relist=table.relist or None,
         max_instruments=table.max_instruments,
+        route=Route(table.transport, table.proxy, table.compression),
     )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection
 from grp import getgrnam
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from aggregator.catalog import CatalogEntry, closest, load_catalog, nearest
 from aggregator.exchange import MOST_INSTRUMENTS
+from aggregator.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
 from aggregator.sinks.settings import TEMPLATE_FIELDS, FeedSettings, FilesSettings, SinkSettings, StdoutSettings
 
@@ -143,6 +144,21 @@ def _endpoints(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+def _proxy(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be text")  # noqa: TRY004 - pydantic takes a ValueError
+    return value if value == "environment" else find_proxy(value)
+
+
+def _transport(value: str, info: Info) -> str:
+    proxy = info.data.get("proxy")
+    if value == "picows" and info.data.get("compression"):
+        raise ValueError('"picows" cannot do compression; write "auto" or "websockets"')
+    if value == "picows" and isinstance(proxy, Proxy) and proxy.scheme == "socks5":
+        raise ValueError('"picows" cannot do a proxy socks5://; write "auto" or "websockets", or a proxy socks5h://')
+    return value
+
+
 def _path(value: str) -> str:
     if not value or "\0" in value:
         raise ValueError(f"{quote(value)} is not a path")
@@ -227,7 +243,7 @@ class _Table(BaseModel):
 
 
 class ExchangeTable(_Table):
-    """One `[[exchanges]]`. `id` stands first: the rules of channels look at it."""
+    """One `[[exchanges]]`. A rule may look at what stands before: channels at `id`, `transport` at what it serves."""
 
     id: Annotated[str, AfterValidator(_exchange)]
     channels: Annotated[list[Annotated[str, AfterValidator(_channel)]], Field(min_length=1)]
@@ -242,6 +258,9 @@ class ExchangeTable(_Table):
     relist: Annotated[float, Field(ge=0), BeforeValidator(_duration)] = 900
     max_instruments: Count = MOST_INSTRUMENTS
     audit: Annotated[float, Field(ge=1), BeforeValidator(_duration)] | None = None
+    proxy: Annotated[Any, BeforeValidator(_proxy)] = "environment"
+    compression: bool = False
+    transport: Annotated[Literal["auto", "picows", "websockets"], AfterValidator(_transport)] = "auto"
 
 
 class FilesTable(_Table):

@@ -10,8 +10,9 @@ from aggregator.answers import Fetch
 from aggregator.bus import Bus
 from aggregator.errors import AggregatorError, SessionError
 from aggregator.exchange import Address, Budget, Subscription
+from aggregator.lines import Line
 from aggregator.merger import Merger
-from aggregator.network import Line, Network
+from aggregator.network import Network
 from aggregator.records import Record
 from aggregator.rest import Need, Rest
 from aggregator.session import UNWANTED, Session

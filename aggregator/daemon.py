@@ -205,7 +205,7 @@ class Daemon:
         return self.config.state / "left" / f"{id}.json"
 
     def _network(self, config: ExchangeConfig, limits: Limits) -> Network:
-        internet = Internet(config.endpoints, rest_connections=for_rest(limits))
+        internet = Internet(config.endpoints, config.route, for_rest(limits))
         self._networks.append(internet)
         network = internet.network()
         if self._capture is not None:

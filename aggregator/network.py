@@ -1,34 +1,39 @@
 """The network as a value: how a WebSocket is dialled, how a REST answer is fetched, and what time it is.
 
-Only this module knows which libraries are in use. A replay, a capture or a test passes another `Network`.
+Only this module and those of the transports know which libraries are in use. A replay, a capture or a test passes
+another `Network`.
 """
 
 import asyncio
-import socket
+import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
-from urllib.parse import urlsplit
+from typing import Literal
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from msgspec import Struct
-from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from python_socks import ProxyError
 
+from aggregator import picows_line, websockets_line
 from aggregator.errors import SessionError
-from aggregator.exchange import Address, Request
+from aggregator.exchange import Address, Compression, Request
+from aggregator.lines import DIAL_TIMEOUT, USER_AGENT, Line, Listener, read_clocks
+from aggregator.proxies import Proxy, Route, Transport, proxy_of_environment
+from aggregator.socks import SocksConnector
 from aggregator.topics import Now
 
-LARGEST_FRAME = 32 * 2**20  # bytes; the deepest books are far below
 LARGEST_BODY = 64 * 2**20
-DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
 FETCH_TIMEOUT = 20.0
-PIECE = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
-PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `_bound`
-IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
 REST_CONNECTIONS = 4  # open at once, of an exchange that limits connections
 MOST_REST_CONNECTIONS = 32  # of any other
-USER_AGENT = "market-aggregator"
+MOST_REDIRECTS = 3
+
+NOT_LINES = (OSError, TimeoutError, ValueError, *picows_line.FAILURES, *websockets_line.FAILURES)
+NO_ANSWER = (OSError, TimeoutError, ValueError, aiohttp.ClientError, ProxyError)
+
+log = logging.getLogger("aggregator.network")
 
 
 class Answer(Struct, frozen=True):
@@ -37,32 +42,6 @@ class Answer(Struct, frozen=True):
     status: int
     body: bytes
     headers: Mapping[str, str]
-
-
-class Listener(Protocol):
-    """Who hears what comes over a line.
-
-    name: what the line is for, `exchange/stream.shard#attempt`
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    def frames(self, payloads: list[bytes], now: Now) -> None:
-        """Frames have come; `now` is when the socket was read."""
-
-    def gone(self, reason: str) -> None:
-        """The line is dead."""
-
-
-class Line(Protocol):
-    """An open WebSocket."""
-
-    def send(self, frame: bytes) -> None:
-        """Send a text frame; never waits."""
-
-    def hang_up(self, reason: str) -> None:
-        """Close it; `Listener.gone` follows, once. The reason is for who listens in: the exchange is told none."""
 
 
 Dial = Callable[[Address, Listener], Awaitable[Line]]
@@ -82,11 +61,6 @@ class Network(Struct, frozen=True):
     now: Callable[[], Now]
 
 
-def read_clocks() -> Now:
-    """Wall and monotonic clock, taken together."""
-    return Now(time.time_ns(), time.monotonic_ns())
-
-
 def moved(endpoints: Iterable[str], urls: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Endpoints that replace nothing because an exchange has left their port, each with an address of it today."""
     for prefix in endpoints:
@@ -102,107 +76,23 @@ def redirect(url: str, endpoints: Mapping[str, str]) -> str:
     return endpoints[prefix] + url[len(prefix) :] if prefix else url
 
 
-class _Socket(WSListener):
-    """picows' callbacks as a `Line` and its `Listener`: what one read brings is handed on together, in PIECEs.
-
-    It answers pings, and knows its pongs, itself: either may be the last frame of a read.
-    """
-
-    def __init__(self, listener: Listener, *, is_secure: bool) -> None:
-        self._listener = listener
-        self._is_secure = is_secure
-        self._frames: list[bytes] = []  # of this read, and their bytes
-        self._held = 0
-        self._parts: list[bytes] = []  # of a message that is fragmented
-        self._transport: WSTransport | None = None
-        self._read_at: Now | None = None  # the moment of the read whose frames come one by one
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._transport = transport
-        if not self._is_secure:
-            _bound(transport)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if self._read_at is None:
-            self._read_at = read_clocks()
-        kind = frame.msg_type
-        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
-            if frame.fin:
-                self._hold(frame.get_payload_as_bytes())
-            else:
-                self._parts = [frame.get_payload_as_bytes()]
-        elif kind is WSMsgType.CONTINUATION:
-            self._continue(transport, frame)
-        elif kind is WSMsgType.PING:
-            transport.send_pong(frame.get_payload_as_bytes())
-        elif kind is WSMsgType.CLOSE:
-            transport.send_close(WSCloseCode.OK)
-            transport.disconnect()
-        if frame.last_in_buffer:
-            self._end_read()
-
-    def is_user_specific_pong(self, frame: WSFrame) -> bool:
-        """As picows asks of each frame while it waits for a pong; `on_ws_frame` does not see the one that is it."""
-        is_pong = frame.msg_type is WSMsgType.PONG
-        if is_pong and frame.last_in_buffer:
-            self._end_read()
-        return is_pong
-
-    def _continue(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._parts.append(frame.get_payload_as_bytes())
-        if sum(map(len, self._parts)) > LARGEST_FRAME:
-            transport.disconnect(graceful=False)
-        elif frame.fin:
-            self._hold(b"".join(self._parts))
-            self._parts = []
-
-    def _hold(self, payload: bytes) -> None:
-        self._frames.append(payload)
-        self._held += len(payload)
-        if self._held >= PIECE:
-            self._hand_on()
-
-    def _hand_on(self) -> None:
-        frames, self._frames, self._held = self._frames, [], 0
-        if frames and self._read_at is not None:
-            self._listener.frames(frames, self._read_at)
-
-    def _end_read(self) -> None:
-        self._hand_on()
-        self._read_at = None
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._end_read()  # what came before a frame that breaks the protocol
-        received = transport.close_handshake.recv if transport.close_handshake else None
-        reason = (received.reason or "") if received else ""
-        said = f"closed by the exchange: {received.code.value} {reason}".strip() if received else "line lost"
-        self._listener.gone(said)
-
-    def send(self, frame: bytes) -> None:
-        if self._transport is not None and not self._transport.is_disconnected:
-            self._transport.send(WSMsgType.TEXT, frame)
-
-    def hang_up(self, reason: str) -> None:  # noqa: ARG002 - see `Line`
-        if self._transport is not None and not self._transport.is_disconnected:
-            self._transport.send_close(WSCloseCode.OK)
-            self._transport.disconnect()
-
-
 class Internet:
     """The real network; `endpoints` overrides prefixes of addresses."""
 
     def __init__(
         self,
         endpoints: Mapping[str, str] | None = None,
-        proxy: str | None = None,
+        route: Route | None = None,
         rest_connections: int = MOST_REST_CONNECTIONS,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Open nothing yet."""
         self._rest_connections = rest_connections
         self._endpoints = dict(endpoints or {})
-        self._proxy = proxy
-        self._http: aiohttp.ClientSession | None = None
-        self._tls = ssl.create_default_context()
+        self._route = route or Route()
+        self._http: dict[Proxy | None, aiohttp.ClientSession] = {}
+        self._tls = tls or ssl.create_default_context()
+        self._said: set[str] = set()
 
     def network(self) -> Network:
         """This, as a value."""
@@ -211,68 +101,148 @@ class Internet:
     async def dial(self, address: Address, listener: Listener) -> Line:
         """Open a WebSocket. Raises SessionError with the reason."""
         target = redirect(address.url, self._endpoints)
-        is_secure = target.startswith("wss:")
-        line = _Socket(listener, is_secure=is_secure)
+        proxy = self._proxy(target)
+        deflate = address.compression == "required" or (self._route.compression and address.compression == "offered")
+        transport = choose_transport(self._route.transport, proxy, address.compression, deflate=deflate)
+        headers = {"User-Agent": USER_AGENT, **address.headers}
+        self._say(listener.name.partition("/")[0], transport, proxy)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
-                await ws_connect(
-                    lambda: line,
-                    target,
-                    ssl_context=self._tls if is_secure else None,
-                    websocket_handshake_timeout=DIAL_TIMEOUT,
-                    max_frame_size=LARGEST_FRAME,
-                    enable_auto_pong=False,
-                    enable_auto_ping=True,
-                    auto_ping_idle_timeout=IDLE_PING,
-                    auto_ping_reply_timeout=IDLE_PING,
-                    extra_headers={"User-Agent": USER_AGENT, **address.headers},
-                    proxy=self._proxy,
+                if transport == "picows":
+                    return await picows_line.dial(target, headers, listener, tls=self._tls, proxy=proxy)
+                return await websockets_line.dial(
+                    target, headers, listener, tls=self._tls, proxy=proxy, deflate=deflate
                 )
-        except (OSError, WSError, TimeoutError, ValueError) as error:
-            raise SessionError(f"cannot connect to {target}: {error or type(error).__name__}") from error
-        return line
+        except NOT_LINES as error:
+            said = picows_line.told(error) or websockets_line.told(error) or reason(error, DIAL_TIMEOUT)
+            raise _failure(f"cannot connect to {target}", said, proxy) from None
 
     async def fetch(self, request: Request) -> Answer:
         """Ask for a REST answer. Raises SessionError where none comes."""
-        if self._http is None:
-            timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT)
-            self._http = aiohttp.ClientSession(
-                timeout=timeout,
-                headers={"User-Agent": USER_AGENT},
-                connector=aiohttp.TCPConnector(limit=self._rest_connections),
-            )
         target = redirect(_past_caches(request), self._endpoints)
+        for _ in range(MOST_REDIRECTS + 1):
+            answer = await self._ask(request, target)
+            location = answer.headers.get("location")
+            if answer.status not in {301, 302, 303, 307, 308} or location is None:
+                return answer
+            target = _followed(target, location, request)
+        raise SessionError(f"no answer from {request.url}: more than {MOST_REDIRECTS} redirects")
+
+    async def _ask(self, request: Request, target: str) -> Answer:
+        proxy = self._proxy(target)
+        http = self._session(proxy)
+        through, entry = _http_proxy(proxy)
         try:
-            async with self._http.request(
-                request.method, target, data=request.body, proxy=self._proxy, headers=_headers(request)
+            async with http.request(
+                request.method,
+                target,
+                data=request.body,
+                proxy=through,
+                proxy_headers=entry,
+                headers=_headers(request) | ((entry or {}) if target.startswith("http:") else {}),
+                allow_redirects=False,
+                ssl=self._tls,
             ) as response:
-                body = await response.content.read(LARGEST_BODY + 1)
-                chunks = [body]
-                while not response.content.at_eof() and sum(map(len, chunks)) <= LARGEST_BODY:
+                chunks = [await response.content.read(LARGEST_BODY + 1)]
+                size = len(chunks[0])
+                while not response.content.at_eof() and size <= LARGEST_BODY:
                     chunks.append(await response.content.read(LARGEST_BODY))
-        except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise SessionError(f"no answer from {target}: {error or type(error).__name__}") from error
-        whole = b"".join(chunks)
-        if len(whole) > LARGEST_BODY:
+                    size += len(chunks[-1])
+        except NO_ANSWER as error:
+            raise _failure(f"no answer from {target}", reason(error, FETCH_TIMEOUT), proxy) from None
+        if size > LARGEST_BODY:
             raise SessionError(f"the answer from {target} is larger than {LARGEST_BODY} bytes")
-        return Answer(response.status, whole, {name.lower(): value for name, value in response.headers.items()})
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, b"".join(chunks), headers)
+
+    def _session(self, proxy: Proxy | None) -> aiohttp.ClientSession:
+        """What is kept open between requests, one for each proxy."""
+        if proxy not in self._http:
+            limit = self._rest_connections
+            connector = aiohttp.TCPConnector(limit=limit)
+            if proxy is not None and proxy.scheme.startswith("socks"):
+                connector = SocksConnector(proxy, limit)
+            self._http[proxy] = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=FETCH_TIMEOUT),
+                headers={"User-Agent": USER_AGENT},
+                connector=connector,
+            )
+        return self._http[proxy]
+
+    def _proxy(self, target: str) -> Proxy | None:
+        if self._route.proxy != "environment":
+            return self._route.proxy
+        try:
+            return proxy_of_environment(target)
+        except ValueError as error:
+            raise SessionError(f"cannot connect to {target}: {error}") from None
+
+    def _say(self, name: str, transport: str, proxy: Proxy | None) -> None:
+        """Say once what serves an exchange, where that is not the usual."""
+        said = f"{name}: served by {transport}" + (f" through {proxy}" if proxy else "")
+        if (transport, proxy) != ("picows", None) and said not in self._said:
+            self._said.add(said)
+            log.info("%s", said)
 
     async def close(self) -> None:
         """Close what is kept open between requests."""
-        if self._http is not None:
-            await self._http.close()
+        for http in self._http.values():
+            await http.close()
 
 
-def _bound(transport: WSTransport) -> None:
-    """Let no read of a line without TLS bring more than can be worked on at once: the rest waits in the sender.
-
-    Such a line leads to a program on this machine or nearby, which may send faster than we read. Its buffers then grow
-    to megabytes, picows takes all of them in one read, and until that is worked through nothing else has its turn. What
-    comes by TLS comes in pieces anyway, from too far away for small buffers.
-    """
-    transport.underlying_transport.get_extra_info("socket").setsockopt(
-        socket.SOL_SOCKET, socket.SO_RCVBUF, PLAIN_BUFFER
+def choose_transport(
+    wanted: Transport, proxy: Proxy | None, compression: Compression, *, deflate: bool
+) -> Literal["picows", "websockets"]:
+    """Which library opens a line: picows wherever it can. Raises SessionError where one is wanted that cannot."""
+    beyond = (
+        "permessage-deflate, which this exchange requires"
+        if compression == "required"
+        else "permessage-deflate"
+        if deflate
+        else f'{proxy}: it leaves names to the proxy, which is "socks5h"'
+        if proxy is not None and proxy.scheme == "socks5"
+        else None
     )
+    if wanted == "picows" and beyond is not None:
+        raise SessionError(f'picows cannot do {beyond}; write transport = "auto" or "websockets"')
+    return "websockets" if wanted == "websockets" or beyond is not None else "picows"
+
+
+def reason(error: Exception, patience: float) -> str:
+    """What went wrong, in words, whatever a library made of it."""
+    if isinstance(error, TimeoutError):
+        return f"timed out after {patience:.0f} s"
+    said = str(error) or type(error).__name__
+    cause = error.__cause__
+    return f"{said}: {cause}" if cause is not None and str(cause) and str(cause) not in said else said
+
+
+def _failure(what: str, said: str, proxy: Proxy | None) -> SessionError:
+    """An error without the password of a proxy; libraries' own are not kept as its cause, for they may hold it."""
+    if proxy is None:
+        return SessionError(f"{what}: {said}")
+    return SessionError(f"{what} through {proxy}: {proxy.hide(said)}")
+
+
+def _followed(target: str, location: str, request: Request) -> str:
+    """Where a redirect leads, if that is to the same host in the same way. Raises SessionError where it is not."""
+    there = urljoin(target, location)
+    here, new = urlsplit(target), urlsplit(there)
+    if (here.scheme, here.netloc) != (new.scheme, new.netloc) or request.method != "GET":
+        raise SessionError(
+            f"no answer from {target}: it redirects to {new.scheme}://{new.netloc}, which is not followed"
+        )
+    return there
+
+
+def _http_proxy(proxy: Proxy | None) -> tuple[str | None, dict[str, str] | None]:
+    """A proxy as aiohttp itself takes it, with the headers that let us in; SOCKS is its connector's."""
+    if proxy is None or proxy.scheme.startswith("socks"):
+        return None, None
+    url = str(proxy).replace("***@", "")
+    if proxy.user is None:
+        return url, None
+    return url, {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.user, proxy.password or "", "utf-8")}
 
 
 def _past_caches(request: Request) -> str:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from aggregator.bus import Batch, Bus
 from aggregator.errors import AggregatorError
 from aggregator.exchange import Parse, Stream
-from aggregator.network import PIECE
+from aggregator.lines import PIECE
 from aggregator.records import CHANNEL_OF, BookDelta, Gap, Record
 from aggregator.registry import load_exchange
 from aggregator.replay import Reader

@@ -32,7 +32,8 @@ from aggregator.exchange import (
 )
 from aggregator.followed import Followed
 from aggregator.instruments import Markets, fetch_listing
-from aggregator.network import Answer, Line, Listener, Network
+from aggregator.lines import Line, Listener
+from aggregator.network import Answer, Network
 from aggregator.records import Instrument, Trade
 from aggregator.registry import load_exchange
 from aggregator.rest import Need, Rest

@@ -20,7 +20,8 @@ from aggregator.capture import Recorder, read_capture
 from aggregator.cli.replay import Player, reader
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import Address, Request
-from aggregator.network import Answer, Line, Listener, Network
+from aggregator.lines import Line, Listener
+from aggregator.network import Answer, Network
 from aggregator.outputs import Outputs
 from aggregator.records import Trade
 from aggregator.replay import CaptureLine

@@ -153,8 +153,17 @@ def test_an_exchange_that_lists_dropped_but_trades_on_may_have_a_connector(load:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("symbol = 1", "symbol: is not a key here; allowed: audit, channels, endpoints, id, lifetime, "),
+        ("symbol = 1", "symbol: is not a key here; allowed: audit, channels, compression, endpoints, id, lifetime, "),
         ('endpoints = "x"', "endpoints: must be a table"),
+        ("proxy = 1", "proxy: must be text"),
+        ("proxy = 'ftp://u:s3cret@h'", "proxy: is not a proxy; write it like"),
+        ("proxy = 's3cret'", "proxy: is not a proxy; write it like"),
+        ("proxy = 'http://u:s3cret@h:99999'", "proxy: is not a proxy; write it like"),
+        ("proxy = 'env:NO_SUCH_PROXY'", "proxy: the environment has no NO_SUCH_PROXY"),
+        ("proxy = 'file:/no/such'", "proxy: the file /no/such cannot be read: No such file or directory"),
+        ("transport = 'curl'", 'transport: "curl" is unknown; allowed: auto, picows, websockets'),
+        ("transport = 'picows'\ncompression = true", 'transport: "picows" cannot do compression'),
+        ("transport = 'picows'\nproxy = 'socks5://h'", 'transport: "picows" cannot do a proxy socks5://'),
         ("endpoints = {'a b' = 'ws://h'}", 'endpoints."a b": "a b" must begin with ws://, wss://, http:// or https://'),
         ("endpoints = {'ws://h' = 1}", 'endpoints."ws://h": must be text'),
         ("endpoints = {'ws://h' = 'ftp://h'}", '"ftp://h" must begin with'),

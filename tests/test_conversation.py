@@ -6,8 +6,9 @@ import pytest
 from aggregator.bus import Batch, Bus
 from aggregator.conversation import Conversation
 from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Request, Stream
+from aggregator.lines import Line, Listener
 from aggregator.merger import Merger
-from aggregator.network import Answer, Line, Listener, Network
+from aggregator.network import Answer, Network
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Status, Trade
 from aggregator.rest import Rest
 from aggregator.session import Session

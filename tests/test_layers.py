@@ -53,13 +53,18 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "aggregator.feed",
         "aggregator.instruments",
         "aggregator.leftovers",
+        "aggregator.lines",
         "aggregator.network",
         "aggregator.outputs",
+        "aggregator.picows_line",
         "aggregator.poller",
+        "aggregator.proxies",
         "aggregator.rest",
         "aggregator.runner",
         "aggregator.shard",
         "aggregator.sinks",
+        "aggregator.socks",
+        "aggregator.websockets_line",
     ),
     "top": (
         "aggregator.__main__",
@@ -85,9 +90,9 @@ LOADERS = ("aggregator.registry", "aggregator.sandbox")  # of connectors, by id
 # fmt: off
 IMPURE_MODULES = frozenset({
     "aiohttp", "asyncio", "concurrent", "fcntl", "ftplib", "glob", "http.client", "http.server", "io", "logging",
-    "mmap", "multiprocessing", "os", "pathlib", "picows", "queue", "requests", "sched", "select", "selectors",
-    "shutil", "signal", "smtplib", "socket", "socketserver", "sqlite3", "ssl", "subprocess", "syslog", "tempfile",
-    "threading", "time", "urllib.request", "uvloop", "websockets",
+    "mmap", "multiprocessing", "os", "pathlib", "picows", "python_socks", "queue", "requests", "sched", "select",
+    "selectors", "shutil", "signal", "smtplib", "socket", "socketserver", "sqlite3", "ssl", "subprocess", "syslog",
+    "tempfile", "threading", "time", "urllib.request", "uvloop", "websockets",
 })
 # fmt: on
 IMPURE_CALLS = frozenset({"breakpoint", "input", "open", "print"})

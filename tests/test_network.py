@@ -5,7 +5,9 @@ from aiohttp import web
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 from aggregator.exchange import Address, Request
-from aggregator.network import PIECE, PLAIN_BUFFER, Internet, moved
+from aggregator.lines import PIECE, PLAIN_BUFFER
+from aggregator.network import Internet, moved
+from aggregator.proxies import Route, Transport
 from aggregator.topics import Now
 
 pytestmark = pytest.mark.waits
@@ -13,6 +15,11 @@ pytestmark = pytest.mark.waits
 FRAME = b"x" * 120
 COUNT = 100_000
 PATIENCE = 20.0  # seconds; nothing here takes nearly as long
+
+
+@pytest.fixture(params=["picows", "websockets"])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    return request.param
 
 
 class Flood(WSListener):
@@ -53,11 +60,11 @@ class Counting:
         pass
 
 
-async def test_a_plain_line_that_is_flooded_brings_little_at_once() -> None:
+async def test_a_plain_line_that_is_flooded_brings_little_at_once(transport: Transport) -> None:
     """Else one read brings megabytes, and nothing else has its turn until they are worked through."""
     left = asyncio.Event()
     server = await ws_create_server(lambda _: Flood(left), "127.0.0.1", 0)
-    internet, counting = Internet(), Counting()
+    internet, counting = Internet(route=Route(transport)), Counting()
     async with server, asyncio.timeout(PATIENCE):
         line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), counting)
         await counting.done.wait()
@@ -123,11 +130,13 @@ class Reading:
     def __init__(self) -> None:
         self.heard: list[tuple[list[bytes], Now]] = []
         self.over = asyncio.Event()
+        self.reason = ""
 
     def frames(self, payloads: list[bytes], now: Now) -> None:
         self.heard.append((payloads, now))
 
-    def gone(self, reason: str) -> None:  # noqa: ARG002 - a listener's own
+    def gone(self, reason: str) -> None:
+        self.reason = reason
         self.over.set()
 
 
@@ -138,13 +147,13 @@ def raw(head: int, payload: bytes) -> bytes:
     return bytes([head, len(payload)]) + payload
 
 
-async def play(*pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
+async def play(transport: Transport, *pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
     """Have each piece sent in a write of its own, once what came before it has been read."""
     heard: list[tuple[WSMsgType, bytes]] = []
     server = await ws_create_server(
         lambda _: Script(list(pieces), heard), "127.0.0.1", 0, enable_auto_pong=False, disconnect_on_exception=True
     )
-    internet, reading = Internet(), Reading()
+    internet, reading = Internet(route=Route(transport)), Reading()
     async with server, asyncio.timeout(PATIENCE):
         line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), reading)
         for _ in pieces:
@@ -156,38 +165,40 @@ async def play(*pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
     return reading, heard
 
 
-async def test_what_one_read_brings_is_handed_on_together() -> None:
-    reading, _ = await play(raw(TEXT, b"a") + raw(TEXT, b"b"), raw(TEXT, b"c"))
+async def test_what_one_read_brings_is_handed_on_together(transport: Transport) -> None:
+    reading, _ = await play(transport, raw(TEXT, b"a") + raw(TEXT, b"b"), raw(TEXT, b"c"))
     assert [frames for frames, _ in reading.heard] == [[b"a", b"b"], [b"c"]]
 
 
-async def test_a_read_that_ends_in_a_ping_is_over_and_the_ping_answered() -> None:
+async def test_a_read_that_ends_in_a_ping_is_over_and_the_ping_answered(transport: Transport) -> None:
     """Else what the next read brings, minutes later, would have this one's time."""
-    reading, heard = await play(raw(TEXT, b"a") + raw(PING, b"?"), raw(TEXT, b"b"))
+    reading, heard = await play(transport, raw(TEXT, b"a") + raw(PING, b"?"), raw(TEXT, b"b"))
     assert [frames for frames, _ in reading.heard] == [[b"a"], [b"b"]]
     assert reading.heard[1][1].mono - reading.heard[0][1].mono > 20_000_000
     assert (WSMsgType.PONG, b"?") in heard
 
 
-async def test_a_read_that_ends_in_half_a_frame_waits_only_for_that_half() -> None:
-    reading, _ = await play(raw(TEXT, b"a") + raw(TEXT, b"bcd")[:3], raw(TEXT, b"bcd")[3:] + raw(TEXT, b"e"))
+async def test_a_read_that_ends_in_half_a_frame_waits_only_for_that_half(transport: Transport) -> None:
+    reading, _ = await play(transport, raw(TEXT, b"a") + raw(TEXT, b"bcd")[:3], raw(TEXT, b"bcd")[3:] + raw(TEXT, b"e"))
     assert [frames for frames, _ in reading.heard] == [[b"a"], [b"bcd", b"e"]]
 
 
-async def test_a_message_in_fragments_is_put_together_wherever_its_reads_end() -> None:
+async def test_a_message_in_fragments_is_put_together_wherever_its_reads_end(transport: Transport) -> None:
     first, second = raw(TEXT & 0x0F, b"ab"), raw(CONTINUATION, b"cd")
-    reading, _ = await play(raw(TEXT, b"x") + first, raw(PING, b"") + second + raw(TEXT, b"y"))
+    reading, _ = await play(transport, raw(TEXT, b"x") + first, raw(PING, b"") + second + raw(TEXT, b"y"))
     assert [frames for frames, _ in reading.heard] == [[b"x"], [b"abcd", b"y"]]
 
 
-async def test_what_came_before_a_frame_that_breaks_the_protocol_is_not_lost() -> None:
-    reading, _ = await play(raw(TEXT, b"a") + raw(TEXT, b"b") + raw(CLOSE, b"\x00\x01"))
+async def test_what_came_before_a_frame_that_breaks_the_protocol_is_not_lost(transport: Transport) -> None:
+    reading, _ = await play(transport, raw(TEXT, b"a") + raw(TEXT, b"b") + raw(CLOSE, b"\x00\x01"))
     assert [frame for frames, _ in reading.heard for frame in frames] == [b"a", b"b"]
 
 
-async def test_a_read_that_ends_in_the_pong_that_was_waited_for_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.network.IDLE_PING", 0.1)
-    reading, heard = await play(b"", b"", b"", raw(TEXT, b"a") + raw(PONG, b""), raw(TEXT, b"b"))
+async def test_a_read_that_ends_in_the_pong_that_was_waited_for_is_over(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"aggregator.{transport}_line.IDLE_PING", 0.1)
+    reading, heard = await play(transport, b"", b"", b"", raw(TEXT, b"a") + raw(PONG, b""), raw(TEXT, b"b"))
     assert (WSMsgType.PING, b"") in heard
     assert [frames for frames, _ in reading.heard] == [[b"a"], [b"b"]]
     assert reading.heard[1][1].mono - reading.heard[0][1].mono > 20_000_000

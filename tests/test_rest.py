@@ -4,7 +4,8 @@ import pytest
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request
-from aggregator.network import Answer, Listener, Network
+from aggregator.lines import Listener
+from aggregator.network import Answer, Network
 from aggregator.rest import Need, Rest
 from aggregator.topics import Now
 from aggregator.window import SLACK_S, STRETCH

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import click
 import msgspec
+import orjson
 
 from aggregator.records import RECORD_TYPES, Record
 
@@ -22,7 +23,6 @@ TIMES = {"expiry"}  # beside what begins with ts_
 MOST = 9  # fields shown of a record
 LEVELS = 2  # levels shown of a side
 
-decode = msgspec.json.Decoder().decode
 KNOWN = frozenset(type.__struct_config__.tag for type in RECORD_TYPES)
 USUAL = {  # what goes without saying
     type.__struct_config__.tag: {field.name: field.default for field in msgspec.structs.fields(type)}
@@ -32,7 +32,7 @@ USUAL = {  # what goes without saying
 
 def show(line: bytes) -> str:
     """One line of NDJSON as one line for a person; what is no record is shown as it is."""
-    record = decode(line)
+    record = orjson.loads(line)
     kind = record.get("type")
     if kind not in KNOWN:
         return click.style(line.decode(errors="replace").rstrip(), dim=True)

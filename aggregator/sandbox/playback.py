@@ -1,9 +1,9 @@
 """Captures, ready to be served: what each recorded connection said, and what each address answered."""
 
-import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import orjson
 from msgspec import Struct
 
 from aggregator.capture import read_capture
@@ -77,7 +77,7 @@ def _seconds(line: CaptureLine) -> float:
 def _address_beside(path: Path) -> str:
     """The address of a capture whose lines have none: the file's own entry in META.json, or nothing."""
     try:
-        meta = json.loads((path.parent / "META.json").read_text())
+        meta = orjson.loads((path.parent / "META.json").read_bytes())
         entry = next(entry for entry in meta["files"] if entry["file"] == path.name)
         return str(entry["connections"][0]["url"])
     except (OSError, ValueError, KeyError, IndexError, StopIteration):

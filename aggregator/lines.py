@@ -1,0 +1,91 @@
+"""What every transport of WebSocket lines has in common: who sends, who listens, and what a line may take."""
+
+import socket
+import time
+from typing import Protocol
+
+from aggregator.topics import Now
+
+LARGEST_FRAME = 32 * 2**20  # bytes of a message, inflated and whole; the deepest books are far below
+MOST_FRAGMENTS = 2**16  # of one message: an empty one has no bytes that would count
+DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
+PIECE = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
+PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `bound`
+IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
+USER_AGENT = "market-aggregator"
+LOST = "line lost"
+TOO_LARGE = f"hung up: a message of more than {LARGEST_FRAME} bytes or {MOST_FRAGMENTS} fragments"
+
+
+class Listener(Protocol):
+    """Who hears what comes over a line.
+
+    name: what the line is for, `exchange/stream.shard#attempt`
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def frames(self, payloads: list[bytes], now: Now) -> None:
+        """Frames have come; `now` is when the socket was read."""
+
+    def gone(self, reason: str) -> None:
+        """The line is dead."""
+
+
+class Line(Protocol):
+    """An open WebSocket."""
+
+    def send(self, frame: bytes) -> None:
+        """Send a text frame; never waits."""
+
+    def hang_up(self, reason: str) -> None:
+        """Close it; `Listener.gone` follows, once. The reason is for who listens in: the exchange is told none."""
+
+
+class Fragments:
+    """A message that comes in parts, bounded in bytes and in their number."""
+
+    def __init__(self, first: bytes) -> None:
+        """Begin with the first part."""
+        self._parts = [first]
+        self._size = len(first)
+
+    def add(self, part: bytes) -> bool:
+        """Take a further part; False where the message has become too large to be kept."""
+        self._parts.append(part)
+        self._size += len(part)
+        return self._size <= LARGEST_FRAME and len(self._parts) <= MOST_FRAGMENTS
+
+    def whole(self) -> bytes:
+        """The message."""
+        return b"".join(self._parts)
+
+
+def read_clocks() -> Now:
+    """Wall and monotonic clock, taken together."""
+    return Now(time.time_ns(), time.monotonic_ns())
+
+
+def closed(code: int, reason: str | None) -> str:
+    """How the exchange closed a line."""
+    return f"closed by the exchange: {code} {reason or ''}".strip()
+
+
+def refusal(status: int, phrase: str, retry_after: str | None, location: str | None) -> str:
+    """How a handshake was answered that opened no line."""
+    said = f"HTTP {status} {phrase}".strip()
+    if retry_after:
+        said += f", Retry-After {retry_after}"
+    return f"{said}, a redirect to {location} that is not followed" if location else said
+
+
+def bound(connection: socket.socket | None) -> None:
+    """Let no read of a line without TLS bring more than can be worked on at once: the rest waits in the sender.
+
+    Such a line leads to a program on this machine or nearby, which may send faster than we read. Its buffers then grow
+    to megabytes, a transport takes all of them in one read, and until that is worked through nothing else has its turn.
+    What comes by TLS comes in pieces anyway, from too far away for small buffers.
+    """
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PLAIN_BUFFER)

@@ -1,0 +1,149 @@
+"""Lines by picows: the fastest, and without permessage-deflate."""
+
+import ssl
+from collections.abc import Mapping
+
+from picows import WSCloseCode, WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
+from python_socks import ProxyError
+
+from aggregator.lines import (
+    DIAL_TIMEOUT,
+    IDLE_PING,
+    LARGEST_FRAME,
+    LOST,
+    PIECE,
+    TOO_LARGE,
+    Fragments,
+    Line,
+    Listener,
+    bound,
+    closed,
+    read_clocks,
+    refusal,
+)
+from aggregator.proxies import Proxy
+from aggregator.topics import Now
+
+FAILURES = (WSError, ProxyError)  # beside the usual ones
+
+
+class _Socket(WSListener):
+    """picows' callbacks as a `Line` and its `Listener`: what one read brings is handed on together, in PIECEs.
+
+    It answers pings, and knows its pongs, itself: either may be the last frame of a read.
+    """
+
+    def __init__(self, listener: Listener, *, is_secure: bool) -> None:
+        self._listener = listener
+        self._is_secure = is_secure
+        self._frames: list[bytes] = []  # of this read, and their bytes
+        self._held = 0
+        self._fragments: Fragments | None = None
+        self._transport: WSTransport | None = None
+        self._read_at: Now | None = None  # the moment of the read whose frames come one by one
+        self._over: str | None = None  # why we hung up ourselves
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        if not self._is_secure:
+            bound(transport.underlying_transport.get_extra_info("socket"))
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if self._read_at is None:
+            self._read_at = read_clocks()
+        kind = frame.msg_type
+        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+            if frame.fin:
+                self._hold(frame.get_payload_as_bytes())
+            else:
+                self._fragments = Fragments(frame.get_payload_as_bytes())
+        elif kind is WSMsgType.CONTINUATION:
+            self._continue(transport, frame)
+        elif kind is WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+        elif kind is WSMsgType.CLOSE:
+            transport.send_close(WSCloseCode.OK)
+            transport.disconnect()
+        if frame.last_in_buffer:
+            self._end_read()
+
+    def is_user_specific_pong(self, frame: WSFrame) -> bool:
+        """As picows asks of each frame while it waits for a pong; `on_ws_frame` does not see the one that is it."""
+        is_pong = frame.msg_type is WSMsgType.PONG
+        if is_pong and frame.last_in_buffer:
+            self._end_read()
+        return is_pong
+
+    def _continue(self, transport: WSTransport, frame: WSFrame) -> None:
+        if self._fragments is None:
+            return  # picows itself refuses a continuation of nothing
+        if not self._fragments.add(frame.get_payload_as_bytes()):
+            self._fragments = None
+            self._over = TOO_LARGE
+            transport.disconnect(graceful=False)
+        elif frame.fin:
+            self._hold(self._fragments.whole())
+            self._fragments = None
+
+    def _hold(self, payload: bytes) -> None:
+        self._frames.append(payload)
+        self._held += len(payload)
+        if self._held >= PIECE:
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        frames, self._frames, self._held = self._frames, [], 0
+        if frames and self._read_at is not None:
+            self._listener.frames(frames, self._read_at)
+
+    def _end_read(self) -> None:
+        self._hand_on()
+        self._read_at = None
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._end_read()  # what came before a frame that breaks the protocol
+        received = transport.close_handshake.recv if transport.close_handshake else None
+        said = closed(received.code.value, received.reason) if received else LOST
+        self._listener.gone(self._over or said)
+
+    def send(self, frame: bytes) -> None:
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.send(WSMsgType.TEXT, frame)
+
+    def hang_up(self, reason: str) -> None:  # noqa: ARG002 - see `Line`
+        if self._transport is not None and not self._transport.is_disconnected:
+            self._transport.send_close(WSCloseCode.OK)
+            self._transport.disconnect()
+
+
+async def dial(
+    target: str, headers: Mapping[str, str], listener: Listener, *, tls: ssl.SSLContext, proxy: Proxy | None
+) -> Line:
+    """Open a line; `proxy` resolves names itself. Raises what went wrong, and of FAILURES too."""
+    is_secure = target.startswith("wss:")
+    line = _Socket(listener, is_secure=is_secure)
+    await ws_connect(
+        lambda: line,
+        target,
+        ssl_context=tls if is_secure else None,
+        websocket_handshake_timeout=DIAL_TIMEOUT,
+        max_frame_size=LARGEST_FRAME,
+        enable_auto_pong=False,
+        enable_auto_ping=True,
+        auto_ping_idle_timeout=IDLE_PING,
+        auto_ping_reply_timeout=IDLE_PING,
+        extra_headers=headers,
+        max_redirects=0,
+        proxy=proxy.url("socks5") if proxy else None,
+        proxy_ssl_context=tls if proxy and proxy.scheme == "https" else None,
+    )
+    return line
+
+
+def told(error: Exception) -> str | None:
+    """How the exchange refused the handshake, where that is what went wrong."""
+    response = error.response if isinstance(error, WSHandshakeError) else None
+    if response is None or response.status == 101:
+        return None
+    headers = response.headers
+    return refusal(response.status.value, response.status.phrase, headers.get("Retry-After"), headers.get("Location"))

@@ -3,6 +3,7 @@
 https://orderly.network/docs/build-on-omnichain/websocket-api/introduction
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Raw, Struct
@@ -48,6 +49,7 @@ class Symbols(Struct):
     data: Rows
 
 
+OF_BUILDER = re.compile(rb'"broker_id":\s*"')
 decode_symbols = Decoder(Symbols).decode
 decode_symbol = Decoder(SymbolWire, float_hook=number).decode
 
@@ -74,6 +76,11 @@ def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes
 def ask_book(raw_symbol: str, _: int) -> bytes:
     params = {"type": "orderbook", "symbol": raw_symbol}
     return encode({"id": f"{raw_symbol}@orderbook", "event": "request", "params": params})
+
+
+def rows(body: bytes) -> Iterable[Raw]:
+    """Orderly's own perpetuals first: a builder's of the same assets does not take their symbol."""
+    return sorted(decode_symbols(body).data.rows, key=lambda row: OF_BUILDER.search(bytes(row)) is not None)
 
 
 def read_symbol(row: Raw) -> Instrument | None:
@@ -107,7 +114,7 @@ EXCHANGE = Exchange(
     id="woofipro",
     docs=DOCS,
     limits=Limits(weights={API: ((10, 1),)}),
-    listing=Listing((Request(f"{API}/info"),), lambda body: decode_symbols(body).data.rows, read_symbol),
+    listing=Listing((Request(f"{API}/info"),), rows, read_symbol),
     feeds=(
         Stream(
             url=f"wss://ws-evm.orderly.org/ws/stream/{ANYONE}",

@@ -177,6 +177,7 @@ def test_a_wrong_line_of_an_exchange(problems: Problems, line: str, said: str) -
     (problem,) = problems(exchange(line))
     assert problem.startswith("site.toml:5: exchanges[0].")
     assert said in problem
+    assert "s3cret" not in problem
 
 
 @pytest.mark.parametrize("address", ["wss://me:hunter2@h", "me:hunter2@h", "wss://me:hunter2/x@h", "wss://h:hunter2"])

@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,6 +25,8 @@ encode_line = msgspec.json.Encoder().encode
 RECORD = b'{"type":"'  # begins every line of our own files, and none of a capture
 LONGEST_LINE = 128 * 2**20
 FLUSH = 2_000_000_000  # ns that lines may wait in memory
+MOST_HELD = 2**16  # bytes of them
+LAST_BLOCK = b"\x01\x00\x00"  # an empty one, which ends a zstd frame
 
 log = logging.getLogger("aggregator.capture")
 
@@ -66,14 +69,72 @@ def read_capture(path: Path) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
                 yield number, BadFrame(f"{path}:{number}: not a line of a capture: {error}")
 
 
+class _Disk:
+    """A file that is added to, in whole pieces: of one that does not fit nothing stays."""
+
+    def __init__(self, path: Path) -> None:
+        """Go on with `path`, or create it; `.zst` is compressed, a new frame of it. Raises OSError."""
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        self._size = os.fstat(self._fd).st_size
+        self._compressor = zstandard.ZstdCompressor() if path.suffix == ".zst" else None
+        self._frame: zstandard.ZstdCompressionObj | None = None
+        self._is_torn = False  # there is more in the file than `_size`
+        self._is_unended = False  # a frame of which a part is written
+
+    def write(self, piece: bytes) -> None:
+        """Add a piece. Raises OSError; then nothing of it stays."""
+        self._mend()
+        if self._compressor is None:
+            self._put(piece)
+            return
+        frame = self._frame = self._frame or self._compressor.compressobj()
+        try:
+            self._put(frame.compress(piece) + frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+        except OSError:
+            self._frame = None  # what would follow in it refers to what is not in the file
+            raise
+        self._is_unended = True
+
+    def close(self) -> None:
+        """Finish the file. Raises OSError where there is no room for that."""
+        try:
+            self._frame = None
+            self._mend()
+        finally:
+            os.close(self._fd)
+
+    def _mend(self) -> None:
+        if self._is_torn:
+            os.ftruncate(self._fd, self._size)
+            self._is_torn = False
+        if self._frame is None and self._is_unended:
+            self._put(LAST_BLOCK)
+            self._is_unended = False
+
+    def _put(self, blob: bytes) -> None:
+        rest = memoryview(blob)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            self._is_torn = True
+            with suppress(OSError):  # else it is tried again before the next piece
+                os.ftruncate(self._fd, self._size)
+                self._is_torn = False
+            raise
+        self._size += len(blob)
+
+
 class Recorder:
     """A network that writes down everything that comes and goes; its own file per exchange."""
 
     def __init__(self, path: Path, exchange: str, network: Network) -> None:
         """Append to `path` (`.jsonl` or `.jsonl.zst`, a new frame of it). Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = zstandard.open(path, "ab") if path.suffix == ".zst" else path.open("ab")
+        self._disk = _Disk(path)
         self._path = path
+        self._lines: list[bytes] = []  # that wait to be written
+        self._held = 0  # bytes of these
         self._flushed = 0
         self.lost = 0
         self._exchange = exchange
@@ -85,8 +146,9 @@ class Recorder:
 
     def close(self) -> None:
         """Finish the file."""
+        self._flush()
         with suppress(OSError):
-            self._file.close()
+            self._disk.close()
         if self.lost:
             log.error("%s: %d lines are missing", self._path, self.lost)
 
@@ -94,15 +156,23 @@ class Recorder:
         """Write one line, stamped with that moment, or with this one."""
         wall = (now or self._network.now()).wall
         stamp: dict[str, str | int] = {"ts": f"{wall // 10**9}.{wall % 10**9:09d}", "dir": dir}
+        line = encode_line(stamp | fields) + b"\n"
+        self._lines.append(line)
+        self._held += len(line)
+        if self._held > MOST_HELD or wall - self._flushed > FLUSH:
+            self._flushed = wall
+            self._flush()
+
+    def _flush(self) -> None:
+        lines, self._lines, self._held = self._lines, [], 0
+        if not lines:
+            return
         try:
-            self._file.write(encode_line(stamp | fields) + b"\n")
-            if wall - self._flushed > FLUSH:
-                self._flushed = wall
-                self._file.flush()
+            self._disk.write(b"".join(lines))
         except OSError as error:  # a full disk: the live stream goes on
-            self.lost += 1
-            if self.lost == 1:
+            if not self.lost:
                 log.warning("%s: cannot write the capture: %s; what comes now is missing from it", self._path, error)
+            self.lost += len(lines)
 
     async def _dial(self, address: Address, listener: Listener) -> Line:
         conn = listener.name

@@ -1,7 +1,9 @@
 """`aggregator capture` and `aggregator replay`: what a live run heard is kept, and gives the same records again."""
 
 import asyncio
+import errno
 import json
+import os
 import re
 import signal
 import subprocess
@@ -446,6 +448,35 @@ def test_a_second_run_appends(tmp_path: Path) -> None:
     assert (
         zstandard.ZstdDecompressor().stream_reader(path.read_bytes(), read_across_frames=True).read().count(b"\n") == 2
     )
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.zst"])
+def test_every_line_that_a_full_disk_costs_is_counted(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rooms, write, wire = tmp_path / name, [0], os.write, Wire()
+
+    def narrow(fd: int, blob: bytes) -> int:
+        """As a disk on which there is only so much room: part of a piece fits."""
+        fits = min(len(blob), rooms[0])
+        if not fits:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        rooms[0] -= fits
+        return write(fd, blob[:fits])
+
+    monkeypatch.setattr("aggregator.capture.os.write", narrow)
+    recorder, written = Recorder(path, "alpha", network(wire)), 0
+    for room in (200, 20, 0, 1, 100_000):  # what there is when the next ten lines come
+        rooms[0] = room
+        for _ in range(10):
+            recorder.write("in", {"raw": f"{written:010d}"}, Now(NOW.wall + written * 10**9, 0))
+            written += 1
+    rooms[0] = 100_000
+    recorder.close()
+    there = [line for _, line in read_capture(path)]
+    assert all(isinstance(line, CaptureLine) for line in there)
+    assert 10 <= len(there) < written
+    assert len(there) + recorder.lost == written
 
 
 def test_a_full_disk_is_said_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

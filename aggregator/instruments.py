@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from aggregator.catalog import nearest
-from aggregator.errors import SessionError
+from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import MOST_INSTRUMENTS, Exchange, Listing, Request
 from aggregator.records import Instrument, MarketState
 from aggregator.symbols import Aliases, matches, name_all
@@ -43,6 +44,10 @@ BY_PATTERN: Mapping[Life, bool | None] = {  # whether a pattern asks for it; Non
 
 
 decode_row = msgspec.json.Decoder(dict[str, Raw]).decode
+NO_CHARACTER = "\ufffd"  # stands in a text for what is none
+ESCAPE = re.compile(  # in JSON; the group is half of a pair that is not whole
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
 Pages = Sequence[bytes]  # the answers to one request of a listing and to those that followed from it
 Identity = tuple[str | None, str, bool | None]
 
@@ -83,20 +88,20 @@ def read_listing(
     unread: dict[int, str] = {}
     for part, pages in parts.items():
         try:
-            rows = [row for body in pages for row in exchange.listing.rows(body)]
+            rows = [row for body in pages for row in exchange.listing.rows(legible(body))]
         except Exception as error:  # noqa: BLE001 - whatever an odd answer provokes, it is one part that is missing
             unread[part] = f"{exchange.id}: a part of the listing cannot be read: {error}"
             continue
         reading.take(part, rows)
     if unread and len(unread) == len(parts):
         raise SessionError(next(iter(unread.values())).removeprefix(f"{exchange.id}: "))
-    named, taken = name_all(reading.found, aliases)
-    for instrument in named:
+    instruments, taken = name_all(reading.found, aliases)
+    for instrument in instruments:
         instrument.exchange, instrument.source, instrument.ts_recv = exchange.id, "rest", ts
         instrument.valid_from = instrument.valid_from or ts
-    of = tuple(reading.part_of[identity(instrument)] for instrument in named)
+    of = tuple(reading.part_of[identity(instrument)] for instrument in instruments)
     said = (*unread.values(), *reading.warnings(), *(f"{exchange.id}: {text}" for text in taken))
-    return Listed(ts, tuple(named), of, frozenset(parts.keys() - unread.keys() - reading.cut), said)
+    return Listed(ts, tuple(instruments), of, frozenset(parts.keys() - unread.keys() - reading.cut), said)
 
 
 class _Reading:
@@ -121,7 +126,7 @@ class _Reading:
                 self.cut.add(part)
                 return
             try:
-                instrument = self._exchange.listing.read(row)
+                instrument = named(self._exchange.listing.read(row))
             except Exception as error:  # noqa: BLE001 - one odd instrument takes no other down with it
                 self._unreadable += 1
                 if self._unreadable <= MOST_UNREADABLE:
@@ -143,6 +148,28 @@ class _Reading:
             said.append(f"{self._left_out} rows are left out: max_instruments is {self._most}")
         said += map(_of_no_known_state, self._unknown, self._unknown.values())
         return [f"{self._exchange.id}: {text}" for text in said]
+
+
+def named(instrument: Instrument | None) -> Instrument | None:
+    """An instrument that can be asked for and told by its name. Raises BadFrame where it cannot."""
+    if instrument is not None:
+        name = instrument.raw_symbol or ""
+        if not name.strip() or not name.isprintable() or NO_CHARACTER in name:
+            raise BadFrame(f"{name!r} is no name")
+    return instrument
+
+
+def legible(body: bytes) -> bytes:
+    """An answer in which what is no character is told as such: else one name would make the whole unreadable."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        body = body.decode(errors="replace").encode()
+    return ESCAPE.sub(_paired, body) if b"\\ud" in body or b"\\uD" in body else body
+
+
+def _paired(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape[1] is None else b"\\ufffd"
 
 
 def _word(row: Raw, names: Sequence[str]) -> str:
@@ -200,7 +227,7 @@ async def _pages(listing: Listing, request: Request, fetch: Callable[[Request], 
         if len(bodies) == MOST_PAGES:
             raise SessionError(f"{request.url}: more than {MOST_PAGES} pages")
         page = waiting.popleft()
-        bodies.append(await fetch(page))
+        bodies.append(legible(await fetch(page)))
         try:
             waiting.extend(listing.more(page, bodies[-1]))
         except Exception as error:

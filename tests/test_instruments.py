@@ -120,6 +120,22 @@ def test_a_row_that_cannot_be_read_is_skipped_and_named() -> None:
     assert '"odd"' in found.warnings[0]
 
 
+@pytest.mark.parametrize("name", ['""', '" "', '"\\u0000"', '"\\ud800"', '"A\\ud83d"', '"\\udc00\\ud83d"', '"\\u2028"'])
+async def test_a_name_that_is_none_costs_its_own_row_alone(name: str) -> None:
+    answer = f'[{{"raw_symbol": {name}, "base": "B"}}, {{"raw_symbol": "币\\ud83d\\ude00\\\\ud800", "base": "A"}}]'
+    found = await listed(spot=answer.encode(), swaps=b"[]")
+    assert [i.raw_symbol for i in found.instruments] == ["币😀\\ud800"]
+    (warning,) = found.warnings
+    assert "is no name" in warning
+
+
+def test_what_is_not_utf_8_costs_its_own_row_alone() -> None:
+    answer = b'[{"raw_symbol": "\xff", "base": "B"}, {"raw_symbol": "A", "base": "A"}]'
+    found = read_bodies(BOTH, [answer], {}, 7)
+    assert [i.raw_symbol for i in found.instruments] == ["A"]
+    assert len(found.warnings) == 1
+
+
 def changes(markets: Markets, *bodies: bytes) -> dict[str | None, tuple[str, str]]:
     return {i.raw_symbol: (i.change, i.state) for i in markets.take(read_bodies(BOTH, bodies, {}, 9))}
 

@@ -198,6 +198,25 @@ def test_hostile_lines_are_a_gap_each_and_harm_no_other(option: str) -> None:
     assert max(map(len, said)) < 600
 
 
+@pytest.mark.parametrize("option", [[], ["--parse-only"]], ids=["session", "parse-only"])
+def test_of_a_line_whose_time_is_none_the_time_is_blamed_and_its_gap_has_a_neighbour_s(option: list[str]) -> None:
+    timeless = line(trade(2), ts="yesterday")
+    content = lines(timeless, b"no line", TRADE, timeless, line(trade(2), at=2))
+    done = normalize("--exchange", "binance", *option, "--line-numbers", "-", stdin=content)
+    found = records(done)
+    assert [(record["type"], record["line"]) for record in found] == [
+        ("gap", 1),
+        ("gap", 2),
+        ("trade", 3),
+        ("gap", 4),
+        ("trade", 5),
+    ]
+    assert {gap["ts_from"] for gap in found if gap["type"] == "gap"} == {AT * 10**9}
+    said = complaints(done)
+    assert [said[0], said[2]] == [f"line {number}: its ts: 'yesterday' is not a number" for number in (1, 4)]
+    assert len(said) == 3
+
+
 def test_a_line_that_is_nested_too_deeply_is_a_gap_too() -> None:
     deep = b'{"ts":"1","dir":"in","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     done = normalize("--exchange", "binance", "-", stdin=lines(deep, TRADE))

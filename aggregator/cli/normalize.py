@@ -58,6 +58,8 @@ class Printer:
         self._out: BinaryIO = sys.stdout.buffer
         self._offset = 0
         self.bad = 0
+        self._at = 0  # the time of the line before
+        self._waiting: list[int] = []  # lines at the start whose gaps wait for a time
         self.read = 0  # records of the exchange itself
 
     def print(self, records: list[Record], line: int) -> None:
@@ -78,6 +80,23 @@ class Printer:
         shown = frame[:LONGEST_SHOWN].decode(errors="replace")
         click.echo(printable(f"line {line}: a frame that cannot be read: {said}: {shown}"), err=True)
 
+    def skip(self, line: int, error: BadFrame) -> None:
+        """Name a line that cannot be read itself: what it held is missing since the line before."""
+        self.bad += 1
+        click.echo(printable(f"line {line}: {str(error)[:LONGEST_SHOWN]}"), err=True)
+        if self._at:
+            self.print_gap(line, self._at)
+        else:
+            self._waiting.append(line)
+
+    def reach(self, ts: int) -> None:
+        """A line's time: the first one is that of the lines before it that cannot be read."""
+        self._at = ts
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for line in waiting:
+                self.print_gap(line, ts)
+
     def tell(self, words: Words) -> None:
         """Name what means nothing to us, on standard error, each once."""
         for said in words.news:
@@ -97,7 +116,7 @@ def parse_only(reader: ParseOnly, line: CaptureLine, number: int, printer: Print
         raise
     except Exception as error:  # noqa: BLE001 - whatever a frame provokes, it is one frame
         printer.complain(number, error, (line.raw or line.raw_b64 or "").encode())
-        printer.print_gap(number, _time(line))
+        printer.print_gap(number, line.time)
 
 
 def converse(replay: Replay, line: CaptureLine, number: int, printer: Printer) -> None:
@@ -106,9 +125,9 @@ def converse(replay: Replay, line: CaptureLine, number: int, printer: Printer) -
         printer.print(replay.feed(line), number)
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - likewise: a time, an address or base64 that is none
+    except Exception as error:  # noqa: BLE001 - likewise: an address or base64 that is none
         printer.complain(number, error, (line.raw or line.raw_b64 or "").encode())
-        printer.print_gap(number, _time(line))
+        printer.print_gap(number, line.time)
     for reason, frame in replay.bad_frames:
         printer.complain(number, reason, frame)
     replay.bad_frames.clear()
@@ -121,11 +140,14 @@ def nothing_read(file: Path, frames: int, id: str) -> "click.exceptions.Exit":
     )
 
 
-def _time(line: CaptureLine) -> int:
+def timed(line: CaptureLine | BadFrame) -> CaptureLine | BadFrame:
+    """A line, or what is wrong with its `ts`."""
     try:
-        return line.time
-    except BadFrame:
-        return 0
+        if isinstance(line, CaptureLine):
+            line.time  # noqa: B018 - asked for what it raises
+    except BadFrame as error:
+        return BadFrame(f"its ts: {error}")
+    return line
 
 
 @click.command(name="normalize")
@@ -159,11 +181,12 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     try:
-        for number, line in read_capture(file):
+        for number, found in read_capture(file):
+            line = timed(found)
             if isinstance(line, BadFrame):
-                printer.complain(number, line, b"")
-                printer.print_gap(number, 0)
+                printer.skip(number, line)
                 continue
+            printer.reach(line.time)
             frames += line.dir in FRAMES
             if isinstance(reader, ParseOnly):
                 parse_only(reader, line, number, printer)

@@ -121,6 +121,8 @@ class Reader:
         streams = self.exchange.streams
         if not streams:
             raise ValueError(f"{self.exchange.id} has no stream: its feeds are polled")
+        if len(streams) == 1:
+            return streams[0]
         fitting = matching(streams, url) or streams
         return fitting[0] if len(fitting) == 1 else self._readable(fitting, frame)
 

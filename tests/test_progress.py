@@ -13,6 +13,8 @@ from aggregator.progress import Progress, in_words
 from aggregator.records import Health, Trade
 from tests.toy import running, toy
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.mark.parametrize(
     ("states", "words"),

@@ -79,6 +79,7 @@ MODULES = sorted((ROOT / "tests").glob("test_*.py"))
 CLOCK = r"(monotonic|perf_counter|process_time|thread_time|loop\.time)\(\)"
 WAITING = re.compile(
     r"asyncio\.(timeout|wait_for|start_server)\(|time\.sleep\(|subprocess\.(run|Popen)\(|unused_port\("
+    r"|TCPSite\(|toy import .*running"
 )
 IN_PASSING = {"test_cli_init.py", "test_layers.py", "test_project.py"}  # one program, whose end is awaited
 

@@ -13,6 +13,8 @@ from aggregator.daemon import Daemon
 from aggregator.exchange import Listing, Request
 from tests.toy import REST, toy
 
+pytestmark = pytest.mark.waits
+
 FAILURES = 100
 
 

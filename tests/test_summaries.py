@@ -16,6 +16,8 @@ from aggregator.summaries import Counts
 from aggregator.topics import Now, Place
 from tests.toy import running, toy
 
+pytestmark = pytest.mark.waits
+
 SECOND = 1_000_000_000
 MS = 1_000_000
 START = 1_760_000_000 * SECOND

@@ -2,7 +2,11 @@
 
 import socket
 import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 from aggregator.topics import Now
 
@@ -13,6 +17,7 @@ PIECE = 2**14  # bytes of one read that are handed on together: more would not s
 PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `bound`
 IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
 USER_AGENT = "market-aggregator"
+BUSY = {418, 429}  # statuses that say: too many requests
 LOST = "line lost"
 TOO_LARGE = f"hung up: a message of more than {LARGEST_FRAME} bytes or {MOST_FRAGMENTS} fragments"
 
@@ -72,12 +77,47 @@ def closed(code: int, reason: str | None) -> str:
     return f"closed by the exchange: {code} {reason or ''}".strip()
 
 
-def refusal(status: int, phrase: str, retry_after: str | None, location: str | None) -> str:
+class NotOpened(Struct, frozen=True):
+    """How a handshake was answered that opened no line.
+
+    retry_after: the header of that name
+    """
+
+    status: int
+    said: str
+    retry_after: str | None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the exchange was asked too much."""
+        return self.status in BUSY
+
+
+def refusal(status: int, phrase: str, after: str | None, location: str | None) -> NotOpened:
     """How a handshake was answered that opened no line."""
     said = f"HTTP {status} {phrase}".strip()
-    if retry_after:
-        said += f", Retry-After {retry_after}"
-    return f"{said}, a redirect to {location} that is not followed" if location else said
+    if after:
+        said += f", Retry-After {after}"
+    return NotOpened(status, f"{said}, a redirect to {location} that is not followed" if location else said, after)
+
+
+def retry_after(said: str, wall: int) -> float | None:
+    """The seconds that a `Retry-After` names, as a number (decimals too) or a date; None where it names none.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
+    try:
+        seconds = float(said)
+    except ValueError:
+        pass
+    else:
+        return seconds if 0 <= seconds < float("inf") else None
+    try:
+        when = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, when.timestamp() - wall / 1e9)
 
 
 def bound(connection: socket.socket | None) -> None:

@@ -19,7 +19,7 @@ from python_socks import ProxyError
 from aggregator import picows_line, websockets_line
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Compression, Request
-from aggregator.lines import DIAL_TIMEOUT, USER_AGENT, Line, Listener, read_clocks
+from aggregator.lines import DIAL_TIMEOUT, USER_AGENT, Line, Listener, read_clocks, retry_after
 from aggregator.proxies import Proxy, Route, Transport, proxy_of_environment
 from aggregator.socks import SocksConnector
 from aggregator.topics import Now
@@ -114,8 +114,14 @@ class Internet:
                     target, headers, listener, tls=self._tls, proxy=proxy, deflate=deflate
                 )
         except NOT_LINES as error:
-            said = picows_line.told(error) or websockets_line.told(error) or reason(error, DIAL_TIMEOUT)
-            raise _failure(f"cannot connect to {target}", said, proxy) from None
+            refused = picows_line.told(error) or websockets_line.told(error)
+            failure = _failure(
+                f"cannot connect to {target}", refused.said if refused else reason(error, DIAL_TIMEOUT), proxy
+            )
+            if refused is not None:
+                failure.is_busy = refused.is_busy
+                failure.wait = retry_after(refused.retry_after or "", read_clocks().wall) or 0.0
+            raise failure from None
 
     async def fetch(self, request: Request) -> Answer:
         """Ask for a REST answer. Raises SessionError where none comes."""

@@ -16,6 +16,7 @@ from aggregator.lines import (
     Fragments,
     Line,
     Listener,
+    NotOpened,
     bound,
     closed,
     read_clocks,
@@ -140,7 +141,7 @@ async def dial(
     return line
 
 
-def told(error: Exception) -> str | None:
+def told(error: Exception) -> NotOpened | None:
     """How the exchange refused the handshake, where that is what went wrong."""
     response = error.response if isinstance(error, WSHandshakeError) else None
     if response is None or response.status == 101:

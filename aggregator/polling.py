@@ -108,7 +108,7 @@ class Polling:
         self._counts.frames += 1
         self._counts.bytes += len(body)
         try:
-            records = list(self.poll.parse(raw_symbol, body))
+            self._take(list(self.poll.parse(raw_symbol, body)), out, now)
         except Exception:  # noqa: BLE001 - whatever a hostile answer provokes, it is one answer lost
             self.bad += 1
             self._counts.unread += 1
@@ -117,7 +117,6 @@ class Polling:
             gap.symbol = instrument.symbol if instrument else None
             out.append(gap)
             return out
-        self._take(records, out, now)
         for topic in self._told_of(raw_symbol):
             if topic.state in {"subscribing", "down"} and topic.gap is None:
                 say(topic, "live" if topic.heard or not self.poll.many else "subscribing", out, now)

@@ -3,14 +3,13 @@
 import asyncio
 import heapq
 import logging
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import IntEnum
 
 from msgspec import Struct
 
 from aggregator.errors import SessionError
 from aggregator.exchange import HTTP_OK, Budget, Exchange, Request, Trouble
+from aggregator.lines import BUSY, retry_after
 from aggregator.network import Answer, Network
 from aggregator.window import Window
 
@@ -19,7 +18,6 @@ UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, where an exchange declares no
 FIRST_PAUSE = 5.0  # seconds after a refusal that names no time; doubles
 LONGEST_PAUSE = 300.0  # of those that we choose: what the exchange names is obeyed in full
 LONGEST_WAIT = 30.0  # seconds that a call waits for a host that wants rest; if it is longer, the call fails at once
-BUSY = {418, 429}  # statuses that say: too many requests
 SHOWN = 200  # characters of an answer that an error repeats
 
 log = logging.getLogger("aggregator.rest")
@@ -179,25 +177,6 @@ class Rest:
         wait = max(window.wait(weight, now) for window in queue.windows) / SECOND
         rest, _ = self.hosts.rest_of(host, now)
         return wait if rest > LONGEST_WAIT else max(rest, wait)  # a caller that would wait too long is told so
-
-
-def retry_after(said: str, wall: int) -> float | None:
-    """The seconds that a `Retry-After` names, as a number (decimals too) or a date; None where it names none.
-
-    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
-    """
-    try:
-        seconds = float(said)
-    except ValueError:
-        pass
-    else:
-        return seconds if 0 <= seconds < float("inf") else None
-    try:
-        when = parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.fromtimestamp(wall / SECOND, UTC)).total_seconds())
 
 
 def host_of(url: str) -> str:

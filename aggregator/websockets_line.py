@@ -23,6 +23,7 @@ from aggregator.lines import (
     Fragments,
     Line,
     Listener,
+    NotOpened,
     bound,
     closed,
     read_clocks,
@@ -198,7 +199,7 @@ async def dial(
     return _Line(cast("_Connection", opened))
 
 
-def told(error: Exception) -> str | None:
+def told(error: Exception) -> NotOpened | None:
     """How the exchange refused the handshake, where that is what went wrong."""
     if not isinstance(error, InvalidStatus):
         return None

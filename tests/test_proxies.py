@@ -202,8 +202,9 @@ async def test_a_refused_handshake_says_status_and_patience(transport: str) -> N
         return response
 
     async with exchange(process_request=refuse) as port:
-        with pytest.raises(SessionError, match="HTTP 429 Too Many Requests, Retry-After 30"):
+        with pytest.raises(SessionError, match="HTTP 429 Too Many Requests, Retry-After 30") as told:
             await Internet(route=Route(transport)).dial(Address(f"ws://127.0.0.1:{port}/"), Ear())
+    assert (told.value.is_busy, told.value.wait) == (True, 30)
 
 
 @pytest.mark.parametrize("transport", ["picows", "websockets"])

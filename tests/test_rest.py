@@ -3,10 +3,10 @@ import asyncio
 import pytest
 
 from aggregator.errors import SessionError
-from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request
-from aggregator.lines import Listener
+from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request, Trouble
+from aggregator.lines import Listener, retry_after
 from aggregator.network import Answer, Network
-from aggregator.rest import Need, Rest
+from aggregator.rest import Hosts, Need, Rest
 from aggregator.topics import Now
 from aggregator.window import SLACK_S, STRETCH
 from tests.hurry import hurried, seconds
@@ -122,3 +122,42 @@ async def test_a_caller_that_gives_up_leaves_the_line() -> None:
     waiting.cancel()
     assert await rest.fetch(Request(URL), Need.POLL) == b"fine"
     assert host.times == [0, window(0.2)]
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7200", 7200.0),
+        ("0.5", 0.5),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", 30.0),
+        ("Wed, 21 Oct 2015 07:27:30 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("inf", None),
+        ("nan", None),
+    ],
+)
+def test_a_host_says_for_how_long_it_wants_rest(said: str, seconds: float | None) -> None:
+    assert retry_after(said, 1_445_412_480 * 10**9) == seconds
+
+
+async def test_a_host_that_was_asked_too_much_is_asked_no_more_by_anybody() -> None:
+    host, hosts = Host(), Hosts()
+    host.answers = [Answer(418, b"banned", {"retry-after": "7200"})]
+    first, other = Rest(host.network(), toy(), hosts), Rest(host.network(), toy(), hosts)
+    with pytest.raises(SessionError, match="too many requests: HTTP 418: banned") as told:
+        await first.fetch(Request(URL), Need.LISTING)
+    assert told.value.wait == 7200
+    with pytest.raises(SessionError, match="not asked for: the host wants rest for 7200 s: HTTP 418: banned"):
+        await other.fetch(Request(URL), Need.SNAPSHOT)
+    assert host.asked == [URL]
+    assert await other.fetch(Request("https://other.example/x"), Need.POLL) == b"fine"
+
+
+async def test_an_error_by_its_body_is_an_error_in_the_exchanges_words() -> None:
+    host = Host()
+    host.answers = [Answer(200, b"sorry", {})]
+    rest = Rest(host.network(), toy(trouble=lambda _, __, body: Trouble(body.decode())))
+    with pytest.raises(SessionError, match=r"toy\.example/x: sorry"):
+        await rest.fetch(Request(URL), Need.POLL)

@@ -71,14 +71,15 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
     "bbo": ("bbo", {"origin": "native|book"} | texts("bid_price bid_size ask_price ask_size")),
     "ticker": (
         "ticker",
-        {"trades": "int?", "window_s": "int?"} | texts("last open high low base_volume quote_volume vwap change"),
+        {"trades": "int?", "window_s": "int?"}
+        | texts("last open high low base_volume quote_volume contract_volume vwap change"),
     ),
     "candle": (
         "candles",
         {"interval": "str", "ts_open": "int", "ts_close": "int?", "trades": "int?"}
         | {"open": "str", "high": "str", "low": "str", "close": "str"}
         | {"closed": "bool?", "origin": "exchange|computed", "complete": "bool?"}
-        | texts("base_volume quote_volume"),
+        | texts("base_volume quote_volume contract_volume"),
     ),
     "funding": (
         "funding",

@@ -19,10 +19,10 @@ LEVELS = ("bids", "asks")
 # fmt: off
 DECIMALS = frozenset({
     "price", "size", "base_size", "quote_size", "bid_floor", "ask_cap", "bid_price", "bid_size", "ask_price",
-    "ask_size", "last", "open", "high", "low", "close", "base_volume", "quote_volume", "contract_volume", "vwap", "change", "rate",
+    "ask_size", "last", "open", "high", "low", "close", "base_volume", "quote_volume", "vwap", "change", "rate",
     "quote_value", "mark_price", "mark_iv", "bid_iv", "ask_iv", "delta", "gamma", "vega", "theta", "rho",
     "underlying_price", "open_interest", "contract_size", "tick_size", "lot_size", "min_size", "max_size",
-    "min_notional", "strike",
+    "min_notional", "strike", "contract_volume",
 })
 # fmt: on
 TIMES = frozenset({"expiry", "valid_from"})  # and what begins with ts_

@@ -51,6 +51,7 @@ class InstrumentWire(Struct):
     baseMin: str | None = None
     baseMax: str | None = None
     minNotional: str | None = None
+    fundingIntervalHours: int | None = None  # of perpetuals
 
 
 class Rows(Struct):
@@ -111,7 +112,7 @@ def read_instrument(row: Raw) -> Instrument | None:
     base, _, quote = pair.rpartition("_")
     if type not in {"SPOT", "PERP"} or not base:
         return None
-    is_spot = type == "SPOT"
+    is_spot, hours = type == "SPOT", wire.fundingIntervalHours
     return Instrument(
         raw_symbol=wire.symbol,
         kind="spot" if is_spot else "perpetual",
@@ -125,6 +126,7 @@ def read_instrument(row: Raw) -> Instrument | None:
         min_size=optional(wire.baseMin),
         max_size=optional(wire.baseMax),
         min_notional=optional(wire.minNotional),
+        funding_interval_s=None if is_spot or not hours else hours * 3600,
         state=STATES.get(wire.status, "unknown"),
     )
 

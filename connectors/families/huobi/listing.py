@@ -69,6 +69,7 @@ class ContractRow(Struct):
     delivery_date: str = ""  # of dated contracts only; a time of delivery also stands on swaps that end
     delivery_time: str = ""
     create_date: str = ""
+    settlement_period: str | int | None = None  # hours from one exchange of funding to the next; dated ones have none
 
 
 class Answer(Struct):
@@ -123,9 +124,11 @@ def read_contract(c: ContractRow) -> Instrument:
     base, quote = c.symbol.upper(), c.contract_code.split("-")[1] if "-" in c.contract_code else "USD"
     linear = quote != "USD"
     day = c.create_date
+    is_dated = bool(c.delivery_date)
+    hours = None if is_dated else c.settlement_period
     return Instrument(
         raw_symbol=c.contract_code,
-        kind="future" if c.delivery_date else "perpetual",
+        kind="future" if is_dated else "perpetual",
         base=base,
         quote=quote,
         settle=quote if linear else base,
@@ -134,7 +137,8 @@ def read_contract(c: ContractRow) -> Instrument:
         tick_size=text(c.price_tick),
         lot_size="1",
         min_size="1",
-        expiry=ms(c.delivery_time) if c.delivery_date and c.delivery_time else None,
+        expiry=ms(c.delivery_time) if is_dated and c.delivery_time else None,
+        funding_interval_s=(int(hours) * 3600 or None) if hours else None,
         state=CONTRACT_STATES.get(c.contract_status, "unknown"),
         ts_listed=from_iso(f"{day[:4]}-{day[4:6]}-{day[6:]}T00:00:00") if day else None,
     )

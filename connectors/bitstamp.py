@@ -3,6 +3,8 @@
 https://www.bitstamp.net/websocket/v2/
 Deltas and the REST book are both stamped in microseconds, which is what joins them; a hole does not show. The same
 REST book is answered for about a second, unless it is asked for with a parameter that nobody has asked with.
+https://www.bitstamp.net/derivatives/perpetual-futures/trading-information/
+No answer says how long a funding interval is; this page says it of all: eight hours.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,6 +53,7 @@ PERPETUAL: dict[Channel, str] = {
     "index_price": "funding_rate",
 }
 NAMES = CHANNELS | PERPETUAL
+EIGHT_HOURS = 8 * 3600
 BAD_REQUEST = 400
 TOO_MANY = {"400.002", "400.067", "400.068"}  # of an address, a client, a market
 BEAT = Heartbeat(every=20, frame=b'{"event":"bts:heartbeat"}')
@@ -256,6 +259,7 @@ def read_market(row: Raw) -> Instrument:
         max_size=wire.maximum_order_amount,
         min_notional=wire.minimum_order_value or wire.minimum_order.partition(" ")[0] or None,
         state="trading" if wire.trading == "Enabled" else "halt",
+        funding_interval_s=EIGHT_HOURS if is_perpetual else None,
     )
 
 

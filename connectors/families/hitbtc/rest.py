@@ -1,6 +1,8 @@
 """What is asked for by REST: the list of symbols.
 
 https://api.hitbtc.com/#symbols
+https://support.hitbtc.com/en/support/solutions/articles/63000264355-what-is-futures-funding-fee-
+No answer says how long a funding interval is; the second page says it of all: eight hours.
 """
 
 from collections.abc import Iterable
@@ -13,6 +15,7 @@ from aggregator.exchange import Listing, Request
 from aggregator.records import Instrument
 from aggregator.wire import from_iso
 
+EIGHT_HOURS = 8 * 3600
 DESK = "_BQX"  # of names that are listed, and that no request knows
 
 
@@ -42,9 +45,10 @@ def read_symbol(row: Raw) -> Instrument | None:
         return None
     is_contract = s.type == "futures"
     expiry = from_iso(s.expiry) if s.expiry else None
+    is_perpetual = is_contract and expiry is None
     return Instrument(
         raw_symbol=name,
-        kind="spot" if not is_contract else "perpetual" if expiry is None else "future",
+        kind="perpetual" if is_perpetual else "future" if is_contract else "spot",
         base=s.base_currency or s.underlying,
         quote=s.quote_currency,
         settle=s.fee_currency if is_contract else None,
@@ -53,6 +57,7 @@ def read_symbol(row: Raw) -> Instrument | None:
         tick_size=s.tick_size,
         lot_size=s.quantity_increment,
         expiry=expiry,
+        funding_interval_s=EIGHT_HOURS if is_perpetual else None,
     )
 
 

@@ -120,7 +120,7 @@ class Daemon:
             log.error("%s: no connector", config.id)
             return
         streams = [stream.url for stream in exchange.streams if isinstance(stream.url, str)]
-        for prefix, today in moved(config.endpoints, [*streams, *(r.url for r in exchange.listing.requests)]):
+        for prefix, today in moved(config.endpoints, [*streams, *(r.url for r in exchange.listing.all_requests)]):
             log.warning("%s: the endpoint %s replaces nothing: the exchange is at %s", config.id, prefix, today)
         network = self._network(config, exchange.limits)
         rest = Rest(network, exchange, self._hosts)
@@ -218,7 +218,7 @@ class Daemon:
     async def _instruments(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
         """From the listing, or where it does not answer from the cache; a warning says how old that is.
 
-        Of a part that does not answer, what was kept stands in.
+        Of a part that does not answer, and of what completes the others, what was kept stands in.
         """
         cached = load(self._cache(exchange))
         try:
@@ -229,7 +229,7 @@ class Daemon:
             age = (time.time_ns() - cached.ts) / 1e9 / 3600
             log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error, age)
             return cached
-        if cached is not None and len(listed.answered) < len(exchange.listing.requests):
+        if cached is not None and (len(listed.answered) < len(exchange.listing.requests) or not listed.is_complete):
             markets = Markets(cached)
             markets.take(listed)
             instruments, parts = markets.listed

@@ -280,6 +280,23 @@ def no_instrument(_: Raw) -> Instrument | None:
     return None
 
 
+class Details(Struct, frozen=True):
+    """An answer that completes what the listing says of its instruments, such as how often funding is exchanged.
+
+    A row gives an instrument of which only its raw symbol, its kind and what is to be completed are set: whatever the
+    listing leaves open of the instrument of that name is taken from it. It lists nothing: a name that the listing does
+    not have is of no interest, and where the answer is not had, what was known before stands. `read` raises for a row
+    of any other answer.
+
+    request, rows, read, more: as of a listing
+    """
+
+    request: Request
+    rows: Callable[[bytes], Iterable[Raw]]
+    read: Callable[[Raw], Instrument | None]
+    more: Callable[[Request, bytes], Iterable[Request]] = no_more
+
+
 class Listing(Struct, frozen=True):
     """How the instruments are had: the requests, an answer's rows, and one row's instrument.
 
@@ -287,6 +304,7 @@ class Listing(Struct, frozen=True):
     requests that follow from a request and its answer: the next page, or a list for each asset that the answer names.
     Where an exchange publishes no list, `fixed` holds what its documentation names. `state` lists the names that the
     field of a row may have which says how its instrument stands: a word there that is not known is named in the log.
+    `details` are further answers, that complete the instruments which the others list.
     """
 
     requests: tuple[Request, ...] = ()
@@ -295,6 +313,12 @@ class Listing(Struct, frozen=True):
     more: Callable[[Request, bytes], Iterable[Request]] = no_more
     fixed: tuple[Instrument, ...] = ()
     state: tuple[str, ...] = ("status", "state")
+    details: tuple[Details, ...] = ()
+
+    @property
+    def all_requests(self) -> tuple[Request, ...]:
+        """Those of the listing, and those that complete it."""
+        return *self.requests, *(detail.request for detail in self.details)
 
 
 class Limits(Struct, frozen=True):

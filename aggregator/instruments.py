@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +14,8 @@ from msgspec import Raw, Struct, structs
 
 from aggregator.catalog import nearest
 from aggregator.errors import BadFrame, SessionError
-from aggregator.exchange import MOST_INSTRUMENTS, Exchange, Listing, Request
-from aggregator.records import Instrument, MarketState
+from aggregator.exchange import MOST_INSTRUMENTS, Details, Exchange, Request
+from aggregator.records import Instrument, MarketState, Record
 from aggregator.symbols import Aliases, matches, name_all
 
 MOST_UNREADABLE = 100  # rows that are named one by one
@@ -43,6 +43,12 @@ BY_PATTERN: Mapping[Life, bool | None] = {  # whether a pattern asks for it; Non
 }
 
 
+OPEN = tuple(  # what an instrument may leave open: to be completed from elsewhere
+    field.name
+    for field in structs.fields(Instrument)
+    if field.default is None and field.name not in Record.__struct_fields__ and field.name != "valid_from"
+)
+
 decode_row = msgspec.json.Decoder(dict[str, Raw]).decode
 NO_CHARACTER = "\ufffd"  # stands in a text for what is none
 ESCAPE = re.compile(  # in JSON; the group is half of a pair that is not whole
@@ -66,6 +72,7 @@ class Listed(Struct, frozen=True):
     parts: for each instrument, which request of the listing gave it
     answered: the requests that were answered, by their place in the declaration
     warnings: rows that could not be read, states that are not known, names taken twice, requests that were not answered
+    is_complete: whether all that completes the instruments was answered, and could be read
     """
 
     ts: int
@@ -73,14 +80,21 @@ class Listed(Struct, frozen=True):
     parts: tuple[int, ...]
     answered: frozenset[int]
     warnings: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
 def read_listing(
-    exchange: Exchange, parts: Mapping[int, Pages], aliases: Aliases, ts: int, most: int = MOST_INSTRUMENTS
+    exchange: Exchange,
+    parts: Mapping[int, Pages],
+    aliases: Aliases,
+    ts: int,
+    most: int = MOST_INSTRUMENTS,
+    details: Mapping[int, Pages] | None = None,
 ) -> Listed:
     """The instruments in a listing's answers, named; a row that cannot be read is skipped and named.
 
     parts: place of a request in the declaration -> its answers
+    details: place in the listing's `details` -> its answers
     most: instruments that are read; how many rows are left unread is one of the warnings
     Raises SessionError where no part can be read.
     """
@@ -95,13 +109,15 @@ def read_listing(
         reading.take(part, rows)
     if unread and len(unread) == len(parts):
         raise SessionError(next(iter(unread.values())).removeprefix(f"{exchange.id}: "))
+    odd = _complete_all(exchange, reading.found, details or {})
     instruments, taken = name_all(reading.found, aliases)
     for instrument in instruments:
         instrument.exchange, instrument.source, instrument.ts_recv = exchange.id, "rest", ts
         instrument.valid_from = instrument.valid_from or ts
     of = tuple(reading.part_of[identity(instrument)] for instrument in instruments)
-    said = (*unread.values(), *reading.warnings(), *(f"{exchange.id}: {text}" for text in taken))
-    return Listed(ts, tuple(instruments), of, frozenset(parts.keys() - unread.keys() - reading.cut), said)
+    said = (*unread.values(), *reading.warnings(), *(f"{exchange.id}: {text}" for text in (*odd, *taken)))
+    is_complete = not odd and len(details or {}) == len(exchange.listing.details)
+    return Listed(ts, tuple(instruments), of, frozenset(parts.keys() - unread.keys() - reading.cut), said, is_complete)
 
 
 class _Reading:
@@ -150,6 +166,47 @@ class _Reading:
         return [f"{self._exchange.id}: {text}" for text in said]
 
 
+def _complete_all(exchange: Exchange, found: Sequence[Instrument], details: Mapping[int, Pages]) -> list[str]:
+    """Complete what was found by what the answers say; what of them cannot be read is returned in words."""
+    odd: list[str] = []
+    known = {(instrument.raw_symbol, instrument.kind): instrument for instrument in found}
+    for place, pages in details.items():
+        detail = exchange.listing.details[place]
+        try:
+            rows = [row for body in pages for row in detail.rows(legible(body))]
+        except Exception as error:  # noqa: BLE001 - whatever an odd answer provokes, it only leaves instruments as they are
+            odd.append(f"what completes the listing cannot be read: {error}")
+            continue
+        unread: list[str] = []
+        for row in rows:
+            try:
+                said = detail.read(row)
+            except Exception as error:  # noqa: BLE001 - likewise
+                unread.append(f"{error}: {bytes(row)[:160]!r}")
+                continue
+            instrument = None if said is None else known.get((said.raw_symbol, said.kind))
+            if instrument is not None and said is not None:
+                complete(instrument, said)
+        if unread:
+            odd.append(f"skipped {len(unread)} of {len(rows)} rows that complete the listing: {unread[0]}")
+    return odd
+
+
+def complete(instrument: Instrument, said: Instrument) -> None:
+    """Take what an instrument leaves open from what is said of it elsewhere."""
+    for name in OPEN:
+        if getattr(instrument, name) is None:
+            setattr(instrument, name, getattr(said, name))
+
+
+def completes(detail: Details, body: bytes) -> bool:
+    """Whether an answer is one of these details, and not of the listing itself."""
+    try:
+        return any(detail.read(row) is not None for row in detail.rows(body))
+    except Exception:  # noqa: BLE001 - an answer to something else
+        return False
+
+
 def named(instrument: Instrument | None) -> Instrument | None:
     """An instrument that can be asked for and told by its name. Raises BadFrame where it cannot."""
     if instrument is not None:
@@ -188,7 +245,12 @@ def _of_no_known_state(word: str, raw_symbols: Sequence[str]) -> str:
 
 def read_bodies(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, ts: int) -> Listed:
     """The instruments in answers of which nobody knows which request each is to. Raises SessionError as above."""
-    return read_listing(exchange, {part: [body] for part, body in enumerate(bodies)}, aliases, ts)
+    details: dict[int, list[bytes]] = {}
+    listed: list[bytes] = []
+    for body in bodies:
+        place = next((at for at, it in enumerate(exchange.listing.details) if completes(it, legible(body))), None)
+        (listed if place is None else details.setdefault(place, [])).append(body)
+    return read_listing(exchange, {part: [body] for part, body in enumerate(listed)}, aliases, ts, details=details)
 
 
 async def fetch_listing(
@@ -202,24 +264,37 @@ async def fetch_listing(
 
     The answers are read in another thread: frames do not wait for them.
 
-    Raises SessionError when none is answered, or not readably; likewise at once when it is asked too much.
+    Raises SessionError when none is answered, or not readably; likewise at once when it is asked too much. Without
+    its details a listing is one all the same: only that it is not complete.
     """
     parts: dict[int, Pages] = {}
     failures: list[str] = []
     for part, request in enumerate(exchange.listing.requests):
         try:
-            parts[part] = await _pages(exchange.listing, request, fetch)
+            parts[part] = await _pages(request, exchange.listing.more, fetch)
         except SessionError as error:
             failures.append(f"{exchange.id}: a part of the listing is missing: {error}")
             if error.is_busy or len(failures) == len(exchange.listing.requests):
                 raise
-    listed = await asyncio.to_thread(read_listing, exchange, parts, aliases, now(), most)
+    details: dict[int, Pages] = {}
+    for place, detail in enumerate(exchange.listing.details):
+        try:
+            details[place] = await _pages(detail.request, detail.more, fetch)
+        except SessionError as error:
+            failures.append(f"{exchange.id}: what completes the listing is missing: {error}")
+            if error.is_busy:
+                break
+    listed = await asyncio.to_thread(read_listing, exchange, parts, aliases, now(), most, details)
     if not listed.instruments:
         raise SessionError(f"{exchange.id}: its listing holds no instrument")
     return structs.replace(listed, warnings=(*failures, *listed.warnings))
 
 
-async def _pages(listing: Listing, request: Request, fetch: Callable[[Request], Awaitable[bytes]]) -> list[bytes]:
+async def _pages(
+    request: Request,
+    more: Callable[[Request, bytes], Iterable[Request]],
+    fetch: Callable[[Request], Awaitable[bytes]],
+) -> list[bytes]:
     """Every answer that begins with this request. Raises SessionError when one is not had, or there is no end."""
     bodies: list[bytes] = []
     waiting = deque([request])
@@ -229,7 +304,7 @@ async def _pages(listing: Listing, request: Request, fetch: Callable[[Request], 
         page = waiting.popleft()
         bodies.append(legible(await fetch(page)))
         try:
-            waiting.extend(listing.more(page, bodies[-1]))
+            waiting.extend(more(page, bodies[-1]))
         except Exception as error:
             raise SessionError(f"{page.url}: its answer cannot be read: {error}") from error
     return bodies
@@ -239,7 +314,8 @@ class Markets:
     """The markets of one exchange, over one listing after another: what is new, what differs, and what is gone.
 
     A market is gone when the exchange says so, or when two good answers in a row have not named it: one alone may be a
-    fault of the exchange's. Where a part of a listing failed, its markets stay as they were.
+    fault of the exchange's. Where a part of a listing failed, its markets stay as they were; where what completes it
+    did, a market keeps what was known of it.
     """
 
     def __init__(self, listed: Listed) -> None:
@@ -263,6 +339,8 @@ class Markets:
         fresh = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}
         for key, (instrument, part) in fresh.items():
             old = self._known.get(key)
+            if old is not None and not listed.is_complete:
+                complete(instrument, old[0])
             if old is not None and _figures(old[0]) == _figures(instrument):
                 continue
             self._known[key] = (instrument, part)

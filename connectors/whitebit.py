@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Limits, Listing, Poll, Request
+from aggregator.exchange import Details, Limits, Listing, Poll, Request
 from aggregator.records import Instrument, OpenInterest, Record
 from aggregator.wire import Text, number, optional, step
 from connectors.families import viabtc
@@ -37,9 +37,20 @@ class Futures(Struct):
     result: list[FutureWire]
 
 
+class IntervalWire(Struct):
+    ticker_id: str
+    funding_interval_minutes: int | None
+
+
+class Rows(Struct):
+    result: list[Raw]
+
+
 decode_markets = Decoder(list[Raw]).decode
 decode_market = Decoder(MarketWire, float_hook=number).decode
 decode_futures = Decoder(Futures, float_hook=number).decode
+decode_rows = Decoder(Rows).decode
+decode_interval = Decoder(IntervalWire).decode
 
 
 def read_market(row: Raw) -> Instrument:
@@ -62,6 +73,12 @@ def read_market(row: Raw) -> Instrument:
     )
 
 
+def read_interval(row: Raw) -> Instrument:
+    wire = decode_interval(row)
+    minutes = wire.funding_interval_minutes
+    return Instrument(raw_symbol=wire.ticker_id, kind="perpetual", funding_interval_s=minutes * 60 if minutes else None)
+
+
 def read_futures(_: str, body: bytes) -> Iterable[Record]:
     for wire in decode_futures(body).result:
         if (size := optional(wire.open_interest)) is not None:
@@ -73,7 +90,12 @@ EXCHANGE = viabtc.exchange(
     docs="https://docs.whitebit.com/websocket/overview",
     checked="2026-09, live probes by others",
     ws="wss://wss.whitebit.com/ws",
-    listing=Listing((Request(f"{API}/markets"),), decode_markets, read_market),
+    listing=Listing(
+        (Request(f"{API}/markets"),),
+        decode_markets,
+        read_market,
+        details=(Details(Request(f"{API}/futures"), lambda body: decode_rows(body).result, read_interval),),
+    ),
     polls=(
         Poll(
             name="futures",

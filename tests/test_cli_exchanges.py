@@ -19,6 +19,7 @@ from msgspec.json import Decoder
 
 from aggregator.catalog import Status, load_catalog
 from aggregator.cli import group
+from aggregator.cli.replay import listed_in
 from aggregator.exchange import Event, Exchange, Listing, Request, Stream, Subscription
 from aggregator.records import CHANNELS, Instrument
 from aggregator.registry import connector_ids, load_exchange
@@ -314,6 +315,33 @@ def subscribe(_wanted: Sequence[Subscription], _id: int) -> Iterable[bytes]:
 
 def parse(_frame: bytes) -> Iterable[Event]:
     return ()
+
+
+PERPETUAL = """[{"name":"ETH_PERP","stock":"ETH","money":"PERP","stockPrec":"3","moneyPrec":"2","type":"futures"}]"""
+INTERVALS = """{"success":true,"result":[{"ticker_id":"ETH_PERP","funding_interval_minutes":240}]}"""
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_a_file_may_hold_what_completes_a_listing(tmp_path: Path, order: Sequence[str]) -> None:
+    (tmp_path / "a").write_text(PERPETUAL)
+    (tmp_path / "b").write_text(INTERVALS)
+    result = run(
+        "symbols", "whitebit", "--json", *(word for name in order for word in ("--body", str(tmp_path / name)))
+    )
+    (record,) = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (record["symbol"], record["funding_interval_s"]) == ("ETH/USDT:USDT", 14400)
+    assert result.stderr == ""
+
+
+def test_a_capture_may_hold_what_completes_its_listing(tmp_path: Path) -> None:
+    exchange, path = load_exchange("whitebit"), tmp_path / "whitebit-a.jsonl"
+    assert exchange is not None
+    answers = zip(exchange.listing.all_requests, (PERPETUAL, INTERVALS), strict=True)
+    path.write_text(
+        "".join(json.dumps({"ts": "1", "dir": "rest", "url": r.url, "raw": raw}) + "\n" for r, raw in answers)
+    )
+    (instrument,) = listed_in(exchange, path)
+    assert (instrument.symbol, instrument.funding_interval_s) == ("ETH/USDT:USDT", 14400)
 
 
 def hostile() -> Exchange:

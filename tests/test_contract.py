@@ -34,7 +34,7 @@ GARBAGE = (b"", b"{", b"[]", b"{}", b"null", b'"x"', b"0", b"\xff\xfe", b"[" * 5
 
 
 def requests_of(exchange: Exchange) -> Iterator[Request]:
-    yield from exchange.listing.requests
+    yield from exchange.listing.all_requests
     for poll in exchange.polls:
         yield poll.request("" if poll.many else "BTC-USDT")
     for stream in exchange.streams:

@@ -1,10 +1,10 @@
 """Each connector against frames of its own: a frame in, exactly these records and events out.
 
 `tests/frames/<id>.jsonl` has one JSON object a line: `stream` and `frame` (or `frame_b64`), or `rest` (`listing`,
-`snapshot`, `backfill` or `poll`, the latter with `name`), `raw_symbol` and `body`; `about` says what it shows, and
-`after` which frames the same parser has read before. `gives` lists what comes out: a record with its `type` and every
-field that is not at its default, an event as `{"event": "Accepted", ...}`, and `{"event": "error"}` where the frame
-must be refused as unreadable.
+`details` with their `place`, `snapshot`, `backfill` or `poll`, the latter with `name`), `raw_symbol` and `body`;
+`about` says what it shows, and `after` which frames the same parser has read before. `gives` lists what comes out: a
+record with its `type` and every field that is not at its default, an event as `{"event": "Accepted", ...}`, and
+`{"event": "error"}` where the frame must be refused as unreadable.
 """
 
 import base64
@@ -47,6 +47,9 @@ def read(exchange: Exchange, case: Row) -> Iterable[object]:
     body, raw_symbol = str(case["body"]).encode(), str(case.get("raw_symbol", ""))
     if case["rest"] == "listing":
         return [exchange.listing.read(row) for row in exchange.listing.rows(body)]
+    if case["rest"] == "details":
+        details = exchange.listing.details[int(str(case.get("place", 0)))]
+        return [details.read(row) for row in details.rows(body)]
     if case["rest"] == "poll":
         poll = next(poll for poll in exchange.polls if poll.name == case["name"])
         return list(poll.parse(raw_symbol, body))
@@ -133,7 +136,9 @@ def test_every_declared_channel_has_a_frame(id: str) -> None:
     shown = {(feed, channel_of[kind]) for feed, kind in given}
     declared = {(feed.name, channel) for feed in load(id).feeds for channel in feed.channels}
     assert declared <= shown, f"tests/frames/{id}.jsonl shows nothing of {sorted(declared - shown)}"
-    assert any(feed == "listing" for feed, _ in given) or load(id).listing.fixed
+    listing = load(id).listing
+    assert any(feed == "listing" for feed, _ in given) or listing.fixed
+    assert any(feed == "details" for feed, _ in given) or not listing.details
 
 
 def test_no_frames_are_left_over() -> None:

@@ -9,7 +9,7 @@ from msgspec import Raw
 from msgspec.json import Decoder
 
 from aggregator.errors import SessionError
-from aggregator.exchange import Exchange, Listing, Request, Stream
+from aggregator.exchange import Details, Exchange, Listing, Request, Stream
 from aggregator.instruments import (
     Listed,
     Markets,
@@ -266,3 +266,102 @@ def test_what_was_probably_meant(name: str, meant: str | None) -> None:
         Instrument(raw_symbol="ETHUSDT", symbol="ETH/USDT"),
     ]
     assert suggest(name, listed) == meant
+
+
+# --- what completes a listing ---------------------------------------------------------------------------------------
+
+RATES = Request("https://toy.example/rates")
+SLOW = Request("https://toy.example/slow")
+split_rate = Decoder(tuple[str, int]).decode
+
+
+def read_rate(row: Raw) -> Instrument | None:
+    name, hours = split_rate(row)
+    return None if name == "skip" else Instrument(raw_symbol=name, funding_interval_s=hours * 3600, min_size="1")
+
+
+COMPLETED = toy(Listing((SPOT,), rows, read, more, details=(Details(RATES, rows, read_rate, more),)))
+
+
+async def completed(**answers: bytes) -> Listed:
+    return await fetch_listing(COMPLETED, answering(**answers), {}, lambda: 7)  # type: ignore[arg-type]
+
+
+def told(instruments: Iterable[Instrument]) -> dict[str | None, tuple[int | None, str | None]]:
+    return {i.raw_symbol: (i.funding_interval_s, i.min_size) for i in instruments}
+
+
+async def test_what_a_listing_leaves_open_is_taken_from_its_details() -> None:
+    listing = json.dumps([*json.loads(body("A", "B")), *json.loads(body("C", min_size="9"))]).encode()
+    found = await completed(spot=listing, rates=b'[["AUSD", 8], ["CUSD", 4], ["ZUSD", 1], ["skip", 0]]')
+    assert told(found.instruments) == {"AUSD": (28800, "1"), "BUSD": (None, None), "CUSD": (14400, "9")}
+    assert found.warnings == ()
+    assert found.is_complete
+
+
+async def test_a_detail_is_of_the_instrument_of_its_kind() -> None:
+    found = await completed(spot=body("A", kind="perpetual", settle="USD"), rates=b'[["AUSD", 8]]')
+    assert told(found.instruments) == {"AUSD": (None, None)}
+
+
+async def test_details_come_in_pages_too() -> None:
+    first = b'[["many", 8], ["AUSD", 8]]'
+    found = await completed(spot=body("A", "B"), **{"rates": first, "rates?page=2": b'[["BUSD", 1]]'})
+    assert told(found.instruments) == {"AUSD": (28800, "1"), "BUSD": (3600, "1")}
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        ({}, "what completes the listing is missing: https://toy.example/rates: HTTP 500"),
+        ({"rates": b"{"}, "what completes the listing cannot be read"),
+        ({"rates": b'[["BUSD", 1], "odd", 7]'}, "skipped 2 of 3 rows that complete the listing"),
+    ],
+)
+async def test_where_details_fail_what_was_known_stands(rates: dict[str, bytes], words: str) -> None:
+    markets = Markets(await completed(spot=body("A", "B"), rates=b'[["AUSD", 8], ["BUSD", 1]]'))
+    for _ in range(3):
+        found = await completed(spot=body("A", "B"), **rates)
+        assert found.answered == {0}, "no part of the listing is missing"
+        assert not found.is_complete
+        (warning,) = found.warnings
+        assert warning.startswith(f"toy: {words}")
+        assert markets.take(found) == []
+    assert told(markets.instruments) == {"AUSD": (28800, "1"), "BUSD": (3600, "1")}
+
+
+async def test_what_changes_in_details_is_a_change() -> None:
+    markets = Markets(await completed(spot=body("A", "B"), rates=b'[["AUSD", 8], ["BUSD", 8]]'))
+    changed = markets.take(await completed(spot=body("A", "B"), rates=b'[["AUSD", 4], ["BUSD", 8]]'))
+    assert [(i.raw_symbol, i.change, i.funding_interval_s) for i in changed] == [("AUSD", "update", 14400)]
+    (gone,) = markets.take(await completed(spot=body("A", "B"), rates=b'[["BUSD", 8]]'))
+    assert (gone.raw_symbol, gone.funding_interval_s) == ("AUSD", None)
+
+
+async def test_where_details_are_missing_from_the_start_they_are_told_when_they_come() -> None:
+    markets = Markets(await completed(spot=body("A")))
+    (later,) = markets.take(await completed(spot=body("A"), rates=b'[["AUSD", 8]]'))
+    assert (later.change, later.funding_interval_s) == ("update", 28800)
+
+
+async def test_a_host_that_was_asked_too_much_for_details_is_not_asked_on() -> None:
+    asked = []
+
+    async def fetch(request: Request) -> bytes:
+        asked.append(request)
+        if request == SPOT:
+            return body("A")
+        raise SessionError("too many requests", is_busy=True)
+
+    details = (Details(RATES, rows, read_rate), Details(SLOW, rows, read_rate))
+    found = await fetch_listing(toy(Listing((SPOT,), rows, read, details=details)), fetch, {}, lambda: 7)
+    assert asked == [SPOT, RATES]
+    assert [i.raw_symbol for i in found.instruments] == ["AUSD"]
+    assert not found.is_complete
+
+
+def test_answers_of_which_nobody_knows_to_what_are_told_apart() -> None:
+    for bodies in ([body("A"), b'[["AUSD", 8]]'], [b'[["AUSD", 8]]', body("A")]):
+        found = read_bodies(COMPLETED, bodies, {}, 7)
+        assert told(found.instruments) == {"AUSD": (28800, "1")}
+        assert found.warnings == ()

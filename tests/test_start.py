@@ -1,16 +1,19 @@
-"""A daemon whose exchange cannot be started: it tries again and again, and leaves nothing behind."""
+"""A daemon whose exchange cannot be started tries again, and leaves nothing behind; what it kept stands in."""
 
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
-from msgspec import structs
+from msgspec import Raw, structs
 
 from aggregator import daemon
 from aggregator.config import Config, ExchangeConfig
 from aggregator.daemon import Daemon
-from aggregator.exchange import Listing, Request
+from aggregator.errors import SessionError
+from aggregator.exchange import Details, Listing, Request
+from aggregator.records import Instrument
 from tests.toy import REST, toy
 
 pytestmark = pytest.mark.waits
@@ -56,3 +59,40 @@ async def test_a_start_that_fails_again_and_again_leaves_nothing_behind(
     tasks, files = zip(*counts[5:], strict=True)
     assert max(tasks) - min(tasks) <= 2
     assert max(files) - min(files) <= 2
+
+
+async def test_what_was_kept_completes_a_listing_whose_details_do_not_answer(tmp_path: Path) -> None:
+    """Of the same instruments: what the listing itself says of them is the newest."""
+    market, rates = Request(f"{REST}/markets"), Request(f"{REST}/rates")
+    listing = Listing((market,), rows, read_market, details=(Details(rates, rows, read_rate),))
+    exchange = structs.replace(toy(), listing=listing)
+    running = Daemon(Config(exchanges=(), sinks=(), state=tmp_path, log_level="error"))
+    rest = Answers({market.url: b'["0.1"]', rates.url: b"[8]"})
+    (first,) = (await running._instruments(exchange, rest, 10)).instruments  # type: ignore[arg-type]
+    rest = Answers({market.url: b'["0.2"]'})
+    (second,) = (await running._instruments(exchange, rest, 10)).instruments  # type: ignore[arg-type]
+    assert (first.tick_size, first.funding_interval_s) == ("0.1", 28800)
+    assert (second.tick_size, second.funding_interval_s) == ("0.2", 28800)
+
+
+rows = msgspec.json.Decoder(list[Raw]).decode
+
+
+def read_market(row: Raw) -> Instrument:
+    return Instrument(raw_symbol="A", base="A", quote="USD", tick_size=msgspec.json.decode(row, type=str))
+
+
+def read_rate(row: Raw) -> Instrument:
+    return Instrument(raw_symbol="A", funding_interval_s=msgspec.json.decode(row, type=int) * 3600)
+
+
+class Answers:
+    """What is answered to which address; to any other, nothing."""
+
+    def __init__(self, bodies: dict[str, bytes]) -> None:
+        self._bodies = bodies
+
+    async def fetch(self, request: Request, _: object) -> bytes:
+        if request.url not in self._bodies:
+            raise SessionError(f"{request.url}: HTTP 500")
+        return self._bodies[request.url]

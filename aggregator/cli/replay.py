@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -16,7 +16,7 @@ from aggregator.cli.run import saying_mistakes
 from aggregator.cli.table import printable
 from aggregator.config import load_sinks
 from aggregator.errors import BadFrame, ConfigError, NotACapture
-from aggregator.exchange import Exchange
+from aggregator.exchange import Exchange, Request
 from aggregator.instruments import read_listing
 from aggregator.outputs import Outputs
 from aggregator.records import Gap, Instrument, Record
@@ -40,17 +40,22 @@ def listed_in(exchange: Exchange, path: Path) -> list[Instrument]:
     """The instruments of the listing that a capture itself holds."""
     lines = (line for _, line in read_capture(path) if isinstance(line, CaptureLine) and line.dir == "rest")
     bodies = {line.address: line.payload for line in lines}
-    parts: dict[int, list[bytes]] = {}
+
+    def pages(request: Request, more: Callable[[Request, bytes], Iterable[Request]]) -> Iterator[bytes]:
+        waiting = [request]
+        while waiting:
+            asked = waiting.pop(0)
+            body = bodies.pop(asked.url, None)
+            if body is not None:
+                yield body
+                waiting += more(asked, body)
+
+    listing = exchange.listing
     try:
-        for part, request in enumerate(exchange.listing.requests):
-            waiting = [request]
-            while waiting:
-                asked = waiting.pop(0)
-                body = bodies.pop(asked.url, None)
-                if body is not None:
-                    parts.setdefault(part, []).append(body)
-                    waiting += exchange.listing.more(asked, body)
-        return list(read_listing(exchange, parts, aliases_of(exchange.id), 0).instruments)
+        parts = {part: list(pages(request, listing.more)) for part, request in enumerate(listing.requests)}
+        details = {place: list(pages(detail.request, detail.more)) for place, detail in enumerate(listing.details)}
+        heard = {part: answers for part, answers in parts.items() if answers}
+        return list(read_listing(exchange, heard, aliases_of(exchange.id), 0, details=details).instruments)
     except Exception as error:
         raise fail(f"{path}: its listing cannot be read: {error}") from error
 

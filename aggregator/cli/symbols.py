@@ -123,7 +123,7 @@ def _row(instrument: Instrument) -> tuple[str, ...]:
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="An answer of the listing, instead of asking for it; one FILE for each of its requests.",
+    help="An answer of the listing, or of what completes it, instead of asking; one FILE for each request.",
 )
 def command(
     exchange: str,

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Ticket
+from aggregator.instruments import completes
 from aggregator.records import CHANNEL_OF, Channel, Record
 from aggregator.registry import connector_ids, load_exchange
 from aggregator.replay import ANY, Reader, asked_for
@@ -76,7 +77,7 @@ def origins(exchange: Exchange, answers: Mapping[str, bytes]) -> list[str]:
 
 
 def _addresses(exchange: Exchange, answers: Mapping[str, bytes]) -> Iterator[str]:
-    yield from (request.url for request in exchange.listing.requests)
+    yield from (request.url for request in exchange.listing.all_requests)
     yield from (poll.request(ANY).url for poll in exchange.polls)
     for stream in exchange.streams:
         if stream.ticket is None:
@@ -127,6 +128,9 @@ def _borrowed(exchange: Exchange, tape: Tape) -> Iterator[tuple[str, bytes]]:
         listings = sorted(bodies, key=lambda body: -_listed(exchange, body))
         lists = [body for body in listings if _listed(exchange, body)]
         yield from zip((request.url for request in missing), lists, strict=False)
+    for detail in exchange.listing.details:
+        if not _has_answer(tape, detail.request):
+            yield from ((detail.request.url, body) for body in bodies if completes(detail, body))
     for ticket in (s.ticket for s in exchange.streams if s.ticket is not None):
         if not _has_answer(tape, ticket.request):
             yield from ((ticket.request.url, body) for body in bodies if _is_ticket(ticket, body))

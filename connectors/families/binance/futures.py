@@ -33,7 +33,8 @@ NOTES = (
     "A trade is what one side took at one price within 100 ms.",
     "Trades of the insurance fund and of auto-deleveraging are not told.",
     "Of liquidations only the last of each second is told by contract; price and size are of what was filled.",
-    "The funding rate is that of the running interval, exchanged at `ts_next`; its length is not said.",
+    "The funding rate is that of the running interval, exchanged at `ts_next`.",
+    "How long that is is said of contracts whose interval, cap or floor was adjusted once; of others it is null.",
     "Orders for retail price improvement (RPI) are in trades, but not in books.",
 )
 LINEAR_NOTES = ("Sizes are of the base asset.",)
@@ -84,7 +85,11 @@ def exchange(id: str, *, docs: str, checked: str, ws: str, rest: str, inverse: b
         id=id,
         docs=docs,
         checked=checked,
-        limits=Limits(lifetime=24 * 3600, weights={rest: ((2400, 60),)}, connects=(300, 300)),
+        limits=Limits(
+            lifetime=24 * 3600,
+            weights={rest: ((2400, 60),), f"{rest}/fundingInfo": ((500, 300),)},
+            connects=(300, 300),
+        ),
         listing=listing(rest),
         feeds=(*((both,) if inverse else split), open_interest(rest, inverse=inverse)),
         notes=(*(INVERSE_NOTES if inverse else LINEAR_NOTES), *NOTES),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Backfill, Listing, Poll, Request, Since, Snapshot
+from aggregator.exchange import Backfill, Details, Listing, Poll, Request, Since, Snapshot
 from aggregator.records import BookSnapshot, Instrument, Levels, OpenInterest, Record, SizeUnit, Trade
 from aggregator.wire import Text, ms, number, optional
 from connectors.families.binance.futures_wires import STATES
@@ -30,6 +30,11 @@ class ContractWire(Struct):
     contractStatus: str = ""  # inverse ones have this instead
     contractSize: Text = 1  # in the quote asset; linear ones have none, and are counted in the base asset
     filters: list[Filter] = []
+
+
+class FundingWire(Struct):
+    symbol: str
+    fundingIntervalHours: int | None
 
 
 class BookWire(Struct):
@@ -57,6 +62,8 @@ class InterestWire(Struct):
 
 
 decode_contract = Decoder(ContractWire, float_hook=number).decode
+decode_fundings = Decoder(list[Raw]).decode
+decode_funding = Decoder(FundingWire).decode
 decode_book = Decoder(BookWire).decode
 decode_past = Decoder(list[PastWire]).decode
 decode_interest = Decoder(InterestWire).decode
@@ -79,6 +86,13 @@ def read_contract(row: Raw) -> Instrument:
     )
     read_filters(instrument, c.filters)
     return instrument
+
+
+def read_funding(row: Raw) -> Instrument:
+    """Only contracts whose interval, cap or floor was ever adjusted have a row; what holds of others is not said."""
+    f = decode_funding(row)
+    hours = f.fundingIntervalHours
+    return Instrument(raw_symbol=f.symbol, kind="perpetual", funding_interval_s=hours * 3600 if hours else None)
 
 
 def read_snapshot(raw_symbol: str, body: bytes) -> BookSnapshot:
@@ -126,7 +140,13 @@ def interest_reader(*, inverse: bool) -> Callable[[str, bytes], Iterable[Record]
 
 
 def listing(rest: str) -> Listing:
-    return Listing((Request(f"{rest}/exchangeInfo"),), rows, read_contract, state=("status", "contractStatus"))
+    return Listing(
+        (Request(f"{rest}/exchangeInfo"),),
+        rows,
+        read_contract,
+        state=("status", "contractStatus"),
+        details=(Details(Request(f"{rest}/fundingInfo"), decode_fundings, read_funding),),
+    )
 
 
 def snapshot(rest: str) -> Snapshot:

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Listing, Request
+from aggregator.exchange import Details, Listing, Request
 from aggregator.records import Instrument, MarketState
 from aggregator.wire import Text, is_zero, number, optional, step
 
@@ -84,7 +84,13 @@ class Answer(Struct):
     message: str = ""
 
 
+class CycleWire(Struct):
+    symbol: str
+    collectCycle: int | None  # hours
+
+
 decode_answer = Decoder(Answer).decode
+decode_cycle = Decoder(CycleWire).decode
 decode_pair = Decoder(PairWire, float_hook=number).decode
 decode_contract = Decoder(ContractWire, float_hook=number).decode
 
@@ -101,6 +107,21 @@ def read_instrument(row: Raw) -> Instrument:
     return decode_contract(row).record() if b'"settleCoin"' in bytes(row) else decode_pair(row).record()
 
 
+def read_cycle(row: Raw) -> Instrument:
+    """How often a contract's funding is exchanged, which the list of contracts does not say."""
+    wire = decode_cycle(row)
+    return Instrument(
+        raw_symbol=wire.symbol,
+        kind="perpetual",
+        funding_interval_s=wire.collectCycle * 3600 if wire.collectCycle else None,
+    )
+
+
 def listing(spot: str, contract: str) -> Listing:
     """Declare the requests."""
-    return Listing((Request(f"{spot}/exchangeInfo", weight=10), Request(f"{contract}/detail")), rows, read_instrument)
+    return Listing(
+        (Request(f"{spot}/exchangeInfo", weight=10), Request(f"{contract}/detail")),
+        rows,
+        read_instrument,
+        details=(Details(Request(f"{contract}/funding_rate"), rows, read_cycle),),
+    )

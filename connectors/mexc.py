@@ -57,6 +57,6 @@ EXCHANGE = Exchange(
         "Sizes of contracts count contracts; of the volumes of their candles and tickers, the turnover alone is told.",
         "The best prices of contracts come without sizes, and are up to three seconds old.",
         "Changes of a contract's book that come close together are told as one: singly, ETH alone sent 2194 a second.",
-        "A contract's ticker says the funding rate too, without when it is due.",
+        "A contract's ticker says the funding rate too; when that is due follows from the intervals listed.",
     ),
 )

@@ -87,6 +87,7 @@ class Answer(Struct):
 class CycleWire(Struct):
     symbol: str
     collectCycle: int | None  # hours
+    nextSettleTime: int | None = None  # ms
 
 
 decode_answer = Decoder(Answer).decode
@@ -108,12 +109,14 @@ def read_instrument(row: Raw) -> Instrument:
 
 
 def read_cycle(row: Raw) -> Instrument:
-    """How often a contract's funding is exchanged, which the list of contracts does not say."""
+    """How often a contract's funding is exchanged, and when: the list of contracts does not say, nor does a ticker."""
     wire = decode_cycle(row)
+    interval = wire.collectCycle * 3600 if wire.collectCycle else None
     return Instrument(
         raw_symbol=wire.symbol,
         kind="perpetual",
-        funding_interval_s=wire.collectCycle * 3600 if wire.collectCycle else None,
+        funding_interval_s=interval,
+        funding_offset_s=wire.nextSettleTime // 1000 % interval if wire.nextSettleTime and interval else None,
     )
 
 

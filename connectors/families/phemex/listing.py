@@ -1,7 +1,9 @@
 """The list of products of Phemex: spot and the older contracts in one table, the newer ones in another.
 
 https://phemex-docs.github.io/#query-product-information
-No frame says how its integers are scaled, so a product of another scale than all have is not taken.
+https://phemex-docs.github.io/#query-real-funding-rates
+No frame says how its integers are scaled, so a product of another scale than all have is not taken. When funding is
+exchanged next no frame says either: it is in the answer that the second page is of.
 """
 
 from collections.abc import Iterable
@@ -10,13 +12,14 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder, encode
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Listing, Request
+from aggregator.exchange import Details, Listing, Request
 from aggregator.records import Instrument, MarketState
 from aggregator.wire import Text, ms, number, optional
 from connectors.families.phemex.wires import CONTRACT_PLACES, SPOT_PLACES
 
 STATES: dict[str, MarketState] = {"Listed": "trading", "Delisted": "delisted", "Suspended": "halt"}
 HOURS = range(1, 25)  # what an interval may be; another number were of another unit
+ON_PAGE = 200  # contracts; where it is not said, only twenty
 OLDER, NEWER = "Perpetual", ("PerpetualV2", "PerpetualPilot")
 
 
@@ -61,7 +64,24 @@ class Product(Struct):
     listTime: Text = None
 
 
+class Page(Struct):
+    total: int
+    rows: list[Raw]
+
+
+class Rates(Struct):
+    data: Page
+
+
+class RateWire(Struct):
+    symbol: str
+    fundingInterval: int  # seconds: 14400 and 28800 were seen in 2026-09
+    nextfundingTime: int  # ms
+
+
 decode_answer = Decoder(Answer).decode
+decode_rates = Decoder(Rates).decode
+decode_rate = Decoder(RateWire).decode
 decode_row = Decoder(tuple[Product, dict[str, int]], float_hook=number).decode
 
 
@@ -129,5 +149,29 @@ def listed(p: Product) -> int | None:
     return ms(p.listTime) if p.listTime not in {None, "", 0, "0"} else None
 
 
+def read_rate(row: Raw) -> Instrument:
+    rate = decode_rate(row)
+    interval = rate.fundingInterval or None
+    return Instrument(
+        raw_symbol=rate.symbol,
+        kind="perpetual",
+        funding_interval_s=interval,
+        funding_offset_s=None if interval is None else rate.nextfundingTime // 1000 % interval,
+    )
+
+
+def next_page(request: Request, body: bytes) -> Iterable[Request]:
+    """The number of a page is the last thing that its request says."""
+    address, _, number = request.url.rpartition("=")
+    if int(number) * ON_PAGE < decode_rates(body).data.total:
+        yield Request(f"{address}={int(number) + 1}")
+
+
 def listing(api: str) -> Listing:
-    return Listing((Request(f"{api}/public/products"),), rows, read_product)
+    rates = Request(f"{api}/contract-biz/public/real-funding-rates?pageSize={ON_PAGE}&pageNum=1")
+    return Listing(
+        (Request(f"{api}/public/products"),),
+        rows,
+        read_product,
+        details=(Details(rates, lambda body: decode_rates(body).data.rows, read_rate, next_page),),
+    )

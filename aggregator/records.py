@@ -254,7 +254,8 @@ class Funding(Record, tag="funding", kw_only=True, gc=False):
     """One funding rate; a predicted and a settled rate are two records.
 
     rate: fraction per interval; positive: longs pay shorts
-    kind: `current`, `predicted` or `settled`
+    kind: `current` of the running interval, as it stands; `predicted` an estimate, by the exchange's own word: of the
+        interval after where there is a current one; `settled` what was exchanged
     interval_s: length of the funding interval in seconds
     ts_next: when it is (for `settled`: was) exchanged
     """

@@ -299,9 +299,9 @@ def rows(body: bytes) -> Iterable[Raw]:
 def read_dated(row: Raw) -> Instrument:
     expiry = Decoder(int).decode(row)
     return Instrument(
-        raw_symbol=f"X\x1b[2J\t{expiry}",
+        raw_symbol=f"X{expiry}" if expiry else "X\x1b[2J",
         kind="future",
-        base="BTC",
+        base="B\x1b[2J\tC",
         quote="USD",
         settle="BTC",
         expiry=expiry,
@@ -353,12 +353,14 @@ def hostile() -> Exchange:
 
 
 def test_names_cannot_steer_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of an asset is told without what would; an instrument's own would be asked for by it, and is refused."""
     monkeypatch.setattr("aggregator.cli.normalize.load_exchange", lambda _id: hostile())
-    (tmp_path / "x").write_text("[1727424000000000000]")
-    row = run("symbols", "binance", "--body", str(tmp_path / "x")).stdout.splitlines()[1].split("\t")
+    (tmp_path / "x").write_text("[1727424000000000000, 0]")
+    result = run("symbols", "binance", "--body", str(tmp_path / "x"))
+    (row,) = [line.split("\t") for line in result.stdout.splitlines()[1:]]
     assert row == [
-        "BTC/USD:BTC-240927",
-        "X\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}1727424000000000000",
+        "B\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}C/USD:BTC-240927",
+        "X1727424000000000000",
         "future",
         "trading",
         "",
@@ -367,6 +369,7 @@ def test_names_cannot_steer_a_terminal(tmp_path: Path, monkeypatch: pytest.Monke
         "100",
         "2024-09-27",
     ]
+    assert result.stderr == "binance: skipped an instrument: 'X\\x1b[2J' is no name: b'0'\n"
 
 
 # --- symbols, fetched

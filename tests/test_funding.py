@@ -48,7 +48,7 @@ FUNDING = {
     "bitstamp": told("current", "listing", "frame"),
     "blofin": told("current", "frame", "frame"),
     "bybit": told("current", "frame listing", "frame"),
-    "coinbase": told("current", "frame", ""),
+    "coinbase": told("current", "frame listing", ""),
     "cryptocom": told("current predicted", "frame", "frame"),
     "deribit": told("current", "frame", ""),  # it is paid all the time
     "fmfwio": told("current predicted", "listing", "frame"),

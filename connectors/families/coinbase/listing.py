@@ -1,6 +1,8 @@
 """Advanced Trade's products, and what REST alone says of futures.
 
 https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/list-public-products
+Perpetuals exchange funding every hour, those of the international exchange too, of which no answer says so (Coinbase's
+pages on funding, 2026-07).
 """
 
 from collections.abc import Iterable
@@ -11,6 +13,8 @@ from msgspec.json import Decoder
 from aggregator.records import Funding, Instrument, MarketState, OpenInterest, Record
 from aggregator.wire import from_iso, optional
 from connectors.families.coinbase.wires import STATES
+
+HOUR_S = 3600
 
 
 class Perpetual(Struct):
@@ -105,8 +109,14 @@ def as_contract(instrument: Instrument, p: Product, contract: Contract) -> None:
     instrument.kind = "perpetual" if is_perpetual else "future"
     instrument.base, instrument.settle = contract.contract_root_unit, p.quote_currency_id
     instrument.linear, instrument.contract_size = True, optional(contract.contract_size)
+    instrument.funding_interval_s = (length(contract) or HOUR_S) if is_perpetual else None
     if not is_perpetual and contract.contract_expiry:
         instrument.expiry = from_iso(contract.contract_expiry)
+
+
+def length(contract: Contract) -> int | None:
+    """Seconds between two exchanges of funding, where a contract says it."""
+    return int(contract.funding_interval.removesuffix("s")) if contract.funding_interval else None
 
 
 def read_futures(_: str, body: bytes) -> Iterable[Record]:
@@ -116,7 +126,6 @@ def read_futures(_: str, body: bytes) -> Iterable[Record]:
         rate = optional(contract.funding_rate) or optional(told.funding_rate)
         open_interest = optional(contract.open_interest) or optional(told.open_interest)
         if rate is not None:
-            every = int(contract.funding_interval.removesuffix("s")) if contract.funding_interval else None
-            yield Funding(raw_symbol=p.product_id, rate=rate, interval_s=every)
+            yield Funding(raw_symbol=p.product_id, rate=rate, interval_s=length(contract))
         if open_interest is not None:
             yield OpenInterest(raw_symbol=p.product_id, size=open_interest, size_unit="contract")

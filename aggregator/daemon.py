@@ -25,14 +25,16 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Limits
 from aggregator.followed import Followed
 from aggregator.instruments import Listed, Markets, fetch_listing, load, save
+from aggregator.marks import Found, Marks, deaths_in
 from aggregator.network import Internet, Network, moved
 from aggregator.outputs import Outputs
 from aggregator.progress import Progress
 from aggregator.records import Instrument
 from aggregator.registry import load_exchange
 from aggregator.rest import Hosts, Need, Rest
-from aggregator.runner import STEP, ExchangeRunner, Left, for_rest
+from aggregator.runner import STEP, ExchangeRunner, for_rest
 from aggregator.shard import Care
+from aggregator.state import StateLock
 
 RETRY_LISTING = 5.0  # seconds, doubling
 LONGEST_RETRY = 300.0
@@ -72,6 +74,9 @@ class Daemon:
         self._stopped_at: float | None = None
         self._exchanges: list[asyncio.Task[None]] = []
         self._progress = Progress(self.bus, self.runners, notify)
+        self._marks: Marks | None = None
+        self._left: dict[str, leftovers.Topics] = {}  # by exchange, what the run before left
+        self._began: set[str] = set()  # exchanges that were run, and left over something themselves
 
     def stop(self) -> None:
         """Drain and leave; a second call leaves at once, unless it is an echo of the first."""
@@ -93,15 +98,21 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        lock = StateLock(self.config.state)
         try:
-            await self.outputs.start(self.config.sinks)
+            self._marks = marks = Marks(self.config.state / "left", self.bus.epoch)
+            found = await asyncio.to_thread(self._take_over, marks)
+            await self.outputs.start(self.config.sinks, deaths_in(found))
+            self.bus.attach(marks.heed)
+            for left in found.values():
+                self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in left.gaps])
             for exchange in self.config.exchanges:
                 self._exchanges.append(loop.create_task(self._keep(exchange)))
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLD)
             sys.setswitchinterval(SWITCH)
-            tasks = [loop.create_task(_sweep()), loop.create_task(self._progress.watch())]
+            tasks = [loop.create_task(each) for each in (_sweep(), self._progress.watch(), marks.beat())]
             notify("READY=1")
             await self._stop.wait()
             for task in tasks:
@@ -109,6 +120,7 @@ class Daemon:
         finally:
             notify("STOPPING=1")
             await self._leave()
+            lock.release()
 
     # --- exchanges --------------------------------------------------------------------------------------------------
 
@@ -147,7 +159,7 @@ class Daemon:
             bus=self.bus,
             rest=rest,
             care=Care(config.redundancy, config.lifetime, config.verify, config.audit),
-            left=self._left_over(config.id),
+            left=self._left.pop(config.id, {}),
         )
         self.runners[config.id] = runner
         followed = Followed(config, exchange, runner, Markets(listed))
@@ -160,9 +172,14 @@ class Daemon:
             len(runner.shards),
             len(runner.pollers),
         )
+        self._began.add(config.id)
         try:
+            if self._marks is not None:
+                await self._marks.mark(runner)
             async with asyncio.TaskGroup() as group:
                 group.create_task(runner.run())
+                if self._marks is not None:
+                    group.create_task(self._marks.keep(runner))
                 if config.relist is not None and exchange.listing.requests:
                     group.create_task(self._relist(followed))
         finally:
@@ -187,22 +204,29 @@ class Daemon:
             await in_steps(followed.following())
             self._keep_listing(exchange, followed.markets, listed.ts)
 
-    def _left_over(self, id: str) -> Left:
-        """What the run before left over of an exchange."""
-        try:
-            return leftovers.take(self._leftovers(id))
-        except (OSError, ValueError) as error:
-            log.warning("%s: what the last run left over is lost: %s", id, error)
-            return {}
+    def _take_over(self, marks: Marks) -> dict[str, Found]:
+        """What the run before left of each exchange."""
+        found: dict[str, Found] = {}
+        for exchange in self.config.exchanges:
+            try:
+                found[exchange.id] = marks.take(exchange.id)
+            except OSError as error:
+                log.warning("%s: what the last run left over is lost: %s", exchange.id, error)
+            else:
+                self._left[exchange.id] = found[exchange.id].topics
+        marks.clear()
+        return found
 
     def _leave_over(self, id: str, runner: ExchangeRunner) -> None:
+        """Keep what the next attempt begins with, be it in this run or in the next."""
+        self._left[id] = runner.carried()
+        self._keep_left(id)
+
+    def _keep_left(self, id: str) -> None:
         try:
-            leftovers.save(runner.carried(), self._leftovers(id))
+            leftovers.save(leftovers.rows_of(self._left[id]), self.config.state / "left" / f"{id}.json", time.time_ns())
         except OSError as error:
             log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
-
-    def _leftovers(self, id: str) -> Path:
-        return self.config.state / "left" / f"{id}.json"
 
     def _network(self, config: ExchangeConfig, limits: Limits) -> Network:
         internet = Internet(config.endpoints, config.route, for_rest(limits))
@@ -286,6 +310,10 @@ class Daemon:
             recorder.close()
         for network in self._networks:
             await network.close()
+        for id in self._left.keys() - self._began:
+            self._keep_left(id)
+        if self._marks is not None:
+            self._marks.remove()
 
 
 async def in_steps(steps: Iterable[None]) -> None:

@@ -1,9 +1,7 @@
 """The instruments of an exchange: fetched from its listing, cached on disk, chosen by a configuration's patterns."""
 
 import asyncio
-import os
 import re
-import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct, structs
 
+from aggregator import state
 from aggregator.catalog import nearest
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import MOST_INSTRUMENTS, Details, Exchange, Request
@@ -375,24 +374,17 @@ def _figures(instrument: Instrument) -> Instrument:
 
 def save(listed: Listed, path: Path) -> None:
     """Write a cache, whole or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(Cache(listed.ts, list(listed.instruments), list(listed.parts))))
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+    state.write(path, msgspec.json.encode(Cache(listed.ts, list(listed.instruments), list(listed.parts))))
 
 
 def load(path: Path) -> Listed | None:
     """Read a cache; None where there is none that can be read."""
     try:
-        cache = msgspec.json.decode(path.read_bytes(), type=Cache)
-    except (OSError, msgspec.MsgspecError):
+        blob = state.read(path)
+        cache = None if blob is None else msgspec.json.decode(blob, type=Cache)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if len(cache.parts) != len(cache.instruments):
+    if cache is None or len(cache.parts) != len(cache.instruments):
         return None
     return Listed(cache.ts, tuple(cache.instruments), tuple(cache.parts), frozenset())
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from aggregator.bus import Bus, Tap
 from aggregator.feed.server import FeedServer
 from aggregator.sinks.files import check_directory, write_files
+from aggregator.sinks.repair import Deaths
 from aggregator.sinks.settings import FeedSettings, FilesSettings, SinkSettings, StdoutSettings
 from aggregator.sinks.stdout import write_stdout
 
@@ -36,9 +37,14 @@ class Outputs:
         self._bus = bus
         self._on_idle = on_idle
         self._stopping = False
+        self._deaths: Deaths = {}
 
-    async def start(self, sinks: Sequence[SinkSettings]) -> None:
-        """Start every sink. Raises ConfigError or OSError when one cannot."""
+    async def start(self, sinks: Sequence[SinkSettings], deaths: Deaths | None = None) -> None:
+        """Start every sink. Raises ConfigError or OSError when one cannot.
+
+        deaths: of runs that were killed, from when on the stream tells what is missing of an exchange
+        """
+        self._deaths = deaths or {}
         for settings in sinks:
             if isinstance(settings, FilesSettings):
                 check_directory(settings.path)
@@ -56,7 +62,7 @@ class Outputs:
         tap = Tap(settings.queue)
         write: Coroutine[object, object, object]
         if isinstance(settings, FilesSettings):
-            name, write = f"files {settings.path}", write_files(settings, self._bus, tap)
+            name, write = f"files {settings.path}", write_files(settings, self._bus, tap, deaths=self._deaths)
         else:
             name, write = "stdout", write_stdout(settings, self._bus, tap)
         task = asyncio.get_running_loop().create_task(write)

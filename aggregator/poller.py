@@ -14,7 +14,7 @@ from aggregator.records import Health, Instrument, TopicState
 from aggregator.rest import Need, Rest
 from aggregator.session import UNWANTED
 from aggregator.subscriptions import Key
-from aggregator.topics import Carried
+from aggregator.topics import Carried, Standing
 
 MOST_ASKED_AT_ONCE = 4  # polls of one feed that may wait for an answer together
 TICK = 1.0  # seconds
@@ -102,6 +102,10 @@ class Poller:
     def carried(self) -> dict[Key, Carried]:
         """What the next start begins with."""
         return self._polling.carried()
+
+    def standing(self) -> Iterator[Standing]:
+        """How each topic stands while `run` goes on."""
+        return self._polling.standing()
 
     async def _repeat(self, raw_symbol: str, offset: float) -> None:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from aggregator.records import CHANNEL_OF, Cause, Channel, Health, Instrument, R
 from aggregator.sequence import unnumbered
 from aggregator.subscriptions import Key
 from aggregator.summaries import Counts
-from aggregator.topics import Carried, Now, Place, Sized, Topic, health, say, topic_class, unread
+from aggregator.topics import Carried, Now, Place, Sized, Standing, Topic, health, say, topic_class, unread
 
 Identity = tuple[object, int]
 
@@ -181,6 +181,18 @@ class Polling:
     def carried(self) -> dict[Key, Carried]:
         """What the next start begins with."""
         return self._carried | {key: topic.carried() for key, topic in self._topics.items()}
+
+    def standing(self) -> Iterator[Standing]:
+        """How each topic stands while asking goes on."""
+        wanted = self._wanted or ()
+        for key in dict.fromkeys([*wanted, *self._topics, *self._carried]):
+            topic = self._topics.get(key)
+            if topic is not None:
+                yield Standing(key, topic.carried(), topic.symbol, bool(topic.heard) or key in wanted)
+                continue
+            instrument = self._instruments.get(key[1] or "")
+            symbol = instrument.symbol if instrument else None
+            yield Standing(key, self._carried.get(key) or Carried(), symbol, key in wanted)
 
     def _topic(self, channel: Channel, raw_symbol: str | None) -> Topic:
         topic = self._topics.get((channel, raw_symbol))

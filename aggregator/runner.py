@@ -14,7 +14,7 @@ from aggregator.records import BookSnapshot, Channel, Health, Instrument, TopicS
 from aggregator.rest import Rest
 from aggregator.shard import Care, Gate, Means, Places, Shard
 from aggregator.subscriptions import Key, Memory
-from aggregator.topics import Carried, closed
+from aggregator.topics import Carried, Standing, closed
 
 SHARE = 8  # REST has one of so many connections, where they are limited
 STEP = 500  # instruments that are divided among the feeds before others have their turn
@@ -224,6 +224,16 @@ class ExchangeRunner:
         for keeper in keepers:
             found.setdefault(keeper.feed.name, {}).update(keeper.carried())
         return found
+
+    def standing(self) -> Iterator[tuple[str, Standing]]:
+        """How each topic stands while `run` goes on, with the name of its feed."""
+        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
+        for keeper in keepers:
+            for standing in keeper.standing():
+                yield keeper.feed.name, standing
+        for feed, topics in list(self._left.items()):
+            for key, carried in list(topics.items()):
+                yield feed, Standing(key, carried, None, is_followed=False)
 
     def leave(self) -> None:
         """Be asked for books and states no more."""

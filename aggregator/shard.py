@@ -23,7 +23,7 @@ from aggregator.records import BookSnapshot, Channel, Health, Instrument, Record
 from aggregator.rest import LONGEST_WAIT, Hosts, Need, Rest, host_of
 from aggregator.session import UNWANTED, Session
 from aggregator.subscriptions import Key, Memory
-from aggregator.topics import Carried, Now, Topic, health
+from aggregator.topics import Carried, Now, Standing, Topic, health
 
 SECOND = 1_000_000_000
 FIRST_BACKOFF = 0.5  # seconds before a reconnect; doubles
@@ -134,6 +134,7 @@ class Shard:
         self._memory = memory
         self._carried: dict[Key, Carried] = {}
         self._arrived: dict[Key, Carried] = {}  # likewise, of topics that came while no connection stood
+        self._resting: dict[int, dict[Key, Carried]] = {}  # likewise, of legs between two connections
         self.trouble: str | None = None  # why the last connection ended
         self._attempts = 0
         self._failures = 0  # in a row, since data flowed
@@ -254,7 +255,27 @@ class Shard:
 
     def carried(self) -> dict[Key, Carried]:
         """What the next start begins with, once `run` has ended."""
-        return self._carried | self._arrived
+        found = dict(self._carried)
+        for resting in self._resting.values():
+            found |= resting
+        return found | self._arrived
+
+    def standing(self) -> Iterator[Standing]:
+        """How each topic stands while `run` goes on."""
+        topics, left = self._topics(), self.carried()
+        for leg in self._legs:
+            left |= leg.session.topics.unmet()
+        wanted = dict.fromkeys((s.channel, s.raw_symbol) for s in self.subscriptions)
+        for key in dict.fromkeys([*wanted, *topics, *left]):
+            topic = topics.get(key)
+            if topic is not None:
+                is_followed = bool(topic.heard) or (key in wanted and key not in self._memory.refusals)
+                yield Standing(key, topic.carried(), topic.symbol, is_followed)
+                continue
+            instrument = self._instruments.get(key[1] or "")
+            symbol = instrument.symbol if instrument else None
+            is_followed = key in wanted and key not in self._memory.refusals
+            yield Standing(key, left.get(key) or Carried(), symbol, is_followed)
 
     # --- a leg --------------------------------------------------------------------------------------------------------
 
@@ -269,7 +290,7 @@ class Shard:
                 ending.cancel()
             session = conversation.session
             self._end(conversation)
-            carried = session.carried()
+            carried = self._resting[leg] = session.carried()
             has_flowed = session.topics.is_heard and not session.is_garbage
             backoff = FIRST_BACKOFF if has_flowed else min(backoff * 2, LONGEST_BACKOFF)
             self._failures = 0 if has_flowed else self._failures + 1
@@ -289,6 +310,8 @@ class Shard:
         """A connection more, with a session of its own."""
         self._attempts += 1
         carried, self._arrived = {**carried, **self._arrived}, {}
+        self._resting.pop(leg, None)
+        self._carried = {} if leg == 0 else self._carried
         means = self._means
         session = Session(
             self._exchange.id,

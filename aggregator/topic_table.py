@@ -117,6 +117,10 @@ class TopicTable:
         """What the next connection begins with."""
         return self._making.carried | {key: topic.carried() for key, topic in self._all.items()}
 
+    def unmet(self) -> dict[Key, Carried]:
+        """What the connection before left of topics that are not known yet."""
+        return self._making.carried
+
     def _make(self, channel: Channel, raw_symbol: str | None) -> Topic:
         making = self._making
         stream, place = making.stream, making.place

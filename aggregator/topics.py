@@ -54,6 +54,7 @@ class Carried(Struct):
     newest: the exchange's time of that
     asked: how often it was asked for again in vain
     holes: ranges of numbers that are missing still, of those that were `missed` in all, `recovered` of them
+    is_unsure: whether more may be missing than is known: the program was killed while the gap was open
     """
 
     gap: Gap | None = None
@@ -63,6 +64,16 @@ class Carried(Struct):
     holes: tuple[tuple[int, int], ...] = ()
     missed: int = 0
     recovered: int = 0
+    is_unsure: bool = False
+
+
+class Standing(Struct, frozen=True):
+    """How a topic stands in the midst of a run: what it would leave, and whether it is followed."""
+
+    key: tuple[Channel, str | None]
+    carried: Carried
+    symbol: str | None
+    is_followed: bool
 
 
 def closed(gap: Gap, conn: str | None, now: Now, repair: Repair = "none") -> Gap:

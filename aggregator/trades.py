@@ -14,7 +14,7 @@ HOLES = 64  # ranges of missing trades remembered at once
 class Numbered(Sized):
     """Trades whose numbers show what is missing, late or twice."""
 
-    __slots__ = ("_holes", "_missed", "_recovered", "_settle_at", "_skipped", "_sure")
+    __slots__ = ("_holes", "_missed", "_recovered", "_settle_at", "_skipped", "_sure", "_unsure")
 
     def __init__(
         self,
@@ -31,6 +31,7 @@ class Numbered(Sized):
         self._holes: deque[tuple[int, int]] = deque(carried.holes, maxlen=HOLES)
         self._missed = carried.missed
         self._recovered = carried.recovered
+        self._unsure = carried.is_unsure
         self._settle_at = 0
         self._skipped = False
 
@@ -69,6 +70,7 @@ class Numbered(Sized):
         """What the next connection's topic begins with, what is still missing among it."""
         carried = super().carried()
         carried.holes, carried.missed, carried.recovered = tuple(self._holes), self._missed, self._recovered
+        carried.is_unsure = self._unsure
         return carried
 
     def _miss(self, last: int, skipped: int, out: list[Record], now: Now) -> None:
@@ -83,7 +85,7 @@ class Numbered(Sized):
 
     def _forgive(self, out: list[Record], now: Now) -> None:
         """The next number has come: a gap that an earlier connection has left is none, where all have come since."""
-        if self.gap is not None and self._sure and not self._missed:
+        if self.gap is not None and self._sure and not self._missed and not self._unsure:
             self.close_gap(out, now, "not_needed", missed=0)
 
     def _is_late(self, record: Trade | Liquidation, final: int, out: list[Record], now: Now) -> bool:
@@ -146,11 +148,13 @@ class Numbered(Sized):
     def _settle(self, out: list[Record], now: Now) -> None:
         """Close the gap, with what is known of what was missing."""
         left = self._missed - self._recovered
-        if self._missed:
+        if self._unsure:
+            self.close_gap(out, now, "partial" if self._recovered else "none", recovered=self._recovered)
+        elif self._missed:
             repair: Repair = "full" if left == 0 else "partial" if self._recovered else "none"
             self.close_gap(out, now, repair, missed=self._missed, recovered=self._recovered)
         else:
             self.close_gap(out, now, "none")
         self._holes.clear()
         self._missed = self._recovered = 0
-        self._skipped = False
+        self._skipped = self._unsure = False

@@ -449,9 +449,11 @@ def test_a_configuration_that_is_not_there_exits_78(tmp_path: Path) -> None:
 def test_a_feed_that_another_daemon_serves_is_a_reason_not_to_start(tmp_path: Path, exchanges: str) -> None:
     feed = f'[[sinks]]\ntype = "feed"\npath = "{tmp_path}/feed.sock"\n'
     config = configure(tmp_path, of(exchanges, "kraken"), sinks=feed)
+    (tmp_path / "other").mkdir()
+    other = configure(tmp_path / "other", of(exchanges, "kraken"), sinks=feed)
     with running(config) as first:
         until((tmp_path / "feed.sock").exists, what="the feed")
-        with running(config) as second:
+        with running(other) as second:
             assert second.process.wait(PATIENCE) in {1, 78}
         assert f"{tmp_path}/feed.sock" in second.log
         assert (tmp_path / "feed.sock").exists(), "the first daemon's"

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import zstandard
 
 from aggregator.sinks.paths import SUFFIX, is_closed
-from aggregator.sinks.repair import has_footer, is_ours, repair, set_aside
+from aggregator.sinks.repair import Deaths, has_footer, is_ours, repair, set_aside
 from aggregator.sinks.segment import Segments
 
 ZST = ".zst"
@@ -35,12 +35,21 @@ class Closer:
     stopping: set it, and what is under way is left for the next start
     """
 
-    def __init__(self, root: Path, segments: Segments, clock: Callable[[], int], *, compress: bool) -> None:
+    def __init__(
+        self,
+        root: Path,
+        segments: Segments,
+        clock: Callable[[], int],
+        *,
+        compress: bool,
+        deaths: Deaths | None = None,
+    ) -> None:
         """Look after the files below `root` that `segments` does not own."""
         self._root = root
         self._segments = segments
         self._clock = clock
         self._compress = compress
+        self._deaths = deaths or {}
         # kept for good: what is freed in pieces of megabytes teaches the C library to hold on to that much
         settings = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=WINDOW, write_checksum=True)
         self._compressor = zstandard.ZstdCompressor(compression_params=settings)
@@ -88,7 +97,7 @@ class Closer:
         if self.stopping.is_set():
             return
         try:
-            if not is_ours(path) or not (has_footer(path) or repair(path, self._clock())):
+            if not is_ours(path) or not (has_footer(path) or repair(path, self._clock(), self._deaths)):
                 return
             sync(path)
             if self._compress:

@@ -18,6 +18,7 @@ from aggregator.errors import ConfigError
 from aggregator.sinks.closer import Closer
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
 from aggregator.sinks.paths import NS, SUFFIX, Template
+from aggregator.sinks.repair import Deaths
 from aggregator.sinks.routes import DAY, SINK, Chunk, File, Outage, Routes
 from aggregator.sinks.segment import Segment, Segments, Vanished
 from aggregator.sinks.settings import FilesSettings
@@ -61,7 +62,9 @@ class _Files:
     Sorting goes on while the thread writes: nothing is added to a chunk that has been handed over.
     """
 
-    def __init__(self, settings: FilesSettings, bus: Bus, clock: Callable[[], int], status: FilesStatus) -> None:
+    def __init__(
+        self, settings: FilesSettings, bus: Bus, clock: Callable[[], int], status: FilesStatus, deaths: Deaths
+    ) -> None:
         self._settings = settings
         self._bus = bus
         self._clock = clock
@@ -69,7 +72,7 @@ class _Files:
         self._every = round(settings.rotate_every * NS)
         self._routes = Routes(Template(settings.template), self._every, bus.epoch)
         self._segments = Segments(self._hand_over)
-        self._closer = Closer(settings.path, self._segments, clock, compress=settings.compress)
+        self._closer = Closer(settings.path, self._segments, clock, compress=settings.compress, deaths=deaths)
         self._root: int | None = None  # its descriptor holds the lock on the directory
         self._failing: set[str] = set()
         self._touched: dict[File, None] = {}  # files that have records to be written
@@ -361,12 +364,14 @@ async def write_files(
     *,
     clock: Callable[[], int] = time.time_ns,
     status: FilesStatus | None = None,
+    deaths: Deaths | None = None,
 ) -> None:
     """Write until the stream ends, then close every file. Raises ConfigError for a wrong template, and no OSError.
 
     clock: ns since the epoch
+    deaths: of runs that were killed, from when on the stream itself tells what is missing of an exchange
     """
-    files = _Files(settings, bus, clock, status or FilesStatus())
+    files = _Files(settings, bus, clock, status or FilesStatus(), deaths or {})
     try:
         async with asyncio.TaskGroup() as both:
             both.create_task(files.sort(tap))

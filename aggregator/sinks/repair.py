@@ -3,6 +3,7 @@
 import logging
 import os
 from collections import Counter
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from stat import S_ISREG
@@ -15,6 +16,7 @@ from aggregator.sinks.notes import FOOTER, HEADER, Footer, encode, sink_gap
 from aggregator.sinks.paths import Place, closed_path
 
 SINK = "files"
+Deaths = Mapping[tuple[str, str], int]  # (epoch, exchange) -> ns
 TAIL = 4096  # bytes; a footer is shorter
 
 log = logging.getLogger("aggregator.sinks.files")
@@ -119,8 +121,10 @@ class _Survey:
             self.offset_last = line.offset
 
 
-def repair(path: Path, now: int) -> bool:
+def repair(path: Path, now: int, deaths: Deaths | None = None) -> bool:
     """Complete a file that its writer left; whether it is still there. Raises OSError.
+
+    deaths: of runs that were killed, from when on the stream itself tells what is missing of an exchange
 
     Behind the last whole line comes nothing of use: it is cut off. A file without a whole header is removed.
     """
@@ -133,28 +137,38 @@ def repair(path: Path, now: int) -> bool:
             return False
         file.truncate(found.size)
         file.seek(found.size)
-        file.write(_ending(found, found.header, now))
+        file.write(_ending(found, found.header, now, deaths or {}))
     cut = f"; {torn} bytes of a torn line cut off" if torn else ""
     log.warning("%s: its writer left it without an end%s", path, cut)
     return True
 
 
-def _ending(found: _Survey, header: _Line, now: int) -> bytes:
-    """The gap and the footer that a killed daemon owed."""
+def _ending(found: _Survey, header: _Line, now: int, deaths: Deaths) -> bytes:
+    """The gap and the footer that a killed daemon owed.
+
+    What it had not written yet is missing between the last line and its death; from there on the stream tells.
+    """
     offset = found.offset_last or 0
+    died = deaths.get((header.epoch or "", header.exchange or ""), now)
+    if found.last_ts >= died:
+        return _footer(found, offset, now)
     place = Place(header.exchange, header.channel, header.symbol, header.raw_symbol)
     gap = sink_gap(
         SINK,
         place,
         gap_id=f"{SINK}:{header.epoch}:{offset}-end",
         cause="restart",
-        ts=(found.last_ts, now),
+        ts=(found.last_ts, died),
         offset=offset,
     )
     line = encode(gap) + b"\n"
     found.add(line)
     found.tags["gap"] += 1
-    footer = Footer(
+    return line + _footer(found, offset, now)
+
+
+def _footer(found: _Survey, offset: int, now: int) -> bytes:
+    return Footer(
         records=found.tags.total(),
         by_type=dict(found.tags),
         offset_first=offset if found.offset_first is None else found.offset_first,
@@ -162,5 +176,4 @@ def _ending(found: _Survey, header: _Line, now: int) -> bytes:
         size=found.size,
         hash=found.digest.hexdigest(),
         ts=now,
-    )
-    return line + footer.line()
+    ).line()

@@ -1,0 +1,180 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aggregator import instruments, leftovers, state
+from aggregator.errors import ConfigError
+from aggregator.marks import SLOT, SLOTS, Marks, deaths_in, read_numbers
+from aggregator.records import Gap, Trade
+from aggregator.topics import Carried
+
+SECOND = 1_000_000_000
+
+
+def put(kind: str, path: Path) -> None:
+    """Something that is no regular file."""
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    elif kind == "directory":
+        path.mkdir()
+        (path / "within").write_text("x")
+    elif kind == "link":
+        path.symlink_to("/dev/zero")
+
+
+KINDS = ("fifo", "socket", "directory", "link")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_regular_file_is_set_aside(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "toy.json"
+    put(kind, path)
+    assert leftovers.load(path) is None
+    assert f"{path} is set aside as toy.json.bad: it is no regular file" in caplog.text
+    leftovers.save([], path, 1)
+    assert leftovers.load(path) == leftovers.Left(1, None, [])
+    put(kind, tmp_path / "cache.json")
+    assert instruments.load(tmp_path / "cache.json") is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_stands_where_a_file_is_prepared_does_not_hang(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "toy.json"
+    put(kind, tmp_path / "toy.json.new")
+    if kind == "directory":
+        with pytest.raises(OSError, match="directory"):
+            state.write(path, b"x")
+    else:
+        state.write(path, b"x")
+        assert path.read_bytes() == b"x"
+        assert Path("/dev/zero").is_char_device()
+
+
+def test_a_file_that_is_too_large_is_not_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "MOST_BYTES", 10)
+    (tmp_path / "a").write_bytes(b"x" * 11)
+    assert state.read(tmp_path / "a") is None
+    assert "larger than 10 bytes" in caplog.text
+
+
+@pytest.mark.parametrize("blob", [b"", b"[]", b"{", b"[" * 100_000, b'{"ts":1,"epoch":null,"rows":[{"feed":"\xff"}]}'])
+def test_a_leftover_that_cannot_be_read_is_set_aside(
+    blob: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "toy.json"
+    path.write_bytes(blob)
+    assert leftovers.load(path) is None
+    assert path.with_name("toy.json.bad").read_bytes() == blob
+    assert "it cannot be read" in caplog.text
+
+
+def test_a_directory_of_state_has_one_daemon(tmp_path: Path) -> None:
+    first = state.StateLock(tmp_path)
+    with pytest.raises(ConfigError, match=f"is used by another daemon, process {os.getpid()}; give each"):
+        state.StateLock(tmp_path)
+    first.release()
+    state.StateLock(tmp_path).release()
+
+
+def test_the_lock_ends_with_the_process_that_is_killed(tmp_path: Path) -> None:
+    held = f"held = StateLock(Path({str(tmp_path)!r}))"
+    lines = ["import time", "from pathlib import Path", "from aggregator.state import StateLock", held]
+    code = "\n".join([*lines, "print(1, flush=True)", "time.sleep(60)"])
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    other.stdout.readline()
+    with pytest.raises(ConfigError, match=f"process {other.pid}"):
+        state.StateLock(tmp_path)
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    state.StateLock(tmp_path).release()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "directory"])
+def test_a_lock_that_is_no_file_is_a_reason_not_to_start(kind: str, tmp_path: Path) -> None:
+    put(kind, tmp_path / state.LOCK)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        state.StateLock(tmp_path)
+
+
+# --- marks ------------------------------------------------------------------------------------------------------------
+
+
+def row(raw_symbol: str, carried: Carried | None = None, **others: object) -> leftovers.Leftover:
+    return leftovers.Leftover("main", "trades", raw_symbol, carried or Carried(), f"{raw_symbol}/USD", **others)  # type: ignore[arg-type]
+
+
+def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp_path: Path) -> None:
+    first = Marks(tmp_path, "first")
+    assert first._numbers is not None
+    slots = {name: first._numbers.slot("toy", name) for name in "AB"}
+    first._numbers.note(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=70))
+    first._numbers.note(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=60, flags=("late",)))
+    open_gap = Gap(gap_id="g", phase="open", channel="trades", cause="disconnect", ts_from=5 * SECOND)
+    first.save(
+        "toy",
+        [
+            row("A", Carried(last=50), is_followed=True, slot=slots["A"]),
+            row("B", Carried(open_gap, 40, holes=((30, 35),), missed=6), is_followed=True, slot=slots["B"]),
+            row("C", Carried(last=30)),
+        ],
+        ts=10 * SECOND,
+    )
+    first._numbers.view[0] = 12 * SECOND
+    second = Marks(tmp_path, "second")
+    found = second.take("toy")
+    assert [(gap.raw_symbol, gap.symbol, gap.cause, gap.ts_from, gap.phase) for gap in found.gaps] == [
+        ("A", "A/USD", "restart", 12 * SECOND, "open")
+    ]
+    topics = found.topics["main"]
+    assert topics["trades", "A"].gap is not None
+    assert (topics["trades", "A"].last, topics["trades", "A"].is_unsure) == (70, False)
+    told_before = topics["trades", "B"]
+    assert told_before.gap is not None
+    assert (told_before.gap.gap_id, told_before.holes, told_before.is_unsure) == ("g", (), True)
+    assert topics["trades", "C"].gap is None
+    assert deaths_in({"toy": found}) == {("first", "toy"): 12 * SECOND}
+    # a start that is killed in its turn tells nothing twice, and knows what the first one knew
+    third = Marks(tmp_path, "third")
+    again = third.take("toy")
+    assert again.gaps == []
+    assert again.topics["main"]["trades", "A"].last == 70
+    third.clear()
+    assert [path.name for path in tmp_path.glob("*.numbers")] == ["third.numbers"]
+    third.remove()
+    assert list(tmp_path.glob("*.numbers")) == []
+
+
+def test_an_end_that_is_told_has_no_gap_told_again(tmp_path: Path) -> None:
+    leftovers.save([row("A", Carried(last=9))], tmp_path / "toy.json", 1)
+    marks = Marks(tmp_path, "next")
+    found = marks.take("toy")
+    assert (found.gaps, found.epoch, found.topics["main"]["trades", "A"].last) == ([], None, 9)
+    assert deaths_in({"toy": found}) == {}
+    marks.remove()
+
+
+def test_a_clock_that_ran_back_makes_no_gap_of_the_future(tmp_path: Path) -> None:
+    first = Marks(tmp_path, "first")
+    first.save("toy", [row("A", is_followed=True)], ts=time.time_ns() + 3600 * SECOND)
+    second = Marks(tmp_path, "second")
+    (gap,) = second.take("toy").gaps
+    assert gap.ts_from <= time.time_ns()
+
+
+def test_numbers_that_are_cut_off_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.numbers").write_bytes(b"\1" * (SLOTS * SLOT - 1))
+    assert read_numbers(tmp_path / "a.numbers") == {}
+    os.mkfifo(tmp_path / "b.numbers")
+    assert read_numbers(tmp_path / "b.numbers") == {}

@@ -15,6 +15,7 @@ from msgspec import Struct
 from aggregator.records import SCHEMA, BookSnapshot, Health, Instrument, Record
 
 ENOUGH = 256  # records that a tap's reader takes without waiting for more
+LARGEST = 64  # bits of an integer
 MOST_TAKEN = 8192  # records that it takes at once; a group ends with the batch that takes it there
 
 encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encode_lines
@@ -35,7 +36,7 @@ class Batch:
     def blob(self) -> bytes:
         """Every record as NDJSON, each line ended by a newline."""
         if self._blob is None:
-            self._blob = encode_lines(self.records)
+            self._blob = _written(self.records)
         return self._blob
 
     @property
@@ -44,6 +45,19 @@ class Batch:
         if self._lines is None:
             self._lines = [self.blob] if len(self.records) == 1 else self.blob.splitlines(keepends=True)
         return self._lines
+
+
+def _written(records: Sequence[Record]) -> bytes:
+    """The records' lines; an integer of thousands of digits, which nothing can write, is left out of its record."""
+    try:
+        return encode_lines(records)
+    except ValueError:
+        for record in records:
+            for name in record.__struct_fields__:
+                value = getattr(record, name)
+                if isinstance(value, int) and value.bit_length() > LARGEST:
+                    setattr(record, name, None)
+        return encode_lines(records)
 
 
 class Lost(Struct, frozen=True):

@@ -10,6 +10,7 @@ from aggregator.topics import Now, Place, Topic
 SECOND = 1_000_000_000
 MS = 1_000_000
 EVERY = 60 * SECOND
+LONGEST = 2**63  # ns; an integer of a frame may have hundreds of digits
 SAMPLES = 120  # of the latest, one a second, among which the quickest is looked for
 AT_ONCE = (Trade, BookDelta, Bbo)  # records that are sent when they happen
 
@@ -62,8 +63,11 @@ class Counts:
         for record in records:
             sent = record.ts_sent or (record.ts_event if isinstance(record, AT_ONCE) else None)
             if sent and record.source == "ws" and not record.flags:
-                self._latencies.append(record.ts_recv - sent)
-                self._quickest.append(record.ts_recv - sent)
+                took = record.ts_recv - sent
+                if abs(took) > LONGEST:
+                    continue  # no time of these days
+                self._latencies.append(took)
+                self._quickest.append(took)
                 self.is_to_look = False
                 return
 

@@ -273,6 +273,14 @@ def test_latency_is_null_where_nothing_tells_it(record: Record) -> None:
     assert (found.latency_ms, found.latency_max_ms, found.clock_offset_ms) == (None, None, None)
 
 
+def test_a_time_of_hundreds_of_digits_is_no_latency() -> None:
+    counts = Counts(Place("toy", "toy/main.1#1"))
+    counts.begin(at(0))
+    counts.look([Trade(raw_symbol="A", price="1", size="1", ts_recv=START, ts_event=10**400)])
+    assert counts.is_to_look
+    assert counts.summary([], at(1)).latency_ms is None
+
+
 def test_the_offset_of_clocks_outlives_a_summary_and_the_latencies_do_not() -> None:
     counts = Counts(Place("toy", "c"))
     counts.look([Trade(price="1", size="1", ts_sent=START, ts_recv=START + 3 * MS)])

@@ -33,7 +33,7 @@ FUTURES: dict[Channel, str] = SPOT | {
 LIQUIDATIONS: dict[Channel, str] = {"liquidations": "liquidation"}  # of version 3 alone
 DEPTHS = {"books5": 5, "books15": 15}  # of books that are only ever sent whole
 KEPT = {"SPOT": 500, "USDT-FUTURES": 500, "USDC-FUTURES": 200, "COIN-FUTURES": 200}  # levels a side of `books`, 2026-09
-NAMED = re.compile(r"channel:([\w-]+),instId:([^, ]+?) doesn't exist")
+NAMED = re.compile(r"channel:([\w-]{1,64}),instId:([^, ]{1,64}?) doesn't exist")
 MARK = b'"channel":"'  # what follows it names the channel
 
 T = TypeVar("T")

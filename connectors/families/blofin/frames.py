@@ -25,7 +25,7 @@ CHANNELS: dict[Channel, str] = {
     "candles": "candle",
     "funding": "funding-rate",
 }
-NAMED = re.compile(r"channel:([\w-]+),instId:([^, ]+?) doesn't exist")
+NAMED = re.compile(r"channel:([\w-]{1,64}),instId:([^, ]{1,64}?) doesn't exist")
 ECHO = "Invalid request: "  # and the request
 
 T = TypeVar("T")

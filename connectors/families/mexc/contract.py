@@ -38,7 +38,7 @@ CHANNELS: dict[Channel, str] = {
     "index_price": "index.price",
 }
 MARK = b'"channel":"'  # what follows it names the channel, at whichever end of a frame
-NAMED = re.compile(r"\w+_\w+")
+NAMED = re.compile(r"\b\w+_\w+")  # from the beginning of a word: at each of its letters it would take for ever
 
 T = TypeVar("T")
 

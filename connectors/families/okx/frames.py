@@ -46,7 +46,7 @@ OURS: dict[str, Channel] = {wire: channel for channel, wire in CHANNELS.items()}
 DEPTH = 400
 DEPTHS = {"books": DEPTH, "books5": 5, "books50-l2-tbt": 50, "books-l2-tbt": DEPTH}
 UNITS = {"s": 1, "m": 60, "H": 3600, "D": 86_400, "W": 604_800}  # seconds; months have no length
-NAMED = re.compile(r"(?:channel:([\w-]+),)?instId:([^, ]+?) doesn't exist")
+NAMED = re.compile(r"(?:channel:([\w-]{1,64}),)?instId:([^, ]{1,64}?) doesn't exist")
 SWAP = "-SWAP"
 
 T = TypeVar("T")

@@ -1,0 +1,63 @@
+"""A short run of `tests.fuzz`, the same on every machine; the long one is `python -m tests.fuzz --minutes 10`."""
+
+import time
+from random import Random
+
+import pytest
+
+from aggregator.bus import Batch
+from aggregator.records import Trade
+from aggregator.registry import connector_ids, load_exchange
+from tests.fuzz import SLOWEST, of, try_times
+from tests.mutants import LARGEST, mutant
+
+FEW = 60  # mutants of what reads an answer; a stream makes hundreds each time
+GENUINE = b'{"s":"BTCUSDT","b":[["1.5","2"],["1.4","0"]],"E":1760000000000}'
+
+
+@pytest.mark.parametrize("id", connector_ids())
+def test_no_mutant_of_a_genuine_frame_breaks_a_parser_or_a_session(id: str) -> None:
+    for parser in of(id):
+        looked = try_times(parser, 1 if " " not in parser.name else FEW, seed=0)
+        wrong = [one for one in looked.wrong if "takes longer" not in one.what]  # this machine may be busy
+        assert not wrong, wrong
+        assert looked.mutants
+
+
+def test_the_same_seed_gives_the_same_mutants() -> None:
+    first, second = ([mutant(GENUINE, [GENUINE], rng) for _ in range(500)] for rng in (Random(7), Random(7)))
+    assert first == second
+    assert len(set(first)) > 300
+    assert max(map(len, first)) <= LARGEST
+
+
+def test_an_integer_that_nothing_can_write_is_left_out_of_its_record() -> None:
+    odd, fine = (Trade(raw_symbol=name, price="1", size="2", ts_event=at) for name, at in (("A", 10**5000), ("B", 7)))
+    first, second = Batch([odd, fine]).lines
+    assert b'"price":"1"' in first
+    assert odd.ts_event is None
+    assert b'"ts_event":7' in second
+
+
+@pytest.mark.parametrize(
+    ("id", "frame"),
+    [
+        ("mexc", b'{"channel":"rs.error","data":"' + b"A" * 200_000 + b'"}'),
+        ("okx", b'{"event":"error","code":"60018","msg":"' + b"instId:" * 30_000 + b'"}'),
+        ("bitget", b'{"event":"error","code":30001,"msg":"' + b"channel:a,instId:" * 12_000 + b'"}'),
+        ("blofin", b'{"event":"error","code":"60018","msg":"' + b"channel:a,instId:" * 12_000 + b'"}'),
+    ],
+)
+def test_a_long_reason_is_searched_in_one_pass(id: str, frame: bytes) -> None:
+    """One letter after the other, each with all that follow it, would take minutes."""
+    exchange = load_exchange(id)
+    assert exchange is not None
+    for stream in exchange.streams:
+        if stream.inflate is None:
+            begun = time.thread_time()
+            try:
+                list(stream.reader()(frame))
+            except ValueError:
+                continue
+            finally:
+                assert time.thread_time() - begun < SLOWEST

@@ -14,11 +14,15 @@ LARGEST_FRAME = 32 * 2**20  # bytes of a message, inflated and whole; the deepes
 MOST_FRAGMENTS = 2**16  # of one message: an empty one has no bytes that would count
 DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
 PIECE = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
+MOST_FRAMES = 500  # that are handed on together
+MOST_AT_ONCE = 2000  # frames of one read, after which others have their turn before the rest is handed on
+MOST_UNSENT = 2**20  # bytes that may wait for an exchange that reads no more, pongs above all
 PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `bound`
 IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
 USER_AGENT = "market-aggregator"
 BUSY = {418, 429}  # statuses that say: too many requests
 LOST = "line lost"
+UNREAD = f"hung up: it does not read: {MOST_UNSENT} bytes wait to be sent"
 TOO_LARGE = f"hung up: a message of more than {LARGEST_FRAME} bytes or {MOST_FRAGMENTS} fragments"
 
 

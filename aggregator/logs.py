@@ -3,11 +3,29 @@
 import logging
 import os
 import sys
+from typing import Any
 
 PRIORITIES = {logging.CRITICAL: "<2>", logging.ERROR: "<3>", logging.WARNING: "<4>", logging.INFO: "<6>"}
 
 
-class _Journal(logging.Formatter):
+def printable(text: str) -> str:
+    """A text in which nothing acts on a terminal or begins a line: what an exchange says may stand in it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class _Printable(logging.Formatter):
+    """A message on one line; only a traceback has several, which are indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise
+        return "\n".join(f"  {printable(line)}" for line in super().formatException(ei).split("\n"))
+
+
+class _Journal(_Printable):
     """The journal stamps lines itself, and reads a priority in front."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -20,6 +38,6 @@ def set_up(level: str) -> None:
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_Journal("%(name)s: %(message)s"))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
+        handler.setFormatter(_Printable("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("picows").setLevel(logging.ERROR)  # a line that is lost is ours to report, once
+    logging.getLogger("picows").setLevel(logging.CRITICAL)  # a line that is lost is ours to report, once

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -18,8 +19,11 @@ from aggregator.lines import (
     IDLE_PING,
     LARGEST_FRAME,
     LOST,
+    MOST_FRAMES,
+    MOST_UNSENT,
     PIECE,
     TOO_LARGE,
+    UNREAD,
     Fragments,
     Line,
     Listener,
@@ -33,7 +37,7 @@ from aggregator.proxies import Proxy
 from aggregator.topics import Now
 
 FAILURES = (WebSocketException,)  # beside the usual ones
-SLICE = 2**14  # bytes of a read that are inflated before what they gave is handed on: 16 MiB at the very most
+SLICE = 2**13  # bytes of a read that are worked on in one turn of the loop: they inflate to 8 MiB at the very most
 GOODBYE = 1.0  # seconds that the other side has to answer a close
 NORMAL = 1000
 
@@ -57,6 +61,7 @@ class _Connection(ClientConnection):
         self._fragments: Fragments | None = None
         self._read_at: Now | None = None
         self._over: str | None = None  # why we hung up ourselves
+        self._slices: deque[tuple[bytes, Now]] = deque()  # of a read, that wait for later turns
         self._heard = 0.0  # the loop's time when something came last
         self._watch: asyncio.TimerHandle | None = None
 
@@ -84,13 +89,41 @@ class _Connection(ClientConnection):
         self._watch = self.loop.call_later(patience - silent, self._look)
 
     def data_received(self, data: bytes) -> None:
-        self._read_at = read_clocks()
+        read_at = read_clocks()
         self._heard = self.loop.time()
-        for start in range(0, len(data), SLICE):
-            super().data_received(data[start : start + SLICE])
+        is_first = not self._slices
+        self._slices.extend((data[start : start + SLICE], read_at) for start in range(0, len(data), SLICE))
+        if is_first and self._slices:
+            self._take_slice()
+            if self._slices:
+                if not self.transport.is_closing():
+                    self.transport.pause_reading()
+                self.loop.call_soon(self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Work on what is left of a read, a slice in each turn of the loop; until then nothing more is read."""
+        if self._slices:
+            self._take_slice()
+        if self._slices:
+            self.loop.call_soon(self._catch_up)
+        elif not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _take_slice(self) -> None:
+        data, self._read_at = self._slices.popleft()
+        super().data_received(data)
         self._hand_on()
-        if self.protocol.close_expected():  # a server may leave the rest to us, whatever the protocol says
+        if self.transport.get_write_buffer_size() > MOST_UNSENT and self._over is None:
+            self._over = UNREAD
+            self.transport.abort()
+        elif self.protocol.close_expected():  # a server may leave the rest to us, whatever the protocol says
             self.loop.call_later(GOODBYE, self.transport.abort)
+
+    def eof_received(self) -> None:
+        """Nothing more comes: what is left is worked on before the library hears of it."""
+        while self._slices:
+            self._take_slice()
+        super().eof_received()
 
     def process_event(self, event: Frame | Response) -> None:  # type: ignore[override]  # as the library calls it
         if not isinstance(event, Frame) or event.opcode is Opcode.PONG:
@@ -115,7 +148,7 @@ class _Connection(ClientConnection):
     def _hold(self, payload: bytes) -> None:
         self._frames.append(payload)
         self._held += len(payload)
-        if self._held >= PIECE:
+        if self._held >= PIECE or len(self._frames) >= MOST_FRAMES:
             self._hand_on()
 
     def _hand_on(self) -> None:
@@ -124,6 +157,8 @@ class _Connection(ClientConnection):
             self._listener.frames(frames, self._read_at)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        while self._slices:
+            self._take_slice()
         was_open = self.response is not None and self.protocol.handshake_exc is None
         super().connection_lost(exc)
         if self._watch is not None:

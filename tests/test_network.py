@@ -1,11 +1,14 @@
 import asyncio
+import gc
+from collections import Counter
 
 import pytest
 from aiohttp import web
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 from aggregator.exchange import Address, Request
-from aggregator.lines import PIECE, PLAIN_BUFFER
+from aggregator.lines import LARGEST_FRAME, MOST_AT_ONCE, MOST_FRAMES, PIECE, PLAIN_BUFFER, UNREAD
+from aggregator.logs import set_up
 from aggregator.network import Internet, moved
 from aggregator.proxies import Route, Transport
 from aggregator.topics import Now
@@ -202,6 +205,100 @@ async def test_a_read_that_ends_in_the_pong_that_was_waited_for_is_over(
     assert (WSMsgType.PING, b"") in heard
     assert [frames for frames, _ in reading.heard] == [[b"a"], [b"b"]]
     assert reading.heard[1][1].mono - reading.heard[0][1].mono > 20_000_000
+
+
+MANY = 20_000
+
+
+class Turns(Reading):
+    """How many frames were handed on in each turn of the loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = 0
+        self.by_turn: Counter[int] = Counter()
+        self.all: list[bytes] = []
+
+    def frames(self, payloads: list[bytes], now: Now) -> None:  # noqa: ARG002 - as a listener
+        assert not self.over.is_set()
+        self.by_turn[self.turn] += len(payloads)
+        self.all += payloads
+
+    async def count(self) -> None:
+        while not self.over.is_set():
+            self.turn += 1
+            await asyncio.sleep(0)
+
+
+class Many(WSListener):
+    """Sends very many short frames, and a close, in one write."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        transport.underlying_transport.write(
+            b"".join(raw(TEXT, n.to_bytes(4)) for n in range(MANY)) + raw(CLOSE, (1001).to_bytes(2))
+        )
+
+
+async def test_very_many_frames_are_handed_on_in_several_turns_in_order_before_the_end(transport: Transport) -> None:
+    """Else an exchange that sends 1.5 million heartbeats leaves no other one its turn."""
+    server = await ws_create_server(lambda _: Many(), "127.0.0.1", 0)
+    internet, turns = Internet(route=Route(transport)), Turns()
+    async with server, asyncio.timeout(PATIENCE):
+        counting = asyncio.create_task(turns.count())
+        line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), turns)
+        await turns.over.wait()
+        line.hang_up("enough")
+        await counting
+    await internet.close()
+    assert turns.all == [n.to_bytes(4) for n in range(MANY)]
+    assert max(turns.by_turn.values()) <= MOST_AT_ONCE + MOST_FRAMES
+    assert turns.reason == "closed by the exchange: 1001"
+
+
+class Pinging(WSListener):
+    """Sends pings without end, and reads none of their pongs."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        transport.underlying_transport.pause_reading()
+        self._task = asyncio.create_task(self._ping(transport.underlying_transport))
+
+    async def _ping(self, transport: asyncio.Transport) -> None:
+        while not transport.is_closing():
+            if transport.get_write_buffer_size() < 2**20:
+                transport.write(raw(PING, b"p" * 125) * 1000)
+            await asyncio.sleep(0)
+
+
+async def test_pongs_that_nobody_reads_do_not_pile_up(transport: Transport) -> None:
+    server = await ws_create_server(lambda _: Pinging(), "127.0.0.1", 0)
+    internet, mourning = Internet(route=Route(transport)), Mourning()
+    async with server, asyncio.timeout(PATIENCE):
+        await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), mourning)
+        assert await mourning.said == UNREAD
+    await internet.close()
+
+
+class Vast(WSListener):
+    """Announces a frame of one byte more than may be."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        transport.underlying_transport.write(b"\x81\x7f" + (LARGEST_FRAME + 1).to_bytes(8) + b"x")
+
+
+async def test_a_frame_that_is_too_large_is_told_once_and_in_words(
+    transport: Transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_up("info")
+    server = await ws_create_server(lambda _: Vast(), "127.0.0.1", 0)
+    internet, mourning = Internet(route=Route(transport)), Mourning()
+    async with server, asyncio.timeout(PATIENCE):
+        await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), mourning)
+        said = await mourning.said
+    await internet.close()
+    gc.collect()
+    assert said.startswith("hung up: ")
+    assert str(LARGEST_FRAME) in said
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_request_past_a_cache_is_another_one_each_time() -> None:

@@ -9,7 +9,7 @@ VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
 LOCK_PARTS := \# For tests
 
-.PHONY: install demo test fresh lint check-docs bench bench-peers lock clean
+.PHONY: install demo test fresh lint check-docs bench bench-peers faults lock clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/installed
@@ -40,6 +40,10 @@ ifdef AGAINST
 else
 	@$(BIN)/python -m bench $(ARGS)
 endif
+
+# The daemon beside an exchange that does everything wrong, one thing after the other: some seven minutes.
+faults: install
+	@$(BIN)/python -m bench.faults $(ARGS)
 
 # Other programs on the same captures, each in an environment of its own under ~/.cache.
 bench-peers: install

@@ -193,6 +193,8 @@ class Simulation(Struct, frozen=True):
         wants, and the time -> frames
     answer: path, query, markets and time -> status and body of a REST answer
     greeting: what a client is sent as soon as it is connected
+    idle: a frame of which nothing follows, as short as the protocol has them
+    farewell: says that the exchange is about to close the connection; empty where the protocol has no such frame
     """
 
     hosts: tuple[str, ...]
@@ -202,3 +204,5 @@ class Simulation(Struct, frozen=True):
     say: Callable[[Change | Deal | None, Market, set[str], int], Iterable[Said]]
     answer: Callable[[str, Mapping[str, str], Mapping[str, Market], int], tuple[int, bytes]]
     greeting: Sequence[bytes] = ()
+    idle: bytes = b"{}"
+    farewell: bytes = b""

@@ -31,7 +31,7 @@ from aggregator.bus import Batch
 from aggregator.conversation import EXPECTED
 from aggregator.exchange import Exchange, Stream, Subscription
 from aggregator.lines import PIECE
-from aggregator.records import CHANNEL_OF, Instrument, Record
+from aggregator.records import CHANNEL_OF, Instrument
 from aggregator.registry import connector_ids, load_exchange
 from aggregator.session import Session
 from aggregator.topics import Now
@@ -260,7 +260,9 @@ def talk(
         while session.wanted:
             fetch = session.wanted.popleft()
             body = mutant(trial.rng.choice(bodies), bodies, trial.rng) if bodies else b"{}"
-            trial.read([body], lambda fetch=fetch, body=body, now=now: session.answer(fetch, body, now), may_raise=False)  # type: ignore[misc]
+            trial.read(
+                [body], lambda fetch=fetch, body=body, now=now: session.answer(fetch, body, now), may_raise=False
+            )  # type: ignore[misc]
         if session.over is not None:
             break
     trial.read([], lambda: [*session.books(now), *session.end(now), *session.close("disconnect", now)], may_raise=False)

@@ -11,13 +11,15 @@ OPENS, CLOSES = {b"[", b"{"}, {b"]", b"}"}
 # fmt: off
 VALUES = (
     b"null", b"true", b"false", b"0", b"-0", b"-1", b"1e999", b"-1e-999", b"0.1e1", b"9007199254740993",
-    b"18446744073709551616", b"-9223372036854775809", b"1" + b"0" * 400, b"1" * 4299, b"1" * 5000, b"0." + b"1" * 5000, b"NaN",
-    b'""', b'" "', b'"0"', b'"-0"', b'"-1"', b'"1e5"', b'"1E-5000"', b'"NaN"', b'"Infinity"', b'"1_0"', b'"0x10"',
-    b'"' + b"7" * 5000 + b'"', b'"0.' + b"0" * 5000 + b'1"', b'"' + "٣".encode() + b'"', b'"+1"', b'".5"', b'"5."',
+    b"18446744073709551616", b"-9223372036854775809", b"1" + b"0" * 400, b"1" * 4299, b"1" * 5000, b"0." + b"1" * 5000,
+    b"NaN", b'""', b'" "', b'"0"', b'"-0"', b'"-1"', b'"1e5"', b'"1E-5000"', b'"NaN"', b'"Infinity"', b'"1_0"',
+    b'"0x10"', b'"' + b"7" * 5000 + b'"', b'"0.' + b"0" * 5000 + b'1"', b'"' + "٣".encode() + b'"', b'"+1"', b'".5"',
+    b'"5."',
     rb'"\ud800"', rb'"\u0000"', rb'"\u001b[2J"', rb'"a\nb"', rb'"\u202e"', b'"*"', b'"' + b"A" * 10_000 + b'"',
     b'"2026-13-45T99:99:99Z"', b'"0001-01-01T00:00:00Z"', b'"9999-12-31T23:59:59.999999999Z"', b'"1970"',
     b"[]", b"{}", b"[[]]", b"[null]", b'[["1","2"]]', b'{"":{}}', b"[" * 60 + b"]" * 60, b"[" * 5000, b'{"a":' * 900,
-)  # fmt: on
+)
+# fmt: on
 
 
 def mutant(frame: bytes, others: Sequence[bytes], rng: Random) -> bytes:
@@ -68,7 +70,7 @@ def _part(frame: bytes, others: Sequence[bytes], rng: Random) -> bytes:
     if way == 0:
         part = []
     elif way == 1:
-        part = (part + [b","]) * rng.choice((1, 2, 20)) + part
+        part = [*part, b","] * rng.choice((1, 2, 20)) + part
     elif way == 2 and others:
         donor = TOKEN.findall(rng.choice(others))
         part = donor[slice(*_span(donor, rng))] if donor else part

@@ -12,7 +12,8 @@ import click
 from aggregator.cli import fail
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.registry import simulated_ids
-from aggregator.sandbox import Sandbox, SandboxSettings, read_faults
+from aggregator.sandbox import Sandbox, SandboxSettings, read_faults, read_hostile
+from aggregator.sandbox.settings import HOSTILE
 
 SINKS = """\
 [[sinks]]
@@ -58,6 +59,9 @@ def block(id: str, channels: Sequence[str], symbols: Sequence[str], endpoints: M
 
 
 SIMULATED = ("trades", "book", "bbo", "ticker", "candles")
+HOSTILE_HELP = (
+    f"What a simulated exchange does that has gone wrong or means harm, on loopback alone: all, {', '.join(HOSTILE)}."
+)
 FASTEST = 100_000  # frames a second; far beyond what one process serves
 
 
@@ -79,6 +83,7 @@ def check_rate(_context: click.Context, _option: click.Parameter, value: float) 
 @click.option("--loop", is_flag=True, help="Play captures again and again.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same market and faults.")
 @click.option("--faults", default="", metavar="KIND=VALUE,…", help="drop=0.001,close=30s,…: see docs/sandbox.md.")
+@click.option("--hostile", default="", metavar="NAME,…", help=HOSTILE_HELP)
 @click.option("--control", type=click.Path(path_type=Path), help="A socket to change faults and see true books.")
 @click.option("--fault-log", type=click.Path(path_type=Path), help="Append every injected fault to this file.")
 @click.option("--config-out", type=click.Path(path_type=Path), help="Write a daemon's configuration for all this.")
@@ -92,6 +97,7 @@ def command(
     loop: bool,
     seed: int,
     faults: str,
+    hostile: str,
     control: Path | None,
     fault_log: Path | None,
     config_out: Path | None,
@@ -112,6 +118,7 @@ def command(
             loop=loop,
             seed=seed,
             faults=read_faults(faults),
+            hostile=read_hostile(hostile),
             control=control,
             fault_log=fault_log,
         )

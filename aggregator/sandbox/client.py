@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from aiohttp import WSMsgType, web
 
 from aggregator.sandbox.faults import REFUSE, STALL, Faults
+from aggregator.sandbox.hostile import SENDERS, TEXT, Wire, frame
 from aggregator.simulation import Said
+
+LOOK = 0.05  # seconds between two looks at whether something hostile is to be done
 
 LONGEST_QUEUE = 50_000  # frames; a reader that is this far behind is disconnected, as exchanges do
 
@@ -16,9 +19,12 @@ LONGEST_QUEUE = 50_000  # frames; a reader that is this far behind is disconnect
 class Client:
     """A WebSocket that frames are offered to; faults are applied as they leave."""
 
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request, faults: Faults) -> None:
-        """Take over a prepared socket."""
+    def __init__(
+        self, socket: web.WebSocketResponse, request: web.Request, faults: Faults, wire: Wire | None = None
+    ) -> None:
+        """Take over a prepared socket; `wire` is how bytes of no message are sent, where the exchange is simulated."""
         self.faults = faults
+        self._wire = wire
         self.topics: set[str] = set()
         self.sent: dict[str, int] = {}
         self.refuse_until = 0.0
@@ -45,8 +51,8 @@ class Client:
 
     async def play(self, said: Said, *, is_binary: bool) -> None:
         """Send a recorded frame, when the reader has room for it."""
-        for frame in self.faults.pass_on(said, self._loop.time()):
-            await self._socket.send_frame(frame, WSMsgType.BINARY if is_binary else WSMsgType.TEXT)
+        for payload in self.faults.pass_on(said, self._loop.time()):
+            await self._socket.send_frame(payload, WSMsgType.BINARY if is_binary else WSMsgType.TEXT)
 
     async def write(self) -> None:
         """Send what is offered until cancelled or cut."""
@@ -66,8 +72,28 @@ class Client:
             self.sent[said.topic] = self.sent.get(said.topic, 0) + 1
         if delay := self.faults.wanted.get("slow", 0):
             await asyncio.sleep(delay)
-        for frame in frames:
-            await self._socket.send_frame(frame, WSMsgType.TEXT)
+        for payload in frames:
+            await self._say(payload)
+
+    async def _say(self, payload: bytes) -> None:
+        if self._wire is None:
+            await self._socket.send_frame(payload, WSMsgType.TEXT)
+        else:
+            self._wire.latest = payload
+            await self._wire.send(frame(TEXT, payload))
+
+    async def torment(self) -> None:
+        """Do what is hostile, again and again, while it is wanted of this connection."""
+        noted: set[str] = set()
+        while self._wire is not None:
+            wanted = [kind for kind in SENDERS if self.faults.wanted.get(kind)]
+            for kind in wanted:
+                if kind not in noted:
+                    noted.add(kind)
+                    self.faults.note(kind)
+                await SENDERS[kind](self._wire)
+            noted &= set(wanted)
+            await asyncio.sleep(0 if wanted else LOOK)
 
     async def misbehave(self) -> None:
         """Let a timed fault happen, if one is due."""

@@ -4,18 +4,32 @@ import asyncio
 import importlib
 import random
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
+from aggregator.registry import load_exchange
 from aggregator.sandbox.client import Client
 from aggregator.sandbox.control import Command, Control
 from aggregator.sandbox.faults import FaultLog, Faults
+from aggregator.sandbox.hostile import Wire, answer, false_certificate, many, refuse
 from aggregator.sandbox.playback import Recorded, Tape, load
-from aggregator.sandbox.settings import SandboxSettings, check_fault
+from aggregator.sandbox.settings import (
+    AT_START,
+    HOSTILE,
+    ON_FRAMES,
+    ON_HANDSHAKES,
+    ON_REQUESTS,
+    ON_REST,
+    SandboxSettings,
+    check_fault,
+    is_loopback,
+)
 from aggregator.simulation import Change, Deal, Market, Said, Simulation
 
 STEP = 0.005  # seconds between two bursts of a simulated market
@@ -40,6 +54,7 @@ class Simulated:
             for base, quote, price, decimals in self.simulation.markets
         ]
         self.markets = {self.simulation.name(market): market for market in made}
+        self._many: dict[str, Market] = {}
         self.listeners: dict[str, set[Client]] = {}
         self.refuse_until = 0.0
 
@@ -58,8 +73,13 @@ class Simulated:
 
     def hear(self, client: Client, frame: bytes) -> None:
         """Answer a client's frame."""
+        refusal = next((kind for kind in ON_REQUESTS if client.faults.wanted.get(kind)), None)
         try:
-            heard = self.simulation.hear(frame, self.markets, time.time_ns())
+            if refusal is None:
+                heard = self.simulation.hear(frame, self.markets, time.time_ns())
+            else:
+                client.faults.note(refusal)
+                heard = refuse(refusal, self.simulation, frame, time.time_ns())
         except Exception:  # noqa: BLE001 - whatever a client sends, it is no request
             client.offer(b'{"error":"not a request of this exchange"}')
             return
@@ -73,6 +93,17 @@ class Simulated:
         for topic in heard.subscribe:
             client.topics.add(topic)
             self.listeners.setdefault(topic, set()).add(client)
+
+    def answer(self, path: str, query: Mapping[str, str], *, is_long: bool = False) -> tuple[int, bytes]:
+        """What is answered by REST; `is_long`: with many more markets than there are, where it lists them."""
+        markets: Mapping[str, Market] = self.markets
+        if is_long and any(urlsplit(url).path == f"/{path.split('/', 2)[-1]}" for url in self._listings()):
+            markets = self._many = self._many or many(self.markets, self.simulation)
+        return self.simulation.answer(path, query, markets, time.time_ns())
+
+    def _listings(self) -> Iterable[str]:
+        exchange = load_exchange(self.id)
+        return () if exchange is None else [request.url for request in exchange.listing.requests]
 
     def leave(self, client: Client) -> None:
         """The client is gone."""
@@ -92,6 +123,9 @@ class Sandbox:
 
     def __init__(self, settings: SandboxSettings) -> None:
         """Read the captures and load the protocols. Raises OSError, BadFrame or ValueError."""
+        if settings.hostile and not settings.simulate:
+            raise ValueError("only simulated exchanges can be hostile: name some with --simulate")
+        _guard(settings, settings.hostile)
         self.settings = settings
         self.log = FaultLog(settings.fault_log)
         self.tape: Tape = load(settings.captures)
@@ -103,6 +137,7 @@ class Sandbox:
         }
         self._next: dict[str, int] = {}
         self._faults = dict(settings.faults)
+        self._turns: Counter[str] = Counter()  # what of the hostile behaviours is next, at each border
         self._numbers = 0
         self._rng = random.Random(settings.seed)
         self._running = asyncio.Event()
@@ -118,7 +153,8 @@ class Sandbox:
         await self._site.setup()
         self._control = Control(self.settings.control, self._obey) if self.settings.control else None
         try:
-            await web.TCPSite(self._site, self.settings.host, self.settings.port).start()
+            tls = false_certificate() if self._is_false else None
+            await web.TCPSite(self._site, self.settings.host, self.settings.port, ssl_context=tls).start()
             if self._control is not None:
                 await self._control.start()
         except OSError:
@@ -152,7 +188,12 @@ class Sandbox:
     def here(self, hosts: Mapping[str, str]) -> dict[str, str]:
         """Where each of these addresses, as scheme and host, has what is served of another, or of itself."""
         at = f"{self.settings.host}:{self.port}"
-        return {host: f"{_here(host)}://{at}/{_host(served)}" for host, served in hosts.items()}
+        secure = "s" if self._is_false else ""
+        return {host: f"{_here(host)}{secure}://{at}/{_host(served)}" for host, served in hosts.items()}
+
+    @property
+    def _is_false(self) -> bool:
+        return any(kind in AT_START for kind in self.settings.hostile)
 
     def lend(self, answers: Mapping[str, bytes]) -> None:
         """Answer these addresses too."""
@@ -168,11 +209,35 @@ class Sandbox:
         if self._rng.random() < self._faults.get("http_429", 0):
             self._faults_of("http", exchange).note("http_429")
             return web.Response(status=429, headers={"Retry-After": RETRY_AFTER}, text="{}")
+        hostile = self._hostile(ON_REST, "http", exchange)
         if exchange is not None:
-            status, body = exchange.simulation.answer(request.path, request.query, exchange.markets, time.time_ns())
+            status, body = exchange.answer(request.path, request.query, is_long=hostile == "rest_listing")
         else:
             status, body = self._recorded_answer(host, request)
+        if hostile is not None:
+            return await answer(hostile, request, body)
         return web.Response(status=status, body=body, content_type="application/json")
+
+    def _hostile(self, kinds: Collection[str], conn: str, exchange: Simulated | None) -> str | None:
+        """What hostile is to be done now, of these kinds: what is wanted of all, or whose turn it is, noted."""
+        kind = next((kind for kind in kinds if self._faults.get(kind)), None) or self._turn(kinds)
+        if kind is not None:
+            self._faults_of(conn, exchange).note(kind)
+        return kind
+
+    def _turn(self, kinds: Collection[str]) -> str | None:
+        """Of the settings' behaviours the next one, if it is of these kinds; answers by REST are good between two."""
+        border = "rest" if kinds is ON_REST else "line"
+        listed: list[str | None] = []
+        for name in self.settings.hostile:
+            if name not in AT_START and (name in ON_REST) == (border == "rest"):
+                listed += [name, None] if border == "rest" else [name]
+        if not listed:
+            return None
+        kind = listed[self._turns[border] % len(listed)]
+        if border == "rest" or kind in kinds:
+            self._turns[border] += 1
+        return kind if kind in kinds else None
 
     def _recorded_answer(self, host: str, request: web.Request) -> tuple[int, bytes]:
         path = request.raw_path.removeprefix(f"/{host}")
@@ -190,15 +255,18 @@ class Sandbox:
         recorded = None if exchange else self._recorded_connection(host, request.path)
         if exchange is None and recorded is None:
             return web.Response(status=404, text="no capture holds a connection to this address")
-        socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=2**20)
+        hostile = self._hostile(ON_HANDSHAKES, "handshake", exchange)
+        if hostile is not None:
+            return await answer(hostile, request, b"")
+        socket = web.WebSocketResponse(autoping=False, compress=self._is_hostile, max_msg_size=2**20)
         try:
             await socket.prepare(request)
         except ConnectionError:
             return web.Response(status=400, text="the client has left")
         self._numbers += 1
-        client = Client(socket, request, self._faults_of(str(self._numbers), exchange))
+        client = self._client(socket, request, exchange)
         self.clients[client.conn] = client
-        tasks = [asyncio.create_task(client.write()), asyncio.create_task(self._misbehave(client))]
+        tasks = [asyncio.create_task(work) for work in (client.write(), self._misbehave(client), client.torment())]
         asked = asyncio.Event()
         if recorded is not None:
             tasks.append(asyncio.create_task(self._play(client, recorded, asked)))
@@ -214,6 +282,22 @@ class Sandbox:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         return socket
+
+    @property
+    def _is_hostile(self) -> bool:
+        return bool(self.settings.hostile)
+
+    def _client(self, socket: web.WebSocketResponse, request: web.Request, exchange: Simulated | None) -> Client:
+        """Who has connected; of a simulated exchange, with what is hostile to it from the start."""
+        faults = self._faults_of(str(self._numbers), exchange)
+        wire = None
+        if exchange is not None and isinstance(request.transport, asyncio.Transport):
+            wire = Wire(request.transport, exchange.simulation, exchange.markets)
+            wire.is_packed = bool(socket.compress)
+            hostile = self._turn([*ON_FRAMES, *ON_REQUESTS])
+            if hostile is not None:
+                faults.wanted[hostile] = 1.0
+        return Client(socket, request, faults, wire)
 
     async def _listen(
         self, socket: web.WebSocketResponse, client: Client, exchange: Simulated | None, asked: asyncio.Event
@@ -305,6 +389,7 @@ class Sandbox:
         raise ValueError(f"{command.op!r} is no command; there are: fault, fault_off, books, pause, resume, log, stats")
 
     def _set_fault(self, command: Command) -> object:
+        _guard(self.settings, [command.kind])
         concerned = [
             client.faults
             for client in self.clients.values()
@@ -319,6 +404,12 @@ class Sandbox:
             else:
                 faults.pop(command.kind, None) if command.kind else faults.clear()
         return {"connections": len(concerned)}
+
+
+def _guard(settings: SandboxSettings, kinds: Collection[str]) -> None:
+    """Raise ValueError where something hostile would be reached from elsewhere."""
+    if any(kind in HOSTILE for kind in kinds) and not is_loopback(settings.host):
+        raise ValueError(f"what is hostile is served on loopback alone, and {settings.host} is not")
 
 
 def _host(url: str) -> str:

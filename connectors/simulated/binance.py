@@ -199,4 +199,6 @@ SIMULATION = Simulation(
     hear=hear,
     say=say,
     answer=answer,
+    idle=b'{"result":null,"id":0}',
+    farewell=b'{"e":"serverShutdown","E":1770123456789}',
 )

@@ -163,4 +163,5 @@ SIMULATION = Simulation(
     hear=hear,
     say=say,
     answer=answer,
+    idle=b'{"type":"subscriptions","channels":[]}',
 )

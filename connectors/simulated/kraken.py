@@ -214,4 +214,5 @@ SIMULATION = Simulation(
     say=say,
     answer=answer,
     greeting=(encode({"channel": "status", "type": "update", "data": [STATUS]}),),
+    idle=b'{"channel":"heartbeat"}',
 )

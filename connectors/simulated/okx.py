@@ -185,4 +185,6 @@ SIMULATION = Simulation(
     hear=hear,
     say=say,
     answer=answer,
+    idle=b"pong",
+    farewell=b'{"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade."}',
 )

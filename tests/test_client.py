@@ -1,17 +1,20 @@
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
+from msgspec.structs import replace
 
-from aggregator import client
+from aggregator import book, client
 from aggregator.bus import Bus
 from aggregator.client import Feed, FeedError, connect
 from aggregator.feed.server import FeedServer
-from aggregator.records import BookSnapshot, Lag, Record, Trade
+from aggregator.records import BookDelta, BookSnapshot, Gap, Lag, Record, Trade
 from aggregator.sinks.settings import FeedSettings
 
 pytestmark = pytest.mark.waits
@@ -224,3 +227,34 @@ async def test_a_line_that_was_cut_off_is_no_record(path: Path) -> None:
     hello = b'{"type":"hello","schema":1,"epoch":"e","offset":0,"version":"0"}\n'
     async with speaking(path, hello, b'{"type":"new_kind","offset":1}\n', b'{"type":"tra'), connect(path) as feed:
         assert [line async for line in feed.lines()] == [b'{"type":"new_kind","offset":1}\n']
+
+
+# --- the example of docs/python.md
+
+
+async def test_the_example_of_the_page_follows_a_book(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book, "OrderBook", vars(book).get("OrderBook", vars(book).get("Book")), raising=False)
+    page = Path(__file__).parents[1] / "docs/python.md"
+    code = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert code
+    example: dict[str, Any] = {}
+    exec(compile(code[1], "docs/python.md", "exec"), example)  # noqa: S102 - our own page
+    known = {"exchange": "alpha", "symbol": "BTC/USDT", "raw_symbol": "BTCUSDT", "ts_recv": 1}
+    delta = BookDelta(**known, bids=[("100", "0"), ("99", "1")], asks=[])  # type: ignore[arg-type]
+    gap = Gap(**known, gap_id="1", phase="open", channel="book", cause="sequence", ts_from=1)  # type: ignore[arg-type]
+    whole = BookSnapshot(**known, bids=[("100", "2")], asks=[("101", "4.0")])  # type: ignore[arg-type]
+    found: list[tuple[str, str, str]] = []
+    async with asyncio.timeout(PATIENCE), serving(path) as bus:
+        prices = example["best_prices"](str(path), "book:*:BTC/USDT")
+        coming = asyncio.ensure_future(anext(prices))
+        while not coming.done():
+            bus.publish([replace(whole)])
+            await asyncio.sleep(0.01)
+        found.append(coming.result())
+        bus.publish([delta, gap, replace(delta)])
+        found.append(await anext(prices))
+        bus.publish([whole])
+        while found[-1][1] != "100":
+            found.append(await anext(prices))
+        await prices.aclose()
+    assert set(found) == {("alpha", "100", "101"), ("alpha", "99", "101")}

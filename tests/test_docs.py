@@ -21,7 +21,7 @@ from aggregator.docs.exchanges import exchanges_page
 from aggregator.docs.known import Known, load_known
 from aggregator.docs.markdown import cell, link, table
 from aggregator.docs.records import describe, json_type, own_fields, records_page, undescribed
-from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Snapshot, Stream
+from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Snapshot, Stream, Subscription
 from aggregator.records import CHANNEL_OF, RECORD_TYPES, BookSnapshot, Channel, Flags, Instrument, Record
 from aggregator.sequence import linked
 from aggregator.session import Session
@@ -59,7 +59,7 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
     assert set(shown) <= COMMANDS.keys()
 
 
-@pytest.mark.parametrize("name", [*PAGES, "symbols.md", "add-an-exchange.md"])
+@pytest.mark.parametrize("name", [*PAGES, "symbols.md", "add-an-exchange.md", "index.md", "glossary.md", "python.md"])
 def test_tables_are_even_and_pages_end_with_a_line(name: str) -> None:
     text = (ROOT / "docs" / name).read_text()
     assert text.endswith("\n")
@@ -68,6 +68,20 @@ def test_tables_are_even_and_pages_end_with_a_line(name: str) -> None:
     for line in text.splitlines():
         bars = [*bars, len(re.findall(r"(?<!\\)\|", line))] if line.startswith("|") else []
         assert len(set(bars)) <= 1, line
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))], ids=lambda page: page.name
+)
+def test_a_link_between_pages_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert pages == set(re.findall(r"\]\(([a-z.-]+\.md)\)", (ROOT / "docs/index.md").read_text()))
 
 
 # --- writing and checking
@@ -454,3 +468,46 @@ def test_the_example_connector_holds_a_conversation(example: ModuleType) -> None
     assert [type(record).__name__ for record in records] == ["BookSnapshot", "BookDelta", "Gap"]
     assert session.outbox[0] == b'{"op":"pong"}'
     assert session.bad == 0
+
+
+# --- the transcript of docs/how-a-session-works.md
+
+SAME = {"exchange", "symbol", "raw_symbol", "conn"}  # on every record of it
+
+
+def played(example: ModuleType, transcript: str) -> Iterator[str]:
+    """Play what a transcript says that happens, and write what comes of it."""
+    [spot] = example.EXCHANGE.streams
+    session = Session(
+        "example",
+        spot,
+        conn="example/main.1#1",
+        instruments={"BTCUSDT": Instrument(raw_symbol="BTCUSDT", symbol="BTC/USDT")},
+        subscriptions=[Subscription("book", "BTCUSDT")],
+    )
+    for line in transcript.splitlines():
+        if line[0] not in "0123456789":
+            continue
+        yield line
+        time, happens = line.split(maxsplit=1)
+        tenths = int(time.replace(".", ""))
+        now = Now((17_000_000_000 + tenths) * 10**8, (1 + tenths) * 10**8)
+        records = session.open(now) if happens == "open" else session.receive([happens.encode()], now)
+        while session.outbox:
+            frame = session.outbox.popleft()
+            session.sent(frame, now)
+            yield f"  > {frame.decode()}"
+        for record in records:
+            assert {getattr(record, name) for name in SAME} == {"example", "BTC/USDT", "BTCUSDT", "example/main.1#1"}
+            defaults = {field.name: field.default for field in msgspec.structs.fields(record)}
+            told = json.loads(msgspec.json.encode(record))
+            shown = {k: v for k, v in told.items() if k not in SAME and (k == "type" or defaults.get(k) != v)}
+            yield f"  = {msgspec.json.encode(shown).decode()}"
+
+
+def test_the_transcript_is_what_a_session_gives(example: ModuleType) -> None:
+    page = (ROOT / "docs/how-a-session-works.md").read_text()
+    found = re.search(r"<!-- transcript -->\n```text\n(.*?)```", page, re.DOTALL)
+    assert found
+    assert "".join(f"{line}\n" for line in played(example, found[1])) == found[1]
+    assert [found[1].count(f'"phase":"{phase}"') for phase in ("open", "close")] == [1, 1]

@@ -152,6 +152,19 @@ class Recorder:
         if self.lost:
             log.error("%s: %d lines are missing", self._path, self.lost)
 
+    def reopen(self, path: Path) -> bool:
+        """Finish the file, and go on in another; whether that could be begun."""
+        self._flush()
+        try:
+            disk = _Disk(path)
+        except OSError as error:
+            log.warning("%s: cannot be begun: %s; the capture goes on in %s", path, error.strerror, self._path)
+            return False
+        old, self._disk, self._path = self._disk, disk, path
+        with suppress(OSError):
+            old.close()
+        return True
+
     def write(self, dir: str, fields: dict[str, str | int], now: Now | None = None) -> None:
         """Write one line, stamped with that moment, or with this one."""
         wall = (now or self._network.now()).wall

@@ -69,7 +69,7 @@ class Daemon:
         self.outputs = Outputs(self.bus, on_idle=self.leave)
         self._hosts = Hosts()
         self._networks: list[Internet] = []
-        self._recorders: list[Recorder] = []
+        self._recorders: dict[str, Recorder] = {}  # by exchange
         self._stop = asyncio.Event()
         self._stopped_at: float | None = None
         self._exchanges: list[asyncio.Task[None]] = []
@@ -92,6 +92,12 @@ class Daemon:
     def leave(self) -> None:
         """Drain and leave: there is nothing more to do."""
         self._stop.set()
+
+    def reopen(self) -> None:
+        """Close every file that is written to, and begin new ones."""
+        files = self.outputs.reopen()
+        captures = sum(recorder.reopen(self._capture_path(id)) for id, recorder in self._recorders.items())
+        log.warning("files are closed and new ones begun: %d sinks of files, %d captures", files, captures)
 
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError when a sink cannot start."""
@@ -233,11 +239,13 @@ class Daemon:
         self._networks.append(internet)
         network = internet.network()
         if self._capture is not None:
-            start = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-            recorder = Recorder(self._capture / f"{config.id}-{start}.jsonl.zst", config.id, network)
-            self._recorders.append(recorder)
+            recorder = self._recorders[config.id] = Recorder(self._capture_path(config.id), config.id, network)
             network = recorder.network()
         return network
+
+    def _capture_path(self, id: str) -> Path:
+        """Where the frames of an exchange go that come from now on."""
+        return (self._capture or Path()) / f"{id}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl.zst"
 
     async def _instruments(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
         """From the listing, or where it does not answer from the cache; a warning says how old that is.
@@ -306,7 +314,7 @@ class Daemon:
         await _end(self._exchanges)
         await self.outputs.stop(DRAIN)
         log.info("stopped: %s", self._progress.sum_up())
-        for recorder in self._recorders:
+        for recorder in self._recorders.values():
             recorder.close()
         for network in self._networks:
             await network.close()

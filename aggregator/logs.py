@@ -5,24 +5,25 @@ import os
 import sys
 from typing import Any
 
+from aggregator.text import printable
+
 PRIORITIES = {logging.CRITICAL: "<2>", logging.ERROR: "<3>", logging.WARNING: "<4>", logging.INFO: "<6>"}
+LONGEST = 4000  # characters of a message, or of a line of a traceback
 
 
-def printable(text: str) -> str:
-    """A text in which nothing acts on a terminal or begins a line: what an exchange says may stand in it."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _line(text: str) -> str:
+    """What is said, on one line, whatever an exchange has put into it."""
+    return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)")
 
 
 class _Printable(logging.Formatter):
     """A message on one line; only a traceback has several, which are indented."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own
-        return printable(super().formatMessage(record))
+        return _line(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - likewise
-        return "\n".join(f"  {printable(line)}" for line in super().formatException(ei).split("\n"))
+        return "\n".join(f"  {_line(line)}" for line in super().formatException(ei).split("\n"))
 
 
 class _Journal(_Printable):

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from aggregator.bus import Bus, Tap
 from aggregator.feed.server import FeedServer
-from aggregator.sinks.files import check_directory, write_files
+from aggregator.sinks.files import FilesStatus, check_directory, write_files
 from aggregator.sinks.repair import Deaths
 from aggregator.sinks.settings import FeedSettings, FilesSettings, SinkSettings, StdoutSettings
 from aggregator.sinks.stdout import write_stdout
@@ -38,6 +38,7 @@ class Outputs:
         self._on_idle = on_idle
         self._stopping = False
         self._deaths: Deaths = {}
+        self._files: list[FilesStatus] = []
 
     async def start(self, sinks: Sequence[SinkSettings], deaths: Deaths | None = None) -> None:
         """Start every sink. Raises ConfigError or OSError when one cannot.
@@ -62,7 +63,10 @@ class Outputs:
         tap = Tap(settings.queue)
         write: Coroutine[object, object, object]
         if isinstance(settings, FilesSettings):
-            name, write = f"files {settings.path}", write_files(settings, self._bus, tap, deaths=self._deaths)
+            status = FilesStatus()
+            self._files.append(status)
+            name = f"files {settings.path}"
+            write = write_files(settings, self._bus, tap, status=status, deaths=self._deaths)
         else:
             name, write = "stdout", write_stdout(settings, self._bus, tap)
         task = asyncio.get_running_loop().create_task(write)
@@ -83,6 +87,12 @@ class Outputs:
         self.outputs.remove(output)
         if not self.outputs and not self.feeds:
             self._on_idle()
+
+    def reopen(self) -> int:
+        """Have every sink of files close those that it writes to, and begin new ones; how many such sinks there are."""
+        for status in self._files:
+            status.reopen = True
+        return len(self._files)
 
     async def room(self) -> None:
         """Wait until no sink is more than half full: for a replay, which can wait as a live stream cannot."""

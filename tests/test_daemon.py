@@ -69,9 +69,17 @@ def of(exchanges: str, *ids: str) -> str:
 class Running:
     """A daemon; what it says is read as it comes, unless nobody is to read it."""
 
-    def __init__(self, config: Path, *, read: bool = True, command: str = "run", **environment: str) -> None:
+    def __init__(
+        self,
+        config: Path,
+        *,
+        read: bool = True,
+        command: str = "run",
+        options: Iterable[str] = (),
+        **environment: str,
+    ) -> None:
         self.process = subprocess.Popen(
-            [*PROGRAM, command, "--config", str(config)],
+            [*PROGRAM, command, *options, "--config", str(config)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=ROOT,
@@ -460,6 +468,35 @@ def test_a_feed_that_another_daemon_serves_is_a_reason_not_to_start(tmp_path: Pa
         assert first.process.poll() is None
         first.signal(signal.SIGTERM)
         assert first.process.returncode == 0
+
+
+def test_a_directory_of_state_that_another_daemon_uses_is_a_reason_not_to_start(tmp_path: Path, exchanges: str) -> None:
+    config = configure(tmp_path, of(exchanges, "kraken"))
+    with running(config) as first:
+        until(lambda: first.has([("kraken", "trade")]), what="trades")
+        with running(config) as second:
+            assert second.process.wait(PATIENCE) == 78
+        assert f"{tmp_path}/state is used by another daemon, process {first.process.pid}; give each" in second.log
+        seen = len(first.records())
+        until(lambda: len(first.records()) > seen, what="the first goes on")
+        first.signal(signal.SIGKILL)
+    with running(config) as third:
+        until(lambda: third.has([("kraken", "trade")]), what="trades")
+        assert third.signal(signal.SIGTERM) == 0
+
+
+def test_what_is_no_file_among_the_files_of_state_neither_hangs_nor_ends_it(tmp_path: Path, exchanges: str) -> None:
+    for directory in ("left", "instruments"):
+        (tmp_path / "state" / directory).mkdir(parents=True)
+        for id, make in (("kraken", os.mkfifo), ("okx", os.mkdir)):
+            make(tmp_path / "state" / directory / f"{id}.json")
+    os.mkfifo(tmp_path / "state/left/a.numbers")
+    with running(configure(tmp_path, of(exchanges, "kraken", "okx"))) as daemon:
+        until(lambda: daemon.has([("kraken", "trade"), ("okx", "trade")]), what="trades")
+        assert daemon.signal(signal.SIGTERM) == 0
+    assert daemon.log.count("it is no regular file") == 4
+    assert (tmp_path / "state/instruments/okx.json").is_file()
+    assert (tmp_path / "state/left/kraken.json").is_file()
 
 
 def test_files_that_cannot_be_written_are_a_reason_not_to_start(tmp_path: Path, exchanges: str) -> None:

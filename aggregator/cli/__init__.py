@@ -7,6 +7,7 @@ import sys
 import click
 
 from aggregator import __version__
+from aggregator.text import printable
 
 COMMANDS = {
     "run": "Gather from the exchanges of a configuration until stopped.",
@@ -97,5 +98,5 @@ def counted(count: int, noun: str) -> str:
 
 def fail(text: str, code: int = EXIT_ERROR) -> "click.exceptions.Exit":
     """Say what is wrong on standard error; raise what this gives."""
-    click.echo(f"aggregator: {text}", err=True)
+    click.echo(f"aggregator: {printable(text)}", err=True)
     return click.exceptions.Exit(code)

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from msgspec import Struct, field
+from rich.markup import escape
 from rich.table import Table
 
 from aggregator.records import Bbo, Gap, Health, Instrument, Record, Trade
+from aggregator.text import printable
 
 SECOND = 1_000_000_000
 SPAN = 5  # seconds over which records are counted
@@ -65,10 +67,10 @@ class Board:
             state = _state(row)
             table.add_row(
                 exchange if exchange != before else "",
-                symbol,
+                _plain(symbol),
                 _coloured(row.last, row.side or ""),
-                row.bid or "-",
-                row.ask or "-",
+                _plain(row.bid or "-"),
+                _plain(row.ask or "-"),
                 _spread(row),
                 f"{_rate(row, now // SECOND):.0f}",
                 _coloured(state, state),
@@ -107,4 +109,9 @@ def _spread(row: Row) -> str:
 
 def _coloured(text: str, kind: str) -> str:
     colour = COLOURS.get(kind)
-    return f"[{colour}]{text}[/]" if colour and text else text
+    return f"[{colour}]{_plain(text)}[/]" if colour and text else _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Text of an exchange: it is no markup, and steers no terminal."""
+    return escape(printable(text))

@@ -11,7 +11,6 @@ import msgspec
 from aggregator.capture import read_capture
 from aggregator.catalog import aliases_of
 from aggregator.cli import counted, fail
-from aggregator.cli.table import printable
 from aggregator.config_schema import why_not
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Exchange
@@ -19,6 +18,7 @@ from aggregator.instruments import read_bodies
 from aggregator.records import Instrument, Record
 from aggregator.registry import load_exchange
 from aggregator.replay import CaptureLine, ParseOnly, Replay, unread
+from aggregator.text import printable
 from aggregator.topics import Words
 
 encode = msgspec.json.Encoder().encode
@@ -44,7 +44,7 @@ def read_instruments(exchange: Exchange, path: Path | None) -> list[Instrument]:
     except Exception as error:  # noqa: BLE001 - whatever the file holds, it is no listing
         raise fail(f"{path}: not an answer of {exchange.id}'s listing: {error}") from None
     for warning in listed.warnings:
-        click.echo(warning, err=True)
+        click.echo(printable(warning), err=True)
     return list(listed.instruments)
 
 

@@ -13,7 +13,6 @@ from aggregator.catalog import aliases_of
 from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
 from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
 from aggregator.cli.run import saying_mistakes
-from aggregator.cli.table import printable
 from aggregator.config import load_sinks
 from aggregator.errors import BadFrame, ConfigError, NotACapture
 from aggregator.exchange import Exchange, Request
@@ -23,6 +22,7 @@ from aggregator.records import Gap, Instrument, Record
 from aggregator.registry import known_channels, load_exchange
 from aggregator.replay import CaptureLine, Replay
 from aggregator.sinks.settings import FilesSettings, SinkSettings, StdoutSettings
+from aggregator.text import printable
 
 DRAIN = 60.0  # seconds: a replay waits for its sinks
 FLUSH = 128  # records published together

@@ -57,11 +57,14 @@ def start(config: Config, *, capture: Path | None = None) -> None:
     """Run a daemon until it is stopped."""
     from aggregator.daemon import Daemon, run
     from aggregator.logs import set_up
+    from aggregator.signals import after_the_loop, heed
 
     set_up(config.log_level)
 
     async def serve() -> None:
-        await Daemon(config, capture=capture).run()
+        daemon = Daemon(config, capture=capture)
+        heed(daemon)
+        await daemon.run()
 
     try:
         run(serve)
@@ -69,10 +72,16 @@ def start(config: Config, *, capture: Path | None = None) -> None:
         raise fail(str(error), EXIT_CONFIG) from None
     except (AggregatorError, OSError) as error:
         raise fail(str(error)) from None
+    finally:
+        after_the_loop()
 
 
 @click.command(name="run")
 @with_config
 def command(path: Path) -> None:
-    """Gather from the exchanges of a configuration until stopped (SIGTERM drains; a second one leaves at once)."""
+    """Gather from the exchanges of a configuration until stopped.
+
+    SIGTERM drains, a second one leaves at once; SIGUSR1 closes the files and begins new ones, SIGUSR2 writes what every
+    task is at to standard error.
+    """
     start(read_config(path))

@@ -7,6 +7,7 @@ import msgspec
 import orjson
 
 from aggregator.records import RECORD_TYPES, Record
+from aggregator.text import printable
 
 COLOURS = {
     "trade": "cyan",
@@ -31,16 +32,14 @@ USUAL = {  # what goes without saying
 
 
 def show(line: bytes) -> str:
-    """One line of NDJSON as one line for a person; what is no record is shown as it is."""
+    """One line of NDJSON as one line for a person, safe for the terminal; what is no record is shown as it is."""
     record = orjson.loads(line)
     kind = record.get("type")
     if kind not in KNOWN:
-        return click.style(line.decode(errors="replace").rstrip(), dim=True)
+        return click.style(printable(line.decode(errors="replace").rstrip()), dim=True)
     at = datetime.fromtimestamp((record.get("ts_recv") or 0) / 1e9, UTC)
-    head = (
-        f"{at:%H:%M:%S.%f}"[:-3]
-        + f" {record.get('exchange', ''):<17}{record.get('symbol') or record.get('raw_symbol') or '-':<12}"
-    )
+    name = printable(str(record.get("symbol") or record.get("raw_symbol") or "-"))
+    head = f"{at:%H:%M:%S.%f}"[:-3] + f" {printable(str(record.get('exchange', ''))):<17}{name:<12}"
     usual = USUAL[kind]
     said = [(name, value) for name, value in record.items() if name not in HEADS and value is not None]
     fields = [(name, value) for name, value in said if name == "state" or value != usual.get(name)]
@@ -54,10 +53,10 @@ def _field(name: str, value: object, at: datetime) -> str:
     if name in {"bids", "asks"} and isinstance(value, list):
         best = ", ".join(f"{size} @ {price}" for price, size in value[:LEVELS])
         more = f" +{len(value) - LEVELS}" if len(value) > LEVELS else ""
-        return f"{name} {best or '-'}{more}"
+        return printable(f"{name} {best or '-'}{more}")
     if name == "side" and isinstance(value, str):
-        return click.style(value, fg=SIDES.get(value))
-    return str(value) if name in {"price", "size", "state", "phase", "cause"} else f"{name} {value}"
+        return click.style(printable(value), fg=SIDES.get(value))
+    return printable(str(value) if name in {"price", "size", "state", "phase", "cause"} else f"{name} {value}")
 
 
 def _time(ts: int, at: datetime) -> str:

@@ -17,6 +17,7 @@ from aggregator.exchange import Exchange
 from aggregator.instruments import Listed, fetch_listing, read_bodies
 from aggregator.records import Instrument, Kind
 from aggregator.symbols import matches
+from aggregator.text import printable
 from aggregator.wire import encode
 
 ENDPOINT = re.compile(r"(https?://\S+?)=(https?://\S+)")
@@ -148,7 +149,7 @@ def command(
         endpoints = _configured(config, exchange) | endpoints
     found = from_files(declared, bodies) if bodies else from_exchange(declared, endpoints)
     for warning in found.warnings:
-        click.echo(warning, err=True)
+        click.echo(printable(warning), err=True)
     wanted = [i for i in found.instruments if (not kind or i.kind == kind) and (not glob or matches(glob, i))]
     if not wanted:
         click.echo(f"none of {len(found.instruments)} instruments is wanted", err=True)

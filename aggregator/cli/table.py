@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from aggregator.cli.terminal import screen
+from aggregator.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 GUTTER = 2  # characters between two columns
-
-
-def printable(text: str) -> str:
-    """A text that cannot steer a terminal or break a line: what is not printable is replaced."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def print_rows(

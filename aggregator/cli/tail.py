@@ -13,6 +13,7 @@ from aggregator.cli import fail
 from aggregator.cli.show import show
 from aggregator.cli.terminal import say, screen
 from aggregator.client import Feed, FeedError, connect
+from aggregator.text import printable
 
 MOST_TOPICS = 8  # that are named where none fits
 SOCKET = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator")) / "feed.sock"
@@ -58,4 +59,5 @@ async def _name_topics(feed: Feed, topics: tuple[str, ...]) -> None:
     known = sorted(await feed.topics())
     named = " ".join(map(shlex.quote, known[:MOST_TOPICS])) or "none"
     more = f" and {len(known) - MOST_TOPICS} more" if len(known) > MOST_TOPICS else ""
-    click.echo(f"aggregator: no topic fits {' '.join(topics)} yet; known are {named}{more}", err=True)
+    said = f"aggregator: no topic fits {' '.join(topics)} yet; known are {named}{more}"
+    click.echo(printable(said), err=True)

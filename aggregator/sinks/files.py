@@ -41,10 +41,12 @@ class FilesStatus(Struct):
 
     failing: what keeps it from writing some file; null: nothing
     missed: records that it could not write, or that its tap lost
+    reopen: set it, and every file is closed within a second; new ones are begun with what comes
     """
 
     failing: str | None = None
     missed: int = 0
+    reopen: bool = False
 
 
 class _Job(Struct):
@@ -142,13 +144,19 @@ class _Files:
             return
         self._tick_at = mono + TICK
         due: list[tuple[File, bool]] = []
+        reopen, self._status.reopen = self._status.reopen, False
         for file in self._routes:
-            is_over = file.segment is not None and file.segment.deadline <= now
+            is_over = file.segment is not None and (reopen or file.segment.deadline <= now)
             if is_over:
                 self._routes.tell(file)
             if is_over or (file.outage is not None and file.outage.retry_at <= mono):
                 due.append((file, is_over))
         await self._have_done(due)
+        if reopen:
+            count = sum(is_over for _, is_over in due)
+            log.info(
+                "files %s: %d files are closed as was asked; new ones begin with what comes", self._settings.path, count
+            )
         if self._day != now // DAY:
             self._day = now // DAY
             self._routes.forget_idle()

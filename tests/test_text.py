@@ -1,0 +1,99 @@
+"""Text of an exchange that would steer a terminal, forge a line or turn words around."""
+
+import io
+import json
+import logging
+
+import pytest
+from rich.console import Console
+
+from aggregator import logs
+from aggregator.cli import fail
+from aggregator.cli.board import Board
+from aggregator.cli.show import show
+from aggregator.records import Health, Trade
+from aggregator.text import printable
+
+HOSTILE = {
+    "\x1b[2J\x1b[31m": r"\x1b[2J\x1b[31m",
+    "a\n2026-01-01 00:00:00,000 E aggregator.daemon: forged": r"a\n2026-01-01 00:00:00,000 E aggregator.daemon: forged",
+    "\r\x08\x7f": r"\r\x08\x7f",
+    "\x9b31m": r"\x9b31m",
+    "\u202egnp.exe\u2066": r"\u202egnp.exe\u2066",
+    "\u2028\u2029\u0085": r"\u2028\u2029\x85",
+    "\ud800": r"\ud800",
+    "比特币 ₿ é": "比特币 ₿ é",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), HOSTILE.items())
+def test_what_is_not_printable_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize("journal", [False, True])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_message_of_the_log_is_one_line(text: str, journal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    if journal:
+        monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    root.handlers[:] = []
+    try:
+        logs.set_up("info")
+        (handler,) = root.handlers
+        assert isinstance(handler, logging.StreamHandler)
+        logging.getLogger("aggregator.toy").warning("toy: %s: closed", text)
+        try:
+            raise ValueError(text)  # noqa: TRY301 - what is logged is this
+        except ValueError:
+            logging.getLogger("aggregator.toy").exception("an error of our own")
+        said = handler.stream.getvalue()
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    lines = said.split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert f"toy: {HOSTILE[text]}: closed" in lines[0]
+    assert not any(line.startswith("2026-01-01") for line in lines)
+    assert len(lines) == 3 if journal else all(line.startswith("  ") for line in lines[2:-1])
+
+
+def test_a_message_of_any_length_is_cut() -> None:
+    record = logging.LogRecord("a", logging.WARNING, "", 1, "x" * 10**6, (), None)
+    assert len(logs._Printable("%(message)s").format(record)) < logs.LONGEST + 100
+
+
+@pytest.mark.parametrize("text", [text for text in HOSTILE if text != "\ud800"])  # which JSON in UTF-8 cannot hold
+def test_a_record_for_a_person_is_one_line(text: str) -> None:
+    told = {"type": "health", "exchange": text, "symbol": text, "channel": "book", "state": "down", "reason": text}
+    line = json.dumps(told | {"ts_recv": 1}).encode()
+    assert "\n" not in show(line)
+    assert "\x1b[2J" not in show(line)
+    for odd in {c for c in text if not c.isprintable()} - {"\x1b"}:
+        assert odd not in show(line)
+    other = json.dumps({"type": "other", "text": text}, ensure_ascii=False).encode("utf-8", "replace")
+    assert "\x1b[31m" not in show(other)
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "[red]A[/red]", "[/]"])
+def test_the_table_takes_no_markup_and_no_codes(text: str) -> None:
+    board = Board()
+    board.take(
+        [
+            Trade(exchange="toy", symbol=f"A{text}", raw_symbol="A", price=f"1{text}", size="1", side="buy", ts_recv=1),
+            Health(exchange="toy", symbol=f"A{text}", raw_symbol="A", channel="trades", state="live", ts_recv=1),
+        ]
+    )
+    console = Console(file=io.StringIO(), width=300, color_system=None, emoji=False, highlight=False)
+    console.print(board.table(10**9))
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert f"A{printable(text)}" in said
+
+
+def test_an_error_of_the_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    fail("toy: \x1b[31m\nforged")
+    assert capsys.readouterr().err == "aggregator: toy: \\x1b[31m\\nforged\n"

@@ -6,21 +6,17 @@ What is served under another product's name (most of -USDC under -USD) is no ins
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from msgspec import Struct
-from msgspec.json import Decoder
-
-from aggregator.exchange import Backfill, Exchange, Limits, Listing, Poll, Request, Since, Stream, Subscription
-from aggregator.records import Channel, Trade
+from aggregator.exchange import Backfill, Exchange, Limits, Listing, Poll, Request, Stream, Subscription
+from aggregator.records import Channel
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode
 from connectors.families.coinbase.frames import CHANNELS, parser
 from connectors.families.coinbase.listing import read_futures, read_product, rows
-from connectors.families.coinbase.wires import TradeRow
+from connectors.families.coinbase.rest import API, missed, read_missed
 
 MOST_BOOKS = 30  # of a session: beyond, "too many L2 streams requested in a single session", naming none (2026-09)
 BOOKS: dict[Channel, str] = {channel: wire for channel, wire in CHANNELS.items() if channel == "book"}
 OTHERS: dict[Channel, str] = {channel: wire for channel, wire in CHANNELS.items() if channel != "book"}
-API = "https://api.coinbase.com/api/v3/brokerage/market"
 
 
 def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
@@ -55,21 +51,6 @@ def stream(
         pace=0.15,  # eight messages a second are allowed
         patience=20,  # heartbeats come every second
     )
-
-
-class Dealt(Struct):
-    trades: list[TradeRow]
-
-
-decode_dealt = Decoder(Dealt).decode
-
-
-def missed(raw_symbol: str, since: Since) -> Request:
-    return Request(f"{API}/products/{raw_symbol}/ticker?limit=1000&start={since.ts // 10**9}")
-
-
-def read_missed(_: str, body: bytes) -> Iterable[Trade]:
-    return [row.record() for row in reversed(decode_dealt(body).trades)]
 
 
 EXCHANGE = Exchange(

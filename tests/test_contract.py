@@ -2,7 +2,9 @@
 
 import json
 import re
+import statistics
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -156,3 +158,82 @@ def test_a_poll_is_well_declared(exchange: Exchange, poll: Poll) -> None:
         except Exception:  # noqa: BLE001, S112 - a polling makes any of them a gap
             continue
         assert records == []
+
+
+# --- sizes: a connector that is read in one go is one that is right
+
+CONNECTORS = Path(__file__).resolve().parents[1] / "connectors"
+MEDIAN, MEMBER, LARGE, LARGEST = 100, 25, 200, 400  # lines
+LONG_MEMBERS = {  # member of a family -> why it has more than MEMBER lines
+    "whitebit": "its listing and its polls are its own: the protocol says nothing of them",
+}
+LARGER = {  # exchange or family -> why modules of it have more than LARGE lines
+    "binance": "one struct for each of fourteen messages, whose fields stand in the order of the wire",
+    "bitfinex": "arrays without names, of which each position is read by a line of its own",
+    "bitflyer": "a protocol that nobody else speaks, whole: frames, polls and listing",
+    "bitstamp": "a protocol that nobody else speaks, whole: frames, books by REST, polls and listing",
+    "bybit": "a struct for the rows and one for the frame of each of six channels, and what tells them apart",
+    "coinbase": "a struct for the rows and one for the events of each of five channels",
+    "coinbaseexchange": "a protocol that nobody else speaks, whole: frames, polls and listing",
+    "cryptocom": "two structs for most of its channels, sixteen in all",
+    "deribit": "notifications, answers and heartbeats, and tickers of options with all of their figures",
+    "gate": "spot and contracts have a struct for the frame and one for the content of each channel",
+    "gemini": "version 2, which is archived and alone has candles, marks, indices and funding",
+    "hitbtc": "a struct for each of six messages and one for its frame",
+    "huobi": "spot and derivatives in one protocol, with books by steps, by changes and by price",
+    "kraken": "a struct for the rows and one for the frame of each channel",
+    "krakenfutures": "eight frames that hold all of their fields",
+    "kucoin": "the protocol of spot, that of futures, and the unified one",
+    "mexc": "protobuf, and the JSON before it, of which captures are read",
+    "okx": "a struct for each of fourteen kinds of rows, and topics with arguments",
+    "phemex": "scaled integers and numbers that are written out have structs of their own",
+    "poloniex": "nine channels of futures, of which each has its struct",
+    "simulated": "a simulated exchange answers, and builds the frames of its protocol",
+    "upbit": "long and short messages, and lists of either, of one protocol",
+    "viabtc": "arrays without names, and requests that take the place of those before",
+    "woo": "the words of version 3 and those before it, with ten structs and more for each",
+}
+
+
+def sizes() -> dict[str, int]:
+    modules = sorted(CONNECTORS.rglob("*.py"))
+    assert modules
+    return {str(module.relative_to(CONNECTORS)): module.read_text().count("\n") for module in modules}
+
+
+def package(module: str) -> str:
+    """The exchange or the family that a module belongs to."""
+    return module.removeprefix("families/").split("/")[0].removesuffix(".py")
+
+
+def declaring() -> dict[str, int]:
+    """The modules that declare an exchange."""
+    return {
+        module: lines
+        for module, lines in sizes().items()
+        if re.search(r"^EXCHANGE = ", (CONNECTORS / module).read_text(), re.MULTILINE)
+    }
+
+
+def test_half_of_all_connectors_are_short() -> None:
+    assert statistics.median(declaring().values()) <= MEDIAN
+
+
+def test_a_member_of_a_family_is_a_call() -> None:
+    found = {}
+    for module, lines in declaring().items():
+        text = (CONNECTORS / module).read_text()
+        calls = re.search(r"^EXCHANGE = (\w+)\.exchange\(", text, re.MULTILINE)
+        if calls and re.search(rf"^from connectors\.families[\w.]* import .*\b{calls[1]}\b", text, re.MULTILINE):
+            found[module] = lines
+    assert len(found) > 10
+    assert {m: n for m, n in found.items() if n > MEMBER and package(m) not in LONG_MEMBERS} == {}
+
+
+def test_what_is_large_says_why() -> None:
+    large = {module: lines for module, lines in sizes().items() if lines > LARGE}
+    assert {module: lines for module, lines in large.items() if package(module) not in LARGER} == {}, (
+        f"above {LARGE} lines: divide it, or say in LARGER why it is one module"
+    )
+    assert {module: lines for module, lines in large.items() if lines > LARGEST} == {}
+    assert {name for name in LARGER if name not in map(package, large)} == set(), "these need no reason any more"

@@ -29,3 +29,7 @@ class NotACapture(AggregatorError):
 
 class BadFrame(AggregatorError):
     """A frame that a parser cannot read: counted, kept for a look, and the next frame is read."""
+
+
+class Bomb(BadFrame):
+    """A frame that unpacks to more than any real one holds: no accident, so that one is enough to hang up."""

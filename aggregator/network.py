@@ -8,8 +8,9 @@ import asyncio
 import logging
 import ssl
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -25,6 +26,8 @@ from aggregator.socks import SocksConnector
 from aggregator.topics import Now
 
 LARGEST_BODY = 64 * 2**20
+UNPACKED = 2**20  # bytes of a compressed body that are unpacked before others have their turn
+GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 FETCH_TIMEOUT = 20.0
 REST_CONNECTIONS = 4  # open at once, of an exchange that limits connections
 MOST_REST_CONNECTIONS = 32  # of any other
@@ -149,11 +152,19 @@ class Internet:
                 allow_redirects=False,
                 ssl=self._tls,
             ) as response:
-                chunks = [await response.content.read(LARGEST_BODY + 1)]
-                size = len(chunks[0])
-                while not response.content.at_eof() and size <= LARGEST_BODY:
-                    chunks.append(await response.content.read(LARGEST_BODY))
-                    size += len(chunks[-1])
+                unpack = unpacker(response.headers.get("Content-Encoding", ""))
+                chunks: list[bytes] = []
+                size = 0
+                async for packed in response.content.iter_any():
+                    for chunk in unpack(packed):
+                        chunks.append(chunk)
+                        size += len(chunk)
+                        if size > LARGEST_BODY:
+                            break
+                        if len(chunk) >= UNPACKED:
+                            await asyncio.sleep(0)
+                    if size > LARGEST_BODY:
+                        break
         except NO_ANSWER as error:
             raise _failure(f"no answer from {target}", reason(error, FETCH_TIMEOUT), proxy) from None
         if size > LARGEST_BODY:
@@ -170,8 +181,9 @@ class Internet:
                 connector = SocksConnector(proxy, limit)
             self._http[proxy] = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=FETCH_TIMEOUT),
-                headers={"User-Agent": USER_AGENT},
+                headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip, deflate"},
                 connector=connector,
+                auto_decompress=False,  # it would unpack a bomb in one piece: see `unpacker`
             )
         return self._http[proxy]
 
@@ -212,6 +224,35 @@ def choose_transport(
     if wanted == "picows" and beyond is not None:
         raise SessionError(f'picows cannot do {beyond}; write transport = "auto" or "websockets"')
     return "websockets" if wanted == "websockets" or beyond is not None else "picows"
+
+
+def unpacker(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
+    """What undoes the compression of a body, in pieces of UNPACKED bytes at most. It raises ValueError."""
+    encoding = encoding.strip().lower()
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        return lambda packed: iter((packed,))
+    stream: Any = None
+    has_ended = False
+
+    def unpack(packed: bytes) -> Iterator[bytes]:
+        nonlocal stream, has_ended
+        piece = b""
+        while packed or len(piece) == UNPACKED:
+            if stream is None:  # some send `deflate` without the frame that zlib puts around it
+                is_bare = encoding == "deflate" and packed[0] & 0x0F != zlib.DEFLATED
+                stream = zlib.decompressobj(-zlib.MAX_WBITS if is_bare else GZIP_OR_ZLIB)
+            try:
+                piece = stream.decompress(packed, UNPACKED)
+            except zlib.error as error:
+                if has_ended:
+                    return  # what stands behind the end is nobody's
+                raise ValueError(f"its body cannot be unpacked: {error}") from None
+            yield piece
+            packed = stream.unconsumed_tail
+            if stream.eof:  # gzip may have several members
+                packed, piece, stream, has_ended = stream.unused_data, b"", None, True
+
+    return unpack
 
 
 def reason(error: Exception, patience: float) -> str:

@@ -22,7 +22,7 @@ from aggregator.summaries import Counts
 from aggregator.topic_table import Making, TopicTable
 from aggregator.topics import NOTHING, Carried, Now, Place, Topic, say, with_flag
 from aggregator.trades import Numbered
-from aggregator.unreadable import MOST_A_SECOND, Unreadable
+from aggregator.unreadable import Unreadable
 from aggregator.watch import Watch
 
 SECOND = 1_000_000_000
@@ -200,7 +200,7 @@ class Session:
             self._counts.unread += 1
             count += 1
             if self._is_live and self._unreadable.is_flood:
-                self.over = f"{self.conn}: more than {MOST_A_SECOND} frames a second cannot be read"
+                self.over = f"{self.conn}: {self._unreadable.words}"
                 break
             payload = next(rest, None)
             if payload is None:

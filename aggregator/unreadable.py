@@ -7,6 +7,7 @@ from collections import deque
 
 from msgspec import Struct
 
+from aggregator.errors import Bomb
 from aggregator.records import Gap
 from aggregator.topics import Now, Place, unread
 
@@ -33,6 +34,7 @@ class Unreadable:
         self.seen: deque[BadFrameSeen] = deque(maxlen=KEPT)
         self._place = place
         self._gaps = 0
+        self._bomb: str | None = None
         self._second = 0  # when a second began in which
         self._within = 0  # so many have come
 
@@ -43,6 +45,8 @@ class Unreadable:
         if now.mono - self._second > SECOND:
             self._second, self._within = now.mono, 0
         self._within += 1
+        if isinstance(error, Bomb):
+            self._bomb = str(error)
 
     def gap(self, count: int, now: Now) -> Gap:
         """What is to be told of those that came together, one behind the other."""
@@ -53,5 +57,10 @@ class Unreadable:
 
     @property
     def is_flood(self) -> bool:
-        """Whether more have come within a second than a connection is worth."""
-        return self._within > MOST_A_SECOND
+        """Whether more have come within a second than a connection is worth, or one that is no accident."""
+        return self._within > MOST_A_SECOND or self._bomb is not None
+
+    @property
+    def words(self) -> str:
+        """Why the connection is to be hung up."""
+        return self._bomb or f"more than {MOST_A_SECOND} frames a second cannot be read"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from aggregator.errors import BadFrame
+from aggregator.errors import BadFrame, Bomb
 from aggregator.records import Side
 
 A = TypeVar("A")
@@ -19,7 +19,7 @@ B = TypeVar("B")
 S = TypeVar("S", bound=msgspec.Struct)
 
 Text = Any  # a JSON number (its digits, where the decoder has a `float_hook` of this module) or a string; see `text`
-LARGEST_FRAME = 64 * 2**20  # bytes, after inflating: a guard against bombs, far above any real frame
+LARGEST_FRAME = 8 * 2**20  # bytes, after inflating: a guard against bombs, far above any real frame
 POWERS = {9: 10**9, 6: 10**6, 3: 10**3}
 SCALES: tuple[int, ...] = tuple(10 ** (9 - places) for places in range(10))  # ns, by how many decimals a second has
 SCIENTIFIC = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?[eE]([+-]?[0-9]{1,6})", re.ASCII)
@@ -221,7 +221,9 @@ def _inflater(wbits: int) -> Callable[[bytes], bytes]:
         except zlib.error as error:
             raise BadFrame(f"cannot inflate a frame of {len(frame)} bytes: {error}") from None
         if not stream.eof:
-            raise BadFrame(f"cannot inflate a frame of {len(frame)} bytes: it is cut off, or too large")
+            if len(out) >= LARGEST_FRAME:
+                raise Bomb(f"a frame of {len(frame)} bytes inflates to more than {LARGEST_FRAME}")
+            raise BadFrame(f"cannot inflate a frame of {len(frame)} bytes: it is cut off")
         return out
 
     return inflate

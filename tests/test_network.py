@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import gzip
+import zlib
 from collections import Counter
 
 import pytest
@@ -9,7 +11,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_
 from aggregator.exchange import Address, Request
 from aggregator.lines import LARGEST_FRAME, MOST_AT_ONCE, MOST_FRAMES, PIECE, PLAIN_BUFFER, UNREAD
 from aggregator.logs import set_up
-from aggregator.network import Internet, moved
+from aggregator.network import UNPACKED, Internet, moved, unpacker
 from aggregator.proxies import Route, Transport
 from aggregator.topics import Now
 
@@ -299,6 +301,45 @@ async def test_a_frame_that_is_too_large_is_told_once_and_in_words(
     assert said.startswith("hung up: ")
     assert str(LARGEST_FRAME) in said
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+BODY = b'{"symbols":[' + b",".join(b'{"symbol":"%d"}' % n for n in range(200_000)) + b"]}"
+
+
+def raw_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed", "body"),
+    [
+        ("", BODY, BODY),
+        ("identity", BODY, BODY),
+        ("gzip", gzip.compress(BODY), BODY),
+        ("GZIP", gzip.compress(BODY) + gzip.compress(b"more"), BODY + b"more"),
+        ("gzip", gzip.compress(BODY) + b"\0\0rubbish", BODY),
+        ("deflate", zlib.compress(BODY), BODY),
+        ("deflate", raw_deflate(BODY), BODY),
+        ("gzip", b"", b""),
+    ],
+    ids=["plain", "identity", "gzip", "two members", "padded", "zlib", "raw", "empty"],
+)
+@pytest.mark.parametrize("size", [1, 1000, 2**22])
+def test_a_body_is_unpacked_in_pieces_whatever_it_comes_in(
+    encoding: str, packed: bytes, body: bytes, size: int
+) -> None:
+    if size == 1:
+        packed, body = packed[:50], b""  # byte by byte, only the beginning: nothing is raised
+    unpack = unpacker(encoding)
+    pieces = [piece for at in range(0, len(packed), size) for piece in unpack(packed[at : at + size])]
+    assert b"".join(pieces).startswith(body) if size == 1 else b"".join(pieces) == body
+    assert encoding in {"", "identity"} or all(len(piece) <= UNPACKED for piece in pieces)
+
+
+def test_a_body_that_is_not_what_it_says_is_an_error() -> None:
+    with pytest.raises(ValueError, match="cannot be unpacked"):
+        list(unpacker("gzip")(b"\xff not gzip at all"))
 
 
 async def test_a_request_past_a_cache_is_another_one_each_time() -> None:

@@ -1,6 +1,7 @@
 """Frames that cannot be read: a run of them is one gap with a count, and a flood ends the connection."""
 
-from collections.abc import Iterable
+import gzip
+from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
@@ -9,6 +10,7 @@ from aggregator.records import Gap, Record, Trade
 from aggregator.session import Session
 from aggregator.topics import Now
 from aggregator.unreadable import MOST_A_SECOND
+from aggregator.wire import LARGEST_FRAME, gunzip
 
 SECOND = 1_000_000_000
 
@@ -27,9 +29,10 @@ STREAM = Stream(
 class Talk:
     """A session and the time."""
 
-    def __init__(self, *, live: bool = True) -> None:
+    def __init__(self, *, live: bool = True, inflate: Callable[[bytes], bytes] | None = None) -> None:
         wanted = [Subscription("trades", "A")] if live else None
-        self.session = Session("toy", STREAM, conn="c", instruments={}, subscriptions=wanted)
+        stream = structs.replace(STREAM, inflate=inflate)
+        self.session = Session("toy", stream, conn="c", instruments={}, subscriptions=wanted)
         self.ns = SECOND
         self.session.open(self.now)
 
@@ -93,3 +96,13 @@ def test_a_replay_reads_on() -> None:
     talk.say(*[b"\xff"] * 10_000)
     assert talk.session.bad == 10_000
     assert talk.session.over is None
+
+
+def test_one_bomb_is_enough_and_is_told() -> None:
+    """It takes a hundred times as long as another frame, so that a hundred a second never come."""
+    talk = Talk(inflate=gunzip)
+    told = talk.say(b"{\xff", gzip.compress(b" " * (LARGEST_FRAME + 1)), b"{\xff")
+    assert gaps(told) == [(SECOND, SECOND, 2)]
+    assert talk.session.over is not None
+    assert "inflates to more than" in talk.session.over
+    assert talk.session.is_garbage

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
+from aggregator.network import LARGEST_BODY
 from aggregator.registry import load_exchange
 from aggregator.sandbox.client import Client
 from aggregator.sandbox.control import Command, Control
@@ -96,10 +97,19 @@ class Simulated:
 
     def answer(self, path: str, query: Mapping[str, str], *, is_long: bool = False) -> tuple[int, bytes]:
         """What is answered by REST; `is_long`: with many more markets than there are, where it lists them."""
-        markets: Mapping[str, Market] = self.markets
         if is_long and any(urlsplit(url).path == f"/{path.split('/', 2)[-1]}" for url in self._listings()):
-            markets = self._many = self._many or many(self.markets, self.simulation)
-        return self.simulation.answer(path, query, markets, time.time_ns())
+            return self._long(path, query)
+        return self.simulation.answer(path, query, self.markets, time.time_ns())
+
+    def _long(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
+        """A listing with many markets more, as many as a reader takes in one body."""
+        self._many = self._many or many(self.markets, self.simulation)
+        status, body = self.simulation.answer(path, query, self._many, time.time_ns())
+        if len(body) > LARGEST_BODY:
+            fitting = int(len(self._many) * LARGEST_BODY / len(body) * 0.95)
+            self._many = many(self.markets, self.simulation, fitting)
+            status, body = self.simulation.answer(path, query, self._many, time.time_ns())
+        return status, body
 
     def _listings(self) -> Iterable[str]:
         exchange = load_exchange(self.id)

@@ -398,5 +398,8 @@ def play(seed: int) -> list[str]:
         world.append(World(seed))
         return await world[0].live(steps)
 
-    failures = run(main())
+    try:
+        failures = run(main())
+    finally:
+        logging.disable(logging.NOTSET)
     return [f"{world[0].style}, {steps}: {failure}" for failure in failures]

@@ -18,6 +18,7 @@ from aggregator.records import Instrument, MarketState, Record
 from aggregator.symbols import Aliases, matches, name_all
 
 MOST_UNREADABLE = 100  # rows that are named one by one
+LONGEST_NAME = 256  # characters: it is part of every record, and of the names of files
 MOST_PAGES = 100  # of one listing request
 FIXED = -1  # the part of instruments that the connector itself names
 
@@ -210,8 +211,8 @@ def named(instrument: Instrument | None) -> Instrument | None:
     """An instrument that can be asked for and told by its name. Raises BadFrame where it cannot."""
     if instrument is not None:
         name = instrument.raw_symbol or ""
-        if not name.strip() or not name.isprintable() or NO_CHARACTER in name:
-            raise BadFrame(f"{name!r} is no name")
+        if not name.strip() or not name.isprintable() or NO_CHARACTER in name or len(name) > LONGEST_NAME:
+            raise BadFrame(f"{name[:LONGEST_NAME]!r} is no name")
     return instrument
 
 

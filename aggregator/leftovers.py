@@ -66,8 +66,22 @@ def save(rows: Sequence[Leftover], path: Path, ts: int, epoch: str | None = None
     It is encoded piece by piece, so that a loop whose thread this is not waits for no more than one.
     """
     head = encode(Left(ts, epoch, []))
-    pieces = [encode(rows[at : at + PIECE])[1:-1] for at in range(0, len(rows), PIECE)]
+    pieces = [_piece(rows[at : at + PIECE]) for at in range(0, len(rows), PIECE)]
     state.write(path, b"".join([head.removesuffix(b"]}"), b",".join(pieces), b"]}"]))
+
+
+def _piece(rows: Sequence[Leftover]) -> bytes:
+    try:
+        return encode(rows)[1:-1]
+    except OverflowError:  # numbers of an exchange that are larger than any counter
+        return encode([structs.replace(row, carried=_without_numbers(row.carried)) for row in rows])[1:-1]
+
+
+def _without_numbers(carried: Carried) -> Carried:
+    gap = carried.gap
+    if gap is not None:
+        gap = structs.replace(gap, expected=None, got=None, missed=None)
+    return Carried(gap, asked=carried.asked, is_unsure=carried.is_unsure)
 
 
 def load(path: Path) -> Left | None:

@@ -18,6 +18,7 @@ MOST_FRAMES = 500  # that are handed on together
 MOST_AT_ONCE = 2000  # frames of one read, after which others have their turn before the rest is handed on
 MOST_UNSENT = 2**20  # bytes that may wait for an exchange that reads no more, pongs above all
 PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `bound`
+LONGEST_REST = 7 * 86400.0  # seconds that an exchange may want rest for: bans last for days, none for ever
 IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
 USER_AGENT = "market-aggregator"
 BUSY = {418, 429}  # statuses that say: too many requests
@@ -115,13 +116,13 @@ def retry_after(said: str, wall: int) -> float | None:
     except ValueError:
         pass
     else:
-        return seconds if 0 <= seconds < float("inf") else None
+        return min(seconds, LONGEST_REST) if 0 <= seconds < float("inf") else None
     try:
         when = parsedate_to_datetime(said)
     except ValueError:
         return None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, when.timestamp() - wall / 1e9)
+    return min(max(0.0, when.timestamp() - wall / 1e9), LONGEST_REST)
 
 
 def bound(connection: socket.socket | None) -> None:

@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from aggregator.errors import SessionError
 from aggregator.exchange import HTTP_OK, Budget, Exchange, Request, Trouble
-from aggregator.lines import BUSY, retry_after
+from aggregator.lines import BUSY, LONGEST_REST, retry_after
 from aggregator.network import Answer, Network
 from aggregator.window import Window
 
 SECOND = 1_000_000_000
 UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, where an exchange declares none
 FIRST_PAUSE = 5.0  # seconds after a refusal that names no time; doubles
-LONGEST_PAUSE = 300.0  # of those that we choose: what the exchange names is obeyed in full
+LONGEST_PAUSE = 300.0  # of those that we choose: what the exchange names is obeyed
 LONGEST_WAIT = 30.0  # seconds that a call waits for a host that wants rest; if it is longer, the call fails at once
 SHOWN = 200  # characters of an answer that an error repeats
 
@@ -81,6 +81,7 @@ class Hosts:
         if seconds is None:
             seconds = pause.next
             pause.next = min(pause.next * 2, LONGEST_PAUSE)
+        seconds = min(seconds, LONGEST_REST)
         if now + seconds * SECOND > pause.until:
             pause.until, pause.words = now + int(seconds * SECOND), words
             log.warning("%s: too many requests, nothing is asked there for %.1f s: %s", host, seconds, words)

@@ -28,6 +28,7 @@ from aggregator.records import (
 )
 
 LONGEST_WORD = 200  # characters
+MOST_WORDS = 1000  # that are told apart
 SECOND = 1_000_000_000
 EXACT = Context(prec=200)  # enough for any two numbers that an exchange sends
 
@@ -271,6 +272,8 @@ class Words(Struct):
     def tell(self, what: str, word: str) -> None:
         """Count a word."""
         said = f"{what}: {word[:LONGEST_WORD]!r}"
+        if said not in self.told and len(self.told) >= MOST_WORDS:
+            said = f"{what}: others"
         if said not in self.told:
             self.news.append(said)
         self.told[said] = self.told.get(said, 0) + 1

@@ -19,6 +19,7 @@ from aggregator.docs.by_country import LANGUAGES, load_words
 from aggregator.docs.declared import book_mode, checksum, duration, limits
 from aggregator.docs.exchanges import exchanges_page
 from aggregator.docs.known import Known, load_known
+from aggregator.docs.limits import BORDERS, Bound, _constants, in_words, unlisted, value_of
 from aggregator.docs.markdown import cell, link, table
 from aggregator.docs.records import describe, json_type, own_fields, records_page, undescribed
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Snapshot, Stream, Subscription
@@ -511,3 +512,43 @@ def test_the_transcript_is_what_a_session_gives(example: ModuleType) -> None:
     assert found
     assert "".join(f"{line}\n" for line in played(example, found[1])) == found[1]
     assert [found[1].count(f'"phase":"{phase}"') for phase in ("open", "close")] == [1, 1]
+
+
+# --- limits
+
+
+def test_every_bound_in_the_code_is_explained_and_every_one_explained_is_in_the_code() -> None:
+    assert list(unlisted()) == []
+    assert all(value_of(bound) > 0 for bounds in BORDERS.values() for bound in bounds)
+    names = [bound.name for bounds in BORDERS.values() for bound in bounds]
+    assert len(names) == len(set(names))
+
+
+def test_a_bound_that_nobody_explains_is_found() -> None:
+    assert list(_constants("MOST_X = 1\nLONGEST = 2\nDEEPEST = 3\nother = 4\nMOSTLY = 5")) == [
+        "MOST_X",
+        "LONGEST",
+        "DEEPEST",
+    ]
+
+
+def test_a_bound_that_is_gone_from_the_code_is_no_page() -> None:
+    with pytest.raises(AttributeError):
+        value_of(Bound("lines.NOT_THERE", "bytes", "", ""))
+    with pytest.raises(AttributeError):
+        value_of(Bound("sinks.settings.FeedSettings.not_there", "bytes", "", ""))
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (32 * 2**20, "bytes", "32 MiB"),
+        (107, "bytes", "107 bytes"),
+        (600_000_000_000, "ns", "600 s"),
+        (7 * 86400.0, "seconds", "7 d"),
+        (0.2, "seconds", "0.2 s"),
+        (100_000, "topics", "100,000 topics"),
+    ],
+)
+def test_a_bound_in_words(value: float, unit: str, words: str) -> None:
+    assert in_words(value, unit) == words

@@ -173,6 +173,19 @@ def test_a_clock_that_ran_back_makes_no_gap_of_the_future(tmp_path: Path) -> Non
     assert gap.ts_from <= time.time_ns()
 
 
+def test_a_number_larger_than_any_counter_costs_itself_alone(tmp_path: Path) -> None:
+    marks = Marks(tmp_path, "first")
+    assert marks._numbers is not None
+    marks._numbers.note(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=2**70))
+    gap = Gap(gap_id="g", phase="open", channel="trades", cause="sequence", ts_from=1, expected=2**70)
+    marks.save("toy", [row("A", Carried(gap, 2**70), is_followed=True), row("B", is_followed=True)])
+    found = Marks(tmp_path, "second").take("toy").topics["main"]
+    assert found["trades", "A"].gap is not None
+    assert found["trades", "A"].gap.gap_id == "g"
+    assert found["trades", "B"].gap is not None
+    assert read_numbers(tmp_path / "first.numbers") == {}
+
+
 def test_numbers_that_are_cut_off_are_none(tmp_path: Path) -> None:
     (tmp_path / "a.numbers").write_bytes(b"\1" * (SLOTS * SLOT - 1))
     assert read_numbers(tmp_path / "a.numbers") == {}

@@ -11,8 +11,12 @@ from aggregator import logs
 from aggregator.cli import fail
 from aggregator.cli.board import Board
 from aggregator.cli.show import show
-from aggregator.records import Health, Trade
+from aggregator.errors import BadFrame
+from aggregator.instruments import LONGEST_NAME, named
+from aggregator.lines import LONGEST_REST, retry_after
+from aggregator.records import Health, Instrument, Trade
 from aggregator.text import printable
+from aggregator.topics import MOST_WORDS, Words
 
 HOSTILE = {
     "\x1b[2J\x1b[31m": r"\x1b[2J\x1b[31m",
@@ -92,6 +96,28 @@ def test_the_table_takes_no_markup_and_no_codes(text: str) -> None:
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(line.isprintable() for line in said.split("\n"))
     assert f"A{printable(text)}" in said
+
+
+def test_words_without_end_are_told_apart_up_to_a_bound() -> None:
+    words = Words()
+    for number in range(10 * MOST_WORDS):
+        words.tell("odd", f"word {number}")
+    assert len(words.told) == len(words.news) == MOST_WORDS + 1
+    assert sum(words.told.values()) == 10 * MOST_WORDS
+    assert words.told["odd: others"] == 9 * MOST_WORDS
+
+
+def test_an_exchange_may_ask_for_rest_but_not_for_ever() -> None:
+    assert retry_after("5", 0) == 5
+    assert retry_after("1e300", 0) == LONGEST_REST
+    assert retry_after("Fri, 31 Dec 9999 23:59:59 GMT", 0) == LONGEST_REST
+
+
+def test_a_name_is_bounded() -> None:
+    named(Instrument(raw_symbol="A" * LONGEST_NAME))
+    with pytest.raises(BadFrame, match="is no name") as refused:
+        named(Instrument(raw_symbol="A" * 10**6))
+    assert len(str(refused.value)) < 2 * LONGEST_NAME
 
 
 def test_an_error_of_the_command_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from aggregator.cli import EXIT_ERROR, fail
     help="The directory of the pages.",
 )
 def command(check: bool, out: Path) -> None:
-    """Write the pages that are made from the code: records, exchanges (also by country), commands."""
+    """Write the pages that are made from the code: records, exchanges (also by country), commands, limits."""
     from aggregator.docs import COMMAND, make_pages, stale, write
 
     pages, complaints = make_pages()

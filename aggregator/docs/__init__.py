@@ -11,6 +11,7 @@ def make_pages() -> tuple[dict[str, str], list[str]]:
     from aggregator.docs.commands import commands_page
     from aggregator.docs.exchanges import exchanges_page
     from aggregator.docs.known import load_known
+    from aggregator.docs.limits import limits_page, unlisted
     from aggregator.docs.records import records_page, undescribed
 
     known, unloaded = load_known()
@@ -21,8 +22,9 @@ def make_pages() -> tuple[dict[str, str], list[str]]:
         "exchanges-by-country.md": country_page(known, "en"),
         "exchanges-by-country.zh.md": country_page(known, "zh"),
         "cli.md": commands,
+        "limits.md": limits_page(),
     }
-    return pages, [*undescribed(), *unloaded, *absent]
+    return pages, [*undescribed(), *unloaded, *absent, *unlisted()]
 
 
 def stale(pages: dict[str, str], directory: Path) -> list[Path]:

@@ -11,10 +11,10 @@ from aggregator.records import BookDelta, BookSnapshot, Cause, Instrument, Level
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.topics import Carried, Now, Place, Topic, health, say
 
-MOST_WRONG = 3  # whole books in a row that contradict their checksum; then it is the checksum that is wrong
-ALWAYS = 20  # deltas in a row that had a checksum, after which as many without one are worth a word
-LEFT_BEHIND = 60_000_000_000  # ns: an empty book that is older was left behind by a market that is no more
-BUFFER = 5_000  # deltas kept while a snapshot is on its way; older ones are covered by it anyway
+MOST_WRONG = 3  # after so many whole books in a row that contradict their checksum, the checksum is taken for wrong
+ALWAYS = 20  # if so many deltas in a row had a checksum, as many without one are told in a health record
+LEFT_BEHIND = 60_000_000_000  # ns; an empty book older than this belongs to a market that has ended
+BUFFER = 5_000  # deltas held while a snapshot is on its way; the snapshot covers older ones
 
 
 class Resync(Protocol):
@@ -77,26 +77,26 @@ class BookTopic(Topic):
         self._depth = depth
         self._checksum = checksum if verify else None
         self._verify = verify
-        self._unchecked = 0  # checksums since the last that was computed
-        self._summed = 0  # checksums that came, one with each delta
-        self._bare = 0  # deltas since, that had none
-        self._wrong = 0  # whole books in a row that do not give the checksum that came with them
+        self._unchecked = 0  # checksums that came since one was last computed
+        self._summed = 0  # deltas in a row that came with a checksum
+        self._bare = 0  # deltas after those that came without one
+        self._wrong = 0  # whole books in a row that contradict their own checksum
         self._resync = resync
         self._in_band = in_band
         self._requested = requested
         self._buffer: deque[BookDelta] = deque(maxlen=BUFFER)
         self._followed: list[BookDelta] | None = None
-        self._floor: str | None = None  # what a snapshot of limited depth knows nothing beyond
+        self._floor: str | None = None  # a snapshot of limited depth knows no bids below this, no asks above `_cap`
         self._cap: str | None = None
         self._asked = False
-        self._reached = 0  # the highest number that a delta has had: a whole book below it misses what is between
+        self._reached = 0  # the highest number of a delta so far: a whole book with a lower one misses changes
         self._snapshots = 0
         self.book: Book | None = None
         self.withheld = 0  # deltas held back since the book was last good
 
     @property
     def stands(self) -> bool:
-        """Deltas alone make no book."""
+        """Whether there is a book: deltas alone make none."""
         return self.book is not None
 
     def take(self, record: Record, out: list[Record], now: Now) -> None:
@@ -113,7 +113,7 @@ class BookTopic(Topic):
         last, final = self.last, delta.sequence
         if last is not None and final is not None:
             first = final if delta.sequence_first is None else delta.sequence_first
-            if first != last + 1 or delta.sequence_prev is not None:  # else it is next by any rule
+            if first != last + 1 or delta.sequence_prev is not None:  # else it is next by every rule
                 verdict = self._judge(last, first, final, delta.sequence_prev)
                 if verdict is not NEXT:
                     self._stumble(delta, verdict, out, now)
@@ -140,11 +140,11 @@ class BookTopic(Topic):
                 self._followed.append(delta)
 
     def follow(self, deltas: list[BookDelta] | None) -> None:
-        """Put every delta that is applied from now on into this list too (None: no more)."""
+        """Put each delta that is applied from now on into this list too; None ends that."""
         self._followed = deltas
 
     def _is_wrong(self, book: Book, said: int) -> bool:
-        """Whether a book does not give the checksum that came with it, where this one is to be computed."""
+        """Whether a book contradicts the checksum that came with it; False if this one is not to be computed."""
         if self._bare:
             self._bare = self._summed = 0
         self._summed += 1
@@ -155,7 +155,7 @@ class BookTopic(Topic):
         return self._checksum(book, self.instrument) != said
 
     def _miss_checksum(self, out: list[Record], now: Now) -> None:
-        """A delta has come without a checksum after some with one: where each had one, say once that they stop."""
+        """A delta has no checksum: if every delta before had one, say once that they have stopped."""
         if self._summed < ALWAYS:
             self._summed = 0
             return
@@ -164,13 +164,13 @@ class BookTopic(Topic):
             out.append(health(self, now, "checksums no longer come with the book: a loss shows in its numbers alone"))
 
     def _stumble(self, delta: BookDelta, verdict: Verdict, out: list[Record], now: Now) -> None:
-        """A delta that is not the next one: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""
+        """Judge a delta that is not the next: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""
         time = delta.ts_event or delta.ts_sent or 0
         if verdict is GAP or (self._judge is self._rule.follows and 0 < self._newest < time):
             expected, got = (self.last or 0) + 1, delta.sequence_first or delta.sequence
             self._doubt("sequence", out, now, expected=expected, got=got)
             if verdict is not GAP:
-                self._reached = 0  # what was counted so far counts no more
+                self._reached = 0  # the numbers start anew
             self._hold(delta)
         else:
             self.duplicates += 1
@@ -190,7 +190,7 @@ class BookTopic(Topic):
         self._doubt(cause, out, now)
 
     def forget(self) -> None:
-        """A frame is lost that what is held may not be joined over."""
+        """Drop the held deltas: a frame between them is lost, so they cannot be joined to a snapshot."""
         self._buffer.clear()
 
     def ask(self, *, failed: bool = False) -> None:
@@ -208,7 +208,7 @@ class BookTopic(Topic):
             self.ask()
 
     def _start(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> None:
-        is_answer = not self._in_band or not snapshot.conn  # what came as a frame has its connection
+        is_answer = not self._in_band or not snapshot.conn  # a snapshot that came as a frame has its connection
         if self._is_behind(snapshot, is_answer=is_answer):
             self.duplicates += 1
             return
@@ -218,18 +218,18 @@ class BookTopic(Topic):
             return
         buffered = self._joinable(snapshot, is_answer=is_answer)
         if not is_answer:
-            self._reached = 0  # numbers may start anew with the next subscription
+            self._reached = 0  # with a new subscription the numbers may start anew
         if buffered is None:
-            self.ask(failed=True)  # it is older than what has been seen
+            self.ask(failed=True)  # the snapshot is older than deltas that were seen
             return
         book = self._proven(snapshot, out, now)
         if book is None:
             return
         limit(snapshot)
-        if self._depth is None:  # else the exchange keeps the book to that depth, and tells what comes into it
+        if self._depth is None:  # with a depth the exchange itself tells which levels enter the book
             self._floor, self._cap = snapshot.bid_floor, snapshot.ask_cap
             snapshot.depth = None if is_answer else snapshot.depth
-        if is_answer:  # it is younger than the deltas that follow it
+        if is_answer:  # its receive time is later than that of the deltas which follow it
             snapshot.conn = f"{self.conn}/snapshot"
         if self._snapshots and snapshot.reason == "initial":
             snapshot.reason = "resync"
@@ -244,7 +244,7 @@ class BookTopic(Topic):
         self._catch_up(buffered, out, now)
 
     def _catch_up(self, held: list[BookDelta], out: list[Record], now: Now) -> None:
-        """Apply what was held; behind one that cannot be read the next ones are held for the next whole book."""
+        """Apply the held deltas. If one cannot be read, those after it are held for the next whole book."""
         unread: BadFrame | None = None
         for delta in held:
             try:
@@ -255,7 +255,7 @@ class BookTopic(Topic):
             raise unread
 
     def _proven(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> Book | None:
-        """A whole book, where nothing speaks against it; else a gap is open and another one asked for."""
+        """Make the book of a snapshot. If something contradicts it, open a gap, ask for another and give None."""
         try:
             book = Book(snapshot.bids, snapshot.asks, self._depth)
         except BadFrame:
@@ -268,7 +268,7 @@ class BookTopic(Topic):
             self._wrong = 0
             return book
         self._wrong += 1
-        if self._wrong < MOST_WRONG or not self._rule.sure:  # without numbers nothing else would show a loss
+        if self._wrong < MOST_WRONG or not self._rule.sure:  # without numbers only the checksum shows a loss
             self._doubt("checksum", out, now, got=snapshot.checksum)
             return None
         self._checksum = None
@@ -276,7 +276,7 @@ class BookTopic(Topic):
         return book
 
     def _is_behind(self, snapshot: BookSnapshot, *, is_answer: bool) -> bool:
-        """Whether a whole book says less than the live one: an answer, or a copy, that was long on its way."""
+        """Whether a whole book is older than the live one: an answer or a copy that was long on its way."""
         number, last = snapshot.sequence, self.last
         if self.book is None or number is None or last is None:
             return False
@@ -284,12 +284,12 @@ class BookTopic(Topic):
         return number <= last if is_answer else number < last and 0 < time < self._newest
 
     def _joinable(self, snapshot: BookSnapshot, *, is_answer: bool) -> list[BookDelta] | None:
-        """The held deltas that come after the snapshot; None where something between is, or may be, missing."""
+        """The held deltas that follow a snapshot; None if something between them is, or may be, missing."""
         if snapshot.sequence is None:
             return []
         buffered = list(self._buffer)
         if not buffered and is_answer and not self._rule.sure:
-            return None  # nothing shows that it is not too old
+            return None  # without a delta to join, nothing shows that the snapshot is recent enough
         for at, delta in enumerate(buffered):
             final = delta.sequence or 0
             first = final if delta.sequence_first is None else delta.sequence_first
@@ -339,7 +339,7 @@ def within(levels: Levels, sign: int, limit: str | None) -> Levels:
 
 
 def limit(snapshot: BookSnapshot) -> None:
-    """Say beyond which prices a snapshot of limited depth knows nothing."""
+    """Note the prices beyond which a snapshot of limited depth knows nothing."""
     depth = snapshot.depth
     if depth is not None and len(snapshot.bids) >= depth:
         snapshot.bid_floor = snapshot.bids[-1][0]

@@ -57,29 +57,29 @@ class Conversation:
     ) -> None:
         """Join a session to the bus; `run` gives it the line.
 
-        merger: what is left of the records where other connections carry the same topics
+        merger: decides which records are published if other connections carry the same topics
         requests: how often the exchange may be asked for topics on this connection
         """
         self.session = session
-        self.over: str | None = None  # why, once it is
-        self.error: SessionError | None = None  # why it could not be made
+        self.over: str | None = None  # the reason of the end, once it has ended
+        self.error: SessionError | None = None  # the error if no connection could be made
         self.since = network.now().mono
         self._bus = bus
         self._merger = merger
         self._network = network
         self._now = network.now
         self._rest = rest
-        self._unread = 0  # frames that could not be read, at the last look
+        self._unread = 0  # how many frames could not be read, at the last look
         self._woken = asyncio.Event()  # there is something to fetch, or it is over
         self._line: Line | None = None
         self._requests = None if requests is None else Window(requests)
-        self._held: deque[bytes] = deque()  # requests for topics that are more than the exchange allows now
+        self._held: deque[bytes] = deque()  # requests for topics that must wait for the exchange's limit
         self._next_send = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._fetching: set[asyncio.Task[None]] = set()
 
     async def run(self, address: Callable[[], Awaitable[Address]]) -> str:
-        """Converse until the connection ends; the reason of the end."""
+        """Converse until the connection ends. Gives the reason of the end."""
         try:
             self._line = await self._network.dial(await address(), self)
             self.since = self._now().mono
@@ -104,15 +104,15 @@ class Conversation:
 
     @property
     def name(self) -> str:
-        """What the line is for."""
+        """The name of the line, for logs and captures: that of the session's connection."""
         return self.session.conn
 
     def frames(self, payloads: list[bytes], now: Now) -> None:
-        """Frames have come."""
+        """Read the frames of one read of the socket, and publish what they give."""
         session, merger = self.session, self._merger
         if self.over is not None:
-            return  # what still comes over a line that was given up belongs to nobody
-        if merger.is_merging:  # frame by frame: a record is compared with its leg as it stands just then
+            return  # the line was given up
+        if merger.is_merging:  # frame by frame, because a record is compared with its leg's state just after it
             records = [r for payload in payloads for r in merger.take(session, session.receive((payload,), now), now)]
         else:
             records = session.receive(payloads, now)
@@ -130,19 +130,19 @@ class Conversation:
         return self._line is not None and self.over is None
 
     def subscribe(self, topics: Collection[Subscription], carried: Mapping[Key, Carried]) -> list[Record]:
-        """Carry more topics; what is to be published of that."""
+        """Carry more topics. Gives the records that tell of it."""
         records = self.session.subscribe(topics, self._now(), carried)
         self._send()
         return records
 
     def unsubscribe(self, topics: Collection[Subscription], reason: str) -> list[Record]:
-        """Carry topics no more; what is to be published of that."""
+        """Carry topics no more. Gives the records that tell of it."""
         records = self.session.unsubscribe(topics, self._now(), reason)
         self._send()
         return records
 
     def gone(self, reason: str) -> None:
-        """The connection is of no more use."""
+        """Note that the connection has ended or is given up."""
         self.over = self.over or reason
         self._woken.set()
 
@@ -168,7 +168,7 @@ class Conversation:
         try:
             body = await self._rest.fetch(wanted.request, NEEDS[wanted.purpose])
         except SessionError as error:
-            if not error.is_busy:  # else it is said once, of the host
+            if not error.is_busy:  # a busy host is logged once, for all its requests
                 log.warning("%s: no %s of %s: %s", self.session.conn, wanted.purpose, wanted.raw_symbol, error)
             self.session.unanswered(wanted)
             return
@@ -216,7 +216,7 @@ class Conversation:
                 return
             frame = self._next_frame()
             if frame is None:
-                return  # what is held is looked at again with each tick
+                return  # each tick looks at the held requests again
             self._next_send = loop.time() + self.session.stream.pace
             self._line.send(frame)
             self.session.sent(frame, self._now())
@@ -244,7 +244,7 @@ class Conversation:
         self._send()
 
     def _stop(self) -> None:
-        """Hang up, and want nothing more."""
+        """Hang up, and end timers and fetches."""
         for task in self._fetching:
             task.cancel()
         if self._timer is not None:

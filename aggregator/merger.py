@@ -21,10 +21,10 @@ TradeId = int | str
 
 
 class Merged(Struct):
-    """What has been published of one topic."""
+    """The state of one topic as it was published."""
 
     owner: Session
-    last: int | None = None  # of a book that stands, or of numbered trades
+    last: int | None = None  # the last number published: of a book that stands, or of numbered trades
     judge: Judge | None = None
     gap: Gap | None = None
     seen: dict[TradeId, int] = {}  # trades that were published, and when (monotonic ns), the oldest first
@@ -43,11 +43,11 @@ class Merged(Struct):
 
 
 class Lead(Struct):
-    """How one connection fares against the others.
+    """The score of one connection against the others.
 
     wins: how often it was the first with a record
     losses: how often it was not
-    behind: ns by which it then came later, a moving mean over trades
+    behind: how much later (ns) its trades then came: a moving mean
     """
 
     wins: int = 0
@@ -55,27 +55,27 @@ class Lead(Struct):
     behind: float = 0.0
 
     def lose(self, by: int) -> None:
-        """Another one was earlier by so much."""
+        """Count a record that another connection had brought earlier, by so many ns."""
         self.losses += 1
         self.behind += (by - self.behind) / min(self.losses, 100)
 
 
 class Merger:
-    """The legs of one shard."""
+    """The one stream that the legs of a shard make together."""
 
     def __init__(self, stream: Stream, *, lasting: bool = False) -> None:
-        """Begin without legs; `lasting` says that there are to be several all the time."""
+        """Begin without legs; `lasting` says that there are always to be several."""
         self.leads: dict[str, Lead] = {}
         self.dropped = 0
-        self.is_merging = lasting  # whether records must pass here at all
+        self.is_merging = lasting  # False: the only leg's records need not pass here
         self._lasting = lasting
         self._rules = stream.sequence
         self._legs: list[Session] = []
         self._topics: dict[Key, Merged] = {}
-        self._withheld: set[str] = set()  # gaps that are not published, as another leg is good
+        self._withheld: set[str] = set()  # gaps that are not published, because another leg is good
 
     def join(self, session: Session) -> None:
-        """A leg more."""
+        """Add a leg."""
         if len(self._legs) == 1 and not self._lasting:
             self._begin(self._legs[0])
         self._legs.append(session)
@@ -83,7 +83,7 @@ class Merger:
         self.is_merging = self._lasting or len(self._legs) > 1
 
     def _begin(self, only: Session) -> None:
-        """What an only leg has published so far is where the others go on from."""
+        """Start from the records that the only leg has published so far."""
         self._topics.clear()
         self._withheld.clear()
         for topic in only.topics:
@@ -93,18 +93,18 @@ class Merger:
             merged.judge = rule.follows if rule else None
 
     def leave(self, session: Session) -> None:
-        """A leg less; call it before the records of its end are taken, and `settle` after that."""
+        """Remove a leg. Call this before the records of its end are taken, and `settle` after that."""
         if session in self._legs:
             self._legs.remove(session)
         self.leads.pop(session.conn, None)
 
     def forget(self, keys: Collection[Key]) -> None:
-        """Topics are wanted no more."""
+        """Forget topics that are no longer wanted."""
         for key in keys:
             self._topics.pop(key, None)
 
     def settle(self, now: Now) -> list[Record]:
-        """Where one leg is left for good, its word is the stream's: what is to be published of that."""
+        """Hand the stream over to the only leg that is left. Gives the records that this makes necessary."""
         out: list[Record] = []
         if self._lasting or len(self._legs) != 1:
             return out
@@ -113,19 +113,19 @@ class Merger:
         for topic in only.topics:
             merged = self._topics.get((topic.channel, topic.raw_symbol))
             if topic.gap is not None and topic.gap.gap_id in self._withheld and (merged is None or merged.gap is None):
-                out.append(topic.gap)  # so far another leg made good for it
+                out.append(topic.gap)  # another leg had made up for this gap until now
             elif merged is not None and merged.gap is not None:
                 is_over = topic.gap is None and only.topics.is_good(topic.channel, topic.raw_symbol)
-                topic.gap = None if is_over else merged.gap  # which it closes as its own, once it has what is missing
+                topic.gap = None if is_over else merged.gap  # the leg closes it as its own, once nothing is missing
                 out += [closed(merged.gap, only.conn, now)] if is_over else []
             if topic.channel == "book" and merged is not None and merged.gap is None and merged.owner is not only:
                 out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
         return out
 
     def _compare(self, session: Session, summary: Summary) -> None:
-        """Say in a leg's summary how it fares against the others; counting begins anew."""
+        """Put a leg's score against the others into its summary, and count anew."""
         lead = self.leads.get(session.conn)
-        if lead is not None:  # else it has just left
+        if lead is not None:  # a leg that has just left has no score
             summary.first, summary.second, summary.behind_ms = lead.wins, lead.losses, round(lead.behind / 1e6, 3)
             self.leads[session.conn] = Lead()
 
@@ -137,12 +137,12 @@ class Merger:
         return merged.owner is session if self._is_owned("book") else merged.last == book.sequence
 
     def _is_owned(self, channel: Channel) -> bool:
-        """Whether one leg is followed, as the numbers of this channel do not tell which record is which."""
+        """Whether a single leg is followed, because the numbers of this channel do not identify its records."""
         rule = self._rules.get(channel)
         return rule is None or not rule.sure
 
     def take(self, session: Session, records: list[Record], now: Now) -> list[Record]:
-        """What of one leg's records is to be published: all, where there is no other."""
+        """The records of one leg that are to be published; all of them if it is the only leg."""
         if not self.is_merging:
             return records
         out: list[Record] = []
@@ -173,14 +173,14 @@ class Merger:
             out.append(record)
         elif merged.owner is not session:
             return
-        else:  # it has just become the owner: its book as it stands holds this record already
+        else:  # it has just become the owner, and its book already contains this record
             out += self._whole(session, record.raw_symbol, now) if channel == "book" else [record]
         if merged.gap is not None and len(out) > before and session.topics.is_whole(*key):
             out.append(closed(merged.gap, session.conn, now))
             merged.gap = None
 
     def _owns(self, session: Session, merged: Merged, key: Key) -> bool:
-        """Whether this leg is the one that is followed; it takes over where the owner has failed."""
+        """Whether this leg is followed already. If the owner has failed, this leg becomes the owner."""
         if merged.owner is session:
             return True
         if merged.owner not in self._legs or not merged.owner.topics.is_good(*key):
@@ -189,11 +189,11 @@ class Merger:
 
     def _trade(self, session: Session, merged: Merged, trade: Trade, out: list[Record], now: Now) -> None:
         if "snapshot" in (trade.flags or ()) and self._is_good_elsewhere(session, ("trades", trade.raw_symbol)):
-            self.dropped += 1  # what happened before this leg came is known from the others
+            self.dropped += 1  # the other legs have told the trades before this leg came
             return
         number = trade.sequence
         old = number is not None and merged.last is not None and number <= merged.last
-        if old and not merged.seen:  # published before there was a second leg
+        if old and not merged.seen:  # it was published before there was a second leg
             self.dropped += 1
             return
         lead = self.leads.setdefault(session.conn, Lead())
@@ -236,7 +236,7 @@ class Merger:
             self._take_book(session, merged, record.raw_symbol, out, now)
 
     def _take_book(self, session: Session, merged: Merged, raw_symbol: str | None, out: list[Record], now: Now) -> None:
-        """Go on from this leg's book as it stands."""
+        """Publish this leg's whole book, and go on from it."""
         for snapshot in self._whole(session, raw_symbol, now):
             merged.last, merged.judge = snapshot.sequence, self._rules["book"].follows
             out.append(snapshot)
@@ -269,7 +269,11 @@ class Merger:
             out.append(gap)
 
     def _is_made_good(self, session: Session, gap: Gap, key: Key) -> bool:
-        """Whether another leg has what is missing here: of a dead leg, what comes; of a live one, what is gone too."""
+        """Whether another leg makes up for a gap.
+
+        If this leg is dead, the other one must bring what comes from now on; if this leg lives on, it must also have
+        brought the records that are missing here.
+        """
         if gap.cause == "disconnect":
             return self._is_good_elsewhere(session, key)
         return any(leg is not session and leg.topics.is_whole(*key) for leg in self._legs)

@@ -14,10 +14,9 @@ Ask = Callable[[Sequence[Subscription], int], Iterable[bytes]]
 
 
 class Names:
-    """Which raw symbols stand behind a name of the exchange's: those that were asked for, else all that are known."""
+    """The raw symbols behind each name of the exchange: those that were asked for, or else all that are known."""
 
     def __init__(self, stream: Stream, instruments: Mapping[str, Instrument]) -> None:
-        """Begin with nothing asked for."""
         self._stream = stream
         self._instruments = instruments
         self._asked: dict[tuple[Channel, str], dict[str, None]] = {}
@@ -40,21 +39,21 @@ class Names:
         return known
 
     def subscribe(self, wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
-        """As the stream's, by its names."""
+        """The stream's own frames that subscribe, with the exchange's names in them."""
         for s in wanted:
             if s.channel in self._stream.named:
                 self._asked.setdefault((s.channel, self.theirs(s)), {})[s.raw_symbol] = None
         return self._stream.subscribe([self._named(s) for s in wanted], id)
 
     def unsubscribing(self, ask: Ask) -> Ask:
-        """As the stream's, by its names."""
+        """The stream's own function that unsubscribes, with the exchange's names in its frames."""
         return lambda wanted, number: ask([self._named(s) for s in wanted], number)
 
     def _named(self, s: Subscription) -> Subscription:
         return structs.replace(s, raw_symbol=self.theirs(s)) if s.channel in self._stream.named else s
 
     def reading(self) -> Parse:
-        """As the stream's reader: what is said of a name is said of each raw symbol behind it."""
+        """The stream's reader, but an event about a name comes once for each raw symbol behind it."""
         parse = self._stream.reader()
 
         def read(frame: bytes) -> Iterable[Event]:

@@ -16,14 +16,14 @@ from aggregator.shard import Care, Gate, Means, Places, Shard
 from aggregator.subscriptions import Key, Memory
 from aggregator.topics import Carried, Standing, closed
 
-SHARE = 8  # REST has one of so many connections, where they are limited
-STEP = 500  # instruments that are divided among the feeds before others have their turn
+SHARE = 8  # if connections are limited, REST has one of so many
+STEP = 500  # after so many instruments other tasks have their turn
 
-Left = Mapping[str, Mapping[Key, Carried]]  # name of a feed -> what an earlier run left over of its topics
+Left = Mapping[str, Mapping[Key, Carried]]  # name of a feed -> checkpoints that an earlier run has left
 
 
 def for_rest(limits: Limits) -> int:
-    """How many connections REST may have at once: of few that an exchange allows, one."""
+    """How many connections REST may have at once: one, if the exchange allows few."""
     if limits.connections is None:
         return MOST_REST_CONNECTIONS
     return max(1, min(REST_CONNECTIONS, limits.connections // SHARE))
@@ -40,9 +40,9 @@ def by_name(topics: Mapping[Subscription, Instrument]) -> dict[str, Instrument]:
 
 
 class ExchangeRunner:
-    """Everything of one exchange: its shards and its pollers, for the topics that are wanted.
+    """The shards and the pollers of one exchange, for the topics that are wanted.
 
-    What is wanted is a set that changes: a listing, a configuration, a wish are each a difference to it.
+    The wanted topics are a set that changes: a new listing or configuration is a difference to it.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class ExchangeRunner:
         care: Care | None = None,
         left: Left | None = None,
     ) -> None:
-        """Want nothing yet; the first feed that carries a topic has it.
+        """Begin without topics.
 
-        rest: the calls of this exchange, where somebody made some before
+        rest: the object for REST calls, if somebody has made calls of this exchange before
         """
         self.exchange = exchange
         self.shards: list[Shard] = []
@@ -89,7 +89,7 @@ class ExchangeRunner:
             pass
 
     def wanting(self, instruments: Sequence[Instrument], reason: str = "no longer wanted") -> Iterator[None]:
-        """The same in steps, between which others may have their turn: there may be a hundred thousand topics."""
+        """Do the same in steps, because there may be a hundred thousand topics: other tasks run between them."""
         wanted: list[dict[Subscription, Instrument]] = [{} for _ in self.exchange.feeds]
         unserved: dict[Channel, list[Instrument]] = {}
         feeds = self._feeds_in_force()
@@ -106,7 +106,7 @@ class ExchangeRunner:
                 yield from self._want_streamed(feed, topics, reason)
 
     def heed_listing(self) -> None:
-        """A new listing has come: what was refused for good may be asked for once more, if it is listed still."""
+        """Let topics that were refused for good be asked for once more, because a new listing has come."""
         for memory in self._memories.values():
             memory.forget()
 
@@ -156,13 +156,13 @@ class ExchangeRunner:
             self._fill(shard, new, wanted)
             self._start(shard)
             yield
-        for shard in shards:  # none is left without topics
+        for shard in shards:  # a shard without topics ends
             if not shard.subscriptions:
                 self._end(shard)
                 self.shards.remove(shard)
 
     def _fill(self, shard: Shard, new: deque[Subscription], wanted: Mapping[Subscription, Instrument]) -> None:
-        """Put on a connection what there is room for."""
+        """Put as many new topics on a connection as there is room for."""
         part = [new.popleft() for _ in range(min(len(new), max(0, shard.room)))]
         if part:
             carried = self._take_over(shard.feed.name, [(s.channel, s.raw_symbol) for s in part])
@@ -193,7 +193,7 @@ class ExchangeRunner:
         return {topic: left.pop(topic) for topic in topics if topic in left}
 
     def why_not(self, channel: Channel, raw_symbol: str) -> str | None:
-        """Why a topic of a wanted instrument has no subscription; None where it has one, or is polled."""
+        """The reason why a topic of a wanted instrument has no subscription; None if it has one, or is polled."""
         keepers = [
             shard
             for shard in self.shards
@@ -215,10 +215,10 @@ class ExchangeRunner:
             keepers: list[Shard | Poller] = [*self.pollers, *self.shards]
             for keeper in keepers:
                 self._start(keeper)
-            await asyncio.get_running_loop().create_future()  # until cancelled: others may be wanted later
+            await asyncio.get_running_loop().create_future()  # until cancelled, because more topics may be wanted later
 
     def carried(self) -> dict[str, dict[Key, Carried]]:
-        """What the next start begins with, by feed, once `run` has ended."""
+        """The checkpoints that the next start begins with, by feed; call it when `run` has ended."""
         found: dict[str, dict[Key, Carried]] = {}
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
         for keeper in keepers:
@@ -236,7 +236,7 @@ class ExchangeRunner:
                 yield feed, Standing(key, carried, None, is_followed=False)
 
     def leave(self) -> None:
-        """Be asked for books and states no more."""
+        """Stop answering the bus's questions for books and states."""
         self._bus.remove_books(self.books)
         self._bus.remove_health(self.health)
 
@@ -258,7 +258,7 @@ class ExchangeRunner:
         return sum((keeper.states() for keeper in keepers), Counter[TopicState]())
 
     def _report_abandoned(self) -> None:
-        """Close the gaps that an earlier run left open, of topics that nobody wants any more."""
+        """Close the gaps that an earlier run left open of topics that nobody wants any more."""
         now = self._network.now()
         for carried in self._left.values():
             for left in carried.values():

@@ -28,12 +28,12 @@ from aggregator.watch import Watch
 SECOND = 1_000_000_000
 FOREVER = 3600 * SECOND
 REFUSALS = 1000  # kept for the log
-MOST_TOPICS = 100_000  # that frames alone may bring into being
-UNWANTED = "no longer wanted"  # why a connection is over that the program itself has no more use for
+MOST_TOPICS = 100_000  # frames alone bring no more topics into being
+UNWANTED = "no longer wanted"  # the reason of an end that the program itself has chosen
 
 
 class Session:
-    """One connection's worth of state; every new connection gets a new one."""
+    """The state of one connection; every new connection gets a session of its own."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class Session:
         audit: float | None = None,
         channels: Collection[Channel] = CHANNELS,
     ) -> None:
-        """Prepare; with no `subscriptions` every record of `channels` is taken (a replay of what was asked then).
+        """Without `subscriptions` every record of `channels` is taken: a replay cannot know what was asked for then.
 
         instruments: raw symbol -> instrument, of those that this stream serves
-        carried: what the connection before left over
-        memory: what an earlier connection has learnt of the exchange
-        verify: of how many checksums one is computed; 0: none
+        carried: the checkpoints of topics that the connection before has left
+        memory: whatever earlier connections have learnt of the exchange
+        verify: one of so many checksums is computed; 0: none
         audit: seconds between two comparisons of a book with the exchange's own; None: never
         """
         self.exchange = exchange
@@ -64,15 +64,15 @@ class Session:
         self.conn = conn
         self.outbox: deque[bytes] = deque()
         self.unwanted = 0
-        self.over: str | None = None  # why a new connection is needed, once it is
+        self.over: str | None = None  # the reason why a new connection is needed, once it is
         self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # with the topics named, for the log
-        self.moment = Now(0, 0)  # of the last thing that happened here
+        self.moment = Now(0, 0)  # when something last happened here
         self._source: Source = source
         self._is_live = subscriptions is not None
         self._first = tuple(subscriptions or ())
         self._unasked = frozenset(channels if subscriptions is None else ())
         memory = memory or Memory()
-        self.words = memory.words  # that are not known, for the log
+        self.words = memory.words  # words of the exchange that are not known, for the log
         self.subscriptions = Subscriptions(stream, self.outbox, memory)
         self._answers = Answers(stream)
         self.wanted = self._answers.wanted
@@ -107,7 +107,7 @@ class Session:
     def subscribe(
         self, subscriptions: Collection[Subscription], now: Now, carried: Mapping[Key, Carried] | None = None
     ) -> list[Record]:
-        """Carry more topics from now on; `carried` is what an earlier run has left over of them."""
+        """Carry more topics from now on; `carried` are the checkpoints that an earlier run has left of them."""
         out: list[Record] = []
         self.topics.carry(carried or {})
         asked, coming = map(set, self.subscriptions.subscribe(subscriptions, now.mono))
@@ -136,7 +136,7 @@ class Session:
                     topic.subscribed = now.mono
 
     def unsubscribe(self, subscriptions: Collection[Subscription], now: Now, reason: str = UNWANTED) -> list[Record]:
-        """Carry these topics no more: what still comes of them is nobody's."""
+        """Carry these topics no more: records of them that still come are dropped."""
         out: list[Record] = []
         gone = set(subscriptions)
         self._first = tuple(s for s in self._first if s not in gone)
@@ -189,9 +189,9 @@ class Session:
         return out
 
     def _read_on(self, frame: bytes, error: Exception, rest: Iterator[bytes], out: list[Record], now: Now) -> None:
-        """Behind a frame that cannot be read: up to the next one that can, which is read too.
+        """Go on behind a frame that cannot be read, up to the next one that can, and read that too.
 
-        Those that come one behind the other are one gap, which is told before anything that came after them.
+        Unreadable frames one behind the other are one gap. It is told before anything that came after them.
         """
         _, _, _, inflate, parse, _ = self._reading
         count = 0
@@ -224,7 +224,7 @@ class Session:
             self._tell_unread(count, out, now)
 
     def _take(self, events: Iterable[Event], out: list[Record], now: Now) -> None:
-        """As `receive` does with what a frame says, where time does not matter."""
+        """Do the same as `receive` with the events of one frame, off the hot path."""
         for event in events:
             topics = self.topics.by_type.get(type(event))
             if topics is None:
@@ -239,7 +239,7 @@ class Session:
                 topic.take(record, out, now)
 
     def _mark(self, out: list[Record], wall: int) -> None:
-        """Say of records that the clock ran back, or that they do not come live."""
+        """Mark records whose clock ran back, and those that do not come live."""
         for record in out:
             if wall < self._wall:
                 with_flag(record, "bad_ts")
@@ -248,7 +248,7 @@ class Session:
         self._wall = max(wall, self._wall)
 
     def tick(self, now: Now) -> list[Record]:
-        """What is due by time alone; call it about every second. `over` says whether the connection is dead."""
+        """Do whatever is due by time alone. Call it about every second; `over` then says if the connection is dead."""
         out: list[Record] = []
         if self._counts.frames != self._frames:
             self._frames, self._heard = self._counts.frames, self.moment.mono
@@ -274,7 +274,7 @@ class Session:
         return out
 
     def bye(self, reason: str, now: Now) -> list[Record]:
-        """The last summary, of a connection that has ended or was never made."""
+        """Give the last summary of a connection that has ended or was never made."""
         return [self._counts.summary(self.topics, now, reason)] if self._is_live else []
 
     def close(self, cause: Cause, now: Now) -> list[Record]:
@@ -306,7 +306,7 @@ class Session:
             self._resyncs.forget(topic.raw_symbol)
 
     def end(self, now: Now) -> list[Record]:
-        """There is nothing more to come (a capture's end): say what was held back, and leave no book half joined."""
+        """Finish a capture: tell which deltas were withheld, and give up trades that are still missing."""
         out: list[Record] = []
         for topic in self.topics:
             if isinstance(topic, BookTopic) and topic.book is None and topic.withheld:
@@ -368,7 +368,7 @@ class Session:
         return out
 
     def unanswered(self, fetch: Fetch) -> None:
-        """An answer that is wanted could not be had: a book is asked for again later, trades stay missing."""
+        """A request has no answer: a book is asked for again later, and trades stay missing."""
         topic = self.topics.get(fetch.channel, fetch.raw_symbol)
         if fetch.purpose == "snapshot":
             self._resync_missing(fetch.raw_symbol)
@@ -376,7 +376,7 @@ class Session:
             topic.expect_backfill(0)
 
     def _hear_of(self, fetch: Fetch, body: bytes, now: Now) -> list[Record]:
-        """What the exchange says of a silent topic: nothing has happened, or we were not told."""
+        """Judge a silent topic by the exchange's answer: nothing has happened there, or it did not reach us."""
         out: list[Record] = []
         self.moment = now
         topic = self.topics.get(fetch.channel, fetch.raw_symbol)
@@ -407,11 +407,11 @@ class Session:
 
     @property
     def replace(self) -> str | None:
-        """Why a new connection is to take this one's place, where it should."""
+        """The reason why a new connection should take the place of this one; None if it need not."""
         return self.subscriptions.replace
 
     def carried(self) -> dict[Key, Carried]:
-        """What the next connection begins with."""
+        """Give the checkpoints that the next connection begins with."""
         return self.topics.carried()
 
     def books(self, now: Now, raw_symbol: str | None = None) -> list[BookSnapshot]:
@@ -421,9 +421,10 @@ class Session:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _meet(self, record: Record) -> Topic | None:
-        """A record of a topic that is not known yet: taken where everything is, or the whole channel was asked for."""
+        """Make a topic for a record that has none, if all records are wanted or its whole channel was asked for."""
         channel = CHANNEL_OF[type(record)]
-        asked = self.topics.of(channel)  # what is of no symbol is of the exchange, and goes with any
+        # A record without a symbol is about the exchange: any topic of its channel brings it.
+        asked = self.topics.of(channel)
         is_wanted = channel in self._unasked or "*" in asked or (record.raw_symbol is None and asked)
         if not is_wanted or len(self.topics) > MOST_TOPICS:
             self.unwanted += 1
@@ -431,7 +432,7 @@ class Session:
         return self.topics.known(channel, record.raw_symbol, self.moment)
 
     def _heed(self, event: Event, out: list[Record], now: Now) -> None:
-        """What is not a record."""
+        """Do what an event asks for that is not a record."""
         if isinstance(event, Reply):
             self.outbox.append(event.frame)
         elif isinstance(event, Accepted):
@@ -453,7 +454,7 @@ class Session:
             self.subscriptions.replace = f"the exchange is about to close the connection: {event.reason}"
 
     def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
-        """What time alone does to one topic: missing trades and books are asked for, and silence is noticed."""
+        """Look after one topic: ask for its missing trades or its book, and notice its silence."""
         if isinstance(topic, Numbered):
             self._answers.want_missing(topic, now)
         elif (
@@ -469,7 +470,7 @@ class Session:
             self._watch.look_at(topic, out, now)
 
     def _want_book(self, topic: BookTopic, now: Now) -> None:
-        """A book is not there: it is asked for where it does not come by itself, or has not come in time."""
+        """Ask for a book that is not there, if it does not come by itself or has not come in time."""
         raw_symbol = topic.raw_symbol
         if raw_symbol is None:
             return
@@ -479,13 +480,13 @@ class Session:
             self._resync(raw_symbol)
 
     def _resync_missing(self, raw_symbol: str) -> None:
-        """A whole book is needed, where the stream has not brought it meanwhile."""
+        """Ask for a whole book, unless the stream has brought one meanwhile."""
         topic = self.topics.get("book", raw_symbol)
         if not isinstance(topic, BookTopic) or topic.book is None:
             self._resync(raw_symbol, failed=True)
 
     def _resync(self, raw_symbol: str | None, *, failed: bool = False) -> None:
-        """A whole book is needed; `failed` says that the last try did not bring it."""
+        """Ask for a whole book; `failed` says that the last try did not bring it."""
         if raw_symbol is not None and (self._is_live or self.stream.snapshot is not None):
             self._resyncs.need(raw_symbol, self.moment.mono, failed=failed)
             self._resyncs.send(self.moment.mono)
@@ -500,13 +501,13 @@ class Session:
             self.outbox.append(heartbeat.frame if isinstance(heartbeat.frame, bytes) else heartbeat.frame(now.wall))
 
     def _bad_answer(self, body: bytes, error: Exception, out: list[Record], now: Now) -> None:
-        """An answer by REST cannot be read: say so."""
+        """Tell that an answer by REST cannot be read."""
         self._unreadable.note(body, error, now)
         self._counts.unread += 1
         out.append(self._unreadable.gap(1, now))
 
     def _tell_unread(self, count: int, out: list[Record], now: Now) -> None:
-        """Frames are lost: say so; books whose numbers cannot show what they held are in doubt."""
+        """Tell that frames are lost, and doubt each book whose numbers cannot show what the frames held."""
         out.append(self._unreadable.gap(count, now))
         if self._guards_books:
             return

@@ -39,11 +39,11 @@ log = logging.getLogger("aggregator.runner")
 
 
 class Care(Struct, frozen=True):
-    """What a user may choose of how topics are looked after.
+    """The choices that a user has about connections and checks.
 
     redundancy: connections that carry the same topics
     lifetime: seconds after which a connection is replaced; null: what the exchange declares
-    verify: of how many checksums one is computed; 0: none
+    verify: one of so many checksums is computed; 0: none
     audit: seconds between two comparisons of a connection's books with the exchange's own; null: never
     """
 
@@ -78,7 +78,7 @@ class Places:
     """The connections that may be open at once, over all shards of one exchange."""
 
     def __init__(self, count: int | None) -> None:
-        """So many; None: any number."""
+        """Allow `count` connections; None: any number."""
         self.count = count
         self._free = None if count is None else asyncio.Semaphore(count)
 
@@ -89,7 +89,7 @@ class Places:
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
-        """Hold one of them; wait for it where none is free."""
+        """Hold one of the places; wait if none is free."""
         if self._free is None:
             yield
             return
@@ -98,7 +98,7 @@ class Places:
 
 
 class Means(Struct, frozen=True):
-    """What the shards of one exchange share."""
+    """The things that all shards of one exchange share."""
 
     network: Network
     rest: Rest
@@ -120,9 +120,9 @@ class Shard:
         means: Means,
         memory: Memory,
     ) -> None:
-        """Prepare, with no topic yet; nothing is dialled before `run`.
+        """Begin without topics; nothing is dialled before `run`.
 
-        memory: what is known of refusals, shared by the connections of a stream
+        memory: the refusals that are known, shared by all connections of a stream
         """
         self.feed = stream
         self.merger = Merger(stream, lasting=means.care.redundancy > 1)
@@ -133,8 +133,8 @@ class Shard:
         self._means = means
         self._memory = memory
         self._carried: dict[Key, Carried] = {}
-        self._arrived: dict[Key, Carried] = {}  # likewise, of topics that came while no connection stood
-        self._resting: dict[int, dict[Key, Carried]] = {}  # likewise, of legs between two connections
+        self._arrived: dict[Key, Carried] = {}  # checkpoints of topics that came while there was no connection
+        self._resting: dict[int, dict[Key, Carried]] = {}  # checkpoints of legs that are between two connections
         self.trouble: str | None = None  # why the last connection ended
         self._attempts = 0
         self._failures = 0  # in a row, since data flowed
@@ -150,7 +150,7 @@ class Shard:
             self._leave()
 
     def books(self, raw_symbol: str | None) -> list[BookSnapshot]:
-        """The live books, of whichever connection has them."""
+        """The live books, each from the connection whose book is published."""
         found: dict[str | None, BookSnapshot] = {}
         for leg in self._legs:
             for book in leg.session.books(leg.session.moment, raw_symbol):
@@ -160,12 +160,12 @@ class Shard:
 
     @property
     def room(self) -> int:
-        """How many topics more may be put on this connection."""
+        """How many more topics may be put on this connection."""
         carried = [len(self.subscriptions), *(len(leg.session.subscriptions) for leg in self._legs)]
         return self.feed.per_connection - max(carried)
 
     def want(self, topics: Mapping[Subscription, Instrument], carried: Mapping[Key, Carried]) -> None:
-        """Carry more topics; `carried` is what an earlier run has left over of them."""
+        """Carry more topics; `carried` are the checkpoints that an earlier run has left of them."""
         new = [s for s in topics if s not in self.subscriptions]
         self.subscriptions |= dict.fromkeys(new)
         self._instruments |= {s.raw_symbol: instrument for s, instrument in topics.items()}
@@ -189,14 +189,14 @@ class Shard:
         self.merger.forget({(s.channel, s.raw_symbol) for s in leaving})
 
     def refresh(self, instrument: Instrument) -> None:
-        """The figures of an instrument have changed."""
+        """Use the new figures of an instrument from now on."""
         if instrument.raw_symbol is not None and self._instruments.get(instrument.raw_symbol) is not instrument:
             self._instruments[instrument.raw_symbol] = instrument
             for leg in self._legs:
                 leg.session.refresh(instrument)
 
     def why_not(self, topic: Key) -> str | None:
-        """Why a topic that is wanted here has no subscription; None where it has one."""
+        """The reason why a topic that is wanted here has no subscription; None if it has one."""
         refusal = self._memory.refusals.get(topic)
         if refusal is not None:
             return f"refused: {refusal.reason}"
@@ -207,7 +207,7 @@ class Shard:
         return waiting or self.trouble or "its connection is being made"
 
     def health(self) -> Iterator[Health]:
-        """Each topic's state now: of a connection that can be relied on for it, where there is one."""
+        """Each topic's state now, if possible from a connection that can be relied on for it."""
         now, topics = self._means.network.now(), self._topics()
         for topic in topics.values():
             yield health(topic, now)
@@ -254,7 +254,7 @@ class Shard:
         self._means.bus.publish(self.merger.take(leg.session, records, self._means.network.now()))
 
     def carried(self) -> dict[Key, Carried]:
-        """What the next start begins with, once `run` has ended."""
+        """The checkpoints that the next start begins with; call it when `run` has ended."""
         found = dict(self._carried)
         for resting in self._resting.values():
             found |= resting
@@ -299,7 +299,7 @@ class Shard:
             await asyncio.sleep(wait)
 
     def _rest_wanted(self, conversation: Conversation) -> float:
-        """For how many seconds the exchange wants no new connection."""
+        """The seconds during which the exchange wants no new connection."""
         error = conversation.error
         if error is None or not error.is_busy:
             return 0.0 if error is None else error.wait
@@ -307,7 +307,7 @@ class Shard:
         return self._means.rest.hosts.leave_alone(self._host, str(error), error.wait or None, now)
 
     def _begin(self, leg: int, carried: Mapping[Key, Carried]) -> tuple[Conversation, asyncio.Task[str]]:
-        """A connection more, with a session of its own."""
+        """Begin another connection, with a session of its own."""
         self._attempts += 1
         carried, self._arrived = {**carried, **self._arrived}, {}
         self._resting.pop(leg, None)
@@ -337,7 +337,7 @@ class Shard:
         return conversation, asyncio.create_task(self._converse(leg, conversation))
 
     async def _converse(self, leg: int, conversation: Conversation) -> str:
-        """Run a connection as soon as one more may be open; the reason of its end."""
+        """Run a connection as soon as one more may be open. Gives the reason of its end."""
         places = self._means.places
         if places.is_full:
             before, self.trouble = self.trouble, f"it waits: {places.count} connections are open, and no more may be"
@@ -413,7 +413,7 @@ class Shard:
                 return
 
     async def _retire(self, conversation: Conversation, ending: asyncio.Task[str], reason: str) -> None:
-        """A connection whose successor carries everything: it goes, and leaves no gap."""
+        """End a connection whose successor carries everything; no gap is opened."""
         ending.cancel()
         await asyncio.wait({ending})
         now = self._means.network.now()
@@ -428,7 +428,7 @@ class Shard:
 
     @property
     def _host(self) -> str:
-        """Whose budget of new connections this one spends."""
+        """The host whose budget of new connections is spent; the exchange's id while the host is not known."""
         stream = self.feed
         is_known = isinstance(stream.url, str) and stream.ticket is None
         return host_of(str(stream.url)) if is_known else self._exchange.id
@@ -443,7 +443,7 @@ class Shard:
         return hosts[(leg + self._failures) % len(hosts)]
 
     def _leave(self) -> None:
-        """The program ends: what comes next is missing until it starts again."""
+        """End all connections because the program ends, and open gaps that last until it starts again."""
         now, bus = self._means.network.now(), self._means.bus
         for leg in self._legs:
             leg.gone(UNWANTED)
@@ -456,5 +456,5 @@ class Shard:
 
 
 def _asked(carried: Mapping[Key, Carried]) -> dict[Key, Carried]:
-    """What a successor of a living connection begins with: only how often each topic was asked for in vain."""
+    """The checkpoints for a successor of a living connection: only how often each topic was asked for in vain."""
     return {key: Carried(asked=left.asked) for key, left in carried.items() if left.asked}

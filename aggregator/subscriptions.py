@@ -1,4 +1,4 @@
-"""Which topics one connection is to carry, which it was asked for, and what the exchange has said of that.
+"""The topics that one connection is to carry: which were asked for, and how the exchange has answered.
 
 A request that is refused as a whole, without a word about which of its topics is meant, is asked again in halves until
 the culprit stands alone. Refusals have a meaning: final until the exchange's list says otherwise, passing, or unknown,
@@ -16,9 +16,9 @@ from aggregator.records import CHANNELS, Channel
 from aggregator.topics import Words
 
 SECOND = 1_000_000_000
-ACKNOWLEDGE = 10 * SECOND  # that an acknowledgement may take
-NO_OBJECTION = 2 * SECOND  # after which a request counts as heard, where the exchange says nothing but refusals
-FIRST_AGAIN: Mapping[Meaning, int] = {"passing": 5 * SECOND, "unknown": 60 * SECOND}  # each time twice as long, up to
+ACKNOWLEDGE = 10 * SECOND  # an acknowledgement may take so long
+NO_OBJECTION = 2 * SECOND  # after this a request counts as heard, if the exchange answers nothing but refusals
+FIRST_AGAIN: Mapping[Meaning, int] = {"passing": 5 * SECOND, "unknown": 60 * SECOND}  # the first pause; it doubles
 LAST_AGAIN: Mapping[Meaning, int] = {"passing": 300 * SECOND, "unknown": 3600 * SECOND}
 NEVER = 1 << 62
 
@@ -26,20 +26,20 @@ Key = tuple[Channel, str | None]
 
 
 class Ask(bytes):
-    """A frame of the outbox that subscribes or unsubscribes: exchanges count these. `id` is its request's."""
+    """A frame of the outbox that subscribes or unsubscribes: exchanges count these. `id` belongs to its request."""
 
     id: int = 0
 
     @classmethod
     def of(cls, frame: bytes, id: int) -> "Ask":
-        """A frame of a request."""
+        """Mark a frame as part of a request."""
         ask = cls(frame)
         ask.id = id
         return ask
 
 
 class Refusal(Struct):
-    """What the exchange has said against a topic: when it is asked for again (monotonic ns), and how often it was."""
+    """The exchange's word against a topic, when the topic is asked for again (monotonic ns), and how often it was."""
 
     reason: str
     meaning: Meaning
@@ -48,11 +48,11 @@ class Refusal(Struct):
 
 
 class Memory(Struct):
-    """What outlives one connection of a stream.
+    """The knowledge that outlives one connection of a stream.
 
-    refusals: what the exchange has said against topics
-    batch: the most topics that one request may name
-    words: that mean nothing to us
+    refusals: the exchange's words against topics
+    batch: how many topics one request may name at most
+    words: the exchange's words that mean nothing to us
     """
 
     refusals: dict[Key, Refusal] = {}
@@ -66,7 +66,7 @@ class Memory(Struct):
                 refusal.due = 0
 
     def keep(self, wanted: Iterable[Subscription]) -> None:
-        """Forget what was said of topics that are not wanted any more."""
+        """Forget the refusals of topics that are not wanted any more."""
         if self.refusals:
             kept = {_key(s) for s in wanted}
             for key in [key for key in self.refusals if key not in kept]:
@@ -74,14 +74,14 @@ class Memory(Struct):
 
 
 class Split(Struct):
-    """A request that was refused whole, asked again in parts: if all pass, it was its size that was refused."""
+    """A request that was refused whole and is asked again in parts; if all of them pass, its size was the fault."""
 
     open: int
     has_culprit: bool = False
 
 
 class Asked(Struct):
-    """One request: its topics, when it was sent (None: not yet), and the larger one of which it is a part."""
+    """One request: its topics, when it was sent (None: not yet), and the larger request that it is a part of."""
 
     id: int
     topics: list[Subscription]
@@ -93,38 +93,37 @@ class Subscriptions:
     """The topics that one connection is to carry: asked for, acknowledged, refused, given up."""
 
     def __init__(self, stream: Stream, outbox: deque[bytes], memory: Memory | None = None) -> None:
-        """Want nothing yet."""
         self._stream = stream
         self._outbox = outbox
         self._memory = Memory() if memory is None else memory
         self.replace: str | None = None  # why a new connection is wanted
         self._next_id = 1
         self._wanted: dict[Key, list[Subscription]] = {}
-        self._queue: deque[Asked] = deque()  # to be asked for, in turn
-        self._open: dict[int, Asked] = {}  # asked for, and neither confirmed nor refused
+        self._queue: deque[Asked] = deque()  # requests that wait for their turn
+        self._open: dict[int, Asked] = {}  # requests that are neither confirmed nor refused
         self._waiting: dict[Key, Asked] = {}
-        self._held: dict[Subscription, None] = {}  # confirmed topics, which a request repeats where it replaces
-        self._abandoned = 0  # topics that come although nobody wants them, as they cannot be unsubscribed
-        self._is_serial = stream.replaces or not stream.acknowledges  # one request at a time: what is said means it
+        self._held: dict[Subscription, None] = {}  # confirmed topics, which a request that replaces repeats
+        self._abandoned = 0  # topics that nobody wants but that cannot be unsubscribed
+        self._is_serial = stream.replaces or not stream.acknowledges  # then an answer can mean no other request
 
     def __iter__(self) -> Iterator[Subscription]:
         """Every topic that is wanted, once for each interval."""
         return (subscription for found in self._wanted.values() for subscription in found)
 
     def __len__(self) -> int:
-        """How many topics the connection carries for the exchange's own count."""
+        """How many topics the connection carries, as the exchange counts them."""
         return sum(map(len, self._wanted.values())) + self._abandoned
 
     def of(self, key: Key) -> Sequence[Subscription]:
-        """What is wanted of one topic."""
+        """The wanted subscriptions of one topic."""
         return self._wanted.get(key, ())
 
     def refusal(self, key: Key) -> Refusal | None:
-        """What the exchange has said against a topic."""
+        """The exchange's word against a topic, if there is one."""
         return self._memory.refusals.get(key)
 
     def is_confirmed(self, key: Key) -> bool:
-        """Whether a topic was asked for, and nothing is said against it, nor waited for."""
+        """Whether a topic was asked for, and neither refused nor still without an answer."""
         if key not in self._wanted or key in self._waiting or key in self._memory.refusals:
             return False
         if self._stream.replaces and (self._open or self._queue):
@@ -139,10 +138,10 @@ class Subscriptions:
     # --- what is wanted ---------------------------------------------------------------------------------------------
 
     def subscribe(self, subscriptions: Collection[Subscription], now: int) -> tuple[list[Key], list[Key]]:
-        """Want topics, and ask for those that are not refused; which these are, and which come already.
+        """Want topics, and ask for those that are not refused. Gives the topics asked for, and those that come already.
 
-        What comes already is what the same request has brought for another topic: where a request asks for a whole
-        channel, or one name of the exchange's stands for several channels of ours.
+        A topic comes already if another topic has made the same request: some requests ask for a whole channel, and
+        some names of the exchange stand for several channels of ours.
         """
         coming = {s for s in subscriptions if self._comes_with_another(s)} if self._wanted else set()
         for s in subscriptions:
@@ -155,7 +154,7 @@ class Subscriptions:
         return _keys(asked), _keys(coming)
 
     def _comes_with_another(self, s: Subscription) -> bool:
-        """Whether the very same request has been heard for another topic that is wanted still."""
+        """Whether the very same request was heard for another topic that is still wanted."""
         mine = _frames(self._stream.subscribe, s)
         return bool(mine) and any(
             _key(other) not in self._waiting and not self._is_refused(other) and not self._is_queued(_key(other))
@@ -166,7 +165,7 @@ class Subscriptions:
     def _likeliest(self, s: Subscription) -> list[Subscription]:
         """The wanted topics that may share a request with this one: those of its market, and one of its channel.
 
-        All of its channel, where several markets may have one name.
+        If several markets may have one name, they are all of its channel.
         """
         found = [other for channel in CHANNELS for other in self._wanted.get((channel, s.raw_symbol), ()) if other != s]
         same = (
@@ -197,7 +196,7 @@ class Subscriptions:
         self._leave([s for s in leaving if s not in queued and s not in refused and not self._is_shared(s)], now)
 
     def _is_shared(self, s: Subscription) -> bool:
-        """Whether leaving this topic would end another one that is wanted still."""
+        """Whether leaving this topic would end another one that is still wanted."""
         leave = self._stream.unsubscribe
         if leave is None or self._stream.replaces:
             return False
@@ -205,7 +204,7 @@ class Subscriptions:
         return any(_frames(leave, other) == mine for other in self._likeliest(s))
 
     def _leave(self, carried: Sequence[Subscription], now: int) -> None:
-        """Tell the exchange that topics are to come no more, as far as it can be told."""
+        """Unsubscribe from topics, as far as the exchange has a request for that."""
         if not carried:
             return
         if self._stream.replaces:
@@ -219,7 +218,7 @@ class Subscriptions:
         self.send(now)
 
     def resubscribe(self, subscriptions: Sequence[Subscription], now: int) -> None:
-        """Leave topics and ask for them again; where only a new connection can do that, say that one is wanted."""
+        """Leave topics and ask for them again. If only a new connection can do that, say that one is wanted."""
         if self._stream.unsubscribe is None and not self._stream.replaces:
             named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
             self.replace = f"{named} must be asked for again, and only a new connection can do that"
@@ -247,7 +246,7 @@ class Subscriptions:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def send(self, now: int) -> None:
-        """Put into the outbox what may be asked for now."""
+        """Put every request that may be made now into the outbox."""
         while self._queue and not (self._is_serial and self._open):
             asked = self._queue.popleft()
             if not asked.topics and not self._stream.replaces:
@@ -266,7 +265,7 @@ class Subscriptions:
                 asked.sent = now
 
     def sent(self, ask: Ask, now: int) -> list[Key]:
-        """A request has left: the time that its answer may take begins; its topics."""
+        """Note that a request has left, so that the time for its answer begins. Gives its topics."""
         asked = self._open.get(ask.id)
         if asked is None:
             return []
@@ -274,7 +273,7 @@ class Subscriptions:
         return _keys(asked.topics)
 
     def accepted(self, event: Accepted) -> list[Key]:
-        """The topics that were waiting for this acknowledgement."""
+        """Take an acknowledgement. Gives the topics that it confirms."""
         if event.id is not None:
             asked = self._open.get(event.id)
             keys: list[Key] = [] if asked is None else _keys(asked.topics)
@@ -297,7 +296,7 @@ class Subscriptions:
         return confirmed
 
     def _pass(self, asked: Asked) -> None:
-        """A request was heard, or has come to nothing more."""
+        """Close a request that was heard, or of which no topic is left."""
         if self._open.pop(asked.id, None) is None:
             return
         self._held |= {s: None for s in asked.topics if s in self._wanted.get(_key(s), ()) and not self._is_refused(s)}
@@ -317,7 +316,7 @@ class Subscriptions:
     # --- refusals ---------------------------------------------------------------------------------------------------
 
     def refused(self, event: Refused, now: int) -> list[Key]:
-        """The topics that are refused; a request that is refused as a whole is asked again in halves."""
+        """Take a refusal. Gives the topics that are refused; a request refused as a whole is asked again in halves."""
         meaning = event.meaning
         asked = self._open.get(event.id) if event.id is not None else self._oldest()
         if event.channel is not None or event.raw_symbol is not None:
@@ -338,7 +337,7 @@ class Subscriptions:
         return []
 
     def _ask_rest(self, asked: Asked, now: int) -> None:
-        """A request was refused as a whole for one topic that was named: the others are asked for again."""
+        """Ask again for the other topics of a request that was refused as a whole because of one."""
         del self._open[asked.id]
         rest = [s for s in asked.topics if self._waiting.get(_key(s)) is asked]
         for s in rest:
@@ -348,7 +347,7 @@ class Subscriptions:
         self.send(now)
 
     def _oldest(self) -> Asked | None:
-        """The request that a refusal means which names nothing: exchanges answer in turn."""
+        """The request that is meant by a refusal which names none: exchanges answer in turn."""
         return next(iter(self._open.values()), None)
 
     def _halve(self, asked: Asked, topics: Sequence[Subscription], now: int) -> None:
@@ -383,14 +382,14 @@ class Subscriptions:
         return list(keys)
 
     def _restore(self) -> None:
-        """Name again what was confirmed before, where a request that is refused has ended it."""
+        """Ask again for confirmed topics that a refused request has ended by taking their place."""
         if self._stream.replaces and self._held:
             self._queue.appendleft(Asked(self.next_id(), []))
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def again(self, now: int) -> list[Key]:
-        """Ask again for what was refused and is due; which topics these are."""
+        """Ask again for refused topics that are due. Gives these topics."""
         if not self._memory.refusals:
             return []
         due = [key for key, refusal in self._memory.refusals.items() if refusal.due <= now and key in self._wanted]
@@ -403,7 +402,7 @@ class Subscriptions:
         return any(_key(s) == key for asked in self._queue for s in asked.topics)
 
     def overdue(self, now: int) -> list[Key]:
-        """The topics that nobody has confirmed in time, each told once; where silence means consent, none."""
+        """The topics that were not confirmed in time, each given once; none if the exchange's silence means consent."""
         limit = ACKNOWLEDGE if self._stream.acknowledges else NO_OBJECTION
         late = [asked for asked in self._open.values() if asked.sent is not None and now - asked.sent > limit]
         told = []
@@ -433,7 +432,7 @@ def _keys(topics: Iterable[Subscription]) -> list[Key]:
 
 
 def _frames(ask: Callable[[Sequence[Subscription], int], Iterable[bytes]], s: Subscription) -> list[bytes]:
-    """What a request for one topic is, whatever its number."""
+    """The frames of a request for one topic, with a number that is always the same."""
     return list(ask([s], 0))
 
 

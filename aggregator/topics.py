@@ -41,20 +41,20 @@ class Now(Struct, frozen=True, gc=False):
 
 
 class Place(Struct, frozen=True):
-    """Where a topic's records come from: what its stamps say."""
+    """The exchange and the connection that a topic's records are stamped with."""
 
     exchange: str
     conn: str
 
 
 class Carried(Struct):
-    """What one connection's topic leaves to the next.
+    """The checkpoint of a topic: one connection leaves it to the next, and one run to the next.
 
-    gap: that is open
-    last: the last number that it knew
-    newest: the exchange's time of that
-    asked: how often it was asked for again in vain
-    holes: ranges of numbers that are missing still, of those that were `missed` in all, `recovered` of them
+    gap: the gap that is open
+    last: the last number that the topic knew
+    newest: the exchange's time of that number
+    asked: how often the topic was asked for again in vain
+    holes: ranges of numbers that are still missing; `missed` counts all that ever were, `recovered` those had after all
     is_unsure: whether more may be missing than is known: the program was killed while the gap was open
     """
 
@@ -78,7 +78,7 @@ class Standing(Struct, frozen=True):
 
 
 def closed(gap: Gap, conn: str | None, now: Now, repair: Repair = "none") -> Gap:
-    """The end of an open gap, of which nothing was had again."""
+    """The record that ends an open gap without anything recovered."""
     return structs.replace(
         gap, phase="close", ts_recv=now.wall, ts_to=now.wall, conn=conn, repair=repair, recovered=0, offset=0
     )
@@ -92,7 +92,7 @@ def with_flag(record: Record, flag: Flag) -> None:
 
 
 def unread(place: Place, number: int, raw_symbol: str | None, now: Now) -> Gap:
-    """What is said of a frame or an answer that cannot be read: all that it held is missing."""
+    """The gap that stands for a frame or an answer that cannot be read."""
     return Gap(
         exchange=place.exchange,
         raw_symbol=raw_symbol,
@@ -138,7 +138,6 @@ class Topic:
     def __init__(
         self, channel: Channel, raw_symbol: str | None, instrument: Instrument | None, place: Place, carried: Carried
     ) -> None:
-        """Begin with what the connection before left over."""
         self.channel: Channel = channel
         self.raw_symbol = raw_symbol
         self.instrument = instrument
@@ -148,13 +147,13 @@ class Topic:
         self.gap = carried.gap
         self.last = carried.last
         self.state: TopicState = "subscribing"
-        self.reason: str | None = ""  # of this state; empty: it was not told yet
+        self.reason: str | None = ""  # the reason of this state; empty: the state was not told yet
         self.subscribed = 0  # mono
         self.heard = 0  # mono; 0: never
         self.count = 0
         self.duplicates = 0
         self.pulse = Pulse()
-        self.asked = carried.asked  # times that it was asked for again since it was last live
+        self.asked = carried.asked  # how often it was asked for again since it was last live
         self.retries = 0
         self._retry_at = 0
         self._newest = carried.newest  # the exchange's time of the last record that was numbered as next
@@ -163,7 +162,7 @@ class Topic:
 
     @property
     def stands(self) -> bool:
-        """Whether it is live as soon as something comes."""
+        """Whether the topic is live as soon as a record comes."""
         return True
 
     @property
@@ -186,7 +185,7 @@ class Topic:
         return now.mono >= self._retry_at
 
     def retry(self, now: Now) -> None:
-        """Something is tried now; the next time after twice as long."""
+        """Note that something is tried now; the next try comes after twice as long."""
         self.retries += 1
         self._retry_at = now.mono + min(FLOOR << min(self.retries - 1, 10), CEILING)
 
@@ -195,7 +194,7 @@ class Topic:
         self.open_gap(cause, out, now)
 
     def carried(self) -> Carried:
-        """What the next connection's topic begins with."""
+        """The checkpoint with which the next connection's topic begins."""
         return Carried(self.gap, self.last, self._newest, self.asked)
 
     def open_gap(
@@ -208,7 +207,7 @@ class Topic:
         got: int | None = None,
         missed: int | None = None,
     ) -> None:
-        """Publish that something is missing from here on, unless that is said already: the topic is suspect now."""
+        """Publish that something is missing from here on, unless a gap is open already; the topic becomes suspect."""
         if self.gap is not None:
             return
         self.opened += 1
@@ -228,7 +227,7 @@ class Topic:
     def close_gap(
         self, out: list[Record], now: Now, repair: Repair, *, missed: int | None = None, recovered: int = 0
     ) -> None:
-        """Publish that the open gap has ended: the topic is live now."""
+        """Publish that the open gap has ended; the topic becomes live."""
         gap = self.gap
         if gap is None:
             return
@@ -256,14 +255,15 @@ class Topic:
         return gap
 
 
-STRANGE = "a state that is not known, and is told as such"  # what a word may be, as `Words` tells it
+STRANGE = "a state that is not known, and is told as such"  # one kind of word that `Words` counts
 NOTHING = "what is sent means nothing"
 
 
 class Words(Struct):
-    """What an exchange says that means nothing to us: how often each was told, and which are still to be named.
+    """Words of an exchange that mean nothing to us. Each is counted, and named once in the log.
 
-    told: by what it is and in which words
+    told: kind and word -> how often it came
+    news: those that are still to be named
     """
 
     told: dict[str, int] = {}
@@ -290,13 +290,12 @@ class Stated(Topic):
     def __init__(
         self, raw_symbol: str | None, instrument: Instrument | None, place: Place, carried: Carried, words: Words
     ) -> None:
-        """Begin with the words that were told before."""
         super().__init__("status", raw_symbol, instrument, place, carried)
         self._words = words
         self._told: tuple[MarketState, str | None] | None = None
 
     def take(self, record: Status, out: list[Record], now: Now) -> None:  # type: ignore[override]
-        """As any topic; what was told stands until a gap, behind which it is told anew."""
+        """Pass a state that differs from the one told last; after a gap it is told anew."""
         if record.state == "unknown" and record.reason is not None:
             self._words.tell(STRANGE, record.reason)
         if self._told == (record.state, record.reason) and self.gap is None:
@@ -307,14 +306,14 @@ class Stated(Topic):
 
 
 def say(topic: Topic, state: TopicState, out: list[Record], now: Now, reason: str | None = None) -> None:
-    """Change a topic's state or the reason of it, and publish that; what stands already is not said again."""
+    """Change a topic's state or its reason, and publish the change; nothing is published if nothing changes."""
     if (state, reason) != (topic.state, topic.reason):
         topic.state, topic.reason = state, reason
         out.append(health(topic, now))
 
 
 def health(topic: Topic, now: Now, reason: str | None = None) -> Health:
-    """A topic's state as a record; `reason` is of something else that is to be said of it just now."""
+    """A topic's state as a record; a `reason` given here takes the place of the state's own."""
     return Health(
         exchange=topic.exchange,
         symbol=topic.symbol,
@@ -331,12 +330,12 @@ def health(topic: Topic, now: Now, reason: str | None = None) -> Health:
 
 
 class Rates(Topic):
-    """A topic of funding: a rate that was settled is told once, however often it is repeated."""
+    """A topic of funding. A settled rate is told once, however often the exchange repeats it."""
 
     __slots__ = ()
 
     def take(self, record: Funding, out: list[Record], now: Now) -> None:  # type: ignore[override]
-        """As any topic, with what the listing says of how often funding is exchanged, where the record does not."""
+        """Pass a rate. If it does not say how often funding is exchanged, the instrument's listing does."""
         if record.kind == "settled" and record.ts_next is not None:
             if record.ts_next <= self._newest:
                 self.duplicates += 1
@@ -348,7 +347,7 @@ class Rates(Topic):
 
 
 def fill_interval(record: Funding, instrument: Instrument) -> None:
-    """Say how long the interval of a rate is and, of the current one, when it ends, where the instrument tells."""
+    """Fill in the length of a rate's interval and the end of the current one, as far as the instrument tells them."""
     interval, offset = instrument.funding_interval_s, instrument.funding_offset_s
     if record.interval_s is None:
         record.interval_s = interval
@@ -365,7 +364,7 @@ class Sized(Topic):
     __slots__ = ()
 
     def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
-        """As any topic, with the sizes filled in."""
+        """Pass a record with its sizes filled in."""
         if record.size_unit == "base" and record.base_size is None:
             record.base_size = record.size
         else:
@@ -382,13 +381,13 @@ class Counted(Topic):
     __slots__ = ()
 
     def take(self, record: Record, out: list[Record], now: Now) -> None:
-        """As any topic, with the amounts filled in."""
+        """Pass a record with its amounts filled in."""
         fill_amounts(record, self.instrument)
         super().take(record, out, now)
 
 
 def topic_class(channel: Channel, instrument: Instrument | None) -> type[Topic]:
-    """What a channel whose records are not numbered does with them: most pass as they are."""
+    """The class of a topic whose records are not numbered: most channels pass them as they are."""
     if channel in {"trades", "liquidations"}:
         return Sized
     if channel == "funding":
@@ -422,7 +421,7 @@ def fill_sizes(record: Trade | Liquidation, instrument: Instrument | None) -> No
 
 
 def amounts(size: str, unit: SizeUnit, instrument: Instrument | None) -> tuple[str | None, str | None]:
-    """A size in the base and in the quote asset; null where the unit does not tell it."""
+    """A size in the base and in the quote asset; None for the one that the unit does not give."""
     if unit == "base":
         return size, None
     if unit == "quote":
@@ -431,11 +430,11 @@ def amounts(size: str, unit: SizeUnit, instrument: Instrument | None) -> tuple[s
 
 
 def worth(contracts: str, instrument: Instrument | None) -> tuple[str | None, str | None]:
-    """So many contracts in the base and in the quote asset: an instrument says one of them, or nothing."""
+    """A number of contracts in the base and in the quote asset: an instrument gives one of the two, or neither."""
     if instrument is None or instrument.contract_size is None:
         return None, None
     amount = times(contracts, instrument.contract_size)
-    if instrument.linear or instrument.kind == "option":  # an option's contract is of its base, however it settles
+    if instrument.linear or instrument.kind == "option":  # an option counts its base asset, however it settles
         return amount, None
     return None, amount
 

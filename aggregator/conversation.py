@@ -199,7 +199,7 @@ class Conversation:
         by_reason: dict[tuple[str, str], list[str]] = {}
         while self.session.refusals:
             refused = self.session.refusals.popleft()
-            topic = f"{refused.channel} of {refused.raw_symbol}"
+            topic = f"{' '.join(filter(None, (refused.interval, refused.channel)))} of {refused.raw_symbol}"
             by_reason.setdefault((refused.reason, refused.meaning), []).append(topic)
         for (reason, meaning), topics in by_reason.items():
             more = f" and {len(topics) - MOST_NAMED} more" if len(topics) > MOST_NAMED else ""

@@ -96,6 +96,7 @@ class Refused(Struct, frozen=True):
     reason: the exchange's own words
     meaning: `final` there is no such market or channel: it is not asked for again before the next listing;
         `passing` too many requests, or the exchange is busy: it is asked for again soon; `unknown`: ever more rarely
+    interval: of candles, for the log: the session fills it in
     """
 
     reason: str
@@ -103,6 +104,7 @@ class Refused(Struct, frozen=True):
     channel: Channel | None = None
     raw_symbol: str | None = None
     meaning: Meaning = "unknown"
+    interval: str | None = None
 
 
 class Ignored(Struct, frozen=True):

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import logging
 from enum import IntEnum
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -78,6 +79,8 @@ class Hosts:
         """A host answered that it was asked too much: nobody asks it for so long, which is returned."""
         self.refused += 1
         pause = self._breaks.setdefault(host, Break())
+        if seconds is None and now < pause.until:  # asked before the pause began, like what was refused first
+            return (pause.until - now) / SECOND
         if seconds is None:
             seconds = pause.next
             pause.next = min(pause.next * 2, LONGEST_PAUSE)
@@ -181,5 +184,5 @@ class Rest:
 
 
 def host_of(url: str) -> str:
-    """The scheme and host of an address."""
-    return "/".join(url.split("/", 3)[:3])
+    """The name of an address's host: what it is asked by REST and its streams are one to it."""
+    return urlsplit(url).hostname or url

@@ -193,14 +193,17 @@ class ExchangeRunner:
         return {topic: left.pop(topic) for topic in topics if topic in left}
 
     def why_not(self, channel: Channel, raw_symbol: str) -> str | None:
-        """The reason why a topic of a wanted instrument has no subscription; None if it has one, or is polled."""
+        """The reason why a topic of a wanted instrument has no subscription; None if it has one, or is polled.
+
+        One interval of candles that has none is enough.
+        """
         keepers = [
             shard
             for shard in self.shards
             if any((s.channel, s.raw_symbol) == (channel, raw_symbol) for s in shard.subscriptions)
         ]
-        if keepers:
-            return keepers[0].why_not((channel, raw_symbol))
+        if keepers:  # candles of several intervals may be on several connections
+            return next((why for keeper in keepers if (why := keeper.why_not((channel, raw_symbol))) is not None), None)
         if any(poller.carries((channel, raw_symbol)) for poller in self.pollers):
             return None
         if any(i.raw_symbol == raw_symbol for i in self.unserved.get(channel, ())):

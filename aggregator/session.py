@@ -259,8 +259,9 @@ class Session:
         self._beat(now)
         for key in self.subscriptions.again(now.mono):
             refused = self.topics.known(*key, now)
-            self._wait(refused)
-            say(refused, "subscribing", out, now, "asked for again after a refusal")
+            if refused.state == "down":  # else other candles of it come
+                self._wait(refused)
+                say(refused, "subscribing", out, now, "asked for again after a refusal")
         for channel, raw_symbol in self.subscriptions.overdue(now.mono):
             topic = self.topics.get(channel, raw_symbol)
             if topic is not None and not topic.heard:
@@ -441,17 +442,24 @@ class Session:
                 if topic.state == "subscribing":
                     say(topic, "syncing", out, now)
         elif isinstance(event, Refused):
-            for channel, raw_symbol in self.subscriptions.refused(event, now.mono):
-                self._counts.refused += 1
-                self.refusals.append(structs.replace(event, channel=channel, raw_symbol=raw_symbol))
-                topic = self.topics.known(channel, raw_symbol, now)
-                if event.meaning == "final":
-                    topic.close_gap(out, now, "none")
-                say(topic, "down", out, now, f"refused: {event.reason}")
+            for s in self.subscriptions.refused(event, now.mono):
+                self._heed_refusal(s, event, out, now)
         elif isinstance(event, Ignored):
             self.words.tell(NOTHING, event.reason)
         elif isinstance(event, Hangup):
             self.subscriptions.replace = f"the exchange is about to close the connection: {event.reason}"
+
+    def _heed_refusal(self, s: Subscription, event: Refused, out: list[Record], now: Now) -> None:
+        """A topic is down when all of it is refused: of candles, each interval that is asked for."""
+        interval = s.interval if s.channel == "candles" else None
+        self._counts.refused += 1
+        self.refusals.append(structs.replace(event, channel=s.channel, raw_symbol=s.raw_symbol, interval=interval))
+        if self.subscriptions.refusal((s.channel, s.raw_symbol)) is None:
+            return
+        topic = self.topics.known(s.channel, s.raw_symbol, now)
+        if event.meaning == "final":
+            topic.close_gap(out, now, "none")
+        say(topic, "down", out, now, f"refused: {event.reason}")
 
     def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
         """Look after one topic: ask for its missing trades or its book, and notice its silence."""

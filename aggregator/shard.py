@@ -24,6 +24,7 @@ from aggregator.rest import LONGEST_WAIT, Hosts, Need, Rest, host_of
 from aggregator.session import UNWANTED, Session
 from aggregator.subscriptions import Key, Memory
 from aggregator.topics import Carried, Now, Standing, Topic, health
+from aggregator.window import Window
 
 SECOND = 1_000_000_000
 FIRST_BACKOFF = 0.5  # seconds before a reconnect; doubles
@@ -60,18 +61,25 @@ class Gate:
         """Let `connects[0]` pass in `connects[1]` seconds; None: ten a second."""
         self._connects = connects or (10, 1.0)
         self._hosts = hosts
-        self._lock = asyncio.Lock()
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def wait(self, host: str) -> None:
         """Wait until one more may connect. Raises SessionError where the host wants a long rest."""
-        loop = asyncio.get_running_loop()
         window = self._hosts.connects(host, self._connects)
-        async with self._lock:
-            rest, words = self._hosts.rest_of(host, int(loop.time() * SECOND))
-            if rest > LONGEST_WAIT:
-                raise SessionError(f"{host} wants rest for {rest:.0f} s: {words}", rest)
-            await asyncio.sleep(max(rest, window.wait(1, int(loop.time() * SECOND)) / SECOND))
-            window.spend(1, int(loop.time() * SECOND))
+        async with self._locks.setdefault(host, asyncio.Lock()):  # else all would wake at once, again and again
+            while (pause := self._pause(host, window)) > 0:  # noqa: ASYNC110 - another exchange may have been sooner
+                await asyncio.sleep(pause)
+            window.spend(1, _now())
+
+    def _pause(self, host: str, window: Window) -> float:
+        rest, words = self._hosts.rest_of(host, _now())
+        if rest > LONGEST_WAIT:
+            raise SessionError(f"{host} wants rest for {rest:.0f} s: {words}", rest)
+        return max(rest, window.wait(1, _now()) / SECOND)
+
+
+def _now() -> int:
+    return int(asyncio.get_running_loop().time() * SECOND)
 
 
 class Places:
@@ -197,12 +205,13 @@ class Shard:
 
     def why_not(self, topic: Key) -> str | None:
         """The reason why a topic that is wanted here has no subscription; None if it has one."""
-        refusal = self._memory.refusals.get(topic)
-        if refusal is not None:
-            return f"refused: {refusal.reason}"
         live = [leg for leg in self._legs if leg.is_open]
         if any(leg.session.subscriptions.is_confirmed(topic) for leg in live):
             return None
+        for s in self.subscriptions:
+            if (s.channel, s.raw_symbol) == topic and s in self._memory.refusals:
+                interval = f"{s.interval} " if s.channel == "candles" else ""
+                return f"{interval}refused: {self._memory.refusals[s].reason}"
         waiting = "it waits for its turn to be asked for, or for the answer" if live else None
         return waiting or self.trouble or "its connection is being made"
 
@@ -266,16 +275,16 @@ class Shard:
         for leg in self._legs:
             left |= leg.session.topics.unmet()
         wanted = dict.fromkeys((s.channel, s.raw_symbol) for s in self.subscriptions)
+        granted = {(s.channel, s.raw_symbol) for s in self.subscriptions if s not in self._memory.refusals}
         for key in dict.fromkeys([*wanted, *topics, *left]):
             topic = topics.get(key)
             if topic is not None:
-                is_followed = bool(topic.heard) or (key in wanted and key not in self._memory.refusals)
+                is_followed = bool(topic.heard) or key in granted
                 yield Standing(key, topic.carried(), topic.symbol, is_followed)
                 continue
             instrument = self._instruments.get(key[1] or "")
             symbol = instrument.symbol if instrument else None
-            is_followed = key in wanted and key not in self._memory.refusals
-            yield Standing(key, left.get(key) or Carried(), symbol, is_followed)
+            yield Standing(key, left.get(key) or Carried(), symbol, key in granted)
 
     # --- a leg --------------------------------------------------------------------------------------------------------
 

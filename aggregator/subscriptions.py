@@ -3,6 +3,9 @@
 A request that is refused as a whole, without a word about which of its topics is meant, is asked again in halves until
 the culprit stands alone. Refusals have a meaning: final until the exchange's list says otherwise, passing, or unknown,
 which is asked again ever more rarely. Deadlines count from when a request was sent, not from when it was queued.
+
+Candles of several intervals are one topic and as many subscriptions, each of which is answered for itself. Exchanges
+name the topic in their answers, not always the interval: so no request holds two intervals of one topic.
 """
 
 from collections import deque
@@ -50,12 +53,12 @@ class Refusal(Struct):
 class Memory(Struct):
     """The knowledge that outlives one connection of a stream.
 
-    refusals: the exchange's words against topics
+    refusals: the exchange's words against topics, on whichever connection
     batch: how many topics one request may name at most
     words: the exchange's words that mean nothing to us
     """
 
-    refusals: dict[Key, Refusal] = {}
+    refusals: dict[Subscription, Refusal] = {}
     batch: int | None = None
     words: Words = field(default_factory=Words)
 
@@ -68,9 +71,9 @@ class Memory(Struct):
     def keep(self, wanted: Iterable[Subscription]) -> None:
         """Forget the refusals of topics that are not wanted any more."""
         if self.refusals:
-            kept = {_key(s) for s in wanted}
-            for key in [key for key in self.refusals if key not in kept]:
-                del self.refusals[key]
+            kept = set(wanted)
+            for s in [s for s in self.refusals if s not in kept]:
+                del self.refusals[s]
 
 
 class Split(Struct):
@@ -101,9 +104,10 @@ class Subscriptions:
         self._wanted: dict[Key, list[Subscription]] = {}
         self._queue: deque[Asked] = deque()  # requests that wait for their turn
         self._open: dict[int, Asked] = {}  # requests that are neither confirmed nor refused
-        self._waiting: dict[Key, Asked] = {}
+        self._waiting: dict[Subscription, Asked] = {}
+        self._refused: dict[Subscription, Refusal] = {}  # topics that this connection does not have for that
         self._held: dict[Subscription, None] = {}  # confirmed topics, which a request that replaces repeats
-        self._abandoned = 0  # topics that nobody wants but that cannot be unsubscribed
+        self._abandoned: dict[Subscription, None] = {}  # topics that nobody wants but that cannot be unsubscribed
         self._is_serial = stream.replaces or not stream.acknowledges  # then an answer can mean no other request
 
     def __iter__(self) -> Iterator[Subscription]:
@@ -112,23 +116,25 @@ class Subscriptions:
 
     def __len__(self) -> int:
         """How many topics the connection carries, as the exchange counts them."""
-        return sum(map(len, self._wanted.values())) + self._abandoned
+        return sum(map(len, self._wanted.values())) + len(self._abandoned)
 
     def of(self, key: Key) -> Sequence[Subscription]:
         """The wanted subscriptions of one topic."""
         return self._wanted.get(key, ())
 
     def refusal(self, key: Key) -> Refusal | None:
-        """The exchange's word against a topic, if there is one."""
-        return self._memory.refusals.get(key)
+        """The exchange's word against a topic; None if any subscription of it may come."""
+        found = [self._refused.get(s) for s in self.of(key)]
+        return found[0] if found and all(found) else None
 
     def is_confirmed(self, key: Key) -> bool:
         """Whether a topic was asked for, and neither refused nor still without an answer."""
-        if key not in self._wanted or key in self._waiting or key in self._memory.refusals:
+        wanted = self.of(key)
+        if not wanted or any(s in self._waiting or s in self._refused for s in wanted):
             return False
         if self._stream.replaces and (self._open or self._queue):
             return False  # one request that is refused may end all that came before it
-        return not self._is_queued(key)
+        return not any(map(self._is_queued, wanted))
 
     def next_id(self) -> int:
         """A number for a request, unique on the connection."""
@@ -148,7 +154,8 @@ class Subscriptions:
             found = self._wanted.setdefault(_key(s), [])
             if s not in found:
                 found.append(s)
-        asked = [s for s in subscriptions if s not in coming and self._may_be_asked(_key(s), now)]
+            self._abandoned.pop(s, None)
+        asked = [s for s in subscriptions if s not in coming and self._may_be_asked(s, now)]
         self._put(asked)
         self.send(now)
         return _keys(asked), _keys(coming)
@@ -157,7 +164,7 @@ class Subscriptions:
         """Whether the very same request was heard for another topic that is still wanted."""
         mine = _frames(self._stream.subscribe, s)
         return bool(mine) and any(
-            _key(other) not in self._waiting and not self._is_refused(other) and not self._is_queued(_key(other))
+            other not in self._waiting and other not in self._refused and not self._is_queued(other)
             for other in self._likeliest(s)
             if _frames(self._stream.subscribe, other) == mine
         )
@@ -177,6 +184,7 @@ class Subscriptions:
     def unsubscribe(self, subscriptions: Collection[Subscription], now: int) -> None:
         """Want topics no more."""
         leaving = []
+        asked_again = self._refused.keys() & self._waiting.keys()  # and may be granted this time
         for s in subscriptions:
             key = (s.channel, s.raw_symbol)
             found = self._wanted.get(key, [])
@@ -185,14 +193,15 @@ class Subscriptions:
                 leaving.append(s)
             if not found:
                 self._wanted.pop(key, None)
-                self._waiting.pop(key, None)
+            self._waiting.pop(s, None)
         gone = set(leaving)
         queued = {s for asked in self._queue for s in asked.topics} & gone
         for asked in self._queue:
             asked.topics = [s for s in asked.topics if s not in gone]
-        refused = {s for s in gone if (s.channel, s.raw_symbol) in self._memory.refusals}
+        refused = (self._refused.keys() & gone) - asked_again
         for s in leaving:
             self._held.pop(s, None)
+            self._refused.pop(s, None)
         self._leave([s for s in leaving if s not in queued and s not in refused and not self._is_shared(s)], now)
 
     def _is_shared(self, s: Subscription) -> bool:
@@ -210,7 +219,7 @@ class Subscriptions:
         if self._stream.replaces:
             self._queue.append(Asked(self.next_id(), []))  # a request that names all the others
         elif self._stream.unsubscribe is None:
-            self._abandoned += len(carried)
+            self._abandoned |= dict.fromkeys(carried)
         else:
             for part in _parts(carried, self._batch):
                 id = self.next_id()
@@ -231,8 +240,10 @@ class Subscriptions:
         self._put(subscriptions)
         self.send(now)
 
-    def _may_be_asked(self, key: Key, now: int) -> bool:
-        refusal = self._memory.refusals.get(key)
+    def _may_be_asked(self, s: Subscription, now: int) -> bool:
+        refusal = self._memory.refusals.get(s)
+        if refusal is not None:
+            self._refused[s] = refusal
         return refusal is None or refusal.due <= now
 
     @property
@@ -240,8 +251,12 @@ class Subscriptions:
         return min(self._memory.batch or self._stream.batch, self._stream.batch)
 
     def _put(self, subscriptions: Sequence[Subscription], split: Split | None = None) -> None:
-        for part in _parts(subscriptions, self._batch):
-            self._queue.append(Asked(self.next_id(), list(part), split=split))
+        by_interval: dict[str, list[Subscription]] = {}
+        for s in subscriptions:
+            by_interval.setdefault(s.interval, []).append(s)
+        for topics in by_interval.values():
+            for part in _parts(topics, self._batch):
+                self._queue.append(Asked(self.next_id(), list(part), split=split))
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -254,8 +269,7 @@ class Subscriptions:
                 continue
             topics = [*self._held, *asked.topics] if self._stream.replaces else asked.topics
             self._open[asked.id] = asked
-            for s in asked.topics:
-                self._waiting[s.channel, s.raw_symbol] = asked
+            self._waiting |= dict.fromkeys(asked.topics, asked)
             if not topics:
                 self._pass(asked)
                 continue
@@ -276,30 +290,34 @@ class Subscriptions:
         """Take an acknowledgement. Gives the topics that it confirms."""
         if event.id is not None:
             asked = self._open.get(event.id)
-            keys: list[Key] = [] if asked is None else _keys(asked.topics)
+            confirmed = [] if asked is None else asked.topics
         elif event.raw_symbol is None and event.channel is not None:
-            keys = [key for key in self._waiting if key[0] == event.channel]
+            confirmed = [s for s in self._waiting if s.channel == event.channel]
         else:
-            keys = self._named(event.channel, event.raw_symbol)
-        return self._confirm(keys)
+            confirmed = self._named(event.channel, event.raw_symbol)
+        return self._confirm(confirmed)
 
-    def _confirm(self, keys: Iterable[Key]) -> list[Key]:
+    def _confirm(self, topics: Iterable[Subscription]) -> list[Key]:
         confirmed = []
-        for key in keys:
-            asked = self._waiting.pop(key, None)
+        for s in topics:
+            asked = self._waiting.pop(s, None)
             if asked is None:
                 continue
-            confirmed.append(key)
-            self._memory.refusals.pop(key, None)
-            if not any(_key(s) in self._waiting for s in asked.topics):
+            confirmed.append(s)
+            self._forgive(s)
+            if not any(other in self._waiting for other in asked.topics):
                 self._pass(asked)
-        return confirmed
+        return _keys(confirmed)
+
+    def _forgive(self, s: Subscription) -> None:
+        self._refused.pop(s, None)
+        self._memory.refusals.pop(s, None)
 
     def _pass(self, asked: Asked) -> None:
         """Close a request that was heard, or of which no topic is left."""
         if self._open.pop(asked.id, None) is None:
             return
-        self._held |= {s: None for s in asked.topics if s in self._wanted.get(_key(s), ()) and not self._is_refused(s)}
+        self._held |= {s: None for s in asked.topics if s in self.of(_key(s)) and s not in self._refused}
         self._settle(asked)
 
     def _settle(self, asked: Asked) -> None:
@@ -310,38 +328,34 @@ class Subscriptions:
         if not split.open and not split.has_culprit and asked.topics:
             self._memory.batch = min(self._batch, len(asked.topics))
 
-    def _is_refused(self, s: Subscription) -> bool:
-        return _key(s) in self._memory.refusals
-
     # --- refusals ---------------------------------------------------------------------------------------------------
 
-    def refused(self, event: Refused, now: int) -> list[Key]:
-        """Take a refusal. Gives the topics that are refused; a request refused as a whole is asked again in halves."""
+    def refused(self, event: Refused, now: int) -> list[Subscription]:
+        """Take a refusal. Gives what is refused; a request refused as a whole is asked again in halves."""
         meaning = event.meaning
         asked = self._open.get(event.id) if event.id is not None else self._oldest()
         if event.channel is not None or event.raw_symbol is not None:
-            keys = self._refuse(self._named(event.channel, event.raw_symbol), event.reason, meaning, now)
+            refused = self._refuse(self._named(event.channel, event.raw_symbol), event.reason, meaning, now)
             if event.id is not None and asked is not None and event.id in self._open:
                 self._ask_rest(asked, now)
-            return keys
+            return refused
         if asked is None:
             return []
         if not asked.topics:  # it named again what had been confirmed before: now one of these is refused
             asked.topics, self._held = list(self._held), {}
-            self._waiting |= {_key(s): asked for s in asked.topics}
-        topics = [s for s in asked.topics if _key(s) in self._waiting]
-        keys = list(dict.fromkeys(map(_key, topics)))
-        if len(keys) <= 1 or meaning == "passing":
-            return self._refuse(keys, event.reason, meaning, now)
+            self._waiting |= dict.fromkeys(asked.topics, asked)
+        topics = [s for s in asked.topics if s in self._waiting]
+        if len(topics) <= 1 or meaning == "passing":
+            return self._refuse(topics, event.reason, meaning, now)
         self._halve(asked, topics, now)
         return []
 
     def _ask_rest(self, asked: Asked, now: int) -> None:
         """Ask again for the other topics of a request that was refused as a whole because of one."""
         del self._open[asked.id]
-        rest = [s for s in asked.topics if self._waiting.get(_key(s)) is asked]
+        rest = [s for s in asked.topics if self._waiting.get(s) is asked]
         for s in rest:
-            self._waiting.pop(_key(s), None)
+            self._waiting.pop(s, None)
         if rest:
             self._queue.appendleft(Asked(self.next_id(), rest))
         self.send(now)
@@ -358,28 +372,37 @@ class Subscriptions:
         split = Split(open=2)
         halves = [Asked(self.next_id(), list(half), split=split) for half in (topics[:middle], topics[middle:])]
         for s in topics:
-            self._waiting.pop(_key(s), None)
+            self._waiting.pop(s, None)
         self._queue.extendleft(reversed(halves))
         self._restore()
         self.send(now)
 
-    def _refuse(self, keys: Sequence[Key], reason: str, meaning: Meaning, now: int) -> list[Key]:
-        for key in keys:
-            before = self._memory.refusals.get(key)
-            times = 1 if before is None or before.meaning != meaning else before.times + 1
-            wait = NEVER if meaning == "final" else min(FIRST_AGAIN[meaning] << min(times - 1, 20), LAST_AGAIN[meaning])
-            self._memory.refusals[key] = Refusal(reason, meaning, min(now + wait, NEVER), times)
-            asked = self._waiting.pop(key, None)
-            for s in self._wanted.get(key, ()):
-                self._held.pop(s, None)
-            if asked is not None and not any(_key(s) in self._waiting for s in asked.topics):
+    def _refuse(self, topics: Sequence[Subscription], reason: str, meaning: Meaning, now: int) -> list[Subscription]:
+        for s in topics:
+            self._refused[s] = self._note(s, reason, meaning, now)
+            asked = self._waiting.pop(s, None)
+            self._held.pop(s, None)
+            if asked is not None and not any(other in self._waiting for other in asked.topics):
                 if asked.split is not None:
                     asked.split.has_culprit = True
                 self._pass(asked)
-        if keys:
+        if topics:
             self._restore()
         self.send(now)
-        return list(keys)
+        return list(topics)
+
+    def _note(self, s: Subscription, reason: str, meaning: Meaning, now: int) -> Refusal:
+        """Keep a refusal in mind. One that several connections hear at once counts as one."""
+        refusal = self._memory.refusals.setdefault(s, Refusal(reason, meaning, now, times=0))
+        if refusal.meaning != meaning:
+            refusal.times, refusal.due = 0, now
+        refusal.times += refusal.due <= now or not refusal.times
+        refusal.reason, refusal.meaning = reason, meaning
+        if meaning == "final":
+            refusal.due = NEVER
+        else:
+            refusal.due = now + min(FIRST_AGAIN[meaning] << min(refusal.times - 1, 20), LAST_AGAIN[meaning])
+        return refusal
 
     def _restore(self) -> None:
         """Ask again for confirmed topics that a refused request has ended by taking their place."""
@@ -390,37 +413,46 @@ class Subscriptions:
 
     def again(self, now: int) -> list[Key]:
         """Ask again for refused topics that are due. Gives these topics."""
-        if not self._memory.refusals:
-            return []
-        due = [key for key, refusal in self._memory.refusals.items() if refusal.due <= now and key in self._wanted]
-        again = [key for key in due if key not in self._waiting and not self._is_queued(key)]
-        self._put([s for key in again for s in self._wanted[key]])
-        self.send(now)
-        return again
+        again = [
+            s
+            for s, refusal in self._refused.items()
+            if self._is_due(s, refusal, now) and s not in self._waiting and not self._is_queued(s)
+        ]
+        if again:
+            self._put(again)
+            self.send(now)
+        return _keys(again)
 
-    def _is_queued(self, key: Key) -> bool:
-        return any(_key(s) == key for asked in self._queue for s in asked.topics)
+    def _is_due(self, s: Subscription, refusal: Refusal, now: int) -> bool:
+        """Whether a refused topic is asked for now; at once if another connection has what was refused for good."""
+        return refusal.due <= now or (refusal.due == NEVER and self._memory.refusals.get(s) is not refusal)
+
+    def _is_queued(self, s: Subscription) -> bool:
+        return any(s in asked.topics for asked in self._queue)
 
     def overdue(self, now: int) -> list[Key]:
         """The topics that were not confirmed in time, each given once; none if the exchange's silence means consent."""
         limit = ACKNOWLEDGE if self._stream.acknowledges else NO_OBJECTION
         late = [asked for asked in self._open.values() if asked.sent is not None and now - asked.sent > limit]
-        told = []
+        told: list[Subscription] = []
         for asked in late:
-            keys = [key for key in _keys(asked.topics) if self._waiting.get(key) is asked]
-            for key in keys:
-                del self._waiting[key]
+            topics = [s for s in asked.topics if self._waiting.get(s) is asked]
+            for s in topics:
+                del self._waiting[s]
                 if not self._stream.acknowledges:
-                    self._memory.refusals.pop(key, None)
-            told += keys if self._stream.acknowledges else []
+                    self._forgive(s)
+            told += topics if self._stream.acknowledges else []
             self._pass(asked)
         if late:
             self.send(now)
-        return told
+        return _keys(told)
 
-    def _named(self, channel: Channel | None, raw_symbol: str | None) -> list[Key]:
-        keys: Iterable[Key] = [(channel, raw_symbol)] if channel is not None else self._waiting
-        return [key for key in keys if key in self._waiting and raw_symbol is not None and key[1] == raw_symbol]
+    def _named(self, channel: Channel | None, raw_symbol: str | None) -> list[Subscription]:
+        """The subscriptions that an answer means by a topic; of several intervals the one asked for first."""
+        if channel is None:
+            return [s for s in self._waiting if raw_symbol is not None and s.raw_symbol == raw_symbol]
+        found = [s for s in self.of((channel, raw_symbol)) if s in self._waiting]
+        return [] if raw_symbol is None else sorted(found, key=lambda s: self._waiting[s].id)[:1]
 
 
 def _key(s: Subscription) -> Key:

@@ -18,6 +18,6 @@ BLOCKS = 20
 @pytest.mark.timeout(0 if LIVES else 60)
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_a_market_that_is_wanted_is_followed_once_or_a_reason_is_told(block: int) -> None:
-    count = max(LIVES, 160) // BLOCKS
+    count = max(LIVES, 100) // BLOCKS
     for seed in range(FIRST + block * count, FIRST + (block + 1) * count):
         assert play(seed) == [], f"seed {seed}"

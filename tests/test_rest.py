@@ -6,7 +6,7 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request, Trouble
 from aggregator.lines import Listener, retry_after
 from aggregator.network import Answer, Network
-from aggregator.rest import Hosts, Need, Rest
+from aggregator.rest import FIRST_PAUSE, Hosts, Need, Rest, host_of
 from aggregator.topics import Now
 from aggregator.window import SLACK_S, STRETCH
 from tests.hurry import hurried, seconds
@@ -161,3 +161,25 @@ async def test_an_error_by_its_body_is_an_error_in_the_exchanges_words() -> None
     rest = Rest(host.network(), toy(trouble=lambda _, __, body: Trouble(body.decode())))
     with pytest.raises(SessionError, match=r"toy\.example/x: sorry"):
         await rest.fetch(Request(URL), Need.POLL)
+
+
+@hurried
+async def test_refusals_of_what_was_asked_before_a_pause_do_not_lengthen_it() -> None:
+    host = Host()
+    host.answers = [Answer(429, b"", {})] * 4
+    rest = Rest(host.network(), toy())
+    calls = [rest.fetch(Request(f"{URL}/{n}"), Need.POLL) for n in range(4)]
+    assert all(isinstance(said, SessionError) for said in await asyncio.gather(*calls, return_exceptions=True))
+    assert await rest.fetch(Request(URL), Need.POLL) == b"fine"
+    assert host.times == [0, 0, 0, 0, FIRST_PAUSE]
+    assert rest.hosts.refused == 4
+
+
+@hurried
+async def test_a_ban_by_rest_is_one_for_new_connections_to_the_host_too() -> None:
+    host, hosts = Host(), Hosts()
+    host.answers = [Answer(418, b"banned", {"retry-after": "7200"})]
+    with pytest.raises(SessionError):
+        await Rest(host.network(), toy(), hosts).fetch(Request(URL), Need.LISTING)
+    assert host_of("wss://toy.example:9443/ws") == host_of(URL)
+    assert hosts.rest_of(host_of("wss://toy.example:9443/ws"), 0) == (7200.0, "HTTP 418: banned")

@@ -167,6 +167,35 @@ async def test_connects_are_paced() -> None:
     await gate.wait("wss://toy.example")  # one that gave up does not hold the others
 
 
+@hurried
+async def test_two_exchanges_of_one_host_pass_no_more_together_than_it_allows() -> None:
+    hosts = Hosts()
+    gates = [shard.Gate((1, 1.0), hosts) for _ in range(3)]
+    passed: list[float] = []
+
+    async def connect(gate: shard.Gate) -> None:
+        await gate.wait("toy.example")
+        passed.append(seconds())
+
+    await asyncio.gather(*(connect(gate) for gate in gates for _ in range(2)))
+    window = STRETCH + SLACK_S
+    assert passed == [pytest.approx(n * window, abs=0.01) for n in range(6)]
+
+
+@hurried
+async def test_a_host_that_wants_rest_holds_up_no_other() -> None:
+    hosts = Hosts()
+    gate = shard.Gate((1, 1.0), hosts)
+    hosts.leave_alone("busy.example", "too many", 20.0, 0)
+    waiting = asyncio.create_task(gate.wait("busy.example"))
+    await asyncio.sleep(1)
+    await gate.wait("toy.example")
+    assert seconds() == 1
+    hosts.leave_alone("busy.example", "too many again", 25.0, int(seconds() * 1e9))
+    await waiting
+    assert seconds() == pytest.approx(26, abs=0.01)
+
+
 def narrow(connections: int) -> Exchange:
     """A toy exchange that allows so many connections; each carries one topic."""
     exchange = toy(per_connection=1)

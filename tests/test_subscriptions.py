@@ -61,7 +61,7 @@ class Talk:
     def refuse(self, id: int | None = None, name: str | None = None, meaning: Meaning = "unknown") -> list[str | None]:
         channel = None if name is None else "trades"
         event = Refused("no", id=id, channel=channel, raw_symbol=name, meaning=meaning)  # type: ignore[arg-type]
-        return [raw for _, raw in self.topics.refused(event, self.now)]
+        return [s.raw_symbol for s in self.topics.refused(event, self.now)]
 
     def wait(self, seconds: float) -> list[str | None]:
         self.now += int(seconds * SECOND)
@@ -249,3 +249,72 @@ def test_what_cannot_be_left_counts_on() -> None:
     talk.want("A", "B")
     talk.leave("A")
     assert len(talk.topics) == 2
+
+
+def candles(name: str, interval: str) -> Subscription:
+    return Subscription("candles", name, interval)
+
+
+def test_each_interval_of_candles_is_answered_for_itself_though_answers_name_the_topic_alone() -> None:
+    talk = Talk()
+    talk.topics.subscribe([candles("A", "1m"), candles("A", "5m"), candles("B", "1m"), candles("B", "5m")], talk.now)
+    assert talk.said() == ["+A B", "+A B"], "no request holds two intervals of one topic"
+    accepted, refused = Accepted(channel="candles", raw_symbol="A"), Refused("no", channel="candles", raw_symbol="A")
+    talk.topics.accepted(accepted)
+    assert talk.topics.refused(structs.replace(refused, meaning="final"), talk.now) == [candles("A", "5m")]
+    assert talk.topics.refusal(("candles", "A")) is None, "other candles of it come"
+    assert not talk.topics.is_confirmed(("candles", "A"))
+    assert talk.wait(7200) == []
+
+
+def test_an_interval_that_is_refused_by_number_leaves_the_others_alone() -> None:
+    talk = Talk()
+    talk.topics.subscribe([candles("A", "1m"), candles("A", "5m")], talk.now)
+    assert talk.topics.refused(Refused("no", id=1, meaning="passing"), talk.now) == [candles("A", "1m")]
+    assert talk.topics.accepted(Accepted(id=2)) == [("candles", "A")]
+    assert not talk.topics.is_confirmed(("candles", "A"))
+    assert talk.wait(6) == ["A"], "and is asked for again by itself"
+    talk.topics.accepted(Accepted(id=3))
+    assert talk.topics.is_confirmed(("candles", "A"))
+
+
+def test_what_one_connection_was_granted_another_that_was_refused_it_asks_for_still() -> None:
+    memory = Memory()
+    one, two = Talk(memory), Talk(memory)
+    one.want("A")
+    two.want("A")
+    one.refuse(name="A", meaning="passing")
+    two.topics.accepted(Accepted(channel="trades", raw_symbol="A"))
+    assert not one.topics.is_confirmed(("trades", "A"))
+    assert one.wait(6) == ["A"]
+
+
+def test_what_two_connections_are_told_at_once_is_one_refusal() -> None:
+    memory = Memory()
+    one, two = Talk(memory), Talk(memory)
+    one.want("A")
+    two.want("A")
+    one.refuse(name="A", meaning="passing")
+    two.refuse(name="A", meaning="passing")
+    assert one.wait(6) == ["A"]
+    assert two.wait(6) == ["A"]
+
+
+def test_what_cannot_be_left_takes_one_place_however_often_it_comes_and_goes() -> None:
+    talk = Talk(unsubscribe=None)
+    for _ in range(3):
+        talk.want("A")
+        assert len(talk.topics) == 1
+        talk.leave("A")
+        assert len(talk.topics) == 1, "it comes still"
+
+
+def test_what_was_refused_and_asked_for_again_is_left_when_it_is_wanted_no_more() -> None:
+    talk = Talk()
+    talk.want("A")
+    talk.refuse(name="A", meaning="passing")
+    assert talk.said() == ["+A"]
+    assert talk.wait(6) == ["A"]
+    assert talk.said() == ["+A"]
+    talk.leave("A")
+    assert talk.said() == ["-A"], "it may be granted at this moment"

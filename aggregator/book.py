@@ -1,4 +1,6 @@
-"""A book: exact, keyed by price however it is spelled, cheap to update, sorted only where somebody looks.
+"""The order book: a snapshot and deltas go in, the best levels come out, exactly (docs/python.md shows it in use).
+
+Prices and sizes are decimal text, and stay as they were given. A price that is no number raises `BadFrame`.
 
 A side keeps its levels in a dictionary from price text to size text, so that a delta is one update at C speed, and
 sorted lists of keys and of price texts whose end is the best price. A removed level stays, with its zero size, until
@@ -15,12 +17,12 @@ from aggregator.errors import BadFrame
 from aggregator.records import Levels
 
 Key = float | Decimal
-Spell = Callable[[str, str], str]  # a level's price and size, as a checksum wants them
+Spell = Callable[[str, str], str]  # writes a level's price and size as a checksum wants them
 
 EXACT_DIGITS = 15  # a float tells any two decimal numbers of this many digits apart
 INFINITY = float("inf")
-MANY = 256  # new prices at once that are cheaper sorted together than inserted one by one
-SPELLED = 8  # times as many levels as are asked for are remembered as they were spelled
+MANY = 256  # more new prices than this at once are cheaper sorted together than inserted one by one
+SPELLED = 8  # spellings of so many times the levels that are asked for are remembered
 SLACK = 256  # removed levels that may gather before they are swept out, beside as many as there are levels
 
 
@@ -58,12 +60,12 @@ class Side:
         self._sizes: dict[str, str] = dict(levels)
         self._keys: list[Key] = []  # in order, the best last
         self._prices: list[str] = []  # of the keys, as they are spelled
-        self._dead: set[str] = set()  # of a side of limited depth: what was removed and is still here
+        self._dead: set[str] = set()  # removed prices that are still here; only a side of limited depth keeps this set
         self._sweep_at = 0
-        self._spell: Spell | None = None  # who asked last how the best levels are spelled, and how many
+        self._spell: Spell | None = None  # the function that spelled levels last; `_count` of them
         self._count = 0
-        self._spelled: dict[str, str] = {}  # what `_spell` has made of levels, as they are now
-        self._words: list[str] | None = None  # those of the best, if nothing has changed since
+        self._spelled: dict[str, str] = {}  # price -> its level as `_spell` has written it
+        self._words: list[str] | None = None  # the best levels so written; None if something has changed since
         self.best: Key = -INFINITY
         self._top = ""
         if self._sizes:
@@ -93,7 +95,7 @@ class Side:
         return list(zip(names, map(self._sizes.__getitem__, names), strict=True))
 
     def spelled(self, count: int, spell: Spell) -> list[str]:
-        """The best `count` levels, best first, as `spell` writes each; what has not changed is remembered."""
+        """The best `count` levels, best first, as `spell` writes each; unchanged ones are remembered."""
         if spell is not self._spell or count != self._count or len(self._spelled) > SPELLED * count:
             self._spell, self._count, self._spelled, self._words = spell, count, {}, None
         if self._words is None:
@@ -123,12 +125,12 @@ class Side:
             self._dead.remove(price)
 
     def _place(self, levels: Levels, count: int) -> Levels:
-        """Give the newest `count` prices among the sizes their place; the levels, in the spelling of this side."""
+        """Sort in the newest `count` prices of the sizes. Gives the levels in the spelling of this side."""
         new = list(islice(reversed(self._sizes), count))
         if not self.exact and any(map(_is_long, new)):
             self.exact = True
             self._keys = [self._key(price) for price in self._prices]
-            self.best = -INFINITY  # it was a float: it is found anew
+            self.best = -INFINITY  # the key was a float and is found anew
         again = self._insert(new) if count <= MANY else self._merge(new)
         if again:
             levels = self._respell(again, levels)
@@ -139,7 +141,7 @@ class Side:
         return levels
 
     def _insert(self, new: list[str]) -> dict[str, str]:
-        """Put a few prices among the others; those that are there under another spelling, with that."""
+        """Insert a few prices. Gives those that are here under another spelling, with that spelling."""
         keys, prices = self._keys, self._prices
         again = {}
         for price in new:
@@ -153,7 +155,7 @@ class Side:
         return again
 
     def _merge(self, new: list[str]) -> dict[str, str]:
-        """Put many prices among the others, likewise; `_sweep` sorts them."""
+        """Add many prices, which `_sweep` sorts. Gives the same as `_insert`."""
         spelling = dict(zip(self._keys, self._prices, strict=True))
         again = {}
         for price in new:
@@ -164,7 +166,7 @@ class Side:
         return again
 
     def _respell(self, again: dict[str, str], levels: Levels) -> Levels:
-        """Give sizes that came under another spelling to the levels that are there, in the order in which they came."""
+        """Move sizes that came under another spelling to the levels that are here, in the order in which they came."""
         for price in again:
             del self._sizes[price]
         levels = [(again.get(price, price), size) for price, size in levels]
@@ -184,7 +186,7 @@ class Side:
         raise BadFrame(f"{price[:40]!r} is not a price")
 
     def _seek(self) -> None:
-        """Find the best level; what was removed above it is forgotten."""
+        """Find the best level, and forget removed ones above it."""
         keys, prices, sizes = self._keys, self._prices, self._sizes
         while keys:
             price = prices[-1]
@@ -196,7 +198,7 @@ class Side:
         self.best, self._top = -INFINITY, ""
 
     def _sweep(self) -> None:
-        """Forget what was removed, and sort what is left."""
+        """Forget removed levels, and sort the others."""
         sizes = self._sizes
         levels = sorted(zip(self._keys, self._prices, strict=True))
         live = [level for level in levels if sizes[level[1]].lstrip("0.")]
@@ -209,7 +211,7 @@ class Side:
         self._seek()
 
     def _cut(self, levels: Levels, depth: int) -> None:
-        """Keep a side of limited depth to its depth: what falls out of it is not heard of again."""
+        """Cut a side of limited depth: the exchange tells no more of levels beyond it."""
         sizes, dead = self._sizes, self._dead
         for price, size in levels:
             if not size.lstrip("0."):
@@ -230,7 +232,7 @@ class Side:
 
 
 class Book:
-    """Both sides; `depth` is the number of levels a side that the exchange keeps (None: all)."""
+    """A whole book; `depth` is how many levels a side the exchange keeps (None: all)."""
 
     __slots__ = ("_asks", "_bids", "_depth", "_pending")
 
@@ -262,7 +264,7 @@ class Book:
         return self._bids.best >= -self._asks.best
 
     def _is_crossed_exactly(self) -> bool:
-        """As text is compared: a float and a Decimal of one price are not always equal."""
+        """Compare the best prices as decimals: a float and a Decimal of one price are not always equal."""
         bids, asks = self.bids(1), self.asks(1)
         return bool(bids and asks) and Decimal(bids[0][0]) >= Decimal(asks[0][0])
 
@@ -285,14 +287,14 @@ class Book:
     def spelled(self, count: int, bid: Spell, ask: Spell) -> tuple[list[str], list[str]]:
         """The best `count` bids and asks, best first, as `bid` and `ask` write each from its price and size.
 
-        For checksums: what has not changed since the same was asked for is not spelled again.
+        This serves checksums: a level that has not changed since the last call is not spelled again.
         """
         self._settle()
         return self._bids.spelled(count, bid), self._asks.spelled(count, ask)
 
 
 def _are_apart(bids: Levels, asks: Levels) -> bool:
-    """Whether every bid is surely below every ask, and every price is a number; where not, a closer look tells."""
+    """Whether every bid is surely below every ask, and every price a number; False asks for a closer look."""
     try:
         lower, upper = [float(price) for price, _ in bids], [float(price) for price, _ in asks]
     except ValueError:

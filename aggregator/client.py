@@ -1,4 +1,12 @@
-"""A client of the feed: `async with connect(path) as feed: await feed.subscribe(...)`, then `async for` over it."""
+"""A client of the feed; docs/python.md shows it in use.
+
+    async with connect("/run/aggregator/feed.sock") as feed:
+        await feed.subscribe("trades:*:BTC/USDT")
+        async for record in feed:
+            print(record)
+
+Everything that can go wrong raises `FeedError`, whose text says what and where.
+"""
 
 import asyncio
 from collections import deque
@@ -36,7 +44,7 @@ Answer = TypeVar("Answer", Subscribed, Unsubscribed, Pong, Topics)
 
 
 class FeedError(AggregatorError):
-    """The feed cannot be had, or refuses what was asked for; the text says why."""
+    """The feed cannot be reached, or refuses a request; the text says why."""
 
 
 class _Kind(Struct):
@@ -78,7 +86,7 @@ class Feed:
         numbers: Numbers | None = None,
         time: Time | None = None,
     ) -> Subscribed:
-        """Have these patterns (`channel:exchange:symbol`) too. Raises FeedError when the feed refuses them.
+        """Subscribe to these patterns (`channel:exchange:symbol`) too. Raises FeedError when the feed refuses them.
 
         snapshot: whether each book starts with the whole book
         numbers: `float` for JSON numbers; holds for the whole connection, whose records are then read by `lines` only
@@ -89,17 +97,17 @@ class Feed:
         return await self._ask(id, request, Subscribed)
 
     async def unsubscribe(self, *topics: str) -> Unsubscribed:
-        """Have these patterns no more, or none at all when none is named. Raises FeedError when one was not had."""
+        """Leave these patterns, or all if none is named. Raises FeedError for one that was not had."""
         id = self._new_id()
         return await self._ask(id, Unsubscribe(topics=list(topics) or None, id=id), Unsubscribed)
 
     async def ping(self) -> None:
-        """Come back once everything that the feed sent before is here."""
+        """Return once everything is here that the feed sent before."""
         id = self._new_id()
         await self._ask(id, Ping(id=id), Pong)
 
     async def topics(self) -> list[str]:
-        """Every topic that the daemon knows now."""
+        """Give every topic that the daemon knows now."""
         id = self._new_id()
         return (await self._ask(id, ListTopics(id=id), Topics)).topics
 
@@ -140,7 +148,7 @@ class Feed:
         raise FeedError(given.error if isinstance(given, Error) else f"an answer of another kind: {given}")
 
     async def _wait(self, is_here: Callable[[], bool]) -> bool:
-        """Read until it is here; False when the end came first. Several tasks may wait: one reads, for all."""
+        """Read until `is_here`; False when the end came first. Of several tasks that wait, one reads for all."""
         while not is_here():
             async with self._reading:
                 if is_here():

@@ -1,7 +1,7 @@
 """The contract: what a connector declares about its exchange. Data and pure functions, nothing else.
 
-A connector is a module with `EXCHANGE = Exchange(...)`. What differs between exchanges is the fields of the
-declarations below; one exchange's oddity is solved inside its own module.
+A connector is a module with `EXCHANGE = Exchange(...)`. The fields of the declarations below are the
+ways in which exchanges differ; an oddity of a single exchange is solved inside its own module.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,20 +26,20 @@ class Subscription(Struct, frozen=True):
     interval: str = "1m"
 
 
-MOST_INSTRUMENTS = 50_000  # that are read of one listing, unless the configuration says otherwise
-HTTP_OK = range(200, 300)  # statuses of an answer that is one
+MOST_INSTRUMENTS = 50_000  # so many are read of one listing, unless the configuration says otherwise
+HTTP_OK = range(200, 300)  # the statuses of good answers
 
 
-Budget = tuple[int, float]  # at most so much in any window of so many seconds
+Budget = tuple[int, float]  # at most this amount in any window of so many seconds
 Compression = Literal["unknown", "offered", "required"]
 
 
 class Request(Struct, frozen=True):
     """An HTTP request.
 
-    weight: what the exchange counts for it against its limit
-    headers: that the exchange needs to see, beside those that every request has
-    fresh: name of a parameter that gets another value each time, where the exchange would else answer from a cache
+    weight: how much of its limit the exchange counts for it
+    headers: headers that the exchange needs to see, beside those of every request
+    fresh: a parameter that gets another value each time, if the exchange would otherwise answer from a cache
     """
 
     url: str
@@ -59,11 +59,11 @@ class Address(Struct, frozen=True):
 
 
 class Trouble(Struct, frozen=True):
-    """What an answer by REST says against its request.
+    """The error that an answer by REST tells.
 
     words: the exchange's own
-    is_busy: whether it was asked too much (a limit, a ban): nothing more is asked of that host for a while
-    wait: for how many seconds, where the exchange says so otherwise than by `Retry-After`
+    is_busy: whether the exchange was asked too much (a limit, a ban); its host is then left alone for a while
+    wait: for how many seconds, if the exchange says so in another way than by `Retry-After`
     """
 
     words: str
@@ -89,9 +89,9 @@ Meaning = Literal["final", "passing", "unknown"]
 
 
 class Refused(Struct, frozen=True):
-    """From a parser: a subscription is refused, named by the request's id, by the topic, or (neither) not named.
+    """From a parser: a subscription is refused. Its request's id or its topic names it; with neither it is not named.
 
-    With an id and a topic the request is refused as a whole, for the sake of that topic.
+    An id together with a topic says that the whole request is refused because of that topic.
 
     reason: the exchange's own words
     meaning: `final` there is no such market or channel: it is not asked for again before the next listing;
@@ -108,13 +108,13 @@ class Refused(Struct, frozen=True):
 
 
 class Ignored(Struct, frozen=True):
-    """From a parser: what was sent is no record, and no error either (a trade of size 0); counted, and named once."""
+    """From a parser: a message is neither a record nor an error (a trade of size 0). It is counted, and named once."""
 
     reason: str
 
 
 class Hangup(Struct, frozen=True):
-    """From a parser: the exchange will soon close this connection, so that another one is to take its place."""
+    """From a parser: the exchange will soon close this connection, so another one should take its place."""
 
     reason: str
 
@@ -131,14 +131,14 @@ class Heartbeat(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """How a whole book is had outside the stream: by REST (`request`), or by a frame on the socket (`ask`).
+    """How to get a whole book outside the stream: by REST (`request`), or by a frame on the socket (`ask`).
 
     request: raw symbol -> the request
     parse: raw symbol and the answer's body -> the snapshot
     ask: raw symbol and an id -> the frame; the answer comes through the stream's own parser
-    after_delta: ask only once a first delta has come (needed where the snapshot would else be too old)
-    in_band: as a rule the stream brings it by itself, too: ask by REST only where a delta comes without it or nothing
-        has come in time; where one way fails, the other is tried
+    after_delta: ask only once a first delta has come, because an earlier snapshot would be too old
+    in_band: the stream usually brings it by itself, too. REST is asked only if a delta comes without it, or nothing
+        comes in time; if one way fails, the other is tried
     """
 
     request: Callable[[str], Request] | None = None
@@ -149,23 +149,23 @@ class Snapshot(Struct, frozen=True):
 
 
 class Ticket(Struct, frozen=True):
-    """Where a stream's address must be asked for: the request, and how its answer gives the address."""
+    """A stream's address that must be asked for: the request, and how to read the address from the answer."""
 
     request: Request
     read: Callable[[bytes], str]
 
 
 class Since(Struct, frozen=True):
-    """From where on trades are wanted: the number before the first that is missing, and a time (ns) before it."""
+    """The point after which trades are wanted: the number before the first missing one, and a time (ns) before it."""
 
     sequence: int | None
     ts: int
 
 
 class Backfill(Struct, frozen=True):
-    """How trades of a past range are asked for.
+    """How to ask for trades of a past range.
 
-    request: raw symbol and from where on -> the request
+    request: raw symbol and the point after which trades are wanted -> the request
     parse: raw symbol and the answer's body -> trades, oldest first, numbered as the stream's are
     """
 
@@ -183,32 +183,32 @@ class Stream(Struct, frozen=True, kw_only=True):
 
     name: unique within the exchange, for `normalize --stream`
     url: the address, or a function of the subscriptions that gives it
-    mirrors: other addresses of the same, tried in turn when one fails, and by the second connection of two
-    ticket: how the address is had instead, where a token is needed
-    headers: that the exchange needs to see in the handshake
-    compression: permessage-deflate: the exchange is not known to have it, has it for who asks, or serves nobody without
-    since: the day (`2027-03-01`, UTC) from which this feed is used: before it, another carries its channels
-    until: the day from which it is used no more; captures of it are read for ever
+    mirrors: other addresses of the same, tried in turn when one fails; the second connection of two begins with one
+    ticket: how to ask for the address, if that needs a token
+    headers: headers that the exchange needs to see in the handshake
+    compression: permessage-deflate: `unknown` whether the exchange has it, `offered` on demand, or `required`
+    since: the day (`2027-03-01`, UTC) from which this feed is used; before it, another feed carries its channels
+    until: the day from which it is no longer used; captures of it stay readable
     channels: ours -> the exchange's name of it (free for the connector's own use)
     serves: which instruments this address knows
-    named: channels whose topics the exchange knows by another name than the raw symbol: that name, of an instrument;
-        `subscribe` is given it, `parse` gives it, and what comes is told of each instrument of that name
+    named: channels whose topics the exchange knows by another name than the raw symbol -> an instrument's name there;
+        `subscribe` gets that name, `parse` gives it, and a record counts for each instrument of that name
     subscribe: topics and an id (unique on the connection) -> frames to send
     unsubscribe: likewise
     parse: a frame -> what it says; or `parser`, called once per connection, where frames need memory of earlier ones
     inflate: undoes a compression of frames that the exchange does itself
-    heartbeat: what the exchange wants to hear
-    snapshot: how a whole book is had, where the stream does not bring it by itself
+    heartbeat: the frame that the exchange wants to get regularly
+    snapshot: how to get a whole book, if the stream does not bring it by itself
     sequence: channel -> the rule that its numbers follow
-    checksum: over a book and its instrument (None: not known), the number that the exchange's own is compared with
-    backfill: how trades that were missed are asked for
+    checksum: a book and its instrument (None: not known) -> the number to compare with the exchange's own
+    backfill: how to ask for trades that were missed
     depth: levels a side that the exchange keeps in its book stream; null: all
-    per_connection: most topics on one connection
-    batch: most topics in one call of `subscribe`
+    per_connection: how many topics one connection may carry
+    batch: how many topics one call of `subscribe` may get
     pace: seconds between frames sent
-    patience: seconds of silence on the whole connection after which it is taken for dead
+    patience: after so many seconds of silence the whole connection is taken for dead
     acknowledges: whether each subscription is confirmed or refused
-    replaces: whether a request that subscribes takes the place of all before it, and so names every topic
+    replaces: whether a request that subscribes takes the place of all before it, so that it must name every topic
     """
 
     name: str = "main"
@@ -241,7 +241,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     replaces: bool = False
 
     def reader(self) -> Parse:
-        """What reads the frames of one connection. Raises AggregatorError where the connector declares nothing."""
+        """The function that reads one connection's frames. Raises AggregatorError if the connector declares none."""
         parse = self.parse if self.parser is None else self.parser()
         if parse is None:
             raise AggregatorError(f"the stream {self.name} of {self.url} declares neither `parse` nor `parser`")
@@ -300,13 +300,13 @@ class Details(Struct, frozen=True):
 
 
 class Listing(Struct, frozen=True):
-    """How the instruments are had: the requests, an answer's rows, and one row's instrument.
+    """How to get the instruments: the requests, an answer's rows, and one row's instrument.
 
     A row that `read` cannot read is skipped and named; None says that the row is of no interest. `more` gives the
     requests that follow from a request and its answer: the next page, or a list for each asset that the answer names.
-    Where an exchange publishes no list, `fixed` holds what its documentation names. `state` lists the names that the
-    field of a row may have which says how its instrument stands: a word there that is not known is named in the log.
-    `details` are further answers, that complete the instruments which the others list.
+    If an exchange publishes no list, `fixed` holds the instruments that its documentation names. `state` lists the
+    names that a row's field of the market's state may have; an unknown word in that field is named in the log.
+    `details` are further answers, which complete the instruments that the others list.
     """
 
     requests: tuple[Request, ...] = ()
@@ -324,11 +324,11 @@ class Listing(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """What the exchange allows one address.
+    """The limits that the exchange sets for one address.
 
-    weights: prefix of a REST address -> (weight, seconds), one or several, of which each is kept
+    weights: prefix of a REST address -> one or several (weight, seconds); each of them is kept
     connects: (new connections, seconds)
-    connections: that may be open at once, over all streams and REST
+    connections: how many may be open at once, over all streams and REST
     requests: (frames that subscribe or unsubscribe, seconds) on one connection
     lifetime: seconds after which the exchange itself ends a connection
     """
@@ -341,15 +341,15 @@ class Limits(Struct, frozen=True):
 
 
 class Exchange(Struct, frozen=True, kw_only=True):
-    """An exchange, whole.
+    """Everything that a connector declares about its exchange.
 
     id: as ccxt spells it
     trouble: status, headers (names in lower case) and body of an answer by REST -> what it says against its request;
-        None where the answer is a good one, or its status alone tells. Needed where errors come with HTTP 200
+        None if the answer is good, or if its status alone tells. Needed if errors come with HTTP 200
     docs: link to the exchange's own documentation
-    checked: when its wire was last held against what: `2026-09, live probes by others; 2026-11, its changelog`
-    announced: what the exchange has announced of its wire, with the day
-    notes: what a user must know of how its fields differ; printed in the documentation, as the two above are
+    checked: when its wire was last compared, and with what: `2026-09, live probes by others; 2026-11, its changelog`
+    announced: changes of its wire that the exchange has announced, with the day
+    notes: differences of its fields that a user must know; printed in the documentation, as the two above are
     """
 
     id: str

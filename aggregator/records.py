@@ -287,7 +287,7 @@ class Liquidation(Record, tag="liquidation", kw_only=True, gc=False):
     id: the exchange's own id of it, as text
     side: the forced order's
     position: what was closed: a forced sell closes a `long`
-    price: what `price_kind` says
+    price: the price that `price_kind` names
     price_kind: `order`, `average`, `bankruptcy`, `mark` or `trade`
     size: in `size_unit`
     size_unit: `base`, `quote` or `contract`
@@ -331,7 +331,7 @@ class IndexPrice(Record, tag="index_price", kw_only=True, gc=False):
 
 
 class OptionSummary(Record, tag="option_summary", kw_only=True, gc=False):
-    """What an exchange computes about one option.
+    """The figures that an exchange computes about one option.
 
     mark_price: in the unit in which the option is quoted
     mark_iv: a fraction (0.55 is 55 %)
@@ -370,7 +370,7 @@ class OptionSummary(Record, tag="option_summary", kw_only=True, gc=False):
 
 
 class Instrument(Record, tag="instrument", kw_only=True, gc=False):
-    """What can be traded, and in which steps.
+    """A market: its names, the steps of its prices and sizes, and its state.
 
     kind: `spot`, `perpetual`, `future`, `option` or `index`
     base: unified code of the base asset
@@ -481,8 +481,8 @@ class Health(Record, tag="health", kw_only=True):
 class Summary(Record, tag="summary", kw_only=True):
     """How one connection, or one poll, has fared: each minute, and at its end.
 
-    ts_from: since when all this is counted: the summary before, or the beginning
-    bye: of a connection that has ended: why
+    ts_from: all this is counted since then: the summary before, or the beginning
+    bye: why the connection has ended; null: it has not
     frames: frames, or answers of a poll, that have come
     bytes: their length, as they came: compressed where the exchange compresses them
     records: that came of its topics, those of answers by REST among them, but no gaps and no health
@@ -503,9 +503,9 @@ class Summary(Record, tag="summary", kw_only=True):
     clock_offset_ms: the least of these in two minutes: the way here and the difference of the clocks in one, so what
         a record needs beyond that has waited somewhere
     pause_ms: how late something that was due each second came at most: so long the program did nothing else
-    first: where several connections carry the same: records that this one was the first to bring
-    second: likewise: records that another one had brought before
-    behind_ms: likewise: by how much a trade of these came later, on average
+    first: records that this connection was the first to bring; null: no other connection carries the same
+    second: records that another connection had brought before; null as above
+    behind_ms: how much later a trade of these came, on average; null as above
     """
 
     ts_from: int

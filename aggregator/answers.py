@@ -1,4 +1,4 @@
-"""What one connection asks for beside its stream: whole books, missed trades, and whether a silent topic is dead.
+"""The REST requests of one connection: for whole books, for missed trades, and whether a silent topic is dead.
 
 The questions stand in `wanted`; whoever does I/O fetches them and brings the answers back.
 """
@@ -21,7 +21,7 @@ Purpose = Literal["snapshot", "backfill", "probe", "audit"]
 
 
 class Fetch(Struct, frozen=True):
-    """An answer that is wanted by REST."""
+    """A REST request that is to be made, and its purpose."""
 
     purpose: Purpose
     channel: Channel
@@ -30,16 +30,15 @@ class Fetch(Struct, frozen=True):
 
 
 class Answers:
-    """The questions of one connection, and what their answers hold."""
+    """The REST requests of one connection, and the reading of their answers."""
 
     def __init__(self, stream: Stream) -> None:
-        """Want nothing yet."""
         self.wanted: deque[Fetch] = deque()
         self._stream = stream
         self._backfilling: dict[str, int] = {}  # raw symbol -> the first number that was last asked for
 
     def want_book(self, raw_symbol: str) -> None:
-        """A whole book is needed."""
+        """Ask for a whole book."""
         snapshot = self._stream.snapshot
         if snapshot is not None and snapshot.request is not None:
             self.wanted.append(Fetch("snapshot", "book", raw_symbol, snapshot.request(raw_symbol)))
@@ -59,7 +58,7 @@ class Answers:
         self.wanted.append(Fetch("backfill", topic.channel, topic.raw_symbol, request))
 
     def probe(self, topic: Topic, now: Now) -> bool:
-        """Ask whether anything has happened to a silent topic; False where the exchange cannot be asked."""
+        """Ask whether anything has happened to a silent topic; False if the exchange cannot be asked."""
         request = self._question(topic, now)
         if request is not None and topic.raw_symbol is not None:
             self.wanted.append(Fetch("probe", topic.channel, topic.raw_symbol, request))
@@ -77,7 +76,7 @@ class Answers:
         return stream.snapshot.request(raw_symbol) if rule is not None and rule.sure else None
 
     def want_audit(self, raw_symbol: str) -> None:
-        """A whole book is to be compared with ours."""
+        """Ask for a whole book to compare with ours."""
         snapshot = self._stream.snapshot
         if snapshot is not None and snapshot.request is not None:
             self.wanted.append(Fetch("audit", "book", raw_symbol, snapshot.request(raw_symbol)))
@@ -98,7 +97,7 @@ class Answers:
         return [] if self._stream.backfill is None else list(self._stream.backfill.parse(raw_symbol, body))
 
     def newest(self, fetch: Fetch, body: bytes) -> int | None:
-        """The last number that the exchange itself knows, by an answer to a probe. Raises what the connector raises."""
+        """The newest number in the answer to a probe. Raises what the connector raises."""
         found: Iterable[Record | None]
         if fetch.channel == "book":
             found = [self.read_book(fetch.raw_symbol, body)]

@@ -1,4 +1,4 @@
-"""Whether a live book is the exchange's own: it is compared with a whole book had by REST, at the same number.
+"""The audit of live books: each is compared with the exchange's own, asked for by REST, at the same number.
 
 One book of a connection at a time. The book is copied when the question goes out, and the deltas that follow are kept,
 so that it can be set to the very number that the answer has.
@@ -15,7 +15,7 @@ from aggregator.topic_table import TopicTable
 from aggregator.topics import Now, health
 
 SECOND = 1_000_000_000
-PATIENCE = 20 * SECOND  # that question, answer and the deltas up to it may take
+PATIENCE = 20 * SECOND  # question, answer and the deltas up to it may take so long
 
 
 class Audit:
@@ -32,7 +32,7 @@ class Audit:
         topic.follow(self._deltas)
 
     def take(self, answer: BookSnapshot) -> None:
-        """The exchange's own book."""
+        """Take the exchange's own book."""
         self._answer = answer
 
     def tick(self, out: list[Record], now: Now) -> bool:
@@ -61,7 +61,7 @@ class Audit:
         return True
 
     def _at(self, number: int) -> Book | None:
-        """Our book at this number; None where it never stood there."""
+        """Our book at this number; None if it never had that number."""
         if self._copy is None or number < self._last:
             return None
         book, last = Book(self._copy.bids, self._copy.asks, None), self._last
@@ -104,14 +104,14 @@ class Audits:
             self._answers.want_audit(topic.raw_symbol)
 
     def take(self, answer: BookSnapshot | None) -> None:
-        """The exchange's own book has come."""
+        """Take the exchange's own book for the audit that waits for it."""
         if self._audit is not None and answer is not None and answer.raw_symbol == self._audit.topic.raw_symbol:
             limit(answer)
             self._audit.take(answer)
 
 
 def compare(ours: Levels, theirs: Levels, sign: int, limits: Sequence[str | None]) -> tuple[int, int]:
-    """How many levels differ, and of how many, up to the outermost prices that both know; `sign` is -1 for asks."""
+    """How many levels differ, and how many were compared: those that both books know. `sign` is -1 for asks."""
     mine, other = exact(ours), exact(theirs)
     known = [sign * Decimal(limit) for limit in limits if limit is not None]
     inside = [price for price in mine.keys() | other.keys() if all(sign * price >= limit for limit in known)]

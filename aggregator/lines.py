@@ -1,4 +1,4 @@
-"""What every transport of WebSocket lines has in common: who sends, who listens, and what a line may take."""
+"""The interface that all transports of WebSocket lines share: `Line`, `Listener`, and the bounds of a line."""
 
 import socket
 import time
@@ -11,10 +11,10 @@ from msgspec import Struct
 from aggregator.topics import Now
 
 LARGEST_FRAME = 32 * 2**20  # bytes of a message, inflated and whole; the deepest books are far below
-MOST_FRAGMENTS = 2**16  # of one message: an empty one has no bytes that would count
+MOST_FRAGMENTS = 2**16  # of one message; bytes alone would not bound empty ones
 DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
 PIECE = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
-MOST_FRAMES = 500  # that are handed on together
+MOST_FRAMES = 500  # so many frames at most are handed on together
 MOST_AT_ONCE = 2000  # frames of one read, after which others have their turn before the rest is handed on
 MOST_UNSENT = 2**20  # bytes that may wait for an exchange that reads no more, pongs above all
 PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `bound`
@@ -28,7 +28,7 @@ TOO_LARGE = f"hung up: a message of more than {LARGEST_FRAME} bytes or {MOST_FRA
 
 
 class Listener(Protocol):
-    """Who hears what comes over a line.
+    """Somebody who is told what comes over a line.
 
     name: what the line is for, `exchange/stream.shard#attempt`
     """
@@ -40,7 +40,7 @@ class Listener(Protocol):
         """Frames have come; `now` is when the socket was read."""
 
     def gone(self, reason: str) -> None:
-        """The line is dead."""
+        """Take note that the line is dead."""
 
 
 class Line(Protocol):

@@ -2,11 +2,11 @@
 
 SECOND = 1_000_000_000
 FLOOR = 10 * SECOND  # no topic is called silent sooner
-CEILING = 600 * SECOND  # nor trusted longer
+CEILING = 600 * SECOND  # no silent topic is trusted longer
 MEMORY = 0.05  # weight of the newest interval in the mean
-FADE = 0.98  # of the longest interval, at each newer one
+FADE = 0.98  # the longest interval shrinks by this factor at each newer one
 MEANS = 10  # a silence of so many mean intervals is odd
-LONGEST = 3  # as is one of so many times the longest interval of late
+LONGEST = 3  # a silence of so many times the longest recent interval is odd too
 
 
 class Pulse:
@@ -15,7 +15,7 @@ class Pulse:
     __slots__ = ("_count", "_heard", "_longest", "_mean")
 
     def __init__(self) -> None:
-        """Know nothing: the floor holds."""
+        """Begin without a rhythm: the floor holds."""
         self._count = 0
         self._heard = 0
         self._mean = 0.0

@@ -26,7 +26,7 @@ class Poller:
     """One declared poll, kept going."""
 
     def __init__(self, exchange: Exchange, poll: Poll, *, network: Network, rest: Rest, bus: Bus) -> None:
-        """Prepare, with no topic yet; nothing is asked before `run`."""
+        """Begin without topics; nothing is asked before `run`."""
         self.feed = poll
         self._wanted: set[Key] = set()
         self._instruments: dict[str, Instrument] = {}
@@ -34,7 +34,7 @@ class Poller:
         self._rest = rest
         self._bus = bus
         self._name = f"{exchange.id}/{poll.name}"
-        self._silent: set[str] = set()  # those of its symbols that got no answer
+        self._silent: set[str] = set()  # symbols whose last request had no answer
         self._polling = Polling(
             exchange.id, poll, conn=f"{self._name}#1", instruments=self._instruments, wanted=self._wanted
         )
@@ -65,7 +65,7 @@ class Poller:
         return list(dict.fromkeys(raw or "" for _, raw in sorted(self._wanted, key=str)))
 
     def _spread(self) -> None:
-        """Ask for each symbol in a task of its own, spread over the interval; end those that are wanted no more."""
+        """Ask for each symbol in a task of its own, spread over the interval; end those that are no longer wanted."""
         if self._group is None:
             return
         symbols = self._symbols
@@ -100,7 +100,7 @@ class Poller:
         return self._polling.states()
 
     def carried(self) -> dict[Key, Carried]:
-        """What the next start begins with."""
+        """The checkpoints that the next start begins with."""
         return self._polling.carried()
 
     def standing(self) -> Iterator[Standing]:
@@ -121,7 +121,7 @@ class Poller:
         try:
             body = await self._rest.fetch(self.feed.request(raw_symbol), Need.POLL)
         except SessionError as error:
-            if not self._silent and not error.is_busy:  # else it is said once, of the host
+            if not self._silent and not error.is_busy:  # a busy host is logged once, for all its requests
                 log.warning("%s: %s; it is asked again every %g s", self._name, error, self.feed.every)
             self._silent.add(raw_symbol)
             self._bus.publish(self._polling.failed(raw_symbol, str(error), now()))

@@ -1,4 +1,4 @@
-"""One poll's answers as records: what is new in them, and what may have been missed between two."""
+"""The records in one poll's answers: each once, with a gap if something may be missing between two answers."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -20,12 +20,11 @@ class PolledTrades(Sized):
     __slots__ = ("_seen",)
 
     def __init__(self, raw_symbol: str | None, instrument: Instrument | None, place: Place, carried: Carried) -> None:
-        """Begin knowing no trade."""
         super().__init__("trades", raw_symbol, instrument, place, carried)
         self._seen: set[Identity] = set()
 
     def take_all(self, trades: list[Trade], out: list[Record], now: Now) -> None:
-        """Publish what the answer before did not hold; `trades` is one whole answer, oldest first."""
+        """Publish the trades that the answer before did not hold; `trades` is one whole answer, oldest first."""
         names = identities(trades)
         if self._seen and names and self._seen.isdisjoint(names):
             self.open_gap("overflow", out, now)  # more trades in between than one answer holds
@@ -39,7 +38,7 @@ class PolledTrades(Sized):
 
 
 def identities(trades: list[Trade]) -> list[Identity]:
-    """What tells an answer's trades apart: the id, or where there is none all that is said; and a count of equals."""
+    """The key that tells an answer's trades apart: the id, or else all fields, and a number among equal ones."""
     counts: Counter[object] = Counter()
     names: list[Identity] = []
     for trade in trades:
@@ -63,7 +62,7 @@ class Polling:
         carried: Mapping[Key, Carried] | None = None,
         source: Source = "rest",
     ) -> None:
-        """Prepare; with no `wanted` topics every record is taken."""
+        """Without `wanted` topics every record is taken."""
         self.exchange = exchange
         self.poll = poll
         self.conn = conn
@@ -88,7 +87,7 @@ class Polling:
         return Counter(topic.state for topic in self._topics.values())
 
     def want(self, gone: Collection[Key], carried: Mapping[Key, Carried], now: Now) -> list[Record]:
-        """What is wanted has changed: topics that are not any more are over; `carried` is left of those that are."""
+        """Change the wanted topics. Those that are no longer wanted end; `carried` are checkpoints of the others."""
         out: list[Record] = []
         self._carried.update(carried)
         for key in gone:
@@ -149,7 +148,7 @@ class Polling:
                 topic.take_all(answered, out, now)
 
     def failed(self, raw_symbol: str, reason: str, now: Now) -> list[Record]:
-        """No answer came: say so, once until one comes again."""
+        """Tell once that no answer came, until one comes again."""
         out: list[Record] = []
         self._counts.refused += 1
         if self._wanted is None:  # in a replay nothing else tells of topics that were never answered
@@ -161,7 +160,7 @@ class Polling:
         return out
 
     def tick(self, now: Now) -> list[Record]:
-        """Call it about every second: it gives the summary that is due."""
+        """Give the summary if it is due. Call it about every second."""
         out: list[Record] = []
         self._counts.tick(self._topics.values(), out, now)
         return out
@@ -171,7 +170,7 @@ class Polling:
         return [self._counts.summary(self._topics.values(), now, reason)]
 
     def close(self, cause: Cause, now: Now) -> list[Record]:
-        """Asking has stopped: what is heard next comes after a hole."""
+        """Note that asking has stopped, so that the next answer comes after a hole."""
         out: list[Record] = []
         for topic in self._topics.values():
             if topic.heard:
@@ -179,7 +178,7 @@ class Polling:
         return out
 
     def carried(self) -> dict[Key, Carried]:
-        """What the next start begins with."""
+        """The checkpoints that the next start begins with."""
         return self._carried | {key: topic.carried() for key, topic in self._topics.items()}
 
     def standing(self) -> Iterator[Standing]:

@@ -15,9 +15,9 @@ from aggregator.network import Answer, Network
 from aggregator.window import Window
 
 SECOND = 1_000_000_000
-UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, where an exchange declares none
+UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, if an exchange declares none
 FIRST_PAUSE = 5.0  # seconds after a refusal that names no time; doubles
-LONGEST_PAUSE = 300.0  # of those that we choose: what the exchange names is obeyed
+LONGEST_PAUSE = 300.0  # for pauses of our own choice; one that the exchange names is obeyed
 LONGEST_WAIT = 30.0  # seconds that a call waits for a host that wants rest; if it is longer, the call fails at once
 SHOWN = 200  # characters of an answer that an error repeats
 
@@ -25,7 +25,7 @@ log = logging.getLogger("aggregator.rest")
 
 
 class Need(IntEnum):
-    """What a call is for; the lower, the sooner."""
+    """The purpose of a call; the lower, the sooner."""
 
     SNAPSHOT = 0
     LISTING = 1
@@ -50,33 +50,32 @@ class Break(Struct):
 
 
 class Hosts:
-    """What all exchanges share: the budgets of the hosts that they ask, and which of these want rest."""
+    """The hosts that are asked, shared by all exchanges: their budgets, and which of them want rest."""
 
     def __init__(self) -> None:
-        """Know no host yet."""
         self.refused = 0
         self._queues: dict[str, Queue] = {}
         self._breaks: dict[str, Break] = {}
         self._connects: dict[str, Window] = {}
 
     def queue(self, prefix: str, budgets: tuple[Budget, ...]) -> Queue:
-        """Who waits for the budgets of a prefix; the first exchange that declares them is believed."""
+        """The queue for the budgets of a prefix; the first exchange that declares them is believed."""
         found = self._queues.get(prefix)
         if found is None:
             found = self._queues[prefix] = Queue(tuple(Window(budget) for budget in budgets))
         return found
 
     def connects(self, host: str, budget: Budget) -> Window:
-        """What may be spent of new connections to a host."""
+        """The budget of new connections to a host."""
         return self._connects.setdefault(host, Window(budget))
 
     def rest_of(self, host: str, now: int) -> tuple[float, str]:
-        """For how many seconds a host wants to be left alone, and its words."""
+        """The seconds that a host wants to be left alone, and its words."""
         pause = self._breaks.get(host)
         return (0.0, "") if pause is None else (max(0.0, (pause.until - now) / SECOND), pause.words)
 
     def leave_alone(self, host: str, words: str, seconds: float | None, now: int) -> float:
-        """A host answered that it was asked too much: nobody asks it for so long, which is returned."""
+        """Let nobody ask a host that was asked too much. Gives the seconds for which it is left alone."""
         self.refused += 1
         pause = self._breaks.setdefault(host, Break())
         if seconds is None and now < pause.until:  # asked before the pause began, like what was refused first
@@ -91,7 +90,7 @@ class Hosts:
         return max(0.0, (pause.until - now) / SECOND)
 
     def is_fine(self, host: str) -> None:
-        """A host has given a good answer."""
+        """Note that a host has given a good answer."""
         pause = self._breaks.get(host)
         if pause is not None:
             pause.next = FIRST_PAUSE
@@ -128,7 +127,7 @@ class Rest:
         raise SessionError(f"{request.url}: {trouble.words}", trouble.wait or 0.0)
 
     def _read_trouble(self, answer: Answer) -> Trouble | None:
-        """What an answer says against its request, in the exchange's own words; None where it is a good one."""
+        """The error that an answer tells, in the exchange's own words; None if it is a good one."""
         said = answer.body[:SHOWN].decode(errors="replace")
         try:
             trouble = None if self._trouble is None else self._trouble(answer.status, answer.headers, answer.body)
@@ -170,7 +169,7 @@ class Rest:
                 queue.timer = asyncio.get_running_loop().call_later(delay, self._serve, queue, host)
                 return
             heapq.heappop(queue.waiting)
-            if not turn.done():  # one that is done was given up by its caller
+            if not turn.done():  # a turn that is done was given up by its caller
                 now = self._network.now().mono
                 for window in queue.windows:
                     window.spend(weight, now)

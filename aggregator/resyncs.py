@@ -10,7 +10,7 @@ from aggregator.subscriptions import Subscriptions
 
 FIRST_RETRY = 500_000_000  # ns before a whole book is asked for again; doubles each time
 LAST_RETRY = 60_000_000_000
-ANSWER = 15_000_000_000  # ns that the socket may take to bring a whole book
+ANSWER = 15_000_000_000  # ns; the socket may take so long to bring a whole book
 
 
 class Resync(Struct):
@@ -32,7 +32,7 @@ class Resyncs:
         outbox: deque[bytes],
         fetch: Callable[[str], None],
     ) -> None:
-        """Need nothing yet; `fetch` is called with the raw symbol of a book to be had by REST."""
+        """Begin with no need; `fetch` is called with the raw symbol of a book to ask for by REST."""
         self._snapshot = snapshot
         self._subscriptions = subscriptions
         self._outbox = outbox
@@ -40,7 +40,7 @@ class Resyncs:
         self._resyncs: dict[str, Resync] = {}
 
     def need(self, raw_symbol: str, now: int, *, failed: bool = False) -> None:
-        """This book is needed (again); `failed` says that the last try did not bring it."""
+        """Note that a book is needed (again); `failed` says that the last try did not bring it."""
         resync = self._resyncs.get(raw_symbol)
         if resync is None:
             self._resyncs[raw_symbol] = Resync(due=now)
@@ -52,7 +52,7 @@ class Resyncs:
             resync.by_rest = resync.by_rest != failed
 
     def remind(self, raw_symbol: str, now: int) -> None:
-        """This book is still needed: where the socket has not answered in time, it is asked again."""
+        """Ask again for a book that is still needed, if the socket has not answered in time."""
         resync = self._resyncs.get(raw_symbol)
         if resync is not None and resync.asked and not self._is_by_rest(resync) and now - resync.due > ANSWER:
             self.need(raw_symbol, now, failed=True)
@@ -62,7 +62,7 @@ class Resyncs:
         return raw_symbol in self._resyncs
 
     def forget(self, raw_symbol: str | None) -> None:
-        """This book is wanted no more."""
+        """Forget a book that is no longer wanted."""
         self._resyncs.pop(raw_symbol or "", None)
 
     def send(self, now: int) -> None:

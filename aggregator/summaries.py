@@ -1,4 +1,4 @@
-"""What is counted of one connection or one poll, and told in its summary: each minute, and at its end."""
+"""The counts of one connection or one poll, which its summary tells each minute and at its end."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ SECOND = 1_000_000_000
 MS = 1_000_000
 EVERY = 60 * SECOND
 LONGEST = 2**63  # ns; an integer of a frame may have hundreds of digits
-SAMPLES = 120  # of the latest, one a second, among which the quickest is looked for
+SAMPLES = 120  # the quickest of so many latest ones, one a second, is told
 AT_ONCE = (Trade, BookDelta, Bbo)  # records that are sent when they happen
 
 
@@ -39,11 +39,10 @@ class Counts:
     )
 
     def __init__(self, place: Place) -> None:
-        """Count nothing before `begin`."""
         self.frames = self.bytes = self.refused = self.unread = 0
         self.is_to_look = True  # whether `look` is to be called with the records of the next read
         self._place = place
-        self._gone: Counter[str] = Counter()  # what topics had counted that are forgotten
+        self._gone: Counter[str] = Counter()  # the counts of topics that were forgotten
         self._told: Counter[str] = Counter()  # all that had been counted at the last summary
         self._from: int | None = None
         self._due = 0
@@ -53,13 +52,13 @@ class Counts:
         self._quickest: deque[int] = deque(maxlen=SAMPLES)
 
     def begin(self, now: Now) -> None:
-        """The connection stands."""
+        """Begin to count: the connection stands."""
         self._from = now.wall
         self._due = now.mono + EVERY
         self._ticked = now.mono
 
     def look(self, records: Sequence[Record]) -> None:
-        """Learn from the first of these records that says when it was sent how long it was on its way."""
+        """Measure the latency of the first of these records that says when it was sent."""
         for record in records:
             sent = record.ts_sent or (record.ts_event if isinstance(record, AT_ONCE) else None)
             if sent and record.source == "ws" and not record.flags:
@@ -72,11 +71,11 @@ class Counts:
                 return
 
     def forget(self, topic: Topic) -> None:
-        """A topic is no more: what it has counted stands."""
+        """Keep the counts of a topic that is being removed."""
         self._gone.update(records=topic.count, opened=topic.opened, closed=topic.closed)
 
     def tick(self, topics: Iterable[Topic], out: list[Record], now: Now) -> None:
-        """Call it each second: it takes the time, and gives the summary that is due."""
+        """Measure how late this call is, and give the summary if it is due. Call it each second."""
         self.is_to_look = True
         self._late = max(self._late, now.mono - self._ticked - SECOND)
         self._ticked = now.mono

@@ -16,7 +16,7 @@ BEFORE = {"disconnect", "restart"}  # causes of gaps that an earlier connection 
 
 
 class Making(Struct, frozen=True):
-    """What every new topic of a connection needs.
+    """The inputs that every new topic of a connection needs.
 
     carried: what the connection before left over
     resync: called with the raw symbol when a whole book is needed from the exchange
@@ -37,7 +37,6 @@ class TopicTable:
     """The topics of one connection."""
 
     def __init__(self, making: Making) -> None:
-        """Know none yet."""
         self._making = making
         self._all: dict[Key, Topic] = {}
         self._channels: dict[Channel, dict[str | None, Topic]] = {channel: {} for channel in CHANNELS}
@@ -62,7 +61,7 @@ class TopicTable:
         return self._channels[channel]
 
     def known(self, channel: Channel, raw_symbol: str | None, now: Now) -> Topic:
-        """A topic, made where there was none."""
+        """A topic; it is made if there was none."""
         topic = self._all.get((channel, raw_symbol))
         if topic is None:
             topic = self._all[channel, raw_symbol] = self._make(channel, raw_symbol)
@@ -71,16 +70,16 @@ class TopicTable:
         return topic
 
     def carry(self, carried: Mapping[Key, Carried]) -> None:
-        """What an earlier run has left over of topics that are about to be known."""
+        """Add the checkpoints of topics that are about to be made."""
         self._making.carried.update(carried)
 
     def forget(self, key: Key) -> None:
-        """A topic is wanted no more."""
+        """Remove a topic that is no longer wanted."""
         self._all.pop(key, None)
         self._channels[key[0]].pop(key[1], None)
 
     def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
-        """Whether this connection brings what happens to a topic from now on, whatever it has missed before."""
+        """Whether this connection brings all records of a topic from now on, whatever it has missed before."""
         topic = self.get(channel, raw_symbol)
         if topic is None or topic.state in {"down", "stalled"} or (topic.state == "subscribing" and not topic.heard):
             return False
@@ -114,11 +113,11 @@ class TopicTable:
         return any(topic.heard for topic in self._all.values())
 
     def carried(self) -> dict[Key, Carried]:
-        """What the next connection begins with."""
+        """The checkpoints that the next connection begins with."""
         return self._making.carried | {key: topic.carried() for key, topic in self._all.items()}
 
     def unmet(self) -> dict[Key, Carried]:
-        """What the connection before left of topics that are not known yet."""
+        """The checkpoints of topics that are not made yet."""
         return self._making.carried
 
     def _make(self, channel: Channel, raw_symbol: str | None) -> Topic:

@@ -25,7 +25,7 @@ class Numbered(Sized):
         carried: Carried,
         rule: Rule,
     ) -> None:
-        """Begin with what the connection before left over; `rule` judges the numbers."""
+        """Begin with the checkpoint of the connection before; `rule` judges the numbers."""
         super().__init__(channel, raw_symbol, instrument, place, carried)
         self._sure = rule.sure
         self._holes: deque[tuple[int, int]] = deque(carried.holes, maxlen=HOLES)
@@ -36,9 +36,9 @@ class Numbered(Sized):
         self._skipped = False
 
     def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
-        """Pass what is next; open a gap where numbers are skipped; let late ones fill it; drop what came before."""
+        """Pass the next trade. Skipped numbers open a gap, late trades fill it, and repeated ones are dropped."""
         last, final, time = self.last, record.sequence, record.ts_event
-        if last is None or final is None:  # the first, or one that is not counted with the others
+        if last is None or final is None:  # the first record, or one outside of the numbering
             self.last = last if final is None else final
         elif final <= last:
             if not self._is_late(record, final, out, now):
@@ -67,14 +67,14 @@ class Numbered(Sized):
         return self._skipped
 
     def carried(self) -> Carried:
-        """What the next connection's topic begins with, what is still missing among it."""
+        """The checkpoint for the next connection's topic, with the trades that are still missing."""
         carried = super().carried()
         carried.holes, carried.missed, carried.recovered = tuple(self._holes), self._missed, self._recovered
         carried.is_unsure = self._unsure
         return carried
 
     def _miss(self, last: int, skipped: int, out: list[Record], now: Now) -> None:
-        """So many numbers after `last` have not come."""
+        """Note that so many numbers after `last` have not come."""
         self._holes.append((last + 1, last + skipped))
         self._missed += skipped
         self._settle_at = now.mono + LATE
@@ -84,19 +84,19 @@ class Numbered(Sized):
             self.open_gap("sequence", out, now, expected=last + 1, got=last + skipped + 1, missed=skipped)
 
     def _forgive(self, out: list[Record], now: Now) -> None:
-        """The next number has come: a gap that an earlier connection has left is none, where all have come since."""
+        """Take the next number. A gap from an earlier connection closes if every number has come since."""
         if self.gap is not None and self._sure and not self._missed and not self._unsure:
             self.close_gap(out, now, "not_needed", missed=0)
 
     def _is_late(self, record: Trade | Liquidation, final: int, out: list[Record], now: Now) -> bool:
-        """Whether a record of a number that is past is published."""
+        """Whether to publish a record whose number is not above the last one."""
         first = record.sequence_first or final
         hole = next((hole for hole in self._holes if hole[0] <= first and final <= hole[1]), None)
         if hole is not None:
             self._fill(hole, first, final)
             with_flag(record, "late")
             return True
-        if record.ts_event is not None and record.ts_event > self._newest:  # younger, yet lower: they count anew
+        if record.ts_event is not None and record.ts_event > self._newest:  # younger, yet lower: the numbers start anew
             self.open_gap("sequence", out, now, expected=(self.last or 0) + 1, got=first)
             self.close_gap(out, now, "none")
             self.last = final
@@ -114,7 +114,7 @@ class Numbered(Sized):
         return list(self._holes)
 
     def backfill(self, trades: Iterable[Trade], out: list[Record], now: Now) -> int:
-        """Publish those asked-for trades that are missing; how many they were."""
+        """Publish those trades of an answer that are missing. Gives their number."""
         before = self._recovered
         for trade in trades:
             number = trade.sequence
@@ -134,7 +134,7 @@ class Numbered(Sized):
         return found
 
     def expect_backfill(self, until: int) -> None:
-        """Trades that are missing have been asked for: their gap stays open until then; 0: no answer is to come."""
+        """Keep the gap open until this time, because missing trades were asked for; 0: no answer is to come."""
         self._settle_at = until
 
     def tick(self, out: list[Record], now: Now) -> None:
@@ -146,7 +146,7 @@ class Numbered(Sized):
             self._settle(out, now)
 
     def _settle(self, out: list[Record], now: Now) -> None:
-        """Close the gap, with what is known of what was missing."""
+        """Close the gap, and tell how many trades were missing and how many came after all."""
         left = self._missed - self._recovered
         if self._unsure:
             self.close_gap(out, now, "partial" if self._recovered else "none", recovered=self._recovered)

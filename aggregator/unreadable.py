@@ -1,4 +1,4 @@
-"""Frames and answers that cannot be read: what each held is missing, and those that come together are told as one gap.
+"""Frames and answers that cannot be read: their content is missing, and those in a row are told as one gap.
 
 More than so many in a second are no accident: the connection is of no use.
 """
@@ -12,8 +12,8 @@ from aggregator.records import Gap
 from aggregator.topics import Now, Place, unread
 
 SECOND = 1_000_000_000
-KEPT = 16  # of the latest, for a look
-KEPT_BYTES = 4096  # of each
+KEPT = 16  # the latest ones are kept for the log
+KEPT_BYTES = 4096  # so much of each is kept
 MOST_A_SECOND = 100
 
 
@@ -26,20 +26,19 @@ class BadFrameSeen(Struct):
 
 
 class Unreadable:
-    """What one connection has brought that could not be read."""
+    """The frames and answers of one connection that could not be read."""
 
     def __init__(self, place: Place) -> None:
-        """Nothing yet."""
         self.count = 0
         self.seen: deque[BadFrameSeen] = deque(maxlen=KEPT)
         self._place = place
         self._gaps = 0
         self._bomb: str | None = None
-        self._second = 0  # when a second began in which
-        self._within = 0  # so many have come
+        self._second = 0  # when the current second began (monotonic ns)
+        self._within = 0  # how many have come within it
 
     def note(self, frame: bytes, error: Exception, now: Now) -> None:
-        """One more."""
+        """Count one more."""
         self.count += 1
         self.seen.append(BadFrameSeen(frame[:KEPT_BYTES], error, now.wall))
         if now.mono - self._second > SECOND:
@@ -49,7 +48,7 @@ class Unreadable:
             self._bomb = str(error)
 
     def gap(self, count: int, now: Now) -> Gap:
-        """What is to be told of those that came together, one behind the other."""
+        """The gap that stands for `count` unreadable ones in a row."""
         self._gaps += 1
         gap = unread(self._place, self._gaps, None, now)
         gap.missed = count

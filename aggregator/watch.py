@@ -1,4 +1,4 @@
-"""What time alone says of topics: which are live, quiet or dead, and what is done about it.
+"""The silence of topics: time alone tells which are quiet or dead, and what to do about it.
 
 A silence is first probed, where the exchange can be asked whether anything has happened since. A topic that is dead
 is asked for again, each time after twice as long; when that has not helped, the connection is to be replaced, once.
@@ -12,7 +12,7 @@ from aggregator.subscriptions import Subscriptions
 from aggregator.topics import Now, Topic, say
 
 SECOND = 1_000_000_000
-MOVING = {"book", "bbo", "ticker"}  # channels that say something at once, on every market
+MOVING = {"book", "bbo", "ticker"}  # channels that bring a record at once, on every market
 SILENT = {"quiet", "stalled", "suspect"}
 ENOUGH = 3  # times that a topic is asked for again before its connection is replaced
 
@@ -26,13 +26,13 @@ class Watch:
         subscriptions: Subscriptions,
         probe: Callable[[Topic, Now], bool],
     ) -> None:
-        """Watch topics that were subscribed to; `probe` asks the exchange about one, and says whether that can be."""
+        """Watch topics; `probe` asks the exchange about one of them, and gives False if that is impossible."""
         self._stream = stream
         self._subscriptions = subscriptions
         self._probe = probe
 
     def look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
-        """Notice what one topic's silence means."""
+        """Judge the silence of one topic."""
         if topic.state == "down":
             return
         silence = now.mono - max(topic.heard, topic.subscribed)
@@ -46,7 +46,7 @@ class Watch:
             self._try_again(topic, out, now)
 
     def _fall_silent(self, topic: Topic, out: list[Record], now: Now) -> None:
-        """Nothing came for longer than this topic's rhythm allows."""
+        """Call a topic quiet that is silent for longer than its rhythm allows, and probe it."""
         if not topic.heard:
             self.stall(topic, "no_first_frame", "nothing has come since the subscription", out, now)
         elif self._probe(topic, now):
@@ -63,7 +63,7 @@ class Watch:
             self._probe(topic, now)
 
     def stall(self, topic: Topic, cause: Cause, reason: str, out: list[Record], now: Now) -> None:
-        """A topic is dead: say so, and begin to ask for it again."""
+        """Tell that a topic is dead, and begin to ask for it again."""
         topic.retries = 0
         if topic.heard or topic.channel in MOVING:
             topic.lose(cause, out, now)
@@ -78,6 +78,6 @@ class Watch:
             self._subscriptions.replace = f"{topic.channel} of {topic.raw_symbol} stays silent"
             say(topic, topic.state, out, now, "a new connection is tried")
         elif self._stream.unsubscribe is not None and asked:
-            if topic.channel != "book" or self._stream.snapshot is not None:  # else its resync does just that
+            if topic.channel != "book" or self._stream.snapshot is not None:  # for such a book the resync asks again
                 self._subscriptions.resubscribe(asked, now.mono)
             say(topic, topic.state, out, now, f"asked for again ({topic.asked})")

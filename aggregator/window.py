@@ -1,4 +1,4 @@
-"""What may be done only so often: at most so much within any window of so many seconds.
+"""Limits on how often something may be done: at most so much within any window of so many seconds.
 
 A window is a little longer here than the exchange says: what we send evenly can arrive closer together.
 """

@@ -64,6 +64,9 @@ def said(error: Exception) -> str:
 
 def main(directory: str, count: str) -> None:
     """Say what can be measured; then measure the figure that each line of the input names."""
+    from bench import elsewhere
+
+    elsewhere.find()
     from bench.measure import settle
 
     settle()

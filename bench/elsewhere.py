@@ -16,7 +16,7 @@ WAS = {  # a module of today, and the name of the one that held its contents bef
 
 
 def find() -> None:
-    """Let the modules of today be found in a commit that has them elsewhere. Raises ImportError where it has neither."""
+    """Let the modules of today be found in a commit that has them elsewhere. Raises ImportError where it has none."""
     for today, before in WAS.items():
         try:
             import_module(today)

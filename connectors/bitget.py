@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription
 from aggregator.records import Channel, Instrument
+from aggregator.refusals import coded
 from aggregator.sequence import Rule, Verdict, linked, ordered
 from aggregator.wire import encode
 from connectors.families.bitget.frames import FUTURES, KEPT, LIQUIDATIONS, SPOT, parse
@@ -98,6 +99,7 @@ EXCHANGE = Exchange(
     id="bitget",
     docs="https://www.bitget.com/api-doc/common/websocket-intro",
     checked="2026-09, live probes by others",
+    trouble=coded("code", "msg", fine=("00000",), busy=("429",)),
     limits=Limits(
         weights={REST: ((20, 1),)}, connects=(300, 300), connections=100, requests=(240, 3600), lifetime=86_400
     ),

@@ -11,6 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Stream, Subscription
 from aggregator.records import Instrument, MarketState
+from aggregator.refusals import coded
 from aggregator.sequence import linked
 from aggregator.wire import Text, encode, ms, number, optional, text
 from connectors.families.blofin.frames import CHANNELS, parse, read_prices
@@ -90,6 +91,7 @@ def topic(s: Subscription) -> str:
 EXCHANGE = Exchange(
     id="blofin",
     docs="https://docs.blofin.com/index.html",
+    trouble=coded("code", "msg", fine=("0",), busy=("429",)),
     checked="2026-09, a copy of its documentation of 2025-10: probes by others were refused",
     notes=(
         "Best bid and offer come with the ticker, once a second at most.",

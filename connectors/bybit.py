@@ -3,14 +3,16 @@
 https://bybit-exchange.github.io/docs/v5/ws/connect
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, unquote
 
 from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Exchange, Limits, Listing, Request, every_instrument
+from aggregator.exchange import Exchange, Limits, Listing, Request, Trouble, every_instrument
 from aggregator.records import Instrument, Kind, MarketState
+from aggregator.refusals import coded
 from aggregator.wire import ms, optional
 from connectors.families.bybit import stream
 from connectors.families.bybit.frames import FUTURES, OPTIONS, SPOT, STATUS
@@ -25,6 +27,8 @@ STATES: dict[str, MarketState] = {
 WS = "wss://stream.bybit.com/v5/public"
 REST = "https://api.bybit.com"
 INSTRUMENTS = f"{REST}/v5/market/instruments-info?limit=1000&category="
+TOO_FREQUENT = 403  # the status of an answer to an address that asked too often: it is locked out for ten minutes
+LOCKED_S = 600.0
 OPTION_ASSETS = ("BTC", "ETH", "SOL", "XRP", "MNT", "DOGE")
 
 
@@ -61,6 +65,14 @@ class Listed(Struct):
     rows: list[Raw] = field(name="list")
 
 
+class Page(Struct, frozen=True):
+    nextPageCursor: str | None = None
+
+
+class Paged(Struct):
+    result: Page = Page()
+
+
 class Answer(Struct):
     retCode: int
     retMsg: str = ""
@@ -68,6 +80,7 @@ class Answer(Struct):
 
 
 decode_answer = Decoder(Answer).decode
+decode_page = Decoder(Paged).decode
 decode_listed = Decoder(Listed).decode
 decode_instrument = Decoder(InstrumentWire).decode
 
@@ -112,10 +125,28 @@ def is_future(instrument: Instrument, *, linear: bool) -> bool:
     return instrument.kind in {"perpetual", "future"} and instrument.linear is linear
 
 
+says = coded("retCode", "retMsg", fine=("0",), busy=("10006", "10018"))
+
+
+def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    """A lockout may come in JSON or in plain words; the same status refuses whole countries, in others."""
+    if status == TOO_FREQUENT and b"too frequent" in body:
+        return Trouble(f"HTTP {status}: {body[:200].decode(errors='replace')}", is_busy=True, wait=LOCKED_S)
+    return says(status, headers, body)
+
+
+def next_page(request: Request, body: bytes) -> Iterable[Request]:
+    """The page after this one, where the answer names it."""
+    cursor = decode_page(body).result.nextPageCursor
+    if cursor:
+        yield Request(f"{request.url.partition('&cursor=')[0]}&cursor={quote(unquote(cursor), safe='')}")
+
+
 EXCHANGE = Exchange(
     id="bybit",
     docs="https://bybit-exchange.github.io/docs/v5/ws/connect",
     checked="2026-09, live probes by others",
+    trouble=trouble,
     limits=Limits(weights={REST: ((600, 5),)}, connects=(500, 300)),
     listing=Listing(
         (
@@ -127,6 +158,7 @@ EXCHANGE = Exchange(
         ),
         rows,
         read_instrument,
+        more=next_page,
     ),
     feeds=(
         # first the one that knows its own instruments: a frame of unknown address is read by the first that can

@@ -11,6 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request
 from aggregator.records import Bbo, BookSnapshot, Instrument, Levels, Record, Ticker, Trade
+from aggregator.refusals import coded
 from aggregator.wire import Text, encode, from_iso, ms, nonzero, number, text
 
 API = "https://www.coinspot.com.au/pubapi/v2"
@@ -125,6 +126,7 @@ def read_name(row: Raw) -> Instrument:
 EXCHANGE = Exchange(
     id="coinspot",
     docs="https://www.coinspot.com.au/v2/api",
+    trouble=coded("status", "message", fine=("ok",)),
     checked="ccxt 4.5.90, which holds its answers; nothing was seen live",
     notes=(
         "Trades have neither a side nor an id.",

@@ -13,6 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange, Limits, Listing, Request, Stream, Subscription
 from aggregator.records import Channel, Instrument, Kind
+from aggregator.refusals import coded
 from aggregator.sequence import linked
 from aggregator.wire import Text, encode, number, optional
 from connectors.families.cryptocom.frames import CONTRACTS, ESTIMATE, MARKET, PERPETUALS, parser
@@ -138,6 +139,7 @@ EXCHANGE = Exchange(
     id="cryptocom",
     checked="2026-09, live probes by others",
     docs="https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html",
+    trouble=coded("code", "message", fine=("0",), busy=("42901",)),
     limits=Limits(weights={API: ((100, 1),)}),
     listing=Listing((Request(f"{API}/public/get-instruments"),), rows, read_instrument),
     feeds=(

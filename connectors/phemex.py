@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription
 from aggregator.records import Channel, Instrument, Kind
+from aggregator.refusals import coded
 from aggregator.sequence import ordered
 from aggregator.wire import encode
 from connectors.families.phemex.frames import parse
@@ -104,6 +105,7 @@ def figures(kind: Kind, channels: dict[Channel, str]) -> Stream:
 EXCHANGE = Exchange(
     id="phemex",
     docs="https://phemex-docs.github.io/#contract-websocket-api",
+    trouble=coded("code", "msg", fine=("0",)),
     limits=Limits(weights={API: ((100, 60),)}, connects=(200, 300), connections=5),
     listing=listing(API),
     feeds=(  # the figures of all markets first: of four connections they take one each, and what is left the others

@@ -10,6 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Request
 from aggregator.records import Instrument, MarketState
+from aggregator.refusals import coded
 from aggregator.wire import Text, either, ms, number, optional, step, text
 from connectors.families.poloniex import futures, spot, stream
 
@@ -102,6 +103,7 @@ def read(row: Raw) -> Instrument:
 EXCHANGE = Exchange(
     id="poloniex",
     docs="https://api-docs.poloniex.com",
+    trouble=coded("code", "msg", fine=("200",), busy=("429",)),  # of futures; spot says it by the status
     checked="2026-09, live probes of its futures by others",
     notes=(
         "Futures tell volumes in contracts and in the quote asset; the latter are given.",

@@ -12,6 +12,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
 from aggregator.records import BookSnapshot, Channel, Instrument, Levels, MarketState
+from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import encode, optional
 from connectors.families.woo import CHANNELS, WHOLE, parse
@@ -169,6 +170,7 @@ def stream(name: str, channels: tuple[Channel, ...], serves: Callable[[Instrumen
 EXCHANGE = Exchange(
     id="woo",
     docs=DOCS,
+    trouble=coded("code", "message", fine=("0",), busy=("-1003",)),
     limits=Limits(weights={API: ((10, 1),)}, connects=(100, 300), lifetime=24 * 3600),
     listing=Listing((Request(f"{API}/instruments"),), lambda body: decode_instruments(body).data.rows, read_instrument),
     feeds=(

@@ -11,6 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
 from aggregator.records import Instrument, MarketState
+from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import Text, encode, number, optional
 from connectors.families.woo import CHANNELS, parse
@@ -113,6 +114,7 @@ def read_symbol(row: Raw) -> Instrument | None:
 EXCHANGE = Exchange(
     id="woofipro",
     docs=DOCS,
+    trouble=coded("code", "message", fine=("0",), busy=("-1003", "RATE_LIMIT_EXCEEDED")),
     limits=Limits(weights={API: ((10, 1),)}),
     listing=Listing((Request(f"{API}/info"),), rows, read_symbol),
     feeds=(

@@ -1,31 +1,101 @@
-"""Answers by REST whose errors come with HTTP 200: the exchange's words are read, and whether it was asked too much."""
+"""What the answers of exchanges say against a request, in their own words, whatever the status."""
 
 import pytest
 
-from aggregator.exchange import Trouble
+from aggregator.exchange import Request, Trouble
 from aggregator.registry import load_exchange
+from connectors.families.kraken.notices import meaning
 
-LOCKED = "EGeneral:Temporary lockout"
+SAID: list[tuple[str, int, bytes, Trouble]] = [
+    ("okx", 429, b'{"code":"50011","msg":"Too Many Requests"}', Trouble("50011: Too Many Requests", is_busy=True)),
+    ("okx", 200, b'{"code":"50001","data":[],"msg":"Service unavailable"}', Trouble("50001: Service unavailable")),
+    ("bybit", 200, b'{"retCode":10006,"retMsg":"Too many visits!"}', Trouble("10006: Too many visits!", is_busy=True)),
+    ("bybit", 200, b'{"retCode":10016,"retMsg":"Server error.","result":{}}', Trouble("10016: Server error.")),
+    ("bybit", 403, b"access too frequent", Trouble("HTTP 403: access too frequent", is_busy=True, wait=600.0)),
+    ("kucoin", 200, b'{"code":"429000","msg":"too many"}', Trouble("429000: too many", is_busy=True, wait=8.0)),
+    ("kucoinfutures", 200, b'{"code":"400100","msg":"symbol"}', Trouble("400100: symbol")),
+    (
+        "deribit",
+        400,
+        b'{"jsonrpc":"2.0","error":{"message":"too_many_requests","code":10028,"data":{"wait":10}}}',
+        Trouble("10028: too_many_requests", is_busy=True, wait=10.0),
+    ),
+    (
+        "deribit",
+        400,
+        b'{"jsonrpc":"2.0","error":{"message":"Invalid params","code":-32602,"data":{"param":"kind","reason":"x"}}}',
+        Trouble("-32602: Invalid params"),
+    ),
+    ("bitget", 200, b'{"code":"40034","msg":"no such parameter","data":null}', Trouble("40034: no such parameter")),
+    ("bitget", 429, b'{"code":"429","msg":"Too Many Requests"}', Trouble("429: Too Many Requests", is_busy=True)),
+    ("htx", 200, b'{"status":"error","err-code":"base-error","err-msg":"sorry"}', Trouble("base-error: sorry")),
+    ("htx", 200, b'{"status":"error","err_code":1032,"err_msg":"limit"}', Trouble("1032: limit", is_busy=True)),
+    ("blofin", 200, b'{"code":"152001","msg":"wrong parameter"}', Trouble("152001: wrong parameter")),
+    ("cryptocom", 200, b'{"code":42901,"message":"limit"}', Trouble("42901: limit", is_busy=True)),
+    ("phemex", 200, b'{"code":10500,"msg":"sorry","data":null}', Trouble("10500: sorry")),
+    ("woo", 200, b'{"success":false,"code":-1003,"message":"limit"}', Trouble("-1003: limit", is_busy=True)),
+    (
+        "woofipro",
+        200,
+        b'{"success":false,"code":"RATE_LIMIT_EXCEEDED","message":"sorry"}',
+        Trouble("RATE_LIMIT_EXCEEDED: sorry", is_busy=True),
+    ),
+    ("mexc", 200, b'{"success":false,"code":510,"message":"too frequent"}', Trouble("510: too frequent", is_busy=True)),
+    ("poloniex", 200, b'{"code":24101,"data":"","msg":"Invalid symbol!"}', Trouble("24101: Invalid symbol!")),
+    ("coinspot", 200, b'{"status":"error","message":"sorry"}', Trouble("error: sorry")),
+    ("kraken", 200, b'{"error":["EGeneral:Too many requests"]}', Trouble("EGeneral:Too many requests", is_busy=True)),
+]
+FINE: list[tuple[str, bytes]] = [
+    ("okx", b'{"code":"0","data":[],"msg":""}'),
+    ("bybit", b'{"retCode":0,"retMsg":"OK","result":{"list":[]}}'),
+    ("kucoin", b'{"code":"200000","data":[]}'),
+    ("deribit", b'{"jsonrpc":"2.0","result":[]}'),
+    ("bitget", b'{"code":"00000","msg":"success","data":[]}'),
+    ("htx", b'{"status":"ok","data":[]}'),
+    ("blofin", b'{"code":"0","msg":"success","data":[]}'),
+    ("cryptocom", b'{"id":-1,"method":"public/get-instruments","code":0,"result":{"data":[]}}'),
+    ("phemex", b'{"error":null,"id":0,"result":{"symbol":"BTCUSD"}}'),
+    ("woo", b'{"success":true,"data":{"rows":[]}}'),
+    ("mexc", b'{"lastUpdateId":1,"bids":[],"asks":[]}'),
+    ("mexc", b'{"success":true,"code":0,"data":[]}'),
+    ("poloniex", b'{"code":200,"data":[],"msg":"Success"}'),
+    ("poloniex", b"[]"),
+    ("coinspot", b'{"status":"ok","message":"ok"}'),
+]
 
 
 @pytest.mark.parametrize(
-    ("id", "body", "trouble"),
-    [
-        ("kraken", '{"error":["EGeneral:Temporary lockout"]}', Trouble(LOCKED, is_busy=True)),
-        ("kraken", '{"error":["EAPI:Rate limit exceeded"]}', Trouble("EAPI:Rate limit exceeded", is_busy=True)),
-        ("kraken", '{"error":["EQuery:Unknown asset pair"]}', Trouble("EQuery:Unknown asset pair")),
-        ("kraken", '{"error":["WGeneral:Deprecated"],"result":{}}', None),
-        ("kraken", '{"error":[],"result":{"XXBTZUSD":{}}}', None),
-        ("krakenfutures", '{"result":"error","error":"apiLimitExceeded"}', Trouble("apiLimitExceeded", is_busy=True)),
-        ("krakenfutures", '{"result":"error","error":"Server Error"}', Trouble("Server Error")),
-        ("krakenfutures", '{"result":"success","instruments":[]}', None),
-        ("btcbox", '{"result":false,"code":"102"}', Trouble("code 102")),
-        ("btcbox", '{"asks":[],"bids":[]}', None),
-        ("btcbox", "[]", None),
-    ],
+    ("id", "status", "body", "trouble"), SAID, ids=lambda said: said if isinstance(said, str) else ""
 )
-def test_an_error_with_a_good_status_is_an_error(id: str, body: str, trouble: Trouble | None) -> None:
+def test_an_error_is_told_in_the_exchanges_words(id: str, status: int, body: bytes, trouble: Trouble) -> None:
     exchange = load_exchange(id)
     assert exchange is not None
     assert exchange.trouble is not None
-    assert exchange.trouble(200, {}, body.encode()) == trouble
+    assert exchange.trouble(status, {"gw-ratelimit-reset": "8000"}, body) == trouble
+
+
+@pytest.mark.parametrize(("id", "body"), FINE)
+def test_a_good_answer_says_nothing_against_its_request(id: str, body: bytes) -> None:
+    exchange = load_exchange(id)
+    assert exchange is not None
+    assert exchange.trouble is not None
+    assert exchange.trouble(200, {}, body) is None
+
+
+def test_bybits_listing_is_followed_to_its_end() -> None:
+    exchange = load_exchange("bybit")
+    assert exchange is not None
+    first = exchange.listing.requests[1]
+    (second,) = exchange.listing.more(
+        first, b'{"retCode":0,"result":{"list":[],"nextPageCursor":"first%3DA%26last%3DB"}}'
+    )
+    assert second == Request(f"{first.url}&cursor=first%3DA%26last%3DB")
+    (third,) = exchange.listing.more(second, b'{"retCode":0,"result":{"list":[],"nextPageCursor":"C"}}')
+    assert third == Request(f"{first.url}&cursor=C")
+    assert list(exchange.listing.more(third, b'{"retCode":0,"result":{"list":[],"nextPageCursor":""}}')) == []
+
+
+def test_krakens_pace_is_no_lasting_refusal() -> None:
+    assert meaning("Exceeded msg rate") == "passing"
+    assert meaning("EAPI:Rate limit exceeded") == "passing"
+    assert meaning("Currency pair not supported X/USD") == "final"

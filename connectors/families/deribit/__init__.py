@@ -9,7 +9,7 @@ from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Si
 from aggregator.sequence import contiguous, linked
 from aggregator.wire import encode
 from connectors.families.deribit.frames import CHANNELS, PLATFORM, parser
-from connectors.families.deribit.listing import read_instrument, read_past, rows
+from connectors.families.deribit.listing import read_instrument, read_past, rows, trouble
 from connectors.families.deribit.wires import RESOLUTIONS
 
 HEARTBEAT = b'{"jsonrpc":"2.0","id":0,"method":"public/set_heartbeat","params":{"interval":30}}'
@@ -46,6 +46,7 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, checked: str, notes:
 
     return Exchange(
         id=id,
+        trouble=trouble,
         docs=docs,
         checked=checked,
         limits=Limits(weights={rest: ((20, 1),)}, connections=32),  # HTTP is counted in

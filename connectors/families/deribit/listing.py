@@ -3,15 +3,18 @@
 https://docs.deribit.com/api-reference/market-data/public-get_instruments
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
+from aggregator.exchange import Trouble
 from aggregator.records import Instrument, Kind, Trade
 from aggregator.wire import Text, ms, number, optional, text
 from connectors.families.deribit.wires import STATES, TradeRow
+
+TOO_MANY = 10028  # the code of an error
 
 
 class InstrumentWire(Struct):
@@ -33,6 +36,20 @@ class InstrumentWire(Struct):
     state: str = ""
 
 
+class Wait(Struct):
+    wait: float | None = None
+
+
+class Error(Struct):
+    message: str = ""
+    code: int = 0
+    data: Wait | None = None
+
+
+class Erring(Struct):
+    error: Error | None = None
+
+
 class Answer(Struct):
     result: list[Raw]
 
@@ -45,6 +62,7 @@ class Past(Struct):
     result: PastTrades
 
 
+decode_error = Decoder(Erring).decode
 decode_answer = Decoder(Answer).decode
 decode_instrument = Decoder(InstrumentWire, float_hook=number).decode
 decode_past = Decoder(Past, float_hook=number).decode
@@ -87,3 +105,12 @@ def read_instrument(row: Raw) -> Instrument | None:
 
 def read_past(_: str, body: bytes) -> Iterable[Trade]:
     return [row.trade() for row in decode_past(body).result.trades]
+
+
+def trouble(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
+    """An error is an object beside the result; of too many requests it says how many seconds to wait."""
+    error = decode_error(body).error
+    if error is None:
+        return None
+    wait = None if error.data is None else error.data.wait
+    return Trouble(f"{error.code}: {error.message}", is_busy=error.code == TOO_MANY, wait=wait)

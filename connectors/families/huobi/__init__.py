@@ -28,7 +28,7 @@ from aggregator.exchange import (
 from aggregator.records import Channel, Instrument, Record, Trade
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode, gunzip, ms
-from connectors.families.huobi.listing import read_instrument, rows
+from connectors.families.huobi.listing import read_instrument, rows, trouble
 from connectors.families.huobi.market import (
     CONTRACTS,
     DEPTH,
@@ -237,6 +237,7 @@ def exchange(
     return Exchange(
         id=id,
         docs=docs,
+        trouble=trouble,
         checked=checked,
         notes=notes,
         listing=Listing(

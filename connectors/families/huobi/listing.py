@@ -1,16 +1,16 @@
 """The instruments: spot in two spellings, linear and inverse contracts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.records import (
-    Instrument,
-    MarketState,
-)
+from aggregator.exchange import Trouble
+from aggregator.records import Instrument, MarketState
+from aggregator.refusals import fields_of, text_of
 from aggregator.wire import Text, from_iso, ms, optional, step, text
 
+TOO_MANY = "1032"  # an error of contracts
 STATES: dict[str, MarketState] = {
     "online": "trading",
     "pre-online": "pre_open",
@@ -142,3 +142,12 @@ def read_contract(c: ContractRow) -> Instrument:
         state=CONTRACT_STATES.get(c.contract_status, "unknown"),
         ts_listed=from_iso(f"{day[:4]}-{day[4:6]}-{day[6:]}T00:00:00") if day else None,
     )
+
+
+def trouble(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
+    """Errors come with HTTP 200; spot and contracts spell their fields differently."""
+    said = fields_of(body)
+    if text_of(said.get("status")) != "error":
+        return None
+    code, words = (text_of(said.get(f"err-{name}") or said.get(f"err_{name}")) or "" for name in ("code", "msg"))
+    return Trouble(f"{code}: {words}", is_busy="too-many" in code or code == TOO_MANY)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Meaning, Refused
 from aggregator.records import Channel, Instrument, MarketState, Record, Status
+from aggregator.refusals import meaning_of
 from aggregator.wire import Text, optional
 
 CHANNELS: dict[Channel, str] = {
@@ -122,8 +123,7 @@ class Other(Struct):
 
 def meaning(error: str) -> Meaning:
     """Of what Kraken says: there is no such pair, or it was asked too much."""
-    said = error.lower()
-    return "final" if "pair not" in said else "passing" if "rate limit" in said else "unknown"
+    return meaning_of(error, final=("pair not",), passing=("rate limit", "msg rate"))
 
 
 def flagged(type: str, records: Sequence[Record]) -> Sequence[Record]:

@@ -5,7 +5,7 @@ The unified address (`x-push-…`) speaks another protocol, which `unified` read
 accounts have.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
@@ -25,8 +25,10 @@ from aggregator.exchange import (
     Stream,
     Subscription,
     Ticket,
+    Trouble,
 )
 from aggregator.records import Channel
+from aggregator.refusals import coded
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import encode, number
 from connectors.families.kucoin import figures, unified, wires
@@ -164,6 +166,17 @@ def read_bullet(body: bytes) -> str:
     return f"{bullet.instanceServers[0].endpoint}?token={bullet.token}"
 
 
+says = coded("code", "msg", fine=("200000",), busy=("429000",))
+
+
+def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    """An error has a code, whatever the status; how long the limit lasts stands in a header, in milliseconds."""
+    said, reset = says(status, headers, body), headers.get("gw-ratelimit-reset", "")
+    if said is None or not said.is_busy or not reset.isdecimal():
+        return said
+    return Trouble(said.words, is_busy=True, wait=int(reset) / 1000)
+
+
 def exchange(
     id: str,
     *,
@@ -188,6 +201,7 @@ def exchange(
 
     return Exchange(
         id=id,
+        trouble=trouble,
         docs=docs,
         checked=checked,
         notes=notes,

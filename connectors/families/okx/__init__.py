@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from aggregator.book import Book
 from aggregator.exchange import Exchange, Heartbeat, Limits, Request, Snapshot, Stream, Subscription
 from aggregator.records import Channel, Instrument
+from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import crc_in_turns, encode
 from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, read_whole
@@ -115,6 +116,7 @@ def exchange(id: str, *, docs: str, ws: str, rest: str, checked: str, types: Seq
         id=id,
         docs=docs,
         checked=checked,
+        trouble=coded("code", "msg", fine=("0",), busy=("50011", "50061")),
         limits=Limits(weights={rest: ((20, 2),)}, connects=(3, 1), requests=(480, 3600)),
         listing=listing(rest, types),
         feeds=tuple(stream(name, channels, mine, ws, rest) for name, channels, mine in served if mine),

@@ -21,8 +21,8 @@ from aggregator.lines import LARGEST_FRAME, MOST_FRAGMENTS
 from aggregator.network import LARGEST_BODY
 from aggregator.registry import load_exchange, simulated_ids
 from aggregator.sandbox import Sandbox, SandboxSettings, read_hostile
-from aggregator.sandbox.hostile import SENDERS, lengthen, packed, refuse
-from aggregator.sandbox.settings import AT_START, HOSTILE, ON_FRAMES, ON_REST
+from aggregator.sandbox.hostile import INSTRUMENTS, SENDERS, lengthen, packed, refuse
+from aggregator.sandbox.settings import AT_START, HOSTILE, ON_FRAMES, ON_REST, TIMED
 from aggregator.simulation import Market
 from tests.test_sandbox import tell
 
@@ -132,6 +132,16 @@ async def test_connections_have_the_behaviours_in_turn() -> None:
             assert await socket.recv(decode=False) == b"\xff"
 
 
+async def test_a_line_that_is_half_open_answers_nothing() -> None:
+    async with hostile("half_open") as sandbox, speaking(sandbox) as socket:
+        (client,) = sandbox.clients.values()
+        while not client.faults.is_half_open:  # noqa: ASYNC110 - a moment, by chance
+            await asyncio.sleep(0.05)
+        await socket.send(json.dumps(ASK))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.recv(), 0.3)
+
+
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -158,12 +168,17 @@ async def test_every_second_answer_is_good() -> None:
     assert codes == ["0", 50001, "0"]
 
 
-async def test_a_listing_is_too_long() -> None:
+@pytest.mark.parametrize(("wanted", "largest"), [(MOST_INSTRUMENTS + 1, LARGEST_BODY), (10**9, 2**24)])
+async def test_a_listing_is_too_long_and_not_too_large(
+    wanted: int, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert INSTRUMENTS > 2 * MOST_INSTRUMENTS
+    monkeypatch.setattr("aggregator.sandbox.server.INSTRUMENTS", wanted)
+    monkeypatch.setattr("aggregator.sandbox.server.LARGEST_BODY", largest)
     async with hostile("rest_listing") as sandbox:
         status, body = await get(sandbox)
     assert status == 200
-    assert len(json.loads(body)["data"]) > 2 * MOST_INSTRUMENTS
-    assert len(body) <= LARGEST_BODY
+    assert len(json.loads(body)["data"]) == wanted or largest * 0.8 < len(body) <= largest
 
 
 @pytest.mark.parametrize("name", ["rest_short", "rest_slow", "rest_large"])
@@ -245,7 +260,7 @@ def test_what_each_exchange_says_of_nothing_and_of_its_end(id: str) -> None:
 
 
 def test_names_are_checked() -> None:
-    assert set(read_hostile("all")) == HOSTILE.keys() - AT_START.keys()
+    assert set(read_hostile("all")) == (HOSTILE.keys() | set(TIMED)) - AT_START.keys()
     assert read_hostile("idle, bomb") == ("idle", "bomb")
     with pytest.raises(ValueError, match="'fire' is no hostile behaviour; there are: all, fragments"):
         read_hostile("fire")

@@ -13,7 +13,7 @@ from aggregator.cli import fail
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.registry import simulated_ids
 from aggregator.sandbox import Sandbox, SandboxSettings, read_faults, read_hostile
-from aggregator.sandbox.settings import HOSTILE
+from aggregator.sandbox.settings import HOSTILE, TIMED
 
 SINKS = """\
 [[sinks]]
@@ -60,7 +60,8 @@ def block(id: str, channels: Sequence[str], symbols: Sequence[str], endpoints: M
 
 SIMULATED = ("trades", "book", "bbo", "ticker", "candles")
 HOSTILE_HELP = (
-    f"What a simulated exchange does that has gone wrong or means harm, on loopback alone: all, {', '.join(HOSTILE)}."
+    "What a simulated exchange does that has gone wrong or means harm, on loopback alone: "
+    f"all, {', '.join((*HOSTILE, *TIMED))}."
 )
 FASTEST = 100_000  # frames a second; far beyond what one process serves
 

@@ -357,7 +357,7 @@ def packed(size: int, wbits: int) -> bytes:
     return b"".join([*parts, packer.compress(b" "), packer.flush(zlib.Z_SYNC_FLUSH if wbits < 0 else zlib.Z_FINISH)])
 
 
-def many(markets: Mapping[str, Market], simulation: Simulation, count: int = INSTRUMENTS) -> dict[str, Market]:
+def many(markets: Mapping[str, Market], simulation: Simulation, count: int) -> dict[str, Market]:
     """As many markets as make a listing too long, of which each is one of those that there are, by another name."""
     found: dict[str, Market] = {}
     model = next(iter(markets.values()))

@@ -18,7 +18,7 @@ from aggregator.registry import load_exchange
 from aggregator.sandbox.client import Client
 from aggregator.sandbox.control import Command, Control
 from aggregator.sandbox.faults import FaultLog, Faults
-from aggregator.sandbox.hostile import Wire, answer, false_certificate, many, refuse
+from aggregator.sandbox.hostile import INSTRUMENTS, Wire, answer, false_certificate, many, refuse
 from aggregator.sandbox.playback import Recorded, Tape, load
 from aggregator.sandbox.settings import (
     AT_START,
@@ -27,6 +27,7 @@ from aggregator.sandbox.settings import (
     ON_HANDSHAKES,
     ON_REQUESTS,
     ON_REST,
+    TIMED,
     SandboxSettings,
     check_fault,
     is_loopback,
@@ -36,6 +37,7 @@ from aggregator.simulation import Change, Deal, Market, Said, Simulation
 STEP = 0.005  # seconds between two bursts of a simulated market
 LEAD = 1.0  # seconds that a played-back connection waits for the client to ask for something
 RETRY_AFTER = "1"
+SAMPLE = 1000  # instruments by which the size of a listing is judged
 PATIENCE = 5.0
 
 
@@ -103,13 +105,12 @@ class Simulated:
 
     def _long(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
         """A listing with many markets more, as many as a reader takes in one body."""
-        self._many = self._many or many(self.markets, self.simulation)
-        status, body = self.simulation.answer(path, query, self._many, time.time_ns())
-        if len(body) > LARGEST_BODY:
-            fitting = int(len(self._many) * LARGEST_BODY / len(body) * 0.95)
-            self._many = many(self.markets, self.simulation, fitting)
-            status, body = self.simulation.answer(path, query, self._many, time.time_ns())
-        return status, body
+        now = time.time_ns()
+        if not self._many:
+            _, few = self.simulation.answer(path, query, many(self.markets, self.simulation, SAMPLE), now)
+            fitting = LARGEST_BODY * SAMPLE * 9 // (len(few) * 10)  # rows grow with the number in their names
+            self._many = many(self.markets, self.simulation, min(INSTRUMENTS, fitting))
+        return self.simulation.answer(path, query, self._many, now)
 
     def _listings(self) -> Iterable[str]:
         exchange = load_exchange(self.id)
@@ -304,7 +305,7 @@ class Sandbox:
         if exchange is not None and isinstance(request.transport, asyncio.Transport):
             wire = Wire(request.transport, exchange.simulation, exchange.markets)
             wire.is_packed = bool(socket.compress)
-            hostile = self._turn([*ON_FRAMES, *ON_REQUESTS])
+            hostile = self._turn([*ON_FRAMES, *ON_REQUESTS, *TIMED])
             if hostile is not None:
                 faults.wanted[hostile] = 1.0
         return Client(socket, request, faults, wire)

@@ -72,7 +72,8 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
     faults: what goes wrong, and how often: a probability per frame or request, or mean seconds
     control: path of the control socket
     fault_log: file to which every injected fault is appended
-    hostile: names in HOSTILE: each new connection has the next of them, and every second request by REST
+    hostile: names in HOSTILE, or of timed faults, which then come about every second: each new connection has the next
+        of them, and every second request by REST
     """
 
     captures: tuple[Path, ...] = ()
@@ -104,13 +105,13 @@ def read_faults(text: str) -> dict[str, float]:
 
 
 def read_hostile(text: str) -> tuple[str, ...]:
-    """`fragments,flood` as names; `all` is all but what needs TLS. Raises ValueError that says what is allowed."""
+    """`idle,bomb` as names; `all` is all but what needs TLS. Raises ValueError that says what is allowed."""
     names = tuple(filter(None, (part.strip() for part in text.split(","))))
     if names == ("all",):
-        return tuple(name for name in HOSTILE if name not in AT_START)
+        return tuple(name for name in (*HOSTILE, *TIMED) if name not in AT_START)
     for name in names:
-        if name not in HOSTILE:
-            raise ValueError(f"{name!r} is no hostile behaviour; there are: all, {', '.join(HOSTILE)}")
+        if name not in HOSTILE and name not in TIMED:
+            raise ValueError(f"{name!r} is no hostile behaviour; there are: all, {', '.join((*HOSTILE, *TIMED))}")
     return names
 
 

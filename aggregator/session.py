@@ -20,7 +20,7 @@ from aggregator.sequence import unnumbered
 from aggregator.subscriptions import NEVER, Ask, Key, Memory, Subscriptions
 from aggregator.summaries import Counts
 from aggregator.topic_table import Making, TopicTable
-from aggregator.topics import NOTHING, Carried, Now, Place, Topic, say, with_flag
+from aggregator.topics import NOTHING, STRAY, Carried, Now, Place, Topic, say, with_flag
 from aggregator.trades import Numbered
 from aggregator.unreadable import Unreadable
 from aggregator.watch import Watch
@@ -442,8 +442,11 @@ class Session:
                 if topic.state == "subscribing":
                     say(topic, "syncing", out, now)
         elif isinstance(event, Refused):
-            for s in self.subscriptions.refused(event, now.mono):
+            refused = self.subscriptions.refused(event, now.mono)
+            for s in refused:
                 self._heed_refusal(s, event, out, now)
+            if not refused:
+                self.words.tell(STRAY, event.reason)
         elif isinstance(event, Ignored):
             self.words.tell(NOTHING, event.reason)
         elif isinstance(event, Hangup):

@@ -257,6 +257,7 @@ class Topic:
 
 STRANGE = "a state that is not known, and is told as such"  # one kind of word that `Words` counts
 NOTHING = "what is sent means nothing"
+STRAY = "a refusal that names no topic of this connection"
 
 
 class Words(Struct):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
-from aggregator.exchange import Event, Stream, Subscription
+from aggregator.exchange import Event, Refused, Stream, Subscription
 from aggregator.records import Gap, Record, Trade
 from aggregator.session import Session
 from aggregator.topics import Now
@@ -106,3 +106,18 @@ def test_one_bomb_is_enough_and_is_told() -> None:
     assert talk.session.over is not None
     assert "inflates to more than" in talk.session.over
     assert talk.session.is_garbage
+
+
+def test_a_refusal_that_names_no_topic_of_ours_is_said_once() -> None:
+    """OKX may refuse with a channel and no symbol: nothing can be told of it but its words."""
+
+    def refuse(_: bytes) -> Iterable[Event]:
+        return (Refused("not possible", channel="trades"),)
+
+    stream = structs.replace(STREAM, parse=refuse)
+    session = Session("toy", stream, conn="c", instruments={}, subscriptions=[Subscription("trades", "A")])
+    now = Now(SECOND, SECOND)
+    session.open(now)
+    session.receive([b"1", b"2"], now)
+    assert session.words.news == ["a refusal that names no topic of this connection: 'not possible'"]
+    assert session.words.told == {session.words.news[0]: 2}

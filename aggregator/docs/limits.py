@@ -32,7 +32,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     "Frames of an exchange": (
         Bound("lines.LARGEST_FRAME", "bytes", "a message, inflated and whole", "the line is hung up, and made again"),
         Bound("lines.MOST_FRAGMENTS", "fragments", "of one message", "likewise"),
-        Bound("wire.LARGEST_FRAME", "bytes", "a compressed frame, inflated", "the frame is lost: a `gap`"),
+        Bound("wire.LARGEST_FRAME", "bytes", "a compressed frame, inflated", "a `gap`, and the line is hung up"),
         Bound("lines.PIECE", "bytes", "of a read, handed on together", "the rest follows at once"),
         Bound("lines.MOST_FRAMES", "frames", "of a read, handed on together", "likewise"),
         Bound("lines.MOST_AT_ONCE", "frames", "of a read, handed on in one turn", "others have their turn first"),
@@ -70,6 +70,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     ),
     "Answers by REST, and listings": (
         Bound("network.LARGEST_BODY", "bytes", "an answer, inflated", "the call has failed"),
+        Bound("network.UNPACKED", "bytes", "of an answer, inflated in one turn", "others have their turn"),
         Bound("network.FETCH_TIMEOUT", "seconds", "a call", "likewise"),
         Bound("network.MOST_REDIRECTS", "redirects", "followed, to the same host and scheme alone", "likewise"),
         Bound("network.MOST_REST_CONNECTIONS", "connections", "for calls to an exchange", "calls wait"),

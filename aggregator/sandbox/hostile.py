@@ -76,6 +76,12 @@ class Wire:
             for part in parts:
                 await self.write(part)
 
+    async def good(self) -> bytes:
+        """The latest good frame, once there was one."""
+        while not self.latest and not self.transport.is_closing():  # noqa: ASYNC110 - a moment
+            await asyncio.sleep(0.05)
+        return self.latest
+
     async def write(self, part: bytes) -> None:
         """Likewise, for who holds the lock. Raises ConnectionError where nobody reads any more."""
         while self.transport.get_write_buffer_size() > WAITING and not self.transport.is_closing():  # noqa: ASYNC110
@@ -144,7 +150,7 @@ async def wide(wire: Wire) -> None:
 
 async def digits(wire: Wire) -> None:
     """A good frame but for its numbers."""
-    await wire.send(frame(TEXT, lengthen(wire.latest or b'{"id":1}')))
+    await wire.send(frame(TEXT, lengthen(await wire.good())))
     await asyncio.sleep(PAUSE)
 
 
@@ -175,7 +181,7 @@ async def trickle(wire: Wire) -> None:
 async def escapes(wire: Wire) -> None:
     """What would clear a terminal and forge a line of a log."""
     wrong = json.dumps(ESCAPES)[1:-1].encode()
-    said = wire.latest
+    said = await wire.good()
     for symbol in wire.markets:
         said = said.replace(symbol.encode(), wrong)
     reason = ESCAPES.encode()[:120]

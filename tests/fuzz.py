@@ -206,7 +206,7 @@ def through(
     """A stream's frames: one by one through its parser, then a session's worth through a session."""
     channel_of = {str(record.__struct_config__.tag): channel for record, channel in CHANNEL_OF.items()}
     topics = [Subscription(channel_of[kind], raw, "1m" if kind == "candle" else None) for kind, raw in wanted]
-    topics = [topic for topic in topics if topic.channel in stream.channels][: stream.per_connection]
+    topics = [topic for topic in dict.fromkeys(topics) if topic.channel in stream.channels][: stream.per_connection]
     plain = structs.replace(stream, inflate=None)  # mutants are of what stood in a packed frame
 
     def attempt(trial: Trial) -> None:

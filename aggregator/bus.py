@@ -61,7 +61,7 @@ def _written(records: Sequence[Record]) -> bytes:
 
 
 class Lost(Struct, frozen=True):
-    """What a tap had to let go: how many records, and their first and last offset."""
+    """Records that a tap had to drop: how many, and their first and last offset."""
 
     missed: int
     offset_from: int
@@ -116,7 +116,7 @@ class Tap:
         self._drain = drain
 
     def end(self) -> None:
-        """Nothing more will come: the reader gets what is held, and then the end."""
+        """End the stream: the reader gets the held batches, and then the end."""
         self._ended = True
         self._filled.set()
 
@@ -127,7 +127,7 @@ class Tap:
             await self._emptier.wait()
 
     def leave(self) -> None:
-        """Nobody reads any more: who waits for room waits no longer."""
+        """Note that nobody reads any more, so that nobody waits for room."""
         self._left = True
         self._emptier.set()
 
@@ -137,7 +137,7 @@ class Tap:
         return self._held
 
     async def groups(self, pause: float) -> AsyncIterator[Group]:
-        """What is held, in groups, until no more will come; `pause`: seconds after a first batch for more to come."""
+        """Give the held batches in groups until the end; `pause`: seconds to wait for more after a first batch."""
         while await self._filling(1, None):
             await self._filling(ENOUGH, pause)
             if self._batches:  # `drain` may have taken them meanwhile
@@ -168,7 +168,7 @@ class Tap:
 
 
 class Header(Struct, frozen=True):
-    """What a file's or a stream's first line says."""
+    """The content of a file's or a stream's first line."""
 
     schema: int
     epoch: str
@@ -191,11 +191,11 @@ class Bus:
         self._health_sources: list[Callable[[], Iterable[Health]]] = []
 
     def attach(self, receive: Callable[[Batch], None]) -> None:
-        """Have every batch from now on."""
+        """Call this receiver with every batch from now on."""
         self._receivers.append(receive)
 
     def detach(self, receive: Callable[[Batch], None]) -> None:
-        """Have no more batches."""
+        """Call this receiver no more."""
         self._receivers.remove(receive)
 
     def publish(self, records: list[Record]) -> None:
@@ -216,7 +216,7 @@ class Bus:
         return Header(SCHEMA, self.epoch, self.offset)
 
     def add_books(self, source: Callable[[str | None, str | None], Iterable[BookSnapshot]]) -> None:
-        """Have a source of live books asked by `books`."""
+        """Let `books` ask this source of live books."""
         self._book_sources.append(source)
 
     def remove_books(self, source: Callable[[str | None, str | None], Iterable[BookSnapshot]]) -> None:
@@ -231,7 +231,7 @@ class Bus:
         return found
 
     def add_health(self, source: Callable[[], Iterable[Health]]) -> None:
-        """Have a source of the states of topics asked by `health`."""
+        """Let `health` ask this source of topics' states."""
         self._health_sources.append(source)
 
     def remove_health(self, source: Callable[[], Iterable[Health]]) -> None:

@@ -215,7 +215,7 @@ class _Overheard:
 
     @property
     def name(self) -> str:
-        """What the line is for."""
+        """The name of the line: that of its session's connection."""
         return self._listener.name
 
     def opened(self) -> None:

@@ -1,4 +1,4 @@
-"""What is known of every exchange, whether or not a connector exists: the project's own data files."""
+"""The catalogue of all exchanges, with and without a connector, from the project's own data files."""
 
 from collections.abc import Collection, Mapping
 from difflib import SequenceMatcher

@@ -49,7 +49,7 @@ Complaint = tuple[KeyPath, str]
 
 
 class ExchangeConfig(Struct, frozen=True, kw_only=True):
-    """What is wanted of one exchange.
+    """The wishes of a user about one exchange.
 
     intervals: of the channel `candles`
     symbols: unified, raw, or patterns

@@ -1,4 +1,4 @@
-"""What a configuration may hold: its keys, their types, and the rules that one value alone must keep."""
+"""The schema of a configuration: its keys, their types, and the rules for single values."""
 
 import json
 import re

@@ -23,7 +23,7 @@ class Connections:
     """Every connection that a capture has shown and whose end it has not; where it tells no end, all of them."""
 
     def __init__(self, exchange: str, source: Source) -> None:
-        """Know none yet; `source` is what their records will say."""
+        """Begin without connections; their records will have this `source`."""
         self._exchange = exchange
         self._source: Source = source
         self._sessions: dict[tuple[str, str], Session] = {}  # by name of the stream, and of the connection
@@ -33,7 +33,7 @@ class Connections:
         self._counts: Counter[str] = Counter()  # sessions by stream, where connections have no names
 
     def expect_end(self, conn: str) -> None:
-        """The end of a connection will be told."""
+        """Note that the capture will tell the end of this connection."""
         self._ending.add(conn)
 
     def get(self, stream: Stream, conn: str) -> Session | None:
@@ -66,12 +66,12 @@ class Connections:
         return session
 
     def merged(self, session: Session, records: list[Record], now: Now) -> list[Record]:
-        """What is left of a session's records where another connection carries the same, as when they were live."""
+        """The records of a session that are to be published; of several connections each record once, as when live."""
         merger = self._mergers.get(shard_of(session.stream, session.conn))
         return records if merger is None else merger.take(session, records, now)
 
     def close(self, conn: str, cause: Cause, now: Now) -> list[Record]:
-        """A connection is over: what comes next is missing, unless another one of its shard carries it."""
+        """End a connection. Gaps open, unless another connection of its shard carries the same."""
         out: list[Record] = []
         for key in [key for key in self._sessions if key[1] == conn]:
             session = self._sessions.pop(key)
@@ -88,15 +88,15 @@ class Connections:
         return out
 
     def tick(self, now: Now) -> list[Record]:
-        """What is due by time alone, of all of them."""
+        """Do whatever is due by time alone, on all connections."""
         return [r for session in self._sessions.values() for r in self.merged(session, session.tick(now), now)]
 
     def end(self, now: Now) -> list[Record]:
-        """What is left to say when the capture is over."""
+        """Give the last records when the capture is over."""
         return [r for session in self._sessions.values() for r in self.merged(session, session.end(now), now)]
 
     def wanting(self, stream: Stream, url: str) -> tuple[Session, Fetch] | None:
-        """Who wants an answer from this address: the newest, as older ones may be over without a word."""
+        """The session that wants an answer from this address: the newest, because older ones may have ended untold."""
         for (name, _), session in reversed(self._sessions.items()):
             wanted = next((fetch for fetch in session.wanted if fetch.request.url == url), None)
             if wanted is not None and name == stream.name:

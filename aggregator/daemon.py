@@ -211,7 +211,7 @@ class Daemon:
             self._keep_listing(exchange, followed.markets, listed.ts)
 
     def _take_over(self, marks: Marks) -> dict[str, Found]:
-        """What the run before left of each exchange."""
+        """The checkpoints that the run before has left of each exchange."""
         found: dict[str, Found] = {}
         for exchange in self.config.exchanges:
             try:

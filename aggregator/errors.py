@@ -1,4 +1,4 @@
-"""What can go wrong, by what is to be done about it."""
+"""The errors that aggregator raises itself, told apart by their remedies."""
 
 
 class AggregatorError(Exception):

@@ -59,7 +59,7 @@ Identity = tuple[str | None, str, bool | None]
 
 
 class Cache(Struct, frozen=True):
-    """What stands on disk: when the listing was had (ns), the instruments, and of which part each is."""
+    """The cache on disk: when the listing was read (ns), the instruments, and the part that each belongs to."""
 
     ts: int
     instruments: list[Instrument]
@@ -67,7 +67,7 @@ class Cache(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True):
-    """What an exchange listed at one moment.
+    """The instruments that an exchange listed at one moment.
 
     parts: for each instrument, which request of the listing gave it
     answered: the requests that were answered, by their place in the declaration
@@ -156,7 +156,7 @@ class _Reading:
                     self._unknown.setdefault(word, []).append(instrument.raw_symbol or "")
 
     def warnings(self) -> list[str]:
-        """What was left out, and why."""
+        """Say what was left out, and why."""
         said = list(self._odd)
         if self._unreadable > MOST_UNREADABLE:
             said.append(f"skipped {self._unreadable - MOST_UNREADABLE} more that cannot be read")
@@ -167,7 +167,7 @@ class _Reading:
 
 
 def _complete_all(exchange: Exchange, found: Sequence[Instrument], details: Mapping[int, Pages]) -> list[str]:
-    """Complete what was found by what the answers say; what of them cannot be read is returned in words."""
+    """Complete the instruments that were found from these answers. Gives their unreadable rows, in words."""
     odd: list[str] = []
     known = {(instrument.raw_symbol, instrument.kind): instrument for instrument in found}
     for place, pages in details.items():
@@ -193,7 +193,7 @@ def _complete_all(exchange: Exchange, found: Sequence[Instrument], details: Mapp
 
 
 def complete(instrument: Instrument, said: Instrument) -> None:
-    """Take what an instrument leaves open from what is said of it elsewhere."""
+    """Fill the fields that an instrument leaves open from another answer about it."""
     for name in OPEN:
         if getattr(instrument, name) is None:
             setattr(instrument, name, getattr(said, name))
@@ -217,7 +217,7 @@ def named(instrument: Instrument | None) -> Instrument | None:
 
 
 def legible(body: bytes) -> bytes:
-    """An answer in which what is no character is told as such: else one name would make the whole unreadable."""
+    """An answer with its broken characters replaced: a single bad name would make all of it unreadable."""
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -230,7 +230,7 @@ def _paired(escape: re.Match[bytes]) -> bytes:
 
 
 def _word(row: Raw, names: Sequence[str]) -> str:
-    """What a row says of its instrument's state, under the first of these names that it has."""
+    """The state that a row gives its instrument, under the first of these names that the row has."""
     try:
         said = decode_row(row)
     except msgspec.MsgspecError:
@@ -244,7 +244,7 @@ def _of_no_known_state(word: str, raw_symbols: Sequence[str]) -> str:
 
 
 def read_bodies(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, ts: int) -> Listed:
-    """The instruments in answers of which nobody knows which request each is to. Raises SessionError as above."""
+    """The instruments in answers whose requests are not known. Raises SessionError as above."""
     details: dict[int, list[bytes]] = {}
     listed: list[bytes] = []
     for body in bodies:
@@ -260,7 +260,7 @@ async def fetch_listing(
     now: Callable[[], int],
     most: int = MOST_INSTRUMENTS,
 ) -> Listed:
-    """Ask the exchange for its instruments; of several requests some may stay without an answer.
+    """Ask the exchange for its instruments; some of several requests may stay without an answer.
 
     The answers are read in another thread: frames do not wait for them.
 
@@ -319,22 +319,22 @@ class Markets:
     """
 
     def __init__(self, listed: Listed) -> None:
-        """Begin with what is listed."""
+        """Begin with these listed instruments."""
         self._known = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}
         self._missing: set[Identity] = set()
 
     @property
     def instruments(self) -> list[Instrument]:
-        """Those that are in force."""
+        """The instruments that are in force."""
         return [instrument for instrument, _ in self._known.values()]
 
     @property
     def listed(self) -> tuple[tuple[Instrument, ...], tuple[int, ...]]:
-        """Those in force, and for each the request of the listing that gave it."""
+        """The instruments in force, each with the request of the listing that gave it."""
         return tuple(i for i, _ in self._known.values()), tuple(part for _, part in self._known.values())
 
     def take(self, listed: Listed) -> list[Instrument]:
-        """A later listing: its changes, as records."""
+        """Take a later listing. Gives its changes as records."""
         found: list[Instrument] = []
         fresh = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}
         for key, (instrument, part) in fresh.items():
@@ -364,12 +364,12 @@ def _change(old: Instrument, new: Instrument) -> Literal["new", "update", "delis
 
 
 def identity(instrument: Instrument) -> Identity:
-    """What tells instruments of one exchange apart: its spot and its contracts may have one name."""
+    """The key of an instrument within its exchange, whose spot and contracts may share a name."""
     return instrument.raw_symbol, instrument.kind, instrument.linear
 
 
 def _figures(instrument: Instrument) -> Instrument:
-    """What an exchange says of an instrument, without when it was heard."""
+    """The figures of an instrument, without the time at which they came."""
     return structs.replace(instrument, ts_recv=0, valid_from=None, change="new", offset=0, source="rest", flags=None)
 
 
@@ -432,7 +432,7 @@ def suggest(name: str, instruments: Sequence[Instrument]) -> str | None:
 
 
 def _letters(name: str) -> str:
-    """What is left without punctuation: BTC-USDT, BTC/USDT and BTCUSDT are one."""
+    """A name without punctuation: BTC-USDT, BTC/USDT and BTCUSDT become one."""
     return "".join(filter(str.isalnum, name))
 
 

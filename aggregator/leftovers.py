@@ -1,4 +1,4 @@
-"""What one run leaves to the next: each topic's open gap and the last number that it knew, one file an exchange.
+"""The file that one run leaves to the next for each exchange: every topic's open gap and last number.
 
 A run that ends by itself leaves how it ended. One that is killed leaves its last mark (`marks.py`): then what was
 followed is missing from the last moment at which the program is known to have lived.
@@ -108,7 +108,7 @@ def topics_of(left: Left) -> Topics:
 
 
 def after_a_kill(exchange: str, left: Left, died: int, numbers: Mapping[int, int]) -> tuple[Left, list[Gap]]:
-    """What a mark becomes when its run was killed: what it followed has a gap, open from when it died.
+    """The checkpoints of a run that was killed: each followed topic has a gap, open since the run died.
 
     Of a gap that was open already more may be missing than is known, and less: what of it was had again since the mark
     is not known, so nothing of it is asked for once more, and it is never said to be had again in full.

@@ -1,6 +1,6 @@
-"""What a running daemon notes of itself, so that even after `kill -9` the next start tells what is missing.
+"""The notes that a running daemon keeps, so that even after `kill -9` the next start tells what is missing.
 
-Of each exchange there is a file that is replaced every few seconds: the topics that are followed, and their open gaps.
+Each exchange has a file that is replaced every few seconds: the topics that are followed, and their open gaps.
 The last number of each topic, and the moment at which the program last lived, stand in memory that belongs to a file:
 the system keeps what is written there, whatever becomes of the process.
 """
@@ -84,7 +84,7 @@ class Numbers:
 
 
 def read_numbers(path: Path) -> dict[int, int]:
-    """What a run that was killed has left: the numbers that are known, by slot. Raises OSError."""
+    """The last numbers that a killed run has left, by slot. Raises OSError."""
     blob = state.read(path)
     if blob is None or len(blob) != SLOTS * SLOT:
         return {}
@@ -92,7 +92,7 @@ def read_numbers(path: Path) -> dict[int, int]:
 
 
 class Found(Struct, frozen=True):
-    """What an earlier run left of an exchange.
+    """The notes that an earlier run has left of an exchange.
 
     gaps: those that are still to be told
     epoch: of a run that was killed; null: there was none, or it ended by itself
@@ -135,7 +135,7 @@ class Marks:
         return self._directory / f"{id}.json"
 
     def take(self, id: str) -> Found:
-        """What the last run left of an exchange, in this run's name from now on. Raises OSError.
+        """Take over the notes that the last run has left of an exchange. Raises OSError.
 
         So a start that is killed too tells no gap twice.
         """

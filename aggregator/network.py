@@ -173,7 +173,7 @@ class Internet:
         return Answer(response.status, b"".join(chunks), headers)
 
     def _session(self, proxy: Proxy | None) -> aiohttp.ClientSession:
-        """What is kept open between requests, one for each proxy."""
+        """Give the HTTP session of a proxy, which is kept open between requests."""
         if proxy not in self._http:
             limit = self._rest_connections
             connector = aiohttp.TCPConnector(limit=limit)
@@ -256,7 +256,7 @@ def unpacker(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
 
 
 def reason(error: Exception, patience: float) -> str:
-    """What went wrong, in words, whatever a library made of it."""
+    """An error of a library in words."""
     if isinstance(error, TimeoutError):
         return f"timed out after {patience:.0f} s"
     said = str(error) or type(error).__name__

@@ -90,7 +90,7 @@ class _Socket(WSListener):
             self._end_read()
 
     def is_user_specific_pong(self, frame: WSFrame) -> bool:
-        """As picows asks of each frame while it waits for a pong; `on_ws_frame` does not see the one that is it."""
+        """Tell picows, which waits for a pong, whether this frame is one; `on_ws_frame` does not see that frame."""
         is_pong = frame.msg_type is WSMsgType.PONG
         if is_pong and frame.last_in_buffer:
             self._end_read()

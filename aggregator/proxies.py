@@ -42,7 +42,7 @@ class Proxy(Struct, frozen=True, repr_omit_defaults=True):
         return f"Proxy({str(self)!r})"
 
     def url(self, socks: str) -> str:
-        """As a library takes it, with the password; `socks` is what that calls our kind of SOCKS."""
+        """The address as a library takes it, with the password; `socks` is its word for this kind of SOCKS."""
         scheme = socks if self.scheme.startswith("socks") else self.scheme
         host = f"[{self.host}]" if ":" in self.host else self.host
         if self.user is None:
@@ -90,7 +90,7 @@ def parse_proxy(text: str) -> Proxy:
 
 
 def find_proxy(text: str) -> Proxy | None:
-    """What the configuration names: a proxy, `env:NAME` or `file:PATH` that holds one, or none at all.
+    """Read the proxy that the configuration names, by itself or as `env:NAME` or `file:PATH`; it may be none.
 
     Raises ValueError, which says nothing of what it found.
     """
@@ -122,7 +122,7 @@ def find_proxy_here(text: str, where: str) -> Proxy | None:
 
 
 def proxy_of_environment(target: str) -> Proxy | None:
-    """What HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say of an address; nothing is said of this machine's own.
+    """The proxy of an address by HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; none for this machine's own.
 
     Raises ValueError, without the text, where what they say is no proxy.
     """

@@ -1,4 +1,4 @@
-"""What an exchange's refusals mean, for connectors: by the words of a frame, or by the code that an answer carries."""
+"""The meaning of an exchange's refusals, for connectors: by the words of a frame, or by an answer's code."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -14,7 +14,7 @@ decode_any = Decoder().decode
 
 
 def meaning_of(reason: str, *, final: Collection[str] = (), passing: Collection[str] = ()) -> Meaning:
-    """What a refusal means, by words of the exchange's that its reason holds; capitals do not matter.
+    """The meaning of a refusal, by words that its reason holds; capitals do not matter.
 
     >>> meaning_of("60018: BTC-X doesn't exist", final=("doesn't exist",), passing=("too many",))
     'final'

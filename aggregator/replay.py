@@ -52,7 +52,7 @@ class CaptureLine(Struct):
 
     @property
     def is_refused(self) -> bool:
-        """Whether an answer says, by its HTTP status, that it is none."""
+        """Whether the HTTP status says that this is an error and no answer."""
         return self.status is not None and self.status not in HTTP_OK
 
     @property
@@ -75,7 +75,7 @@ class CaptureLine(Struct):
 
 
 class Reader:
-    """What every way of reading a capture shares: which stream a frame is of, and the capture's time."""
+    """The part that all ways of reading a capture share: the stream of a frame, and the capture's time."""
 
     def __init__(self, exchange: Exchange, instruments: Sequence[Instrument], stream: str | None) -> None:
         """Read frames of `exchange`; `stream` names one stream (or poll), else each frame finds its own.
@@ -150,7 +150,7 @@ class Reader:
         return best
 
     def _fit(self, stream: Stream, said: Iterable[object]) -> int:
-        """How well a stream fits what it has read: a frame of no record is anyone's."""
+        """How well a stream fits the events that it has read; a frame without records fits every stream."""
         records = [event for event in said if isinstance(event, Record)]
         if not records:
             return 0
@@ -160,7 +160,7 @@ class Reader:
         return 1 + declares + serves
 
     def events(self, stream: Stream | Poll, frame: bytes) -> Iterable[object]:
-        """What the parser alone makes of a frame, once. Raises whatever a frame that cannot be read provokes."""
+        """The events that the parser makes of a frame, once. Raises whatever an unreadable frame provokes."""
         if stream.name in self._tried:
             return self._tried.pop(stream.name)  # a parser with a memory must not hear a frame twice
         parse = self._parses[stream.name]
@@ -187,7 +187,7 @@ def matching(streams: Sequence[Stream], url: str) -> list[Stream]:
 
 
 class ParseOnly(Reader):
-    """What the parser alone makes of each frame or REST answer: no book is joined, no sequence is checked."""
+    """The events that the parser makes of frames and REST answers: no book is joined, no sequence is checked."""
 
     def feed(self, line: CaptureLine) -> list[Record]:
         """The records of one line. Raises what a frame that cannot be read provokes."""
@@ -220,7 +220,7 @@ class ParseOnly(Reader):
         return records
 
     def _polled(self, body: bytes) -> tuple[Poll, list[Record]]:
-        """An answer that does not say to what: the first poll that finds records in it. Raises what the last raises."""
+        """Read an answer to an unknown request, by the first poll that finds records. Raises what the last one raises."""
         unread: Exception | None = None
         for poll in self._polls:
             try:
@@ -261,7 +261,7 @@ class Replay(Reader):
         stream: str | None = None,
         source: Source = "replay",
     ) -> None:
-        """As `Reader`; `source` is what the records will say."""
+        """Read as `Reader` does; the records will have this `source`."""
         super().__init__(exchange, instruments, stream)
         self._source: Source = source
         self._urls: dict[str, str] = {}
@@ -299,7 +299,7 @@ class Replay(Reader):
         return out
 
     def end(self) -> list[Record]:
-        """What is left to say when the capture is over."""
+        """Give the last records when the capture is over."""
         return self._connections.end(self._last)
 
     def _session(self, stream: Stream, conn: str) -> Session:
@@ -317,7 +317,7 @@ class Replay(Reader):
         return self._connections.tick(now)
 
     def _rest(self, line: CaptureLine, now: Now) -> list[Record]:
-        """A REST answer: the snapshot of a book, or a poll's."""
+        """Read a REST answer: a book's snapshot, or the answer to a poll."""
         body = line.payload
         for feed in self.exchange.feeds:
             known = self.instruments_of(feed)
@@ -337,7 +337,7 @@ class Replay(Reader):
     def _answer(
         self, stream: Stream, known: Mapping[str, Instrument], line: CaptureLine, body: bytes, now: Now
     ) -> list[Record] | None:
-        """What a stream's sessions make of a REST answer; None where it is not theirs."""
+        """The records that a stream's sessions make of a REST answer; None if it is not theirs."""
         wanting = self._connections.wanting(stream, line.address)
         if wanting is not None:
             session, wanted = wanting

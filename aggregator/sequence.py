@@ -12,7 +12,7 @@ from msgspec import Struct
 
 
 class Verdict(Enum):
-    """What a record is, seen from the last number that is known."""
+    """The place of a record after the last number that is known."""
 
     NEXT = "next"
     STALE = "stale"

@@ -1,6 +1,6 @@
-"""What a daemon does when it is sent a signal: SIGTERM and SIGINT end it (`daemon.py`), and these do not.
+"""The signals that do not end a daemon; SIGTERM and SIGINT do, in `daemon.py`.
 
-What holds before anything is imported is in `__main__.py`.
+`__main__.py` takes care of the moments before anything is imported.
 """
 
 import asyncio

@@ -19,7 +19,7 @@ log = logging.getLogger("aggregator.daemon")
 
 
 def read(path: Path) -> bytes | None:
-    """What a file holds; None where there is none. Raises OSError.
+    """The content of a file; None if there is no file. Raises OSError.
 
     What is no regular file, or is too large to be ours, is renamed to *.bad, with a warning: a pipe would never end.
     """
@@ -101,7 +101,7 @@ class StateLock:
 
 
 def _owner(handle: int) -> str:
-    """Whose lock it is, as far as that is written there."""
+    """The owner of the lock, as far as the file names it."""
     with suppress(OSError):
         number = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
         if number.isdigit():

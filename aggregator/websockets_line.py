@@ -71,7 +71,7 @@ class _Connection(ClientConnection):
             bound(transport.get_extra_info("socket"))
 
     def start_keepalive(self) -> None:
-        """As the library calls it after the handshake. Its own would ping a busy line too, and end it for no pong."""
+        """Ping idle lines only. The library's own method would ping a busy line too, and end it without a pong."""
         self._heard = self.loop.time()
         self._look()
 

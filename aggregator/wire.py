@@ -77,14 +77,14 @@ def text(value: Text) -> str:
 
 
 def optional(value: Text) -> str | None:
-    """As `text`, where the wire may say nothing: null and the empty string give None."""
+    """Do as `text` does, but give None for null and for the empty string."""
     if type(value) is str:
         return (number(value) if "e" in value or "E" in value else value) or None
     return None if value is None else text(value)
 
 
 def nonzero(value: Text) -> str | None:
-    """As `optional`, of a price, where one of zero (`0.00`) stands for none: nothing was traded, there is no index."""
+    """Do as `optional` does with a price, but give None for zero too: exchanges send `0.00` where there is no price."""
     found = optional(value)
     return None if found is None or not found.lstrip("0.") else found
 

@@ -12,7 +12,7 @@ LONGEST = 4000  # characters of a message, or of a line of a traceback
 
 
 def _line(text: str) -> str:
-    """What is said, on one line, whatever an exchange has put into it."""
+    """Write a log entry on one line, whatever an exchange has put into it."""
     return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)")
 
 

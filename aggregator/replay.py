@@ -220,7 +220,7 @@ class ParseOnly(Reader):
         return records
 
     def _polled(self, body: bytes) -> tuple[Poll, list[Record]]:
-        """Read an answer to an unknown request, by the first poll that finds records. Raises what the last one raises."""
+        """Read an answer to an unknown request, by the first poll that finds records. Raises as the last one does."""
         unread: Exception | None = None
         for poll in self._polls:
             try:

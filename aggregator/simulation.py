@@ -174,7 +174,7 @@ class Said(Struct):
 
 
 class Heard(Struct):
-    """What a protocol makes of a frame that a client sent."""
+    """The effects of a frame that a client sent: replies, and topics that begin or end."""
 
     replies: Sequence[bytes] = ()
     subscribe: Sequence[str] = ()

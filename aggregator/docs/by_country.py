@@ -17,7 +17,7 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 
 class Words(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a page says besides names, in one language. `intro` and `count` hold places for numbers."""
+    """The words of a page in one language, without names. `intro` and `count` hold places for numbers."""
 
     title: str
     intro: str

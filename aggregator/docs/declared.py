@@ -1,4 +1,4 @@
-"""What a connector declares, in words: how a book is had, what guards it, what the exchange allows."""
+"""The declarations of a connector in words: how a book comes, what guards it, and the exchange's limits."""
 
 from aggregator.exchange import Exchange, Limits, Poll, Stream
 
@@ -41,7 +41,7 @@ def checksum(exchange: Exchange) -> str:
 
 
 def limits(exchange: Exchange) -> str:
-    """What the exchange allows, as far as it is declared."""
+    """The limits of an exchange, as far as they are declared."""
     topics = sorted({stream.per_connection for stream in exchange.streams})
     parts = [f"{_range(topics)} topics a connection"] if topics else []
     return "; ".join(parts + _allowed(exchange.limits))

@@ -70,7 +70,7 @@ def _row(one: Known) -> tuple[str, ...]:
 
 
 def _notes(known: Sequence[Known]) -> list[str]:
-    """What a user must know of single exchanges, in the connectors' own words."""
+    """The notes that a user must know of single exchanges, in the connectors' own words."""
     sections = [_section(one.exchange) for one in known if one.exchange is not None]
     return ["## What to know of single exchanges\n", *filter(None, sections)] if any(sections) else []
 

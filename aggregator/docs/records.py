@@ -144,7 +144,7 @@ def _section(record: type[Record]) -> str:
 
 
 def tag(record: type[Record]) -> str:
-    """What `type` says in a record of this type."""
+    """The value of `type` in a record of this type."""
     return str(record.__struct_config__.tag)
 
 

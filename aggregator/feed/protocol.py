@@ -1,4 +1,4 @@
-"""What a subscriber and the feed say to each other: one JSON object, or from the subscriber a bare pattern, a line."""
+"""The messages between a subscriber and the feed: each line is one JSON object, or patterns from the subscriber."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -107,7 +107,7 @@ class Topics(Struct, tag_field="type", tag="topics"):
 
 
 class Error(Struct, tag_field="type", tag="error"):
-    """What was asked for cannot be done, and what can."""
+    """The answer to a request that cannot be done; it says what can."""
 
     error: str
     id: Id = None
@@ -131,7 +131,7 @@ def encode_message(message: Hello | Reply) -> bytes:
 
 
 def read_line(line: bytes) -> Request | None:
-    """What a line asks for; None for a blank one. Raises BadRequest."""
+    """Read the request in a line; None for a blank line. Raises BadRequest."""
     if len(line) > LONGEST_LINE:
         raise LineTooLong(f"a line of more than {LONGEST_LINE} bytes: the connection is closed")
     line = line.strip()

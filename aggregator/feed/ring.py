@@ -1,4 +1,4 @@
-"""What waits for one subscriber: bounded, oldest first out; what is lost is told, and no book goes on with a hole."""
+"""The bounded queue of one subscriber: the oldest records go first, losses are told, and no book has a hole."""
 
 import time
 from collections import deque
@@ -15,7 +15,7 @@ Book = tuple[str, str | None]  # exchange and raw symbol
 
 
 class Place(Struct, frozen=True, eq=False):
-    """What a ring must know of a record: of which book it is a part, if of any, and whether it starts that book."""
+    """The facts that a ring needs about a record: which book it belongs to, if any, and whether it starts that book."""
 
     book: Book | None
     starts: bool
@@ -182,7 +182,7 @@ class Ring:
         self.wanted.pop(book, None)
 
     def take(self) -> bytes:
-        """What is to be written next, empty when there is nothing: a good deal at once, and in order."""
+        """The bytes to write next, many records at once and in order; empty when there is nothing."""
         parts, self._ahead = self._ahead, []
         size = sum(map(len, parts))
         self.answers -= size

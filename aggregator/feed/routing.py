@@ -11,7 +11,7 @@ from aggregator.records import BookDelta, BookSnapshot, Channel, Record, channel
 
 
 class Wish(NamedTuple):
-    """What a subscriber asked for; those who asked for the same make one audience."""
+    """The wish of a subscriber; those with the same wish make one audience."""
 
     patterns: frozenset[str]
     options: Options

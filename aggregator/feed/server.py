@@ -126,7 +126,7 @@ class FeedServer:
             self._touched |= audience.rings
 
     def _refill(self, subscriber: Subscriber) -> bytes:
-        """What is to be written next to a subscriber: records, and when it has them all the books that it waits for."""
+        """The bytes to write next to a subscriber: records and, once it has them all, the books that it waits for."""
         ring = subscriber.ring
         data = ring.take()
         if data or not ring.wanted:

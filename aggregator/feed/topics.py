@@ -14,7 +14,7 @@ KIND: Mapping[type[Record], str] = {Gap: "gap", Health: "health", Summary: "summ
 
 
 class Topic(NamedTuple):
-    """What a record is about.
+    """The topic of a record.
 
     channels: those whose subscribers it reaches
     names: unified and raw symbol; empty for what concerns every symbol

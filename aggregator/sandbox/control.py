@@ -11,7 +11,7 @@ LONGEST_LINE = 64 * 1024
 
 
 class Command(Struct):
-    """What is asked.
+    """A request on the control socket.
 
     op: `fault`, `fault_off`, `books`, `pause`, `resume`, `log`, `stats`
     exchange, conn: whom a fault is for (`*`: all); kind and value: as in `--faults`

@@ -91,7 +91,7 @@ class Faults:
         return None
 
     def pass_on(self, said: Said, now: float) -> Iterable[bytes]:
-        """What is sent instead of this frame: nothing, it, it twice, it and the one held back, or rubbish."""
+        """The frames to send instead of this one: none, itself, itself twice, the one held back as well, or rubbish."""
         if self.is_half_open or now < self.stalled_until:
             self.note("half_open" if self.is_half_open else "stall", said)
             return ()

@@ -1,4 +1,4 @@
-"""What a sandbox is told."""
+"""The settings of a sandbox."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address

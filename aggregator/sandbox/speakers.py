@@ -1,4 +1,4 @@
-"""Who speaks on a tape: the exchanges, where a daemon would look for them, and what they speak of."""
+"""The exchanges that a tape holds, the addresses where a daemon would look for them, and their topics."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

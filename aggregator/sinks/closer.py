@@ -1,4 +1,4 @@
-"""What is done to closed files, in a thread of its own: repaired where they were left, synced, compressed."""
+"""The last steps for closed files, in a thread of their own: they are repaired if needed, synced and compressed."""
 
 import logging
 import os

@@ -50,7 +50,7 @@ class FilesStatus(Struct):
 
 
 class _Job(Struct):
-    """What the thread is to do for one file: write a chunk, behind a header where a segment begins, or close it."""
+    """A task of the thread for one file: to write a chunk, after a header if a segment begins, or to close it."""
 
     file: File
     chunk: Chunk | None

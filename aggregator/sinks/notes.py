@@ -1,4 +1,4 @@
-"""What a sink itself says in the stream: a file's first and last line, and the gap where it lost records."""
+"""The lines that a sink itself writes: a file's first and last one, and the gap where it lost records."""
 
 from collections.abc import Callable
 from typing import get_args
@@ -36,7 +36,7 @@ class FileHeader(Struct, tag_field="type", tag="header"):
     books: list[BookSnapshot]
 
     def line(self) -> bytes:
-        """As NDJSON; books one by one, so that no other thread has to wait for all of them."""
+        """The lines of NDJSON; books come one by one, so that no other thread has to wait for all of them."""
         books, self.books = self.books, []
         text = encode(self).removesuffix(b"[]}")
         return b"".join([text, b"[", b",".join([encode(book) for book in books]), b"]}\n"])
@@ -76,7 +76,7 @@ class Loss(Struct, frozen=True):
 
 
 def loss_of(lost: Lost, ts_from: int, ts_to: int) -> Loss:
-    """What a tap lost between two times."""
+    """The gap for the records that a tap lost between two times."""
     return Loss(lost.missed, lost.offset_from, lost.offset_to, min(ts_from, ts_to), ts_to)
 
 

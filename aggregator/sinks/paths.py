@@ -26,7 +26,7 @@ ODD_CASE = dict.fromkeys(("symbol", "raw_symbol"), ascii_lowercase) | dict.fromk
 
 
 class Place(Struct, frozen=True):
-    """What all records of a file have in common; null where they may differ."""
+    """The values that all records of a file share; null where they may differ."""
 
     exchange: str | None = None
     channel: str | None = None
@@ -54,7 +54,7 @@ class Template:
             raise ConfigError(f'template {text!r}: every part between "/" must be a name below path')
 
     def place(self, exchange: str, channel: str, symbol: str | None, raw_symbol: str | None) -> Place:
-        """What the file of such a record is bound to."""
+        """The values that the file of such a record is bound to."""
         fields = self.fields
         single = "exchange" in fields and (
             (symbol is not None and "symbol" in fields) or (raw_symbol is not None and "raw_symbol" in fields)

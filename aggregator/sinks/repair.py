@@ -1,4 +1,4 @@
-"""What a killed daemon left: files without a footer get one, after a gap of cause `restart`."""
+"""The repair of files that a killed daemon left: they get a footer, after a gap of cause `restart`."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ log = logging.getLogger("aggregator.sinks.files")
 
 
 class _Line(Struct):
-    """What any line says of itself; `type` and the rest are null where a line is none of ours."""
+    """The fields that tell what a line is; they are null if it is none of ours."""
 
     type: str | None = None
     offset: int | None = None
@@ -83,7 +83,7 @@ def set_aside(path: Path) -> Path | None:
 
 
 class _Survey:
-    """What the whole lines of a file hold."""
+    """The content of a file's whole lines, counted."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Read it from its beginning; lines that cannot be read count as whole only if others follow."""

@@ -55,7 +55,7 @@ class Chunk:
         return Tally(counts, 0 if first is None else first.offset, last.offset)
 
     def loss(self) -> Loss | None:
-        """What is missing if this chunk is not written; a gap of ours stands for all that it counts."""
+        """The records that are missing if this chunk is not written; a gap of ours counts as many as it tells."""
         first, last = self.first, self.last
         if first is None or last is None:
             return None

@@ -1,4 +1,4 @@
-"""What each sink is told: plain values, already checked. Bytes are int, durations are seconds."""
+"""The settings of each sink: plain values, already checked. Bytes are int, durations are seconds."""
 
 from pathlib import Path
 from typing import Literal

@@ -19,7 +19,7 @@ log = logging.getLogger("aggregator.sinks.stdout")
 
 
 class _Output:
-    """What is still to be written; it survives an error, so that no line is torn."""
+    """The bytes that are still to be written; they survive an error, so that no line is torn."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd

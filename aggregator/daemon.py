@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from msgspec import structs
@@ -181,6 +182,7 @@ class Daemon:
         self._began.add(config.id)
         try:
             if self._marks is not None:
+                self._marks.begin(config.id)
                 await self._marks.mark(runner)
             async with asyncio.TaskGroup() as group:
                 group.create_task(runner.run())
@@ -229,9 +231,11 @@ class Daemon:
         self._keep_left(id)
 
     def _keep_left(self, id: str) -> None:
+        if self._marks is None:
+            return
         try:
-            leftovers.save(leftovers.rows_of(self._left[id]), self.config.state / "left" / f"{id}.json", time.time_ns())
-        except OSError as error:
+            self._marks.leave(id, self._left[id])
+        except (OSError, OverflowError) as error:
             log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
 
     def _network(self, config: ExchangeConfig, limits: Limits) -> Network:
@@ -239,13 +243,21 @@ class Daemon:
         self._networks.append(internet)
         network = internet.network()
         if self._capture is not None:
-            recorder = self._recorders[config.id] = Recorder(self._capture_path(config.id), config.id, network)
+            try:
+                recorder = Recorder(self._capture_path(config.id), config.id, network)
+            except OSError as error:
+                log.error("%s: gathered without a capture, which cannot be begun: %s", config.id, error)  # noqa: TRY400 - no fault of ours
+                return network
+            self._recorders[config.id] = recorder
             network = recorder.network()
         return network
 
     def _capture_path(self, id: str) -> Path:
-        """Where the frames of an exchange go that come from now on."""
-        return (self._capture or Path()) / f"{id}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl.zst"
+        """Where the frames of an exchange go that come from now on: a file that nobody writes to."""
+        stem = f"{id}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        names = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
+        paths = ((self._capture or Path()) / f"{name}.jsonl.zst" for name in names)
+        return next(path for path in paths if not path.exists())
 
     async def _instruments(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
         """From the listing, or where it does not answer from the cache; a warning says how old that is.

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 from msgspec import Struct, structs
 
@@ -122,6 +123,8 @@ class Marks:
         self._directory = directory
         self._due: set[str] = set()  # exchanges whose topics have changed since their last mark
         self._failing: set[str] = set()
+        self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
+        self._lock = Lock()
         self._numbers: Numbers | None = None
         try:
             self._numbers = Numbers(directory / f"{epoch}{SUFFIX}")
@@ -227,13 +230,25 @@ class Marks:
     def save(self, id: str, rows: list[Leftover], ts: int | None = None) -> None:
         """Write a mark; where that fails it is said once."""
         try:
-            leftovers.save(rows, self.path(id), time.time_ns() if ts is None else ts, self.epoch)
-        except OSError as error:
+            with self._lock:
+                if id not in self._ended:
+                    leftovers.save(rows, self.path(id), time.time_ns() if ts is None else ts, self.epoch)
+        except (OSError, ValueError, OverflowError) as error:
             if id not in self._failing:
                 self._failing.add(id)
                 log.warning("%s: what is followed cannot be marked for a start after a crash: %s", id, error)
         else:
             self._failing.discard(id)
+
+    def leave(self, id: str, topics: leftovers.Topics) -> None:
+        """Write what an exchange leaves that has ended, instead of a mark, until it begins again. Raises OSError."""
+        with self._lock:  # the thread may still be writing a mark
+            self._ended.add(id)
+            leftovers.save(leftovers.rows_of(topics), self.path(id), time.time_ns())
+
+    def begin(self, id: str) -> None:
+        """An exchange is marked from now on."""
+        self._ended.discard(id)
 
     def remove(self) -> None:
         """The program ends by itself, and every exchange has left what is to be told."""

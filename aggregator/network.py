@@ -259,6 +259,8 @@ def reason(error: Exception, patience: float) -> str:
     """An error of a library in words."""
     if isinstance(error, TimeoutError):
         return f"timed out after {patience:.0f} s"
+    if isinstance(error, aiohttp.ClientConnectorError):  # in its own words it shows how its library is set up
+        error = getattr(error, "os_error", error)
     said = str(error) or type(error).__name__
     cause = error.__cause__
     return f"{said}: {cause}" if cause is not None and str(cause) and str(cause) not in said else said

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +29,7 @@ __all__ = ["exchanges"]  # the fixture
 KILLS = int(os.environ.get("KILLS", "10"))
 CHANNELS = {"trade": "trades", "book_snapshot": "book", "book_delta": "book", "bbo": "bbo", "ticker": "ticker"}
 DOWN = 8.0  # seconds, once
-ID = "binance"
+NUMBERED = ("binance", "coinbaseexchange", "kraken")
 SINKS = '[[sinks]]\ntype = "files"\npath = "{0}/data"\n[[sinks]]\ntype = "feed"\npath = "{0}/feed.sock"\n'
 
 
@@ -68,15 +69,15 @@ def in_files(directory: Path) -> Iterator[Row]:
             yield json.loads(line)
 
 
-def trades(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def trades(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     found = defaultdict(list)
     for row in rows:
         if row["type"] == "trade":
-            found[str(row["raw_symbol"])].append(row)
+            found[str(row["exchange"]), str(row["raw_symbol"])].append(row)
     return found
 
 
-def told(rows: Iterable[Row], raw_symbol: str) -> list[tuple[int, int]]:
+def told(rows: Iterable[Row], exchange: str, raw_symbol: str) -> list[tuple[int, int]]:
     """From when to when something is said to be missing still of a market's trades."""
     return [
         (int(row["ts_from"]), int(row["ts_to"]))  # type: ignore[call-overload]
@@ -85,6 +86,7 @@ def told(rows: Iterable[Row], raw_symbol: str) -> list[tuple[int, int]]:
         and row["phase"] == "close"
         and row["repair"] not in {"full", "not_needed"}
         and row["channel"] in {"trades", None}
+        and row["exchange"] == exchange
         and row["raw_symbol"] in {raw_symbol, None}
     ]
 
@@ -92,9 +94,9 @@ def told(rows: Iterable[Row], raw_symbol: str) -> list[tuple[int, int]]:
 def untold(rows: list[Row]) -> list[str]:
     """Holes in the exchange's own numbers that no gap covers; and numbers that came twice."""
     faults = []
-    for raw_symbol, found in trades(rows).items():
+    for (exchange, raw_symbol), found in trades(rows).items():
         found.sort(key=lambda row: int(row["sequence"]))  # type: ignore[call-overload]
-        gaps = told(rows, raw_symbol)
+        gaps = told(rows, exchange, raw_symbol)
         for before, after in pairwise(found):
             missing = int(after["sequence"]) - int(before["sequence"]) - 1  # type: ignore[call-overload]
             if missing < 0:
@@ -112,41 +114,51 @@ def restarts(rows: Iterable[Row]) -> set[object]:
     return {row["gap_id"] for row in rows if row.get("cause") == "restart" and row["conn"] != "files"}
 
 
+def covering(rows: Iterable[Row], began: int, ended: int) -> set[tuple[object, ...]]:
+    """The topics of which a restart's gap is told that covers a time, and begins no earlier than two seconds before."""
+    return {
+        (row["exchange"], row["channel"], row["raw_symbol"])
+        for row in rows
+        if (row["type"], row.get("cause"), row.get("phase")) == ("gap", "restart", "close")
+        and began - 2 * 10**9 < int(row["ts_from"]) <= began  # type: ignore[call-overload]
+        and int(row["ts_to"]) >= ended  # type: ignore[call-overload]
+    }
+
+
+def is_told(live: set[tuple[object, ...]], subscriber: Subscriber, seen: int, began: int, ended: int) -> bool:
+    """Whether a subscriber has heard of a gap of each of these topics."""
+    return live <= covering(subscriber.rows[seen:], began, ended)
+
+
 def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str) -> None:
-    config = configure(tmp_path, of(exchanges, ID), sinks=SINKS.format(tmp_path))
+    config = configure(tmp_path, of(exchanges, *NUMBERED), sinks=SINKS.format(tmp_path))
     subscriber = Subscriber(tmp_path / "feed.sock")
     dice = random.Random(1)
+    live: set[tuple[object, ...]] = set()
+    began = ended = 0
     for kill in range(KILLS):
-        daemon = Running(config)
-        lives = dice.uniform(0.3, 3.0)
-        if kill in {0, 1}:
-            seen = len(subscriber.rows)
-            until(lambda seen=seen: len(trades(subscriber.rows[seen:])) >= 3, what="trades")
-        time.sleep(lives)
+        daemon, seen = Running(config), len(subscriber.rows)
+        if kill < 2:
+            until(lambda seen=seen: len(trades(subscriber.rows[seen:])) >= 5, what="trades")
+        time.sleep(dice.uniform(0.3, 3.0))
+        if kill == 1:
+            until(partial(is_told, live, subscriber, seen, began, ended), what=f"{live}")
         daemon.signal(signal.SIGKILL)
         daemon.finish()
         assert "Traceback" not in daemon.log, daemon.log
         if kill == 0:
-            live = {(CHANNELS[row["type"]], row["raw_symbol"]) for row in subscriber.rows if row["type"] in CHANNELS}
+            live = {
+                (row["exchange"], CHANNELS[str(row["type"])], row["raw_symbol"])
+                for row in subscriber.rows
+                if row["type"] in CHANNELS
+            }
+            assert {exchange for exchange, _, _ in live} == set(NUMBERED)
             began = time.time_ns()
             time.sleep(DOWN)
             ended = time.time_ns()
-            seen = len(subscriber.rows)
-        elif kill == 1:
-            gaps = [row for row in subscriber.rows[seen:] if row["type"] == "gap" and row["cause"] == "restart"]
-            covering = {
-                (row["channel"], row["raw_symbol"])
-                for row in gaps
-                if row["phase"] == "close"
-                and began - 2 * 10**9 < int(row["ts_from"]) <= began  # type: ignore[call-overload]
-                and int(row["ts_to"]) >= ended  # type: ignore[call-overload]
-            }
-            assert live
-            assert live <= covering
-    daemon = Running(config)
-    seen = len(subscriber.rows)
-    until(lambda: len(trades(subscriber.rows[seen:])) >= 3, what="trades")
-    time.sleep(1)
+    daemon, seen = Running(config), len(subscriber.rows)
+    until(lambda: len(trades(subscriber.rows[seen:])) >= 5, what="trades")
+    until(lambda: not untold(list(subscriber.rows)), what="the last gaps are closed")
     assert daemon.signal(signal.SIGTERM) == 0
     daemon.finish()
     rows = subscriber.leave()
@@ -154,5 +166,6 @@ def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str)
     assert untold(files) == []
     assert untold(rows) == []
     assert not list((tmp_path / "state/left").glob("*.numbers")), "nothing grows"
+    assert live <= covering(files, began, ended)
     assert restarts(rows) <= restarts(files)
     assert len(trades(files)) > 1

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
+from aggregator.errors import SessionError
 from aggregator.exchange import Address, Request
 from aggregator.lines import LARGEST_FRAME, MOST_AT_ONCE, MOST_FRAMES, PIECE, PLAIN_BUFFER, UNREAD
 from aggregator.logs import set_up
@@ -379,3 +380,14 @@ def test_an_endpoint_of_a_port_that_an_exchange_has_left_is_named_with_where_it_
     urls = ["wss://ws.okx.com/ws/v5/public", "https://www.okx.com/api/v5/public/instruments?instType=SPOT"]
     endpoints = ["wss://ws.okx.com:8443", "https://www.okx.com", "https://www.okx.com/api/v5/market", "wss://elsewhere"]
     assert list(moved(endpoints, urls)) == [("wss://ws.okx.com:8443", urls[0])]
+
+
+async def test_a_call_that_nobody_answers_is_told_in_plain_words() -> None:
+    internet = Internet()
+    try:
+        with pytest.raises(SessionError) as refused:
+            await internet.fetch(Request("http://127.0.0.1:9/listing"))
+    finally:
+        await internet.close()
+    assert str(refused.value).startswith("no answer from http://127.0.0.1:9/listing: [Errno 111] Connect call failed")
+    assert "object at" not in str(refused.value)

@@ -96,3 +96,27 @@ class Answers:
         if request.url not in self._bodies:
             raise SessionError(f"{request.url}: HTTP 500")
         return self._bodies[request.url]
+
+
+async def test_a_capture_that_cannot_be_begun_is_said_and_costs_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
+    config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
+    prepared = Daemon(config, capture=tmp_path / "file" / "captures")
+    assert prepared._network(wanted, toy().limits).now().wall
+    assert "toy: gathered without a capture, which cannot be begun" in caplog.text
+
+
+async def test_two_captures_of_one_second_have_a_file_each(tmp_path: Path) -> None:
+    wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
+    config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
+    first, second = (Daemon(config, capture=tmp_path / "captures") for _ in range(2))
+    for each in (first, second):
+        each._network(wanted, toy().limits)
+        each.reopen()
+    for each in (first, second):
+        for recorder in each._recorders.values():
+            recorder.close()
+    assert len(list((tmp_path / "captures").iterdir())) == 4

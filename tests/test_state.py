@@ -165,6 +165,21 @@ def test_an_end_that_is_told_has_no_gap_told_again(tmp_path: Path) -> None:
     marks.remove()
 
 
+def test_a_mark_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> None:
+    marks = Marks(tmp_path, "first")
+    marks.leave("toy", {"main": {("trades", "A"): Carried(last=9)}})
+    marks.save("toy", [row("A", is_followed=True)])
+    left = leftovers.load(tmp_path / "toy.json")
+    assert left is not None
+    assert left.epoch is None
+    marks.begin("toy")
+    marks.save("toy", [row("A", is_followed=True)])
+    left = leftovers.load(tmp_path / "toy.json")
+    assert left is not None
+    assert left.epoch == "first"
+    marks.remove()
+
+
 def test_a_clock_that_ran_back_makes_no_gap_of_the_future(tmp_path: Path) -> None:
     first = Marks(tmp_path, "first")
     first.save("toy", [row("A", is_followed=True)], ts=time.time_ns() + 3600 * SECOND)

@@ -13,6 +13,7 @@ import time
 from array import array
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -23,11 +24,13 @@ from aggregator.bus import Batch
 from aggregator.leftovers import Leftover
 from aggregator.records import Gap, Health, Trade
 from aggregator.runner import ExchangeRunner
+from aggregator.sinks.worker import Worker
 from aggregator.topics import Standing
 
 EVERY = 5.0  # seconds between two marks of an exchange
 SOON = 0.2  # seconds after which a change of what is followed is marked
 SHARE = 50  # a mark is made again after at least so many times what it took: it takes 2 % of the time at most
+PATIENCE = 1.0  # seconds that the end waits for a mark that is being written
 BEAT = 1.0  # seconds after which a quiet program notes that it lives
 SLOTS = 131_072  # numbered topics of one daemon whose numbers are noted
 SLOT = 8  # bytes
@@ -125,6 +128,7 @@ class Marks:
         self._failing: set[str] = set()
         self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
         self._lock = Lock()
+        self._worker = Worker("marks")  # of its own: a disk that hangs keeps the end of the process waiting no longer
         self._numbers: Numbers | None = None
         try:
             self._numbers = Numbers(directory / f"{epoch}{SUFFIX}")
@@ -218,7 +222,7 @@ class Marks:
                 rows.append(row)
             if at % STEP == STEP - 1:
                 await asyncio.sleep(0)
-        await asyncio.to_thread(self.save, runner.exchange.id, rows, ts)
+        await self._worker.do(partial(self.save, runner.exchange.id, rows, ts))
 
     def _row(self, exchange: str, feed: str, standing: Standing) -> Leftover:
         channel, raw_symbol = standing.key
@@ -242,9 +246,13 @@ class Marks:
 
     def leave(self, id: str, topics: leftovers.Topics) -> None:
         """Write what an exchange leaves that has ended, instead of a mark, until it begins again. Raises OSError."""
-        with self._lock:  # the thread may still be writing a mark
+        if not self._lock.acquire(timeout=PATIENCE):  # the thread may still be writing a mark
+            raise TimeoutError("a mark is still being written")
+        try:
             self._ended.add(id)
             leftovers.save(leftovers.rows_of(topics), self.path(id), time.time_ns())
+        finally:
+            self._lock.release()
 
     def begin(self, id: str) -> None:
         """An exchange is marked from now on."""
@@ -252,6 +260,7 @@ class Marks:
 
     def remove(self) -> None:
         """The program ends by itself, and every exchange has left what is to be told."""
+        self._worker.stop()
         if self._numbers is not None:
             self._numbers.remove()
             self._numbers = None

@@ -180,6 +180,15 @@ def test_a_mark_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> None:
     marks.remove()
 
 
+def test_an_end_waits_a_second_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.marks.PATIENCE", 0.01)
+    marks = Marks(tmp_path, "first")
+    with marks._lock, pytest.raises(TimeoutError, match="still being written"):
+        marks.leave("toy", {})
+    marks.leave("toy", {})
+    marks.remove()
+
+
 def test_a_clock_that_ran_back_makes_no_gap_of_the_future(tmp_path: Path) -> None:
     first = Marks(tmp_path, "first")
     first.save("toy", [row("A", is_followed=True)], ts=time.time_ns() + 3600 * SECOND)

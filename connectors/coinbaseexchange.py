@@ -35,6 +35,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
+from aggregator.refusals import meaning_of
 from aggregator.sequence import contiguous
 from aggregator.wire import best, encode, from_iso, nonzero, optional
 
@@ -204,7 +205,9 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         return [Accepted(channel=ours, raw_symbol=product) for name, product in named for ours in OURS.get(name, ())]
     if said.type == "error":
         word = said.reason.partition(" ")[0]  # `FOO-USD is not a valid product`
-        return (Refused(f"{said.message}: {said.reason}", raw_symbol=word if "-" in word else None),)
+        reason = f"{said.message}: {said.reason}"
+        meaning = meaning_of(reason, final=("not a valid product",), passing=("rate limit", "too many"))
+        return (Refused(reason, raw_symbol=word if "-" in word else None, meaning=meaning),)
     return ()
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from aggregator.exchange import Request, Trouble
+from aggregator.exchange import Meaning, Refused, Request, Trouble
 from aggregator.registry import load_exchange
-from connectors.families.kraken.notices import meaning
+from connectors.families.kraken import notices
 
 SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("okx", 429, b'{"code":"50011","msg":"Too Many Requests"}', Trouble("50011: Too Many Requests", is_busy=True)),
@@ -96,6 +96,30 @@ def test_bybits_listing_is_followed_to_its_end() -> None:
 
 
 def test_krakens_pace_is_no_lasting_refusal() -> None:
-    assert meaning("Exceeded msg rate") == "passing"
-    assert meaning("EAPI:Rate limit exceeded") == "passing"
-    assert meaning("Currency pair not supported X/USD") == "final"
+    assert notices.meaning("Exceeded msg rate") == "passing"
+    assert notices.meaning("EAPI:Rate limit exceeded") == "passing"
+    assert notices.meaning("Currency pair not supported X/USD") == "final"
+
+
+REFUSED: list[tuple[str, bytes, Meaning]] = [
+    ("okx", b'{"event":"error","code":"60018","msg":"channel:trades,instId:X doesn\'t exist."}', "final"),
+    ("okx", b'{"event":"error","code":"60014","msg":"Requests too frequent."}', "passing"),
+    ("okx", b'{"event":"error","code":"60012","msg":"Illegal request"}', "unknown"),
+    ("bitget", b'{"event":"error","code":30001,"msg":"instType:SPOT,channel:trade,instId:X doesn\'t exist"}', "final"),
+    ("bitget", b'{"event":"error","code":30006,"msg":"request too many"}', "passing"),
+    ("bybit", b'{"success":false,"ret_msg":"error:handler not found,topic:publicTrade.X","op":"subscribe"}', "final"),
+    ("coinbaseexchange", b'{"type":"error","message":"no","reason":"X-USD is not a valid product"}', "final"),
+    ("htx", b'{"id":"1","status":"error","err-code":"bad-request","err-msg":"invalid topic market.x"}', "final"),
+    ("kucoin", b'{"id":"1","type":"error","code":509,"data":"exceed max permits per second"}', "passing"),
+    ("hitbtc", b'{"jsonrpc":"2.0","error":{"code":2001,"message":"Symbol not found"},"id":1}', "final"),
+    ("cryptocom", b'{"id":1,"method":"subscribe","code":40003,"message":"Unknown symbol"}', "final"),
+]
+
+
+@pytest.mark.parametrize(("id", "frame", "meaning"), REFUSED)
+def test_a_refusal_of_a_topic_means_what_its_words_say(id: str, frame: bytes, meaning: Meaning) -> None:
+    exchange = load_exchange(id)
+    assert exchange is not None
+    refused = [event for event in exchange.streams[0].reader()(frame) if isinstance(event, Refused)]
+    assert refused
+    assert {event.meaning for event in refused} == {meaning}

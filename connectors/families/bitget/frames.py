@@ -13,6 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import Channel
+from aggregator.refusals import meaning_of
 from connectors.families.bitget import first, unified
 from connectors.families.bitget.wires import MS, BarWire, BookWire, TickerWire, TradeWire, interval_of
 
@@ -178,7 +179,9 @@ def parse_event(said: Other) -> Iterable[Event]:
     if named is not None:
         wire, name = named[1], named[2]
     reason = f"{said.code}: {said.msg}"
-    return [Refused(reason, channel=channel, raw_symbol=name) for channel in carried(wire)] or [Refused(reason)]
+    meaning = meaning_of(reason, final=("doesn't exist",), passing=("30006", "too many", "too frequent"))
+    refused = [Refused(reason, channel=channel, raw_symbol=name, meaning=meaning) for channel in carried(wire)]
+    return refused or [Refused(reason, meaning=meaning)]
 
 
 def carried(wire: str) -> list[Channel]:

@@ -14,6 +14,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Channel, Record
+from aggregator.refusals import meaning_of
 from aggregator.wire import number, optional
 from connectors.families.blofin.wires import BarWire, BookWire, FundingWire, PriceWire, TickerWire, Topic, TradeWire
 
@@ -134,7 +135,9 @@ def parse_event(said: Other) -> Iterable[Event]:
         return ()
     reason = f"{said.code}: {said.msg}"
     named = [(channel, arg.instId) for arg in refused(said) for channel in carried(arg.channel)]
-    return [Refused(reason, channel=channel, raw_symbol=name) for channel, name in named] or [Refused(reason)]
+    meaning = meaning_of(reason, final=("doesn't exist",), passing=("60014", "too frequent", "too many"))
+    told = [Refused(reason, channel=channel, raw_symbol=name, meaning=meaning) for channel, name in named]
+    return told or [Refused(reason, meaning=meaning)]
 
 
 def refused(said: Other) -> list[Topic]:

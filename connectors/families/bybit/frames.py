@@ -13,6 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, IndexPrice, Levels, MarkPrice, Record, SizeUnit
+from aggregator.refusals import meaning_of
 from aggregator.wire import ms, nonzero
 from connectors.families.bybit import older
 from connectors.families.bybit.wires import (
@@ -136,7 +137,8 @@ def parse_answer(other: Other) -> Iterable[Event]:
         id = int(other.req_id) if other.req_id and other.req_id.isdecimal() else None
         reason = other.ret_msg or ""
         is_on = other.success or reason.startswith("error:already subscribed")
-        return (Accepted(id=id),) if is_on else (Refused(reason or "no reason given", id=id),)
+        meaning = meaning_of(reason, final=("handler not found", "invalid symbol"), passing=("too many", "10006"))
+        return (Accepted(id=id),) if is_on else (Refused(reason or "no reason given", id=id, meaning=meaning),)
     if other.success is False and other.op != "unsubscribe":
         return (Refused(other.ret_msg or "no reason given"),)
     if other.success is None and other.op != "pong":

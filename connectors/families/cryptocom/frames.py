@@ -11,6 +11,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Reply
 from aggregator.records import Channel, Record, Trade
+from aggregator.refusals import meaning_of
 from aggregator.wire import encode, number
 from connectors.families.cryptocom.wires import Result
 
@@ -125,14 +126,15 @@ def parse_other(frame: bytes, why: ValidationError) -> Iterable[Event]:
 def parse_fault(said: Other) -> Iterable[Event]:
     """A request that failed; one too many in a second says nothing of what was asked."""
     reason = f"{said.message} (code {said.code})"
+    meaning = meaning_of(reason, final=("unknown symbol", "invalid symbol"), passing=("too many", "server is busy"))
     if said.code == TOO_MANY:
         return (Hangup(reason),)
     if said.method not in {"subscribe", "ERROR", ""}:
         return ()
     if said.channel:
         refused = answered(*topic(said.channel))
-        return [Refused(reason, channel=each.channel, raw_symbol=each.raw_symbol) for each in refused]
-    return (Refused(reason, id=None if said.id == PUSHED else said.id),)
+        return [Refused(reason, channel=s.channel, raw_symbol=s.raw_symbol, meaning=meaning) for s in refused]
+    return (Refused(reason, id=None if said.id == PUSHED else said.id, meaning=meaning),)
 
 
 def topic(name: str) -> tuple[str, str]:

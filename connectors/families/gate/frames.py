@@ -11,6 +11,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Refused
 from aggregator.records import Channel
+from aggregator.refusals import meaning_of
 from aggregator.wire import number
 from connectors.families.gate.contracts import ContractFrame
 from connectors.families.gate.options import OptionFrame
@@ -64,6 +65,7 @@ READ = {
 }
 
 
+UNKNOWN = ("unknown currency pair", "unknown contract", "invalid currency pair")  # words for a market that there is not
 ALREADY = "Alert sub "  # how the exchange's words begin where a topic is on already (2026-09)
 
 
@@ -128,9 +130,14 @@ def parse_fault(said: Other, fault: Fault) -> Iterable[Event]:
     if fault.message.startswith(ALREADY):
         return (Accepted(id=said.id),) if said.id is not None else accepted(said)
     reason = f"{fault.message} (code {fault.code})"
+    meaning = meaning_of(reason, final=UNKNOWN, passing=("too many", "rate limit", "too fast"))
     if said.id is not None or said.payload is None:
-        return (Refused(reason, id=said.id),)
-    return [Refused(reason, channel=c, raw_symbol=name) for c in OURS.get(said.channel, ()) for name in named(said)]
+        return (Refused(reason, id=said.id, meaning=meaning),)
+    return [
+        Refused(reason, channel=c, raw_symbol=name, meaning=meaning)
+        for c in OURS.get(said.channel, ())
+        for name in named(said)
+    ]
 
 
 def accepted(said: Other) -> Iterable[Event]:

@@ -10,6 +10,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import Channel, Record
+from aggregator.refusals import meaning_of
 from connectors.families.hitbtc import older
 from connectors.families.hitbtc.wires import Bars, Bests, Books, Futures, Tickers, Trades
 
@@ -99,4 +100,5 @@ def refusal(fault: Fault, id: int | str | None) -> Refused:
     reason = f"{fault.code}: {fault.message}"
     if fault.description:
         reason += f" ({fault.description})"
-    return Refused(reason, id=id if isinstance(id, int) else None)
+    meaning = meaning_of(reason, final=("symbol not found",), passing=("too many", "429"))
+    return Refused(reason, id=id if isinstance(id, int) else None, meaning=meaning)

@@ -26,6 +26,7 @@ from aggregator.exchange import (
     Subscription,
 )
 from aggregator.records import Channel, Instrument, Record, Trade
+from aggregator.refusals import meaning_of
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode, gunzip, ms
 from connectors.families.huobi.listing import read_instrument, rows, trouble
@@ -83,7 +84,9 @@ def parse_answer(other: Other) -> Iterable[Event]:
     """What the exchange says to a request."""
     id = whole_number(other.id)
     if other.status == "error":
-        return (Refused(f"{other.code}: {other.reason}", id=id),)
+        reason = f"{other.code}: {other.reason}"
+        meaning = meaning_of(reason, final=("invalid topic", "invalid symbol"), passing=("too many", "429"))
+        return (Refused(reason, id=id, meaning=meaning),)
     if other.subbed:
         channel, raw_symbol = named(other.subbed)
         return (Accepted(id=id, channel=channel, raw_symbol=raw_symbol),)

@@ -28,7 +28,7 @@ from aggregator.exchange import (
     Trouble,
 )
 from aggregator.records import Channel
-from aggregator.refusals import coded
+from aggregator.refusals import coded, meaning_of
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import encode, number
 from connectors.families.kucoin import figures, unified, wires
@@ -128,7 +128,8 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         return (Accepted(id=int(id)),) if id.isdecimal() else ()
     if said.type == "error":
         reason = bytes(said.data).decode().strip('"')
-        return (Refused(f"{reason} (code {said.code})", id=int(id) if id.isdecimal() else None),)
+        meaning = meaning_of(reason, passing=("max permits", "too many"))
+        return (Refused(f"{reason} (code {said.code})", id=int(id) if id.isdecimal() else None, meaning=meaning),)
     return ()
 
 

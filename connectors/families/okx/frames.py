@@ -13,6 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, Levels
+from aggregator.refusals import meaning_of
 from aggregator.wire import nonzero
 from connectors.families.okx.wires import (
     BarWire,
@@ -242,7 +243,9 @@ def parse_event(said: Other) -> Iterable[Event]:
         named = NAMED.search(said.msg)
         if named is not None:
             wire, raw_symbol = named[1] or wire, named[2]
-        return (Refused(f"{said.code}: {said.msg}", channel=ours(wire), raw_symbol=raw_symbol),)
+        reason = f"{said.code}: {said.msg}"
+        meaning = meaning_of(reason, final=("doesn't exist",), passing=("60014", "63999", "too frequent", "too many"))
+        return (Refused(reason, channel=ours(wire), raw_symbol=raw_symbol, meaning=meaning),)
     return (Hangup(f"{said.code}: {said.msg}"),) if said.event == "notice" and said.code == "64008" else ()
 
 

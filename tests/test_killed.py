@@ -130,14 +130,29 @@ def is_told(live: set[tuple[object, ...]], subscriber: Subscriber, seen: int, be
     return live <= covering(subscriber.rows[seen:], began, ended)
 
 
-def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str) -> None:
+@pytest.fixture
+def started() -> Iterator[list[Running]]:
+    """Daemons that a test starts; none outlives it."""
+    daemons: list[Running] = []
+    yield daemons
+    for daemon in daemons:
+        if daemon.process.poll() is None:
+            daemon.finish()
+
+
+def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str, started: list[Running]) -> None:
     config = configure(tmp_path, of(exchanges, *NUMBERED), sinks=SINKS.format(tmp_path))
     subscriber = Subscriber(tmp_path / "feed.sock")
     dice = random.Random(1)
+
+    def start() -> Running:
+        started.append(Running(config))
+        return started[-1]
+
     live: set[tuple[object, ...]] = set()
     began = ended = 0
     for kill in range(KILLS):
-        daemon, seen = Running(config), len(subscriber.rows)
+        daemon, seen = start(), len(subscriber.rows)
         if kill < 2:
             until(lambda seen=seen: len(trades(subscriber.rows[seen:])) >= 5, what="trades")
         time.sleep(dice.uniform(0.3, 3.0))
@@ -156,7 +171,7 @@ def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str)
             began = time.time_ns()
             time.sleep(DOWN)
             ended = time.time_ns()
-    daemon, seen = Running(config), len(subscriber.rows)
+    daemon, seen = start(), len(subscriber.rows)
     until(lambda: len(trades(subscriber.rows[seen:])) >= 5, what="trades")
     until(lambda: not untold(list(subscriber.rows)), what="the last gaps are closed")
     assert daemon.signal(signal.SIGTERM) == 0

@@ -20,7 +20,7 @@ class Names:
         self._stream = stream
         self._instruments = instruments
         self._asked: dict[tuple[Channel, str], dict[str, None]] = {}
-        self._known: dict[tuple[Channel, str], list[str]] = {}  # what was looked up where nothing is asked for
+        self._known: dict[tuple[Channel, str], list[str]] = {}  # names that were looked up without being asked for
 
     def theirs(self, s: Subscription) -> str:
         """The exchange's name of a topic."""

@@ -227,7 +227,7 @@ def choose_transport(
 
 
 def unpacker(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
-    """What undoes the compression of a body, in pieces of UNPACKED bytes at most. It raises ValueError."""
+    """A function that inflates a body in pieces of at most UNPACKED bytes. It raises ValueError."""
     encoding = encoding.strip().lower()
     if encoding not in {"gzip", "x-gzip", "deflate"}:
         return lambda packed: iter((packed,))

@@ -41,7 +41,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with `help [COMMAND]`, and a suggestion for a command that is misspelled."""
+        """Do as click does, with `help [COMMAND]` and a suggestion for a misspelled command."""
         if args[0] == "help":
             args = [*args[1:2], "--help"]
             if len(args) == 1:
@@ -58,7 +58,7 @@ class Commands(click.Group):
             raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
 
     def invoke(self, ctx: click.Context) -> object:
-        """As click does, but a closed pipe is a quiet end."""
+        """Do as click does, but end quietly on a closed pipe."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:

@@ -30,7 +30,7 @@ class Row(Struct):
 
 
 class Board:
-    """What is known of each instrument: fed with records, asked for a table."""
+    """The latest of each instrument: it is fed with records and asked for a table."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], Row] = {}
@@ -57,7 +57,7 @@ class Board:
                 row.bid, row.ask = record.bid_price, record.ask_price
 
     def table(self, now: int) -> Table:
-        """As it stands at a time in nanoseconds."""
+        """The table at a time in nanoseconds."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for column in COLUMNS:
             is_number = column in {"last", "bid", "ask", "spread", "rec/s"}

@@ -60,7 +60,7 @@ def _is_wanted(entry: CatalogEntry, country: str | None, status: str | None) -> 
 
 
 def listed(one: Known) -> Listed:
-    """What `--json` says of one exchange."""
+    """The object that `--json` gives for one exchange."""
     entry, exchange = one.entry, one.exchange
     return Listed(
         id=entry.id,

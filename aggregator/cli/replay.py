@@ -29,7 +29,7 @@ FLUSH = 128  # records published together
 
 
 def exchange_of(path: Path) -> str | None:
-    """Whose frames a capture holds: by its own lines, by its name, or by its folder's name."""
+    """The exchange of a capture's frames: by its own lines, by its name, or by its folder's name."""
     _, first = next(read_capture(path), (0, None))
     if isinstance(first, CaptureLine) and first.exchange:
         return first.exchange

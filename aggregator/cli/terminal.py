@@ -1,4 +1,4 @@
-"""What may be written to standard output: for a person or a program, in colour or not, over what stands or not."""
+"""The abilities of standard output: read by a person or a program, in colours or not, drawn over or not."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class Screen(Struct, frozen=True):
-    """What standard output is, and what it takes.
+    """The kind of standard output, and its abilities.
 
     is_person: it is a terminal, so lines are for reading
     has_colour: it takes colours, and nobody asked for none (NO_COLOR, see no-color.org)

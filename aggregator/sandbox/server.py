@@ -98,7 +98,7 @@ class Simulated:
             self.listeners.setdefault(topic, set()).add(client)
 
     def answer(self, path: str, query: Mapping[str, str], *, is_long: bool = False) -> tuple[int, bytes]:
-        """What is answered by REST; `is_long`: with many more markets than there are, where it lists them."""
+        """Answer a request by REST; `is_long` adds many more markets than there are to a listing."""
         if is_long and any(urlsplit(url).path == f"/{path.split('/', 2)[-1]}" for url in self._listings()):
             return self._long(path, query)
         return self.simulation.answer(path, query, self.markets, time.time_ns())
@@ -192,7 +192,7 @@ class Sandbox:
         self.log.close()
 
     def endpoints(self, id: str | None = None) -> dict[str, str]:
-        """What goes into `[exchanges.endpoints]`: of a simulated exchange, or (no id) of all that is played back."""
+        """The `[exchanges.endpoints]` of a simulated exchange, or (without an id) of all that is played back."""
         hosts = self.simulated[id].simulation.hosts if id is not None else self.tape.hosts()
         return self.here({host: host for host in hosts})
 

@@ -58,7 +58,7 @@ def _speaker(exchange: Exchange, tape: Tape) -> Speaker | None:
 
 
 def nearest(host: str, recorded: Sequence[str]) -> str:
-    """What is served in place of a host: itself where it was recorded, else it at another port, else the first."""
+    """The recorded host to serve in place of a host: itself, else itself at another port, else the first."""
     if host in recorded or not recorded:
         return host
     name = urlsplit(host).hostname

@@ -46,7 +46,8 @@ class Followed:
         yield
         yield from self.runner.wanting(self.chosen, "the market is no longer listed, or not asked for")
         for pattern in idle:
-            if pattern not in self._idle:
+            is_listed = any(matches(pattern, instrument) for instrument in self.markets.instruments)
+            if pattern not in self._idle and not is_listed:  # what is listed and waits is told below
                 meant = suggest(pattern, self.markets.instruments)
                 hint = f"; did you mean {meant!r}?" if meant else ""
                 log.warning("%s: no instrument is named %r%s", self.exchange.id, pattern, hint)

@@ -97,6 +97,7 @@ class Refused(Struct, frozen=True):
     meaning: `final` there is no such market or channel: it is not asked for again before the next listing;
         `passing` too many requests, or the exchange is busy: it is asked for again soon; `unknown`: ever more rarely
     interval: of candles, for the log: the session fills it in
+    whole: the whole request is refused because of the topic, and the exchange numbers no requests
     """
 
     reason: str
@@ -105,6 +106,7 @@ class Refused(Struct, frozen=True):
     raw_symbol: str | None = None
     meaning: Meaning = "unknown"
     interval: str | None = None
+    whole: bool = False
 
 
 class Ignored(Struct, frozen=True):

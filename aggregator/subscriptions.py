@@ -335,8 +335,11 @@ class Subscriptions:
         meaning = event.meaning
         asked = self._open.get(event.id) if event.id is not None else self._oldest()
         if event.channel is not None or event.raw_symbol is not None:
-            refused = self._refuse(self._named(event.channel, event.raw_symbol), event.reason, meaning, now)
-            if event.id is not None and asked is not None and event.id in self._open:
+            named = self._named(event.channel, event.raw_symbol)
+            if event.whole and event.id is None:
+                asked = self._waiting.get(named[0]) if named else None
+            refused = self._refuse(named, event.reason, meaning, now)
+            if (event.whole or event.id is not None) and asked is not None and asked.id in self._open:
                 self._ask_rest(asked, now)
             return refused
         if asked is None:

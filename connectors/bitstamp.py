@@ -42,6 +42,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
+from aggregator.refusals import meaning_of
 from aggregator.sequence import ordered
 from aggregator.wire import Text, encode, nonzero, number, seconds, step, text, us
 
@@ -166,7 +167,9 @@ def parse_other(said: Frame, wire: str, raw_symbol: str) -> Iterable[Event]:
         return (Hangup(said.event),)
     if said.event == "bts:error":
         reason = decode_said(said.data).message
-        return [Refused(reason, channel=channel, raw_symbol=raw_symbol) for channel in ours] or (Refused(reason),)
+        meaning = meaning_of(reason, final=("bad subscription string",))
+        named = [Refused(reason, channel=channel, raw_symbol=raw_symbol, meaning=meaning) for channel in ours]
+        return named or (Refused(reason, meaning=meaning),)
     return ()
 
 

@@ -207,7 +207,9 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         word = said.reason.partition(" ")[0]  # `FOO-USD is not a valid product`
         reason = f"{said.message}: {said.reason}"
         meaning = meaning_of(reason, final=("not a valid product",), passing=("rate limit", "too many"))
-        return (Refused(reason, raw_symbol=word if "-" in word else None, meaning=meaning),)
+        if "-" not in word:
+            return (Refused(reason, meaning=meaning),)
+        return (Refused(reason, raw_symbol=word, whole=True, meaning=meaning),)
     return ()
 
 

@@ -30,6 +30,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
+from aggregator.refusals import meaning_of
 from aggregator.wire import Text, encode, ms, nonzero, number, optional, text
 from connectors.families import gemini as newer
 
@@ -194,7 +195,9 @@ def parse(frame: bytes) -> Iterable[Event]:
     if other.type in READ:
         raise BadFrame(f"a message of {other.type} that cannot be read")
     if other.result == "error":
-        return (Refused(f"{other.reason}: {other.message}"),)
+        return (
+            Refused(f"{other.reason}: {other.message}", meaning=meaning_of(other.reason, final=("InvalidSymbol",))),
+        )
     return ()
 
 

@@ -88,6 +88,19 @@ def test_what_was_not_asked_for_yet_is_not_left() -> None:
     assert talk.said() == ["+A"]
 
 
+def test_a_request_without_a_number_that_is_refused_whole_for_one_topic_is_asked_again_without_it() -> None:
+    """Coinbase Exchange numbers no requests, and names the one product that it does not know (2026-11)."""
+    talk = Talk()
+    talk.want(*"ABX")
+    talk.want(*"CD")
+    assert talk.said() == ["+A B X", "+C D"]
+    refused = talk.topics.refused(Refused("no", raw_symbol="X", meaning="final", whole=True), talk.now)
+    assert [s.raw_symbol for s in refused] == ["X"]
+    assert talk.said() == ["+A B"]
+    assert talk.topics.refused(Refused("no", raw_symbol="Y", whole=True), talk.now) == []
+    assert talk.said() == []
+
+
 def test_a_request_that_is_refused_whole_is_asked_in_halves_until_the_culprit_is_named() -> None:
     talk = Talk()
     talk.want(*"ABCDEFGX")

@@ -23,6 +23,7 @@ from aggregator.exchange import (
     Subscription,
 )
 from aggregator.records import BookSnapshot, Candle, Channel, Instrument, Levels, Ticker, Trade
+from aggregator.refusals import meaning_of
 from aggregator.wire import Text, encode, from_iso, ms, nonzero, number, optional, text, us
 
 CHANNELS: dict[Channel, str] = {"trades": "trade", "book": "orderbook", "ticker": "ticker"}
@@ -192,7 +193,8 @@ def read(message: Message) -> Iterable[Event]:
         return found.records()
     if "error" in said:
         trouble = convert(said["error"], Trouble)
-        return (Refused(f"{trouble.name}: {trouble.message}"),)
+        reason = f"{trouble.name}: {trouble.message}"
+        return (Refused(reason, meaning=meaning_of(reason, final=("code is not valid",), passing=("too many",))),)
     return ()
 
 

@@ -11,6 +11,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Exchange, Hangup, Limits, Refused, Stream, Subscription
 from aggregator.records import BookSnapshot, Channel
+from aggregator.refusals import meaning_of
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import encode
 from connectors.families.binance.rest import backfill, decode_partial, listing, snapshot
@@ -128,7 +129,8 @@ def parse_event(event: str, frame: bytes) -> Iterable[Event]:
 
 def refused(other: Other) -> Refused:
     fault = other.error or Fault(other.code, other.msg)
-    return Refused(f"{fault.msg} (code {fault.code})", id=number(other.id))
+    meaning = meaning_of(fault.msg or "", final=("invalid stream",), passing=("too many requests",))
+    return Refused(f"{fault.msg} (code {fault.code})", id=number(other.id), meaning=meaning)
 
 
 def number(id: int | str | None) -> int | None:

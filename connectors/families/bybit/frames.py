@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
@@ -137,13 +137,23 @@ def parse_answer(other: Other) -> Iterable[Event]:
         id = int(other.req_id) if other.req_id and other.req_id.isdecimal() else None
         reason = other.ret_msg or ""
         is_on = other.success or reason.startswith("error:already subscribed")
-        meaning = meaning_of(reason, final=("handler not found", "invalid symbol"), passing=("too many", "10006"))
-        return (Accepted(id=id),) if is_on else (Refused(reason or "no reason given", id=id, meaning=meaning),)
+        return (Accepted(id=id),) if is_on else refusal(reason or "no reason given", id)
     if other.success is False and other.op != "unsubscribe":
         return (Refused(other.ret_msg or "no reason given"),)
     if other.success is None and other.op != "pong":
         raise BadFrame("neither data of a topic nor an answer")
     return ()
+
+
+def refusal(reason: str, id: int | None) -> Iterable[Event]:
+    """What refuses a request: as a whole, because of one topic of it that the words may name."""
+    meaning = meaning_of(reason, final=("handler not found", "invalid symbol"), passing=("too many", "10006"))
+    wire, _, raw_symbol = reason.partition(",topic:")[2].rpartition(".")
+    channels = [channel for channel, name in FUTURES.items() if wire == name or wire.startswith(f"{name}.")]
+    if not channels:
+        return (Refused(reason, id=id, meaning=meaning),)
+    named = [Refused(reason, channel=channel, raw_symbol=raw_symbol, meaning=meaning) for channel in channels]
+    return [*named[:-1], structs.replace(named[-1], id=id)]  # the id comes last: it ends the request
 
 
 def failed(topic: str) -> Iterable[Event]:

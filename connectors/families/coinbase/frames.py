@@ -12,6 +12,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Channel
+from aggregator.refusals import meaning_of
 from aggregator.sequence import Count
 from aggregator.wire import from_iso
 from connectors.families.coinbase.wires import (
@@ -114,7 +115,8 @@ class Other(Struct):
 
     def records(self, _: Count) -> Sequence[Event]:
         if self.type == "error":
-            return (Refused(self.message),)
+            meaning = meaning_of(self.message, final=("product not found", "invalid product"), passing=("rate limit",))
+            return (Refused(self.message, meaning=meaning),)
         return [
             Accepted(channel=ours, raw_symbol=product)
             for event in self.events

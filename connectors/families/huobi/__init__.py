@@ -116,7 +116,9 @@ def parse_notice(other: Other) -> Iterable[Event]:
     if other.op == "sub" and other.code in {0, "0", None}:
         return (Accepted(id=id, channel=channel, raw_symbol=raw_symbol),)
     if other.op in {"sub", "error"}:  # the connection stays
-        return (Refused(f"{other.code}: {other.reason}", id=id, channel=channel, raw_symbol=raw_symbol),)
+        reason = f"{other.code}: {other.reason}"
+        meaning = meaning_of(reason, final=("illegal topic",), passing=("too many", "429"))
+        return (Refused(reason, id=id, channel=channel, raw_symbol=raw_symbol, meaning=meaning),)
     if other.op != "notify" or channel not in NOTICES:
         return ()
     if other.ts is None:

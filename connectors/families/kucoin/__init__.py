@@ -128,7 +128,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         return (Accepted(id=int(id)),) if id.isdecimal() else ()
     if said.type == "error":
         reason = bytes(said.data).decode().strip('"')
-        meaning = meaning_of(reason, passing=("max permits", "too many"))
+        meaning = meaning_of(reason, final=("is not found",), passing=("max permits", "too many"))
         return (Refused(f"{reason} (code {said.code})", id=int(id) if id.isdecimal() else None, meaning=meaning),)
     return ()
 

@@ -244,7 +244,9 @@ def parse_event(said: Other) -> Iterable[Event]:
         if named is not None:
             wire, raw_symbol = named[1] or wire, named[2]
         reason = f"{said.code}: {said.msg}"
-        meaning = meaning_of(reason, final=("doesn't exist",), passing=("60014", "63999", "too frequent", "too many"))
+        meaning = meaning_of(
+            reason, final=("doesn't exist", "60029"), passing=("60014", "63999", "too frequent", "too many")
+        )
         return (Refused(reason, channel=ours(wire), raw_symbol=raw_symbol, meaning=meaning),)
     return (Hangup(f"{said.code}: {said.msg}"),) if said.event == "notice" and said.code == "64008" else ()
 

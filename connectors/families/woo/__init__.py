@@ -15,6 +15,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused, Reply
 from aggregator.records import Channel, Record
+from aggregator.refusals import meaning_of
 from aggregator.wire import number
 from connectors.families.woo import longer, shorter
 from connectors.families.woo.words import Frame, Row, perpetual_of
@@ -146,7 +147,9 @@ def parse_answer(other: Other, frame: bytes) -> Iterable[Event]:
     if other.success:
         return (Accepted(channel=channel, raw_symbol=raw_symbol),)
     reason = other.errorMsg or "no reason given"  # comes without the event, whatever the documentation shows
-    return (Refused(reason) if channel is None else Refused(reason, channel=channel, raw_symbol=raw_symbol),)
+    meaning = meaning_of(reason, final=("invalid symbol",), passing=("too many",))
+    name = None if channel is None else raw_symbol
+    return (Refused(reason, channel=channel, raw_symbol=name, meaning=meaning),)
 
 
 def parse_command(other: Other) -> Iterable[Event]:
@@ -158,7 +161,7 @@ def parse_command(other: Other) -> Iterable[Event]:
         return ()
     named = [subject(topic) for topic in decode_topics(other.data)]
     if not named:
-        return (Refused("the exchange knows no such topic", id=id),)
+        return (Refused("the exchange knows no such topic", id=id, meaning="final"),)
     return [Accepted(channel=channel, raw_symbol=raw_symbol) for channel, raw_symbol in named if channel]
 
 

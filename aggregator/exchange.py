@@ -64,11 +64,13 @@ class Trouble(Struct, frozen=True):
     words: the exchange's own
     is_busy: whether the exchange was asked too much (a limit, a ban); its host is then left alone for a while
     wait: for how many seconds, if the exchange says so in another way than by `Retry-After`
+    until: the time (ns) before which nothing is to be asked, where the exchange names a time instead
     """
 
     words: str
     is_busy: bool = False
     wait: float | None = None
+    until: int | None = None
 
 
 class Reply(Struct, frozen=True):

@@ -137,7 +137,10 @@ class Rest:
             trouble = Trouble(f"HTTP {answer.status}: {said}", is_busy=answer.status in BUSY)
         if trouble is None or trouble.wait is not None:
             return trouble
-        wait = retry_after(answer.headers.get("retry-after", ""), self._network.now().wall)
+        wall = self._network.now().wall
+        wait = retry_after(answer.headers.get("retry-after", ""), wall)
+        if wait is None and trouble.until is not None:
+            wait = max(0.0, (trouble.until - wall) / SECOND)
         return Trouble(trouble.words, trouble.is_busy or answer.status in BUSY, wait)
 
     async def _turn(self, queue: Queue, host: str, request: Request, need: Need) -> None:

@@ -30,8 +30,7 @@ EXCHANGE = Exchange(
             "futures/btc/contracts",
             "futures/usd1/contracts",
             "delivery/usdt/contracts",
-            "options/contracts?underlying=BTC_USDT",
-            "options/contracts?underlying=ETH_USDT",
+            "options/underlyings",
         ),
     ),
     feeds=(

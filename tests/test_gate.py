@@ -118,3 +118,13 @@ def test_a_ping_says_the_time() -> None:
     assert OPTIONS.heartbeat is not None
     assert callable(OPTIONS.heartbeat.frame)
     assert OPTIONS.heartbeat.frame(START) == b'{"time":1795168800,"channel":"options.ping"}'
+
+
+def test_options_are_listed_for_each_underlying_that_the_exchange_names() -> None:
+    asked = next(request for request in EXCHANGE.listing.requests if request.url.endswith("options/underlyings"))
+    body = b'[{"name":"BTC_USDT","index_time":1790000000,"index_price":"90000.1"},{"name":"SOL_USDT","index_time":1}]'
+    assert list(EXCHANGE.listing.rows(body)) == []
+    assert [request.url.partition("v4/")[2] for request in EXCHANGE.listing.more(asked, body)] == [
+        "options/contracts?underlying=BTC_USDT",
+        "options/contracts?underlying=SOL_USDT",
+    ]

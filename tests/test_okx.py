@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aggregator.exchange import Subscription
+from aggregator.exchange import Request, Subscription
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
@@ -193,3 +193,14 @@ def test_an_index_is_asked_for_by_the_name_that_the_listing_gives_and_told_under
     assert not session.outbox, "the other swap still wants it"
     session.unsubscribe([Subscription("index_price", "BTC-USD_UM-SWAP")], at(4))
     assert [json.loads(sent)["args"] for sent in session.outbox] == [[arg]]
+
+
+def test_options_are_listed_for_each_family_that_the_exchange_names() -> None:
+    asked = next(request for request in EXCHANGE.listing.requests if "underlying" in request.url)
+    body = b'{"code":"0","data":[["BTC-USD","ETH-USD","SOL-USD"]],"msg":""}'
+    assert list(EXCHANGE.listing.rows(body)) == []
+    assert [request.url for request in EXCHANGE.listing.more(asked, body)] == [
+        f"https://www.okx.com/api/v5/public/instruments?instType=OPTION&instFamily={family}"
+        for family in ("BTC-USD", "ETH-USD", "SOL-USD")
+    ]
+    assert not EXCHANGE.listing.more(Request("https://www.okx.com/api/v5/public/instruments?instType=SPOT"), b"{}")

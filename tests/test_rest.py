@@ -163,6 +163,19 @@ async def test_an_error_by_its_body_is_an_error_in_the_exchanges_words() -> None
         await rest.fetch(Request(URL), Need.POLL)
 
 
+async def test_a_time_at_which_a_ban_ends_is_a_wait_until_then_unless_a_header_says_how_long() -> None:
+    host = Host()  # its wall clock stands at 0
+    host.answers = [Answer(418, b"banned", {})]
+    until = toy(trouble=lambda _, __, body: Trouble(body.decode(), is_busy=True, until=7200 * 10**9))
+    with pytest.raises(SessionError) as told:
+        await Rest(host.network(), until).fetch(Request(URL), Need.POLL)
+    assert told.value.wait == 7200
+    host.answers = [Answer(418, b"banned", {"retry-after": "90"})]
+    with pytest.raises(SessionError) as told:
+        await Rest(host.network(), until).fetch(Request(URL), Need.POLL)
+    assert told.value.wait == 90
+
+
 @hurried
 async def test_refusals_of_what_was_asked_before_a_pause_do_not_lengthen_it() -> None:
     host = Host()

@@ -26,6 +26,17 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"jsonrpc":"2.0","error":{"message":"Invalid params","code":-32602,"data":{"param":"kind","reason":"x"}}}',
         Trouble("-32602: Invalid params"),
     ),
+    (
+        "binance",
+        418,
+        b'{"code":-1003,"msg":"Way too much request weight used; IP banned until 1795867200000."}',
+        Trouble(
+            "-1003: Way too much request weight used; IP banned until 1795867200000.",
+            is_busy=True,
+            until=1_795_867_200_000_000_000,
+        ),
+    ),
+    ("binanceus", 200, b'{"code":-1121,"msg":"Invalid symbol."}', Trouble("-1121: Invalid symbol.")),
     ("bitget", 200, b'{"code":"40034","msg":"no such parameter","data":null}', Trouble("40034: no such parameter")),
     ("bitget", 429, b'{"code":"429","msg":"Too Many Requests"}', Trouble("429: Too Many Requests", is_busy=True)),
     ("htx", 200, b'{"status":"error","err-code":"base-error","err-msg":"sorry"}', Trouble("base-error: sorry")),
@@ -47,6 +58,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
 ]
 FINE: list[tuple[str, bytes]] = [
     ("okx", b'{"code":"0","data":[],"msg":""}'),
+    ("binance", b'{"lastUpdateId":1,"bids":[],"asks":[]}'),
     ("bybit", b'{"retCode":0,"retMsg":"OK","result":{"list":[]}}'),
     ("kucoin", b'{"code":"200000","data":[]}'),
     ("deribit", b'{"jsonrpc":"2.0","result":[]}'),

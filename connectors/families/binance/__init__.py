@@ -14,7 +14,7 @@ from aggregator.records import BookSnapshot, Channel
 from aggregator.refusals import meaning_of
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import encode
-from connectors.families.binance.rest import backfill, decode_partial, listing, snapshot
+from connectors.families.binance.rest import backfill, decode_partial, listing, snapshot, trouble
 from connectors.families.binance.wires import BestWire, WideDepthWire, Wire
 
 CHANNELS: dict[Channel, str] = {
@@ -172,6 +172,7 @@ def exchange(
         id=id,
         docs=docs,
         checked=checked,
+        trouble=trouble,
         limits=Limits(lifetime=24 * 3600, weights={rest: ((6000, 60),)}, connects=(300, 300)),
         listing=listing(rest),
         feeds=(

@@ -3,13 +3,15 @@
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot
+from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot, Trouble
 from aggregator.records import BookSnapshot, Instrument, Levels, MarketState, Trade
+from aggregator.refusals import coded
 from connectors.families.binance.wires import stamp
 
 DEPTH = 5000  # levels a side of a book
@@ -21,6 +23,19 @@ STATES: dict[str, MarketState] = {
     "CANCEL_ONLY": "cancel_only",
     "PRE_TRADING": "pre_open",
 }
+
+
+BANNED = re.compile(r"banned until (\d{13})\b")  # in ms
+says = coded("code", "msg", fine=("0", "200"), busy=("-1003", "-1015"))
+
+
+def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    """An error's own code and words; those of a ban name the time at which it ends."""
+    said = says(status, headers, body)
+    found = None if said is None else BANNED.search(said.words)
+    if said is None or found is None:
+        return said
+    return Trouble(said.words, is_busy=True, until=int(found[1]) * 1_000_000)
 
 
 class PartialWire(Struct, gc=False):

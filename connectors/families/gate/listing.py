@@ -166,15 +166,49 @@ def read_option(contract: ContractWire) -> Instrument:
     )
 
 
+class UnderlyingWire(Struct):
+    """What options are of: it has a name and an index price; an instrument has more."""
+
+    name: str = ""
+    index_time: int | None = None
+    underlying: str = ""
+
+    @property
+    def is_one(self) -> bool:
+        """Whether this is an underlying, and no instrument."""
+        return self.index_time is not None and not self.underlying
+
+
+decode_underlying = Decoder(UnderlyingWire).decode
+
+
 def asking(url: str) -> Request:
     return Request(url, headers=PARTS if "/futures/" in url or "/delivery/" in url else {})
+
+
+def rows(body: bytes) -> Iterable[Raw]:
+    """The instruments of an answer; one that lists the underlyings of options holds none."""
+    found = decode_rows(body)
+    return [] if found and decode_underlying(found[0]).is_one else found
+
+
+def options_of_each(request: Request, body: bytes) -> Iterable[Request]:
+    """Options are listed by underlying alone: one request for each that an answer names.
+
+    https://www.gate.com/docs/developers/apiv4/en/#list-all-underlyings
+    """
+    options, path, _ = request.url.partition("/underlyings")
+    if not path:
+        return ()
+    return [asking(f"{options}/contracts?underlying={decode_underlying(row).name}") for row in decode_rows(body)]
 
 
 def listing(api: str, paths: Sequence[str]) -> Listing:
     return Listing(
         tuple(asking(f"{api}/{path}") for path in paths),
-        decode_rows,
+        rows,
         read_instrument,
+        options_of_each,
         state=("trade_status", "status"),
     )
 

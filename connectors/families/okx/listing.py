@@ -15,7 +15,6 @@ from aggregator.records import Instrument, Kind, MarketState
 from aggregator.wire import ms, optional, text
 
 KINDS: dict[str, Kind] = {"SPOT": "spot", "SWAP": "perpetual", "FUTURES": "future", "OPTION": "option"}
-FAMILIES = ("BTC-USD", "ETH-USD")  # of options, which are listed by family alone
 STATES: dict[str, MarketState] = {
     "live": "trading",
     "suspend": "halt",
@@ -57,11 +56,29 @@ class Answer(Struct):
 
 
 decode_answer = Decoder(Answer).decode
+decode_families = Decoder(list[str]).decode
 decode_instrument = Decoder(InstrumentWire).decode
 
 
 def rows(body: bytes) -> Iterable[Raw]:
-    return decode_answer(body).data
+    """The instruments of an answer; one that lists the families of options holds none."""
+    return [row for row in decode_answer(body).data if not is_families(row)]
+
+
+def is_families(row: Raw) -> bool:
+    return bytes(row)[:1] == b"["
+
+
+def options_of_each(request: Request, body: bytes) -> Iterable[Request]:
+    """Options are listed by family alone: one request for each family that an answer names.
+
+    https://www.okx.com/docs-v5/en/#public-data-rest-api-get-underlying
+    """
+    rest, path, _ = request.url.partition("/public/underlying")
+    if not path:
+        return ()
+    families = [family for row in decode_answer(body).data for family in decode_families(row)]
+    return [Request(f"{rest}/public/instruments?instType=OPTION&instFamily={family}") for family in families]
 
 
 def read_instrument(row: Raw) -> Instrument | None:
@@ -118,5 +135,5 @@ def listing(rest: str, types: Sequence[str]) -> Listing:
     url = f"{rest}/public/instruments?instType="
     requests = [Request(url + type) for type in types if type != "OPTION"]
     if "OPTION" in types:
-        requests += [Request(f"{url}OPTION&instFamily={family}") for family in FAMILIES]
-    return Listing(tuple(requests), rows, read_instrument)
+        requests.append(Request(f"{rest}/public/underlying?instType=OPTION"))
+    return Listing(tuple(requests), rows, read_instrument, options_of_each)

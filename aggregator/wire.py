@@ -83,8 +83,13 @@ def optional(value: Text) -> str | None:
     return None if value is None else text(value)
 
 
+ZERO = "0." + "0" * 40  # no plain decimal text of zero sorts behind it, and every other one does: `price > ZERO`
+
+
 def nonzero(value: Text) -> str | None:
     """Do as `optional` does with a price, but give None for zero too: exchanges send `0.00` where there is no price."""
+    if type(value) is str and value > ZERO and "e" not in value and "E" not in value:  # hot: most are such
+        return value
     found = optional(value)
     return None if found is None or not found.lstrip("0.") else found
 
@@ -115,8 +120,8 @@ def signed(amount: str) -> tuple[Side | None, str]:
 
 def best(price: Text, size: Text) -> tuple[str | None, str | None]:
     """One side of the best prices, as text; no price, or one of nothing (`0.00`), stands for an empty side."""
-    found = optional(price)
-    return (None, None) if found is None or not found.lstrip("0.") else (found, optional(size))
+    found = nonzero(price)
+    return (None, None) if found is None else (found, optional(size))
 
 
 def crc_in_turns(bids: Sequence[str], asks: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ of the wire, where the decoder looks for each next one first.
 from msgspec import Struct
 
 from aggregator.records import Bbo, BookDelta, Candle, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, best, levels, nonzero
+from aggregator.wire import ZERO, Text, best, levels, nonzero
 
 MICROSECONDS = 10**14  # a time above this cannot be milliseconds
 
@@ -212,14 +212,14 @@ class TickerWire(Struct, tag_field="e", tag="24hrTicker", gc=False):
     def record(self, window_s: int = 86_400) -> Record:
         return Ticker(
             raw_symbol=self.s,
-            # hot: what sorts behind "1" is a price that is not zero, and needs no call to say so
-            last=self.c if self.c > "1" else nonzero(self.c),
-            open=self.o if self.o > "1" else nonzero(self.o),
-            high=self.h if self.h > "1" else nonzero(self.h),
-            low=self.l if self.l > "1" else nonzero(self.l),
+            # hot: a price that is not zero needs no call to say so
+            last=self.c if self.c > ZERO else nonzero(self.c),
+            open=self.o if self.o > ZERO else nonzero(self.o),
+            high=self.h if self.h > ZERO else nonzero(self.h),
+            low=self.l if self.l > ZERO else nonzero(self.l),
             base_volume=self.v,
             quote_volume=self.q,
-            vwap=self.w if self.w and self.w > "1" else nonzero(self.w),
+            vwap=self.w if self.w and self.w > ZERO else nonzero(self.w),
             change=self.p,
             trades=self.n,
             window_s=window_s,

@@ -23,7 +23,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import ms, nonzero, optional
+from aggregator.wire import ZERO, ms, nonzero, optional
 
 
 def unit(raw_symbol: str) -> SizeUnit:
@@ -106,11 +106,11 @@ class TickerWire(Struct, gc=False):
         is_spot = unit(self.instId) == "base"
         return Ticker(
             raw_symbol=self.instId,
-            # hot: what sorts behind "1" is a price that is not zero, and needs no call to say so
-            last=self.last if self.last > "1" else nonzero(self.last),
-            open=self.open24h if self.open24h > "1" else nonzero(self.open24h),
-            high=self.high24h if self.high24h > "1" else nonzero(self.high24h),
-            low=self.low24h if self.low24h > "1" else nonzero(self.low24h),
+            # hot: a price that is not zero needs no call to say so
+            last=self.last if self.last > ZERO else nonzero(self.last),
+            open=self.open24h if self.open24h > ZERO else nonzero(self.open24h),
+            high=self.high24h if self.high24h > ZERO else nonzero(self.high24h),
+            low=self.low24h if self.low24h > ZERO else nonzero(self.low24h),
             base_volume=(self.vol24h if is_spot else self.volCcy24h) or None,
             quote_volume=(self.volCcy24h or None) if is_spot else None,
             contract_volume=None if is_spot else self.vol24h or None,

@@ -83,12 +83,12 @@ def optional(value: Text) -> str | None:
     return None if value is None else text(value)
 
 
-ZERO = "0." + "0" * 40  # no plain decimal text of zero sorts behind it, and every other one does: `price > ZERO`
+ZERO = "0." + "0" * 40  # behind it sorts every plain decimal text but of zero (and what begins with 00): `price > ZERO`
 
 
 def nonzero(value: Text) -> str | None:
     """Do as `optional` does with a price, but give None for zero too: exchanges send `0.00` where there is no price."""
-    if type(value) is str and value > ZERO and "e" not in value and "E" not in value:  # hot: most are such
+    if type(value) is str and value > ZERO and value[:2] != "00" and "e" not in value and "E" not in value:  # hot: most
         return value
     found = optional(value)
     return None if found is None or not found.lstrip("0.") else found

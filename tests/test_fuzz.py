@@ -1,14 +1,15 @@
 """A short run of `tests.fuzz`, the same on every machine; the long one is `python -m tests.fuzz --minutes 10`."""
 
-import time
+from contextlib import suppress
 from random import Random
 
 import pytest
 
 from aggregator.bus import Batch
+from aggregator.errors import BadFrame
 from aggregator.records import Trade
 from aggregator.registry import connector_ids, load_exchange
-from tests.fuzz import SLOWEST, of, try_times
+from tests.fuzz import of, try_times
 from tests.mutants import LARGEST, mutant
 
 FEW = 60  # mutants of what reads an answer; a stream makes hundreds each time
@@ -42,22 +43,18 @@ def test_an_integer_that_nothing_can_write_is_left_out_of_its_record() -> None:
 @pytest.mark.parametrize(
     ("id", "frame"),
     [
-        ("mexc", b'{"channel":"rs.error","data":"' + b"A" * 200_000 + b'"}'),
-        ("okx", b'{"event":"error","code":"60018","msg":"' + b"instId:" * 30_000 + b'"}'),
-        ("bitget", b'{"event":"error","code":30001,"msg":"' + b"channel:a,instId:" * 12_000 + b'"}'),
-        ("blofin", b'{"event":"error","code":"60018","msg":"' + b"channel:a,instId:" * 12_000 + b'"}'),
+        ("mexc", b'{"channel":"rs.error","data":"' + b"A" * 2_000_000 + b'"}'),
+        ("okx", b'{"event":"error","code":"60018","msg":"' + b"instId:" * 200_000 + b'"}'),
+        ("bitget", b'{"event":"error","code":30001,"msg":"' + b"channel:a,instId:" * 150_000 + b'"}'),
+        ("blofin", b'{"event":"error","code":"60018","msg":"' + b"channel:a,instId:" * 150_000 + b'"}'),
     ],
 )
 def test_a_long_reason_is_searched_in_one_pass(id: str, frame: bytes) -> None:
-    """One letter after the other, each with all that follow it, would take minutes."""
+    """One letter after the other, each with all that follow it, would take longer than a test may."""
     exchange = load_exchange(id)
     assert exchange is not None
+    read = 0
     for stream in exchange.streams:
-        if stream.inflate is None:
-            begun = time.thread_time()
-            try:
-                list(stream.reader()(frame))
-            except ValueError:
-                continue
-            finally:
-                assert time.thread_time() - begun < SLOWEST
+        with suppress(BadFrame, ValueError):
+            read += len(list(stream.reader()(frame)))
+    assert read

@@ -1,16 +1,23 @@
 """The meaning of an exchange's refusals, for connectors: by the words of a frame, or by an answer's code."""
 
 from collections.abc import Callable, Collection, Mapping
+from re import Match, Pattern
 
 from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
 
 from aggregator.exchange import Meaning, Trouble
 
+LONGEST_REASON = 1000  # characters of a reason that are searched
 ReadTrouble = Callable[[int, Mapping[str, str], bytes], Trouble | None]
 
 decode_fields = Decoder(dict[str, Raw]).decode
 decode_any = Decoder().decode
+
+
+def named_in(reason: str, pattern: Pattern[str]) -> Match[str] | None:
+    """The topic that a pattern finds in an exchange's words; only their beginning is searched, for they may be long."""
+    return pattern.search(reason, 0, LONGEST_REASON)
 
 
 def meaning_of(reason: str, *, final: Collection[str] = (), passing: Collection[str] = ()) -> Meaning:

@@ -53,6 +53,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("topics.LONGEST_WORD", "characters", "of such a word", "the rest is cut off"),
         Bound("bus.LARGEST", "bits", "of an integer in a record", "the field is null"),
         Bound("wire.LONGEST_NUMBER", "digits", "that an expanded exponent gives", "the frame is lost: a `gap`"),
+        Bound("refusals.LONGEST_REASON", "characters", "of a reason, searched for a topic", "the rest is not read"),
         Bound("wire.LONGEST_TIME", "digits", "of a time", "likewise"),
         Bound(
             "books.BUFFER",

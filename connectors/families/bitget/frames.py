@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import Channel
-from aggregator.refusals import meaning_of
+from aggregator.refusals import meaning_of, named_in
 from connectors.families.bitget import first, unified
 from connectors.families.bitget.wires import MS, BarWire, BookWire, TickerWire, TradeWire, interval_of
 
@@ -175,7 +175,7 @@ def parse_event(said: Other) -> Iterable[Event]:
         return [Accepted(channel=channel, raw_symbol=name) for channel in carried(wire)]
     if said.event != "error":
         return ()
-    named = NAMED.search(said.msg)
+    named = named_in(said.msg, NAMED)
     if named is not None:
         wire, name = named[1], named[2]
     reason = f"{said.code}: {said.msg}"

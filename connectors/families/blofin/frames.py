@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Channel, Record
-from aggregator.refusals import meaning_of
+from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import number, optional
 from connectors.families.blofin.wires import BarWire, BookWire, FundingWire, PriceWire, TickerWire, Topic, TradeWire
 
@@ -142,7 +142,7 @@ def parse_event(said: Other) -> Iterable[Event]:
 
 def refused(said: Other) -> list[Topic]:
     """What a refusal names: in words, in its head, or by repeating the request."""
-    words = NAMED.search(said.msg)
+    words = named_in(said.msg, NAMED)
     if words is not None:
         return [Topic(words[1], words[2])]
     if said.arg is not None:

@@ -13,6 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused, Subscription
 from aggregator.records import Channel
+from aggregator.refusals import named_in
 from aggregator.wire import encode, number
 from connectors.families.krakenfutures.wires import (
     BestFrame,
@@ -81,7 +82,7 @@ def parse_alert(message: str) -> Accepted | Refused:
     """What refuses, as it did in 2026: of whatever feed a product was asked for there is none of that name."""
     if message.startswith(ALREADY):
         return Accepted()
-    found = NAMED.search(message)
+    found = named_in(message, NAMED)
     if found is not None:
         return Refused(message, raw_symbol=found[1], meaning="final")
     return Refused(message, meaning="passing" if "rate" in message.lower() else "unknown")

@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscription
 from aggregator.records import BookSnapshot, Channel, IndexPrice, MarkPrice
-from aggregator.refusals import meaning_of
+from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import encode, nonzero, number, text
 from connectors.families.mexc.contract_wires import (
     MS,
@@ -146,7 +146,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         return READERS[said.channel](frame)
     if said.channel == "rs.error":
         reason = bytes(said.data).decode().strip('"')
-        named = NAMED.search(reason)
+        named = named_in(reason, NAMED)
         return (Refused(reason, raw_symbol=named and named[0], meaning=meaning_of(reason, final=("not exist",))),)
     name = said.param.symbol if said.param is not None else None
     return [

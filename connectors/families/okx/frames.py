@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, Levels
-from aggregator.refusals import meaning_of
+from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import nonzero
 from connectors.families.okx.wires import (
     BarWire,
@@ -240,7 +240,7 @@ def parse_event(said: Other) -> Iterable[Event]:
     if said.event == "subscribe":
         return (Accepted(channel=ours(wire), raw_symbol=raw_symbol),)
     if said.event == "error":
-        named = NAMED.search(said.msg)
+        named = named_in(said.msg, NAMED)
         if named is not None:
             wire, raw_symbol = named[1] or wire, named[2]
         reason = f"{said.code}: {said.msg}"

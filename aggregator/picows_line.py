@@ -161,6 +161,7 @@ class _Socket(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._end_read()  # what came before a frame that breaks the protocol
+        self._fragments = None
         self._ending = asyncio.ensure_future(transport.wait_disconnected())  # which alone knows of such a frame
         self._ending.add_done_callback(self._end)
 

@@ -163,6 +163,8 @@ class _Connection(ClientConnection):
         super().connection_lost(exc)
         if self._watch is not None:
             self._watch.cancel()
+        self._fragments = None  # the library's objects hold each other: it may be minutes until they are collected
+        self.protocol.reader.buffer.clear()
         if was_open:
             self._listener.gone(self._over or self._said())
 

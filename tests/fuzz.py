@@ -280,20 +280,25 @@ def resident() -> float:
 
 
 def try_for(parser: Parser, seconds: float, seed: int) -> Looked:
-    """Try a parser for so long."""
+    """Try a parser for so long; where memory has grown, for as long again, for the first time alone says little."""
     trial = Trial(parser, seed)
-    begun = time.monotonic()
-    settled: float | None = None
-    while (passed := time.monotonic() - begun) < seconds:
-        parser.attempt(trial)
-        if settled is None and passed > seconds / 3:
-            gc.collect()
-            settled = resident()
-    gc.collect()
-    trial.looked.grown = 0.0 if settled is None else resident() - settled
-    if trial.looked.grown > MOST_GROWTH:
-        trial.note("memory grows", f"{trial.looked.grown:.0f} MB", ())
+    _spend(parser, trial, seconds / 3)
+    for _ in range(2):
+        settled = _spend(parser, trial, 0)
+        trial.looked.grown = _spend(parser, trial, seconds * 2 / 3) - settled
+        if trial.looked.grown <= MOST_GROWTH:
+            return trial.looked
+    trial.note("memory grows", f"{trial.looked.grown:.0f} MB", ())
     return trial.looked
+
+
+def _spend(parser: Parser, trial: Trial, seconds: float) -> float:
+    """Try a parser for so long; the megabytes that the process holds then."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        parser.attempt(trial)
+    gc.collect()
+    return resident()
 
 
 def try_times(parser: Parser, times: int, seed: int) -> Looked:

@@ -4,12 +4,13 @@ https://docs.bitfinex.com/docs/ws-general
 Funding markets (`fUSD`: loans between users) are no market of the records here, and left out.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
-from msgspec import Raw
+from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
 
-from aggregator.exchange import Exchange, Limits, Listing, Request, Stream, Subscription
+from aggregator.exchange import Exchange, Limits, Listing, Request, Stream, Subscription, Trouble
 from aggregator.records import Channel, Instrument
 from aggregator.sequence import linked
 from aggregator.wire import encode
@@ -31,6 +32,9 @@ INTERVALS = {"1d": "1D", "1w": "1W", "2w": "14D"}
 TIMESTAMP, SEQ_ALL, OB_CHECKSUM = 32_768, 65_536, 131_072
 CONF = encode({"event": "conf", "flags": TIMESTAMP + SEQ_ALL + OB_CHECKSUM})
 
+TOO_MANY = 11010
+
+decode_error = Decoder(tuple[Literal["error"], int, str]).decode
 decode_tables = Decoder(list[list[Raw]]).decode
 decode_row = Decoder(tuple[str, list[str | float | None]] | str).decode
 
@@ -52,6 +56,15 @@ def subscribe(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
     """One frame a channel and symbol; what several of our topics share is asked for once."""
     asked = [encode({"event": "subscribe"} | about(s)) for s in wanted]
     return [CONF, *dict.fromkeys(asked)]
+
+
+def trouble(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
+    """An error is `["error", code, words]`, at times with HTTP 200."""
+    try:
+        code, words = decode_error(body)[1:]
+    except DecodeError:
+        return None
+    return Trouble(f"{code}: {words}", is_busy=code == TOO_MANY)
 
 
 def rows(body: bytes) -> Iterable[Raw]:
@@ -93,6 +106,7 @@ EXCHANGE = Exchange(
     id="bitfinex",
     docs="https://docs.bitfinex.com/docs/ws-general",
     checked="2026-09, live probes by others",
+    trouble=trouble,
     limits=Limits(connects=(20, 60), weights={REST: ((30, 60),)}),
     listing=Listing((Request(f"{REST}/conf/pub:info:pair,pub:info:pair:futures"),), rows, read_pair),
     feeds=(

@@ -42,6 +42,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
+from aggregator.refusals import coded
 from aggregator.wire import Text, best, encode, from_iso, is_zero, nonzero, number, optional, text
 
 API = "https://api.bitflyer.com/v1"
@@ -269,6 +270,7 @@ EXCHANGE = Exchange(
     id="bitflyer",
     docs="https://lightning.bitflyer.com/docs?lang=en",
     checked="2026-09, live probes by others",
+    trouble=coded("status", "error_message", fine=(), busy=("-1",)),  # -1: over the limit of an address
     notes=(
         "The book has neither numbers nor times; it comes whole every few seconds, which mends what was lost.",
         "Trades of an auction have no side.",

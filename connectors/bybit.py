@@ -125,14 +125,21 @@ def is_future(instrument: Instrument, *, linear: bool) -> bool:
     return instrument.kind in {"perpetual", "future"} and instrument.linear is linear
 
 
-says = coded("retCode", "retMsg", fine=("0",), busy=("10006", "10018"))
+says = coded("retCode", "retMsg", fine=("0",), busy=("10006", "10009", "10018"))  # a pace, a ban, a limit by address
 
 
 def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:
-    """A lockout may come in JSON or in plain words; the same status refuses whole countries, in others."""
+    """A lockout may come in JSON or in plain words; the same status refuses whole countries, in others.
+
+    When a limit by code ends stands in a header, in milliseconds.
+    https://bybit-exchange.github.io/docs/v5/rate-limit
+    """
     if status == TOO_FREQUENT and b"too frequent" in body:
         return Trouble(f"HTTP {status}: {body[:200].decode(errors='replace')}", is_busy=True, wait=LOCKED_S)
-    return says(status, headers, body)
+    said, reset = says(status, headers, body), headers.get("x-bapi-limit-reset-timestamp", "")
+    if said is None or not said.is_busy or not reset.isdecimal():
+        return said
+    return Trouble(said.words, is_busy=True, until=ms(reset))
 
 
 def next_page(request: Request, body: bytes) -> Iterable[Request]:

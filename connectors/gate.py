@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aggregator.exchange import Exchange, Limits
 from aggregator.records import Instrument, Kind
+from aggregator.refusals import coded
 from connectors.families.gate import FUTURES, OPTIONS, PERPETUALS, SPOT, listing, stream
 
 API = "https://api.gateio.ws/api/v4"
@@ -21,6 +22,7 @@ EXCHANGE = Exchange(
     id="gate",
     docs="https://www.gate.com/docs/developers/apiv4/ws/en/",
     checked="2026-09, live probes by others",
+    trouble=coded("label", "message", fine=(), busy=("TOO_MANY_REQUESTS",)),
     limits=Limits(weights={API: ((200, 10),)}, connects=(300, 300)),
     listing=listing(
         API,

@@ -12,6 +12,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("bybit", 200, b'{"retCode":10006,"retMsg":"Too many visits!"}', Trouble("10006: Too many visits!", is_busy=True)),
     ("bybit", 200, b'{"retCode":10016,"retMsg":"Server error.","result":{}}', Trouble("10016: Server error.")),
     ("bybit", 403, b"access too frequent", Trouble("HTTP 403: access too frequent", is_busy=True, wait=600.0)),
+    ("bybit", 403, b'{"retCode":10009,"retMsg":"banned"}', Trouble("10009: banned", is_busy=True)),
+    ("gate", 400, b'{"label":"INVALID_PARAM_VALUE","message":"no"}', Trouble("INVALID_PARAM_VALUE: no")),
+    ("gate", 429, b'{"label":"TOO_MANY_REQUESTS","message":"a"}', Trouble("TOO_MANY_REQUESTS: a", is_busy=True)),
+    ("bitfinex", 200, b'["error",11010,"ratelimit: error"]', Trouble("11010: ratelimit: error", is_busy=True)),
+    ("bitfinex", 500, b'["error",10020,"symbol: invalid"]', Trouble("10020: symbol: invalid")),
+    (
+        "bitflyer",  # as users of it have met it; its documentation names the limit, not the answer
+        429,
+        b'{"status":-1,"error_message":"Over API limit per period, per IP address","data":null}',
+        Trouble("-1: Over API limit per period, per IP address", is_busy=True),
+    ),
+    ("bitflyer", 400, b'{"status":-156,"error_message":"too old","data":null}', Trouble("-156: too old")),
     ("kucoin", 200, b'{"code":"429000","msg":"too many"}', Trouble("429000: too many", is_busy=True, wait=8.0)),
     ("kucoinfutures", 200, b'{"code":"400100","msg":"symbol"}', Trouble("400100: symbol")),
     (
@@ -36,6 +48,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
             until=1_795_867_200_000_000_000,
         ),
     ),
+    (
+        "binanceusdm",
+        418,
+        b'{"code":-1003,"msg":"Way too many requests; IP(1.2.3.4) banned until 1795867200000. Use streams."}',
+        Trouble(
+            "-1003: Way too many requests; IP(1.2.3.4) banned until 1795867200000. Use streams.",
+            is_busy=True,
+            until=1_795_867_200_000_000_000,
+        ),
+    ),
+    ("binancecoinm", 400, b'{"code":-1121,"msg":"Invalid symbol."}', Trouble("-1121: Invalid symbol.")),
+    ("binancecoinm", 503, b'{"code":-1008,"msg":"overloaded"}', Trouble("-1008: overloaded", is_busy=True)),
     ("binanceus", 200, b'{"code":-1121,"msg":"Invalid symbol."}', Trouble("-1121: Invalid symbol.")),
     ("bitget", 200, b'{"code":"40034","msg":"no such parameter","data":null}', Trouble("40034: no such parameter")),
     ("bitget", 429, b'{"code":"429","msg":"Too Many Requests"}', Trouble("429: Too Many Requests", is_busy=True)),
@@ -72,6 +96,12 @@ FINE: list[tuple[str, bytes]] = [
     ("mexc", b'{"success":true,"code":0,"data":[]}'),
     ("poloniex", b'{"code":200,"data":[],"msg":"Success"}'),
     ("poloniex", b"[]"),
+    ("binanceusdm", b'{"lastUpdateId":1,"E":1,"T":1,"bids":[],"asks":[]}'),
+    ("gate", b'{"id":1,"current":1.0,"update":1.0,"asks":[],"bids":[]}'),
+    ("gate", b'[{"id":"BTC_USDT"}]'),
+    ("bitfinex", b'[[["BTCUSD",[null,null,null,"0.1","2000.0"]]],[]]'),
+    ("bitflyer", b'[{"product_code":"BTC_JPY","market_type":"Spot"}]'),
+    ("bitflyer", b'{"health":"NORMAL","state":"RUNNING"}'),
     ("coinspot", b'{"status":"ok","message":"ok"}'),
 ]
 
@@ -92,6 +122,18 @@ def test_a_good_answer_says_nothing_against_its_request(id: str, body: bytes) ->
     assert exchange is not None
     assert exchange.trouble is not None
     assert exchange.trouble(200, {}, body) is None
+
+
+def test_bybits_header_says_when_a_limit_ends() -> None:
+    exchange = load_exchange("bybit")
+    assert exchange is not None
+    assert exchange.trouble is not None
+    headers = {"x-bapi-limit-reset-timestamp": "1795867200123"}
+    said = exchange.trouble(200, headers, b'{"retCode":10006,"retMsg":"Too many visits!"}')
+    assert said == Trouble("10006: Too many visits!", is_busy=True, until=1_795_867_200_123_000_000)
+    other = exchange.trouble(200, headers, b'{"retCode":10001,"retMsg":"params error"}')
+    assert other == Trouble("10001: params error"), "the header comes with every answer"
+    assert exchange.trouble(200, headers, b'{"retCode":0,"result":{}}') is None
 
 
 def test_bybits_listing_is_followed_to_its_end() -> None:

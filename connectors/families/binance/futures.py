@@ -14,6 +14,7 @@ from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode
 from connectors.families.binance.futures_frames import parser
 from connectors.families.binance.futures_rest import backfill, listing, open_interest, snapshot
+from connectors.families.binance.rest import trouble
 
 PUBLIC: Mapping[Channel, str] = {
     "book": "depth@100ms",
@@ -85,6 +86,7 @@ def exchange(id: str, *, docs: str, checked: str, ws: str, rest: str, inverse: b
         id=id,
         docs=docs,
         checked=checked,
+        trouble=trouble,
         limits=Limits(
             lifetime=24 * 3600,
             weights={rest: ((2400, 60),), f"{rest}/fundingInfo": ((500, 300),)},

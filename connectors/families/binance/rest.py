@@ -26,7 +26,7 @@ STATES: dict[str, MarketState] = {
 
 
 BANNED = re.compile(r"banned until (\d{13})\b")  # in ms
-says = coded("code", "msg", fine=("0", "200"), busy=("-1003", "-1015"))
+says = coded("code", "msg", fine=("0", "200"), busy=("-1003", "-1008"))  # too many requests; overloaded
 
 
 def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:

@@ -39,7 +39,7 @@ OURS: dict[str, tuple[Channel, ...]] = {
 PRIVATE = 0  # the channel of an account
 NO_SYMBOL = "symbol: invalid"
 ALREADY = 10301  # subscribed to
-RESTART, RESUMED = 20051, 20061
+RESTART = 20051  # 20060 and 20061 frame a maintenance, after which the connection goes on
 TIMES = 10**12  # above any number of a frame, below any time in ms
 CHECKED = 25  # levels a side under the checksum
 
@@ -131,7 +131,7 @@ def hear(said: Said, places: dict[int, Place | None], count: Count) -> Sequence[
         places[said.chanId] = None
     if said.event == "error":
         return said.refused()
-    return (Hangup(said.msg),) if said.event == "info" and said.code in {RESTART, RESUMED} else ()
+    return (Hangup(said.msg),) if said.event == "info" and said.code == RESTART else ()
 
 
 def ending(message: Row, count: Count) -> int | None:

@@ -32,10 +32,13 @@ def meaning_of(reason: str, *, final: Collection[str] = (), passing: Collection[
     return "final" if any(words.lower() in said for words in final) else "unknown"
 
 
-def coded(code: str, words: str, *, fine: Collection[str], busy: Collection[str] = ()) -> ReadTrouble:
+def coded(
+    code: str, words: str = "", *, within: str = "", fine: Collection[str] = (), busy: Collection[str] = ()
+) -> ReadTrouble:
     """How answers are read that carry a code and words in two fields of their object, whatever their HTTP status.
 
-    An answer that is no object, or has no such code, says nothing here.
+    `within` names the field whose object holds the two, where they are not the answer's own. Without `words`, the code
+    is all that is said. An answer that is no object, or has no such code, says nothing here.
 
     >>> coded("code", "msg", fine=("0",), busy=("50011",))(200, {}, b'{"code":"50011","msg":"Too Many Requests"}')
     Trouble(words='50011: Too Many Requests', is_busy=True, wait=None)
@@ -43,6 +46,8 @@ def coded(code: str, words: str, *, fine: Collection[str], busy: Collection[str]
 
     def read(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
         fields = fields_of(body)
+        if within:
+            fields = fields_of(fields.get(within, b""))
         said = text_of(fields.get(code))
         if said is None or said in fine:
             return None
@@ -51,7 +56,7 @@ def coded(code: str, words: str, *, fine: Collection[str], busy: Collection[str]
     return read
 
 
-def fields_of(body: bytes) -> Mapping[str, Raw]:
+def fields_of(body: bytes | Raw) -> Mapping[str, Raw]:
     """The fields of an answer, unread; none where it is no object."""
     try:
         return decode_fields(body)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aggregator.exchange import Backfill, Exchange, Limits, Listing, Poll, Request, Stream, Subscription
 from aggregator.records import Channel
+from aggregator.refusals import coded
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode
 from connectors.families.coinbase.frames import CHANNELS, parser
@@ -63,6 +64,7 @@ EXCHANGE = Exchange(
         "bbo comes with each trade (channel `ticker`), not with each change of the best prices.",
         "Frames are numbered over a whole connection, which has 30 books: after a hole each is asked for anew.",
     ),
+    trouble=coded("error", "message"),
     limits=Limits(weights={API: ((10, 1),)}),
     listing=Listing(
         (Request(f"{API}/products?product_type=SPOT"), Request(f"{API}/products?product_type=FUTURE")),

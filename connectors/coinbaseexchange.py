@@ -35,7 +35,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.refusals import meaning_of
+from aggregator.refusals import coded, meaning_of
 from aggregator.sequence import contiguous
 from aggregator.wire import best, encode, from_iso, nonzero, optional
 
@@ -278,6 +278,7 @@ EXCHANGE = Exchange(
         "bbo comes with each trade (channel `ticker`), not with each change of the best prices.",
         "The book has no numbers and no checksum: a frame that is lost unseen cannot be noticed by anyone.",
     ),
+    trouble=coded("message"),
     limits=Limits(weights={API: ((10, 1),)}, connects=(8, 1)),
     listing=Listing((Request(f"{API}/products"),), decode_products, read_product),
     feeds=(

@@ -30,7 +30,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.refusals import meaning_of
+from aggregator.refusals import coded, meaning_of
 from aggregator.wire import Text, encode, ms, nonzero, number, optional, text
 from connectors.families import gemini as newer
 
@@ -285,6 +285,7 @@ EXCHANGE = Exchange(
     id="gemini",
     docs="https://developer.gemini.com/websocket/streams",
     checked="2026-09, live probes of its perpetuals by others",
+    trouble=coded("reason", "message", busy=("RateLimit",)),
     limits=Limits(weights={REST: ((120, 60),)}, connects=(300, 300)),
     listing=Listing((Request(f"{REST}/v1/symbols/details/all"),), rows, read_symbol),
     feeds=(

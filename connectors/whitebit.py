@@ -10,6 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Details, Limits, Listing, Poll, Request
 from aggregator.records import Instrument, OpenInterest, Record
+from aggregator.refusals import coded
 from aggregator.wire import Text, number, optional, step
 from connectors.families import viabtc
 
@@ -108,6 +109,7 @@ EXCHANGE = viabtc.exchange(
         ),
     ),
     limits=Limits(weights={API: ((2000, 10),)}, connects=(1000, 60)),
+    trouble=coded("success", "message", fine=("true",)),
     notes=(
         "The book is without orders that only its own users can meet (RPI).",
         "A whole book comes again whenever nothing has changed for ten seconds.",

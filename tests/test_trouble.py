@@ -79,6 +79,43 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("poloniex", 200, b'{"code":24101,"data":"","msg":"Invalid symbol!"}', Trouble("24101: Invalid symbol!")),
     ("coinspot", 200, b'{"status":"error","message":"sorry"}', Trouble("error: sorry")),
     ("kraken", 200, b'{"error":["EGeneral:Too many requests"]}', Trouble("EGeneral:Too many requests", is_busy=True)),
+    (
+        "gemini",
+        200,  # as recorded; the documentation (November 2026) promises another status
+        b'{"result":"error","reason":"InvalidSymbol","message":"Supplied value \'bla\' is not a valid symbol."}',
+        Trouble("InvalidSymbol: Supplied value 'bla' is not a valid symbol."),
+    ),
+    (
+        "gemini",
+        429,
+        b'{"result":"error","reason":"RateLimit","message":"Requests were made too frequently"}',
+        Trouble("RateLimit: Requests were made too frequently", is_busy=True),
+    ),
+    # as ccxt 4.5 reads them: the code of an exceeded limit is that of HTTP
+    (
+        "hitbtc",
+        429,
+        b'{"error":{"code":429,"message":"Too many requests","description":"Rate limit exceeded"}}',
+        Trouble("429: Too many requests", is_busy=True),
+    ),
+    ("bequant", 400, b'{"error":{"code":2001,"message":"Symbol not found"}}', Trouble("2001: Symbol not found")),
+    # docs.whitebit.com, rate limits and errors, November 2026
+    (
+        "whitebit",
+        400,
+        b'{"success":false,"message":"ERROR MESSAGE","params":[]}',
+        Trouble("false: ERROR MESSAGE"),
+    ),
+    # docs.upbit.com (kr), apidocs.bithumb.com: one form for both; Bithumb names errors by numbers, too (November 2026)
+    (
+        "upbit",
+        400,
+        b'{"error":{"name":"validation_error","message":"market is missing"}}',
+        Trouble("validation_error: market is missing"),
+    ),
+    ("bithumb", 200, b'{"error":{"name":429,"message":"slower"}}', Trouble("429: slower", is_busy=True)),
+    ("coinbase", 400, b'{"error":"INVALID_ARGUMENT","message":"no product"}', Trouble("INVALID_ARGUMENT: no product")),
+    ("coinbaseexchange", 404, b'{"message":"NotFound"}', Trouble("NotFound")),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("okx", b'{"code":"0","data":[],"msg":""}'),
@@ -103,6 +140,12 @@ FINE: list[tuple[str, bytes]] = [
     ("bitflyer", b'[{"product_code":"BTC_JPY","market_type":"Spot"}]'),
     ("bitflyer", b'{"health":"NORMAL","state":"RUNNING"}'),
     ("coinspot", b'{"status":"ok","message":"ok"}'),
+    ("gemini", b'[{"pair":"BTCUSD","price":"1"}]'),
+    ("hitbtc", b'{"BTCUSDT":{"type":"spot"}}'),
+    ("whitebit", b'{"success":true,"message":null,"result":[]}'),
+    ("upbit", b'[{"market":"KRW-BTC"}]'),
+    ("coinbase", b'{"products":[],"num_products":0}'),
+    ("coinbaseexchange", b'[{"id":"BTC-USD"}]'),
 ]
 
 

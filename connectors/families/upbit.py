@@ -23,7 +23,7 @@ from aggregator.exchange import (
     Subscription,
 )
 from aggregator.records import BookSnapshot, Candle, Channel, Instrument, Levels, Ticker, Trade
-from aggregator.refusals import meaning_of
+from aggregator.refusals import coded, meaning_of
 from aggregator.wire import Text, encode, from_iso, ms, nonzero, number, optional, text, us
 
 CHANNELS: dict[Channel, str] = {"trades": "trade", "book": "orderbook", "ticker": "ticker"}
@@ -281,6 +281,7 @@ def exchange(
             "A market that it does not know may be left out without a word, as in September 2026.",
             *notes,
         ),
+        trouble=coded("name", "message", within="error", busy=("429",)),
         limits=limits,
         listing=Listing((Request(markets),), decode_markets, read_market),
         feeds=(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from aggregator.exchange import Exchange, Limits, Stream, Subscription, every_instrument
 from aggregator.records import Channel, Instrument
+from aggregator.refusals import coded
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
 from connectors.families.hitbtc.frames import parse
@@ -64,6 +65,7 @@ def exchange(id: str, *, host: str, docs: str, checked: str) -> Exchange:
         id=id,
         docs=docs,
         checked=checked,
+        trouble=coded("code", "message", within="error", busy=("429",)),
         limits=Limits(weights={api: ((30, 1),)}, connections=100),
         listing=listing(api),
         feeds=(stream("main", CHANNELS, every_instrument), stream("futures", FUTURES, is_contract)),

@@ -27,6 +27,7 @@ from aggregator.exchange import (
     Subscription,
 )
 from aggregator.records import Channel, Instrument
+from aggregator.refusals import ReadTrouble
 from aggregator.sequence import linked
 from aggregator.wire import encode
 from connectors.families.viabtc.wires import DEPTH, PERIODS, TradesFrame, decode
@@ -184,6 +185,7 @@ def exchange(
     listing: Listing,
     polls: tuple[Poll, ...] = (),
     limits: Limits,
+    trouble: ReadTrouble | None = None,
     checked: str = "",
     notes: tuple[str, ...] = (),
 ) -> Exchange:
@@ -193,6 +195,7 @@ def exchange(
         id=id,
         docs=docs,
         checked=checked,
+        trouble=trouble,
         limits=limits,
         listing=listing,
         notes=notes,

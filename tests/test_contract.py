@@ -81,6 +81,45 @@ def test_it_says_how_its_instruments_are_had(id: str) -> None:
     assert all(isinstance(instrument, Instrument) for instrument in listing.fixed)
 
 
+PAGED = {  # exchange -> how its documentation says that its listing pages, and an answer with a next page
+    "bybit": (
+        "`nextPageCursor` of the answer is the next request's `cursor`",
+        b'{"retCode":0,"result":{"list":[],"nextPageCursor":"first%3DA"}}',
+    ),
+    "gate": (
+        "`limit`, 100 unless it is given, and `offset`, of perpetual contracts",
+        b"[" + b",".join([b'{"name":"BTC_USDT","order_price_round":"0.1"}'] * 100) + b"]",
+    ),
+}
+FRAMES = Path(__file__).parent / "frames"
+CURSORS = {"cursor", "nextcursor", "nextpagecursor", "nextpage", "next", "hasmore", "hasnext", "totalpage"}
+
+
+@pytest.mark.parametrize("id", PAGED)
+def test_a_listing_in_pages_is_followed(id: str) -> None:
+    _, body = PAGED[id]
+    listing = EXCHANGES[id].listing
+    following = [(request.url, after.url) for request in listing.requests for after in listing.more(request, body)]
+    assert any(url != after and url.partition("?")[0] == after.partition("?")[0] for url, after in following)
+
+
+def cursors_of(value: object) -> Iterator[str]:
+    """The fields of an answer that look as if they told of a next page."""
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from cursors_of(inner)
+    if isinstance(value, dict):
+        yield from (name for name, said in value.items() if said and name.replace("_", "").lower() in CURSORS)
+
+
+@pytest.mark.parametrize("id", sorted(set(IDS) - set(PAGED)))
+def test_no_other_listing_tells_of_a_next_page(id: str) -> None:
+    cases = [json.loads(line) for line in (FRAMES / f"{id}.jsonl").read_text().splitlines()]
+    for case in cases:
+        if case.get("rest") == "listing":
+            found = [] if "error" in str(case["gives"]) else list(cursors_of(json.loads(case["body"])))
+            assert found == [], f"follow them with Listing.more, and name {id} in PAGED: {case.get('about')}"
+
+
 @pytest.mark.parametrize(("exchange", "stream"), STREAMS)
 def test_a_stream_is_well_declared(exchange: Exchange, stream: Stream) -> None:
     assert (stream.parse is None) != (stream.parser is None)

@@ -122,9 +122,27 @@ def test_a_ping_says_the_time() -> None:
 
 def test_options_are_listed_for_each_underlying_that_the_exchange_names() -> None:
     asked = next(request for request in EXCHANGE.listing.requests if request.url.endswith("options/underlyings"))
-    body = b'[{"name":"BTC_USDT","index_time":1790000000,"index_price":"90000.1"},{"name":"SOL_USDT","index_time":1}]'
+    body = b'[{"name":"BTC_USDT","index_time":1790000000,"index_price":"9.1"},{"name":"SOL_USDT","index_price":"1"}]'
     assert list(EXCHANGE.listing.rows(body)) == []
     assert [request.url.partition("v4/")[2] for request in EXCHANGE.listing.more(asked, body)] == [
         "options/contracts?underlying=BTC_USDT",
         "options/contracts?underlying=SOL_USDT",
     ]
+
+
+def test_perpetual_contracts_are_listed_to_the_last_page() -> None:
+    """The documentation has pages of 100 (2026-11), while lists of all have been seen: those end at once."""
+    asked = next(request for request in EXCHANGE.listing.requests if request.url.endswith("futures/usdt/contracts"))
+
+    def contracts(count: int) -> bytes:
+        return b"[" + b",".join([b'{"name":"BTC_USDT"}'] * count) + b"]"
+
+    (second,) = EXCHANGE.listing.more(asked, contracts(100))
+    assert second.url == f"{asked.url}?limit=100&offset=100"
+    assert second.headers == asked.headers
+    (third,) = EXCHANGE.listing.more(second, contracts(100))
+    assert third.url == f"{asked.url}?limit=100&offset=200"
+    for count in (0, 99, 700):
+        assert list(EXCHANGE.listing.more(third, contracts(count))) == []
+    spot = next(request for request in EXCHANGE.listing.requests if "spot" in request.url)
+    assert list(EXCHANGE.listing.more(spot, contracts(100))) == []

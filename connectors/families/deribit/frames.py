@@ -10,7 +10,7 @@ from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Reply
+from aggregator.exchange import Accepted, Event, Hangup, Meaning, Parse, Refused, Reply
 from aggregator.records import Channel, Status
 from aggregator.wire import as_written
 from connectors.families.deribit.unasked import BestLevels, PerpetualData
@@ -36,6 +36,8 @@ HEAD = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"'
 START = len(HEAD) + 5  # so much tells the busiest topics
 TEST = b'{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
 TOO_MANY = 10028  # requests: the exchange is about to close the connection
+# codes of what passes: to be tried again, many requests at once, a maintenance, not available for now, too late
+PASSING = {10040, 10066, 11051, 13028, 13888}
 
 Data = TypeVar("Data")
 
@@ -143,7 +145,8 @@ def parse_other(other: Other) -> Iterable[Event]:
         reason = f"{other.error.code}: {other.error.message} {bytes(other.error.data).decode()}".rstrip()
         if other.error.code == TOO_MANY:
             return (Hangup(reason),)
-        return (Refused(reason, id=other.id if isinstance(other.id, int) else None),)
+        meaning: Meaning = "passing" if other.error.code in PASSING else "unknown"
+        return (Refused(reason, id=other.id if isinstance(other.id, int) else None, meaning=meaning),)
     result = bytes(other.result)
     if result.startswith(b'["') or result == b"[]":  # the topics that are known; other lists are not asked for
         return [event for topic in decode_names(result) for event in accepted(topic)]

@@ -14,7 +14,7 @@ from aggregator.records import Instrument, Kind, Trade
 from aggregator.wire import Text, ms, number, optional, text
 from connectors.families.deribit.wires import STATES, TradeRow
 
-TOO_MANY = 10028  # the code of an error
+TOO_MANY = {10028, 10066}  # codes of errors: requests in a time, and at once
 
 
 class InstrumentWire(Struct):
@@ -113,4 +113,4 @@ def trouble(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
     if error is None:
         return None
     wait = None if error.data is None else error.data.wait
-    return Trouble(f"{error.code}: {error.message}", is_busy=error.code == TOO_MANY, wait=wait)
+    return Trouble(f"{error.code}: {error.message}", is_busy=error.code in TOO_MANY, wait=wait)

@@ -14,6 +14,7 @@ from aggregator.wire import Text, ms, number, optional, seconds, step, text
 from connectors.families.gate.contracts import LevelWire, levels
 from connectors.families.gate.spot import SECOND
 
+PAGE = 100  # perpetual contracts in a list, unless it has all of them
 PARTS = {"X-Gate-Size-Decimal": "1"}  # without it sizes of futures are cut to whole contracts: -0.4 becomes 0
 
 STATES: dict[str, MarketState] = {
@@ -167,19 +168,19 @@ def read_option(contract: ContractWire) -> Instrument:
 
 
 class UnderlyingWire(Struct):
-    """What options are of: it has a name and an index price; an instrument has more."""
+    """What options are of: its documentation has a name and an index price; a contract has a step of prices as well."""
 
     name: str = ""
-    index_time: int | None = None
-    underlying: str = ""
+    index_price: Text = None
+    order_price_round: Text = None
 
     @property
     def is_one(self) -> bool:
         """Whether this is an underlying, and no instrument."""
-        return self.index_time is not None and not self.underlying
+        return self.index_price is not None and self.order_price_round is None
 
 
-decode_underlying = Decoder(UnderlyingWire).decode
+decode_underlying = Decoder(UnderlyingWire, float_hook=number).decode
 
 
 def asking(url: str) -> Request:
@@ -192,15 +193,24 @@ def rows(body: bytes) -> Iterable[Raw]:
     return [] if found and decode_underlying(found[0]).is_one else found
 
 
-def options_of_each(request: Request, body: bytes) -> Iterable[Request]:
-    """Options are listed by underlying alone: one request for each that an answer names.
+def more(request: Request, body: bytes) -> Iterable[Request]:
+    """The next page of perpetual contracts; and one request for each underlying that an answer names.
 
     https://www.gate.com/docs/developers/apiv4/en/#list-all-underlyings
+    https://www.gate.com/docs/developers/apiv4/en/#query-all-futures-contracts
     """
     options, path, _ = request.url.partition("/underlyings")
     if not path:
-        return ()
+        return next_page(request, body)
     return [asking(f"{options}/contracts?underlying={decode_underlying(row).name}") for row in decode_rows(body)]
+
+
+def next_page(request: Request, body: bytes) -> Iterable[Request]:
+    """What follows on a full page; a longer list is whole, for not every answer keeps to the documented size."""
+    url, _, offset = request.url.partition(f"?limit={PAGE}&offset=")
+    if "/futures/" not in url or len(decode_rows(body)) != PAGE:
+        return ()
+    return [asking(f"{url}?limit={PAGE}&offset={int(offset or 0) + PAGE}")]
 
 
 def listing(api: str, paths: Sequence[str]) -> Listing:
@@ -208,7 +218,7 @@ def listing(api: str, paths: Sequence[str]) -> Listing:
         tuple(asking(f"{api}/{path}") for path in paths),
         rows,
         read_instrument,
-        options_of_each,
+        more,
         state=("trade_status", "status"),
     )
 

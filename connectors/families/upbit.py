@@ -33,6 +33,7 @@ INTERVALS = {unit: interval for interval, unit in UNITS.items()}
 SCALES = {"s": 1, "m": 60}
 MICROSECONDS = 10**14  # from here on a time is in them: in milliseconds it would be the year 5138
 ZEROS = {f"0.{'0' * places}" for places in range(20)}
+LASTING = ("INVALID_PARAM", "NO_CODES")  # of what is asked for: the same is refused again, and takes all else with it
 NOTHING = {None, 0, "0", *ZEROS}  # of a level that only fills the shorter side up, or whose size is rounded to nothing
 LONG = {
     "ty": "type", "cd": "code", "tms": "timestamp", "st": "stream_type", "ab": "ask_bid", "sid": "sequential_id",
@@ -194,7 +195,7 @@ def read(message: Message) -> Iterable[Event]:
     if "error" in said:
         trouble = convert(said["error"], Trouble)
         reason = f"{trouble.name}: {trouble.message}"
-        return (Refused(reason, meaning=meaning_of(reason, final=("code is not valid",), passing=("too many",))),)
+        return (Refused(reason, meaning=meaning_of(reason, final=LASTING, passing=("too many",))),)
     return ()
 
 

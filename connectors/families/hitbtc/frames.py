@@ -100,5 +100,5 @@ def refusal(fault: Fault, id: int | str | None) -> Refused:
     reason = f"{fault.code}: {fault.message}"
     if fault.description:
         reason += f" ({fault.description})"
-    meaning = meaning_of(reason, final=("symbol not found",), passing=("too many", "429"))
+    meaning = meaning_of(reason, final=("symbol not found", "unknown channel"), passing=("too many", "429"))
     return Refused(reason, id=id if isinstance(id, int) else None, meaning=meaning)

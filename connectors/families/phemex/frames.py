@@ -7,7 +7,7 @@ from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Refused
+from aggregator.exchange import Accepted, Event, Meaning, Refused
 from aggregator.records import Record
 from connectors.families.phemex.figures import ContractFrame, PackFrame, SpotFrame
 from connectors.families.phemex.wires import (
@@ -55,6 +55,7 @@ DECODERS: dict[str, Decode] = {  # large integers may come as text: they are not
     "market24h": Decoder(ContractFrame, strict=False).decode,
 }
 BUSY = tuple((f'"{key}":'.encode(), DECODERS[key]) for key in ("orderbook_p", "book", "trades_p", "trades"))
+INVALID = 6001  # an argument is not valid: the market is not served
 NEAR = 100  # bytes, within which the busiest frames say what they hold
 
 
@@ -79,7 +80,9 @@ def parse_by_keys(frame: bytes) -> Iterable[Event]:
     if answer.method == PACK:
         return decode_pack(frame).records()
     if answer.error is not None:
-        return (Refused(f"{answer.error.code}: {answer.error.message}", id=answer.id),)
+        fault = answer.error
+        meaning: Meaning = "final" if fault.code == INVALID else "unknown"
+        return (Refused(f"{fault.code}: {fault.message}", id=answer.id, meaning=meaning),)
     if answer.result is not None:
         return () if answer.result == "pong" or answer.id is None else (Accepted(id=answer.id),)
     if "symbol" in keys:

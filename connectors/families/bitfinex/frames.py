@@ -39,7 +39,7 @@ OURS: dict[str, tuple[Channel, ...]] = {
 PRIVATE = 0  # the channel of an account
 NO_SYMBOL = "symbol: invalid"
 ALREADY = 10301  # subscribed to
-RESTART = 20051  # 20060 and 20061 frame a maintenance, after which the connection goes on
+RESTART = 20051  # 20060 and 20061, around a maintenance, close nothing: numbers and checksums judge the books
 TIMES = 10**12  # above any number of a frame, below any time in ms
 CHECKED = 25  # levels a side under the checksum
 

@@ -179,7 +179,7 @@ def parse_event(said: Other) -> Iterable[Event]:
     if named is not None:
         wire, name = named[1], named[2]
     reason = f"{said.code}: {said.msg}"
-    meaning = meaning_of(reason, final=("doesn't exist",), passing=("30006", "too many", "too frequent"))
+    meaning = meaning_of(reason, final=("doesn't exist",), passing=("too many", "too frequent"))
     refused = [Refused(reason, channel=channel, raw_symbol=name, meaning=meaning) for channel in carried(wire)]
     return refused or [Refused(reason, meaning=meaning)]
 

@@ -11,9 +11,9 @@ from msgspec import Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Refused, Subscription
+from aggregator.exchange import Accepted, Event, Meaning, Refused, Subscription
 from aggregator.records import Channel
-from aggregator.refusals import named_in
+from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import encode, number
 from connectors.families.krakenfutures.wires import (
     BestFrame,
@@ -70,7 +70,8 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     if said.event == "subscribed":
         return [Accepted(channel=channel, raw_symbol=name) for channel, name in named]
     if said.event == "subscribed_failed":
-        return [Refused(said.message or said.event, channel=channel, raw_symbol=name) for channel, name in named]
+        reason = said.message or said.event
+        return [Refused(reason, channel=c, raw_symbol=name, meaning=meaning(reason)) for c, name in named]
     if said.event in {"alert", "error"}:
         return (parse_alert(said.message or said.event),)
     if not said.event and said.feed in FEEDS:
@@ -85,7 +86,15 @@ def parse_alert(message: str) -> Accepted | Refused:
     found = named_in(message, NAMED)
     if found is not None:
         return Refused(message, raw_symbol=found[1], meaning="final")
-    return Refused(message, meaning="passing" if "rate" in message.lower() else "unknown")
+    return Refused(message, meaning=meaning(message))
+
+
+def meaning(message: str) -> Meaning:
+    """The documented words of an error, and those of a pace.
+
+    https://docs.kraken.com/api/docs/futures-api/websocket/book
+    """
+    return meaning_of(message, final=("invalid product", "invalid feed"), passing=("rate",))
 
 
 def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:

@@ -4,9 +4,9 @@ https://phemex-docs.github.io/#contract-websocket-api
 A request names one symbol, and an answer only the request; the figures of 24 hours come for a whole market at once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription, Trouble
 from aggregator.records import Channel, Instrument, Kind
 from aggregator.refusals import coded
 from aggregator.sequence import ordered
@@ -25,6 +25,7 @@ FIGURES: dict[Channel, str] = {
     "mark_price": "market24h",
     "index_price": "market24h",
 }
+TOO_MANY, WAIT = 429, "x-ratelimit-retry-after"
 OLDER = "USD"  # how the symbols of the older contracts end
 SECONDS = {interval: seconds for seconds, interval in INTERVALS.items()}
 PING = encode({"id": 0, "method": "server.ping", "params": []})
@@ -102,10 +103,26 @@ def figures(kind: Kind, channels: dict[Channel, str]) -> Stream:
     )
 
 
+says = coded("code", "msg", fine=("0",))
+
+
+def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    """How long a limit lasts stands in a header of its own, in seconds; its name may end in the group's.
+
+    https://github.com/phemex/phemex-api-docs/blob/master/Generic-API-Info.en.md
+    """
+    said = says(status, headers, body)
+    waits = [int(seconds) for name, seconds in headers.items() if name.startswith(WAIT) and seconds.isdecimal()]
+    if status != TOO_MANY or not waits:
+        return said
+    words = f"HTTP {status}: {body[:200].decode(errors='replace')}" if said is None else said.words
+    return Trouble(words, is_busy=True, wait=max(waits))
+
+
 EXCHANGE = Exchange(
     id="phemex",
     docs="https://phemex-docs.github.io/#contract-websocket-api",
-    trouble=coded("code", "msg", fine=("0",)),
+    trouble=trouble,
     limits=Limits(weights={API: ((100, 60),)}, connects=(200, 300), connections=5),
     listing=listing(API),
     feeds=(  # the figures of all markets first: of four connections they take one each, and what is left the others

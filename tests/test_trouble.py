@@ -165,6 +165,16 @@ def test_an_error_is_told_in_the_exchanges_words(id: str, status: int, body: byt
     assert exchange.trouble(status, {"gw-ratelimit-reset": "8000"}, body) == trouble
 
 
+@pytest.mark.parametrize("header", ["x-ratelimit-retry-after", "x-ratelimit-retry-after-contract"])
+def test_phemex_says_in_a_header_of_its_own_how_long_a_limit_lasts(header: str) -> None:
+    exchange = load_exchange("phemex")
+    assert exchange is not None
+    assert exchange.trouble is not None
+    assert exchange.trouble(429, {header: "7"}, b"slower") == Trouble("HTTP 429: slower", is_busy=True, wait=7)
+    assert exchange.trouble(429, {}, b"slower") is None  # the status alone tells
+    assert exchange.trouble(200, {header: "7"}, b'{"code":0,"data":{}}') is None
+
+
 @pytest.mark.parametrize(("id", "body"), FINE)
 def test_a_good_answer_says_nothing_against_its_request(id: str, body: bytes) -> None:
     exchange = load_exchange(id)

@@ -22,7 +22,7 @@ EXCHANGE = Exchange(
     id="gate",
     docs="https://www.gate.com/docs/developers/apiv4/ws/en/",
     checked="2026-09, live probes by others",
-    trouble=coded("label", "message", fine=(), busy=("TOO_MANY_REQUESTS",)),
+    trouble=coded("label", "message", fine=(), busy=("TOO_MANY_REQUESTS", "TOO_BUSY")),
     limits=Limits(weights={API: ((200, 10),)}, connects=(300, 300)),
     listing=listing(
         API,

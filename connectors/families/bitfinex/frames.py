@@ -38,7 +38,7 @@ OURS: dict[str, tuple[Channel, ...]] = {
 }
 PRIVATE = 0  # the channel of an account
 NO_SYMBOL = "symbol: invalid"
-ALREADY = 10301  # subscribed to
+ALREADY, NO_CHANNEL, NOT_READY = 10301, 10302, 11000  # https://docs.bitfinex.com/docs/abbreviations-glossary
 RESTART = 20051  # 20060 and 20061, around a maintenance, close nothing: numbers and checksums judge the books
 TIMES = 10**12  # above any number of a frame, below any time in ms
 CHECKED = 25  # levels a side under the checksum
@@ -78,7 +78,8 @@ class Said(Struct):
         kind, symbol, _ = self.topic()
         if self.code == ALREADY:
             return self.accepted()
-        meaning: Meaning = "final" if self.msg == NO_SYMBOL else "unknown"
+        is_final = self.code == NO_CHANNEL or self.msg == NO_SYMBOL
+        meaning: Meaning = "final" if is_final else "passing" if self.code == NOT_READY else "unknown"
         if not OURS.get(kind):
             return (Refused(self.msg, meaning=meaning),)
         name = None if kind == "liq" else symbol

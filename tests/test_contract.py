@@ -87,7 +87,7 @@ PAGED = {  # exchange -> how its documentation says that its listing pages, and 
         b'{"retCode":0,"result":{"list":[],"nextPageCursor":"first%3DA"}}',
     ),
     "gate": (
-        "`limit`, 100 unless it is given, and `offset`, of perpetual contracts",
+        "`limit` and `offset` of perpetual contracts; its own client libraries say 100 unless it is given",
         b"[" + b",".join([b'{"name":"BTC_USDT","order_price_round":"0.1"}'] * 100) + b"]",
     ),
 }

@@ -131,7 +131,7 @@ def test_options_are_listed_for_each_underlying_that_the_exchange_names() -> Non
 
 
 def test_perpetual_contracts_are_listed_to_the_last_page() -> None:
-    """The documentation has pages of 100 (2026-11), while lists of all have been seen: those end at once."""
+    """Pages are of 100, says the exchange's own client library (2026-11); a list of more than that is all of them."""
     asked = next(request for request in EXCHANGE.listing.requests if request.url.endswith("futures/usdt/contracts"))
 
     def contracts(count: int) -> bytes:

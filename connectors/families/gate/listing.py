@@ -206,7 +206,7 @@ def more(request: Request, body: bytes) -> Iterable[Request]:
 
 
 def next_page(request: Request, body: bytes) -> Iterable[Request]:
-    """What follows on a full page; a longer list is whole, for not every answer keeps to the documented size."""
+    """What follows on a full page, of the size that the exchange's client libraries name; a longer list is whole."""
     url, _, offset = request.url.partition(f"?limit={PAGE}&offset=")
     if "/futures/" not in url or len(decode_rows(body)) != PAGE:
         return ()

@@ -121,6 +121,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("validation_error: market is missing"),
     ),
     ("bithumb", 200, b'{"error":{"name":429,"message":"slower"}}', Trouble("429: slower", is_busy=True)),
+    # as clients of both read them (2025): neither documentation shows the whole form
     ("coinbase", 400, b'{"error":"INVALID_ARGUMENT","message":"no product"}', Trouble("INVALID_ARGUMENT: no product")),
     ("coinbaseexchange", 404, b'{"message":"NotFound"}', Trouble("NotFound")),
 ]

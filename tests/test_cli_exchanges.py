@@ -359,7 +359,7 @@ def test_names_cannot_steer_a_terminal(tmp_path: Path, monkeypatch: pytest.Monke
     result = run("symbols", "binance", "--body", str(tmp_path / "x"))
     (row,) = [line.split("\t") for line in result.stdout.splitlines()[1:]]
     assert row == [
-        "B\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}C/USD:BTC-240927",
+        r"B\x1b[2J\tC/USD:BTC-240927",
         "X1727424000000000000",
         "future",
         "trading",

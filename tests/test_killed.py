@@ -22,7 +22,7 @@ import zstandard
 
 from tests.test_daemon import Row, Running, configure, exchanges, of, until
 
-pytestmark = [pytest.mark.waits, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.waits
 
 __all__ = ["exchanges"]  # the fixture
 
@@ -140,6 +140,7 @@ def started() -> Iterator[list[Running]]:
             daemon.finish()
 
 
+@pytest.mark.timeout(300)
 def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str, started: list[Running]) -> None:
     config = configure(tmp_path, of(exchanges, *NUMBERED), sinks=SINKS.format(tmp_path))
     subscriber = Subscriber(tmp_path / "feed.sock")

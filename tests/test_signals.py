@@ -45,9 +45,7 @@ def test_sigterm_in_the_first_second_is_a_good_end(tmp_path: Path, exchanges: st
     config = configure(tmp_path, of(exchanges, "kraken"), sinks=files_sink(tmp_path))
     options = ["--out", str(tmp_path)] if command == "capture" else []
     process = subprocess.Popen([*PROGRAM, command, *options, "--config", str(config)], stderr=subprocess.PIPE, cwd=ROOT)
-    begun = time.monotonic()
-    while not catches(process, signal.SIGTERM):
-        assert time.monotonic() - begun < PATIENCE
+    until(lambda: catches(process, signal.SIGTERM), what="it does not catch SIGTERM")
     time.sleep(later)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=PATIENCE)

@@ -16,6 +16,8 @@ from aggregator.topics import Carried
 
 SECOND = 1_000_000_000
 
+pytestmark = pytest.mark.waits
+
 
 def put(kind: str, path: Path) -> None:
     """Something that is no regular file."""

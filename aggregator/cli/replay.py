@@ -39,7 +39,7 @@ def exchange_of(path: Path) -> str | None:
 def listed_in(exchange: Exchange, path: Path) -> list[Instrument]:
     """The instruments of the listing that a capture itself holds."""
     lines = (line for _, line in read_capture(path) if isinstance(line, CaptureLine) and line.dir == "rest")
-    bodies = {line.address: line.payload for line in lines}
+    bodies = {line.address: line.payload for line in lines if not line.is_refused}
 
     def pages(request: Request, more: Callable[[Request, bytes], Iterable[Request]]) -> Iterator[bytes]:
         waiting = [request]

@@ -139,6 +139,8 @@ def answer(path: str, query: Mapping[str, str], markets: Mapping[str, Market], n
     if path.endswith("/public/instruments"):
         rows = [_listed(market) for market in markets.values()] if query.get("instType") == "SPOT" else []
         return 200, encode({"code": "0", "data": rows, "msg": ""})
+    if path.endswith("/public/underlying"):
+        return 200, encode({"code": "0", "data": [[]], "msg": ""})  # there are no options
     market = markets.get(query.get("instId", ""))
     if path.endswith("/market/books") and market is not None:
         bids, asks = ([[*level, "0", "1"] for level in side] for side in market.levels(int(query.get("sz", "1"))))

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-SERVICES = {"run", "capture"}  # commands that run until they are stopped
+from aggregator import SERVICES
 
 
 def before_the_loop() -> None:

@@ -231,7 +231,7 @@ class Side:
             self._seek()
 
 
-class Book:
+class OrderBook:
     """A whole book; `depth` is how many levels a side the exchange keeps (None: all)."""
 
     __slots__ = ("_asks", "_bids", "_depth", "_pending")

@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
-from aggregator.book import Book
+from aggregator.book import OrderBook
 from aggregator.errors import AggregatorError
 from aggregator.records import BookSnapshot, Channel, Instrument, Record, Trade
 from aggregator.sequence import Rule
@@ -234,7 +234,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     heartbeat: Heartbeat | None = None
     snapshot: Snapshot | None = None
     sequence: Mapping[Channel, Rule] = {}
-    checksum: Callable[[Book, Instrument | None], int] | None = None
+    checksum: Callable[[OrderBook, Instrument | None], int] | None = None
     backfill: Backfill | None = None
     depth: int | None = None
     per_connection: int = 200

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from aggregator.book import Book
+from aggregator.book import OrderBook
+from aggregator.catalog.registry import load_exchange
 from aggregator.records import BookDelta, BookSnapshot, Levels
-from aggregator.registry import load_exchange
 from aggregator.wire import is_zero
 from bench.frames import Capture
 from bench.measure import MICRO, pinned, processors, table, take_turns, timed
@@ -134,7 +134,7 @@ class Row(Struct):
 
 def structures() -> dict[str, Make]:
     """Those that can be measured here; what is not installed is named and left out."""
-    found: dict[str, Make] = {"ours": Book, "dict, sorted on read": SortedOnRead}
+    found: dict[str, Make] = {"ours": OrderBook, "dict, sorted on read": SortedOnRead}
     for name, load in {"sortedcontainers": sorted_dict, "order-book": compiled}.items():
         try:
             found[name] = load()

@@ -10,8 +10,8 @@ from zlib import crc32
 from msgspec import Struct
 from msgspec.json import decode, encode
 
+from aggregator.catalog.registry import load_exchange
 from aggregator.records import Instrument
-from aggregator.registry import load_exchange
 from aggregator.wire import number
 from bench.frames import Capture
 

@@ -4,14 +4,14 @@ import sys
 from importlib import import_module
 
 WAS = {  # a module of today, and the name of the one that held its contents before
-    "aggregator.bus": "bus",
-    "aggregator.daemon": "daemon",
-    "aggregator.lines": "network",
+    "aggregator.bus.bus": "bus",
+    "aggregator.daemon.daemon": "daemon",
+    "aggregator.ingest.lines": "network",
     "aggregator.moment": "topics",
-    "aggregator.registry": "registry",
-    "aggregator.replay": "replay",
-    "aggregator.session": "session",
-    "aggregator.topics": "topics",
+    "aggregator.catalog.registry": "registry",
+    "aggregator.capture.replay": "replay",
+    "aggregator.session.session": "session",
+    "aggregator.session.topics": "topics",
 }
 
 

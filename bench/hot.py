@@ -12,15 +12,15 @@ from functools import partial
 import orjson
 from msgspec import Struct
 
-from aggregator.bus import Batch, Bus
+from aggregator.bus.bus import Batch, Bus
+from aggregator.capture.replay import Reader
+from aggregator.catalog.registry import load_exchange
 from aggregator.errors import AggregatorError
 from aggregator.exchange import Parse, Stream
-from aggregator.lines import PIECE
+from aggregator.ingest.lines import PIECE
+from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, BookDelta, Gap, Record
-from aggregator.registry import load_exchange
-from aggregator.replay import Reader
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 from bench.frames import Capture
 from bench.measure import MICRO, pinned, processors, table, take_turns, timed
 from bench.native import loop

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec.json import encode, format  # noqa: A004 - its own name
 
-from aggregator.daemon import GC_THRESHOLD
+from aggregator.daemon.daemon import GC_THRESHOLD
 
 MICRO = 1e6
 LIBRARIES = ("msgspec", "orjson", "picows", "uvloop")

@@ -20,9 +20,9 @@ import zstandard
 from msgspec import Struct
 from msgspec.json import decode
 
+from aggregator.catalog.registry import simulated_ids
 from aggregator.client import connect
 from aggregator.records import BookSnapshot, Gap, Health, Levels
-from aggregator.registry import simulated_ids
 from aggregator.sandbox.faults import Injected
 from bench.daemon import resident
 

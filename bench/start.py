@@ -10,7 +10,7 @@ from bench.measure import table
 COMMANDS = {
     "python alone": ["-c", ""],
     "import aggregator.client": ["-c", "import aggregator.client"],
-    "import aggregator.daemon": ["-c", "import aggregator.daemon"],
+    "import aggregator.daemon.daemon": ["-c", "import aggregator.daemon.daemon"],
     "aggregator --help": ["-m", "aggregator", "--help"],
 }
 

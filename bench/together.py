@@ -21,15 +21,15 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.json import encode
 
-from aggregator.capture import read_capture
-from aggregator.catalog import aliases_of
+from aggregator.capture.recorder import read_capture
+from aggregator.capture.replay import CaptureLine, ParseOnly
+from aggregator.catalog.catalog import aliases_of
+from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.client import connect
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange, Stream
-from aggregator.instruments import read_bodies
+from aggregator.ingest.listing import read_bodies
 from aggregator.records import Gap, Health, Instrument, Record, Summary
-from aggregator.registry import connector_ids, load_exchange
-from aggregator.replay import CaptureLine, ParseOnly
 from aggregator.sandbox.playback import load
 from aggregator.sandbox.speakers import spoken_of
 from bench.daemon import resident

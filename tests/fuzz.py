@@ -27,14 +27,14 @@ from random import Random
 
 from msgspec import Raw, Struct, structs
 
-from aggregator.bus import Batch
-from aggregator.conversation import EXPECTED
+from aggregator.bus.bus import Batch
+from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Stream, Subscription
-from aggregator.lines import PIECE
+from aggregator.ingest.connection import EXPECTED
+from aggregator.ingest.lines import PIECE
+from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, Instrument
-from aggregator.registry import connector_ids, load_exchange
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 from tests.mutants import mutant
 
 FRAMES = Path(__file__).parent / "frames"

@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aggregator.answers import Fetch
 from aggregator.exchange import Subscription
+from aggregator.moment import Now
 from aggregator.records import Channel, Record
 from aggregator.sequence import contiguous
-from aggregator.session import Session
-from aggregator.subscriptions import Key
-from aggregator.topics import Carried, Now
+from aggregator.session.fetches import Fetch
+from aggregator.session.session import Session
+from aggregator.session.subscriptions import Key
+from aggregator.session.topics import TopicCheckpoint
 from tests.ledger import Ledger
 from tests.model import SYMBOLS, Flying, ModelExchange
 from tests.model_wire import Dialect, Said, encode, stream_of
@@ -40,7 +41,7 @@ class Journey:
 
     # --- the connection ---------------------------------------------------------------------------------------------
 
-    def _connect(self, carried: Mapping[Key, Carried]) -> Session:
+    def _connect(self, carried: Mapping[Key, TopicCheckpoint]) -> Session:
         self.connections += 1
         topics = [Subscription(channel, symbol) for channel in CHANNELS for symbol in SYMBOLS]
         self.session = Session(

@@ -19,7 +19,9 @@ from typing import Literal
 from msgspec import Raw, Struct, structs
 from msgspec.json import Decoder
 
-from aggregator.bus import Batch, Bus
+from aggregator.bus.bus import Batch, Bus
+from aggregator.catalog.registry import load_exchange
+from aggregator.daemon.followed import Followed
 from aggregator.errors import SessionError
 from aggregator.exchange import (
     Accepted,
@@ -35,16 +37,14 @@ from aggregator.exchange import (
     Stream,
     Subscription,
 )
-from aggregator.followed import Followed
-from aggregator.instruments import Markets, fetch_listing
-from aggregator.lines import Line, Listener
-from aggregator.network import Answer, Network
+from aggregator.ingest.lines import Line, Listener
+from aggregator.ingest.listing import Markets, fetch_listing
+from aggregator.ingest.network import Answer, Network
+from aggregator.ingest.rest import Need, Rest
+from aggregator.ingest.runner import ExchangeRunner, for_streams
+from aggregator.ingest.shard import ConnectionPolicy
+from aggregator.moment import Now
 from aggregator.records import Candle, Channel, Instrument, OpenInterest, Trade
-from aggregator.registry import load_exchange
-from aggregator.rest import Need, Rest
-from aggregator.runner import ExchangeRunner, for_streams
-from aggregator.shard import Care
-from aggregator.topics import Now
 
 SECOND = 1_000_000_000
 EXCHANGES = ("binance", "okx", "kraken", "bitfinex", "coinbase")  # whose declared limits are used
@@ -384,7 +384,7 @@ class World:
         bus = Bus("model")
         bus.attach(self._take)
         self.rest = Rest(network, self.exchange)
-        care = Care(redundancy=self.redundancy)
+        care = ConnectionPolicy(redundancy=self.redundancy)
         self.runner = ExchangeRunner(
             self.exchange, self.channels, INTERVALS, network=network, bus=bus, rest=self.rest, care=care
         )

@@ -6,7 +6,7 @@ from zlib import crc32
 
 from msgspec import Struct, json
 
-from aggregator.book import Book
+from aggregator.book import OrderBook
 from aggregator.exchange import Accepted, Backfill, Event, Request, Since, Snapshot, Stream, Subscription
 from aggregator.records import BookDelta, BookSnapshot, Channel, Instrument, Levels, Trade
 from aggregator.sequence import Rule
@@ -81,7 +81,7 @@ decode_asked = json.Decoder(Asked).decode
 encode = json.Encoder().encode
 
 
-def checksum(book: Book, _: Instrument | None = None) -> int:
+def checksum(book: OrderBook, _: Instrument | None = None) -> int:
     return summed((level_numbers(book.bids()), level_numbers(book.asks())))
 
 

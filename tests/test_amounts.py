@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from aggregator.capture.replay import CaptureLine, ParseOnly, Replay
+from aggregator.catalog.registry import load_exchange
 from aggregator.records import Candle, Instrument, OpenInterest, Record, Ticker
-from aggregator.registry import load_exchange
-from aggregator.replay import CaptureLine, ParseOnly, Replay
 
 Amounts = dict[type[Record], tuple[str | None, str | None]]  # in the base and in the quote asset
 

@@ -4,13 +4,13 @@ from zlib import crc32
 
 import pytest
 
-from aggregator.book import Book
+from aggregator.book import OrderBook
 from aggregator.exchange import Subscription
+from aggregator.moment import Now
 from aggregator.records import BookDelta, Gap, Record
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 from connectors.bitfinex import EXCHANGE
-from connectors.families.bitfinex.frames import checksum
+from connectors.bitfinex.frames import checksum
 
 SECOND = 10**9
 START = 1_795_168_800 * SECOND
@@ -65,7 +65,7 @@ def test_topics_that_share_a_channel_are_asked_for_once_after_the_flags() -> Non
 def test_a_checksum_takes_bids_and_offers_in_turn_as_javascript_writes_them(
     bids: list[tuple[str, str]], asks: list[tuple[str, str]], said: str
 ) -> None:
-    assert checksum(Book(bids, asks), None) == signed(said)
+    assert checksum(OrderBook(bids, asks), None) == signed(said)
 
 
 def test_a_checksum_that_is_right_passes() -> None:

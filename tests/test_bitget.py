@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from aggregator.book import Book
+from aggregator.book import OrderBook
 from aggregator.exchange import Stream
+from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 from connectors.bitget import EXCHANGE, KEPT, QUOTES
 from connectors.families.okx import checksum
 
@@ -71,7 +71,7 @@ def test_checksums_that_stop_coming_are_missed_once() -> None:
     for number in range(1001, 1101):
         asks["100.6"] = str(number)
         is_summed = number <= 1040
-        sum = checksum(Book([("100.0", "3.10")], list(asks.items()), None), None) if is_summed else None
+        sum = checksum(OrderBook([("100.0", "3.10")], list(asks.items()), None), None) if is_summed else None
         frames.append(frame("SPOT", number, number - 1, sum=sum, asks=[["100.6", str(number)]]))
     out = heard(BOOKS[0], whole("SPOT"), *frames)
     assert sum_of(out, BookDelta) == 100

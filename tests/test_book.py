@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aggregator.book import EXACT_DIGITS, MANY, SLACK, SPELLED, Book, Side
+from aggregator.book import EXACT_DIGITS, MANY, SLACK, SPELLED, OrderBook, Side
 from aggregator.errors import BadFrame
 from aggregator.records import Levels
 from aggregator.wire import is_zero
@@ -86,7 +86,7 @@ def histories(values: st.SearchStrategy[Decimal]) -> st.SearchStrategy[list[tupl
     return st.lists(st.tuples(rows(values), rows(values)), min_size=1, max_size=12)
 
 
-def compare(book: Book, bids: Model, asks: Model) -> None:
+def compare(book: OrderBook, bids: Model, asks: Model) -> None:
     """Read everything, and the first few, best first."""
     for count in (None, 0, 1, 2, 5, 1000):
         assert valued(book.bids(count)) == bids.top(count)
@@ -95,7 +95,7 @@ def compare(book: Book, bids: Model, asks: Model) -> None:
 
 def follow(history: list[tuple[Levels, Levels]], *, looks: bool = True, checks_crossing: bool = True) -> None:
     """Tell a book and its model the same, and compare them after each step."""
-    book = Book(*history[0])
+    book = OrderBook(*history[0])
     bids, asks = Model(history[0][0]), Model(history[0][1], is_bids=False)
     for more_bids, more_asks in history[1:]:
         if looks:
@@ -150,7 +150,7 @@ def test_a_book_of_thousands_is_what_a_naive_one_is(seed: int) -> None:
         ]
 
     start = levels(1500, 10_000)
-    book, model = Book(start, []), Model(start)
+    book, model = OrderBook(start, []), Model(start)
     for step in range(60):
         some = levels(chance.choice([0, 1, 3, 40, MANY + 50]), 10_000 + 50 * step)  # the market moves
         book.apply(some, [])
@@ -179,7 +179,7 @@ def test_a_book_of_thousands_is_what_a_naive_one_is(seed: int) -> None:
 )
 @pytest.mark.parametrize("beside", ["99", LONG])
 def test_one_price_in_two_spellings_is_one_level(other: str, beside: str) -> None:
-    book = Book([("100.0", "1"), (beside, "1")], [])
+    book = OrderBook([("100.0", "1"), (beside, "1")], [])
     book.apply([(other, "2")], [])
     assert valued(book.bids()) == [(Decimal(100), "2"), (Decimal(beside), "1")]
     book.apply([(other, "0")], [])
@@ -189,13 +189,13 @@ def test_one_price_in_two_spellings_is_one_level(other: str, beside: str) -> Non
 
 
 def test_a_level_keeps_the_spelling_that_it_has() -> None:
-    book = Book([("100.0", "1")], [])
+    book = OrderBook([("100.0", "1")], [])
     book.apply([("100.00", "2")], [])
     assert book.bids() == [("100.0", "2")]
 
 
 def test_the_last_word_on_a_price_holds_within_one_message() -> None:
-    book = Book([("1", "1"), ("1.0", "2")], [])
+    book = OrderBook([("1", "1"), ("1.0", "2")], [])
     assert valued(book.bids()) == [(Decimal(1), "2")]
     book.apply([("1.00", "3"), ("1", "4")], [])
     assert valued(book.bids()) == [(Decimal(1), "4")]
@@ -208,7 +208,7 @@ def test_the_last_word_on_a_price_holds_within_one_message() -> None:
 @pytest.mark.parametrize("zero", ZEROS)
 def test_a_zero_in_every_spelling_removes(zero: str) -> None:
     assert is_zero(zero)
-    book = Book([("2", "1"), ("1", "1"), ("0.5", zero)], [])
+    book = OrderBook([("2", "1"), ("1", "1"), ("0.5", zero)], [])
     assert book.bids() == [("2", "1"), ("1", "1")]
     book.apply([("2", zero), ("7", zero)], [])
     assert book.bids() == [("1", "1")]
@@ -219,7 +219,7 @@ def test_a_zero_in_every_spelling_removes(zero: str) -> None:
 @pytest.mark.parametrize("size", ["1", "0.1", "10", "100", "0.00000000000000000000000001", ".5", "01"])
 def test_no_other_size_removes(size: str) -> None:
     assert not is_zero(size)
-    assert Book([("1", size)], []).bids() == [("1", size)]
+    assert OrderBook([("1", size)], []).bids() == [("1", size)]
 
 
 # --- exactness
@@ -230,9 +230,9 @@ def test_no_other_size_removes(size: str) -> None:
 def test_prices_that_differ_in_their_last_digit_are_two(digits: int, point: str) -> None:
     low, high = point + "1" * digits, point + "1" * (digits - 1) + "2"
     for levels in ([(low, "1"), (high, "2")], [(high, "2"), (low, "1")]):
-        assert Book(levels, []).bids() == [(high, "2"), (low, "1")]
-        assert Book([], levels).asks() == [(low, "1"), (high, "2")]
-        book = Book([], [])
+        assert OrderBook(levels, []).bids() == [(high, "2"), (low, "1")]
+        assert OrderBook([], levels).asks() == [(low, "1"), (high, "2")]
+        book = OrderBook([], [])
         for level in levels:
             book.apply([level], [level])
         assert (book.bids(), book.asks()) == ([(high, "2"), (low, "1")], [(low, "1"), (high, "2")])
@@ -248,13 +248,13 @@ def test_prices_that_differ_in_their_last_digit_are_two(digits: int, point: str)
     ],
 )
 def test_neighbours_that_are_one_float_are_two_prices(low: str, high: str) -> None:
-    assert Book([(low, "1"), (high, "2")], []).bids() == [(high, "2"), (low, "1")]
+    assert OrderBook([(low, "1"), (high, "2")], []).bids() == [(high, "2"), (low, "1")]
 
 
 @pytest.mark.parametrize("digits", [29, 40, 300])
 def test_prices_of_any_length_are_told_apart(digits: int) -> None:
     low, high = "1." + "1" * digits, "1." + "1" * (digits - 1) + "2"
-    assert Book([(low, "1"), (high, "2")], []).bids() == [(high, "2"), (low, "1")]
+    assert OrderBook([(low, "1"), (high, "2")], []).bids() == [(high, "2"), (low, "1")]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_prices_of_any_length_are_told_apart(digits: int) -> None:
 )
 def test_negative_prices_have_their_place(prices: list[str]) -> None:
     """The price of a spread or of oil may be below zero."""
-    book = Book([(price, "1") for price in prices], [(price, "1") for price in prices])
+    book = OrderBook([(price, "1") for price in prices], [(price, "1") for price in prices])
     assert [price for price, _ in book.asks()] == sorted(prices, key=Decimal)
     assert [price for price, _ in book.bids()] == sorted(prices, key=Decimal, reverse=True)
 
@@ -288,8 +288,8 @@ def test_negative_prices_have_their_place(prices: list[str]) -> None:
     ],
 )
 def test_a_book_is_crossed_when_the_best_bid_reaches_the_best_ask(bid: str, ask: str, crossed: bool) -> None:
-    assert Book([(bid, "1")], [(ask, "1")]).is_crossed() is crossed
-    book = Book([], [])
+    assert OrderBook([(bid, "1")], [(ask, "1")]).is_crossed() is crossed
+    book = OrderBook([], [])
     assert book.apply([(bid, "1")], []) is False
     assert book.apply([], [(ask, "1")]) is crossed
     assert book.apply([(bid, "0")], []) is False
@@ -298,7 +298,7 @@ def test_a_book_is_crossed_when_the_best_bid_reaches_the_best_ask(bid: str, ask:
 @given(st.lists(st.tuples(spelled(MIXED), SIZES), max_size=6), st.lists(st.tuples(spelled(MIXED), SIZES), max_size=6))
 def test_a_whole_book_is_crossed_as_one_that_was_looked_at(bids: Levels, asks: Levels) -> None:
     """What is told without placing every level is what the placed levels, and the naive book, tell."""
-    book = Book(bids, asks)
+    book = OrderBook(bids, asks)
     told = book.is_crossed()
     book.bids()
     assert told is book.is_crossed() is is_crossed(Model(bids), Model(asks, is_bids=False))
@@ -311,18 +311,18 @@ def test_a_whole_book_with_a_price_that_is_no_number_is_none(price: str, at: int
     bad = [*good[:at], (price, "1"), *good[at:]]
     for bids, asks in ((bad, [("2", "1")]), ([("0.1", "1")], bad)):
         with pytest.raises(BadFrame):
-            Book(bids, asks).is_crossed()
+            OrderBook(bids, asks).is_crossed()
 
 
 def test_a_book_without_one_side_is_not_crossed() -> None:
-    assert not Book([], []).is_crossed()
-    assert not Book([("1", "1")], []).is_crossed()
-    assert not Book([], [("1", "1")]).is_crossed()
-    assert not Book([("1", "1")], [("1", "0")]).is_crossed()
+    assert not OrderBook([], []).is_crossed()
+    assert not OrderBook([("1", "1")], []).is_crossed()
+    assert not OrderBook([], [("1", "1")]).is_crossed()
+    assert not OrderBook([("1", "1")], [("1", "0")]).is_crossed()
 
 
 def test_one_message_may_move_both_sides_past_each_other() -> None:
-    book = Book([("1", "1")], [("2", "1")])
+    book = OrderBook([("1", "1")], [("2", "1")])
     assert book.apply([("3", "1")], [("2", "0"), ("4", "1")]) is False
 
 
@@ -335,7 +335,7 @@ def test_one_message_may_move_both_sides_past_each_other() -> None:
     ],
 )
 def test_crossing_is_exact_when_one_side_alone_has_long_prices(bids: list[str], asks: list[str], crossed: bool) -> None:
-    assert Book([(price, "1") for price in bids], [(price, "1") for price in asks]).is_crossed() is crossed
+    assert OrderBook([(price, "1") for price in bids], [(price, "1") for price in asks]).is_crossed() is crossed
 
 
 def test_the_best_price_goes_exact_with_its_side() -> None:
@@ -355,7 +355,7 @@ def test_a_cut_side_is_what_a_naive_one_is(start: Levels, deltas: list[Levels], 
     """What fell out does not come back when there is room again. A price stands once in each delta."""
     once = [list({Decimal(price): (price, size) for price, size in delta}.values()) for delta in deltas]
     first = list({Decimal(price): (price, size) for price, size in start}.values())[:depth]
-    book = Book(first, first, depth)
+    book = OrderBook(first, first, depth)
     bids, asks = Model(first, depth), Model(first, depth, is_bids=False)
     for delta in once:
         book.apply(delta, delta)
@@ -398,7 +398,7 @@ def test_a_level_is_spelled_once_until_it_changes() -> None:
 
 
 def test_what_falls_out_of_a_cut_side_is_not_heard_of_again() -> None:
-    book = Book([("3", "1"), ("2", "1")], [], 2)
+    book = OrderBook([("3", "1"), ("2", "1")], [], 2)
     book.apply([("4", "1")], [])
     assert book.bids() == [("4", "1"), ("3", "1")]
     book.apply([("4", "0")], [])
@@ -406,26 +406,26 @@ def test_what_falls_out_of_a_cut_side_is_not_heard_of_again() -> None:
 
 
 def test_a_cut_side_takes_a_removal_before_it_counts() -> None:
-    book = Book([], [("1", "1"), ("2", "1")], 2)
+    book = OrderBook([], [("1", "1"), ("2", "1")], 2)
     book.apply([], [("3", "1"), ("1", "0")])
     assert book.asks() == [("2", "1"), ("3", "1")]
 
 
 def test_a_removal_in_another_spelling_makes_room_in_a_cut_side() -> None:
-    book = Book([("2", "1"), ("1", "1")], [], 2)
+    book = OrderBook([("2", "1"), ("1", "1")], [], 2)
     book.apply([("2.00", "0"), ("0.5", "1")], [])
     assert book.bids() == [("1", "1"), ("0.5", "1")]
 
 
 @pytest.mark.parametrize("again", ["1", "1.0"])
 def test_a_cut_side_heeds_the_last_word_on_a_price_within_one_message(again: str) -> None:
-    book = Book([("1", "1")], [], 5)
+    book = OrderBook([("1", "1")], [], 5)
     book.apply([("1", "0"), (again, "2")], [])
     assert valued(book.bids()) == [(Decimal(1), "2")]
 
 
 def test_a_snapshot_is_cut_to_the_depth() -> None:
-    assert Book([("3", "1"), ("2", "1"), ("1", "1")], [], 2).bids() == [("3", "1"), ("2", "1")]
+    assert OrderBook([("3", "1"), ("2", "1"), ("1", "1")], [], 2).bids() == [("3", "1"), ("2", "1")]
 
 
 # --- memory
@@ -442,7 +442,7 @@ def test_levels_that_were_removed_are_forgotten_in_time() -> None:
 
 def test_reading_a_few_levels_leaves_the_snapshot_of_the_caller_alone() -> None:
     bids, asks = [("1", "1"), ("2", "1")], [("4", "1"), ("3", "1")]
-    book = Book(bids, asks)
+    book = OrderBook(bids, asks)
     book.apply([("2", "0")], [("3.0", "9")])
     assert bids == [("1", "1"), ("2", "1")]
     assert asks == [("4", "1"), ("3", "1")]
@@ -452,7 +452,7 @@ def test_reading_a_few_levels_leaves_the_snapshot_of_the_caller_alone() -> None:
 
 
 def test_a_count_is_a_count_of_levels_that_are_there() -> None:
-    book = Book([(str(n), "1") for n in range(10)], [])
+    book = OrderBook([(str(n), "1") for n in range(10)], [])
     book.apply([("8", "0"), ("7", "0.0")], [])
     assert [price for price, _ in book.bids(3)] == ["9", "6", "5"]
     assert book.bids(0) == []
@@ -487,39 +487,39 @@ def short(value: object) -> str | None:
 @pytest.mark.parametrize("beside", ["99", LONG])
 @pytest.mark.parametrize("depth", [None, 3])
 def test_a_price_that_is_no_number_is_a_bad_frame(price: str, beside: str, depth: int | None) -> None:
-    book = Book([(beside, "1")], [], depth)
+    book = OrderBook([(beside, "1")], [], depth)
     with pytest.raises(BadFrame, match="is not a price") as raised:
         book.apply([("98", "1"), (price, "1")], [])
     assert len(str(raised.value)) < 300
     with pytest.raises(BadFrame):
-        Book([(beside, "1")], [], depth).apply([], [(price, "0")])
+        OrderBook([(beside, "1")], [], depth).apply([], [(price, "0")])
 
 
 @pytest.mark.parametrize("price", JUNK, ids=repr)
 def test_a_junk_snapshot_is_a_bad_frame_when_it_is_first_used(price: str) -> None:
-    uses = (Book.bids, Book.asks, Book.is_crossed, lambda book: book.apply([], []))
+    uses = (OrderBook.bids, OrderBook.asks, OrderBook.is_crossed, lambda book: book.apply([], []))
     for use in uses:
         for levels in ([(price, "1")], [("1", "1"), (price, "0")]):
             with pytest.raises(BadFrame):
-                use(Book(levels, [("2", "1")]))
+                use(OrderBook(levels, [("2", "1")]))
             with pytest.raises(BadFrame):
-                use(Book([("2", "1")], levels))
+                use(OrderBook([("2", "1")], levels))
 
 
 def test_a_price_beyond_what_a_float_holds_is_a_bad_frame() -> None:
     with pytest.raises(BadFrame):
-        Book([("1e400", "1")], []).bids()
+        OrderBook([("1e400", "1")], []).bids()
 
 
 @pytest.mark.parametrize("price", ["1e9999999", "-1e9999999"])
 def test_an_exponent_beyond_decimals_range_is_a_bad_frame(price: str) -> None:
     with pytest.raises(BadFrame):
-        Book([(LONG, "1"), (price, "1")], []).bids()
+        OrderBook([(LONG, "1"), (price, "1")], []).bids()
 
 
 @given(st.text(max_size=12), st.text(max_size=4))
 def test_any_text_for_a_price_is_a_level_or_a_bad_frame(price: str, size: str) -> None:
-    book = Book([("1", "1")], [("2", "1")])
+    book = OrderBook([("1", "1")], [("2", "1")])
     try:
         book.apply([(price, size)], [])
     except BadFrame:

@@ -1,6 +1,6 @@
 import asyncio
 
-from aggregator.bus import Batch, Bus, Lost, Tap
+from aggregator.bus.bus import Batch, Bus, Lost, Tap
 from aggregator.records import BookSnapshot, Trade
 
 

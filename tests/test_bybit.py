@@ -2,9 +2,9 @@
 
 import json
 
+from aggregator.catalog.registry import load_exchange
 from aggregator.exchange import Parse, Stream, Subscription
 from aggregator.records import Funding, OpenInterest, Record, Ticker
-from aggregator.registry import load_exchange
 
 SNAPSHOT = {
     "symbol": "ETHUSDT",

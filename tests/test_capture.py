@@ -17,17 +17,17 @@ import pytest
 import zstandard
 from msgspec import Struct
 
-from aggregator.bus import Bus
-from aggregator.capture import Recorder, read_capture
+from aggregator.bus.bus import Bus
+from aggregator.capture.recorder import Recorder, read_capture
+from aggregator.capture.replay import CaptureLine
 from aggregator.cli.replay import Player, reader
+from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import Address, Request
-from aggregator.lines import Line, Listener
-from aggregator.network import Answer, Network
-from aggregator.outputs import Outputs
+from aggregator.ingest.lines import Line, Listener
+from aggregator.ingest.network import Answer, Network
+from aggregator.moment import Now
 from aggregator.records import Trade
-from aggregator.replay import CaptureLine
-from aggregator.topics import Now
 from tests.hurry import hurried, seconds
 
 pytestmark = pytest.mark.waits
@@ -270,7 +270,7 @@ async def times_of_trades(path: Path, *, speed: float) -> list[float]:
     """The seconds after which the trades of a capture are published."""
     bus, times = Bus("replay"), list[float]()
     bus.attach(lambda batch: times.extend(seconds() for record in batch.records if isinstance(record, Trade)))
-    await Player(bus, Outputs(bus, on_idle=list), speed).play(path, reader(path, "okx", None), asyncio.Event())
+    await Player(bus, RunningSinks(bus, on_idle=list), speed).play(path, reader(path, "okx", None), asyncio.Event())
     return times
 
 
@@ -464,7 +464,7 @@ def test_every_line_that_a_full_disk_costs_is_counted(
         rooms[0] -= fits
         return write(fd, blob[:fits])
 
-    monkeypatch.setattr("aggregator.capture.os.write", narrow)
+    monkeypatch.setattr("aggregator.capture.recorder.os.write", narrow)
     recorder, written = Recorder(path, "alpha", network(wire)), 0
     for room in (200, 20, 0, 1, 100_000):  # what there is when the next ten lines come
         rooms[0] = room

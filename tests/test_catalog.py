@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.catalog import (
+from aggregator.catalog.catalog import (
     CatalogEntry,
     aliases_of,
     closest,
@@ -15,8 +15,8 @@ from aggregator.catalog import (
     load_aliases,
     load_catalog,
     load_countries,
-    nearest,
 )
+from aggregator.symbols import nearest
 
 FACTS = Path(__file__).parents[2] / "shared/exchanges/exchanges.json"
 DATE = r"\d{4}(-\d{2}(-\d{2})?)?"

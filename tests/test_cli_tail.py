@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 import pytest
 
-from aggregator.bus import Batch, Bus
+from aggregator.bus.bus import Batch, Bus
 from aggregator.cli.show import show
 from aggregator.cli.tail import follow
 from aggregator.feed.server import FeedServer
+from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookSnapshot, Candle, Health, Record, Trade
-from aggregator.sinks.settings import FeedSettings
 
 pytestmark = pytest.mark.waits
 SECOND = 1_000_000_000

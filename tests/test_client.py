@@ -11,11 +11,11 @@ import uvloop
 from msgspec.structs import replace
 
 from aggregator import book, client
-from aggregator.bus import Bus
+from aggregator.bus.bus import Bus
 from aggregator.client import Feed, FeedError, connect
 from aggregator.feed.server import FeedServer
+from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookDelta, BookSnapshot, Gap, Lag, Record, Trade
-from aggregator.sinks.settings import FeedSettings
 
 pytestmark = pytest.mark.waits
 

@@ -2,11 +2,11 @@
 
 import json
 
+from aggregator.capture.replay import Reader
 from aggregator.exchange import Stream, Subscription
+from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record
-from aggregator.replay import Reader
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 from connectors.coinbase import EXCHANGE
 
 SECOND = 10**9

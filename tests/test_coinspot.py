@@ -2,9 +2,9 @@
 
 import json
 
-from aggregator.polling import Polling
+from aggregator.moment import Now
 from aggregator.records import Trade
-from aggregator.topics import Now
+from aggregator.session.polled import Polling
 from connectors.coinspot import EXCHANGE
 
 OLD = {"rate": 150000, "amount": 0.25, "solddate": "2026-11-20T10:00:00.000Z"}

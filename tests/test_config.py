@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from aggregator.catalog import load_catalog
-from aggregator.config import Config, ConfigErrors, default_state, load_config
-from aggregator.config_schema import SINKS, Document, ExchangeTable
+from aggregator.catalog.catalog import load_catalog
+from aggregator.catalog.registry import known_channels
+from aggregator.config.config import Config, ConfigErrors, default_state, load_config
+from aggregator.config.schema import SINKS, Document, ExchangeTable
 from aggregator.errors import ConfigError
-from aggregator.registry import known_channels
-from aggregator.sinks.settings import FeedSettings, FilesSettings, StdoutSettings
+from aggregator.feed.settings import FeedSettings
+from aggregator.sinks.settings import FilesSettings, StdoutSettings
 
 ROOT = Path(__file__).parents[1]
 GROUP = getgrgid(0).gr_name  # one that exists here

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.catalog import load_catalog
+from aggregator.catalog.catalog import load_catalog
+from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Subscription
+from aggregator.moment import Now
 from aggregator.records import CHANNELS, Channel, Instrument
-from aggregator.registry import connector_ids, load_exchange
 from aggregator.sequence import contiguous, ordered
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 
 IDS = connector_ids()
 EXCHANGES: dict[str, Exchange] = {id: found for id in IDS if (found := load_exchange(id)) is not None}

@@ -3,17 +3,17 @@ from collections.abc import Iterable
 
 import pytest
 
-from aggregator.bus import Batch, Bus
-from aggregator.conversation import Conversation
+from aggregator.bus.bus import Batch, Bus
 from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Request, Stream
-from aggregator.lines import Line, Listener
-from aggregator.merger import Merger
-from aggregator.network import Answer, Network
+from aggregator.ingest.connection import Connection
+from aggregator.ingest.lines import Line, Listener
+from aggregator.ingest.network import Answer, Network
+from aggregator.ingest.rest import Rest
+from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Status, Trade
-from aggregator.rest import Rest
-from aggregator.session import Session
-from aggregator.subscriptions import Memory
-from aggregator.topics import Now
+from aggregator.session.arbiter import LineArbiter
+from aggregator.session.session import Session
+from aggregator.session.subscriptions import Memory
 
 NOW = Now(1_760_000_000_000_000_000, 1_000)
 
@@ -50,9 +50,9 @@ class Legs:
         bus = Bus("test")
         bus.attach(self._take)
         network = Network(dial, fetch, lambda: NOW)
-        self.merger = Merger(STREAM, lasting=lasting)
+        self.merger = LineArbiter(STREAM, lasting=lasting)
         self.legs = [
-            Conversation(
+            Connection(
                 Session("toy", STREAM, conn=f"toy/main.1#{number}", instruments={}),
                 bus=bus,
                 merger=self.merger,
@@ -130,10 +130,10 @@ async def test_a_state_that_is_not_known_is_counted_and_named_once(caplog: pytes
     bus.attach(lambda batch: published.extend(batch.records))
     for number in (1, 2):
         session = Session("toy", STATES, conn=f"toy/main.1#{number}", instruments={}, memory=memory)
-        leg = Conversation(
+        leg = Connection(
             session,
             bus=bus,
-            merger=Merger(STATES),
+            merger=LineArbiter(STATES),
             network=network,
             rest=Rest(network, EXCHANGE),
         )

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.capture import read_capture
-from aggregator.catalog import aliases_of
+from aggregator.capture.recorder import read_capture
+from aggregator.capture.replay import ParseOnly, Replay
+from aggregator.catalog.catalog import aliases_of
+from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange
-from aggregator.instruments import read_bodies
+from aggregator.ingest.listing import read_bodies
 from aggregator.records import CHANNEL_OF, Gap, Instrument
-from aggregator.registry import connector_ids, load_exchange
-from aggregator.replay import ParseOnly, Replay
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 PINNED = Path(__file__).with_name("corpus.json")

@@ -3,9 +3,9 @@
 import json
 
 from aggregator.exchange import Subscription
+from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Record
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 from connectors.cryptocom import EXCHANGE
 
 SECOND = 10**9

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from aggregator.daemon import ECHO
+from aggregator.daemon.daemon import ECHO
 
 pytestmark = pytest.mark.waits
 

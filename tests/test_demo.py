@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from aggregator.catalog.registry import simulated_ids
 from aggregator.cli.board import SECOND, Board
 from aggregator.cli.demo import command
 from aggregator.records import Bbo, Gap, Health, Trade
-from aggregator.registry import simulated_ids
 
 pytestmark = pytest.mark.waits
 

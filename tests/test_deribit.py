@@ -2,10 +2,10 @@
 
 import json
 
+from aggregator.catalog.registry import load_exchange
 from aggregator.exchange import Since, Stream, Subscription
+from aggregator.ingest.runner import for_streams
 from aggregator.records import Record, Status
-from aggregator.registry import load_exchange
-from aggregator.runner import for_streams
 
 
 def stream() -> Stream:

@@ -12,24 +12,24 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from aggregator import docs
-from aggregator.catalog import load_catalog, load_countries
+from aggregator import docgen as docs
+from aggregator.catalog.catalog import load_catalog, load_countries
 from aggregator.cli import COMMANDS, group
-from aggregator.docs.by_country import LANGUAGES, load_words
-from aggregator.docs.declared import book_mode, checksum, duration, limits
-from aggregator.docs.exchanges import exchanges_page
-from aggregator.docs.known import Known, load_known
-from aggregator.docs.limits import BORDERS, Bound, _constants, in_words, unlisted, value_of
-from aggregator.docs.markdown import cell, link, table
-from aggregator.docs.records import describe, json_type, own_fields, records_page, undescribed
+from aggregator.docgen.by_country import LANGUAGES, load_words
+from aggregator.docgen.declared import book_mode, checksum, duration, limits
+from aggregator.docgen.exchanges import exchanges_page
+from aggregator.docgen.known import Known, load_known
+from aggregator.docgen.limits import BORDERS, Bound, _constants, in_words, unlisted, value_of
+from aggregator.docgen.markdown import cell, link, table
+from aggregator.docgen.records import describe, json_type, own_fields, records_page, undescribed
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Snapshot, Stream, Subscription
+from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, RECORD_TYPES, BookSnapshot, Channel, Flags, Instrument, Record
 from aggregator.sequence import linked
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES, COMPLAINTS = docs.make_pages()
+PAGES, COMPLAINTS = docs.make_pages(group, COMMANDS)
 MOMENT = Now(1, 1)
 
 
@@ -51,7 +51,7 @@ def test_a_page_is_fresh(name: str) -> None:
 
 def test_pages_do_not_depend_on_what_ran_before() -> None:
     CliRunner().invoke(group.get_command(None, "docs"), ["-h"])  # type: ignore[arg-type]  # click keeps its help option
-    assert docs.make_pages()[0] == PAGES
+    assert docs.make_pages(group, COMMANDS)[0] == PAGES
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
@@ -108,7 +108,7 @@ def test_the_check_names_stale_pages_and_what_mends_them(tmp_path: Path) -> None
 
 
 def test_the_check_is_content_with_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docs, "make_pages", lambda: (PAGES, []))
+    monkeypatch.setattr(docs, "make_pages", lambda *_: (PAGES, []))
     assert run("--out", str(tmp_path)).exit_code == 0
     result = run("--check", "--out", str(tmp_path))
     assert (result.exit_code, result.output) == (0, "")
@@ -117,7 +117,7 @@ def test_the_check_is_content_with_what_was_written(tmp_path: Path, monkeypatch:
 def test_a_complaint_fails_the_command_even_where_pages_are_fresh(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(docs, "make_pages", lambda: ({"a.md": "a\n"}, ["Trade: the docstring says nothing of 'x'"]))
+    monkeypatch.setattr(docs, "make_pages", lambda *_: ({"a.md": "a\n"}, ["Trade: the docstring says nothing of 'x'"]))
     assert run("--out", str(tmp_path)).exit_code == 1
     result = run("--check", "--out", str(tmp_path))
     assert result.exit_code == 1
@@ -393,8 +393,8 @@ def test_a_broken_connector_is_named_and_hides_no_other(fault: str, monkeypatch:
         return toy(POLL) if id != "kraken" else None
 
     ids = ["binance", "nowhere" if fault == "is unknown" else "kraken"]
-    monkeypatch.setattr("aggregator.docs.known.connector_ids", lambda: ids)
-    monkeypatch.setattr("aggregator.docs.known.load_exchange", load)
+    monkeypatch.setattr("aggregator.docgen.known.connector_ids", lambda: ids)
+    monkeypatch.setattr("aggregator.docgen.known.load_exchange", load)
     known, complaints = load_known()
     assert [one.entry.id for one in known if one.exchange is not None] == ["binance"]
     assert len(complaints) == 1
@@ -403,7 +403,7 @@ def test_a_broken_connector_is_named_and_hides_no_other(fault: str, monkeypatch:
 
 def test_a_broken_command_is_named_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aggregator.cli.check", None)
-    pages, complaints = docs.make_pages()
+    pages, complaints = docs.make_pages(group, COMMANDS)
     assert [complaint for complaint in complaints if "'check'" in complaint]
     assert "## `aggregator check`" not in pages["cli.md"]
     assert "## `aggregator normalize`" in pages["cli.md"]
@@ -534,7 +534,7 @@ def test_a_bound_that_nobody_explains_is_found() -> None:
 
 def test_a_bound_that_is_gone_from_the_code_is_no_page() -> None:
     with pytest.raises(AttributeError):
-        value_of(Bound("lines.NOT_THERE", "bytes", "", ""))
+        value_of(Bound("ingest.lines.NOT_THERE", "bytes", "", ""))
     with pytest.raises(AttributeError):
         value_of(Bound("sinks.settings.FeedSettings.not_there", "bytes", "", ""))
 

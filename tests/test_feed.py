@@ -17,14 +17,14 @@ import pytest
 import uvloop
 
 from aggregator import __version__
-from aggregator.bus import Bus
+from aggregator.bus.bus import Bus
 from aggregator.errors import ConfigError
 from aggregator.feed.server import FeedServer
+from aggregator.feed.settings import FeedSettings
+from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Levels, Trade
-from aggregator.sinks.settings import FeedSettings
-from aggregator.summaries import Counts
-from aggregator.topics import Now
-from aggregator.topics import Place as Origin
+from aggregator.session.summaries import Counts
+from aggregator.session.topics import Place as Origin
 
 pytestmark = pytest.mark.waits
 

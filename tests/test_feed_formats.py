@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from aggregator.bus import encode_lines
+from aggregator.bus.bus import encode_lines
 from aggregator.feed.formats import DECIMALS, PLAIN, Options, encode
 from aggregator.records import RECORD_TYPES, BookDelta, Candle, Instrument, Record, Trade
 

@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.bus import encode_lines
+from aggregator.bus.bus import encode_lines
 from aggregator.feed.ring import Chunk, Place, Ring, join
 
 TRADES = Place(None, starts=False)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from aggregator.feed.protocol import BadRequest
 from aggregator.feed.topics import CHANNEL_NAMES, Glob, Selection, parse_pattern, topic_of
+from aggregator.moment import Now
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
@@ -16,8 +17,8 @@ from aggregator.records import (
     Status,
     Trade,
 )
-from aggregator.summaries import Counts
-from aggregator.topics import Now, Place
+from aggregator.session.summaries import Counts
+from aggregator.session.topics import Place
 
 PERPETUAL = {"exchange": "alpha", "symbol": "BTC/USDT:USDT", "raw_symbol": "BTCUSDT-PERP"}
 SPOT = {"exchange": "alpha", "symbol": "BTC/USDT", "raw_symbol": "BTCUSDT"}

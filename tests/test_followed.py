@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from aggregator.followed import Followed
-from aggregator.instruments import Listed, Markets
+from aggregator.daemon.followed import Followed
+from aggregator.ingest.listing import Listed, Markets
 from aggregator.records import Instrument
 from tests.toy import toy
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Stream
+from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, Gap, Record
-from aggregator.registry import connector_ids, load_exchange
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 
 FRAMES = Path(__file__).parent / "frames"
 START = 1_760_000_000_000_000_000

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
+from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Request
-from aggregator.instruments import read_listing
+from aggregator.ingest.listing import read_listing
 from aggregator.records import Funding
-from aggregator.registry import connector_ids, load_exchange
-from aggregator.topics import fill_interval
+from aggregator.session.topics import fill_interval
 
 FRAMES = Path(__file__).parent / "frames"
 SECOND = 1_000_000_000

@@ -5,10 +5,10 @@ from random import Random
 
 import pytest
 
-from aggregator.bus import Batch
+from aggregator.bus.bus import Batch
+from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.errors import BadFrame
 from aggregator.records import Trade
-from aggregator.registry import connector_ids, load_exchange
 from tests.fuzz import of, try_times
 from tests.mutants import LARGEST, mutant
 

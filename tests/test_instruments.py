@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Details, Exchange, Listing, Request, Stream
-from aggregator.instruments import (
+from aggregator.ingest.listing import (
     Listed,
     Markets,
     choose,

@@ -2,9 +2,9 @@
 
 import json
 
+from aggregator.moment import Now
 from aggregator.records import Funding, Instrument
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 from connectors.kucoinfutures import EXCHANGE
 
 SECOND = 10**9

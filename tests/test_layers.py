@@ -15,81 +15,35 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A module may import its own layer and those below, and nothing above.
 # A name stands for a module or a package with all that is in it; the longest name that fits decides.
 LAYERS: dict[str, tuple[str, ...]] = {
+    # the files at the top of aggregator/ are what a connector may import
     "words": (
         "aggregator",  # the package itself: its version; what is not named here has no layer
         "aggregator.errors",
+        "aggregator.moment",
         "aggregator.records",
         "aggregator.symbols",
         "aggregator.text",
         "aggregator.wire",
     ),
-    "rules": ("aggregator.book", "aggregator.liveness", "aggregator.sequence"),
-    "contract": ("aggregator.exchange", "aggregator.refusals", "aggregator.simulation"),
+    "rules": ("aggregator.book", "aggregator.sequence"),
+    "contract": ("aggregator.exchange", "aggregator.naming", "aggregator.refusals", "aggregator.simulation"),
     "knowledge": ("connectors",),
-    "core": (
-        "aggregator.answers",
-        "aggregator.audit",
-        "aggregator.books",
-        "aggregator.connections",
-        "aggregator.merger",
-        "aggregator.naming",
-        "aggregator.polling",
-        "aggregator.replay",
-        "aggregator.resyncs",
-        "aggregator.session",
-        "aggregator.subscriptions",
-        "aggregator.summaries",
-        "aggregator.topic_table",
-        "aggregator.topics",
-        "aggregator.trades",
-        "aggregator.unreadable",
-        "aggregator.watch",
-        "aggregator.window",
-    ),
-    "input and output": (
-        "aggregator.bus",
-        "aggregator.conversation",
-        "aggregator.capture",
-        "aggregator.catalog",
-        "aggregator.feed",
-        "aggregator.instruments",
-        "aggregator.leftovers",
-        "aggregator.lines",
-        "aggregator.marks",
-        "aggregator.network",
-        "aggregator.outputs",
-        "aggregator.picows_line",
-        "aggregator.poller",
-        "aggregator.proxies",
-        "aggregator.rest",
-        "aggregator.runner",
-        "aggregator.shard",
-        "aggregator.sinks",
-        "aggregator.state",
-        "aggregator.socks",
-        "aggregator.websockets_line",
-    ),
-    "top": (
-        "aggregator.__main__",
-        "aggregator.cli",
-        "aggregator.client",
-        "aggregator.config",
-        "aggregator.config_schema",
-        "aggregator.daemon",
-        "aggregator.docs",
-        "aggregator.followed",
-        "aggregator.logs",
-        "aggregator.progress",
-        "aggregator.registry",
-        "aggregator.sandbox",
-        "aggregator.signals",
-        "aggregator.toml_lines",
-        "aggregator.web",
-    ),
+    # and everything else lives in a room
+    "session": ("aggregator.session",),
+    "bus": ("aggregator.bus",),
+    "ingest": ("aggregator.ingest",),
+    "capture": ("aggregator.capture",),
+    "outlets": ("aggregator.sinks", "aggregator.feed", "aggregator.client"),
+    "catalog": ("aggregator.catalog",),
+    "config": ("aggregator.config",),
+    "docgen": ("aggregator.docgen",),
+    "sandbox": ("aggregator.sandbox",),
+    "daemon": ("aggregator.daemon",),
+    "command line": ("aggregator.cli", "aggregator.__main__"),
 }
 ORDER = list(LAYERS)
-PURE = ORDER[: ORDER.index("core") + 1]  # no I/O, no clock, no logging: time is an argument
-LOADERS = ("aggregator.registry", "aggregator.sandbox")  # of connectors, by id
+PURE = ORDER[: ORDER.index("session") + 1]  # no I/O, no clock, no logging: time is an argument
+LOADERS = ("aggregator.catalog.registry", "aggregator.sandbox")  # of connectors, by id
 
 # fmt: off
 IMPURE_MODULES = frozenset({
@@ -255,17 +209,25 @@ def test_ordinary_words_are_ids() -> None:
     ("module", "source", "complaint"),
     [
         ("aggregator.records", "import aggregator.book", "(words) imports aggregator.book (rules)"),
-        ("aggregator.book", "from aggregator import session", "(rules) imports aggregator.session (core)"),
-        ("aggregator.session", "def f():\n    from aggregator.runner import run", "imports aggregator.runner"),
-        ("aggregator.session", "import connectors.kraken", "imports connectors.kraken (knowledge)"),
+        ("aggregator.book", "from aggregator import session", "(rules) imports aggregator.session (session)"),
+        (
+            "aggregator.session.session",
+            "def f():\n    from aggregator.ingest.runner import run",
+            "imports aggregator.ingest.runner",
+        ),
+        ("aggregator.session.session", "import connectors.kraken", "imports connectors.kraken (knowledge)"),
         ("aggregator.sinks.files", "from connectors import kraken", "imports connectors"),
-        ("aggregator.bus", "import aggregator.cli.run", "imports aggregator.cli.run (top)"),
-        ("connectors.kraken", "from aggregator.session import Session", "imports aggregator.session (core)"),
+        ("aggregator.bus.bus", "import aggregator.cli.run", "imports aggregator.cli.run (command line)"),
+        (
+            "connectors.kraken",
+            "from aggregator.session.session import Session",
+            "imports aggregator.session.session (session)",
+        ),
         ("connectors.kraken", "import aggregator.unheard_of", "imports aggregator.unheard_of (no layer)"),
     ],
 )
 def test_an_import_upward_is_caught(module: str, source: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OURS, "aggregator.session", ROOT / "aggregator/session.py")
+    monkeypatch.setitem(OURS, "aggregator.session.session", ROOT / "aggregator/session/session.py")
     assert complaint in " ".join(upward(module, ast.parse(source)))
 
 
@@ -274,7 +236,7 @@ def test_an_import_upward_is_caught(module: str, source: str, complaint: str, mo
     [
         ("aggregator.wire", "from aggregator.errors import BadFrame"),
         ("connectors.kraken", "from connectors.families import okx\nfrom aggregator.exchange import Exchange"),
-        ("aggregator.runner", "import asyncio, aggregator.session"),
+        ("aggregator.ingest.runner", "import asyncio, aggregator.session.session"),
     ],
 )
 def test_an_import_downward_is_let_through(module: str, source: str) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Stream, Subscription
+from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Health, Record
 from aggregator.sequence import contiguous
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 
 SECOND = 10**9
 START = 1_789_455_700 * SECOND

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.liveness import CEILING, FLOOR, LONGEST, MEANS, SECOND, Pulse
+from aggregator.session.rhythm import CEILING, FLOOR, LONGEST, MEANS, SECOND, Pulse
 
 START: Final = 1_000 * SECOND
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from aggregator.logs import printable, set_up
+from aggregator.daemon.logs import printable, set_up
 
 HOSTILE = "\x1b[2J\r\nERROR forged\x9b31m\u202e\ud800\x00"
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from aggregator import books
 from aggregator.sequence import contiguous, linked, ordered, spanning
+from aggregator.session import order_book as books
 from tests.journey import Journey
 from tests.model_wire import Dialect
 

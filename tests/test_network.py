@@ -8,13 +8,13 @@ import pytest
 from aiohttp import web
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
+from aggregator.daemon.logs import set_up
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Request
-from aggregator.lines import LARGEST_FRAME, MOST_AT_ONCE, MOST_FRAMES, PIECE, PLAIN_BUFFER, UNREAD
-from aggregator.logs import set_up
-from aggregator.network import UNPACKED, Internet, moved, unpacker
-from aggregator.proxies import Route, Transport
-from aggregator.topics import Now
+from aggregator.ingest.lines import LARGEST_FRAME, MOST_AT_ONCE, MOST_FRAMES, PIECE, PLAIN_BUFFER, UNREAD
+from aggregator.ingest.network import UNPACKED, Internet, moved, unpacker
+from aggregator.ingest.proxies import Route, Transport
+from aggregator.moment import Now
 
 pytestmark = pytest.mark.waits
 
@@ -203,7 +203,7 @@ async def test_what_came_before_a_frame_that_breaks_the_protocol_is_not_lost(tra
 async def test_a_read_that_ends_in_the_pong_that_was_waited_for_is_over(
     transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"aggregator.{transport}_line.IDLE_PING", 0.1)
+    monkeypatch.setattr(f"aggregator.ingest.{transport}_line.IDLE_PING", 0.1)
     reading, heard = await play(transport, b"", b"", b"", raw(TEXT, b"a") + raw(PONG, b""), raw(TEXT, b"b"))
     assert (WSMsgType.PING, b"") in heard
     assert [frames for frames, _ in reading.heard] == [[b"a"], [b"b"]]

@@ -13,8 +13,8 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 
+from aggregator.catalog.registry import load_exchange
 from aggregator.cli.normalize import command
-from aggregator.registry import load_exchange
 
 pytestmark = pytest.mark.waits
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from aggregator.capture.replay import Reader
 from aggregator.exchange import Request, Subscription
+from aggregator.moment import Now
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
@@ -16,9 +18,7 @@ from aggregator.records import (
     Kind,
     Record,
 )
-from aggregator.replay import Reader
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 from connectors.okx import EXCHANGE
 
 ETH = "ETH-USDT"

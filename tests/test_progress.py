@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from aggregator import progress
-from aggregator.bus import Bus
-from aggregator.progress import Progress, in_words
+from aggregator.bus.bus import Bus
+from aggregator.daemon import progress
+from aggregator.daemon.progress import Progress, in_words
 from aggregator.records import Health, Trade
 from tests.toy import running, toy
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import connectors
+from aggregator.catalog.registry import connector_ids, known_channels, load_exchange, simulated_ids
 from aggregator.exchange import Exchange
 from aggregator.records import CHANNELS
-from aggregator.registry import connector_ids, known_channels, load_exchange, simulated_ids
 
 IDS = connector_ids()
 

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from aggregator.capture.replay import CaptureLine, ParseOnly, Replay
 from aggregator.exchange import Event, Parse, Stream
 from aggregator.records import BookSnapshot, Gap, Instrument, Record, Trade
-from aggregator.replay import CaptureLine, ParseOnly, Replay
 from tests.toy import REST, toy
 
 

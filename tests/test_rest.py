@@ -4,11 +4,11 @@ import pytest
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request, Trouble
-from aggregator.lines import Listener, retry_after
-from aggregator.network import Answer, Network
-from aggregator.rest import FIRST_PAUSE, Hosts, Need, Rest, host_of
-from aggregator.topics import Now
-from aggregator.window import SLACK_S, STRETCH
+from aggregator.ingest.lines import Listener, retry_after
+from aggregator.ingest.network import Answer, Network
+from aggregator.ingest.rest import FIRST_PAUSE, Hosts, Need, Rest, host_of
+from aggregator.ingest.window import SLACK_S, STRETCH
+from aggregator.moment import Now
 from tests.hurry import hurried, seconds
 
 URL = "https://toy.example/x"

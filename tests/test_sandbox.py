@@ -21,8 +21,8 @@ from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from aggregator.catalog.registry import load_exchange
 from aggregator.cli.sandbox import command, write_config
-from aggregator.registry import load_exchange
 from aggregator.sandbox import Sandbox, SandboxSettings, playback, read_faults, speakers
 from aggregator.simulation import Said
 from tests.hurry import hurried, seconds

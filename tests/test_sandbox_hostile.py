@@ -15,11 +15,11 @@ from msgspec import structs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus, InvalidURI
 
+from aggregator.catalog.registry import load_exchange, simulated_ids
 from aggregator.cli.sandbox import command
 from aggregator.exchange import MOST_INSTRUMENTS, Hangup, Refused
-from aggregator.lines import LARGEST_FRAME, MOST_FRAGMENTS
-from aggregator.network import LARGEST_BODY
-from aggregator.registry import load_exchange, simulated_ids
+from aggregator.ingest.lines import LARGEST_FRAME, MOST_FRAGMENTS
+from aggregator.ingest.network import LARGEST_BODY
 from aggregator.sandbox import Sandbox, SandboxSettings, read_hostile
 from aggregator.sandbox.hostile import INSTRUMENTS, SENDERS, lengthen, packed, refuse
 from aggregator.sandbox.settings import AT_START, HOSTILE, ON_FRAMES, ON_REST, TIMED

@@ -6,13 +6,13 @@ from contextlib import suppress
 import pytest
 from msgspec import structs
 
-from aggregator import shard
 from aggregator.exchange import Exchange, Limits, Stream
+from aggregator.ingest import shard
+from aggregator.ingest.rest import Hosts
+from aggregator.ingest.runner import ExchangeRunner, for_rest, for_streams
+from aggregator.ingest.shard import ConnectionPolicy
+from aggregator.ingest.window import SLACK_S, STRETCH
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record, Trade
-from aggregator.rest import Hosts
-from aggregator.runner import ExchangeRunner, for_rest, for_streams
-from aggregator.shard import Care
-from aggregator.window import SLACK_S, STRETCH
 from tests.hurry import hurried, seconds
 from tests.toy import HOST, PATIENCE, Seen, Server, running, toy
 
@@ -57,7 +57,7 @@ def assert_whole(seen: Seen) -> None:
 
 
 async def test_a_connection_is_replaced_before_its_lifetime_ends() -> None:
-    async with running(toy(), care=Care(lifetime=0.6)) as (server, seen, runner):
+    async with running(toy(), care=ConnectionPolicy(lifetime=0.6)) as (server, seen, runner):
         task = asyncio.create_task(trading(server))
         await seen.until(Health, 10, state="subscribing")  # two topics on each of five connections
         task.cancel()
@@ -79,7 +79,7 @@ async def both_are_good(runner: ExchangeRunner, server: Server, connections: int
 
 @pytest.mark.parametrize("which", [0, -1])
 async def test_the_death_of_one_leg_of_two_is_no_gap(which: int) -> None:
-    async with running(toy(), care=Care(redundancy=2)) as (server, seen, runner):
+    async with running(toy(), care=ConnectionPolicy(redundancy=2)) as (server, seen, runner):
         await seen.until(Health, 4, state="syncing")
         task = asyncio.create_task(trading(server))
         await seen.until(BookDelta)
@@ -96,7 +96,7 @@ async def test_the_death_of_one_leg_of_two_is_no_gap(which: int) -> None:
 
 
 async def test_the_death_of_both_legs_is_one_gap() -> None:
-    async with running(toy(), channels=("trades",), care=Care(redundancy=2)) as (server, seen, _):
+    async with running(toy(), channels=("trades",), care=ConnectionPolicy(redundancy=2)) as (server, seen, _):
         await seen.until(Health, 2, state="syncing")
         await server.say_to_all(s="A", n=1, price="5")
         await seen.until(Trade)
@@ -152,7 +152,7 @@ async def test_the_next_host_is_tried_where_one_fails() -> None:
 
 @hurried
 async def test_connects_are_paced() -> None:
-    gate = shard.Gate((2, 0.3), Hosts())
+    gate = shard.ConnectLimiter((2, 0.3), Hosts())
     passed: list[float] = []
 
     async def connect() -> None:
@@ -170,10 +170,10 @@ async def test_connects_are_paced() -> None:
 @hurried
 async def test_two_exchanges_of_one_host_pass_no_more_together_than_it_allows() -> None:
     hosts = Hosts()
-    gates = [shard.Gate((1, 1.0), hosts) for _ in range(3)]
+    gates = [shard.ConnectLimiter((1, 1.0), hosts) for _ in range(3)]
     passed: list[float] = []
 
-    async def connect(gate: shard.Gate) -> None:
+    async def connect(gate: shard.ConnectLimiter) -> None:
         await gate.wait("toy.example")
         passed.append(seconds())
 
@@ -185,7 +185,7 @@ async def test_two_exchanges_of_one_host_pass_no_more_together_than_it_allows() 
 @hurried
 async def test_a_host_that_wants_rest_holds_up_no_other() -> None:
     hosts = Hosts()
-    gate = shard.Gate((1, 1.0), hosts)
+    gate = shard.ConnectLimiter((1, 1.0), hosts)
     hosts.leave_alone("busy.example", "too many", 20.0, 0)
     waiting = asyncio.create_task(gate.wait("busy.example"))
     await asyncio.sleep(1)
@@ -229,7 +229,7 @@ async def test_no_more_connections_are_open_than_the_exchange_allows() -> None:
 async def test_where_all_places_are_taken_the_old_connection_goes_first() -> None:
     """A successor would wait for the place of the very connection that it is to replace."""
     most = 0
-    async with running(narrow(2), ("trades",), care=Care(lifetime=0.6)) as (server, seen, _):
+    async with running(narrow(2), ("trades",), care=ConnectionPolicy(lifetime=0.6)) as (server, seen, _):
         while server.connections < 3:
             await asyncio.sleep(0.01)
             most = max(most, open_sockets(server))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.signals import stacks
+from aggregator.daemon.signals import stacks
 from tests.test_daemon import (
     PATIENCE,
     PROGRAM,
@@ -110,7 +110,7 @@ def test_stacks_are_written_even_by_a_loop_that_does_not_turn(tmp_path: Path, ex
         until(lambda: "_sweep" in daemon.log, what="stacks")
         lines = [line for line in daemon.log.splitlines() if line.startswith("stacks:")]
         assert "stacks: thread MainThread" in lines
-        assert any("aggregator/shard.py:" in line and " in Shard.run" in line for line in lines)
+        assert any("aggregator/ingest/shard.py:" in line and " in Shard.run" in line for line in lines)
         assert daemon.signal(signal.SIGTERM) == 0
 
 

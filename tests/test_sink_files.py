@@ -22,16 +22,16 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.bus import Bus, Tap
+from aggregator.bus.bus import Bus, Tap
 from aggregator.errors import ConfigError
+from aggregator.moment import Now
 from aggregator.records import BookSnapshot, Gap, Health, Instrument, Record, Trade
+from aggregator.session.summaries import Counts
+from aggregator.session.topics import Place as Origin
 from aggregator.sinks import closer, files
 from aggregator.sinks.files import FilesStatus, write_files
 from aggregator.sinks.paths import Template
 from aggregator.sinks.settings import FilesSettings
-from aggregator.summaries import Counts
-from aggregator.topics import Now
-from aggregator.topics import Place as Origin
 
 pytestmark = pytest.mark.waits
 
@@ -597,7 +597,7 @@ async def test_compression_that_fails_is_tried_again(tmp_path: Path, monkeypatch
 CHILD = """
 import asyncio, sys, time
 from pathlib import Path
-from aggregator.bus import Bus, Tap
+from aggregator.bus.bus import Bus, Tap
 from aggregator.records import Trade
 from aggregator.sinks.files import write_files
 from aggregator.sinks.settings import FilesSettings

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.bus import Bus, Tap
+from aggregator.bus.bus import Bus, Tap
 from aggregator.records import Trade
 from aggregator.sinks import stdout
 from aggregator.sinks.settings import StdoutSettings
@@ -177,7 +177,7 @@ async def test_it_can_be_cancelled_while_the_pipe_is_full(pipe: Pipe) -> None:
 
 CHILD = """
 import asyncio
-from aggregator.bus import Bus, Tap
+from aggregator.bus.bus import Bus, Tap
 from aggregator.records import Trade
 from aggregator.sinks.settings import StdoutSettings
 from aggregator.sinks.stdout import write_stdout

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from msgspec import Raw, structs
 
-from aggregator import daemon
-from aggregator.config import Config, ExchangeConfig
-from aggregator.daemon import Daemon
+from aggregator.config.config import Config, ExchangeConfig
+from aggregator.daemon import daemon
+from aggregator.daemon.daemon import Daemon
 from aggregator.errors import SessionError
 from aggregator.exchange import Details, Listing, Request
 from aggregator.records import Instrument
@@ -67,9 +67,9 @@ async def test_what_was_kept_completes_a_listing_whose_details_do_not_answer(tmp
     listing = Listing((market,), rows, read_market, details=(Details(rates, rows, read_rate),))
     exchange = structs.replace(toy(), listing=listing)
     running = Daemon(Config(exchanges=(), sinks=(), state=tmp_path, log_level="error"))
-    rest = Answers({market.url: b'["0.1"]', rates.url: b"[8]"})
+    rest = Fetches({market.url: b'["0.1"]', rates.url: b"[8]"})
     (first,) = (await running._instruments(exchange, rest, 10)).instruments  # type: ignore[arg-type]
-    rest = Answers({market.url: b'["0.2"]'})
+    rest = Fetches({market.url: b'["0.2"]'})
     (second,) = (await running._instruments(exchange, rest, 10)).instruments  # type: ignore[arg-type]
     assert (first.tick_size, first.funding_interval_s) == ("0.1", 28800)
     assert (second.tick_size, second.funding_interval_s) == ("0.2", 28800)
@@ -86,7 +86,7 @@ def read_rate(row: Raw) -> Instrument:
     return Instrument(raw_symbol="A", funding_interval_s=msgspec.json.decode(row, type=int) * 3600)
 
 
-class Answers:
+class Fetches:
     """What is answered to which address; to any other, nothing."""
 
     def __init__(self, bodies: dict[str, bytes]) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from aggregator import instruments, leftovers, state
+from aggregator.daemon.marks import SLOT, SLOTS, Marks, deaths_in, read_numbers
 from aggregator.errors import ConfigError
-from aggregator.marks import SLOT, SLOTS, Marks, deaths_in, read_numbers
+from aggregator.ingest import checkpoint_file as leftovers
+from aggregator.ingest import listing as instruments
+from aggregator.ingest import state
 from aggregator.records import Gap, Trade
-from aggregator.topics import Carried
+from aggregator.session.topics import TopicCheckpoint
 
 SECOND = 1_000_000_000
 
@@ -91,7 +93,7 @@ def test_a_directory_of_state_has_one_daemon(tmp_path: Path) -> None:
 
 def test_the_lock_ends_with_the_process_that_is_killed(tmp_path: Path) -> None:
     held = f"held = StateLock(Path({str(tmp_path)!r}))"
-    lines = ["import time", "from pathlib import Path", "from aggregator.state import StateLock", held]
+    lines = ["import time", "from pathlib import Path", "from aggregator.ingest.state import StateLock", held]
     code = "\n".join([*lines, "print(1, flush=True)", "time.sleep(60)"])
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert other.stdout is not None
@@ -113,8 +115,8 @@ def test_a_lock_that_is_no_file_is_a_reason_not_to_start(kind: str, tmp_path: Pa
 # --- marks ------------------------------------------------------------------------------------------------------------
 
 
-def row(raw_symbol: str, carried: Carried | None = None, **others: object) -> leftovers.Leftover:
-    return leftovers.Leftover("main", "trades", raw_symbol, carried or Carried(), f"{raw_symbol}/USD", **others)  # type: ignore[arg-type]
+def row(raw_symbol: str, carried: TopicCheckpoint | None = None, **others: object) -> leftovers.Leftover:
+    return leftovers.Leftover("main", "trades", raw_symbol, carried or TopicCheckpoint(), f"{raw_symbol}/USD", **others)  # type: ignore[arg-type]
 
 
 def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp_path: Path) -> None:
@@ -127,9 +129,9 @@ def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp
     first.save(
         "toy",
         [
-            row("A", Carried(last=50), is_followed=True, slot=slots["A"]),
-            row("B", Carried(open_gap, 40, holes=((30, 35),), missed=6), is_followed=True, slot=slots["B"]),
-            row("C", Carried(last=30)),
+            row("A", TopicCheckpoint(last=50), is_followed=True, slot=slots["A"]),
+            row("B", TopicCheckpoint(open_gap, 40, holes=((30, 35),), missed=6), is_followed=True, slot=slots["B"]),
+            row("C", TopicCheckpoint(last=30)),
         ],
         ts=10 * SECOND,
     )
@@ -159,7 +161,7 @@ def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp
 
 
 def test_an_end_that_is_told_has_no_gap_told_again(tmp_path: Path) -> None:
-    leftovers.save([row("A", Carried(last=9))], tmp_path / "toy.json", 1)
+    leftovers.save([row("A", TopicCheckpoint(last=9))], tmp_path / "toy.json", 1)
     marks = Marks(tmp_path, "next")
     found = marks.take("toy")
     assert (found.gaps, found.epoch, found.topics["main"]["trades", "A"].last) == ([], None, 9)
@@ -169,7 +171,7 @@ def test_an_end_that_is_told_has_no_gap_told_again(tmp_path: Path) -> None:
 
 def test_a_mark_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> None:
     marks = Marks(tmp_path, "first")
-    marks.leave("toy", {"main": {("trades", "A"): Carried(last=9)}})
+    marks.leave("toy", {"main": {("trades", "A"): TopicCheckpoint(last=9)}})
     marks.save("toy", [row("A", is_followed=True)])
     left = leftovers.load(tmp_path / "toy.json")
     assert left is not None
@@ -183,7 +185,7 @@ def test_a_mark_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> None:
 
 
 def test_an_end_waits_a_second_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.marks.PATIENCE", 0.01)
+    monkeypatch.setattr("aggregator.daemon.marks.PATIENCE", 0.01)
     marks = Marks(tmp_path, "first")
     with marks._lock, pytest.raises(TimeoutError, match="still being written"):
         marks.leave("toy", {})
@@ -204,7 +206,7 @@ def test_a_number_larger_than_any_counter_costs_itself_alone(tmp_path: Path) -> 
     assert marks._numbers is not None
     marks._numbers.note(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=2**70))
     gap = Gap(gap_id="g", phase="open", channel="trades", cause="sequence", ts_from=1, expected=2**70)
-    marks.save("toy", [row("A", Carried(gap, 2**70), is_followed=True), row("B", is_followed=True)])
+    marks.save("toy", [row("A", TopicCheckpoint(gap, 2**70), is_followed=True), row("B", is_followed=True)])
     found = Marks(tmp_path, "second").take("toy").topics["main"]
     assert found["trades", "A"].gap is not None
     assert found["trades", "A"].gap.gap_id == "g"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import structs
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
-from aggregator.subscriptions import Ask, Memory, Subscriptions
+from aggregator.session.subscriptions import Ask, Memory, Subscriptions
 
 SECOND = 1_000_000_000
 

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from aggregator.exchange import Poll, Request, Stream, Subscription
-from aggregator.merger import Merger
-from aggregator.polling import Polling
+from aggregator.moment import Now
 from aggregator.records import Bbo, BookSnapshot, Gap, Health, Record, Summary, Ticker, Trade
-from aggregator.session import Session
-from aggregator.summaries import Counts
-from aggregator.topics import Now, Place
+from aggregator.session.arbiter import LineArbiter
+from aggregator.session.polled import Polling
+from aggregator.session.session import Session
+from aggregator.session.summaries import Counts
+from aggregator.session.topics import Place
 from tests.toy import running, toy
 
 pytestmark = pytest.mark.waits
@@ -292,7 +293,7 @@ def test_the_offset_of_clocks_outlives_a_summary_and_the_latencies_do_not() -> N
 def test_legs_say_who_was_first() -> None:
     one, other = (Talk("trades:A") for _ in range(2))
     other.session.conn = "toy/main.1#2"
-    merger = Merger(one.session.stream, lasting=True)
+    merger = LineArbiter(one.session.stream, lasting=True)
     for talk in (one, other):
         merger.join(talk.session)
     for number in range(1, 4):

@@ -7,16 +7,16 @@ import logging
 import pytest
 from rich.console import Console
 
-from aggregator import logs
 from aggregator.cli import fail
 from aggregator.cli.board import Board
 from aggregator.cli.show import show
+from aggregator.daemon import logs
 from aggregator.errors import BadFrame
-from aggregator.instruments import LONGEST_NAME, named
-from aggregator.lines import LONGEST_REST, retry_after
+from aggregator.ingest.lines import LONGEST_REST, retry_after
+from aggregator.ingest.listing import LONGEST_NAME, named
 from aggregator.records import Health, Instrument, Trade
+from aggregator.session.topics import MOST_WORDS, Words
 from aggregator.text import printable
-from aggregator.topics import MOST_WORDS, Words
 
 HOSTILE = {
     "\x1b[2J\x1b[31m": r"\x1b[2J\x1b[31m",

@@ -5,7 +5,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.toml_lines import KeyPath, key_lines, line_of
+from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 
 DOCUMENT = '''\
 state = "a # not a comment"   # [[sinks]]

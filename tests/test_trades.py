@@ -3,17 +3,18 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.moment import Now
 from aggregator.records import Gap, Record, Trade
 from aggregator.sequence import Rule, contiguous, ordered
-from aggregator.topics import Carried, Now, Place
-from aggregator.trades import HOLES, LATE, Numbered
+from aggregator.session.topics import Place, TopicCheckpoint
+from aggregator.session.trades import HOLES, LATE, Numbered
 
 
 class Tape:
     """A topic of trades, and what comes out of it."""
 
-    def __init__(self, rule: Rule = contiguous, carried: Carried | None = None) -> None:
-        self.topic = Numbered("trades", "A", None, Place("toy", "toy/main.1#1"), carried or Carried(), rule)
+    def __init__(self, rule: Rule = contiguous, carried: TopicCheckpoint | None = None) -> None:
+        self.topic = Numbered("trades", "A", None, Place("toy", "toy/main.1#1"), carried or TopicCheckpoint(), rule)
         self.time = 1_000
         self.out: list[Record] = []
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from aggregator.catalog.registry import load_exchange
 from aggregator.exchange import Meaning, Refused, Request, Trouble
-from aggregator.registry import load_exchange
 from connectors.families.kraken import notices
 
 SAID: list[tuple[str, int, bytes, Trouble]] = [

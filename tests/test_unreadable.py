@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from msgspec import structs
 
 from aggregator.exchange import Event, Refused, Stream, Subscription
+from aggregator.moment import Now
 from aggregator.records import Gap, Record, Trade
-from aggregator.session import Session
-from aggregator.topics import Now
-from aggregator.unreadable import MOST_A_SECOND
+from aggregator.session.session import Session
+from aggregator.session.unreadable import MOST_A_SECOND
 from aggregator.wire import LARGEST_FRAME, gunzip
 
 SECOND = 1_000_000_000

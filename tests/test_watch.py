@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import pytest
 
-from aggregator.answers import Fetch, Purpose
 from aggregator.exchange import Accepted, Backfill, Event, Request, Since, Snapshot, Stream, Subscription
+from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Channel, Gap, Health, Record, Ticker, Trade
 from aggregator.sequence import contiguous, ordered
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.fetches import Fetch, Purpose
+from aggregator.session.session import Session
 
 SECOND = 1_000_000_000
 

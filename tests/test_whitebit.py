@@ -3,8 +3,8 @@
 import json
 
 from aggregator.exchange import Subscription
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.moment import Now
+from aggregator.session.session import Session
 from connectors.whitebit import EXCHANGE
 
 NOW = Now(1_790_000_000_000_000_000, 0)

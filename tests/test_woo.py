@@ -3,9 +3,9 @@
 import json
 
 from aggregator.exchange import Stream, Subscription
+from aggregator.moment import Now
 from aggregator.records import BookSnapshot, Instrument
-from aggregator.session import Session
-from aggregator.topics import Now
+from aggregator.session.session import Session
 from connectors.woo import EXCHANGE
 
 NOW = Now(1_763_700_000_000_000_000, 10**12)

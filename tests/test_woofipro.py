@@ -2,7 +2,7 @@
 
 import json
 
-from aggregator.instruments import read_bodies
+from aggregator.ingest.listing import read_bodies
 from connectors.woofipro import EXCHANGE
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
-from aggregator.bus import Batch, Bus
+from aggregator.bus.bus import Batch, Bus
 from aggregator.exchange import (
     Accepted,
     Event,
@@ -21,11 +21,11 @@ from aggregator.exchange import (
     Stream,
     Subscription,
 )
-from aggregator.network import Internet
+from aggregator.ingest.network import Internet
+from aggregator.ingest.runner import ExchangeRunner, Left
+from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.records import BookDelta, BookSnapshot, Channel, Instrument, Record, Trade
-from aggregator.runner import ExchangeRunner, Left
 from aggregator.sequence import contiguous
-from aggregator.shard import Care
 
 HOST = "wss://toy.example"
 REST = "https://toy.example"
@@ -165,7 +165,7 @@ async def running(
     exchange: Exchange,
     channels: Sequence[Channel] = ("trades", "book"),
     symbols: Sequence[str] = ("A",),
-    care: Care | None = None,
+    care: ConnectionPolicy | None = None,
     left: Left | None = None,
 ) -> AsyncIterator[tuple[Server, Seen, ExchangeRunner]]:
     server = Server()

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import click
 
-from aggregator.bus import Batch
+from aggregator.bus.bus import Batch
+from aggregator.catalog.registry import simulated_ids
 from aggregator.cli.board import Board
 from aggregator.cli.run import read_config
 from aggregator.cli.sandbox import check_rate, write_config
 from aggregator.cli.show import show
 from aggregator.cli.table import console
 from aggregator.cli.terminal import say, screen
-from aggregator.daemon import Daemon, run
-from aggregator.logs import set_up
+from aggregator.daemon.daemon import Daemon, run
+from aggregator.daemon.logs import set_up
 from aggregator.records import Instrument
-from aggregator.registry import simulated_ids
 from aggregator.sandbox import Sandbox, SandboxSettings
 
 REDRAW = 0.25  # seconds

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.cli import EXIT_ERROR, fail
+from aggregator.cli import COMMANDS, EXIT_ERROR, fail, group
 
 
 @click.command(name="docs")
@@ -18,9 +18,9 @@ from aggregator.cli import EXIT_ERROR, fail
 )
 def command(check: bool, out: Path) -> None:
     """Write the pages that are made from the code: records, exchanges (also by country), commands, limits."""
-    from aggregator.docs import COMMAND, make_pages, stale, write
+    from aggregator.docgen import COMMAND, make_pages, stale, write
 
-    pages, complaints = make_pages()
+    pages, complaints = make_pages(group, COMMANDS)
     for complaint in complaints:
         click.echo(complaint, err=True)
     try:

@@ -6,11 +6,12 @@ from typing import get_args
 import click
 from msgspec import Struct, json
 
-from aggregator.catalog import CatalogEntry, Status, Transport, country_code, load_catalog, load_countries, nearest
+from aggregator.catalog.catalog import CatalogEntry, Status, Transport, country_code, load_catalog, load_countries
+from aggregator.catalog.registry import connector_ids
 from aggregator.cli.table import print_rows
-from aggregator.docs.known import Known, ended, load_known
+from aggregator.docgen.known import Known, ended, load_known
 from aggregator.records import Channel
-from aggregator.registry import connector_ids
+from aggregator.symbols import nearest
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 COLUMNS = ("id", "name", "country", "status", "ended", "transport", "built")
@@ -99,8 +100,8 @@ def _print_table(entries: Sequence[CatalogEntry]) -> None:
 
 
 def _page(known: Sequence[Known], *, by_country: bool, lang: str | None) -> str:
-    from aggregator.docs.by_country import country_page
-    from aggregator.docs.exchanges import exchanges_page
+    from aggregator.docgen.by_country import country_page
+    from aggregator.docgen.exchanges import exchanges_page
 
     if by_country:
         return country_page(known, "zh" if lang == "zh" else "en")

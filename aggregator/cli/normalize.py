@@ -8,18 +8,18 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from aggregator.capture import read_capture
-from aggregator.catalog import aliases_of
+from aggregator.capture.recorder import read_capture
+from aggregator.capture.replay import CaptureLine, ParseOnly, Replay, unread
+from aggregator.catalog.catalog import aliases_of
+from aggregator.catalog.registry import load_exchange
 from aggregator.cli import counted, fail
-from aggregator.config_schema import why_not
+from aggregator.config.schema import why_not
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Exchange
-from aggregator.instruments import read_bodies
+from aggregator.ingest.listing import read_bodies
 from aggregator.records import Instrument, Record
-from aggregator.registry import load_exchange
-from aggregator.replay import CaptureLine, ParseOnly, Replay, unread
+from aggregator.session.topics import Words
 from aggregator.text import printable
-from aggregator.topics import Words
 
 encode = msgspec.json.Encoder().encode
 FRAMES = {"in", "rest"}  # lines of a capture that an exchange has said

@@ -7,21 +7,22 @@ from pathlib import Path
 
 import click
 
-from aggregator.bus import Bus
-from aggregator.capture import read_capture
-from aggregator.catalog import aliases_of
+from aggregator.bus.bus import Bus
+from aggregator.capture.recorder import read_capture
+from aggregator.capture.replay import CaptureLine, Replay
+from aggregator.catalog.catalog import aliases_of
+from aggregator.catalog.registry import known_channels, load_exchange
 from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
 from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
 from aggregator.cli.run import saying_mistakes
-from aggregator.config import load_sinks
+from aggregator.config.config import load_sinks
+from aggregator.config.schema import SinkSettings
+from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, ConfigError, NotACapture
 from aggregator.exchange import Exchange, Request
-from aggregator.instruments import read_listing
-from aggregator.outputs import Outputs
+from aggregator.ingest.listing import read_listing
 from aggregator.records import Gap, Instrument, Record
-from aggregator.registry import known_channels, load_exchange
-from aggregator.replay import CaptureLine, Replay
-from aggregator.sinks.settings import FilesSettings, SinkSettings, StdoutSettings
+from aggregator.sinks.settings import FilesSettings, StdoutSettings
 from aggregator.text import printable
 
 DRAIN = 60.0  # seconds: a replay waits for its sinks
@@ -79,7 +80,7 @@ def complain(path: Path, number: int, error: Exception) -> None:
 class Player:
     """Publishes what captures give, at their own pace divided by `speed` (0: as fast as the sinks take it)."""
 
-    def __init__(self, bus: Bus, outputs: Outputs, speed: float) -> None:
+    def __init__(self, bus: Bus, outputs: RunningSinks, speed: float) -> None:
         """Begin with the first capture's first line."""
         self._bus = bus
         self._outputs = outputs
@@ -136,7 +137,7 @@ async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[Si
     """Replay one capture after the other to the same sinks, and say what came of it; whether something did of each."""
     bus = Bus("replay")
     stopped = asyncio.Event()
-    outputs = Outputs(bus, on_idle=stopped.set)
+    outputs = RunningSinks(bus, on_idle=stopped.set)
     player = Player(bus, outputs, speed)
     begun = time.monotonic()
     is_good = True

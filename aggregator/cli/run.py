@@ -8,10 +8,10 @@ from typing import Concatenate, ParamSpec
 
 import click
 
+from aggregator.catalog.registry import known_channels
 from aggregator.cli import EXIT_CONFIG, fail
-from aggregator.config import Config, ConfigErrors, load_config
+from aggregator.config.config import Config, ConfigErrors, load_config
 from aggregator.errors import AggregatorError, ConfigError
-from aggregator.registry import known_channels
 
 P = ParamSpec("P")
 
@@ -55,9 +55,9 @@ def saying_mistakes() -> Iterator[None]:
 
 def start(config: Config, *, capture: Path | None = None) -> None:
     """Run a daemon until it is stopped."""
-    from aggregator.daemon import Daemon, run
-    from aggregator.logs import set_up
-    from aggregator.signals import after_the_loop, heed
+    from aggregator.daemon.daemon import Daemon, run
+    from aggregator.daemon.logs import set_up
+    from aggregator.daemon.signals import after_the_loop, heed
 
     set_up(config.log_level)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
+from aggregator.catalog.registry import simulated_ids
 from aggregator.cli import fail
 from aggregator.errors import BadFrame, NotACapture
-from aggregator.registry import simulated_ids
 from aggregator.sandbox import Sandbox, SandboxSettings, read_faults, read_hostile
 from aggregator.sandbox.settings import HOSTILE, TIMED
 
@@ -34,7 +34,7 @@ def write_config(sandbox: Sandbox, sinks: str = SINKS) -> str:
 
     What the listings of exchanges that are played back are asked for is answered from then on, as far as it can be.
     """
-    from aggregator.registry import load_exchange
+    from aggregator.catalog.registry import load_exchange
     from aggregator.sandbox.speakers import speakers
 
     parts = []

@@ -9,12 +9,12 @@ from typing import get_args
 
 import click
 
-from aggregator.catalog import aliases_of
+from aggregator.catalog.catalog import aliases_of
 from aggregator.cli import EXIT_CONFIG, fail
 from aggregator.cli.table import print_rows
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange
-from aggregator.instruments import Listed, fetch_listing, read_bodies
+from aggregator.ingest.listing import Listed, fetch_listing, read_bodies
 from aggregator.records import Instrument, Kind
 from aggregator.symbols import matches
 from aggregator.text import printable
@@ -65,8 +65,8 @@ def from_exchange(exchange: Exchange, endpoints: dict[str, str]) -> Listed:
     """The instruments as the exchange lists them now."""
     import asyncio
 
-    from aggregator.network import Internet
-    from aggregator.rest import Need, Rest
+    from aggregator.ingest.network import Internet
+    from aggregator.ingest.rest import Need, Rest
 
     async def ask() -> Listed:
         internet = Internet(endpoints)

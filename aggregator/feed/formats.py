@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from aggregator.bus import encode_lines
+from aggregator.bus.bus import encode_lines
 from aggregator.feed.protocol import Numbers, Time
 from aggregator.records import Levels, Record
 

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
-from aggregator.bus import Batch
+from aggregator.bus.bus import Batch
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.ring import Book, Chunk, Place, Ring
 from aggregator.feed.topics import KIND, Pattern, Selection, Topic, topic_of

@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 
 from aggregator import __version__
-from aggregator.bus import Batch, Bus
+from aggregator.bus.bus import Batch, Bus
 from aggregator.feed.formats import Options, encode
 from aggregator.feed.listener import Listener
 from aggregator.feed.protocol import (
@@ -29,9 +29,9 @@ from aggregator.feed.protocol import (
 )
 from aggregator.feed.ring import TAKE, Book, Chunk, Ring, join
 from aggregator.feed.routing import Audience, Routes
+from aggregator.feed.settings import FeedSettings
 from aggregator.feed.subscriber import Subscriber, SubscriberStats
 from aggregator.feed.topics import Pattern, Selection, parse_pattern, topic_of
-from aggregator.sinks.settings import FeedSettings
 
 SWEEP = 1.0  # seconds between two looks for peers that left without a word
 

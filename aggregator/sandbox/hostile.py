@@ -18,8 +18,8 @@ from pathlib import Path
 from aiohttp import web
 
 from aggregator.exchange import MOST_INSTRUMENTS
-from aggregator.lines import LARGEST_FRAME, MOST_FRAGMENTS
-from aggregator.network import LARGEST_BODY
+from aggregator.ingest.lines import LARGEST_FRAME, MOST_FRAGMENTS
+from aggregator.ingest.network import LARGEST_BODY
 from aggregator.simulation import Heard, Market, Simulation
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING = 1, 2, 0, 8, 9

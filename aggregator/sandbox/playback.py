@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 import orjson
 from msgspec import Struct
 
-from aggregator.capture import read_capture
+from aggregator.capture.recorder import read_capture
+from aggregator.capture.replay import CaptureLine
 from aggregator.errors import BadFrame
-from aggregator.replay import CaptureLine
 
 
 class Recorded(Struct):

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
-from aggregator.network import LARGEST_BODY
-from aggregator.registry import load_exchange
+from aggregator.catalog.registry import load_exchange
+from aggregator.ingest.network import LARGEST_BODY
 from aggregator.sandbox.client import Client
 from aggregator.sandbox.control import Command, Control
 from aggregator.sandbox.faults import FaultLog, Faults

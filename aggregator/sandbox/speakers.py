@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from aggregator.capture.replay import ANY, Reader, asked_for
+from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Ticket
-from aggregator.instruments import completes
+from aggregator.ingest.listing import completes
 from aggregator.records import CHANNEL_OF, Channel, Record
-from aggregator.registry import connector_ids, load_exchange
-from aggregator.replay import ANY, Reader, asked_for
 from aggregator.sandbox.playback import Recorded, Tape
 
 ENOUGH = 2_000  # frames of a connection that tell what it speaks of

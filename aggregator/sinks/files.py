@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from aggregator.bus import Bus, Group, Tap
+from aggregator.bus.bus import Bus, Group, Tap
 from aggregator.errors import ConfigError
 from aggregator.sinks.closer import Closer
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow

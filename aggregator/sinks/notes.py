@@ -6,7 +6,7 @@ from typing import get_args
 import msgspec
 from msgspec import Struct, field
 
-from aggregator.bus import Bus, Lost
+from aggregator.bus.bus import Bus, Lost
 from aggregator.records import SCHEMA, BookSnapshot, Cause, Channel, Gap, Instrument
 from aggregator.sinks.paths import Place
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from aggregator.bus import Batch, Group, Lost
+from aggregator.bus.bus import Batch, Group, Lost
 from aggregator.records import Gap, Health, Lag, Record, Summary, channel_of
 from aggregator.sinks.notes import Loss, encode, loss_of, overflow
 from aggregator.sinks.paths import NS, Place, Template, moment

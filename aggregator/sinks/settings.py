@@ -24,16 +24,3 @@ class StdoutSettings(Struct, frozen=True, kw_only=True):
 
     format: Literal["ndjson"] = "ndjson"
     queue: int = 100_000  # records that may wait for the reader
-
-
-class FeedSettings(Struct, frozen=True, kw_only=True):
-    """The `feed` sink: the unix socket that subscribers connect to."""
-
-    path: Path
-    mode: int = 0o660
-    group: str | None = None  # by name; null leaves the group of the daemon
-    ring: int = 10_000  # records kept per client: the oldest go when it is slow
-    max_clients: int = 1000
-
-
-SinkSettings = FilesSettings | StdoutSettings | FeedSettings

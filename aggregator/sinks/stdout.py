@@ -5,7 +5,7 @@ import logging
 import os
 import select
 
-from aggregator.bus import Bus, Group, Tap
+from aggregator.bus.bus import Bus, Group, Tap
 from aggregator.sinks.notes import encode, loss_of, overflow
 from aggregator.sinks.paths import Place
 from aggregator.sinks.settings import StdoutSettings

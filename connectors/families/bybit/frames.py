@@ -15,7 +15,7 @@ from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, IndexPrice, Levels, MarkPrice, Record, SizeUnit
 from aggregator.refusals import meaning_of
 from aggregator.wire import ms, nonzero
-from connectors.families.bybit import older
+from connectors.families.bybit import legacy as older
 from connectors.families.bybit.wires import (
     PRODUCTION,
     Bars,

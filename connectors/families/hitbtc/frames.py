@@ -11,7 +11,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import Channel, Record
 from aggregator.refusals import meaning_of
-from connectors.families.hitbtc import older
+from connectors.families.hitbtc import legacy as older
 from connectors.families.hitbtc.wires import Bars, Bests, Books, Futures, Tickers, Trades
 
 HEAD = b'{"ch":"'

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from msgspec import ValidationError
 
-from aggregator.book import Book
+from aggregator.book import OrderBook
 from aggregator.exchange import Backfill, Event, Heartbeat, Stream, Subscription
 from aggregator.records import Instrument
 from aggregator.sequence import contiguous
@@ -57,7 +57,7 @@ def kind(s: Subscription) -> tuple[str, str, int | str | None]:
     return (CHANNELS[s.channel], "depth", DEPTH) if s.channel == "book" else (CHANNELS[s.channel], "", None)
 
 
-def checksum(book: Book, instrument: Instrument | None) -> int:
+def checksum(book: OrderBook, instrument: Instrument | None) -> int:
     """CRC32 of the ten best asks, then bids: price and size of each, at the pair's own number of decimals."""
     if instrument is not None and instrument.tick_size and instrument.lot_size:
         digits = spelling(decimals(instrument.tick_size), decimals(instrument.lot_size))

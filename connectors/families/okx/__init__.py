@@ -6,7 +6,7 @@ Sizes of derivatives count contracts. Numbers guard a book; its checksum does wh
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from aggregator.book import Book
+from aggregator.book import OrderBook
 from aggregator.exchange import Exchange, Heartbeat, Limits, Request, Snapshot, Stream, Subscription
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
@@ -67,7 +67,7 @@ def level(price: str, size: str) -> str:
     return f"{price}:{size}"
 
 
-def checksum(book: Book, _: Instrument | None) -> int:
+def checksum(book: OrderBook, _: Instrument | None) -> int:
     return crc_in_turns(*book.spelled(CHECKED, level, level))
 
 

@@ -1,0 +1,1 @@
+"""Where records become one stream: each gets its offset, and every sink every batch."""

@@ -1,0 +1,266 @@
+"""Captures on disk: reading them line by line, and writing what a live network says while it says it."""
+
+import base64
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import zstandard
+
+from aggregator.capture.replay import CaptureLine
+from aggregator.errors import BadFrame, NotACapture
+from aggregator.exchange import Address, Request
+from aggregator.ingest.lines import Line, Listener
+from aggregator.ingest.network import Answer, Network
+from aggregator.moment import Now
+
+decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
+encode_line = msgspec.json.Encoder().encode
+RECORD = b'{"type":"'  # begins every line of our own files, and none of a capture
+LONGEST_LINE = 128 * 2**20
+FLUSH = 2_000_000_000  # ns that lines may wait in memory
+MOST_HELD = 2**16  # bytes of them
+LAST_BLOCK = b"\x01\x00\x00"  # an empty one, which ends a zstd frame
+
+log = logging.getLogger("aggregator.capture")
+
+
+def open_capture(path: Path) -> BinaryIO:
+    """A capture's lines as bytes: plain or `.zst`; `-` is standard input. Raises OSError."""
+    if str(path) == "-":
+        return sys.stdin.buffer
+    if path.suffix == ".zst":
+        return io.BufferedReader(zstandard.open(path, "rb"), 2**20)  # its own reader has no lines
+    return path.open("rb")
+
+
+def read_capture(path: Path) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
+    """Each line with its number from 1; a line that is no capture line comes as the BadFrame that says why.
+
+    Raises OSError when the file cannot be read, and NotACapture when it holds records.
+    """
+    with open_capture(path) as file:
+        number = 0
+        while True:
+            try:
+                line = file.readline(LONGEST_LINE)
+            except zstandard.ZstdError as error:
+                yield number + 1, BadFrame(f"{path}: cut off or not zstd: {error}")
+                return
+            if not line:
+                return
+            number += 1
+            if not line.strip():
+                continue
+            if number == 1 and line.startswith(RECORD):
+                raise NotACapture(
+                    f"{path}: this is a recording, not a capture: its lines are records already; "
+                    "`aggregator capture` keeps frames"
+                )
+            try:
+                yield number, decode_line(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                yield number, BadFrame(f"{path}:{number}: not a line of a capture: {error}")
+
+
+class _Disk:
+    """A file that is added to, in whole pieces: of one that does not fit nothing stays."""
+
+    def __init__(self, path: Path) -> None:
+        """Go on with `path`, or create it; `.zst` is compressed, a new frame of it. Raises OSError."""
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        self._size = os.fstat(self._fd).st_size
+        self._compressor = zstandard.ZstdCompressor() if path.suffix == ".zst" else None
+        self._frame: zstandard.ZstdCompressionObj | None = None
+        self._is_torn = False  # there is more in the file than `_size`
+        self._is_unended = False  # a frame of which a part is written
+
+    def write(self, piece: bytes) -> None:
+        """Add a piece. Raises OSError; then nothing of it stays."""
+        self._mend()
+        if self._compressor is None:
+            self._put(piece)
+            return
+        frame = self._frame = self._frame or self._compressor.compressobj()
+        try:
+            self._put(frame.compress(piece) + frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+        except OSError:
+            self._frame = None  # what would follow in it refers to what is not in the file
+            raise
+        self._is_unended = True
+
+    def close(self) -> None:
+        """Finish the file. Raises OSError where there is no room for that."""
+        try:
+            self._frame = None
+            self._mend()
+        finally:
+            os.close(self._fd)
+
+    def _mend(self) -> None:
+        if self._is_torn:
+            os.ftruncate(self._fd, self._size)
+            self._is_torn = False
+        if self._frame is None and self._is_unended:
+            self._put(LAST_BLOCK)
+            self._is_unended = False
+
+    def _put(self, blob: bytes) -> None:
+        rest = memoryview(blob)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            self._is_torn = True
+            with suppress(OSError):  # else it is tried again before the next piece
+                os.ftruncate(self._fd, self._size)
+                self._is_torn = False
+            raise
+        self._size += len(blob)
+
+
+class Recorder:
+    """A network that writes down everything that comes and goes; its own file per exchange."""
+
+    def __init__(self, path: Path, exchange: str, network: Network) -> None:
+        """Append to `path` (`.jsonl` or `.jsonl.zst`, a new frame of it). Raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._disk = _Disk(path)
+        self._path = path
+        self._lines: list[bytes] = []  # that wait to be written
+        self._held = 0  # bytes of these
+        self._flushed = 0
+        self.lost = 0
+        self._exchange = exchange
+        self._network = network
+
+    def network(self) -> Network:
+        """The same network, listened in to."""
+        return Network(self._dial, self._fetch, self._network.now)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._flush()
+        with suppress(OSError):
+            self._disk.close()
+        if self.lost:
+            log.error("%s: %d lines are missing", self._path, self.lost)
+
+    def reopen(self, path: Path) -> bool:
+        """Finish the file, and go on in another; whether that could be begun."""
+        self._flush()
+        try:
+            disk = _Disk(path)
+        except OSError as error:
+            log.warning("%s: cannot be begun: %s; the capture goes on in %s", path, error.strerror, self._path)
+            return False
+        old, self._disk, self._path = self._disk, disk, path
+        with suppress(OSError):
+            old.close()
+        return True
+
+    def write(self, dir: str, fields: dict[str, str | int], now: Now | None = None) -> None:
+        """Write one line, stamped with that moment, or with this one."""
+        wall = (now or self._network.now()).wall
+        stamp: dict[str, str | int] = {"ts": f"{wall // 10**9}.{wall % 10**9:09d}", "dir": dir}
+        line = encode_line(stamp | fields) + b"\n"
+        self._lines.append(line)
+        self._held += len(line)
+        if self._held > MOST_HELD or wall - self._flushed > FLUSH:
+            self._flushed = wall
+            self._flush()
+
+    def _flush(self) -> None:
+        lines, self._lines, self._held = self._lines, [], 0
+        if not lines:
+            return
+        try:
+            self._disk.write(b"".join(lines))
+        except OSError as error:  # a full disk: the live stream goes on
+            if not self.lost:
+                log.warning("%s: cannot write the capture: %s; what comes now is missing from it", self._path, error)
+            self.lost += len(lines)
+
+    async def _dial(self, address: Address, listener: Listener) -> Line:
+        conn = listener.name
+        overheard = _Overheard(
+            self, {"exchange": self._exchange, "url": address.url, "conn": conn, "ends": True}, listener
+        )
+        line = await self._network.dial(address, overheard)
+        overheard.opened()
+        return _Speaking(self, overheard, line)
+
+    async def _fetch(self, request: Request) -> Answer:
+        answer = await self._network.fetch(request)
+        asked: dict[str, str | int] = {"exchange": self._exchange, "method": request.method, "url": request.url}
+        self.write("rest", asked | {"status": answer.status} | as_text(answer.body))
+        return answer
+
+
+class _Overheard:
+    """A listener that writes down each frame before it is read."""
+
+    def __init__(self, recorder: Recorder, opening: dict[str, str | int], listener: Listener) -> None:
+        self._recorder = recorder
+        self._opening: dict[str, str | int] | None = opening
+        self.conn: dict[str, str | int] = {"conn": opening["conn"]}
+        self._is_closed = False
+        self._listener = listener
+
+    @property
+    def name(self) -> str:
+        """The name of the line: that of its session's connection."""
+        return self._listener.name
+
+    def opened(self) -> None:
+        """Say once that the connection stands: a first frame may come before the dialling has returned."""
+        if self._opening is not None:
+            self._recorder.write("open", self._opening)
+            self._opening = None
+
+    def closed(self, reason: str) -> None:
+        """Say once that the connection is over: what the exchange says after that is missing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._recorder.write("close", self.conn | {"raw": reason})
+
+    def frames(self, payloads: list[bytes], now: Now) -> None:
+        self.opened()
+        for payload in payloads:
+            self._recorder.write("in", self.conn | as_text(payload), now)
+        self._listener.frames(payloads, now)
+
+    def gone(self, reason: str) -> None:
+        self.closed(reason)
+        self._listener.gone(reason)
+
+
+class _Speaking:
+    """A line that writes down each frame that is sent."""
+
+    def __init__(self, recorder: Recorder, overheard: _Overheard, line: Line) -> None:
+        self._recorder = recorder
+        self._overheard = overheard
+        self._line = line
+
+    def send(self, frame: bytes) -> None:
+        self._recorder.write("out", self._overheard.conn | as_text(frame))
+        self._line.send(frame)
+
+    def hang_up(self, reason: str) -> None:
+        self._overheard.closed(reason)
+        self._line.hang_up(reason)
+
+
+def as_text(payload: bytes) -> dict[str, str | int]:
+    """A frame as the capture's field: text where it is text, else base64."""
+    try:
+        return {"raw": payload.decode()}
+    except UnicodeDecodeError:
+        return {"raw_b64": base64.b64encode(payload).decode()}

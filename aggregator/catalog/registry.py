@@ -1,0 +1,43 @@
+"""Connectors by id: the one place that loads them."""
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Sequence
+
+from aggregator.exchange import Exchange
+from aggregator.records import Channel
+
+NO_EXCHANGES = {"families", "simulated"}  # packages of connectors/ that are none
+
+
+def load_exchange(id: str) -> Exchange | None:
+    """The connector's declaration, or None where there is no connector of that id."""
+    if not id.isalnum() and not id.isidentifier():
+        return None
+    if importlib.util.find_spec(f"connectors.{id}") is None:
+        return None
+    exchange = getattr(importlib.import_module(f"connectors.{id}"), "EXCHANGE", None)
+    return exchange if isinstance(exchange, Exchange) else None
+
+
+def known_channels(id: str) -> Sequence[Channel] | None:
+    """The channels that a connector offers, or None where there is no connector."""
+    exchange = load_exchange(id)
+    return None if exchange is None else exchange.channels
+
+
+def simulated_ids() -> list[str]:
+    """Every id that the sandbox can simulate and a connector can read, in order."""
+    from connectors import simulated
+
+    names = (module.name for module in pkgutil.iter_modules(simulated.__path__))
+    return sorted(name for name in names if load_exchange(name) is not None)
+
+
+def connector_ids() -> list[str]:
+    """Every id that has a connector, in order."""
+    import connectors
+
+    names = (module.name for module in pkgutil.iter_modules(connectors.__path__))
+    return sorted(name for name in names if name not in NO_EXCHANGES)

@@ -1,0 +1,285 @@
+"""The configuration file: read, checked as a whole, and handed on as plain frozen values."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from aggregator.config.schema import (
+    SINKS,
+    Document,
+    ExchangeTable,
+    KnownChannels,
+    SinksDocument,
+    SinkSettings,
+    choices,
+    quote,
+    split_channel,
+)
+from aggregator.config.toml_lines import KeyPath, key_lines, line_of
+from aggregator.errors import ConfigError
+from aggregator.exchange import MOST_INSTRUMENTS
+from aggregator.ingest.proxies import Route
+
+LARGEST = 1_000_000  # bytes; a file that is longer is not a configuration
+SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+QUOTED = re.compile("'([^']*)'")
+CREDENTIALS = re.compile(r".*@", re.DOTALL)
+WRONG = {
+    "missing": "is missing",
+    "too_short": "must not be empty",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+}
+
+VERIFY = {"all": 1, "sampled": 16, "off": 0}  # of how many checksums one is computed
+Complaint = tuple[KeyPath, str]
+
+
+class ExchangeConfig(Struct, frozen=True, kw_only=True):
+    """The wishes of a user about one exchange.
+
+    intervals: of the channel `candles`
+    symbols: unified, raw, or patterns
+    redundancy: connections that carry the same topics
+    lifetime: seconds after which a connection is replaced; null: what the exchange declares
+    verify: of how many checksums of books one is computed; 0: none
+    audit: seconds between two comparisons of a book with the exchange's own; null: never
+    relist: seconds between two listings of its instruments; null: only at the start
+    max_instruments: that are read of its listing
+    route: how it is reached
+    """
+
+    id: str
+    channels: tuple[str, ...]
+    intervals: tuple[str, ...] = ()
+    symbols: tuple[str, ...]
+    endpoints: Mapping[str, str]  # the beginning of an address: what replaces it
+    redundancy: int = 1
+    lifetime: float | None = None
+    verify: int = 1
+    audit: float | None = None
+    relist: float | None = None
+    max_instruments: int = MOST_INSTRUMENTS
+    route: Route = Route()
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """A whole configuration that has been checked."""
+
+    exchanges: tuple[ExchangeConfig, ...]
+    sinks: tuple[SinkSettings, ...]
+    state: Path
+    log_level: str
+
+
+class Problem(Struct, frozen=True):
+    """One mistake: `line` is None where the file could not be read, `key` is empty where no key is to blame."""
+
+    file: str
+    line: int | None
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return ": ".join(part for part in (place, self.key, self.text) if part)
+
+
+class ConfigErrors(ConfigError):
+    """Every mistake of a configuration, one a line."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Document] = Document) -> Config:
+    """Read a configuration; `known_channels` gives the channels of an exchange's connector, None where none exists.
+
+    Raises ConfigErrors with all that is wrong.
+    """
+    text = _read(path)
+    values, lines = _parse(path, text)
+    document, complaints = _validated(values, known_channels, schema)
+    complaints += _repeated(values)
+    if document is None or complaints:
+        problems = [Problem(str(path), line_of(lines, key), _shown(key), said) for key, said in complaints]
+        raise ConfigErrors(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
+    return Config(
+        exchanges=tuple(_exchange(table) for table in document.exchanges),
+        sinks=tuple(table.settings() for table in document.sinks),
+        state=Path(document.state) if document.state else default_state(),
+        log_level=document.log_level,
+    )
+
+
+def load_sinks(path: Path, *, known_channels: KnownChannels) -> tuple[SinkSettings, ...]:
+    """The sinks of a configuration, which need not name an exchange. Raises ConfigErrors with all that is wrong."""
+    return load_config(path, known_channels=known_channels, schema=SinksDocument).sinks
+
+
+def default_state() -> Path:
+    """Where the daemon keeps what must outlive it: the service's directory, else root's, else the user's."""
+    if given := os.environ.get("STATE_DIRECTORY"):  # systemd's, perhaps one of several
+        return Path(given.split(":")[0], "state")
+    if os.geteuid() == 0:
+        return Path("/var/lib/aggregator/state")
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".local/state") / "aggregator"
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+    except OSError as error:
+        raise _failure(path, None, f"cannot be read: {error.strerror}") from error
+    if len(raw) > LARGEST:
+        raise _failure(path, None, f"is longer than {LARGEST} bytes")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _failure(path, raw.count(b"\n", 0, error.start) + 1, "is not UTF-8") from error
+
+
+def _parse(path: Path, text: str) -> tuple[dict[str, object], dict[KeyPath, int]]:
+    try:
+        return tomllib.loads(text), key_lines(text)
+    except RecursionError:
+        raise _failure(path, 1, "is nested too deeply") from None
+    except ValueError as error:
+        match = SYNTAX.fullmatch(str(error))
+        said, line, column = match.groups() if match else (str(error), "1", None)
+        at = int(line) if line else text.rstrip().count("\n") + 1
+        raise _failure(path, at, f"is not TOML: {said}{f', column {column}' if column else ''}") from error
+
+
+def _failure(path: Path, line: int | None, text: str) -> ConfigErrors:
+    return ConfigErrors((Problem(str(path), line, "", text),))
+
+
+def _validated(
+    values: dict[str, object], known: KnownChannels, schema: type[Document]
+) -> tuple[Document | None, list[Complaint]]:
+    try:
+        return schema.model_validate(values, context=known), []
+    except ValidationError as error:
+        return None, [_complaint(detail) for detail in error.errors(include_url=False)]
+
+
+def _complaint(detail: ErrorDetails) -> Complaint:
+    """A complaint of pydantic's in our words, at the place where the file says it."""
+    path, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
+    match path:
+        case ("sinks", index, _, *rest):  # the third is the type of the sink
+            path = ("sinks", index, *rest)
+    path = path[:-1] if path[-1] == "[key]" else path
+    if path in {("exchanges",), ("sinks",)}:
+        return path, f"must name at least one: write [[{path[0]}]]"
+    match kind:
+        case "value_error":
+            said = str(context["error"])
+        case "extra_forbidden":
+            said = f"is not a key here{choices(str(path[-1]), _keys_beside(detail['loc']))}"
+        case "union_tag_not_found":
+            path, said = (*path, "type"), f"is missing{choices('', SINKS)}"
+        case "union_tag_invalid":
+            path, said = ((*path, "type"), f"{quote(context['tag'])} is not a sink{choices(context['tag'], SINKS)}")
+        case "literal_error":
+            value, allowed = str(detail["input"]), QUOTED.findall(context["expected"])
+            said = f"{quote(value)} is unknown{choices(value, allowed)}"
+        case "greater_than_equal":
+            said = f"must be at least {context['ge']}"
+        case "less_than_equal":
+            said = f"must be at most {context['le']}"
+        case _:
+            said = WRONG.get(kind, detail["msg"])
+    return path, said
+
+
+def _keys_beside(path: KeyPath) -> list[str]:
+    """The keys of the table that holds this path of pydantic's."""
+    match path:
+        case ("exchanges", _, _):
+            table: type[Document | ExchangeTable] = ExchangeTable
+        case ("sinks", _, str(kind), _):
+            return list(SINKS[kind].model_fields)
+        case _:
+            table = Document
+    return list(table.model_fields)
+
+
+def _repeated(values: dict[str, object]) -> Iterator[Complaint]:
+    """Exchanges and sinks that stand twice, also in a file that has other mistakes."""
+    seen: dict[tuple[str, ...], int] = {}
+    for index, table in _tables(values, "exchanges"):
+        name = str(table.get("id"))
+        if "id" in table and seen.setdefault((name,), index) != index:
+            yield (("exchanges", index, "id"), f"{quote(name)} stands already at exchanges[{seen[(name,)]}]")
+    seen = {}
+    for index, table in _tables(values, "sinks"):
+        kind, path = table.get("type"), table.get("path")
+        if kind == "stdout" and seen.setdefault(("stdout",), index) != index:
+            yield ("sinks", index, "type"), f"stdout stands already at sinks[{seen[('stdout',)]}]"
+        if not (isinstance(kind, str) and isinstance(path, str) and (place := _place(path))):
+            continue
+        if seen.setdefault((kind, place), index) != index:
+            yield ("sinks", index, "path"), f"{quote(path)} is already the path of sinks[{seen[kind, place]}]"
+
+
+def _place(path: str) -> str | None:
+    """Where a path leads; None where it is none, which the rule of that one value says."""
+    try:
+        return str(Path(path).expanduser().resolve())
+    except (RuntimeError, ValueError):
+        return None
+
+
+def _tables(values: dict[str, object], name: str) -> Iterator[tuple[int, dict[str, object]]]:
+    tables = values.get(name)
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        if isinstance(table, dict):
+            yield index, table
+
+
+def _exchange(table: ExchangeTable) -> ExchangeConfig:
+    channels = [split_channel(name) for name in table.channels]
+    return ExchangeConfig(
+        id=table.id,
+        channels=tuple(dict.fromkeys(name for name, _ in channels)),
+        intervals=tuple(dict.fromkeys(interval for _, interval in channels if interval)),
+        symbols=tuple(dict.fromkeys(table.symbols)),
+        endpoints=dict(table.endpoints),
+        redundancy=table.redundancy,
+        lifetime=table.lifetime,
+        verify=VERIFY[table.verify],
+        audit=table.audit,
+        relist=table.relist or None,
+        max_instruments=table.max_instruments,
+        route=Route(table.transport, table.proxy, table.compression),
+    )
+
+
+def _shown(path: KeyPath) -> str:
+    """A path as the file would write it, without a password that an address holds."""
+    shown = ""
+    for part in path:
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        else:
+            key = part if BARE_KEY.fullmatch(part) else quote(CREDENTIALS.sub("***@", part))
+            shown += f".{key}" if shown else key
+    return shown

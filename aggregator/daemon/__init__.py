@@ -1,0 +1,1 @@
+"""The process: everything started together, watched, and stopped in order."""

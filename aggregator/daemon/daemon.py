@@ -1,0 +1,375 @@
+"""The daemon: connectors by id, instruments, runners, bus and sinks, started together and stopped in order."""
+
+import asyncio
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from msgspec import structs
+
+from aggregator.bus.bus import Bus
+from aggregator.capture.recorder import Recorder
+from aggregator.catalog.catalog import aliases_of
+from aggregator.catalog.registry import load_exchange
+from aggregator.config.config import Config, ExchangeConfig
+from aggregator.daemon.followed import Followed
+from aggregator.daemon.marks import Found, Marks, deaths_in
+from aggregator.daemon.progress import Progress
+from aggregator.daemon.running_sinks import RunningSinks
+from aggregator.errors import SessionError
+from aggregator.exchange import Exchange, Limits
+from aggregator.ingest import checkpoint_file as leftovers
+from aggregator.ingest.listing import Listed, Markets, fetch_listing, load, save
+from aggregator.ingest.network import Internet, Network, moved
+from aggregator.ingest.rest import Hosts, Need, Rest
+from aggregator.ingest.runner import STEP, ExchangeRunner, for_rest
+from aggregator.ingest.shard import ConnectionPolicy
+from aggregator.ingest.state import StateLock
+from aggregator.records import Instrument
+
+RETRY_LISTING = 5.0  # seconds, doubling
+LONGEST_RETRY = 300.0
+DRAIN = 4.0  # seconds that the sinks have to write what they hold
+ECHO = 0.3  # seconds in which a second signal is the first: `timeout` and others signal a process and then its group
+MOST_WARNINGS = 20
+SWEEP = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
+SWITCH = 0.0005  # seconds that another thread may hold the interpreter while frames wait (5 ms unless told)
+GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
+
+log = logging.getLogger("aggregator.daemon")
+
+
+def notify(state: str) -> None:
+    """Tell the service manager, where one asked to be told (sd_notify)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+class Daemon:
+    """One epoch: from start to stop."""
+
+    def __init__(self, config: Config, *, capture: Path | None = None) -> None:
+        """Prepare; `capture` is a directory for the raw frames of every exchange."""
+        self.config = config
+        self.bus = Bus(datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
+        self.runners: dict[str, ExchangeRunner] = {}
+        self._capture = capture
+        self.outputs = RunningSinks(self.bus, on_idle=self.leave)
+        self._hosts = Hosts()
+        self._networks: list[Internet] = []
+        self._recorders: dict[str, Recorder] = {}  # by exchange
+        self._stop = asyncio.Event()
+        self._stopped_at: float | None = None
+        self._exchanges: list[asyncio.Task[None]] = []
+        self._progress = Progress(self.bus, self.runners, notify)
+        self._marks: Marks | None = None
+        self._left: dict[str, leftovers.Topics] = {}  # by exchange, what the run before left
+        self._began: set[str] = set()  # exchanges that were run, and left over something themselves
+
+    def stop(self) -> None:
+        """Drain and leave; a second call leaves at once, unless it is an echo of the first."""
+        now = time.monotonic()
+        if self._stopped_at is None:
+            self._stopped_at = now
+            self._stop.set()
+        elif now - self._stopped_at > ECHO:
+            log.error("stopped twice: leaving at once")
+            logging.shutdown()
+            os._exit(1)
+
+    def leave(self) -> None:
+        """Drain and leave: there is nothing more to do."""
+        self._stop.set()
+
+    def reopen(self) -> None:
+        """Close every file that is written to, and begin new ones."""
+        files = self.outputs.reopen()
+        captures = sum(recorder.reopen(self._capture_path(id)) for id, recorder in self._recorders.items())
+        log.warning("files are closed and new ones begun: %d sinks of files, %d captures", files, captures)
+
+    async def run(self) -> None:
+        """Run until stopped. Raises ConfigError when a sink cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        lock = StateLock(self.config.state)
+        try:
+            self._marks = marks = Marks(self.config.state / "left", self.bus.epoch)
+            found = await asyncio.to_thread(self._take_over, marks)
+            await self.outputs.start(self.config.sinks, deaths_in(found))
+            self.bus.attach(marks.heed)
+            for left in found.values():
+                self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in left.gaps])
+            for exchange in self.config.exchanges:
+                self._exchanges.append(loop.create_task(self._keep(exchange)))
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLD)
+            sys.setswitchinterval(SWITCH)
+            tasks = [loop.create_task(each) for each in (_sweep(), self._progress.watch(), marks.beat())]
+            notify("READY=1")
+            await self._stop.wait()
+            for task in tasks:
+                task.cancel()
+        finally:
+            notify("STOPPING=1")
+            await self._leave()
+            lock.release()
+
+    # --- exchanges --------------------------------------------------------------------------------------------------
+
+    async def _keep(self, config: ExchangeConfig) -> None:
+        """Run one exchange; whatever goes wrong with it stops no other."""
+        wait = RETRY_LISTING
+        exchange = load_exchange(config.id)
+        if exchange is None:
+            log.error("%s: no connector", config.id)
+            return
+        streams = [stream.url for stream in exchange.streams if isinstance(stream.url, str)]
+        for prefix, today in moved(config.endpoints, [*streams, *(r.url for r in exchange.listing.all_requests)]):
+            log.warning("%s: the endpoint %s replaces nothing: the exchange is at %s", config.id, prefix, today)
+        network = self._network(config, exchange.limits)
+        rest = Rest(network, exchange, self._hosts)
+        while True:
+            pause = wait
+            try:
+                await self._run_exchange(config, exchange, network, rest)
+            except SessionError as error:
+                pause = max(wait, error.wait)
+                log.warning("%s: %s; again in %.0f s", config.id, error, pause)
+            except Exception:
+                log.exception("%s: an error of our own; again in %.0f s", config.id, wait)
+            self._forget(config.id)
+            await asyncio.sleep(pause)
+            wait = min(wait * 2, LONGEST_RETRY)
+
+    async def _run_exchange(self, config: ExchangeConfig, exchange: Exchange, network: Network, rest: Rest) -> None:
+        listed = await self._instruments(exchange, rest, config.max_instruments)
+        runner = ExchangeRunner(
+            exchange,
+            [channel for channel in config.channels if channel in exchange.channels],
+            config.intervals,
+            network=network,
+            bus=self.bus,
+            rest=rest,
+            care=ConnectionPolicy(config.redundancy, config.lifetime, config.verify, config.audit),
+            left=self._left.pop(config.id, {}),
+        )
+        self.runners[config.id] = runner
+        followed = Followed(config, exchange, runner, Markets(listed))
+        await self._announce([i for i in listed.instruments if followed.is_named(i)])
+        await in_steps(followed.following())
+        log.info(
+            "%s: %d instruments, %d connections, %d polls",
+            config.id,
+            len(followed.chosen),
+            len(runner.shards),
+            len(runner.pollers),
+        )
+        self._began.add(config.id)
+        try:
+            if self._marks is not None:
+                self._marks.begin(config.id)
+                await self._marks.mark(runner)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(runner.run())
+                if self._marks is not None:
+                    group.create_task(self._marks.keep(runner))
+                if config.relist is not None and exchange.listing.requests:
+                    group.create_task(self._relist(followed))
+        finally:
+            self._leave_over(config.id, runner)
+
+    async def _relist(self, followed: Followed) -> None:
+        """Ask for the instruments again and again: say what has changed, and follow what is wanted."""
+        exchange, wait = followed.exchange, followed.config.relist or 0
+        while True:
+            await asyncio.sleep(wait)
+            wait = followed.config.relist or 0
+            try:
+                listed = await self._fetch_instruments(exchange, followed.runner.rest, followed.config.max_instruments)
+            except SessionError as error:
+                log.warning("%s: %s", exchange.id, error)
+                wait = max(wait, error.wait)
+                await in_steps(followed.following())  # what a day changes: markets open, feeds begin and end
+                continue
+            changes = await asyncio.to_thread(followed.markets.take, listed)
+            await self._announce([i for i in changes if followed.is_named(i)])
+            followed.runner.heed_listing()
+            await in_steps(followed.following())
+            self._keep_listing(exchange, followed.markets, listed.ts)
+
+    def _take_over(self, marks: Marks) -> dict[str, Found]:
+        """The checkpoints that the run before has left of each exchange."""
+        found: dict[str, Found] = {}
+        for exchange in self.config.exchanges:
+            try:
+                found[exchange.id] = marks.take(exchange.id)
+            except OSError as error:
+                log.warning("%s: what the last run left over is lost: %s", exchange.id, error)
+            else:
+                self._left[exchange.id] = found[exchange.id].topics
+        marks.clear()
+        return found
+
+    def _leave_over(self, id: str, runner: ExchangeRunner) -> None:
+        """Keep what the next attempt begins with, be it in this run or in the next."""
+        self._left[id] = runner.carried()
+        self._keep_left(id)
+
+    def _keep_left(self, id: str) -> None:
+        if self._marks is None:
+            return
+        try:
+            self._marks.leave(id, self._left[id])
+        except (OSError, OverflowError) as error:
+            log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
+
+    def _network(self, config: ExchangeConfig, limits: Limits) -> Network:
+        internet = Internet(config.endpoints, config.route, for_rest(limits))
+        self._networks.append(internet)
+        network = internet.network()
+        if self._capture is not None:
+            try:
+                recorder = Recorder(self._capture_path(config.id), config.id, network)
+            except OSError as error:
+                log.error("%s: gathered without a capture, which cannot be begun: %s", config.id, error)  # noqa: TRY400 - no fault of ours
+                return network
+            self._recorders[config.id] = recorder
+            network = recorder.network()
+        return network
+
+    def _capture_path(self, id: str) -> Path:
+        """Where the frames of an exchange go that come from now on: a file that nobody writes to."""
+        stem = f"{id}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        names = (f"{stem}-{number}" if number > 1 else stem for number in count(1))
+        paths = ((self._capture or Path()) / f"{name}.jsonl.zst" for name in names)
+        return next(path for path in paths if not path.exists())
+
+    async def _instruments(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
+        """From the listing, or where it does not answer from the cache; a warning says how old that is.
+
+        Of a part that does not answer, and of what completes the others, what was kept stands in.
+        """
+        cached = load(self._cache(exchange))
+        try:
+            listed = await self._fetch_instruments(exchange, rest, most)
+        except SessionError as error:
+            if cached is None:
+                raise
+            age = (time.time_ns() - cached.ts) / 1e9 / 3600
+            log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error, age)
+            return cached
+        if cached is not None and (len(listed.answered) < len(exchange.listing.requests) or not listed.is_complete):
+            markets = Markets(cached)
+            markets.take(listed)
+            instruments, parts = markets.listed
+            listed = structs.replace(listed, instruments=instruments, parts=parts)
+        self._keep_listing(exchange, Markets(listed), listed.ts)
+        return listed
+
+    def _cache(self, exchange: Exchange) -> Path:
+        return self.config.state / "instruments" / f"{exchange.id}.json"
+
+    async def _fetch_instruments(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
+        """Ask the exchange. Raises SessionError where there is no answer."""
+        listed = await fetch_listing(
+            exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns, most
+        )
+        for warning in listed.warnings[:MOST_WARNINGS]:
+            log.warning("%s", warning)
+        return listed
+
+    def _keep_listing(self, exchange: Exchange, markets: Markets, ts: int) -> None:
+        """Keep the instruments in force for the next start."""
+        instruments, parts = markets.listed
+        try:
+            save(Listed(ts, instruments, parts, frozenset()), self._cache(exchange))
+        except OSError as error:
+            log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
+
+    async def _announce(self, instruments: Sequence[Instrument]) -> None:
+        """Publish what is new of the instruments in force (copies: the stream stamps each record once)."""
+        for start in range(0, len(instruments), STEP):
+            part = instruments[start : start + STEP]
+            for instrument in part:
+                key = instrument.exchange, instrument.symbol or instrument.raw_symbol or ""
+                if instrument.change == "delist":
+                    self.bus.instruments.pop(key, None)
+                else:
+                    self.bus.instruments[key] = instrument
+            self.bus.publish([structs.replace(i, ts_recv=time.time_ns()) for i in part])
+            await asyncio.sleep(0)
+
+    def _forget(self, id: str) -> None:
+        runner = self.runners.pop(id, None)
+        if runner is not None:
+            runner.leave()
+
+    # --- stopping ---------------------------------------------------------------------------------------------------
+
+    async def _leave(self) -> None:
+        """Hang up the exchanges, end the sinks' streams, let them write, leave."""
+        await _end(self._exchanges)
+        await self.outputs.stop(DRAIN)
+        log.info("stopped: %s", self._progress.sum_up())
+        for recorder in self._recorders.values():
+            recorder.close()
+        for network in self._networks:
+            await network.close()
+        for id in self._left.keys() - self._began:
+            self._keep_left(id)
+        if self._marks is not None:
+            self._marks.remove()
+
+
+async def in_steps(steps: Iterable[None]) -> None:
+    """Do something long, and let others have their turn between its steps."""
+    for _ in steps:
+        await asyncio.sleep(0)
+
+
+async def _sweep() -> None:
+    """Free the sessions of connections that are gone: they hold books, and are garbage of the circular kind."""
+    give_back = _trimmer()
+    while True:
+        await asyncio.sleep(SWEEP)
+        gc.collect()
+        give_back(0)
+
+
+def _trimmer() -> Callable[[int], object]:
+    """The C library's own way to give free memory back to the system, where it has one: else it keeps the most."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return lambda _: None
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run(main: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Run a coroutine on uvloop where it is to be had."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main())
+    else:
+        uvloop.run(main())

@@ -1,0 +1,94 @@
+"""The markets of one exchange that a configuration asks for: which of them are followed now, and why others are not."""
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Sequence
+
+from aggregator.config.config import ExchangeConfig
+from aggregator.exchange import Exchange
+from aggregator.ingest.listing import Identity, Markets, choose, identity, life, suggest
+from aggregator.ingest.runner import ExchangeRunner
+from aggregator.records import Instrument
+from aggregator.symbols import matches
+
+MOST_NAMES = 3  # of instruments, in one line of the log
+
+log = logging.getLogger("aggregator.daemon")
+
+
+class Followed:
+    """The markets that are asked for by name or pattern, of those that are listed."""
+
+    def __init__(self, config: ExchangeConfig, exchange: Exchange, runner: ExchangeRunner, markets: Markets) -> None:
+        """Follow nothing yet."""
+        self.config = config
+        self.exchange = exchange
+        self.runner = runner
+        self.markets = markets
+        self.chosen: list[Instrument] = []
+        self._idle: Sequence[str] = ()
+        self._unserved: set[str] = set()
+        self._waiting: dict[str, list[str]] = {}
+
+    def is_named(self, instrument: Instrument) -> bool:
+        """Whether the configuration names this market, be it open or not."""
+        return any(matches(pattern, instrument) for pattern in self.config.symbols)
+
+    def follow(self) -> None:
+        """Let the runner carry what is asked for and can be had now, and nothing else."""
+        for _ in self.following():
+            pass
+
+    def following(self) -> Iterator[None]:
+        """The same in steps, between which others may have their turn."""
+        before: set[Identity] = {identity(instrument) for instrument in self.chosen}
+        self.chosen, idle = choose(self.markets.instruments, self.config.symbols, before, time.time_ns())
+        yield
+        yield from self.runner.wanting(self.chosen, "the market is no longer listed, or not asked for")
+        for pattern in idle:
+            is_listed = any(matches(pattern, instrument) for instrument in self.markets.instruments)
+            if pattern not in self._idle and not is_listed:  # what is listed and waits is told below
+                meant = suggest(pattern, self.markets.instruments)
+                hint = f"; did you mean {meant!r}?" if meant else ""
+                log.warning("%s: no instrument is named %r%s", self.exchange.id, pattern, hint)
+        if not self.chosen and len(idle) == len(self.config.symbols) and idle != self._idle:
+            log.warning("%s: there is nothing to follow", self.exchange.id)
+        self._idle = idle
+        after = {identity(instrument) for instrument in self.chosen}
+        if before and (before - after or after - before):
+            new, gone = len(after - before), len(before - after)
+            log.info("%s: %d markets more, %d fewer", self.exchange.id, new, gone)
+        self._say_unserved()
+        self._say_waiting(after)
+
+    def _say_waiting(self, followed: Collection[Identity]) -> None:
+        """Log which markets are asked for and cannot be had now, and why, when that changes."""
+        waiting: dict[str, list[str]] = {}
+        now = time.time_ns()
+        for instrument in self.markets.instruments:
+            if identity(instrument) not in followed and self.is_named(instrument):
+                waiting.setdefault(life(instrument, now), []).append(str(instrument.raw_symbol))
+        for why, names in waiting.items():
+            if names != self._waiting.get(why):
+                named = " ".join(names[:MOST_NAMES])
+                log.info(
+                    "%s: %d markets are %s and wait for that to change: %s", self.exchange.id, len(names), why, named
+                )
+        self._waiting = waiting
+
+    def why_not(self, instrument: Instrument) -> str | None:
+        """Why a market that is named has no subscription: None where it is followed."""
+        if any(identity(one) == identity(instrument) for one in self.chosen):
+            return None
+        if all(identity(one) != identity(instrument) for one in self.markets.instruments):
+            return "it is not listed"
+        return f"it is {life(instrument, time.time_ns())} ({instrument.state})"
+
+    def _say_unserved(self) -> None:
+        for channel, left in self.runner.unserved.items():
+            named = " ".join(str(instrument.raw_symbol) for instrument in left[:MOST_NAMES])
+            if channel not in self._unserved:
+                log.warning(
+                    "%s: no feed carries %s of %d instruments (%s)", self.exchange.id, channel, len(left), named
+                )
+        self._unserved = set(self.runner.unserved)

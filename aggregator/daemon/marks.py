@@ -1,0 +1,267 @@
+"""The notes that a running daemon keeps, so that even after `kill -9` the next start tells what is missing.
+
+Each exchange has a file that is replaced every few seconds: the topics that are followed, and their open gaps.
+The last number of each topic, and the moment at which the program last lived, stand in memory that belongs to a file:
+the system keeps what is written there, whatever becomes of the process.
+"""
+
+import asyncio
+import logging
+import mmap
+import os
+import time
+from array import array
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+from msgspec import Struct, structs
+
+from aggregator.bus.bus import Batch
+from aggregator.ingest import checkpoint_file as leftovers
+from aggregator.ingest import state
+from aggregator.ingest.checkpoint_file import Leftover
+from aggregator.ingest.runner import ExchangeRunner
+from aggregator.records import Gap, Health, Trade
+from aggregator.session.topics import Standing
+from aggregator.sinks.worker import Worker
+
+EVERY = 5.0  # seconds between two marks of an exchange
+SOON = 0.2  # seconds after which a change of what is followed is marked
+SHARE = 50  # a mark is made again after at least so many times what it took: it takes 2 % of the time at most
+PATIENCE = 1.0  # seconds that the end waits for a mark that is being written
+BEAT = 1.0  # seconds after which a quiet program notes that it lives
+SLOTS = 131_072  # numbered topics of one daemon whose numbers are noted
+SLOT = 8  # bytes
+STEP = 500  # topics that are looked at before others have their turn
+SUFFIX = ".numbers"
+
+log = logging.getLogger("aggregator.daemon")
+
+
+class Numbers:
+    """The last number of each topic, and when the program last lived; in slot 0."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin a file. Raises OSError.
+
+        All of its room is taken now: a disk that is full when a page is first used would end the process.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            os.posix_fallocate(handle, 0, SLOTS * SLOT)
+            self._map = mmap.mmap(handle, SLOTS * SLOT)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(handle)
+        self.view = memoryview(self._map).cast("q")
+        self._slots: dict[tuple[str, str | None], int] = {}
+
+    def slot(self, exchange: str, raw_symbol: str | None) -> int | None:
+        """The slot of a topic of trades; None where there is no room."""
+        key = exchange, raw_symbol
+        found = self._slots.get(key)
+        if found is None and len(self._slots) + 1 < SLOTS:
+            found = self._slots[key] = len(self._slots) + 1
+        return found
+
+    def note(self, trade: Trade) -> None:
+        """A trade is published."""
+        number = trade.sequence
+        if number is None:
+            return
+        slot = self._slots.get((trade.exchange, trade.raw_symbol)) or self.slot(trade.exchange, trade.raw_symbol)
+        if slot is not None and (trade.flags is None or number > self.view[slot]):  # else it may be one that was late
+            with suppress(ValueError):  # a number that is larger than any counter
+                self.view[slot] = number
+
+    def remove(self) -> None:
+        """The program ends by itself: what it leaves is told otherwise."""
+        self.view.release()
+        self._map.close()
+        self.path.unlink(missing_ok=True)
+
+
+def read_numbers(path: Path) -> dict[int, int]:
+    """The last numbers that a killed run has left, by slot. Raises OSError."""
+    blob = state.read(path)
+    if blob is None or len(blob) != SLOTS * SLOT:
+        return {}
+    return {slot: number for slot, number in enumerate(array("q", blob)) if number}
+
+
+class Found(Struct, frozen=True):
+    """The notes that an earlier run has left of an exchange.
+
+    gaps: those that are still to be told
+    epoch: of a run that was killed; null: there was none, or it ended by itself
+    died: when that run ended, ns
+    """
+
+    topics: leftovers.Topics
+    gaps: list[Gap]
+    epoch: str | None
+    died: int
+
+
+Deaths = dict[tuple[str, str], int]  # (epoch, exchange) -> when a run that was killed is known to have lived last
+
+
+def deaths_in(found: Mapping[str, Found]) -> Deaths:
+    """Where the stream itself tells what is missing from the end of a run on."""
+    return {(left.epoch, id): left.died for id, left in found.items() if left.epoch is not None}
+
+
+class Marks:
+    """The marks of every exchange of a daemon."""
+
+    def __init__(self, directory: Path, epoch: str) -> None:
+        """Begin; without room for numbers the marks do without."""
+        self.epoch = epoch
+        self._directory = directory
+        self._due: set[str] = set()  # exchanges whose topics have changed since their last mark
+        self._failing: set[str] = set()
+        self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
+        self._lock = Lock()
+        self._worker = Worker("marks")  # of its own: a disk that hangs keeps the end of the process waiting no longer
+        self._numbers: Numbers | None = None
+        try:
+            self._numbers = Numbers(directory / f"{epoch}{SUFFIX}")
+        except OSError as error:
+            log.warning("%s: the last numbers of topics cannot be noted: %s", directory, error.strerror)
+
+    # --- what an earlier run has left -------------------------------------------------------------------------------
+
+    def path(self, id: str) -> Path:
+        """An exchange's file."""
+        return self._directory / f"{id}.json"
+
+    def take(self, id: str) -> Found:
+        """Take over the notes that the last run has left of an exchange. Raises OSError.
+
+        So a start that is killed too tells no gap twice.
+        """
+        left = leftovers.load(self.path(id))
+        if left is None:
+            return Found({}, [], None, 0)
+        gaps: list[Gap] = []
+        died = left.ts
+        if left.epoch is not None:
+            numbers = read_numbers(self._directory / f"{Path(left.epoch).name}{SUFFIX}")
+            died = min(max(died, numbers.get(0, 0)), time.time_ns())  # clocks may run back
+            left, gaps = leftovers.after_a_kill(id, left, died, numbers)
+        rows = [structs.replace(row, slot=self._begun(id, row)) for row in left.rows]
+        self.save(id, rows)
+        return Found(leftovers.topics_of(left), gaps, left.epoch, died)
+
+    def _begun(self, id: str, row: Leftover) -> int | None:
+        """The slot of a topic, in which its last number stands again."""
+        last = row.carried.last
+        if row.channel != "trades" or self._numbers is None or last is None:
+            return None
+        slot = self._numbers.slot(id, row.raw_symbol)
+        if slot is not None:
+            self._numbers.view[slot] = last
+        return slot
+
+    def clear(self) -> None:
+        """Remove the numbers of earlier runs: every mark is in this run's name now."""
+        with suppress(OSError):
+            for path in self._directory.glob(f"*{SUFFIX}"):
+                if self._numbers is None or path != self._numbers.path:
+                    path.unlink()
+
+    # --- while running ----------------------------------------------------------------------------------------------
+
+    def heed(self, batch: Batch) -> None:
+        """Note what is published: the moment, numbers, and whose topics have changed."""
+        numbers = self._numbers
+        if numbers is None:
+            self._due.update(r.exchange for r in batch.records if isinstance(r, Health | Gap))
+            return
+        for record in batch.records:
+            kind = type(record)
+            if kind is Trade:
+                numbers.note(record)  # type: ignore[arg-type]
+            elif kind is Health or kind is Gap:
+                self._due.add(record.exchange)
+        numbers.view[0] = batch.records[-1].ts_recv
+
+    async def beat(self) -> None:
+        """Note that the program lives, until cancelled."""
+        while self._numbers is not None:
+            self._numbers.view[0] = time.time_ns()
+            await asyncio.sleep(BEAT)
+
+    async def keep(self, runner: ExchangeRunner) -> None:
+        """Mark an exchange's topics again and again, until cancelled."""
+        id = runner.exchange.id
+        loop = asyncio.get_running_loop()
+        marked, took = 0.0, 0.0
+        while True:
+            if marked:
+                await asyncio.sleep(max(SOON, took * SHARE))
+                if id not in self._due and loop.time() - marked < EVERY:
+                    continue
+            marked = loop.time()
+            self._due.discard(id)
+            await self.mark(runner)
+            took = loop.time() - marked
+
+    async def mark(self, runner: ExchangeRunner) -> None:
+        """Mark an exchange's topics: gathered in steps, written by a thread."""
+        ts, rows = time.time_ns(), list[Leftover]()
+        for at, (feed, standing) in enumerate(runner.standing()):
+            row = self._row(runner.exchange.id, feed, standing)
+            if row.is_followed or row.carried.gap is not None or row.carried.last is not None:
+                rows.append(row)
+            if at % STEP == STEP - 1:
+                await asyncio.sleep(0)
+        await self._worker.do(partial(self.save, runner.exchange.id, rows, ts))
+
+    def _row(self, exchange: str, feed: str, standing: Standing) -> Leftover:
+        channel, raw_symbol = standing.key
+        slot = None
+        if channel == "trades" and self._numbers is not None:
+            slot = self._numbers.slot(exchange, raw_symbol)
+        return Leftover(feed, channel, raw_symbol, standing.carried, standing.symbol, standing.is_followed, slot)
+
+    def save(self, id: str, rows: list[Leftover], ts: int | None = None) -> None:
+        """Write a mark; where that fails it is said once."""
+        try:
+            with self._lock:
+                if id not in self._ended:
+                    leftovers.save(rows, self.path(id), time.time_ns() if ts is None else ts, self.epoch)
+        except (OSError, ValueError, OverflowError) as error:
+            if id not in self._failing:
+                self._failing.add(id)
+                log.warning("%s: what is followed cannot be marked for a start after a crash: %s", id, error)
+        else:
+            self._failing.discard(id)
+
+    def leave(self, id: str, topics: leftovers.Topics) -> None:
+        """Write what an exchange leaves that has ended, instead of a mark, until it begins again. Raises OSError."""
+        if not self._lock.acquire(timeout=PATIENCE):  # the thread may still be writing a mark
+            raise TimeoutError("a mark is still being written")
+        try:
+            self._ended.add(id)
+            leftovers.save(leftovers.rows_of(topics), self.path(id), time.time_ns())
+        finally:
+            self._lock.release()
+
+    def begin(self, id: str) -> None:
+        """An exchange is marked from now on."""
+        self._ended.discard(id)
+
+    def remove(self) -> None:
+        """The program ends by itself, and every exchange has left what is to be told."""
+        self._worker.stop()
+        if self._numbers is not None:
+            self._numbers.remove()
+            self._numbers = None

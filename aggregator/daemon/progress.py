@@ -1,0 +1,62 @@
+"""How the daemon fares, in words: for the log when an exchange comes, and for the service manager's status line."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from aggregator.bus.bus import Bus
+from aggregator.ingest.runner import ExchangeRunner
+from aggregator.records import TopicState
+
+LOOK = 5.0  # seconds between two looks
+
+log = logging.getLogger("aggregator.daemon")
+
+
+def in_words(states: Mapping[TopicState, int]) -> str:
+    """Topics by state: those that are as they should be by name, and the others together."""
+    live, quiet = states.get("live", 0), states.get("quiet", 0)
+    others = sum(states.values()) - live - quiet
+    parts = [f"{live} topics live", f"{quiet} quiet" if quiet else "", f"{others} without data" if others else ""]
+    return ", ".join(filter(None, parts))
+
+
+class Progress:
+    """Looks at the exchanges every few seconds.
+
+    notify: tells the service manager
+    """
+
+    def __init__(self, bus: Bus, runners: Mapping[str, ExchangeRunner], notify: Callable[[str], None]) -> None:
+        """Know nothing yet."""
+        self._bus = bus
+        self._runners = runners
+        self._notify = notify
+        self._live: set[str] = set()
+        self._begun = time.monotonic()
+
+    async def watch(self) -> None:
+        """Look until cancelled."""
+        before = self._bus.offset
+        while True:
+            await asyncio.sleep(LOOK)
+            rate, before = (self._bus.offset - before) / LOOK, self._bus.offset
+            self._notify(f"STATUS={self.look()}, {rate:.0f}/s")
+
+    def look(self) -> str:
+        """Log which exchanges have come to life since the last look; all of them in words."""
+        total: Counter[TopicState] = Counter()
+        for id, runner in self._runners.items():
+            states = runner.states()
+            total += states
+            is_live = states["live"] > 0
+            if is_live and id not in self._live:
+                log.info("%s: live: %s", id, in_words(states))
+            (self._live.add if is_live or states["quiet"] else self._live.discard)(id)
+        return f"{len(self._runners)} exchanges, {in_words(total)}"
+
+    def sum_up(self) -> str:
+        """The whole run in words."""
+        return f"{self._bus.offset} records in {time.monotonic() - self._begun:.0f} s"

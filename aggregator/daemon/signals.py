@@ -1,0 +1,108 @@
+"""The signals that do not end a daemon; SIGTERM and SIGINT do, in `daemon/daemon.py`.
+
+`__main__.py` takes care of the moments before anything is imported.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from aggregator import SERVICES
+
+if TYPE_CHECKING:
+    from aggregator.daemon.daemon import Daemon
+
+MOST_TASKS = 1000  # whose stacks are written
+DEEPEST = 100  # frames of one stack
+
+log = logging.getLogger("aggregator.daemon")
+
+
+def after_the_loop() -> None:
+    """Nothing interrupts the end: whoever asks for it now has it."""
+    if not SERVICES.isdisjoint(sys.argv[1:2]):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def heed(daemon: "Daemon") -> None:
+    """Answer to SIGHUP, SIGUSR1 and SIGUSR2 while the loop runs."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, _hang_up)
+    loop.add_signal_handler(signal.SIGUSR1, daemon.reopen)
+    # no handler of the loop's: it is asked for when the loop does not turn
+    signal.signal(signal.SIGUSR2, lambda _, frame: _write_stacks(loop, frame))
+
+
+def _hang_up() -> None:
+    log.warning("SIGHUP: ignored: a configuration is read at the start alone; restart to have it read again")
+
+
+def _write_stacks(loop: asyncio.AbstractEventLoop, frame: FrameType | None) -> None:
+    """Write what everything is at to standard error, past the log: its locks may be held where the signal came."""
+    lines = "".join(f"{line}\n" for line in stacks(loop, frame)).encode("utf-8", "backslashreplace")
+    rest = memoryview(lines)
+    while rest:
+        try:
+            rest = rest[os.write(2, rest) :]
+        except OSError:  # nobody reads it
+            return
+
+
+def stacks(loop: asyncio.AbstractEventLoop, frame: FrameType | None = None) -> Iterator[str]:
+    """The stack of every thread and task, a line each frame, the innermost last.
+
+    frame: of the main thread, where a signal interrupted it
+    """
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    frames = sys._current_frames()  # noqa: SLF001 - documented, and the only way to other threads' stacks
+    tasks = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
+    yield f"stacks: {len(frames)} threads, {len(tasks)} tasks"
+    main = threading.main_thread().ident
+    for ident, found in frames.items():
+        yield f"stacks: thread {names.get(ident, ident)}"
+        yield from _lines(_outwards(frame if ident == main and frame is not None else found))
+    for task in tasks[:MOST_TASKS]:
+        yield f"stacks: task {task.get_name()}"
+        yield from _lines(_awaited(task.get_coro()))
+    if len(tasks) > MOST_TASKS:
+        yield f"stacks: {len(tasks) - MOST_TASKS} tasks more"
+
+
+def _lines(frames: list[FrameType]) -> Iterator[str]:
+    for frame in frames[-DEEPEST:]:
+        code = frame.f_code
+        yield f"stacks:   {code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
+
+
+def _outwards(frame: FrameType | None) -> list[FrameType]:
+    """A thread's frames, the outermost first."""
+    found: list[FrameType] = []
+    while frame is not None:
+        found.append(frame)
+        frame = frame.f_back
+    return found[::-1]
+
+
+def _awaited(coroutine: object) -> list[FrameType]:
+    """A task's frames: each coroutine, and what it awaits."""
+    found: list[FrameType] = []
+    while coroutine is not None and len(found) < DEEPEST:
+        frame = _part(coroutine, "frame")
+        if isinstance(frame, FrameType):
+            found.append(frame)
+        coroutine = _part(coroutine, "await") or _part(coroutine, "yieldfrom")
+    return found
+
+
+def _part(coroutine: object, name: str) -> object:
+    for kind in ("cr", "gi", "ag"):
+        found = getattr(coroutine, f"{kind}_{name}", None)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,63 @@
+"""docs/exchanges-by-country.md, and the same in Chinese."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from msgspec import Struct, json
+
+from aggregator.catalog.catalog import Status, Transport, load_countries
+from aggregator.docgen.known import Known, ended, live_first
+from aggregator.docgen.markdown import cell, code, link, notice, table
+
+Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+
+class Words(Struct, frozen=True, forbid_unknown_fields=True):
+    """The words of a page in one language, without names. `intro` and `count` hold places for numbers."""
+
+    title: str
+    intro: str
+    count: str
+    columns: tuple[str, ...]
+    connector: str  # in the column of that name, where there is one
+    statuses: Mapping[Status, str]
+    transports: Mapping[Transport, str]
+
+
+@cache
+def load_words() -> Mapping[Language, Words]:
+    """The words of each language; read-only."""
+    text = (resources.files("aggregator") / "docgen" / "words.json").read_bytes()
+    return MappingProxyType(json.decode(text, type=dict[Language, Words]))
+
+
+def country_page(known: Sequence[Known], language: Language) -> str:
+    """A section per country or region with its exchanges, the live ones first; one of several stands in each."""
+    words = load_words()[language]
+    live = sum(one.entry.status == "live" for one in known)
+    parts = [notice("`aggregator/data/*.json`, `aggregator/docs/words.json` and the connectors"), f"# {words.title}\n"]
+    parts.append(words.intro.format(total=len(known), live=live, all=link("exchanges.md", "exchanges.md")) + "\n")
+    for code_of, country in sorted(load_countries().items(), key=lambda item: item[1].en):
+        here = live_first(one for one in known if code_of in one.entry.countries)
+        if not here:
+            continue
+        name = country.en if language == "en" else country.zh
+        live = sum(one.entry.status == "live" for one in here)
+        parts += [
+            f"## {cell(name)} ({code_of})\n",
+            words.count.format(total=len(here), live=live) + "\n",
+            table(words.columns, (_row(one, words, language) for one in here)),
+        ]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def _row(one: Known, words: Words, language: Language) -> tuple[str, ...]:
+    entry = one.entry
+    name = f"{entry.zh_name} {entry.name}" if language == "zh" and entry.zh_name else entry.name
+    transport = words.transports[entry.transport] if entry.transport else ""
+    connector = words.connector if one.exchange is not None else ""
+    return code(entry.id), link(name, entry.home), words.statuses[entry.status], ended(entry), transport, connector

@@ -1,0 +1,283 @@
+"""docs/limits.md: what is bounded at each border, by how much, and what happens beyond; the code's own values."""
+
+import ast
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from msgspec import Struct, structs
+
+from aggregator.docgen.markdown import code, notice, table
+
+ROOT = Path(__file__).resolve().parents[1]
+BOUNDS = ("MOST_", "LONGEST_", "LARGEST_", "DEEPEST")  # how the names of bounds begin
+ALONE = {"MOST", "LONGEST", "LARGEST"}  # or are
+
+
+class Bound(Struct, frozen=True):
+    """One bound.
+
+    name: of the constant, behind `aggregator.`; with a dot more a field of a class, whose default it is
+    unit: bytes, seconds, ns, or what is counted
+    beyond: what happens there
+    """
+
+    name: str
+    unit: str
+    what: str
+    beyond: str
+
+
+BORDERS: dict[str, tuple[Bound, ...]] = {
+    "Frames of an exchange": (
+        Bound(
+            "ingest.lines.LARGEST_FRAME",
+            "bytes",
+            "a message, inflated and whole",
+            "the line is hung up, and made again",
+        ),
+        Bound("ingest.lines.MOST_FRAGMENTS", "fragments", "of one message", "likewise"),
+        Bound("wire.LARGEST_FRAME", "bytes", "a compressed frame, inflated", "a `gap`, and the line is hung up"),
+        Bound("ingest.lines.PIECE", "bytes", "of a read, handed on together", "the rest follows at once"),
+        Bound("ingest.lines.MOST_FRAMES", "frames", "of a read, handed on together", "likewise"),
+        Bound(
+            "ingest.lines.MOST_AT_ONCE", "frames", "of a read, handed on in one turn", "others have their turn first"
+        ),
+        Bound("ingest.lines.PLAIN_BUFFER", "bytes", "that the system holds of a line without TLS", "the sender waits"),
+        Bound(
+            "ingest.websockets_line.SLICE",
+            "bytes",
+            "of a compressed read, inflated in one turn",
+            "others have their turn",
+        ),
+        Bound(
+            "ingest.lines.MOST_UNSENT", "bytes", "that an exchange leaves unread", "the line is hung up, and made again"
+        ),
+        Bound(
+            "session.unreadable.MOST_A_SECOND", "frames", "that cannot be read, in a second", "hung up; backoff doubles"
+        ),
+        Bound("session.unreadable.KEPT", "frames", "that cannot be read, kept for a look", "the oldest go"),
+        Bound("session.unreadable.KEPT_BYTES", "bytes", "of each of these", "the rest is cut off"),
+        Bound("ingest.lines.DIAL_TIMEOUT", "seconds", "a connection and its handshake", "tried again after a pause"),
+        Bound("ingest.lines.IDLE_PING", "seconds", "of silence, and of waiting for a pong", "the line is dead"),
+        Bound(
+            "ingest.shard.LONGEST_BACKOFF",
+            "seconds",
+            "the pause before a reconnect, which doubles",
+            "doubles no further",
+        ),
+        Bound(
+            "ingest.shard.LONGEST_PAUSE",
+            "seconds",
+            "the pause before a replacement is tried again",
+            "doubles no further",
+        ),
+    ),
+    "What frames bring into being": (
+        Bound(
+            "session.session.MOST_TOPICS",
+            "topics",
+            "of a connection, made by frames alone",
+            "further ones are not taken",
+        ),
+        Bound("session.topics.MOST_WORDS", "words", "that mean nothing to us, told apart", "counted together"),
+        Bound("session.topics.LONGEST_WORD", "characters", "of such a word", "the rest is cut off"),
+        Bound("bus.bus.LARGEST", "bits", "of an integer in a record", "the field is null"),
+        Bound("wire.LONGEST_NUMBER", "digits", "that an expanded exponent gives", "the frame is lost: a `gap`"),
+        Bound("refusals.LONGEST_REASON", "characters", "of a reason, searched for a topic", "the rest is not read"),
+        Bound("wire.LONGEST_TIME", "digits", "of a time", "likewise"),
+        Bound(
+            "session.order_book.BUFFER",
+            "deltas",
+            "held back while a whole book is on its way",
+            "the oldest go, the book covers them",
+        ),
+        Bound(
+            "session.order_book.MOST_WRONG",
+            "books",
+            "in a row that contradict their checksum",
+            "checksums are not believed",
+        ),
+        Bound(
+            "session.trades.HOLES", "ranges", "of missing trades of a topic, remembered", "the oldest are not asked for"
+        ),
+        Bound("session.trades.LATE", "ns", "that trades out of order are waited for", "their gap closes"),
+        Bound(
+            "session.arbiter.REMEMBERED",
+            "trades",
+            "of a topic, to know one that comes twice",
+            "the oldest are forgotten",
+        ),
+        Bound("session.rhythm.CEILING", "ns", "of silence, however slow a topic's rhythm", "the topic is asked about"),
+        Bound("session.rhythm.LONGEST", "times", "the longest interval of late: a silence", "the topic is asked about"),
+        Bound("session.summaries.LONGEST", "ns", "a delay that a summary counts", "it is left out"),
+    ),
+    "Answers by REST, and listings": (
+        Bound("ingest.network.LARGEST_BODY", "bytes", "an answer, inflated", "the call has failed"),
+        Bound("ingest.network.UNPACKED", "bytes", "of an answer, inflated in one turn", "others have their turn"),
+        Bound("ingest.network.FETCH_TIMEOUT", "seconds", "a call", "likewise"),
+        Bound("ingest.network.MOST_REDIRECTS", "redirects", "followed, to the same host and scheme alone", "likewise"),
+        Bound("ingest.network.MOST_REST_CONNECTIONS", "connections", "for calls to an exchange", "calls wait"),
+        Bound(
+            "ingest.network.REST_CONNECTIONS", "connections", "likewise, where connections are limited", "calls wait"
+        ),
+        Bound(
+            "ingest.poller.MOST_ASKED_AT_ONCE",
+            "calls",
+            "of one poll that wait for an answer together",
+            "the others wait",
+        ),
+        Bound(
+            "ingest.rest.LONGEST_WAIT", "seconds", "that a call waits for a host that wants rest", "it fails at once"
+        ),
+        Bound("ingest.rest.LONGEST_PAUSE", "seconds", "a rest that we choose, which doubles", "doubles no further"),
+        Bound("ingest.lines.LONGEST_REST", "seconds", "a rest that an exchange names", "asked again after that"),
+        Bound("session.fetches.BACKFILL", "ns", "an answer to missing trades", "their gap closes without them"),
+        Bound("exchange.MOST_INSTRUMENTS", "rows", "of a listing (`max_instruments`)", "left out, one warning"),
+        Bound("ingest.listing.MOST_PAGES", "pages", "of one request of a listing", "the part has failed"),
+        Bound("ingest.listing.LONGEST_NAME", "characters", "of an instrument's name", "that row is skipped and named"),
+        Bound("ingest.listing.MOST_UNREADABLE", "rows", "that cannot be read, named one by one", "counted together"),
+        Bound("daemon.daemon.MOST_WARNINGS", "lines", "in the log of one listing", "left out"),
+        Bound(
+            "daemon.daemon.LONGEST_RETRY",
+            "seconds",
+            "the pause before an exchange is begun again",
+            "doubles no further",
+        ),
+    ),
+    "Subscribers of the feed": (
+        Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),
+        Bound("feed.settings.FeedSettings.ring", "records", "kept for a slow one (`ring`)", "the oldest go: a `lag`"),
+        Bound("feed.ring.RING_BYTES", "bytes", "likewise", "likewise"),
+        Bound("feed.protocol.LONGEST_LINE", "bytes", "a line that one sends", "an error; the connection is closed"),
+        Bound("feed.protocol.MOST_PATTERNS", "patterns", "that one holds", "the request is refused"),
+        Bound("feed.topics.LONGEST_PATTERN", "characters", "of a pattern", "likewise"),
+        Bound(
+            "feed.subscriber.MOST_ANSWERS", "bytes", "of answers that one leaves unread", "it is not heard until then"
+        ),
+        Bound("feed.connection.LINES_AT_ONCE", "lines", "of one, read in one turn", "others have their turn"),
+        Bound("feed.listener.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
+        Bound("client.GREETING", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
+    ),
+    "Files that are written": (
+        Bound("sinks.settings.FilesSettings.queue", "records", "unwritten (`queue`)", "the oldest go: a `gap`"),
+        Bound(
+            "sinks.settings.StdoutSettings.queue", "records", "that wait for the reader of standard output", "likewise"
+        ),
+        Bound("sinks.settings.FilesSettings.rotate_bytes", "bytes", "of a file (`rotate_bytes`)", "a new one is begun"),
+        Bound(
+            "sinks.segment.MOST_OPEN", "files", "open at once, a quarter of `ulimit -n` at most", "closed, opened again"
+        ),
+        Bound("sinks.paths.LONGEST_PART", "bytes", "of a file's name", "cut, and marked with a hash"),
+        Bound("sinks.routes.MOST_ROUTES", "topics", "whose file is remembered", "found anew"),
+        Bound(
+            "sinks.files.LONGEST_BACKOFF", "seconds", "before a file that failed is tried again", "doubles no further"
+        ),
+        Bound("sinks.stdout.LONGEST_BACKOFF", "seconds", "likewise, standard output", "doubles no further"),
+        Bound("bus.bus.MOST_TAKEN", "records", "that a sink takes at once", "the rest follows"),
+        Bound("daemon.daemon.DRAIN", "seconds", "that sinks have at the end", "one error; the rest is lost to them"),
+    ),
+    "Captures": (
+        Bound(
+            "capture.recorder.LONGEST_LINE", "bytes", "a line that is read", "it is cut there, and no line of a capture"
+        ),
+        Bound("capture.recorder.MOST_HELD", "bytes", "that wait to be written", "written at once"),
+        Bound("capture.recorder.FLUSH", "ns", "that lines wait to be written", "written with the next"),
+    ),
+    "Files of state": (
+        Bound("ingest.state.MOST_BYTES", "bytes", "a file that is read", "renamed to `*.bad`, one warning"),
+        Bound("daemon.marks.SLOTS", "topics", "of trades whose last number outlives a kill", "their gap has no count"),
+        Bound(
+            "daemon.marks.SOON",
+            "seconds",
+            "before a change of what is followed is marked",
+            "untold after a kill before that",
+        ),
+        Bound("daemon.marks.EVERY", "seconds", "between two marks otherwise", "marked anew"),
+        Bound("daemon.marks.SHARE", "times", "what a mark took, before the next", "marks are rarer"),
+    ),
+    "Configuration and environment": (
+        Bound("config.config.LARGEST", "bytes", "a configuration", "refused (78)"),
+        Bound("config.schema.SOCKET_PATH_BYTES", "bytes", "of the path of a socket", "refused (78)"),
+        Bound("config.schema.SHORTEST_LIFE", "seconds", "the least `lifetime` of a connection", "refused (78)"),
+        Bound("config.schema.SHOWN", "characters", "of a value that a complaint repeats", "cut off"),
+        Bound("ingest.proxies.LONGEST_SECRET", "characters", "of a file that holds a proxy", "refused (78)"),
+    ),
+    "What is said": (
+        Bound("daemon.logs.LONGEST", "characters", "of a message in the log", "cut off; its length is said"),
+        Bound("ingest.rest.SHOWN", "characters", "of an answer that an error repeats", "cut off"),
+        Bound("ingest.connection.MOST_NAMED", "topics", "named in one line of the log", "counted"),
+        Bound("daemon.followed.MOST_NAMES", "instruments", "named in one line of the log", "counted"),
+        Bound("daemon.signals.MOST_TASKS", "tasks", "whose stacks SIGUSR2 writes", "counted"),
+        Bound("daemon.signals.DEEPEST", "frames", "of each of these", "the outermost are left out"),
+        Bound("cli.normalize.LONGEST_SHOWN", "characters", "of a frame in a complaint", "cut off"),
+        Bound("cli.tail.MOST_TOPICS", "topics", "named where none fits", "counted"),
+        Bound("cli.show.MOST", "fields", "of a record on a terminal", "left out"),
+    ),
+}
+INTRODUCTION = """
+A daemon that reads what strangers send bounds number, size, depth, rate and time at each of its borders. These are the
+bounds, and what happens at each. The values are read from the code; those with a name in brackets are set in the
+[configuration](configuration.md), and their default stands here. Depth has no number of its own: JSON that is nested
+more deeply than Python's own stack allows counts as a frame, an answer or a line that cannot be read.
+"""
+
+
+def limits_page() -> str:
+    """The page: a table for each border."""
+    parts = [notice("the constants"), "# Limits\n", INTRODUCTION.strip() + "\n"]
+    for border, bounds in BORDERS.items():
+        rows = [(in_words(value_of(b), b.unit), b.what, b.beyond, code(b.name)) for b in bounds]
+        parts.append(f"## {border}\n\n{table(('at most', 'of what', 'beyond', 'constant'), rows)}")
+    return "\n".join(parts)
+
+
+def value_of(bound: Bound) -> float:
+    """The value in the code. Raises AttributeError or ImportError where there is none."""
+    path, _, name = f"aggregator.{bound.name}".rpartition(".")
+    module, _, last = path.rpartition(".")
+    if last[0].isupper():
+        fields = structs.fields(getattr(import_module(module), last))
+        found = next((field.default for field in fields if field.name == name), None)
+    else:
+        found = getattr(import_module(path), name)
+    if not isinstance(found, int | float):
+        raise AttributeError(f"{bound.name} is no number")  # noqa: TRY004 - it is as good as missing
+    return found
+
+
+def in_words(value: float, unit: str) -> str:
+    """A value with its unit: 32 MiB, 15 s, 2000 frames."""
+    if unit == "ns":
+        value, unit = value / 1e9, "seconds"
+    if unit == "seconds":
+        for size, name in ((86400, "d"), (3600, "h")):
+            if value >= size and value % size == 0:
+                return f"{value / size:g} {name}"
+        return f"{value:g} s" if value < 10**8 else "292 years"
+    if unit == "bytes":
+        for size, name in ((2**20, "MiB"), (2**10, "KiB")):
+            if value >= size and value % size == 0:
+                return f"{value / size:g} {name}"
+    return f"{value:,} {unit}"
+
+
+def unlisted() -> Iterator[str]:
+    """Bounds in the code that no table has, in words."""
+    listed = {bound.name for bounds in BORDERS.values() for bound in bounds}
+    for path in sorted(ROOT.rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if module.partition(".")[0] in {"docs", "sandbox"}:  # neither is a border of the daemon
+            continue
+        for name in _constants(path.read_text()):
+            if f"{module}.{name}" not in listed:
+                yield f"aggregator.{module}.{name} is a bound that aggregator/docs/limits.py does not explain"
+
+
+def _constants(source: str) -> Iterable[str]:
+    """Names of bounds that a module assigns."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name.startswith(BOUNDS) or name in ALONE:
+                yield name

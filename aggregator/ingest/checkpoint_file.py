@@ -1,0 +1,139 @@
+"""The file that one run leaves to the next for each exchange: every topic's open gap and last number.
+
+A run that ends by itself leaves how it ended. One that is killed leaves its last mark (`marks.py`): then what was
+followed is missing from the last moment at which the program is known to have lived.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, structs
+
+from aggregator.ingest import state
+from aggregator.records import Channel, Gap
+from aggregator.session.subscriptions import Key
+from aggregator.session.topics import TopicCheckpoint
+
+
+class Leftover(Struct, frozen=True, omit_defaults=True):
+    """One topic of one feed.
+
+    is_followed: whether what comes after the mark is missing
+    slot: where its last number stands in the file of numbers, which is newer than the mark
+    """
+
+    feed: str
+    channel: Channel
+    raw_symbol: str | None
+    carried: TopicCheckpoint
+    symbol: str | None = None
+    is_followed: bool = False
+    slot: int | None = None
+
+
+class Left(Struct, frozen=True):
+    """One exchange's file.
+
+    ts: when it was written
+    epoch: the run whose mark it is; null: a run that ended by itself, all of whose gaps are told
+    """
+
+    ts: int
+    epoch: str | None
+    rows: list[Leftover]
+
+
+Topics = dict[str, dict[Key, TopicCheckpoint]]  # by name of the feed
+
+PIECE = 200  # topics that are encoded at once
+
+encode = msgspec.json.Encoder().encode
+
+
+def rows_of(left: Mapping[str, Mapping[Key, TopicCheckpoint]]) -> list[Leftover]:
+    """Topics of an end that is told."""
+    return [
+        Leftover(feed, channel, raw_symbol, carried)
+        for feed, topics in left.items()
+        for (channel, raw_symbol), carried in topics.items()
+    ]
+
+
+def save(rows: Sequence[Leftover], path: Path, ts: int, epoch: str | None = None) -> None:
+    """Write what is left over; whole or not at all. Raises OSError.
+
+    It is encoded piece by piece, so that a loop whose thread this is not waits for no more than one.
+    """
+    head = encode(Left(ts, epoch, []))
+    pieces = [_piece(rows[at : at + PIECE]) for at in range(0, len(rows), PIECE)]
+    state.write(path, b"".join([head.removesuffix(b"]}"), b",".join(pieces), b"]}"]))
+
+
+def _piece(rows: Sequence[Leftover]) -> bytes:
+    try:
+        return encode(rows)[1:-1]
+    except OverflowError:  # numbers of an exchange that are larger than any counter
+        return encode([structs.replace(row, carried=_without_numbers(row.carried)) for row in rows])[1:-1]
+
+
+def _without_numbers(carried: TopicCheckpoint) -> TopicCheckpoint:
+    gap = carried.gap
+    if gap is not None:
+        gap = structs.replace(gap, expected=None, got=None, missed=None)
+    return TopicCheckpoint(gap, asked=carried.asked, is_unsure=carried.is_unsure)
+
+
+def load(path: Path) -> Left | None:
+    """Read what an earlier run left over; it stays there until it is written over: a start may be killed too.
+
+    A file that cannot be read is set aside. Raises OSError.
+    """
+    blob = state.read(path)
+    if blob is None:
+        return None
+    try:
+        return msgspec.json.decode(blob, type=Left)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        state.set_aside(path, f"it cannot be read: {error}")
+        return None
+
+
+def topics_of(left: Left) -> Topics:
+    """By feed and topic, as the runner takes them."""
+    found: Topics = {}
+    for row in left.rows:
+        found.setdefault(row.feed, {})[row.channel, row.raw_symbol] = row.carried
+    return found
+
+
+def after_a_kill(exchange: str, left: Left, died: int, numbers: Mapping[int, int]) -> tuple[Left, list[Gap]]:
+    """The checkpoints of a run that was killed: each followed topic has a gap, open since the run died.
+
+    Of a gap that was open already more may be missing than is known, and less: what of it was had again since the mark
+    is not known, so nothing of it is asked for once more, and it is never said to be had again in full.
+    numbers: the last number by slot; a topic that is numbered and has none goes on from nothing known
+    """
+    gaps: list[Gap] = []
+    rows: list[Leftover] = []
+    for row in left.rows:
+        carried = structs.replace(row.carried, holes=(), missed=0, recovered=0)
+        carried.is_unsure = carried.is_unsure or carried.gap is not None
+        carried.last = None if row.slot is None else numbers.get(row.slot)
+        if row.is_followed and carried.gap is None:
+            conn = f"{exchange}/{row.feed}"
+            carried.gap = Gap(
+                exchange=exchange,
+                symbol=row.symbol,
+                raw_symbol=row.raw_symbol,
+                conn=conn,
+                source="derived",
+                gap_id=f"{conn}:{row.channel}:{row.raw_symbol or '*'}:{died}",
+                phase="open",
+                channel=row.channel,
+                cause="restart",
+                ts_from=died,
+            )
+            gaps.append(carried.gap)
+        rows.append(structs.replace(row, carried=carried))
+    return structs.replace(left, rows=rows), gaps

@@ -1,0 +1,254 @@
+"""One live connection: it feeds a session with frames and time, sends its outbox, and fetches what it wants."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+
+from aggregator.bus.bus import Bus
+from aggregator.errors import AggregatorError, SessionError
+from aggregator.exchange import Address, Budget, Subscription
+from aggregator.ingest.lines import Line
+from aggregator.ingest.network import Network
+from aggregator.ingest.rest import Need, Rest
+from aggregator.ingest.window import Window
+from aggregator.moment import Now
+from aggregator.records import Record
+from aggregator.session.arbiter import LineArbiter
+from aggregator.session.fetches import Fetch
+from aggregator.session.session import UNWANTED, Session
+from aggregator.session.subscriptions import Ask, Key
+from aggregator.session.topics import TopicCheckpoint
+
+TICK = 1.0  # seconds
+EXPECTED = (
+    AggregatorError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)  # what a hostile frame provokes
+NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
+
+MOST_NAMED = 10  # topics in one line of the log
+AFTERWARDS = {
+    "final": "they are asked for again only after the next listing",
+    "passing": "they are asked for again soon",
+    "unknown": "they are asked for again, ever more rarely",
+}
+
+log = logging.getLogger("aggregator.runner")
+
+
+class Connection:
+    """One connection from dialling to its end: the `Listener` that feeds a session."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        bus: Bus,
+        merger: LineArbiter,
+        network: Network,
+        rest: Rest,
+        requests: Budget | None = None,
+    ) -> None:
+        """Join a session to the bus; `run` gives it the line.
+
+        merger: decides which records are published if other connections carry the same topics
+        requests: how often the exchange may be asked for topics on this connection
+        """
+        self.session = session
+        self.over: str | None = None  # the reason of the end, once it has ended
+        self.error: SessionError | None = None  # the error if no connection could be made
+        self.since = network.now().mono
+        self._bus = bus
+        self._merger = merger
+        self._network = network
+        self._now = network.now
+        self._rest = rest
+        self._unread = 0  # how many frames could not be read, at the last look
+        self._woken = asyncio.Event()  # there is something to fetch, or it is over
+        self._line: Line | None = None
+        self._requests = None if requests is None else Window(requests)
+        self._held: deque[bytes] = deque()  # requests for topics that must wait for the exchange's limit
+        self._next_send = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._fetching: set[asyncio.Task[None]] = set()
+
+    async def run(self, address: Callable[[], Awaitable[Address]]) -> str:
+        """Converse until the connection ends. Gives the reason of the end."""
+        try:
+            self._line = await self._network.dial(await address(), self)
+            self.since = self._now().mono
+            self._publish(self.session.open(self._now()))
+            self._send()
+            while self.over is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TICK):
+                        await self._woken.wait()
+                self._woken.clear()
+                self._tick()
+        except SessionError as error:
+            self.gone(str(error))
+            self.error = error
+        except Exception:
+            log.exception("%s: an error of our own", self.session.conn)
+            self.gone("an error of our own")
+        finally:
+            self.gone(UNWANTED)
+            self._stop()
+        return self.over or ""
+
+    @property
+    def name(self) -> str:
+        """The name of the line, for logs and captures: that of the session's connection."""
+        return self.session.conn
+
+    def frames(self, payloads: list[bytes], now: Now) -> None:
+        """Read the frames of one read of the socket, and publish what they give."""
+        session, merger = self.session, self._merger
+        if self.over is not None:
+            return  # the line was given up
+        if merger.is_merging:  # frame by frame, because a record is compared with its leg's state just after it
+            records = [r for payload in payloads for r in merger.take(session, session.receive((payload,), now), now)]
+        else:
+            records = session.receive(payloads, now)
+        self._bus.publish(records)
+        if session.outbox:
+            self._send()
+        if session.over is not None:
+            self.gone(session.over)
+        elif session.wanted:
+            self._woken.set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection stands."""
+        return self._line is not None and self.over is None
+
+    def subscribe(self, topics: Collection[Subscription], carried: Mapping[Key, TopicCheckpoint]) -> list[Record]:
+        """Carry more topics. Gives the records that tell of it."""
+        records = self.session.subscribe(topics, self._now(), carried)
+        self._send()
+        return records
+
+    def unsubscribe(self, topics: Collection[Subscription], reason: str) -> list[Record]:
+        """Carry topics no more. Gives the records that tell of it."""
+        records = self.session.unsubscribe(topics, self._now(), reason)
+        self._send()
+        return records
+
+    def gone(self, reason: str) -> None:
+        """Note that the connection has ended or is given up."""
+        self.over = self.over or reason
+        self._woken.set()
+
+    def _publish(self, records: list[Record]) -> None:
+        self._bus.publish(self._merger.take(self.session, records, self._now()))
+
+    def _tick(self) -> None:
+        """Let the session do what is due by time."""
+        self._publish(self.session.tick(self._now()))
+        if self.session.over is not None:
+            self.gone(self.session.over)
+        self._send()
+        while self.session.wanted:
+            task = asyncio.create_task(self._fetch(self.session.wanted.popleft()))
+            self._fetching.add(task)
+            task.add_done_callback(self._fetching.discard)
+        self._look_at_bad_frames()
+        self._look_at_refusals()
+        while self.session.words.news:
+            log.warning("%s: %s", self.session.conn, self.session.words.news.pop(0))
+
+    async def _fetch(self, wanted: Fetch) -> None:
+        try:
+            body = await self._rest.fetch(wanted.request, NEEDS[wanted.purpose])
+        except SessionError as error:
+            if not error.is_busy:  # a busy host is logged once, for all its requests
+                log.warning("%s: no %s of %s: %s", self.session.conn, wanted.purpose, wanted.raw_symbol, error)
+            self.session.unanswered(wanted)
+            return
+        self._publish(self.session.answer(wanted, body, self._now()))
+
+    def _look_at_bad_frames(self) -> None:
+        """Log the first of the frames that could not be read since the last look, and how many there were."""
+        seen = list(self.session.bad_frames)
+        self.session.bad_frames.clear()
+        count, self._unread = self.session.bad - self._unread, self.session.bad
+        if not seen:
+            return
+        bad = seen[0]
+        is_ours = not isinstance(bad.error, EXPECTED)
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        said = f"{type(bad.error).__name__}: {bad.error}"
+        log.error(
+            "%s: a frame that cannot be read%s: %s: %.300r",
+            self.session.conn,
+            more,
+            said,
+            bad.frame,
+            exc_info=bad.error if is_ours else None,
+        )
+
+    def _look_at_refusals(self) -> None:
+        """Log what the exchange has refused, each reason once with its topics."""
+        by_reason: dict[tuple[str, str], list[str]] = {}
+        while self.session.refusals:
+            refused = self.session.refusals.popleft()
+            topic = f"{' '.join(filter(None, (refused.interval, refused.channel)))} of {refused.raw_symbol}"
+            by_reason.setdefault((refused.reason, refused.meaning), []).append(topic)
+        for (reason, meaning), topics in by_reason.items():
+            more = f" and {len(topics) - MOST_NAMED} more" if len(topics) > MOST_NAMED else ""
+            named = ", ".join(topics[:MOST_NAMED])
+            log.warning("%s: refused: %s%s: %.200r; %s", self.session.conn, named, more, reason, AFTERWARDS[meaning])
+
+    def _send(self) -> None:
+        """Send the outbox, no faster than the stream's pace, and topics no more often than may be asked."""
+        loop = asyncio.get_running_loop()
+        while self._line is not None and self._timer is None:
+            wait = self._next_send - loop.time()
+            if wait > 0 and (self.session.outbox or self._held):
+                self._timer = loop.call_later(wait, self._resume)
+                return
+            frame = self._next_frame()
+            if frame is None:
+                return  # each tick looks at the held requests again
+            self._next_send = loop.time() + self.session.stream.pace
+            self._line.send(frame)
+            self.session.sent(frame, self._now())
+
+    def _next_frame(self) -> bytes | None:
+        """The next frame that may be sent now: answers and heartbeats do not wait behind requests that must."""
+        outbox, window, now = self.session.outbox, self._requests, self._now().mono
+        if window is None:
+            return outbox.popleft() if outbox else None
+        if self._held and window.wait(1, now) <= 0:
+            window.spend(1, now)
+            return self._held.popleft()
+        while outbox:
+            frame = outbox.popleft()
+            if not isinstance(frame, Ask):
+                return frame
+            if not self._held and window.wait(1, now) <= 0:
+                window.spend(1, now)
+                return frame
+            self._held.append(frame)
+        return None
+
+    def _resume(self) -> None:
+        self._timer = None
+        self._send()
+
+    def _stop(self) -> None:
+        """Hang up, and end timers and fetches."""
+        for task in self._fetching:
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._line is not None:
+            self._line.hang_up(self.over or "")

@@ -1,0 +1,136 @@
+"""The interface that all transports of WebSocket lines share: `Line`, `Listener`, and the bounds of a line."""
+
+import socket
+import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from aggregator.moment import Now
+
+LARGEST_FRAME = 32 * 2**20  # bytes of a message, inflated and whole; the deepest books are far below
+MOST_FRAGMENTS = 2**16  # of one message; bytes alone would not bound empty ones
+DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
+PIECE = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
+MOST_FRAMES = 500  # so many frames at most are handed on together
+MOST_AT_ONCE = 2000  # frames of one read, after which others have their turn before the rest is handed on
+MOST_UNSENT = 2**20  # bytes that may wait for an exchange that reads no more, pongs above all
+PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `bound`
+LONGEST_REST = 7 * 86400.0  # seconds that an exchange may want rest for: bans last for days, none for ever
+IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
+USER_AGENT = "market-aggregator"
+BUSY = {418, 429}  # statuses that say: too many requests
+LOST = "line lost"
+UNREAD = f"hung up: it does not read: {MOST_UNSENT} bytes wait to be sent"
+TOO_LARGE = f"hung up: a message of more than {LARGEST_FRAME} bytes or {MOST_FRAGMENTS} fragments"
+
+
+class Listener(Protocol):
+    """Somebody who is told what comes over a line.
+
+    name: what the line is for, `exchange/stream.shard#attempt`
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def frames(self, payloads: list[bytes], now: Now) -> None:
+        """Frames have come; `now` is when the socket was read."""
+
+    def gone(self, reason: str) -> None:
+        """Take note that the line is dead."""
+
+
+class Line(Protocol):
+    """An open WebSocket."""
+
+    def send(self, frame: bytes) -> None:
+        """Send a text frame; never waits."""
+
+    def hang_up(self, reason: str) -> None:
+        """Close it; `Listener.gone` follows, once. The reason is for who listens in: the exchange is told none."""
+
+
+class Fragments:
+    """A message that comes in parts, bounded in bytes and in their number."""
+
+    def __init__(self, first: bytes) -> None:
+        """Begin with the first part."""
+        self._parts = [first]
+        self._size = len(first)
+
+    def add(self, part: bytes) -> bool:
+        """Take a further part; False where the message has become too large to be kept."""
+        self._parts.append(part)
+        self._size += len(part)
+        return self._size <= LARGEST_FRAME and len(self._parts) <= MOST_FRAGMENTS
+
+    def whole(self) -> bytes:
+        """The message."""
+        return b"".join(self._parts)
+
+
+def read_clocks() -> Now:
+    """Wall and monotonic clock, taken together."""
+    return Now(time.time_ns(), time.monotonic_ns())
+
+
+def closed(code: int, reason: str | None) -> str:
+    """How the exchange closed a line."""
+    return f"closed by the exchange: {code} {reason or ''}".strip()
+
+
+class NotOpened(Struct, frozen=True):
+    """How a handshake was answered that opened no line.
+
+    retry_after: the header of that name
+    """
+
+    status: int
+    said: str
+    retry_after: str | None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the exchange was asked too much."""
+        return self.status in BUSY
+
+
+def refusal(status: int, phrase: str, after: str | None, location: str | None) -> NotOpened:
+    """How a handshake was answered that opened no line."""
+    said = f"HTTP {status} {phrase}".strip()
+    if after:
+        said += f", Retry-After {after}"
+    return NotOpened(status, f"{said}, a redirect to {location} that is not followed" if location else said, after)
+
+
+def retry_after(said: str, wall: int) -> float | None:
+    """The seconds that a `Retry-After` names, as a number (decimals too) or a date; None where it names none.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
+    try:
+        seconds = float(said)
+    except ValueError:
+        pass
+    else:
+        return min(seconds, LONGEST_REST) if 0 <= seconds < float("inf") else None
+    try:
+        when = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return min(max(0.0, when.timestamp() - wall / 1e9), LONGEST_REST)
+
+
+def bound(connection: socket.socket | None) -> None:
+    """Let no read of a line without TLS bring more than can be worked on at once: the rest waits in the sender.
+
+    Such a line leads to a program on this machine or nearby, which may send faster than we read. Its buffers then grow
+    to megabytes, a transport takes all of them in one read, and until that is worked through nothing else has its turn.
+    What comes by TLS comes in pieces anyway, from too far away for small buffers.
+    """
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PLAIN_BUFFER)

@@ -1,0 +1,440 @@
+"""The instruments of an exchange: fetched from its listing, cached on disk, chosen by a configuration's patterns."""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Raw, Struct, structs
+
+from aggregator.errors import BadFrame, SessionError
+from aggregator.exchange import MOST_INSTRUMENTS, Details, Exchange, Request
+from aggregator.ingest import state
+from aggregator.records import Instrument, MarketState, Record
+from aggregator.symbols import Aliases, matches, name_all, nearest
+
+MOST_UNREADABLE = 100  # rows that are named one by one
+LONGEST_NAME = 256  # characters: it is part of every record, and of the names of files
+MOST_PAGES = 100  # of one listing request
+FIXED = -1  # the part of instruments that the connector itself names
+
+Life = Literal["announced", "pre-open", "trading", "halted", "gone"]
+LIFE: Mapping[MarketState, Life] = {
+    "pre_open": "pre-open",
+    "trading": "trading",
+    "post_only": "trading",
+    "cancel_only": "trading",
+    "unknown": "trading",
+    "halt": "halted",
+    "maintenance": "halted",
+    "settling": "halted",
+    "delisted": "gone",
+}
+BY_PATTERN: Mapping[Life, bool | None] = {  # whether a pattern asks for it; None: only what is followed already
+    "announced": False,
+    "pre-open": True,
+    "trading": True,
+    "halted": None,
+    "gone": False,
+}
+
+
+OPEN = tuple(  # what an instrument may leave open: to be completed from elsewhere
+    field.name
+    for field in structs.fields(Instrument)
+    if field.default is None and field.name not in Record.__struct_fields__ and field.name != "valid_from"
+)
+
+decode_row = msgspec.json.Decoder(dict[str, Raw]).decode
+NO_CHARACTER = "\ufffd"  # stands in a text for what is none
+ESCAPE = re.compile(  # in JSON; the group is half of a pair that is not whole
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
+Pages = Sequence[bytes]  # the answers to one request of a listing and to those that followed from it
+Identity = tuple[str | None, str, bool | None]
+
+
+class Cache(Struct, frozen=True):
+    """The cache on disk: when the listing was read (ns), the instruments, and the part that each belongs to."""
+
+    ts: int
+    instruments: list[Instrument]
+    parts: list[int] = []
+
+
+class Listed(Struct, frozen=True):
+    """The instruments that an exchange listed at one moment.
+
+    parts: for each instrument, which request of the listing gave it
+    answered: the requests that were answered, by their place in the declaration
+    warnings: rows that could not be read, states that are not known, names taken twice, requests that were not answered
+    is_complete: whether all that completes the instruments was answered, and could be read
+    """
+
+    ts: int
+    instruments: tuple[Instrument, ...]
+    parts: tuple[int, ...]
+    answered: frozenset[int]
+    warnings: tuple[str, ...] = ()
+    is_complete: bool = True
+
+
+def read_listing(
+    exchange: Exchange,
+    parts: Mapping[int, Pages],
+    aliases: Aliases,
+    ts: int,
+    most: int = MOST_INSTRUMENTS,
+    details: Mapping[int, Pages] | None = None,
+) -> Listed:
+    """The instruments in a listing's answers, named; a row that cannot be read is skipped and named.
+
+    parts: place of a request in the declaration -> its answers
+    details: place in the listing's `details` -> its answers
+    most: instruments that are read; how many rows are left unread is one of the warnings
+    Raises SessionError where no part can be read.
+    """
+    reading = _Reading(exchange, most)
+    unread: dict[int, str] = {}
+    for part, pages in parts.items():
+        try:
+            rows = [row for body in pages for row in exchange.listing.rows(legible(body))]
+        except Exception as error:  # noqa: BLE001 - whatever an odd answer provokes, it is one part that is missing
+            unread[part] = f"{exchange.id}: a part of the listing cannot be read: {error}"
+            continue
+        reading.take(part, rows)
+    if unread and len(unread) == len(parts):
+        raise SessionError(next(iter(unread.values())).removeprefix(f"{exchange.id}: "))
+    odd = _complete_all(exchange, reading.found, details or {})
+    instruments, taken = name_all(reading.found, aliases)
+    for instrument in instruments:
+        instrument.exchange, instrument.source, instrument.ts_recv = exchange.id, "rest", ts
+        instrument.valid_from = instrument.valid_from or ts
+    of = tuple(reading.part_of[identity(instrument)] for instrument in instruments)
+    said = (*unread.values(), *reading.warnings(), *(f"{exchange.id}: {text}" for text in (*odd, *taken)))
+    is_complete = not odd and len(details or {}) == len(exchange.listing.details)
+    return Listed(ts, tuple(instruments), of, frozenset(parts.keys() - unread.keys() - reading.cut), said, is_complete)
+
+
+class _Reading:
+    """The rows of a listing, read one by one: each instrument once, and no more than are allowed."""
+
+    def __init__(self, exchange: Exchange, most: int) -> None:
+        self.found: list[Instrument] = [structs.replace(instrument) for instrument in exchange.listing.fixed]
+        self.part_of: dict[Identity, int] = {identity(instrument): FIXED for instrument in self.found}
+        self.cut: set[int] = set()  # parts of which rows were left out: who is missing from them is not gone
+        self._exchange = exchange
+        self._most = most
+        self._left_out = 0
+        self._unreadable = 0
+        self._odd: list[str] = []
+        self._unknown: dict[str, list[str]] = {}  # words of states -> the markets that have them
+
+    def take(self, part: int, rows: Sequence[Raw]) -> None:
+        """Read the rows of one part."""
+        for at, row in enumerate(rows):
+            if len(self.found) >= self._most:
+                self._left_out += len(rows) - at
+                self.cut.add(part)
+                return
+            try:
+                instrument = named(self._exchange.listing.read(row))
+            except Exception as error:  # noqa: BLE001 - one odd instrument takes no other down with it
+                self._unreadable += 1
+                if self._unreadable <= MOST_UNREADABLE:
+                    self._odd.append(f"skipped an instrument: {error}: {bytes(row)[:160]!r}")
+                continue
+            if instrument is not None and identity(instrument) not in self.part_of:
+                self.part_of[identity(instrument)] = part
+                self.found.append(instrument)
+                if instrument.state == "unknown":
+                    word = _word(row, self._exchange.listing.state)
+                    self._unknown.setdefault(word, []).append(instrument.raw_symbol or "")
+
+    def warnings(self) -> list[str]:
+        """Say what was left out, and why."""
+        said = list(self._odd)
+        if self._unreadable > MOST_UNREADABLE:
+            said.append(f"skipped {self._unreadable - MOST_UNREADABLE} more that cannot be read")
+        if self._left_out:
+            said.append(f"{self._left_out} rows are left out: max_instruments is {self._most}")
+        said += map(_of_no_known_state, self._unknown, self._unknown.values())
+        return [f"{self._exchange.id}: {text}" for text in said]
+
+
+def _complete_all(exchange: Exchange, found: Sequence[Instrument], details: Mapping[int, Pages]) -> list[str]:
+    """Complete the instruments that were found from these answers. Gives their unreadable rows, in words."""
+    odd: list[str] = []
+    known = {(instrument.raw_symbol, instrument.kind): instrument for instrument in found}
+    for place, pages in details.items():
+        detail = exchange.listing.details[place]
+        try:
+            rows = [row for body in pages for row in detail.rows(legible(body))]
+        except Exception as error:  # noqa: BLE001 - whatever an odd answer provokes, it only leaves instruments as they are
+            odd.append(f"what completes the listing cannot be read: {error}")
+            continue
+        unread: list[str] = []
+        for row in rows:
+            try:
+                said = detail.read(row)
+            except Exception as error:  # noqa: BLE001 - likewise
+                unread.append(f"{error}: {bytes(row)[:160]!r}")
+                continue
+            instrument = None if said is None else known.get((said.raw_symbol, said.kind))
+            if instrument is not None and said is not None:
+                complete(instrument, said)
+        if unread:
+            odd.append(f"skipped {len(unread)} of {len(rows)} rows that complete the listing: {unread[0]}")
+    return odd
+
+
+def complete(instrument: Instrument, said: Instrument) -> None:
+    """Fill the fields that an instrument leaves open from another answer about it."""
+    for name in OPEN:
+        if getattr(instrument, name) is None:
+            setattr(instrument, name, getattr(said, name))
+
+
+def completes(detail: Details, body: bytes) -> bool:
+    """Whether an answer is one of these details, and not of the listing itself."""
+    try:
+        return any(detail.read(row) is not None for row in detail.rows(body))
+    except Exception:  # noqa: BLE001 - an answer to something else
+        return False
+
+
+def named(instrument: Instrument | None) -> Instrument | None:
+    """An instrument that can be asked for and told by its name. Raises BadFrame where it cannot."""
+    if instrument is not None:
+        name = instrument.raw_symbol or ""
+        if not name.strip() or not name.isprintable() or NO_CHARACTER in name or len(name) > LONGEST_NAME:
+            raise BadFrame(f"{name[:LONGEST_NAME]!r} is no name")
+    return instrument
+
+
+def legible(body: bytes) -> bytes:
+    """An answer with its broken characters replaced: a single bad name would make all of it unreadable."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        body = body.decode(errors="replace").encode()
+    return ESCAPE.sub(_paired, body) if b"\\ud" in body or b"\\uD" in body else body
+
+
+def _paired(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape[1] is None else b"\\ufffd"
+
+
+def _word(row: Raw, names: Sequence[str]) -> str:
+    """The state that a row gives its instrument, under the first of these names that the row has."""
+    try:
+        said = decode_row(row)
+    except msgspec.MsgspecError:
+        return ""
+    return next((bytes(said[name]).decode().strip('"') for name in names if name in said), "")
+
+
+def _of_no_known_state(word: str, raw_symbols: Sequence[str]) -> str:
+    more = f" and {len(raw_symbols) - 1} more" if len(raw_symbols) > 1 else ""
+    return f"{word!r} is no state that is known: {raw_symbols[0]}{more} may trade or not"
+
+
+def read_bodies(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, ts: int) -> Listed:
+    """The instruments in answers whose requests are not known. Raises SessionError as above."""
+    details: dict[int, list[bytes]] = {}
+    listed: list[bytes] = []
+    for body in bodies:
+        place = next((at for at, it in enumerate(exchange.listing.details) if completes(it, legible(body))), None)
+        (listed if place is None else details.setdefault(place, [])).append(body)
+    return read_listing(exchange, {part: [body] for part, body in enumerate(listed)}, aliases, ts, details=details)
+
+
+async def fetch_listing(
+    exchange: Exchange,
+    fetch: Callable[[Request], Awaitable[bytes]],
+    aliases: Aliases,
+    now: Callable[[], int],
+    most: int = MOST_INSTRUMENTS,
+) -> Listed:
+    """Ask the exchange for its instruments; some of several requests may stay without an answer.
+
+    The answers are read in another thread: frames do not wait for them.
+
+    Raises SessionError when none is answered, or not readably; likewise at once when it is asked too much. Without
+    its details a listing is one all the same: only that it is not complete.
+    """
+    parts: dict[int, Pages] = {}
+    failures: list[str] = []
+    for part, request in enumerate(exchange.listing.requests):
+        try:
+            parts[part] = await _pages(request, exchange.listing.more, fetch)
+        except SessionError as error:
+            failures.append(f"{exchange.id}: a part of the listing is missing: {error}")
+            if error.is_busy or len(failures) == len(exchange.listing.requests):
+                raise
+    details: dict[int, Pages] = {}
+    for place, detail in enumerate(exchange.listing.details):
+        try:
+            details[place] = await _pages(detail.request, detail.more, fetch)
+        except SessionError as error:
+            failures.append(f"{exchange.id}: what completes the listing is missing: {error}")
+            if error.is_busy:
+                break
+    listed = await asyncio.to_thread(read_listing, exchange, parts, aliases, now(), most, details)
+    if not listed.instruments:
+        raise SessionError(f"{exchange.id}: its listing holds no instrument")
+    return structs.replace(listed, warnings=(*failures, *listed.warnings))
+
+
+async def _pages(
+    request: Request,
+    more: Callable[[Request, bytes], Iterable[Request]],
+    fetch: Callable[[Request], Awaitable[bytes]],
+) -> list[bytes]:
+    """Every answer that begins with this request. Raises SessionError when one is not had, or there is no end."""
+    bodies: list[bytes] = []
+    waiting = deque([request])
+    while waiting:
+        if len(bodies) == MOST_PAGES:
+            raise SessionError(f"{request.url}: more than {MOST_PAGES} pages")
+        page = waiting.popleft()
+        bodies.append(legible(await fetch(page)))
+        try:
+            waiting.extend(more(page, bodies[-1]))
+        except Exception as error:
+            raise SessionError(f"{page.url}: its answer cannot be read: {error}") from error
+    return bodies
+
+
+class Markets:
+    """The markets of one exchange, over one listing after another: what is new, what differs, and what is gone.
+
+    A market is gone when the exchange says so, or when two good answers in a row have not named it: one alone may be a
+    fault of the exchange's. Where a part of a listing failed, its markets stay as they were; where what completes it
+    did, a market keeps what was known of it.
+    """
+
+    def __init__(self, listed: Listed) -> None:
+        """Begin with these listed instruments."""
+        self._known = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}
+        self._missing: set[Identity] = set()
+
+    @property
+    def instruments(self) -> list[Instrument]:
+        """The instruments that are in force."""
+        return [instrument for instrument, _ in self._known.values()]
+
+    @property
+    def listed(self) -> tuple[tuple[Instrument, ...], tuple[int, ...]]:
+        """The instruments in force, each with the request of the listing that gave it."""
+        return tuple(i for i, _ in self._known.values()), tuple(part for _, part in self._known.values())
+
+    def take(self, listed: Listed) -> list[Instrument]:
+        """Take a later listing. Gives its changes as records."""
+        found: list[Instrument] = []
+        fresh = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}
+        for key, (instrument, part) in fresh.items():
+            old = self._known.get(key)
+            if old is not None and not listed.is_complete:
+                complete(instrument, old[0])
+            if old is not None and _figures(old[0]) == _figures(instrument):
+                continue
+            self._known[key] = (instrument, part)
+            if old is not None:
+                found.append(structs.replace(instrument, change=_change(old[0], instrument)))
+            elif instrument.state != "delisted":
+                found.append(instrument)
+        absent = {key for key, (_, part) in self._known.items() if key not in fresh and part in listed.answered}
+        for key in absent & self._missing:
+            instrument, _ = self._known.pop(key)
+            if instrument.state != "delisted":
+                found.append(structs.replace(instrument, change="delist", state="delisted", ts_recv=listed.ts))
+        self._missing = (self._missing - fresh.keys() | absent) & self._known.keys()
+        return found
+
+
+def _change(old: Instrument, new: Instrument) -> Literal["new", "update", "delist"]:
+    if new.state == "delisted":
+        return "delist"
+    return "new" if old.state == "delisted" else "update"
+
+
+def identity(instrument: Instrument) -> Identity:
+    """The key of an instrument within its exchange, whose spot and contracts may share a name."""
+    return instrument.raw_symbol, instrument.kind, instrument.linear
+
+
+def _figures(instrument: Instrument) -> Instrument:
+    """The figures of an instrument, without the time at which they came."""
+    return structs.replace(instrument, ts_recv=0, valid_from=None, change="new", offset=0, source="rest", flags=None)
+
+
+def save(listed: Listed, path: Path) -> None:
+    """Write a cache, whole or not at all. Raises OSError."""
+    state.write(path, msgspec.json.encode(Cache(listed.ts, list(listed.instruments), list(listed.parts))))
+
+
+def load(path: Path) -> Listed | None:
+    """Read a cache; None where there is none that can be read."""
+    try:
+        blob = state.read(path)
+        cache = None if blob is None else msgspec.json.decode(blob, type=Cache)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if cache is None or len(cache.parts) != len(cache.instruments):
+        return None
+    return Listed(cache.ts, tuple(cache.instruments), tuple(cache.parts), frozenset())
+
+
+def life(instrument: Instrument, now: int) -> Life:
+    """Where an instrument stands in its life; `now` in ns. Before its day of listing it is only announced."""
+    found = LIFE[instrument.state]
+    if found == "pre-open" and instrument.ts_listed is not None and instrument.ts_listed > now:
+        return "announced"
+    return found
+
+
+def choose(
+    instruments: Sequence[Instrument], patterns: Sequence[str], followed: Collection[Identity] = (), now: int = 0
+) -> tuple[list[Instrument], list[str]]:
+    """The instruments that some pattern asks for, and the patterns that ask for none.
+
+    A pattern asks for what trades or soon will, and keeps what is halted and `followed` already; a full name asks for
+    whatever is listed.
+    """
+    chosen: dict[int, Instrument] = {}
+    idle: list[str] = []
+    for pattern in patterns:
+        found = [instrument for instrument in instruments if matches(pattern, instrument)]
+        if "*" in pattern:
+            found = [instrument for instrument in found if _by_pattern(instrument, followed, now)]
+        if not found:
+            idle.append(pattern)
+        chosen.update((id(instrument), instrument) for instrument in found)
+    return list(chosen.values()), idle
+
+
+def suggest(name: str, instruments: Sequence[Instrument]) -> str | None:
+    """The unified symbol that was probably meant by a name that fits none; None where nothing is like it."""
+    names = {
+        known.casefold(): i.symbol or known
+        for i in instruments
+        for known in (i.raw_symbol, i.symbol)
+        if known is not None
+    }
+    by_letters = {_letters(known): symbol for known, symbol in names.items()}
+    near = by_letters.get(_letters(name.casefold()))
+    return near or names.get(nearest(name, names) or "")
+
+
+def _letters(name: str) -> str:
+    """A name without punctuation: BTC-USDT, BTC/USDT and BTCUSDT become one."""
+    return "".join(filter(str.isalnum, name))
+
+
+def _by_pattern(instrument: Instrument, followed: Collection[Identity], now: int) -> bool:
+    asks = BY_PATTERN[life(instrument, now)]
+    return identity(instrument) in followed if asks is None else asks

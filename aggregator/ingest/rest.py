@@ -1,0 +1,190 @@
+"""REST calls: one budget of weight per host, over all exchanges, spent by need, that obeys what the host answers."""
+
+import asyncio
+import heapq
+import logging
+from enum import IntEnum
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from aggregator.errors import SessionError
+from aggregator.exchange import HTTP_OK, Budget, Exchange, Request, Trouble
+from aggregator.ingest.lines import BUSY, LONGEST_REST, retry_after
+from aggregator.ingest.network import Answer, Network
+from aggregator.ingest.window import Window
+
+SECOND = 1_000_000_000
+UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, if an exchange declares none
+FIRST_PAUSE = 5.0  # seconds after a refusal that names no time; doubles
+LONGEST_PAUSE = 300.0  # for pauses of our own choice; one that the exchange names is obeyed
+LONGEST_WAIT = 30.0  # seconds that a call waits for a host that wants rest; if it is longer, the call fails at once
+SHOWN = 200  # characters of an answer that an error repeats
+
+log = logging.getLogger("aggregator.rest")
+
+
+class Need(IntEnum):
+    """The purpose of a call; the lower, the sooner."""
+
+    SNAPSHOT = 0
+    LISTING = 1
+    BACKFILL = 2
+    POLL = 3
+
+
+class Queue(Struct):
+    """The budgets of one prefix of addresses, and who waits for them."""
+
+    windows: tuple[Window, ...]
+    waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []  # need, ticket, weight; a heap
+    timer: asyncio.TimerHandle | None = None
+
+
+class Break(Struct):
+    """A rest that one host wants: until when (monotonic ns), in which words, and how long the next such pause is."""
+
+    until: int = 0
+    words: str = ""
+    next: float = FIRST_PAUSE
+
+
+class Hosts:
+    """The hosts that are asked, shared by all exchanges: their budgets, and which of them want rest."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self._queues: dict[str, Queue] = {}
+        self._breaks: dict[str, Break] = {}
+        self._connects: dict[str, Window] = {}
+
+    def queue(self, prefix: str, budgets: tuple[Budget, ...]) -> Queue:
+        """The queue for the budgets of a prefix; the first exchange that declares them is believed."""
+        found = self._queues.get(prefix)
+        if found is None:
+            found = self._queues[prefix] = Queue(tuple(Window(budget) for budget in budgets))
+        return found
+
+    def connects(self, host: str, budget: Budget) -> Window:
+        """The budget of new connections to a host."""
+        return self._connects.setdefault(host, Window(budget))
+
+    def rest_of(self, host: str, now: int) -> tuple[float, str]:
+        """The seconds that a host wants to be left alone, and its words."""
+        pause = self._breaks.get(host)
+        return (0.0, "") if pause is None else (max(0.0, (pause.until - now) / SECOND), pause.words)
+
+    def leave_alone(self, host: str, words: str, seconds: float | None, now: int) -> float:
+        """Let nobody ask a host that was asked too much. Gives the seconds for which it is left alone."""
+        self.refused += 1
+        pause = self._breaks.setdefault(host, Break())
+        if seconds is None and now < pause.until:  # asked before the pause began, like what was refused first
+            return (pause.until - now) / SECOND
+        if seconds is None:
+            seconds = pause.next
+            pause.next = min(pause.next * 2, LONGEST_PAUSE)
+        seconds = min(seconds, LONGEST_REST)
+        if now + seconds * SECOND > pause.until:
+            pause.until, pause.words = now + int(seconds * SECOND), words
+            log.warning("%s: too many requests, nothing is asked there for %.1f s: %s", host, seconds, words)
+        return max(0.0, (pause.until - now) / SECOND)
+
+    def is_fine(self, host: str) -> None:
+        """Note that a host has given a good answer."""
+        pause = self._breaks.get(host)
+        if pause is not None:
+            pause.next = FIRST_PAUSE
+
+
+class Rest:
+    """The calls of one exchange, in order of need."""
+
+    def __init__(self, network: Network, exchange: Exchange, hosts: Hosts | None = None) -> None:
+        """Spend no more than the exchange allows; `hosts` is what it shares with others."""
+        self.hosts = Hosts() if hosts is None else hosts
+        self._network = network
+        self._weights = exchange.limits.weights
+        self._trouble = exchange.trouble
+        self._tickets = 0
+
+    async def fetch(self, request: Request, need: Need) -> bytes:
+        """The body of a good answer, when the budget allows.
+
+        Raises SessionError where none is to be had, with the exchange's words and how long it wants to be left alone.
+        """
+        prefix = max((p for p in self._weights if request.url.startswith(p)), key=len, default=None)
+        host = host_of(request.url)
+        queue = self.hosts.queue(prefix or host, self._weights.get(prefix or "", UNKNOWN_LIMIT))
+        await self._turn(queue, host, request, need)
+        answer = await self._network.fetch(request)
+        trouble = self._read_trouble(answer)
+        if trouble is None:
+            self.hosts.is_fine(host)
+            return answer.body
+        if trouble.is_busy:
+            wait = self.hosts.leave_alone(host, trouble.words, trouble.wait, self._network.now().mono)
+            raise SessionError(f"{request.url}: too many requests: {trouble.words}", wait, is_busy=True)
+        raise SessionError(f"{request.url}: {trouble.words}", trouble.wait or 0.0)
+
+    def _read_trouble(self, answer: Answer) -> Trouble | None:
+        """The error that an answer tells, in the exchange's own words; None if it is a good one."""
+        said = answer.body[:SHOWN].decode(errors="replace")
+        try:
+            trouble = None if self._trouble is None else self._trouble(answer.status, answer.headers, answer.body)
+        except Exception:  # noqa: BLE001 - what the connector cannot read is judged by its status
+            trouble = None
+        if trouble is None and answer.status not in HTTP_OK:
+            trouble = Trouble(f"HTTP {answer.status}: {said}", is_busy=answer.status in BUSY)
+        if trouble is None or trouble.wait is not None:
+            return trouble
+        wall = self._network.now().wall
+        wait = retry_after(answer.headers.get("retry-after", ""), wall)
+        if wait is None and trouble.until is not None:
+            wait = max(0.0, (trouble.until - wall) / SECOND)
+        return Trouble(trouble.words, trouble.is_busy or answer.status in BUSY, wait)
+
+    async def _turn(self, queue: Queue, host: str, request: Request, need: Need) -> None:
+        """Wait until this call is the first in line and its weight is there. Raises SessionError for a long rest."""
+        self._give_up(host, request)
+        self._tickets += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(queue.waiting, (int(need), self._tickets, request.weight, turn))
+        self._serve(queue, host)
+        await turn
+        self._give_up(host, request)
+
+    def _give_up(self, host: str, request: Request) -> None:
+        wait, words = self.hosts.rest_of(host, self._network.now().mono)
+        if wait > LONGEST_WAIT:
+            raise SessionError(
+                f"{request.url}: not asked for: the host wants rest for {wait:.0f} s: {words}", wait, is_busy=True
+            )
+
+    def _serve(self, queue: Queue, host: str) -> None:
+        """Let those go whose turn it is; come back when the next one's weight will be there."""
+        if queue.timer is not None:
+            queue.timer.cancel()
+            queue.timer = None
+        while queue.waiting:
+            _, _, weight, turn = queue.waiting[0]
+            delay = 0.0 if turn.done() else self._delay(queue, host, weight)
+            if delay > 0:
+                queue.timer = asyncio.get_running_loop().call_later(delay, self._serve, queue, host)
+                return
+            heapq.heappop(queue.waiting)
+            if not turn.done():  # a turn that is done was given up by its caller
+                now = self._network.now().mono
+                for window in queue.windows:
+                    window.spend(weight, now)
+                turn.set_result(None)
+
+    def _delay(self, queue: Queue, host: str, weight: int) -> float:
+        now = self._network.now().mono
+        wait = max(window.wait(weight, now) for window in queue.windows) / SECOND
+        rest, _ = self.hosts.rest_of(host, now)
+        return wait if rest > LONGEST_WAIT else max(rest, wait)  # a caller that would wait too long is told so
+
+
+def host_of(url: str) -> str:
+    """The name of an address's host: what it is asked by REST and its streams are one to it."""
+    return urlsplit(url).hostname or url

@@ -1,0 +1,270 @@
+"""Everything of one exchange: its topics divided among connections and polls, and what these share."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import count
+
+from aggregator.bus.bus import Bus
+from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
+from aggregator.ingest.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Network
+from aggregator.ingest.poller import Poller
+from aggregator.ingest.rest import Rest
+from aggregator.ingest.shard import ConnectionPolicy, ConnectLimiter, ExchangeContext, Places, Shard
+from aggregator.records import BookSnapshot, Channel, Health, Instrument, TopicState
+from aggregator.session.subscriptions import Key, Memory
+from aggregator.session.topics import Standing, TopicCheckpoint, closed
+
+SHARE = 8  # if connections are limited, REST has one of so many
+STEP = 500  # after so many instruments other tasks have their turn
+
+Left = Mapping[str, Mapping[Key, TopicCheckpoint]]  # name of a feed -> checkpoints that an earlier run has left
+
+
+def for_rest(limits: Limits) -> int:
+    """How many connections REST may have at once: one, if the exchange allows few."""
+    if limits.connections is None:
+        return MOST_REST_CONNECTIONS
+    return max(1, min(REST_CONNECTIONS, limits.connections // SHARE))
+
+
+def for_streams(limits: Limits) -> int | None:
+    """How many connections streams may have at once: all but those that REST may need."""
+    return None if limits.connections is None else max(1, limits.connections - for_rest(limits))
+
+
+def by_name(topics: Mapping[Subscription, Instrument]) -> dict[str, Instrument]:
+    """The instruments of topics, by raw symbol."""
+    return {s.raw_symbol: instrument for s, instrument in topics.items()}
+
+
+class ExchangeRunner:
+    """The shards and the pollers of one exchange, for the topics that are wanted.
+
+    The wanted topics are a set that changes: a new listing or configuration is a difference to it.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        channels: Sequence[Channel],
+        intervals: Sequence[str],
+        *,
+        network: Network,
+        bus: Bus,
+        rest: Rest | None = None,
+        care: ConnectionPolicy | None = None,
+        left: Left | None = None,
+    ) -> None:
+        """Begin without topics.
+
+        rest: the object for REST calls, if somebody has made calls of this exchange before
+        """
+        self.exchange = exchange
+        self.shards: list[Shard] = []
+        self.pollers: list[Poller] = []
+        self.rest = rest or Rest(network, exchange)
+        self.unserved: dict[Channel, list[Instrument]] = {}
+        self._channels = channels
+        self._intervals = intervals
+        self._bus = bus
+        self._network = network
+        self._left = {name: dict(carried) for name, carried in (left or {}).items()}
+        limits = exchange.limits
+        gate, places = ConnectLimiter(limits.connects, self.rest.hosts), Places(for_streams(limits))
+        self._means = ExchangeContext(network, self.rest, bus, gate, places, care or ConnectionPolicy())
+        self._memories: dict[str, Memory] = {}  # by name of the stream
+        self._numbers = count(1)
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[Shard | Poller, asyncio.Task[None]] = {}
+        bus.add_books(self.books)
+        bus.add_health(self.health)
+
+    # --- what is wanted -----------------------------------------------------------------------------------------------
+
+    def want(self, instruments: Sequence[Instrument], reason: str = "no longer wanted") -> None:
+        """Carry the topics of these instruments, and no others; `reason` is told of those that go."""
+        for _ in self.wanting(instruments, reason):
+            pass
+
+    def wanting(self, instruments: Sequence[Instrument], reason: str = "no longer wanted") -> Iterator[None]:
+        """Do the same in steps, because there may be a hundred thousand topics: other tasks run between them."""
+        wanted: list[dict[Subscription, Instrument]] = [{} for _ in self.exchange.feeds]
+        unserved: dict[Channel, list[Instrument]] = {}
+        feeds = self._feeds_in_force()
+        for start in range(0, len(instruments), STEP):
+            for instrument in instruments[start : start + STEP]:
+                self._divide(instrument, feeds, wanted, unserved)
+            yield
+        self.unserved = unserved
+        for feed, topics in zip(self.exchange.feeds, wanted, strict=True):
+            if isinstance(feed, Poll):
+                self._want_polled(feed, topics)
+                yield
+            else:
+                yield from self._want_streamed(feed, topics, reason)
+
+    def heed_listing(self) -> None:
+        """Let topics that were refused for good be asked for once more, because a new listing has come."""
+        for memory in self._memories.values():
+            memory.forget()
+
+    def _feeds_in_force(self) -> list[tuple[int, Stream | Poll]]:
+        """The feeds that are used today, with their places in the declaration."""
+        today = datetime.fromtimestamp(self._network.now().wall / 1e9, UTC).date().isoformat()
+        in_force = {id(feed) for feed in self.exchange.feeds_on(today)}
+        return [(at, feed) for at, feed in enumerate(self.exchange.feeds) if id(feed) in in_force]
+
+    def _divide(
+        self,
+        instrument: Instrument,
+        feeds: Sequence[tuple[int, Stream | Poll]],
+        wanted: Sequence[dict[Subscription, Instrument]],
+        unserved: dict[Channel, list[Instrument]],
+    ) -> None:
+        """Give each topic of an instrument to the first feed that carries it."""
+        raw_symbol = instrument.raw_symbol
+        serving = [(at, feed) for at, feed in feeds if feed.serves(instrument)]
+        for channel in self._channels:
+            at = next((at for at, feed in serving if channel in feed.channels), None)
+            if at is None:
+                unserved.setdefault(channel, []).append(instrument)
+            elif raw_symbol is not None:
+                for interval in self._intervals if channel == "candles" else ("1m",):
+                    wanted[at][Subscription(channel, raw_symbol, interval)] = instrument
+
+    def _want_streamed(self, stream: Stream, wanted: Mapping[Subscription, Instrument], reason: str) -> Iterator[None]:
+        shards = [shard for shard in self.shards if shard.feed is stream]
+        carried: set[Subscription] = set()
+        for shard in shards:
+            shard.release([s for s in shard.subscriptions if s not in wanted], reason)
+            for instrument in {wanted[s].raw_symbol: wanted[s] for s in shard.subscriptions}.values():
+                shard.refresh(instrument)
+            carried |= shard.subscriptions.keys()
+            yield
+        memory = self._memories.setdefault(stream.name, Memory())
+        memory.keep(wanted)
+        new = deque(s for s in wanted if s not in carried)
+        yield
+        for shard in shards:
+            self._fill(shard, new, wanted)
+            yield
+        while new:
+            shard = Shard(self.exchange, stream, next(self._numbers), means=self._means, memory=memory)
+            self.shards.append(shard)
+            self._fill(shard, new, wanted)
+            self._start(shard)
+            yield
+        for shard in shards:  # a shard without topics ends
+            if not shard.subscriptions:
+                self._end(shard)
+                self.shards.remove(shard)
+
+    def _fill(self, shard: Shard, new: deque[Subscription], wanted: Mapping[Subscription, Instrument]) -> None:
+        """Put as many new topics on a connection as there is room for."""
+        part = [new.popleft() for _ in range(min(len(new), max(0, shard.room)))]
+        if part:
+            carried = self._take_over(shard.feed.name, [(s.channel, s.raw_symbol) for s in part])
+            shard.want({s: wanted[s] for s in part}, carried)
+
+    def _want_polled(self, poll: Poll, wanted: Mapping[Subscription, Instrument]) -> None:
+        (poller,) = [poller for poller in self.pollers if poller.feed is poll] or (None,)
+        topics: list[Key] = [(s.channel, s.raw_symbol) for s in wanted]
+        if poller is None and topics:
+            poller = Poller(self.exchange, poll, network=self._network, rest=self.rest, bus=self._bus)
+            self.pollers.append(poller)
+            poller.want(topics, by_name(wanted), self._take_over(poll.name, topics))
+            self._start(poller)
+        elif poller is not None:
+            poller.want(topics, by_name(wanted), self._take_over(poll.name, topics))
+
+    def _start(self, keeper: Shard | Poller) -> None:
+        if self._group is not None:
+            self._tasks[keeper] = self._group.create_task(keeper.run())
+
+    def _end(self, keeper: Shard | Poller) -> None:
+        task = self._tasks.pop(keeper, None)
+        if task is not None:
+            task.cancel()
+
+    def _take_over(self, feed: str, topics: Sequence[Key]) -> dict[Key, TopicCheckpoint]:
+        left = self._left.get(feed, {})
+        return {topic: left.pop(topic) for topic in topics if topic in left}
+
+    def why_not(self, channel: Channel, raw_symbol: str) -> str | None:
+        """The reason why a topic of a wanted instrument has no subscription; None if it has one, or is polled.
+
+        One interval of candles that has none is enough.
+        """
+        keepers = [
+            shard
+            for shard in self.shards
+            if any((s.channel, s.raw_symbol) == (channel, raw_symbol) for s in shard.subscriptions)
+        ]
+        if keepers:  # candles of several intervals may be on several connections
+            return next((why for keeper in keepers if (why := keeper.why_not((channel, raw_symbol))) is not None), None)
+        if any(poller.carries((channel, raw_symbol)) for poller in self.pollers):
+            return None
+        if any(i.raw_symbol == raw_symbol for i in self.unserved.get(channel, ())):
+            return f"no feed of {self.exchange.id} carries {channel} of it"
+        return "it is not wanted"
+
+    async def run(self) -> None:
+        """Run every shard and poller until cancelled."""
+        self._report_abandoned()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            keepers: list[Shard | Poller] = [*self.pollers, *self.shards]
+            for keeper in keepers:
+                self._start(keeper)
+            await asyncio.get_running_loop().create_future()  # until cancelled, because more topics may be wanted later
+
+    def carried(self) -> dict[str, dict[Key, TopicCheckpoint]]:
+        """The checkpoints that the next start begins with, by feed; call it when `run` has ended."""
+        found: dict[str, dict[Key, TopicCheckpoint]] = {}
+        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
+        for keeper in keepers:
+            found.setdefault(keeper.feed.name, {}).update(keeper.carried())
+        return found
+
+    def standing(self) -> Iterator[tuple[str, Standing]]:
+        """How each topic stands while `run` goes on, with the name of its feed."""
+        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
+        for keeper in keepers:
+            for standing in keeper.standing():
+                yield keeper.feed.name, standing
+        for feed, topics in list(self._left.items()):
+            for key, carried in list(topics.items()):
+                yield feed, Standing(key, carried, None, is_followed=False)
+
+    def leave(self) -> None:
+        """Stop answering the bus's questions for books and states."""
+        self._bus.remove_books(self.books)
+        self._bus.remove_health(self.health)
+
+    def books(self, exchange: str | None, raw_symbol: str | None) -> list[BookSnapshot]:
+        """The live books, after all that came before them is published."""
+        if exchange not in {None, self.exchange.id}:
+            return []
+        return [book for shard in self.shards for book in shard.books(raw_symbol)]
+
+    def health(self) -> Iterator[Health]:
+        """The state of each topic now."""
+        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
+        for keeper in keepers:
+            yield from keeper.health()
+
+    def states(self) -> Counter[TopicState]:
+        """How many topics are in each state now."""
+        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
+        return sum((keeper.states() for keeper in keepers), Counter[TopicState]())
+
+    def _report_abandoned(self) -> None:
+        """Close the gaps that an earlier run left open of topics that nobody wants any more."""
+        now = self._network.now()
+        for carried in self._left.values():
+            for left in carried.values():
+                if left.gap is not None:
+                    self._bus.publish([closed(left.gap, left.gap.conn, now)])
+        self._left = {}

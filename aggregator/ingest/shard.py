@@ -1,0 +1,472 @@
+"""One connection's worth of topics, which may change, kept alive over as many connections as that takes.
+
+A shard has one leg, or two where redundancy is wanted. A leg whose connection ends comes back after a pause that
+doubles; one whose connection is soon to end is replaced while it still lives, so that nothing is lost or doubled.
+"""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+
+from aggregator.bus.bus import Bus
+from aggregator.errors import SessionError
+from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
+from aggregator.ingest.connection import Connection
+from aggregator.ingest.network import Network
+from aggregator.ingest.rest import LONGEST_WAIT, Hosts, Need, Rest, host_of
+from aggregator.ingest.window import Window
+from aggregator.moment import Now
+from aggregator.records import BookSnapshot, Channel, Health, Instrument, Record, TopicState
+from aggregator.session.arbiter import LineArbiter
+from aggregator.session.session import UNWANTED, Session
+from aggregator.session.subscriptions import Key, Memory
+from aggregator.session.topics import Standing, Topic, TopicCheckpoint, health
+
+SECOND = 1_000_000_000
+FIRST_BACKOFF = 0.5  # seconds before a reconnect; doubles
+LONGEST_BACKOFF = 60.0
+LOOK = 0.5  # seconds between two looks at whether a connection is to be replaced
+LINGER = 1.0  # seconds that a connection stays after its successor has taken over: what is on its way arrives
+JOINING = 30.0  # seconds after which a successor must have its books, but no longer word of every quiet topic
+MARGIN = 300.0  # seconds before the end of a connection's lifetime at which it is replaced, at most
+AGAIN = 5.0  # seconds before a replacement that failed, or did not help, is tried again; doubles
+LONGEST_PAUSE = 600.0
+
+log = logging.getLogger("aggregator.runner")
+
+
+class ConnectionPolicy(Struct, frozen=True):
+    """The choices that a user has about connections and checks.
+
+    redundancy: connections that carry the same topics
+    lifetime: seconds after which a connection is replaced; null: what the exchange declares
+    verify: one of so many checksums is computed; 0: none
+    audit: seconds between two comparisons of a connection's books with the exchange's own; null: never
+    """
+
+    redundancy: int = 1
+    lifetime: float | None = None
+    verify: int = 1
+    audit: float | None = None
+
+
+class ConnectLimiter:
+    """At most so many connects in so many seconds to one host, over all that connect to it."""
+
+    def __init__(self, connects: Budget | None, hosts: Hosts) -> None:
+        """Let `connects[0]` pass in `connects[1]` seconds; None: ten a second."""
+        self._connects = connects or (10, 1.0)
+        self._hosts = hosts
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def wait(self, host: str) -> None:
+        """Wait until one more may connect. Raises SessionError where the host wants a long rest."""
+        window = self._hosts.connects(host, self._connects)
+        async with self._locks.setdefault(host, asyncio.Lock()):  # else all would wake at once, again and again
+            while (pause := self._pause(host, window)) > 0:  # noqa: ASYNC110 - another exchange may have been sooner
+                await asyncio.sleep(pause)
+            window.spend(1, _now())
+
+    def _pause(self, host: str, window: Window) -> float:
+        rest, words = self._hosts.rest_of(host, _now())
+        if rest > LONGEST_WAIT:
+            raise SessionError(f"{host} wants rest for {rest:.0f} s: {words}", rest)
+        return max(rest, window.wait(1, _now()) / SECOND)
+
+
+def _now() -> int:
+    return int(asyncio.get_running_loop().time() * SECOND)
+
+
+class Places:
+    """The connections that may be open at once, over all shards of one exchange."""
+
+    def __init__(self, count: int | None) -> None:
+        """Allow `count` connections; None: any number."""
+        self.count = count
+        self._free = None if count is None else asyncio.Semaphore(count)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more connection would have to wait."""
+        return self._free is not None and self._free.locked()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Hold one of the places; wait if none is free."""
+        if self._free is None:
+            yield
+            return
+        async with self._free:
+            yield
+
+
+class ExchangeContext(Struct, frozen=True):
+    """The things that all shards of one exchange share."""
+
+    network: Network
+    rest: Rest
+    bus: Bus
+    gate: ConnectLimiter
+    places: Places
+    care: ConnectionPolicy
+
+
+class Shard:
+    """One connection's worth of subscriptions, kept alive: connect, converse, wait, again."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        stream: Stream,
+        number: int,
+        *,
+        means: ExchangeContext,
+        memory: Memory,
+    ) -> None:
+        """Begin without topics; nothing is dialled before `run`.
+
+        memory: the refusals that are known, shared by all connections of a stream
+        """
+        self.feed = stream
+        self.merger = LineArbiter(stream, lasting=means.care.redundancy > 1)
+        self._exchange = exchange
+        self._name = f"{exchange.id}/{stream.name}.{number}"
+        self.subscriptions: dict[Subscription, None] = {}
+        self._instruments: dict[str, Instrument] = {}
+        self._means = means
+        self._memory = memory
+        self._carried: dict[Key, TopicCheckpoint] = {}
+        self._arrived: dict[Key, TopicCheckpoint] = {}  # checkpoints of topics that came while there was no connection
+        self._resting: dict[
+            int, dict[Key, TopicCheckpoint]
+        ] = {}  # checkpoints of legs that are between two connections
+        self.trouble: str | None = None  # why the last connection ended
+        self._attempts = 0
+        self._failures = 0  # in a row, since data flowed
+        self._legs: list[Connection] = []
+
+    async def run(self) -> None:
+        """Keep this shard connected until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for leg in range(self._means.care.redundancy):
+                    group.create_task(self._keep(leg, self._carried if leg == 0 else {}))
+        finally:
+            self._leave()
+
+    def books(self, raw_symbol: str | None) -> list[BookSnapshot]:
+        """The live books, each from the connection whose book is published."""
+        found: dict[str | None, BookSnapshot] = {}
+        for leg in self._legs:
+            for book in leg.session.books(leg.session.moment, raw_symbol):
+                if self.merger.is_followed(leg.session, book):
+                    found[book.raw_symbol] = book
+        return list(found.values())
+
+    @property
+    def room(self) -> int:
+        """How many more topics may be put on this connection."""
+        carried = [len(self.subscriptions), *(len(leg.session.subscriptions) for leg in self._legs)]
+        return self.feed.per_connection - max(carried)
+
+    def want(self, topics: Mapping[Subscription, Instrument], carried: Mapping[Key, TopicCheckpoint]) -> None:
+        """Carry more topics; `carried` are the checkpoints that an earlier run has left of them."""
+        new = [s for s in topics if s not in self.subscriptions]
+        self.subscriptions |= dict.fromkeys(new)
+        self._instruments |= {s.raw_symbol: instrument for s, instrument in topics.items()}
+        self._arrived |= carried
+        if not self._legs:
+            return
+        carried, self._arrived = self._arrived, {}
+        for at, leg in enumerate(self._legs):
+            self._publish(leg, leg.subscribe(new, carried if at == 0 else {}))
+
+    def release(self, topics: Collection[Subscription], reason: str) -> None:
+        """Carry these topics no more."""
+        leaving = [s for s in topics if s in self.subscriptions]
+        for s in leaving:
+            del self.subscriptions[s]
+        for leg in self._legs:
+            self._publish(leg, leg.unsubscribe(leaving, reason))
+        kept = {s.raw_symbol for s in self.subscriptions}
+        for raw_symbol in {s.raw_symbol for s in leaving} - kept:
+            self._instruments.pop(raw_symbol, None)
+        self.merger.forget({(s.channel, s.raw_symbol) for s in leaving})
+
+    def refresh(self, instrument: Instrument) -> None:
+        """Use the new figures of an instrument from now on."""
+        if instrument.raw_symbol is not None and self._instruments.get(instrument.raw_symbol) is not instrument:
+            self._instruments[instrument.raw_symbol] = instrument
+            for leg in self._legs:
+                leg.session.refresh(instrument)
+
+    def why_not(self, topic: Key) -> str | None:
+        """The reason why a topic that is wanted here has no subscription; None if it has one."""
+        live = [leg for leg in self._legs if leg.is_open]
+        if any(leg.session.subscriptions.is_confirmed(topic) for leg in live):
+            return None
+        for s in self.subscriptions:
+            if (s.channel, s.raw_symbol) == topic and s in self._memory.refusals:
+                interval = f"{s.interval} " if s.channel == "candles" else ""
+                return f"{interval}refused: {self._memory.refusals[s].reason}"
+        waiting = "it waits for its turn to be asked for, or for the answer" if live else None
+        return waiting or self.trouble or "its connection is being made"
+
+    def health(self) -> Iterator[Health]:
+        """Each topic's state now, if possible from a connection that can be relied on for it."""
+        now, topics = self._means.network.now(), self._topics()
+        for topic in topics.values():
+            yield health(topic, now)
+        for s in self._uncarried(topics):
+            yield self._down(*s, now)
+
+    def states(self) -> Counter[TopicState]:
+        """How many topics are in each state now."""
+        topics = self._topics()
+        found: Counter[TopicState] = Counter(topic.state for topic in topics.values())
+        found["down"] += len(self._uncarried(topics))
+        return found
+
+    def _topics(self) -> dict[Key, Topic]:
+        topics: dict[Key, Topic] = {}
+        for leg in self._legs:
+            table = leg.session.topics
+            for topic in table:
+                key = topic.channel, topic.raw_symbol
+                if key not in topics or table.is_good(*key):
+                    topics[key] = topic
+        return topics
+
+    def _uncarried(self, topics: Mapping[Key, Topic]) -> list[tuple[Channel, str]]:
+        wanted = dict.fromkeys((s.channel, s.raw_symbol) for s in self.subscriptions)
+        return [key for key in wanted if key not in topics]
+
+    def _down(self, channel: Channel, raw_symbol: str, now: Now) -> Health:
+        """The state of a topic that no connection carries."""
+        instrument = self._instruments.get(raw_symbol)
+        return Health(
+            exchange=self._exchange.id,
+            symbol=instrument.symbol if instrument else None,
+            raw_symbol=raw_symbol,
+            ts_recv=now.wall,
+            conn=self._name,
+            source="derived",
+            channel=channel,
+            state="down",
+            reason=self.why_not((channel, raw_symbol)),
+        )
+
+    def _publish(self, leg: Connection, records: list[Record]) -> None:
+        self._means.bus.publish(self.merger.take(leg.session, records, self._means.network.now()))
+
+    def carried(self) -> dict[Key, TopicCheckpoint]:
+        """The checkpoints that the next start begins with; call it when `run` has ended."""
+        found = dict(self._carried)
+        for resting in self._resting.values():
+            found |= resting
+        return found | self._arrived
+
+    def standing(self) -> Iterator[Standing]:
+        """How each topic stands while `run` goes on."""
+        topics, left = self._topics(), self.carried()
+        for leg in self._legs:
+            left |= leg.session.topics.unmet()
+        wanted = dict.fromkeys((s.channel, s.raw_symbol) for s in self.subscriptions)
+        granted = {(s.channel, s.raw_symbol) for s in self.subscriptions if s not in self._memory.refusals}
+        for key in dict.fromkeys([*wanted, *topics, *left]):
+            topic = topics.get(key)
+            if topic is not None:
+                is_followed = bool(topic.heard) or key in granted
+                yield Standing(key, topic.carried(), topic.symbol, is_followed)
+                continue
+            instrument = self._instruments.get(key[1] or "")
+            symbol = instrument.symbol if instrument else None
+            yield Standing(key, left.get(key) or TopicCheckpoint(), symbol, key in granted)
+
+    # --- a leg --------------------------------------------------------------------------------------------------------
+
+    async def _keep(self, leg: int, carried: dict[Key, TopicCheckpoint]) -> None:
+        """Keep one leg connected."""
+        backoff = FIRST_BACKOFF
+        while True:
+            conversation, ending = self._begin(leg, carried)
+            try:
+                conversation, ending = await self._attend(leg, conversation, ending)
+            finally:
+                ending.cancel()
+            session = conversation.session
+            self._end(conversation)
+            carried = self._resting[leg] = session.carried()
+            has_flowed = session.topics.is_heard and not session.is_garbage
+            backoff = FIRST_BACKOFF if has_flowed else min(backoff * 2, LONGEST_BACKOFF)
+            self._failures = 0 if has_flowed else self._failures + 1
+            wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(conversation))
+            log.warning("%s: %s; again in %.1f s", session.conn, conversation.over, wait)
+            await asyncio.sleep(wait)
+
+    def _rest_wanted(self, conversation: Connection) -> float:
+        """The seconds during which the exchange wants no new connection."""
+        error = conversation.error
+        if error is None or not error.is_busy:
+            return 0.0 if error is None else error.wait
+        now = int(asyncio.get_running_loop().time() * SECOND)
+        return self._means.rest.hosts.leave_alone(self._host, str(error), error.wait or None, now)
+
+    def _begin(self, leg: int, carried: Mapping[Key, TopicCheckpoint]) -> tuple[Connection, asyncio.Task[str]]:
+        """Begin another connection, with a session of its own."""
+        self._attempts += 1
+        carried, self._arrived = {**carried, **self._arrived}, {}
+        self._resting.pop(leg, None)
+        self._carried = {} if leg == 0 else self._carried
+        means = self._means
+        session = Session(
+            self._exchange.id,
+            self.feed,
+            conn=f"{self._name}#{self._attempts}",
+            instruments=self._instruments,
+            subscriptions=tuple(self.subscriptions),
+            carried=carried,
+            memory=self._memory,
+            verify=means.care.verify,
+            audit=means.care.audit,
+        )
+        conversation = Connection(
+            session,
+            bus=means.bus,
+            merger=self.merger,
+            network=means.network,
+            rest=means.rest,
+            requests=self._exchange.limits.requests,
+        )
+        self.merger.join(session)
+        self._legs.append(conversation)
+        return conversation, asyncio.create_task(self._converse(leg, conversation))
+
+    async def _converse(self, leg: int, conversation: Connection) -> str:
+        """Run a connection as soon as one more may be open. Gives the reason of its end."""
+        places = self._means.places
+        if places.is_full:
+            before, self.trouble = self.trouble, f"it waits: {places.count} connections are open, and no more may be"
+            log.warning("%s: %s", self._name, self.trouble)
+        else:
+            before = self.trouble
+        async with places.one():
+            self.trouble = before
+            return await conversation.run(lambda: self._address(leg))
+
+    def _end(self, conversation: Connection) -> None:
+        """A connection is gone: what it carried is missing from here on, unless another one carries it."""
+        session, now = conversation.session, self._means.network.now()
+        self.trouble = conversation.over
+        self._legs.remove(conversation)
+        self.merger.leave(session)
+        records = session.close("disconnect", now) + session.bye(conversation.over or "", now)
+        self._means.bus.publish(self.merger.take(session, records, now))
+        self._means.bus.publish(self.merger.settle(now))
+
+    async def _attend(
+        self, leg: int, conversation: Connection, ending: asyncio.Task[str]
+    ) -> tuple[Connection, asyncio.Task[str]]:
+        """Watch a connection until it ends, or the last of those that have taken its place."""
+        loop = asyncio.get_running_loop()
+        next_try, pause = 0.0, AGAIN
+        while not ending.done():
+            await asyncio.wait({ending}, timeout=LOOK)
+            reason = self._reason_to_replace(conversation)
+            if ending.done() or reason is None or loop.time() < next_try:
+                continue
+            if self._means.places.is_full:
+                conversation.gone(reason)  # a successor would wait for this one's place
+                continue
+            log.info("%s: %s: a new connection is made before this one goes", conversation.session.conn, reason)
+            successor, its_ending = self._begin(leg, _asked(conversation.session.carried()))
+            try:
+                await self._join(conversation, ending, successor, its_ending)
+            except asyncio.CancelledError:
+                its_ending.cancel()
+                raise
+            next_try = loop.time() + pause if its_ending.done() or conversation.session.replace else 0.0
+            pause = min(pause * 2, LONGEST_PAUSE) if conversation.session.replace else AGAIN
+            if its_ending.done() and not ending.done():
+                self._end(successor)
+                continue
+            if ending.done():
+                self._end(conversation)
+            else:
+                await self._retire(conversation, ending, reason)
+            conversation, ending = successor, its_ending
+        return conversation, ending
+
+    def _reason_to_replace(self, conversation: Connection) -> str | None:
+        care, limits = self._means.care, self._exchange.limits
+        lifetime = care.lifetime or limits.lifetime
+        age = (self._means.network.now().mono - conversation.since) / SECOND
+        if lifetime is not None and age > lifetime - min(MARGIN, lifetime / 2):
+            return f"its {lifetime:.0f} s are nearly over"
+        return conversation.session.replace
+
+    async def _join(
+        self, old: Connection, old_ending: asyncio.Task[str], new: Connection, new_ending: asyncio.Task[str]
+    ) -> None:
+        """Wait until the new connection has all that the old one has, or either has ended."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while not (old_ending.done() or new_ending.done()):
+            await asyncio.wait({old_ending, new_ending}, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+            missing = old.session.topics.good() - new.session.topics.good()
+            if not missing or (loop.time() - begun > JOINING and not any(key[0] == "book" for key in missing)):
+                await asyncio.wait({old_ending, new_ending}, timeout=LINGER, return_when=asyncio.FIRST_COMPLETED)
+                return
+
+    async def _retire(self, conversation: Connection, ending: asyncio.Task[str], reason: str) -> None:
+        """End a connection whose successor carries everything; no gap is opened."""
+        ending.cancel()
+        await asyncio.wait({ending})
+        now = self._means.network.now()
+        self._legs.remove(conversation)
+        self.merger.leave(conversation.session)
+        self._means.bus.publish(conversation.session.bye(f"replaced: {reason}", now))
+        self._means.bus.publish(self.merger.settle(now))
+
+    async def _address(self, leg: int) -> Address:
+        await self._means.gate.wait(self._host)
+        return Address(await self._url(leg), self.feed.headers, self.feed.compression)
+
+    @property
+    def _host(self) -> str:
+        """The host whose budget of new connections is spent; the exchange's id while the host is not known."""
+        stream = self.feed
+        is_known = isinstance(stream.url, str) and stream.ticket is None
+        return host_of(str(stream.url)) if is_known else self._exchange.id
+
+    async def _url(self, leg: int) -> str:
+        stream = self.feed
+        if stream.ticket is not None:
+            return stream.ticket.read(await self._means.rest.fetch(stream.ticket.request, Need.SNAPSHOT))
+        if not isinstance(stream.url, str):
+            return stream.url(tuple(self.subscriptions))
+        hosts = (stream.url, *stream.mirrors)
+        return hosts[(leg + self._failures) % len(hosts)]
+
+    def _leave(self) -> None:
+        """End all connections because the program ends, and open gaps that last until it starts again."""
+        now, bus = self._means.network.now(), self._means.bus
+        for leg in self._legs:
+            leg.gone(UNWANTED)
+        for leg in self._legs:
+            self.merger.leave(leg.session)
+            records = leg.session.close("restart", now) + leg.session.bye(leg.over or UNWANTED, now)
+            bus.publish(self.merger.take(leg.session, records, now))
+            self._carried = leg.session.carried()
+        self._legs.clear()
+
+
+def _asked(carried: Mapping[Key, TopicCheckpoint]) -> dict[Key, TopicCheckpoint]:
+    """The checkpoints for a successor of a living connection: only how often each topic was asked for in vain."""
+    return {key: TopicCheckpoint(asked=left.asked) for key, left in carried.items() if left.asked}

@@ -1,0 +1,10 @@
+"""One moment, by both clocks."""
+
+from msgspec import Struct
+
+
+class Now(Struct, frozen=True, gc=False):
+    """One moment: nanoseconds of the wall clock (for stamps) and of the monotonic clock (for timers)."""
+
+    wall: int
+    mono: int

@@ -1,0 +1,1 @@
+"""One conversation with an exchange, without the connection: no I/O and no clock; time is an argument."""

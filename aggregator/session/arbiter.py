@@ -1,0 +1,283 @@
+"""Several connections that carry the same topics, as one stream: each record once, no gap while one of them is good.
+
+Where an exchange numbers its records the first arrival wins; where it does not, one connection (the owner of the topic)
+is followed until it fails. Used while one connection replaces another, and for as long as redundancy is wanted.
+"""
+
+from collections.abc import Collection
+
+from msgspec import Struct
+
+from aggregator.exchange import Stream
+from aggregator.moment import Now
+from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Record, Summary, Trade
+from aggregator.sequence import NEXT, STALE, Judge
+from aggregator.session.session import Session
+from aggregator.session.subscriptions import Key
+from aggregator.session.topics import closed, with_flag
+
+REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
+
+TradeId = int | str
+
+
+class Merged(Struct):
+    """The state of one topic as it was published."""
+
+    owner: Session
+    last: int | None = None  # the last number published: of a book that stands, or of numbered trades
+    judge: Judge | None = None
+    gap: Gap | None = None
+    seen: dict[TradeId, int] = {}  # trades that were published, and when (monotonic ns), the oldest first
+
+    def __post_init__(self) -> None:
+        self.seen = {}
+
+    def is_new(self, id: TradeId, now: int) -> bool:
+        """Whether a trade was not published yet; it counts as published from now on."""
+        if id in self.seen:
+            return False
+        self.seen[id] = now
+        if len(self.seen) > REMEMBERED:
+            del self.seen[next(iter(self.seen))]
+        return True
+
+
+class Lead(Struct):
+    """The score of one connection against the others.
+
+    wins: how often it was the first with a record
+    losses: how often it was not
+    behind: how much later (ns) its trades then came: a moving mean
+    """
+
+    wins: int = 0
+    losses: int = 0
+    behind: float = 0.0
+
+    def lose(self, by: int) -> None:
+        """Count a record that another connection had brought earlier, by so many ns."""
+        self.losses += 1
+        self.behind += (by - self.behind) / min(self.losses, 100)
+
+
+class LineArbiter:
+    """The one stream that the legs of a shard make together."""
+
+    def __init__(self, stream: Stream, *, lasting: bool = False) -> None:
+        """Begin without legs; `lasting` says that there are always to be several."""
+        self.leads: dict[str, Lead] = {}
+        self.dropped = 0
+        self.is_merging = lasting  # False: the only leg's records need not pass here
+        self._lasting = lasting
+        self._rules = stream.sequence
+        self._legs: list[Session] = []
+        self._topics: dict[Key, Merged] = {}
+        self._withheld: set[str] = set()  # gaps that are not published, because another leg is good
+
+    def join(self, session: Session) -> None:
+        """Add a leg."""
+        if len(self._legs) == 1 and not self._lasting:
+            self._begin(self._legs[0])
+        self._legs.append(session)
+        self.leads.setdefault(session.conn, Lead())
+        self.is_merging = self._lasting or len(self._legs) > 1
+
+    def _begin(self, only: Session) -> None:
+        """Start from the records that the only leg has published so far."""
+        self._topics.clear()
+        self._withheld.clear()
+        for topic in only.topics:
+            merged = self._topics[topic.channel, topic.raw_symbol] = Merged(only)
+            merged.last, merged.gap = topic.last, topic.gap
+            rule = self._rules.get(topic.channel)
+            merged.judge = rule.follows if rule else None
+
+    def leave(self, session: Session) -> None:
+        """Remove a leg. Call this before the records of its end are taken, and `settle` after that."""
+        if session in self._legs:
+            self._legs.remove(session)
+        self.leads.pop(session.conn, None)
+
+    def forget(self, keys: Collection[Key]) -> None:
+        """Forget topics that are no longer wanted."""
+        for key in keys:
+            self._topics.pop(key, None)
+
+    def settle(self, now: Now) -> list[Record]:
+        """Hand the stream over to the only leg that is left. Gives the records that this makes necessary."""
+        out: list[Record] = []
+        if self._lasting or len(self._legs) != 1:
+            return out
+        self.is_merging = False
+        only = self._legs[0]
+        for topic in only.topics:
+            merged = self._topics.get((topic.channel, topic.raw_symbol))
+            if topic.gap is not None and topic.gap.gap_id in self._withheld and (merged is None or merged.gap is None):
+                out.append(topic.gap)  # another leg had made up for this gap until now
+            elif merged is not None and merged.gap is not None:
+                is_over = topic.gap is None and only.topics.is_good(topic.channel, topic.raw_symbol)
+                topic.gap = None if is_over else merged.gap  # the leg closes it as its own, once nothing is missing
+                out += [closed(merged.gap, only.conn, now)] if is_over else []
+            if topic.channel == "book" and merged is not None and merged.gap is None and merged.owner is not only:
+                out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
+        return out
+
+    def _compare(self, session: Session, summary: Summary) -> None:
+        """Put a leg's score against the others into its summary, and count anew."""
+        lead = self.leads.get(session.conn)
+        if lead is not None:  # a leg that has just left has no score
+            summary.first, summary.second, summary.behind_ms = lead.wins, lead.losses, round(lead.behind / 1e6, 3)
+            self.leads[session.conn] = Lead()
+
+    def is_followed(self, session: Session, book: BookSnapshot) -> bool:
+        """Whether this leg's book is the one that has been published."""
+        merged = self._topics.get(("book", book.raw_symbol))
+        if not self.is_merging or merged is None:
+            return True
+        return merged.owner is session if self._is_owned("book") else merged.last == book.sequence
+
+    def _is_owned(self, channel: Channel) -> bool:
+        """Whether a single leg is followed, because the numbers of this channel do not identify its records."""
+        rule = self._rules.get(channel)
+        return rule is None or not rule.sure
+
+    def take(self, session: Session, records: list[Record], now: Now) -> list[Record]:
+        """The records of one leg that are to be published; all of them if it is the only leg."""
+        if not self.is_merging:
+            return records
+        out: list[Record] = []
+        for record in records:
+            if isinstance(record, Gap):
+                self._gap(session, record, out)
+                continue
+            channel = CHANNEL_OF.get(type(record))
+            if channel is None:
+                if isinstance(record, Summary):
+                    self._compare(session, record)
+                out.append(record)
+            else:
+                self._record(session, channel, record, out, now)
+        return out
+
+    def _record(self, session: Session, channel: Channel, record: Record, out: list[Record], now: Now) -> None:
+        key = (channel, record.raw_symbol)
+        merged = self._topics.get(key)
+        if merged is None:
+            merged = self._topics[key] = Merged(session)
+        before = len(out)
+        if isinstance(record, Trade) and (record.sequence is not None or record.id is not None):
+            self._trade(session, merged, record, out, now)
+        elif isinstance(record, BookSnapshot | BookDelta) and not self._is_owned("book"):
+            self._book(session, merged, record, out, now)
+        elif self._owns(session, merged, key):
+            out.append(record)
+        elif merged.owner is not session:
+            return
+        else:  # it has just become the owner, and its book already contains this record
+            out += self._whole(session, record.raw_symbol, now) if channel == "book" else [record]
+        if merged.gap is not None and len(out) > before and session.topics.is_whole(*key):
+            out.append(closed(merged.gap, session.conn, now))
+            merged.gap = None
+
+    def _owns(self, session: Session, merged: Merged, key: Key) -> bool:
+        """Whether this leg is followed already. If the owner has failed, this leg becomes the owner."""
+        if merged.owner is session:
+            return True
+        if merged.owner not in self._legs or not merged.owner.topics.is_good(*key):
+            merged.owner = session
+        return False
+
+    def _trade(self, session: Session, merged: Merged, trade: Trade, out: list[Record], now: Now) -> None:
+        if "snapshot" in (trade.flags or ()) and self._is_good_elsewhere(session, ("trades", trade.raw_symbol)):
+            self.dropped += 1  # the other legs have told the trades before this leg came
+            return
+        number = trade.sequence
+        old = number is not None and merged.last is not None and number <= merged.last
+        if old and not merged.seen:  # it was published before there was a second leg
+            self.dropped += 1
+            return
+        lead = self.leads.setdefault(session.conn, Lead())
+        id: TradeId = number if number is not None else str(trade.id)
+        if not merged.is_new(id, now.mono):
+            self.dropped += 1
+            lead.lose(now.mono - merged.seen[id])
+            return
+        lead.wins += 1
+        if old:
+            with_flag(trade, "late")
+        elif number is not None:
+            merged.last = number
+        out.append(trade)
+
+    def _book(
+        self, session: Session, merged: Merged, record: BookSnapshot | BookDelta, out: list[Record], now: Now
+    ) -> None:
+        rule = self._rules["book"]
+        if isinstance(record, BookSnapshot):
+            if merged.last is None or record.reason == "periodic":
+                merged.last, merged.judge = record.sequence, rule.joins
+                out.append(record)
+            return
+        if merged.last is None or record.sequence is None:
+            self._take_book(session, merged, record.raw_symbol, out, now)
+            return
+        first = record.sequence if record.sequence_first is None else record.sequence_first
+        judge = merged.judge or rule.joins
+        verdict = judge(merged.last, first, record.sequence, record.sequence_prev)
+        lead = self.leads.setdefault(session.conn, Lead())
+        if verdict is NEXT:
+            merged.last, merged.judge = record.sequence, rule.follows
+            lead.wins += 1
+            out.append(record)
+        elif verdict is STALE:
+            self.dropped += 1
+            lead.losses += 1
+        elif not self._is_good_elsewhere(session, ("book", record.raw_symbol)):
+            self._take_book(session, merged, record.raw_symbol, out, now)
+
+    def _take_book(self, session: Session, merged: Merged, raw_symbol: str | None, out: list[Record], now: Now) -> None:
+        """Publish this leg's whole book, and go on from it."""
+        for snapshot in self._whole(session, raw_symbol, now):
+            merged.last, merged.judge = snapshot.sequence, self._rules["book"].follows
+            out.append(snapshot)
+
+    def _whole(self, session: Session, raw_symbol: str | None, now: Now) -> list[BookSnapshot]:
+        found = session.books(now, raw_symbol)
+        for snapshot in found:
+            snapshot.reason = "resync"
+        return found
+
+    def _gap(self, session: Session, gap: Gap, out: list[Record]) -> None:
+        if gap.channel is None:
+            if not any(leg is not session for leg in self._legs):
+                out.append(gap)
+            return
+        key = (gap.channel, gap.raw_symbol)
+        merged = self._topics.setdefault(key, Merged(session))
+        if gap.phase == "open":
+            if merged.gap is not None or self._is_made_good(session, gap, key):
+                self._withheld.add(gap.gap_id)
+                return
+            merged.gap = gap
+            if gap.channel == "book":
+                merged.last = None
+            out.append(gap)
+        elif gap.gap_id in self._withheld:
+            self._withheld.discard(gap.gap_id)
+        elif merged.gap is not None and merged.gap.gap_id == gap.gap_id:
+            merged.gap = None
+            out.append(gap)
+
+    def _is_made_good(self, session: Session, gap: Gap, key: Key) -> bool:
+        """Whether another leg makes up for a gap.
+
+        If this leg is dead, the other one must bring what comes from now on; if this leg lives on, it must also have
+        brought the records that are missing here.
+        """
+        if gap.cause == "disconnect":
+            return self._is_good_elsewhere(session, key)
+        return any(leg is not session and leg.topics.is_whole(*key) for leg in self._legs)
+
+    def _is_good_elsewhere(self, session: Session, key: Key) -> bool:
+        return any(leg is not session and leg.topics.is_good(*key) for leg in self._legs)

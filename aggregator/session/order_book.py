@@ -1,0 +1,348 @@
+"""A book's topic: deltas joined to a snapshot, checked by number, checksum and crossing, withheld while in doubt."""
+
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Protocol
+
+from aggregator.book import OrderBook
+from aggregator.errors import BadFrame
+from aggregator.moment import Now
+from aggregator.records import BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
+from aggregator.sequence import GAP, NEXT, Rule, Verdict
+from aggregator.session.topics import Place, Topic, TopicCheckpoint, health, say
+
+MOST_WRONG = 3  # after so many whole books in a row that contradict their checksum, the checksum is taken for wrong
+ALWAYS = 20  # if so many deltas in a row had a checksum, as many without one are told in a health record
+LEFT_BEHIND = 60_000_000_000  # ns; an empty book older than this belongs to a market that has ended
+BUFFER = 5_000  # deltas held while a snapshot is on its way; the snapshot covers older ones
+
+
+class Resync(Protocol):
+    """Called with the raw symbol when a whole book is needed, and with whether the last try has failed."""
+
+    def __call__(self, raw_symbol: str | None, /, *, failed: bool = False) -> None: ...
+
+
+class BookTopic(Topic):
+    """A book: deltas are joined to a snapshot, checked by number, checksum and crossing, and withheld while in doubt.
+
+    resync: called with the raw symbol when a whole book is needed from the exchange
+    in_band: whether the stream brings the whole book by itself, before its deltas
+    requested: whether it can be asked for, so that deltas are held for it
+    """
+
+    __slots__ = (
+        "_asked",
+        "_bare",
+        "_buffer",
+        "_cap",
+        "_checksum",
+        "_depth",
+        "_floor",
+        "_followed",
+        "_in_band",
+        "_judge",
+        "_reached",
+        "_requested",
+        "_resync",
+        "_rule",
+        "_snapshots",
+        "_summed",
+        "_unchecked",
+        "_verify",
+        "_wrong",
+        "book",
+        "withheld",
+    )
+
+    def __init__(
+        self,
+        raw_symbol: str | None,
+        instrument: Instrument | None,
+        place: Place,
+        carried: TopicCheckpoint,
+        *,
+        rule: Rule,
+        depth: int | None,
+        checksum: Callable[[OrderBook, Instrument | None], int] | None,
+        verify: int,
+        resync: Resync,
+        in_band: bool,
+        requested: bool,
+    ) -> None:
+        """Begin without a book; a gap that the connection before left stays open until a snapshot comes."""
+        super().__init__("book", raw_symbol, instrument, place, TopicCheckpoint(carried.gap))
+        self._rule = rule
+        self._judge = rule.joins
+        self._depth = depth
+        self._checksum = checksum if verify else None
+        self._verify = verify
+        self._unchecked = 0  # checksums that came since one was last computed
+        self._summed = 0  # deltas in a row that came with a checksum
+        self._bare = 0  # deltas after those that came without one
+        self._wrong = 0  # whole books in a row that contradict their own checksum
+        self._resync = resync
+        self._in_band = in_band
+        self._requested = requested
+        self._buffer: deque[BookDelta] = deque(maxlen=BUFFER)
+        self._followed: list[BookDelta] | None = None
+        self._floor: str | None = None  # a snapshot of limited depth knows no bids below this, no asks above `_cap`
+        self._cap: str | None = None
+        self._asked = False
+        self._reached = 0  # the highest number of a delta so far: a whole book with a lower one misses changes
+        self._snapshots = 0
+        self.book: OrderBook | None = None
+        self.withheld = 0  # deltas held back since the book was last good
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is a book: deltas alone make none."""
+        return self.book is not None
+
+    def take(self, record: Record, out: list[Record], now: Now) -> None:
+        """Pass a delta that fits the book, or a snapshot that starts it anew."""
+        if type(record) is BookDelta:
+            if self.book is None:
+                self._hold(record)
+            else:
+                self._continue(self.book, record, out, now)
+        elif type(record) is BookSnapshot:
+            self._start(record, out, now)
+
+    def _continue(self, book: OrderBook, delta: BookDelta, out: list[Record], now: Now) -> None:
+        last, final = self.last, delta.sequence
+        if last is not None and final is not None:
+            first = final if delta.sequence_first is None else delta.sequence_first
+            if first != last + 1 or delta.sequence_prev is not None:  # else it is next by every rule
+                verdict = self._judge(last, first, final, delta.sequence_prev)
+                if verdict is not NEXT:
+                    self._stumble(delta, verdict, out, now)
+                    return
+        try:
+            crossed = book.apply(delta.bids, delta.asks)
+        except BadFrame:
+            self._doubt("parse_error", out, now)
+            raise
+        if crossed:
+            self._doubt("crossed", out, now)
+        elif delta.checksum is not None and self._is_wrong(book, delta.checksum):
+            self._doubt("checksum", out, now, got=delta.checksum)
+        else:
+            if final is not None:
+                self.last = final
+                self._judge = self._rule.follows
+            self._newest = delta.ts_event or delta.ts_sent or 0
+            self.count += 1
+            out.append(delta)
+            if self._summed and delta.checksum is None:
+                self._miss_checksum(out, now)
+            if self._followed is not None:
+                self._followed.append(delta)
+
+    def follow(self, deltas: list[BookDelta] | None) -> None:
+        """Put each delta that is applied from now on into this list too; None ends that."""
+        self._followed = deltas
+
+    def _is_wrong(self, book: OrderBook, said: int) -> bool:
+        """Whether a book contradicts the checksum that came with it; False if this one is not to be computed."""
+        if self._bare:
+            self._bare = self._summed = 0
+        self._summed += 1
+        self._unchecked += 1
+        if self._checksum is None or self._unchecked < self._verify:
+            return False
+        self._unchecked = 0
+        return self._checksum(book, self.instrument) != said
+
+    def _miss_checksum(self, out: list[Record], now: Now) -> None:
+        """A delta has no checksum: if every delta before had one, say once that they have stopped."""
+        if self._summed < ALWAYS:
+            self._summed = 0
+            return
+        self._bare += 1
+        if self._bare == ALWAYS:
+            out.append(health(self, now, "checksums no longer come with the book: a loss shows in its numbers alone"))
+
+    def _stumble(self, delta: BookDelta, verdict: Verdict, out: list[Record], now: Now) -> None:
+        """Judge a delta that is not the next: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""
+        time = delta.ts_event or delta.ts_sent or 0
+        if verdict is GAP or (self._judge is self._rule.follows and 0 < self._newest < time):
+            expected, got = (self.last or 0) + 1, delta.sequence_first or delta.sequence
+            self._doubt("sequence", out, now, expected=expected, got=got)
+            if verdict is not GAP:
+                self._reached = 0  # the numbers start anew
+            self._hold(delta)
+        else:
+            self.duplicates += 1
+
+    def _doubt(
+        self, cause: Cause, out: list[Record], now: Now, *, expected: int | None = None, got: int | None = None
+    ) -> None:
+        self._reached = max(self._reached, self.last or 0)
+        self.book = None
+        self.last = None
+        self._buffer.clear()
+        self.open_gap(cause, out, now, expected=expected, got=got)
+        self.ask()
+
+    def lose(self, cause: Cause, out: list[Record], now: Now) -> None:
+        """The book can no longer be trusted: open a gap and ask for a whole book."""
+        self._doubt(cause, out, now)
+
+    def forget(self) -> None:
+        """Drop the held deltas: a frame between them is lost, so they cannot be joined to a snapshot."""
+        self._buffer.clear()
+
+    def ask(self, *, failed: bool = False) -> None:
+        """Ask for a whole book; `failed` says that the last one was of no use."""
+        self._asked = True
+        self._resync(self.raw_symbol, failed=failed)
+
+    def _hold(self, delta: BookDelta) -> None:
+        self.withheld += 1
+        self._reached = max(self._reached, delta.sequence or 0)
+        if not self._requested:
+            return
+        self._buffer.append(delta)
+        if not self._asked:
+            self.ask()
+
+    def _start(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> None:
+        is_answer = not self._in_band or not snapshot.conn  # a snapshot that came as a frame has its connection
+        if self._is_behind(snapshot, is_answer=is_answer):
+            self.duplicates += 1
+            return
+        if is_answer and is_left_behind(snapshot, now):
+            say(self, self.state, out, now, "the exchange answers with an empty book of long ago")
+            self.ask(failed=True)
+            return
+        buffered = self._joinable(snapshot, is_answer=is_answer)
+        if not is_answer:
+            self._reached = 0  # with a new subscription the numbers may start anew
+        if buffered is None:
+            self.ask(failed=True)  # the snapshot is older than deltas that were seen
+            return
+        book = self._proven(snapshot, out, now)
+        if book is None:
+            return
+        limit(snapshot)
+        if self._depth is None:  # with a depth the exchange itself tells which levels enter the book
+            self._floor, self._cap = snapshot.bid_floor, snapshot.ask_cap
+            snapshot.depth = None if is_answer else snapshot.depth
+        if is_answer:  # its receive time is later than that of the deltas which follow it
+            snapshot.conn = f"{self.conn}/snapshot"
+        if self._snapshots and snapshot.reason == "initial":
+            snapshot.reason = "resync"
+        self._snapshots += 1
+        self._judge = self._rule.joins
+        self.book, self.last, self._asked, self.withheld = book, snapshot.sequence, False, 0
+        self._newest = 0
+        self._buffer.clear()
+        self.count += 1
+        out.append(snapshot)
+        self.close_gap(out, now, "none")
+        self._catch_up(buffered, out, now)
+
+    def _catch_up(self, held: list[BookDelta], out: list[Record], now: Now) -> None:
+        """Apply the held deltas. If one cannot be read, those after it are held for the next whole book."""
+        unread: BadFrame | None = None
+        for delta in held:
+            try:
+                self.take(delta, out, now)
+            except BadFrame as error:
+                unread = error
+        if unread is not None:
+            raise unread
+
+    def _proven(self, snapshot: BookSnapshot, out: list[Record], now: Now) -> OrderBook | None:
+        """Make the book of a snapshot. If something contradicts it, open a gap, ask for another and give None."""
+        try:
+            book = OrderBook(snapshot.bids, snapshot.asks, self._depth)
+        except BadFrame:
+            self._doubt("parse_error", out, now)
+            raise
+        if book.is_crossed():
+            self._doubt("crossed", out, now)
+            return None
+        if snapshot.checksum is None or not self._is_wrong(book, snapshot.checksum):
+            self._wrong = 0
+            return book
+        self._wrong += 1
+        if self._wrong < MOST_WRONG or not self._rule.sure:  # without numbers only the checksum shows a loss
+            self._doubt("checksum", out, now, got=snapshot.checksum)
+            return None
+        self._checksum = None
+        out.append(health(self, now, "whole books do not give their own checksum: it is computed no more"))
+        return book
+
+    def _is_behind(self, snapshot: BookSnapshot, *, is_answer: bool) -> bool:
+        """Whether a whole book is older than the live one: an answer or a copy that was long on its way."""
+        number, last = snapshot.sequence, self.last
+        if self.book is None or number is None or last is None:
+            return False
+        time = snapshot.ts_event or snapshot.ts_sent or 0
+        return number <= last if is_answer else number < last and 0 < time < self._newest
+
+    def _joinable(self, snapshot: BookSnapshot, *, is_answer: bool) -> list[BookDelta] | None:
+        """The held deltas that follow a snapshot; None if something between them is, or may be, missing."""
+        if snapshot.sequence is None:
+            return []
+        buffered = list(self._buffer)
+        if not buffered and is_answer and not self._rule.sure:
+            return None  # without a delta to join, nothing shows that the snapshot is recent enough
+        for at, delta in enumerate(buffered):
+            final = delta.sequence or 0
+            first = final if delta.sequence_first is None else delta.sequence_first
+            verdict = self._rule.joins(snapshot.sequence, first, final, delta.sequence_prev)
+            if verdict is GAP or (verdict is NEXT and at == 0 and not self._rule.sure):
+                return None  # where numbers show no holes, the snapshot must be newer than the first delta held
+            if verdict is NEXT:
+                return buffered[at:]
+        return [] if snapshot.sequence >= self._reached else None
+
+    def snapshot(self, now: Now) -> BookSnapshot | None:
+        """The live book as a record, or None where there is none that can be trusted."""
+        if self.book is None:
+            return None
+        found = BookSnapshot(
+            exchange=self.exchange,
+            symbol=self.symbol,
+            raw_symbol=self.raw_symbol,
+            ts_recv=now.wall,
+            conn=self.conn,
+            source="derived",
+            flags=("snapshot",),
+            sequence=self.last,
+            bids=within(self.book.bids(), 1, self._floor),
+            asks=within(self.book.asks(), -1, self._cap),
+            bid_floor=self._floor,
+            ask_cap=self._cap,
+            depth=self._depth,
+            reason="request",
+        )
+        limit(found)
+        return found
+
+
+def is_left_behind(snapshot: BookSnapshot, now: Now) -> bool:
+    """Whether a whole book is empty and, by the exchange's own time, old: a contract that was delisted leaves such."""
+    time = snapshot.ts_event or snapshot.ts_sent
+    return not snapshot.bids and not snapshot.asks and time is not None and now.wall - time > LEFT_BEHIND
+
+
+def within(levels: Levels, sign: int, limit: str | None) -> Levels:
+    """The levels no worse than a price; `sign` is -1 for asks."""
+    if limit is None:
+        return levels
+    outermost = sign * Decimal(limit)
+    return [level for level in levels if sign * Decimal(level[0]) >= outermost]
+
+
+def limit(snapshot: BookSnapshot) -> None:
+    """Note the prices beyond which a snapshot of limited depth knows nothing."""
+    depth = snapshot.depth
+    if depth is not None and len(snapshot.bids) >= depth:
+        snapshot.bid_floor = snapshot.bids[-1][0]
+    if depth is not None and len(snapshot.asks) >= depth:
+        snapshot.ask_cap = snapshot.asks[-1][0]

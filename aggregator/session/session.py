@@ -1,0 +1,530 @@
+"""One conversation with an exchange, without the connection: frames and times go in, records come out.
+
+What must be sent stands in `outbox`, what must be asked for by REST in `wanted`; nothing here does I/O or reads a
+clock. The live daemon, a replay, the sandbox's tests and every other test drive this very object.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from msgspec import structs
+
+from aggregator.exchange import Accepted, Event, Hangup, Ignored, Refused, Reply, Stream, Subscription
+from aggregator.moment import Now
+from aggregator.naming import spoken
+from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Cause, Channel, Instrument, Record, Source
+from aggregator.sequence import unnumbered
+from aggregator.session.audit import Audits
+from aggregator.session.fetches import Fetch, Fetches
+from aggregator.session.order_book import BookTopic
+from aggregator.session.resync import ANSWER, BookResyncs
+from aggregator.session.silence import SilenceWatch
+from aggregator.session.subscriptions import NEVER, Ask, Key, Memory, Subscriptions
+from aggregator.session.summaries import Counts
+from aggregator.session.table import TopicContext, TopicTable
+from aggregator.session.topics import NOTHING, STRAY, Place, Topic, TopicCheckpoint, say, with_flag
+from aggregator.session.trades import Numbered
+from aggregator.session.unreadable import Unreadable
+
+SECOND = 1_000_000_000
+FOREVER = 3600 * SECOND
+REFUSALS = 1000  # kept for the log
+MOST_TOPICS = 100_000  # frames alone bring no more topics into being
+UNWANTED = "no longer wanted"  # the reason of an end that the program itself has chosen
+
+
+class Session:
+    """The state of one connection; every new connection gets a session of its own."""
+
+    def __init__(
+        self,
+        exchange: str,
+        stream: Stream,
+        *,
+        conn: str,
+        instruments: Mapping[str, Instrument],
+        subscriptions: Sequence[Subscription] | None = None,
+        carried: Mapping[Key, TopicCheckpoint] | None = None,
+        memory: Memory | None = None,
+        source: Source = "ws",
+        verify: int = 1,
+        audit: float | None = None,
+        channels: Collection[Channel] = CHANNELS,
+    ) -> None:
+        """Without `subscriptions` every record of `channels` is taken: a replay cannot know what was asked for then.
+
+        instruments: raw symbol -> instrument, of those that this stream serves
+        carried: the checkpoints of topics that the connection before has left
+        memory: whatever earlier connections have learnt of the exchange
+        verify: one of so many checksums is computed; 0: none
+        audit: seconds between two comparisons of a book with the exchange's own; None: never
+        """
+        self.exchange = exchange
+        self.stream = stream
+        stream = spoken(stream, instruments)
+        self.conn = conn
+        self.outbox: deque[bytes] = deque()
+        self.unwanted = 0
+        self.over: str | None = None  # the reason why a new connection is needed, once it is
+        self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # with the topics named, for the log
+        self.moment = Now(0, 0)  # when something last happened here
+        self._source: Source = source
+        self._is_live = subscriptions is not None
+        self._first = tuple(subscriptions or ())
+        self._unasked = frozenset(channels if subscriptions is None else ())
+        memory = memory or Memory()
+        self.words = memory.words  # words of the exchange that are not known, for the log
+        self.subscriptions = Subscriptions(stream, self.outbox, memory)
+        self._answers = Fetches(stream)
+        self.wanted = self._answers.wanted
+        self._resyncs = BookResyncs(stream.snapshot, self.subscriptions, self.outbox, self._answers.want_book)
+        self._watch = SilenceWatch(stream, self.subscriptions, self._answers.probe)
+        place = Place(exchange, conn)
+        self._unreadable = Unreadable(place)
+        self.bad_frames = self._unreadable.seen
+        self._counts = Counts(place)
+        making = TopicContext(stream, place, instruments, dict(carried or {}), self._resync, verify, self.words)
+        self.topics = TopicTable(making)
+        self._reading = exchange, conn, self.topics.by_type, stream.inflate, stream.reader(), self._counts
+        rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
+        self._guards_books = rule.sure or (stream.checksum is not None and verify == 1)
+        self._asks_at_once = snapshot is not None and not snapshot.in_band and (rule.sure or not snapshot.after_delta)
+        self._audits = Audits(self.topics, self._answers, audit)
+        self._heard = 0  # when the last frame came, as known at the last tick
+        self._frames = 0  # that had come then
+        self._wall = 0
+        self._beat_at = 0
+
+    # --- the conversation -------------------------------------------------------------------------------------------
+
+    def open(self, now: Now) -> list[Record]:
+        """The connection stands: put the subscriptions into the outbox."""
+        self.moment = now
+        self._heard = now.mono
+        self._beat_at = now.mono + self._beat_every()
+        self._counts.begin(now)
+        return self.subscribe(self._first, now)
+
+    def subscribe(
+        self, subscriptions: Collection[Subscription], now: Now, carried: Mapping[Key, TopicCheckpoint] | None = None
+    ) -> list[Record]:
+        """Carry more topics from now on; `carried` are the checkpoints that an earlier run has left of them."""
+        out: list[Record] = []
+        self.topics.carry(carried or {})
+        asked, coming = map(set, self.subscriptions.subscribe(subscriptions, now.mono))
+        for key in dict.fromkeys((s.channel, s.raw_symbol) for s in subscriptions):
+            topic, refusal = self.topics.known(*key, now), self.subscriptions.refusal(key)
+            if key in asked:
+                self._wait(topic)
+                say(topic, "subscribing", out, now)
+            elif key in coming:
+                say(topic, "syncing", out, now)
+            elif refusal is not None:
+                say(topic, "down", out, now, f"refused: {refusal.reason}")
+        return out
+
+    def _wait(self, topic: Topic) -> None:
+        """The silence of a topic counts from when it is asked for: its request may have to wait for its turn."""
+        if isinstance(self.stream.url, str):  # else the address has asked for it
+            topic.subscribed = NEVER
+
+    def sent(self, frame: bytes, now: Now) -> None:
+        """A frame of the outbox has left."""
+        if isinstance(frame, Ask):
+            for key in self.subscriptions.sent(frame, now.mono):
+                topic = self.topics.known(*key, now)
+                if topic.subscribed == NEVER:
+                    topic.subscribed = now.mono
+
+    def unsubscribe(self, subscriptions: Collection[Subscription], now: Now, reason: str = UNWANTED) -> list[Record]:
+        """Carry these topics no more: records of them that still come are dropped."""
+        out: list[Record] = []
+        gone = set(subscriptions)
+        self._first = tuple(s for s in self._first if s not in gone)
+        self.subscriptions.unsubscribe(subscriptions, now.mono)
+        for key in dict.fromkeys((s.channel, s.raw_symbol) for s in subscriptions):
+            topic = self.topics.get(*key)
+            if topic is not None and not self.subscriptions.of(key):
+                self._give_up(topic, out, now, reason)
+        return out
+
+    def receive(self, frames: Sequence[bytes], now: Now) -> list[Record]:  # hot: it calls nothing that it can do itself
+        """Read what one read of the socket has brought; `over` says whether a new connection is needed after it."""
+        out: list[Record] = []
+        wall, mono = now.wall, now.mono
+        exchange, conn, topics_of, inflate, parse, counts = self._reading
+        self.moment = now
+        rest = iter(frames)
+        for payload in rest:
+            frame = payload
+            try:
+                if inflate is not None:
+                    frame = inflate(payload)
+                for event in parse(frame):
+                    topics = topics_of.get(type(event))
+                    if topics is None:
+                        self._heed(event, out, now)
+                        continue
+                    record: Record = event  # type: ignore[assignment]
+                    topic = topics.get(record.raw_symbol) or self._meet(record)
+                    if topic is None:
+                        continue
+                    record.exchange = exchange
+                    record.symbol = topic.symbol
+                    record.ts_recv = wall
+                    record.conn = conn
+                    topic.heard = mono
+                    topic.take(record, out, now)
+            except Exception as error:  # noqa: BLE001 - whatever a hostile frame provokes, it is one frame lost
+                self._read_on(frame, error, rest, out, now)
+                if self.over is not None:
+                    break
+        counts.frames += len(frames)
+        counts.bytes += sum(map(len, frames))
+        if counts.is_to_look:
+            counts.look(out)
+        if wall < self._wall or self._source != "ws":
+            self._mark(out, wall)
+        else:
+            self._wall = wall
+        return out
+
+    def _read_on(self, frame: bytes, error: Exception, rest: Iterator[bytes], out: list[Record], now: Now) -> None:
+        """Go on behind a frame that cannot be read, up to the next one that can, and read that too.
+
+        Unreadable frames one behind the other are one gap. It is told before anything that came after them.
+        """
+        _, _, _, inflate, parse, _ = self._reading
+        count = 0
+        while True:
+            self._unreadable.note(frame, error, now)
+            self._counts.unread += 1
+            count += 1
+            if self._is_live and self._unreadable.is_flood:
+                self.over = f"{self.conn}: {self._unreadable.words}"
+                break
+            payload = next(rest, None)
+            if payload is None:
+                break
+            frame = payload
+            try:
+                frame = payload if inflate is None else inflate(payload)
+                events = list(parse(frame))
+            except Exception as other:  # noqa: BLE001 - as in `receive`
+                error = other
+                continue
+            self._tell_unread(count, out, now)
+            count = 0
+            try:
+                self._take(events, out, now)
+            except Exception as other:  # noqa: BLE001 - likewise
+                error = other
+                continue
+            return
+        if count:
+            self._tell_unread(count, out, now)
+
+    def _take(self, events: Iterable[Event], out: list[Record], now: Now) -> None:
+        """Do the same as `receive` with the events of one frame, off the hot path."""
+        for event in events:
+            topics = self.topics.by_type.get(type(event))
+            if topics is None:
+                self._heed(event, out, now)
+                continue
+            record: Record = event  # type: ignore[assignment]
+            topic = topics.get(record.raw_symbol) or self._meet(record)
+            if topic is not None:
+                record.exchange, record.symbol = self.exchange, topic.symbol
+                record.ts_recv, record.conn = now.wall, self.conn
+                topic.heard = now.mono
+                topic.take(record, out, now)
+
+    def _mark(self, out: list[Record], wall: int) -> None:
+        """Mark records whose clock ran back, and those that do not come live."""
+        for record in out:
+            if wall < self._wall:
+                with_flag(record, "bad_ts")
+            if record.source == "ws":
+                record.source = self._source
+        self._wall = max(wall, self._wall)
+
+    def tick(self, now: Now) -> list[Record]:
+        """Do whatever is due by time alone. Call it about every second; `over` then says if the connection is dead."""
+        out: list[Record] = []
+        if self._counts.frames != self._frames:
+            self._frames, self._heard = self._counts.frames, self.moment.mono
+        self.moment = now
+        if self._is_live and now.mono - self._heard > self.stream.patience * SECOND:
+            self.over = f"{self.conn}: silent for {self.stream.patience} s"
+            return out
+        self._beat(now)
+        for key in self.subscriptions.again(now.mono):
+            refused = self.topics.known(*key, now)
+            if refused.state == "down":  # else other candles of it come
+                self._wait(refused)
+                say(refused, "subscribing", out, now, "asked for again after a refusal")
+        for channel, raw_symbol in self.subscriptions.overdue(now.mono):
+            topic = self.topics.get(channel, raw_symbol)
+            if topic is not None and not topic.heard:
+                say(topic, "stalled", out, now, "the subscription was not acknowledged")
+        for topic in self.topics:
+            self._look_at(topic, out, now)
+        self._resyncs.send(now.mono)
+        self._audits.tick(out, now)
+        if self._is_live:
+            self._counts.tick(self.topics, out, now)
+        return out
+
+    def bye(self, reason: str, now: Now) -> list[Record]:
+        """Give the last summary of a connection that has ended or was never made."""
+        return [self._counts.summary(self.topics, now, reason)] if self._is_live else []
+
+    def close(self, cause: Cause, now: Now) -> list[Record]:
+        """The connection is gone: open a gap for every topic that had carried something; the others are down."""
+        out: list[Record] = []
+        for topic in self.topics:
+            if topic.heard or (isinstance(topic, BookTopic) and topic.book is not None):
+                topic.open_gap(cause, out, now)
+            elif topic.gap is None and topic.state != "down" and self._is_live:
+                say(topic, "down", out, now, "the connection is gone")
+            if isinstance(topic, BookTopic):
+                topic.book = None
+        return out
+
+    def refresh(self, instrument: Instrument) -> None:
+        """The figures of an instrument have changed: sizes are told by the new ones."""
+        for channel in CHANNELS:
+            topic = self.topics.get(channel, instrument.raw_symbol)
+            if topic is not None:
+                topic.instrument = instrument
+
+    def _give_up(self, topic: Topic, out: list[Record], now: Now, reason: str) -> None:
+        topic.close_gap(out, now, "none")
+        say(topic, "down", out, now, reason)
+        self.topics.forget((topic.channel, topic.raw_symbol))
+        self._counts.forget(topic)
+        if isinstance(topic, BookTopic):
+            topic.book = None
+            self._resyncs.forget(topic.raw_symbol)
+
+    def end(self, now: Now) -> list[Record]:
+        """Finish a capture: tell which deltas were withheld, and give up trades that are still missing."""
+        out: list[Record] = []
+        for topic in self.topics:
+            if isinstance(topic, BookTopic) and topic.book is None and topic.withheld:
+                topic.open_gap("no_first_frame", out, now, missed=topic.withheld)
+            elif isinstance(topic, Numbered):
+                topic.tick(out, Now(now.wall, now.mono + FOREVER))
+        return out
+
+    # --- answers by REST --------------------------------------------------------------------------------------------
+
+    def receive_snapshot(self, raw_symbol: str, body: bytes, now: Now) -> list[Record]:
+        """Read a whole book."""
+        out: list[Record] = []
+        self.moment = now
+        try:
+            record = self._answers.read_book(raw_symbol, body)
+            if record is not None:
+                topic = self.topics.known("book", record.raw_symbol, now)
+                record.exchange, record.symbol, record.ts_recv = self.exchange, topic.symbol, now.wall
+                record.source = "rest" if self._source == "ws" else self._source
+                topic.take(record, out, now)
+        except Exception as error:  # noqa: BLE001 - as for a frame: it, or a delta that was held, cannot be read
+            self._bad_answer(body, error, out, now)
+            self._resync_missing(raw_symbol)
+        if self._source != "ws":
+            self._mark(out, now.wall)
+        return out
+
+    def receive_backfill(self, raw_symbol: str, body: bytes, now: Now) -> list[Record]:
+        """Read trades that were missing."""
+        out: list[Record] = []
+        self.moment = now
+        topic = self.topics.get("trades", raw_symbol)
+        if isinstance(topic, Numbered):
+            try:
+                topic.backfill(self._answers.read_trades(raw_symbol, body), out, now)
+                topic.expect_backfill(0)
+            except Exception as error:  # noqa: BLE001 - as for a frame
+                self._bad_answer(body, error, out, now)
+        return out
+
+    def answer(self, fetch: Fetch, body: bytes, now: Now) -> list[Record]:
+        """Read the answer to what stood in `wanted`."""
+        if fetch.purpose == "snapshot":
+            return self.receive_snapshot(fetch.raw_symbol, body, now)
+        if fetch.purpose == "backfill":
+            return self.receive_backfill(fetch.raw_symbol, body, now)
+        if fetch.purpose == "audit":
+            return self._receive_audit(fetch, body, now)
+        return self._hear_of(fetch, body, now)
+
+    def _receive_audit(self, fetch: Fetch, body: bytes, now: Now) -> list[Record]:
+        out: list[Record] = []
+        self.moment = now
+        try:
+            self._audits.take(self._answers.read_book(fetch.raw_symbol, body))
+        except Exception as error:  # noqa: BLE001 - as for a frame
+            self._bad_answer(body, error, out, now)
+        return out
+
+    def unanswered(self, fetch: Fetch) -> None:
+        """A request has no answer: a book is asked for again later, and trades stay missing."""
+        topic = self.topics.get(fetch.channel, fetch.raw_symbol)
+        if fetch.purpose == "snapshot":
+            self._resync_missing(fetch.raw_symbol)
+        elif fetch.purpose == "backfill" and isinstance(topic, Numbered):
+            topic.expect_backfill(0)
+
+    def _hear_of(self, fetch: Fetch, body: bytes, now: Now) -> list[Record]:
+        """Judge a silent topic by the exchange's answer: nothing has happened there, or it did not reach us."""
+        out: list[Record] = []
+        self.moment = now
+        topic = self.topics.get(fetch.channel, fetch.raw_symbol)
+        try:
+            newest = self._answers.newest(fetch, body)
+        except Exception as error:  # noqa: BLE001 - as for a frame
+            self._bad_answer(body, error, out, now)
+            return out
+        if topic is None or topic.state != "quiet":
+            return out  # it has come back by itself
+        if newest is None or topic.last is None or newest <= topic.last:
+            say(topic, "quiet", out, now, "the exchange has nothing new either")
+            return out
+        self._watch.stall(topic, "stalled", f"the exchange is at {newest}, we are at {topic.last}", out, now)
+        return out
+
+    # --- for others ---------------------------------------------------------------------------------------------------
+
+    @property
+    def bad(self) -> int:
+        """How many frames and answers could not be read."""
+        return self._unreadable.count
+
+    @property
+    def is_garbage(self) -> bool:
+        """Whether more frames than a connection is worth could not be read."""
+        return self._unreadable.is_flood
+
+    @property
+    def replace(self) -> str | None:
+        """The reason why a new connection should take the place of this one; None if it need not."""
+        return self.subscriptions.replace
+
+    def carried(self) -> dict[Key, TopicCheckpoint]:
+        """Give the checkpoints that the next connection begins with."""
+        return self.topics.carried()
+
+    def books(self, now: Now, raw_symbol: str | None = None) -> list[BookSnapshot]:
+        """Every book that can be trusted now (or the one of `raw_symbol`), as records."""
+        return self.topics.books(now, raw_symbol)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _meet(self, record: Record) -> Topic | None:
+        """Make a topic for a record that has none, if all records are wanted or its whole channel was asked for."""
+        channel = CHANNEL_OF[type(record)]
+        # A record without a symbol is about the exchange: any topic of its channel brings it.
+        asked = self.topics.of(channel)
+        is_wanted = channel in self._unasked or "*" in asked or (record.raw_symbol is None and asked)
+        if not is_wanted or len(self.topics) > MOST_TOPICS:
+            self.unwanted += 1
+            return None
+        return self.topics.known(channel, record.raw_symbol, self.moment)
+
+    def _heed(self, event: Event, out: list[Record], now: Now) -> None:
+        """Do what an event asks for that is not a record."""
+        if isinstance(event, Reply):
+            self.outbox.append(event.frame)
+        elif isinstance(event, Accepted):
+            for key in self.subscriptions.accepted(event):
+                topic = self.topics.known(*key, now)
+                if topic.state == "subscribing":
+                    say(topic, "syncing", out, now)
+        elif isinstance(event, Refused):
+            refused = self.subscriptions.refused(event, now.mono)
+            for s in refused:
+                self._heed_refusal(s, event, out, now)
+            if not refused:
+                self.words.tell(STRAY, event.reason)
+        elif isinstance(event, Ignored):
+            self.words.tell(NOTHING, event.reason)
+        elif isinstance(event, Hangup):
+            self.subscriptions.replace = f"the exchange is about to close the connection: {event.reason}"
+
+    def _heed_refusal(self, s: Subscription, event: Refused, out: list[Record], now: Now) -> None:
+        """A topic is down when all of it is refused: of candles, each interval that is asked for."""
+        interval = s.interval if s.channel == "candles" else None
+        self._counts.refused += 1
+        self.refusals.append(structs.replace(event, channel=s.channel, raw_symbol=s.raw_symbol, interval=interval))
+        if self.subscriptions.refusal((s.channel, s.raw_symbol)) is None:
+            return
+        topic = self.topics.known(s.channel, s.raw_symbol, now)
+        if event.meaning == "final":
+            topic.close_gap(out, now, "none")
+        say(topic, "down", out, now, f"refused: {event.reason}")
+
+    def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
+        """Look after one topic: ask for its missing trades or its book, and notice its silence."""
+        if isinstance(topic, Numbered):
+            self._answers.want_missing(topic, now)
+        elif (
+            isinstance(topic, BookTopic)
+            and topic.book is None
+            and topic.raw_symbol is not None
+            and topic.state != "down"
+        ):
+            self._want_book(topic, now)
+        topic.tick(out, now)
+        topic.pulse.learn(topic.count, topic.heard)
+        if self._is_live:
+            self._watch.look_at(topic, out, now)
+
+    def _want_book(self, topic: BookTopic, now: Now) -> None:
+        """Ask for a book that is not there, if it does not come by itself or has not come in time."""
+        raw_symbol = topic.raw_symbol
+        if raw_symbol is None:
+            return
+        if self._resyncs.knows(raw_symbol):
+            self._resyncs.remind(raw_symbol, now.mono)
+        elif self._asks_at_once or now.mono - topic.subscribed > ANSWER:
+            self._resync(raw_symbol)
+
+    def _resync_missing(self, raw_symbol: str) -> None:
+        """Ask for a whole book, unless the stream has brought one meanwhile."""
+        topic = self.topics.get("book", raw_symbol)
+        if not isinstance(topic, BookTopic) or topic.book is None:
+            self._resync(raw_symbol, failed=True)
+
+    def _resync(self, raw_symbol: str | None, *, failed: bool = False) -> None:
+        """Ask for a whole book; `failed` says that the last try did not bring it."""
+        if raw_symbol is not None and (self._is_live or self.stream.snapshot is not None):
+            self._resyncs.need(raw_symbol, self.moment.mono, failed=failed)
+            self._resyncs.send(self.moment.mono)
+
+    def _beat_every(self) -> int:
+        return int(self.stream.heartbeat.every * SECOND) if self.stream.heartbeat else 0
+
+    def _beat(self, now: Now) -> None:
+        heartbeat = self.stream.heartbeat
+        if heartbeat is not None and now.mono >= self._beat_at:
+            self._beat_at = now.mono + self._beat_every()
+            self.outbox.append(heartbeat.frame if isinstance(heartbeat.frame, bytes) else heartbeat.frame(now.wall))
+
+    def _bad_answer(self, body: bytes, error: Exception, out: list[Record], now: Now) -> None:
+        """Tell that an answer by REST cannot be read."""
+        self._unreadable.note(body, error, now)
+        self._counts.unread += 1
+        out.append(self._unreadable.gap(1, now))
+
+    def _tell_unread(self, count: int, out: list[Record], now: Now) -> None:
+        """Tell that frames are lost, and doubt each book whose numbers cannot show what the frames held."""
+        out.append(self._unreadable.gap(count, now))
+        if self._guards_books:
+            return
+        for topic in self.topics:
+            if isinstance(topic, BookTopic) and topic.book is not None:
+                topic.lose("parse_error", out, now)
+            elif isinstance(topic, BookTopic):
+                topic.forget()

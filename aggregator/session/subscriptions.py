@@ -1,0 +1,475 @@
+"""The topics that one connection is to carry: which were asked for, and how the exchange has answered.
+
+A request that is refused as a whole, without a word about which of its topics is meant, is asked again in halves until
+the culprit stands alone. Refusals have a meaning: final until the exchange's list says otherwise, passing, or unknown,
+which is asked again ever more rarely. Deadlines count from when a request was sent, not from when it was queued.
+
+Candles of several intervals are one topic and as many subscriptions, each of which is answered for itself. Exchanges
+name the topic in their answers, not always the interval: so no request holds two intervals of one topic.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from msgspec import Struct, field
+
+from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
+from aggregator.records import CHANNELS, Channel
+from aggregator.session.topics import Words
+
+SECOND = 1_000_000_000
+ACKNOWLEDGE = 10 * SECOND  # an acknowledgement may take so long
+NO_OBJECTION = 2 * SECOND  # after this a request counts as heard, if the exchange answers nothing but refusals
+FIRST_AGAIN: Mapping[Meaning, int] = {"passing": 5 * SECOND, "unknown": 60 * SECOND}  # the first pause; it doubles
+LAST_AGAIN: Mapping[Meaning, int] = {"passing": 300 * SECOND, "unknown": 3600 * SECOND}
+NEVER = 1 << 62
+
+Key = tuple[Channel, str | None]
+
+
+class Ask(bytes):
+    """A frame of the outbox that subscribes or unsubscribes: exchanges count these. `id` belongs to its request."""
+
+    id: int = 0
+
+    @classmethod
+    def of(cls, frame: bytes, id: int) -> "Ask":
+        """Mark a frame as part of a request."""
+        ask = cls(frame)
+        ask.id = id
+        return ask
+
+
+class Refusal(Struct):
+    """The exchange's word against a topic, when the topic is asked for again (monotonic ns), and how often it was."""
+
+    reason: str
+    meaning: Meaning
+    due: int
+    times: int = 1
+
+
+class Memory(Struct):
+    """The knowledge that outlives one connection of a stream.
+
+    refusals: the exchange's words against topics, on whichever connection
+    batch: how many topics one request may name at most
+    words: the exchange's words that mean nothing to us
+    """
+
+    refusals: dict[Subscription, Refusal] = {}
+    batch: int | None = None
+    words: Words = field(default_factory=Words)
+
+    def forget(self) -> None:
+        """A new listing has come: what was refused for good may be asked for once more."""
+        for refusal in self.refusals.values():
+            if refusal.meaning == "final":
+                refusal.due = 0
+
+    def keep(self, wanted: Iterable[Subscription]) -> None:
+        """Forget the refusals of topics that are not wanted any more."""
+        if self.refusals:
+            kept = set(wanted)
+            for s in [s for s in self.refusals if s not in kept]:
+                del self.refusals[s]
+
+
+class Split(Struct):
+    """A request that was refused whole and is asked again in parts; if all of them pass, its size was the fault."""
+
+    open: int
+    has_culprit: bool = False
+
+
+class Asked(Struct):
+    """One request: its topics, when it was sent (None: not yet), and the larger request that it is a part of."""
+
+    id: int
+    topics: list[Subscription]
+    sent: int | None = None
+    split: Split | None = None
+
+
+class Subscriptions:
+    """The topics that one connection is to carry: asked for, acknowledged, refused, given up."""
+
+    def __init__(self, stream: Stream, outbox: deque[bytes], memory: Memory | None = None) -> None:
+        self._stream = stream
+        self._outbox = outbox
+        self._memory = Memory() if memory is None else memory
+        self.replace: str | None = None  # why a new connection is wanted
+        self._next_id = 1
+        self._wanted: dict[Key, list[Subscription]] = {}
+        self._queue: deque[Asked] = deque()  # requests that wait for their turn
+        self._open: dict[int, Asked] = {}  # requests that are neither confirmed nor refused
+        self._waiting: dict[Subscription, Asked] = {}
+        self._refused: dict[Subscription, Refusal] = {}  # topics that this connection does not have for that
+        self._held: dict[Subscription, None] = {}  # confirmed topics, which a request that replaces repeats
+        self._abandoned: dict[Subscription, None] = {}  # topics that nobody wants but that cannot be unsubscribed
+        self._is_serial = stream.replaces or not stream.acknowledges  # then an answer can mean no other request
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Every topic that is wanted, once for each interval."""
+        return (subscription for found in self._wanted.values() for subscription in found)
+
+    def __len__(self) -> int:
+        """How many topics the connection carries, as the exchange counts them."""
+        return sum(map(len, self._wanted.values())) + len(self._abandoned)
+
+    def of(self, key: Key) -> Sequence[Subscription]:
+        """The wanted subscriptions of one topic."""
+        return self._wanted.get(key, ())
+
+    def refusal(self, key: Key) -> Refusal | None:
+        """The exchange's word against a topic; None if any subscription of it may come."""
+        found = [self._refused.get(s) for s in self.of(key)]
+        return found[0] if found and all(found) else None
+
+    def is_confirmed(self, key: Key) -> bool:
+        """Whether a topic was asked for, and neither refused nor still without an answer."""
+        wanted = self.of(key)
+        if not wanted or any(s in self._waiting or s in self._refused for s in wanted):
+            return False
+        if self._stream.replaces and (self._open or self._queue):
+            return False  # one request that is refused may end all that came before it
+        return not any(map(self._is_queued, wanted))
+
+    def next_id(self) -> int:
+        """A number for a request, unique on the connection."""
+        self._next_id += 1
+        return self._next_id - 1
+
+    # --- what is wanted ---------------------------------------------------------------------------------------------
+
+    def subscribe(self, subscriptions: Collection[Subscription], now: int) -> tuple[list[Key], list[Key]]:
+        """Want topics, and ask for those that are not refused. Gives the topics asked for, and those that come already.
+
+        A topic comes already if another topic has made the same request: some requests ask for a whole channel, and
+        some names of the exchange stand for several channels of ours.
+        """
+        coming = {s for s in subscriptions if self._comes_with_another(s)} if self._wanted else set()
+        for s in subscriptions:
+            found = self._wanted.setdefault(_key(s), [])
+            if s not in found:
+                found.append(s)
+            self._abandoned.pop(s, None)
+        asked = [s for s in subscriptions if s not in coming and self._may_be_asked(s, now)]
+        self._put(asked)
+        self.send(now)
+        return _keys(asked), _keys(coming)
+
+    def _comes_with_another(self, s: Subscription) -> bool:
+        """Whether the very same request was heard for another topic that is still wanted."""
+        mine = _frames(self._stream.subscribe, s)
+        return bool(mine) and any(
+            other not in self._waiting and other not in self._refused and not self._is_queued(other)
+            for other in self._likeliest(s)
+            if _frames(self._stream.subscribe, other) == mine
+        )
+
+    def _likeliest(self, s: Subscription) -> list[Subscription]:
+        """The wanted topics that may share a request with this one: those of its market, and one of its channel.
+
+        If several markets may have one name, they are all of its channel.
+        """
+        found = [other for channel in CHANNELS for other in self._wanted.get((channel, s.raw_symbol), ()) if other != s]
+        same = (
+            w[0] for (channel, raw), w in self._wanted.items() if channel == s.channel and raw != s.raw_symbol and w
+        )
+        most = None if s.channel in self._stream.named else 1
+        return [*found, *islice((other for other in same if other.interval == s.interval), most)]
+
+    def unsubscribe(self, subscriptions: Collection[Subscription], now: int) -> None:
+        """Want topics no more."""
+        leaving = []
+        asked_again = self._refused.keys() & self._waiting.keys()  # and may be granted this time
+        for s in subscriptions:
+            key = (s.channel, s.raw_symbol)
+            found = self._wanted.get(key, [])
+            if s in found:
+                found.remove(s)
+                leaving.append(s)
+            if not found:
+                self._wanted.pop(key, None)
+            self._waiting.pop(s, None)
+        gone = set(leaving)
+        queued = {s for asked in self._queue for s in asked.topics} & gone
+        for asked in self._queue:
+            asked.topics = [s for s in asked.topics if s not in gone]
+        refused = (self._refused.keys() & gone) - asked_again
+        for s in leaving:
+            self._held.pop(s, None)
+            self._refused.pop(s, None)
+        self._leave([s for s in leaving if s not in queued and s not in refused and not self._is_shared(s)], now)
+
+    def _is_shared(self, s: Subscription) -> bool:
+        """Whether leaving this topic would end another one that is still wanted."""
+        leave = self._stream.unsubscribe
+        if leave is None or self._stream.replaces:
+            return False
+        mine = _frames(leave, s)
+        return any(_frames(leave, other) == mine for other in self._likeliest(s))
+
+    def _leave(self, carried: Sequence[Subscription], now: int) -> None:
+        """Unsubscribe from topics, as far as the exchange has a request for that."""
+        if not carried:
+            return
+        if self._stream.replaces:
+            self._queue.append(Asked(self.next_id(), []))  # a request that names all the others
+        elif self._stream.unsubscribe is None:
+            self._abandoned |= dict.fromkeys(carried)
+        else:
+            for part in _parts(carried, self._batch):
+                id = self.next_id()
+                self._outbox.extend(Ask.of(frame, id) for frame in self._stream.unsubscribe(part, id))
+        self.send(now)
+
+    def resubscribe(self, subscriptions: Sequence[Subscription], now: int) -> None:
+        """Leave topics and ask for them again. If only a new connection can do that, say that one is wanted."""
+        if self._stream.unsubscribe is None and not self._stream.replaces:
+            named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
+            self.replace = f"{named} must be asked for again, and only a new connection can do that"
+            return
+        for s in subscriptions:
+            self._held.pop(s, None)
+        if self._stream.unsubscribe is not None:
+            id = self.next_id()
+            self._outbox.extend(Ask.of(frame, id) for frame in self._stream.unsubscribe(subscriptions, id))
+        self._put(subscriptions)
+        self.send(now)
+
+    def _may_be_asked(self, s: Subscription, now: int) -> bool:
+        refusal = self._memory.refusals.get(s)
+        if refusal is not None:
+            self._refused[s] = refusal
+        return refusal is None or refusal.due <= now
+
+    @property
+    def _batch(self) -> int:
+        return min(self._memory.batch or self._stream.batch, self._stream.batch)
+
+    def _put(self, subscriptions: Sequence[Subscription], split: Split | None = None) -> None:
+        by_interval: dict[str, list[Subscription]] = {}
+        for s in subscriptions:
+            by_interval.setdefault(s.interval, []).append(s)
+        for topics in by_interval.values():
+            for part in _parts(topics, self._batch):
+                self._queue.append(Asked(self.next_id(), list(part), split=split))
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def send(self, now: int) -> None:
+        """Put every request that may be made now into the outbox."""
+        while self._queue and not (self._is_serial and self._open):
+            asked = self._queue.popleft()
+            if not asked.topics and not self._stream.replaces:
+                self._settle(asked)
+                continue
+            topics = [*self._held, *asked.topics] if self._stream.replaces else asked.topics
+            self._open[asked.id] = asked
+            self._waiting |= dict.fromkeys(asked.topics, asked)
+            if not topics:
+                self._pass(asked)
+                continue
+            frames = [Ask.of(frame, asked.id) for frame in self._stream.subscribe(topics, asked.id)]
+            self._outbox.extend(frames)
+            if not frames:  # the address names them
+                asked.sent = now
+
+    def sent(self, ask: Ask, now: int) -> list[Key]:
+        """Note that a request has left, so that the time for its answer begins. Gives its topics."""
+        asked = self._open.get(ask.id)
+        if asked is None:
+            return []
+        asked.sent = now
+        return _keys(asked.topics)
+
+    def accepted(self, event: Accepted) -> list[Key]:
+        """Take an acknowledgement. Gives the topics that it confirms."""
+        if event.id is not None:
+            asked = self._open.get(event.id)
+            confirmed = [] if asked is None else asked.topics
+        elif event.raw_symbol is None and event.channel is not None:
+            confirmed = [s for s in self._waiting if s.channel == event.channel]
+        else:
+            confirmed = self._named(event.channel, event.raw_symbol)
+        return self._confirm(confirmed)
+
+    def _confirm(self, topics: Iterable[Subscription]) -> list[Key]:
+        confirmed = []
+        for s in topics:
+            asked = self._waiting.pop(s, None)
+            if asked is None:
+                continue
+            confirmed.append(s)
+            self._forgive(s)
+            if not any(other in self._waiting for other in asked.topics):
+                self._pass(asked)
+        return _keys(confirmed)
+
+    def _forgive(self, s: Subscription) -> None:
+        self._refused.pop(s, None)
+        self._memory.refusals.pop(s, None)
+
+    def _pass(self, asked: Asked) -> None:
+        """Close a request that was heard, or of which no topic is left."""
+        if self._open.pop(asked.id, None) is None:
+            return
+        self._held |= {s: None for s in asked.topics if s in self.of(_key(s)) and s not in self._refused}
+        self._settle(asked)
+
+    def _settle(self, asked: Asked) -> None:
+        split = asked.split
+        if split is None:
+            return
+        split.open -= 1
+        if not split.open and not split.has_culprit and asked.topics:
+            self._memory.batch = min(self._batch, len(asked.topics))
+
+    # --- refusals ---------------------------------------------------------------------------------------------------
+
+    def refused(self, event: Refused, now: int) -> list[Subscription]:
+        """Take a refusal. Gives what is refused; a request refused as a whole is asked again in halves."""
+        meaning = event.meaning
+        asked = self._open.get(event.id) if event.id is not None else self._oldest()
+        if event.channel is not None or event.raw_symbol is not None:
+            named = self._named(event.channel, event.raw_symbol)
+            if event.whole and event.id is None:
+                asked = self._waiting.get(named[0]) if named else None
+            refused = self._refuse(named, event.reason, meaning, now)
+            if (event.whole or event.id is not None) and asked is not None and asked.id in self._open:
+                self._ask_rest(asked, now)
+            return refused
+        if asked is None:
+            return []
+        if not asked.topics:  # it named again what had been confirmed before: now one of these is refused
+            asked.topics, self._held = list(self._held), {}
+            self._waiting |= dict.fromkeys(asked.topics, asked)
+        topics = [s for s in asked.topics if s in self._waiting]
+        if len(topics) <= 1 or meaning == "passing":
+            return self._refuse(topics, event.reason, meaning, now)
+        self._halve(asked, topics, now)
+        return []
+
+    def _ask_rest(self, asked: Asked, now: int) -> None:
+        """Ask again for the other topics of a request that was refused as a whole because of one."""
+        del self._open[asked.id]
+        rest = [s for s in asked.topics if self._waiting.get(s) is asked]
+        for s in rest:
+            self._waiting.pop(s, None)
+        if rest:
+            self._queue.appendleft(Asked(self.next_id(), rest))
+        self.send(now)
+
+    def _oldest(self) -> Asked | None:
+        """The request that is meant by a refusal which names none: exchanges answer in turn."""
+        return next(iter(self._open.values()), None)
+
+    def _halve(self, asked: Asked, topics: Sequence[Subscription], now: int) -> None:
+        del self._open[asked.id]
+        if asked.split is not None:
+            asked.split.has_culprit = True
+        middle = (len(topics) + 1) // 2
+        split = Split(open=2)
+        halves = [Asked(self.next_id(), list(half), split=split) for half in (topics[:middle], topics[middle:])]
+        for s in topics:
+            self._waiting.pop(s, None)
+        self._queue.extendleft(reversed(halves))
+        self._restore()
+        self.send(now)
+
+    def _refuse(self, topics: Sequence[Subscription], reason: str, meaning: Meaning, now: int) -> list[Subscription]:
+        for s in topics:
+            self._refused[s] = self._note(s, reason, meaning, now)
+            asked = self._waiting.pop(s, None)
+            self._held.pop(s, None)
+            if asked is not None and not any(other in self._waiting for other in asked.topics):
+                if asked.split is not None:
+                    asked.split.has_culprit = True
+                self._pass(asked)
+        if topics:
+            self._restore()
+        self.send(now)
+        return list(topics)
+
+    def _note(self, s: Subscription, reason: str, meaning: Meaning, now: int) -> Refusal:
+        """Keep a refusal in mind. One that several connections hear at once counts as one."""
+        refusal = self._memory.refusals.setdefault(s, Refusal(reason, meaning, now, times=0))
+        if refusal.meaning != meaning:
+            refusal.times, refusal.due = 0, now
+        refusal.times += refusal.due <= now or not refusal.times
+        refusal.reason, refusal.meaning = reason, meaning
+        if meaning == "final":
+            refusal.due = NEVER
+        else:
+            refusal.due = now + min(FIRST_AGAIN[meaning] << min(refusal.times - 1, 20), LAST_AGAIN[meaning])
+        return refusal
+
+    def _restore(self) -> None:
+        """Ask again for confirmed topics that a refused request has ended by taking their place."""
+        if self._stream.replaces and self._held:
+            self._queue.appendleft(Asked(self.next_id(), []))
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def again(self, now: int) -> list[Key]:
+        """Ask again for refused topics that are due. Gives these topics."""
+        again = [
+            s
+            for s, refusal in self._refused.items()
+            if self._is_due(s, refusal, now) and s not in self._waiting and not self._is_queued(s)
+        ]
+        if again:
+            self._put(again)
+            self.send(now)
+        return _keys(again)
+
+    def _is_due(self, s: Subscription, refusal: Refusal, now: int) -> bool:
+        """Whether a refused topic is asked for now; at once if another connection has what was refused for good."""
+        return refusal.due <= now or (refusal.due == NEVER and self._memory.refusals.get(s) is not refusal)
+
+    def _is_queued(self, s: Subscription) -> bool:
+        return any(s in asked.topics for asked in self._queue)
+
+    def overdue(self, now: int) -> list[Key]:
+        """The topics that were not confirmed in time, each given once; none if the exchange's silence means consent."""
+        limit = ACKNOWLEDGE if self._stream.acknowledges else NO_OBJECTION
+        late = [asked for asked in self._open.values() if asked.sent is not None and now - asked.sent > limit]
+        told: list[Subscription] = []
+        for asked in late:
+            topics = [s for s in asked.topics if self._waiting.get(s) is asked]
+            for s in topics:
+                del self._waiting[s]
+                if not self._stream.acknowledges:
+                    self._forgive(s)
+            told += topics if self._stream.acknowledges else []
+            self._pass(asked)
+        if late:
+            self.send(now)
+        return _keys(told)
+
+    def _named(self, channel: Channel | None, raw_symbol: str | None) -> list[Subscription]:
+        """The subscriptions that an answer means by a topic; of several intervals the one asked for first."""
+        if channel is None:
+            return [s for s in self._waiting if raw_symbol is not None and s.raw_symbol == raw_symbol]
+        found = [s for s in self.of((channel, raw_symbol)) if s in self._waiting]
+        return [] if raw_symbol is None else sorted(found, key=lambda s: self._waiting[s].id)[:1]
+
+
+def _key(s: Subscription) -> Key:
+    return s.channel, s.raw_symbol
+
+
+def _keys(topics: Iterable[Subscription]) -> list[Key]:
+    return list(dict.fromkeys(map(_key, topics)))
+
+
+def _frames(ask: Callable[[Sequence[Subscription], int], Iterable[bytes]], s: Subscription) -> list[bytes]:
+    """The frames of a request for one topic, with a number that is always the same."""
+    return list(ask([s], 0))
+
+
+def _parts(topics: Sequence[Subscription], size: int) -> Iterator[Sequence[Subscription]]:
+    return (topics[start : start + size] for start in range(0, len(topics), size))

@@ -1,0 +1,66 @@
+"""Frames and answers that cannot be read: their content is missing, and those in a row are told as one gap.
+
+More than so many in a second are no accident: the connection is of no use.
+"""
+
+from collections import deque
+
+from msgspec import Struct
+
+from aggregator.errors import Bomb
+from aggregator.moment import Now
+from aggregator.records import Gap
+from aggregator.session.topics import Place, unread
+
+SECOND = 1_000_000_000
+KEPT = 16  # the latest ones are kept for the log
+KEPT_BYTES = 4096  # so much of each is kept
+MOST_A_SECOND = 100
+
+
+class BadFrameSeen(Struct):
+    """A frame that could not be read, kept for a look."""
+
+    frame: bytes
+    error: Exception
+    ts: int
+
+
+class Unreadable:
+    """The frames and answers of one connection that could not be read."""
+
+    def __init__(self, place: Place) -> None:
+        self.count = 0
+        self.seen: deque[BadFrameSeen] = deque(maxlen=KEPT)
+        self._place = place
+        self._gaps = 0
+        self._bomb: str | None = None
+        self._second = 0  # when the current second began (monotonic ns)
+        self._within = 0  # how many have come within it
+
+    def note(self, frame: bytes, error: Exception, now: Now) -> None:
+        """Count one more."""
+        self.count += 1
+        self.seen.append(BadFrameSeen(frame[:KEPT_BYTES], error, now.wall))
+        if now.mono - self._second > SECOND:
+            self._second, self._within = now.mono, 0
+        self._within += 1
+        if isinstance(error, Bomb):
+            self._bomb = str(error)
+
+    def gap(self, count: int, now: Now) -> Gap:
+        """The gap that stands for `count` unreadable ones in a row."""
+        self._gaps += 1
+        gap = unread(self._place, self._gaps, None, now)
+        gap.missed = count
+        return gap
+
+    @property
+    def is_flood(self) -> bool:
+        """Whether more have come within a second than a connection is worth, or one that is no accident."""
+        return self._within > MOST_A_SECOND or self._bomb is not None
+
+    @property
+    def words(self) -> str:
+        """Why the connection is to be hung up."""
+        return self._bomb or f"more than {MOST_A_SECOND} frames a second cannot be read"

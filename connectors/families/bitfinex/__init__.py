@@ -1,4 +1,0 @@
-"""Bitfinex's WebSocket protocol, version 2.
-
-https://docs.bitfinex.com/docs/ws-general
-"""

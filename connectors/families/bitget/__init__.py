@@ -1,1 +1,0 @@
-"""Bitget's protocol: its frames and its lists."""

@@ -1,1 +1,0 @@
-"""BloFin's protocol: its frames."""

@@ -1,1 +1,0 @@
-"""MEXC's two protocols: protobuf for spot, JSON for contracts."""

@@ -39,7 +39,7 @@ OURS: dict[str, tuple[Channel, ...]] = {
 PRIVATE = 0  # the channel of an account
 NO_SYMBOL = "symbol: invalid"
 ALREADY, NO_CHANNEL, NOT_READY = 10301, 10302, 11000  # https://docs.bitfinex.com/docs/abbreviations-glossary
-RESTART = 20051  # 20060 and 20061, around a maintenance, close nothing: numbers and checksums judge the books
+RESTART, RESUMED = 20051, 20061  # of the server, and after a maintenance (which begins with 20060, and closes nothing)
 TIMES = 10**12  # above any number of a frame, below any time in ms
 CHECKED = 25  # levels a side under the checksum
 
@@ -132,7 +132,7 @@ def hear(said: Said, places: dict[int, Place | None], count: Count) -> Sequence[
         places[said.chanId] = None
     if said.event == "error":
         return said.refused()
-    return (Hangup(said.msg),) if said.event == "info" and said.code == RESTART else ()
+    return (Hangup(said.msg),) if said.event == "info" and said.code in {RESTART, RESUMED} else ()
 
 
 def ending(message: Row, count: Count) -> int | None:

@@ -140,18 +140,20 @@ class BestWire(Struct, gc=False):
     E: int | None = None
 
     def record(self) -> Record:
-        bid, bid_size = best(self.b, self.B)
-        ask, ask_size = best(self.a, self.A)
-        return Bbo(
+        found = Bbo(
             raw_symbol=self.s,
-            bid_price=bid,
-            bid_size=bid_size,
-            ask_price=ask,
-            ask_size=ask_size,
+            bid_price=self.b,
+            bid_size=self.B,
+            ask_price=self.a,
+            ask_size=self.A,
             sequence=self.u,
             ts_event=None if self.T is None else stamp(self.T),
             ts_sent=None if self.E is None else stamp(self.E),
         )
+        if self.b <= ZERO or self.a <= ZERO:  # hot: only a price of zero, an empty side, needs a call
+            found.bid_price, found.bid_size = best(self.b, self.B)
+            found.ask_price, found.ask_size = best(self.a, self.A)
+        return found
 
 
 class TaggedBestWire(BestWire, tag_field="e", tag="bookTicker", gc=False):

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, structs
 
 from aggregator.bus.bus import Batch
 from aggregator.ingest import checkpoint_file as leftovers
@@ -77,9 +77,12 @@ class Numbers:
         if number is None:
             return
         slot = self._slots.get((trade.exchange, trade.raw_symbol)) or self.slot(trade.exchange, trade.raw_symbol)
-        if slot is not None and (trade.flags is None or number > self.view[slot]):  # else it may be one that was late
-            with suppress(ValueError):  # a number that is larger than any counter
-                self.view[slot] = number
+        if slot is None or (trade.flags is not UNSET and number <= self.view[slot]):  # it may be one that was late
+            return
+        try:
+            self.view[slot] = number
+        except ValueError:  # it is larger than any counter
+            return
 
     def remove(self) -> None:
         """The program ends by itself: what it leaves is told otherwise."""

@@ -128,12 +128,12 @@ class Rest:
 
     def _read_trouble(self, answer: Answer) -> Trouble | None:
         """The error that an answer tells, in the exchange's own words; None if it is a good one."""
-        said = answer.body[:SHOWN].decode(errors="replace")
         try:
             trouble = None if self._trouble is None else self._trouble(answer.status, answer.headers, answer.body)
         except Exception:  # noqa: BLE001 - what the connector cannot read is judged by its status
             trouble = None
         if trouble is None and answer.status not in HTTP_OK:
+            said = answer.body[:SHOWN].decode(errors="replace")
             trouble = Trouble(f"HTTP {answer.status}: {said}", is_busy=answer.status in BUSY)
         if trouble is None or trouble.wait is not None:
             return trouble

@@ -186,7 +186,7 @@ class Subscriptions:
         leaving = []
         asked_again = self._refused.keys() & self._waiting.keys()  # and may be granted this time
         for s in subscriptions:
-            key = (s.channel, s.raw_symbol)
+            key = _key(s)
             found = self._wanted.get(key, [])
             if s in found:
                 found.remove(s)
@@ -250,13 +250,13 @@ class Subscriptions:
     def _batch(self) -> int:
         return min(self._memory.batch or self._stream.batch, self._stream.batch)
 
-    def _put(self, subscriptions: Sequence[Subscription], split: Split | None = None) -> None:
+    def _put(self, subscriptions: Sequence[Subscription]) -> None:
         by_interval: dict[str, list[Subscription]] = {}
         for s in subscriptions:
             by_interval.setdefault(s.interval, []).append(s)
         for topics in by_interval.values():
             for part in _parts(topics, self._batch):
-                self._queue.append(Asked(self.next_id(), list(part), split=split))
+                self._queue.append(Asked(self.next_id(), list(part)))
 
     # --- asking -----------------------------------------------------------------------------------------------------
 

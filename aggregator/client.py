@@ -37,8 +37,8 @@ from aggregator.feed.protocol import (
 )
 from aggregator.records import RECORD_TYPES, Record
 
-GREETING = 10.0  # seconds that the daemon has to say who it is
-READ = 256 * 1024  # bytes of one read, and about what is read ahead
+GREETING_S = 10.0  # seconds that the daemon has to say who it is
+READ_BYTES = 256 * 1024  # bytes of one read, and about what is read ahead
 
 Answer = TypeVar("Answer", Subscribed, Unsubscribed, Pong, Topics)
 
@@ -160,7 +160,7 @@ class Feed:
 
     async def _read(self) -> None:
         try:
-            data = await self._reader.read(READ)
+            data = await self._reader.read(READ_BYTES)
         except ConnectionError:
             data = b""
         if not data:
@@ -186,7 +186,7 @@ class Feed:
 async def connect(path: str | PathLike[str]) -> AsyncIterator[Feed]:
     """Connect to the daemon's unix socket. Raises FeedError when no daemon listens there."""
     try:
-        reader, writer = await asyncio.open_unix_connection(fspath(path), limit=READ)
+        reader, writer = await asyncio.open_unix_connection(fspath(path), limit=READ_BYTES)
     except FileNotFoundError:
         raise FeedError(f"{fspath(path)} is not there: does the daemon run, with a feed at this path?") from None
     except OSError as error:
@@ -201,11 +201,11 @@ async def connect(path: str | PathLike[str]) -> AsyncIterator[Feed]:
 
 async def _greeting(reader: asyncio.StreamReader) -> Hello:
     try:
-        async with asyncio.timeout(GREETING):
+        async with asyncio.timeout(GREETING_S):
             line = await reader.readline()
         greeting: Hello | Error = _decode_greeting(line)
     except TimeoutError:
-        raise FeedError(f"what listens there has not said a word in {GREETING:.0f} s") from None
+        raise FeedError(f"what listens there has not said a word in {GREETING_S:.0f} s") from None
     except (ConnectionError, ValueError) as error:  # msgspec's errors and that of a line too long are ValueErrors
         raise FeedError("what listens there does not speak as the feed does, or has hung up") from error
     if isinstance(greeting, Error):

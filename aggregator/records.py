@@ -11,6 +11,13 @@ from msgspec import UNSET, Struct, UnsetType
 
 SCHEMA = 1
 
+# The units in which times are reckoned: `_NS` is nanoseconds, as in every record, and `_S` whole seconds.
+MS_NS = 1_000_000
+SECOND_NS = 1_000_000_000
+MINUTE_NS = 60 * SECOND_NS
+HOUR_S = 3600
+DAY_S = 24 * HOUR_S
+
 Channel = Literal[
     "trades",
     "book",

@@ -10,9 +10,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from aggregator.records import Channel, Levels
+from aggregator.records import MINUTE_NS, Channel, Levels
 
-MINUTE = 60_000_000_000
 DEPTH = 150  # levels a side
 REMEMBERED = 1000  # trades that can be asked for afterwards
 NEAR = 25.0  # levels from the best price within which most changes fall
@@ -148,7 +147,7 @@ class Market:
         return deal
 
     def _candle(self, lots: int, now: int) -> None:
-        start = now - now % MINUTE
+        start = now - now % MINUTE_NS
         if self.bar is None or self.bar.start != start:
             self.bar = Bar(start, self.last, self.last, self.last, self.last)
         bar = self.bar

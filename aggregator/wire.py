@@ -12,14 +12,14 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from aggregator.errors import BadFrame, Bomb
-from aggregator.records import Side
+from aggregator.records import MS_NS, SECOND_NS, Side
 
 A = TypeVar("A")
 B = TypeVar("B")
 S = TypeVar("S", bound=msgspec.Struct)
 
 Text = Any  # a JSON number (its digits, where the decoder has a `float_hook` of this module) or a string; see `text`
-LARGEST_FRAME = 8 * 2**20  # bytes, after inflating: a guard against bombs, far above any real frame
+LARGEST_INFLATED_BYTES = 8 * 2**20  # bytes, after inflating: a guard against bombs, far above any real frame
 POWERS = {9: 10**9, 6: 10**6, 3: 10**3}
 SCALES: tuple[int, ...] = tuple(10 ** (9 - places) for places in range(10))  # ns, by how many decimals a second has
 SCIENTIFIC = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?[eE]([+-]?[0-9]{1,6})", re.ASCII)
@@ -149,7 +149,7 @@ def seconds(value: float | str) -> int:
 
 def ms(value: float | str) -> int:
     """Milliseconds (an integer, or decimal text) as nanoseconds, exactly."""
-    return value * 1_000_000 if type(value) is int else _scaled(value, 6)
+    return value * MS_NS if type(value) is int else _scaled(value, 6)
 
 
 def us(value: float | str) -> int:
@@ -205,7 +205,7 @@ def _any_iso(stamp: str) -> int:
         at = _day(date) + int(hour) * 3600 + int(minute) * 60 + int(second or 0) - _offset(zone)
     except ValueError:
         raise BadFrame(f"{stamp[:40]!r} is not an ISO time") from None
-    return at * 1_000_000_000 + int((fraction or "")[:9].ljust(9, "0"))
+    return at * SECOND_NS + int((fraction or "")[:9].ljust(9, "0"))
 
 
 def _offset(zone: str | None) -> int:
@@ -222,12 +222,12 @@ def _inflater(wbits: int) -> Callable[[bytes], bytes]:
             return frame  # JSON as it is: some exchanges send errors so, and captures keep what was inflated
         stream = zlib.decompressobj(wbits)
         try:
-            out = stream.decompress(frame, LARGEST_FRAME)
+            out = stream.decompress(frame, LARGEST_INFLATED_BYTES)
         except zlib.error as error:
             raise BadFrame(f"cannot inflate a frame of {len(frame)} bytes: {error}") from None
         if not stream.eof:
-            if len(out) >= LARGEST_FRAME:
-                raise Bomb(f"a frame of {len(frame)} bytes inflates to more than {LARGEST_FRAME}")
+            if len(out) >= LARGEST_INFLATED_BYTES:
+                raise Bomb(f"a frame of {len(frame)} bytes inflates to more than {LARGEST_INFLATED_BYTES}")
             raise BadFrame(f"cannot inflate a frame of {len(frame)} bytes: it is cut off")
         return out
 

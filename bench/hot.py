@@ -17,7 +17,7 @@ from aggregator.capture.replay import Reader
 from aggregator.catalog.registry import load_exchange
 from aggregator.errors import AggregatorError
 from aggregator.exchange import Parse, Stream
-from aggregator.ingest.lines import PIECE
+from aggregator.ingest.lines import PIECE_BYTES
 from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, BookDelta, Gap, Record
 from aggregator.session.session import Session
@@ -183,9 +183,9 @@ class Bench:
     def _reads(self, most: int = READ) -> list[tuple[list[bytes], Now]]:
         """The frames as reads of the socket bring them, at most so many together."""
         reads: list[tuple[list[bytes], Now]] = []
-        held = PIECE
+        held = PIECE_BYTES
         for frame, now in zip(self.fresh(), self._times, strict=True):
-            if held >= PIECE or len(reads[-1][0]) == most:
+            if held >= PIECE_BYTES or len(reads[-1][0]) == most:
                 reads.append(([], now))
                 held = 0
             reads[-1][0].append(frame)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request
-from aggregator.records import BookSnapshot, Instrument, Record, Ticker, Trade
+from aggregator.records import DAY_S, BookSnapshot, Instrument, Record, Ticker, Trade
 from aggregator.wire import Text, levels, nonzero, number, optional, seconds, text
 
 API = "https://bit2c.co.il/Exchanges"
@@ -60,7 +60,7 @@ def read_depth(raw_symbol: str, body: bytes) -> Iterable[Record]:
 
 def read_ticker(raw_symbol: str, body: bytes) -> Iterable[Record]:
     t = decode_ticker(body)
-    return (Ticker(raw_symbol=raw_symbol, last=nonzero(t.ll), base_volume=optional(t.a), window_s=86_400),)
+    return (Ticker(raw_symbol=raw_symbol, last=nonzero(t.ll), base_volume=optional(t.a), window_s=DAY_S),)
 
 
 EXCHANGE = Exchange(

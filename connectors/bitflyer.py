@@ -28,6 +28,9 @@ from aggregator.exchange import (
     Subscription,
 )
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -52,7 +55,7 @@ CHANNELS: dict[Channel, str] = {
     "ticker": "lightning_ticker_",
     "bbo": "lightning_ticker_",
 }
-EIGHT_HOURS = 8 * 3600
+EIGHT_HOURS_S = 8 * HOUR_S
 WHOLE = "lightning_board_snapshot_"
 ALREADY, NO_CHANNEL = -32_009, -32_602  # codes of what is refused
 STATES: dict[str, MarketState] = {
@@ -122,7 +125,7 @@ class TickerWire(Struct, gc=False):
         ask, ask_size = best(self.best_ask, self.best_ask_size)
         volume = optional(self.volume_by_product)
         return (
-            Ticker(raw_symbol=name, last=nonzero(self.ltp), base_volume=volume, window_s=86_400, ts_event=at),
+            Ticker(raw_symbol=name, last=nonzero(self.ltp), base_volume=volume, window_s=DAY_S, ts_event=at),
             Bbo(raw_symbol=name, bid_price=bid, bid_size=bid_size, ask_price=ask, ask_size=ask_size, ts_event=at),
         )
 
@@ -248,7 +251,7 @@ def read_market(row: Raw) -> Instrument:
     if wire.market_type == "Futures":  # `BTCJPY24DEC2021`
         day = datetime.strptime(name[-9:], "%d%b%Y").replace(tzinfo=UTC)
         base, quote = name[:-12], name[-12:-9]
-        expiry = int(day.timestamp()) * 1_000_000_000
+        expiry = int(day.timestamp()) * SECOND_NS
         return Instrument(
             raw_symbol=name, kind="future", base=base, quote=quote, settle=quote, linear=True, expiry=expiry
         )
@@ -261,7 +264,7 @@ def read_market(row: Raw) -> Instrument:
             quote=quote,
             settle=quote,
             linear=True,
-            funding_interval_s=EIGHT_HOURS,
+            funding_interval_s=EIGHT_HOURS_S,
         )
     return Instrument(raw_symbol=name, base=base, quote=quote)
 

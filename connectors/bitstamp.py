@@ -30,6 +30,8 @@ from aggregator.exchange import (
     Trouble,
 )
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
     BookDelta,
     BookSnapshot,
     Channel,
@@ -54,7 +56,7 @@ PERPETUAL: dict[Channel, str] = {
     "index_price": "funding_rate",
 }
 NAMES = CHANNELS | PERPETUAL
-EIGHT_HOURS = 8 * 3600
+EIGHT_HOURS_S = 8 * HOUR_S
 BAD_REQUEST = 400
 TOO_MANY = {"400.002", "400.067", "400.068"}  # of an address, a client, a market
 BEAT = Heartbeat(every=20, frame=b'{"event":"bts:heartbeat"}')
@@ -211,7 +213,7 @@ class TickerWire(Struct):
             low=nonzero(self.low),
             base_volume=self.volume,
             vwap=nonzero(self.vwap),
-            window_s=86_400,
+            window_s=DAY_S,
             ts_sent=seconds(self.timestamp),
         )
 
@@ -262,7 +264,7 @@ def read_market(row: Raw) -> Instrument:
         max_size=wire.maximum_order_amount,
         min_notional=wire.minimum_order_value or wire.minimum_order.partition(" ")[0] or None,
         state="trading" if wire.trading == "Enabled" else "halt",
-        funding_interval_s=EIGHT_HOURS if is_perpetual else None,
+        funding_interval_s=EIGHT_HOURS_S if is_perpetual else None,
     )
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Trouble
-from aggregator.records import BookSnapshot, Instrument, Level, Record, Ticker, Trade
+from aggregator.records import DAY_S, BookSnapshot, Instrument, Level, Record, Ticker, Trade
 from aggregator.wire import Text, encode, levels, nonzero, number, optional, seconds, text
 
 API = "https://www.btcbox.co.jp/api/v1"
@@ -99,7 +99,7 @@ def read_tickers(_: str, body: bytes) -> Iterable[Record]:
             high=nonzero(t.high),
             low=nonzero(t.low),
             base_volume=optional(t.vol),
-            window_s=86_400,
+            window_s=DAY_S,
         )
         for pair, t in decode_tickers(body).items()
     ]

@@ -24,6 +24,7 @@ from aggregator.exchange import (
     Subscription,
 )
 from aggregator.records import (
+    DAY_S,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -144,7 +145,7 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
             high=nonzero(self.high_24h),
             low=nonzero(self.low_24h),
             base_volume=optional(self.volume_24h),
-            window_s=86_400,
+            window_s=DAY_S,
             sequence=self.sequence,
             ts_event=at,
         )

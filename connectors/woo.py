@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
-from aggregator.records import BookSnapshot, Channel, Instrument, Levels, MarketState
+from aggregator.records import HOUR_S, MS_NS, BookSnapshot, Channel, Instrument, Levels, MarketState
 from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import encode, optional
@@ -88,7 +88,7 @@ def asking(cmd: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]
 
 
 def ping(now: int) -> bytes:
-    return encode({"cmd": "PING", "ts": now // 1_000_000})
+    return encode({"cmd": "PING", "ts": now // MS_NS})
 
 
 def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
@@ -99,7 +99,7 @@ def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
         asks=side(book.data.asks),
         depth=DEPTH,
         sequence=book.timestamp,
-        ts_event=book.timestamp * 1_000_000,
+        ts_event=book.timestamp * MS_NS,
     )
 
 
@@ -127,7 +127,7 @@ def read_instrument(row: Raw) -> Instrument | None:
         min_size=optional(wire.baseMin),
         max_size=optional(wire.baseMax),
         min_notional=optional(wire.minNotional),
-        funding_interval_s=None if is_spot or not hours else hours * 3600,
+        funding_interval_s=None if is_spot or not hours else hours * HOUR_S,
         state=STATES.get(wire.status, "unknown"),
     )
 
@@ -171,7 +171,7 @@ EXCHANGE = Exchange(
     id="woo",
     docs=DOCS,
     trouble=coded("code", "message", fine=("0",), busy=("-1003",)),
-    limits=Limits(weights={API: ((10, 1),)}, connects=(100, 300), lifetime=24 * 3600),
+    limits=Limits(weights={API: ((10, 1),)}, connects=(100, 300), lifetime=24 * HOUR_S),
     listing=Listing((Request(f"{API}/instruments"),), lambda body: decode_instruments(body).data.rows, read_instrument),
     feeds=(
         stream("main", EVERY, perpetual),

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
-from aggregator.records import Instrument, MarketState
+from aggregator.records import HOUR_S, MS_NS, Instrument, MarketState
 from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import Text, encode, number, optional
@@ -105,9 +105,9 @@ def read_symbol(row: Raw) -> Instrument | None:
         min_size=optional(wire.base_min),
         max_size=optional(wire.base_max),
         min_notional=optional(wire.min_notional),
-        funding_interval_s=None if wire.funding_period is None else wire.funding_period * 3600,
+        funding_interval_s=None if wire.funding_period is None else wire.funding_period * HOUR_S,
         state=STATES.get(wire.status, "unknown") if wire.status else "trading",
-        ts_listed=None if wire.created_time is None else wire.created_time * 1_000_000,
+        ts_listed=None if wire.created_time is None else wire.created_time * MS_NS,
     )
 
 

@@ -31,7 +31,7 @@ from aggregator.bus.bus import Batch
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Stream, Subscription
 from aggregator.ingest.connection import EXPECTED
-from aggregator.ingest.lines import PIECE
+from aggregator.ingest.lines import PIECE_BYTES
 from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, Instrument
 from aggregator.session.session import Session
@@ -250,7 +250,7 @@ def talk(
                 frame = unpacked(structs.replace(stream, inflate=packed), frame, trial.rng)
             frames.append(frame)
             size += len(frame)
-            if size >= PIECE:
+            if size >= PIECE_BYTES:
                 break
         trial.read(frames, lambda frames=frames, now=now: session.receive(frames, now), may_raise=False)  # type: ignore[misc]
         trial.read([], lambda now=now: session.tick(now), may_raise=False)  # type: ignore[misc]

@@ -202,7 +202,7 @@ async def test_what_is_no_feed(said: bytes, path: Path) -> None:
 
 
 async def test_what_says_nothing_is_no_feed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "GREETING", 0.05)
+    monkeypatch.setattr(client, "GREETING_S", 0.05)
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from aggregator.daemon.daemon import ECHO
+from aggregator.daemon.daemon import ECHO_S
 
 pytestmark = pytest.mark.waits
 
@@ -265,7 +265,7 @@ def test_a_second_sigterm_leaves_at_once(tmp_path: Path, exchanges: str) -> None
             while (said := manager.recv(100)) != b"STOPPING=1":
                 assert said.startswith(b"STATUS=")
             assert daemon.process.poll() is None, "it drains for as long as four seconds"
-            time.sleep(ECHO)
+            time.sleep(ECHO_S)
             assert daemon.signal(signal.SIGTERM) < AT_ONCE
             assert daemon.process.returncode == 1
     assert "stopped twice" in daemon.log
@@ -276,7 +276,7 @@ def test_a_signal_that_comes_twice_at_once_is_one(tmp_path: Path, exchanges: str
     with running(configure(tmp_path, exchanges), read=False) as daemon:
         wait_until_stuck(daemon)
         daemon.process.send_signal(signal.SIGTERM)
-        time.sleep(ECHO / 10)
+        time.sleep(ECHO_S / 10)
         assert daemon.signal(signal.SIGTERM) == 0
         assert daemon.process.returncode == 0
     assert "stopped twice" not in daemon.log

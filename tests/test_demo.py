@@ -17,9 +17,9 @@ import pytest
 from click.testing import CliRunner
 
 from aggregator.catalog.registry import simulated_ids
-from aggregator.cli.board import SECOND, Board
+from aggregator.cli.board import Board
 from aggregator.cli.demo import command
-from aggregator.records import Bbo, Gap, Health, Trade
+from aggregator.records import SECOND_NS, Bbo, Gap, Health, Trade
 
 pytestmark = pytest.mark.waits
 
@@ -152,11 +152,13 @@ def drain(terminal: int, process: subprocess.Popen[bytes]) -> None:
 
 def test_one_instrument_is_not_counted_for_another() -> None:
     board = Board()
-    board.take([Trade(exchange="a", symbol="X/Y", price="1", size="1", ts_recv=n * SECOND // 10) for n in range(100)])
-    board.take([Bbo(exchange="a", symbol="Z/Y", bid_price="0.90", ask_price="1.1", ts_recv=9 * SECOND)])
+    board.take(
+        [Trade(exchange="a", symbol="X/Y", price="1", size="1", ts_recv=n * SECOND_NS // 10) for n in range(100)]
+    )
+    board.take([Bbo(exchange="a", symbol="Z/Y", bid_price="0.90", ask_price="1.1", ts_recv=9 * SECOND_NS)])
     for channel, state in (("book", "live"), ("trades", "stalled")):
         board.take([Health(exchange="a", symbol="Z/Y", channel=channel, state=state)])
-    rows = list(zip(*(column.cells for column in board.table(10 * SECOND).columns), strict=True))
+    rows = list(zip(*(column.cells for column in board.table(10 * SECOND_NS).columns), strict=True))
     assert rows == [
         ("a", "X/Y", "1", "-", "-", "-", "10", ""),
         ("", "Z/Y", "", "0.90", "1.1", "0.20", "0", "stalled (trades)"),
@@ -174,7 +176,7 @@ def test_a_gap_tells_the_state_too() -> None:
         Gap(phase="close", **gap),
     ):
         board.take([record])
-        (state,) = board.table(SECOND).columns[-1].cells
+        (state,) = board.table(SECOND_NS).columns[-1].cells
         seen.append(str(state))
     assert seen == ["[green]live[/]", "suspect", "syncing", "[green]live[/]"]
 

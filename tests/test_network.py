@@ -11,8 +11,15 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_
 from aggregator.daemon.logs import set_up
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Request
-from aggregator.ingest.lines import LARGEST_FRAME, MOST_AT_ONCE, MOST_FRAMES, PIECE, PLAIN_BUFFER, UNREAD
-from aggregator.ingest.network import UNPACKED, Internet, moved, unpacker
+from aggregator.ingest.lines import (
+    LARGEST_FRAME_BYTES,
+    MOST_AT_ONCE,
+    MOST_FRAMES,
+    PIECE_BYTES,
+    PLAIN_BUFFER_BYTES,
+    UNREAD,
+)
+from aggregator.ingest.network import UNPACKED_BYTES, Internet, moved, unpacker
 from aggregator.ingest.proxies import Route, Transport
 from aggregator.moment import Now
 
@@ -77,8 +84,8 @@ async def test_a_plain_line_that_is_flooded_brings_little_at_once(transport: Tra
         line.hang_up("enough")
         await left.wait()
     await internet.close()
-    assert max(counting.reads.values()) * len(FRAME) <= 4 * PLAIN_BUFFER
-    assert (counting.most_at_once - 1) * len(FRAME) < PIECE
+    assert max(counting.reads.values()) * len(FRAME) <= 4 * PLAIN_BUFFER_BYTES
+    assert (counting.most_at_once - 1) * len(FRAME) < PIECE_BYTES
 
 
 class Script(WSListener):
@@ -203,7 +210,7 @@ async def test_what_came_before_a_frame_that_breaks_the_protocol_is_not_lost(tra
 async def test_a_read_that_ends_in_the_pong_that_was_waited_for_is_over(
     transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"aggregator.ingest.{transport}_line.IDLE_PING", 0.1)
+    monkeypatch.setattr(f"aggregator.ingest.{transport}_line.IDLE_PING_S", 0.1)
     reading, heard = await play(transport, b"", b"", b"", raw(TEXT, b"a") + raw(PONG, b""), raw(TEXT, b"b"))
     assert (WSMsgType.PING, b"") in heard
     assert [frames for frames, _ in reading.heard] == [[b"a"], [b"b"]]
@@ -285,7 +292,7 @@ class Vast(WSListener):
     """Announces a frame of one byte more than may be."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        transport.underlying_transport.write(b"\x81\x7f" + (LARGEST_FRAME + 1).to_bytes(8) + b"x")
+        transport.underlying_transport.write(b"\x81\x7f" + (LARGEST_FRAME_BYTES + 1).to_bytes(8) + b"x")
 
 
 async def test_a_frame_that_is_too_large_is_told_once_and_in_words(
@@ -300,7 +307,7 @@ async def test_a_frame_that_is_too_large_is_told_once_and_in_words(
     await internet.close()
     gc.collect()
     assert said.startswith("hung up: ")
-    assert str(LARGEST_FRAME) in said
+    assert str(LARGEST_FRAME_BYTES) in said
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
@@ -335,7 +342,7 @@ def test_a_body_is_unpacked_in_pieces_whatever_it_comes_in(
     unpack = unpacker(encoding)
     pieces = [piece for at in range(0, len(packed), size) for piece in unpack(packed[at : at + size])]
     assert b"".join(pieces).startswith(body) if size == 1 else b"".join(pieces) == body
-    assert encoding in {"", "identity"} or all(len(piece) <= UNPACKED for piece in pieces)
+    assert encoding in {"", "identity"} or all(len(piece) <= UNPACKED_BYTES for piece in pieces)
 
 
 def test_a_body_that_is_not_what_it_says_is_an_error() -> None:

@@ -63,7 +63,7 @@ def test_an_exchange_is_said_to_be_live_once_each_time_that_it_becomes_so(caplog
 
 
 async def test_the_service_manager_is_told_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "LOOK", 0.05)
+    monkeypatch.setattr(progress, "LOOK_S", 0.05)
     bus, told = Bus("e"), asyncio.Queue[str]()
     task = asyncio.create_task(Progress(bus, {}, told.put_nowait).watch())
     await asyncio.sleep(0)

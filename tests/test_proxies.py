@@ -209,7 +209,7 @@ async def test_a_refused_handshake_says_status_and_patience(transport: str) -> N
 
 @pytest.mark.parametrize("transport", ["picows", "websockets"])
 async def test_a_handshake_that_never_ends_says_so(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.ingest.network.DIAL_TIMEOUT", 1.0)
+    monkeypatch.setattr("aggregator.ingest.network.DIAL_TIMEOUT_S", 1.0)
     over = asyncio.Event()
 
     async def nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -261,7 +261,7 @@ async def test_picows_alone_refuses_what_it_cannot_do() -> None:
 
 
 async def test_a_message_that_inflates_beyond_all_bounds_ends_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.ingest.websockets_line.LARGEST_FRAME", 2**20)
+    monkeypatch.setattr("aggregator.ingest.websockets_line.LARGEST_FRAME_BYTES", 2**20)
     ear = Ear()
 
     async def bomb(connection: ServerConnection) -> None:
@@ -309,7 +309,7 @@ async def test_how_the_exchange_closed_is_told(transport: str) -> None:
 async def test_a_line_that_is_silent_and_answers_no_ping_is_over(
     transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"aggregator.ingest.{transport}_line.IDLE_PING", 0.2)
+    monkeypatch.setattr(f"aggregator.ingest.{transport}_line.IDLE_PING_S", 0.2)
     ear = Ear()
 
     async def deaf(connection: ServerConnection) -> None:

@@ -6,7 +6,7 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request, Trouble
 from aggregator.ingest.lines import Listener, retry_after
 from aggregator.ingest.network import Answer, Network
-from aggregator.ingest.rest import FIRST_PAUSE, Hosts, Need, Rest, host_of
+from aggregator.ingest.rest import FIRST_PAUSE_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.window import SLACK_S, STRETCH
 from aggregator.moment import Now
 from tests.hurry import hurried, seconds
@@ -184,7 +184,7 @@ async def test_refusals_of_what_was_asked_before_a_pause_do_not_lengthen_it() ->
     calls = [rest.fetch(Request(f"{URL}/{n}"), Need.POLL) for n in range(4)]
     assert all(isinstance(said, SessionError) for said in await asyncio.gather(*calls, return_exceptions=True))
     assert await rest.fetch(Request(URL), Need.POLL) == b"fine"
-    assert host.times == [0, 0, 0, 0, FIRST_PAUSE]
+    assert host.times == [0, 0, 0, 0, FIRST_PAUSE_S]
     assert rest.hosts.refused == 4
 
 

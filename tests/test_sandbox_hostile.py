@@ -18,8 +18,8 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 from aggregator.catalog.registry import load_exchange, simulated_ids
 from aggregator.cli.sandbox import command
 from aggregator.exchange import MOST_INSTRUMENTS, Hangup, Refused
-from aggregator.ingest.lines import LARGEST_FRAME, MOST_FRAGMENTS
-from aggregator.ingest.network import LARGEST_BODY
+from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS
+from aggregator.ingest.network import LARGEST_BODY_BYTES
 from aggregator.sandbox import Sandbox, SandboxSettings, read_hostile
 from aggregator.sandbox.hostile import INSTRUMENTS, SENDERS, lengthen, packed, refuse
 from aggregator.sandbox.settings import AT_START, HOSTILE, ON_FRAMES, ON_REST, TIMED
@@ -45,7 +45,9 @@ async def hostile(*names: str, **settings: object) -> AsyncIterator[Sandbox]:
 @asynccontextmanager
 async def speaking(sandbox: Sandbox, **options: object) -> AsyncIterator[ClientConnection]:
     address = f"ws://127.0.0.1:{sandbox.port}/{WS}"
-    async with connect(address, max_size=2 * LARGEST_FRAME, ping_interval=None, close_timeout=0.1, **options) as socket:  # type: ignore[arg-type]
+    async with connect(
+        address, max_size=2 * LARGEST_FRAME_BYTES, ping_interval=None, close_timeout=0.1, **options
+    ) as socket:  # type: ignore[arg-type]
         yield socket
 
 
@@ -98,11 +100,11 @@ async def test_what_is_too_large_is_so_by_little(name: str) -> None:
             size = 0
             async for part in socket.recv_streaming(decode=False):
                 size += len(part)
-                if size > LARGEST_FRAME:
+                if size > LARGEST_FRAME_BYTES:
                     break
         else:
             size = len(await socket.recv(decode=False))
-        assert LARGEST_FRAME < size <= LARGEST_FRAME + 2**17
+        assert LARGEST_FRAME_BYTES < size <= LARGEST_FRAME_BYTES + 2**17
 
 
 async def test_numbers_have_a_million_digits() -> None:
@@ -168,13 +170,13 @@ async def test_every_second_answer_is_good() -> None:
     assert codes == ["0", 50001, "0"]
 
 
-@pytest.mark.parametrize(("wanted", "largest"), [(MOST_INSTRUMENTS + 1, LARGEST_BODY), (10**9, 2**24)])
+@pytest.mark.parametrize(("wanted", "largest"), [(MOST_INSTRUMENTS + 1, LARGEST_BODY_BYTES), (10**9, 2**24)])
 async def test_a_listing_is_too_long_and_not_too_large(
     wanted: int, largest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert INSTRUMENTS > 2 * MOST_INSTRUMENTS
     monkeypatch.setattr("aggregator.sandbox.server.INSTRUMENTS", wanted)
-    monkeypatch.setattr("aggregator.sandbox.server.LARGEST_BODY", largest)
+    monkeypatch.setattr("aggregator.sandbox.server.LARGEST_BODY_BYTES", largest)
     async with hostile("rest_listing") as sandbox:
         status, body = await get(sandbox)
     assert status == 200
@@ -189,12 +191,12 @@ async def test_a_body_is_not_what_was_announced(name: str) -> None:
                 _, body = await get(sandbox)
         except (TimeoutError, aiohttp.ClientPayloadError):
             return
-    assert len(body) > LARGEST_BODY
+    assert len(body) > LARGEST_BODY_BYTES
 
 
 def test_a_bomb_unpacks_to_one_byte_too_many() -> None:
-    assert len(gzip.decompress(packed(LARGEST_BODY, 31))) == LARGEST_BODY + 1
-    assert len(packed(LARGEST_BODY, 31)) < LARGEST_BODY // 500
+    assert len(gzip.decompress(packed(LARGEST_BODY_BYTES, 31))) == LARGEST_BODY_BYTES + 1
+    assert len(packed(LARGEST_BODY_BYTES, 31)) < LARGEST_BODY_BYTES // 500
 
 
 async def test_the_certificate_is_nobody_s() -> None:

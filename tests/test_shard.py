@@ -22,9 +22,9 @@ pytestmark = pytest.mark.waits
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes a second or more in life takes less here."""
-    monkeypatch.setattr(shard, "LOOK", 0.02)
-    monkeypatch.setattr(shard, "LINGER", 0.05)
-    monkeypatch.setattr(shard, "FIRST_BACKOFF", 0.05)
+    monkeypatch.setattr(shard, "LOOK_S", 0.02)
+    monkeypatch.setattr(shard, "LINGER_S", 0.05)
+    monkeypatch.setattr(shard, "FIRST_BACKOFF_S", 0.05)
 
 
 async def trading(server: Server, every: float = 0.01) -> None:

@@ -45,8 +45,8 @@ async def test_a_start_that_fails_again_and_again_leaves_nothing_behind(
     await web.TCPSite(site, "127.0.0.1", 0).start()
     exchange = structs.replace(toy(), listing=Listing((Request(f"{REST}/markets"),)))
     monkeypatch.setattr(daemon, "load_exchange", lambda _: exchange)
-    monkeypatch.setattr(daemon, "RETRY_LISTING", 0.001)
-    monkeypatch.setattr(daemon, "LONGEST_RETRY", 0.001)
+    monkeypatch.setattr(daemon, "RETRY_LISTING_S", 0.001)
+    monkeypatch.setattr(daemon, "LONGEST_RETRY_S", 0.001)
     endpoints = {REST: f"http://127.0.0.1:{site.addresses[0][1]}"}
     wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints=endpoints)
     config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")

@@ -12,7 +12,7 @@ from aggregator.cli.board import Board
 from aggregator.cli.show import show
 from aggregator.daemon import logs
 from aggregator.errors import BadFrame
-from aggregator.ingest.lines import LONGEST_REST, retry_after
+from aggregator.ingest.lines import LONGEST_REST_S, retry_after
 from aggregator.ingest.listing import LONGEST_NAME, named
 from aggregator.records import Health, Instrument, Trade
 from aggregator.session.topics import MOST_WORDS, Words
@@ -109,8 +109,8 @@ def test_words_without_end_are_told_apart_up_to_a_bound() -> None:
 
 def test_an_exchange_may_ask_for_rest_but_not_for_ever() -> None:
     assert retry_after("5", 0) == 5
-    assert retry_after("1e300", 0) == LONGEST_REST
-    assert retry_after("Fri, 31 Dec 9999 23:59:59 GMT", 0) == LONGEST_REST
+    assert retry_after("1e300", 0) == LONGEST_REST_S
+    assert retry_after("Fri, 31 Dec 9999 23:59:59 GMT", 0) == LONGEST_REST_S
 
 
 def test_a_name_is_bounded() -> None:

@@ -7,7 +7,7 @@ from aggregator.moment import Now
 from aggregator.records import Gap, Record, Trade
 from aggregator.sequence import Rule, contiguous, ordered
 from aggregator.session.topics import Place, TopicCheckpoint
-from aggregator.session.trades import HOLES, LATE, Numbered
+from aggregator.session.trades import HOLES, LATE_NS, Numbered
 
 
 class Tape:
@@ -65,7 +65,7 @@ def test_what_is_skipped_is_told_and_closed_in_time() -> None:
     tape = Tape()
     assert gaps(tape.hear(5, 9)) == [("open", 6, 9, 3, None)]
     assert gaps(tape.hear(12)) == []
-    assert gaps(tape.wait(LATE - 1)) == []
+    assert gaps(tape.wait(LATE_NS - 1)) == []
     assert gaps(tape.wait(1)) == [("close", 6, 9, 5, "none")]
     assert gaps(tape.hear(13)) == []
     assert tape.topic.has_skipped is False
@@ -160,4 +160,4 @@ def test_of_very_many_holes_the_oldest_are_waited_for_no_longer_but_counted() ->
     tape.hear(*range(0, 4 * HOLES, 2))
     assert len(tape.topic.holes()) == HOLES
     assert tape.late(1) == []
-    assert gaps(tape.wait(LATE))[0][3:] == (2 * HOLES - 1, "none")
+    assert gaps(tape.wait(LATE_NS))[0][3:] == (2 * HOLES - 1, "none")

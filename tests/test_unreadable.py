@@ -10,7 +10,7 @@ from aggregator.moment import Now
 from aggregator.records import Gap, Record, Trade
 from aggregator.session.session import Session
 from aggregator.session.unreadable import MOST_A_SECOND
-from aggregator.wire import LARGEST_FRAME, gunzip
+from aggregator.wire import LARGEST_INFLATED_BYTES, gunzip
 
 SECOND = 1_000_000_000
 
@@ -101,7 +101,7 @@ def test_a_replay_reads_on() -> None:
 def test_one_bomb_is_enough_and_is_told() -> None:
     """It takes a hundred times as long as another frame, so that a hundred a second never come."""
     talk = Talk(inflate=gunzip)
-    told = talk.say(b"{\xff", gzip.compress(b" " * (LARGEST_FRAME + 1)), b"{\xff")
+    told = talk.say(b"{\xff", gzip.compress(b" " * (LARGEST_INFLATED_BYTES + 1)), b"{\xff")
     assert gaps(told) == [(SECOND, SECOND, 2)]
     assert talk.session.over is not None
     assert "inflates to more than" in talk.session.over

@@ -491,7 +491,7 @@ def test_a_frame_with_a_wrong_checksum_is_a_bad_frame() -> None:
 
 
 def test_a_bomb_is_a_bad_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "LARGEST_FRAME", 1000)
+    monkeypatch.setattr(wire, "LARGEST_INFLATED_BYTES", 1000)
     assert wire.gunzip(gzip.compress(b" " * 999)) == b" " * 999
     with pytest.raises(Bomb, match="a frame of 1004 bytes inflates to more than 1000"):
         wire.gunzip(gzip.compress(b" " * 1_000_000))

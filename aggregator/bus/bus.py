@@ -15,7 +15,7 @@ from msgspec import Struct
 from aggregator.records import SCHEMA, BookSnapshot, Health, Instrument, Record
 
 ENOUGH = 256  # records that a tap's reader takes without waiting for more
-LARGEST = 64  # bits of an integer
+LARGEST_BITS = 64  # bits of an integer
 MOST_TAKEN = 8192  # records that it takes at once; a group ends with the batch that takes it there
 
 encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encode_lines
@@ -55,7 +55,7 @@ def _written(records: Sequence[Record]) -> bytes:
         for record in records:
             for name in record.__struct_fields__:
                 value = getattr(record, name)
-                if isinstance(value, int) and value.bit_length() > LARGEST:
+                if isinstance(value, int) and value.bit_length() > LARGEST_BITS:
                     setattr(record, name, None)
         return encode_lines(records)
 

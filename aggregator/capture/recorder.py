@@ -19,13 +19,14 @@ from aggregator.exchange import Address, Request
 from aggregator.ingest.lines import Line, Listener
 from aggregator.ingest.network import Answer, Network
 from aggregator.moment import Now
+from aggregator.records import SECOND_NS
 
 decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
 encode_line = msgspec.json.Encoder().encode
 RECORD = b'{"type":"'  # begins every line of our own files, and none of a capture
-LONGEST_LINE = 128 * 2**20
-FLUSH = 2_000_000_000  # ns that lines may wait in memory
-MOST_HELD = 2**16  # bytes of them
+LONGEST_LINE_BYTES = 128 * 2**20
+FLUSH_NS = 2 * SECOND_NS  # lines may wait in memory for so long
+MOST_HELD_BYTES = 2**16  # and as many bytes of them
 LAST_BLOCK = b"\x01\x00\x00"  # an empty one, which ends a zstd frame
 
 log = logging.getLogger("aggregator.capture")
@@ -49,7 +50,7 @@ def read_capture(path: Path) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
         number = 0
         while True:
             try:
-                line = file.readline(LONGEST_LINE)
+                line = file.readline(LONGEST_LINE_BYTES)
             except zstandard.ZstdError as error:
                 yield number + 1, BadFrame(f"{path}: cut off or not zstd: {error}")
                 return
@@ -172,7 +173,7 @@ class Recorder:
         line = encode_line(stamp | fields) + b"\n"
         self._lines.append(line)
         self._held += len(line)
-        if self._held > MOST_HELD or wall - self._flushed > FLUSH:
+        if self._held > MOST_HELD_BYTES or wall - self._flushed > FLUSH_NS:
             self._flushed = wall
             self._flush()
 

@@ -12,14 +12,14 @@ from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import HTTP_OK, Exchange, Ignored, Poll, Request, Stream
 from aggregator.moment import Now
 from aggregator.naming import spoken
-from aggregator.records import CHANNEL_OF, CHANNELS, Gap, Instrument, Record, Source
+from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, Gap, Instrument, Record, Source
 from aggregator.session.polled import Polling
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.topics import NOTHING, Words, fill_amounts
 from aggregator.wire import seconds
 
-TICK = 1_000_000_000
-LATEST = 2**63  # ns since the epoch
+TICK_NS = SECOND_NS
+LATEST_NS = 2**63  # ns since the epoch
 WHOLLY = 3  # a stream declares the channels of all records of a frame, and serves their instruments
 ANY = "SYMBOL"  # stands for a symbol that is not known, in a request made to be compared
 
@@ -70,7 +70,7 @@ class CaptureLine(Struct):
     def time(self) -> int:
         """Nanoseconds. Raises BadFrame when `ts` is not decimal seconds."""
         time = seconds(str(self.ts)) if self.ts is not None else 0
-        if not 0 <= time < LATEST:
+        if not 0 <= time < LATEST_NS:
             raise BadFrame(f"{str(self.ts)[:40]} is not a time")
         return time
 
@@ -314,7 +314,7 @@ class Replay(Reader):
     def _tick(self, now: Now) -> list[Record]:
         if now.mono < self._tick_at:
             return []
-        self._tick_at = now.mono + TICK
+        self._tick_at = now.mono + TICK_NS
         return self._connections.tick(now)
 
     def _rest(self, line: CaptureLine, now: Now) -> list[Record]:

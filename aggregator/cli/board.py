@@ -8,11 +8,10 @@ from msgspec import Struct, field
 from rich.markup import escape
 from rich.table import Table
 
-from aggregator.records import Bbo, Gap, Health, Instrument, Record, Trade
+from aggregator.records import SECOND_NS, Bbo, Gap, Health, Instrument, Record, Trade
 from aggregator.text import printable
 
-SECOND = 1_000_000_000
-SPAN = 5  # seconds over which records are counted
+SPAN_S = 5  # seconds over which records are counted
 GOOD = {"live", "quiet"}
 COLUMNS = ("exchange", "symbol", "last", "bid", "ask", "spread", "rec/s", "state")
 COLOURS = {"live": "green", "buy": "green", "sell": "red"}
@@ -50,7 +49,7 @@ class Board:
                 if record.channel is not None:
                     row.states[record.channel] = "suspect" if record.phase == "open" else "live"
                 continue
-            _count(row, record.ts_recv // SECOND)
+            _count(row, record.ts_recv // SECOND_NS)
             if isinstance(record, Trade):
                 row.last, row.side = record.price, record.side
             elif isinstance(record, Bbo):
@@ -72,7 +71,7 @@ class Board:
                 _plain(row.bid or "-"),
                 _plain(row.ask or "-"),
                 _spread(row),
-                f"{_rate(row, now // SECOND):.0f}",
+                f"{_rate(row, now // SECOND_NS):.0f}",
                 _coloured(state, state),
             )
             before = exchange
@@ -84,13 +83,13 @@ def _count(row: Row, second: int) -> None:
         row.counted[-1] = (second, row.counted[-1][1] + 1)
     else:
         row.counted.append((second, 1))
-        while row.counted[0][0] < second - SPAN:
+        while row.counted[0][0] < second - SPAN_S:
             row.counted.popleft()
 
 
 def _rate(row: Row, second: int) -> float:
     """Records a second, over the whole seconds that are past."""
-    return sum(count for at, count in row.counted if second - SPAN <= at < second) / SPAN
+    return sum(count for at, count in row.counted if second - SPAN_S <= at < second) / SPAN_S
 
 
 def _state(row: Row) -> str:

@@ -21,7 +21,7 @@ from aggregator.daemon.logs import set_up
 from aggregator.records import Instrument
 from aggregator.sandbox import Sandbox, SandboxSettings
 
-REDRAW = 0.25  # seconds
+REDRAW_S = 0.25  # seconds
 
 
 @click.command(name="demo")
@@ -73,7 +73,7 @@ async def draw(daemon: Daemon) -> None:
 
         async def redraw() -> None:
             while True:
-                await asyncio.sleep(REDRAW)
+                await asyncio.sleep(REDRAW_S)
                 live.update(board.table(time.time_ns()), refresh=True)
 
         drawing = asyncio.create_task(redraw())

@@ -25,8 +25,8 @@ from aggregator.records import Gap, Instrument, Record
 from aggregator.sinks.settings import FilesSettings, StdoutSettings
 from aggregator.text import printable
 
-DRAIN = 60.0  # seconds: a replay waits for its sinks
-FLUSH = 128  # records published together
+DRAIN_S = 60.0  # seconds: a replay waits for its sinks
+TOGETHER = 128  # records published together
 
 
 def exchange_of(path: Path) -> str | None:
@@ -111,7 +111,7 @@ class Player:
             for bad, _ in replay.bad_frames:
                 complain(path, number, bad)
             replay.bad_frames.clear()
-            if len(self._pending) >= FLUSH:
+            if len(self._pending) >= TOGETHER:
                 await self._flush()
         self._pending += replay.end()
         await self._flush()
@@ -149,7 +149,7 @@ async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[Si
                 nothing_read(path, player.frames - before, replay.exchange.id)
                 is_good = False
     finally:
-        await outputs.stop(DRAIN)
+        await outputs.stop(DRAIN_S)
     click.echo(
         f"replay: {counted(player.frames, 'frame')} of {counted(len(captures), 'capture')}, {player.unread} not read; "
         f"{counted(player.records, 'record')}, {counted(player.gaps, 'gap')}; {time.monotonic() - begun:.1f} s",

@@ -21,7 +21,7 @@ COLOURS = {
 SIDES = {"buy": "green", "sell": "red"}
 HEADS = frozenset(Record.__struct_fields__) | {"type"}
 TIMES = {"expiry"}  # beside what begins with ts_
-MOST = 9  # fields shown of a record
+MOST_FIELDS = 9  # fields shown of a record
 LEVELS = 2  # levels shown of a side
 
 KNOWN = frozenset(type.__struct_config__.tag for type in RECORD_TYPES)
@@ -43,7 +43,7 @@ def show(line: bytes) -> str:
     usual = USUAL[kind]
     said = [(name, value) for name, value in record.items() if name not in HEADS and value is not None]
     fields = [(name, value) for name, value in said if name == "state" or value != usual.get(name)]
-    shown = " ".join(_field(name, value, at) for name, value in fields[:MOST])
+    shown = " ".join(_field(name, value, at) for name, value in fields[:MOST_FIELDS])
     return f"{click.style(head, dim=True)}{click.style(f'{kind:<14}', fg=COLOURS.get(str(kind)))}{shown}"
 
 

@@ -26,7 +26,7 @@ from aggregator.errors import ConfigError
 from aggregator.exchange import MOST_INSTRUMENTS
 from aggregator.ingest.proxies import Route
 
-LARGEST = 1_000_000  # bytes; a file that is longer is not a configuration
+LARGEST_BYTES = 1_000_000  # bytes; a file that is longer is not a configuration
 SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 QUOTED = re.compile("'([^']*)'")
@@ -144,11 +144,11 @@ def default_state() -> Path:
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
+            raw = file.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise _failure(path, None, f"cannot be read: {error.strerror}") from error
-    if len(raw) > LARGEST:
-        raise _failure(path, None, f"is longer than {LARGEST} bytes")
+    if len(raw) > LARGEST_BYTES:
+        raise _failure(path, None, f"is longer than {LARGEST_BYTES} bytes")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -30,7 +30,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 CANDLES = re.compile(r"candles_([1-9][0-9]{0,2}[smhdwM])")
 FIRST_INTERVAL = "1m"  # of a bare "candles"
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
-SHORTEST_LIFE = 5  # seconds of a connection
+SHORTEST_LIFE_S = 5  # seconds of a connection
 OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
 SOCKET_PATH_BYTES = 107  # what the kernel takes
 SHOWN = 80  # characters of a value that a message repeats
@@ -256,7 +256,7 @@ class ExchangeTable(_Table):
         AfterValidator(_endpoints),
     ] = {}
     redundancy: Annotated[int, Field(ge=1, le=2)] = 1
-    lifetime: Annotated[float, Field(ge=SHORTEST_LIFE), BeforeValidator(_duration)] | None = None
+    lifetime: Annotated[float, Field(ge=SHORTEST_LIFE_S), BeforeValidator(_duration)] | None = None
     verify: Literal["all", "sampled", "off"] = "all"
     relist: Annotated[float, Field(ge=0), BeforeValidator(_duration)] = 900
     max_instruments: Count = MOST_INSTRUMENTS

@@ -37,13 +37,13 @@ from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.ingest.state import StateLock
 from aggregator.records import Instrument
 
-RETRY_LISTING = 5.0  # seconds, doubling
-LONGEST_RETRY = 300.0
-DRAIN = 4.0  # seconds that the sinks have to write what they hold
-ECHO = 0.3  # seconds in which a second signal is the first: `timeout` and others signal a process and then its group
+RETRY_LISTING_S = 5.0  # seconds, doubling
+LONGEST_RETRY_S = 300.0
+DRAIN_S = 4.0  # seconds that the sinks have to write what they hold
+ECHO_S = 0.3  # seconds in which a second signal is the first: `timeout` and others signal a process and then its group
 MOST_WARNINGS = 20
-SWEEP = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
-SWITCH = 0.0005  # seconds that another thread may hold the interpreter while frames wait (5 ms unless told)
+SWEEP_S = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
+SWITCH_S = 0.0005  # seconds that another thread may hold the interpreter while frames wait (5 ms unless told)
 GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
 
 log = logging.getLogger("aggregator.daemon")
@@ -85,7 +85,7 @@ class Daemon:
         if self._stopped_at is None:
             self._stopped_at = now
             self._stop.set()
-        elif now - self._stopped_at > ECHO:
+        elif now - self._stopped_at > ECHO_S:
             log.error("stopped twice: leaving at once")
             logging.shutdown()
             os._exit(1)
@@ -118,7 +118,7 @@ class Daemon:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLD)
-            sys.setswitchinterval(SWITCH)
+            sys.setswitchinterval(SWITCH_S)
             tasks = [loop.create_task(each) for each in (_sweep(), self._progress.watch(), marks.beat())]
             notify("READY=1")
             await self._stop.wait()
@@ -133,7 +133,7 @@ class Daemon:
 
     async def _keep(self, config: ExchangeConfig) -> None:
         """Run one exchange; whatever goes wrong with it stops no other."""
-        wait = RETRY_LISTING
+        wait = RETRY_LISTING_S
         exchange = load_exchange(config.id)
         if exchange is None:
             log.error("%s: no connector", config.id)
@@ -154,7 +154,7 @@ class Daemon:
                 log.exception("%s: an error of our own; again in %.0f s", config.id, wait)
             self._forget(config.id)
             await asyncio.sleep(pause)
-            wait = min(wait * 2, LONGEST_RETRY)
+            wait = min(wait * 2, LONGEST_RETRY_S)
 
     async def _run_exchange(self, config: ExchangeConfig, exchange: Exchange, network: Network, rest: Rest) -> None:
         listed = await self._instruments(exchange, rest, config.max_instruments)
@@ -324,7 +324,7 @@ class Daemon:
     async def _leave(self) -> None:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
         await _end(self._exchanges)
-        await self.outputs.stop(DRAIN)
+        await self.outputs.stop(DRAIN_S)
         log.info("stopped: %s", self._progress.sum_up())
         for recorder in self._recorders.values():
             recorder.close()
@@ -346,7 +346,7 @@ async def _sweep() -> None:
     """Free the sessions of connections that are gone: they hold books, and are garbage of the circular kind."""
     give_back = _trimmer()
     while True:
-        await asyncio.sleep(SWEEP)
+        await asyncio.sleep(SWEEP_S)
         gc.collect()
         give_back(0)
 

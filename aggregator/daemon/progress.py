@@ -10,7 +10,7 @@ from aggregator.bus.bus import Bus
 from aggregator.ingest.runner import ExchangeRunner
 from aggregator.records import TopicState
 
-LOOK = 5.0  # seconds between two looks
+LOOK_S = 5.0  # seconds between two looks
 
 log = logging.getLogger("aggregator.daemon")
 
@@ -41,8 +41,8 @@ class Progress:
         """Look until cancelled."""
         before = self._bus.offset
         while True:
-            await asyncio.sleep(LOOK)
-            rate, before = (self._bus.offset - before) / LOOK, self._bus.offset
+            await asyncio.sleep(LOOK_S)
+            rate, before = (self._bus.offset - before) / LOOK_S, self._bus.offset
             self._notify(f"STATUS={self.look()}, {rate:.0f}/s")
 
     def look(self) -> str:

@@ -31,43 +31,53 @@ class Bound(Struct, frozen=True):
 BORDERS: dict[str, tuple[Bound, ...]] = {
     "Frames of an exchange": (
         Bound(
-            "ingest.lines.LARGEST_FRAME",
+            "ingest.lines.LARGEST_FRAME_BYTES",
             "bytes",
             "a message, inflated and whole",
             "the line is hung up, and made again",
         ),
         Bound("ingest.lines.MOST_FRAGMENTS", "fragments", "of one message", "likewise"),
-        Bound("wire.LARGEST_FRAME", "bytes", "a compressed frame, inflated", "a `gap`, and the line is hung up"),
-        Bound("ingest.lines.PIECE", "bytes", "of a read, handed on together", "the rest follows at once"),
+        Bound(
+            "wire.LARGEST_INFLATED_BYTES", "bytes", "a compressed frame, inflated", "a `gap`, and the line is hung up"
+        ),
+        Bound("ingest.lines.PIECE_BYTES", "bytes", "of a read, handed on together", "the rest follows at once"),
         Bound("ingest.lines.MOST_FRAMES", "frames", "of a read, handed on together", "likewise"),
         Bound(
             "ingest.lines.MOST_AT_ONCE", "frames", "of a read, handed on in one turn", "others have their turn first"
         ),
-        Bound("ingest.lines.PLAIN_BUFFER", "bytes", "that the system holds of a line without TLS", "the sender waits"),
         Bound(
-            "ingest.websockets_line.SLICE",
+            "ingest.lines.PLAIN_BUFFER_BYTES",
+            "bytes",
+            "that the system holds of a line without TLS",
+            "the sender waits",
+        ),
+        Bound(
+            "ingest.websockets_line.SLICE_BYTES",
             "bytes",
             "of a compressed read, inflated in one turn",
             "others have their turn",
         ),
         Bound(
-            "ingest.lines.MOST_UNSENT", "bytes", "that an exchange leaves unread", "the line is hung up, and made again"
+            "ingest.lines.MOST_UNSENT_BYTES",
+            "bytes",
+            "that an exchange leaves unread",
+            "the line is hung up, and made again",
         ),
         Bound(
             "session.unreadable.MOST_A_SECOND", "frames", "that cannot be read, in a second", "hung up; backoff doubles"
         ),
         Bound("session.unreadable.KEPT", "frames", "that cannot be read, kept for a look", "the oldest go"),
         Bound("session.unreadable.KEPT_BYTES", "bytes", "of each of these", "the rest is cut off"),
-        Bound("ingest.lines.DIAL_TIMEOUT", "seconds", "a connection and its handshake", "tried again after a pause"),
-        Bound("ingest.lines.IDLE_PING", "seconds", "of silence, and of waiting for a pong", "the line is dead"),
+        Bound("ingest.lines.DIAL_TIMEOUT_S", "seconds", "a connection and its handshake", "tried again after a pause"),
+        Bound("ingest.lines.IDLE_PING_S", "seconds", "of silence, and of waiting for a pong", "the line is dead"),
         Bound(
-            "ingest.shard.LONGEST_BACKOFF",
+            "ingest.shard.LONGEST_BACKOFF_S",
             "seconds",
             "the pause before a reconnect, which doubles",
             "doubles no further",
         ),
         Bound(
-            "ingest.shard.LONGEST_PAUSE",
+            "ingest.shard.LONGEST_PAUSE_S",
             "seconds",
             "the pause before a replacement is tried again",
             "doubles no further",
@@ -82,7 +92,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("session.topics.MOST_WORDS", "words", "that mean nothing to us, told apart", "counted together"),
         Bound("session.topics.LONGEST_WORD", "characters", "of such a word", "the rest is cut off"),
-        Bound("bus.bus.LARGEST", "bits", "of an integer in a record", "the field is null"),
+        Bound("bus.bus.LARGEST_BITS", "bits", "of an integer in a record", "the field is null"),
         Bound("wire.LONGEST_NUMBER", "digits", "that an expanded exponent gives", "the frame is lost: a `gap`"),
         Bound("refusals.LONGEST_REASON", "characters", "of a reason, searched for a topic", "the rest is not read"),
         Bound("wire.LONGEST_TIME", "digits", "of a time", "likewise"),
@@ -101,21 +111,23 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "session.trades.HOLES", "ranges", "of missing trades of a topic, remembered", "the oldest are not asked for"
         ),
-        Bound("session.trades.LATE", "ns", "that trades out of order are waited for", "their gap closes"),
+        Bound("session.trades.LATE_NS", "ns", "that trades out of order are waited for", "their gap closes"),
         Bound(
             "session.arbiter.REMEMBERED",
             "trades",
             "of a topic, to know one that comes twice",
             "the oldest are forgotten",
         ),
-        Bound("session.rhythm.CEILING", "ns", "of silence, however slow a topic's rhythm", "the topic is asked about"),
+        Bound(
+            "session.rhythm.CEILING_NS", "ns", "of silence, however slow a topic's rhythm", "the topic is asked about"
+        ),
         Bound("session.rhythm.LONGEST", "times", "the longest interval of late: a silence", "the topic is asked about"),
         Bound("session.summaries.LONGEST", "ns", "a delay that a summary counts", "it is left out"),
     ),
     "Answers by REST, and listings": (
-        Bound("ingest.network.LARGEST_BODY", "bytes", "an answer, inflated", "the call has failed"),
-        Bound("ingest.network.UNPACKED", "bytes", "of an answer, inflated in one turn", "others have their turn"),
-        Bound("ingest.network.FETCH_TIMEOUT", "seconds", "a call", "likewise"),
+        Bound("ingest.network.LARGEST_BODY_BYTES", "bytes", "an answer, inflated", "the call has failed"),
+        Bound("ingest.network.UNPACKED_BYTES", "bytes", "of an answer, inflated in one turn", "others have their turn"),
+        Bound("ingest.network.FETCH_TIMEOUT_S", "seconds", "a call", "likewise"),
         Bound("ingest.network.MOST_REDIRECTS", "redirects", "followed, to the same host and scheme alone", "likewise"),
         Bound("ingest.network.MOST_REST_CONNECTIONS", "connections", "for calls to an exchange", "calls wait"),
         Bound(
@@ -128,18 +140,18 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "the others wait",
         ),
         Bound(
-            "ingest.rest.LONGEST_WAIT", "seconds", "that a call waits for a host that wants rest", "it fails at once"
+            "ingest.rest.LONGEST_WAIT_S", "seconds", "that a call waits for a host that wants rest", "it fails at once"
         ),
-        Bound("ingest.rest.LONGEST_PAUSE", "seconds", "a rest that we choose, which doubles", "doubles no further"),
-        Bound("ingest.lines.LONGEST_REST", "seconds", "a rest that an exchange names", "asked again after that"),
-        Bound("session.fetches.BACKFILL", "ns", "an answer to missing trades", "their gap closes without them"),
+        Bound("ingest.rest.LONGEST_PAUSE_S", "seconds", "a rest that we choose, which doubles", "doubles no further"),
+        Bound("ingest.lines.LONGEST_REST_S", "seconds", "a rest that an exchange names", "asked again after that"),
+        Bound("session.fetches.BACKFILL_NS", "ns", "an answer to missing trades", "their gap closes without them"),
         Bound("exchange.MOST_INSTRUMENTS", "rows", "of a listing (`max_instruments`)", "left out, one warning"),
         Bound("ingest.listing.MOST_PAGES", "pages", "of one request of a listing", "the part has failed"),
         Bound("ingest.listing.LONGEST_NAME", "characters", "of an instrument's name", "that row is skipped and named"),
         Bound("ingest.listing.MOST_UNREADABLE", "rows", "that cannot be read, named one by one", "counted together"),
         Bound("daemon.daemon.MOST_WARNINGS", "lines", "in the log of one listing", "left out"),
         Bound(
-            "daemon.daemon.LONGEST_RETRY",
+            "daemon.daemon.LONGEST_RETRY_S",
             "seconds",
             "the pause before an exchange is begun again",
             "doubles no further",
@@ -157,7 +169,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("feed.connection.LINES_AT_ONCE", "lines", "of one, read in one turn", "others have their turn"),
         Bound("feed.listener.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
-        Bound("client.GREETING", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
+        Bound("client.GREETING_S", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
     ),
     "Files that are written": (
         Bound("sinks.settings.FilesSettings.queue", "records", "unwritten (`queue`)", "the oldest go: a `gap`"),
@@ -175,14 +187,17 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("sinks.stdout.LONGEST_BACKOFF", "seconds", "likewise, standard output", "doubles no further"),
         Bound("bus.bus.MOST_TAKEN", "records", "that a sink takes at once", "the rest follows"),
-        Bound("daemon.daemon.DRAIN", "seconds", "that sinks have at the end", "one error; the rest is lost to them"),
+        Bound("daemon.daemon.DRAIN_S", "seconds", "that sinks have at the end", "one error; the rest is lost to them"),
     ),
     "Captures": (
         Bound(
-            "capture.recorder.LONGEST_LINE", "bytes", "a line that is read", "it is cut there, and no line of a capture"
+            "capture.recorder.LONGEST_LINE_BYTES",
+            "bytes",
+            "a line that is read",
+            "it is cut there, and no line of a capture",
         ),
-        Bound("capture.recorder.MOST_HELD", "bytes", "that wait to be written", "written at once"),
-        Bound("capture.recorder.FLUSH", "ns", "that lines wait to be written", "written with the next"),
+        Bound("capture.recorder.MOST_HELD_BYTES", "bytes", "that wait to be written", "written at once"),
+        Bound("capture.recorder.FLUSH_NS", "ns", "that lines wait to be written", "written with the next"),
     ),
     "Files of state": (
         Bound("ingest.state.MOST_BYTES", "bytes", "a file that is read", "renamed to `*.bad`, one warning"),
@@ -197,9 +212,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("daemon.marks.SHARE", "times", "what a mark took, before the next", "marks are rarer"),
     ),
     "Configuration and environment": (
-        Bound("config.config.LARGEST", "bytes", "a configuration", "refused (78)"),
+        Bound("config.config.LARGEST_BYTES", "bytes", "a configuration", "refused (78)"),
         Bound("config.schema.SOCKET_PATH_BYTES", "bytes", "of the path of a socket", "refused (78)"),
-        Bound("config.schema.SHORTEST_LIFE", "seconds", "the least `lifetime` of a connection", "refused (78)"),
+        Bound("config.schema.SHORTEST_LIFE_S", "seconds", "the least `lifetime` of a connection", "refused (78)"),
         Bound("config.schema.SHOWN", "characters", "of a value that a complaint repeats", "cut off"),
         Bound("ingest.proxies.LONGEST_SECRET", "characters", "of a file that holds a proxy", "refused (78)"),
     ),
@@ -212,7 +227,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("daemon.signals.DEEPEST", "frames", "of each of these", "the outermost are left out"),
         Bound("cli.normalize.LONGEST_SHOWN", "characters", "of a frame in a complaint", "cut off"),
         Bound("cli.tail.MOST_TOPICS", "topics", "named where none fits", "counted"),
-        Bound("cli.show.MOST", "fields", "of a record on a terminal", "left out"),
+        Bound("cli.show.MOST_FIELDS", "fields", "of a record on a terminal", "left out"),
     ),
 }
 INTRODUCTION = """

@@ -21,7 +21,7 @@ from aggregator.session.session import UNWANTED, Session
 from aggregator.session.subscriptions import Ask, Key
 from aggregator.session.topics import TopicCheckpoint
 
-TICK = 1.0  # seconds
+TICK_S = 1.0  # seconds
 EXPECTED = (
     AggregatorError,
     ValueError,
@@ -88,7 +88,7 @@ class Connection:
             self._send()
             while self.over is None:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK):
+                    async with asyncio.timeout(TICK_S):
                         await self._woken.wait()
                 self._woken.clear()
                 self._tick()

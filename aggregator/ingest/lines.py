@@ -10,21 +10,21 @@ from msgspec import Struct
 
 from aggregator.moment import Now
 
-LARGEST_FRAME = 32 * 2**20  # bytes of a message, inflated and whole; the deepest books are far below
+LARGEST_FRAME_BYTES = 32 * 2**20  # bytes of a message, inflated and whole; the deepest books are far below
 MOST_FRAGMENTS = 2**16  # of one message; bytes alone would not bound empty ones
-DIAL_TIMEOUT = 15.0  # seconds, for a connection and its handshake
-PIECE = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
+DIAL_TIMEOUT_S = 15.0  # seconds, for a connection and its handshake
+PIECE_BYTES = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
 MOST_FRAMES = 500  # so many frames at most are handed on together
 MOST_AT_ONCE = 2000  # frames of one read, after which others have their turn before the rest is handed on
-MOST_UNSENT = 2**20  # bytes that may wait for an exchange that reads no more, pongs above all
-PLAIN_BUFFER = 2**17  # bytes that the system holds of a line without TLS, see `bound`
-LONGEST_REST = 7 * 86400.0  # seconds that an exchange may want rest for: bans last for days, none for ever
-IDLE_PING = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
+MOST_UNSENT_BYTES = 2**20  # bytes that may wait for an exchange that reads no more, pongs above all
+PLAIN_BUFFER_BYTES = 2**17  # bytes that the system holds of a line without TLS, see `bound`
+LONGEST_REST_S = 7 * 86400.0  # seconds that an exchange may want rest for: bans last for days, none for ever
+IDLE_PING_S = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
 USER_AGENT = "market-aggregator"
 BUSY = {418, 429}  # statuses that say: too many requests
 LOST = "line lost"
-UNREAD = f"hung up: it does not read: {MOST_UNSENT} bytes wait to be sent"
-TOO_LARGE = f"hung up: a message of more than {LARGEST_FRAME} bytes or {MOST_FRAGMENTS} fragments"
+UNREAD = f"hung up: it does not read: {MOST_UNSENT_BYTES} bytes wait to be sent"
+TOO_LARGE = f"hung up: a message of more than {LARGEST_FRAME_BYTES} bytes or {MOST_FRAGMENTS} fragments"
 
 
 class Listener(Protocol):
@@ -65,7 +65,7 @@ class Fragments:
         """Take a further part; False where the message has become too large to be kept."""
         self._parts.append(part)
         self._size += len(part)
-        return self._size <= LARGEST_FRAME and len(self._parts) <= MOST_FRAGMENTS
+        return self._size <= LARGEST_FRAME_BYTES and len(self._parts) <= MOST_FRAGMENTS
 
     def whole(self) -> bytes:
         """The message."""
@@ -116,13 +116,13 @@ def retry_after(said: str, wall: int) -> float | None:
     except ValueError:
         pass
     else:
-        return min(seconds, LONGEST_REST) if 0 <= seconds < float("inf") else None
+        return min(seconds, LONGEST_REST_S) if 0 <= seconds < float("inf") else None
     try:
         when = parsedate_to_datetime(said)
     except ValueError:
         return None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return min(max(0.0, when.timestamp() - wall / 1e9), LONGEST_REST)
+    return min(max(0.0, when.timestamp() - wall / 1e9), LONGEST_REST_S)
 
 
 def bound(connection: socket.socket | None) -> None:
@@ -133,4 +133,4 @@ def bound(connection: socket.socket | None) -> None:
     What comes by TLS comes in pieces anyway, from too far away for small buffers.
     """
     if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PLAIN_BUFFER)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PLAIN_BUFFER_BYTES)

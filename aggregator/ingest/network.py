@@ -20,15 +20,16 @@ from python_socks import ProxyError
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Compression, Request
 from aggregator.ingest import picows_line, websockets_line
-from aggregator.ingest.lines import DIAL_TIMEOUT, USER_AGENT, Line, Listener, read_clocks, retry_after
+from aggregator.ingest.lines import DIAL_TIMEOUT_S, USER_AGENT, Line, Listener, read_clocks, retry_after
 from aggregator.ingest.proxies import Proxy, Route, Transport, proxy_of_environment
 from aggregator.ingest.socks import SocksConnector
 from aggregator.moment import Now
+from aggregator.records import MS_NS
 
-LARGEST_BODY = 64 * 2**20
-UNPACKED = 2**20  # bytes of a compressed body that are unpacked before others have their turn
+LARGEST_BODY_BYTES = 64 * 2**20
+UNPACKED_BYTES = 2**20  # bytes of a compressed body that are unpacked before others have their turn
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
-FETCH_TIMEOUT = 20.0
+FETCH_TIMEOUT_S = 20.0
 REST_CONNECTIONS = 4  # open at once, of an exchange that limits connections
 MOST_REST_CONNECTIONS = 32  # of any other
 MOST_REDIRECTS = 3
@@ -110,7 +111,7 @@ class Internet:
         headers = {"User-Agent": USER_AGENT, **address.headers}
         self._say(listener.name.partition("/")[0], transport, proxy)
         try:
-            async with asyncio.timeout(DIAL_TIMEOUT):
+            async with asyncio.timeout(DIAL_TIMEOUT_S):
                 if transport == "picows":
                     return await picows_line.dial(target, headers, listener, tls=self._tls, proxy=proxy)
                 return await websockets_line.dial(
@@ -119,7 +120,7 @@ class Internet:
         except NOT_LINES as error:
             refused = picows_line.told(error) or websockets_line.told(error)
             failure = _failure(
-                f"cannot connect to {target}", refused.said if refused else reason(error, DIAL_TIMEOUT), proxy
+                f"cannot connect to {target}", refused.said if refused else reason(error, DIAL_TIMEOUT_S), proxy
             )
             if refused is not None:
                 failure.is_busy = refused.is_busy
@@ -159,16 +160,16 @@ class Internet:
                     for chunk in unpack(packed):
                         chunks.append(chunk)
                         size += len(chunk)
-                        if size > LARGEST_BODY:
+                        if size > LARGEST_BODY_BYTES:
                             break
-                        if len(chunk) >= UNPACKED:
+                        if len(chunk) >= UNPACKED_BYTES:
                             await asyncio.sleep(0)
-                    if size > LARGEST_BODY:
+                    if size > LARGEST_BODY_BYTES:
                         break
         except NO_ANSWER as error:
-            raise _failure(f"no answer from {target}", reason(error, FETCH_TIMEOUT), proxy) from None
-        if size > LARGEST_BODY:
-            raise SessionError(f"the answer from {target} is larger than {LARGEST_BODY} bytes")
+            raise _failure(f"no answer from {target}", reason(error, FETCH_TIMEOUT_S), proxy) from None
+        if size > LARGEST_BODY_BYTES:
+            raise SessionError(f"the answer from {target} is larger than {LARGEST_BODY_BYTES} bytes")
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, b"".join(chunks), headers)
 
@@ -180,7 +181,7 @@ class Internet:
             if proxy is not None and proxy.scheme.startswith("socks"):
                 connector = SocksConnector(proxy, limit)
             self._http[proxy] = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=FETCH_TIMEOUT),
+                timeout=aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S),
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip, deflate"},
                 connector=connector,
                 auto_decompress=False,  # it would unpack a bomb in one piece: see `unpacker`
@@ -237,12 +238,12 @@ def unpacker(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
     def unpack(packed: bytes) -> Iterator[bytes]:
         nonlocal stream, has_ended
         piece = b""
-        while packed or len(piece) == UNPACKED:
+        while packed or len(piece) == UNPACKED_BYTES:
             if stream is None:  # some send `deflate` without the frame that zlib puts around it
                 is_bare = encoding == "deflate" and packed[0] & 0x0F != zlib.DEFLATED
                 stream = zlib.decompressobj(-zlib.MAX_WBITS if is_bare else GZIP_OR_ZLIB)
             try:
-                piece = stream.decompress(packed, UNPACKED)
+                piece = stream.decompress(packed, UNPACKED_BYTES)
             except zlib.error as error:
                 if has_ended:
                     return  # what stands behind the end is nobody's
@@ -298,7 +299,7 @@ def _past_caches(request: Request) -> str:
     """The address to ask, another one each time where a cache would answer else; captures know the plain one."""
     if request.fresh is None:
         return request.url
-    return f"{request.url}{'&' if '?' in request.url else '?'}{request.fresh}={time.time_ns() // 1_000_000}"
+    return f"{request.url}{'&' if '?' in request.url else '?'}{request.fresh}={time.time_ns() // MS_NS}"
 
 
 def _headers(request: Request) -> dict[str, str]:

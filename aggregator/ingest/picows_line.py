@@ -19,14 +19,14 @@ from picows import (
 from python_socks import ProxyError
 
 from aggregator.ingest.lines import (
-    DIAL_TIMEOUT,
-    IDLE_PING,
-    LARGEST_FRAME,
+    DIAL_TIMEOUT_S,
+    IDLE_PING_S,
+    LARGEST_FRAME_BYTES,
     LOST,
     MOST_AT_ONCE,
     MOST_FRAMES,
-    MOST_UNSENT,
-    PIECE,
+    MOST_UNSENT_BYTES,
+    PIECE_BYTES,
     TOO_LARGE,
     UNREAD,
     Fragments,
@@ -110,7 +110,7 @@ class _Socket(WSListener):
     def _pong(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._over is not None:
             return
-        if transport.underlying_transport.get_write_buffer_size() > MOST_UNSENT:
+        if transport.underlying_transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
             self._over = UNREAD
             transport.disconnect(graceful=False)
         else:
@@ -119,7 +119,7 @@ class _Socket(WSListener):
     def _hold(self, payload: bytes) -> None:
         self._frames.append(payload)
         self._held += len(payload)
-        if self._held >= PIECE or len(self._frames) >= MOST_FRAMES:
+        if self._held >= PIECE_BYTES or len(self._frames) >= MOST_FRAMES:
             self._hand_on()
 
     def _hand_on(self) -> None:
@@ -202,12 +202,12 @@ async def dial(
         lambda: line,
         target,
         ssl_context=tls if is_secure else None,
-        websocket_handshake_timeout=DIAL_TIMEOUT,
-        max_frame_size=LARGEST_FRAME,
+        websocket_handshake_timeout=DIAL_TIMEOUT_S,
+        max_frame_size=LARGEST_FRAME_BYTES,
         enable_auto_pong=False,
         enable_auto_ping=True,
-        auto_ping_idle_timeout=IDLE_PING,
-        auto_ping_reply_timeout=IDLE_PING,
+        auto_ping_idle_timeout=IDLE_PING_S,
+        auto_ping_reply_timeout=IDLE_PING_S,
         extra_headers=headers,
         max_redirects=0,
         proxy=proxy.url("socks5") if proxy else None,

@@ -17,7 +17,7 @@ from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing, TopicCheckpoint
 
 MOST_ASKED_AT_ONCE = 4  # polls of one feed that may wait for an answer together
-TICK = 1.0  # seconds
+TICK_S = 1.0  # seconds
 
 log = logging.getLogger("aggregator.runner")
 
@@ -85,7 +85,7 @@ class Poller:
                 self._group = group
                 self._spread()
                 while True:
-                    await asyncio.sleep(TICK)
+                    await asyncio.sleep(TICK_S)
                     self._bus.publish(self._polling.tick(self._network.now()))
         finally:
             now = self._network.now()

@@ -10,15 +10,15 @@ from msgspec import Struct
 
 from aggregator.errors import SessionError
 from aggregator.exchange import HTTP_OK, Budget, Exchange, Request, Trouble
-from aggregator.ingest.lines import BUSY, LONGEST_REST, retry_after
+from aggregator.ingest.lines import BUSY, LONGEST_REST_S, retry_after
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.window import Window
+from aggregator.records import SECOND_NS
 
-SECOND = 1_000_000_000
 UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, if an exchange declares none
-FIRST_PAUSE = 5.0  # seconds after a refusal that names no time; doubles
-LONGEST_PAUSE = 300.0  # for pauses of our own choice; one that the exchange names is obeyed
-LONGEST_WAIT = 30.0  # seconds that a call waits for a host that wants rest; if it is longer, the call fails at once
+FIRST_PAUSE_S = 5.0  # seconds after a refusal that names no time; doubles
+LONGEST_PAUSE_S = 300.0  # for pauses of our own choice; one that the exchange names is obeyed
+LONGEST_WAIT_S = 30.0  # seconds that a call waits for a host that wants rest; if it is longer, the call fails at once
 SHOWN = 200  # characters of an answer that an error repeats
 
 log = logging.getLogger("aggregator.rest")
@@ -46,7 +46,7 @@ class Break(Struct):
 
     until: int = 0
     words: str = ""
-    next: float = FIRST_PAUSE
+    next: float = FIRST_PAUSE_S
 
 
 class Hosts:
@@ -72,28 +72,28 @@ class Hosts:
     def rest_of(self, host: str, now: int) -> tuple[float, str]:
         """The seconds that a host wants to be left alone, and its words."""
         pause = self._breaks.get(host)
-        return (0.0, "") if pause is None else (max(0.0, (pause.until - now) / SECOND), pause.words)
+        return (0.0, "") if pause is None else (max(0.0, (pause.until - now) / SECOND_NS), pause.words)
 
     def leave_alone(self, host: str, words: str, seconds: float | None, now: int) -> float:
         """Let nobody ask a host that was asked too much. Gives the seconds for which it is left alone."""
         self.refused += 1
         pause = self._breaks.setdefault(host, Break())
         if seconds is None and now < pause.until:  # asked before the pause began, like what was refused first
-            return (pause.until - now) / SECOND
+            return (pause.until - now) / SECOND_NS
         if seconds is None:
             seconds = pause.next
-            pause.next = min(pause.next * 2, LONGEST_PAUSE)
-        seconds = min(seconds, LONGEST_REST)
-        if now + seconds * SECOND > pause.until:
-            pause.until, pause.words = now + int(seconds * SECOND), words
+            pause.next = min(pause.next * 2, LONGEST_PAUSE_S)
+        seconds = min(seconds, LONGEST_REST_S)
+        if now + seconds * SECOND_NS > pause.until:
+            pause.until, pause.words = now + int(seconds * SECOND_NS), words
             log.warning("%s: too many requests, nothing is asked there for %.1f s: %s", host, seconds, words)
-        return max(0.0, (pause.until - now) / SECOND)
+        return max(0.0, (pause.until - now) / SECOND_NS)
 
     def is_fine(self, host: str) -> None:
         """Note that a host has given a good answer."""
         pause = self._breaks.get(host)
         if pause is not None:
-            pause.next = FIRST_PAUSE
+            pause.next = FIRST_PAUSE_S
 
 
 class Rest:
@@ -140,7 +140,7 @@ class Rest:
         wall = self._network.now().wall
         wait = retry_after(answer.headers.get("retry-after", ""), wall)
         if wait is None and trouble.until is not None:
-            wait = max(0.0, (trouble.until - wall) / SECOND)
+            wait = max(0.0, (trouble.until - wall) / SECOND_NS)
         return Trouble(trouble.words, trouble.is_busy or answer.status in BUSY, wait)
 
     async def _turn(self, queue: Queue, host: str, request: Request, need: Need) -> None:
@@ -155,7 +155,7 @@ class Rest:
 
     def _give_up(self, host: str, request: Request) -> None:
         wait, words = self.hosts.rest_of(host, self._network.now().mono)
-        if wait > LONGEST_WAIT:
+        if wait > LONGEST_WAIT_S:
             raise SessionError(
                 f"{request.url}: not asked for: the host wants rest for {wait:.0f} s: {words}", wait, is_busy=True
             )
@@ -180,9 +180,9 @@ class Rest:
 
     def _delay(self, queue: Queue, host: str, weight: int) -> float:
         now = self._network.now().mono
-        wait = max(window.wait(weight, now) for window in queue.windows) / SECOND
+        wait = max(window.wait(weight, now) for window in queue.windows) / SECOND_NS
         rest, _ = self.hosts.rest_of(host, now)
-        return wait if rest > LONGEST_WAIT else max(rest, wait)  # a caller that would wait too long is told so
+        return wait if rest > LONGEST_WAIT_S else max(rest, wait)  # a caller that would wait too long is told so
 
 
 def host_of(url: str) -> str:

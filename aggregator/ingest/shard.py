@@ -18,24 +18,23 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
 from aggregator.ingest.connection import Connection
 from aggregator.ingest.network import Network
-from aggregator.ingest.rest import LONGEST_WAIT, Hosts, Need, Rest, host_of
+from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.window import Window
 from aggregator.moment import Now
-from aggregator.records import BookSnapshot, Channel, Health, Instrument, Record, TopicState
+from aggregator.records import SECOND_NS, BookSnapshot, Channel, Health, Instrument, Record, TopicState
 from aggregator.session.arbiter import LineArbiter
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.subscriptions import Key, Memory
 from aggregator.session.topics import Standing, Topic, TopicCheckpoint, health
 
-SECOND = 1_000_000_000
-FIRST_BACKOFF = 0.5  # seconds before a reconnect; doubles
-LONGEST_BACKOFF = 60.0
-LOOK = 0.5  # seconds between two looks at whether a connection is to be replaced
-LINGER = 1.0  # seconds that a connection stays after its successor has taken over: what is on its way arrives
-JOINING = 30.0  # seconds after which a successor must have its books, but no longer word of every quiet topic
-MARGIN = 300.0  # seconds before the end of a connection's lifetime at which it is replaced, at most
-AGAIN = 5.0  # seconds before a replacement that failed, or did not help, is tried again; doubles
-LONGEST_PAUSE = 600.0
+FIRST_BACKOFF_S = 0.5  # seconds before a reconnect; doubles
+LONGEST_BACKOFF_S = 60.0
+LOOK_S = 0.5  # seconds between two looks at whether a connection is to be replaced
+LINGER_S = 1.0  # seconds that a connection stays after its successor has taken over: what is on its way arrives
+JOINING_S = 30.0  # seconds after which a successor must have its books, but no longer word of every quiet topic
+MARGIN_S = 300.0  # seconds before the end of a connection's lifetime at which it is replaced, at most
+AGAIN_S = 5.0  # seconds before a replacement that failed, or did not help, is tried again; doubles
+LONGEST_PAUSE_S = 600.0
 
 log = logging.getLogger("aggregator.runner")
 
@@ -74,13 +73,13 @@ class ConnectLimiter:
 
     def _pause(self, host: str, window: Window) -> float:
         rest, words = self._hosts.rest_of(host, _now())
-        if rest > LONGEST_WAIT:
+        if rest > LONGEST_WAIT_S:
             raise SessionError(f"{host} wants rest for {rest:.0f} s: {words}", rest)
-        return max(rest, window.wait(1, _now()) / SECOND)
+        return max(rest, window.wait(1, _now()) / SECOND_NS)
 
 
 def _now() -> int:
-    return int(asyncio.get_running_loop().time() * SECOND)
+    return int(asyncio.get_running_loop().time() * SECOND_NS)
 
 
 class Places:
@@ -293,7 +292,7 @@ class Shard:
 
     async def _keep(self, leg: int, carried: dict[Key, TopicCheckpoint]) -> None:
         """Keep one leg connected."""
-        backoff = FIRST_BACKOFF
+        backoff = FIRST_BACKOFF_S
         while True:
             conversation, ending = self._begin(leg, carried)
             try:
@@ -304,7 +303,7 @@ class Shard:
             self._end(conversation)
             carried = self._resting[leg] = session.carried()
             has_flowed = session.topics.is_heard and not session.is_garbage
-            backoff = FIRST_BACKOFF if has_flowed else min(backoff * 2, LONGEST_BACKOFF)
+            backoff = FIRST_BACKOFF_S if has_flowed else min(backoff * 2, LONGEST_BACKOFF_S)
             self._failures = 0 if has_flowed else self._failures + 1
             wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(conversation))
             log.warning("%s: %s; again in %.1f s", session.conn, conversation.over, wait)
@@ -315,7 +314,7 @@ class Shard:
         error = conversation.error
         if error is None or not error.is_busy:
             return 0.0 if error is None else error.wait
-        now = int(asyncio.get_running_loop().time() * SECOND)
+        now = int(asyncio.get_running_loop().time() * SECOND_NS)
         return self._means.rest.hosts.leave_alone(self._host, str(error), error.wait or None, now)
 
     def _begin(self, leg: int, carried: Mapping[Key, TopicCheckpoint]) -> tuple[Connection, asyncio.Task[str]]:
@@ -375,9 +374,9 @@ class Shard:
     ) -> tuple[Connection, asyncio.Task[str]]:
         """Watch a connection until it ends, or the last of those that have taken its place."""
         loop = asyncio.get_running_loop()
-        next_try, pause = 0.0, AGAIN
+        next_try, pause = 0.0, AGAIN_S
         while not ending.done():
-            await asyncio.wait({ending}, timeout=LOOK)
+            await asyncio.wait({ending}, timeout=LOOK_S)
             reason = self._reason_to_replace(conversation)
             if ending.done() or reason is None or loop.time() < next_try:
                 continue
@@ -392,7 +391,7 @@ class Shard:
                 its_ending.cancel()
                 raise
             next_try = loop.time() + pause if its_ending.done() or conversation.session.replace else 0.0
-            pause = min(pause * 2, LONGEST_PAUSE) if conversation.session.replace else AGAIN
+            pause = min(pause * 2, LONGEST_PAUSE_S) if conversation.session.replace else AGAIN_S
             if its_ending.done() and not ending.done():
                 self._end(successor)
                 continue
@@ -406,8 +405,8 @@ class Shard:
     def _reason_to_replace(self, conversation: Connection) -> str | None:
         care, limits = self._means.care, self._exchange.limits
         lifetime = care.lifetime or limits.lifetime
-        age = (self._means.network.now().mono - conversation.since) / SECOND
-        if lifetime is not None and age > lifetime - min(MARGIN, lifetime / 2):
+        age = (self._means.network.now().mono - conversation.since) / SECOND_NS
+        if lifetime is not None and age > lifetime - min(MARGIN_S, lifetime / 2):
             return f"its {lifetime:.0f} s are nearly over"
         return conversation.session.replace
 
@@ -418,10 +417,10 @@ class Shard:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         while not (old_ending.done() or new_ending.done()):
-            await asyncio.wait({old_ending, new_ending}, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({old_ending, new_ending}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
             missing = old.session.topics.good() - new.session.topics.good()
-            if not missing or (loop.time() - begun > JOINING and not any(key[0] == "book" for key in missing)):
-                await asyncio.wait({old_ending, new_ending}, timeout=LINGER, return_when=asyncio.FIRST_COMPLETED)
+            if not missing or (loop.time() - begun > JOINING_S and not any(key[0] == "book" for key in missing)):
+                await asyncio.wait({old_ending, new_ending}, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)
                 return
 
     async def _retire(self, conversation: Connection, ending: asyncio.Task[str], reason: str) -> None:

@@ -15,13 +15,13 @@ from websockets.http11 import Response
 from websockets.protocol import State
 
 from aggregator.ingest.lines import (
-    DIAL_TIMEOUT,
-    IDLE_PING,
-    LARGEST_FRAME,
+    DIAL_TIMEOUT_S,
+    IDLE_PING_S,
+    LARGEST_FRAME_BYTES,
     LOST,
     MOST_FRAMES,
-    MOST_UNSENT,
-    PIECE,
+    MOST_UNSENT_BYTES,
+    PIECE_BYTES,
     TOO_LARGE,
     UNREAD,
     Fragments,
@@ -37,8 +37,8 @@ from aggregator.ingest.proxies import Proxy
 from aggregator.moment import Now
 
 FAILURES = (WebSocketException,)  # beside the usual ones
-SLICE = 2**13  # bytes of a read that are worked on in one turn of the loop: they inflate to 8 MiB at the very most
-GOODBYE = 1.0  # seconds that the other side has to answer a close
+SLICE_BYTES = 2**13  # so much of a read is worked on in one turn of the loop: it inflates to 8 MiB at the very most
+GOODBYE_S = 1.0  # seconds that the other side has to answer a close
 NORMAL = 1000
 
 # The library's own words are of no use here, and its debugging would write every frame.
@@ -53,7 +53,7 @@ class _Connection(ClientConnection):
     """
 
     def __init__(self, listener: Listener, protocol: ClientProtocol, *, is_secure: bool) -> None:
-        super().__init__(protocol, ping_interval=None, close_timeout=GOODBYE, max_queue=None)
+        super().__init__(protocol, ping_interval=None, close_timeout=GOODBYE_S, max_queue=None)
         self._listener = listener
         self._is_secure = is_secure
         self._frames: list[bytes] = []  # of this read, and their bytes
@@ -78,21 +78,21 @@ class _Connection(ClientConnection):
     def _look(self) -> None:
         """Ping a line that has been silent, and end it where that is not answered by anything."""
         silent = self.loop.time() - self._heard
-        if silent >= 2 * IDLE_PING:
+        if silent >= 2 * IDLE_PING_S:
             self._over = f"hung up: silent for {silent:.0f} s, and a ping was not answered"
             self.transport.abort()
             return
-        if silent >= IDLE_PING and self.protocol.state is State.OPEN:
+        if silent >= IDLE_PING_S and self.protocol.state is State.OPEN:
             self.protocol.send_ping(b"")
             self.send_data()
-        patience = IDLE_PING if silent < IDLE_PING else 2 * IDLE_PING
+        patience = IDLE_PING_S if silent < IDLE_PING_S else 2 * IDLE_PING_S
         self._watch = self.loop.call_later(patience - silent, self._look)
 
     def data_received(self, data: bytes) -> None:
         read_at = read_clocks()
         self._heard = self.loop.time()
         is_first = not self._slices
-        self._slices.extend((data[start : start + SLICE], read_at) for start in range(0, len(data), SLICE))
+        self._slices.extend((data[start : start + SLICE_BYTES], read_at) for start in range(0, len(data), SLICE_BYTES))
         if is_first and self._slices:
             self._take_slice()
             if self._slices:
@@ -113,11 +113,11 @@ class _Connection(ClientConnection):
         data, self._read_at = self._slices.popleft()
         super().data_received(data)
         self._hand_on()
-        if self.transport.get_write_buffer_size() > MOST_UNSENT and self._over is None:
+        if self.transport.get_write_buffer_size() > MOST_UNSENT_BYTES and self._over is None:
             self._over = UNREAD
             self.transport.abort()
         elif self.protocol.close_expected():  # a server may leave the rest to us, whatever the protocol says
-            self.loop.call_later(GOODBYE, self.transport.abort)
+            self.loop.call_later(GOODBYE_S, self.transport.abort)
 
     def eof_received(self) -> None:
         """Nothing more comes: what is left is worked on before the library hears of it."""
@@ -148,7 +148,7 @@ class _Connection(ClientConnection):
     def _hold(self, payload: bytes) -> None:
         self._frames.append(payload)
         self._held += len(payload)
-        if self._held >= PIECE or len(self._frames) >= MOST_FRAMES:
+        if self._held >= PIECE_BYTES or len(self._frames) >= MOST_FRAMES:
             self._hand_on()
 
     def _hand_on(self) -> None:
@@ -227,8 +227,8 @@ async def dial(
         user_agent_header=None,
         compression="deflate" if deflate else None,
         proxy=proxy.url(proxy.scheme) if proxy else None,
-        open_timeout=DIAL_TIMEOUT,
-        max_size=LARGEST_FRAME,
+        open_timeout=DIAL_TIMEOUT_S,
+        max_size=LARGEST_FRAME_BYTES,
         logger=log,
         create_connection=cast("Any", connection),  # a function will do
         **secure,

@@ -6,8 +6,8 @@ A window is a little longer here than the exchange says: what we send evenly can
 from collections import deque
 
 from aggregator.exchange import Budget
+from aggregator.records import SECOND_NS
 
-SECOND_NS = 1_000_000_000
 STRETCH = 1.05  # how much longer a window is than declared,
 SLACK_S = 0.05  # and by how many seconds more: the delays of a network vary
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from aiohttp import WSMsgType, web
 
-from aggregator.sandbox.faults import REFUSE, STALL, Faults
+from aggregator.sandbox.faults import REFUSE_S, STALL_S, Faults
 from aggregator.sandbox.hostile import SENDERS, TEXT, Wire, frame
 from aggregator.simulation import Said
 
-LOOK = 0.05  # seconds between two looks at whether something hostile is to be done
+LOOK_S = 0.05  # seconds between two looks at whether something hostile is to be done
 
 LONGEST_QUEUE = 50_000  # frames; a reader that is this far behind is disconnected, as exchanges do
 
@@ -93,7 +93,7 @@ class Client:
                     self.faults.note(kind)
                 await SENDERS[kind](self._wire)
             noted &= set(wanted)
-            await asyncio.sleep(0 if wanted else LOOK)
+            await asyncio.sleep(0 if wanted else LOOK_S)
 
     async def misbehave(self) -> None:
         """Let a timed fault happen, if one is due."""
@@ -102,14 +102,14 @@ class Client:
             return
         self.faults.note(kind)
         if kind == "stall":
-            self.faults.stalled_until = self._loop.time() + STALL
+            self.faults.stalled_until = self._loop.time() + STALL_S
         elif kind == "half_open":
             self.faults.is_half_open = True
         elif kind == "close" and self._rng.random() < 0.5:
             await self._socket.close()
         else:
             if kind == "refuse":
-                self.refuse_until = self._loop.time() + REFUSE
+                self.refuse_until = self._loop.time() + REFUSE_S
             self.cut()
 
     def cut(self) -> None:

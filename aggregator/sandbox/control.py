@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-LONGEST_LINE = 64 * 1024
+LONGEST_LINE_BYTES = 64 * 1024
 
 
 class Command(Struct):
@@ -39,7 +39,7 @@ class Control:
     async def start(self) -> None:
         """Listen; a socket that nobody listens at any more is replaced, another file is not. Raises OSError."""
         try:
-            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LONGEST_LINE)
+            self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LONGEST_LINE_BYTES)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
 

@@ -12,8 +12,8 @@ from msgspec import Struct
 from aggregator.sandbox.settings import TIMED
 from aggregator.simulation import Said
 
-STALL = 3.0  # seconds
-REFUSE = 3.0
+STALL_S = 3.0  # seconds
+REFUSE_S = 3.0
 MOST_LOGGED = 200_000
 
 

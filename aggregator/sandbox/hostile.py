@@ -18,22 +18,22 @@ from pathlib import Path
 from aiohttp import web
 
 from aggregator.exchange import MOST_INSTRUMENTS
-from aggregator.ingest.lines import LARGEST_FRAME, MOST_FRAGMENTS
-from aggregator.ingest.network import LARGEST_BODY
+from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS
+from aggregator.ingest.network import LARGEST_BODY_BYTES
 from aggregator.simulation import Heard, Market, Simulation
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING = 1, 2, 0, 8, 9
-BLOCK = 2**16  # bytes
-WAITING = 2**18  # bytes that may wait in the line before more is made
+BLOCK_BYTES = 2**16  # bytes
+WAITING_BYTES = 2**18  # bytes that may wait in the line before more is made
 BURST = 1000  # frames of a flood that are made together
 DEPTH = 100_000
 WIDTH = 100_000
 DIGITS = 1_000_000
 INSTRUMENTS = 6 * MOST_INSTRUMENTS
 MORE = 4000  # headers of a thousand bytes, of an answer that does not end
-SLOW = 0.2  # seconds between two bytes
-PAUSE = 0.5  # seconds after what a reader is to hang up at
-GRACE = 2.0  # seconds between the word that a connection ends and its end
+SLOW_S = 0.2  # seconds between two bytes
+PAUSE_S = 0.5  # seconds after what a reader is to hang up at
+GRACE_S = 2.0  # seconds between the word that a connection ends and its end
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\r\nERROR forged line\x9b31m\u202e\x00"
 NUMBER = re.compile(rb"(?<=[:\[\"])\d+(?:\.\d+)?(?=[,\]}\"])")
 REASON = re.compile(rb'("(?:msg|message|reason|error|errorMessage)":)"[^"]*"')
@@ -84,7 +84,7 @@ class Wire:
 
     async def write(self, part: bytes) -> None:
         """Likewise, for who holds the lock. Raises ConnectionError where nobody reads any more."""
-        while self.transport.get_write_buffer_size() > WAITING and not self.transport.is_closing():  # noqa: ASYNC110
+        while self.transport.get_write_buffer_size() > WAITING_BYTES and not self.transport.is_closing():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         if self.transport.is_closing():
             raise ConnectionResetError
@@ -106,14 +106,14 @@ async def fragments(wire: Wire) -> None:
 async def empty_fragments(wire: Wire) -> None:
     """Many more parts than one message may have, and no byte in them."""
     await wire.send(frame(TEXT, fin=False), *[frame(CONTINUATION, fin=False) * BURST] * (MOST_FRAGMENTS // BURST + 2))
-    await asyncio.sleep(PAUSE)
+    await asyncio.sleep(PAUSE_S)
 
 
 async def endless_fragments(wire: Wire) -> None:
     """Parts of which each is small enough."""
-    part = frame(CONTINUATION, b" " * BLOCK, fin=False)
-    await wire.send(frame(TEXT, fin=False), *[part] * (LARGEST_FRAME // BLOCK + 2))
-    await asyncio.sleep(PAUSE)
+    part = frame(CONTINUATION, b" " * BLOCK_BYTES, fin=False)
+    await wire.send(frame(TEXT, fin=False), *[part] * (LARGEST_FRAME_BYTES // BLOCK_BYTES + 2))
+    await asyncio.sleep(PAUSE_S)
 
 
 def flood(opcode: int, payload: bytes) -> Callable[[Wire], Awaitable[None]]:
@@ -151,23 +151,23 @@ async def wide(wire: Wire) -> None:
 async def digits(wire: Wire) -> None:
     """A good frame but for its numbers."""
     await wire.send(frame(TEXT, lengthen(await wire.good())))
-    await asyncio.sleep(PAUSE)
+    await asyncio.sleep(PAUSE_S)
 
 
 async def bomb(wire: Wire) -> None:
     """What is packed by the protocol where that was agreed upon, and else by gzip, as some exchanges do."""
     if wire.is_packed:
-        await wire.send(frame(TEXT, packed(LARGEST_FRAME, -15)[:-4], packed=True))
+        await wire.send(frame(TEXT, packed(LARGEST_FRAME_BYTES, -15)[:-4], packed=True))
     else:
-        await wire.send(frame(BINARY, packed(LARGEST_FRAME, 31)))
-    await asyncio.sleep(PAUSE)
+        await wire.send(frame(BINARY, packed(LARGEST_FRAME_BYTES, 31)))
+    await asyncio.sleep(PAUSE_S)
 
 
 async def oversized(wire: Wire) -> None:
     """One byte more than may be."""
-    blocks = [b" " * BLOCK] * (LARGEST_FRAME // BLOCK + 1)
-    await wire.send(header(TEXT, LARGEST_FRAME + 1), *blocks)
-    await asyncio.sleep(PAUSE)
+    blocks = [b" " * BLOCK_BYTES] * (LARGEST_FRAME_BYTES // BLOCK_BYTES + 1)
+    await wire.send(header(TEXT, LARGEST_FRAME_BYTES + 1), *blocks)
+    await asyncio.sleep(PAUSE_S)
 
 
 async def trickle(wire: Wire) -> None:
@@ -175,7 +175,7 @@ async def trickle(wire: Wire) -> None:
     async with wire.lock:
         for byte in frame(TEXT, wire.latest or wire.simulation.idle):
             await wire.write(bytes((byte,)))
-            await asyncio.sleep(SLOW / 4)
+            await asyncio.sleep(SLOW_S / 4)
 
 
 async def escapes(wire: Wire) -> None:
@@ -186,9 +186,9 @@ async def escapes(wire: Wire) -> None:
         said = said.replace(symbol.encode(), wrong)
     reason = ESCAPES.encode()[:120]
     await wire.send(frame(TEXT, said), frame(TEXT, b'{"event":"error","code":"1","msg":"%s"}' % wrong))
-    await asyncio.sleep(PAUSE)
+    await asyncio.sleep(PAUSE_S)
     await wire.send(frame(CLOSE, (1001).to_bytes(2) + reason))
-    await asyncio.sleep(PAUSE)
+    await asyncio.sleep(PAUSE_S)
     wire.transport.close()
 
 
@@ -196,9 +196,9 @@ async def announced(wire: Wire) -> None:
     """It says so, in the protocol's words and in a close frame, and goes."""
     if wire.simulation.farewell:
         await wire.send(frame(TEXT, wire.simulation.farewell))
-        await asyncio.sleep(GRACE)
+        await asyncio.sleep(GRACE_S)
     await wire.send(frame(CLOSE, (1012).to_bytes(2) + b"service restart"))
-    await asyncio.sleep(PAUSE)
+    await asyncio.sleep(PAUSE_S)
     wire.transport.close()
 
 
@@ -255,8 +255,8 @@ async def answer(kind: str, request: web.Request, body: bytes) -> web.StreamResp
     if kind in RAW:
         return await _raw(request, RAW[kind])
     if kind == "rest_large":
-        return await _stream(request, [b" " * BLOCK] * (LARGEST_BODY // BLOCK + 1))
-    return web.Response(body=packed(LARGEST_BODY, 31), headers={"Content-Encoding": "gzip"}, content_type=JSON)
+        return await _stream(request, [b" " * BLOCK_BYTES] * (LARGEST_BODY_BYTES // BLOCK_BYTES + 1))
+    return web.Response(body=packed(LARGEST_BODY_BYTES, 31), headers={"Content-Encoding": "gzip"}, content_type=JSON)
 
 
 def _elsewhere(request: web.Request, _: bytes) -> web.Response:
@@ -312,7 +312,7 @@ async def _raw(request: web.Request, parts: Iterable[bytes]) -> web.StreamRespon
         if transport is None or transport.is_closing():
             break
         transport.write(part)
-        if transport.get_write_buffer_size() > WAITING:
+        if transport.get_write_buffer_size() > WAITING_BYTES:
             await asyncio.sleep(0.001)
     await asyncio.sleep(0.1)
     if transport is not None:
@@ -330,7 +330,7 @@ async def _slowly(request: web.Request) -> web.StreamResponse:
         if transport is None or transport.is_closing():
             break
         transport.write(bytes((byte,)))
-        await asyncio.sleep(SLOW)
+        await asyncio.sleep(SLOW_S)
     if transport is not None:
         transport.close()
     return web.Response()  # to nobody
@@ -359,7 +359,7 @@ def lengthen(good: bytes) -> bytes:
 def packed(size: int, wbits: int) -> bytes:
     """Bytes that unpack to one more than this."""
     packer = zlib.compressobj(9, zlib.DEFLATED, wbits)
-    parts = [packer.compress(b" " * BLOCK) for _ in range(size // BLOCK)]
+    parts = [packer.compress(b" " * BLOCK_BYTES) for _ in range(size // BLOCK_BYTES)]
     return b"".join([*parts, packer.compress(b" "), packer.flush(zlib.Z_SYNC_FLUSH if wbits < 0 else zlib.Z_FINISH)])
 
 

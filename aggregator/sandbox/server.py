@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from aggregator.catalog.registry import load_exchange
-from aggregator.ingest.network import LARGEST_BODY
+from aggregator.ingest.network import LARGEST_BODY_BYTES
 from aggregator.sandbox.client import Client
 from aggregator.sandbox.control import Command, Control
 from aggregator.sandbox.faults import FaultLog, Faults
@@ -34,11 +34,11 @@ from aggregator.sandbox.settings import (
 )
 from aggregator.simulation import Change, Deal, Market, Said, Simulation
 
-STEP = 0.005  # seconds between two bursts of a simulated market
-LEAD = 1.0  # seconds that a played-back connection waits for the client to ask for something
+STEP_S = 0.005  # seconds between two bursts of a simulated market
+LEAD_S = 1.0  # seconds that a played-back connection waits for the client to ask for something
 RETRY_AFTER = "1"
 SAMPLE = 1000  # instruments by which the size of a listing is judged
-PATIENCE = 5.0
+PATIENCE_S = 5.0
 
 
 class Simulated:
@@ -108,7 +108,7 @@ class Simulated:
         now = time.time_ns()
         if not self._many:
             _, few = self.simulation.answer(path, query, many(self.markets, self.simulation, SAMPLE), now)
-            fitting = LARGEST_BODY * SAMPLE * 9 // (len(few) * 10)  # rows grow with the number in their names
+            fitting = LARGEST_BODY_BYTES * SAMPLE * 9 // (len(few) * 10)  # rows grow with the number in their names
             self._many = many(self.markets, self.simulation, min(INSTRUMENTS, fitting))
         return self.simulation.answer(path, query, self._many, now)
 
@@ -345,7 +345,7 @@ class Sandbox:
 
     async def _play(self, client: Client, recorded: Recorded, asked: asyncio.Event) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LEAD):
+            async with asyncio.timeout(LEAD_S):
                 await asked.wait()
         loop = asyncio.get_running_loop()
         while True:
@@ -367,7 +367,7 @@ class Sandbox:
         exchanges = list(self.simulated.values())
         owed, at = 0.0, loop.time()
         while True:
-            await asyncio.sleep(STEP)
+            await asyncio.sleep(STEP_S)
             await self._running.wait()
             now = loop.time()
             owed = min(owed + (now - at) * self.settings.rate, self.settings.rate)

@@ -9,14 +9,13 @@ from decimal import Decimal
 
 from aggregator.book import OrderBook
 from aggregator.moment import Now
-from aggregator.records import BookDelta, BookSnapshot, Levels, Record
+from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Levels, Record
 from aggregator.session.fetches import Fetches
 from aggregator.session.order_book import BookTopic, limit
 from aggregator.session.table import TopicTable
 from aggregator.session.topics import health
 
-SECOND = 1_000_000_000
-PATIENCE = 20 * SECOND  # question, answer and the deltas up to it may take so long
+PATIENCE_NS = 20 * SECOND_NS  # question, answer and the deltas up to it may take so long
 
 
 class Audit:
@@ -39,7 +38,7 @@ class Audit:
     def tick(self, out: list[Record], now: Now) -> bool:
         """Judge when all that is needed is there; True when this audit is over."""
         topic, answer = self.topic, self._answer
-        if topic.book is None or now.mono - self._begun > PATIENCE:
+        if topic.book is None or now.mono - self._begun > PATIENCE_NS:
             topic.follow(None)
             return True  # the book is in doubt anyway, or no answer came
         if answer is None or answer.sequence is None or (topic.last or 0) < answer.sequence:
@@ -80,7 +79,7 @@ class Audits:
         """Compare one book every so many seconds; None: never."""
         self._topics = topics
         self._answers = answers
-        self._every = int(every * SECOND) if every is not None and answers.can_audit else None
+        self._every = int(every * SECOND_NS) if every is not None and answers.can_audit else None
         self._due: int | None = None
         self._turn = 0
         self._audit: Audit | None = None

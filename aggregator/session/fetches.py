@@ -11,12 +11,11 @@ from msgspec import Struct
 
 from aggregator.exchange import Request, Since, Stream
 from aggregator.moment import Now
-from aggregator.records import BookSnapshot, Channel, Record, Trade
+from aggregator.records import SECOND_NS, BookSnapshot, Channel, Record, Trade
 from aggregator.session.topics import Topic
 from aggregator.session.trades import Numbered
 
-SECOND = 1_000_000_000
-BACKFILL = 30 * SECOND  # that an answer to asked-for trades may take
+BACKFILL_NS = 30 * SECOND_NS  # that an answer to asked-for trades may take
 
 Purpose = Literal["snapshot", "backfill", "probe", "audit"]
 
@@ -53,7 +52,7 @@ class Fetches:
         if self._backfilling.get(topic.raw_symbol) == first:
             return
         self._backfilling[topic.raw_symbol] = first
-        topic.expect_backfill(now.mono + BACKFILL)
+        topic.expect_backfill(now.mono + BACKFILL_NS)
         since = Since(first - 1, topic.gap.ts_from if topic.gap else now.wall)
         request = backfill.request(topic.raw_symbol, since)
         self.wanted.append(Fetch("backfill", topic.channel, topic.raw_symbol, request))

@@ -8,13 +8,13 @@ from typing import Protocol
 from aggregator.book import OrderBook
 from aggregator.errors import BadFrame
 from aggregator.moment import Now
-from aggregator.records import BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
+from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.session.topics import Place, Topic, TopicCheckpoint, health, say
 
 MOST_WRONG = 3  # after so many whole books in a row that contradict their checksum, the checksum is taken for wrong
 ALWAYS = 20  # if so many deltas in a row had a checksum, as many without one are told in a health record
-LEFT_BEHIND = 60_000_000_000  # ns; an empty book older than this belongs to a market that has ended
+LEFT_BEHIND_NS = 60 * SECOND_NS  # an empty book older than this belongs to a market that has ended
 BUFFER = 5_000  # deltas held while a snapshot is on its way; the snapshot covers older ones
 
 
@@ -328,7 +328,7 @@ class BookTopic(Topic):
 def is_left_behind(snapshot: BookSnapshot, now: Now) -> bool:
     """Whether a whole book is empty and, by the exchange's own time, old: a contract that was delisted leaves such."""
     time = snapshot.ts_event or snapshot.ts_sent
-    return not snapshot.bids and not snapshot.asks and time is not None and now.wall - time > LEFT_BEHIND
+    return not snapshot.bids and not snapshot.asks and time is not None and now.wall - time > LEFT_BEHIND_NS
 
 
 def within(levels: Levels, sign: int, limit: str | None) -> Levels:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from aggregator.exchange import Snapshot, Subscription
+from aggregator.records import SECOND_NS
 from aggregator.session.subscriptions import Subscriptions
 
-FIRST_RETRY = 500_000_000  # ns before a whole book is asked for again; doubles each time
-LAST_RETRY = 60_000_000_000
-ANSWER = 15_000_000_000  # ns; the socket may take so long to bring a whole book
+FIRST_RETRY_NS = SECOND_NS // 2  # before a whole book is asked for again; doubles each time
+LAST_RETRY_NS = 60 * SECOND_NS
+ANSWER_NS = 15 * SECOND_NS  # the line may take so long to bring a whole book
 
 
 class Resync(Struct):
@@ -45,16 +46,16 @@ class BookResyncs:
         if resync is None:
             self._resyncs[raw_symbol] = Resync(due=now)
         elif resync.asked:
-            has_held = now - resync.due > LAST_RETRY
+            has_held = now - resync.due > LAST_RETRY_NS
             resync.tries = 0 if has_held else resync.tries + 1
-            resync.due = now + (0 if has_held else min(FIRST_RETRY << min(resync.tries, 10), LAST_RETRY))
+            resync.due = now + (0 if has_held else min(FIRST_RETRY_NS << min(resync.tries, 10), LAST_RETRY_NS))
             resync.asked = False
             resync.by_rest = resync.by_rest != failed
 
     def remind(self, raw_symbol: str, now: int) -> None:
         """Ask again for a book that is still needed, if the socket has not answered in time."""
         resync = self._resyncs.get(raw_symbol)
-        if resync is not None and resync.asked and not self._is_by_rest(resync) and now - resync.due > ANSWER:
+        if resync is not None and resync.asked and not self._is_by_rest(resync) and now - resync.due > ANSWER_NS:
             self.need(raw_symbol, now, failed=True)
 
     def knows(self, raw_symbol: str) -> bool:

@@ -1,8 +1,9 @@
 """How long a topic may be silent: learned from its own rhythm, between a floor and a ceiling."""
 
-SECOND = 1_000_000_000
-FLOOR = 10 * SECOND  # no topic is called silent sooner
-CEILING = 600 * SECOND  # no silent topic is trusted longer
+from aggregator.records import SECOND_NS
+
+FLOOR_NS = 10 * SECOND_NS  # no topic is called silent sooner
+CEILING_NS = 600 * SECOND_NS  # no silent topic is trusted longer
 MEMORY = 0.05  # weight of the newest interval in the mean
 FADE = 0.98  # the longest interval shrinks by this factor at each newer one
 MEANS = 10  # a silence of so many mean intervals is odd
@@ -36,9 +37,9 @@ class Pulse:
     def deadline(self) -> int:
         """Nanoseconds of silence after which something may be wrong."""
         expected = max(MEANS * self._mean, LONGEST * self._longest)
-        return int(min(max(expected, FLOOR), CEILING))
+        return int(min(max(expected, FLOOR_NS), CEILING_NS))
 
     @property
     def rate(self) -> float | None:
         """Records a second, lately; None while not known."""
-        return round(SECOND / self._mean, 3) if self._mean else None
+        return round(SECOND_NS / self._mean, 3) if self._mean else None

@@ -12,22 +12,21 @@ from msgspec import structs
 from aggregator.exchange import Accepted, Event, Hangup, Ignored, Refused, Reply, Stream, Subscription
 from aggregator.moment import Now
 from aggregator.naming import spoken
-from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Cause, Channel, Instrument, Record, Source
+from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, BookSnapshot, Cause, Channel, Instrument, Record, Source
 from aggregator.sequence import unnumbered
 from aggregator.session.audit import Audits
 from aggregator.session.fetches import Fetch, Fetches
 from aggregator.session.order_book import BookTopic
-from aggregator.session.resync import ANSWER, BookResyncs
+from aggregator.session.resync import ANSWER_NS, BookResyncs
 from aggregator.session.silence import SilenceWatch
-from aggregator.session.subscriptions import NEVER, Ask, Key, Memory, Subscriptions
+from aggregator.session.subscriptions import NEVER_NS, Ask, Key, Memory, Subscriptions
 from aggregator.session.summaries import Counts
 from aggregator.session.table import TopicContext, TopicTable
 from aggregator.session.topics import NOTHING, STRAY, Place, Topic, TopicCheckpoint, say, with_flag
 from aggregator.session.trades import Numbered
 from aggregator.session.unreadable import Unreadable
 
-SECOND = 1_000_000_000
-FOREVER = 3600 * SECOND
+FOREVER_NS = 3600 * SECOND_NS
 REFUSALS = 1000  # kept for the log
 MOST_TOPICS = 100_000  # frames alone bring no more topics into being
 UNWANTED = "no longer wanted"  # the reason of an end that the program itself has chosen
@@ -126,14 +125,14 @@ class Session:
     def _wait(self, topic: Topic) -> None:
         """The silence of a topic counts from when it is asked for: its request may have to wait for its turn."""
         if isinstance(self.stream.url, str):  # else the address has asked for it
-            topic.subscribed = NEVER
+            topic.subscribed = NEVER_NS
 
     def sent(self, frame: bytes, now: Now) -> None:
         """A frame of the outbox has left."""
         if isinstance(frame, Ask):
             for key in self.subscriptions.sent(frame, now.mono):
                 topic = self.topics.known(*key, now)
-                if topic.subscribed == NEVER:
+                if topic.subscribed == NEVER_NS:
                     topic.subscribed = now.mono
 
     def unsubscribe(self, subscriptions: Collection[Subscription], now: Now, reason: str = UNWANTED) -> list[Record]:
@@ -254,7 +253,7 @@ class Session:
         if self._counts.frames != self._frames:
             self._frames, self._heard = self._counts.frames, self.moment.mono
         self.moment = now
-        if self._is_live and now.mono - self._heard > self.stream.patience * SECOND:
+        if self._is_live and now.mono - self._heard > self.stream.patience * SECOND_NS:
             self.over = f"{self.conn}: silent for {self.stream.patience} s"
             return out
         self._beat(now)
@@ -314,7 +313,7 @@ class Session:
             if isinstance(topic, BookTopic) and topic.book is None and topic.withheld:
                 topic.open_gap("no_first_frame", out, now, missed=topic.withheld)
             elif isinstance(topic, Numbered):
-                topic.tick(out, Now(now.wall, now.mono + FOREVER))
+                topic.tick(out, Now(now.wall, now.mono + FOREVER_NS))
         return out
 
     # --- answers by REST --------------------------------------------------------------------------------------------
@@ -488,7 +487,7 @@ class Session:
             return
         if self._resyncs.knows(raw_symbol):
             self._resyncs.remind(raw_symbol, now.mono)
-        elif self._asks_at_once or now.mono - topic.subscribed > ANSWER:
+        elif self._asks_at_once or now.mono - topic.subscribed > ANSWER_NS:
             self._resync(raw_symbol)
 
     def _resync_missing(self, raw_symbol: str) -> None:
@@ -504,7 +503,7 @@ class Session:
             self._resyncs.send(self.moment.mono)
 
     def _beat_every(self) -> int:
-        return int(self.stream.heartbeat.every * SECOND) if self.stream.heartbeat else 0
+        return int(self.stream.heartbeat.every * SECOND_NS) if self.stream.heartbeat else 0
 
     def _beat(self, now: Now) -> None:
         heartbeat = self.stream.heartbeat

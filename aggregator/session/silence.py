@@ -12,7 +12,6 @@ from aggregator.records import Cause, Record
 from aggregator.session.subscriptions import Subscriptions
 from aggregator.session.topics import Topic, say
 
-SECOND = 1_000_000_000
 MOVING = {"book", "bbo", "ticker"}  # channels that bring a record at once, on every market
 SILENT = {"quiet", "stalled", "suspect"}
 ENOUGH = 3  # times that a topic is asked for again before its connection is replaced

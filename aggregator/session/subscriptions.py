@@ -15,15 +15,14 @@ from itertools import islice
 from msgspec import Struct, field
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
-from aggregator.records import CHANNELS, Channel
+from aggregator.records import CHANNELS, SECOND_NS, Channel
 from aggregator.session.topics import Words
 
-SECOND = 1_000_000_000
-ACKNOWLEDGE = 10 * SECOND  # an acknowledgement may take so long
-NO_OBJECTION = 2 * SECOND  # after this a request counts as heard, if the exchange answers nothing but refusals
-FIRST_AGAIN: Mapping[Meaning, int] = {"passing": 5 * SECOND, "unknown": 60 * SECOND}  # the first pause; it doubles
-LAST_AGAIN: Mapping[Meaning, int] = {"passing": 300 * SECOND, "unknown": 3600 * SECOND}
-NEVER = 1 << 62
+ACKNOWLEDGE_NS = 10 * SECOND_NS  # an acknowledgement may take so long
+NO_OBJECTION_NS = 2 * SECOND_NS  # after this a request counts as heard, if the exchange answers nothing but refusals
+FIRST_AGAIN_NS: Mapping[Meaning, int] = {"passing": 5 * SECOND_NS, "unknown": 60 * SECOND_NS}  # it doubles
+LAST_AGAIN_NS: Mapping[Meaning, int] = {"passing": 300 * SECOND_NS, "unknown": 3600 * SECOND_NS}
+NEVER_NS = 1 << 62
 
 Key = tuple[Channel, str | None]
 
@@ -402,9 +401,9 @@ class Subscriptions:
         refusal.times += refusal.due <= now or not refusal.times
         refusal.reason, refusal.meaning = reason, meaning
         if meaning == "final":
-            refusal.due = NEVER
+            refusal.due = NEVER_NS
         else:
-            refusal.due = now + min(FIRST_AGAIN[meaning] << min(refusal.times - 1, 20), LAST_AGAIN[meaning])
+            refusal.due = now + min(FIRST_AGAIN_NS[meaning] << min(refusal.times - 1, 20), LAST_AGAIN_NS[meaning])
         return refusal
 
     def _restore(self) -> None:
@@ -428,14 +427,14 @@ class Subscriptions:
 
     def _is_due(self, s: Subscription, refusal: Refusal, now: int) -> bool:
         """Whether a refused topic is asked for now; at once if another connection has what was refused for good."""
-        return refusal.due <= now or (refusal.due == NEVER and self._memory.refusals.get(s) is not refusal)
+        return refusal.due <= now or (refusal.due == NEVER_NS and self._memory.refusals.get(s) is not refusal)
 
     def _is_queued(self, s: Subscription) -> bool:
         return any(s in asked.topics for asked in self._queue)
 
     def overdue(self, now: int) -> list[Key]:
         """The topics that were not confirmed in time, each given once; none if the exchange's silence means consent."""
-        limit = ACKNOWLEDGE if self._stream.acknowledges else NO_OBJECTION
+        limit = ACKNOWLEDGE_NS if self._stream.acknowledges else NO_OBJECTION_NS
         late = [asked for asked in self._open.values() if asked.sent is not None and now - asked.sent > limit]
         told: list[Subscription] = []
         for asked in late:

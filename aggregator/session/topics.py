@@ -6,6 +6,8 @@ from msgspec import Struct, structs
 
 from aggregator.moment import Now
 from aggregator.records import (
+    MS_NS,
+    SECOND_NS,
     Candle,
     Cause,
     Channel,
@@ -26,11 +28,10 @@ from aggregator.records import (
     TopicState,
     Trade,
 )
-from aggregator.session.rhythm import CEILING, FLOOR, Pulse
+from aggregator.session.rhythm import CEILING_NS, FLOOR_NS, Pulse
 
 LONGEST_WORD = 200  # characters
 MOST_WORDS = 1000  # that are told apart
-SECOND = 1_000_000_000
 EXACT = Context(prec=200)  # enough for any two numbers that an exchange sends
 
 
@@ -186,7 +187,7 @@ class Topic:
     def retry(self, now: Now) -> None:
         """Note that something is tried now; the next try comes after twice as long."""
         self.retries += 1
-        self._retry_at = now.mono + min(FLOOR << min(self.retries - 1, 10), CEILING)
+        self._retry_at = now.mono + min(FLOOR_NS << min(self.retries - 1, 10), CEILING_NS)
 
     def lose(self, cause: Cause, out: list[Record], now: Now) -> None:
         """The topic can no longer be trusted: open a gap, unless one is open."""
@@ -328,7 +329,7 @@ def health(topic: Topic, now: Now, reason: str | None = None) -> Health:
         source="derived",
         channel=topic.channel,
         state=topic.state,
-        age_ms=(now.mono - topic.heard) // 1_000_000 if topic.heard else None,
+        age_ms=(now.mono - topic.heard) // MS_NS if topic.heard else None,
         rate=topic.pulse.rate,
         reason=reason or topic.reason or None,
     )
@@ -359,8 +360,8 @@ def fill_interval(record: Funding, instrument: Instrument) -> None:
     at = record.ts_event or record.ts_sent
     if record.kind != "current" or record.ts_next is not None or not interval or offset is None or at is None:
         return
-    start = offset * SECOND
-    record.ts_next = start + ((at - start) // (interval * SECOND) + 1) * interval * SECOND
+    start = offset * SECOND_NS
+    record.ts_next = start + ((at - start) // (interval * SECOND_NS) + 1) * interval * SECOND_NS
 
 
 class Sized(Topic):

@@ -4,11 +4,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from aggregator.moment import Now
-from aggregator.records import Channel, Instrument, Liquidation, Record, Repair, Trade
+from aggregator.records import SECOND_NS, Channel, Instrument, Liquidation, Record, Repair, Trade
 from aggregator.sequence import Rule
 from aggregator.session.topics import Place, Sized, TopicCheckpoint, fill_sizes, with_flag
 
-LATE = 2_000_000_000  # ns that trades out of order are waited for before their gap closes
+LATE_NS = 2 * SECOND_NS  # trades out of order are waited for so long before their gap closes
 HOLES = 64  # ranges of missing trades remembered at once
 
 
@@ -78,7 +78,7 @@ class Numbered(Sized):
         """Note that so many numbers after `last` have not come."""
         self._holes.append((last + 1, last + skipped))
         self._missed += skipped
-        self._settle_at = now.mono + LATE
+        self._settle_at = now.mono + LATE_NS
         if self.count:
             self._skipped = True
         if self.gap is None:

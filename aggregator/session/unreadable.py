@@ -9,10 +9,9 @@ from msgspec import Struct
 
 from aggregator.errors import Bomb
 from aggregator.moment import Now
-from aggregator.records import Gap
+from aggregator.records import SECOND_NS, Gap
 from aggregator.session.topics import Place, unread
 
-SECOND = 1_000_000_000
 KEPT = 16  # the latest ones are kept for the log
 KEPT_BYTES = 4096  # so much of each is kept
 MOST_A_SECOND = 100
@@ -42,7 +41,7 @@ class Unreadable:
         """Count one more."""
         self.count += 1
         self.seen.append(BadFrameSeen(frame[:KEPT_BYTES], error, now.wall))
-        if now.mono - self._second > SECOND:
+        if now.mono - self._second > SECOND_NS:
             self._second, self._within = now.mono, 0
         self._within += 1
         if isinstance(error, Bomb):

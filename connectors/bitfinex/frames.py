@@ -40,7 +40,7 @@ PRIVATE = 0  # the channel of an account
 NO_SYMBOL = "symbol: invalid"
 ALREADY, NO_CHANNEL, NOT_READY = 10301, 10302, 11000  # https://docs.bitfinex.com/docs/abbreviations-glossary
 RESTART, RESUMED = 20051, 20061  # of the server, and after a maintenance (which begins with 20060, and closes nothing)
-TIMES = 10**12  # above any number of a frame, below any time in ms
+FIRST_MS = 10**12  # above any number of a frame, below any time in ms
 CHECKED = 25  # levels a side under the checksum
 
 
@@ -142,7 +142,7 @@ def ending(message: Row, count: Count) -> int | None:
     for value in message[2 if is_word else 1 :]:
         if type(value) is not int:
             continue  # what has no meaning here
-        if value > TIMES:
+        if value > FIRST_MS:
             sent = ms(value)
         else:
             count.hear(value)

@@ -8,6 +8,9 @@ from msgspec import Struct
 from aggregator.errors import BadFrame
 from aggregator.exchange import Event, Ignored
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -30,19 +33,18 @@ SECONDS = {
     "5m": 300,
     "15m": 900,
     "30m": 1800,
-    "1h": 3600,
+    "1h": HOUR_S,
     "3h": 10_800,
     "4h": 14_400,
     "6h": 21_600,
     "12h": 43_200,
-    "1d": 86_400,
+    "1d": DAY_S,
     "1w": 604_800,
     "2w": 1_209_600,
 }
 LEAST, DERIVATIVE = 12, 23  # fields of a derivative's state, of old and as far as they are read
-EIGHT_HOURS = 28_800
+EIGHT_HOURS_S = 8 * HOUR_S
 EXACT = Context(prec=100)  # enough for any two rates
-DAY_S = 86_400
 Row = list[Text]
 
 
@@ -159,7 +161,7 @@ def read_candles(place: Place, message: Row, sent: int | None) -> Sequence[Event
             raw_symbol=place.raw_symbol,
             interval=place.interval,
             ts_open=ms(start),
-            ts_close=None if length is None else ms(start) + length * 10**9,
+            ts_close=None if length is None else ms(start) + length * SECOND_NS,
             open=text(first),
             high=text(high),
             low=text(low),
@@ -194,7 +196,7 @@ def read_derivative(place: Place, message: Row, sent: int | None) -> Sequence[Ev
             raw_symbol=symbol,
             rate=text(rate),
             kind="current" if kind == "current" else "predicted",
-            interval_s=EIGHT_HOURS,
+            interval_s=EIGHT_HOURS_S,
             ts_next=next_at,
             ts_event=at,
             ts_sent=sent,

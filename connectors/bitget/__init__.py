@@ -6,7 +6,7 @@ https://www.bitget.com/api-doc/common/websocket-intro
 from collections.abc import Callable, Iterable, Sequence
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription
-from aggregator.records import Channel, Instrument
+from aggregator.records import DAY_S, Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import Rule, Verdict, linked, ordered
 from aggregator.wire import encode
@@ -18,7 +18,7 @@ REST = "https://api.bitget.com"
 WS = "wss://ws.bitget.com"
 QUOTES = {"USDT-FUTURES": "USDT", "USDC-FUTURES": "USDC", "COIN-FUTURES": "USD"}  # types of futures, told by quote
 PING = Heartbeat(every=25, frame=b"ping")
-PATIENCE = 60  # a ping is answered even when nothing else is to be said
+PATIENCE_S = 60  # a ping is answered even when nothing else is to be said
 
 
 def joins(last: int, first: int, final: int, before: int | None) -> Verdict:
@@ -63,7 +63,7 @@ def stream(name: str, type: str, serves: Callable[[Instrument], bool]) -> Stream
         checksum=checksum,
         depth=KEPT[type],
         heartbeat=PING,
-        patience=PATIENCE,
+        patience=PATIENCE_S,
         per_connection=200,
         batch=50,  # a frame may have 4096 bytes
         pace=0.2,
@@ -85,7 +85,7 @@ def liquidations() -> Stream:
         subscribe=ask("subscribe"),
         parse=parse,
         heartbeat=PING,
-        patience=PATIENCE,
+        patience=PATIENCE_S,
         per_connection=100_000,
         batch=100_000,
     )
@@ -101,7 +101,7 @@ EXCHANGE = Exchange(
     checked="2026-09, live probes by others",
     trouble=coded("code", "msg", fine=("00000",), busy=("429",)),
     limits=Limits(
-        weights={REST: ((20, 1),)}, connects=(300, 300), connections=100, requests=(240, 3600), lifetime=86_400
+        weights={REST: ((20, 1),)}, connects=(300, 300), connections=100, requests=(240, 3600), lifetime=DAY_S
     ),
     listing=listing(REST, QUOTES),
     feeds=(

@@ -12,11 +12,11 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
-from aggregator.records import Channel
+from aggregator.records import MS_NS, Channel
 from aggregator.refusals import meaning_of, named_in
 from connectors.bitget import legacy as first
 from connectors.bitget import unified
-from connectors.bitget.wires import MS, BarWire, BookWire, TickerWire, TradeWire, interval_of
+from connectors.bitget.wires import BarWire, BookWire, TickerWire, TradeWire, interval_of
 
 BOOK = "books"
 SPOT: dict[Channel, str] = {
@@ -122,7 +122,7 @@ def read_bars(frame: bytes) -> Iterable[Event]:
 
 
 def sent_at(ts: int | None) -> int | None:
-    return None if ts is None else ts * MS
+    return None if ts is None else ts * MS_NS
 
 
 READERS: dict[str, Reader] = {

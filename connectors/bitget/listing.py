@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Listing, Request
-from aggregator.records import Instrument, MarketState
+from aggregator.records import HOUR_S, Instrument, MarketState
 from aggregator.wire import ms, optional
 
 STATES: dict[str, MarketState] = {
@@ -25,9 +25,6 @@ STATES: dict[str, MarketState] = {
     "maintain": "maintenance",
     "off": "delisted",
 }
-
-
-HOUR_S = 3600
 
 
 class InstrumentWire(Struct):

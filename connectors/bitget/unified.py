@@ -11,9 +11,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Event
-from aggregator.records import Candle, Levels, Record, Side, Trade
+from aggregator.records import MS_NS, Candle, Levels, Record, Side, Trade
 from aggregator.wire import Text
-from connectors.bitget.wires import MS, BarWire, BookWire, LiquidationWire, TickerWire, TradeWire, interval_of
+from connectors.bitget.wires import BarWire, BookWire, LiquidationWire, TickerWire, TradeWire, interval_of
 
 DEPTHS = {"books5": 5, "books50": 50}
 
@@ -51,7 +51,7 @@ class Said(Struct, Generic[T], gc=False):
     @property
     def sent(self) -> int | None:
         """When it was sent, in ns."""
-        return None if self.ts is None else self.ts * MS
+        return None if self.ts is None else self.ts * MS_NS
 
 
 class Fill(Struct, gc=False):
@@ -180,7 +180,7 @@ def read_lines(frame: bytes) -> Iterable[Event]:
 
 def read_forced(frame: bytes) -> Iterable[Event]:
     said = decode_forced(frame)
-    return [row.record(None if said.ts is None else said.ts * MS) for row in said.data]
+    return [row.record(None if said.ts is None else said.ts * MS_NS) for row in said.data]
 
 
 READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {

@@ -9,6 +9,10 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    MS_NS,
+    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -26,8 +30,7 @@ from aggregator.records import (
 )
 from aggregator.wire import Text, ms, nonzero, optional
 
-MS = 1_000_000
-UNITS = {"m": 60, "H": 3600, "D": 86_400, "W": 604_800}  # seconds; months have no length
+UNITS = {"m": 60, "H": HOUR_S, "D": DAY_S, "W": 604_800}  # seconds; months have no length
 
 
 def interval_of(name: str) -> tuple[str, int | None]:
@@ -52,7 +55,7 @@ class TradeWire(Struct, gc=False):
             price=self.price,
             size=self.size,
             side=self.side,
-            ts_event=self.ts * MS,
+            ts_event=self.ts * MS_NS,
             ts_sent=sent,
         )
 
@@ -73,7 +76,7 @@ class BookWire(Struct, gc=False):
             checksum=self.checksum or None,
             sequence=self.seq,
             sequence_prev=self.pseq,
-            ts_event=self.ts * MS,
+            ts_event=self.ts * MS_NS,
             ts_sent=sent,
         )
 
@@ -87,7 +90,7 @@ class BookWire(Struct, gc=False):
             reason="initial" if is_first else "periodic",
             checksum=self.checksum or None,
             sequence=self.seq,
-            ts_event=self.ts * MS,
+            ts_event=self.ts * MS_NS,
             ts_sent=sent,
         )
 
@@ -101,7 +104,7 @@ class BookWire(Struct, gc=False):
             ask_price=ask,
             ask_size=ask_size,
             sequence=self.seq,
-            ts_event=self.ts * MS,
+            ts_event=self.ts * MS_NS,
             ts_sent=sent,
         )
 
@@ -123,7 +126,7 @@ class TickerWire(Struct, gc=False):
     indexPrice: str | None = None
 
     def records(self, sent: int | None) -> Iterable[Record]:
-        name, at = self.instId, None if self.ts is None else self.ts * MS
+        name, at = self.instId, None if self.ts is None else self.ts * MS_NS
         yield Ticker(
             raw_symbol=name,
             last=nonzero(self.lastPr or self.last),
@@ -132,7 +135,7 @@ class TickerWire(Struct, gc=False):
             low=nonzero(self.low24h),
             base_volume=self.baseVolume or None,
             quote_volume=self.quoteVolume or None,
-            window_s=86_400,
+            window_s=DAY_S,
             ts_event=at,
             ts_sent=sent,
         )
@@ -160,12 +163,12 @@ class BarWire(Struct, array_like=True, gc=False):
     quoteVolume: str | None = None
 
     def record(self, raw_symbol: str, interval: str, seconds: int | None, sent: int | None) -> Candle:
-        at = self.ts * MS
+        at = self.ts * MS_NS
         return Candle(
             raw_symbol=raw_symbol,
             interval=interval,
             ts_open=at,
-            ts_close=None if seconds is None else at + seconds * 10**9,
+            ts_close=None if seconds is None else at + seconds * SECOND_NS,
             open=self.open,
             high=self.high,
             low=self.low,
@@ -191,7 +194,7 @@ class LiquidationWire(Struct):
             position="long" if is_long else "short",
             price=self.price,
             size=self.amount,
-            ts_event=self.ts * MS,
+            ts_event=self.ts * MS_NS,
             ts_sent=sent,
             sampled=True,  # of each second the largest of each side
         )

@@ -8,6 +8,10 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    MS_NS,
+    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -24,8 +28,7 @@ from aggregator.wire import Text, best, levels, ms, nonzero, optional, text
 
 DEPTHS = {"books": 200, "books5": 5}
 PERIODS = {"hour": 3600, "minute": 60}
-UNITS = {"m": 60, "H": 3600, "D": 86_400, "W": 604_800}  # seconds; months have no length
-MS = 1_000_000
+UNITS = {"m": 60, "H": HOUR_S, "D": DAY_S, "W": 604_800}  # seconds; months have no length
 
 
 class Topic(Struct, gc=False):
@@ -49,7 +52,7 @@ class TradeWire(Struct, gc=False):
             size=text(self.size),
             side=self.side,
             size_unit="contract",
-            ts_event=self.ts * MS,
+            ts_event=self.ts * MS_NS,
         )
 
 
@@ -67,7 +70,7 @@ class BookWire(Struct, gc=False):
             asks=levels(self.asks),
             sequence=self.seqId,
             sequence_prev=self.prevSeqId,
-            ts_event=self.ts * MS,
+            ts_event=self.ts * MS_NS,
         )
 
     def whole(self, topic: Topic) -> Record:
@@ -78,7 +81,7 @@ class BookWire(Struct, gc=False):
             depth=DEPTHS.get(topic.channel),
             reason="initial" if topic.channel == "books" else "periodic",
             sequence=self.seqId,
-            ts_event=self.ts * MS,
+            ts_event=self.ts * MS_NS,
         )
 
 
@@ -105,8 +108,8 @@ class TickerWire(Struct, gc=False):
             low=nonzero(self.low24h),
             base_volume=optional(self.volCurrency24h),
             contract_volume=optional(self.vol24h),
-            window_s=86_400,
-            ts_event=self.ts * MS,
+            window_s=DAY_S,
+            ts_event=self.ts * MS_NS,
         )
         bid, bid_size = best(self.bidPrice, self.bidSize)
         ask, ask_size = best(self.askPrice, self.askSize)
@@ -116,7 +119,7 @@ class TickerWire(Struct, gc=False):
             bid_size=bid_size,
             ask_price=ask,
             ask_size=ask_size,
-            ts_event=self.ts * MS,
+            ts_event=self.ts * MS_NS,
         )
 
 
@@ -132,13 +135,13 @@ class BarWire(Struct, array_like=True, gc=False):
     confirm: Text
 
     def record(self, topic: Topic) -> Record:
-        name, at = topic.channel.removeprefix("candle"), self.ts * MS
+        name, at = topic.channel.removeprefix("candle"), self.ts * MS_NS
         seconds = int(name[:-1]) * UNITS[name[-1]] if name[:-1].isdecimal() and name[-1] in UNITS else None
         return Candle(
             raw_symbol=topic.instId,
             interval=name if seconds is None else name.lower(),
             ts_open=at,
-            ts_close=None if seconds is None else at + seconds * 10**9,
+            ts_close=None if seconds is None else at + seconds * SECOND_NS,
             open=text(self.open),
             high=text(self.high),
             low=text(self.low),

@@ -10,11 +10,9 @@ from collections.abc import Iterable
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.records import Funding, Instrument, MarketState, OpenInterest, Record
+from aggregator.records import HOUR_S, Funding, Instrument, MarketState, OpenInterest, Record
 from aggregator.wire import from_iso, optional
 from connectors.coinbase.wires import STATES
-
-HOUR_S = 3600
 
 
 class Perpetual(Struct):

@@ -6,6 +6,8 @@ from typing import Literal
 from msgspec import Struct
 
 from aggregator.records import (
+    DAY_S,
+    MINUTE_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -29,8 +31,7 @@ STATES: dict[str, MarketState] = {
     "internal": "pre_open",
     "delisted": "delisted",
 }
-FIVE_MINUTES = 300 * 10**9
-DAY_S = 86_400
+FIVE_MINUTES_NS = 5 * MINUTE_NS
 
 
 def counts_contracts(product_id: str) -> bool:
@@ -176,7 +177,7 @@ class CandleRow(Struct, gc=False):
             raw_symbol=self.product_id,
             interval="5m",
             ts_open=start,
-            ts_close=start + FIVE_MINUTES,
+            ts_close=start + FIVE_MINUTES_NS,
             open=self.open,
             high=self.high,
             low=self.low,

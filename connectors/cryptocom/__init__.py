@@ -12,16 +12,16 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange, Limits, Listing, Request, Stream, Subscription
-from aggregator.records import Channel, Instrument, Kind
+from aggregator.records import MS_NS, Channel, Instrument, Kind
 from aggregator.refusals import coded
 from aggregator.sequence import linked
 from aggregator.wire import Text, encode, number, optional
 from connectors.cryptocom.frames import CONTRACTS, ESTIMATE, MARKET, PERPETUALS, parser
-from connectors.cryptocom.wires import MS, OURS
+from connectors.cryptocom.wires import OURS
 
 API = "https://api.crypto.com/exchange/v1"
 DEPTH = 50
-FREQUENCY = 10  # ms between changes of a book; 100 is the other choice
+CHANGES_EVERY_MS = 10  # ms between changes of a book; 100 is the other choice
 INTERVALS = {ours: wire for wire, ours in OURS.items()}
 KINDS: dict[str, Kind] = {
     "CCY_PAIR": "spot",
@@ -48,7 +48,7 @@ def asking(method: str, channels: dict[Channel, str]) -> Callable[[Sequence[Subs
         params = {
             "channels": list(names),
             "book_subscription_type": "SNAPSHOT_AND_UPDATE",
-            "book_update_frequency": FREQUENCY,
+            "book_update_frequency": CHANGES_EVERY_MS,
         }
         yield encode({"id": id, "method": method, "params": params})  # a nonce is documented, and not needed
 
@@ -107,7 +107,7 @@ def read_instrument(row: Raw) -> Instrument | None:
         contract_size=None if is_spot else optional(i.contract_size),
         tick_size=optional(i.price_tick_size),
         lot_size=optional(i.qty_tick_size),
-        expiry=i.expiry_timestamp_ms * MS if is_dated else None,
+        expiry=i.expiry_timestamp_ms * MS_NS if is_dated else None,
         strike=optional(i.strike),
         option_type=OPTION_TYPES.get(i.put_call),
         state="trading" if i.tradable else "halt",

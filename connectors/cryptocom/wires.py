@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    MS_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -23,10 +26,8 @@ from aggregator.records import (
 )
 from aggregator.wire import Text, levels, nonzero, optional, text
 
-MS = 1_000_000
-HOUR = 3_600_000  # ms
-DAY = 86_400
-UNITS = {"m": 60, "h": 3600, "D": DAY}  # seconds
+HOUR_MS = HOUR_S * 1000
+UNITS = {"m": 60, "h": HOUR_S, "D": DAY_S}  # seconds
 OURS = {"1D": "1d", "7D": "1w", "14D": "2w"}
 
 Rows = list[list[Text]]  # price, size, number of orders
@@ -47,7 +48,7 @@ class TradeRow(Struct, gc=False):
             price=text(self.p),
             size=text(self.q),
             side="buy" if self.s in {"BUY", "buy"} else "sell",
-            ts_event=int(self.tn) if self.tn else self.t * MS,
+            ts_event=int(self.tn) if self.tn else self.t * MS_NS,
         )
 
 
@@ -87,8 +88,8 @@ class BookWire(Struct, tag_field="channel", tag="book", gc=False):
                 depth=self.depth,
                 checksum=row.cs,
                 sequence=row.u,
-                ts_event=row.tt * MS if row.tt else None,
-                ts_sent=row.t * MS,
+                ts_event=row.tt * MS_NS if row.tt else None,
+                ts_sent=row.t * MS_NS,
             )
             for row in self.data
         ]
@@ -116,8 +117,8 @@ class ChangeWire(Struct, tag_field="channel", tag="book.update", gc=False):
                 checksum=row.cs,
                 sequence=row.u,
                 sequence_prev=row.pu,
-                ts_event=row.tt * MS if row.tt else None,
-                ts_sent=row.t * MS,
+                ts_event=row.tt * MS_NS if row.tt else None,
+                ts_sent=row.t * MS_NS,
             )
             for row in self.data
         ]
@@ -137,7 +138,7 @@ class TickerRow(Struct, gc=False):
     oi: Text = None  # spot says 0
 
     def records(self, raw_symbol: str) -> list[Record]:
-        sent, bid, ask = self.t * MS, optional(self.b), optional(self.k)
+        sent, bid, ask = self.t * MS_NS, optional(self.b), optional(self.k)
         is_spot = "_" in raw_symbol
         ticker = Ticker(
             raw_symbol=raw_symbol,
@@ -146,7 +147,7 @@ class TickerRow(Struct, gc=False):
             low=nonzero(self.l),
             base_volume=optional(self.v),
             quote_volume=optional(self.vv) if not is_spot or raw_symbol.endswith("_USD") else None,
-            window_s=DAY,
+            window_s=DAY_S,
             ts_sent=sent,
         )
         bbo = Bbo(
@@ -193,8 +194,8 @@ class BarWire(Struct, tag_field="channel", tag="candlestick", gc=False):
             Candle(
                 raw_symbol=self.instrument_name,
                 interval=OURS.get(name, name),
-                ts_open=bar.t * MS,
-                ts_close=None if length is None else (bar.t + length) * MS,
+                ts_open=bar.t * MS_NS,
+                ts_close=None if length is None else (bar.t + length) * MS_NS,
                 open=text(bar.o),
                 high=text(bar.h),
                 low=text(bar.l),
@@ -216,7 +217,9 @@ class MarkWire(Struct, tag_field="channel", tag="mark", gc=False):
 
     def records(self) -> Iterable[Record]:
         name = self.instrument_name
-        return [MarkPrice(raw_symbol=name, price=v, ts_event=x.t * MS) for x in self.data if (v := nonzero(text(x.v)))]
+        return [
+            MarkPrice(raw_symbol=name, price=v, ts_event=x.t * MS_NS) for x in self.data if (v := nonzero(text(x.v)))
+        ]
 
 
 class IndexWire(Struct, tag_field="channel", tag="index", gc=False):
@@ -227,7 +230,7 @@ class IndexWire(Struct, tag_field="channel", tag="index", gc=False):
 
     def records(self) -> Iterable[Record]:
         index = self.instrument_name
-        said = [(nonzero(text(x.v)), x.t * MS) for x in self.data]
+        said = [(nonzero(text(x.v)), x.t * MS_NS) for x in self.data]
         return [IndexPrice(raw_symbol=index, price=price, index=index, ts_event=at) for price, at in said if price]
 
 
@@ -242,9 +245,9 @@ class FundingWire(Struct, tag_field="channel", tag="funding", gc=False):
             Funding(
                 raw_symbol=self.instrument_name,
                 rate=text(x.v),
-                interval_s=3600,
-                ts_next=(x.t // HOUR + 1) * HOUR * MS,
-                ts_event=x.t * MS,
+                interval_s=HOUR_S,
+                ts_next=(x.t // HOUR_MS + 1) * HOUR_MS * MS_NS,
+                ts_event=x.t * MS_NS,
             )
             for x in self.data
             if optional(x.v) is not None
@@ -263,8 +266,8 @@ class EstimateWire(Struct, tag_field="channel", tag="estimatedfunding", gc=False
                 raw_symbol=self.instrument_name,
                 rate=text(x.v),
                 kind="predicted",
-                interval_s=3600,
-                ts_event=x.t * MS,
+                interval_s=HOUR_S,
+                ts_event=x.t * MS_NS,
             )
             for x in self.data
             if optional(x.v) is not None

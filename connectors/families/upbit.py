@@ -22,7 +22,7 @@ from aggregator.exchange import (
     Stream,
     Subscription,
 )
-from aggregator.records import BookSnapshot, Candle, Channel, Instrument, Levels, Ticker, Trade
+from aggregator.records import DAY_S, MS_NS, SECOND_NS, BookSnapshot, Candle, Channel, Instrument, Levels, Ticker, Trade
 from aggregator.refusals import coded, meaning_of
 from aggregator.wire import Text, encode, from_iso, ms, nonzero, number, optional, text, us
 
@@ -31,7 +31,7 @@ CANDLES: dict[Channel, str] = {"candles": "candle"}
 UNITS = {"1h": "60m", "4h": "240m"}  # intervals that the exchange spells in minutes; all others are spelled as ours
 INTERVALS = {unit: interval for interval, unit in UNITS.items()}
 SCALES = {"s": 1, "m": 60}
-MICROSECONDS = 10**14  # from here on a time is in them: in milliseconds it would be the year 5138
+FIRST_US = 10**14  # from here on a time is in them: in milliseconds it would be the year 5138
 ZEROS = {f"0.{'0' * places}" for places in range(20)}
 LASTING = ("INVALID_PARAM", "NO_CODES")  # of what is asked for: the same is refused again, and takes all else with it
 NOTHING = {None, 0, "0", *ZEROS}  # of a level that only fills the shorter side up, or whose size is rounded to nothing
@@ -107,7 +107,7 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
             last=nonzero(text(self.trade_price)),
             base_volume=optional(self.acc_trade_volume_24h),
             quote_volume=optional(self.acc_trade_price_24h),
-            window_s=86_400,
+            window_s=DAY_S,
             ts_event=None if self.trade_timestamp is None else moment(self.trade_timestamp),
             ts_sent=moment(self.timestamp),
         )
@@ -132,7 +132,7 @@ class CandleWire(Struct):
             raw_symbol=self.code,
             interval=INTERVALS.get(unit, unit),
             ts_open=at,
-            ts_close=at + int(unit[:-1]) * SCALES[unit[-1]] * 1_000_000_000,
+            ts_close=at + int(unit[:-1]) * SCALES[unit[-1]] * SECOND_NS,
             open=text(self.opening_price),
             high=text(self.high_price),
             low=text(self.low_price),
@@ -161,10 +161,10 @@ def side(rows: Iterable[tuple[Text, Text]]) -> Levels:
 
 def moment(value: Text) -> int:
     """A time in milliseconds, or (Bithumb's books) in microseconds."""
-    if type(value) is int and value < MICROSECONDS:
-        return value * 1_000_000
+    if type(value) is int and value < FIRST_US:
+        return value * MS_NS
     digits = text(value)
-    return us(digits) if int(digits) >= MICROSECONDS else ms(digits)
+    return us(digits) if int(digits) >= FIRST_US else ms(digits)
 
 
 def parse(frame: bytes) -> Iterable[Event]:

@@ -16,6 +16,9 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Event, Exchange, Limits, Listing, Poll, Refused, Request, Stream, Subscription
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    SECOND_NS,
     BookDelta,
     BookSnapshot,
     Candle,
@@ -40,7 +43,7 @@ PERPETUAL: dict[Channel, str] = {"mark_price": "mark_price", "index_price": "mar
 CHANNELS = SPOT | PERPETUAL
 READ = {"l2_updates", "trade", "mark_price_updates", "funding_amount_updates"}
 EXACT, RATE = Context(prec=100), Decimal("1e-12")  # what a funding rate is rounded to
-SECONDS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "6h": 21_600, "1d": 86_400}
+SECONDS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": HOUR_S, "6h": 21_600, "1d": DAY_S}
 STATES: dict[str, MarketState] = {
     "open": "trading",
     "closed": "halt",
@@ -154,7 +157,7 @@ class Bars(Struct, gc=False):
 
     def events(self) -> list[Record]:
         interval = self.type.removeprefix("candles_").removesuffix("_updates")
-        length = SECONDS[interval] * 10**9
+        length = SECONDS[interval] * SECOND_NS
         return [
             Candle(
                 raw_symbol=self.symbol,

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from msgspec import UNSET, Struct, UnsetType
 
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    MS_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -27,7 +30,6 @@ from aggregator.records import (
 from aggregator.wire import Text, is_zero, ms, nonzero, optional, text
 
 LINEAR = ("PF_", "FF_", "PV_", "FV_")  # how the names of linear contracts begin
-DAY_S, HOUR_S = 86_400, 3600
 
 
 class TradeWire(Struct, gc=False):
@@ -41,7 +43,7 @@ class TradeWire(Struct, gc=False):
     uid: str | None = None
 
     def records(self, flags: Flags | UnsetType = UNSET) -> list[Record]:
-        at, price, size = self.time * 1_000_000, text(self.price), text(self.qty)
+        at, price, size = self.time * MS_NS, text(self.price), text(self.qty)
         said: list[Record] = [
             Trade(
                 raw_symbol=self.product_id,
@@ -99,7 +101,7 @@ class BookFrame(Struct, tag_field="feed", tag="book", gc=False):
         size = text(self.qty)
         level = [(text(self.price), "0" if size.startswith("-") else size)]
         bids, asks = (level, []) if self.side == "buy" else ([], level)
-        at = None if self.timestamp is None else self.timestamp * 1_000_000
+        at = None if self.timestamp is None else self.timestamp * MS_NS
         return (BookDelta(raw_symbol=self.product_id, bids=bids, asks=asks, sequence=self.seq, ts_event=at),)
 
 
@@ -122,7 +124,7 @@ class BooksFrame(Struct, tag_field="feed", tag="book_snapshot", gc=False):
                 bids=levels(self.bids),
                 asks=levels(self.asks),
                 sequence=self.seq,
-                ts_event=None if self.timestamp is None else self.timestamp * 1_000_000,
+                ts_event=None if self.timestamp is None else self.timestamp * MS_NS,
             ),
         )
 
@@ -178,7 +180,7 @@ class TickerFrame(Struct, tag_field="feed", tag="ticker", gc=False):
     next_funding_rate_time: Text = None
 
     def records(self) -> list[Record]:
-        raw_symbol, sent = self.product_id, self.time * 1_000_000
+        raw_symbol, sent = self.product_id, self.time * MS_NS
         mark, index, interest = nonzero(self.markPrice), nonzero(self.index), optional(self.openInterest)
         said: list[Record] = [self.statistics(sent), self.best(sent)]
         if mark is not None:

@@ -6,6 +6,7 @@ https://www.mexc.com/api-docs/spot-v3/websocket-market-streams
 from collections.abc import Mapping
 
 from aggregator.exchange import Budget, Exchange, Heartbeat, Limits, Stream
+from aggregator.records import DAY_S
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
 from connectors.mexc import contract, spot
@@ -19,7 +20,7 @@ EXCHANGE = Exchange(
     id="mexc",
     docs="https://www.mexc.com/api-docs/spot-v3/websocket-market-streams",
     trouble=coded("code", "message", fine=("0", "200"), busy=("510",)),  # of contracts; spot says it by the status
-    limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),), **SLOWER}, lifetime=86_400),
+    limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),), **SLOWER}, lifetime=DAY_S),
     listing=listing(SPOT, CONTRACT),
     feeds=(
         Stream(

@@ -12,18 +12,10 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscription
-from aggregator.records import BookSnapshot, Channel, IndexPrice, MarkPrice
+from aggregator.records import MS_NS, BookSnapshot, Channel, IndexPrice, MarkPrice
 from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import encode, nonzero, number, text
-from connectors.mexc.contract_wires import (
-    MS,
-    BarWire,
-    DealWire,
-    DepthWire,
-    PriceWire,
-    RateWire,
-    TickerWire,
-)
+from connectors.mexc.contract_wires import BarWire, DealWire, DepthWire, PriceWire, RateWire, TickerWire
 from connectors.mexc.words import INTERVALS
 
 CHANNELS: dict[Channel, str] = {
@@ -50,7 +42,7 @@ class Push(Struct, Generic[T], gc=False):
 
     @property
     def sent(self) -> int | None:
-        return None if self.ts is None else self.ts * MS
+        return None if self.ts is None else self.ts * MS_NS
 
 
 class About(Struct):

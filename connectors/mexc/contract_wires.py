@@ -11,6 +11,10 @@ from msgspec import Struct
 
 from aggregator.errors import BadFrame
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    MS_NS,
+    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -27,8 +31,7 @@ from aggregator.records import (
 from aggregator.wire import Text, levels, nonzero, optional, seconds, text
 from connectors.mexc.words import OURS, SIDES
 
-UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds; months have no length
-MS = 1_000_000
+UNITS = {"m": 60, "h": HOUR_S, "d": DAY_S, "w": 604_800}  # seconds; months have no length
 
 
 def is_inverse(raw_symbol: str) -> bool:
@@ -53,7 +56,7 @@ class DealWire(Struct, gc=False):
             size=text(self.v),
             side=side,
             size_unit="contract",
-            ts_event=self.t * MS,
+            ts_event=self.t * MS_NS,
             ts_sent=sent,
         )
 
@@ -76,7 +79,7 @@ class DepthWire(Struct, gc=False):
             asks=levels(self.asks),
             sequence=self.version if self.end is None else self.end,
             sequence_first=self.begin,
-            ts_event=None if self.cts is None else self.cts * MS,
+            ts_event=None if self.cts is None else self.cts * MS_NS,
             ts_sent=sent,
         )
 
@@ -88,7 +91,7 @@ class DepthWire(Struct, gc=False):
             asks=levels(self.asks),
             reason=reason,
             sequence=self.version,
-            ts_event=None if at is None else at * MS,
+            ts_event=None if at is None else at * MS_NS,
             ts_sent=sent,
         )
 
@@ -109,7 +112,7 @@ class TickerWire(Struct, gc=False):
 
     def records(self, name: str, sent: int | None) -> Iterable[Record]:
         turnover = optional(self.amount24)
-        at = None if self.timestamp is None else self.timestamp * MS
+        at = None if self.timestamp is None else self.timestamp * MS_NS
         yield Ticker(
             raw_symbol=name,
             last=nonzero(text(self.lastPrice)),
@@ -118,7 +121,7 @@ class TickerWire(Struct, gc=False):
             base_volume=turnover if is_inverse(name) else None,
             quote_volume=None if is_inverse(name) else turnover,
             contract_volume=optional(self.volume24),
-            window_s=86_400,
+            window_s=DAY_S,
             ts_event=at,
             ts_sent=sent,
         )
@@ -153,7 +156,7 @@ class BarWire(Struct, gc=False):
             raw_symbol=raw_symbol,
             interval=interval,
             ts_open=at,
-            ts_close=None if length is None else at + int(interval[:-1]) * length * 10**9,
+            ts_close=None if length is None else at + int(interval[:-1]) * length * SECOND_NS,
             open=text(self.o),
             high=text(self.h),
             low=text(self.l),
@@ -172,7 +175,7 @@ class RateWire(Struct):
     def record(self, raw_symbol: str, sent: int | None) -> Funding:
         due = self.nextSettleTime
         return Funding(
-            raw_symbol=raw_symbol, rate=text(self.rate), ts_next=None if due is None else due * MS, ts_sent=sent
+            raw_symbol=raw_symbol, rate=text(self.rate), ts_next=None if due is None else due * MS_NS, ts_sent=sent
         )
 
 

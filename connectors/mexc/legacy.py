@@ -10,12 +10,9 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Levels, Record, Ticker, Trade
+from aggregator.records import DAY_S, MS_NS, Bbo, BookDelta, BookSnapshot, Candle, Levels, Record, Ticker, Trade
 from aggregator.wire import Text, nonzero, number, optional, seconds, text
 from connectors.mexc.words import OURS, SIDES
-
-MS = 1_000_000
-DAY = 86_400
 
 T = TypeVar("T")
 
@@ -42,7 +39,7 @@ class DealWire(Struct, gc=False):
             price=text(self.p),
             size=text(self.v),
             side=SIDES[self.S],
-            ts_event=self.t * MS,
+            ts_event=self.t * MS_NS,
             ts_sent=sent,
         )
 
@@ -55,7 +52,7 @@ class DealsPush(Push, gc=False):
     d: DealsWire
 
     def records(self) -> list[Record]:
-        return [deal.record(self.s, self.t * MS) for deal in self.d.deals]
+        return [deal.record(self.s, self.t * MS_NS) for deal in self.d.deals]
 
 
 class LevelWire(Struct, gc=False):
@@ -75,7 +72,7 @@ class DepthPush(Push, gc=False):
     def records(self) -> list[Record]:
         bids, asks = levels(self.d.bids), levels(self.d.asks)
         return [
-            BookDelta(raw_symbol=self.s, bids=bids, asks=asks, sequence=self.d.r, ts_sent=self.t * MS),
+            BookDelta(raw_symbol=self.s, bids=bids, asks=asks, sequence=self.d.r, ts_sent=self.t * MS_NS),
         ]
 
 
@@ -93,7 +90,7 @@ class LimitPush(Push, gc=False):
                 depth=int(self.c.rpartition("@")[2]),
                 reason="periodic",
                 sequence=self.d.r,
-                ts_sent=self.t * MS,
+                ts_sent=self.t * MS_NS,
             )
         ]
 
@@ -117,7 +114,7 @@ class BestPush(Push, gc=False):
                 bid_size=optional(d.B) if bid else None,
                 ask_price=ask,
                 ask_size=optional(d.A) if ask else None,
-                ts_sent=self.t * MS,
+                ts_sent=self.t * MS_NS,
             )
         ]
 
@@ -155,7 +152,7 @@ class BarPush(Push, gc=False):
                 close=text(k.c),
                 base_volume=optional(k.v),
                 quote_volume=optional(k.a),
-                ts_sent=self.t * MS,
+                ts_sent=self.t * MS_NS,
             )
         ]
 
@@ -181,8 +178,8 @@ class TickerPush(Push, gc=False):
                 low=nonzero(d.l),
                 base_volume=optional(d.q),
                 quote_volume=optional(d.v),
-                window_s=DAY,
-                ts_sent=self.t * MS,
+                window_s=DAY_S,
+                ts_sent=self.t * MS_NS,
             )
         ]
 

@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Details, Listing, Request
-from aggregator.records import Instrument, MarketState
+from aggregator.records import HOUR_S, MS_NS, Instrument, MarketState
 from aggregator.wire import Text, is_zero, number, optional, step
 
 PAIR_STATES: dict[str, MarketState] = {"1": "trading", "2": "halt", "3": "delisted", "ENABLED": "trading"}
@@ -73,7 +73,7 @@ class ContractWire(Struct):
             min_size=optional(self.minVol),
             max_size=optional(self.maxVol),
             state=CONTRACT_STATES.get(self.state, "unknown"),
-            ts_listed=self.openingTime * 1_000_000 if self.openingTime else None,
+            ts_listed=self.openingTime * MS_NS if self.openingTime else None,
         )
 
 
@@ -111,7 +111,7 @@ def read_instrument(row: Raw) -> Instrument:
 def read_cycle(row: Raw) -> Instrument:
     """How often a contract's funding is exchanged, and when: the list of contracts does not say, nor does a ticker."""
     wire = decode_cycle(row)
-    interval = wire.collectCycle * 3600 if wire.collectCycle else None
+    interval = wire.collectCycle * HOUR_S if wire.collectCycle else None
     return Instrument(
         raw_symbol=wire.symbol,
         kind="perpetual",

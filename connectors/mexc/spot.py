@@ -13,7 +13,19 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscription
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Channel, Levels, Record, Ticker, Trade
+from aggregator.records import (
+    DAY_S,
+    MS_NS,
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Channel,
+    Levels,
+    Record,
+    Ticker,
+    Trade,
+)
 from aggregator.wire import encode, is_zero, ms, nonzero, optional, protobuf, seconds
 from connectors.mexc import legacy as older
 from connectors.mexc.words import INTERVALS, OURS, SIDES
@@ -46,7 +58,7 @@ class DealWire(Struct, gc=False):
             price=self.price,
             size=self.quantity,
             side=side,
-            ts_event=self.time * 1_000_000,
+            ts_event=self.time * MS_NS,
             ts_sent=sent,
         )
 
@@ -152,7 +164,7 @@ class TickerWire(Struct, gc=False):
             low=nonzero(self.low),
             base_volume=optional(self.quantity),
             quote_volume=optional(self.volume),
-            window_s=86_400,
+            window_s=DAY_S,
             ts_sent=sent,
         )
 

@@ -8,11 +8,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from aggregator.errors import BadFrame
-from aggregator.records import Funding, IndexPrice, MarkPrice, OpenInterest, Record, SizeUnit, Ticker
+from aggregator.records import DAY_S, Funding, IndexPrice, MarkPrice, OpenInterest, Record, SizeUnit, Ticker
 from aggregator.wire import nonzero
 from connectors.phemex.wires import CONTRACT_PLACES, RATE_PLACES, SPOT_PLACES, unscaled
-
-DAY = 86_400
 
 
 class SpotWire(Struct):
@@ -40,7 +38,7 @@ class SpotFrame(Struct):
             low=nonzero(unscaled(s.lowEp, SPOT_PLACES)),
             base_volume=unscaled(s.volumeEv, SPOT_PLACES),
             quote_volume=unscaled(s.turnoverEv, SPOT_PLACES),
-            window_s=DAY,
+            window_s=DAY_S,
             ts_event=s.timestamp,
             ts_sent=self.timestamp,
         )
@@ -172,7 +170,7 @@ class Figures(Struct):
             base_volume=self.base_volume,
             quote_volume=self.quote_volume,
             contract_volume=self.contract_volume,
-            window_s=DAY,
+            window_s=DAY_S,
             ts_event=at,
             ts_sent=sent,
         )

@@ -13,7 +13,7 @@ from msgspec.json import Decoder, encode
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Details, Listing, Request
-from aggregator.records import Instrument, MarketState
+from aggregator.records import HOUR_S, Instrument, MarketState
 from aggregator.wire import Text, ms, number, optional
 from connectors.phemex.wires import CONTRACT_PLACES, SPOT_PLACES
 
@@ -134,7 +134,7 @@ def contract(p: Product) -> Instrument:
         lot_size=optional(p.lotSize if p.qtyStepSize is None else p.qtyStepSize),
         max_size=optional(p.maxOrderQty if p.maxOrderQtyRq is None else p.maxOrderQtyRq),
         min_notional=optional(p.minOrderValueRv),
-        funding_interval_s=p.fundingInterval * 3600 if p.fundingInterval and p.fundingInterval in HOURS else None,
+        funding_interval_s=p.fundingInterval * HOUR_S if p.fundingInterval and p.fundingInterval in HOURS else None,
         state=STATES.get(p.status, "unknown"),
         ts_listed=listed(p),
     )

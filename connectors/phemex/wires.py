@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from aggregator.records import (
+    SECOND_NS,
     BookDelta,
     BookSnapshot,
     Candle,
@@ -44,8 +45,7 @@ INTERVALS = {  # by their seconds; those of months have no fixed length
     7_776_000: "3M",
     31_104_000: "1y",
 }
-LONGEST = 604_800  # seconds of an interval that is no month
-DAY = 86_400
+LONGEST_S = 604_800  # seconds of an interval that is no month
 
 Kind = Literal["snapshot", "incremental"]
 
@@ -209,7 +209,7 @@ class BarWire(Struct, array_like=True, gc=False):
         return Candle(
             raw_symbol=raw_symbol,
             interval=interval_name(self.interval),
-            ts_open=self.timestamp * 10**9,
+            ts_open=self.timestamp * SECOND_NS,
             ts_close=end(self.timestamp, self.interval),
             open=unscaled(self.openEp, places),
             high=unscaled(self.highEp, places),
@@ -237,7 +237,7 @@ class PlainBarWire(Struct, array_like=True, gc=False):
         return Candle(
             raw_symbol=raw_symbol,
             interval=interval_name(self.interval),
-            ts_open=self.timestamp * 10**9,
+            ts_open=self.timestamp * SECOND_NS,
             ts_close=end(self.timestamp, self.interval),
             open=self.open,
             high=self.high,
@@ -254,7 +254,7 @@ def interval_name(seconds: int) -> str:
 
 
 def end(start: int, seconds: int) -> int | None:
-    return (start + seconds) * 10**9 if seconds <= LONGEST else None
+    return (start + seconds) * SECOND_NS if seconds <= LONGEST_S else None
 
 
 class BarFrame(Struct, gc=False):

@@ -11,6 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.records import (
+    DAY_S,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -126,7 +127,7 @@ class TickerRow(Struct, gc=False):
             quote_volume=self.amt,
             contract_volume=self.qty or None,
             trades=self.tC,
-            window_s=86_400,
+            window_s=DAY_S,
             ts_sent=ms(self.ts),
         )
         bid, bid_size = best(self.bPx, self.bSz)

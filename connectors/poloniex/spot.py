@@ -10,6 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.records import (
+    DAY_S,
     BookDelta,
     BookSnapshot,
     Candle,
@@ -118,7 +119,7 @@ class TickerRow(Struct, gc=False):
             base_volume=self.quantity,
             quote_volume=self.amount,
             trades=self.tradeCount,
-            window_s=86_400,
+            window_s=DAY_S,
             ts_sent=ms(self.ts),
         )
 

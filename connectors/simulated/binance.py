@@ -6,7 +6,8 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from aggregator.simulation import MINUTE, Change, Deal, Heard, Market, Said, Simulation
+from aggregator.records import MINUTE_NS
+from aggregator.simulation import Change, Deal, Heard, Market, Said, Simulation
 from aggregator.wire import encode
 
 KINDS = {"trade", "aggTrade", "depth@100ms", "depth", "bookTicker", "ticker", "kline_1m"}
@@ -125,7 +126,7 @@ def _kline(market: Market, at: int) -> dict[str, object]:
     volume = f"{bar.volume:.8f}"
     k = {
         "t": start,
-        "T": start + MINUTE // 1000 - 1,
+        "T": start + MINUTE_NS // 1000 - 1,
         "s": name(market),
         "i": "1m",
         "f": market.trade_id - bar.trades + 1,

@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Exchange, Hangup, Limits, Refused, Stream, Subscription
-from aggregator.records import BookSnapshot, Channel
+from aggregator.records import HOUR_S, BookSnapshot, Channel
 from aggregator.refusals import meaning_of
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import encode
@@ -173,7 +173,7 @@ def exchange(
         docs=docs,
         checked=checked,
         trouble=trouble,
-        limits=Limits(lifetime=24 * 3600, weights={rest: ((6000, 60),)}, connects=(300, 300)),
+        limits=Limits(lifetime=24 * HOUR_S, weights={rest: ((6000, 60),)}, connects=(300, 300)),
         listing=listing(rest),
         feeds=(
             Stream(

@@ -9,7 +9,7 @@ without a path accepts every subscription and stays silent. That of inverse ones
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from aggregator.exchange import Exchange, Limits, Stream, Subscription
-from aggregator.records import Channel
+from aggregator.records import HOUR_S, Channel
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode
 from connectors.families.binance.futures_frames import parser
@@ -88,7 +88,7 @@ def exchange(id: str, *, docs: str, checked: str, ws: str, rest: str, inverse: b
         checked=checked,
         trouble=trouble,
         limits=Limits(
-            lifetime=24 * 3600,
+            lifetime=24 * HOUR_S,
             weights={rest: ((2400, 60),), f"{rest}/fundingInfo": ((500, 300),)},
             connects=(300, 300),
         ),

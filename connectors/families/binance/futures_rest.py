@@ -9,13 +9,13 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Backfill, Details, Listing, Poll, Request, Since, Snapshot
-from aggregator.records import BookSnapshot, Instrument, Levels, OpenInterest, Record, SizeUnit, Trade
+from aggregator.records import HOUR_S, MS_NS, BookSnapshot, Instrument, Levels, OpenInterest, Record, SizeUnit, Trade
 from aggregator.wire import Text, ms, number, optional
 from connectors.families.binance.futures_wires import STATES
 from connectors.families.binance.rest import Filter, read_filters, rows
 
 DEPTH = 1000  # levels a side of a book
-NEVER = 4133404800000  # the delivery date (2100-12-25) of what has none
+NEVER_MS = 4133404800000  # the delivery date (2100-12-25) of what has none
 
 
 class ContractWire(Struct):
@@ -71,7 +71,7 @@ decode_interest = Decoder(InterestWire).decode
 
 def read_contract(row: Raw) -> Instrument:
     c = decode_contract(row)
-    is_perpetual = "PERPETUAL" in c.contractType or c.deliveryDate == NEVER
+    is_perpetual = "PERPETUAL" in c.contractType or c.deliveryDate == NEVER_MS
     instrument = Instrument(
         raw_symbol=c.symbol,
         kind="perpetual" if is_perpetual else "future",
@@ -92,7 +92,7 @@ def read_funding(row: Raw) -> Instrument:
     """Only contracts whose interval, cap or floor was ever adjusted have a row; what holds of others is not said."""
     f = decode_funding(row)
     hours = f.fundingIntervalHours
-    return Instrument(raw_symbol=f.symbol, kind="perpetual", funding_interval_s=hours * 3600 if hours else None)
+    return Instrument(raw_symbol=f.symbol, kind="perpetual", funding_interval_s=hours * HOUR_S if hours else None)
 
 
 def read_snapshot(raw_symbol: str, body: bytes) -> BookSnapshot:
@@ -160,7 +160,7 @@ def backfill(rest: str, *, inverse: bool) -> Backfill:
     """Of aggregates, by number: two days back, without a key."""
 
     def request(raw_symbol: str, since: Since) -> Request:
-        from_time = f"&startTime={since.ts // 1_000_000}"
+        from_time = f"&startTime={since.ts // MS_NS}"
         start = from_time if since.sequence is None else f"&fromId={since.sequence + 1}"
         return Request(f"{rest}/aggTrades?symbol={raw_symbol}&limit=1000{start}", weight=20)
 

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot, Trouble
-from aggregator.records import BookSnapshot, Instrument, Levels, MarketState, Trade
+from aggregator.records import MS_NS, BookSnapshot, Instrument, Levels, MarketState, Trade
 from aggregator.refusals import coded
 from connectors.families.binance.wires import stamp
 
@@ -35,7 +35,7 @@ def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | N
     found = None if said is None else BANNED.search(said.words)
     if said is None or found is None:
         return said
-    return Trouble(said.words, is_busy=True, until=int(found[1]) * 1_000_000)
+    return Trouble(said.words, is_busy=True, until=int(found[1]) * MS_NS)
 
 
 class PartialWire(Struct, gc=False):

@@ -7,15 +7,15 @@ of the wire, where the decoder looks for each next one first.
 
 from msgspec import Struct
 
-from aggregator.records import Bbo, BookDelta, Candle, Levels, Record, Ticker, Trade
+from aggregator.records import DAY_S, HOUR_S, MS_NS, Bbo, BookDelta, Candle, Levels, Record, Ticker, Trade
 from aggregator.wire import ZERO, Text, best, levels, nonzero
 
-MICROSECONDS = 10**14  # a time above this cannot be milliseconds
+FIRST_US = 10**14  # a time above this cannot be milliseconds
 
 
 def stamp(time: int) -> int:
     """Milliseconds or microseconds as nanoseconds."""
-    return time * 1000 if time > MICROSECONDS else time * 1_000_000
+    return time * 1000 if time > FIRST_US else time * MS_NS
 
 
 class TradeWire(Struct, tag_field="e", tag="trade", gc=False):
@@ -211,7 +211,7 @@ class TickerWire(Struct, tag_field="e", tag="24hrTicker", gc=False):
     p: str | None = None
     n: int | None = None
 
-    def record(self, window_s: int = 86_400) -> Record:
+    def record(self, window_s: int = DAY_S) -> Record:
         return Ticker(
             raw_symbol=self.s,
             # hot: a price that is not zero needs no call to say so
@@ -236,12 +236,12 @@ class MiniTickerWire(TickerWire, tag_field="e", tag="24hrMiniTicker", gc=False):
 class HourTickerWire(TickerWire, tag_field="e", tag="1hTicker", gc=False):
     """Of a shorter window, as the next two: it begins on a whole minute."""
 
-    def record(self, window_s: int = 3600) -> Record:
+    def record(self, window_s: int = HOUR_S) -> Record:
         return super().record(window_s)
 
 
 class FourHourTickerWire(TickerWire, tag_field="e", tag="4hTicker", gc=False):
-    def record(self, window_s: int = 4 * 3600) -> Record:
+    def record(self, window_s: int = 4 * HOUR_S) -> Record:
         return super().record(window_s)
 
 

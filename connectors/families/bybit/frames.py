@@ -12,7 +12,18 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, IndexPrice, Levels, MarkPrice, Record, SizeUnit
+from aggregator.records import (
+    MS_NS,
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    IndexPrice,
+    Levels,
+    MarkPrice,
+    Record,
+    SizeUnit,
+)
 from aggregator.refusals import meaning_of
 from aggregator.wire import ms, nonzero
 from connectors.families.bybit import legacy as older
@@ -164,7 +175,7 @@ def failed(topic: str) -> Iterable[Event]:
 
 def read_trades(frame: bytes, unit: SizeUnit) -> Iterable[Event]:
     said = decode_trades(frame)
-    sent = said.ts * 1_000_000
+    sent = said.ts * MS_NS
     if len(said.data) == 1:  # as a rule
         return (said.data[0].record(unit, sent),)
     return [row.record(unit, sent) for row in said.data]
@@ -182,7 +193,7 @@ def read_book(frame: bytes, about: str, bests: dict[str, BookRow]) -> Iterable[E
     if depth is None:
         return ()
     said = decode_books(frame)
-    row, sent, at = said.data, said.ts * 1_000_000, None if said.cts is None else said.cts * 1_000_000
+    row, sent, at = said.data, said.ts * MS_NS, None if said.cts is None else said.cts * MS_NS
     is_whole = said.type == "snapshot" or row.u == 1
     if depth == "1":
         return read_best(row, bests, at, sent, is_whole=is_whole)
@@ -238,7 +249,7 @@ def changed(before: Levels, news: Levels) -> Levels:
 def read_ticker(frame: bytes, unit: SizeUnit, known: dict[str, TickerRow]) -> Iterable[Event]:
     """The records that this frame has news for; each is filled up with what was said before."""
     said = decode_tickers(frame)
-    news, sent = said.data, said.ts * 1_000_000
+    news, sent = said.data, said.ts * MS_NS
     before = known.get(news.symbol) if said.type == "delta" else None
     row = known[news.symbol] = news if before is None else news.filled(before)
     records: list[Record] = []

@@ -10,6 +10,9 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    MS_NS,
     Bbo,
     Candle,
     Funding,
@@ -27,8 +30,6 @@ from aggregator.wire import ms, nonzero, optional
 INTERVALS = {"1h": "60", "2h": "120", "4h": "240", "6h": "360", "12h": "720", "1d": "D", "1w": "W", "1M": "M"}
 SPELLED = {wire: interval for interval, wire in INTERVALS.items()}  # the others are minutes
 PRODUCTION = 1
-DAY_S = 86_400
-HOUR_S = 3600
 
 
 class TradeRow(Struct, gc=False):
@@ -49,7 +50,7 @@ class TradeRow(Struct, gc=False):
             side="buy" if self.S == "Buy" else "sell",
             size_unit=unit,
             kind="block" if self.BT else "trade",
-            ts_event=self.T * 1_000_000,
+            ts_event=self.T * MS_NS,
             ts_sent=sent,
         )
 

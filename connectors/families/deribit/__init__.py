@@ -6,6 +6,7 @@ https://docs.deribit.com/articles/notifications
 from collections.abc import Callable, Iterable, Sequence
 
 from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since, Stream, Subscription
+from aggregator.records import MS_NS
 from aggregator.sequence import contiguous, linked
 from aggregator.wire import encode
 from connectors.families.deribit.frames import CHANNELS, PLATFORM, parser
@@ -41,7 +42,7 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, checked: str, notes:
     def past(raw_symbol: str, since: Since) -> Request:
         method, start = "get_last_trades_by_instrument", f"start_seq={(since.sequence or 0) + 1}"
         if since.sequence is None:
-            method, start = f"{method}_and_time", f"start_timestamp={since.ts // 1_000_000}"
+            method, start = f"{method}_and_time", f"start_timestamp={since.ts // MS_NS}"
         return Request(f"{rest}/public/{method}?instrument_name={raw_symbol}&{start}&count=1000&sorting=asc")
 
     return Exchange(

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Meaning, Parse, Refused, Reply
-from aggregator.records import Channel, Status
+from aggregator.records import MS_NS, Channel, Status
 from aggregator.wire import as_written
 from connectors.families.deribit.unasked import BestLevels, PerpetualData
 from connectors.families.deribit.wires import STATES, BarData, BestData, BookData, PlatformData, TickerData, TradeRow
@@ -194,7 +194,7 @@ def read_best(frame: bytes) -> Iterable[Event]:
 
 def read_ticker(frame: bytes, states: dict[str, str]) -> Iterable[Event]:
     data = decode_ticker(frame).params.data
-    at = data.timestamp * 1_000_000
+    at = data.timestamp * MS_NS
     found = data.records(at)
     if data.state and states.get(data.instrument_name) != data.state:
         states[data.instrument_name] = data.state

@@ -10,6 +10,10 @@ from typing import Literal
 from msgspec import Struct
 
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    MINUTE_NS,
+    MS_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -42,9 +46,7 @@ STATES: dict[str, MarketState] = {
     "archivized": "delisted",
 }
 OPPOSITE: dict[Side, Side] = {"buy": "sell", "sell": "buy"}
-FUNDING_S = 8 * 3600  # rates are for eight hours, whatever is paid continuously
-DAY_S = 86_400
-MINUTE = 60_000_000_000
+FUNDING_S = 8 * HOUR_S  # rates are for eight hours, whatever is paid continuously
 
 
 class TradeRow(Struct, gc=False):
@@ -76,7 +78,7 @@ class TradeRow(Struct, gc=False):
             size_unit=unit(self.instrument_name),
             kind=kind,
             sequence=self.trade_seq,
-            ts_event=self.timestamp * 1_000_000,
+            ts_event=self.timestamp * MS_NS,
         )
 
     def liquidations(self) -> list[Liquidation]:
@@ -109,7 +111,7 @@ class BookData(Struct, gc=False):
     def record(self) -> Record:
         bids = [(text(price), text(amount)) for _, price, amount in self.bids]
         asks = [(text(price), text(amount)) for _, price, amount in self.asks]
-        at = self.timestamp * 1_000_000
+        at = self.timestamp * MS_NS
         if (self.type or ("change" if self.prev_change_id else "snapshot")) == "snapshot":
             return BookSnapshot(
                 raw_symbol=self.instrument_name, bids=bids, asks=asks, sequence=self.change_id, ts_event=at
@@ -141,7 +143,7 @@ class BestData(Struct, gc=False):
             bid_size=bid_size,
             ask_price=ask,
             ask_size=ask_size,
-            ts_event=self.timestamp * 1_000_000,
+            ts_event=self.timestamp * MS_NS,
         )
 
 
@@ -256,7 +258,7 @@ class BarData(Struct, gc=False):
             raw_symbol=raw_symbol,
             interval=SPELLED.get(resolution, f"{resolution}m"),
             ts_open=start,
-            ts_close=start + minutes * MINUTE,
+            ts_close=start + minutes * MINUTE_NS,
             open=text(self.open),
             high=text(self.high),
             low=text(self.low),

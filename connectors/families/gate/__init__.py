@@ -8,12 +8,12 @@ tells parts of a contract, which the older one rounds.
 from collections.abc import Callable, Iterable, Sequence
 
 from aggregator.exchange import Heartbeat, Stream, Subscription
-from aggregator.records import Channel, Instrument
+from aggregator.records import SECOND_NS, Channel, Instrument
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
 from connectors.families.gate.frames import BOOK_STREAM, FUTURES, OPTIONS, PERPETUALS, SPOT, parse
 from connectors.families.gate.listing import PARTS, backfill, listing, snapshot
-from connectors.families.gate.spot import LONG, SECOND
+from connectors.families.gate.spot import LONG
 
 __all__ = ["FUTURES", "OPTIONS", "PERPETUALS", "SPOT", "listing", "stream"]
 
@@ -45,7 +45,7 @@ def asking(event: str, channels: dict[Channel, str]) -> Callable[[Sequence[Subsc
 
 def pinging(market: str) -> Callable[[int], bytes]:
     def ping(now: int) -> bytes:
-        return encode({"time": now // SECOND, "channel": f"{market}.ping"})
+        return encode({"time": now // SECOND_NS, "channel": f"{market}.ping"})
 
     return ping
 

@@ -11,6 +11,8 @@ from msgspec import Struct
 from aggregator.errors import BadFrame
 from aggregator.exchange import Event, Ignored
 from aggregator.records import (
+    DAY_S,
+    MS_NS,
     BookDelta,
     BookSnapshot,
     Funding,
@@ -24,9 +26,9 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import Text, ms, nonzero, optional, seconds, signed, text
-from connectors.families.gate.spot import DAY, MS, BarWire, BestWire, Changes, Frame, One, Several, StreamWire
+from connectors.families.gate.spot import BarWire, BestWire, Changes, Frame, One, Several, StreamWire
 
-MILLISECONDS = 10**11  # a time above this cannot be seconds
+FIRST_MS = 10**11  # a time above this cannot be seconds
 
 
 class LevelWire(Struct, gc=False):
@@ -92,7 +94,7 @@ class WholeWire(Struct, gc=False):
             depth=int(self.l) if self.l else None,
             reason="periodic",
             sequence=self.id,
-            ts_event=self.t * MS if self.t else None,
+            ts_event=self.t * MS_NS if self.t else None,
             ts_sent=sent,
         )
         return (book,)
@@ -130,7 +132,7 @@ def one_level(row: ChangeWire, sent: int | None) -> BookDelta:
         bids=level if is_gone or size[0] != "-" else [],
         asks=level if is_gone or size[0] == "-" else [],
         sequence=row.id,
-        ts_event=row.t * MS if row.t else None,
+        ts_event=row.t * MS_NS if row.t else None,
         ts_sent=sent,
     )
 
@@ -178,7 +180,7 @@ class TickerWire(Struct, gc=False):
             base_volume=optional(self.volume_24h_base),
             quote_volume=optional(self.volume_24h_quote),
             contract_volume=optional(self.volume_24h),
-            window_s=DAY,
+            window_s=DAY_S,
             ts_sent=sent,
         )
 
@@ -220,7 +222,7 @@ class LiquidationWire(Struct, gc=False):
             price_kind="order",
             size=size,
             size_unit="contract",
-            ts_event=ms(at) if int(at.partition(".")[0]) > MILLISECONDS else seconds(at),
+            ts_event=ms(at) if int(at.partition(".")[0]) > FIRST_MS else seconds(at),
             ts_sent=sent,
         )
         return (liquidation,)

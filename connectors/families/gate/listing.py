@@ -9,10 +9,9 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot
-from aggregator.records import BookSnapshot, Instrument, MarketState, Side, Trade
+from aggregator.records import SECOND_NS, BookSnapshot, Instrument, MarketState, Side, Trade
 from aggregator.wire import Text, ms, number, optional, seconds, step, text
 from connectors.families.gate.contracts import LevelWire, levels
-from connectors.families.gate.spot import SECOND
 
 PAGE = 100  # perpetual contracts in a list, unless it has all of them
 PARTS = {"X-Gate-Size-Decimal": "1"}  # without it sizes of futures are cut to whole contracts: -0.4 becomes 0
@@ -116,7 +115,7 @@ def read_pair(pair: PairWire) -> Instrument:
         max_size=optional(pair.max_base_amount),
         min_notional=optional(pair.min_quote_amount),
         state=STATES.get(pair.trade_status, "unknown"),
-        ts_listed=pair.buy_start * SECOND or None,
+        ts_listed=pair.buy_start * SECOND_NS or None,
     )
 
 
@@ -137,9 +136,9 @@ def read_future(contract: ContractWire) -> Instrument:
         lot_size=optional(contract.order_size_min) if contract.enable_decimal else "1",
         min_size=optional(contract.order_size_min),
         max_size=optional(contract.order_size_max),
-        expiry=contract.expire_time * SECOND or None,
+        expiry=contract.expire_time * SECOND_NS or None,
         state=STATES.get(contract.status or state, "unknown"),
-        ts_listed=(contract.launch_time or contract.create_time) * SECOND or None,
+        ts_listed=(contract.launch_time or contract.create_time) * SECOND_NS or None,
         funding_interval_s=interval or None,
         funding_offset_s=due % interval if interval and due else None,
     )
@@ -159,11 +158,11 @@ def read_option(contract: ContractWire) -> Instrument:
         lot_size="1",
         min_size=optional(contract.order_size_min),
         max_size=optional(contract.order_size_max),
-        expiry=contract.expiration_time * SECOND or None,
+        expiry=contract.expiration_time * SECOND_NS or None,
         strike=optional(contract.strike_price),
         option_type="call" if contract.is_call else "put",
         state="trading" if contract.is_active else "halt",
-        ts_listed=contract.create_time * SECOND or None,
+        ts_listed=contract.create_time * SECOND_NS or None,
     )
 
 
@@ -266,6 +265,6 @@ def backfill(api: str) -> Backfill:
     """Of spot trades: by time, as numbers of a market are no parameter."""
 
     def request(raw_symbol: str, since: Since) -> Request:
-        return Request(f"{api}/spot/trades?currency_pair={raw_symbol}&limit=1000&from={since.ts // SECOND}")
+        return Request(f"{api}/spot/trades?currency_pair={raw_symbol}&limit=1000&from={since.ts // SECOND_NS}")
 
     return Backfill(request, read_past)

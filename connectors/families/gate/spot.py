@@ -10,13 +10,24 @@ from typing import Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from aggregator.exchange import Event
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Levels, Record, Side, Ticker, Trade
+from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    MS_NS,
+    SECOND_NS,
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Levels,
+    Record,
+    Side,
+    Ticker,
+    Trade,
+)
 from aggregator.wire import Text, best, ms, nonzero, optional, text
 
-SECOND = 1_000_000_000
-MS = 1_000_000
-DAY = 86_400
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY}  # seconds
+UNITS = {"s": 1, "m": 60, "h": HOUR_S, "d": DAY_S}  # seconds
 LONG = {"7d": "1w", "30d": "1M"}  # the latter is a month of the calendar
 
 
@@ -39,7 +50,7 @@ class Frame(Struct, gc=False):
     @property
     def sent(self) -> int | None:
         """When it was sent, as exactly as it is said."""
-        return self.time_ms * MS if self.time_ms else self.time * SECOND if self.time else None
+        return self.time_ms * MS_NS if self.time_ms else self.time * SECOND_NS if self.time else None
 
 
 class One(Frame, Generic[T], kw_only=True, gc=False):
@@ -111,7 +122,7 @@ class BestWire(Struct, gc=False):
             ask_price=ask,
             ask_size=ask_size,
             sequence=self.u,
-            ts_event=self.t * MS if self.t else None,
+            ts_event=self.t * MS_NS if self.t else None,
             ts_sent=sent,
         )
         return (bbo,)
@@ -134,7 +145,7 @@ class Changes(Struct, gc=False):
                 asks=asks,
                 depth=int(depth) if depth else None,
                 sequence=self.u,
-                ts_event=self.t * MS,
+                ts_event=self.t * MS_NS,
                 ts_sent=sent,
             )
         return BookDelta(
@@ -143,7 +154,7 @@ class Changes(Struct, gc=False):
             asks=asks,
             sequence_first=self.U,
             sequence=self.u,
-            ts_event=self.t * MS,
+            ts_event=self.t * MS_NS,
             ts_sent=sent,
         )
 
@@ -186,7 +197,7 @@ class WholeWire(Struct, gc=False):
             depth=int(self.l) if self.l else None,
             reason="periodic",
             sequence=self.lastUpdateId,
-            ts_event=self.t * MS,
+            ts_event=self.t * MS_NS,
             ts_sent=sent,
         )
         return (book,)
@@ -208,7 +219,7 @@ class TickerWire(Struct, gc=False):
             low=nonzero(self.low_24h),
             base_volume=optional(self.base_volume),
             quote_volume=optional(self.quote_volume),
-            window_s=DAY,
+            window_s=DAY_S,
             ts_sent=sent,
         )
         return (ticker,)
@@ -233,8 +244,8 @@ class BarWire(Struct, gc=False):
         return Candle(
             raw_symbol=raw_symbol,
             interval=LONG.get(name, name),
-            ts_open=self.t * SECOND,
-            ts_close=None if seconds is None else (self.t + seconds) * SECOND,
+            ts_open=self.t * SECOND_NS,
+            ts_close=None if seconds is None else (self.t + seconds) * SECOND_NS,
             open=text(self.o),
             high=text(self.h),
             low=text(self.l),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.json import Decoder
 
-from aggregator.records import BookDelta, BookSnapshot, Candle, Flags, Levels, Record, Side, Ticker, Trade
+from aggregator.records import DAY_S, BookDelta, BookSnapshot, Candle, Flags, Levels, Record, Side, Ticker, Trade
 from aggregator.wire import from_iso, nonzero
 from connectors.families.hitbtc.wires import INTERVALS, SNAPSHOT, filled, length_of
 
@@ -161,7 +161,7 @@ class TickerFrame(Struct, tag_field="method", tag="ticker"):
             low=nonzero(p.low),
             base_volume=p.volume,
             quote_volume=p.volumeQuote,
-            window_s=86_400,
+            window_s=DAY_S,
             ts_event=from_iso(p.timestamp),
         )
 

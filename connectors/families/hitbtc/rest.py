@@ -12,10 +12,10 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder, encode
 
 from aggregator.exchange import Listing, Request
-from aggregator.records import Instrument
+from aggregator.records import HOUR_S, Instrument
 from aggregator.wire import from_iso
 
-EIGHT_HOURS = 8 * 3600
+EIGHT_HOURS_S = 8 * HOUR_S
 DESK = "_BQX"  # of names that are listed, and that no request knows
 
 
@@ -57,7 +57,7 @@ def read_symbol(row: Raw) -> Instrument | None:
         tick_size=s.tick_size,
         lot_size=s.quantity_increment,
         expiry=expiry,
-        funding_interval_s=EIGHT_HOURS if is_perpetual else None,
+        funding_interval_s=EIGHT_HOURS_S if is_perpetual else None,
     )
 
 

@@ -10,6 +10,10 @@ from msgspec import UNSET, Struct, UnsetType
 
 from aggregator.errors import BadFrame
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    MS_NS,
+    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -40,7 +44,7 @@ PERIODS = {
     "1M": "1M",
 }
 INTERVALS = {period: interval for interval, period in PERIODS.items()}
-UNITS = {"M": 60, "H": 3600, "D": 86_400}  # seconds; a period of months, `1M`, has no length
+UNITS = {"M": 60, "H": HOUR_S, "D": DAY_S}  # seconds; a period of months, `1M`, has no length
 SNAPSHOT: Flags = ("snapshot",)
 
 T = TypeVar("T")
@@ -60,7 +64,7 @@ class TradeWire(Struct, gc=False):
             price=self.p,
             size=self.q,
             side=self.s,
-            ts_event=self.t * 1_000_000,
+            ts_event=self.t * MS_NS,
             flags=flags,
         )
 
@@ -72,7 +76,7 @@ class BookWire(Struct, gc=False):
     b: Levels
 
     def delta(self, raw_symbol: str) -> Record:
-        return BookDelta(raw_symbol=raw_symbol, bids=self.b, asks=self.a, sequence=self.s, ts_event=self.t * 1_000_000)
+        return BookDelta(raw_symbol=raw_symbol, bids=self.b, asks=self.a, sequence=self.s, ts_event=self.t * MS_NS)
 
     def whole(self, raw_symbol: str, reason: Literal["initial", "periodic"], depth: int | None) -> Record:
         return BookSnapshot(
@@ -82,7 +86,7 @@ class BookWire(Struct, gc=False):
             depth=depth,
             reason=reason,
             sequence=self.s,
-            ts_event=self.t * 1_000_000,
+            ts_event=self.t * MS_NS,
         )
 
 
@@ -109,7 +113,7 @@ class BestWire(Struct, gc=False):
             bid_size=bid_size,
             ask_price=ask,
             ask_size=ask_size,
-            ts_event=self.t * 1_000_000,
+            ts_event=self.t * MS_NS,
         )
 
 
@@ -135,8 +139,8 @@ class TickerWire(Struct, gc=False):
             base_volume=self.v,
             quote_volume=self.q,
             change=self.p,
-            window_s=86_400,
-            ts_event=self.t * 1_000_000,
+            window_s=DAY_S,
+            ts_event=self.t * MS_NS,
         )
 
 
@@ -150,7 +154,7 @@ class BarWire(Struct, gc=False):
     q: str  # in the quote asset
 
     def record(self, raw_symbol: str, period: str, flags: Flags | UnsetType) -> Record:
-        at, length = self.t * 1_000_000, length_of(period)
+        at, length = self.t * MS_NS, length_of(period)
         return Candle(
             raw_symbol=raw_symbol,
             interval=INTERVALS.get(period, period),
@@ -178,13 +182,13 @@ class FutureWire(Struct, gc=False):
     T: int | None = None  # when funding is exchanged next
 
     def records(self, raw_symbol: str) -> Iterable[Record]:
-        at = self.t * 1_000_000
+        at = self.t * MS_NS
         if mark := nonzero(self.m):
             yield MarkPrice(raw_symbol=raw_symbol, price=mark, ts_event=at)
         if index := nonzero(self.i):
             yield IndexPrice(raw_symbol=raw_symbol, price=index, ts_event=at)
         if self.r:
-            due = self.T * 1_000_000 if self.T else None
+            due = self.T * MS_NS if self.T else None
             yield Funding(raw_symbol=raw_symbol, rate=self.r, ts_next=due, ts_event=at)
         if self.R:
             yield Funding(raw_symbol=raw_symbol, rate=self.R, kind="predicted", ts_event=at)
@@ -195,7 +199,7 @@ class FutureWire(Struct, gc=False):
 def length_of(period: str) -> int | None:
     """A period's length in nanoseconds; a month has none."""
     unit, count = UNITS.get(period[:1]), period[1:]
-    return unit * int(count) * 1_000_000_000 if unit and count.isdecimal() else None
+    return unit * int(count) * SECOND_NS if unit and count.isdecimal() else None
 
 
 class Trades(Struct, gc=False):

@@ -6,7 +6,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Trouble
-from aggregator.records import Instrument, MarketState
+from aggregator.records import HOUR_S, Instrument, MarketState
 from aggregator.refusals import fields_of, text_of
 from aggregator.wire import Text, from_iso, ms, optional, step, text
 
@@ -138,7 +138,7 @@ def read_contract(c: ContractRow) -> Instrument:
         lot_size="1",
         min_size="1",
         expiry=ms(c.delivery_time) if is_dated and c.delivery_time else None,
-        funding_interval_s=(int(hours) * 3600 or None) if hours else None,
+        funding_interval_s=(int(hours) * HOUR_S or None) if hours else None,
         state=CONTRACT_STATES.get(c.contract_status, "unknown"),
         ts_listed=from_iso(f"{day[:4]}-{day[4:6]}-{day[6:]}T00:00:00") if day else None,
     )

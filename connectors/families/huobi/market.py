@@ -8,6 +8,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -56,8 +59,7 @@ PERIODS = {
     "1y": "1year",
 }
 INTERVALS = {period: interval for interval, period in PERIODS.items()}
-LENGTHS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": 3600, "4h": 14_400, "1d": 86_400, "1w": 604_800}
-SECOND = 1_000_000_000
+LENGTHS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": HOUR_S, "4h": 14_400, "1d": DAY_S, "1w": 604_800}
 
 Rows = list[list[Text]] | dict[str, Any] | None  # a side of a book; nothing changed: absent, [] or {}
 T = TypeVar("T")
@@ -229,7 +231,7 @@ def read_statistics(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Recor
             quote_volume=quote_volume(raw_symbol, tick),
             contract_volume=contract_volume(raw_symbol, tick),
             trades=counted(tick.count),
-            window_s=86_400,
+            window_s=DAY_S,
             ts_sent=ms(f.ts),
         ),
     )
@@ -246,7 +248,7 @@ def read_bar(raw_symbol: str, kind: str, frame: bytes) -> Iterable[Record]:
             raw_symbol=raw_symbol,
             interval=interval,
             ts_open=start,
-            ts_close=None if length is None else start + length * SECOND,
+            ts_close=None if length is None else start + length * SECOND_NS,
             open=text(bar.open),
             high=text(bar.high),
             low=text(bar.low),

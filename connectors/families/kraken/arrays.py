@@ -11,14 +11,12 @@ from typing import Any
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Candle, Record, Side, Ticker, Trade
+from aggregator.records import DAY_S, MINUTE_NS, Bbo, BookDelta, BookSnapshot, Candle, Record, Side, Ticker, Trade
 from aggregator.wire import best, levels, nonzero, optional, seconds, text
 
 CODES = {"XBT": "BTC", "XDG": "DOGE"}
 SIDES: dict[str, Side] = {"b": "buy", "s": "sell"}  # the taker's
 INTERVALS = {60: "1h", 240: "4h", 1440: "1d", 10080: "1w", 21600: "15d"}  # else minutes
-MINUTE = 60 * 10**9
-DAY_S = 86_400
 Body = Any  # arrays of mixed type, or objects of them
 
 decode: Callable[[bytes], list[Body]] = Decoder(list).decode
@@ -113,7 +111,7 @@ def read_candle(raw_symbol: str, bodies: list[Body], option: str) -> list[Record
         Candle(
             raw_symbol=raw_symbol,
             interval=INTERVALS.get(minutes, f"{minutes}m"),
-            ts_open=seconds(end) - minutes * MINUTE,
+            ts_open=seconds(end) - minutes * MINUTE_NS,
             ts_close=seconds(end),
             open=text(first),
             high=text(high),

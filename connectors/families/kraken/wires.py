@@ -8,6 +8,8 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Event
 from aggregator.records import (
+    DAY_S,
+    MINUTE_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -25,8 +27,6 @@ DEPTH = 100  # levels a side of the book that is subscribed to: 10, 25, 100, 500
 BEST: dict[Channel, str] = {"bbo": "ticker"}
 INTERVALS = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440, "1w": 10080, "15d": 21600}
 SPELLED = {minutes: interval for interval, minutes in INTERVALS.items()}
-MINUTE = 60_000_000_000
-DAY_S = 86_400
 
 
 class TradeRow(Struct, gc=False):
@@ -151,7 +151,7 @@ class BarRow(Struct, gc=False):
             raw_symbol=self.symbol,
             interval=SPELLED.get(self.interval, f"{self.interval}m"),
             ts_open=start,
-            ts_close=start + self.interval * MINUTE,
+            ts_close=start + self.interval * MINUTE_NS,
             open=text(self.open),
             high=text(self.high),
             low=text(self.low),

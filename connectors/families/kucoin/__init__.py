@@ -27,7 +27,7 @@ from aggregator.exchange import (
     Ticket,
     Trouble,
 )
-from aggregator.records import Channel
+from aggregator.records import HOUR_S, Channel
 from aggregator.refusals import coded, meaning_of
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import encode, number
@@ -206,7 +206,7 @@ def exchange(
         docs=docs,
         checked=checked,
         notes=notes,
-        limits=Limits(weights={api: ((2000, 30),)}, connects=(30, 60), lifetime=24 * 3600),
+        limits=Limits(weights={api: ((2000, 30),)}, connects=(30, 60), lifetime=24 * HOUR_S),
         listing=listing,
         feeds=(
             Stream(

@@ -5,7 +5,7 @@ https://www.kucoin.com/docs-new/3470063w0
 
 from msgspec import Struct
 
-from aggregator.records import Candle, Funding, IndexPrice, MarkPrice, Record, Ticker
+from aggregator.records import DAY_S, HOUR_S, SECOND_NS, Candle, Funding, IndexPrice, MarkPrice, Record, Ticker
 from aggregator.wire import Text, nonzero, optional, seconds, text
 from connectors.families.kucoin.wires import FUTURES, about, stamp
 
@@ -26,9 +26,8 @@ INTERVALS = {
     "1M": "1month",
 }
 SPELLED = {wire: interval for interval, wire in INTERVALS.items()}
-LENGTHS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}  # seconds; months have no length
+LENGTHS = {"m": 60, "h": HOUR_S, "d": DAY_S, "w": 604_800}  # seconds; months have no length
 LINEAR, INVERSE = ("USDTM", "USDCM"), "USDM"  # how the names of perpetual contracts end
-DAY_S = 86_400
 MINUTE_MS = 60_000
 
 
@@ -130,7 +129,7 @@ class BarFrame(Struct, tag_field="subject", tag="trade.candles.update", gc=False
                 raw_symbol=d.symbol,
                 interval=interval,
                 ts_open=opened,
-                ts_close=None if length is None else opened + int(interval[:-1]) * length * 1_000_000_000,
+                ts_close=None if length is None else opened + int(interval[:-1]) * length * SECOND_NS,
                 open=text(first),
                 high=text(high),
                 low=text(low),

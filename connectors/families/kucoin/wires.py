@@ -7,7 +7,7 @@ Frames are told apart by `subject`. Spot writes numbers as strings, futures as e
 from msgspec import Struct
 
 from aggregator.errors import BadFrame
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Levels, Record, Side, Trade
+from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Levels, Record, Side, Trade
 from aggregator.wire import Text, best, levels, text
 
 FUTURES = "/contract"  # how their topics begin
@@ -16,7 +16,7 @@ SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
 
 def stamp(time: int) -> int:
     """Milliseconds, microseconds or nanoseconds as nanoseconds; topics have changed from one to another."""
-    return time * 1_000_000 if time < 10**14 else time * 1000 if time < 10**17 else time
+    return time * MS_NS if time < 10**14 else time * 1000 if time < 10**17 else time
 
 
 def about(topic: str) -> str:

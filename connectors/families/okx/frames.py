@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, Levels
+from aggregator.records import DAY_S, HOUR_S, MS_NS, Bbo, BookDelta, BookSnapshot, Channel, Levels
 from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import nonzero
 from connectors.families.okx.wires import (
@@ -46,7 +46,7 @@ CHANNELS: dict[Channel, str] = {
 OURS: dict[str, Channel] = {wire: channel for channel, wire in CHANNELS.items()}
 DEPTH = 400
 DEPTHS = {"books": DEPTH, "books5": 5, "books50-l2-tbt": 50, "books-l2-tbt": DEPTH}
-UNITS = {"s": 1, "m": 60, "H": 3600, "D": 86_400, "W": 604_800}  # seconds; months have no length
+UNITS = {"s": 1, "m": 60, "H": HOUR_S, "D": DAY_S, "W": 604_800}  # seconds; months have no length
 NAMED = re.compile(r"(?:channel:([\w-]{1,64}),)?instId:([^, ]{1,64}?) doesn't exist")
 SWAP = "-SWAP"
 
@@ -123,7 +123,7 @@ def delta(arg: Topic, b: BookWire) -> BookDelta:
         checksum=b.checksum or None,
         sequence=b.seqId,
         sequence_prev=b.prevSeqId,
-        ts_event=b.ts * 1_000_000,
+        ts_event=b.ts * MS_NS,
     )
 
 
@@ -136,7 +136,7 @@ def whole(arg: Topic, b: BookWire, action: str | None) -> BookSnapshot:
         checksum=b.checksum or None,
         sequence=b.seqId,
         reason="initial" if action else "periodic",
-        ts_event=b.ts * 1_000_000,
+        ts_event=b.ts * MS_NS,
     )
 
 
@@ -149,7 +149,7 @@ def read_whole(raw_symbol: str, body: bytes) -> BookSnapshot:
         asks=levels(book.asks),
         depth=DEPTH,
         sequence=-1 if book.seqId is None else book.seqId,
-        ts_event=book.ts * 1_000_000,
+        ts_event=book.ts * MS_NS,
     )
 
 
@@ -167,7 +167,7 @@ def best(arg: Topic, b: BookWire) -> Bbo:
         ask_price=asks[0].px if asks else None,
         ask_size=asks[0].sz if asks else None,
         sequence=b.seqId,
-        ts_event=b.ts * 1_000_000,
+        ts_event=b.ts * MS_NS,
     )
 
 

@@ -10,6 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aggregator.records import (
+    DAY_S,
+    MS_NS,
+    SECOND_NS,
     Candle,
     Funding,
     IndexPrice,
@@ -49,7 +52,7 @@ class TradeWire(Struct, gc=False):
             size=self.sz,
             side=self.side,
             size_unit=unit(self.instId),
-            ts_event=self.ts * 1_000_000,
+            ts_event=self.ts * MS_NS,
         )
         if self.count != 1:
             trade.kind, trade.last_id, trade.count = "aggregate", self.tradeId, self.count
@@ -114,8 +117,8 @@ class TickerWire(Struct, gc=False):
             base_volume=(self.vol24h if is_spot else self.volCcy24h) or None,
             quote_volume=(self.volCcy24h or None) if is_spot else None,
             contract_volume=None if is_spot else self.vol24h or None,
-            window_s=86_400,
-            ts_event=self.ts * 1_000_000,
+            window_s=DAY_S,
+            ts_event=self.ts * MS_NS,
         )
 
 
@@ -136,7 +139,7 @@ class BarWire(Struct, array_like=True, gc=False):
             raw_symbol=raw_symbol,
             interval=interval,
             ts_open=at,
-            ts_close=None if seconds is None else at + seconds * 10**9,
+            ts_close=None if seconds is None else at + seconds * SECOND_NS,
             open=self.open,
             high=self.high,
             low=self.low,
@@ -163,7 +166,7 @@ class FundingWire(Struct):
         """A swap that has no rate yet (`formulaType` is `noRate`) has it empty, or leaves it out: nothing is said."""
         at = ms(self.ts) if self.ts else None
         due, after = ms(self.fundingTime), ms(self.nextFundingTime) if self.nextFundingTime else None
-        interval = None if after is None else (after - due) // 10**9
+        interval = None if after is None else (after - due) // SECOND_NS
         current = Funding(raw_symbol=self.instId, rate=self.fundingRate, interval_s=interval, ts_next=due, ts_event=at)
         if self.fundingRate:
             yield current

@@ -11,6 +11,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.records import (
+    DAY_S,
+    HOUR_S,
+    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -31,13 +34,13 @@ PERIODS = {  # seconds
     "5m": 300,
     "15m": 900,
     "30m": 1800,
-    "1h": 3600,
+    "1h": HOUR_S,
     "2h": 7200,
     "4h": 14_400,
     "6h": 21_600,
     "8h": 28_800,
     "12h": 43_200,
-    "1d": 86_400,
+    "1d": DAY_S,
     "3d": 259_200,
     "1w": 604_800,
     "1M": 2_592_000,
@@ -197,12 +200,12 @@ class Bar(Struct, array_like=True, gc=False):
     market: str
 
     def record(self, interval: str) -> Candle:
-        start = self.time * 1_000_000_000
+        start = self.time * SECOND_NS
         return Candle(
             raw_symbol=self.market,
             interval=interval,
             ts_open=start,
-            ts_close=None if interval == "1M" else start + PERIODS[interval] * 1_000_000_000,
+            ts_close=None if interval == "1M" else start + PERIODS[interval] * SECOND_NS,
             open=text(self.open),
             high=text(self.high),
             low=text(self.low),

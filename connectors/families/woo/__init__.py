@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused, Reply
-from aggregator.records import Channel, Record
+from aggregator.records import MS_NS, Channel, Record
 from aggregator.refusals import meaning_of
 from aggregator.wire import number
 from connectors.families.woo import longer, shorter
@@ -63,7 +63,7 @@ def one(row: type[R]) -> Callable[[bytes], Iterable[Record]]:
 
     def read(frame: bytes) -> Iterable[Record]:
         said: Frame[R] = decode(frame)
-        record = said.data.record(said.ts * 1_000_000)
+        record = said.data.record(said.ts * MS_NS)
         return () if record is None else (record,)
 
     return read
@@ -75,7 +75,7 @@ def many(row: type[R]) -> Callable[[bytes], Iterable[Record]]:
 
     def read(frame: bytes) -> Iterable[Record]:
         said: Frame[list[R]] = decode(frame)
-        records = [data.record(said.ts * 1_000_000) for data in said.data]
+        records = [data.record(said.ts * MS_NS) for data in said.data]
         return [record for record in records if record is not None]
 
     return read
@@ -140,7 +140,7 @@ def parse_answer(other: Other, frame: bytes) -> Iterable[Event]:
         return (Reply(b'{"event":"pong"}'),)
     if other.event == "request" and other.success:
         answer = decode_answer(frame)
-        return (answer.data.record(answer.ts * 1_000_000),)
+        return (answer.data.record(answer.ts * MS_NS),)
     channel, raw_symbol = subject(str(other.id))
     if other.event not in {"subscribe", ""} or (channel is None and other.success):
         return ()

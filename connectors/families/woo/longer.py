@@ -10,6 +10,8 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.records import (
+    DAY_S,
+    MS_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -23,7 +25,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import Text, best, levels, nonzero, number, optional, text
-from connectors.families.woo.words import DAY_S, Frame, perpetual_of
+from connectors.families.woo.words import Frame, perpetual_of
 
 
 class TradeRow(Struct, gc=False):
@@ -53,7 +55,7 @@ class Change(Struct, gc=False):
             raw_symbol=self.symbol,
             bids=levels(self.bids),
             asks=levels(self.asks),
-            sequence=at // 1_000_000,
+            sequence=at // MS_NS,
             sequence_prev=self.prevTs,
             ts_event=at,
         )
@@ -72,7 +74,7 @@ class Top(Struct, gc=False):
             bids=levels(self.bids),
             asks=levels(self.asks),
             reason="periodic",
-            sequence=at // 1_000_000,
+            sequence=at // MS_NS,
             ts_event=at,
         )
 
@@ -91,7 +93,7 @@ class WholeBook(Struct, gc=False):
             bids=levels(self.bids),
             asks=levels(self.asks),
             sequence=self.ts,
-            ts_event=self.ts * 1_000_000,
+            ts_event=self.ts * MS_NS,
             ts_sent=at,
         )
 
@@ -157,8 +159,8 @@ class Bar(Struct, gc=False):
         return Candle(
             raw_symbol=self.symbol,
             interval=self.type,
-            ts_open=self.startTime * 1_000_000,
-            ts_close=self.endTime * 1_000_000,
+            ts_open=self.startTime * MS_NS,
+            ts_close=self.endTime * MS_NS,
             open=text(self.open),
             high=text(self.high),
             low=text(self.low),
@@ -175,7 +177,7 @@ class RateRow(Struct, gc=False):
     fundingTs: int  # when it is exchanged
 
     def record(self, at: int) -> Funding | None:
-        rate, due = optional(self.fundingRate), self.fundingTs * 1_000_000
+        rate, due = optional(self.fundingRate), self.fundingTs * MS_NS
         if rate is None:
             return None
         return Funding(raw_symbol=self.symbol, rate=rate, kind="predicted", ts_next=due, ts_event=at)
@@ -229,7 +231,7 @@ class Forced(Struct):
                 id=str(self.liquidationId),
                 size=text(position.positionQty).lstrip("-"),
                 status=self.type,
-                ts_event=self.timestamp * 1_000_000,
+                ts_event=self.timestamp * MS_NS,
             )
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 from msgspec import Struct
 
 from aggregator.records import (
+    DAY_S,
+    MS_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -21,7 +23,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import best, ms, nonzero, optional, text
-from connectors.families.woo.words import DAY_S, perpetual_of
+from connectors.families.woo.words import perpetual_of
 
 TOP = 10  # levels a side of a book that is always sent whole
 
@@ -39,7 +41,7 @@ class TradeRow(Struct, gc=False):
             price=self.px,
             size=self.sx,
             side="buy" if self.sd == "BUY" else "sell",
-            ts_event=self.ts * 1_000_000,
+            ts_event=self.ts * MS_NS,
             ts_sent=at,
         )
 
@@ -58,7 +60,7 @@ class Change(Struct, gc=False):
             asks=self.asks,
             sequence=self.ts,
             sequence_prev=self.prevTs,
-            ts_event=self.ts * 1_000_000,
+            ts_event=self.ts * MS_NS,
             ts_sent=at,
         )
 
@@ -78,7 +80,7 @@ class Top(Struct, gc=False):
             asks=self.asks,
             depth=TOP,
             reason="periodic",
-            ts_event=self.ts * 1_000_000,
+            ts_event=self.ts * MS_NS,
             ts_sent=at,
         )
 
@@ -100,7 +102,7 @@ class BestRow(Struct, gc=False):
             bid_size=bid_size,
             ask_price=ask,
             ask_size=ask_size,
-            ts_event=self.ts * 1_000_000,
+            ts_event=self.ts * MS_NS,
             ts_sent=at,
         )
 
@@ -127,7 +129,7 @@ class TickerRow(Struct, gc=False):
             quote_volume=optional(self.a),
             trades=self.cnt,
             window_s=DAY_S,
-            ts_event=self.ts * 1_000_000,
+            ts_event=self.ts * MS_NS,
             ts_sent=at,
         )
 
@@ -149,15 +151,15 @@ class Bar(Struct, gc=False):
         return Candle(
             raw_symbol=self.s,
             interval=self.t,
-            ts_open=self.st * 1_000_000,
-            ts_close=self.et * 1_000_000,
+            ts_open=self.st * MS_NS,
+            ts_close=self.et * MS_NS,
             open=text(self.o),
             high=text(self.h),
             low=text(self.l),
             close=text(self.c),
             base_volume=text(self.v),
             quote_volume=text(self.a),
-            ts_event=None if self.ts is None else self.ts * 1_000_000,
+            ts_event=None if self.ts is None else self.ts * MS_NS,
             ts_sent=at,
         )
 
@@ -177,7 +179,7 @@ class RateRow(Struct, gc=False):
             rate=rate,
             kind="predicted",
             ts_next=ms(self.ft),
-            ts_event=self.ts * 1_000_000,
+            ts_event=self.ts * MS_NS,
             ts_sent=at,
         )
 
@@ -188,7 +190,7 @@ class OpenRow(Struct, gc=False):
     ts: int
 
     def record(self, at: int) -> OpenInterest | None:
-        size, told = optional(self.oi), self.ts * 1_000_000
+        size, told = optional(self.oi), self.ts * MS_NS
         return None if size is None else OpenInterest(raw_symbol=self.s, size=size, ts_event=told, ts_sent=at)
 
 
@@ -199,7 +201,7 @@ class MarkRow(Struct, gc=False):
 
     def record(self, at: int) -> MarkPrice | None:
         price = nonzero(self.px)
-        return MarkPrice(raw_symbol=self.s, price=price, ts_event=self.ts * 1_000_000, ts_sent=at) if price else None
+        return MarkPrice(raw_symbol=self.s, price=price, ts_event=self.ts * MS_NS, ts_sent=at) if price else None
 
 
 class IndexRow(Struct, gc=False):
@@ -208,5 +210,5 @@ class IndexRow(Struct, gc=False):
     ts: int
 
     def record(self, at: int) -> IndexPrice | None:
-        name, price, told = perpetual_of(self.s), nonzero(self.px), self.ts * 1_000_000
+        name, price, told = perpetual_of(self.s), nonzero(self.px), self.ts * MS_NS
         return IndexPrice(raw_symbol=name, price=price, index=self.s, ts_event=told, ts_sent=at) if price else None

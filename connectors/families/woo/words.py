@@ -7,7 +7,6 @@ from msgspec import Struct
 from aggregator.records import Record
 
 D = TypeVar("D")
-DAY_S = 86_400
 
 
 class Row(Protocol):

@@ -13,8 +13,11 @@ from aggregator.errors import ConfigError
 from aggregator.ingest import checkpoint_file as leftovers
 from aggregator.ingest import listing as instruments
 from aggregator.ingest import state
-from aggregator.records import Gap, Trade
-from aggregator.session.topics import TopicCheckpoint
+from aggregator.moment import Now
+from aggregator.records import Gap, Record, Trade
+from aggregator.sequence import contiguous
+from aggregator.session.topics import Place, TopicCheckpoint
+from aggregator.session.trades import Numbered
 
 SECOND = 1_000_000_000
 
@@ -123,8 +126,10 @@ def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp
     first = Marks(tmp_path, "first")
     assert first._numbers is not None
     slots = {name: first._numbers.slot("toy", name) for name in "AB"}
-    first._numbers.note(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=70))
-    first._numbers.note(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=60, flags=("late",)))
+    topic = Numbered("trades", "A", None, Place("toy", "c"), TopicCheckpoint(), contiguous, first.notes("toy"))
+    behind = Numbered("trades", "A", None, Place("toy", "d"), TopicCheckpoint(), contiguous, first.notes("toy"))
+    for to, number in ((topic, 70), (topic, 69), (behind, 60), (topic, 2**70)):
+        to.take(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=number), [], Now(0, 0))
     open_gap = Gap(gap_id="g", phase="open", channel="trades", cause="disconnect", ts_from=5 * SECOND)
     first.save(
         "toy",
@@ -158,6 +163,23 @@ def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp
     assert [path.name for path in tmp_path.glob("*.numbers")] == ["third.numbers"]
     third.remove()
     assert list(tmp_path.glob("*.numbers")) == []
+
+
+def test_a_kill_in_the_midst_of_a_read_leaves_numbers_that_prove_nothing(tmp_path: Path) -> None:
+    first = Marks(tmp_path, "first")
+    notes = first.notes("toy")
+    assert notes is not None
+    first.save("toy", [row("A", TopicCheckpoint(last=50), is_followed=True, slot=notes.slot("A"))], ts=10 * SECOND)
+    notes.view[0] = -12 * SECOND  # a read is being taken in; number 51 is noted and not published
+    notes.view[notes.slot("A") or 0] = 51
+    found = Marks(tmp_path, "second").take("toy")
+    carried = found.topics["main"]["trades", "A"]
+    assert (found.died, carried.last, carried.is_unsure) == (12 * SECOND, 51, True)
+    # 52 is the next number: that proves nothing, and the gap is not called needless
+    topic = Numbered("trades", "A", None, Place("toy", "c"), carried, contiguous)
+    out: list[Record] = []
+    topic.take(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=52), out, Now(0, 0))
+    assert [r.repair for r in out if isinstance(r, Gap)] == ["none"]
 
 
 def test_an_end_that_is_told_has_no_gap_told_again(tmp_path: Path) -> None:
@@ -203,8 +225,8 @@ def test_a_clock_that_ran_back_makes_no_gap_of_the_future(tmp_path: Path) -> Non
 
 def test_a_number_larger_than_any_counter_costs_itself_alone(tmp_path: Path) -> None:
     marks = Marks(tmp_path, "first")
-    assert marks._numbers is not None
-    marks._numbers.note(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=2**70))
+    topic = Numbered("trades", "A", None, Place("toy", "c"), TopicCheckpoint(), contiguous, marks.notes("toy"))
+    topic.take(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=2**70), [], Now(0, 0))
     gap = Gap(gap_id="g", phase="open", channel="trades", cause="sequence", ts_from=1, expected=2**70)
     marks.save("toy", [row("A", TopicCheckpoint(gap, 2**70), is_followed=True), row("B", is_followed=True)])
     found = Marks(tmp_path, "second").take("toy").topics["main"]

@@ -167,6 +167,7 @@ class Daemon:
             rest=rest,
             care=ConnectionPolicy(config.redundancy, config.lifetime, config.verify, config.audit),
             left=self._left.pop(config.id, {}),
+            notes=None if self._marks is None else self._marks.notes(config.id),
         )
         self.runners[config.id] = runner
         followed = Followed(config, exchange, runner, Markets(listed))

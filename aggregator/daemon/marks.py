@@ -17,15 +17,16 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 
-from msgspec import UNSET, Struct, structs
+from msgspec import Struct, structs
 
 from aggregator.bus.bus import Batch
 from aggregator.ingest import checkpoint_file as leftovers
 from aggregator.ingest import state
 from aggregator.ingest.checkpoint_file import Leftover
 from aggregator.ingest.runner import ExchangeRunner
-from aggregator.records import Gap, Health, Trade
+from aggregator.records import Gap
 from aggregator.session.topics import Standing
+from aggregator.session.trades import Notes
 from aggregator.sinks.worker import Worker
 
 EVERY = 5.0  # seconds between two marks of an exchange
@@ -42,7 +43,7 @@ log = logging.getLogger("aggregator.daemon")
 
 
 class Numbers:
-    """The last number of each topic, and when the program last lived; in slot 0."""
+    """The last number of each topic, and in slot 0 when the program last lived (`trades.Notes` says more)."""
 
     def __init__(self, path: Path) -> None:
         """Begin a file. Raises OSError.
@@ -71,19 +72,6 @@ class Numbers:
             found = self._slots[key] = len(self._slots) + 1
         return found
 
-    def note(self, trade: Trade) -> None:
-        """A trade is published."""
-        number = trade.sequence
-        if number is None:
-            return
-        slot = self._slots.get((trade.exchange, trade.raw_symbol)) or self.slot(trade.exchange, trade.raw_symbol)
-        if slot is None or (trade.flags is not UNSET and number <= self.view[slot]):  # it may be one that was late
-            return
-        try:
-            self.view[slot] = number
-        except ValueError:  # it is larger than any counter
-            return
-
     def remove(self) -> None:
         """The program ends by itself: what it leaves is told otherwise."""
         self.view.release()
@@ -91,8 +79,21 @@ class Numbers:
         self.path.unlink(missing_ok=True)
 
 
+class NumbersOf:
+    """The last numbers of one exchange."""
+
+    def __init__(self, numbers: Numbers, exchange: str) -> None:
+        self.view = numbers.view
+        self._numbers = numbers
+        self._exchange = exchange
+
+    def slot(self, raw_symbol: str | None) -> int | None:
+        """The slot of a market's trades; None where there is no room."""
+        return self._numbers.slot(self._exchange, raw_symbol)
+
+
 def read_numbers(path: Path) -> dict[int, int]:
-    """The last numbers that a killed run has left, by slot. Raises OSError."""
+    """What a killed run has left: its last numbers by slot; under 0 the moment as it stands there. Raises OSError."""
     blob = state.read(path)
     if blob is None or len(blob) != SLOTS * SLOT:
         return {}
@@ -128,7 +129,6 @@ class Marks:
         """Begin; without room for numbers the marks do without."""
         self.epoch = epoch
         self._directory = directory
-        self._due: set[str] = set()  # exchanges whose topics have changed since their last mark
         self._failing: set[str] = set()
         self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
         self._lock = Lock()
@@ -157,8 +157,9 @@ class Marks:
         died = left.ts
         if left.epoch is not None:
             numbers = read_numbers(self._directory / f"{Path(left.epoch).name}{SUFFIX}")
-            died = min(max(died, numbers.get(0, 0)), time.time_ns())  # clocks may run back
-            left, gaps = leftovers.after_a_kill(id, left, died, numbers)
+            moment = numbers.pop(0, 0)
+            died = min(max(died, abs(moment)), time.time_ns())  # clocks may run back
+            left, gaps = leftovers.after_a_kill(id, left, died, numbers, is_sure=moment >= 0)
         rows = [structs.replace(row, slot=self._begun(id, row)) for row in left.rows]
         self.save(id, rows)
         return Found(leftovers.topics_of(left), gaps, left.epoch, died)
@@ -183,18 +184,13 @@ class Marks:
     # --- while running ----------------------------------------------------------------------------------------------
 
     def heed(self, batch: Batch) -> None:
-        """Note what is published: the moment, numbers, and whose topics have changed."""
-        numbers = self._numbers
-        if numbers is None:
-            self._due.update(r.exchange for r in batch.records if isinstance(r, Health | Gap))
-            return
-        for record in batch.records:
-            kind = type(record)
-            if kind is Trade:
-                numbers.note(record)  # type: ignore[arg-type]
-            elif kind is Health or kind is Gap:
-                self._due.add(record.exchange)
-        numbers.view[0] = batch.records[-1].ts_recv
+        """Note the moment of what is published."""
+        if self._numbers is not None:
+            self._numbers.view[0] = batch.records[-1].ts_recv
+
+    def notes(self, exchange: str) -> Notes | None:
+        """Where the topics of an exchange note their last numbers."""
+        return None if self._numbers is None else NumbersOf(self._numbers, exchange)
 
     async def beat(self) -> None:
         """Note that the program lives, until cancelled."""
@@ -204,16 +200,15 @@ class Marks:
 
     async def keep(self, runner: ExchangeRunner) -> None:
         """Mark an exchange's topics again and again, until cancelled."""
-        id = runner.exchange.id
         loop = asyncio.get_running_loop()
         marked, took = 0.0, 0.0
+        changes: list[object] = []
         while True:
             if marked:
                 await asyncio.sleep(max(SOON, took * SHARE))
-                if id not in self._due and loop.time() - marked < EVERY:
+                if changes == runner.changes and loop.time() - marked < EVERY:
                     continue
-            marked = loop.time()
-            self._due.discard(id)
+            marked, changes = loop.time(), runner.changes
             await self.mark(runner)
             took = loop.time() - marked
 

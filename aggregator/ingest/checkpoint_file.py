@@ -107,18 +107,21 @@ def topics_of(left: Left) -> Topics:
     return found
 
 
-def after_a_kill(exchange: str, left: Left, died: int, numbers: Mapping[int, int]) -> tuple[Left, list[Gap]]:
+def after_a_kill(
+    exchange: str, left: Left, died: int, numbers: Mapping[int, int], *, is_sure: bool = True
+) -> tuple[Left, list[Gap]]:
     """The checkpoints of a run that was killed: each followed topic has a gap, open since the run died.
 
     Of a gap that was open already more may be missing than is known, and less: what of it was had again since the mark
     is not known, so nothing of it is asked for once more, and it is never said to be had again in full.
     numbers: the last number by slot; a topic that is numbered and has none goes on from nothing known
+    is_sure: whether all records of these numbers were published
     """
     gaps: list[Gap] = []
     rows: list[Leftover] = []
     for row in left.rows:
         carried = structs.replace(row.carried, holes=(), missed=0, recovered=0)
-        carried.is_unsure = carried.is_unsure or carried.gap is not None
+        carried.is_unsure = carried.is_unsure or carried.gap is not None or not is_sure
         carried.last = None if row.slot is None else numbers.get(row.slot)
         if row.is_followed and carried.gap is None:
             conn = f"{exchange}/{row.feed}"

@@ -20,6 +20,7 @@ from aggregator.session.fetches import Fetch
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.subscriptions import Ask, Key
 from aggregator.session.topics import TopicCheckpoint
+from aggregator.session.trades import Notes
 
 TICK_S = 1.0  # seconds
 EXPECTED = (
@@ -55,17 +56,20 @@ class Connection:
         network: Network,
         rest: Rest,
         requests: Budget | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """Join a session to the bus; `run` gives it the line.
 
         merger: decides which records are published if other connections carry the same topics
         requests: how often the exchange may be asked for topics on this connection
+        notes: for the run after a process that is killed: whether a read is being taken in
         """
         self.session = session
         self.over: str | None = None  # the reason of the end, once it has ended
         self.error: SessionError | None = None  # the error if no connection could be made
         self.since = network.now().mono
         self._bus = bus
+        self._noted = notes.view if notes is not None else None
         self._merger = merger
         self._network = network
         self._now = network.now
@@ -113,11 +117,15 @@ class Connection:
         session, merger = self.session, self._merger
         if self.over is not None:
             return  # the line was given up
+        if self._noted is not None:
+            self._noted[0] = -now.wall  # until the records are published, or there are none
         if merger.is_merging:  # frame by frame, because a record is compared with its leg's state just after it
             records = [r for payload in payloads for r in merger.take(session, session.receive((payload,), now), now)]
         else:
             records = session.receive(payloads, now)
         self._bus.publish(records)
+        if self._noted is not None and not records:
+            self._noted[0] = now.wall
         if session.outbox:
             self._send()
         if session.over is not None:

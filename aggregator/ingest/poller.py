@@ -95,6 +95,11 @@ class Poller:
         """Each topic's state now."""
         return self._polling.health(self._network.now())
 
+    @property
+    def changes(self) -> int:
+        """How often a topic's state or gap has changed."""
+        return self._polling.changes
+
     def states(self) -> Counter[TopicState]:
         """How many topics are in each state now."""
         return self._polling.states()

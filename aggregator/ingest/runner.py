@@ -15,6 +15,7 @@ from aggregator.ingest.shard import ConnectionPolicy, ConnectLimiter, ExchangeCo
 from aggregator.records import BookSnapshot, Channel, Health, Instrument, TopicState
 from aggregator.session.subscriptions import Key, Memory
 from aggregator.session.topics import Standing, TopicCheckpoint, closed
+from aggregator.session.trades import Notes
 
 SHARE = 8  # if connections are limited, REST has one of so many
 STEP = 500  # after so many instruments other tasks have their turn
@@ -56,10 +57,12 @@ class ExchangeRunner:
         rest: Rest | None = None,
         care: ConnectionPolicy | None = None,
         left: Left | None = None,
+        notes: Notes | None = None,
     ) -> None:
         """Begin without topics.
 
         rest: the object for REST calls, if somebody has made calls of this exchange before
+        notes: where the last numbers of trades are noted for the run after a process that is killed
         """
         self.exchange = exchange
         self.shards: list[Shard] = []
@@ -73,7 +76,7 @@ class ExchangeRunner:
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
         limits = exchange.limits
         gate, places = ConnectLimiter(limits.connects, self.rest.hosts), Places(for_streams(limits))
-        self._means = ExchangeContext(network, self.rest, bus, gate, places, care or ConnectionPolicy())
+        self._means = ExchangeContext(network, self.rest, bus, gate, places, care or ConnectionPolicy(), notes)
         self._memories: dict[str, Memory] = {}  # by name of the stream
         self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None
@@ -254,6 +257,12 @@ class ExchangeRunner:
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
         for keeper in keepers:
             yield from keeper.health()
+
+    @property
+    def changes(self) -> list[object]:
+        """Something that differs as soon as a topic's state or gap has changed."""
+        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
+        return [keeper.changes for keeper in keepers]
 
     def states(self) -> Counter[TopicState]:
         """How many topics are in each state now."""

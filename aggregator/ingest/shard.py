@@ -26,6 +26,7 @@ from aggregator.session.arbiter import LineArbiter
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.subscriptions import Key, Memory
 from aggregator.session.topics import Standing, Topic, TopicCheckpoint, health
+from aggregator.session.trades import Notes
 
 FIRST_BACKOFF_S = 0.5  # seconds before a reconnect; doubles
 LONGEST_BACKOFF_S = 60.0
@@ -114,6 +115,7 @@ class ExchangeContext(Struct, frozen=True):
     gate: ConnectLimiter
     places: Places
     care: ConnectionPolicy
+    notes: Notes | None = None
 
 
 class Shard:
@@ -225,6 +227,11 @@ class Shard:
         for s in self._uncarried(topics):
             yield self._down(*s, now)
 
+    @property
+    def changes(self) -> tuple[tuple[str, int], ...]:
+        """How often a topic's state or gap has changed, by connection."""
+        return tuple((leg.session.conn, leg.session.changes) for leg in self._legs)
+
     def states(self) -> Counter[TopicState]:
         """How many topics are in each state now."""
         topics = self._topics()
@@ -334,6 +341,7 @@ class Shard:
             memory=self._memory,
             verify=means.care.verify,
             audit=means.care.audit,
+            notes=means.notes,
         )
         conversation = Connection(
             session,
@@ -342,6 +350,7 @@ class Shard:
             network=means.network,
             rest=means.rest,
             requests=self._exchange.limits.requests,
+            notes=means.notes,
         )
         self.merger.join(session)
         self._legs.append(conversation)

@@ -75,11 +75,17 @@ class Polling:
         self._carried = dict(carried or {})
         self._source: Source = source
         self._topics: dict[Key, Topic] = {}
-        self._counts = Counts(Place(exchange, conn))
+        self._place = Place(exchange, conn)
+        self._counts = Counts(self._place)
 
     def open(self, now: Now) -> None:
         """Asking begins."""
         self._counts.begin(now)
+
+    @property
+    def changes(self) -> int:
+        """How often a topic's state or gap has changed."""
+        return self._place.changes
 
     def health(self, now: Now) -> Iterator[Health]:
         """Each topic's state."""
@@ -114,7 +120,7 @@ class Polling:
         except Exception:  # noqa: BLE001 - whatever a hostile answer provokes, it is one answer lost
             self.bad += 1
             self._counts.unread += 1
-            gap = unread(Place(self.exchange, self.conn), self.bad, raw_symbol or None, now)
+            gap = unread(self._place, self.bad, raw_symbol or None, now)
             instrument = self._instruments.get(raw_symbol)
             gap.symbol = instrument.symbol if instrument else None
             out.append(gap)
@@ -204,7 +210,7 @@ class Polling:
 
     def _new_topic(self, channel: Channel, raw_symbol: str | None) -> Topic:
         instrument = self._instruments.get(raw_symbol or "")
-        place = Place(self.exchange, self.conn)
+        place = self._place
         carried = self._carried.pop((channel, raw_symbol), None) or TopicCheckpoint()
         if channel == "trades":
             return PolledTrades(raw_symbol, instrument, place, carried)

@@ -23,7 +23,7 @@ from aggregator.session.subscriptions import NEVER_NS, Ask, Key, Memory, Subscri
 from aggregator.session.summaries import Counts
 from aggregator.session.table import TopicContext, TopicTable
 from aggregator.session.topics import NOTHING, STRAY, Place, Topic, TopicCheckpoint, say, with_flag
-from aggregator.session.trades import Numbered
+from aggregator.session.trades import Notes, Numbered
 from aggregator.session.unreadable import Unreadable
 
 FOREVER_NS = 3600 * SECOND_NS
@@ -49,6 +49,7 @@ class Session:
         verify: int = 1,
         audit: float | None = None,
         channels: Collection[Channel] = CHANNELS,
+        notes: Notes | None = None,
     ) -> None:
         """Without `subscriptions` every record of `channels` is taken: a replay cannot know what was asked for then.
 
@@ -57,6 +58,7 @@ class Session:
         memory: whatever earlier connections have learnt of the exchange
         verify: one of so many checksums is computed; 0: none
         audit: seconds between two comparisons of a book with the exchange's own; None: never
+        notes: where the last numbers of trades are noted for the run after a process that is killed
         """
         self.exchange = exchange
         self.stream = stream
@@ -78,11 +80,11 @@ class Session:
         self.wanted = self._answers.wanted
         self._resyncs = BookResyncs(stream.snapshot, self.subscriptions, self.outbox, self._answers.want_book)
         self._watch = SilenceWatch(stream, self.subscriptions, self._answers.probe)
-        place = Place(exchange, conn)
+        self._place = place = Place(exchange, conn)
         self._unreadable = Unreadable(place)
         self.bad_frames = self._unreadable.seen
         self._counts = Counts(place)
-        making = TopicContext(stream, place, instruments, dict(carried or {}), self._resync, verify, self.words)
+        making = TopicContext(stream, place, instruments, dict(carried or {}), self._resync, verify, self.words, notes)
         self.topics = TopicTable(making)
         self._reading = exchange, conn, self.topics.by_type, stream.inflate, stream.reader(), self._counts
         rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
@@ -93,6 +95,11 @@ class Session:
         self._frames = 0  # that had come then
         self._wall = 0
         self._beat_at = 0
+
+    @property
+    def changes(self) -> int:
+        """How often a topic's state or gap has changed."""
+        return self._place.changes
 
     # --- the conversation -------------------------------------------------------------------------------------------
 

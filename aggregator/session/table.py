@@ -11,7 +11,7 @@ from aggregator.sequence import unnumbered
 from aggregator.session.order_book import BookTopic, Resync
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Place, Stated, Topic, TopicCheckpoint, Words, topic_class
-from aggregator.session.trades import Numbered
+from aggregator.session.trades import Notes, Numbered
 
 BEFORE = {"disconnect", "restart"}  # causes of gaps that an earlier connection has left
 
@@ -23,6 +23,7 @@ class TopicContext(Struct, frozen=True):
     resync: called with the raw symbol when a whole book is needed from the exchange
     verify: of how many checksums one is computed; 0: none
     words: for states that are not known
+    notes: where the last numbers of trades are noted for the run after a process that is killed
     """
 
     stream: Stream
@@ -32,6 +33,7 @@ class TopicContext(Struct, frozen=True):
     resync: Resync
     verify: int
     words: Words
+    notes: Notes | None = None
 
 
 class TopicTable:
@@ -142,7 +144,8 @@ class TopicTable:
                 requested=stream.snapshot is not None,
             )
         if rule is not None:
-            return Numbered(channel, raw_symbol, instrument, place, carried, rule)
+            notes = making.notes if channel == "trades" else None
+            return Numbered(channel, raw_symbol, instrument, place, carried, rule, notes)
         if channel == "status":
             return Stated(raw_symbol, instrument, place, carried, making.words)
         return topic_class(channel, instrument)(channel, raw_symbol, instrument, place, carried)

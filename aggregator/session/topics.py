@@ -35,11 +35,15 @@ MOST_WORDS = 1000  # that are told apart
 EXACT = Context(prec=200)  # enough for any two numbers that an exchange sends
 
 
-class Place(Struct, frozen=True):
-    """The exchange and the connection that a topic's records are stamped with."""
+class Place(Struct):
+    """The exchange and the connection that a topic's records are stamped with.
+
+    changes: how often the state or the gap of one of its topics has changed
+    """
 
     exchange: str
     conn: str
+    changes: int = 0
 
 
 class TopicCheckpoint(Struct):
@@ -112,15 +116,14 @@ class Topic:
         "asked",
         "channel",
         "closed",
-        "conn",
         "count",
         "duplicates",
-        "exchange",
         "gap",
         "heard",
         "instrument",
         "last",
         "opened",
+        "place",
         "pulse",
         "raw_symbol",
         "reason",
@@ -142,8 +145,7 @@ class Topic:
         self.raw_symbol = raw_symbol
         self.instrument = instrument
         self.symbol = instrument.symbol if instrument else None
-        self.exchange = place.exchange
-        self.conn = place.conn
+        self.place = place
         self.gap = carried.gap
         self.last = carried.last
         self.state: TopicState = "subscribing"
@@ -159,6 +161,16 @@ class Topic:
         self._newest = carried.newest  # the exchange's time of the last record that was numbered as next
         self.opened = 0  # gaps, on this connection
         self.closed = 0
+
+    @property
+    def exchange(self) -> str:
+        """The id that its records are stamped with."""
+        return self.place.exchange
+
+    @property
+    def conn(self) -> str:
+        """The connection that its records are stamped with."""
+        return self.place.conn
 
     @property
     def stands(self) -> bool:
@@ -252,6 +264,7 @@ class Topic:
     def _stamped(self, gap: Gap, now: Now) -> Gap:
         gap.exchange, gap.symbol, gap.raw_symbol = self.exchange, self.symbol, self.raw_symbol
         gap.ts_recv, gap.conn, gap.source = now.wall, self.conn, "derived"
+        self.place.changes += 1
         return gap
 
 
@@ -315,6 +328,7 @@ def say(topic: Topic, state: TopicState, out: list[Record], now: Now, reason: st
     """Change a topic's state or its reason, and publish the change; nothing is published if nothing changes."""
     if (state, reason) != (topic.state, topic.reason):
         topic.state, topic.reason = state, reason
+        topic.place.changes += 1
         out.append(health(topic, now))
 
 

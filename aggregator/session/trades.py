@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Protocol
 
 from aggregator.moment import Now
 from aggregator.records import SECOND_NS, Channel, Instrument, Liquidation, Record, Repair, Trade
@@ -12,10 +13,23 @@ LATE_NS = 2 * SECOND_NS  # trades out of order are waited for so long before the
 HOLES = 64  # ranges of missing trades remembered at once
 
 
+class Notes(Protocol):
+    """Memory that outlives a process that is killed: the last numbers of an exchange's trades.
+
+    view: 64-bit numbers. The first is when the program last lived, in ns; it is negative while a read of a socket is
+        being taken in: numbers are noted then whose records are not published yet
+    """
+
+    view: "memoryview[int]"
+
+    def slot(self, raw_symbol: str | None) -> int | None:
+        """The place of a market's last number in `view`; None where there is no room."""
+
+
 class Numbered(Sized):
     """Trades whose numbers show what is missing, late or twice."""
 
-    __slots__ = ("_holes", "_missed", "_recovered", "_settle_at", "_skipped", "_sure", "_unsure")
+    __slots__ = ("_holes", "_missed", "_noted", "_recovered", "_settle_at", "_skipped", "_slot", "_sure", "_unsure")
 
     def __init__(
         self,
@@ -25,8 +39,12 @@ class Numbered(Sized):
         place: Place,
         carried: TopicCheckpoint,
         rule: Rule,
+        notes: Notes | None = None,
     ) -> None:
-        """Begin with the checkpoint of the connection before; `rule` judges the numbers."""
+        """Begin with the checkpoint of the connection before; `rule` judges the numbers.
+
+        notes: where the last number is noted for the run after a process that is killed
+        """
         super().__init__(channel, raw_symbol, instrument, place, carried)
         self._sure = rule.sure
         self._holes: deque[tuple[int, int]] = deque(carried.holes, maxlen=HOLES)
@@ -35,10 +53,14 @@ class Numbered(Sized):
         self._unsure = carried.is_unsure
         self._settle_at = 0
         self._skipped = False
+        self._slot = (notes.slot(raw_symbol) if notes else None) or 0
+        self._noted = notes.view if notes and self._slot else None
 
-    def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
+    def take(  # type: ignore[override]  # noqa: C901 - hot: it calls nothing that it can do itself
+        self, record: Trade | Liquidation, out: list[Record], now: Now
+    ) -> None:
         """Pass the next trade. Skipped numbers open a gap, late trades fill it, and repeated ones are dropped."""
-        last, final, time = self.last, record.sequence, record.ts_event
+        last, final, time, noted = self.last, record.sequence, record.ts_event, self._noted
         if last is None or final is None:  # the first record, or one outside of the numbering
             self.last = last if final is None else final
         elif final <= last:
@@ -51,6 +73,11 @@ class Numbered(Sized):
             elif self.gap is not None:
                 self._forgive(out, now)
             self.last = final
+        if noted is not None and final is not None and final > noted[self._slot]:
+            try:  # noqa: SIM105 - a context would cost more than all the rest
+                noted[self._slot] = final
+            except ValueError:  # it is larger than 64 bits
+                pass
         if time is not None and time > self._newest:
             self._newest = time
         if record.size_unit == "base" and record.base_size is None:
@@ -101,6 +128,8 @@ class Numbered(Sized):
             self.open_gap("sequence", out, now, expected=(self.last or 0) + 1, got=first)
             self.close_gap(out, now, "none")
             self.last = final
+            if self._noted is not None:
+                self._noted[self._slot] = 0
             return True
         self.duplicates += 1
         return False

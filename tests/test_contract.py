@@ -81,6 +81,27 @@ def test_it_says_how_its_instruments_are_had(id: str) -> None:
     assert all(isinstance(instrument, Instrument) for instrument in listing.fixed)
 
 
+ELSEWHERE = {  # exchange -> domains of its own that neither its home nor its documentation has
+    "gate": {"gateio.ws", "gateio.live"},
+    "htx": {"huobi.pro", "hbdm.com"},
+    "woofipro": {"orderly.org"},
+}
+
+
+def domain(url: str) -> str:
+    """The part of an address's host that is bought: `bithumb.com`, `btcbox.co.jp`."""
+    parts = (urlsplit(url).hostname or "").split(".")
+    return ".".join(parts[-3:] if parts[-2] in {"co", "com"} else parts[-2:])
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_what_it_asks_is_the_exchange_that_it_names(id: str) -> None:
+    exchange, entry = EXCHANGES[id], load_catalog()[id]
+    addresses = [stream.url for stream in exchange.streams if isinstance(stream.url, str) and stream.url]
+    asked = {domain(url) for url in (*addresses, *(request.url for request in requests_of(exchange)))}
+    assert asked <= {domain(entry.home), *map(domain, entry.docs)} | ELSEWHERE.get(id, set())
+
+
 PAGED = {  # exchange -> how its documentation says that its listing pages, and an answer with a next page
     "bybit": (
         "`nextPageCursor` of the answer is the next request's `cursor`",

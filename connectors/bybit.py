@@ -29,7 +29,6 @@ REST = "https://api.bybit.com"
 INSTRUMENTS = f"{REST}/v5/market/instruments-info?limit=1000&category="
 TOO_FREQUENT = 403  # the status of an answer to an address that asked too often: it is locked out for ten minutes
 LOCKED_S = 600.0
-OPTION_ASSETS = ("BTC", "ETH", "SOL", "XRP", "MNT", "DOGE")
 
 
 class PriceFilter(Struct):
@@ -161,7 +160,7 @@ EXCHANGE = Exchange(
             Request(f"{INSTRUMENTS}linear"),
             Request(f"{INSTRUMENTS}linear&status=PreLaunch"),
             Request(f"{INSTRUMENTS}inverse"),
-            *(Request(f"{INSTRUMENTS}option&baseCoin={asset}") for asset in OPTION_ASSETS),
+            Request(f"{INSTRUMENTS}option&baseCoin=All"),  # else those of BTC alone (its documentation, 2026)
         ),
         rows,
         read_instrument,

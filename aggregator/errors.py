@@ -1,4 +1,9 @@
-"""The errors that aggregator raises itself, told apart by their remedies."""
+"""The errors that aggregator raises itself, told apart by their remedies; and the suggestions that their texts make."""
+
+from collections.abc import Collection
+from difflib import SequenceMatcher
+
+LIKENESS = 0.7  # below this ratio a did-you-mean is a guess
 
 
 class AggregatorError(Exception):
@@ -33,3 +38,15 @@ class BadFrame(AggregatorError):
 
 class Bomb(BadFrame):
     """A frame that unpacks to more than any real one holds: no accident, so that one is enough to hang up."""
+
+
+def nearest(text: str, among: Collection[str]) -> str | None:
+    """The most similar of `among`, the first of equals; None where nothing is similar."""
+    matcher = SequenceMatcher(autojunk=False)
+    matcher.set_seq2(text.strip().casefold())
+    best, likeness = None, LIKENESS
+    for candidate in among:
+        matcher.set_seq1(candidate)
+        if matcher.quick_ratio() > likeness and (ratio := matcher.ratio()) > likeness:
+            best, likeness = candidate, ratio
+    return best

@@ -2,16 +2,17 @@
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
-WAS = {  # a module of today, and the name of the one that held its contents before
-    "aggregator.bus.bus": "bus",
-    "aggregator.daemon.daemon": "daemon",
-    "aggregator.ingest.lines": "network",
-    "aggregator.moment": "topics",
-    "aggregator.catalog.registry": "registry",
-    "aggregator.capture.replay": "replay",
-    "aggregator.session.session": "session",
-    "aggregator.session.topics": "topics",
+WAS = {  # a module of today, and the names of those that have held its contents before, the latest first
+    "aggregator.bus.bus": ("bus",),
+    "aggregator.daemon.daemon": ("daemon",),
+    "aggregator.ingest.lines": ("network",),
+    "aggregator.session.moment": ("moment", "topics"),
+    "aggregator.catalog.registry": ("registry",),
+    "aggregator.capture.replay": ("replay",),
+    "aggregator.session.session": ("session",),
+    "aggregator.session.topics": ("topics",),
 }
 
 
@@ -21,4 +22,5 @@ def find() -> None:
         try:
             import_module(today)
         except ModuleNotFoundError:
-            sys.modules[today] = import_module(f"aggregator.{before}")
+            there = next((name for name in before if find_spec(f"aggregator.{name}")), before[-1])
+            sys.modules[today] = import_module(f"aggregator.{there}")

@@ -18,8 +18,8 @@ from aggregator.catalog.registry import load_exchange
 from aggregator.errors import AggregatorError
 from aggregator.exchange import Parse, Stream
 from aggregator.ingest.lines import PIECE_BYTES
-from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, BookDelta, Gap, Record
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from bench.frames import Capture
 from bench.measure import MICRO, pinned, processors, table, take_turns, timed

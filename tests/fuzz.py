@@ -32,8 +32,8 @@ from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Stream, Subscription
 from aggregator.ingest.connection import EXPECTED
 from aggregator.ingest.lines import PIECE_BYTES
-from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, Instrument
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from tests.mutants import mutant
 

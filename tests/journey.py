@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aggregator.exchange import Subscription
-from aggregator.moment import Now
 from aggregator.records import Channel, Record
 from aggregator.sequence import contiguous
 from aggregator.session.fetches import Fetch
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import TopicCheckpoint

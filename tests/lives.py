@@ -43,8 +43,8 @@ from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import Need, Rest
 from aggregator.ingest.runner import ExchangeRunner, for_streams
 from aggregator.ingest.shard import ConnectionPolicy
-from aggregator.moment import Now
 from aggregator.records import Candle, Channel, Instrument, OpenInterest, Trade
+from aggregator.session.moment import Now
 
 SECOND = 1_000_000_000
 EXCHANGES = ("binance", "okx", "kraken", "bitfinex", "coinbase")  # whose declared limits are used

@@ -6,8 +6,8 @@ import pytest
 
 from aggregator.book import OrderBook
 from aggregator.exchange import Subscription
-from aggregator.moment import Now
 from aggregator.records import BookDelta, Gap, Record
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.bitfinex import EXCHANGE
 from connectors.bitfinex.frames import checksum

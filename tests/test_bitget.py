@@ -6,8 +6,8 @@ import pytest
 
 from aggregator.book import OrderBook
 from aggregator.exchange import Stream
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.bitget import EXCHANGE, KEPT, QUOTES
 from connectors.families.okx import checksum

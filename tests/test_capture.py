@@ -26,8 +26,8 @@ from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import Address, Request
 from aggregator.ingest.lines import Line, Listener
 from aggregator.ingest.network import Answer, Network
-from aggregator.moment import Now
 from aggregator.records import Trade
+from aggregator.session.moment import Now
 from tests.hurry import hurried, seconds
 
 pytestmark = pytest.mark.waits

@@ -16,7 +16,7 @@ from aggregator.catalog.catalog import (
     load_catalog,
     load_countries,
 )
-from aggregator.symbols import nearest
+from aggregator.errors import nearest
 
 FACTS = Path(__file__).parents[2] / "shared/exchanges/exchanges.json"
 DATE = r"\d{4}(-\d{2}(-\d{2})?)?"

@@ -4,8 +4,8 @@ import json
 
 from aggregator.capture.replay import Reader
 from aggregator.exchange import Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.coinbase import EXCHANGE
 

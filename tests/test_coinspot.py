@@ -2,8 +2,8 @@
 
 import json
 
-from aggregator.moment import Now
 from aggregator.records import Trade
+from aggregator.session.moment import Now
 from aggregator.session.polled import Polling
 from connectors.coinspot import EXCHANGE
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import CHANNELS, Channel, Instrument
 from aggregator.sequence import contiguous, ordered
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 
 IDS = connector_ids()

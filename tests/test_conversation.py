@@ -9,9 +9,9 @@ from aggregator.ingest.connection import Connection
 from aggregator.ingest.lines import Line, Listener
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import Rest
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Status, Trade
 from aggregator.session.arbiter import LineArbiter
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from aggregator.session.subscriptions import Memory
 

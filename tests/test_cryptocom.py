@@ -3,8 +3,8 @@
 import json
 
 from aggregator.exchange import Subscription
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Record
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.cryptocom import EXCHANGE
 

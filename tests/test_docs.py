@@ -23,9 +23,9 @@ from aggregator.docgen.limits import BORDERS, Bound, _constants, in_words, unlis
 from aggregator.docgen.markdown import cell, link, table
 from aggregator.docgen.records import describe, json_type, own_fields, records_page, undescribed
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Snapshot, Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, RECORD_TYPES, BookSnapshot, Channel, Flags, Instrument, Record
 from aggregator.sequence import linked
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,8 +21,8 @@ from aggregator.bus.bus import Bus
 from aggregator.errors import ConfigError
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Levels, Trade
+from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
 from aggregator.session.topics import Place as Origin
 

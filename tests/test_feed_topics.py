@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from aggregator.feed.protocol import BadRequest
 from aggregator.feed.topics import CHANNEL_NAMES, Glob, Selection, parse_pattern, topic_of
-from aggregator.moment import Now
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
@@ -17,6 +16,7 @@ from aggregator.records import (
     Status,
     Trade,
 )
+from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
 from aggregator.session.topics import Place
 

@@ -18,8 +18,8 @@ import pytest
 
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Stream
-from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, Gap, Record
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 
 FRAMES = Path(__file__).parent / "frames"

@@ -3,8 +3,8 @@
 import json
 
 from aggregator.exchange import Since, Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record, Trade
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.gate import EXCHANGE
 

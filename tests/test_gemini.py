@@ -3,8 +3,8 @@
 import json
 
 from aggregator.exchange import Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.gemini import EXCHANGE
 

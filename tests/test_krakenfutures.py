@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from aggregator.cli.normalize import command
 from aggregator.exchange import Subscription
-from aggregator.moment import Now
 from aggregator.records import Gap, Health, Instrument
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.krakenfutures import EXCHANGE
 

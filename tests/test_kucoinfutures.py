@@ -2,8 +2,8 @@
 
 import json
 
-from aggregator.moment import Now
 from aggregator.records import Funding, Instrument
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.kucoinfutures import EXCHANGE
 

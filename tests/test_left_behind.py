@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Health, Record
 from aggregator.sequence import contiguous
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 
 SECOND = 10**9

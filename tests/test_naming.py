@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from aggregator.exchange import Accepted, Event, Refused, Stream, Subscription
-from aggregator.naming import spoken
 from aggregator.records import IndexPrice, Instrument, Trade
+from aggregator.session.naming import spoken
 
 KNOWN = {
     "A-PERP": Instrument(raw_symbol="A-PERP", index="A"),

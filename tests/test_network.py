@@ -21,7 +21,7 @@ from aggregator.ingest.lines import (
 )
 from aggregator.ingest.network import UNPACKED_BYTES, Internet, moved, unpacker
 from aggregator.ingest.proxies import Route, Transport
-from aggregator.moment import Now
+from aggregator.session.moment import Now
 
 pytestmark = pytest.mark.waits
 

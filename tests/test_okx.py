@@ -6,7 +6,6 @@ import pytest
 
 from aggregator.capture.replay import Reader
 from aggregator.exchange import Request, Subscription
-from aggregator.moment import Now
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
@@ -18,6 +17,7 @@ from aggregator.records import (
     Kind,
     Record,
 )
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.okx import EXCHANGE
 

@@ -17,7 +17,7 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Address, Request
 from aggregator.ingest.network import Internet
 from aggregator.ingest.proxies import Proxy, Route, find_proxy, parse_proxy, proxy_of_environment
-from aggregator.moment import Now
+from aggregator.session.moment import Now
 from tests.proxy_servers import PASSWORD, USER, certificate, proxying
 
 pytestmark = pytest.mark.waits

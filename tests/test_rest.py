@@ -8,7 +8,7 @@ from aggregator.ingest.lines import Listener, retry_after
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import FIRST_PAUSE_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.window import SLACK_S, STRETCH
-from aggregator.moment import Now
+from aggregator.session.moment import Now
 from tests.hurry import hurried, seconds
 
 URL = "https://toy.example/x"

@@ -13,8 +13,8 @@ from aggregator.daemon.daemon import Daemon
 from aggregator.errors import SessionError
 from aggregator.ingest.network import Internet
 from aggregator.ingest.runner import ExchangeRunner
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Record, Trade
+from aggregator.session.moment import Now
 from tests.toy import HOST, PATIENCE, leaving, running, toy
 
 UNTIL, SINCE = {"until": "2027-03-01"}, {"since": "2027-03-01"}

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from aggregator.bus.bus import Bus, Tap
 from aggregator.errors import ConfigError
-from aggregator.moment import Now
 from aggregator.records import BookSnapshot, Gap, Health, Instrument, Record, Trade
+from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
 from aggregator.session.topics import Place as Origin
 from aggregator.sinks import closer, files

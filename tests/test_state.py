@@ -13,9 +13,9 @@ from aggregator.errors import ConfigError
 from aggregator.ingest import checkpoint_file as leftovers
 from aggregator.ingest import listing as instruments
 from aggregator.ingest import state
-from aggregator.moment import Now
 from aggregator.records import Gap, Record, Trade
 from aggregator.sequence import contiguous
+from aggregator.session.moment import Now
 from aggregator.session.topics import Place, TopicCheckpoint
 from aggregator.session.trades import Numbered
 

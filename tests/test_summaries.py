@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from aggregator.exchange import Poll, Request, Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import Bbo, BookSnapshot, Gap, Health, Record, Summary, Ticker, Trade
 from aggregator.session.arbiter import LineArbiter
+from aggregator.session.moment import Now
 from aggregator.session.polled import Polling
 from aggregator.session.session import Session
 from aggregator.session.summaries import Counts

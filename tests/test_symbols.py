@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.ingest.symbols import NEEDS, matches, name_all, pattern, unified
 from aggregator.records import Instrument, Kind
-from aggregator.symbols import NEEDS, matches, name_all, pattern, unified
 
 EXPIRY = 1_719_561_600_000_000_000  # 2024-06-28T08:00:00Z
 DAY = 86_400_000_000_000

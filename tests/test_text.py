@@ -11,12 +11,12 @@ from aggregator.cli import fail
 from aggregator.cli.board import Board
 from aggregator.cli.show import show
 from aggregator.daemon import logs
+from aggregator.daemon.printable import printable
 from aggregator.errors import BadFrame
 from aggregator.ingest.lines import LONGEST_REST_S, retry_after
 from aggregator.ingest.listing import LONGEST_NAME, named
 from aggregator.records import Health, Instrument, Trade
 from aggregator.session.topics import MOST_WORDS, Words
-from aggregator.text import printable
 
 HOSTILE = {
     "\x1b[2J\x1b[31m": r"\x1b[2J\x1b[31m",

@@ -3,9 +3,9 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.moment import Now
 from aggregator.records import Gap, Record, Trade
 from aggregator.sequence import Rule, contiguous, ordered
+from aggregator.session.moment import Now
 from aggregator.session.topics import Place, TopicCheckpoint
 from aggregator.session.trades import HOLES, LATE_NS, Numbered
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from msgspec import structs
 
 from aggregator.exchange import Event, Refused, Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import Gap, Record, Trade
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from aggregator.session.unreadable import MOST_A_SECOND
 from aggregator.wire import LARGEST_INFLATED_BYTES, gunzip

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from aggregator.exchange import Accepted, Backfill, Event, Request, Since, Snapshot, Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import BookDelta, BookSnapshot, Channel, Gap, Health, Record, Ticker, Trade
 from aggregator.sequence import contiguous, ordered
 from aggregator.session.fetches import Fetch, Purpose
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 
 SECOND = 1_000_000_000

@@ -3,7 +3,7 @@
 import json
 
 from aggregator.exchange import Subscription
-from aggregator.moment import Now
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.whitebit import EXCHANGE
 

@@ -3,8 +3,8 @@
 import json
 
 from aggregator.exchange import Stream, Subscription
-from aggregator.moment import Now
 from aggregator.records import BookSnapshot, Instrument
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.woo import EXCHANGE
 

@@ -18,8 +18,8 @@ from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Address, Request
 from aggregator.ingest.lines import Line, Listener
 from aggregator.ingest.network import Answer, Network
-from aggregator.moment import Now
 from aggregator.records import SECOND_NS
+from aggregator.session.moment import Now
 
 decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
 encode_line = msgspec.json.Encoder().encode

@@ -10,9 +10,9 @@ from msgspec import Struct
 from aggregator.capture.replayed import ReplayedSessions
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import HTTP_OK, Exchange, Ignored, Poll, Request, Stream
-from aggregator.moment import Now
-from aggregator.naming import spoken
 from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, Gap, Instrument, Record, Source
+from aggregator.session.moment import Now
+from aggregator.session.naming import spoken
 from aggregator.session.polled import Polling
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.topics import NOTHING, Words, fill_amounts

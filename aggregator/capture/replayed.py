@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from aggregator.exchange import Stream
-from aggregator.moment import Now
 from aggregator.records import Cause, Channel, Instrument, Record, Source
 from aggregator.session.arbiter import LineArbiter
 from aggregator.session.fetches import Fetch
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import TopicCheckpoint

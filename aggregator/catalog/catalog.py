@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct, json
 
-from aggregator.symbols import nearest
+from aggregator.errors import nearest
 
 Status = Literal["live", "renamed", "duplicate-api", "delisted", "closed"]
 Transport = Literal["ws", "ws-auth", "rest-poll"]

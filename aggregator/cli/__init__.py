@@ -7,7 +7,7 @@ import sys
 import click
 
 from aggregator import __version__
-from aggregator.text import printable
+from aggregator.daemon.printable import printable
 
 COMMANDS = {
     "run": "Gather from the exchanges of a configuration until stopped.",

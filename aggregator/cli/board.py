@@ -8,8 +8,8 @@ from msgspec import Struct, field
 from rich.markup import escape
 from rich.table import Table
 
+from aggregator.daemon.printable import printable
 from aggregator.records import SECOND_NS, Bbo, Gap, Health, Instrument, Record, Trade
-from aggregator.text import printable
 
 SPAN_S = 5  # seconds over which records are counted
 GOOD = {"live", "quiet"}

@@ -10,8 +10,8 @@ from aggregator.catalog.catalog import CatalogEntry, Status, Transport, country_
 from aggregator.catalog.registry import connector_ids
 from aggregator.cli.table import print_rows
 from aggregator.docgen.known import Known, ended, load_known
+from aggregator.errors import nearest
 from aggregator.records import Channel
-from aggregator.symbols import nearest
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 COLUMNS = ("id", "name", "country", "status", "ended", "transport", "built")

@@ -9,17 +9,16 @@ import click
 import msgspec
 
 from aggregator.capture.recorder import read_capture
-from aggregator.capture.replay import CaptureLine, ParseOnly, Replay, unread
+from aggregator.capture.replay import CaptureLine, ParseOnly, Reader, Replay, unread
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
 from aggregator.cli import counted, fail
 from aggregator.config.schema import why_not
+from aggregator.daemon.printable import printable
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Exchange
 from aggregator.ingest.listing import read_bodies
 from aggregator.records import Instrument, Record
-from aggregator.session.topics import Words
-from aggregator.text import printable
 
 encode = msgspec.json.Encoder().encode
 FRAMES = {"in", "rest"}  # lines of a capture that an exchange has said
@@ -97,11 +96,11 @@ class Printer:
             for line in waiting:
                 self.print_gap(line, ts)
 
-    def tell(self, words: Words) -> None:
-        """Name what means nothing to us, on standard error, each once."""
-        for said in words.news:
-            click.echo(printable(said), err=True)
-        words.news.clear()
+    def tell(self, reader: Reader) -> None:
+        """Name on standard error the words of frames that mean nothing to us, each once."""
+        for word in reader.words.news:
+            click.echo(printable(word), err=True)
+        reader.words.news.clear()
 
     def print_gap(self, line: int, ts: int) -> None:
         """Write the gap that stands for such a frame."""
@@ -192,7 +191,7 @@ def command(
                 parse_only(reader, line, number, printer)
             else:
                 converse(reader, line, number, printer)
-            printer.tell(reader.words)
+            printer.tell(reader)
         if isinstance(reader, Replay):
             printer.print(reader.end(), number)
         sys.stdout.flush()

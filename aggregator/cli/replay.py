@@ -17,13 +17,13 @@ from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_i
 from aggregator.cli.run import saying_mistakes
 from aggregator.config.config import load_sinks
 from aggregator.config.schema import SinkSettings
+from aggregator.daemon.printable import printable
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, ConfigError, NotACapture
 from aggregator.exchange import Exchange, Request
 from aggregator.ingest.listing import read_listing
 from aggregator.records import Gap, Instrument, Record
 from aggregator.sinks.settings import FilesSettings, StdoutSettings
-from aggregator.text import printable
 
 DRAIN_S = 60.0  # seconds: a replay waits for its sinks
 TOGETHER = 128  # records published together

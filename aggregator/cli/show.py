@@ -6,8 +6,8 @@ import click
 import msgspec
 import orjson
 
+from aggregator.daemon.printable import printable
 from aggregator.records import RECORD_TYPES, Record
-from aggregator.text import printable
 
 COLOURS = {
     "trade": "cyan",

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import get_args
 
 import click
+import msgspec
 
 from aggregator.catalog.catalog import aliases_of
 from aggregator.cli import EXIT_CONFIG, fail
 from aggregator.cli.table import print_rows
+from aggregator.daemon.printable import printable
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange
 from aggregator.ingest.listing import Listed, fetch_listing, read_bodies
+from aggregator.ingest.symbols import matches
 from aggregator.records import Instrument, Kind
-from aggregator.symbols import matches
-from aggregator.text import printable
-from aggregator.wire import encode
 
 ENDPOINT = re.compile(r"(https?://\S+?)=(https?://\S+)")
 COLUMNS = ("symbol", "raw", "kind", "state", "tick", "lot", "min", "contract", "ends")
@@ -87,7 +87,7 @@ def from_exchange(exchange: Exchange, endpoints: dict[str, str]) -> Listed:
 def _print_records(instruments: Sequence[Instrument]) -> None:
     for offset, instrument in enumerate(instruments, 1):
         instrument.offset = offset
-        sys.stdout.buffer.write(encode(instrument) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(instrument) + b"\n")
     sys.stdout.flush()
 
 

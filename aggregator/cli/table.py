@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aggregator.cli.terminal import screen
-from aggregator.text import printable
+from aggregator.daemon.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

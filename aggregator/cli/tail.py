@@ -13,7 +13,7 @@ from aggregator.cli import fail
 from aggregator.cli.show import show
 from aggregator.cli.terminal import say, screen
 from aggregator.client import Feed, FeedError, connect
-from aggregator.text import printable
+from aggregator.daemon.printable import printable
 
 MOST_TOPICS = 8  # that are named where none fits
 SOCKET = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator")) / "feed.sock"

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from aggregator.catalog.catalog import CatalogEntry, closest, load_catalog
+from aggregator.errors import nearest
 from aggregator.exchange import MOST_INSTRUMENTS
 from aggregator.feed.settings import FeedSettings
 from aggregator.ingest.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
 from aggregator.sinks.settings import TEMPLATE_FIELDS, FilesSettings, StdoutSettings
-from aggregator.symbols import nearest
 
 SinkSettings = FilesSettings | StdoutSettings | FeedSettings
 KnownChannels = Callable[[str], Collection[str] | None]  # of an exchange's connector; None where there is none

@@ -8,8 +8,8 @@ from aggregator.config.config import ExchangeConfig
 from aggregator.exchange import Exchange
 from aggregator.ingest.listing import Identity, Markets, choose, identity, life, suggest
 from aggregator.ingest.runner import ExchangeRunner
+from aggregator.ingest.symbols import matches
 from aggregator.records import Instrument
-from aggregator.symbols import matches
 
 MOST_NAMES = 3  # of instruments, in one line of the log
 

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from aggregator.text import printable
+from aggregator.daemon.printable import printable
 
 PRIORITIES = {logging.CRITICAL: "<2>", logging.ERROR: "<3>", logging.WARNING: "<4>", logging.INFO: "<6>"}
 LONGEST = 4000  # characters of a message, or of a line of a traceback

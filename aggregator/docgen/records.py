@@ -3,11 +3,10 @@
 import re
 from inspect import cleandoc
 
-from msgspec import NODEFAULT, Struct, inspect
+from msgspec import NODEFAULT, Struct, inspect, json
 
 from aggregator.docgen.markdown import code, link, notice, table
 from aggregator.records import CHANNEL_OF, RECORD_TYPES, SCHEMA, Record, Trade
-from aggregator.wire import encode
 
 RULES = """
 **Numbers are the exchange's own decimal text.** Prices, sizes, funding rates and volumes are JSON strings that hold the
@@ -122,7 +121,7 @@ def records_page() -> str:
         notice("the docstrings of `aggregator/records.py` and the rules in `aggregator/docs/records.py`"),
         f"# Records, schema {SCHEMA}\n",
         "One record is one JSON object on one line. Every sink, socket and file carries these, for example:\n",
-        f"```json\n{encode(EXAMPLE).decode()}\n```\n",
+        f"```json\n{json.encode(EXAMPLE).decode()}\n```\n",
         f"## Rules that hold everywhere\n{RULES}",
         f"## The envelope\n\n{envelope.summary} {TABLES}\n",
         _fields_table(Record),
@@ -174,7 +173,7 @@ def _row(name: str, field: inspect.Field | None, meaning: str) -> tuple[str, str
 def _default(field: inspect.Field) -> str:
     if field.required:
         return ""
-    return "left out" if field.default is NODEFAULT else code(encode(field.default).decode())
+    return "left out" if field.default is NODEFAULT else code(json.encode(field.default).decode())
 
 
 def json_type(kind: inspect.Type) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from aggregator.errors import nearest
 from aggregator.feed.protocol import BadRequest
 from aggregator.records import CHANNELS, Gap, Health, Record, Status, Summary, channel_of
-from aggregator.symbols import nearest
 
 ALWAYS = ("gap", "health", "summary")  # records that come with every topic, and are channels of their own to a pattern
 CHANNEL_NAMES = (*CHANNELS, *ALWAYS)

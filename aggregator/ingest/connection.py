@@ -13,10 +13,10 @@ from aggregator.ingest.lines import Line
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import Need, Rest
 from aggregator.ingest.window import Window
-from aggregator.moment import Now
 from aggregator.records import Record
 from aggregator.session.arbiter import LineArbiter
 from aggregator.session.fetches import Fetch
+from aggregator.session.moment import Now
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.subscriptions import Ask, Key
 from aggregator.session.topics import TopicCheckpoint

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from aggregator.moment import Now
+from aggregator.session.moment import Now
 
 LARGEST_FRAME_BYTES = 32 * 2**20  # bytes of a message, inflated and whole; the deepest books are far below
 MOST_FRAGMENTS = 2**16  # of one message; bytes alone would not bound empty ones

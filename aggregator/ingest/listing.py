@@ -10,11 +10,11 @@ from typing import Literal
 import msgspec
 from msgspec import Raw, Struct, structs
 
-from aggregator.errors import BadFrame, SessionError
+from aggregator.errors import BadFrame, SessionError, nearest
 from aggregator.exchange import MOST_INSTRUMENTS, Details, Exchange, Request
 from aggregator.ingest import state
+from aggregator.ingest.symbols import Aliases, matches, name_all
 from aggregator.records import Instrument, MarketState, Record
-from aggregator.symbols import Aliases, matches, name_all, nearest
 
 MOST_UNREADABLE = 100  # rows that are named one by one
 LONGEST_NAME = 256  # characters: it is part of every record, and of the names of files

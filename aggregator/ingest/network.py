@@ -23,8 +23,8 @@ from aggregator.ingest import picows_line, websockets_line
 from aggregator.ingest.lines import DIAL_TIMEOUT_S, USER_AGENT, Line, Listener, read_clocks, retry_after
 from aggregator.ingest.proxies import Proxy, Route, Transport, proxy_of_environment
 from aggregator.ingest.socks import SocksConnector
-from aggregator.moment import Now
 from aggregator.records import MS_NS
+from aggregator.session.moment import Now
 
 LARGEST_BODY_BYTES = 64 * 2**20
 UNPACKED_BYTES = 2**20  # bytes of a compressed body that are unpacked before others have their turn

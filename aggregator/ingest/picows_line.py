@@ -39,7 +39,7 @@ from aggregator.ingest.lines import (
     refusal,
 )
 from aggregator.ingest.proxies import Proxy
-from aggregator.moment import Now
+from aggregator.session.moment import Now
 
 FAILURES = (WSError, ProxyError)  # beside the usual ones
 

@@ -20,9 +20,9 @@ from aggregator.ingest.connection import Connection
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.window import Window
-from aggregator.moment import Now
 from aggregator.records import SECOND_NS, BookSnapshot, Channel, Health, Instrument, Record, TopicState
 from aggregator.session.arbiter import LineArbiter
+from aggregator.session.moment import Now
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.subscriptions import Key, Memory
 from aggregator.session.topics import Standing, Topic, TopicCheckpoint, health

@@ -34,7 +34,7 @@ from aggregator.ingest.lines import (
     refusal,
 )
 from aggregator.ingest.proxies import Proxy
-from aggregator.moment import Now
+from aggregator.session.moment import Now
 
 FAILURES = (WebSocketException,)  # beside the usual ones
 SLICE_BYTES = 2**13  # so much of a read is worked on in one turn of the loop: it inflates to 8 MiB at the very most

@@ -9,9 +9,9 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from aggregator.exchange import Stream
-from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Record, Summary, Trade
 from aggregator.sequence import NEXT, STALE, Judge
+from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import closed, with_flag

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from aggregator.book import OrderBook
-from aggregator.moment import Now
 from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Levels, Record
 from aggregator.session.fetches import Fetches
+from aggregator.session.moment import Now
 from aggregator.session.order_book import BookTopic, limit
 from aggregator.session.table import TopicTable
 from aggregator.session.topics import health

@@ -10,8 +10,8 @@ from typing import Literal
 from msgspec import Struct
 
 from aggregator.exchange import Request, Since, Stream
-from aggregator.moment import Now
 from aggregator.records import SECOND_NS, BookSnapshot, Channel, Record, Trade
+from aggregator.session.moment import Now
 from aggregator.session.topics import Topic
 from aggregator.session.trades import Numbered
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from aggregator.book import OrderBook
 from aggregator.errors import BadFrame
-from aggregator.moment import Now
 from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
+from aggregator.session.moment import Now
 from aggregator.session.topics import Place, Topic, TopicCheckpoint, health, say
 
 MOST_WRONG = 3  # after so many whole books in a row that contradict their checksum, the checksum is taken for wrong

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
 from aggregator.exchange import Poll
-from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, Cause, Channel, Health, Instrument, Record, Source, TopicState, Trade
 from aggregator.sequence import unnumbered
+from aggregator.session.moment import Now
 from aggregator.session.order_book import BookTopic
 from aggregator.session.subscriptions import Key
 from aggregator.session.summaries import Counts

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec import structs
 
 from aggregator.exchange import Accepted, Event, Hangup, Ignored, Refused, Reply, Stream, Subscription
-from aggregator.moment import Now
-from aggregator.naming import spoken
 from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, BookSnapshot, Cause, Channel, Instrument, Record, Source
 from aggregator.sequence import unnumbered
 from aggregator.session.audit import Audits
 from aggregator.session.fetches import Fetch, Fetches
+from aggregator.session.moment import Now
+from aggregator.session.naming import spoken
 from aggregator.session.order_book import BookTopic
 from aggregator.session.resync import ANSWER_NS, BookResyncs
 from aggregator.session.silence import SilenceWatch

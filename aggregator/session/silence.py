@@ -7,8 +7,8 @@ is asked for again, each time after twice as long; when that has not helped, the
 from collections.abc import Callable
 
 from aggregator.exchange import Stream
-from aggregator.moment import Now
 from aggregator.records import Cause, Record
+from aggregator.session.moment import Now
 from aggregator.session.subscriptions import Subscriptions
 from aggregator.session.topics import Topic, say
 

@@ -4,8 +4,8 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from statistics import median_low
 
-from aggregator.moment import Now
 from aggregator.records import Bbo, BookDelta, Record, Summary, Trade
+from aggregator.session.moment import Now
 from aggregator.session.topics import Place, Topic
 
 SECOND = 1_000_000_000

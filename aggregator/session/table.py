@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from aggregator.exchange import Stream
-from aggregator.moment import Now
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Channel, Instrument
 from aggregator.sequence import unnumbered
+from aggregator.session.moment import Now
 from aggregator.session.order_book import BookTopic, Resync
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Place, Stated, Topic, TopicCheckpoint, Words, topic_class

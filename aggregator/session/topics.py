@@ -4,7 +4,6 @@ from decimal import Context, Decimal
 
 from msgspec import Struct, structs
 
-from aggregator.moment import Now
 from aggregator.records import (
     MS_NS,
     SECOND_NS,
@@ -28,6 +27,7 @@ from aggregator.records import (
     TopicState,
     Trade,
 )
+from aggregator.session.moment import Now
 from aggregator.session.rhythm import CEILING_NS, FLOOR_NS, Pulse
 
 LONGEST_WORD = 200  # characters

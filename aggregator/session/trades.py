@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from aggregator.moment import Now
 from aggregator.records import SECOND_NS, Channel, Instrument, Liquidation, Record, Repair, Trade
 from aggregator.sequence import Rule
+from aggregator.session.moment import Now
 from aggregator.session.topics import Place, Sized, TopicCheckpoint, fill_sizes, with_flag
 
 LATE_NS = 2 * SECOND_NS  # trades out of order are waited for so long before their gap closes

@@ -8,8 +8,8 @@ from collections import deque
 from msgspec import Struct
 
 from aggregator.errors import Bomb
-from aggregator.moment import Now
 from aggregator.records import SECOND_NS, Gap
+from aggregator.session.moment import Now
 from aggregator.session.topics import Place, unread
 
 KEPT = 16  # the latest ones are kept for the log

@@ -1,9 +1,8 @@
 """Unified names of instruments, in ccxt's grammar: `BASE/QUOTE[:SETTLE[-YYMMDD[-STRIKE-(C|P)]]]`."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from difflib import SequenceMatcher
 from functools import lru_cache
 
 from aggregator.records import Instrument, Kind
@@ -17,7 +16,6 @@ NEEDS: dict[Kind, tuple[str, ...] | None] = {  # the parts of a name; an index h
 }
 
 Aliases = Mapping[str, str]  # an exchange's name of an asset -> the unified one
-LIKENESS = 0.7  # below this ratio a did-you-mean is a guess
 
 
 def unified(instrument: Instrument) -> str | None:
@@ -79,15 +77,3 @@ def matches(glob: str, instrument: Instrument) -> bool:
     """Whether a pattern names the instrument, by its unified or its raw symbol."""
     names = (instrument.symbol, instrument.raw_symbol)
     return any(name is not None and pattern(glob).fullmatch(name) is not None for name in names)
-
-
-def nearest(text: str, among: Collection[str]) -> str | None:
-    """The most similar of `among`, the first of equals; None where nothing is similar."""
-    matcher = SequenceMatcher(autojunk=False)
-    matcher.set_seq2(text.strip().casefold())
-    best, likeness = None, LIKENESS
-    for candidate in among:
-        matcher.set_seq1(candidate)
-        if matcher.quick_ratio() > likeness and (ratio := matcher.ratio()) > likeness:
-            best, likeness = candidate, ratio
-    return best

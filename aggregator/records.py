@@ -38,7 +38,7 @@ CHANNELS: tuple[Channel, ...] = get_args(Channel)
 Side = Literal["buy", "sell"]
 SizeUnit = Literal["base", "quote", "contract"]
 Source = Literal["ws", "rest", "backfill", "derived", "replay"]
-Flag = Literal["snapshot", "suspect", "backfill", "late", "bad_ts", "partial"]
+Flag = Literal["snapshot", "backfill", "late", "bad_ts"]
 Flags = tuple[Flag, ...]
 Level = tuple[str, str]
 Levels = list[Level]
@@ -52,7 +52,6 @@ Cause = Literal[
     "crossed",
     "parse_error",
     "overflow",
-    "rate_limited",
     "restart",
 ]
 Repair = Literal["none", "partial", "full", "not_needed"]
@@ -63,7 +62,6 @@ TopicState = Literal[
     "quiet",
     "stalled",
     "suspect",
-    "backfilling",
     "down",
 ]
 MarketState = Literal[
@@ -95,7 +93,7 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type"):
     sequence_prev: the exchange's own number of the update before
     conn: the connection it came over: `name/2#17` is the 17th connection of the second shard
     source: `ws`, `rest`, `backfill`, `derived` or `replay`
-    flags: left out when empty: `snapshot`, `suspect`, `backfill`, `late`, `bad_ts`, `partial`
+    flags: left out when empty: `snapshot`, `backfill`, `late`, `bad_ts`
     """
 
     exchange: str = ""
@@ -183,14 +181,14 @@ class Bbo(Record, tag="bbo", kw_only=True, gc=False):
     bid_size: in the unit in which the exchange trades the instrument
     ask_price: in the quote asset
     ask_size: in the unit in which the exchange trades the instrument
-    origin: `native` as the exchange sent it, or `book` from the book kept here
+    origin: `native`: as the exchange sent it
     """
 
     bid_price: str | None = None
     bid_size: str | None = None
     ask_price: str | None = None
     ask_size: str | None = None
-    origin: Literal["native", "book"] = "native"
+    origin: Literal["native"] = "native"
 
 
 class Ticker(Record, tag="ticker", kw_only=True, gc=False):
@@ -236,7 +234,7 @@ class Candle(Record, tag="candle", kw_only=True, gc=False):
     quote_volume: in the quote asset, where the exchange or the contract size gives it
     trades: how many trades it holds
     closed: the exchange's own word that it will not change; null where it gives none
-    origin: `exchange`, or `computed` from the trades seen here
+    origin: `exchange`: as it was told
     complete: whether no gap lies inside; null where nobody watched the whole of it
     contract_volume: in contracts, where the exchange counts them
     """
@@ -252,7 +250,7 @@ class Candle(Record, tag="candle", kw_only=True, gc=False):
     quote_volume: str | None = None
     trades: int | None = None
     closed: bool | None = None
-    origin: Literal["exchange", "computed"] = "exchange"
+    origin: Literal["exchange"] = "exchange"
     complete: bool | None = None
     contract_volume: str | None = None
 
@@ -295,7 +293,7 @@ class Liquidation(Record, tag="liquidation", kw_only=True, gc=False):
     side: the forced order's
     position: what was closed: a forced sell closes a `long`
     price: the price that `price_kind` names
-    price_kind: `order`, `average`, `bankruptcy`, `mark` or `trade`
+    price_kind: `order`, `average`, `bankruptcy` or `trade`
     size: in `size_unit`
     size_unit: `base`, `quote` or `contract`
     base_size: in the base asset
@@ -308,7 +306,7 @@ class Liquidation(Record, tag="liquidation", kw_only=True, gc=False):
     side: Side | None = None
     position: Literal["long", "short"] | None = None
     price: str | None = None
-    price_kind: Literal["order", "average", "bankruptcy", "mark", "trade"] | None = None
+    price_kind: Literal["order", "average", "bankruptcy", "trade"] | None = None
     size: str
     size_unit: SizeUnit = "base"
     base_size: str | None = None
@@ -431,12 +429,12 @@ class Status(Record, tag="status", kw_only=True, gc=False):
 
     state: `trading`, `pre_open`, `post_only`, `cancel_only`, `halt`, `settling`, `maintenance`, `delisted`, `unknown`
     reason: in words
-    origin: `exchange` as it was told, or `inferred` from what was seen
+    origin: `exchange`: as it was told
     """
 
     state: MarketState
     reason: str | None = None
-    origin: Literal["exchange", "inferred"] = "exchange"
+    origin: Literal["exchange"] = "exchange"
 
 
 class Gap(Record, tag="gap", kw_only=True):
@@ -472,7 +470,7 @@ class Health(Record, tag="health", kw_only=True):
     """One topic's state on one connection: when it changes, and to a new subscriber of the feed.
 
     channel: of the topic
-    state: `subscribing`, `syncing`, `live`, `quiet`, `stalled`, `suspect`, `backfilling` or `down`
+    state: `subscribing`, `syncing`, `live`, `quiet`, `stalled`, `suspect` or `down`
     age_ms: milliseconds since its last record; null: none yet
     rate: records per second, lately
     reason: in words, where there is something to say

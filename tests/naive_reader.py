@@ -56,14 +56,14 @@ class NaiveReader:
     def read(self, line: bytes) -> dict[str, Any]:
         """Take one record of the stream. Raises AssertionError for what the description forbids."""
         record: dict[str, Any] = json.loads(line)
-        symbol, flags = record["raw_symbol"], record.get("flags", ())
+        symbol = record["raw_symbol"]
         match record["type"]:
             case "book_snapshot":
                 self.books[symbol] = ReadBook(record)
                 self.doubtful.discard(symbol)
             case "book_delta":
                 assert symbol in self.books, f"{symbol}: a delta before any snapshot"
-                assert symbol not in self.doubtful or "suspect" in flags, f"{symbol}: a delta within a gap"
+                assert symbol not in self.doubtful, f"{symbol}: a delta within a gap"
                 self.books[symbol].apply(record)
             case "trade":
                 number = int(record["id"])

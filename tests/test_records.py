@@ -41,11 +41,11 @@ ENVELOPE: Final = {
     "conn": "str",
     "source": "ws|rest|backfill|derived|replay",
 }
-FLAGS: Final = {"snapshot", "suspect", "backfill", "late", "bad_ts", "partial"}
+FLAGS: Final = {"snapshot", "backfill", "late", "bad_ts"}
 STATES: Final = "trading|pre_open|post_only|cancel_only|halt|settling|maintenance|delisted|unknown"
 UNITS: Final = "base|quote|contract"
-TOPIC_STATES: Final = "subscribing|syncing|live|quiet|stalled|suspect|backfilling|down"
-CAUSES: Final = "disconnect|no_first_frame|stalled|sequence|checksum|crossed|parse_error|overflow|rate_limited|restart"
+TOPIC_STATES: Final = "subscribing|syncing|live|quiet|stalled|suspect|down"
+CAUSES: Final = "disconnect|no_first_frame|stalled|sequence|checksum|crossed|parse_error|overflow|restart"
 
 
 def texts(names: str) -> dict[str, str]:
@@ -68,7 +68,7 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
         | texts("bid_floor ask_cap"),
     ),
     "book_delta": ("book", {"bids": "levels", "asks": "levels", "checksum": "int?"}),
-    "bbo": ("bbo", {"origin": "native|book"} | texts("bid_price bid_size ask_price ask_size")),
+    "bbo": ("bbo", {"origin": "native"} | texts("bid_price bid_size ask_price ask_size")),
     "ticker": (
         "ticker",
         {"trades": "int?", "window_s": "int?"}
@@ -78,7 +78,7 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
         "candles",
         {"interval": "str", "ts_open": "int", "ts_close": "int?", "trades": "int?"}
         | {"open": "str", "high": "str", "low": "str", "close": "str"}
-        | {"closed": "bool?", "origin": "exchange|computed", "complete": "bool?"}
+        | {"closed": "bool?", "origin": "exchange", "complete": "bool?"}
         | texts("base_volume quote_volume contract_volume"),
     ),
     "funding": (
@@ -89,7 +89,7 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
     "liquidation": (
         "liquidations",
         {"side": "buy|sell?", "position": "long|short?", "size": "str", "size_unit": UNITS, "sampled": "bool"}
-        | {"price_kind": "order|average|bankruptcy|mark|trade?"}
+        | {"price_kind": "order|average|bankruptcy|trade?"}
         | texts("id price base_size quote_size status"),
     ),
     "mark_price": ("mark_price", {"price": "str"}),
@@ -106,7 +106,7 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
         | {"funding_interval_s": "int?", "funding_offset_s": "int?"}
         | texts("index base quote settle contract_size tick_size lot_size min_size max_size min_notional strike"),
     ),
-    "status": ("status", {"state": STATES, "origin": "exchange|inferred"} | texts("reason")),
+    "status": ("status", {"state": STATES, "origin": "exchange"} | texts("reason")),
     "gap": (
         None,
         {"gap_id": "str", "phase": "open|close", "channel": f"{'|'.join(CHANNELS)}?", "cause": CAUSES}
@@ -274,8 +274,8 @@ def test_flags_are_left_out_when_there_are_none(kind: type[Record]) -> None:
     record = sketch(kind)
     assert record.flags is UNSET
     assert "flags" not in json.loads(msgspec.json.encode(record))
-    record.flags = ("suspect", "late")
-    assert json.loads(msgspec.json.encode(record))["flags"] == ["suspect", "late"]
+    record.flags = ("snapshot", "late")
+    assert json.loads(msgspec.json.encode(record))["flags"] == ["snapshot", "late"]
 
 
 def test_levels_are_pairs_of_text() -> None:

@@ -23,8 +23,8 @@ are as small as 1e-13 and checksums are taken over the text. Whoever computes co
 exchange's own. A record whose instrument is not known has a null `symbol`, and is not dropped.
 
 **Nothing is lost in silence.** A hole is a `gap`: one record of phase `open` when it is noticed, one of phase `close`
-when it is over, which says what could be had after all. Between the two, book records of the topic are flagged
-`suspect` or withheld. A subscriber that was too slow is told by a `lag` how many records it lost.
+when it is over, which says what could be had after all. Between the two, book records of the topic are
+withheld. A subscriber that was too slow is told by a `lag` how many records it lost.
 
 **What is told unasked, and when.** Nothing but a `summary` is told by the clock.
 

@@ -26,6 +26,7 @@ class Subscription(Struct, frozen=True):
     interval: str = "1m"
 
 
+Subscribe = Callable[[Sequence[Subscription], int], Iterable[bytes]]  # topics and a number -> frames to send
 MOST_INSTRUMENTS = 50_000  # so many are read of one listing, unless the configuration says otherwise
 HTTP_OK = range(200, 300)  # the statuses of good answers
 
@@ -226,8 +227,8 @@ class Stream(Struct, frozen=True, kw_only=True):
     channels: Mapping[Channel, str]
     serves: Callable[[Instrument], bool] = every_instrument
     named: Mapping[Channel, Callable[[Instrument], str | None]] = {}
-    subscribe: Callable[[Sequence[Subscription], int], Iterable[bytes]]
-    unsubscribe: Callable[[Sequence[Subscription], int], Iterable[bytes]] | None = None
+    subscribe: Subscribe
+    unsubscribe: Subscribe | None = None
     parse: Parse | None = None
     parser: Callable[[], Parse] | None = None
     inflate: Callable[[bytes], bytes] | None = None

@@ -6,7 +6,7 @@ No answer says how long a funding interval is: of the one market that has fundin
 eight hours, at 5, 13 and 21 o'clock UTC (2026-09, live probes by others).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -25,6 +25,7 @@ from aggregator.exchange import (
     Refused,
     Request,
     Stream,
+    Subscribe,
     Subscription,
 )
 from aggregator.records import (
@@ -189,7 +190,7 @@ def parse_answer(said: Answer) -> Iterable[Event]:
     return [Accepted(channel=ours, raw_symbol=product) for ours, product in topics]
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
         names = [CHANNELS[s.channel] + s.raw_symbol for s in wanted]
         names += [WHOLE + s.raw_symbol for s in wanted if s.channel == "book"]

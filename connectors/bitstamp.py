@@ -26,6 +26,7 @@ from aggregator.exchange import (
     Request,
     Snapshot,
     Stream,
+    Subscribe,
     Subscription,
     Trouble,
 )
@@ -175,7 +176,7 @@ def parse_other(said: Frame, wire: str, raw_symbol: str) -> Iterable[Event]:
     return ()
 
 
-def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(event: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
         named = dict.fromkeys(f"{NAMES[s.channel]}_{s.raw_symbol}" for s in wanted)
         return [encode({"event": event, "data": {"channel": channel}}) for channel in named]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscribe, Subscription
 from aggregator.records import HOUR_S, MS_NS, BookSnapshot, Channel, Instrument, Levels, MarketState
 from aggregator.refusals import coded
 from aggregator.sequence import spanning
@@ -78,7 +78,7 @@ def topic(s: Subscription) -> str:
     return f"{CHANNELS[s.channel]}@{name}"
 
 
-def asking(cmd: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(cmd: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         topics = [topic(s) for s in wanted]
         for start in range(0, len(topics), MOST):

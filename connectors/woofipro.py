@@ -4,12 +4,12 @@ https://orderly.network/docs/build-on-omnichain/websocket-api/introduction
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream, Subscribe, Subscription
 from aggregator.records import HOUR_S, MS_NS, Instrument, MarketState
 from aggregator.refusals import coded
 from aggregator.sequence import spanning
@@ -64,7 +64,7 @@ def topic(s: Subscription) -> str:
     return f"{name}@{CHANNELS[s.channel]}"
 
 
-def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(event: str) -> Subscribe:
     """A request names one topic, and so does its id: an answer brings nothing but the id back."""
 
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:

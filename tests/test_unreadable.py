@@ -10,7 +10,8 @@ from aggregator.records import Gap, Record, Trade
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from aggregator.session.unreadable import MOST_A_SECOND
-from aggregator.wire import LARGEST_INFLATED_BYTES, gunzip
+from aggregator.wire import gunzip
+from aggregator.wire.inflating import LARGEST_INFLATED_BYTES
 
 SECOND = 1_000_000_000
 

@@ -14,6 +14,8 @@ from msgspec.json import Decoder
 
 from aggregator import wire
 from aggregator.errors import BadFrame, Bomb
+from aggregator.records import Bbo, Trade
+from aggregator.wire import inflating, numbers
 
 
 def short(value: object) -> str | None:
@@ -25,7 +27,7 @@ DIGITS = st.text("0123456789", min_size=1, max_size=60)
 SIGNS = st.sampled_from(["", "-"])
 SECOND = 1_000_000_000
 NOON = 1_714_564_800 * SECOND  # 2024-05-01T12:00:00Z
-LONGEST = wire.LONGEST_NUMBER
+LONGEST = numbers.LONGEST_NUMBER
 
 decode = msgspec.json.Decoder(list[Any], float_hook=wire.number).decode
 
@@ -491,7 +493,7 @@ def test_a_frame_with_a_wrong_checksum_is_a_bad_frame() -> None:
 
 
 def test_a_bomb_is_a_bad_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "LARGEST_INFLATED_BYTES", 1000)
+    monkeypatch.setattr(inflating, "LARGEST_INFLATED_BYTES", 1000)
     assert wire.gunzip(gzip.compress(b" " * 999)) == b" " * 999
     with pytest.raises(Bomb, match="a frame of 1004 bytes inflates to more than 1000"):
         wire.gunzip(gzip.compress(b" " * 1_000_000))
@@ -637,3 +639,78 @@ def test_no_bytes_break_the_reader_of_protobuf(frame: bytes) -> None:
 )
 def test_the_sign_of_an_amount_is_its_side_and_one_of_zero_has_none(amount: str, said: tuple[str | None, str]) -> None:
     assert wire.signed(amount) == said
+
+
+# --- rows, words and records that many exchanges have alike
+
+
+def test_rows_are_found_where_the_answer_has_them() -> None:
+    assert wire.at("data")(b'{"code":0,"data":[{"a":1},2]}') == [msgspec.Raw(b'{"a":1}'), msgspec.Raw(b"2")]
+    assert wire.at("result", "list")(b'{"result":{"list":[3]}}') == [msgspec.Raw(b"3")]
+    assert wire.at("err-rows")(b'{"err-rows":[]}') == []
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"data":null}', b'{"data":{}}', b"[]", b"", b'{"result":[]}'])
+def test_an_answer_without_its_rows_is_an_error(body: bytes) -> None:
+    for path in (("data",), ("result", "data")):
+        with pytest.raises(msgspec.DecodeError):
+            wire.at(*path)(body)
+
+
+class Ping(msgspec.Struct):
+    ch: str
+    ping: int
+
+
+def test_a_reader_is_found_by_the_word_behind_a_mark() -> None:
+    ping = Decoder(Ping).decode
+    parse = wire.by_word(b'"ch":"', {"ping": lambda frame: ping(frame).ping, "pong": len}, lambda _: -1)
+    assert parse(b'{"ch":"ping","ping":7}') == 7
+    assert parse(b'{"ch":"pong"}') == 13
+    assert [parse(frame) for frame in (b'{"ch":"ping"}', b'{"ch":"other"}', b"pong", b"", b'{"ch":"ping')] == [-1] * 5
+
+
+def test_a_reader_may_find_a_frame_unreadable() -> None:
+    def unreadable(_: bytes) -> int:
+        raise BadFrame("no")
+
+    with pytest.raises(BadFrame):
+        wire.by_word(b'"ch":"', {"a": unreadable}, len)(b'{"ch":"a"}')
+
+
+@pytest.mark.parametrize(
+    ("interval", "length"),
+    [("1s", 1), ("90s", 90), ("1m", 60), ("15m", 900), ("4h", 14_400), ("1d", 86_400), ("2w", 1_209_600)]
+    + [(other, None) for other in ("1M", "3M", "1y", "1H", "", "m", "xm", "-1m", "1.5h")],
+)
+def test_an_interval_has_a_length_unless_it_is_of_months(interval: str, length: int | None) -> None:
+    assert wire.interval_s(interval) == length
+    assert wire.end_of(interval, NOON) == (None if length is None else NOON + length * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("1m", "1m"), ("4H", "4h"), ("1D", "1d"), ("1W", "1w"), ("1M", "1M"), ("1s", "1s"), ("", "")]
+)
+def test_units_in_capitals(theirs: str, ours: str) -> None:
+    assert wire.lower_unit(theirs) == ours
+    assert wire.upper_unit(ours) == theirs
+
+
+def test_the_best_prices_of_an_empty_side_are_null() -> None:
+    assert wire.bbo("X", "1.5", "2", "0.00", "3", ts_event=4, ts_sent=5, sequence=6) == Bbo(
+        raw_symbol="X", bid_price="1.5", bid_size="2", ts_event=4, ts_sent=5, sequence=6
+    )
+    assert wire.bbo("X", None, None, 2, "1e1") == Bbo(raw_symbol="X", ask_price="2", ask_size="10")
+
+
+def test_what_is_past_is_marked() -> None:
+    trades = [Trade(id=id, price="1", size="1", side="buy") for id in "ab"]
+    assert [(trade.id, trade.flags) for trade in wire.past(reversed(trades))] == [
+        ("b", ("snapshot",)),
+        ("a", ("snapshot",)),
+    ]
+
+
+def test_changes_have_sides() -> None:
+    changes = [("b", "2", "1"), ("s", "3", "0"), ("b", "1", "4")]
+    assert wire.sides(changes, "b") == ([("2", "1"), ("1", "4")], [("3", "0")])

@@ -38,7 +38,10 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("ingest.lines.MOST_FRAGMENTS", "fragments", "of one message", "likewise"),
         Bound(
-            "wire.LARGEST_INFLATED_BYTES", "bytes", "a compressed frame, inflated", "a `gap`, and the line is hung up"
+            "wire.inflating.LARGEST_INFLATED_BYTES",
+            "bytes",
+            "a compressed frame, inflated",
+            "a `gap`, and the line is hung up",
         ),
         Bound("ingest.lines.PIECE_BYTES", "bytes", "of a read, handed on together", "the rest follows at once"),
         Bound("ingest.lines.MOST_FRAMES", "frames", "of a read, handed on together", "likewise"),
@@ -93,9 +96,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("session.topics.MOST_WORDS", "words", "that mean nothing to us, told apart", "counted together"),
         Bound("session.topics.LONGEST_WORD", "characters", "of such a word", "the rest is cut off"),
         Bound("bus.bus.LARGEST_BITS", "bits", "of an integer in a record", "the field is null"),
-        Bound("wire.LONGEST_NUMBER", "digits", "that an expanded exponent gives", "the frame is lost: a `gap`"),
+        Bound("wire.numbers.LONGEST_NUMBER", "digits", "that an expanded exponent gives", "the frame is lost: a `gap`"),
         Bound("refusals.LONGEST_REASON", "characters", "of a reason, searched for a topic", "the rest is not read"),
-        Bound("wire.LONGEST_TIME", "digits", "of a time", "likewise"),
+        Bound("wire.times.LONGEST_TIME", "digits", "of a time", "likewise"),
         Bound(
             "session.order_book.BUFFER",
             "deltas",

@@ -3,14 +3,12 @@
 `spoken` gives a stream that speaks of raw symbols alone, so that nothing else knows of the other names.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import structs
 
-from aggregator.exchange import Accepted, Event, Parse, Refused, Stream, Subscription
+from aggregator.exchange import Accepted, Event, Parse, Refused, Stream, Subscribe, Subscription
 from aggregator.records import CHANNEL_OF, Channel, Instrument, Record
-
-Ask = Callable[[Sequence[Subscription], int], Iterable[bytes]]
 
 
 class Names:
@@ -45,7 +43,7 @@ class Names:
                 self._asked.setdefault((s.channel, self.theirs(s)), {})[s.raw_symbol] = None
         return self._stream.subscribe([self._named(s) for s in wanted], id)
 
-    def unsubscribing(self, ask: Ask) -> Ask:
+    def unsubscribing(self, ask: Subscribe) -> Subscribe:
         """The stream's own function that unsubscribes, with the exchange's names in its frames."""
         return lambda wanted, number: ask([self._named(s) for s in wanted], number)
 

@@ -9,12 +9,12 @@ name the topic in their answers, not always the interval: so no request holds tw
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from msgspec import Struct, field
 
-from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
+from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscribe, Subscription
 from aggregator.records import CHANNELS, SECOND_NS, Channel
 from aggregator.session.topics import Words
 
@@ -465,7 +465,7 @@ def _keys(topics: Iterable[Subscription]) -> list[Key]:
     return list(dict.fromkeys(map(_key, topics)))
 
 
-def _frames(ask: Callable[[Sequence[Subscription], int], Iterable[bytes]], s: Subscription) -> list[bytes]:
+def _frames(ask: Subscribe, s: Subscription) -> list[bytes]:
     """The frames of a request for one topic, with a number that is always the same."""
     return list(ask([s], 0))
 

@@ -5,7 +5,7 @@ https://www.bitget.com/api-doc/common/websocket-intro
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription
 from aggregator.records import DAY_S, Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import Rule, Verdict, linked, ordered
@@ -32,10 +32,8 @@ def follows(last: int, first: int, final: int, before: int | None) -> Verdict:
 
 NUMBERED = Rule(linked.name, joins, follows)
 
-Ask = Callable[[Sequence[Subscription], int], Iterable[bytes]]
 
-
-def asking(op: str, type: str, channels: dict[Channel, str]) -> Ask:
+def asking(op: str, type: str, channels: dict[Channel, str]) -> Subscribe:
     def argument(s: Subscription) -> dict[str, str]:
         channel = channels[s.channel]
         name = channel + bar_name(s.interval) if s.channel == "candles" else channel
@@ -73,7 +71,7 @@ def stream(name: str, type: str, serves: Callable[[Instrument], bool]) -> Stream
 def liquidations() -> Stream:
     """Declare the socket of liquidations, which come by type of contracts, whatever is asked for."""
 
-    def ask(op: str) -> Ask:
+    def ask(op: str) -> Subscribe:
         frame = encode({"op": op, "args": [{"instType": type.lower(), "topic": "liquidation"} for type in QUOTES]})
         return lambda _wanted, _id: (frame,)
 

@@ -4,12 +4,12 @@ https://docs.blofin.com/index.html
 Sizes count contracts, whose value in the base asset the listing tells.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Stream, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Stream, Subscribe, Subscription
 from aggregator.records import Instrument, MarketState
 from aggregator.refusals import coded
 from aggregator.sequence import linked
@@ -72,7 +72,7 @@ def read_instrument(row: Raw) -> Instrument | None:
     )
 
 
-def asking(op: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(op: str) -> Subscribe:
     """One frame a topic: where one of a frame's is unknown, none of them is taken."""
 
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:

@@ -4,9 +4,9 @@ https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websock
 What is served under another product's name (most of -USDC under -USD) is no instrument of its own.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from aggregator.exchange import Backfill, Exchange, Limits, Listing, Poll, Request, Stream, Subscription
+from aggregator.exchange import Backfill, Exchange, Limits, Listing, Poll, Request, Stream, Subscribe, Subscription
 from aggregator.records import Channel
 from aggregator.refusals import coded
 from aggregator.sequence import Rule, contiguous, linked
@@ -20,7 +20,7 @@ BOOKS: dict[Channel, str] = {channel: wire for channel, wire in CHANNELS.items()
 OTHERS: dict[Channel, str] = {channel: wire for channel, wire in CHANNELS.items() if channel != "book"}
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str) -> Subscribe:
     """One frame a channel; heartbeats keep those open that have nothing to say."""
 
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:

@@ -4,14 +4,14 @@ https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html
 A second's wait after connecting is recommended, as requests are counted by the second of the clock.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Exchange, Limits, Listing, Request, Stream, Subscription
+from aggregator.exchange import Exchange, Limits, Listing, Request, Stream, Subscribe, Subscription
 from aggregator.records import MS_NS, Channel, Instrument, Kind
 from aggregator.refusals import coded
 from aggregator.sequence import linked
@@ -42,7 +42,7 @@ def topics(s: Subscription, wire: str) -> Iterable[str]:
     return (f"{wire}.{name}", f"{ESTIMATE}.{name}") if s.channel == "funding" else (f"{wire}.{name}",)
 
 
-def asking(method: str, channels: dict[Channel, str]) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str, channels: dict[Channel, str]) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         names = dict.fromkeys(name for s in wanted for name in topics(s, channels[s.channel]))
         params = {

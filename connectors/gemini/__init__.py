@@ -14,7 +14,18 @@ from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Event, Exchange, Limits, Listing, Poll, Refused, Request, Stream, Subscription
+from aggregator.exchange import (
+    Event,
+    Exchange,
+    Limits,
+    Listing,
+    Poll,
+    Refused,
+    Request,
+    Stream,
+    Subscribe,
+    Subscription,
+)
 from aggregator.records import (
     DAY_S,
     HOUR_S,
@@ -204,7 +215,7 @@ def parse(frame: bytes) -> Iterable[Event]:
     return ()
 
 
-def asking(type: Literal["subscribe", "unsubscribe"]) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(type: Literal["subscribe", "unsubscribe"]) -> Subscribe:
     """One frame; trades and book of a symbol are one subscription."""
 
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:

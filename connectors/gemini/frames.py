@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Heartbeat, Refused, Stream, Subscription
+from aggregator.exchange import Accepted, Event, Heartbeat, Refused, Stream, Subscribe, Subscription
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, Record, Trade
 from aggregator.sequence import linked
 from aggregator.wire import best, encode, text
@@ -142,7 +142,7 @@ def parse(frame: bytes) -> Iterable[Event]:
     return decode(frame).events()
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         named = dict.fromkeys(f"{s.raw_symbol.lower()}@{CHANNELS[s.channel]}" for s in wanted)
         yield encode({"id": id, "method": method, "params": list(named)})

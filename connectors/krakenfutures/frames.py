@@ -5,13 +5,13 @@ A refusal names nothing but, in words, a product that there is not: so every pro
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Meaning, Refused, Subscription
+from aggregator.exchange import Accepted, Event, Meaning, Refused, Subscribe, Subscription
 from aggregator.records import Channel
 from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import encode, number
@@ -97,7 +97,7 @@ def meaning(message: str) -> Meaning:
     return meaning_of(message, final=("invalid product", "invalid feed"), passing=("rate",))
 
 
-def asking(event: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(event: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
         for feed, product in dict.fromkeys((CHANNELS[s.channel], s.raw_symbol) for s in wanted):
             yield encode({"event": event, "feed": feed, "product_ids": [product]})

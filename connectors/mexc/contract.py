@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscription
+from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscribe, Subscription
 from aggregator.records import MS_NS, BookSnapshot, Channel, IndexPrice, MarkPrice
 from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import encode, nonzero, number, text
@@ -148,7 +148,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     ]
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
         frames = (encode({"method": f"{method}.{CHANNELS[s.channel]}", "param": param(s)}) for s in wanted)
         return list(dict.fromkeys(frames))

@@ -5,14 +5,14 @@ Fields and their numbers are those of https://github.com/mexcdevelop/websocket-p
 JSON form is read too.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscription
+from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscribe, Subscription
 from aggregator.records import (
     DAY_S,
     MS_NS,
@@ -290,7 +290,7 @@ def topic(s: Subscription) -> str:
     return f"{name}@{ZONE}" if s.channel == "ticker" else name
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         yield encode({"id": id, "method": method, "params": [topic(s) for s in wanted]})
 

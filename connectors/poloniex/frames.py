@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Heartbeat, Parse, Refused, Stream, Subscription
+from aggregator.exchange import Accepted, Event, Heartbeat, Parse, Refused, Stream, Subscribe, Subscription
 from aggregator.records import Channel, Instrument, Record
 from aggregator.sequence import linked
 from aggregator.wire import encode
@@ -81,7 +81,7 @@ def answer(channels: Mapping[Channel, str], said: Frame) -> Iterable[Event]:
     return [Accepted(channel=channel, raw_symbol=symbol) for channel in ours for symbol in said.symbols or ()]
 
 
-def asking(event: str, channels: Mapping[Channel, str]) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(event: str, channels: Mapping[Channel, str]) -> Subscribe:
     """A frame for each channel, with all its symbols."""
 
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:

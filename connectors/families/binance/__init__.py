@@ -3,13 +3,13 @@
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Exchange, Hangup, Limits, Refused, Stream, Subscription
+from aggregator.exchange import Accepted, Event, Exchange, Hangup, Limits, Refused, Stream, Subscribe, Subscription
 from aggregator.records import HOUR_S, BookSnapshot, Channel
 from aggregator.refusals import meaning_of
 from aggregator.sequence import Rule, contiguous
@@ -158,7 +158,7 @@ def exchange(
     lookup: whether past trades can be looked up by number without a key
     """
 
-    def frame(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    def frame(method: str) -> Subscribe:
         def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
             params = [f"{s.raw_symbol.lower()}@{CHANNELS[s.channel]}{suffix(s)}" for s in wanted]
             yield encode({"method": method, "params": params, "id": id})

@@ -6,9 +6,9 @@ Since April 2026 books and best prices of linear futures come over `/public`, al
 without a path accepts every subscription and stays silent. That of inverse ones has no paths.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from aggregator.exchange import Exchange, Limits, Stream, Subscription
+from aggregator.exchange import Exchange, Limits, Stream, Subscribe, Subscription
 from aggregator.records import HOUR_S, Channel
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode
@@ -51,7 +51,7 @@ def topic(s: Subscription) -> str:
     return f"{s.raw_symbol.lower()}@{name}{s.interval if s.channel == 'candles' else ''}"
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         yield encode({"method": method, "params": list(dict.fromkeys(map(topic, wanted))), "id": id})
 

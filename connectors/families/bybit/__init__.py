@@ -5,7 +5,7 @@ https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.exchange import Heartbeat, Stream, Subscription
+from aggregator.exchange import Heartbeat, Stream, Subscribe, Subscription
 from aggregator.records import Channel, Instrument, SizeUnit
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
@@ -13,7 +13,7 @@ from connectors.families.bybit.frames import OPTIONS, STATUS, parser
 from connectors.families.bybit.wires import INTERVALS
 
 
-def asking(op: str, channels: dict[Channel, str]) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(op: str, channels: dict[Channel, str]) -> Subscribe:
     def topic(s: Subscription) -> str:
         if s.channel == "candles":
             return f"kline.{INTERVALS.get(s.interval, s.interval.removesuffix('m'))}.{s.raw_symbol}"

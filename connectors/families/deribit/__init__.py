@@ -3,9 +3,9 @@
 https://docs.deribit.com/articles/notifications
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since, Stream, Subscription
+from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since, Stream, Subscribe, Subscription
 from aggregator.records import MS_NS
 from aggregator.sequence import contiguous, linked
 from aggregator.wire import encode
@@ -24,7 +24,7 @@ def topic(s: Subscription) -> str:
     return f"{CHANNELS[s.channel]}.{s.raw_symbol}.100ms"  # `raw` is only for those who have logged in
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         topics = dict.fromkeys(map(topic, wanted))
         if method == "public/subscribe":

@@ -7,7 +7,7 @@ tells parts of a contract, which the older one rounds.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.exchange import Heartbeat, Stream, Subscription
+from aggregator.exchange import Heartbeat, Stream, Subscribe, Subscription
 from aggregator.records import SECOND_NS, Channel, Instrument
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
@@ -22,7 +22,7 @@ DEPTH = 400  # levels a side of the newer book, every 100 ms
 OLDER_DEPTHS = {"futures": 100, "options": 50}
 
 
-def asking(event: str, channels: dict[Channel, str]) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(event: str, channels: dict[Channel, str]) -> Subscribe:
     """A frame for each topic: answers repeat its id, so that one refused instrument takes no other down with it."""
 
     def payload(s: Subscription) -> list[str]:

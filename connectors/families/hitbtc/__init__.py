@@ -6,7 +6,7 @@ An acknowledgement lists the symbols that are known: one that is not is left out
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.exchange import Exchange, Limits, Stream, Subscription, every_instrument
+from aggregator.exchange import Exchange, Limits, Stream, Subscribe, Subscription, every_instrument
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
@@ -30,7 +30,7 @@ def channel_name(s: Subscription) -> str:
     return f"{name}/{PERIODS.get(s.interval, s.interval)}" if s.channel == "candles" else name
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         for name in dict.fromkeys(map(channel_name, wanted)):
             symbols = list(dict.fromkeys(s.raw_symbol for s in wanted if channel_name(s) == name))

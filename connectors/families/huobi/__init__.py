@@ -23,6 +23,7 @@ from aggregator.exchange import (
     Request,
     Snapshot,
     Stream,
+    Subscribe,
     Subscription,
 )
 from aggregator.records import Channel, Instrument, Record, Trade
@@ -159,10 +160,7 @@ def parser() -> Parse:
     return parse_marking
 
 
-Frames = Callable[[Sequence[Subscription], int], Iterable[bytes]]
-
-
-def market(verb: str, channels: dict[Channel, str]) -> Frames:
+def market(verb: str, channels: dict[Channel, str]) -> Subscribe:
     """Frames that subscribe to market data or leave it: one topic each."""
 
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
@@ -174,7 +172,7 @@ def market(verb: str, channels: dict[Channel, str]) -> Frames:
     return ask
 
 
-def notices(verb: str) -> Frames:
+def notices(verb: str) -> Subscribe:
     """Frames that subscribe to notices or leave them."""
 
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:

@@ -12,7 +12,7 @@ from zlib import crc32
 from msgspec import ValidationError
 
 from aggregator.book import OrderBook
-from aggregator.exchange import Backfill, Event, Heartbeat, Stream, Subscription
+from aggregator.exchange import Backfill, Event, Heartbeat, Stream, Subscribe, Subscription
 from aggregator.records import Instrument
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
@@ -31,9 +31,7 @@ def parse(frame: bytes) -> Iterable[Event]:
         return arrays.parse(frame) if frame.startswith(b"[") else decode_other(frame).events()
 
 
-def asking(
-    method: str, beside: Mapping[str, str] = NOTHING
-) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str, beside: Mapping[str, str] = NOTHING) -> Subscribe:
     """One frame for all symbols of a channel (and of an interval); `beside` stands in each."""
 
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:

@@ -5,7 +5,7 @@ The unified address (`x-push-…`) speaks another protocol, which `unified` read
 accounts have.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
@@ -23,6 +23,7 @@ from aggregator.exchange import (
     Request,
     Snapshot,
     Stream,
+    Subscribe,
     Subscription,
     Ticket,
     Trouble,
@@ -133,7 +134,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     return ()
 
 
-def asking(channels: dict[Channel, str], type: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(channels: dict[Channel, str], type: str) -> Subscribe:
     """A topic names instruments of one channel, so several frames ask; their ids name the channel besides."""
 
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:

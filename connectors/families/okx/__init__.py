@@ -4,10 +4,10 @@ https://www.okx.com/docs-v5/en/#public-data-websocket
 Sizes of derivatives count contracts. Numbers guard a book; its checksum does where it is not zero, which says nothing.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from aggregator.book import OrderBook
-from aggregator.exchange import Exchange, Heartbeat, Limits, Request, Snapshot, Stream, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Request, Snapshot, Stream, Subscribe, Subscription
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import spanning
@@ -36,7 +36,7 @@ NOTES = (  # a type of instruments, and what is to be known of an exchange that 
 CHECKED = 25  # levels a side that a checksum covers
 
 
-def asking(op: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(op: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
         args = [argument(s) for s in wanted]
         yield encode({"op": op, "args": [arg for at, arg in enumerate(args) if arg not in args[:at]]})

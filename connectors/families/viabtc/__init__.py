@@ -7,7 +7,7 @@ trades of the past come first, too, and again with each list that takes the plac
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
@@ -24,6 +24,7 @@ from aggregator.exchange import (
     Poll,
     Refused,
     Stream,
+    Subscribe,
     Subscription,
 )
 from aggregator.records import Channel, Instrument
@@ -142,7 +143,7 @@ def bars_parser() -> Parse:
     return read
 
 
-def ask_lists(channels: Mapping[Channel, str]) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def ask_lists(channels: Mapping[Channel, str]) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         named: dict[str, list[str]] = {}
         for s in wanted:

@@ -1,0 +1,58 @@
+"""The kit of connectors: what reads and writes the messages of any exchange.
+
+Every name is imported from here: `from aggregator.wire import ms, text`. The modules below only divide the kit.
+"""
+
+from aggregator.wire.binary import protobuf
+from aggregator.wire.frames import by_word, either, encode
+from aggregator.wire.inflating import gunzip, unzlib
+from aggregator.wire.made import bbo, past, sides
+from aggregator.wire.numbers import (
+    ZERO,
+    Text,
+    as_written,
+    is_zero,
+    nonzero,
+    number,
+    optional,
+    signed,
+    step,
+    text,
+)
+from aggregator.wire.prices import best, crc_in_turns, levels
+from aggregator.wire.rows import at
+from aggregator.wire.times import end_of, from_iso, interval_s, lower_unit, ms, seconds, upper_unit, us
+
+__all__ = (
+    "ZERO",
+    "Text",
+    "as_written",
+    "at",
+    "bbo",
+    "best",
+    "by_word",
+    "crc_in_turns",
+    "either",
+    "encode",
+    "end_of",
+    "from_iso",
+    "gunzip",
+    "interval_s",
+    "is_zero",
+    "levels",
+    "lower_unit",
+    "ms",
+    "nonzero",
+    "number",
+    "optional",
+    "past",
+    "protobuf",
+    "seconds",
+    "sides",
+    "signed",
+    "step",
+    "text",
+    "unzlib",
+    "upper_unit",
+    "us",
+)

@@ -1,0 +1,49 @@
+"""JSON frames: writing them, and telling those of several shapes apart."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
+
+
+def either(first: Callable[[bytes], A], second: Callable[[bytes], B]) -> Callable[[bytes], A | B]:
+    """A decoder that tries `first`, then `second`: for the few frames of another shape than the many.
+
+    The decoder raises what `second` raises.
+    """
+
+    def decode(frame: bytes) -> A | B:
+        try:
+            return first(frame)
+        except msgspec.ValidationError:
+            return second(frame)
+
+    return decode
+
+
+def by_word(
+    mark: bytes, readers: Mapping[str, Callable[[bytes], A]], otherwise: Callable[[bytes], A]
+) -> Callable[[bytes], A]:
+    """A parser that finds a frame's reader by the word behind `mark`, up to the next quotation mark, without decoding.
+
+    A frame without such a word, and one that is not as its reader expects it (an answer that names the same channel),
+    is for `otherwise`. With the mark `"ch":"` a frame `{"ch":"trade",...}` is for the reader of `trade`.
+    """
+    known, length = {word.encode(): read for word, read in readers.items()}, len(mark)
+
+    def parse(frame: bytes) -> A:
+        start = frame.find(mark) + length
+        read = known.get(frame[start : frame.find(b'"', start)])
+        if read is not None:
+            try:
+                return read(frame)
+            except msgspec.ValidationError:
+                pass
+        return otherwise(frame)
+
+    return parse

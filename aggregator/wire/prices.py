@@ -1,0 +1,31 @@
+"""Levels of a book, the best prices, and the checksum of levels."""
+
+import zlib
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+from aggregator.wire.numbers import Text, nonzero, optional, text
+
+
+def levels(rows: list[list[Text]]) -> list[tuple[str, str]]:
+    """Rows `[price, size, ...]` of numbers or strings as book levels; what follows is left out."""
+    return [  # hot: what `text` does with most, without calling it
+        (
+            price if type(price := row[0]) is str and "e" not in price and "E" not in price else text(price),
+            size if type(size := row[1]) is str and "e" not in size and "E" not in size else text(size),
+        )
+        for row in rows
+    ]
+
+
+def crc_in_turns(bids: Sequence[str], asks: Sequence[str]) -> int:
+    """CRC32, signed, of levels as they are spelled, in turn: bid, ask, bid, ask, until both sides are through."""
+    words = chain.from_iterable(zip_longest(bids, asks, fillvalue=""))
+    crc = zlib.crc32(":".join(filter(None, words)).encode())
+    return crc - 2**32 if crc >= 2**31 else crc
+
+
+def best(price: Text, size: Text) -> tuple[str | None, str | None]:
+    """One side of the best prices, as text; no price, or one of nothing (`0.00`), stands for an empty side."""
+    found = nonzero(price)
+    return (None, None) if found is None else (found, optional(size))

@@ -131,7 +131,7 @@ class TickerWire(Struct, gc=False):
         )
 
 
-class Trouble(Struct):
+class ErrorWire(Struct):
     code: int = 0
     message: str = ""
     data: str | None = None
@@ -141,7 +141,7 @@ class Answer(Struct):
     """To a request, whose id is the name of the channel."""
 
     id: str | int | None = None
-    error: Trouble | None = None
+    error: ErrorWire | None = None
 
 
 decode = Decoder(Frame).decode

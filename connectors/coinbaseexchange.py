@@ -110,7 +110,7 @@ class Update(Struct, tag_field="type", tag="l2update", gc=False):
         return (BookDelta(raw_symbol=self.product_id, bids=bids, asks=asks, ts_event=stamp(self.time)),)
 
 
-class Snapshot(Struct, tag_field="type", tag="snapshot", gc=False):
+class SnapshotWire(Struct, tag_field="type", tag="snapshot", gc=False):
     product_id: str
     bids: Levels
     asks: Levels
@@ -177,7 +177,7 @@ class Other(Struct):
     reason: str = ""
 
 
-decode = Decoder(Match | LastMatch | Quoted | Update | Snapshot | TickerWire).decode
+decode = Decoder(Match | LastMatch | Quoted | Update | SnapshotWire | TickerWire).decode
 decode_other = Decoder(Other).decode
 decode_rows = Decoder(list[Row], strict=False).decode
 

@@ -263,7 +263,7 @@ def talk(
             trial.read(
                 [body], lambda fetch=fetch, body=body, now=now: session.answer(fetch, body, now), may_raise=False
             )  # type: ignore[misc]
-        if session.over is not None:
+        if session.close_reason is not None:
             break
     trial.read([], lambda: [*session.books(now), *session.end(now), *session.close("disconnect", now)], may_raise=False)
     trial.read([], lambda: session.bye("enough", now), may_raise=False)

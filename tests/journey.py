@@ -73,7 +73,7 @@ class Journey:
         """Let one thing happen."""
         self.time += 50 * MILLISECOND
         getattr(self, name)(seed)
-        if self.session.over is not None or self.session.replace is not None:
+        if self.session.close_reason is not None or self.session.reconnect_reason is not None:
             self.reconnect()
 
     def _pump(self) -> None:

@@ -37,7 +37,7 @@ from aggregator.exchange import (
     Stream,
     Subscription,
 )
-from aggregator.ingest.lines import Line, Listener
+from aggregator.ingest.lines import Line, LineListener
 from aggregator.ingest.listing import Markets, fetch_listing
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import Need, Rest
@@ -117,7 +117,7 @@ def rows(body: bytes) -> Iterable[Raw]:
 class Connection:
     """One line as the exchange sees it: what was subscribed on it."""
 
-    def __init__(self, world: "World", listener: Listener) -> None:
+    def __init__(self, world: "World", listener: LineListener) -> None:
         self.world = world
         self.listener = listener
         self.asked: list[float] = []  # when
@@ -220,7 +220,7 @@ class World:
         """What kind of world it is."""
         limits, streams = self.exchange.limits, len(self.exchange.streams)
         return (
-            f"{self.style}, {self.redundancy} legs, {streams} streams, {len(self.channels)} channels, "
+            f"{self.style}, {self.redundancy} lines, {streams} streams, {len(self.channels)} channels, "
             f"can leave: {self.can_leave}, connections {limits.connections}, requests {limits.requests}"
         )
 
@@ -234,7 +234,7 @@ class World:
 
     # --- what the exchange does ---------------------------------------------------------------------------------------
 
-    async def dial(self, _: Address, listener: Listener) -> Line:
+    async def dial(self, _: Address, listener: LineListener) -> Line:
         await asyncio.sleep(0.02)
         if self.random.random() < 0.05:
             raise SessionError("refused")
@@ -369,7 +369,7 @@ class World:
             listed = await self._fetch()
         except SessionError:
             return
-        self.followed.markets.take(listed)
+        self.followed.markets.update(listed)
         self.runner.heed_listing()
         self.followed.follow()
 
@@ -384,9 +384,9 @@ class World:
         bus = Bus("model")
         bus.attach(self._take)
         self.rest = Rest(network, self.exchange)
-        care = ConnectionPolicy(redundancy=self.redundancy)
+        policy = ConnectionPolicy(redundancy=self.redundancy)
         self.runner = ExchangeRunner(
-            self.exchange, self.channels, INTERVALS, network=network, bus=bus, rest=self.rest, care=care
+            self.exchange, self.channels, INTERVALS, network=network, bus=bus, rest=self.rest, policy=policy
         )
         listed = await self._fetch()
         config = SimpleNamespace(symbols=("*",))

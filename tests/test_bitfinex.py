@@ -92,4 +92,4 @@ def test_a_book_in_doubt_asks_for_a_new_connection(frames: tuple[bytes, ...]) ->
     session = opened()
     records = heard(session, *frames)
     assert [record.phase for record in records if isinstance(record, Gap) and record.channel == "book"] == ["open"]
-    assert str(session.replace).startswith("book of tABCUSD must be asked for again")
+    assert str(session.reconnect_reason).startswith("book of tABCUSD must be asked for again")

@@ -24,7 +24,7 @@ from aggregator.cli.replay import Player, reader
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import Address, Request
-from aggregator.ingest.lines import Line, Listener
+from aggregator.ingest.lines import Line, LineListener
 from aggregator.ingest.network import Answer, Network
 from aggregator.records import Trade
 from aggregator.session.moment import Now
@@ -389,7 +389,7 @@ class Ears:
 def network(wire: Wire) -> Network:
     """A network that says one frame while it is dialled, and refuses all but one address."""
 
-    async def dial(address: Address, listener: Listener) -> Line:
+    async def dial(address: Address, listener: LineListener) -> Line:
         if "refused" in address.url:
             raise SessionError("refused")
         listener.frames([b"\x1f\x8bgzip"], NOW)

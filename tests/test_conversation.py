@@ -6,7 +6,7 @@ import pytest
 from aggregator.bus.bus import Batch, Bus
 from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Request, Stream
 from aggregator.ingest.connection import Connection
-from aggregator.ingest.lines import Line, Listener
+from aggregator.ingest.lines import Line, LineListener
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import Rest
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Status, Trade
@@ -34,7 +34,7 @@ STREAM = Stream(channels={"trades": "t", "book": "b"}, subscribe=lambda _, __: (
 EXCHANGE = Exchange(id="toy", docs="", feeds=(STREAM,), listing=Listing())
 
 
-async def dial(_: Address, __: Listener) -> Line:
+async def dial(_: Address, __: LineListener) -> Line:
     raise AssertionError("nobody dials here")
 
 
@@ -42,7 +42,7 @@ async def fetch(_: Request) -> Answer:
     raise AssertionError("nobody asks here")
 
 
-class Legs:
+class Lines:
     """Conversations of one shard, without lines, and what they publish."""
 
     def __init__(self, count: int, *, lasting: bool = False) -> None:
@@ -50,67 +50,67 @@ class Legs:
         bus = Bus("test")
         bus.attach(self._take)
         network = Network(dial, fetch, lambda: NOW)
-        self.merger = LineArbiter(STREAM, lasting=lasting)
-        self.legs = [
+        self.arbiter = LineArbiter(STREAM, lasting=lasting)
+        self.lines = [
             Connection(
                 Session("toy", STREAM, conn=f"toy/main.1#{number}", instruments={}),
                 bus=bus,
-                merger=self.merger,
+                arbiter=self.arbiter,
                 network=network,
                 rest=Rest(network, EXCHANGE),
             )
             for number in range(count)
         ]
-        for leg in self.legs:
-            self.merger.join(leg.session)
+        for line in self.lines:
+            self.arbiter.join(line.session)
 
     def _take(self, batch: Batch) -> None:
         self.batches.append(batch.records)
 
-    def say(self, leg: int, *frames: list[object]) -> list[list[Record]]:
-        """One read of the socket of a leg; the batches that came of it."""
+    def say(self, line: int, *frames: list[object]) -> list[list[Record]]:
+        """One read of the socket of a line; the batches that came of it."""
         before = len(self.batches)
-        self.legs[leg].frames([json.dumps(frame).encode() for frame in frames], NOW)
+        self.lines[line].frames([json.dumps(frame).encode() for frame in frames], NOW)
         return self.batches[before:]
 
 
 async def test_what_one_read_brings_is_one_batch() -> None:
-    (batch,) = Legs(1).say(0, ["trade", 1], ["trade", 2])
+    (batch,) = Lines(1).say(0, ["trade", 1], ["trade", 2])
     assert [(record.sequence, record.offset) for record in batch] == [(1, 1), (2, 2)]
 
 
 async def test_an_announced_end_asks_for_a_successor_and_ends_nothing() -> None:
-    legs = Legs(1)
-    (batch,) = legs.say(0, ["trade", 1], ["bye"], ["trade", 2])
+    lines = Lines(1)
+    (batch,) = lines.say(0, ["trade", 1], ["bye"], ["trade", 2])
     assert [record.sequence for record in batch] == [1, 2]
-    assert legs.legs[0].over is None
-    assert legs.legs[0].session.replace == "the exchange is about to close the connection: maintenance"
-    assert [record.sequence for (record,) in legs.say(0, ["trade", 3])] == [3]
+    assert lines.lines[0].close_reason is None
+    assert lines.lines[0].session.reconnect_reason == "the exchange is about to close the connection: maintenance"
+    assert [record.sequence for (record,) in lines.say(0, ["trade", 3])] == [3]
 
 
-async def test_a_leg_that_takes_over_in_the_middle_of_a_read_gives_its_book_as_of_then() -> None:
+async def test_a_line_that_takes_over_in_the_middle_of_a_read_gives_its_book_as_of_then() -> None:
     """Not as of the end of the read, which holds the deltas that are published after it."""
-    legs = Legs(2, lasting=True)
-    legs.say(0, ["whole", "5"])
-    legs.say(1, ["whole", "5"])
-    legs.merger.leave(legs.legs[0].session)
-    (batch,) = legs.say(1, ["bid", "6"], ["bid", "7"], ["bid", "8"])
+    lines = Lines(2, lasting=True)
+    lines.say(0, ["whole", "5"])
+    lines.say(1, ["whole", "5"])
+    lines.arbiter.leave(lines.lines[0].session)
+    (batch,) = lines.say(1, ["bid", "6"], ["bid", "7"], ["bid", "8"])
     (whole, *deltas) = batch
     assert isinstance(whole, BookSnapshot)
     assert whole.bids == [("6", "1"), ("5", "1")]
     assert [delta.bids for delta in deltas if isinstance(delta, BookDelta)] == [[("7", "1")], [("8", "1")]]
 
 
-async def test_a_leg_that_is_left_alone_without_a_book_goes_on_with_the_gap() -> None:
+async def test_a_line_that_is_left_alone_without_a_book_goes_on_with_the_gap() -> None:
     """Until it has the book: what its reader has is not the exchange's any more."""
-    legs = Legs(1)
-    legs.say(0, ["whole", "5"])
-    old = legs.legs[0].session
+    lines = Lines(1)
+    lines.say(0, ["whole", "5"])
+    old = lines.lines[0].session
     new = Session("toy", STREAM, conn="toy/main.1#9", instruments={})
-    legs.merger.join(new)
+    lines.arbiter.join(new)
     new.topics.known("book", "A", NOW)
-    legs.merger.leave(old)
-    out = legs.merger.take(old, old.close("disconnect", NOW), NOW) + legs.merger.settle(NOW)
+    lines.arbiter.leave(old)
+    out = lines.arbiter.merge(old, old.close("disconnect", NOW), NOW) + lines.arbiter.settle(NOW)
     assert [(gap.phase, gap.cause) for gap in out if isinstance(gap, Gap)] == [("open", "disconnect")]
     later = new.receive([b'["whole", "6"]'], NOW)
     assert [type(record) for record in later] == [BookSnapshot, Gap]
@@ -130,15 +130,15 @@ async def test_a_state_that_is_not_known_is_counted_and_named_once(caplog: pytes
     bus.attach(lambda batch: published.extend(batch.records))
     for number in (1, 2):
         session = Session("toy", STATES, conn=f"toy/main.1#{number}", instruments={}, memory=memory)
-        leg = Connection(
+        line = Connection(
             session,
             bus=bus,
-            merger=LineArbiter(STATES),
+            arbiter=LineArbiter(STATES),
             network=network,
             rest=Rest(network, EXCHANGE),
         )
-        leg.frames([b"NAP", b"NAP"], NOW)
-        leg._tick()
+        line.frames([b"NAP", b"NAP"], NOW)
+        line._tick()
     assert [(record.state, record.reason) for record in published if isinstance(record, Status)] == [
         ("unknown", "NAP")
     ] * 2

@@ -152,12 +152,12 @@ def drain(terminal: int, process: subprocess.Popen[bytes]) -> None:
 
 def test_one_instrument_is_not_counted_for_another() -> None:
     board = Board()
-    board.take(
+    board.note(
         [Trade(exchange="a", symbol="X/Y", price="1", size="1", ts_recv=n * SECOND_NS // 10) for n in range(100)]
     )
-    board.take([Bbo(exchange="a", symbol="Z/Y", bid_price="0.90", ask_price="1.1", ts_recv=9 * SECOND_NS)])
+    board.note([Bbo(exchange="a", symbol="Z/Y", bid_price="0.90", ask_price="1.1", ts_recv=9 * SECOND_NS)])
     for channel, state in (("book", "live"), ("trades", "stalled")):
-        board.take([Health(exchange="a", symbol="Z/Y", channel=channel, state=state)])
+        board.note([Health(exchange="a", symbol="Z/Y", channel=channel, state=state)])
     rows = list(zip(*(column.cells for column in board.table(10 * SECOND_NS).columns), strict=True))
     assert rows == [
         ("a", "X/Y", "1", "-", "-", "-", "10", ""),
@@ -175,7 +175,7 @@ def test_a_gap_tells_the_state_too() -> None:
         Health(exchange="a", symbol="X/Y", channel="book", state="syncing"),
         Gap(phase="close", **gap),
     ):
-        board.take([record])
+        board.note([record])
         (state,) = board.table(SECOND_NS).columns[-1].cells
         seen.append(str(state))
     assert seen == ["[green]live[/]", "suspect", "syncing", "[green]live[/]"]

@@ -18,7 +18,7 @@ from aggregator.cli import COMMANDS, group
 from aggregator.docgen.by_country import LANGUAGES, load_words
 from aggregator.docgen.declared import book_mode, checksum, duration, limits
 from aggregator.docgen.exchanges import exchanges_page
-from aggregator.docgen.known import Known, load_known
+from aggregator.docgen.known import KnownExchange, load_known
 from aggregator.docgen.limits import BORDERS, Bound, _constants, in_words, unlisted, value_of
 from aggregator.docgen.markdown import cell, link, table
 from aggregator.docgen.records import describe, json_type, own_fields, records_page, undescribed
@@ -340,7 +340,13 @@ def test_the_page_of_exchanges_has_a_row_for_each_with_the_live_ones_first() -> 
 def test_notes_stand_below_the_table_and_what_has_a_connector_is_never_among_the_ended() -> None:
     entry = load_catalog()["wazirx"]  # dropped from the lists, and trading
     noted = toy(POLL, notes=("Sizes are\n  in lots.", "A second."))
-    page = exchanges_page([Known(load_catalog()["ace"], None), Known(entry, noted), Known(load_catalog()["okx"], None)])
+    page = exchanges_page(
+        [
+            KnownExchange(load_catalog()["ace"], None),
+            KnownExchange(entry, noted),
+            KnownExchange(load_catalog()["okx"], None),
+        ]
+    )
     live, over = page.split("## Closed, renamed, dropped")
     assert re.findall(r"^\| `(\w+)`", live, re.MULTILINE) == ["okx", "wazirx"]
     assert "- Sizes are in lots.\n- A second.\n" in live

@@ -24,7 +24,7 @@ from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Levels, Trade
 from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
-from aggregator.session.topics import Place as Origin
+from aggregator.session.topics import Origin
 
 pytestmark = pytest.mark.waits
 

@@ -18,12 +18,12 @@ from aggregator.records import (
 )
 from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
-from aggregator.session.topics import Place
+from aggregator.session.topics import Origin
 
 PERPETUAL = {"exchange": "alpha", "symbol": "BTC/USDT:USDT", "raw_symbol": "BTCUSDT-PERP"}
 SPOT = {"exchange": "alpha", "symbol": "BTC/USDT", "raw_symbol": "BTCUSDT"}
 UNNAMED = {"exchange": "alpha", "raw_symbol": "X:Y"}
-SUMMARY = Counts(Place("alpha", "alpha/main.1#1")).summary((), Now(1, 1))
+SUMMARY = Counts(Origin("alpha", "alpha/main.1#1")).summary((), Now(1, 1))
 HOLE = {"gap_id": "1", "phase": "open", "cause": "disconnect", "ts_from": 1}
 
 

@@ -84,7 +84,7 @@ async def test_a_part_that_is_not_answered_leaves_its_markets_as_they_were(answe
         found = await listed(spot=body("A", "B"), **answers)
         assert found.answered == {0}
         assert "a part of the listing" in found.warnings[0]
-        markets.take(found)
+        markets.update(found)
     assert [i.raw_symbol for i in markets.instruments] == ["AUSD", "CUSD", "BUSD"]
 
 
@@ -137,7 +137,7 @@ def test_what_is_not_utf_8_costs_its_own_row_alone() -> None:
 
 
 def changes(markets: Markets, *bodies: bytes) -> dict[str | None, tuple[str, str]]:
-    return {i.raw_symbol: (i.change, i.state) for i in markets.take(read_bodies(BOTH, bodies, {}, 9))}
+    return {i.raw_symbol: (i.change, i.state) for i in markets.update(read_bodies(BOTH, bodies, {}, 9))}
 
 
 def test_what_a_later_listing_changes() -> None:
@@ -171,7 +171,7 @@ def test_markets_that_share_a_name_are_told_apart() -> None:
     markets = Markets(read_bodies(BOTH, [json.dumps(both).encode()], {}, 7))
     assert changes(markets, json.dumps(both).encode()) == {}
     changes(markets, json.dumps(both[:1]).encode())
-    (gone,) = markets.take(read_bodies(BOTH, [json.dumps(both[:1]).encode()], {}, 9))
+    (gone,) = markets.update(read_bodies(BOTH, [json.dumps(both[:1]).encode()], {}, 9))
     assert (gone.change, gone.symbol) == ("delist", "A/USD:USD")
 
 
@@ -326,21 +326,21 @@ async def test_where_details_fail_what_was_known_stands(rates: dict[str, bytes],
         assert not found.is_complete
         (warning,) = found.warnings
         assert warning.startswith(f"toy: {words}")
-        assert markets.take(found) == []
+        assert markets.update(found) == []
     assert told(markets.instruments) == {"AUSD": (28800, "1"), "BUSD": (3600, "1")}
 
 
 async def test_what_changes_in_details_is_a_change() -> None:
     markets = Markets(await completed(spot=body("A", "B"), rates=b'[["AUSD", 8], ["BUSD", 8]]'))
-    changed = markets.take(await completed(spot=body("A", "B"), rates=b'[["AUSD", 4], ["BUSD", 8]]'))
+    changed = markets.update(await completed(spot=body("A", "B"), rates=b'[["AUSD", 4], ["BUSD", 8]]'))
     assert [(i.raw_symbol, i.change, i.funding_interval_s) for i in changed] == [("AUSD", "update", 14400)]
-    (gone,) = markets.take(await completed(spot=body("A", "B"), rates=b'[["BUSD", 8]]'))
+    (gone,) = markets.update(await completed(spot=body("A", "B"), rates=b'[["BUSD", 8]]'))
     assert (gone.raw_symbol, gone.funding_interval_s) == ("AUSD", None)
 
 
 async def test_where_details_are_missing_from_the_start_they_are_told_when_they_come() -> None:
     markets = Markets(await completed(spot=body("A")))
-    (later,) = markets.take(await completed(spot=body("A"), rates=b'[["AUSD", 8]]'))
+    (later,) = markets.update(await completed(spot=body("A"), rates=b'[["AUSD", 8]]'))
     assert (later.change, later.funding_interval_s) == ("update", 28800)
 
 

@@ -20,7 +20,7 @@ from aggregator.ingest.lines import (
     UNREAD,
 )
 from aggregator.ingest.network import UNPACKED_BYTES, Internet, moved, unpacker
-from aggregator.ingest.proxies import Route, Transport
+from aggregator.ingest.proxies import DialOptions, Transport
 from aggregator.session.moment import Now
 
 pytestmark = pytest.mark.waits
@@ -77,7 +77,7 @@ async def test_a_plain_line_that_is_flooded_brings_little_at_once(transport: Tra
     """Else one read brings megabytes, and nothing else has its turn until they are worked through."""
     left = asyncio.Event()
     server = await ws_create_server(lambda _: Flood(left), "127.0.0.1", 0)
-    internet, counting = Internet(route=Route(transport)), Counting()
+    internet, counting = Internet(route=DialOptions(transport)), Counting()
     async with server, asyncio.timeout(PATIENCE):
         line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), counting)
         await counting.done.wait()
@@ -166,7 +166,7 @@ async def play(transport: Transport, *pieces: bytes) -> tuple[Reading, list[tupl
     server = await ws_create_server(
         lambda _: Script(list(pieces), heard), "127.0.0.1", 0, enable_auto_pong=False, disconnect_on_exception=True
     )
-    internet, reading = Internet(route=Route(transport)), Reading()
+    internet, reading = Internet(route=DialOptions(transport)), Reading()
     async with server, asyncio.timeout(PATIENCE):
         line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), reading)
         for _ in pieces:
@@ -252,7 +252,7 @@ class Many(WSListener):
 async def test_very_many_frames_are_handed_on_in_several_turns_in_order_before_the_end(transport: Transport) -> None:
     """Else an exchange that sends 1.5 million heartbeats leaves no other one its turn."""
     server = await ws_create_server(lambda _: Many(), "127.0.0.1", 0)
-    internet, turns = Internet(route=Route(transport)), Turns()
+    internet, turns = Internet(route=DialOptions(transport)), Turns()
     async with server, asyncio.timeout(PATIENCE):
         counting = asyncio.create_task(turns.count())
         line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), turns)
@@ -281,7 +281,7 @@ class Pinging(WSListener):
 
 async def test_pongs_that_nobody_reads_do_not_pile_up(transport: Transport) -> None:
     server = await ws_create_server(lambda _: Pinging(), "127.0.0.1", 0)
-    internet, mourning = Internet(route=Route(transport)), Mourning()
+    internet, mourning = Internet(route=DialOptions(transport)), Mourning()
     async with server, asyncio.timeout(PATIENCE):
         await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), mourning)
         assert await mourning.said == UNREAD
@@ -300,7 +300,7 @@ async def test_a_frame_that_is_too_large_is_told_once_and_in_words(
 ) -> None:
     set_up("info")
     server = await ws_create_server(lambda _: Vast(), "127.0.0.1", 0)
-    internet, mourning = Internet(route=Route(transport)), Mourning()
+    internet, mourning = Internet(route=DialOptions(transport)), Mourning()
     async with server, asyncio.timeout(PATIENCE):
         await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), mourning)
         said = await mourning.said

@@ -16,7 +16,7 @@ from websockets.http11 import Response
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Request
 from aggregator.ingest.network import Internet
-from aggregator.ingest.proxies import Proxy, Route, find_proxy, parse_proxy, proxy_of_environment
+from aggregator.ingest.proxies import DialOptions, Proxy, find_proxy, parse_proxy, proxy_of_environment
 from aggregator.session.moment import Now
 from tests.proxy_servers import PASSWORD, USER, certificate, proxying
 
@@ -111,7 +111,7 @@ async def test_a_line_and_rest_go_through_a_proxy(
     host = "127.0.0.1" if kind == "socks5" else "exchange.test"  # that only the proxy can resolve
     outer = server if kind == "https" else None
     async with exchange(inner) as ws, rest(hello, inner) as http, proxying(kind, locked=locked, tls=outer) as proxy:
-        route = Route(transport, parse_proxy(f"{kind}://{LOGIN if locked else ''}127.0.0.1:{proxy.port}"))
+        route = DialOptions(transport, parse_proxy(f"{kind}://{LOGIN if locked else ''}127.0.0.1:{proxy.port}"))
         internet = Internet(route=route, tls=client)
         heard = await talk(internet, f"ws{s}://{host}:{ws}/")
         answer = await internet.fetch(Request(f"http{s}://{host}:{http}/x"))
@@ -132,7 +132,7 @@ async def test_a_proxy_that_refuses_is_named_without_its_password(
     caplog.set_level(logging.DEBUG)
     async with proxying(kind, locked=True, tls=tls[0] if kind == "https" else None) as proxy:
         wrong = parse_proxy(f"{kind}://{USER}:{WRONG}@127.0.0.1:{proxy.port}")
-        internet = Internet(route=Route(transport, wrong), tls=tls[1])
+        internet = Internet(route=DialOptions(transport, wrong), tls=tls[1])
         with pytest.raises(SessionError, match=rf"ws://127.0.0.1:9/ through {kind}://\*\*\*@127") as dialled:
             await internet.dial(Address("ws://127.0.0.1:9/"), Ear())
         with pytest.raises(SessionError, match=rf"https://127.0.0.1:9/ through {kind}://\*\*\*@127") as fetched:
@@ -141,7 +141,7 @@ async def test_a_proxy_that_refuses_is_named_without_its_password(
     for error in (dialled, fetched):
         assert WRONG not in "".join(traceback.format_exception(error.value))
         assert error.value.__cause__ is None
-    assert WRONG not in caplog.text + repr(wrong) + repr(Route(proxy=wrong))
+    assert WRONG not in caplog.text + repr(wrong) + repr(DialOptions(proxy=wrong))
 
 
 async def test_the_environment_is_obeyed_but_never_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ async def test_the_environment_is_obeyed_but_never_for_this_machine(monkeypatch:
         assert (await internet.fetch(Request(f"http://localhost:{http}/x"))).body == b"hello"
         assert len(proxy.asked) == 2
         await internet.close()
-        off = Internet(route=Route(proxy=None))
+        off = Internet(route=DialOptions(proxy=None))
         with pytest.raises(SessionError, match=r"exchange\.test"):
             await off.dial(Address(f"ws://exchange.test:{ws}/"), Ear())
         await off.close()
@@ -203,7 +203,7 @@ async def test_a_refused_handshake_says_status_and_patience(transport: str) -> N
 
     async with exchange(process_request=refuse) as port:
         with pytest.raises(SessionError, match="HTTP 429 Too Many Requests, Retry-After 30") as told:
-            await Internet(route=Route(transport)).dial(Address(f"ws://127.0.0.1:{port}/"), Ear())
+            await Internet(route=DialOptions(transport)).dial(Address(f"ws://127.0.0.1:{port}/"), Ear())
     assert (told.value.is_busy, told.value.wait) == (True, 30)
 
 
@@ -219,7 +219,7 @@ async def test_a_handshake_that_never_ends_says_so(transport: str, monkeypatch: 
     async with await asyncio.start_server(nothing, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(SessionError, match=rf"cannot connect to ws://127.0.0.1:{port}/: timed out after 1 s"):
-            await Internet(route=Route(transport)).dial(Address(f"ws://127.0.0.1:{port}/"), Ear())
+            await Internet(route=DialOptions(transport)).dial(Address(f"ws://127.0.0.1:{port}/"), Ear())
         over.set()
 
 
@@ -250,14 +250,14 @@ async def test_deflate_is_asked_for_where_the_exchange_has_it(declared: str, ask
 
     async with exchange(process_request=look) as port:
         url = f"ws://127.0.0.1:{port}/"
-        internet = Internet(route=Route(compression=asked))
+        internet = Internet(route=DialOptions(compression=asked))
         assert await talk(internet, url, Address(url, {}, declared)) == [b'{"a":1}']
     assert ("permessage-deflate" in seen[0]) is deflated
 
 
 async def test_picows_alone_refuses_what_it_cannot_do() -> None:
     with pytest.raises(SessionError, match="picows cannot do permessage-deflate, which this exchange requires"):
-        await Internet(route=Route("picows")).dial(Address("ws://127.0.0.1:9/", {}, "required"), Ear())
+        await Internet(route=DialOptions("picows")).dial(Address("ws://127.0.0.1:9/", {}, "required"), Ear())
 
 
 async def test_a_message_that_inflates_beyond_all_bounds_ends_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +288,7 @@ async def test_a_message_of_endless_empty_fragments_ends_the_line(
 
     async with serve(pieces, "127.0.0.1", 0) as server, asyncio.timeout(10):
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        await Internet(route=Route(transport)).dial(Address(url), ear)
+        await Internet(route=DialOptions(transport)).dial(Address(url), ear)
         assert "fragments" in await ear.over
     assert ear.heard == []
 
@@ -301,7 +301,7 @@ async def test_how_the_exchange_closed_is_told(transport: str) -> None:
     ear = Ear()
     async with serve(leave, "127.0.0.1", 0) as server, asyncio.timeout(10):
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        await Internet(route=Route(transport)).dial(Address(url), ear)
+        await Internet(route=DialOptions(transport)).dial(Address(url), ear)
         assert await ear.over == "closed by the exchange: 1000"
 
 
@@ -319,5 +319,5 @@ async def test_a_line_that_is_silent_and_answers_no_ping_is_over(
 
     async with serve(deaf, "127.0.0.1", 0, ping_interval=None) as server, asyncio.timeout(10):
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        await Internet(route=Route(transport)).dial(Address(url), ear)
+        await Internet(route=DialOptions(transport)).dial(Address(url), ear)
         assert await ear.over

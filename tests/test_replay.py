@@ -98,7 +98,7 @@ def test_a_connection_that_was_replaced_leaves_no_gap() -> None:
 
 
 def test_connections_side_by_side_give_each_trade_once() -> None:
-    heard = [("in", leg, trade(number)) for number in range(1, 5) for leg in ("1", "2")]
+    heard = [("in", line, trade(number)) for number in range(1, 5) for line in ("1", "2")]
     out = replayed(("open", "1", ""), ("in", "1", trade(0)), ("open", "2", ""), *heard, ("close", "2", "line lost"))
     assert [r.sequence for r in out if isinstance(r, Trade)] == [0, 1, 2, 3, 4]
     assert told(out) == []

@@ -4,7 +4,7 @@ import pytest
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request, Trouble
-from aggregator.ingest.lines import Listener, retry_after
+from aggregator.ingest.lines import LineListener, retry_after
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import FIRST_PAUSE_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.window import SLACK_S, STRETCH
@@ -38,7 +38,7 @@ class Host:
         return self.answers.pop(0) if self.answers else Answer(200, b"fine", {})
 
     def network(self) -> Network:
-        async def dial(url: Address, _: Listener) -> object:
+        async def dial(url: Address, _: LineListener) -> object:
             raise AssertionError(url)
 
         return Network(dial, self.fetch, lambda: Now(0, round(seconds() * 1e9)))  # type: ignore[arg-type]

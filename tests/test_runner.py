@@ -215,10 +215,10 @@ async def test_on_its_day_one_feed_takes_the_place_of_another() -> None:
     network = structs.replace(internet.network(), now=lambda: Now(int(day[0].timestamp()) * 10**9, 0))
     runner = ExchangeRunner(exchange, ["trades"], ["1m"], network=network, bus=Bus("test"))
     runner.want([market("A")])
-    assert [shard.feed.name for shard in runner.shards] == ["old"]
+    assert [shard.source.name for shard in runner.shards] == ["old"]
     day[0] += timedelta(seconds=1)
     runner.want([market("A")])
-    assert [shard.feed.name for shard in runner.shards] == ["new"]
+    assert [shard.source.name for shard in runner.shards] == ["new"]
     await internet.close()
 
 

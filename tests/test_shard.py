@@ -57,7 +57,7 @@ def assert_whole(seen: Seen) -> None:
 
 
 async def test_a_connection_is_replaced_before_its_lifetime_ends() -> None:
-    async with running(toy(), care=ConnectionPolicy(lifetime=0.6)) as (server, seen, runner):
+    async with running(toy(), policy=ConnectionPolicy(lifetime=0.6)) as (server, seen, runner):
         task = asyncio.create_task(trading(server))
         await seen.until(Health, 10, state="subscribing")  # two topics on each of five connections
         task.cancel()
@@ -73,13 +73,13 @@ async def both_are_good(runner: ExchangeRunner, server: Server, connections: int
     """So many connections have been made, and the two that live carry both topics."""
     (only,) = runner.shards
     async with asyncio.timeout(PATIENCE):
-        while server.connections < connections or sum(len(leg.session.topics.good()) for leg in only._legs) < 4:  # noqa: ASYNC110 - nothing tells of it
+        while server.connections < connections or sum(len(c.session.topics.good()) for c in only._connections) < 4:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("which", [0, -1])
-async def test_the_death_of_one_leg_of_two_is_no_gap(which: int) -> None:
-    async with running(toy(), care=ConnectionPolicy(redundancy=2)) as (server, seen, runner):
+async def test_the_death_of_one_line_of_two_is_no_gap(which: int) -> None:
+    async with running(toy(), policy=ConnectionPolicy(redundancy=2)) as (server, seen, runner):
         await seen.until(Health, 4, state="syncing")
         task = asyncio.create_task(trading(server))
         await seen.until(BookDelta)
@@ -95,8 +95,8 @@ async def test_the_death_of_one_leg_of_two_is_no_gap(which: int) -> None:
         assert_whole(seen)
 
 
-async def test_the_death_of_both_legs_is_one_gap() -> None:
-    async with running(toy(), channels=("trades",), care=ConnectionPolicy(redundancy=2)) as (server, seen, _):
+async def test_the_death_of_both_lines_is_one_gap() -> None:
+    async with running(toy(), channels=("trades",), policy=ConnectionPolicy(redundancy=2)) as (server, seen, _):
         await seen.until(Health, 2, state="syncing")
         await server.say_to_all(s="A", n=1, price="5")
         await seen.until(Trade)
@@ -229,7 +229,7 @@ async def test_no_more_connections_are_open_than_the_exchange_allows() -> None:
 async def test_where_all_places_are_taken_the_old_connection_goes_first() -> None:
     """A successor would wait for the place of the very connection that it is to replace."""
     most = 0
-    async with running(narrow(2), ("trades",), care=ConnectionPolicy(lifetime=0.6)) as (server, seen, _):
+    async with running(narrow(2), ("trades",), policy=ConnectionPolicy(lifetime=0.6)) as (server, seen, _):
         while server.connections < 3:
             await asyncio.sleep(0.01)
             most = max(most, open_sockets(server))

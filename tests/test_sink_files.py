@@ -27,7 +27,7 @@ from aggregator.errors import ConfigError
 from aggregator.records import BookSnapshot, Gap, Health, Instrument, Record, Trade
 from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
-from aggregator.session.topics import Place as Origin
+from aggregator.session.topics import Origin
 from aggregator.sinks import closer, files
 from aggregator.sinks.files import FilesStatus, write_files
 from aggregator.sinks.paths import Template

@@ -16,7 +16,7 @@ from aggregator.ingest import state
 from aggregator.records import Gap, Record, Trade
 from aggregator.sequence import contiguous
 from aggregator.session.moment import Now
-from aggregator.session.topics import Place, TopicCheckpoint
+from aggregator.session.topics import Origin, TopicCheckpoint
 from aggregator.session.trades import Numbered
 
 SECOND = 1_000_000_000
@@ -126,10 +126,10 @@ def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp
     first = Marks(tmp_path, "first")
     assert first._numbers is not None
     slots = {name: first._numbers.slot("toy", name) for name in "AB"}
-    topic = Numbered("trades", "A", None, Place("toy", "c"), TopicCheckpoint(), contiguous, first.notes("toy"))
-    behind = Numbered("trades", "A", None, Place("toy", "d"), TopicCheckpoint(), contiguous, first.notes("toy"))
+    topic = Numbered("trades", "A", None, Origin("toy", "c"), TopicCheckpoint(), contiguous, first.notes("toy"))
+    behind = Numbered("trades", "A", None, Origin("toy", "d"), TopicCheckpoint(), contiguous, first.notes("toy"))
     for to, number in ((topic, 70), (topic, 69), (behind, 60), (topic, 2**70)):
-        to.take(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=number), [], Now(0, 0))
+        to.accept(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=number), [], Now(0, 0))
     open_gap = Gap(gap_id="g", phase="open", channel="trades", cause="disconnect", ts_from=5 * SECOND)
     first.save(
         "toy",
@@ -176,9 +176,9 @@ def test_a_kill_in_the_midst_of_a_read_leaves_numbers_that_prove_nothing(tmp_pat
     carried = found.topics["main"]["trades", "A"]
     assert (found.died, carried.last, carried.is_unsure) == (12 * SECOND, 51, True)
     # 52 is the next number: that proves nothing, and the gap is not called needless
-    topic = Numbered("trades", "A", None, Place("toy", "c"), carried, contiguous)
+    topic = Numbered("trades", "A", None, Origin("toy", "c"), carried, contiguous)
     out: list[Record] = []
-    topic.take(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=52), out, Now(0, 0))
+    topic.accept(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=52), out, Now(0, 0))
     assert [r.repair for r in out if isinstance(r, Gap)] == ["none"]
 
 
@@ -225,8 +225,8 @@ def test_a_clock_that_ran_back_makes_no_gap_of_the_future(tmp_path: Path) -> Non
 
 def test_a_number_larger_than_any_counter_costs_itself_alone(tmp_path: Path) -> None:
     marks = Marks(tmp_path, "first")
-    topic = Numbered("trades", "A", None, Place("toy", "c"), TopicCheckpoint(), contiguous, marks.notes("toy"))
-    topic.take(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=2**70), [], Now(0, 0))
+    topic = Numbered("trades", "A", None, Origin("toy", "c"), TopicCheckpoint(), contiguous, marks.notes("toy"))
+    topic.accept(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=2**70), [], Now(0, 0))
     gap = Gap(gap_id="g", phase="open", channel="trades", cause="sequence", ts_from=1, expected=2**70)
     marks.save("toy", [row("A", TopicCheckpoint(gap, 2**70), is_followed=True), row("B", is_followed=True)])
     found = Marks(tmp_path, "second").take("toy").topics["main"]

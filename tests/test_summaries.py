@@ -14,7 +14,7 @@ from aggregator.session.moment import Now
 from aggregator.session.polled import Polling
 from aggregator.session.session import Session
 from aggregator.session.summaries import Counts
-from aggregator.session.topics import Place
+from aggregator.session.topics import Origin
 from tests.toy import running, toy
 
 pytestmark = pytest.mark.waits
@@ -242,7 +242,7 @@ def test_a_pause_is_how_late_a_tick_came() -> None:
 
 def latencies(*reads: Record) -> Summary:
     """The summary after each of these records was read in a second of its own."""
-    counts = Counts(Place("toy", "c"))
+    counts = Counts(Origin("toy", "c"))
     counts.begin(Now(START, 0))
     for second, record in enumerate(reads, 1):
         record.ts_recv = START + second * SECOND
@@ -275,7 +275,7 @@ def test_latency_is_null_where_nothing_tells_it(record: Record) -> None:
 
 
 def test_a_time_of_hundreds_of_digits_is_no_latency() -> None:
-    counts = Counts(Place("toy", "toy/main.1#1"))
+    counts = Counts(Origin("toy", "toy/main.1#1"))
     counts.begin(at(0))
     counts.look([Trade(raw_symbol="A", price="1", size="1", ts_recv=START, ts_event=10**400)])
     assert counts.is_to_look
@@ -283,25 +283,25 @@ def test_a_time_of_hundreds_of_digits_is_no_latency() -> None:
 
 
 def test_the_offset_of_clocks_outlives_a_summary_and_the_latencies_do_not() -> None:
-    counts = Counts(Place("toy", "c"))
+    counts = Counts(Origin("toy", "c"))
     counts.look([Trade(price="1", size="1", ts_sent=START, ts_recv=START + 3 * MS)])
     first, second = (counts.summary((), Now(START, 0)) for _ in range(2))
     assert (first.latency_ms, first.clock_offset_ms) == (3.0, 3.0)
     assert (second.latency_ms, second.clock_offset_ms) == (None, 3.0)
 
 
-def test_legs_say_who_was_first() -> None:
+def test_lines_say_who_was_first() -> None:
     one, other = (Talk("trades:A") for _ in range(2))
     other.session.conn = "toy/main.1#2"
-    merger = LineArbiter(one.session.stream, lasting=True)
+    arbiter = LineArbiter(one.session.stream, lasting=True)
     for talk in (one, other):
-        merger.join(talk.session)
+        arbiter.join(talk.session)
     for number in range(1, 4):
         for talk in (one, other):
             frame = json.dumps(trade(number)).encode()
-            merger.take(talk.session, talk.session.receive([frame], talk.now), talk.now)
+            arbiter.merge(talk.session, talk.session.receive([frame], talk.now), talk.now)
             other.second += 1
-    found = [merger.take(t.session, t.session.bye("", t.now), t.now)[0] for t in (one, other)]
+    found = [arbiter.merge(t.session, t.session.bye("", t.now), t.now)[0] for t in (one, other)]
     assert [(s.first, s.second) for s in found if isinstance(s, Summary)] == [(3, 0), (0, 3)]
 
 

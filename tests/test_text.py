@@ -85,7 +85,7 @@ def test_a_record_for_a_person_is_one_line(text: str) -> None:
 @pytest.mark.parametrize("text", [*HOSTILE, "[red]A[/red]", "[/]"])
 def test_the_table_takes_no_markup_and_no_codes(text: str) -> None:
     board = Board()
-    board.take(
+    board.note(
         [
             Trade(exchange="toy", symbol=f"A{text}", raw_symbol="A", price=f"1{text}", size="1", side="buy", ts_recv=1),
             Health(exchange="toy", symbol=f"A{text}", raw_symbol="A", channel="trades", state="live", ts_recv=1),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from aggregator.records import Gap, Record, Trade
 from aggregator.sequence import Rule, contiguous, ordered
 from aggregator.session.moment import Now
-from aggregator.session.topics import Place, TopicCheckpoint
+from aggregator.session.topics import Origin, TopicCheckpoint
 from aggregator.session.trades import HOLES, LATE_NS, Numbered
 
 
@@ -14,7 +14,7 @@ class Tape:
     """A topic of trades, and what comes out of it."""
 
     def __init__(self, rule: Rule = contiguous, carried: TopicCheckpoint | None = None) -> None:
-        self.topic = Numbered("trades", "A", None, Place("toy", "toy/main.1#1"), carried or TopicCheckpoint(), rule)
+        self.topic = Numbered("trades", "A", None, Origin("toy", "toy/main.1#1"), carried or TopicCheckpoint(), rule)
         self.time = 1_000
         self.out: list[Record] = []
 
@@ -29,14 +29,14 @@ class Tape:
             self.time += 10**9
             self.topic.heard = self.time
             trade = Trade(price="1", size="2", sequence=number, sequence_first=first, ts_event=self.time)
-            self.topic.take(trade, self.out, self.now)
+            self.topic.accept(trade, self.out, self.now)
         return self.out[before:]
 
     def late(self, *numbers: int) -> list[Record]:
         """Trades that happened before all others."""
         before = len(self.out)
         for number in numbers:
-            self.topic.take(Trade(price="1", size="2", sequence=number, ts_event=1), self.out, self.now)
+            self.topic.accept(Trade(price="1", size="2", sequence=number, ts_event=1), self.out, self.now)
         return self.out[before:]
 
     def wait(self, time: int) -> list[Record]:

@@ -81,7 +81,7 @@ def test_a_flood_ends_the_connection_and_is_read_no_further() -> None:
     told = talk.say(*[b"\xff"] * 10_000)
     assert len(gaps(told)) == 1
     assert talk.session.bad == MOST_A_SECOND + 1
-    assert talk.session.over == f"c: more than {MOST_A_SECOND} frames a second cannot be read"
+    assert talk.session.close_reason == f"c: more than {MOST_A_SECOND} frames a second cannot be read"
 
 
 def test_what_comes_more_slowly_ends_nothing() -> None:
@@ -89,14 +89,14 @@ def test_what_comes_more_slowly_ends_nothing() -> None:
     for _ in range(20):
         talk.say(*[b"\xff"] * (MOST_A_SECOND // 2))
         talk.wait(1.1)
-    assert talk.session.over is None
+    assert talk.session.close_reason is None
 
 
 def test_a_replay_reads_on() -> None:
     talk = Talk(live=False)
     talk.say(*[b"\xff"] * 10_000)
     assert talk.session.bad == 10_000
-    assert talk.session.over is None
+    assert talk.session.close_reason is None
 
 
 def test_one_bomb_is_enough_and_is_told() -> None:
@@ -104,8 +104,8 @@ def test_one_bomb_is_enough_and_is_told() -> None:
     talk = Talk(inflate=gunzip)
     told = talk.say(b"{\xff", gzip.compress(b" " * (LARGEST_INFLATED_BYTES + 1)), b"{\xff")
     assert gaps(told) == [(SECOND, SECOND, 2)]
-    assert talk.session.over is not None
-    assert "inflates to more than" in talk.session.over
+    assert talk.session.close_reason is not None
+    assert "inflates to more than" in talk.session.close_reason
     assert talk.session.is_garbage
 
 

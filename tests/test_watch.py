@@ -136,10 +136,10 @@ def test_a_dead_topic_is_asked_for_ever_more_slowly_and_then_its_connection_repl
     first, second = asked[0], asked[1]
     assert 10 <= first <= 12
     assert second - first >= 10
-    assert talk.session.replace is not None
+    assert talk.session.reconnect_reason is not None
     successor = Session("toy", STREAM, conn="d", instruments={}, carried=talk.session.carried(), subscriptions=[])
     assert successor.carried()["ticker", "A"].asked >= 3
-    assert successor.replace is None
+    assert successor.reconnect_reason is None
 
 
 def test_where_a_topic_cannot_be_left_the_connection_is_replaced() -> None:
@@ -147,7 +147,7 @@ def test_where_a_topic_cannot_be_left_the_connection_is_replaced() -> None:
 
     talk = Talk("ticker", msgspec.structs.replace(STREAM, unsubscribe=None))
     talk.wait(15)
-    assert talk.session.replace == "ticker of A stays silent"
+    assert talk.session.reconnect_reason == "ticker of A stays silent"
 
 
 def quiet_trades() -> Talk:
@@ -279,6 +279,6 @@ def test_an_audit_of_a_moment_that_never_was_says_so() -> None:
 def test_a_dead_connection_ends() -> None:
     talk = Talk("trades", msgspec.structs.replace(STREAM, patience=20))
     talk.wait(20)
-    assert talk.session.over is None
+    assert talk.session.close_reason is None
     talk.wait(1)
-    assert talk.session.over == "c: silent for 20 s"
+    assert talk.session.close_reason == "c: silent for 20 s"

@@ -165,7 +165,7 @@ async def running(
     exchange: Exchange,
     channels: Sequence[Channel] = ("trades", "book"),
     symbols: Sequence[str] = ("A",),
-    care: ConnectionPolicy | None = None,
+    policy: ConnectionPolicy | None = None,
     left: Left | None = None,
 ) -> AsyncIterator[tuple[Server, Seen, ExchangeRunner]]:
     server = Server()
@@ -186,7 +186,7 @@ async def running(
         ("1m",),
         network=internet.network(),
         bus=bus,
-        care=care,
+        policy=policy,
         left=left,
     )
     seen = Seen(bus)

@@ -16,7 +16,7 @@ import zstandard
 from aggregator.capture.replay import CaptureLine
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Address, Request
-from aggregator.ingest.lines import Line, Listener
+from aggregator.ingest.lines import Line, LineListener
 from aggregator.ingest.network import Answer, Network
 from aggregator.records import SECOND_NS
 from aggregator.session.moment import Now
@@ -188,7 +188,7 @@ class Recorder:
                 log.warning("%s: cannot write the capture: %s; what comes now is missing from it", self._path, error)
             self.lost += len(lines)
 
-    async def _dial(self, address: Address, listener: Listener) -> Line:
+    async def _dial(self, address: Address, listener: LineListener) -> Line:
         conn = listener.name
         overheard = _Overheard(
             self, {"exchange": self._exchange, "url": address.url, "conn": conn, "ends": True}, listener
@@ -207,7 +207,7 @@ class Recorder:
 class _Overheard:
     """A listener that writes down each frame before it is read."""
 
-    def __init__(self, recorder: Recorder, opening: dict[str, str | int], listener: Listener) -> None:
+    def __init__(self, recorder: Recorder, opening: dict[str, str | int], listener: LineListener) -> None:
         self._recorder = recorder
         self._opening: dict[str, str | int] | None = opening
         self.conn: dict[str, str | int] = {"conn": opening["conn"]}

@@ -289,9 +289,9 @@ class Replay(Reader):
             stream = self.stream_of(line.address or self._urls.get(line.conn, ""), frame, line.conn)
             session = self._session(stream, line.conn)
             out += self._connections.merged(session, session.receive((frame,), now), now)
-            if session.over is not None:
+            if session.close_reason is not None:
                 out += self._connections.close(line.conn, "disconnect", now)
-                self.bad_frames.append((SessionError(session.over), frame))
+                self.bad_frames.append((SessionError(session.close_reason), frame))
             session.outbox.clear()
             self.bad_frames += [(bad.error, bad.frame) for bad in session.bad_frames]
             session.bad_frames.clear()

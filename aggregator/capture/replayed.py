@@ -29,7 +29,7 @@ class ReplayedSessions:
         self._source: Source = source
         self._sessions: dict[tuple[str, str], Session] = {}  # by name of the stream, and of the connection
         self._carried: dict[Shard, dict[Key, TopicCheckpoint]] = {}  # what the connections before have left
-        self._mergers: dict[Shard, LineArbiter] = {}  # of connections whose ends are told: those that are not over live
+        self._arbiters: dict[Shard, LineArbiter] = {}  # where the ends of connections are told: the others live
         self._ending: set[str] = set()
         self._counts: Counter[str] = Counter()  # sessions by stream, where connections have no names
 
@@ -63,13 +63,13 @@ class ReplayedSessions:
         )
         session.open(now)
         if conn in self._ending:
-            self._mergers.setdefault(shard, LineArbiter(stream)).join(session)
+            self._arbiters.setdefault(shard, LineArbiter(stream)).join(session)
         return session
 
     def merged(self, session: Session, records: list[Record], now: Now) -> list[Record]:
         """The records of a session that are to be published; of several connections each record once, as when live."""
-        merger = self._mergers.get(shard_of(session.stream, session.conn))
-        return records if merger is None else merger.take(session, records, now)
+        arbiter = self._arbiters.get(shard_of(session.stream, session.conn))
+        return records if arbiter is None else arbiter.merge(session, records, now)
 
     def close(self, conn: str, cause: Cause, now: Now) -> list[Record]:
         """End a connection. Gaps open, unless another connection of its shard carries the same."""
@@ -77,15 +77,15 @@ class ReplayedSessions:
         for key in [key for key in self._sessions if key[1] == conn]:
             session = self._sessions.pop(key)
             shard = shard_of(session.stream, conn)
-            merger = self._mergers.get(shard)
-            if merger is not None:
-                merger.leave(session)
+            arbiter = self._arbiters.get(shard)
+            if arbiter is not None:
+                arbiter.leave(session)
             has_others = any(shard_of(other.stream, name) == shard for (_, name), other in self._sessions.items())
             out += self.merged(session, session.close("disconnect" if has_others else cause, now), now)
             if not has_others:
                 self._carried[shard] = session.carried()
-            if merger is not None:
-                out += merger.settle(now)
+            if arbiter is not None:
+                out += arbiter.settle(now)
         return out
 
     def tick(self, now: Now) -> list[Record]:

@@ -34,7 +34,7 @@ class Board:
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], Row] = {}
 
-    def take(self, records: Iterable[Record]) -> None:
+    def note(self, records: Iterable[Record]) -> None:
         """Note what records say."""
         for record in records:
             if record.symbol is None or isinstance(record, Instrument):

@@ -68,7 +68,7 @@ async def draw(daemon: Daemon) -> None:
     from rich.live import Live
 
     board = Board()
-    daemon.bus.attach(lambda batch: board.take(batch.records))
+    daemon.bus.attach(lambda batch: board.note(batch.records))
     with Live(console=console(markup=True), auto_refresh=False) as live:
 
         async def redraw() -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct, json
 from aggregator.catalog.catalog import CatalogEntry, Status, Transport, country_code, load_catalog, load_countries
 from aggregator.catalog.registry import connector_ids
 from aggregator.cli.table import print_rows
-from aggregator.docgen.known import Known, ended, load_known
+from aggregator.docgen.known import KnownExchange, ended, load_known
 from aggregator.errors import nearest
 from aggregator.records import Channel
 
@@ -19,7 +19,7 @@ WIDEST = {"name": 16, "country": 7, "ended": 16}  # makes 100 characters, all in
 SPARED = ("transport", "name", "ended", "country")
 
 
-class Listed(Struct, frozen=True):
+class ShownExchange(Struct, frozen=True):
     """One object of `--json`."""
 
     id: str
@@ -60,10 +60,10 @@ def _is_wanted(entry: CatalogEntry, country: str | None, status: str | None) -> 
     return (country is None or country in entry.countries) and (status is None or entry.status == status)
 
 
-def listed(one: Known) -> Listed:
+def listed(one: KnownExchange) -> ShownExchange:
     """The object that `--json` gives for one exchange."""
     entry, exchange = one.entry, one.exchange
-    return Listed(
+    return ShownExchange(
         id=entry.id,
         name=entry.name,
         status=entry.status,
@@ -76,7 +76,7 @@ def listed(one: Known) -> Listed:
     )
 
 
-def _print_json(known: Sequence[Known]) -> None:
+def _print_json(known: Sequence[KnownExchange]) -> None:
     lines = ",\n".join(json.encode(listed(one)).decode() for one in known)
     click.echo(f"[\n{lines}\n]" if lines else "[]")
 
@@ -99,7 +99,7 @@ def _print_table(entries: Sequence[CatalogEntry]) -> None:
     print_rows(COLUMNS, rows, WIDEST, SPARED)
 
 
-def _page(known: Sequence[Known], *, by_country: bool, lang: str | None) -> str:
+def _page(known: Sequence[KnownExchange], *, by_country: bool, lang: str | None) -> str:
     from aggregator.docgen.by_country import country_page
     from aggregator.docgen.exchanges import exchanges_page
 

@@ -24,7 +24,7 @@ from aggregator.config.schema import (
 from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 from aggregator.errors import ConfigError
 from aggregator.exchange import MOST_INSTRUMENTS
-from aggregator.ingest.proxies import Route
+from aggregator.ingest.proxies import DialOptions
 
 LARGEST_BYTES = 1_000_000  # bytes; a file that is longer is not a configuration
 SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
@@ -73,7 +73,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     audit: float | None = None
     relist: float | None = None
     max_instruments: int = MOST_INSTRUMENTS
-    route: Route = Route()
+    route: DialOptions = DialOptions()
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -269,7 +269,7 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         audit=table.audit,
         relist=table.relist or None,
         max_instruments=table.max_instruments,
-        route=Route(table.transport, table.proxy, table.compression),
+        route=DialOptions(table.transport, table.proxy, table.compression),
     )
 
 

@@ -165,7 +165,7 @@ class Daemon:
             network=network,
             bus=self.bus,
             rest=rest,
-            care=ConnectionPolicy(config.redundancy, config.lifetime, config.verify, config.audit),
+            policy=ConnectionPolicy(config.redundancy, config.lifetime, config.verify, config.audit),
             left=self._left.pop(config.id, {}),
             notes=None if self._marks is None else self._marks.notes(config.id),
         )
@@ -207,7 +207,7 @@ class Daemon:
                 wait = max(wait, error.wait)
                 await in_steps(followed.following())  # what a day changes: markets open, feeds begin and end
                 continue
-            changes = await asyncio.to_thread(followed.markets.take, listed)
+            changes = await asyncio.to_thread(followed.markets.update, listed)
             await self._announce([i for i in changes if followed.is_named(i)])
             followed.runner.heed_listing()
             await in_steps(followed.following())
@@ -276,7 +276,7 @@ class Daemon:
             return cached
         if cached is not None and (len(listed.answered) < len(exchange.listing.requests) or not listed.is_complete):
             markets = Markets(cached)
-            markets.take(listed)
+            markets.update(listed)
             instruments, parts = markets.listed
             listed = structs.replace(listed, instruments=instruments, parts=parts)
         self._keep_listing(exchange, Markets(listed), listed.ts)

@@ -9,14 +9,14 @@ from typing import Literal, get_args
 from msgspec import Struct, json
 
 from aggregator.catalog.catalog import Status, Transport, load_countries
-from aggregator.docgen.known import Known, ended, live_first
+from aggregator.docgen.known import KnownExchange, ended, live_first
 from aggregator.docgen.markdown import cell, code, link, notice, table
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 
-class Words(Struct, frozen=True, forbid_unknown_fields=True):
+class PageWords(Struct, frozen=True, forbid_unknown_fields=True):
     """The words of a page in one language, without names. `intro` and `count` hold places for numbers."""
 
     title: str
@@ -29,13 +29,13 @@ class Words(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @cache
-def load_words() -> Mapping[Language, Words]:
+def load_words() -> Mapping[Language, PageWords]:
     """The words of each language; read-only."""
     text = (resources.files("aggregator") / "docgen" / "words.json").read_bytes()
-    return MappingProxyType(json.decode(text, type=dict[Language, Words]))
+    return MappingProxyType(json.decode(text, type=dict[Language, PageWords]))
 
 
-def country_page(known: Sequence[Known], language: Language) -> str:
+def country_page(known: Sequence[KnownExchange], language: Language) -> str:
     """A section per country or region with its exchanges, the live ones first; one of several stands in each."""
     words = load_words()[language]
     live = sum(one.entry.status == "live" for one in known)
@@ -55,7 +55,7 @@ def country_page(known: Sequence[Known], language: Language) -> str:
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
-def _row(one: Known, words: Words, language: Language) -> tuple[str, ...]:
+def _row(one: KnownExchange, words: PageWords, language: Language) -> tuple[str, ...]:
     entry = one.entry
     name = f"{entry.zh_name} {entry.name}" if language == "zh" and entry.zh_name else entry.name
     transport = words.transports[entry.transport] if entry.transport else ""

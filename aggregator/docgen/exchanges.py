@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aggregator.catalog.catalog import CatalogEntry, load_countries
 from aggregator.docgen.declared import book_mode, checksum, limits
-from aggregator.docgen.known import Known, ended
+from aggregator.docgen.known import KnownExchange, ended
 from aggregator.docgen.markdown import code, link, notice, table
 from aggregator.exchange import Exchange
 
@@ -33,7 +33,7 @@ COLUMNS = (
 ENDED_COLUMNS = ("id", "name", "country", "status", "date", "successor", "what happened", "documentation")
 
 
-def exchanges_page(known: Sequence[Known]) -> str:
+def exchanges_page(known: Sequence[KnownExchange]) -> str:
     """The page: those that live or have a connector, what to know of each, then those that ended."""
     usable = [one for one in known if one.exchange is not None or one.entry.status == "live"]
     over = [one.entry for one in known if one not in usable]
@@ -59,7 +59,7 @@ def exchanges_page(known: Sequence[Known]) -> str:
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
-def _row(one: Known) -> tuple[str, ...]:
+def _row(one: KnownExchange) -> tuple[str, ...]:
     entry, exchange = one.entry, one.exchange
     status = f"{entry.status} {ended(entry)}".strip()
     facts = (code(entry.id), _home(entry), countries(entry), status, entry.transport or "")
@@ -69,7 +69,7 @@ def _row(one: Known) -> tuple[str, ...]:
     return (*facts, channels, book_mode(exchange), checksum(exchange), limits(exchange), _docs(exchange.docs))
 
 
-def _notes(known: Sequence[Known]) -> list[str]:
+def _notes(known: Sequence[KnownExchange]) -> list[str]:
     """The notes that a user must know of single exchanges, in the connectors' own words."""
     sections = [_section(one.exchange) for one in known if one.exchange is not None]
     return ["## What to know of single exchanges\n", *filter(None, sections)] if any(sections) else []

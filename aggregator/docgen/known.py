@@ -10,14 +10,14 @@ from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange
 
 
-class Known(Struct, frozen=True):
+class KnownExchange(Struct, frozen=True):
     """One id: its facts, and its connector's declaration where there is one."""
 
     entry: CatalogEntry
     exchange: Exchange | None
 
 
-def load_known() -> tuple[list[Known], list[str]]:
+def load_known() -> tuple[list[KnownExchange], list[str]]:
     """Every id in order; and a complaint for each connector that cannot be loaded or that the catalogue lacks."""
     catalog = load_catalog()
     exchanges: dict[str, Exchange] = {}
@@ -35,7 +35,7 @@ def load_known() -> tuple[list[Known], list[str]]:
             complaints.append(f"the connector {id!r} declares no EXCHANGE")
         else:
             exchanges[id] = exchange
-    return [Known(entry, exchanges.get(id)) for id, entry in catalog.items()], complaints
+    return [KnownExchange(entry, exchanges.get(id)) for id, entry in catalog.items()], complaints
 
 
 def ended(entry: CatalogEntry) -> str:
@@ -43,6 +43,6 @@ def ended(entry: CatalogEntry) -> str:
     return " → ".join(chain(filter(None, [entry.closed]), [entry.successor] if entry.successor else [])) or ""
 
 
-def live_first(known: Iterable[Known]) -> list[Known]:
+def live_first(known: Iterable[KnownExchange]) -> list[KnownExchange]:
     """The live ones, then the others, each in order of ids."""
     return sorted(known, key=lambda one: (one.entry.status != "live", one.entry.id))

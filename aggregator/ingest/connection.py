@@ -52,7 +52,7 @@ class Connection:
         session: Session,
         *,
         bus: Bus,
-        merger: LineArbiter,
+        arbiter: LineArbiter,
         network: Network,
         rest: Rest,
         requests: Budget | None = None,
@@ -60,17 +60,17 @@ class Connection:
     ) -> None:
         """Join a session to the bus; `run` gives it the line.
 
-        merger: decides which records are published if other connections carry the same topics
+        arbiter: decides which records are published if other connections carry the same topics
         requests: how often the exchange may be asked for topics on this connection
         notes: for the run after a process that is killed: whether a read is being taken in
         """
         self.session = session
-        self.over: str | None = None  # the reason of the end, once it has ended
+        self.close_reason: str | None = None  # the reason of the end, once it has ended
         self.error: SessionError | None = None  # the error if no connection could be made
         self.since = network.now().mono
         self._bus = bus
         self._noted = notes.view if notes is not None else None
-        self._merger = merger
+        self._arbiter = arbiter
         self._network = network
         self._now = network.now
         self._rest = rest
@@ -90,7 +90,7 @@ class Connection:
             self.since = self._now().mono
             self._publish(self.session.open(self._now()))
             self._send()
-            while self.over is None:
+            while self.close_reason is None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):
                         await self._woken.wait()
@@ -105,7 +105,7 @@ class Connection:
         finally:
             self.gone(UNWANTED)
             self._stop()
-        return self.over or ""
+        return self.close_reason or ""
 
     @property
     def name(self) -> str:
@@ -114,13 +114,13 @@ class Connection:
 
     def frames(self, payloads: list[bytes], now: Now) -> None:
         """Read the frames of one read of the socket, and publish what they give."""
-        session, merger = self.session, self._merger
-        if self.over is not None:
+        session, arbiter = self.session, self._arbiter
+        if self.close_reason is not None:
             return  # the line was given up
         if self._noted is not None:
             self._noted[0] = -now.wall  # until the records are published, or there are none
-        if merger.is_merging:  # frame by frame, because a record is compared with its leg's state just after it
-            records = [r for payload in payloads for r in merger.take(session, session.receive((payload,), now), now)]
+        if arbiter.is_merging:  # frame by frame, because a record is compared with its line's state just after it
+            records = [r for payload in payloads for r in arbiter.merge(session, session.receive((payload,), now), now)]
         else:
             records = session.receive(payloads, now)
         self._bus.publish(records)
@@ -128,15 +128,15 @@ class Connection:
             self._noted[0] = now.wall
         if session.outbox:
             self._send()
-        if session.over is not None:
-            self.gone(session.over)
+        if session.close_reason is not None:
+            self.gone(session.close_reason)
         elif session.wanted:
             self._woken.set()
 
     @property
     def is_open(self) -> bool:
         """Whether the connection stands."""
-        return self._line is not None and self.over is None
+        return self._line is not None and self.close_reason is None
 
     def subscribe(self, topics: Collection[Subscription], carried: Mapping[Key, TopicCheckpoint]) -> list[Record]:
         """Carry more topics. Gives the records that tell of it."""
@@ -152,17 +152,17 @@ class Connection:
 
     def gone(self, reason: str) -> None:
         """Note that the connection has ended or is given up."""
-        self.over = self.over or reason
+        self.close_reason = self.close_reason or reason
         self._woken.set()
 
     def _publish(self, records: list[Record]) -> None:
-        self._bus.publish(self._merger.take(self.session, records, self._now()))
+        self._bus.publish(self._arbiter.merge(self.session, records, self._now()))
 
     def _tick(self) -> None:
         """Let the session do what is due by time."""
         self._publish(self.session.tick(self._now()))
-        if self.session.over is not None:
-            self.gone(self.session.over)
+        if self.session.close_reason is not None:
+            self.gone(self.session.close_reason)
         self._send()
         while self.session.wanted:
             task = asyncio.create_task(self._fetch(self.session.wanted.popleft()))
@@ -259,4 +259,4 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
         if self._line is not None:
-            self._line.hang_up(self.over or "")
+            self._line.hang_up(self.close_reason or "")

@@ -27,7 +27,7 @@ UNREAD = f"hung up: it does not read: {MOST_UNSENT_BYTES} bytes wait to be sent"
 TOO_LARGE = f"hung up: a message of more than {LARGEST_FRAME_BYTES} bytes or {MOST_FRAGMENTS} fragments"
 
 
-class Listener(Protocol):
+class LineListener(Protocol):
     """Somebody who is told what comes over a line.
 
     name: what the line is for, `exchange/stream.shard#attempt`

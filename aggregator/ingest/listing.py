@@ -105,7 +105,7 @@ def read_listing(
         except Exception as error:  # noqa: BLE001 - whatever an odd answer provokes, it is one part that is missing
             unread[part] = f"{exchange.id}: a part of the listing cannot be read: {error}"
             continue
-        reading.take(part, rows)
+        reading.read(part, rows)
     if unread and len(unread) == len(parts):
         raise SessionError(next(iter(unread.values())).removeprefix(f"{exchange.id}: "))
     odd = _complete_all(exchange, reading.found, details or {})
@@ -133,7 +133,7 @@ class _Reading:
         self._odd: list[str] = []
         self._unknown: dict[str, list[str]] = {}  # words of states -> the markets that have them
 
-    def take(self, part: int, rows: Sequence[Raw]) -> None:
+    def read(self, part: int, rows: Sequence[Raw]) -> None:
         """Read the rows of one part."""
         for at, row in enumerate(rows):
             if len(self.found) >= self._most:
@@ -332,7 +332,7 @@ class Markets:
         """The instruments in force, each with the request of the listing that gave it."""
         return tuple(i for i, _ in self._known.values()), tuple(part for _, part in self._known.values())
 
-    def take(self, listed: Listed) -> list[Instrument]:
+    def update(self, listed: Listed) -> list[Instrument]:
         """Take a later listing. Gives its changes as records."""
         found: list[Instrument] = []
         fresh = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}

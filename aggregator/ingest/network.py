@@ -20,8 +20,8 @@ from python_socks import ProxyError
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Compression, Request
 from aggregator.ingest import picows_line, websockets_line
-from aggregator.ingest.lines import DIAL_TIMEOUT_S, USER_AGENT, Line, Listener, read_clocks, retry_after
-from aggregator.ingest.proxies import Proxy, Route, Transport, proxy_of_environment
+from aggregator.ingest.lines import DIAL_TIMEOUT_S, USER_AGENT, Line, LineListener, read_clocks, retry_after
+from aggregator.ingest.proxies import DialOptions, Proxy, Transport, proxy_of_environment
 from aggregator.ingest.socks import SocksConnector
 from aggregator.records import MS_NS
 from aggregator.session.moment import Now
@@ -48,7 +48,7 @@ class Answer(Struct, frozen=True):
     headers: Mapping[str, str]
 
 
-Dial = Callable[[Address, Listener], Awaitable[Line]]
+Dial = Callable[[Address, LineListener], Awaitable[Line]]
 Fetch = Callable[[Request], Awaitable[Answer]]
 
 
@@ -86,14 +86,14 @@ class Internet:
     def __init__(
         self,
         endpoints: Mapping[str, str] | None = None,
-        route: Route | None = None,
+        route: DialOptions | None = None,
         rest_connections: int = MOST_REST_CONNECTIONS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Open nothing yet."""
         self._rest_connections = rest_connections
         self._endpoints = dict(endpoints or {})
-        self._route = route or Route()
+        self._route = route or DialOptions()
         self._http: dict[Proxy | None, aiohttp.ClientSession] = {}
         self._tls = tls or ssl.create_default_context()
         self._said: set[str] = set()
@@ -102,7 +102,7 @@ class Internet:
         """This, as a value."""
         return Network(self.dial, self.fetch, read_clocks)
 
-    async def dial(self, address: Address, listener: Listener) -> Line:
+    async def dial(self, address: Address, listener: LineListener) -> Line:
         """Open a WebSocket. Raises SessionError with the reason."""
         target = redirect(address.url, self._endpoints)
         proxy = self._proxy(target)

@@ -31,7 +31,7 @@ from aggregator.ingest.lines import (
     UNREAD,
     Fragments,
     Line,
-    Listener,
+    LineListener,
     NotOpened,
     bound,
     closed,
@@ -51,7 +51,7 @@ class _Socket(WSListener):
     is read. It answers pings, and knows its pongs, itself: either may be the last frame of a read.
     """
 
-    def __init__(self, listener: Listener, *, is_secure: bool) -> None:
+    def __init__(self, listener: LineListener, *, is_secure: bool) -> None:
         self._listener = listener
         self._is_secure = is_secure
         self._frames: list[bytes] = []  # of this read, and their bytes
@@ -193,7 +193,7 @@ def _broken(error: BaseException | None) -> str:
 
 
 async def dial(
-    target: str, headers: Mapping[str, str], listener: Listener, *, tls: ssl.SSLContext, proxy: Proxy | None
+    target: str, headers: Mapping[str, str], listener: LineListener, *, tls: ssl.SSLContext, proxy: Proxy | None
 ) -> Line:
     """Open a line; `proxy` resolves names itself. Raises what went wrong, and of FAILURES too."""
     is_secure = target.startswith("wss:")

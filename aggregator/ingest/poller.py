@@ -27,7 +27,7 @@ class Poller:
 
     def __init__(self, exchange: Exchange, poll: Poll, *, network: Network, rest: Rest, bus: Bus) -> None:
         """Begin without topics; nothing is asked before `run`."""
-        self.feed = poll
+        self.source = poll
         self._wanted: set[Key] = set()
         self._instruments: dict[str, Instrument] = {}
         self._network = network
@@ -60,7 +60,7 @@ class Poller:
 
     @property
     def _symbols(self) -> list[str]:
-        if self.feed.many:
+        if self.source.many:
             return [""] if self._wanted else []
         return list(dict.fromkeys(raw or "" for _, raw in sorted(self._wanted, key=str)))
 
@@ -74,7 +74,7 @@ class Poller:
             self._silent.discard(raw_symbol)
         for at, raw_symbol in enumerate(symbols):
             if raw_symbol not in self._asking:
-                offset = self.feed.every * at / len(symbols)
+                offset = self.source.every * at / len(symbols)
                 self._asking[raw_symbol] = self._group.create_task(self._repeat(raw_symbol, offset))
 
     async def run(self) -> None:
@@ -117,17 +117,17 @@ class Poller:
         due = loop.time() + offset
         while True:
             await asyncio.sleep(max(0, due - loop.time()))
-            due = max(due + self.feed.every, loop.time())
+            due = max(due + self.source.every, loop.time())
             async with self._free:
                 await self._ask(raw_symbol)
 
     async def _ask(self, raw_symbol: str) -> None:
         now = self._network.now
         try:
-            body = await self._rest.fetch(self.feed.request(raw_symbol), Need.POLL)
+            body = await self._rest.fetch(self.source.request(raw_symbol), Need.POLL)
         except SessionError as error:
             if not self._silent and not error.is_busy:  # a busy host is logged once, for all its requests
-                log.warning("%s: %s; it is asked again every %g s", self._name, error, self.feed.every)
+                log.warning("%s: %s; it is asked again every %g s", self._name, error, self.source.every)
             self._silent.add(raw_symbol)
             self._bus.publish(self._polling.failed(raw_symbol, str(error), now()))
             return

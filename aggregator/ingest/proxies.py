@@ -56,7 +56,7 @@ class Proxy(Struct, frozen=True, repr_omit_defaults=True):
         return text
 
 
-class Route(Struct, frozen=True):
+class DialOptions(Struct, frozen=True):
     """How an exchange is reached.
 
     transport: which library opens WebSockets; "auto": picows wherever it can

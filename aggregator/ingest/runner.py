@@ -55,7 +55,7 @@ class ExchangeRunner:
         network: Network,
         bus: Bus,
         rest: Rest | None = None,
-        care: ConnectionPolicy | None = None,
+        policy: ConnectionPolicy | None = None,
         left: Left | None = None,
         notes: Notes | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class ExchangeRunner:
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
         limits = exchange.limits
         gate, places = ConnectLimiter(limits.connects, self.rest.hosts), Places(for_streams(limits))
-        self._means = ExchangeContext(network, self.rest, bus, gate, places, care or ConnectionPolicy(), notes)
+        self._context = ExchangeContext(network, self.rest, bus, gate, places, policy or ConnectionPolicy(), notes)
         self._memories: dict[str, Memory] = {}  # by name of the stream
         self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None
@@ -138,7 +138,7 @@ class ExchangeRunner:
                     wanted[at][Subscription(channel, raw_symbol, interval)] = instrument
 
     def _want_streamed(self, stream: Stream, wanted: Mapping[Subscription, Instrument], reason: str) -> Iterator[None]:
-        shards = [shard for shard in self.shards if shard.feed is stream]
+        shards = [shard for shard in self.shards if shard.source is stream]
         carried: set[Subscription] = set()
         for shard in shards:
             shard.release([s for s in shard.subscriptions if s not in wanted], reason)
@@ -154,7 +154,7 @@ class ExchangeRunner:
             self._fill(shard, new, wanted)
             yield
         while new:
-            shard = Shard(self.exchange, stream, next(self._numbers), means=self._means, memory=memory)
+            shard = Shard(self.exchange, stream, next(self._numbers), context=self._context, memory=memory)
             self.shards.append(shard)
             self._fill(shard, new, wanted)
             self._start(shard)
@@ -168,11 +168,11 @@ class ExchangeRunner:
         """Put as many new topics on a connection as there is room for."""
         part = [new.popleft() for _ in range(min(len(new), max(0, shard.room)))]
         if part:
-            carried = self._take_over(shard.feed.name, [(s.channel, s.raw_symbol) for s in part])
+            carried = self._take_over(shard.source.name, [(s.channel, s.raw_symbol) for s in part])
             shard.want({s: wanted[s] for s in part}, carried)
 
     def _want_polled(self, poll: Poll, wanted: Mapping[Subscription, Instrument]) -> None:
-        (poller,) = [poller for poller in self.pollers if poller.feed is poll] or (None,)
+        (poller,) = [poller for poller in self.pollers if poller.source is poll] or (None,)
         topics: list[Key] = [(s.channel, s.raw_symbol) for s in wanted]
         if poller is None and topics:
             poller = Poller(self.exchange, poll, network=self._network, rest=self.rest, bus=self._bus)
@@ -224,19 +224,19 @@ class ExchangeRunner:
             await asyncio.get_running_loop().create_future()  # until cancelled, because more topics may be wanted later
 
     def carried(self) -> dict[str, dict[Key, TopicCheckpoint]]:
-        """The checkpoints that the next start begins with, by feed; call it when `run` has ended."""
+        """The checkpoints that the next start begins with, by source; call it when `run` has ended."""
         found: dict[str, dict[Key, TopicCheckpoint]] = {}
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
         for keeper in keepers:
-            found.setdefault(keeper.feed.name, {}).update(keeper.carried())
+            found.setdefault(keeper.source.name, {}).update(keeper.carried())
         return found
 
     def standing(self) -> Iterator[tuple[str, Standing]]:
-        """How each topic stands while `run` goes on, with the name of its feed."""
+        """How each topic stands while `run` goes on, with the name of its source."""
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
         for keeper in keepers:
             for standing in keeper.standing():
-                yield keeper.feed.name, standing
+                yield keeper.source.name, standing
         for feed, topics in list(self._left.items()):
             for key, carried in list(topics.items()):
                 yield feed, Standing(key, carried, None, is_followed=False)

@@ -1,6 +1,6 @@
 """One connection's worth of topics, which may change, kept alive over as many connections as that takes.
 
-A shard has one leg, or two where redundancy is wanted. A leg whose connection ends comes back after a pause that
+A shard keeps one line, or two where redundancy is wanted. A line whose connection ends comes back after a pause that
 doubles; one whose connection is soon to end is replaced while it still lives, so that nothing is lost or doubled.
 """
 
@@ -114,12 +114,12 @@ class ExchangeContext(Struct, frozen=True):
     bus: Bus
     gate: ConnectLimiter
     places: Places
-    care: ConnectionPolicy
+    policy: ConnectionPolicy
     notes: Notes | None = None
 
 
 class Shard:
-    """One connection's worth of subscriptions, kept alive: connect, converse, wait, again."""
+    """One connection's worth of subscriptions, kept alive: connect, run, wait, again."""
 
     def __init__(
         self,
@@ -127,54 +127,54 @@ class Shard:
         stream: Stream,
         number: int,
         *,
-        means: ExchangeContext,
+        context: ExchangeContext,
         memory: Memory,
     ) -> None:
         """Begin without topics; nothing is dialled before `run`.
 
         memory: the refusals that are known, shared by all connections of a stream
         """
-        self.feed = stream
-        self.merger = LineArbiter(stream, lasting=means.care.redundancy > 1)
+        self.source = stream
+        self.arbiter = LineArbiter(stream, lasting=context.policy.redundancy > 1)
         self._exchange = exchange
         self._name = f"{exchange.id}/{stream.name}.{number}"
         self.subscriptions: dict[Subscription, None] = {}
         self._instruments: dict[str, Instrument] = {}
-        self._means = means
+        self._context = context
         self._memory = memory
         self._carried: dict[Key, TopicCheckpoint] = {}
         self._arrived: dict[Key, TopicCheckpoint] = {}  # checkpoints of topics that came while there was no connection
         self._resting: dict[
             int, dict[Key, TopicCheckpoint]
-        ] = {}  # checkpoints of legs that are between two connections
+        ] = {}  # checkpoints of lines that are between two connections
         self.trouble: str | None = None  # why the last connection ended
         self._attempts = 0
         self._failures = 0  # in a row, since data flowed
-        self._legs: list[Connection] = []
+        self._connections: list[Connection] = []
 
     async def run(self) -> None:
         """Keep this shard connected until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                for leg in range(self._means.care.redundancy):
-                    group.create_task(self._keep(leg, self._carried if leg == 0 else {}))
+                for line in range(self._context.policy.redundancy):
+                    group.create_task(self._keep(line, self._carried if line == 0 else {}))
         finally:
             self._leave()
 
     def books(self, raw_symbol: str | None) -> list[BookSnapshot]:
         """The live books, each from the connection whose book is published."""
         found: dict[str | None, BookSnapshot] = {}
-        for leg in self._legs:
-            for book in leg.session.books(leg.session.moment, raw_symbol):
-                if self.merger.is_followed(leg.session, book):
+        for connection in self._connections:
+            for book in connection.session.books(connection.session.moment, raw_symbol):
+                if self.arbiter.is_followed(connection.session, book):
                     found[book.raw_symbol] = book
         return list(found.values())
 
     @property
     def room(self) -> int:
         """How many more topics may be put on this connection."""
-        carried = [len(self.subscriptions), *(len(leg.session.subscriptions) for leg in self._legs)]
-        return self.feed.per_connection - max(carried)
+        carried = [len(self.subscriptions), *(len(c.session.subscriptions) for c in self._connections)]
+        return self.source.per_connection - max(carried)
 
     def want(self, topics: Mapping[Subscription, Instrument], carried: Mapping[Key, TopicCheckpoint]) -> None:
         """Carry more topics; `carried` are the checkpoints that an earlier run has left of them."""
@@ -182,35 +182,35 @@ class Shard:
         self.subscriptions |= dict.fromkeys(new)
         self._instruments |= {s.raw_symbol: instrument for s, instrument in topics.items()}
         self._arrived |= carried
-        if not self._legs:
+        if not self._connections:
             return
         carried, self._arrived = self._arrived, {}
-        for at, leg in enumerate(self._legs):
-            self._publish(leg, leg.subscribe(new, carried if at == 0 else {}))
+        for at, connection in enumerate(self._connections):
+            self._publish(connection, connection.subscribe(new, carried if at == 0 else {}))
 
     def release(self, topics: Collection[Subscription], reason: str) -> None:
         """Carry these topics no more."""
         leaving = [s for s in topics if s in self.subscriptions]
         for s in leaving:
             del self.subscriptions[s]
-        for leg in self._legs:
-            self._publish(leg, leg.unsubscribe(leaving, reason))
+        for connection in self._connections:
+            self._publish(connection, connection.unsubscribe(leaving, reason))
         kept = {s.raw_symbol for s in self.subscriptions}
         for raw_symbol in {s.raw_symbol for s in leaving} - kept:
             self._instruments.pop(raw_symbol, None)
-        self.merger.forget({(s.channel, s.raw_symbol) for s in leaving})
+        self.arbiter.forget({(s.channel, s.raw_symbol) for s in leaving})
 
     def refresh(self, instrument: Instrument) -> None:
         """Use the new figures of an instrument from now on."""
         if instrument.raw_symbol is not None and self._instruments.get(instrument.raw_symbol) is not instrument:
             self._instruments[instrument.raw_symbol] = instrument
-            for leg in self._legs:
-                leg.session.refresh(instrument)
+            for connection in self._connections:
+                connection.session.refresh(instrument)
 
     def why_not(self, topic: Key) -> str | None:
         """The reason why a topic that is wanted here has no subscription; None if it has one."""
-        live = [leg for leg in self._legs if leg.is_open]
-        if any(leg.session.subscriptions.is_confirmed(topic) for leg in live):
+        live = [connection for connection in self._connections if connection.is_open]
+        if any(connection.session.subscriptions.is_confirmed(topic) for connection in live):
             return None
         for s in self.subscriptions:
             if (s.channel, s.raw_symbol) == topic and s in self._memory.refusals:
@@ -221,7 +221,7 @@ class Shard:
 
     def health(self) -> Iterator[Health]:
         """Each topic's state now, if possible from a connection that can be relied on for it."""
-        now, topics = self._means.network.now(), self._topics()
+        now, topics = self._context.network.now(), self._topics()
         for topic in topics.values():
             yield health(topic, now)
         for s in self._uncarried(topics):
@@ -230,7 +230,7 @@ class Shard:
     @property
     def changes(self) -> tuple[tuple[str, int], ...]:
         """How often a topic's state or gap has changed, by connection."""
-        return tuple((leg.session.conn, leg.session.changes) for leg in self._legs)
+        return tuple((connection.session.conn, connection.session.changes) for connection in self._connections)
 
     def states(self) -> Counter[TopicState]:
         """How many topics are in each state now."""
@@ -241,8 +241,8 @@ class Shard:
 
     def _topics(self) -> dict[Key, Topic]:
         topics: dict[Key, Topic] = {}
-        for leg in self._legs:
-            table = leg.session.topics
+        for connection in self._connections:
+            table = connection.session.topics
             for topic in table:
                 key = topic.channel, topic.raw_symbol
                 if key not in topics or table.is_good(*key):
@@ -268,8 +268,8 @@ class Shard:
             reason=self.why_not((channel, raw_symbol)),
         )
 
-    def _publish(self, leg: Connection, records: list[Record]) -> None:
-        self._means.bus.publish(self.merger.take(leg.session, records, self._means.network.now()))
+    def _publish(self, connection: Connection, records: list[Record]) -> None:
+        self._context.bus.publish(self.arbiter.merge(connection.session, records, self._context.network.now()))
 
     def carried(self) -> dict[Key, TopicCheckpoint]:
         """The checkpoints that the next start begins with; call it when `run` has ended."""
@@ -281,8 +281,8 @@ class Shard:
     def standing(self) -> Iterator[Standing]:
         """How each topic stands while `run` goes on."""
         topics, left = self._topics(), self.carried()
-        for leg in self._legs:
-            left |= leg.session.topics.unmet()
+        for connection in self._connections:
+            left |= connection.session.topics.unmet()
         wanted = dict.fromkeys((s.channel, s.raw_symbol) for s in self.subscriptions)
         granted = {(s.channel, s.raw_symbol) for s in self.subscriptions if s not in self._memory.refusals}
         for key in dict.fromkeys([*wanted, *topics, *left]):
@@ -295,70 +295,70 @@ class Shard:
             symbol = instrument.symbol if instrument else None
             yield Standing(key, left.get(key) or TopicCheckpoint(), symbol, key in granted)
 
-    # --- a leg --------------------------------------------------------------------------------------------------------
+    # --- a line -------------------------------------------------------------------------------------------------------
 
-    async def _keep(self, leg: int, carried: dict[Key, TopicCheckpoint]) -> None:
-        """Keep one leg connected."""
+    async def _keep(self, line: int, carried: dict[Key, TopicCheckpoint]) -> None:
+        """Keep one line connected."""
         backoff = FIRST_BACKOFF_S
         while True:
-            conversation, ending = self._begin(leg, carried)
+            connection, ending = self._begin(line, carried)
             try:
-                conversation, ending = await self._attend(leg, conversation, ending)
+                connection, ending = await self._attend(line, connection, ending)
             finally:
                 ending.cancel()
-            session = conversation.session
-            self._end(conversation)
-            carried = self._resting[leg] = session.carried()
+            session = connection.session
+            self._end(connection)
+            carried = self._resting[line] = session.carried()
             has_flowed = session.topics.is_heard and not session.is_garbage
             backoff = FIRST_BACKOFF_S if has_flowed else min(backoff * 2, LONGEST_BACKOFF_S)
             self._failures = 0 if has_flowed else self._failures + 1
-            wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(conversation))
-            log.warning("%s: %s; again in %.1f s", session.conn, conversation.over, wait)
+            wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(connection))
+            log.warning("%s: %s; again in %.1f s", session.conn, connection.close_reason, wait)
             await asyncio.sleep(wait)
 
-    def _rest_wanted(self, conversation: Connection) -> float:
+    def _rest_wanted(self, connection: Connection) -> float:
         """The seconds during which the exchange wants no new connection."""
-        error = conversation.error
+        error = connection.error
         if error is None or not error.is_busy:
             return 0.0 if error is None else error.wait
         now = int(asyncio.get_running_loop().time() * SECOND_NS)
-        return self._means.rest.hosts.leave_alone(self._host, str(error), error.wait or None, now)
+        return self._context.rest.hosts.leave_alone(self._host, str(error), error.wait or None, now)
 
-    def _begin(self, leg: int, carried: Mapping[Key, TopicCheckpoint]) -> tuple[Connection, asyncio.Task[str]]:
+    def _begin(self, line: int, carried: Mapping[Key, TopicCheckpoint]) -> tuple[Connection, asyncio.Task[str]]:
         """Begin another connection, with a session of its own."""
         self._attempts += 1
         carried, self._arrived = {**carried, **self._arrived}, {}
-        self._resting.pop(leg, None)
-        self._carried = {} if leg == 0 else self._carried
-        means = self._means
+        self._resting.pop(line, None)
+        self._carried = {} if line == 0 else self._carried
+        context = self._context
         session = Session(
             self._exchange.id,
-            self.feed,
+            self.source,
             conn=f"{self._name}#{self._attempts}",
             instruments=self._instruments,
             subscriptions=tuple(self.subscriptions),
             carried=carried,
             memory=self._memory,
-            verify=means.care.verify,
-            audit=means.care.audit,
-            notes=means.notes,
+            verify=context.policy.verify,
+            audit=context.policy.audit,
+            notes=context.notes,
         )
-        conversation = Connection(
+        connection = Connection(
             session,
-            bus=means.bus,
-            merger=self.merger,
-            network=means.network,
-            rest=means.rest,
+            bus=context.bus,
+            arbiter=self.arbiter,
+            network=context.network,
+            rest=context.rest,
             requests=self._exchange.limits.requests,
-            notes=means.notes,
+            notes=context.notes,
         )
-        self.merger.join(session)
-        self._legs.append(conversation)
-        return conversation, asyncio.create_task(self._converse(leg, conversation))
+        self.arbiter.join(session)
+        self._connections.append(connection)
+        return connection, asyncio.create_task(self._run_one(line, connection))
 
-    async def _converse(self, leg: int, conversation: Connection) -> str:
+    async def _run_one(self, line: int, connection: Connection) -> str:
         """Run a connection as soon as one more may be open. Gives the reason of its end."""
-        places = self._means.places
+        places = self._context.places
         if places.is_full:
             before, self.trouble = self.trouble, f"it waits: {places.count} connections are open, and no more may be"
             log.warning("%s: %s", self._name, self.trouble)
@@ -366,58 +366,58 @@ class Shard:
             before = self.trouble
         async with places.one():
             self.trouble = before
-            return await conversation.run(lambda: self._address(leg))
+            return await connection.run(lambda: self._address(line))
 
-    def _end(self, conversation: Connection) -> None:
+    def _end(self, connection: Connection) -> None:
         """A connection is gone: what it carried is missing from here on, unless another one carries it."""
-        session, now = conversation.session, self._means.network.now()
-        self.trouble = conversation.over
-        self._legs.remove(conversation)
-        self.merger.leave(session)
-        records = session.close("disconnect", now) + session.bye(conversation.over or "", now)
-        self._means.bus.publish(self.merger.take(session, records, now))
-        self._means.bus.publish(self.merger.settle(now))
+        session, now = connection.session, self._context.network.now()
+        self.trouble = connection.close_reason
+        self._connections.remove(connection)
+        self.arbiter.leave(session)
+        records = session.close("disconnect", now) + session.bye(connection.close_reason or "", now)
+        self._context.bus.publish(self.arbiter.merge(session, records, now))
+        self._context.bus.publish(self.arbiter.settle(now))
 
     async def _attend(
-        self, leg: int, conversation: Connection, ending: asyncio.Task[str]
+        self, line: int, connection: Connection, ending: asyncio.Task[str]
     ) -> tuple[Connection, asyncio.Task[str]]:
         """Watch a connection until it ends, or the last of those that have taken its place."""
         loop = asyncio.get_running_loop()
         next_try, pause = 0.0, AGAIN_S
         while not ending.done():
             await asyncio.wait({ending}, timeout=LOOK_S)
-            reason = self._reason_to_replace(conversation)
+            reason = self._reason_to_replace(connection)
             if ending.done() or reason is None or loop.time() < next_try:
                 continue
-            if self._means.places.is_full:
-                conversation.gone(reason)  # a successor would wait for this one's place
+            if self._context.places.is_full:
+                connection.gone(reason)  # a successor would wait for this one's place
                 continue
-            log.info("%s: %s: a new connection is made before this one goes", conversation.session.conn, reason)
-            successor, its_ending = self._begin(leg, _asked(conversation.session.carried()))
+            log.info("%s: %s: a new connection is made before this one goes", connection.session.conn, reason)
+            successor, its_ending = self._begin(line, _asked(connection.session.carried()))
             try:
-                await self._join(conversation, ending, successor, its_ending)
+                await self._join(connection, ending, successor, its_ending)
             except asyncio.CancelledError:
                 its_ending.cancel()
                 raise
-            next_try = loop.time() + pause if its_ending.done() or conversation.session.replace else 0.0
-            pause = min(pause * 2, LONGEST_PAUSE_S) if conversation.session.replace else AGAIN_S
+            next_try = loop.time() + pause if its_ending.done() or connection.session.reconnect_reason else 0.0
+            pause = min(pause * 2, LONGEST_PAUSE_S) if connection.session.reconnect_reason else AGAIN_S
             if its_ending.done() and not ending.done():
                 self._end(successor)
                 continue
             if ending.done():
-                self._end(conversation)
+                self._end(connection)
             else:
-                await self._retire(conversation, ending, reason)
-            conversation, ending = successor, its_ending
-        return conversation, ending
+                await self._retire(connection, ending, reason)
+            connection, ending = successor, its_ending
+        return connection, ending
 
-    def _reason_to_replace(self, conversation: Connection) -> str | None:
-        care, limits = self._means.care, self._exchange.limits
-        lifetime = care.lifetime or limits.lifetime
-        age = (self._means.network.now().mono - conversation.since) / SECOND_NS
+    def _reason_to_replace(self, connection: Connection) -> str | None:
+        policy, limits = self._context.policy, self._exchange.limits
+        lifetime = policy.lifetime or limits.lifetime
+        age = (self._context.network.now().mono - connection.since) / SECOND_NS
         if lifetime is not None and age > lifetime - min(MARGIN_S, lifetime / 2):
             return f"its {lifetime:.0f} s are nearly over"
-        return conversation.session.replace
+        return connection.session.reconnect_reason
 
     async def _join(
         self, old: Connection, old_ending: asyncio.Task[str], new: Connection, new_ending: asyncio.Task[str]
@@ -432,47 +432,48 @@ class Shard:
                 await asyncio.wait({old_ending, new_ending}, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)
                 return
 
-    async def _retire(self, conversation: Connection, ending: asyncio.Task[str], reason: str) -> None:
+    async def _retire(self, connection: Connection, ending: asyncio.Task[str], reason: str) -> None:
         """End a connection whose successor carries everything; no gap is opened."""
         ending.cancel()
         await asyncio.wait({ending})
-        now = self._means.network.now()
-        self._legs.remove(conversation)
-        self.merger.leave(conversation.session)
-        self._means.bus.publish(conversation.session.bye(f"replaced: {reason}", now))
-        self._means.bus.publish(self.merger.settle(now))
+        now = self._context.network.now()
+        self._connections.remove(connection)
+        self.arbiter.leave(connection.session)
+        self._context.bus.publish(connection.session.bye(f"replaced: {reason}", now))
+        self._context.bus.publish(self.arbiter.settle(now))
 
-    async def _address(self, leg: int) -> Address:
-        await self._means.gate.wait(self._host)
-        return Address(await self._url(leg), self.feed.headers, self.feed.compression)
+    async def _address(self, line: int) -> Address:
+        await self._context.gate.wait(self._host)
+        return Address(await self._url(line), self.source.headers, self.source.compression)
 
     @property
     def _host(self) -> str:
         """The host whose budget of new connections is spent; the exchange's id while the host is not known."""
-        stream = self.feed
+        stream = self.source
         is_known = isinstance(stream.url, str) and stream.ticket is None
         return host_of(str(stream.url)) if is_known else self._exchange.id
 
-    async def _url(self, leg: int) -> str:
-        stream = self.feed
+    async def _url(self, line: int) -> str:
+        stream = self.source
         if stream.ticket is not None:
-            return stream.ticket.read(await self._means.rest.fetch(stream.ticket.request, Need.SNAPSHOT))
+            return stream.ticket.read(await self._context.rest.fetch(stream.ticket.request, Need.SNAPSHOT))
         if not isinstance(stream.url, str):
             return stream.url(tuple(self.subscriptions))
         hosts = (stream.url, *stream.mirrors)
-        return hosts[(leg + self._failures) % len(hosts)]
+        return hosts[(line + self._failures) % len(hosts)]
 
     def _leave(self) -> None:
         """End all connections because the program ends, and open gaps that last until it starts again."""
-        now, bus = self._means.network.now(), self._means.bus
-        for leg in self._legs:
-            leg.gone(UNWANTED)
-        for leg in self._legs:
-            self.merger.leave(leg.session)
-            records = leg.session.close("restart", now) + leg.session.bye(leg.over or UNWANTED, now)
-            bus.publish(self.merger.take(leg.session, records, now))
-            self._carried = leg.session.carried()
-        self._legs.clear()
+        now, bus = self._context.network.now(), self._context.bus
+        for connection in self._connections:
+            connection.gone(UNWANTED)
+        for connection in self._connections:
+            session = connection.session
+            self.arbiter.leave(session)
+            records = session.close("restart", now) + session.bye(connection.close_reason or UNWANTED, now)
+            bus.publish(self.arbiter.merge(session, records, now))
+            self._carried = session.carried()
+        self._connections.clear()
 
 
 def _asked(carried: Mapping[Key, TopicCheckpoint]) -> dict[Key, TopicCheckpoint]:

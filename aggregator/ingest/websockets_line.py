@@ -26,7 +26,7 @@ from aggregator.ingest.lines import (
     UNREAD,
     Fragments,
     Line,
-    Listener,
+    LineListener,
     NotOpened,
     bound,
     closed,
@@ -52,7 +52,7 @@ class _Connection(ClientConnection):
     The library keeps the protocol, answers pings and bounds sizes; nothing waits in a queue of its own.
     """
 
-    def __init__(self, listener: Listener, protocol: ClientProtocol, *, is_secure: bool) -> None:
+    def __init__(self, listener: LineListener, protocol: ClientProtocol, *, is_secure: bool) -> None:
         super().__init__(protocol, ping_interval=None, close_timeout=GOODBYE_S, max_queue=None)
         self._listener = listener
         self._is_secure = is_secure
@@ -206,7 +206,7 @@ class _Connect(connect):
 async def dial(
     target: str,
     headers: Mapping[str, str],
-    listener: Listener,
+    listener: LineListener,
     *,
     tls: ssl.SSLContext,
     proxy: Proxy | None,

@@ -62,29 +62,29 @@ class Lead(Struct):
 
 
 class LineArbiter:
-    """The one stream that the legs of a shard make together."""
+    """The one stream that the lines of a shard make together."""
 
     def __init__(self, stream: Stream, *, lasting: bool = False) -> None:
-        """Begin without legs; `lasting` says that there are always to be several."""
+        """Begin without lines; `lasting` says that there are always to be several."""
         self.leads: dict[str, Lead] = {}
         self.dropped = 0
-        self.is_merging = lasting  # False: the only leg's records need not pass here
+        self.is_merging = lasting  # False: the only line's records need not pass here
         self._lasting = lasting
         self._rules = stream.sequence
-        self._legs: list[Session] = []
+        self._lines: list[Session] = []
         self._topics: dict[Key, Merged] = {}
-        self._withheld: set[str] = set()  # gaps that are not published, because another leg is good
+        self._withheld: set[str] = set()  # gaps that are not published, because another line is good
 
     def join(self, session: Session) -> None:
-        """Add a leg."""
-        if len(self._legs) == 1 and not self._lasting:
-            self._begin(self._legs[0])
-        self._legs.append(session)
+        """Add a line."""
+        if len(self._lines) == 1 and not self._lasting:
+            self._begin(self._lines[0])
+        self._lines.append(session)
         self.leads.setdefault(session.conn, Lead())
-        self.is_merging = self._lasting or len(self._legs) > 1
+        self.is_merging = self._lasting or len(self._lines) > 1
 
     def _begin(self, only: Session) -> None:
-        """Start from the records that the only leg has published so far."""
+        """Start from the records that the only line has published so far."""
         self._topics.clear()
         self._withheld.clear()
         for topic in only.topics:
@@ -94,9 +94,9 @@ class LineArbiter:
             merged.judge = rule.follows if rule else None
 
     def leave(self, session: Session) -> None:
-        """Remove a leg. Call this before the records of its end are taken, and `settle` after that."""
-        if session in self._legs:
-            self._legs.remove(session)
+        """Remove a line. Call this before the records of its end are taken, and `settle` after that."""
+        if session in self._lines:
+            self._lines.remove(session)
         self.leads.pop(session.conn, None)
 
     def forget(self, keys: Collection[Key]) -> None:
@@ -105,45 +105,45 @@ class LineArbiter:
             self._topics.pop(key, None)
 
     def settle(self, now: Now) -> list[Record]:
-        """Hand the stream over to the only leg that is left. Gives the records that this makes necessary."""
+        """Hand the stream over to the only line that is left. Gives the records that this makes necessary."""
         out: list[Record] = []
-        if self._lasting or len(self._legs) != 1:
+        if self._lasting or len(self._lines) != 1:
             return out
         self.is_merging = False
-        only = self._legs[0]
+        only = self._lines[0]
         for topic in only.topics:
             merged = self._topics.get((topic.channel, topic.raw_symbol))
             if topic.gap is not None and topic.gap.gap_id in self._withheld and (merged is None or merged.gap is None):
-                out.append(topic.gap)  # another leg had made up for this gap until now
+                out.append(topic.gap)  # another line had made up for this gap until now
             elif merged is not None and merged.gap is not None:
                 is_over = topic.gap is None and only.topics.is_good(topic.channel, topic.raw_symbol)
-                topic.gap = None if is_over else merged.gap  # the leg closes it as its own, once nothing is missing
+                topic.gap = None if is_over else merged.gap  # the line closes it as its own, once nothing is missing
                 out += [closed(merged.gap, only.conn, now)] if is_over else []
             if topic.channel == "book" and merged is not None and merged.gap is None and merged.owner is not only:
                 out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
         return out
 
     def _compare(self, session: Session, summary: Summary) -> None:
-        """Put a leg's score against the others into its summary, and count anew."""
+        """Put a line's score against the others into its summary, and count anew."""
         lead = self.leads.get(session.conn)
-        if lead is not None:  # a leg that has just left has no score
+        if lead is not None:  # a line that has just left has no score
             summary.first, summary.second, summary.behind_ms = lead.wins, lead.losses, round(lead.behind / 1e6, 3)
             self.leads[session.conn] = Lead()
 
     def is_followed(self, session: Session, book: BookSnapshot) -> bool:
-        """Whether this leg's book is the one that has been published."""
+        """Whether this line's book is the one that has been published."""
         merged = self._topics.get(("book", book.raw_symbol))
         if not self.is_merging or merged is None:
             return True
         return merged.owner is session if self._is_owned("book") else merged.last == book.sequence
 
     def _is_owned(self, channel: Channel) -> bool:
-        """Whether a single leg is followed, because the numbers of this channel do not identify its records."""
+        """Whether a single line is followed, because the numbers of this channel do not identify its records."""
         rule = self._rules.get(channel)
         return rule is None or not rule.sure
 
-    def take(self, session: Session, records: list[Record], now: Now) -> list[Record]:
-        """The records of one leg that are to be published; all of them if it is the only leg."""
+    def merge(self, session: Session, records: list[Record], now: Now) -> list[Record]:
+        """The records of one line that are to be published; all of them if it is the only line."""
         if not self.is_merging:
             return records
         out: list[Record] = []
@@ -181,20 +181,20 @@ class LineArbiter:
             merged.gap = None
 
     def _owns(self, session: Session, merged: Merged, key: Key) -> bool:
-        """Whether this leg is followed already. If the owner has failed, this leg becomes the owner."""
+        """Whether this line is followed already. If the owner has failed, this line becomes the owner."""
         if merged.owner is session:
             return True
-        if merged.owner not in self._legs or not merged.owner.topics.is_good(*key):
+        if merged.owner not in self._lines or not merged.owner.topics.is_good(*key):
             merged.owner = session
         return False
 
     def _trade(self, session: Session, merged: Merged, trade: Trade, out: list[Record], now: Now) -> None:
         if "snapshot" in (trade.flags or ()) and self._is_good_elsewhere(session, ("trades", trade.raw_symbol)):
-            self.dropped += 1  # the other legs have told the trades before this leg came
+            self.dropped += 1  # the other lines have told the trades before this line came
             return
         number = trade.sequence
         old = number is not None and merged.last is not None and number <= merged.last
-        if old and not merged.seen:  # it was published before there was a second leg
+        if old and not merged.seen:  # it was published before there was a second line
             self.dropped += 1
             return
         lead = self.leads.setdefault(session.conn, Lead())
@@ -237,7 +237,7 @@ class LineArbiter:
             self._take_book(session, merged, record.raw_symbol, out, now)
 
     def _take_book(self, session: Session, merged: Merged, raw_symbol: str | None, out: list[Record], now: Now) -> None:
-        """Publish this leg's whole book, and go on from it."""
+        """Publish this line's whole book, and go on from it."""
         for snapshot in self._whole(session, raw_symbol, now):
             merged.last, merged.judge = snapshot.sequence, self._rules["book"].follows
             out.append(snapshot)
@@ -250,7 +250,7 @@ class LineArbiter:
 
     def _gap(self, session: Session, gap: Gap, out: list[Record]) -> None:
         if gap.channel is None:
-            if not any(leg is not session for leg in self._legs):
+            if not any(line is not session for line in self._lines):
                 out.append(gap)
             return
         key = (gap.channel, gap.raw_symbol)
@@ -270,14 +270,14 @@ class LineArbiter:
             out.append(gap)
 
     def _is_made_good(self, session: Session, gap: Gap, key: Key) -> bool:
-        """Whether another leg makes up for a gap.
+        """Whether another line makes up for a gap.
 
-        If this leg is dead, the other one must bring what comes from now on; if this leg lives on, it must also have
+        If this line is dead, the other one must bring what comes from now on; if this line lives on, it must also have
         brought the records that are missing here.
         """
         if gap.cause == "disconnect":
             return self._is_good_elsewhere(session, key)
-        return any(leg is not session and leg.topics.is_whole(*key) for leg in self._legs)
+        return any(line is not session and line.topics.is_whole(*key) for line in self._lines)
 
     def _is_good_elsewhere(self, session: Session, key: Key) -> bool:
-        return any(leg is not session and leg.topics.is_good(*key) for leg in self._legs)
+        return any(line is not session and line.topics.is_good(*key) for line in self._lines)

@@ -31,7 +31,7 @@ class Audit:
         self._answer: BookSnapshot | None = None
         topic.follow(self._deltas)
 
-    def take(self, answer: BookSnapshot) -> None:
+    def answer(self, answer: BookSnapshot) -> None:
         """Take the exchange's own book."""
         self._answer = answer
 
@@ -103,11 +103,11 @@ class Audits:
             self._audit = Audit(topic, now)
             self._answers.want_audit(topic.raw_symbol)
 
-    def take(self, answer: BookSnapshot | None) -> None:
+    def answer(self, answer: BookSnapshot | None) -> None:
         """Take the exchange's own book for the audit that waits for it."""
         if self._audit is not None and answer is not None and answer.raw_symbol == self._audit.topic.raw_symbol:
             limit(answer)
-            self._audit.take(answer)
+            self._audit.answer(answer)
 
 
 def compare(ours: Levels, theirs: Levels, sign: int, limits: Sequence[str | None]) -> tuple[int, int]:

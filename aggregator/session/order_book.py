@@ -10,7 +10,7 @@ from aggregator.errors import BadFrame
 from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.session.moment import Now
-from aggregator.session.topics import Place, Topic, TopicCheckpoint, health, say
+from aggregator.session.topics import Origin, Topic, TopicCheckpoint, health, say
 
 MOST_WRONG = 3  # after so many whole books in a row that contradict their checksum, the checksum is taken for wrong
 ALWAYS = 20  # if so many deltas in a row had a checksum, as many without one are told in a health record
@@ -18,7 +18,7 @@ LEFT_BEHIND_NS = 60 * SECOND_NS  # an empty book older than this belongs to a ma
 BUFFER = 5_000  # deltas held while a snapshot is on its way; the snapshot covers older ones
 
 
-class Resync(Protocol):
+class AskForBook(Protocol):
     """Called with the raw symbol when a whole book is needed, and with whether the last try has failed."""
 
     def __call__(self, raw_symbol: str | None, /, *, failed: bool = False) -> None: ...
@@ -60,14 +60,14 @@ class BookTopic(Topic):
         self,
         raw_symbol: str | None,
         instrument: Instrument | None,
-        place: Place,
+        place: Origin,
         carried: TopicCheckpoint,
         *,
         rule: Rule,
         depth: int | None,
         checksum: Callable[[OrderBook, Instrument | None], int] | None,
         verify: int,
-        resync: Resync,
+        resync: AskForBook,
         in_band: bool,
         requested: bool,
     ) -> None:
@@ -100,7 +100,7 @@ class BookTopic(Topic):
         """Whether there is a book: deltas alone make none."""
         return self.book is not None
 
-    def take(self, record: Record, out: list[Record], now: Now) -> None:
+    def accept(self, record: Record, out: list[Record], now: Now) -> None:
         """Pass a delta that fits the book, or a snapshot that starts it anew."""
         if type(record) is BookDelta:
             if self.book is None:
@@ -249,7 +249,7 @@ class BookTopic(Topic):
         unread: BadFrame | None = None
         for delta in held:
             try:
-                self.take(delta, out, now)
+                self.accept(delta, out, now)
             except BadFrame as error:
                 unread = error
         if unread is not None:

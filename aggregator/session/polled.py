@@ -10,7 +10,7 @@ from aggregator.session.moment import Now
 from aggregator.session.order_book import BookTopic
 from aggregator.session.subscriptions import Key
 from aggregator.session.summaries import Counts
-from aggregator.session.topics import Place, Sized, Standing, Topic, TopicCheckpoint, health, say, topic_class, unread
+from aggregator.session.topics import Origin, Sized, Standing, Topic, TopicCheckpoint, health, say, topic_class, unread
 
 Identity = tuple[object, int]
 
@@ -21,7 +21,7 @@ class PolledTrades(Sized):
     __slots__ = ("_seen",)
 
     def __init__(
-        self, raw_symbol: str | None, instrument: Instrument | None, place: Place, carried: TopicCheckpoint
+        self, raw_symbol: str | None, instrument: Instrument | None, place: Origin, carried: TopicCheckpoint
     ) -> None:
         super().__init__("trades", raw_symbol, instrument, place, carried)
         self._seen: set[Identity] = set()
@@ -36,7 +36,7 @@ class PolledTrades(Sized):
             if name not in self._seen:
                 if first:
                     trade.flags = ("snapshot",)
-                self.take(trade, out, now)
+                self.accept(trade, out, now)
         self._seen = set(names) or self._seen
 
 
@@ -75,7 +75,7 @@ class Polling:
         self._carried = dict(carried or {})
         self._source: Source = source
         self._topics: dict[Key, Topic] = {}
-        self._place = Place(exchange, conn)
+        self._place = Origin(exchange, conn)
         self._counts = Counts(self._place)
 
     def open(self, now: Now) -> None:
@@ -150,7 +150,7 @@ class Polling:
             if isinstance(record, Trade):
                 trades.setdefault(record.raw_symbol, []).append(record)
             else:
-                topic.take(record, out, now)
+                topic.accept(record, out, now)
         for symbol, answered in trades.items():
             topic = self._topic("trades", symbol)
             if isinstance(topic, PolledTrades):

@@ -22,7 +22,7 @@ from aggregator.session.silence import SilenceWatch
 from aggregator.session.subscriptions import NEVER_NS, Ask, Key, Memory, Subscriptions
 from aggregator.session.summaries import Counts
 from aggregator.session.table import TopicContext, TopicTable
-from aggregator.session.topics import NOTHING, STRAY, Place, Topic, TopicCheckpoint, say, with_flag
+from aggregator.session.topics import NOTHING, STRAY, Origin, Topic, TopicCheckpoint, say, with_flag
 from aggregator.session.trades import Notes, Numbered
 from aggregator.session.unreadable import Unreadable
 
@@ -66,7 +66,7 @@ class Session:
         self.conn = conn
         self.outbox: deque[bytes] = deque()
         self.unwanted = 0
-        self.over: str | None = None  # the reason why a new connection is needed, once it is
+        self.close_reason: str | None = None  # the reason why a new connection is needed, once it is
         self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # with the topics named, for the log
         self.moment = Now(0, 0)  # when something last happened here
         self._source: Source = source
@@ -80,7 +80,7 @@ class Session:
         self.wanted = self._answers.wanted
         self._resyncs = BookResyncs(stream.snapshot, self.subscriptions, self.outbox, self._answers.want_book)
         self._watch = SilenceWatch(stream, self.subscriptions, self._answers.probe)
-        self._place = place = Place(exchange, conn)
+        self._place = place = Origin(exchange, conn)
         self._unreadable = Unreadable(place)
         self.bad_frames = self._unreadable.seen
         self._counts = Counts(place)
@@ -180,10 +180,10 @@ class Session:
                     record.ts_recv = wall
                     record.conn = conn
                     topic.heard = mono
-                    topic.take(record, out, now)
+                    topic.accept(record, out, now)
             except Exception as error:  # noqa: BLE001 - whatever a hostile frame provokes, it is one frame lost
                 self._read_on(frame, error, rest, out, now)
-                if self.over is not None:
+                if self.close_reason is not None:
                     break
         counts.frames += len(frames)
         counts.bytes += sum(map(len, frames))
@@ -207,7 +207,7 @@ class Session:
             self._counts.unread += 1
             count += 1
             if self._is_live and self._unreadable.is_flood:
-                self.over = f"{self.conn}: {self._unreadable.words}"
+                self.close_reason = f"{self.conn}: {self._unreadable.words}"
                 break
             payload = next(rest, None)
             if payload is None:
@@ -243,7 +243,7 @@ class Session:
                 record.exchange, record.symbol = self.exchange, topic.symbol
                 record.ts_recv, record.conn = now.wall, self.conn
                 topic.heard = now.mono
-                topic.take(record, out, now)
+                topic.accept(record, out, now)
 
     def _mark(self, out: list[Record], wall: int) -> None:
         """Mark records whose clock ran back, and those that do not come live."""
@@ -261,7 +261,7 @@ class Session:
             self._frames, self._heard = self._counts.frames, self.moment.mono
         self.moment = now
         if self._is_live and now.mono - self._heard > self.stream.patience * SECOND_NS:
-            self.over = f"{self.conn}: silent for {self.stream.patience} s"
+            self.close_reason = f"{self.conn}: silent for {self.stream.patience} s"
             return out
         self._beat(now)
         for key in self.subscriptions.again(now.mono):
@@ -335,7 +335,7 @@ class Session:
                 topic = self.topics.known("book", record.raw_symbol, now)
                 record.exchange, record.symbol, record.ts_recv = self.exchange, topic.symbol, now.wall
                 record.source = "rest" if self._source == "ws" else self._source
-                topic.take(record, out, now)
+                topic.accept(record, out, now)
         except Exception as error:  # noqa: BLE001 - as for a frame: it, or a delta that was held, cannot be read
             self._bad_answer(body, error, out, now)
             self._resync_missing(raw_symbol)
@@ -370,7 +370,7 @@ class Session:
         out: list[Record] = []
         self.moment = now
         try:
-            self._audits.take(self._answers.read_book(fetch.raw_symbol, body))
+            self._audits.answer(self._answers.read_book(fetch.raw_symbol, body))
         except Exception as error:  # noqa: BLE001 - as for a frame
             self._bad_answer(body, error, out, now)
         return out
@@ -414,9 +414,9 @@ class Session:
         return self._unreadable.is_flood
 
     @property
-    def replace(self) -> str | None:
+    def reconnect_reason(self) -> str | None:
         """The reason why a new connection should take the place of this one; None if it need not."""
-        return self.subscriptions.replace
+        return self.subscriptions.reconnect_reason
 
     def carried(self) -> dict[Key, TopicCheckpoint]:
         """Give the checkpoints that the next connection begins with."""
@@ -457,7 +457,7 @@ class Session:
         elif isinstance(event, Ignored):
             self.words.tell(NOTHING, event.reason)
         elif isinstance(event, Hangup):
-            self.subscriptions.replace = f"the exchange is about to close the connection: {event.reason}"
+            self.subscriptions.reconnect_reason = f"the exchange is about to close the connection: {event.reason}"
 
     def _heed_refusal(self, s: Subscription, event: Refused, out: list[Record], now: Now) -> None:
         """A topic is down when all of it is refused: of candles, each interval that is asked for."""

@@ -75,7 +75,7 @@ class SilenceWatch:
         topic.asked += 1
         asked = self._subscriptions.of((topic.channel, topic.raw_symbol))
         if topic.asked == ENOUGH or (self._stream.unsubscribe is None and topic.asked == 1):
-            self._subscriptions.replace = f"{topic.channel} of {topic.raw_symbol} stays silent"
+            self._subscriptions.reconnect_reason = f"{topic.channel} of {topic.raw_symbol} stays silent"
             say(topic, topic.state, out, now, "a new connection is tried")
         elif self._stream.unsubscribe is not None and asked:
             if topic.channel != "book" or self._stream.snapshot is not None:  # for such a book the resync asks again

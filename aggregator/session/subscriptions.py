@@ -98,7 +98,7 @@ class Subscriptions:
         self._stream = stream
         self._outbox = outbox
         self._memory = Memory() if memory is None else memory
-        self.replace: str | None = None  # why a new connection is wanted
+        self.reconnect_reason: str | None = None  # why a new connection is wanted
         self._next_id = 1
         self._wanted: dict[Key, list[Subscription]] = {}
         self._queue: deque[Asked] = deque()  # requests that wait for their turn
@@ -229,7 +229,7 @@ class Subscriptions:
         """Leave topics and ask for them again. If only a new connection can do that, say that one is wanted."""
         if self._stream.unsubscribe is None and not self._stream.replaces:
             named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
-            self.replace = f"{named} must be asked for again, and only a new connection can do that"
+            self.reconnect_reason = f"{named} must be asked for again, and only a new connection can do that"
             return
         for s in subscriptions:
             self._held.pop(s, None)

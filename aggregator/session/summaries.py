@@ -6,7 +6,7 @@ from statistics import median_low
 
 from aggregator.records import Bbo, BookDelta, Record, Summary, Trade
 from aggregator.session.moment import Now
-from aggregator.session.topics import Place, Topic
+from aggregator.session.topics import Origin, Topic
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -39,7 +39,7 @@ class Counts:
         "unread",
     )
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Origin) -> None:
         self.frames = self.bytes = self.refused = self.unread = 0
         self.is_to_look = True  # whether `look` is to be called with the records of the next read
         self._place = place

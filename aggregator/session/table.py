@@ -8,9 +8,9 @@ from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Channel, Instrument
 from aggregator.sequence import unnumbered
 from aggregator.session.moment import Now
-from aggregator.session.order_book import BookTopic, Resync
+from aggregator.session.order_book import AskForBook, BookTopic
 from aggregator.session.subscriptions import Key
-from aggregator.session.topics import Place, Stated, Topic, TopicCheckpoint, Words, topic_class
+from aggregator.session.topics import Origin, Stated, Topic, TopicCheckpoint, Words, topic_class
 from aggregator.session.trades import Notes, Numbered
 
 BEFORE = {"disconnect", "restart"}  # causes of gaps that an earlier connection has left
@@ -27,10 +27,10 @@ class TopicContext(Struct, frozen=True):
     """
 
     stream: Stream
-    place: Place
+    place: Origin
     instruments: Mapping[str, Instrument]
     carried: dict[Key, TopicCheckpoint]
-    resync: Resync
+    resync: AskForBook
     verify: int
     words: Words
     notes: Notes | None = None

@@ -35,7 +35,7 @@ MOST_WORDS = 1000  # that are told apart
 EXACT = Context(prec=200)  # enough for any two numbers that an exchange sends
 
 
-class Place(Struct):
+class Origin(Struct):
     """The exchange and the connection that a topic's records are stamped with.
 
     changes: how often the state or the gap of one of its topics has changed
@@ -90,7 +90,7 @@ def with_flag(record: Record, flag: Flag) -> None:
         record.flags = (*flags, flag)
 
 
-def unread(place: Place, number: int, raw_symbol: str | None, now: Now) -> Gap:
+def unread(place: Origin, number: int, raw_symbol: str | None, now: Now) -> Gap:
     """The gap that stands for a frame or an answer that cannot be read."""
     return Gap(
         exchange=place.exchange,
@@ -138,7 +138,7 @@ class Topic:
         channel: Channel,
         raw_symbol: str | None,
         instrument: Instrument | None,
-        place: Place,
+        place: Origin,
         carried: TopicCheckpoint,
     ) -> None:
         self.channel: Channel = channel
@@ -182,7 +182,7 @@ class Topic:
         """Whether something is missing that this very connection should have brought."""
         return False
 
-    def take(self, record: Record, out: list[Record], now: Now) -> None:
+    def accept(self, record: Record, out: list[Record], now: Now) -> None:
         """Check a stamped record and put what may be published into `out`."""
         self.count += 1
         out.append(record)
@@ -305,7 +305,7 @@ class Stated(Topic):
         self,
         raw_symbol: str | None,
         instrument: Instrument | None,
-        place: Place,
+        place: Origin,
         carried: TopicCheckpoint,
         words: Words,
     ) -> None:
@@ -313,7 +313,7 @@ class Stated(Topic):
         self._words = words
         self._told: tuple[MarketState, str | None] | None = None
 
-    def take(self, record: Status, out: list[Record], now: Now) -> None:  # type: ignore[override]
+    def accept(self, record: Status, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """Pass a state that differs from the one told last; after a gap it is told anew."""
         if record.state == "unknown" and record.reason is not None:
             self._words.tell(STRANGE, record.reason)
@@ -321,7 +321,7 @@ class Stated(Topic):
             self.duplicates += 1
             return
         self._told = record.state, record.reason
-        super().take(record, out, now)
+        super().accept(record, out, now)
 
 
 def say(topic: Topic, state: TopicState, out: list[Record], now: Now, reason: str | None = None) -> None:
@@ -354,7 +354,7 @@ class Rates(Topic):
 
     __slots__ = ()
 
-    def take(self, record: Funding, out: list[Record], now: Now) -> None:  # type: ignore[override]
+    def accept(self, record: Funding, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """Pass a rate. If it does not say how often funding is exchanged, the instrument's listing does."""
         if record.kind == "settled" and record.ts_next is not None:
             if record.ts_next <= self._newest:
@@ -363,7 +363,7 @@ class Rates(Topic):
             self._newest = record.ts_next
         elif self.instrument is not None:
             fill_interval(record, self.instrument)
-        super().take(record, out, now)
+        super().accept(record, out, now)
 
 
 def fill_interval(record: Funding, instrument: Instrument) -> None:
@@ -383,7 +383,7 @@ class Sized(Topic):
 
     __slots__ = ()
 
-    def take(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
+    def accept(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """Pass a record with its sizes filled in."""
         if record.size_unit == "base" and record.base_size is None:
             record.base_size = record.size
@@ -400,10 +400,10 @@ class Counted(Topic):
 
     __slots__ = ()
 
-    def take(self, record: Record, out: list[Record], now: Now) -> None:
+    def accept(self, record: Record, out: list[Record], now: Now) -> None:
         """Pass a record with its amounts filled in."""
         fill_amounts(record, self.instrument)
-        super().take(record, out, now)
+        super().accept(record, out, now)
 
 
 def topic_class(channel: Channel, instrument: Instrument | None) -> type[Topic]:

@@ -7,7 +7,7 @@ from typing import Protocol
 from aggregator.records import SECOND_NS, Channel, Instrument, Liquidation, Record, Repair, Trade
 from aggregator.sequence import Rule
 from aggregator.session.moment import Now
-from aggregator.session.topics import Place, Sized, TopicCheckpoint, fill_sizes, with_flag
+from aggregator.session.topics import Origin, Sized, TopicCheckpoint, fill_sizes, with_flag
 
 LATE_NS = 2 * SECOND_NS  # trades out of order are waited for so long before their gap closes
 HOLES = 64  # ranges of missing trades remembered at once
@@ -36,7 +36,7 @@ class Numbered(Sized):
         channel: Channel,
         raw_symbol: str | None,
         instrument: Instrument | None,
-        place: Place,
+        place: Origin,
         carried: TopicCheckpoint,
         rule: Rule,
         notes: Notes | None = None,
@@ -56,7 +56,7 @@ class Numbered(Sized):
         self._slot = (notes.slot(raw_symbol) if notes else None) or 0
         self._noted = notes.view if notes and self._slot else None
 
-    def take(  # type: ignore[override]  # noqa: C901 - hot: it calls nothing that it can do itself
+    def accept(  # type: ignore[override]  # noqa: C901 - hot: it calls nothing that it can do itself
         self, record: Trade | Liquidation, out: list[Record], now: Now
     ) -> None:
         """Pass the next trade. Skipped numbers open a gap, late trades fill it, and repeated ones are dropped."""

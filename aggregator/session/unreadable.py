@@ -10,7 +10,7 @@ from msgspec import Struct
 from aggregator.errors import Bomb
 from aggregator.records import SECOND_NS, Gap
 from aggregator.session.moment import Now
-from aggregator.session.topics import Place, unread
+from aggregator.session.topics import Origin, unread
 
 KEPT = 16  # the latest ones are kept for the log
 KEPT_BYTES = 4096  # so much of each is kept
@@ -28,7 +28,7 @@ class BadFrameSeen(Struct):
 class Unreadable:
     """The frames and answers of one connection that could not be read."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Origin) -> None:
         self.count = 0
         self.seen: deque[BadFrameSeen] = deque(maxlen=KEPT)
         self._place = place

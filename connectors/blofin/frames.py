@@ -46,7 +46,7 @@ class Said(Struct, Generic[T], gc=False):
     action: str | None = None
 
 
-class Request(Struct):
+class AskedFor(Struct):
     """What a refusal repeats."""
 
     args: list[Topic]
@@ -66,7 +66,7 @@ decode_bars = Decoder(Said[list[BarWire]], strict=False, float_hook=number).deco
 decode_fundings = Decoder(Rows[FundingWire], strict=False, float_hook=number).decode
 decode_prices = Decoder(Rows[PriceWire], float_hook=number).decode
 decode_other = Decoder(Other, strict=False).decode
-decode_request = Decoder(Request).decode
+decode_request = Decoder(AskedFor).decode
 
 
 def read_trades(frame: bytes) -> Iterable[Event]:

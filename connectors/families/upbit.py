@@ -144,7 +144,7 @@ class CandleWire(Struct):
         return (candle,)
 
 
-class Trouble(Struct):
+class ErrorWire(Struct):
     name: str | int = ""
     message: str = ""
 
@@ -193,7 +193,7 @@ def read(message: Message) -> Iterable[Event]:
         found: TradeWire | BookWire | TickerWire = convert(said, TradeWire | BookWire | TickerWire)
         return found.records()
     if "error" in said:
-        trouble = convert(said["error"], Trouble)
+        trouble = convert(said["error"], ErrorWire)
         reason = f"{trouble.name}: {trouble.message}"
         return (Refused(reason, meaning=meaning_of(reason, final=LASTING, passing=("too many",))),)
     return ()

@@ -24,7 +24,7 @@ NO_STREAM = "Invalid stream name:"
 Level = tuple[str, str]
 
 
-class Trouble(Struct):
+class ErrorWire(Struct):
     code: int | None = None
     msg: str = ""
 
@@ -48,7 +48,7 @@ class Message(Struct, gc=False):
     lastUpdateId: int | None = None  # of the best levels alone, which do not say whose they are
     id: int | str | None = None
     status: int | None = None
-    error: Trouble | None = None
+    error: ErrorWire | None = None
 
     def events(self) -> Iterable[Event]:
         if self.status is not None:
@@ -108,11 +108,11 @@ class Message(Struct, gc=False):
         if isinstance(self.id, str):
             return ()  # to a ping
         if self.status != OK:
-            return (refused(self.error or Trouble(), self.id),)
+            return (refused(self.error or ErrorWire(), self.id),)
         return () if self.id is None else (Accepted(id=self.id),)
 
 
-def refused(said: Trouble, id: int | None) -> Refused:
+def refused(said: ErrorWire, id: int | None) -> Refused:
     """A request is refused whole; where it is for a stream that there is not, that one is named."""
     reason = f"{said.msg} (code {said.code})"
     if said.code == TOO_MANY:

@@ -74,7 +74,7 @@ class Fault(Struct):
     message: str = ""
 
 
-class Status(Struct):
+class ResultWire(Struct):
     """What an answer holds, and the word of the exchange about itself (`type`, `msg`)."""
 
     status: str = ""
@@ -93,7 +93,7 @@ class Other(Struct):
 
 
 class Notice(Struct):
-    result: Status
+    result: ResultWire
 
 
 decode = Decoder(SpotFrame | ContractFrame | OptionFrame, strict=False, float_hook=number).decode

@@ -26,7 +26,7 @@ class BookParams(Struct):
     timestamp: str | None = None
 
 
-class Snapshot(Struct, tag_field="method", tag="snapshotOrderbook"):
+class SnapshotWire(Struct, tag_field="method", tag="snapshotOrderbook"):
     params: BookParams
 
     def records(self) -> Iterable[Record]:
@@ -175,4 +175,4 @@ METHODS = {
     "updateCandles",
     "ticker",
 }
-decode = Decoder(Snapshot | Update | OldTrades | NewTrades | OldBars | NewBars | TickerFrame).decode
+decode = Decoder(SnapshotWire | Update | OldTrades | NewTrades | OldBars | NewBars | TickerFrame).decode

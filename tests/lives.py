@@ -210,7 +210,7 @@ class World:
         limits = Limits(
             connects=real.limits.connects,
             connections=self.random.choice([None, None, 3, 6, 12]),
-            requests=self.random.choice([None, None, (20, 60.0)]),
+            requests=self.random.choice([None, None, (20, 60.0), (6, 60.0)]),
             lifetime=self.random.choice([real.limits.lifetime, 700.0]),
         )
         return Exchange(id=id, docs="", feeds=(*streams, poll), listing=listing, limits=limits)
@@ -467,8 +467,9 @@ class World:
 
     @property
     def _may_wait(self) -> bool:
-        """Whether there may be fewer places for lines than are needed."""
-        return self.exchange.limits.connections is not None
+        """Whether there may be fewer places for lines, or requests for topics, than are needed."""
+        limits = self.exchange.limits
+        return limits.connections is not None or limits.requests is not None
 
     def topics(self, name: str) -> list[str]:
         """The topics of a market that streams carry."""

@@ -1,19 +1,22 @@
+import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
+from msgspec import structs
 
 from aggregator.bus.bus import Batch, Bus
-from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Request, Stream
+from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Request, Stream, Subscription
 from aggregator.ingest.connection import Connection
 from aggregator.ingest.lines import Line, LineListener
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import Rest
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Status, Trade
 from aggregator.session.arbiter import LineArbiter
+from aggregator.session.memory import Memory
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
-from aggregator.session.subscriptions import Memory
+from tests.hurry import hurried, seconds
 
 NOW = Now(1_760_000_000_000_000_000, 1_000)
 
@@ -157,3 +160,59 @@ def test_a_state_is_told_when_it_changes_and_anew_behind_a_gap() -> None:
     assert told(b"OPEN", b"OPEN", b"SHUT", b"SHUT", b"OPEN") == ["OPEN", "SHUT", "OPEN"]
     session.close("disconnect", NOW)
     assert told(b"OPEN", b"OPEN") == ["OPEN"]
+
+
+class Heard(Line):
+    """A line that keeps what is sent, and when."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[float, str]] = []
+
+    def send(self, frame: bytes) -> None:
+        self.sent.append((seconds(), frame.decode()))
+
+    def hang_up(self, _: str) -> None:
+        pass
+
+
+def frames(op: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+    return lambda wanted, _: [f"{op}{s.raw_symbol}".encode() for s in wanted]
+
+
+@hurried
+async def test_a_topic_is_not_left_before_a_limit_allows_it_to_be_asked_for_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One more request is allowed in this window: two must go, so both wait, and until when is told."""
+    caplog.set_level("INFO")
+    stream = structs.replace(
+        STREAM, url="wss://toy.example", subscribe=frames("+"), unsubscribe=frames("-"), pace=0, patience=1e9
+    )
+    line = Heard()
+
+    async def open_line(_: Address, __: LineListener) -> Line:
+        return line
+
+    async def address() -> Address:
+        return Address("wss://toy.example")
+
+    network = Network(open_line, fetch, lambda: Now(NOW.wall + int(seconds() * 1e9), int(seconds() * 1e9)))
+    wanted = [Subscription("trades", name) for name in "AB"]
+    session = Session("toy", stream, conn="toy/main.1#1", instruments={}, subscriptions=wanted)
+    arbiter = LineArbiter(stream)
+    arbiter.join(session)
+    connection = Connection(
+        session, bus=Bus("test"), arbiter=arbiter, network=network, rest=Rest(network, EXCHANGE), requests=(3, 60.0)
+    )
+    task = asyncio.create_task(connection.run(address))
+    await asyncio.sleep(5)
+    session.subscriptions.resubscribe(wanted[:1], connection.session.moment.mono)
+    await asyncio.sleep(5)
+    assert line.sent == [(0, "+A"), (0, "+B")]
+    assert connection.why_unsent(("trades", "A")) == "it waits for the limit of 3 requests in 60 s until 08:54:23 UTC"
+    assert connection.why_unsent(("trades", "B")) is None
+    assert caplog.text.count("what is asked for waits: it waits for the limit of 3 requests") == 1
+    await asyncio.sleep(60)
+    assert [(63 < at < 65, said) for at, said in line.sent[2:]] == [(True, "-A"), (True, "+A")]
+    assert connection.why_unsent(("trades", "A")) is None
+    task.cancel()

@@ -1,6 +1,7 @@
 """Connections that follow each other or stand side by side: nothing is lost and nothing comes twice."""
 
 import asyncio
+import time
 from contextlib import suppress
 
 import pytest
@@ -235,3 +236,30 @@ async def test_where_all_places_are_taken_the_old_connection_goes_first() -> Non
             most = max(most, open_sockets(server))
         assert most == 1
         assert {h.state for h in seen.of(Health) if isinstance(h, Health)} >= {"syncing", "down"}
+
+
+async def test_who_waits_for_a_place_longer_than_a_lifetime_dials_once_it_has_one_and_not_for_nothing() -> None:
+    """A lifetime begins when the connection is made: each of them lasts for half of it, as only then it is replaced."""
+    begun = time.monotonic()
+    async with running(narrow(2), ("trades",), ("A", "B", "C"), policy=ConnectionPolicy(lifetime=0.4)) as (
+        server,
+        _,
+        __,
+    ):
+        async with asyncio.timeout(PATIENCE):
+            while server.connections < 7:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+    assert time.monotonic() - begun > 6 * 0.2
+
+
+async def test_the_old_connection_stays_until_the_new_one_has_asked_for_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long its pace makes that: silence is excused only of what was asked for."""
+    monkeypatch.setattr(shard, "JOINING_S", 0.1)
+    paced = toy(batch=1, pace=0.1)
+    async with running(paced, ("trades",), ("A", "B", "C", "D", "E"), policy=ConnectionPolicy(lifetime=2)) as ran:
+        server, _, _ = ran
+        async with asyncio.timeout(PATIENCE):
+            await server.ended.wait()
+        assert len(server.asked) >= 10

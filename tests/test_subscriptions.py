@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from msgspec import structs
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
-from aggregator.session.subscriptions import Ask, Memory, Subscriptions
+from aggregator.session.memory import Memory
+from aggregator.session.subscriptions import Ask, Subscriptions
 
 SECOND = 1_000_000_000
 
@@ -331,3 +332,41 @@ def test_what_was_refused_and_asked_for_again_is_left_when_it_is_wanted_no_more(
     assert talk.said() == ["+A"]
     talk.leave("A")
     assert talk.said() == ["-A"], "it may be granted at this moment"
+
+
+def test_a_topic_is_left_and_asked_for_again_in_one_step() -> None:
+    talk = Talk()
+    talk.want("A")
+    talk.said()
+    talk.topics.accepted(Accepted(id=1))
+    talk.topics.resubscribe([Subscription("trades", "A")], talk.now)
+    assert [(frame[:4], frame.ahead) for frame in talk.outbox if isinstance(frame, Ask)] == [(b'["-"', 2), (b'["+"', 1)]
+    assert talk.topics.is_unsent(("trades", "A"))
+    talk.topics.resubscribe([Subscription("trades", "A")], talk.now)
+    assert talk.said() == ["-A", "+A"], "what has not been asked for yet is not asked for once more"
+    assert not talk.topics.is_unsent(("trades", "A"))
+
+
+def test_what_must_wait_to_be_asked_for_again_is_not_left_before() -> None:
+    """Where answers name no request, one waits for the other."""
+    talk = Talk(acknowledges=False)
+    talk.want("A")
+    talk.said()
+    talk.wait(3)
+    talk.want("B")
+    talk.topics.resubscribe([Subscription("trades", "A")], talk.now)
+    assert talk.said() == ["+B"]
+    talk.wait(3)
+    assert talk.said() == ["-A", "+A"]
+
+
+def test_what_waits_to_be_asked_for_again_is_left_when_it_is_wanted_no_more() -> None:
+    talk = Talk(acknowledges=False)
+    talk.want("A")
+    talk.said()
+    talk.wait(3)
+    talk.want("B")
+    talk.topics.resubscribe([Subscription("trades", "A")], talk.now)
+    talk.leave("A")
+    talk.wait(3)
+    assert talk.said() == ["+B", "-A"]

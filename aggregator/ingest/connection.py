@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from aggregator.bus.bus import Bus
 from aggregator.errors import AggregatorError, SessionError
@@ -13,7 +14,7 @@ from aggregator.ingest.lines import Line
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import Need, Rest
 from aggregator.ingest.window import Window
-from aggregator.records import Record
+from aggregator.records import SECOND_NS, Record
 from aggregator.session.arbiter import LineArbiter
 from aggregator.session.fetches import Fetch
 from aggregator.session.moment import Now
@@ -77,8 +78,9 @@ class Connection:
         self._unread = 0  # how many frames could not be read, at the last look
         self._woken = asyncio.Event()  # there is something to fetch, or it is over
         self._line: Line | None = None
+        self._limit = requests
         self._requests = None if requests is None else Window(requests)
-        self._held: deque[bytes] = deque()  # requests for topics that must wait for the exchange's limit
+        self._held: deque[Ask] = deque()  # requests for topics that must wait for the exchange's limit
         self._next_send = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._fetching: set[asyncio.Task[None]] = set()
@@ -235,18 +237,32 @@ class Connection:
         outbox, window, now = self.session.outbox, self._requests, self._now().mono
         if window is None:
             return outbox.popleft() if outbox else None
-        if self._held and window.wait(1, now) <= 0:
+        if self._held and window.wait(self._held[0].ahead, now) <= 0:
             window.spend(1, now)
             return self._held.popleft()
         while outbox:
             frame = outbox.popleft()
             if not isinstance(frame, Ask):
                 return frame
-            if not self._held and window.wait(1, now) <= 0:
+            if not self._held and window.wait(frame.ahead, now) <= 0:
                 window.spend(1, now)
                 return frame
             self._held.append(frame)
+            if len(self._held) == 1:
+                log.info("%s: what is asked for waits: %s", self.session.conn, self._why_held())
         return None
+
+    def why_unsent(self, topic: Key) -> str | None:
+        """The reason why a topic is still to be asked for; None if it has been, or nothing keeps it back."""
+        is_held = bool(self._held) and self.session.subscriptions.is_unsent(topic)
+        return self._why_held() if is_held else None
+
+    def _why_held(self) -> str:
+        now, window, limit = self._now(), self._requests, self._limit
+        if window is None or limit is None:
+            return ""
+        free = datetime.fromtimestamp((now.wall + window.wait(self._held[0].ahead, now.mono)) / SECOND_NS, UTC)
+        return f"it waits for the limit of {limit[0]} requests in {limit[1]:g} s until {free:%H:%M:%S} UTC"
 
     def _resume(self) -> None:
         self._timer = None

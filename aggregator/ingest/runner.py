@@ -13,7 +13,8 @@ from aggregator.ingest.poller import Poller
 from aggregator.ingest.rest import Rest
 from aggregator.ingest.shard import ConnectionPolicy, ConnectLimiter, ExchangeContext, Places, Shard
 from aggregator.records import BookSnapshot, Channel, Health, Instrument, TopicState
-from aggregator.session.subscriptions import Key, Memory
+from aggregator.session.memory import Memory
+from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing, TopicCheckpoint, closed
 from aggregator.session.trades import Notes
 

@@ -22,9 +22,10 @@ from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.window import Window
 from aggregator.records import SECOND_NS, BookSnapshot, Channel, Health, Instrument, Record, TopicState
 from aggregator.session.arbiter import LineArbiter
+from aggregator.session.memory import Memory
 from aggregator.session.moment import Now
 from aggregator.session.session import UNWANTED, Session
-from aggregator.session.subscriptions import Key, Memory
+from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing, Topic, TopicCheckpoint, health
 from aggregator.session.trades import Notes
 
@@ -216,8 +217,9 @@ class Shard:
             if (s.channel, s.raw_symbol) == topic and s in self._memory.refusals:
                 interval = f"{s.interval} " if s.channel == "candles" else ""
                 return f"{interval}refused: {self._memory.refusals[s].reason}"
+        held = next((why for leg in live if (why := leg.why_unsent(topic)) is not None), None)
         waiting = "it waits for its turn to be asked for, or for the answer" if live else None
-        return waiting or self.trouble or "its connection is being made"
+        return held or waiting or self.trouble or "its connection is being made"
 
     def health(self) -> Iterator[Health]:
         """Each topic's state now, if possible from a connection that can be relied on for it."""
@@ -412,6 +414,8 @@ class Shard:
         return connection, ending
 
     def _reason_to_replace(self, connection: Connection) -> str | None:
+        if not connection.is_open:
+            return None  # it waits for a place or for its turn to connect, and none of its lifetime has passed
         policy, limits = self._context.policy, self._exchange.limits
         lifetime = policy.lifetime or limits.lifetime
         age = (self._context.network.now().mono - connection.since) / SECOND_NS
@@ -422,11 +426,17 @@ class Shard:
     async def _join(
         self, old: Connection, old_ending: asyncio.Task[str], new: Connection, new_ending: asyncio.Task[str]
     ) -> None:
-        """Wait until the new connection has all that the old one has, or either has ended."""
+        """Wait until the new connection has all that the old one has, or either has ended.
+
+        Its time begins once it has asked for everything: it may have to wait for a place, for its turn to connect, or
+        for a limit on requests.
+        """
         loop = asyncio.get_running_loop()
         begun = loop.time()
         while not (old_ending.done() or new_ending.done()):
             await asyncio.wait({old_ending, new_ending}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            if not new.is_open or new.session.subscriptions.has_unsent:
+                begun = loop.time()
             missing = old.session.topics.good() - new.session.topics.good()
             if not missing or (loop.time() - begun > JOINING_S and not any(key[0] == "book" for key in missing)):
                 await asyncio.wait({old_ending, new_ending}, timeout=LINGER_S, return_when=asyncio.FIRST_COMPLETED)

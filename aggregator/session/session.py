@@ -14,12 +14,13 @@ from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, BookSnapshot, Ca
 from aggregator.sequence import unnumbered
 from aggregator.session.audit import Audits
 from aggregator.session.fetches import Fetch, Fetches
+from aggregator.session.memory import NEVER_NS, Memory
 from aggregator.session.moment import Now
 from aggregator.session.naming import spoken
 from aggregator.session.order_book import BookTopic
 from aggregator.session.resync import ANSWER_NS, BookResyncs
 from aggregator.session.silence import SilenceWatch
-from aggregator.session.subscriptions import NEVER_NS, Ask, Key, Memory, Subscriptions
+from aggregator.session.subscriptions import Ask, Key, Subscriptions
 from aggregator.session.summaries import Counts
 from aggregator.session.table import TopicContext, TopicTable
 from aggregator.session.topics import NOTHING, STRAY, Origin, Topic, TopicCheckpoint, say, with_flag

@@ -1,36 +1,39 @@
 """The topics that one connection is to carry: which were asked for, and how the exchange has answered.
 
 A request that is refused as a whole, without a word about which of its topics is meant, is asked again in halves until
-the culprit stands alone. Refusals have a meaning: final until the exchange's list says otherwise, passing, or unknown,
-which is asked again ever more rarely. Deadlines count from when a request was sent, not from when it was queued.
+the culprit stands alone; `memory.py` says when what is refused is asked for again. Deadlines count from when a request
+was sent, not from when it was queued.
 
 Candles of several intervals are one topic and as many subscriptions, each of which is answered for itself. Exchanges
 name the topic in their answers, not always the interval: so no request holds two intervals of one topic.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscribe, Subscription
 from aggregator.records import CHANNELS, SECOND_NS, Channel
-from aggregator.session.topics import Words
+from aggregator.session.memory import Memory, Refusal
 
 ACKNOWLEDGE_NS = 10 * SECOND_NS  # an acknowledgement may take so long
 NO_OBJECTION_NS = 2 * SECOND_NS  # after this a request counts as heard, if the exchange answers nothing but refusals
-FIRST_AGAIN_NS: Mapping[Meaning, int] = {"passing": 5 * SECOND_NS, "unknown": 60 * SECOND_NS}  # it doubles
-LAST_AGAIN_NS: Mapping[Meaning, int] = {"passing": 300 * SECOND_NS, "unknown": 3600 * SECOND_NS}
-NEVER_NS = 1 << 62
 
 Key = tuple[Channel, str | None]
 
 
 class Ask(bytes):
-    """A frame of the outbox that subscribes or unsubscribes: exchanges count these. `id` belongs to its request."""
+    """A frame of the outbox that subscribes or unsubscribes: exchanges count these.
+
+    id: of its request
+    ahead: how many frames are left of the step that it begins or goes on with, it included: none of them is sent
+        before all may be
+    """
 
     id: int = 0
+    ahead: int = 1
 
     @classmethod
     def of(cls, frame: bytes, id: int) -> "Ask":
@@ -38,41 +41,6 @@ class Ask(bytes):
         ask = cls(frame)
         ask.id = id
         return ask
-
-
-class Refusal(Struct):
-    """The exchange's word against a topic, when the topic is asked for again (monotonic ns), and how often it was."""
-
-    reason: str
-    meaning: Meaning
-    due: int
-    times: int = 1
-
-
-class Memory(Struct):
-    """The knowledge that outlives one connection of a stream.
-
-    refusals: the exchange's words against topics, on whichever connection
-    batch: how many topics one request may name at most
-    words: the exchange's words that mean nothing to us
-    """
-
-    refusals: dict[Subscription, Refusal] = {}
-    batch: int | None = None
-    words: Words = field(default_factory=Words)
-
-    def forget(self) -> None:
-        """A new listing has come: what was refused for good may be asked for once more."""
-        for refusal in self.refusals.values():
-            if refusal.meaning == "final":
-                refusal.due = 0
-
-    def keep(self, wanted: Iterable[Subscription]) -> None:
-        """Forget the refusals of topics that are not wanted any more."""
-        if self.refusals:
-            kept = set(wanted)
-            for s in [s for s in self.refusals if s not in kept]:
-                del self.refusals[s]
 
 
 class Split(Struct):
@@ -83,12 +51,18 @@ class Split(Struct):
 
 
 class Asked(Struct):
-    """One request: its topics, when it was sent (None: not yet), and the larger request that it is a part of."""
+    """One request.
+
+    sent: when it was sent; None: not yet
+    split: the larger request that it is a part of
+    leave: where its topics are left first, and asked for again in the same step: the number of the request for that
+    """
 
     id: int
     topics: list[Subscription]
     sent: int | None = None
     split: Split | None = None
+    leave: int | None = None
 
 
 class Subscriptions:
@@ -134,6 +108,19 @@ class Subscriptions:
         if self._stream.replaces and (self._open or self._queue):
             return False  # one request that is refused may end all that came before it
         return not any(map(self._is_queued, wanted))
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether some request has not left yet."""
+        return bool(self._queue) or any(asked.sent is None for asked in self._open.values())
+
+    def is_unsent(self, key: Key) -> bool:
+        """Whether a topic is about to be asked for: its request has not left yet."""
+        return any(map(self._is_unsent, self.of(key)))
+
+    def _is_unsent(self, s: Subscription) -> bool:
+        asked = self._waiting.get(s)
+        return self._is_queued(s) or (asked is not None and asked.sent is None)
 
     def next_id(self) -> int:
         """A number for a request, unique on the connection."""
@@ -194,7 +181,7 @@ class Subscriptions:
                 self._wanted.pop(key, None)
             self._waiting.pop(s, None)
         gone = set(leaving)
-        queued = {s for asked in self._queue for s in asked.topics} & gone
+        queued = {s for asked in self._queue if asked.leave is None for s in asked.topics} & gone
         for asked in self._queue:
             asked.topics = [s for s in asked.topics if s not in gone]
         refused = (self._refused.keys() & gone) - asked_again
@@ -221,23 +208,28 @@ class Subscriptions:
             self._abandoned |= dict.fromkeys(carried)
         else:
             for part in _parts(carried, self._batch):
-                id = self.next_id()
-                self._outbox.extend(Ask.of(frame, id) for frame in self._stream.unsubscribe(part, id))
+                self._outbox.extend(self._leaving(part, self.next_id()))
         self.send(now)
 
     def resubscribe(self, subscriptions: Sequence[Subscription], now: int) -> None:
-        """Leave topics and ask for them again. If only a new connection can do that, say that one is wanted."""
+        """Leave topics and ask for them again, each in one step: what cannot be asked for again yet is not left yet.
+
+        If only a new connection can do that, say that one is wanted. What waits to be asked for anyway is left alone.
+        """
         if self._stream.unsubscribe is None and not self._stream.replaces:
             named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
             self.reconnect_reason = f"{named} must be asked for again, and only a new connection can do that"
             return
-        for s in subscriptions:
+        again = [s for s in subscriptions if not self._is_unsent(s)]
+        for s in again:
             self._held.pop(s, None)
-        if self._stream.unsubscribe is not None:
-            id = self.next_id()
-            self._outbox.extend(Ask.of(frame, id) for frame in self._stream.unsubscribe(subscriptions, id))
-        self._put(subscriptions)
+        self._put(again, leaving=self._stream.unsubscribe is not None)
         self.send(now)
+
+    def _leaving(self, topics: Sequence[Subscription], id: int) -> list[Ask]:
+        """The frames that unsubscribe from topics."""
+        leave = self._stream.unsubscribe
+        return [] if leave is None else [Ask.of(frame, id) for frame in leave(topics, id)]
 
     def _may_be_asked(self, s: Subscription, now: int) -> bool:
         refusal = self._memory.refusals.get(s)
@@ -249,13 +241,14 @@ class Subscriptions:
     def _batch(self) -> int:
         return min(self._memory.batch or self._stream.batch, self._stream.batch)
 
-    def _put(self, subscriptions: Sequence[Subscription]) -> None:
+    def _put(self, subscriptions: Sequence[Subscription], *, leaving: bool = False) -> None:
         by_interval: dict[str, list[Subscription]] = {}
         for s in subscriptions:
             by_interval.setdefault(s.interval, []).append(s)
         for topics in by_interval.values():
             for part in _parts(topics, self._batch):
-                self._queue.append(Asked(self.next_id(), list(part)))
+                leave = self.next_id() if leaving else None
+                self._queue.append(Asked(self.next_id(), list(part), leave=leave))
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -273,6 +266,10 @@ class Subscriptions:
                 self._pass(asked)
                 continue
             frames = [Ask.of(frame, asked.id) for frame in self._stream.subscribe(topics, asked.id)]
+            if asked.leave is not None:
+                frames = [*self._leaving(topics, asked.leave), *frames]
+                for at, frame in enumerate(frames):
+                    frame.ahead = len(frames) - at
             self._outbox.extend(frames)
             if not frames:  # the address names them
                 asked.sent = now
@@ -381,7 +378,7 @@ class Subscriptions:
 
     def _refuse(self, topics: Sequence[Subscription], reason: str, meaning: Meaning, now: int) -> list[Subscription]:
         for s in topics:
-            self._refused[s] = self._note(s, reason, meaning, now)
+            self._refused[s] = self._memory.note(s, reason, meaning, now)
             asked = self._waiting.pop(s, None)
             self._held.pop(s, None)
             if asked is not None and not any(other in self._waiting for other in asked.topics):
@@ -392,19 +389,6 @@ class Subscriptions:
             self._restore()
         self.send(now)
         return list(topics)
-
-    def _note(self, s: Subscription, reason: str, meaning: Meaning, now: int) -> Refusal:
-        """Keep a refusal in mind. One that several connections hear at once counts as one."""
-        refusal = self._memory.refusals.setdefault(s, Refusal(reason, meaning, now, times=0))
-        if refusal.meaning != meaning:
-            refusal.times, refusal.due = 0, now
-        refusal.times += refusal.due <= now or not refusal.times
-        refusal.reason, refusal.meaning = reason, meaning
-        if meaning == "final":
-            refusal.due = NEVER_NS
-        else:
-            refusal.due = now + min(FIRST_AGAIN_NS[meaning] << min(refusal.times - 1, 20), LAST_AGAIN_NS[meaning])
-        return refusal
 
     def _restore(self) -> None:
         """Ask again for confirmed topics that a refused request has ended by taking their place."""
@@ -418,16 +402,12 @@ class Subscriptions:
         again = [
             s
             for s, refusal in self._refused.items()
-            if self._is_due(s, refusal, now) and s not in self._waiting and not self._is_queued(s)
+            if self._memory.is_due(s, refusal, now) and s not in self._waiting and not self._is_queued(s)
         ]
         if again:
             self._put(again)
             self.send(now)
         return _keys(again)
-
-    def _is_due(self, s: Subscription, refusal: Refusal, now: int) -> bool:
-        """Whether a refused topic is asked for now; at once if another connection has what was refused for good."""
-        return refusal.due <= now or (refusal.due == NEVER_NS and self._memory.refusals.get(s) is not refusal)
 
     def _is_queued(self, s: Subscription) -> bool:
         return any(s in asked.topics for asked in self._queue)

@@ -1,0 +1,72 @@
+"""The knowledge of an exchange that outlives one connection: what it has refused, and when that is asked for again.
+
+Refusals have a meaning: final until the exchange's list says otherwise, passing, or unknown, which is asked again ever
+more rarely.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct, field
+
+from aggregator.exchange import Meaning, Subscription
+from aggregator.records import SECOND_NS
+from aggregator.session.topics import Words
+
+FIRST_AGAIN_NS: Mapping[Meaning, int] = {"passing": 5 * SECOND_NS, "unknown": 60 * SECOND_NS}  # it doubles
+LAST_AGAIN_NS: Mapping[Meaning, int] = {"passing": 300 * SECOND_NS, "unknown": 3600 * SECOND_NS}
+NEVER_NS = 1 << 62
+
+
+class Refusal(Struct):
+    """The exchange's word against a topic, when the topic is asked for again (monotonic ns), and how often it was."""
+
+    reason: str
+    meaning: Meaning
+    due: int
+    times: int = 1
+
+
+class Memory(Struct):
+    """The knowledge that all connections of a stream share.
+
+    refusals: the exchange's words against topics, on whichever connection
+    batch: how many topics one request may name at most
+    words: the exchange's words that mean nothing to us
+    """
+
+    refusals: dict[Subscription, Refusal] = {}
+    batch: int | None = None
+    words: Words = field(default_factory=Words)
+
+    def note(self, s: Subscription, reason: str, meaning: Meaning, now: int) -> Refusal:
+        """Keep a refusal in mind. One that several connections hear at once counts as one."""
+        refusal = self.refusals.setdefault(s, Refusal(reason, meaning, now, times=0))
+        if refusal.meaning != meaning:
+            refusal.times, refusal.due = 0, now
+        refusal.times += refusal.due <= now or not refusal.times
+        refusal.reason, refusal.meaning = reason, meaning
+        if meaning == "final":
+            refusal.due = NEVER_NS
+        else:
+            refusal.due = now + min(FIRST_AGAIN_NS[meaning] << min(refusal.times - 1, 20), LAST_AGAIN_NS[meaning])
+        return refusal
+
+    def is_due(self, s: Subscription, refusal: Refusal, now: int) -> bool:
+        """Whether a topic that a connection was refused is asked for now.
+
+        It is at once if another connection has been granted what was refused for good.
+        """
+        return refusal.due <= now or (refusal.due == NEVER_NS and self.refusals.get(s) is not refusal)
+
+    def forget(self) -> None:
+        """A new listing has come: what was refused for good may be asked for once more."""
+        for refusal in self.refusals.values():
+            if refusal.meaning == "final":
+                refusal.due = 0
+
+    def keep(self, wanted: Iterable[Subscription]) -> None:
+        """Forget the refusals of topics that are not wanted any more."""
+        if self.refusals:
+            kept = set(wanted)
+            for s in [s for s in self.refusals if s not in kept]:
+                del self.refusals[s]

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.feed.index import TopicIndex
 from aggregator.feed.protocol import BadRequest
-from aggregator.feed.topics import CHANNEL_NAMES, Glob, Selection, parse_pattern, topic_of
+from aggregator.feed.topics import CHANNEL_NAMES, Glob, Selection, Symbols, Topic, parse_pattern, topic_of
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
@@ -113,3 +114,42 @@ def test_no_glob_takes_long() -> None:
 def test_books_are_one_channel() -> None:
     assert wants("book:alpha:*", BookSnapshot(bids=[], asks=[], **SPOT))
     assert wants("book:alpha:*", BookDelta(bids=[], asks=[], **SPOT))
+
+
+# --- the index
+
+NAMES = ("BTC/USDT", "BTCUSDT", "ETH/USDT", "ETHUSDT", "X:Y")
+PARTS = st.sampled_from(["*", "B*", "*USDT", *NAMES])
+TOPICS = st.builds(
+    Topic,
+    st.sampled_from([("trades",), ("book",), ("gap", "trades"), ("health", *CHANNEL_NAMES[:3]), ()]),
+    st.sampled_from(["alpha", "beta"]),
+    st.lists(st.sampled_from(NAMES), max_size=2, unique=True).map(tuple),
+)
+PATTERNS = st.builds(
+    "{}:{}:{}".format,
+    st.sampled_from(["trades", "book", "gap", "*", "t*"]),
+    st.sampled_from(["alpha", "beta", "*", "al*", "none"]),
+    PARTS,
+)
+
+
+@given(st.lists(TOPICS, max_size=12), st.lists(PATTERNS, min_size=1, max_size=4))
+def test_the_index_finds_what_a_selection_wants(topics: list[Topic], patterns: list[str]) -> None:
+    index: TopicIndex[int] = TopicIndex()
+    for number, topic in enumerate(topics):
+        index.add(topic, number)
+    selection = Selection([parse_pattern(text) for text in patterns])
+    found = index.matching(selection)
+    assert sorted(found) == [number for number, topic in enumerate(topics) if selection.wants(topic)]
+
+
+def test_what_is_named_in_full_is_found_without_a_look_at_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    index: TopicIndex[int] = TopicIndex()
+    for number in range(1000):
+        index.add(Topic(("trades",), "alpha", (f"S{number}/USD", f"S{number}USD")), number)
+    looks: list[tuple[str, ...]] = []
+    matches = Symbols.matches
+    monkeypatch.setattr(Symbols, "matches", lambda self, names: (looks.append(names), matches(self, names))[1])
+    assert index.matching(Selection([parse_pattern("trades:*:S7/USD")])) == [7]
+    assert looks == [("S7/USD",)]

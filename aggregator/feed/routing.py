@@ -1,13 +1,17 @@
 """Which subscriber gets which record: found once per topic, and joined once for all who want the same."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from aggregator.bus.bus import Batch
 from aggregator.feed.formats import PLAIN, Options, encode
+from aggregator.feed.index import TopicIndex
 from aggregator.feed.ring import Book, Chunk, Place, Ring
 from aggregator.feed.topics import KIND, Pattern, Selection, Topic, topic_of
 from aggregator.records import BookDelta, BookSnapshot, Channel, Record, channel_of
+
+NOTHING = Selection(())
 
 
 class Wish(NamedTuple):
@@ -32,7 +36,7 @@ class Audience:
 class Crowd:
     """The audiences that want a topic. Topics with the same audiences share one crowd, so it is told by identity."""
 
-    __slots__ = ("audiences",)
+    __slots__ = ("__weakref__", "audiences")
 
     def __init__(self, audiences: tuple[Audience, ...]) -> None:
         self.audiences = audiences
@@ -64,12 +68,12 @@ class Routes:
         """Know no one and nothing."""
         self.known: dict[Known, Topic] = {}
         self._begun: set[Book] = set()  # books of which a snapshot has been seen
+        self._known_by_topic: TopicIndex[Known] = TopicIndex()
         self._routes: dict[Hashable, Route] = {}
-        self._crowds: dict[tuple[Audience, ...], Crowd] = {}
+        self._routes_by_topic: TopicIndex[Route] = TopicIndex()
+        self._crowds: WeakValueDictionary[tuple[Audience, ...], Crowd] = WeakValueDictionary()
         self._audiences: dict[Wish, Audience] = {}
         self._wishes: dict[Ring, Wish] = {}
-        self._asked: set[Audience] = set()  # about every topic of `_routes`
-        self._is_changed = False
 
     def join(self, ring: Ring, patterns: dict[str, Pattern], options: Options) -> None:
         """Put a ring into the audience of its wish, and out of the one that it was in."""
@@ -80,7 +84,7 @@ class Routes:
         audience = self._audiences.get(wish)
         if audience is None:
             audience = self._audiences[wish] = Audience(Selection(patterns.values()), options)
-            self._is_changed = True
+            self._reroute(audience, lambda others: (*others, audience))
         audience.rings[ring] = None
         self._wishes[ring] = wish
 
@@ -93,17 +97,22 @@ class Routes:
         del audience.rings[ring]
         if not audience.rings:
             del self._audiences[wish]
-            self._is_changed = True
+            self._reroute(audience, lambda before: tuple(other for other in before if other is not audience))
+
+    def selection_of(self, ring: Ring) -> Selection:
+        """Everything that a ring wants."""
+        wish = self._wishes.get(ring)
+        return NOTHING if wish is None else self._audiences[wish].selection
 
     def matching(self, selection: Selection) -> list[Known]:
         """The topics seen so far that a selection wants."""
-        return [known for known, topic in self.known.items() if selection.wants(topic)]
+        found = self._known_by_topic.matching(selection)
+        return [known for known in found if selection.wants(self.known[known])]  # its symbol may have changed
 
     def wants_book(self, ring: Ring, book: Book) -> bool:
         """Whether a ring is still to have a book."""
-        wish = self._wishes.get(ring)
         topic = self.known.get(Known("book", book[0], book[1] or ""))
-        return wish is not None and topic is not None and self._audiences[wish].selection.wants(topic)
+        return topic is not None and self.selection_of(ring).wants(topic)
 
     def names(self) -> list[str]:
         """The topics seen so far as text, by unified symbol where there is one, sorted."""
@@ -111,8 +120,6 @@ class Routes:
 
     def distribute(self, batch: Batch) -> Iterable[Audience]:
         """Add the batch's records to those who want them, joined once for each set that is wanted; who got some."""
-        if self._is_changed:
-            self._reroute()
         known = self._routes
         routes = [known.get((type(r), r.exchange, r.raw_symbol, r.symbol)) or self._find(r) for r in batch.records]
         places = [route.place for route in routes]
@@ -145,6 +152,7 @@ class Routes:
                 ring.await_book(book, is_new=True)
         self.learn(record)
         route = self._routes[key] = Route(topic, Place(book, isinstance(record, BookSnapshot)), crowd)
+        self._routes_by_topic.add(topic, route)
         return route
 
     def learn(self, record: Record) -> None:
@@ -152,7 +160,9 @@ class Routes:
         channel = channel_of(record)
         if channel is not None and record.raw_symbol:
             subject = Topic((channel,), record.exchange, topic_of(record).names)
-            self.known[Known(channel, record.exchange, record.raw_symbol)] = subject
+            known = Known(channel, record.exchange, record.raw_symbol)
+            self.known[known] = subject
+            self._known_by_topic.add(subject, known)
         if isinstance(record, BookSnapshot):
             self._begun.add((record.exchange, record.raw_symbol))
 
@@ -162,17 +172,14 @@ class Routes:
             crowd = self._crowds[audiences] = Crowd(audiences)
         return crowd
 
-    def _reroute(self) -> None:
-        """Audiences have come or gone: ask the new ones, and only those, about every topic seen so far."""
-        self._is_changed = False
-        current = set(self._audiences.values())
-        new = [audience for audience in self._audiences.values() if audience not in self._asked]
-        self._asked = current
-        self._crowds = {}
-        for route in self._routes.values():
-            kept = [audience for audience in route.crowd.audiences if audience in current]
-            kept += [audience for audience in new if audience.selection.wants(route.topic)]
-            route.crowd = self._crowd(tuple(kept))
+    def _reroute(self, audience: Audience, change: Callable[[tuple[Audience, ...]], tuple[Audience, ...]]) -> None:
+        """An audience has come or gone: change the crowds of the topics that it wants, and look at no others."""
+        changed: dict[Crowd, Crowd] = {}
+        for route in self._routes_by_topic.matching(audience.selection):
+            before = route.crowd
+            if before not in changed:
+                changed[before] = self._crowd(change(before.audiences))
+            route.crowd = changed[before]
 
 
 def _give_all(batch: Batch, places: list[Place], audiences: tuple[Audience, ...]) -> tuple[Audience, ...]:

@@ -238,7 +238,7 @@ class FeedServer:
         if len(subscriber.patterns | new) > MOST_PATTERNS:
             raise BadRequest(f"more than the {MOST_PATTERNS} topics that one connection may name", request.id)
         self._collect()  # what was published before is not subject to what is wanted now
-        held = Selection(subscriber.patterns.values())
+        held = self._routes.selection_of(subscriber.ring)
         wanted = Selection(new.values())
         matched = self._routes.matching(wanted)
         subscriber.patterns |= new

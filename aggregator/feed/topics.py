@@ -1,6 +1,6 @@
 """Topics and the patterns that name them: `channel:exchange:symbol`, with `*` for any text in any part."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from aggregator.errors import nearest
@@ -23,6 +23,11 @@ class Topic(NamedTuple):
     channels: tuple[str, ...]
     exchange: str
     names: tuple[str, ...]
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it is about something else than one channel's data: without a symbol it concerns every symbol."""
+        return len(self.channels) > 1
 
 
 def topic_of(record: Record) -> Topic:
@@ -88,12 +93,17 @@ def _shown(text: str) -> str:
 class Symbols:
     """Which symbols of one channel and exchange are wanted."""
 
-    __slots__ = ("_exact", "_globs", "is_all")
+    __slots__ = ("_globs", "exact", "is_all")
 
     def __init__(self) -> None:
-        self._exact: set[str] = set()
+        self.exact: set[str] = set()  # those that are named in full
         self._globs: list[Glob] = []
         self.is_all = False
+
+    @property
+    def has_globs(self) -> bool:
+        """Whether symbols that it does not name in full may be wanted."""
+        return self.is_all or bool(self._globs)
 
     def add(self, text: str) -> None:
         if text == "*":
@@ -101,10 +111,10 @@ class Symbols:
         elif "*" in text:
             self._globs.append(Glob(text))
         else:
-            self._exact.add(text)
+            self.exact.add(text)
 
     def matches(self, names: tuple[str, ...]) -> bool:
-        if self.is_all or not self._exact.isdisjoint(names):
+        if self.is_all or not self.exact.isdisjoint(names):
             return True
         return any(glob.matches(name) for glob in self._globs for name in names)
 
@@ -130,12 +140,19 @@ class Selection:
 
         Data that names no symbol (an index without an instrument, say) is wanted by `*` alone.
         """
-        is_wide = len(topic.channels) > 1
         return any(
-            symbols.matches(topic.names) or (is_wide and not topic.names)
+            symbols.matches(topic.names) or (topic.is_wide and not topic.names)
             for channel in topic.channels
             for symbols in self._of(channel, topic.exchange)
         )
+
+    def parts(self) -> Iterator[tuple[str, str | Glob, Symbols]]:
+        """What is wanted: symbols of a channel and an exchange, or of those exchanges that fit."""
+        for (channel, exchange), symbols in self._exact.items():
+            yield channel, exchange, symbols
+        for channel, globs in self._globs.items():
+            for glob, symbols in globs:
+                yield channel, glob, symbols
 
     def _of(self, channel: str, exchange: str) -> Iterable[Symbols]:
         exact = self._exact.get((channel, exchange))

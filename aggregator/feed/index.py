@@ -1,0 +1,62 @@
+"""Topics filed by channel, exchange and symbol: those that a selection wants are found without the others."""
+
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+from aggregator.feed.topics import Selection, Symbols, Topic
+
+T = TypeVar("T", bound=Hashable)
+
+
+class _Shelf(Generic[T]):
+    """What belongs to one channel of one exchange.
+
+    nameless: what names no symbol
+    wide: of that, what concerns every symbol
+    """
+
+    __slots__ = ("by_name", "nameless", "wide")
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, dict[T, None]] = {}
+        self.nameless: dict[T, None] = {}
+        self.wide: dict[T, None] = {}
+
+    def find(self, symbols: Symbols) -> Iterator[T]:
+        yield from self.nameless if symbols.is_all else self.wide
+        names = self.by_name if symbols.has_globs else [name for name in symbols.exact if name in self.by_name]
+        for name in names:
+            if symbols.matches((name,)):
+                yield from self.by_name[name]
+
+
+class TopicIndex(Generic[T]):
+    """Values, each filed under its topic."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._shelves: dict[str, dict[str, _Shelf[T]]] = {}  # by channel and exchange
+
+    def add(self, topic: Topic, value: T) -> None:
+        """File a value; once more is as good as once."""
+        for channel in topic.channels:
+            shelf = self._shelves.setdefault(channel, {}).setdefault(topic.exchange, _Shelf())
+            for name in topic.names:
+                shelf.by_name.setdefault(name, {})[value] = None
+            if not topic.names:
+                shelf.nameless[value] = None
+                if topic.is_wide:
+                    shelf.wide[value] = None
+
+    def matching(self, selection: Selection) -> list[T]:
+        """The values whose topics a selection wants, each once."""
+        found: dict[T, None] = {}
+        for channel, exchange, symbols in selection.parts():
+            shelves = self._shelves.get(channel, {})
+            if isinstance(exchange, str):
+                near = [shelves[exchange]] if exchange in shelves else []
+            else:
+                near = [shelf for name, shelf in shelves.items() if exchange.matches(name)]
+            for shelf in near:
+                found.update(dict.fromkeys(shelf.find(symbols)))
+        return list(found)

@@ -1,15 +1,18 @@
 """The records, version 1: what every sink, socket and file carries.
 
 One record is one flat struct, and on the wire one JSON object on one line. Numbers are the exchange's own decimal
-text, times are integer nanoseconds since the Unix epoch (UTC), and null means "the exchange did not say".
+text, times are integer nanoseconds since the Unix epoch (UTC), and null means "the exchange did not say". What is null
+is left out on the wire, but for the names of a topic.
 `docs/records.md` is made from the docstrings below: a line `name: meaning` describes a field.
 """
 
-from typing import Literal, get_args
+from itertools import repeat
+from typing import Literal, TypeVar, get_args
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import NODEFAULT, UNSET, Struct, UnsetType, field, structs
 
 SCHEMA = 1
+T = TypeVar("T")
 
 # The units in which times are reckoned: `_NS` is nanoseconds, as in every record, and `_S` whole seconds.
 MS_NS = 1_000_000
@@ -77,11 +80,22 @@ MarketState = Literal[
 ]
 
 
-class Record(Struct, kw_only=True, gc=False, tag_field="type"):
-    """The envelope, on every record.
+def written(value: T) -> T:
+    """A default that is written out all the same: msgspec leaves a field out that holds the very default."""
+    return field(default_factory=repeat(value).__next__)
+
+
+def defaults(kind: type[Struct]) -> dict[str, object]:
+    """What each field of a record holds while nobody has said anything else; without those that must be given."""
+    found = [each for each in structs.fields(kind) if not each.required]
+    return {f.name: f.default if f.default_factory is NODEFAULT else f.default_factory() for f in found}
+
+
+class Record(Struct, kw_only=True, gc=False, tag_field="type", omit_defaults=True):
+    """The envelope, on every record. A field that is null is left out on the wire, but for what names the topic.
 
     type: which of the record types below
-    exchange: the exchange's id as ccxt spells it
+    exchange: the exchange's id as ccxt spells it; null on what is about the whole stream
     symbol: unified name `BASE/QUOTE[:SETTLE[-YYMMDD[-STRIKE-(C|P)]]]`; null while the instrument is not known
     raw_symbol: the exchange's own name; null, as `symbol` is, on records about the whole exchange
     ts_event: when it happened at the matching engine
@@ -91,14 +105,14 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type"):
     sequence: the exchange's own number of the last update that this record covers
     sequence_first: the exchange's own number of the first update that this record covers
     sequence_prev: the exchange's own number of the update before
-    conn: the connection it came over: `name/2#17` is the 17th connection of the second shard
+    conn: the connection it came over: `name/2#17` is the 17th connection of the second shard (a listing has none)
     source: `ws`, `rest`, `backfill`, `derived` or `replay`
     flags: left out when empty: `snapshot`, `backfill`, `late`, `bad_ts`
     """
 
     exchange: str = ""
-    symbol: str | None = None
-    raw_symbol: str | None = None
+    symbol: str | None = written(None)
+    raw_symbol: str | None = written(None)
     ts_event: int | None = None
     ts_sent: int | None = None
     ts_recv: int = 0
@@ -107,7 +121,7 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type"):
     sequence_first: int | None = None
     sequence_prev: int | None = None
     conn: str = ""
-    source: Source = "ws"
+    source: Source = written("ws")
     flags: Flags | UnsetType = UNSET
 
 
@@ -131,10 +145,10 @@ class Trade(Record, tag="trade", kw_only=True, gc=False):
     price: str
     size: str
     side: Side | None = None
-    size_unit: SizeUnit = "base"
+    size_unit: SizeUnit = written("base")
     base_size: str | None = None
     quote_size: str | None = None
-    kind: Literal["trade", "aggregate", "block", "rfq", "auction", "liquidation"] = "trade"
+    kind: Literal["trade", "aggregate", "block", "rfq", "auction", "liquidation"] = written("trade")
     first_id: str | None = None
     last_id: str | None = None
     count: int | None = None
@@ -155,7 +169,7 @@ class BookSnapshot(Record, tag="book_snapshot", kw_only=True, gc=False):
     bids: Levels
     asks: Levels
     depth: int | None = None
-    reason: Literal["initial", "resync", "periodic", "request"] = "initial"
+    reason: Literal["initial", "resync", "periodic", "request"] = written("initial")
     checksum: int | None = None
     bid_floor: str | None = None
     ask_cap: str | None = None
@@ -188,7 +202,7 @@ class Bbo(Record, tag="bbo", kw_only=True, gc=False):
     bid_size: str | None = None
     ask_price: str | None = None
     ask_size: str | None = None
-    origin: Literal["native"] = "native"
+    origin: Literal["native"] = written("native")
 
 
 class Ticker(Record, tag="ticker", kw_only=True, gc=False):
@@ -250,7 +264,7 @@ class Candle(Record, tag="candle", kw_only=True, gc=False):
     quote_volume: str | None = None
     trades: int | None = None
     closed: bool | None = None
-    origin: Literal["exchange"] = "exchange"
+    origin: Literal["exchange"] = written("exchange")
     complete: bool | None = None
     contract_volume: str | None = None
 
@@ -266,7 +280,7 @@ class Funding(Record, tag="funding", kw_only=True, gc=False):
     """
 
     rate: str
-    kind: Literal["current", "predicted", "settled"] = "current"
+    kind: Literal["current", "predicted", "settled"] = written("current")
     interval_s: int | None = None
     ts_next: int | None = None
 
@@ -281,7 +295,7 @@ class OpenInterest(Record, tag="open_interest", kw_only=True, gc=False):
     """
 
     size: str
-    size_unit: SizeUnit = "base"
+    size_unit: SizeUnit = written("base")
     base_size: str | None = None
     quote_value: str | None = None
 
@@ -308,11 +322,11 @@ class Liquidation(Record, tag="liquidation", kw_only=True, gc=False):
     price: str | None = None
     price_kind: Literal["order", "average", "bankruptcy", "trade"] | None = None
     size: str
-    size_unit: SizeUnit = "base"
+    size_unit: SizeUnit = written("base")
     base_size: str | None = None
     quote_size: str | None = None
     status: str | None = None
-    sampled: bool = False
+    sampled: bool = written(False)  # noqa: FBT003 - it is the value
 
 
 class MarkPrice(Record, tag="mark_price", kw_only=True, gc=False):
@@ -401,7 +415,7 @@ class Instrument(Record, tag="instrument", kw_only=True, gc=False):
     change: `new`, `update` or `delist`
     """
 
-    kind: Kind = "spot"
+    kind: Kind = written("spot")
     base: str | None = None
     quote: str | None = None
     settle: str | None = None
@@ -415,13 +429,13 @@ class Instrument(Record, tag="instrument", kw_only=True, gc=False):
     expiry: int | None = None
     strike: str | None = None
     option_type: Literal["call", "put"] | None = None
-    state: MarketState = "trading"
+    state: MarketState = written("trading")
     ts_listed: int | None = None
     index: str | None = None
     funding_interval_s: int | None = None
     funding_offset_s: int | None = None
     valid_from: int | None = None
-    change: Literal["new", "update", "delist"] = "new"
+    change: Literal["new", "update", "delist"] = written("new")
 
 
 class Status(Record, tag="status", kw_only=True, gc=False):
@@ -434,7 +448,7 @@ class Status(Record, tag="status", kw_only=True, gc=False):
 
     state: MarketState
     reason: str | None = None
-    origin: Literal["exchange"] = "exchange"
+    origin: Literal["exchange"] = written("exchange")
 
 
 class Gap(Record, tag="gap", kw_only=True):
@@ -455,7 +469,7 @@ class Gap(Record, tag="gap", kw_only=True):
 
     gap_id: str
     phase: Literal["open", "close"]
-    channel: Channel | None = None
+    channel: Channel | None = written(None)
     cause: Cause
     ts_from: int
     ts_to: int | None = None
@@ -515,24 +529,24 @@ class Summary(Record, tag="summary", kw_only=True):
 
     ts_from: int
     bye: str | None = None
-    frames: int = 0
-    bytes: int = 0
-    records: int = 0
-    unread: int = 0
-    gaps_opened: int = 0
-    gaps_closed: int = 0
-    refused: int = 0
-    subscribing: int = 0
-    syncing: int = 0
-    live: int = 0
-    quiet: int = 0
-    stalled: int = 0
-    suspect: int = 0
-    down: int = 0
+    frames: int = written(0)
+    bytes: int = written(0)
+    records: int = written(0)
+    unread: int = written(0)
+    gaps_opened: int = written(0)
+    gaps_closed: int = written(0)
+    refused: int = written(0)
+    subscribing: int = written(0)
+    syncing: int = written(0)
+    live: int = written(0)
+    quiet: int = written(0)
+    stalled: int = written(0)
+    suspect: int = written(0)
+    down: int = written(0)
     latency_ms: float | None = None
     latency_max_ms: float | None = None
     clock_offset_ms: float | None = None
-    pause_ms: float = 0.0
+    pause_ms: float = written(0.0)
     first: int | None = None
     second: int | None = None
     behind_ms: float | None = None

@@ -58,6 +58,6 @@ class Ledger:
         missing = sum(number > self._gap_from[symbol] for number in self.missing[symbol])
         if gap["repair"] in {"full", "not_needed"}:
             assert not missing, f"{symbol}: {missing} trades are missing, and the gap says: {gap['repair']}"
-        if gap["missed"] is not None:
+        if "missed" in gap:
             told = gap["missed"] - gap["recovered"]
             assert told == missing, f"{symbol}: {missing} trades are missing, and the gap says: {told}"

@@ -11,11 +11,11 @@ class ReadBook:
 
     def __init__(self, snapshot: dict[str, Any]) -> None:
         self.sides = tuple({Decimal(p): Decimal(s) for p, s in snapshot[name]} for name in ("bids", "asks"))
-        self.sequence: int | None = snapshot["sequence"]
+        self.sequence: int | None = snapshot.get("sequence")
         self.floor, self.cap = (
-            Decimal(text) if text is not None else None for text in (snapshot["bid_floor"], snapshot["ask_cap"])
+            Decimal(snapshot[name]) if name in snapshot else None for name in ("bid_floor", "ask_cap")
         )
-        self.depth: int | None = snapshot["depth"]
+        self.depth: int | None = snapshot.get("depth")
         if self.depth is not None:  # it is said what comes into the book, however far it was cut
             self.floor = self.cap = None
 
@@ -27,7 +27,7 @@ class ReadBook:
                     del side[Decimal(price)]
             for price in sorted(side, reverse=name == "bids")[self.depth :] if self.depth else ():
                 del side[price]
-        self.sequence = delta["sequence"]
+        self.sequence = delta.get("sequence")
 
     def is_known(self, price: int, side: int) -> bool:
         """Whether the snapshot reached this far."""

@@ -196,7 +196,7 @@ class Reader:
         self.offset = 0
 
     def read(self, row: Row) -> None:
-        kind, name = row["type"], row["raw_symbol"]
+        kind, name = row["type"], row.get("raw_symbol")
         assert row["offset"] >= self.offset
         self.offset = row["offset"]
         if kind == "book_snapshot":

@@ -18,7 +18,7 @@ import pytest
 
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Stream
-from aggregator.records import CHANNEL_OF, Gap, Record
+from aggregator.records import CHANNEL_OF, Gap, Record, defaults
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
 
@@ -85,9 +85,10 @@ def plain(given: object) -> object:
     assert isinstance(given, msgspec.Struct)
     kind = type(given)
     words: Row = {"type": kind.__struct_config__.tag} if kind in CHANNEL_OF else {"event": kind.__name__}
+    usual = defaults(kind)
     for field in msgspec.structs.fields(given):
         value = getattr(given, field.name)
-        if field.default is not msgspec.NODEFAULT and value == field.default:
+        if field.name in usual and value == usual[field.name]:
             continue
         words[field.encode_name] = value.decode() if isinstance(value, bytes) else msgspec.to_builtins(value)
     return json.loads(json.dumps(words))

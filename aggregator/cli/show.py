@@ -3,11 +3,10 @@
 from datetime import UTC, datetime
 
 import click
-import msgspec
 import orjson
 
 from aggregator.daemon.printable import printable
-from aggregator.records import RECORD_TYPES, Record
+from aggregator.records import RECORD_TYPES, Record, defaults
 
 COLOURS = {
     "trade": "cyan",
@@ -26,8 +25,7 @@ LEVELS = 2  # levels shown of a side
 
 KNOWN = frozenset(type.__struct_config__.tag for type in RECORD_TYPES)
 USUAL = {  # what goes without saying
-    type.__struct_config__.tag: {field.name: field.default for field in msgspec.structs.fields(type)}
-    for type in RECORD_TYPES
+    type.__struct_config__.tag: defaults(type) for type in RECORD_TYPES
 }
 
 

@@ -14,7 +14,9 @@ digits as they were sent, trailing zeros too. Two things only are changed: an ex
 becomes `"0.00003426"`), and a JSON number becomes the same digits in quotes. None passes through a float, since ticks
 are as small as 1e-13 and checksums are taken over the text. Whoever computes converts.
 
-**Null means that the exchange did not say.** It is never 0, never a copy of another field, never our clock for theirs.
+**A field that is not there means that the exchange did not say.** Nothing stands in for what was not said: no 0, no
+copy of another field, not our clock for theirs. In columns, in Python, and in the meanings below such a field is null.
+Only the names of a topic are written even when they are null, as they are on what is about a whole exchange.
 
 **Times are integers: nanoseconds since the Unix epoch, UTC.** When it happened (`ts_event`), when it was published
 (`ts_sent`) and when it arrived here (`ts_recv`) are told apart.
@@ -47,8 +49,8 @@ a whole, and only after a snapshot. Together they give no crossed book without a
 """
 
 TABLES = (
-    "Every field stands in every record of its type, in this order; only `flags` is left out when empty. "
-    "*default* is what stands there when nobody said anything else."
+    "Fields stand in this order. *default* is what stands there when nobody said anything else; "
+    "where that is *left out* a reader that looks for the field must not count on it."
 )
 LINE = re.compile(r"(\w+): (\S.*)")
 ENVELOPE = ("type", *Record.__struct_fields__)
@@ -167,20 +169,22 @@ def _row(name: str, field: inspect.Field | None, meaning: str) -> tuple[str, str
     values = _values(field.type)
     if not all(code(value) in meaning for value in values):
         meaning += f"; {', '.join(map(code, values[:-1]))} or {code(values[-1])}"
-    return code(name), json_type(field.type), _default(field), meaning
+    kind, default = json_type(field.type), _default(field)
+    return code(name), f"{kind} or null" if default == code("null") else kind, default, meaning
 
 
 def _default(field: inspect.Field) -> str:
-    if field.required:
-        return ""
-    return "left out" if field.default is NODEFAULT else code(json.encode(field.default).decode())
+    if field.default_factory is not NODEFAULT:
+        return code(json.encode(field.default_factory()).decode())
+    is_stamped = field.default == 0  # a time or an offset: it is never published like that
+    return "" if field.required or is_stamped else "left out"
 
 
 def json_type(kind: inspect.Type) -> str:
     """A field's type in JSON's words. Raises TypeError for one that no record has had yet."""
     match kind:
         case inspect.UnionType(types=kinds):
-            return " or ".join(json_type(one) for one in kinds)
+            return " or ".join(json_type(one) for one in kinds if not isinstance(one, inspect.NoneType))
         case inspect.ListType(item_type=item):
             return f"array of {_plural(item)}"
         case inspect.VarTupleType(item_type=item):
@@ -216,5 +220,4 @@ NAMES: dict[type[inspect.Type], str] = {
     inspect.IntType: "integer",
     inspect.FloatType: "number",
     inspect.BoolType: "boolean",
-    inspect.NoneType: "null",
 }

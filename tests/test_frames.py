@@ -121,7 +121,8 @@ def test_however_many_frames_a_read_brings_they_give_the_same_records(id: str) -
         assert [r for r in apart if not is_unread(r)] == [r for r in together if not is_unread(r)]
         assert sum(r.missed or 0 for r in apart if is_unread(r)) == sum(r.missed or 0 for r in together if is_unread(r))
         assert [seen.frame for seen in one.bad_frames] == [seen.frame for seen in other.bad_frames]
-        assert (one.close_reason, one.outbox, one.wanted) == (other.close_reason, other.outbox, other.wanted)
+        assert (one.close_reason, one.wanted) == (other.close_reason, other.wanted)
+        assert sorted(one.outbox) == sorted(other.outbox)  # whole books are asked for once the read is through
 
 
 @pytest.mark.parametrize("id", connector_ids())

@@ -257,14 +257,14 @@ async def test_the_current_file_can_be_followed(tmp_path: Path, monkeypatch: pyt
 
 
 async def test_turning_over_by_size_and_compressing(tmp_path: Path) -> None:
-    settings = FilesSettings(path=tmp_path, rotate_bytes=20_000)
+    settings = FilesSettings(path=tmp_path, rotate_bytes=13_000)
     async with running(tmp_path, settings=settings) as sink:
         for _ in range(10):
             await sink.put(*[trade() for _ in range(50)])
     paths = found(tmp_path)
     assert len(paths) == 5
     assert {path.suffix for path in paths} == {".zst"}
-    assert all(20_000 <= whole(path)[2]["bytes"] < 40_000 for path in paths)
+    assert all(13_000 <= whole(path)[2]["bytes"] < 26_000 for path in paths)
     offsets = [r["offset"] for r in sorted(all_records(tmp_path), key=lambda r: r["offset"])]
     assert offsets == list(range(1, 501))
 

@@ -16,6 +16,7 @@ def make_pages(group: Group, names: Iterable[str]) -> tuple[dict[str, str], list
     from aggregator.docgen.known import load_known
     from aggregator.docgen.limits import limits_page, unlisted
     from aggregator.docgen.records import records_page, undescribed
+    from aggregator.docgen.states import states_page
 
     known, unloaded = load_known()
     commands, absent = commands_page(group, names)
@@ -26,6 +27,7 @@ def make_pages(group: Group, names: Iterable[str]) -> tuple[dict[str, str], list
         "exchanges-by-country.zh.md": country_page(known, "zh"),
         "cli.md": commands,
         "limits.md": limits_page(),
+        "topic-states.md": states_page(),
     }
     return pages, [*undescribed(), *unloaded, *absent, *unlisted()]
 

@@ -3,14 +3,15 @@
 from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Protocol
+
+from msgspec import Struct
 
 from aggregator.book import OrderBook
 from aggregator.errors import BadFrame
 from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.session.moment import Now
-from aggregator.session.topics import Origin, Topic, TopicCheckpoint, health, say
+from aggregator.session.topics import Origin, Topic, TopicCheckpoint, happen, health
 
 MOST_WRONG = 3  # after so many whole books in a row that contradict their checksum, the checksum is taken for wrong
 ALWAYS = 20  # if so many deltas in a row had a checksum, as many without one are told in a health record
@@ -18,16 +19,17 @@ LEFT_BEHIND_NS = 60 * SECOND_NS  # an empty book older than this belongs to a ma
 BUFFER = 5_000  # deltas held while a snapshot is on its way; the snapshot covers older ones
 
 
-class AskForBook(Protocol):
-    """Called with the raw symbol when a whole book is needed, and with whether the last try has failed."""
+class BookNeed(Struct, frozen=True):
+    """A whole book that a topic needs from the exchange; `has_failed`: the last one was of no use, or did not come."""
 
-    def __call__(self, raw_symbol: str | None, /, *, failed: bool = False) -> None: ...
+    raw_symbol: str | None
+    has_failed: bool = False
 
 
 class BookTopic(Topic):
     """A book: deltas are joined to a snapshot, checked by number, checksum and crossing, and withheld while in doubt.
 
-    resync: called with the raw symbol when a whole book is needed from the exchange
+    needs: the topic adds to it when it needs a whole book from the exchange
     in_band: whether the stream brings the whole book by itself, before its deltas
     requested: whether it can be asked for, so that deltas are held for it
     """
@@ -43,9 +45,9 @@ class BookTopic(Topic):
         "_followed",
         "_in_band",
         "_judge",
+        "_needs",
         "_reached",
         "_requested",
-        "_resync",
         "_rule",
         "_snapshots",
         "_summed",
@@ -67,7 +69,7 @@ class BookTopic(Topic):
         depth: int | None,
         checksum: Callable[[OrderBook, Instrument | None], int] | None,
         verify: int,
-        resync: AskForBook,
+        needs: deque[BookNeed],
         in_band: bool,
         requested: bool,
     ) -> None:
@@ -82,7 +84,7 @@ class BookTopic(Topic):
         self._summed = 0  # deltas in a row that came with a checksum
         self._bare = 0  # deltas after those that came without one
         self._wrong = 0  # whole books in a row that contradict their own checksum
-        self._resync = resync
+        self._needs = needs
         self._in_band = in_band
         self._requested = requested
         self._buffer: deque[BookDelta] = deque(maxlen=BUFFER)
@@ -197,7 +199,7 @@ class BookTopic(Topic):
     def ask(self, *, failed: bool = False) -> None:
         """Ask for a whole book; `failed` says that the last one was of no use."""
         self._asked = True
-        self._resync(self.raw_symbol, failed=failed)
+        self._needs.append(BookNeed(self.raw_symbol, failed))
 
     def _hold(self, delta: BookDelta) -> None:
         self.withheld += 1
@@ -214,7 +216,7 @@ class BookTopic(Topic):
             self.duplicates += 1
             return
         if is_answer and is_left_behind(snapshot, now):
-            say(self, self.state, out, now, "the exchange answers with an empty book of long ago")
+            happen(self, "noted", out, now, "the exchange answers with an empty book of long ago")
             self.ask(failed=True)
             return
         buffered = self._joinable(snapshot, is_answer=is_answer)

@@ -1,6 +1,6 @@
 """The records in one poll's answers: each once, with a gap if something may be missing between two answers."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 
 from aggregator.exchange import Poll
@@ -10,7 +10,17 @@ from aggregator.session.moment import Now
 from aggregator.session.order_book import BookTopic
 from aggregator.session.subscriptions import Key
 from aggregator.session.summaries import Counts
-from aggregator.session.topics import Origin, Sized, Standing, Topic, TopicCheckpoint, health, say, topic_class, unread
+from aggregator.session.topics import (
+    Origin,
+    Sized,
+    Standing,
+    Topic,
+    TopicCheckpoint,
+    happen,
+    health,
+    topic_class,
+    unread,
+)
 
 Identity = tuple[object, int]
 
@@ -103,11 +113,11 @@ class Polling:
             topic = self._topics.pop(key, None)
             if topic is not None:
                 topic.close_gap(out, now, "none")
-                say(topic, "down", out, now, "no longer wanted")
+                happen(topic, "unwanted", out, now, "no longer wanted")
                 self._counts.forget(topic)
         for key in sorted(self._wanted or (), key=str):
             if key not in self._topics:
-                say(self._topic(*key), "subscribing", out, now)
+                happen(self._topic(*key), "asked", out, now)
         return out
 
     def receive(self, raw_symbol: str, body: bytes, now: Now) -> list[Record]:
@@ -126,8 +136,8 @@ class Polling:
             out.append(gap)
             return out
         for topic in self._told_of(raw_symbol):
-            if topic.state in {"subscribing", "down"} and topic.gap is None:
-                say(topic, "live" if topic.heard or not self.poll.many else "subscribing", out, now)
+            if topic.gap is None:
+                happen(topic, "answered" if topic.heard or not self.poll.many else "asked", out, now)
         return out
 
     def _told_of(self, raw_symbol: str) -> list[Topic]:
@@ -164,8 +174,7 @@ class Polling:
             for channel in self.poll.channels:
                 self._topic(channel, raw_symbol or None)
         for topic in self._told_of(raw_symbol):
-            if topic.state != "down":
-                say(topic, "down", out, now, reason)
+            happen(topic, "unanswered", out, now, reason)
         return out
 
     def tick(self, now: Now) -> list[Record]:
@@ -224,12 +233,8 @@ class Polling:
                 depth=None,
                 checksum=None,
                 verify=0,
-                resync=_no_resync,
+                needs=deque(maxlen=0),  # the next answer is a whole book anyway
                 in_band=True,
                 requested=False,
             )
         return topic_class(channel, instrument)(channel, raw_symbol, instrument, place, carried)
-
-
-def _no_resync(_: str | None, *, failed: bool = False) -> None:
-    """The next answer is a whole book anyway."""

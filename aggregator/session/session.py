@@ -17,13 +17,13 @@ from aggregator.session.fetches import Fetch, Fetches
 from aggregator.session.memory import NEVER_NS, Memory
 from aggregator.session.moment import Now
 from aggregator.session.naming import spoken
-from aggregator.session.order_book import BookTopic
+from aggregator.session.order_book import BookNeed, BookTopic
 from aggregator.session.resync import ANSWER_NS, BookResyncs
 from aggregator.session.silence import SilenceWatch
 from aggregator.session.subscriptions import Ask, Key, Subscriptions
 from aggregator.session.summaries import Counts
 from aggregator.session.table import TopicContext, TopicTable
-from aggregator.session.topics import NOTHING, STRAY, Origin, Topic, TopicCheckpoint, say, with_flag
+from aggregator.session.topics import NOTHING, STRAY, Origin, Topic, TopicCheckpoint, happen, with_flag
 from aggregator.session.trades import Notes, Numbered
 from aggregator.session.unreadable import Unreadable
 
@@ -81,11 +81,12 @@ class Session:
         self.wanted = self._answers.wanted
         self._resyncs = BookResyncs(stream.snapshot, self.subscriptions, self.outbox, self._answers.want_book)
         self._watch = SilenceWatch(stream, self.subscriptions, self._answers.probe)
+        self._needs: deque[BookNeed] = deque()
         self._place = place = Origin(exchange, conn)
         self._unreadable = Unreadable(place)
         self.bad_frames = self._unreadable.seen
         self._counts = Counts(place)
-        making = TopicContext(stream, place, instruments, dict(carried or {}), self._resync, verify, self.words, notes)
+        making = TopicContext(stream, place, instruments, dict(carried or {}), self._needs, verify, self.words, notes)
         self.topics = TopicTable(making)
         self._reading = exchange, conn, self.topics.by_type, stream.inflate, stream.reader(), self._counts
         rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
@@ -123,11 +124,11 @@ class Session:
             topic, refusal = self.topics.known(*key, now), self.subscriptions.refusal(key)
             if key in asked:
                 self._wait(topic)
-                say(topic, "subscribing", out, now)
+                happen(topic, "asked", out, now)
             elif key in coming:
-                say(topic, "syncing", out, now)
+                happen(topic, "accepted", out, now)
             elif refusal is not None:
-                say(topic, "down", out, now, f"refused: {refusal.reason}")
+                happen(topic, "refused", out, now, f"refused: {refusal.reason}")
         return out
 
     def _wait(self, topic: Topic) -> None:
@@ -155,7 +156,7 @@ class Session:
                 self._give_up(topic, out, now, reason)
         return out
 
-    def receive(self, frames: Sequence[bytes], now: Now) -> list[Record]:  # hot: it calls nothing that it can do itself
+    def receive(self, frames: Sequence[bytes], now: Now) -> list[Record]:  # noqa: C901 - hot: it does itself what it can
         """Read what one read of the socket has brought; `over` says whether a new connection is needed after it."""
         out: list[Record] = []
         wall, mono = now.wall, now.mono
@@ -190,6 +191,8 @@ class Session:
         counts.bytes += sum(map(len, frames))
         if counts.is_to_look:
             counts.look(out)
+        if self._needs:
+            self._serve(now)
         if wall < self._wall or self._source != "ws":
             self._mark(out, wall)
         else:
@@ -269,15 +272,15 @@ class Session:
             refused = self.topics.known(*key, now)
             if refused.state == "down":  # else other candles of it come
                 self._wait(refused)
-                say(refused, "subscribing", out, now, "asked for again after a refusal")
+                happen(refused, "asked", out, now, "asked for again after a refusal")
         for channel, raw_symbol in self.subscriptions.overdue(now.mono):
             topic = self.topics.get(channel, raw_symbol)
             if topic is not None and not topic.heard:
-                say(topic, "stalled", out, now, "the subscription was not acknowledged")
+                happen(topic, "unacknowledged", out, now, "the subscription was not acknowledged")
         for topic in self.topics:
             self._look_at(topic, out, now)
-        self._resyncs.send(now.mono)
         self._audits.tick(out, now)
+        self._serve(now)
         if self._is_live:
             self._counts.tick(self.topics, out, now)
         return out
@@ -292,8 +295,8 @@ class Session:
         for topic in self.topics:
             if topic.heard or (isinstance(topic, BookTopic) and topic.book is not None):
                 topic.open_gap(cause, out, now)
-            elif topic.gap is None and topic.state != "down" and self._is_live:
-                say(topic, "down", out, now, "the connection is gone")
+            elif topic.gap is None and self._is_live:
+                happen(topic, "disconnected", out, now, "the connection is gone")
             if isinstance(topic, BookTopic):
                 topic.book = None
         return out
@@ -307,7 +310,7 @@ class Session:
 
     def _give_up(self, topic: Topic, out: list[Record], now: Now, reason: str) -> None:
         topic.close_gap(out, now, "none")
-        say(topic, "down", out, now, reason)
+        happen(topic, "unwanted", out, now, reason)
         self.topics.forget((topic.channel, topic.raw_symbol))
         self._counts.forget(topic)
         if isinstance(topic, BookTopic):
@@ -339,7 +342,8 @@ class Session:
                 topic.accept(record, out, now)
         except Exception as error:  # noqa: BLE001 - as for a frame: it, or a delta that was held, cannot be read
             self._bad_answer(body, error, out, now)
-            self._resync_missing(raw_symbol)
+            self._want_missing(raw_symbol)
+        self._serve(now)
         if self._source != "ws":
             self._mark(out, now.wall)
         return out
@@ -380,7 +384,8 @@ class Session:
         """A request has no answer: a book is asked for again later, and trades stay missing."""
         topic = self.topics.get(fetch.channel, fetch.raw_symbol)
         if fetch.purpose == "snapshot":
-            self._resync_missing(fetch.raw_symbol)
+            self._want_missing(fetch.raw_symbol)
+            self._serve(self.moment)
         elif fetch.purpose == "backfill" and isinstance(topic, Numbered):
             topic.expect_backfill(0)
 
@@ -397,9 +402,10 @@ class Session:
         if topic is None or topic.state != "quiet":
             return out  # it has come back by itself
         if newest is None or topic.last is None or newest <= topic.last:
-            say(topic, "quiet", out, now, "the exchange has nothing new either")
+            happen(topic, "nothing new", out, now, "the exchange has nothing new either")
             return out
         self._watch.stall(topic, "stalled", f"the exchange is at {newest}, we are at {topic.last}", out, now)
+        self._serve(now)
         return out
 
     # --- for others ---------------------------------------------------------------------------------------------------
@@ -446,9 +452,7 @@ class Session:
             self.outbox.append(event.frame)
         elif isinstance(event, Accepted):
             for key in self.subscriptions.accepted(event):
-                topic = self.topics.known(*key, now)
-                if topic.state == "subscribing":
-                    say(topic, "syncing", out, now)
+                happen(self.topics.known(*key, now), "accepted", out, now)
         elif isinstance(event, Refused):
             refused = self.subscriptions.refused(event, now.mono)
             for s in refused:
@@ -470,7 +474,7 @@ class Session:
         topic = self.topics.known(s.channel, s.raw_symbol, now)
         if event.meaning == "final":
             topic.close_gap(out, now, "none")
-        say(topic, "down", out, now, f"refused: {event.reason}")
+        happen(topic, "refused", out, now, f"refused: {event.reason}")
 
     def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
         """Look after one topic: ask for its missing trades or its book, and notice its silence."""
@@ -496,19 +500,21 @@ class Session:
         if self._resyncs.knows(raw_symbol):
             self._resyncs.remind(raw_symbol, now.mono)
         elif self._asks_at_once or now.mono - topic.subscribed > ANSWER_NS:
-            self._resync(raw_symbol)
+            self._needs.append(BookNeed(raw_symbol))
 
-    def _resync_missing(self, raw_symbol: str) -> None:
+    def _want_missing(self, raw_symbol: str) -> None:
         """Ask for a whole book, unless the stream has brought one meanwhile."""
         topic = self.topics.get("book", raw_symbol)
         if not isinstance(topic, BookTopic) or topic.book is None:
-            self._resync(raw_symbol, failed=True)
+            self._needs.append(BookNeed(raw_symbol, has_failed=True))
 
-    def _resync(self, raw_symbol: str | None, *, failed: bool = False) -> None:
-        """Ask for a whole book; `failed` says that the last try did not bring it."""
-        if raw_symbol is not None and (self._is_live or self.stream.snapshot is not None):
-            self._resyncs.need(raw_symbol, self.moment.mono, failed=failed)
-            self._resyncs.send(self.moment.mono)
+    def _serve(self, now: Now) -> None:
+        """Ask for the whole books that topics have come to need."""
+        while self._needs:
+            need = self._needs.popleft()
+            if need.raw_symbol is not None and (self._is_live or self.stream.snapshot is not None):
+                self._resyncs.need(need.raw_symbol, now.mono, failed=need.has_failed)
+        self._resyncs.send(now.mono)
 
     def _beat_every(self) -> int:
         return int(self.stream.heartbeat.every * SECOND_NS) if self.stream.heartbeat else 0

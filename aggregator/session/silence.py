@@ -10,7 +10,7 @@ from aggregator.exchange import Stream
 from aggregator.records import Cause, Record
 from aggregator.session.moment import Now
 from aggregator.session.subscriptions import Subscriptions
-from aggregator.session.topics import Topic, say
+from aggregator.session.topics import Topic, happen
 
 MOVING = {"book", "bbo", "ticker"}  # channels that bring a record at once, on every market
 SILENT = {"quiet", "stalled", "suspect"}
@@ -39,7 +39,7 @@ class SilenceWatch:
         if silence <= topic.pulse.deadline:
             if topic.heard and topic.gap is None and topic.stands and topic.state != "live":
                 topic.retries = topic.asked = 0
-                say(topic, "live", out, now)
+                happen(topic, "fresh", out, now)
         elif topic.state not in SILENT:
             self._fall_silent(topic, out, now)
         elif topic.is_due(now):
@@ -50,9 +50,9 @@ class SilenceWatch:
         if not topic.heard:
             self.stall(topic, "no_first_frame", "nothing has come since the subscription", out, now)
         elif self._probe(topic, now):
-            say(topic, "quiet", out, now, "silent for longer than is usual here; the exchange is asked")
+            happen(topic, "silent", out, now, "silent for longer than is usual here; the exchange is asked")
         else:
-            say(topic, "quiet", out, now, "silent for longer than is usual here")
+            happen(topic, "silent", out, now, "silent for longer than is usual here")
         topic.retry(now)
 
     def _try_again(self, topic: Topic, out: list[Record], now: Now) -> None:
@@ -67,7 +67,7 @@ class SilenceWatch:
         topic.retries = 0
         if topic.heard or topic.channel in MOVING:
             topic.lose(cause, out, now)
-        say(topic, "stalled", out, now, reason)
+        happen(topic, "dead", out, now, reason)
         self._ask_again(topic, out, now)
 
     def _ask_again(self, topic: Topic, out: list[Record], now: Now) -> None:
@@ -76,8 +76,8 @@ class SilenceWatch:
         asked = self._subscriptions.of((topic.channel, topic.raw_symbol))
         if topic.asked == ENOUGH or (self._stream.unsubscribe is None and topic.asked == 1):
             self._subscriptions.reconnect_reason = f"{topic.channel} of {topic.raw_symbol} stays silent"
-            say(topic, topic.state, out, now, "a new connection is tried")
+            happen(topic, "noted", out, now, "a new connection is tried")
         elif self._stream.unsubscribe is not None and asked:
             if topic.channel != "book" or self._stream.snapshot is not None:  # for such a book the resync asks again
                 self._subscriptions.resubscribe(asked, now.mono)
-            say(topic, topic.state, out, now, f"asked for again ({topic.asked})")
+            happen(topic, "noted", out, now, f"asked for again ({topic.asked})")

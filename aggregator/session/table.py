@@ -1,5 +1,6 @@
 """The topics of one connection, found by record type and symbol, and made when they are first needed."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
@@ -8,7 +9,7 @@ from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Channel, Instrument
 from aggregator.sequence import unnumbered
 from aggregator.session.moment import Now
-from aggregator.session.order_book import AskForBook, BookTopic
+from aggregator.session.order_book import BookNeed, BookTopic
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Origin, Stated, Topic, TopicCheckpoint, Words, topic_class
 from aggregator.session.trades import Notes, Numbered
@@ -20,7 +21,7 @@ class TopicContext(Struct, frozen=True):
     """The inputs that every new topic of a connection needs.
 
     carried: what the connection before left over
-    resync: called with the raw symbol when a whole book is needed from the exchange
+    needs: books add to it when they need a whole one from the exchange
     verify: of how many checksums one is computed; 0: none
     words: for states that are not known
     notes: where the last numbers of trades are noted for the run after a process that is killed
@@ -30,7 +31,7 @@ class TopicContext(Struct, frozen=True):
     place: Origin
     instruments: Mapping[str, Instrument]
     carried: dict[Key, TopicCheckpoint]
-    resync: AskForBook
+    needs: deque[BookNeed]
     verify: int
     words: Words
     notes: Notes | None = None
@@ -139,7 +140,7 @@ class TopicTable:
                 depth=stream.depth,
                 checksum=stream.checksum,
                 verify=making.verify,
-                resync=making.resync,
+                needs=making.needs,
                 in_band=stream.snapshot is None or stream.snapshot.in_band,
                 requested=stream.snapshot is not None,
             )

@@ -29,6 +29,7 @@ from aggregator.records import (
 )
 from aggregator.session.moment import Now
 from aggregator.session.rhythm import CEILING_NS, FLOOR_NS, Pulse
+from aggregator.session.states import Happening, after
 
 LONGEST_WORD = 200  # characters
 MOST_WORDS = 1000  # that are told apart
@@ -189,6 +190,15 @@ class Topic:
         if self.gap is not None:
             self.close_gap(out, now, "none")
 
+    def become(self, happening: Happening, reason: str | None) -> bool:
+        """Change the state, and its reason, as the table of states says; whether either has changed."""
+        state = after(self.state, happening)
+        if state is None or (state, reason) == (self.state, self.reason):
+            return False
+        self.state, self.reason = state, reason
+        self.place.changes += 1
+        return True
+
     def tick(self, out: list[Record], now: Now) -> None:
         """Do what is due by time alone."""
 
@@ -223,7 +233,7 @@ class Topic:
         if self.gap is not None:
             return
         self.opened += 1
-        self.state, self.reason = "suspect", cause
+        self.become("lost", cause)
         self.gap = Gap(
             gap_id=f"{self.conn}:{self.channel}:{self.raw_symbol or '*'}:{self.opened}",
             phase="open",
@@ -245,7 +255,7 @@ class Topic:
             return
         self.gap = None
         self.closed += 1
-        self.state, self.reason = "live", None
+        self.become("whole", None)
         end = Gap(
             gap_id=gap.gap_id,
             phase="close",
@@ -264,7 +274,6 @@ class Topic:
     def _stamped(self, gap: Gap, now: Now) -> Gap:
         gap.exchange, gap.symbol, gap.raw_symbol = self.exchange, self.symbol, self.raw_symbol
         gap.ts_recv, gap.conn, gap.source = now.wall, self.conn, "derived"
-        self.place.changes += 1
         return gap
 
 
@@ -324,11 +333,9 @@ class Stated(Topic):
         super().accept(record, out, now)
 
 
-def say(topic: Topic, state: TopicState, out: list[Record], now: Now, reason: str | None = None) -> None:
-    """Change a topic's state or its reason, and publish the change; nothing is published if nothing changes."""
-    if (state, reason) != (topic.state, topic.reason):
-        topic.state, topic.reason = state, reason
-        topic.place.changes += 1
+def happen(topic: Topic, happening: Happening, out: list[Record], now: Now, reason: str | None = None) -> None:
+    """Let something happen to a topic, and publish what it changes; nothing is published if nothing changes."""
+    if topic.become(happening, reason):
         out.append(health(topic, now))
 
 

@@ -4,7 +4,7 @@ A connector is a module with `EXCHANGE = Exchange(...)`. The fields of the decla
 ways in which exchanges differ; an oddity of a single exchange is solved inside its own module.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Raw, Struct
@@ -81,11 +81,16 @@ class Reply(Struct, frozen=True):
 
 
 class Accepted(Struct, frozen=True):
-    """From a parser: a subscription is confirmed, named by the request's id, by the topic, or by its channel alone."""
+    """From a parser: a subscription is confirmed.
+
+    It is named by the request's id, by the exchange's own name of the topic (see `Stream.topic`), by channel and
+    instrument, or by its channel alone.
+    """
 
     id: int | None = None
     channel: Channel | None = None
     raw_symbol: str | None = None
+    topic: Hashable = None
 
 
 Meaning = Literal["final", "passing", "unknown"]
@@ -94,7 +99,8 @@ Meaning = Literal["final", "passing", "unknown"]
 class Refused(Struct, frozen=True):
     """From a parser: a subscription is refused. Its request's id or its topic names it; with neither it is not named.
 
-    An id together with a topic says that the whole request is refused because of that topic.
+    A topic is named by the exchange's own name (see `Stream.topic`), or by channel and instrument. An id together with
+    a topic says that the whole request is refused because of that topic.
 
     reason: the exchange's own words
     meaning: `final` there is no such market or channel: it is not asked for again before the next listing;
@@ -110,6 +116,7 @@ class Refused(Struct, frozen=True):
     meaning: Meaning = "unknown"
     interval: str | None = None
     whole: bool = False
+    topic: Hashable = None
 
 
 class Ignored(Struct, frozen=True):
@@ -198,7 +205,9 @@ class Stream(Struct, frozen=True, kw_only=True):
     serves: which instruments this address knows
     named: channels whose topics the exchange knows by another name than the raw symbol -> an instrument's name there;
         `subscribe` gets that name, `parse` gives it, and a record counts for each instrument of that name
-    subscribe: topics and an id (unique on the connection) -> frames to send
+    topic: the exchange's own name of a topic (`trade.BTCUSDT`, or a tuple of its parts), which its frames say: topics
+        of ours that have one name are asked for once, and `Accepted` and `Refused` may give that name as their `topic`
+    subscribe: topics and an id (unique on the connection) -> frames to send; of those that have one name, the first
     unsubscribe: likewise
     parse: a frame -> what it says; or `parser`, called once per connection, where frames need memory of earlier ones
     inflate: undoes a compression of frames that the exchange does itself
@@ -227,6 +236,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     channels: Mapping[Channel, str]
     serves: Callable[[Instrument], bool] = every_instrument
     named: Mapping[Channel, Callable[[Instrument], str | None]] = {}
+    topic: Callable[[Subscription], Hashable] | None = None
     subscribe: Subscribe
     unsubscribe: Subscribe | None = None
     parse: Parse | None = None

@@ -32,7 +32,6 @@ from aggregator.records import (
     DAY_S,
     HOUR_S,
     SECOND_NS,
-    Bbo,
     BookDelta,
     BookSnapshot,
     Channel,
@@ -47,7 +46,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.refusals import coded
-from aggregator.wire import Text, best, encode, from_iso, is_zero, nonzero, number, optional, text
+from aggregator.wire import Text, bbo, encode, from_iso, is_zero, nonzero, number, optional, text
 
 API = "https://api.bitflyer.com/v1"
 CHANNELS: dict[Channel, str] = {
@@ -122,12 +121,10 @@ class TickerWire(Struct, gc=False):
 
     def records(self) -> Iterable[Record]:
         name, at = self.product_code, from_iso(self.timestamp)
-        bid, bid_size = best(self.best_bid, self.best_bid_size)
-        ask, ask_size = best(self.best_ask, self.best_ask_size)
         volume = optional(self.volume_by_product)
         return (
             Ticker(raw_symbol=name, last=nonzero(self.ltp), base_volume=volume, window_s=DAY_S, ts_event=at),
-            Bbo(raw_symbol=name, bid_price=bid, bid_size=bid_size, ask_price=ask, ask_size=ask_size, ts_event=at),
+            bbo(name, self.best_bid, self.best_bid_size, self.best_ask, self.best_ask_size, ts_event=at),
         )
 
 

@@ -25,7 +25,6 @@ from aggregator.exchange import (
 )
 from aggregator.records import (
     DAY_S,
-    Bbo,
     BookDelta,
     BookSnapshot,
     Channel,
@@ -38,7 +37,7 @@ from aggregator.records import (
 )
 from aggregator.refusals import coded, meaning_of
 from aggregator.sequence import contiguous
-from aggregator.wire import best, encode, from_iso, nonzero, optional
+from aggregator.wire import bbo, encode, from_iso, nonzero, optional, symbols_by
 
 API = "https://api.exchange.coinbase.com"
 CHANNELS: dict[Channel, str] = {"trades": "matches", "book": "level2_batch", "ticker": "ticker", "bbo": "ticker"}
@@ -149,14 +148,12 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
             sequence=self.sequence,
             ts_event=at,
         )
-        bid_price, bid_size = best(self.best_bid, self.best_bid_size)
-        ask_price, ask_size = best(self.best_ask, self.best_ask_size)
-        offered = Bbo(
-            raw_symbol=self.product_id,
-            bid_price=bid_price,
-            bid_size=bid_size,
-            ask_price=ask_price,
-            ask_size=ask_size,
+        offered = bbo(
+            self.product_id,
+            self.best_bid,
+            self.best_bid_size,
+            self.best_ask,
+            self.best_ask_size,
             sequence=self.sequence,
             ts_event=at,
         )
@@ -216,9 +213,8 @@ def parse_other(frame: bytes) -> Iterable[Event]:
 
 def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-        for name in dict.fromkeys(CHANNELS[s.channel] for s in wanted):
-            products = dict.fromkeys(s.raw_symbol for s in wanted if CHANNELS[s.channel] == name)
-            yield encode({"type": method, "product_ids": list(products), "channels": [name]})
+        for name, products in symbols_by(lambda s: CHANNELS[s.channel], wanted).items():
+            yield encode({"type": method, "product_ids": products, "channels": [name]})
 
     return ask
 

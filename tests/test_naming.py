@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from msgspec import structs
+
 from aggregator.exchange import Accepted, Event, Refused, Stream, Subscription
 from aggregator.records import IndexPrice, Instrument, Trade
 from aggregator.session.naming import spoken
@@ -70,3 +72,15 @@ def test_where_nothing_was_asked_for_it_is_said_of_all_that_are_known() -> None:
 def test_a_stream_without_names_is_left_as_it_is() -> None:
     plain = Stream(url="wss://example.com", channels={"trades": "trades"}, subscribe=ask, parse=parse)
     assert spoken(plain, KNOWN) is plain
+
+
+def test_what_has_one_name_is_asked_for_once() -> None:
+    """By its name of the exchange, where it has one; and what is said of it is said of each that was asked for."""
+    stream = spoken(structs.replace(STREAM, topic=lambda s: (s.channel, s.raw_symbol)), KNOWN)
+    both = [Subscription("index_price", "A-PERP"), Subscription("index_price", "A2-PERP")]
+    assert list(stream.subscribe([*both, Subscription("trades", "A-PERP")], 1)) == [b"index_price A", b"trades A-PERP"]
+    assert stream.unsubscribe is not None
+    assert list(stream.unsubscribe(both, 2)) == [b"index_price A"]
+    assert [name for kind, name in about(stream.reader()(b"A")) if kind == "IndexPrice"] == ["A-PERP", "A2-PERP"]
+    assert stream.topic is not None
+    assert {stream.topic(s) for s in both} == {("index_price", "A")}

@@ -370,3 +370,60 @@ def test_what_waits_to_be_asked_for_again_is_left_when_it_is_wanted_no_more() ->
     talk.leave("A")
     talk.wait(3)
     assert talk.said() == ["+B", "-A"]
+
+
+# --- topics that the exchange names
+
+
+def by_name(**changes: object) -> Talk:
+    """A talk in which tickers carry best prices too, and candles name their interval."""
+
+    def topic(s: Subscription) -> tuple[str, str]:
+        words = {"bbo": "ticker", "candles": f"candle{s.interval}"}
+        return words.get(s.channel, s.channel), s.raw_symbol
+
+    return Talk(topic=topic, **changes)
+
+
+TICKER, BBO = Subscription("ticker", "A"), Subscription("bbo", "A")
+
+
+def test_an_answer_that_names_a_topic_is_about_all_of_that_name() -> None:
+    talk = by_name()
+    talk.topics.subscribe([TICKER, BBO, Subscription("ticker", "B")], 0)
+    assert talk.topics.accepted(Accepted(topic=("ticker", "A"))) == [("ticker", "A"), ("bbo", "A")]
+    assert talk.topics.accepted(Accepted(topic=("ticker", "A"))) == []
+    assert talk.topics.accepted(Accepted(topic=("nothing", "A"))) == []
+    assert not talk.topics.is_confirmed(("ticker", "B"))
+    assert talk.topics.refused(Refused("no", topic=("ticker", "B"), meaning="final"), 0) == [
+        Subscription("ticker", "B")
+    ]
+    assert talk.topics.refusal(("ticker", "B")) is not None
+
+
+def test_an_answer_that_names_a_topic_knows_the_interval() -> None:
+    talk = by_name()
+    minute, hour = (Subscription("candles", "A", interval) for interval in ("1m", "1h"))
+    talk.topics.subscribe([minute, hour], 0)
+    assert talk.topics.refused(Refused("no", topic=("candle1h", "A")), 0) == [hour]
+    assert talk.topics.accepted(Accepted(topic=("candle1m", "A"))) == [("candles", "A")]
+
+
+def test_what_has_the_name_of_a_confirmed_topic_comes_with_it_and_keeps_it() -> None:
+    talk = by_name()
+    talk.topics.subscribe([TICKER], 0)
+    talk.said()
+    talk.topics.accepted(Accepted(topic=("ticker", "A")))
+    assert talk.topics.subscribe([BBO], 0) == ([], [("bbo", "A")])
+    talk.topics.unsubscribe([TICKER], 0)
+    assert talk.said() == []
+    talk.topics.unsubscribe([BBO], 0)
+    assert talk.said() == ["-A"]
+
+
+def test_a_request_that_is_refused_because_of_a_named_topic_is_asked_again_without_it() -> None:
+    talk = by_name()
+    talk.topics.subscribe([TICKER, Subscription("ticker", "B")], 0)
+    assert talk.said() == ["+A B"]
+    assert talk.topics.refused(Refused("no", topic=("ticker", "A"), whole=True, meaning="final"), 0) == [TICKER]
+    assert talk.said() == ["+B"]

@@ -14,6 +14,7 @@ from msgspec.json import Decoder
 
 from aggregator import wire
 from aggregator.errors import BadFrame, Bomb
+from aggregator.exchange import Subscription
 from aggregator.records import Bbo, Trade
 from aggregator.wire import inflating, numbers
 
@@ -714,3 +715,18 @@ def test_what_is_past_is_marked() -> None:
 def test_changes_have_sides() -> None:
     changes = [("b", "2", "1"), ("s", "3", "0"), ("b", "1", "4")]
     assert wire.sides(changes, "b") == ([("2", "1"), ("1", "4")], [("3", "0")])
+
+
+def test_symbols_are_grouped_by_the_exchange_s_word_each_once() -> None:
+    wanted = [Subscription(channel, name) for name in "AB" for channel in ("ticker", "bbo", "trades")]
+    words = {"ticker": "t", "bbo": "t", "trades": "d"}
+    assert wire.symbols_by(lambda s: words[s.channel], wanted) == {"t": ["A", "B"], "d": ["A", "B"]}
+    assert wire.symbols_by(lambda s: s.channel, []) == {}
+
+
+def test_a_word_may_carry_several_channels_of_several_tables() -> None:
+    assert wire.channels_by_word({"ticker": "t", "bbo": "t"}, {"trades": "d", "bbo": "t", "book": "b"}) == {
+        "t": ("ticker", "bbo"),
+        "d": ("trades",),
+        "b": ("book",),
+    }

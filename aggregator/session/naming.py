@@ -3,7 +3,7 @@
 `spoken` gives a stream that speaks of raw symbols alone, so that nothing else knows of the other names.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from msgspec import structs
 
@@ -47,6 +47,10 @@ class Names:
         """The stream's own function that unsubscribes, with the exchange's names in its frames."""
         return lambda wanted, number: ask([self._named(s) for s in wanted], number)
 
+    def topic(self, topic: Callable[[Subscription], Hashable]) -> Callable[[Subscription], Hashable]:
+        """The stream's own function that names a topic, with the exchange's names in it."""
+        return lambda s: topic(self._named(s))
+
     def _named(self, s: Subscription) -> Subscription:
         return structs.replace(s, raw_symbol=self.theirs(s)) if s.channel in self._stream.named else s
 
@@ -70,13 +74,32 @@ class Names:
         return (event.channel, event.raw_symbol) if isinstance(event, Accepted | Refused) else (None, None)
 
 
+def each_once(ask: Subscribe, topic: Callable[[Subscription], Hashable]) -> Subscribe:
+    """A function that subscribes, or the reverse, and gets the first of the topics that have one name."""
+
+    def ask_once(wanted: Sequence[Subscription], number: int) -> Iterable[bytes]:
+        first: dict[Hashable, Subscription] = {}
+        for s in wanted:
+            first.setdefault(topic(s), s)
+        return ask(list(first.values()), number)
+
+    return ask_once
+
+
 def spoken(stream: Stream, instruments: Mapping[str, Instrument]) -> Stream:
-    """The stream itself, or where it has names of its own one that is spoken to, and speaks, of raw symbols."""
+    """A stream that is spoken to, and speaks, of raw symbols alone, and is asked for each of its topics once."""
+    if stream.topic is not None:
+        stream = structs.replace(
+            stream,
+            subscribe=each_once(stream.subscribe, stream.topic),
+            unsubscribe=None if stream.unsubscribe is None else each_once(stream.unsubscribe, stream.topic),
+        )
     if not stream.named:
         return stream
     names = Names(stream, instruments)
     return structs.replace(
         stream,
+        topic=None if stream.topic is None else names.topic(stream.topic),
         subscribe=names.subscribe,
         unsubscribe=None if stream.unsubscribe is None else names.unsubscribing(stream.unsubscribe),
         parse=None,

@@ -9,7 +9,7 @@ name the topic in their answers, not always the interval: so no request holds tw
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from msgspec import Struct
@@ -75,6 +75,7 @@ class Subscriptions:
         self.reconnect_reason: str | None = None  # why a new connection is wanted
         self._next_id = 1
         self._wanted: dict[Key, list[Subscription]] = {}
+        self._by_name: dict[Hashable, dict[Subscription, None]] = {}  # those that are wanted, by the exchange's names
         self._queue: deque[Asked] = deque()  # requests that wait for their turn
         self._open: dict[int, Asked] = {}  # requests that are neither confirmed nor refused
         self._waiting: dict[Subscription, Asked] = {}
@@ -140,6 +141,8 @@ class Subscriptions:
             found = self._wanted.setdefault(_key(s), [])
             if s not in found:
                 found.append(s)
+                if self._stream.topic is not None:
+                    self._by_name.setdefault(self._stream.topic(s), {})[s] = None
             self._abandoned.pop(s, None)
         asked = [s for s in subscriptions if s not in coming and self._may_be_asked(s, now)]
         self._put(asked)
@@ -148,12 +151,20 @@ class Subscriptions:
 
     def _comes_with_another(self, s: Subscription) -> bool:
         """Whether the very same request was heard for another topic that is still wanted."""
-        mine = _frames(self._stream.subscribe, s)
-        return bool(mine) and any(
+        return any(
             other not in self._waiting and other not in self._refused and not self._is_queued(other)
-            for other in self._likeliest(s)
-            if _frames(self._stream.subscribe, other) == mine
+            for other in self._alike(s, self._stream.subscribe)
         )
+
+    def _alike(self, s: Subscription, ask: Subscribe) -> Iterable[Subscription]:
+        """The other wanted topics that one and the same request asks for: they have one name, or make the same frames.
+
+        The frames of the likeliest are compared where the exchange's names of topics are not declared.
+        """
+        if self._stream.topic is not None:
+            return [other for other in self._by_name.get(self._stream.topic(s), ()) if other != s]
+        mine = _frames(ask, s)
+        return (other for other in self._likeliest(s) if mine and _frames(ask, other) == mine)
 
     def _likeliest(self, s: Subscription) -> list[Subscription]:
         """The wanted topics that may share a request with this one: those of its market, and one of its channel.
@@ -177,6 +188,7 @@ class Subscriptions:
             if s in found:
                 found.remove(s)
                 leaving.append(s)
+                self._forget_name(s)
             if not found:
                 self._wanted.pop(key, None)
             self._waiting.pop(s, None)
@@ -190,13 +202,21 @@ class Subscriptions:
             self._refused.pop(s, None)
         self._leave([s for s in leaving if s not in queued and s not in refused and not self._is_shared(s)], now)
 
+    def _forget_name(self, s: Subscription) -> None:
+        if self._stream.topic is None:
+            return
+        name = self._stream.topic(s)
+        alike = self._by_name.get(name, {})
+        alike.pop(s, None)
+        if not alike:
+            self._by_name.pop(name, None)
+
     def _is_shared(self, s: Subscription) -> bool:
         """Whether leaving this topic would end another one that is still wanted."""
         leave = self._stream.unsubscribe
         if leave is None or self._stream.replaces:
             return False
-        mine = _frames(leave, s)
-        return any(_frames(leave, other) == mine for other in self._likeliest(s))
+        return any(True for _ in self._alike(s, leave))
 
     def _leave(self, carried: Sequence[Subscription], now: int) -> None:
         """Unsubscribe from topics, as far as the exchange has a request for that."""
@@ -287,6 +307,8 @@ class Subscriptions:
         if event.id is not None:
             asked = self._open.get(event.id)
             confirmed = [] if asked is None else asked.topics
+        elif event.topic is not None:
+            confirmed = self._of_name(event.topic)
         elif event.raw_symbol is None and event.channel is not None:
             confirmed = [s for s in self._waiting if s.channel == event.channel]
         else:
@@ -330,8 +352,9 @@ class Subscriptions:
         """Take a refusal. Gives what is refused; a request refused as a whole is asked again in halves."""
         meaning = event.meaning
         asked = self._open.get(event.id) if event.id is not None else self._oldest()
-        if event.channel is not None or event.raw_symbol is not None:
-            named = self._named(event.channel, event.raw_symbol)
+        if event.topic is not None or event.channel is not None or event.raw_symbol is not None:
+            by_name = event.topic is not None
+            named = self._of_name(event.topic) if by_name else self._named(event.channel, event.raw_symbol)
             if event.whole and event.id is None:
                 asked = self._waiting.get(named[0]) if named else None
             refused = self._refuse(named, event.reason, meaning, now)
@@ -428,6 +451,10 @@ class Subscriptions:
         if late:
             self.send(now)
         return _keys(told)
+
+    def _of_name(self, name: Hashable) -> list[Subscription]:
+        """The subscriptions that an answer means by the exchange's own name of a topic."""
+        return [s for s in self._by_name.get(name, ()) if s in self._waiting]
 
     def _named(self, channel: Channel | None, raw_symbol: str | None) -> list[Subscription]:
         """The subscriptions that an answer means by a topic; of several intervals the one asked for first."""

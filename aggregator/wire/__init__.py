@@ -22,6 +22,7 @@ from aggregator.wire.numbers import (
 from aggregator.wire.prices import best, crc_in_turns, levels
 from aggregator.wire.rows import at
 from aggregator.wire.times import end_of, from_iso, interval_s, lower_unit, ms, seconds, upper_unit, us
+from aggregator.wire.topics import channels_by_word, symbols_by
 
 __all__ = (
     "ZERO",
@@ -31,6 +32,7 @@ __all__ = (
     "bbo",
     "best",
     "by_word",
+    "channels_by_word",
     "crc_in_turns",
     "either",
     "encode",
@@ -51,6 +53,7 @@ __all__ = (
     "sides",
     "signed",
     "step",
+    "symbols_by",
     "text",
     "unzlib",
     "upper_unit",

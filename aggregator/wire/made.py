@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from aggregator.records import Bbo, Levels, Record
-from aggregator.wire.numbers import Text
-from aggregator.wire.prices import best
+from aggregator.wire.numbers import ZERO, Text, nonzero, optional
 
 R = TypeVar("R", bound=Record)
 
@@ -22,14 +21,16 @@ def bbo(
     sequence: int | None = None,
 ) -> Bbo:
     """The best prices, of which each side is read as `best` does: no price, or one of nothing, is an empty side."""
-    bid_price, bid_size = best(bid, bid_size)
-    ask_price, ask_size = best(ask, ask_size)
+    if not (type(bid) is str and bid > ZERO and bid[:2] != "00" and "e" not in bid and "E" not in bid):  # hot: rare
+        bid = nonzero(bid)
+    if not (type(ask) is str and ask > ZERO and ask[:2] != "00" and "e" not in ask and "E" not in ask):
+        ask = nonzero(ask)
     return Bbo(
         raw_symbol=raw_symbol,
-        bid_price=bid_price,
-        bid_size=bid_size,
-        ask_price=ask_price,
-        ask_size=ask_size,
+        bid_price=bid,
+        bid_size=None if bid is None else optional(bid_size),
+        ask_price=ask,
+        ask_size=None if ask is None else optional(ask_size),
         ts_event=ts_event,
         ts_sent=ts_sent,
         sequence=sequence,

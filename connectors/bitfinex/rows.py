@@ -10,7 +10,6 @@ from aggregator.exchange import Event, Ignored
 from aggregator.records import (
     DAY_S,
     HOUR_S,
-    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -25,23 +24,9 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import Count
-from aggregator.wire import Text, is_zero, ms, nonzero, optional, signed, text
+from aggregator.wire import Text, end_of, is_zero, ms, nonzero, optional, past, signed, text
 
 INTERVALS = {"1D": "1d", "7D": "1w", "1W": "1w", "14D": "2w"}  # where the exchange's spelling is its own
-SECONDS = {
-    "1m": 60,
-    "5m": 300,
-    "15m": 900,
-    "30m": 1800,
-    "1h": HOUR_S,
-    "3h": 10_800,
-    "4h": 14_400,
-    "6h": 21_600,
-    "12h": 43_200,
-    "1d": DAY_S,
-    "1w": 604_800,
-    "2w": 1_209_600,
-}
 LEAST, DERIVATIVE = 12, 23  # fields of a derivative's state, of old and as far as they are read
 EIGHT_HOURS_S = 8 * HOUR_S
 EXACT = Context(prec=100)  # enough for any two rates
@@ -155,13 +140,12 @@ def read_ticker(place: Place, message: Row, sent: int | None) -> Sequence[Event]
 def read_candles(place: Place, message: Row, sent: int | None) -> Sequence[Event]:
     """Open and close come before high and low; the past comes newest first."""
     rows = table(message[0])
-    length = SECONDS.get(place.interval)
     candles = [
         Candle(
             raw_symbol=place.raw_symbol,
             interval=place.interval,
             ts_open=ms(start),
-            ts_close=None if length is None else ms(start) + length * SECOND_NS,
+            ts_close=end_of(place.interval, ms(start)),
             open=text(first),
             high=text(high),
             low=text(low),
@@ -171,10 +155,7 @@ def read_candles(place: Place, message: Row, sent: int | None) -> Sequence[Event
         )
         for start, first, last, high, low, volume, *_ in reversed(rows)
     ]
-    if is_past(message[0]):
-        for candle in candles:
-            candle.flags = ("snapshot",)
-    return candles
+    return past(candles) if is_past(message[0]) else candles
 
 
 def read_derivative(place: Place, message: Row, sent: int | None) -> Sequence[Event]:

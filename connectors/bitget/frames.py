@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-from msgspec import Struct, ValidationError
+from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import MS_NS, Channel
 from aggregator.refusals import meaning_of, named_in
+from aggregator.wire import by_word, past
 from connectors.bitget import legacy as first
 from connectors.bitget import unified
 from connectors.bitget.wires import BarWire, BookWire, TickerWire, TradeWire, interval_of
@@ -92,10 +93,7 @@ def read_trades(frame: bytes) -> Iterable[Event]:
     said = decode_trades(frame)
     name, sent = said.arg.instId, sent_at(said.ts)
     trades = [trade.record(name, sent) for trade in reversed(said.data)]
-    if said.action == "snapshot":
-        for trade in trades:
-            trade.flags = ("snapshot",)
-    return trades
+    return past(trades) if said.action == "snapshot" else trades
 
 
 def read_book(frame: bytes) -> Iterable[Event]:
@@ -117,8 +115,8 @@ def read_tickers(frame: bytes) -> Iterable[Event]:
 
 def read_bars(frame: bytes) -> Iterable[Event]:
     said = decode_bars(frame)
-    interval, seconds = interval_of(said.arg.channel.removeprefix("candle"))
-    return [row.record(said.arg.instId, interval, seconds, sent_at(said.ts)) for row in said.data]
+    interval = interval_of(said.arg.channel.removeprefix("candle"))
+    return [row.record(said.arg.instId, interval, sent_at(said.ts)) for row in said.data]
 
 
 def sent_at(ts: int | None) -> int | None:
@@ -133,18 +131,6 @@ READERS: dict[str, Reader] = {
     "books15": read_book,
     "ticker": read_tickers,
 }
-BUSY = {name.encode(): read for name, read in READERS.items()}
-
-
-def parse(frame: bytes) -> Iterable[Event]:
-    start = frame.find(MARK) + len(MARK)
-    read = BUSY.get(frame[start : frame.find(b'"', start)])
-    if read is not None:
-        try:
-            return read(frame)
-        except ValidationError:
-            pass  # an event about this channel, or it is unreadable
-    return parse_other(frame)
 
 
 def parse_other(frame: bytes) -> Iterable[Event]:
@@ -190,3 +176,6 @@ def carried(wire: str) -> list[Channel]:
     known: dict[Channel, str] = FUTURES | LIQUIDATIONS
     name = "candle" if wire.startswith("candle") else wire
     return [channel for channel, of in known.items() if of == name]
+
+
+parse = by_word(MARK, READERS, parse_other)

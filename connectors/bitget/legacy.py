@@ -10,6 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Event
 from aggregator.records import Record, Side, Trade
+from aggregator.wire import past
 from connectors.bitget.wires import TickerWire, TradeWire
 
 
@@ -81,10 +82,7 @@ def read_trades(frame: bytes) -> Iterable[Event]:
     """Trades, oldest first, as they do not come; those at the beginning are of the past."""
     said = decode_fills(frame)
     trades = [fill.record(said.arg.instId) for fill in reversed(said.data)]
-    if said.action == "snapshot":
-        for trade in trades:
-            trade.flags = ("snapshot",)
-    return trades
+    return past(trades) if said.action == "snapshot" else trades
 
 
 def read_tickers(frame: bytes) -> Iterable[Event]:

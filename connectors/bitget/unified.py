@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Event
 from aggregator.records import MS_NS, Candle, Levels, Record, Side, Trade
-from aggregator.wire import Text
+from aggregator.wire import Text, past
 from connectors.bitget.wires import BarWire, BookWire, LiquidationWire, TickerWire, TradeWire, interval_of
 
 DEPTHS = {"books5": 5, "books50": 50}
@@ -136,7 +136,7 @@ class Line(Struct, gc=False):
 
     def record(self, said: "Said[Line]") -> Candle:
         bar = BarWire(self.start, self.open, self.high, self.low, self.close, self.volume, self.turnover)
-        return bar.record(said.arg.name, *interval_of(said.arg.interval), said.sent)
+        return bar.record(said.arg.name, interval_of(said.arg.interval), said.sent)
 
 
 class Forced(Struct):
@@ -157,10 +157,7 @@ def read_fills(frame: bytes) -> Iterable[Event]:
     """Trades, oldest first, as they do not come; those at the beginning are of the past."""
     said = decode_fills(frame)
     trades = [fill.record(said.arg.name, said.sent) for fill in reversed(said.rows)]
-    if said.action == "snapshot":
-        for trade in trades:
-            trade.flags = ("snapshot",)
-    return trades
+    return past(trades) if said.action == "snapshot" else trades
 
 
 def read_depths(frame: bytes) -> Iterable[Event]:

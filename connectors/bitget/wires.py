@@ -10,9 +10,7 @@ from msgspec import Struct
 
 from aggregator.records import (
     DAY_S,
-    HOUR_S,
     MS_NS,
-    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -28,17 +26,12 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, ms, nonzero, optional
-
-UNITS = {"m": 60, "H": HOUR_S, "D": DAY_S, "W": 604_800}  # seconds; months have no length
+from aggregator.wire import Text, end_of, lower_unit, ms, nonzero, optional
 
 
-def interval_of(name: str) -> tuple[str, int | None]:
-    """An interval as we spell it, and its seconds: `1H`, `1Dutc` and so on are the exchange's spelling."""
-    count, scale = name.removesuffix("utc")[:-1], name.removesuffix("utc")[-1:]
-    if count.isdecimal() and scale in UNITS:
-        return count + scale.lower(), int(count) * UNITS[scale]
-    return name.removesuffix("utc"), None
+def interval_of(name: str) -> str:
+    """An interval as we spell it: `1H`, `1Dutc` and so on are the exchange's spelling."""
+    return lower_unit(name.removesuffix("utc"))
 
 
 class TradeWire(Struct, gc=False):
@@ -162,13 +155,13 @@ class BarWire(Struct, array_like=True, gc=False):
     baseVolume: str
     quoteVolume: str | None = None
 
-    def record(self, raw_symbol: str, interval: str, seconds: int | None, sent: int | None) -> Candle:
+    def record(self, raw_symbol: str, interval: str, sent: int | None) -> Candle:
         at = self.ts * MS_NS
         return Candle(
             raw_symbol=raw_symbol,
             interval=interval,
             ts_open=at,
-            ts_close=None if seconds is None else at + seconds * SECOND_NS,
+            ts_close=end_of(interval, at),
             open=self.open,
             high=self.high,
             low=self.low,

@@ -13,7 +13,7 @@ from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Requ
 from aggregator.records import Instrument, MarketState
 from aggregator.refusals import coded
 from aggregator.sequence import linked
-from aggregator.wire import Text, encode, ms, number, optional, text
+from aggregator.wire import Text, at, encode, ms, number, optional, text, upper_unit
 from connectors.blofin.frames import CHANNELS, parse, read_prices
 from connectors.blofin.wires import DEPTHS
 
@@ -38,16 +38,7 @@ class InstrumentWire(Struct):
     listTime: Text = None
 
 
-class Answer(Struct):
-    data: list[Raw]
-
-
-decode_answer = Decoder(Answer).decode
 decode_instrument = Decoder(InstrumentWire, float_hook=number).decode
-
-
-def rows(body: bytes) -> Iterable[Raw]:
-    return decode_answer(body).data
 
 
 def read_instrument(row: Raw) -> Instrument | None:
@@ -85,7 +76,7 @@ def asking(op: str) -> Subscribe:
 def topic(s: Subscription) -> str:
     if s.channel != "candles":
         return CHANNELS[s.channel]
-    return CHANNELS[s.channel] + (s.interval if s.interval[-1] in "mM" else s.interval.upper())
+    return CHANNELS[s.channel] + upper_unit(s.interval)
 
 
 EXCHANGE = Exchange(
@@ -98,7 +89,7 @@ EXCHANGE = Exchange(
         "Mark and index prices are asked for by REST.",
     ),
     limits=Limits(weights={REST: ((300, 60),)}, connects=(1, 1)),  # 1500 in five minutes, else an hour's ban
-    listing=Listing((Request(f"{REST}/instruments"),), rows, read_instrument),
+    listing=Listing((Request(f"{REST}/instruments"),), at("data"), read_instrument),
     feeds=(
         Stream(
             url="wss://openapi.blofin.com/ws/public",

@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from msgspec import DecodeError, Struct, ValidationError
+from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Channel, Record
 from aggregator.refusals import meaning_of, named_in
-from aggregator.wire import number, optional
+from aggregator.wire import by_word, number, optional
 from connectors.blofin.wires import BarWire, BookWire, FundingWire, PriceWire, TickerWire, Topic, TradeWire
 
 CHANNELS: dict[Channel, str] = {
@@ -103,17 +103,6 @@ READERS: dict[str, Parse] = {
     "funding-rate": read_fundings,
 }
 START = b'{"arg":{"channel":"'
-BUSY = {START + name.encode(): read for name, read in READERS.items()}
-
-
-def parse(frame: bytes) -> Iterable[Event]:
-    read = BUSY.get(frame[: frame.find(b'"', len(START))])
-    if read is not None:
-        try:
-            return read(frame)
-        except ValidationError:
-            pass  # an event that names its channel first, or it is unreadable
-    return parse_other(frame)
 
 
 def parse_other(frame: bytes) -> Iterable[Event]:
@@ -157,3 +146,6 @@ def carried(wire: str) -> list[Channel]:
     """Our channels that one of the exchange's carries."""
     name = "candle" if wire.startswith("candle") else wire
     return [channel for channel, of in CHANNELS.items() if of == name]
+
+
+parse = by_word(START, READERS, parse_other)

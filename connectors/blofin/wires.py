@@ -9,10 +9,7 @@ from msgspec import Struct
 
 from aggregator.records import (
     DAY_S,
-    HOUR_S,
     MS_NS,
-    SECOND_NS,
-    Bbo,
     BookDelta,
     BookSnapshot,
     Candle,
@@ -24,11 +21,10 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, best, levels, ms, nonzero, optional, text
+from aggregator.wire import Text, bbo, end_of, levels, lower_unit, ms, nonzero, optional, text
 
 DEPTHS = {"books": 200, "books5": 5}
 PERIODS = {"hour": 3600, "minute": 60}
-UNITS = {"m": 60, "H": HOUR_S, "D": DAY_S, "W": 604_800}  # seconds; months have no length
 
 
 class Topic(Struct, gc=False):
@@ -111,14 +107,12 @@ class TickerWire(Struct, gc=False):
             window_s=DAY_S,
             ts_event=self.ts * MS_NS,
         )
-        bid, bid_size = best(self.bidPrice, self.bidSize)
-        ask, ask_size = best(self.askPrice, self.askSize)
-        yield Bbo(
-            raw_symbol=self.instId,
-            bid_price=bid,
-            bid_size=bid_size,
-            ask_price=ask,
-            ask_size=ask_size,
+        yield bbo(
+            self.instId,
+            self.bidPrice,
+            self.bidSize,
+            self.askPrice,
+            self.askSize,
             ts_event=self.ts * MS_NS,
         )
 
@@ -135,13 +129,12 @@ class BarWire(Struct, array_like=True, gc=False):
     confirm: Text
 
     def record(self, topic: Topic) -> Record:
-        name, at = topic.channel.removeprefix("candle"), self.ts * MS_NS
-        seconds = int(name[:-1]) * UNITS[name[-1]] if name[:-1].isdecimal() and name[-1] in UNITS else None
+        interval, at = lower_unit(topic.channel.removeprefix("candle")), self.ts * MS_NS
         return Candle(
             raw_symbol=topic.instId,
-            interval=name if seconds is None else name.lower(),
+            interval=interval,
             ts_open=at,
-            ts_close=None if seconds is None else at + seconds * SECOND_NS,
+            ts_close=end_of(interval, at),
             open=text(self.open),
             high=text(self.high),
             low=text(self.low),

@@ -10,9 +10,9 @@ from aggregator.exchange import Backfill, Exchange, Limits, Listing, Poll, Reque
 from aggregator.records import Channel
 from aggregator.refusals import coded
 from aggregator.sequence import Rule, contiguous, linked
-from aggregator.wire import encode
+from aggregator.wire import at, encode
 from connectors.coinbase.frames import CHANNELS, parser
-from connectors.coinbase.listing import read_futures, read_product, rows
+from connectors.coinbase.listing import read_futures, read_product
 from connectors.coinbase.rest import API, missed, read_missed
 
 MOST_BOOKS = 30  # of a session: beyond, "too many L2 streams requested in a single session", naming none (2026-09)
@@ -68,7 +68,7 @@ EXCHANGE = Exchange(
     limits=Limits(weights={API: ((10, 1),)}),
     listing=Listing(
         (Request(f"{API}/products?product_type=SPOT"), Request(f"{API}/products?product_type=FUTURE")),
-        rows,
+        at("products"),
         read_product,
     ),
     feeds=(

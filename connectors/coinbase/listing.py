@@ -65,10 +65,6 @@ decode_product = Decoder(Product).decode
 decode_futures = Decoder(Futures).decode
 
 
-def rows(body: bytes) -> Iterable[Raw]:
-    return decode_products(body).products
-
-
 def state(p: Product) -> MarketState:
     if p.is_disabled or p.trading_disabled:
         return "delisted" if p.status == "delisted" else "halt"

@@ -8,7 +8,6 @@ from msgspec import Struct
 from aggregator.records import (
     DAY_S,
     MINUTE_NS,
-    Bbo,
     BookDelta,
     BookSnapshot,
     Candle,
@@ -21,7 +20,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import Count
-from aggregator.wire import best, from_iso, nonzero, optional, seconds
+from aggregator.wire import bbo, from_iso, nonzero, optional, past, seconds
 
 TAKER: dict[str, Side] = {"BUY": "sell", "SELL": "buy"}  # the wire gives the maker's side
 STATES: dict[str, MarketState] = {
@@ -71,10 +70,7 @@ class TradesEvent(Struct, gc=False):
         if self.type == "update" and len(rows) == 1:  # as a rule
             return (rows[0].record(sent),)
         trades = [row.record(sent) for row in reversed(rows)]
-        if self.type == "snapshot":
-            for trade in trades:
-                trade.flags = ("snapshot",)
-        return trades
+        return past(trades) if self.type == "snapshot" else trades
 
 
 class LevelRow(Struct, gc=False):
@@ -145,14 +141,12 @@ class TickerRow(Struct, gc=False):
         )
         if not self.best_bid and not self.best_ask:  # `ticker_batch` has neither
             return (statistics,)
-        bid_price, bid_size = best(self.best_bid, self.best_bid_quantity)
-        ask_price, ask_size = best(self.best_ask, self.best_ask_quantity)
-        offered = Bbo(
-            raw_symbol=self.product_id,
-            bid_price=bid_price,
-            bid_size=bid_size,
-            ask_price=ask_price,
-            ask_size=ask_size,
+        offered = bbo(
+            self.product_id,
+            self.best_bid,
+            self.best_bid_quantity,
+            self.best_ask,
+            self.best_ask_quantity,
             ts_sent=sent,
         )
         return statistics, offered

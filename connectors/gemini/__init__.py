@@ -27,9 +27,6 @@ from aggregator.exchange import (
     Subscription,
 )
 from aggregator.records import (
-    DAY_S,
-    HOUR_S,
-    SECOND_NS,
     BookDelta,
     BookSnapshot,
     Candle,
@@ -45,7 +42,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.refusals import coded, meaning_of
-from aggregator.wire import Text, encode, ms, nonzero, number, optional, text
+from aggregator.wire import Text, encode, end_of, ms, nonzero, number, optional, sides, symbols_by, text
 from connectors.gemini import frames as newer
 
 REST = "https://api.gemini.com"
@@ -54,7 +51,6 @@ PERPETUAL: dict[Channel, str] = {"mark_price": "mark_price", "index_price": "mar
 CHANNELS = SPOT | PERPETUAL
 READ = {"l2_updates", "trade", "mark_price_updates", "funding_amount_updates"}
 EXACT, RATE = Context(prec=100), Decimal("1e-12")  # what a funding rate is rounded to
-SECONDS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": HOUR_S, "6h": 21_600, "1d": DAY_S}
 STATES: dict[str, MarketState] = {
     "open": "trading",
     "closed": "halt",
@@ -62,6 +58,8 @@ STATES: dict[str, MarketState] = {
     "post_only": "post_only",
     "limit_only": "trading",
 }
+
+INTERVALS = {"1m", "5m", "15m", "30m", "1h", "6h", "1d"}
 
 
 class TradeRow(Struct, tag_field="type", tag="trade", gc=False):
@@ -93,8 +91,7 @@ class BookRow(Struct, tag_field="type", tag="l2_updates", gc=False):
     auction_events: list[Raw] | None = None  # likewise; of old it came alone
 
     def events(self) -> list[Record]:
-        bids = [(price, size) for side, price, size in self.changes if side == "buy"]
-        asks = [(price, size) for side, price, size in self.changes if side == "sell"]
+        bids, asks = sides(self.changes)
         if self.trades is None and self.auction_events is None:
             return [BookDelta(raw_symbol=self.symbol, bids=bids, asks=asks)]
         past = sorted(self.trades or (), key=lambda row: (row.timestamp, row.event_id))
@@ -168,13 +165,14 @@ class Bars(Struct, gc=False):
 
     def events(self) -> list[Record]:
         interval = self.type.removeprefix("candles_").removesuffix("_updates")
-        length = SECONDS[interval] * SECOND_NS
+        if interval not in INTERVALS:
+            raise BadFrame(f"bars of the unknown interval {interval[:40]!r}")
         return [
             Candle(
                 raw_symbol=self.symbol,
                 interval=interval,
                 ts_open=ms(start),
-                ts_close=ms(start) + length,
+                ts_close=end_of(interval, ms(start)),
                 open=text(first),
                 high=text(high),
                 low=text(low),
@@ -215,15 +213,15 @@ def parse(frame: bytes) -> Iterable[Event]:
     return ()
 
 
+def word(s: Subscription) -> str:
+    return CHANNELS[s.channel] + (s.interval if s.channel == "candles" else "")
+
+
 def asking(type: Literal["subscribe", "unsubscribe"]) -> Subscribe:
     """One frame; trades and book of a symbol are one subscription."""
 
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-        symbols: dict[str, dict[str, None]] = {}
-        for s in wanted:
-            name = CHANNELS[s.channel] + (s.interval if s.channel == "candles" else "")
-            symbols.setdefault(name, {})[s.raw_symbol] = None
-        asked = [{"name": name, "symbols": list(named)} for name, named in symbols.items()]
+        asked = [{"name": name, "symbols": symbols} for name, symbols in symbols_by(word, wanted).items()]
         yield encode({"type": type, "subscriptions": asked})
 
     return ask

@@ -14,7 +14,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Meaning, Refused, Subscribe, Subscription
 from aggregator.records import Channel
 from aggregator.refusals import meaning_of, named_in
-from aggregator.wire import encode, number
+from aggregator.wire import channels_by_word, encode, number
 from connectors.krakenfutures.wires import (
     BestFrame,
     BookFrame,
@@ -35,7 +35,7 @@ CHANNELS: dict[Channel, str] = {
     "mark_price": "ticker",
     "index_price": "ticker",
 }
-OURS = {feed: tuple(c for c, f in CHANNELS.items() if f == feed) for feed in CHANNELS.values()}
+OURS = channels_by_word(CHANNELS)
 FEEDS = {"trade", "trade_snapshot", "book", "book_snapshot", "ticker", "ticker_lite"}
 
 

@@ -3,14 +3,14 @@
 https://docs.kraken.com/exchange/api-reference/futures-rest/get-instruments
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Listing, Request, Trouble
 from aggregator.records import Instrument
-from aggregator.wire import Text, from_iso, number, optional, step
+from aggregator.wire import Text, at, from_iso, number, optional, step
 
 
 class ProductWire(Struct):
@@ -32,12 +32,7 @@ class Answer(Struct):
     error: str = ""
 
 
-class Products(Struct):
-    instruments: list[Raw]
-
-
 decode_answer = Decoder(Answer).decode
-decode_products = Decoder(Products).decode
 decode_product = Decoder(ProductWire, float_hook=number).decode
 
 
@@ -74,9 +69,5 @@ def trouble(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
     return Trouble(said.error, is_busy=said.error == "apiLimitExceeded") if said.result == "error" else None
 
 
-def rows(body: bytes) -> Iterable[Raw]:
-    return decode_products(body).instruments
-
-
 def listing(api: str) -> Listing:
-    return Listing((Request(f"{api}/instruments"),), rows, read_product)
+    return Listing((Request(f"{api}/instruments"),), at("instruments"), read_product)

@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscribe, Subscription
 from aggregator.records import MS_NS, BookSnapshot, Channel, IndexPrice, MarkPrice
 from aggregator.refusals import meaning_of, named_in
-from aggregator.wire import encode, nonzero, number, text
+from aggregator.wire import by_word, encode, nonzero, number, text
 from connectors.mexc.contract_wires import BarWire, DealWire, DepthWire, PriceWire, RateWire, TickerWire
 from connectors.mexc.words import INTERVALS
 
@@ -122,13 +122,6 @@ READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {
     "push.fair.price": read_fair,
     "push.index.price": read_index,
 }
-BUSY = {name.encode(): read for name, read in READERS.items()}
-
-
-def parse(frame: bytes) -> Iterable[Event]:
-    start = frame.find(MARK) + len(MARK)
-    read = BUSY.get(frame[start : frame.find(b'"', start)])
-    return read(frame) if read is not None else parse_other(frame)
 
 
 def parse_other(frame: bytes) -> Iterable[Event]:
@@ -146,6 +139,9 @@ def parse_other(frame: bytes) -> Iterable[Event]:
         for channel, wire in CHANNELS.items()
         if said.channel == f"rs.sub.{wire}"
     ]
+
+
+parse = by_word(MARK, READERS, parse_other)
 
 
 def asking(method: str) -> Subscribe:

@@ -12,9 +12,7 @@ from msgspec import Struct
 from aggregator.errors import BadFrame
 from aggregator.records import (
     DAY_S,
-    HOUR_S,
     MS_NS,
-    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -28,10 +26,8 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, levels, nonzero, optional, seconds, text
+from aggregator.wire import Text, end_of, levels, nonzero, optional, seconds, text
 from connectors.mexc.words import OURS, SIDES
-
-UNITS = {"m": 60, "h": HOUR_S, "d": DAY_S, "w": 604_800}  # seconds; months have no length
 
 
 def is_inverse(raw_symbol: str) -> bool:
@@ -151,12 +147,11 @@ class BarWire(Struct, gc=False):
 
     def record(self, raw_symbol: str, sent: int | None) -> Candle:
         interval, at, turnover = OURS.get(self.interval, self.interval), seconds(self.t), optional(self.a)
-        length = UNITS.get(interval[-1:])
         return Candle(
             raw_symbol=raw_symbol,
             interval=interval,
             ts_open=at,
-            ts_close=None if length is None else at + int(interval[:-1]) * length * SECOND_NS,
+            ts_close=end_of(interval, at),
             open=text(self.o),
             high=text(self.h),
             low=text(self.l),

@@ -3,15 +3,13 @@
 https://api-docs.poloniex.com
 """
 
-from collections.abc import Iterable
-
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Request
 from aggregator.records import Instrument, MarketState
 from aggregator.refusals import coded
-from aggregator.wire import Text, either, ms, number, optional, step, text
+from aggregator.wire import Text, at, either, ms, number, optional, step, text
 from connectors.poloniex import futures, spot
 from connectors.poloniex.frames import stream
 
@@ -84,16 +82,7 @@ class Contract(Struct):
         )
 
 
-class Contracts(Struct):
-    data: list[Raw]
-
-
-def whole(body: bytes) -> Iterable[Raw]:
-    return decode_contracts(body).data
-
-
-decode_contracts = Decoder(Contracts).decode
-rows = either(Decoder(list[Raw]).decode, whole)
+rows = either(Decoder(list[Raw]).decode, at("data"))
 decode_row = either(Decoder(Contract, float_hook=number).decode, Decoder(Market).decode)
 
 

@@ -13,7 +13,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Heartbeat, Parse, Refused, Stream, Subscribe, Subscription
 from aggregator.records import Channel, Instrument, Record
 from aggregator.sequence import linked
-from aggregator.wire import encode
+from aggregator.wire import encode, symbols_by
 from connectors.poloniex import legacy as older
 
 UNITS = {"m": "minute", "h": "hour", "d": "day", "w": "week", "M": "month"}
@@ -85,11 +85,8 @@ def asking(event: str, channels: Mapping[Channel, str]) -> Subscribe:
     """A frame for each channel, with all its symbols."""
 
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-        symbols: dict[str, dict[str, None]] = {}
-        for s in wanted:
-            symbols.setdefault(spelled(channels, s), {})[s.raw_symbol] = None
-        for name, of in symbols.items():
-            yield encode({"event": event, "channel": [name], "symbols": list(of)})
+        for name, symbols in symbols_by(lambda s: spelled(channels, s), wanted).items():
+            yield encode({"event": event, "channel": [name], "symbols": symbols})
 
     return ask
 

@@ -6,15 +6,11 @@ https://api-docs.poloniex.com/v3/futures/websocket
 from collections.abc import Iterable
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.json import Decoder
 
-from aggregator.errors import BadFrame
 from aggregator.records import (
     DAY_S,
-    Bbo,
-    BookDelta,
-    BookSnapshot,
     Candle,
     Channel,
     Funding,
@@ -27,8 +23,9 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import best, either, ms, nonzero
-from connectors.poloniex.frames import CANDLES, DEPTH, Frame, Reader, interval
+from aggregator.wire import bbo, either, ms, nonzero
+from connectors.poloniex.books import books, candles, pictures
+from connectors.poloniex.frames import CANDLES, Reader
 from connectors.poloniex.spot import SIDES
 
 CHANNELS: dict[Channel, str] = {
@@ -70,36 +67,13 @@ class TradeRow(Struct, gc=False):
 
 
 class BookRow(Struct, gc=False):
-    s: str
     bids: Levels
     asks: Levels
     id: int
-    cT: int
     ts: int
-    lid: int | None = None  # the `id` before this one
-
-    def whole(self, *, periodic: bool) -> Record:
-        return BookSnapshot(
-            raw_symbol=self.s,
-            bids=self.bids,
-            asks=self.asks,
-            depth=None if periodic else DEPTH,
-            reason="periodic" if periodic else "initial",
-            sequence=self.id,
-            ts_event=ms(self.cT),
-            ts_sent=ms(self.ts),
-        )
-
-    def delta(self) -> Record:
-        return BookDelta(
-            raw_symbol=self.s,
-            bids=self.bids,
-            asks=self.asks,
-            sequence=self.id,
-            sequence_prev=self.lid,
-            ts_event=ms(self.cT),
-            ts_sent=ms(self.ts),
-        )
+    symbol: str = field(name="s")
+    createTime: int = field(name="cT")
+    lastId: int | None = field(default=None, name="lid")  # the `id` before this one
 
 
 class TickerRow(Struct, gc=False):
@@ -130,14 +104,12 @@ class TickerRow(Struct, gc=False):
             window_s=DAY_S,
             ts_sent=ms(self.ts),
         )
-        bid, bid_size = best(self.bPx, self.bSz)
-        ask, ask_size = best(self.aPx, self.aSz)
-        top = Bbo(
-            raw_symbol=self.s,
-            bid_price=bid,
-            bid_size=bid_size,
-            ask_price=ask,
-            ask_size=ask_size,
+        top = bbo(
+            self.s,
+            self.bPx,
+            self.bSz,
+            self.aPx,
+            self.aSz,
             ts_sent=ms(self.ts),
         )
         return (statistics, top)
@@ -254,28 +226,15 @@ decode_nested = Decoder(list[list[FundingRow]]).decode  # as the documentation s
 decode_rates = either(decode_fundings, lambda data: [row for rows in decode_nested(data) for row in rows])
 
 
-def read_books(said: Frame) -> Iterable[Record]:
-    if said.action == "update":
-        return [row.delta() for row in decode_books(said.data)]
-    if said.action != "snapshot":
-        raise BadFrame(f"a book of action {said.action!r}")
-    return [row.whole(periodic=False) for row in decode_books(said.data)]
-
-
-def read_candles(said: Frame) -> Iterable[Record]:
-    name = interval(said.channel)
-    return [row.record(name) for row in decode_candles(said.data)]
-
-
 READERS: dict[str, Reader] = {
     "trades": lambda said: [row.record() for row in decode_trades(said.data)],
-    "book_lv2": read_books,
-    "book": lambda said: [row.whole(periodic=True) for row in decode_books(said.data)],
+    "book_lv2": books(decode_books),
+    "book": pictures(decode_books),
     "tickers": lambda said: [record for row in decode_tickers(said.data) for record in row.records()],
     "funding_rate": lambda said: [record for row in decode_rates(said.data) for record in row.records()],
     "open_interest": lambda said: [row.record() for row in decode_interests(said.data) if row.oInterest],
     "liquidation_orders": lambda said: [row.record() for row in decode_liquidations(said.data)],
     "mark_price": lambda said: [row.record() for row in decode_marks(said.data) if nonzero(row.mPx)],
     "index_price": lambda said: [row.record() for row in decode_indices(said.data) if nonzero(row.iPx)],
-    CANDLES: read_candles,
+    CANDLES: candles(decode_candles),
 }

@@ -3,16 +3,11 @@
 https://api-docs.poloniex.com/spot/websocket/market-data
 """
 
-from collections.abc import Iterable
-
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from aggregator.errors import BadFrame
 from aggregator.records import (
     DAY_S,
-    BookDelta,
-    BookSnapshot,
     Candle,
     Channel,
     Levels,
@@ -24,7 +19,8 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import ms, nonzero
-from connectors.poloniex.frames import CANDLES, DEPTH, Frame, Reader, interval
+from connectors.poloniex.books import books, candles, pictures
+from connectors.poloniex.frames import CANDLES, Reader
 
 CHANNELS: dict[Channel, str] = {
     "trades": "trades",
@@ -73,29 +69,6 @@ class BookRow(Struct, gc=False):
     createTime: int
     ts: int
     lastId: int | None = None  # the `id` before this one
-
-    def whole(self, *, periodic: bool) -> Record:
-        return BookSnapshot(
-            raw_symbol=self.symbol,
-            bids=self.bids,
-            asks=self.asks,
-            depth=None if periodic else DEPTH,
-            reason="periodic" if periodic else "initial",
-            sequence=self.id,
-            ts_event=ms(self.createTime),
-            ts_sent=ms(self.ts),
-        )
-
-    def delta(self) -> Record:
-        return BookDelta(
-            raw_symbol=self.symbol,
-            bids=self.bids,
-            asks=self.asks,
-            sequence=self.id,
-            sequence_prev=self.lastId,
-            ts_event=ms(self.createTime),
-            ts_sent=ms(self.ts),
-        )
 
 
 class TickerRow(Struct, gc=False):
@@ -170,24 +143,11 @@ decode_candles = Decoder(list[CandleRow]).decode
 decode_symbols = Decoder(list[SymbolRow]).decode
 
 
-def read_books(said: Frame) -> Iterable[Record]:
-    if said.action == "update":
-        return [row.delta() for row in decode_books(said.data)]
-    if said.action != "snapshot":
-        raise BadFrame(f"a book of action {said.action!r}")
-    return [row.whole(periodic=False) for row in decode_books(said.data)]
-
-
-def read_candles(said: Frame) -> Iterable[Record]:
-    name = interval(said.channel)
-    return [row.record(name) for row in decode_candles(said.data)]
-
-
 READERS: dict[str, Reader] = {
     "trades": lambda said: [row.record() for row in decode_trades(said.data)],
-    "book_lv2": read_books,
-    "book": lambda said: [row.whole(periodic=True) for row in decode_books(said.data)],
+    "book_lv2": books(decode_books),
+    "book": pictures(decode_books),
     "ticker": lambda said: [row.record() for row in decode_tickers(said.data)],
     "symbols": lambda said: [row.record() for row in decode_symbols(said.data)],
-    CANDLES: read_candles,
+    CANDLES: candles(decode_candles),
 }

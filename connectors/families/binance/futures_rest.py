@@ -10,9 +10,9 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Backfill, Details, Listing, Poll, Request, Since, Snapshot
 from aggregator.records import HOUR_S, MS_NS, BookSnapshot, Instrument, Levels, OpenInterest, Record, SizeUnit, Trade
-from aggregator.wire import Text, ms, number, optional
+from aggregator.wire import Text, at, ms, number, optional
 from connectors.families.binance.futures_wires import STATES
-from connectors.families.binance.rest import Filter, read_filters, rows
+from connectors.families.binance.rest import Filter, read_filters
 
 DEPTH = 1000  # levels a side of a book
 NEVER_MS = 4133404800000  # the delivery date (2100-12-25) of what has none
@@ -142,7 +142,7 @@ def interest_reader(*, inverse: bool) -> Callable[[str, bytes], Iterable[Record]
 def listing(rest: str) -> Listing:
     return Listing(
         (Request(f"{rest}/exchangeInfo"),),
-        rows,
+        at("symbols"),
         read_contract,
         state=("status", "contractStatus"),
         details=(Details(Request(f"{rest}/fundingInfo"), decode_fundings, read_funding),),

@@ -12,6 +12,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot, Trouble
 from aggregator.records import MS_NS, BookSnapshot, Instrument, Levels, MarketState, Trade
 from aggregator.refusals import coded
+from aggregator.wire import at
 from connectors.families.binance.wires import stamp
 
 DEPTH = 5000  # levels a side of a book
@@ -71,10 +72,6 @@ class ExchangeInfo(Struct):
 
 decode_info = Decoder(ExchangeInfo).decode
 decode_symbol = Decoder(SymbolWire).decode
-
-
-def rows(body: bytes) -> Iterable[Raw]:
-    return decode_info(body).symbols
 
 
 def read_symbol(row: Raw) -> Instrument:
@@ -139,7 +136,7 @@ def read_past(raw_symbol: str, body: bytes) -> Iterable[Trade]:
 
 
 def listing(rest: str) -> Listing:
-    return Listing((Request(f"{rest}/exchangeInfo", weight=20),), rows, read_symbol)
+    return Listing((Request(f"{rest}/exchangeInfo", weight=20),), at("symbols"), read_symbol)
 
 
 def snapshot(rest: str) -> Snapshot:

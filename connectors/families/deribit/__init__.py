@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since, Stream, Subscribe, Subscription
 from aggregator.records import MS_NS
 from aggregator.sequence import contiguous, linked
-from aggregator.wire import encode
+from aggregator.wire import at, encode
 from connectors.families.deribit.frames import CHANNELS, PLATFORM, parser
-from connectors.families.deribit.listing import read_instrument, read_past, rows, trouble
+from connectors.families.deribit.listing import read_instrument, read_past, trouble
 from connectors.families.deribit.wires import RESOLUTIONS
 
 HEARTBEAT = b'{"jsonrpc":"2.0","id":0,"method":"public/set_heartbeat","params":{"interval":30}}'
@@ -56,7 +56,7 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, checked: str, notes:
                 Request(f"{rest}/public/get_instruments?currency=any&kind={kind}")
                 for kind in ("future", "option", "spot")
             ),
-            rows,
+            at("result"),
             read_instrument,
         ),
         feeds=(

@@ -68,10 +68,6 @@ decode_instrument = Decoder(InstrumentWire, float_hook=number).decode
 decode_past = Decoder(Past, float_hook=number).decode
 
 
-def rows(body: bytes) -> Iterable[Raw]:
-    return decode_answer(body).result
-
-
 def read_instrument(row: Raw) -> Instrument | None:
     i = decode_instrument(row)
     kinds: dict[str, Kind] = {"spot": "spot", "future": "future", "option": "option"}

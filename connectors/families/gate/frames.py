@@ -12,7 +12,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Refused
 from aggregator.records import Channel
 from aggregator.refusals import meaning_of
-from aggregator.wire import number
+from aggregator.wire import channels_by_word, number
 from connectors.families.gate.contracts import ContractFrame
 from connectors.families.gate.options import OptionFrame
 from connectors.families.gate.spot import SpotFrame
@@ -47,12 +47,7 @@ OPTIONS: dict[Channel, str] = {
     "candles": "options.contract_candlesticks",
     "options": "options.contract_tickers",
 }
-OURS: dict[str, tuple[Channel, ...]] = {
-    wire: tuple(
-        dict.fromkeys(c for channels in (SPOT, PERPETUALS, FUTURES, OPTIONS) for c, w in channels.items() if w == wire)
-    )
-    for wire in (*SPOT.values(), *PERPETUALS.values(), *FUTURES.values(), *OPTIONS.values())
-}
+OURS = channels_by_word(SPOT, PERPETUALS, FUTURES, OPTIONS)
 READ = {
     *OURS,
     "spot.trades_v2",

@@ -12,10 +12,8 @@ from msgspec import Struct
 from aggregator.exchange import Event
 from aggregator.records import (
     DAY_S,
-    HOUR_S,
     MS_NS,
     SECOND_NS,
-    Bbo,
     BookDelta,
     BookSnapshot,
     Candle,
@@ -25,9 +23,8 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, best, ms, nonzero, optional, text
+from aggregator.wire import Text, bbo, end_of, ms, nonzero, optional, text
 
-UNITS = {"s": 1, "m": 60, "h": HOUR_S, "d": DAY_S}  # seconds
 LONG = {"7d": "1w", "30d": "1M"}  # the latter is a month of the calendar
 
 
@@ -113,19 +110,17 @@ class BestWire(Struct, gc=False):
     A: Text = ""
 
     def records(self, sent: int | None) -> Sequence[Event]:
-        bid, bid_size = best(self.b, self.B)
-        ask, ask_size = best(self.a, self.A)
-        bbo = Bbo(
-            raw_symbol=self.s,
-            bid_price=bid,
-            bid_size=bid_size,
-            ask_price=ask,
-            ask_size=ask_size,
+        top = bbo(
+            self.s,
+            self.b,
+            self.B,
+            self.a,
+            self.A,
             sequence=self.u,
             ts_event=self.t * MS_NS if self.t else None,
             ts_sent=sent,
         )
-        return (bbo,)
+        return (top,)
 
 
 class Changes(Struct, gc=False):
@@ -240,12 +235,12 @@ class BarWire(Struct, gc=False):
 
     def candle(self, sent: int | None) -> Candle:
         name, _, raw_symbol = self.n.partition("_")
-        seconds = None if name == "30d" else int(name[:-1]) * UNITS[name[-1]]
+        interval, start = LONG.get(name, name), self.t * SECOND_NS
         return Candle(
             raw_symbol=raw_symbol,
-            interval=LONG.get(name, name),
-            ts_open=self.t * SECOND_NS,
-            ts_close=None if seconds is None else (self.t + seconds) * SECOND_NS,
+            interval=interval,
+            ts_open=start,
+            ts_close=end_of(interval, start),
             open=text(self.o),
             high=text(self.h),
             low=text(self.l),

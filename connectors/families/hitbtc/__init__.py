@@ -10,7 +10,7 @@ from aggregator.exchange import Exchange, Limits, Stream, Subscribe, Subscriptio
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
-from aggregator.wire import encode
+from aggregator.wire import encode, symbols_by
 from connectors.families.hitbtc.frames import parse
 from connectors.families.hitbtc.rest import listing
 from connectors.families.hitbtc.wires import PERIODS
@@ -32,8 +32,7 @@ def channel_name(s: Subscription) -> str:
 
 def asking(method: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
-        for name in dict.fromkeys(map(channel_name, wanted)):
-            symbols = list(dict.fromkeys(s.raw_symbol for s in wanted if channel_name(s) == name))
+        for name, symbols in symbols_by(channel_name, wanted).items():
             yield encode({"method": method, "ch": name, "params": {"symbols": symbols}, "id": id})
 
     return ask

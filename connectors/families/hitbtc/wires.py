@@ -14,7 +14,6 @@ from aggregator.records import (
     HOUR_S,
     MS_NS,
     SECOND_NS,
-    Bbo,
     BookDelta,
     BookSnapshot,
     Candle,
@@ -29,7 +28,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import best, nonzero
+from aggregator.wire import bbo, nonzero
 
 PERIODS = {
     "1m": "M1",
@@ -105,14 +104,12 @@ class BestWire(Struct, gc=False):
     B: str | None = None
 
     def record(self, raw_symbol: str) -> Record:
-        bid, bid_size = best(self.b, self.B)
-        ask, ask_size = best(self.a, self.A)
-        return Bbo(
-            raw_symbol=raw_symbol,
-            bid_price=bid,
-            bid_size=bid_size,
-            ask_price=ask,
-            ask_size=ask_size,
+        return bbo(
+            raw_symbol,
+            self.b,
+            self.B,
+            self.a,
+            self.A,
             ts_event=self.t * MS_NS,
         )
 

@@ -29,8 +29,8 @@ from aggregator.exchange import (
 from aggregator.records import Channel, Instrument, Record, Trade
 from aggregator.refusals import meaning_of
 from aggregator.sequence import Rule, contiguous, linked
-from aggregator.wire import encode, gunzip, ms
-from connectors.families.huobi.listing import read_instrument, rows, trouble
+from aggregator.wire import at, encode, gunzip, ms
+from connectors.families.huobi.listing import read_instrument, trouble
 from connectors.families.huobi.market import (
     CONTRACTS,
     DEPTH,
@@ -249,7 +249,7 @@ def exchange(
                 Request(f"https://{derivatives[0]}/linear-swap-api/v1/swap_contract_info?business_type=all"),
                 Request(f"https://{derivatives[0]}/swap-api/v1/swap_contract_info"),
             ),
-            rows,
+            at("data"),
             read_instrument,
             state=("state", "contract_status"),
         ),

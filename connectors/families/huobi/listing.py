@@ -1,6 +1,6 @@
 """The instruments: spot in two spellings, linear and inverse contracts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
@@ -80,10 +80,6 @@ decode_answer = Decoder(Answer).decode
 decode_spot = Decoder(SpotRow, float_hook=str).decode
 decode_new_spot = Decoder(NewSpotRow).decode
 decode_contract = Decoder(ContractRow, float_hook=str).decode
-
-
-def rows(body: bytes) -> Iterable[Raw]:
-    return decode_answer(body).data
 
 
 def read_instrument(row: Raw) -> Instrument:

@@ -9,8 +9,6 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.records import (
     DAY_S,
-    HOUR_S,
-    SECOND_NS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -24,7 +22,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, best, levels, ms, nonzero, optional, seconds, text
+from aggregator.wire import Text, best, end_of, levels, ms, nonzero, optional, seconds, text
 
 DEPTH = 150
 UNMERGED = {"step0": DEPTH, "step6": 20}  # levels a side; the other steps merge levels into coarser ones
@@ -59,7 +57,6 @@ PERIODS = {
     "1y": "1year",
 }
 INTERVALS = {period: interval for interval, period in PERIODS.items()}
-LENGTHS = {"1m": 60, "5m": 300, "15m": 900, "30m": 1800, "1h": HOUR_S, "4h": 14_400, "1d": DAY_S, "1w": 604_800}
 
 Rows = list[list[Text]] | dict[str, Any] | None  # a side of a book; nothing changed: absent, [] or {}
 T = TypeVar("T")
@@ -242,13 +239,13 @@ def read_bar(raw_symbol: str, kind: str, frame: bytes) -> Iterable[Record]:
     bar = f.tick
     period = kind.partition(".")[2]
     interval = INTERVALS.get(period, period)
-    start, length = seconds(bar.id), LENGTHS.get(interval)
+    start = seconds(bar.id)
     return (
         Candle(
             raw_symbol=raw_symbol,
             interval=interval,
             ts_open=start,
-            ts_close=None if length is None else start + length * SECOND_NS,
+            ts_close=end_of(interval, start),
             open=text(bar.open),
             high=text(bar.high),
             low=text(bar.low),

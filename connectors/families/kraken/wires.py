@@ -20,7 +20,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, as_written, best, from_iso, nonzero, optional, text
+from aggregator.wire import Text, as_written, bbo, from_iso, nonzero, optional, text
 from connectors.families.kraken.notices import Instruments, Other, Statuses, flagged
 
 DEPTH = 100  # levels a side of the book that is subscribed to: 10, 25, 100, 500 or 1000
@@ -110,14 +110,12 @@ class TickerRow(Struct, gc=False):
         )
 
     def best(self, at: int | None) -> Bbo:
-        bid_price, bid_size = best(self.bid, self.bid_qty)
-        ask_price, ask_size = best(self.ask, self.ask_qty)
-        return Bbo(
-            raw_symbol=self.symbol,
-            bid_price=bid_price,
-            bid_size=bid_size,
-            ask_price=ask_price,
-            ask_size=ask_size,
+        return bbo(
+            self.symbol,
+            self.bid,
+            self.bid_qty,
+            self.ask,
+            self.ask_qty,
             ts_event=at,
         )
 

@@ -31,7 +31,7 @@ from aggregator.exchange import (
 from aggregator.records import HOUR_S, Channel
 from aggregator.refusals import coded, meaning_of
 from aggregator.sequence import Rule, contiguous
-from aggregator.wire import encode, number
+from aggregator.wire import channels_by_word, encode, number
 from connectors.families.kucoin import figures, unified, wires
 from connectors.families.kucoin.figures import INTERVALS
 from connectors.families.kucoin.rest import decode_bullet, read_snapshot
@@ -55,10 +55,7 @@ FUTURES: dict[Channel, str] = {
 }
 SETTLEMENTS = "/contract/announcement"  # of all contracts: the rates that have been settled
 ALL = "/market/ticker:all"
-OURS = {
-    wire: tuple(c for channels in (SPOT, FUTURES) for c, w in channels.items() if w == wire)
-    for wire in (*SPOT.values(), *FUTURES.values())
-}
+OURS = channels_by_word(SPOT, FUTURES)
 READ = {*OURS, SETTLEMENTS, "/market/ticker", "/contractMarket/ticker"}
 DEPTHS = ("/spotMarket/level2Depth", "/contractMarket/level2Depth")
 covering = Rule("covering", contiguous.joins, contiguous.joins)  # a range may begin within the one before

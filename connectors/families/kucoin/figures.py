@@ -5,8 +5,8 @@ https://www.kucoin.com/docs-new/3470063w0
 
 from msgspec import Struct
 
-from aggregator.records import DAY_S, HOUR_S, SECOND_NS, Candle, Funding, IndexPrice, MarkPrice, Record, Ticker
-from aggregator.wire import Text, nonzero, optional, seconds, text
+from aggregator.records import DAY_S, Candle, Funding, IndexPrice, MarkPrice, Record, Ticker
+from aggregator.wire import Text, end_of, nonzero, optional, seconds, text
 from connectors.families.kucoin.wires import FUTURES, about, stamp
 
 INTERVALS = {
@@ -26,7 +26,6 @@ INTERVALS = {
     "1M": "1month",
 }
 SPELLED = {wire: interval for interval, wire in INTERVALS.items()}
-LENGTHS = {"m": 60, "h": HOUR_S, "d": DAY_S, "w": 604_800}  # seconds; months have no length
 LINEAR, INVERSE = ("USDTM", "USDCM"), "USDM"  # how the names of perpetual contracts end
 MINUTE_MS = 60_000
 
@@ -121,7 +120,6 @@ class BarFrame(Struct, tag_field="subject", tag="trade.candles.update", gc=False
         start, first, last, high, low, volume, turnover = d.candles
         wire = about(self.topic).rpartition("_")[2]
         interval, opened = SPELLED.get(wire, wire), seconds(start)
-        length = LENGTHS.get(interval[-1:])
         # of futures the documentation calls the sixth figure wrong; the seventh counts contracts (2025-01)
         is_spot = not self.topic.startswith(FUTURES)
         return (
@@ -129,7 +127,7 @@ class BarFrame(Struct, tag_field="subject", tag="trade.candles.update", gc=False
                 raw_symbol=d.symbol,
                 interval=interval,
                 ts_open=opened,
-                ts_close=None if length is None else opened + int(interval[:-1]) * length * SECOND_NS,
+                ts_close=end_of(interval, opened),
                 open=text(first),
                 high=text(high),
                 low=text(low),

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Listing, Poll, Request
 from aggregator.records import BookSnapshot, Instrument, MarketState, OpenInterest
-from aggregator.wire import Text, levels, number, optional, text
+from aggregator.wire import Text, at, levels, number, optional, text
 from connectors.families.kucoin.wires import stamp
 
 STATES: dict[str, MarketState] = {
@@ -100,10 +100,6 @@ decode_rows = Decoder(Rows).decode
 decode_interests = Decoder(Interests, float_hook=number).decode
 
 
-def rows(body: bytes) -> Iterable[Raw]:
-    return decode_rows(body).data
-
-
 def read_symbol(row: Raw) -> Instrument:
     """The assets are those of the name: where one was renamed, `baseCurrency` says its new code."""
     s = decode_symbol(row)
@@ -176,11 +172,11 @@ def read_interest(_: str, body: bytes) -> Iterable[OpenInterest]:
 
 
 def symbols(api: str) -> Listing:
-    return Listing((Request(f"{api}/api/v2/symbols", weight=4),), rows, read_symbol)
+    return Listing((Request(f"{api}/api/v2/symbols", weight=4),), at("data"), read_symbol)
 
 
 def contracts(api: str) -> Listing:
-    return Listing((Request(f"{api}/api/v1/contracts/active", weight=3),), rows, read_contract)
+    return Listing((Request(f"{api}/api/v1/contracts/active", weight=3),), at("data"), read_contract)
 
 
 def interest(api: str) -> Poll:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from aggregator.errors import BadFrame
 from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Levels, Record, Side, Trade
-from aggregator.wire import Text, best, levels, text
+from aggregator.wire import Text, bbo, levels, text
 
 FUTURES = "/contract"  # how their topics begin
 SIDES: dict[str, Side] = {"buy": "buy", "sell": "sell"}
@@ -177,14 +177,12 @@ class TickerWire(Struct, gc=False):
     time: int | None = None
 
     def record(self, raw_symbol: str) -> Bbo:
-        bid, bid_size = best(self.bestBid, self.bestBidSize)
-        ask, ask_size = best(self.bestAsk, self.bestAskSize)
-        return Bbo(
-            raw_symbol=raw_symbol,
-            bid_price=bid,
-            bid_size=bid_size,
-            ask_price=ask,
-            ask_size=ask_size,
+        return bbo(
+            raw_symbol,
+            self.bestBid,
+            self.bestBidSize,
+            self.bestAsk,
+            self.bestAskSize,
             sequence=None if self.sequence is None else int(self.sequence),
             ts_event=None if self.time is None else stamp(self.time),
         )
@@ -213,15 +211,13 @@ class FuturesBestFrame(Struct, tag_field="subject", tag="tickerV2", gc=False):
 
     def records(self) -> tuple[Record, ...]:
         d = self.data
-        bid, bid_size = best(d.bestBidPrice, d.bestBidSize)
-        ask, ask_size = best(d.bestAskPrice, d.bestAskSize)
         return (
-            Bbo(
-                raw_symbol=d.symbol,
-                bid_price=bid,
-                bid_size=bid_size,
-                ask_price=ask,
-                ask_size=ask_size,
+            bbo(
+                d.symbol,
+                d.bestBidPrice,
+                d.bestBidSize,
+                d.bestAskPrice,
+                d.bestAskSize,
                 sequence=d.sequence,
                 ts_event=None if d.ts is None else stamp(d.ts),
             ),

@@ -12,9 +12,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused
-from aggregator.records import DAY_S, HOUR_S, MS_NS, Bbo, BookDelta, BookSnapshot, Channel, Levels
+from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Channel, Levels
 from aggregator.refusals import meaning_of, named_in
-from aggregator.wire import nonzero
+from aggregator.wire import lower_unit, nonzero
 from connectors.families.okx.wires import (
     BarWire,
     BlockWire,
@@ -46,7 +46,6 @@ CHANNELS: dict[Channel, str] = {
 OURS: dict[str, Channel] = {wire: channel for channel, wire in CHANNELS.items()}
 DEPTH = 400
 DEPTHS = {"books": DEPTH, "books5": 5, "books50-l2-tbt": 50, "books-l2-tbt": DEPTH}
-UNITS = {"s": 1, "m": 60, "H": HOUR_S, "D": DAY_S, "W": 604_800}  # seconds; months have no length
 NAMED = re.compile(r"(?:channel:([\w-]{1,64}),)?instId:([^, ]{1,64}?) doesn't exist")
 SWAP = "-SWAP"
 
@@ -173,11 +172,8 @@ def best(arg: Topic, b: BookWire) -> Bbo:
 
 def read_bars(frame: bytes) -> Iterable[Event]:
     said = decode_bars(frame)
-    name = said.arg.channel.removeprefix("candle").removesuffix("utc")
-    count, scale = name[:-1], name[-1:]
-    seconds = int(count) * UNITS[scale] if count.isdecimal() and scale in UNITS else None
-    interval = name if seconds is None else count + scale.lower()
-    return [bar.record(said.arg.instId, interval, seconds) for bar in said.data]
+    interval = lower_unit(said.arg.channel.removeprefix("candle").removesuffix("utc"))
+    return [bar.record(said.arg.instId, interval) for bar in said.data]
 
 
 def read_tickers(frame: bytes) -> Iterable[Event]:

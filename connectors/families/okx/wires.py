@@ -26,7 +26,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import ZERO, ms, nonzero, optional
+from aggregator.wire import ZERO, end_of, ms, nonzero, optional
 
 
 def unit(raw_symbol: str) -> SizeUnit:
@@ -133,13 +133,13 @@ class BarWire(Struct, array_like=True, gc=False):
     volCcyQuote: str | None = None
     confirm: str | None = None
 
-    def record(self, raw_symbol: str, interval: str, seconds: int | None) -> Record:
+    def record(self, raw_symbol: str, interval: str) -> Record:
         is_spot, at = unit(raw_symbol) == "base", ms(self.ts)
         return Candle(
             raw_symbol=raw_symbol,
             interval=interval,
             ts_open=at,
-            ts_close=None if seconds is None else at + seconds * SECOND_NS,
+            ts_close=end_of(interval, at),
             open=self.open,
             high=self.high,
             low=self.low,

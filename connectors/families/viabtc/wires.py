@@ -26,7 +26,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, best, ms, nonzero, number, optional, seconds, text
+from aggregator.wire import Text, bbo, end_of, ms, nonzero, number, optional, seconds, text
 
 PERIODS = {  # seconds
     "1m": 60,
@@ -137,14 +137,12 @@ class BestRow(Struct, array_like=True, gc=False):
     ask_amount: str | None
 
     def record(self) -> Bbo:
-        bid, bid_size = best(self.bid, self.bid_amount)
-        ask, ask_size = best(self.ask, self.ask_amount)
-        return Bbo(
-            raw_symbol=self.market,
-            bid_price=bid,
-            bid_size=bid_size,
-            ask_price=ask,
-            ask_size=ask_size,
+        return bbo(
+            self.market,
+            self.bid,
+            self.bid_amount,
+            self.ask,
+            self.ask_amount,
             sequence=self.update_id,
             ts_event=seconds(self.matched),
             ts_sent=seconds(self.sent),
@@ -205,7 +203,7 @@ class Bar(Struct, array_like=True, gc=False):
             raw_symbol=self.market,
             interval=interval,
             ts_open=start,
-            ts_close=None if interval == "1M" else start + PERIODS[interval] * SECOND_NS,
+            ts_close=end_of(interval, start),
             open=text(self.open),
             high=text(self.high),
             low=text(self.low),

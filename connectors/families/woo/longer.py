@@ -24,7 +24,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, best, levels, nonzero, number, optional, text
+from aggregator.wire import Text, bbo, levels, nonzero, number, optional, text
 from connectors.families.woo.words import Frame, perpetual_of
 
 
@@ -106,14 +106,12 @@ class BestRow(Struct, gc=False):
     askSize: Text = None
 
     def record(self, at: int) -> Bbo:
-        bid, bid_size = best(self.bid, self.bidSize)
-        ask, ask_size = best(self.ask, self.askSize)
-        return Bbo(
-            raw_symbol=self.symbol,
-            bid_price=bid,
-            bid_size=bid_size,
-            ask_price=ask,
-            ask_size=ask_size,
+        return bbo(
+            self.symbol,
+            self.bid,
+            self.bidSize,
+            self.ask,
+            self.askSize,
             ts_event=at,
         )
 

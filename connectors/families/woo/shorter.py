@@ -22,7 +22,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import best, ms, nonzero, optional, text
+from aggregator.wire import bbo, ms, nonzero, optional, text
 from connectors.families.woo.words import perpetual_of
 
 TOP = 10  # levels a side of a book that is always sent whole
@@ -94,14 +94,12 @@ class BestRow(Struct, gc=False):
     aq: str | None = None
 
     def record(self, at: int) -> Bbo:
-        bid, bid_size = best(self.bp, self.bq)
-        ask, ask_size = best(self.ap, self.aq)
-        return Bbo(
-            raw_symbol=self.s,
-            bid_price=bid,
-            bid_size=bid_size,
-            ask_price=ask,
-            ask_size=ask_size,
+        return bbo(
+            self.s,
+            self.bp,
+            self.bq,
+            self.ap,
+            self.aq,
             ts_event=self.ts * MS_NS,
             ts_sent=at,
         )

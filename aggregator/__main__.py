@@ -11,7 +11,7 @@ def before_the_loop() -> None:
     """Be ready before anything is imported: a stop is a good end, and what asks for something later ends nothing."""
     if SERVICES.isdisjoint(sys.argv[1:2]):
         return
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # nothing is begun, so nothing is to be ended
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # it may end at once: nothing has begun
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 

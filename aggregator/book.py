@@ -58,8 +58,8 @@ class Side:
         self._depth = depth
         self.exact = False
         self._sizes: dict[str, str] = dict(levels)
-        self._keys: list[Key] = []  # in order, the best last
-        self._prices: list[str] = []  # of the keys, as they are spelled
+        self._keys: list[Key] = []  # they are in order, the best last
+        self._prices: list[str] = []  # the prices of the keys, as they are spelled
         self._dead: set[str] = set()  # removed prices that are still here; only a side of limited depth keeps this set
         self._sweep_at = 0
         self._spell: Spell | None = None  # the function that spelled levels last; `_count` of them
@@ -180,7 +180,7 @@ class Side:
                 if not self.exact:
                     return key * self._sign
                 exact = Decimal(price)
-                return exact if self._sign > 0 else exact.copy_negate()  # to multiply would round
+                return exact if self._sign > 0 else exact.copy_negate()  # multiplying would round
         except (ValueError, ArithmeticError):
             pass
         raise BadFrame(f"{price[:40]!r} is not a price")
@@ -269,7 +269,7 @@ class OrderBook:
         return bool(bids and asks) and Decimal(bids[0][0]) >= Decimal(asks[0][0])
 
     def is_crossed(self) -> bool:
-        """Whether the best bid reaches the best ask. Raises BadFrame for a price that is no number."""
+        """Tell whether the best bid reaches the best ask. Raises BadFrame for a price that is no number."""
         if self._pending is not None and _are_apart(*self._pending):
             return False  # without giving every level its place: many books are replaced before anyone looks
         return self.apply([], [])
@@ -294,7 +294,7 @@ class OrderBook:
 
 
 def _are_apart(bids: Levels, asks: Levels) -> bool:
-    """Whether every bid is surely below every ask, and every price a number; False asks for a closer look."""
+    """Tell whether every bid is surely below every ask, and every price a number; False asks for a closer look."""
     try:
         lower, upper = [float(price) for price, _ in bids], [float(price) for price, _ in asks]
     except ValueError:

@@ -74,7 +74,7 @@ class Feed:
         self._writer = writer
         self._rest = b""
         self._lines: deque[bytes] = deque()
-        self._answers: dict[int, Reply | None] = {}  # by id; None until it comes
+        self._answers: dict[int, Reply | None] = {}  # the keys are ids; None until the answer comes
         self._last_id = 0
         self._reading = asyncio.Lock()
         self._has_ended = False

@@ -178,7 +178,7 @@ class Heard(Struct):
     replies: Sequence[bytes] = ()
     subscribe: Sequence[str] = ()
     unsubscribe: Sequence[str] = ()
-    first: Sequence[Said] = ()  # what a new subscriber gets first: whole books, last trades
+    first: Sequence[Said] = ()  # a new subscriber gets these first: whole books, last trades
 
 
 class Simulation(Struct, frozen=True):

@@ -1,1 +1,1 @@
-"""What each exchange says and how to ask it: one module an exchange, data and pure functions."""
+"""The exchanges, one module or package each: how it is asked and how its answers are read. Data and pure functions."""

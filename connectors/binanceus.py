@@ -11,5 +11,5 @@ EXCHANGE = binance.exchange(
     checked="2026-09, live probes by others",
     stream="wss://stream.binance.us:9443/stream",
     rest="https://api.binance.us/api/v3",
-    lookup=False,  # of old trades needs a key here
+    lookup=False,  # looking up old trades needs a key here
 )

@@ -79,7 +79,7 @@ EXCHANGE = Exchange(
             name="trades",
             channels=("trades",),
             every=15,
-            request=lambda s: Request(f"{API}/{s}/lasttrades"),  # of 24 hours; `trades.json` is five minutes old
+            request=lambda s: Request(f"{API}/{s}/lasttrades"),  # it has 24 hours; `trades.json` is five minutes old
             parse=read_trades,
         ),
         Poll(

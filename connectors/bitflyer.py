@@ -161,7 +161,7 @@ def parse(frame: bytes) -> Iterable[Event]:
         return parse_answer(decode_answer(frame))
     said = decode(frame).params
     name = said.channel
-    if name.startswith(WHOLE):  # in no certain order
+    if name.startswith(WHOLE):  # the order of levels is not certain
         board, product = decode_board(said.message), name.removeprefix(WHOLE)
         bids, asks = sorted(levels(board.bids), key=at_price, reverse=True), sorted(levels(board.asks), key=at_price)
         return (BookSnapshot(raw_symbol=product, bids=bids, asks=asks, reason="periodic"),)

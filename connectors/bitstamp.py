@@ -59,7 +59,7 @@ PERPETUAL: dict[Channel, str] = {
 NAMES = CHANNELS | PERPETUAL
 EIGHT_HOURS_S = 8 * HOUR_S
 BAD_REQUEST = 400
-TOO_MANY = {"400.002", "400.067", "400.068"}  # of an address, a client, a market
+TOO_MANY = {"400.002", "400.067", "400.068"}  # too many requests of an address, of a client, for a market
 BEAT = Heartbeat(every=20, frame=b'{"event":"bts:heartbeat"}')
 
 
@@ -134,7 +134,7 @@ class Said(Struct):
 
 
 class Fault(Struct):
-    """What comes with HTTP 400."""
+    """The body of an answer with HTTP 400."""
 
     response_code: str = ""
 
@@ -189,7 +189,7 @@ def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
 
 
 def trouble(status: int, _: Mapping[str, str], body: bytes) -> Trouble | None:
-    """Whether it was asked too much: its documentation has codes for that, and no status of its own."""
+    """The trouble of an exchange that was asked too much: its documentation has codes for that, and no HTTP status."""
     if status != BAD_REQUEST or decode_fault(body).response_code not in TOO_MANY:
         return None
     return Trouble(body[:200].decode(errors="replace"), is_busy=True)

@@ -22,7 +22,9 @@ class TradeRow(Struct, gc=False):
     price: Text
     amount: Text
     tid: int
-    type: Literal["buy", "sell"]  # whose is not said; the one side that is told is the taker's
+    type: Literal[
+        "buy", "sell"
+    ]  # the exchange does not say whose side it is; where there is but one, it is the taker's
 
 
 class Depth(Struct):
@@ -31,7 +33,7 @@ class Depth(Struct):
 
 
 class Answer(Struct):
-    """What comes where something is wrong."""
+    """The answer that comes where something is wrong."""
 
     result: bool = True
     code: Text = ""

@@ -38,7 +38,7 @@ class PriceFilter(Struct):
 class LotFilter(Struct):
     qtyStep: str = ""
     basePrecision: str = ""  # spot
-    minOrderQty: str = ""  # of spot, no longer looked at by the exchange
+    minOrderQty: str = ""  # spot has it, and the exchange no longer looks at it
     maxOrderQty: str = ""
     maxLimitOrderQty: str = ""  # spot, in place of maxOrderQty
     minNotionalValue: str = ""
@@ -57,7 +57,7 @@ class InstrumentWire(Struct):
     settleCoin: str = ""
     launchTime: str = ""
     fundingInterval: int = 0  # minutes, of perpetual contracts
-    deliveryTime: str = ""  # of a perpetual: when it is delisted
+    deliveryTime: str = ""  # for a perpetual this is when it is delisted
 
 
 class Listed(Struct):

@@ -133,7 +133,7 @@ class TickerWire(Struct, tag_field="type", tag="ticker", gc=False):
     best_ask: str | None = None
     best_ask_size: str | None = None
     sequence: int | None = None
-    time: str | None = None  # of the last trade
+    time: str | None = None  # when the last trade happened
 
     def records(self) -> tuple[Event, ...]:
         at = stamp(self.time)
@@ -166,7 +166,7 @@ class Listened(Struct):
 
 
 class Other(Struct):
-    """What is now subscribed to, a refusal, or a kind that is not ours."""
+    """A list of what is now subscribed to, a refusal, or a kind that is not ours."""
 
     type: str
     channels: list[Listened] = []

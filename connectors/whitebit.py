@@ -31,7 +31,7 @@ class MarketWire(Struct):
 
 class FutureWire(Struct):
     ticker_id: str
-    open_interest: Text = None  # of the base asset
+    open_interest: Text = None  # in the base asset
 
 
 class Futures(Struct):

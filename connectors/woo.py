@@ -52,7 +52,7 @@ class InstrumentWire(Struct):
     baseMin: str | None = None
     baseMax: str | None = None
     minNotional: str | None = None
-    fundingIntervalHours: int | None = None  # of perpetuals
+    fundingIntervalHours: int | None = None  # only perpetuals have it
 
 
 class Rows(Struct):

@@ -57,7 +57,7 @@ decode_symbol = Decoder(SymbolWire, float_hook=number).decode
 
 def topic(s: Subscription) -> str:
     if s.channel == "liquidations":
-        return CHANNELS[s.channel]  # of all symbols
+        return CHANNELS[s.channel]  # the topic has all symbols
     if s.channel == "candles":
         return f"{s.raw_symbol}@kline_{s.interval}"
     name = index_of(s.raw_symbol) if s.channel == "index_price" else s.raw_symbol

@@ -1,8 +1,11 @@
 """The generated pages: fresh, complete, and complaining when the code says too little; the written ones: true."""
 
+import ast
+import io
 import json
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -560,3 +563,34 @@ def test_a_bound_that_is_gone_from_the_code_is_no_page() -> None:
 )
 def test_a_bound_in_words(value: float, unit: str, words: str) -> None:
     assert in_words(value, unit) == words
+
+
+# --- prose: a docstring and a comment are sentences, or name a thing; none begins as a subordinate clause does
+
+FRAGMENT = re.compile(r"(#:? ?)?(what|who|whose|as|of|whether|that|which)\b", re.IGNORECASE)
+
+
+def fragments(source: str) -> Iterator[str]:
+    """Docstrings, and comments behind code, that begin with such a word."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node) or ""
+            if FRAGMENT.match(text):
+                yield text.splitlines()[0]
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        is_behind_code = not token.line.lstrip().startswith("#")
+        if token.type == tokenize.COMMENT and is_behind_code and FRAGMENT.match(token.string):
+            yield token.string
+
+
+@pytest.mark.parametrize(
+    "module", [*(ROOT / "aggregator").rglob("*.py"), *(ROOT / "connectors").rglob("*.py")], ids=str
+)
+def test_no_comment_begins_as_a_fragment(module: Path) -> None:
+    """The records are exempt: their docstrings are the tables of docs/records.md."""
+    if module.name != "records.py":
+        assert list(fragments(module.read_text())) == [], "give it a subject and a verb"
+
+
+def test_a_fragment_would_be_found() -> None:
+    assert len(list(fragments('"""What reads."""\nX = 1  # of bytes\n# of bytes\nY = 2  # bytes of a line'))) == 2

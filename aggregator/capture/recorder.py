@@ -92,7 +92,7 @@ class _Disk:
         try:
             self._put(frame.compress(piece) + frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
         except OSError:
-            self._frame = None  # what would follow in it refers to what is not in the file
+            self._frame = None  # later lines of it would refer to some that are not in the file
             raise
         self._is_unended = True
 
@@ -134,7 +134,7 @@ class Recorder:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._disk = _Disk(path)
         self._path = path
-        self._lines: list[bytes] = []  # that wait to be written
+        self._lines: list[bytes] = []  # these wait to be written
         self._held = 0  # bytes of these
         self._flushed = 0
         self.lost = 0

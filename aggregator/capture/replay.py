@@ -53,7 +53,7 @@ class CaptureLine(Struct):
 
     @property
     def is_refused(self) -> bool:
-        """Whether the HTTP status says that this is an error and no answer."""
+        """Tell whether the HTTP status says that this is an error and no answer."""
         return self.status is not None and self.status not in HTTP_OK
 
     @property
@@ -94,9 +94,11 @@ class Reader:
         self._named = {s.name: s for s in exchange.streams}
         self._parses = {s.name: spoken(s, self.instruments_of(s)).reader() for s in exchange.streams}
         self._served = {s.name: self.instruments_of(s).keys() for s in exchange.streams}
-        self._tried: dict[str, list[object]] = {}  # what streams made of the frame that is being placed
+        self._tried: dict[
+            str, list[object]
+        ] = {}  # the events that each stream reads in the frame whose stream is sought
         self._at = 0
-        self.words = Words()  # that mean nothing to us, for whoever reads along
+        self.words = Words()  # words that mean nothing to us, for whoever reads along
 
     def instruments_of(self, feed: Stream | Poll) -> dict[str, Instrument]:
         """The instruments that a feed serves, by raw symbol."""
@@ -146,7 +148,7 @@ class Reader:
                 best, most = stream, fit
             if fit == WHOLLY:
                 break
-        if most < 0:  # what nobody can read may have been a change of a book, which is then suspect
+        if most < 0:  # a frame that no stream can read may have changed a book, which is then suspect
             return next((stream for stream in streams if "book" in stream.channels), best)
         return best
 

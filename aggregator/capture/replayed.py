@@ -27,9 +27,9 @@ class ReplayedSessions:
         """Begin without connections; their records will have this `source`."""
         self._exchange = exchange
         self._source: Source = source
-        self._sessions: dict[tuple[str, str], Session] = {}  # by name of the stream, and of the connection
-        self._carried: dict[Shard, dict[Key, TopicCheckpoint]] = {}  # what the connections before have left
-        self._arbiters: dict[Shard, LineArbiter] = {}  # where the ends of connections are told: the others live
+        self._sessions: dict[tuple[str, str], Session] = {}  # the keys: names of stream and connection
+        self._carried: dict[Shard, dict[Key, TopicCheckpoint]] = {}  # left by earlier connections
+        self._arbiters: dict[Shard, LineArbiter] = {}  # only where the capture tells how connections end
         self._ending: set[str] = set()
         self._counts: Counter[str] = Counter()  # sessions by stream, where connections have no names
 

@@ -1,1 +1,1 @@
-"""Which exchanges there are, what became of them, and how a connector is found by its id."""
+"""The catalogue: all exchanges, their fates, and how a connector is found by its id."""

@@ -22,14 +22,14 @@ class CatalogEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     known: `2023-12-04`, `2020-07`, `2021`, or a range `2025-10..2026-03`.
     """
 
-    id: str  # as ccxt spells it
+    id: str  # in ccxt's spelling
     name: str
     former_names: tuple[str, ...] = ()
     countries: tuple[str, ...] = ()  # ISO 3166 codes, and EU
-    version: str | None = None  # of the API, as the exchange writes it
+    version: str | None = None  # the API's, in the exchange's spelling
     home: str
     docs: tuple[str, ...]
-    certified: bool = False  # by ccxt
+    certified: bool = False  # ccxt has certified it
     status: Status
     closed: str | None = None
     reason: str | None = None
@@ -37,7 +37,7 @@ class CatalogEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     successor: str | None = None  # an id; not always one of this catalogue
     operating: Literal["yes", "no", "suspended", "unknown"]
     transport: Transport | None = None  # how market data is had, of those that operate
-    family: str | None = None  # of the protocol
+    family: str | None = None  # the protocol's name
     zh_name: str | None = None
 
 

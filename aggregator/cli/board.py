@@ -45,7 +45,7 @@ class Board:
             if isinstance(record, Health):
                 row.states[record.channel] = record.state
                 continue
-            if isinstance(record, Gap):  # which tells of these changes alone
+            if isinstance(record, Gap):  # only the gap tells of these changes of state
                 if record.channel is not None:
                     row.states[record.channel] = "suspect" if record.phase == "open" else "live"
                 continue

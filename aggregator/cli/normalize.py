@@ -22,7 +22,7 @@ from aggregator.records import Instrument, Record
 
 encode = msgspec.json.Encoder().encode
 FRAMES = {"in", "rest"}  # lines of a capture that an exchange has said
-LONGEST_SHOWN = 200  # of a frame and of an error, in a complaint
+LONGEST_SHOWN = 200  # characters of a frame and of an error that a complaint shows
 
 
 def find_exchange(id: str) -> Exchange:
@@ -196,7 +196,7 @@ def command(
             printer.print(reader.end(), number)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # text that is not yet flushed goes nowhere
         return
     except NotACapture as error:
         raise fail(str(error)) from None

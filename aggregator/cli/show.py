@@ -19,12 +19,12 @@ COLOURS = {
 }
 SIDES = {"buy": "green", "sell": "red"}
 HEADS = frozenset(Record.__struct_fields__) | {"type"}
-TIMES = {"expiry"}  # beside what begins with ts_
+TIMES = {"expiry"}  # and all fields whose name begins with ts_
 MOST_FIELDS = 9  # fields shown of a record
 LEVELS = 2  # levels shown of a side
 
 KNOWN = frozenset(type.__struct_config__.tag for type in RECORD_TYPES)
-USUAL = {  # what goes without saying
+USUAL = {  # these values go without saying
     type.__struct_config__.tag: defaults(type) for type in RECORD_TYPES
 }
 

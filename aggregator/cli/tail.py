@@ -15,7 +15,7 @@ from aggregator.cli.terminal import say, screen
 from aggregator.client import Feed, FeedError, connect
 from aggregator.daemon.printable import printable
 
-MOST_TOPICS = 8  # that are named where none fits
+MOST_TOPICS = 8  # so many are named where none fits
 SOCKET = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator")) / "feed.sock"
 
 

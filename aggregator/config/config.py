@@ -44,7 +44,7 @@ WRONG = {
     "model_attributes_type": "must be a table",
 }
 
-VERIFY = {"all": 1, "sampled": 16, "off": 0}  # of how many checksums one is computed
+VERIFY = {"all": 1, "sampled": 16, "off": 0}  # one of so many checksums is computed
 Complaint = tuple[KeyPath, str]
 
 

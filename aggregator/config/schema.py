@@ -20,7 +20,9 @@ from aggregator.records import CHANNELS
 from aggregator.sinks.settings import TEMPLATE_FIELDS, FilesSettings, StdoutSettings
 
 SinkSettings = FilesSettings | StdoutSettings | FeedSettings
-KnownChannels = Callable[[str], Collection[str] | None]  # of an exchange's connector; None where there is none
+KnownChannels = Callable[
+    [str], Collection[str] | None
+]  # gives the channels of a connector; None where an exchange has none
 Info = ValidationInfo[KnownChannels]
 
 SIZE = re.compile(r"([0-9]{1,12})\s*(?:([kmg])(i)?)?b?", re.IGNORECASE)
@@ -28,14 +30,14 @@ POWERS = {"k": 1, "m": 2, "g": 3}
 DURATION = re.compile(r"([0-9]{1,5})\s*([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 CANDLES = re.compile(r"candles_([1-9][0-9]{0,2}[smhdwM])")
-FIRST_INTERVAL = "1m"  # of a bare "candles"
+FIRST_INTERVAL = "1m"  # a bare "candles" means this interval
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
 SHORTEST_LIFE_S = 5  # seconds of a connection
 OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
-SOCKET_PATH_BYTES = 107  # what the kernel takes
+SOCKET_PATH_BYTES = 107  # the kernel takes no more
 SHOWN = 80  # characters of a value that a message repeats
 
-FILES = FilesSettings(path=Path())  # for the defaults
+FILES = FilesSettings(path=Path())  # it holds the defaults
 FEED = FeedSettings(path=Path())
 STDOUT = StdoutSettings()
 

@@ -38,7 +38,7 @@ class _Scan:
         self.at = 0
         self.starts = [match.end() for match in re.finditer("\n", text)]
         self.lines: dict[KeyPath, int] = {}
-        self.lengths: dict[KeyPath, int] = {}  # of the arrays of tables
+        self.lengths: dict[KeyPath, int] = {}  # how long each array of tables is
 
     def run(self) -> dict[KeyPath, int]:
         table: KeyPath = ()

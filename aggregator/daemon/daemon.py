@@ -76,7 +76,7 @@ class Daemon:
         self._exchanges: list[asyncio.Task[None]] = []
         self._progress = Progress(self.bus, self.runners, notify)
         self._marks: Marks | None = None
-        self._left: dict[str, leftovers.Topics] = {}  # by exchange, what the run before left
+        self._left: dict[str, leftovers.Topics] = {}  # checkpoints of the run before, by exchange
         self._began: set[str] = set()  # exchanges that were run, and left over something themselves
 
     def stop(self) -> None:
@@ -205,7 +205,7 @@ class Daemon:
             except SessionError as error:
                 log.warning("%s: %s", exchange.id, error)
                 wait = max(wait, error.wait)
-                await in_steps(followed.following())  # what a day changes: markets open, feeds begin and end
+                await in_steps(followed.following())  # a new day changes it: markets open, sources begin and end
                 continue
             changes = await asyncio.to_thread(followed.markets.update, listed)
             await self._announce([i for i in changes if followed.is_named(i)])

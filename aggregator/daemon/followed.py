@@ -11,7 +11,7 @@ from aggregator.ingest.runner import ExchangeRunner
 from aggregator.ingest.symbols import matches
 from aggregator.records import Instrument
 
-MOST_NAMES = 3  # of instruments, in one line of the log
+MOST_NAMES = 3  # so many instruments are named in one line of the log
 
 log = logging.getLogger("aggregator.daemon")
 
@@ -31,7 +31,7 @@ class Followed:
         self._waiting: dict[str, list[str]] = {}
 
     def is_named(self, instrument: Instrument) -> bool:
-        """Whether the configuration names this market, be it open or not."""
+        """Tell whether the configuration names this market, be it open or not."""
         return any(matches(pattern, instrument) for pattern in self.config.symbols)
 
     def follow(self) -> None:
@@ -47,7 +47,7 @@ class Followed:
         yield from self.runner.wanting(self.chosen, "the market is no longer listed, or not asked for")
         for pattern in idle:
             is_listed = any(matches(pattern, instrument) for instrument in self.markets.instruments)
-            if pattern not in self._idle and not is_listed:  # what is listed and waits is told below
+            if pattern not in self._idle and not is_listed:  # a market that is listed and waits is told below
                 meant = suggest(pattern, self.markets.instruments)
                 hint = f"; did you mean {meant!r}?" if meant else ""
                 log.warning("%s: no instrument is named %r%s", self.exchange.id, pattern, hint)

@@ -93,7 +93,7 @@ class NumbersOf:
 
 
 def read_numbers(path: Path) -> dict[int, int]:
-    """What a killed run has left: its last numbers by slot; under 0 the moment as it stands there. Raises OSError."""
+    """The last numbers that a killed run has left, by slot; under 0 the moment as it stands there. Raises OSError."""
     blob = state.read(path)
     if blob is None or len(blob) != SLOTS * SLOT:
         return {}
@@ -132,7 +132,7 @@ class Marks:
         self._failing: set[str] = set()
         self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
         self._lock = Lock()
-        self._worker = Worker("marks")  # of its own: a disk that hangs keeps the end of the process waiting no longer
+        self._worker = Worker("marks")  # a thread of its own: a disk that hangs does not keep the process from ending
         self._numbers: Numbers | None = None
         try:
             self._numbers = Numbers(directory / f"{epoch}{SUFFIX}")

@@ -18,7 +18,7 @@ from aggregator import SERVICES
 if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
 
-MOST_TASKS = 1000  # whose stacks are written
+MOST_TASKS = 1000  # so many have their stacks written
 DEEPEST = 100  # frames of one stack
 
 log = logging.getLogger("aggregator.daemon")

@@ -23,7 +23,7 @@ class PageWords(Struct, frozen=True, forbid_unknown_fields=True):
     intro: str
     count: str
     columns: tuple[str, ...]
-    connector: str  # in the column of that name, where there is one
+    connector: str  # stands in the column of that name, where there is a connector
     statuses: Mapping[Status, str]
     transports: Mapping[Transport, str]
 

@@ -8,7 +8,7 @@ import click
 from aggregator.docgen.markdown import notice
 
 PROGRAM = "aggregator"
-WIDTH = 100  # of the help texts, whatever the terminal
+WIDTH = 100  # characters of a line of help, whatever the terminal
 
 
 def commands_page(group: click.Group, names: Iterable[str]) -> tuple[str, list[str]]:

@@ -33,7 +33,7 @@ def _book(feed: Stream | Poll) -> str:
 
 
 def checksum(exchange: Exchange) -> str:
-    """Whether books are checked against the exchange's own sum."""
+    """Tell whether books are checked against the exchange's own sum."""
     checked = [feed.checksum is not None for feed in exchange.streams if "book" in feed.channels]
     if not checked or not any(checked):
         return "no" if book_mode(exchange) else ""

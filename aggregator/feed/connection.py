@@ -79,7 +79,7 @@ class Connection:
         self._closed()
 
     def is_gone(self) -> bool:
-        """Whether the peer has closed both its sides; one that has ended only its own still listens."""
+        """Tell whether the peer has closed both its sides; one that has ended only its own still listens."""
         poll = select.poll()
         poll.register(self.socket, 0)
         return any(event & GONE for _, event in poll.poll(0))

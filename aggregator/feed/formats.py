@@ -14,7 +14,7 @@ from aggregator.bus.bus import encode_lines
 from aggregator.feed.protocol import Numbers, Time
 from aggregator.records import Levels, Record
 
-NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")  # what JSON takes as it stands
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")  # JSON takes such a number as it stands
 LEVELS = ("bids", "asks")
 # fmt: off
 DECIMALS = frozenset({

@@ -9,7 +9,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class _Shelf(Generic[T]):
-    """What belongs to one channel of one exchange.
+    """The entries of one channel of one exchange.
 
     nameless: what names no symbol
     wide: of that, what concerns every symbol

@@ -9,7 +9,7 @@ from msgspec import Struct
 from aggregator.errors import AggregatorError
 
 LONGEST_LINE = 64 * 1024  # bytes that a subscriber may send as one line
-MOST_PATTERNS = 1000  # that one subscriber may hold
+MOST_PATTERNS = 1000  # one subscriber may hold so many
 
 Id = int | str | None  # the subscriber's own, given back with the answer
 Numbers = Literal["text", "float"]

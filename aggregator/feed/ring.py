@@ -128,7 +128,7 @@ class Ring:
         self._chunks: deque[Chunk] = deque()
         self._ahead: list[bytes] = []  # answers before all chunks
         self._lost = Lost()  # before all chunks
-        self._withheld = Lost()  # of books that are waiting for a loss
+        self._withheld = Lost()  # records of books that wait for their loss to be told
         self._offset = 0
 
     def put(self, chunk: Chunk) -> None:

@@ -1,4 +1,4 @@
-"""Which subscriber gets which record: found once per topic, and joined once for all who want the same."""
+"""The way of records to subscribers: found once per topic, and joined once for all who want the same."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
@@ -110,7 +110,7 @@ class Routes:
         return [known for known in found if selection.wants(self.known[known])]  # its symbol may have changed
 
     def wants_book(self, ring: Ring, book: Book) -> bool:
-        """Whether a ring is still to have a book."""
+        """Tell whether a ring is still to have a book."""
         topic = self.known.get(Known("book", book[0], book[1] or ""))
         return topic is not None and self.selection_of(ring).wants(topic)
 

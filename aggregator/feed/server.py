@@ -51,7 +51,7 @@ class FeedServer:
         self._touched: dict[Ring, None] = {}  # rings that got some, and are to be written
         self._is_scheduled = False
         self._is_stopping = False
-        self._snapshots: dict[tuple[Book, Options], bytes] = {}  # as of now: until something is published
+        self._snapshots: dict[tuple[Book, Options], bytes] = {}  # they hold until something is published
         self._listener: Listener | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -237,7 +237,7 @@ class FeedServer:
             raise BadRequest("no topics: name at least one, like trades:*:BTC/USDT", request.id)
         if len(subscriber.patterns | new) > MOST_PATTERNS:
             raise BadRequest(f"more than the {MOST_PATTERNS} topics that one connection may name", request.id)
-        self._collect()  # what was published before is not subject to what is wanted now
+        self._collect()  # records that were published before are not subject to what is wanted now
         held = self._routes.selection_of(subscriber.ring)
         wanted = Selection(new.values())
         matched = self._routes.matching(wanted)

@@ -1,4 +1,4 @@
-"""What the feed is told: plain values, already checked."""
+"""The settings of the feed: plain values, already checked."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ class Topic(NamedTuple):
 
     @property
     def is_wide(self) -> bool:
-        """Whether it is about something else than one channel's data: without a symbol it concerns every symbol."""
+        """Tell whether it is about more than one channel: then without a symbol it concerns every symbol."""
         return len(self.channels) > 1
 
 
@@ -64,7 +64,7 @@ class Glob:
 
 
 class Pattern(NamedTuple):
-    channels: tuple[str, ...]  # that its first part names
+    channels: tuple[str, ...]  # its first part names them
     exchange: str
     symbol: str
 
@@ -91,7 +91,7 @@ def _shown(text: str) -> str:
 
 
 class Symbols:
-    """Which symbols of one channel and exchange are wanted."""
+    """The symbols of one channel and exchange that are wanted."""
 
     __slots__ = ("_globs", "exact", "is_all")
 
@@ -102,7 +102,7 @@ class Symbols:
 
     @property
     def has_globs(self) -> bool:
-        """Whether symbols that it does not name in full may be wanted."""
+        """Tell whether symbols that it does not name in full may be wanted."""
         return self.is_all or bool(self._globs)
 
     def add(self, text: str) -> None:
@@ -136,7 +136,7 @@ class Selection:
             self._globs.setdefault(channel, []).append((Glob(exchange), symbols))
 
     def wants(self, topic: Topic) -> bool:
-        """Whether a record of this topic is wanted; what concerns every symbol is, by who wants any.
+        """Tell whether a record of this topic is wanted; what concerns every symbol is, by who wants any.
 
         Data that names no symbol (an index without an instrument, say) is wanted by `*` alone.
         """
@@ -147,7 +147,7 @@ class Selection:
         )
 
     def parts(self) -> Iterator[tuple[str, str | Glob, Symbols]]:
-        """What is wanted: symbols of a channel and an exchange, or of those exchanges that fit."""
+        """The wanted symbols: those of a channel and an exchange, or of those exchanges that fit."""
         for (channel, exchange), symbols in self._exact.items():
             yield channel, exchange, symbols
         for channel, globs in self._globs.items():

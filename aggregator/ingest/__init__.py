@@ -1,1 +1,1 @@
-"""What gathers: the network, REST, connections kept alive, polls, and the listing of instruments."""
+"""The gathering: the network, REST, connections kept alive, polls, and the listing of instruments."""

@@ -44,7 +44,7 @@ class Left(Struct, frozen=True):
     rows: list[Leftover]
 
 
-Topics = dict[str, dict[Key, TopicCheckpoint]]  # by name of the feed
+Topics = dict[str, dict[Key, TopicCheckpoint]]  # the keys are names of sources
 
 PIECE = 200  # topics that are encoded at once
 

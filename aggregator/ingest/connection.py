@@ -32,7 +32,7 @@ EXPECTED = (
     AttributeError,
     ArithmeticError,
     RecursionError,
-)  # what a hostile frame provokes
+)  # a hostile frame can provoke these
 NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
 
 MOST_NAMED = 10  # topics in one line of the log
@@ -137,7 +137,7 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether the connection stands."""
+        """Tell whether the connection stands."""
         return self._line is not None and self.close_reason is None
 
     def subscribe(self, topics: Collection[Subscription], carried: Mapping[Key, TopicCheckpoint]) -> list[Record]:

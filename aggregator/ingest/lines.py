@@ -11,7 +11,7 @@ from msgspec import Struct
 from aggregator.session.moment import Now
 
 LARGEST_FRAME_BYTES = 32 * 2**20  # bytes of a message, inflated and whole; the deepest books are far below
-MOST_FRAGMENTS = 2**16  # of one message; bytes alone would not bound empty ones
+MOST_FRAGMENTS = 2**16  # so many in one message; a bound of bytes alone would allow any number of empty ones
 DIAL_TIMEOUT_S = 15.0  # seconds, for a connection and its handshake
 PIECE_BYTES = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
 MOST_FRAMES = 500  # so many frames at most are handed on together
@@ -94,7 +94,7 @@ class NotOpened(Struct, frozen=True):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the exchange was asked too much."""
+        """Tell whether the exchange was asked too much."""
         return self.status in BUSY
 
 

@@ -18,7 +18,7 @@ from aggregator.records import Instrument, MarketState, Record
 
 MOST_UNREADABLE = 100  # rows that are named one by one
 LONGEST_NAME = 256  # characters: it is part of every record, and of the names of files
-MOST_PAGES = 100  # of one listing request
+MOST_PAGES = 100  # so many for one request of a listing
 FIXED = -1  # the part of instruments that the connector itself names
 
 Life = Literal["announced", "pre-open", "trading", "halted", "gone"]
@@ -33,7 +33,7 @@ LIFE: Mapping[MarketState, Life] = {
     "settling": "halted",
     "delisted": "gone",
 }
-BY_PATTERN: Mapping[Life, bool | None] = {  # whether a pattern asks for it; None: only what is followed already
+BY_PATTERN: Mapping[Life, bool | None] = {  # True: a pattern asks for it; None: it is kept if it is followed already
     "announced": False,
     "pre-open": True,
     "trading": True,
@@ -42,7 +42,7 @@ BY_PATTERN: Mapping[Life, bool | None] = {  # whether a pattern asks for it; Non
 }
 
 
-OPEN = tuple(  # what an instrument may leave open: to be completed from elsewhere
+OPEN = tuple(  # the fields that a listing may leave open, and that other answers complete
     field.name
     for field in structs.fields(Instrument)
     if field.default is None and field.name not in Record.__struct_fields__ and field.name != "valid_from"
@@ -50,7 +50,7 @@ OPEN = tuple(  # what an instrument may leave open: to be completed from elsewhe
 
 decode_row = msgspec.json.Decoder(dict[str, Raw]).decode
 NO_CHARACTER = "\ufffd"  # stands in a text for what is none
-ESCAPE = re.compile(  # in JSON; the group is half of a pair that is not whole
+ESCAPE = re.compile(  # an escape in JSON; the group is half of a surrogate pair
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
 Pages = Sequence[bytes]  # the answers to one request of a listing and to those that followed from it
@@ -199,7 +199,7 @@ def complete(instrument: Instrument, said: Instrument) -> None:
 
 
 def completes(detail: Details, body: bytes) -> bool:
-    """Whether an answer is one of these details, and not of the listing itself."""
+    """Tell whether an answer is one of these details, and not of the listing itself."""
     try:
         return any(detail.read(row) is not None for row in detail.rows(body))
     except Exception:  # noqa: BLE001 - an answer to something else

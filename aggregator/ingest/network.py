@@ -31,7 +31,7 @@ UNPACKED_BYTES = 2**20  # bytes of a compressed body that are unpacked before ot
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 FETCH_TIMEOUT_S = 20.0
 REST_CONNECTIONS = 4  # open at once, of an exchange that limits connections
-MOST_REST_CONNECTIONS = 32  # of any other
+MOST_REST_CONNECTIONS = 32  # the same for any other exchange
 MOST_REDIRECTS = 3
 
 NOT_LINES = (OSError, TimeoutError, ValueError, *picows_line.FAILURES, *websockets_line.FAILURES)
@@ -212,7 +212,7 @@ class Internet:
 def choose_transport(
     wanted: Transport, proxy: Proxy | None, compression: Compression, *, deflate: bool
 ) -> Literal["picows", "websockets"]:
-    """Which library opens a line: picows wherever it can. Raises SessionError where one is wanted that cannot."""
+    """The library that opens a line: picows wherever it can. Raises SessionError if the wanted one cannot."""
     beyond = (
         "permessage-deflate, which this exchange requires"
         if compression == "required"
@@ -246,7 +246,7 @@ def unpacker(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
                 piece = stream.decompress(packed, UNPACKED_BYTES)
             except zlib.error as error:
                 if has_ended:
-                    return  # what stands behind the end is nobody's
+                    return  # bytes behind the end of the body mean nothing
                 raise ValueError(f"its body cannot be unpacked: {error}") from None
             yield piece
             packed = stream.unconsumed_tail
@@ -260,7 +260,7 @@ def reason(error: Exception, patience: float) -> str:
     """An error of a library in words."""
     if isinstance(error, TimeoutError):
         return f"timed out after {patience:.0f} s"
-    if isinstance(error, aiohttp.ClientConnectorError):  # in its own words it shows how its library is set up
+    if isinstance(error, aiohttp.ClientConnectorError):  # its own words would show settings of the library
         error = getattr(error, "os_error", error)
     said = str(error) or type(error).__name__
     cause = error.__cause__

@@ -41,7 +41,7 @@ from aggregator.ingest.lines import (
 from aggregator.ingest.proxies import Proxy
 from aggregator.session.moment import Now
 
-FAILURES = (WSError, ProxyError)  # beside the usual ones
+FAILURES = (WSError, ProxyError)  # this transport can also raise these
 
 
 class _Socket(WSListener):
@@ -54,7 +54,7 @@ class _Socket(WSListener):
     def __init__(self, listener: LineListener, *, is_secure: bool) -> None:
         self._listener = listener
         self._is_secure = is_secure
-        self._frames: list[bytes] = []  # of this read, and their bytes
+        self._frames: list[bytes] = []  # the frames of this read, and their bytes
         self._held = 0
         self._fragments: Fragments | None = None
         self._transport: WSTransport | None = None
@@ -160,9 +160,9 @@ class _Socket(WSListener):
         self._given = 0
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._end_read()  # what came before a frame that breaks the protocol
+        self._end_read()  # frames that came before the one that breaks the protocol
         self._fragments = None
-        self._ending = asyncio.ensure_future(transport.wait_disconnected())  # which alone knows of such a frame
+        self._ending = asyncio.ensure_future(transport.wait_disconnected())  # nothing else tells of such a frame
         self._ending.add_done_callback(self._end)
 
     def _end(self, ending: asyncio.Future[None]) -> None:

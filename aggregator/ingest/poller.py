@@ -55,7 +55,7 @@ class Poller:
         self._spread()
 
     def carries(self, topic: Key) -> bool:
-        """Whether a topic is asked for here."""
+        """Tell whether a topic is asked for here."""
         return topic in self._wanted
 
     @property

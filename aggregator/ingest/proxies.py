@@ -17,7 +17,7 @@ Transport = Literal["auto", "picows", "websockets"]
 Scheme = Literal["http", "https", "socks5", "socks5h"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
-ENCRYPTED = {"ws": "http", "wss": "https"}  # which of the environment's proxies serves which addresses
+ENCRYPTED = {"ws": "http", "wss": "https"}  # the environment names proxies by scheme: those of http serve ws
 NO_PROXY_AT_ALL = "none"
 LONGEST_SECRET = 4096  # characters of a file that holds a proxy
 
@@ -138,7 +138,7 @@ def proxy_of_environment(target: str) -> Proxy | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address never leaves this machine."""
+    """Tell whether an address never leaves this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

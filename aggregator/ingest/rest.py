@@ -17,7 +17,7 @@ from aggregator.records import SECOND_NS
 
 UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, if an exchange declares none
 FIRST_PAUSE_S = 5.0  # seconds after a refusal that names no time; doubles
-LONGEST_PAUSE_S = 300.0  # for pauses of our own choice; one that the exchange names is obeyed
+LONGEST_PAUSE_S = 300.0  # a pause of our own choice is no longer; one that the exchange names is obeyed
 LONGEST_WAIT_S = 30.0  # seconds that a call waits for a host that wants rest; if it is longer, the call fails at once
 SHOWN = 200  # characters of an answer that an error repeats
 

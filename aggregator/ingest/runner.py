@@ -78,7 +78,7 @@ class ExchangeRunner:
         limits = exchange.limits
         gate, places = ConnectLimiter(limits.connects, self.rest.hosts), Places(for_streams(limits))
         self._context = ExchangeContext(network, self.rest, bus, gate, places, policy or ConnectionPolicy(), notes)
-        self._memories: dict[str, Memory] = {}  # by name of the stream
+        self._memories: dict[str, Memory] = {}  # the keys are names of streams
         self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[Shard | Poller, asyncio.Task[None]] = {}

@@ -94,7 +94,7 @@ class Places:
 
     @property
     def is_full(self) -> bool:
-        """Whether one more connection would have to wait."""
+        """Tell whether one more connection would have to wait."""
         return self._free is not None and self._free.locked()
 
     @asynccontextmanager
@@ -150,7 +150,7 @@ class Shard:
         ] = {}  # checkpoints of lines that are between two connections
         self.trouble: str | None = None  # why the last connection ended
         self._attempts = 0
-        self._failures = 0  # in a row, since data flowed
+        self._failures = 0  # attempts in a row that brought no data
         self._connections: list[Connection] = []
 
     async def run(self) -> None:

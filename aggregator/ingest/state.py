@@ -10,7 +10,7 @@ from stat import S_ISREG
 
 from aggregator.errors import ConfigError
 
-MOST_BYTES = 256 * 2**20  # of one file that is read: a hundred times what the largest exchange needs
+MOST_BYTES = 256 * 2**20  # a file that is read has no more: a hundred times what the largest exchange needs
 LOCK = "lock"  # the name of the file that is locked
 NEW = ".new"
 BAD = ".bad"

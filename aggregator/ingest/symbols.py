@@ -74,6 +74,6 @@ def pattern(glob: str) -> re.Pattern[str]:
 
 
 def matches(glob: str, instrument: Instrument) -> bool:
-    """Whether a pattern names the instrument, by its unified or its raw symbol."""
+    """Tell whether a pattern names the instrument, by its unified or its raw symbol."""
     names = (instrument.symbol, instrument.raw_symbol)
     return any(name is not None and pattern(glob).fullmatch(name) is not None for name in names)

@@ -36,7 +36,7 @@ from aggregator.ingest.lines import (
 from aggregator.ingest.proxies import Proxy
 from aggregator.session.moment import Now
 
-FAILURES = (WebSocketException,)  # beside the usual ones
+FAILURES = (WebSocketException,)  # this transport can also raise these
 SLICE_BYTES = 2**13  # so much of a read is worked on in one turn of the loop: it inflates to 8 MiB at the very most
 GOODBYE_S = 1.0  # seconds that the other side has to answer a close
 NORMAL = 1000
@@ -56,12 +56,12 @@ class _Connection(ClientConnection):
         super().__init__(protocol, ping_interval=None, close_timeout=GOODBYE_S, max_queue=None)
         self._listener = listener
         self._is_secure = is_secure
-        self._frames: list[bytes] = []  # of this read, and their bytes
+        self._frames: list[bytes] = []  # the frames of this read, and their bytes
         self._held = 0
         self._fragments: Fragments | None = None
         self._read_at: Now | None = None
         self._over: str | None = None  # why we hung up ourselves
-        self._slices: deque[tuple[bytes, Now]] = deque()  # of a read, that wait for later turns
+        self._slices: deque[tuple[bytes, Now]] = deque()  # parts of a read that wait for later turns
         self._heard = 0.0  # the loop's time when something came last
         self._watch: asyncio.TimerHandle | None = None
 

@@ -68,7 +68,7 @@ class Wire:
         self.latest = b""
         self.transport = transport
         self.lock = asyncio.Lock()  # whoever sends a frame that is not whole at once holds it
-        self.is_packed = False  # whether permessage-deflate was agreed upon
+        self.is_packed = False  # True: permessage-deflate was agreed upon
 
     async def send(self, *parts: bytes) -> None:
         """Write these bytes, when the reader has taken most of those before them."""
@@ -126,12 +126,12 @@ def flood(opcode: int, payload: bytes) -> Callable[[Wire], Awaitable[None]]:
 
 
 async def idle(wire: Wire) -> None:
-    """What is good, at full speed."""
+    """A good frame, at full speed."""
     await wire.send(frame(TEXT, wire.simulation.idle) * BURST)
 
 
 async def pings(wire: Wire) -> None:
-    """Whoever answers them all, and keeps what is not taken, is full some time."""
+    """Pings that nobody reads the answers of: whoever answers them all, and keeps the answers, is full some time."""
     wire.transport.pause_reading()
     await wire.send(frame(PING, b"p" * 125) * BURST)
 
@@ -142,20 +142,20 @@ async def deep(wire: Wire) -> None:
 
 
 async def wide(wire: Wire) -> None:
-    """Much at one level."""
+    """An object and a list of many elements each."""
     keys = b",".join(b'"k%d":%d' % (n, n) for n in range(WIDTH))
     rows = b",".join([b'["1","2"]'] * WIDTH)
     await wire.send(frame(TEXT, b"{%s}" % keys), frame(TEXT, b'{"data":[%s]}' % rows))
 
 
 async def digits(wire: Wire) -> None:
-    """A good frame but for its numbers."""
+    """A good frame, but its numbers have very many digits."""
     await wire.send(frame(TEXT, lengthen(await wire.good())))
     await asyncio.sleep(PAUSE_S)
 
 
 async def bomb(wire: Wire) -> None:
-    """What is packed by the protocol where that was agreed upon, and else by gzip, as some exchanges do."""
+    """A bomb, packed by the protocol where that was agreed upon, and else by gzip, as some exchanges do."""
     if wire.is_packed:
         await wire.send(frame(TEXT, packed(LARGEST_FRAME_BYTES, -15)[:-4], packed=True))
     else:
@@ -164,7 +164,7 @@ async def bomb(wire: Wire) -> None:
 
 
 async def oversized(wire: Wire) -> None:
-    """One byte more than may be."""
+    """A frame that is one byte too long."""
     blocks = [b" " * BLOCK_BYTES] * (LARGEST_FRAME_BYTES // BLOCK_BYTES + 1)
     await wire.send(header(TEXT, LARGEST_FRAME_BYTES + 1), *blocks)
     await asyncio.sleep(PAUSE_S)
@@ -179,7 +179,7 @@ async def trickle(wire: Wire) -> None:
 
 
 async def escapes(wire: Wire) -> None:
-    """What would clear a terminal and forge a line of a log."""
+    """Names and reasons that would clear a terminal and forge a line of a log."""
     wrong = json.dumps(ESCAPES)[1:-1].encode()
     said = await wire.good()
     for symbol in wire.markets:
@@ -317,7 +317,7 @@ async def _raw(request: web.Request, parts: Iterable[bytes]) -> web.StreamRespon
     await asyncio.sleep(0.1)
     if transport is not None:
         transport.close()
-    return web.Response()  # to nobody
+    return web.Response()  # nobody gets it: the connection is closed
 
 
 async def _slowly(request: web.Request) -> web.StreamResponse:
@@ -333,7 +333,7 @@ async def _slowly(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(SLOW_S)
     if transport is not None:
         transport.close()
-    return web.Response()  # to nobody
+    return web.Response()  # nobody gets it: the connection is closed
 
 
 async def _stream(request: web.Request, parts: Iterable[bytes]) -> web.StreamResponse:
@@ -364,7 +364,7 @@ def packed(size: int, wbits: int) -> bytes:
 
 
 def many(markets: Mapping[str, Market], simulation: Simulation, count: int) -> dict[str, Market]:
-    """As many markets as make a listing too long, of which each is one of those that there are, by another name."""
+    """So many copies of one market under other names, for a listing that is too long."""
     found: dict[str, Market] = {}
     model = next(iter(markets.values()))
     for n in range(count):
@@ -375,7 +375,7 @@ def many(markets: Mapping[str, Market], simulation: Simulation, count: int) -> d
 
 
 def false_certificate() -> ssl.SSLContext:
-    """Of another name, and signed by itself. Raises OSError where there is no openssl to make it."""
+    """A certificate of another name, signed by itself. Raises OSError where there is no openssl to make it."""
     with tempfile.TemporaryDirectory() as directory:
         key, certificate = Path(directory) / "key.pem", Path(directory) / "certificate.pem"
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",

@@ -26,8 +26,8 @@ class Tape(Struct):
     """All that a set of captures holds."""
 
     connections: list[Recorded] = []
-    answers: dict[str, tuple[int, bytes]] = {}  # by address, and by address without its query
-    bodies: dict[str, list[bytes]] = {}  # of answers to whatever request, by the folder of their capture
+    answers: dict[str, tuple[int, bytes]] = {}  # their keys are addresses, with their query and without
+    bodies: dict[str, list[bytes]] = {}  # answers whose request is not known, by the folder of their capture
 
     def hosts(self) -> list[str]:
         """Prefixes of the addresses that are served."""

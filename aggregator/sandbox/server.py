@@ -148,7 +148,7 @@ class Sandbox:
         }
         self._next: dict[str, int] = {}
         self._faults = dict(settings.faults)
-        self._turns: Counter[str] = Counter()  # what of the hostile behaviours is next, at each border
+        self._turns: Counter[str] = Counter()  # the number of the next hostile behaviour, for lines and for REST
         self._numbers = 0
         self._rng = random.Random(settings.seed)
         self._running = asyncio.Event()
@@ -230,14 +230,14 @@ class Sandbox:
         return web.Response(status=status, body=body, content_type="application/json")
 
     def _hostile(self, kinds: Collection[str], conn: str, exchange: Simulated | None) -> str | None:
-        """What hostile is to be done now, of these kinds: what is wanted of all, or whose turn it is, noted."""
+        """The hostile behaviour of these kinds that is due now, and logged: one that is on, or the next in turn."""
         kind = next((kind for kind in kinds if self._faults.get(kind)), None) or self._turn(kinds)
         if kind is not None:
             self._faults_of(conn, exchange).note(kind)
         return kind
 
     def _turn(self, kinds: Collection[str]) -> str | None:
-        """Of the settings' behaviours the next one, if it is of these kinds; answers by REST are good between two."""
+        """The next behaviour of the settings, if it is of these kinds; a good answer by REST comes between two bad."""
         border = "rest" if kinds is ON_REST else "line"
         listed: list[str | None] = []
         for name in self.settings.hostile:
@@ -299,7 +299,7 @@ class Sandbox:
         return bool(self.settings.hostile)
 
     def _client(self, socket: web.WebSocketResponse, request: web.Request, exchange: Simulated | None) -> Client:
-        """Who has connected; of a simulated exchange, with what is hostile to it from the start."""
+        """The client that has connected. A simulated exchange may be hostile to it from the start."""
         faults = self._faults_of(str(self._numbers), exchange)
         wire = None
         if exchange is not None and isinstance(request.transport, asyncio.Transport):

@@ -12,7 +12,7 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 PER_FRAME = ("drop", "duplicate", "reorder", "corrupt")  # a probability; http_429 likewise, per request
 TIMED = ("stall", "half_open", "close", "refuse")  # mean seconds between two; `slow` is seconds added to each frame
 
-# What an exchange does that has gone wrong or means harm, at full speed while its value is above 0.
+# Behaviours of an exchange that has gone wrong or means harm. One is on, at full speed, while its value is above 0.
 ON_FRAMES = {
     "fragments": "a good message in fragments of one byte, with empty ones between them",
     "empty_fragments": "a message of more empty fragments than a reader takes",
@@ -116,7 +116,7 @@ def read_hostile(text: str) -> tuple[str, ...]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can reach an address."""
+    """Tell whether nobody but this machine can reach an address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -107,7 +107,7 @@ def spoken_of(exchange: Exchange, heard: Sequence[Recorded], tape: Tape) -> tupl
 def _said(exchange: Exchange, heard: Recorded) -> Iterator[Record]:
     reader = Reader(exchange, [], None)
     for _, frame, _ in heard.frames[:ENOUGH]:
-        with suppress(Exception):  # what cannot be read speaks of nothing
+        with suppress(Exception):  # a frame that cannot be read names no topic
             stream: Stream = reader.stream_of(heard.url, frame)
             yield from (event for event in reader.events(stream, frame) if isinstance(event, Record))
 

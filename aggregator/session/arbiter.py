@@ -34,7 +34,7 @@ class Merged(Struct):
         self.seen = {}
 
     def is_new(self, id: TradeId, now: int) -> bool:
-        """Whether a trade was not published yet; it counts as published from now on."""
+        """Tell whether a trade was not published yet; it counts as published from now on."""
         if id in self.seen:
             return False
         self.seen[id] = now
@@ -131,14 +131,14 @@ class LineArbiter:
             self.leads[session.conn] = Lead()
 
     def is_followed(self, session: Session, book: BookSnapshot) -> bool:
-        """Whether this line's book is the one that has been published."""
+        """Tell whether this line's book is the one that has been published."""
         merged = self._topics.get(("book", book.raw_symbol))
         if not self.is_merging or merged is None:
             return True
         return merged.owner is session if self._is_owned("book") else merged.last == book.sequence
 
     def _is_owned(self, channel: Channel) -> bool:
-        """Whether a single line is followed, because the numbers of this channel do not identify its records."""
+        """Tell whether a single line is followed, because the numbers of this channel do not identify its records."""
         rule = self._rules.get(channel)
         return rule is None or not rule.sure
 
@@ -181,7 +181,7 @@ class LineArbiter:
             merged.gap = None
 
     def _owns(self, session: Session, merged: Merged, key: Key) -> bool:
-        """Whether this line is followed already. If the owner has failed, this line becomes the owner."""
+        """Tell whether this line is followed already. If the owner has failed, this line becomes the owner."""
         if merged.owner is session:
             return True
         if merged.owner not in self._lines or not merged.owner.topics.is_good(*key):
@@ -270,7 +270,7 @@ class LineArbiter:
             out.append(gap)
 
     def _is_made_good(self, session: Session, gap: Gap, key: Key) -> bool:
-        """Whether another line makes up for a gap.
+        """Tell whether another line makes up for a gap.
 
         If this line is dead, the other one must bring what comes from now on; if this line lives on, it must also have
         brought the records that are missing here.

@@ -15,7 +15,7 @@ from aggregator.session.moment import Now
 from aggregator.session.topics import Topic
 from aggregator.session.trades import Numbered
 
-BACKFILL_NS = 30 * SECOND_NS  # that an answer to asked-for trades may take
+BACKFILL_NS = 30 * SECOND_NS  # an answer to a request for trades may take so long
 
 Purpose = Literal["snapshot", "backfill", "probe", "audit"]
 
@@ -83,7 +83,7 @@ class Fetches:
 
     @property
     def can_audit(self) -> bool:
-        """Whether the exchange gives whole books by REST, numbered as its deltas are."""
+        """Tell whether the exchange gives whole books by REST, numbered as its deltas are."""
         rule, snapshot = self._stream.sequence.get("book"), self._stream.snapshot
         return rule is not None and rule.sure and snapshot is not None and snapshot.request is not None
 

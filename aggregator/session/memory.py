@@ -52,7 +52,7 @@ class Memory(Struct):
         return refusal
 
     def is_due(self, s: Subscription, refusal: Refusal, now: int) -> bool:
-        """Whether a topic that a connection was refused is asked for now.
+        """Tell whether a topic that a connection was refused is asked for now.
 
         It is at once if another connection has been granted what was refused for good.
         """

@@ -99,7 +99,7 @@ class BookTopic(Topic):
 
     @property
     def stands(self) -> bool:
-        """Whether there is a book: deltas alone make none."""
+        """Tell whether there is a book: deltas alone make none."""
         return self.book is not None
 
     def accept(self, record: Record, out: list[Record], now: Now) -> None:
@@ -147,7 +147,7 @@ class BookTopic(Topic):
         self._followed = deltas
 
     def _is_wrong(self, book: OrderBook, said: int) -> bool:
-        """Whether a book contradicts the checksum that came with it; False if this one is not to be computed."""
+        """Tell whether a book contradicts the checksum that came with it; False if this one is not to be computed."""
         if self._bare:
             self._bare = self._summed = 0
         self._summed += 1
@@ -221,7 +221,7 @@ class BookTopic(Topic):
             return
         buffered = self._joinable(snapshot, is_answer=is_answer)
         if not is_answer:
-            self._reached = 0  # with a new subscription the numbers may start anew
+            self._reached = 0  # the numbers may start anew with a new subscription
         if buffered is None:
             self.ask(failed=True)  # the snapshot is older than deltas that were seen
             return
@@ -229,7 +229,7 @@ class BookTopic(Topic):
         if book is None:
             return
         limit(snapshot)
-        if self._depth is None:  # with a depth the exchange itself tells which levels enter the book
+        if self._depth is None:  # if the book has a depth, the exchange itself tells which levels enter it
             self._floor, self._cap = snapshot.bid_floor, snapshot.ask_cap
             snapshot.depth = None if is_answer else snapshot.depth
         if is_answer:  # its receive time is later than that of the deltas which follow it
@@ -279,7 +279,7 @@ class BookTopic(Topic):
         return book
 
     def _is_behind(self, snapshot: BookSnapshot, *, is_answer: bool) -> bool:
-        """Whether a whole book is older than the live one: an answer or a copy that was long on its way."""
+        """Tell whether a whole book is older than the live one: an answer or a copy that was long on its way."""
         number, last = snapshot.sequence, self.last
         if self.book is None or number is None or last is None:
             return False
@@ -298,7 +298,7 @@ class BookTopic(Topic):
             first = final if delta.sequence_first is None else delta.sequence_first
             verdict = self._rule.joins(snapshot.sequence, first, final, delta.sequence_prev)
             if verdict is GAP or (verdict is NEXT and at == 0 and not self._rule.sure):
-                return None  # where numbers show no holes, the snapshot must be newer than the first delta held
+                return None  # the snapshot must be newer than the first delta held, because numbers show no holes here
             if verdict is NEXT:
                 return buffered[at:]
         return [] if snapshot.sequence >= self._reached else None
@@ -328,7 +328,7 @@ class BookTopic(Topic):
 
 
 def is_left_behind(snapshot: BookSnapshot, now: Now) -> bool:
-    """Whether a whole book is empty and, by the exchange's own time, old: a contract that was delisted leaves such."""
+    """Tell whether a whole book is empty and, by the exchange's time, old: a delisted contract leaves such a book."""
     time = snapshot.ts_event or snapshot.ts_sent
     return not snapshot.bids and not snapshot.asks and time is not None and now.wall - time > LEFT_BEHIND_NS
 

@@ -170,7 +170,7 @@ class Polling:
         """Tell once that no answer came, until one comes again."""
         out: list[Record] = []
         self._counts.refused += 1
-        if self._wanted is None:  # in a replay nothing else tells of topics that were never answered
+        if self._wanted is None:  # a replay has no other word of topics that were never answered
             for channel in self.poll.channels:
                 self._topic(channel, raw_symbol or None)
         for topic in self._told_of(raw_symbol):

@@ -20,7 +20,7 @@ class Resync(Struct):
     due: int
     tries: int = 0
     asked: bool = False
-    by_rest: bool = True  # where the stream may bring it as well: the way that has not failed
+    by_rest: bool = True  # if the stream may bring it as well, this is the way that has not failed
 
 
 class BookResyncs:
@@ -59,7 +59,7 @@ class BookResyncs:
             self.need(raw_symbol, now, failed=True)
 
     def knows(self, raw_symbol: str) -> bool:
-        """Whether this book has been needed before."""
+        """Tell whether this book has been needed before."""
         return raw_symbol in self._resyncs
 
     def forget(self, raw_symbol: str | None) -> None:
@@ -82,6 +82,6 @@ class BookResyncs:
             self._subscriptions.resubscribe([Subscription("book", raw_symbol)], now)
 
     def _is_by_rest(self, resync: Resync) -> bool:
-        """Whether this try is a request."""
+        """Tell whether this try is a request."""
         snapshot = self._snapshot
         return snapshot is not None and snapshot.ask is None and (resync.by_rest or not snapshot.in_band)

@@ -68,7 +68,7 @@ class Session:
         self.outbox: deque[bytes] = deque()
         self.unwanted = 0
         self.close_reason: str | None = None  # the reason why a new connection is needed, once it is
-        self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # with the topics named, for the log
+        self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # each names its topics, for the log
         self.moment = Now(0, 0)  # when something last happened here
         self._source: Source = source
         self._is_live = subscriptions is not None
@@ -94,7 +94,7 @@ class Session:
         self._asks_at_once = snapshot is not None and not snapshot.in_band and (rule.sure or not snapshot.after_delta)
         self._audits = Audits(self.topics, self._answers, audit)
         self._heard = 0  # when the last frame came, as known at the last tick
-        self._frames = 0  # that had come then
+        self._frames = 0  # frames that had come then
         self._wall = 0
         self._beat_at = 0
 
@@ -417,7 +417,7 @@ class Session:
 
     @property
     def is_garbage(self) -> bool:
-        """Whether more frames than a connection is worth could not be read."""
+        """Tell whether more frames than a connection is worth could not be read."""
         return self._unreadable.is_flood
 
     @property

@@ -78,6 +78,7 @@ class SilenceWatch:
             self._subscriptions.reconnect_reason = f"{topic.channel} of {topic.raw_symbol} stays silent"
             happen(topic, "noted", out, now, "a new connection is tried")
         elif self._stream.unsubscribe is not None and asked:
-            if topic.channel != "book" or self._stream.snapshot is not None:  # for such a book the resync asks again
+            # a book that the stream alone brings is asked for again by its resync
+            if topic.channel != "book" or self._stream.snapshot is not None:
                 self._subscriptions.resubscribe(asked, now.mono)
             happen(topic, "noted", out, now, f"asked for again ({topic.asked})")

@@ -42,7 +42,7 @@ UP = EVERY - {"down"}
 
 
 class Move(Struct, frozen=True):
-    """What one happening makes of a topic's state.
+    """The change that one event makes to a topic's state.
 
     when: what has happened, for the page
     of: the states that it changes; in any other it changes nothing

@@ -102,7 +102,7 @@ class Subscriptions:
         return found[0] if found and all(found) else None
 
     def is_confirmed(self, key: Key) -> bool:
-        """Whether a topic was asked for, and neither refused nor still without an answer."""
+        """Tell whether a topic was asked for, and neither refused nor still without an answer."""
         wanted = self.of(key)
         if not wanted or any(s in self._waiting or s in self._refused for s in wanted):
             return False
@@ -112,11 +112,11 @@ class Subscriptions:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether some request has not left yet."""
+        """Tell whether some request has not left yet."""
         return bool(self._queue) or any(asked.sent is None for asked in self._open.values())
 
     def is_unsent(self, key: Key) -> bool:
-        """Whether a topic is about to be asked for: its request has not left yet."""
+        """Tell whether a topic is about to be asked for: its request has not left yet."""
         return any(map(self._is_unsent, self.of(key)))
 
     def _is_unsent(self, s: Subscription) -> bool:
@@ -150,7 +150,7 @@ class Subscriptions:
         return _keys(asked), _keys(coming)
 
     def _comes_with_another(self, s: Subscription) -> bool:
-        """Whether the very same request was heard for another topic that is still wanted."""
+        """Tell whether the very same request was heard for another topic that is still wanted."""
         return any(
             other not in self._waiting and other not in self._refused and not self._is_queued(other)
             for other in self._alike(s, self._stream.subscribe)
@@ -212,7 +212,7 @@ class Subscriptions:
             self._by_name.pop(name, None)
 
     def _is_shared(self, s: Subscription) -> bool:
-        """Whether leaving this topic would end another one that is still wanted."""
+        """Tell whether leaving this topic would end another one that is still wanted."""
         leave = self._stream.unsubscribe
         if leave is None or self._stream.replaces:
             return False

@@ -41,7 +41,7 @@ class Counts:
 
     def __init__(self, place: Origin) -> None:
         self.frames = self.bytes = self.refused = self.unread = 0
-        self.is_to_look = True  # whether `look` is to be called with the records of the next read
+        self.is_to_look = True  # True: `look` is to be called with the records of the next read
         self._place = place
         self._gone: Counter[str] = Counter()  # the counts of topics that were forgotten
         self._told: Counter[str] = Counter()  # all that had been counted at the last summary

@@ -83,7 +83,7 @@ class TopicTable:
         self._channels[key[0]].pop(key[1], None)
 
     def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
-        """Whether this connection brings all records of a topic from now on, whatever it has missed before."""
+        """Tell whether this connection brings all records of a topic from now on, whatever it has missed before."""
         topic = self.get(channel, raw_symbol)
         if topic is None or topic.state in {"down", "stalled"} or (topic.state == "subscribing" and not topic.heard):
             return False
@@ -92,7 +92,7 @@ class TopicTable:
         return topic.gap is None or (topic.gap.cause in BEFORE and not topic.has_skipped)
 
     def is_whole(self, channel: Channel, raw_symbol: str | None) -> bool:
-        """Whether nothing of a topic is missing here."""
+        """Tell whether nothing of a topic is missing here."""
         topic = self.get(channel, raw_symbol)
         return topic is not None and topic.gap is None and self.is_good(channel, raw_symbol)
 
@@ -113,7 +113,7 @@ class TopicTable:
 
     @property
     def is_heard(self) -> bool:
-        """Whether anything but acknowledgements has come."""
+        """Tell whether anything but acknowledgements has come."""
         return any(topic.heard for topic in self._all.values())
 
     def carried(self) -> dict[Key, TopicCheckpoint]:

@@ -32,7 +32,7 @@ from aggregator.session.rhythm import CEILING_NS, FLOOR_NS, Pulse
 from aggregator.session.states import Happening, after
 
 LONGEST_WORD = 200  # characters
-MOST_WORDS = 1000  # that are told apart
+MOST_WORDS = 1000  # so many are told apart
 EXACT = Context(prec=200)  # enough for any two numbers that an exchange sends
 
 
@@ -175,12 +175,12 @@ class Topic:
 
     @property
     def stands(self) -> bool:
-        """Whether the topic is live as soon as a record comes."""
+        """Tell whether the topic is live as soon as a record comes."""
         return True
 
     @property
     def has_skipped(self) -> bool:
-        """Whether something is missing that this very connection should have brought."""
+        """Tell whether something is missing that this very connection should have brought."""
         return False
 
     def accept(self, record: Record, out: list[Record], now: Now) -> None:
@@ -203,7 +203,7 @@ class Topic:
         """Do what is due by time alone."""
 
     def is_due(self, now: Now) -> bool:
-        """Whether something is to be tried again for a silent topic."""
+        """Tell whether something is to be tried again for a silent topic."""
         return now.mono >= self._retry_at
 
     def retry(self, now: Now) -> None:

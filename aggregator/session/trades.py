@@ -91,7 +91,7 @@ class Numbered(Sized):
 
     @property
     def has_skipped(self) -> bool:
-        """Whether numbers are missing between two that came on this very connection."""
+        """Tell whether numbers are missing between two that came on this very connection."""
         return self._skipped
 
     def carried(self) -> TopicCheckpoint:
@@ -117,7 +117,7 @@ class Numbered(Sized):
             self.close_gap(out, now, "not_needed", missed=0)
 
     def _is_late(self, record: Trade | Liquidation, final: int, out: list[Record], now: Now) -> bool:
-        """Whether to publish a record whose number is not above the last one."""
+        """Tell whether to publish a record whose number is not above the last one."""
         first = record.sequence_first or final
         hole = next((hole for hole in self._holes if hole[0] <= first and final <= hole[1]), None)
         if hole is not None:

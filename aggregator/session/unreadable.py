@@ -56,7 +56,7 @@ class Unreadable:
 
     @property
     def is_flood(self) -> bool:
-        """Whether more have come within a second than a connection is worth, or one that is no accident."""
+        """Tell whether more have come within a second than a connection is worth, or one that is no accident."""
         return self._within > MOST_A_SECOND or self._bomb is not None
 
     @property

@@ -17,7 +17,7 @@ from aggregator.sinks.segment import Segments
 ZST = ".zst"
 TEMPORARY = ".tmp"
 LEVEL = 3
-WINDOW = 18  # as a power of two, of bytes that are looked back: a larger one takes megabytes, and finds no more
+WINDOW = 18  # the power of two of bytes that are looked back: a larger one takes megabytes, and finds no more
 CHUNK = 1 << 18  # bytes
 FRAME_HEADER = 18  # bytes, the longest that there is
 
@@ -150,6 +150,6 @@ def sync(path: Path) -> None:
 
 
 def _holds(compressed: Path, size: int) -> bool:
-    """Whether a zstd file is of so many bytes: then it is what an earlier start made of the plain one."""
+    """Tell whether a zstd file is of so many bytes: then it is what an earlier start made of the plain one."""
     with compressed.open("rb") as file:
         return bool(zstandard.frame_content_size(file.read(FRAME_HEADER)) == size)

@@ -19,7 +19,7 @@ FIELDS = ("date", "exchange", "channel", "symbol", "raw_symbol")
 LONGEST_PART = 200  # bytes; leaves room in 255 for a closed file's stamp, offset and suffixes
 STAMPED = re.compile(r"-\d{8}T\d{6}Z-\d+(-\d+)?\Z")
 NS = 1_000_000_000
-LAST_SECOND = 253_402_300_799  # of the year 9999
+LAST_SECOND = 253_402_300_799  # the last of the year 9999
 ODD_CASE = dict.fromkeys(("symbol", "raw_symbol"), ascii_lowercase) | dict.fromkeys(
     ("exchange", "channel"), ascii_uppercase
 )
@@ -112,5 +112,5 @@ def closed_path(current: Path, ts: int, offset: int) -> Path:
 
 
 def is_closed(path: Path) -> bool:
-    """Whether the name is that of a closed file."""
+    """Tell whether the name is that of a closed file."""
     return bool(STAMPED.search(path.name.removesuffix(SUFFIX)))

@@ -48,7 +48,7 @@ def read(line: bytes) -> _Line | None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether it is a regular file that begins as this sink's files do, be it torn. Raises OSError."""
+    """Tell whether it is a regular file that begins as this sink's files do, be it torn. Raises OSError."""
     if not S_ISREG(path.lstat().st_mode):
         return False
     with path.open("rb") as file:
@@ -57,7 +57,7 @@ def is_ours(path: Path) -> bool:
 
 
 def has_footer(path: Path) -> bool:
-    """Whether a file is complete. Raises OSError."""
+    """Tell whether a file is complete. Raises OSError."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         tail = file.read()

@@ -1,4 +1,4 @@
-"""Which record goes into which file: batches sorted into chunks, with a gap wherever the tap lost something before."""
+"""The way of records into files: batches are sorted into chunks, with a gap wherever the tap lost something before."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from aggregator.sinks.segment import Segment, Tally
 SINK = "files"
 DAY = 86_400 * NS
 NO_CHANNEL: dict[object, str] = {Gap: "gaps", Lag: "gaps", Summary: "summary"}  # where such a record names none
-ANY_CHANNEL = (Gap, Health, Lag)  # which their type does not tell
+ANY_CHANNEL = (Gap, Health, Lag)  # their type does not tell the channel
 MOST_ROUTES = 200_000  # remembered; then they are found anew
 
 Key: TypeAlias = tuple[object, str, str | None, str | None, int]
@@ -102,7 +102,7 @@ class File:
 
     def chunk(self, slot: int) -> Chunk:
         """The chunk of a period; a record that comes late for its own goes into the one that is under way."""
-        segment = self.segment  # which the thread may just be closing
+        segment = self.segment  # the thread may just be closing it
         if segment is not None:
             slot = max(slot, segment.slot)
         if not self.chunks or slot > self.chunks[-1].slot:
@@ -129,7 +129,7 @@ class Routes:
         self._told: dict[str, Loss] = {}  # by topic
         self._lost: Loss | None = None  # since the start
         self._last_ts = 0
-        self._span = span(0, every)  # that of the latest record
+        self._span = span(0, every)  # the latest record is in it
 
     def __iter__(self) -> Iterator[File]:
         return iter(list(self._files.values()))

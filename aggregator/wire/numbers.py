@@ -12,7 +12,7 @@ SCIENTIFIC = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?[eE]([+-]?[0-9]{1,6})", 
 DECIMALS = re.compile(r"[+-]?[0-9]{1,3}", re.ASCII)
 LONGEST_NUMBER = 256  # digits that an expanded exponent may give
 
-# As a decoder's `float_hook`: a number's digits as they are on the wire, where fields are read through `text` or its
+# A `float_hook` that gives a number's digits as they are on the wire, where fields are read through `text` or its
 # like, which expand an exponent. There is nothing to strip: a method written in C takes half of what `number` does.
 as_written: Callable[[str], str] = str.strip
 
@@ -84,7 +84,7 @@ def step(decimals: Text) -> str | None:
 
 
 def is_zero(digits: str) -> bool:
-    """Whether a number, however it is spelled, is zero: such a size removes its level."""
+    """Tell whether a number, however it is spelled, is zero: such a size removes its level."""
     return not digits.lstrip("0.")
 
 

@@ -40,7 +40,7 @@ decode_row = Decoder(tuple[str, list[str | float | None]] | str).decode
 
 
 def about(s: Subscription) -> dict[str, str]:
-    """What a subscription's frame names."""
+    """The fields by which a subscription's frame names its topic."""
     name = CHANNELS[s.channel]
     if name == "liq:global":
         return {"channel": "status", "key": name}

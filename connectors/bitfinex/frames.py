@@ -39,7 +39,10 @@ OURS: dict[str, tuple[Channel, ...]] = {
 PRIVATE = 0  # the channel of an account
 NO_SYMBOL = "symbol: invalid"
 ALREADY, NO_CHANNEL, NOT_READY = 10301, 10302, 11000  # https://docs.bitfinex.com/docs/abbreviations-glossary
-RESTART, RESUMED = 20051, 20061  # of the server, and after a maintenance (which begins with 20060, and closes nothing)
+RESTART, RESUMED = (
+    20051,
+    20061,
+)  # the server restarts; a maintenance is over (it begins with 20060, which closes nothing)
 FIRST_MS = 10**12  # above any number of a frame, below any time in ms
 CHECKED = 25  # levels a side under the checksum
 
@@ -57,7 +60,7 @@ class Said(Struct):
     code: int | None = None
 
     def topic(self) -> tuple[str, str, str]:
-        """Of what kind it is (a key of `OURS`, or nothing), the symbol and the interval."""
+        """Its kind (a key of `OURS`, or nothing), its symbol and its interval."""
         if self.channel == "candles":
             kind, interval, symbol = [*self.key.split(":", 2), "", ""][:3]
             is_ours = kind == "trade" and symbol.startswith("t")
@@ -141,7 +144,7 @@ def ending(message: Row, count: Count) -> int | None:
     is_word = type(message[0]) is str and message[0] != "hb"  # followed by what it is about
     for value in message[2 if is_word else 1 :]:
         if type(value) is not int:
-            continue  # what has no meaning here
+            continue  # the code has no meaning here
         if value > FIRST_MS:
             sent = ms(value)
         else:
@@ -150,7 +153,7 @@ def ending(message: Row, count: Count) -> int | None:
 
 
 def checksum(book: OrderBook, _: Instrument | None) -> int:
-    """Of price and amount of the 25 best bids and asks, as JavaScript writes numbers; what is asked is negative."""
+    """The CRC of the 25 best bids and asks, with numbers as JavaScript writes them; amounts of asks are negative."""
     return crc_in_turns(*book.spelled(CHECKED, bid, ask))
 
 

@@ -26,7 +26,12 @@ from aggregator.records import (
 from aggregator.sequence import Count
 from aggregator.wire import Text, end_of, is_zero, ms, nonzero, optional, past, signed, text
 
-INTERVALS = {"1D": "1d", "7D": "1w", "1W": "1w", "14D": "2w"}  # where the exchange's spelling is its own
+INTERVALS = {
+    "1D": "1d",
+    "7D": "1w",
+    "1W": "1w",
+    "14D": "2w",
+}  # intervals that the exchange spells in its own way
 LEAST, DERIVATIVE = 12, 23  # fields of a derivative's state, of old and as far as they are read
 EIGHT_HOURS_S = 8 * HOUR_S
 EXACT = Context(prec=100)  # enough for any two rates
@@ -209,7 +214,7 @@ def liquidations(rows: Iterable[Row], sent: int | None) -> Iterable[Liquidation 
     for _, id, at, _, symbol, amount, _, _, is_match, _, _, price, *_ in rows:
         if type(symbol) is not str:
             raise BadFrame(f"a liquidation of {symbol!r}")
-        held, size = signed(text(amount))  # of the position: negative where it is short
+        held, size = signed(text(amount))  # the amount is the position's: negative where it is short
         if held is None:
             yield Ignored("a liquidation of size 0")
             continue

@@ -22,7 +22,7 @@ PATIENCE_S = 60  # a ping is answered even when nothing else is to be said
 
 
 def joins(last: int, first: int, final: int, before: int | None) -> Verdict:
-    """As `linked`; until 2026 no number before was said, and numbers only grew."""
+    """The rule is `linked`. Until 2026 a message did not tell the number before it, and numbers only grew."""
     return (ordered if before is None else linked).joins(last, first, final, before)
 
 

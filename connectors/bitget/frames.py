@@ -33,11 +33,11 @@ FUTURES: dict[Channel, str] = SPOT | {
     "mark_price": "ticker",
     "index_price": "ticker",
 }
-LIQUIDATIONS: dict[Channel, str] = {"liquidations": "liquidation"}  # of version 3 alone
-DEPTHS = {"books5": 5, "books15": 15}  # of books that are only ever sent whole
+LIQUIDATIONS: dict[Channel, str] = {"liquidations": "liquidation"}  # only version 3 has them
+DEPTHS = {"books5": 5, "books15": 15}  # these books are always sent whole
 KEPT = {"SPOT": 500, "USDT-FUTURES": 500, "USDC-FUTURES": 200, "COIN-FUTURES": 200}  # levels a side of `books`, 2026-09
 NAMED = re.compile(r"channel:([\w-]{1,64}),instId:([^, ]{1,64}?) doesn't exist")
-MARK = b'"channel":"'  # what follows it names the channel
+MARK = b'"channel":"'  # the name of the channel follows it
 
 T = TypeVar("T")
 Reader = Callable[[bytes], Iterable[Event]]
@@ -146,7 +146,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
 
 
 def reader(arg: Arg) -> Reader | None:
-    """What reads the data of a topic: of version 3 (of which liquidations alone are asked for), 1, or 2."""
+    """The reader of a topic's data, in version 3 (where only liquidations are asked for), 1 or 2."""
     if arg.topic:
         return unified.READERS.get(arg.topic)
     if arg.channel.startswith("candle"):

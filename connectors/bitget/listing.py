@@ -91,7 +91,7 @@ def read_instrument(row: Raw) -> Instrument:
 
 
 def settled_in(i: InstrumentWire) -> str | None:
-    """Of the assets that are taken as margin the base asset, else the quote asset, else the first."""
+    """The asset in which a contract settles: base or quote if it is taken as margin, else the first that is."""
     margins = i.supportMarginCoins
     return next((asset for asset in (i.baseCoin, i.quoteCoin) if asset in margins), margins[0] if margins else None)
 

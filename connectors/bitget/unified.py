@@ -24,7 +24,7 @@ class Topic(Struct, gc=False):
     topic: str
     symbol: str = ""
     instId: str = ""  # the symbol, in older examples of the documentation
-    interval: str = ""  # of candles
+    interval: str = ""  # only candles have one
 
     @property
     def name(self) -> str:
@@ -45,7 +45,7 @@ class Said(Struct, Generic[T], gc=False):
 
     @property
     def rows(self) -> list[T]:
-        """What there is, as a list."""
+        """The data as a list."""
         return self.data if isinstance(self.data, list) else [self.data]
 
     @property
@@ -90,7 +90,7 @@ class Depth(Struct, gc=False):
 
 
 class Statistics(Struct, gc=False):
-    """Of 24 hours, with what stands in a ticker of version 2 under other names; it says no time of its own."""
+    """The ticker of version 3: it has the figures of version 2's under other names, and no time of its own."""
 
     lastPrice: str = ""
     openPrice24h: str = ""

@@ -1,4 +1,4 @@
-"""What Bitget's protocol, version 2, sends, as it spells it, and the records that it makes.
+"""The messages of Bitget's protocol, version 2, in its own spelling, and the records that they make.
 
 https://www.bitget.com/api-doc/contract/websocket/public/Tickers-Channel
 Every size is of the base asset, that of coin-margined contracts too.
@@ -56,7 +56,7 @@ class TradeWire(Struct, gc=False):
 class BookWire(Struct, gc=False):
     asks: Levels
     bids: Levels
-    ts: int  # of the matching engine
+    ts: int  # when the matching engine made it
     checksum: int | None = None  # 0 says nothing
     seq: int | None = None  # grows from one message to the next, by no fixed step
     pseq: int | None = None  # the one before, since 2026; 0 of a whole book
@@ -189,5 +189,5 @@ class LiquidationWire(Struct):
             size=self.amount,
             ts_event=self.ts * MS_NS,
             ts_sent=sent,
-            sampled=True,  # of each second the largest of each side
+            sampled=True,  # only the largest of each side in each second is sent
         )

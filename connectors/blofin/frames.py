@@ -47,7 +47,7 @@ class Said(Struct, Generic[T], gc=False):
 
 
 class AskedFor(Struct):
-    """What a refusal repeats."""
+    """The request, as a refusal repeats it."""
 
     args: list[Topic]
 
@@ -130,7 +130,7 @@ def parse_event(said: Other) -> Iterable[Event]:
 
 
 def refused(said: Other) -> list[Topic]:
-    """What a refusal names: in words, in its head, or by repeating the request."""
+    """The topics that a refusal names: in its words, in its head, or by repeating the request."""
     words = named_in(said.msg, NAMED)
     if words is not None:
         return [Topic(words[1], words[2])]

@@ -1,4 +1,4 @@
-"""What BloFin sends, as it spells it, and the records that it makes.
+"""The messages of BloFin in its own spelling, and the records that they make.
 
 https://docs.blofin.com/index.html#ws-trades-channel
 """
@@ -56,7 +56,7 @@ class BookWire(Struct, gc=False):
     asks: list[list[Text]]
     bids: list[list[Text]]
     ts: int
-    seqId: int | None = None  # of `books` alone, as the one before
+    seqId: int | None = None  # only `books` has it, like the field above
     prevSeqId: int | None = None
 
     def delta(self, name: str) -> Record:
@@ -149,7 +149,7 @@ class BarWire(Struct, array_like=True, gc=False):
 class FundingWire(Struct):
     instId: str  # the rate's own, which in an example of the documentation is not the head's
     fundingRate: Text
-    fundingTime: Text  # of the settlement to come
+    fundingTime: Text  # the time of the next settlement
     fundingInterval: int | None = None  # not documented, as its unit
     fundingIntervalUnit: str = ""
 

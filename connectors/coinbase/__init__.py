@@ -15,7 +15,7 @@ from connectors.coinbase.frames import CHANNELS, parser
 from connectors.coinbase.listing import read_futures, read_product
 from connectors.coinbase.rest import API, missed, read_missed
 
-MOST_BOOKS = 30  # of a session: beyond, "too many L2 streams requested in a single session", naming none (2026-09)
+MOST_BOOKS = 30  # a session with more gets "too many L2 streams requested in a single session" (2026-09)
 BOOKS: dict[Channel, str] = {channel: wire for channel, wire in CHANNELS.items() if channel == "book"}
 OTHERS: dict[Channel, str] = {channel: wire for channel, wire in CHANNELS.items() if channel != "book"}
 
@@ -72,7 +72,7 @@ EXCHANGE = Exchange(
         read_product,
     ),
     feeds=(
-        stream("main", CHANNELS, until="2026-11-28"),  # with the books: captures of it are read for ever
+        stream("main", CHANNELS, until="2026-11-28"),  # it had the books too; captures of it can still be read
         stream("books", BOOKS, per_connection=MOST_BOOKS),
         stream("others", OTHERS),
         Poll(

@@ -44,7 +44,7 @@ class Trades(Frame, tag_field="channel", tag="market_trades"):
 
     def records(self, _: Count) -> Sequence[Event]:
         sent = from_iso(self.timestamp)
-        if len(self.events) == 1:  # as a rule
+        if len(self.events) == 1:  # the usual case
             return self.events[0].records(sent)
         return [trade for event in self.events for trade in event.records(sent)]
 
@@ -54,7 +54,7 @@ class Books(Frame, tag_field="channel", tag="l2_data"):
 
     def records(self, count: Count) -> Sequence[Event]:
         sent = from_iso(self.timestamp)
-        if len(self.events) == 1:  # as a rule
+        if len(self.events) == 1:  # the usual case
             return (self.events[0].record(sent, count),)
         return [event.record(sent, count) for event in self.events]
 
@@ -105,7 +105,7 @@ class OtherEvent(Struct):
 
 
 class Other(Struct):
-    """What is now subscribed to, a heartbeat, a refusal, or a kind that is not ours."""
+    """A list of what is now subscribed to, a heartbeat, a refusal, or a kind that is not ours."""
 
     channel: str = ""
     sequence_num: int | None = None

@@ -24,7 +24,7 @@ from aggregator.wire import bbo, from_iso, nonzero, optional, past, seconds
 
 TAKER: dict[str, Side] = {"BUY": "sell", "SELL": "buy"}  # the wire gives the maker's side
 STATES: dict[str, MarketState] = {
-    "": "trading",  # of futures
+    "": "trading",  # futures have no word for it
     "online": "trading",
     "offline": "halt",
     "internal": "pre_open",
@@ -34,7 +34,7 @@ FIVE_MINUTES_NS = 5 * MINUTE_NS
 
 
 def counts_contracts(product_id: str) -> bool:
-    """Whether sizes and volumes of a product count contracts, as of `BIT-26APR24-CDE`."""
+    """Tell whether sizes and volumes of a product count contracts, as of `BIT-26APR24-CDE`."""
     return product_id.count("-") > 1
 
 
@@ -67,7 +67,7 @@ class TradesEvent(Struct, gc=False):
 
     def records(self, sent: int) -> Sequence[Trade]:
         rows = self.trades or ()
-        if self.type == "update" and len(rows) == 1:  # as a rule
+        if self.type == "update" and len(rows) == 1:  # the usual case
             return (rows[0].record(sent),)
         trades = [row.record(sent) for row in reversed(rows)]
         return past(trades) if self.type == "snapshot" else trades
@@ -112,7 +112,7 @@ class BookEvent(Struct, gc=False):
 
 
 def latest(times: set[str]) -> int | None:
-    """The last of the times of a book's changes, which mostly are one; 1970 stands for none."""
+    """The last of the times of a book's changes, which mostly agree; the exchange sends 1970-01-01 for none."""
     return (from_iso(times.pop()) if len(times) == 1 else max(map(from_iso, times), default=0)) or None
 
 

@@ -33,7 +33,7 @@ OPTION_TYPES: dict[str, Literal["call", "put"]] = {"CALL": "call", "PUT": "put"}
 
 
 def topics(s: Subscription, wire: str) -> Iterable[str]:
-    """What the exchange calls a topic; of funding there are two."""
+    """The exchange's names of a topic; funding has two."""
     name = s.raw_symbol
     if s.channel == "book":
         return (f"{wire}.{name}.{DEPTH}",)

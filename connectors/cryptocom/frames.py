@@ -60,7 +60,7 @@ class Other(Struct):
     message: str = ""
     channel: str = ""
     result: Subscribed | None = None
-    instrument_name: str = ""  # of data that comes without an envelope
+    instrument_name: str = ""  # it stands here where data comes without an envelope
 
 
 decode = Decoder(Frame, strict=False, float_hook=number).decode

@@ -1,4 +1,4 @@
-"""What Crypto.com sends by channel, as it spells it, and the records that it makes.
+"""The messages of Crypto.com by channel, in its own spelling, and the records that they make.
 
 https://exchange-docs.crypto.com/exchange/v1/rest-ws/index.html#websocket-subscriptions
 Sizes are of the base asset, those of contracts too.
@@ -71,7 +71,7 @@ class WholeRow(Sides, kw_only=True, gc=False):
     t: int  # when it was published
     tt: int | None = None  # when the book last changed
     u: int | None = None
-    cs: int | None = None  # of no published algorithm
+    cs: int | None = None  # a checksum whose algorithm is not published
 
 
 class BookWire(Struct, tag_field="channel", tag="book", gc=False):

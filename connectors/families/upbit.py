@@ -33,8 +33,13 @@ INTERVALS = {unit: interval for interval, unit in UNITS.items()}
 SCALES = {"s": 1, "m": 60}
 FIRST_US = 10**14  # from here on a time is in them: in milliseconds it would be the year 5138
 ZEROS = {f"0.{'0' * places}" for places in range(20)}
-LASTING = ("INVALID_PARAM", "NO_CODES")  # of what is asked for: the same is refused again, and takes all else with it
-NOTHING = {None, 0, "0", *ZEROS}  # of a level that only fills the shorter side up, or whose size is rounded to nothing
+LASTING = ("INVALID_PARAM", "NO_CODES")  # errors in the request itself: it is refused again, with all else in it
+NOTHING = {
+    None,
+    0,
+    "0",
+    *ZEROS,
+}  # a level with such a price or size fills up the shorter side, or is rounded to nothing
 LONG = {
     "ty": "type", "cd": "code", "tms": "timestamp", "st": "stream_type", "ab": "ask_bid", "sid": "sequential_id",
     "tp": "trade_price", "tv": "trade_volume", "ttms": "trade_timestamp", "obu": "orderbook_units",
@@ -124,7 +129,7 @@ class CandleWire(Struct):
     trade_price: Text
     candle_acc_trade_volume: Text = None
     candle_acc_trade_price: Text = None
-    timestamp: Text = None  # of the last trade within it
+    timestamp: Text = None  # when the last trade in it happened
 
     def records(self) -> tuple[Event, ...]:
         unit, at = self.type.partition(".")[2], from_iso(self.candle_date_time_utc)
@@ -210,7 +215,7 @@ def subscribe(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
 
 
 def reading(older: Parse | None) -> Parse:
-    """What reads frames, those of a protocol before this one (whose data is `content`) among them."""
+    """The reader of frames, also of those of an older protocol, whose data is `content`."""
 
     def read(frame: bytes) -> Iterable[Event]:
         if older is not None and b'"content"' in frame:

@@ -50,7 +50,7 @@ SPOT: dict[Channel, str] = {"trades": "l2", "book": "l2", "candles": "candles_"}
 PERPETUAL: dict[Channel, str] = {"mark_price": "mark_price", "index_price": "mark_price", "funding": "funding_amount"}
 CHANNELS = SPOT | PERPETUAL
 READ = {"l2_updates", "trade", "mark_price_updates", "funding_amount_updates"}
-EXACT, RATE = Context(prec=100), Decimal("1e-12")  # what a funding rate is rounded to
+EXACT, RATE = Context(prec=100), Decimal("1e-12")  # a funding rate is rounded to this
 STATES: dict[str, MarketState] = {
     "open": "trading",
     "closed": "halt",
@@ -87,8 +87,8 @@ class TradeRow(Struct, tag_field="type", tag="trade", gc=False):
 class BookRow(Struct, tag_field="type", tag="l2_updates", gc=False):
     symbol: str
     changes: list[tuple[Side, str, str]]
-    trades: list[TradeRow] | None = None  # in no sure order; only with the whole book, at the subscription
-    auction_events: list[Raw] | None = None  # likewise; of old it came alone
+    trades: list[TradeRow] | None = None  # their order varies; they come with the whole book, at the subscription
+    auction_events: list[Raw] | None = None  # they come likewise; in the past they came alone
 
     def events(self) -> list[Record]:
         bids, asks = sides(self.changes)
@@ -122,7 +122,7 @@ class Marks(Struct, tag_field="type", tag="mark_price_updates", gc=False):
 
 
 class FundingRow(Struct, gc=False):
-    """What a contract of one unit pays; `funding_rate`, which is there too, has lost its digits for some."""
+    """The amount that a contract of one unit pays; the field `funding_rate` has lost its digits for some contracts."""
 
     funding_amount: str
     funding_date_time: int  # nanoseconds, as all of its times
@@ -132,7 +132,7 @@ class FundingRow(Struct, gc=False):
     mark_price: str | None = None
 
     def rate(self) -> str | None:
-        """As a fraction of the mark, to twelve decimals."""
+        """The rate as a fraction of the mark, to twelve decimals."""
         if (mark := nonzero(self.mark_price)) is None:
             return None
         fraction = EXACT.divide(Decimal(self.funding_amount), Decimal(mark))
@@ -232,8 +232,8 @@ class SymbolWire(Struct):
     base_currency: str
     quote_currency: str
     status: str
-    tick_size: Text  # of sizes
-    quote_increment: Text  # of prices
+    tick_size: Text  # the step of sizes
+    quote_increment: Text  # the step of prices
     min_order_size: Text = None
     product_type: str = "spot"
     contract_type: str = ""

@@ -38,14 +38,14 @@ class Message(Struct, gc=False):
     t: int | None = None
     p: str | None = None
     q: str | None = None
-    m: bool | None = None  # whether the buyer was the maker
+    m: bool | None = None  # True: the buyer was the maker
     U: int | None = None
     u: int | None = None
     b: str | list[Level] = ""
     a: str | list[Level] = ""
     B: str | None = None
     A: str = ""
-    lastUpdateId: int | None = None  # of the best levels alone, which do not say whose they are
+    lastUpdateId: int | None = None  # only a message of the best levels has it, and does not say whose they are
     id: int | str | None = None
     status: int | None = None
     error: ErrorWire | None = None
@@ -106,7 +106,7 @@ class Message(Struct, gc=False):
 
     def answer(self) -> Iterable[Event]:
         if isinstance(self.id, str):
-            return ()  # to a ping
+            return ()  # the answer to a ping
         if self.status != OK:
             return (refused(self.error or ErrorWire(), self.id),)
         return () if self.id is None else (Accepted(id=self.id),)

@@ -11,7 +11,7 @@ from connectors.krakenfutures.frames import CHANNELS, asking, parse
 from connectors.krakenfutures.listing import listing, trouble
 
 API = "https://futures.kraken.com/derivatives/api/v3"
-END = "2027-03-01"  # of the API and of this socket, as https://docs.kraken.com/exchange/api-reference/futures-rest says
+END = "2027-03-01"  # API and socket end then: https://docs.kraken.com/exchange/api-reference/futures-rest says
 
 EXCHANGE = Exchange(
     id="krakenfutures",

@@ -80,7 +80,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
 
 
 def parse_alert(message: str) -> Accepted | Refused:
-    """What refuses, as it did in 2026: of whatever feed a product was asked for there is none of that name."""
+    """Read an alert. One that names a product refuses it, whatever the feed was: no product has that name (2026)."""
     if message.startswith(ALREADY):
         return Accepted()
     found = named_in(message, NAMED)

@@ -14,7 +14,7 @@ from aggregator.wire import Text, at, from_iso, number, optional, step
 
 
 class ProductWire(Struct):
-    symbol: str  # in small letters until 2022
+    symbol: str  # it was in small letters until 2022
     type: str
     tradeable: bool
     base: str | None = None
@@ -37,7 +37,7 @@ decode_product = Decoder(ProductWire, float_hook=number).decode
 
 
 def read_product(row: Raw) -> Instrument | None:
-    """Of a contract; indices, which are listed too, have no feed."""
+    """The instrument of a contract; indices, which are listed too, have no feed."""
     p = decode_product(row)
     if "index" in p.type:
         return None

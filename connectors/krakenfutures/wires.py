@@ -1,4 +1,4 @@
-"""What Kraken's futures send, as they spell it, and the records that it makes.
+"""The messages of Kraken's futures in their own spelling, and the records that they make.
 
 https://docs.kraken.com/exchange/api-reference/futures-websocket
 Sizes count contracts: of linear ones a unit of the base asset each, of inverse ones a dollar.

@@ -19,7 +19,7 @@ SLOWER: Mapping[str, tuple[Budget, ...]] = {f"{CONTRACT}/{what}": ((10, 2),) for
 EXCHANGE = Exchange(
     id="mexc",
     docs="https://www.mexc.com/api-docs/spot-v3/websocket-market-streams",
-    trouble=coded("code", "message", fine=("0", "200"), busy=("510",)),  # of contracts; spot says it by the status
+    trouble=coded("code", "message", fine=("0", "200"), busy=("510",)),  # contracts say it by code; spot by HTTP status
     limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),), **SLOWER}, lifetime=DAY_S),
     listing=listing(SPOT, CONTRACT),
     feeds=(

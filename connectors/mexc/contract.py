@@ -29,7 +29,7 @@ CHANNELS: dict[Channel, str] = {
     "mark_price": "fair.price",
     "index_price": "index.price",
 }
-MARK = b'"channel":"'  # what follows it names the channel, at whichever end of a frame
+MARK = b'"channel":"'  # the name of the channel follows it, at whichever end of a frame
 NAMED = re.compile(r"\b\w+_\w+")  # from the beginning of a word: at each of its letters it would take for ever
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What MEXC's contract streams send, and the records that it makes.
+"""The messages of MEXC's contract streams, and the records that they make.
 
 https://www.mexc.com/api-docs/futures/websocket-api
 Sizes count contracts. A contract that is quoted in US dollars is inverse, and its turnover is in its base asset.
@@ -65,7 +65,7 @@ class DepthWire(Struct, gc=False):
     bids: list[list[Text]] = []
     begin: int | None = None  # where several versions are told as one: the first and the last
     end: int | None = None
-    timestamp: int | None = None  # of a snapshot
+    timestamp: int | None = None  # only a snapshot has it
     cts: int | None = None  # when it happened, since 2026
 
     def delta(self, raw_symbol: str, sent: int | None) -> BookDelta:
@@ -98,7 +98,7 @@ class TickerWire(Struct, gc=False):
     high24Price: Text = None
     lower24Price: Text = None
     volume24: Text = None  # contracts
-    amount24: Text = None  # what they are worth in the asset in which they settle
+    amount24: Text = None  # their value in the asset in which they settle
     holdVol: Text = None  # contracts
     bid1: Text = None
     ask1: Text = None
@@ -143,7 +143,7 @@ class BarWire(Struct, gc=False):
     l: Text  # noqa: E741 - the exchange's own name
     c: Text
     q: Text = None  # contracts
-    a: Text = None  # what they are worth in the asset in which they settle
+    a: Text = None  # their value in the asset in which they settle
 
     def record(self, raw_symbol: str, sent: int | None) -> Candle:
         interval, at, turnover = OURS.get(self.interval, self.interval), seconds(self.t), optional(self.a)

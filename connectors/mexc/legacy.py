@@ -1,4 +1,4 @@
-"""What MEXC's spot streams sent before August 2025, when protobuf took their place: the same in JSON, by short names.
+"""The messages of MEXC's spot streams before August 2025, when protobuf took their place: JSON with short names.
 
 https://www.mexc.com/support/articles/17827791522393
 """

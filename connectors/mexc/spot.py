@@ -37,7 +37,7 @@ CHANNELS: dict[Channel, str] = {
     "ticker": "spot@public.miniTicker.v3.api.pb",
     "candles": "spot@public.kline.v3.api.pb",
 }
-ZONE = "UTC+8"  # of a ticker's rates, which are not used: its highest and lowest prices are of 24 hours in any
+ZONE = "UTC+8"  # the zone of a ticker's rates, which are not used: its highest and lowest prices are of 24 hours in any
 DEPTH = 5000  # levels a side that a snapshot may have
 
 
@@ -201,7 +201,7 @@ class BarWire(Struct, gc=False):
 
 
 class PushWire(Struct, gc=False):
-    """What every message is wrapped in: one of the bodies is there, of which those of `aggre` are asked for."""
+    """The envelope of every message: it has one of these bodies, and those of `aggre` are asked for."""
 
     channel: Annotated[str, 1]
     symbol: Annotated[str, 3] = ""
@@ -233,7 +233,7 @@ class PushWire(Struct, gc=False):
         return self.others(name, sent)
 
     def others(self, name: str, sent: int | None) -> Iterable[Record]:
-        """Of the bodies that are not asked for."""
+        """The bodies that are not asked for."""
         if self.publicDeals is not None:
             return [deal.record(name, sent) for deal in self.publicDeals.deals]
         one = self.publicIncreaseDepths or self.publicBookTicker

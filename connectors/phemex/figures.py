@@ -110,7 +110,7 @@ FIELDS = (
 
 
 class PackFrame(Struct):
-    """Of all newer contracts at once; `fields` names the columns, and of old was not sent: they are the first ones."""
+    """Figures of all newer contracts. `fields` names the columns; older frames lack it, and have the first ones."""
 
     method: str
     data: list[list[str | None]]
@@ -143,7 +143,7 @@ COLUMNS = {
 
 
 class Figures(Struct):
-    """What is told of one contract, as decimal text."""
+    """The figures of one contract, as decimal text."""
 
     symbol: str | None
     open: str | None
@@ -180,7 +180,7 @@ class Figures(Struct):
             yield IndexPrice(raw_symbol=name, price=index, ts_event=at, ts_sent=sent)
         if self.rate:
             yield Funding(raw_symbol=name, rate=self.rate, ts_event=at, ts_sent=sent)
-        if self.predicted and self.predicted != self.rate:  # as a rule both are one number, told twice
+        if self.predicted and self.predicted != self.rate:  # mostly both are one number, told twice
             yield Funding(raw_symbol=name, rate=self.predicted, kind="predicted", ts_event=at, ts_sent=sent)
         if self.open_interest:
             yield OpenInterest(raw_symbol=name, size=self.open_interest, size_unit=unit, ts_event=at, ts_sent=sent)

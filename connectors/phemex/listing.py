@@ -18,7 +18,7 @@ from aggregator.wire import Text, ms, number, optional
 from connectors.phemex.wires import CONTRACT_PLACES, SPOT_PLACES
 
 STATES: dict[str, MarketState] = {"Listed": "trading", "Delisted": "delisted", "Suspended": "halt"}
-HOURS = range(1, 25)  # what an interval may be; another number were of another unit
+HOURS = range(1, 25)  # the intervals that are believed; another number would be in another unit
 ON_PAGE = 200  # contracts; where it is not said, only twenty
 OLDER, NEWER = "Perpetual", ("PerpetualV2", "PerpetualPilot")
 
@@ -39,7 +39,7 @@ class Answer(Struct):
 
 
 class Product(Struct):
-    """What a spot pair has is written with its asset: `0.000001 BTC`."""
+    """A product. The figures of a spot pair are written with their asset: `0.000001 BTC`."""
 
     symbol: str
     type: str
@@ -47,7 +47,7 @@ class Product(Struct):
     status: str = ""
     priceScale: int | None = None
     baseCurrency: str = ""
-    contractUnderlyingAssets: str = ""  # of a contract of the quote asset: that asset
+    contractUnderlyingAssets: str = ""  # the quote asset, where a contract is counted in it
     settleCurrency: str = ""
     contractSize: Text = None
     tickSize: Text = None

@@ -1,4 +1,4 @@
-"""What Phemex sends, as it spells it, and the records that it makes.
+"""The messages of Phemex in its own spelling, and the records that they make.
 
 https://phemex-docs.github.io/#subscribe-orderbook
 Integers are scaled, and no frame says by how much: on spot, whose symbols begin with a small `s`, prices and sizes by
@@ -23,11 +23,11 @@ from aggregator.records import (
     Trade,
 )
 
-SPOT_PLACES = 8  # of prices and sizes
-CONTRACT_PLACES = 4  # of prices
+SPOT_PLACES = 8  # decimal places of prices and sizes
+CONTRACT_PLACES = 4  # decimal places of prices
 RATE_PLACES = 8
 SIDES: dict[str, Side] = {"Buy": "buy", "Sell": "sell"}  # the taker's
-INTERVALS = {  # by their seconds; those of months have no fixed length
+INTERVALS = {  # the keys are seconds; months have no fixed length
     60: "1m",
     180: "3m",
     300: "5m",
@@ -91,7 +91,7 @@ class PlainBookWire(Struct, gc=False):
 
 
 class Placed(Struct, gc=False):
-    """What stands beside a book."""
+    """The fields that stand beside a book."""
 
     symbol: str
     sequence: int  # grows, by more than one when much has changed
@@ -193,7 +193,7 @@ def flags(kind: Kind) -> Flags | UnsetType:
 
 
 class BarWire(Struct, array_like=True, gc=False):
-    timestamp: int  # of its start, in seconds
+    timestamp: int  # its start, in seconds
     interval: int  # in seconds
     lastCloseEp: int
     openEp: int
@@ -223,7 +223,7 @@ class BarWire(Struct, array_like=True, gc=False):
 
 
 class PlainBarWire(Struct, array_like=True, gc=False):
-    timestamp: int  # of its start, in seconds
+    timestamp: int  # its start, in seconds
     interval: int  # in seconds
     lastClose: str
     open: str

@@ -62,7 +62,7 @@ class Contract(Struct):
     status: str
     limitMaxQty: Text = None
     tradableStartTime: Text = 0
-    alias: str | None = None  # of a dated one
+    alias: str | None = None  # only a dated one has it
 
     def instrument(self) -> Instrument:
         return Instrument(
@@ -93,7 +93,7 @@ def read(row: Raw) -> Instrument:
 EXCHANGE = Exchange(
     id="poloniex",
     docs="https://api-docs.poloniex.com",
-    trouble=coded("code", "msg", fine=("200",), busy=("429",)),  # of futures; spot says it by the status
+    trouble=coded("code", "msg", fine=("200",), busy=("429",)),  # futures say it by code; spot by HTTP status
     checked="2026-09, live probes of its futures by others",
     notes=(
         "Futures tell volumes in contracts and in the quote asset; the latter are given.",

@@ -1,4 +1,4 @@
-"""What Poloniex's spot and futures have alike behind other names: books, and candles by their channel's name."""
+"""The books and candles of Poloniex, which are alike on spot and futures behind other names."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -55,7 +55,7 @@ def delta(book: Book) -> BookDelta:
 
 
 def books(decode: Callable[[Raw], Sequence[Book]]) -> Reader:
-    """What reads `book_lv2`: a whole book first, then its changes."""
+    """The reader of `book_lv2`: a whole book first, then its changes."""
 
     def read(said: Frame) -> Iterable[Record]:
         if said.action == "update":
@@ -68,12 +68,12 @@ def books(decode: Callable[[Raw], Sequence[Book]]) -> Reader:
 
 
 def pictures(decode: Callable[[Raw], Sequence[Book]]) -> Reader:
-    """What reads `book`: the best levels, whole each time."""
+    """The reader of `book`: the best levels, whole each time."""
     return lambda said: [whole(book, periodic=True) for book in decode(said.data)]
 
 
 def candles(decode: Callable[[Raw], Sequence[Bar]]) -> Reader:
-    """What reads the channels of candles, whose names hold the interval."""
+    """The reader of the channels of candles, whose names hold the interval."""
 
     def read(said: Frame) -> Iterable[Record]:
         name = interval(said.channel)

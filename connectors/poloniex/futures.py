@@ -222,7 +222,7 @@ decode_liquidations = Decoder(list[LiquidationRow]).decode
 decode_marks = Decoder(list[MarkRow]).decode
 decode_indices = Decoder(list[IndexRow]).decode
 decode_fundings = Decoder(list[FundingRow]).decode
-decode_nested = Decoder(list[list[FundingRow]]).decode  # as the documentation shows them
+decode_nested = Decoder(list[list[FundingRow]]).decode  # the documentation shows them like this
 decode_rates = either(decode_fundings, lambda data: [row for rows in decode_nested(data) for row in rows])
 
 

@@ -44,7 +44,7 @@ class Level(Struct, array_like=True, tag="o"):
 
 class Deal(Struct, array_like=True, tag="t"):
     id: str | int
-    is_bought: Literal[0, 1]  # by the taker
+    is_bought: Literal[0, 1]  # 1: the taker bought
     price: str
     size: str
     time: int  # seconds
@@ -65,7 +65,7 @@ class Update(Struct, array_like=True):
     channel: int | str
     number: int | None = None  # one more with each update of the channel
     rows: Raw = Raw(b"[]")
-    name: str | None = None  # of the market, where who recorded it says it
+    name: str | None = None  # the market's, where the recorder has noted it
 
 
 decode = Decoder(Update).decode
@@ -73,7 +73,7 @@ decode_rows = Decoder(list[Whole | Level | Deal]).decode
 
 
 class Market(Struct):
-    """What is known of one market.
+    """The facts that are known about one market.
 
     last: the number of its newest frame
     book: that of the newest frame about its book
@@ -93,7 +93,7 @@ class Market(Struct):
 
 
 def reading() -> Callable[[bytes], Iterable[Record]]:
-    """What reads the frames of one connection, and knows the markets whose whole book has come."""
+    """The reader of one connection's frames, which knows the markets whose whole book has come."""
     markets: dict[int, Market] = {}
 
     def read(frame: bytes) -> Iterable[Record]:

@@ -28,7 +28,7 @@ TICKERS = {"24hrTicker", "24hrMiniTicker", "1hTicker", "4hTicker", "1dTicker"}
 TAGS = {"trade", "blockTrade", "aggTrade", "depthUpdate", "bookTicker", "kline", *TICKERS}
 STREAMS = {"trade", "blockTrade", "aggTrade", "ticker", "miniTicker"}
 PREFIXES = ("kline_", "ticker_")  # besides; an interval follows
-STREAM, QUOTE = b's"'  # of `{"stream"`, which begins the combined form; and what the last field of best prices ends in
+STREAM, QUOTE = b's"'  # from `{"stream"`, which begins the combined form; the end of the last field of best prices
 SHUTDOWN = "serverShutdown"
 
 
@@ -52,7 +52,7 @@ class Other(Struct):
     e: str = ""
     id: int | str | None = None
     error: Fault | None = None
-    code: int | None = None  # of an error, as `msg`, where `error` does not hold both
+    code: int | None = None  # an error's, and so is `msg`, where `error` does not hold both
     msg: str = ""
     data: Raw = Raw(b"null")
     u: int | None = None
@@ -82,7 +82,7 @@ def parse(frame: bytes) -> Iterable[Event]:
 
 
 def parse_other(frame: bytes) -> Iterable[Event]:
-    """What is no event, or one in a form that does not look like what it is."""
+    """Read a frame that is no event, or is one whose beginning does not tell its kind."""
     if frame.startswith(b"["):
         return [wire.record() for wire in decode_many(frame)]
     other = decode_other(frame)
@@ -95,7 +95,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
 
 
 def parse_untold(other: Other, frame: bytes) -> Iterable[Event]:
-    """What says neither a stream nor a kind: an answer, best prices, or a partial book."""
+    """Read a frame that names neither a stream nor a kind: an answer, best prices, or a partial book."""
     if other.error is not None or other.code is not None:
         return (refused(other),)
     if other.u is not None:
@@ -106,7 +106,7 @@ def parse_untold(other: Other, frame: bytes) -> Iterable[Event]:
 
 
 def parse_stream(stream: str, data: Raw) -> Iterable[Event]:
-    """Of the combined form: best prices, a partial book, what is of all symbols, or what is no event of ours."""
+    """Read the data of a stream: best prices, a partial book, a list of all symbols, or an event that is not ours."""
     name, _, kind = stream.partition("@")
     if kind.startswith("depth"):
         return (partial(name.upper(), data),)

@@ -75,7 +75,7 @@ def parser(*, inverse: bool) -> Parse:
 
 
 def read(wire: Wire, home: int, stream: str = "") -> Iterable[Record]:
-    """What an event says; a stream's name tells whose changes, or what book, a `depthUpdate` is."""
+    """The records of an event; the name of its stream tells which book a `depthUpdate` is about."""
     if type(wire) is DepthWire:
         book = book_of(stream)
         if book != "whole":
@@ -98,7 +98,7 @@ def book_of(stream: str) -> Literal["whole", "partial", "other"]:
 
 
 def read_rare(wire: Rare, home: int) -> Iterable[Record]:
-    """What gives several records, or none."""
+    """The records of an event that gives several, or none."""
     if type(wire) is ContractWire:
         return (wire.record(),) if wire.st in {None, home} else ()
     records = wire.records()
@@ -109,7 +109,7 @@ def read_rare(wire: Rare, home: int) -> Iterable[Record]:
 
 
 def parse_other(frame: bytes, home: int) -> Iterable[Event]:
-    """What is no event, or one in a form that does not look like what it is."""
+    """Read a frame that is no event, or is one whose beginning does not tell its kind."""
     if frame.startswith(b"["):
         return parse_market(frame, home)
     other = decode_other(frame)

@@ -1,4 +1,4 @@
-"""What is asked of the futures of the Binance protocol by REST: contracts, whole books, past trades, open interest.
+"""Requests to futures of the Binance protocol by REST: contracts, whole books, past trades, open interest.
 
 https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api
 """
@@ -157,7 +157,7 @@ def snapshot(rest: str) -> Snapshot:
 
 
 def backfill(rest: str, *, inverse: bool) -> Backfill:
-    """Of aggregates, by number: two days back, without a key."""
+    """Aggregates are asked for by number; they go two days back, and need no key."""
 
     def request(raw_symbol: str, since: Since) -> Request:
         from_time = f"&startTime={since.ts // MS_NS}"

@@ -1,4 +1,4 @@
-"""What the futures sockets of the Binance protocol send besides what spot does, and the records that it makes.
+"""The messages that only futures of the Binance protocol have, and the records that they make.
 
 https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
 """
@@ -105,7 +105,7 @@ class MarkPriceWire(Struct, tag_field="e", tag="markPriceUpdate", gc=False):
 class ForcedOrder(Struct, gc=False):
     s: str
     S: Literal["BUY", "SELL"]  # the forced order's own side
-    q: str  # as ordered
+    q: str  # the size of the order
     p: str
     ap: str  # average price of what was filled, "0" where nothing was
     X: str

@@ -1,4 +1,4 @@
-"""What is asked of the Binance protocol by REST: instruments, whole books, past trades.
+"""Requests to the Binance protocol by REST: instruments, whole books, past trades.
 
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api
 """
@@ -147,7 +147,7 @@ def snapshot(rest: str) -> Snapshot:
 
 
 def backfill(rest: str, *, lookup: bool = True) -> Backfill:
-    """Of raw trades: by number, for which Binance itself wants no key since 2023; without `lookup`, the latest 1000."""
+    """Raw trades are asked for by number (without a key at Binance since 2023), or without `lookup` the latest 1000."""
 
     def request(raw_symbol: str, since: Since) -> Request:
         if not lookup:

@@ -1,4 +1,4 @@
-"""What the Binance protocol sends, as it spells it, and the records that it makes.
+"""The messages of the Binance protocol in its own spelling, and the records that they make.
 
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 Times come in milliseconds, or in microseconds where the address says `timeUnit=MICROSECOND`. Fields stand in the order
@@ -116,7 +116,7 @@ class DepthWire(Struct, tag_field="e", tag="depthUpdate", kw_only=True, gc=False
 
 
 class WideDepthWire(Struct):
-    """Of old, a level had a third element that meant nothing."""
+    """Changes in their old form: a level had a third element that meant nothing."""
 
     s: str
     E: int
@@ -234,7 +234,7 @@ class MiniTickerWire(TickerWire, tag_field="e", tag="24hrMiniTicker", gc=False):
 
 
 class HourTickerWire(TickerWire, tag_field="e", tag="1hTicker", gc=False):
-    """Of a shorter window, as the next two: it begins on a whole minute."""
+    """The ticker of an hour. Like the next two it has a window that begins on a whole minute."""
 
     def record(self, window_s: int = HOUR_S) -> Record:
         return super().record(window_s)
@@ -246,7 +246,7 @@ class FourHourTickerWire(TickerWire, tag_field="e", tag="4hTicker", gc=False):
 
 
 class DayTickerWire(TickerWire, tag_field="e", tag="1dTicker", gc=False):
-    """Of a day by whole minutes."""
+    """The ticker of a day, whose window begins on a whole minute."""
 
 
 Statistics = TickerWire | MiniTickerWire | HourTickerWire | FourHourTickerWire | DayTickerWire

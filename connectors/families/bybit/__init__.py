@@ -58,5 +58,5 @@ def stream(
         per_connection=per_connection,
         batch=batch or per_connection,
         patience=45,  # a ping is answered when there is nothing else to say
-        acknowledges=channels is not OPTIONS,  # where a topic of trades is of an asset, not of the option asked for
+        acknowledges=channels is not OPTIONS,  # trades of options are acknowledged by base asset, not by option
     )

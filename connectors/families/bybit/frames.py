@@ -54,7 +54,7 @@ FUTURES: dict[Channel, str] = SPOT | {
     "liquidations": "allLiquidation",
 }
 OPTIONS: dict[Channel, str] = {
-    "trades": "publicTrade",  # of a base asset: all its options at once
+    "trades": "publicTrade",  # the topic is a base asset: it has all its options
     "book": "orderbook.100",
     "bbo": "tickers",  # options have no book of one level
     "ticker": "tickers",
@@ -95,7 +95,7 @@ decode_other = Decoder(Other).decode
 
 
 def parser(unit: SizeUnit = "base") -> Callable[[], Parse]:
-    """What reads the frames of one market, whose sizes are in `unit`.
+    """The reader of one market's frames, whose sizes are in `unit`.
 
     That of inverse contracts refuses other instruments, whose sizes it would take for US dollars.
     """
@@ -157,7 +157,7 @@ def parse_answer(other: Other) -> Iterable[Event]:
 
 
 def refusal(reason: str, id: int | None) -> Iterable[Event]:
-    """What refuses a request: as a whole, because of one topic of it that the words may name."""
+    """Read the refusal of a request: it is refused as a whole, because of one topic, which the words may name."""
     meaning = meaning_of(reason, final=("handler not found", "invalid symbol"), passing=("too many", "10006"))
     wire, _, raw_symbol = reason.partition(",topic:")[2].rpartition(".")
     channels = [channel for channel, name in FUTURES.items() if wire == name or wire.startswith(f"{name}.")]
@@ -176,7 +176,7 @@ def failed(topic: str) -> Iterable[Event]:
 def read_trades(frame: bytes, unit: SizeUnit) -> Iterable[Event]:
     said = decode_trades(frame)
     sent = said.ts * MS_NS
-    if len(said.data) == 1:  # as a rule
+    if len(said.data) == 1:  # the usual case
         return (said.data[0].record(unit, sent),)
     return [row.record(unit, sent) for row in said.data]
 

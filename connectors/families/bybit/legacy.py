@@ -1,4 +1,4 @@
-"""What Bybit sent until 2025: of liquidations, the topic before `allLiquidation`, of which one a second was told.
+"""The messages that Bybit sent until 2025: the topic of liquidations before `allLiquidation`, which told one a second.
 
 https://bybit-exchange.github.io/docs/v5/websocket/public/liquidation
 """
@@ -16,7 +16,7 @@ from aggregator.wire import ms
 
 
 class ForcedRow(Struct, gc=False):
-    """As version 5 of the exchange's interface told it, and before it version 2."""
+    """A liquidation in version 5 of the exchange's interface, and in version 2 before it."""
 
     symbol: str
     side: Literal["Buy", "Sell"]  # the position's: "Buy" says that a long was liquidated

@@ -1,4 +1,4 @@
-"""What Bybit sends, as it spells it, and the records that it makes.
+"""The messages of Bybit in its own spelling, and the records that they make.
 
 https://bybit-exchange.github.io/docs/v5/websocket/public/ticker
 Volume is of the base asset and turnover of the quote asset; of inverse contracts they change places.
@@ -75,7 +75,7 @@ class Books(Struct, gc=False):
 
 
 class TickerRow(Struct, gc=False):
-    """Of futures, what has not changed is left out; spot and options send all they have each time."""
+    """A ticker. Futures leave out what has not changed; spot and options send all they have each time."""
 
     symbol: str
     lastPrice: str | None = None
@@ -140,7 +140,7 @@ class TickerRow(Struct, gc=False):
         )
 
     def interest(self, unit: SizeUnit, sent: int) -> OpenInterest:
-        """Of one moment: a value that was said before is that of another price."""
+        """The open interest of one moment: a value that came earlier belongs to another price."""
         size, value = self.openInterest or "", optional(self.openInterestValue)
         is_inverse = unit == "quote"
         return OpenInterest(
@@ -199,7 +199,7 @@ class BarRow(Struct, gc=False):
     volume: str
     turnover: str
     confirm: bool
-    timestamp: int | None = None  # of the last trade within
+    timestamp: int | None = None  # when the last trade in it happened
 
     def record(self, raw_symbol: str, unit: SizeUnit, sent: int) -> Candle:
         base, quote = (self.turnover, self.volume) if unit == "quote" else (self.volume, self.turnover)

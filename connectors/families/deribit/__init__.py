@@ -68,7 +68,7 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, checked: str, notes:
                 parser=parser,
                 sequence={"book": linked, "trades": contiguous},
                 backfill=Backfill(past, read_past),
-                per_connection=4000,  # of every channel of 6000 instruments 18 connections; no limit is documented
+                per_connection=4000,  # every channel of 6000 instruments takes 18 connections; no limit is documented
                 batch=500,  # all at once, as several channels are one topic of the exchange
                 pace=0.4,
                 patience=45,  # the exchange beats every 30 s, as it is asked to

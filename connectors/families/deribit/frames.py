@@ -28,7 +28,7 @@ CHANNELS: dict[Channel, str] = {
     "mark_price": "ticker",
     "index_price": "ticker",
     "options": "ticker",
-    "status": "ticker",  # of an instrument; that of the whole exchange is a topic of its own
+    "status": "ticker",  # an instrument's; the exchange's own status is a topic of its own
 }
 PLATFORM = "platform_state"
 BEST_LEVELS = "book of best levels"  # a topic of its own kind, which begins as `book` does
@@ -80,7 +80,7 @@ class Platform(Struct):
     told: Status | None = None
 
     def status(self) -> Status:
-        """What there is to tell now."""
+        """The state of the exchange now."""
         if self.is_maintained:
             return Status(state="maintenance")
         if self.locked:
@@ -101,7 +101,7 @@ decode_names = Decoder(list[str]).decode
 
 
 def parser() -> Parse:
-    """What reads the frames of one connection: states are told when they change."""
+    """The reader of one connection's frames: states are told when they change."""
     states: dict[str, str] = {}
     platform = Platform()
     readers: dict[str, Parse] = {
@@ -156,7 +156,7 @@ def parse_other(other: Other) -> Iterable[Event]:
 
 
 def accepted(topic: str) -> Iterable[Event]:
-    """What is accepted is named by topic; what is not known to the exchange is left out."""
+    """An acknowledgement names the topics that are accepted, and leaves out those that the exchange does not know."""
     kind, _, about = topic.partition(".")
     raw_symbol = about.removeprefix("trades.").partition(".")[0] or None
     return [Accepted(channel=channel, raw_symbol=raw_symbol) for channel, wire in CHANNELS.items() if wire == kind]
@@ -164,7 +164,7 @@ def accepted(topic: str) -> Iterable[Event]:
 
 def read_trades(frame: bytes) -> Iterable[Event]:
     rows = decode_trades(frame).params.data
-    if len(rows) == 1 and rows[0].liquidation is None:  # as a rule
+    if len(rows) == 1 and rows[0].liquidation is None:  # the usual case
         return (rows[0].trade(),)
     found: list[Event] = []
     for row in rows:

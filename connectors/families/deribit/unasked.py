@@ -1,4 +1,4 @@
-"""What the Deribit protocol sends on channels that are not subscribed to here, and that recordings of others hold.
+"""The messages of channels of the Deribit protocol that are not subscribed to here; recordings of others hold them.
 
 https://docs.deribit.com/subscriptions/orderbook/bookinstrument_namegroupdepthinterval
 https://docs.deribit.com/subscriptions/market-data/perpetualinstrument_nameinterval

@@ -1,4 +1,4 @@
-"""What the Deribit protocol sends, as it spells it, and the records that it makes.
+"""The messages of the Deribit protocol in its own spelling, and the records that they make.
 
 https://docs.deribit.com/subscriptions/market-data/tickerinstrument_nameinterval
 Amounts of inverse futures are US dollars, all others are of the base asset. Every volatility is a percentage.
@@ -57,7 +57,7 @@ class TradeRow(Struct, gc=False):
     price: Text
     amount: Text
     direction: Side  # the taker's
-    liquidation: Literal["M", "T", "MT"] | None = None  # whose order was forced: the maker's, the taker's, both
+    liquidation: Literal["M", "T", "MT"] | None = None  # the maker's order was forced, the taker's, or both
     block_trade_id: Text = None
     block_rfq_id: Text = None
 

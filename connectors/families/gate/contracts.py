@@ -1,4 +1,4 @@
-"""What Gate's sockets of perpetuals and dated futures send, and the records that it makes.
+"""The messages of Gate's sockets of perpetuals and dated futures, and the records that they make.
 
 https://www.gate.com/docs/developers/futures/ws/en/
 Sizes count contracts; those of trades and liquidations have the sign of the order: a sale is negative.

@@ -70,7 +70,7 @@ class Fault(Struct):
 
 
 class ResultWire(Struct):
-    """What an answer holds, and the word of the exchange about itself (`type`, `msg`)."""
+    """The result that an answer holds, or the exchange's word about itself (`type`, `msg`)."""
 
     status: str = ""
     type: str = ""

@@ -55,8 +55,8 @@ class ContractWire(Struct):
     in_delisting: bool = False
     funding_interval: int = 0  # s, of perpetual contracts
     funding_next_apply: int = 0  # s
-    quanto_multiplier: Text = None  # of the base asset; "0" of inverse contracts, which are of one US dollar
-    enable_decimal: bool = False  # whether parts of a contract are traded, in steps of the smallest order
+    quanto_multiplier: Text = None  # in the base asset; "0" for inverse contracts, which are one US dollar each
+    enable_decimal: bool = False  # True: parts of a contract are traded, in steps of the smallest order
     expire_time: int = 0  # dated contracts only
     underlying: str = ""  # dated contracts and options only
     multiplier: Text = None  # options only, as what follows
@@ -84,7 +84,7 @@ class PastWire(Struct):
 
 
 class Named(Struct):
-    """What tells a pair from a contract."""
+    """The field that a contract has and a pair has not."""
 
     name: str | None = None
 
@@ -167,7 +167,7 @@ def read_option(contract: ContractWire) -> Instrument:
 
 
 class UnderlyingWire(Struct):
-    """What options are of: its documentation has a name and an index price; a contract has a step of prices as well."""
+    """The underlying of options: it has a name and an index price; a contract has a step of prices as well."""
 
     name: str = ""
     index_price: Text = None
@@ -175,7 +175,7 @@ class UnderlyingWire(Struct):
 
     @property
     def is_one(self) -> bool:
-        """Whether this is an underlying, and no instrument."""
+        """Tell whether this is an underlying, and no instrument."""
         return self.index_price is not None and self.order_price_round is None
 
 
@@ -205,7 +205,7 @@ def more(request: Request, body: bytes) -> Iterable[Request]:
 
 
 def next_page(request: Request, body: bytes) -> Iterable[Request]:
-    """What follows on a full page, of the size that the exchange's client libraries name; a longer list is whole."""
+    """The request after a full page, whose size is that of the exchange's client libraries; a longer list is whole."""
     url, _, offset = request.url.partition(f"?limit={PAGE}&offset=")
     if "/futures/" not in url or len(decode_rows(body)) != PAGE:
         return ()
@@ -262,7 +262,7 @@ def read_past(_: str, body: bytes) -> Iterable[Trade]:
 
 
 def backfill(api: str) -> Backfill:
-    """Of spot trades: by time, as numbers of a market are no parameter."""
+    """Spot trades are asked for by time, because the numbers of a market are no parameter."""
 
     def request(raw_symbol: str, since: Since) -> Request:
         return Request(f"{api}/spot/trades?currency_pair={raw_symbol}&limit=1000&from={since.ts // SECOND_NS}")

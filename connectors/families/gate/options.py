@@ -1,4 +1,4 @@
-"""What Gate's options socket sends besides what that of futures does, and the records that it makes.
+"""The messages that only Gate's socket of options has, and the records that they make.
 
 https://www.gate.com/docs/developers/options/ws/en/
 """
@@ -75,7 +75,7 @@ class MarkWire(Struct, gc=False):
 
 
 def present(price: Text) -> bool:
-    """Whether a side has a price: an empty one has none, or 0."""
+    """Tell whether a side has a price: an empty one has none, or 0."""
     return price is not None and not is_zero(str(price))
 
 

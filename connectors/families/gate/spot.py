@@ -1,4 +1,4 @@
-"""What Gate's spot socket sends, as it spells it, and the records that it makes.
+"""The messages of Gate's spot socket in its own spelling, and the records that they make.
 
 https://www.gate.com/docs/developers/apiv4/ws/en/
 The public trade channel tells the taker's side alone.
@@ -29,7 +29,7 @@ LONG = {"7d": "1w", "30d": "1M"}  # the latter is a month of the calendar
 
 
 class Row(Protocol):
-    """What a frame holds one or several of."""
+    """A row: a frame holds one or several."""
 
     def records(self, sent: int | None) -> Iterable[Event]:
         """The records that it makes, sent at that time."""
@@ -42,7 +42,7 @@ class Frame(Struct, gc=False):
     """The envelope; both times are of sending."""
 
     time: int | None = None  # s
-    time_ms: int | None = None  # of old sometimes 0
+    time_ms: int | None = None  # it was sometimes 0 in the past
 
     @property
     def sent(self) -> int | None:
@@ -99,7 +99,7 @@ class TradeWire(Struct, gc=False):
 
 
 class BestWire(Struct, gc=False):
-    """Of contracts too, whose sizes may be numbers; an empty price is an empty side."""
+    """Best prices, of contracts too, whose sizes may be numbers; an empty price is an empty side."""
 
     s: str
     u: int
@@ -260,7 +260,7 @@ class TradesFrame(Several[TradeWire], tag_field="channel", tag="spot.trades", kw
 
 
 class Trades2Frame(Several[TradeWire], tag_field="channel", tag="spot.trades_v2", kw_only=True, gc=False):
-    """As the other, sooner and without an order; given up."""
+    """Trades that came sooner than those of `TradesFrame`, and in no order; the exchange has given them up."""
 
 
 class BestFrame(One[BestWire], tag_field="channel", tag="spot.book_ticker", kw_only=True, gc=False):

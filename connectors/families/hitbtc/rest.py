@@ -1,4 +1,4 @@
-"""What is asked for by REST: the list of symbols.
+"""The request by REST: the list of symbols.
 
 https://api.hitbtc.com/#symbols
 https://support.hitbtc.com/en/support/solutions/articles/63000264355-what-is-futures-funding-fee-
@@ -16,7 +16,7 @@ from aggregator.records import HOUR_S, Instrument
 from aggregator.wire import from_iso
 
 EIGHT_HOURS_S = 8 * HOUR_S
-DESK = "_BQX"  # of names that are listed, and that no request knows
+DESK = "_BQX"  # the end of names that are listed, and that no request knows
 
 
 class SymbolWire(Struct):
@@ -24,7 +24,7 @@ class SymbolWire(Struct):
     quote_currency: str
     quantity_increment: str
     tick_size: str
-    base_currency: str | None = None  # of a contract it is null
+    base_currency: str | None = None  # null for a contract
     underlying: str | None = None
     fee_currency: str | None = None  # in which a contract settles
     expiry: str | None = None

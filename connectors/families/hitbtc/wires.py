@@ -1,4 +1,4 @@
-"""What version 3 of the HitBTC protocol sends, as it spells it, and the records that it makes.
+"""The messages of version 3 of the HitBTC protocol in its own spelling, and the records that they make.
 
 https://api.hitbtc.com/#socket-market-data
 """
@@ -115,7 +115,7 @@ class BestWire(Struct, gc=False):
 
 
 class TickerWire(Struct, gc=False):
-    """Of the last 24 hours; the short one, `ticker/price`, has no `p`."""
+    """The ticker of the last 24 hours; the short one, `ticker/price`, has no `p`."""
 
     t: int
     o: str | None = None
@@ -168,14 +168,14 @@ class BarWire(Struct, gc=False):
 
 
 class FutureWire(Struct, gc=False):
-    """What is told of a future every three seconds: by REST the same has longer names."""
+    """The figures of a future, every three seconds; by REST they have longer names."""
 
     t: int
     m: str | None = None  # mark price
     i: str | None = None  # index price
     o: str | None = None  # open interest, in the underlying
     r: str | None = None  # funding rate
-    R: str | None = None  # that of the interval after, as it looks now
+    R: str | None = None  # the rate of the interval after, as it looks now
     T: int | None = None  # when funding is exchanged next
 
     def records(self, raw_symbol: str) -> Iterable[Record]:

@@ -82,7 +82,7 @@ def parse(frame: bytes) -> Iterable[Event]:
 
 
 def parse_answer(other: Other) -> Iterable[Event]:
-    """What the exchange says to a request."""
+    """Read the exchange's answer to a request."""
     id = whole_number(other.id)
     if other.status == "error":
         reason = f"{other.code}: {other.reason}"

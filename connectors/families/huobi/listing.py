@@ -41,7 +41,7 @@ class SpotRow(Struct, rename=lambda name: name.replace("_", "-")):
     price_precision: int
     amount_precision: int
     state: str = ""
-    min_order_amt: Text = None  # of market orders too; the next two are of limit orders
+    min_order_amt: Text = None  # market orders have this minimum too; the next two are for limit orders
     max_order_amt: Text = None
     limit_order_min_order_amt: Text = None
     limit_order_max_order_amt: Text = None
@@ -66,7 +66,7 @@ class ContractRow(Struct):
     contract_size: Text
     price_tick: Text
     contract_status: int
-    delivery_date: str = ""  # of dated contracts only; a time of delivery also stands on swaps that end
+    delivery_date: str = ""  # only dated contracts have it; swaps that end have a time of delivery as well
     delivery_time: str = ""
     create_date: str = ""
     settlement_period: str | int | None = None  # hours from one exchange of funding to the next; dated ones have none

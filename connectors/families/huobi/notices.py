@@ -18,7 +18,7 @@ class FundingRow(Struct):
     contract_code: str
     funding_rate: Text
     settlement_time: str | int | None = None  # when the rate is exchanged; funding_time is when it was reckoned
-    estimated_rate: Text = None  # for the interval after; "null" since it is no longer reckoned
+    estimated_rate: Text = None  # for the interval after; "null" since the exchange no longer computes it
 
     def records(self, sent: int) -> Iterable[Record]:
         settles = None if self.settlement_time is None else ms(self.settlement_time)

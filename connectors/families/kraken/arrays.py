@@ -104,7 +104,7 @@ def read_ticker(raw_symbol: str, bodies: list[Body], _: str) -> list[Record]:
 
 
 def read_candle(raw_symbol: str, bodies: list[Body], option: str) -> list[Record]:
-    """What it begins with is the time of its last trade; its end follows."""
+    """Read a candle: its first element is the time of its last trade, and its end follows."""
     minutes = int(option)
     _, end, first, high, low, last, _, volume, trades = bodies[0]
     return [

@@ -1,4 +1,4 @@
-"""What Kraken says of its pairs, of itself, and of what was asked."""
+"""Kraken's messages about its pairs, about itself, and in answer to requests."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -109,7 +109,7 @@ class Other(Struct):
         asked = self.result
         if self.method != "subscribe" or asked is None:
             return ()
-        if asked.channel == "instrument":  # of all pairs at once
+        if asked.channel == "instrument":  # the topic has all pairs at once
             return Accepted(channel="instruments"), Accepted(channel="status")
         channel = "bbo" if asked.event_trigger == "bbo" else OURS.get(asked.channel)
         return (Accepted(channel=channel, raw_symbol=asked.symbol),)
@@ -122,7 +122,7 @@ class Other(Struct):
 
 
 def meaning(error: str) -> Meaning:
-    """Of what Kraken says: there is no such pair, or it was asked too much."""
+    """The meaning of Kraken's words: there is no such pair, or it was asked too much."""
     return meaning_of(error, final=("pair not",), passing=("rate limit", "msg rate"))
 
 

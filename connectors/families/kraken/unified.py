@@ -21,7 +21,7 @@ LINEAR = ("PF_", "FF_", "PV_", "FV_")  # how the names of contracts begin that a
 
 
 def parse_contracts(frame: bytes) -> Iterable[Event]:
-    """As spot's frames are read, with sizes in contracts; the volume of inverse ones is of no asset."""
+    """Read frames as those of spot, with sizes in contracts; the volume of inverse contracts is in no asset."""
     for event in parse(frame):
         if type(event) is Trade:
             event.size_unit = "contract"

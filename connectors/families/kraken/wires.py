@@ -54,7 +54,7 @@ class Trades(Struct, tag_field="channel", tag="trade"):
     data: list[TradeRow]
 
     def events(self) -> Iterable[Event]:
-        if self.type == "update" and len(self.data) == 1:  # as a rule
+        if self.type == "update" and len(self.data) == 1:  # the usual case
             return (self.data[0].record(),)
         return flagged(self.type, [row.record() for row in self.data])
 
@@ -69,7 +69,7 @@ class BookRow(Struct, gc=False):
     bids: list[LevelRow] = []
     asks: list[LevelRow] = []
     checksum: int | None = None
-    timestamp: str | None = None  # of older snapshots there is none
+    timestamp: str | None = None  # older snapshots have none
 
 
 class Books(Struct, tag_field="channel", tag="book"):
@@ -124,7 +124,7 @@ class Tickers(Struct, tag_field="channel", tag="ticker"):
     data: list[TickerRow]
 
     def events(self) -> Iterable[Event]:
-        """Of both channels, whichever of them was subscribed to: frames do not tell."""
+        """The events of both channels, whichever was subscribed to: frames do not tell."""
         found: list[Event] = []
         for row in self.data:
             at = stamp(row.timestamp)
@@ -176,12 +176,13 @@ decode_other = Decoder(Other, float_hook=as_written).decode
 
 
 def stamp(time: str | None) -> int | None:
-    """1970 stands for none."""
+    """Read a time. The exchange sends 1970-01-01 where it has none."""
     return None if time is None else from_iso(time) or None
 
 
 def rows(side: list[LevelRow]) -> Levels:
-    return [(text(level.price), text(level.qty)) for level in side] if side else []  # as one of them often is
+    """The levels of one side; in a change, one of the two is often empty."""
+    return [(text(level.price), text(level.qty)) for level in side] if side else []
 
 
 def whole(row: BookRow) -> BookSnapshot:

@@ -53,7 +53,7 @@ FUTURES: dict[Channel, str] = {
     "mark_price": "/contract/instrument",
     "index_price": "/contract/instrument",
 }
-SETTLEMENTS = "/contract/announcement"  # of all contracts: the rates that have been settled
+SETTLEMENTS = "/contract/announcement"  # the settled rates of all contracts
 ALL = "/market/ticker:all"
 OURS = channels_by_word(SPOT, FUTURES)
 READ = {*OURS, SETTLEMENTS, "/market/ticker", "/contractMarket/ticker"}
@@ -72,7 +72,7 @@ class Other(Struct):
     id: str | int | None = None
     type: str = ""
     topic: str = ""
-    T: str = ""  # what the unified address has in place of a topic
+    T: str = ""  # the unified address has it in place of a topic
     code: int | str | None = None
     data: Raw = Raw()
 

@@ -57,7 +57,7 @@ class StatisticsWire(Struct, gc=False):
 
 
 class StatisticsBox(Struct, gc=False):
-    data: StatisticsWire | list[StatisticsWire]  # of a market, several came at once
+    data: StatisticsWire | list[StatisticsWire]  # a market's came several at once
 
 
 class StatisticsFrame(Struct, tag_field="subject", tag="trade.snapshot", gc=False):
@@ -120,7 +120,7 @@ class BarFrame(Struct, tag_field="subject", tag="trade.candles.update", gc=False
         start, first, last, high, low, volume, turnover = d.candles
         wire = about(self.topic).rpartition("_")[2]
         interval, opened = SPELLED.get(wire, wire), seconds(start)
-        # of futures the documentation calls the sixth figure wrong; the seventh counts contracts (2025-01)
+        # for futures the documentation calls the sixth figure wrong; the seventh counts contracts (2025-01)
         is_spot = not self.topic.startswith(FUTURES)
         return (
             Candle(

@@ -1,4 +1,4 @@
-"""What is asked of the KuCoin protocol by REST: the address of the stream, instruments, whole books, open interest.
+"""Requests to the KuCoin protocol by REST: the address of the stream, instruments, whole books, open interest.
 
 https://www.kucoin.com/docs-new/rest/ua/introduction
 """

@@ -1,4 +1,4 @@
-"""What KuCoin's unified address sends, since 2025, and the records that it makes: the same figures under short names.
+"""The messages of KuCoin's unified address (since 2025), and their records: the same figures under short names.
 
 https://www.kucoin.com/docs-new/3470222w0
 Frames are told apart by `T`, and are pushed at `P`; `M` is the matching engine's time, both in nanoseconds. Sizes of

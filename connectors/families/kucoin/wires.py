@@ -20,7 +20,7 @@ def stamp(time: int) -> int:
 
 
 def about(topic: str) -> str:
-    """What a topic is about: its instrument, and of candles the interval too."""
+    """The instrument of a topic, and the interval of candles."""
     return topic.partition(":")[2]
 
 

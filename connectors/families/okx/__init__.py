@@ -45,7 +45,7 @@ def asking(op: str) -> Subscribe:
 
 
 def argument(s: Subscription) -> dict[str, str]:
-    """What names a topic; liquidations come by type of instrument, and option summaries by family."""
+    """The fields that name a topic; liquidations come by type of instrument, and option summaries by family."""
     channel, parts = CHANNELS[s.channel], s.raw_symbol.split("-")
     if s.channel == "candles":
         return {"channel": channel + bar_name(s.interval), "instId": s.raw_symbol}

@@ -27,7 +27,7 @@ OPTION_TYPES: dict[str, Literal["call", "put"]] = {"C": "call", "P": "put"}
 
 
 class InstrumentWire(Struct):
-    """What does not apply is the empty string; a contract before its opening may have little but its name."""
+    """A row of the listing. Fields that do not apply are empty; a contract may have only a name before its opening."""
 
     instType: str
     instId: str
@@ -38,7 +38,7 @@ class InstrumentWire(Struct):
     instFamily: str = ""
     settleCcy: str = ""
     ctType: str = ""  # linear or inverse; options: neither
-    ctVal: str = ""  # in the base asset, of inverse contracts in the quote asset
+    ctVal: str = ""  # in the base asset; for inverse contracts in the quote asset
     ctMult: str = ""
     tickSz: str = ""
     lotSz: str = ""

@@ -1,4 +1,4 @@
-"""What the OKX protocol sends, as it spells it, and the records that it makes.
+"""The messages of the OKX protocol in its own spelling, and the records that they make.
 
 https://www.okx.com/docs-v5/en/#order-book-trading-market-data-ws-tickers-channel
 """
@@ -36,7 +36,7 @@ def unit(raw_symbol: str) -> SizeUnit:
 
 class TradeWire(Struct, gc=False):
     instId: str
-    tradeId: str  # of an aggregate: the last one
+    tradeId: str  # an aggregate has the id of its last trade
     px: str
     sz: str
     side: Side  # the taker's
@@ -157,7 +157,7 @@ class FundingWire(Struct):
     fundingRate: str = ""  # missing of a new swap, where the next one is told already (2021)
     nextFundingRate: str = ""
     nextFundingTime: str = ""
-    settFundingRate: str = ""  # of the period before, once it is settled
+    settFundingRate: str = ""  # the rate of the period before, once it is settled
     settState: str = ""
     prevFundingTime: str = ""  # when that period was settled
     ts: str = ""
@@ -221,7 +221,7 @@ class OptionWire(Struct):
     markVol: str = ""
     bidVol: str = ""
     askVol: str = ""
-    fwdPx: str = ""  # of the underlying, forward to the expiry
+    fwdPx: str = ""  # the forward price of the underlying at expiry
     uly: str = ""
 
     def record(self) -> Record:

@@ -37,7 +37,7 @@ LISTS: dict[Channel, str] = {"trades": "trades", "bbo": "bookTicker", "ticker": 
 PREMIUM: dict[Channel, str] = {"funding": "premiumIndex", "mark_price": "premiumIndex", "index_price": "premiumIndex"}
 BOOK: dict[Channel, str] = {"book": "depth"}
 CANDLES: dict[Channel, str] = {"candles": "candles"}
-WORDS = ("trades", "bookTicker", "market", "premiumIndex")  # whose requests hold a list
+WORDS = ("trades", "bookTicker", "market", "premiumIndex")  # requests for these hold a list
 INTERVALS = tuple(PERIODS)
 READ = {f"{word}_update" for word in (*WORDS, "depth", "candles")}
 SPAN = 64  # a request's number is our id times this, and what was asked for: an answer brings nothing else back
@@ -80,7 +80,7 @@ def parse_other(other: Other) -> Iterable[Event]:
         raise BadFrame(f"{other.method} that cannot be read")
     if other.method:
         return ()
-    if other.id is None and other.error is not None:  # of a request that could not be read
+    if other.id is None and other.error is not None:  # the exchange could not read the request
         return (refused(other.error, None),)
     if other.id is None:
         raise BadFrame("neither an update nor an answer")
@@ -108,7 +108,7 @@ def refused(said: Failure, id: int | None) -> Refused:
 
 
 def lists_parser() -> Parse:
-    """What reads one connection's lists: the first trades of a market are of the past, and so are those told again."""
+    """The reader of one connection's lists: a market's first trades are past ones, and so are those told again."""
     newest: dict[str, int] = {}
 
     def read(frame: bytes) -> Iterable[Event]:
@@ -129,7 +129,7 @@ def lists_parser() -> Parse:
 
 
 def bars_parser() -> Parse:
-    """What reads one connection's candles: frames do not say the interval, but the request's number does."""
+    """The reader of one connection's candles: frames do not say the interval, but the request's number does."""
     interval = "1m"
 
     def read(frame: bytes) -> Iterable[Event]:

@@ -1,4 +1,4 @@
-"""What WhiteBIT sends, as it spells it, and the records that it makes.
+"""The messages of WhiteBIT in its own spelling, and the records that they make.
 
 https://docs.whitebit.com/websocket/market-streams/overview
 """
@@ -86,8 +86,8 @@ class TradesFrame(Struct, tag_field="method", tag="trades_update", gc=False):
 
 
 class DepthWire(Struct, gc=False):
-    timestamp: Text = None  # of the matching engine
-    event_time: Text = None  # of the message
+    timestamp: Text = None  # when the matching engine made it
+    event_time: Text = None  # when the message was sent
     update_id: int | None = None
     past_update_id: int | None = None
     bids: Levels = []  # left out where nothing of it has changed

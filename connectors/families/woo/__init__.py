@@ -44,8 +44,8 @@ class Other(Struct):
 
     topic: str = ""
     id: str | int | None = None
-    event: str = ""  # of the longer words
-    cmd: str = ""  # of the shorter ones
+    event: str = ""  # the longer words have it
+    cmd: str = ""  # the shorter ones have it
     success: bool | None = None
     errorMsg: str | None = None
     data: Raw = Raw(b"null")
@@ -85,7 +85,7 @@ def forced(frame: bytes) -> Iterable[Record]:
     return [record for row in longer.decode_forced(frame).data for record in row.records()]
 
 
-SHORTER = {  # by what stands before the `@`
+SHORTER = {  # the keys stand before the `@` of a topic
     b"trade": one(shorter.TradeRow),
     b"orderbookupdate": one(shorter.Change),
     b"orderbook10": one(shorter.Top),
@@ -102,7 +102,7 @@ SHORTER = {  # by what stands before the `@`
     b"indexprices": many(longer.IndexRow),
     b"liquidation": forced,
 }
-LONGER = {  # by what stands behind it
+LONGER = {  # the keys stand behind the `@` of a topic
     b"trade": one(longer.TradeRow),
     b"orderbookupdate": one(longer.Change),
     b"orderbook": one(longer.Top),
@@ -153,7 +153,7 @@ def parse_answer(other: Other, frame: bytes) -> Iterable[Event]:
 
 
 def parse_command(other: Other) -> Iterable[Event]:
-    """Of version 3: an acknowledgement lists the topics that are new and known, and leaves out the others."""
+    """Read an answer of version 3: an acknowledgement lists the topics that are new and known, and no others."""
     id = int(other.id) if str(other.id).isdecimal() and other.id is not None else None
     if other.success is False:
         return (Refused(decode_reason(other.data), id=id),)

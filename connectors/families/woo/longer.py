@@ -1,4 +1,4 @@
-"""What WOO X sent before version 3, and Orderly sends today: long fields, numbers, and the time of the frame alone.
+"""Messages of WOO X before version 3, and of Orderly today: long fields, numbers, and only the time of the frame.
 
 https://orderly.network/docs/build-on-omnichain/websocket-api/public/trade
 """
@@ -183,7 +183,7 @@ class RateRow(Struct, gc=False):
 
 class OpenRow(Struct, gc=False):
     symbol: str
-    openInterest: Text  # of the base asset
+    openInterest: Text  # in the base asset
 
     def record(self, at: int) -> OpenInterest | None:
         size = optional(self.openInterest)

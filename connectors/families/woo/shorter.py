@@ -1,4 +1,4 @@
-"""What WOO X sends in version 3: short fields, numbers as text, and two times: of the event and of the frame.
+"""Messages of WOO X in version 3: short fields, numbers as text, and two times, the event's and the frame's.
 
 https://developer.woox.io/api-reference/endpoint/websocket/TRADE
 """
@@ -184,7 +184,7 @@ class RateRow(Struct, gc=False):
 
 class OpenRow(Struct, gc=False):
     s: str
-    oi: str  # of the base asset
+    oi: str  # in the base asset
     ts: int
 
     def record(self, at: int) -> OpenInterest | None:

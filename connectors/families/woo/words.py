@@ -1,4 +1,4 @@
-"""What frames of the WOO protocol share in either words."""
+"""The parts that frames of the WOO protocol share in its longer and its shorter words."""
 
 from typing import Generic, Protocol, TypeVar
 
@@ -10,7 +10,7 @@ D = TypeVar("D")
 
 
 class Row(Protocol):
-    """What a frame holds about one symbol."""
+    """The row of a frame about one symbol."""
 
     def record(self, at: int, /) -> Record | None:
         """The record that it is, given the time (ns) of its frame; None where it says nothing."""

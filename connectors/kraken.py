@@ -13,7 +13,7 @@ from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Si
 from aggregator.records import Instrument, Side, Trade
 from aggregator.wire import Text, number, seconds, step, text
 from connectors.families.kraken import streams
-from connectors.families.kraken.notices import STATES
+from connectors.families.kraken.notice_wires import STATES
 
 API = "https://api.kraken.com/0/public"
 SOCKET_CODES = {"XBT": "BTC", "XDG": "DOGE"}

@@ -16,8 +16,8 @@ from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import encode, optional
 from connectors.families.woo import CHANNELS, WHOLE, parse
-from connectors.families.woo.shorter import TOP
-from connectors.families.woo.words import index_of
+from connectors.families.woo.frames import index_of
+from connectors.families.woo.shorter_wires import TOP
 
 DOCS = "https://developer.woox.io/api-reference/websocket_introduction"
 WS = "wss://wss.woox.io/v3/public"

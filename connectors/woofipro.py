@@ -15,7 +15,7 @@ from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import Text, encode, number, optional
 from connectors.families.woo import CHANNELS, parse
-from connectors.families.woo.words import index_of
+from connectors.families.woo.frames import index_of
 
 DOCS = "https://orderly.network/docs/build-on-omnichain/websocket-api/introduction"
 ANYONE = "OqdphuyCtYWxwzhxyLLjOWNdFP7sQt8RPWzmb5xY"  # an address must name an account; Orderly's own SDK names this one

@@ -275,6 +275,21 @@ def declaring() -> dict[str, int]:
     }
 
 
+NAMES = {"wires", "frames", "listing", "rest", "legacy"}
+
+
+def test_packages_have_the_same_file_names() -> None:
+    """Where a package has several of a kind, a word before it tells them apart (`spot_wires`)."""
+    found = [
+        module
+        for module in sizes()
+        if "/" in module.removeprefix("families/") and package(module) != "simulated" and "__init__" not in module
+    ]
+    assert len(found) > 40
+    odd = [module for module in found if module.rpartition("/")[2].removesuffix(".py").rpartition("_")[2] not in NAMES]
+    assert odd == ["families/binance/futures.py"]  # it declares what the two futures exchanges share
+
+
 def test_half_of_all_connectors_are_short() -> None:
     assert statistics.median(declaring().values()) <= MEDIAN
 

@@ -4,7 +4,7 @@ import pytest
 
 from aggregator.catalog.registry import load_exchange
 from aggregator.exchange import Meaning, Refused, Request, Trouble
-from connectors.families.kraken import notices
+from connectors.families.kraken import notice_wires
 
 SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("okx", 429, b'{"code":"50011","msg":"Too Many Requests"}', Trouble("50011: Too Many Requests", is_busy=True)),
@@ -211,9 +211,9 @@ def test_bybits_listing_is_followed_to_its_end() -> None:
 
 
 def test_krakens_pace_is_no_lasting_refusal() -> None:
-    assert notices.meaning("Exceeded msg rate") == "passing"
-    assert notices.meaning("EAPI:Rate limit exceeded") == "passing"
-    assert notices.meaning("Currency pair not supported X/USD") == "final"
+    assert notice_wires.meaning("Exceeded msg rate") == "passing"
+    assert notice_wires.meaning("EAPI:Rate limit exceeded") == "passing"
+    assert notice_wires.meaning("Currency pair not supported X/USD") == "final"
 
 
 REFUSED: list[tuple[str, bytes, Meaning]] = [

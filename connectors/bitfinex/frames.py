@@ -15,7 +15,7 @@ from aggregator.exchange import Accepted, Event, Hangup, Meaning, Parse, Refused
 from aggregator.records import Channel, Instrument
 from aggregator.sequence import Count
 from aggregator.wire import crc_in_turns, ms, number
-from connectors.bitfinex.rows import (
+from connectors.bitfinex.wires import (
     INTERVALS,
     Place,
     Row,

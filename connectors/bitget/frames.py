@@ -15,8 +15,7 @@ from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import MS_NS, Channel
 from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import by_word, past
-from connectors.bitget import legacy as first
-from connectors.bitget import unified
+from connectors.bitget import legacy, unified_wires
 from connectors.bitget.wires import BarWire, BookWire, TickerWire, TradeWire, interval_of
 
 BOOK = "books"
@@ -148,10 +147,10 @@ def parse_other(frame: bytes) -> Iterable[Event]:
 def reader(arg: Arg) -> Reader | None:
     """The reader of a topic's data, in version 3 (where only liquidations are asked for), 1 or 2."""
     if arg.topic:
-        return unified.READERS.get(arg.topic)
+        return unified_wires.READERS.get(arg.topic)
     if arg.channel.startswith("candle"):
         return read_bars
-    old = first.READERS.get(arg.channel) if arg.instType in first.TYPES else None
+    old = legacy.READERS.get(arg.channel) if arg.instType in legacy.TYPES else None
     return old or READERS.get(arg.channel)
 
 

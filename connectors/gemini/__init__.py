@@ -43,7 +43,7 @@ from aggregator.records import (
 )
 from aggregator.refusals import coded, meaning_of
 from aggregator.wire import Text, encode, end_of, ms, nonzero, number, optional, sides, symbols_by, text
-from connectors.gemini import frames as newer
+from connectors.gemini import frames
 
 REST = "https://api.gemini.com"
 SPOT: dict[Channel, str] = {"trades": "l2", "book": "l2", "candles": "candles_"}
@@ -301,7 +301,7 @@ EXCHANGE = Exchange(
     limits=Limits(weights={REST: ((120, 60),)}, connects=(300, 300)),
     listing=Listing((Request(f"{REST}/v1/symbols/details/all"),), rows, read_symbol),
     feeds=(
-        newer.stream(),
+        frames.stream(),
         stream("spot", SPOT, lambda i: i.kind == "spot"),
         stream("perpetuals", CHANNELS, lambda i: i.kind == "perpetual"),
         Poll(

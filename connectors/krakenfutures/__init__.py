@@ -6,7 +6,7 @@ Both addresses of today end on 2027-03-01; the socket that follows is Kraken's u
 
 from aggregator.exchange import Exchange, Limits, Stream
 from aggregator.sequence import contiguous
-from connectors.families.kraken import unified
+from connectors.families.kraken import unified_frames
 from connectors.krakenfutures.frames import CHANNELS, asking, parse
 from connectors.krakenfutures.listing import listing, trouble
 
@@ -42,6 +42,6 @@ EXCHANGE = Exchange(
             pace=0.02,  # a hundred requests a second are allowed
             patience=60,  # the heartbeat is heard every second
         ),
-        unified.stream("wss://uws.kraken.com/v2/public", END),
+        unified_frames.stream("wss://uws.kraken.com/v2/public", END),
     ),
 )

@@ -9,7 +9,7 @@ from aggregator.exchange import Budget, Exchange, Heartbeat, Limits, Stream
 from aggregator.records import DAY_S
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
-from connectors.mexc import contract, spot
+from connectors.mexc import contract_frames, spot_frames
 from connectors.mexc.listing import listing
 
 SPOT = "https://api.mexc.com/api/v3"
@@ -26,12 +26,12 @@ EXCHANGE = Exchange(
         Stream(
             name="spot",
             url="wss://wbs-api.mexc.com/ws",
-            channels=spot.CHANNELS,
+            channels=spot_frames.CHANNELS,
             serves=lambda i: i.kind == "spot",
-            subscribe=spot.asking("SUBSCRIPTION"),
-            unsubscribe=spot.asking("UNSUBSCRIPTION"),
-            parse=spot.parse,
-            snapshot=spot.snapshot(SPOT),
+            subscribe=spot_frames.asking("SUBSCRIPTION"),
+            unsubscribe=spot_frames.asking("UNSUBSCRIPTION"),
+            parse=spot_frames.parse,
+            snapshot=spot_frames.snapshot(SPOT),
             sequence={"book": contiguous},
             heartbeat=Heartbeat(every=20, frame=b'{"method":"PING"}'),
             per_connection=30,
@@ -40,12 +40,12 @@ EXCHANGE = Exchange(
         Stream(
             name="contract",
             url="wss://contract.mexc.com/edge",
-            channels=contract.CHANNELS,
+            channels=contract_frames.CHANNELS,
             serves=lambda i: i.kind != "spot",
-            subscribe=contract.asking("sub"),
-            unsubscribe=contract.asking("unsub"),
-            parse=contract.parse,
-            snapshot=contract.snapshot(CONTRACT),
+            subscribe=contract_frames.asking("sub"),
+            unsubscribe=contract_frames.asking("unsub"),
+            parse=contract_frames.parse,
+            snapshot=contract_frames.snapshot(CONTRACT),
             sequence={"book": contiguous},
             heartbeat=Heartbeat(every=15, frame=b'{"method":"ping"}'),
             patience=45,  # a ping is answered even when nothing else is to be said

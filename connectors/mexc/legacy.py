@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.records import DAY_S, MS_NS, Bbo, BookDelta, BookSnapshot, Candle, Levels, Record, Ticker, Trade
 from aggregator.wire import Text, nonzero, number, optional, seconds, text
-from connectors.mexc.words import OURS, SIDES
+from connectors.mexc.wires import OURS, SIDES
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Meaning, Refused
 from aggregator.records import Record
-from connectors.phemex.figures import ContractFrame, PackFrame, SpotFrame
+from connectors.phemex.figure_wires import ContractFrame, PackFrame, SpotFrame
 from connectors.phemex.wires import (
     BarFrame,
     BookFrame,

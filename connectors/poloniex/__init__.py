@@ -10,11 +10,11 @@ from aggregator.exchange import Exchange, Limits, Listing, Request
 from aggregator.records import Instrument, MarketState
 from aggregator.refusals import coded
 from aggregator.wire import Text, at, either, ms, number, optional, step, text
-from connectors.poloniex import futures, spot
+from connectors.poloniex import future_wires, spot_wires
 from connectors.poloniex.frames import stream
 
 API = "https://api.poloniex.com"
-CONTRACT_STATES: dict[str, MarketState] = {**spot.STATES, "OPEN": "trading"}
+CONTRACT_STATES: dict[str, MarketState] = {**spot_wires.STATES, "OPEN": "trading"}
 
 
 class TradeLimit(Struct):
@@ -44,7 +44,7 @@ class Market(Struct):
             min_size=limit.minQuantity,
             max_size=limit.maxQuantity,
             min_notional=limit.minAmount,
-            state=spot.STATES.get(self.state, "unknown"),
+            state=spot_wires.STATES.get(self.state, "unknown"),
             ts_listed=ms(text(self.tradableStartTime)) or None,
         )
 
@@ -102,12 +102,18 @@ EXCHANGE = Exchange(
     limits=Limits(weights={API: ((200, 1),)}, connections=2000),
     listing=Listing((Request(f"{API}/markets"), Request(f"{API}/v3/market/allInstruments")), rows, read),
     feeds=(
-        stream("spot", "wss://ws.poloniex.com/ws/public", spot.CHANNELS, spot.READERS, lambda i: i.kind == "spot"),
+        stream(
+            "spot",
+            "wss://ws.poloniex.com/ws/public",
+            spot_wires.CHANNELS,
+            spot_wires.READERS,
+            lambda i: i.kind == "spot",
+        ),
         stream(
             "futures",
             "wss://ws.poloniex.com/ws/v3/public",
-            futures.CHANNELS,
-            futures.READERS,
+            future_wires.CHANNELS,
+            future_wires.READERS,
             lambda i: i.kind != "spot",
         ),
     ),

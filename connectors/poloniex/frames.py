@@ -14,7 +14,7 @@ from aggregator.exchange import Accepted, Event, Heartbeat, Parse, Refused, Stre
 from aggregator.records import Channel, Instrument, Record
 from aggregator.sequence import linked
 from aggregator.wire import encode, symbols_by
-from connectors.poloniex import legacy as older
+from connectors.poloniex import legacy
 
 UNITS = {"m": "minute", "h": "hour", "d": "day", "w": "week", "M": "month"}
 LETTERS = {unit: letter for letter, unit in UNITS.items()}
@@ -51,7 +51,7 @@ def spelled(channels: Mapping[Channel, str], s: Subscription) -> str:
 
 def parsing(channels: Mapping[Channel, str], readers: Mapping[str, Reader]) -> Parse:
     """A parser, given the reader of each of the exchange's channels (`candles_` for all candles)."""
-    read_older = older.reading()
+    read_older = legacy.reading()
 
     def parse(frame: bytes) -> Iterable[Event]:
         if frame.startswith(b"["):

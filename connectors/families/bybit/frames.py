@@ -26,7 +26,7 @@ from aggregator.records import (
 )
 from aggregator.refusals import meaning_of
 from aggregator.wire import ms, nonzero
-from connectors.families.bybit import legacy as older
+from connectors.families.bybit import legacy
 from connectors.families.bybit.wires import (
     PRODUCTION,
     Bars,
@@ -109,7 +109,7 @@ def parser(unit: SizeUnit = "base") -> Callable[[], Parse]:
             "tickers": lambda frame, _: read_ticker(frame, unit, tickers),
             "kline": lambda frame, about: read_bars(frame, about, unit),
             "allLiquidation": lambda frame, _: read_forced(frame, unit),
-            "liquidation": lambda frame, _: older.read_forced(frame, unit),
+            "liquidation": lambda frame, _: legacy.read_forced(frame, unit),
             "system": lambda frame, _: read_maintenance(frame),
         }
 

@@ -13,7 +13,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Meaning, Parse, Refused, Reply
 from aggregator.records import MS_NS, Channel, Status
 from aggregator.wire import as_written
-from connectors.families.deribit.unasked import BestLevels, PerpetualData
+from connectors.families.deribit.unasked_wires import BestLevels, PerpetualData
 from connectors.families.deribit.wires import STATES, BarData, BestData, BookData, PlatformData, TickerData, TradeRow
 
 CHANNELS: dict[Channel, str] = {

@@ -13,7 +13,7 @@ from aggregator.sequence import contiguous
 from aggregator.wire import encode
 from connectors.families.gate.frames import BOOK_STREAM, FUTURES, OPTIONS, PERPETUALS, SPOT, parse
 from connectors.families.gate.listing import PARTS, backfill, listing, snapshot
-from connectors.families.gate.spot import LONG
+from connectors.families.gate.spot_wires import LONG
 
 __all__ = ["FUTURES", "OPTIONS", "PERPETUALS", "SPOT", "listing", "stream"]
 

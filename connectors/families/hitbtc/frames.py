@@ -11,7 +11,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import Channel, Record
 from aggregator.refusals import meaning_of
-from connectors.families.hitbtc import legacy as older
+from connectors.families.hitbtc import legacy
 from connectors.families.hitbtc.wires import Bars, Bests, Books, Futures, Tickers, Trades
 
 HEAD = b'{"ch":"'
@@ -82,8 +82,8 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     if said.ch is not None:
         decode = decoder(said.ch.encode())
         return decode(frame).records() if decode is not None else ()
-    if said.method in older.METHODS:
-        found: Iterable[Event] = older.decode(frame).records()
+    if said.method in legacy.METHODS:
+        found: Iterable[Event] = legacy.decode(frame).records()
         return found
     if not bytes(said.result) and said.method is None:
         raise BadFrame("neither an answer nor data of a channel")

@@ -30,8 +30,7 @@ from aggregator.records import Channel, Instrument, Record, Trade
 from aggregator.refusals import meaning_of
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import at, encode, gunzip, ms
-from connectors.families.huobi.listing import read_instrument, trouble
-from connectors.families.huobi.market import (
+from connectors.families.huobi.frames import (
     CONTRACTS,
     DEPTH,
     NOTICES,
@@ -44,7 +43,8 @@ from connectors.families.huobi.market import (
     decode_whole,
     whole,
 )
-from connectors.families.huobi.notices import FundingRow, LiquidationRow, decode_fundings, decode_liquidations
+from connectors.families.huobi.listing import read_instrument, trouble
+from connectors.families.huobi.notice_wires import FundingRow, LiquidationRow, decode_fundings, decode_liquidations
 
 START = b'{"ch":"market.'
 

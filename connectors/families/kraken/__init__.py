@@ -16,8 +16,8 @@ from aggregator.exchange import Backfill, Event, Heartbeat, Stream, Subscribe, S
 from aggregator.records import Instrument
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
-from connectors.families.kraken import arrays
-from connectors.families.kraken.notices import CHANNELS
+from connectors.families.kraken import legacy
+from connectors.families.kraken.notice_wires import CHANNELS
 from connectors.families.kraken.wires import BEST, DEPTH, INTERVALS, decode, decode_other
 
 NOTHING: Mapping[str, str] = {}
@@ -28,7 +28,7 @@ def parse(frame: bytes) -> Iterable[Event]:
     try:
         return decode(frame).events()
     except ValidationError:
-        return arrays.parse(frame) if frame.startswith(b"[") else decode_other(frame).events()
+        return legacy.parse(frame) if frame.startswith(b"[") else decode_other(frame).events()
 
 
 def asking(method: str, beside: Mapping[str, str] = NOTHING) -> Subscribe:

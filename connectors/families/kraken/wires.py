@@ -21,7 +21,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import Text, as_written, bbo, from_iso, nonzero, optional, text
-from connectors.families.kraken.notices import Instruments, Other, Statuses, flagged
+from connectors.families.kraken.notice_wires import Instruments, Other, Statuses, flagged
 
 DEPTH = 100  # levels a side of the book that is subscribed to: 10, 25, 100, 500 or 1000
 BEST: dict[Channel, str] = {"bbo": "ticker"}

@@ -32,8 +32,8 @@ from aggregator.records import HOUR_S, Channel
 from aggregator.refusals import coded, meaning_of
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import channels_by_word, encode, number
-from connectors.families.kucoin import figures, unified, wires
-from connectors.families.kucoin.figures import INTERVALS
+from connectors.families.kucoin import figure_wires, unified_wires, wires
+from connectors.families.kucoin.figure_wires import INTERVALS
 from connectors.families.kucoin.rest import decode_bullet, read_snapshot
 
 SPOT: dict[Channel, str] = {
@@ -86,15 +86,15 @@ decode = Decoder(
     | wires.TickerFrame
     | wires.FuturesBestFrame
     | wires.OldFuturesBestFrame
-    | figures.StatisticsFrame
-    | figures.DayFrame
-    | figures.BarFrame
-    | figures.NewBarFrame
-    | figures.FuturesBarFrame
-    | figures.MarkFrame
-    | figures.RateFrame
-    | figures.SettlementFrame
-    | figures.SettledFrame,
+    | figure_wires.StatisticsFrame
+    | figure_wires.DayFrame
+    | figure_wires.BarFrame
+    | figure_wires.NewBarFrame
+    | figure_wires.FuturesBarFrame
+    | figure_wires.MarkFrame
+    | figure_wires.RateFrame
+    | figure_wires.SettlementFrame
+    | figure_wires.SettledFrame,
     float_hook=number,
 ).decode
 decode_all = Decoder(AllFrame).decode
@@ -112,7 +112,7 @@ def parse(frame: bytes) -> Iterable[Event]:
 def parse_other(frame: bytes) -> Iterable[Event]:
     said = decode_other(frame)
     if said.T:
-        return unified.read(said.T, frame)
+        return unified_wires.read(said.T, frame)
     if said.topic == ALL:
         best = decode_all(frame)
         return (best.data.record(best.subject),)

@@ -17,8 +17,8 @@ from aggregator.exchange import Accepted, Event, Refused, Reply
 from aggregator.records import MS_NS, Channel, Record
 from aggregator.refusals import meaning_of
 from aggregator.wire import number
-from connectors.families.woo import longer, shorter
-from connectors.families.woo.words import Frame, Row, perpetual_of
+from connectors.families.woo import longer_wires, shorter_wires
+from connectors.families.woo.frames import Frame, Row, perpetual_of
 
 R = TypeVar("R", bound=Row)
 
@@ -52,7 +52,7 @@ class Other(Struct):
 
 
 decode_other = Decoder(Other).decode
-decode_answer = Decoder(Frame[longer.WholeBook], float_hook=number).decode
+decode_answer = Decoder(Frame[longer_wires.WholeBook], float_hook=number).decode
 decode_topics = Decoder(list[str]).decode
 decode_reason = Decoder(str).decode
 
@@ -82,37 +82,37 @@ def many(row: type[R]) -> Callable[[bytes], Iterable[Record]]:
 
 
 def forced(frame: bytes) -> Iterable[Record]:
-    return [record for row in longer.decode_forced(frame).data for record in row.records()]
+    return [record for row in longer_wires.decode_forced(frame).data for record in row.records()]
 
 
 SHORTER = {  # the keys stand before the `@` of a topic
-    b"trade": one(shorter.TradeRow),
-    b"orderbookupdate": one(shorter.Change),
-    b"orderbook10": one(shorter.Top),
-    b"bbo": one(shorter.BestRow),
-    b"ticker": one(shorter.TickerRow),
-    b"kline": one(shorter.Bar),
-    b"estfundingrate": one(shorter.RateRow),
-    b"openinterest": one(shorter.OpenRow),
-    b"markprice": one(shorter.MarkRow),
-    b"indexprice": one(shorter.IndexRow),
-    b"bbos": many(longer.BestRow),
-    b"tickers": many(longer.TickerRow),
-    b"markprices": many(longer.MarkRow),
-    b"indexprices": many(longer.IndexRow),
+    b"trade": one(shorter_wires.TradeRow),
+    b"orderbookupdate": one(shorter_wires.Change),
+    b"orderbook10": one(shorter_wires.Top),
+    b"bbo": one(shorter_wires.BestRow),
+    b"ticker": one(shorter_wires.TickerRow),
+    b"kline": one(shorter_wires.Bar),
+    b"estfundingrate": one(shorter_wires.RateRow),
+    b"openinterest": one(shorter_wires.OpenRow),
+    b"markprice": one(shorter_wires.MarkRow),
+    b"indexprice": one(shorter_wires.IndexRow),
+    b"bbos": many(longer_wires.BestRow),
+    b"tickers": many(longer_wires.TickerRow),
+    b"markprices": many(longer_wires.MarkRow),
+    b"indexprices": many(longer_wires.IndexRow),
     b"liquidation": forced,
 }
 LONGER = {  # the keys stand behind the `@` of a topic
-    b"trade": one(longer.TradeRow),
-    b"orderbookupdate": one(longer.Change),
-    b"orderbook": one(longer.Top),
-    b"bbo": one(longer.BestRow),
-    b"ticker": one(longer.TickerRow),
-    b"kline": one(longer.Bar),
-    b"estfundingrate": one(longer.RateRow),
-    b"openinterest": one(longer.OpenRow),
-    b"markprice": one(longer.MarkRow),
-    b"indexprice": one(longer.IndexRow),
+    b"trade": one(longer_wires.TradeRow),
+    b"orderbookupdate": one(longer_wires.Change),
+    b"orderbook": one(longer_wires.Top),
+    b"bbo": one(longer_wires.BestRow),
+    b"ticker": one(longer_wires.TickerRow),
+    b"kline": one(longer_wires.Bar),
+    b"estfundingrate": one(longer_wires.RateRow),
+    b"openinterest": one(longer_wires.OpenRow),
+    b"markprice": one(longer_wires.MarkRow),
+    b"indexprice": one(longer_wires.IndexRow),
 }
 
 

@@ -19,7 +19,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import ms, nonzero
-from connectors.poloniex.books import books, candles, pictures
+from connectors.poloniex.book_wires import books, candles, pictures
 from connectors.poloniex.frames import CANDLES, Reader
 
 CHANNELS: dict[Channel, str] = {

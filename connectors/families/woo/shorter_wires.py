@@ -23,7 +23,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import bbo, ms, nonzero, optional, text
-from connectors.families.woo.words import perpetual_of
+from connectors.families.woo.frames import perpetual_of
 
 TOP = 10  # levels a side of a book that is always sent whole
 

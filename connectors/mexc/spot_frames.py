@@ -27,8 +27,8 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import encode, is_zero, ms, nonzero, optional, protobuf, seconds
-from connectors.mexc import legacy as older
-from connectors.mexc.words import INTERVALS, OURS, SIDES
+from connectors.mexc import legacy
+from connectors.mexc.wires import INTERVALS, OURS, SIDES
 
 CHANNELS: dict[Channel, str] = {
     "trades": "spot@public.aggre.deals.v3.api.pb@100ms",
@@ -270,7 +270,7 @@ def levels(side: list[LevelWire]) -> Levels:
 def parse(frame: bytes) -> Iterable[Event]:
     if frame[:1] != b"{" or b'"channel"' in frame:
         return (decode_written if frame[:1] == b"{" else decode_push)(frame).records()
-    return older.read(frame) if b'"c":' in frame else read_answer(decode_answer(frame))
+    return legacy.read(frame) if b'"c":' in frame else read_answer(decode_answer(frame))
 
 
 def read_answer(said: Answer) -> Iterable[Event]:

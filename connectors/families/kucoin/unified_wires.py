@@ -24,7 +24,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import Text, levels, ms, nonzero, number, optional, seconds, text
-from connectors.families.kucoin.figures import SPELLED
+from connectors.families.kucoin.figure_wires import SPELLED
 from connectors.families.kucoin.wires import SIDES
 
 FUTURES = "FUTURES"

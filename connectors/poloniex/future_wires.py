@@ -24,9 +24,9 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import bbo, either, ms, nonzero
-from connectors.poloniex.books import books, candles, pictures
+from connectors.poloniex.book_wires import books, candles, pictures
 from connectors.poloniex.frames import CANDLES, Reader
-from connectors.poloniex.spot import SIDES
+from connectors.poloniex.spot_wires import SIDES
 
 CHANNELS: dict[Channel, str] = {
     "trades": "trades",

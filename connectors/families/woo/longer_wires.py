@@ -25,7 +25,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import Text, bbo, levels, nonzero, number, optional, text
-from connectors.families.woo.words import Frame, perpetual_of
+from connectors.families.woo.frames import Frame, perpetual_of
 
 
 class TradeRow(Struct, gc=False):

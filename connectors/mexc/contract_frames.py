@@ -16,7 +16,7 @@ from aggregator.records import MS_NS, BookSnapshot, Channel, IndexPrice, MarkPri
 from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import by_word, encode, nonzero, number, text
 from connectors.mexc.contract_wires import BarWire, DealWire, DepthWire, PriceWire, RateWire, TickerWire
-from connectors.mexc.words import INTERVALS
+from connectors.mexc.wires import INTERVALS
 
 CHANNELS: dict[Channel, str] = {
     "trades": "deal",

@@ -94,7 +94,8 @@ type = "feeed"
     assert (
         "\n".join(problems(text))
         == """\
-site.toml:1: loglevel: is not a key here; allowed: exchanges, log_level, sinks, state; did you mean "log_level"?
+site.toml:1: loglevel: is not a key here; allowed: control, exchanges, log_level, sinks, state; \
+did you mean "log_level"?
 site.toml:2: log_level: "inof" is unknown; allowed: debug, error, info, warning; did you mean "info"?
 site.toml:4: exchanges[0].id: "binanse" is not an exchange of the catalogue; did you mean "binance"?
 site.toml:5: exchanges[0].channels[0]: "trade" is not a channel; allowed: bbo, book, candles, funding, \

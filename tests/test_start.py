@@ -117,6 +117,6 @@ async def test_two_captures_of_one_second_have_a_file_each(tmp_path: Path) -> No
         each._network(wanted, toy().limits)
         each.reopen()
     for each in (first, second):
-        for recorder in each._recorders.values():
+        for recorder in each.recorders.values():
             recorder.close()
     assert len(list((tmp_path / "captures").iterdir())) == 4

@@ -175,6 +175,21 @@ class Header(Struct, frozen=True):
     offset: int
 
 
+class BusStatus(Struct, frozen=True):
+    """The stream.
+
+    epoch: of this daemon's life
+    offset: of the last record
+    instruments: that are in force, over all exchanges
+    receivers: sinks and others that get every batch
+    """
+
+    epoch: str
+    offset: int
+    instruments: int
+    receivers: int
+
+
 class Bus:
     """Stamps offsets and hands every batch to whoever is attached.
 
@@ -210,6 +225,10 @@ class Bus:
         batch = Batch(records)
         for receive in self._receivers:
             receive(batch)
+
+    def status(self) -> BusStatus:
+        """How far it is, and who listens."""
+        return BusStatus(self.epoch, self.offset, len(self.instruments), len(self._receivers))
 
     def header(self) -> Header:
         """The stream as it stands."""

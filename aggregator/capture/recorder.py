@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 import zstandard
+from msgspec import Struct
 
 from aggregator.capture.replay import CaptureLine
 from aggregator.errors import BadFrame, NotACapture
@@ -76,10 +77,10 @@ class _Disk:
     def __init__(self, path: Path) -> None:
         """Go on with `path`, or create it; `.zst` is compressed, a new frame of it. Raises OSError."""
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        self._size = os.fstat(self._fd).st_size
+        self.size = os.fstat(self._fd).st_size
         self._compressor = zstandard.ZstdCompressor() if path.suffix == ".zst" else None
         self._frame: zstandard.ZstdCompressionObj | None = None
-        self._is_torn = False  # there is more in the file than `_size`
+        self._is_torn = False  # there is more in the file than `size`
         self._is_unended = False  # a frame of which a part is written
 
     def write(self, piece: bytes) -> None:
@@ -106,7 +107,7 @@ class _Disk:
 
     def _mend(self) -> None:
         if self._is_torn:
-            os.ftruncate(self._fd, self._size)
+            os.ftruncate(self._fd, self.size)
             self._is_torn = False
         if self._frame is None and self._is_unended:
             self._put(LAST_BLOCK)
@@ -120,10 +121,25 @@ class _Disk:
         except OSError:
             self._is_torn = True
             with suppress(OSError):  # else it is tried again before the next piece
-                os.ftruncate(self._fd, self._size)
+                os.ftruncate(self._fd, self.size)
                 self._is_torn = False
             raise
-        self._size += len(blob)
+        self.size += len(blob)
+
+
+class RecorderStatus(Struct, frozen=True):
+    """One capture.
+
+    path: where it is written
+    size: bytes that are written
+    waiting: lines that are not yet
+    lost: lines that could not be written
+    """
+
+    path: str
+    size: int
+    waiting: int
+    lost: int
 
 
 class Recorder:
@@ -144,6 +160,10 @@ class Recorder:
     def network(self) -> Network:
         """The same network, listened in to."""
         return Network(self._dial, self._fetch, self._network.now)
+
+    def status(self) -> RecorderStatus:
+        """How the capture fares."""
+        return RecorderStatus(str(self._path), self._disk.size, len(self._lines), self.lost)
 
     def close(self) -> None:
         """Finish the file."""

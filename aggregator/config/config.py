@@ -82,6 +82,7 @@ class Config(Struct, frozen=True, kw_only=True):
     exchanges: tuple[ExchangeConfig, ...]
     sinks: tuple[SinkSettings, ...]
     state: Path
+    control: Path | None = None  # the control socket; null: there is none
     log_level: str
 
 
@@ -118,10 +119,13 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
     if document is None or complaints:
         problems = [Problem(str(path), line_of(lines, key), _shown(key), said) for key, said in complaints]
         raise ConfigErrors(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
+    state = Path(document.state) if document.state else default_state()
+    control = None if document.control == "none" else Path(document.control or default_control(state))
     return Config(
         exchanges=tuple(_exchange(table) for table in document.exchanges),
         sinks=tuple(table.settings() for table in document.sinks),
-        state=Path(document.state) if document.state else default_state(),
+        state=state,
+        control=control,
         log_level=document.log_level,
     )
 
@@ -139,6 +143,12 @@ def default_state() -> Path:
         return Path("/var/lib/aggregator/state")
     base = Path(os.environ.get("XDG_STATE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".local/state") / "aggregator"
+
+
+def default_control(state: Path) -> Path:
+    """Where the daemon can be asked: in the service's runtime directory, else beside its state."""
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    return Path(runtime or state, "control.sock")
 
 
 def _read(path: Path) -> str:

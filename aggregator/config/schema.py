@@ -324,6 +324,7 @@ class Document(_Table):
     """The whole file. Validate it with `context=` the KnownChannels."""
 
     state: Annotated[str, AfterValidator(_path)] | None = None
+    control: Annotated[str, AfterValidator(_path), AfterValidator(_socket_path)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     exchanges: Annotated[list[ExchangeTable], Field(min_length=1)]
     sinks: Annotated[

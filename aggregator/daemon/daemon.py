@@ -21,12 +21,14 @@ from aggregator.bus.bus import Bus
 from aggregator.capture.recorder import Recorder
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
-from aggregator.config.config import Config, ExchangeConfig
+from aggregator.config.config import Config, ExchangeConfig, default_control
+from aggregator.daemon.control import Control
 from aggregator.daemon.followed import Followed
 from aggregator.daemon.marks import Found, Marks, deaths_in
+from aggregator.daemon.process import Process
 from aggregator.daemon.progress import Progress
 from aggregator.daemon.running_sinks import RunningSinks
-from aggregator.errors import SessionError
+from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Exchange, Limits
 from aggregator.ingest import checkpoint_file as leftovers
 from aggregator.ingest.listing import Listed, Markets, fetch_listing, load, save
@@ -68,14 +70,18 @@ class Daemon:
         self.runners: dict[str, ExchangeRunner] = {}
         self._capture = capture
         self.outputs = RunningSinks(self.bus, on_idle=self.leave)
-        self._hosts = Hosts()
+        self.followed: dict[str, Followed] = {}
+        self.troubles: dict[str, str] = {}  # by exchange, why it could not be run the last time
+        self.process = Process()
+        self._control: Control | None = None
+        self.hosts = Hosts()
         self._networks: list[Internet] = []
-        self._recorders: dict[str, Recorder] = {}  # by exchange
+        self.recorders: dict[str, Recorder] = {}  # by exchange
         self._stop = asyncio.Event()
         self._stopped_at: float | None = None
         self._exchanges: list[asyncio.Task[None]] = []
         self._progress = Progress(self.bus, self.runners, notify)
-        self._marks: Marks | None = None
+        self.marks: Marks | None = None
         self._left: dict[str, leftovers.Topics] = {}  # checkpoints of the run before, by exchange
         self._began: set[str] = set()  # exchanges that were run, and left over something themselves
 
@@ -94,11 +100,12 @@ class Daemon:
         """Drain and leave: there is nothing more to do."""
         self._stop.set()
 
-    def reopen(self) -> None:
-        """Close every file that is written to, and begin new ones."""
+    def reopen(self) -> tuple[int, int]:
+        """Close every file that is written to, and begin new ones: how many sinks and captures do so."""
         files = self.outputs.reopen()
-        captures = sum(recorder.reopen(self._capture_path(id)) for id, recorder in self._recorders.items())
+        captures = sum(recorder.reopen(self._capture_path(id)) for id, recorder in self.recorders.items())
         log.warning("files are closed and new ones begun: %d sinks of files, %d captures", files, captures)
+        return files, captures
 
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError when a sink cannot start."""
@@ -107,7 +114,7 @@ class Daemon:
             loop.add_signal_handler(number, self.stop)
         lock = StateLock(self.config.state)
         try:
-            self._marks = marks = Marks(self.config.state / "left", self.bus.epoch)
+            self.marks = marks = Marks(self.config.state / "left", self.bus.epoch)
             found = await asyncio.to_thread(self._take_over, marks)
             await self.outputs.start(self.config.sinks, deaths_in(found))
             self.bus.attach(marks.heed)
@@ -119,15 +126,33 @@ class Daemon:
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLD)
             sys.setswitchinterval(SWITCH_S)
-            tasks = [loop.create_task(each) for each in (_sweep(), self._progress.watch(), marks.beat())]
+            await self._be_asked()
+            chores = (_sweep(), self._progress.watch(), self.process.watch(), marks.beat())
+            tasks = [loop.create_task(each) for each in chores]
             notify("READY=1")
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
         finally:
             notify("STOPPING=1")
+            if self._control is not None:
+                await self._control.stop()
             await self._leave()
             lock.release()
+
+    async def _be_asked(self) -> None:
+        """Listen at the control socket. Raises ConfigError where that cannot be, and a configuration names the path."""
+        path = self.config.control
+        if path is None:
+            return
+        try:
+            self._control = Control(path, self)
+        except ConfigError as error:
+            if path != default_control(self.config.state):
+                raise
+            log.warning("%s; `aggregator ctl` cannot ask this daemon", error)
+            return
+        await self._control.start()
 
     # --- exchanges --------------------------------------------------------------------------------------------------
 
@@ -142,7 +167,7 @@ class Daemon:
         for prefix, today in moved(config.endpoints, [*streams, *(r.url for r in exchange.listing.all_requests)]):
             log.warning("%s: the endpoint %s replaces nothing: the exchange is at %s", config.id, prefix, today)
         network = self._network(config, exchange.limits)
-        rest = Rest(network, exchange, self._hosts)
+        rest = Rest(network, exchange, self.hosts)
         while True:
             pause = wait
             try:
@@ -150,7 +175,9 @@ class Daemon:
             except SessionError as error:
                 pause = max(wait, error.wait)
                 log.warning("%s: %s; again in %.0f s", config.id, error, pause)
-            except Exception:
+                self.troubles[config.id] = str(error)
+            except Exception as error:
+                self.troubles[config.id] = f"an error of our own: {type(error).__name__}: {error}"
                 log.exception("%s: an error of our own; again in %.0f s", config.id, wait)
             self._forget(config.id)
             await asyncio.sleep(pause)
@@ -167,10 +194,10 @@ class Daemon:
             rest=rest,
             policy=ConnectionPolicy(config.redundancy, config.lifetime, config.verify, config.audit),
             left=self._left.pop(config.id, {}),
-            notes=None if self._marks is None else self._marks.notes(config.id),
+            notes=None if self.marks is None else self.marks.notes(config.id),
         )
         self.runners[config.id] = runner
-        followed = Followed(config, exchange, runner, Markets(listed))
+        followed = self.followed[config.id] = Followed(config, exchange, runner, Markets(listed))
         await self._announce([i for i in listed.instruments if followed.is_named(i)])
         await in_steps(followed.following())
         log.info(
@@ -182,13 +209,13 @@ class Daemon:
         )
         self._began.add(config.id)
         try:
-            if self._marks is not None:
-                self._marks.begin(config.id)
-                await self._marks.mark(runner)
+            if self.marks is not None:
+                self.marks.begin(config.id)
+                await self.marks.mark(runner)
             async with asyncio.TaskGroup() as group:
                 group.create_task(runner.run())
-                if self._marks is not None:
-                    group.create_task(self._marks.keep(runner))
+                if self.marks is not None:
+                    group.create_task(self.marks.keep(runner))
                 if config.relist is not None and exchange.listing.requests:
                     group.create_task(self._relist(followed))
         finally:
@@ -232,10 +259,10 @@ class Daemon:
         self._keep_left(id)
 
     def _keep_left(self, id: str) -> None:
-        if self._marks is None:
+        if self.marks is None:
             return
         try:
-            self._marks.leave(id, self._left[id])
+            self.marks.leave(id, self._left[id])
         except (OSError, OverflowError) as error:
             log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
 
@@ -249,7 +276,7 @@ class Daemon:
             except OSError as error:
                 log.error("%s: gathered without a capture, which cannot be begun: %s", config.id, error)  # noqa: TRY400 - no fault of ours
                 return network
-            self._recorders[config.id] = recorder
+            self.recorders[config.id] = recorder
             network = recorder.network()
         return network
 
@@ -316,6 +343,7 @@ class Daemon:
             await asyncio.sleep(0)
 
     def _forget(self, id: str) -> None:
+        self.followed.pop(id, None)
         runner = self.runners.pop(id, None)
         if runner is not None:
             runner.leave()
@@ -327,14 +355,14 @@ class Daemon:
         await _end(self._exchanges)
         await self.outputs.stop(DRAIN_S)
         log.info("stopped: %s", self._progress.sum_up())
-        for recorder in self._recorders.values():
+        for recorder in self.recorders.values():
             recorder.close()
         for network in self._networks:
             await network.close()
         for id in self._left.keys() - self._began:
             self._keep_left(id)
-        if self._marks is not None:
-            self._marks.remove()
+        if self.marks is not None:
+            self.marks.remove()
 
 
 async def in_steps(steps: Iterable[None]) -> None:

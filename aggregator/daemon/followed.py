@@ -4,16 +4,32 @@ import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 
+from msgspec import Struct
+
 from aggregator.config.config import ExchangeConfig
 from aggregator.exchange import Exchange
 from aggregator.ingest.listing import Identity, Markets, choose, identity, life, suggest
 from aggregator.ingest.runner import ExchangeRunner
 from aggregator.ingest.symbols import matches
-from aggregator.records import Instrument
+from aggregator.records import Channel, Instrument
 
 MOST_NAMES = 3  # so many instruments are named in one line of the log
+STEP = 100  # others may have their turn after so many instruments
 
 log = logging.getLogger("aggregator.daemon")
+
+
+class FollowedStatus(Struct, frozen=True, kw_only=True):
+    """The markets that a configuration asks for.
+
+    markets: that are followed
+    waiting: how many are asked for and cannot be had now, by what they are: `halted`, say
+    idle: symbols of the configuration that name no market which is followed
+    """
+
+    markets: int
+    waiting: dict[str, int]
+    idle: list[str]
 
 
 class Followed:
@@ -29,6 +45,11 @@ class Followed:
         self._idle: Sequence[str] = ()
         self._unserved: set[str] = set()
         self._waiting: dict[str, list[str]] = {}
+
+    @property
+    def channels(self) -> list[Channel]:
+        """Those that are asked for and that the exchange offers."""
+        return [channel for channel in self.exchange.channels if channel in self.config.channels]
 
     def is_named(self, instrument: Instrument) -> bool:
         """Tell whether the configuration names this market, be it open or not."""
@@ -82,7 +103,22 @@ class Followed:
             return None
         if all(identity(one) != identity(instrument) for one in self.markets.instruments):
             return "it is not listed"
-        return f"it is {life(instrument, time.time_ns())} ({instrument.state})"
+        return _why_it_waits(instrument, time.time_ns())
+
+    def status(self) -> FollowedStatus:
+        """How many markets are followed, and what waits."""
+        waiting = {why: len(names) for why, names in self._waiting.items()}
+        return FollowedStatus(markets=len(self.chosen), waiting=waiting, idle=list(self._idle))
+
+    def waiting(self) -> Iterator[tuple[Instrument, str] | None]:
+        """Markets that are named and not followed, and why; nothing now and then, where the next one is far."""
+        followed = {identity(instrument) for instrument in self.chosen}
+        now = time.time_ns()
+        for at, instrument in enumerate(self.markets.instruments):
+            if identity(instrument) not in followed and self.is_named(instrument):
+                yield instrument, _why_it_waits(instrument, now)
+            elif at % STEP == STEP - 1:
+                yield None
 
     def _say_unserved(self) -> None:
         for channel, left in self.runner.unserved.items():
@@ -92,3 +128,7 @@ class Followed:
                     "%s: no feed carries %s of %d instruments (%s)", self.exchange.id, channel, len(left), named
                 )
         self._unserved = set(self.runner.unserved)
+
+
+def _why_it_waits(instrument: Instrument, now: int) -> str:
+    return f"it is {life(instrument, now)} ({instrument.state})"

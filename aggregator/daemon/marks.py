@@ -72,6 +72,11 @@ class Numbers:
             found = self._slots[key] = len(self._slots) + 1
         return found
 
+    @property
+    def count(self) -> int:
+        """How many topics have a slot."""
+        return len(self._slots)
+
     def remove(self) -> None:
         """The program ends by itself: what it leaves is told otherwise."""
         self.view.release()
@@ -120,6 +125,19 @@ Deaths = dict[tuple[str, str], int]  # (epoch, exchange) -> when a run that was 
 def deaths_in(found: Mapping[str, Found]) -> Deaths:
     """Where the stream itself tells what is missing from the end of a run on."""
     return {(left.epoch, id): left.died for id, left in found.items() if left.epoch is not None}
+
+
+class MarksStatus(Struct, frozen=True, kw_only=True):
+    """The notes for a start after a crash.
+
+    numbered: topics whose last numbers are noted; null: there is no room for numbers
+    room: how many may be
+    failing: exchanges whose topics cannot be marked
+    """
+
+    numbered: int | None
+    room: int
+    failing: list[str]
 
 
 class Marks:
@@ -252,6 +270,11 @@ class Marks:
             leftovers.save(leftovers.rows_of(topics), self.path(id), time.time_ns())
         finally:
             self._lock.release()
+
+    def status(self) -> MarksStatus:
+        """How the notes fare."""
+        numbered = None if self._numbers is None else self._numbers.count
+        return MarksStatus(numbered=numbered, room=SLOTS - 1, failing=sorted(self._failing))
 
     def begin(self, id: str) -> None:
         """An exchange is marked from now on."""

@@ -17,6 +17,8 @@ def make_pages(group: Group, names: Iterable[str]) -> tuple[dict[str, str], list
     from aggregator.docgen.limits import limits_page, unlisted
     from aggregator.docgen.records import records_page, undescribed
     from aggregator.docgen.states import states_page
+    from aggregator.docgen.status import status_page
+    from aggregator.docgen.status import undescribed as unexplained
 
     known, unloaded = load_known()
     commands, absent = commands_page(group, names)
@@ -28,8 +30,9 @@ def make_pages(group: Group, names: Iterable[str]) -> tuple[dict[str, str], list
         "cli.md": commands,
         "limits.md": limits_page(),
         "topic-states.md": states_page(),
+        "status.md": status_page(),
     }
-    return pages, [*undescribed(), *unloaded, *absent, *unlisted()]
+    return pages, [*undescribed(), *unexplained(), *unloaded, *absent, *unlisted()]
 
 
 def stale(pages: dict[str, str], directory: Path) -> list[Path]:

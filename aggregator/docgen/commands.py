@@ -29,6 +29,10 @@ def commands_page(group: click.Group, names: Iterable[str]) -> tuple[str, list[s
             continue
         if command is not None:
             parts.append(f"## `{PROGRAM} {name}`\n\n{_block(_help(command, name, root))}")
+        if isinstance(command, click.Group):
+            within = click.Context(command, info_name=name, parent=root)
+            for part, each in command.commands.items():
+                parts.append(f"### `{PROGRAM} {name} {part}`\n\n{_block(_help(each, part, within))}")
     return "\n".join(parts), complaints
 
 

@@ -174,6 +174,14 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("feed.listener.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
         Bound("client.GREETING_S", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
     ),
+    "Whoever asks at the control socket": (
+        Bound("daemon.control.MOST_CLIENTS", "clients", "at once", "the next is told so, and hung up on"),
+        Bound("daemon.control.LONGEST_LINE_BYTES", "bytes", "a line that one sends", "likewise"),
+        Bound("daemon.control.MOST_PATTERNS", "patterns", "in one request", "the request is refused"),
+        Bound("daemon.control.MOST_TOPICS", "topics", "in one answer", "left out, and counted"),
+        Bound("daemon.control.IDLE_S", "seconds", "that one asks nothing", "hung up on"),
+        Bound("daemon.control.SENDING_S", "seconds", "that one does not read its answer", "likewise"),
+    ),
     "Files that are written": (
         Bound("sinks.settings.FilesSettings.queue", "records", "unwritten (`queue`)", "the oldest go: a `gap`"),
         Bound(
@@ -229,6 +237,8 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("daemon.signals.MOST_TASKS", "tasks", "whose stacks SIGUSR2 writes", "counted"),
         Bound("daemon.signals.DEEPEST", "frames", "of each of these", "the outermost are left out"),
         Bound("cli.normalize.LONGEST_SHOWN", "characters", "of a frame in a complaint", "cut off"),
+        Bound("cli.ctl.MOST_TROUBLED", "topics", "that `ctl status` shows without being asked for", "counted"),
+        Bound("cli.ctl.MOST_SHOWN", "topics", "that it shows of those asked for", "counted"),
         Bound("cli.tail.MOST_TOPICS", "topics", "named where none fits", "counted"),
         Bound("cli.show.MOST_FIELDS", "fields", "of a record on a terminal", "left out"),
     ),

@@ -79,8 +79,8 @@ class Described(Struct):
     others: list[str]
 
 
-def describe(record: type[Record]) -> Described:
-    """Read a record type's docstring: lines `name: meaning` after the first paragraph; an indented line goes on."""
+def describe(record: type[Struct]) -> Described:
+    """Read a struct's docstring: lines `name: meaning` after the first paragraph; an indented line goes on."""
     summary, _, rest = cleandoc(record.__doc__ or "").partition("\n\n")
     found = Described(" ".join(summary.split()), {}, [])
     name = ""

@@ -16,9 +16,10 @@ BACKLOG = 512
 class Listener:
     """A listening unix socket and its file."""
 
-    def __init__(self, path: Path, mode: int, group: str | None) -> None:
-        """Listen at `path`. Raises ConfigError when that cannot be."""
+    def __init__(self, path: Path, mode: int, group: str | None, name: str = "feed") -> None:
+        """Listen at `path`. Raises ConfigError, in which it is called `name`, when that cannot be."""
         self.path = path
+        self._name = name
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         try:
@@ -28,7 +29,7 @@ class Listener:
             self.socket.listen(BACKLOG)
         except OSError as error:
             self.socket.close()
-            raise ConfigError(f"feed: cannot listen at {path}: {error.strerror or error}") from error
+            raise ConfigError(f"{self._name}: cannot listen at {path}: {error.strerror or error}") from error
         except ConfigError:
             self.socket.close()
             raise
@@ -43,8 +44,11 @@ class Listener:
             self.socket.bind(str(self.path))
 
     def _remove_stale(self) -> None:
-        if not stat.S_ISSOCK(self.path.lstat().st_mode):
-            raise ConfigError(f"feed: {self.path} is there and is no socket: remove it, or set another path")
+        status = self.path.lstat()
+        if not stat.S_ISSOCK(status.st_mode):
+            raise ConfigError(f"{self._name}: {self.path} is there and is no socket: remove it, or set another path")
+        if status.st_uid != os.geteuid():
+            raise ConfigError(f"{self._name}: {self.path} is another user's: remove it, or set another path")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.setblocking(False)  # noqa: FBT003 - as above
             try:
@@ -54,7 +58,7 @@ class Listener:
                 return
             except BlockingIOError:  # somebody does, and is busy
                 pass
-        raise ConfigError(f"feed: another daemon listens at {self.path}: stop it, or set another path")
+        raise ConfigError(f"{self._name}: another daemon listens at {self.path}: stop it, or set another path")
 
     def _give_rights(self, mode: int, group: str | None) -> None:
         if group is not None:
@@ -62,10 +66,12 @@ class Listener:
                 os.chown(self.path, -1, getgrnam(group).gr_gid)
             except KeyError:
                 self.close()
-                raise ConfigError(f"feed: {group!r} is not a group of this machine") from None
+                raise ConfigError(f"{self._name}: {group!r} is not a group of this machine") from None
             except PermissionError:
                 self.close()
-                raise ConfigError(f"feed: {self.path} cannot be given to the group {group!r}: join it first") from None
+                raise ConfigError(
+                    f"{self._name}: {self.path} cannot be given to the group {group!r}: join it first"
+                ) from None
         self.path.chmod(mode)
 
     def _identity(self) -> tuple[int, int]:

@@ -13,9 +13,10 @@ from aggregator.exchange import Address, Budget, Subscription
 from aggregator.ingest.lines import Line
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import Need, Rest
+from aggregator.ingest.status import ConnectionStatus
 from aggregator.ingest.window import Window
-from aggregator.records import SECOND_NS, Record
-from aggregator.session.arbiter import LineArbiter
+from aggregator.records import MS_NS, SECOND_NS, Record
+from aggregator.session.arbiter import Lead, LineArbiter
 from aggregator.session.fetches import Fetch
 from aggregator.session.moment import Now
 from aggregator.session.session import UNWANTED, Session
@@ -139,6 +140,20 @@ class Connection:
     def is_open(self) -> bool:
         """Tell whether the connection stands."""
         return self._line is not None and self.close_reason is None
+
+    def status(self, lead: Lead) -> ConnectionStatus:
+        """How this connection fares; `lead` is its score against others that carry the same."""
+        return ConnectionStatus(
+            conn=self.session.conn,
+            is_open=self.is_open,
+            age_s=round((self._now().mono - self.since) / SECOND_NS, 1),
+            held=len(self._held),
+            fetching=len(self._fetching),
+            first=lead.wins,
+            second=lead.losses,
+            behind_ms=round(lead.behind / MS_NS, 3),
+            session=self.session.status(),
+        )
 
     def subscribe(self, topics: Collection[Subscription], carried: Mapping[Key, TopicCheckpoint]) -> list[Record]:
         """Carry more topics. Gives the records that tell of it."""

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct, structs
 from aggregator.errors import BadFrame, SessionError, nearest
 from aggregator.exchange import MOST_INSTRUMENTS, Details, Exchange, Request
 from aggregator.ingest import state
+from aggregator.ingest.status import ListingStatus
 from aggregator.ingest.symbols import Aliases, matches, name_all
 from aggregator.records import Instrument, MarketState, Record
 
@@ -321,6 +322,7 @@ class Markets:
         """Begin with these listed instruments."""
         self._known = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}
         self._missing: set[Identity] = set()
+        self._ts = listed.ts
 
     @property
     def instruments(self) -> list[Instrument]:
@@ -332,8 +334,13 @@ class Markets:
         """The instruments in force, each with the request of the listing that gave it."""
         return tuple(i for i, _ in self._known.values()), tuple(part for _, part in self._known.values())
 
+    def status(self) -> ListingStatus:
+        """How many instruments there are, and how old that knowledge is."""
+        return ListingStatus(ts=self._ts, instruments=len(self._known), missing=len(self._missing))
+
     def update(self, listed: Listed) -> list[Instrument]:
         """Take a later listing. Gives its changes as records."""
+        self._ts = listed.ts
         found: list[Instrument] = []
         fresh = {identity(i): (i, part) for i, part in zip(listed.instruments, listed.parts, strict=True)}
         for key, (instrument, part) in fresh.items():

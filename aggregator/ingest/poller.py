@@ -10,9 +10,12 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Exchange, Poll
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import Need, Rest
+from aggregator.ingest.status import PollStatus
 from aggregator.records import Health, Instrument, TopicState
+from aggregator.session.moment import Now
 from aggregator.session.polled import Polling
 from aggregator.session.session import UNWANTED
+from aggregator.session.status import TopicStatus
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing, TopicCheckpoint
 
@@ -99,6 +102,20 @@ class Poller:
     def changes(self) -> int:
         """How often a topic's state or gap has changed."""
         return self._polling.changes
+
+    def status(self) -> PollStatus:
+        """How this poll fares."""
+        return PollStatus(
+            name=self._name,
+            topics=len(self._wanted),
+            every_s=self.source.every,
+            silent=len(self._silent),
+            session=self._polling.status(),
+        )
+
+    def topics(self, now: Now) -> Iterator[TopicStatus]:
+        """Each topic as it stands."""
+        return self._polling.topics(now)
 
     def states(self) -> Counter[TopicState]:
         """How many topics are in each state now."""

@@ -12,6 +12,7 @@ from aggregator.errors import SessionError
 from aggregator.exchange import HTTP_OK, Budget, Exchange, Request, Trouble
 from aggregator.ingest.lines import BUSY, LONGEST_REST_S, retry_after
 from aggregator.ingest.network import Answer, Network
+from aggregator.ingest.status import BudgetStatus, RestingHost, RestStatus
 from aggregator.ingest.window import Window
 from aggregator.records import SECOND_NS
 
@@ -89,11 +90,28 @@ class Hosts:
             log.warning("%s: too many requests, nothing is asked there for %.1f s: %s", host, seconds, words)
         return max(0.0, (pause.until - now) / SECOND_NS)
 
+    def status(self, now: int) -> RestStatus:
+        """Tell what is left of each budget, and which hosts are left alone."""
+        budgets = [
+            budget_status(prefix, window, now, len(queue.waiting))
+            for prefix, queue in self._queues.items()
+            for window in queue.windows
+        ]
+        connects = [budget_status(host, window, now) for host, window in self._connects.items()]
+        rests = ((host, *self.rest_of(host, now)) for host in self._breaks)
+        resting = [RestingHost(host=host, seconds=round(s, 1), words=words) for host, s, words in rests if s > 0]
+        return RestStatus(refused=self.refused, budgets=budgets, connects=connects, resting=resting)
+
     def is_fine(self, host: str) -> None:
         """Note that a host has given a good answer."""
         pause = self._breaks.get(host)
         if pause is not None:
             pause.next = FIRST_PAUSE_S
+
+
+def budget_status(of: str, window: Window, now: int, waiting: int = 0) -> BudgetStatus:
+    """A budget as it stands."""
+    return BudgetStatus(of=of, limit=window.limit, seconds=window.seconds, left=window.left(now), waiting=waiting)
 
 
 class Rest:

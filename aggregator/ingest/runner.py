@@ -14,6 +14,7 @@ from aggregator.ingest.rest import Rest
 from aggregator.ingest.shard import ConnectionPolicy, ConnectLimiter, ExchangeContext, Places, Shard
 from aggregator.records import BookSnapshot, Channel, Health, Instrument, TopicState
 from aggregator.session.memory import Memory
+from aggregator.session.status import TopicStatus
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing, TopicCheckpoint, closed
 from aggregator.session.trades import Notes
@@ -39,6 +40,18 @@ def for_streams(limits: Limits) -> int | None:
 def by_name(topics: Mapping[Subscription, Instrument]) -> dict[str, Instrument]:
     """The instruments of topics, by raw symbol."""
     return {s.raw_symbol: instrument for s, instrument in topics.items()}
+
+
+def absent(exchange: str, channel: Channel, instrument: Instrument, reason: str) -> TopicStatus:
+    """A topic that is wanted and that nothing carries."""
+    return TopicStatus(
+        exchange=exchange,
+        channel=channel,
+        symbol=instrument.symbol,
+        raw_symbol=instrument.raw_symbol,
+        state="absent",
+        reason=reason,
+    )
 
 
 class ExchangeRunner:
@@ -211,7 +224,7 @@ class ExchangeRunner:
         if any(poller.carries((channel, raw_symbol)) for poller in self.pollers):
             return None
         if any(i.raw_symbol == raw_symbol for i in self.unserved.get(channel, ())):
-            return f"no feed of {self.exchange.id} carries {channel} of it"
+            return self._unserved_words(channel)
         return "it is not wanted"
 
     async def run(self) -> None:
@@ -269,6 +282,26 @@ class ExchangeRunner:
         """How many topics are in each state now."""
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
         return sum((keeper.states() for keeper in keepers), Counter[TopicState]())
+
+    def topics(self) -> Iterator[TopicStatus]:
+        """Each topic as it stands now, one by one; those that no feed carries among them."""
+        now = self._network.now()
+        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
+        for keeper in keepers:
+            yield from keeper.topics(now)
+        for channel, instruments in list(self.unserved.items()):
+            for instrument in instruments:
+                yield absent(self.exchange.id, channel, instrument, self._unserved_words(channel))
+
+    def _unserved_words(self, channel: Channel) -> str:
+        return f"no feed of {self.exchange.id} carries {channel} of it"
+
+    def words(self) -> dict[str, int]:
+        """Words of the exchange that mean nothing to us, and how often each came."""
+        told: Counter[str] = Counter()
+        for memory in self._memories.values():
+            told.update(memory.words.told)
+        return dict(told)
 
     def _report_abandoned(self) -> None:
         """Close the gaps that an earlier run left open of topics that nobody wants any more."""

@@ -19,12 +19,14 @@ from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
 from aggregator.ingest.connection import Connection
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
+from aggregator.ingest.status import ShardStatus
 from aggregator.ingest.window import Window
 from aggregator.records import SECOND_NS, BookSnapshot, Channel, Health, Instrument, Record, TopicState
-from aggregator.session.arbiter import LineArbiter
+from aggregator.session.arbiter import Lead, LineArbiter
 from aggregator.session.memory import Memory
 from aggregator.session.moment import Now
 from aggregator.session.session import UNWANTED, Session
+from aggregator.session.status import TopicStatus, topic_status
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing, Topic, TopicCheckpoint, health
 from aggregator.session.trades import Notes
@@ -213,10 +215,10 @@ class Shard:
         live = [connection for connection in self._connections if connection.is_open]
         if any(connection.session.subscriptions.is_confirmed(topic) for connection in live):
             return None
-        for s in self.subscriptions:
-            if (s.channel, s.raw_symbol) == topic and s in self._memory.refusals:
+        for s, refusal in self._memory.refusals.items():
+            if (s.channel, s.raw_symbol) == topic and s in self.subscriptions:
                 interval = f"{s.interval} " if s.channel == "candles" else ""
-                return f"{interval}refused: {self._memory.refusals[s].reason}"
+                return f"{interval}refused: {refusal.reason}"
         held = next((why for leg in live if (why := leg.why_unsent(topic)) is not None), None)
         waiting = "it waits for its turn to be asked for, or for the answer" if live else None
         return held or waiting or self.trouble or "its connection is being made"
@@ -228,6 +230,51 @@ class Shard:
             yield health(topic, now)
         for s in self._uncarried(topics):
             yield self._down(*s, now)
+
+    def status(self) -> ShardStatus:
+        """How this shard and its connections fare."""
+        leads = self.arbiter.leads
+        return ShardStatus(
+            name=self._name,
+            topics=len(self.subscriptions),
+            room=self.room,
+            attempts=self._attempts,
+            failures=self._failures,
+            trouble=self.trouble,
+            dropped=self.arbiter.dropped,
+            connections=[each.status(leads.get(each.session.conn) or Lead()) for each in self._connections],
+        )
+
+    def topics(self, now: Now) -> Iterator[TopicStatus]:
+        """Each topic as it stands, if possible on a connection that can be relied on for it.
+
+        They are looked at one by one, so that others may have their turn between two of a hundred thousand.
+        """
+        tables = [each.session.topics for each in self._connections]
+        wanted = list(self.subscriptions)
+        told: set[Key] = set()
+        for table in tables:
+            for topic in table:
+                key = topic.channel, topic.raw_symbol
+                if key in told:
+                    continue
+                told.add(key)
+                good = (each.get(*key) for each in tables if len(tables) > 1 and each.is_good(*key))
+                shown = next(good, None) or topic
+                is_asked = shown.state not in {"subscribing", "down"} or shown.reason
+                yield topic_status(shown, now, None if is_asked else self.why_not(key))
+        for s in wanted:
+            if (s.channel, s.raw_symbol) not in told and s in self.subscriptions:
+                told.add((s.channel, s.raw_symbol))
+                instrument = self._instruments.get(s.raw_symbol)
+                yield TopicStatus(
+                    exchange=self._exchange.id,
+                    channel=s.channel,
+                    symbol=instrument.symbol if instrument else None,
+                    raw_symbol=s.raw_symbol,
+                    state="down",
+                    reason=self.why_not((s.channel, s.raw_symbol)),
+                )
 
     @property
     def changes(self) -> tuple[tuple[str, int], ...]:

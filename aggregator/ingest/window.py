@@ -17,8 +17,8 @@ class Window:
 
     def __init__(self, budget: Budget) -> None:
         """Spend at most `budget[0]` in any `budget[1]` seconds."""
-        self.limit, seconds = budget
-        self._length = int((seconds * STRETCH + SLACK_S) * SECOND_NS)
+        self.limit, self.seconds = budget
+        self._length = int((self.seconds * STRETCH + SLACK_S) * SECOND_NS)
         self._spent: deque[tuple[int, int]] = deque()  # when, and how much
         self._sum = 0
 
@@ -34,6 +34,11 @@ class Window:
             free_at = at + self._length
             excess -= weight
         return free_at - now
+
+    def left(self, now: int) -> int:
+        """How much may be spent now."""
+        self.wait(0, now)  # it forgets what is old
+        return self.limit - self._sum
 
     def spend(self, amount: int, now: int) -> None:
         """Count what is done now."""

@@ -8,6 +8,7 @@ from aggregator.records import CHANNEL_OF, Cause, Channel, Health, Instrument, R
 from aggregator.sequence import unnumbered
 from aggregator.session.moment import Now
 from aggregator.session.order_book import BookTopic
+from aggregator.session.status import SessionStatus, TopicStatus, topic_status
 from aggregator.session.subscriptions import Key
 from aggregator.session.summaries import Counts
 from aggregator.session.topics import (
@@ -104,6 +105,15 @@ class Polling:
     def states(self) -> Counter[TopicState]:
         """How many topics are in each state now."""
         return Counter(topic.state for topic in self._topics.values())
+
+    def status(self) -> SessionStatus:
+        """Tell what its answers have brought."""
+        counts = self._counts
+        return SessionStatus(frames=counts.frames, bytes=counts.bytes, unread=self.bad, refused=counts.refused)
+
+    def topics(self, now: Now) -> Iterator[TopicStatus]:
+        """Each topic as it stands."""
+        return (topic_status(topic, now) for topic in list(self._topics.values()))
 
     def want(self, gone: Collection[Key], carried: Mapping[Key, TopicCheckpoint], now: Now) -> list[Record]:
         """Change the wanted topics. Those that are no longer wanted end; `carried` are checkpoints of the others."""

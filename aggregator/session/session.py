@@ -20,6 +20,7 @@ from aggregator.session.naming import spoken
 from aggregator.session.order_book import BookNeed, BookTopic
 from aggregator.session.resync import ANSWER_NS, BookResyncs
 from aggregator.session.silence import SilenceWatch
+from aggregator.session.status import SessionStatus
 from aggregator.session.subscriptions import Ask, Key, Subscriptions
 from aggregator.session.summaries import Counts
 from aggregator.session.table import TopicContext, TopicTable
@@ -409,6 +410,20 @@ class Session:
         return out
 
     # --- for others ---------------------------------------------------------------------------------------------------
+
+    def status(self) -> SessionStatus:
+        """Tell what this connection has brought."""
+        counts = self._counts
+        return SessionStatus(
+            frames=counts.frames,
+            bytes=counts.bytes,
+            unread=self.bad,
+            unwanted=self.unwanted,
+            refused=counts.refused,
+            unsent=len(self.outbox),
+            unasked=len(self.wanted),
+            reconnect_reason=self.reconnect_reason,
+        )
 
     @property
     def bad(self) -> int:

@@ -129,6 +129,7 @@ class Topic:
         "raw_symbol",
         "reason",
         "retries",
+        "since",
         "state",
         "subscribed",
         "symbol",
@@ -151,6 +152,7 @@ class Topic:
         self.last = carried.last
         self.state: TopicState = "subscribing"
         self.reason: str | None = ""  # the reason of this state; empty: the state was not told yet
+        self.since = 0  # wall: when this state began; 0: the state was not told yet
         self.subscribed = 0  # mono
         self.heard = 0  # mono; 0: never
         self.count = 0
@@ -190,11 +192,13 @@ class Topic:
         if self.gap is not None:
             self.close_gap(out, now, "none")
 
-    def become(self, happening: Happening, reason: str | None) -> bool:
+    def become(self, happening: Happening, reason: str | None, now: Now) -> bool:
         """Change the state, and its reason, as the table of states says; whether either has changed."""
         state = after(self.state, happening)
         if state is None or (state, reason) == (self.state, self.reason):
             return False
+        if state != self.state or not self.since:
+            self.since = now.wall
         self.state, self.reason = state, reason
         self.place.changes += 1
         return True
@@ -233,7 +237,7 @@ class Topic:
         if self.gap is not None:
             return
         self.opened += 1
-        self.become("lost", cause)
+        self.become("lost", cause, now)
         self.gap = Gap(
             gap_id=f"{self.conn}:{self.channel}:{self.raw_symbol or '*'}:{self.opened}",
             phase="open",
@@ -255,7 +259,7 @@ class Topic:
             return
         self.gap = None
         self.closed += 1
-        self.become("whole", None)
+        self.become("whole", None, now)
         end = Gap(
             gap_id=gap.gap_id,
             phase="close",
@@ -335,7 +339,7 @@ class Stated(Topic):
 
 def happen(topic: Topic, happening: Happening, out: list[Record], now: Now, reason: str | None = None) -> None:
     """Let something happen to a topic, and publish what it changes; nothing is published if nothing changes."""
-    if topic.become(happening, reason):
+    if topic.become(happening, reason, now):
         out.append(health(topic, now))
 
 

@@ -1,0 +1,247 @@
+"""`aggregator ctl`: ask a running daemon, and have it do what signals do."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+import click
+import msgspec
+
+from aggregator.cli import counted, fail
+from aggregator.cli.run import read_config
+from aggregator.cli.table import print_rows
+from aggregator.daemon.printable import printable
+
+if TYPE_CHECKING:
+    from aggregator.daemon.status import ExchangeStatus, Status
+
+P = ParamSpec("P")
+NAME = "control.sock"
+RUNTIME = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator").split(":")[0])
+PATIENCE_S = 60.0  # seconds without a word of the daemon's
+RECEIVE_BYTES = 1 << 16
+MOST_TROUBLED = 20  # topics that are shown without being asked for
+MOST_SHOWN = 1000  # topics that are shown when they are asked for
+OTHERS = ("subscribing", "syncing", "stalled", "suspect", "down", "absent")
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+
+
+def with_daemon(command: Callable[Concatenate[Path, P], None]) -> Callable[P, None]:
+    """Give a command the socket of the daemon that it is about."""
+    kind = click.Path(path_type=Path)
+
+    @click.option("--socket", type=kind, help="The daemon's control socket.")
+    @click.option("--config", "-c", "config", type=kind, help="The daemon's configuration, which says where that is.")
+    @wraps(command)
+    def wrapper(*args: P.args, **others: P.kwargs) -> None:
+        given, config = others.pop("socket"), others.pop("config")
+        path = given if isinstance(given, Path) else _find(config if isinstance(config, Path) else None)
+        command(path, *args, **others)
+
+    return wrapper
+
+
+def _find(config: Path | None) -> Path:
+    """The socket of a configuration, or else the first there is of the service's and the user's."""
+    if config is not None:
+        path = read_config(config).control
+        if path is None:
+            raise fail(f'{config}: control is "none": its daemon cannot be asked')
+        return path
+    from aggregator.config.config import default_state
+
+    usual = [RUNTIME / NAME, default_state() / NAME]
+    return next((path for path in usual if path.exists()), usual[0])
+
+
+@click.group(name="ctl")
+def command() -> None:
+    """Ask a running daemon how it fares, and have it do what signals do.
+
+    Without --socket or --config it is the one of the service, or else of this user.
+    """
+
+
+@command.command(name="status")
+@with_daemon
+@click.option("--json", "as_json", is_flag=True, help="Everything, as one JSON object: docs/status.md describes it.")
+@click.argument("topics", nargs=-1)
+def status(path: Path, as_json: bool, topics: tuple[str, ...]) -> None:
+    """How a daemon fares: its exchanges, and the TOPICS that are asked for, or those that are in trouble.
+
+    TOPICS are patterns as those of `tail`: channel:exchange:symbol, with * in any part.
+    """
+    asked = {"topics": topics, "most": MOST_SHOWN} if topics else {"only": "troubled", "most": MOST_TROUBLED}
+    line = _ask(path, {"op": "status", **asked})
+    if as_json:
+        _print_member(line, "status")
+        return
+    from aggregator.daemon.control import StatusReply
+
+    try:
+        found = msgspec.json.decode(line, type=StatusReply).status
+    except msgspec.MsgspecError as error:
+        raise fail(f"{path}: a daemon of another version answers ({error}); --json prints what it says") from None
+    _show(found, asked_for=bool(topics))
+
+
+@command.command(name="stacks")
+@with_daemon
+def stacks(path: Path) -> None:
+    """Show what every thread and task of a daemon is at.
+
+    SIGUSR2 has it written to its standard error, even where the daemon answers nobody any more.
+    """
+    for line in msgspec.json.decode(_ask(path, {"op": "stacks"}))["stacks"]:
+        click.echo(printable(line))
+
+
+@command.command(name="rotate")
+@with_daemon
+def rotate(path: Path) -> None:
+    """Have a daemon close its files and captures within a second, and begin new ones, as SIGUSR1 does."""
+    done = msgspec.json.decode(_ask(path, {"op": "rotate"}))
+    click.echo(f"{counted(done['sinks'], 'sink')} of files, {counted(done['captures'], 'capture')}", err=True)
+
+
+def _ask(path: Path, request: dict[str, object]) -> bytes:
+    """A daemon's answer to a request, a line; what it cannot do is said, and ends this program."""
+    try:
+        line = _converse(path, json.dumps(request).encode() + b"\n")
+    except OSError as error:
+        raise fail(f"{path}: {error.strerror or error}; is a daemon running?") from None
+    if not line.endswith(b"\n"):
+        raise fail(f"{path}: the daemon has hung up in the middle of its answer")
+    try:
+        answer = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError as error:
+        raise fail(f"{path}: what answers there is no daemon: {error}") from None
+    if "error" in answer:
+        raise fail(str(msgspec.json.decode(answer["error"])))
+    return line
+
+
+def _converse(path: Path, request: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(PATIENCE_S)
+        sock.connect(str(path))
+        sock.sendall(request)
+        parts: list[bytes] = []
+        while part := sock.recv(RECEIVE_BYTES):
+            parts.append(part)
+            if part.endswith(b"\n"):
+                break
+        return b"".join(parts)
+
+
+def _print_member(line: bytes, name: str) -> None:
+    """Print one member of a JSON object, exactly as it came."""
+    found = msgspec.json.decode(line, type=dict[str, msgspec.Raw])[name]
+    sys.stdout.buffer.write(bytes(found) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+# --- for a person -----------------------------------------------------------------------------------------------------
+
+
+def _show(status: "Status", *, asked_for: bool) -> None:
+    process = status.process
+    memory = "" if process.memory_bytes is None else f", {process.memory_bytes / 2**20:.0f} MiB"
+    click.echo(
+        f"aggregator {process.version}, process {process.pid}, up {_span(process.uptime_s)}{memory}; "
+        f"{status.bus.offset} records, its loop at most {process.lag_max_ms:.0f} ms late"
+    )
+    click.echo()
+    print_rows(
+        ("exchange", "live", "quiet", "other", "gaps", "connections", "records/s", "last", "trouble"),
+        [_exchange_row(exchange) for exchange in status.exchanges],
+        {"trouble": 60},
+        ("records/s", "gaps"),
+    )
+    for exchange in status.exchanges:
+        for line in _of_followed(exchange):
+            click.echo(printable(line))
+    for resting in status.rest.resting:
+        click.echo(printable(f"{resting.host} is left alone for {_span(resting.seconds)}: {resting.words}"))
+    if status.topics:
+        click.echo()
+        print_rows(
+            ("topic", "state", "since", "last", "gap", "connection", "reason"),
+            _topic_rows(status),
+            {"reason": 60},
+            ("gap", "since"),
+        )
+    elif asked_for:
+        click.echo("\nno topic fits")
+    if status.left_out:
+        click.echo(f"and {counted(status.left_out, 'topic')} more")
+
+
+def _of_followed(exchange: "ExchangeStatus") -> list[str]:
+    """Symbols of the configuration that bring nothing, and markets that wait."""
+    followed = exchange.followed
+    if followed is None:
+        return []
+    idle = [f"{exchange.id}: nothing is followed for {pattern}" for pattern in followed.idle]
+    return [*idle, *(f"{exchange.id}: {counted(n, 'market')} {why}" for why, n in followed.waiting.items())]
+
+
+def _exchange_row(exchange: "ExchangeStatus") -> Sequence[str]:
+    states = exchange.topics
+    lines = [line for shard in exchange.shards for line in shard.connections]
+    is_open = sum(line.is_open for line in lines)
+    troubles = [shard.trouble for shard in exchange.shards if shard.trouble and not _stands(shard.connections)]
+    trouble = troubles[0] if troubles else exchange.trouble if exchange.state != "running" else None
+    return (
+        exchange.id,
+        str(states.get("live", 0)),
+        str(states.get("quiet", 0)),
+        str(sum(states.get(state, 0) for state in OTHERS)),
+        str(exchange.gaps),
+        f"{is_open}/{len(lines)}" if exchange.state == "running" else exchange.state,
+        f"{exchange.rate:.0f}",
+        _age(exchange.age_ms),
+        trouble or "",
+    )
+
+
+def _stands(connections: Sequence[object]) -> bool:
+    return any(getattr(connection, "is_open", False) for connection in connections)
+
+
+def _topic_rows(status: "Status") -> list[Sequence[str]]:
+    return [
+        (
+            f"{topic.channel}:{topic.exchange}:{topic.symbol or topic.raw_symbol or '*'}",
+            topic.state,
+            "" if topic.since is None else _span((status.ts - topic.since) / 1e9),
+            _age(topic.age_ms),
+            topic.gap or "",
+            topic.conn or "",
+            topic.reason or "",
+        )
+        for topic in status.topics
+    ]
+
+
+def _age(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "never"
+    return f"{milliseconds} ms" if milliseconds < 1000 else _span(milliseconds / 1000)
+
+
+def _span(seconds: float) -> str:
+    """A length of time as a person says it, in its two largest units."""
+    whole = max(0, round(seconds))
+    if whole < MINUTE_S:
+        return f"{whole} s"
+    if whole < HOUR_S:
+        return f"{whole // MINUTE_S} min {whole % MINUTE_S} s"
+    if whole < DAY_S:
+        return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S} min"
+    return f"{whole // DAY_S} d {whole % DAY_S // HOUR_S} h"

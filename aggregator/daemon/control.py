@@ -1,0 +1,223 @@
+"""The control socket: whoever may run the daemon asks it how it fares, and has it do what signals do.
+
+One JSON object on a line is a request, one on a line the answer; `docs/status.md` describes both. The socket's file is
+its owner's alone, and still everything that comes there is bounded: lines, clients, time.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec import Struct
+
+from aggregator.daemon.signals import stacks
+from aggregator.daemon.status import Asked, Status, gather
+from aggregator.feed.listener import Listener
+from aggregator.feed.protocol import BadRequest
+from aggregator.feed.topics import Selection, parse_pattern
+from aggregator.session.status import TopicStatus
+
+if TYPE_CHECKING:
+    from aggregator.daemon.daemon import Daemon
+
+MODE = 0o600
+LONGEST_LINE_BYTES = 64 * 1024
+MOST_CLIENTS = 8
+MOST_PATTERNS = 100
+MOST_TOPICS = 50_000  # an answer tells of no more
+PIECE = 200  # topics that are encoded and sent at once
+IDLE_S = 10.0  # seconds after which a client that asks nothing is hung up on
+SENDING_S = 30.0  # seconds that it has to read an answer
+OPERATIONS = '{"op":"status","topics":["channel:exchange:symbol"]}, {"op":"stacks"}, {"op":"rotate"}'
+
+log = logging.getLogger("aggregator.daemon")
+
+
+# --- what is asked ----------------------------------------------------------------------------------------------------
+
+
+class StatusRequest(Struct, tag_field="op", tag="status", forbid_unknown_fields=True):
+    """Ask how everything is.
+
+    topics: patterns (`channel:exchange:symbol`) of the topics to tell of; none: no topic
+    only: `all`, or `troubled`: those of them that are neither live nor quiet
+    most: tell of no more topics than this
+    """
+
+    topics: list[str] = []
+    only: Literal["all", "troubled"] = "all"
+    most: int = 1000
+
+
+class StacksRequest(Struct, tag_field="op", tag="stacks", forbid_unknown_fields=True):
+    """Ask what every thread and task is at.
+
+    SIGUSR2 writes the same to standard error, also where the loop is stuck and answers nobody.
+    """
+
+
+class RotateRequest(Struct, tag_field="op", tag="rotate", forbid_unknown_fields=True):
+    """Close every file that is written to, and begin new ones, as SIGUSR1 does."""
+
+
+Request = StatusRequest | StacksRequest | RotateRequest
+
+
+# --- what is answered -------------------------------------------------------------------------------------------------
+
+
+class StatusReply(Struct, frozen=True):
+    """The answer to `status`.
+
+    ok: true
+    status: the whole daemon
+    """
+
+    status: Status
+    ok: bool = True
+
+
+class StacksReply(Struct, frozen=True):
+    """The answer to `stacks`.
+
+    ok: true
+    stacks: lines, one for each frame
+    """
+
+    stacks: list[str]
+    ok: bool = True
+
+
+class RotateReply(Struct, frozen=True):
+    """The answer to `rotate`.
+
+    ok: true
+    sinks: sinks of files that were told
+    captures: captures that go on in new files
+    """
+
+    sinks: int
+    captures: int
+    ok: bool = True
+
+
+class Failure(Struct, frozen=True):
+    """The answer to what cannot be done.
+
+    ok: false
+    error: why, and what can
+    """
+
+    error: str
+    ok: bool = False
+
+
+decode: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
+encode: Callable[[object], bytes] = msgspec.json.Encoder(order="deterministic").encode
+EMPTY = b'"topics":[]}'  # the end of an encoded status without topics
+
+
+class Control:
+    """The control socket of one daemon."""
+
+    def __init__(self, path: Path, daemon: "Daemon") -> None:
+        """Listen at `path`; nobody is answered before `start`. Raises ConfigError where that cannot be."""
+        self._daemon = daemon
+        self._listener = Listener(path, MODE, None, "control")
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+        self._gathering = asyncio.Lock()  # one after the other: a status of many topics is large
+
+    async def start(self) -> None:
+        """Answer."""
+        self._server = await asyncio.start_unix_server(
+            self._serve, sock=self._listener.socket, limit=LONGEST_LINE_BYTES
+        )
+
+    async def stop(self) -> None:
+        """Hang up, and remove the socket's file."""
+        if self._server is not None:
+            self._server.close()
+        for client in self._clients:
+            client.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+        self._listener.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            return
+        self._clients.add(task)
+        try:
+            if len(self._clients) > MOST_CLIENTS:
+                await _send(writer, encode(Failure(f"there are {MOST_CLIENTS} clients already")) + b"\n")
+                return
+            while line := await _line(reader):
+                async for piece in self._answer(line):
+                    await _send(writer, piece)
+        except asyncio.LimitOverrunError:
+            await _send(writer, encode(Failure(f"a line of more than {LONGEST_LINE_BYTES} bytes")) + b"\n")
+        except (OSError, TimeoutError):
+            writer.transport.abort()
+        except Exception:
+            log.exception("control: a client is hung up on, for an error of ours")
+            writer.transport.abort()
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _answer(self, line: bytes) -> AsyncIterator[bytes]:
+        """The answer to a line, in pieces."""
+        try:
+            request = decode(line)
+            match request:
+                case StatusRequest():
+                    async for piece in self._status(request):
+                        yield piece
+                case StacksRequest():
+                    yield encode(StacksReply(list(stacks(asyncio.get_running_loop())))) + b"\n"
+                case RotateRequest():
+                    yield encode(RotateReply(*self._daemon.reopen())) + b"\n"
+        except BadRequest as error:
+            yield encode(Failure(str(error))) + b"\n"
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            yield encode(Failure(f"{error}; allowed: {OPERATIONS}")) + b"\n"
+
+    async def _status(self, request: StatusRequest) -> AsyncIterator[bytes]:
+        """Encoded a few topics at a time, because tens of thousands at once would keep the loop. Raises BadRequest."""
+        if len(request.topics) > MOST_PATTERNS:
+            raise BadRequest(f"more than {MOST_PATTERNS} patterns")
+        wanted = Selection([parse_pattern(text) for text in request.topics]) if request.topics else None
+        most = min(max(0, request.most), MOST_TOPICS) if request.topics or request.only == "troubled" else 0
+        async with self._gathering:
+            status = await gather(self._daemon, Asked(wanted, is_troubled=request.only == "troubled", most=most))
+        topics: list[TopicStatus] = status.topics
+        head = encode(StatusReply(msgspec.structs.replace(status, topics=[])))
+        before, _, after = head.rpartition(EMPTY)
+        yield before + EMPTY.removesuffix(b"]}")
+        for at in range(0, len(topics), PIECE):
+            yield (b"," if at else b"") + encode(topics[at : at + PIECE])[1:-1]
+            await asyncio.sleep(0)
+        yield b"]}" + after + b"\n"
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """The next line; empty at the end.
+
+    Raises TimeoutError where none comes in time, and LimitOverrunError where it is too long.
+    """
+    async with asyncio.timeout(IDLE_S):
+        try:
+            return await reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+
+
+async def _send(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    """Send a piece of an answer. Raises TimeoutError where it is not read in time."""
+    writer.write(piece)
+    async with asyncio.timeout(SENDING_S):
+        await writer.drain()

@@ -1,0 +1,205 @@
+"""All that the daemon knows of itself at one moment, gathered from the rooms.
+
+Each room tells how it fares by a `status()` of its own. Topics may be a hundred thousand: they are looked at one by
+one, and others have their turn every two milliseconds. So the moment is a little longer than one.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from aggregator.bus.bus import BusStatus
+from aggregator.capture.recorder import RecorderStatus
+from aggregator.daemon.followed import Followed, FollowedStatus
+from aggregator.daemon.marks import MarksStatus
+from aggregator.daemon.process import ProcessStatus
+from aggregator.feed.topics import Selection, Topic
+from aggregator.ingest.runner import ExchangeRunner, absent
+from aggregator.ingest.status import ListingStatus, PollStatus, RestStatus, ShardStatus
+from aggregator.session.status import TopicStatus
+
+if TYPE_CHECKING:
+    from aggregator.daemon.daemon import Daemon
+
+SCHEMA = 1
+TURN_S = 0.002  # seconds that are worked on before others have their turn
+FINE = {"live", "quiet"}
+
+
+class ExchangeStatus(Struct, frozen=True, kw_only=True):
+    """One exchange of the configuration.
+
+    id: the exchange's id
+    state: `running`; `starting`: its listing is being asked for; `waiting`: that failed, and is tried again
+    trouble: why it waits, or did the last time; null: it never has
+    topics: how many are in each state, as in `topics` below
+    gaps: gaps that are open
+    rate: records per second, lately
+    records: that its connections of now have published
+    duplicates: records that these dropped because they had come before
+    withheld: changes of books that are held back until the book is whole
+    age_ms: milliseconds since its last record; null: none yet
+    followed: which markets are followed; null: it does not run
+    listing: its listing of instruments; null: it does not run
+    shards: its connections
+    polls: what is asked by REST again and again
+    words: words of the exchange that mean nothing to us, and how often each came
+    capture: where its frames are kept; null: nowhere
+    """
+
+    id: str
+    state: Literal["starting", "running", "waiting"]
+    trouble: str | None = None
+    topics: dict[str, int] = {}
+    gaps: int = 0
+    rate: float = 0.0
+    records: int = 0
+    duplicates: int = 0
+    withheld: int = 0
+    age_ms: int | None = None
+    followed: FollowedStatus | None = None
+    listing: ListingStatus | None = None
+    shards: list[ShardStatus] = []
+    polls: list[PollStatus] = []
+    words: dict[str, int] = {}
+    capture: RecorderStatus | None = None
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The whole daemon.
+
+    schema: of this answer; later versions only add to it
+    ts: when it was gathered (ns)
+    process: the process itself
+    bus: the stream
+    rest: the budgets of requests and connections, over all exchanges
+    marks: what is noted for a start after a crash; null: the daemon has only begun
+    exchanges: those of the configuration
+    left_out: topics that were asked for and are more than were to be told
+    topics: those that were asked for
+    """
+
+    schema: int = SCHEMA
+    ts: int
+    process: ProcessStatus
+    bus: BusStatus
+    rest: RestStatus
+    marks: MarksStatus | None = None
+    exchanges: list[ExchangeStatus]
+    left_out: int = 0
+    topics: list[TopicStatus] = []
+
+
+class Asked(Struct, frozen=True):
+    """The topics that are to be told.
+
+    wanted: by pattern; null: all
+    is_troubled: only those that are neither live nor quiet
+    most: no more than so many
+    """
+
+    wanted: Selection | None = None
+    is_troubled: bool = False
+    most: int = 0
+
+    def wants(self, topic: TopicStatus) -> bool:
+        """Tell whether a topic is among them."""
+        if self.is_troubled and topic.state in FINE:
+            return False
+        if self.wanted is None:
+            return True
+        names = tuple(dict.fromkeys(name for name in (topic.symbol, topic.raw_symbol) if name is not None))
+        return self.wanted.wants(Topic((topic.channel,), topic.exchange, names))
+
+
+class _Tally:
+    """The topics of one exchange, added up."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.gaps = self.records = self.duplicates = self.withheld = 0
+        self.rate = 0.0
+        self.age_ms: int | None = None
+
+    def take(self, topic: TopicStatus) -> None:
+        self.states[topic.state] += 1
+        self.gaps += topic.gap is not None
+        self.records += topic.records
+        self.duplicates += topic.duplicates
+        self.withheld += topic.withheld
+        self.rate += topic.rate or 0.0
+        if topic.age_ms is not None and (self.age_ms is None or topic.age_ms < self.age_ms):
+            self.age_ms = topic.age_ms
+
+
+async def gather(daemon: "Daemon", asked: Asked) -> Status:
+    """All of it, in steps."""
+    topics: list[TopicStatus] = []
+    left_out = 0
+    exchanges: list[ExchangeStatus] = []
+    for config in daemon.config.exchanges:
+        tally, turn = _Tally(), time.perf_counter()
+        runner, followed = daemon.runners.get(config.id), daemon.followed.get(config.id)
+        for topic in _topics(runner, followed):
+            if topic is not None:
+                tally.take(topic)
+                if asked.most and asked.wants(topic):
+                    if len(topics) < asked.most:
+                        topics.append(topic)
+                    else:
+                        left_out += 1
+            if time.perf_counter() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = time.perf_counter()
+        exchanges.append(_exchange(daemon, config.id, tally))
+        await asyncio.sleep(0)
+    return Status(
+        ts=time.time_ns(),
+        process=daemon.process.status(),
+        bus=daemon.bus.status(),
+        rest=daemon.hosts.status(time.monotonic_ns()),
+        marks=None if daemon.marks is None else daemon.marks.status(),
+        exchanges=exchanges,
+        left_out=left_out,
+        topics=topics,
+    )
+
+
+def _topics(runner: ExchangeRunner | None, followed: Followed | None) -> Iterator[TopicStatus | None]:
+    """Every topic that is wanted of an exchange; nothing now and then, where the search for the next takes long."""
+    if runner is not None:
+        yield from runner.topics()
+    if followed is not None:
+        for found in followed.waiting():
+            if found is None:
+                yield None
+                continue
+            instrument, reason = found
+            yield from (absent(instrument.exchange, channel, instrument, reason) for channel in followed.channels)
+
+
+def _exchange(daemon: "Daemon", id: str, tally: _Tally) -> ExchangeStatus:
+    runner, followed, recorder = daemon.runners.get(id), daemon.followed.get(id), daemon.recorders.get(id)
+    trouble = daemon.troubles.get(id)
+    return ExchangeStatus(
+        id=id,
+        state="running" if runner is not None else "starting" if trouble is None else "waiting",
+        trouble=trouble,
+        topics=dict(tally.states),
+        gaps=tally.gaps,
+        rate=round(tally.rate, 1),
+        records=tally.records,
+        duplicates=tally.duplicates,
+        withheld=tally.withheld,
+        age_ms=tally.age_ms,
+        followed=None if followed is None else followed.status(),
+        listing=None if followed is None else followed.markets.status(),
+        shards=[] if runner is None else [shard.status() for shard in runner.shards],
+        polls=[] if runner is None else [poller.status() for poller in runner.pollers],
+        words={} if runner is None else runner.words(),
+        capture=None if recorder is None else recorder.status(),
+    )

@@ -1,4 +1,4 @@
-"""What this tree's bench imports, where an older commit has it: modules that have moved since."""
+"""Lets this tree's bench run an older commit: modules that have moved since, and names that have changed."""
 
 import sys
 from importlib import import_module
@@ -14,6 +14,7 @@ WAS = {  # a module of today, and the names of those that have held its contents
     "aggregator.session.session": ("session",),
     "aggregator.session.topics": ("topics",),
 }
+NAMED = {"aggregator.ingest.lines": {"PIECE_BYTES": "PIECE"}}  # names of today in such a module -> as they were before
 
 
 def find() -> None:
@@ -24,3 +25,7 @@ def find() -> None:
         except ModuleNotFoundError:
             there = next((name for name in before if find_spec(f"aggregator.{name}")), before[-1])
             sys.modules[today] = import_module(f"aggregator.{there}")
+    for module, names in NAMED.items():
+        for name, before_it in names.items():
+            if not hasattr(sys.modules[module], name):
+                setattr(sys.modules[module], name, getattr(sys.modules[module], before_it))

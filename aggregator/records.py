@@ -6,8 +6,9 @@ is left out on the wire, but for the names of a topic.
 `docs/records.md` is made from the docstrings below: a line `name: meaning` describes a field.
 """
 
+from collections.abc import Callable
 from itertools import repeat
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 from msgspec import NODEFAULT, UNSET, Struct, UnsetType, field, structs
 
@@ -82,7 +83,8 @@ MarketState = Literal[
 
 def written(value: T) -> T:
     """A default that is written out all the same: msgspec leaves a field out that holds the very default."""
-    return field(default_factory=repeat(value).__next__)
+    give = value.__str__ if type(value) is str else repeat(value).__next__  # hot: both are quick to call
+    return field(default_factory=cast("Callable[[], T]", give))
 
 
 def defaults(kind: type[Struct]) -> dict[str, object]:

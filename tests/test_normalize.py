@@ -344,6 +344,12 @@ def test_frames_of_another_exchange_are_said_to_be_unread() -> None:
     assert done.stderr.endswith(b"aggregator: -: 0 of 2 frames read: are they binance's?\n")
 
 
+def test_frames_that_are_understood_and_hold_no_record_are_said_to_be_so() -> None:
+    done = normalize("--exchange", "binance", "-", stdin=lines(line('{"result":null,"id":1}')))
+    assert done.returncode == 1
+    assert done.stderr == b"aggregator: -: no record came of 1 frame that could be read\n"
+
+
 def test_a_recording_is_told_from_a_capture(tmp_path: Path) -> None:
     path = tmp_path / "trades.ndjson"
     path.write_bytes(lines(b'{"type":"header","schema":1}', b'{"type":"trade"}'))

@@ -132,8 +132,10 @@ def converse(replay: Replay, line: CaptureLine, number: int, printer: Printer) -
     replay.bad_frames.clear()
 
 
-def nothing_read(file: Path, frames: int, id: str) -> "click.exceptions.Exit":
-    """Say that no record came of a file; raise what this gives."""
+def nothing_read(file: Path, frames: int, bad: int, id: str) -> "click.exceptions.Exit":
+    """Say that no record came of a file, `bad` of whose frames cannot be read; raise what this gives."""
+    if frames and not bad:
+        return fail(f"{file}: no record came of {counted(frames, 'frame')} that could be read")
     return fail(
         f"{file}: 0 of {counted(frames, 'frame')} read: are they {id}'s?" if frames else f"{file}: no frame in it"
     )
@@ -203,4 +205,4 @@ def command(
     except OSError as error:
         raise fail(f"{file}: {error.strerror}") from None
     if not printer.read:
-        raise nothing_read(file, frames, exchange.id)
+        raise nothing_read(file, frames, printer.bad, exchange.id)

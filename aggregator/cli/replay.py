@@ -144,9 +144,9 @@ async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[Si
     try:
         await outputs.start(sinks)
         for path, replay in captures:
-            before = player.frames
+            frames, unread = player.frames, player.unread
             if not await player.play(path, replay, stopped) and not stopped.is_set():
-                nothing_read(path, player.frames - before, replay.exchange.id)
+                nothing_read(path, player.frames - frames, player.unread - unread, replay.exchange.id)
                 is_good = False
     finally:
         await outputs.stop(DRAIN_S)

@@ -11,6 +11,7 @@ import pytest
 from aggregator.bus.bus import Batch, Bus
 from aggregator.cli.show import show
 from aggregator.cli.tail import follow
+from aggregator.feed.address import UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookSnapshot, Candle, Health, Record, Trade
@@ -24,7 +25,7 @@ PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 @asynccontextmanager
 async def serving(path: Path) -> AsyncIterator[tuple[Bus, FeedServer]]:
     bus = Bus("epoch")
-    server = FeedServer(FeedSettings(path=path), bus)
+    server = FeedServer(FeedSettings(listen=(UnixAddress(path),)), bus)
     await server.start()
     bus.attach(server.publish)
     yield bus, server
@@ -40,7 +41,7 @@ async def ended(path: Path, *topics: str) -> str:
         bus.publish([sold(n) for n in range(10)])
         following = asyncio.ensure_future(follow(path, topics, is_plain=False))
         async with asyncio.timeout(PATIENCE):
-            while not (server.stats() and server.stats()[0].topics):  # noqa: ASYNC110 - nothing tells of it
+            while not (server.status().subscribers and server.status().subscribers[0].topics):  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
         bus.publish([sold(1, "7")])
         await server.stop(1)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from aggregator import book, client
 from aggregator.bus.bus import Bus
 from aggregator.client import Feed, FeedError, connect
+from aggregator.feed.address import UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookDelta, BookSnapshot, Gap, Lag, Record, Trade
@@ -30,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def serving(path: Path, *, ring: int = 10_000, max_clients: int = 10) -> AsyncIterator[Bus]:
     bus = Bus("epoch")
-    server = FeedServer(FeedSettings(path=path, ring=ring, max_clients=max_clients), bus)
+    server = FeedServer(FeedSettings(listen=(UnixAddress(path),), ring=ring, max_clients=max_clients), bus)
     await server.start()
     bus.attach(server.publish)
     try:

@@ -13,8 +13,9 @@ from msgspec import structs
 from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import known_channels
 from aggregator.config.config import Config, ConfigErrors, default_state, load_config
-from aggregator.config.schema import SINKS, Document, ExchangeTable
+from aggregator.config.schema import SINKS, Document, ExchangeTable, SinkSettings
 from aggregator.errors import ConfigError
+from aggregator.feed.address import UnixAddress
 from aggregator.feed.settings import FeedSettings
 from aggregator.sinks.settings import FilesSettings, StdoutSettings
 
@@ -366,7 +367,7 @@ type = "stdout"
             compress=False,
             queue=7,
         ),
-        FeedSettings(path=Path("f.sock"), mode=0o600, ring=5),
+        FeedSettings(listen=(UnixAddress(Path("f.sock")),), mode=0o600, ring=5),
         StdoutSettings(),
     )
 
@@ -399,6 +400,15 @@ def test_where_state_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_state() == Path("/var/lib/a/state")
 
 
+def path_of(sink: SinkSettings) -> Path:
+    if isinstance(sink, FeedSettings):
+        (address,) = sink.listen
+        assert isinstance(address, UnixAddress)
+        return address.path
+    assert isinstance(sink, FilesSettings)
+    return sink.path
+
+
 @pytest.mark.parametrize("name", ["live", "service"])
 def test_the_examples_name_the_seven_exchanges(name: str) -> None:
     config = load_config(ROOT / f"config/{name}.toml", known_channels=lambda _: ("trades", "book", "ticker"))
@@ -412,7 +422,7 @@ def test_the_examples_name_the_seven_exchanges(name: str) -> None:
         "bit2c",
     ]
     assert {type(sink) for sink in config.sinks} == {FilesSettings, FeedSettings}, "no journal full of records"
-    assert all(getattr(one, "path", Path()).is_absolute() is (name == "service") for one in config.sinks)
+    assert all(path.is_absolute() is (name == "service") for path in map(path_of, config.sinks))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.toml")), ids=lambda path: path.stem)
@@ -433,7 +443,7 @@ def test_the_service_runs_the_example_that_the_readme_installs() -> None:
         for name, value in re.findall(r"^(\w+Directory)=(\w+)$", unit, re.MULTILINE)
         if name in homes
     }
-    assert {str(sink.path.parent) for sink in sinks if not isinstance(sink, StdoutSettings)} == given
+    assert {str(path_of(sink).parent) for sink in sinks} == given
 
 
 def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
@@ -442,12 +452,12 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
     config, plain = (load_config(p, known_channels=OFFERED.get) for p in (path, ROOT / "config/full.toml"))
     assert config.sinks == (
         FilesSettings(path=Path("/var/lib/aggregator/data")),
-        FeedSettings(path=Path("/run/aggregator/feed.sock"), group=GROUP),
+        FeedSettings(listen=(UnixAddress(Path("/run/aggregator/feed.sock")),), group=GROUP),
         StdoutSettings(),
     )
     assert config.log_level == plain.log_level == "info"
     assert config.state == Path("/var/lib/aggregator/state")
-    assert plain.sinks == (config.sinks[0], FeedSettings(path=Path("/run/aggregator/feed.sock")))
+    assert plain.sinks == (config.sinks[0], FeedSettings(listen=(UnixAddress(Path("/run/aggregator/feed.sock")),)))
     (whole,), (short,) = config.exchanges, plain.exchanges
     assert (whole.lifetime, whole.audit, len(whole.endpoints)) == (43200, 300, 1)
     assert structs.replace(whole, lifetime=None, audit=None, endpoints={}) == short

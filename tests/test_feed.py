@@ -1,12 +1,8 @@
 import asyncio
-import grp
 import json
 import os
 import random
-import shutil
-import signal
 import socket
-import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +14,7 @@ import uvloop
 
 from aggregator import __version__
 from aggregator.bus.bus import Bus
-from aggregator.errors import ConfigError
+from aggregator.feed.address import UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Levels, Trade
@@ -29,27 +25,61 @@ from aggregator.session.topics import Origin
 pytestmark = pytest.mark.waits
 
 Row = dict[str, Any]
-Scenario = Callable[[Path], Coroutine[Any, Any, None]]
 PATIENCE = 10.0  # seconds; nothing here takes nearly as long
+TAKEN = 256 * 1024  # bytes that the system takes for a client that does not read
+
+
+class Spot:
+    """A place where a feed listens, by one of the transports."""
+
+    def __init__(self, transport: str, directory: Path) -> None:
+        self.is_unix = transport == "unix"
+        self.address = parse_address(f"unix:{directory}/feed.sock" if self.is_unix else "tcp:127.0.0.1:0")
+
+    async def connect(self, ahead: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self.address, UnixAddress):
+            return await asyncio.open_unix_connection(self.address.path, limit=ahead)
+        return await asyncio.open_connection(sock=self.socket(), limit=ahead)
+
+    def socket(self) -> socket.socket:
+        """A connected socket that takes little on its own, as unix sockets do."""
+        if isinstance(self.address, UnixAddress):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(str(self.address.path))
+        else:
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TAKEN)
+            sock.connect(tuple(self.address))
+        return sock
+
+
+Scenario = Callable[[Spot], Coroutine[Any, Any, None]]
+TRANSPORTS = ("unix", "tcp")
+
+
+@pytest.fixture(params=TRANSPORTS)
+def spot(request: pytest.FixtureRequest, tmp_path: Path) -> Spot:
+    return Spot(request.param, tmp_path)
 
 
 def both(scenario: Scenario) -> Callable[..., None]:
-    """Run a scenario on the standard library's loop and on uvloop."""
+    """Run a scenario over every transport, on the standard library's loop and on uvloop."""
 
     @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-    def test(run: Callable[[Awaitable[None]], None], tmp_path: Path) -> None:
-        run(scenario(tmp_path / "feed.sock"))
+    def test(run: Callable[[Awaitable[None]], None], spot: Spot) -> None:
+        run(scenario(spot))
 
     return test
 
 
 @asynccontextmanager
 async def serving(
-    path: Path, *, ring: int = 10_000, max_clients: int = 1000, bus: Bus | None = None
+    spot: Spot, *, ring: int = 10_000, max_clients: int = 1000, bus: Bus | None = None
 ) -> AsyncIterator[tuple[Bus, FeedServer]]:
     bus = bus or Bus("epoch")
-    server = FeedServer(FeedSettings(path=path, ring=ring, max_clients=max_clients), bus)
+    server = FeedServer(FeedSettings(listen=(spot.address,), ring=ring, max_clients=max_clients), bus)
     await server.start()
+    spot.address = parse_address(server.addresses[0])
     bus.attach(server.publish)
     try:
         yield bus, server
@@ -94,9 +124,9 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer(path: Path, *, ahead: int = 2**24) -> AsyncIterator[Peer]:
+async def peer(spot: Spot, *, ahead: int = 2**24) -> AsyncIterator[Peer]:
     """A client that takes some bytes `ahead` of the test's reading: a quick one many, a slow one few."""
-    reader, writer = await asyncio.open_unix_connection(path, limit=ahead)
+    reader, writer = await spot.connect(ahead)
     try:
         yield Peer(reader, writer)
     finally:
@@ -106,8 +136,8 @@ async def peer(path: Path, *, ahead: int = 2**24) -> AsyncIterator[Peer]:
 
 
 @asynccontextmanager
-async def subscriber(path: Path, *topics: str, ahead: int = 2**24) -> AsyncIterator[Peer]:
-    async with peer(path, ahead=ahead) as client:
+async def subscriber(spot: Spot, *topics: str, ahead: int = 2**24) -> AsyncIterator[Peer]:
+    async with peer(spot, ahead=ahead) as client:
         assert (await client.row())["type"] == "hello"
         assert (await client.ask(" ".join(topics)))["type"] == "subscribed"
         yield client
@@ -121,6 +151,17 @@ async def eventually(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not is_so():  # noqa: ASYNC110 - what is awaited is the server's, and it tells nobody
             await asyncio.sleep(0.01)
+
+
+async def all_left(spot: Spot, bus: Bus, server: FeedServer) -> None:
+    """Wait until nobody is there; over TCP one that ended its side first is found when something is sent to it."""
+
+    def is_so() -> bool:
+        if not spot.is_unix:
+            bus.publish([trade(), BookDelta(exchange="alpha", raw_symbol="BTCUSD", bids=[], asks=[])])
+        return not server.status().subscribers
+
+    await eventually(is_so)
 
 
 class Market:
@@ -223,10 +264,10 @@ class Reader:
 # --- what is said
 
 
-async def _greeting(path: Path) -> None:
-    async with serving(path) as (bus, _):
+async def _greeting(spot: Spot) -> None:
+    async with serving(spot) as (bus, _):
         bus.publish([trade(), trade()])
-        async with peer(path) as client:
+        async with peer(spot) as client:
             expected = {"type": "hello", "schema": 1, "epoch": "epoch", "offset": 2, "version": __version__}
             assert await client.row() == expected
 
@@ -234,8 +275,8 @@ async def _greeting(path: Path) -> None:
 test_the_server_says_hello = both(_greeting)
 
 
-async def _requests(path: Path) -> None:
-    async with serving(path) as (bus, server), peer(path) as client:
+async def _requests(spot: Spot) -> None:
+    async with serving(spot) as (bus, server), peer(spot) as client:
         await client.row()
         bus.publish(
             [trade(), trade("ETH/USDT"), Health(exchange="alpha", raw_symbol="X", channel="book", state="live")]
@@ -246,8 +287,9 @@ async def _requests(path: Path) -> None:
         topics = ["trades:alpha:*", "book:beta:*"]
         expected = {"type": "subscribed", "topics": topics, "matched": 2, "id": 1}
         assert await client.ask({"op": "subscribe", "id": 1, "topics": topics}) == expected
-        assert server.stats()[0].topics == topics
-        assert (server.stats()[0].pid, server.stats()[0].uid) == (os.getpid(), os.getuid())
+        assert server.status().subscribers[0].topics == topics
+        own = f"unix:pid={os.getpid()},uid={os.getuid()}"
+        assert server.status().subscribers[0].peer == own or not spot.is_unix
         gone = {"op": "unsubscribe", "id": 2, "topics": ["trades:alpha:*"]}
         assert await client.ask(gone) == {"type": "unsubscribed", "topics": ["trades:alpha:*"], "id": 2}
         bus.publish([trade()])
@@ -260,8 +302,8 @@ async def _requests(path: Path) -> None:
 test_every_request_is_answered = both(_requests)
 
 
-async def _bare_lines(path: Path) -> None:
-    async with serving(path) as (bus, _), peer(path) as client:
+async def _bare_lines(spot: Spot) -> None:
+    async with serving(spot) as (bus, _), peer(spot) as client:
         await client.row()
         client.say(b"", b"  trades:*:BTC/USDT\tbook:alpha:*  \r")
         assert (await client.row())["topics"] == ["trades:*:BTC/USDT", "book:alpha:*"]
@@ -272,13 +314,13 @@ async def _bare_lines(path: Path) -> None:
 test_bare_patterns_subscribe = both(_bare_lines)
 
 
-async def _routes(path: Path) -> None:
+async def _routes(spot: Spot) -> None:
     async with (
-        serving(path) as (bus, _),
-        subscriber(path, "trades:alpha:*") as alpha,
-        subscriber(path, "trades:*:BTC/USDT") as bitcoin,
-        subscriber(path, "*:*:*") as everything,
-        subscriber(path, "gap:*:*") as gaps,
+        serving(spot) as (bus, _),
+        subscriber(spot, "trades:alpha:*") as alpha,
+        subscriber(spot, "trades:*:BTC/USDT") as bitcoin,
+        subscriber(spot, "*:*:*") as everything,
+        subscriber(spot, "gap:*:*") as gaps,
     ):
         hole = Gap(exchange="beta", gap_id="1", phase="open", cause="disconnect", ts_from=1)
         bus.publish([trade(), trade("ETH/USDT"), trade(exchange="beta"), hole, trade("ETH/USDT", "beta")])
@@ -296,17 +338,17 @@ async def _routes(path: Path) -> None:
 test_each_gets_what_it_asked_for_and_no_more = both(_routes)
 
 
-async def _order(path: Path) -> None:
+async def _order(spot: Spot) -> None:
     """What was published before a request is subject to what was wanted then, though one tick brings both."""
-    async with serving(path) as (bus, server), peer(path) as client:
+    async with serving(spot) as (bus, server), peer(spot) as client:
         await client.row()
-        ours = next(iter(server._subscribers.values()))
+        ours = next(iter(server.hub._subscribers.values()))
         bus.publish([trade()])
-        server._hear(ours, b"trades:*:*")
+        server.hub._hear(ours, b"trades:*:*")
         bus.publish([trade()])
-        server._hear(ours, b'{"op":"unsubscribe"}')
+        server.hub._hear(ours, b'{"op":"unsubscribe"}')
         bus.publish([trade()])
-        server._hear(ours, b'{"op":"ping"}')
+        server.hub._hear(ours, b'{"op":"ping"}')
         rows = [await client.row() for _ in range(4)]
         assert [row.get("offset", row["type"]) for row in rows] == ["subscribed", 2, "unsubscribed", "pong"]
 
@@ -314,11 +356,11 @@ async def _order(path: Path) -> None:
 test_requests_take_effect_at_once = both(_order)
 
 
-async def _options(path: Path) -> None:
+async def _options(spot: Spot) -> None:
     async with (
-        serving(path) as (bus, _),
-        subscriber(path, "trades:*:*") as plain,
-        subscriber(path, "trades:*:*") as other,
+        serving(spot) as (bus, _),
+        subscriber(spot, "trades:*:*") as plain,
+        subscriber(spot, "trades:*:*") as other,
     ):
         await other.ask({"op": "subscribe", "topics": ["book:*:*"], "numbers": "float", "time": "iso"})
         bus.publish([trade(), trade(exchange="beta")])
@@ -339,13 +381,13 @@ test_numbers_and_times_as_asked = both(_options)
 # --- books
 
 
-async def _snapshot_first(path: Path) -> None:
-    async with serving(path) as (bus, _):
+async def _snapshot_first(spot: Spot) -> None:
+    async with serving(spot) as (bus, _):
         market = Market(bus, ["BTCUSD", "ETHUSD", "XRPUSD"])
         market.alive["XRPUSD"] = False
         bus.publish([market.snapshot("BTCUSD", "initial"), market.snapshot("ETHUSD", "initial")])
         bus.publish([market.delta(name) for name in market.books])
-        async with subscriber(path, "book:alpha:BTC/*", "book:alpha:XRP*") as client:
+        async with subscriber(spot, "book:alpha:BTC/*", "book:alpha:XRP*") as client:
             row = await client.row()
             assert (row["type"], row["raw_symbol"], row["offset"]) == ("book_snapshot", "BTCUSD", 5)
             bus.publish([market.delta(name) for name in market.books])
@@ -359,8 +401,8 @@ async def _snapshot_first(path: Path) -> None:
 test_a_book_starts_with_a_snapshot = both(_snapshot_first)
 
 
-async def _no_snapshot(path: Path) -> None:
-    async with serving(path) as (bus, _), peer(path) as client:
+async def _no_snapshot(spot: Spot) -> None:
+    async with serving(spot) as (bus, _), peer(spot) as client:
         market = Market(bus, ["BTCUSD"])
         bus.publish([market.snapshot("BTCUSD", "initial")])
         await client.row()
@@ -374,13 +416,13 @@ async def _no_snapshot(path: Path) -> None:
 test_a_snapshot_can_be_declined_and_had_again = both(_no_snapshot)
 
 
-async def _late_server(path: Path) -> None:
+async def _late_server(spot: Spot) -> None:
     """A server that starts when books are live already knows them, and awaits those whose start nobody saw."""
     bus = Bus("epoch")
     market = Market(bus, ["BTCUSD", "ETHUSD"])
     market.alive["ETHUSD"] = False
     bus.publish([market.delta("BTCUSD")])
-    async with serving(path, bus=bus), subscriber(path, "book:*:*") as client:
+    async with serving(spot, bus=bus), subscriber(spot, "book:*:*") as client:
         assert (await client.row())["raw_symbol"] == "BTCUSD"
         bus.publish([market.delta("ETHUSD"), market.delta("BTCUSD")])
         assert (await client.row())["raw_symbol"] == "BTCUSD"
@@ -391,9 +433,9 @@ async def _late_server(path: Path) -> None:
 test_books_that_were_live_before = both(_late_server)
 
 
-async def _published_on_asking(path: Path) -> None:
+async def _published_on_asking(spot: Spot) -> None:
     """Who is asked for a book may first publish what was gathered: that comes before the snapshot, and once."""
-    async with serving(path) as (bus, _):
+    async with serving(spot) as (bus, _):
         market = Market(bus, ["BTCUSD", "ETHUSD"])
         bus.publish([market.snapshot("BTCUSD", "initial"), market.snapshot("ETHUSD", "initial")])
         gathered = [market.delta("ETHUSD"), market.delta("BTCUSD"), trade()]
@@ -404,7 +446,7 @@ async def _published_on_asking(path: Path) -> None:
             return []
 
         bus._book_sources.insert(0, flush)
-        async with subscriber(path, "*:alpha:*") as client:
+        async with subscriber(spot, "*:alpha:*") as client:
             bus.publish([market.delta("ETHUSD"), market.delta("BTCUSD")])
             reader = Reader()
             for row in await client.until_offset(7):
@@ -415,10 +457,10 @@ async def _published_on_asking(path: Path) -> None:
 test_what_asking_for_a_book_publishes = both(_published_on_asking)
 
 
-async def _books_under_load(path: Path) -> None:
+async def _books_under_load(spot: Spot) -> None:
     """Clients come and go, and are slow, while books change: none ever has a book with a hole, and all end alike."""
     names = [f"{name}USD" for name in ("BTC", "ETH", "XRP", "SOL")]
-    async with serving(path, ring=300) as (bus, server):
+    async with serving(spot, ring=300) as (bus, server):
         market = Market(bus, names)
         bus.publish([market.snapshot(name, "initial") for name in names])
         total = 400
@@ -435,7 +477,7 @@ async def _books_under_load(path: Path) -> None:
         async def following(topics: str, start: float, pause: float) -> Reader:
             await asyncio.sleep(start)
             reader = Reader()
-            async with subscriber(path, topics, ahead=2**16 if pause else 2**24) as client:
+            async with subscriber(spot, topics, ahead=2**16 if pause else 2**24) as client:
                 while not (published.done() and has_all(reader)):
                     reader.read(await client.row())
                     if pause and reader.counts.total() % 100 == 0:
@@ -454,7 +496,7 @@ async def _books_under_load(path: Path) -> None:
             for name in names:
                 assert vars(reader.books[name]) == vars(market.books[name])
         assert (readers[0].missed, readers[3].missed > 0) == (0, True)
-        await eventually(lambda: not server.stats())
+        await all_left(spot, bus, server)
 
 
 test_books_are_exact_under_load = both(_books_under_load)
@@ -462,13 +504,13 @@ test_books_are_exact_under_load = both(_books_under_load)
 # --- slow clients
 
 
-async def _lag(path: Path) -> None:
+async def _lag(spot: Spot) -> None:
     """A client stops, then reads: what it had and what it was told it missed is all, and in order."""
     total = 20_000
     async with (
-        serving(path, ring=500) as (bus, server),
-        subscriber(path, "trades:*:*") as slow,
-        subscriber(path, "trades:*:*") as quick,
+        serving(spot, ring=500) as (bus, server),
+        subscriber(spot, "trades:*:*") as slow,
+        subscriber(spot, "trades:*:*") as quick,
     ):
         slow.writer.transport.pause_reading()
         for _ in range(total // 50):
@@ -476,8 +518,9 @@ async def _lag(path: Path) -> None:
             await asyncio.sleep(0)
         offsets = [row["offset"] for row in await quick.until_offset(total)]
         assert offsets == list(range(1, total + 1))
-        stats = max(server.stats(), key=lambda client: client.queued)
-        assert 400 <= stats.queued <= 500
+        stats = max(server.status().subscribers, key=lambda client: client.queued_bytes)
+        assert stats.queued <= 500
+        assert stats.queued >= 400 or not spot.is_unix  # of TCP the system may take more just now
         assert stats.queued_bytes < 500 * 1000 + 512 * 1024
         slow.writer.transport.resume_reading()
         expected = 1
@@ -490,18 +533,20 @@ async def _lag(path: Path) -> None:
                 assert row["offset"] == expected
             expected += 1
         assert expected == total + 1
-        assert max(client.lags for client in server.stats()) == 1
+        lags = max(client.lags for client in server.status().subscribers)
+        assert lags == 1 or (lags and not spot.is_unix)
+        assert server.status().lags == lags
 
 
 test_a_slow_client_is_told_what_it_missed = both(_lag)
 
 
-async def _lag_of_books(path: Path) -> None:
+async def _lag_of_books(spot: Spot) -> None:
     """After a lag no delta comes before a fresh snapshot, and what was withheld is counted as missed."""
     async with (
-        serving(path, ring=500) as (bus, _),
-        subscriber(path, "*:alpha:*") as slow,
-        subscriber(path, "*:alpha:*") as quick,
+        serving(spot, ring=500) as (bus, _),
+        subscriber(spot, "*:alpha:*") as slow,
+        subscriber(spot, "*:alpha:*") as quick,
     ):
         names = ["BTCUSD", "ETHUSD"]
         market = Market(bus, names)
@@ -525,24 +570,25 @@ async def _lag_of_books(path: Path) -> None:
                 name: vars(book) for name, book in market.books.items()
             }
         assert readers[0].missed == 0
-        assert readers[1].counts["book_snapshot request"] == 2
+        snapshots = readers[1].counts["book_snapshot request"]
+        assert snapshots == 2 or (snapshots > 2 and not spot.is_unix)
 
 
 test_a_book_starts_anew_after_a_lag = both(_lag_of_books)
 
 
-async def _all_want_the_same(path: Path) -> None:
+async def _all_want_the_same(spot: Spot) -> None:
     """A hundred subscribers of one wish cost one join; the stream's own bytes are shared where all is wanted."""
-    async with serving(path) as (bus, server):
-        clients = [await asyncio.open_unix_connection(path) for _ in range(100)]
+    async with serving(spot) as (bus, server):
+        clients = [await spot.connect(2**16) for _ in range(100)]
         for reader, writer in clients:
             writer.write(b"trades:*:*\n")
             await reader.readline()
             await reader.readline()
-        assert len(server._routes._audiences) == 1
+        assert len(server.hub._routes._audiences) == 1
         bus.publish([trade(), trade("ETH/USDT")])
-        server._collect()
-        assert len({id(ring._chunks[0]) for ring in server._subscribers}) == 1
+        server.hub._collect()
+        assert len({id(ring._chunks[0]) for ring in server.hub._subscribers}) == 1
         for reader, writer in clients:
             assert len(json.loads(await reader.readline())) > 10
             writer.close()
@@ -575,44 +621,42 @@ test_many_share_one_join = both(_all_want_the_same)
     ],
     ids=lambda value: repr(value)[:30],
 )
-async def test_bad_input_is_answered_and_the_connection_lives(line: bytes, complaint: str, tmp_path: Path) -> None:
-    path = tmp_path / "feed.sock"
-    async with serving(path) as (_, server), peer(path) as client:
+async def test_bad_input_is_answered_and_the_connection_lives(line: bytes, complaint: str, spot: Spot) -> None:
+    async with serving(spot) as (_, server), peer(spot) as client:
         await client.row()
         row = await client.ask(line)
         assert row["type"] == "error"
         assert complaint in row["error"]
-        assert server.stats()[0].topics == []
+        assert server.status().subscribers[0].topics == []
         assert await client.ask({"op": "ping", "id": 9}) == {"type": "pong", "id": 9}
 
 
-async def test_an_error_names_the_request(tmp_path: Path) -> None:
-    async with serving(tmp_path / "feed.sock"), peer(tmp_path / "feed.sock") as client:
+async def test_an_error_names_the_request(spot: Spot) -> None:
+    async with serving(spot), peer(spot) as client:
         await client.row()
         for request in ({"op": "subscribe", "topics": ["x"]}, {"op": "none"}, {"op": "unsubscribe", "topics": ["x"]}):
             assert (await client.ask({**request, "id": "mine"}))["id"] == "mine"
 
 
-async def test_of_two_topics_with_one_bad_none_is_had(tmp_path: Path) -> None:
-    async with serving(tmp_path / "feed.sock") as (_, server), peer(tmp_path / "feed.sock") as client:
+async def test_of_two_topics_with_one_bad_none_is_had(spot: Spot) -> None:
+    async with serving(spot) as (_, server), peer(spot) as client:
         await client.row()
         assert (await client.ask("trades:*:* trads:*:*"))["type"] == "error"
-        assert server.stats()[0].topics == []
+        assert server.status().subscribers[0].topics == []
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
-async def test_a_line_too_long_ends_the_connection(end: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "feed.sock"
-    async with serving(path) as (_, server), peer(path) as client:
+async def test_a_line_too_long_ends_the_connection(end: bytes, spot: Spot) -> None:
+    async with serving(spot) as (_, server), peer(spot) as client:
         await client.row()
         client.writer.write(b"x" * 70_000 + end)
         [row] = await client.rest()
         assert "more than 65536 bytes" in row["error"]
-        await eventually(lambda: not server.stats())
+        await eventually(lambda: not server.status().subscribers)
 
 
-async def _half_close(path: Path) -> None:
-    async with serving(path) as (bus, server), peer(path) as client:
+async def _half_close(spot: Spot) -> None:
+    async with serving(spot) as (bus, server), peer(spot) as client:
         await client.row()
         client.writer.write(b"trades:*:BTC/USDT")  # no newline, as printf leaves it
         client.writer.write_eof()
@@ -621,51 +665,52 @@ async def _half_close(path: Path) -> None:
             bus.publish([trade()])
             assert (await client.row())["offset"] == offset
         await asyncio.sleep(1.2)
-        assert len(server.stats()) == 1
+        assert len(server.status().subscribers) == 1
 
 
 test_a_client_that_ends_its_side_keeps_receiving = both(_half_close)
 
 
-async def test_a_client_that_ends_its_side_without_a_topic_is_done(tmp_path: Path) -> None:
-    async with serving(tmp_path / "feed.sock"), peer(tmp_path / "feed.sock") as client:
+async def test_a_client_that_ends_its_side_without_a_topic_is_done(spot: Spot) -> None:
+    async with serving(spot), peer(spot) as client:
         client.say("what?")
         client.writer.write_eof()
         assert [row["type"] for row in await client.rest()] == ["hello", "error"]
 
 
-async def _gone_in_silence(path: Path) -> None:
-    """A peer that ended its side, and later is gone, is found though nothing is published."""
-    async with serving(path) as (_, server):
-        async with peer(path) as client:
+async def _gone_in_silence(spot: Spot) -> None:
+    """A peer that ended its side, and later is gone, is found; on a unix socket though nothing is published."""
+    async with serving(spot) as (bus, server):
+        async with peer(spot) as client:
             client.say("trades:*:*")
             client.writer.write_eof()
-            await eventually(lambda: bool(server.stats() and server.stats()[0].topics))
-        await eventually(lambda: not server.stats())
+            await eventually(lambda: bool(server.status().subscribers and server.status().subscribers[0].topics))
+        await all_left(spot, bus, server)
 
 
 test_a_client_that_left_is_found = both(_gone_in_silence)
 
 
-async def _sudden_close(path: Path) -> None:
-    async with serving(path) as (bus, server), subscriber(path, "trades:*:*") as steady:
+async def _sudden_close(spot: Spot) -> None:
+    async with serving(spot) as (bus, server), subscriber(spot, "trades:*:*") as steady:
         for _ in range(20):
-            rude = socket.socket(socket.AF_UNIX)
-            rude.connect(str(path))
+            rude = spot.socket()
             rude.sendall(b"trades:*:*\n")
-            await eventually(lambda: len(server.stats()) == 2 and bool(server.stats()[1].topics))
+            await eventually(
+                lambda: len(server.status().subscribers) == 2 and bool(server.status().subscribers[1].topics)
+            )
             bus.publish([trade() for _ in range(100)])
             rude.close()  # with everything unread
             bus.publish([trade() for _ in range(100)])
-            await eventually(lambda: len(server.stats()) == 1)
+            await eventually(lambda: len(server.status().subscribers) == 1)
         assert [row["offset"] for row in await steady.until_offset(4000)] == list(range(1, 4001))
 
 
 test_a_sudden_close_disturbs_nobody = both(_sudden_close)
 
 
-async def _many_lines(path: Path) -> None:
-    async with serving(path), peer(path) as client:
+async def _many_lines(spot: Spot) -> None:
+    async with serving(spot), peer(spot) as client:
         client.say(*({"op": "ping", "id": number} for number in range(10_000)))
         await client.row()
         assert [(await client.row())["id"] for _ in range(10_000)] == list(range(10_000))
@@ -674,9 +719,9 @@ async def _many_lines(path: Path) -> None:
 test_ten_thousand_lines_at_once = both(_many_lines)
 
 
-async def _never_reads(path: Path) -> None:
+async def _never_reads(spot: Spot) -> None:
     """Who asks without end and never reads is heard no more, and costs no more than a fixed amount."""
-    async with serving(path) as (bus, server), peer(path) as hostile, subscriber(path, "trades:*:*") as steady:
+    async with serving(spot) as (bus, server), peer(spot) as hostile, subscriber(spot, "trades:*:*") as steady:
         hostile.writer.transport.pause_reading()
         hostile.say(*['{"op":"topics"}'] * 100_000)
         bus.publish([trade(f"C{number}/USDT") for number in range(1000)])
@@ -684,118 +729,40 @@ async def _never_reads(path: Path) -> None:
             await asyncio.sleep(0.002)
             bus.publish([trade()])
         assert len(await steady.until_offset(1050)) == 1050
-        assert max(client.queued_bytes for client in server.stats()) < 400_000
+        assert max(client.queued_bytes for client in server.status().subscribers) < 400_000
 
 
 test_a_client_that_never_reads_costs_little = both(_never_reads)
 
 
-async def _full_house(path: Path) -> None:
-    async with serving(path, max_clients=1), peer(path) as first:
+async def _full_house(spot: Spot) -> None:
+    async with serving(spot, max_clients=1), peer(spot) as first:
         await first.row()
-        async with peer(path) as second:
+        async with peer(spot) as second:
             assert "has its 1 subscribers already" in (await second.rest())[0]["error"]
         assert (await first.ask({"op": "ping"}))["type"] == "pong"
 
 
 test_there_is_a_most_of_subscribers = both(_full_house)
 
-# --- the socket
 
-
-async def test_the_socket_has_its_rights_and_is_removed(tmp_path: Path) -> None:
-    path = tmp_path / "feed.sock"
-    group = grp.getgrgid(os.getgid()).gr_name
-    for mode in (0o660, 0o600):
-        server = FeedServer(FeedSettings(path=path, mode=mode, group=group), Bus("epoch"))
-        await server.start()
-        assert path.stat().st_mode & 0o777 == mode
-        assert path.stat().st_gid == os.getgid()
-        await server.stop(0)
-        assert not path.exists()
-
-
-async def test_the_socket_of_a_dead_daemon_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "feed.sock"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-    async with serving(path), peer(path) as client:
-        assert (await client.row())["type"] == "hello"
-
-
-async def test_the_socket_of_a_live_daemon_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "feed.sock"
-    async with serving(path):
-        with pytest.raises(ConfigError, match=r"another daemon listens at .*feed.sock: stop it"):
-            await FeedServer(FeedSettings(path=path), Bus("other")).start()
-        async with peer(path) as client:
-            assert (await client.row())["epoch"] == "epoch"
-
-
-async def test_a_file_is_never_taken_for_a_socket(tmp_path: Path) -> None:
-    path = tmp_path / "feed.sock"
-    path.write_text("precious")
-    with pytest.raises(ConfigError, match="is no socket"):
-        await FeedServer(FeedSettings(path=path), Bus("epoch")).start()
-    assert path.read_text() == "precious"
-
-
-@pytest.mark.parametrize(
-    ("name", "group", "complaint"),
-    [
-        ("none/feed.sock", None, "cannot listen at .*: No such file or directory"),
-        ("x" * 200, None, "cannot listen at .*: AF_UNIX path too long"),
-        ("feed.sock", "no-such-group", "'no-such-group' is not a group"),
-    ],
-)
-async def test_why_it_cannot_listen(name: str, group: str | None, complaint: str, tmp_path: Path) -> None:
-    server = FeedServer(FeedSettings(path=tmp_path / name, group=group), Bus("epoch"))
-    with pytest.raises(ConfigError, match=complaint):
-        await server.start()
-    assert list(tmp_path.iterdir()) == []
-    await server.stop(0)
-
-
-async def test_the_socket_of_a_successor_is_not_removed(tmp_path: Path) -> None:
-    path = tmp_path / "feed.sock"
-    async with serving(path):
-        path.unlink()
-        with socket.socket(socket.AF_UNIX) as successor:
-            successor.bind(str(path))
-    assert path.exists()
-
-
-async def _drain(path: Path) -> None:
+async def _drain(spot: Spot) -> None:
     """At the stop everyone gets the time to read what is there, and who does not read is not waited for long."""
     bus = Bus("epoch")
-    server = FeedServer(FeedSettings(path=path), bus)
+    server = FeedServer(FeedSettings(listen=(spot.address,)), bus)
     await server.start()
+    spot.address = parse_address(server.addresses[0])
     bus.attach(server.publish)
-    async with subscriber(path, "trades:*:*") as steady, subscriber(path, "trades:*:*") as stopped:
+    async with subscriber(spot, "trades:*:*") as steady, subscriber(spot, "trades:*:*") as stopped:
         stopped.writer.transport.pause_reading()
         bus.publish([trade() for _ in range(5000)])
         stopping = asyncio.ensure_future(server.stop(0.3))
         assert [row["offset"] for row in await steady.rest()] == list(range(1, 5001))
         await asyncio.wait_for(stopping, PATIENCE)
-        assert server.stats() == []
+        assert server.status().subscribers == []
 
 
 test_a_stop_drains = both(_drain)
-
-
-@pytest.mark.skipif(shutil.which("nc") is None, reason="nc is not installed")
-async def test_netcat_is_a_client(tmp_path: Path) -> None:
-    path = tmp_path / "feed.sock"
-    async with serving(path) as (bus, server):
-        command = ["sh", "-c", f"echo 'trades:*:BTC/USDT' | nc -U {path}"]
-        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, start_new_session=True)
-        assert process.stdout is not None
-        await eventually(lambda: bool(server.stats() and server.stats()[0].topics))
-        bus.publish([trade("ETH/USDT"), trade()])
-        rows = [json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE)) for _ in range(3)]
-        assert [row.get("offset", row["type"]) for row in rows[1:]] == ["subscribed", 2]
-        os.killpg(process.pid, signal.SIGKILL)  # the shell, and nc, which holds the pipe's other end
-        await process.wait()
 
 
 # --- the state of topics
@@ -812,8 +779,8 @@ class States:
         bus.add_health(lambda: self.found)
 
 
-async def _told(path: Path) -> None:
-    async with serving(path) as (bus, _), peer(path) as client:
+async def _told(spot: Spot) -> None:
+    async with serving(spot) as (bus, _), peer(spot) as client:
         await client.row()
         states = States(bus)
         bus.publish([trade(), trade()])
@@ -839,11 +806,11 @@ async def _told(path: Path) -> None:
 test_a_new_subscriber_is_told_the_state_of_each_of_its_topics = both(_told)
 
 
-async def _told_apart(path: Path) -> None:
+async def _told_apart(spot: Spot) -> None:
     async with (
-        serving(path) as (bus, _),
-        subscriber(path, "health:*:*") as only,
-        subscriber(path, "book:alpha:*") as all,
+        serving(spot) as (bus, _),
+        subscriber(spot, "health:*:*") as only,
+        subscriber(spot, "book:alpha:*") as all,
     ):
         States(bus)
         summary = Counts(Origin("alpha", "alpha/main.1#1")).summary((), Now(1, 1), "line lost")
@@ -851,7 +818,7 @@ async def _told_apart(path: Path) -> None:
         assert (await all.row())["bye"] == "line lost"
         assert (await only.ask("health:alpha:*"))["type"] == "subscribed"
         assert [(await only.row())["state"] for _ in range(3)] == ["live", "quiet", "down"]
-    async with serving(path) as (bus, _), subscriber(path, "summary:*:*") as client:
+    async with serving(spot) as (bus, _), subscriber(spot, "summary:*:*") as client:
         bus.publish([trade()])
         bus.publish([Counts(Origin("beta", "beta/main.1#1")).summary((), Now(1, 1))])
         assert (await client.row())["exchange"] == "beta"

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from aggregator.catalog.catalog import CatalogEntry, closest, load_catalog
 from aggregator.errors import nearest
 from aggregator.exchange import MOST_INSTRUMENTS
+from aggregator.feed.address import SOCKET_PATH_BYTES, UnixAddress
 from aggregator.feed.settings import FeedSettings
 from aggregator.ingest.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
@@ -34,11 +35,10 @@ FIRST_INTERVAL = "1m"  # a bare "candles" means this interval
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
 SHORTEST_LIFE_S = 5  # seconds of a connection
 OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
-SOCKET_PATH_BYTES = 107  # the kernel takes no more
 SHOWN = 80  # characters of a value that a message repeats
 
 FILES = FilesSettings(path=Path())  # it holds the defaults
-FEED = FeedSettings(path=Path())
+FEED = FeedSettings(listen=())
 STDOUT = StdoutSettings()
 
 
@@ -313,7 +313,11 @@ class FeedTable(_Table):
 
     def settings(self) -> SinkSettings:
         return FeedSettings(
-            path=Path(self.path), mode=self.mode, group=self.group, ring=self.ring, max_clients=self.max_clients
+            listen=(UnixAddress(Path(self.path)),),
+            mode=self.mode,
+            group=self.group,
+            ring=self.ring,
+            max_clients=self.max_clients,
         )
 
 

@@ -57,7 +57,7 @@ class RunningSinks:
                 await feed.start()
                 self._bus.attach(feed.publish)
                 self.feeds.append(feed)
-                log.info("feed: whoever subscribes at %s is served", settings.path)
+                log.info("feed: whoever subscribes at %s is served", ", ".join(feed.addresses))
             else:
                 self._start(settings)
 

@@ -170,7 +170,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "feed.subscriber.MOST_ANSWERS", "bytes", "of answers that one leaves unread", "it is not heard until then"
         ),
-        Bound("feed.connection.LINES_AT_ONCE", "lines", "of one, read in one turn", "others have their turn"),
+        Bound("feed.transports.sockets.LINES_AT_ONCE", "lines", "of one, read in one turn", "others have their turn"),
         Bound("feed.listener.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
         Bound("client.GREETING_S", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
     ),

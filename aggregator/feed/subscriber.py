@@ -1,70 +1,80 @@
-"""One client of the feed: its connection, its queue, and what it wants."""
+"""One client of the feed: who it is, its queue, and what it wants."""
 
-import socket
-import struct
+import logging
 from collections.abc import Callable
 
-from msgspec import Struct
-
-from aggregator.feed.connection import Connection
 from aggregator.feed.formats import PLAIN, encode
+from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import Hello, Reply, encode_message
 from aggregator.feed.ring import Ring
+from aggregator.feed.status import SubscriberStatus
 from aggregator.feed.topics import Pattern
 
 MOST_ANSWERS = 64 * 1024  # bytes of answers that a subscriber may leave unread before it is heard again
-PEER = struct.Struct("3i")  # pid, uid, gid
 
-
-class SubscriberStats(Struct, frozen=True):
-    """One subscriber as it stands; `queued` records wait for it, `missed` of its records were lost in `lags` lags."""
-
-    pid: int
-    uid: int
-    topics: list[str]
-    queued: int
-    queued_bytes: int
-    lags: int
-    missed: int
+log = logging.getLogger("aggregator.feed")
 
 
 class Subscriber:
-    """One client: its connection, its queue, and what it wants."""
+    """One client; the hub's side of its connection (`feed/peer.py` says who calls what)."""
 
     def __init__(
         self,
-        sock: socket.socket,
+        peer: Peer,
         ring: int,
         *,
         refill: "Callable[[Subscriber], bytes]",
         hear: "Callable[[Subscriber, bytes], None]",
-        closed: "Callable[[Subscriber], None]",
+        gone: "Callable[[Subscriber], None]",
     ) -> None:
-        """Take over an accepted socket; `ring` records may wait. The rest are the server's parts of a Connection."""
-        self.pid, self.uid, _ = PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
+        """Let `ring` records wait at most. The rest are the hub's parts of a conversation."""
+        self.peer = peer
         self.patterns: dict[str, Pattern] = {}
         self.options = PLAIN
         self.ring = Ring(ring, lambda records: encode(records, self.options))
-        self.connection = Connection(
-            sock,
-            refill=lambda: refill(self),
-            hear=lambda line: hear(self, line),
-            may_hear=lambda: self.ring.answers < MOST_ANSWERS,
-            ended=self._ended,
-            closed=lambda: closed(self),
-        )
-
-    def _ended(self) -> None:
-        """It will ask for nothing more: it is kept for what it subscribed to."""
-        if not self.patterns:
-            self.connection.finish()
+        self._refill = refill
+        self._hear = hear
+        self._gone = gone
 
     def answer(self, message: Hello | Reply, lines: bytes = b"") -> None:
         """Queue an answer, and lines that belong to it."""
         self.ring.answer(encode_message(message) + lines)
-        self.connection.wake()
+        self.peer.wake()
 
-    def stats(self) -> SubscriberStats:
+    def status(self) -> SubscriberStatus:
         ring = self.ring
-        queued_bytes = ring.bytes + ring.answers + self.connection.unsent
-        return SubscriberStats(self.pid, self.uid, list(self.patterns), ring.held, queued_bytes, ring.lags, ring.missed)
+        queued_bytes = ring.bytes + ring.answers + self.peer.unsent
+        return SubscriberStatus(self.peer.name, list(self.patterns), ring.held, queued_bytes, ring.lags, ring.missed)
+
+    # --- for the transport
+
+    def refill(self) -> bytes:
+        """Give what is to be sent next, in whole lines; empty when there is nothing."""
+        try:
+            return self._refill(self)
+        except Exception:
+            log.exception("feed: %s is hung up on, for an error of ours", self.peer.name)
+            self.peer.close()
+            return b""
+
+    @property
+    def may_hear(self) -> bool:
+        """Tell whether answers may be made now: a peer that leaves them unread is not heard."""
+        return self.ring.answers < MOST_ANSWERS
+
+    def hear(self, line: bytes) -> None:
+        """Take a line, without its end."""
+        try:
+            self._hear(self, line)
+        except Exception:
+            log.exception("feed: %s is hung up on, for an error of ours", self.peer.name)
+            self.peer.close()
+
+    def ended(self) -> None:
+        """The far end will say no more: it is kept for what it subscribed to."""
+        if not self.patterns:
+            self.peer.finish()
+
+    def gone(self) -> None:
+        """The connection is closed."""
+        self._gone(self)

@@ -1,0 +1,69 @@
+"""The addresses of a feed: `unix:/run/aggregator/feed.sock`, `tcp:127.0.0.1:8790`."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+
+SOCKET_PATH_BYTES = 107  # the kernel takes no more
+LOCALHOST = "localhost"
+
+
+class UnixAddress(NamedTuple):
+    """The file of a unix socket."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+class TcpAddress(NamedTuple):
+    """A host, mostly as a number, and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether only this machine can reach it; a name may mean any machine, but for `localhost`."""
+        try:
+            return self.host == LOCALHOST or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp:{host}:{self.port}"
+
+
+Address = UnixAddress | TcpAddress
+
+
+def parse_address(text: str) -> Address:
+    """Read an address. Raises ValueError, which says how one is written."""
+    scheme, _, rest = text.partition(":")
+    if scheme == "unix" and rest and "\0" not in rest:
+        return _unix(rest)
+    if scheme == "tcp":
+        return _tcp(text, rest)
+    raise ValueError(f'{text!r:.100} is not an address; write "unix:/run/aggregator/feed.sock" or "tcp:127.0.0.1:8790"')
+
+
+def _unix(path: str) -> UnixAddress:
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path!r:.100}: {error}") from error
+    if len(bytes(found)) > SOCKET_PATH_BYTES:
+        raise ValueError(f"is longer than the {SOCKET_PATH_BYTES} bytes that a unix socket's path may have")
+    return UnixAddress(found)
+
+
+def _tcp(text: str, rest: str) -> TcpAddress:
+    host, _, port = rest.rpartition(":")
+    is_v6 = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if is_v6 else host
+    is_right = bool(host) and (":" in host) is is_v6 and host.isprintable() and " " not in host
+    if not (is_right and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 1 << 16):
+        raise ValueError(f'{text!r:.100} is not a host and a port; write "tcp:127.0.0.1:8790" or "tcp:[::1]:8790"')
+    return TcpAddress(host, int(port))

@@ -1,0 +1,33 @@
+"""The contract between the hub and a transport: a peer for each connection, a subscriber for each peer.
+
+A transport accepts connections and carries bytes. For each connection it makes a `Peer`, shows it to the hub
+(`welcome`), and drives the `Subscriber` that it gets for it:
+
+- `refill()` gives what is to be sent next, always whole lines, and empty when there is nothing: the peer takes more
+  whenever it has sent what it took, and once it is woken;
+- `hear(line)` is called with each line that comes, without its end, as long as `may_hear`;
+- `ended()` is called once the far end will say no more, and `gone()` once the connection is closed, however it was.
+"""
+
+from typing import Protocol
+
+
+class Peer(Protocol):
+    """The far end of one connection. Nothing here ever waits."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for logs: `unix:pid=12,uid=0`, `tcp:127.0.0.1:54321`."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were taken to be sent, and could not be yet."""
+
+    def wake(self) -> None:
+        """There may be something to send."""
+
+    def finish(self) -> None:
+        """Hear no more, and close once everything is sent."""
+
+    def close(self) -> None:
+        """Close at once."""

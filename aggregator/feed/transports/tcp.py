@@ -1,0 +1,47 @@
+"""A TCP port of this machine: lines of NDJSON, as on the unix socket."""
+
+import socket
+
+from aggregator.errors import ConfigError
+from aggregator.feed.address import TcpAddress
+from aggregator.feed.listener import BACKLOG
+from aggregator.feed.transports.sockets import SocketTransport
+
+IDLE_S, PAUSE_S, PROBES = 15, 15, 4  # one that ended its side and has left is found within two minutes of silence
+SENT_BYTES = 128 * 1024  # the system holds twice this for a client that does not read
+
+
+class TcpTransport(SocketTransport):
+    """Listens at a port of the loopback interface, and at no other."""
+
+    def __init__(self, address: TcpAddress) -> None:
+        """Listen. Raises ConfigError when that cannot be, or must not be."""
+        if not address.is_loopback:
+            raise ConfigError(
+                f"feed: {address} is refused: other machines could reach it, and the feed has neither TLS nor tokens "
+                'yet; write "tcp:127.0.0.1:PORT" or "tcp:[::1]:PORT", and come from elsewhere through ssh -L'
+            )
+        try:
+            family, kind, _, _, place = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+            listening = socket.socket(family, kind)
+        except OSError as error:
+            raise ConfigError(f"feed: cannot listen at {address}: {error.strerror or error}") from error
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(place)
+            listening.listen(BACKLOG)
+        except OSError as error:
+            listening.close()
+            raise ConfigError(f"feed: cannot listen at {address}: {error.strerror or error}") from error
+        super().__init__(listening)
+        self.address = TcpAddress(*listening.getsockname()[:2])
+
+    def name_of(self, sock: socket.socket) -> str:
+        """Name the address from which a subscriber came; its socket is set up for short delays."""
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_BYTES)  # else it grows to megabytes
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PAUSE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+        return str(TcpAddress(*sock.getpeername()[:2]))

@@ -427,3 +427,28 @@ def test_a_request_that_is_refused_because_of_a_named_topic_is_asked_again_witho
     assert talk.said() == ["+A B"]
     assert talk.topics.refused(Refused("no", topic=("ticker", "A"), whole=True, meaning="final"), 0) == [TICKER]
     assert talk.said() == ["+B"]
+
+
+def test_the_answer_to_what_was_given_up_meanwhile_is_no_other_requests() -> None:
+    """Refusals that name nothing mean the oldest request: one whose topics nobody wants any more has its own."""
+    talk = Talk()
+    talk.want("A")
+    talk.said()
+    talk.leave("A")
+    talk.want("B", "C")
+    assert talk.said() == ["-A", "+B C"]
+    assert talk.refuse() == []
+    assert talk.refuse() == []
+    assert talk.said() == ["+B", "+C"]
+
+
+def test_what_was_given_up_and_is_confirmed_all_the_same_is_answered() -> None:
+    for answer in (Accepted(id=1), Accepted(channel="trades", raw_symbol="A"), Accepted(topic=("trades", "A"))):
+        talk = by_name()
+        talk.want("A")
+        talk.leave("A")
+        talk.want("B", "C")
+        talk.said()
+        assert talk.topics.accepted(answer) == []
+        assert talk.refuse() == []
+        assert talk.said() == ["+B", "+C"]

@@ -117,11 +117,8 @@ class Subscriptions:
 
     def is_unsent(self, key: Key) -> bool:
         """Tell whether a topic is about to be asked for: its request has not left yet."""
-        return any(map(self._is_unsent, self.of(key)))
-
-    def _is_unsent(self, s: Subscription) -> bool:
-        asked = self._waiting.get(s)
-        return self._is_queued(s) or (asked is not None and asked.sent is None)
+        asked = [(s, self._waiting.get(s)) for s in self.of(key)]
+        return any(self._is_queued(s) or (a is not None and a.sent is None) for s, a in asked)
 
     def next_id(self) -> int:
         """A number for a request, unique on the connection."""
@@ -234,17 +231,22 @@ class Subscriptions:
     def resubscribe(self, subscriptions: Sequence[Subscription], now: int) -> None:
         """Leave topics and ask for them again, each in one step: what cannot be asked for again yet is not left yet.
 
-        If only a new connection can do that, say that one is wanted. What waits to be asked for anyway is left alone.
+        If only a new connection can do that, say that one is wanted. What waits for that already is left alone.
         """
         if self._stream.unsubscribe is None and not self._stream.replaces:
             named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
             self.reconnect_reason = f"{named} must be asked for again, and only a new connection can do that"
             return
-        again = [s for s in subscriptions if not self._is_unsent(s)]
+        again = [s for s in subscriptions if not self._waits_to_be_left(s)]
         for s in again:
             self._held.pop(s, None)
         self._put(again, leaving=self._stream.unsubscribe is not None)
         self.send(now)
+
+    def _waits_to_be_left(self, s: Subscription) -> bool:
+        asked = self._waiting.get(s)
+        steps = (asked, *self._queue) if asked is not None and asked.sent is None else self._queue
+        return any(step.leave is not None and s in step.topics for step in steps)
 
     def _leaving(self, topics: Sequence[Subscription], id: int) -> list[Ask]:
         """The frames that unsubscribe from topics."""
@@ -307,13 +309,33 @@ class Subscriptions:
         if event.id is not None:
             asked = self._open.get(event.id)
             confirmed = [] if asked is None else asked.topics
+            if asked is not None and not self._is_awaited(asked):
+                self._pass(asked)
         elif event.topic is not None:
             confirmed = self._of_name(event.topic)
         elif event.raw_symbol is None and event.channel is not None:
             confirmed = [s for s in self._waiting if s.channel == event.channel]
         else:
             confirmed = self._named(event.channel, event.raw_symbol)
+        if not confirmed:
+            self._pass_given_up(event)
         return self._confirm(confirmed)
+
+    def _is_awaited(self, asked: Asked) -> bool:
+        """Whether some topic of a request still waits for the answer: else nobody wants them any more."""
+        return any(self._waiting.get(s) is asked for s in asked.topics)
+
+    def _pass_given_up(self, event: Accepted | Refused) -> None:
+        """Close the request that an answer means whose topic nobody wants any more: it takes no other one's answer."""
+        for asked in self._open.values():
+            if not self._is_awaited(asked) and any(self._is_meant(s, event) for s in asked.topics):
+                self._pass(asked)
+                return
+
+    def _is_meant(self, s: Subscription, event: Accepted | Refused) -> bool:
+        if event.topic is not None:
+            return self._stream.topic is not None and self._stream.topic(s) == event.topic
+        return event.raw_symbol == s.raw_symbol and event.channel in {None, s.channel}
 
     def _confirm(self, topics: Iterable[Subscription]) -> list[Key]:
         confirmed = []
@@ -355,6 +377,8 @@ class Subscriptions:
         if event.topic is not None or event.channel is not None or event.raw_symbol is not None:
             by_name = event.topic is not None
             named = self._of_name(event.topic) if by_name else self._named(event.channel, event.raw_symbol)
+            if not named and event.id is None:
+                self._pass_given_up(event)
             if event.whole and event.id is None:
                 asked = self._waiting.get(named[0]) if named else None
             refused = self._refuse(named, event.reason, meaning, now)
@@ -367,6 +391,10 @@ class Subscriptions:
             asked.topics, self._held = list(self._held), {}
             self._waiting |= dict.fromkeys(asked.topics, asked)
         topics = [s for s in asked.topics if s in self._waiting]
+        if not topics:  # they were given up before the answer came
+            self._pass(asked)
+            self.send(now)
+            return []
         if len(topics) <= 1 or meaning == "passing":
             return self._refuse(topics, event.reason, meaning, now)
         self._halve(asked, topics, now)

@@ -10,6 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request
 from aggregator.records import DAY_S, BookSnapshot, Instrument, Record, Ticker, Trade
+from aggregator.refusals import coded
 from aggregator.wire import Text, levels, nonzero, number, optional, seconds, text
 
 API = "https://bit2c.co.il/Exchanges"
@@ -72,6 +73,7 @@ EXCHANGE = Exchange(
         "Books are polled whole. The hub of its web site pushes the ten best levels of each at once (September 2026).",
         "That hub is not used: it is not documented, and must be started by a request beside its socket.",
     ),
+    trouble=coded("error"),  # ccxt reads it so: the only field of an answer that is none
     limits=Limits(weights={"https://bit2c.co.il": ((1, 1),)}),
     listing=Listing(fixed=tuple(Instrument(raw_symbol=pair, base=base, quote="NIS") for pair, base in BASES.items())),
     feeds=(

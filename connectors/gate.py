@@ -3,11 +3,14 @@
 https://www.gate.com/docs/developers/apiv4/ws/en/
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from aggregator.exchange import Exchange, Limits
+from msgspec import structs
+
+from aggregator.exchange import Exchange, Limits, Trouble
 from aggregator.records import Instrument, Kind
 from aggregator.refusals import coded
+from aggregator.wire import ms, seconds
 from connectors.families.gate import FUTURES, OPTIONS, PERPETUALS, SPOT, listing, stream
 
 API = "https://api.gateio.ws/api/v4"
@@ -18,11 +21,25 @@ def settled(kind: Kind, asset: str | None) -> Callable[[Instrument], bool]:
     return lambda instrument: instrument.kind == kind and instrument.settle == asset
 
 
+says = coded("label", "message", fine=(), busy=("TOO_MANY_REQUESTS", "TOO_BUSY"))
+
+
+def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    """When a limit ends stands in a header.
+
+    Its documentation gives no unit, and users of it report seconds as well as milliseconds (2026): the length tells.
+    """
+    said, reset = says(status, headers, body), headers.get("x-gate-ratelimit-reset-timestamp", "")
+    if said is None or not said.is_busy or not reset.isdecimal():
+        return said
+    return structs.replace(said, until=(ms if len(reset) > len("1795867200") else seconds)(int(reset)))
+
+
 EXCHANGE = Exchange(
     id="gate",
     docs="https://www.gate.com/docs/developers/apiv4/ws/en/",
     checked="2026-09, live probes by others",
-    trouble=coded("label", "message", fine=(), busy=("TOO_MANY_REQUESTS", "TOO_BUSY")),
+    trouble=trouble,
     limits=Limits(weights={API: ((200, 10),)}, connects=(300, 300)),
     listing=listing(
         API,

@@ -84,6 +84,8 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ),
     ("mexc", 200, b'{"success":false,"code":510,"message":"too frequent"}', Trouble("510: too frequent", is_busy=True)),
     ("poloniex", 200, b'{"code":24101,"data":"","msg":"Invalid symbol!"}', Trouble("24101: Invalid symbol!")),
+    # as ccxt 4.5 reads it: the only field of an answer that is none
+    ("bit2c", 200, b'{"error":"pair not found"}', Trouble("pair not found")),
     ("coinspot", 200, b'{"status":"error","message":"sorry"}', Trouble("error: sorry")),
     ("kraken", 200, b'{"error":["EGeneral:Too many requests"]}', Trouble("EGeneral:Too many requests", is_busy=True)),
     (
@@ -126,6 +128,9 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("coinbaseexchange", 404, b'{"message":"NotFound"}', Trouble("NotFound")),
 ]
 FINE: list[tuple[str, bytes]] = [
+    ("bit2c", b'{"h":1,"l":1,"ll":"201","av":"200","a":"5"}'),
+    ("bit2c", b'{"asks":[],"bids":[]}'),
+    ("bit2c", b"[]"),
     ("okx", b'{"code":"0","data":[],"msg":""}'),
     ("binance", b'{"lastUpdateId":1,"bids":[],"asks":[]}'),
     ("bybit", b'{"retCode":0,"retMsg":"OK","result":{"list":[]}}'),
@@ -197,6 +202,18 @@ def test_bybits_header_says_when_a_limit_ends() -> None:
     assert exchange.trouble(200, headers, b'{"retCode":0,"result":{}}') is None
 
 
+@pytest.mark.parametrize("reset", ["1795867200", "1795867200000"])
+def test_gates_header_says_when_a_limit_ends(reset: str) -> None:
+    exchange = load_exchange("gate")
+    assert exchange is not None
+    assert exchange.trouble is not None
+    headers = {"x-gate-ratelimit-reset-timestamp": reset}
+    said = exchange.trouble(429, headers, b'{"label":"TOO_MANY_REQUESTS","message":"slower"}')
+    assert said == Trouble("TOO_MANY_REQUESTS: slower", is_busy=True, until=1_795_867_200_000_000_000)
+    other = exchange.trouble(400, headers, b'{"label":"INVALID_PARAM_VALUE","message":"no"}')
+    assert other == Trouble("INVALID_PARAM_VALUE: no"), "the header comes with every answer"
+
+
 def test_bybits_listing_is_followed_to_its_end() -> None:
     exchange = load_exchange("bybit")
     assert exchange is not None
@@ -223,6 +240,11 @@ REFUSED: list[tuple[str, bytes, Meaning]] = [
     ("deribit", b'{"id":3,"error":{"code":13028,"message":"temporarily_unavailable"}}', "passing"),
     ("deribit", b'{"id":3,"error":{"code":10066,"message":"too_many_concurrent_requests"}}', "passing"),
     ("deribit", b'{"id":3,"error":{"code":-32602,"message":"Invalid params"}}', "unknown"),
+    ("deribit", b'{"id":3,"error":{"code":13020,"message":"not_found"}}', "final"),
+    ("deribit", b'{"id":3,"error":{"code":10020,"message":"invalid_or_unsupported_instrument"}}', "final"),
+    ("deribit", b'{"id":3,"error":{"code":10041,"message":"settlement_in_progress"}}', "passing"),
+    ("deribit", b'{"id":3,"error":{"code":10047,"message":"matching_engine_queue_full"}}', "passing"),
+    ("deribit", b'{"id":3,"error":{"code":11094,"message":"internal_server_error"}}', "passing"),
     ("okx", b'{"event":"error","code":"60029","msg":"Only users who are VIP5 and above may subscribe"}', "final"),
     ("bitget", b'{"event":"error","code":30001,"msg":"instType:SPOT,channel:trade,instId:X doesn\'t exist"}', "final"),
     ("bitget", b'{"event":"error","code":429,"msg":"Too Many Requests"}', "passing"),

@@ -322,7 +322,7 @@ class Subscriptions:
         return self._confirm(confirmed)
 
     def _is_awaited(self, asked: Asked) -> bool:
-        """Whether some topic of a request still waits for the answer: else nobody wants them any more."""
+        """Tell whether some topic of a request still waits for the answer: else nobody wants them any more."""
         return any(self._waiting.get(s) is asked for s in asked.topics)
 
     def _pass_given_up(self, event: Accepted | Refused) -> None:
@@ -391,7 +391,7 @@ class Subscriptions:
             asked.topics, self._held = list(self._held), {}
             self._waiting |= dict.fromkeys(asked.topics, asked)
         topics = [s for s in asked.topics if s in self._waiting]
-        if not topics:  # they were given up before the answer came
+        if not topics:  # nobody wants them any more: they were given up before the answer came
             self._pass(asked)
             self.send(now)
             return []

@@ -28,6 +28,7 @@ EXCHANGE = Exchange(
             url="wss://wbs-api.mexc.com/ws",
             channels=spot_frames.CHANNELS,
             serves=lambda i: i.kind == "spot",
+            topic=spot_frames.topic,
             subscribe=spot_frames.asking("SUBSCRIPTION"),
             unsubscribe=spot_frames.asking("UNSUBSCRIPTION"),
             parse=spot_frames.parse,

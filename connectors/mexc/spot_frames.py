@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Subscribe, Subscription
+from aggregator.exchange import Accepted, Event, Meaning, Refused, Request, Snapshot, Subscribe, Subscription
 from aggregator.records import (
     DAY_S,
     MS_NS,
@@ -38,6 +38,8 @@ CHANNELS: dict[Channel, str] = {
     "candles": "spot@public.kline.v3.api.pb",
 }
 ZONE = "UTC+8"  # the zone of a ticker's rates, which are not used: its highest and lowest prices are of 24 hours in any
+REFUSED = "Not Subscribed successfully! ["  # the topics that are refused stand behind it, separated by commas
+BLOCKED = "Blocked!"
 DEPTH = 5000  # levels a side that a snapshot may have
 
 
@@ -274,13 +276,24 @@ def parse(frame: bytes) -> Iterable[Event]:
 
 
 def read_answer(said: Answer) -> Iterable[Event]:
-    """Several topics are confirmed or refused as one: of those refused each is asked for again."""
+    """One answer tells which topics of a request are confirmed, and which are refused.
+
+    Several are refused in one pair of brackets, behind those that are confirmed. `Blocked!` is said of channels that
+    are no longer served and of symbols that there are not (as users met both in 2025 and 2026).
+    """
     id = int(said.id or 0) or None
     if said.msg == "PONG":
         return ()
     if said.code == 0 and said.msg.startswith("spot@"):
         return (Accepted(id=id),)
-    return (Refused(said.msg if said.code == 0 else f"{said.code}: {said.msg}", id=id),)
+    _, _, refused = said.msg.partition(REFUSED)
+    names, _, reason = refused.partition("]")
+    if said.code or not names:
+        return (Refused(said.msg if said.code == 0 else f"{said.code}: {said.msg}", id=id),)
+    reason = reason.rpartition("\uff1a")[2].strip()
+    meaning: Meaning = "final" if reason == BLOCKED else "unknown"
+    told = [Refused(reason, topic=name, meaning=meaning) for name in names.split(",")]
+    return [*told, Accepted(id=id)] if id is not None else told
 
 
 def topic(s: Subscription) -> str:

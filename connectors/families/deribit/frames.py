@@ -36,8 +36,9 @@ HEAD = b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"'
 START = len(HEAD) + 5  # so much tells the busiest topics
 TEST = b'{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}'
 TOO_MANY = 10028  # requests: the exchange is about to close the connection
-# codes of what passes: to be tried again, many requests at once, a maintenance, not available for now, too late
-PASSING = {10040, 10066, 11051, 13028, 13888}
+# what passes: to be tried again, a settlement, too many pending or at once, a maintenance, the server's own errors
+PASSING = {10040, 10041, 10047, 10066, 11051, 11094, 13028, 13888}
+FINAL = {10020, 13020}  # there is no instrument of that name
 
 Data = TypeVar("Data")
 
@@ -145,7 +146,8 @@ def parse_other(other: Other) -> Iterable[Event]:
         reason = f"{other.error.code}: {other.error.message} {bytes(other.error.data).decode()}".rstrip()
         if other.error.code == TOO_MANY:
             return (Hangup(reason),)
-        meaning: Meaning = "passing" if other.error.code in PASSING else "unknown"
+        code = other.error.code
+        meaning: Meaning = "passing" if code in PASSING else "final" if code in FINAL else "unknown"
         return (Refused(reason, id=other.id if isinstance(other.id, int) else None, meaning=meaning),)
     result = bytes(other.result)
     if result.startswith(b'["') or result == b"[]":  # the topics that are known; other lists are not asked for

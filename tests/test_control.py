@@ -19,6 +19,8 @@ from aggregator.daemon.daemon import Daemon
 from aggregator.errors import ConfigError
 from tests.test_status import many
 
+pytestmark = pytest.mark.waits
+
 PATIENCE_S = 20.0
 
 

@@ -22,6 +22,8 @@ from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument,
 from aggregator.session.status import TopicStatus
 from tests.toy import running, toy
 
+pytestmark = pytest.mark.waits
+
 SECOND_NS = 10**9
 
 

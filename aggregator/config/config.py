@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from aggregator.config.schema import (
     SINKS,
+    VERSION,
     Document,
     ExchangeTable,
     KnownChannels,
@@ -114,6 +115,8 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
     """
     text = _read(path)
     values, lines = _parse(path, text)
+    if (newer := _newer(values)) is not None:
+        raise ConfigErrors((Problem(str(path), line_of(lines, ("version",)), "version", newer),))
     document, complaints = _validated(values, known_channels, schema)
     complaints += _repeated(values)
     if document is None or complaints:
@@ -179,6 +182,16 @@ def _parse(path: Path, text: str) -> tuple[dict[str, object], dict[KeyPath, int]
 
 def _failure(path: Path, line: int | None, text: str) -> ConfigErrors:
     return ConfigErrors((Problem(str(path), line, "", text),))
+
+
+def _newer(values: Mapping[str, object]) -> str | None:
+    """Say that a file is of a later version: then nothing else of it is judged, because its keys may be new."""
+    version = values.get("version")
+    if isinstance(version, int) and version > VERSION:
+        return (
+            f"{version} is of a later aggregator than this one, which reads {VERSION}: install that, or write it anew"
+        )
+    return None
 
 
 def _validated(

@@ -26,6 +26,7 @@ KnownChannels = Callable[
 ]  # gives the channels of a connector; None where an exchange has none
 Info = ValidationInfo[KnownChannels]
 
+VERSION = 1  # the version of the configuration's keys and values
 SIZE = re.compile(r"([0-9]{1,12})\s*(?:([kmg])(i)?)?b?", re.IGNORECASE)
 POWERS = {"k": 1, "m": 2, "g": 3}
 DURATION = re.compile(r"([0-9]{1,5})\s*([smhd])")
@@ -327,6 +328,7 @@ SINKS: dict[str, type[_Table]] = {"files": FilesTable, "stdout": StdoutTable, "f
 class Document(_Table):
     """The whole file. Validate it with `context=` the KnownChannels."""
 
+    version: Annotated[int, Field(ge=1)] = VERSION
     state: Annotated[str, AfterValidator(_path)] | None = None
     control: Annotated[str, AfterValidator(_path), AfterValidator(_socket_path)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

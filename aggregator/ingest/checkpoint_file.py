@@ -37,11 +37,13 @@ class Left(Struct, frozen=True):
 
     ts: when it was written
     epoch: the run whose mark it is; null: a run that ended by itself, all of whose gaps are told
+    version: of the file
     """
 
     ts: int
     epoch: str | None
-    rows: list[Leftover]
+    version: int = state.VERSION
+    rows: list[Leftover] = []
 
 
 Topics = dict[str, dict[Key, TopicCheckpoint]]  # the keys are names of sources
@@ -65,7 +67,7 @@ def save(rows: Sequence[Leftover], path: Path, ts: int, epoch: str | None = None
 
     It is encoded piece by piece, so that a loop whose thread this is not waits for no more than one.
     """
-    head = encode(Left(ts, epoch, []))
+    head = encode(Left(ts, epoch))
     pieces = [_piece(rows[at : at + PIECE]) for at in range(0, len(rows), PIECE)]
     state.write(path, b"".join([head.removesuffix(b"]}"), b",".join(pieces), b"]}"]))
 
@@ -87,12 +89,14 @@ def _without_numbers(carried: TopicCheckpoint) -> TopicCheckpoint:
 def load(path: Path) -> Left | None:
     """Read what an earlier run left over; it stays there until it is written over: a start may be killed too.
 
-    A file that cannot be read is set aside. Raises OSError.
+    A file that cannot be read is set aside, as is one of a later version. Raises OSError.
     """
     blob = state.read(path)
-    if blob is None:
+    if blob is None or state.is_newer(path, blob):
         return None
     try:
+        if blob.startswith(b"["):  # until the autumn of 2026 the rows stood alone, and only a good end wrote them
+            return Left(0, None, rows=msgspec.json.decode(blob, type=list[Leftover]))
         return msgspec.json.decode(blob, type=Left)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         state.set_aside(path, f"it cannot be read: {error}")

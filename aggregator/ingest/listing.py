@@ -21,6 +21,7 @@ MOST_UNREADABLE = 100  # rows that are named one by one
 LONGEST_NAME = 256  # characters: it is part of every record, and of the names of files
 MOST_PAGES = 100  # so many for one request of a listing
 FIXED = -1  # the part of instruments that the connector itself names
+UNTOLD = -2  # the part of instruments of which it is not known: none of them is gone before a listing names its part
 
 Life = Literal["announced", "pre-open", "trading", "halted", "gone"]
 LIFE: Mapping[MarketState, Life] = {
@@ -64,6 +65,7 @@ class Cache(Struct, frozen=True):
     ts: int
     instruments: list[Instrument]
     parts: list[int] = []
+    version: int = state.VERSION
 
 
 class Listed(Struct, frozen=True):
@@ -348,6 +350,7 @@ class Markets:
             if old is not None and not listed.is_complete:
                 complete(instrument, old[0])
             if old is not None and _figures(old[0]) == _figures(instrument):
+                self._known[key] = (old[0], part)
                 continue
             self._known[key] = (instrument, part)
             if old is not None:
@@ -388,12 +391,15 @@ def load(path: Path) -> Listed | None:
     """Read a cache; None where there is none that can be read."""
     try:
         blob = state.read(path)
-        cache = None if blob is None else msgspec.json.decode(blob, type=Cache)
+        cache = None if blob is None or state.is_newer(path, blob) else msgspec.json.decode(blob, type=Cache)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if cache is None or len(cache.parts) != len(cache.instruments):
+    if cache is None:
         return None
-    return Listed(cache.ts, tuple(cache.instruments), tuple(cache.parts), frozenset())
+    parts = cache.parts or [UNTOLD] * len(cache.instruments)  # the parts stand there since the autumn of 2026
+    if len(parts) != len(cache.instruments):
+        return None
+    return Listed(cache.ts, tuple(cache.instruments), tuple(parts), frozenset())
 
 
 def life(instrument: Instrument, now: int) -> Life:

@@ -8,9 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
 
+import msgspec
+from msgspec import Struct
+
 from aggregator.errors import ConfigError
 
 MOST_BYTES = 256 * 2**20  # a file that is read has no more: a hundred times what the largest exchange needs
+VERSION = 1  # the version of the files of state
 LOCK = "lock"  # the name of the file that is locked
 NEW = ".new"
 BAD = ".bad"
@@ -36,6 +40,29 @@ def read(path: Path) -> bytes | None:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         return file.read(MOST_BYTES)
+
+
+class _Versioned(Struct):
+    """The version of a file; the files of before there were versions are of the first."""
+
+    version: int = 1
+
+
+decode_version = msgspec.json.Decoder(_Versioned).decode
+
+
+def is_newer(path: Path, blob: bytes) -> bool:
+    """Tell whether a later version of this program has written a file, which is set aside then.
+
+    What cannot be read as any version is left to whoever reads the file.
+    """
+    try:
+        version = decode_version(blob).version
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    if version > VERSION:
+        set_aside(path, f"it is of version {version}, and this program reads no later one than {VERSION}")
+    return version > VERSION
 
 
 def set_aside(path: Path, reason: str) -> None:

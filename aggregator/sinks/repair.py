@@ -12,6 +12,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
+from aggregator.records import SCHEMA
 from aggregator.sinks.notes import FOOTER, HEADER, Footer, encode, sink_gap
 from aggregator.sinks.paths import Place, closed_path
 
@@ -29,6 +30,7 @@ class _Line(Struct):
     offset: int | None = None
     ts_recv: int | None = None
     ts: int | None = None
+    schema: int | None = None
     epoch: str | None = None
     exchange: str | None = None
     channel: str | None = None
@@ -126,6 +128,8 @@ def repair(path: Path, now: int, deaths: Deaths | None = None) -> bool:
 
     deaths: of runs that were killed, from when on the stream itself tells what is missing of an exchange
 
+    A file of a later schema is left as it is: its end is for the program that began it.
+
     Behind the last whole line comes nothing of use: it is cut off. A file without a whole header is removed.
     """
     with path.open("r+b") as file:
@@ -134,6 +138,11 @@ def repair(path: Path, now: int, deaths: Deaths | None = None) -> bool:
         if found.header is None:
             path.unlink()
             log.warning("%s: removed: it held %d bytes, and not one whole line", path, torn)
+            return False
+        if (found.header.schema or SCHEMA) > SCHEMA:
+            log.error(
+                "%s: left as it is: a later version of this program wrote it (schema %s)", path, found.header.schema
+            )
             return False
         file.truncate(found.size)
         file.seek(found.size)

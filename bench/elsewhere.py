@@ -11,6 +11,7 @@ WAS = {  # a module of today, and the names of those that have held its contents
     "aggregator.session.moment": ("moment", "topics"),
     "aggregator.catalog.registry": ("registry",),
     "aggregator.capture.replay": ("replay",),
+    "aggregator.capture.line": ("capture.replay", "replay"),
     "aggregator.session.session": ("session",),
     "aggregator.session.topics": ("topics",),
 }
@@ -23,9 +24,16 @@ def find() -> None:
         try:
             import_module(today)
         except ModuleNotFoundError:
-            there = next((name for name in before if find_spec(f"aggregator.{name}")), before[-1])
+            there = next(filter(_is_there, before), before[-1])
             sys.modules[today] = import_module(f"aggregator.{there}")
     for module, names in NAMED.items():
         for name, before_it in names.items():
             if not hasattr(sys.modules[module], name):
                 setattr(sys.modules[module], name, getattr(sys.modules[module], before_it))
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return find_spec(f"aggregator.{name}") is not None
+    except ModuleNotFoundError:  # what is a package today was a module
+        return False

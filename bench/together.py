@@ -21,8 +21,9 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.json import encode
 
+from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
-from aggregator.capture.replay import CaptureLine, ParseOnly
+from aggregator.capture.replay import ParseOnly
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.client import connect

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from aggregator.capture.replay import CaptureLine, ParseOnly, Replay
+from aggregator.capture.line import CaptureLine
+from aggregator.capture.replay import ParseOnly, Replay
 from aggregator.catalog.registry import load_exchange
 from aggregator.records import Candle, Instrument, OpenInterest, Record, Ticker
 

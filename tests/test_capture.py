@@ -18,8 +18,8 @@ import zstandard
 from msgspec import Struct
 
 from aggregator.bus.bus import Bus
+from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import Recorder, read_capture
-from aggregator.capture.replay import CaptureLine
 from aggregator.cli.replay import Player, reader
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, SessionError

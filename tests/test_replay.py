@@ -2,7 +2,8 @@
 
 import msgspec
 
-from aggregator.capture.replay import CaptureLine, ParseOnly, Replay
+from aggregator.capture.line import CaptureLine
+from aggregator.capture.replay import ParseOnly, Replay
 from aggregator.exchange import Event, Parse, Stream
 from aggregator.records import BookSnapshot, Gap, Instrument, Record, Trade
 from tests.toy import REST, toy

@@ -1,6 +1,7 @@
 """The runner over real sockets: connect, subscribe, lose the line, come back, stop."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from aggregator.bus.bus import Bus
-from aggregator.daemon.daemon import Daemon
+from aggregator.daemon.relisting import Listings
 from aggregator.errors import SessionError
 from aggregator.ingest.network import Internet
 from aggregator.ingest.runner import ExchangeRunner
@@ -234,6 +235,9 @@ async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> 
         runner=SimpleNamespace(rest=None),
         following=lambda: [looked.set()],
     )
-    task = asyncio.create_task(Daemon._relist(SimpleNamespace(_fetch_instruments=fail), followed))  # type: ignore[arg-type]
+
+    async def no_news(_: Sequence[Instrument]) -> None: ...
+
+    task = asyncio.create_task(Listings.again(SimpleNamespace(fetch=fail), followed, no_news))  # type: ignore[arg-type]
     await asyncio.wait_for(looked.wait(), PATIENCE)
     task.cancel()

@@ -11,6 +11,7 @@ from msgspec import Raw, structs
 from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon import daemon
 from aggregator.daemon.daemon import Daemon
+from aggregator.daemon.relisting import Listings
 from aggregator.errors import SessionError
 from aggregator.exchange import Details, Listing, Request
 from aggregator.records import Instrument
@@ -66,11 +67,11 @@ async def test_what_was_kept_completes_a_listing_whose_details_do_not_answer(tmp
     market, rates = Request(f"{REST}/markets"), Request(f"{REST}/rates")
     listing = Listing((market,), rows, read_market, details=(Details(rates, rows, read_rate),))
     exchange = structs.replace(toy(), listing=listing)
-    running = Daemon(Config(exchanges=(), sinks=(), state=tmp_path, log_level="error"))
+    listings = Listings(tmp_path)
     rest = Fetches({market.url: b'["0.1"]', rates.url: b"[8]"})
-    (first,) = (await running._instruments(exchange, rest, 10)).instruments  # type: ignore[arg-type]
+    (first,) = (await listings.first(exchange, rest, 10)).instruments  # type: ignore[arg-type]
     rest = Fetches({market.url: b'["0.2"]'})
-    (second,) = (await running._instruments(exchange, rest, 10)).instruments  # type: ignore[arg-type]
+    (second,) = (await listings.first(exchange, rest, 10)).instruments  # type: ignore[arg-type]
     assert (first.tick_size, first.funding_interval_s) == ("0.1", 28800)
     assert (second.tick_size, second.funding_interval_s) == ("0.2", 28800)
 

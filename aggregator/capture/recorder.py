@@ -14,7 +14,7 @@ import msgspec
 import zstandard
 from msgspec import Struct
 
-from aggregator.capture.replay import CaptureLine
+from aggregator.capture.line import CaptureLine, decode_line, written
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Address, Request
 from aggregator.ingest.lines import Line, LineListener
@@ -22,8 +22,6 @@ from aggregator.ingest.network import Answer, Network
 from aggregator.records import SECOND_NS
 from aggregator.session.moment import Now
 
-decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
-encode_line = msgspec.json.Encoder().encode
 RECORD = b'{"type":"'  # begins every line of our own files, and none of a capture
 LONGEST_LINE_BYTES = 128 * 2**20
 FLUSH_NS = 2 * SECOND_NS  # lines may wait in memory for so long
@@ -189,8 +187,7 @@ class Recorder:
     def write(self, dir: str, fields: dict[str, str | int], now: Now | None = None) -> None:
         """Write one line, stamped with that moment, or with this one."""
         wall = (now or self._network.now()).wall
-        stamp: dict[str, str | int] = {"ts": f"{wall // 10**9}.{wall % 10**9:09d}", "dir": dir}
-        line = encode_line(stamp | fields) + b"\n"
+        line = written(wall, dir, fields)
         self._lines.append(line)
         self._held += len(line)
         if self._held > MOST_HELD_BYTES or wall - self._flushed > FLUSH_NS:

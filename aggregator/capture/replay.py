@@ -1,78 +1,22 @@
 """A capture through the same sessions that run live: its own times, its own connections, no network and no clock."""
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
+from aggregator.capture.line import CaptureLine
 from aggregator.capture.replayed import ReplayedSessions
-from aggregator.errors import BadFrame, SessionError
-from aggregator.exchange import HTTP_OK, Exchange, Ignored, Poll, Request, Stream
+from aggregator.errors import SessionError
+from aggregator.exchange import Exchange, Ignored, Poll, Request, Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, Gap, Instrument, Record, Source
 from aggregator.session.moment import Now
 from aggregator.session.naming import spoken
 from aggregator.session.polled import Polling
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.topics import NOTHING, Words, fill_amounts
-from aggregator.wire import seconds
 
 TICK_NS = SECOND_NS
-LATEST_NS = 2**63  # ns since the epoch
 WHOLLY = 3  # a stream declares the channels of all records of a frame, and serves their instruments
 ANY = "SYMBOL"  # stands for a symbol that is not known, in a request made to be compared
-
-
-class CaptureLine(Struct):
-    """One line of a capture.
-
-    ts: seconds, as decimal text
-    dir: `in` and `out` for frames, `open` and `close` for a connection's beginning and end, `rest` for a REST answer
-        (the default: a file of REST answers does not say)
-    raw: the frame or the body as text, of an end why; raw_b64: what is not text
-    url: of the connection or the request; conn: which connection, where a capture holds several
-    ends: of a connection that opens, whether its end is told too
-    """
-
-    ts: str | float | None = None
-    dir: str = "rest"
-    raw: str | None = None
-    raw_b64: str | None = None
-    url: str | None = None
-    conn: str = ""
-    exchange: str = ""
-    method: str | None = "GET"
-    status: int | None = 200
-    ends: bool = False
-
-    @property
-    def address(self) -> str:
-        """The url, or nothing."""
-        return self.url or ""
-
-    @property
-    def is_refused(self) -> bool:
-        """Tell whether the HTTP status says that this is an error and no answer."""
-        return self.status is not None and self.status not in HTTP_OK
-
-    @property
-    def payload(self) -> bytes:
-        """The frame or body. Raises BadFrame when it is not valid base64."""
-        if self.raw_b64 is not None:
-            try:
-                return base64.b64decode(self.raw_b64, validate=True)
-            except binascii.Error as error:
-                raise BadFrame(f"raw_b64 is not base64: {error}") from None
-        return (self.raw or "").encode()
-
-    @property
-    def time(self) -> int:
-        """Nanoseconds. Raises BadFrame when `ts` is not decimal seconds."""
-        time = seconds(str(self.ts)) if self.ts is not None else 0
-        if not 0 <= time < LATEST_NS:
-            raise BadFrame(f"{str(self.ts)[:40]} is not a time")
-        return time
 
 
 class Reader:

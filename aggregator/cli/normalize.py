@@ -8,8 +8,9 @@ from typing import BinaryIO
 import click
 import msgspec
 
+from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
-from aggregator.capture.replay import CaptureLine, ParseOnly, Reader, Replay, unread
+from aggregator.capture.replay import ParseOnly, Reader, Replay, unread
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
 from aggregator.cli import counted, fail

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from aggregator.bus.bus import Bus
+from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
-from aggregator.capture.replay import CaptureLine, Replay
+from aggregator.capture.replay import Replay
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import known_channels, load_exchange
 from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail

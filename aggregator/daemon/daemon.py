@@ -6,11 +6,9 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -19,21 +17,22 @@ from msgspec import structs
 
 from aggregator.bus.bus import Bus
 from aggregator.capture.recorder import Recorder
-from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig, default_control
 from aggregator.daemon.control import Control
-from aggregator.daemon.followed import Followed
+from aggregator.daemon.followed import Followed, in_steps
 from aggregator.daemon.marks import Found, Marks, deaths_in
 from aggregator.daemon.process import Process
 from aggregator.daemon.progress import Progress
+from aggregator.daemon.relisting import Listings
 from aggregator.daemon.running_sinks import RunningSinks
+from aggregator.daemon.systemd import notify
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Exchange, Limits
 from aggregator.ingest import checkpoint_file as leftovers
-from aggregator.ingest.listing import Listed, Markets, fetch_listing, load, save
+from aggregator.ingest.listing import Markets
 from aggregator.ingest.network import Internet, Network, moved
-from aggregator.ingest.rest import Hosts, Need, Rest
+from aggregator.ingest.rest import Hosts, Rest
 from aggregator.ingest.runner import STEP, ExchangeRunner, for_rest
 from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.ingest.state import StateLock
@@ -43,21 +42,11 @@ RETRY_LISTING_S = 5.0  # seconds, doubling
 LONGEST_RETRY_S = 300.0
 DRAIN_S = 4.0  # seconds that the sinks have to write what they hold
 ECHO_S = 0.3  # seconds in which a second signal is the first: `timeout` and others signal a process and then its group
-MOST_WARNINGS = 20
 SWEEP_S = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
 SWITCH_S = 0.0005  # seconds that another thread may hold the interpreter while frames wait (5 ms unless told)
 GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
 
 log = logging.getLogger("aggregator.daemon")
-
-
-def notify(state: str) -> None:
-    """Tell the service manager, where one asked to be told (sd_notify)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
 class Daemon:
@@ -75,6 +64,7 @@ class Daemon:
         self.process = Process()
         self._control: Control | None = None
         self.hosts = Hosts()
+        self._listings = Listings(config.state / "instruments")
         self._networks: list[Internet] = []
         self.recorders: dict[str, Recorder] = {}  # by exchange
         self._stop = asyncio.Event()
@@ -184,7 +174,7 @@ class Daemon:
             wait = min(wait * 2, LONGEST_RETRY_S)
 
     async def _run_exchange(self, config: ExchangeConfig, exchange: Exchange, network: Network, rest: Rest) -> None:
-        listed = await self._instruments(exchange, rest, config.max_instruments)
+        listed = await self._listings.first(exchange, rest, config.max_instruments)
         runner = ExchangeRunner(
             exchange,
             [channel for channel in config.channels if channel in exchange.channels],
@@ -217,28 +207,9 @@ class Daemon:
                 if self.marks is not None:
                     group.create_task(self.marks.keep(runner))
                 if config.relist is not None and exchange.listing.requests:
-                    group.create_task(self._relist(followed))
+                    group.create_task(self._listings.again(followed, self._announce))
         finally:
             self._leave_over(config.id, runner)
-
-    async def _relist(self, followed: Followed) -> None:
-        """Ask for the instruments again and again: say what has changed, and follow what is wanted."""
-        exchange, wait = followed.exchange, followed.config.relist or 0
-        while True:
-            await asyncio.sleep(wait)
-            wait = followed.config.relist or 0
-            try:
-                listed = await self._fetch_instruments(exchange, followed.runner.rest, followed.config.max_instruments)
-            except SessionError as error:
-                log.warning("%s: %s", exchange.id, error)
-                wait = max(wait, error.wait)
-                await in_steps(followed.following())  # a new day changes it: markets open, sources begin and end
-                continue
-            changes = await asyncio.to_thread(followed.markets.update, listed)
-            await self._announce([i for i in changes if followed.is_named(i)])
-            followed.runner.heed_listing()
-            await in_steps(followed.following())
-            self._keep_listing(exchange, followed.markets, listed.ts)
 
     def _take_over(self, marks: Marks) -> dict[str, Found]:
         """The checkpoints that the run before has left of each exchange."""
@@ -287,48 +258,6 @@ class Daemon:
         paths = ((self._capture or Path()) / f"{name}.jsonl.zst" for name in names)
         return next(path for path in paths if not path.exists())
 
-    async def _instruments(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
-        """From the listing, or where it does not answer from the cache; a warning says how old that is.
-
-        Of a part that does not answer, and of what completes the others, what was kept stands in.
-        """
-        cached = load(self._cache(exchange))
-        try:
-            listed = await self._fetch_instruments(exchange, rest, most)
-        except SessionError as error:
-            if cached is None:
-                raise
-            age = (time.time_ns() - cached.ts) / 1e9 / 3600
-            log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error, age)
-            return cached
-        if cached is not None and (len(listed.answered) < len(exchange.listing.requests) or not listed.is_complete):
-            markets = Markets(cached)
-            markets.update(listed)
-            instruments, parts = markets.listed
-            listed = structs.replace(listed, instruments=instruments, parts=parts)
-        self._keep_listing(exchange, Markets(listed), listed.ts)
-        return listed
-
-    def _cache(self, exchange: Exchange) -> Path:
-        return self.config.state / "instruments" / f"{exchange.id}.json"
-
-    async def _fetch_instruments(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
-        """Ask the exchange. Raises SessionError where there is no answer."""
-        listed = await fetch_listing(
-            exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns, most
-        )
-        for warning in listed.warnings[:MOST_WARNINGS]:
-            log.warning("%s", warning)
-        return listed
-
-    def _keep_listing(self, exchange: Exchange, markets: Markets, ts: int) -> None:
-        """Keep the instruments in force for the next start."""
-        instruments, parts = markets.listed
-        try:
-            save(Listed(ts, instruments, parts, frozenset()), self._cache(exchange))
-        except OSError as error:
-            log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
-
     async def _announce(self, instruments: Sequence[Instrument]) -> None:
         """Publish what is new of the instruments in force (copies: the stream stamps each record once)."""
         for start in range(0, len(instruments), STEP):
@@ -363,12 +292,6 @@ class Daemon:
             self._keep_left(id)
         if self.marks is not None:
             self.marks.remove()
-
-
-async def in_steps(steps: Iterable[None]) -> None:
-    """Do something long, and let others have their turn between its steps."""
-    for _ in steps:
-        await asyncio.sleep(0)
 
 
 async def _sweep() -> None:

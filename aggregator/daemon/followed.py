@@ -1,8 +1,9 @@
 """The markets of one exchange that a configuration asks for: which of them are followed now, and why others are not."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -132,3 +133,9 @@ class Followed:
 
 def _why_it_waits(instrument: Instrument, now: int) -> str:
     return f"it is {life(instrument, now)} ({instrument.state})"
+
+
+async def in_steps(steps: Iterable[None]) -> None:
+    """Do something long, and let others have their turn between its steps."""
+    for _ in steps:
+        await asyncio.sleep(0)

@@ -152,7 +152,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("ingest.listing.MOST_PAGES", "pages", "of one request of a listing", "the part has failed"),
         Bound("ingest.listing.LONGEST_NAME", "characters", "of an instrument's name", "that row is skipped and named"),
         Bound("ingest.listing.MOST_UNREADABLE", "rows", "that cannot be read, named one by one", "counted together"),
-        Bound("daemon.daemon.MOST_WARNINGS", "lines", "in the log of one listing", "left out"),
+        Bound("daemon.relisting.MOST_WARNINGS", "lines", "in the log of one listing", "left out"),
         Bound(
             "daemon.daemon.LONGEST_RETRY_S",
             "seconds",

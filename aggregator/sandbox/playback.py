@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import orjson
 from msgspec import Struct
 
+from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
-from aggregator.capture.replay import CaptureLine
 from aggregator.errors import BadFrame
 
 

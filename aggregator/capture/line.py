@@ -1,0 +1,75 @@
+"""The format of a capture: one JSON object a line, for a frame, a REST answer, or a connection's beginning or end."""
+
+import base64
+import binascii
+
+import msgspec
+from msgspec import Struct
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import HTTP_OK
+from aggregator.records import SECOND_NS
+from aggregator.wire import seconds
+
+LATEST_NS = 2**63  # since the epoch
+
+
+class CaptureLine(Struct):
+    """One line of a capture.
+
+    ts: seconds, as decimal text
+    dir: `in` and `out` for frames, `open` and `close` for a connection's beginning and end, `rest` for a REST answer
+        (the default: a file of REST answers does not say)
+    raw: the frame or the body as text, of an end why; raw_b64: what is not text
+    url: of the connection or the request; conn: which connection, where a capture holds several
+    ends: of a connection that opens, whether its end is told too
+    """
+
+    ts: str | float | None = None
+    dir: str = "rest"
+    raw: str | None = None
+    raw_b64: str | None = None
+    url: str | None = None
+    conn: str = ""
+    exchange: str = ""
+    method: str | None = "GET"
+    status: int | None = 200
+    ends: bool = False
+
+    @property
+    def address(self) -> str:
+        """The url, or nothing."""
+        return self.url or ""
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether the HTTP status says that this is an error and no answer."""
+        return self.status is not None and self.status not in HTTP_OK
+
+    @property
+    def payload(self) -> bytes:
+        """The frame or body. Raises BadFrame when it is not valid base64."""
+        if self.raw_b64 is not None:
+            try:
+                return base64.b64decode(self.raw_b64, validate=True)
+            except binascii.Error as error:
+                raise BadFrame(f"raw_b64 is not base64: {error}") from None
+        return (self.raw or "").encode()
+
+    @property
+    def time(self) -> int:
+        """Nanoseconds. Raises BadFrame when `ts` is not decimal seconds."""
+        time = seconds(str(self.ts)) if self.ts is not None else 0
+        if not 0 <= time < LATEST_NS:
+            raise BadFrame(f"{str(self.ts)[:40]} is not a time")
+        return time
+
+
+decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def written(wall: int, dir: str, fields: dict[str, str | int]) -> bytes:
+    """A line as bytes, of that moment by the wall clock."""
+    stamp: dict[str, str | int] = {"ts": f"{wall // SECOND_NS}.{wall % SECOND_NS:09d}", "dir": dir}
+    return _encode(stamp | fields) + b"\n"

@@ -1,0 +1,91 @@
+"""The listings of the exchanges: asked for at the start and again and again, and kept for the next start."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from msgspec import structs
+
+from aggregator.catalog.catalog import aliases_of
+from aggregator.daemon.followed import Followed, in_steps
+from aggregator.errors import SessionError
+from aggregator.exchange import Exchange
+from aggregator.ingest.listing import Listed, Markets, fetch_listing, load, save
+from aggregator.ingest.rest import Need, Rest
+from aggregator.records import Instrument
+
+MOST_WARNINGS = 20
+Announce = Callable[[Sequence[Instrument]], Awaitable[None]]
+
+log = logging.getLogger("aggregator.daemon")
+
+
+class Listings:
+    """The listings of all exchanges of one daemon."""
+
+    def __init__(self, directory: Path) -> None:
+        """Keep instruments in this directory."""
+        self._directory = directory
+
+    async def first(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
+        """Ask for an exchange's instruments, or take those that an earlier run has kept, with a warning.
+
+        A part of the listing that does not answer, and figures that complete it, are taken from there as well.
+        """
+        cached = load(self._cache(exchange))
+        try:
+            listed = await self.fetch(exchange, rest, most)
+        except SessionError as error:
+            if cached is None:
+                raise
+            age = (time.time_ns() - cached.ts) / 1e9 / 3600
+            log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error, age)
+            return cached
+        if cached is not None and (len(listed.answered) < len(exchange.listing.requests) or not listed.is_complete):
+            markets = Markets(cached)
+            markets.update(listed)
+            instruments, parts = markets.listed
+            listed = structs.replace(listed, instruments=instruments, parts=parts)
+        self.keep(exchange, Markets(listed), listed.ts)
+        return listed
+
+    def _cache(self, exchange: Exchange) -> Path:
+        return self._directory / f"{exchange.id}.json"
+
+    async def fetch(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
+        """Ask the exchange. Raises SessionError where there is no answer."""
+        listed = await fetch_listing(
+            exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns, most
+        )
+        for warning in listed.warnings[:MOST_WARNINGS]:
+            log.warning("%s", warning)
+        return listed
+
+    def keep(self, exchange: Exchange, markets: Markets, ts: int) -> None:
+        """Keep the instruments in force for the next start."""
+        instruments, parts = markets.listed
+        try:
+            save(Listed(ts, instruments, parts, frozenset()), self._cache(exchange))
+        except OSError as error:
+            log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
+
+    async def again(self, followed: Followed, announce: Announce) -> None:
+        """Ask for the instruments again and again: say what has changed, and follow what is wanted."""
+        exchange, wait = followed.exchange, followed.config.relist or 0
+        while True:
+            await asyncio.sleep(wait)
+            wait = followed.config.relist or 0
+            try:
+                listed = await self.fetch(exchange, followed.runner.rest, followed.config.max_instruments)
+            except SessionError as error:
+                log.warning("%s: %s", exchange.id, error)
+                wait = max(wait, error.wait)
+                await in_steps(followed.following())  # a new day changes it: markets open, sources begin and end
+                continue
+            changes = await asyncio.to_thread(followed.markets.update, listed)
+            await announce([i for i in changes if followed.is_named(i)])
+            followed.runner.heed_listing()
+            await in_steps(followed.following())
+            self.keep(exchange, followed.markets, listed.ts)

@@ -459,7 +459,7 @@ def test_the_example_connector_gives_what_its_frames_say(example: ModuleType) ->
             events = list(example.parse(line["frame"].encode()))
         for event, gives in zip(events, line["gives"], strict=True):
             if "event" in gives:
-                assert gives == {"event": type(event).__name__, "reason": event.reason, "id": event.id}
+                assert gives == {"event": type(event).__name__, "reason": event.reason, "topic": event.topic}
             else:
                 assert event == msgspec.convert(gives, type(event))
 

@@ -1,13 +1,19 @@
-"""Connectors by id: the one place that loads them."""
+"""Connectors by id: the one place that loads them.
+
+They are the modules of `connectors`, and what other distributions name by the entry point of their group.
+"""
 
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from aggregator.exchange import Exchange
 from aggregator.records import Channel
 
+GROUP = "aggregator.exchanges"  # entry points of this group are named by the id: `id = "module:EXCHANGE"`
 NO_EXCHANGES = {"families", "simulated"}  # packages of connectors/ that are none
 
 
@@ -15,10 +21,16 @@ def load_exchange(id: str) -> Exchange | None:
     """The connector's declaration, or None where there is no connector of that id."""
     if not id.isalnum() and not id.isidentifier():
         return None
-    if importlib.util.find_spec(f"connectors.{id}") is None:
-        return None
-    exchange = getattr(importlib.import_module(f"connectors.{id}"), "EXCHANGE", None)
+    if importlib.util.find_spec(f"connectors.{id}") is not None:
+        exchange = getattr(importlib.import_module(f"connectors.{id}"), "EXCHANGE", None)
+    else:
+        exchange = _installed()[id].load() if id in _installed() else None
     return exchange if isinstance(exchange, Exchange) else None
+
+
+@cache
+def _installed() -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def known_channels(id: str) -> Sequence[Channel] | None:
@@ -36,8 +48,13 @@ def simulated_ids() -> list[str]:
 
 
 def connector_ids() -> list[str]:
-    """Every id that has a connector, in order."""
+    """Every id that has a connector of this project, in order."""
     import connectors
 
     names = (module.name for module in pkgutil.iter_modules(connectors.__path__))
     return sorted(name for name in names if name not in NO_EXCHANGES)
+
+
+def installed_ids() -> list[str]:
+    """Every id whose connector another distribution brings, in order; where both have one, this project's is used."""
+    return sorted(_installed().keys() - set(connector_ids()))

@@ -7,9 +7,9 @@ import click
 from msgspec import Struct, json
 
 from aggregator.catalog.catalog import CatalogEntry, Status, Transport, country_code, load_catalog, load_countries
-from aggregator.catalog.registry import connector_ids
+from aggregator.catalog.registry import connector_ids, installed_ids
 from aggregator.cli.table import print_rows
-from aggregator.docgen.known import KnownExchange, ended, load_known
+from aggregator.docgen.known import KnownExchange, ended, load_known, other, other_ids
 from aggregator.errors import nearest
 from aggregator.records import Channel
 
@@ -83,7 +83,7 @@ def _print_json(known: Sequence[KnownExchange]) -> None:
 
 def _print_table(entries: Sequence[CatalogEntry]) -> None:
     """Without loading a single connector: their names are enough."""
-    connected = set(connector_ids())
+    connected = {*connector_ids(), *installed_ids()}
     rows = [
         (
             entry.id,
@@ -128,9 +128,10 @@ def command(
     if lang is not None and not by_country:
         raise click.UsageError("--lang is the language of --by-country; name both")
     if not (as_json or markdown or by_country):
-        _print_table([entry for entry in load_catalog().values() if _is_wanted(entry, country, status)])
+        entries = [*load_catalog().values(), *map(other, other_ids())]
+        _print_table([entry for entry in entries if _is_wanted(entry, country, status)])
         return
-    everything, complaints = load_known()
+    everything, complaints = load_known(everything=as_json)
     for complaint in complaints:
         click.echo(complaint, err=True)
     known = [one for one in everything if _is_wanted(one.entry, country, status)]

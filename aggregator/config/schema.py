@@ -73,6 +73,8 @@ def _exchange(value: str, info: Info) -> str:
 def why_not(id: str, *, is_built: bool) -> str | None:
     """Why nothing can be had of an exchange of this id: unknown, ended, or without a connector; None where it can."""
     entry = load_catalog().get(id)
+    if entry is None and is_built:
+        return None  # a connector that somebody else has written
     if entry is None:
         meant = closest(id)
         hint = f"; did you mean {quote(meant)}?" if meant else '; "aggregator exchanges" lists all'

@@ -6,7 +6,7 @@ from itertools import chain
 from msgspec import Struct
 
 from aggregator.catalog.catalog import CatalogEntry, load_catalog
-from aggregator.catalog.registry import connector_ids, load_exchange
+from aggregator.catalog.registry import connector_ids, installed_ids, load_exchange
 from aggregator.exchange import Exchange
 
 
@@ -17,13 +17,16 @@ class KnownExchange(Struct, frozen=True):
     exchange: Exchange | None
 
 
-def load_known() -> tuple[list[KnownExchange], list[str]]:
-    """Every id in order; and a complaint for each connector that cannot be loaded or that the catalogue lacks."""
+def load_known(*, everything: bool = False) -> tuple[list[KnownExchange], list[str]]:
+    """Every id of the catalogue, and a complaint for each connector that cannot be loaded or that the catalogue lacks.
+
+    With `everything` the connectors of other distributions count too, and what the catalogue lacks comes last.
+    """
     catalog = load_catalog()
     exchanges: dict[str, Exchange] = {}
     complaints: list[str] = []
-    for id in connector_ids():
-        if id not in catalog:
+    for id in (*connector_ids(), *installed_ids()) if everything else connector_ids():
+        if id not in catalog and not everything:
             complaints.append(f"the connector {id!r} is not in the catalogue")
             continue
         try:
@@ -35,7 +38,8 @@ def load_known() -> tuple[list[KnownExchange], list[str]]:
             complaints.append(f"the connector {id!r} declares no EXCHANGE")
         else:
             exchanges[id] = exchange
-    return [KnownExchange(entry, exchanges.get(id)) for id, entry in catalog.items()], complaints
+    entries = {**catalog, **{id: other(id) for id in sorted(exchanges.keys() - catalog.keys())}}
+    return [KnownExchange(entry, exchanges.get(id)) for id, entry in entries.items()], complaints
 
 
 def ended(entry: CatalogEntry) -> str:
@@ -46,3 +50,13 @@ def ended(entry: CatalogEntry) -> str:
 def live_first(known: Iterable[KnownExchange]) -> list[KnownExchange]:
     """The live ones, then the others, each in order of ids."""
     return sorted(known, key=lambda one: (one.entry.status != "live", one.entry.id))
+
+
+def other_ids() -> list[str]:
+    """Every id that the catalogue lacks and a connector has, in order."""
+    return sorted({*connector_ids(), *installed_ids()} - load_catalog().keys())
+
+
+def other(id: str) -> CatalogEntry:
+    """The entry of an exchange outside the catalogue, of which nothing is known but that it has a connector."""
+    return CatalogEntry(id=id, name=id, home="", docs=(), status="live", operating="unknown")

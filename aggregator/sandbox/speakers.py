@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from aggregator.capture.replay import ANY, Reader, asked_for
-from aggregator.catalog.registry import connector_ids, load_exchange
+from aggregator.catalog.registry import connector_ids, installed_ids, load_exchange
 from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Ticket
 from aggregator.ingest.listing import completes
 from aggregator.records import CHANNEL_OF, Channel, Record
@@ -36,7 +36,7 @@ class Speaker(Struct, frozen=True):
 def speakers(tape: Tape) -> list[Speaker]:
     """Every exchange with a connector that the tape has something of: at its addresses, or in a folder of its id."""
     found = []
-    for id in connector_ids():
+    for id in (*connector_ids(), *installed_ids()):
         exchange = load_exchange(id)
         if exchange is not None and (speaker := _speaker(exchange, tape)) is not None:
             found.append(speaker)

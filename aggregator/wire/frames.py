@@ -31,8 +31,9 @@ def by_word(
 ) -> Callable[[bytes], A]:
     """A parser that finds a frame's reader by the word behind `mark`, up to the next quotation mark, without decoding.
 
-    A frame without such a word, and one that is not as its reader expects it (an answer that names the same channel),
-    is for `otherwise`. With the mark `"ch":"` a frame `{"ch":"trade",...}` is for the reader of `trade`.
+    A frame without such a word, and one that is not as its reader expects it, is for `otherwise`: answers that name the
+    same channel, and data that is spaced in another way. With the mark `"ch":"` the frame `{"ch":"trade", ...}` is for
+    the reader of `trade`.
     """
     known, length = {word.encode(): read for word, read in readers.items()}, len(mark)
 

@@ -136,7 +136,7 @@ def converse(replay: Replay, line: CaptureLine, number: int, printer: Printer) -
 def nothing_read(file: Path, frames: int, bad: int, id: str) -> "click.exceptions.Exit":
     """Say that no record came of a file, `bad` of whose frames cannot be read; raise what this gives."""
     if frames and not bad:
-        return fail(f"{file}: no record came of {counted(frames, 'frame')} that could be read")
+        return fail(f"{file}: no record came of {counted(frames, 'frame')}: they tell nothing, or are not {id}'s")
     return fail(
         f"{file}: 0 of {counted(frames, 'frame')} read: are they {id}'s?" if frames else f"{file}: no frame in it"
     )

@@ -1,7 +1,9 @@
 import asyncio
 
 from aggregator.bus.bus import Batch, Bus, Lost, Tap
-from aggregator.records import BookSnapshot, Trade
+from aggregator.bus.view import Wanted
+from aggregator.records import BookSnapshot, Health, Trade
+from tests.views import Fixed
 
 
 def trades(count: int) -> list[Trade]:
@@ -77,11 +79,28 @@ def test_books_carry_the_offset_of_their_moment() -> None:
     bus = Bus("e")
     bus.publish(list(trades(3)))
 
-    def source(exchange: str | None, raw_symbol: str | None) -> list[BookSnapshot]:
-        return [BookSnapshot(raw_symbol=raw_symbol, exchange=exchange or "", bids=[], asks=[])]
-
-    bus.add_books(source)
-    (book,) = bus.books("x", "A")
+    x = Fixed(
+        [BookSnapshot(exchange="x", raw_symbol="A", bids=[], asks=[])],
+        [Health(exchange="x", channel="book", raw_symbol="A", state="live")],
+    )
+    bus.views.add("x", x)
+    book = bus.views.book("x", "A")
+    assert book is not None
     assert (book.offset, book.exchange, book.raw_symbol) == (3, "x", "A")
-    bus.remove_books(source)
-    assert bus.books() == []
+    assert bus.views.book("x", "B") is bus.views.book("y", "A") is None
+    assert bus.views.books() == bus.views.books("x") == bus.views.books(None, "A") == [book]
+    (health,) = bus.views.health("book", "x", "A")
+    assert (health.offset, health.state) == (3, "live")
+    assert list(bus.views.health("book", "y", "A")) == []
+    bus.views.remove("x", Fixed())
+    assert bus.views.books() == [book], "another has taken its place meanwhile"
+    bus.views.remove("x", x)
+    assert bus.views.books() == []
+
+
+def test_topics_that_are_wanted_are_told_to_whoever_follows() -> None:
+    bus, told = Bus("e"), list[str]()
+    bus.views.add("x", Fixed((), [Health(exchange="x", channel="book", raw_symbol="A", state="live")]))
+    bus.views.follow(lambda topics: told.extend(topic.raw_symbol for topic in topics))
+    bus.views.tell([Wanted("book", "x", "B", None)])
+    assert told == ["A", "B"]

@@ -14,6 +14,7 @@ import uvloop
 
 from aggregator import __version__
 from aggregator.bus.bus import Bus
+from aggregator.bus.view import Wanted
 from aggregator.feed.address import UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
@@ -21,6 +22,7 @@ from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Levels, Tra
 from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
 from aggregator.session.topics import Origin
+from tests.views import Fixed
 
 pytestmark = pytest.mark.waits
 
@@ -165,24 +167,30 @@ async def all_left(spot: Spot, bus: Bus, server: FeedServer) -> None:
 
 
 class Market:
-    """Books that change at random, their records numbered as an exchange would; also the source that a bus asks."""
+    """Books that change at random, their records numbered as an exchange would; also the view that a bus asks."""
 
     def __init__(self, bus: Bus, names: list[str]) -> None:
         self.bus = bus
-        self.books = {name: Model() for name in names}
+        self.models = {name: Model() for name in names}
         self.alive = dict.fromkeys(names, True)
-        self.asked = 0
         self._random = random.Random(7)
-        bus.add_books(self.source)
+        bus.views.add("alpha", self)
 
-    def source(self, exchange: str | None, raw_symbol: str | None) -> list[BookSnapshot]:
-        self.asked += 1
-        assert exchange in {None, "alpha"}
-        wanted = [raw_symbol] if raw_symbol else list(self.books)
-        return [self.snapshot(name, "request") for name in wanted if name in self.books and self.alive[name]]
+    def book(self, raw_symbol: str) -> BookSnapshot | None:
+        is_live = raw_symbol in self.models and self.alive[raw_symbol]
+        return self.snapshot(raw_symbol, "request") if is_live else None
+
+    def books(self) -> list[BookSnapshot]:
+        return [self.snapshot(name, "request") for name in self.models if self.alive[name]]
+
+    def health(self, *_: object) -> list[Health]:
+        return []
+
+    def wanted(self) -> list[Wanted]:
+        return []
 
     def snapshot(self, name: str, reason: str) -> BookSnapshot:
-        book = self.books[name]
+        book = self.models[name]
         return BookSnapshot(
             exchange="alpha",
             symbol=f"{name[:3]}/{name[3:]}",
@@ -194,7 +202,7 @@ class Market:
         )
 
     def delta(self, name: str) -> BookDelta:
-        book = self.books[name]
+        book = self.models[name]
         book.sequence += 1
         bids = self._levels(100)
         asks = self._levels(200)
@@ -386,11 +394,11 @@ async def _snapshot_first(spot: Spot) -> None:
         market = Market(bus, ["BTCUSD", "ETHUSD", "XRPUSD"])
         market.alive["XRPUSD"] = False
         bus.publish([market.snapshot("BTCUSD", "initial"), market.snapshot("ETHUSD", "initial")])
-        bus.publish([market.delta(name) for name in market.books])
+        bus.publish([market.delta(name) for name in market.models])
         async with subscriber(spot, "book:alpha:BTC/*", "book:alpha:XRP*") as client:
             row = await client.row()
             assert (row["type"], row["raw_symbol"], row["offset"]) == ("book_snapshot", "BTCUSD", 5)
-            bus.publish([market.delta(name) for name in market.books])
+            bus.publish([market.delta(name) for name in market.models])
             row = await client.row()
             assert (row["type"], row["raw_symbol"], row["offset"]) == ("book_delta", "BTCUSD", 6)
             bus.publish([market.snapshot("XRPUSD", "initial"), market.delta("XRPUSD")])
@@ -433,30 +441,6 @@ async def _late_server(spot: Spot) -> None:
 test_books_that_were_live_before = both(_late_server)
 
 
-async def _published_on_asking(spot: Spot) -> None:
-    """Who is asked for a book may first publish what was gathered: that comes before the snapshot, and once."""
-    async with serving(spot) as (bus, _):
-        market = Market(bus, ["BTCUSD", "ETHUSD"])
-        bus.publish([market.snapshot("BTCUSD", "initial"), market.snapshot("ETHUSD", "initial")])
-        gathered = [market.delta("ETHUSD"), market.delta("BTCUSD"), trade()]
-
-        def flush(_: str | None, __: str | None) -> list[BookSnapshot]:
-            bus.publish(gathered.copy())
-            gathered.clear()
-            return []
-
-        bus._book_sources.insert(0, flush)
-        async with subscriber(spot, "*:alpha:*") as client:
-            bus.publish([market.delta("ETHUSD"), market.delta("BTCUSD")])
-            reader = Reader()
-            for row in await client.until_offset(7):
-                reader.read(row)
-            assert reader.counts == {"trade": 1, "book_snapshot request": 2, "book_delta": 2}
-
-
-test_what_asking_for_a_book_publishes = both(_published_on_asking)
-
-
 async def _books_under_load(spot: Spot) -> None:
     """Clients come and go, and are slow, while books change: none ever has a book with a hole, and all end alike."""
     names = [f"{name}USD" for name in ("BTC", "ETH", "XRP", "SOL")]
@@ -485,7 +469,7 @@ async def _books_under_load(spot: Spot) -> None:
             return reader
 
         def has_all(reader: Reader) -> bool:
-            ends = {name: book.sequence for name, book in market.books.items()}
+            ends = {name: book.sequence for name, book in market.models.items()}
             return {name: book.sequence for name, book in reader.books.items()} == ends
 
         published = asyncio.ensure_future(trading())
@@ -494,7 +478,7 @@ async def _books_under_load(spot: Spot) -> None:
         readers = await asyncio.gather(*(following(*wish) for wish in wishes))
         for reader in readers:
             for name in names:
-                assert vars(reader.books[name]) == vars(market.books[name])
+                assert vars(reader.books[name]) == vars(market.models[name])
         assert (readers[0].missed, readers[3].missed > 0) == (0, True)
         await all_left(spot, bus, server)
 
@@ -567,7 +551,7 @@ async def _lag_of_books(spot: Spot) -> None:
                 reader.read(row)
             assert reader.published == bus.offset
             assert {name: vars(book) for name, book in reader.books.items()} == {
-                name: vars(book) for name, book in market.books.items()
+                name: vars(book) for name, book in market.models.items()
             }
         assert readers[0].missed == 0
         snapshots = readers[1].counts["book_snapshot request"]
@@ -776,7 +760,9 @@ class States:
             Health(exchange="alpha", channel=channel, raw_symbol=name, symbol=f"{name}/USDT", state=state, ts_recv=7)
             for channel, name, state in (("trades", "BTC", "live"), ("trades", "ETH", "quiet"), ("book", "BTC", "down"))
         ]  # type: ignore[misc]
-        bus.add_health(lambda: self.found)
+        bus.views.add("alpha", Fixed((), self.found))
+        for topic in Fixed((), self.found).wanted():
+            bus.views.tell([topic])
 
 
 async def _told(spot: Spot) -> None:
@@ -817,7 +803,7 @@ async def _told_apart(spot: Spot) -> None:
         bus.publish([summary])
         assert (await all.row())["bye"] == "line lost"
         assert (await only.ask("health:alpha:*"))["type"] == "subscribed"
-        assert [(await only.row())["state"] for _ in range(3)] == ["live", "quiet", "down"]
+        assert {(await only.row())["state"] for _ in range(3)} == {"live", "quiet", "down"}
     async with serving(spot) as (bus, _), subscriber(spot, "summary:*:*") as client:
         bus.publish([trade()])
         bus.publish([Counts(Origin("beta", "beta/main.1#1")).summary((), Now(1, 1))])

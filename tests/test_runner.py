@@ -115,16 +115,18 @@ async def test_shards_by_the_declared_number_of_topics() -> None:
         assert server.connections == len(runner.shards) == 3
 
 
-async def test_books_of_the_moment_stand_at_the_offset_of_the_stream() -> None:
+async def test_books_of_the_moment_hold_all_that_was_published() -> None:
     async with running(toy(), channels=("book",)) as (server, seen, runner):
         await seen.until(Health, state="syncing")
         await server.delta(1)
         await seen.until(BookSnapshot)
         await server.delta(2, bid="3")
         await seen.until(BookDelta, sequence=2)
-        (book,) = runner.books("toy", "A")
+        book = runner.book("A")
+        assert book is not None
+        assert list(runner.books()) == [book]
         assert (book.bids, book.asks, book.sequence) == ([("3", "1"), ("1", "1")], [("9", "1")], 2)
-        assert runner.books("other", None) == []
+        assert runner.book("B") is None
 
 
 async def test_a_stop_always_stops() -> None:

@@ -32,6 +32,7 @@ from aggregator.sinks import closer, files
 from aggregator.sinks.files import FilesStatus, write_files
 from aggregator.sinks.paths import Template
 from aggregator.sinks.settings import FilesSettings
+from tests.views import Fixed
 
 pytestmark = pytest.mark.waits
 
@@ -196,8 +197,8 @@ async def test_header_records_and_footer(tmp_path: Path) -> None:
                 exchange=exchange, symbol="BTC/USDT", raw_symbol="BTC"
             )
         book = BookSnapshot(exchange="alpha", raw_symbol="BTC", bids=[("1", "2")], asks=[])
-        asked: list[tuple[str | None, str | None]] = []
-        sink.bus.add_books(lambda exchange, raw: (asked.append((exchange, raw)), [book])[1])
+        view = Fixed([book])
+        sink.bus.views.add("alpha", view)
         delta = BookSnapshot(exchange="alpha", raw_symbol="BTC", bids=[], asks=[], ts_recv=NOON)
         health = Health(exchange="alpha", channel="trades", state="live", ts_recv=NOON)
         gap = Gap(exchange="alpha", gap_id="g", phase="open", cause="disconnect", ts_from=NOON, ts_recv=NOON)
@@ -216,7 +217,7 @@ async def test_header_records_and_footer(tmp_path: Path) -> None:
     assert footer["ts"] == NOON
     header, records, _ = whole(day / f"alpha/book-{stamp}-2.ndjson")
     assert [(b["bids"], b["offset"]) for b in header["books"]] == [([["1", "2"]], 5)]
-    assert asked == [("alpha", None)]
+    assert view.asked == [None]
     assert whole(day / f"alpha/gaps-{stamp}-4.ndjson")[1][0]["gap_id"] == "g"
     assert whole(day / f"beta/summary-{stamp}-5.ndjson")[1][0]["bye"] == "closed"
     assert len(found(tmp_path)) == 4
@@ -225,8 +226,8 @@ async def test_header_records_and_footer(tmp_path: Path) -> None:
 async def test_a_file_of_one_symbol_has_its_instrument_and_book(tmp_path: Path) -> None:
     settings = FilesSettings(path=tmp_path, template="{exchange}/{symbol}", compress=False)
     async with running(tmp_path, settings=settings) as sink:
-        asked: list[tuple[str | None, str | None]] = []
-        sink.bus.add_books(lambda exchange, raw: (asked.append((exchange, raw)), [])[1])
+        view = Fixed()
+        sink.bus.views.add("alpha", view)
         for raw in ("A", "B"):
             sink.bus.instruments["alpha", raw] = Instrument(exchange="alpha", symbol=raw, raw_symbol=raw)
         await sink.put(trade("A"), trade(None))
@@ -235,7 +236,7 @@ async def test_a_file_of_one_symbol_has_its_instrument_and_book(tmp_path: Path) 
     assert header["symbol"] == header["raw_symbol"] == "A"
     assert header["channel"] is None
     assert whole(tmp_path / "alpha/%none-20250926T120000Z-2.ndjson")[0]["symbol"] is None
-    assert asked == [("alpha", "A"), ("alpha", None)]
+    assert view.asked == ["A", None]
 
 
 async def test_the_current_file_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from aggregator.session.session import Session
 from aggregator.session.summaries import Counts
 from aggregator.session.topics import Origin
 from tests.toy import running, toy
+from tests.views import every_health
 
 pytestmark = pytest.mark.waits
 
@@ -402,14 +403,14 @@ async def test_the_states_of_all_topics_can_be_asked_for() -> None:
         await server.delta(1)
         await seen.until(Health, channel="book", state="live")
         await seen.until(Health, channel="ticker", state="live")
-        now = {health.channel: (health.state, health.conn) for health in runner.health()}
+        now = {health.channel: (health.state, health.conn) for health in every_health(runner)}
         assert now["book"] == ("live", "toy/main.1#1")
         assert now["trades"] == ("syncing", "toy/main.1#1")
         assert now["ticker"] == ("live", "toy/rest#1")
         await server.sockets[-1].close()
         await seen.until(Summary)
         await asyncio.sleep(0)
-        gone = {health.channel: (health.state, str(health.reason)) for health in runner.health()}
+        gone = {health.channel: (health.state, str(health.reason)) for health in every_health(runner)}
         assert gone["book"][0] == gone["trades"][0] == "down"
         assert gone["book"][1].startswith("closed by the exchange")
 

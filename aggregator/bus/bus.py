@@ -6,13 +6,14 @@ the oldest batches go, and the reader is told what it lost.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
 
-from aggregator.records import SCHEMA, BookSnapshot, Health, Instrument, Record
+from aggregator.bus.view import Views
+from aggregator.records import SCHEMA, Instrument, Record
 
 ENOUGH = 256  # records that a tap's reader takes without waiting for more
 LARGEST_BITS = 64  # bits of an integer
@@ -193,7 +194,7 @@ class BusStatus(Struct, frozen=True):
 class Bus:
     """Stamps offsets and hands every batch to whoever is attached.
 
-    books: gives every live book of (exchange, raw symbol); None for either means all
+    views: the books and states as they stand after what was published
     """
 
     def __init__(self, epoch: str) -> None:
@@ -202,8 +203,7 @@ class Bus:
         self.offset = 0
         self.instruments: dict[tuple[str, str], Instrument] = {}  # (exchange, symbol or else raw symbol)
         self._receivers: list[Callable[[Batch], None]] = []
-        self._book_sources: list[Callable[[str | None, str | None], Iterable[BookSnapshot]]] = []
-        self._health_sources: list[Callable[[], Iterable[Health]]] = []
+        self.views = Views(lambda: self.offset)
 
     def attach(self, receive: Callable[[Batch], None]) -> None:
         """Call this receiver with every batch from now on."""
@@ -233,33 +233,3 @@ class Bus:
     def header(self) -> Header:
         """The stream as it stands."""
         return Header(SCHEMA, self.epoch, self.offset)
-
-    def add_books(self, source: Callable[[str | None, str | None], Iterable[BookSnapshot]]) -> None:
-        """Let `books` ask this source of live books."""
-        self._book_sources.append(source)
-
-    def remove_books(self, source: Callable[[str | None, str | None], Iterable[BookSnapshot]]) -> None:
-        """Ask this source no more."""
-        self._book_sources.remove(source)
-
-    def books(self, exchange: str | None = None, raw_symbol: str | None = None) -> list[BookSnapshot]:
-        """The live books as they stand after everything published so far, stamped with the offset of that moment."""
-        found = [snapshot for source in self._book_sources for snapshot in source(exchange, raw_symbol)]
-        for snapshot in found:
-            snapshot.offset = self.offset
-        return found
-
-    def add_health(self, source: Callable[[], Iterable[Health]]) -> None:
-        """Let `health` ask this source of topics' states."""
-        self._health_sources.append(source)
-
-    def remove_health(self, source: Callable[[], Iterable[Health]]) -> None:
-        """Ask this source no more."""
-        self._health_sources.remove(source)
-
-    def health(self) -> Iterator[Health]:
-        """The state of every topic after everything published so far, stamped with the offset of that moment."""
-        for source in self._health_sources:
-            for record in source():
-                record.offset = self.offset
-                yield record

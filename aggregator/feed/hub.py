@@ -33,7 +33,7 @@ from aggregator.feed.ring import TAKE, Book, Chunk, Ring, join
 from aggregator.feed.routing import Audience, Routes
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.subscriber import Subscriber
-from aggregator.feed.topics import Pattern, Selection, parse_pattern, topic_of
+from aggregator.feed.topics import Pattern, Selection, parse_pattern
 
 log = logging.getLogger("aggregator.feed")
 
@@ -58,9 +58,10 @@ class FeedHub:
         self._emptied = asyncio.Event()
 
     def start(self) -> None:
-        """Learn which books there are already."""
+        """Learn which topics are wanted, and which books there are already."""
         self._loop = asyncio.get_running_loop()
-        for snapshot in self._bus.books():
+        self._bus.views.follow(self._routes.expect)
+        for snapshot in self._bus.views.books():
             self._routes.learn(snapshot)
 
     async def stop(self, drain: float) -> None:
@@ -143,20 +144,19 @@ class FeedHub:
             if not self._routes.wants_book(ring, book):
                 continue
             snapshot = self._book(book, options)
-            self._collect()  # asking for a book may publish what came before it
-            while data := ring.take():
-                parts.append(data)
             if snapshot:
                 ring.has_book(book)
                 parts.append(snapshot)
-            size = sum(map(len, parts))
+                size += len(snapshot)
         return b"".join(parts)
 
     def _book(self, book: Book, options: Options) -> bytes:
         """A live book's snapshot as its line; empty where there is none, and then the stream will bring one."""
         key = (book, options)
         if key not in self._snapshots:
-            self._snapshots[key] = encode(self._bus.books(*book), options)
+            exchange, raw_symbol = book
+            found = self._bus.views.book(exchange, raw_symbol) if raw_symbol else None
+            self._snapshots[key] = b"" if found is None else encode([found], options)
         return self._snapshots[key]
 
     # --- subscribers
@@ -240,7 +240,8 @@ class FeedHub:
 
     def _health(self, wanted: Selection, options: Options) -> bytes:
         """The state of every topic that is wanted, as lines."""
-        return encode([health for health in self._bus.health() if wanted.wants(topic_of(health))], options)
+        health = self._bus.views.health
+        return encode([record for topic in self._routes.stated(wanted) for record in health(*topic)], options)
 
     def _unsubscribe(self, subscriber: Subscriber, request: Unsubscribe) -> None:
         gone = list(subscriber.patterns) if request.topics is None else list(dict.fromkeys(request.topics))

@@ -1,15 +1,16 @@
 """The way of records to subscribers: found once per topic, and joined once for all who want the same."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from aggregator.bus.bus import Batch
+from aggregator.bus.view import Wanted
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.index import TopicIndex
 from aggregator.feed.ring import Book, Chunk, Place, Ring
 from aggregator.feed.topics import KIND, Pattern, Selection, Topic, topic_of
-from aggregator.records import BookDelta, BookSnapshot, Channel, Record, channel_of
+from aggregator.records import BookDelta, BookSnapshot, Channel, Health, Record, channel_of
 
 NOTHING = Selection(())
 
@@ -68,7 +69,8 @@ class Routes:
         """Know no one and nothing."""
         self.known: dict[Known, Topic] = {}
         self._begun: set[Book] = set()  # books of which a snapshot has been seen
-        self._known_by_topic: TopicIndex[Known] = TopicIndex()
+        self._known_by_topic: TopicIndex[Known] = TopicIndex()  # filed under "health" too, which tells their states
+        self._unnamed: dict[tuple[Channel, str], None] = {}  # channels and exchanges of topics without a symbol
         self._routes: dict[Hashable, Route] = {}
         self._routes_by_topic: TopicIndex[Route] = TopicIndex()
         self._crowds: WeakValueDictionary[tuple[Audience, ...], Crowd] = WeakValueDictionary()
@@ -108,6 +110,15 @@ class Routes:
         """The topics seen so far that a selection wants."""
         found = self._known_by_topic.matching(selection)
         return [known for known in found if selection.wants(self.known[known])]  # its symbol may have changed
+
+    def stated(self, selection: Selection) -> Iterator[tuple[Channel, str, str | None]]:
+        """The topics seen so far of which a selection wants the state: channel, exchange and raw symbol."""
+        for known in self._known_by_topic.matching(selection):
+            if selection.wants(Topic(("health", known.channel), known.exchange, self.known[known].names)):
+                yield known
+        for channel, exchange in self._unnamed:
+            if selection.wants(Topic(("health", channel), exchange, ())):
+                yield channel, exchange, None
 
     def wants_book(self, ring: Ring, book: Book) -> bool:
         """Tell whether a ring is still to have a book."""
@@ -159,12 +170,23 @@ class Routes:
         """Remember a record's topic; a gap or health record tells of the topic that it is about."""
         channel = channel_of(record)
         if channel is not None and record.raw_symbol:
-            subject = Topic((channel,), record.exchange, topic_of(record).names)
-            known = Known(channel, record.exchange, record.raw_symbol)
-            self.known[known] = subject
-            self._known_by_topic.add(subject, known)
+            self._learn(Known(channel, record.exchange, record.raw_symbol), topic_of(record).names)
+        elif channel is not None and isinstance(record, Health):
+            self._unnamed[channel, record.exchange] = None
         if isinstance(record, BookSnapshot):
             self._begun.add((record.exchange, record.raw_symbol))
+
+    def expect(self, topics: Iterable[Wanted]) -> None:
+        """Know topics that are wanted, before anything comes of them."""
+        for topic in topics:
+            known = Known(topic.channel, topic.exchange, topic.raw_symbol)
+            if known not in self.known:
+                names = dict.fromkeys(name for name in (topic.symbol, topic.raw_symbol) if name is not None)
+                self._learn(known, tuple(names))
+
+    def _learn(self, known: Known, names: tuple[str, ...]) -> None:
+        self.known[known] = Topic((known.channel,), known.exchange, names)
+        self._known_by_topic.add(Topic(("health", known.channel), known.exchange, names), known)
 
     def _crowd(self, audiences: tuple[Audience, ...]) -> Crowd:
         crowd = self._crowds.get(audiences)

@@ -11,7 +11,7 @@ from aggregator.exchange import Exchange, Poll
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import Need, Rest
 from aggregator.ingest.status import PollStatus
-from aggregator.records import Health, Instrument, TopicState
+from aggregator.records import Channel, Health, Instrument, TopicState
 from aggregator.session.moment import Now
 from aggregator.session.polled import Polling
 from aggregator.session.session import UNWANTED
@@ -94,9 +94,13 @@ class Poller:
             now = self._network.now()
             self._bus.publish(self._polling.close("restart", now) + self._polling.bye(UNWANTED, now))
 
-    def health(self) -> Iterator[Health]:
-        """Each topic's state now."""
-        return self._polling.health(self._network.now())
+    def health(self, channel: Channel, raw_symbol: str | None) -> Health | None:
+        """A topic's state now; null: there is no such topic here."""
+        return self._polling.health((channel, raw_symbol), self._network.now())
+
+    def instrument(self, raw_symbol: str | None) -> Instrument | None:
+        """The instrument of a topic that is asked for here."""
+        return self._instruments.get(raw_symbol or "")
 
     @property
     def changes(self) -> int:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from aggregator.bus.bus import Bus
+from aggregator.bus.view import Wanted
 from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
 from aggregator.ingest.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Network
 from aggregator.ingest.poller import Poller
@@ -95,8 +96,8 @@ class ExchangeRunner:
         self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[Shard | Poller, asyncio.Task[None]] = {}
-        bus.add_books(self.books)
-        bus.add_health(self.health)
+        self._carriers: dict[Key, dict[Shard | Poller, None]] = {}  # candles may be on several, by interval
+        bus.views.add(exchange.id, self)
 
     # --- what is wanted -----------------------------------------------------------------------------------------------
 
@@ -155,7 +156,9 @@ class ExchangeRunner:
         shards = [shard for shard in self.shards if shard.source is stream]
         carried: set[Subscription] = set()
         for shard in shards:
-            shard.release([s for s in shard.subscriptions if s not in wanted], reason)
+            leaving = [s for s in shard.subscriptions if s not in wanted]
+            shard.release(leaving, reason)
+            self._note_release(shard, leaving)
             for instrument in {wanted[s].raw_symbol: wanted[s] for s in shard.subscriptions}.values():
                 shard.refresh(instrument)
             carried |= shard.subscriptions.keys()
@@ -184,6 +187,7 @@ class ExchangeRunner:
         if part:
             carried = self._take_over(shard.source.name, [(s.channel, s.raw_symbol) for s in part])
             shard.want({s: wanted[s] for s in part}, carried)
+            self._note_carriers(shard, {s: wanted[s] for s in part})
 
     def _want_polled(self, poll: Poll, wanted: Mapping[Subscription, Instrument]) -> None:
         (poller,) = [poller for poller in self.pollers if poller.source is poll] or (None,)
@@ -194,7 +198,30 @@ class ExchangeRunner:
             poller.want(topics, by_name(wanted), self._take_over(poll.name, topics))
             self._start(poller)
         elif poller is not None:
+            for key in [key for key, carriers in self._carriers.items() if poller in carriers]:
+                self._forget_carrier(poller, key)
             poller.want(topics, by_name(wanted), self._take_over(poll.name, topics))
+        if poller is not None:
+            self._note_carriers(poller, wanted)
+
+    def _note_carriers(self, keeper: Shard | Poller, topics: Mapping[Subscription, Instrument]) -> None:
+        """Remember who carries these topics, and tell that they are wanted."""
+        new = [s for s in topics if (s.channel, s.raw_symbol) not in self._carriers]
+        for s in topics:
+            self._carriers.setdefault((s.channel, s.raw_symbol), {})[keeper] = None
+        self._bus.views.tell([Wanted(s.channel, self.exchange.id, s.raw_symbol, topics[s].symbol) for s in new])
+
+    def _note_release(self, shard: Shard, leaving: Sequence[Subscription]) -> None:
+        for s in leaving:
+            others = self._intervals if s.channel == "candles" else ()
+            if not any(Subscription("candles", s.raw_symbol, other) in shard.subscriptions for other in others):
+                self._forget_carrier(shard, (s.channel, s.raw_symbol))
+
+    def _forget_carrier(self, keeper: Shard | Poller, key: Key) -> None:
+        carriers = self._carriers.get(key, {})
+        carriers.pop(keeper, None)
+        if not carriers:
+            self._carriers.pop(key, None)
 
     def _start(self, keeper: Shard | Poller) -> None:
         if self._group is not None:
@@ -256,21 +283,40 @@ class ExchangeRunner:
                 yield feed, Standing(key, carried, None, is_followed=False)
 
     def leave(self) -> None:
-        """Stop answering the bus's questions for books and states."""
-        self._bus.remove_books(self.books)
-        self._bus.remove_health(self.health)
+        """Stop answering for this exchange."""
+        self._bus.views.remove(self.exchange.id, self)
 
-    def books(self, exchange: str | None, raw_symbol: str | None) -> list[BookSnapshot]:
-        """The live books, after all that came before them is published."""
-        if exchange not in {None, self.exchange.id}:
-            return []
-        return [book for shard in self.shards for book in shard.books(raw_symbol)]
+    # --- as a view of the exchange (bus/view.py) ----------------------------------------------------------------------
 
-    def health(self) -> Iterator[Health]:
-        """The state of each topic now."""
-        keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
-        for keeper in keepers:
-            yield from keeper.health()
+    def book(self, raw_symbol: str) -> BookSnapshot | None:
+        """The live book of a market."""
+        found = (
+            keeper.book(raw_symbol) for keeper in self._carriers_of("book", raw_symbol) if isinstance(keeper, Shard)
+        )
+        return next((book for book in found if book is not None), None)
+
+    def books(self) -> Iterator[BookSnapshot]:
+        """Every live book."""
+        for shard in self.shards:
+            yield from shard.books()
+
+    def health(self, channel: Channel, raw_symbol: str | None) -> Iterator[Health]:
+        """The state of a topic now, from each that carries a part of it."""
+        for keeper in self._carriers_of(channel, raw_symbol):
+            found = keeper.health(channel, raw_symbol)
+            if found is not None:
+                yield found
+
+    def wanted(self) -> Iterator[Wanted]:
+        """Every topic that is wanted."""
+        for (channel, raw_symbol), carriers in self._carriers.items():
+            instrument = next(iter(carriers)).instrument(raw_symbol)
+            if raw_symbol is not None:
+                yield Wanted(channel, self.exchange.id, raw_symbol, instrument.symbol if instrument else None)
+
+    def _carriers_of(self, channel: Channel, raw_symbol: str | None) -> list[Shard | Poller]:
+        """Those that carry a topic; all, where frames alone have brought it into being."""
+        return list(self._carriers.get((channel, raw_symbol)) or (*self.shards, *self.pollers))
 
     @property
     def changes(self) -> list[object]:

@@ -164,14 +164,22 @@ class Shard:
         finally:
             self._leave()
 
-    def books(self, raw_symbol: str | None) -> list[BookSnapshot]:
-        """The live books, each from the connection whose book is published."""
+    def books(self, raw_symbol: str | None = None) -> list[BookSnapshot]:
+        """The live books (or the one of `raw_symbol`), each from the connection whose book is published."""
         found: dict[str | None, BookSnapshot] = {}
         for connection in self._connections:
             for book in connection.session.books(connection.session.moment, raw_symbol):
                 if self.arbiter.is_followed(connection.session, book):
                     found[book.raw_symbol] = book
         return list(found.values())
+
+    def book(self, raw_symbol: str) -> BookSnapshot | None:
+        """The live book of one market."""
+        return next(iter(self.books(raw_symbol)), None)
+
+    def instrument(self, raw_symbol: str | None) -> Instrument | None:
+        """The instrument of a topic that is carried here."""
+        return self._instruments.get(raw_symbol or "")
 
     @property
     def room(self) -> int:
@@ -223,13 +231,24 @@ class Shard:
         waiting = "it waits for its turn to be asked for, or for the answer" if live else None
         return held or waiting or self.trouble or "its connection is being made"
 
-    def health(self) -> Iterator[Health]:
-        """Each topic's state now, if possible from a connection that can be relied on for it."""
-        now, topics = self._context.network.now(), self._topics()
-        for topic in topics.values():
-            yield health(topic, now)
-        for s in self._uncarried(topics):
-            yield self._down(*s, now)
+    def health(self, channel: Channel, raw_symbol: str | None) -> Health | None:
+        """A topic's state now, if possible from a connection that can be relied on for it; null: it is not wanted."""
+        now, found = self._context.network.now(), None
+        for connection in self._connections:
+            table = connection.session.topics
+            topic = table.get(channel, raw_symbol)
+            if topic is not None and (found is None or table.is_good(channel, raw_symbol)):
+                found = topic
+        if found is not None:
+            return health(found, now)
+        return (
+            None if raw_symbol is None or not self._wants(channel, raw_symbol) else self._down(channel, raw_symbol, now)
+        )
+
+    def _wants(self, channel: Channel, raw_symbol: str) -> bool:
+        if channel == "candles":  # the interval may be any
+            return any((s.channel, s.raw_symbol) == (channel, raw_symbol) for s in self.subscriptions)
+        return Subscription(channel, raw_symbol) in self.subscriptions
 
     def status(self) -> ShardStatus:
         """How this shard and its connections fare."""

@@ -98,9 +98,10 @@ class Polling:
         """How often a topic's state or gap has changed."""
         return self._place.changes
 
-    def health(self, now: Now) -> Iterator[Health]:
-        """Each topic's state."""
-        return (health(topic, now) for topic in self._topics.values())
+    def health(self, key: Key, now: Now) -> Health | None:
+        """A topic's state; null: there is no such topic."""
+        topic = self._topics.get(key)
+        return None if topic is None else health(topic, now)
 
     def states(self) -> Counter[TopicState]:
         """How many topics are in each state now."""

@@ -133,7 +133,7 @@ def sink_gap(
 def header_of(bus: Bus, place: Place, ts: int) -> FileHeader:
     """A header as of now: the instruments in force and the live books that a file of this place concerns."""
     exchange, raw_symbol = place.exchange, place.raw_symbol
-    books = bus.books(exchange, raw_symbol) if place.channel in {None, "book"} else []
+    books = bus.views.books(exchange, raw_symbol) if place.channel in {None, "book"} else []
     if raw_symbol is not None and exchange is not None:
         instrument = bus.instruments.get((exchange, place.symbol or raw_symbol))
         instruments = [] if instrument is None else [instrument]

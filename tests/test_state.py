@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.daemon.marks import SLOT, SLOTS, Marks, deaths_in, read_numbers
+from aggregator.daemon.marks import SLOT_BYTES, SLOTS, Marks, deaths_in, read_numbers
 from aggregator.errors import ConfigError
 from aggregator.ingest import checkpoint_file as leftovers
 from aggregator.ingest import listing as instruments
@@ -207,7 +207,7 @@ def test_a_mark_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> None:
 
 
 def test_an_end_waits_a_second_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.daemon.marks.PATIENCE", 0.01)
+    monkeypatch.setattr("aggregator.daemon.marks.PATIENCE_S", 0.01)
     marks = Marks(tmp_path, "first")
     with marks._lock, pytest.raises(TimeoutError, match="still being written"):
         marks.leave("toy", {})
@@ -237,7 +237,7 @@ def test_a_number_larger_than_any_counter_costs_itself_alone(tmp_path: Path) -> 
 
 
 def test_numbers_that_are_cut_off_are_none(tmp_path: Path) -> None:
-    (tmp_path / "a.numbers").write_bytes(b"\1" * (SLOTS * SLOT - 1))
+    (tmp_path / "a.numbers").write_bytes(b"\1" * (SLOTS * SLOT_BYTES - 1))
     assert read_numbers(tmp_path / "a.numbers") == {}
     os.mkfifo(tmp_path / "b.numbers")
     assert read_numbers(tmp_path / "b.numbers") == {}

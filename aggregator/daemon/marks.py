@@ -29,13 +29,13 @@ from aggregator.session.topics import Standing
 from aggregator.session.trades import Notes
 from aggregator.sinks.worker import Worker
 
-EVERY = 5.0  # seconds between two marks of an exchange
-SOON = 0.2  # seconds after which a change of what is followed is marked
+EVERY_S = 5.0  # seconds between two marks of an exchange
+SOON_S = 0.2  # seconds after which a change of what is followed is marked
 SHARE = 50  # a mark is made again after at least so many times what it took: it takes 2 % of the time at most
-PATIENCE = 1.0  # seconds that the end waits for a mark that is being written
-BEAT = 1.0  # seconds after which a quiet program notes that it lives
+PATIENCE_S = 1.0  # seconds that the end waits for a mark that is being written
+BEAT_S = 1.0  # seconds after which a quiet program notes that it lives
 SLOTS = 131_072  # numbered topics of one daemon whose numbers are noted
-SLOT = 8  # bytes
+SLOT_BYTES = 8  # bytes
 STEP = 500  # topics that are looked at before others have their turn
 SUFFIX = ".numbers"
 
@@ -54,8 +54,8 @@ class Numbers:
         self.path = path
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            os.posix_fallocate(handle, 0, SLOTS * SLOT)
-            self._map = mmap.mmap(handle, SLOTS * SLOT)
+            os.posix_fallocate(handle, 0, SLOTS * SLOT_BYTES)
+            self._map = mmap.mmap(handle, SLOTS * SLOT_BYTES)
         except OSError:
             path.unlink(missing_ok=True)
             raise
@@ -100,7 +100,7 @@ class NumbersOf:
 def read_numbers(path: Path) -> dict[int, int]:
     """The last numbers that a killed run has left, by slot; under 0 the moment as it stands there. Raises OSError."""
     blob = state.read(path)
-    if blob is None or len(blob) != SLOTS * SLOT:
+    if blob is None or len(blob) != SLOTS * SLOT_BYTES:
         return {}
     return {slot: number for slot, number in enumerate(array("q", blob)) if number}
 
@@ -214,7 +214,7 @@ class Marks:
         """Note that the program lives, until cancelled."""
         while self._numbers is not None:
             self._numbers.view[0] = time.time_ns()
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(BEAT_S)
 
     async def keep(self, runner: ExchangeRunner) -> None:
         """Mark an exchange's topics again and again, until cancelled."""
@@ -223,8 +223,8 @@ class Marks:
         changes: list[object] = []
         while True:
             if marked:
-                await asyncio.sleep(max(SOON, took * SHARE))
-                if changes == runner.changes and loop.time() - marked < EVERY:
+                await asyncio.sleep(max(SOON_S, took * SHARE))
+                if changes == runner.changes and loop.time() - marked < EVERY_S:
                     continue
             marked, changes = loop.time(), runner.changes
             await self.mark(runner)
@@ -263,7 +263,7 @@ class Marks:
 
     def leave(self, id: str, topics: leftovers.Topics) -> None:
         """Write what an exchange leaves that has ended, instead of a mark, until it begins again. Raises OSError."""
-        if not self._lock.acquire(timeout=PATIENCE):  # the thread may still be writing a mark
+        if not self._lock.acquire(timeout=PATIENCE_S):  # the thread may still be writing a mark
             raise TimeoutError("a mark is still being written")
         try:
             self._ended.add(id)

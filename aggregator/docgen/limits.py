@@ -125,7 +125,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "session.rhythm.CEILING_NS", "ns", "of silence, however slow a topic's rhythm", "the topic is asked about"
         ),
         Bound("session.rhythm.LONGEST", "times", "the longest interval of late: a silence", "the topic is asked about"),
-        Bound("session.summaries.LONGEST", "ns", "a delay that a summary counts", "it is left out"),
+        Bound("session.summaries.LONGEST_NS", "ns", "a delay that a summary counts", "it is left out"),
     ),
     "Answers by REST, and listings": (
         Bound("ingest.network.LARGEST_BODY_BYTES", "bytes", "an answer, inflated", "the call has failed"),
@@ -164,11 +164,16 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),
         Bound("feed.settings.FeedSettings.ring", "records", "kept for a slow one (`ring`)", "the oldest go: a `lag`"),
         Bound("feed.ring.RING_BYTES", "bytes", "likewise", "likewise"),
-        Bound("feed.protocol.LONGEST_LINE", "bytes", "a line that one sends", "an error; the connection is closed"),
+        Bound(
+            "feed.protocol.LONGEST_LINE_BYTES", "bytes", "a line that one sends", "an error; the connection is closed"
+        ),
         Bound("feed.protocol.MOST_PATTERNS", "patterns", "that one holds", "the request is refused"),
         Bound("feed.topics.LONGEST_PATTERN", "characters", "of a pattern", "likewise"),
         Bound(
-            "feed.subscriber.MOST_ANSWERS", "bytes", "of answers that one leaves unread", "it is not heard until then"
+            "feed.subscriber.MOST_ANSWERS_BYTES",
+            "bytes",
+            "of answers that one leaves unread",
+            "it is not heard until then",
         ),
         Bound("feed.transports.sockets.LINES_AT_ONCE", "lines", "of one, read in one turn", "others have their turn"),
         Bound("feed.listener.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
@@ -214,12 +219,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("ingest.state.MOST_BYTES", "bytes", "a file that is read", "renamed to `*.bad`, one warning"),
         Bound("daemon.marks.SLOTS", "topics", "of trades whose last number outlives a kill", "their gap has no count"),
         Bound(
-            "daemon.marks.SOON",
+            "daemon.marks.SOON_S",
             "seconds",
             "before a change of what is followed is marked",
             "untold after a kill before that",
         ),
-        Bound("daemon.marks.EVERY", "seconds", "between two marks otherwise", "marked anew"),
+        Bound("daemon.marks.EVERY_S", "seconds", "between two marks otherwise", "marked anew"),
         Bound("daemon.marks.SHARE", "times", "what a mark took, before the next", "marks are rarer"),
     ),
     "Configuration and environment": (

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct, structs
 
 from aggregator.bus.bus import encode_lines
 from aggregator.feed.protocol import Numbers, Time
-from aggregator.records import Levels, Record
+from aggregator.records import SECOND_NS, Levels, Record
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")  # JSON takes such a number as it stands
 LEVELS = ("bids", "asks")
@@ -27,7 +27,6 @@ DECIMALS = frozenset({
 # fmt: on
 TIMES = frozenset({"expiry", "valid_from"})  # and what begins with ts_
 DIVISORS = {"us": 1_000, "ms": 1_000_000}
-SECOND = 1_000_000_000
 
 Row = dict[str, Any]  # a record's fields as they are written
 _encode_rows = msgspec.json.Encoder().encode_lines
@@ -79,7 +78,7 @@ def _time(ns: int | None, unit: Time) -> int | str | None:
     if unit in DIVISORS:
         return ns // DIVISORS[unit]
     try:
-        return f"{datetime.fromtimestamp(ns // SECOND, UTC):%Y-%m-%dT%H:%M:%S}.{ns % SECOND:09d}Z"
+        return f"{datetime.fromtimestamp(ns // SECOND_NS, UTC):%Y-%m-%dT%H:%M:%S}.{ns % SECOND_NS:09d}Z"
     except (ValueError, OverflowError, OSError):
         return ns  # outside of the calendar
 

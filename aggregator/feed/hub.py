@@ -29,7 +29,7 @@ from aggregator.feed.protocol import (
     Unsubscribed,
     read_line,
 )
-from aggregator.feed.ring import TAKE, Book, Chunk, Ring, join
+from aggregator.feed.ring import TAKE_BYTES, Book, Chunk, Ring, join
 from aggregator.feed.routing import Audience, Routes
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.subscriber import Subscriber
@@ -138,7 +138,7 @@ class FeedHub:
         """Snapshots of books that a ring wants: some at once, so that many or deep ones take nobody's time."""
         parts: list[bytes] = []
         size = 0
-        while ring.wanted and size < TAKE:
+        while ring.wanted and size < TAKE_BYTES:
             book = next(iter(ring.wanted))
             del ring.wanted[book]
             if not self._routes.wants_book(ring, book):

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from aggregator.errors import AggregatorError
 
-LONGEST_LINE = 64 * 1024  # bytes that a subscriber may send as one line
+LONGEST_LINE_BYTES = 64 * 1024  # bytes that a subscriber may send as one line
 MOST_PATTERNS = 1000  # one subscriber may hold so many
 
 Id = int | str | None  # the subscriber's own, given back with the answer
@@ -132,8 +132,8 @@ def encode_message(message: Hello | Reply) -> bytes:
 
 def read_line(line: bytes) -> Request | None:
     """Read the request in a line; None for a blank line. Raises BadRequest."""
-    if len(line) > LONGEST_LINE:
-        raise LineTooLong(f"a line of more than {LONGEST_LINE} bytes: the connection is closed")
+    if len(line) > LONGEST_LINE_BYTES:
+        raise LineTooLong(f"a line of more than {LONGEST_LINE_BYTES} bytes: the connection is closed")
     line = line.strip()
     if not line:
         return None

@@ -9,7 +9,7 @@ from msgspec import Struct
 from aggregator.records import Lag, Record
 
 RING_BYTES = 64 * 2**20
-TAKE = 256 * 1024  # bytes given to be written at once
+TAKE_BYTES = 256 * 1024  # bytes given to be written at once
 
 Book = tuple[str, str | None]  # exchange and raw symbol
 
@@ -189,7 +189,7 @@ class Ring:
         if self._lost.count:
             parts.append(self._lag(self._lost))
             self._lost = Lost()
-        while self._chunks and size < TAKE:
+        while self._chunks and size < TAKE_BYTES:
             chunk = self._pop()
             if chunk.places:
                 self._offset = chunk.offsets[-1]

@@ -10,7 +10,7 @@ from aggregator.feed.ring import Ring
 from aggregator.feed.status import SubscriberStatus
 from aggregator.feed.topics import Pattern
 
-MOST_ANSWERS = 64 * 1024  # bytes of answers that a subscriber may leave unread before it is heard again
+MOST_ANSWERS_BYTES = 64 * 1024  # bytes of answers that a subscriber may leave unread before it is heard again
 
 log = logging.getLogger("aggregator.feed")
 
@@ -60,7 +60,7 @@ class Subscriber:
     @property
     def may_hear(self) -> bool:
         """Tell whether answers may be made now: a peer that leaves them unread is not heard."""
-        return self.ring.answers < MOST_ANSWERS
+        return self.ring.answers < MOST_ANSWERS_BYTES
 
     def hear(self, line: bytes) -> None:
         """Take a line, without its end."""

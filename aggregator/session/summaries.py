@@ -4,14 +4,12 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from statistics import median_low
 
-from aggregator.records import Bbo, BookDelta, Record, Summary, Trade
+from aggregator.records import MS_NS, SECOND_NS, Bbo, BookDelta, Record, Summary, Trade
 from aggregator.session.moment import Now
 from aggregator.session.topics import Origin, Topic
 
-SECOND = 1_000_000_000
-MS = 1_000_000
-EVERY = 60 * SECOND
-LONGEST = 2**63  # ns; an integer of a frame may have hundreds of digits
+EVERY_NS = 60 * SECOND_NS
+LONGEST_NS = 2**63  # ns; an integer of a frame may have hundreds of digits
 SAMPLES = 120  # the quickest of so many latest ones, one a second, is told
 AT_ONCE = (Trade, BookDelta, Bbo)  # records that are sent when they happen
 
@@ -55,7 +53,7 @@ class Counts:
     def begin(self, now: Now) -> None:
         """Begin to count: the connection stands."""
         self._from = now.wall
-        self._due = now.mono + EVERY
+        self._due = now.mono + EVERY_NS
         self._ticked = now.mono
 
     def look(self, records: Sequence[Record]) -> None:
@@ -64,7 +62,7 @@ class Counts:
             sent = record.ts_sent or (record.ts_event if isinstance(record, AT_ONCE) else None)
             if sent and record.source == "ws" and not record.flags:
                 took = record.ts_recv - sent
-                if abs(took) > LONGEST:
+                if abs(took) > LONGEST_NS:
                     continue  # no time of these days
                 self._latencies.append(took)
                 self._quickest.append(took)
@@ -78,10 +76,10 @@ class Counts:
     def tick(self, topics: Iterable[Topic], out: list[Record], now: Now) -> None:
         """Measure how late this call is, and give the summary if it is due. Call it each second."""
         self.is_to_look = True
-        self._late = max(self._late, now.mono - self._ticked - SECOND)
+        self._late = max(self._late, now.mono - self._ticked - SECOND_NS)
         self._ticked = now.mono
         if now.mono >= self._due:
-            self._due = now.mono + EVERY
+            self._due = now.mono + EVERY_NS
             out.append(self.summary(topics, now))
 
     def summary(self, topics: Iterable[Topic], now: Now, bye: str | None = None) -> Summary:
@@ -131,4 +129,4 @@ class Counts:
 
 
 def _ms(nanoseconds: int) -> float:
-    return round(nanoseconds / MS, 3)
+    return round(nanoseconds / MS_NS, 3)

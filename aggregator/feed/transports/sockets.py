@@ -7,10 +7,10 @@ import socket
 from collections.abc import Callable
 
 from aggregator.feed.peer import Peer
-from aggregator.feed.protocol import LONGEST_LINE
+from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
 
-RECEIVE = 64 * 1024  # bytes of one read
+RECEIVE_BYTES = 64 * 1024  # bytes of one read
 LINES_AT_ONCE = 8  # before others have their turn
 SENDS_AT_ONCE = 8  # likewise
 SWEEP_S = 1.0  # seconds between two looks for peers that left without a word
@@ -112,7 +112,7 @@ class SocketPeer:
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(RECEIVE)
+            data = self._socket.recv(RECEIVE_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -157,7 +157,7 @@ class SocketPeer:
             self._loop.call_soon(self._work)
 
     def _has_line(self) -> bool:
-        return b"\n" in self._inbox or len(self._inbox) > LONGEST_LINE
+        return b"\n" in self._inbox or len(self._inbox) > LONGEST_LINE_BYTES
 
     def _watch_reads(self, *, wanted: bool) -> None:
         if wanted != self._is_reading and not self.is_closed:

@@ -19,13 +19,15 @@ class SessionError(AggregatorError):
 
     wait: seconds before that, where the exchange says so
     is_busy: whether the exchange answered that it was asked too much
+    brief: the text without the exchange's words, for a log in which these stand already
     """
 
-    def __init__(self, text: str, wait: float = 0.0, *, is_busy: bool = False) -> None:
-        """Say what happened."""
-        super().__init__(text)
+    def __init__(self, text: str, wait: float = 0.0, *, is_busy: bool = False, words: str = "") -> None:
+        """Say what happened, and in which words of the exchange."""
+        super().__init__(f"{text}: {words}" if words else text)
         self.wait = wait
         self.is_busy = is_busy
+        self.brief = text
 
 
 class NotACapture(AggregatorError):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import connector_ids, load_exchange
-from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Subscription
+from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Subscription, no_more
 from aggregator.records import CHANNELS, Channel, Instrument
 from aggregator.sequence import contiguous, ordered
 from aggregator.session.moment import Now
@@ -107,11 +107,55 @@ PAGED = {  # exchange -> how its documentation says that its listing pages, and 
         "`nextPageCursor` of the answer is the next request's `cursor`",
         b'{"retCode":0,"result":{"list":[],"nextPageCursor":"first%3DA"}}',
     ),
+    "phemex": (
+        "`pageNum` and `pageSize` of its funding rates, which say how many there are in `total`",
+        b'{"code":0,"data":{"total":999,"rows":[]}}',
+    ),
     "gate": (
         "`limit` and `offset` of perpetual contracts; its own client libraries say 100 unless it is given",
         b"[" + b",".join([b'{"name":"BTC_USDT","order_price_round":"0.1"}'] * 100) + b"]",
     ),
 }
+ASKED_BY_NAME = {  # exchange -> whose names another answer lists: each is then asked for by itself
+    "okx": (
+        "options are listed by family, of which `underlying` gives all; no list has a parameter for pages",
+        b'{"code":"0","data":[["BTC-USD","ETH-USD"]]}',
+    ),
+}
+WHOLE = {  # exchange -> how its documentation says that each answer of its listing is whole
+    "bequant": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
+    "binance": "`exchangeInfo` gives all without a parameter, and has none for pages",
+    "binancecoinm": "`exchangeInfo` and `fundingInfo` have no parameters",
+    "binanceus": "`exchangeInfo` gives all without a parameter, and has none for pages",
+    "binanceusdm": "`exchangeInfo` and `fundingInfo` have no parameters",
+    "bitfinex": "each list of `conf` is one answer; `limit` and the like belong to histories",
+    "bitflyer": "`count`, `before` and `after` belong to histories; `getmarkets` takes none",
+    "bitget": "`symbols` and `contracts` give all where `symbol` is left out, and have no parameter for pages",
+    "bithumb": "`market/all` takes nothing but `isDetails`",
+    "bitstamp": "`/api/v2/markets/` takes no parameters",
+    "blofin": "`instruments` takes nothing but `instId`",
+    "btcbox": "`tickers` takes no parameters",
+    "coinbase": "`limit` and `offset` cut the list of products; without them it is whole",
+    "coinbaseexchange": "`/products` takes nothing but `type`; the headers of pages belong to histories",
+    "coinspot": "`latest` takes no parameters",
+    "cryptocom": "`get-instruments` takes no parameters, and gives all supported instruments",
+    "deribit": "`get_instruments` takes `currency`, `kind` and `expired`, and gives all of them",
+    "fmfwio": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
+    "gemini": "`symbols/details/all` takes no parameters",
+    "hitbtc": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
+    "htx": "`common/symbols` and both `swap_contract_info` have parameters that choose, none for pages",
+    "kraken": "`AssetPairs` has parameters that choose, none for pages",
+    "krakenfutures": "`instruments` takes no parameters",
+    "kucoin": "`symbols` takes nothing but `market`",
+    "kucoinfutures": "`contracts/active` takes no parameters, and gives a list of all contracts",
+    "mexc": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all where no symbol is named",
+    "poloniex": "`markets` and `allInstruments` take no parameters",
+    "upbit": "`market/all` takes nothing but `is_details`",
+    "whitebit": "`markets` and `futures` take no parameters",
+    "woo": "`instruments` takes nothing but `symbol`; its other lists of records have `page` and `size`",
+    "woofipro": "`public/info` takes no parameters",
+}
+PAGED_DETAILS = {"phemex"}  # of these, what completes the listing is in pages, and the listing itself is not
 FRAMES = Path(__file__).parent / "frames"
 CURSORS = {"cursor", "nextcursor", "nextpagecursor", "nextpage", "next", "hasmore", "hasnext", "totalpage"}
 
@@ -120,8 +164,24 @@ CURSORS = {"cursor", "nextcursor", "nextpagecursor", "nextpage", "next", "hasmor
 def test_a_listing_in_pages_is_followed(id: str) -> None:
     _, body = PAGED[id]
     listing = EXCHANGES[id].listing
-    following = [(request.url, after.url) for request in listing.requests for after in listing.more(request, body)]
+    parts = [(request, listing.more) for request in listing.requests] + [(d.request, d.more) for d in listing.details]
+    following = [(request.url, after.url) for request, more in parts for after in more(request, body)]
     assert any(url != after and url.partition("?")[0] == after.partition("?")[0] for url, after in following)
+
+
+def test_of_each_listing_it_is_known_whether_it_pages() -> None:
+    asking = {id for id, exchange in EXCHANGES.items() if exchange.listing.requests}
+    assert {*PAGED, *ASKED_BY_NAME, *WHOLE} == asking
+    assert not set(WHOLE) & {*PAGED, *ASKED_BY_NAME}
+    following = {id for id in asking if EXCHANGES[id].listing.more is not no_more}
+    assert following == {*PAGED, *ASKED_BY_NAME} - PAGED_DETAILS
+
+
+def test_names_that_an_answer_lists_are_each_asked_for() -> None:
+    for id, (_, body) in ASKED_BY_NAME.items():
+        listing = EXCHANGES[id].listing
+        following = [after.url for request in listing.requests for after in listing.more(request, body)]
+        assert len(following) == len(set(following)) == 2, id
 
 
 def cursors_of(value: object) -> Iterator[str]:

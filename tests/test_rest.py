@@ -196,3 +196,16 @@ async def test_a_ban_by_rest_is_one_for_new_connections_to_the_host_too() -> Non
         await Rest(host.network(), toy(), hosts).fetch(Request(URL), Need.LISTING)
     assert host_of("wss://toy.example:9443/ws") == host_of(URL)
     assert hosts.rest_of(host_of("wss://toy.example:9443/ws"), 0) == (7200.0, "HTTP 418: banned")
+
+
+@hurried
+async def test_a_wait_that_is_over_already_is_a_pause_of_our_own_and_no_leave_to_ask_at_once() -> None:
+    """Gate's header names the present, to the second; a date may be the past by our clock."""
+    host = Host()
+    host.answers = [Answer(429, b"", {"retry-after": said}) for said in ("0", "Thu, 01 Jan 1970 00:00:00 GMT")]
+    rest = Rest(host.network(), toy())
+    for _ in range(2):
+        with pytest.raises(SessionError):
+            await rest.fetch(Request(URL), Need.POLL)
+    assert await rest.fetch(Request(URL), Need.POLL) == b"fine"
+    assert host.times == [0, FIRST_PAUSE_S, 3 * FIRST_PAUSE_S]

@@ -14,6 +14,8 @@ from aggregator.daemon.daemon import Daemon
 from aggregator.daemon.relisting import Listings
 from aggregator.errors import SessionError
 from aggregator.exchange import Details, Listing, Request
+from aggregator.ingest.lines import read_clocks
+from aggregator.ingest.network import Answer, Network
 from aggregator.records import Instrument
 from tests.toy import REST, toy
 
@@ -121,3 +123,22 @@ async def test_two_captures_of_one_second_have_a_file_each(tmp_path: Path) -> No
         for recorder in each.recorders.values():
             recorder.close()
     assert len(list((tmp_path / "captures").iterdir())) == 4
+
+
+async def test_the_words_of_an_exchange_that_is_asked_too_much_stand_once_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused(_: Request) -> Answer:
+        return Answer(429, b"slow down, please", {"retry-after": "60"})
+
+    exchange = structs.replace(toy(), listing=Listing((Request(f"{REST}/markets"),)))
+    network = Network(None, refused, read_clocks)  # type: ignore[arg-type]
+    monkeypatch.setattr(daemon, "load_exchange", lambda _: exchange)
+    monkeypatch.setattr(Daemon, "_network", lambda *_: network)
+    wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
+    config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
+    task = asyncio.create_task(Daemon(config)._keep(wanted))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    assert "too many requests; again in 60 s" in caplog.text
+    assert caplog.text.count("slow down, please") == 1

@@ -164,7 +164,7 @@ class Daemon:
                 await self._run_exchange(config, exchange, network, rest)
             except SessionError as error:
                 pause = max(wait, error.wait)
-                log.warning("%s: %s; again in %.0f s", config.id, error, pause)
+                log.warning("%s: %s; again in %.0f s", config.id, error.brief, pause)
                 self.troubles[config.id] = str(error)
             except Exception as error:
                 self.troubles[config.id] = f"an error of our own: {type(error).__name__}: {error}"

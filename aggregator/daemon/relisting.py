@@ -41,7 +41,7 @@ class Listings:
             if cached is None:
                 raise
             age = (time.time_ns() - cached.ts) / 1e9 / 3600
-            log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error, age)
+            log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error.brief, age)
             return cached
         if cached is not None and (len(listed.answered) < len(exchange.listing.requests) or not listed.is_complete):
             markets = Markets(cached)
@@ -80,7 +80,7 @@ class Listings:
             try:
                 listed = await self.fetch(exchange, followed.runner.rest, followed.config.max_instruments)
             except SessionError as error:
-                log.warning("%s: %s", exchange.id, error)
+                log.warning("%s: %s", exchange.id, error.brief)
                 wait = max(wait, error.wait)
                 await in_steps(followed.following())  # a new day changes it: markets open, sources begin and end
                 continue

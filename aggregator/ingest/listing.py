@@ -283,7 +283,7 @@ async def fetch_listing(
         try:
             details[place] = await _pages(detail.request, detail.more, fetch)
         except SessionError as error:
-            failures.append(f"{exchange.id}: what completes the listing is missing: {error}")
+            failures.append(f"{exchange.id}: what completes the listing is missing: {error.brief}")
             if error.is_busy:
                 break
     listed = await asyncio.to_thread(read_listing, exchange, parts, aliases, now(), most, details)

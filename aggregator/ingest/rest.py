@@ -79,9 +79,9 @@ class Hosts:
         """Let nobody ask a host that was asked too much. Gives the seconds for which it is left alone."""
         self.refused += 1
         pause = self._breaks.setdefault(host, Break())
-        if seconds is None and now < pause.until:  # asked before the pause began, like what was refused first
+        if not seconds and now < pause.until:  # asked before the pause began, like what was refused first
             return (pause.until - now) / SECOND_NS
-        if seconds is None:
+        if not seconds:  # a wait that is over already says as little as none
             seconds = pause.next
             pause.next = min(pause.next * 2, LONGEST_PAUSE_S)
         seconds = min(seconds, LONGEST_REST_S)
@@ -141,7 +141,7 @@ class Rest:
             return answer.body
         if trouble.is_busy:
             wait = self.hosts.leave_alone(host, trouble.words, trouble.wait, self._network.now().mono)
-            raise SessionError(f"{request.url}: too many requests: {trouble.words}", wait, is_busy=True)
+            raise SessionError(f"{request.url}: too many requests", wait, is_busy=True, words=trouble.words)
         raise SessionError(f"{request.url}: {trouble.words}", trouble.wait or 0.0)
 
     def _read_trouble(self, answer: Answer) -> Trouble | None:
@@ -175,7 +175,7 @@ class Rest:
         wait, words = self.hosts.rest_of(host, self._network.now().mono)
         if wait > LONGEST_WAIT_S:
             raise SessionError(
-                f"{request.url}: not asked for: the host wants rest for {wait:.0f} s: {words}", wait, is_busy=True
+                f"{request.url}: not asked for: the host wants rest for {wait:.0f} s", wait, is_busy=True, words=words
             )
 
     def _serve(self, queue: Queue, host: str) -> None:

@@ -381,7 +381,9 @@ class Shard:
             backoff = FIRST_BACKOFF_S if has_flowed else min(backoff * 2, LONGEST_BACKOFF_S)
             self._failures = 0 if has_flowed else self._failures + 1
             wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(connection))
-            log.warning("%s: %s; again in %.1f s", session.conn, connection.close_reason, wait)
+            is_busy = connection.error is not None and connection.error.is_busy  # its words stand in the log already
+            reason = "too many requests" if is_busy else connection.close_reason
+            log.warning("%s: %s; again in %.1f s", session.conn, reason, wait)
             await asyncio.sleep(wait)
 
     def _rest_wanted(self, connection: Connection) -> float:

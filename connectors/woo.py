@@ -171,7 +171,7 @@ EXCHANGE = Exchange(
     id="woo",
     docs=DOCS,
     trouble=coded("code", "message", fine=("0",), busy=("-1003",)),
-    limits=Limits(weights={API: ((10, 1),)}, connects=(100, 300), lifetime=24 * HOUR_S),
+    limits=Limits(weights={API: ((10, 1),)}, connects=(100, 300), connections=100, lifetime=24 * HOUR_S),
     listing=Listing((Request(f"{API}/instruments"),), lambda body: decode_instruments(body).data.rows, read_instrument),
     feeds=(
         stream("main", EVERY, perpetual),

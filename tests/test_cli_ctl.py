@@ -54,8 +54,10 @@ def test_an_operator_asks_a_daemon(tmp_path: Path, exchanges: str, tmp_path_fact
         ]  # fmt: skip
         assert (row.split("\t")[0], row.split("\t")[5]) == ("kraken", "2/2")
         assert rest[0] == "kraken: nothing is followed for NO/SUCH"
-        named = run("status", "--socket", str(path), "trades:kraken:*")
-        assert "trades:kraken:BTC/USD\tlive\t" in named.stdout
+        assert rest[2] == "sink\twaiting\tlost\t"
+        assert rest[3].split("\t")[::2] == ["stdout", "0"]
+        named = "trades:kraken:BTC/USD\tlive\t"  # a topic becomes live when the connection next looks at it
+        until(lambda: named in run("status", "--socket", str(path), "trades:kraken:*").stdout, what="a live topic")
         assert "\nno topic fits" in run("status", "--socket", str(path), "trades:okx:*").stdout
         everything = json.loads(run("status", "--socket", str(path), "--json", "*:*:*").stdout)
         assert everything["schema"] == 1

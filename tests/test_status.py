@@ -12,6 +12,9 @@ from aggregator.daemon import status as gathering
 from aggregator.daemon.daemon import Daemon
 from aggregator.daemon.followed import Followed
 from aggregator.daemon.status import Asked, Status, gather
+from aggregator.errors import ConfigError
+from aggregator.feed.address import UnixAddress
+from aggregator.feed.settings import FeedSettings
 from aggregator.feed.topics import Selection, parse_pattern
 from aggregator.ingest.listing import Listed, Markets
 from aggregator.ingest.rest import Hosts
@@ -20,6 +23,7 @@ from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.ingest.window import Window
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Trade
 from aggregator.session.status import TopicStatus
+from aggregator.sinks.settings import FilesSettings
 from tests.toy import running, toy
 
 pytestmark = pytest.mark.waits
@@ -28,7 +32,7 @@ SECOND_NS = 10**9
 
 
 def by_channel(runner: ExchangeRunner) -> dict[str, TopicStatus]:
-    return {topic.channel: topic for topic in runner.topics()}
+    return {topic.channel: topic for topic in runner.topics() if topic is not None}
 
 
 # --- topics -----------------------------------------------------------------------------------------------------------
@@ -68,7 +72,7 @@ async def test_a_refused_topic_tells_the_words_of_the_exchange() -> None:
         runner.want([Instrument(raw_symbol="A", symbol="A/USD", base="A", quote="USD")])
         await seen.until(Health, channel="trades", state="down")
         await seen.until(Health, channel="book", state="down")
-        assert {t.channel: (t.state, t.reason) for t in runner.topics()} == {
+        assert {name: (topic.state, topic.reason) for name, topic in by_channel(runner).items()} == {
             "trades": ("down", "refused: no such symbol"),
             "book": ("down", "refused: no such symbol"),
         }
@@ -254,3 +258,18 @@ def test_a_status_comes_back_from_json() -> None:
 
     status = asyncio.run(one(Path("unused")))
     assert msgspec.json.decode(msgspec.json.encode(status), type=Status) == status
+
+
+async def test_sinks_and_feeds_tell_what_waits_and_what_is_lost(tmp_path: Path) -> None:
+    daemon = daemon_of(tmp_path)
+    (tmp_path / "data").write_text("")  # no directory: nothing can be written there
+    with pytest.raises(ConfigError):
+        await daemon.outputs.start([FilesSettings(path=tmp_path / "data")])
+    path = tmp_path / "files"
+    await daemon.outputs.start([FilesSettings(path=path), FeedSettings(listen=(UnixAddress(tmp_path / "f.sock"),))])
+    daemon.bus.publish([Trade(exchange="toy", raw_symbol="A", price="1", size="1", ts_recv=1)])
+    found = await gather(daemon, Asked())
+    (sink,), (feed,) = found.sinks, found.feeds
+    assert (sink.name, sink.failing, sink.held, sink.dropped) == (f"files {path}", None, 1, 0)
+    assert (feed.subscribers, feed.topics, feed.missed) == ([], 1, 0)
+    await daemon.outputs.stop(5.0)

@@ -168,6 +168,7 @@ def _show(status: "Status", *, asked_for: bool) -> None:
             click.echo(printable(line))
     for resting in status.rest.resting:
         click.echo(printable(f"{resting.host} is left alone for {_span(resting.seconds)}: {resting.words}"))
+    _show_sinks(status)
     if status.topics:
         click.echo()
         print_rows(
@@ -180,6 +181,18 @@ def _show(status: "Status", *, asked_for: bool) -> None:
         click.echo("\nno topic fits")
     if status.left_out:
         click.echo(f"and {counted(status.left_out, 'topic')} more")
+
+
+def _show_sinks(status: "Status") -> None:
+    rows = [(sink.name, str(sink.held), str(sink.dropped), sink.failing or "") for sink in status.sinks]
+    for feed in status.feeds:
+        held, slow = sum(each.queued for each in feed.subscribers), [each for each in feed.subscribers if each.lags]
+        said = counted(len(feed.subscribers), "subscriber")
+        slow_said = f", {len(slow)} too slow" if slow else ""
+        rows.append((f"feed {' '.join(feed.listen)}", str(held), str(feed.missed), f"{said}{slow_said}"))
+    if rows:
+        click.echo()
+        print_rows(("sink", "waiting", "lost", ""), rows)
 
 
 def _of_followed(exchange: "ExchangeStatus") -> list[str]:

@@ -160,7 +160,7 @@ class Control:
                     await _send(writer, piece)
         except asyncio.LimitOverrunError:
             await _send(writer, encode(Failure(f"a line of more than {LONGEST_LINE_BYTES} bytes")) + b"\n")
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, asyncio.CancelledError):  # `stop` cancels, and waits for this end alone
             writer.transport.abort()
         except Exception:
             log.exception("control: a client is hung up on, for an error of ours")

@@ -10,6 +10,7 @@ from aggregator.bus.bus import Bus, Tap
 from aggregator.config.schema import SinkSettings
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
+from aggregator.feed.status import FeedStatus
 from aggregator.sinks.files import FilesStatus, check_directory, write_files
 from aggregator.sinks.repair import Deaths
 from aggregator.sinks.settings import FilesSettings, StdoutSettings
@@ -18,12 +19,38 @@ from aggregator.sinks.stdout import write_stdout
 log = logging.getLogger("aggregator.outputs")
 
 
+class SinkStatus(Struct, frozen=True, kw_only=True):
+    """One sink that has a queue.
+
+    name: as logs call it
+    failing: what keeps it, or a part of it, from writing; null: nothing
+    held: records that wait for it
+    dropped: records that are lost to it; each is told to it by a gap
+    """
+
+    name: str
+    failing: str | None
+    held: int
+    dropped: int
+
+
 class Output(Struct, frozen=True):
-    """A running sink: its queue and its task."""
+    """A running sink: its queue and its task; of one that writes files, how these fare."""
 
     name: str
     tap: Tap
     task: asyncio.Task[object]
+    files: FilesStatus | None = None
+
+    def status(self) -> SinkStatus:
+        """How it fares."""
+        files = self.files
+        return SinkStatus(
+            name=self.name,
+            failing=None if files is None else files.failing,
+            held=self.tap.held,
+            dropped=self.tap.missed if files is None else files.missed,
+        )
 
 
 class RunningSinks:
@@ -64,6 +91,7 @@ class RunningSinks:
     def _start(self, settings: FilesSettings | StdoutSettings) -> None:
         tap = Tap(settings.queue)
         write: Coroutine[object, object, object]
+        status: FilesStatus | None = None
         if isinstance(settings, FilesSettings):
             status = FilesStatus()
             self._files.append(status)
@@ -72,7 +100,7 @@ class RunningSinks:
         else:
             name, write = "stdout", write_stdout(settings, self._bus, tap)
         task = asyncio.get_running_loop().create_task(write)
-        self.outputs.append(Output(name, tap, task))
+        self.outputs.append(Output(name, tap, task, status))
         log.info("%s: records are written there", name)
         task.add_done_callback(self._ended)
         self._bus.attach(tap.put)
@@ -89,6 +117,14 @@ class RunningSinks:
         self.outputs.remove(output)
         if not self.outputs and not self.feeds:
             self._on_idle()
+
+    def status(self) -> list[SinkStatus]:
+        """How each of them fares; feeds are told by `feed_status`."""
+        return [output.status() for output in self.outputs]
+
+    def feed_status(self) -> list[FeedStatus]:
+        """How each feed and its subscribers fare."""
+        return [feed.status() for feed in self.feeds]
 
     def reopen(self) -> int:
         """Have every sink of files close those that it writes to, and begin new ones; how many such sinks there are."""

@@ -1,7 +1,7 @@
 """All that the daemon knows of itself at one moment, gathered from the rooms.
 
 Each room tells how it fares by a `status()` of its own. Topics may be a hundred thousand: they are looked at one by
-one, and others have their turn every two milliseconds. So the moment is a little longer than one.
+one, and others have their turn every millisecond. So the moment is a little longer than one.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from aggregator.capture.recorder import RecorderStatus
 from aggregator.daemon.followed import Followed, FollowedStatus
 from aggregator.daemon.marks import MarksStatus
 from aggregator.daemon.process import ProcessStatus
+from aggregator.daemon.running_sinks import SinkStatus
+from aggregator.feed.status import FeedStatus
 from aggregator.feed.topics import Selection, Topic
 from aggregator.ingest.runner import ExchangeRunner, absent
 from aggregator.ingest.status import ListingStatus, PollStatus, RestStatus, ShardStatus
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
 
 SCHEMA = 1
-TURN_S = 0.002  # seconds that are worked on before others have their turn
+TURN_S = 0.001  # seconds that are worked on before others have their turn
 FINE = {"live", "quiet"}
 
 
@@ -79,6 +81,8 @@ class Status(Struct, frozen=True, kw_only=True):
     rest: the budgets of requests and connections, over all exchanges
     marks: what is noted for a start after a crash; null: the daemon has only begun
     exchanges: those of the configuration
+    sinks: where records are written
+    feeds: where subscribers are served
     left_out: topics that were asked for and are more than were to be told
     topics: those that were asked for
     """
@@ -90,6 +94,8 @@ class Status(Struct, frozen=True, kw_only=True):
     rest: RestStatus
     marks: MarksStatus | None = None
     exchanges: list[ExchangeStatus]
+    sinks: list[SinkStatus] = []
+    feeds: list[FeedStatus] = []
     left_out: int = 0
     topics: list[TopicStatus] = []
 
@@ -164,6 +170,8 @@ async def gather(daemon: "Daemon", asked: Asked) -> Status:
         rest=daemon.hosts.status(time.monotonic_ns()),
         marks=None if daemon.marks is None else daemon.marks.status(),
         exchanges=exchanges,
+        sinks=daemon.outputs.status(),
+        feeds=daemon.outputs.feed_status(),
         left_out=left_out,
         topics=topics,
     )

@@ -329,8 +329,8 @@ class ExchangeRunner:
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
         return sum((keeper.states() for keeper in keepers), Counter[TopicState]())
 
-    def topics(self) -> Iterator[TopicStatus]:
-        """Each topic as it stands now, one by one; those that no feed carries among them."""
+    def topics(self) -> Iterator[TopicStatus | None]:
+        """Each topic as it stands now, one by one, those that no feed carries among them; nothing now and then."""
         now = self._network.now()
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
         for keeper in keepers:

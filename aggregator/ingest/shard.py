@@ -37,6 +37,7 @@ LOOK_S = 0.5  # seconds between two looks at whether a connection is to be repla
 LINGER_S = 1.0  # seconds that a connection stays after its successor has taken over: what is on its way arrives
 JOINING_S = 30.0  # seconds after which a successor must have its books, but no longer word of every quiet topic
 MARGIN_S = 300.0  # seconds before the end of a connection's lifetime at which it is replaced, at most
+STEP = 500  # others may have their turn after so many topics
 AGAIN_S = 5.0  # seconds before a replacement that failed, or did not help, is tried again; doubles
 LONGEST_PAUSE_S = 600.0
 
@@ -264,10 +265,11 @@ class Shard:
             connections=[each.status(leads.get(each.session.conn) or Lead()) for each in self._connections],
         )
 
-    def topics(self, now: Now) -> Iterator[TopicStatus]:
+    def topics(self, now: Now) -> Iterator[TopicStatus | None]:
         """Each topic as it stands, if possible on a connection that can be relied on for it.
 
-        They are looked at one by one, so that others may have their turn between two of a hundred thousand.
+        They are looked at one by one, so that others may have their turn between two of a hundred thousand. Nothing
+        comes now and then where the next one is far.
         """
         tables = [each.session.topics for each in self._connections]
         wanted = list(self.subscriptions)
@@ -282,7 +284,9 @@ class Shard:
                 shown = next(good, None) or topic
                 is_asked = shown.state not in {"subscribing", "down"} or shown.reason
                 yield topic_status(shown, now, None if is_asked else self.why_not(key))
-        for s in wanted:
+        for at, s in enumerate(wanted):
+            if at % STEP == STEP - 1:
+                yield None
             if (s.channel, s.raw_symbol) not in told and s in self.subscriptions:
                 told.add((s.channel, s.raw_symbol))
                 instrument = self._instruments.get(s.raw_symbol)

@@ -10,7 +10,7 @@ from aggregator.session.order_book import BookTopic
 from aggregator.session.topics import Topic
 
 
-class TopicStatus(Struct, frozen=True, kw_only=True):
+class TopicStatus(Struct, frozen=True, kw_only=True, gc=False):
     """One topic that is wanted. Counts are of its connection.
 
     exchange: the exchange's id

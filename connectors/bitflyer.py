@@ -135,7 +135,7 @@ class ErrorWire(Struct):
 
 
 class Answer(Struct):
-    """To a request, whose id is the name of the channel."""
+    """The answer to a request, whose id is the name of the channel."""
 
     id: str | int | None = None
     error: ErrorWire | None = None
@@ -237,7 +237,7 @@ def read_funding(raw_symbol: str, body: bytes) -> Iterable[Record]:
 
 
 def rows(body: bytes) -> Iterable[Raw]:
-    """The lists of the United States and Europe repeat markets of Japan's: of theirs, those in dollars and euros."""
+    """The rows. The lists of the United States and Europe repeat Japan's markets: only dollars and euros are theirs."""
     found = decode_markets(body)
     is_whole = any(b'"FX_BTC_JPY"' in bytes(row) for row in found)
     return [row for row in found if is_whole or b'_USD"' in bytes(row) or b'_EUR"' in bytes(row)]

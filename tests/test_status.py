@@ -11,7 +11,7 @@ from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon import status as gathering
 from aggregator.daemon.daemon import Daemon
 from aggregator.daemon.followed import Followed
-from aggregator.daemon.status import Asked, Status, gather
+from aggregator.daemon.status import DaemonStatus, StatusQuery, gather
 from aggregator.errors import ConfigError
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.settings import FeedSettings
@@ -207,7 +207,7 @@ def fake(daemon: Daemon, count: int) -> None:
 async def test_exchanges_that_do_not_run_say_why(tmp_path: Path) -> None:
     daemon = daemon_of(tmp_path, "toy", "other")
     daemon.troubles["other"] = "its listing: HTTP 503"
-    found = await gather(daemon, Asked())
+    found = await gather(daemon, StatusQuery())
     assert [(e.id, e.state, e.trouble) for e in found.exchanges] == [
         ("toy", "starting", None),
         ("other", "waiting", "its listing: HTTP 503"),
@@ -219,12 +219,12 @@ async def test_exchanges_that_do_not_run_say_why(tmp_path: Path) -> None:
 async def test_topics_are_counted_and_told_when_they_are_asked_for(tmp_path: Path) -> None:
     daemon = daemon_of(tmp_path, "toy")
     fake(daemon, 100)
-    none = await gather(daemon, Asked())
+    none = await gather(daemon, StatusQuery())
     assert (none.exchanges[0].topics, none.topics) == ({"live": 90, "down": 10}, [])
-    troubled = await gather(daemon, Asked(is_troubled=True, most=4))
+    troubled = await gather(daemon, StatusQuery(is_troubled=True, most=4))
     assert ([t.symbol for t in troubled.topics], troubled.left_out) == (["S0", "S10", "S20", "S30"], 6)
     wanted = Selection([parse_pattern("trades:t*:S1*"), parse_pattern("book:*:*")])
-    named = await gather(daemon, Asked(wanted=wanted, most=100))
+    named = await gather(daemon, StatusQuery(wanted=wanted, most=100))
     assert [t.symbol for t in named.topics] == ["S1", *(f"S1{n}" for n in range(10))]
 
 
@@ -243,7 +243,7 @@ async def test_others_have_their_turn_while_many_topics_are_looked_at(
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
-    await gather(daemon, Asked())
+    await gather(daemon, StatusQuery())
     task.cancel()
     assert turns >= 500
 
@@ -251,13 +251,13 @@ async def test_others_have_their_turn_while_many_topics_are_looked_at(
 def test_a_status_comes_back_from_json() -> None:
     import msgspec
 
-    async def one(path: Path) -> Status:
+    async def one(path: Path) -> DaemonStatus:
         daemon = daemon_of(path, "toy")
         fake(daemon, 3)
-        return await gather(daemon, Asked(most=10))
+        return await gather(daemon, StatusQuery(most=10))
 
     status = asyncio.run(one(Path("unused")))
-    assert msgspec.json.decode(msgspec.json.encode(status), type=Status) == status
+    assert msgspec.json.decode(msgspec.json.encode(status), type=DaemonStatus) == status
 
 
 async def test_sinks_and_feeds_tell_what_waits_and_what_is_lost(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ async def test_sinks_and_feeds_tell_what_waits_and_what_is_lost(tmp_path: Path) 
     path = tmp_path / "files"
     await daemon.outputs.start([FilesSettings(path=path), FeedSettings(listen=(UnixAddress(tmp_path / "f.sock"),))])
     daemon.bus.publish([Trade(exchange="toy", raw_symbol="A", price="1", size="1", ts_recv=1)])
-    found = await gather(daemon, Asked())
+    found = await gather(daemon, StatusQuery())
     (sink,), (feed,) = found.sinks, found.feeds
     assert (sink.name, sink.failing, sink.held, sink.dropped) == (f"files {path}", None, 1, 0)
     assert (feed.subscribers, feed.topics, feed.missed) == ([], 1, 0)

@@ -18,7 +18,7 @@ from aggregator.cli.table import print_rows
 from aggregator.daemon.printable import printable
 
 if TYPE_CHECKING:
-    from aggregator.daemon.status import ExchangeStatus, Status
+    from aggregator.daemon.status import DaemonStatus, ExchangeStatus
 
 P = ParamSpec("P")
 NAME = "control.sock"
@@ -149,7 +149,7 @@ def _print_member(line: bytes, name: str) -> None:
 # --- for a person -----------------------------------------------------------------------------------------------------
 
 
-def _show(status: "Status", *, asked_for: bool) -> None:
+def _show(status: "DaemonStatus", *, asked_for: bool) -> None:
     process = status.process
     memory = "" if process.memory_bytes is None else f", {process.memory_bytes / 2**20:.0f} MiB"
     click.echo(
@@ -183,7 +183,7 @@ def _show(status: "Status", *, asked_for: bool) -> None:
         click.echo(f"and {counted(status.left_out, 'topic')} more")
 
 
-def _show_sinks(status: "Status") -> None:
+def _show_sinks(status: "DaemonStatus") -> None:
     rows = [(sink.name, str(sink.held), str(sink.dropped), sink.failing or "") for sink in status.sinks]
     for feed in status.feeds:
         held, slow = sum(each.queued for each in feed.subscribers), [each for each in feed.subscribers if each.lags]
@@ -227,7 +227,7 @@ def _stands(connections: Sequence[object]) -> bool:
     return any(getattr(connection, "is_open", False) for connection in connections)
 
 
-def _topic_rows(status: "Status") -> list[Sequence[str]]:
+def _topic_rows(status: "DaemonStatus") -> list[Sequence[str]]:
     return [
         (
             f"{topic.channel}:{topic.exchange}:{topic.symbol or topic.raw_symbol or '*'}",

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from aggregator.daemon.signals import stacks
-from aggregator.daemon.status import Asked, Status, gather
+from aggregator.daemon.status import DaemonStatus, StatusQuery, gather
 from aggregator.feed.listener import Listener
 from aggregator.feed.protocol import BadRequest
 from aggregator.feed.topics import Selection, parse_pattern
@@ -76,7 +76,7 @@ class StatusReply(Struct, frozen=True):
     status: the whole daemon
     """
 
-    status: Status
+    status: DaemonStatus
     ok: bool = True
 
 
@@ -193,7 +193,7 @@ class Control:
         wanted = Selection([parse_pattern(text) for text in request.topics]) if request.topics else None
         most = min(max(0, request.most), MOST_TOPICS) if request.topics or request.only == "troubled" else 0
         async with self._gathering:
-            status = await gather(self._daemon, Asked(wanted, is_troubled=request.only == "troubled", most=most))
+            status = await gather(self._daemon, StatusQuery(wanted, is_troubled=request.only == "troubled", most=most))
         topics: list[TopicStatus] = status.topics
         head = encode(StatusReply(msgspec.structs.replace(status, topics=[])))
         before, _, after = head.rpartition(EMPTY)

@@ -71,7 +71,7 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     capture: RecorderStatus | None = None
 
 
-class Status(Struct, frozen=True, kw_only=True):
+class DaemonStatus(Struct, frozen=True, kw_only=True):
     """The whole daemon.
 
     schema: of this answer; later versions only add to it
@@ -100,7 +100,7 @@ class Status(Struct, frozen=True, kw_only=True):
     topics: list[TopicStatus] = []
 
 
-class Asked(Struct, frozen=True):
+class StatusQuery(Struct, frozen=True):
     """The topics that are to be told.
 
     wanted: by pattern; null: all
@@ -142,7 +142,7 @@ class _Tally:
             self.age_ms = topic.age_ms
 
 
-async def gather(daemon: "Daemon", asked: Asked) -> Status:
+async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
     """All of it, in steps."""
     topics: list[TopicStatus] = []
     left_out = 0
@@ -163,7 +163,7 @@ async def gather(daemon: "Daemon", asked: Asked) -> Status:
                 turn = time.perf_counter()
         exchanges.append(_exchange(daemon, config.id, tally))
         await asyncio.sleep(0)
-    return Status(
+    return DaemonStatus(
         ts=time.time_ns(),
         process=daemon.process.status(),
         bus=daemon.bus.status(),

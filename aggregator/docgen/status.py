@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from msgspec import NODEFAULT, Struct, inspect, json
 
 from aggregator.daemon import control
-from aggregator.daemon.status import Status
+from aggregator.daemon.status import DaemonStatus
 from aggregator.docgen.markdown import code, link, notice, table
 from aggregator.docgen.records import NAMES, describe
 
@@ -55,13 +55,13 @@ def status_page() -> str:
     parts = [notice("the docstrings of the structs that are told"), HEAD.rstrip("\n"), BOUNDS]
     parts += [_section(kind) for kind in REQUESTS]
     parts += ["## Answers\n", *(_section(kind) for kind in REPLIES)]
-    parts += ["## What stands in a status\n", *(_section(kind) for kind in within(Status))]
+    parts += ["## What stands in a status\n", *(_section(kind) for kind in within(DaemonStatus))]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
 def undescribed() -> list[str]:
     """Fields of these structs that no docstring describes, and descriptions of fields that there are not."""
-    kinds: list[type[Struct]] = [*REQUESTS, *REPLIES, *within(Status)]
+    kinds: list[type[Struct]] = [*REQUESTS, *REPLIES, *within(DaemonStatus)]
     return [complaint for kind in kinds for complaint in _differences(kind)]
 
 

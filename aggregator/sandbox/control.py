@@ -27,7 +27,7 @@ class Command(Struct):
 Obey = Callable[[Command], object]
 
 
-class Control:
+class SandboxControl:
     """Serves `obey` at a unix socket; it answers an object, or raises ValueError that says what is allowed."""
 
     def __init__(self, path: Path, obey: Obey) -> None:

@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 from aggregator.catalog.registry import load_exchange
 from aggregator.ingest.network import LARGEST_BODY_BYTES
 from aggregator.sandbox.client import Client
-from aggregator.sandbox.control import Command, Control
+from aggregator.sandbox.control import Command, SandboxControl
 from aggregator.sandbox.faults import FaultLog, Faults
 from aggregator.sandbox.hostile import INSTRUMENTS, Wire, answer, false_certificate, many, refuse
 from aggregator.sandbox.playback import Recorded, Tape, load
@@ -162,7 +162,7 @@ class Sandbox:
         app.router.add_route("*", "/{host}", self._handle)
         self._site = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._site.setup()
-        self._control = Control(self.settings.control, self._obey) if self.settings.control else None
+        self._control = SandboxControl(self.settings.control, self._obey) if self.settings.control else None
         try:
             tls = false_certificate() if self._is_false else None
             await web.TCPSite(self._site, self.settings.host, self.settings.port, ssl_context=tls).start()

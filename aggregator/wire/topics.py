@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 
-class Topic(Protocol):
+class Asking(Protocol):
     """A subscription."""
 
     @property
@@ -13,7 +13,7 @@ class Topic(Protocol):
 
 C = TypeVar("C")
 K = TypeVar("K", bound=Hashable)
-T = TypeVar("T", bound=Topic)
+T = TypeVar("T", bound=Asking)
 
 
 def symbols_by(word: Callable[[T], K], wanted: Iterable[T]) -> dict[K, list[str]]:

@@ -89,7 +89,7 @@ class Said(Struct):
         return [Refused(self.msg, channel=c, raw_symbol=name, meaning=meaning) for c in OURS[kind]]
 
     def place(self, count: Count) -> Place | None:
-        """Where the frames of what was subscribed to belong; nowhere, where it is not ours."""
+        """The place that the frames of a subscription belong to; None where it is not ours."""
         kind, symbol, interval = self.topic()
         if kind == "candles":
             return Place(symbol, count, read_candles, interval)

@@ -88,7 +88,7 @@ decode_other = Decoder(Other).decode
 
 
 def read_trades(frame: bytes) -> Iterable[Event]:
-    """Trades, oldest first, as they do not come; those at the beginning are of the past."""
+    """Read trades, which come newest first; those at the beginning of a connection are past ones."""
     said = decode_trades(frame)
     name, sent = said.arg.instId, sent_at(said.ts)
     trades = [trade.record(name, sent) for trade in reversed(said.data)]

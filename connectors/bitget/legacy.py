@@ -79,7 +79,7 @@ decode_tickers = Decoder(Tickers, strict=False).decode
 
 
 def read_trades(frame: bytes) -> Iterable[Event]:
-    """Trades, oldest first, as they do not come; those at the beginning are of the past."""
+    """Read trades, which come newest first; those at the beginning of a connection are past ones."""
     said = decode_fills(frame)
     trades = [fill.record(said.arg.instId) for fill in reversed(said.data)]
     return past(trades) if said.action == "snapshot" else trades

@@ -154,7 +154,7 @@ decode_forced = Decoder(Forced, strict=False).decode
 
 
 def read_fills(frame: bytes) -> Iterable[Event]:
-    """Trades, oldest first, as they do not come; those at the beginning are of the past."""
+    """Read trades, which come newest first; those at the beginning of a connection are past ones."""
     said = decode_fills(frame)
     trades = [fill.record(said.arg.name, said.sent) for fill in reversed(said.rows)]
     return past(trades) if said.action == "snapshot" else trades

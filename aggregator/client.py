@@ -9,16 +9,19 @@ Everything that can go wrong raises `FeedError`, whose text says what and where.
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TypeVar, Union, get_args
 
 import msgspec
 from msgspec import Struct
 
 from aggregator.errors import AggregatorError
+from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
 from aggregator.feed.protocol import (
     Error,
     Hello,
@@ -183,20 +186,36 @@ class Feed:
 
 
 @asynccontextmanager
-async def connect(path: str | PathLike[str]) -> AsyncIterator[Feed]:
-    """Connect to the daemon's unix socket. Raises FeedError when no daemon listens there."""
+async def connect(address: str | PathLike[str]) -> AsyncIterator[Feed]:
+    """Connect to a daemon's feed: `unix:PATH`, `tcp:HOST:PORT`, or the path of its socket alone.
+
+    Raises FeedError when no daemon listens there.
+    """
+    place = fspath(address)
     try:
-        reader, writer = await asyncio.open_unix_connection(fspath(path), limit=READ_BYTES)
+        reader, writer = await _dial(place)
     except FileNotFoundError:
-        raise FeedError(f"{fspath(path)} is not there: does the daemon run, with a feed at this path?") from None
+        raise FeedError(f"{place} is not there: does the daemon run, with a feed at this path?") from None
     except OSError as error:
-        raise FeedError(f"cannot connect to {fspath(path)}: {error.strerror or error}") from error
+        number = error.errno or 0  # it is negative where a name does not resolve
+        said = os.strerror(number) if number > 0 else str(error)
+        raise FeedError(f"cannot connect to {place}: {said}") from error
+    except ValueError as error:  # the address
+        raise FeedError(str(error)) from None
     try:
         yield Feed(await _greeting(reader), reader, writer)
     finally:
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
+
+
+async def _dial(place: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    is_address = place.startswith(("unix:", "tcp:"))
+    address = parse_address(place) if is_address else UnixAddress(Path(place))
+    if isinstance(address, TcpAddress):
+        return await asyncio.open_connection(*address, limit=READ_BYTES)
+    return await asyncio.open_unix_connection(address.path, limit=READ_BYTES)
 
 
 async def _greeting(reader: asyncio.StreamReader) -> Hello:

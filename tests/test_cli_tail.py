@@ -39,7 +39,7 @@ async def ended(path: Path, *topics: str) -> str:
     """What is said of topics by the time the daemon goes, which ends it with 1."""
     async with serving(path) as (bus, server):
         bus.publish([sold(n) for n in range(10)])
-        following = asyncio.ensure_future(follow(path, topics, is_plain=False))
+        following = asyncio.ensure_future(follow(str(path), topics, is_plain=False))
         async with asyncio.timeout(PATIENCE):
             while not (server.status().subscribers and server.status().subscribers[0].topics):  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from aggregator import book, client
 from aggregator.bus.bus import Bus
 from aggregator.client import Feed, FeedError, connect
-from aggregator.feed.address import UnixAddress
+from aggregator.feed.address import TcpAddress, UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookDelta, BookSnapshot, Gap, Lag, Record, Trade
@@ -38,6 +38,25 @@ async def serving(path: Path, *, ring: int = 10_000, max_clients: int = 10) -> A
         yield bus
     finally:
         await server.stop(0.2)
+
+
+async def test_over_tcp_as_over_the_socket() -> None:
+    bus = Bus("epoch")
+    server = FeedServer(FeedSettings(listen=(TcpAddress("127.0.0.1", 0),)), bus)
+    await server.start()
+    bus.attach(server.publish)
+    (address,) = server.addresses
+    async with connect(address) as feed:
+        await feed.subscribe("trades:*:*")
+        bus.publish([trade()])
+        assert [record.offset for record in await take(feed, 1)] == [1]
+    await server.stop(0)
+    with pytest.raises(FeedError, match=f"cannot connect to {address}: .*refused"):
+        async with connect(address):
+            pass
+    with pytest.raises(FeedError, match="is not a host and a port; write"):
+        async with connect("tcp:8790"):
+            pass
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from aggregator.catalog.registry import known_channels
 from aggregator.config.config import Config, ConfigErrors, default_state, load_config
 from aggregator.config.schema import SINKS, Document, ExchangeTable, SinkSettings
 from aggregator.errors import ConfigError
-from aggregator.feed.address import UnixAddress
+from aggregator.feed.address import TcpAddress, UnixAddress
 from aggregator.feed.settings import FeedSettings
 from aggregator.sinks.settings import FilesSettings, StdoutSettings
 
@@ -95,7 +95,7 @@ type = "feeed"
     assert (
         "\n".join(problems(text))
         == """\
-site.toml:1: loglevel: is not a key here; allowed: control, exchanges, log_level, sinks, state, version; \
+site.toml:1: loglevel: is not a key here; allowed: control, exchanges, feed, log_level, sinks, state, version; \
 did you mean "log_level"?
 site.toml:2: log_level: "inof" is unknown; allowed: debug, error, info, warning; did you mean "info"?
 site.toml:4: exchanges[0].id: "binanse" is not an exchange of the catalogue; did you mean "binance"?
@@ -452,8 +452,8 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
     config, plain = (load_config(p, known_channels=OFFERED.get) for p in (path, ROOT / "config/full.toml"))
     assert config.sinks == (
         FilesSettings(path=Path("/var/lib/aggregator/data")),
-        FeedSettings(listen=(UnixAddress(Path("/run/aggregator/feed.sock")),), group=GROUP),
         StdoutSettings(),
+        FeedSettings(listen=(UnixAddress(Path("/run/aggregator/feed.sock")),), group=GROUP),
     )
     assert config.log_level == plain.log_level == "info"
     assert config.state == Path("/var/lib/aggregator/state")
@@ -531,3 +531,49 @@ def test_whatever_bytes_a_file_holds_it_is_read_or_refused(tmp_path: Path, new: 
     path = tmp_path / "site.toml"
     path.write_bytes(whole[:at] + new + whole[at + gone :])
     assert all(line >= 1 for line in wrong_lines(path))
+
+
+# --- the feed
+
+OLD = '[[sinks]]\ntype = "feed"\npath = "./f.sock"\nring = 5\n'
+
+
+def test_the_feed_has_a_table_of_its_own(load: Load) -> None:
+    config = load(f'{EXCHANGE}[feed]\nlisten = ["unix:/run/f.sock", "tcp:127.0.0.1:8790"]\nring = 5\n')
+    assert config.sinks == (
+        FeedSettings(listen=(UnixAddress(Path("/run/f.sock")), TcpAddress("127.0.0.1", 8790)), ring=5),
+    )
+    assert config.warnings == ()
+
+
+def test_the_form_of_before_is_read_with_a_warning(load: Load) -> None:
+    config = load(EXCHANGE + SINK + OLD)
+    assert config.sinks == (StdoutSettings(), FeedSettings(listen=(UnixAddress(Path("./f.sock")),), ring=5))
+    (warning,) = map(str, config.warnings)
+    assert "sinks[1].type: warning: the feed has a table of its own now; write [feed] with listen = [" in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        ("feed = 1\n", "feed", "must be a table"),
+        ("[feed]\n", "feed.listen", "is missing"),
+        ("[feed]\nlisten = []\n", "feed.listen", "must not be empty"),
+        ('[feed]\nlisten = ["/run/f.sock"]\n', "feed.listen[0]", "is not an address; write"),
+        ('[feed]\nlisten = ["tcp:0.0.0.0:1"]\n', "feed.listen[0]", "the feed has neither TLS nor tokens yet"),
+        (
+            '[feed]\nlisten = ["tcp:[::1]:1"]\nringg = 1\n',
+            "feed.ringg",
+            "max_clients, mode, ring; did you mean",
+        ),
+        ('[feed]\nlisten = ["unix:a", "unix:a"]\n', "feed.listen[1]", '"unix:a" is listened at already'),
+        (OLD.replace("./f.sock", "p" * 108), "sinks[1].path", "is longer than the 107 bytes"),
+        (OLD + "ringg = 1\n", "sinks[1].ringg", "is not a key here"),
+        (OLD + OLD, "sinks[2].path", '"unix:./f.sock" is listened at already'),
+    ],
+)
+def test_mistakes_of_the_feed_are_named_where_they_stand(problems: Problems, text: str, place: str, said: str) -> None:
+    whole = text + EXCHANGE + SINK if text.startswith("feed") else EXCHANGE + SINK + text
+    (problem,) = problems(whole)
+    assert f": {place}: " in problem
+    assert said in problem

@@ -171,7 +171,7 @@ def lines_of(path: Path) -> list[Row]:
 
 
 def test_it_gathers_into_every_sink_and_drains_on_sigterm(tmp_path: Path, exchanges: str) -> None:
-    feed = f'[[sinks]]\ntype = "feed"\npath = "{tmp_path}/feed.sock"\n'
+    feed = f'[feed]\nlisten = ["unix:{tmp_path}/feed.sock"]\n'
     config = configure(tmp_path, exchanges, sinks=f'[[sinks]]\ntype = "stdout"\n{files_sink(tmp_path)}{feed}')
     with (
         service_manager(tmp_path) as manager,
@@ -195,7 +195,7 @@ def test_it_gathers_into_every_sink_and_drains_on_sigterm(tmp_path: Path, exchan
     check_feed(fed, printed)
     check_files(tmp_path, printed)
     assert f"files {tmp_path}/data: records are written there" in daemon.log
-    assert f"feed: whoever subscribes at {tmp_path}/feed.sock is served" in daemon.log
+    assert f"feed: whoever subscribes at unix:{tmp_path}/feed.sock is served" in daemon.log
     assert f"stopped: {len(printed)} records in " in daemon.log
     assert not (tmp_path / "feed.sock").exists()
     assert len(list((tmp_path / "state" / "instruments").iterdir())) == len(IDS)

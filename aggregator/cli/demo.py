@@ -47,7 +47,7 @@ async def play(settings: SandboxSettings, *, is_plain: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="aggregator-demo-") as directory:
         async with Sandbox(settings) as sandbox:
             path = Path(directory) / "demo.toml"
-            feed = f'[[sinks]]\ntype = "feed"\npath = "{directory}/feed.sock"\n'
+            feed = f'[feed]\nlisten = ["unix:{directory}/feed.sock"]\n'
             path.write_text(f'state = "{directory}/state"\n' + write_config(sandbox, feed))
             click.echo(f"demo: {', '.join(settings.simulate)} are simulated; Ctrl-C stops", err=True)
             click.echo(

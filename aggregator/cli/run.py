@@ -40,7 +40,10 @@ def with_config(command: Callable[Concatenate[Path, P], None]) -> Callable[P, No
 def read_config(path: Path) -> Config:
     """The configuration; or every mistake in it on standard error, and exit code 78."""
     with saying_mistakes():
-        return load_config(path, known_channels=known_channels)
+        config = load_config(path, known_channels=known_channels)
+    for warning in config.warnings:
+        click.echo(str(warning), err=True)
+    return config
 
 
 @contextmanager

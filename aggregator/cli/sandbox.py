@@ -23,9 +23,8 @@ type = "stdout"
 #type = "files"
 #path = "./data"
 
-#[[sinks]]
-#type = "feed"
-#path = "./feed.sock"
+#[feed]
+#listen = ["unix:./feed.sock"]
 """
 
 

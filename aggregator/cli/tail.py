@@ -5,7 +5,6 @@ import os
 import shlex
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import click
 
@@ -16,14 +15,22 @@ from aggregator.client import Feed, FeedError, connect
 from aggregator.daemon.printable import printable
 
 MOST_TOPICS = 8  # so many are named where none fits
-SOCKET = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator")) / "feed.sock"
+SOCKET = f"{os.environ.get('RUNTIME_DIRECTORY', '/run/aggregator')}/feed.sock"
 
 
 @click.command(name="tail")
-@click.option("--socket", type=click.Path(path_type=Path), default=SOCKET, show_default=True, help="The daemon's feed.")
+@click.option(
+    "--feed",
+    "--socket",
+    "feed",
+    metavar="ADDRESS",
+    default=SOCKET,
+    show_default=True,
+    help="The daemon's feed: the path of its socket, or tcp:HOST:PORT.",
+)
 @click.option("--json", "as_json", is_flag=True, help="NDJSON, as it comes; the default where output is no terminal.")
 @click.argument("topics", nargs=-1, required=True)
-def command(socket: Path, as_json: bool, topics: tuple[str, ...]) -> None:
+def command(feed: str, as_json: bool, topics: tuple[str, ...]) -> None:
     """Follow TOPICS of a running daemon: channel:exchange:symbol, with * in any part (trades:*:BTC/USDT).
 
     It ends with 1 when the daemon does.
@@ -31,18 +38,18 @@ def command(socket: Path, as_json: bool, topics: tuple[str, ...]) -> None:
     is_plain = as_json or not screen().is_person
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(follow(socket, topics, is_plain=is_plain))
+            asyncio.run(follow(feed, topics, is_plain=is_plain))
     except FeedError as error:
         raise fail(str(error)) from None
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise fail(f"{socket}: {error.strerror or error}; is a daemon with a feed running?") from None
+        raise fail(f"{feed}: {error.strerror or error}; is a daemon with a feed running?") from None
 
 
-async def follow(socket: Path, topics: tuple[str, ...], *, is_plain: bool) -> None:
+async def follow(address: str, topics: tuple[str, ...], *, is_plain: bool) -> None:
     """Print what comes until the feed ends."""
-    async with connect(socket) as feed:
+    async with connect(address) as feed:
         if not (await feed.subscribe(*topics)).matched:
             await _name_topics(feed, topics)
         async for line in feed.lines():
@@ -51,7 +58,7 @@ async def follow(socket: Path, topics: tuple[str, ...], *, is_plain: bool) -> No
                 sys.stdout.buffer.flush()
             else:
                 say(show(line))
-    raise fail(f"{socket}: the daemon has gone")
+    raise fail(f"{address}: the daemon has gone")
 
 
 async def _name_topics(feed: Feed, topics: tuple[str, ...]) -> None:

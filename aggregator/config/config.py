@@ -3,13 +3,14 @@
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from aggregator.config.feed_table import with_feed
 from aggregator.config.schema import (
     SINKS,
     VERSION,
@@ -85,6 +86,7 @@ class Config(Struct, frozen=True, kw_only=True):
     state: Path
     control: Path | None = None  # the control socket; null: there is none
     log_level: str
+    warnings: "tuple[Problem, ...]" = ()  # they name what should be written otherwise
 
 
 class Problem(Struct, frozen=True):
@@ -117,11 +119,17 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
     values, lines = _parse(path, text)
     if (newer := _newer(values)) is not None:
         raise ConfigErrors((Problem(str(path), line_of(lines, ("version",)), "version", newer),))
-    document, complaints = _validated(values, known_channels, schema)
-    complaints += _repeated(values)
+    moved = with_feed(values)
+    document, complaints = _validated(moved.values, known_channels, schema)
+    complaints += _repeated(moved.values)
+
+    def problems(said: Iterable[Complaint]) -> tuple[Problem, ...]:
+        placed = [(moved.place(key), text) for key, text in said]
+        found = [Problem(str(path), line_of(lines, key), _shown(key), text) for key, text in placed]
+        return tuple(sorted(found, key=lambda problem: problem.line or 0))
+
     if document is None or complaints:
-        problems = [Problem(str(path), line_of(lines, key), _shown(key), said) for key, said in complaints]
-        raise ConfigErrors(tuple(sorted(problems, key=lambda problem: problem.line or 0)))
+        raise ConfigErrors(problems(complaints))
     state = Path(document.state) if document.state else default_state()
     control = None if document.control == "none" else Path(document.control or default_control(state))
     return Config(
@@ -130,6 +138,7 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
         state=state,
         control=control,
         log_level=document.log_level,
+        warnings=problems(moved.warnings()),
     )
 
 
@@ -216,14 +225,15 @@ def _complaint(detail: ErrorDetails) -> Complaint:
         case "value_error":
             said = str(context["error"])
         case "extra_forbidden":
-            said = f"is not a key here{choices(str(path[-1]), _keys_beside(detail['loc']))}"
+            allowed = choices(str(path[-1]), _keys_beside(detail["loc"]))
+            said = WRONG["dict_type"] if path == ("feed",) else f"is not a key here{allowed}"
         case "union_tag_not_found":
             path, said = (*path, "type"), f"is missing{choices('', SINKS)}"
         case "union_tag_invalid":
             path, said = ((*path, "type"), f"{quote(context['tag'])} is not a sink{choices(context['tag'], SINKS)}")
         case "literal_error":
-            value, allowed = str(detail["input"]), QUOTED.findall(context["expected"])
-            said = f"{quote(value)} is unknown{choices(value, allowed)}"
+            value = str(detail["input"])
+            said = f"{quote(value)} is unknown{choices(value, QUOTED.findall(context['expected']))}"
         case "greater_than_equal":
             said = f"must be at least {context['ge']}"
         case "less_than_equal":
@@ -239,9 +249,9 @@ def _keys_beside(path: KeyPath) -> list[str]:
         case ("exchanges", _, _):
             table: type[Document | ExchangeTable] = ExchangeTable
         case ("sinks", _, str(kind), _):
-            return list(SINKS[kind].model_fields)
+            return [key for key in SINKS[kind].model_fields if (kind, key) != ("feed", "type")]
         case _:
-            table = Document
+            return [*Document.model_fields, "feed"]
     return list(table.model_fields)
 
 
@@ -255,6 +265,11 @@ def _repeated(values: dict[str, object]) -> Iterator[Complaint]:
     seen = {}
     for index, table in _tables(values, "sinks"):
         kind, path = table.get("type"), table.get("path")
+        listen = table.get("listen")
+        for at, address in enumerate(listen if isinstance(listen, list) else ()):
+            if ("listen", str(address)) in seen:
+                yield ("sinks", index, "listen", at), f"{quote(str(address))} is listened at already"
+            seen["listen", str(address)] = index
         if kind == "stdout" and seen.setdefault(("stdout",), index) != index:
             yield ("sinks", index, "type"), f"stdout stands already at sinks[{seen[('stdout',)]}]"
         if not (isinstance(kind, str) and isinstance(path, str) and (place := _place(path))):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from aggregator.catalog.catalog import CatalogEntry, closest, load_catalog
 from aggregator.errors import nearest
 from aggregator.exchange import MOST_INSTRUMENTS
-from aggregator.feed.address import SOCKET_PATH_BYTES, UnixAddress
+from aggregator.feed.address import SOCKET_PATH_BYTES, TcpAddress, parse_address
 from aggregator.feed.settings import FeedSettings
 from aggregator.ingest.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
@@ -182,6 +182,13 @@ def _socket_path(value: str) -> str:
     return value
 
 
+def _listen(value: str) -> str:
+    address = parse_address(value)
+    if isinstance(address, TcpAddress) and not address.is_loopback:
+        raise ValueError(address.refusal)
+    return value
+
+
 def _template(value: str) -> str:
     allowed = [f"{{{name}}}" for name in TEMPLATE_FIELDS]
     try:
@@ -305,10 +312,10 @@ class StdoutTable(_Table):
 
 
 class FeedTable(_Table):
-    """A `[[sinks]]` of type `feed`."""
+    """The table `[feed]`, which stands among the sinks when it is read."""
 
     type: Literal["feed"]
-    path: Annotated[str, AfterValidator(_path), AfterValidator(_socket_path)]
+    listen: Annotated[list[Annotated[str, AfterValidator(_listen)]], Field(min_length=1)]
     mode: Annotated[int, BeforeValidator(_mode)] = FEED.mode
     group: Annotated[str, AfterValidator(_group)] | None = FEED.group
     ring: Count = FEED.ring
@@ -316,7 +323,7 @@ class FeedTable(_Table):
 
     def settings(self) -> SinkSettings:
         return FeedSettings(
-            listen=(UnixAddress(Path(self.path)),),
+            listen=tuple(map(parse_address, self.listen)),
             mode=self.mode,
             group=self.group,
             ring=self.ring,

@@ -31,6 +31,14 @@ class TcpAddress(NamedTuple):
         except ValueError:
             return False
 
+    @property
+    def refusal(self) -> str:
+        """The reason why the feed does not listen here, where other machines could reach it."""
+        return (
+            f"{self} is refused: other machines could reach it, and the feed has neither TLS nor tokens yet; "
+            'write "tcp:127.0.0.1:PORT" or "tcp:[::1]:PORT", and come from elsewhere through ssh -L'
+        )
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"tcp:{host}:{self.port}"

@@ -17,10 +17,7 @@ class TcpTransport(SocketTransport):
     def __init__(self, address: TcpAddress) -> None:
         """Listen. Raises ConfigError when that cannot be, or must not be."""
         if not address.is_loopback:
-            raise ConfigError(
-                f"feed: {address} is refused: other machines could reach it, and the feed has neither TLS nor tokens "
-                'yet; write "tcp:127.0.0.1:PORT" or "tcp:[::1]:PORT", and come from elsewhere through ssh -L'
-            )
+            raise ConfigError(f"feed: {address.refusal}")
         try:
             family, kind, _, _, place = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
             listening = socket.socket(family, kind)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,11 +36,13 @@ class Runner:
     def __init__(self) -> None:
         self.found: Counter[str] = Counter()
 
-    def states(self) -> Counter[str]:
-        return self.found
+    def states(self) -> Iterator[Counter[str]]:
+        yield self.found
 
 
-def test_an_exchange_is_said_to_be_live_once_each_time_that_it_becomes_so(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_exchange_is_said_to_be_live_once_each_time_that_it_becomes_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
     runner = Runner()
     looking = Progress(Bus("e"), {"toy": runner}, lambda _: None)  # type: ignore[dict-item]
@@ -54,7 +57,7 @@ def test_an_exchange_is_said_to_be_live_once_each_time_that_it_becomes_so(caplog
         {"live": 3},
     ):
         runner.found = Counter(states)
-        said.append(looking.look())
+        said.append(await looking.look())
     assert [record.getMessage() for record in caplog.records] == [
         "toy: live: 1 topics live, 2 without data",
         "toy: live: 3 topics live",
@@ -79,7 +82,7 @@ async def test_a_poll_without_answers_is_logged_once_and_once_when_it_answers_ag
     caplog.set_level(logging.INFO)
     async with running(toy(), channels=("ticker",), symbols=("A", "B")) as (server, seen, runner):
         await seen.until(Health, 2, state="live")
-        assert runner.states() == {"live": 2}
+        assert list(runner.states()) == [{"live": 2}]
         server.polled = 404
         await seen.until(Health, 2, state="down")
         await asyncio.sleep(0.2)  # it is asked on all the while

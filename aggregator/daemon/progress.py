@@ -43,13 +43,16 @@ class Progress:
         while True:
             await asyncio.sleep(LOOK_S)
             rate, before = (self._bus.offset - before) / LOOK_S, self._bus.offset
-            self._notify(f"STATUS={self.look()}, {rate:.0f}/s")
+            self._notify(f"STATUS={await self.look()}, {rate:.0f}/s")
 
-    def look(self) -> str:
+    async def look(self) -> str:
         """Log which exchanges have come to life since the last look; all of them in words."""
         total: Counter[TopicState] = Counter()
-        for id, runner in self._runners.items():
-            states = runner.states()
+        for id, runner in list(self._runners.items()):
+            states: Counter[TopicState] = Counter()
+            for part in runner.states():
+                states += part
+                await asyncio.sleep(0)
             total += states
             is_live = states["live"] > 0
             if is_live and id not in self._live:

@@ -324,10 +324,10 @@ class ExchangeRunner:
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
         return [keeper.changes for keeper in keepers]
 
-    def states(self) -> Counter[TopicState]:
-        """How many topics are in each state now."""
+    def states(self) -> Iterator[Counter[TopicState]]:
+        """How many topics are in each state now: of one shard or poll after the other, so that others have turns."""
         keepers: list[Shard | Poller] = [*self.shards, *self.pollers]
-        return sum((keeper.states() for keeper in keepers), Counter[TopicState]())
+        return (keeper.states() for keeper in keepers)
 
     def topics(self) -> Iterator[TopicStatus | None]:
         """Each topic as it stands now, one by one, those that no feed carries among them; nothing now and then."""

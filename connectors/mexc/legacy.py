@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.records import DAY_S, MS_NS, Bbo, BookDelta, BookSnapshot, Candle, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, nonzero, number, optional, seconds, text
+from aggregator.records import DAY_S, MS_NS, BookDelta, BookSnapshot, Candle, Levels, Record, Ticker, Trade
+from aggregator.wire import Text, bbo, nonzero, number, optional, seconds, text
 from connectors.mexc.wires import OURS, SIDES
 
 T = TypeVar("T")
@@ -106,17 +106,7 @@ class BestPush(Push, gc=False):
     d: BestWire
 
     def records(self) -> list[Record]:
-        d, bid, ask = self.d, optional(self.d.b), optional(self.d.a)
-        return [
-            Bbo(
-                raw_symbol=self.s,
-                bid_price=bid,
-                bid_size=optional(d.B) if bid else None,
-                ask_price=ask,
-                ask_size=optional(d.A) if ask else None,
-                ts_sent=self.t * MS_NS,
-            )
-        ]
+        return [bbo(self.s, self.d.b, self.d.B, self.d.a, self.d.A, ts_sent=self.t * MS_NS)]
 
 
 class BarWire(Struct, gc=False):

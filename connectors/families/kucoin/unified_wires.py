@@ -12,7 +12,6 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.records import (
-    Bbo,
     BookDelta,
     BookSnapshot,
     Candle,
@@ -23,7 +22,7 @@ from aggregator.records import (
     Record,
     Trade,
 )
-from aggregator.wire import Text, levels, ms, nonzero, number, optional, seconds, text
+from aggregator.wire import Text, bbo, levels, ms, nonzero, number, optional, seconds, text
 from connectors.families.kucoin.figure_wires import SPELLED
 from connectors.families.kucoin.wires import SIDES
 
@@ -128,19 +127,8 @@ class BestFrame(Envelope, gc=False):
     d: BestWire
 
     def records(self) -> list[Record]:
-        d, bid, ask = self.d, optional(self.d.b), optional(self.d.a)
-        return [
-            Bbo(
-                raw_symbol=d.s,
-                bid_price=bid,
-                bid_size=optional(d.B) if bid else None,
-                ask_price=ask,
-                ask_size=optional(d.A) if ask else None,
-                sequence=d.E,
-                ts_event=d.M,
-                ts_sent=self.P,
-            )
-        ]
+        d = self.d
+        return [bbo(d.s, d.b, d.B, d.a, d.A, sequence=d.E, ts_event=d.M, ts_sent=self.P)]
 
 
 class BarWire(Struct, gc=False):

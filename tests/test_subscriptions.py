@@ -323,6 +323,17 @@ def test_what_cannot_be_left_takes_one_place_however_often_it_comes_and_goes() -
         assert len(talk.topics) == 1, "it comes still"
 
 
+def test_what_cannot_be_left_takes_its_place_though_it_is_refused_when_it_is_wanted_again() -> None:
+    talk = Talk(unsubscribe=None)
+    talk.want("A")
+    talk.topics.accepted(Accepted(id=1))
+    talk.leave("A")
+    talk.want("A")
+    talk.refuse(name="A", meaning="final")
+    talk.leave("A")
+    assert len(talk.topics) == 1, "it comes still"
+
+
 def test_what_was_refused_and_asked_for_again_is_left_when_it_is_wanted_no_more() -> None:
     talk = Talk()
     talk.want("A")

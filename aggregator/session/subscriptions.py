@@ -82,6 +82,9 @@ class Subscriptions:
         self._refused: dict[Subscription, Refusal] = {}  # topics that this connection does not have for that
         self._held: dict[Subscription, None] = {}  # confirmed topics, which a request that replaces repeats
         self._abandoned: dict[Subscription, None] = {}  # topics that nobody wants but that cannot be unsubscribed
+        self._kept: set[Subscription] = (
+            set()
+        )  # those of them that are wanted again: they come, whatever is answered now
         self._is_serial = stream.replaces or not stream.acknowledges  # then an answer can mean no other request
 
     def __iter__(self) -> Iterator[Subscription]:
@@ -140,7 +143,9 @@ class Subscriptions:
                 found.append(s)
                 if self._stream.topic is not None:
                     self._by_name.setdefault(self._stream.topic(s), {})[s] = None
-            self._abandoned.pop(s, None)
+            if s in self._abandoned:
+                del self._abandoned[s]
+                self._kept.add(s)
         asked = [s for s in subscriptions if s not in coming and self._may_be_asked(s, now)]
         self._put(asked)
         self.send(now)
@@ -190,10 +195,10 @@ class Subscriptions:
                 self._wanted.pop(key, None)
             self._waiting.pop(s, None)
         gone = set(leaving)
-        queued = {s for asked in self._queue if asked.leave is None for s in asked.topics} & gone
+        queued = ({s for asked in self._queue if asked.leave is None for s in asked.topics} & gone) - self._kept
         for asked in self._queue:
             asked.topics = [s for s in asked.topics if s not in gone]
-        refused = (self._refused.keys() & gone) - asked_again
+        refused = (self._refused.keys() & gone) - asked_again - self._kept
         for s in leaving:
             self._held.pop(s, None)
             self._refused.pop(s, None)

@@ -13,7 +13,6 @@ import click
 import msgspec
 
 from aggregator.cli import counted, fail
-from aggregator.cli.run import read_config
 from aggregator.cli.table import print_rows
 from aggregator.daemon.printable import printable
 
@@ -49,6 +48,8 @@ def with_daemon(command: Callable[Concatenate[Path, P], None]) -> Callable[P, No
 def _find(config: Path | None) -> Path:
     """The socket of a configuration, or else the first there is of the service's and the user's."""
     if config is not None:
+        from aggregator.cli.run import read_config
+
         path = read_config(config).control
         if path is None:
             raise fail(f'{config}: control is "none": its daemon cannot be asked')

@@ -42,8 +42,8 @@ log = logging.getLogger("aggregator.daemon")
 class StatusRequest(Struct, tag_field="op", tag="status", forbid_unknown_fields=True):
     """Ask how everything is.
 
-    topics: patterns (`channel:exchange:symbol`) of the topics to tell of; none: no topic
-    only: `all`, or `troubled`: those of them that are neither live nor quiet
+    topics: patterns (`channel:exchange:symbol`) of the topics to tell of; without one none is told, or all in trouble
+    only: `all`, or `troubled`: those that are neither live nor quiet
     most: tell of no more topics than this
     """
 

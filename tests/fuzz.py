@@ -30,11 +30,11 @@ from msgspec import Raw, Struct, structs
 from aggregator.bus.bus import Batch
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Exchange, Stream, Subscription
-from aggregator.ingest.connection import EXPECTED
 from aggregator.ingest.lines import PIECE_BYTES
 from aggregator.records import CHANNEL_OF, Instrument
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
+from aggregator.session.unreadable import EXPECTED
 from tests.mutants import mutant
 
 FRAMES = Path(__file__).parent / "frames"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from msgspec import structs
 
 from aggregator.exchange import Event, Refused, Stream, Subscription
-from aggregator.records import Gap, Record, Trade
+from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Trade
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from aggregator.session.unreadable import MOST_A_SECOND
@@ -60,8 +60,55 @@ def test_one_is_told_at_once() -> None:
 
 
 def test_those_that_come_together_are_one_gap_before_what_follows_them() -> None:
-    told = Talk().say(b"1", b"\xff", b"\xff", b"deep", b"2", b"3", b"\xff", b"\xff")
-    assert [r.missed if isinstance(r, Gap) else r.price for r in told] == ["1", 3, "2", "3", 2]  # type: ignore[attr-defined]
+    told = Talk().say(b"1", b"\xff", b"\xff", b"deep", b"2", b"3", b"\xff", b"\xff", b"4")
+    assert [r.missed if isinstance(r, Gap) else r.price for r in told] == ["1", 3, "2", "3", 2, "4"]  # type: ignore[attr-defined]
+
+
+def test_those_that_come_one_by_one_are_one_gap_too() -> None:
+    talk = Talk()
+    assert gaps(talk.say(b"1", b"\xff")) == []
+    for _ in range(5):
+        talk.wait(0.1)
+        assert talk.say(b"deep") == []
+    talk.wait(0.1)
+    told = talk.say(b"2", b"3")
+    assert [r.missed if isinstance(r, Gap) else r.price for r in told] == [6, "2", "3"]  # type: ignore[attr-defined]
+    assert gaps(told) == [(SECOND, SECOND + SECOND // 2, 6)]
+    assert talk.say(b"4", b"\xff", b"5")[1].missed == 1  # type: ignore[attr-defined]
+
+
+def test_one_behind_which_nothing_comes_is_told_all_the_same() -> None:
+    talk = Talk()
+    assert gaps(talk.say(b"\xff")) == []
+    assert gaps(talk.wait(0.9)) == []
+    assert gaps(talk.wait(0.2)) == [(SECOND, SECOND, 1)]
+    talk.say(b"\xff")
+    at = talk.ns
+    assert gaps(talk.session.close("disconnect", talk.now)) == [(at, at, 1)]
+
+
+def test_a_run_without_an_end_is_told_every_few_seconds() -> None:
+    talk = Talk()
+    told = []
+    for _ in range(25):
+        told += talk.say(b"\xff", b"deep") + talk.wait(0.9)
+    assert [gap[2] for gap in gaps(told)] == [24, 24]
+
+
+def test_a_book_without_numbers_is_in_doubt_from_the_first_of_them_on() -> None:
+    def books(frame: bytes) -> Iterable[Event]:
+        if frame == b"whole":
+            return (BookSnapshot(raw_symbol="A", bids=[("1", "1")], asks=[("2", "1")]),)
+        return (BookDelta(raw_symbol="A", bids=[(frame.decode("ascii"), "1")], asks=[]),)
+
+    stream = structs.replace(STREAM, parse=books, channels={"book": "b"})
+    session = Session("toy", stream, conn="c", instruments={})
+    told = session.receive([b"whole", b"1.1", b"\xff"], Now(SECOND, SECOND))
+    assert [type(r).__name__ for r in told] == ["BookSnapshot", "BookDelta", "Gap"]
+    assert told[-1].channel == "book"  # type: ignore[attr-defined]
+    told = session.receive([b"1.2", b"whole", b"1.3"], Now(2 * SECOND, 2 * SECOND))
+    assert [(r.channel, r.phase) for r in told if isinstance(r, Gap)] == [(None, "close"), ("book", "close")]
+    assert [type(r).__name__ for r in told] == ["Gap", "BookSnapshot", "Gap", "BookDelta"]
 
 
 def test_a_parser_with_a_memory_reads_each_frame_once() -> None:

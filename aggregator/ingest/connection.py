@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from aggregator.bus.bus import Bus
-from aggregator.errors import AggregatorError, SessionError
+from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Subscription
 from aggregator.ingest.lines import Line
 from aggregator.ingest.network import Network
@@ -23,17 +23,9 @@ from aggregator.session.session import UNWANTED, Session
 from aggregator.session.subscriptions import Ask, Key
 from aggregator.session.topics import TopicCheckpoint
 from aggregator.session.trades import Notes
+from aggregator.session.unreadable import EXPECTED
 
 TICK_S = 1.0  # seconds
-EXPECTED = (
-    AggregatorError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)  # a hostile frame can provoke these
 NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
 
 MOST_NAMED = 10  # topics in one line of the log

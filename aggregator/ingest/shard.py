@@ -227,7 +227,7 @@ class Shard:
         for s, refusal in self._memory.refusals.items():
             if (s.channel, s.raw_symbol) == topic and s in self.subscriptions:
                 interval = f"{s.interval} " if s.channel == "candles" else ""
-                return f"{interval}refused: {refusal.reason}"
+                return f"{interval}{refusal.reason}"
         held = next((why for leg in live if (why := leg.why_unsent(topic)) is not None), None)
         waiting = "it waits for its turn to be asked for, or for the answer" if live else None
         return held or waiting or self.trouble or "its connection is being made"

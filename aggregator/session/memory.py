@@ -18,7 +18,10 @@ NEVER_NS = 1 << 62
 
 
 class Refusal(Struct):
-    """The exchange's word against a topic, when the topic is asked for again (monotonic ns), and how often it was."""
+    """The exchange's word against a topic, when the topic is asked for again (monotonic ns), and how often it was.
+
+    reason: as it is told of the topic: "refused: no such market"
+    """
 
     reason: str
     meaning: Meaning

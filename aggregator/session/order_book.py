@@ -87,7 +87,7 @@ class BookTopic(Topic):
         self._needs = needs
         self._in_band = in_band
         self._requested = requested
-        self._buffer: deque[BookDelta] = deque(maxlen=BUFFER)
+        self._buffer: deque[BookDelta] | None = None  # which alone is as large as all the rest of a topic
         self._followed: list[BookDelta] | None = None
         self._floor: str | None = None  # a snapshot of limited depth knows no bids below this, no asks above `_cap`
         self._cap: str | None = None
@@ -184,7 +184,7 @@ class BookTopic(Topic):
         self._reached = max(self._reached, self.last or 0)
         self.book = None
         self.last = None
-        self._buffer.clear()
+        self._buffer = None
         self.open_gap(cause, out, now, expected=expected, got=got)
         self.ask()
 
@@ -194,7 +194,7 @@ class BookTopic(Topic):
 
     def forget(self) -> None:
         """Drop the held deltas: a frame between them is lost, so they cannot be joined to a snapshot."""
-        self._buffer.clear()
+        self._buffer = None
 
     def ask(self, *, failed: bool = False) -> None:
         """Ask for a whole book; `failed` says that the last one was of no use."""
@@ -206,6 +206,8 @@ class BookTopic(Topic):
         self._reached = max(self._reached, delta.sequence or 0)
         if not self._requested:
             return
+        if self._buffer is None:
+            self._buffer = deque(maxlen=BUFFER)
         self._buffer.append(delta)
         if not self._asked:
             self.ask()
@@ -240,7 +242,7 @@ class BookTopic(Topic):
         self._judge = self._rule.joins
         self.book, self.last, self._asked, self.withheld = book, snapshot.sequence, False, 0
         self._newest = 0
-        self._buffer.clear()
+        self._buffer = None
         self.count += 1
         out.append(snapshot)
         self.close_gap(out, now, "none")
@@ -290,7 +292,7 @@ class BookTopic(Topic):
         """The held deltas that follow a snapshot; None if something between them is, or may be, missing."""
         if snapshot.sequence is None:
             return []
-        buffered = list(self._buffer)
+        buffered = list(self._buffer or ())
         if not buffered and is_answer and not self._rule.sure:
             return None  # without a delta to join, nothing shows that the snapshot is recent enough
         for at, delta in enumerate(buffered):

@@ -24,9 +24,9 @@ from aggregator.session.status import SessionStatus
 from aggregator.session.subscriptions import Ask, Key, Subscriptions
 from aggregator.session.summaries import Counts
 from aggregator.session.table import TopicContext, TopicTable
-from aggregator.session.topics import NOTHING, STRAY, Origin, Topic, TopicCheckpoint, happen, with_flag
+from aggregator.session.topics import LONGEST_WORD, NOTHING, STRAY, Origin, Topic, TopicCheckpoint, happen, with_flag
 from aggregator.session.trades import Notes, Numbered
-from aggregator.session.unreadable import Unreadable
+from aggregator.session.unreadable import Unread, Unreadable, unread_yet
 
 FOREVER_NS = 3600 * SECOND_NS
 REFUSALS = 1000  # kept for the log
@@ -89,7 +89,8 @@ class Session:
         self._counts = Counts(place)
         making = TopicContext(stream, place, instruments, dict(carried or {}), self._needs, verify, self.words, notes)
         self.topics = TopicTable(making)
-        self._reading = exchange, conn, self.topics.by_type, stream.inflate, stream.reader(), self._counts
+        self._parse = stream.reader()
+        self._reading = exchange, conn, self.topics.by_type, stream.inflate, self._parse, self._counts
         rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
         self._guards_books = rule.sure or (stream.checksum is not None and verify == 1)
         self._asks_at_once = snapshot is not None and not snapshot.in_band and (rule.sure or not snapshot.after_delta)
@@ -129,7 +130,7 @@ class Session:
             elif key in coming:
                 happen(topic, "accepted", out, now)
             elif refusal is not None:
-                happen(topic, "refused", out, now, f"refused: {refusal.reason}")
+                happen(topic, "refused", out, now, refusal.reason)
         return out
 
     def _wait(self, topic: Topic) -> None:
@@ -203,37 +204,56 @@ class Session:
     def _read_on(self, frame: bytes, error: Exception, rest: Iterator[bytes], out: list[Record], now: Now) -> None:
         """Go on behind a frame that cannot be read, up to the next one that can, and read that too.
 
-        Unreadable frames one behind the other are one gap. It is told before anything that came after them.
+        Unreadable frames one behind the other are one gap, over as many reads as they come in. It is told before
+        anything that came after them: until then every frame is read here.
         """
-        _, _, _, inflate, parse, _ = self._reading
-        count = 0
+        is_new = False  # whether there are more of them than before
         while True:
-            self._unreadable.note(frame, error, now)
-            self._counts.unread += 1
-            count += 1
+            events = self._events(frame, error, now)
+            if events is not None:
+                self._end_run(out, now, doubt=is_new)
+                is_new = False
+                try:
+                    self._take(events, out, now)
+                except Exception as found:  # noqa: BLE001 - as in `receive`
+                    error = found
+                    continue
+                return
+            is_new = True
             if self._is_live and self._unreadable.is_flood:
                 self.close_reason = f"{self.conn}: {self._unreadable.words}"
                 break
             payload = next(rest, None)
             if payload is None:
                 break
-            frame = payload
-            try:
-                frame = payload if inflate is None else inflate(payload)
-                events = list(parse(frame))
-            except Exception as other:  # noqa: BLE001 - as in `receive`
-                error = other
-                continue
-            self._tell_unread(count, out, now)
-            count = 0
-            try:
-                self._take(events, out, now)
-            except Exception as other:  # noqa: BLE001 - likewise
-                error = other
-                continue
+            frame, error = self._inflated(payload)
+        if self.close_reason is not None:
+            self._end_run(out, now, doubt=True)
             return
-        if count:
-            self._tell_unread(count, out, now)
+        self._doubt_books(out, now)
+        self._reading = (*self._reading[:4], unread_yet, self._reading[5])
+
+    def _events(self, frame: bytes, error: Exception, now: Now) -> list[Event] | None:
+        """What a frame says; None where it cannot be read, which is noted.
+
+        error: `Unread`, or what its reading has already come to
+        """
+        if isinstance(error, Unread):
+            try:
+                return list(self._parse(frame))
+            except Exception as found:  # noqa: BLE001 - as in `receive`
+                error = found
+        self._unreadable.note(frame, error, now)
+        self._unreadable.run.add(now)
+        self._counts.unread += 1
+        return None
+
+    def _inflated(self, payload: bytes) -> tuple[bytes, Exception]:
+        """A frame that is to be read yet, or the error of its compression."""
+        try:
+            return payload if self.stream.inflate is None else self.stream.inflate(payload), Unread()
+        except Exception as error:  # noqa: BLE001 - as in `receive`
+            return payload, error
 
     def _take(self, events: Iterable[Event], out: list[Record], now: Now) -> None:
         """Do the same as `receive` with the events of one frame, off the hot path."""
@@ -265,6 +285,8 @@ class Session:
         if self._counts.frames != self._frames:
             self._frames, self._heard = self._counts.frames, self.moment.mono
         self.moment = now
+        if self._unreadable.run.is_over(now):
+            self._end_run(out, now)
         if self._is_live and now.mono - self._heard > self.stream.patience * SECOND_NS:
             self.close_reason = f"{self.conn}: silent for {self.stream.patience} s"
             return out
@@ -288,11 +310,14 @@ class Session:
 
     def bye(self, reason: str, now: Now) -> list[Record]:
         """Give the last summary of a connection that has ended or was never made."""
-        return [self._counts.summary(self.topics, now, reason)] if self._is_live else []
+        out: list[Record] = []
+        self._end_run(out, now)
+        return [*out, self._counts.summary(self.topics, now, reason)] if self._is_live else out
 
     def close(self, cause: Cause, now: Now) -> list[Record]:
         """The connection is gone: open a gap for every topic that had carried something; the others are down."""
         out: list[Record] = []
+        self._end_run(out, now)
         for topic in self.topics:
             if topic.heard or (isinstance(topic, BookTopic) and topic.book is not None):
                 topic.open_gap(cause, out, now)
@@ -321,6 +346,7 @@ class Session:
     def end(self, now: Now) -> list[Record]:
         """Finish a capture: tell which deltas were withheld, and give up trades that are still missing."""
         out: list[Record] = []
+        self._end_run(out, now)
         for topic in self.topics:
             if isinstance(topic, BookTopic) and topic.book is None and topic.withheld:
                 topic.open_gap("no_first_frame", out, now, missed=topic.withheld)
@@ -469,27 +495,33 @@ class Session:
             for key in self.subscriptions.accepted(event):
                 happen(self.topics.known(*key, now), "accepted", out, now)
         elif isinstance(event, Refused):
-            refused = self.subscriptions.refused(event, now.mono)
-            for s in refused:
-                self._heed_refusal(s, event, out, now)
-            if not refused:
-                self.words.tell(STRAY, event.reason)
+            self._heed_refusals(event, out, now)
         elif isinstance(event, Ignored):
             self.words.tell(NOTHING, event.reason)
         elif isinstance(event, Hangup):
             self.subscriptions.reconnect_reason = f"the exchange is about to close the connection: {event.reason}"
+
+    def _heed_refusals(self, event: Refused, out: list[Record], now: Now) -> None:
+        if len(event.reason) > LONGEST_WORD:  # each refused topic keeps it
+            event = structs.replace(event, reason=event.reason[:LONGEST_WORD])
+        refused = self.subscriptions.refused(event, now.mono)
+        for s in refused:
+            self._heed_refusal(s, event, out, now)
+        if not refused:
+            self.words.tell(STRAY, event.reason)
 
     def _heed_refusal(self, s: Subscription, event: Refused, out: list[Record], now: Now) -> None:
         """A topic is down when all of it is refused: of candles, each interval that is asked for."""
         interval = s.interval if s.channel == "candles" else None
         self._counts.refused += 1
         self.refusals.append(structs.replace(event, channel=s.channel, raw_symbol=s.raw_symbol, interval=interval))
-        if self.subscriptions.refusal((s.channel, s.raw_symbol)) is None:
+        refusal = self.subscriptions.refusal((s.channel, s.raw_symbol))
+        if refusal is None:
             return
         topic = self.topics.known(s.channel, s.raw_symbol, now)
         if event.meaning == "final":
             topic.close_gap(out, now, "none")
-        happen(topic, "refused", out, now, f"refused: {event.reason}")
+        happen(topic, "refused", out, now, refusal.reason)
 
     def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
         """Look after one topic: ask for its missing trades or its book, and notice its silence."""
@@ -503,7 +535,7 @@ class Session:
         ):
             self._want_book(topic, now)
         topic.tick(out, now)
-        topic.pulse.learn(topic.count, topic.heard)
+        topic.learn()
         if self._is_live:
             self._watch.look_at(topic, out, now)
 
@@ -546,9 +578,17 @@ class Session:
         self._counts.unread += 1
         out.append(self._unreadable.gap(1, now))
 
-    def _tell_unread(self, count: int, out: list[Record], now: Now) -> None:
-        """Tell that frames are lost, and doubt each book whose numbers cannot show what the frames held."""
-        out.append(self._unreadable.gap(count, now))
+    def _end_run(self, out: list[Record], now: Now, *, doubt: bool = False) -> None:
+        """Tell of the frames in a row that could not be read, if there are any."""
+        gap = self._unreadable.take(now)
+        if gap is not None:
+            out.append(gap)
+            self._reading = (*self._reading[:4], self._parse, self._reading[5])
+        if doubt:
+            self._doubt_books(out, now)
+
+    def _doubt_books(self, out: list[Record], now: Now) -> None:
+        """Doubt each book whose numbers cannot show what lost frames held."""
         if self._guards_books:
             return
         for topic in self.topics:

@@ -433,8 +433,9 @@ class Subscriptions:
         self.send(now)
 
     def _refuse(self, topics: Sequence[Subscription], reason: str, meaning: Meaning, now: int) -> list[Subscription]:
+        said = f"refused: {reason}"
         for s in topics:
-            self._refused[s] = self._memory.note(s, reason, meaning, now)
+            self._refused[s] = self._memory.note(s, said, meaning, now)
             asked = self._waiting.pop(s, None)
             self._held.pop(s, None)
             if asked is not None and not any(other in self._waiting for other in asked.topics):

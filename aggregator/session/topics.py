@@ -31,6 +31,7 @@ from aggregator.session.moment import Now
 from aggregator.session.rhythm import CEILING_NS, FLOOR_NS, Pulse
 from aggregator.session.states import Happening, after
 
+UNHEARD = Pulse()  # the rhythm of every topic of which nothing has come yet
 LONGEST_WORD = 200  # characters
 MOST_WORDS = 1000  # so many are told apart
 EXACT = Context(prec=200)  # enough for any two numbers that an exchange sends
@@ -47,7 +48,7 @@ class Origin(Struct):
     changes: int = 0
 
 
-class TopicCheckpoint(Struct):
+class TopicCheckpoint(Struct, omit_defaults=True):
     """The checkpoint of a topic: one connection leaves it to the next, and one run to the next.
 
     gap: the gap that is open
@@ -157,7 +158,7 @@ class Topic:
         self.heard = 0  # mono; 0: never
         self.count = 0
         self.duplicates = 0
-        self.pulse = Pulse()
+        self.pulse = UNHEARD
         self.asked = carried.asked  # how often it was asked for again since it was last live
         self.retries = 0
         self._retry_at = 0
@@ -205,6 +206,14 @@ class Topic:
 
     def tick(self, out: list[Record], now: Now) -> None:
         """Do what is due by time alone."""
+
+    def learn(self) -> None:
+        """Learn the rhythm of what has come."""
+        if not self.count:
+            return
+        if self.pulse is UNHEARD:
+            self.pulse = Pulse()
+        self.pulse.learn(self.count, self.heard)
 
     def is_due(self, now: Now) -> bool:
         """Tell whether something is to be tried again for a silent topic."""

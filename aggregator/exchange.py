@@ -28,6 +28,7 @@ class Subscription(Struct, frozen=True):
 
 Subscribe = Callable[[Sequence[Subscription], int], Iterable[bytes]]  # topics and a number -> frames to send
 MOST_INSTRUMENTS = 50_000  # so many are read of one listing, unless the configuration says otherwise
+MOST_TOPICS = 30_000  # so many are followed of one exchange, likewise
 HTTP_OK = range(200, 300)  # the statuses of good answers
 
 

@@ -12,7 +12,7 @@ from tests.toy import toy
 
 def test_a_pattern_whose_markets_are_all_halted_is_not_called_unknown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    runner = SimpleNamespace(wanting=lambda *_: iter(()), unserved={})
+    runner = SimpleNamespace(dividing=lambda *_: iter(()), carrying=lambda *_: iter(()), unserved={}, left_out=[])
     halted = Instrument(raw_symbol="AB", symbol="A/B", base="A", quote="B", state="halt")
     markets = Markets(Listed(0, (halted,), (0,), frozenset({0})))
     config = SimpleNamespace(symbols=("*", "X/*"))

@@ -243,3 +243,18 @@ async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> 
     task = asyncio.create_task(Listings.again(SimpleNamespace(fetch=fail), followed, no_news))  # type: ignore[arg-type]
     await asyncio.wait_for(looked.wait(), PATIENCE)
     task.cancel()
+
+
+async def test_markets_for_which_there_is_no_room_are_left_out_whole_and_those_that_are_here_stay() -> None:
+    internet = Internet()
+    two = toy(channels={"trades": "t", "book": "b"})
+    runner = ExchangeRunner(two, ["trades", "book"], ["1m"], network=internet.network(), bus=Bus("test"), most=5)
+    runner.want([market("B"), market("C"), market("D")])
+    assert sorted({s.raw_symbol for shard in runner.shards for s in shard.subscriptions}) == ["B", "C"]
+    runner.want([market("A"), market("B"), market("C"), market("D")])
+    assert sorted({s.raw_symbol for shard in runner.shards for s in shard.subscriptions}) == ["B", "C"]
+    assert [instrument.raw_symbol for instrument in runner.left_out] == ["A", "D"]
+    assert runner.why_not("trades", "A") == "it is left out: max_topics is 5"
+    runner.want([market("A"), market("C"), market("D")])
+    assert sorted({s.raw_symbol for shard in runner.shards for s in shard.subscriptions}) == ["A", "C"]
+    await internet.close()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -59,9 +60,9 @@ def test_what_stands_where_a_file_is_prepared_does_not_hang(kind: str, tmp_path:
     put(kind, tmp_path / "toy.json.new")
     if kind == "directory":
         with pytest.raises(OSError, match="directory"):
-            state.write(path, b"x")
+            state.write(path, [b"x"])
     else:
-        state.write(path, b"x")
+        state.write(path, [b"x"])
         assert path.read_bytes() == b"x"
         assert Path("/dev/zero").is_char_device()
 
@@ -122,7 +123,11 @@ def row(raw_symbol: str, carried: TopicCheckpoint | None = None, **others: objec
     return leftovers.Leftover("main", "trades", raw_symbol, carried or TopicCheckpoint(), f"{raw_symbol}/USD", **others)  # type: ignore[arg-type]
 
 
-def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp_path: Path) -> None:
+def mark(marks: Marks, rows: list[leftovers.Leftover], ts: int | None = None) -> None:
+    marks.save("toy", [leftovers.piece_of(rows)], ts)
+
+
+async def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp_path: Path) -> None:
     first = Marks(tmp_path, "first")
     assert first._numbers is not None
     slots = {name: first._numbers.slot("toy", name) for name in "AB"}
@@ -131,8 +136,8 @@ def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp
     for to, number in ((topic, 70), (topic, 69), (behind, 60), (topic, 2**70)):
         to.accept(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=number), [], Now(0, 0))
     open_gap = Gap(gap_id="g", phase="open", channel="trades", cause="disconnect", ts_from=5 * SECOND)
-    first.save(
-        "toy",
+    mark(
+        first,
         [
             row("A", TopicCheckpoint(last=50), is_followed=True, slot=slots["A"]),
             row("B", TopicCheckpoint(open_gap, 40, holes=((30, 35),), missed=6), is_followed=True, slot=slots["B"]),
@@ -161,7 +166,7 @@ def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp
     assert again.topics["main"]["trades", "A"].last == 70
     third.clear()
     assert [path.name for path in tmp_path.glob("*.numbers")] == ["third.numbers"]
-    third.remove()
+    await third.remove()
     assert list(tmp_path.glob("*.numbers")) == []
 
 
@@ -169,7 +174,7 @@ def test_a_kill_in_the_midst_of_a_read_leaves_numbers_that_prove_nothing(tmp_pat
     first = Marks(tmp_path, "first")
     notes = first.notes("toy")
     assert notes is not None
-    first.save("toy", [row("A", TopicCheckpoint(last=50), is_followed=True, slot=notes.slot("A"))], ts=10 * SECOND)
+    mark(first, [row("A", TopicCheckpoint(last=50), is_followed=True, slot=notes.slot("A"))], ts=10 * SECOND)
     notes.view[0] = -12 * SECOND  # a read is being taken in; number 51 is noted and not published
     notes.view[notes.slot("A") or 0] = 51
     found = Marks(tmp_path, "second").take("toy")
@@ -182,42 +187,57 @@ def test_a_kill_in_the_midst_of_a_read_leaves_numbers_that_prove_nothing(tmp_pat
     assert [r.repair for r in out if isinstance(r, Gap)] == ["none"]
 
 
-def test_an_end_that_is_told_has_no_gap_told_again(tmp_path: Path) -> None:
-    leftovers.save([row("A", TopicCheckpoint(last=9))], tmp_path / "toy.json", 1)
+async def test_an_end_that_is_told_has_no_gap_told_again(tmp_path: Path) -> None:
+    leftovers.save(leftovers.pieces_of([row("A", TopicCheckpoint(last=9))]), tmp_path / "toy.json", 1)
     marks = Marks(tmp_path, "next")
     found = marks.take("toy")
     assert (found.gaps, found.epoch, found.topics["main"]["trades", "A"].last) == ([], None, 9)
     assert deaths_in({"toy": found}) == {}
-    marks.remove()
+    await marks.remove()
 
 
-def test_a_mark_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> None:
+async def test_a_mark_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> None:
     marks = Marks(tmp_path, "first")
-    marks.leave("toy", {"main": {("trades", "A"): TopicCheckpoint(last=9)}})
-    marks.save("toy", [row("A", is_followed=True)])
+    await marks.leave("toy", {"main": {("trades", "A"): TopicCheckpoint(last=9)}})
+    mark(marks, [row("A", is_followed=True)])
     left = leftovers.load(tmp_path / "toy.json")
     assert left is not None
     assert left.epoch is None
     marks.begin("toy")
-    marks.save("toy", [row("A", is_followed=True)])
+    mark(marks, [row("A", is_followed=True)])
     left = leftovers.load(tmp_path / "toy.json")
     assert left is not None
     assert left.epoch == "first"
-    marks.remove()
+    await marks.remove()
 
 
-def test_an_end_waits_a_second_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.daemon.marks.PATIENCE_S", 0.01)
+async def test_an_end_waits_a_moment_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.daemon.marks.PATIENCE_S", 0.1)
     marks = Marks(tmp_path, "first")
-    with marks._lock, pytest.raises(TimeoutError, match="still being written"):
-        marks.leave("toy", {})
-    marks.leave("toy", {})
-    marks.remove()
+    mark(marks, [row("A", is_followed=True)])
+    hangs = Event()
+    monkeypatch.setattr("aggregator.ingest.state.write", lambda *_: hangs.wait())
+    begun = time.monotonic()
+    for exchange in ("toy", "other", "third"):
+        with pytest.raises(TimeoutError, match="does not answer"):
+            await marks.leave(exchange, {})
+    await marks.remove()
+    assert time.monotonic() - begun < 0.2, "it waits once"
+    hangs.set()
+    left = leftovers.load(tmp_path / "toy.json")
+    assert left is not None
+    assert left.epoch == "first", "the next start takes it for killed, and tells what is missing since"
+
+
+async def test_an_end_on_a_disk_that_answers_again_is_kept(tmp_path: Path) -> None:
+    marks = Marks(tmp_path, "first")
+    await marks.leave("toy", {})
+    await marks.remove()
 
 
 def test_a_clock_that_ran_back_makes_no_gap_of_the_future(tmp_path: Path) -> None:
     first = Marks(tmp_path, "first")
-    first.save("toy", [row("A", is_followed=True)], ts=time.time_ns() + 3600 * SECOND)
+    mark(first, [row("A", is_followed=True)], ts=time.time_ns() + 3600 * SECOND)
     second = Marks(tmp_path, "second")
     (gap,) = second.take("toy").gaps
     assert gap.ts_from <= time.time_ns()
@@ -228,7 +248,7 @@ def test_a_number_larger_than_any_counter_costs_itself_alone(tmp_path: Path) -> 
     topic = Numbered("trades", "A", None, Origin("toy", "c"), TopicCheckpoint(), contiguous, marks.notes("toy"))
     topic.accept(Trade(exchange="toy", raw_symbol="A", price="1", size="1", sequence=2**70), [], Now(0, 0))
     gap = Gap(gap_id="g", phase="open", channel="trades", cause="sequence", ts_from=1, expected=2**70)
-    marks.save("toy", [row("A", TopicCheckpoint(gap, 2**70), is_followed=True), row("B", is_followed=True)])
+    mark(marks, [row("A", TopicCheckpoint(gap, 2**70), is_followed=True), row("B", is_followed=True)])
     found = Marks(tmp_path, "second").take("toy").topics["main"]
     assert found["trades", "A"].gap is not None
     assert found["trades", "A"].gap.gap_id == "g"

@@ -25,7 +25,7 @@ from aggregator.config.schema import (
 )
 from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 from aggregator.errors import ConfigError
-from aggregator.exchange import MOST_INSTRUMENTS
+from aggregator.exchange import MOST_INSTRUMENTS, MOST_TOPICS
 from aggregator.ingest.proxies import DialOptions
 
 LARGEST_BYTES = 1_000_000  # bytes; a file that is longer is not a configuration
@@ -61,6 +61,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     audit: seconds between two comparisons of a book with the exchange's own; null: never
     relist: seconds between two listings of its instruments; null: only at the start
     max_instruments: that are read of its listing
+    max_topics: that are followed
     route: how it is reached
     """
 
@@ -75,6 +76,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     audit: float | None = None
     relist: float | None = None
     max_instruments: int = MOST_INSTRUMENTS
+    max_topics: int = MOST_TOPICS
     route: DialOptions = DialOptions()
 
 
@@ -307,6 +309,7 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         audit=table.audit,
         relist=table.relist or None,
         max_instruments=table.max_instruments,
+        max_topics=table.max_topics,
         route=DialOptions(table.transport, table.proxy, table.compression),
     )
 

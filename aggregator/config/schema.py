@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from aggregator.catalog.catalog import CatalogEntry, closest, load_catalog
 from aggregator.errors import nearest
-from aggregator.exchange import MOST_INSTRUMENTS
+from aggregator.exchange import MOST_INSTRUMENTS, MOST_TOPICS
 from aggregator.feed.address import SOCKET_PATH_BYTES, TcpAddress, parse_address
 from aggregator.feed.settings import FeedSettings
 from aggregator.ingest.proxies import Proxy, find_proxy
@@ -272,6 +272,7 @@ class ExchangeTable(_Table):
     verify: Literal["all", "sampled", "off"] = "all"
     relist: Annotated[float, Field(ge=0), BeforeValidator(_duration)] = 900
     max_instruments: Count = MOST_INSTRUMENTS
+    max_topics: Count = MOST_TOPICS
     audit: Annotated[float, Field(ge=1), BeforeValidator(_duration)] | None = None
     proxy: Annotated[Any, BeforeValidator(_proxy)] = "environment"
     compression: bool = False

@@ -10,8 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -30,13 +32,13 @@ from aggregator.daemon.systemd import notify
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Exchange, Limits
 from aggregator.ingest import checkpoint_file as leftovers
-from aggregator.ingest.listing import Markets
 from aggregator.ingest.network import Internet, Network, moved
 from aggregator.ingest.rest import Hosts, Rest
 from aggregator.ingest.runner import STEP, ExchangeRunner, for_rest
 from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.ingest.state import StateLock
 from aggregator.records import Instrument
+from aggregator.sinks.worker import Worker
 
 RETRY_LISTING_S = 5.0  # seconds, doubling
 LONGEST_RETRY_S = 300.0
@@ -45,6 +47,8 @@ ECHO_S = 0.3  # seconds in which a second signal is the first: `timeout` and oth
 SWEEP_S = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
 SWITCH_S = 0.0005  # seconds that another thread may hold the interpreter while frames wait (5 ms unless told)
 GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
+
+T = TypeVar("T")
 
 log = logging.getLogger("aggregator.daemon")
 
@@ -72,6 +76,7 @@ class Daemon:
         self._exchanges: list[asyncio.Task[None]] = []
         self._progress = Progress(self.bus, self.runners, notify)
         self.marks: Marks | None = None
+        self._keeper = Worker("state")
         self._left: dict[str, leftovers.Topics] = {}  # checkpoints of the run before, by exchange
         self._began: set[str] = set()  # exchanges that were run, and left over something themselves
 
@@ -105,7 +110,9 @@ class Daemon:
         lock = StateLock(self.config.state)
         try:
             self.marks = marks = Marks(self.config.state / "left", self.bus.epoch)
-            found = await asyncio.to_thread(self._take_over, marks)
+            found = await self._unless_stopped(self._keeper.do(partial(self._take_over, marks)))
+            if found is None:
+                return
             await self.outputs.start(self.config.sinks, deaths_in(found))
             self.bus.attach(marks.heed)
             for left in found.values():
@@ -144,6 +151,13 @@ class Daemon:
             return
         await self._control.start()
 
+    async def _unless_stopped(self, call: Coroutine[object, object, T]) -> T | None:
+        """What a call gives; None where the program is to end before that."""
+        calling, stopping = asyncio.create_task(call), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({calling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        return calling.result() if calling.done() or not calling.cancel() else None
+
     # --- exchanges --------------------------------------------------------------------------------------------------
 
     async def _keep(self, config: ExchangeConfig) -> None:
@@ -174,7 +188,7 @@ class Daemon:
             wait = min(wait * 2, LONGEST_RETRY_S)
 
     async def _run_exchange(self, config: ExchangeConfig, exchange: Exchange, network: Network, rest: Rest) -> None:
-        listed = await self._listings.first(exchange, rest, config.max_instruments)
+        markets = await self._listings.first(exchange, rest, config.max_instruments)
         runner = ExchangeRunner(
             exchange,
             [channel for channel in config.channels if channel in exchange.channels],
@@ -184,12 +198,14 @@ class Daemon:
             rest=rest,
             policy=ConnectionPolicy(config.redundancy, config.lifetime, config.verify, config.audit),
             left=self._left.pop(config.id, {}),
+            most=config.max_topics,
             notes=None if self.marks is None else self.marks.notes(config.id),
         )
         self.runners[config.id] = runner
-        followed = self.followed[config.id] = Followed(config, exchange, runner, Markets(listed))
-        await self._announce([i for i in listed.instruments if followed.is_named(i)])
-        await in_steps(followed.following())
+        followed = self.followed[config.id] = Followed(config, exchange, runner, markets)
+        await in_steps(followed.choosing())
+        await self._announce(await asyncio.to_thread(followed.named, markets.instruments))
+        await in_steps(followed.carrying())
         log.info(
             "%s: %d instruments, %d connections, %d polls",
             config.id,
@@ -209,7 +225,7 @@ class Daemon:
                 if config.relist is not None and exchange.listing.requests:
                     group.create_task(self._listings.again(followed, self._announce))
         finally:
-            self._leave_over(config.id, runner)
+            await self._leave_over(config.id, runner)
 
     def _take_over(self, marks: Marks) -> dict[str, Found]:
         """The checkpoints that the run before has left of each exchange."""
@@ -224,16 +240,16 @@ class Daemon:
         marks.clear()
         return found
 
-    def _leave_over(self, id: str, runner: ExchangeRunner) -> None:
+    async def _leave_over(self, id: str, runner: ExchangeRunner) -> None:
         """Keep what the next attempt begins with, be it in this run or in the next."""
         self._left[id] = runner.carried()
-        self._keep_left(id)
+        await self._keep_left(id)
 
-    def _keep_left(self, id: str) -> None:
+    async def _keep_left(self, id: str) -> None:
         if self.marks is None:
             return
         try:
-            self.marks.leave(id, self._left[id])
+            await self.marks.leave(id, self._left[id])
         except (OSError, OverflowError) as error:
             log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
 
@@ -288,10 +304,10 @@ class Daemon:
             recorder.close()
         for network in self._networks:
             await network.close()
-        for id in self._left.keys() - self._began:
-            self._keep_left(id)
+        await asyncio.gather(*map(self._keep_left, self._left.keys() - self._began))
         if self.marks is not None:
-            self.marks.remove()
+            await self.marks.remove()
+        self._keeper.stop()
 
 
 async def _sweep() -> None:

@@ -45,6 +45,7 @@ class Followed:
         self.chosen: list[Instrument] = []
         self._idle: Sequence[str] = ()
         self._unserved: set[str] = set()
+        self._left_out = 0
         self._waiting: dict[str, list[str]] = {}
 
     @property
@@ -63,10 +64,15 @@ class Followed:
 
     def following(self) -> Iterator[None]:
         """The same in steps, between which others may have their turn."""
+        yield from self.choosing()
+        yield from self.carrying()
+
+    def choosing(self) -> Iterator[None]:
+        """Find what is asked for and can be had now, and say why something is not; in steps."""
         before: set[Identity] = {identity(instrument) for instrument in self.chosen}
         self.chosen, idle = choose(self.markets.instruments, self.config.symbols, before, time.time_ns())
         yield
-        yield from self.runner.wanting(self.chosen, "the market is no longer listed, or not asked for")
+        yield from self.runner.dividing(self.chosen)
         for pattern in idle:
             is_listed = any(matches(pattern, instrument) for instrument in self.markets.instruments)
             if pattern not in self._idle and not is_listed:  # a market that is listed and waits is told below
@@ -81,7 +87,17 @@ class Followed:
             new, gone = len(after - before), len(before - after)
             log.info("%s: %d markets more, %d fewer", self.exchange.id, new, gone)
         self._say_unserved()
+        self._say_left_out()
         self._say_waiting(after)
+
+    def carrying(self) -> Iterator[None]:
+        """Let the runner carry what was chosen, in steps."""
+        yield from self.runner.carrying("the market is no longer listed, or not asked for")
+
+    def named(self, instruments: Iterable[Instrument]) -> list[Instrument]:
+        """Those of these markets that the configuration names, and for which there is room."""
+        left_out = {identity(instrument) for instrument in self.runner.left_out}
+        return [i for i in instruments if self.is_named(i) and identity(i) not in left_out]
 
     def _say_waiting(self, followed: Collection[Identity]) -> None:
         """Log which markets are asked for and cannot be had now, and why, when that changes."""
@@ -120,6 +136,19 @@ class Followed:
                 yield instrument, _why_it_waits(instrument, now)
             elif at % STEP == STEP - 1:
                 yield None
+
+    def _say_left_out(self) -> None:
+        left = self.runner.left_out
+        if left and len(left) != self._left_out:
+            named = " ".join(str(instrument.raw_symbol) for instrument in left[:MOST_NAMES])
+            log.warning(
+                "%s: %d markets are left out (%s): max_topics is %d",
+                self.exchange.id,
+                len(left),
+                named,
+                self.config.max_topics,
+            )
+        self._left_out = len(left)
 
     def _say_unserved(self) -> None:
         for channel, left in self.runner.unserved.items():

@@ -11,11 +11,10 @@ import mmap
 import os
 import time
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from threading import Lock
 
 from msgspec import Struct, structs
 
@@ -32,11 +31,11 @@ from aggregator.sinks.worker import Worker
 EVERY_S = 5.0  # seconds between two marks of an exchange
 SOON_S = 0.2  # seconds after which a change of what is followed is marked
 SHARE = 50  # a mark is made again after at least so many times what it took: it takes 2 % of the time at most
-PATIENCE_S = 1.0  # seconds that the end waits for a mark that is being written
+PATIENCE_S = 0.5  # that the end waits for a disk
 BEAT_S = 1.0  # seconds after which a quiet program notes that it lives
 SLOTS = 131_072  # numbered topics of one daemon whose numbers are noted
 SLOT_BYTES = 8  # bytes
-STEP = 500  # topics that are looked at before others have their turn
+STEP = 200  # topics that are looked at before others have their turn
 SUFFIX = ".numbers"
 
 log = logging.getLogger("aggregator.daemon")
@@ -77,10 +76,13 @@ class Numbers:
         """How many topics have a slot."""
         return len(self._slots)
 
-    def remove(self) -> None:
-        """The program ends by itself: what it leaves is told otherwise."""
+    def release(self) -> None:
+        """Nothing is noted any more."""
         self.view.release()
         self._map.close()
+
+    def remove(self) -> None:
+        """What the program leaves is told otherwise."""
         self.path.unlink(missing_ok=True)
 
 
@@ -149,7 +151,7 @@ class Marks:
         self._directory = directory
         self._failing: set[str] = set()
         self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
-        self._lock = Lock()
+        self._hangs = False  # whether the disk has kept the end waiting
         self._worker = Worker("marks")  # a thread of its own: a disk that hangs does not keep the process from ending
         self._numbers: Numbers | None = None
         try:
@@ -179,7 +181,7 @@ class Marks:
             died = min(max(died, abs(moment)), time.time_ns())  # clocks may run back
             left, gaps = leftovers.after_a_kill(id, left, died, numbers, is_sure=moment >= 0)
         rows = [structs.replace(row, slot=self._begun(id, row)) for row in left.rows]
-        self.save(id, rows)
+        self.save(id, leftovers.pieces_of(rows))
         return Found(leftovers.topics_of(left), gaps, left.epoch, died)
 
     def _begun(self, id: str, row: Leftover) -> int | None:
@@ -233,13 +235,17 @@ class Marks:
     async def mark(self, runner: ExchangeRunner) -> None:
         """Mark an exchange's topics: gathered in steps, written by a thread."""
         ts, rows = time.time_ns(), list[Leftover]()
+        pieces: list[bytes] = []  # rows would take ten times the room
         for at, (feed, standing) in enumerate(runner.standing()):
             row = self._row(runner.exchange.id, feed, standing)
             if row.is_followed or row.carried.gap is not None or row.carried.last is not None:
                 rows.append(row)
             if at % STEP == STEP - 1:
+                pieces.append(leftovers.piece_of(rows))
+                rows.clear()
                 await asyncio.sleep(0)
-        await self._worker.do(partial(self.save, runner.exchange.id, rows, ts))
+        pieces.append(leftovers.piece_of(rows))
+        await self._worker.do(partial(self.save, runner.exchange.id, pieces, ts))
 
     def _row(self, exchange: str, feed: str, standing: Standing) -> Leftover:
         channel, raw_symbol = standing.key
@@ -248,12 +254,11 @@ class Marks:
             slot = self._numbers.slot(exchange, raw_symbol)
         return Leftover(feed, channel, raw_symbol, standing.carried, standing.symbol, standing.is_followed, slot)
 
-    def save(self, id: str, rows: list[Leftover], ts: int | None = None) -> None:
+    def save(self, id: str, pieces: Iterable[bytes], ts: int | None = None) -> None:
         """Write a mark; where that fails it is said once."""
         try:
-            with self._lock:
-                if id not in self._ended:
-                    leftovers.save(rows, self.path(id), time.time_ns() if ts is None else ts, self.epoch)
+            if id not in self._ended:
+                leftovers.save(pieces, self.path(id), time.time_ns() if ts is None else ts, self.epoch)
         except (OSError, ValueError, OverflowError) as error:
             if id not in self._failing:
                 self._failing.add(id)
@@ -261,15 +266,26 @@ class Marks:
         else:
             self._failing.discard(id)
 
-    def leave(self, id: str, topics: leftovers.Topics) -> None:
-        """Write what an exchange leaves that has ended, instead of a mark, until it begins again. Raises OSError."""
-        if not self._lock.acquire(timeout=PATIENCE_S):  # the thread may still be writing a mark
-            raise TimeoutError("a mark is still being written")
+    async def leave(self, id: str, topics: leftovers.Topics) -> None:
+        """Write what an exchange leaves that has ended, instead of a mark, until it begins again.
+
+        Raises OSError, also where the disk takes too long: the last mark stands then, and tells more than is missing.
+        """
+        self._ended.add(id)
+        await self._in_time(partial(self._leave, id, leftovers.rows_of(topics)))
+
+    def _leave(self, id: str, rows: list[Leftover]) -> None:
+        leftovers.save(leftovers.pieces_of(rows), self.path(id), time.time_ns())
+
+    async def _in_time(self, call: Callable[[], None]) -> None:
+        """Have the thread do something, unless the disk hangs: the end of the process waits once, and not for long."""
         try:
-            self._ended.add(id)
-            leftovers.save(leftovers.rows_of(topics), self.path(id), time.time_ns())
-        finally:
-            self._lock.release()
+            async with asyncio.timeout(0 if self._hangs else PATIENCE_S):
+                await self._worker.do(call)
+        except TimeoutError:
+            self._hangs = True
+            raise TimeoutError("the disk does not answer") from None
+        self._hangs = False
 
     def status(self) -> MarksStatus:
         """How the notes fare."""
@@ -280,9 +296,11 @@ class Marks:
         """An exchange is marked from now on."""
         self._ended.discard(id)
 
-    def remove(self) -> None:
+    async def remove(self) -> None:
         """The program ends by itself, and every exchange has left what is to be told."""
+        numbers, self._numbers = self._numbers, None
+        if numbers is not None:
+            numbers.release()
+            with suppress(TimeoutError):
+                await self._in_time(numbers.remove)
         self._worker.stop()
-        if self._numbers is not None:
-            self._numbers.remove()
-            self._numbers = None

@@ -4,9 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-
-from msgspec import structs
 
 from aggregator.catalog.catalog import aliases_of
 from aggregator.daemon.followed import Followed, in_steps
@@ -15,8 +14,10 @@ from aggregator.exchange import Exchange
 from aggregator.ingest.listing import Listed, Markets, fetch_listing, load, save
 from aggregator.ingest.rest import Need, Rest
 from aggregator.records import Instrument
+from aggregator.sinks.worker import Worker
 
 MOST_WARNINGS = 20
+DISK_S = 5.0  # that a file of instruments is waited for
 Announce = Callable[[Sequence[Instrument]], Awaitable[None]]
 
 log = logging.getLogger("aggregator.daemon")
@@ -28,28 +29,38 @@ class Listings:
     def __init__(self, directory: Path) -> None:
         """Keep instruments in this directory."""
         self._directory = directory
+        self._worker = Worker("listings")
 
-    async def first(self, exchange: Exchange, rest: Rest, most: int) -> Listed:
+    async def first(self, exchange: Exchange, rest: Rest, most: int) -> Markets:
         """Ask for an exchange's instruments, or take those that an earlier run has kept, with a warning.
 
         A part of the listing that does not answer, and figures that complete it, are taken from there as well.
         """
-        cached = load(self._cache(exchange))
         try:
             listed = await self.fetch(exchange, rest, most)
         except SessionError as error:
+            cached = await self._kept(exchange)
             if cached is None:
                 raise
             age = (time.time_ns() - cached.ts) / 1e9 / 3600
             log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error.brief, age)
-            return cached
-        if cached is not None and (len(listed.answered) < len(exchange.listing.requests) or not listed.is_complete):
-            markets = Markets(cached)
-            markets.update(listed)
-            instruments, parts = markets.listed
-            listed = structs.replace(listed, instruments=instruments, parts=parts)
-        self.keep(exchange, Markets(listed), listed.ts)
-        return listed
+            return await asyncio.to_thread(Markets, cached)
+        is_whole = len(listed.answered) >= len(exchange.listing.requests) and listed.is_complete
+        cached = None if is_whole else await self._kept(exchange)
+        markets = await asyncio.to_thread(Markets, cached or listed)
+        if cached is not None:
+            await asyncio.to_thread(markets.update, listed)
+        self.keep(exchange, markets, listed.ts)
+        return markets
+
+    async def _kept(self, exchange: Exchange) -> Listed | None:
+        """The instruments that were kept, if the disk gives them in time."""
+        try:
+            async with asyncio.timeout(DISK_S):
+                return await self._worker.do(partial(load, self._cache(exchange)))
+        except TimeoutError:
+            log.warning("%s: the disk does not answer: %s", exchange.id, self._cache(exchange))
+            return None
 
     def _cache(self, exchange: Exchange) -> Path:
         return self._directory / f"{exchange.id}.json"
@@ -64,12 +75,17 @@ class Listings:
         return listed
 
     def keep(self, exchange: Exchange, markets: Markets, ts: int) -> None:
-        """Keep the instruments in force for the next start."""
+        """Keep the instruments in force for the next start; a thread writes: a slow disk keeps nothing waiting."""
         instruments, parts = markets.listed
-        try:
-            save(Listed(ts, instruments, parts, frozenset()), self._cache(exchange))
-        except OSError as error:
-            log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
+        listed = Listed(ts, instruments, parts, frozenset())
+
+        def write() -> None:
+            try:
+                save(listed, self._cache(exchange))
+            except OSError as error:
+                log.warning("%s: instruments cannot be kept for the next start: %s", exchange.id, error)
+
+        self._worker.put(write)
 
     async def again(self, followed: Followed, announce: Announce) -> None:
         """Ask for the instruments again and again: say what has changed, and follow what is wanted."""
@@ -85,7 +101,8 @@ class Listings:
                 await in_steps(followed.following())  # a new day changes it: markets open, sources begin and end
                 continue
             changes = await asyncio.to_thread(followed.markets.update, listed)
-            await announce([i for i in changes if followed.is_named(i)])
+            await in_steps(followed.choosing())
+            await announce(followed.named(changes))
             followed.runner.heed_listing()
-            await in_steps(followed.following())
+            await in_steps(followed.carrying())
             self.keep(exchange, followed.markets, listed.ts)

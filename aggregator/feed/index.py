@@ -18,7 +18,7 @@ class _Shelf(Generic[T]):
     __slots__ = ("by_name", "nameless", "wide")
 
     def __init__(self) -> None:
-        self.by_name: dict[str, dict[T, None]] = {}
+        self.by_name: dict[str, tuple[T, ...]] = {}  # few each: a dictionary would take five times the room
         self.nameless: dict[T, None] = {}
         self.wide: dict[T, None] = {}
 
@@ -42,7 +42,9 @@ class TopicIndex(Generic[T]):
         for channel in topic.channels:
             shelf = self._shelves.setdefault(channel, {}).setdefault(topic.exchange, _Shelf())
             for name in topic.names:
-                shelf.by_name.setdefault(name, {})[value] = None
+                found = shelf.by_name.get(name, ())
+                if value not in found:
+                    shelf.by_name[name] = (*found, value)
             if not topic.names:
                 shelf.nameless[value] = None
                 if topic.is_wide:

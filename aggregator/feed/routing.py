@@ -9,7 +9,7 @@ from aggregator.bus.view import Wanted
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.index import TopicIndex
 from aggregator.feed.ring import Book, Chunk, Place, Ring
-from aggregator.feed.topics import KIND, Pattern, Selection, Topic, topic_of
+from aggregator.feed.topics import ALONE, KIND, Pattern, Selection, Topic, topic_of
 from aggregator.records import BookDelta, BookSnapshot, Channel, Health, Record, channel_of
 
 NOTHING = Selection(())
@@ -52,6 +52,9 @@ class Route:
         self.topic = topic
         self.place = place
         self.crowd = crowd
+
+
+ELSEWHERE = Place(None, False)  # of all records that belong to no book  # noqa: FBT003
 
 
 class Known(NamedTuple):
@@ -161,16 +164,17 @@ class Routes:
         if book is not None and isinstance(record, BookDelta) and book not in self._begun:
             for ring in (ring for audience in crowd.audiences for ring in audience.rings):
                 ring.await_book(book, is_new=True)
-        self.learn(record)
-        route = self._routes[key] = Route(topic, Place(book, isinstance(record, BookSnapshot)), crowd)
+        self.learn(record, topic)
+        place = ELSEWHERE if book is None else Place(book, isinstance(record, BookSnapshot))
+        route = self._routes[key] = Route(topic, place, crowd)
         self._routes_by_topic.add(topic, route)
         return route
 
-    def learn(self, record: Record) -> None:
+    def learn(self, record: Record, topic: Topic | None = None) -> None:
         """Remember a record's topic; a gap or health record tells of the topic that it is about."""
         channel = channel_of(record)
         if channel is not None and record.raw_symbol:
-            self._learn(Known(channel, record.exchange, record.raw_symbol), topic_of(record).names)
+            self._learn(Known(channel, record.exchange, record.raw_symbol), (topic or topic_of(record)).names)
         elif channel is not None and isinstance(record, Health):
             self._unnamed[channel, record.exchange] = None
         if isinstance(record, BookSnapshot):
@@ -185,7 +189,7 @@ class Routes:
                 self._learn(known, tuple(names))
 
     def _learn(self, known: Known, names: tuple[str, ...]) -> None:
-        self.known[known] = Topic((known.channel,), known.exchange, names)
+        self.known[known] = Topic(ALONE[known.channel], known.exchange, names)
         self._known_by_topic.add(Topic(("health", known.channel), known.exchange, names), known)
 
     def _crowd(self, audiences: tuple[Audience, ...]) -> Crowd:

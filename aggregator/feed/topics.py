@@ -1,15 +1,17 @@
 """Topics and the patterns that name them: `channel:exchange:symbol`, with `*` for any text in any part."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from aggregator.errors import nearest
 from aggregator.feed.protocol import BadRequest
-from aggregator.records import CHANNELS, Gap, Health, Record, Status, Summary, channel_of
+from aggregator.records import CHANNELS, Channel, Gap, Health, Record, Status, Summary, channel_of
 
 ALWAYS = ("gap", "health", "summary")  # records that come with every topic, and are channels of their own to a pattern
 CHANNEL_NAMES = (*CHANNELS, *ALWAYS)
 LONGEST_PATTERN = 256  # characters
+ALONE: Mapping[Channel, tuple[str, ...]] = {channel: (channel,) for channel in CHANNELS}
 KIND: Mapping[type[Record], str] = {Gap: "gap", Health: "health", Summary: "summary"}
 
 
@@ -32,14 +34,26 @@ class Topic(NamedTuple):
 
 def topic_of(record: Record) -> Topic:
     """The topic of a record; a gap, health or summary also belongs to the channels that it is about."""
-    names = tuple(dict.fromkeys(name for name in (record.symbol, record.raw_symbol) if name is not None))
+    names = _names(record.symbol, record.raw_symbol)
     channel = channel_of(record)
     kind = type(record)
     if kind in KIND:
-        return Topic((KIND[kind], *((channel,) if channel else CHANNELS)), record.exchange, names)
+        return Topic(_channels(KIND[kind], channel), record.exchange, names)
     if kind is Status and not names:
         return Topic(CHANNELS, record.exchange, names)  # the whole exchange's state concerns whoever listens to it
-    return Topic((channel,) if channel else (), record.exchange, names)
+    return Topic(ALONE[channel] if channel else (), record.exchange, names)
+
+
+@lru_cache(maxsize=2**14)
+def _names(*names: str | None) -> tuple[str, ...]:
+    """A market's names, the same in all its topics."""
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+@cache
+def _channels(kind: str, about: Channel | None) -> tuple[str, ...]:
+    """The channels of a record of this kind: one text of each for thousands of topics."""
+    return (kind, *((about,) if about else CHANNELS))
 
 
 class Glob:

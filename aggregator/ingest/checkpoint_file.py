@@ -4,7 +4,7 @@ A run that ends by itself leaves how it ended. One that is killed leaves its las
 followed is missing from the last moment at which the program is known to have lived.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -62,17 +62,18 @@ def rows_of(left: Mapping[str, Mapping[Key, TopicCheckpoint]]) -> list[Leftover]
     ]
 
 
-def save(rows: Sequence[Leftover], path: Path, ts: int, epoch: str | None = None) -> None:
-    """Write what is left over; whole or not at all. Raises OSError.
-
-    It is encoded piece by piece, so that a loop whose thread this is not waits for no more than one.
-    """
-    head = encode(Left(ts, epoch))
-    pieces = [_piece(rows[at : at + PIECE]) for at in range(0, len(rows), PIECE)]
-    state.write(path, b"".join([head.removesuffix(b"]}"), b",".join(pieces), b"]}"]))
+def save(pieces: Iterable[bytes], path: Path, ts: int, epoch: str | None = None) -> None:
+    """Write what is left over, in pieces; whole or not at all. Raises OSError."""
+    state.write(path, state.listed(encode(Left(ts, epoch)), pieces))
 
 
-def _piece(rows: Sequence[Leftover]) -> bytes:
+def pieces_of(rows: Sequence[Leftover]) -> Iterator[bytes]:
+    """All of these rows, in pieces."""
+    return (piece_of(rows[at : at + PIECE]) for at in range(0, len(rows), PIECE))
+
+
+def piece_of(rows: Sequence[Leftover]) -> bytes:
+    """A few rows, encoded."""
     try:
         return encode(rows)[1:-1]
     except OverflowError:  # numbers of an exchange that are larger than any counter

@@ -1,9 +1,11 @@
 """The instruments of an exchange: fetched from its listing, cached on disk, chosen by a configuration's patterns."""
 
 import asyncio
+import codecs
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +22,9 @@ from aggregator.records import Instrument, MarketState, Record
 MOST_UNREADABLE = 100  # rows that are named one by one
 LONGEST_NAME = 256  # characters: it is part of every record, and of the names of files
 MOST_PAGES = 100  # so many for one request of a listing
+PIECE = 200  # instruments that are encoded at once
+DECODED_BYTES = 2**20  # that are decoded at once
+LARGEST_BYTES = 2**26  # all answers of one listing together
 FIXED = -1  # the part of instruments that the connector itself names
 UNTOLD = -2  # the part of instruments of which it is not known: none of them is gone before a listing names its part
 
@@ -50,6 +55,9 @@ OPEN = tuple(  # the fields that a listing may leave open, and that other answer
     if field.default is None and field.name not in Record.__struct_fields__ and field.name != "valid_from"
 )
 
+TEXTS = ("base", "quote", "settle", "contract_size", "tick_size", "lot_size", "min_size", "max_size", "min_notional",
+         "strike", "index")  # fields that many instruments share  # fmt: skip
+
 decode_row = msgspec.json.Decoder(dict[str, Raw]).decode
 NO_CHARACTER = "\ufffd"  # stands in a text for what is none
 ESCAPE = re.compile(  # an escape in JSON; the group is half of a surrogate pair
@@ -60,12 +68,12 @@ Identity = tuple[str | None, str, bool | None]
 
 
 class Cache(Struct, frozen=True):
-    """The cache on disk: when the listing was read (ns), the instruments, and the part that each belongs to."""
+    """The cache on disk: when the listing was read (ns), the part that each instrument belongs to, and these."""
 
     ts: int
-    instruments: list[Instrument]
     parts: list[int] = []
     version: int = state.VERSION
+    instruments: list[Instrument] = []
 
 
 class Listed(Struct, frozen=True):
@@ -134,6 +142,7 @@ class _Reading:
         self._left_out = 0
         self._unreadable = 0
         self._odd: list[str] = []
+        self._texts: dict[str, str] = {}
         self._unknown: dict[str, list[str]] = {}  # words of states -> the markets that have them
 
     def read(self, part: int, rows: Sequence[Raw]) -> None:
@@ -151,11 +160,19 @@ class _Reading:
                     self._odd.append(f"skipped an instrument: {error}: {bytes(row)[:160]!r}")
                 continue
             if instrument is not None and identity(instrument) not in self.part_of:
+                self._share(instrument)
                 self.part_of[identity(instrument)] = part
                 self.found.append(instrument)
                 if instrument.state == "unknown":
                     word = _word(row, self._exchange.listing.state)
                     self._unknown.setdefault(word, []).append(instrument.raw_symbol or "")
+
+    def _share(self, instrument: Instrument) -> None:
+        """Keep one of equal texts: thousands of instruments have the same assets and steps."""
+        for name in TEXTS:
+            text = getattr(instrument, name)
+            if type(text) is str:
+                setattr(instrument, name, self._texts.setdefault(text, text))
 
     def warnings(self) -> list[str]:
         """Say what was left out, and why."""
@@ -220,11 +237,22 @@ def named(instrument: Instrument | None) -> Instrument | None:
 
 def legible(body: bytes) -> bytes:
     """An answer with its broken characters replaced: a single bad name would make all of it unreadable."""
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        body = body.decode(errors="replace").encode()
+    if not body.isascii():
+        try:
+            for _ in _decoded(body, "strict"):
+                pass
+        except UnicodeDecodeError:
+            body = b"".join(text.encode() for text in _decoded(body, "replace"))
+    if b"\\" not in body:
+        return body
     return ESCAPE.sub(_paired, body) if b"\\ud" in body or b"\\uD" in body else body
+
+
+def _decoded(body: bytes, errors: str) -> Iterator[str]:
+    """An answer's text, piece by piece: as a whole it may take four times its bytes. Raises UnicodeDecodeError."""
+    decode = codecs.getincrementaldecoder("utf-8")(errors).decode
+    for at in range(0, len(body), DECODED_BYTES):
+        yield decode(body[at : at + DECODED_BYTES], at + DECODED_BYTES >= len(body))
 
 
 def _paired(escape: re.Match[bytes]) -> bytes:
@@ -249,8 +277,8 @@ def read_bodies(exchange: Exchange, bodies: Sequence[bytes], aliases: Aliases, t
     """The instruments in answers whose requests are not known. Raises SessionError as above."""
     details: dict[int, list[bytes]] = {}
     listed: list[bytes] = []
-    for body in bodies:
-        place = next((at for at, it in enumerate(exchange.listing.details) if completes(it, legible(body))), None)
+    for body in map(legible, bodies):
+        place = next((at for at, it in enumerate(exchange.listing.details) if completes(it, body)), None)
         (listed if place is None else details.setdefault(place, [])).append(body)
     return read_listing(exchange, {part: [body] for part, body in enumerate(listed)}, aliases, ts, details=details)
 
@@ -271,9 +299,21 @@ async def fetch_listing(
     """
     parts: dict[int, Pages] = {}
     failures: list[str] = []
+    size = 0
+
+    async def within(request: Request) -> bytes:
+        nonlocal size
+        body = await fetch(request)
+        size += len(body)
+        if size > LARGEST_BYTES:
+            raise SessionError(
+                f"{request.url}: all answers of the listing together are larger than {LARGEST_BYTES} bytes"
+            )
+        return body
+
     for part, request in enumerate(exchange.listing.requests):
         try:
-            parts[part] = await _pages(request, exchange.listing.more, fetch)
+            parts[part] = await _pages(request, exchange.listing.more, within)
         except SessionError as error:
             failures.append(f"{exchange.id}: a part of the listing is missing: {error}")
             if error.is_busy or len(failures) == len(exchange.listing.requests):
@@ -281,7 +321,7 @@ async def fetch_listing(
     details: dict[int, Pages] = {}
     for place, detail in enumerate(exchange.listing.details):
         try:
-            details[place] = await _pages(detail.request, detail.more, fetch)
+            details[place] = await _pages(detail.request, detail.more, within)
         except SessionError as error:
             failures.append(f"{exchange.id}: what completes the listing is missing: {error.brief}")
             if error.is_busy:
@@ -304,12 +344,21 @@ async def _pages(
         if len(bodies) == MOST_PAGES:
             raise SessionError(f"{request.url}: more than {MOST_PAGES} pages")
         page = waiting.popleft()
-        bodies.append(legible(await fetch(page)))
-        try:
-            waiting.extend(more(page, bodies[-1]))
-        except Exception as error:
-            raise SessionError(f"{page.url}: its answer cannot be read: {error}") from error
+        body, others = await asyncio.to_thread(_read_page, page, await fetch(page), more)
+        bodies.append(body)
+        waiting.extend(others)
     return bodies
+
+
+def _read_page(
+    page: Request, body: bytes, more: Callable[[Request, bytes], Iterable[Request]]
+) -> tuple[bytes, list[Request]]:
+    """An answer made legible, and what follows from it. Raises SessionError where it cannot be read."""
+    body = legible(body)
+    try:
+        return body, list(islice(more(page, body), MOST_PAGES))
+    except Exception as error:
+        raise SessionError(f"{page.url}: its answer cannot be read: {error}") from error
 
 
 class Markets:
@@ -384,7 +433,9 @@ def _figures(instrument: Instrument) -> Instrument:
 
 def save(listed: Listed, path: Path) -> None:
     """Write a cache, whole or not at all. Raises OSError."""
-    state.write(path, msgspec.json.encode(Cache(listed.ts, list(listed.instruments), list(listed.parts))))
+    encode, instruments = msgspec.json.Encoder().encode, listed.instruments
+    pieces = (encode(instruments[at : at + PIECE])[1:-1] for at in range(0, len(instruments), PIECE))
+    state.write(path, state.listed(encode(Cache(listed.ts, list(listed.parts))), pieces))
 
 
 def load(path: Path) -> Listed | None:

@@ -10,6 +10,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
@@ -154,12 +155,11 @@ class Internet:
                 ssl=self._tls,
             ) as response:
                 unpack = unpacker(response.headers.get("Content-Encoding", ""))
-                chunks: list[bytes] = []
+                body = BytesIO()  # which gives all that it holds without a copy
                 size = 0
                 async for packed in response.content.iter_any():
                     for chunk in unpack(packed):
-                        chunks.append(chunk)
-                        size += len(chunk)
+                        size += body.write(chunk)
                         if size > LARGEST_BODY_BYTES:
                             break
                         if len(chunk) >= UNPACKED_BYTES:
@@ -171,7 +171,7 @@ class Internet:
         if size > LARGEST_BODY_BYTES:
             raise SessionError(f"the answer from {target} is larger than {LARGEST_BODY_BYTES} bytes")
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, b"".join(chunks), headers)
+        return Answer(response.status, body.getvalue(), headers)
 
     def _session(self, proxy: Proxy | None) -> aiohttp.ClientSession:
         """Give the HTTP session of a proxy, which is kept open between requests."""

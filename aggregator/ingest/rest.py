@@ -20,6 +20,7 @@ UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, if an exchange declares none
 FIRST_PAUSE_S = 5.0  # seconds after a refusal that names no time; doubles
 LONGEST_PAUSE_S = 300.0  # a pause of our own choice is no longer; one that the exchange names is obeyed
 LONGEST_WAIT_S = 30.0  # seconds that a call waits for a host that wants rest; if it is longer, the call fails at once
+LARGE_BYTES = 2**20  # an answer of more is looked at in another thread
 SHOWN = 200  # characters of an answer that an error repeats
 
 log = logging.getLogger("aggregator.rest")
@@ -135,7 +136,10 @@ class Rest:
         queue = self.hosts.queue(prefix or host, self._weights.get(prefix or "", UNKNOWN_LIMIT))
         await self._turn(queue, host, request, need)
         answer = await self._network.fetch(request)
-        trouble = self._read_trouble(answer)
+        if len(answer.body) > LARGE_BYTES:
+            trouble = await asyncio.to_thread(self._read_trouble, answer)  # frames do not wait for it
+        else:
+            trouble = self._read_trouble(answer)
         if trouble is None:
             self.hosts.is_fine(host)
             return answer.body

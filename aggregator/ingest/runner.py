@@ -8,7 +8,8 @@ from itertools import count
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.view import Wanted
-from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
+from aggregator.exchange import MOST_TOPICS, Exchange, Limits, Poll, Stream, Subscription
+from aggregator.ingest.listing import Identity, identity
 from aggregator.ingest.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Network
 from aggregator.ingest.poller import Poller
 from aggregator.ingest.rest import Rest
@@ -73,17 +74,23 @@ class ExchangeRunner:
         policy: ConnectionPolicy | None = None,
         left: Left | None = None,
         notes: Notes | None = None,
+        most: int = MOST_TOPICS,
     ) -> None:
         """Begin without topics.
 
         rest: the object for REST calls, if somebody has made calls of this exchange before
         notes: where the last numbers of trades are noted for the run after a process that is killed
+        most: topics that are carried; markets beyond are left out
         """
         self.exchange = exchange
         self.shards: list[Shard] = []
         self.pollers: list[Poller] = []
         self.rest = rest or Rest(network, exchange)
         self.unserved: dict[Channel, list[Instrument]] = {}
+        self.left_out: list[Instrument] = []  # those for which there is no room
+        self._most = most
+        self._carried: set[Identity] = set()
+        self._divided: list[dict[Subscription, Instrument]] = []  # for each feed the topics that are to be carried
         self._channels = channels
         self._intervals = intervals
         self._bus = bus
@@ -108,20 +115,43 @@ class ExchangeRunner:
 
     def wanting(self, instruments: Sequence[Instrument], reason: str = "no longer wanted") -> Iterator[None]:
         """Do the same in steps, because there may be a hundred thousand topics: other tasks run between them."""
+        yield from self.dividing(instruments)
+        yield from self.carrying(reason)
+
+    def dividing(self, instruments: Sequence[Instrument]) -> Iterator[None]:
+        """Find the feed of each topic of these instruments, and which of them must be left out; in steps."""
         wanted: list[dict[Subscription, Instrument]] = [{} for _ in self.exchange.feeds]
         unserved: dict[Channel, list[Instrument]] = {}
         feeds = self._feeds_in_force()
+        left_out: list[Instrument] = []
+        carried: set[Identity] = set()
+        instruments = sorted(instruments, key=lambda i: identity(i) not in self._carried)  # who is here stays
         for start in range(0, len(instruments), STEP):
             for instrument in instruments[start : start + STEP]:
                 self._divide(instrument, feeds, wanted, unserved)
+                if sum(map(len, wanted)) > self._most:
+                    left_out.append(instrument)
+                    self._take_back(instrument, wanted)
+                else:
+                    carried.add(identity(instrument))
             yield
-        self.unserved = unserved
+        self.unserved, self.left_out, self._carried, self._divided = unserved, left_out, carried, wanted
+
+    def carrying(self, reason: str = "no longer wanted") -> Iterator[None]:
+        """Carry the topics that `dividing` has found, and no others; in steps."""
+        wanted, self._divided = self._divided, []
         for feed, topics in zip(self.exchange.feeds, wanted, strict=True):
             if isinstance(feed, Poll):
                 self._want_polled(feed, topics)
                 yield
             else:
                 yield from self._want_streamed(feed, topics, reason)
+
+    def _take_back(self, instrument: Instrument, wanted: Sequence[dict[Subscription, Instrument]]) -> None:
+        """Leave out a market, all of it: half of one would be a riddle to who follows it."""
+        for topics in wanted:
+            while topics and topics[last := next(reversed(topics))] is instrument:
+                del topics[last]
 
     def heed_listing(self) -> None:
         """Let topics that were refused for good be asked for once more, because a new listing has come."""
@@ -252,6 +282,8 @@ class ExchangeRunner:
             return None
         if any(i.raw_symbol == raw_symbol for i in self.unserved.get(channel, ())):
             return self._unserved_words(channel)
+        if any(i.raw_symbol == raw_symbol for i in self.left_out):
+            return f"it is left out: max_topics is {self._most}"
         return "it is not wanted"
 
     async def run(self) -> None:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -76,7 +77,20 @@ def set_aside(path: Path, reason: str) -> None:
         log.warning("%s is set aside as %s: %s", path, aside.name, reason)
 
 
-def write(path: Path, blob: bytes) -> None:
+def listed(head: bytes, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """An object in JSON whose last field is an empty list, filled piece by piece.
+
+    So a loop whose thread this is not waits for no more than one piece, and none has to be kept.
+    """
+    yield head.removesuffix(b"]}")
+    comma = b""
+    for piece in filter(None, pieces):
+        yield comma + piece
+        comma = b","
+    yield b"]}"
+
+
+def write(path: Path, pieces: Iterable[bytes]) -> None:
     """Put a file in place, whole or not at all. Raises OSError.
 
     The unfinished file always has the same name, so that a process that is killed again and again leaves one at most.
@@ -87,7 +101,9 @@ def write(path: Path, blob: bytes) -> None:
         new.unlink()
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     with os.fdopen(handle, "wb") as file:
-        file.write(blob)
+        file.writelines(pieces)
+    if path.exists() and not path.is_file():
+        set_aside(path, "it is no regular file")
     new.replace(path)
 
 

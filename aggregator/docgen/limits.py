@@ -69,6 +69,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "session.unreadable.MOST_A_SECOND", "frames", "that cannot be read, in a second", "hung up; backoff doubles"
         ),
+        Bound(
+            "session.unreadable.LONGEST_RUN_NS",
+            "ns",
+            "that such frames in a row are not told",
+            "a `gap`, and another one",
+        ),
         Bound("session.unreadable.KEPT", "frames", "that cannot be read, kept for a look", "the oldest go"),
         Bound("session.unreadable.KEPT_BYTES", "bytes", "of each of these", "the rest is cut off"),
         Bound("ingest.lines.DIAL_TIMEOUT_S", "seconds", "a connection and its handshake", "tried again after a pause"),

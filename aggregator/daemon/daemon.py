@@ -152,7 +152,7 @@ class Daemon:
         await self._control.start()
 
     async def _unless_stopped(self, call: Coroutine[object, object, T]) -> T | None:
-        """What a call gives; None where the program is to end before that."""
+        """Give the result of a call; None where the program is to end before that."""
         calling, stopping = asyncio.create_task(call), asyncio.create_task(self._stop.wait())
         await asyncio.wait({calling, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

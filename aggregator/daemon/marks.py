@@ -31,7 +31,7 @@ from aggregator.sinks.worker import Worker
 EVERY_S = 5.0  # seconds between two marks of an exchange
 SOON_S = 0.2  # seconds after which a change of what is followed is marked
 SHARE = 50  # a mark is made again after at least so many times what it took: it takes 2 % of the time at most
-PATIENCE_S = 0.5  # that the end waits for a disk
+PATIENCE_S = 0.5  # the end waits so many seconds for a disk
 BEAT_S = 1.0  # seconds after which a quiet program notes that it lives
 SLOTS = 131_072  # numbered topics of one daemon whose numbers are noted
 SLOT_BYTES = 8  # bytes
@@ -82,7 +82,7 @@ class Numbers:
         self._map.close()
 
     def remove(self) -> None:
-        """What the program leaves is told otherwise."""
+        """Remove the file: the program tells otherwise what it leaves."""
         self.path.unlink(missing_ok=True)
 
 
@@ -151,7 +151,7 @@ class Marks:
         self._directory = directory
         self._failing: set[str] = set()
         self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
-        self._hangs = False  # whether the disk has kept the end waiting
+        self._hangs = False  # True: the disk has kept the end waiting
         self._worker = Worker("marks")  # a thread of its own: a disk that hangs does not keep the process from ending
         self._numbers: Numbers | None = None
         try:

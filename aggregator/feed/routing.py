@@ -54,7 +54,7 @@ class Route:
         self.crowd = crowd
 
 
-ELSEWHERE = Place(None, False)  # of all records that belong to no book  # noqa: FBT003
+ELSEWHERE = Place(None, False)  # the place of all records that belong to no book  # noqa: FBT003
 
 
 class Known(NamedTuple):

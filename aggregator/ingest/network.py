@@ -155,7 +155,7 @@ class Internet:
                 ssl=self._tls,
             ) as response:
                 unpack = unpacker(response.headers.get("Content-Encoding", ""))
-                body = BytesIO()  # which gives all that it holds without a copy
+                body = BytesIO()  # it gives all that it holds without a copy
                 size = 0
                 async for packed in response.content.iter_any():
                     for chunk in unpack(packed):

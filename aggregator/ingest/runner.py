@@ -125,7 +125,7 @@ class ExchangeRunner:
         feeds = self._feeds_in_force()
         left_out: list[Instrument] = []
         carried: set[Identity] = set()
-        instruments = sorted(instruments, key=lambda i: identity(i) not in self._carried)  # who is here stays
+        instruments = sorted(instruments, key=lambda i: identity(i) not in self._carried)  # markets that are here stay
         for start in range(0, len(instruments), STEP):
             for instrument in instruments[start : start + STEP]:
                 self._divide(instrument, feeds, wanted, unserved)

@@ -87,7 +87,7 @@ class BookTopic(Topic):
         self._needs = needs
         self._in_band = in_band
         self._requested = requested
-        self._buffer: deque[BookDelta] | None = None  # which alone is as large as all the rest of a topic
+        self._buffer: deque[BookDelta] | None = None  # made when needed: a queue is as large as all the rest
         self._followed: list[BookDelta] | None = None
         self._floor: str | None = None  # a snapshot of limited depth knows no bids below this, no asks above `_cap`
         self._cap: str | None = None

@@ -207,7 +207,7 @@ class Session:
         Unreadable frames one behind the other are one gap, over as many reads as they come in. It is told before
         anything that came after them: until then every frame is read here.
         """
-        is_new = False  # whether there are more of them than before
+        is_new = False  # True: there are more of them than before
         while True:
             events = self._events(frame, error, now)
             if events is not None:
@@ -234,7 +234,7 @@ class Session:
         self._reading = (*self._reading[:4], unread_yet, self._reading[5])
 
     def _events(self, frame: bytes, error: Exception, now: Now) -> list[Event] | None:
-        """What a frame says; None where it cannot be read, which is noted.
+        """Give the events of a frame; None where it cannot be read, which is noted.
 
         error: `Unread`, or what its reading has already come to
         """

@@ -25,7 +25,7 @@ EXPECTED = (
     AttributeError,
     ArithmeticError,
     RecursionError,
-)  # what a hostile frame provokes
+)  # a hostile frame can provoke these
 LONGEST_RUN_NS = 10 * SECOND_NS  # after which one that goes on is told
 
 
@@ -60,7 +60,7 @@ class Run(Struct):
         self.count += 1
 
     def is_over(self, now: Now) -> bool:
-        """Whether it is to be told although nothing good has come: nothing comes any more, or it lasts too long."""
+        """Tell whether it is to be told although nothing good has come: it has ended, or lasts too long."""
         return self.count > 0 and (
             now.mono - self.latest.mono > SECOND_NS or now.mono - self.first.mono > LONGEST_RUN_NS
         )

@@ -577,3 +577,21 @@ def test_mistakes_of_the_feed_are_named_where_they_stand(problems: Problems, tex
     (problem,) = problems(whole)
     assert f": {place}: " in problem
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ('control = "c.sock"', Path("c.sock")),
+        ('control = "none"', None),
+        ('state = "s"', Path("s/control.sock")),
+    ],
+)
+def test_where_a_daemon_is_asked(line: str, path: Path | None, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    assert load(f"{line}\n{EXCHANGE}{SINK}").control == path
+
+
+def test_a_control_socket_has_a_path_that_a_socket_may_have(problems: Problems) -> None:
+    said = problems(f'control = "{"x" * 108}"\n{EXCHANGE}{SINK}')
+    assert said == ["site.toml:1: control: is longer than the 107 bytes that a unix socket's path may have"]

@@ -117,7 +117,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "the oldest go, the book covers them",
         ),
         Bound(
-            "session.order_book.MOST_WRONG",
+            "session.checksum.MOST_WRONG",
             "books",
             "in a row that contradict their checksum",
             "checksums are not believed",

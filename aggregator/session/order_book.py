@@ -1,7 +1,6 @@
 """A book's topic: deltas joined to a snapshot, checked by number, checksum and crossing, withheld while in doubt."""
 
 from collections import deque
-from collections.abc import Callable
 from decimal import Decimal
 
 from msgspec import Struct
@@ -10,11 +9,10 @@ from aggregator.book import OrderBook
 from aggregator.errors import BadFrame
 from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
+from aggregator.session.checksum import Checksum, Compute
 from aggregator.session.moment import Now
 from aggregator.session.topics import Origin, Topic, TopicCheckpoint, happen, health
 
-MOST_WRONG = 3  # after so many whole books in a row that contradict their checksum, the checksum is taken for wrong
-ALWAYS = 20  # if so many deltas in a row had a checksum, as many without one are told in a health record
 LEFT_BEHIND_NS = 60 * SECOND_NS  # an empty book older than this belongs to a market that has ended
 BUFFER = 5_000  # deltas held while a snapshot is on its way; the snapshot covers older ones
 
@@ -36,7 +34,6 @@ class BookTopic(Topic):
 
     __slots__ = (
         "_asked",
-        "_bare",
         "_buffer",
         "_cap",
         "_checksum",
@@ -50,10 +47,6 @@ class BookTopic(Topic):
         "_requested",
         "_rule",
         "_snapshots",
-        "_summed",
-        "_unchecked",
-        "_verify",
-        "_wrong",
         "book",
         "withheld",
     )
@@ -67,7 +60,7 @@ class BookTopic(Topic):
         *,
         rule: Rule,
         depth: int | None,
-        checksum: Callable[[OrderBook, Instrument | None], int] | None,
+        checksum: Compute | None,
         verify: int,
         needs: deque[BookNeed],
         in_band: bool,
@@ -78,12 +71,7 @@ class BookTopic(Topic):
         self._rule = rule
         self._judge = rule.joins
         self._depth = depth
-        self._checksum = checksum if verify else None
-        self._verify = verify
-        self._unchecked = 0  # checksums that came since one was last computed
-        self._summed = 0  # deltas in a row that came with a checksum
-        self._bare = 0  # deltas after those that came without one
-        self._wrong = 0  # whole books in a row that contradict their own checksum
+        self._checksum = Checksum(checksum, verify)
         self._needs = needs
         self._in_band = in_band
         self._requested = requested
@@ -128,7 +116,7 @@ class BookTopic(Topic):
             raise
         if crossed:
             self._doubt("crossed", out, now)
-        elif delta.checksum is not None and self._is_wrong(book, delta.checksum):
+        elif delta.checksum is not None and self._checksum.is_wrong(book, self.instrument, delta.checksum):
             self._doubt("checksum", out, now, got=delta.checksum)
         else:
             if final is not None:
@@ -137,34 +125,16 @@ class BookTopic(Topic):
             self._newest = delta.ts_event or delta.ts_sent or 0
             self.count += 1
             out.append(delta)
-            if self._summed and delta.checksum is None:
-                self._miss_checksum(out, now)
+            if delta.checksum is None and self._checksum.comes and self._checksum.has_stopped():
+                out.append(
+                    health(self, now, "checksums no longer come with the book: a loss shows in its numbers alone")
+                )
             if self._followed is not None:
                 self._followed.append(delta)
 
     def follow(self, deltas: list[BookDelta] | None) -> None:
         """Put each delta that is applied from now on into this list too; None ends that."""
         self._followed = deltas
-
-    def _is_wrong(self, book: OrderBook, said: int) -> bool:
-        """Tell whether a book contradicts the checksum that came with it; False if this one is not to be computed."""
-        if self._bare:
-            self._bare = self._summed = 0
-        self._summed += 1
-        self._unchecked += 1
-        if self._checksum is None or self._unchecked < self._verify:
-            return False
-        self._unchecked = 0
-        return self._checksum(book, self.instrument) != said
-
-    def _miss_checksum(self, out: list[Record], now: Now) -> None:
-        """A delta has no checksum: if every delta before had one, say once that they have stopped."""
-        if self._summed < ALWAYS:
-            self._summed = 0
-            return
-        self._bare += 1
-        if self._bare == ALWAYS:
-            out.append(health(self, now, "checksums no longer come with the book: a loss shows in its numbers alone"))
 
     def _stumble(self, delta: BookDelta, verdict: Verdict, out: list[Record], now: Now) -> None:
         """Judge a delta that is not the next: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""
@@ -269,14 +239,13 @@ class BookTopic(Topic):
         if book.is_crossed():
             self._doubt("crossed", out, now)
             return None
-        if snapshot.checksum is None or not self._is_wrong(book, snapshot.checksum):
-            self._wrong = 0
+        sums, said = self._checksum, snapshot.checksum
+        if sums.fits(said is None or not sums.is_wrong(book, self.instrument, said)):
             return book
-        self._wrong += 1
-        if self._wrong < MOST_WRONG or not self._rule.sure:  # without numbers only the checksum shows a loss
-            self._doubt("checksum", out, now, got=snapshot.checksum)
+        if not sums.is_doubtful or not self._rule.sure:  # without numbers only the checksum shows a loss
+            self._doubt("checksum", out, now, got=said)
             return None
-        self._checksum = None
+        sums.give_up()
         out.append(health(self, now, "whole books do not give their own checksum: it is computed no more"))
         return book
 

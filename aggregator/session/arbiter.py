@@ -11,8 +11,8 @@ from msgspec import Struct
 from aggregator.exchange import Stream
 from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Record, Summary, Trade
 from aggregator.sequence import NEXT, STALE, Judge
+from aggregator.session.arbitrated import ArbitratedLine
 from aggregator.session.moment import Now
-from aggregator.session.session import Session
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import closed, with_flag
 
@@ -24,7 +24,7 @@ TradeId = int | str
 class Merged(Struct):
     """The state of one topic as it was published."""
 
-    owner: Session
+    owner: ArbitratedLine
     last: int | None = None  # the last number published: of a book that stands, or of numbered trades
     judge: Judge | None = None
     gap: Gap | None = None
@@ -71,33 +71,33 @@ class LineArbiter:
         self.is_merging = lasting  # False: the only line's records need not pass here
         self._lasting = lasting
         self._rules = stream.sequence
-        self._lines: list[Session] = []
+        self._lines: list[ArbitratedLine] = []
         self._topics: dict[Key, Merged] = {}
         self._withheld: set[str] = set()  # gaps that are not published, because another line is good
 
-    def join(self, session: Session) -> None:
+    def join(self, line: ArbitratedLine) -> None:
         """Add a line."""
         if len(self._lines) == 1 and not self._lasting:
             self._begin(self._lines[0])
-        self._lines.append(session)
-        self.leads.setdefault(session.conn, Lead())
+        self._lines.append(line)
+        self.leads.setdefault(line.conn, Lead())
         self.is_merging = self._lasting or len(self._lines) > 1
 
-    def _begin(self, only: Session) -> None:
+    def _begin(self, only: ArbitratedLine) -> None:
         """Start from the records that the only line has published so far."""
         self._topics.clear()
         self._withheld.clear()
-        for topic in only.topics:
+        for topic in only.positions():
             merged = self._topics[topic.channel, topic.raw_symbol] = Merged(only)
             merged.last, merged.gap = topic.last, topic.gap
             rule = self._rules.get(topic.channel)
             merged.judge = rule.follows if rule else None
 
-    def leave(self, session: Session) -> None:
+    def leave(self, line: ArbitratedLine) -> None:
         """Remove a line. Call this before the records of its end are taken, and `settle` after that."""
-        if session in self._lines:
-            self._lines.remove(session)
-        self.leads.pop(session.conn, None)
+        if line in self._lines:
+            self._lines.remove(line)
+        self.leads.pop(line.conn, None)
 
     def forget(self, keys: Collection[Key]) -> None:
         """Forget topics that are no longer wanted."""
@@ -111,85 +111,87 @@ class LineArbiter:
             return out
         self.is_merging = False
         only = self._lines[0]
-        for topic in only.topics:
+        for topic in only.positions():
             merged = self._topics.get((topic.channel, topic.raw_symbol))
             if topic.gap is not None and topic.gap.gap_id in self._withheld and (merged is None or merged.gap is None):
                 out.append(topic.gap)  # another line had made up for this gap until now
             elif merged is not None and merged.gap is not None:
-                is_over = topic.gap is None and only.topics.is_good(topic.channel, topic.raw_symbol)
-                topic.gap = None if is_over else merged.gap  # the line closes it as its own, once nothing is missing
-                out += [closed(merged.gap, only.conn, now)] if is_over else []
+                is_over = topic.gap is None and only.is_good(topic.channel, topic.raw_symbol)
+                if is_over:
+                    out.append(closed(merged.gap, only.conn, now))
+                else:
+                    only.adopt(topic.channel, topic.raw_symbol, merged.gap)
             if topic.channel == "book" and merged is not None and merged.gap is None and merged.owner is not only:
                 out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
         return out
 
-    def _compare(self, session: Session, summary: Summary) -> None:
+    def _compare(self, line: ArbitratedLine, summary: Summary) -> None:
         """Put a line's score against the others into its summary, and count anew."""
-        lead = self.leads.get(session.conn)
+        lead = self.leads.get(line.conn)
         if lead is not None:  # a line that has just left has no score
             summary.first, summary.second, summary.behind_ms = lead.wins, lead.losses, round(lead.behind / 1e6, 3)
-            self.leads[session.conn] = Lead()
+            self.leads[line.conn] = Lead()
 
-    def is_followed(self, session: Session, book: BookSnapshot) -> bool:
+    def is_followed(self, line: ArbitratedLine, book: BookSnapshot) -> bool:
         """Tell whether this line's book is the one that has been published."""
         merged = self._topics.get(("book", book.raw_symbol))
         if not self.is_merging or merged is None:
             return True
-        return merged.owner is session if self._is_owned("book") else merged.last == book.sequence
+        return merged.owner is line if self._is_owned("book") else merged.last == book.sequence
 
     def _is_owned(self, channel: Channel) -> bool:
         """Tell whether a single line is followed, because the numbers of this channel do not identify its records."""
         rule = self._rules.get(channel)
         return rule is None or not rule.sure
 
-    def merge(self, session: Session, records: list[Record], now: Now) -> list[Record]:
+    def merge(self, line: ArbitratedLine, records: list[Record], now: Now) -> list[Record]:
         """The records of one line that are to be published; all of them if it is the only line."""
         if not self.is_merging:
             return records
         out: list[Record] = []
         for record in records:
             if isinstance(record, Gap):
-                self._gap(session, record, out)
+                self._gap(line, record, out)
                 continue
             channel = CHANNEL_OF.get(type(record))
             if channel is None:
                 if isinstance(record, Summary):
-                    self._compare(session, record)
+                    self._compare(line, record)
                 out.append(record)
             else:
-                self._record(session, channel, record, out, now)
+                self._record(line, channel, record, out, now)
         return out
 
-    def _record(self, session: Session, channel: Channel, record: Record, out: list[Record], now: Now) -> None:
+    def _record(self, line: ArbitratedLine, channel: Channel, record: Record, out: list[Record], now: Now) -> None:
         key = (channel, record.raw_symbol)
         merged = self._topics.get(key)
         if merged is None:
-            merged = self._topics[key] = Merged(session)
+            merged = self._topics[key] = Merged(line)
         before = len(out)
         if isinstance(record, Trade) and (record.sequence is not None or record.id is not None):
-            self._trade(session, merged, record, out, now)
+            self._trade(line, merged, record, out, now)
         elif isinstance(record, BookSnapshot | BookDelta) and not self._is_owned("book"):
-            self._book(session, merged, record, out, now)
-        elif self._owns(session, merged, key):
+            self._book(line, merged, record, out, now)
+        elif self._owns(line, merged, key):
             out.append(record)
-        elif merged.owner is not session:
+        elif merged.owner is not line:
             return
         else:  # it has just become the owner, and its book already contains this record
-            out += self._whole(session, record.raw_symbol, now) if channel == "book" else [record]
-        if merged.gap is not None and len(out) > before and session.topics.is_whole(*key):
-            out.append(closed(merged.gap, session.conn, now))
+            out += self._whole(line, record.raw_symbol, now) if channel == "book" else [record]
+        if merged.gap is not None and len(out) > before and line.is_whole(*key):
+            out.append(closed(merged.gap, line.conn, now))
             merged.gap = None
 
-    def _owns(self, session: Session, merged: Merged, key: Key) -> bool:
+    def _owns(self, line: ArbitratedLine, merged: Merged, key: Key) -> bool:
         """Tell whether this line is followed already. If the owner has failed, this line becomes the owner."""
-        if merged.owner is session:
+        if merged.owner is line:
             return True
-        if merged.owner not in self._lines or not merged.owner.topics.is_good(*key):
-            merged.owner = session
+        if merged.owner not in self._lines or not merged.owner.is_good(*key):
+            merged.owner = line
         return False
 
-    def _trade(self, session: Session, merged: Merged, trade: Trade, out: list[Record], now: Now) -> None:
-        if "snapshot" in (trade.flags or ()) and self._is_good_elsewhere(session, ("trades", trade.raw_symbol)):
+    def _trade(self, line: ArbitratedLine, merged: Merged, trade: Trade, out: list[Record], now: Now) -> None:
+        if "snapshot" in (trade.flags or ()) and self._is_good_elsewhere(line, ("trades", trade.raw_symbol)):
             self.dropped += 1  # the other lines have told the trades before this line came
             return
         number = trade.sequence
@@ -197,7 +199,7 @@ class LineArbiter:
         if old and not merged.seen:  # it was published before there was a second line
             self.dropped += 1
             return
-        lead = self.leads.setdefault(session.conn, Lead())
+        lead = self.leads.setdefault(line.conn, Lead())
         id: TradeId = number if number is not None else str(trade.id)
         if not merged.is_new(id, now.mono):
             self.dropped += 1
@@ -211,7 +213,7 @@ class LineArbiter:
         out.append(trade)
 
     def _book(
-        self, session: Session, merged: Merged, record: BookSnapshot | BookDelta, out: list[Record], now: Now
+        self, line: ArbitratedLine, merged: Merged, record: BookSnapshot | BookDelta, out: list[Record], now: Now
     ) -> None:
         rule = self._rules["book"]
         if isinstance(record, BookSnapshot):
@@ -220,12 +222,12 @@ class LineArbiter:
                 out.append(record)
             return
         if merged.last is None or record.sequence is None:
-            self._take_book(session, merged, record.raw_symbol, out, now)
+            self._take_book(line, merged, record.raw_symbol, out, now)
             return
         first = record.sequence if record.sequence_first is None else record.sequence_first
         judge = merged.judge or rule.joins
         verdict = judge(merged.last, first, record.sequence, record.sequence_prev)
-        lead = self.leads.setdefault(session.conn, Lead())
+        lead = self.leads.setdefault(line.conn, Lead())
         if verdict is NEXT:
             merged.last, merged.judge = record.sequence, rule.follows
             lead.wins += 1
@@ -233,30 +235,32 @@ class LineArbiter:
         elif verdict is STALE:
             self.dropped += 1
             lead.losses += 1
-        elif not self._is_good_elsewhere(session, ("book", record.raw_symbol)):
-            self._take_book(session, merged, record.raw_symbol, out, now)
+        elif not self._is_good_elsewhere(line, ("book", record.raw_symbol)):
+            self._take_book(line, merged, record.raw_symbol, out, now)
 
-    def _take_book(self, session: Session, merged: Merged, raw_symbol: str | None, out: list[Record], now: Now) -> None:
+    def _take_book(
+        self, line: ArbitratedLine, merged: Merged, raw_symbol: str | None, out: list[Record], now: Now
+    ) -> None:
         """Publish this line's whole book, and go on from it."""
-        for snapshot in self._whole(session, raw_symbol, now):
+        for snapshot in self._whole(line, raw_symbol, now):
             merged.last, merged.judge = snapshot.sequence, self._rules["book"].follows
             out.append(snapshot)
 
-    def _whole(self, session: Session, raw_symbol: str | None, now: Now) -> list[BookSnapshot]:
-        found = session.books(now, raw_symbol)
+    def _whole(self, line: ArbitratedLine, raw_symbol: str | None, now: Now) -> list[BookSnapshot]:
+        found = line.books(now, raw_symbol)
         for snapshot in found:
             snapshot.reason = "resync"
         return found
 
-    def _gap(self, session: Session, gap: Gap, out: list[Record]) -> None:
+    def _gap(self, line: ArbitratedLine, gap: Gap, out: list[Record]) -> None:
         if gap.channel is None:
-            if not any(line is not session for line in self._lines):
+            if not any(other is not line for other in self._lines):
                 out.append(gap)
             return
         key = (gap.channel, gap.raw_symbol)
-        merged = self._topics.setdefault(key, Merged(session))
+        merged = self._topics.setdefault(key, Merged(line))
         if gap.phase == "open":
-            if merged.gap is not None or self._is_made_good(session, gap, key):
+            if merged.gap is not None or self._is_made_good(line, gap, key):
                 self._withheld.add(gap.gap_id)
                 return
             merged.gap = gap
@@ -269,15 +273,15 @@ class LineArbiter:
             merged.gap = None
             out.append(gap)
 
-    def _is_made_good(self, session: Session, gap: Gap, key: Key) -> bool:
+    def _is_made_good(self, line: ArbitratedLine, gap: Gap, key: Key) -> bool:
         """Tell whether another line makes up for a gap.
 
         If this line is dead, the other one must bring what comes from now on; if this line lives on, it must also have
         brought the records that are missing here.
         """
         if gap.cause == "disconnect":
-            return self._is_good_elsewhere(session, key)
-        return any(line is not session and line.topics.is_whole(*key) for line in self._lines)
+            return self._is_good_elsewhere(line, key)
+        return any(other is not line and other.is_whole(*key) for other in self._lines)
 
-    def _is_good_elsewhere(self, session: Session, key: Key) -> bool:
-        return any(line is not session and line.topics.is_good(*key) for line in self._lines)
+    def _is_good_elsewhere(self, line: ArbitratedLine, key: Key) -> bool:
+        return any(other is not line and other.is_good(*key) for other in self._lines)

@@ -10,8 +10,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec import structs
 
 from aggregator.exchange import Accepted, Event, Hangup, Ignored, Refused, Reply, Stream, Subscription
-from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, BookSnapshot, Cause, Channel, Instrument, Record, Source
+from aggregator.records import (
+    CHANNEL_OF,
+    CHANNELS,
+    SECOND_NS,
+    BookSnapshot,
+    Cause,
+    Channel,
+    Gap,
+    Instrument,
+    Record,
+    Source,
+)
 from aggregator.sequence import unnumbered
+from aggregator.session.arbitrated import Position
 from aggregator.session.audit import Audits
 from aggregator.session.fetches import Fetch, Fetches
 from aggregator.session.memory import NEVER_NS, Memory
@@ -473,6 +485,24 @@ class Session:
     def books(self, now: Now, raw_symbol: str | None = None) -> list[BookSnapshot]:
         """Every book that can be trusted now (or the one of `raw_symbol`), as records."""
         return self.topics.books(now, raw_symbol)
+
+    def positions(self) -> Iterator[Position]:
+        """How far this connection is with each topic."""
+        return (Position(topic.channel, topic.raw_symbol, topic.last, topic.gap) for topic in self.topics)
+
+    def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
+        """Tell whether this connection brings all records of a topic from now on."""
+        return self.topics.is_good(channel, raw_symbol)
+
+    def is_whole(self, channel: Channel, raw_symbol: str | None) -> bool:
+        """Tell whether nothing of a topic is missing here."""
+        return self.topics.is_whole(channel, raw_symbol)
+
+    def adopt(self, channel: Channel, raw_symbol: str | None, gap: Gap) -> None:
+        """Take a gap that the stream has open for this connection's own: it closes it once nothing is missing."""
+        topic = self.topics.get(channel, raw_symbol)
+        if topic is not None:
+            topic.gap = gap
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,195 @@
+"""The arbiter over lines that a test makes up: no session, no connection."""
+
+from collections.abc import Iterable
+
+from msgspec import structs
+
+from aggregator.exchange import Stream
+from aggregator.records import BookDelta, BookSnapshot, Channel, Gap, Record, Ticker, Trade
+from aggregator.sequence import contiguous
+from aggregator.session.arbiter import LineArbiter
+from aggregator.session.arbitrated import Position
+from aggregator.session.moment import Now
+
+NOW = Now(1_760_000_000_000_000_000, 1_000)
+NUMBERED = {"trades": contiguous, "book": contiguous}
+BOOK: tuple[Channel, str] = ("book", "A")
+
+
+class Scripted:
+    """A line whose topics are as the test says."""
+
+    def __init__(self, conn: str, *, good: Iterable[tuple[Channel, str | None]] = (), book: int | None = None) -> None:
+        self.conn = conn
+        self.good = set(good)
+        self.whole = set(good)
+        self.book = book  # the number of its book
+        self.at: list[Position] = []
+        self.adopted: list[tuple[Channel, str | None, Gap]] = []
+
+    def positions(self) -> list[Position]:
+        return self.at
+
+    def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
+        return (channel, raw_symbol) in self.good
+
+    def is_whole(self, channel: Channel, raw_symbol: str | None) -> bool:
+        return (channel, raw_symbol) in self.whole
+
+    def books(self, now: Now, raw_symbol: str | None = None) -> list[BookSnapshot]:
+        return [] if self.book is None or raw_symbol != "A" else [whole(self.book, ts_recv=now.wall)]
+
+    def adopt(self, channel: Channel, raw_symbol: str | None, gap: Gap) -> None:
+        self.adopted.append((channel, raw_symbol, gap))
+
+
+def arbiter(*lines: Scripted, numbered: bool = True, lasting: bool = True) -> LineArbiter:
+    stream = Stream(
+        channels={"trades": "t", "book": "b", "ticker": "k"},
+        subscribe=lambda _, __: (),
+        parse=lambda _: (),
+        sequence=NUMBERED if numbered else {},
+    )
+    made = LineArbiter(stream, lasting=lasting)
+    for line in lines:
+        made.join(line)
+    return made
+
+
+def trade(number: int) -> Trade:
+    return Trade(raw_symbol="A", price="1", size="1", sequence=number)
+
+
+def delta(number: int) -> BookDelta:
+    return BookDelta(raw_symbol="A", bids=[("1", "1")], asks=[], sequence=number)
+
+
+def whole(number: int, ts_recv: int = 0) -> BookSnapshot:
+    return BookSnapshot(raw_symbol="A", bids=[("1", "1")], asks=[], sequence=number, ts_recv=ts_recv)
+
+
+def hole(channel: Channel = "trades", id: str = "g1", cause: str = "sequence") -> Gap:
+    return Gap(raw_symbol="A", gap_id=id, phase="open", channel=channel, cause=cause, ts_from=1)  # type: ignore[arg-type]
+
+
+def numbers(records: list[Record]) -> list[int | None]:
+    return [record.sequence for record in records if isinstance(record, Trade | BookDelta | BookSnapshot)]
+
+
+def test_of_a_numbered_trade_the_first_arrival_counts() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, b)
+    assert numbers(made.merge(a, [trade(1), trade(2)], NOW)) == [1, 2]
+    assert numbers(made.merge(b, [trade(1), trade(2), trade(3)], NOW)) == [3]
+    assert numbers(made.merge(a, [trade(3), trade(4)], NOW)) == [4]
+    assert made.dropped == 3
+    assert (made.leads["a"].wins, made.leads["a"].losses, made.leads["b"].losses) == (3, 1, 2)
+
+
+def test_a_trade_that_only_the_slower_line_has_is_told_as_late() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, b)
+    made.merge(a, [trade(1), trade(3)], NOW)
+    (missed,) = made.merge(b, [trade(1), trade(2), trade(3)], NOW)
+    assert (numbers([missed]), missed.flags) == ([2], ("late",))
+
+
+def test_records_without_numbers_come_from_one_line_until_it_fails() -> None:
+    topic: tuple[Channel, str] = ("ticker", "A")
+    a, b = Scripted("a", good=[topic]), Scripted("b", good=[topic])
+    made = arbiter(a, b)
+    said = [Ticker(raw_symbol="A", last="1")]
+    assert made.merge(a, said, NOW) == said
+    assert made.merge(b, [Ticker(raw_symbol="A", last="1")], NOW) == []
+    a.good.clear()
+    assert made.merge(b, said, NOW) == said
+    assert made.merge(a, [Ticker(raw_symbol="A", last="2")], NOW) == []
+
+
+def test_a_book_goes_on_with_whichever_line_has_the_next_number() -> None:
+    a, b = Scripted("a", good=[BOOK]), Scripted("b", good=[BOOK])
+    made = arbiter(a, b)
+    assert numbers(made.merge(a, [whole(5), delta(6)], NOW)) == [5, 6]
+    assert numbers(made.merge(b, [whole(5), delta(6), delta(7)], NOW)) == [7]
+    assert numbers(made.merge(a, [delta(7), delta(8)], NOW)) == [8]
+
+
+def test_a_book_that_no_line_can_continue_starts_anew_from_the_line_that_speaks() -> None:
+    a, b = Scripted("a", good=[BOOK]), Scripted("b", book=9)
+    made = arbiter(a, b)
+    made.merge(a, [whole(5)], NOW)
+    assert made.merge(b, [delta(9)], NOW) == [], "the other line is good: it will bring what is missing"
+    a.good.clear()
+    (snapshot,) = made.merge(b, [delta(9)], NOW)
+    assert isinstance(snapshot, BookSnapshot)
+    assert (snapshot.sequence, snapshot.reason) == (9, "resync")
+
+
+def test_a_gap_is_told_only_if_no_other_line_makes_up_for_it() -> None:
+    a, b = Scripted("a"), Scripted("b", good=[("trades", "A")])
+    made = arbiter(a, b)
+    assert made.merge(a, [hole()], NOW) == []
+    assert made.merge(a, [structs.replace(hole(), phase="close")], NOW) == []
+    b.whole.clear()
+    opened = hole(id="g2")
+    assert made.merge(a, [opened], NOW) == [opened]
+    b.whole.add(("trades", "A"))
+    *_, closing = made.merge(b, [trade(7)], NOW)
+    assert isinstance(closing, Gap)
+    assert (closing.gap_id, closing.phase) == ("g2", "close")
+
+
+def test_a_line_that_lives_on_while_its_records_are_missing_elsewhere_is_asked_for_more_than_one_that_died() -> None:
+    """If a line is gone, another has to bring what comes from now on; if it lives, also what is missing here."""
+    a, b = Scripted("a"), Scripted("b", good=[("trades", "A")])
+    b.whole.clear()
+    made = arbiter(a, b)
+    assert made.merge(a, [hole(cause="disconnect")], NOW) == []
+    opened = hole(id="g2")
+    assert made.merge(a, [opened], NOW) == [opened]
+
+
+def test_the_last_line_adopts_the_gap_that_the_stream_has_open() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, lasting=False)
+    made.join(b)
+    opened = hole()
+    assert made.merge(a, [opened], NOW) == [opened]
+    b.at = [Position("trades", "A", 3, None)]
+    made.leave(a)
+    assert made.settle(NOW) == []
+    assert b.adopted == [("trades", "A", opened)]
+    assert not made.is_merging
+
+
+def test_the_last_line_closes_the_gap_where_nothing_is_missing_any_more() -> None:
+    a, b = Scripted("a"), Scripted("b", good=[("trades", "A")])
+    b.whole.clear()
+    made = arbiter(a, lasting=False)
+    made.join(b)
+    made.merge(a, [hole()], NOW)
+    b.at = [Position("trades", "A", 3, None)]
+    made.leave(a)
+    (closing,) = made.settle(NOW)
+    assert isinstance(closing, Gap)
+    assert (closing.phase, closing.conn) == ("close", "b")
+    assert b.adopted == []
+
+
+def test_a_gap_that_another_line_had_made_up_for_is_told_once_it_is_alone() -> None:
+    a, b = Scripted("a"), Scripted("b", good=[("trades", "A")])
+    made = arbiter(a, lasting=False)
+    made.join(b)
+    withheld = hole()
+    assert made.merge(a, [withheld], NOW) == []
+    a.at = [Position("trades", "A", 3, withheld)]
+    made.leave(b)
+    assert made.settle(NOW) == [withheld]
+
+
+def test_a_line_that_comes_beside_another_starts_from_what_that_has_published() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    a.at = [Position("trades", "A", 5, None)]
+    made = arbiter(a, lasting=False)
+    made.join(b)
+    assert numbers(made.merge(b, [trade(4), trade(5), trade(6)], NOW)) == [6]

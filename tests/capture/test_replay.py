@@ -1,0 +1,133 @@
+"""Reading captures: which stream a frame is of, where its line does not say."""
+
+import msgspec
+
+from aggregator.capture.line import CaptureLine
+from aggregator.capture.replay import ParseOnly, Replay
+from aggregator.exchange import Event, Parse, Stream
+from aggregator.records import BookSnapshot, Gap, Instrument, Record, Trade
+from tests.support.toy import REST, toy
+
+
+def counting() -> Parse:
+    """A parser with a memory: it numbers the frames that it has heard."""
+    heard = 0
+
+    def parse(_: bytes) -> tuple[Event, ...]:
+        nonlocal heard
+        heard += 1
+        return (Trade(raw_symbol="A", price="1", size="1", sequence=heard),)
+
+    return parse
+
+
+def test_a_parser_with_a_memory_hears_each_frame_once() -> None:
+    stream = toy().feeds[0]
+    assert isinstance(stream, Stream)
+    feeds = tuple(
+        msgspec.structs.replace(stream, name=name, url=url, parse=None, parser=counting)
+        for name, url in (("one", "wss://one.example/a"), ("two", "wss://two.example/b"))
+    )
+    reader = ParseOnly(msgspec.structs.replace(toy(), feeds=feeds), [], None)
+    lines = [CaptureLine(ts="1700000000", dir="in", raw="{}") for _ in range(3)]
+    assert [record.sequence for line in lines for record in reader.feed(line) if isinstance(record, Trade)] == [1, 2, 3]
+
+
+def test_of_streams_that_read_a_frame_the_one_takes_it_that_declares_and_serves_it() -> None:
+    stream = toy().feeds[0]
+    assert isinstance(stream, Stream)
+    feeds = tuple(
+        msgspec.structs.replace(stream, name=name, channels=channels, serves=serves)
+        for name, channels, serves in (
+            ("others", ("bbo",), lambda _: True),
+            ("spot", ("trades",), lambda instrument: instrument.kind == "spot"),
+            ("futures", ("trades",), lambda instrument: instrument.kind == "future"),
+        )
+    )
+    exchange = msgspec.structs.replace(toy(), feeds=feeds)
+    future = Instrument(raw_symbol="A", symbol="A/USD:USD-270101", kind="future", base="A", quote="USD")
+    line = CaptureLine(ts="1700000000", dir="in", raw=trade(1))
+    for url in (None, "wss://toy.example/ws"):
+        line.url = url
+        for known, conn, symbol in (([future], "toy/futures", future.symbol), ([], "toy/spot", None)):
+            (record,) = Replay(exchange, known).feed(line)
+            assert (record.conn.partition(".")[0], record.symbol) == (conn, symbol)
+
+
+# --- connections that follow each other
+
+
+def replayed(*lines: tuple[str, str, str], status: int = 200) -> list[Record]:
+    """What lines of (direction, connection or url, raw) give, a second apart."""
+    replay = Replay(toy(), [Instrument(raw_symbol="A", symbol="A/USD", base="A", quote="USD")])
+    out: list[Record] = []
+    for at, (dir, where, raw) in enumerate(lines):
+        about = (
+            {"url": where}
+            if dir == "rest"
+            else {"conn": f"toy/main.1#{where}", "url": "wss://toy.example/ws", "ends": True}
+        )
+        out += replay.feed(CaptureLine(ts=str(1_700_000_000 + at), dir=dir, raw=raw, status=status, **about))
+    return out
+
+
+def trade(number: int) -> str:
+    return f'{{"s": "A", "n": {number}, "price": "5"}}'
+
+
+def told(records: list[Record]) -> list[tuple[str, str | None, int | None]]:
+    return [(record.phase, record.cause, record.missed) for record in records if isinstance(record, Gap)]
+
+
+def test_what_was_missed_between_two_connections_is_told_again() -> None:
+    out = replayed(
+        ("open", "1", ""), ("in", "1", trade(1)), ("close", "1", "line lost"), ("open", "2", ""), ("in", "2", trade(4)),
+        *(("in", "2", trade(n)) for n in range(5, 9)),
+    )  # fmt: skip
+    assert told(out) == [("open", "disconnect", None), ("close", "disconnect", 2)]
+    assert [r.conn for r in out if isinstance(r, Trade)] == ["toy/main.1#1", *["toy/main.1#2"] * 5]
+
+
+def test_where_nothing_was_missed_the_gap_was_none() -> None:
+    out = replayed(("in", "1", trade(1)), ("close", "1", "line lost"), ("in", "2", trade(2)))
+    assert [(gap.phase, gap.repair) for gap in out if isinstance(gap, Gap)] == [("open", None), ("close", "not_needed")]
+
+
+def test_a_connection_that_was_replaced_leaves_no_gap() -> None:
+    lines = (("open", "1", ""), ("in", "1", trade(1)), ("open", "2", ""), ("in", "2", trade(2)))
+    assert told(replayed(*lines, ("close", "1", "no longer wanted"), ("in", "2", trade(3)))) == []
+
+
+def test_connections_side_by_side_give_each_trade_once() -> None:
+    heard = [("in", line, trade(number)) for number in range(1, 5) for line in ("1", "2")]
+    out = replayed(("open", "1", ""), ("in", "1", trade(0)), ("open", "2", ""), *heard, ("close", "2", "line lost"))
+    assert [r.sequence for r in out if isinstance(r, Trade)] == [0, 1, 2, 3, 4]
+    assert told(out) == []
+
+
+def test_a_connection_that_is_over_before_its_successor_has_a_book_leaves_a_gap_until_then() -> None:
+    answer = ("rest", f"{REST}/book/A", '{"n": 6}')
+    deltas = [f'{{"s": "A", "n": {number}, "bid": "2"}}' for number in range(7, 10)]
+    out = replayed(
+        ("open", "1", ""), ("in", "1", deltas[0]), answer, ("open", "2", ""), ("in", "2", deltas[1]),
+        ("close", "1", "no longer wanted"), ("in", "2", deltas[2]), ("rest", f"{REST}/book/A", '{"n": 8}'),
+    )  # fmt: skip
+    assert told(out) == [("open", "disconnect", None), ("close", "disconnect", None)]
+    kinds = [type(record).__name__ for record in out if isinstance(record, Gap | BookSnapshot)]
+    assert kinds == ["BookSnapshot", "Gap", "BookSnapshot", "Gap"]
+
+
+def test_the_end_of_the_program_is_its_own_cause() -> None:
+    assert told(replayed(("in", "1", trade(1)), ("close", "1", "no longer wanted"))) == [("open", "restart", None)]
+
+
+def test_an_answer_is_for_the_newest_connection_that_wants_it() -> None:
+    delta = '{"s": "A", "n": 7, "bid": "2"}'
+    out = replayed(("in", "1", delta), ("in", "2", delta), ("rest", f"{REST}/book/A", '{"n": 6}'))
+    assert [r.conn for r in out if isinstance(r, BookSnapshot)] == ["toy/main.1#2/snapshot"]
+
+
+def test_an_answer_that_was_a_refusal_is_none() -> None:
+    delta = '{"s": "A", "n": 7, "bid": "2"}'
+    out = replayed(("in", "1", delta), ("rest", f"{REST}/book/A", '{"n": 6}'), status=503)
+    assert [r for r in out if isinstance(r, BookSnapshot | Gap)] == []

@@ -1,0 +1,198 @@
+"""`aggregator demo` as a newcomer meets it: records on the screen within seconds, and a clean end."""
+
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from aggregator.catalog.registry import simulated_ids
+from aggregator.cli.board import Board
+from aggregator.cli.demo import command
+from aggregator.records import SECOND_NS, Bbo, Gap, Health, Trade
+
+pytestmark = pytest.mark.waits
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = [sys.executable, "-m", "aggregator"]
+PATIENCE = 30.0  # seconds; nothing here takes nearly as long
+DEAL = re.compile(r" trade +.*\b(buy|sell)\b")
+COLOUR = re.compile(rb"\x1b\[[0-9;]*[1-9]m")
+TOLD = re.compile(r"aggregator tail --socket (\S+) ")
+
+
+@contextmanager
+def demo(directory: Path, *options: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
+    """A demonstration under way; its temporary files go below `directory`."""
+    environment = os.environ | {"TMPDIR": str(directory)}
+    with (directory / "stderr").open("wb") as said:
+        program = [*PROGRAM, "demo", *options]
+        process = subprocess.Popen(program, stdout=stdout, stderr=said, cwd=ROOT, env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def interrupt(process: subprocess.Popen[bytes], directory: Path) -> str:
+    """Press Ctrl-C; what it said on standard error."""
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 0
+    said = (directory / "stderr").read_text()
+    assert said.endswith("demo: stopped\n")
+    assert "Traceback" not in said
+    assert [path.name for path in directory.iterdir()] == ["stderr"], "nothing is left behind"
+    return said
+
+
+def test_every_exchange_is_on_the_screen(tmp_path: Path) -> None:
+    ids, end = set(simulated_ids()), time.monotonic() + PATIENCE
+    assert len(ids) >= 4
+    found: set[tuple[str, str]] = set()
+    with demo(tmp_path) as process:
+        assert process.stdout is not None
+        while not {(id, kind) for id in ids for kind in ("trade", "book_snapshot")} <= found:
+            record = json.loads(process.stdout.readline())
+            found.add((record["exchange"], record["type"]))
+            assert time.monotonic() < end, f"only {sorted(found)}"
+        said = interrupt(process, tmp_path)
+    assert all(id in said for id in ids)
+    assert "Ctrl-C stops" in said
+
+
+def test_tail_follows_beside_it(tmp_path: Path) -> None:
+    with demo(tmp_path, "--json", "--rate", "200", stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + PATIENCE
+        while (told := TOLD.search((tmp_path / "stderr").read_text())) is None or not is_served(told[1]):
+            assert time.monotonic() < end, "it does not say where its feed is"
+            time.sleep(0.05)
+        program = [*PROGRAM, "tail", "--socket", told[1], "trades:*:*"]
+        with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as tail:
+            assert tail.stdout is not None
+            while b'"type":"trade"' not in (line := tail.stdout.readline()):
+                assert line, tail.communicate()
+            interrupt(process, tmp_path)
+            _, complaint = tail.communicate(timeout=PATIENCE)
+    assert b"Traceback" not in complaint
+
+
+def is_served(path: str) -> bool:
+    """Whether somebody listens at a socket: it exists a moment before that."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_on_a_terminal_it_is_a_table_of_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: bool) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "" if colour else "1")
+    rows = {id: rf"{id} +[A-Z]+/[A-Z]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +0\.[0-9]+ " for id in simulated_ids()}
+    text = seen_on_a_terminal(tmp_path, re.compile("".join(f"(?=.*{row})" for row in rows.values()), re.DOTALL))
+    assert (COLOUR.search(text) is not None) is colour
+    shown = plain(re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", text))
+    assert re.search(r"exchange +symbol +last +bid +ask +spread +rec/s +state", shown)
+    assert all(re.search(f"^{row}", shown, re.MULTILINE) for row in rows.values())
+
+
+def test_on_a_terminal_that_cannot_be_drawn_over_a_line_is_for_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    text = seen_on_a_terminal(tmp_path, DEAL)
+    assert b"\x1b" not in text
+    lines = plain(text).splitlines()[:-1]
+    assert lines
+    assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3} \S+ ", line) for line in lines), lines[:5]
+    assert not re.search(r" instrument |\d{16}", plain(text)), "no list of instruments, no time in nanoseconds"
+
+
+def seen_on_a_terminal(directory: Path, wanted: re.Pattern[str]) -> bytes:
+    """What a terminal is sent until it shows this, and then a little more."""
+    ours, theirs = pty.openpty()
+    with demo(directory, "--rate", "200", stdout=theirs) as process:
+        os.close(theirs)
+        text, end = b"", time.monotonic() + PATIENCE
+        while not wanted.search(plain(text)):
+            text += os.read(ours, 1 << 16)
+            assert time.monotonic() < end, text.decode()
+        drain(ours, process)
+        assert process.wait(PATIENCE) == 0
+    os.close(ours)
+    assert "W " not in (directory / "stderr").read_text(), "no warning of its own making"
+    return text
+
+
+def plain(text: bytes) -> str:
+    """What is left without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m|\r", "", text.decode(errors="replace"))
+
+
+def drain(terminal: int, process: subprocess.Popen[bytes]) -> None:
+    """Press Ctrl-C and read on, so that nothing waits for room on the terminal."""
+    process.send_signal(signal.SIGINT)
+    try:
+        while os.read(terminal, 1 << 16):
+            pass
+    except OSError:
+        return  # the other end is closed
+
+
+def test_one_instrument_is_not_counted_for_another() -> None:
+    board = Board()
+    board.note(
+        [Trade(exchange="a", symbol="X/Y", price="1", size="1", ts_recv=n * SECOND_NS // 10) for n in range(100)]
+    )
+    board.note([Bbo(exchange="a", symbol="Z/Y", bid_price="0.90", ask_price="1.1", ts_recv=9 * SECOND_NS)])
+    for channel, state in (("book", "live"), ("trades", "stalled")):
+        board.note([Health(exchange="a", symbol="Z/Y", channel=channel, state=state)])
+    rows = list(zip(*(column.cells for column in board.table(10 * SECOND_NS).columns), strict=True))
+    assert rows == [
+        ("a", "X/Y", "1", "-", "-", "-", "10", ""),
+        ("", "Z/Y", "", "0.90", "1.1", "0.20", "0", "stalled (trades)"),
+    ]
+
+
+def test_a_gap_tells_the_state_too() -> None:
+    board = Board()
+    gap = {"exchange": "a", "symbol": "X/Y", "channel": "book", "gap_id": "1", "cause": "disconnect", "ts_from": 1}
+    seen = []
+    for record in (
+        Health(exchange="a", symbol="X/Y", channel="book", state="live"),
+        Gap(phase="open", **gap),
+        Health(exchange="a", symbol="X/Y", channel="book", state="syncing"),
+        Gap(phase="close", **gap),
+    ):
+        board.note([record])
+        (state,) = board.table(SECOND_NS).columns[-1].cells
+        seen.append(str(state))
+    assert seen == ["[green]live[/]", "suspect", "syncing", "[green]live[/]"]
+
+
+def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
+    with demo(tmp_path, "--rate", "200") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 0
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["stderr"]
+
+
+@pytest.mark.parametrize("rate", ["-1", "nan", "many", "0"])
+def test_a_rate_that_is_none_is_a_wrong_use(rate: str) -> None:
+    done = CliRunner().invoke(command, ["--rate", rate])
+    assert done.exit_code == 2
+    assert "--rate" in done.stderr

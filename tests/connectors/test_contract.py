@@ -1,0 +1,374 @@
+"""What every connector must keep, whatever its exchange: the contract of `aggregator/exchange.py`, for all of them."""
+
+import json
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.catalog.catalog import load_catalog
+from aggregator.catalog.registry import connector_ids, load_exchange
+from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Subscription, no_more
+from aggregator.records import CHANNELS, Channel, Instrument
+from aggregator.sequence import contiguous, ordered
+from aggregator.session.moment import Now
+from aggregator.session.session import Session
+
+IDS = connector_ids()
+EXCHANGES: dict[str, Exchange] = {id: found for id in IDS if (found := load_exchange(id)) is not None}
+STREAMS = [
+    pytest.param(exchange, stream, id=f"{id}/{stream.name}")
+    for id, exchange in EXCHANGES.items()
+    for stream in exchange.streams
+]
+POLLS = [
+    pytest.param(exchange, poll, id=f"{id}/{poll.name}")
+    for id, exchange in EXCHANGES.items()
+    for poll in exchange.polls
+]
+SYMBOLS = ("BTC-USDT", 'A"B\\', "Ω/😀")  # a name is the exchange's, but it must never break a frame
+GARBAGE = (b"", b"{", b"[]", b"{}", b"null", b'"x"', b"0", b"\xff\xfe", b"[" * 500, b'{"data":' * 300, b"\x1f\x8b\x08")
+
+
+def requests_of(exchange: Exchange) -> Iterator[Request]:
+    yield from exchange.listing.all_requests
+    for poll in exchange.polls:
+        yield poll.request("" if poll.many else "BTC-USDT")
+    for stream in exchange.streams:
+        if stream.snapshot is not None and stream.snapshot.request is not None:
+            yield stream.snapshot.request("BTC-USDT")
+        if stream.backfill is not None:
+            yield stream.backfill.request("BTC-USDT", Since(5, 1_700_000_000_000_000_000))
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_an_exchange_is_one_of_the_catalogue_and_well_declared(id: str) -> None:
+    exchange = EXCHANGES[id]
+    assert exchange.id == id
+    assert load_catalog()[id].status == "live"
+    assert urlsplit(exchange.docs).scheme == "https"
+    assert re.match(r"20\d\d-\d\d, |ccxt ", exchange.checked), "it says when its wire was last held against what"
+    assert exchange.feeds
+    names = [feed.name for feed in exchange.feeds]
+    assert len(set(names)) == len(names)
+    assert set(exchange.channels) <= set(CHANNELS)
+    assert {"trades", "book"} & set(exchange.channels)
+    assert all(note.endswith(".") for note in exchange.notes)
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_its_requests_are_within_its_budgets(id: str) -> None:
+    exchange = EXCHANGES[id]
+    limits = exchange.limits.weights
+    for request in requests_of(exchange):
+        assert urlsplit(request.url).scheme == "https"
+        assert request.weight > 0
+        prefix = max((p for p in limits if request.url.startswith(p)), key=len, default=None)
+        assert prefix is None or request.weight <= min(b[0] for b in limits[prefix]), (
+            f"{request.url} can never be asked for"
+        )
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_it_says_how_its_instruments_are_had(id: str) -> None:
+    listing = EXCHANGES[id].listing
+    assert listing.requests or listing.fixed
+    assert all(isinstance(instrument, Instrument) for instrument in listing.fixed)
+
+
+ELSEWHERE = {  # exchange -> domains of its own that neither its home nor its documentation has
+    "gate": {"gateio.ws", "gateio.live"},
+    "htx": {"huobi.pro", "hbdm.com"},
+    "woofipro": {"orderly.org"},
+}
+
+
+def domain(url: str) -> str:
+    """The part of an address's host that is bought: `bithumb.com`, `btcbox.co.jp`."""
+    parts = (urlsplit(url).hostname or "").split(".")
+    return ".".join(parts[-3:] if parts[-2] in {"co", "com"} else parts[-2:])
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_what_it_asks_is_the_exchange_that_it_names(id: str) -> None:
+    exchange, entry = EXCHANGES[id], load_catalog()[id]
+    addresses = [stream.url for stream in exchange.streams if isinstance(stream.url, str) and stream.url]
+    asked = {domain(url) for url in (*addresses, *(request.url for request in requests_of(exchange)))}
+    assert asked <= {domain(entry.home), *map(domain, entry.docs)} | ELSEWHERE.get(id, set())
+
+
+PAGED = {  # exchange -> how its documentation says that its listing pages, and an answer with a next page
+    "bybit": (
+        "`nextPageCursor` of the answer is the next request's `cursor`",
+        b'{"retCode":0,"result":{"list":[],"nextPageCursor":"first%3DA"}}',
+    ),
+    "phemex": (
+        "`pageNum` and `pageSize` of its funding rates, which say how many there are in `total`",
+        b'{"code":0,"data":{"total":999,"rows":[]}}',
+    ),
+    "gate": (
+        "`limit` and `offset` of perpetual contracts; its own client libraries say 100 unless it is given",
+        b"[" + b",".join([b'{"name":"BTC_USDT","order_price_round":"0.1"}'] * 100) + b"]",
+    ),
+}
+ASKED_BY_NAME = {  # exchange -> whose names another answer lists: each is then asked for by itself
+    "okx": (
+        "options are listed by family, of which `underlying` gives all; no list has a parameter for pages",
+        b'{"code":"0","data":[["BTC-USD","ETH-USD"]]}',
+    ),
+}
+WHOLE = {  # exchange -> how its documentation says that each answer of its listing is whole
+    "bequant": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
+    "binance": "`exchangeInfo` gives all without a parameter, and has none for pages",
+    "binancecoinm": "`exchangeInfo` and `fundingInfo` have no parameters",
+    "binanceus": "`exchangeInfo` gives all without a parameter, and has none for pages",
+    "binanceusdm": "`exchangeInfo` and `fundingInfo` have no parameters",
+    "bitfinex": "each list of `conf` is one answer; `limit` and the like belong to histories",
+    "bitflyer": "`count`, `before` and `after` belong to histories; `getmarkets` takes none",
+    "bitget": "`symbols` and `contracts` give all where `symbol` is left out, and have no parameter for pages",
+    "bithumb": "`market/all` takes nothing but `isDetails`",
+    "bitstamp": "`/api/v2/markets/` takes no parameters",
+    "blofin": "`instruments` takes nothing but `instId`",
+    "btcbox": "`tickers` takes no parameters",
+    "coinbase": "`limit` and `offset` cut the list of products; without them it is whole",
+    "coinbaseexchange": "`/products` takes nothing but `type`; the headers of pages belong to histories",
+    "coinspot": "`latest` takes no parameters",
+    "cryptocom": "`get-instruments` takes no parameters, and gives all supported instruments",
+    "deribit": "`get_instruments` takes `currency`, `kind` and `expired`, and gives all of them",
+    "fmfwio": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
+    "gemini": "`symbols/details/all` takes no parameters",
+    "hitbtc": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
+    "htx": "`common/symbols` and both `swap_contract_info` have parameters that choose, none for pages",
+    "kraken": "`AssetPairs` has parameters that choose, none for pages",
+    "krakenfutures": "`instruments` takes no parameters",
+    "kucoin": "`symbols` takes nothing but `market`",
+    "kucoinfutures": "`contracts/active` takes no parameters, and gives a list of all contracts",
+    "mexc": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all where no symbol is named",
+    "poloniex": "`markets` and `allInstruments` take no parameters",
+    "upbit": "`market/all` takes nothing but `is_details`",
+    "whitebit": "`markets` and `futures` take no parameters",
+    "woo": "`instruments` takes nothing but `symbol`; its other lists of records have `page` and `size`",
+    "woofipro": "`public/info` takes no parameters",
+}
+PAGED_DETAILS = {"phemex"}  # of these, what completes the listing is in pages, and the listing itself is not
+FRAMES = Path(__file__).parents[1] / "frames"
+CURSORS = {"cursor", "nextcursor", "nextpagecursor", "nextpage", "next", "hasmore", "hasnext", "totalpage"}
+
+
+@pytest.mark.parametrize("id", PAGED)
+def test_a_listing_in_pages_is_followed(id: str) -> None:
+    _, body = PAGED[id]
+    listing = EXCHANGES[id].listing
+    parts = [(request, listing.more) for request in listing.requests] + [(d.request, d.more) for d in listing.details]
+    following = [(request.url, after.url) for request, more in parts for after in more(request, body)]
+    assert any(url != after and url.partition("?")[0] == after.partition("?")[0] for url, after in following)
+
+
+def test_of_each_listing_it_is_known_whether_it_pages() -> None:
+    asking = {id for id, exchange in EXCHANGES.items() if exchange.listing.requests}
+    assert {*PAGED, *ASKED_BY_NAME, *WHOLE} == asking
+    assert not set(WHOLE) & {*PAGED, *ASKED_BY_NAME}
+    following = {id for id in asking if EXCHANGES[id].listing.more is not no_more}
+    assert following == {*PAGED, *ASKED_BY_NAME} - PAGED_DETAILS
+
+
+def test_names_that_an_answer_lists_are_each_asked_for() -> None:
+    for id, (_, body) in ASKED_BY_NAME.items():
+        listing = EXCHANGES[id].listing
+        following = [after.url for request in listing.requests for after in listing.more(request, body)]
+        assert len(following) == len(set(following)) == 2, id
+
+
+def cursors_of(value: object) -> Iterator[str]:
+    """The fields of an answer that look as if they told of a next page."""
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from cursors_of(inner)
+    if isinstance(value, dict):
+        yield from (name for name, said in value.items() if said and name.replace("_", "").lower() in CURSORS)
+
+
+@pytest.mark.parametrize("id", sorted(set(IDS) - set(PAGED)))
+def test_no_other_listing_tells_of_a_next_page(id: str) -> None:
+    cases = [json.loads(line) for line in (FRAMES / f"{id}.jsonl").read_text().splitlines()]
+    for case in cases:
+        if case.get("rest") == "listing":
+            found = [] if "error" in str(case["gives"]) else list(cursors_of(json.loads(case["body"])))
+            assert found == [], f"follow them with Listing.more, and name {id} in PAGED: {case.get('about')}"
+
+
+@pytest.mark.parametrize(("exchange", "stream"), STREAMS)
+def test_a_stream_is_well_declared(exchange: Exchange, stream: Stream) -> None:
+    assert (stream.parse is None) != (stream.parser is None)
+    assert stream.per_connection > 0
+    assert stream.batch > 0
+    assert stream.pace >= 0
+    assert stream.patience > 0
+    if stream.heartbeat is not None:
+        assert stream.heartbeat.every > 0
+    wanted = [Subscription(channel, SYMBOLS[0]) for channel in stream.channels]
+    if stream.ticket is None:
+        url = stream.url if isinstance(stream.url, str) else stream.url(wanted)
+        assert urlsplit(url).scheme == "wss"
+    assert all(urlsplit(mirror).scheme == "wss" for mirror in stream.mirrors)
+    assert set(stream.sequence) <= set(stream.channels)
+    if stream.snapshot is not None:
+        assert "book" in stream.channels
+        assert (stream.snapshot.request is None) == (stream.snapshot.parse is None)
+        assert stream.snapshot.request is not None or stream.snapshot.ask is not None
+    if stream.backfill is not None:
+        assert "trades" in stream.sequence, "trades without numbers cannot be told from those that are known"
+    for channel in set(stream.sequence) - {"book"}:
+        assert stream.sequence[channel] in (contiguous, ordered), "trades are counted, or grow; nothing else is judged"
+
+
+@pytest.mark.parametrize(("exchange", "stream"), STREAMS)
+def test_what_a_stream_sends_are_frames_whatever_the_symbol(exchange: Exchange, stream: Stream) -> None:
+    channels: tuple[Channel, ...] = tuple(stream.channels)
+    for symbol in SYMBOLS:
+        for ask in (stream.subscribe, stream.unsubscribe):
+            if ask is None:
+                continue
+            frames = list(ask([Subscription(channel, symbol) for channel in channels], 7))
+            assert all(isinstance(frame, bytes) and frame for frame in frames)
+            for frame in frames:
+                if frame[:1] in b"{[":
+                    json.loads(frame)
+    one, other = (list(stream.subscribe([Subscription(channels[0], name)], 1)) for name in ("AAA", "BBB"))
+    both = list(stream.subscribe([Subscription(channels[0], "AAA"), Subscription(channels[0], "BBB")], 1))
+    if one != other:  # else all symbols are asked for as a whole
+        said = b"".join(both).lower()
+        assert b"aaa" in said
+        assert b"bbb" in said
+
+
+@pytest.mark.parametrize(("exchange", "stream"), STREAMS)
+def test_what_cannot_be_read_is_one_gap_and_no_more(exchange: Exchange, stream: Stream) -> None:
+    session = Session(exchange.id, stream, conn="test", instruments={})
+    for at, frame in enumerate(GARBAGE):
+        records = session.receive([frame], Now(at, at))
+        assert all(record.exchange == exchange.id for record in records)
+    assert session.bad <= len(GARBAGE)
+
+
+@pytest.mark.parametrize(("exchange", "stream"), STREAMS)
+@given(frame=st.binary(max_size=40) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+).map(lambda value: json.dumps(value).encode()))  # fmt: skip
+def test_no_frame_breaks_a_session(exchange: Exchange, stream: Stream, frame: bytes) -> None:
+    session = Session(exchange.id, stream, conn="test", instruments={})
+    session.receive([frame], Now(1, 1))
+    assert session.bad in {0, 1}
+
+
+@pytest.mark.parametrize(("exchange", "poll"), POLLS)
+def test_a_poll_is_well_declared(exchange: Exchange, poll: Poll) -> None:
+    assert poll.channels
+    assert poll.every > 0
+    assert urlsplit(poll.request("" if poll.many else "BTC-USDT").url).scheme == "https"
+    for body in GARBAGE:
+        try:
+            records = list(poll.parse("BTC-USDT", body))
+        except Exception:  # noqa: BLE001, S112 - a polling makes any of them a gap
+            continue
+        assert records == []
+
+
+# --- sizes: a connector that is read in one go is one that is right
+
+CONNECTORS = Path(__file__).resolve().parents[2] / "connectors"
+MEDIAN, MEMBER, LARGE, LARGEST = 100, 25, 200, 400  # lines
+LONG_MEMBERS = {  # member of a family -> why it has more than MEMBER lines
+    "whitebit": "its listing and its polls are its own: the protocol says nothing of them",
+}
+LARGER = {  # exchange or family -> why modules of it have more than LARGE lines
+    "binance": "one struct for each of fourteen messages, whose fields stand in the order of the wire",
+    "bitfinex": "arrays without names, of which each position is read by a line of its own",
+    "bitflyer": "a protocol that nobody else speaks, whole: frames, polls and listing",
+    "bitstamp": "a protocol that nobody else speaks, whole: frames, books by REST, polls and listing",
+    "bybit": "a struct for the rows and one for the frame of each of six channels, and what tells them apart",
+    "coinbase": "a struct for the rows and one for the events of each of five channels",
+    "coinbaseexchange": "a protocol that nobody else speaks, whole: frames, polls and listing",
+    "cryptocom": "two structs for most of its channels, sixteen in all",
+    "deribit": "notifications, answers and heartbeats, and tickers of options with all of their figures",
+    "gate": "spot and contracts have a struct for the frame and one for the content of each channel",
+    "gemini": "version 2, which is archived and alone has candles, marks, indices and funding",
+    "hitbtc": "a struct for each of six messages and one for its frame",
+    "huobi": "spot and derivatives in one protocol, with books by steps, by changes and by price",
+    "kraken": "a struct for the rows and one for the frame of each channel",
+    "krakenfutures": "eight frames that hold all of their fields",
+    "kucoin": "the protocol of spot, that of futures, and the unified one",
+    "mexc": "protobuf, and the JSON before it, of which captures are read",
+    "okx": "a struct for each of fourteen kinds of rows, and topics with arguments",
+    "phemex": "scaled integers and numbers that are written out have structs of their own",
+    "poloniex": "nine channels of futures, of which each has its struct",
+    "simulated": "a simulated exchange answers, and builds the frames of its protocol",
+    "upbit": "long and short messages, and lists of either, of one protocol",
+    "viabtc": "arrays without names, and requests that take the place of those before",
+    "woo": "the words of version 3 and those before it, with ten structs and more for each",
+}
+
+
+def sizes() -> dict[str, int]:
+    modules = sorted(CONNECTORS.rglob("*.py"))
+    assert modules
+    return {str(module.relative_to(CONNECTORS)): module.read_text().count("\n") for module in modules}
+
+
+def package(module: str) -> str:
+    """The exchange or the family that a module belongs to."""
+    return module.removeprefix("families/").split("/")[0].removesuffix(".py")
+
+
+def declaring() -> dict[str, int]:
+    """The modules that declare an exchange."""
+    return {
+        module: lines
+        for module, lines in sizes().items()
+        if re.search(r"^EXCHANGE = ", (CONNECTORS / module).read_text(), re.MULTILINE)
+    }
+
+
+NAMES = {"wires", "frames", "listing", "rest", "legacy"}
+
+
+def test_packages_have_the_same_file_names() -> None:
+    """Where a package has several of a kind, a word before it tells them apart (`spot_wires`)."""
+    found = [
+        module
+        for module in sizes()
+        if "/" in module.removeprefix("families/") and package(module) != "simulated" and "__init__" not in module
+    ]
+    assert len(found) > 40
+    odd = [module for module in found if module.rpartition("/")[2].removesuffix(".py").rpartition("_")[2] not in NAMES]
+    assert odd == ["families/binance/futures.py"]  # it declares what the two futures exchanges share
+
+
+def test_half_of_all_connectors_are_short() -> None:
+    assert statistics.median(declaring().values()) <= MEDIAN
+
+
+def test_a_member_of_a_family_is_a_call() -> None:
+    found = {}
+    for module, lines in declaring().items():
+        text = (CONNECTORS / module).read_text()
+        calls = re.search(r"^EXCHANGE = (\w+)\.exchange\(", text, re.MULTILINE)
+        if calls and re.search(rf"^from connectors\.families[\w.]* import .*\b{calls[1]}\b", text, re.MULTILINE):
+            found[module] = lines
+    assert len(found) > 10
+    assert {m: n for m, n in found.items() if n > MEMBER and package(m) not in LONG_MEMBERS} == {}
+
+
+def test_what_is_large_says_why() -> None:
+    large = {module: lines for module, lines in sizes().items() if lines > LARGE}
+    assert {module: lines for module, lines in large.items() if package(module) not in LARGER} == {}, (
+        f"above {LARGE} lines: divide it, or say in LARGER why it is one module"
+    )
+    assert {module: lines for module, lines in large.items() if lines > LARGEST} == {}
+    assert {name for name in LARGER if name not in map(package, large)} == set(), "these need no reason any more"

@@ -1,0 +1,109 @@
+"""Genuine messages, read in place: what each connector makes of every capture and every quoted frame it may meet.
+
+The counts stand in `corpus.json`, beside the lines that cannot be read, each with the reason. After a change that is
+meant: `CORPUS=write pytest tests/connectors/test_corpus.py`, and look at the difference.
+"""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from aggregator.capture.recorder import read_capture
+from aggregator.capture.replay import ParseOnly, Replay
+from aggregator.catalog.catalog import aliases_of
+from aggregator.catalog.registry import connector_ids, load_exchange
+from aggregator.errors import BadFrame
+from aggregator.exchange import Exchange
+from aggregator.ingest.listing import read_bodies
+from aggregator.records import CHANNEL_OF, Gap, Instrument
+
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+PINNED = Path(__file__).with_name("corpus.json")
+OBSOLETE = {"bybit": "captured before version 5"}
+WRITES = os.environ.get("CORPUS") == "write"
+Counts = dict[str, int]
+
+pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"{CORPUS} is not here")
+
+
+def captures() -> list[object]:
+    found: list[object] = []
+    for id in connector_ids():
+        for path in sorted((CORPUS / id).glob("ws-*.jsonl.zst")):
+            is_old = id in OBSOLETE and "examples" not in path.name
+            marks = [pytest.mark.skip(reason=OBSOLETE[id])] if is_old else []
+            found.append(pytest.param(id, path, id=f"{id}/{path.name.partition('.')[0]}", marks=marks))
+    return found
+
+
+def listed(exchange: Exchange) -> list[Instrument]:
+    """The instruments of the listing bodies that stand in the corpus, whichever request they answer."""
+    found: dict[str | None, Instrument] = {}
+    path = CORPUS / exchange.id / "rest.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        row = json.loads(line)
+        if row["channel"] == "instrument" and row["kind"] == "capture":
+            try:
+                listing = read_bodies(exchange, [row["raw"].encode()], aliases_of(exchange.id), 0)
+            except Exception:  # noqa: BLE001, S112 - a body of another endpoint than ours
+                continue
+            found |= {instrument.raw_symbol: instrument for instrument in listing.instruments}
+    return list(found.values())
+
+
+def parse_only(exchange: Exchange, path: Path) -> tuple[Counts, list[int]]:
+    """Records by type from the parser alone, and the lines that it cannot read."""
+    reader = ParseOnly(exchange, [], stream=None)
+    counts: Counter[str] = Counter()
+    unread = []
+    for number, line in read_capture(path):
+        assert not isinstance(line, BadFrame)
+        try:
+            counts.update(str(type(record).__struct_config__.tag) for record in reader.feed(line))
+        except Exception:  # noqa: BLE001 - counted
+            unread.append(number)
+    return dict(sorted(counts.items())), unread
+
+
+def replayed(exchange: Exchange, instruments: list[Instrument], path: Path) -> Counts:
+    """Records by type from whole sessions; gaps by cause and phase."""
+    replay = Replay(exchange, instruments)
+    counts: Counter[str] = Counter()
+    for _, line in read_capture(path):
+        assert not isinstance(line, BadFrame)
+        records = replay.feed(line)
+        for record in records:
+            assert type(record) not in CHANNEL_OF or record.exchange == exchange.id
+        counts.update(f"gap {r.cause} {r.phase}" if isinstance(r, Gap) else _tag(r) for r in records)
+    return dict(sorted(counts.items()))
+
+
+def _tag(record: object) -> str:
+    return str(type(record).__struct_config__.tag)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("id", "path"), captures())
+def test_every_frame_of_a_capture_is_read(id: str, path: Path) -> None:
+    exchange = load_exchange(id)
+    assert exchange is not None
+    parsed, unread = parse_only(exchange, path)
+    seen = {"parsed": parsed, "sessions": replayed(exchange, listed(exchange), path)}
+    name = f"{id}/{path.name.partition('.')[0]}"
+    pinned = json.loads(PINNED.read_text()) if PINNED.exists() else {}
+    if WRITES:
+        reasons = pinned.get(name, {}).get("unread", {})
+        seen["unread"] = {str(line): reasons.get(str(line), "") for line in unread}  # type: ignore[dict-item]
+        pinned[name] = seen
+        PINNED.write_text(json.dumps(dict(sorted(pinned.items())), indent=1) + "\n")
+        return
+    assert name in pinned, f"{name} is new: CORPUS=write pytest tests/connectors/test_corpus.py"
+    assert {key: pinned[name][key] for key in seen} == seen
+    assert sorted(map(int, pinned[name]["unread"])) == unread
+    assert all(pinned[name]["unread"].values()), "each frame that cannot be read has its reason"
+
+
+def test_nothing_is_pinned_that_is_not_there() -> None:
+    assert set(json.loads(PINNED.read_text())) <= {param.id for param in captures()}  # type: ignore[attr-defined]

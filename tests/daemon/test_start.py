@@ -1,0 +1,144 @@
+"""A daemon whose exchange cannot be started tries again, and leaves nothing behind; what it kept stands in."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+from msgspec import Raw, structs
+
+from aggregator.config.config import Config, ExchangeConfig
+from aggregator.daemon import daemon
+from aggregator.daemon.daemon import Daemon
+from aggregator.daemon.relisting import Listings
+from aggregator.errors import SessionError
+from aggregator.exchange import Details, Listing, Request
+from aggregator.ingest.lines import read_clocks
+from aggregator.ingest.network import Answer, Network
+from aggregator.records import Instrument
+from tests.support.toy import REST, toy
+
+pytestmark = pytest.mark.waits
+
+FAILURES = 100
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_start_that_fails_again_and_again_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, counts, done = 0, [], asyncio.Event()
+
+    async def listing(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        counts.append((len(asyncio.all_tasks()), descriptors()))
+        if asked == FAILURES:
+            done.set()
+        return web.Response(status=503, text="maintenance")
+
+    app = web.Application()
+    app.router.add_get("/{tail:.*}", listing)
+    site = web.AppRunner(app, shutdown_timeout=0.1)
+    await site.setup()
+    await web.TCPSite(site, "127.0.0.1", 0).start()
+    exchange = structs.replace(toy(), listing=Listing((Request(f"{REST}/markets"),)))
+    monkeypatch.setattr(daemon, "load_exchange", lambda _: exchange)
+    monkeypatch.setattr(daemon, "RETRY_LISTING_S", 0.001)
+    monkeypatch.setattr(daemon, "LONGEST_RETRY_S", 0.001)
+    endpoints = {REST: f"http://127.0.0.1:{site.addresses[0][1]}"}
+    wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints=endpoints)
+    config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
+    running = Daemon(config, capture=tmp_path / "captures")
+    task = asyncio.create_task(running.run())
+    await done.wait()
+    running.stop()
+    await task
+    await site.cleanup()
+    tasks, files = zip(*counts[5:], strict=True)
+    assert max(tasks) - min(tasks) <= 2
+    assert max(files) - min(files) <= 2
+
+
+async def test_what_was_kept_completes_a_listing_whose_details_do_not_answer(tmp_path: Path) -> None:
+    """Of the same instruments: what the listing itself says of them is the newest."""
+    market, rates = Request(f"{REST}/markets"), Request(f"{REST}/rates")
+    listing = Listing((market,), rows, read_market, details=(Details(rates, rows, read_rate),))
+    exchange = structs.replace(toy(), listing=listing)
+    listings = Listings(tmp_path)
+    rest = Fetches({market.url: b'["0.1"]', rates.url: b"[8]"})
+    (first,) = (await listings.first(exchange, rest, 10)).instruments  # type: ignore[arg-type]
+    rest = Fetches({market.url: b'["0.2"]'})
+    (second,) = (await listings.first(exchange, rest, 10)).instruments  # type: ignore[arg-type]
+    assert (first.tick_size, first.funding_interval_s) == ("0.1", 28800)
+    assert (second.tick_size, second.funding_interval_s) == ("0.2", 28800)
+
+
+rows = msgspec.json.Decoder(list[Raw]).decode
+
+
+def read_market(row: Raw) -> Instrument:
+    return Instrument(raw_symbol="A", base="A", quote="USD", tick_size=msgspec.json.decode(row, type=str))
+
+
+def read_rate(row: Raw) -> Instrument:
+    return Instrument(raw_symbol="A", funding_interval_s=msgspec.json.decode(row, type=int) * 3600)
+
+
+class Fetches:
+    """What is answered to which address; to any other, nothing."""
+
+    def __init__(self, bodies: dict[str, bytes]) -> None:
+        self._bodies = bodies
+
+    async def fetch(self, request: Request, _: object) -> bytes:
+        if request.url not in self._bodies:
+            raise SessionError(f"{request.url}: HTTP 500")
+        return self._bodies[request.url]
+
+
+async def test_a_capture_that_cannot_be_begun_is_said_and_costs_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
+    config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
+    prepared = Daemon(config, capture=tmp_path / "file" / "captures")
+    assert prepared._network(wanted, toy().limits).now().wall
+    assert "toy: gathered without a capture, which cannot be begun" in caplog.text
+
+
+async def test_two_captures_of_one_second_have_a_file_each(tmp_path: Path) -> None:
+    wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
+    config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
+    first, second = (Daemon(config, capture=tmp_path / "captures") for _ in range(2))
+    for each in (first, second):
+        each._network(wanted, toy().limits)
+        each.reopen()
+    for each in (first, second):
+        for recorder in each.recorders.values():
+            recorder.close()
+    assert len(list((tmp_path / "captures").iterdir())) == 4
+
+
+async def test_the_words_of_an_exchange_that_is_asked_too_much_stand_once_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused(_: Request) -> Answer:
+        return Answer(429, b"slow down, please", {"retry-after": "60"})
+
+    exchange = structs.replace(toy(), listing=Listing((Request(f"{REST}/markets"),)))
+    network = Network(None, refused, read_clocks)  # type: ignore[arg-type]
+    monkeypatch.setattr(daemon, "load_exchange", lambda _: exchange)
+    monkeypatch.setattr(Daemon, "_network", lambda *_: network)
+    wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
+    config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
+    task = asyncio.create_task(Daemon(config)._keep(wanted))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    assert "too many requests; again in 60 s" in caplog.text
+    assert caplog.text.count("slow down, please") == 1

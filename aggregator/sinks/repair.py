@@ -155,19 +155,18 @@ def repair(path: Path, now: int, deaths: Deaths | None = None) -> bool:
 def _ending(found: _Survey, header: _Line, now: int, deaths: Deaths) -> bytes:
     """The gap and the footer that a killed daemon owed.
 
-    What it had not written yet is missing between the last line and its death; from there on the stream tells.
+    What it had not written yet is missing between the last line and its death; from there on the stream tells. A last
+    line as late as the death proves nothing: what one read of a socket brought has one time, and may be half written.
     """
     offset = found.offset_last or 0
     died = deaths.get((header.epoch or "", header.exchange or ""), now)
-    if found.last_ts >= died:
-        return _footer(found, offset, now)
     place = Place(header.exchange, header.channel, header.symbol, header.raw_symbol)
     gap = sink_gap(
         SINK,
         place,
         gap_id=f"{SINK}:{header.epoch}:{offset}-end",
         cause="restart",
-        ts=(found.last_ts, died),
+        ts=(found.last_ts, max(found.last_ts, died)),
         offset=offset,
     )
     line = encode(gap) + b"\n"

@@ -17,7 +17,7 @@ from aggregator.cli import COMMANDS, EXIT_ERROR, fail, group
     help="The directory of the pages.",
 )
 def command(check: bool, out: Path) -> None:
-    """Write the pages that are made from the code: records, states, exchanges (also by country), commands, limits."""
+    """Write the pages that are made from the code: records, states, exchanges, commands, configuration, limits."""
     from aggregator.docgen import COMMAND, make_pages, stale, write
 
     pages, complaints = make_pages(group, COMMANDS)

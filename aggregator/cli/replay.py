@@ -17,14 +17,14 @@ from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
 from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
 from aggregator.cli.run import saying_mistakes
 from aggregator.config.config import load_sinks
-from aggregator.config.schema import SinkSettings
 from aggregator.daemon.printable import printable
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, ConfigError, NotACapture
 from aggregator.exchange import Exchange, Request
 from aggregator.ingest.listing import read_listing
 from aggregator.records import Gap, Instrument, Record
-from aggregator.sinks.settings import FilesSettings, StdoutSettings
+from aggregator.sinks import files, stdout
+from aggregator.sinks.sink import SinkConfig
 
 DRAIN_S = 60.0  # seconds: a replay waits for its sinks
 TOGETHER = 128  # records published together
@@ -134,7 +134,7 @@ class Player:
         await self._outputs.room()
 
 
-async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[SinkSettings], speed: float) -> bool:
+async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[SinkConfig], speed: float) -> bool:
     """Replay one capture after the other to the same sinks, and say what came of it; whether something did of each."""
     bus = Bus("replay")
     stopped = asyncio.Event()
@@ -159,20 +159,21 @@ async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[Si
     return is_good
 
 
-def sinks_of(config: Path | None, out: Path | None) -> Sequence[SinkSettings]:
+def sinks_of(config: Path | None, out: Path | None) -> Sequence[SinkConfig]:
     """Where the records go."""
     if config is not None and out is not None:
         raise click.UsageError("--config and --out both say where the records go; name one")
     if config is not None:
         with saying_mistakes():
-            sinks: Sequence[SinkSettings] = load_sinks(config, known_channels=known_channels)
+            sinks: Sequence[SinkConfig] = load_sinks(config, known_channels=known_channels)
     else:
-        sinks = (StdoutSettings(),) if out is None else (FilesSettings(path=out),)
+        sinks = (stdout.SINK.configured() if out is None else files.SINK.configured(path=out),)
     for sink in sinks:
-        if isinstance(sink, FilesSettings) and sink.path.is_dir() and any(sink.path.iterdir()):
+        path = getattr(sink.settings, "path", None)
+        if isinstance(path, Path) and path.is_dir() and any(path.iterdir()):
             if out is not None:
                 raise fail(f"{out} is not empty: what stands there already would stand there twice")
-            click.echo(f"replay: {sink.path} is not empty: the records come beside what stands there", err=True)
+            click.echo(f"replay: {path} is not empty: the records come beside what stands there", err=True)
     return sinks
 
 

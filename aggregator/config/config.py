@@ -12,21 +12,23 @@ from pydantic_core import ErrorDetails
 
 from aggregator.config.feed_table import with_feed
 from aggregator.config.schema import (
-    SINKS,
     VERSION,
     Document,
     ExchangeTable,
     KnownChannels,
     SinksDocument,
-    SinkSettings,
-    choices,
-    quote,
+    SinkTable,
+    configured,
+    sink_table,
     split_channel,
 )
 from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 from aggregator.errors import ConfigError
 from aggregator.exchange import MOST_INSTRUMENTS, MOST_TOPICS
 from aggregator.ingest.proxies import DialOptions
+from aggregator.sinks.registry import find_sink, sink_names
+from aggregator.sinks.sink import Sink, SinkConfig
+from aggregator.sinks.values import choices, quote
 
 LARGEST_BYTES = 1_000_000  # bytes; a file that is longer is not a configuration
 SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
@@ -84,7 +86,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """A whole configuration that has been checked."""
 
     exchanges: tuple[ExchangeConfig, ...]
-    sinks: tuple[SinkSettings, ...]
+    sinks: tuple[SinkConfig, ...]
     state: Path
     control: Path | None = None  # the control socket; null: there is none
     log_level: str
@@ -123,7 +125,8 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
         raise ConfigErrors((Problem(str(path), line_of(lines, ("version",)), "version", newer),))
     moved = with_feed(values)
     document, complaints = _validated(moved.values, known_channels, schema)
-    complaints += _repeated(moved.values)
+    sinks, wrong = _sinks(moved.values)
+    complaints += [*wrong, *_repeated(moved.values)]
 
     def problems(said: Iterable[Complaint]) -> tuple[Problem, ...]:
         placed = [(moved.place(key), text) for key, text in said]
@@ -136,7 +139,7 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
     control = None if document.control == "none" else Path(document.control or default_control(state))
     return Config(
         exchanges=tuple(_exchange(table) for table in document.exchanges),
-        sinks=tuple(table.settings() for table in document.sinks),
+        sinks=sinks,
         state=state,
         control=control,
         log_level=document.log_level,
@@ -144,7 +147,7 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
     )
 
 
-def load_sinks(path: Path, *, known_channels: KnownChannels) -> tuple[SinkSettings, ...]:
+def load_sinks(path: Path, *, known_channels: KnownChannels) -> tuple[SinkConfig, ...]:
     """The sinks of a configuration, which need not name an exchange. Raises ConfigErrors with all that is wrong."""
     return load_config(path, known_channels=known_channels, schema=SinksDocument).sinks
 
@@ -214,12 +217,42 @@ def _validated(
         return None, [_complaint(detail) for detail in error.errors(include_url=False)]
 
 
-def _complaint(detail: ErrorDetails) -> Complaint:
-    """A complaint of pydantic's in our words, at the place where the file says it."""
+def _sinks(values: dict[str, object]) -> tuple[tuple[SinkConfig, ...], list[Complaint]]:
+    """The sinks, each read by the table of its type, and what is wrong with them."""
+    sinks: list[SinkConfig] = []
+    complaints: list[Complaint] = []
+    for index, table in _tables(values, "sinks"):
+        place: KeyPath = ("sinks", index)
+        try:
+            sink = _sink_of(table)
+            keys = sink_table(sink)
+            sinks.append(configured(sink, keys.model_validate(table)))
+        except ValidationError as error:
+            complaints += [
+                _complaint({**detail, "loc": (*place, *detail["loc"])}, keys)
+                for detail in error.errors(include_url=False)
+            ]
+        except (ConfigError, ValueError) as error:
+            complaints.append(((*place, "type"), str(error)))
+    return tuple(sinks), complaints
+
+
+def _sink_of(table: Mapping[str, object]) -> Sink:
+    """The sink of a table's type. Raises ValueError where there is none, ConfigError where it cannot be loaded."""
+    kind = table.get("type")
+    if "type" not in table:
+        raise ValueError(f"is missing{choices('', sink_names())}")
+    if not isinstance(kind, str):
+        raise ValueError("must be text")  # noqa: TRY004 - it is told as any other mistake
+    sink = find_sink(kind)
+    if sink is None:
+        raise ValueError(f"{quote(kind)} is not a sink{choices(kind, sink_names())}")
+    return sink
+
+
+def _complaint(detail: ErrorDetails, keys: type[SinkTable] | None = None) -> Complaint:
+    """A complaint of pydantic's in our words, at the place where the file says it; `keys`: of the sink concerned."""
     path, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
-    match path:
-        case ("sinks", index, _, *rest):  # the third is the type of the sink
-            path = ("sinks", index, *rest)
     path = path[:-1] if path[-1] == "[key]" else path
     if path in {("exchanges",), ("sinks",)}:
         return path, f"must name at least one: write [[{path[0]}]]"
@@ -227,12 +260,9 @@ def _complaint(detail: ErrorDetails) -> Complaint:
         case "value_error":
             said = str(context["error"])
         case "extra_forbidden":
-            allowed = choices(str(path[-1]), _keys_beside(detail["loc"]))
+            beside = _keys_beside(detail["loc"]) if keys is None else _keys_of(keys)
+            allowed = choices(str(path[-1]), beside)
             said = WRONG["dict_type"] if path == ("feed",) else f"is not a key here{allowed}"
-        case "union_tag_not_found":
-            path, said = (*path, "type"), f"is missing{choices('', SINKS)}"
-        case "union_tag_invalid":
-            path, said = ((*path, "type"), f"{quote(context['tag'])} is not a sink{choices(context['tag'], SINKS)}")
         case "literal_error":
             value = str(detail["input"])
             said = f"{quote(value)} is unknown{choices(value, QUOTED.findall(context['expected']))}"
@@ -249,12 +279,14 @@ def _keys_beside(path: KeyPath) -> list[str]:
     """The keys of the table that holds this path of pydantic's."""
     match path:
         case ("exchanges", _, _):
-            table: type[Document | ExchangeTable] = ExchangeTable
-        case ("sinks", _, str(kind), _):
-            return [key for key in SINKS[kind].model_fields if (kind, key) != ("feed", "type")]
+            return list(ExchangeTable.model_fields)
         case _:
             return [*Document.model_fields, "feed"]
-    return list(table.model_fields)
+
+
+def _keys_of(table: type[SinkTable]) -> list[str]:
+    """The keys of a sink's table; `[feed]` is a table of its own, and has no type."""
+    return [key for key in table.model_fields if (table.__name__, key) != ("feedTable", "type")]
 
 
 def _repeated(values: dict[str, object]) -> Iterator[Complaint]:
@@ -266,18 +298,27 @@ def _repeated(values: dict[str, object]) -> Iterator[Complaint]:
             yield (("exchanges", index, "id"), f"{quote(name)} stands already at exchanges[{seen[(name,)]}]")
     seen = {}
     for index, table in _tables(values, "sinks"):
-        kind, path = table.get("type"), table.get("path")
         listen = table.get("listen")
         for at, address in enumerate(listen if isinstance(listen, list) else ()):
             if ("listen", str(address)) in seen:
                 yield ("sinks", index, "listen", at), f"{quote(str(address))} is listened at already"
             seen["listen", str(address)] = index
-        if kind == "stdout" and seen.setdefault(("stdout",), index) != index:
-            yield ("sinks", index, "type"), f"stdout stands already at sinks[{seen[('stdout',)]}]"
-        if not (isinstance(kind, str) and isinstance(path, str) and (place := _place(path))):
+        try:
+            unique = _sink_of(table).unique
+        except (ConfigError, ValueError):
             continue
-        if seen.setdefault((kind, place), index) != index:
-            yield ("sinks", index, "path"), f"{quote(path)} is already the path of sinks[{seen[kind, place]}]"
+        value = table.get(unique or "")
+        if unique is None or not isinstance(value, str):
+            continue
+        place = value if unique == "type" else _place(value)
+        if place is None or (first := seen.setdefault((str(table["type"]), place), index)) == index:
+            continue
+        said = f"{value} stands" if unique == "type" else f"{quote(value)} is"
+        other = f"sinks[{first}]"
+        yield (
+            ("sinks", index, unique),
+            f"{said} already {f'at {other}' if unique == 'type' else f'the {unique} of {other}'}",
+        )
 
 
 def _place(path: str) -> str | None:

@@ -1,59 +1,32 @@
 """The schema of a configuration: its keys, their types, and the rules for single values."""
 
-import json
 import re
 from collections.abc import Callable, Collection
-from grp import getgrnam
-from pathlib import Path
-from string import Formatter
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from msgspec import NODEFAULT, Struct, structs
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model
 
 from aggregator.catalog.catalog import CatalogEntry, closest, load_catalog
-from aggregator.errors import nearest
 from aggregator.exchange import MOST_INSTRUMENTS, MOST_TOPICS
-from aggregator.feed.address import SOCKET_PATH_BYTES, TcpAddress, parse_address
-from aggregator.feed.settings import FeedSettings
+from aggregator.feed.address import SOCKET_PATH_BYTES
 from aggregator.ingest.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
-from aggregator.sinks.settings import TEMPLATE_FIELDS, FilesSettings, StdoutSettings
+from aggregator.sinks.sink import Delivery, Sink, SinkConfig
+from aggregator.sinks.values import choices, path_text, quote, to_seconds
 
-SinkSettings = FilesSettings | StdoutSettings | FeedSettings
 KnownChannels = Callable[
     [str], Collection[str] | None
 ]  # gives the channels of a connector; None where an exchange has none
 Info = ValidationInfo[KnownChannels]
 
 VERSION = 1  # the version of the configuration's keys and values
-SIZE = re.compile(r"([0-9]{1,12})\s*(?:([kmg])(i)?)?b?", re.IGNORECASE)
-POWERS = {"k": 1, "m": 2, "g": 3}
-DURATION = re.compile(r"([0-9]{1,5})\s*([smhd])")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 CANDLES = re.compile(r"candles_([1-9][0-9]{0,2}[smhdwM])")
 FIRST_INTERVAL = "1m"  # a bare "candles" means this interval
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
 SHORTEST_LIFE_S = 5  # seconds of a connection
-OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
-SHOWN = 80  # characters of a value that a message repeats
-
-FILES = FilesSettings(path=Path())  # it holds the defaults
-FEED = FeedSettings(listen=())
-STDOUT = StdoutSettings()
-
-
-def quote(value: str) -> str:
-    """A text of the file as a message shows it: on one line, whatever it holds, and not long."""
-    shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
-    return json.dumps(shown, ensure_ascii=not shown.isprintable())
-
-
-def choices(value: str, allowed: Collection[str]) -> str:
-    """The end of a message that says what is allowed, and what was probably meant."""
-    meant = nearest(value, allowed)
-    hint = f"; did you mean {quote(meant)}?" if meant else ""
-    return f"; allowed: {', '.join(sorted(allowed))}{hint}"
 
 
 def split_channel(name: str) -> tuple[str, str | None]:
@@ -167,90 +140,13 @@ def _transport(value: str, info: Info) -> str:
     return value
 
 
-def _path(value: str) -> str:
-    if not value or "\0" in value:
-        raise ValueError(f"{quote(value)} is not a path")
-    try:
-        return str(Path(value).expanduser())
-    except RuntimeError as error:
-        raise ValueError(f"{quote(value)}: {error}") from error
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 def _socket_path(value: str) -> str:
     if len(value.encode()) > SOCKET_PATH_BYTES:
         raise ValueError(f"is longer than the {SOCKET_PATH_BYTES} bytes that a unix socket's path may have")
     return value
-
-
-def _listen(value: str) -> str:
-    address = parse_address(value)
-    if isinstance(address, TcpAddress) and not address.is_loopback:
-        raise ValueError(address.refusal)
-    return value
-
-
-def _template(value: str) -> str:
-    allowed = [f"{{{name}}}" for name in TEMPLATE_FIELDS]
-    try:
-        parts = [part for part in Formatter().parse(value) if part[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"{quote(value)}: {error}") from error
-    for _, field, form, conversion in parts:
-        written = f"{{{field}{'!' if conversion else ''}{conversion or ''}{':' if form else ''}{form}}}"
-        if written not in allowed:
-            raise ValueError(f"{quote(written)} is not a field{choices(written, allowed)}")
-    if {"", ".", ".."} & set(value.split("/")) or not value.isprintable():
-        raise ValueError(f'{quote(value)} must stay below path: no "/" at an end, no "//", no "." or ".." as a part')
-    return value
-
-
-def _bytes(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    match = SIZE.fullmatch(value.strip())
-    if match is None:
-        raise ValueError(f'{quote(value)} is not a size; write bytes, or text like "256MB" or "256MiB"')
-    unit = 1024 if match[3] else 1000
-    return int(match[1]) * unit ** POWERS.get((match[2] or "").lower(), 0)
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, str):
-        match = DURATION.fullmatch(value.strip())
-        if match is None:
-            raise ValueError(f'{quote(value)} is not a duration; write text like "15m", "1h" or "1d"')
-        return int(match[1]) * SECONDS[match[2]]
-    return value
-
-
-def _seconds(value: object) -> object:
-    value = _duration(value)
-    day = SECONDS["d"]
-    if isinstance(value, int | float) and not (0 < value <= day and day % value == 0):
-        raise ValueError('must divide a day evenly, like "15m", "1h" or "1d"')
-    return value
-
-
-def _mode(value: object) -> object:
-    if isinstance(value, str):
-        if not re.fullmatch("(0o?)?[0-7]{3}", value):
-            raise ValueError(f'{quote(value)} is not a mode; write it like "0660"')
-        value = int(value.removeprefix("0o"), 8)
-    if isinstance(value, int) and (value & OWNER != OWNER or value & ~EVERYONE):
-        raise ValueError('must be octal and let the owner read and write, like "0660" or 0o660')
-    return value
-
-
-def _group(value: str) -> str:
-    try:
-        getgrnam(value)
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{quote(value)} is not a group of this machine") from error
-    return value
-
-
-Bytes = Annotated[int, Field(ge=1, le=1 << 50), BeforeValidator(_bytes)]
-Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
 class _Table(BaseModel):
@@ -268,84 +164,64 @@ class ExchangeTable(_Table):
         AfterValidator(_endpoints),
     ] = {}
     redundancy: Annotated[int, Field(ge=1, le=2)] = 1
-    lifetime: Annotated[float, Field(ge=SHORTEST_LIFE_S), BeforeValidator(_duration)] | None = None
+    lifetime: Annotated[float, Field(ge=SHORTEST_LIFE_S), BeforeValidator(to_seconds)] | None = None
     verify: Literal["all", "sampled", "off"] = "all"
-    relist: Annotated[float, Field(ge=0), BeforeValidator(_duration)] = 900
+    relist: Annotated[float, Field(ge=0), BeforeValidator(to_seconds)] = 900
     max_instruments: Count = MOST_INSTRUMENTS
     max_topics: Count = MOST_TOPICS
-    audit: Annotated[float, Field(ge=1), BeforeValidator(_duration)] | None = None
+    audit: Annotated[float, Field(ge=1), BeforeValidator(to_seconds)] | None = None
     proxy: Annotated[Any, BeforeValidator(_proxy)] = "environment"
     compression: bool = False
     transport: Annotated[Literal["auto", "picows", "websockets"], AfterValidator(_transport)] = "auto"
 
 
-class FilesTable(_Table):
-    """A `[[sinks]]` of type `files`."""
+class SinkTable(_Table):
+    """A `[[sinks]]` of one type: the fields are those of its settings struct, and of `Delivery` if it has a queue."""
 
-    type: Literal["files"]
-    path: Annotated[str, AfterValidator(_path)]
-    template: Annotated[str, AfterValidator(_template)] = FILES.template
-    rotate_bytes: Bytes = FILES.rotate_bytes
-    rotate_every: Annotated[float, BeforeValidator(_seconds)] = FILES.rotate_every
-    compress: bool = FILES.compress
-    queue: Count = FILES.queue
-
-    def settings(self) -> SinkSettings:
-        return FilesSettings(
-            path=Path(self.path),
-            template=self.template,
-            rotate_bytes=self.rotate_bytes,
-            rotate_every=self.rotate_every,
-            compress=self.compress,
-            queue=self.queue,
-        )
+    type: str
 
 
-class StdoutTable(_Table):
-    """A `[[sinks]]` of type `stdout`."""
-
-    type: Literal["stdout"]
-    format: Literal["ndjson"] = "ndjson"
-    queue: Count = STDOUT.queue
-
-    def settings(self) -> SinkSettings:
-        return StdoutSettings(format=self.format, queue=self.queue)
-
-
-class FeedTable(_Table):
-    """The table `[feed]`, which stands among the sinks when it is read."""
-
-    type: Literal["feed"]
-    listen: Annotated[list[Annotated[str, AfterValidator(_listen)]], Field(min_length=1)]
-    mode: Annotated[int, BeforeValidator(_mode)] = FEED.mode
-    group: Annotated[str, AfterValidator(_group)] | None = FEED.group
-    ring: Count = FEED.ring
-    max_clients: Count = FEED.max_clients
-
-    def settings(self) -> SinkSettings:
-        return FeedSettings(
-            listen=tuple(map(parse_address, self.listen)),
-            mode=self.mode,
-            group=self.group,
-            ring=self.ring,
-            max_clients=self.max_clients,
-        )
+@cache
+def sink_table(sink: Sink) -> type[SinkTable]:
+    """The keys of a sink's table. Raises ValueError where its own are those that every sink has."""
+    fields: dict[str, Any] = {}
+    for owner, defaults in ((sink.settings, None), *(((Delivery, sink.defaults),) if sink.has_queue else ())):
+        hints = get_type_hints(owner, include_extras=True)
+        for field in structs.fields(owner):
+            if field.name in fields or field.name == "type":
+                raise ValueError(f"the sink {sink.name!r} has a key {field.name!r} that every sink has: rename it")
+            fields[field.name] = (
+                hints[field.name],
+                _default(field) if defaults is None else getattr(defaults, field.name),
+            )
+    return create_model(f"{sink.name}Table", __base__=SinkTable, **fields)
 
 
-SINKS: dict[str, type[_Table]] = {"files": FilesTable, "stdout": StdoutTable, "feed": FeedTable}
+def _default(field: structs.FieldInfo) -> object:
+    if field.required:
+        return ...
+    return field.default if field.default_factory is NODEFAULT else Field(default_factory=field.default_factory)
+
+
+def configured(sink: Sink, table: SinkTable) -> SinkConfig:
+    """A checked table as the sink's settings, and what the frame goes by."""
+
+    def values(owner: type[Struct]) -> dict[str, Any]:
+        return {name: getattr(table, name) for name in owner.__struct_fields__}
+
+    delivery = Delivery(**values(Delivery)) if sink.has_queue else sink.defaults
+    return SinkConfig(sink, sink.settings(**values(sink.settings)), delivery)
 
 
 class Document(_Table):
     """The whole file. Validate it with `context=` the KnownChannels."""
 
     version: Annotated[int, Field(ge=1)] = VERSION
-    state: Annotated[str, AfterValidator(_path)] | None = None
-    control: Annotated[str, AfterValidator(_path), AfterValidator(_socket_path)] | None = None
+    state: Annotated[str, AfterValidator(path_text)] | None = None
+    control: Annotated[str, AfterValidator(path_text), AfterValidator(_socket_path)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     exchanges: Annotated[list[ExchangeTable], Field(min_length=1)]
-    sinks: Annotated[
-        list[Annotated[FilesTable | StdoutTable | FeedTable, Field(discriminator="type")]], Field(min_length=1)
-    ]
+    sinks: Annotated[list[dict[str, Any]], Field(min_length=1)]  # each is read by the table of its type
 
 
 class SinksDocument(Document):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
+from aggregator.bus.selection import BadPattern, Selection, parse_pattern
 from aggregator.daemon.signals import stacks
 from aggregator.daemon.status import DaemonStatus, StatusQuery, gather
 from aggregator.feed.listener import Listener
 from aggregator.feed.protocol import BadRequest
-from aggregator.feed.topics import Selection, parse_pattern
 from aggregator.session.status import TopicStatus
 
 if TYPE_CHECKING:
@@ -181,13 +181,13 @@ class Control:
                     yield encode(StacksReply(list(stacks(asyncio.get_running_loop())))) + b"\n"
                 case RotateRequest():
                     yield encode(RotateReply(*self._daemon.reopen())) + b"\n"
-        except BadRequest as error:
+        except (BadPattern, BadRequest) as error:
             yield encode(Failure(str(error))) + b"\n"
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             yield encode(Failure(f"{error}; allowed: {OPERATIONS}")) + b"\n"
 
     async def _status(self, request: StatusRequest) -> AsyncIterator[bytes]:
-        """Encoded a few topics at a time, because tens of thousands at once would keep the loop. Raises BadRequest."""
+        """Encoded a few topics at a time, as tens of thousands would keep the loop. Raises BadRequest, BadPattern."""
         if len(request.topics) > MOST_PATTERNS:
             raise BadRequest(f"more than {MOST_PATTERNS} patterns")
         wanted = Selection([parse_pattern(text) for text in request.topics]) if request.topics else None

@@ -113,7 +113,7 @@ class Daemon:
             found = await self._unless_stopped(self._keeper.do(partial(self._take_over, marks)))
             if found is None:
                 return
-            await self.outputs.start(self.config.sinks, deaths_in(found))
+            await self.outputs.start(self.config.sinks, deaths_in(found), self.config.state / "dead")
             self.bus.attach(marks.heed)
             for left in found.values():
                 self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in left.gaps])

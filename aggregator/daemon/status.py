@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from aggregator.bus.bus import BusStatus
+from aggregator.bus.selection import RecordTopic, Selection
 from aggregator.capture.recorder import RecorderStatus
 from aggregator.daemon.followed import Followed, FollowedStatus
 from aggregator.daemon.marks import MarksStatus
 from aggregator.daemon.process import ProcessStatus
-from aggregator.daemon.running_sinks import SinkStatus
 from aggregator.feed.status import FeedStatus
-from aggregator.feed.topics import Selection, Topic
 from aggregator.ingest.runner import ExchangeRunner, absent
 from aggregator.ingest.status import ListingStatus, PollStatus, RestStatus, ShardStatus
 from aggregator.session.status import TopicStatus
+from aggregator.sinks.status import SinkStatus
 
 if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
@@ -119,7 +119,7 @@ class StatusQuery(Struct, frozen=True):
         if self.wanted is None:
             return True
         names = tuple(dict.fromkeys(name for name in (topic.symbol, topic.raw_symbol) if name is not None))
-        return self.wanted.wants(Topic((topic.channel,), topic.exchange, names))
+        return self.wanted.wants(RecordTopic((topic.channel,), topic.exchange, names))
 
 
 class _Tally:

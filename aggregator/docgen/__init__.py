@@ -12,6 +12,7 @@ def make_pages(group: Group, names: Iterable[str]) -> tuple[dict[str, str], list
     """Every page's text by file name, and what must be mended in the code before the pages can be trusted."""
     from aggregator.docgen.by_country import country_page
     from aggregator.docgen.commands import commands_page
+    from aggregator.docgen.configuration import configuration_page, undocumented
     from aggregator.docgen.exchanges import exchanges_page
     from aggregator.docgen.known import load_known
     from aggregator.docgen.limits import limits_page, unlisted
@@ -31,8 +32,9 @@ def make_pages(group: Group, names: Iterable[str]) -> tuple[dict[str, str], list
         "limits.md": limits_page(),
         "topic-states.md": states_page(),
         "status.md": status_page(),
+        "configuration.md": configuration_page(),
     }
-    return pages, [*undescribed(), *unexplained(), *unloaded, *absent, *unlisted()]
+    return pages, [*undescribed(), *unexplained(), *unloaded, *absent, *unlisted(), *undocumented()]
 
 
 def stale(pages: dict[str, str], directory: Path) -> list[Path]:

@@ -181,7 +181,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "feed.protocol.LONGEST_LINE_BYTES", "bytes", "a line that one sends", "an error; the connection is closed"
         ),
         Bound("feed.protocol.MOST_PATTERNS", "patterns", "that one holds", "the request is refused"),
-        Bound("feed.topics.LONGEST_PATTERN", "characters", "of a pattern", "likewise"),
+        Bound("bus.selection.LONGEST_PATTERN", "characters", "of a pattern", "likewise"),
         Bound(
             "feed.subscriber.MOST_ANSWERS_BYTES",
             "bytes",
@@ -201,11 +201,21 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("daemon.control.SENDING_S", "seconds", "that one does not read its answer", "likewise"),
     ),
     "Files that are written": (
-        Bound("sinks.settings.FilesSettings.queue", "records", "unwritten (`queue`)", "the oldest go: a `gap`"),
+        Bound("sinks.sink.Delivery.queue", "records", "that wait for a sink (`queue`)", "the oldest go: a `gap`"),
+        Bound("sinks.sink.Delivery.queue_bytes", "bytes", "of memory that they take (`queue_bytes`)", "likewise"),
+        Bound("sinks.sink.Delivery.batch_records", "records", "given at once (`batch_records`)", "the rest follows"),
+        Bound("sinks.sink.Delivery.batch_bytes", "bytes", "of their lines (`batch_bytes`)", "likewise"),
+        Bound("sinks.sink.Delivery.longest_backoff", "seconds", "before a sink is tried again", "doubles no further"),
+        Bound("sinks.sink.Delivery.dead_letters_bytes", "bytes", "of records that a sink refused", "told as missing"),
+        Bound("sinks.running.MOST_FAILURES", "failures", "of one batch that its data may cause", "given in halves"),
+        Bound("sinks.queue.MOST_TOLD", "topics", "whose losses are told one by one", "told together"),
+        Bound("sinks.queue.MOST_KNOWN", "topics", "that a sink's patterns were tried on", "tried again"),
         Bound(
-            "sinks.settings.StdoutSettings.queue", "records", "that wait for the reader of standard output", "likewise"
+            "sinks.files_settings.FilesSettings.rotate_bytes",
+            "bytes",
+            "of a file (`rotate_bytes`)",
+            "a new one is begun",
         ),
-        Bound("sinks.settings.FilesSettings.rotate_bytes", "bytes", "of a file (`rotate_bytes`)", "a new one is begun"),
         Bound(
             "sinks.segment.MOST_OPEN", "files", "open at once, a quarter of `ulimit -n` at most", "closed, opened again"
         ),
@@ -214,8 +224,6 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "sinks.files.LONGEST_BACKOFF", "seconds", "before a file that failed is tried again", "doubles no further"
         ),
-        Bound("sinks.stdout.LONGEST_BACKOFF", "seconds", "likewise, standard output", "doubles no further"),
-        Bound("bus.bus.MOST_TAKEN", "records", "that a sink takes at once", "the rest follows"),
         Bound("daemon.daemon.DRAIN_S", "seconds", "that sinks have at the end", "one error; the rest is lost to them"),
     ),
     "Captures": (
@@ -242,9 +250,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     ),
     "Configuration and environment": (
         Bound("config.config.LARGEST_BYTES", "bytes", "a configuration", "refused (78)"),
-        Bound("config.schema.SOCKET_PATH_BYTES", "bytes", "of the path of a socket", "refused (78)"),
+        Bound("feed.address.SOCKET_PATH_BYTES", "bytes", "of the path of a socket", "refused (78)"),
         Bound("config.schema.SHORTEST_LIFE_S", "seconds", "the least `lifetime` of a connection", "refused (78)"),
-        Bound("config.schema.SHOWN", "characters", "of a value that a complaint repeats", "cut off"),
+        Bound("sinks.values.SHOWN", "characters", "of a value that a complaint repeats", "cut off"),
         Bound("ingest.proxies.LONGEST_SECRET", "characters", "of a file that holds a proxy", "refused (78)"),
     ),
     "What is said": (

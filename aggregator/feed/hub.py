@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from aggregator import __version__
 from aggregator.bus.bus import Batch, Bus
+from aggregator.bus.selection import BadPattern, Pattern, Selection, parse_pattern
 from aggregator.feed.formats import Options, encode
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import (
@@ -33,7 +34,6 @@ from aggregator.feed.ring import TAKE_BYTES, Book, Chunk, Ring, join
 from aggregator.feed.routing import Audience, Routes
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.subscriber import Subscriber
-from aggregator.feed.topics import Pattern, Selection, parse_pattern
 
 log = logging.getLogger("aggregator.feed")
 
@@ -214,7 +214,7 @@ class FeedHub:
         new: dict[str, Pattern] = {}
         try:
             new = {text: parse_pattern(text) for text in request.topics}
-        except BadRequest as error:
+        except BadPattern as error:
             raise BadRequest(str(error), request.id) from None
         if not new:
             raise BadRequest("no topics: name at least one, like trades:*:BTC/USDT", request.id)

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
-from aggregator.feed.topics import Selection, Symbols, Topic
+from aggregator.bus.selection import RecordTopic, Selection, Symbols
 
 T = TypeVar("T", bound=Hashable)
 
@@ -37,7 +37,7 @@ class TopicIndex(Generic[T]):
         """Begin empty."""
         self._shelves: dict[str, dict[str, _Shelf[T]]] = {}  # by channel and exchange
 
-    def add(self, topic: Topic, value: T) -> None:
+    def add(self, topic: RecordTopic, value: T) -> None:
         """File a value; once more is as good as once."""
         for channel in topic.channels:
             shelf = self._shelves.setdefault(channel, {}).setdefault(topic.exchange, _Shelf())

@@ -5,11 +5,11 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from aggregator.bus.bus import Batch
+from aggregator.bus.selection import ALONE, KIND, Pattern, RecordTopic, Selection, topic_of
 from aggregator.bus.view import Wanted
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.index import TopicIndex
 from aggregator.feed.ring import Book, Chunk, Place, Ring
-from aggregator.feed.topics import ALONE, KIND, Pattern, Selection, Topic, topic_of
 from aggregator.records import BookDelta, BookSnapshot, Channel, Health, Record, channel_of
 
 NOTHING = Selection(())
@@ -48,7 +48,7 @@ class Route:
 
     __slots__ = ("crowd", "place", "topic")
 
-    def __init__(self, topic: Topic, place: Place, crowd: Crowd) -> None:
+    def __init__(self, topic: RecordTopic, place: Place, crowd: Crowd) -> None:
         self.topic = topic
         self.place = place
         self.crowd = crowd
@@ -70,7 +70,7 @@ class Routes:
 
     def __init__(self) -> None:
         """Know no one and nothing."""
-        self.known: dict[Known, Topic] = {}
+        self.known: dict[Known, RecordTopic] = {}
         self._begun: set[Book] = set()  # books of which a snapshot has been seen
         self._known_by_topic: TopicIndex[Known] = TopicIndex()  # filed under "health" too, which tells their states
         self._unnamed: dict[tuple[Channel, str], None] = {}  # channels and exchanges of topics without a symbol
@@ -117,10 +117,10 @@ class Routes:
     def stated(self, selection: Selection) -> Iterator[tuple[Channel, str, str | None]]:
         """The topics seen so far of which a selection wants the state: channel, exchange and raw symbol."""
         for known in self._known_by_topic.matching(selection):
-            if selection.wants(Topic(("health", known.channel), known.exchange, self.known[known].names)):
+            if selection.wants(RecordTopic(("health", known.channel), known.exchange, self.known[known].names)):
                 yield known
         for channel, exchange in self._unnamed:
-            if selection.wants(Topic(("health", channel), exchange, ())):
+            if selection.wants(RecordTopic(("health", channel), exchange, ())):
                 yield channel, exchange, None
 
     def wants_book(self, ring: Ring, book: Book) -> bool:
@@ -170,7 +170,7 @@ class Routes:
         self._routes_by_topic.add(topic, route)
         return route
 
-    def learn(self, record: Record, topic: Topic | None = None) -> None:
+    def learn(self, record: Record, topic: RecordTopic | None = None) -> None:
         """Remember a record's topic; a gap or health record tells of the topic that it is about."""
         channel = channel_of(record)
         if channel is not None and record.raw_symbol:
@@ -189,8 +189,8 @@ class Routes:
                 self._learn(known, tuple(names))
 
     def _learn(self, known: Known, names: tuple[str, ...]) -> None:
-        self.known[known] = Topic(ALONE[known.channel], known.exchange, names)
-        self._known_by_topic.add(Topic(("health", known.channel), known.exchange, names), known)
+        self.known[known] = RecordTopic(ALONE[known.channel], known.exchange, names)
+        self._known_by_topic.add(RecordTopic(("health", known.channel), known.exchange, names), known)
 
     def _crowd(self, audiences: tuple[Audience, ...]) -> Crowd:
         crowd = self._crowds.get(audiences)

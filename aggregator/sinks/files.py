@@ -6,25 +6,25 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
-from aggregator.bus.bus import Bus, Group, Tap
 from aggregator.errors import ConfigError
 from aggregator.sinks.closer import Closer
+from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
 from aggregator.sinks.paths import NS, SUFFIX, Template
-from aggregator.sinks.repair import Deaths
-from aggregator.sinks.routes import DAY, SINK, Chunk, File, Outage, Routes
+from aggregator.sinks.routes import DAY, TYPE, Chunk, File, Outage, Routes
 from aggregator.sinks.segment import Segment, Segments, Vanished
-from aggregator.sinks.settings import FilesSettings
+from aggregator.sinks.sink import Batch, Context, Delivery, Sink, Writer
 from aggregator.sinks.worker import Worker
 
-PAUSE = 0.005  # seconds in which batches gather: sorted in small groups, they keep no frame waiting
+GATHERED = Delivery(batch_records=256, batch_age=0.005)  # sorted in small groups, records keep no frame waiting
+SHARE = 4  # sorted records may take one part of so many of the memory that the queue may take
 HOLD = 0.01  # seconds in which a file's records gather: the most that it is behind while the disk keeps up
 TICK = 1.0  # seconds between looks at what is due by time
 GRACE = 2 * NS  # after the end of a period; late records still find their file
@@ -36,19 +36,6 @@ LAST_WORK = 1.5  # seconds that closed files may take at the end; the next start
 log = logging.getLogger("aggregator.sinks.files")
 
 
-class FilesStatus(Struct):
-    """How the sink is; for whoever watches it.
-
-    failing: what keeps it from writing some file; null: nothing
-    missed: records that it could not write, or that its tap lost
-    reopen: set it, and every file is closed within a second; new ones are begun with what comes
-    """
-
-    failing: str | None = None
-    missed: int = 0
-    reopen: bool = False
-
-
 class _Job(Struct):
     """A task of the thread for one file: to write a chunk, after a header if a segment begins, or to close it."""
 
@@ -58,68 +45,103 @@ class _Job(Struct):
     close: bool
 
 
-class _Files:
-    """One sink: what is decided on the loop is done in its own thread, and then the loop decides again.
+class FilesWriter(Writer):
+    """The loop decides, the sink's own thread does it, and then the loop decides again.
 
     Sorting goes on while the thread writes: nothing is added to a chunk that has been handed over.
     """
 
-    def __init__(
-        self, settings: FilesSettings, bus: Bus, clock: Callable[[], int], status: FilesStatus, deaths: Deaths
-    ) -> None:
+    def __init__(self, settings: FilesSettings, context: Context) -> None:
         self._settings = settings
-        self._bus = bus
-        self._clock = clock
-        self._status = status
+        self._context = context
+        self._bus = context.bus
+        self._clock = context.clock
         self._every = round(settings.rotate_every * NS)
-        self._routes = Routes(Template(settings.template), self._every, bus.epoch)
+        self._routes = Routes(Template(settings.template), self._every)
         self._segments = Segments(self._hand_over)
-        self._closer = Closer(settings.path, self._segments, clock, compress=settings.compress, deaths=deaths)
+        self._closer = Closer(
+            settings.path, self._segments, self._clock, compress=settings.compress, deaths=context.deaths
+        )
         self._root: int | None = None  # its descriptor holds the lock on the directory
         self._failing: set[str] = set()
         self._touched: dict[File, None] = {}  # files that have records to be written
+        self._most = context.delivery.queue
+        self._most_bytes = context.delivery.queue_bytes // SHARE
         self._held = 0  # records that are sorted and not yet written
-        self._lost = 0  # records that the tap has lost since the last write
+        self._held_bytes = 0
+        self._missed = 0  # records that it had taken, and could not write
+        self._reopen = False
         self._ended = False
         self._touch = asyncio.Event()  # there is something to write, or nothing more will come
         self._enough = asyncio.Event()  # it is not to wait for more
-        self._room = asyncio.Event()
+        self._emptied = asyncio.Event()
         self._tick_at = self._retry_at = 0.0
-        self._day = clock() // DAY
-        self._writer = Worker("files-write")
+        self._day = self._clock() // DAY
+        self._worker = Worker("files-write")
         self._closing = Worker("files-close")
+        self._task = asyncio.get_running_loop().create_task(self._write_all(), name=context.name)
 
     # --- on the loop ------------------------------------------------------------------------------------------------
 
-    async def sort(self, tap: Tap) -> None:
-        """Sort what comes into its files, until the stream ends; wait while too much of it is unwritten."""
+    def write(self, batch: Batch) -> Awaitable[None] | None:
+        """Sort records into their files; something to wait for where too many are unwritten."""
+        if self._task.done():
+            self._task.result()  # says why
+            raise RuntimeError("the writing has ended")
+        self._touched |= self._routes.sort(batch)
+        self._held += len(batch)
+        self._held_bytes += batch.size
+        self._touch.set()
+        if self._held >= self._most // 2 or self._held_bytes >= self._most_bytes // 2:
+            self._enough.set()
+        return None if self._has_room else self._room()
 
-        def sort_many() -> None:
-            if self._held < self._settings.queue:
-                self._sort(tap.take())
+    @property
+    def _has_room(self) -> bool:
+        return self._held < self._most and self._held_bytes < self._most_bytes
 
-        tap.drain_with(sort_many)
-        async for group in tap.groups(PAUSE):
-            self._sort(group)
-            while self._held >= self._settings.queue:
-                self._room.clear()
-                await self._room.wait()
+    async def _room(self) -> None:
+        while not self._has_room and not self._task.done():
+            await self._next_write()
+
+    async def _next_write(self) -> None:
+        self._emptied.clear()
+        await self._emptied.wait()
+
+    async def flush(self) -> None:
+        """Wait until the files hold all that is sorted."""
+        while self._held and not self._task.done():
+            await self._next_write()
+
+    def reopen(self) -> bool:
+        """Have every file closed within a second; new ones are begun with what comes."""
+        self._reopen = True
+        return True
+
+    async def close(self) -> None:
+        """Close every file."""
         self._ended = True
         self._touch.set()
         self._enough.set()
+        try:
+            await self._task
+        finally:
+            self._task.cancel()
+            self._closer.stopping.set()
+            self._worker.stop()
+            self._closing.put(self._release)
+            self._closing.stop()
 
-    def _sort(self, group: Group) -> None:
-        self._lost += 0 if group.lost is None else group.lost.missed
-        self._touched |= self._routes.sort(group)
-        self._held += group.count
-        self._touch.set()
-        if self._held >= self._settings.queue // 2:
-            self._enough.set()
-
-    async def write(self) -> None:
+    async def _write_all(self) -> None:
         """Write what is sorted and close what is due, until the stream has ended; then close every file."""
+        try:
+            await self._write_until_the_end()
+        finally:
+            self._emptied.set()
+
+    async def _write_until_the_end(self) -> None:
         with suppress(OSError):  # the first file that is to be written says what is wrong
-            await self._writer.do(self._claim)
+            await self._worker.do(self._claim)
         while not self._ended or self._touched:
             if await _is_set(self._touch, TICK):
                 await _is_set(self._enough, HOLD)
@@ -129,13 +151,14 @@ class _Files:
 
     async def _write_touched(self) -> None:
         touched, self._touched = self._touched, {}
-        held, self._status.missed, self._lost = self._held, self._status.missed + self._lost, 0
+        held, held_bytes = self._held, self._held_bytes
         if not self._ended:
             self._touch.clear()
             self._enough.clear()
         await self._have_done([(file, False) for file in touched])
         self._held -= held
-        self._room.set()
+        self._held_bytes -= held_bytes
+        self._emptied.set()
 
     async def _tick(self) -> None:
         """Close what is due by time, try again what failed."""
@@ -144,11 +167,9 @@ class _Files:
             return
         self._tick_at = mono + TICK
         due: list[tuple[File, bool]] = []
-        reopen, self._status.reopen = self._status.reopen, False
+        reopen, self._reopen = self._reopen, False
         for file in self._routes:
             is_over = file.segment is not None and (reopen or file.segment.deadline <= now)
-            if is_over:
-                self._routes.tell(file)
             if is_over or (file.outage is not None and file.outage.retry_at <= mono):
                 due.append((file, is_over))
         await self._have_done(due)
@@ -170,8 +191,6 @@ class _Files:
         for file in open_files:
             if file.outage is not None:
                 file.outage.retry_at = 0.0
-            if file.segment is not None:
-                self._routes.tell(file)
         await self._have_done([(file, True) for file in open_files])
         if owing := [file.name for file in open_files if file.outage is not None and file.outage.over_at is None]:
             log.error(
@@ -180,13 +199,6 @@ class _Files:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORK):
                 await self._closing.do(lambda: None)
-
-    def stop(self) -> None:
-        """End the threads after what they are at."""
-        self._closer.stopping.set()
-        self._writer.stop()
-        self._closing.put(self._release)
-        self._closing.stop()
 
     async def _have_done(self, due: list[tuple[File, bool]]) -> None:
         """Have the thread write, and where it says so close, these files."""
@@ -197,10 +209,10 @@ class _Files:
                 if job.header is not None:
                     await asyncio.sleep(0)  # books take long to collect
                 if job.header is not None and job.header.books:
-                    await self._writer.do(partial(self._do_all, jobs))  # and are large
+                    await self._worker.do(partial(self._do_all, jobs))  # and are large
                     jobs = []
         if jobs:
-            await self._writer.do(partial(self._do_all, jobs))
+            await self._worker.do(partial(self._do_all, jobs))
 
     def _jobs(self, file: File, *, close: bool) -> Iterator[_Job]:
         chunks, file.chunks = file.chunks, []
@@ -262,7 +274,7 @@ class _Files:
         """Write a chunk, behind the gap that an outage left. Raises OSError."""
         owed = []
         if file.outage is not None and file.outage.loss is not None:
-            owed.append(overflow(SINK, self._bus.epoch, file.outage.loss, file.place))
+            owed.append(overflow(TYPE, self._bus.epoch, file.outage.loss, file.place))
         tally, lines = chunk.tally(*owed), [*(encode(gap) + b"\n" for gap in owed), *chunk.lines]
         if header is not None:
             first = (*owed, chunk.first)[0]
@@ -303,13 +315,14 @@ class _Files:
                 error,
             )
         self._failing.add(file.name)
-        self._status.failing = f"{file.name}: {error}"
+        self._context.report(f"{file.name}: {error}")
 
     def _drop(self, outage: Outage, chunk: Chunk) -> None:
         loss = chunk.loss()
         if loss is not None:
             outage.loss = loss if outage.loss is None else outage.loss + loss
-            self._status.missed += loss.missed
+            self._missed += chunk.received
+            self._context.lose(chunk.received)
 
     def _go_on(self, file: File) -> None:
         """It could be written: when that has lasted, say so."""
@@ -322,9 +335,8 @@ class _Files:
         file.outage = None
         self._failing.discard(file.name)
         if not self._failing:
-            self._status.failing = None
-            missed = self._status.missed
-            log.warning("files %s: all can be written again; %d records missed", self._settings.path, missed)
+            self._context.report(None)
+            log.warning("files %s: all can be written again; %d records missed", self._settings.path, self._missed)
 
 
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:
@@ -365,24 +377,18 @@ def check_directory(path: Path) -> None:
             raise ConfigError(f"files cannot be written below {path}: {error.strerror}") from error
 
 
-async def write_files(
-    settings: FilesSettings,
-    bus: Bus,
-    tap: Tap,
-    *,
-    clock: Callable[[], int] = time.time_ns,
-    status: FilesStatus | None = None,
-    deaths: Deaths | None = None,
-) -> None:
-    """Write until the stream ends, then close every file. Raises ConfigError for a wrong template, and no OSError.
+async def open_files(settings: FilesSettings, context: Context) -> Writer:
+    """Begin. Raises ConfigError where nothing can be written below the directory."""
+    check_directory(settings.path)
+    return FilesWriter(settings, context)
 
-    clock: ns since the epoch
-    deaths: of runs that were killed, from when on the stream itself tells what is missing of an exchange
-    """
-    files = _Files(settings, bus, clock, status or FilesStatus(), deaths or {})
-    try:
-        async with asyncio.TaskGroup() as both:
-            both.create_task(files.sort(tap))
-            both.create_task(files.write())
-    finally:
-        files.stop()
+
+SINK = Sink(
+    TYPE,
+    FilesSettings,
+    open_files,
+    kind="local",
+    delivery=GATHERED,
+    unique="path",
+    example={"path": "/var/lib/aggregator/data"},
+)

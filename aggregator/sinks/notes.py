@@ -6,7 +6,7 @@ from typing import get_args
 import msgspec
 from msgspec import Struct, field
 
-from aggregator.bus.bus import Bus, Lost
+from aggregator.bus.bus import Bus
 from aggregator.records import SCHEMA, BookSnapshot, Cause, Channel, Gap, Instrument
 from aggregator.sinks.paths import Place
 
@@ -71,21 +71,23 @@ class Loss(Struct, frozen=True):
     ts_from: int
     ts_to: int
 
-    def __add__(self, later: "Loss") -> "Loss":
-        return Loss(self.missed + later.missed, self.offset_from, later.offset_to, self.ts_from, later.ts_to)
-
-
-def loss_of(lost: Lost, ts_from: int, ts_to: int) -> Loss:
-    """The gap for the records that a tap lost between two times."""
-    return Loss(lost.missed, lost.offset_from, lost.offset_to, min(ts_from, ts_to), ts_to)
+    def __add__(self, other: "Loss") -> "Loss":
+        return Loss(
+            self.missed + other.missed,
+            min(self.offset_from, other.offset_from),
+            max(self.offset_to, other.offset_to),
+            min(self.ts_from, other.ts_from),
+            max(self.ts_to, other.ts_to),
+        )
 
 
 def overflow(sink: str, epoch: str, loss: Loss, place: Place) -> Gap:
-    """The gap that stands where records are missing; its offset is that of the last of them."""
+    """The gap that stands where records of one topic are missing; its offset is that of the last of them."""
+    topic = ":".join(part for part in (place.channel, place.exchange, place.raw_symbol or place.symbol) if part)
     return sink_gap(
         sink,
         place,
-        gap_id=f"{sink}:{epoch}:{loss.offset_from}-{loss.offset_to}",
+        gap_id=f"{sink}:{epoch}:{loss.offset_from}-{loss.offset_to}{topic and f':{topic}'}",
         cause="overflow",
         ts=(loss.ts_from, loss.ts_to),
         offset=loss.offset_to,

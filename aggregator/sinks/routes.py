@@ -1,19 +1,18 @@
-"""The way of records into files: batches are sorted into chunks, with a gap wherever the tap lost something before."""
+"""The way of records into files: batches are sorted into chunks."""
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import chain
 from typing import TypeAlias
 
 from msgspec import Struct
 
-from aggregator.bus.bus import Batch, Group, Lost
+from aggregator.bus.bus import Batch
 from aggregator.records import Gap, Health, Lag, Record, Summary, channel_of
-from aggregator.sinks.notes import Loss, encode, loss_of, overflow
+from aggregator.sinks.notes import Loss
 from aggregator.sinks.paths import NS, Place, Template, moment
 from aggregator.sinks.segment import Segment, Tally
 
-SINK = "files"
+TYPE = "files"  # the sink's type, and the `conn` of its gaps
 DAY = 86_400 * NS
 NO_CHANNEL: dict[object, str] = {Gap: "gaps", Lag: "gaps", Summary: "summary"}  # where such a record names none
 ANY_CHANNEL = (Gap, Health, Lag)  # their type does not tell the channel
@@ -37,14 +36,16 @@ class Chunk:
         self.counts: defaultdict[type[Record], int] = defaultdict(int)
         self.first: Record | None = None
         self.last: Record | None = None
-        self._own: list[Gap] = []  # those of this sink
+        self._own: list[Gap] = []  # those that tell what the sink's queue lost
 
-    def add_gap(self, gap: Gap) -> None:
-        """Take a gap of this sink."""
+    def note(self, gap: Gap) -> None:
+        """Remember that a gap among the records tells what the sink's queue lost."""
         self._own.append(gap)
-        self.lines.append(encode(gap) + b"\n")
-        self.counts[Gap] += 1
-        self.first, self.last = self.first or gap, gap
+
+    @property
+    def received(self) -> int:
+        """The records of the stream that it holds."""
+        return len(self.lines) - len(self._own)
 
     def tally(self, *before: Gap) -> Tally:
         """How many records it holds, and between which offsets, those put before them among them."""
@@ -55,11 +56,11 @@ class Chunk:
         return Tally(counts, 0 if first is None else first.offset, last.offset)
 
     def loss(self) -> Loss | None:
-        """The records that are missing if this chunk is not written; a gap of ours counts as many as it tells."""
+        """The records that are missing if this chunk is not written; one of those gaps counts as what it tells."""
         first, last = self.first, self.last
         if first is None or last is None:
             return None
-        missed = len(self.lines) - len(self._own) + sum(gap.missed or 0 for gap in self._own)
+        missed = self.received + sum(gap.missed or 0 for gap in self._own)
         offset_from = min([first.offset, *(gap.expected or first.offset for gap in self._own)])
         ts_from = min([first.ts_recv, *(gap.ts_from for gap in self._own)])
         return Loss(missed, offset_from, last.offset, ts_from, max(ts_from, last.ts_recv))
@@ -82,19 +83,15 @@ class Outage(Struct):
 class File:
     """One expansion of the template, over all its segments.
 
-    topic: its name but for the date
-    told: what of the tap's losses the topic's files already say
     chunks: what is to be written next
     """
 
-    __slots__ = ("chunks", "last_offset", "name", "outage", "place", "segment", "told", "topic")
+    __slots__ = ("chunks", "last_offset", "name", "outage", "place", "segment")
 
-    def __init__(self, name: str, topic: str, place: Place, told: Loss | None) -> None:
+    def __init__(self, name: str, place: Place) -> None:
         """Nothing is on disk yet."""
         self.name = name
-        self.topic = topic
         self.place = place
-        self.told = told
         self.chunks: list[Chunk] = []
         self.segment: Segment | None = None
         self.outage: Outage | None = None
@@ -119,32 +116,23 @@ def span(ts: int, every: int) -> tuple[int, int, int, int]:
 class Routes:
     """The files of one sink, found by what the template asks of a record."""
 
-    def __init__(self, template: Template, every: int, epoch: str) -> None:
+    def __init__(self, template: Template, every: int) -> None:
         """Begin without files; `every`: the length of a period, ns."""
         self._template = template
         self._every = every
-        self._epoch = epoch
         self._files: dict[str, File] = {}
         self._routes: dict[Key, File] = {}
-        self._told: dict[str, Loss] = {}  # by topic
-        self._lost: Loss | None = None  # since the start
-        self._last_ts = 0
         self._span = span(0, every)  # the latest record is in it
 
     def __iter__(self) -> Iterator[File]:
         return iter(list(self._files.values()))
 
-    def sort(self, group: Group) -> dict[File, None]:
-        """Give every record of a group to its file; the files that got some."""
-        batches = group.batches
-        if group.lost is not None:
-            self._note(group.lost, batches[0])
-        records = chain.from_iterable([batch.records for batch in batches])
-        lines = chain.from_iterable([batch.lines for batch in batches])
+    def sort(self, batch: Batch) -> dict[File, None]:
+        """Give every record to its file; the files that got some."""
         touched: dict[File, None] = {}
-        routes, lost = self._routes, self._lost
+        routes = self._routes
         day, slot, start, end = self._span
-        for record, line in zip(records, lines, strict=True):
+        for record, line in zip(batch.records, batch.lines, strict=True):
             ts = record.ts_recv
             if not start <= ts < end:
                 day, slot, start, end = self._span = span(ts, self._every)
@@ -159,48 +147,28 @@ class Routes:
             if chunk is None or slot > chunk.slot:
                 chunk = file.chunk(slot)
                 touched[file] = None
-            if file.told is not lost:
-                self.tell(file, record)
+            if type(record) is Gap and record.conn == TYPE:
+                chunk.note(record)
             chunk.lines.append(line)
             chunk.counts[type(record)] += 1
             chunk.last = record
             if chunk.first is None:
                 chunk.first = record
-        self._last_ts = batches[-1].records[-1].ts_recv
         return touched
 
     def _find(self, key: Key, record: Record) -> File:
         channel = channel_of(record) or NO_CHANNEL[type(record)]
         exchange, symbol, raw_symbol = record.exchange, record.symbol, record.raw_symbol
         values = {"date": "", "exchange": exchange, "channel": channel, "symbol": symbol, "raw_symbol": raw_symbol}
-        topic = self._template.name(values)
         name = self._template.name(values | {"date": f"{moment(record.ts_recv):%Y-%m-%d}"})
         file = self._files.get(name)
         if file is None:
             place = self._template.place(exchange, channel, symbol, raw_symbol)
-            file = self._files[name] = File(name, topic, place, self._told.get(topic))
+            file = self._files[name] = File(name, place)
         if len(self._routes) >= MOST_ROUTES:
             self._routes.clear()
         self._routes[key] = file
         return file
-
-    def _note(self, lost: Lost, batch: Batch) -> None:
-        ts = batch.records[0].ts_recv
-        loss = loss_of(lost, self._last_ts or ts, ts)
-        self._lost = loss if self._lost is None else self._lost + loss
-
-    def tell(self, file: File, before: Record | None = None) -> None:
-        """Put a gap into a file whose topic has not been told of the tap's last losses; it names them all together."""
-        lost, told = self._lost, file.told
-        if lost is None or told is lost:
-            return
-        if told is not None:
-            lost = Loss(lost.missed - told.missed, told.offset_to + 1, lost.offset_to, told.ts_to, lost.ts_to)
-        start = max(lost.offset_from, file.last_offset + 1)
-        loss = Loss(lost.missed, min(start, lost.offset_to), lost.offset_to, lost.ts_from, lost.ts_to)
-        gap = overflow(SINK, self._epoch, loss, file.place)
-        file.chunk(0 if before is None else before.ts_recv // self._every).add_gap(gap)
-        file.told = self._told[file.topic] = self._lost  # type: ignore[assignment]  # it is not null here
 
     def forget_idle(self) -> None:
         """Have no more to do with files that have nothing open and owe nothing."""

@@ -1,6 +1,4 @@
-import asyncio
-
-from aggregator.bus.bus import Batch, Bus, Lost, Tap
+from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.view import Wanted
 from aggregator.records import BookSnapshot, Health, Trade
 from tests.support.views import Fixed
@@ -39,40 +37,30 @@ def test_a_receiver_that_left_hears_no_more() -> None:
     assert seen == []
 
 
-async def test_a_full_tap_lets_the_oldest_go_and_says_exactly_what() -> None:
-    bus, tap = Bus("e"), Tap(limit=4)
-    bus.attach(tap.put)
-    for _ in range(5):
-        bus.publish(list(trades(2)))
-    tap.end()
-    (group,) = [group async for group in tap.groups(0)]
-    assert [[r.offset for r in batch.records] for batch in group.batches] == [[7, 8], [9, 10]]
-    assert group.lost == Lost(missed=6, offset_from=1, offset_to=6)
-    assert group.count == 4
-    assert (tap.missed, tap.held) == (6, 0)
+def test_a_batch_says_its_epoch_and_its_place_in_the_stream() -> None:
+    bus, seen = Bus("e"), list[Batch]()
+    bus.attach(seen.append)
+    bus.publish(list(trades(3)))
+    bus.publish(list(trades(2)))
+    assert [(batch.epoch, batch.first, batch.last, len(batch)) for batch in seen] == [("e", 1, 3, 3), ("e", 4, 5, 2)]
+    both = Batch.joined(seen)
+    assert (both.epoch, both.first, both.last, len(both)) == ("e", 1, 5, 5)
+    assert both.size == len(both.blob) == sum(batch.size for batch in seen)
+    assert both.lines == [*seen[0].lines, *seen[1].lines]
+    assert all(line is again for line, again in zip(both.lines, [*seen[0].lines, *seen[1].lines], strict=True))
 
 
-async def test_one_batch_is_held_however_large() -> None:
-    bus, tap = Bus("e"), Tap(limit=1)
-    bus.attach(tap.put)
-    bus.publish(list(trades(10)))
-    tap.end()
-    assert [group.count async for group in tap.groups(0)] == [10]
-
-
-async def test_a_reader_waits_for_what_comes_later() -> None:
-    bus, tap = Bus("e"), Tap(limit=10)
-    bus.attach(tap.put)
-
-    async def publish() -> None:
-        await asyncio.sleep(0)
-        bus.publish(list(trades(1)))
-        await asyncio.sleep(0)
-        tap.end()
-
-    task = asyncio.create_task(publish())
-    assert [group.count async for group in tap.groups(0)] == [1]
-    await task
+def test_a_part_of_a_batch_has_the_lines_of_its_records() -> None:
+    bus, seen = Bus("e"), list[Batch]()
+    bus.attach(seen.append)
+    bus.publish(list(trades(5)))
+    (whole,) = seen
+    part, chosen = whole.part(1, 3), whole.chosen([0, 4])
+    assert [record.offset for record in part.records] == [2, 3]
+    assert part.blob == b"".join(whole.lines[1:3])
+    assert [record.offset for record in chosen.records] == [1, 5]
+    assert chosen.lines == [whole.lines[0], whole.lines[4]]
+    assert part.epoch == chosen.epoch == "e"
 
 
 def test_books_carry_the_offset_of_their_moment() -> None:

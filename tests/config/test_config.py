@@ -1,5 +1,6 @@
 """Configurations: every mistake named at once, at its line, and whatever a file holds is either read or refused."""
 
+import os
 import re
 from collections.abc import Callable
 from grp import getgrgid
@@ -13,11 +14,13 @@ from msgspec import structs
 from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import known_channels
 from aggregator.config.config import Config, ConfigErrors, default_state, load_config
-from aggregator.config.schema import SINKS, Document, ExchangeTable, SinkSettings
+from aggregator.config.schema import Document, ExchangeTable
+from aggregator.docgen.configuration import keys_of, own_sinks, sinks_example
 from aggregator.errors import ConfigError
-from aggregator.feed.address import TcpAddress, UnixAddress
-from aggregator.feed.settings import FeedSettings
-from aggregator.sinks.settings import FilesSettings, StdoutSettings
+from aggregator.feed.sink import FeedKeys
+from aggregator.sinks.files_settings import FilesSettings
+from aggregator.sinks.sink import Delivery, SinkConfig
+from aggregator.sinks.stdout import StdoutSettings
 
 ROOT = Path(__file__).parents[2]
 GROUP = getgrgid(0).gr_name  # one that exists here
@@ -32,6 +35,12 @@ SINK = '[[sinks]]\ntype = "stdout"\n'
 
 Load = Callable[[str], Config]
 Problems = Callable[[str], list[str]]
+
+
+def path_of(sink: SinkConfig) -> Path:
+    """Where a sink of files, or a feed, is in the file system."""
+    settings = sink.settings
+    return Path(settings.listen[0].removeprefix("unix:")) if isinstance(settings, FeedKeys) else settings.path
 
 
 @pytest.fixture
@@ -236,6 +245,16 @@ def test_wrong_values_of_an_exchange(problems: Problems, old: str, new: str, sai
         ("files", 'template = "{date}/../.."', "must stay below path"),
         ("files", 'template = ""', "must stay below path"),
         ("files", 'template = "a\\u0000b"', "must stay below path"),
+        ("files", 'topics = "trades:*:*"', "topics: must be a list"),
+        ("files", "topics = []", "topics: must not be empty"),
+        ("files", "topics = [1]", "topics: must be a list of texts"),
+        ("files", 'topics = ["trade:*:*"]', "'trade' is not a channel; allowed: trades, book"),
+        ("files", 'topics = ["trades"]', "'trades' is not a topic; write channel:exchange:symbol"),
+        ("files", 'when_full = "drop"', 'when_full: "drop" is unknown; allowed: conflate, drop_newest, drop_oldest'),
+        ("files", 'batch_age = "5"', 'batch_age: "5" is not a duration'),
+        ("files", "batch_age = -1", "batch_age: must be at least 0"),
+        ("files", 'on_start_error = "ignore"', 'on_start_error: "ignore" is unknown; allowed: fail, retry'),
+        ("feed", "queue = 5", "queue: is not a key here; allowed: group, listen, max_clients, mode, ring"),
         ("feed", "mode = 660", 'mode: must be octal and let the owner read and write, like "0660" or 0o660'),
         ("feed", 'mode = "rw"', 'mode: "rw" is not a mode; write it like "0660"'),
         ("feed", 'mode = "0060"', "mode: must be octal and let the owner"),
@@ -358,16 +377,16 @@ type = "stdout"
     assert binance.symbols == ("BTC/USDT", "ETH/*")
     assert binance.endpoints == {"wss://a:9443/x": "ws://127.0.0.1:8700"}
     assert config.state == Path("/home/me/state")
-    assert config.sinks == (
+    assert [sink.delivery.queue for sink in config.sinks if sink.sink.has_queue] == [7, 100_000]
+    assert tuple(sink.settings for sink in config.sinks) == (
         FilesSettings(
             path=Path("/home/me/data"),
             template="{exchange}/{symbol}/{date}",
             rotate_bytes=64 * 1024**2,
             rotate_every=900.0,
             compress=False,
-            queue=7,
         ),
-        FeedSettings(listen=(UnixAddress(Path("f.sock")),), mode=0o600, ring=5),
+        FeedKeys(listen=["unix:f.sock"], mode=0o600, ring=5),
         StdoutSettings(),
     )
 
@@ -375,15 +394,15 @@ type = "stdout"
 @pytest.mark.parametrize(("text", "size"), [('"1KB"', 1000), ('"1k"', 1000), ('"3GiB"', 3 * 1024**3), ('"99"', 99)])
 def test_sizes(load: Load, text: str, size: int) -> None:
     (files,) = load(sink("files", f"rotate_bytes = {text}")).sinks
-    assert isinstance(files, FilesSettings)
-    assert files.rotate_bytes == size
+    assert isinstance(files.settings, FilesSettings)
+    assert files.settings.rotate_bytes == size
 
 
 @pytest.mark.parametrize("mode", ['"0640"', '"640"', "0o640"])
 def test_modes(load: Load, mode: str) -> None:
     (feed,) = load(sink("feed", f"mode = {mode}")).sinks
-    assert isinstance(feed, FeedSettings)
-    assert feed.mode == 0o640
+    assert isinstance(feed.settings, FeedKeys)
+    assert feed.settings.mode == 0o640
 
 
 def test_where_state_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,15 +419,6 @@ def test_where_state_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_state() == Path("/var/lib/a/state")
 
 
-def path_of(sink: SinkSettings) -> Path:
-    if isinstance(sink, FeedSettings):
-        (address,) = sink.listen
-        assert isinstance(address, UnixAddress)
-        return address.path
-    assert isinstance(sink, FilesSettings)
-    return sink.path
-
-
 @pytest.mark.parametrize("name", ["live", "service"])
 def test_the_examples_name_the_seven_exchanges(name: str) -> None:
     config = load_config(ROOT / f"config/{name}.toml", known_channels=lambda _: ("trades", "book", "ticker"))
@@ -421,7 +431,7 @@ def test_the_examples_name_the_seven_exchanges(name: str) -> None:
         "htx",
         "bit2c",
     ]
-    assert {type(sink) for sink in config.sinks} == {FilesSettings, FeedSettings}, "no journal full of records"
+    assert {sink.sink.name for sink in config.sinks} == {"files", "feed"}, "no journal full of records"
     assert all(path.is_absolute() is (name == "service") for path in map(path_of, config.sinks))
 
 
@@ -450,14 +460,19 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "full.toml"
     path.write_text(WHOLE)
     config, plain = (load_config(p, known_channels=OFFERED.get) for p in (path, ROOT / "config/full.toml"))
-    assert config.sinks == (
+    assert tuple(sink.settings for sink in config.sinks) == (
         FilesSettings(path=Path("/var/lib/aggregator/data")),
         StdoutSettings(),
-        FeedSettings(listen=(UnixAddress(Path("/run/aggregator/feed.sock")),), group=GROUP),
+        FeedKeys(listen=["unix:/run/aggregator/feed.sock"], group=GROUP),
     )
     assert config.log_level == plain.log_level == "info"
     assert config.state == Path("/var/lib/aggregator/state")
-    assert plain.sinks == (config.sinks[0], FeedSettings(listen=(UnixAddress(Path("/run/aggregator/feed.sock")),)))
+    assert [sink.settings for sink in plain.sinks] == [
+        config.sinks[0].settings,
+        FeedKeys(listen=["unix:/run/aggregator/feed.sock"]),
+    ]
+    for sink in (*config.sinks, *plain.sinks):
+        assert structs.replace(sink.delivery, dead_letters=None) == sink.sink.defaults
     (whole,), (short,) = config.exchanges, plain.exchanges
     assert (whole.lifetime, whole.audit, len(whole.endpoints)) == (43200, 300, 1)
     assert structs.replace(whole, lifetime=None, audit=None, endpoints={}) == short
@@ -469,9 +484,19 @@ def test_every_key_is_explained(document: str) -> None:
     keys = {
         *Document.model_fields,
         *ExchangeTable.model_fields,
-        *(k for sink in SINKS.values() for k in sink.model_fields),
+        *(key.name for owner in (Delivery, *(sink.settings for sink in own_sinks())) for key in keys_of(owner)),
     }
     assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", text)] == []
+
+
+def test_the_full_configuration_shows_every_key_of_every_sink() -> None:
+    """`FULL=write` writes them anew."""
+    path = ROOT / "config/full.toml"
+    text, shown = path.read_text("utf-8"), sinks_example()
+    begin = text.index(shown.partition("[")[0])
+    if os.environ.get("FULL") == "write":
+        path.write_text(text[:begin] + shown, "utf-8")
+    assert text[begin:] == shown, "FULL=write pytest tests/test_config.py -k every_key_of_every_sink"
 
 
 def test_the_messages_in_the_documentation_are_those_that_are_printed(problems: Problems) -> None:
@@ -540,15 +565,15 @@ OLD = '[[sinks]]\ntype = "feed"\npath = "./f.sock"\nring = 5\n'
 
 def test_the_feed_has_a_table_of_its_own(load: Load) -> None:
     config = load(f'{EXCHANGE}[feed]\nlisten = ["unix:/run/f.sock", "tcp:127.0.0.1:8790"]\nring = 5\n')
-    assert config.sinks == (
-        FeedSettings(listen=(UnixAddress(Path("/run/f.sock")), TcpAddress("127.0.0.1", 8790)), ring=5),
-    )
+    assert [sink.settings for sink in config.sinks] == [
+        FeedKeys(listen=["unix:/run/f.sock", "tcp:127.0.0.1:8790"], ring=5)
+    ]
     assert config.warnings == ()
 
 
 def test_the_form_of_before_is_read_with_a_warning(load: Load) -> None:
     config = load(EXCHANGE + SINK + OLD)
-    assert config.sinks == (StdoutSettings(), FeedSettings(listen=(UnixAddress(Path("./f.sock")),), ring=5))
+    assert [sink.settings for sink in config.sinks] == [StdoutSettings(), FeedKeys(listen=["unix:./f.sock"], ring=5)]
     (warning,) = map(str, config.warnings)
     assert "sinks[1].type: warning: the feed has a table of its own now; write [feed] with listen = [" in warning
 

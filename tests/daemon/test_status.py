@@ -7,15 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from aggregator.bus.selection import Selection, parse_pattern
 from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon import status as gathering
 from aggregator.daemon.daemon import Daemon
 from aggregator.daemon.followed import Followed
 from aggregator.daemon.status import DaemonStatus, StatusQuery, gather
 from aggregator.errors import ConfigError
-from aggregator.feed.address import UnixAddress
-from aggregator.feed.settings import FeedSettings
-from aggregator.feed.topics import Selection, parse_pattern
+from aggregator.feed import sink as feed_sink
 from aggregator.ingest.listing import Listed, Markets
 from aggregator.ingest.rest import Hosts
 from aggregator.ingest.runner import ExchangeRunner
@@ -23,7 +22,7 @@ from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.ingest.window import Window
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Trade
 from aggregator.session.status import TopicStatus
-from aggregator.sinks.settings import FilesSettings
+from aggregator.sinks import files
 from tests.support.toy import running, toy
 
 pytestmark = pytest.mark.waits
@@ -264,9 +263,11 @@ async def test_sinks_and_feeds_tell_what_waits_and_what_is_lost(tmp_path: Path) 
     daemon = daemon_of(tmp_path)
     (tmp_path / "data").write_text("")  # no directory: nothing can be written there
     with pytest.raises(ConfigError):
-        await daemon.outputs.start([FilesSettings(path=tmp_path / "data")])
+        await daemon.outputs.start([files.SINK.configured(path=tmp_path / "data")])
     path = tmp_path / "files"
-    await daemon.outputs.start([FilesSettings(path=path), FeedSettings(listen=(UnixAddress(tmp_path / "f.sock"),))])
+    await daemon.outputs.start(
+        [files.SINK.configured(path=path), feed_sink.SINK.configured(listen=[f"unix:{tmp_path}/f.sock"])]
+    )
     daemon.bus.publish([Trade(exchange="toy", raw_symbol="A", price="1", size="1", ts_recv=1)])
     found = await gather(daemon, StatusQuery())
     (sink,), (feed,) = found.sinks, found.feeds

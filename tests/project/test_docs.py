@@ -547,7 +547,7 @@ def test_a_bound_that_is_gone_from_the_code_is_no_page() -> None:
     with pytest.raises(AttributeError):
         value_of(Bound("ingest.lines.NOT_THERE", "bytes", "", ""))
     with pytest.raises(AttributeError):
-        value_of(Bound("sinks.settings.FeedSettings.not_there", "bytes", "", ""))
+        value_of(Bound("feed.settings.FeedSettings.not_there", "bytes", "", ""))
 
 
 @pytest.mark.parametrize(

@@ -21,17 +21,22 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from aggregator.bus.bus import Bus, Tap
+from aggregator.bus.bus import Bus
 from aggregator.errors import ConfigError
 from aggregator.records import BookSnapshot, Gap, Health, Instrument, Record, Trade
 from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
 from aggregator.session.topics import Origin
 from aggregator.sinks import closer, files
-from aggregator.sinks.files import FilesStatus, write_files
+from aggregator.sinks.files import SINK, FilesWriter
+from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.paths import Template
-from aggregator.sinks.settings import FilesSettings
+from aggregator.sinks.queue import Queue
+from aggregator.sinks.running import QueuedSink
+from aggregator.sinks.sink import Context, SinkConfig
+from aggregator.sinks.status import SinkStatus
 from tests.support.views import Fixed
 
 pytestmark = pytest.mark.waits
@@ -55,31 +60,50 @@ def trade(symbol: str | None = "BTC/USDT", *, ts: int = NOON, exchange: str = "a
 
 
 class Sink:
-    """A running `files` sink and the bus that feeds it."""
+    """A `files` sink and the bus that feeds it. It is opened without a look at the directory."""
 
-    def __init__(self, settings: FilesSettings, clock: Callable[[], int], epoch: str) -> None:
-        self.bus, self.tap, self.status = Bus(epoch), Tap(settings.queue), FilesStatus()
-        self.bus.attach(self.tap.put)
-        self.task = asyncio.create_task(write_files(settings, self.bus, self.tap, clock=clock, status=self.status))
+    def __init__(self, settings: FilesSettings, clock: Callable[[], int], epoch: str, queue: int = 100_000) -> None:
+        async def open_files(settings: FilesSettings, context: Context) -> FilesWriter:
+            return FilesWriter(settings, context)
+
+        self.bus = Bus(epoch)
+        delivery = structs.replace(SINK.defaults, queue=queue)
+        config = SinkConfig(structs.replace(SINK, open=open_files), settings, delivery)
+        self.sink = QueuedSink(config, self.bus, Context(config.name, self.bus, clock, delivery))
+
+    @property
+    def status(self) -> SinkStatus:
+        return self.sink.status()
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        assert self.sink.task is not None
+        return self.sink.task
 
     async def put(self, *records: Record) -> None:
         """Publish, and wait until the sink has taken it."""
         self.bus.publish(list(records))
-        await until(lambda: not self.tap.held)
+        await until(lambda: not self.status.held)
         await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
 async def running(
-    path: Path, *, clock: Callable[[], int] = lambda: NOON, epoch: str = "e1", settings: FilesSettings | None = None
+    path: Path,
+    *,
+    clock: Callable[[], int] = lambda: NOON,
+    epoch: str = "e1",
+    settings: FilesSettings | None = None,
+    queue: int = 100_000,
 ) -> AsyncIterator[Sink]:
-    sink = Sink(settings or FilesSettings(path=path, compress=False), clock, epoch)
+    sink = Sink(settings or FilesSettings(path=path, compress=False), clock, epoch, queue)
+    await sink.sink.start()
     try:
         yield sink
-        sink.tap.end()
+        sink.sink.end()
         await asyncio.wait_for(sink.task, PATIENCE)
     finally:
-        sink.task.cancel()
+        await sink.sink.abandon()
 
 
 async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
@@ -319,30 +343,33 @@ async def test_more_files_than_may_be_open(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert len(found(tmp_path)) == 500
     assert len(all_records(tmp_path)) == 1500
-    assert sink.status == FilesStatus()
+    assert (sink.status.failing, sink.status.dropped) == (None, 0)
 
 
 # --- losses ---------------------------------------------------------------------------------------------------------
 
 
-async def test_what_the_tap_lost_is_a_gap_in_every_file_concerned(tmp_path: Path) -> None:
-    settings = FilesSettings(path=tmp_path, template="{channel}/{exchange}", compress=False, queue=10)
-    async with running(tmp_path, settings=settings) as sink:
+async def test_what_its_queue_lost_is_a_gap_in_the_file_of_each_topic(tmp_path: Path) -> None:
+    settings = FilesSettings(path=tmp_path, template="{channel}/{exchange}", compress=False)
+    async with running(tmp_path, settings=settings, queue=10) as sink:
         await sink.put(trade(), trade(exchange="idle"))
+        sink.sink.queue.hand_over_with(None)  # as if the sink were at something else
         for n in range(30):
-            sink.bus.publish([trade(ts=NOON + n)])
+            sink.bus.publish([trade("ETH/USDT" if n % 3 else "BTC/USDT", ts=NOON + n)])
         await asyncio.sleep(0.1)
         await sink.put(trade(exchange="new"))
-    missed = {}
+    gaps = {}
     for path in found(tmp_path):
         _, records, _ = whole(path)
-        (gap,) = [r for r in records if r["type"] == "gap"]
-        assert (gap["cause"], gap["phase"], gap["channel"]) == ("overflow", "close", "trades")
-        assert NOON <= gap["ts_from"] <= gap["ts_to"]
-        missed[gap["exchange"]] = (gap["expected"], gap["got"], gap["missed"])
+        for gap in (r for r in records if r["type"] == "gap"):
+            assert (gap["cause"], gap["phase"], gap["channel"]) == ("overflow", "close", "trades")
+            gaps[gap["exchange"], gap["symbol"]] = (gap["expected"], gap["got"], gap["missed"])
+            assert gap["ts_from"] == NOON + gap["expected"] - 3
+            assert gap["ts_to"] == NOON + gap["got"] - 4
         assert [r["offset"] for r in records] == sorted(r["offset"] for r in records)
-    assert missed == dict.fromkeys(("alpha", "idle", "new"), (3, 23, 20))
-    assert sink.status.missed == 20
+    assert gaps == {("alpha", "BTC/USDT"): (3, 22, 7), ("alpha", "ETH/USDT"): (4, 23, 13)}
+    assert sink.status.dropped == 20
+    assert sink.status.written == 13
 
 
 @pytest.fixture
@@ -377,7 +404,7 @@ async def test_a_full_disk_costs_records_that_are_counted(small_disk: Path, capl
     gaps = [r for r in records if r["type"] == "gap"]
     trades = [r for r in records if r["type"] == "trade"]
     assert len(trades) + sum(gap["missed"] for gap in gaps) == 1002
-    assert sum(gap["missed"] for gap in gaps) == sink.status.missed > 0
+    assert sum(gap["missed"] for gap in gaps) == sink.status.dropped > 0
     assert {gap["cause"] for gap in gaps} == {"overflow"}
     holes = {n for gap in gaps for n in range(gap["expected"], gap["got"])}
     assert holes == set(range(1, 1003)) - {r["offset"] for r in trades}
@@ -438,11 +465,11 @@ async def test_a_current_file_that_someone_removes_is_begun_anew(
 
 async def test_what_comes_in_one_turn_of_the_loop_is_sorted_as_it_comes(tmp_path: Path) -> None:
     """More than the tap holds, but no more than it and the sorted records together may."""
-    async with running(tmp_path, settings=FilesSettings(path=tmp_path, compress=False, queue=500)) as sink:
+    async with running(tmp_path, queue=500) as sink:
         await asyncio.sleep(0.1)
         for _ in range(80):
             sink.bus.publish([trade() for _ in range(10)])
-    assert sink.status == FilesStatus()
+    assert (sink.status.failing, sink.status.dropped) == (None, 0)
     assert [r["offset"] for r in all_records(tmp_path)] == list(range(1, 801))
 
 
@@ -457,19 +484,19 @@ async def test_a_stalled_disk_stops_neither_the_loop_nor_the_end(
         return write(fd, data)
 
     monkeypatch.setattr("aggregator.sinks.segment.os.write", stalled)
-    async with running(tmp_path, settings=FilesSettings(path=tmp_path, compress=False, queue=100)) as sink:
-        other = Tap(1000)
+    async with running(tmp_path, queue=100) as sink:
+        other = Queue("other", "e1", SINK.defaults)
         sink.bus.attach(other.put)
         for _ in range(50):
             sink.bus.publish([trade() for _ in range(10)])
             await asyncio.sleep(0.01)
         assert not written.is_set(), "the loop went on while the disk stood still"
         assert other.held == 500
-        assert sink.tap.missed > 0
+        assert sink.status.dropped > 0
         go.set()
     records = all_records(tmp_path)
     missed = sum(r["missed"] for r in records if r["type"] == "gap")
-    assert missed == sink.tap.missed
+    assert missed == sink.status.dropped
     assert missed + sum(r["type"] == "trade" for r in records) == 500
 
 
@@ -477,6 +504,7 @@ async def test_a_sink_on_a_stalled_disk_can_be_cancelled(tmp_path: Path, monkeyp
     go = threading.Event()
     monkeypatch.setattr("aggregator.sinks.segment.os.write", lambda *_: go.wait(PATIENCE) and 0)
     sink = Sink(FilesSettings(path=tmp_path), lambda: NOON, "e1")
+    await sink.sink.start()
     sink.bus.publish([trade()])
     await asyncio.sleep(0.1)
     sink.task.cancel()
@@ -598,17 +626,17 @@ async def test_compression_that_fails_is_tried_again(tmp_path: Path, monkeypatch
 CHILD = """
 import asyncio, sys, time
 from pathlib import Path
-from aggregator.bus.bus import Bus, Tap
+from aggregator.bus.bus import Bus
 from aggregator.records import Trade
-from aggregator.sinks.files import write_files
-from aggregator.sinks.settings import FilesSettings
+from aggregator.sinks.files import SINK
+from aggregator.sinks.running import running
 
 async def main():
-    bus, tap = Bus("killed"), Tap(100_000)
-    bus.attach(tap.put)
-    settings = FilesSettings(path=Path(sys.argv[1]), rotate_bytes=3_000_000, template="{exchange}/{symbol}")
-    task = asyncio.create_task(write_files(settings, bus, tap))
-    while not task.done():
+    bus = Bus("killed")
+    values = {"path": Path(sys.argv[1]), "rotate_bytes": 3_000_000, "template": "{exchange}/{symbol}"}
+    sink = running(SINK.configured(**values), bus)
+    await sink.start()
+    while not sink.task.done():
         now, symbols = time.time_ns(), ("S0", "S1", "S2") * 167
         bus.publish([Trade(exchange="alpha", symbol=s, price="1.5", size="2", ts_recv=now) for s in symbols])
         await asyncio.sleep(0.005)
@@ -669,6 +697,6 @@ async def test_heavy_traffic_is_written_in_large_pieces(
     async with running(tmp_path) as sink:
         for batch in records:
             sink.bus.publish(batch)
-        await until(lambda: not sink.tap.held)
+        await until(lambda: not sink.status.held)
     assert len(sizes) < 1000, len(sizes)
     assert len(all_records(tmp_path)) == 50_000

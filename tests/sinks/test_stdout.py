@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from aggregator.bus.bus import Bus, Tap
+from aggregator.bus.bus import Bus
 from aggregator.records import Trade
-from aggregator.sinks import stdout
-from aggregator.sinks.settings import StdoutSettings
-from aggregator.sinks.stdout import write_stdout
+from aggregator.sinks.queue import Queue
+from aggregator.sinks.running import QueuedSink
+from aggregator.sinks.sink import Context, Delivery
+from aggregator.sinks.stdout import SINK, StdoutSettings, StdoutWriter
 
 pytestmark = pytest.mark.waits
 
-SETTINGS = StdoutSettings()
 PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 
 
@@ -54,24 +55,42 @@ def pipe() -> Iterator[Pipe]:
                 os.close(fd)
 
 
-def start(pipe: Pipe, limit: int = 100_000) -> tuple[Bus, Tap, asyncio.Task[bool]]:
-    bus, tap = Bus("e1"), Tap(limit)
-    bus.attach(tap.put)
-    return bus, tap, asyncio.create_task(write_stdout(SETTINGS, bus, tap, fd=pipe.write_fd))
+class Started:
+    """A running `stdout` sink that writes to a pipe, and the bus that feeds it."""
+
+    def __init__(self, pipe: Pipe, delivery: Delivery) -> None:
+        async def open_pipe(settings: StdoutSettings, context: Context) -> StdoutWriter:
+            return StdoutWriter(pipe.write_fd)
+
+        self.bus = Bus("e1")
+        config = structs.replace(SINK, open=open_pipe).configured(delivery)
+        context = Context(config.name, self.bus, lambda: 0, delivery)
+        self.sink = QueuedSink(config, self.bus, context)
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        assert self.sink.task is not None
+        return self.sink.task
+
+
+async def start(pipe: Pipe, queue: int = 100_000) -> Started:
+    delivery = structs.replace(SINK.defaults, queue=queue, backoff=0.05)
+    started = Started(pipe, delivery)
+    await started.sink.start()
+    return started
 
 
 def trades(count: int) -> list[Trade]:
     return [Trade(exchange="alpha", raw_symbol="BTC", price="1.50", size="2", ts_recv=n) for n in range(count)]
 
 
-async def drained(pipe: Pipe, tap: Tap, task: asyncio.Task[bool], reader: threading.Thread) -> bool:
+async def drained(pipe: Pipe, started: Started, reader: threading.Thread) -> None:
     """End the stream, and wait for both ends of the pipe."""
-    tap.end()
-    closed = await asyncio.wait_for(task, PATIENCE)
+    started.sink.end()
+    await asyncio.wait_for(started.task, PATIENCE)
     os.close(pipe.write_fd)
     pipe.write_fd = -1
     await asyncio.to_thread(reader.join, 10)
-    return closed
 
 
 def reading(pipe: Pipe) -> threading.Thread:
@@ -83,59 +102,61 @@ def reading(pipe: Pipe) -> threading.Thread:
 @pytest.mark.parametrize("blocking", [True, False])
 async def test_every_record_is_written_whole(pipe: Pipe, blocking: bool) -> None:
     os.set_blocking(pipe.write_fd, blocking)
-    bus, tap, task = start(pipe)
+    started = await start(pipe)
     reader = reading(pipe)
     for _ in range(40):
-        bus.publish([*trades(250)])
+        started.bus.publish([*trades(250)])
         await asyncio.sleep(0)
-    assert await drained(pipe, tap, task, reader) is False
+    await drained(pipe, started, reader)
     assert [line["offset"] for line in pipe.lines()] == list(range(1, 10_001))
 
 
 async def test_a_record_does_not_wait_for_the_next(pipe: Pipe) -> None:
-    bus, tap, task = start(pipe)
-    bus.publish([*trades(1)])
+    started = await start(pipe)
+    started.bus.publish([*trades(1)])
     data = await asyncio.wait_for(asyncio.to_thread(os.read, pipe.read_fd, 4096), PATIENCE)
     assert json.loads(data)["offset"] == 1
-    tap.end()
-    assert await task is False
+    started.sink.end()
+    await started.task
 
 
 async def test_a_reader_that_left_ends_it_quietly(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
-    bus, _, task = start(pipe)
+    started = await start(pipe)
     pipe.close_reader()
-    bus.publish([*trades(1)])
-    assert await asyncio.wait_for(task, PATIENCE) is True
+    started.bus.publish([*trades(1)])
+    await asyncio.wait_for(started.task, PATIENCE)
+    assert started.sink.status().state == "ended"
     assert not caplog.records
 
 
 async def test_a_reader_that_leaves_while_a_write_waits_for_it(pipe: Pipe) -> None:
-    bus, _, task = start(pipe)
-    bus.publish([*trades(5000)])
+    started = await start(pipe)
+    started.bus.publish([*trades(5000)])
     await asyncio.sleep(0.1)
-    assert not task.done()
+    assert not started.task.done()
     pipe.close_reader()
-    assert await asyncio.wait_for(task, PATIENCE) is True
+    await asyncio.wait_for(started.task, PATIENCE)
+    assert started.sink.status().state == "ended"
 
 
 async def test_a_stopped_reader_loses_records_and_stops_nobody(pipe: Pipe) -> None:
-    bus, tap, task = start(pipe, limit=1000)
-    other = Tap(1_000_000)
-    bus.attach(other.put)
+    started = await start(pipe, queue=1000)
+    other = Queue("other", "e1", SINK.defaults)
+    started.bus.attach(other.put)
     for _ in range(100):  # whoever waited for the reader would wait here for ever
-        bus.publish([*trades(100)])
+        started.bus.publish([*trades(100)])
         await asyncio.sleep(0.003)
     assert other.held == 10_000
-    assert tap.missed > 0
-    assert await drained(pipe, tap, task, reading(pipe)) is False
+    assert started.sink.status().dropped > 0
+    await drained(pipe, started, reading(pipe))
     lines = pipe.lines()
     gaps = [line for line in lines if line["type"] == "gap"]
     offsets = [line["offset"] for line in lines if line["type"] == "trade"]
-    assert {(gap["cause"], gap["phase"], gap.get("channel"), gap.get("exchange")) for gap in gaps} == {
-        ("overflow", "close", None, None)
+    assert {(gap["cause"], gap["phase"], gap["channel"], gap["exchange"], gap["raw_symbol"]) for gap in gaps} == {
+        ("overflow", "close", "trades", "alpha", "BTC")
     }
     holes = {n for gap in gaps for n in range(gap["expected"], gap["got"])}
-    assert sum(gap["missed"] for gap in gaps) == len(holes) == tap.missed
+    assert sum(gap["missed"] for gap in gaps) == len(holes) == started.sink.status().dropped
     assert holes | set(offsets) == set(range(1, 10_001))
     assert [line["offset"] for line in lines] == sorted(line["offset"] for line in lines)
 
@@ -143,7 +164,6 @@ async def test_a_stopped_reader_loses_records_and_stops_nobody(pipe: Pipe) -> No
 async def test_a_full_disk_behind_it_tears_no_line(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(stdout, "FIRST_BACKOFF", 0.05)
     write, room = os.write, [1000]
 
     def full(fd: int, data: memoryview) -> int:
@@ -154,42 +174,42 @@ async def test_a_full_disk_behind_it_tears_no_line(
         return size
 
     monkeypatch.setattr("aggregator.sinks.stdout.os.write", full)
-    bus, tap, task = start(pipe)
+    started = await start(pipe)
     reader = reading(pipe)
-    bus.publish([*trades(10)])
+    started.bus.publish([*trades(10)])
     await asyncio.sleep(0.12)
     room[0] = 1 << 20
-    assert await drained(pipe, tap, task, reader) is False
+    await drained(pipe, started, reader)
     assert [line["offset"] for line in pipe.lines()] == list(range(1, 11))
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
 async def test_it_can_be_cancelled_while_the_pipe_is_full(pipe: Pipe) -> None:
-    bus, _, task = start(pipe)
-    bus.publish([*trades(5000)])
+    started = await start(pipe)
+    started.bus.publish([*trades(5000)])
     await asyncio.sleep(0.05)
-    task.cancel()
+    started.task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, PATIENCE)
+        await asyncio.wait_for(started.task, PATIENCE)
     pipe.close_reader()
     await asyncio.sleep(0.05)  # the write in the thread ends with the pipe
 
 
 CHILD = """
 import asyncio
-from aggregator.bus.bus import Bus, Tap
+from aggregator.bus.bus import Bus
 from aggregator.records import Trade
-from aggregator.sinks.settings import StdoutSettings
-from aggregator.sinks.stdout import write_stdout
+from aggregator.sinks.running import running
+from aggregator.sinks.stdout import SINK
 
 async def main():
-    bus, tap = Bus("e1"), Tap(10_000)
-    bus.attach(tap.put)
-    task = asyncio.create_task(write_stdout(StdoutSettings(), bus, tap))
-    while not task.done():
+    bus = Bus("e1")
+    sink = running(SINK.configured(), bus)
+    await sink.start()
+    while not sink.task.done():
         bus.publish([Trade(exchange="alpha", price="1.50", size="2") for _ in range(10)])
         await asyncio.sleep(0.001)
-    assert task.result() is True
+    assert sink.status().state == "ended"
 
 asyncio.run(main())
 """

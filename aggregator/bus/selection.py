@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from aggregator.errors import nearest
-from aggregator.feed.protocol import BadRequest
+from aggregator.errors import AggregatorError, nearest
 from aggregator.records import CHANNELS, Channel, Gap, Health, Record, Status, Summary, channel_of
 
 ALWAYS = ("gap", "health", "summary")  # records that come with every topic, and are channels of their own to a pattern
@@ -15,7 +14,11 @@ ALONE: Mapping[Channel, tuple[str, ...]] = {channel: (channel,) for channel in C
 KIND: Mapping[type[Record], str] = {Gap: "gap", Health: "health", Summary: "summary"}
 
 
-class Topic(NamedTuple):
+class BadPattern(AggregatorError):
+    """A text is not a pattern; the words say why, and what is allowed."""
+
+
+class RecordTopic(NamedTuple):
     """The topic of a record.
 
     channels: those whose subscribers it reaches
@@ -32,16 +35,16 @@ class Topic(NamedTuple):
         return len(self.channels) > 1
 
 
-def topic_of(record: Record) -> Topic:
+def topic_of(record: Record) -> RecordTopic:
     """The topic of a record; a gap, health or summary also belongs to the channels that it is about."""
     names = _names(record.symbol, record.raw_symbol)
     channel = channel_of(record)
     kind = type(record)
     if kind in KIND:
-        return Topic(_channels(KIND[kind], channel), record.exchange, names)
+        return RecordTopic(_channels(KIND[kind], channel), record.exchange, names)
     if kind is Status and not names:
-        return Topic(CHANNELS, record.exchange, names)  # the whole exchange's state concerns whoever listens to it
-    return Topic(ALONE[channel] if channel else (), record.exchange, names)
+        return RecordTopic(CHANNELS, record.exchange, names)  # the exchange's state concerns all its listeners
+    return RecordTopic(ALONE[channel] if channel else (), record.exchange, names)
 
 
 @lru_cache(maxsize=2**14)
@@ -84,19 +87,19 @@ class Pattern(NamedTuple):
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Read `channel:exchange:symbol`; symbols may hold colons. Raises BadRequest, with what is allowed."""
+    """Read `channel:exchange:symbol`; symbols may hold colons. Raises BadPattern, with what is allowed."""
     parts = text.split(":", 2)
     if len(parts) < 3 or not all(parts) or not text.isprintable():
-        raise BadRequest(f"{_shown(text)} is not a topic; write channel:exchange:symbol, like trades:*:BTC/USDT")
+        raise BadPattern(f"{_shown(text)} is not a topic; write channel:exchange:symbol, like trades:*:BTC/USDT")
     if len(text) > LONGEST_PATTERN:
-        raise BadRequest(f"{_shown(text)} is longer than the {LONGEST_PATTERN} characters that a topic may have")
+        raise BadPattern(f"{_shown(text)} is longer than the {LONGEST_PATTERN} characters that a topic may have")
     channel, exchange, symbol = parts
     glob = Glob(channel) if "*" in channel else None
     channels = tuple(name for name in CHANNEL_NAMES if (glob.matches(name) if glob else name == channel))
     if not channels:
         meant = nearest(channel, CHANNEL_NAMES)
         hint = f"; did you mean {meant}?" if meant else ""
-        raise BadRequest(f"{_shown(channel)} is not a channel; allowed: {', '.join(CHANNEL_NAMES)}{hint}")
+        raise BadPattern(f"{_shown(channel)} is not a channel; allowed: {', '.join(CHANNEL_NAMES)}{hint}")
     return Pattern(channels, exchange, symbol)
 
 
@@ -149,7 +152,7 @@ class Selection:
         for (channel, exchange), symbols in globs.items():
             self._globs.setdefault(channel, []).append((Glob(exchange), symbols))
 
-    def wants(self, topic: Topic) -> bool:
+    def wants(self, topic: RecordTopic) -> bool:
         """Tell whether a record of this topic is wanted; what concerns every symbol is, by who wants any.
 
         Data that names no symbol (an index without an instrument, say) is wanted by `*` alone.

@@ -4,9 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.bus.selection import (
+    CHANNEL_NAMES,
+    BadPattern,
+    Glob,
+    RecordTopic,
+    Selection,
+    Symbols,
+    parse_pattern,
+    topic_of,
+)
 from aggregator.feed.index import TopicIndex
-from aggregator.feed.protocol import BadRequest
-from aggregator.feed.topics import CHANNEL_NAMES, Glob, Selection, Symbols, Topic, parse_pattern, topic_of
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
@@ -96,7 +104,7 @@ def test_data_without_a_symbol_is_not_everybodys() -> None:
     ],
 )
 def test_what_is_no_pattern_is_refused(text: str, complaint: str) -> None:
-    with pytest.raises(BadRequest, match=re.escape(complaint)):
+    with pytest.raises(BadPattern, match=re.escape(complaint)):
         parse_pattern(text)
 
 
@@ -121,7 +129,7 @@ def test_books_are_one_channel() -> None:
 NAMES = ("BTC/USDT", "BTCUSDT", "ETH/USDT", "ETHUSDT", "X:Y")
 PARTS = st.sampled_from(["*", "B*", "*USDT", *NAMES])
 TOPICS = st.builds(
-    Topic,
+    RecordTopic,
     st.sampled_from([("trades",), ("book",), ("gap", "trades"), ("health", *CHANNEL_NAMES[:3]), ()]),
     st.sampled_from(["alpha", "beta"]),
     st.lists(st.sampled_from(NAMES), max_size=2, unique=True).map(tuple),
@@ -135,7 +143,7 @@ PATTERNS = st.builds(
 
 
 @given(st.lists(TOPICS, max_size=12), st.lists(PATTERNS, min_size=1, max_size=4))
-def test_the_index_finds_what_a_selection_wants(topics: list[Topic], patterns: list[str]) -> None:
+def test_the_index_finds_what_a_selection_wants(topics: list[RecordTopic], patterns: list[str]) -> None:
     index: TopicIndex[int] = TopicIndex()
     for number, topic in enumerate(topics):
         index.add(topic, number)
@@ -147,7 +155,7 @@ def test_the_index_finds_what_a_selection_wants(topics: list[Topic], patterns: l
 def test_what_is_named_in_full_is_found_without_a_look_at_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     index: TopicIndex[int] = TopicIndex()
     for number in range(1000):
-        index.add(Topic(("trades",), "alpha", (f"S{number}/USD", f"S{number}USD")), number)
+        index.add(RecordTopic(("trades",), "alpha", (f"S{number}/USD", f"S{number}USD")), number)
     looks: list[tuple[str, ...]] = []
     matches = Symbols.matches
     monkeypatch.setattr(Symbols, "matches", lambda self, names: (looks.append(names), matches(self, names))[1])

@@ -1,0 +1,150 @@
+"""docs/configuration.md, and the sinks of config/full.toml: from the settings struct of each sink."""
+
+import json
+import textwrap
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from msgspec import Struct, structs
+
+from aggregator.docgen.markdown import code, notice, table
+from aggregator.docgen.records import describe
+from aggregator.sinks.registry import OWN, find_sink
+from aggregator.sinks.sink import NETWORK, Delivery, Sink
+from aggregator.sinks.values import Word
+
+WORDS: dict[object, str] = {str: "text", int: "count", float: "number", bool: "bool"}
+COLUMNS = ("key", "type", "default", "meaning")
+WIDTH = 120
+FIRST = ("files", "feed", "stdout")  # the order in the example; stdout is commented out, as it would fill a journal
+
+
+class Key(Struct, frozen=True):
+    """A key of a sink's table; `default` is as a configuration file would say it, null where there is none to write."""
+
+    name: str
+    type: str
+    default: str | None
+    is_required: bool
+    meaning: str
+
+
+def own_sinks() -> list[Sink]:
+    """The sinks of this package."""
+    return [sink for name in sorted(OWN) if (sink := find_sink(name)) is not None]
+
+
+def keys_of(owner: type[Struct], defaults: Struct | None = None) -> list[Key]:
+    """The keys that a struct gives to a configuration file."""
+    hints = get_type_hints(owner, include_extras=True)
+    meanings = describe(owner).meanings
+    keys = []
+    for field in structs.fields(owner):
+        word = word_of(hints[field.name])
+        value = getattr(defaults, field.name) if defaults is not None else field.default
+        is_required = defaults is None and field.required
+        default = None if is_required or value is None else word.write(value)
+        keys.append(Key(field.name, word.name, default, is_required, meanings.get(field.name, "")))
+    return keys
+
+
+def word_of(hint: Any) -> Word:
+    """How a type is called and written; of an optional one, what it is where it is not null."""
+    if get_origin(hint) is Annotated:
+        kind, *marks = get_args(hint)
+        return next((mark for mark in marks if isinstance(mark, Word)), None) or word_of(kind)
+    if get_origin(hint) is Literal:
+        return Word("text")
+    for part in get_args(hint):
+        if part is not type(None):
+            return word_of(part)
+    return Word(WORDS.get(hint, "text"))
+
+
+def undocumented() -> Iterator[str]:
+    """Keys of which no docstring says what they mean, in words."""
+    owners: list[type[Struct]] = [Delivery, *(sink.settings for sink in own_sinks())]
+    for owner in owners:
+        for key in keys_of(owner):
+            if not key.meaning:
+                yield f"{owner.__module__}.{owner.__name__}: the docstring says nothing of {key.name!r}"
+
+
+def configuration_page() -> str:
+    """The page: what is written by hand, with a table for each sink."""
+    text = (resources.files("aggregator") / "docgen/configuration.md").read_text("utf-8")
+    source = "`aggregator/docgen/configuration.md` and the settings of the sinks"
+    return notice(source) + "\n" + text.replace("SINKS\n", sinks_section())
+
+
+def sinks_section() -> str:
+    """The tables of all sinks."""
+    parts = [_section(sink) for sink in own_sinks()]
+    rows = map(_row, keys_of(Delivery, Delivery()))
+    parts.append(f"#### Keys of every sink but `feed`\n\n{table(COLUMNS, rows)}")
+    others = "".join(f"\n- {line}" for line in _other_defaults())
+    network = f"of a sink that speaks to a server, unless its page says otherwise: {_different(NETWORK)}"
+    parts.append(f"Other defaults:\n{others}\n- {network}\n")
+    return "\n".join(parts)
+
+
+def _section(sink: Sink) -> str:
+    only = " At most one." if sink.unique == "type" else ""
+    if sink.unique not in {None, "type"}:
+        only = f" Two of them must not share a {code(str(sink.unique))}."
+    said = f"{describe(sink.settings).summary}{only}"
+    title = f'type = "{sink.name}"' if sink.has_queue else f"[{sink.name}]"
+    return f"#### `{title}`\n\n{said}\n\n{_table(keys_of(sink.settings))}"
+
+
+def _table(keys: Iterable[Key]) -> str:
+    return table(COLUMNS, map(_row, keys))
+
+
+def _row(key: Key) -> tuple[str, str, str, str]:
+    default = "required" if key.is_required else "see there" if key.default is None else code(key.default)
+    return code(key.name), key.type, default, key.meaning
+
+
+def _other_defaults() -> Iterator[str]:
+    for sink in own_sinks():
+        if sink.has_queue and sink.defaults != Delivery():
+            yield f"of {code(sink.name)}: {_different(sink.defaults)}"
+
+
+def _different(defaults: Delivery) -> str:
+    plain = {key.name: key.default for key in keys_of(Delivery, Delivery())}
+    keys = keys_of(Delivery, defaults)
+    return ", ".join(f"{code(key.name)} {code(key.default or '')}" for key in keys if key.default != plain[key.name])
+
+
+def sinks_example() -> str:
+    """The sinks of the configuration that shows every key."""
+    by_name = {sink.name: sink for sink in own_sinks()}
+    return "\n\n".join(_example(by_name[name], is_on=name != "stdout") for name in FIRST)
+
+
+def _example(sink: Sink, *, is_on: bool) -> str:
+    mark = "" if is_on else "#"
+    keys = keys_of(sink.settings) + (keys_of(Delivery, sink.defaults) if sink.has_queue else [])
+    parts = [_comment(describe(sink.settings).summary) + _head(sink, mark)]
+    for key in keys:
+        value = sink.example.get(key.name)
+        written = key.default if value is None else json.dumps(value)
+        if written is None:
+            written = f'"/var/lib/aggregator/dead/{sink.name}.ndjson"'
+        required = "Required: " if key.is_required else ""
+        said = _comment(f"{required}{key.meaning}.") + f"{mark if key.is_required else '#'}{key.name} = {written}\n"
+        parts.append(said)
+    return "\n".join(parts)
+
+
+def _head(sink: Sink, mark: str) -> str:
+    """The beginning of its table; the feed has one of its own."""
+    return f'{mark}[[sinks]]\n{mark}type = "{sink.name}"\n' if sink.has_queue else f"[{sink.name}]\n"
+
+
+def _comment(text: str) -> str:
+    text = text[0].upper() + text[1:]
+    return "".join(f"# {line}\n" for line in textwrap.wrap(text.replace("`", ""), WIDTH - 2))

@@ -1,0 +1,106 @@
+"""The `feed` as a sink: it has no queue of its own, since each subscriber has one."""
+
+import logging
+import re
+from grp import getgrnam
+from typing import Annotated
+
+from msgspec import Struct
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from aggregator.feed.address import TcpAddress, parse_address
+from aggregator.feed.server import FeedServer
+from aggregator.feed.settings import FeedSettings
+from aggregator.feed.status import FeedStatus
+from aggregator.sinks.sink import Batch, Context, Sink, Writer
+from aggregator.sinks.values import Count, Word, quote
+
+OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
+DRAIN_S = 2.0  # seconds that subscribers have at the end to read what waits for them
+
+log = logging.getLogger("aggregator.feed")
+
+
+def _mode(value: object) -> object:
+    if isinstance(value, str):
+        if not re.fullmatch("(0o?)?[0-7]{3}", value):
+            raise ValueError(f'{quote(value)} is not a mode; write it like "0660"')
+        value = int(value.removeprefix("0o"), 8)
+    if isinstance(value, int) and (value & OWNER != OWNER or value & ~EVERYONE):
+        raise ValueError('must be octal and let the owner read and write, like "0660" or 0o660')
+    return value
+
+
+def _group(value: str) -> str:
+    try:
+        getgrnam(value)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{quote(value)} is not a group of this machine") from error
+    return value
+
+
+def _listen(value: str) -> str:
+    address = parse_address(value)
+    if isinstance(address, TcpAddress) and not address.is_loopback:
+        raise ValueError(address.refusal)
+    return value
+
+
+Mode = Annotated[int, BeforeValidator(_mode), Word("octal", lambda value: f'"0{value:o}"')]
+GroupName = Annotated[str, AfterValidator(_group)]
+Addresses = Annotated[list[Annotated[str, AfterValidator(_listen)]], Field(min_length=1), Word("list")]
+
+
+class FeedKeys(Struct, frozen=True, kw_only=True):
+    """Where subscribers connect.
+
+    listen: `"unix:PATH"` (at most 107 bytes long), `"tcp:127.0.0.1:8790"` or `"tcp:[::1]:8790"`, as many as wanted
+    mode: the permissions of the unix socket: text, or `0o660`
+    group: its group, by name; by default the daemon's
+    ring: records kept per client; one that is too slow loses its oldest and is told how many
+    max_clients: further clients are turned away
+    """
+
+    listen: Addresses
+    mode: Mode = 0o660
+    group: GroupName | None = None
+    ring: Count = 10_000
+    max_clients: Count = 1000
+
+
+class FeedWriter(Writer):
+    """Gives each batch to the server of the socket within the call that publishes it."""
+
+    def __init__(self, server: FeedServer) -> None:
+        self._server = server
+
+    def write(self, batch: Batch) -> None:
+        self._server.publish(batch)
+
+    async def close(self) -> None:
+        await self._server.stop(DRAIN_S)
+
+    def detail(self) -> FeedStatus:
+        """How the feed and its subscribers fare."""
+        return self._server.status()
+
+
+async def open_feed(keys: FeedKeys, context: Context) -> Writer:
+    """Listen. Raises ConfigError where the socket cannot be had."""
+    listen = tuple(map(parse_address, keys.listen))
+    settings = FeedSettings(
+        listen=listen, mode=keys.mode, group=keys.group, ring=keys.ring, max_clients=keys.max_clients
+    )
+    server = FeedServer(settings, context.bus)
+    await server.start()
+    log.info("feed: whoever subscribes at %s is served", ", ".join(server.addresses))
+    return FeedWriter(server)
+
+
+SINK = Sink(
+    "feed",
+    FeedKeys,
+    open_feed,
+    example={"listen": ["unix:/run/aggregator/feed.sock"], "group": "market-data"},
+    has_queue=False,
+)

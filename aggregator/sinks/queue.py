@@ -1,0 +1,339 @@
+"""The queue between the bus and one sink: bounded in records and in memory, and exact about what did not fit.
+
+What goes is counted by topic, and told: `take` puts a `gap` of cause `overflow` for each topic that lost something
+where the last of its missing records would have been.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import TypeGuard
+
+from aggregator.bus.bus import Batch
+from aggregator.bus.selection import Selection, parse_pattern, topic_of
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Funding,
+    Gap,
+    IndexPrice,
+    MarkPrice,
+    OpenInterest,
+    OptionSummary,
+    Record,
+    Ticker,
+    channel_of,
+)
+from aggregator.sinks.notes import Loss, overflow
+from aggregator.sinks.paths import Place
+from aggregator.sinks.sink import ALL, Delivery
+
+RECORD_BYTES = 450  # the memory of a record, about, beside its COPIES
+LEVEL_BYTES = 200  # the memory of a level of a book, about: two texts and what holds them
+BATCH_BYTES = 500  # the memory of a batch itself, about
+COPIES = 3  # a line's bytes are held so often: as the record's texts, in the blob, and alone where somebody wants that
+LATEST = (Bbo, Ticker, Candle, Funding, OpenInterest, MarkPrice, IndexPrice, OptionSummary)  # the newest says it all
+BOOKS = (BookSnapshot, BookDelta)
+MOST_TOLD = 10_000  # topics whose losses are told one by one; those of all others are told together
+MOST_KNOWN = 100_000  # topics of which it is remembered whether the sink gets them; then they are looked up anew
+ROOM = 4  # one part of so many of a full queue is emptied at once, where that takes long
+
+Key = tuple[object, ...]
+
+
+def weight(batch: Batch) -> int:
+    """About how many bytes of memory a batch takes while it waits, with its lines."""
+    levels = 0
+    for record in batch.records:
+        if type(record) in BOOKS:
+            levels += len(record.bids) + len(record.asks)  # type: ignore[attr-defined]  # both have them
+    return len(batch.records) * RECORD_BYTES + levels * LEVEL_BYTES + batch.size * COPIES + BATCH_BYTES
+
+
+class Queue:
+    """The records that one sink has still to take.
+
+    sink: its name in the gaps that tell what is missing
+    received: records that came for it; those that its patterns leave out do not count
+    dropped: records that are lost to it, and told, or still to be told, by a gap
+    """
+
+    def __init__(self, sink: str, epoch: str, delivery: Delivery) -> None:
+        self.sink = sink
+        self.received = 0
+        self.dropped = 0
+        self._epoch = epoch
+        self._delivery = delivery
+        self._wants = None if delivery.topics == ALL else Selection(map(parse_pattern, delivery.topics))
+        self._known: dict[Key, bool] = {}
+        self._batches: deque[tuple[Batch, int]] = deque()
+        self._taken = (0, 0)  # records and bytes that the sink has been given, and has not said what became of
+        self._records = 0  # with those
+        self._bytes = 0
+        self._losses: dict[Place, Loss] = {}
+        self._last_ts = 0
+        self._enough = min(delivery.batch_records, delivery.queue // 2 or 1)
+        self._enough_bytes = min(delivery.batch_bytes * 5, delivery.queue_bytes // ROOM)
+        self._awaited = 1
+        self._is_woken = False
+        self._hand_over: Callable[[], object] | None = None
+        self._filled = asyncio.Event()
+        self._emptier = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._is_left = False
+
+    @property
+    def held(self) -> int:
+        """Records that wait, those that the sink is at among them."""
+        return self._records
+
+    @property
+    def held_bytes(self) -> int:
+        """About how many bytes of memory those take."""
+        return self._bytes
+
+    # --- filling ----------------------------------------------------------------------------------------------------
+
+    def put(self, batch: Batch) -> None:
+        """Take a batch of the bus; never waits."""
+        if self._wants is not None:
+            chosen = [at for at, record in enumerate(batch.records) if self._is_wanted(record)]
+            if len(chosen) != len(batch):
+                if not chosen:
+                    return
+                batch = Batch([batch.records[at] for at in chosen], batch.epoch)
+        count, size = len(batch), weight(batch)
+        self.received += count
+        if self._delivery.when_full == "drop_newest" and self._records and self._is_full(count, size):
+            self.lose(batch.records)
+            return
+        self._batches.append((batch, size))
+        self._records += count
+        self._bytes += size
+        if self._is_full():
+            self._make_room()
+        if self._records >= self._awaited or self._bytes >= self._enough_bytes:
+            self._filled.set()
+        if self._hand_over is not None and self._records >= self._enough:
+            self._hand_over()
+
+    def _is_wanted(self, record: Record) -> bool:
+        key = (type(record), record.exchange, record.symbol, record.raw_symbol, getattr(record, "channel", None))
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[key] = self._wants is None or self._wants.wants(topic_of(record))
+        return known
+
+    def _is_full(self, count: int = 0, size: int = 0) -> bool:
+        limits = self._delivery
+        return self._records + count > limits.queue or self._bytes + size > limits.queue_bytes
+
+    def _make_room(self) -> None:
+        """Let go what the policy says; one batch is always held, however large."""
+        if self._delivery.when_full == "conflate":
+            self._conflate()
+        while len(self._batches) > 1 and self._is_full():
+            batch, size = self._batches.popleft()
+            self._release(len(batch), size)
+            self.lose(batch.records)
+
+    def _conflate(self) -> None:
+        """Keep the newest of each topic that only tells how something stands; and no more than leaves some room."""
+        seen: set[Key] = set()
+        kept: deque[tuple[Batch, int]] = deque()
+        for batch, size in reversed(self._batches):
+            old = [at for at in reversed(range(len(batch))) if _is_superseded(batch.records[at], seen)]
+            if not old:
+                kept.appendleft((batch, size))
+                continue
+            self._release(len(batch), size)
+            self.lose(batch.records[at] for at in reversed(old))
+            gone = set(old)
+            if len(gone) < len(batch):
+                rest = batch.chosen([at for at in range(len(batch)) if at not in gone])
+                rest_size = weight(rest)
+                kept.appendleft((rest, rest_size))
+                self._records += len(rest)
+                self._bytes += rest_size
+        self._batches = kept
+        limits = self._delivery
+        most, most_bytes = (limit - limit // ROOM for limit in (limits.queue, limits.queue_bytes))
+        while len(self._batches) > 1 and (self._records > most or self._bytes > most_bytes):
+            batch, size = self._batches.popleft()
+            self._release(len(batch), size)
+            self.lose(batch.records)
+
+    def _release(self, count: int, size: int) -> None:
+        self._records -= count
+        self._bytes -= size
+        self._emptier.set()
+
+    def lose(self, records: Iterable[Record]) -> None:
+        """Note that these will not reach the sink: a gap of each topic will tell it.
+
+        A gap of this queue's own making counts as what it tells.
+        """
+        for record in records:
+            place = Place(record.exchange, channel_of(record), record.symbol, record.raw_symbol)
+            loss = Loss(1, record.offset, record.offset, record.ts_recv, record.ts_recv)
+            if self.is_own(record):
+                loss = Loss(record.missed or 0, record.expected or 0, record.offset, record.ts_from, record.ts_recv)
+            else:
+                self.dropped += 1
+            if place not in self._losses and len(self._losses) >= MOST_TOLD:
+                place = Place()
+            before = self._losses.get(place)
+            self._losses[place] = loss if before is None else before + loss
+        self._filled.set()
+
+    def is_own(self, record: Record) -> TypeGuard[Gap]:
+        """Tell a gap of this queue's making from the records of the stream."""
+        return type(record) is Gap and record.conn == self.sink and record.cause == "overflow"
+
+    # --- emptying ---------------------------------------------------------------------------------------------------
+
+    def hand_over_with(self, hand_over: Callable[[], object] | None) -> None:
+        """Call `hand_over`, which takes what it can, whenever there is enough: records are in the caches then."""
+        self._hand_over = hand_over
+
+    async def filled(self) -> bool:
+        """Wait for enough to give, or for the first to be old enough; false: the stream has ended, and all is given."""
+        await self._wait(1, None)
+        await self._wait(self._enough, self._delivery.batch_age)
+        self._is_woken = False
+        return bool(self._batches or self._losses) or not self.ended.is_set()
+
+    async def _wait(self, count: int, seconds: float | None) -> None:
+        has_enough = self._waiting() >= count or self._bytes >= self._enough_bytes
+        if self._is_woken or self.ended.is_set() or has_enough:
+            return
+        if seconds is None and self._losses:
+            return
+        self._awaited = count
+        self._filled.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._filled.wait()
+
+    def _waiting(self) -> int:
+        return self._records - self._taken[0]
+
+    def wake(self) -> None:
+        """Let whoever waits for records look."""
+        self._is_woken = True
+        self._filled.set()
+
+    @property
+    def has_enough(self) -> bool:
+        """There is a full batch to give."""
+        return self._waiting() >= self._enough
+
+    def take(self) -> Batch | None:
+        """The next batch, behind the gaps for what is missing before its end; the one taken before is done with."""
+        self.done()
+        parts: list[Batch] = []
+        count = size = weighed = 0
+        limits = self._delivery
+        while self._batches and count < limits.batch_records and size < limits.batch_bytes:
+            batch, own = self._batches[0]
+            fitting = _fitting(batch, limits.batch_records - count, limits.batch_bytes - size, is_first=not parts)
+            if not fitting:
+                break
+            if fitting < len(batch):
+                rest = batch.part(fitting, len(batch))
+                batch = batch.part(0, fitting)
+                left = weight(rest)
+                self._batches[0] = rest, left
+                self._bytes += left + weight(batch) - own
+                own = weight(batch)
+            else:
+                self._batches.popleft()
+            parts.append(batch)
+            count += len(batch)
+            size += batch.size
+            weighed += own
+        self._taken = count, weighed
+        if not self._losses:
+            return Batch.joined(parts) if parts else None
+        return self._with_gaps(parts)
+
+    def _with_gaps(self, parts: list[Batch]) -> Batch | None:
+        """The batch with the gaps that belong before its end; all of them where nothing more waits."""
+        is_all = not self._batches
+        last = parts[-1].last if parts else 0
+        told = {place: loss for place, loss in self._losses.items() if is_all or loss.offset_to < last}
+        if not told:
+            return Batch.joined(parts) if parts else None
+        for place in told:
+            del self._losses[place]
+        gaps = [overflow(self.sink, self._epoch, loss, place) for place, loss in told.items()]
+        gaps.sort(key=lambda gap: gap.offset)
+        if not parts:
+            return Batch(list[Record](gaps), self._epoch)
+        if gaps[-1].offset < parts[0].first:
+            return Batch.joined([Batch(list[Record](gaps), self._epoch), *parts])
+        records = [*gaps, *(record for part in parts for record in part.records)]
+        return Batch(sorted(records, key=lambda record: record.offset), self._epoch)
+
+    def done(self, count: int | None = None) -> None:
+        """Note that so many records of those taken last, or all, are written, or lost, or elsewhere."""
+        taken, size = self._taken
+        if taken:
+            count = taken if count is None else min(count, taken)
+            share = size * count // taken
+            self._release(count, share)
+            self._taken = taken - count, size - share
+
+    def end(self) -> None:
+        """End the stream: the sink gets what is held, and then the end."""
+        self.ended.set()
+        self.wake()
+
+    def abandon(self) -> int:
+        """Let go all that is held, as nobody will take it; how many records of the stream that is."""
+        self._is_left = True
+        left = self._records
+        self._batches.clear()
+        self._records = self._bytes = 0
+        self._taken = 0, 0
+        self._emptier.set()
+        return left
+
+    async def room(self) -> None:
+        """Wait until it is at most half full: for a replay, which can wait as a live stream cannot."""
+        limits = self._delivery
+        while (self._records > limits.queue // 2 or self._bytes > limits.queue_bytes // 2) and not self._is_left:
+            self._emptier.clear()
+            await self._emptier.wait()
+
+
+def _fitting(batch: Batch, most: int, most_bytes: int, *, is_first: bool) -> int:
+    """How many of a batch's records may be given; the first of all always may."""
+    if len(batch) <= most and batch.size <= most_bytes:
+        return len(batch)
+    return sum(1 for _ in _within(batch.lines[:most], most_bytes)) or int(is_first)
+
+
+def _within(lines: list[bytes], most: int) -> Iterator[bytes]:
+    for line in lines:
+        most -= len(line)
+        if most < 0:
+            return
+        yield line
+
+
+def _is_superseded(record: Record, seen: set[Key]) -> bool:
+    """Tell whether a later record says how the same thing stands now."""
+    if not isinstance(record, LATEST):
+        return False
+    period = (record.interval, record.ts_open) if isinstance(record, Candle) else None
+    key = (type(record), record.exchange, record.symbol, record.raw_symbol, period)
+    if key in seen:
+        return True
+    seen.add(key)
+    return False

@@ -1,0 +1,458 @@
+"""The frame of every sink: it opens it, gives it batches until the stream ends, and answers for each record.
+
+A record that came for a sink is written, stands in the dead letters, or is told to the sink as missing. One sink's
+trouble reaches no other: each has its own queue and its own task, and publishing waits for none.
+"""
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from hashlib import blake2b
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from msgspec import Raw
+
+from aggregator.bus.bus import Batch, Bus
+from aggregator.errors import ConfigError
+from aggregator.sinks.dead_letters import DeadLetter, DeadLetters
+from aggregator.sinks.queue import Queue
+from aggregator.sinks.sink import Context, Ended, Refused, Retry, SinkConfig, Writer
+from aggregator.sinks.status import SinkStatus, State
+
+OF_DATA = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # the record may be to blame for these
+MOST_FAILURES = 4  # so often one batch may meet such an error; then the records to blame are looked for
+LAST_PAUSE_S = 0.1  # seconds between two tries while the daemon stops
+CLOSING_S = 1.0  # seconds that a writer has to close after a failure, or when the time to drain is over
+SILENT_S = 60.0  # seconds after a line of the log in which a sink that fails again and again is not named anew
+
+T = TypeVar("T")
+
+log = logging.getLogger("aggregator.sinks")
+
+
+class Running(Protocol):
+    """A sink of a configuration at work."""
+
+    name: str
+    task: asyncio.Task[None] | None
+
+    async def start(self) -> None:
+        """Begin. Raises ConfigError where it cannot be opened, and that is a reason not to start."""
+
+    async def room(self) -> None:
+        """Wait until its queue is at most half full."""
+
+    def reopen(self) -> bool:
+        """Have it begin new files; whether it has any."""
+
+    def end(self) -> None:
+        """Let it write what it holds, and then end."""
+
+    async def abandon(self) -> int:
+        """End it now; how many records it has not taken."""
+
+    def status(self) -> SinkStatus:
+        """How it fares."""
+
+    def detail(self) -> object:
+        """The words of its writer beside that; null: there are none."""
+
+
+class _Pauses:
+    """The pauses between tries: they double, and each is shortened at random, so that not all call at once."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._next = first
+
+    def next(self) -> float:
+        pause, self._next = self._next, min(self._next * 2, self._longest)
+        return pause * random.uniform(0.5, 1)
+
+    def reset(self) -> None:
+        self._next = self._first
+
+
+class QueuedSink:
+    """A sink with a queue of its own.
+
+    dead_letters: where they go unless the configuration says it; null: nowhere, and what is refused is told as missing
+    """
+
+    def __init__(self, config: SinkConfig, bus: Bus, context: Context, *, dead_letters: Path | None = None) -> None:
+        self.name = config.name
+        self.queue = Queue(config.sink.name, bus.epoch, config.delivery)
+        self.task: asyncio.Task[None] | None = None
+        self._config = config
+        self._delivery = config.delivery
+        self._bus = bus
+        self._context = context
+        path = config.delivery.dead_letters or dead_letters
+        self._dead = None if path is None else DeadLetters(path, config.delivery.dead_letters_bytes)
+        self._writer: Writer | None = None
+        self._at: deque[Batch] = deque()  # a batch that was taken from the queue and is to be written, or parts of one
+        self._raised: Exception | None = None  # by a write within the call that published
+        self._busy: Awaitable[None] | None = None  # such a write asked to wait for it
+        self._pauses = _Pauses(config.delivery.backoff, config.delivery.longest_backoff)
+        self._failures = 0  # in a row, with the batch that is being written
+        self._is_ready = True  # to be given a batch within the call that publishes
+        self._state: State = "opening"
+        self._failing: str | None = None
+        self._is_said = False  # the log has a line that it fails
+        self._silent_until = 0.0
+        self._dropped_then = 0  # records that were dropped before it began to fail
+        self._written = self._refused = self._bytes = self._batches = self._retried = self._restarts = 0
+        self._is_told_dead = False
+
+    # --- from outside -----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin. Raises ConfigError where it cannot be opened, and that is a reason not to start."""
+        writer = None
+        if self._delivery.on_start_error == "fail":
+            try:
+                writer = await self._open()
+            except ConfigError:
+                raise
+            except Exception as error:
+                raise ConfigError(f"sink {self.name} cannot be opened: {_said(error)}") from error
+        self._bus.attach(self.queue.put)
+        self.task = asyncio.get_running_loop().create_task(self._run(writer), name=f"sink {self.name}")
+
+    async def room(self) -> None:
+        await self.queue.room()
+
+    def reopen(self) -> bool:
+        return self._writer is not None and self._writer.reopen()
+
+    def detail(self) -> object:
+        return None if self._writer is None else self._writer.detail()
+
+    def end(self) -> None:
+        self.queue.end()
+
+    async def abandon(self) -> int:
+        """End it now; how many records it has not taken."""
+        if self.task is not None and not self.task.done():
+            self.task.cancel()
+            await asyncio.wait([self.task], timeout=CLOSING_S)
+        return self._let_go()
+
+    def _let_go(self) -> int:
+        left = self.queue.abandon()
+        self.queue.dropped += left
+        self._at.clear()
+        return left
+
+    def status(self) -> SinkStatus:
+        late = self._context.lost
+        return SinkStatus(
+            name=self.name,
+            type=self._config.sink.name,
+            state=self._state,
+            failing=self._failing or self._context.trouble,
+            received=self.queue.received,
+            written=self._written - late,
+            refused=self._refused,
+            dropped=self.queue.dropped + late,
+            held=self.queue.held,
+            held_bytes=self.queue.held_bytes,
+            bytes=self._bytes,
+            batches=self._batches,
+            retried=self._retried,
+            restarts=self._restarts,
+            removed=self._context.removed,
+        )
+
+    # --- the task ---------------------------------------------------------------------------------------------------
+
+    async def _run(self, writer: Writer | None) -> None:
+        try:
+            while True:
+                try:
+                    self._writer = writer or await self._open()
+                    writer = None
+                    self._state = "running"
+                    await self._give_all(self._writer)
+                    await self._timed(self._writer.flush())
+                    writer, self._writer = self._writer, None
+                    await writer.close()
+                    return
+                except Ended:
+                    self._let_go()
+                    return
+                except Exception as error:  # noqa: BLE001 - whatever a sink raises concerns no other
+                    await self._failed(error)
+        finally:
+            self._state = "ended"
+            self._bus.detach(self.queue.put)
+            self.queue.hand_over_with(None)
+            await self._close()
+            if self._dead is not None:
+                self._dead.close()
+
+    async def _open(self) -> Writer:
+        self._state = "opening"
+        return await self._timed(self._config.sink.open(self._config.settings, self._context))
+
+    async def _timed(self, call: Awaitable[T]) -> T:
+        """Wait for a call, but no longer than a write may take. Raises TimeoutError with words."""
+        seconds = self._delivery.timeout
+        if not seconds:
+            return await call
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await call
+        except TimeoutError as error:
+            if limit.expired():
+                raise TimeoutError(f"no answer within {seconds:g} s") from error
+            raise
+
+    async def _close(self) -> None:
+        """Have the writer give back what it holds, whatever it says to that."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(Exception):
+                await asyncio.wait_for(writer.close(), CLOSING_S)
+
+    async def _give_all(self, writer: Writer) -> None:
+        """Give what comes until the stream ends."""
+        is_plain = not iscoroutinefunction(writer.write)
+        self._is_ready = True
+        self.queue.hand_over_with(partial(self._hand_over, writer) if is_plain else None)
+        while self._at or self._busy is not None or await self.queue.filled():
+            if self._busy is not None:
+                await self._busy
+                self._busy, self._is_ready = None, True
+            elif self._at:
+                await self._give(writer, self._at[0])
+            elif (batch := self.queue.take()) is not None:
+                self._at.append(batch)
+
+    def _hand_over(self, writer: Writer) -> None:
+        """Give full batches within the call that publishes, to a writer that never waits."""
+        while self._is_ready and not self._at and self.queue.has_enough:
+            batch = self.queue.take()
+            if batch is None:
+                return
+            self._at.append(batch)
+            try:
+                self._busy = writer.write(batch)
+            except Exception as error:  # noqa: BLE001 - the task deals with it
+                self._raised = error
+                self.queue.wake()
+                return
+            self._accept(batch, len(batch))
+            if self._busy is not None:
+                self._is_ready = False
+                self.queue.wake()
+
+    async def _give(self, writer: Writer, batch: Batch) -> None:
+        """Try once to have a batch taken, and deal with what comes of it."""
+        try:
+            await self._write(writer, batch)
+        except Retry as error:
+            self._retried += 1
+            self._state = "waiting"
+            self._say(error.reason)
+            await self._pause(error.after)
+            self._state = "running"
+        except Refused as error:
+            await self._refuse(batch, error)
+        except OF_DATA as error:
+            self._failures += 1
+            if self._failures >= MOST_FAILURES:
+                self._pauses.reset()
+                await self._refuse(batch, Refused(_said(error)))
+            raise
+        else:
+            self._accept(batch, len(batch))
+
+    async def _write(self, writer: Writer, batch: Batch) -> None:
+        if self._raised is not None:
+            error, self._raised = self._raised, None
+            raise error
+        waiting = writer.write(batch)
+        if waiting is None:
+            return
+        if iscoroutinefunction(writer.write):
+            await self._timed(waiting)
+        else:
+            self._busy, self._is_ready = waiting, False
+
+    def _accept(self, batch: Batch, count: int) -> None:
+        """Note that so many records of a batch were taken, and that it is done with."""
+        own = sum(map(self.queue.is_own, batch.records)) if self.queue.dropped else 0
+        self._written += count - own
+        self._bytes += batch.size
+        self._batches += 1
+        self._at.popleft()
+        self.queue.done(len(batch) - own)
+        if not self._at:
+            self._failures = 0
+        if self._failing is not None:
+            if self._is_said:
+                lost = self.queue.dropped - self._dropped_then
+                log.warning("sink %s: goes on%s", self.name, f"; {lost} records are missing" if lost else "")
+            self._failing, self._is_said = None, False
+            self._pauses.reset()
+
+    async def _refuse(self, batch: Batch, refused: Refused) -> None:
+        """Put what was refused into the dead letters; where that is not known, look for it by halves."""
+        which = refused.which
+        if which is None and len(batch) > 1:
+            half = len(batch) // 2
+            self._at.popleft()
+            self._at.extendleft([batch.part(half, len(batch)), batch.part(0, half)])
+            return
+        which = [0] if which is None else [at for at in which if 0 <= at < len(batch)]
+        kept = await self._bury(batch, which, refused.reason)
+        lost = [batch.records[at] for at in which[kept:] if not self.queue.is_own(batch.records[at])]
+        own = sum(self.queue.is_own(batch.records[at]) for at in which)
+        before, self._refused = self._refused, self._refused + len(which) - own - len(lost)
+        self._accept(batch, len(batch) - len(which) + own)
+        self.queue.lose(lost)
+        if len(str(self._refused)) > len(str(before)) or not before:
+            where = "told as missing" if self._dead is None else f"in {self._dead.path}"
+            log.error(
+                "sink %s: refuses records, %d so far, which are %s: %s",
+                self.name,
+                self._refused + len(lost),
+                where,
+                refused.reason,
+            )
+
+    async def _bury(self, batch: Batch, which: list[int], reason: str) -> int:
+        """Write dead letters; how many there was room for."""
+        if self._dead is None:
+            return 0
+        now, lines = self._context.clock(), batch.lines
+        letters = [DeadLetter(now, self.name, batch.epoch, reason, Raw(lines[at].rstrip())) for at in which]
+        try:
+            kept = await self._dead.add(letters)
+            trouble = "it is full"
+        except OSError as error:
+            kept, trouble = 0, _said(error)
+        if kept < len(which) and not self._is_told_dead:
+            self._is_told_dead = True
+            log.error(
+                "sink %s: what it refuses is from now on told as missing: %s: %s", self.name, self._dead.path, trouble
+            )
+        return kept
+
+    # --- failures ---------------------------------------------------------------------------------------------------
+
+    async def _failed(self, error: Exception) -> None:
+        """It cannot be opened, or failed while it wrote: have it closed, and wait before it is opened anew."""
+        self.queue.hand_over_with(None)
+        self._busy = None
+        self._restarts += self._writer is not None
+        is_ours = not isinstance(error, OSError | Retry | ConfigError)
+        self._say(_said(error), error if is_ours else None)
+        self._state = "opening"
+        await self._close()
+        await self._pause(error.after if isinstance(error, Retry) else None)
+
+    def _say(self, reason: str, error: Exception | None = None) -> None:
+        """Log the first failure after all was well, though not every minute; the status always has the last."""
+        now = asyncio.get_running_loop().time()
+        if self._failing is None and now >= self._silent_until:
+            self._is_said, self._silent_until = True, now + SILENT_S
+            self._dropped_then = self.queue.dropped
+            log.error("sink %s: %s; trying again until it works", self.name, reason, exc_info=error)
+        self._failing = reason
+
+    async def _pause(self, seconds: float | None) -> None:
+        pause = self._pauses.next() if seconds is None else seconds
+        if self.queue.ended.is_set():
+            await asyncio.sleep(min(pause, LAST_PAUSE_S))
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self.queue.ended.wait()
+
+
+class DirectSink:
+    """A sink without a queue: it is given each batch within the call that publishes it."""
+
+    def __init__(self, config: SinkConfig, bus: Bus, context: Context) -> None:
+        self.name = config.name
+        self.task: asyncio.Task[None] | None = None
+        self._config = config
+        self._bus = bus
+        self._context = context
+        self._writer: Writer | None = None
+        self._received = 0
+
+    async def start(self) -> None:
+        """Begin. Raises ConfigError where it cannot be opened."""
+        self._writer = await self._config.sink.open(self._config.settings, self._context)
+        self._bus.attach(self._writer.write)
+
+    async def room(self) -> None:
+        """It has no queue."""
+
+    def reopen(self) -> bool:
+        return self._writer is not None and self._writer.reopen()
+
+    def detail(self) -> object:
+        return None if self._writer is None else self._writer.detail()
+
+    def end(self) -> None:
+        if self._writer is not None:
+            self._bus.detach(self._writer.write)
+            self.task = asyncio.get_running_loop().create_task(self._writer.close(), name=f"sink {self.name}")
+
+    async def abandon(self) -> int:
+        """End it now."""
+        if self.task is not None and not self.task.done():
+            self.task.cancel()
+            await asyncio.wait([self.task], timeout=CLOSING_S)
+        return 0
+
+    def status(self) -> SinkStatus:
+        state: State = "opening" if self._writer is None else "running" if self.task is None else "ended"
+        return SinkStatus(name=self.name, type=self._config.sink.name, state=state, failing=self._context.trouble)
+
+
+def running(
+    config: SinkConfig,
+    bus: Bus,
+    *,
+    clock: Callable[[], int] = time.time_ns,
+    deaths: Mapping[tuple[str, str], int] | None = None,
+    dead: Path | None = None,
+) -> Running:
+    """A sink of a configuration, to be started.
+
+    clock: ns since the epoch
+    dead: the directory for the dead letters of sinks that name no file
+    """
+    context = Context(config.name, bus, clock, config.delivery, deaths or {})
+    if not config.sink.has_queue:
+        return DirectSink(config, bus, context)
+    return QueuedSink(config, bus, context, dead_letters=None if dead is None else dead / _file_name(config.name))
+
+
+def _file_name(name: str) -> str:
+    """The name of a sink's dead letters; two sinks never share one."""
+    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name)
+    mark = "" if plain == name else f"-{blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=4).hexdigest()}"
+    return f"{plain[:100]}{mark}.ndjson"
+
+
+def _said(error: Exception) -> str:
+    """An error in words, on one line."""
+    said = error.reason if isinstance(error, Retry | Refused) else str(error)
+    shown = " ".join(said.split()) or type(error).__name__
+    return shown if isinstance(error, OSError | Retry | Refused | ConfigError) else f"{type(error).__name__}: {shown}"

@@ -1,0 +1,105 @@
+"""The kinds of values that a settings struct may have: what a configuration file may hold for each, and how it is told.
+
+A settings struct is a frozen msgspec struct whose fields are of these types, or plain `str`, `int`, `bool` and
+`Literal`. Bytes are whole numbers in it, and times are seconds.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Struct
+from pydantic import BeforeValidator, Field
+
+from aggregator.errors import nearest
+
+SHOWN = 80  # characters of a value that a message repeats
+SIZE = re.compile(r"([0-9]{1,12})\s*(?:([kmgt])(i)?)?b?", re.IGNORECASE)
+POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+DURATION = re.compile(r"([0-9]{1,5})\s*(ms|[smhd])")
+SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Word(Struct, frozen=True):
+    """How a type is called in the documentation, and how a value of it stands in a configuration file."""
+
+    name: str
+    write: Callable[[object], str] = json.dumps
+
+
+def quote(value: str) -> str:
+    """A text of the file as a message shows it: on one line, whatever it holds, and not long."""
+    shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
+    return json.dumps(shown, ensure_ascii=not shown.isprintable())
+
+
+def choices(value: str, allowed: Collection[str]) -> str:
+    """The end of a message that says what is allowed, and what was probably meant."""
+    meant = nearest(value, allowed)
+    hint = f"; did you mean {quote(meant)}?" if meant else ""
+    return f"; allowed: {', '.join(sorted(allowed))}{hint}"
+
+
+def to_bytes(value: object) -> object:
+    """A size of the file in bytes. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    match = SIZE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f'{quote(value)} is not a size; write bytes, or text like "256MB" or "256MiB"')
+    unit = 1024 if match[3] else 1000
+    return int(match[1]) * unit ** POWERS.get((match[2] or "").lower(), 0)
+
+
+def to_seconds(value: object) -> object:
+    """A duration of the file in seconds. Raises ValueError."""
+    if isinstance(value, str):
+        match = DURATION.fullmatch(value.strip())
+        if match is None:
+            raise ValueError(f'{quote(value)} is not a duration; write text like "15m", "1h" or "1d"')
+        return int(match[1]) * SECONDS[match[2]]
+    return value
+
+
+def path_text(value: str) -> str:
+    """A path of the file with the home directory put in. Raises ValueError."""
+    if not value or "\0" in value:
+        raise ValueError(f"{quote(value)} is not a path")
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError as error:
+        raise ValueError(f"{quote(value)}: {error}") from error
+
+
+def _to_path(value: object) -> object:
+    return Path(path_text(value)) if isinstance(value, str) else value
+
+
+def write_bytes(value: object) -> str:
+    """A size as a configuration file would say it."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if isinstance(value, int) and value >= size and value % size == 0:
+            return f'"{value // size}{unit}"'
+    return json.dumps(value)
+
+
+def write_seconds(value: object) -> str:
+    """A duration as a configuration file would say it."""
+    if not isinstance(value, int | float):
+        return json.dumps(value)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if value >= size and value % size == 0:
+            return f'"{value // size:.0f}{unit}"'
+    return f'"{value * 1000:.0f}ms"' if value else "0"
+
+
+def _write_path(value: object) -> str:
+    return json.dumps(str(value))
+
+
+Count = Annotated[int, Field(ge=1, le=1_000_000_000), Word("count")]
+Bytes = Annotated[int, Field(ge=1, le=1 << 50), BeforeValidator(to_bytes), Word("size", write_bytes)]
+Duration = Annotated[float, Field(ge=0, le=3.2e9), BeforeValidator(to_seconds), Word("duration", write_seconds)]
+FilePath = Annotated[Path, BeforeValidator(_to_path), Word("path", _write_path)]

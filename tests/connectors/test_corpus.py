@@ -18,7 +18,7 @@ from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange
 from aggregator.ingest.listing import read_bodies
-from aggregator.records import CHANNEL_OF, Gap, Instrument
+from aggregator.records import CHANNEL_OF, Gap, Instrument, Record
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 PINNED = Path(__file__).with_name("corpus.json")
@@ -72,12 +72,13 @@ def replayed(exchange: Exchange, instruments: list[Instrument], path: Path) -> C
     """Records by type from whole sessions; gaps by cause and phase."""
     replay = Replay(exchange, instruments)
     counts: Counter[str] = Counter()
+    records: list[Record] = []
     for _, line in read_capture(path):
         assert not isinstance(line, BadFrame)
-        records = replay.feed(line)
-        for record in records:
-            assert type(record) not in CHANNEL_OF or record.exchange == exchange.id
-        counts.update(f"gap {r.cause} {r.phase}" if isinstance(r, Gap) else _tag(r) for r in records)
+        records += replay.feed(line)
+    for record in [*records, *replay.end()]:
+        assert type(record) not in CHANNEL_OF or record.exchange == exchange.id
+        counts[f"gap {record.cause} {record.phase}" if isinstance(record, Gap) else _tag(record)] += 1
     return dict(sorted(counts.items()))
 
 

@@ -1,7 +1,6 @@
 """Connections that follow each other or stand side by side: nothing is lost and nothing comes twice."""
 
 import asyncio
-import time
 from contextlib import suppress
 
 import pytest
@@ -242,7 +241,7 @@ async def test_where_all_places_are_taken_the_old_connection_goes_first() -> Non
 
 async def test_who_waits_for_a_place_longer_than_a_lifetime_dials_once_it_has_one_and_not_for_nothing() -> None:
     """A lifetime begins when the connection is made: each of them lasts for half of it, as only then it is replaced."""
-    begun = time.monotonic()
+    begun = asyncio.get_running_loop().time()
     async with running(narrow(2), ("trades",), ("A", "B", "C"), policy=ConnectionPolicy(lifetime=0.4)) as (
         server,
         _,
@@ -251,7 +250,8 @@ async def test_who_waits_for_a_place_longer_than_a_lifetime_dials_once_it_has_on
         async with asyncio.timeout(PATIENCE):
             while server.connections < 7:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
-    assert time.monotonic() - begun > 6 * 0.2
+    lived = asyncio.get_running_loop().time() - begun
+    assert server.connections <= 1 + lived / 0.2  # however slow the machine is: it only lives longer
 
 
 async def test_the_old_connection_stays_until_the_new_one_has_asked_for_everything(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import inspect
 
-from aggregator.records import RECORD_TYPES, Record
+from aggregator.records import RECORD_TYPES, Record, defaults
 
 ROOT = Path(__file__).resolve().parents[2]
 # Fields whose words are ordinary texts of the program, too ("book" is a channel): only their own place counts.
@@ -51,12 +51,13 @@ def unsaid(record: type[Record], trees: list[ast.AST]) -> list[str]:
     info = inspect.type_info(record)
     assert isinstance(info, inspect.StructType)
     anywhere = {text for tree in trees for text in texts(tree)}
+    usual = defaults(record)
     found: list[str] = []
     for field in info.fields:
         words, said = words_of(field.type), anywhere
         if field.name in PARTICULAR:
             said = {text for tree in trees for text in said_of(field.name, tree)}
-        found += [f"{field.name}: {word}" for word in words if word != field.default and word not in said]
+        found += [f"{field.name}: {word}" for word in words if word != usual.get(field.name) and word not in said]
     return found
 
 

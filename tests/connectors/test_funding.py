@@ -39,6 +39,7 @@ def told(kinds: str, interval: str, next: str) -> Told:
 
 
 FUNDING = {
+    "aster": told("current", "details", "frame"),
     "bequant": told("current predicted", "listing", "frame"),
     "binancecoinm": told("current", "details", "frame"),
     "binanceusdm": told("current", "details", "frame"),

@@ -67,6 +67,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"error":{"message":"too_many_concurrent_requests","code":10066}}',
         Trouble("10066: too_many_concurrent_requests", is_busy=True),
     ),
+    ("aster", 400, b'{"code":-1121,"msg":"Invalid symbol."}', Trouble("-1121: Invalid symbol.")),
     ("binanceus", 200, b'{"code":-1121,"msg":"Invalid symbol."}', Trouble("-1121: Invalid symbol.")),
     ("bitget", 200, b'{"code":"40034","msg":"no such parameter","data":null}', Trouble("40034: no such parameter")),
     ("bitget", 429, b'{"code":"429","msg":"Too Many Requests"}', Trouble("429: Too Many Requests", is_busy=True)),

@@ -6,10 +6,10 @@ Since April 2026 books and best prices of linear futures come over `/public`, al
 without a path accepts every subscription and stays silent. That of inverse ones has no paths.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from aggregator.exchange import Exchange, Limits, Stream, Subscribe, Subscription
-from aggregator.records import HOUR_S, Channel
+from aggregator.exchange import Exchange, Limits, Stream, Subscribe, Subscription, every_instrument
+from aggregator.records import HOUR_S, Channel, Instrument
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode
 from connectors.families.binance.futures_frames import parser
@@ -58,30 +58,50 @@ def asking(method: str) -> Subscribe:
     return ask
 
 
+def stream(
+    name: str,
+    url: str,
+    rest: str,
+    channels: Mapping[Channel, str],
+    *,
+    inverse: bool = False,
+    book: Rule = linked,
+    serves: Callable[[Instrument], bool] = every_instrument,
+    per_connection: int = 1024,
+    pace: float = 0.15,  # ten incoming messages a second are allowed, pongs among them
+    patience: float = 200,  # the exchange pings every three minutes
+) -> Stream:
+    """Declare an address and which channels it carries; whole books and past trades come by REST."""
+    has_book, has_trades = "book" in channels, "trades" in channels
+    rules: dict[Channel, Rule] = {"book": book, "trades": contiguous}
+    return Stream(
+        name=name,
+        url=url,
+        channels=channels,
+        serves=serves,
+        subscribe=asking("SUBSCRIBE"),
+        unsubscribe=asking("UNSUBSCRIBE"),
+        parse=parser(inverse=inverse),
+        snapshot=snapshot(rest) if has_book else None,
+        sequence={channel: rule for channel, rule in rules.items() if channel in channels},
+        backfill=backfill(rest, inverse=inverse) if has_trades else None,
+        per_connection=per_connection,
+        batch=100,
+        pace=pace,
+        patience=patience,
+    )
+
+
 def exchange(id: str, *, docs: str, checked: str, ws: str, rest: str, inverse: bool = False) -> Exchange:
     """Declare an exchange of linear futures, whose streams come over two paths, or of inverse ones."""
-
-    def stream(name: str, path: str, channels: Mapping[Channel, str]) -> Stream:
-        has_book, has_trades = "book" in channels, "trades" in channels
-        rules: dict[Channel, Rule] = {"book": linked, "trades": contiguous}
-        return Stream(
-            name=name,
-            url=f"{ws}{path}/stream",
-            channels=channels,
-            subscribe=asking("SUBSCRIBE"),
-            unsubscribe=asking("UNSUBSCRIBE"),
-            parse=parser(inverse=inverse),
-            snapshot=snapshot(rest) if has_book else None,
-            sequence={channel: rule for channel, rule in rules.items() if channel in channels},
-            backfill=backfill(rest, inverse=inverse) if has_trades else None,
-            per_connection=200 if inverse else 1024,
-            batch=100,
-            pace=0.15,  # ten incoming messages a second are allowed, pongs among them
-            patience=200,  # the exchange pings every three minutes
+    feeds = (
+        (stream("main", f"{ws}/stream", rest, {**PUBLIC, **MARKET}, inverse=True, per_connection=200),)
+        if inverse
+        else (
+            stream("public", f"{ws}/public/stream", rest, PUBLIC),
+            stream("market", f"{ws}/market/stream", rest, MARKET),
         )
-
-    both = stream("main", "", {**PUBLIC, **MARKET})
-    split = (stream("public", "/public", PUBLIC), stream("market", "/market", MARKET))
+    )
     return Exchange(
         id=id,
         docs=docs,
@@ -93,6 +113,6 @@ def exchange(id: str, *, docs: str, checked: str, ws: str, rest: str, inverse: b
             connects=(300, 300),
         ),
         listing=listing(rest),
-        feeds=(*((both,) if inverse else split), open_interest(rest, inverse=inverse)),
+        feeds=(*feeds, open_interest(rest, inverse=inverse)),
         notes=(*(INVERSE_NOTES if inverse else LINEAR_NOTES), *NOTES),
     )

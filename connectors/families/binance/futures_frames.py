@@ -13,13 +13,14 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse
 from aggregator.records import Record
-from connectors.families.binance import STREAM, decode_other, number, refused
+from connectors.families.binance import STREAM, decode_best, decode_other, number, refused
 from connectors.families.binance.futures_wires import (
     INVERSE,
     LINEAR,
     ContractWire,
     MarketTradeWire,
     MarkPriceWire,
+    PartialWire,
     Single,
     of_contracts,
     partial,
@@ -50,11 +51,13 @@ class Combined(Struct, gc=False):
 
 class Tagged(Struct):
     e: str = ""
+    u: int | None = None
 
 
 decode_combined = Decoder(Combined).decode
 decode_bare = Decoder(Wire).decode
 decode_many = Decoder(list[Wire]).decode
+decode_partial = Decoder(PartialWire).decode
 decode_tags = Decoder(Tagged | list[Tagged]).decode
 
 
@@ -120,7 +123,7 @@ def parse_other(frame: bytes, home: int) -> Iterable[Event]:
     if other.stream:
         kind = other.stream.partition("@")[2].partition("@")[0].partition("_")[0].rstrip("0123456789")
         return parse_market(other.data, home, must=kind in KINDS)
-    if other.e:
+    if other.e or other.u is not None:
         return parse_market(frame, home)
     if other.error is not None or other.code is not None:
         return (refused(other),)
@@ -133,6 +136,10 @@ def parse_market(data: bytes | Raw, home: int, *, must: bool = False) -> Iterabl
     tags = {each.e for each in tagged} if isinstance(tagged, list) else {tagged.e}
     if isinstance(tagged, list) and tags & TAGS:
         return [record for wire in decode_many(data) for record in read(wire, home)]
+    if tags == {"depthUpdate"}:
+        return (decode_partial(data).record(),)
+    if isinstance(tagged, Tagged) and not tagged.e and tagged.u is not None:
+        return (decode_best(data).record(),)  # on spot the kind may stand in the stream's name alone
     if must or tags & TAGS:
         raise BadFrame(f"an event of {', '.join(tags)} that cannot be read")
     return ()

@@ -139,13 +139,17 @@ def interest_reader(*, inverse: bool) -> Callable[[str, bytes], Iterable[Record]
     return read_interest
 
 
+def funding_intervals(rest: str) -> Details:
+    return Details(Request(f"{rest}/fundingInfo"), decode_fundings, read_funding)
+
+
 def listing(rest: str) -> Listing:
     return Listing(
         (Request(f"{rest}/exchangeInfo"),),
         at("symbols"),
         read_contract,
         state=("status", "contractStatus"),
-        details=(Details(Request(f"{rest}/fundingInfo"), decode_fundings, read_funding),),
+        details=(funding_intervals(rest),),
     )
 
 

@@ -13,6 +13,7 @@ from aggregator.records import (
     Candle,
     Funding,
     IndexPrice,
+    Levels,
     Liquidation,
     MarketState,
     MarkPrice,
@@ -164,6 +165,20 @@ def partial(d: DepthWire) -> Record:
         ts_event=None if d.T is None else stamp(d.T),
         ts_sent=stamp(d.E),
     )
+
+
+class PartialWire(Struct):
+    """A partial book whose sides have longer names than those of changes (Aster, spot)."""
+
+    s: str
+    E: int
+    u: int
+    bids: Levels
+    asks: Levels
+    T: int | None = None
+
+    def record(self) -> Record:
+        return partial(DepthWire(E=self.E, T=self.T, s=self.s, u=self.u, b=self.bids, a=self.asks))
 
 
 def of_contracts(record: Record) -> None:

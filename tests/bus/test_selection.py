@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,11 +30,12 @@ from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
 from aggregator.session.topics import Origin
 
-PERPETUAL = {"exchange": "alpha", "symbol": "BTC/USDT:USDT", "raw_symbol": "BTCUSDT-PERP"}
-SPOT = {"exchange": "alpha", "symbol": "BTC/USDT", "raw_symbol": "BTCUSDT"}
-UNNAMED = {"exchange": "alpha", "raw_symbol": "X:Y"}
+Named = dict[str, Any]  # what a record says of its topic
+PERPETUAL: Named = {"exchange": "alpha", "symbol": "BTC/USDT:USDT", "raw_symbol": "BTCUSDT-PERP"}
+SPOT: Named = {"exchange": "alpha", "symbol": "BTC/USDT", "raw_symbol": "BTCUSDT"}
+UNNAMED: Named = {"exchange": "alpha", "raw_symbol": "X:Y"}
 SUMMARY = Counts(Origin("alpha", "alpha/main.1#1")).summary((), Now(1, 1))
-HOLE = {"gap_id": "1", "phase": "open", "cause": "disconnect", "ts_from": 1}
+HOLE: dict[str, Any] = {"gap_id": "1", "phase": "open", "cause": "disconnect", "ts_from": 1}
 
 
 def wants(pattern: str, record: Record) -> bool:
@@ -61,7 +63,7 @@ def wants(pattern: str, record: Record) -> bool:
         ("trades:alpha:X", UNNAMED, False),
     ],
 )
-def test_a_pattern_names_topics(pattern: str, symbols: dict[str, str], wanted: bool) -> None:
+def test_a_pattern_names_topics(pattern: str, symbols: Named, wanted: bool) -> None:
     assert wants(pattern, Trade(price="1", size="1", **symbols)) is wanted
 
 
@@ -158,6 +160,11 @@ def test_what_is_named_in_full_is_found_without_a_look_at_the_others(monkeypatch
         index.add(RecordTopic(("trades",), "alpha", (f"S{number}/USD", f"S{number}USD")), number)
     looks: list[tuple[str, ...]] = []
     matches = Symbols.matches
-    monkeypatch.setattr(Symbols, "matches", lambda self, names: (looks.append(names), matches(self, names))[1])
+
+    def look(self: Symbols, names: tuple[str, ...]) -> bool:
+        looks.append(names)
+        return matches(self, names)
+
+    monkeypatch.setattr(Symbols, "matches", look)
     assert index.matching(Selection([parse_pattern("trades:*:S7/USD")])) == [7]
     assert looks == [("S7/USD",)]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -156,8 +157,8 @@ def test_one_instrument_is_not_counted_for_another() -> None:
         [Trade(exchange="a", symbol="X/Y", price="1", size="1", ts_recv=n * SECOND_NS // 10) for n in range(100)]
     )
     board.note([Bbo(exchange="a", symbol="Z/Y", bid_price="0.90", ask_price="1.1", ts_recv=9 * SECOND_NS)])
-    for channel, state in (("book", "live"), ("trades", "stalled")):
-        board.note([Health(exchange="a", symbol="Z/Y", channel=channel, state=state)])
+    board.note([Health(exchange="a", symbol="Z/Y", channel="book", state="live")])
+    board.note([Health(exchange="a", symbol="Z/Y", channel="trades", state="stalled")])
     rows = list(zip(*(column.cells for column in board.table(10 * SECOND_NS).columns), strict=True))
     assert rows == [
         ("a", "X/Y", "1", "-", "-", "-", "10", ""),
@@ -167,13 +168,13 @@ def test_one_instrument_is_not_counted_for_another() -> None:
 
 def test_a_gap_tells_the_state_too() -> None:
     board = Board()
-    gap = {"exchange": "a", "symbol": "X/Y", "channel": "book", "gap_id": "1", "cause": "disconnect", "ts_from": 1}
+    gap = Gap(exchange="a", symbol="X/Y", channel="book", gap_id="1", phase="open", cause="disconnect", ts_from=1)
     seen = []
     for record in (
         Health(exchange="a", symbol="X/Y", channel="book", state="live"),
-        Gap(phase="open", **gap),
+        gap,
         Health(exchange="a", symbol="X/Y", channel="book", state="syncing"),
-        Gap(phase="close", **gap),
+        msgspec.structs.replace(gap, phase="close"),
     ):
         board.note([record])
         (state,) = board.table(SECOND_NS).columns[-1].cells

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec import Struct, structs
 
 from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import known_channels
@@ -481,10 +481,11 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize("document", ["config/full.toml", "docs/configuration.md"])
 def test_every_key_is_explained(document: str) -> None:
     text = (ROOT / document).read_text("utf-8")
+    owners: list[type[Struct]] = [Delivery, *(sink.settings for sink in own_sinks())]
     keys = {
         *Document.model_fields,
         *ExchangeTable.model_fields,
-        *(key.name for owner in (Delivery, *(sink.settings for sink in own_sinks())) for key in keys_of(owner)),
+        *(key.name for owner in owners for key in keys_of(owner)),
     }
     assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", text)] == []
 

@@ -1,6 +1,7 @@
 """Contracts told in base or quote amounts: each derivative exchange's own frames, and what their volumes are worth."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -80,7 +81,7 @@ POLONIEX_BAR = {
     "data": [["BTC_USDT_PERP", "1", "1", "1", "1", "666126.2", "5998", 3, 1784000000000, 1784000059999, 1784000001000]],
 }
 
-CASES: dict[str, tuple[str, str, dict[str, object], bool, str, Amounts]] = {
+CASES: dict[str, tuple[str, str, Mapping[str, object], bool, str, Amounts]] = {
     "mexc, a ticker": ("mexc", "ETH_USDT", MEXC_TICKER, True, "0.01", {Ticker: ("30.00", None)}),
     "mexc, its open interest": ("mexc", "ETH_USDT", MEXC_TICKER, True, "0.01", {OpenInterest: ("20.00", None)}),
     "mexc, a candle": ("mexc", "ETH_USDT", MEXC_BAR, True, "0.01", {Candle: ("10.00", None)}),
@@ -126,7 +127,7 @@ def amounts(record: Record) -> tuple[str | None, str | None] | None:
 @pytest.mark.parametrize("reader", [ParseOnly, Replay])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_contracts_are_told_in_amounts(
-    reader: type[ParseOnly | Replay], case: tuple[str, str, dict[str, object], bool, str, Amounts]
+    reader: type[ParseOnly | Replay], case: tuple[str, str, Mapping[str, object], bool, str, Amounts]
 ) -> None:
     id, raw_symbol, frame, linear, contract_size, right = case
     exchange = load_exchange(id)

@@ -9,7 +9,8 @@ from aggregator.exchange import Stream
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
-from connectors.bitget import EXCHANGE, KEPT, QUOTES
+from connectors.bitget import EXCHANGE, QUOTES
+from connectors.bitget.frames import KEPT
 from connectors.families.okx import checksum
 
 SECOND = 10**9
@@ -30,7 +31,7 @@ def frame(type: str, seq: int, before: int | None, *, sum: int | None = None, **
 
 
 def heard(stream: Stream, *frames: bytes) -> list[Record]:
-    session = Session("bitget", stream, conn="x#1", instruments={}, channels=("book",))
+    session = Session("bitget", stream, conn="x#1", instruments={}, channels={"book"})
     out: list[Record] = []
     for at, each in enumerate(frames):
         out += session.receive([each], Now(START + at, at))

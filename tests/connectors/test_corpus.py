@@ -96,7 +96,7 @@ def test_every_frame_of_a_capture_is_read(id: str, path: Path) -> None:
     pinned = json.loads(PINNED.read_text()) if PINNED.exists() else {}
     if WRITES:
         reasons = pinned.get(name, {}).get("unread", {})
-        seen["unread"] = {str(line): reasons.get(str(line), "") for line in unread}  # type: ignore[dict-item]
+        seen["unread"] = {str(line): reasons.get(str(line), "") for line in unread}
         pinned[name] = seen
         PINNED.write_text(json.dumps(dict(sorted(pinned.items())), indent=1) + "\n")
         return

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 import msgspec
 import pytest
@@ -26,7 +27,12 @@ FRAMES = Path(__file__).parents[1] / "frames"
 START = 1_760_000_000_000_000_000
 Row = dict[str, object]
 
-load = cache(load_exchange)
+
+@cache
+def load(id: str) -> Exchange:
+    exchange = load_exchange(id)
+    assert exchange is not None
+    return exchange
 
 
 def cases() -> Iterable[object]:
@@ -103,7 +109,7 @@ def test_a_frame_gives_what_it_says(id: str, case: Row) -> None:
     assert [plain(given) for given in read(load(id), case)] == case["gives"]
 
 
-def is_unread(record: Record) -> bool:
+def is_unread(record: Record) -> TypeGuard[Gap]:
     """Whether this tells of frames that cannot be read: those that come one behind the other in a read are one gap."""
     return isinstance(record, Gap) and record.cause == "parse_error" and record.channel is None
 
@@ -156,7 +162,7 @@ def emptied() -> Iterable[object]:
         for case in map(json.loads, path.read_text().splitlines()):
             gives = case["gives"] if isinstance(case["gives"], list) and "frame" in case else []
             for given in gives:
-                type = (given or {}).get("type")
+                type = (given or {}).get("type", "")
                 number = (given or {}).get(NUMBERS.get(type, ""))
                 if number is not None and f'"{number}"' in case["frame"]:
                     changed = case | {"frame": case["frame"].replace(f'"{number}"', '""')}

@@ -17,7 +17,7 @@ def test_the_rate_that_will_be_paid_has_its_interval_and_its_time_from_the_listi
         raw_symbol="XBTUSDTM", kind="perpetual", funding_interval_s=28_800, funding_offset_s=1_790_121_600 % 28_800
     )
     stream = EXCHANGE.streams[0]
-    session = Session("kucoinfutures", stream, conn="x#1", instruments={"XBTUSDTM": listed}, channels=("funding",))
+    session = Session("kucoinfutures", stream, conn="x#1", instruments={"XBTUSDTM": listed}, channels={"funding"})
     data = {"period": 1, "granularity": 60_000, "fundingRate": -0.000076, "timestamp": AT * 1000}
     topic = "/contract/instrument:XBTUSDTM"
     frame = json.dumps({"topic": topic, "type": "message", "subject": "funding.rate", "data": data}).encode()
@@ -27,7 +27,7 @@ def test_the_rate_that_will_be_paid_has_its_interval_and_its_time_from_the_listi
 
 
 def test_a_settled_rate_is_told_once_when_settlement_begins() -> None:
-    session = Session("kucoinfutures", EXCHANGE.streams[0], conn="x#1", instruments={}, channels=("funding",))
+    session = Session("kucoinfutures", EXCHANGE.streams[0], conn="x#1", instruments={}, channels={"funding"})
     data = {"symbol": "XBTUSDTM", "fundingTime": AT * 1000, "fundingRate": 0.0001, "timestamp": AT * 1000}
     words = {"topic": "/contract/announcement", "type": "message", "data": data}
     out = [

@@ -148,7 +148,7 @@ def test_a_settled_rate_is_told_once_however_often_it_is_repeated() -> None:
     row |= {"prevFundingTime": "1789977600000", "settFundingRate": "0.0002", "settState": "settled"}
     later = row | {"fundingTime": "1790035200000", "prevFundingTime": "1790006400000", "settFundingRate": "0.0003"}
     stream = next(s for s in EXCHANGE.streams if s.name == "swaps")
-    session = Session("okx", stream, conn="okx/swaps/1", instruments={}, channels=("funding",))
+    session = Session("okx", stream, conn="okx/swaps/1", instruments={}, channels={"funding"})
     out: list[Record] = []
     for each in (row, row, later, later, row):
         said = {"arg": {"channel": "funding-rate", "instId": "A-USDT-SWAP"}, "data": [each]}

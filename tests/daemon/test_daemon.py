@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -31,7 +32,7 @@ PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 AT_ONCE = 2.0
 NOBODY = "127.0.0.1:9"  # nothing listens at the port of `discard`
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
 def until(condition: Callable[[], object], *, what: str) -> None:

@@ -69,6 +69,11 @@ def in_files(directory: Path) -> Iterator[Row]:
             yield json.loads(line)
 
 
+def have_come(subscriber: Subscriber, seen: int) -> bool:
+    """Whether trades of five instruments have come since."""
+    return len(trades(subscriber.rows[seen:])) >= 5
+
+
 def trades(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
     found = defaultdict(list)
     for row in rows:
@@ -80,7 +85,7 @@ def trades(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
 def told(rows: Iterable[Row], exchange: str, raw_symbol: str) -> list[tuple[int, int]]:
     """From when to when something is said to be missing still of a market's trades."""
     return [
-        (int(row["ts_from"]), int(row["ts_to"]))  # type: ignore[call-overload]
+        (int(row["ts_from"]), int(row["ts_to"]))
         for row in rows
         if row["type"] == "gap"
         and row["phase"] == "close"
@@ -95,15 +100,14 @@ def untold(rows: list[Row]) -> list[str]:
     """Holes in the exchange's own numbers that no gap covers; and numbers that came twice."""
     faults = []
     for (exchange, raw_symbol), found in trades(rows).items():
-        found.sort(key=lambda row: int(row["sequence"]))  # type: ignore[call-overload]
+        found.sort(key=lambda row: int(row["sequence"]))
         gaps = told(rows, exchange, raw_symbol)
         for before, after in pairwise(found):
-            missing = int(after["sequence"]) - int(before["sequence"]) - 1  # type: ignore[call-overload]
+            missing = int(after["sequence"]) - int(before["sequence"]) - 1
             if missing < 0:
                 faults.append(f"{raw_symbol}: {after['sequence']} twice")
             elif missing and not any(
-                begun <= int(after["ts_recv"]) and ended >= int(before["ts_recv"])  # type: ignore[call-overload]
-                for begun, ended in gaps
+                begun <= int(after["ts_recv"]) and ended >= int(before["ts_recv"]) for begun, ended in gaps
             ):
                 faults.append(f"{raw_symbol}: {missing} untold after {before['sequence']}")
     return faults
@@ -120,8 +124,8 @@ def covering(rows: Iterable[Row], began: int, ended: int) -> set[tuple[object, .
         (row["exchange"], row["channel"], row["raw_symbol"])
         for row in rows
         if (row["type"], row.get("cause"), row.get("phase")) == ("gap", "restart", "close")
-        and began - 2 * 10**9 < int(row["ts_from"]) <= began  # type: ignore[call-overload]
-        and int(row["ts_to"]) >= ended  # type: ignore[call-overload]
+        and began - 2 * 10**9 < int(row["ts_from"]) <= began
+        and int(row["ts_to"]) >= ended
     }
 
 
@@ -155,7 +159,7 @@ def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str,
     for kill in range(KILLS):
         daemon, seen = start(), len(subscriber.rows)
         if kill < 2:
-            until(lambda seen=seen: len(trades(subscriber.rows[seen:])) >= 5, what="trades")
+            until(partial(have_come, subscriber, seen), what="trades")
         time.sleep(dice.uniform(0.3, 3.0))
         if kill == 1:
             until(partial(is_told, live, subscriber, seen, began, ended), what=f"{live}")

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from aggregator.daemon.logs import printable, set_up
+from aggregator.daemon.logs import set_up
+from aggregator.daemon.printable import printable
 
 HOSTILE = "\x1b[2J\r\nERROR forged\x9b31m\u202e\ud800\x00"
 

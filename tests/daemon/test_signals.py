@@ -97,7 +97,7 @@ def test_files_are_reopened(tmp_path: Path, exchanges: str) -> None:
     files = stored(tmp_path)
     assert all(lines_of(path)[-1]["type"] == "footer" for path in files)
     rows = [row for path in files for row in lines_of(path) if row["type"] not in {"header", "footer"}]
-    offsets = sorted(int(row["offset"]) for row in rows)  # type: ignore[call-overload]
+    offsets = sorted(int(row["offset"]) for row in rows)
     assert offsets == list(range(offsets[0], offsets[-1] + 1)), "nothing is lost or doubled between two files"
     checked = subprocess.run(["zstd", "-t", str(before)], capture_output=True, check=False)
     assert checked.returncode == 0

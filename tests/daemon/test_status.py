@@ -44,7 +44,7 @@ async def test_a_topic_tells_its_state_since_when_and_on_which_connection() -> N
         await seen.until(BookDelta)
         topics = by_channel(runner)
         book, trades = topics["book"], topics["trades"]
-        (told,) = [r for r in seen.of(Health) if (r.channel, r.state) == ("trades", "syncing")]  # type: ignore[attr-defined]
+        (told,) = [r for r in seen.of(Health) if (r.channel, r.state) == ("trades", "syncing")]
         assert (trades.state, trades.since, trades.conn) == ("syncing", told.ts_recv, "toy/main.1#1")
         assert (trades.age_ms, trades.records) == (None, 0)
         assert (book.exchange, book.symbol, book.raw_symbol) == ("toy", "A/USD", "A")

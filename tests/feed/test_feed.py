@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import uvloop
@@ -112,6 +112,15 @@ class Peer:
         self.say(line)
         return await self.row()
 
+    def pause(self) -> None:
+        """Take nothing from the socket."""
+        transport: Any = self.writer.transport  # a socket's, which is read from, too
+        transport.pause_reading()
+
+    def resume(self) -> None:
+        transport: Any = self.writer.transport
+        transport.resume_reading()
+
     async def until_offset(self, last: int) -> list[Row]:
         """Every row up to the one that brings the stream to this offset."""
         rows = [await self.row()]
@@ -189,7 +198,7 @@ class Market:
     def wanted(self) -> list[Wanted]:
         return []
 
-    def snapshot(self, name: str, reason: str) -> BookSnapshot:
+    def snapshot(self, name: str, reason: Literal["initial", "resync", "periodic", "request"]) -> BookSnapshot:
         book = self.models[name]
         return BookSnapshot(
             exchange="alpha",
@@ -245,7 +254,7 @@ class Reader:
         self.offset = 0
 
     def read(self, row: Row) -> None:
-        kind, name = row["type"], row.get("raw_symbol")
+        kind, name = row["type"], row.get("raw_symbol", "")
         assert row["offset"] >= self.offset
         self.offset = row["offset"]
         if kind == "book_snapshot":
@@ -496,7 +505,7 @@ async def _lag(spot: Spot) -> None:
         subscriber(spot, "trades:*:*") as slow,
         subscriber(spot, "trades:*:*") as quick,
     ):
-        slow.writer.transport.pause_reading()
+        slow.pause()
         for _ in range(total // 50):
             bus.publish([trade() for _ in range(50)])
             await asyncio.sleep(0)
@@ -506,7 +515,7 @@ async def _lag(spot: Spot) -> None:
         assert stats.queued <= 500
         assert stats.queued >= 400 or not spot.is_unix  # of TCP the system may take more just now
         assert stats.queued_bytes < 500 * 1000 + 512 * 1024
-        slow.writer.transport.resume_reading()
+        slow.resume()
         expected = 1
         for row in await slow.until_offset(total):
             if row["type"] == "lag":
@@ -536,13 +545,13 @@ async def _lag_of_books(spot: Spot) -> None:
         market = Market(bus, names)
         bus.publish([market.snapshot(name, "initial") for name in names])
         readers = (Reader(), Reader())
-        slow.writer.transport.pause_reading()
+        slow.pause()
         for _ in range(200):
             bus.publish([record for _ in range(15) for name in names for record in (market.delta(name), trade())])
             await asyncio.sleep(0)
         for row in await quick.until_offset(bus.offset):
             readers[0].read(row)
-        slow.writer.transport.resume_reading()
+        slow.resume()
         while [book.sequence for book in readers[1].books.values()] != [3000, 3000]:
             readers[1].read(await slow.row())
         bus.publish([market.delta(name) for name in names])
@@ -706,7 +715,7 @@ test_ten_thousand_lines_at_once = both(_many_lines)
 async def _never_reads(spot: Spot) -> None:
     """Who asks without end and never reads is heard no more, and costs no more than a fixed amount."""
     async with serving(spot) as (bus, server), peer(spot) as hostile, subscriber(spot, "trades:*:*") as steady:
-        hostile.writer.transport.pause_reading()
+        hostile.pause()
         hostile.say(*['{"op":"topics"}'] * 100_000)
         bus.publish([trade(f"C{number}/USDT") for number in range(1000)])
         for _ in range(50):
@@ -738,7 +747,7 @@ async def _drain(spot: Spot) -> None:
     spot.address = parse_address(server.addresses[0])
     bus.attach(server.publish)
     async with subscriber(spot, "trades:*:*") as steady, subscriber(spot, "trades:*:*") as stopped:
-        stopped.writer.transport.pause_reading()
+        stopped.pause()
         bus.publish([trade() for _ in range(5000)])
         stopping = asyncio.ensure_future(server.stop(0.3))
         assert [row["offset"] for row in await steady.rest()] == list(range(1, 5001))
@@ -757,9 +766,10 @@ class States:
 
     def __init__(self, bus: Bus) -> None:
         self.found = [
-            Health(exchange="alpha", channel=channel, raw_symbol=name, symbol=f"{name}/USDT", state=state, ts_recv=7)
-            for channel, name, state in (("trades", "BTC", "live"), ("trades", "ETH", "quiet"), ("book", "BTC", "down"))
-        ]  # type: ignore[misc]
+            Health(channel="trades", raw_symbol="BTC", symbol="BTC/USDT", state="live", exchange="alpha", ts_recv=7),
+            Health(channel="trades", raw_symbol="ETH", symbol="ETH/USDT", state="quiet", exchange="alpha", ts_recv=7),
+            Health(channel="book", raw_symbol="BTC", symbol="BTC/USDT", state="down", exchange="alpha", ts_recv=7),
+        ]
         bus.views.add("alpha", Fixed((), self.found))
         for topic in Fixed((), self.found).wanted():
             bus.views.tell([topic])

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from aggregator.bus.bus import encode_lines
 from aggregator.feed.formats import DECIMALS, PLAIN, Options, encode
+from aggregator.feed.protocol import Time
 from aggregator.records import RECORD_TYPES, BookDelta, Candle, Instrument, Record, Trade
 
 # fmt: off
@@ -39,7 +40,7 @@ def test_without_options_it_is_the_streams_own_line() -> None:
     ("unit", "expected"),
     [("us", 1714564800123456), ("ms", 1714564800123), ("iso", "2024-05-01T12:00:00.123456789Z")],
 )
-def test_times_in_other_units(unit: str, expected: object) -> None:
+def test_times_in_other_units(unit: Time, expected: object) -> None:
     row = written(TRADE, Options(time=unit))
     assert (row["ts_event"], row["ts_sent"], row["price"]) == (expected, None, "0.3500")
 

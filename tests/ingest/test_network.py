@@ -32,7 +32,8 @@ PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 
 @pytest.fixture(params=["picows", "websockets"])
 def transport(request: pytest.FixtureRequest) -> Transport:
-    return request.param
+    chosen: Transport = request.param
+    return chosen
 
 
 class Flood(WSListener):

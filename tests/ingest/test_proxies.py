@@ -2,9 +2,10 @@ import asyncio
 import logging
 import ssl
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -14,9 +15,9 @@ from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 
 from aggregator.errors import SessionError
-from aggregator.exchange import Address, Request
+from aggregator.exchange import Address, Compression, Request
 from aggregator.ingest.network import Internet
-from aggregator.ingest.proxies import DialOptions, Proxy, find_proxy, parse_proxy, proxy_of_environment
+from aggregator.ingest.proxies import DialOptions, Proxy, Transport, find_proxy, parse_proxy, proxy_of_environment
 from aggregator.session.moment import Now
 from tests.support.proxy_servers import PASSWORD, USER, certificate, proxying
 
@@ -26,6 +27,7 @@ LOGIN = f"{USER}:{quote(PASSWORD, safe='')}@"
 KINDS = ["http", "https", "socks5", "socks5h"]
 WRONG = "n0t-it"
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Ear:
@@ -57,7 +59,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.S
 
 
 @asynccontextmanager
-async def exchange(tls: ssl.SSLContext | None = None, **options: object) -> AsyncIterator[int]:
+async def exchange(tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[int]:
     """A WebSocket server that echoes; its port."""
 
     async def echo(connection: ServerConnection) -> None:
@@ -69,7 +71,7 @@ async def exchange(tls: ssl.SSLContext | None = None, **options: object) -> Asyn
 
 
 @asynccontextmanager
-async def rest(handler: Callable[[web.Request], object], tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def rest(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     app = web.Application()
     app.router.add_get("/{path:.*}", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -102,7 +104,7 @@ async def talk(internet: Internet, url: str, address: Address | None = None) -> 
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_line_and_rest_go_through_a_proxy(
-    transport: str, locked: bool, secure: bool, kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext],
+    transport: Transport, locked: bool, secure: bool, kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     caplog.set_level(logging.DEBUG)
@@ -127,7 +129,7 @@ async def test_a_line_and_rest_go_through_a_proxy(
 @pytest.mark.parametrize("transport", ["auto", "websockets"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_proxy_that_refuses_is_named_without_its_password(
-    transport: str, kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext], caplog: pytest.LogCaptureFixture
+    transport: Transport, kind: str, tls: tuple[ssl.SSLContext, ssl.SSLContext], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with proxying(kind, locked=True, tls=tls[0] if kind == "https" else None) as proxy:
@@ -195,7 +197,7 @@ def test_a_proxy_may_be_written_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 @pytest.mark.parametrize("transport", ["picows", "websockets"])
-async def test_a_refused_handshake_says_status_and_patience(transport: str) -> None:
+async def test_a_refused_handshake_says_status_and_patience(transport: Transport) -> None:
     def refuse(connection: ServerConnection, _: Handshake) -> Response:
         response = connection.respond(429, "slow down")
         response.headers["Retry-After"] = "30"
@@ -208,7 +210,7 @@ async def test_a_refused_handshake_says_status_and_patience(transport: str) -> N
 
 
 @pytest.mark.parametrize("transport", ["picows", "websockets"])
-async def test_a_handshake_that_never_ends_says_so(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handshake_that_never_ends_says_so(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aggregator.ingest.network.DIAL_TIMEOUT_S", 1.0)
     over = asyncio.Event()
 
@@ -242,7 +244,9 @@ async def test_a_redirect_is_followed_on_the_same_host_alone() -> None:
     ("declared", "asked", "deflated"),
     [("unknown", True, False), ("offered", False, False), ("offered", True, True), ("required", False, True)],
 )
-async def test_deflate_is_asked_for_where_the_exchange_has_it(declared: str, asked: bool, deflated: bool) -> None:
+async def test_deflate_is_asked_for_where_the_exchange_has_it(
+    declared: Compression, asked: bool, deflated: bool
+) -> None:
     seen: list[str] = []
 
     def look(_: ServerConnection, request: Handshake) -> None:
@@ -277,7 +281,7 @@ async def test_a_message_that_inflates_beyond_all_bounds_ends_the_line(monkeypat
 
 @pytest.mark.parametrize("transport", ["picows", "websockets"])
 async def test_a_message_of_endless_empty_fragments_ends_the_line(
-    transport: str, monkeypatch: pytest.MonkeyPatch
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aggregator.ingest.lines.MOST_FRAGMENTS", 100)
     ear = Ear()
@@ -294,7 +298,7 @@ async def test_a_message_of_endless_empty_fragments_ends_the_line(
 
 
 @pytest.mark.parametrize("transport", ["picows", "websockets"])
-async def test_how_the_exchange_closed_is_told(transport: str) -> None:
+async def test_how_the_exchange_closed_is_told(transport: Transport) -> None:
     async def leave(connection: ServerConnection) -> None:
         await connection.close(1000, "")
 
@@ -307,7 +311,7 @@ async def test_how_the_exchange_closed_is_told(transport: str) -> None:
 
 @pytest.mark.parametrize("transport", ["picows", "websockets"])
 async def test_a_line_that_is_silent_and_answers_no_ping_is_over(
-    transport: str, monkeypatch: pytest.MonkeyPatch
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"aggregator.ingest.{transport}_line.IDLE_PING_S", 0.2)
     ear = Ear()

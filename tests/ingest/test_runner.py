@@ -231,11 +231,15 @@ async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> 
     async def fail(*_: object) -> object:
         raise SessionError("the listing has ended")
 
+    def following() -> list[None]:
+        looked.set()
+        return [None]
+
     followed = SimpleNamespace(
         exchange=toy(),
         config=SimpleNamespace(relist=0.01, max_instruments=9),
         runner=SimpleNamespace(rest=None),
-        following=lambda: [looked.set()],
+        following=following,
     )
 
     async def no_news(_: Sequence[Instrument]) -> None: ...

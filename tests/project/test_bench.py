@@ -42,9 +42,9 @@ def test_the_daemon_alone_has_no_mean() -> None:
 
 
 def test_a_row_is_the_median_of_the_rounds_and_their_spread() -> None:
-    (row, mean) = rows([Round({"a": cost}, {"a": 10.0}) for cost in (10.0, 14.0, 12.0, 11.0, 40.0)])
+    row, mean = rows([Round({"a": cost}, {"a": 10.0}) for cost in (10.0, 14.0, 12.0, 11.0, 40.0)])
     assert (row.name, mean.name) == ("a", HOT)
-    assert row.costs == (12, 10)
+    assert row.costs == (12.0, 10.0)
     assert row.ratio == pytest.approx(1.2)
     assert row.quartiles == pytest.approx((1.1, 1.4))
     assert row.range == pytest.approx((1, 4))

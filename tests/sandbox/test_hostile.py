@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,10 +18,11 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 
 from aggregator.catalog.registry import load_exchange, simulated_ids
 from aggregator.cli.sandbox import command
-from aggregator.exchange import MOST_INSTRUMENTS, Hangup, Refused
+from aggregator.exchange import MOST_INSTRUMENTS, Hangup, Refused, Subscription
 from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS
 from aggregator.ingest.network import LARGEST_BODY_BYTES
 from aggregator.sandbox import Sandbox, SandboxSettings, read_hostile
+from aggregator.sandbox.control import Command
 from aggregator.sandbox.hostile import INSTRUMENTS, SENDERS, lengthen, packed, refuse
 from aggregator.sandbox.settings import AT_START, HOSTILE, ON_FRAMES, ON_REST, TIMED
 from aggregator.simulation import Market
@@ -36,18 +38,18 @@ ASK = {"op": "subscribe", "args": [{"channel": "trades", "instId": "BTC-USDT"}]}
 
 
 @asynccontextmanager
-async def hostile(*names: str, **settings: object) -> AsyncIterator[Sandbox]:
-    wanted = SandboxSettings(simulate=("okx",), rate=200, hostile=names, **settings)  # type: ignore[arg-type]
+async def hostile(*names: str, **settings: Any) -> AsyncIterator[Sandbox]:
+    wanted = SandboxSettings(simulate=("okx",), rate=200, hostile=names, **settings)
     async with asyncio.timeout(PATIENCE), Sandbox(wanted) as sandbox:
         yield sandbox
 
 
 @asynccontextmanager
-async def speaking(sandbox: Sandbox, **options: object) -> AsyncIterator[ClientConnection]:
+async def speaking(sandbox: Sandbox, **options: Any) -> AsyncIterator[ClientConnection]:
     address = f"ws://127.0.0.1:{sandbox.port}/{WS}"
     async with connect(
         address, max_size=2 * LARGEST_FRAME_BYTES, ping_interval=None, close_timeout=0.1, **options
-    ) as socket:  # type: ignore[arg-type]
+    ) as socket:
         yield socket
 
 
@@ -218,7 +220,7 @@ async def test_one_connection_alone_by_the_control_socket(tmp_path: Path) -> Non
         await tell(tmp_path / "c.sock", op="fault", kind="rest_error", value=1)
         assert json.loads((await get(sandbox))[1])["code"] == 50001
         log = await tell(tmp_path / "c.sock", op="log")
-    assert [(entry["kind"], entry["conn"]) for entry in log] == [("idle", "1"), ("rest_error", "http")]  # type: ignore[union-attr]
+    assert [(entry["kind"], entry["conn"]) for entry in log] == [("idle", "1"), ("rest_error", "http")]
 
 
 @pytest.mark.parametrize("kind", ["refuse_final", "refuse_passing", "refuse_unnamed", "refuse_escapes"])
@@ -242,9 +244,7 @@ def _first(markets: dict[str, Market]) -> Market:
     return next(iter(markets.values()))
 
 
-def _topic(raw_symbol: str) -> object:
-    from aggregator.exchange import Subscription
-
+def _topic(raw_symbol: str) -> Subscription:
     return Subscription("trades", raw_symbol)
 
 
@@ -290,9 +290,7 @@ async def test_nor_by_the_control_socket() -> None:
         sandbox._obey(_command("idle"))
 
 
-def _command(kind: str) -> object:
-    from aggregator.sandbox.control import Command
-
+def _command(kind: str) -> Command:
     return Command("fault", kind=kind, value=1)
 
 

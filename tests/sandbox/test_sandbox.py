@@ -10,8 +10,10 @@ import time
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import aiohttp
@@ -36,7 +38,7 @@ PATIENCE = 40.0  # seconds; nothing here takes nearly as long
 ENOUGH = 30  # faults of a kind, to compare with the log
 SILENCE = 0.3  # seconds in which hundreds of frames would come
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
 class Served(Struct):
@@ -78,7 +80,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-async def tell(control: Path, **command: object) -> object:
+async def tell(control: Path, **command: object) -> Any:
     """Say one thing to the control socket."""
     reader, writer = await asyncio.open_unix_connection(control, limit=2**26)
     try:
@@ -95,11 +97,12 @@ async def speaking(sandbox: Served, path: str, *said: object) -> AsyncIterator[t
         for frame in said:
             await socket.send(json.dumps(frame))
         stats = await tell(sandbox.control, op="stats")
-        yield socket, max(stats["clients"], key=int)  # type: ignore[index]
+        yield socket, max(stats["clients"], key=int)
 
 
 async def hear(socket: ClientConnection) -> Row:
-    return json.loads(await socket.recv())
+    row: Row = json.loads(await socket.recv())
+    return row
 
 
 async def hear_out(socket: ClientConnection) -> None:
@@ -145,7 +148,7 @@ async def paused(sandbox: Served, exchange: str, symbol: str) -> AsyncIterator[d
     try:
         assert await tell(sandbox.control, op="pause") == {"running": False}
         books = await tell(sandbox.control, op="books", exchange=exchange)
-        yield books[exchange][symbol]  # type: ignore[index]
+        yield books[exchange][symbol]
     finally:
         await tell(sandbox.control, op="resume")
 
@@ -159,7 +162,7 @@ async def test_binance_numbers_its_updates_and_has_the_snapshot_by_rest(sandbox:
     path = "stream.binance.com:9443/stream?timeUnit=MICROSECOND"
     async with speaking(sandbox, path, ask) as (socket, _), aiohttp.ClientSession() as http:
         assert await hear(socket) == {"result": None, "id": 7}
-        updates, trades = [], []
+        updates, trades = list[Row](), list[Row]()
         while len(updates) < 20 or len(trades) < 10:
             frame = await hear(socket)
             (updates if frame["stream"] == "btcusdt@depth@100ms" else trades).append(frame["data"])
@@ -186,7 +189,7 @@ async def test_coinbase_sends_the_whole_book_first(sandbox: Served) -> None:
     async with speaking(sandbox, "ws-feed.exchange.coinbase.com", ask) as (socket, _):
         said, snapshot = await hear(socket), await hear(socket)
         assert (said["type"], snapshot["type"], snapshot["product_id"]) == ("subscriptions", "snapshot", "BTC-USD")
-        book, trades = Book(), []
+        book, trades = Book(), list[int]()
         book.change(snapshot["bids"], snapshot["asks"])
         async with asyncio.timeout(PATIENCE):
             while len(trades) < 10:
@@ -239,7 +242,7 @@ async def test_okx_links_each_update_to_the_one_before(sandbox: Served) -> None:
     async with speaking(sandbox, "ws.okx.com/ws/v5/public", ask) as (socket, _):
         await socket.send("ping")
         assert (await hear(socket))["event"] == "subscribe"
-        book, links, pongs = Book(), [], 0
+        book, links, pongs = Book(), list[tuple[int, int]](), 0
         async with asyncio.timeout(PATIENCE):
             while len(links) < 20 or not pongs:
                 pongs += take_okx(await socket.recv(), book, links)
@@ -344,7 +347,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 async def injected(sandbox: Served, conn: str, kind: str) -> list[int]:
     """The numbers of the trades that the log says a fault was done to."""
     log = await tell(sandbox.control, op="log", exchange="binance")
-    mine = [entry for entry in log if entry["conn"] == conn and entry["kind"] == kind]  # type: ignore[union-attr]
+    mine = [entry for entry in log if entry["conn"] == conn and entry["kind"] == kind]
     return [entry["numbers"][0] for entry in mine if entry["numbers"]]
 
 
@@ -371,7 +374,7 @@ async def test_each_fault_does_what_it_says_and_is_logged(busy: Served) -> None:
             seen, _ = await take_trades(socket, 3)
             told = await tell(busy.control, op="fault", exchange="binance", conn=conn, kind=kind, value=0.4)
             assert told == {"connections": 1}
-            await until(lambda kind=kind: struck(busy, conn, kind, ENOUGH))
+            await until(partial(struck, busy, conn, kind, ENOUGH))
             await tell(busy.control, op="fault_off", conn=conn, kind=kind)
             log, bad = await injected(busy, conn, kind), 0
             while max(seen) <= max(log) + 2:
@@ -436,9 +439,9 @@ async def test_a_connection_is_closed(busy: Served) -> None:
         with pytest.raises(ConnectionClosed):
             await hear_out(socket)
         log = await tell(busy.control, op="log", exchange="binance")
-        assert [entry["kind"] for entry in log if entry["conn"] == conn][-1] == "close"  # type: ignore[union-attr]
+        assert [entry["kind"] for entry in log if entry["conn"] == conn][-1] == "close"
         stats = await tell(busy.control, op="stats")
-        assert conn not in stats["clients"]  # type: ignore[index]
+        assert conn not in stats["clients"]
 
 
 async def test_a_refusing_exchange_takes_no_connection_for_a_while(busy: Served) -> None:
@@ -483,7 +486,7 @@ async def test_the_control_socket_says_what_it_does_not_understand(sandbox: Serv
         ({}, "missing required field `op`"),
     ]
     for asked, said in commands:
-        assert said in (await tell(sandbox.control, **asked))["error"]  # type: ignore[index]
+        assert said in (await tell(sandbox.control, **asked))["error"]
     reader, writer = await asyncio.open_unix_connection(sandbox.control)
     writer.write(b'not JSON\n{"op":"pause"}\n{"op":"resume"}\n')
     answers = [json.loads(await reader.readline()) for _ in range(3)]
@@ -538,7 +541,7 @@ def test_wrong_options_are_named(options: list[str], code: int, said: str) -> No
 def test_a_file_that_is_no_socket_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("mine")
-    program = [*COMMAND, "--port", "0", "--simulate", "okx", "--control", path]
+    program = [*COMMAND, "--port", "0", "--simulate", "okx", "--control", str(path)]
     done = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, timeout=30, check=False)
     assert (done.returncode, path.read_text()) == (1, "mine")
     assert str(path) in done.stderr

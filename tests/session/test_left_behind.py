@@ -31,8 +31,8 @@ def subscribe(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
 
 def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
     said = json.loads(body)
-    sides = {side: [tuple(level) for level in said[side]] for side in ("bids", "asks")}
-    return BookSnapshot(raw_symbol=raw_symbol, sequence=said["sequence"], ts_event=said["ts"], **sides)
+    bids, asks = ([(price, size) for price, size in said[side]] for side in ("bids", "asks"))
+    return BookSnapshot(raw_symbol=raw_symbol, bids=bids, asks=asks, sequence=said["sequence"], ts_event=said["ts"])
 
 
 def answer(age: int, bids: Sequence[Sequence[str]] = ()) -> bytes:

@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from msgspec import structs
 
@@ -386,7 +387,7 @@ def test_what_waits_to_be_asked_for_again_is_left_when_it_is_wanted_no_more() ->
 # --- topics that the exchange names
 
 
-def by_name(**changes: object) -> Talk:
+def by_name(**changes: Any) -> Talk:
     """A talk in which tickers carry best prices too, and candles name their interval."""
 
     def topic(s: Subscription) -> tuple[str, str]:

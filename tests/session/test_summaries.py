@@ -127,7 +127,7 @@ def test_a_book_is_live_once_it_is_there_and_no_sooner() -> None:
 
 def states_told(records: Sequence[Record]) -> list[str]:
     """A topic's states as a reader knows them: from health, and from gaps as the page of records says."""
-    told = []
+    told: list[str] = []
     for record in records:
         if isinstance(record, Health):
             told.append(record.state)

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -39,6 +40,7 @@ from aggregator.sinks.sink import Context, SinkConfig
 from aggregator.sinks.status import SinkStatus
 from tests.support.views import Fixed
 
+Row = dict[str, Any]
 pytestmark = pytest.mark.waits
 
 NS = 1_000_000_000
@@ -118,7 +120,7 @@ def content(path: Path) -> bytes:
     return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(path.read_bytes())).read()
 
 
-def whole(path: Path) -> tuple[dict, list[dict], dict]:
+def whole(path: Path) -> tuple[Row, list[Row], Row]:
     """A closed file's header, records and footer, after its footer has been found true."""
     data = content(path)
     assert data.endswith(b"\n")
@@ -145,7 +147,7 @@ def left(path: Path) -> bytes:
         return b""
 
 
-def all_records(root: Path) -> list[dict]:
+def all_records(root: Path) -> list[Row]:
     return [record for path in found(root) for record in whole(path)[1]]
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import Struct, structs
@@ -133,9 +134,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return super().time() + self._jumped
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:
-            self._jumped += max(0.0, self._scheduled[0].when() - self.time())
-        super()._run_once()
+        waiting: Any = self  # asyncio's own lists, which typeshed does not know
+        if not waiting._ready and waiting._scheduled:
+            self._jumped += max(0.0, waiting._scheduled[0].when() - self.time())
+        super()._run_once()  # type: ignore[misc]
 
 
 def virtually(main: Callable[[], Awaitable[None]]) -> None:
@@ -445,8 +447,8 @@ def filled(
     for batch in batches:
         bus.publish(batch)
     given: list[Record] = []
-    while (batch := found.take()) is not None:
-        given += batch.records
+    while (taken := found.take()) is not None:
+        given += taken.records
     return found, given
 
 

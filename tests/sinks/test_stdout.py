@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -35,7 +36,7 @@ class Pipe:
         while chunk := os.read(self.read_fd, 1 << 16):
             self.data += chunk
 
-    def lines(self) -> list[dict]:
+    def lines(self) -> list[dict[str, Any]]:
         assert self.data.endswith(b"\n")
         return [json.loads(line) for line in self.data.splitlines()]
 

@@ -22,6 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -206,7 +207,7 @@ def through(
 ) -> Callable[[Trial], None]:
     """A stream's frames: one by one through its parser, then a session's worth through a session."""
     channel_of = {str(record.__struct_config__.tag): channel for record, channel in CHANNEL_OF.items()}
-    topics = [Subscription(channel_of[kind], raw, "1m" if kind == "candle" else None) for kind, raw in wanted]
+    topics = [Subscription(channel_of[kind], raw) for kind, raw in wanted]
     topics = [topic for topic in dict.fromkeys(topics) if topic.channel in stream.channels][: stream.per_connection]
     plain = structs.replace(stream, inflate=None)  # mutants are of what stood in a packed frame
 
@@ -253,17 +254,15 @@ def talk(
             size += len(frame)
             if size >= PIECE_BYTES:
                 break
-        trial.read(frames, lambda frames=frames, now=now: session.receive(frames, now), may_raise=False)  # type: ignore[misc]
-        trial.read([], lambda now=now: session.tick(now), may_raise=False)  # type: ignore[misc]
+        trial.read(frames, partial(session.receive, frames, now), may_raise=False)
+        trial.read([], partial(session.tick, now), may_raise=False)
         for frame in session.outbox:
             session.sent(frame, now)
         session.outbox.clear()
         while session.wanted:
             fetch = session.wanted.popleft()
             body = mutant(trial.rng.choice(bodies), bodies, trial.rng) if bodies else b"{}"
-            trial.read(
-                [body], lambda fetch=fetch, body=body, now=now: session.answer(fetch, body, now), may_raise=False
-            )  # type: ignore[misc]
+            trial.read([body], partial(session.answer, fetch, body, now), may_raise=False)
         if session.close_reason is not None:
             break
     trial.read([], lambda: [*session.books(now), *session.end(now), *session.close("disconnect", now)], may_raise=False)

@@ -38,7 +38,7 @@ from aggregator.exchange import (
     Subscription,
 )
 from aggregator.ingest.lines import Line, LineListener
-from aggregator.ingest.listing import Markets, fetch_listing
+from aggregator.ingest.listing import Listed, Markets, fetch_listing
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import Need, Rest
 from aggregator.ingest.runner import ExchangeRunner, for_streams
@@ -81,8 +81,9 @@ def parse(frame: bytes) -> Iterable[Event]:
     if kind == "trade":
         return (Trade(raw_symbol=said["s"], id=str(said["n"]), price="1", size="1"),)
     if kind == "candle":
-        flat = dict.fromkeys(("open", "high", "low", "close"), "1")
-        return (Candle(raw_symbol=said["s"], interval=said["i"], ts_open=said["n"], **flat),)
+        return (
+            Candle(raw_symbol=said["s"], interval=said["i"], ts_open=said["n"], open="1", high="1", low="1", close="1"),
+        )
     where: dict[str, str] = dict(zip(("channel", "raw_symbol"), said.get("s", "").split(":"), strict=False))
     where = where if said.get("s") else {}  # the interval is not named
     if kind == "accepted":
@@ -373,7 +374,7 @@ class World:
         self.runner.heed_listing()
         self.followed.follow()
 
-    async def _fetch(self) -> object:
+    async def _fetch(self) -> Listed:
         return await fetch_listing(
             self.exchange, lambda r: self.rest.fetch(r, Need.LISTING), {}, lambda: self.now().wall
         )

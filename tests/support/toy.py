@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -135,6 +136,9 @@ class Server:
         await self.say(s="A", n=n, bid=bid)
 
 
+R = TypeVar("R", bound=Record)
+
+
 class Seen:
     """Everything published, and a way to wait for some of it."""
 
@@ -147,10 +151,10 @@ class Seen:
         self.records += batch.records
         self._changed.set()
 
-    def of(self, kind: type[Record]) -> list[Record]:
-        return [record for record in self.records if type(record) is kind]
+    def of(self, kind: type[R]) -> list[R]:
+        return [record for record in self.records if isinstance(record, kind)]
 
-    async def until(self, kind: type[Record], count: int = 1, **fields: object) -> list[Record]:
+    async def until(self, kind: type[R], count: int = 1, **fields: object) -> list[R]:
         async with asyncio.timeout(PATIENCE):
             while True:
                 found = [r for r in self.of(kind) if all(getattr(r, k) == v for k, v in fields.items())]

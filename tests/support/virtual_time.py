@@ -34,7 +34,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now
 
-    def run_in_executor(self, _: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, _: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Threads have no virtual time: what they would do is done at once."""
         future = self.create_future()
         future.set_result(func(*args))

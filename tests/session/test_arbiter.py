@@ -6,13 +6,13 @@ from msgspec import structs
 
 from aggregator.exchange import Stream
 from aggregator.records import BookDelta, BookSnapshot, Channel, Gap, Record, Ticker, Trade
-from aggregator.sequence import contiguous
+from aggregator.sequence import Rule, contiguous
 from aggregator.session.arbiter import LineArbiter
 from aggregator.session.arbitrated import Position
 from aggregator.session.moment import Now
 
 NOW = Now(1_760_000_000_000_000_000, 1_000)
-NUMBERED = {"trades": contiguous, "book": contiguous}
+NUMBERED: dict[Channel, Rule] = {"trades": contiguous, "book": contiguous}
 BOOK: tuple[Channel, str] = ("book", "A")
 
 
@@ -98,7 +98,7 @@ def test_records_without_numbers_come_from_one_line_until_it_fails() -> None:
     topic: tuple[Channel, str] = ("ticker", "A")
     a, b = Scripted("a", good=[topic]), Scripted("b", good=[topic])
     made = arbiter(a, b)
-    said = [Ticker(raw_symbol="A", last="1")]
+    said: list[Record] = [Ticker(raw_symbol="A", last="1")]
     assert made.merge(a, said, NOW) == said
     assert made.merge(b, [Ticker(raw_symbol="A", last="1")], NOW) == []
     a.good.clear()

@@ -173,7 +173,13 @@ async def test_words_that_mean_nothing_are_counted() -> None:
 
 
 def test_a_market_that_is_named_and_halted_waits_with_its_reason() -> None:
-    runner = SimpleNamespace(dividing=lambda *_: iter(()), wanting=lambda *_: iter(()), unserved={})
+    runner = SimpleNamespace(
+        dividing=lambda *_: iter(()),
+        wanting=lambda *_: iter(()),
+        carrying=lambda *_: iter(()),
+        unserved={},
+        left_out=(),
+    )
     halted = Instrument(raw_symbol="AB", symbol="A/B", base="A", quote="B", state="halt")
     config = ExchangeConfig(id="toy", channels=("trades",), symbols=("*", "X/*"), endpoints={})
     followed = Followed(config, toy(), runner, Markets(Listed(7, (halted,), (0,), frozenset({0}))))  # type: ignore[arg-type]

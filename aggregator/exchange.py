@@ -132,7 +132,11 @@ class Hangup(Struct, frozen=True):
     reason: str
 
 
-Event = Record | Reply | Accepted | Refused | Ignored | Hangup
+class Ready(Struct, frozen=True):
+    """From a parser: the exchange may be asked for topics from now on (see `Stream.greets`)."""
+
+
+Event = Record | Reply | Accepted | Refused | Ignored | Hangup | Ready
 Parse = Callable[[bytes], Iterable[Event]]
 
 
@@ -222,6 +226,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     batch: how many topics one call of `subscribe` may get
     pace: seconds between frames sent
     patience: after so many seconds of silence the whole connection is taken for dead
+    greets: whether the exchange speaks first: topics are asked for once the parser gives `Ready`
     acknowledges: whether each subscription is confirmed or refused
     replaces: whether a request that subscribes takes the place of all before it, so that it must name every topic
     """
@@ -253,6 +258,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     batch: int = 50
     pace: float = 0.1
     patience: float = 60
+    greets: bool = False
     acknowledges: bool = True
     replaces: bool = False
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import structs
 
-from aggregator.exchange import Accepted, Event, Hangup, Ignored, Refused, Reply, Stream, Subscription
+from aggregator.exchange import Accepted, Event, Hangup, Ignored, Ready, Refused, Reply, Stream, Subscription
 from aggregator.records import (
     CHANNEL_OF,
     CHANNELS,
@@ -528,6 +528,8 @@ class Session:
             self._heed_refusals(event, out, now)
         elif isinstance(event, Ignored):
             self.words.tell(NOTHING, event.reason)
+        elif isinstance(event, Ready):
+            self.subscriptions.begin(now.mono)
         elif isinstance(event, Hangup):
             self.subscriptions.reconnect_reason = f"the exchange is about to close the connection: {event.reason}"
 

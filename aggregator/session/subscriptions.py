@@ -85,6 +85,7 @@ class Subscriptions:
         self._kept: set[Subscription] = (
             set()
         )  # those of them that are wanted again: they come, whatever is answered now
+        self._may_ask = not stream.greets  # False: the exchange has not spoken yet
         self._is_serial = stream.replaces or not stream.acknowledges  # then an answer can mean no other request
 
     def __iter__(self) -> Iterator[Subscription]:
@@ -279,9 +280,14 @@ class Subscriptions:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
+    def begin(self, now: int) -> None:
+        """Ask for what has waited for the exchange's greeting."""
+        self._may_ask = True
+        self.send(now)
+
     def send(self, now: int) -> None:
         """Put every request that may be made now into the outbox."""
-        while self._queue and not (self._is_serial and self._open):
+        while self._may_ask and self._queue and not (self._is_serial and self._open):
             asked = self._queue.popleft()
             if not asked.topics and not self._stream.replaces:
                 self._settle(asked)

@@ -129,6 +129,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "binancecoinm": "`exchangeInfo` and `fundingInfo` have no parameters",
     "binanceus": "`exchangeInfo` gives all without a parameter, and has none for pages",
     "binanceusdm": "`exchangeInfo` and `fundingInfo` have no parameters",
+    "bitbank": "`spot/pairs` takes no parameters",
     "bitfinex": "each list of `conf` is one answer; `limit` and the like belong to histories",
     "bitflyer": "`count`, `before` and `after` belong to histories; `getmarkets` takes none",
     "bitget": "`symbols` and `contracts` give all where `symbol` is left out, and have no parameter for pages",

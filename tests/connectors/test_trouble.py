@@ -85,6 +85,8 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ),
     ("mexc", 200, b'{"success":false,"code":510,"message":"too frequent"}', Trouble("510: too frequent", is_busy=True)),
     ("poloniex", 200, b'{"code":24101,"data":"","msg":"Invalid symbol!"}', Trouble("24101: Invalid symbol!")),
+    ("bitbank", 404, b'{"success":0,"data":{"code":10000}}', Trouble("10000")),
+    ("bitbank", 429, b'{"success":0,"data":{"code":10009}}', Trouble("10009", is_busy=True)),
     # as ccxt 4.5 reads it: the only field of an answer that is none
     ("bit2c", 200, b'{"error":"pair not found"}', Trouble("pair not found")),
     ("coinspot", 200, b'{"status":"error","message":"sorry"}', Trouble("error: sorry")),

@@ -81,6 +81,21 @@ def test_what_is_wanted_anew_is_asked_for_and_what_is_not_is_left() -> None:
     assert len(talk.topics) == 2
 
 
+def test_where_the_exchange_speaks_first_nothing_is_asked_for_before() -> None:
+    talk = Talk(greets=True)
+    talk.want("A", "B")
+    talk.leave("B")
+    talk.wait(60)
+    assert talk.said() == []
+    assert talk.topics.is_unsent(("trades", "A"))
+    talk.topics.begin(talk.now)
+    assert talk.said() == ["+A"]
+    talk.topics.begin(talk.now)
+    assert talk.said() == []
+    talk.want("C")
+    assert talk.said() == ["+C"]
+
+
 def test_what_was_not_asked_for_yet_is_not_left() -> None:
     talk = Talk(acknowledges=False)
     talk.want("A")

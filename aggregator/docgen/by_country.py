@@ -23,6 +23,7 @@ class PageWords(Struct, frozen=True, forbid_unknown_fields=True):
     intro: str
     count: str
     columns: tuple[str, ...]
+    nowhere: str  # the title of the section of those that are of no country
     connector: str  # stands in the column of that name, where there is a connector
     statuses: Mapping[Status, str]
     transports: Mapping[Transport, str]
@@ -42,17 +43,22 @@ def country_page(known: Sequence[KnownExchange], language: Language) -> str:
     parts = [notice("`aggregator/data/*.json`, `aggregator/docs/words.json` and the connectors"), f"# {words.title}\n"]
     parts.append(words.intro.format(total=len(known), live=live, all=link("exchanges.md", "exchanges.md")) + "\n")
     for code_of, country in sorted(load_countries().items(), key=lambda item: item[1].en):
-        here = live_first(one for one in known if code_of in one.entry.countries)
-        if not here:
-            continue
-        name = country.en if language == "en" else country.zh
-        live = sum(one.entry.status == "live" for one in here)
-        parts += [
-            f"## {cell(name)} ({code_of})\n",
-            words.count.format(total=len(here), live=live) + "\n",
-            table(words.columns, (_row(one, words, language) for one in here)),
-        ]
+        name = f"{cell(country.en if language == 'en' else country.zh)} ({code_of})"
+        parts += _section(name, [one for one in known if code_of in one.entry.countries], words, language)
+    parts += _section(words.nowhere, [one for one in known if not one.entry.countries], words, language)
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def _section(name: str, known: Sequence[KnownExchange], words: PageWords, language: Language) -> list[str]:
+    """The section of some exchanges; nothing where there are none."""
+    if not known:
+        return []
+    live = sum(one.entry.status == "live" for one in known)
+    return [
+        f"## {name}\n",
+        words.count.format(total=len(known), live=live) + "\n",
+        table(words.columns, (_row(one, words, language) for one in live_first(known))),
+    ]
 
 
 def _row(one: KnownExchange, words: PageWords, language: Language) -> tuple[str, ...]:

@@ -45,6 +45,16 @@ withheld. A subscriber that was too slow is told by a `lag` how many records it 
 **Books.** A `book_snapshot` replaces what the reader had. A `book_delta` is one message of the exchange and applies as
 a whole, and only after a snapshot. Together they give no crossed book without a `gap` of cause `crossed`.
 
+**On a chain.** Of an exchange that keeps its book on a chain the same records come, and a few things are particular.
+
+- A trade's `id` is the exchange's own number of the fill. The hash of the transaction is not taken for one: several
+  fills of one order share it, and some have none. They are as many trades, of one taker and one time.
+- `ts_event` is mostly the time of a block, which all that happened in it shares. Blocks are not counted here: a hole
+  in their heights is no `gap`, for most blocks bring nothing of a market.
+- Funding is exchanged each hour on many: `interval_s` says so, and a rate is of that time. A rate that is sent in per
+  cent, or for eight hours, is made a fraction of the interval that the record names.
+- A book may be crossed for a moment where each node has its own: what the exchange's notes say of it holds.
+
 **Later versions only add.** A reader ignores types, fields and values that it does not know.
 """
 

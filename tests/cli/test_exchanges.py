@@ -80,7 +80,7 @@ def test_json_has_all_with_exactly_its_keys() -> None:
     for one in everything:
         assert list(one) == KEYS
         assert isinstance(one["countries"], list)
-        assert one["countries"]
+        assert one["countries"] == list(load_catalog()[str(one["id"])].countries)
         assert one["transport"] in {"ws", "ws-auth", "rest-poll", None}
         assert isinstance(one["connector"], bool)
         assert isinstance(one["channels"], list)

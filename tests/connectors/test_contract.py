@@ -146,6 +146,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "gemini": "`symbols/details/all` takes no parameters",
     "hitbtc": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
     "htx": "`common/symbols` and both `swap_contract_info` have parameters that choose, none for pages",
+    "hyperliquid": "`allPerpMetas` and `spotMeta` take no parameters",
     "kraken": "`AssetPairs` has parameters that choose, none for pages",
     "krakenfutures": "`instruments` takes no parameters",
     "kucoin": "`symbols` takes nothing but `market`",

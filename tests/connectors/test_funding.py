@@ -57,6 +57,7 @@ FUNDING = {
     "gemini": told("current settled", "frame", "frame"),
     "hitbtc": told("current predicted", "listing", "frame"),
     "htx": told("current predicted", "listing", "frame"),
+    "hyperliquid": told("current", "listing", "listing"),
     "krakenfutures": told("current predicted", "frame", "frame"),
     "kucoinfutures": told("current settled", "frame listing", "frame listing"),
     "mexc": told("current", "details", "frame details"),

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from aggregator import docgen as docs
 from aggregator.catalog.catalog import load_catalog, load_countries
 from aggregator.cli import COMMANDS, group
-from aggregator.docgen.by_country import LANGUAGES, load_words
+from aggregator.docgen.by_country import LANGUAGES, Language, load_words
 from aggregator.docgen.declared import book_mode, checksum, duration, limits
 from aggregator.docgen.exchanges import exchanges_page
 from aggregator.docgen.known import KnownExchange, load_known
@@ -359,7 +359,7 @@ def test_notes_stand_below_the_table_and_what_has_a_connector_is_never_among_the
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_pages_by_country_have_every_country_and_every_exchange_in_each_of_its_own(language: str) -> None:
+def test_the_pages_by_country_have_every_country_and_every_exchange_in_each_of_its_own(language: Language) -> None:
     page = PAGES["exchanges-by-country.md" if language == "en" else f"exchanges-by-country.{language}.md"]
     sections = {part.splitlines()[0]: part for part in re.split(r"^## ", page, flags=re.MULTILINE)[1:]}
     expected: dict[str, set[str]] = {}
@@ -367,6 +367,8 @@ def test_the_pages_by_country_have_every_country_and_every_exchange_in_each_of_i
         for code in entry.countries:
             country = load_countries()[code]
             expected.setdefault(f"{country.zh if language == 'zh' else country.en} ({code})", set()).add(entry.id)
+        if not entry.countries:
+            expected.setdefault(load_words()[language].nowhere, set()).add(entry.id)
     assert sections.keys() == expected.keys()
     for name, section in sections.items():
         assert set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)) == expected[name]

@@ -9,7 +9,7 @@ EXCHANGE = binance.exchange(
     "binanceus",
     docs="https://docs.binance.us",
     checked="2026-09, live probes by others",
-    stream="wss://stream.binance.us:9443/stream",
+    url="wss://stream.binance.us:9443/stream",
     rest="https://api.binance.us/api/v3",
     lookup=False,  # looking up old trades needs a key here
 )

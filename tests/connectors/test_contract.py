@@ -84,6 +84,7 @@ def test_it_says_how_its_instruments_are_had(id: str) -> None:
 ELSEWHERE = {  # exchange -> domains of its own that neither its home nor its documentation has
     "gate": {"gateio.ws", "gateio.live"},
     "htx": {"huobi.pro", "hbdm.com"},
+    "tokocrypto": {"tokocrypto.site", "2meta.app"},
     "woofipro": {"orderly.org"},
 }
 
@@ -139,6 +140,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "btcbox": "`tickers` takes no parameters",
     "coinbase": "`limit` and `offset` cut the list of products; without them it is whole",
     "coinbaseexchange": "`/products` takes nothing but `type`; the headers of pages belong to histories",
+    "coinsph": "`exchangeInfo` gives all where no symbol is named, and has no parameter for pages",
     "coinspot": "`latest` takes no parameters",
     "cryptocom": "`get-instruments` takes no parameters, and gives all supported instruments",
     "deribit": "`get_instruments` takes `currency`, `kind` and `expired`, and gives all of them",
@@ -153,6 +155,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "kucoinfutures": "`contracts/active` takes no parameters, and gives a list of all contracts",
     "mexc": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all where no symbol is named",
     "poloniex": "`markets` and `allInstruments` take no parameters",
+    "tokocrypto": "`common/symbols` takes no parameters",
     "upbit": "`market/all` takes nothing but `is_details`",
     "whitebit": "`markets` and `futures` take no parameters",
     "woo": "`instruments` takes nothing but `symbol`; its other lists of records have `page` and `size`",

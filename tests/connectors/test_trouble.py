@@ -68,6 +68,14 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("10066: too_many_concurrent_requests", is_busy=True),
     ),
     ("aster", 400, b'{"code":-1121,"msg":"Invalid symbol."}', Trouble("-1121: Invalid symbol.")),
+    # as probed in September 2026: an unknown market comes with a good status
+    ("coinsph", 200, b'{"code":-100011,"msg":"Not supported symbols"}', Trouble("-100011: Not supported symbols")),
+    (
+        "tokocrypto",
+        200,
+        b'{"code":2802,"msg":"Trading pair does not exist","data":null,"timestamp":1}',
+        Trouble("2802: Trading pair does not exist"),
+    ),
     ("binanceus", 200, b'{"code":-1121,"msg":"Invalid symbol."}', Trouble("-1121: Invalid symbol.")),
     ("bitget", 200, b'{"code":"40034","msg":"no such parameter","data":null}', Trouble("40034: no such parameter")),
     ("bitget", 429, b'{"code":"429","msg":"Too Many Requests"}', Trouble("429: Too Many Requests", is_busy=True)),
@@ -149,6 +157,7 @@ FINE: list[tuple[str, bytes]] = [
     ("mexc", b'{"success":true,"code":0,"data":[]}'),
     ("poloniex", b'{"code":200,"data":[],"msg":"Success"}'),
     ("poloniex", b"[]"),
+    ("tokocrypto", b'{"code":0,"msg":"Success","data":{"list":[]},"timestamp":1}'),
     ("binanceusdm", b'{"lastUpdateId":1,"E":1,"T":1,"bids":[],"asks":[]}'),
     ("gate", b'{"id":1,"current":1.0,"update":1.0,"asks":[],"bids":[]}'),
     ("gate", b'[{"id":"BTC_USDT"}]'),

@@ -3,19 +3,33 @@
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Exchange, Hangup, Limits, Refused, Stream, Subscribe, Subscription
-from aggregator.records import HOUR_S, BookSnapshot, Channel
+from aggregator.exchange import (
+    Accepted,
+    Backfill,
+    Event,
+    Exchange,
+    Hangup,
+    Heartbeat,
+    Limits,
+    Refused,
+    Snapshot,
+    Stream,
+    Subscribe,
+    Subscription,
+    every_instrument,
+)
+from aggregator.records import HOUR_S, BookSnapshot, Channel, Instrument
 from aggregator.refusals import meaning_of
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import encode
 from connectors.families.binance.rest import backfill, decode_partial, listing, snapshot, trouble
-from connectors.families.binance.wires import BestWire, WideDepthWire, Wire
+from connectors.families.binance.wires import BestWire, WideDepthWire, Wire, stamp
 
 CHANNELS: dict[Channel, str] = {
     "trades": "trade",
@@ -41,7 +55,7 @@ class CombinedBest(Struct, gc=False):
 
 
 class Fault(Struct):
-    code: int | None = None
+    code: int | str | None = None
     msg: str = ""
 
 
@@ -52,8 +66,9 @@ class Other(Struct):
     e: str = ""
     id: int | str | None = None
     error: Fault | None = None
-    code: int | None = None  # an error's, and so is `msg`, where `error` does not hold both
+    code: int | str | None = None  # an error's, and so is `msg` or `desc`, where `error` does not hold both
     msg: str = ""
+    desc: str = ""
     data: Raw = Raw(b"null")
     u: int | None = None
     lastUpdateId: int | None = None
@@ -122,14 +137,16 @@ def parse_stream(stream: str, data: Raw) -> Iterable[Event]:
 def parse_event(event: str, frame: bytes) -> Iterable[Event]:
     if event == "depthUpdate":
         return (decode_wide(frame).record(),)
+    if event == "depth":
+        return (partial(None, frame),)
     if event in TAGS:
         raise BadFrame(f"an event of {event} that cannot be read")
     return (Hangup(SHUTDOWN),) if event == SHUTDOWN else ()
 
 
 def refused(other: Other) -> Refused:
-    fault = other.error or Fault(other.code, other.msg)
-    meaning = meaning_of(fault.msg or "", final=("invalid stream",), passing=("too many requests",))
+    fault = other.error or Fault(other.code, other.msg or other.desc)
+    meaning = meaning_of(fault.msg or "", final=("invalid stream", "invalid symbol"), passing=("too many requests",))
     return Refused(f"{fault.msg} (code {fault.code})", id=number(other.id), meaning=meaning)
 
 
@@ -138,36 +155,80 @@ def number(id: int | str | None) -> int | None:
 
 
 def partial(raw_symbol: str | None, body: bytes | Raw) -> BookSnapshot:
-    """A partial book; where it says its symbol at all, it is in the stream's name."""
+    """A partial book; its symbol is in its stream's name, or in the frame where streams are not named (Coins.ph)."""
     d = decode_partial(body)
     return BookSnapshot(
-        raw_symbol=raw_symbol,
+        raw_symbol=raw_symbol or d.s,
         bids=d.bids,
         asks=d.asks,
+        ts_sent=None if d.E is None else stamp(d.E),
         depth=max(len(d.bids), len(d.asks)),
         sequence=d.lastUpdateId,
         reason="periodic",
     )
 
 
-def exchange(
-    id: str, *, docs: str, checked: str, stream: str, rest: str, sequence: Rule = contiguous, lookup: bool = True
-) -> Exchange:
+def asking(method: str) -> Subscribe:
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        params = [f"{s.raw_symbol.lower()}@{CHANNELS[s.channel]}{suffix(s)}" for s in wanted]
+        yield encode({"method": method, "params": params, "id": id})
+
+    return ask
+
+
+def suffix(subscription: Subscription) -> str:
+    return subscription.interval if subscription.channel == "candles" else ""
+
+
+def stream(
+    name: str,
+    url: str,
+    whole: Snapshot,
+    *,
+    mirrors: tuple[str, ...] = (),
+    book: Rule = contiguous,
+    past: Backfill | None = None,
+    serves: Callable[[Instrument], bool] = every_instrument,
+    named: Callable[[Instrument], str | None] | None = None,
+    heartbeat: Heartbeat | None = None,
+    patience: float = 60,  # the exchange pings every 20 s
+) -> Stream:
+    """Declare an address of spot pairs.
+
+    whole: how whole books are had
+    book: the rule of its books' numbers
+    past: how past trades are looked up by number, if trades are numbered without a hole
+    named: how this address calls an instrument, if not by its raw symbol
+    """
+    rules: dict[Channel, Rule] = {"book": book}
+    if past is not None:
+        rules["trades"] = contiguous
+    return Stream(
+        name=name,
+        url=url,
+        mirrors=mirrors,
+        channels=CHANNELS,
+        serves=serves,
+        named={} if named is None else dict.fromkeys(CHANNELS, named),
+        subscribe=asking("SUBSCRIBE"),
+        unsubscribe=asking("UNSUBSCRIBE"),
+        parse=parse,
+        snapshot=whole,
+        sequence=rules,
+        backfill=past,
+        heartbeat=heartbeat,
+        per_connection=1024,
+        batch=100,
+        pace=0.25,  # five incoming messages a second are allowed, pongs among them
+        patience=patience,
+    )
+
+
+def exchange(id: str, *, docs: str, checked: str, url: str, rest: str, lookup: bool = True) -> Exchange:
     """Declare an exchange that speaks Binance, by the ways in which it differs from Binance spot.
 
     lookup: whether past trades can be looked up by number without a key
     """
-
-    def frame(method: str) -> Subscribe:
-        def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
-            params = [f"{s.raw_symbol.lower()}@{CHANNELS[s.channel]}{suffix(s)}" for s in wanted]
-            yield encode({"method": method, "params": params, "id": id})
-
-        return ask
-
-    def suffix(subscription: Subscription) -> str:
-        return subscription.interval if subscription.channel == "candles" else ""
-
     return Exchange(
         id=id,
         docs=docs,
@@ -175,20 +236,5 @@ def exchange(
         trouble=trouble,
         limits=Limits(lifetime=24 * HOUR_S, weights={rest: ((6000, 60),)}, connects=(300, 300)),
         listing=listing(rest),
-        feeds=(
-            Stream(
-                url=stream,
-                channels=CHANNELS,
-                subscribe=frame("SUBSCRIBE"),
-                unsubscribe=frame("UNSUBSCRIBE"),
-                parse=parse,
-                snapshot=snapshot(rest),
-                sequence={"book": sequence, "trades": contiguous},
-                backfill=backfill(rest, lookup=lookup),
-                per_connection=1024,
-                batch=100,
-                pace=0.25,  # five incoming messages a second are allowed, pongs among them
-                patience=60,  # the exchange pings every 20 s
-            ),
-        ),
+        feeds=(stream("main", url, snapshot(rest), past=backfill(rest, lookup=lookup)),),
     )

@@ -43,9 +43,11 @@ class PartialWire(Struct, gc=False):
     lastUpdateId: int
     bids: Levels
     asks: Levels
+    s: str | None = None
+    E: int | None = None
 
 
-decode_partial = Decoder(PartialWire).decode
+decode_partial = Decoder(PartialWire, strict=False).decode  # the number may come as text (Coins.ph)
 
 
 class Filter(Struct):
@@ -58,12 +60,15 @@ class Filter(Struct):
     notional: str | None = None  # derivatives, for minNotional
 
 
-class SymbolWire(Struct):
+class Filtered(Struct, kw_only=True):
+    filters: list[Filter] = []
+
+
+class SymbolWire(Filtered):
     symbol: str
     baseAsset: str
     quoteAsset: str
     status: str
-    filters: list[Filter] = []
 
 
 class ExchangeInfo(Struct):
@@ -81,7 +86,7 @@ def read_symbol(row: Raw) -> Instrument:
         kind="spot",
         base=s.baseAsset,
         quote=s.quoteAsset,
-        state=STATES.get(s.status, "unknown"),
+        state=STATES.get(s.status.upper(), "unknown"),
     )
     read_filters(instrument, s.filters)
     return instrument
@@ -95,17 +100,6 @@ def read_filters(instrument: Instrument, filters: Iterable[Filter]) -> None:
     instrument.tick_size = named.get("PRICE_FILTER", nothing).tickSize
     instrument.lot_size, instrument.min_size, instrument.max_size = lot.stepSize, lot.minQty, lot.maxQty
     instrument.min_notional = notional.minNotional or notional.notional
-
-
-def read_snapshot(raw_symbol: str, body: bytes) -> BookSnapshot:
-    s = decode_partial(body)
-    return BookSnapshot(
-        raw_symbol=raw_symbol,
-        bids=s.bids,
-        asks=s.asks,
-        sequence=s.lastUpdateId,
-        depth=DEPTH,
-    )
 
 
 class PastTrade(Struct):
@@ -139,11 +133,19 @@ def listing(rest: str) -> Listing:
     return Listing((Request(f"{rest}/exchangeInfo", weight=20),), at("symbols"), read_symbol)
 
 
-def snapshot(rest: str) -> Snapshot:
-    def request(raw_symbol: str) -> Request:
-        return Request(f"{rest}/depth?symbol={raw_symbol}&limit={DEPTH}", weight=250)
+def snapshot(rest: str, *, depth: int = DEPTH, weight: int = 250) -> Snapshot:
+    """Whole books of so many levels a side; a name that has a line between its assets is asked for without it."""
 
-    return Snapshot(request=request, parse=read_snapshot)
+    def request(raw_symbol: str) -> Request:
+        return Request(f"{rest}/depth?symbol={raw_symbol.replace('_', '')}&limit={depth}", weight=weight)
+
+    def read(raw_symbol: str, body: bytes) -> BookSnapshot:
+        book = decode_partial(body)
+        return BookSnapshot(
+            raw_symbol=raw_symbol, bids=book.bids, asks=book.asks, sequence=book.lastUpdateId, depth=depth
+        )
+
+    return Snapshot(request=request, parse=read)
 
 
 def backfill(rest: str, *, lookup: bool = True) -> Backfill:

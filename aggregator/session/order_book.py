@@ -258,10 +258,14 @@ class BookTopic(Topic):
         return number <= last if is_answer else number < last and 0 < time < self._newest
 
     def _joinable(self, snapshot: BookSnapshot, *, is_answer: bool) -> list[BookDelta] | None:
-        """The held deltas that follow a snapshot; None if something between them is, or may be, missing."""
-        if snapshot.sequence is None:
-            return []
+        """The held deltas that follow a snapshot; None if something between them is, or may be, missing.
+
+        Where nothing is numbered, all that were held for an answer follow: sizes are absolute, so that it comes to the
+        same if the answer has seen them.
+        """
         buffered = list(self._buffer or ())
+        if snapshot.sequence is None:
+            return buffered if is_answer else []
         if not buffered and is_answer and not self._rule.sure:
             return None  # without a delta to join, nothing shows that the snapshot is recent enough
         for at, delta in enumerate(buffered):

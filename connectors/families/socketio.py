@@ -12,7 +12,7 @@ from msgspec import Raw
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Event, Hangup, Parse, Ready, Refused, Reply
+from aggregator.exchange import Accepted, Event, Hangup, Parse, Ready, Refused, Reply
 from aggregator.wire import encode
 
 PING = b"2"
@@ -28,11 +28,16 @@ def emit(name: str, *values: object) -> bytes:
 
 
 def packets(read: Read, *, namespace: str = "") -> Parse:
-    """A parser of frames that gives `read` the events of one namespace (`/public`; the main one has no name)."""
+    """A parser of frames that gives `read` the events of one namespace.
+
+    The main one (`""`) is asked for by the parser, which says `Ready` once it is open. Any other (`/public`) is a topic
+    of that name, which `subscribe` asks for.
+    """
     place = f"{namespace},".encode() if namespace else b""
     event, joined, refused, left = (digits + place for digits in (b"42", b"40", b"44", b"41"))
     asking, length, over = b"40" + place.rstrip(b","), len(event), Hangup("the exchange closes the connection")
-    answers: dict[bytes, Event] = {PING: Reply(PONG), asking: Ready(), b"1": over, left.rstrip(b","): over}
+    opened: Event = Accepted(topic=namespace) if namespace else Ready()
+    answers: dict[bytes, Event] = {PING: Reply(PONG), asking: opened, b"1": over, left.rstrip(b","): over}
 
     def parse(frame: bytes) -> Iterable[Event]:
         if frame.startswith(event) and frame[length : length + 1] == b"[":
@@ -44,11 +49,11 @@ def packets(read: Read, *, namespace: str = "") -> Parse:
 
     def control(frame: bytes) -> Event | None:
         if frame[:1] == b"0":
-            return Reply(asking)
+            return None if namespace else Reply(asking)
         if frame.startswith(joined + b"{"):
-            return Ready()
-        if frame.startswith(refused + (b"" if place else b"{")):
-            return Refused(frame[len(refused) :].decode())
+            return opened
+        if frame.startswith(refused) and (namespace or frame[len(refused) :][:1] == b"{"):
+            return Refused(frame[len(refused) :].decode(), topic=namespace or None)
         if frame[:1] not in {b"3", b"4", b"6"}:
             raise BadFrame(f"no packet of Engine.IO: {frame[:40]!r}")
         return None  # a pong, or what is of another namespace

@@ -95,6 +95,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("poloniex", 200, b'{"code":24101,"data":"","msg":"Invalid symbol!"}', Trouble("24101: Invalid symbol!")),
     ("bitbank", 404, b'{"success":0,"data":{"code":10000}}', Trouble("10000")),
     ("bitbank", 429, b'{"success":0,"data":{"code":10009}}', Trouble("10009", is_busy=True)),
+    ("paymium", 422, b'{"errors":["Invalid currency code"]}', Trouble('["Invalid currency code"]')),
     # as ccxt 4.5 reads it: the only field of an answer that is none
     ("bit2c", 200, b'{"error":"pair not found"}', Trouble("pair not found")),
     ("coinspot", 200, b'{"status":"error","message":"sorry"}', Trouble("error: sorry")),

@@ -1,0 +1,92 @@
+"""The messages of the stream and the answers by REST; a number is text or a JSON number."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import Struct
+
+from aggregator.records import BookDelta, BookSnapshot, Level, Levels, Record, Side, Ticker, Trade
+from aggregator.wire import Text, bbo, nonzero, optional, seconds, text
+
+PAIR = "BTC-EUR"
+
+
+class Row(Struct, gc=False):
+    price: Text
+    amount: Text  # zero removes the level
+
+
+class Changes(Struct, gc=False):
+    """A message names only what has changed; its prices of the house's own desk are not used."""
+
+    bids: list[Row] = []
+    asks: list[Row] = []
+
+    def records(self) -> Iterable[Record]:
+        if not self.bids and not self.asks:
+            return ()
+        return (BookDelta(raw_symbol=PAIR, bids=levels(self.bids), asks=levels(self.asks)),)
+
+
+class Depth(Struct):
+    """The whole book; its `version` is not told in the stream."""
+
+    bids: list[Row]
+    asks: list[Row]
+
+    def record(self) -> BookSnapshot:
+        bids, asks = sorted(levels(self.bids), key=at_price, reverse=True), sorted(levels(self.asks), key=at_price)
+        return BookSnapshot(raw_symbol=PAIR, bids=bids, asks=asks)
+
+
+class TradeRow(Struct, gc=False):
+    uuid: str
+    traded_btc: Text
+    price: Text
+    created_at_int: int  # seconds
+    traded_currency: Text = None
+    side: Side | None = None  # the taker's
+
+    def record(self) -> Trade:
+        return Trade(
+            raw_symbol=PAIR,
+            id=self.uuid,
+            price=text(self.price),
+            size=text(self.traded_btc),
+            quote_size=optional(self.traded_currency),
+            side=self.side,
+            ts_event=seconds(self.created_at_int),
+        )
+
+
+class TickerWire(Struct):
+    """`at` is the beginning of the day, not a time of the figures."""
+
+    price: Text
+    open: Text = None
+    high: Text = None
+    low: Text = None
+    volume: Text = None
+    vwap: Text = None
+    bid: Text = None
+    ask: Text = None
+
+    def records(self) -> Iterable[Record]:
+        statistics = Ticker(
+            raw_symbol=PAIR,
+            last=nonzero(self.price),
+            open=nonzero(self.open),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
+            base_volume=optional(self.volume),
+            vwap=nonzero(self.vwap),
+        )
+        return statistics, bbo(PAIR, self.bid, None, self.ask, None)
+
+
+def levels(rows: list[Row]) -> Levels:
+    return [(text(row.price), text(row.amount)) for row in rows]
+
+
+def at_price(level: Level) -> Decimal:
+    return Decimal(level[0])

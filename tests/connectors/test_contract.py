@@ -154,6 +154,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "kucoin": "`symbols` takes nothing but `market`",
     "kucoinfutures": "`contracts/active` takes no parameters, and gives a list of all contracts",
     "mexc": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all where no symbol is named",
+    "p2b": "`markets` takes no parameters",
     "poloniex": "`markets` and `allInstruments` take no parameters",
     "tokocrypto": "`common/symbols` takes no parameters",
     "upbit": "`market/all` takes nothing but `is_details`",

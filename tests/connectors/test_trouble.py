@@ -67,6 +67,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"error":{"message":"too_many_concurrent_requests","code":10066}}',
         Trouble("10066: too_many_concurrent_requests", is_busy=True),
     ),
+    (
+        "p2b",
+        422,
+        b'{"success":false,"errorCode":2021,"message":"Unknown market.","result":[]}',
+        Trouble("2021: Unknown market."),
+    ),
     ("aster", 400, b'{"code":-1121,"msg":"Invalid symbol."}', Trouble("-1121: Invalid symbol.")),
     # as probed in September 2026: an unknown market comes with a good status
     ("coinsph", 200, b'{"code":-100011,"msg":"Not supported symbols"}', Trouble("-100011: Not supported symbols")),

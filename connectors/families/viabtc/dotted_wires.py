@@ -1,0 +1,161 @@
+"""The messages of older servers of the protocol, whose methods have a dot: `depth.update`.
+
+https://github.com/P2B-team/P2B-WSS-Public/blob/main/wss_documentation.md
+https://github.com/DigiFinex/api/blob/master/Websocket_API_en.md
+Books have neither a number nor a time; a side of which nothing has changed is left out.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from aggregator.records import DAY_S, BookDelta, BookSnapshot, Levels, Record, Side, Ticker, Trade
+from aggregator.wire import Text, bbo, ms, nonzero, number, optional, past, seconds
+
+
+class TradeRow(Struct, gc=False):
+    id: int
+    time: Text  # seconds
+    price: str
+    amount: str
+    type: Side  # the taker's
+
+    def record(self, name: str) -> Trade:
+        return Trade(
+            raw_symbol=name,
+            id=str(self.id),
+            price=self.price,
+            size=self.amount,
+            side=self.type,
+            ts_event=seconds(self.time),
+        )
+
+
+class DealsFrame(Struct, tag_field="method", tag="deals.update", gc=False):
+    """Trades of P2B, the newest first; nothing in it tells those of the past."""
+
+    params: tuple[str, list[TradeRow]]
+
+    def records(self) -> Iterable[Record]:
+        name, rows = self.params
+        return [row.record(name) for row in reversed(rows)]
+
+
+class TradesFrame(Struct, tag_field="method", tag="trades.update", gc=False):
+    """Trades of DigiFinex, the newest first; `true` says that they are of the past."""
+
+    params: tuple[bool, list[TradeRow], str]
+
+    def records(self) -> Iterable[Record]:
+        is_past, rows, name = self.params
+        trades = [row.record(name) for row in reversed(rows)]
+        return past(trades) if is_past else trades
+
+
+class DepthWire(Struct, gc=False):
+    bids: Levels = []  # left out where nothing of it has changed
+    asks: Levels = []
+
+
+class DepthFrame(Struct, tag_field="method", tag="depth.update", gc=False):
+    params: tuple[bool, DepthWire, str]
+
+    def records(self) -> Iterable[Record]:
+        is_whole, book, name = self.params
+        kind = BookSnapshot if is_whole else BookDelta
+        return (kind(raw_symbol=name, bids=book.bids, asks=book.asks),)
+
+
+class Statistics(Struct, gc=False):
+    period: int | None = None  # seconds
+    last: str | None = None
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    volume: str | None = None
+    deal: str | None = None  # in the quote asset
+
+
+class StateFrame(Struct, tag_field="method", tag="state.update", gc=False):
+    params: tuple[str, Statistics]
+
+    def records(self) -> Iterable[Record]:
+        name, wire = self.params
+        return (
+            Ticker(
+                raw_symbol=name,
+                last=nonzero(wire.last),
+                open=nonzero(wire.open),
+                high=nonzero(wire.high),
+                low=nonzero(wire.low),
+                base_volume=optional(wire.volume),
+                quote_volume=optional(wire.deal),
+                window_s=wire.period,
+            ),
+        )
+
+
+class TickerRow(Struct, gc=False):
+    symbol: str
+    timestamp: Text  # milliseconds
+    last: str | None = None
+    open_24h: str | None = None
+    high_24h: str | None = None
+    low_24h: str | None = None
+    base_volume_24h: str | None = None
+    quote_volume_24h: str | None = None
+    best_bid: str | None = None
+    best_bid_size: str | None = None
+    best_ask: str | None = None
+    best_ask_size: str | None = None
+
+    def records(self) -> Iterable[Record]:
+        sent = ms(self.timestamp)
+        yield Ticker(
+            raw_symbol=self.symbol,
+            last=nonzero(self.last),
+            open=nonzero(self.open_24h),
+            high=nonzero(self.high_24h),
+            low=nonzero(self.low_24h),
+            base_volume=optional(self.base_volume_24h),
+            quote_volume=optional(self.quote_volume_24h),
+            window_s=DAY_S,
+            ts_sent=sent,
+        )
+        yield bbo(self.symbol, self.best_bid, self.best_bid_size, self.best_ask, self.best_ask_size, ts_sent=sent)
+
+
+class TickerFrame(Struct, tag_field="method", tag="ticker.update", gc=False):
+    params: list[TickerRow]
+
+    def records(self) -> Iterable[Record]:
+        return [record for row in self.params for record in row.records()]
+
+
+class AllTickersFrame(Struct, tag_field="method", tag="all_ticker.update", gc=False):
+    params: list[TickerRow]
+
+    def records(self) -> Iterable[Record]:
+        return [record for row in self.params for record in row.records()]
+
+
+class Failure(Struct):
+    message: str
+    code: int
+
+
+class Answer(Struct):
+    """An acknowledgement, a refusal, or a pong."""
+
+    id: int | None
+    error: Failure | None = None
+    result: dict[Literal["status"], str] | str | int | None = None
+    method: str = ""
+
+
+decode = Decoder(
+    DealsFrame | TradesFrame | DepthFrame | StateFrame | TickerFrame | AllTickersFrame, float_hook=number
+).decode
+decode_answer = Decoder(Answer).decode

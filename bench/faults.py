@@ -42,6 +42,7 @@ LATEST = 1.0  # seconds
 MOST_MB = 200
 LEAVE = 5.0  # seconds
 UNTELLABLE = {"stall"}  # what takes trades away from the hostile one, whose protocol does not let a reader see that
+APART = {"dense"}  # what brings more than one reader of everything can read: it is looked at by a reader of the others
 LONGEST_ID = 30  # digits of what is a number of a trade
 COUNTED = re.compile(r"@trade$|@depth|^matches:|^level2|^trade:|^book\.")  # the sandbox's topics of one record a frame
 SINKS = """\
@@ -128,7 +129,8 @@ class Found(Struct):
 class Reader:
     """Who reads the whole feed, and notices what is missing without a word."""
 
-    def __init__(self, followed: Collection[str]) -> None:
+    def __init__(self, followed: Collection[str], patterns: Sequence[str] = ("*:*:*",)) -> None:
+        self._patterns = patterns
         self._followed = followed  # exchanges of whose trades none may be missing
         self.records = 0  # of the good exchanges
         self.latencies: list[float] = []
@@ -147,7 +149,7 @@ class Reader:
         while not self.has_begun:
             with suppress(OSError, FeedError):
                 async with connect(path) as feed:
-                    await feed.subscribe("*:*:*", snapshot=False)
+                    await feed.subscribe(*self._patterns, snapshot=False)
                     self.has_begun = True
                     async for line in feed.lines():
                         self._take(decode(line))
@@ -238,7 +240,8 @@ async def try_one(name: str, good: Sandboxed, seconds: float, transport: str) ->
             daemon = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "aggregator", "run", "--config", str(home / "daemon.toml"), stderr=log
             )
-        reader = Reader(GOOD if name in UNTELLABLE else (*GOOD, HOSTILE_ONE))
+        patterns = [f"*:{id}:*" for id in GOOD] if name in APART else ["*:*:*"]
+        reader = Reader(GOOD if name in UNTELLABLE else (*GOOD, HOSTILE_ONE), patterns)
         try:
             reading = await _live(daemon, home / "feed.sock", reader, good)
             await asyncio.sleep(SETTLE)

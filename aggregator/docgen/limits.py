@@ -33,9 +33,14 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "ingest.lines.LARGEST_FRAME_BYTES",
             "bytes",
-            "a message, inflated and whole",
+            "a message, whole; an answer that is no listing",
             "the line is hung up, and made again",
         ),
+        Bound("wire.frames.MOST_VALUES", "values", "in either, above 1 MiB (its commas)", "likewise"),
+        Bound("wire.frames.MOST_ROWS", "rows", "in it: lists and objects", "likewise"),
+        Bound("ingest.lines.VALUES_AT_ONCE", "values", "in messages above 1 MiB, one behind the other", "likewise"),
+        Bound("ingest.lines.VALUES_A_SECOND", "values", "in such messages later on, each second", "likewise"),
+        Bound("session.session.MOST_EVENTS", "records", "of one frame", "a `gap`, and the line is hung up"),
         Bound("ingest.lines.MOST_FRAGMENTS", "fragments", "of one message", "likewise"),
         Bound(
             "wire.inflating.LARGEST_INFLATED_BYTES",
@@ -139,7 +144,13 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("session.summaries.LONGEST_NS", "ns", "a delay that a summary counts", "it is left out"),
     ),
     "Answers by REST, and listings": (
-        Bound("ingest.network.LARGEST_BODY_BYTES", "bytes", "an answer, inflated", "the call has failed"),
+        Bound(
+            "ingest.network.LARGEST_BODY_BYTES",
+            "bytes",
+            "an answer, or all of a listing together",
+            "the call has failed",
+        ),
+        Bound("ingest.network.LARGEST_DECODED_BYTES", "bytes", "it, and 64 for each element of its lists", "likewise"),
         Bound("ingest.network.UNPACKED_BYTES", "bytes", "of an answer, inflated in one turn", "others have their turn"),
         Bound("ingest.network.FETCH_TIMEOUT_S", "seconds", "a call", "likewise"),
         Bound("ingest.network.MOST_REDIRECTS", "redirects", "followed, to the same host and scheme alone", "likewise"),
@@ -161,7 +172,6 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("session.fetches.BACKFILL_NS", "ns", "an answer to missing trades", "their gap closes without them"),
         Bound("exchange.MOST_INSTRUMENTS", "rows", "of a listing (`max_instruments`)", "left out, one warning"),
         Bound("exchange.MOST_TOPICS", "topics", "of an exchange (`max_topics`)", "markets left out, one warning"),
-        Bound("ingest.listing.LARGEST_BYTES", "bytes", "all answers of a listing together", "the part has failed"),
         Bound("ingest.listing.MOST_PAGES", "pages", "of one request of a listing", "the part has failed"),
         Bound("ingest.listing.LONGEST_NAME", "characters", "of an instrument's name", "that row is skipped and named"),
         Bound("ingest.listing.MOST_UNREADABLE", "rows", "that cannot be read, named one by one", "counted together"),
@@ -258,6 +268,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     "What is said": (
         Bound("daemon.logs.LONGEST", "characters", "of a message in the log", "cut off; its length is said"),
         Bound("ingest.rest.SHOWN", "characters", "of an answer that an error repeats", "cut off"),
+        Bound(
+            "ingest.connection.MOST_REASONS", "reasons", "of refusals logged a second, a connection", "counted together"
+        ),
         Bound("ingest.connection.MOST_NAMED", "topics", "named in one line of the log", "counted"),
         Bound("daemon.followed.MOST_NAMES", "instruments", "named in one line of the log", "counted"),
         Bound("daemon.signals.MOST_TASKS", "tasks", "whose stacks SIGUSR2 writes", "counted"),

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 
 from aggregator.bus.bus import Bus
 from aggregator.errors import SessionError
@@ -29,6 +30,7 @@ TICK_S = 1.0  # seconds
 NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
 
 MOST_NAMED = 10  # topics in one line of the log
+MOST_REASONS = 5  # told apart in the log at one look, and likewise words that mean nothing to us
 AFTERWARDS = {
     "final": "they are asked for again only after the next listing",
     "passing": "they are asked for again soon",
@@ -179,8 +181,10 @@ class Connection:
             task.add_done_callback(self._fetching.discard)
         self._look_at_bad_frames()
         self._look_at_refusals()
-        while self.session.words.news:
-            log.warning("%s: %s", self.session.conn, self.session.words.news.pop(0))
+        words = self.session.words.news
+        for said in words[:MOST_REASONS]:  # the others in later looks
+            log.warning("%s: %s", self.session.conn, said)
+        del words[:MOST_REASONS]
 
     async def _fetch(self, wanted: Fetch) -> None:
         try:
@@ -219,10 +223,13 @@ class Connection:
             refused = self.session.refusals.popleft()
             topic = f"{' '.join(filter(None, (refused.interval, refused.channel)))} of {refused.raw_symbol}"
             by_reason.setdefault((refused.reason, refused.meaning), []).append(topic)
-        for (reason, meaning), topics in by_reason.items():
+        for (reason, meaning), topics in islice(by_reason.items(), MOST_REASONS):
             more = f" and {len(topics) - MOST_NAMED} more" if len(topics) > MOST_NAMED else ""
             named = ", ".join(topics[:MOST_NAMED])
             log.warning("%s: refused: %s%s: %.200r; %s", self.session.conn, named, more, reason, AFTERWARDS[meaning])
+        if len(by_reason) > MOST_REASONS:
+            left_out = sum(map(len, islice(by_reason.values(), MOST_REASONS, None)))
+            log.warning("%s: refused for other reasons: %d more", self.session.conn, left_out)
 
     def _send(self) -> None:
         """Send the outbox, no faster than the stream's pace, and topics no more often than may be asked."""

@@ -8,9 +8,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from aggregator.records import SECOND_NS
 from aggregator.session.moment import Now
+from aggregator.wire.frames import MOST_ROWS, MOST_VALUES, is_crowded
 
-LARGEST_FRAME_BYTES = 32 * 2**20  # bytes of a message, inflated and whole; the deepest books are far below
+LARGEST_FRAME_BYTES = 16 * 2**20  # bytes of a message, inflated and whole; clients of the deepest books allow 10 MB
+VALUES_AT_ONCE = 1_500_000  # in messages of more than 1 MiB: the whole books that a line begins with
+VALUES_A_SECOND = 100_000  # it may bring so many again
 MOST_FRAGMENTS = 2**16  # so many in one message; a bound of bytes alone would allow any number of empty ones
 DIAL_TIMEOUT_S = 15.0  # seconds, for a connection and its handshake
 PIECE_BYTES = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
@@ -24,7 +28,10 @@ USER_AGENT = "market-aggregator"
 BUSY = {418, 429}  # statuses that say: too many requests
 LOST = "line lost"
 UNREAD = f"hung up: it does not read: {MOST_UNSENT_BYTES} bytes wait to be sent"
+CROWDED = f"hung up: a message of more than {MOST_VALUES} values or {MOST_ROWS} rows"
+TOO_MUCH = f"hung up: large messages of more than {VALUES_AT_ONCE} values one behind the other"
 TOO_LARGE = f"hung up: a message of more than {LARGEST_FRAME_BYTES} bytes or {MOST_FRAGMENTS} fragments"
+ABUSES = {UNREAD, CROWDED, TOO_MUCH, TOO_LARGE}  # a line that ends so was no good one, whatever it has brought before
 
 
 class LineListener(Protocol):
@@ -41,6 +48,23 @@ class LineListener(Protocol):
 
     def gone(self, reason: str) -> None:
         """Take note that the line is dead."""
+
+
+class Large:
+    """The large messages of a line: each is bounded, and all of them together in time. Others are not its concern."""
+
+    def __init__(self) -> None:
+        self._left = float(VALUES_AT_ONCE)
+        self._at = 0  # when it was as much (monotonic ns)
+
+    def excess(self, message: bytes, now: Now) -> str | None:
+        """Why the line is to be hung up at a message above LARGE_BYTES; None where it is not."""
+        if is_crowded(message):
+            return CROWDED
+        self._left = min(VALUES_AT_ONCE, self._left + (now.mono - self._at) / SECOND_NS * VALUES_A_SECOND)
+        self._left -= message.count(b",")
+        self._at = now.mono
+        return TOO_MUCH if self._left < 0 else None
 
 
 class Line(Protocol):

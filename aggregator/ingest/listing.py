@@ -15,6 +15,7 @@ from msgspec import Raw, Struct, structs
 from aggregator.errors import BadFrame, SessionError, nearest
 from aggregator.exchange import MOST_INSTRUMENTS, Details, Exchange, Request
 from aggregator.ingest import state
+from aggregator.ingest.network import Weight
 from aggregator.ingest.status import ListingStatus
 from aggregator.ingest.symbols import Aliases, matches, name_all
 from aggregator.records import Instrument, MarketState, Record
@@ -24,7 +25,6 @@ LONGEST_NAME = 256  # characters: it is part of every record, and of the names o
 MOST_PAGES = 100  # so many for one request of a listing
 PIECE = 200  # instruments that are encoded at once
 DECODED_BYTES = 2**20  # a text is decoded in pieces of this size
-LARGEST_BYTES = 2**26  # all answers of one listing together
 FIXED = -1  # the part of instruments that the connector itself names
 UNTOLD = -2  # the part of instruments of which it is not known: none of them is gone before a listing names its part
 
@@ -299,16 +299,13 @@ async def fetch_listing(
     """
     parts: dict[int, Pages] = {}
     failures: list[str] = []
-    size = 0
+    weight = Weight()
 
     async def within(request: Request) -> bytes:
-        nonlocal size
         body = await fetch(request)
-        size += len(body)
-        if size > LARGEST_BYTES:
-            raise SessionError(
-                f"{request.url}: all answers of the listing together are larger than {LARGEST_BYTES} bytes"
-            )
+        weight.add(body)
+        if weight.excess:
+            raise SessionError(f"{request.url}: all answers of the listing together are {weight.excess}")
         return body
 
     for part, request in enumerate(exchange.listing.requests):

@@ -28,6 +28,8 @@ from aggregator.records import MS_NS
 from aggregator.session.moment import Now
 
 LARGEST_BODY_BYTES = 64 * 2**20
+LARGEST_DECODED_BYTES = 128 * 2**20  # an answer and what is made of it, see `Weight`
+ELEMENT_BYTES = 64  # an element of a list that is kept as text takes so many
 UNPACKED_BYTES = 2**20  # bytes of a compressed body that are unpacked before others have their turn
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 FETCH_TIMEOUT_S = 20.0
@@ -39,6 +41,32 @@ NOT_LINES = (OSError, TimeoutError, ValueError, *picows_line.FAILURES, *websocke
 NO_ANSWER = (OSError, TimeoutError, ValueError, aiohttp.ClientError, ProxyError)
 
 log = logging.getLogger("aggregator.network")
+
+
+class Weight(Struct):
+    """The room that answers take: their bytes, and something for each element of their lists.
+
+    Many small elements take up to thirty times their bytes. In JSON they are as many as commas and lists and objects
+    together, without the fields of objects; an escape counts as one, for it is looked at by itself.
+    """
+
+    size: int = 0
+    elements: int = 0
+
+    def add(self, part: bytes) -> None:
+        """Count what has come."""
+        self.size += len(part)
+        self.elements += part.count(b",") + part.count(b"[") + part.count(b"{") + part.count(b"\\")
+        self.elements -= part.count(b'":')
+
+    @property
+    def excess(self) -> str | None:
+        """How it is more than we take; None while it is not."""
+        if self.size > LARGEST_BODY_BYTES:
+            return f"larger than {LARGEST_BODY_BYTES} bytes"
+        if self.size + self.elements * ELEMENT_BYTES > LARGEST_DECODED_BYTES:
+            return f"of too many small rows: {self.elements} elements"
+        return None
 
 
 class Answer(Struct, frozen=True):
@@ -156,20 +184,21 @@ class Internet:
             ) as response:
                 unpack = unpacker(response.headers.get("Content-Encoding", ""))
                 body = BytesIO()  # it gives all that it holds without a copy
-                size = 0
+                weight = Weight()
                 async for packed in response.content.iter_any():
                     for chunk in unpack(packed):
-                        size += body.write(chunk)
-                        if size > LARGEST_BODY_BYTES:
+                        body.write(chunk)
+                        weight.add(chunk)
+                        if weight.excess:
                             break
                         if len(chunk) >= UNPACKED_BYTES:
                             await asyncio.sleep(0)
-                    if size > LARGEST_BODY_BYTES:
+                    if weight.excess:
                         break
         except NO_ANSWER as error:
             raise _failure(f"no answer from {target}", reason(error, FETCH_TIMEOUT_S), proxy) from None
-        if size > LARGEST_BODY_BYTES:
-            raise SessionError(f"the answer from {target} is larger than {LARGEST_BODY_BYTES} bytes")
+        if weight.excess:
+            raise SessionError(f"the answer from {target} is {weight.excess}")
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, body.getvalue(), headers)
 

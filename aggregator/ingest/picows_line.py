@@ -30,6 +30,7 @@ from aggregator.ingest.lines import (
     TOO_LARGE,
     UNREAD,
     Fragments,
+    Large,
     Line,
     LineListener,
     NotOpened,
@@ -40,6 +41,7 @@ from aggregator.ingest.lines import (
 )
 from aggregator.ingest.proxies import Proxy
 from aggregator.session.moment import Now
+from aggregator.wire.frames import LARGE_BYTES
 
 FAILURES = (WSError, ProxyError)  # this transport can also raise these
 
@@ -59,6 +61,7 @@ class _Socket(WSListener):
         self._fragments: Fragments | None = None
         self._transport: WSTransport | None = None
         self._read_at: Now | None = None  # the moment of the read whose frames come one by one
+        self._large = Large()
         self._over: str | None = None  # why we hung up ourselves
         self._given = 0  # frames of this read that were handed on at once
         self._later: deque[tuple[list[bytes], Now]] = deque()  # those that are handed on in later turns
@@ -76,7 +79,7 @@ class _Socket(WSListener):
         kind = frame.msg_type
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
             if frame.fin:
-                self._hold(frame.get_payload_as_bytes())
+                self._hold(transport, frame.get_payload_as_bytes())
             else:
                 self._fragments = Fragments(frame.get_payload_as_bytes())
         elif kind is WSMsgType.CONTINUATION:
@@ -104,8 +107,8 @@ class _Socket(WSListener):
             self._over = TOO_LARGE
             transport.disconnect(graceful=False)
         elif frame.fin:
-            self._hold(self._fragments.whole())
-            self._fragments = None
+            whole, self._fragments = self._fragments.whole(), None
+            self._hold(transport, whole)
 
     def _pong(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._over is not None:
@@ -116,7 +119,13 @@ class _Socket(WSListener):
         else:
             transport.send_pong(frame.get_payload_as_bytes())
 
-    def _hold(self, payload: bytes) -> None:
+    def _hold(self, transport: WSTransport, payload: bytes) -> None:
+        if len(payload) > LARGE_BYTES and self._read_at is not None and self._over is None:
+            self._over = self._large.excess(payload, self._read_at)
+            if self._over is not None:
+                transport.disconnect(graceful=False)
+        if self._over is not None:
+            return
         self._frames.append(payload)
         self._held += len(payload)
         if self._held >= PIECE_BYTES or len(self._frames) >= MOST_FRAMES:

@@ -10,11 +10,12 @@ from msgspec import Struct
 
 from aggregator.errors import SessionError
 from aggregator.exchange import HTTP_OK, Budget, Exchange, Request, Trouble
-from aggregator.ingest.lines import BUSY, LONGEST_REST_S, retry_after
+from aggregator.ingest.lines import BUSY, LARGEST_FRAME_BYTES, LONGEST_REST_S, retry_after
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.status import BudgetStatus, RestingHost, RestStatus
 from aggregator.ingest.window import Window
 from aggregator.records import SECOND_NS
+from aggregator.wire.frames import is_crowded
 
 UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, if an exchange declares none
 FIRST_PAUSE_S = 5.0  # seconds after a refusal that names no time; doubles
@@ -136,6 +137,8 @@ class Rest:
         queue = self.hosts.queue(prefix or host, self._weights.get(prefix or "", UNKNOWN_LIMIT))
         await self._turn(queue, host, request, need)
         answer = await self._network.fetch(request)
+        if need is not Need.LISTING and (len(answer.body) > LARGEST_FRAME_BYTES or is_crowded(answer.body)):
+            raise SessionError(f"{request.url}: its answer is larger, or of more values, than any real one")
         if len(answer.body) > LARGE_BYTES:
             trouble = await asyncio.to_thread(self._read_trouble, answer)  # frames do not wait for it
         else:

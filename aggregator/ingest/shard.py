@@ -17,6 +17,7 @@ from aggregator.bus.bus import Bus
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
 from aggregator.ingest.connection import Connection
+from aggregator.ingest.lines import ABUSES
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.status import ShardStatus
@@ -381,7 +382,7 @@ class Shard:
             session = connection.session
             self._end(connection)
             carried = self._resting[line] = session.carried()
-            has_flowed = session.topics.is_heard and not session.is_garbage
+            has_flowed = session.topics.is_heard and not session.is_garbage and connection.close_reason not in ABUSES
             backoff = FIRST_BACKOFF_S if has_flowed else min(backoff * 2, LONGEST_BACKOFF_S)
             self._failures = 0 if has_flowed else self._failures + 1
             wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(connection))

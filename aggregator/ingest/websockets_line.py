@@ -25,6 +25,7 @@ from aggregator.ingest.lines import (
     TOO_LARGE,
     UNREAD,
     Fragments,
+    Large,
     Line,
     LineListener,
     NotOpened,
@@ -35,6 +36,7 @@ from aggregator.ingest.lines import (
 )
 from aggregator.ingest.proxies import Proxy
 from aggregator.session.moment import Now
+from aggregator.wire.frames import LARGE_BYTES
 
 FAILURES = (WebSocketException,)  # this transport can also raise these
 SLICE_BYTES = 2**13  # so much of a read is worked on in one turn of the loop: it inflates to 8 MiB at the very most
@@ -60,6 +62,7 @@ class _Connection(ClientConnection):
         self._held = 0
         self._fragments: Fragments | None = None
         self._read_at: Now | None = None
+        self._large = Large()
         self._over: str | None = None  # why we hung up ourselves
         self._slices: deque[tuple[bytes, Now]] = deque()  # parts of a read that wait for later turns
         self._heard = 0.0  # the loop's time when something came last
@@ -142,10 +145,16 @@ class _Connection(ClientConnection):
             self._over = TOO_LARGE
             self.transport.abort()
         elif frame.fin:
-            self._hold(fragments.whole())
             self._fragments = None
+            self._hold(fragments.whole())
 
     def _hold(self, payload: bytes) -> None:
+        if len(payload) > LARGE_BYTES and self._read_at is not None and self._over is None:
+            self._over = self._large.excess(payload, self._read_at)
+            if self._over is not None:
+                self.transport.abort()
+        if self._over is not None:
+            return
         self._frames.append(payload)
         self._held += len(payload)
         if self._held >= PIECE_BYTES or len(self._frames) >= MOST_FRAMES:

@@ -19,8 +19,9 @@ from aiohttp import web
 
 from aggregator.exchange import MOST_INSTRUMENTS
 from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS
-from aggregator.ingest.network import LARGEST_BODY_BYTES
+from aggregator.ingest.network import ELEMENT_BYTES, LARGEST_BODY_BYTES, LARGEST_DECODED_BYTES
 from aggregator.simulation import Heard, Market, Simulation
+from aggregator.wire.frames import LARGE_BYTES, MOST_ROWS, MOST_VALUES
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING = 1, 2, 0, 8, 9
 BLOCK_BYTES = 2**16  # bytes
@@ -36,6 +37,8 @@ PAUSE_S = 0.5  # seconds after what a reader is to hang up at
 GRACE_S = 2.0  # seconds between the word that a connection ends and its end
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\r\nERROR forged line\x9b31m\u202e\x00"
 NUMBER = re.compile(rb"(?<=[:\[\"])\d+(?:\.\d+)?(?=[,\]}\"])")
+ROW = re.compile(rb"(?<=\[)(?:\[[^\[\]{}]*\]|\{[^{}]*\})")  # the first of a list, which holds none itself
+SHORT = b'["1","2"]'
 REASON = re.compile(rb'("(?:msg|message|reason|error|errorMessage)":)"[^"]*"')
 PASSING = b"Too many requests, please try again later"
 
@@ -148,6 +151,25 @@ async def wide(wire: Wire) -> None:
     await wire.send(frame(TEXT, b"{%s}" % keys), frame(TEXT, b'{"data":[%s]}' % rows))
 
 
+def rows(excess: int) -> Callable[[Wire], Awaitable[None]]:
+    """The latest message that has rows, with about as many as a reader takes, and so many more."""
+
+    async def send(wire: Wire) -> None:
+        good = await wire.good()
+        if ROW.search(good):
+            await wire.send(frame(TEXT, multiply(good, MOST_VALUES, MOST_ROWS, LARGEST_FRAME_BYTES, excess)))
+        await asyncio.sleep(PAUSE_S / 10)
+
+    return send
+
+
+async def dense(wire: Wire) -> None:
+    """The latest message that has rows, with as many as are not weighed yet."""
+    good = await wire.good()
+    if ROW.search(good):
+        await wire.send(frame(TEXT, multiply(good, MOST_VALUES, MOST_ROWS, LARGE_BYTES, -100)))
+
+
 async def digits(wire: Wire) -> None:
     """A good frame, but its numbers have very many digits."""
     await wire.send(frame(TEXT, lengthen(await wire.good())))
@@ -212,6 +234,9 @@ SENDERS: Mapping[str, Callable[[Wire], Awaitable[None]]] = {
     "pings": pings,
     "deep": deep,
     "wide": wide,
+    "heavy": rows(-2),
+    "dense": dense,
+    "crowded": rows(2),
     "digits": digits,
     "bomb": bomb,
     "oversized": oversized,
@@ -275,6 +300,15 @@ def _error(_: web.Request, __: bytes) -> web.Response:
     return web.json_response({"code": 50001, "msg": ESCAPES, "error": [ESCAPES], "message": ESCAPES})
 
 
+def _rows(excess: int) -> Callable[[web.Request, bytes], web.Response]:
+    def answer_with(_: web.Request, body: bytes) -> web.Response:
+        most = LARGEST_DECODED_BYTES // (ELEMENT_BYTES + len(SHORT))
+        few = ROW.sub(SHORT, body, count=1)
+        return web.Response(body=multiply(few, most, most, LARGEST_BODY_BYTES, excess), content_type=JSON)
+
+    return answer_with
+
+
 def _deep(_: web.Request, __: bytes) -> web.Response:
     return web.Response(body=b"[" * DEPTH + b"]" * DEPTH, content_type=JSON)
 
@@ -290,6 +324,8 @@ ANSWERS: Mapping[str, Callable[[web.Request, bytes], web.Response]] = {
     "rest_redirect": _elsewhere,
     "rest_loop": _itself,
     "rest_error": _error,
+    "rest_heavy": _rows(-100),
+    "rest_crowded": _rows(100),
     "rest_deep": _deep,
     "rest_digits": _digits,
     "rest_listing": lambda _, body: web.Response(body=body, content_type=JSON),
@@ -353,6 +389,27 @@ def lengthen(good: bytes) -> bytes:
     whole, part = b"7" * DIGITS, b"0." + b"7" * DIGITS
     longer = iter((whole, part))
     return NUMBER.sub(lambda _: next(longer), good, count=2)
+
+
+def multiply(good: bytes, values: int, rows: int, size: int, excess: int) -> bytes:
+    """The same, but its first row stands in it until one of these bounds is reached, and `excess` times more.
+
+    Rows that are lists of numbers differ in the first, like the prices of a book.
+    """
+    found = ROW.search(good)
+    if found is None:
+        return good
+    row = found[0]
+    more = row.count(b"[") + row.count(b"{")
+    number = NUMBER.search(row) if row[:1] == b"[" else None
+    longest = len(row) + len(str(rows)) + 1
+    count = min(values // (row.count(b",") + 1), rows // more, size // longest) + excess
+    if number is None:
+        copies = [row] * count
+    else:
+        head, tail = row[: number.start()], row[number.end() :]
+        copies = [b"%s%d%s" % (head, n, tail) for n in range(1, count + 1)]
+    return good[: found.start()] + b",".join(copies) + good[found.end() :]
 
 
 @cache

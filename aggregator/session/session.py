@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import structs
 
+from aggregator.errors import Bomb
 from aggregator.exchange import Accepted, Event, Hangup, Ignored, Ready, Refused, Reply, Stream, Subscription
 from aggregator.records import (
     CHANNEL_OF,
@@ -40,6 +41,8 @@ from aggregator.session.topics import LONGEST_WORD, NOTHING, STRAY, Origin, Topi
 from aggregator.session.trades import Notes, Numbered
 from aggregator.session.unreadable import Unread, Unreadable, unread_yet
 
+WEIGHED_BYTES = 2**14  # a frame of more, which comes alone, is read as a whole before anything is made of it
+MOST_EVENTS = 10_000  # one frame gives no more: a third of them is all that a large exchange trades
 FOREVER_NS = 3600 * SECOND_NS
 REFUSALS = 1000  # kept for the log
 MOST_TOPICS = 100_000  # frames alone bring no more topics into being
@@ -177,6 +180,8 @@ class Session:
         exchange, conn, topics_of, inflate, parse, counts = self._reading
         self.moment = now
         rest = iter(frames)
+        if len(frames) == 1 and len(frames[0]) > WEIGHED_BYTES:
+            self._read_on(*self._inflated(next(rest)), rest, out, now)
         for payload in rest:
             frame = payload
             try:
@@ -252,9 +257,13 @@ class Session:
         """
         if isinstance(error, Unread):
             try:
-                return list(self._parse(frame))
+                events = list(self._parse(frame))
             except Exception as found:  # noqa: BLE001 - as in `receive`
                 error = found
+            else:
+                if len(events) <= MOST_EVENTS:
+                    return events
+                error = Bomb(f"a frame of {len(events)} records")
         self._unreadable.note(frame, error, now)
         self._unreadable.run.add(now)
         self._counts.unread += 1

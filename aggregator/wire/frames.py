@@ -5,10 +5,21 @@ from typing import TypeVar
 
 import msgspec
 
+LARGE_BYTES = 2**20  # a frame or an answer of no more is never crowded: it is too short for that
+MOST_VALUES = 400_000  # in a frame: the deepest whole books that are known have half of that
+MOST_ROWS = 150_000  # lists and objects in a frame, likewise: what is decoded takes up to fifty times its bytes
+
 A = TypeVar("A")
 B = TypeVar("B")
 
 encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
+
+
+def is_crowded(frame: bytes) -> bool:
+    """Tell whether a frame holds more values than any real one does; it is counted before anything is made of it."""
+    return len(frame) > LARGE_BYTES and (
+        frame.count(b",") > MOST_VALUES or frame.count(b"[") + frame.count(b"{") > MOST_ROWS
+    )
 
 
 def either(first: Callable[[bytes], A], second: Callable[[bytes], B]) -> Callable[[bytes], A | B]:

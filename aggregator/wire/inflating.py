@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable
 
 from aggregator.errors import BadFrame, Bomb
+from aggregator.wire.frames import MOST_VALUES, is_crowded
 
 LARGEST_INFLATED_BYTES = 8 * 2**20  # bytes, after inflating: a guard against bombs, far above any real frame
 
@@ -21,6 +22,8 @@ def _inflater(wbits: int) -> Callable[[bytes], bytes]:
             if len(out) >= LARGEST_INFLATED_BYTES:
                 raise Bomb(f"a frame of {len(frame)} bytes inflates to more than {LARGEST_INFLATED_BYTES}")
             raise BadFrame(f"cannot inflate a frame of {len(frame)} bytes: it is cut off")
+        if is_crowded(out):
+            raise Bomb(f"a frame of {len(out)} bytes inflated holds more than {MOST_VALUES} values")
         return out
 
     return inflate

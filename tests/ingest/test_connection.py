@@ -6,8 +6,8 @@ import pytest
 from msgspec import structs
 
 from aggregator.bus.bus import Batch, Bus
-from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Request, Stream, Subscription
-from aggregator.ingest.connection import Connection
+from aggregator.exchange import Address, Event, Exchange, Hangup, Listing, Refused, Request, Stream, Subscription
+from aggregator.ingest.connection import MOST_REASONS, Connection
 from aggregator.ingest.lines import Line, LineListener
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import Rest
@@ -75,6 +75,21 @@ class Lines:
         before = len(self.batches)
         self.lines[line].frames([json.dumps(frame).encode() for frame in frames], NOW)
         return self.batches[before:]
+
+
+async def test_refusals_are_logged_by_reason_and_not_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    shard = Lines(1)
+    line = shard.lines[0]
+    line.session.refusals += [
+        Refused(f"no, says {n % 100}", channel="trades", raw_symbol=f"S{n}", meaning="final") for n in range(1000)
+    ]
+    line._look_at_refusals()
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == MOST_REASONS + 1
+    assert "'no, says 0'" in said[0]
+    assert "trades of S900 and" not in said[0]
+    assert said[-1].endswith("refused for other reasons: 950 more")
+    assert max(map(len, said)) < 500
 
 
 async def test_what_one_read_brings_is_one_batch() -> None:

@@ -12,16 +12,28 @@ from aggregator.daemon.logs import set_up
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Request
 from aggregator.ingest.lines import (
+    CROWDED,
     LARGEST_FRAME_BYTES,
     MOST_AT_ONCE,
     MOST_FRAMES,
     PIECE_BYTES,
     PLAIN_BUFFER_BYTES,
+    TOO_MUCH,
     UNREAD,
+    VALUES_AT_ONCE,
 )
-from aggregator.ingest.network import UNPACKED_BYTES, Internet, moved, unpacker
+from aggregator.ingest.network import (
+    ELEMENT_BYTES,
+    LARGEST_DECODED_BYTES,
+    UNPACKED_BYTES,
+    Internet,
+    Weight,
+    moved,
+    unpacker,
+)
 from aggregator.ingest.proxies import DialOptions, Transport
 from aggregator.session.moment import Now
+from aggregator.wire.frames import LARGE_BYTES, MOST_ROWS
 
 pytestmark = pytest.mark.waits
 
@@ -119,9 +131,10 @@ class Mourning:
 
     def __init__(self) -> None:
         self.said: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.heard = 0
 
-    def frames(self, payloads: list[bytes], now: Now) -> None:
-        pass
+    def frames(self, payloads: list[bytes], now: Now) -> None:  # noqa: ARG002 - the listener's
+        self.heard += len(payloads)
 
     def gone(self, reason: str) -> None:
         self.said.set_result(reason)
@@ -310,6 +323,64 @@ async def test_a_frame_that_is_too_large_is_told_once_and_in_words(
     assert said.startswith("hung up: ")
     assert str(LARGEST_FRAME_BYTES) in said
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+class Said(WSListener):
+    """Says one message."""
+
+    def __init__(self, *messages: bytes) -> None:
+        self._messages = messages
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        for message in self._messages:
+            transport.send(WSMsgType.TEXT, message)
+
+
+CROWD = b"[%s]" % b",".join([b'["1.5","2"]'] * MOST_ROWS)
+BOOK = b'{"bids":[%s]}' % b",".join([b'["61000.5","0.25"]'] * 60_000)  # as large as the deepest that are known
+BOOKS = VALUES_AT_ONCE // BOOK.count(b",")
+
+
+@pytest.mark.parametrize(
+    ("messages", "said", "least"), [([CROWD], CROWDED, 0), ([BOOK] * (BOOKS + 10), TOO_MUCH, BOOKS)]
+)
+async def test_a_line_of_more_values_than_any_real_one_is_hung_up(
+    transport: Transport, messages: list[bytes], said: str, least: int
+) -> None:
+    assert min(map(len, messages)) > LARGE_BYTES
+    server = await ws_create_server(lambda _: Said(*messages), "127.0.0.1", 0)
+    internet, mourning = Internet(route=DialOptions(transport)), Mourning()
+    async with server, asyncio.timeout(PATIENCE):
+        await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), mourning)
+        assert await mourning.said == said
+        assert least <= mourning.heard < len(messages)
+    await internet.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "elements"),
+    [
+        (b'[{"a":1,"b":[2,3]},{"a":4}]', 4),  # two objects, and two numbers in the first
+        (b'["a","b","c"]', 3),
+        (b'{"a":{"b":1},"c":2}', 0),
+        (rb'["\u4e2d\/"]', 3),
+    ],
+)
+def test_what_an_answer_takes_is_counted_by_elements(body: bytes, elements: int) -> None:
+    weight = Weight()
+    weight.add(body)
+    assert (weight.size, weight.elements) == (len(body), elements)
+    assert weight.excess is None
+
+
+@pytest.mark.parametrize("row", [b"{}", b'"a"', b"1", b'["1","2"]', b"[]"])
+def test_an_answer_of_small_rows_may_be_no_larger_than_what_they_take(row: bytes) -> None:
+    weight = Weight()
+    piece = b",".join([row] * 10_000) + b","
+    while weight.excess is None:
+        weight.add(piece)
+    assert weight.size + weight.elements * ELEMENT_BYTES < LARGEST_DECODED_BYTES * 1.02
+    assert "too many small rows" in weight.excess
 
 
 BODY = b'{"symbols":[' + b",".join(b'{"symbol":"%d"}' % n for n in range(200_000)) + b"]}"

@@ -1,14 +1,16 @@
 import asyncio
 
 import pytest
+from msgspec import structs
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request, Trouble
-from aggregator.ingest.lines import LineListener, retry_after
+from aggregator.ingest.lines import LARGEST_FRAME_BYTES, LineListener, retry_after
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import FIRST_PAUSE_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.window import SLACK_S, STRETCH
 from aggregator.session.moment import Now
+from aggregator.wire.frames import MOST_ROWS
 from tests.support.hurry import hurried, seconds
 
 URL = "https://toy.example/x"
@@ -56,6 +58,19 @@ async def test_other_answers_are_errors_that_name_the_address(status: int) -> No
     host.answers = [Answer(status, b"sorry", {})]
     with pytest.raises(SessionError, match=rf"toy.example/x: HTTP {status}: sorry"):
         await Rest(host.network(), toy()).fetch(Request(URL), Need.POLL)
+
+
+@pytest.mark.parametrize("body", [b" " * (LARGEST_FRAME_BYTES + 1), b"[%s]" % b",".join([b"[1,2,3]"] * MOST_ROWS)])
+@hurried
+async def test_only_a_listing_may_be_very_large(body: bytes) -> None:
+    async def answer(_: Request) -> Answer:
+        return Answer(200, body, {})
+
+    network = structs.replace(Host().network(), fetch=answer)
+    assert await Rest(network, toy()).fetch(Request(URL), Need.LISTING) == body
+    for need in (Need.SNAPSHOT, Need.BACKFILL, Need.POLL):
+        with pytest.raises(SessionError, match="larger, or of more values"):
+            await Rest(network, toy()).fetch(Request(URL), need)
 
 
 @hurried

@@ -8,7 +8,7 @@ from msgspec import structs
 from aggregator.exchange import Event, Refused, Stream, Subscription
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Trade
 from aggregator.session.moment import Now
-from aggregator.session.session import Session
+from aggregator.session.session import MOST_EVENTS, WEIGHED_BYTES, Session
 from aggregator.session.unreadable import MOST_A_SECOND
 from aggregator.wire import gunzip
 from aggregator.wire.inflating import LARGEST_INFLATED_BYTES
@@ -30,9 +30,15 @@ STREAM = Stream(
 class Talk:
     """A session and the time."""
 
-    def __init__(self, *, live: bool = True, inflate: Callable[[bytes], bytes] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        live: bool = True,
+        inflate: Callable[[bytes], bytes] | None = None,
+        parse: Callable[[bytes], Iterable[Event]] = parse,
+    ) -> None:
         wanted = [Subscription("trades", "A")] if live else None
-        stream = structs.replace(STREAM, inflate=inflate)
+        stream = structs.replace(STREAM, inflate=inflate, parse=parse)
         self.session = Session("toy", stream, conn="c", instruments={}, subscriptions=wanted)
         self.ns = SECOND
         self.session.open(self.now)
@@ -51,6 +57,21 @@ class Talk:
 
 def gaps(records: Iterable[Record]) -> list[tuple[int, int | None, int | None]]:
     return [(gap.ts_from, gap.ts_to, gap.missed) for gap in records if isinstance(gap, Gap)]
+
+
+def many(frame: bytes) -> Iterable[Event]:
+    return [Trade(raw_symbol="A", price="1", size="1") for _ in range(int(frame.strip()))]
+
+
+def test_a_frame_of_very_many_records_is_none_and_hung_up_on() -> None:
+    talk = Talk(parse=many)
+    good = talk.say(b"%d" % MOST_EVENTS + b" " * WEIGHED_BYTES)
+    assert len(good) == MOST_EVENTS
+    assert talk.session.close_reason is None
+    told = talk.say(b"%d" % (MOST_EVENTS + 1) + b" " * WEIGHED_BYTES)
+    assert gaps(told) == [(SECOND, SECOND, 1)]
+    assert len(told) == 1
+    assert str(MOST_EVENTS + 1) in (talk.session.close_reason or "")
 
 
 def test_one_is_told_at_once() -> None:

@@ -17,6 +17,7 @@ from aggregator.errors import BadFrame, Bomb
 from aggregator.exchange import Subscription
 from aggregator.records import Bbo, Trade
 from aggregator.wire import inflating, numbers
+from aggregator.wire.frames import MOST_ROWS
 
 
 def short(value: object) -> str | None:
@@ -498,6 +499,12 @@ def test_a_bomb_is_a_bad_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wire.gunzip(gzip.compress(b" " * 999)) == b" " * 999
     with pytest.raises(Bomb, match="a frame of 1004 bytes inflates to more than 1000"):
         wire.gunzip(gzip.compress(b" " * 1_000_000))
+
+
+def test_so_is_one_that_unpacks_to_very_many_values() -> None:
+    rows = b"[%s]" % b",".join([b'["1","2"]'] * MOST_ROWS)
+    with pytest.raises(Bomb, match="holds more than 400000 values"):
+        wire.gunzip(gzip.compress(rows))
 
 
 @given(st.binary(max_size=100))

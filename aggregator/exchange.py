@@ -222,6 +222,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     checksum: a book and its instrument (None: not known) -> the number to compare with the exchange's own
     backfill: how to ask for trades that were missed
     depth: levels a side that the exchange keeps in its book stream; null: all
+    crosses: whether its book is crossed at times, as it is told: orders that match stand in it until a block is made
     per_connection: how many topics one connection may carry
     batch: how many topics one call of `subscribe` may get
     pace: seconds between frames sent
@@ -254,6 +255,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     checksum: Callable[[OrderBook, Instrument | None], int] | None = None
     backfill: Backfill | None = None
     depth: int | None = None
+    crosses: bool = False
     per_connection: int = 200
     batch: int = 50
     pace: float = 0.1

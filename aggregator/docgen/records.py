@@ -43,7 +43,8 @@ withheld. A subscriber that was too slow is told by a `lag` how many records it 
 - Where `audit` is set, the result of each comparison is a `health` record too: its state is what it was.
 
 **Books.** A `book_snapshot` replaces what the reader had. A `book_delta` is one message of the exchange and applies as
-a whole, and only after a snapshot. Together they give no crossed book without a `gap` of cause `crossed`.
+a whole, and only after a snapshot. Together they give no crossed book without a `gap` of cause `crossed`, unless
+the exchange itself tells such books (its notes say so).
 
 **On a chain.** Of an exchange that keeps its book on a chain the same records come, and a few things are particular.
 
@@ -53,7 +54,7 @@ a whole, and only after a snapshot. Together they give no crossed book without a
   in their heights is no `gap`, for most blocks bring nothing of a market.
 - Funding is exchanged each hour on many: `interval_s` says so, and a rate is of that time. A rate that is sent in per
   cent, or for eight hours, is made a fraction of the interval that the record names.
-- A book may be crossed for a moment where each node has its own: what the exchange's notes say of it holds.
+- A book may be crossed until the next block where each node has its own: no gap is opened, and nothing is taken out.
 
 **Later versions only add.** A reader ignores types, fields and values that it does not know.
 """

@@ -28,6 +28,7 @@ class BookTopic(Topic):
     """A book: deltas are joined to a snapshot, checked by number, checksum and crossing, and withheld while in doubt.
 
     needs: the topic adds to it when it needs a whole book from the exchange
+    crosses: whether the exchange itself tells crossed books, which are then no reason to doubt one
     in_band: whether the stream brings the whole book by itself, before its deltas
     requested: whether it can be asked for, so that deltas are held for it
     """
@@ -37,6 +38,7 @@ class BookTopic(Topic):
         "_buffer",
         "_cap",
         "_checksum",
+        "_crosses",
         "_depth",
         "_floor",
         "_followed",
@@ -60,6 +62,7 @@ class BookTopic(Topic):
         *,
         rule: Rule,
         depth: int | None,
+        crosses: bool,
         checksum: Compute | None,
         verify: int,
         needs: deque[BookNeed],
@@ -71,6 +74,7 @@ class BookTopic(Topic):
         self._rule = rule
         self._judge = rule.joins
         self._depth = depth
+        self._crosses = crosses
         self._checksum = Checksum(checksum, verify)
         self._needs = needs
         self._in_band = in_band
@@ -114,7 +118,7 @@ class BookTopic(Topic):
         except BadFrame:
             self._doubt("parse_error", out, now)
             raise
-        if crossed:
+        if crossed and not self._crosses:
             self._doubt("crossed", out, now)
         elif delta.checksum is not None and self._checksum.is_wrong(book, self.instrument, delta.checksum):
             self._doubt("checksum", out, now, got=delta.checksum)
@@ -236,7 +240,7 @@ class BookTopic(Topic):
         except BadFrame:
             self._doubt("parse_error", out, now)
             raise
-        if book.is_crossed():
+        if not self._crosses and book.is_crossed():
             self._doubt("crossed", out, now)
             return None
         sums, said = self._checksum, snapshot.checksum

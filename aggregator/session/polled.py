@@ -242,6 +242,7 @@ class Polling:
                 carried,
                 rule=unnumbered,
                 depth=None,
+                crosses=False,
                 checksum=None,
                 verify=0,
                 needs=deque(maxlen=0),  # the next answer is a whole book anyway

@@ -138,6 +138,7 @@ class TopicTable:
                 carried,
                 rule=rule or unnumbered,
                 depth=stream.depth,
+                crosses=stream.crosses,
                 checksum=stream.checksum,
                 verify=making.verify,
                 needs=making.needs,

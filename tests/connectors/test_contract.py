@@ -82,6 +82,7 @@ def test_it_says_how_its_instruments_are_had(id: str) -> None:
 
 
 ELSEWHERE = {  # exchange -> domains of its own that neither its home nor its documentation has
+    "dydx": {"dydx.trade"},
     "gate": {"gateio.ws", "gateio.live"},
     "htx": {"huobi.pro", "hbdm.com"},
     "tokocrypto": {"tokocrypto.site", "2meta.app"},
@@ -144,6 +145,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "coinspot": "`latest` takes no parameters",
     "cryptocom": "`get-instruments` takes no parameters, and gives all supported instruments",
     "deribit": "`get_instruments` takes `currency`, `kind` and `expired`, and gives all of them",
+    "dydx": "`perpetualMarkets` gives all unless `limit` is given, and has no parameter for pages",
     "fmfwio": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
     "gemini": "`symbols/details/all` takes no parameters",
     "hitbtc": "`/public/symbol` gives all where `symbols` is left out, its only parameter",

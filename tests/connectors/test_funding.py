@@ -52,6 +52,7 @@ FUNDING = {
     "coinbase": told("current", "frame listing", ""),
     "cryptocom": told("current predicted", "frame", "frame"),
     "deribit": told("current", "frame", ""),  # it is paid all the time
+    "dydx": told("current", "listing", "listing"),
     "fmfwio": told("current predicted", "listing", "frame"),
     "gate": told("current", "frame listing", "frame listing"),
     "gemini": told("current settled", "frame", "frame"),

@@ -89,6 +89,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("htx", 200, b'{"status":"error","err_code":1032,"err_msg":"limit"}', Trouble("1032: limit", is_busy=True)),
     ("blofin", 200, b'{"code":"152001","msg":"wrong parameter"}', Trouble("152001: wrong parameter")),
     ("cryptocom", 200, b'{"code":42901,"message":"limit"}', Trouble("42901: limit", is_busy=True)),
+    ("dydx", 404, b'{"errors":[{"msg":"X-USD not found"}]}', Trouble("X-USD not found")),
     ("phemex", 200, b'{"code":10500,"msg":"sorry","data":null}', Trouble("10500: sorry")),
     ("woo", 200, b'{"success":false,"code":-1003,"message":"limit"}', Trouble("-1003: limit", is_busy=True)),
     (

@@ -40,6 +40,7 @@ def told(kinds: str, interval: str, next: str) -> Told:
 
 FUNDING = {
     "aster": told("current", "details", "frame"),
+    "backpack": told("predicted", "listing", "frame"),
     "bequant": told("current predicted", "listing", "frame"),
     "binancecoinm": told("current", "details", "frame"),
     "binanceusdm": told("current", "details", "frame"),

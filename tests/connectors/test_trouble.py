@@ -90,6 +90,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("blofin", 200, b'{"code":"152001","msg":"wrong parameter"}', Trouble("152001: wrong parameter")),
     ("cryptocom", 200, b'{"code":42901,"message":"limit"}', Trouble("42901: limit", is_busy=True)),
     ("dydx", 404, b'{"errors":[{"msg":"X-USD not found"}]}', Trouble("X-USD not found")),
+    (
+        "backpack",
+        400,
+        b'{"code":"INVALID_CLIENT_REQUEST","message":"Invalid market"}',
+        Trouble("INVALID_CLIENT_REQUEST: Invalid market"),
+    ),
+    (
+        "backpack",
+        429,
+        b'{"code":"TOO_MANY_REQUESTS","message":"Slow down"}',
+        Trouble("TOO_MANY_REQUESTS: Slow down", is_busy=True),
+    ),
     ("phemex", 200, b'{"code":10500,"msg":"sorry","data":null}', Trouble("10500: sorry")),
     ("woo", 200, b'{"success":false,"code":-1003,"message":"limit"}', Trouble("-1003: limit", is_busy=True)),
     (

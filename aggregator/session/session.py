@@ -110,6 +110,7 @@ class Session:
         self._guards_books = rule.sure or (stream.checksum is not None and verify == 1)
         self._asks_at_once = snapshot is not None and not snapshot.in_band and (rule.sure or not snapshot.after_delta)
         self._audits = Audits(self.topics, self._answers, audit)
+        self._is_open = False
         self._heard = 0  # when the last frame came, as known at the last tick
         self._frames = 0  # frames that had come then
         self._wall = 0
@@ -128,7 +129,9 @@ class Session:
         self._heard = now.mono
         self._beat_at = now.mono + self._beat_every()
         self._counts.begin(now)
-        return self.subscribe(self._first, now)
+        told = self.subscribe(self._first, now)
+        self._is_open = True
+        return told
 
     def subscribe(
         self, subscriptions: Collection[Subscription], now: Now, carried: Mapping[Key, TopicCheckpoint] | None = None
@@ -146,6 +149,8 @@ class Session:
                 happen(topic, "accepted", out, now)
             elif refusal is not None:
                 happen(topic, "refused", out, now, refusal.reason)
+        if asked and self._is_open and not isinstance(self.stream.url, str):
+            self.subscriptions.reconnect_reason = "more topics are wanted than the address names"
         return out
 
     def _wait(self, topic: Topic) -> None:

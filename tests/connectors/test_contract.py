@@ -137,6 +137,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "bitflyer": "`count`, `before` and `after` belong to histories; `getmarkets` takes none",
     "bitget": "`symbols` and `contracts` give all where `symbol` is left out, and have no parameter for pages",
     "bithumb": "`market/all` takes nothing but `isDetails`",
+    "bitopro": "`provisioning/trading-pairs` takes no parameters",
     "bitstamp": "`/api/v2/markets/` takes no parameters",
     "blofin": "`instruments` takes nothing but `instId`",
     "btcbox": "`tickers` takes no parameters",
@@ -164,6 +165,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "whitebit": "`markets` and `futures` take no parameters",
     "woo": "`instruments` takes nothing but `symbol`; its other lists of records have `page` and `size`",
     "woofipro": "`public/info` takes no parameters",
+    "zaif": "`currency_pairs/all` takes no parameters",
 }
 PAGED_DETAILS = {"phemex"}  # of these, what completes the listing is in pages, and the listing itself is not
 FRAMES = Path(__file__).parents[1] / "frames"

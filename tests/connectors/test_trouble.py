@@ -115,6 +115,13 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("bitbank", 404, b'{"success":0,"data":{"code":10000}}', Trouble("10000")),
     ("bitbank", 429, b'{"success":0,"data":{"code":10009}}', Trouble("10009", is_busy=True)),
     ("paymium", 422, b'{"errors":["Invalid currency code"]}', Trouble('["Invalid currency code"]')),
+    (
+        "bitopro",
+        422,
+        b'{"error":"Unsupported trading pair nope_usdt."}',
+        Trouble("Unsupported trading pair nope_usdt."),
+    ),
+    ("zaif", 200, b'{"error":"unsupported currency_pair"}', Trouble("unsupported currency_pair")),
     # as ccxt 4.5 reads it: the only field of an answer that is none
     ("bit2c", 200, b'{"error":"pair not found"}', Trouble("pair not found")),
     ("coinspot", 200, b'{"status":"error","message":"sorry"}', Trouble("error: sorry")),

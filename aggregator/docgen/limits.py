@@ -229,6 +229,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "sinks.segment.MOST_OPEN", "files", "open at once, a quarter of `ulimit -n` at most", "closed, opened again"
         ),
+        Bound("sinks.retention.LOOKED_AT", "files", "looked at in a second, for old ones", "the rest follows"),
+        Bound("sinks.retention.REMOVED", "files", "removed in a second, where old ones go", "likewise"),
+        Bound("sinks.retention.MOST", "files", "the oldest, that a round remembers", "another round follows at once"),
         Bound("sinks.paths.LONGEST_PART", "bytes", "of a file's name", "cut, and marked with a hash"),
         Bound("sinks.routes.MOST_ROUTES", "topics", "whose file is remembered", "found anew"),
         Bound(

@@ -31,6 +31,7 @@ class _Stopped(Exception):
 class Closer:
     """Finishes closed files one after the other; everything here runs in its thread, and raises nothing.
 
+    pending: closed files that `finish` will be called with
     unfinished: files that an error kept from being finished; `retry` takes them up again
     stopping: set it, and what is under way is left for the next start
     """
@@ -54,6 +55,7 @@ class Closer:
         settings = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=WINDOW, write_checksum=True)
         self._compressor = zstandard.ZstdCompressor(compression_params=settings)
         self._chunk = memoryview(bytearray(CHUNK))
+        self.pending: set[Path] = set()
         self.unfinished: set[Path] = set()
         self.stopping = Event()
 
@@ -94,6 +96,7 @@ class Closer:
 
     def finish(self, path: Path) -> None:
         """Make a closed file complete and lasting."""
+        self.pending.discard(path)
         if self.stopping.is_set():
             return
         try:

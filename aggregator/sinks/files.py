@@ -18,6 +18,7 @@ from aggregator.sinks.closer import Closer
 from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
 from aggregator.sinks.paths import NS, SUFFIX, Template
+from aggregator.sinks.retention import Retention
 from aggregator.sinks.routes import DAY, TYPE, Chunk, File, Outage, Routes
 from aggregator.sinks.segment import Segment, Segments, Vanished
 from aggregator.sinks.sink import Batch, Context, Delivery, Sink, Writer
@@ -62,6 +63,7 @@ class FilesWriter(Writer):
         self._closer = Closer(
             settings.path, self._segments, self._clock, compress=settings.compress, deaths=context.deaths
         )
+        self._retention = Retention(settings, self._closer, self._segments, self._clock, context.remove)
         self._root: int | None = None  # its descriptor holds the lock on the directory
         self._failing: set[str] = set()
         self._touched: dict[File, None] = {}  # files that have records to be written
@@ -184,6 +186,9 @@ class FilesWriter(Writer):
         if self._closer.unfinished and mono >= self._retry_at:
             self._retry_at = mono + LONGEST_BACKOFF
             self._closing.put(self._closer.retry)
+        if self._retention.has_limits and self._root is not None and not self._retention.is_asked:
+            self._retention.is_asked = True
+            self._closing.put(self._retention.look)
 
     async def _finish(self) -> None:
         """Close every file; what cannot be compressed soon is left for the next start."""
@@ -246,6 +251,7 @@ class FilesWriter(Writer):
             os.close(self._root)
 
     def _hand_over(self, closed: Path) -> None:
+        self._closer.pending.add(closed)
         self._closing.put(partial(self._closer.finish, closed))
 
     def _do_all(self, jobs: list[_Job]) -> None:
@@ -390,5 +396,5 @@ SINK = Sink(
     kind="local",
     delivery=GATHERED,
     unique="path",
-    example={"path": "/var/lib/aggregator/data"},
+    example={"path": "/var/lib/aggregator/data", "keep": "30d", "keep_bytes": "500GB", "min_free": "10GB"},
 )

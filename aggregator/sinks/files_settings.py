@@ -35,6 +35,7 @@ def _period(value: object) -> object:
 
 
 TemplateText = Annotated[str, AfterValidator(_template)]
+Age = Annotated[float, Field(gt=0, le=3.2e9), BeforeValidator(to_seconds), Word("duration", write_seconds)]
 Period = Annotated[float, Field(gt=0), BeforeValidator(_period), Word("duration", write_seconds)]
 
 
@@ -46,6 +47,9 @@ class FilesSettings(Struct, frozen=True, kw_only=True):
     rotate_bytes: a file that has grown to this is closed; bytes, or text with KB, MB, GB (1000) or KiB, MiB, GiB (1024)
     rotate_every: files are closed at each multiple of this, UTC; it divides a day: `"15m"`, `"6h"`, `"1d"`, or seconds
     compress: whether closed files are compressed with zstd
+    keep: closed files go when all of their records are older than this, like `"30d"`; by default they stay
+    keep_bytes: the oldest closed files go while all files take more than this; by default they stay
+    min_free: the oldest closed files go while the disk has less than this left; by default they stay
     """
 
     path: FilePath
@@ -53,3 +57,6 @@ class FilesSettings(Struct, frozen=True, kw_only=True):
     rotate_bytes: Bytes = 256_000_000
     rotate_every: Period = 3600.0
     compress: bool = True
+    keep: Age | None = None
+    keep_bytes: Bytes | None = None
+    min_free: Bytes | None = None

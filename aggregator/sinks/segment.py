@@ -145,8 +145,8 @@ class Segments:
 
     def begin(self, segment: Segment, blob: bytes, tally: Tally) -> None:
         """Create a segment's file with its first lines. Raises OSError; then there is no file."""
-        segment.path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock:
+            segment.path.parent.mkdir(parents=True, exist_ok=True)
             if left := set_aside(segment.path):
                 self._aside(left)
             segment.open()

@@ -196,7 +196,7 @@ class Sink(Struct, frozen=True, eq=False):
         a timeout
     delivery: other defaults of the keys that every sink has; null: `LOCAL` or `NETWORK`, by its kind
     unique: the key of which no two sinks may have the same value; `type`: there can be one such sink only
-    example: values of its required keys, for the configuration that shows every key
+    example: values of the keys without a default, for the configuration that shows every key
     has_queue: false: it has none of those keys, and takes each batch as it is published
     """
 

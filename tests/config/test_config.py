@@ -461,14 +461,16 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
     path.write_text(WHOLE)
     config, plain = (load_config(p, known_channels=OFFERED.get) for p in (path, ROOT / "config/full.toml"))
     assert tuple(sink.settings for sink in config.sinks) == (
-        FilesSettings(path=Path("/var/lib/aggregator/data")),
+        FilesSettings(
+            path=Path("/var/lib/aggregator/data"), keep=30 * 86400, keep_bytes=500 * 10**9, min_free=10 * 10**9
+        ),
         StdoutSettings(),
         FeedKeys(listen=["unix:/run/aggregator/feed.sock"], group=GROUP),
     )
     assert config.log_level == plain.log_level == "info"
     assert config.state == Path("/var/lib/aggregator/state")
     assert [sink.settings for sink in plain.sinks] == [
-        config.sinks[0].settings,
+        FilesSettings(path=Path("/var/lib/aggregator/data")),
         FeedKeys(listen=["unix:/run/aggregator/feed.sock"]),
     ]
     for sink in (*config.sinks, *plain.sinks):

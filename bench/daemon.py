@@ -21,6 +21,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from bench.elsewhere import feed_table
 from bench.measure import MICRO, processors, table
 
 CONFIG = """\
@@ -36,11 +37,7 @@ symbols = ["*"]
 "wss://stream.binance.com:9443" = "ws://127.0.0.1:{ws}"
 "https://api.binance.com" = "http://127.0.0.1:{http}"
 
-[[sinks]]
-type = "feed"
-path = "{home}/feed.sock"
-ring = 1000000
-"""
+{feed}"""
 FILES = """
 [[sinks]]
 type = "files"
@@ -197,7 +194,8 @@ def _target(load: Load, home: Path, ports: dict[str, int]) -> list[str]:
         return ["-m", "bench.bare", f"ws://127.0.0.1:{ports['ws']}/", str(home / "feed.sock")]
     config = home / "config.toml"
     text = CONFIG + FILES if load.files else CONFIG
-    config.write_text(text.format(home=home, channels=CHANNELS[load.kind], **ports))
+    feed = feed_table(home / "feed.sock", ring=1_000_000)
+    config.write_text(text.format(home=home, feed=feed, channels=CHANNELS[load.kind], **ports))
     return ["-m", "aggregator", "run", "--config", str(config)]
 
 

@@ -1,8 +1,9 @@
-"""Lets this tree's bench run an older commit: modules that have moved since, and names that have changed."""
+"""Lets this tree's bench run an older commit: modules that have moved since, names and keys that have changed."""
 
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 WAS = {  # a module of today, and the names of those that have held its contents before, the latest first
     "aggregator.bus.bus": ("bus",),
@@ -30,6 +31,14 @@ def find() -> None:
         for name, before_it in names.items():
             if not hasattr(sys.modules[module], name):
                 setattr(sys.modules[module], name, getattr(sys.modules[module], before_it))
+
+
+def feed_table(path: Path, **keys: int) -> str:
+    """The feed at a unix socket, for a configuration: a table of its own, or in a commit of before that a sink."""
+    others = "".join(f"{key} = {value}\n" for key, value in keys.items())
+    if _is_there("feed.address"):
+        return f'[feed]\nlisten = ["unix:{path}"]\n{others}'
+    return f'[[sinks]]\ntype = "feed"\npath = "{path}"\n{others}'
 
 
 def _is_there(name: str) -> bool:

@@ -27,6 +27,7 @@ from msgspec.json import Decoder
 
 from aggregator.client import FeedError, connect
 from aggregator.sandbox.settings import AT_START, HOSTILE, ON_FRAMES
+from bench.elsewhere import feed_table
 from bench.measure import table
 
 GOOD = ("binance", "coinbaseexchange", "kraken")
@@ -50,10 +51,7 @@ SINKS = """\
 type = "files"
 path = "{home}/out"
 
-[[sinks]]
-type = "feed"
-path = "{home}/feed.sock"
-"""
+{feed}"""
 HEAD = ("behaviour", "others %", "p99 ms", "untold", "peak MB", "SIGTERM s", "pause ms", "gaps", "connections", "wrong")
 
 
@@ -235,7 +233,8 @@ async def try_one(name: str, good: Sandboxed, seconds: float, transport: str) ->
         if not begins_late and name not in {CALM, *AT_START}:
             await ask(hostile.control, op="fault", kind=name, value=1)
         block = hostile.config.replace("[[exchanges]]", f'[[exchanges]]\ntransport = "{transport}"')
-        (home / "daemon.toml").write_text(f'state = "{home}/state"\n{good.config}{block}{SINKS.format(home=home)}')
+        sinks = SINKS.format(home=home, feed=feed_table(home / "feed.sock"))
+        (home / "daemon.toml").write_text(f'state = "{home}/state"\n{good.config}{block}{sinks}')
         with (home / "daemon.log").open("wb") as log:
             daemon = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "aggregator", "run", "--config", str(home / "daemon.toml"), stderr=log

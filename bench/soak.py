@@ -25,6 +25,7 @@ from aggregator.client import connect
 from aggregator.records import BookSnapshot, Gap, Health, Levels
 from aggregator.sandbox.faults import Injected
 from bench.daemon import resident
+from bench.elsewhere import feed_table
 
 FAULTS = (
     "drop=0.0002,duplicate=0.0005,reorder=0.0002,corrupt=0.0002,"
@@ -43,10 +44,7 @@ type = "files"
 path = "{home}/out"
 rotate_bytes = "64MB"
 
-[[sinks]]
-type = "feed"
-path = "{home}/feed.sock"
-"""
+{feed}"""
 
 Books = dict[str, dict[str, dict[str, Levels]]]  # exchange, raw symbol, side
 Spans = dict[tuple[str | None, str | None, str | None], list[tuple[float, float]]]  # exchange, channel, raw symbol
@@ -153,7 +151,8 @@ async def start(home: Path, rate: float, faults: str, exchanges: str) -> tuple[P
     )  # fmt: skip
     while not config.exists() or not (home / "control.sock").exists():  # noqa: ASYNC110 - another process makes them
         await asyncio.sleep(0.1)
-    text = config.read_text().replace('[[sinks]]\ntype = "stdout"\n', SINKS.format(home=home))
+    sinks = SINKS.format(home=home, feed=feed_table(home / "feed.sock"))
+    text = config.read_text().replace('[[sinks]]\ntype = "stdout"\n', sinks)
     text = text.replace("[[exchanges]]\n", "[[exchanges]]\naudit = 5\n")
     config.write_text(f'state = "{home}/state"\n{text}')
     return sandbox, await _aggregator(home, "run", "--config", str(config))

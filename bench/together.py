@@ -34,6 +34,7 @@ from aggregator.records import Gap, Health, Instrument, Record, Summary
 from aggregator.sandbox.playback import load
 from aggregator.sandbox.speakers import spoken_of
 from bench.daemon import resident
+from bench.elsewhere import feed_table
 from bench.measure import table
 
 HERE = Path(__file__).resolve().parents[1]
@@ -51,10 +52,7 @@ SINKS = """\
 type = "files"
 path = "{home}/out"
 
-[[sinks]]
-type = "feed"
-path = "{home}/feed.sock"
-"""
+{feed}"""
 
 Row = Mapping[str, object]
 
@@ -216,7 +214,8 @@ async def run(home: Path, captures: Path, ids: Sequence[str], seconds: float) ->
     sandbox = await process(home, "sandbox", *paths, "--port", "0", "--loop", "--config-out", str(config))
     while b"serving" not in (home / "sandbox.log").read_bytes():  # noqa: ASYNC110 - another process writes it
         await asyncio.sleep(0.1)
-    text = config.read_text().replace('[[sinks]]\ntype = "stdout"\n', SINKS.format(home=home))
+    sinks = SINKS.format(home=home, feed=feed_table(home / "feed.sock"))
+    text = config.read_text().replace('[[sinks]]\ntype = "stdout"\n', sinks)
     config.write_text(f'state = "{home}/state"\n{text}')
     started = time.monotonic()
     daemon = await process(home, "run", "--config", str(config))

@@ -1,6 +1,7 @@
 """How a comparison of two commits comes to its ratios; what is measured is no matter of tests."""
 
 import math
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from msgspec import msgpack
 
 from bench import frames
 from bench.against import BOTH, DAEMON, HOT, Round, least, order, rows
+from bench.elsewhere import feed_table
 from bench.figures import prepared
 
 
@@ -82,3 +84,9 @@ def test_what_a_commit_cannot_read_is_named_with_the_reason_and_the_rest_is_meas
     assert left_out == {"nowhere trade": "Unreadable: there is no connector for nowhere"}
     assert [*figures] == ["kraken trade"]
     assert figures["kraken trade"]() > 0
+
+
+def test_the_feed_is_written_as_the_commit_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tomllib.loads(feed_table(Path("/f.sock"), ring=5)) == {"feed": {"listen": ["unix:/f.sock"], "ring": 5}}
+    monkeypatch.setattr("bench.elsewhere.find_spec", lambda _: None)  # a commit of before
+    assert tomllib.loads(feed_table(Path("/f.sock"))) == {"sinks": [{"type": "feed", "path": "/f.sock"}]}

@@ -86,6 +86,7 @@ ELSEWHERE = {  # exchange -> domains of its own that neither its home nor its do
     "gate": {"gateio.ws", "gateio.live"},
     "htx": {"huobi.pro", "hbdm.com"},
     "tokocrypto": {"tokocrypto.site", "2meta.app"},
+    "lighter": {"elliot.ai"},
     "woofipro": {"orderly.org"},
 }
 
@@ -157,6 +158,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "krakenfutures": "`instruments` takes no parameters",
     "kucoin": "`symbols` takes nothing but `market`",
     "kucoinfutures": "`contracts/active` takes no parameters, and gives a list of all contracts",
+    "lighter": "`orderBookDetails` gives all where no market is named, and has no parameter for pages",
     "mexc": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all where no symbol is named",
     "p2b": "`markets` takes no parameters",
     "poloniex": "`markets` and `allInstruments` take no parameters",

@@ -62,6 +62,7 @@ FUNDING = {
     "hyperliquid": told("current", "listing", "listing"),
     "krakenfutures": told("current predicted", "frame", "frame"),
     "kucoinfutures": told("current settled", "frame listing", "frame listing"),
+    "lighter": told("current settled", "frame listing", "listing"),
     "mexc": told("current", "details", "frame details"),
     "okx": told("current predicted settled", "frame", "frame"),
     "phemex": told("current predicted", "listing details", "details"),

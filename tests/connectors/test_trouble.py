@@ -102,6 +102,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"code":"TOO_MANY_REQUESTS","message":"Slow down"}',
         Trouble("TOO_MANY_REQUESTS: Slow down", is_busy=True),
     ),
+    (
+        "lighter",
+        200,
+        b'{"code":23000,"message":"Too Many Requests!"}',
+        Trouble("23000: Too Many Requests!", is_busy=True),
+    ),
     ("phemex", 200, b'{"code":10500,"msg":"sorry","data":null}', Trouble("10500: sorry")),
     ("woo", 200, b'{"success":false,"code":-1003,"message":"limit"}', Trouble("-1003: limit", is_busy=True)),
     (

@@ -65,7 +65,7 @@ def start(config: Config, *, capture: Path | None = None) -> None:
     set_up(config.log_level)
 
     async def serve() -> None:
-        daemon = Daemon(config, capture=capture)
+        daemon = Daemon(config, capture=capture, owns_process=True)
         heed(daemon)
         await daemon.run()
 

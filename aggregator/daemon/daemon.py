@@ -24,7 +24,7 @@ from aggregator.config.config import Config, ExchangeConfig, default_control
 from aggregator.daemon.control import Control
 from aggregator.daemon.followed import Followed, in_steps
 from aggregator.daemon.marks import Found, Marks, deaths_in
-from aggregator.daemon.process import Process
+from aggregator.daemon.process import Process, leave_in_time
 from aggregator.daemon.progress import Progress
 from aggregator.daemon.relisting import Listings
 from aggregator.daemon.running_sinks import RunningSinks
@@ -42,7 +42,7 @@ from aggregator.sinks.worker import Worker
 
 RETRY_LISTING_S = 5.0  # seconds, doubling
 LONGEST_RETRY_S = 300.0
-DRAIN_S = 4.0  # seconds that the sinks have to write what they hold
+DRAIN_S = 3.0  # seconds that the sinks have to write what they hold
 ECHO_S = 0.3  # seconds in which a second signal is the first: `timeout` and others signal a process and then its group
 SWEEP_S = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
 SWITCH_S = 0.0005  # seconds that another thread may hold the interpreter while frames wait (5 ms unless told)
@@ -56,8 +56,13 @@ log = logging.getLogger("aggregator.daemon")
 class Daemon:
     """One epoch: from start to stop."""
 
-    def __init__(self, config: Config, *, capture: Path | None = None) -> None:
-        """Prepare; `capture` is a directory for the raw frames of every exchange."""
+    def __init__(self, config: Config, *, capture: Path | None = None, owns_process: bool = False) -> None:
+        """Prepare.
+
+        capture: a directory for the raw frames of every exchange
+        owns_process: whether the process is to end in time after a signal, whatever hangs
+        """
+        self._owns_process = owns_process
         self.config = config
         self.bus = Bus(datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
         self.runners: dict[str, ExchangeRunner] = {}
@@ -107,6 +112,8 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+            if self._owns_process:  # heard even where the loop is in a call that blocks; the loop hears it as well
+                signal.signal(number, lambda *_: leave_in_time())
         lock = StateLock(self.config.state)
         try:
             self.marks = marks = Marks(self.config.state / "left", self.bus.epoch)

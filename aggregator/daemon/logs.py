@@ -35,6 +35,7 @@ class _Journal(_Printable):
 
 def set_up(level: str) -> None:
     """Log to standard error from `level` on."""
+    logging.raiseExceptions = False  # a log that cannot be written (a full disk) is no reason for a traceback in it
     handler = logging.StreamHandler(sys.stderr)
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_Journal("%(name)s: %(message)s"))

@@ -13,8 +13,23 @@ from msgspec import Struct
 from aggregator import __version__
 
 LOOK_S = 1.0  # seconds between two looks at the loop
+LEAVE_S = 4.6  # seconds from a signal to the end of the process, whatever hangs
 KEPT = 60  # looks: the greatest lag of the last minute is told
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def leave_in_time() -> None:
+    """End the process some seconds from now, if it has not ended by then: a call into a disk may hang for ever."""
+    timer = threading.Timer(LEAVE_S, _leave_at_once)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave_at_once() -> None:
+    said = f"not stopped after {LEAVE_S:g} s, as something hangs: leaving at once; SIGUSR2 would have said what\n"
+    threading.Thread(target=lambda: os.write(2, said.encode()), daemon=True).start()  # which may hang as well
+    time.sleep(0.05)
+    os._exit(1)
 
 
 class ProcessStatus(Struct, frozen=True, kw_only=True):

@@ -238,6 +238,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "sinks.files.LONGEST_BACKOFF", "seconds", "before a file that failed is tried again", "doubles no further"
         ),
         Bound("daemon.daemon.DRAIN_S", "seconds", "that sinks have at the end", "one error; the rest is lost to them"),
+        Bound(
+            "daemon.process.LEAVE_S", "seconds", "from a signal to the end, whatever hangs", "left at once, exit code 1"
+        ),
     ),
     "Captures": (
         Bound(

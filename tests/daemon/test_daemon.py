@@ -265,7 +265,7 @@ def test_a_second_sigterm_leaves_at_once(tmp_path: Path, exchanges: str) -> None
             assert manager.recv(100) == b"READY=1"
             while (said := manager.recv(100)) != b"STOPPING=1":
                 assert said.startswith(b"STATUS=")
-            assert daemon.process.poll() is None, "it drains for as long as four seconds"
+            assert daemon.process.poll() is None, "it drains for as long as three seconds"
             time.sleep(ECHO_S)
             assert daemon.signal(signal.SIGTERM) < AT_ONCE
             assert daemon.process.returncode == 1

@@ -189,3 +189,23 @@ def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str,
     assert live <= covering(files, began, ended)
     assert restarts(rows) <= restarts(files)
     assert len(trades(files)) > 1
+
+
+def test_a_kill_just_after_the_first_record_is_told(tmp_path: Path, exchanges: str) -> None:
+    """What is followed is marked before it is asked for."""
+    config = configure(tmp_path, of(exchanges, "kraken"))
+    first = Running(config)
+    try:
+        until(lambda: first.has([("kraken", "trade")]), what="a trade")
+        first.process.kill()
+    finally:
+        first.finish()
+    seen = {row["raw_symbol"] for row in first.records() if row["type"] == "trade"}
+    second = Running(config)
+    try:
+        until(lambda: second.has([("kraken", "trade")]), what="a trade")
+    finally:
+        second.finish()
+    gaps = {row.get("raw_symbol") for row in second.records() if row["type"] == "gap" and row["cause"] == "restart"}
+    assert seen
+    assert seen <= gaps

@@ -1,0 +1,101 @@
+"""The end of a daemon while a disk, or who reads its log, does not answer any more."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.test_daemon import PROGRAM, ROOT, configure, exchanges, files_sink, of, running, until
+
+pytestmark = pytest.mark.waits
+
+__all__ = ["exchanges"]  # the fixture
+
+LEAVE = 5.0  # seconds that an end may take
+HANGING = """
+import os, threading, time
+from pathlib import Path
+
+def hanging(call):
+    def wrapper(*args, **options):
+        while Path({flag!r}).exists() and ({everywhere} or threading.current_thread() is not threading.main_thread()):
+            time.sleep(0.05)
+        return call(*args, **options)
+    return wrapper
+
+for name in ("write", "rename", "replace", "fsync", "ftruncate"):
+    call, plain = getattr(os, name), os.write
+    if name != "write":
+        setattr(os, name, hanging(call))
+slow = hanging(os.write)
+os.write = lambda fd, *rest: plain(fd, *rest) if fd <= 2 else slow(fd, *rest)
+"""
+
+
+def hang(directory: Path, *, everywhere: bool = False) -> tuple[Path, str]:
+    """A file while which exists no disk answers, and where Python finds what makes it so."""
+    flag, site = directory / "hangs", directory / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(HANGING.format(flag=str(flag), everywhere=everywhere))
+    return flag, f"{site}:{ROOT}"
+
+
+def test_sigterm_while_the_disk_of_state_and_data_hangs(tmp_path: Path, exchanges: str) -> None:
+    flag, path = hang(tmp_path)
+    config = configure(tmp_path, of(exchanges, "kraken"), sinks=files_sink(tmp_path))
+    with running(config, PYTHONPATH=path) as daemon:
+        until(lambda: list((tmp_path / "data").rglob("trades.ndjson")), what="files")
+        flag.touch()
+        time.sleep(0.5)
+        asked = time.monotonic()
+        code = daemon.signal(signal.SIGTERM)
+        took = time.monotonic() - asked
+        assert took < LEAVE
+        assert code in {0, 1}
+        assert "Traceback" not in daemon.log
+        assert "could not write all that it held" in daemon.log
+
+
+def test_sigterm_while_even_the_loop_hangs(tmp_path: Path, exchanges: str) -> None:
+    """A capture is written by the loop itself."""
+    flag, path = hang(tmp_path, everywhere=True)
+    config = configure(tmp_path, of(exchanges, "kraken"), sinks=files_sink(tmp_path))
+    options = ["--out", str(tmp_path / "captures"), "--config", str(config)]
+    process = subprocess.Popen(
+        [*PROGRAM, "capture", *options], stderr=subprocess.PIPE, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}
+    )
+    until(lambda: list((tmp_path / "data").rglob("trades.ndjson")), what="files")
+    flag.touch()
+    time.sleep(2.5)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert time.monotonic() - asked < LEAVE
+    assert process.returncode == 1
+    assert b"as something hangs: leaving at once" in said
+    assert b"Traceback" not in said
+
+
+def test_sigterm_while_nobody_reads_the_log(tmp_path: Path, exchanges: str) -> None:
+    config = configure(tmp_path, of(exchanges, "kraken"), sinks=files_sink(tmp_path))
+    reader, writer = os.pipe()
+    process = subprocess.Popen([*PROGRAM, "run", "--config", str(config)], stderr=writer, cwd=ROOT)
+    until(lambda: list((tmp_path / "data").rglob("trades.ndjson")), what="files")
+    os.set_blocking(writer, False)
+    while True:
+        try:
+            os.write(writer, b"x" * 512)
+        except BlockingIOError:
+            break
+    os.set_blocking(writer, True)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=20)
+    assert time.monotonic() - asked < LEAVE
+    os.close(reader)
+    os.close(writer)

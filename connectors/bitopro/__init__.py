@@ -40,7 +40,7 @@ def address(kind: str, depth: str = "") -> Callable[[Sequence[Subscription]], st
 
     def of(wanted: Sequence[Subscription]) -> str:
         pairs = ",".join(f"{s.raw_symbol.upper()}{depth}" for s in wanted)
-        return f"wss://stream.bitopro.com:443/ws/v1/pub/{kind}?pairs={pairs}"
+        return f"wss://stream.bitopro.com/ws/v1/pub/{kind}?pairs={pairs}"
 
     return of
 

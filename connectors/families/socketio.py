@@ -27,16 +27,16 @@ def emit(name: str, *values: object) -> bytes:
     return b"42" + encode([name, *values])
 
 
-def packets(read: Read, *, namespace: str = "") -> Parse:
-    """A parser of frames that gives `read` the events of one namespace.
+def packets(read: Read, *, namespace: str = "", topic: str | None = None) -> Parse:
+    """A parser of frames that gives `read` the events of one namespace (`/public`; the main one is `""`).
 
-    The main one (`""`) is asked for by the parser, which says `Ready` once it is open. Any other (`/public`) is a topic
-    of that name, which `subscribe` asks for.
+    topic: where whoever opens the namespace gets all of it, it is the only topic, and `subscribe` asks for it; else the
+        parser does, and says `Ready` once the namespace is open
     """
     place = f"{namespace},".encode() if namespace else b""
     event, joined, refused, left = (digits + place for digits in (b"42", b"40", b"44", b"41"))
     asking, length, over = b"40" + place.rstrip(b","), len(event), Hangup("the exchange closes the connection")
-    opened: Event = Accepted(topic=namespace) if namespace else Ready()
+    opened: Event = Ready() if topic is None else Accepted(topic=topic)
     answers: dict[bytes, Event] = {PING: Reply(PONG), asking: opened, b"1": over, left.rstrip(b","): over}
 
     def parse(frame: bytes) -> Iterable[Event]:
@@ -49,11 +49,11 @@ def packets(read: Read, *, namespace: str = "") -> Parse:
 
     def control(frame: bytes) -> Event | None:
         if frame[:1] == b"0":
-            return None if namespace else Reply(asking)
+            return Reply(asking) if topic is None else None
         if frame.startswith(joined + b"{"):
             return opened
         if frame.startswith(refused) and (namespace or frame[len(refused) :][:1] == b"{"):
-            return Refused(frame[len(refused) :].decode(), topic=namespace or None)
+            return Refused(frame[len(refused) :].decode(), topic=topic)
         if frame[:1] not in {b"3", b"4", b"6"}:
             raise BadFrame(f"no packet of Engine.IO: {frame[:40]!r}")
         return None  # a pong, or what is of another namespace

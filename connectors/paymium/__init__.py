@@ -62,7 +62,7 @@ EXCHANGE = Exchange(
             channels={"book": PUBLIC},
             topic=lambda _: PUBLIC,
             subscribe=lambda _, __: (b"40" + PUBLIC.encode(),),
-            parse=packets(read, namespace=PUBLIC),
+            parse=packets(read, namespace=PUBLIC, topic=PUBLIC),
             heartbeat=Heartbeat(10, PING),
             snapshot=Snapshot(lambda _: Request(f"{DATA}/depth"), read_depth, after_delta=False),
             patience=30,

@@ -134,6 +134,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "binanceus": "`exchangeInfo` gives all without a parameter, and has none for pages",
     "binanceusdm": "`exchangeInfo` and `fundingInfo` have no parameters",
     "bitbank": "`spot/pairs` takes no parameters",
+    "bitbns": "`fetchMarkets` takes no parameters",
     "bitfinex": "each list of `conf` is one answer; `limit` and the like belong to histories",
     "bitflyer": "`count`, `before` and `after` belong to histories; `getmarkets` takes none",
     "bitget": "`symbols` and `contracts` give all where `symbol` is left out, and have no parameter for pages",
@@ -168,6 +169,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "woo": "`instruments` takes nothing but `symbol`; its other lists of records have `page` and `size`",
     "woofipro": "`public/info` takes no parameters",
     "zaif": "`currency_pairs/all` takes no parameters",
+    "coincheck": "`exchange_status` gives all where `pair` is left out, its only parameter",
 }
 PAGED_DETAILS = {"phemex"}  # of these, what completes the listing is in pages, and the listing itself is not
 FRAMES = Path(__file__).parents[1] / "frames"

@@ -128,6 +128,8 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("Unsupported trading pair nope_usdt."),
     ),
     ("zaif", 200, b'{"error":"unsupported currency_pair"}', Trouble("unsupported currency_pair")),
+    ("coincheck", 400, b'{"success":false,"error":"invalid pair"}', Trouble("invalid pair")),
+    ("bitbns", 200, b'[{"status":0,"msg":"Invalid market or coin passed"}]', Trouble("Invalid market or coin passed")),
     # as ccxt 4.5 reads it: the only field of an answer that is none
     ("bit2c", 200, b'{"error":"pair not found"}', Trouble("pair not found")),
     ("coinspot", 200, b'{"status":"error","message":"sorry"}', Trouble("error: sorry")),
@@ -172,6 +174,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("coinbaseexchange", 404, b'{"message":"NotFound"}', Trouble("NotFound")),
 ]
 FINE: list[tuple[str, bytes]] = [
+    ("bitbns", b'[{"id":"BTC","symbol":"BTC/INR"}]'),
     ("bit2c", b'{"h":1,"l":1,"ll":"201","av":"200","a":"5"}'),
     ("bit2c", b'{"asks":[],"bids":[]}'),
     ("bit2c", b"[]"),

@@ -20,7 +20,7 @@ encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encod
 class Batch:
     """Records of one epoch, in order; their lines are encoded once, whoever and however many want them."""
 
-    __slots__ = ("_blob", "_lines", "_parts", "epoch", "records")
+    __slots__ = ("_blob", "_lines", "_parts", "_size", "epoch", "records")
 
     def __init__(self, records: list[Record], epoch: str = "") -> None:
         """Hold records that have their offsets, at least one."""
@@ -29,6 +29,7 @@ class Batch:
         self._blob: bytes | None = None
         self._lines: list[bytes] | None = None
         self._parts: Sequence[Batch] = ()
+        self._size: int | None = None
 
     @classmethod
     def joined(cls, parts: "Sequence[Batch]") -> "Batch":
@@ -72,7 +73,9 @@ class Batch:
     @property
     def size(self) -> int:
         """The bytes of all lines."""
-        return sum([part.size for part in self._parts]) if self._parts else len(self.blob)
+        if self._size is None:
+            self._size = sum([part.size for part in self._parts]) if self._parts else len(self.blob)
+        return self._size
 
     def part(self, start: int, stop: int) -> "Batch":
         """The records from one position to another, with their lines."""

@@ -14,8 +14,6 @@ from aggregator.bus.bus import Batch
 from aggregator.bus.selection import Selection, parse_pattern, topic_of
 from aggregator.records import (
     Bbo,
-    BookDelta,
-    BookSnapshot,
     Candle,
     Funding,
     Gap,
@@ -36,9 +34,10 @@ LEVEL_BYTES = 200  # the memory of a level of a book, about: two texts and what 
 BATCH_BYTES = 500  # the memory of a batch itself, about
 COPIES = 3  # a line's bytes are held so often: as the record's texts, in the blob, and alone where somebody wants that
 LATEST = (Bbo, Ticker, Candle, Funding, OpenInterest, MarkPrice, IndexPrice, OptionSummary)  # the newest says it all
-BOOKS = (BookSnapshot, BookDelta)
+LEVEL = b'["'  # each level of a book begins so in its line; to count them there is quicker than to look at records
 MOST_TOLD = 10_000  # topics whose losses are told one by one; those of all others are told together
 MOST_KNOWN = 100_000  # topics of which it is remembered whether the sink gets them; then they are looked up anew
+NOBODY = 1 << 62  # records that somebody waits for where nobody waits
 ROOM = 4  # one part of so many of a full queue is emptied at once, where that takes long
 
 Key = tuple[object, ...]
@@ -46,11 +45,8 @@ Key = tuple[object, ...]
 
 def weight(batch: Batch) -> int:
     """About how many bytes of memory a batch takes while it waits, with its lines."""
-    levels = 0
-    for record in batch.records:
-        if type(record) in BOOKS:
-            levels += len(record.bids) + len(record.asks)  # type: ignore[attr-defined]  # both have them
-    return len(batch.records) * RECORD_BYTES + levels * LEVEL_BYTES + batch.size * COPIES + BATCH_BYTES
+    blob = batch.blob
+    return len(batch.records) * RECORD_BYTES + blob.count(LEVEL) * LEVEL_BYTES + len(blob) * COPIES + BATCH_BYTES
 
 
 class Queue:
@@ -67,6 +63,9 @@ class Queue:
         self.dropped = 0
         self._epoch = epoch
         self._delivery = delivery
+        self._most = delivery.queue
+        self._most_bytes = delivery.queue_bytes
+        self._drops_newest = delivery.when_full == "drop_newest"
         self._wants = None if delivery.topics == ALL else Selection(map(parse_pattern, delivery.topics))
         self._known: dict[Key, bool] = {}
         self._batches: deque[tuple[Batch, int]] = deque()
@@ -105,19 +104,26 @@ class Queue:
                 if not chosen:
                     return
                 batch = Batch([batch.records[at] for at in chosen], batch.epoch)
-        count, size = len(batch), weight(batch)
+        count, size = len(batch.records), weight(batch)
         self.received += count
-        if self._delivery.when_full == "drop_newest" and self._records and self._is_full(count, size):
-            self.lose(batch.records)
-            return
-        self._batches.append((batch, size))
-        self._records += count
-        self._bytes += size
-        if self._is_full():
+        records = self._records + count
+        held = self._bytes + size
+        if records > self._most or held > self._most_bytes:
+            if self._drops_newest and self._records:
+                self.lose(batch.records)
+                return
+            self._batches.append((batch, size))
+            self._records, self._bytes = records, held
             self._make_room()
-        if self._records >= self._awaited or self._bytes >= self._enough_bytes:
+            records, held = self._records, self._bytes
+        else:
+            self._batches.append((batch, size))
+            self._records = records
+            self._bytes = held
+        if records >= self._awaited or held >= self._enough_bytes:
+            self._awaited = NOBODY
             self._filled.set()
-        if self._hand_over is not None and self._records >= self._enough:
+        if records >= self._enough and self._hand_over is not None:
             self._hand_over()
 
     def _is_wanted(self, record: Record) -> bool:
@@ -129,9 +135,8 @@ class Queue:
             known = self._known[key] = self._wants is None or self._wants.wants(topic_of(record))
         return known
 
-    def _is_full(self, count: int = 0, size: int = 0) -> bool:
-        limits = self._delivery
-        return self._records + count > limits.queue or self._bytes + size > limits.queue_bytes
+    def _is_full(self) -> bool:
+        return self._records > self._most or self._bytes > self._most_bytes
 
     def _make_room(self) -> None:
         """Let go what the policy says; one batch is always held, however large."""
@@ -161,8 +166,7 @@ class Queue:
                 self._records += len(rest)
                 self._bytes += rest_size
         self._batches = kept
-        limits = self._delivery
-        most, most_bytes = (limit - limit // ROOM for limit in (limits.queue, limits.queue_bytes))
+        most, most_bytes = (limit - limit // ROOM for limit in (self._most, self._most_bytes))
         while len(self._batches) > 1 and (self._records > most or self._bytes > most_bytes):
             batch, size = self._batches.popleft()
             self._release(len(batch), size)
@@ -238,24 +242,28 @@ class Queue:
         self.done()
         parts: list[Batch] = []
         count = size = weighed = 0
-        limits = self._delivery
-        while self._batches and count < limits.batch_records and size < limits.batch_bytes:
-            batch, own = self._batches[0]
-            fitting = _fitting(batch, limits.batch_records - count, limits.batch_bytes - size, is_first=not parts)
-            if not fitting:
+        batches, most, most_bytes = self._batches, self._delivery.batch_records, self._delivery.batch_bytes
+        while batches and count < most and size < most_bytes:
+            batch, own = batches[0]
+            records, length = len(batch.records), batch.size
+            fitting = records
+            if count + records > most or size + length > most_bytes:
+                fitting = _fitting(batch, most - count, most_bytes - size, is_first=not parts)
+            if fitting == records:
+                batches.popleft()
+            elif not fitting:
                 break
-            if fitting < len(batch):
-                rest = batch.part(fitting, len(batch))
-                batch = batch.part(0, fitting)
-                left = weight(rest)
-                self._batches[0] = rest, left
-                self._bytes += left + weight(batch) - own
-                own = weight(batch)
             else:
-                self._batches.popleft()
+                rest = batch.part(fitting, records)
+                batch = batch.part(0, fitting)
+                left, whole = weight(rest), own
+                own = weight(batch)
+                batches[0] = rest, left
+                self._bytes += left + own - whole
+                records, length = fitting, batch.size
             parts.append(batch)
-            count += len(batch)
-            size += batch.size
+            count += records
+            size += length
             weighed += own
         self._taken = count, weighed
         if not self._losses:
@@ -306,16 +314,13 @@ class Queue:
 
     async def room(self) -> None:
         """Wait until it is at most half full: for a replay, which can wait as a live stream cannot."""
-        limits = self._delivery
-        while (self._records > limits.queue // 2 or self._bytes > limits.queue_bytes // 2) and not self._is_left:
+        while (self._records > self._most // 2 or self._bytes > self._most_bytes // 2) and not self._is_left:
             self._emptier.clear()
             await self._emptier.wait()
 
 
 def _fitting(batch: Batch, most: int, most_bytes: int, *, is_first: bool) -> int:
     """How many of a batch's records may be given; the first of all always may."""
-    if len(batch) <= most and batch.size <= most_bytes:
-        return len(batch)
     return sum(1 for _ in _within(batch.lines[:most], most_bytes)) or int(is_first)
 
 

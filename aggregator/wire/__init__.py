@@ -18,6 +18,7 @@ from aggregator.wire.numbers import (
     signed,
     step,
     text,
+    unscaled,
 )
 from aggregator.wire.prices import best, crc_in_turns, levels
 from aggregator.wire.rows import at
@@ -55,6 +56,7 @@ __all__ = (
     "step",
     "symbols_by",
     "text",
+    "unscaled",
     "unzlib",
     "upper_unit",
     "us",

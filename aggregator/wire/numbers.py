@@ -83,6 +83,18 @@ def step(decimals: Text) -> str | None:
     return number(f"1e{-int(places)}")
 
 
+def unscaled(number: int, places: int) -> str:
+    """A scaled integer as decimal text, without the zeros that only the scale gives it.
+
+    >>> unscaled(-123400, 4)
+    '-12.34'
+    """
+    if number < 0:
+        return "-" + unscaled(-number, places)
+    digits = str(number).rjust(places + 1, "0")
+    return f"{digits[:-places]}.{digits[-places:]}".rstrip("0").rstrip(".")
+
+
 def is_zero(digits: str) -> bool:
     """Tell whether a number, however it is spelled, is zero: such a size removes its level."""
     return not digits.lstrip("0.")

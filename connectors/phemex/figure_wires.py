@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from aggregator.errors import BadFrame
 from aggregator.records import DAY_S, Funding, IndexPrice, MarkPrice, OpenInterest, Record, SizeUnit, Ticker
-from aggregator.wire import nonzero
-from connectors.phemex.wires import CONTRACT_PLACES, RATE_PLACES, SPOT_PLACES, unscaled
+from aggregator.wire import nonzero, unscaled
+from connectors.phemex.wires import CONTRACT_PLACES, RATE_PLACES, SPOT_PLACES
 
 
 class SpotWire(Struct):

@@ -22,6 +22,7 @@ from aggregator.records import (
     Side,
     Trade,
 )
+from aggregator.wire import unscaled
 
 SPOT_PLACES = 8  # decimal places of prices and sizes
 CONTRACT_PLACES = 4  # decimal places of prices
@@ -52,14 +53,6 @@ Kind = Literal["snapshot", "incremental"]
 
 def is_spot(raw_symbol: str) -> bool:
     return raw_symbol.startswith("s")
-
-
-def unscaled(number: int, places: int) -> str:
-    """A scaled integer as decimal text, without the zeros that only the scale gives it."""
-    if number < 0:
-        return "-" + unscaled(-number, places)
-    digits = str(number).rjust(places + 1, "0")
-    return f"{digits[:-places]}.{digits[-places:]}".rstrip("0").rstrip(".")
 
 
 class BookWire(Struct, gc=False):

@@ -162,6 +162,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "lighter": "`orderBookDetails` gives all where no market is named, and has no parameter for pages",
     "mexc": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all where no symbol is named",
     "p2b": "`markets` takes no parameters",
+    "paradex": "`markets` takes nothing but `market`; `next` and `prev` belong to histories",
     "poloniex": "`markets` and `allInstruments` take no parameters",
     "tokocrypto": "`common/symbols` takes no parameters",
     "upbit": "`market/all` takes nothing but `is_details`",

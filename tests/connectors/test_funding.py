@@ -65,6 +65,7 @@ FUNDING = {
     "lighter": told("current settled", "frame listing", "listing"),
     "mexc": told("current", "details", "frame details"),
     "okx": told("current predicted settled", "frame", "frame"),
+    "paradex": told("current", "frame listing", ""),  # it is paid all the time
     "phemex": told("current predicted", "listing details", "details"),
     "poloniex": told("predicted settled", "frame", "frame"),
     "whitebit": told("current", "details", "frame"),

@@ -108,6 +108,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"code":23000,"message":"Too Many Requests!"}',
         Trouble("23000: Too Many Requests!", is_busy=True),
     ),
+    ("paradex", 400, b'{"error":"NOT_FOUND","message":"no market"}', Trouble("NOT_FOUND: no market")),
     ("phemex", 200, b'{"code":10500,"msg":"sorry","data":null}', Trouble("10500: sorry")),
     ("woo", 200, b'{"success":false,"code":-1003,"message":"limit"}', Trouble("-1003: limit", is_busy=True)),
     (

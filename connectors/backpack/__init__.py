@@ -64,7 +64,7 @@ class MarketWire(Struct):
 
 
 decode_rows = Decoder(list[Raw]).decode
-decode_market = Decoder(MarketWire, float_hook=number).decode
+decode_market = Decoder(MarketWire, strict=False, float_hook=number).decode
 
 
 def read_market(row: Raw) -> Instrument | None:

@@ -91,13 +91,13 @@ class PastTrade(Struct):
 
 
 decode_other = Decoder(Other).decode
-decode_whole = Decoder(WholeWire, float_hook=number).decode
-decode_past = Decoder(list[PastTrade], float_hook=number).decode
+decode_whole = Decoder(WholeWire, strict=False, float_hook=number).decode
+decode_past = Decoder(list[PastTrade], strict=False, float_hook=number).decode
 
 
 def of(row: type[W]) -> Parse:
     """A reader of one kind of frames."""
-    decode = Decoder(Said[row], float_hook=number).decode  # type: ignore[valid-type]
+    decode = Decoder(Said[row], strict=False, float_hook=number).decode  # type: ignore[valid-type]
 
     def read(frame: bytes) -> Iterable[Event]:
         said: Said[W] = decode(frame)

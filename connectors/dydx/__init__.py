@@ -47,7 +47,7 @@ class Fault(Struct):
 
 
 decode_answer = Decoder(Answer).decode
-decode_market = Decoder(MarketWire, float_hook=number).decode
+decode_market = Decoder(MarketWire, strict=False, float_hook=number).decode
 decode_faults = Decoder(list[Fault]).decode
 
 

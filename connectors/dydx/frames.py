@@ -56,12 +56,13 @@ class Other(Struct):
     id: str | int | None = None
 
 
-decode_trades = Decoder(Said[Trades | list[Trades]], float_hook=number).decode
-decode_book = Decoder(Said[BookWire | list[BookWire]], float_hook=number).decode
+decode_trades = Decoder(Said[Trades | list[Trades]], strict=False, float_hook=number).decode
+decode_book = Decoder(Said[BookWire | list[BookWire]], strict=False, float_hook=number).decode
 decode_bars = either(
-    Decoder(Said[BarWire | list[BarWire]], float_hook=number).decode, Decoder(Said[Bars], float_hook=number).decode
+    Decoder(Said[BarWire | list[BarWire]], strict=False, float_hook=number).decode,
+    Decoder(Said[Bars], float_hook=number).decode,
 )
-decode_markets = Decoder(Said[Markets | list[Markets]], float_hook=number).decode
+decode_markets = Decoder(Said[Markets | list[Markets]], strict=False, float_hook=number).decode
 decode_other = Decoder(Other).decode
 
 

@@ -51,7 +51,7 @@ class Other(Struct):
     channel: str
 
 
-decode_trades = Decoder(Said[list[TradeWire]], float_hook=number).decode
+decode_trades = Decoder(Said[list[TradeWire]], strict=False, float_hook=number).decode
 decode_answer = Decoder(Said[AnswerWire]).decode
 decode_error = Decoder(Said[str]).decode
 decode_topic = Decoder(TopicWire).decode
@@ -60,7 +60,7 @@ decode_other = Decoder(Other).decode
 
 def one(wire: type[R]) -> Parse:
     """A reader of frames that give one record."""
-    decode = Decoder(Said[wire], float_hook=number).decode  # type: ignore[valid-type]
+    decode = Decoder(Said[wire], strict=False, float_hook=number).decode  # type: ignore[valid-type]
 
     def read(frame: bytes) -> Iterable[Event]:
         said: Said[R] = decode(frame)
@@ -69,7 +69,7 @@ def one(wire: type[R]) -> Parse:
     return read
 
 
-decode_coin = Decoder(Said[CoinWire], float_hook=number).decode
+decode_coin = Decoder(Said[CoinWire], strict=False, float_hook=number).decode
 READERS: dict[str, Parse] = {
     "l2Book": one(BookWire),
     "bbo": one(BestWire),

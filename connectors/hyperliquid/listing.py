@@ -66,9 +66,9 @@ class Row(Struct):
 
 
 decode_list = Decoder(list[Raw]).decode
-decode_universe = Decoder(UniverseWire).decode
-decode_coin = Decoder(CoinWire).decode
-decode_pair = Decoder(PairWire).decode
+decode_universe = Decoder(UniverseWire, strict=False).decode
+decode_coin = Decoder(CoinWire, strict=False).decode
+decode_pair = Decoder(PairWire, strict=False).decode
 decode_row = Decoder(Row).decode
 
 

@@ -38,7 +38,7 @@ class Answer(Struct):
 
 
 decode_answer = Decoder(Answer).decode
-decode_market = Decoder(MarketWire, float_hook=number).decode
+decode_market = Decoder(MarketWire, strict=False, float_hook=number).decode
 
 
 def rows(body: bytes) -> Iterable[Raw]:

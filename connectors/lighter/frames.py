@@ -17,12 +17,7 @@ from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import either, number, past
 from connectors.lighter.wires import BarWire, BestWire, BookWire, FiguresWire, Trades, each
 
-MARKET: dict[Channel, str] = {
-    "trades": "trade",
-    "book": "order_book",
-    "bbo": "ticker",
-    "candles": "candle",
-}
+MARKET: dict[Channel, str] = {"trades": "trade", "book": "order_book", "bbo": "ticker", "candles": "candle"}
 CONTRACTS: dict[Channel, str] = {
     **MARKET,
     "liquidations": "trade",
@@ -101,14 +96,16 @@ class Other(Struct):
     error: Fault | None = None
 
 
-decode_trades = Decoder(TradeFrame, float_hook=number).decode
-decode_book = Decoder(BookFrame, float_hook=number).decode
-decode_best = Decoder(BestFrame, float_hook=number).decode
-decode_bars = Decoder(BarFrame, float_hook=number).decode
+decode_trades = Decoder(TradeFrame, strict=False, float_hook=number).decode
+decode_book = Decoder(BookFrame, strict=False, float_hook=number).decode
+decode_best = Decoder(BestFrame, strict=False, float_hook=number).decode
+decode_bars = Decoder(BarFrame, strict=False, float_hook=number).decode
 decode_figures = either(
-    Decoder(FiguresFrame, float_hook=number).decode, Decoder(AllFiguresFrame, float_hook=number).decode
+    Decoder(FiguresFrame, strict=False, float_hook=number).decode, Decoder(AllFiguresFrame, float_hook=number).decode
 )
-decode_spot = either(Decoder(SpotFrame, float_hook=number).decode, Decoder(AllSpotFrame, float_hook=number).decode)
+decode_spot = either(
+    Decoder(SpotFrame, strict=False, float_hook=number).decode, Decoder(AllSpotFrame, float_hook=number).decode
+)
 decode_other = Decoder(Other).decode
 
 

@@ -279,6 +279,14 @@ def test_a_step_of_so_many_decimals_may_be_above_one(decimals: wire.Text, step: 
     assert wire.step(decimals) == step
 
 
+@pytest.mark.parametrize(
+    ("number", "places", "text"),
+    [(0, 8, "0"), (1, 8, "0.00000001"), (-123400, 4, "-12.34"), (5 * 10**8, 8, "5"), (100, 2, "1"), (12, 4, "0.0012")],
+)
+def test_a_scaled_integer_has_no_digits_that_only_its_scale_gives(number: int, places: int, text: str) -> None:
+    assert wire.unscaled(number, places) == text
+
+
 @pytest.mark.parametrize("decimals", ["", "x", "1.5", "--3", "9999", True, []])
 def test_a_step_of_no_number_of_decimals_is_a_bad_frame(decimals: object) -> None:
     with pytest.raises(BadFrame):

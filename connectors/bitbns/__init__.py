@@ -30,6 +30,7 @@ def listen(quote: str) -> Stream:
         topic=lambda _: ALL,
         subscribe=lambda _, __: (b"40",),
         parser=lambda: parser_of(quote),
+        depth=15,
         per_connection=EVERY,
         batch=EVERY,
     )
@@ -44,7 +45,7 @@ EXCHANGE = Exchange(
         "A book comes as two lists, of up to 15 levels a side; it is told once both are known and do not cross.",
         "Nothing in the stream is numbered, and books have no time. Trades have neither an id nor a side.",
         "Sizes of BTC/INR are counted in hundred-millionths of a bitcoin, and are told in bitcoin.",
-        "Books are thin and partly stale: some have stood for years (September 2026).",
+        "Books are thin and partly stale; its first list of trades may hold some that are years old (September 2026).",
         "Its perpetual contracts are left out: their stream names no instrument, and their list needs a key.",
         "Best prices come with the tickers, which are polled, without sizes. It has no candles.",
     ),

@@ -52,6 +52,7 @@ def listen(channel: Channel, kind: str, depth: str = "") -> Stream:
         channels={channel: kind},
         subscribe=lambda _, __: (),
         parser=parser,
+        depth=DEPTH if channel == "book" else None,
         per_connection=50,
         patience=3600,  # a pair may be that quiet, and the exchange pings by the protocol each second
         acknowledges=False,

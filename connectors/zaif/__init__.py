@@ -15,7 +15,7 @@ from aggregator.records import Instrument, Record
 from aggregator.refusals import coded
 from aggregator.sequence import ordered
 from aggregator.wire import as_written, optional
-from connectors.zaif.wires import Market, Push, TickerWire
+from connectors.zaif.wires import DEPTH, Market, Push, TickerWire
 
 API = "https://api.zaif.jp/api/1"
 
@@ -81,6 +81,7 @@ EXCHANGE = Exchange(
             subscribe=lambda _, __: (),
             parser=parser,
             sequence={"trades": ordered},
+            depth=DEPTH,
             per_connection=1,
             patience=3600,  # a pair may be silent for hours, and a line that is dead shows by its pings
             acknowledges=False,

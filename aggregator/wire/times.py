@@ -56,6 +56,9 @@ def _day(date: str) -> int:
     return timegm(datetime.strptime(date, "%Y-%m-%d").timetuple())  # noqa: DTZ007 - read as UTC by timegm
 
 
+_day("1970-01-01")  # the first call imports a module, which a process without a free descriptor could not do later on
+
+
 def from_iso(stamp: str) -> int:
     """`2024-05-01T12:00:00.123456789Z` (any number of decimals; `Z`, an offset or nothing for UTC) as nanoseconds.
 

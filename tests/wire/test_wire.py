@@ -1,5 +1,7 @@
 import contextlib
 import gzip
+import subprocess
+import sys
 import zlib
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -745,3 +747,13 @@ def test_a_word_may_carry_several_channels_of_several_tables() -> None:
         "d": ("trades",),
         "b": ("book",),
     }
+
+
+def test_no_time_needs_a_file_to_be_read() -> None:
+    """A process that has no descriptor left can import nothing: frames would be lost for that."""
+    code = (
+        "import sys, aggregator.wire as wire; before = len(sys.modules); wire.from_iso('2026-11-28T17:00:00Z');"
+        "print(len(sys.modules) - before)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert said.stdout == "0\n"

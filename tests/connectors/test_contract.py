@@ -140,6 +140,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "bitget": "`symbols` and `contracts` give all where `symbol` is left out, and have no parameter for pages",
     "bithumb": "`market/all` takes nothing but `isDetails`",
     "bitopro": "`provisioning/trading-pairs` takes no parameters",
+    "bitrue": "`exchangeInfo` and both `contracts` take no parameters",
     "bitstamp": "`/api/v2/markets/` takes no parameters",
     "blofin": "`instruments` takes nothing but `instId`",
     "btcbox": "`tickers` takes no parameters",

@@ -47,6 +47,7 @@ FUNDING = {
     "bitfinex": told("current predicted", "frame", "frame"),
     "bitflyer": told("current", "listing", "frame"),
     "bitget": told("current", "listing", "frame"),
+    "bitrue": told("current", "", ""),  # an answer says how many seconds are left, and a parser knows no clock
     "bitstamp": told("current", "listing", "frame"),
     "blofin": told("current", "frame", "frame"),
     "bybit": told("current", "frame listing", "frame"),

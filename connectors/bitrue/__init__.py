@@ -10,20 +10,21 @@ from aggregator.records import DAY_S
 from aggregator.refusals import coded
 from aggregator.wire import gunzip
 from connectors.bitrue import frames, rest
+from connectors.bitrue.listing import CONTRACT, LISTING, SPOT, is_contract
 
 EXCHANGE = Exchange(
     id="bitrue",
     docs="https://www.bitrue.com/api-docs",
     checked="2026-09, live probes of perpetual contracts by others; pairs: its documentation and ccxt 4.5.90",
     trouble=coded("code", "msg", fine=("0", "200", "success"), busy=("-1003",)),
-    limits=Limits(lifetime=DAY_S, connections=100, weights={rest.SPOT: ((1000, 60),), rest.CONTRACT: ((300, 60),)}),
-    listing=rest.LISTING,
+    limits=Limits(lifetime=DAY_S, connections=100, weights={SPOT: ((1000, 60),), CONTRACT: ((300, 60),)}),
+    listing=LISTING,
     feeds=(
         Stream(
             name="contract",
             url="wss://fmarket-ws.bitrue.com/kline-api/ws",
             channels=frames.CONTRACT,
-            serves=rest.is_contract,
+            serves=is_contract,
             named=dict.fromkeys(frames.CONTRACT, frames.contract_id),
             topic=frames.topic,
             subscribe=frames.asking("sub"),
@@ -39,7 +40,7 @@ EXCHANGE = Exchange(
             name="spot",
             url="wss://ws.bitrue.com/market/ws",
             channels=frames.SPOT,
-            serves=lambda i: not rest.is_contract(i),
+            serves=lambda i: not is_contract(i),
             topic=frames.topic,
             subscribe=frames.asking("sub"),
             unsubscribe=frames.asking("unsub"),

@@ -58,6 +58,7 @@ FUNDING = {
     "fmfwio": told("current predicted", "listing", "frame"),
     "gate": told("current", "frame listing", "frame listing"),
     "gemini": told("current settled", "frame", "frame"),
+    "hashkey": told("current", "listing", "frame"),
     "hitbtc": told("current predicted", "listing", "frame"),
     "htx": told("current predicted", "listing", "frame"),
     "hyperliquid": told("current", "listing", "listing"),

@@ -75,6 +75,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ),
     ("aster", 400, b'{"code":-1121,"msg":"Invalid symbol."}', Trouble("-1121: Invalid symbol.")),
     ("bitrue", 200, b'{"code":"-1121","msg":"Invalid contract","data":null}', Trouble("-1121: Invalid contract")),
+    (
+        "hashkey",
+        400,
+        b'{"code":-100011,"msg":"Not supported symbols"}',
+        Trouble("-100011: Not supported symbols"),
+    ),
     # as probed in September 2026: an unknown market comes with a good status
     ("coinsph", 200, b'{"code":-100011,"msg":"Not supported symbols"}', Trouble("-100011: Not supported symbols")),
     (

@@ -1,0 +1,128 @@
+"""The messages of the BHEX protocol in its own spelling, and the records that they make.
+
+https://hashkeyglobal-apidoc.readme.io/reference/websocket-v1
+Sizes of contracts, whose names alone have a hyphen, count contracts.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from aggregator.records import BookSnapshot, Candle, Levels, MarkPrice, Record, SizeUnit, Ticker, Trade
+from aggregator.wire import end_of, interval_s, ms, nonzero
+
+
+def is_contract(symbol: str) -> bool:
+    return "-" in symbol
+
+
+def unit(symbol: str) -> SizeUnit:
+    return "contract" if is_contract(symbol) else "base"
+
+
+class Params(Struct, frozen=True, gc=False):
+    klineType: str = ""
+    realtimeInterval: str = ""
+    symbol: str = ""
+
+
+class TradeRow(Struct, gc=False):
+    v: str  # its id, which says nothing of those between
+    t: int
+    p: str
+    q: str
+    m: bool  # the buyer was the maker, so the taker sold
+
+    def record(self, symbol: str, sent: int) -> Record:
+        return Trade(
+            raw_symbol=symbol,
+            id=self.v,
+            price=self.p,
+            size=self.q,
+            size_unit=unit(symbol),
+            side="sell" if self.m else "buy",
+            ts_event=ms(self.t),
+            ts_sent=ms(sent),
+        )
+
+
+class DepthRow(Struct, gc=False):
+    t: int
+    b: Levels
+    a: Levels
+
+    def record(self, symbol: str, sent: int) -> Record:
+        return BookSnapshot(
+            raw_symbol=symbol,
+            bids=self.b,
+            asks=self.a,
+            depth=200,
+            reason="periodic",
+            ts_event=ms(self.t),
+            ts_sent=ms(sent),
+        )
+
+
+class StatisticsRow(Struct, gc=False):
+    t: int
+    c: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    o: str
+    v: str
+    qv: str | None = None
+
+    def record(self, symbol: str, sent: int, window: str) -> Record:
+        ticker = Ticker(
+            raw_symbol=symbol,
+            last=nonzero(self.c),
+            open=nonzero(self.o),
+            high=nonzero(self.h),
+            low=nonzero(self.l),
+            window_s=interval_s(window) if window else None,
+            ts_event=ms(self.t),
+            ts_sent=ms(sent),
+        )
+        if is_contract(symbol):
+            ticker.contract_volume = self.v
+        else:
+            ticker.base_volume, ticker.quote_volume = self.v, self.qv
+        return ticker
+
+
+class BarRow(Struct, gc=False):
+    t: int  # when it began
+    c: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    o: str
+    v: str
+
+    def record(self, symbol: str, sent: int, interval: str) -> Record:
+        start = ms(self.t)
+        candle = Candle(
+            raw_symbol=symbol,
+            interval=interval,
+            ts_open=start,
+            ts_close=end_of(interval, start),
+            open=self.o,
+            high=self.h,
+            low=self.l,
+            close=self.c,
+            ts_sent=ms(sent),
+        )
+        if is_contract(symbol):
+            candle.contract_volume = self.v
+        else:
+            candle.base_volume = self.v
+        return candle
+
+
+class MarkRow(Struct, gc=False):
+    price: str | None
+    time: int | str
+    symbolId: str = ""
+
+    def records(self, symbol: str) -> Iterable[Record]:
+        if price := nonzero(self.price):
+            yield MarkPrice(raw_symbol=self.symbolId or symbol, price=price, ts_event=ms(self.time))

@@ -135,6 +135,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "binanceusdm": "`exchangeInfo` and `fundingInfo` have no parameters",
     "bitbank": "`spot/pairs` takes no parameters",
     "bitbns": "`fetchMarkets` takes no parameters",
+    "bingx": "`symbols` and both `contracts` give all where no symbol is named, and have no parameter for pages",
     "bitfinex": "each list of `conf` is one answer; `limit` and the like belong to histories",
     "bitflyer": "`count`, `before` and `after` belong to histories; `getmarkets` takes none",
     "bitget": "`symbols` and `contracts` give all where `symbol` is left out, and have no parameter for pages",

@@ -44,6 +44,7 @@ FUNDING = {
     "bequant": told("current predicted", "listing", "frame"),
     "binancecoinm": told("current", "details", "frame"),
     "binanceusdm": told("current", "details", "frame"),
+    "bingx": told("current", "frame", "frame"),
     "bitfinex": told("current predicted", "frame", "frame"),
     "bitflyer": told("current", "listing", "frame"),
     "bitget": told("current", "listing", "frame"),

@@ -81,6 +81,8 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"code":-100011,"msg":"Not supported symbols"}',
         Trouble("-100011: Not supported symbols"),
     ),
+    ("bingx", 200, b'{"code":109425,"msg":"no such symbol","data":{}}', Trouble("109425: no such symbol")),
+    ("bingx", 200, b'{"code":100410,"msg":"slower"}', Trouble("100410: slower", is_busy=True)),
     # as probed in September 2026: an unknown market comes with a good status
     ("coinsph", 200, b'{"code":-100011,"msg":"Not supported symbols"}', Trouble("-100011: Not supported symbols")),
     (
@@ -201,6 +203,7 @@ FINE: list[tuple[str, bytes]] = [
     ("mexc", b'{"success":true,"code":0,"data":[]}'),
     ("poloniex", b'{"code":200,"data":[],"msg":"Success"}'),
     ("poloniex", b"[]"),
+    ("bingx", b'{"code":0,"msg":"","data":[]}'),
     ("tokocrypto", b'{"code":0,"msg":"Success","data":{"list":[]},"timestamp":1}'),
     ("binanceusdm", b'{"lastUpdateId":1,"E":1,"T":1,"bids":[],"asks":[]}'),
     ("gate", b'{"id":1,"current":1.0,"update":1.0,"asks":[],"bids":[]}'),

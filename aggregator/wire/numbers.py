@@ -95,6 +95,11 @@ def unscaled(number: int, places: int) -> str:
     return f"{digits[:-places]}.{digits[-places:]}".rstrip("0").rstrip(".")
 
 
+def fraction(percent: Text) -> str | None:
+    """A percentage as a fraction: `45.2` is 0.452; of null it is not known."""
+    return None if percent is None else number(f"{text(percent)}e-2")
+
+
 def is_zero(digits: str) -> bool:
     """Tell whether a number, however it is spelled, is zero: such a size removes its level."""
     return not digits.lstrip("0.")

@@ -114,6 +114,10 @@ PAGED = {  # exchange -> how its documentation says that its listing pages, and 
         "`pageNum` and `pageSize` of its funding rates, which say how many there are in `total`",
         b'{"code":0,"data":{"total":999,"rows":[]}}',
     ),
+    "delta": (
+        "`meta.after` of the answer is the next request's `after`",
+        b'{"meta":{"after":"g3QAAAAB","before":null,"limit":1000},"result":[]}',
+    ),
     "gate": (
         "`limit` and `offset` of perpetual contracts; its own client libraries say 100 unless it is given",
         b"[" + b",".join([b'{"name":"BTC_USDT","order_price_round":"0.1"}'] * 100) + b"]",

@@ -757,3 +757,10 @@ def test_no_time_needs_a_file_to_be_read() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert said.stdout == "0\n"
+
+
+@pytest.mark.parametrize(
+    ("percent", "part"), [("45.2", "0.452"), ("-0.01", "-0.0001"), ("5e-05", "0.0000005"), (3, "0.03"), (None, None)]
+)
+def test_a_percentage_is_made_a_fraction_exactly(percent: wire.Text, part: str | None) -> None:
+    assert wire.fraction(percent) == part

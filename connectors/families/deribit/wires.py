@@ -31,7 +31,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, ms, nonzero, number, optional, text
+from aggregator.wire import Text, fraction, ms, nonzero, optional, text
 
 RESOLUTIONS = {"1h": "60", "2h": "120", "3h": "180", "6h": "360", "12h": "720", "1d": "1D"}
 SPELLED = {wire: interval for interval, wire in RESOLUTIONS.items()}  # the others are minutes
@@ -288,8 +288,3 @@ def standing(price: Text, amount: Text) -> tuple[str | None, str | None]:
     size = optional(amount)
     is_empty = price is None or size is None or not size.lstrip("0.")
     return (None, None) if is_empty else (text(price), size)
-
-
-def fraction(percent: Text) -> str | None:
-    """`45.2` per cent as `0.452`."""
-    return None if percent is None else number(f"{text(percent)}e-2")

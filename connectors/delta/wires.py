@@ -1,0 +1,154 @@
+"""The short names of Delta Exchange's stream: books, best prices, tickers, mark and index prices, funding, its status.
+
+https://docs.delta.exchange/#websocket-feed
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from aggregator.exchange import Event, Refused
+from aggregator.records import (
+    DAY_S,
+    BookDelta,
+    BookSnapshot,
+    Funding,
+    IndexPrice,
+    Levels,
+    MarketState,
+    MarkPrice,
+    OpenInterest,
+    SizeUnit,
+    Status,
+    Ticker,
+)
+from aggregator.wire import Text, bbo, fraction, nonzero, optional, us
+
+MARK = "MARK:"
+STATES: dict[str, MarketState] = {"live": "trading", "maintenance": "maintenance"}
+
+
+class BookWire(Struct, gc=False):
+    sy: str
+    action: str  # `snapshot`, `update`, or `error`
+    a: Levels = []
+    b: Levels = []
+    seq: int | None = None
+    ts: int | None = None
+    cs: int | None = None
+    msg: str = ""
+
+    def events(self) -> Iterable[Event]:
+        if self.action == "error":
+            reason = f"error: {self.msg}" if self.msg else "error"
+            return (Refused(reason, topic=("ob_updates", self.sy), meaning="passing"),)
+        kind = BookSnapshot if self.action == "snapshot" else BookDelta
+        return (
+            kind(
+                raw_symbol=self.sy,
+                bids=self.b,
+                asks=self.a,
+                sequence=self.seq,
+                checksum=self.cs,
+                ts_sent=None if self.ts is None else us(self.ts),
+            ),
+        )
+
+
+class BestWire(Struct, gc=False):
+    sy: str
+    bp: Text = None
+    bs: Text = None
+    ap: Text = None
+    as_: Text = field(name="as", default=None)
+    lts: int | None = None  # when the book changed last
+    ts: int | None = None
+
+    def events(self) -> Iterable[Event]:
+        sent, changed = None if self.ts is None else us(self.ts), None if self.lts is None else us(self.lts)
+        yield bbo(self.sy, self.bp, self.bs, self.ap, self.as_, ts_event=changed, ts_sent=sent)
+
+
+class TickerRow(Struct, gc=False):
+    ohlc: tuple[Text, Text, Text, Text] | None = None
+    oi: list[Text] = []  # contracts, and how many US dollars it has changed by
+
+
+class TickerWire(Struct, gc=False):
+    sy: str
+    d: list[TickerRow] = []
+    ts: int | None = None
+
+    def events(self) -> Iterable[Event]:
+        sent = None if self.ts is None else us(self.ts)
+        for row in self.d:
+            if row.ohlc is not None:
+                first, high, low, last = map(nonzero, row.ohlc)
+                yield Ticker(
+                    raw_symbol=self.sy, open=first, high=high, low=low, last=last, window_s=DAY_S, ts_sent=sent
+                )
+            size = optional(row.oi[0]) if row.oi and unit_of(self.sy) == "contract" else None
+            if size is not None:
+                yield OpenInterest(raw_symbol=self.sy, size=size, size_unit="contract", ts_sent=sent)
+
+
+class MarkWire(Struct, gc=False):
+    sy: str
+    p: Text
+    ts: int | None = None
+
+    def events(self) -> Iterable[Event]:
+        when = None if self.ts is None else us(self.ts)
+        price = optional(self.p)
+        if price is not None:
+            yield MarkPrice(raw_symbol=self.sy.removeprefix(MARK), price=price, ts_event=when)
+
+
+class IndexWire(Struct, gc=False):
+    sy: str  # `.DEXBTUSDT`
+    p: Text
+    ts: int | None = None  # it is null, mostly
+
+    def events(self) -> Iterable[Event]:
+        when = None if self.ts is None else us(self.ts)
+        price = optional(self.p)
+        if price is not None:
+            yield IndexPrice(raw_symbol=self.sy, index=self.sy, price=price, ts_event=when)
+
+
+class FundingWire(Struct, gc=False):
+    """In per cent of an interval."""
+
+    sy: str
+    fr: Text
+    fi: int | None = None  # seconds
+    nfr: int | None = None
+    ts: int | None = None  # when it was computed: each minute
+
+    def events(self) -> Iterable[Event]:
+        rate = fraction(self.fr)
+        if rate is not None:
+            yield Funding(
+                raw_symbol=self.sy,
+                rate=rate,
+                interval_s=self.fi,
+                ts_next=None if self.nfr is None else us(self.nfr),
+                ts_event=None if self.ts is None else us(self.ts),
+            )
+
+
+class StatusWire(Struct):
+    status: str
+    event: str = ""
+    timestamp: int | None = None
+
+    def events(self) -> Iterable[Event]:
+        state = STATES.get(self.status, "unknown")
+        reason = self.event or (None if state == "trading" else self.status)
+        yield Status(state=state, reason=reason, ts_event=None if self.timestamp is None else us(self.timestamp))
+
+
+def unit_of(raw_symbol: str) -> SizeUnit:
+    """Spot markets (`BTC_USDT`) count coins, all others (`BTCUSDT_31Dec`, `C-BTC-90000-310125`) contracts."""
+    _, mark, quote = raw_symbol.partition("_")
+    return "base" if mark and quote.isalpha() and quote.isupper() else "contract"

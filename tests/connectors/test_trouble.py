@@ -142,6 +142,13 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("bitbns", 200, b'[{"status":0,"msg":"Invalid market or coin passed"}]', Trouble("Invalid market or coin passed")),
     # as ccxt 4.5 reads it: the only field of an answer that is none
     ("bit2c", 200, b'{"error":"pair not found"}', Trouble("pair not found")),
+    ("btcmarkets", 404, b'{"code":"MarketNotFound","message":"no"}', Trouble("MarketNotFound: no")),
+    (
+        "independentreserve",
+        400,
+        b'{"ErrorCode":"ValidationError","Message":"Invalid Primary Currency Code"}',
+        Trouble("ValidationError: Invalid Primary Currency Code"),
+    ),
     ("delta", 400, b'{"error":{"code":"invalid_contract"},"success":false}', Trouble("invalid_contract")),
     ("coinspot", 200, b'{"status":"error","message":"sorry"}', Trouble("error: sorry")),
     ("kraken", 200, b'{"error":["EGeneral:Too many requests"]}', Trouble("EGeneral:Too many requests", is_busy=True)),

@@ -142,6 +142,8 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("bitbns", 200, b'[{"status":0,"msg":"Invalid market or coin passed"}]', Trouble("Invalid market or coin passed")),
     # as ccxt 4.5 reads it: the only field of an answer that is none
     ("bit2c", 200, b'{"error":"pair not found"}', Trouble("pair not found")),
+    ("bitvavo", 429, b'{"errorCode":105,"error":"Rate limit"}', Trouble("105: Rate limit", is_busy=True)),
+    ("onetrading", 400, b'{"error":"INVALID_INSTRUMENT_CODE"}', Trouble("INVALID_INSTRUMENT_CODE")),
     ("btcmarkets", 404, b'{"code":"MarketNotFound","message":"no"}', Trouble("MarketNotFound: no")),
     (
         "independentreserve",

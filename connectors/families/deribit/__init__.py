@@ -5,11 +5,22 @@ https://docs.deribit.com/articles/notifications
 
 from collections.abc import Iterable, Sequence
 
-from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since, Stream, Subscribe, Subscription
+from aggregator.exchange import (
+    Backfill,
+    Exchange,
+    Heartbeat,
+    Limits,
+    Listing,
+    Request,
+    Since,
+    Stream,
+    Subscribe,
+    Subscription,
+)
 from aggregator.records import MS_NS
 from aggregator.sequence import contiguous, linked
 from aggregator.wire import at, encode
-from connectors.families.deribit.frames import CHANNELS, PLATFORM, parser
+from connectors.families.deribit.frames import CHANNELS, PLATFORM, TEST, parser
 from connectors.families.deribit.listing import read_instrument, read_past, trouble
 from connectors.families.deribit.wires import RESOLUTIONS
 
@@ -36,8 +47,21 @@ def asking(method: str) -> Subscribe:
     return ask
 
 
-def exchange(id: str, *, docs: str, stream: str, rest: str, checked: str, notes: tuple[str, ...] = ()) -> Exchange:
-    """Declare an exchange that speaks Deribit."""
+def exchange(
+    id: str,
+    *,
+    docs: str,
+    stream: str,
+    rest: str,
+    checked: str,
+    notes: tuple[str, ...] = (),
+    announced: tuple[str, ...] = (),
+    test_every: float | None = None,
+) -> Exchange:
+    """Declare an exchange that speaks Deribit.
+
+    test_every: seconds between requests that only keep the connection, where answering heartbeats does not
+    """
 
     def past(raw_symbol: str, since: Since) -> Request:
         method, start = "get_last_trades_by_instrument", f"start_seq={(since.sequence or 0) + 1}"
@@ -50,6 +74,7 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, checked: str, notes:
         trouble=trouble,
         docs=docs,
         checked=checked,
+        announced=announced,
         limits=Limits(weights={rest: ((20, 1),)}, connections=32),  # HTTP is counted in
         listing=Listing(
             tuple(
@@ -68,6 +93,7 @@ def exchange(id: str, *, docs: str, stream: str, rest: str, checked: str, notes:
                 parser=parser,
                 sequence={"book": linked, "trades": contiguous},
                 backfill=Backfill(past, read_past),
+                heartbeat=None if test_every is None else Heartbeat(test_every, TEST),
                 per_connection=4000,  # every channel of 6000 instruments takes 18 connections; no limit is documented
                 batch=500,  # all at once, as several channels are one topic of the exchange
                 pace=0.4,

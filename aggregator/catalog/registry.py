@@ -11,7 +11,6 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from aggregator.exchange import Exchange
-from aggregator.records import Channel
 
 GROUP = "aggregator.exchanges"  # entry points of this group are named by the id: `id = "module:EXCHANGE"`
 NO_EXCHANGES = {"families", "simulated"}  # packages of connectors/ that are none
@@ -33,7 +32,7 @@ def _installed() -> Mapping[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def known_channels(id: str) -> Sequence[Channel] | None:
+def known_channels(id: str) -> Sequence[str] | None:
     """The channels that a connector offers, or None where there is no connector."""
     exchange = load_exchange(id)
     return None if exchange is None else exchange.channels

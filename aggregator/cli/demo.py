@@ -4,11 +4,11 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from aggregator.bus.bus import Batch
 from aggregator.catalog.registry import simulated_ids
 from aggregator.cli.board import Board
 from aggregator.cli.run import read_config
@@ -18,7 +18,7 @@ from aggregator.cli.table import console
 from aggregator.cli.terminal import say, screen
 from aggregator.daemon.daemon import Daemon, run
 from aggregator.daemon.logs import set_up
-from aggregator.records import Instrument
+from aggregator.records import Instrument, Record
 from aggregator.sandbox import Sandbox, SandboxSettings
 
 REDRAW_S = 0.25  # seconds
@@ -58,7 +58,7 @@ async def play(settings: SandboxSettings, *, is_plain: bool) -> None:
                 await draw(daemon)
             else:
                 is_plain = is_plain or not screen().is_person
-                daemon.bus.attach(lambda batch: write(batch, daemon, is_plain=is_plain))
+                daemon.bus.attach(lambda batch: write(batch.records, batch.lines, daemon, is_plain=is_plain))
                 await daemon.run()
     click.echo("demo: stopped", err=True)
 
@@ -83,14 +83,14 @@ async def draw(daemon: Daemon) -> None:
             drawing.cancel()
 
 
-def write(batch: Batch, daemon: Daemon, *, is_plain: bool) -> None:
-    """Print a batch; when nobody reads any more, stop."""
+def write(records: Sequence[Record], lines: Sequence[bytes], daemon: Daemon, *, is_plain: bool) -> None:
+    """Print records; when nobody reads any more, stop."""
     try:
         if is_plain:
-            sys.stdout.buffer.write(batch.blob)
+            sys.stdout.buffer.write(b"".join(lines))
             sys.stdout.buffer.flush()
             return
-        for record, line in zip(batch.records, batch.lines, strict=True):
+        for record, line in zip(records, lines, strict=True):
             if not isinstance(record, Instrument):
                 say(show(line))
     except BrokenPipeError:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from aggregator.bus.bus import Bus
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
 from aggregator.capture.replay import Replay
@@ -16,15 +15,13 @@ from aggregator.catalog.registry import known_channels, load_exchange
 from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
 from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
 from aggregator.cli.run import saying_mistakes
-from aggregator.config.config import load_sinks
+from aggregator.config.config import Config, load_sinks, sinks_without_file
 from aggregator.daemon.printable import printable
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, ConfigError, NotACapture
 from aggregator.exchange import Exchange, Request
 from aggregator.ingest.listing import read_listing
 from aggregator.records import Gap, Instrument, Record
-from aggregator.sinks import files, stdout
-from aggregator.sinks.sink import SinkConfig
 
 DRAIN_S = 60.0  # seconds: a replay waits for its sinks
 TOGETHER = 128  # records published together
@@ -81,9 +78,8 @@ def complain(path: Path, number: int, error: Exception) -> None:
 class Player:
     """Publishes what captures give, at their own pace divided by `speed` (0: as fast as the sinks take it)."""
 
-    def __init__(self, bus: Bus, outputs: RunningSinks, speed: float) -> None:
+    def __init__(self, outputs: RunningSinks, speed: float) -> None:
         """Begin with the first capture's first line."""
-        self._bus = bus
         self._outputs = outputs
         self._speed = speed
         self._pending: list[Record] = []
@@ -130,20 +126,18 @@ class Player:
         records, self._pending = self._pending, []
         self.records += len(records)
         self.gaps += sum(isinstance(record, Gap) and record.phase != "close" for record in records)
-        self._bus.publish(records)
-        await self._outputs.room()
+        await self._outputs.give(records)
 
 
-async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[SinkConfig], speed: float) -> bool:
+async def replay_all(captures: Sequence[tuple[Path, Replay]], config: Config, speed: float) -> bool:
     """Replay one capture after the other to the same sinks, and say what came of it; whether something did of each."""
-    bus = Bus("replay")
     stopped = asyncio.Event()
-    outputs = RunningSinks(bus, on_idle=stopped.set)
-    player = Player(bus, outputs, speed)
+    outputs = RunningSinks.alone("replay", on_idle=stopped.set)
+    player = Player(outputs, speed)
     begun = time.monotonic()
     is_good = True
     try:
-        await outputs.start(sinks)
+        await outputs.start(config.sinks)
         for path, replay in captures:
             frames, unread = player.frames, player.unread
             if not await player.play(path, replay, stopped) and not stopped.is_set():
@@ -159,22 +153,22 @@ async def replay_all(captures: Sequence[tuple[Path, Replay]], sinks: Sequence[Si
     return is_good
 
 
-def sinks_of(config: Path | None, out: Path | None) -> Sequence[SinkConfig]:
+def configured(config: Path | None, out: Path | None) -> Config:
     """Where the records go."""
     if config is not None and out is not None:
         raise click.UsageError("--config and --out both say where the records go; name one")
     if config is not None:
         with saying_mistakes():
-            sinks: Sequence[SinkConfig] = load_sinks(config, known_channels=known_channels)
+            found = load_sinks(config, known_channels=known_channels)
     else:
-        sinks = (stdout.SINK.configured() if out is None else files.SINK.configured(path=out),)
-    for sink in sinks:
+        found = sinks_without_file(out)
+    for sink in found.sinks:
         path = getattr(sink.settings, "path", None)
         if isinstance(path, Path) and path.is_dir() and any(path.iterdir()):
             if out is not None:
                 raise fail(f"{out} is not empty: what stands there already would stand there twice")
             click.echo(f"replay: {path} is not empty: the records come beside what stands there", err=True)
-    return sinks
+    return found
 
 
 @click.command(name="replay")
@@ -207,10 +201,10 @@ def command(
 
     Standard error ends with the counts. A capture of which nothing came makes the exit code 1.
     """
-    sinks = sinks_of(config, out)
+    chosen = configured(config, out)
     try:
         captures = [(path, reader(path, id, instruments)) for path in files]
-        is_good = asyncio.run(replay_all(captures, sinks, speed))
+        is_good = asyncio.run(replay_all(captures, chosen, speed))
     except ConfigError as error:
         raise fail(str(error), EXIT_CONFIG) from None
     except (NotACapture, OSError) as error:

@@ -147,9 +147,17 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
     )
 
 
-def load_sinks(path: Path, *, known_channels: KnownChannels) -> tuple[SinkConfig, ...]:
-    """The sinks of a configuration, which need not name an exchange. Raises ConfigErrors with all that is wrong."""
-    return load_config(path, known_channels=known_channels, schema=SinksDocument).sinks
+def load_sinks(path: Path, *, known_channels: KnownChannels) -> Config:
+    """A configuration that need not name an exchange. Raises ConfigErrors with all that is wrong."""
+    return load_config(path, known_channels=known_channels, schema=SinksDocument)
+
+
+def sinks_without_file(out: Path | None) -> Config:
+    """The configuration that stands for none: files below a directory, or else standard output."""
+    from aggregator.sinks import files, stdout
+
+    sink = stdout.SINK.configured() if out is None else files.SINK.configured(path=out)
+    return Config(exchanges=(), sinks=(sink,), state=default_state(), log_level="info")
 
 
 def default_state() -> Path:

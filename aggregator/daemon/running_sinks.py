@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 from aggregator.bus.bus import Bus
 from aggregator.feed.status import FeedStatus
+from aggregator.records import Record
 from aggregator.sinks.repair import Deaths
-from aggregator.sinks.running import QueuedSink, Running, running
+from aggregator.sinks.running import Running, running
 from aggregator.sinks.sink import SinkConfig
 from aggregator.sinks.status import SinkStatus
 
@@ -27,6 +29,11 @@ class RunningSinks:
         self._bus = bus
         self._on_idle = on_idle
         self._stopping = False
+
+    @classmethod
+    def alone(cls, epoch: str, *, on_idle: Callable[[], None]) -> Self:
+        """On a bus of their own: what comes is given by `give`."""
+        return cls(Bus(epoch), on_idle=on_idle)
 
     async def start(self, sinks: Sequence[SinkConfig], deaths: Deaths | None = None, dead: Path | None = None) -> None:
         """Start every sink. Raises ConfigError when one cannot.
@@ -55,7 +62,7 @@ class RunningSinks:
 
     def status(self) -> list[SinkStatus]:
         """How each of them fares; feeds are told by `feed_status`."""
-        return [sink.status() for sink in self.sinks if isinstance(sink, QueuedSink)]
+        return [sink.status() for sink in self.sinks if sink.has_queue]
 
     def feed_status(self) -> list[FeedStatus]:
         """How each feed and its subscribers fare."""
@@ -66,8 +73,9 @@ class RunningSinks:
         """Have every sink of files close those that it writes to, and begin new ones; how many such sinks there are."""
         return sum(sink.reopen() for sink in self.sinks)
 
-    async def room(self) -> None:
-        """Wait until no sink is more than half full: for a replay, which can wait as a live stream cannot."""
+    async def give(self, records: list[Record]) -> None:
+        """Publish, and wait until no sink is more than half full: for a replay, which can wait as nothing live can."""
+        self._bus.publish(records)
         for sink in list(self.sinks):
             await sink.room()
 

@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
-from aggregator.errors import BadFrame
 
 
 class Recorded(Struct):
@@ -54,7 +53,7 @@ def _load(path: Path, tape: Tape) -> None:
     starts: dict[str, float] = {}
     fallback = _address_beside(path)
     for _, line in read_capture(path):
-        if isinstance(line, BadFrame):
+        if not isinstance(line, CaptureLine):
             raise line
         if line.dir == "rest":
             tape.answers[line.address] = (line.status or 200, line.payload)

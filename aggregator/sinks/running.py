@@ -39,8 +39,12 @@ log = logging.getLogger("aggregator.sinks")
 
 
 class Running(Protocol):
-    """A sink of a configuration at work."""
+    """A sink of a configuration at work.
 
+    has_queue: whether its status tells of a queue
+    """
+
+    has_queue: bool
     name: str
     task: asyncio.Task[None] | None
 
@@ -87,6 +91,8 @@ class QueuedSink:
 
     dead_letters: where they go unless the configuration says it; null: nowhere, and what is refused is told as missing
     """
+
+    has_queue = True
 
     def __init__(self, config: SinkConfig, bus: Bus, context: Context, *, dead_letters: Path | None = None) -> None:
         self.name = config.name
@@ -384,6 +390,8 @@ class QueuedSink:
 
 class DirectSink:
     """A sink without a queue: it is given each batch within the call that publishes it."""
+
+    has_queue = False
 
     def __init__(self, config: SinkConfig, bus: Bus, context: Context) -> None:
         self.name = config.name

@@ -271,7 +271,7 @@ async def times_of_trades(path: Path, *, speed: float) -> list[float]:
     bus, times = Bus("replay"), list[float]()
     bus.attach(lambda batch: times.extend(seconds() for record in batch.records if isinstance(record, Trade)))
     sinks = RunningSinks(bus, on_idle=lambda: None)
-    await Player(bus, sinks, speed).play(path, reader(path, "okx", None), asyncio.Event())
+    await Player(sinks, speed).play(path, reader(path, "okx", None), asyncio.Event())
     return times
 
 

@@ -9,7 +9,7 @@ VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
 LOCK_PARTS := \# For tests
 
-.PHONY: install demo test fresh lint check-docs bench bench-peers faults lock clean
+.PHONY: install demo test fresh lint check-docs bench bench-peers bench-sinks faults lock clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/installed
@@ -44,6 +44,10 @@ endif
 # The daemon beside an exchange that does everything wrong, one thing after the other: some seven minutes.
 faults: install
 	@$(BIN)/python -m bench.faults $(ARGS)
+
+# A good sink beside sinks that hang, fail, refuse records or have a full disk: what it costs the good one. A minute.
+bench-sinks: install
+	@$(BIN)/python -m bench.sinks $(ARGS)
 
 # Other programs on the same captures, each in an environment of its own under ~/.cache.
 bench-peers: install

@@ -159,6 +159,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "cryptocom": "`get-instruments` takes no parameters, and gives all supported instruments",
     "deribit": "`get_instruments` takes `currency`, `kind` and `expired`, and gives all of them",
     "dydx": "`perpetualMarkets` gives all unless `limit` is given, and has no parameter for pages",
+    "digifinex": "`spot/symbols` and `public/instruments` have no parameter for pages",
     "fmfwio": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
     "gemini": "`symbols/details/all` takes no parameters",
     "hashkey": "`exchangeInfo` gives all where no symbol is named, and has no parameter for pages",

@@ -63,6 +63,7 @@ FUNDING = {
     "hitbtc": told("current predicted", "listing", "frame"),
     "htx": told("current predicted", "listing", "frame"),
     "hyperliquid": told("current", "listing", "listing"),
+    "digifinex": told("current", "frame", "frame"),
     "krakenfutures": told("current predicted", "frame", "frame"),
     "kucoinfutures": told("current settled", "frame listing", "frame listing"),
     "lighter": told("current settled", "frame listing", "listing"),

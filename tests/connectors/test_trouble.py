@@ -67,6 +67,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"error":{"message":"too_many_concurrent_requests","code":10066}}',
         Trouble("10066: too_many_concurrent_requests", is_busy=True),
     ),
+    ("digifinex", 400, b'{"code":400002,"msg":"invalid InstrumentId"}', Trouble("400002: invalid InstrumentId")),
     (
         "p2b",
         422,

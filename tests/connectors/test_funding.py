@@ -75,6 +75,7 @@ FUNDING = {
     "whitebit": told("current", "details", "frame"),
     "woo": told("predicted", "listing", "frame"),
     "woofipro": told("predicted", "listing", "frame"),
+    "xt": told("current", "details", "details"),
 }
 
 

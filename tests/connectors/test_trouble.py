@@ -68,6 +68,13 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("10066: too_many_concurrent_requests", is_busy=True),
     ),
     ("digifinex", 400, b'{"code":400002,"msg":"invalid InstrumentId"}', Trouble("400002: invalid InstrumentId")),
+    ("xt", 200, b'{"rc":1,"mc":"SYMBOL_001","ma":[],"result":null}', Trouble("1: SYMBOL_001")),
+    (
+        "xt",
+        200,
+        b'{"returnCode":1,"error":{"code":"invalid_symbol","msg":"invalid symbol"},"result":null}',
+        Trouble("invalid_symbol: invalid symbol"),
+    ),
     (
         "p2b",
         422,

@@ -1,0 +1,93 @@
+"""The messages of XT's spot markets in its own spelling, and the records that they make.
+
+https://doc.xt.com/docs/spot/WebSocket%20Public/RequestFormat
+"""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from aggregator.records import DAY_S, MS_NS, BookDelta, Candle, Levels, Record, Ticker, Trade
+from aggregator.wire import Text, end_of, nonzero, optional, text
+
+
+class TradeWire(Struct, gc=False):
+    s: str
+    i: Text
+    t: int
+    p: str
+    q: str
+    b: bool  # whether the buyer was the maker
+
+    def records(self, _: str) -> Iterable[Record]:
+        yield Trade(
+            raw_symbol=self.s,
+            id=text(self.i),
+            price=self.p,
+            size=self.q,
+            side="sell" if self.b else "buy",
+            ts_event=self.t * MS_NS,
+        )
+
+
+class DeltaWire(Struct, gc=False):
+    s: str
+    fi: int  # the first number that it covers
+    i: int
+    a: Levels
+    b: Levels
+
+    def records(self, _: str) -> Iterable[Record]:
+        yield BookDelta(raw_symbol=self.s, bids=self.b, asks=self.a, sequence=self.i, sequence_first=self.fi)
+
+
+class TickerWire(Struct, gc=False):
+    s: str
+    t: int
+    o: str | None = None
+    c: str | None = None
+    h: str | None = None
+    l: str | None = None  # noqa: E741 - the exchange's own name
+    q: str | None = None
+    v: str | None = None  # in the quote asset
+    cv: str | None = None
+
+    def records(self, _: str) -> Iterable[Record]:
+        yield Ticker(
+            raw_symbol=self.s,
+            last=nonzero(self.c),
+            open=nonzero(self.o),
+            high=nonzero(self.h),
+            low=nonzero(self.l),
+            base_volume=optional(self.q),
+            quote_volume=optional(self.v),
+            change=optional(self.cv),
+            window_s=DAY_S,
+            ts_sent=self.t * MS_NS,
+        )
+
+
+class BarWire(Struct, gc=False):
+    s: str
+    t: int  # when it begins
+    o: str
+    c: str
+    h: str
+    l: str  # noqa: E741 - the exchange's own name
+    q: str
+    v: str  # in the quote asset
+
+    def records(self, interval: str) -> Iterable[Record]:
+        start = self.t * MS_NS
+        yield Candle(
+            raw_symbol=self.s,
+            interval=interval,
+            ts_open=start,
+            ts_close=end_of(interval, start),
+            open=self.o,
+            high=self.h,
+            low=self.l,
+            close=self.c,
+            base_volume=optional(self.q),
+            quote_volume=optional(self.v),
+        )

@@ -67,6 +67,7 @@ FUNDING = {
     "krakenfutures": told("current predicted", "frame", "frame"),
     "kucoinfutures": told("current settled", "frame listing", "frame listing"),
     "lighter": told("current settled", "frame listing", "listing"),
+    "lbank": told("current", "frame", "frame"),
     "mexc": told("current", "details", "frame details"),
     "okx": told("current predicted settled", "frame", "frame"),
     "paradex": told("current", "frame listing", ""),  # it is paid all the time

@@ -68,6 +68,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("10066: too_many_concurrent_requests", is_busy=True),
     ),
     ("digifinex", 400, b'{"code":400002,"msg":"invalid InstrumentId"}', Trouble("400002: invalid InstrumentId")),
+    ("lbank", 200, b'{"error_code":20156,"msg":"delisted","result":"false"}', Trouble("20156: delisted")),
     ("xt", 200, b'{"rc":1,"mc":"SYMBOL_001","ma":[],"result":null}', Trouble("1: SYMBOL_001")),
     (
         "xt",

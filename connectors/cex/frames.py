@@ -1,0 +1,63 @@
+"""Frames of CEX.IO's books: the answer to a subscription is the whole book, and changes are numbered without a hole.
+
+https://trade.cex.io/docs/
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Accepted, Event, Hangup, Refused, Subscribe, Subscription
+from aggregator.records import BookDelta, BookSnapshot, Levels
+from aggregator.refusals import meaning_of
+from aggregator.wire import encode, number
+
+ASK, LEAVE, CHANGE = "order_book_subscribe", "order_book_unsubscribe", "order_book_increment"
+DEPTH = 20  # levels a side
+
+
+class BookWire(Struct):
+    pair: str = ""
+    seqId: int | None = None
+    bids: Levels = []
+    asks: Levels = []
+    error: str | None = None
+
+
+class Frame(Struct):
+    e: str
+    oid: str | None = None
+    data: Raw = Raw(b"{}")
+
+
+decode = Decoder(Frame).decode
+decode_book = Decoder(BookWire, float_hook=number).decode
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    said = decode(frame)
+    if said.e == "disconnected":
+        return (Hangup("the exchange says that it disconnects"),)
+    if said.e not in {ASK, CHANGE}:
+        return ()
+    book = decode_book(said.data)
+    id = int(said.oid) if said.oid is not None and said.oid.isdecimal() else None
+    if book.error is not None:
+        meaning = meaning_of(book.error, final=("is not supported",), passing=("limit",))
+        return (Refused(book.error, id, meaning=meaning),)
+    if book.seqId is None:
+        raise BadFrame(f"{said.e} without a number")
+    if said.e == CHANGE:
+        return (BookDelta(raw_symbol=book.pair, bids=book.bids, asks=book.asks, sequence=book.seqId),)
+    whole = BookSnapshot(raw_symbol=book.pair, bids=book.bids, asks=book.asks, depth=DEPTH, sequence=book.seqId)
+    return (Accepted(id=id), whole)
+
+
+def asking(word: str) -> Subscribe:
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        for s in wanted:
+            yield encode({"e": word, "oid": str(id), "data": {"pair": s.raw_symbol}})
+
+    return ask

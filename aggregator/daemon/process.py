@@ -27,7 +27,7 @@ def leave_in_time() -> None:
 
 def _leave_at_once() -> None:
     said = f"not stopped after {LEAVE_S:g} s, as something hangs: leaving at once; SIGUSR2 would have said what\n"
-    threading.Thread(target=lambda: os.write(2, said.encode()), daemon=True).start()  # which may hang as well
+    threading.Thread(target=lambda: os.write(2, said.encode()), daemon=True).start()  # writing may hang as well
     time.sleep(0.05)
     os._exit(1)
 

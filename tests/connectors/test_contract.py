@@ -134,6 +134,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "aster": "`exchangeInfo` and `fundingInfo` give all without a parameter, and have none for pages",
     "backpack": "`markets` takes nothing but kinds of markets, and has no parameter for pages",
     "bequant": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
+    "bigone": "`asset_pairs` and `symbols` take no parameters",
     "binance": "`exchangeInfo` gives all without a parameter, and has none for pages",
     "binancecoinm": "`exchangeInfo` and `fundingInfo` have no parameters",
     "binanceus": "`exchangeInfo` gives all without a parameter, and has none for pages",

@@ -42,6 +42,7 @@ FUNDING = {
     "aster": told("current", "details", "frame"),
     "backpack": told("predicted", "listing", "frame"),
     "bequant": told("current predicted", "listing", "frame"),
+    "bigone": told("current predicted", "", "frame"),
     "binancecoinm": told("current", "details", "frame"),
     "binanceusdm": told("current", "details", "frame"),
     "bingx": told("current", "frame", "frame"),

@@ -69,6 +69,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ),
     ("digifinex", 400, b'{"code":400002,"msg":"invalid InstrumentId"}', Trouble("400002: invalid InstrumentId")),
     ("lbank", 200, b'{"error_code":20156,"msg":"delisted","result":"false"}', Trouble("20156: delisted")),
+    ("bigone", 200, b'{"code":10013,"message":"not found"}', Trouble("10013: not found")),
     ("cex", 422, b'{"error":"pair NOPE-USD is not supported"}', Trouble("pair NOPE-USD is not supported")),
     ("cex", 429, b'{"error":"API rate limit reached"}', Trouble("API rate limit reached", is_busy=True)),
     ("xt", 200, b'{"rc":1,"mc":"SYMBOL_001","ma":[],"result":null}', Trouble("1: SYMBOL_001")),

@@ -1,4 +1,4 @@
-"""What BigONE says by REST: pairs, contracts, and the statistics and best prices of pairs.
+"""The answers of BigONE by REST: pairs, contracts, and the statistics and best prices of pairs.
 
 https://open.big.one/docs/spot_asset_pair.html
 https://open.big.one/docs/contract_symbol.html

@@ -1,4 +1,4 @@
-"""What CEX.IO says by REST: pairs, trades and statistics. Each is asked for by POST.
+"""The answers of CEX.IO by REST: pairs, trades and statistics. Each is asked for by POST.
 
 https://trade.cex.io/docs/
 """
@@ -14,7 +14,7 @@ from aggregator.wire import Text, bbo, encode, from_iso, nonzero, number, option
 
 API = "https://trade.cex.io/api/spot/rest-public"
 JSON = {"Content-Type": "application/json"}
-SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}  # of the taker
+SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}  # the side is the taker's
 
 
 class TradeRow(Struct, gc=False):

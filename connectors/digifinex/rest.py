@@ -1,4 +1,4 @@
-"""What DigiFinex says by REST: instruments of both markets, and trades of contracts.
+"""The answers of DigiFinex by REST: instruments of both markets, and trades of contracts.
 
 https://docs.digifinex.com/en-ww/swap/v2/rest.html
 https://docs.digifinex.com/en-ww/spot/v3/rest.html

@@ -59,7 +59,7 @@ def read_answer(said: Answer) -> Iterable[Event]:
     if operation in {"unsubscribe", "ping", "time"}:
         return ()
     id = None if said.id is None else said.id // SPAN
-    if said.code in {GOOD, REPEATED}:  # what was asked for before goes on
+    if said.code in {GOOD, REPEATED}:  # the earlier subscription goes on
         return [Accepted(channel=channel) for channel in OURS.get(word, ())]
     reason = f"{said.msg} (code {said.code})"
     return (Refused(reason, id, meaning="final" if said.code == WRONG else "unknown"),)

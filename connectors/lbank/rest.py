@@ -1,4 +1,4 @@
-"""What LBank says by REST: pairs, and of perpetual contracts the list, books, prices and funding.
+"""The answers of LBank by REST: pairs, and of perpetual contracts the list, books, prices and funding.
 
 https://www.lbank.com/en-US/docs/index.html
 https://www.lbank.com/docs/contract.html

@@ -129,12 +129,12 @@ class Frame(Struct, gc=False):
     trade: TradeWire | None = None
     depth: DepthWire | None = None
     tick: TickWire | None = None
-    kbar: Raw = Raw(b"null")  # of an answer to a question: its name alone
+    kbar: Raw = Raw(b"null")  # an answer to a question has its name alone
     action: str = ""
     ping: str = ""
     status: str = ""
     message: str = ""
-    columns: list[str] | None = None  # of answers to questions
+    columns: list[str] | None = None  # answers to questions have it
 
 
 decode = Decoder(Frame, float_hook=as_written).decode

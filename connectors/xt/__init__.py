@@ -12,7 +12,7 @@ from connectors.xt.listing import INVERSE, LINEAR, LISTING, SPOT, trouble
 from connectors.xt.rest import ask_contract_book, ask_spot_book, read_bests, read_contract_book, read_spot_book
 
 PING = Heartbeat(15, b"ping")  # silence of thirty seconds closes the connection, whatever it carries
-DEPTH = ((10, 1.0),)  # of books by REST
+DEPTH = ((10, 1.0),)  # the limit of books by REST
 
 
 def is_pair(instrument: Instrument) -> bool:

@@ -22,7 +22,7 @@ FINAL = ("checkSymbol error", "args error", "interval error", "levels error")
 
 
 class Row(Protocol):
-    """What a frame holds."""
+    """The content of a frame."""
 
     def records(self, interval: str, /) -> Iterable[Record]: ...
 
@@ -41,7 +41,7 @@ class Frame(Struct, gc=False):
 
 
 decode = Decoder(Frame).decode
-PACE = "100ms"  # of books of contracts; those of spot have none
+PACE = "100ms"  # books of contracts have it, those of spot do not
 SPOT: dict[Channel, str] = {"trades": "trade", "book": "depth_update", "ticker": "ticker", "candles": "kline"}
 CONTRACTS: dict[Channel, str] = {
     "trades": "trade",

@@ -17,7 +17,7 @@ class TradeWire(Struct, gc=False):
     t: int
     p: str
     q: str
-    b: bool  # whether the buyer was the maker
+    b: bool  # true: the buyer was the maker
 
     def records(self, _: str) -> Iterable[Record]:
         yield Trade(

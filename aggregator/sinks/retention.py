@@ -90,7 +90,7 @@ class Retention:
 
     @property
     def has_limits(self) -> bool:
-        """Whether anything is ever to go."""
+        """Tell whether anything is ever to go."""
         settings = self._settings
         return not settings.keep is settings.keep_bytes is settings.min_free is None
 
@@ -144,7 +144,7 @@ class Retention:
         del self._found[MOST:]
 
     def _due(self) -> Iterator[tuple[Closed, str]]:
-        """What must go, the oldest first, and why. Raises OSError."""
+        """Name what must go, the oldest first, and why. Raises OSError."""
         self._keep_oldest()
         found, self._found = self._found, []
         settings, now = self._settings, self._clock()

@@ -1,4 +1,4 @@
-"""What BingX's sockets send: a frame names its topic, and its content differs by the kind of market.
+"""Frames of BingX's sockets: each names its topic, and its content differs by the kind of market.
 
 https://bingx-api.github.io/docs-v3/
 """

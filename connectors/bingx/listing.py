@@ -36,12 +36,12 @@ class ContractWire(Struct):
     symbol: str
     status: Text
     pricePrecision: Text
-    asset: str = ""  # of contracts settled in `currency`; those settled in coins have neither
+    asset: str = ""  # contracts settled in `currency` have it; those settled in coins have neither
     currency: str = ""
     quantityPrecision: Text = None
     tradeMinQuantity: Text = None
     tradeMinUSDT: Text = None
-    minTickSize: Text = None  # what one contract is in the quote asset, of those settled in coins
+    minTickSize: Text = None  # the size of one contract in the quote asset, where it settles in coins
 
 
 class Pairs(Struct):

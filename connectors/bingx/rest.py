@@ -1,4 +1,4 @@
-"""What BingX tells of contracts by REST: mark and index prices, funding, and open interest.
+"""BingX's contracts by REST: mark and index prices, funding, and open interest.
 
 https://bingx-api.github.io/docs-v3/
 """

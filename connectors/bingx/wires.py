@@ -59,7 +59,7 @@ def is_above(price: str, other: str) -> bool:
 class BookWire(Struct, gc=False):
     bids: Levels
     asks: Levels
-    action: str = ""  # of contracts: `all` once, then `update`
+    action: str = ""  # contracts say `all` once, then `update`
     lastUpdateId: int | None = None
     time: int | None = None
 

@@ -1,4 +1,4 @@
-"""What Bitrue's sockets send: one kind of frame, whose channel says what its content is about.
+"""Frames of Bitrue's sockets: there is one kind, whose channel says what its content is about.
 
 https://github.com/Bitrue-exchange/Spot-official-api-docs
 Numbers of contracts are JSON numbers, those of pairs are texts.

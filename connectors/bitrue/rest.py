@@ -1,4 +1,4 @@
-"""What Bitrue tells by REST: trades and tickers of pairs, and mark, index and funding of contracts.
+"""Bitrue's answers by REST: trades and tickers of pairs, and mark, index and funding of contracts.
 
 https://www.bitrue.com/api-docs
 """

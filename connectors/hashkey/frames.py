@@ -1,4 +1,4 @@
-"""What version 2 of HashKey's socket says of best prices. It names one symbol in a frame, and confirms it.
+"""Best prices, as version 2 of HashKey's socket sends them. It names one symbol in a frame, and confirms it.
 
 https://hashkeyglobal-apidoc.readme.io
 """

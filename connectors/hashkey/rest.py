@@ -1,4 +1,4 @@
-"""What HashKey tells by REST: its markets, funding rates and index prices.
+"""HashKey's answers by REST: its markets, funding rates and index prices.
 
 https://hashkeyglobal-apidoc.readme.io
 Funding is exchanged every eight hours, as the documentation says of all contracts.

@@ -186,7 +186,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     "Subscribers of the feed": (
         Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),
         Bound("feed.settings.FeedSettings.ring", "records", "kept for a slow one (`ring`)", "the oldest go: a `lag`"),
-        Bound("feed.ring.RING_BYTES", "bytes", "likewise", "likewise"),
+        Bound("feed.subscriber_queue.RING_BYTES", "bytes", "likewise", "likewise"),
         Bound(
             "feed.protocol.LONGEST_LINE_BYTES", "bytes", "a line that one sends", "an error; the connection is closed"
         ),

@@ -30,10 +30,10 @@ from aggregator.feed.protocol import (
     Unsubscribed,
     read_line,
 )
-from aggregator.feed.ring import TAKE_BYTES, Book, Chunk, Ring, join
 from aggregator.feed.routing import Audience, Routes
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.subscriber import Subscriber
+from aggregator.feed.subscriber_queue import TAKE_BYTES, Book, Chunk, Ring, join
 
 log = logging.getLogger("aggregator.feed")
 

@@ -9,7 +9,7 @@ from aggregator.bus.selection import ALONE, KIND, Pattern, RecordTopic, Selectio
 from aggregator.bus.view import Wanted
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.index import TopicIndex
-from aggregator.feed.ring import Book, Chunk, Place, Ring
+from aggregator.feed.subscriber_queue import Book, Chunk, Place, Ring
 from aggregator.records import BookDelta, BookSnapshot, Channel, Health, Record, channel_of
 
 NOTHING = Selection(())

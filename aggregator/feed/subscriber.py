@@ -7,8 +7,8 @@ from aggregator.bus.selection import Pattern
 from aggregator.feed.formats import PLAIN, encode
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import Hello, Reply, encode_message
-from aggregator.feed.ring import Ring
 from aggregator.feed.status import SubscriberStatus
+from aggregator.feed.subscriber_queue import Ring
 
 MOST_ANSWERS_BYTES = 64 * 1024  # bytes of answers that a subscriber may leave unread before it is heard again
 

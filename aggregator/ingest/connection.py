@@ -11,11 +11,11 @@ from itertools import islice
 from aggregator.bus.bus import Bus
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Subscription
+from aggregator.ingest.budget import Window
 from aggregator.ingest.lines import Line
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import Need, Rest
 from aggregator.ingest.status import ConnectionStatus
-from aggregator.ingest.window import Window
 from aggregator.records import MS_NS, SECOND_NS, Record
 from aggregator.session.arbiter import Lead, LineArbiter
 from aggregator.session.fetches import Fetch

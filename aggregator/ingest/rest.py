@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from aggregator.errors import SessionError
 from aggregator.exchange import HTTP_OK, Budget, Exchange, Request, Trouble
+from aggregator.ingest.budget import Window
 from aggregator.ingest.lines import BUSY, LARGEST_FRAME_BYTES, LONGEST_REST_S, retry_after
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.status import BudgetStatus, RestingHost, RestStatus
-from aggregator.ingest.window import Window
 from aggregator.records import SECOND_NS
 from aggregator.wire.frames import is_crowded
 

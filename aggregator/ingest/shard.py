@@ -16,12 +16,12 @@ from msgspec import Struct
 from aggregator.bus.bus import Bus
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
+from aggregator.ingest.budget import Window
 from aggregator.ingest.connection import Connection
 from aggregator.ingest.lines import ABUSES
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.status import ShardStatus
-from aggregator.ingest.window import Window
 from aggregator.records import SECOND_NS, BookSnapshot, Channel, Health, Instrument, Record, TopicState
 from aggregator.session.arbiter import Lead, LineArbiter
 from aggregator.session.memory import Memory

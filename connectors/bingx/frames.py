@@ -99,7 +99,7 @@ def read_unnamed(f: Frame) -> Iterable[Event]:
 
 
 def answer(f: Frame) -> Iterable[Event]:
-    """What is said of a request. Unsubscribing has an id of its own, which nobody waits for."""
+    """The answer to a request. Unsubscribing has an id of its own, which nobody waits for."""
     id = int(f.id) if f.id.isdecimal() else None
     if not f.code:
         return (Accepted(id=id),)

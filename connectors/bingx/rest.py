@@ -18,7 +18,7 @@ class PremiumRow(Struct):
     symbol: str
     markPrice: str | None
     indexPrice: str | None
-    lastFundingRate: str | None  # as it runs now, whatever its name says
+    lastFundingRate: str | None  # the window runs up to now, whatever its name says
     nextFundingTime: int
     fundingIntervalHours: int | None = None
 

@@ -15,11 +15,11 @@ from aggregator.daemon.followed import Followed
 from aggregator.daemon.status import DaemonStatus, StatusQuery, gather
 from aggregator.errors import ConfigError
 from aggregator.feed import sink as feed_sink
+from aggregator.ingest.budget import Window
 from aggregator.ingest.listing import Listed, Markets
 from aggregator.ingest.rest import Hosts
 from aggregator.ingest.runner import ExchangeRunner
 from aggregator.ingest.shard import ConnectionPolicy
-from aggregator.ingest.window import Window
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Instrument, Trade
 from aggregator.session.status import TopicStatus
 from aggregator.sinks import files

@@ -5,10 +5,10 @@ from msgspec import structs
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Limits, Listing, Request, Trouble
+from aggregator.ingest.budget import SLACK_S, STRETCH
 from aggregator.ingest.lines import LARGEST_FRAME_BYTES, LineListener, retry_after
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import FIRST_PAUSE_S, Hosts, Need, Rest, host_of
-from aggregator.ingest.window import SLACK_S, STRETCH
 from aggregator.session.moment import Now
 from aggregator.wire.frames import MOST_ROWS
 from tests.support.hurry import hurried, seconds

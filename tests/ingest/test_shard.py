@@ -8,10 +8,10 @@ from msgspec import structs
 
 from aggregator.exchange import Exchange, Limits, Stream
 from aggregator.ingest import shard
+from aggregator.ingest.budget import SLACK_S, STRETCH
 from aggregator.ingest.rest import Hosts
 from aggregator.ingest.runner import ExchangeRunner, for_rest, for_streams
 from aggregator.ingest.shard import ConnectionPolicy
-from aggregator.ingest.window import SLACK_S, STRETCH
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record, Trade
 from tests.support.hurry import hurried, seconds
 from tests.support.toy import HOST, PATIENCE, Seen, Server, running, toy

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.bus.bus import encode_lines
-from aggregator.feed.ring import Chunk, Place, Ring, join
+from aggregator.feed.subscriber_queue import Chunk, Place, Ring, join
 
 TRADES = Place(None, starts=False)
 BOOK = ("alpha", "X")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as some
 
-from aggregator.ingest.window import SLACK_S, STRETCH, Window
+from aggregator.ingest.budget import SLACK_S, STRETCH, Window
 
 SECOND = 1_000_000_000
 

@@ -199,7 +199,8 @@ class Stream(Struct, frozen=True, kw_only=True):
     """One WebSocket address and what is spoken on it.
 
     name: unique within the exchange, for `normalize --stream`
-    url: the address, or a function of the subscriptions that gives it: it is dialled anew where more are wanted
+    url: the address, or a function of the subscriptions that gives it, of none too: it is dialled anew where more are
+        wanted
     mirrors: other addresses of the same, tried in turn when one fails; the second connection of two begins with one
     ticket: how to ask for the address, if that needs a token
     headers: headers that the exchange needs to see in the handshake

@@ -135,7 +135,7 @@ def price(level: tuple[str, str]) -> Decimal:
 
 
 def book_url(wanted: Sequence[Subscription]) -> str:
-    return f"{WS}/depth@{quote(wanted[0].raw_symbol, safe='')}"
+    return f"{WS}/depth@{''.join(quote(s.raw_symbol, safe='') for s in wanted)}"  # a connection has one topic
 
 
 def ask(_: Sequence[Subscription], __: int) -> Iterable[bytes]:

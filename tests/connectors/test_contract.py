@@ -411,3 +411,13 @@ def test_what_is_large_says_why() -> None:
     )
     assert {module: lines for module, lines in large.items() if lines > LARGEST} == {}
     assert {name for name in LARGER if name not in map(package, large)} == set(), "these need no reason any more"
+
+
+@pytest.mark.parametrize("id", connector_ids())
+def test_an_address_that_names_topics_has_its_host_without_any(id: str) -> None:
+    """The sandbox asks for the host of every stream before anything is wanted."""
+    exchange = load_exchange(id)
+    assert exchange is not None
+    for stream in exchange.streams:
+        if not isinstance(stream.url, str) and stream.ticket is None:
+            assert stream.url(()).startswith(("wss://", "ws://"))

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+PARALLEL := -n auto --dist worksteal
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
@@ -18,8 +19,9 @@ install: $(VENV)/installed
 demo: install
 	@$(BIN)/aggregator demo $(ARGS)
 
+# The whole suite takes every core; a part of it, named in ARGS, runs in one process.
 test: $(VENV)/tested
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q $(if $(ARGS),$(ARGS),$(PARALLEL))
 
 # The README on minimal systems of its own; as root, where debootstrap is installed.
 fresh:

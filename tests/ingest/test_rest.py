@@ -61,7 +61,6 @@ async def test_other_answers_are_errors_that_name_the_address(status: int) -> No
 
 
 @pytest.mark.parametrize("body", [b" " * (LARGEST_FRAME_BYTES + 1), b"[%s]" % b",".join([b"[1,2,3]"] * MOST_ROWS)])
-@hurried
 async def test_only_a_listing_may_be_very_large(body: bytes) -> None:
     async def answer(_: Request) -> Answer:
         return Answer(200, body, {})

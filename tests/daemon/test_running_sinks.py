@@ -127,6 +127,6 @@ async def test_without_sinks_there_is_nothing_to_wait_for() -> None:
     scene = Scene()
     await scene.start()
     scene.publish()
-    await scene.sinks.room()
+    await scene.sinks.give([])
     await scene.sinks.stop(60)
     assert (scene.sinks.status(), scene.sinks.reopen(), seconds()) == ([], 0, 0)

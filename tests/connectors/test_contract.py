@@ -249,6 +249,8 @@ def test_a_stream_is_well_declared(exchange: Exchange, stream: Stream) -> None:
     if stream.ticket is None:
         url = stream.url if isinstance(stream.url, str) else stream.url(wanted)
         assert urlsplit(url).scheme == "wss"
+        bare = stream.url if isinstance(stream.url, str) else stream.url(())
+        assert urlsplit(bare).scheme == "wss", "of no topics: who asks wants to know the host"
     assert all(urlsplit(mirror).scheme == "wss" for mirror in stream.mirrors)
     assert set(stream.sequence) <= set(stream.channels)
     if stream.snapshot is not None:

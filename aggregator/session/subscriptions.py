@@ -308,12 +308,12 @@ class Subscriptions:
                 asked.sent = now
 
     def sent(self, ask: Ask, now: int) -> list[Key]:
-        """Note that a request has left, so that the time for its answer begins. Gives its topics."""
+        """Note that a request has left: the time for its answer begins. Gives its topics that are still wanted."""
         asked = self._open.get(ask.id)
         if asked is None:
             return []
         asked.sent = now
-        return _keys(asked.topics)
+        return _keys([s for s in asked.topics if s in self._wanted.get(_key(s), ())])
 
     def accepted(self, event: Accepted) -> list[Key]:
         """Take an acknowledgement. Gives the topics that it confirms."""

@@ -479,3 +479,15 @@ def test_what_was_given_up_and_is_confirmed_all_the_same_is_answered() -> None:
         assert talk.topics.accepted(answer) == []
         assert talk.refuse() == []
         assert talk.said() == ["+B", "+C"]
+
+
+def test_a_request_that_leaves_after_its_topics_were_given_up_brings_none_of_them_back() -> None:
+    """It may have waited for a limit meanwhile; another connection may carry the topics by now."""
+    talk = Talk(unsubscribe=None)
+    talk.want("A", "B")
+    (frame,) = talk.outbox
+    assert isinstance(frame, Ask)
+    talk.leave("A")
+    assert talk.topics.sent(frame, talk.now) == [("trades", "B")]
+    talk.leave("B")
+    assert talk.topics.sent(frame, talk.now) == []

@@ -269,7 +269,7 @@ class BookTopic(Topic):
         """
         buffered = list(self._buffer or ())
         if snapshot.sequence is None:
-            return buffered if is_answer else []
+            return buffered if is_answer and all(delta.sequence is None for delta in buffered) else []
         if not buffered and is_answer and not self._rule.sure:
             return None  # without a delta to join, nothing shows that the snapshot is recent enough
         for at, delta in enumerate(buffered):

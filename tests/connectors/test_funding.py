@@ -54,7 +54,9 @@ FUNDING = {
     "blofin": told("current", "frame", "frame"),
     "bybit": told("current", "frame listing", "frame"),
     "coinbase": told("current", "frame listing", ""),
+    "coinbaseinternational": told("current", "frame", ""),  # it is paid all the time
     "cryptocom": told("current predicted", "frame", "frame"),
+    "delta": told("current", "frame listing", "frame"),
     "deribit": told("current", "frame", ""),  # it is paid all the time
     "dydx": told("current", "listing", "listing"),
     "fmfwio": told("current predicted", "listing", "frame"),
@@ -71,6 +73,7 @@ FUNDING = {
     "lbank": told("current", "frame", "frame"),
     "mexc": told("current", "details", "frame details"),
     "okx": told("current predicted settled", "frame", "frame"),
+    "onetrading": told("current", "listing", "frame"),
     "paradex": told("current", "frame listing", ""),  # it is paid all the time
     "phemex": told("current predicted", "listing details", "details"),
     "poloniex": told("predicted settled", "frame", "frame"),

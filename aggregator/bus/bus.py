@@ -32,12 +32,12 @@ class Batch:
         self._size: int | None = None
 
     @classmethod
-    def joined(cls, parts: "Sequence[Batch]") -> "Batch":
-        """Batches that follow each other, as one; what is encoded of them is not encoded again."""
+    def joined(cls, parts: "Sequence[Batch]", size: int | None = None) -> "Batch":
+        """Batches that follow each other, as one of `size`; what is encoded of them is not encoded again."""
         if len(parts) == 1:
             return parts[0]
         batch = cls(list(chain.from_iterable([part.records for part in parts])), parts[0].epoch)
-        batch._parts = parts
+        batch._parts, batch._size = parts, size
         return batch
 
     def __len__(self) -> int:

@@ -104,7 +104,8 @@ class Queue:
                 if not chosen:
                     return
                 batch = Batch([batch.records[at] for at in chosen], batch.epoch)
-        count, size = len(batch.records), weight(batch)
+        blob, count = batch.blob, len(batch.records)
+        size = count * RECORD_BYTES + blob.count(LEVEL) * LEVEL_BYTES + len(blob) * COPIES + BATCH_BYTES  # its `weight`
         self.received += count
         records = self._records + count
         held = self._bytes + size
@@ -237,8 +238,11 @@ class Queue:
         """There is a full batch to give."""
         return self._waiting() >= self._enough
 
-    def take(self) -> Batch | None:
-        """The next batch, behind the gaps for what is missing before its end; the one taken before is done with."""
+    def take(self, *, is_whole: bool = False) -> Batch | None:
+        """The next batch, behind the gaps for what is missing before its end; the one taken before is done with.
+
+        is_whole: what was published together is not parted, so that it may be somewhat larger than a batch is to be
+        """
         self.done()
         parts: list[Batch] = []
         count = size = weighed = 0
@@ -247,7 +251,7 @@ class Queue:
             batch, own = batches[0]
             records, length = len(batch.records), batch.size
             fitting = records
-            if count + records > most or size + length > most_bytes:
+            if not is_whole and (count + records > most or size + length > most_bytes):
                 fitting = _fitting(batch, most - count, most_bytes - size, is_first=not parts)
             if fitting == records:
                 batches.popleft()
@@ -267,7 +271,7 @@ class Queue:
             weighed += own
         self._taken = count, weighed
         if not self._losses:
-            return Batch.joined(parts) if parts else None
+            return Batch.joined(parts, size) if parts else None
         return self._with_gaps(parts)
 
     def _with_gaps(self, parts: list[Batch]) -> Batch | None:

@@ -233,7 +233,7 @@ class QueuedSink:
 
     async def _give_all(self, writer: Writer) -> None:
         """Give what comes until the stream ends."""
-        is_plain = not iscoroutinefunction(writer.write)
+        is_plain = not iscoroutinefunction(writer.write)  # it has no target that would mind how large a batch is
         self._is_ready = True
         self.queue.hand_over_with(partial(self._hand_over, writer) if is_plain else None)
         while self._at or self._busy is not None or await self.queue.filled():
@@ -242,13 +242,13 @@ class QueuedSink:
                 self._busy, self._is_ready = None, True
             elif self._at:
                 await self._give(writer, self._at[0])
-            elif (batch := self.queue.take()) is not None:
+            elif (batch := self.queue.take(is_whole=is_plain)) is not None:
                 self._at.append(batch)
 
     def _hand_over(self, writer: Writer) -> None:
         """Give full batches within the call that publishes, to a writer that never waits."""
         while self._is_ready and not self._at and self.queue.has_enough:
-            batch = self.queue.take()
+            batch = self.queue.take(is_whole=True)
             if batch is None:
                 return
             self._at.append(batch)

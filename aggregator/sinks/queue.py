@@ -104,8 +104,7 @@ class Queue:
                 if not chosen:
                     return
                 batch = Batch([batch.records[at] for at in chosen], batch.epoch)
-        blob, count = batch.blob, len(batch.records)
-        size = count * RECORD_BYTES + blob.count(LEVEL) * LEVEL_BYTES + len(blob) * COPIES + BATCH_BYTES  # its `weight`
+        count, size = len(batch.records), weight(batch)
         self.received += count
         records = self._records + count
         held = self._bytes + size

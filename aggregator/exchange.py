@@ -4,8 +4,8 @@ A connector is a module with `EXCHANGE = Exchange(...)`. The fields of the decla
 ways in which exchanges differ; an oddity of a single exchange is solved inside its own module.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NoReturn
 
 from msgspec import Raw, Struct
 
@@ -30,10 +30,54 @@ Subscribe = Callable[[Sequence[Subscription], int], Iterable[bytes]]  # topics a
 MOST_INSTRUMENTS = 50_000  # so many are read of one listing, unless the configuration says otherwise
 MOST_TOPICS = 30_000  # so many are followed of one exchange, likewise
 HTTP_OK = range(200, 300)  # the statuses of good answers
+ANY = "SYMBOL"  # stands for a symbol that is not known, in a request that is made to be looked at
 
 
 Budget = tuple[int, float]  # at most this amount in any window of so many seconds
 Compression = Literal["unknown", "offered", "required"]
+
+
+class Credentials(Mapping[str, str]):
+    """The keys of a user's account at an exchange, by the names that its `Keys` declare.
+
+    Nothing that shows them shows a value, and nothing can write them: only who asks for one by its name has it.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        """Keep these values."""
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Credentials({', '.join(f'{name}=***' for name in self._values)})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("credentials are not written anywhere")
+
+
+class Keys(Struct, frozen=True, kw_only=True):
+    """The keys of an account that an exchange wants to see before it gives some of its data, or all of it.
+
+    fields: their names in a configuration -> the exchange's own words for them
+    page: where the exchange gives them to whoever has an account
+    """
+
+    fields: Mapping[str, str]
+    page: str
+
+
+SignRequest = Callable[[Credentials, int, "Request"], "Request"]
+SignFrame = Callable[[Credentials, int, bytes], bytes]
 
 
 class Request(Struct, frozen=True):
@@ -42,6 +86,8 @@ class Request(Struct, frozen=True):
     weight: how much of its limit the exchange counts for it
     headers: headers that the exchange needs to see, beside those of every request
     fresh: a parameter that gets another value each time, if the exchange would otherwise answer from a cache
+    sign: what is done with it at the moment (ns) at which it is sent, where the exchange wants to see keys: it gives
+        the request with headers or a query that show them. Captures and logs know only the one without
     """
 
     url: str
@@ -50,6 +96,7 @@ class Request(Struct, frozen=True):
     weight: int = 1
     headers: Mapping[str, str] = {}
     fresh: str | None = None
+    sign: SignRequest | None = None
 
 
 class Address(Struct, frozen=True):
@@ -58,6 +105,8 @@ class Address(Struct, frozen=True):
     url: str
     headers: Mapping[str, str] = {}
     compression: Compression = "unknown"
+    login: bytes | None = None
+    sign: SignFrame | None = None
 
 
 class Trouble(Struct, frozen=True):
@@ -136,7 +185,16 @@ class Ready(Struct, frozen=True):
     """From a parser: the exchange may be asked for topics from now on (see `Stream.greets`)."""
 
 
-Event = Record | Reply | Accepted | Refused | Ignored | Hangup | Ready
+class Denied(Struct, frozen=True):
+    """From a parser: the exchange does not take the keys, or they do not allow what is asked for (see `Stream.sign`).
+
+    reason: the exchange's own words
+    """
+
+    reason: str
+
+
+Event = Record | Reply | Accepted | Refused | Ignored | Hangup | Ready | Denied
 Parse = Callable[[bytes], Iterable[Event]]
 
 
@@ -166,7 +224,10 @@ class Snapshot(Struct, frozen=True):
 
 
 class Ticket(Struct, frozen=True):
-    """A stream's address that must be asked for: the request, and how to read the address from the answer."""
+    """A stream's address that must be asked for: the request, and how to read the address from the answer.
+
+    The request shows no keys: captures and logs know the address that it is answered by.
+    """
 
     request: Request
     read: Callable[[bytes], str]
@@ -204,6 +265,10 @@ class Stream(Struct, frozen=True, kw_only=True):
     mirrors: other addresses of the same, tried in turn when one fails; the second connection of two begins with one
     ticket: how to ask for the address, if that needs a token
     headers: headers that the exchange needs to see in the handshake
+    login: the frame that the exchange wants to get before any other, without keys
+    sign: what is done with `login`, or with each request for topics where there is no `login`, at the moment (ns) at
+        which it is sent: it gives the frame with the keys. A stream that signs is used only where there are keys; one
+        without, behind it among the feeds, carries its channels where there are none
     compression: permessage-deflate: `unknown` whether the exchange has it, `offered` on demand, or `required`
     since: the day (`2027-03-01`, UTC) from which this feed is used; before it, another feed carries its channels
     until: the day from which it is no longer used; captures of it stay readable
@@ -238,6 +303,8 @@ class Stream(Struct, frozen=True, kw_only=True):
     mirrors: tuple[str, ...] = ()
     ticket: Ticket | None = None
     headers: Mapping[str, str] = {}
+    login: bytes | None = None
+    sign: SignFrame | None = None
     compression: Compression = "unknown"
     since: str | None = None
     until: str | None = None
@@ -272,6 +339,11 @@ class Stream(Struct, frozen=True, kw_only=True):
             raise AggregatorError(f"the stream {self.name} of {self.url} declares neither `parse` nor `parser`")
         return parse
 
+    @property
+    def needs_keys(self) -> bool:
+        """Tell whether the exchange gives this only to who shows keys."""
+        return self.sign is not None
+
 
 class Poll(Struct, frozen=True, kw_only=True):
     """One kind of answer that is asked for again and again.
@@ -290,6 +362,11 @@ class Poll(Struct, frozen=True, kw_only=True):
     parse: Callable[[str, bytes], Iterable[Record]]
     serves: Callable[[Instrument], bool] = every_instrument
     many: bool = False
+
+    @property
+    def needs_keys(self) -> bool:
+        """Tell whether the exchange gives this only to who shows keys."""
+        return self.request("" if self.many else ANY).sign is not None
 
 
 def no_more(_: Request, __: bytes) -> Iterable[Request]:
@@ -347,6 +424,11 @@ class Listing(Struct, frozen=True):
         """Those of the listing, and those that complete it."""
         return *self.requests, *(detail.request for detail in self.details)
 
+    @property
+    def needs_keys(self) -> bool:
+        """Tell whether the exchange lists nothing to who shows no keys."""
+        return bool(self.requests) and all(request.sign is not None for request in self.requests)
+
 
 class Limits(Struct, frozen=True):
     """The limits that the exchange sets for one address.
@@ -371,6 +453,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     id: as ccxt spells it
     trouble: status, headers (names in lower case) and body of an answer by REST -> what it says against its request;
         None if the answer is good, or if its status alone tells. Needed if errors come with HTTP 200
+    keys: the keys that it wants to see where something of it is signed (`Request.sign`, `Stream.sign`)
     docs: link to the exchange's own documentation
     checked: when its wire was last compared, and with what: `2026-09, live probes by others; 2026-11, its changelog`
     announced: changes of its wire that the exchange has announced, with the day
@@ -383,6 +466,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     listing: Listing
     trouble: Callable[[int, Mapping[str, str], bytes], Trouble | None] | None = None
     limits: Limits = Limits()
+    keys: Keys | None = None
     checked: str = ""
     announced: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -402,10 +486,19 @@ class Exchange(Struct, frozen=True, kw_only=True):
         """The feeds that are polled."""
         return tuple(feed for feed in self.feeds if isinstance(feed, Poll))
 
-    def feeds_on(self, day: str) -> tuple[Stream | Poll, ...]:
+    @property
+    def with_keys(self) -> Literal["some", "all"] | None:
+        """How much of it is given only to who shows keys; null: nothing."""
+        signed = [feed.needs_keys for feed in self.feeds]
+        if self.listing.needs_keys or all(signed):
+            return "all"
+        return "some" if any(signed) else None
+
+    def feeds_on(self, day: str, *, has_keys: bool = True) -> tuple[Stream | Poll, ...]:
         """The feeds that are used on a day (`2027-03-01`)."""
         return tuple(
             feed
             for feed in self.feeds
-            if isinstance(feed, Poll) or ((feed.since or "") <= day < (feed.until or "9999"))
+            if (isinstance(feed, Poll) or ((feed.since or "") <= day < (feed.until or "9999")))
+            and (has_keys or not feed.needs_keys)
         )

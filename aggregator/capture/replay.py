@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.replayed import ReplayedSessions
 from aggregator.errors import SessionError
-from aggregator.exchange import Exchange, Ignored, Poll, Request, Stream
+from aggregator.exchange import ANY, Exchange, Ignored, Poll, Request, Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, Gap, Instrument, Record, Source
 from aggregator.session.moment import Now
 from aggregator.session.naming import spoken
@@ -16,7 +16,6 @@ from aggregator.session.topics import NOTHING, Words, fill_amounts
 
 TICK_NS = SECOND_NS
 WHOLLY = 3  # a stream declares the channels of all records of a frame, and serves their instruments
-ANY = "SYMBOL"  # stands for a symbol that is not known, in a request made to be compared
 
 
 class Reader:

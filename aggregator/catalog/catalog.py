@@ -37,6 +37,7 @@ class CatalogEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     successor: str | None = None  # an id; not always one of this catalogue
     operating: Literal["yes", "no", "suspended", "unknown"]
     transport: Transport | None = None  # how market data is had, of those that operate
+    keys: Literal["all", "some"] | None = None  # how much of it our connector has only with keys of an account
     family: str | None = None  # the protocol's name
     zh_name: str | None = None
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from aggregator.exchange import Exchange
+from aggregator.exchange import Exchange, Keys
 
 GROUP = "aggregator.exchanges"  # entry points of this group are named by the id: `id = "module:EXCHANGE"`
 NO_EXCHANGES = {"families", "simulated"}  # packages of connectors/ that are none
@@ -36,6 +36,12 @@ def known_channels(id: str) -> Sequence[str] | None:
     """The channels that a connector offers, or None where there is no connector."""
     exchange = load_exchange(id)
     return None if exchange is None else exchange.channels
+
+
+def known_keys(id: str) -> Keys | None:
+    """The keys that a connector declares; None where it takes none, or there is no connector."""
+    exchange = load_exchange(id)
+    return None if exchange is None else exchange.keys
 
 
 def simulated_ids() -> list[str]:

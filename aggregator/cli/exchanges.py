@@ -1,7 +1,7 @@
 """`aggregator exchanges`."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Literal, get_args
 
 import click
 from msgspec import Struct, json
@@ -30,6 +30,7 @@ class ShownExchange(Struct, frozen=True):
     countries: tuple[str, ...]
     transport: Transport | None
     connector: bool
+    keys: Literal["all", "some"] | None
     channels: tuple[Channel, ...]
 
 
@@ -72,6 +73,7 @@ def listed(one: KnownExchange) -> ShownExchange:
         countries=entry.countries,
         transport=entry.transport,
         connector=exchange is not None,
+        keys=exchange.with_keys if exchange is not None else None,
         channels=exchange.channels if exchange is not None else (),
     )
 
@@ -92,7 +94,7 @@ def _print_table(entries: Sequence[CatalogEntry]) -> None:
             entry.status,
             ended(entry),
             entry.transport or "",
-            "yes" if entry.id in connected else "",
+            "" if entry.id not in connected else "with keys" if entry.keys == "all" else "yes",
         )
         for entry in entries
     ]
@@ -121,7 +123,7 @@ def command(
     """Every exchange that is known, and what became of it.
 
     A table, of fewer columns where the terminal is narrow; or tab-separated lines where there is none. "ended" holds a
-    date and a successor, "built" says that there is a connector.
+    date and a successor, "built" says that there is a connector, and if it gives nothing without keys of an account.
     """
     if as_json and (markdown or by_country):
         raise click.UsageError("--json and a page of Markdown exclude each other")

@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec
 
 import click
 
-from aggregator.catalog.registry import known_channels
+from aggregator.catalog.registry import known_channels, known_keys
 from aggregator.cli import EXIT_CONFIG, fail
 from aggregator.config.config import Config, ConfigErrors, load_config
 from aggregator.errors import AggregatorError, ConfigError
@@ -40,7 +40,7 @@ def with_config(command: Callable[Concatenate[Path, P], None]) -> Callable[P, No
 def read_config(path: Path) -> Config:
     """The configuration; or every mistake in it on standard error, and exit code 78."""
     with saying_mistakes():
-        config = load_config(path, known_channels=known_channels)
+        config = load_config(path, known_channels=known_channels, known_keys=known_keys)
     for warning in config.warnings:
         click.echo(str(warning), err=True)
     return config

@@ -2,8 +2,9 @@
 
 import os
 import re
+import stat
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -24,7 +25,8 @@ from aggregator.config.schema import (
 )
 from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 from aggregator.errors import ConfigError
-from aggregator.exchange import MOST_INSTRUMENTS, MOST_TOPICS
+from aggregator.exchange import MOST_INSTRUMENTS, MOST_TOPICS, Keys
+from aggregator.ingest.key_places import KeyPlace, wrong_fields
 from aggregator.ingest.proxies import DialOptions
 from aggregator.sinks.registry import find_sink, sink_names
 from aggregator.sinks.sink import Sink, SinkConfig
@@ -50,6 +52,7 @@ WRONG = {
 
 VERIFY = {"all": 1, "sampled": 16, "off": 0}  # one of so many checksums is computed
 Complaint = tuple[KeyPath, str]
+KnownKeys = Callable[[str], Keys | None]  # gives the keys that an exchange's connector declares
 
 
 class ExchangeConfig(Struct, frozen=True, kw_only=True):
@@ -65,6 +68,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     max_instruments: that are read of its listing
     max_topics: that are followed
     route: how it is reached
+    credentials: where its keys are, by their names
     """
 
     id: str
@@ -80,6 +84,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     max_instruments: int = MOST_INSTRUMENTS
     max_topics: int = MOST_TOPICS
     route: DialOptions = DialOptions()
+    credentials: Mapping[str, KeyPlace] = {}
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -114,9 +119,16 @@ class ConfigErrors(ConfigError):
         self.problems = problems
 
 
-def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Document] = Document) -> Config:
+def load_config(
+    path: Path,
+    *,
+    known_channels: KnownChannels,
+    known_keys: KnownKeys | None = None,
+    schema: type[Document] = Document,
+) -> Config:
     """Read a configuration; `known_channels` gives the channels of an exchange's connector, None where none exists.
 
+    The names of keys are judged where `known_keys` is given; nothing looks for the keys themselves.
     Raises ConfigErrors with all that is wrong.
     """
     text = _read(path)
@@ -127,6 +139,8 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
     document, complaints = _validated(moved.values, known_channels, schema)
     sinks, wrong = _sinks(moved.values)
     complaints += [*wrong, *_repeated(moved.values)]
+    if known_keys is not None:
+        complaints += _wrong_credentials(moved.values, known_keys)
 
     def problems(said: Iterable[Complaint]) -> tuple[Problem, ...]:
         placed = [(moved.place(key), text) for key, text in said]
@@ -143,7 +157,7 @@ def load_config(path: Path, *, known_channels: KnownChannels, schema: type[Docum
         state=state,
         control=control,
         log_level=document.log_level,
-        warnings=problems(moved.warnings()),
+        warnings=problems([*moved.warnings(), *_open_keys(path, document)]),
     )
 
 
@@ -297,6 +311,28 @@ def _keys_of(table: type[SinkTable]) -> list[str]:
     return [key for key in table.model_fields if (table.__name__, key) != ("feedTable", "type")]
 
 
+def _wrong_credentials(values: dict[str, object], known_keys: KnownKeys) -> Iterator[Complaint]:
+    """The names of keys that are not those of the exchange, or that are missing."""
+    for index, table in _tables(values, "exchanges"):
+        id, given = table.get("id"), table.get("credentials")
+        if isinstance(id, str) and isinstance(given, dict):
+            for field, said in wrong_fields(known_keys(id), given):
+                yield ("exchanges", index, "credentials", *([field] if field else [])), said
+
+
+def _open_keys(path: Path, document: Document) -> Iterator[Complaint]:
+    """A word about keys that stand in a configuration which everybody may read."""
+    try:
+        is_open = bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return
+    for index, table in enumerate(document.exchanges):
+        for field, place in table.credentials.items():
+            if is_open and place.kind == "plain":
+                said = "warning: everybody on this machine can read this file, and a key stands in it: `chmod o=` it"
+                yield ("exchanges", index, "credentials", field), said
+
+
 def _repeated(values: dict[str, object]) -> Iterator[Complaint]:
     """Exchanges and sinks that stand twice, also in a file that has other mistakes."""
     seen: dict[tuple[str, ...], int] = {}
@@ -360,6 +396,7 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         max_instruments=table.max_instruments,
         max_topics=table.max_topics,
         route=DialOptions(table.transport, table.proxy, table.compression),
+        credentials=dict(table.credentials),
     )
 
 

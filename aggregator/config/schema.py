@@ -7,11 +7,21 @@ from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
 
 from msgspec import NODEFAULT, Struct, structs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    create_model,
+)
 
 from aggregator.catalog.catalog import CatalogEntry, closest, load_catalog
 from aggregator.exchange import MOST_INSTRUMENTS, MOST_TOPICS
 from aggregator.feed.address import SOCKET_PATH_BYTES
+from aggregator.ingest.key_places import KeyPlace, parse_place
 from aggregator.ingest.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
 from aggregator.sinks.sink import Delivery, Sink, SinkConfig
@@ -170,6 +180,7 @@ class ExchangeTable(_Table):
     max_instruments: Count = MOST_INSTRUMENTS
     max_topics: Count = MOST_TOPICS
     audit: Annotated[float, Field(ge=1), BeforeValidator(to_seconds)] | None = None
+    credentials: dict[str, Annotated[KeyPlace, PlainValidator(parse_place)]] = {}
     proxy: Annotated[Any, BeforeValidator(_proxy)] = "environment"
     compression: bool = False
     transport: Annotated[Literal["auto", "picows", "websockets"], AfterValidator(_transport)] = "auto"

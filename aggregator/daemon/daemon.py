@@ -30,8 +30,10 @@ from aggregator.daemon.relisting import Listings
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.daemon.systemd import notify
 from aggregator.errors import ConfigError, SessionError
-from aggregator.exchange import Exchange, Limits
+from aggregator.exchange import Exchange
 from aggregator.ingest import checkpoint_file as leftovers
+from aggregator.ingest.key_places import missing_keys
+from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.network import Internet, Network, moved
 from aggregator.ingest.rest import Hosts, Rest
 from aggregator.ingest.runner import STEP, ExchangeRunner, for_rest
@@ -177,12 +179,16 @@ class Daemon:
         streams = [stream.url for stream in exchange.streams if isinstance(stream.url, str)]
         for prefix, today in moved(config.endpoints, [*streams, *(r.url for r in exchange.listing.all_requests)]):
             log.warning("%s: the endpoint %s replaces nothing: the exchange is at %s", config.id, prefix, today)
-        network = self._network(config, exchange.limits)
+        if not self._has_its_keys(config, exchange):
+            return
+        network, keyring = self._network(config, exchange)
         rest = Rest(network, exchange, self.hosts)
         while True:
             pause = wait
             try:
-                await self._run_exchange(config, exchange, network, rest)
+                if keyring is not None:
+                    await keyring.read()
+                await self._run_exchange(config, exchange, network, rest, keyring)
             except SessionError as error:
                 pause = max(wait, error.wait)
                 log.warning("%s: %s; again in %.0f s", config.id, error.brief, pause)
@@ -194,7 +200,24 @@ class Daemon:
             await asyncio.sleep(pause)
             wait = min(wait * 2, LONGEST_RETRY_S)
 
-    async def _run_exchange(self, config: ExchangeConfig, exchange: Exchange, network: Network, rest: Rest) -> None:
+    def _has_its_keys(self, config: ExchangeConfig, exchange: Exchange) -> bool:
+        """Tell whether an exchange gives anything with the keys that there are; say which ones it needs else."""
+        if exchange.keys is None or config.credentials:
+            return True
+        words = missing_keys(exchange.id, exchange.keys)
+        if exchange.with_keys == "all":
+            log.error("%s; nothing is gathered from it", words)
+            self.troubles[config.id] = words
+            return False
+        open_feeds = [feed for feed in exchange.feeds if not feed.needs_keys]
+        closed = [channel for channel in config.channels if not any(channel in feed.channels for feed in open_feeds)]
+        if closed:
+            log.error("for %s %s", ", ".join(closed), words)
+        return True
+
+    async def _run_exchange(
+        self, config: ExchangeConfig, exchange: Exchange, network: Network, rest: Rest, keyring: Keyring | None
+    ) -> None:
         markets = await self._listings.first(exchange, rest, config.max_instruments)
         runner = ExchangeRunner(
             exchange,
@@ -207,6 +230,7 @@ class Daemon:
             left=self._left.pop(config.id, {}),
             most=config.max_topics,
             notes=None if self.marks is None else self.marks.notes(config.id),
+            keyring=keyring,
         )
         self.runners[config.id] = runner
         followed = self.followed[config.id] = Followed(config, exchange, runner, markets)
@@ -260,19 +284,23 @@ class Daemon:
         except (OSError, OverflowError) as error:
             log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
 
-    def _network(self, config: ExchangeConfig, limits: Limits) -> Network:
-        internet = Internet(config.endpoints, config.route, for_rest(limits))
+    def _network(self, config: ExchangeConfig, exchange: Exchange) -> tuple[Network, Keyring | None]:
+        """The network of an exchange: the keyring is below the recorder, which must not know what it signs."""
+        internet = Internet(config.endpoints, config.route, for_rest(exchange.limits))
         self._networks.append(internet)
-        network = internet.network()
+        network, keyring = internet.network(), None
+        if exchange.keys is not None and config.credentials:
+            keyring = Keyring(exchange.id, exchange.keys, config.credentials, network)
+            network = keyring.network()
         if self._capture is not None:
             try:
                 recorder = Recorder(self._capture_path(config.id), config.id, network)
             except OSError as error:
                 log.error("%s: gathered without a capture, which cannot be begun: %s", config.id, error)  # noqa: TRY400 - no fault of ours
-                return network
+                return network, keyring
             self.recorders[config.id] = recorder
             network = recorder.network()
-        return network
+        return network, keyring
 
     def _capture_path(self, id: str) -> Path:
         """Where the frames of an exchange go that come from now on: a file that nobody writes to."""

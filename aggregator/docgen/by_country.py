@@ -25,6 +25,7 @@ class PageWords(Struct, frozen=True, forbid_unknown_fields=True):
     columns: tuple[str, ...]
     nowhere: str  # the title of the section of those that are of no country
     connector: str  # stands in the column of that name, where there is a connector
+    connector_with_keys: str  # stands there where it gives nothing without keys of an account
     statuses: Mapping[Status, str]
     transports: Mapping[Transport, str]
 
@@ -65,5 +66,7 @@ def _row(one: KnownExchange, words: PageWords, language: Language) -> tuple[str,
     entry = one.entry
     name = f"{entry.zh_name} {entry.name}" if language == "zh" and entry.zh_name else entry.name
     transport = words.transports[entry.transport] if entry.transport else ""
-    connector = words.connector if one.exchange is not None else ""
+    connector = ""
+    if one.exchange is not None:
+        connector = words.connector_with_keys if one.exchange.with_keys == "all" else words.connector
     return code(entry.id), link(name, entry.home), words.statuses[entry.status], ended(entry), transport, connector

@@ -1,6 +1,6 @@
 """docs/exchanges.md: every exchange, from the catalogue and the connectors' own declarations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from aggregator.catalog.catalog import CatalogEntry, load_countries
 from aggregator.docgen.declared import book_mode, checksum, limits
@@ -11,6 +11,7 @@ from aggregator.exchange import Exchange
 LEGEND = """
 - *transport*: `ws` a public WebSocket, `ws-auth` one that needs a login, `rest-poll` answers that are asked for again
   and again.
+- *keys*: how much of it is given only to who shows [keys of an account](configuration.md#keys-of-an-account).
 - *channels*, *book*, *checksum*, *limits*: as the connector declares them; empty where there is none yet.
 - *book*: how the whole book is had; how many levels a side the stream keeps; how its updates are numbered: `contiguous`
   without a hole, `linked` each naming the one before, `ordered` growing by no known step (a hole does not show in the
@@ -24,6 +25,7 @@ COLUMNS = (
     "country",
     "status",
     "transport",
+    "keys",
     "channels",
     "book",
     "checksum",
@@ -64,9 +66,17 @@ def _row(one: KnownExchange) -> tuple[str, ...]:
     status = f"{entry.status} {ended(entry)}".strip()
     facts = (code(entry.id), _home(entry), countries(entry), status, entry.transport or "")
     if exchange is None:
-        return (*facts, "", "", "", "", _docs(entry.docs[0]))
+        return (*facts, "", "", "", "", "", _docs(entry.docs[0]))
     channels = ", ".join(exchange.channels)
-    return (*facts, channels, book_mode(exchange), checksum(exchange), limits(exchange), _docs(exchange.docs))
+    return (
+        *facts,
+        exchange.with_keys or "",
+        channels,
+        book_mode(exchange),
+        checksum(exchange),
+        limits(exchange),
+        _docs(exchange.docs),
+    )
 
 
 def _notes(known: Sequence[KnownExchange]) -> list[str]:
@@ -77,12 +87,28 @@ def _notes(known: Sequence[KnownExchange]) -> list[str]:
 
 def _section(exchange: Exchange) -> str:
     """One exchange: what it has announced, how its fields differ, and when its wire was last looked at."""
-    said = [*(f"Announced: {announced}" for announced in exchange.announced), *exchange.notes]
+    said = [*_keys(exchange), *(f"Announced: {announced}" for announced in exchange.announced), *exchange.notes]
     if exchange.checked:
         said.append(f"Its wire was last held against: {exchange.checked}.")
     if not said:
         return ""
     return f"### `{exchange.id}`\n\n" + "".join(f"- {' '.join(line.split())}\n" for line in said)
+
+
+def _keys(exchange: Exchange) -> Iterator[str]:
+    """The keys that it wants to see, as a configuration names them, and for which channels."""
+    if exchange.keys is None:
+        return
+    fields = ", ".join(f"{code(field)} ({words})" for field, words in exchange.keys.fields.items())
+    signed = [
+        channel
+        for channel in exchange.channels
+        if any(channel in feed.channels for feed in exchange.feeds if feed.needs_keys)
+    ]
+    what = (
+        "It gives nothing without keys" if exchange.with_keys == "all" else f"Keys are wanted for {', '.join(signed)}"
+    )
+    yield f"{what}: {fields}, from <{exchange.keys.page}>."
 
 
 def _ended_row(entry: CatalogEntry) -> tuple[str, ...]:

@@ -168,6 +168,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "ingest.rest.LONGEST_WAIT_S", "seconds", "that a call waits for a host that wants rest", "it fails at once"
         ),
         Bound("ingest.rest.LONGEST_PAUSE_S", "seconds", "a rest that we choose, which doubles", "doubles no further"),
+        Bound("ingest.keyring.LONGEST_PAUSE_S", "seconds", "until keys that were refused are shown again", "likewise"),
         Bound("ingest.lines.LONGEST_REST_S", "seconds", "a rest that an exchange names", "asked again after that"),
         Bound("session.fetches.BACKFILL_NS", "ns", "an answer to missing trades", "their gap closes without them"),
         Bound("exchange.MOST_INSTRUMENTS", "rows", "of a listing (`max_instruments`)", "left out, one warning"),
@@ -270,10 +271,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("config.schema.SHORTEST_LIFE_S", "seconds", "the least `lifetime` of a connection", "refused (78)"),
         Bound("sinks.values.SHOWN", "characters", "of a value that a complaint repeats", "cut off"),
         Bound("ingest.proxies.LONGEST_SECRET", "characters", "of a file that holds a proxy", "refused (78)"),
+        Bound("ingest.key_places.LONGEST_KEY_BYTES", "bytes", "a key of an account", "refused; the exchange waits"),
     ),
     "What is said": (
         Bound("daemon.logs.LONGEST", "characters", "of a message in the log", "cut off; its length is said"),
         Bound("ingest.rest.SHOWN", "characters", "of an answer that an error repeats", "cut off"),
+        Bound("ingest.keyring.SHOWN", "bytes", "of an answer that refuses keys, in the log", "cut off"),
         Bound(
             "ingest.connection.MOST_REASONS", "reasons", "of refusals logged a second, a connection", "counted together"
         ),

@@ -158,6 +158,8 @@ class Internet:
 
     async def fetch(self, request: Request) -> Answer:
         """Ask for a REST answer. Raises SessionError where none comes."""
+        if request.sign is not None:  # it has passed no keyring
+            raise SessionError(f"{request.url}: not asked for: it takes keys, and there are none")
         target = redirect(_past_caches(request), self._endpoints)
         for _ in range(MOST_REDIRECTS + 1):
             answer = await self._ask(request, target)

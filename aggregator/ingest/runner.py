@@ -9,6 +9,7 @@ from itertools import count
 from aggregator.bus.bus import Bus
 from aggregator.bus.view import Wanted
 from aggregator.exchange import MOST_TOPICS, Exchange, Limits, Poll, Stream, Subscription
+from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.listing import Identity, identity
 from aggregator.ingest.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Network
 from aggregator.ingest.poller import Poller
@@ -75,12 +76,14 @@ class ExchangeRunner:
         left: Left | None = None,
         notes: Notes | None = None,
         most: int = MOST_TOPICS,
+        keyring: Keyring | None = None,
     ) -> None:
         """Begin without topics.
 
         rest: the object for REST calls, if somebody has made calls of this exchange before
         notes: where the last numbers of trades are noted for the run after a process that is killed
         most: topics that are carried; markets beyond are left out
+        keyring: the keys, if there are any; feeds that need them are not used else
         """
         self.exchange = exchange
         self.shards: list[Shard] = []
@@ -98,7 +101,8 @@ class ExchangeRunner:
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
         limits = exchange.limits
         gate, places = ConnectLimiter(limits.connects, self.rest.hosts), Places(for_streams(limits))
-        self._context = ExchangeContext(network, self.rest, bus, gate, places, policy or ConnectionPolicy(), notes)
+        policy = policy or ConnectionPolicy()
+        self._context = ExchangeContext(network, self.rest, bus, gate, places, policy, notes, keyring)
         self._memories: dict[str, Memory] = {}  # the keys are names of streams
         self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None
@@ -161,7 +165,7 @@ class ExchangeRunner:
     def _feeds_in_force(self) -> list[tuple[int, Stream | Poll]]:
         """The feeds that are used today, with their places in the declaration."""
         today = datetime.fromtimestamp(self._network.now().wall / 1e9, UTC).date().isoformat()
-        in_force = {id(feed) for feed in self.exchange.feeds_on(today)}
+        in_force = {id(feed) for feed in self.exchange.feeds_on(today, has_keys=self._has_keys)}
         return [(at, feed) for at, feed in enumerate(self.exchange.feeds) if id(feed) in in_force]
 
     def _divide(
@@ -372,7 +376,13 @@ class ExchangeRunner:
                 yield absent(self.exchange.id, channel, instrument, self._unserved_words(channel))
 
     def _unserved_words(self, channel: Channel) -> str:
-        return f"no feed of {self.exchange.id} carries {channel} of it"
+        carrying = [feed for feed in self.exchange.feeds if channel in feed.channels]
+        lacks_keys = not self._has_keys and any(feed.needs_keys for feed in carrying)
+        return f"no feed of {self.exchange.id} carries {channel} of it{' without keys' if lacks_keys else ''}"
+
+    @property
+    def _has_keys(self) -> bool:
+        return self._context.keyring is not None
 
     def words(self) -> dict[str, int]:
         """Words of the exchange that mean nothing to us, and how often each came."""

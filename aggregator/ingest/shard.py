@@ -18,6 +18,7 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
 from aggregator.ingest.budget import Window
 from aggregator.ingest.connection import Connection
+from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.lines import ABUSES
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
@@ -121,6 +122,7 @@ class ExchangeContext(Struct, frozen=True):
     places: Places
     policy: ConnectionPolicy
     notes: Notes | None = None
+    keyring: Keyring | None = None
 
 
 class Shard:
@@ -385,11 +387,22 @@ class Shard:
             has_flowed = session.topics.is_heard and not session.is_garbage and connection.close_reason not in ABUSES
             backoff = FIRST_BACKOFF_S if has_flowed else min(backoff * 2, LONGEST_BACKOFF_S)
             self._failures = 0 if has_flowed else self._failures + 1
-            wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(connection))
+            wait = max(backoff * random.uniform(0.5, 1.0), self._rest_wanted(connection), self._judge_keys(session))
             is_busy = connection.error is not None and connection.error.is_busy  # its words stand in the log already
             reason = "too many requests" if is_busy else connection.close_reason
             log.warning("%s: %s; again in %.1f s", session.conn, reason, wait)
             await asyncio.sleep(wait)
+
+    def _judge_keys(self, session: Session) -> float:
+        """Tell the keyring how its keys were taken. Gives the seconds for which they are not to be shown."""
+        keyring = self._context.keyring
+        if keyring is None or not self.source.needs_keys:
+            return 0.0
+        if session.denied is not None:
+            return keyring.deny(session.denied)
+        if session.topics.is_heard:
+            keyring.is_fine()
+        return 0.0
 
     def _rest_wanted(self, connection: Connection) -> float:
         """The seconds during which the exchange wants no new connection."""
@@ -527,7 +540,8 @@ class Shard:
 
     async def _address(self, line: int) -> Address:
         await self._context.gate.wait(self._host)
-        return Address(await self._url(line), self.source.headers, self.source.compression)
+        stream = self.source
+        return Address(await self._url(line), stream.headers, stream.compression, stream.login, stream.sign)
 
     @property
     def _host(self) -> str:

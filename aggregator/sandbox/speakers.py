@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from aggregator.capture.replay import ANY, Reader, asked_for
+from aggregator.capture.replay import Reader, asked_for
 from aggregator.catalog.registry import connector_ids, installed_ids, load_exchange
-from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Ticket
+from aggregator.exchange import ANY, Exchange, Poll, Request, Since, Stream, Ticket
 from aggregator.ingest.listing import completes
 from aggregator.records import CHANNEL_OF, Channel, Record
 from aggregator.sandbox.playback import Recorded, Tape

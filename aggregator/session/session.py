@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec import structs
 
 from aggregator.errors import Bomb
-from aggregator.exchange import Accepted, Event, Hangup, Ignored, Ready, Refused, Reply, Stream, Subscription
+from aggregator.exchange import Accepted, Denied, Event, Hangup, Ignored, Ready, Refused, Reply, Stream, Subscription
 from aggregator.records import (
     CHANNEL_OF,
     CHANNELS,
@@ -84,6 +84,7 @@ class Session:
         self.outbox: deque[bytes] = deque()
         self.unwanted = 0
         self.close_reason: str | None = None  # the reason why a new connection is needed, once it is
+        self.denied: str | None = None  # the exchange's words against our keys
         self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # each names its topics, for the log
         self.moment = Now(0, 0)  # when something last happened here
         self._source: Source = source
@@ -129,6 +130,8 @@ class Session:
         self._heard = now.mono
         self._beat_at = now.mono + self._beat_every()
         self._counts.begin(now)
+        if self.stream.login is not None:
+            self.outbox.append(self.stream.login)
         told = self.subscribe(self._first, now)
         self._is_open = True
         return told
@@ -544,6 +547,10 @@ class Session:
             self.words.tell(NOTHING, event.reason)
         elif isinstance(event, Ready):
             self.subscriptions.begin(now.mono)
+        elif isinstance(event, Denied):
+            self.denied = event.reason[:LONGEST_WORD]
+            if self._is_live:
+                self.close_reason = f"the exchange refuses the keys: {self.denied}"
         elif isinstance(event, Hangup):
             self.subscriptions.reconnect_reason = f"the exchange is about to close the connection: {event.reason}"
 

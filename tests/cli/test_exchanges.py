@@ -28,7 +28,7 @@ pytestmark = pytest.mark.waits
 
 ROOT = Path(__file__).resolve().parents[2]
 REST = "https://api.binance.com"
-KEYS = ["id", "name", "status", "closed", "successor", "countries", "transport", "connector", "channels"]
+KEYS = ["id", "name", "status", "closed", "successor", "countries", "transport", "connector", "keys", "channels"]
 FIRST, SECOND, HALTED = "BTCUSDT", "ETHUSDT", "LTCBTC"
 
 
@@ -83,6 +83,7 @@ def test_json_has_all_with_exactly_its_keys() -> None:
         assert one["countries"] == list(load_catalog()[str(one["id"])].countries)
         assert one["transport"] in {"ws", "ws-auth", "rest-poll", None}
         assert isinstance(one["connector"], bool)
+        assert one["keys"] == load_catalog()[str(one["id"])].keys
         assert isinstance(one["channels"], list)
         assert set(one["channels"]) <= set(CHANNELS)
         assert bool(one["channels"]) == one["connector"]

@@ -165,7 +165,15 @@ def test_an_exchange_that_lists_dropped_but_trades_on_may_have_a_connector(load:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("symbol = 1", "symbol: is not a key here; allowed: audit, channels, compression, endpoints, id, lifetime, "),
+        (
+            "symbol = 1",
+            "symbol: is not a key here; allowed: audit, channels, compression, credentials, endpoints, id, ",
+        ),
+        ('credentials = "AKIAPLAIN"', "credentials: must be a table"),
+        ('credentials = { key = "AKIAPLAIN" }', "credentials.key: must say where the key is, not hold it"),
+        ("credentials = { key = 7 }", "credentials.key: must say where the key is, not hold it"),
+        ('credentials = { key = "env:" }', "credentials.key: names nothing after env:"),
+        ('credentials = { key = "credential:../../etc/shadow" }', "credentials.key: must be the name of a credential"),
         ('endpoints = "x"', "endpoints: must be a table"),
         ("proxy = 1", "proxy: must be text"),
         ("proxy = 'ftp://u:s3cret@h'", "proxy: is not a proxy; write it like"),
@@ -476,8 +484,8 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
     for sink in (*config.sinks, *plain.sinks):
         assert structs.replace(sink.delivery, dead_letters=None) == sink.sink.defaults
     (whole,), (short,) = config.exchanges, plain.exchanges
-    assert (whole.lifetime, whole.audit, len(whole.endpoints)) == (43200, 300, 1)
-    assert structs.replace(whole, lifetime=None, audit=None, endpoints={}) == short
+    assert (whole.lifetime, whole.audit, len(whole.endpoints), len(whole.credentials)) == (43200, 300, 1, 2)
+    assert structs.replace(whole, lifetime=None, audit=None, endpoints={}, credentials={}) == short
 
 
 @pytest.mark.parametrize("document", ["config/full.toml", "docs/configuration.md"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import connector_ids, load_exchange
-from aggregator.exchange import Exchange, Poll, Request, Since, Stream, Subscription, no_more
+from aggregator.exchange import Credentials, Exchange, Poll, Request, Since, Stream, Subscription, no_more
 from aggregator.records import CHANNELS, Channel, Instrument
 from aggregator.sequence import contiguous, ordered
 from aggregator.session.moment import Now
@@ -79,6 +79,40 @@ def test_it_says_how_its_instruments_are_had(id: str) -> None:
     listing = EXCHANGES[id].listing
     assert listing.requests or listing.fixed
     assert all(isinstance(instrument, Instrument) for instrument in listing.fixed)
+
+
+VALUE = "c2VjcmV0IG9mIGFuIGFjY291bnQ="  # a key of any form that exchanges give: base64 is text as well
+MOMENT = 1_700_000_000_123_456_789
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_what_wants_keys_says_which_and_shows_them_only_when_it_is_signed(id: str) -> None:
+    exchange = EXCHANGES[id]
+    signing = [request for request in requests_of(exchange) if request.sign is not None]
+    streams = [stream for stream in exchange.streams if stream.sign is not None]
+    assert (exchange.keys is not None) == bool(signing or streams)
+    assert load_catalog()[id].keys == exchange.with_keys
+    assert not any(stream.ticket.request.sign for stream in exchange.streams if stream.ticket is not None)
+    if exchange.keys is None:
+        return
+    assert urlsplit(exchange.keys.page).scheme == "https"
+    assert exchange.keys.fields
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", field) and words for field, words in exchange.keys.fields.items())
+    keys = Credentials(dict.fromkeys(exchange.keys.fields, VALUE))
+    for request in signing:
+        assert request.sign is not None
+        signed = request.sign(keys, MOMENT, request)
+        assert urlsplit(signed.url)[:3] == urlsplit(request.url)[:3]
+        assert signed != request
+        assert signed == request.sign(keys, MOMENT, request)
+    for stream in streams:
+        assert stream.sign is not None
+        wanted = [Subscription(channel, "BTC-USDT") for channel in list(stream.channels)[:1]]
+        for frame in (stream.login,) if stream.login is not None else stream.subscribe(wanted, 1):
+            signed_frame = stream.sign(keys, MOMENT, frame)
+            assert signed_frame != frame
+            assert VALUE.encode() not in frame
+            assert signed_frame == stream.sign(keys, MOMENT, frame)
 
 
 ELSEWHERE = {  # exchange -> domains of its own that neither its home nor its documentation has

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -11,17 +11,21 @@ from aiohttp import web
 from aggregator.bus.bus import Batch, Bus
 from aggregator.exchange import (
     Accepted,
+    Denied,
     Event,
     Exchange,
     Limits,
     Listing,
     Poll,
+    Ready,
     Refused,
     Request,
     Snapshot,
     Stream,
     Subscription,
 )
+from aggregator.ingest.key_places import KeyPlace
+from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.network import Internet
 from aggregator.ingest.runner import ExchangeRunner, Left
 from aggregator.ingest.shard import ConnectionPolicy
@@ -35,6 +39,10 @@ PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 
 def parse(frame: bytes) -> Iterable[Event]:
     said = json.loads(frame)
+    if "ready" in said:
+        return (Ready(),)
+    if "denied" in said:
+        return (Denied(said["denied"]),)
     if "ack" in said:
         return (Accepted(id=said["ack"]),)
     if "refused" in said:
@@ -98,6 +106,7 @@ class Server:
         self.refuse: set[str] = set()
         self.status = 200
         self.polled = 200  # what polls are answered
+        self.to_login = '{"ready":true}'  # what a login is answered
 
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
@@ -107,6 +116,9 @@ class Server:
         async for message in socket:
             asked = json.loads(message.data)
             self.asked.append(asked)
+            if "topics" not in asked:
+                await socket.send_str(self.to_login)
+                continue
             bad = self.refuse & {topic.partition(":")[2] for topic in asked["topics"]}
             await socket.send_str(json.dumps({"refused": asked["id"]} if bad else {"ack": asked["id"]}))
         self.ended.set()
@@ -171,6 +183,7 @@ async def running(
     symbols: Sequence[str] = ("A",),
     policy: ConnectionPolicy | None = None,
     left: Left | None = None,
+    places: Mapping[str, KeyPlace] | None = None,
 ) -> AsyncIterator[tuple[Server, Seen, ExchangeRunner]]:
     server = Server()
     app = web.Application()
@@ -182,16 +195,21 @@ async def running(
     await web.TCPSite(site, "127.0.0.1", 0).start()
     port = site.addresses[0][1]
     internet = Internet({HOST: f"ws://127.0.0.1:{port}", REST: f"http://127.0.0.1:{port}"})
+    network, keyring = internet.network(), None
+    if places is not None and exchange.keys is not None:
+        keyring = Keyring(exchange.id, exchange.keys, places, network)
+        network = keyring.network()
     bus = Bus("test")
     instruments = [Instrument(raw_symbol=s, symbol=f"{s}/USD", base=s, quote="USD") for s in symbols]
     runner = ExchangeRunner(
         exchange,
         channels,
         ("1m",),
-        network=internet.network(),
+        network=network,
         bus=bus,
         policy=policy,
         left=left,
+        keyring=keyring,
     )
     seen = Seen(bus)
     runner.want(instruments)

@@ -36,28 +36,22 @@ def test_what_is_not_printable_is_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
+@pytest.mark.usefixtures("log_as_before")
 @pytest.mark.parametrize("journal", [False, True])
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_message_of_the_log_is_one_line(text: str, journal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stderr", io.StringIO())
+def test_a_message_of_the_log_is_one_line(
+    text: str, journal: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     if journal:
         monkeypatch.setenv("JOURNAL_STREAM", "1:2")
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    root.handlers[:] = []
+    logs.set_up("info")
+    logging.getLogger("aggregator.toy").warning("toy: %s: closed", text)
     try:
-        logs.set_up("info")
-        (handler,) = root.handlers
-        assert isinstance(handler, logging.StreamHandler)
-        logging.getLogger("aggregator.toy").warning("toy: %s: closed", text)
-        try:
-            raise ValueError(text)  # noqa: TRY301 - what is logged is this
-        except ValueError:
-            logging.getLogger("aggregator.toy").exception("an error of our own")
-        said = handler.stream.getvalue()
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
+        raise ValueError(text)  # noqa: TRY301 - what is logged is this
+    except ValueError:
+        logging.getLogger("aggregator.toy").exception("an error of our own")
+    logging.shutdown()
+    said = capfd.readouterr().err
     lines = said.split("\n")
     assert all(line.isprintable() for line in lines)
     assert f"toy: {HOSTILE[text]}: closed" in lines[0]

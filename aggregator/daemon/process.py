@@ -11,9 +11,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from aggregator import __version__
+from aggregator.daemon.logs import write_past_the_log
 
 LOOK_S = 1.0  # seconds between two looks at the loop
 LEAVE_S = 4.6  # seconds from a signal to the end of the process, whatever hangs
+LAST_WORDS_S = 0.1  # seconds more, in which it is said
 KEPT = 60  # looks: the greatest lag of the last minute is told
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -27,8 +29,7 @@ def leave_in_time() -> None:
 
 def _leave_at_once() -> None:
     said = f"not stopped after {LEAVE_S:g} s, as something hangs: leaving at once; SIGUSR2 would have said what\n"
-    threading.Thread(target=lambda: os.write(2, said.encode()), daemon=True).start()  # writing may hang as well
-    time.sleep(0.05)
+    write_past_the_log(said.encode(), LAST_WORDS_S)
     os._exit(1)
 
 

@@ -5,19 +5,21 @@
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from aggregator import SERVICES
+from aggregator.daemon.logs import write_past_the_log
 
 if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
 
+PAUSE_S = 1.0  # seconds in which what a signal asks for is done once, however often it comes
 MOST_TASKS = 1000  # so many have their stacks written
 DEEPEST = 100  # frames of one stack
 
@@ -33,25 +35,55 @@ def after_the_loop() -> None:
 def heed(daemon: "Daemon") -> None:
     """Answer to SIGHUP, SIGUSR1 and SIGUSR2 while the loop runs."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, _hang_up)
-    loop.add_signal_handler(signal.SIGUSR1, daemon.reopen)
+    loop.add_signal_handler(signal.SIGHUP, Spaced(loop, _hang_up))
+    loop.add_signal_handler(signal.SIGUSR1, Spaced(loop, daemon.reopen))
     # no handler of the loop's: it is asked for when the loop does not turn
-    signal.signal(signal.SIGUSR2, lambda _, frame: _write_stacks(loop, frame))
+    signal.signal(signal.SIGUSR2, _StackWriter(loop))
+
+
+class Spaced:
+    """Does at once what a signal asks for, and once more at the end of a second in which it asks again."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, act: Callable[[], object]) -> None:
+        """Do nothing yet."""
+        self._loop = loop
+        self._act = act
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_asked = False
+
+    def __call__(self) -> None:
+        """Do it, or see to it that it is done."""
+        if self._timer is not None:
+            self._is_asked = True
+            return
+        self._act()
+        self._timer = self._loop.call_later(PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._timer = None
+        if self._is_asked:
+            self._is_asked = False
+            self()
 
 
 def _hang_up() -> None:
     log.warning("SIGHUP: ignored: a configuration is read at the start alone; restart to have it read again")
 
 
-def _write_stacks(loop: asyncio.AbstractEventLoop, frame: FrameType | None) -> None:
-    """Write what everything is at to standard error, past the log: its locks may be held where the signal came."""
-    lines = "".join(f"{line}\n" for line in stacks(loop, frame)).encode("utf-8", "backslashreplace")
-    rest = memoryview(lines)
-    while rest:
-        try:
-            rest = rest[os.write(2, rest) :]
-        except OSError:  # nobody reads it
+class _StackWriter:
+    """Writes what everything is at to standard error, past the log, and once in a second at most."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._next = 0.0
+
+    def __call__(self, _: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now < self._next:
             return
+        self._next = now + PAUSE_S
+        lines = "".join(f"{line}\n" for line in stacks(self._loop, frame))
+        write_past_the_log(lines.encode("utf-8", "backslashreplace"))
 
 
 def stacks(loop: asyncio.AbstractEventLoop, frame: FrameType | None = None) -> Iterator[str]:

@@ -275,6 +275,13 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     ),
     "What is said": (
         Bound("daemon.logs.LONGEST", "characters", "of a message in the log", "cut off; its length is said"),
+        Bound("daemon.logs.MOST_WAITING", "messages", "that wait for whoever reads the log", "left out, and counted"),
+        Bound(
+            "daemon.signals.PAUSE_S",
+            "seconds",
+            "from what SIGHUP, SIGUSR1 or SIGUSR2 does to the next time",
+            "done once",
+        ),
         Bound("ingest.rest.SHOWN", "characters", "of an answer that an error repeats", "cut off"),
         Bound("ingest.keyring.SHOWN", "bytes", "of an answer that refuses keys, in the log", "cut off"),
         Bound(

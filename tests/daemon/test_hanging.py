@@ -80,11 +80,11 @@ def test_sigterm_while_even_the_loop_hangs(tmp_path: Path, exchanges: str) -> No
     assert b"Traceback" not in said
 
 
-def test_sigterm_while_nobody_reads_the_log(tmp_path: Path, exchanges: str) -> None:
+def test_a_log_that_nobody_reads_keeps_neither_data_nor_the_end_waiting(tmp_path: Path, exchanges: str) -> None:
     config = configure(tmp_path, of(exchanges, "kraken"), sinks=files_sink(tmp_path))
     reader, writer = os.pipe()
     process = subprocess.Popen([*PROGRAM, "run", "--config", str(config)], stderr=writer, cwd=ROOT)
-    until(lambda: list((tmp_path / "data").rglob("trades.ndjson")), what="files")
+    until(lambda: trades(tmp_path), what="files")
     os.set_blocking(writer, False)
     while True:
         try:
@@ -92,9 +92,17 @@ def test_sigterm_while_nobody_reads_the_log(tmp_path: Path, exchanges: str) -> N
         except BlockingIOError:
             break
     os.set_blocking(writer, True)
-    process.send_signal(signal.SIGHUP)
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        process.send_signal(number)
     time.sleep(0.5)
+    before = trades(tmp_path)
+    until(lambda: trades(tmp_path) > before, what="more data")
     process.send_signal(signal.SIGTERM)
-    process.wait(timeout=PATIENCE)
+    assert process.wait(timeout=PATIENCE) == 0
     os.close(reader)
     os.close(writer)
+
+
+def trades(directory: Path) -> int:
+    """Bytes of trades that have reached the disk."""
+    return sum(path.stat().st_size for path in (directory / "data").rglob("trades*.ndjson"))

@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import gzip
+import logging
 import zlib
 from collections import Counter
 
@@ -309,10 +310,12 @@ class Vast(WSListener):
         transport.underlying_transport.write(b"\x81\x7f" + (LARGEST_FRAME_BYTES + 1).to_bytes(8) + b"x")
 
 
+@pytest.mark.usefixtures("log_as_before")
 async def test_a_frame_that_is_too_large_is_told_once_and_in_words(
     transport: Transport, caplog: pytest.LogCaptureFixture
 ) -> None:
     set_up("info")
+    logging.getLogger().handlers[:] = [caplog.handler]
     server = await ws_create_server(lambda _: Vast(), "127.0.0.1", 0)
     internet, mourning = Internet(route=DialOptions(transport)), Mourning()
     async with server, asyncio.timeout(PATIENCE):

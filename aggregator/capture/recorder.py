@@ -5,9 +5,13 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import BinaryIO
 
 import msgspec
@@ -26,6 +30,8 @@ RECORD = b'{"type":"'  # begins every line of our own files, and none of a captu
 LONGEST_LINE_BYTES = 128 * 2**20
 FLUSH_NS = 2 * SECOND_NS  # lines may wait in memory for so long
 MOST_HELD_BYTES = 2**16  # and as many bytes of them
+MOST_UNWRITTEN_BYTES = 16 * 2**20  # of an exchange may wait for a disk that is slow
+CLOSE_S = 3.0  # seconds that the end waits for such a disk
 LAST_BLOCK = b"\x01\x00\x00"  # an empty one, which ends a zstd frame
 
 log = logging.getLogger("aggregator.capture")
@@ -140,18 +146,81 @@ class RecorderStatus(Struct, frozen=True):
     lost: int
 
 
+class _Scribe:
+    """The thread that writes a capture: whatever its disk does, nobody waits for it."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin the file, and the thread. Raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._disk = _Disk(path)
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.ended: Future[None] = Future()
+        self.lines = 0  # lines that are done with, their bytes, and those of them that could not be written
+        self.bytes = 0
+        self.lost = 0
+        Thread(target=self._run, name="capture", daemon=True).start()
+
+    @property
+    def size(self) -> int:
+        """Bytes that stand in the file."""
+        return self._disk.size
+
+    def write(self, lines: list[bytes]) -> None:
+        """Have these lines written."""
+        self._tasks.put(partial(self._write, lines))
+
+    def reopen(self, path: Callable[[], Path]) -> None:
+        """Have the file finished, and another begun."""
+        self._tasks.put(partial(self._reopen, path))
+
+    def end(self) -> None:
+        """Have the file finished after all that."""
+        self._tasks.put(self._close)
+        self._tasks.put(None)
+
+    def _run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
+        self.ended.set_result(None)
+
+    def _write(self, lines: list[bytes]) -> None:
+        piece = b"".join(lines)
+        try:
+            self._disk.write(piece)
+        except OSError as error:  # a full disk: the live stream goes on
+            if not self.lost:
+                log.warning("%s: cannot write the capture: %s; what comes now is missing from it", self.path, error)
+            self.lost += len(lines)
+        self.lines += len(lines)
+        self.bytes += len(piece)
+
+    def _reopen(self, choose: Callable[[], Path]) -> None:
+        try:
+            path = choose()
+            disk = _Disk(path)
+        except OSError as error:
+            log.warning("%s: the capture goes on here, as no other can be begun: %s", self.path, error)
+            return
+        self._close()
+        self._disk, self.path = disk, path
+
+    def _close(self) -> None:
+        with suppress(OSError):
+            self._disk.close()
+
+
 class Recorder:
     """A network that writes down everything that comes and goes; its own file per exchange."""
 
     def __init__(self, path: Path, exchange: str, network: Network) -> None:
         """Append to `path` (`.jsonl` or `.jsonl.zst`, a new frame of it). Raises OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._disk = _Disk(path)
-        self._path = path
-        self._lines: list[bytes] = []  # these wait to be written
+        self._scribe = _Scribe(path)
+        self._lines: list[bytes] = []  # these wait to be handed to the thread
         self._held = 0  # bytes of these
-        self._flushed = 0
-        self.lost = 0
+        self._given = self._given_bytes = 0  # lines that were handed to it, and their bytes
+        self._left_out = 0  # lines for which there was no room
+        self._flushed = 0  # monotonic
         self._exchange = exchange
         self._network = network
 
@@ -159,51 +228,64 @@ class Recorder:
         """The same network, listened in to."""
         return Network(self._dial, self._fetch, self._network.now)
 
+    @property
+    def lost(self) -> int:
+        """Lines that are missing from the capture."""
+        return self._left_out + self._scribe.lost
+
     def status(self) -> RecorderStatus:
         """How the capture fares."""
-        return RecorderStatus(str(self._path), self._disk.size, len(self._lines), self.lost)
+        waiting = len(self._lines) + self._given - self._scribe.lines
+        return RecorderStatus(str(self._scribe.path), self._scribe.size, waiting, self.lost)
+
+    def end(self) -> Future[None]:
+        """Have the file finished; what this gives is done then."""
+        self._flush()
+        self._scribe.end()
+        return self._scribe.ended
 
     def close(self) -> None:
-        """Finish the file."""
-        self._flush()
-        with suppress(OSError):
-            self._disk.close()
-        if self.lost:
-            log.error("%s: %d lines are missing", self._path, self.lost)
+        """Have the file finished, and wait until it is, but not for ever."""
+        wait([self.end()], CLOSE_S)
+        self.sum_up()
 
-    def reopen(self, path: Path) -> bool:
-        """Finish the file, and go on in another; whether that could be begun."""
+    def sum_up(self) -> None:
+        """Say what is missing, at the end."""
+        if not self._scribe.ended.done():
+            log.error("%s: the disk does not answer: the end of the capture is not written", self._scribe.path)
+        if self.lost:
+            log.error("%s: %d lines are missing", self._scribe.path, self.lost)
+
+    def reopen(self, path: Callable[[], Path]) -> None:
+        """Finish the file, and go on in another, or in this one where that cannot be begun.
+
+        path: chooses it
+        """
         self._flush()
-        try:
-            disk = _Disk(path)
-        except OSError as error:
-            log.warning("%s: cannot be begun: %s; the capture goes on in %s", path, error.strerror, self._path)
-            return False
-        old, self._disk, self._path = self._disk, disk, path
-        with suppress(OSError):
-            old.close()
-        return True
+        self._scribe.reopen(path)
 
     def write(self, dir: str, fields: dict[str, str | int], now: Now | None = None) -> None:
         """Write one line, stamped with that moment, or with this one."""
-        wall = (now or self._network.now()).wall
-        line = written(wall, dir, fields)
+        now = now or self._network.now()
+        if self._given_bytes - self._scribe.bytes > MOST_UNWRITTEN_BYTES:
+            if not self._left_out:
+                log.warning("%s: the disk does not keep up; what comes now is missing from it", self._scribe.path)
+            self._left_out += 1
+            return
+        line = written(now.wall, dir, fields)
         self._lines.append(line)
         self._held += len(line)
-        if self._held > MOST_HELD_BYTES or wall - self._flushed > FLUSH_NS:
-            self._flushed = wall
+        if self._held > MOST_HELD_BYTES or now.mono - self._flushed > FLUSH_NS:
+            self._flushed = now.mono
             self._flush()
 
     def _flush(self) -> None:
-        lines, self._lines, self._held = self._lines, [], 0
-        if not lines:
-            return
-        try:
-            self._disk.write(b"".join(lines))
-        except OSError as error:  # a full disk: the live stream goes on
-            if not self.lost:
-                log.warning("%s: cannot write the capture: %s; what comes now is missing from it", self._path, error)
-            self.lost += len(lines)
+        """Hand on what waits."""
+        if self._lines:
+            self._given += len(self._lines)
+            self._given_bytes += self._held
+            self._scribe.write(self._lines)
+            self._lines, self._held = [], 0
 
     async def _dial(self, address: Address, listener: LineListener) -> Line:
         conn = listener.name

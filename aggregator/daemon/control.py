@@ -96,7 +96,7 @@ class RotateReply(Struct, frozen=True):
 
     ok: true
     sinks: sinks of files that were told
-    captures: captures that go on in new files
+    captures: captures that were told
     """
 
     sinks: int

@@ -18,7 +18,7 @@ from typing import TypeVar
 from msgspec import structs
 
 from aggregator.bus.bus import Bus
-from aggregator.capture.recorder import Recorder
+from aggregator.capture.recorder import CLOSE_S, Recorder
 from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig, default_control
 from aggregator.daemon.control import Control
@@ -44,6 +44,7 @@ from aggregator.sinks.worker import Worker
 
 RETRY_LISTING_S = 5.0  # seconds, doubling
 LONGEST_RETRY_S = 300.0
+OPEN_S = 5.0  # seconds that the disk has to begin a capture
 DRAIN_S = 3.0  # seconds that the sinks have to write what they hold
 ECHO_S = 0.3  # seconds in which a second signal is the first: `timeout` and others signal a process and then its group
 SWEEP_S = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
@@ -84,6 +85,7 @@ class Daemon:
         self._progress = Progress(self.bus, self.runners, notify)
         self.marks: Marks | None = None
         self._keeper = Worker("state")
+        self._opener = Worker("captures")
         self._left: dict[str, leftovers.Topics] = {}  # checkpoints of the run before, by exchange
         self._began: set[str] = set()  # exchanges that were run, and left over something themselves
 
@@ -105,7 +107,9 @@ class Daemon:
     def reopen(self) -> tuple[int, int]:
         """Close every file that is written to, and begin new ones: how many sinks and captures do so."""
         files = self.outputs.reopen()
-        captures = sum(recorder.reopen(self._capture_path(id)) for id, recorder in self.recorders.items())
+        for id, recorder in self.recorders.items():
+            recorder.reopen(partial(self._capture_path, id))
+        captures = len(self.recorders)
         log.warning("files are closed and new ones begun: %d sinks of files, %d captures", files, captures)
         return files, captures
 
@@ -181,7 +185,7 @@ class Daemon:
             log.warning("%s: the endpoint %s replaces nothing: the exchange is at %s", config.id, prefix, today)
         if not self._has_its_keys(config, exchange):
             return
-        network, keyring = self._network(config, exchange)
+        network, keyring = await self._network(config, exchange)
         rest = Rest(network, exchange, self.hosts)
         while True:
             pause = wait
@@ -248,7 +252,7 @@ class Daemon:
         try:
             if self.marks is not None:
                 self.marks.begin(config.id)
-                await self.marks.mark(runner)
+                await self.marks.mark_first(runner)
             async with asyncio.TaskGroup() as group:
                 group.create_task(runner.run())
                 if self.marks is not None:
@@ -284,7 +288,7 @@ class Daemon:
         except (OSError, OverflowError) as error:
             log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
 
-    def _network(self, config: ExchangeConfig, exchange: Exchange) -> tuple[Network, Keyring | None]:
+    async def _network(self, config: ExchangeConfig, exchange: Exchange) -> tuple[Network, Keyring | None]:
         """The network of an exchange: the keyring is below the recorder, which must not know what it signs."""
         internet = Internet(config.endpoints, config.route, for_rest(exchange.limits))
         self._networks.append(internet)
@@ -292,15 +296,20 @@ class Daemon:
         if exchange.keys is not None and config.credentials:
             keyring = Keyring(exchange.id, exchange.keys, config.credentials, network)
             network = keyring.network()
-        if self._capture is not None:
-            try:
-                recorder = Recorder(self._capture_path(config.id), config.id, network)
-            except OSError as error:
-                log.error("%s: gathered without a capture, which cannot be begun: %s", config.id, error)  # noqa: TRY400 - no fault of ours
-                return network, keyring
-            self.recorders[config.id] = recorder
-            network = recorder.network()
-        return network, keyring
+        if self._capture is None:
+            return network, keyring
+        begin = partial(self._record, config.id, network)
+        try:
+            async with asyncio.timeout(OPEN_S):
+                recorder = self.recorders[config.id] = await self._opener.do(begin)
+        except OSError as error:
+            said = "the disk does not answer" if isinstance(error, TimeoutError) else error
+            log.error("%s: gathered without a capture, which cannot be begun: %s", config.id, said)  # noqa: TRY400 - no fault of ours
+            return network, keyring
+        return recorder.network(), keyring
+
+    def _record(self, id: str, network: Network) -> Recorder:
+        return Recorder(self._capture_path(id), id, network)
 
     def _capture_path(self, id: str) -> Path:
         """Where the frames of an exchange go that come from now on: a file that nobody writes to."""
@@ -333,16 +342,20 @@ class Daemon:
     async def _leave(self) -> None:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
         await _end(self._exchanges)
+        ends = [asyncio.wrap_future(recorder.end()) for recorder in self.recorders.values()]
+        finished = asyncio.create_task(asyncio.wait(ends, timeout=CLOSE_S)) if ends else asyncio.sleep(0)
         await self.outputs.stop(DRAIN_S)
-        log.info("stopped: %s", self._progress.sum_up())
+        await finished
         for recorder in self.recorders.values():
-            recorder.close()
+            recorder.sum_up()
+        log.info("stopped: %s", self._progress.sum_up())
         for network in self._networks:
             await network.close()
         await asyncio.gather(*map(self._keep_left, self._left.keys() - self._began))
         if self.marks is not None:
             await self.marks.remove()
         self._keeper.stop()
+        self._opener.stop()
 
 
 async def _sweep() -> None:

@@ -31,6 +31,7 @@ from aggregator.sinks.worker import Worker
 EVERY_S = 5.0  # seconds between two marks of an exchange
 SOON_S = 0.2  # seconds after which a change of what is followed is marked
 SHARE = 50  # a mark is made again after at least so many times what it took: it takes 2 % of the time at most
+BEGIN_S = 3.0  # an exchange waits so many seconds for a disk, before it is begun
 PATIENCE_S = 0.5  # the end waits so many seconds for a disk
 BEAT_S = 1.0  # seconds after which a quiet program notes that it lives
 SLOTS = 131_072  # numbered topics of one daemon whose numbers are noted
@@ -231,6 +232,16 @@ class Marks:
             marked, changes = loop.time(), runner.changes
             await self.mark(runner)
             took = loop.time() - marked
+
+    async def mark_first(self, runner: ExchangeRunner) -> None:
+        """Mark an exchange's topics before anything is asked for, unless the disk hangs: data do not wait for it."""
+        try:
+            async with asyncio.timeout(BEGIN_S):
+                await self.mark(runner)
+        except TimeoutError:
+            log.warning(
+                "%s: begun without a mark for a start after a crash: the disk does not answer", runner.exchange.id
+            )
 
     async def mark(self, runner: ExchangeRunner) -> None:
         """Mark an exchange's topics: gathered in steps, written by a thread."""

@@ -252,6 +252,16 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("capture.recorder.MOST_HELD_BYTES", "bytes", "that wait to be written", "written at once"),
         Bound("capture.recorder.FLUSH_NS", "ns", "that lines wait to be written", "written with the next"),
+        Bound(
+            "capture.recorder.MOST_UNWRITTEN_BYTES",
+            "bytes",
+            "of an exchange, where the disk is slow",
+            "lines are left out, and counted",
+        ),
+        Bound(
+            "capture.recorder.CLOSE_S", "seconds", "that the end waits for such a disk", "one error; its end is missing"
+        ),
+        Bound("daemon.daemon.OPEN_S", "seconds", "that a capture's first file may take", "gathered without a capture"),
     ),
     "Files of state": (
         Bound("ingest.state.MOST_BYTES", "bytes", "a file that is read", "renamed to `*.bad`, one warning"),

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from msgspec import Struct
 
 from aggregator.bus.bus import Bus
 from aggregator.capture.line import CaptureLine
-from aggregator.capture.recorder import Recorder, read_capture
+from aggregator.capture.recorder import MOST_UNWRITTEN_BYTES, Recorder, read_capture
 from aggregator.cli.replay import Player, reader
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, SessionError
@@ -470,14 +471,64 @@ def test_every_line_that_a_full_disk_costs_is_counted(
     for room in (200, 20, 0, 1, 100_000):  # what there is when the next ten lines come
         rooms[0] = room
         for _ in range(10):
-            recorder.write("in", {"raw": f"{written:010d}"}, Now(NOW.wall + written * 10**9, 0))
+            recorder.write("in", {"raw": f"{written:010d}"}, Now(NOW.wall, NOW.mono + written * 10**9))
             written += 1
+        recorder._flush()
+        until_written(recorder)
     rooms[0] = 100_000
     recorder.close()
     there = [line for _, line in read_capture(path)]
     assert all(isinstance(line, CaptureLine) for line in there)
     assert 10 <= len(there) < written
     assert len(there) + recorder.lost == written
+
+
+def until_written(recorder: Recorder) -> None:
+    """Until its thread has done all that was asked of it."""
+    end = time.monotonic() + 20
+    while recorder.status().waiting:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_a_disk_that_hangs_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the memory does not hold is left out, counted and said; what it holds is written in the end."""
+    answers, write = threading.Event(), os.write
+
+    def slow(fd: int, blob: bytes) -> int:
+        answers.wait()
+        return write(fd, blob)
+
+    monkeypatch.setattr("aggregator.capture.recorder.os.write", slow)
+    monkeypatch.setattr("aggregator.capture.recorder.CLOSE_S", 0.01)
+    path = tmp_path / "x.jsonl"
+    recorder = Recorder(path, "alpha", network(Wire()))
+    line, count = "x" * 10_000, MOST_UNWRITTEN_BYTES // 10_000 + 500
+    for _ in range(count):
+        recorder.write("in", {"raw": line})
+    status = recorder.status()
+    assert status.waiting + status.lost == count
+    assert 400 < status.lost < 600
+    assert f"{path}: the disk does not keep up; what comes now is missing from it" in caplog.text
+    recorder.close()
+    assert f"{path}: the disk does not answer: the end of the capture is not written" in caplog.text
+    answers.set()
+    until_written(recorder)
+    assert len(list(read_capture(path))) == count - status.lost
+
+
+def test_another_file_is_begun_behind_what_waits(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.jsonl", "alpha", network(Wire()))
+    recorder.write("in", {"raw": "before"})
+    recorder.reopen(lambda: tmp_path / "b.jsonl")
+    recorder.write("in", {"raw": "between"})
+    recorder.reopen(lambda: tmp_path / "none" / "c.jsonl")
+    recorder.write("in", {"raw": "after"})
+    recorder.close()
+    found = {path.name: [line.raw for _, line in read_capture(path)] for path in sorted(tmp_path.iterdir())}  # type: ignore[union-attr]
+    assert found == {"a.jsonl": ["before"], "b.jsonl": ["between", "after"]}
 
 
 def test_a_full_disk_is_said_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -108,7 +108,7 @@ async def test_a_capture_that_cannot_be_begun_is_said_and_costs_nothing_else(
     wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
     config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
     prepared = Daemon(config, capture=tmp_path / "file" / "captures")
-    assert prepared._network(wanted, toy())[0].now().wall
+    assert (await prepared._network(wanted, toy()))[0].now().wall
     assert "toy: gathered without a capture, which cannot be begun" in caplog.text
 
 
@@ -117,7 +117,7 @@ async def test_two_captures_of_one_second_have_a_file_each(tmp_path: Path) -> No
     config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
     first, second = (Daemon(config, capture=tmp_path / "captures") for _ in range(2))
     for each in (first, second):
-        each._network(wanted, toy())
+        await each._network(wanted, toy())
         each.reopen()
     for each in (first, second):
         for recorder in each.recorders.values():
@@ -133,8 +133,12 @@ async def test_the_words_of_an_exchange_that_is_asked_too_much_stand_once_in_the
 
     exchange = structs.replace(toy(), listing=Listing((Request(f"{REST}/markets"),)))
     network = Network(None, refused, read_clocks)  # type: ignore[arg-type]
+
+    async def networked(*_: object) -> tuple[Network, None]:
+        return network, None
+
     monkeypatch.setattr(daemon, "load_exchange", lambda _: exchange)
-    monkeypatch.setattr(Daemon, "_network", lambda *_: (network, None))
+    monkeypatch.setattr(Daemon, "_network", networked)
     wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
     config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
     task = asyncio.create_task(Daemon(config)._keep(wanted))

@@ -30,7 +30,7 @@ RECORD = b'{"type":"'  # begins every line of our own files, and none of a captu
 LONGEST_LINE_BYTES = 128 * 2**20
 FLUSH_NS = 2 * SECOND_NS  # lines may wait in memory for so long
 MOST_HELD_BYTES = 2**16  # and as many bytes of them
-MOST_UNWRITTEN_BYTES = 16 * 2**20  # of an exchange may wait for a disk that is slow
+MOST_UNWRITTEN_BYTES = 16 * 2**20  # so many bytes of an exchange may wait for a disk that is slow
 CLOSE_S = 3.0  # seconds that the end waits for such a disk
 LAST_BLOCK = b"\x01\x00\x00"  # an empty one, which ends a zstd frame
 

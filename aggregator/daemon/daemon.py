@@ -34,6 +34,7 @@ from aggregator.exchange import Exchange
 from aggregator.ingest import checkpoint_file as leftovers
 from aggregator.ingest.key_places import missing_keys
 from aggregator.ingest.keyring import Keyring
+from aggregator.ingest.names import new_loop
 from aggregator.ingest.network import Internet, Network, moved
 from aggregator.ingest.rest import Hosts, Rest
 from aggregator.ingest.runner import STEP, ExchangeRunner, for_rest
@@ -382,10 +383,6 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 def run(main: Callable[[], Coroutine[object, object, None]]) -> None:
-    """Run a coroutine on uvloop where it is to be had."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main())
-    else:
-        uvloop.run(main())
+    """Run a coroutine on a loop that is fit for a daemon."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())

@@ -83,6 +83,8 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("session.unreadable.KEPT", "frames", "that cannot be read, kept for a look", "the oldest go"),
         Bound("session.unreadable.KEPT_BYTES", "bytes", "of each of these", "the rest is cut off"),
         Bound("ingest.lines.DIAL_TIMEOUT_S", "seconds", "a connection and its handshake", "tried again after a pause"),
+        Bound("ingest.names.LOOKUP_S", "seconds", "that a host's name may take to be told", "likewise"),
+        Bound("ingest.names.MOST_LOOKUPS", "names", "looked up at once, each by a thread", "likewise"),
         Bound("ingest.lines.IDLE_PING_S", "seconds", "of silence, and of waiting for a pong", "the line is dead"),
         Bound(
             "ingest.shard.LONGEST_BACKOFF_S",

@@ -39,6 +39,7 @@ from aggregator.ingest.lines import (
     read_clocks,
     refusal,
 )
+from aggregator.ingest.names import NEXT_ADDRESS_S
 from aggregator.ingest.proxies import Proxy
 from aggregator.session.moment import Now
 from aggregator.wire.frames import LARGE_BYTES
@@ -221,6 +222,7 @@ async def dial(
         max_redirects=0,
         proxy=proxy.url("socks5") if proxy else None,
         proxy_ssl_context=tls if proxy and proxy.scheme == "https" else None,
+        happy_eyeballs_delay=NEXT_ADDRESS_S,
     )
     return line
 

@@ -110,6 +110,35 @@ def test_a_loop_that_hangs_keeps_the_end_waiting_for_some_seconds(tmp_path: Path
     assert "as something hangs: leaving at once" in daemon.log
 
 
+NAMELESS = """
+import socket, time
+plain = socket.getaddrinfo
+
+def hanging(host, *rest, **named):
+    while str(host).endswith(".hangs") and not named.get("flags"):
+        time.sleep(60)
+    return plain(host, *rest, **named)
+
+socket.getaddrinfo = hanging
+"""
+
+
+@pytest.mark.parametrize("transport", ["picows", "websockets"])
+def test_names_that_hang_keep_neither_others_nor_the_end_waiting(
+    tmp_path: Path, exchanges: str, transport: str
+) -> None:
+    _, path = hang(tmp_path)
+    (tmp_path / "site" / "sitecustomize.py").write_text(NAMELESS)
+    named = of(exchanges, "kraken").replace("127.0.0.1", "localhost")
+    hanging = of(exchanges, "okx", "binance", "coinbaseexchange").replace("127.0.0.1", "none.hangs")
+    blocks = (hanging + named).replace("[[exchanges]]", f'[[exchanges]]\ntransport = "{transport}"')
+    with running(configure(tmp_path, blocks), PYTHONPATH=path) as daemon:
+        until(lambda: daemon.has([("kraken", "trade")]), what="trades")
+        took, code = end(daemon)
+        assert code == 0
+        assert took < SOON
+
+
 def test_a_log_that_nobody_reads_keeps_neither_data_nor_the_end_waiting(tmp_path: Path, exchanges: str) -> None:
     config = configure(tmp_path, of(exchanges, "kraken"), sinks=files_sink(tmp_path))
     reader, writer = os.pipe()

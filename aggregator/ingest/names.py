@@ -23,7 +23,7 @@ NEXT_ADDRESS_S = 0.25  # seconds after which a host's next address is tried too,
 Addresses = list[tuple[Any, ...]]  # as `socket.getaddrinfo` gives them
 
 
-class Names:
+class NameLookups:
     """The names that are being looked up."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ def with_names(base: type[asyncio.AbstractEventLoop]) -> type[asyncio.AbstractEv
     class Loop(base):  # type: ignore[misc, valid-type]
         def __init__(self, *options: Any) -> None:
             super().__init__(*options)
-            self._names = Names()
+            self._names = NameLookups()
 
         async def getaddrinfo(
             self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0

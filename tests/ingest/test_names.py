@@ -14,7 +14,7 @@ from picows import WSListener, ws_create_server
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Request
 from aggregator.ingest import names
-from aggregator.ingest.names import MOST_LOOKUPS, Names, is_numeric, new_loop, with_names
+from aggregator.ingest.names import MOST_LOOKUPS, NameLookups, is_numeric, new_loop, with_names
 from aggregator.ingest.network import Internet
 from aggregator.ingest.proxies import DialOptions, Transport
 from aggregator.session.moment import Now
@@ -130,7 +130,7 @@ def test_a_name_that_is_not_told_in_time_is_said(
 
 def test_a_name_is_asked_for_once_by_all_who_want_it_meanwhile(server: Server, run: Any) -> None:
     async def main() -> None:
-        asked = Names()
+        asked = NameLookups()
         waiting = [asyncio.create_task(asked.look_up("hang.example", 1, type=socket.SOCK_STREAM)) for _ in range(50)]
         await asyncio.sleep(0.05)
         waiting[0].cancel()  # it takes nothing from the others
@@ -151,7 +151,7 @@ def test_no_more_threads_than_a_bound_wait_for_names(server: Server, run: Any, m
     monkeypatch.setattr(names, "MOST_LOOKUPS", 3)
 
     async def main() -> None:
-        asked = Names()
+        asked = NameLookups()
         waiting = [asyncio.create_task(asked.look_up(f"hang{number}.example", 1)) for number in range(3)]
         await asyncio.sleep(0.05)
         with pytest.raises(OSError, match="3 names are looked up already"):

@@ -20,7 +20,7 @@ LOOKUP_S = 10.0  # seconds after which a name counts as unknown; its thread is s
 MOST_LOOKUPS = 256  # at once
 NEXT_ADDRESS_S = 0.25  # seconds after which a host's next address is tried too, as RFC 8305 has it
 
-Addresses = list[tuple[Any, ...]]  # as `socket.getaddrinfo` gives them
+Addresses = list[tuple[Any, ...]]  # `socket.getaddrinfo` gives them in this form
 
 
 class NameLookups:

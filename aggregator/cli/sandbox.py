@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.catalog.registry import simulated_ids
+from aggregator.catalog.registry import known_keys, simulated_ids
 from aggregator.cli import fail
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.sandbox import Sandbox, SandboxSettings, read_faults, read_hostile
@@ -26,6 +26,9 @@ type = "stdout"
 #[feed]
 #listen = ["unix:./feed.sock"]
 """
+
+
+ANY_KEY = "c2FuZGJveC1jcmVkZW50aWFs"  # `sandbox-credential`, in base64: keys that must be decoded can be
 
 
 def write_config(sandbox: Sandbox, sinks: str = SINKS) -> str:
@@ -49,11 +52,15 @@ def write_config(sandbox: Sandbox, sinks: str = SINKS) -> str:
 
 
 def block(id: str, channels: Sequence[str], symbols: Sequence[str], endpoints: Mapping[str, str]) -> str:
-    """One exchange of a configuration."""
+    """One exchange of a configuration; the sandbox takes any keys, so that they may stand there."""
+    keys = known_keys(id)
+    shown = {} if keys is None else dict.fromkeys(keys.fields, f"plain:{ANY_KEY}")
+    credentials = ", ".join(f"{name} = {json.dumps(place)}" for name, place in shown.items())
+    written = f"credentials = {{ {credentials} }}\n" if shown else ""
     ends = "".join(f"{json.dumps(original)} = {json.dumps(here)}\n" for original, here in endpoints.items())
     return (
         f'[[exchanges]]\nid = "{id}"\nchannels = {json.dumps(channels)}\n'
-        f"symbols = {json.dumps(symbols)}\n[exchanges.endpoints]\n{ends}\n"
+        f"symbols = {json.dumps(symbols)}\n{written}[exchanges.endpoints]\n{ends}\n"
     )
 
 

@@ -165,6 +165,7 @@ ASKED_BY_NAME = {  # exchange -> whose names another answer lists: each is then 
     ),
 }
 WHOLE = {  # exchange -> how its documentation says that each answer of its listing is whole
+    "alpaca": "`assets` takes parameters that choose, none for pages",
     "aster": "`exchangeInfo` and `fundingInfo` give all without a parameter, and have none for pages",
     "backpack": "`markets` takes nothing but kinds of markets, and has no parameter for pages",
     "bequant": "`/public/symbol` gives all where `symbols` is left out, its only parameter",

@@ -10,7 +10,6 @@ from typing import Literal, NoReturn
 from msgspec import Raw, Struct
 
 from aggregator.book import OrderBook
-from aggregator.errors import AggregatorError
 from aggregator.records import BookSnapshot, Channel, Instrument, Record, Trade
 from aggregator.sequence import Rule
 
@@ -27,8 +26,6 @@ class Subscription(Struct, frozen=True):
 
 
 Subscribe = Callable[[Sequence[Subscription], int], Iterable[bytes]]  # topics and a number -> frames to send
-MOST_INSTRUMENTS = 50_000  # so many are read of one listing, unless the configuration says otherwise
-MOST_TOPICS = 30_000  # so many are followed of one exchange, likewise
 HTTP_OK = range(200, 300)  # the statuses of good answers
 ANY = "SYMBOL"  # stands for a symbol that is not known, in a request that is made to be looked at
 
@@ -332,11 +329,15 @@ class Stream(Struct, frozen=True, kw_only=True):
     acknowledges: bool = True
     replaces: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a declaration that cannot be read. Raises TypeError."""
+        if self.parse is None and self.parser is None:
+            raise TypeError(f"the stream {self.name} of {self.url} declares neither `parse` nor `parser`")
+
     def reader(self) -> Parse:
-        """The function that reads one connection's frames. Raises AggregatorError if the connector declares none."""
+        """The function that reads one connection's frames."""
         parse = self.parse if self.parser is None else self.parser()
-        if parse is None:
-            raise AggregatorError(f"the stream {self.name} of {self.url} declares neither `parse` nor `parser`")
+        assert parse is not None  # noqa: S101 - for the type checker: `__post_init__` sees to it
         return parse
 
     @property

@@ -8,8 +8,6 @@ from typing import Literal
 
 from msgspec import Struct, json
 
-from aggregator.errors import nearest
-
 Status = Literal["live", "renamed", "duplicate-api", "delisted", "closed"]
 Transport = Literal["ws", "ws-auth", "rest-poll"]
 
@@ -86,19 +84,8 @@ def country_code(text: str) -> str | None:
     return None
 
 
-def closest(exchange: str) -> str | None:
-    """The id that was most likely meant by an id or a name; where that id gave way to a live one, the live one."""
-    catalog, names = load_catalog(), _ids_by_name()
-    meant = nearest(exchange, names)
-    if meant is None:
-        return None
-    entry = catalog[names[meant]]
-    successor = catalog.get(entry.successor or "")
-    return successor.id if successor and successor.status == "live" else entry.id
-
-
 @cache
-def _ids_by_name() -> Mapping[str, str]:
+def ids_by_name() -> Mapping[str, str]:
     """Ids by every name in lower case; an id beats a name, and a name a former one."""
     entries = load_catalog().values()
     former = {name.casefold(): entry.id for entry in entries for name in entry.former_names}

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -25,8 +25,8 @@ from aggregator.config.schema import (
 )
 from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 from aggregator.errors import ConfigError
-from aggregator.exchange import MOST_INSTRUMENTS, MOST_TOPICS, Keys
-from aggregator.ingest.key_places import KeyPlace, wrong_fields
+from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
+from aggregator.ingest.key_places import KeyPlace, KnownKeys, wrong_fields
 from aggregator.ingest.proxies import DialOptions
 from aggregator.sinks.registry import find_sink, sink_names
 from aggregator.sinks.sink import Sink, SinkConfig
@@ -52,7 +52,6 @@ WRONG = {
 
 VERIFY = {"all": 1, "sampled": 16, "off": 0}  # one of so many checksums is computed
 Complaint = tuple[KeyPath, str]
-KnownKeys = Callable[[str], Keys | None]  # gives the keys that an exchange's connector declares
 
 
 class ExchangeConfig(Struct, frozen=True, kw_only=True):

@@ -18,14 +18,14 @@ from pydantic import (
     create_model,
 )
 
-from aggregator.catalog.catalog import CatalogEntry, closest, load_catalog
-from aggregator.exchange import MOST_INSTRUMENTS, MOST_TOPICS
-from aggregator.feed.address import SOCKET_PATH_BYTES
+from aggregator.catalog.catalog import CatalogEntry, ids_by_name, load_catalog
+from aggregator.errors import nearest
+from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
 from aggregator.ingest.key_places import KeyPlace, parse_place
 from aggregator.ingest.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
 from aggregator.sinks.sink import Delivery, Sink, SinkConfig
-from aggregator.sinks.values import choices, path_text, quote, to_seconds
+from aggregator.sinks.values import choices, path_text, quote, socket_path, to_seconds
 
 KnownChannels = Callable[
     [str], Collection[str] | None
@@ -67,6 +67,17 @@ def why_not(id: str, *, is_built: bool) -> str | None:
     return (
         None if is_built else f'there is no connector for {quote(id)} yet; "aggregator exchanges" shows which have one'
     )
+
+
+def closest(exchange: str) -> str | None:
+    """The id that was most likely meant by an id or a name; where that id gave way to a live one, the live one."""
+    catalog, names = load_catalog(), ids_by_name()
+    meant = nearest(exchange, names)
+    if meant is None:
+        return None
+    entry = catalog[names[meant]]
+    successor = catalog.get(entry.successor or "")
+    return successor.id if successor and successor.status == "live" else entry.id
 
 
 def _end_of(entry: CatalogEntry) -> str:
@@ -153,12 +164,6 @@ def _transport(value: str, info: Info) -> str:
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
-def _socket_path(value: str) -> str:
-    if len(value.encode()) > SOCKET_PATH_BYTES:
-        raise ValueError(f"is longer than the {SOCKET_PATH_BYTES} bytes that a unix socket's path may have")
-    return value
-
-
 class _Table(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -229,7 +234,7 @@ class Document(_Table):
 
     version: Annotated[int, Field(ge=1)] = VERSION
     state: Annotated[str, AfterValidator(path_text)] | None = None
-    control: Annotated[str, AfterValidator(path_text), AfterValidator(_socket_path)] | None = None
+    control: Annotated[str, AfterValidator(path_text), AfterValidator(socket_path)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     exchanges: Annotated[list[ExchangeTable], Field(min_length=1)]
     sinks: Annotated[list[dict[str, Any]], Field(min_length=1)]  # each is read by the table of its type

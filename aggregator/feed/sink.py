@@ -8,12 +8,12 @@ from typing import Annotated
 from msgspec import Struct
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from aggregator.feed.address import TcpAddress, parse_address
+from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.status import FeedStatus
 from aggregator.sinks.sink import Batch, Context, Sink, Writer
-from aggregator.sinks.values import Count, Word, quote
+from aggregator.sinks.values import Count, Word, quote, socket_path
 
 OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
 DRAIN_S = 2.0  # seconds that subscribers have at the end to read what waits for them
@@ -43,6 +43,8 @@ def _listen(value: str) -> str:
     address = parse_address(value)
     if isinstance(address, TcpAddress) and not address.is_loopback:
         raise ValueError(address.refusal)
+    if isinstance(address, UnixAddress):
+        socket_path(str(address.path))
     return value
 
 

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -13,6 +13,8 @@ from aggregator.exchange import Credentials, Keys
 LONGEST_KEY_BYTES = 4096
 KINDS = ("file", "env", "credential", "plain")
 HOW = 'write "file:PATH", "env:NAME" or "credential:NAME" (of systemd)'
+
+KnownKeys = Callable[[str], Keys | None]  # gives the keys that an exchange's connector declares
 
 
 class KeyPlace(Struct, frozen=True):

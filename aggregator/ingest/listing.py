@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Raw, Struct, structs
 
 from aggregator.errors import BadFrame, SessionError, nearest
-from aggregator.exchange import MOST_INSTRUMENTS, Details, Exchange, Request
+from aggregator.exchange import Details, Exchange, Request
 from aggregator.ingest import state
+from aggregator.ingest.bounds import MOST_INSTRUMENTS
 from aggregator.ingest.network import Weight
 from aggregator.ingest.status import ListingStatus
 from aggregator.ingest.symbols import Aliases, matches, name_all

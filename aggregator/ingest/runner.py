@@ -8,7 +8,8 @@ from itertools import count
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.view import Wanted
-from aggregator.exchange import MOST_TOPICS, Exchange, Limits, Poll, Stream, Subscription
+from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
+from aggregator.ingest.bounds import MOST_TOPICS
 from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.listing import Identity, identity
 from aggregator.ingest.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Network

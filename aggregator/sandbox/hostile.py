@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from aggregator.exchange import MOST_INSTRUMENTS
+from aggregator.ingest.bounds import MOST_INSTRUMENTS
 from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS
 from aggregator.ingest.network import ELEMENT_BYTES, LARGEST_BODY_BYTES, LARGEST_DECODED_BYTES
 from aggregator.simulation import Heard, Market, Simulation

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 
 from aggregator.errors import nearest
 
+SOCKET_PATH_BYTES = 107  # the kernel takes no longer path of a unix socket
 SHOWN = 80  # characters of a value that a message repeats
 SIZE = re.compile(r"([0-9]{1,12})\s*(?:([kmgt])(i)?)?b?", re.IGNORECASE)
 POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
@@ -71,6 +72,13 @@ def path_text(value: str) -> str:
         return str(Path(value).expanduser())
     except RuntimeError as error:
         raise ValueError(f"{quote(value)}: {error}") from error
+
+
+def socket_path(value: str) -> str:
+    """A path of the file at which a unix socket can be. Raises ValueError."""
+    if len(value.encode()) > SOCKET_PATH_BYTES:
+        raise ValueError(f"is longer than the {SOCKET_PATH_BYTES} bytes that a unix socket's path may have")
+    return value
 
 
 def _to_path(value: object) -> object:

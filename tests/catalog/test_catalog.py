@@ -10,7 +10,6 @@ import pytest
 from aggregator.catalog.catalog import (
     CatalogEntry,
     aliases_of,
-    closest,
     country_code,
     load_aliases,
     load_catalog,
@@ -123,28 +122,6 @@ def test_aliases_belong_to_live_exchanges_and_fit_into_symbols() -> None:
     assert set(load_aliases()) - {"*"} <= live
     for assets in load_aliases().values():
         assert not [asset for asset in assets.values() if not asset.strip() or set(asset) & set("/:~*\n")]
-
-
-@pytest.mark.parametrize(
-    ("said", "meant"),
-    [
-        ("binanse", "binance"),
-        ("Binance", "binance"),
-        (" kraken ", "kraken"),
-        ("bitstmp", "bitstamp"),
-        ("gate.io", "gate"),  # a former name
-        ("币安", "binance"),
-        ("okex5", "okx"),  # near an id that gave way
-        ("coinbasepro", "coinbaseexchange"),
-        ("bitrex", "bittrex"),  # closed: the next message says so
-        ("okcoin", "okcoin"),  # its successor is not in the catalogue
-        ("xqzw", None),
-        ("", None),
-        ("\0" * 10_000, None),
-    ],
-)
-def test_the_closest_exchange(said: str, meant: str | None) -> None:
-    assert closest(said) == meant
 
 
 def test_nearest_prefers_the_first_of_equals() -> None:

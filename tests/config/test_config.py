@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import known_channels
 from aggregator.config.config import Config, ConfigErrors, default_state, load_config
-from aggregator.config.schema import Document, ExchangeTable
+from aggregator.config.schema import Document, ExchangeTable, closest
 from aggregator.docgen.configuration import keys_of, own_sinks, sinks_example
 from aggregator.errors import ConfigError
 from aggregator.feed.sink import FeedKeys
@@ -631,3 +631,31 @@ def test_where_a_daemon_is_asked(line: str, path: Path | None, load: Load, monke
 def test_a_control_socket_has_a_path_that_a_socket_may_have(problems: Problems) -> None:
     said = problems(f'control = "{"x" * 108}"\n{EXCHANGE}{SINK}')
     assert said == ["site.toml:1: control: is longer than the 107 bytes that a unix socket's path may have"]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("binanse", "binance"),
+        ("Binance", "binance"),
+        (" kraken ", "kraken"),
+        ("bitstmp", "bitstamp"),
+        ("gate.io", "gate"),  # a former name
+        ("币安", "binance"),
+        ("okex5", "okx"),  # near an id that gave way
+        ("coinbasepro", "coinbaseexchange"),
+        ("bitrex", "bittrex"),  # closed: the next message says so
+        ("okcoin", "okcoin"),  # its successor is not in the catalogue
+        ("xqzw", None),
+        ("", None),
+        ("\0" * 10_000, None),
+    ],
+)
+def test_the_closest_exchange(said: str, meant: str | None) -> None:
+    assert closest(said) == meant
+
+
+def test_the_feed_listens_where_a_socket_may_be(problems: Problems) -> None:
+    said = problems(f'{EXCHANGE}[feed]\nlisten = ["unix:/{"x" * 107}"]\n')
+    assert len(said) == 1
+    assert said[0].endswith("listen[0]: is longer than the 107 bytes that a unix socket's path may have")

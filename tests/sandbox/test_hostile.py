@@ -18,7 +18,8 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 
 from aggregator.catalog.registry import load_exchange, simulated_ids
 from aggregator.cli.sandbox import command
-from aggregator.exchange import MOST_INSTRUMENTS, Hangup, Refused, Subscription
+from aggregator.exchange import Hangup, Refused, Subscription
+from aggregator.ingest.bounds import MOST_INSTRUMENTS
 from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS
 from aggregator.ingest.network import LARGEST_BODY_BYTES
 from aggregator.sandbox import Sandbox, SandboxSettings, read_hostile

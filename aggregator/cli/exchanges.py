@@ -94,7 +94,7 @@ def _print_table(entries: Sequence[CatalogEntry]) -> None:
             entry.status,
             ended(entry),
             entry.transport or "",
-            "" if entry.id not in connected else "with keys" if entry.keys == "all" else "yes",
+            "" if entry.id not in connected else "keys" if entry.keys == "all" else "yes",
         )
         for entry in entries
     ]
@@ -123,7 +123,7 @@ def command(
     """Every exchange that is known, and what became of it.
 
     A table, of fewer columns where the terminal is narrow; or tab-separated lines where there is none. "ended" holds a
-    date and a successor, "built" says that there is a connector, and if it gives nothing without keys of an account.
+    date and a successor, "built" says that there is a connector: "keys" if it gives nothing without keys of an account.
     """
     if as_json and (markdown or by_country):
         raise click.UsageError("--json and a page of Markdown exclude each other")

@@ -59,7 +59,7 @@ def _allowed(limits: Limits) -> list[str]:
     if limits.lifetime is not None:
         parts.append(f"a connection lives {duration(limits.lifetime)}")
     if limits.connections is not None:
-        parts.append(f"{limits.connections} connections at once")
+        parts.append(f"{limits.connections} connection{'s' if limits.connections > 1 else ''} at once")
     if limits.requests is not None:
         count, seconds = limits.requests
         parts.append(f"{count} subscription requests in {duration(seconds)} a connection")

@@ -13,6 +13,24 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("bybit", 200, b'{"retCode":10016,"retMsg":"Server error.","result":{}}', Trouble("10016: Server error.")),
     ("bybit", 403, b"access too frequent", Trouble("HTTP 403: access too frequent", is_busy=True, wait=600.0)),
     ("bybit", 403, b'{"retCode":10009,"retMsg":"banned"}', Trouble("10009: banned", is_busy=True)),
+    (
+        "coinmarketcap",
+        401,
+        b'{"status":{"error_code":1001,"error_message":"This API Key is invalid."}}',
+        Trouble("1001: This API Key is invalid."),
+    ),
+    (
+        "coinmarketcap",
+        429,
+        b'{"status":{"error_code":"1008","error_message":"minute"}}',
+        Trouble("1008: minute", is_busy=True),
+    ),
+    (
+        "coinmarketcap",  # the credits of the month are spent: they do not come back within a minute
+        429,
+        b'{"status":{"error_code":1010,"error_message":"monthly"}}',
+        Trouble("1010: monthly", is_busy=True, wait=3600.0),
+    ),
     ("gate", 500, b'{"label":"TOO_BUSY","message":"later"}', Trouble("TOO_BUSY: later", is_busy=True)),
     ("gate", 400, b'{"label":"INVALID_PARAM_VALUE","message":"no"}', Trouble("INVALID_PARAM_VALUE: no")),
     ("gate", 429, b'{"label":"TOO_MANY_REQUESTS","message":"a"}', Trouble("TOO_MANY_REQUESTS: a", is_busy=True)),

@@ -1,59 +1,101 @@
-"""Best prices, as version 2 of HashKey's socket sends them. It names one symbol in a frame, and confirms it.
+"""Reading what the sockets of the BHEX protocol send.
 
-https://hashkeyglobal-apidoc.readme.io
+https://hashkeyglobal-apidoc.readme.io/reference/websocket-v1
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Accepted, Event, Refused, Subscribe, Subscription
+from aggregator.exchange import Event, Parse, Refused
 from aggregator.refusals import meaning_of
-from aggregator.wire import bbo, encode, ms
-from connectors.families.bhex.wires import Params
+from aggregator.wire import by_word, past
+from connectors.hashkey.wires import BarRow, DepthRow, MarkRow, Params, StatisticsRow, TradeRow
+
+R = TypeVar("R")
 
 
-class BestWire(Struct):
-    s: str
-    b: str
-    bq: str
-    a: str
-    aq: str
-    t: int
-
-
-class BestFrame(Struct):
-    """Best prices, or the answer to a request, which repeats it."""
-
-    topic: str = ""
+class Said(Struct, Generic[R], gc=False):
+    data: list[R]
+    symbol: str = ""
     params: Params = Params()
-    data: BestWire | None = None
-    event: str = ""
-    code: str | int | None = None
+    f: bool = False  # the first frame of a topic: of trades it holds those before
+    sendTime: int = 0
+
+
+class Other(Struct):
+    topic: str = ""
+    type: str = ""  # frames of HashKey Pro, which is another exchange, have one
+    code: int | str | None = None
+    desc: str = ""
     msg: str = ""
 
 
-decode_best = Decoder(BestFrame).decode
+decode_trades = Decoder(Said[TradeRow]).decode
+decode_depths = Decoder(Said[DepthRow]).decode
+decode_statistics = Decoder(Said[StatisticsRow]).decode
+decode_bars = Decoder(Said[BarRow]).decode
+decode_other = Decoder(Other).decode
 
 
-def parse(frame: bytes) -> Iterable[Event]:
-    f = decode_best(frame)
-    if f.data is not None:
-        d = f.data
-        return (bbo(d.s, d.b, d.bq, d.a, d.aq, ts_event=ms(d.t)),)
-    if f.code is None or f.event == "cancel":
-        return ()
-    topic = (f.topic, f.params.symbol) if f.params.symbol else None
-    if str(f.code) == "0":
-        return (Accepted(topic=topic),)
-    reason = f"{f.code}: {f.msg}"
-    return (Refused(reason, topic=topic, meaning=meaning_of(reason, final=("-100011",))),)
+class Marks(Struct, gc=False):
+    """A later frame names its contract in another field than the first, and its row may be alone."""
+
+    data: list[MarkRow] | MarkRow
+    symbol: str = ""
+    symbolId: str = ""
 
 
-def asking(event: str) -> Subscribe:
-    def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-        for s in wanted:
-            yield encode({"topic": "bbo", "event": event, "params": {"symbol": s.raw_symbol}})
+decode_marks = Decoder(Marks).decode
 
-    return ask
+
+def read_trades(frame: bytes) -> Iterable[Event]:
+    said = decode_trades(frame)
+    if not said.f:
+        return [row.record(said.symbol, said.sendTime) for row in said.data]
+    return past(row.record(said.symbol, said.sendTime) for row in sorted(said.data, key=lambda row: row.t))
+
+
+def read_depths(frame: bytes) -> Iterable[Event]:
+    said = decode_depths(frame)
+    return [row.record(said.symbol, said.sendTime) for row in said.data]
+
+
+def read_statistics(frame: bytes) -> Iterable[Event]:
+    said = decode_statistics(frame)
+    return [row.record(said.symbol, said.sendTime, said.params.realtimeInterval) for row in said.data]
+
+
+def read_bars(frame: bytes) -> Iterable[Event]:
+    said = decode_bars(frame)
+    return [row.record(said.symbol, said.sendTime, said.params.klineType) for row in said.data]
+
+
+def read_marks(frame: bytes) -> Iterable[Event]:
+    said = decode_marks(frame)
+    rows = said.data if isinstance(said.data, list) else [said.data]
+    return [record for row in rows for record in row.records(said.symbol or said.symbolId)]
+
+
+READERS: Mapping[str, Parse] = {
+    "trade": read_trades,
+    "depth": read_depths,
+    "realtimes": read_statistics,
+    "kline": read_bars,
+    "markPrice": read_marks,
+}
+
+
+def parse_other(frame: bytes) -> Iterable[Event]:
+    """Read a frame that is none of ours, or that is spaced in another way; a refusal names neither topic nor symbol."""
+    other = decode_other(frame)
+    if other.code is not None and str(other.code) != "0":
+        reason = f"{other.code}: {other.desc or other.msg}"
+        return (Refused(reason, meaning=meaning_of(reason, final=("-100010", "-10004"))),)
+    read = None if other.type else READERS.get(other.topic)
+    return read(frame) if read is not None else ()
+
+
+parse = by_word(b'"topic":"', READERS, parse_other)

@@ -379,7 +379,7 @@ LARGER = {  # exchange or family -> why modules of it have more than LARGE lines
     "gate": "spot and contracts have a struct for the frame and one for the content of each channel",
     "gemini": "version 2, which is archived and alone has candles, marks, indices and funding",
     "hitbtc": "a struct for each of six messages and one for its frame",
-    "huobi": "spot and derivatives in one protocol, with books by steps, by changes and by price",
+    "htx": "spot and derivatives in one protocol, with books by steps, by changes and by price",
     "independentreserve": "a protocol that nobody else speaks, whole: frames, polls and listing",
     "kraken": "a struct for the rows and one for the frame of each channel",
     "krakenfutures": "eight frames that hold all of their fields",
@@ -444,6 +444,20 @@ def test_a_member_of_a_family_is_a_call() -> None:
             found[module] = lines
     assert len(found) > 10
     assert {m: n for m, n in found.items() if n > MEMBER and package(m) not in LONG_MEMBERS} == {}
+
+
+def test_a_family_has_several_members() -> None:
+    """A protocol that one exchange alone speaks lives in the package of that exchange."""
+    families = {package(module) for module in sizes() if module.startswith("families/")} - {"__init__"}
+    members: dict[str, set[str]] = {family: set() for family in families}
+    for module in sizes():
+        if not module.startswith("families/"):
+            text = (CONNECTORS / module).read_text()
+            for names in re.findall(r"^from connectors\.families(?:\.(\w+)[\w.]*)? import (.*)$", text, re.MULTILINE):
+                for family in families & {names[0], *re.findall(r"\w+", names[1])}:
+                    members[family].add(package(module))
+    assert len(families) > 8
+    assert {family: found for family, found in members.items() if len(found) < 2} == {}
 
 
 def test_what_is_large_says_why() -> None:

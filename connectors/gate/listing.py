@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot
 from aggregator.records import SECOND_NS, BookSnapshot, Instrument, MarketState, Side, Trade
 from aggregator.wire import Text, ms, number, optional, seconds, step, text
-from connectors.families.gate.contract_wires import LevelWire, levels
+from connectors.gate.contract_wires import LevelWire, levels
 
 PAGE = 100  # perpetual contracts in a list, unless it has all of them
 PARTS = {"X-Gate-Size-Decimal": "1"}  # without it sizes of futures are cut to whole contracts: -0.4 becomes 0

@@ -1,6 +1,6 @@
-"""Bybit: spot, linear, inverse and option markets, each with a socket of its own.
+"""Bybit's listing of each market, and the errors of its REST.
 
-https://bybit-exchange.github.io/docs/v5/ws/connect
+https://bybit-exchange.github.io/docs/v5/market/instrument
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,12 +10,10 @@ from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Exchange, Limits, Listing, Request, Trouble, every_instrument
+from aggregator.exchange import Listing, Request, Trouble
 from aggregator.records import Instrument, Kind, MarketState
 from aggregator.refusals import coded
 from aggregator.wire import ms, optional
-from connectors.families.bybit import stream
-from connectors.families.bybit.frames import FUTURES, OPTIONS, SPOT, STATUS
 
 STATES: dict[str, MarketState] = {
     "Trading": "trading",
@@ -24,7 +22,6 @@ STATES: dict[str, MarketState] = {
     "Settling": "settling",
     "Closed": "delisted",
 }
-WS = "wss://stream.bybit.com/v5/public"
 REST = "https://api.bybit.com"
 INSTRUMENTS = f"{REST}/v5/market/instruments-info?limit=1000&category="
 TOO_FREQUENT = 403  # the status of an answer to an address that asked too often: it is locked out for ten minutes
@@ -120,10 +117,6 @@ def read_instrument(row: Raw) -> Instrument:
     )
 
 
-def is_future(instrument: Instrument, *, linear: bool) -> bool:
-    return instrument.kind in {"perpetual", "future"} and instrument.linear is linear
-
-
 says = coded("retCode", "retMsg", fine=("0",), busy=("10006", "10009", "10018"))  # a pace, a ban, a limit by address
 
 
@@ -148,38 +141,15 @@ def next_page(request: Request, body: bytes) -> Iterable[Request]:
         yield Request(f"{request.url.partition('&cursor=')[0]}&cursor={quote(unquote(cursor), safe='')}")
 
 
-EXCHANGE = Exchange(
-    id="bybit",
-    docs="https://bybit-exchange.github.io/docs/v5/ws/connect",
-    checked="2026-09, live probes by others",
-    trouble=trouble,
-    limits=Limits(weights={REST: ((600, 5),)}, connects=(500, 300)),
-    listing=Listing(
-        (
-            Request(f"{INSTRUMENTS}spot"),
-            Request(f"{INSTRUMENTS}linear"),
-            Request(f"{INSTRUMENTS}linear&status=PreLaunch"),
-            Request(f"{INSTRUMENTS}inverse"),
-            Request(f"{INSTRUMENTS}option&baseCoin=All"),  # else those of BTC alone (its documentation, 2026)
-        ),
-        rows,
-        read_instrument,
-        more=next_page,
+LISTING = Listing(
+    (
+        Request(f"{INSTRUMENTS}spot"),
+        Request(f"{INSTRUMENTS}linear"),
+        Request(f"{INSTRUMENTS}linear&status=PreLaunch"),
+        Request(f"{INSTRUMENTS}inverse"),
+        Request(f"{INSTRUMENTS}option&baseCoin=All"),  # else those of BTC alone (its documentation, 2026)
     ),
-    feeds=(
-        # first the one that knows its own instruments: a frame of unknown address is read by the first that can
-        stream("inverse", f"{WS}/inverse", FUTURES, lambda i: is_future(i, linear=False), unit="quote"),
-        stream("spot", f"{WS}/spot", SPOT, lambda i: i.kind == "spot", batch=10),
-        stream("linear", f"{WS}/linear", FUTURES, lambda i: is_future(i, linear=True)),
-        stream("option", f"{WS}/option", OPTIONS, lambda i: i.kind == "option", depth=100),
-        stream("status", f"{WS}/misc/status", STATUS, every_instrument, per_connection=100_000),
-    ),
-    notes=(
-        "Sizes of inverse contracts are US dollars (`size_unit` is `quote`); all others are of the base asset.",
-        "Open interest counts both sides of each contract, as the exchange's own headline figure does.",
-        "Of liquidations the exchange names the position's side; `side` is that of the order that closes it.",
-        "Tickers of futures come as changes: a record is filled up with what has not changed; not so open interest.",
-        "Orders for retail price improvement (RPI) are not in the books.",
-        "Maintenance is told for the whole exchange, not by market.",
-    ),
+    rows,
+    read_instrument,
+    more=next_page,
 )

@@ -1,0 +1,59 @@
+"""Best prices, as version 2 of HashKey's socket sends them. It names one symbol in a frame, and confirms it.
+
+https://hashkeyglobal-apidoc.readme.io
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Accepted, Event, Refused, Subscribe, Subscription
+from aggregator.refusals import meaning_of
+from aggregator.wire import bbo, encode, ms
+from connectors.hashkey.wires import Params
+
+
+class BestWire(Struct):
+    s: str
+    b: str
+    bq: str
+    a: str
+    aq: str
+    t: int
+
+
+class BestFrame(Struct):
+    """Best prices, or the answer to a request, which repeats it."""
+
+    topic: str = ""
+    params: Params = Params()
+    data: BestWire | None = None
+    event: str = ""
+    code: str | int | None = None
+    msg: str = ""
+
+
+decode_best = Decoder(BestFrame).decode
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    f = decode_best(frame)
+    if f.data is not None:
+        d = f.data
+        return (bbo(d.s, d.b, d.bq, d.a, d.aq, ts_event=ms(d.t)),)
+    if f.code is None or f.event == "cancel":
+        return ()
+    topic = (f.topic, f.params.symbol) if f.params.symbol else None
+    if str(f.code) == "0":
+        return (Accepted(topic=topic),)
+    reason = f"{f.code}: {f.msg}"
+    return (Refused(reason, topic=topic, meaning=meaning_of(reason, final=("-100011",))),)
+
+
+def asking(event: str) -> Subscribe:
+    def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
+        for s in wanted:
+            yield encode({"topic": "bbo", "event": event, "params": {"symbol": s.raw_symbol}})
+
+    return ask

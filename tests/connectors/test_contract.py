@@ -217,6 +217,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "lighter": "`orderBookDetails` gives all where no market is named, and has no parameter for pages",
     "lbank": "`accuracy` takes no parameters, `instrument` nothing but `productGroup`",
     "mexc": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all where no symbol is named",
+    "ndax": "`GetInstruments` takes nothing but `OMSId`",
     "p2b": "`markets` takes no parameters",
     "paradex": "`markets` takes nothing but `market`; `next` and `prev` belong to histories",
     "onetrading": "`/instruments` takes nothing but `type`",

@@ -222,8 +222,15 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     # as clients of both read them (2025): neither documentation shows the whole form
     ("coinbase", 400, b'{"error":"INVALID_ARGUMENT","message":"no product"}', Trouble("INVALID_ARGUMENT: no product")),
     ("coinbaseexchange", 404, b'{"message":"NotFound"}', Trouble("NotFound")),
+    (
+        "ndax",
+        404,
+        b'{"status":"Rejected","errormsg":"Resource Not Found","errorcode":104}',
+        Trouble("104: Resource Not Found"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
+    ("ndax", b"[]"),
     ("bitbns", b'[{"id":"BTC","symbol":"BTC/INR"}]'),
     ("bit2c", b'{"h":1,"l":1,"ll":"201","av":"200","a":"5"}'),
     ("bit2c", b'{"asks":[],"bids":[]}'),

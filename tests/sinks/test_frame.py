@@ -137,8 +137,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         waiting: Any = self  # asyncio's own lists, which typeshed does not know
-        if not waiting._ready and waiting._scheduled:
-            self._jumped += max(0.0, waiting._scheduled[0].when() - self.time())
+        due = [] if waiting._ready else [timer.when() for timer in waiting._scheduled if not timer.cancelled()]
+        if due:
+            self._jumped += max(0.0, min(due) - self.time())
         super()._run_once()  # type: ignore[misc]
 
 

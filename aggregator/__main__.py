@@ -10,8 +10,11 @@ from aggregator import SERVICES
 def before_the_loop() -> None:
     """Be ready before anything is imported: a stop is a good end, and what asks for something later ends nothing."""
     if SERVICES.isdisjoint(sys.argv[1:2]):
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt is no error that has a traceback
         return
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # it may end at once: nothing has begun
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))  # it may end at once: nothing has begun
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 
@@ -21,6 +24,8 @@ def main() -> None:
     before_the_loop()
     from aggregator.cli import main as run
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
 
 

@@ -28,6 +28,7 @@ from aggregator.daemon.process import Process, leave_in_time
 from aggregator.daemon.progress import Progress
 from aggregator.daemon.relisting import Listings
 from aggregator.daemon.running_sinks import RunningSinks
+from aggregator.daemon.signals import hear
 from aggregator.daemon.systemd import notify
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Exchange
@@ -117,10 +118,9 @@ class Daemon:
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError when a sink cannot start."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-            if self._owns_process:  # heard even where the loop is in a call that blocks; the loop hears it as well
-                signal.signal(number, lambda *_: leave_in_time())
+        before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+        for number, _ in before:
+            hear(number, self.stop, at_once=leave_in_time if self._owns_process else None)
         lock = StateLock(self.config.state)
         try:
             self.marks = marks = Marks(self.config.state / "left", self.bus.epoch)
@@ -150,6 +150,9 @@ class Daemon:
                 await self._control.stop()
             await self._leave()
             lock.release()
+            if not self._owns_process:
+                for number, handler in before:
+                    signal.signal(number, handler)
 
     async def _be_asked(self) -> None:
         """Listen at the control socket. Raises ConfigError where that cannot be, and a configuration names the path."""

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -27,17 +28,36 @@ log = logging.getLogger("aggregator.daemon")
 
 
 def after_the_loop() -> None:
-    """Nothing interrupts the end: whoever asks for it now has it."""
+    """Nothing interrupts the end: whoever asks for it now has it, and what asks for something else ends nothing."""
     if not SERVICES.isdisjoint(sys.argv[1:2]):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def hear(number: int, act: Callable[[], object], *, at_once: Callable[[], object] | None = None) -> None:
+    """Have the running loop do something whenever a signal comes; when it has ended, the signal means nothing.
+
+    A handler of the loop's own would go with the loop, and a signal that comes then would end the process by itself.
+
+    at_once: what is done even where the loop is in a call that blocks
+    """
+    loop = asyncio.get_running_loop()
+
+    def heard(*_: object) -> None:
+        if at_once is not None:
+            at_once()
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(act)
+
+    signal.signal(number, heard)
 
 
 def heed(daemon: "Daemon") -> None:
     """Answer to SIGHUP, SIGUSR1 and SIGUSR2 while the loop runs."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, Spaced(loop, _hang_up))
-    loop.add_signal_handler(signal.SIGUSR1, Spaced(loop, daemon.reopen))
-    # no handler of the loop's: it is asked for when the loop does not turn
+    hear(signal.SIGHUP, Spaced(loop, _hang_up))
+    hear(signal.SIGUSR1, Spaced(loop, daemon.reopen))
+    # not by the loop: it is asked for when the loop does not turn
     signal.signal(signal.SIGUSR2, _StackWriter(loop))
 
 

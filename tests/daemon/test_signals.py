@@ -39,15 +39,19 @@ def catches(process: subprocess.Popen[bytes], number: int) -> bool:
     return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
 
 
-@pytest.mark.parametrize("command", ["run", "capture"])
+@pytest.mark.parametrize(
+    ("command", "number"), [("run", signal.SIGTERM), ("capture", signal.SIGTERM), ("run", signal.SIGINT)]
+)
 @pytest.mark.parametrize("later", [0.0, 0.03, 0.1, 0.2, 0.35, 0.5, 0.8])
-def test_sigterm_in_the_first_second_is_a_good_end(tmp_path: Path, exchanges: str, later: float, command: str) -> None:
+def test_a_stop_in_the_first_second_is_a_good_end(
+    tmp_path: Path, exchanges: str, later: float, command: str, number: int
+) -> None:
     config = configure(tmp_path, of(exchanges, "kraken"), sinks=files_sink(tmp_path))
     options = ["--out", str(tmp_path)] if command == "capture" else []
     process = subprocess.Popen([*PROGRAM, command, *options, "--config", str(config)], stderr=subprocess.PIPE, cwd=ROOT)
     until(lambda: catches(process, signal.SIGTERM), what="it does not catch SIGTERM")
     time.sleep(later)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert b"Traceback" not in said
@@ -63,6 +67,30 @@ def test_a_signal_that_comes_too_early_ends_nothing(tmp_path: Path, exchanges: s
             time.sleep(0.02)
         assert daemon.process.poll() is None
         assert daemon.signal(signal.SIGTERM) == 0
+
+
+def test_signals_in_storms_cost_nothing_and_end_nothing(tmp_path: Path, exchanges: str) -> None:
+    """Up to the very end, where the loop is gone and its handlers with it."""
+    config = configure(tmp_path, of(exchanges, "kraken"), sinks=files_sink(tmp_path))
+    with running(config) as daemon:
+        until(lambda: list((tmp_path / "data").rglob("trades.ndjson")), what="data")
+        begun = time.monotonic()
+        while time.monotonic() - begun < 2:
+            storm(daemon)
+        daemon.process.send_signal(signal.SIGTERM)
+        while daemon.process.poll() is None:
+            storm(daemon)
+        took = time.monotonic() - begun
+        assert daemon.process.returncode == 0
+    assert 1 <= daemon.log.count("SIGHUP: ignored") <= took + 1
+    assert 1 <= daemon.log.count("files are closed and new ones begun") <= took + 1
+    assert 1 <= daemon.log.count("stacks: thread MainThread") <= took + 1
+
+
+def storm(daemon: Running) -> None:
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        daemon.process.send_signal(number)
+        time.sleep(0.001)
 
 
 def test_hang_up_is_ignored_and_said(tmp_path: Path, exchanges: str) -> None:
@@ -139,8 +167,15 @@ async def test_a_stack_holds_what_a_task_awaits_and_what_a_thread_is_at() -> Non
 
 
 def test_other_commands_keep_the_usual_meaning_of_signals() -> None:
+    assert meanings("tail") == [signal.SIG_DFL, signal.SIG_DFL], "an interrupt has no traceback while it is imported"
+    assert signal.SIG_DFL not in meanings("run")
+
+
+def meanings(command: str) -> list[object]:
+    """What SIGTERM and SIGINT mean to a command before anything is imported: `SIG_DFL`, or something else."""
     code = (
-        "import signal; from aggregator.__main__ import before_the_loop as go; go(); print(signal.getsignal(15).value)"
+        "import signal; from aggregator.__main__ import before_the_loop as go; go();"
+        " print(*(int(signal.getsignal(n) is not signal.SIG_DFL) for n in (15, 2)))"
     )
-    told = subprocess.check_output([sys.executable, "-c", code, "tail"], cwd=ROOT, env=os.environ)
-    assert int(told) == signal.SIG_DFL
+    told = subprocess.check_output([sys.executable, "-c", code, command], cwd=ROOT, env=os.environ)
+    return [signal.SIG_DFL if word == b"0" else None for word in told.split()]

@@ -6,6 +6,7 @@ import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import get_type_hints
 
 from msgspec import Struct
 from pydantic import ValidationError
@@ -32,6 +33,7 @@ from aggregator.sinks.registry import find_sink, sink_names
 from aggregator.sinks.sink import Sink, SinkConfig
 from aggregator.sinks.values import choices, quote
 
+MOST_DOTS = 50  # in one key
 LARGEST_BYTES = 1_000_000  # bytes; a file that is longer is not a configuration
 SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -46,10 +48,13 @@ WRONG = {
     "bool_type": "must be true or false",
     "list_type": "must be a list",
     "dict_type": "must be a table",
+    "is_instance_of": "must be text",  # a path is what has to be an instance of something
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
 }
 
+# Keys with dots, of which the parser takes a time that grows with the square of their number.
+DEEP = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{MOST_DOTS}}}""")
 VERIFY = {"all": 1, "sampled": 16, "off": 0}  # one of so many checksums is computed
 Complaint = tuple[KeyPath, str]
 
@@ -137,7 +142,7 @@ def load_config(
     moved = with_feed(values)
     document, complaints = _validated(moved.values, known_channels, schema)
     sinks, wrong = _sinks(moved.values)
-    complaints += [*wrong, *_repeated(moved.values)]
+    complaints += [*wrong, *_repeated(moved.values), *_nested(moved.values)]
     if known_keys is not None:
         complaints += _wrong_credentials(moved.values, known_keys)
 
@@ -204,6 +209,8 @@ def _read(path: Path) -> str:
 
 
 def _parse(path: Path, text: str) -> tuple[dict[str, object], dict[KeyPath, int]]:
+    if (deep := DEEP.search(text)) is not None:
+        raise _failure(path, text.count("\n", 0, deep.start()) + 1, "is nested too deeply")
     try:
         return tomllib.loads(text), key_lines(text)
     except RecursionError:
@@ -289,6 +296,8 @@ def _complaint(detail: ErrorDetails, keys: type[SinkTable] | None = None) -> Com
             said = f"{quote(value)} is unknown{choices(value, QUOTED.findall(context['expected']))}"
         case "greater_than_equal":
             said = f"must be at least {context['ge']}"
+        case "greater_than":
+            said = f"must be more than {context['gt']}"
         case "less_than_equal":
             said = f"must be at most {context['le']}"
         case _:
@@ -364,11 +373,33 @@ def _repeated(values: dict[str, object]) -> Iterator[Complaint]:
         )
 
 
+def _nested(values: dict[str, object]) -> Iterator[Complaint]:
+    """Sinks that write below a directory of another of their type, whose files they would take for their own."""
+    directories: dict[int, tuple[Sink, str, Path]] = {}
+    for index, table in _tables(values, "sinks"):
+        try:
+            sink = _sink_of(table)
+        except (ConfigError, ValueError):
+            continue
+        key = sink.unique or ""
+        value = table.get(key)
+        place = _place(value) if isinstance(value, str) else None
+        if place is not None and get_type_hints(sink.settings).get(key) is Path:
+            directories[index] = sink, key, Path(place)
+    for index, (sink, key, path) in directories.items():
+        for other, (its_sink, _, outer) in directories.items():
+            if sink is its_sink and outer in path.parents:
+                yield (
+                    ("sinks", index, key),
+                    f"lies within the {key} of sinks[{other}]: give each a directory of its own",
+                )
+
+
 def _place(path: str) -> str | None:
     """Where a path leads; None where it is none, which the rule of that one value says."""
     try:
         return str(Path(path).expanduser().resolve())
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError, OSError):
         return None
 
 

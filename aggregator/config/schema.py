@@ -37,6 +37,7 @@ CANDLES = re.compile(r"candles_([1-9][0-9]{0,2}[smhdwM])")
 FIRST_INTERVAL = "1m"  # a bare "candles" means this interval
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
 SHORTEST_LIFE_S = 5  # seconds of a connection
+LONGEST_S = 3.2e9  # seconds, a century: a clock's nanoseconds have room for it
 
 
 def split_channel(name: str) -> tuple[str, str | None]:
@@ -179,12 +180,12 @@ class ExchangeTable(_Table):
         AfterValidator(_endpoints),
     ] = {}
     redundancy: Annotated[int, Field(ge=1, le=2)] = 1
-    lifetime: Annotated[float, Field(ge=SHORTEST_LIFE_S), BeforeValidator(to_seconds)] | None = None
+    lifetime: Annotated[float, Field(ge=SHORTEST_LIFE_S, le=LONGEST_S), BeforeValidator(to_seconds)] | None = None
     verify: Literal["all", "sampled", "off"] = "all"
-    relist: Annotated[float, Field(ge=0), BeforeValidator(to_seconds)] = 900
+    relist: Annotated[float, Field(ge=0, le=LONGEST_S), BeforeValidator(to_seconds)] = 900
     max_instruments: Count = MOST_INSTRUMENTS
     max_topics: Count = MOST_TOPICS
-    audit: Annotated[float, Field(ge=1), BeforeValidator(to_seconds)] | None = None
+    audit: Annotated[float, Field(ge=1, le=LONGEST_S), BeforeValidator(to_seconds)] | None = None
     credentials: dict[str, Annotated[KeyPlace, PlainValidator(parse_place)]] = {}
     proxy: Annotated[Any, BeforeValidator(_proxy)] = "environment"
     compression: bool = False

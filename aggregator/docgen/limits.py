@@ -11,6 +11,7 @@ from aggregator.docgen.markdown import code, notice, table
 
 ROOT = Path(__file__).resolve().parents[1]
 BOUNDS = ("MOST_", "LONGEST_", "LARGEST_", "DEEPEST")  # how the names of bounds begin
+YEAR_S = 365.2425 * 86400
 ALONE = {"MOST", "LONGEST", "LARGEST"}  # or are
 
 
@@ -280,6 +281,8 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     "Configuration and environment": (
         Bound("config.config.LARGEST_BYTES", "bytes", "a configuration", "refused (78)"),
         Bound("sinks.values.SOCKET_PATH_BYTES", "bytes", "of the path of a socket", "refused (78)"),
+        Bound("config.config.MOST_DOTS", "dots", "in a key of it", "refused (78)"),
+        Bound("config.schema.LONGEST_S", "seconds", "a time that an exchange's table names", "refused (78)"),
         Bound("config.schema.SHORTEST_LIFE_S", "seconds", "the least `lifetime` of a connection", "refused (78)"),
         Bound("sinks.values.SHOWN", "characters", "of a value that a complaint repeats", "cut off"),
         Bound("ingest.proxies.LONGEST_SECRET", "characters", "of a file that holds a proxy", "refused (78)"),
@@ -349,7 +352,7 @@ def in_words(value: float, unit: str) -> str:
         for size, name in ((86400, "d"), (3600, "h")):
             if value >= size and value % size == 0:
                 return f"{value / size:g} {name}"
-        return f"{value:g} s" if value < 10**8 else "292 years"
+        return f"{value:g} s" if value < 10**8 else f"{value / YEAR_S:.0f} years"
     if unit == "bytes":
         for size, name in ((2**20, "MiB"), (2**10, "KiB")):
             if value >= size and value % size == 0:

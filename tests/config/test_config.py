@@ -279,6 +279,18 @@ def test_a_wrong_line_of_a_sink(problems: Problems, kind: str, line: str, said: 
     assert said in problem
 
 
+@pytest.mark.parametrize("value", ["1", "nan", "[]", "true"])
+def test_a_path_that_is_no_text(problems: Problems, value: str) -> None:
+    assert problems(sink("files", "").replace('"p"', value)) == ["site.toml:7: sinks[0].path: must be text"]
+
+
+@pytest.mark.parametrize("value", ["inf", "1e308", "99999999999999999999"])
+@pytest.mark.parametrize("key", ["relist", "lifetime", "audit"])
+def test_a_time_that_no_clock_can_count(problems: Problems, key: str, value: str) -> None:
+    (said,) = problems(f"{EXCHANGE}{key} = {value}\n{SINK}")
+    assert said == f"site.toml:5: exchanges[0].{key}: must be at most 3200000000.0"
+
+
 @pytest.mark.parametrize("path", ["", "a\\u0000b", "~no-such-user/x"])
 def test_a_path_that_is_none(problems: Problems, path: str) -> None:
     (problem,) = problems(sink("files", "").replace('"p"', f'"{path}"'))
@@ -312,6 +324,23 @@ def test_what_stands_twice(problems: Problems) -> None:
     ]
 
 
+@pytest.mark.parametrize("paths", [("data", "data/inner"), ("./x/../data/a/b", "data"), ("/", "/data")])
+def test_files_within_the_directory_of_others(problems: Problems, paths: tuple[str, str]) -> None:
+    """The outer sink would look after the files of the inner one: repair, compress and remove them."""
+    files = "".join(f'[[sinks]]\ntype = "files"\npath = "{path}"\n' for path in paths)
+    (said,) = problems(EXCHANGE + files)
+    inner = max(range(2), key=lambda at: len(os.path.abspath(paths[at])))  # noqa: PTH100 - they need not exist
+    assert said.endswith(
+        f"sinks[{inner}].path: lies within the path of sinks[{1 - inner}]: give each a directory of its own"
+    )
+
+
+def test_files_beside_others(problems: Problems) -> None:
+    files = "".join(f'[[sinks]]\ntype = "files"\npath = "{path}"\n' for path in ("a", "ab", "a"))
+    (said,) = problems(EXCHANGE + files)
+    assert said.endswith('sinks[2].path: "a" is already the path of sinks[0]')
+
+
 def test_what_stands_twice_is_named_beside_other_mistakes(problems: Problems) -> None:
     assert len(problems(EXCHANGE + EXCHANGE + "x = 1\n" + SINK)) == 2
 
@@ -323,6 +352,11 @@ def test_what_stands_twice_is_named_beside_other_mistakes(problems: Problems) ->
         ("a = 1\n\n[[sinks", "site.toml:3: is not TOML: Expected ']]' at the end of an array declaration"),
         ("a = " + "[" * 5000, "site.toml:1: is n"),  # nested too deeply, or not TOML for that reason
         ("a = " + "9" * 5000, "site.toml:1: is not TOML: "),
+        ("b = 1\n" + ".".join("a" * 200_000) + " = 1", "site.toml:2: is nested too deeply"),
+        ("[" + " . ".join(["a"] * 200_000) + "]", "site.toml:1: is nested too deeply"),
+        ("x = {" + '"a".' * 200_000 + "b = 1}", "site.toml:1: is nested too deeply"),
+        ("a" * 900_000, "site.toml:1: is not TOML: "),
+        ('x = "' + "a" * 900_000, "site.toml:1: is not TOML: "),
     ],
 )
 def test_what_is_not_toml(problems: Problems, text: str, said: str) -> None:

@@ -1,10 +1,13 @@
 """Coinbase Exchange.
 
 https://docs.cdp.coinbase.com/exchange/docs/websocket-channels
-The public book is `level2_batch` (every 50 ms); `level2` needs a login. It has neither numbers nor a checksum.
+https://docs.cdp.coinbase.com/exchange/websocket-feed/authentication
+The public book is `level2_batch` (every 50 ms); `level2` wants to see keys. It has neither numbers nor a checksum.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import hmac
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder
@@ -13,18 +16,23 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import (
     Accepted,
     Backfill,
+    Credentials,
+    Denied,
     Event,
     Exchange,
+    Keys,
     Limits,
     Listing,
     Refused,
     Request,
     Since,
     Stream,
+    Subscribe,
     Subscription,
 )
 from aggregator.records import (
     DAY_S,
+    SECOND_NS,
     BookDelta,
     BookSnapshot,
     Channel,
@@ -40,7 +48,9 @@ from aggregator.sequence import contiguous
 from aggregator.wire import bbo, encode, from_iso, nonzero, optional, symbols_by
 
 API = "https://api.exchange.coinbase.com"
+HOST = "wss://ws-feed.exchange.coinbase.com"
 CHANNELS: dict[Channel, str] = {"trades": "matches", "book": "level2_batch", "ticker": "ticker", "bbo": "ticker"}
+SIGNED: dict[Channel, str] = {"book": "level2"}
 OURS: dict[str, tuple[Channel, ...]] = {
     "matches": ("trades",),
     "level2": ("book",),
@@ -177,6 +187,7 @@ class Other(Struct):
 decode = Decoder(Match | LastMatch | Quoted | Update | SnapshotWire | TickerWire).decode
 decode_other = Decoder(Other).decode
 decode_rows = Decoder(list[Row], strict=False).decode
+decode_request = Decoder(dict[str, Raw]).decode
 
 
 def stamp(time: str | None) -> int | None:
@@ -204,6 +215,8 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     if said.type == "error":
         word = said.reason.partition(" ")[0]  # `FOO-USD is not a valid product`
         reason = f"{said.message}: {said.reason}"
+        if said.message.lower() == "authentication failed":
+            return (Denied(reason),)
         meaning = meaning_of(reason, final=("not a valid product",), passing=("rate limit", "too many"))
         if "-" not in word:
             return (Refused(reason, meaning=meaning),)
@@ -211,12 +224,20 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     return ()
 
 
-def asking(method: str) -> Callable[[Sequence[Subscription], int], Iterable[bytes]]:
+def asking(method: str, channels: Mapping[Channel, str] = CHANNELS) -> Subscribe:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-        for name, products in symbols_by(lambda s: CHANNELS[s.channel], wanted).items():
+        for name, products in symbols_by(lambda s: channels[s.channel], wanted).items():
             yield encode({"type": method, "product_ids": products, "channels": [name]})
 
     return ask
+
+
+def signed(keys: Credentials, now: int, frame: bytes) -> bytes:
+    """Sign a request for topics as if it asked `GET /users/self/verify` at this second."""
+    at = str(now // SECOND_NS)
+    digest = hmac.digest(b64decode(keys["secret"]), f"{at}GET/users/self/verify".encode(), "sha256")
+    shown = {"key": keys["key"], "passphrase": keys["passphrase"], "timestamp": at}
+    return encode({**decode_request(frame), **shown, "signature": b64encode(digest).decode()})
 
 
 def missed(raw_symbol: str, _: Since) -> Request:
@@ -271,7 +292,12 @@ EXCHANGE = Exchange(
     id="coinbaseexchange",
     checked="2026-09, live probes by others",
     docs="https://docs.cdp.coinbase.com/exchange/docs/websocket-channels",
+    keys=Keys(
+        fields={"key": "API key", "passphrase": "passphrase", "secret": "API secret"},
+        page="https://exchange.coinbase.com/apikeys",
+    ),
     notes=(
+        "With keys the book comes with each change (channel `level2`), without every 50 ms (`level2_batch`).",
         "bbo comes with each trade (channel `ticker`), not with each change of the best prices.",
         "The book has no numbers and no checksum: a frame that is lost unseen cannot be noticed by anyone.",
     ),
@@ -280,7 +306,18 @@ EXCHANGE = Exchange(
     listing=Listing((Request(f"{API}/products"),), decode_products, read_product),
     feeds=(
         Stream(
-            url="wss://ws-feed.exchange.coinbase.com",
+            name="level2",
+            url=HOST,
+            sign=signed,
+            channels=SIGNED,
+            subscribe=asking("subscribe", SIGNED),
+            unsubscribe=asking("unsubscribe", SIGNED),
+            parse=parse,
+            per_connection=100,
+            pace=0.15,
+        ),
+        Stream(
+            url=HOST,
             channels=CHANNELS,
             subscribe=asking("subscribe"),
             unsubscribe=asking("unsubscribe"),

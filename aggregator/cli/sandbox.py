@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.catalog.registry import known_keys, simulated_ids
+from aggregator.catalog.registry import load_exchange, simulated_ids
 from aggregator.cli import fail
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.sandbox import Sandbox, SandboxSettings, read_faults, read_hostile
@@ -36,7 +36,6 @@ def write_config(sandbox: Sandbox, sinks: str = SINKS) -> str:
 
     What the listings of exchanges that are played back are asked for is answered from then on, as far as it can be.
     """
-    from aggregator.catalog.registry import load_exchange
     from aggregator.sandbox.speakers import speakers
 
     parts = []
@@ -52,8 +51,12 @@ def write_config(sandbox: Sandbox, sinks: str = SINKS) -> str:
 
 
 def block(id: str, channels: Sequence[str], symbols: Sequence[str], endpoints: Mapping[str, str]) -> str:
-    """One exchange of a configuration; the sandbox takes any keys, so that they may stand there."""
-    keys = known_keys(id)
+    """One exchange of a configuration; the sandbox takes any keys, so that they may stand there.
+
+    They stand only where there is nothing without: what is simulated knows what everybody gets.
+    """
+    exchange = load_exchange(id)
+    keys = exchange.keys if exchange is not None and exchange.with_keys == "all" else None
     shown = {} if keys is None else dict.fromkeys(keys.fields, f"plain:{ANY_KEY}")
     credentials = ", ".join(f"{name} = {json.dumps(place)}" for name, place in shown.items())
     written = f"credentials = {{ {credentials} }}\n" if shown else ""

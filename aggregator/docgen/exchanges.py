@@ -100,15 +100,17 @@ def _keys(exchange: Exchange) -> Iterator[str]:
     if exchange.keys is None:
         return
     fields = ", ".join(f"{code(field)} ({words})" for field, words in exchange.keys.fields.items())
-    signed = [
-        channel
-        for channel in exchange.channels
-        if any(channel in feed.channels for feed in exchange.feeds if feed.needs_keys)
-    ]
-    what = (
-        "It gives nothing without keys" if exchange.with_keys == "all" else f"Keys are wanted for {', '.join(signed)}"
+    yield f"{_wanted_for(exchange)}: {fields}, from <{exchange.keys.page}>."
+
+
+def _wanted_for(exchange: Exchange) -> str:
+    if exchange.with_keys == "all":
+        return "It gives nothing without keys"
+    signed, others = (
+        {c for f in exchange.feeds if f.needs_keys is needs for c in f.channels} for needs in (True, False)
     )
-    yield f"{what}: {fields}, from <{exchange.keys.page}>."
+    named = ", ".join(channel for channel in exchange.channels if channel in (signed - others or signed))
+    return f"{'It wants to see keys for' if signed - others else 'With keys another feed is used for'} {named}"
 
 
 def _ended_row(entry: CatalogEntry) -> tuple[str, ...]:

@@ -112,8 +112,8 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type", omit_defaults=Tru
     flags: left out when empty: `snapshot`, `backfill`, `late`, `bad_ts`
     """
 
-    exchange: str = ""
-    symbol: str | None = written(None)
+    exchange: str = ""  # as `symbol` and `source`: empty until the record is stamped, and then always written
+    symbol: str | None = ""
     raw_symbol: str | None = written(None)
     ts_event: int | None = None
     ts_sent: int | None = None
@@ -123,7 +123,7 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type", omit_defaults=Tru
     sequence_first: int | None = None
     sequence_prev: int | None = None
     conn: str = ""
-    source: Source = written("ws")
+    source: Source = ""  # type: ignore[assignment]
     flags: Flags | UnsetType = UNSET
 
 

@@ -330,6 +330,7 @@ def unread(exchange: str, conn: str, number: int, ts: int) -> Gap:
     """The gap that stands for one frame that a parser alone could not read."""
     return Gap(
         exchange=exchange,
+        symbol=None,
         conn=conn,
         source="replay",
         ts_recv=ts,

@@ -74,6 +74,7 @@ EXAMPLE = Trade(
     ts_recv=1_700_000_000_141_592_653,
     offset=42,
     conn="example/main.1#1",
+    source="ws",
     id="1001",
     price="36500.10000000",
     size="0.00250000",

@@ -233,6 +233,7 @@ class Ring:
         self.missed += lost.count
         self._offset = max(self._offset, lost.last)
         lag = Lag(
+            symbol=None,
             ts_recv=time.time_ns(),
             offset=self._offset,
             source="derived",

@@ -106,7 +106,7 @@ class Session:
         making = TopicContext(stream, place, instruments, dict(carried or {}), self._needs, verify, self.words, notes)
         self.topics = TopicTable(making)
         self._parse = stream.reader()
-        self._reading = exchange, conn, self.topics.by_type, stream.inflate, self._parse, self._counts
+        self._reading = exchange, conn, source, self.topics.by_type, stream.inflate, self._parse, self._counts
         rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
         self._guards_books = rule.sure or (stream.checksum is not None and verify == 1)
         self._asks_at_once = snapshot is not None and not snapshot.in_band and (rule.sure or not snapshot.after_delta)
@@ -185,7 +185,7 @@ class Session:
         """Read what one read of the socket has brought; `over` says whether a new connection is needed after it."""
         out: list[Record] = []
         wall, mono = now.wall, now.mono
-        exchange, conn, topics_of, inflate, parse, counts = self._reading
+        exchange, conn, source, topics_of, inflate, parse, counts = self._reading
         self.moment = now
         rest = iter(frames)
         if len(frames) == 1 and len(frames[0]) > WEIGHED_BYTES:
@@ -208,6 +208,7 @@ class Session:
                     record.symbol = topic.symbol
                     record.ts_recv = wall
                     record.conn = conn
+                    record.source = source
                     topic.heard = mono
                     topic.accept(record, out, now)
             except Exception as error:  # noqa: BLE001 - whatever a hostile frame provokes, it is one frame lost
@@ -220,8 +221,9 @@ class Session:
             counts.look(out)
         if self._needs:
             self._serve(now)
-        if wall < self._wall or self._source != "ws":
-            self._mark(out, wall)
+        if wall < self._wall:
+            for record in out:
+                with_flag(record, "bad_ts")  # our clock ran back
         else:
             self._wall = wall
         return out
@@ -256,7 +258,7 @@ class Session:
             self._end_run(out, now, doubt=True)
             return
         self._doubt_books(out, now)
-        self._reading = (*self._reading[:4], unread_yet, self._reading[5])
+        self._reading = (*self._reading[:5], unread_yet, self._reading[6])
 
     def _events(self, frame: bytes, error: Exception, now: Now) -> list[Event] | None:
         """Give the events of a frame; None where it cannot be read, which is noted.
@@ -295,18 +297,9 @@ class Session:
             topic = topics.get(record.raw_symbol) or self._meet(record)
             if topic is not None:
                 record.exchange, record.symbol = self.exchange, topic.symbol
-                record.ts_recv, record.conn = now.wall, self.conn
+                record.ts_recv, record.conn, record.source = now.wall, self.conn, self._source
                 topic.heard = now.mono
                 topic.accept(record, out, now)
-
-    def _mark(self, out: list[Record], wall: int) -> None:
-        """Mark records whose clock ran back, and those that do not come live."""
-        for record in out:
-            if wall < self._wall:
-                with_flag(record, "bad_ts")
-            if record.source == "ws":
-                record.source = self._source
-        self._wall = max(wall, self._wall)
 
     def tick(self, now: Now) -> list[Record]:
         """Do whatever is due by time alone. Call it about every second; `over` then says if the connection is dead."""
@@ -400,8 +393,6 @@ class Session:
             self._bad_answer(body, error, out, now)
             self._want_missing(raw_symbol)
         self._serve(now)
-        if self._source != "ws":
-            self._mark(out, now.wall)
         return out
 
     def receive_backfill(self, raw_symbol: str, body: bytes, now: Now) -> list[Record]:
@@ -636,7 +627,7 @@ class Session:
         gap = self._unreadable.take(now)
         if gap is not None:
             out.append(gap)
-            self._reading = (*self._reading[:4], self._parse, self._reading[5])
+            self._reading = (*self._reading[:5], self._parse, self._reading[6])
         if doubt:
             self._doubt_books(out, now)
 

@@ -99,6 +99,7 @@ class Counts:
         new = counted - self._told
         found = Summary(
             exchange=self._place.exchange,
+            symbol=None,
             ts_recv=now.wall,
             conn=self._place.conn,
             source="derived",

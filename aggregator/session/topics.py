@@ -96,6 +96,7 @@ def unread(place: Origin, number: int, raw_symbol: str | None, now: Now) -> Gap:
     """The gap that stands for a frame or an answer that cannot be read."""
     return Gap(
         exchange=place.exchange,
+        symbol=None,
         raw_symbol=raw_symbol,
         ts_recv=now.wall,
         conn=place.conn,

@@ -112,8 +112,8 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type", omit_defaults=Tru
     flags: left out when empty: `snapshot`, `backfill`, `late`, `bad_ts`
     """
 
-    exchange: str = ""  # as `symbol` and `source`: empty until the record is stamped, and then always written
-    symbol: str | None = ""
+    exchange: str = ""
+    symbol: str | None = ""  # until the record is stamped, as `source`: null and `ws` are written then
     raw_symbol: str | None = written(None)
     ts_event: int | None = None
     ts_sent: int | None = None

@@ -95,7 +95,7 @@ def test_records_as_structs(run: Callable[[Awaitable[None]], None], path: Path) 
             assert (feed.hello.schema, feed.hello.epoch, feed.hello.offset) == (1, "epoch", 0)
             subscribed = await feed.subscribe("trades:*:BTC/USDT", "book:*:*")
             assert (subscribed.topics, subscribed.matched) == (["trades:*:BTC/USDT", "book:*:*"], 0)
-            book = BookSnapshot(exchange="alpha", raw_symbol="X", bids=[("1", "2")], asks=[])
+            book = BookSnapshot(exchange="alpha", symbol=None, raw_symbol="X", bids=[("1", "2")], asks=[])
             records = [trade(), book, trade("2")]
             bus.publish(records)
             assert await take(feed, 3) == records

@@ -65,6 +65,7 @@ TABLES = (
 )
 LINE = re.compile(r"(\w+): (\S.*)")
 ENVELOPE = ("type", *Record.__struct_fields__)
+STAMPED = {"symbol": "string or null", "source": "string"}  # always written, for every record is stamped with them
 EXAMPLE = Trade(
     exchange="example",
     symbol="BTC/USDT",
@@ -181,6 +182,8 @@ def _row(name: str, field: inspect.Field | None, meaning: str) -> tuple[str, str
     values = _values(field.type)
     if not all(code(value) in meaning for value in values):
         meaning += f"; {', '.join(map(code, values[:-1]))} or {code(values[-1])}"
+    if name in STAMPED:
+        return code(name), STAMPED[name], "", meaning
     kind, default = json_type(field.type), _default(field)
     return code(name), f"{kind} or null" if default == code("null") else kind, default, meaning
 

@@ -11,6 +11,7 @@ from aggregator.session.topics import Origin, Topic
 EVERY_NS = 60 * SECOND_NS
 LONGEST_NS = 2**63  # ns; an integer of a frame may have hundreds of digits
 SAMPLES = 120  # the quickest of so many latest ones, one a second, is told
+LOOKED_AT = 100  # records that are searched each second for one that says when it was sent: many say it never
 AT_ONCE = (Trade, BookDelta, Bbo)  # records that are sent when they happen
 
 
@@ -26,6 +27,7 @@ class Counts:
         "_gone",
         "_late",
         "_latencies",
+        "_looks",
         "_place",
         "_quickest",
         "_ticked",
@@ -40,6 +42,7 @@ class Counts:
     def __init__(self, place: Origin) -> None:
         self.frames = self.bytes = self.refused = self.unread = 0
         self.is_to_look = True  # True: `look` is to be called with the records of the next read
+        self._looks = LOOKED_AT
         self._place = place
         self._gone: Counter[str] = Counter()  # the counts of topics that were forgotten
         self._told: Counter[str] = Counter()  # all that had been counted at the last summary
@@ -58,6 +61,8 @@ class Counts:
 
     def look(self, records: Sequence[Record]) -> None:
         """Measure the latency of the first of these records that says when it was sent."""
+        self._looks -= len(records)
+        self.is_to_look = self._looks > 0
         for record in records:
             sent = record.ts_sent or (record.ts_event if isinstance(record, AT_ONCE) else None)
             if sent and record.source == "ws" and not record.flags:
@@ -75,7 +80,7 @@ class Counts:
 
     def tick(self, topics: Iterable[Topic], out: list[Record], now: Now) -> None:
         """Measure how late this call is, and give the summary if it is due. Call it each second."""
-        self.is_to_look = True
+        self.is_to_look, self._looks = True, LOOKED_AT
         self._late = max(self._late, now.mono - self._ticked - SECOND_NS)
         self._ticked = now.mono
         if now.mono >= self._due:

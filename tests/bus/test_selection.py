@@ -33,7 +33,7 @@ from aggregator.session.topics import Origin
 Named = dict[str, Any]  # what a record says of its topic
 PERPETUAL: Named = {"exchange": "alpha", "symbol": "BTC/USDT:USDT", "raw_symbol": "BTCUSDT-PERP"}
 SPOT: Named = {"exchange": "alpha", "symbol": "BTC/USDT", "raw_symbol": "BTCUSDT"}
-UNNAMED: Named = {"exchange": "alpha", "raw_symbol": "X:Y"}
+UNNAMED: Named = {"exchange": "alpha", "symbol": None, "raw_symbol": "X:Y"}
 SUMMARY = Counts(Origin("alpha", "alpha/main.1#1")).summary((), Now(1, 1))
 HOLE: dict[str, Any] = {"gap_id": "1", "phase": "open", "cause": "disconnect", "ts_from": 1}
 
@@ -72,10 +72,22 @@ def test_a_pattern_names_topics(pattern: str, symbols: Named, wanted: bool) -> N
     [
         (Gap(channel="trades", **SPOT, **HOLE), ["trades:alpha:BTC/USDT", "gap:alpha:*", "gap:*:BTCUSDT"], ["book"]),
         (Health(channel="book", state="live", **SPOT), ["book:alpha:*", "health:*:*"], ["trades", "gap"]),
-        (Gap(exchange="alpha", channel="trades", **HOLE), ["trades:alpha:BTC/USDT", "gap:alpha:ETH/*"], ["book"]),
-        (Gap(exchange="alpha", **HOLE), ["trades:alpha:BTC/USDT", "status:alpha:ETH/USDT", "gap:alpha:X"], ["health"]),
+        (
+            Gap(exchange="alpha", symbol=None, channel="trades", **HOLE),
+            ["trades:alpha:BTC/USDT", "gap:alpha:ETH/*"],
+            ["book"],
+        ),
+        (
+            Gap(exchange="alpha", symbol=None, **HOLE),
+            ["trades:alpha:BTC/USDT", "status:alpha:ETH/USDT", "gap:alpha:X"],
+            ["health"],
+        ),
         (SUMMARY, ["trades:alpha:BTC/USDT", "summary:alpha:*", "*:alpha:X"], ["gap", "health"]),
-        (Status(exchange="alpha", state="halt"), ["trades:alpha:BTC/USDT", "status:alpha:X"], ["gap", "health"]),
+        (
+            Status(exchange="alpha", symbol=None, state="halt"),
+            ["trades:alpha:BTC/USDT", "status:alpha:X"],
+            ["gap", "health"],
+        ),
         (Status(state="halt", **SPOT), ["status:alpha:BTC/USDT"], ["trades"]),
         (IndexPrice(exchange="alpha", price="1", index="I"), ["index_price:alpha:*"], ["trades"]),
     ],

@@ -485,7 +485,12 @@ def test_the_example_connector_holds_a_conversation(example: ModuleType) -> None
 
 # --- the transcript of docs/how-a-session-works.md
 
-SAME = {"exchange", "symbol", "raw_symbol", "conn"}  # on every record of it
+SAME = {
+    "exchange": "example",
+    "symbol": "BTC/USDT",
+    "raw_symbol": "BTCUSDT",
+    "conn": "example/main.1#1",
+}  # on every one
 
 
 def played(example: ModuleType, transcript: str) -> Iterator[str]:
@@ -511,10 +516,12 @@ def played(example: ModuleType, transcript: str) -> Iterator[str]:
             session.sent(frame, now)
             yield f"  > {frame.decode()}"
         for record in records:
-            assert {getattr(record, name) for name in SAME} == {"example", "BTC/USDT", "BTCUSDT", "example/main.1#1"}
+            assert {name: getattr(record, name) for name in SAME} == SAME
             told = json.loads(msgspec.json.encode(record))
             shown = {
-                k: v for k, v in told.items() if k not in SAME and (k == "type" or defaults(type(record)).get(k) != v)
+                k: v
+                for k, v in told.items()
+                if k not in SAME and (k == "type" or (defaults(type(record)) | {"source": "ws"}).get(k) != v)
             }
             yield f"  = {msgspec.json.encode(shown).decode()}"
 

@@ -36,6 +36,8 @@ def said_of(field: str, tree: ast.AST) -> Iterator[str]:
                 yield from texts(value)
             case ast.Assign(targets=[ast.Attribute(attr=name)], value=value) if name == field:
                 yield from texts(value)
+            case ast.arguments(kwonlyargs=names, kw_defaults=values):
+                yield from (t for a, v in zip(names, values, strict=True) if a.arg == field and v for t in texts(v))
             case ast.Call(func=ast.Name(id="with_flag")) if field == "flags":
                 yield from texts(node)
 

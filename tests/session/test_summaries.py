@@ -246,7 +246,7 @@ def latencies(*reads: Record) -> Summary:
     counts = Counts(Origin("toy", "c"))
     counts.begin(Now(START, 0))
     for second, record in enumerate(reads, 1):
-        record.ts_recv = START + second * SECOND
+        record.ts_recv, record.source = START + second * SECOND, "rest" if record.source == "rest" else "ws"
         if counts.is_to_look:
             counts.look([record])
         counts.tick((), [], Now(record.ts_recv, second * SECOND))
@@ -285,7 +285,7 @@ def test_a_time_of_hundreds_of_digits_is_no_latency() -> None:
 
 def test_the_offset_of_clocks_outlives_a_summary_and_the_latencies_do_not() -> None:
     counts = Counts(Origin("toy", "c"))
-    counts.look([Trade(price="1", size="1", ts_sent=START, ts_recv=START + 3 * MS)])
+    counts.look([Trade(price="1", size="1", ts_sent=START, ts_recv=START + 3 * MS, source="ws")])
     first, second = (counts.summary((), Now(START, 0)) for _ in range(2))
     assert (first.latency_ms, first.clock_offset_ms) == (3.0, 3.0)
     assert (second.latency_ms, second.clock_offset_ms) == (None, 3.0)

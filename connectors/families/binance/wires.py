@@ -140,19 +140,20 @@ class BestWire(Struct, gc=False):
     E: int | None = None
 
     def record(self) -> Record:
+        bid, ask = self.b, self.a
         found = Bbo(
             raw_symbol=self.s,
-            bid_price=self.b,
+            bid_price=bid,
             bid_size=self.B,
-            ask_price=self.a,
+            ask_price=ask,
             ask_size=self.A,
             sequence=self.u,
             ts_event=None if self.T is None else stamp(self.T),
             ts_sent=None if self.E is None else stamp(self.E),
         )
-        if self.b <= ZERO or self.a <= ZERO:  # hot: only a price of zero, an empty side, needs a call
-            found.bid_price, found.bid_size = best(self.b, self.B)
-            found.ask_price, found.ask_size = best(self.a, self.A)
+        if bid <= ZERO or ask <= ZERO:  # hot: only a price of zero, an empty side, needs a call
+            found.bid_price, found.bid_size = best(bid, self.B)
+            found.ask_price, found.ask_size = best(ask, self.A)
         return found
 
 

@@ -203,6 +203,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "deribit": "`get_instruments` takes `currency`, `kind` and `expired`, and gives all of them",
     "dydx": "`perpetualMarkets` gives all unless `limit` is given, and has no parameter for pages",
     "digifinex": "`spot/symbols` and `public/instruments` have no parameter for pages",
+    "foxbit": "`/markets` takes nothing but `category`",
     "fmfwio": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
     "gemini": "`symbols/details/all` takes no parameters",
     "hashkey": "`exchangeInfo` gives all where no symbol is named, and has no parameter for pages",

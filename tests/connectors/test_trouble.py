@@ -223,6 +223,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("coinbase", 400, b'{"error":"INVALID_ARGUMENT","message":"no product"}', Trouble("INVALID_ARGUMENT: no product")),
     ("coinbaseexchange", 404, b'{"message":"NotFound"}', Trouble("NotFound")),
     (
+        "foxbit",
+        429,
+        b'{"error":{"message":"Too many requests.","code":429,"details":"Request limit exceeded, try again later."}}',
+        Trouble("429: Too many requests.", is_busy=True),
+    ),
+    (
+        "foxbit",
+        404,
+        b'{"error":{"message":"Resource not found.","code":404,"details":["Market for symbol \'x\' not found."]}}',
+        Trouble("404: Resource not found."),
+    ),
+    (
         "ndax",
         404,
         b'{"status":"Rejected","errormsg":"Resource Not Found","errorcode":104}',
@@ -230,6 +242,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ),
 ]
 FINE: list[tuple[str, bytes]] = [
+    ("foxbit", b'{"data":[]}'),
     ("ndax", b"[]"),
     ("bitbns", b'[{"id":"BTC","symbol":"BTC/INR"}]'),
     ("bit2c", b'{"h":1,"l":1,"ll":"201","av":"200","a":"5"}'),

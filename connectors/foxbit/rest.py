@@ -1,0 +1,67 @@
+"""Requests and answers by REST, the listing among them."""
+
+from collections.abc import Iterable
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Request, Since
+from aggregator.records import Instrument, Trade
+from aggregator.wire import from_iso
+from connectors.foxbit.wires import trade
+
+API = "https://api.foxbit.com.br/rest/v3"
+
+
+class PastTrade(Struct, gc=False):
+    id: int
+    price: str
+    volume: str
+    taker_side: str
+    created_at: str
+
+    def record(self, raw_symbol: str) -> Trade:
+        return trade(raw_symbol, self.id, self.price, self.volume, self.taker_side, from_iso(self.created_at))
+
+
+class PastTrades(Struct):
+    data: list[PastTrade]
+
+
+class Asset(Struct):
+    symbol: str
+
+
+class MarketWire(Struct):
+    symbol: str
+    base: Asset
+    quote: Asset
+    price_increment: str | None = None
+    quantity_increment: str | None = None
+    quantity_min: str | None = None
+
+    def instrument(self) -> Instrument:
+        return Instrument(
+            raw_symbol=self.symbol,
+            base=self.base.symbol.upper(),
+            quote=self.quote.symbol.upper(),
+            tick_size=self.price_increment,
+            lot_size=self.quantity_increment,
+            min_size=self.quantity_min,
+        )
+
+
+decode_past = Decoder(PastTrades).decode
+decode_market = Decoder(MarketWire).decode
+
+
+def missed(raw_symbol: str, _: Since) -> Request:
+    return Request(f"{API}/markets/{raw_symbol}/trades/history?page_size=200")
+
+
+def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
+    return [row.record(raw_symbol) for row in sorted(decode_past(body).data, key=lambda row: row.id)]
+
+
+def read_market(row: Raw) -> Instrument:
+    return decode_market(row).instrument()

@@ -1,0 +1,167 @@
+"""The messages of the stream."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from aggregator.exchange import Accepted, Event, Refused
+from aggregator.records import DAY_S, BookDelta, BookSnapshot, Levels, Side, Ticker, Trade
+from aggregator.refusals import meaning_of
+from aggregator.wire import bbo, ms, optional
+
+DEPTH = 300  # levels a side of a whole book; those beyond come as they change
+SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
+FINAL = ("Invalid market", "Invalid channel", "Invalid interval")
+PASSING = ("MAX_SUBSCRIPTIONS", "Too many")
+
+
+class Params(Struct):
+    channel: str
+    market_symbol: str = ""
+
+    @property
+    def topic(self) -> str:
+        return f"{self.channel}:{self.market_symbol}"
+
+
+class Done(Struct, tag_field="event", tag="success"):
+    params: Params
+    type: str
+
+    def events(self) -> Iterable[Event]:
+        return (Accepted(topic=self.params.topic),) if self.type == "subscribe" else ()
+
+
+class Failed(Struct, tag_field="event", tag="error"):
+    """A topic is refused: the exchange then closes the connection, whatever else it carries."""
+
+    type: str = ""
+    params: Params | None = None
+    message: str = ""
+    error: dict[str, str] = {}  # a limit is told by its code and details
+
+    def events(self) -> Iterable[Event]:
+        if self.type == "unsubscribe":
+            return ()
+        words = self.message or ": ".join(self.error.values())
+        topic = None if self.params is None else self.params.topic
+        return (Refused(words, topic=topic, meaning=meaning_of(words, final=FINAL, passing=PASSING)),)
+
+
+class Whole(Struct, gc=False):
+    sequence_id: int
+    bids: Levels
+    asks: Levels
+
+
+class WholeBook(Struct, tag_field="event", tag="snapshot"):
+    params: Params
+    data: Whole  # without a time
+
+    def events(self) -> Iterable[Event]:
+        whole = BookSnapshot(
+            raw_symbol=self.params.market_symbol,
+            bids=self.data.bids,
+            asks=self.data.asks,
+            depth=DEPTH,
+            sequence=self.data.sequence_id,
+        )
+        return (whole,)
+
+
+class Changed(Struct, gc=False):
+    ts: int
+    first_sequence_id: int
+    last_sequence_id: int
+    bids: Levels  # in no order
+    asks: Levels
+
+
+class Changes(Struct, tag_field="event", tag="update"):
+    params: Params
+    data: Changed
+
+    def events(self) -> Iterable[Event]:
+        d = self.data
+        delta = BookDelta(
+            raw_symbol=self.params.market_symbol,
+            bids=d.bids,
+            asks=d.asks,
+            sequence=d.last_sequence_id,
+            sequence_first=d.first_sequence_id,
+            ts_event=ms(d.ts),
+        )
+        return (delta,)
+
+
+class TradeRow(Struct, gc=False):
+    id: int
+    price: str
+    quantity: str
+    taker_side: str
+    ts: int
+
+
+class Trades(Struct, tag_field="event", tag="update"):
+    params: Params
+    data: list[TradeRow]
+
+    def events(self) -> Iterable[Event]:
+        return [
+            trade(self.params.market_symbol, row.id, row.price, row.quantity, row.taker_side, ms(row.ts))
+            for row in self.data
+        ]
+
+
+def trade(raw_symbol: str, id: int, price: str, size: str, side: str, at: int) -> Trade:
+    return Trade(raw_symbol=raw_symbol, id=str(id), price=price, size=size, side=SIDES[side], sequence=id, ts_event=at)
+
+
+class Best(Struct, gc=False):
+    """The best prices, without sizes."""
+
+    ask: str | None = None
+    bid: str | None = None
+
+
+class LastTrade(Struct, gc=False):
+    price: str | None = None
+
+
+class Rolling(Struct, gc=False):
+    price_change: str | None = None
+    volume: str | None = None
+    trades_count: str | None = None
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+
+
+class Figures(Struct, gc=False):
+    ts: int
+    best: Best
+    last_traded: LastTrade
+    rolling_24h: Rolling
+
+
+class TickerWire(Struct, tag_field="event", tag="update"):
+    params: Params
+    data: Figures
+
+    def events(self) -> Iterable[Event]:
+        d, name, at = self.data, self.params.market_symbol, ms(self.data.ts)
+        day = d.rolling_24h
+        count = optional(day.trades_count)
+        statistics = Ticker(
+            raw_symbol=name,
+            last=optional(d.last_traded.price),
+            open=optional(day.open),
+            high=optional(day.high),
+            low=optional(day.low),
+            base_volume=optional(day.volume),
+            change=optional(day.price_change),
+            trades=None if count is None else int(count),
+            window_s=DAY_S,
+            ts_event=at,
+        )
+        return statistics, bbo(name, d.best.bid, None, d.best.ask, None, ts_event=at)

@@ -32,7 +32,7 @@ from aggregator.daemon.signals import hear
 from aggregator.daemon.systemd import notify
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Exchange
-from aggregator.ingest import checkpoint_file as leftovers
+from aggregator.ingest import checkpoint_file
 from aggregator.ingest.key_places import missing_keys
 from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.names import new_loop
@@ -88,7 +88,7 @@ class Daemon:
         self.marks: Marks | None = None
         self._keeper = Worker("state")
         self._opener = Worker("captures")
-        self._left: dict[str, leftovers.Topics] = {}  # checkpoints of the run before, by exchange
+        self._left: dict[str, checkpoint_file.Topics] = {}  # checkpoints of the run before, by exchange
         self._began: set[str] = set()  # exchanges that were run, and left over something themselves
 
     def stop(self) -> None:

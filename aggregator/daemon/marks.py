@@ -19,9 +19,8 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from aggregator.bus.bus import Batch
-from aggregator.ingest import checkpoint_file as leftovers
-from aggregator.ingest import state
-from aggregator.ingest.checkpoint_file import Leftover
+from aggregator.ingest import checkpoint_file, state
+from aggregator.ingest.checkpoint_file import CheckpointRow
 from aggregator.ingest.runner import ExchangeRunner
 from aggregator.records import Gap
 from aggregator.session.topics import Standing
@@ -116,7 +115,7 @@ class Found(Struct, frozen=True):
     died: when that run ended, ns
     """
 
-    topics: leftovers.Topics
+    topics: checkpoint_file.Topics
     gaps: list[Gap]
     epoch: str | None
     died: int
@@ -171,7 +170,7 @@ class Marks:
 
         So a start that is killed too tells no gap twice.
         """
-        left = leftovers.load(self.path(id))
+        left = checkpoint_file.load(self.path(id))
         if left is None:
             return Found({}, [], None, 0)
         gaps: list[Gap] = []
@@ -180,12 +179,12 @@ class Marks:
             numbers = read_numbers(self._directory / f"{Path(left.epoch).name}{SUFFIX}")
             moment = numbers.pop(0, 0)
             died = min(max(died, abs(moment)), time.time_ns())  # clocks may run back
-            left, gaps = leftovers.after_a_kill(id, left, died, numbers, is_sure=moment >= 0)
+            left, gaps = checkpoint_file.after_a_kill(id, left, died, numbers, is_sure=moment >= 0)
         rows = [structs.replace(row, slot=self._begun(id, row)) for row in left.rows]
-        self.save(id, leftovers.pieces_of(rows))
-        return Found(leftovers.topics_of(left), gaps, left.epoch, died)
+        self.save(id, checkpoint_file.pieces_of(rows))
+        return Found(checkpoint_file.topics_of(left), gaps, left.epoch, died)
 
-    def _begun(self, id: str, row: Leftover) -> int | None:
+    def _begun(self, id: str, row: CheckpointRow) -> int | None:
         """The slot of a topic, in which its last number stands again."""
         last = row.carried.last
         if row.channel != "trades" or self._numbers is None or last is None:
@@ -245,31 +244,31 @@ class Marks:
 
     async def mark(self, runner: ExchangeRunner) -> None:
         """Mark an exchange's topics: gathered in steps, written by a thread."""
-        ts, rows = time.time_ns(), list[Leftover]()
+        ts, rows = time.time_ns(), list[CheckpointRow]()
         pieces: list[bytes] = []  # rows would take ten times the room
         for at, (feed, standing) in enumerate(runner.standing()):
             row = self._row(runner.exchange.id, feed, standing)
             if row.is_followed or row.carried.gap is not None or row.carried.last is not None:
                 rows.append(row)
             if at % STEP == STEP - 1:
-                pieces.append(leftovers.piece_of(rows))
+                pieces.append(checkpoint_file.piece_of(rows))
                 rows.clear()
                 await asyncio.sleep(0)
-        pieces.append(leftovers.piece_of(rows))
+        pieces.append(checkpoint_file.piece_of(rows))
         await self._worker.do(partial(self.save, runner.exchange.id, pieces, ts))
 
-    def _row(self, exchange: str, feed: str, standing: Standing) -> Leftover:
+    def _row(self, exchange: str, feed: str, standing: Standing) -> CheckpointRow:
         channel, raw_symbol = standing.key
         slot = None
         if channel == "trades" and self._numbers is not None:
             slot = self._numbers.slot(exchange, raw_symbol)
-        return Leftover(feed, channel, raw_symbol, standing.carried, standing.symbol, standing.is_followed, slot)
+        return CheckpointRow(feed, channel, raw_symbol, standing.carried, standing.symbol, standing.is_followed, slot)
 
     def save(self, id: str, pieces: Iterable[bytes], ts: int | None = None) -> None:
         """Write a mark; where that fails it is said once."""
         try:
             if id not in self._ended:
-                leftovers.save(pieces, self.path(id), time.time_ns() if ts is None else ts, self.epoch)
+                checkpoint_file.save(pieces, self.path(id), time.time_ns() if ts is None else ts, self.epoch)
         except (OSError, ValueError, OverflowError) as error:
             if id not in self._failing:
                 self._failing.add(id)
@@ -277,16 +276,16 @@ class Marks:
         else:
             self._failing.discard(id)
 
-    async def leave(self, id: str, topics: leftovers.Topics) -> None:
+    async def leave(self, id: str, topics: checkpoint_file.Topics) -> None:
         """Write what an exchange leaves that has ended, instead of a mark, until it begins again.
 
         Raises OSError, also where the disk takes too long: the last mark stands then, and tells more than is missing.
         """
         self._ended.add(id)
-        await self._in_time(partial(self._leave, id, leftovers.rows_of(topics)))
+        await self._in_time(partial(self._leave, id, checkpoint_file.rows_of(topics)))
 
-    def _leave(self, id: str, rows: list[Leftover]) -> None:
-        leftovers.save(leftovers.pieces_of(rows), self.path(id), time.time_ns())
+    def _leave(self, id: str, rows: list[CheckpointRow]) -> None:
+        checkpoint_file.save(checkpoint_file.pieces_of(rows), self.path(id), time.time_ns())
 
     async def _in_time(self, call: Callable[[], None]) -> None:
         """Have the thread do something, unless the disk hangs: the end of the process waits once, and not for long."""

@@ -122,7 +122,7 @@ class StatusQuery(Struct, frozen=True):
         return self.wanted.wants(RecordTopic((topic.channel,), topic.exchange, names))
 
 
-class _Tally:
+class _TopicTotals:
     """The topics of one exchange, added up."""
 
     def __init__(self) -> None:
@@ -148,11 +148,11 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
     left_out = 0
     exchanges: list[ExchangeStatus] = []
     for config in daemon.config.exchanges:
-        tally, turn = _Tally(), time.perf_counter()
+        totals, turn = _TopicTotals(), time.perf_counter()
         runner, followed = daemon.runners.get(config.id), daemon.followed.get(config.id)
         for topic in _topics(runner, followed):
             if topic is not None:
-                tally.take(topic)
+                totals.take(topic)
                 if asked.most and asked.wants(topic):
                     if len(topics) < asked.most:
                         topics.append(topic)
@@ -161,7 +161,7 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
             if time.perf_counter() - turn > TURN_S:
                 await asyncio.sleep(0)
                 turn = time.perf_counter()
-        exchanges.append(_exchange(daemon, config.id, tally))
+        exchanges.append(_exchange(daemon, config.id, totals))
         await asyncio.sleep(0)
     return DaemonStatus(
         ts=time.time_ns(),
@@ -190,20 +190,20 @@ def _topics(runner: ExchangeRunner | None, followed: Followed | None) -> Iterato
             yield from (absent(instrument.exchange, channel, instrument, reason) for channel in followed.channels)
 
 
-def _exchange(daemon: "Daemon", id: str, tally: _Tally) -> ExchangeStatus:
+def _exchange(daemon: "Daemon", id: str, totals: _TopicTotals) -> ExchangeStatus:
     runner, followed, recorder = daemon.runners.get(id), daemon.followed.get(id), daemon.recorders.get(id)
     trouble = daemon.troubles.get(id)
     return ExchangeStatus(
         id=id,
         state="running" if runner is not None else "starting" if trouble is None else "waiting",
         trouble=trouble,
-        topics=dict(tally.states),
-        gaps=tally.gaps,
-        rate=round(tally.rate, 1),
-        records=tally.records,
-        duplicates=tally.duplicates,
-        withheld=tally.withheld,
-        age_ms=tally.age_ms,
+        topics=dict(totals.states),
+        gaps=totals.gaps,
+        rate=round(totals.rate, 1),
+        records=totals.records,
+        duplicates=totals.duplicates,
+        withheld=totals.withheld,
+        age_ms=totals.age_ms,
         followed=None if followed is None else followed.status(),
         listing=None if followed is None else followed.markets.status(),
         shards=[] if runner is None else [shard.status() for shard in runner.shards],

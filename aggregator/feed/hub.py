@@ -30,7 +30,7 @@ from aggregator.feed.protocol import (
     Unsubscribed,
     read_line,
 )
-from aggregator.feed.routing import Audience, Routes
+from aggregator.feed.routing import Group, TopicRoutes
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.subscriber import Subscriber
 from aggregator.feed.subscriber_queue import TAKE_BYTES, Book, Chunk, Ring, join
@@ -48,9 +48,9 @@ class FeedHub:
         self._max_clients = max_clients
         self._accepted = self._turned_away = 0
         self._lags = self._missed = 0  # they count those that have left
-        self._routes = Routes()
+        self._routes = TopicRoutes()
         self._subscribers: dict[Ring, Subscriber] = {}
-        self._filled: dict[Audience, None] = {}  # audiences with records of this tick
+        self._filled: dict[Group, None] = {}  # groups with records of this tick
         self._touched: dict[Ring, None] = {}  # rings that got some, and are to be written
         self._is_scheduled = False
         self._is_stopping = False
@@ -115,15 +115,15 @@ class FeedHub:
         """Put what was published so far into the rings, joined once for all who got the same."""
         filled, self._filled = self._filled, {}
         joined: dict[tuple[int, ...], Chunk] = {}
-        for audience in filled:
-            parts, audience.chunks = audience.chunks, []
+        for group in filled:
+            parts, group.chunks = group.chunks, []
             key = tuple(map(id, parts))
             chunk = joined.get(key)
             if chunk is None:
                 chunk = joined[key] = join(parts)
-            for ring in audience.rings:
+            for ring in group.rings:
                 ring.put(chunk)
-            self._touched |= audience.rings
+            self._touched |= group.rings
 
     def _refill(self, subscriber: Subscriber) -> bytes:
         """The bytes to write next to a subscriber: records and, once it has them all, the books that it waits for."""

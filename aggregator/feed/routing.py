@@ -9,21 +9,21 @@ from aggregator.bus.selection import ALONE, KIND, Pattern, RecordTopic, Selectio
 from aggregator.bus.view import Wanted
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.index import TopicIndex
-from aggregator.feed.subscriber_queue import Book, Chunk, Place, Ring
+from aggregator.feed.subscriber_queue import Book, BookRole, Chunk, Ring
 from aggregator.records import BookDelta, BookSnapshot, Channel, Health, Record, channel_of
 
 NOTHING = Selection(())
 
 
-class Wish(NamedTuple):
-    """The wish of a subscriber; those with the same wish make one audience."""
+class Interest(NamedTuple):
+    """The records that a subscriber wants, and how they are to be written."""
 
     patterns: frozenset[str]
     options: Options
 
 
-class Audience:
-    """Subscribers of one and the same wish."""
+class Group:
+    """The subscribers of one and the same interest: what is written for one of them is written for all."""
 
     __slots__ = ("chunks", "options", "rings", "selection")
 
@@ -34,27 +34,27 @@ class Audience:
         self.chunks: list[Chunk] = []  # since the last tick
 
 
-class Crowd:
-    """The audiences that want a topic. Topics with the same audiences share one crowd, so it is told by identity."""
+class Fanout:
+    """The groups that want a topic. Topics with the same groups share one object, which is compared by identity."""
 
-    __slots__ = ("__weakref__", "audiences")
+    __slots__ = ("__weakref__", "groups")
 
-    def __init__(self, audiences: tuple[Audience, ...]) -> None:
-        self.audiences = audiences
+    def __init__(self, groups: tuple[Group, ...]) -> None:
+        self.groups = groups
 
 
 class Route:
     """Where the records of one kind and topic go."""
 
-    __slots__ = ("crowd", "place", "topic")
+    __slots__ = ("fanout", "role", "topic")
 
-    def __init__(self, topic: RecordTopic, place: Place, crowd: Crowd) -> None:
+    def __init__(self, topic: RecordTopic, role: BookRole, fanout: Fanout) -> None:
         self.topic = topic
-        self.place = place
-        self.crowd = crowd
+        self.role = role
+        self.fanout = fanout
 
 
-ELSEWHERE = Place(None, False)  # the place of all records that belong to no book  # noqa: FBT003
+NO_BOOK = BookRole(None, False)  # the role of all records that belong to no book  # noqa: FBT003
 
 
 class Known(NamedTuple):
@@ -65,49 +65,48 @@ class Known(NamedTuple):
     raw_symbol: str
 
 
-class Routes:
-    """The audiences, the topics seen so far, and the route of each."""
+class TopicRoutes:
+    """The groups, the topics seen so far, and the route of each."""
 
     def __init__(self) -> None:
-        """Know no one and nothing."""
         self.known: dict[Known, RecordTopic] = {}
         self._begun: set[Book] = set()  # books of which a snapshot has been seen
         self._known_by_topic: TopicIndex[Known] = TopicIndex()  # filed under "health" too, which tells their states
         self._unnamed: dict[tuple[Channel, str], None] = {}  # channels and exchanges of topics without a symbol
         self._routes: dict[Hashable, Route] = {}
         self._routes_by_topic: TopicIndex[Route] = TopicIndex()
-        self._crowds: WeakValueDictionary[tuple[Audience, ...], Crowd] = WeakValueDictionary()
-        self._audiences: dict[Wish, Audience] = {}
-        self._wishes: dict[Ring, Wish] = {}
+        self._fanouts: WeakValueDictionary[tuple[Group, ...], Fanout] = WeakValueDictionary()
+        self._groups: dict[Interest, Group] = {}
+        self._interests: dict[Ring, Interest] = {}
 
     def join(self, ring: Ring, patterns: dict[str, Pattern], options: Options) -> None:
-        """Put a ring into the audience of its wish, and out of the one that it was in."""
+        """Put a ring into the group of its interest, and out of the one that it was in."""
         self.leave(ring)
         if not patterns:
             return
-        wish = Wish(frozenset(patterns), options)
-        audience = self._audiences.get(wish)
-        if audience is None:
-            audience = self._audiences[wish] = Audience(Selection(patterns.values()), options)
-            self._reroute(audience, lambda others: (*others, audience))
-        audience.rings[ring] = None
-        self._wishes[ring] = wish
+        interest = Interest(frozenset(patterns), options)
+        group = self._groups.get(interest)
+        if group is None:
+            group = self._groups[interest] = Group(Selection(patterns.values()), options)
+            self._reroute(group, lambda others: (*others, group))
+        group.rings[ring] = None
+        self._interests[ring] = interest
 
     def leave(self, ring: Ring) -> None:
         """The ring wants nothing more."""
-        wish = self._wishes.pop(ring, None)
-        if wish is None:
+        interest = self._interests.pop(ring, None)
+        if interest is None:
             return
-        audience = self._audiences[wish]
-        del audience.rings[ring]
-        if not audience.rings:
-            del self._audiences[wish]
-            self._reroute(audience, lambda before: tuple(other for other in before if other is not audience))
+        group = self._groups[interest]
+        del group.rings[ring]
+        if not group.rings:
+            del self._groups[interest]
+            self._reroute(group, lambda before: tuple(other for other in before if other is not group))
 
     def selection_of(self, ring: Ring) -> Selection:
         """Everything that a ring wants."""
-        wish = self._wishes.get(ring)
-        return NOTHING if wish is None else self._audiences[wish].selection
+        interest = self._interests.get(ring)
+        return NOTHING if interest is None else self._groups[interest].selection
 
     def matching(self, selection: Selection) -> list[Known]:
         """The topics seen so far that a selection wants."""
@@ -132,21 +131,21 @@ class Routes:
         """The topics seen so far as text, by unified symbol where there is one, sorted."""
         return sorted(f"{known.channel}:{known.exchange}:{topic.names[0]}" for known, topic in self.known.items())
 
-    def distribute(self, batch: Batch) -> Iterable[Audience]:
+    def distribute(self, batch: Batch) -> Iterable[Group]:
         """Add the batch's records to those who want them, joined once for each set that is wanted; who got some."""
         known = self._routes
         routes = [known.get((type(r), r.exchange, r.raw_symbol, r.symbol)) or self._find(r) for r in batch.records]
-        places = [route.place for route in routes]
-        crowds = dict.fromkeys([route.crowd for route in routes])
-        if len(crowds) == 1:
-            return _give_all(batch, places, routes[0].crowd.audiences)
-        bits = {crowd: 1 << bit for bit, crowd in enumerate(crowds)}
-        wanted: dict[Audience, int] = {}  # the crowds that an audience is in, as bits
-        for crowd, bit in bits.items():
-            for audience in crowd.audiences:
-                wanted[audience] = wanted.get(audience, 0) | bit
+        roles = [route.role for route in routes]
+        fanouts = dict.fromkeys([route.fanout for route in routes])
+        if len(fanouts) == 1:
+            return _give_all(batch, roles, routes[0].fanout.groups)
+        bits = {fanout: 1 << bit for bit, fanout in enumerate(fanouts)}
+        wanted: dict[Group, int] = {}  # the fanouts that a group is in, as bits
+        for fanout, bit in bits.items():
+            for group in fanout.groups:
+                wanted[group] = wanted.get(group, 0) | bit
         if wanted:
-            _give_parts(batch, places, [bits[route.crowd] for route in routes], wanted)
+            _give_parts(batch, roles, [bits[route.fanout] for route in routes], wanted)
         return wanted
 
     def _find(self, record: Record) -> Route:
@@ -159,14 +158,14 @@ class Routes:
     def _meet(self, key: Hashable, record: Record) -> Route:
         """Find the way of a topic that has not been seen before; a book that starts in its middle is awaited."""
         topic = topic_of(record)
-        crowd = self._crowd(tuple(a for a in self._audiences.values() if a.selection.wants(topic)))
+        fanout = self._fanout(tuple(a for a in self._groups.values() if a.selection.wants(topic)))
         book = (record.exchange, record.raw_symbol) if isinstance(record, BookSnapshot | BookDelta) else None
         if book is not None and isinstance(record, BookDelta) and book not in self._begun:
-            for ring in (ring for audience in crowd.audiences for ring in audience.rings):
+            for ring in (ring for group in fanout.groups for ring in group.rings):
                 ring.await_book(book, is_new=True)
         self.learn(record, topic)
-        place = ELSEWHERE if book is None else Place(book, isinstance(record, BookSnapshot))
-        route = self._routes[key] = Route(topic, place, crowd)
+        role = NO_BOOK if book is None else BookRole(book, isinstance(record, BookSnapshot))
+        route = self._routes[key] = Route(topic, role, fanout)
         self._routes_by_topic.add(topic, route)
         return route
 
@@ -192,43 +191,43 @@ class Routes:
         self.known[known] = RecordTopic(ALONE[known.channel], known.exchange, names)
         self._known_by_topic.add(RecordTopic(("health", known.channel), known.exchange, names), known)
 
-    def _crowd(self, audiences: tuple[Audience, ...]) -> Crowd:
-        crowd = self._crowds.get(audiences)
-        if crowd is None:
-            crowd = self._crowds[audiences] = Crowd(audiences)
-        return crowd
+    def _fanout(self, groups: tuple[Group, ...]) -> Fanout:
+        fanout = self._fanouts.get(groups)
+        if fanout is None:
+            fanout = self._fanouts[groups] = Fanout(groups)
+        return fanout
 
-    def _reroute(self, audience: Audience, change: Callable[[tuple[Audience, ...]], tuple[Audience, ...]]) -> None:
-        """An audience has come or gone: change the crowds of the topics that it wants, and look at no others."""
-        changed: dict[Crowd, Crowd] = {}
-        for route in self._routes_by_topic.matching(audience.selection):
-            before = route.crowd
+    def _reroute(self, group: Group, change: Callable[[tuple[Group, ...]], tuple[Group, ...]]) -> None:
+        """A group has come or gone: change the fanouts of the topics that it wants, and look at no others."""
+        changed: dict[Fanout, Fanout] = {}
+        for route in self._routes_by_topic.matching(group.selection):
+            before = route.fanout
             if before not in changed:
-                changed[before] = self._crowd(change(before.audiences))
-            route.crowd = changed[before]
+                changed[before] = self._fanout(change(before.groups))
+            route.fanout = changed[before]
 
 
-def _give_all(batch: Batch, places: list[Place], audiences: tuple[Audience, ...]) -> tuple[Audience, ...]:
-    """Give a batch to audiences that want all of it, as their options say."""
+def _give_all(batch: Batch, roles: list[BookRole], groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    """Give a batch to groups that want all of it, as their options say."""
     records = batch.records
     chunks: dict[Options, Chunk] = {}
-    for audience in audiences:
-        chunk = chunks.get(audience.options)
+    for group in groups:
+        chunk = chunks.get(group.options)
         if chunk is None:
-            data = batch.blob if audience.options == PLAIN else encode(records, audience.options)
+            data = batch.blob if group.options == PLAIN else encode(records, group.options)
             offsets = range(records[0].offset, records[-1].offset + 1)
-            chunk = chunks[audience.options] = Chunk(data, places, offsets)
-        audience.chunks.append(chunk)
-    return audiences
+            chunk = chunks[group.options] = Chunk(data, roles, offsets)
+        group.chunks.append(chunk)
+    return groups
 
 
-def _give_parts(batch: Batch, places: list[Place], bits: list[int], wanted: dict[Audience, int]) -> None:
-    """Give each audience those records of a batch whose bits are among its own."""
+def _give_parts(batch: Batch, roles: list[BookRole], bits: list[int], wanted: dict[Group, int]) -> None:
+    """Give each group those records of a batch whose bits are among its own."""
     records = batch.records
     lines: dict[Options, list[bytes]] = {PLAIN: batch.lines}
     chunks: dict[tuple[int, Options], Chunk] = {}
-    for audience, mask in wanted.items():
-        options = audience.options
+    for group, mask in wanted.items():
+        options = group.options
         chunk = chunks.get((mask, options))
         if chunk is None:
             if options not in lines:
@@ -237,7 +236,7 @@ def _give_parts(batch: Batch, places: list[Place], bits: list[int], wanted: dict
             at = [at for at, bit in enumerate(bits) if bit & mask]
             chunk = chunks[mask, options] = Chunk(
                 b"".join([written[i] for i in at]),
-                [places[i] for i in at],
+                [roles[i] for i in at],
                 [records[i].offset for i in at],
             )
-        audience.chunks.append(chunk)
+        group.chunks.append(chunk)

@@ -14,58 +14,58 @@ TAKE_BYTES = 256 * 1024  # bytes given to be written at once
 Book = tuple[str, str | None]  # exchange and raw symbol
 
 
-class Place(Struct, frozen=True, eq=False):
-    """The facts that a ring needs about a record: which book it belongs to, if any, and whether it starts that book."""
+class BookRole(Struct, frozen=True, eq=False):
+    """The part of a record in a book: which book it belongs to, if any, and whether it starts that book."""
 
     book: Book | None
     starts: bool
 
 
 class Chunk:
-    """Lines that belong together, shared by every ring that holds them; `places` and `offsets` are those of the lines.
+    """Lines that belong together, shared by every ring that holds them; `roles` and `offsets` are those of its records.
 
-    The feed's own answers are chunks without places: never lost, and not counted.
+    The feed's own answers are chunks without records: never lost, and not counted.
     """
 
-    __slots__ = ("_books", "_kept", "_starts", "data", "offsets", "places")
+    __slots__ = ("_books", "_kept", "_starts", "data", "offsets", "roles")
 
-    def __init__(self, data: bytes, places: Sequence[Place] = (), offsets: Sequence[int] = ()) -> None:
+    def __init__(self, data: bytes, roles: Sequence[BookRole] = (), offsets: Sequence[int] = ()) -> None:
         self.data = data
-        self.places = places
+        self.roles = roles
         self.offsets = offsets
         self._books: frozenset[Book] | None = None
         self._starts: frozenset[Book] | None = None
-        self._kept: tuple[object, bytes, Lost] | None = None
+        self._kept: tuple[object, bytes, MissedRecords] | None = None
 
     @property
     def books(self) -> frozenset[Book]:
         """The books that it holds something of."""
         if self._books is None:
-            self._books = frozenset(place.book for place in self.places if place.book is not None)
+            self._books = frozenset(role.book for role in self.roles if role.book is not None)
         return self._books
 
     @property
     def starts(self) -> frozenset[Book]:
         """The books that it holds a whole snapshot of."""
         if self._starts is None:
-            self._starts = frozenset(place.book for place in self.places if place.starts and place.book is not None)
+            self._starts = frozenset(role.book for role in self.roles if role.starts and role.book is not None)
         return self._starts
 
     def lines(self) -> list[bytes]:
         return self.data.splitlines(keepends=True)
 
-    def without(self, books: frozenset[Book], counted: frozenset[Book]) -> tuple[bytes, "Lost"]:
+    def without(self, books: frozenset[Book], counted: frozenset[Book]) -> tuple[bytes, "MissedRecords"]:
         """The lines but those of some books, and how many of these are of the `counted` ones.
 
         Rings that are behind mostly wait for the same books: the last answer is kept for the next of them.
         """
         asked = books, counted
         if self._kept is None or self._kept[0] != asked:
-            kept, lost = [], Lost()
-            for line, place, offset in zip(self.lines(), self.places, self.offsets, strict=True):
-                if place.book not in books:
+            kept, lost = [], MissedRecords()
+            for line, role, offset in zip(self.lines(), self.roles, self.offsets, strict=True):
+                if role.book not in books:
                     kept.append(line)
-                elif place.book in counted:
+                elif role.book in counted:
                     lost.add(1, offset, offset)
             self._kept = asked, b"".join(kept), lost
         return self._kept[1], self._kept[2]
@@ -74,8 +74,8 @@ class Chunk:
         """The first `at` records, and the rest."""
         lines = self.lines()
         return (
-            Chunk(b"".join(lines[:at]), self.places[:at], self.offsets[:at]),
-            Chunk(b"".join(lines[at:]), self.places[at:], self.offsets[at:]),
+            Chunk(b"".join(lines[:at]), self.roles[:at], self.offsets[:at]),
+            Chunk(b"".join(lines[at:]), self.roles[at:], self.offsets[at:]),
         )
 
 
@@ -85,13 +85,13 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
         return chunks[0]
     return Chunk(
         b"".join([chunk.data for chunk in chunks]),
-        [place for chunk in chunks for place in chunk.places],
+        [role for chunk in chunks for role in chunk.roles],
         [offset for chunk in chunks for offset in chunk.offsets],
     )
 
 
-class Lost(Struct):
-    """How many records, and the offsets of the first and the last of them."""
+class MissedRecords(Struct):
+    """How many records a subscriber has missed, and the offsets of the first and the last of them."""
 
     count: int = 0
     first: int = 0
@@ -127,14 +127,14 @@ class Ring:
         self._limit_bytes = limit_bytes
         self._chunks: deque[Chunk] = deque()
         self._ahead: list[bytes] = []  # answers before all chunks
-        self._lost = Lost()  # before all chunks
-        self._withheld = Lost()  # records of books that wait for their loss to be told
+        self._lost = MissedRecords()  # before all chunks
+        self._withheld = MissedRecords()  # records of books that wait for their loss to be told
         self._offset = 0
 
     def put(self, chunk: Chunk) -> None:
         """Take records; let the oldest go when there is no room."""
         self._chunks.append(chunk)
-        self.held += len(chunk.places)
+        self.held += len(chunk.roles)
         self.bytes += len(chunk.data)
         while self.held > self._limit or self.bytes > self._limit_bytes:
             self._make_room()
@@ -146,25 +146,25 @@ class Ring:
 
     def _make_room(self) -> None:
         chunk = self._pop()
-        if not chunk.places:
+        if not chunk.roles:
             self._ahead.append(chunk.data)
             self.answers += len(chunk.data)
             return
         room = self._limit - self.held
-        if room > 0 and self.bytes + len(chunk.data) <= self._limit_bytes and len(chunk.places) > self._limit:
-            chunk, kept = chunk.split(len(chunk.places) - room)  # one tick holds more than the ring
+        if room > 0 and self.bytes + len(chunk.data) <= self._limit_bytes and len(chunk.roles) > self._limit:
+            chunk, kept = chunk.split(len(chunk.roles) - room)  # one tick holds more than the ring
             self._chunks.appendleft(kept)
-            self.held += len(kept.places)
+            self.held += len(kept.roles)
             self.bytes += len(kept.data)
-        self._lost.add(len(chunk.places), chunk.offsets[0], chunk.offsets[-1])
+        self._lost.add(len(chunk.roles), chunk.offsets[0], chunk.offsets[-1])
         for book in chunk.books:
             self.waiting.setdefault(book, True)
             self.wanted[book] = None
 
     def _pop(self) -> Chunk:
         chunk = self._chunks.popleft()
-        if chunk.places:
-            self.held -= len(chunk.places)
+        if chunk.roles:
+            self.held -= len(chunk.roles)
             self.bytes -= len(chunk.data)
         else:
             self.answers -= len(chunk.data)
@@ -188,10 +188,10 @@ class Ring:
         self.answers -= size
         if self._lost.count:
             parts.append(self._lag(self._lost))
-            self._lost = Lost()
+            self._lost = MissedRecords()
         while self._chunks and size < TAKE_BYTES:
             chunk = self._pop()
-            if chunk.places:
+            if chunk.roles:
                 self._offset = chunk.offsets[-1]
             is_whole = not self.waiting or chunk.books.isdisjoint(self.waiting)
             parts.append(chunk.data if is_whole else self._but_waiting(chunk))
@@ -212,23 +212,23 @@ class Ring:
 
     def _line_by_line(self, chunk: Chunk) -> bytes:
         kept: list[bytes] = []
-        for line, place, offset in zip(chunk.lines(), chunk.places, chunk.offsets, strict=True):
-            if place.book not in self.waiting:
+        for line, role, offset in zip(chunk.lines(), chunk.roles, chunk.offsets, strict=True):
+            if role.book not in self.waiting:
                 kept.append(line)
-            elif place.starts:
+            elif role.starts:
                 if self._withheld.count:
                     kept.append(self._withheld_lag())
-                self.has_book(place.book)
+                self.has_book(role.book)
                 kept.append(line)
-            elif self.waiting[place.book]:
+            elif self.waiting[role.book]:
                 self._withheld.add(1, offset, offset)
         return b"".join(kept)
 
     def _withheld_lag(self) -> bytes:
-        withheld, self._withheld = self._withheld, Lost()
+        withheld, self._withheld = self._withheld, MissedRecords()
         return self._lag(withheld)
 
-    def _lag(self, lost: Lost) -> bytes:
+    def _lag(self, lost: MissedRecords) -> bytes:
         self.lags += 1
         self.missed += lost.count
         self._offset = max(self._offset, lost.last)

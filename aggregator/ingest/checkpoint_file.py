@@ -16,7 +16,7 @@ from aggregator.session.subscriptions import Key
 from aggregator.session.topics import TopicCheckpoint
 
 
-class Leftover(Struct, frozen=True, omit_defaults=True):
+class CheckpointRow(Struct, frozen=True, omit_defaults=True):
     """One topic of one feed.
 
     is_followed: whether what comes after the mark is missing
@@ -32,7 +32,7 @@ class Leftover(Struct, frozen=True, omit_defaults=True):
     slot: int | None = None
 
 
-class Left(Struct, frozen=True):
+class CheckpointFile(Struct, frozen=True):
     """One exchange's file.
 
     ts: when it was written
@@ -43,7 +43,7 @@ class Left(Struct, frozen=True):
     ts: int
     epoch: str | None
     version: int = state.VERSION
-    rows: list[Leftover] = []
+    rows: list[CheckpointRow] = []
 
 
 Topics = dict[str, dict[Key, TopicCheckpoint]]  # the keys are names of sources
@@ -53,10 +53,10 @@ PIECE = 200  # topics that are encoded at once
 encode = msgspec.json.Encoder().encode
 
 
-def rows_of(left: Mapping[str, Mapping[Key, TopicCheckpoint]]) -> list[Leftover]:
+def rows_of(left: Mapping[str, Mapping[Key, TopicCheckpoint]]) -> list[CheckpointRow]:
     """Topics of an end that is told."""
     return [
-        Leftover(feed, channel, raw_symbol, carried)
+        CheckpointRow(feed, channel, raw_symbol, carried)
         for feed, topics in left.items()
         for (channel, raw_symbol), carried in topics.items()
     ]
@@ -64,15 +64,15 @@ def rows_of(left: Mapping[str, Mapping[Key, TopicCheckpoint]]) -> list[Leftover]
 
 def save(pieces: Iterable[bytes], path: Path, ts: int, epoch: str | None = None) -> None:
     """Write what is left over, in pieces; whole or not at all. Raises OSError."""
-    state.write(path, state.listed(encode(Left(ts, epoch)), pieces))
+    state.write(path, state.listed(encode(CheckpointFile(ts, epoch)), pieces))
 
 
-def pieces_of(rows: Sequence[Leftover]) -> Iterator[bytes]:
+def pieces_of(rows: Sequence[CheckpointRow]) -> Iterator[bytes]:
     """All of these rows, in pieces."""
     return (piece_of(rows[at : at + PIECE]) for at in range(0, len(rows), PIECE))
 
 
-def piece_of(rows: Sequence[Leftover]) -> bytes:
+def piece_of(rows: Sequence[CheckpointRow]) -> bytes:
     """A few rows, encoded."""
     try:
         return encode(rows)[1:-1]
@@ -87,7 +87,7 @@ def _without_numbers(carried: TopicCheckpoint) -> TopicCheckpoint:
     return TopicCheckpoint(gap, asked=carried.asked, is_unsure=carried.is_unsure)
 
 
-def load(path: Path) -> Left | None:
+def load(path: Path) -> CheckpointFile | None:
     """Read what an earlier run left over; it stays there until it is written over: a start may be killed too.
 
     A file that cannot be read is set aside, as is one of a later version. Raises OSError.
@@ -97,14 +97,14 @@ def load(path: Path) -> Left | None:
         return None
     try:
         if blob.startswith(b"["):  # until the autumn of 2026 the rows stood alone, and only a good end wrote them
-            return Left(0, None, rows=msgspec.json.decode(blob, type=list[Leftover]))
-        return msgspec.json.decode(blob, type=Left)
+            return CheckpointFile(0, None, rows=msgspec.json.decode(blob, type=list[CheckpointRow]))
+        return msgspec.json.decode(blob, type=CheckpointFile)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         state.set_aside(path, f"it cannot be read: {error}")
         return None
 
 
-def topics_of(left: Left) -> Topics:
+def topics_of(left: CheckpointFile) -> Topics:
     """By feed and topic, as the runner takes them."""
     found: Topics = {}
     for row in left.rows:
@@ -113,8 +113,8 @@ def topics_of(left: Left) -> Topics:
 
 
 def after_a_kill(
-    exchange: str, left: Left, died: int, numbers: Mapping[int, int], *, is_sure: bool = True
-) -> tuple[Left, list[Gap]]:
+    exchange: str, left: CheckpointFile, died: int, numbers: Mapping[int, int], *, is_sure: bool = True
+) -> tuple[CheckpointFile, list[Gap]]:
     """The checkpoints of a run that was killed: each followed topic has a gap, open since the run died.
 
     Of a gap that was open already more may be missing than is known, and less: what of it was had again since the mark
@@ -123,7 +123,7 @@ def after_a_kill(
     is_sure: whether all records of these numbers were published
     """
     gaps: list[Gap] = []
-    rows: list[Leftover] = []
+    rows: list[CheckpointRow] = []
     for row in left.rows:
         carried = structs.replace(row.carried, holes=(), missed=0, recovered=0)
         carried.is_unsure = carried.is_unsure or carried.gap is not None or not is_sure

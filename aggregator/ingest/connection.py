@@ -17,7 +17,7 @@ from aggregator.ingest.network import Network
 from aggregator.ingest.rest import Need, Rest
 from aggregator.ingest.status import ConnectionStatus
 from aggregator.records import MS_NS, SECOND_NS, Record
-from aggregator.session.arbiter import Lead, LineArbiter
+from aggregator.session.arbiter import LineArbiter, LineScore
 from aggregator.session.fetches import Fetch
 from aggregator.session.moment import Now
 from aggregator.session.session import UNWANTED, Session
@@ -135,17 +135,17 @@ class Connection:
         """Tell whether the connection stands."""
         return self._line is not None and self.close_reason is None
 
-    def status(self, lead: Lead) -> ConnectionStatus:
-        """How this connection fares; `lead` is its score against others that carry the same."""
+    def status(self, score: LineScore) -> ConnectionStatus:
+        """How this connection fares; `score` is its score against others that carry the same."""
         return ConnectionStatus(
             conn=self.session.conn,
             is_open=self.is_open,
             age_s=round((self._now().mono - self.since) / SECOND_NS, 1),
             held=len(self._held),
             fetching=len(self._fetching),
-            first=lead.wins,
-            second=lead.losses,
-            behind_ms=round(lead.behind / MS_NS, 3),
+            first=score.wins,
+            second=score.losses,
+            behind_ms=round(score.behind / MS_NS, 3),
             session=self.session.status(),
         )
 

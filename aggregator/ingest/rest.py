@@ -36,7 +36,7 @@ class Need(IntEnum):
     POLL = 3
 
 
-class Queue(Struct):
+class HostQueue(Struct):
     """The budgets of one prefix of addresses, and who waits for them."""
 
     windows: tuple[Window, ...]
@@ -44,7 +44,7 @@ class Queue(Struct):
     timer: asyncio.TimerHandle | None = None
 
 
-class Break(Struct):
+class HostPause(Struct):
     """A rest that one host wants: until when (monotonic ns), in which words, and how long the next such pause is."""
 
     until: int = 0
@@ -57,15 +57,15 @@ class Hosts:
 
     def __init__(self) -> None:
         self.refused = 0
-        self._queues: dict[str, Queue] = {}
-        self._breaks: dict[str, Break] = {}
+        self._queues: dict[str, HostQueue] = {}
+        self._pauses: dict[str, HostPause] = {}
         self._connects: dict[str, Window] = {}
 
-    def queue(self, prefix: str, budgets: tuple[Budget, ...]) -> Queue:
+    def queue(self, prefix: str, budgets: tuple[Budget, ...]) -> HostQueue:
         """The queue for the budgets of a prefix; the first exchange that declares them is believed."""
         found = self._queues.get(prefix)
         if found is None:
-            found = self._queues[prefix] = Queue(tuple(Window(budget) for budget in budgets))
+            found = self._queues[prefix] = HostQueue(tuple(Window(budget) for budget in budgets))
         return found
 
     def connects(self, host: str, budget: Budget) -> Window:
@@ -74,13 +74,13 @@ class Hosts:
 
     def rest_of(self, host: str, now: int) -> tuple[float, str]:
         """The seconds that a host wants to be left alone, and its words."""
-        pause = self._breaks.get(host)
+        pause = self._pauses.get(host)
         return (0.0, "") if pause is None else (max(0.0, (pause.until - now) / SECOND_NS), pause.words)
 
     def leave_alone(self, host: str, words: str, seconds: float | None, now: int) -> float:
         """Let nobody ask a host that was asked too much. Gives the seconds for which it is left alone."""
         self.refused += 1
-        pause = self._breaks.setdefault(host, Break())
+        pause = self._pauses.setdefault(host, HostPause())
         if not seconds and now < pause.until:  # asked before the pause began, like what was refused first
             return (pause.until - now) / SECOND_NS
         if not seconds:  # a wait that is over already says as little as none
@@ -100,13 +100,13 @@ class Hosts:
             for window in queue.windows
         ]
         connects = [budget_status(host, window, now) for host, window in self._connects.items()]
-        rests = ((host, *self.rest_of(host, now)) for host in self._breaks)
+        rests = ((host, *self.rest_of(host, now)) for host in self._pauses)
         resting = [RestingHost(host=host, seconds=round(s, 1), words=words) for host, s, words in rests if s > 0]
         return RestStatus(refused=self.refused, budgets=budgets, connects=connects, resting=resting)
 
     def is_fine(self, host: str) -> None:
         """Note that a host has given a good answer."""
-        pause = self._breaks.get(host)
+        pause = self._pauses.get(host)
         if pause is not None:
             pause.next = FIRST_PAUSE_S
 
@@ -168,7 +168,7 @@ class Rest:
             wait = max(0.0, (trouble.until - wall) / SECOND_NS)
         return Trouble(trouble.words, trouble.is_busy or answer.status in BUSY, wait)
 
-    async def _turn(self, queue: Queue, host: str, request: Request, need: Need) -> None:
+    async def _turn(self, queue: HostQueue, host: str, request: Request, need: Need) -> None:
         """Wait until this call is the first in line and its weight is there. Raises SessionError for a long rest."""
         self._give_up(host, request)
         self._tickets += 1
@@ -185,7 +185,7 @@ class Rest:
                 f"{request.url}: not asked for: the host wants rest for {wait:.0f} s", wait, is_busy=True, words=words
             )
 
-    def _serve(self, queue: Queue, host: str) -> None:
+    def _serve(self, queue: HostQueue, host: str) -> None:
         """Let those go whose turn it is; come back when the next one's weight will be there."""
         if queue.timer is not None:
             queue.timer.cancel()
@@ -203,7 +203,7 @@ class Rest:
                     window.spend(weight, now)
                 turn.set_result(None)
 
-    def _delay(self, queue: Queue, host: str, weight: int) -> float:
+    def _delay(self, queue: HostQueue, host: str, weight: int) -> float:
         now = self._network.now().mono
         wait = max(window.wait(weight, now) for window in queue.windows) / SECOND_NS
         rest, _ = self.hosts.rest_of(host, now)

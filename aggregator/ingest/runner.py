@@ -15,7 +15,7 @@ from aggregator.ingest.listing import Identity, identity
 from aggregator.ingest.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Network
 from aggregator.ingest.poller import Poller
 from aggregator.ingest.rest import Rest
-from aggregator.ingest.shard import ConnectionPolicy, ConnectLimiter, ExchangeContext, Places, Shard
+from aggregator.ingest.shard import ConnectionPolicy, ConnectionSlots, ConnectLimiter, ExchangeContext, Shard
 from aggregator.records import BookSnapshot, Channel, Health, Instrument, TopicState
 from aggregator.session.memory import Memory
 from aggregator.session.status import TopicStatus
@@ -26,7 +26,9 @@ from aggregator.session.trades import Notes
 SHARE = 8  # if connections are limited, REST has one of so many
 STEP = 500  # after so many instruments other tasks have their turn
 
-Left = Mapping[str, Mapping[Key, TopicCheckpoint]]  # name of a feed -> checkpoints that an earlier run has left
+SavedCheckpoints = Mapping[
+    str, Mapping[Key, TopicCheckpoint]
+]  # name of a feed -> checkpoints that an earlier run has left
 
 
 def for_rest(limits: Limits) -> int:
@@ -74,7 +76,7 @@ class ExchangeRunner:
         bus: Bus,
         rest: Rest | None = None,
         policy: ConnectionPolicy | None = None,
-        left: Left | None = None,
+        left: SavedCheckpoints | None = None,
         notes: Notes | None = None,
         most: int = MOST_TOPICS,
         keyring: Keyring | None = None,
@@ -101,9 +103,9 @@ class ExchangeRunner:
         self._network = network
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
         limits = exchange.limits
-        gate, places = ConnectLimiter(limits.connects, self.rest.hosts), Places(for_streams(limits))
+        limiter, slots = ConnectLimiter(limits.connects, self.rest.hosts), ConnectionSlots(for_streams(limits))
         policy = policy or ConnectionPolicy()
-        self._context = ExchangeContext(network, self.rest, bus, gate, places, policy, notes, keyring)
+        self._context = ExchangeContext(network, self.rest, bus, limiter, slots, policy, notes, keyring)
         self._memories: dict[str, Memory] = {}  # the keys are names of streams
         self._numbers = count(1)
         self._group: asyncio.TaskGroup | None = None

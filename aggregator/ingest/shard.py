@@ -24,7 +24,7 @@ from aggregator.ingest.network import Network
 from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
 from aggregator.ingest.status import ShardStatus
 from aggregator.records import SECOND_NS, BookSnapshot, Channel, Health, Instrument, Record, TopicState
-from aggregator.session.arbiter import Lead, LineArbiter
+from aggregator.session.arbiter import LineArbiter, LineScore
 from aggregator.session.memory import Memory
 from aggregator.session.moment import Now
 from aggregator.session.session import UNWANTED, Session
@@ -89,7 +89,7 @@ def _now() -> int:
     return int(asyncio.get_running_loop().time() * SECOND_NS)
 
 
-class Places:
+class ConnectionSlots:
     """The connections that may be open at once, over all shards of one exchange."""
 
     def __init__(self, count: int | None) -> None:
@@ -104,7 +104,7 @@ class Places:
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
-        """Hold one of the places; wait if none is free."""
+        """Hold one of the slots; wait if none is free."""
         if self._free is None:
             yield
             return
@@ -118,8 +118,8 @@ class ExchangeContext(Struct, frozen=True):
     network: Network
     rest: Rest
     bus: Bus
-    gate: ConnectLimiter
-    places: Places
+    limiter: ConnectLimiter
+    slots: ConnectionSlots
     policy: ConnectionPolicy
     notes: Notes | None = None
     keyring: Keyring | None = None
@@ -256,7 +256,7 @@ class Shard:
 
     def status(self) -> ShardStatus:
         """How this shard and its connections fare."""
-        leads = self.arbiter.leads
+        scores = self.arbiter.scores
         return ShardStatus(
             name=self._name,
             topics=len(self.subscriptions),
@@ -265,7 +265,7 @@ class Shard:
             failures=self._failures,
             trouble=self.trouble,
             dropped=self.arbiter.dropped,
-            connections=[each.status(leads.get(each.session.conn) or Lead()) for each in self._connections],
+            connections=[each.status(scores.get(each.session.conn) or LineScore()) for each in self._connections],
         )
 
     def topics(self, now: Now) -> Iterator[TopicStatus | None]:
@@ -446,13 +446,13 @@ class Shard:
 
     async def _run_one(self, line: int, connection: Connection) -> str:
         """Run a connection as soon as one more may be open. Gives the reason of its end."""
-        places = self._context.places
-        if places.is_full:
-            before, self.trouble = self.trouble, f"it waits: {places.count} connections are open, and no more may be"
+        slots = self._context.slots
+        if slots.is_full:
+            before, self.trouble = self.trouble, f"it waits: {slots.count} connections are open, and no more may be"
             log.warning("%s: %s", self._name, self.trouble)
         else:
             before = self.trouble
-        async with places.one():
+        async with slots.one():
             self.trouble = before
             return await connection.run(lambda: self._address(line))
 
@@ -477,8 +477,8 @@ class Shard:
             reason = self._reason_to_replace(connection)
             if ending.done() or reason is None or loop.time() < next_try:
                 continue
-            if self._context.places.is_full:
-                connection.gone(reason)  # a successor would wait for this one's place
+            if self._context.slots.is_full:
+                connection.gone(reason)  # a successor would wait for this one's slot
                 continue
             log.info("%s: %s: a new connection is made before this one goes", connection.session.conn, reason)
             successor, its_ending = self._begin(line, _asked(connection.session.carried()))
@@ -501,7 +501,7 @@ class Shard:
 
     def _reason_to_replace(self, connection: Connection) -> str | None:
         if not connection.is_open:
-            return None  # it waits for a place or for its turn to connect, and none of its lifetime has passed
+            return None  # it waits for a slot or for its turn to connect, and none of its lifetime has passed
         policy, limits = self._context.policy, self._exchange.limits
         lifetime = policy.lifetime or limits.lifetime
         age = (self._context.network.now().mono - connection.since) / SECOND_NS
@@ -514,7 +514,7 @@ class Shard:
     ) -> None:
         """Wait until the new connection has all that the old one has, or either has ended.
 
-        Its time begins once it has asked for everything: it may have to wait for a place, for its turn to connect, or
+        Its time begins once it has asked for everything: it may have to wait for a slot, for its turn to connect, or
         for a limit on requests.
         """
         loop = asyncio.get_running_loop()
@@ -539,7 +539,7 @@ class Shard:
         self._context.bus.publish(self.arbiter.settle(now))
 
     async def _address(self, line: int) -> Address:
-        await self._context.gate.wait(self._host)
+        await self._context.limiter.wait(self._host)
         stream = self.source
         return Address(await self._url(line), stream.headers, stream.compression, stream.login, stream.sign)
 

@@ -21,7 +21,7 @@ REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
 TradeId = int | str
 
 
-class Merged(Struct):
+class PublishedTopic(Struct):
     """The state of one topic as it was published."""
 
     owner: ArbitratedLine
@@ -43,7 +43,7 @@ class Merged(Struct):
         return True
 
 
-class Lead(Struct):
+class LineScore(Struct):
     """The score of one connection against the others.
 
     wins: how often it was the first with a record
@@ -66,13 +66,13 @@ class LineArbiter:
 
     def __init__(self, stream: Stream, *, lasting: bool = False) -> None:
         """Begin without lines; `lasting` says that there are always to be several."""
-        self.leads: dict[str, Lead] = {}
+        self.scores: dict[str, LineScore] = {}
         self.dropped = 0
         self.is_merging = lasting  # False: the only line's records need not pass here
         self._lasting = lasting
         self._rules = stream.sequence
         self._lines: list[ArbitratedLine] = []
-        self._topics: dict[Key, Merged] = {}
+        self._topics: dict[Key, PublishedTopic] = {}
         self._withheld: set[str] = set()  # gaps that are not published, because another line is good
 
     def join(self, line: ArbitratedLine) -> None:
@@ -80,7 +80,7 @@ class LineArbiter:
         if len(self._lines) == 1 and not self._lasting:
             self._begin(self._lines[0])
         self._lines.append(line)
-        self.leads.setdefault(line.conn, Lead())
+        self.scores.setdefault(line.conn, LineScore())
         self.is_merging = self._lasting or len(self._lines) > 1
 
     def _begin(self, only: ArbitratedLine) -> None:
@@ -88,16 +88,16 @@ class LineArbiter:
         self._topics.clear()
         self._withheld.clear()
         for topic in only.positions():
-            merged = self._topics[topic.channel, topic.raw_symbol] = Merged(only)
-            merged.last, merged.gap = topic.last, topic.gap
+            told = self._topics[topic.channel, topic.raw_symbol] = PublishedTopic(only)
+            told.last, told.gap = topic.last, topic.gap
             rule = self._rules.get(topic.channel)
-            merged.judge = rule.follows if rule else None
+            told.judge = rule.follows if rule else None
 
     def leave(self, line: ArbitratedLine) -> None:
         """Remove a line. Call this before the records of its end are taken, and `settle` after that."""
         if line in self._lines:
             self._lines.remove(line)
-        self.leads.pop(line.conn, None)
+        self.scores.pop(line.conn, None)
 
     def forget(self, keys: Collection[Key]) -> None:
         """Forget topics that are no longer wanted."""
@@ -112,32 +112,32 @@ class LineArbiter:
         self.is_merging = False
         only = self._lines[0]
         for topic in only.positions():
-            merged = self._topics.get((topic.channel, topic.raw_symbol))
-            if topic.gap is not None and topic.gap.gap_id in self._withheld and (merged is None or merged.gap is None):
+            told = self._topics.get((topic.channel, topic.raw_symbol))
+            if topic.gap is not None and topic.gap.gap_id in self._withheld and (told is None or told.gap is None):
                 out.append(topic.gap)  # another line had made up for this gap until now
-            elif merged is not None and merged.gap is not None:
+            elif told is not None and told.gap is not None:
                 is_over = topic.gap is None and only.is_good(topic.channel, topic.raw_symbol)
                 if is_over:
-                    out.append(closed(merged.gap, only.conn, now))
+                    out.append(closed(told.gap, only.conn, now))
                 else:
-                    only.adopt(topic.channel, topic.raw_symbol, merged.gap)
-            if topic.channel == "book" and merged is not None and merged.gap is None and merged.owner is not only:
+                    only.adopt(topic.channel, topic.raw_symbol, told.gap)
+            if topic.channel == "book" and told is not None and told.gap is None and told.owner is not only:
                 out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
         return out
 
     def _compare(self, line: ArbitratedLine, summary: Summary) -> None:
         """Put a line's score against the others into its summary, and count anew."""
-        lead = self.leads.get(line.conn)
-        if lead is not None:  # a line that has just left has no score
-            summary.first, summary.second, summary.behind_ms = lead.wins, lead.losses, round(lead.behind / 1e6, 3)
-            self.leads[line.conn] = Lead()
+        score = self.scores.get(line.conn)
+        if score is not None:  # a line that has just left has no score
+            summary.first, summary.second, summary.behind_ms = score.wins, score.losses, round(score.behind / 1e6, 3)
+            self.scores[line.conn] = LineScore()
 
     def is_followed(self, line: ArbitratedLine, book: BookSnapshot) -> bool:
         """Tell whether this line's book is the one that has been published."""
-        merged = self._topics.get(("book", book.raw_symbol))
-        if not self.is_merging or merged is None:
+        told = self._topics.get(("book", book.raw_symbol))
+        if not self.is_merging or told is None:
             return True
-        return merged.owner is line if self._is_owned("book") else merged.last == book.sequence
+        return told.owner is line if self._is_owned("book") else told.last == book.sequence
 
     def _is_owned(self, channel: Channel) -> bool:
         """Tell whether a single line is followed, because the numbers of this channel do not identify its records."""
@@ -164,86 +164,91 @@ class LineArbiter:
 
     def _record(self, line: ArbitratedLine, channel: Channel, record: Record, out: list[Record], now: Now) -> None:
         key = (channel, record.raw_symbol)
-        merged = self._topics.get(key)
-        if merged is None:
-            merged = self._topics[key] = Merged(line)
+        told = self._topics.get(key)
+        if told is None:
+            told = self._topics[key] = PublishedTopic(line)
         before = len(out)
         if isinstance(record, Trade) and (record.sequence is not None or record.id is not None):
-            self._trade(line, merged, record, out, now)
+            self._trade(line, told, record, out, now)
         elif isinstance(record, BookSnapshot | BookDelta) and not self._is_owned("book"):
-            self._book(line, merged, record, out, now)
-        elif self._owns(line, merged, key):
+            self._book(line, told, record, out, now)
+        elif self._owns(line, told, key):
             out.append(record)
-        elif merged.owner is not line:
+        elif told.owner is not line:
             return
         else:  # it has just become the owner, and its book already contains this record
             out += self._whole(line, record.raw_symbol, now) if channel == "book" else [record]
-        if merged.gap is not None and len(out) > before and line.is_whole(*key):
-            out.append(closed(merged.gap, line.conn, now))
-            merged.gap = None
+        if told.gap is not None and len(out) > before and line.is_whole(*key):
+            out.append(closed(told.gap, line.conn, now))
+            told.gap = None
 
-    def _owns(self, line: ArbitratedLine, merged: Merged, key: Key) -> bool:
+    def _owns(self, line: ArbitratedLine, told: PublishedTopic, key: Key) -> bool:
         """Tell whether this line is followed already. If the owner has failed, this line becomes the owner."""
-        if merged.owner is line:
+        if told.owner is line:
             return True
-        if merged.owner not in self._lines or not merged.owner.is_good(*key):
-            merged.owner = line
+        if told.owner not in self._lines or not told.owner.is_good(*key):
+            told.owner = line
         return False
 
-    def _trade(self, line: ArbitratedLine, merged: Merged, trade: Trade, out: list[Record], now: Now) -> None:
+    def _trade(self, line: ArbitratedLine, told: PublishedTopic, trade: Trade, out: list[Record], now: Now) -> None:
         if "snapshot" in (trade.flags or ()) and self._is_good_elsewhere(line, ("trades", trade.raw_symbol)):
             self.dropped += 1  # the other lines have told the trades before this line came
             return
         number = trade.sequence
-        old = number is not None and merged.last is not None and number <= merged.last
-        if old and not merged.seen:  # it was published before there was a second line
+        old = number is not None and told.last is not None and number <= told.last
+        if old and not told.seen:  # it was published before there was a second line
             self.dropped += 1
             return
-        lead = self.leads.setdefault(line.conn, Lead())
+        score = self.scores.setdefault(line.conn, LineScore())
         id: TradeId = number if number is not None else str(trade.id)
-        if not merged.is_new(id, now.mono):
+        if not told.is_new(id, now.mono):
             self.dropped += 1
-            lead.lose(now.mono - merged.seen[id])
+            score.lose(now.mono - told.seen[id])
             return
-        lead.wins += 1
+        score.wins += 1
         if old:
             with_flag(trade, "late")
         elif number is not None:
-            merged.last = number
+            told.last = number
         out.append(trade)
 
     def _book(
-        self, line: ArbitratedLine, merged: Merged, record: BookSnapshot | BookDelta, out: list[Record], now: Now
+        self,
+        line: ArbitratedLine,
+        told: PublishedTopic,
+        record: BookSnapshot | BookDelta,
+        out: list[Record],
+        now: Now,
     ) -> None:
         rule = self._rules["book"]
         if isinstance(record, BookSnapshot):
-            if merged.last is None or record.reason == "periodic":
-                merged.last, merged.judge = record.sequence, rule.joins
+            if told.last is None or record.reason == "periodic":
+                told.last, told.judge = record.sequence, rule.joins
                 out.append(record)
             return
-        if merged.last is None or record.sequence is None:
-            self._take_book(line, merged, record.raw_symbol, out, now)
+        if told.last is None or record.sequence is None:
+            self._take_book(line, told, record.raw_symbol, out, now)
             return
         first = record.sequence if record.sequence_first is None else record.sequence_first
-        judge = merged.judge or rule.joins
-        verdict = judge(merged.last, first, record.sequence, record.sequence_prev)
-        lead = self.leads.setdefault(line.conn, Lead())
+        judge = told.judge or rule.joins
+        verdict = judge(told.last, first, record.sequence, record.sequence_prev)
+        score = self.scores.setdefault(line.conn, LineScore())
         if verdict is NEXT:
-            merged.last, merged.judge = record.sequence, rule.follows
-            lead.wins += 1
+            told.last, told.judge = record.sequence, rule.follows
+            score.wins += 1
             out.append(record)
         elif verdict is STALE:
             self.dropped += 1
-            lead.losses += 1
+            score.losses += 1
         elif not self._is_good_elsewhere(line, ("book", record.raw_symbol)):
-            self._take_book(line, merged, record.raw_symbol, out, now)
+            self._take_book(line, told, record.raw_symbol, out, now)
 
     def _take_book(
-        self, line: ArbitratedLine, merged: Merged, raw_symbol: str | None, out: list[Record], now: Now
+        self, line: ArbitratedLine, told: PublishedTopic, raw_symbol: str | None, out: list[Record], now: Now
     ) -> None:
         """Publish this line's whole book, and go on from it."""
         for snapshot in self._whole(line, raw_symbol, now):
-            merged.last, merged.judge = snapshot.sequence, self._rules["book"].follows
+            told.last, told.judge = snapshot.sequence, self._rules["book"].follows
             out.append(snapshot)
 
     def _whole(self, line: ArbitratedLine, raw_symbol: str | None, now: Now) -> list[BookSnapshot]:
@@ -258,19 +263,19 @@ class LineArbiter:
                 out.append(gap)
             return
         key = (gap.channel, gap.raw_symbol)
-        merged = self._topics.setdefault(key, Merged(line))
+        told = self._topics.setdefault(key, PublishedTopic(line))
         if gap.phase == "open":
-            if merged.gap is not None or self._is_made_good(line, gap, key):
+            if told.gap is not None or self._is_made_good(line, gap, key):
                 self._withheld.add(gap.gap_id)
                 return
-            merged.gap = gap
+            told.gap = gap
             if gap.channel == "book":
-                merged.last = None
+                told.last = None
             out.append(gap)
         elif gap.gap_id in self._withheld:
             self._withheld.discard(gap.gap_id)
-        elif merged.gap is not None and merged.gap.gap_id == gap.gap_id:
-            merged.gap = None
+        elif told.gap is not None and told.gap.gap_id == gap.gap_id:
+            told.gap = None
             out.append(gap)
 
     def _is_made_good(self, line: ArbitratedLine, gap: Gap, key: Key) -> bool:

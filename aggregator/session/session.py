@@ -103,8 +103,8 @@ class Session:
         self._unreadable = Unreadable(place)
         self.bad_frames = self._unreadable.seen
         self._counts = Counts(place)
-        making = TopicContext(stream, place, instruments, dict(carried or {}), self._needs, verify, self.words, notes)
-        self.topics = TopicTable(making)
+        context = TopicContext(stream, place, instruments, dict(carried or {}), self._needs, verify, self.words, notes)
+        self.topics = TopicTable(context)
         self._parse = stream.reader()
         self._reading = exchange, conn, source, self.topics.by_type, stream.inflate, self._parse, self._counts
         rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot

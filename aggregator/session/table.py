@@ -40,8 +40,8 @@ class TopicContext(Struct, frozen=True):
 class TopicTable:
     """The topics of one connection."""
 
-    def __init__(self, making: TopicContext) -> None:
-        self._making = making
+    def __init__(self, context: TopicContext) -> None:
+        self._context = context
         self._all: dict[Key, Topic] = {}
         self._channels: dict[Channel, dict[str | None, Topic]] = {channel: {} for channel in CHANNELS}
         self.by_type: dict[type, dict[str | None, Topic]] = {
@@ -75,7 +75,7 @@ class TopicTable:
 
     def carry(self, carried: Mapping[Key, TopicCheckpoint]) -> None:
         """Add the checkpoints of topics that are about to be made."""
-        self._making.carried.update(carried)
+        self._context.carried.update(carried)
 
     def forget(self, key: Key) -> None:
         """Remove a topic that is no longer wanted."""
@@ -118,17 +118,17 @@ class TopicTable:
 
     def carried(self) -> dict[Key, TopicCheckpoint]:
         """The checkpoints that the next connection begins with."""
-        return self._making.carried | {key: topic.carried() for key, topic in self._all.items()}
+        return self._context.carried | {key: topic.carried() for key, topic in self._all.items()}
 
     def unmet(self) -> dict[Key, TopicCheckpoint]:
         """The checkpoints of topics that are not made yet."""
-        return self._making.carried
+        return self._context.carried
 
     def _make(self, channel: Channel, raw_symbol: str | None) -> Topic:
-        making = self._making
-        stream, place = making.stream, making.place
-        instrument = making.instruments.get(raw_symbol or "")
-        carried = making.carried.pop((channel, raw_symbol), None) or TopicCheckpoint()
+        context = self._context
+        stream, place = context.stream, context.place
+        instrument = context.instruments.get(raw_symbol or "")
+        carried = context.carried.pop((channel, raw_symbol), None) or TopicCheckpoint()
         rule = stream.sequence.get(channel)
         if channel == "book":
             return BookTopic(
@@ -140,14 +140,14 @@ class TopicTable:
                 depth=stream.depth,
                 crosses=stream.crosses,
                 checksum=stream.checksum,
-                verify=making.verify,
-                needs=making.needs,
+                verify=context.verify,
+                needs=context.needs,
                 in_band=stream.snapshot is None or stream.snapshot.in_band,
                 requested=stream.snapshot is not None,
             )
         if rule is not None:
-            notes = making.notes if channel == "trades" else None
+            notes = context.notes if channel == "trades" else None
             return Numbered(channel, raw_symbol, instrument, place, carried, rule, notes)
         if channel == "status":
-            return Stated(raw_symbol, instrument, place, carried, making.words)
+            return Stated(raw_symbol, instrument, place, carried, context.words)
         return topic_class(channel, instrument)(channel, raw_symbol, instrument, place, carried)

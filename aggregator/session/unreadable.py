@@ -46,7 +46,7 @@ def unread_yet(_: bytes) -> Iterable[Event]:
     raise Unread
 
 
-class Run(Struct):
+class UnreadableRun(Struct):
     """Frames one behind the other that could not be read: how many, the first of them, and the latest."""
 
     count: int = 0
@@ -71,7 +71,7 @@ class Unreadable:
 
     def __init__(self, place: Origin) -> None:
         self.count = 0
-        self.run = Run()
+        self.run = UnreadableRun()
         self.seen: deque[BadFrameSeen] = deque(maxlen=KEPT)
         self._place = place
         self._gaps = 0
@@ -103,7 +103,7 @@ class Unreadable:
         run = self.run
         if not run.count:
             return None
-        self.run = Run()
+        self.run = UnreadableRun()
         gap = self.gap(run.count, now)
         gap.ts_from, gap.ts_to = min(run.first.wall, run.latest.wall), run.latest.wall
         return gap

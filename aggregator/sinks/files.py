@@ -19,7 +19,7 @@ from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
 from aggregator.sinks.paths import NS, SUFFIX, Template
 from aggregator.sinks.retention import Retention
-from aggregator.sinks.routes import DAY, TYPE, Chunk, File, Outage, Routes
+from aggregator.sinks.routes import DAY, TYPE, File, FileChunk, FileRoutes, Outage
 from aggregator.sinks.segment import Segment, Segments, Vanished
 from aggregator.sinks.sink import Batch, Context, Delivery, Sink, Writer
 from aggregator.sinks.worker import Worker
@@ -41,7 +41,7 @@ class _Job(Struct):
     """A task of the thread for one file: to write a chunk, after a header if a segment begins, or to close it."""
 
     file: File
-    chunk: Chunk | None
+    chunk: FileChunk | None
     header: FileHeader | None
     close: bool
 
@@ -58,7 +58,7 @@ class FilesWriter(Writer):
         self._bus = context.bus
         self._clock = context.clock
         self._every = round(settings.rotate_every * NS)
-        self._routes = Routes(Template(settings.template), self._every)
+        self._routes = FileRoutes(Template(settings.template), self._every)
         self._segments = Segments(self._hand_over)
         self._closer = Closer(
             settings.path, self._segments, self._clock, compress=settings.compress, deaths=context.deaths
@@ -227,12 +227,12 @@ class FilesWriter(Writer):
                 self._drop(outage, chunk)
             return
         if not chunks and outage is not None and outage.loss is not None:
-            chunks = [Chunk(outage.loss.ts_to // self._every)]
+            chunks = [FileChunk(outage.loss.ts_to // self._every)]
         slot = file.segment.slot if file.segment is not None and not file.segment.has_footer else None
         for chunk in chunks:
             header = None
             if slot is None or chunk.slot > slot:
-                slot, header = chunk.slot, header_of(self._bus, file.place, self._clock())
+                slot, header = chunk.slot, header_of(self._bus, file.scope, self._clock())
             yield _Job(file, chunk, header, close=close and chunk is chunks[-1])
         if not chunks:
             yield _Job(file, None, None, close=close)
@@ -276,11 +276,11 @@ class FilesWriter(Writer):
         else:
             self._go_on(file)
 
-    def _append(self, file: File, chunk: Chunk, header: FileHeader | None) -> None:
+    def _append(self, file: File, chunk: FileChunk, header: FileHeader | None) -> None:
         """Write a chunk, behind the gap that an outage left. Raises OSError."""
         owed = []
         if file.outage is not None and file.outage.loss is not None:
-            owed.append(overflow(TYPE, self._bus.epoch, file.outage.loss, file.place))
+            owed.append(overflow(TYPE, self._bus.epoch, file.outage.loss, file.scope))
         tally, lines = chunk.tally(*owed), [*(encode(gap) + b"\n" for gap in owed), *chunk.lines]
         if header is not None:
             first = (*owed, chunk.first)[0]
@@ -302,7 +302,7 @@ class FilesWriter(Writer):
         self._hand_over(self._segments.finish(segment, self._clock()))
         file.segment = None
 
-    def _fail(self, file: File, chunk: Chunk | None, error: OSError) -> None:
+    def _fail(self, file: File, chunk: FileChunk | None, error: OSError) -> None:
         """Go on without this file for a while; say so when it is the first."""
         outage = file.outage = file.outage or Outage()
         outage.wait = min(outage.wait * 2 or FIRST_BACKOFF, LONGEST_BACKOFF)
@@ -323,7 +323,7 @@ class FilesWriter(Writer):
         self._failing.add(file.name)
         self._context.report(f"{file.name}: {error}")
 
-    def _drop(self, outage: Outage, chunk: Chunk) -> None:
+    def _drop(self, outage: Outage, chunk: FileChunk) -> None:
         loss = chunk.loss()
         if loss is not None:
             outage.loss = loss if outage.loss is None else outage.loss + loss

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from aggregator.bus.bus import Bus
 from aggregator.records import SCHEMA, BookSnapshot, Cause, Channel, Gap, Instrument
-from aggregator.sinks.paths import Place
+from aggregator.sinks.paths import Scope
 
 FOOTER = b'{"type":"footer"'
 HEADER = b'{"type":"header"'
@@ -81,12 +81,12 @@ class Loss(Struct, frozen=True):
         )
 
 
-def overflow(sink: str, epoch: str, loss: Loss, place: Place) -> Gap:
+def overflow(sink: str, epoch: str, loss: Loss, scope: Scope) -> Gap:
     """The gap that stands where records of one topic are missing; its offset is that of the last of them."""
-    topic = ":".join(part for part in (place.channel, place.exchange, place.raw_symbol or place.symbol) if part)
+    topic = ":".join(part for part in (scope.channel, scope.exchange, scope.raw_symbol or scope.symbol) if part)
     return sink_gap(
         sink,
-        place,
+        scope,
         gap_id=f"{sink}:{epoch}:{loss.offset_from}-{loss.offset_to}{topic and f':{topic}'}",
         cause="overflow",
         ts=(loss.ts_from, loss.ts_to),
@@ -99,7 +99,7 @@ def overflow(sink: str, epoch: str, loss: Loss, place: Place) -> Gap:
 
 def sink_gap(
     sink: str,
-    place: Place,
+    scope: Scope,
     *,
     gap_id: str,
     cause: Cause,
@@ -109,12 +109,12 @@ def sink_gap(
     got: int | None = None,
     missed: int | None = None,
 ) -> Gap:
-    """A hole that a sink made; it concerns every channel where the place has none."""
-    channel = place.channel if place.channel in CHANNEL_NAMES else None
+    """A hole that a sink made; it concerns every channel where the scope has none."""
+    channel = scope.channel if scope.channel in CHANNEL_NAMES else None
     return Gap(
-        exchange=place.exchange or "",
-        symbol=place.symbol,
-        raw_symbol=place.raw_symbol,
+        exchange=scope.exchange or "",
+        symbol=scope.symbol,
+        raw_symbol=scope.raw_symbol,
         ts_recv=ts[1],
         offset=offset,
         conn=sink,
@@ -132,15 +132,15 @@ def sink_gap(
     )
 
 
-def header_of(bus: Bus, place: Place, ts: int) -> FileHeader:
-    """A header as of now: the instruments in force and the live books that a file of this place concerns."""
-    exchange, raw_symbol = place.exchange, place.raw_symbol
-    books = bus.views.books(exchange, raw_symbol) if place.channel in {None, "book"} else []
+def header_of(bus: Bus, scope: Scope, ts: int) -> FileHeader:
+    """A header as of now: the instruments in force and the live books that a file of this scope concerns."""
+    exchange, raw_symbol = scope.exchange, scope.raw_symbol
+    books = bus.views.books(exchange, raw_symbol) if scope.channel in {None, "book"} else []
     if raw_symbol is not None and exchange is not None:
-        instrument = bus.instruments.get((exchange, place.symbol or raw_symbol))
+        instrument = bus.instruments.get((exchange, scope.symbol or raw_symbol))
         instruments = [] if instrument is None else [instrument]
     else:
         instruments = [i for i in bus.instruments.values() if exchange in {None, i.exchange}]
     return FileHeader(
-        SCHEMA, bus.epoch, bus.offset, ts, exchange, place.channel, place.symbol, raw_symbol, instruments, books
+        SCHEMA, bus.epoch, bus.offset, ts, exchange, scope.channel, scope.symbol, raw_symbol, instruments, books
     )

@@ -25,7 +25,7 @@ ODD_CASE = dict.fromkeys(("symbol", "raw_symbol"), ascii_lowercase) | dict.fromk
 )
 
 
-class Place(Struct, frozen=True):
+class Scope(Struct, frozen=True):
     """The values that all records of a file share; null where they may differ."""
 
     exchange: str | None = None
@@ -53,13 +53,13 @@ class Template:
         if {"", ".", ".."} & set(self._parts) or not text.isprintable():
             raise ConfigError(f'template {text!r}: every part between "/" must be a name below path')
 
-    def place(self, exchange: str, channel: str, symbol: str | None, raw_symbol: str | None) -> Place:
+    def scope(self, exchange: str, channel: str, symbol: str | None, raw_symbol: str | None) -> Scope:
         """The values that the file of such a record is bound to."""
         fields = self.fields
         single = "exchange" in fields and (
             (symbol is not None and "symbol" in fields) or (raw_symbol is not None and "raw_symbol" in fields)
         )
-        return Place(
+        return Scope(
             exchange if "exchange" in fields else None,
             channel if "channel" in fields else None,
             symbol if single else None,

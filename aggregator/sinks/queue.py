@@ -26,7 +26,7 @@ from aggregator.records import (
     channel_of,
 )
 from aggregator.sinks.notes import Loss, overflow
-from aggregator.sinks.paths import Place
+from aggregator.sinks.paths import Scope
 from aggregator.sinks.sink import ALL, Delivery
 
 RECORD_BYTES = 450  # the memory of a record, about, beside its COPIES
@@ -72,7 +72,7 @@ class Queue:
         self._taken = (0, 0)  # records and bytes that the sink has been given, and has not said what became of
         self._records = 0  # with those
         self._bytes = 0
-        self._losses: dict[Place, Loss] = {}
+        self._losses: dict[Scope, Loss] = {}
         self._last_ts = 0
         self._enough = min(delivery.batch_records, delivery.queue // 2 or 1)
         self._enough_bytes = min(delivery.batch_bytes * 5, delivery.queue_bytes // ROOM)
@@ -183,16 +183,16 @@ class Queue:
         A gap of this queue's own making counts as what it tells.
         """
         for record in records:
-            place = Place(record.exchange, channel_of(record), record.symbol, record.raw_symbol)
+            scope = Scope(record.exchange, channel_of(record), record.symbol, record.raw_symbol)
             loss = Loss(1, record.offset, record.offset, record.ts_recv, record.ts_recv)
             if self.is_own(record):
                 loss = Loss(record.missed or 0, record.expected or 0, record.offset, record.ts_from, record.ts_recv)
             else:
                 self.dropped += 1
-            if place not in self._losses and len(self._losses) >= MOST_TOLD:
-                place = Place()
-            before = self._losses.get(place)
-            self._losses[place] = loss if before is None else before + loss
+            if scope not in self._losses and len(self._losses) >= MOST_TOLD:
+                scope = Scope()
+            before = self._losses.get(scope)
+            self._losses[scope] = loss if before is None else before + loss
         self._filled.set()
 
     def is_own(self, record: Record) -> TypeGuard[Gap]:
@@ -277,12 +277,12 @@ class Queue:
         """The batch with the gaps that belong before its end; all of them where nothing more waits."""
         is_all = not self._batches
         last = parts[-1].last if parts else 0
-        told = {place: loss for place, loss in self._losses.items() if is_all or loss.offset_to < last}
+        told = {scope: loss for scope, loss in self._losses.items() if is_all or loss.offset_to < last}
         if not told:
             return Batch.joined(parts) if parts else None
-        for place in told:
-            del self._losses[place]
-        gaps = [overflow(self.sink, self._epoch, loss, place) for place, loss in told.items()]
+        for scope in told:
+            del self._losses[scope]
+        gaps = [overflow(self.sink, self._epoch, loss, scope) for scope, loss in told.items()]
         gaps.sort(key=lambda gap: gap.offset)
         if not parts:
             return Batch(list[Record](gaps), self._epoch)

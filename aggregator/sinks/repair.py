@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from aggregator.records import SCHEMA
 from aggregator.sinks.notes import FOOTER, HEADER, Footer, encode, sink_gap
-from aggregator.sinks.paths import Place, closed_path
+from aggregator.sinks.paths import Scope, closed_path
 
 SINK = "files"
 Deaths = Mapping[tuple[str, str], int]  # (epoch, exchange) -> ns
@@ -160,10 +160,10 @@ def _ending(found: _Survey, header: _Line, now: int, deaths: Deaths) -> bytes:
     """
     offset = found.offset_last or 0
     died = deaths.get((header.epoch or "", header.exchange or ""), now)
-    place = Place(header.exchange, header.channel, header.symbol, header.raw_symbol)
+    scope = Scope(header.exchange, header.channel, header.symbol, header.raw_symbol)
     gap = sink_gap(
         SINK,
-        place,
+        scope,
         gap_id=f"{SINK}:{header.epoch}:{offset}-end",
         cause="restart",
         ts=(found.last_ts, max(found.last_ts, died)),

@@ -9,7 +9,7 @@ from msgspec import Struct
 from aggregator.bus.bus import Batch
 from aggregator.records import Gap, Health, Lag, Record, Summary, channel_of
 from aggregator.sinks.notes import Loss
-from aggregator.sinks.paths import NS, Place, Template, moment
+from aggregator.sinks.paths import NS, Scope, Template, moment
 from aggregator.sinks.segment import Segment, Tally
 
 TYPE = "files"  # the sink's type, and the `conn` of its gaps
@@ -21,7 +21,7 @@ MOST_ROUTES = 200_000  # remembered; then they are found anew
 Key: TypeAlias = tuple[object, str, str | None, str | None, int]
 
 
-class Chunk:
+class FileChunk:
     """Lines for one file and one period, in order, and what is to be known of their records.
 
     The records themselves are let go: many that are freed together, long after they were read, take long.
@@ -86,24 +86,24 @@ class File:
     chunks: what is to be written next
     """
 
-    __slots__ = ("chunks", "last_offset", "name", "outage", "place", "segment")
+    __slots__ = ("chunks", "last_offset", "name", "outage", "scope", "segment")
 
-    def __init__(self, name: str, place: Place) -> None:
+    def __init__(self, name: str, scope: Scope) -> None:
         """Nothing is on disk yet."""
         self.name = name
-        self.place = place
-        self.chunks: list[Chunk] = []
+        self.scope = scope
+        self.chunks: list[FileChunk] = []
         self.segment: Segment | None = None
         self.outage: Outage | None = None
         self.last_offset = 0
 
-    def chunk(self, slot: int) -> Chunk:
+    def chunk(self, slot: int) -> FileChunk:
         """The chunk of a period; a record that comes late for its own goes into the one that is under way."""
         segment = self.segment  # the thread may just be closing it
         if segment is not None:
             slot = max(slot, segment.slot)
         if not self.chunks or slot > self.chunks[-1].slot:
-            self.chunks.append(Chunk(slot))
+            self.chunks.append(FileChunk(slot))
         return self.chunks[-1]
 
 
@@ -113,7 +113,7 @@ def span(ts: int, every: int) -> tuple[int, int, int, int]:
     return day, slot, max(day * DAY, slot * every), min((day + 1) * DAY, (slot + 1) * every)
 
 
-class Routes:
+class FileRoutes:
     """The files of one sink, found by what the template asks of a record."""
 
     def __init__(self, template: Template, every: int) -> None:
@@ -163,8 +163,8 @@ class Routes:
         name = self._template.name(values | {"date": f"{moment(record.ts_recv):%Y-%m-%d}"})
         file = self._files.get(name)
         if file is None:
-            place = self._template.place(exchange, channel, symbol, raw_symbol)
-            file = self._files[name] = File(name, place)
+            scope = self._template.scope(exchange, channel, symbol, raw_symbol)
+            file = self._files[name] = File(name, scope)
         if len(self._routes) >= MOST_ROUTES:
             self._routes.clear()
         self._routes[key] = file

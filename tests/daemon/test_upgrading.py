@@ -122,7 +122,7 @@ def test_state_is_written_with_its_version(tmp_path: Path) -> None:
     listing.save(listing.Listed(1, (), (), frozenset()), tmp_path / "kept.json")
     for name in ("left.json", "kept.json"):
         assert json.loads((tmp_path / name).read_text())["version"] == state.VERSION
-    assert checkpoint_file.load(tmp_path / "left.json") == checkpoint_file.Left(1, None)
+    assert checkpoint_file.load(tmp_path / "left.json") == checkpoint_file.CheckpointFile(1, None)
 
 
 def test_an_unfinished_file_of_a_later_schema_stays_as_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -582,7 +582,7 @@ async def _all_want_the_same(spot: Spot) -> None:
             writer.write(b"trades:*:*\n")
             await reader.readline()
             await reader.readline()
-        assert len(server.hub._routes._audiences) == 1
+        assert len(server.hub._routes._groups) == 1
         bus.publish([trade(), trade("ETH/USDT")])
         server.hub._collect()
         assert len({id(ring._chunks[0]) for ring in server.hub._subscribers}) == 1

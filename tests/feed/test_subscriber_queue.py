@@ -4,17 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.bus.bus import encode_lines
-from aggregator.feed.subscriber_queue import Chunk, Place, Ring, join
+from aggregator.feed.subscriber_queue import BookRole, Chunk, Ring, join
 
-TRADES = Place(None, starts=False)
+TRADES = BookRole(None, starts=False)
 BOOK = ("alpha", "X")
-SNAPSHOT = Place(BOOK, starts=True)
-DELTA = Place(BOOK, starts=False)
+SNAPSHOT = BookRole(BOOK, starts=True)
+DELTA = BookRole(BOOK, starts=False)
 
 
-def chunk(first: int, *places: Place) -> Chunk:
-    offsets = list(range(first, first + len(places)))
-    return Chunk(b"".join(b'{"offset":%d}\n' % offset for offset in offsets), places, offsets)
+def chunk(first: int, *roles: BookRole) -> Chunk:
+    offsets = list(range(first, first + len(roles)))
+    return Chunk(b"".join(b'{"offset":%d}\n' % offset for offset in offsets), roles, offsets)
 
 
 def ring(limit: int, limit_bytes: int = 2**20) -> Ring:
@@ -114,7 +114,7 @@ def test_a_snapshot_of_a_book_that_is_had_stops_nothing() -> None:
 
 def test_chunks_join() -> None:
     joined = join([chunk(1, TRADES), chunk(2, DELTA, SNAPSHOT)])
-    assert (list(joined.offsets), list(joined.places)) == ([1, 2, 3], [TRADES, DELTA, SNAPSHOT])
+    assert (list(joined.offsets), list(joined.roles)) == ([1, 2, 3], [TRADES, DELTA, SNAPSHOT])
     assert joined.data == chunk(1, TRADES, TRADES, TRADES).data
     assert joined.books == {BOOK}
 
@@ -148,36 +148,36 @@ def test_a_chunk_that_does_not_fit_at_all_is_lost_whole() -> None:
     assert said(full) == [(1, 2)]
 
 
-PLACES = [TRADES, DELTA, SNAPSHOT, Place(("alpha", "Y"), starts=False), Place(("beta", "X"), starts=False)]
+ROLES = [TRADES, DELTA, SNAPSHOT, BookRole(("alpha", "Y"), starts=False), BookRole(("beta", "X"), starts=False)]
 
 
 @given(
-    st.lists(st.tuples(st.lists(st.sampled_from(PLACES), min_size=1, max_size=6), st.integers(0, 7)), max_size=40),
+    st.lists(st.tuples(st.lists(st.sampled_from(ROLES), min_size=1, max_size=6), st.integers(0, 7)), max_size=40),
     st.lists(st.tuples(st.integers(2, 12), st.booleans()), min_size=3, max_size=3),
 )
 def test_rings_that_share_their_chunks_say_what_each_would_say_alone(
-    steps: list[tuple[list[Place], int]], kinds: list[tuple[int, bool]]
+    steps: list[tuple[list[BookRole], int]], kinds: list[tuple[int, bool]]
 ) -> None:
     """Each step publishes a chunk, and then those of three rings read whose bits are set; some are new to the books."""
 
     def rings() -> list[Ring]:
         made = [ring(limit) for limit, _ in kinds]
         for one, (_, is_new) in zip(made, kinds, strict=True):
-            for place in PLACES[1:]:
-                if is_new and place.book is not None:
-                    one.await_book(place.book, is_new=True)
+            for role in ROLES[1:]:
+                if is_new and role.book is not None:
+                    one.await_book(role.book, is_new=True)
         return made
 
     together, alone = rings(), rings()
     offset = 1
-    for places, readers in steps:
-        shared = chunk(offset, *places)
+    for roles, readers in steps:
+        shared = chunk(offset, *roles)
         for at, (one, other) in enumerate(zip(together, alone, strict=True)):
             one.put(shared)
-            other.put(chunk(offset, *places))
+            other.put(chunk(offset, *roles))
             if readers >> at & 1:
                 assert said(one) == said(other)
-        offset += len(places)
+        offset += len(roles)
     for one, other in zip(together, alone, strict=True):
         assert said(one) == said(other)
         assert (one.missed, one.lags, one.waiting, one.held) == (other.missed, other.lags, other.waiting, other.held)

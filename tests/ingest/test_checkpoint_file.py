@@ -6,8 +6,8 @@ import pytest
 
 from aggregator.ingest.checkpoint_file import (
     PIECE,
-    Left,
-    Leftover,
+    CheckpointFile,
+    CheckpointRow,
     Topics,
     after_a_kill,
     load,
@@ -41,7 +41,7 @@ def test_what_is_left_is_read_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [0, 1, PIECE, PIECE + 1, 3 * PIECE])
 def test_pieces_come_to_one_list(tmp_path: Path, count: int) -> None:
     path = tmp_path / "toy.json"
-    rows = [Leftover("main", "trades", str(n), TopicCheckpoint(last=n)) for n in range(count)]
+    rows = [CheckpointRow("main", "trades", str(n), TopicCheckpoint(last=n)) for n in range(count)]
     save(pieces_of(rows), path, 1, "epoch")
     left = load(path)
     assert left is not None
@@ -53,16 +53,16 @@ def test_where_nothing_was_left_there_is_nothing(tmp_path: Path) -> None:
 
 
 def killed(
-    *rows: Leftover, numbers: dict[int, int] | None = None, is_sure: bool = True
-) -> tuple[list[Leftover], list[Gap]]:
-    left, gaps = after_a_kill("toy", Left(1, "e", rows=list(rows)), 50, numbers or {}, is_sure=is_sure)
+    *rows: CheckpointRow, numbers: dict[int, int] | None = None, is_sure: bool = True
+) -> tuple[list[CheckpointRow], list[Gap]]:
+    left, gaps = after_a_kill("toy", CheckpointFile(1, "e", rows=list(rows)), 50, numbers or {}, is_sure=is_sure)
     return left.rows, gaps
 
 
 def test_what_was_followed_when_the_run_was_killed_has_a_gap_since_then() -> None:
     rows, gaps = killed(
-        Leftover("main", "trades", "A", TopicCheckpoint(), "A/USD", is_followed=True, slot=3),
-        Leftover("main", "trades", "B", TopicCheckpoint()),
+        CheckpointRow("main", "trades", "A", TopicCheckpoint(), "A/USD", is_followed=True, slot=3),
+        CheckpointRow("main", "trades", "B", TopicCheckpoint()),
         numbers={3: 12},
     )
     (gap,) = gaps
@@ -75,11 +75,11 @@ def test_what_was_followed_when_the_run_was_killed_has_a_gap_since_then() -> Non
 
 def test_a_gap_that_was_open_already_stays_the_same_and_is_never_said_to_be_filled() -> None:
     carried = TopicCheckpoint(OPEN, last=9, holes=((4, 5),), missed=2, recovered=1)
-    rows, gaps = killed(Leftover("main", "trades", "A", carried, is_followed=True))
+    rows, gaps = killed(CheckpointRow("main", "trades", "A", carried, is_followed=True))
     assert gaps == []
     assert rows[0].carried == TopicCheckpoint(OPEN, is_unsure=True)
 
 
 def test_numbers_of_records_that_may_not_have_been_published_leave_every_topic_unsure() -> None:
-    rows, _ = killed(Leftover("main", "trades", "A", TopicCheckpoint(), slot=0), numbers={0: 5}, is_sure=False)
+    rows, _ = killed(CheckpointRow("main", "trades", "A", TopicCheckpoint(), slot=0), numbers={0: 5}, is_sure=False)
     assert (rows[0].carried.last, rows[0].carried.is_unsure) == (5, True)

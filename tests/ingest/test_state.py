@@ -12,9 +12,9 @@ import pytest
 
 from aggregator.daemon.marks import SLOT_BYTES, SLOTS, Marks, deaths_in, read_numbers
 from aggregator.errors import ConfigError
-from aggregator.ingest import checkpoint_file as leftovers
+from aggregator.ingest import checkpoint_file, state
 from aggregator.ingest import listing as instruments
-from aggregator.ingest import state
+from aggregator.ingest.checkpoint_file import CheckpointRow
 from aggregator.records import Gap, Record, Trade
 from aggregator.sequence import contiguous
 from aggregator.session.moment import Now
@@ -47,10 +47,10 @@ KINDS = ("fifo", "socket", "directory", "link")
 def test_what_is_no_regular_file_is_set_aside(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "toy.json"
     put(kind, path)
-    assert leftovers.load(path) is None
+    assert checkpoint_file.load(path) is None
     assert f"{path} is set aside as toy.json.bad: it is no regular file" in caplog.text
-    leftovers.save([], path, 1)
-    assert leftovers.load(path) == leftovers.Left(1, None)
+    checkpoint_file.save([], path, 1)
+    assert checkpoint_file.load(path) == checkpoint_file.CheckpointFile(1, None)
     put(kind, tmp_path / "cache.json")
     assert instruments.load(tmp_path / "cache.json") is None
 
@@ -83,7 +83,7 @@ def test_a_leftover_that_cannot_be_read_is_set_aside(
 ) -> None:
     path = tmp_path / "toy.json"
     path.write_bytes(blob)
-    assert leftovers.load(path) is None
+    assert checkpoint_file.load(path) is None
     assert path.with_name("toy.json.bad").read_bytes() == blob
     assert "it cannot be read" in caplog.text
 
@@ -120,12 +120,13 @@ def test_a_lock_that_is_no_file_is_a_reason_not_to_start(kind: str, tmp_path: Pa
 # --- marks ------------------------------------------------------------------------------------------------------------
 
 
-def row(raw_symbol: str, carried: TopicCheckpoint | None = None, **others: object) -> leftovers.Leftover:
-    return leftovers.Leftover("main", "trades", raw_symbol, carried or TopicCheckpoint(), f"{raw_symbol}/USD", **others)  # type: ignore[arg-type]
+def row(raw_symbol: str, carried: TopicCheckpoint | None = None, **others: object) -> CheckpointRow:
+    left = carried or TopicCheckpoint()
+    return CheckpointRow("main", "trades", raw_symbol, left, f"{raw_symbol}/USD", **others)  # type: ignore[arg-type]
 
 
-def mark(marks: Marks, rows: list[leftovers.Leftover], ts: int | None = None) -> None:
-    marks.save("toy", [leftovers.piece_of(rows)], ts)
+def mark(marks: Marks, rows: list[CheckpointRow], ts: int | None = None) -> None:
+    marks.save("toy", [checkpoint_file.piece_of(rows)], ts)
 
 
 async def test_after_a_kill_what_was_followed_has_a_gap_from_the_last_sign_of_life(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_a_kill_in_the_midst_of_a_read_leaves_numbers_that_prove_nothing(tmp_pat
 
 
 async def test_an_end_that_is_told_has_no_gap_told_again(tmp_path: Path) -> None:
-    leftovers.save(leftovers.pieces_of([row("A", TopicCheckpoint(last=9))]), tmp_path / "toy.json", 1)
+    checkpoint_file.save(checkpoint_file.pieces_of([row("A", TopicCheckpoint(last=9))]), tmp_path / "toy.json", 1)
     marks = Marks(tmp_path, "next")
     found = marks.take("toy")
     assert (found.gaps, found.epoch, found.topics["main"]["trades", "A"].last) == ([], None, 9)
@@ -201,12 +202,12 @@ async def test_a_mark_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> No
     marks = Marks(tmp_path, "first")
     await marks.leave("toy", {"main": {("trades", "A"): TopicCheckpoint(last=9)}})
     mark(marks, [row("A", is_followed=True)])
-    left = leftovers.load(tmp_path / "toy.json")
+    left = checkpoint_file.load(tmp_path / "toy.json")
     assert left is not None
     assert left.epoch is None
     marks.begin("toy")
     mark(marks, [row("A", is_followed=True)])
-    left = leftovers.load(tmp_path / "toy.json")
+    left = checkpoint_file.load(tmp_path / "toy.json")
     assert left is not None
     assert left.epoch == "first"
     await marks.remove()
@@ -228,7 +229,7 @@ async def test_an_end_waits_a_moment_for_a_disk_that_hangs(tmp_path: Path, monke
         if task.exception() is not None:
             assert "does not answer" in str(task.exception())
     hangs.set()
-    left = leftovers.load(tmp_path / "toy.json")
+    left = checkpoint_file.load(tmp_path / "toy.json")
     assert left is not None
     assert left.epoch == "first", "the next start takes it for killed, and tells what is missing since"
 

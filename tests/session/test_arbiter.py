@@ -83,7 +83,7 @@ def test_of_a_numbered_trade_the_first_arrival_counts() -> None:
     assert numbers(made.merge(b, [trade(1), trade(2), trade(3)], NOW)) == [3]
     assert numbers(made.merge(a, [trade(3), trade(4)], NOW)) == [4]
     assert made.dropped == 3
-    assert (made.leads["a"].wins, made.leads["a"].losses, made.leads["b"].losses) == (3, 1, 2)
+    assert (made.scores["a"].wins, made.scores["a"].losses, made.scores["b"].losses) == (3, 1, 2)
 
 
 def test_a_trade_that_only_the_slower_line_has_is_told_as_late() -> None:

@@ -27,7 +27,7 @@ from aggregator.exchange import (
 from aggregator.ingest.key_places import KeyPlace
 from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.network import Internet
-from aggregator.ingest.runner import ExchangeRunner, Left
+from aggregator.ingest.runner import ExchangeRunner, SavedCheckpoints
 from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.records import BookDelta, BookSnapshot, Channel, Instrument, Record, Trade
 from aggregator.sequence import contiguous
@@ -182,7 +182,7 @@ async def running(
     channels: Sequence[Channel] = ("trades", "book"),
     symbols: Sequence[str] = ("A",),
     policy: ConnectionPolicy | None = None,
-    left: Left | None = None,
+    left: SavedCheckpoints | None = None,
     places: Mapping[str, KeyPlace] | None = None,
 ) -> AsyncIterator[tuple[Server, Seen, ExchangeRunner]]:
     server = Server()

@@ -3,9 +3,9 @@
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 import msgspec
@@ -16,9 +16,13 @@ from aggregator.cli.table import print_rows
 from aggregator.daemon.printable import printable
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange
+from aggregator.ingest.key_places import KeyPlace, missing_keys
 from aggregator.ingest.listing import Listed, fetch_listing, read_bodies
 from aggregator.ingest.symbols import matches
 from aggregator.records import Instrument, Kind
+
+if TYPE_CHECKING:
+    from aggregator.config.config import ExchangeConfig
 
 ENDPOINT = re.compile(r"(https?://\S+?)=(https?://\S+)")
 COLUMNS = ("symbol", "raw", "kind", "state", "tick", "lot", "min", "contract", "ends")
@@ -35,13 +39,13 @@ def _endpoints(_context: click.Context, _option: click.Parameter, values: Sequen
     return found
 
 
-def _configured(path: Path, id: str) -> dict[str, str]:
-    """The endpoints of one exchange in a configuration."""
+def _configured(path: Path, id: str) -> "ExchangeConfig":
+    """One exchange of a configuration."""
     from aggregator.cli.run import read_config
 
     for exchange in read_config(path).exchanges:
         if exchange.id == id:
-            return dict(exchange.endpoints)
+            return exchange
     raise fail(f"{path}: there is no [[exchanges]] with id = {id!r}", EXIT_CONFIG)
 
 
@@ -61,16 +65,23 @@ def from_files(exchange: Exchange, paths: Sequence[Path]) -> Listed:
     return found
 
 
-def from_exchange(exchange: Exchange, endpoints: dict[str, str]) -> Listed:
-    """The instruments as the exchange lists them now."""
+def from_exchange(exchange: Exchange, endpoints: dict[str, str], credentials: Mapping[str, KeyPlace]) -> Listed:
+    """The instruments as the exchange lists them now; to some it shows keys."""
     import asyncio
 
+    from aggregator.ingest.keyring import Keyring
     from aggregator.ingest.network import Internet
     from aggregator.ingest.rest import Need, Rest
 
+    if exchange.keys is not None and exchange.listing.needs_keys and not credentials:
+        raise fail(f"{missing_keys(exchange.id, exchange.keys)}; --config names that configuration")
+
     async def ask() -> Listed:
         internet = Internet(endpoints)
-        rest = Rest(internet.network(), exchange)
+        network = internet.network()
+        if exchange.keys is not None and credentials:
+            network = Keyring(exchange.id, exchange.keys, credentials, network).network()
+        rest = Rest(network, exchange)
         try:
             return await fetch_listing(
                 exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns
@@ -108,7 +119,7 @@ def _row(instrument: Instrument) -> tuple[str, ...]:
     "-c",
     "config",
     type=click.Path(path_type=Path),
-    help="A configuration whose endpoints for the exchange are used.",
+    help="A configuration whose endpoints and credentials for the exchange are used.",
 )
 @click.option(
     "--endpoint",
@@ -145,9 +156,11 @@ def command(
     if bodies and (config is not None or endpoints):
         raise click.UsageError("--body asks no exchange, so --config and --endpoint are of no use with it")
     declared = find_exchange(exchange)
+    credentials: Mapping[str, KeyPlace] = {}
     if config is not None:
-        endpoints = _configured(config, exchange) | endpoints
-    found = from_files(declared, bodies) if bodies else from_exchange(declared, endpoints)
+        configured = _configured(config, exchange)
+        endpoints, credentials = dict(configured.endpoints) | endpoints, configured.credentials
+    found = from_files(declared, bodies) if bodies else from_exchange(declared, endpoints, credentials)
     for warning in found.warnings:
         click.echo(printable(warning), err=True)
     wanted = [i for i in found.instruments if (not kind or i.kind == kind) and (not glob or matches(glob, i))]

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import get_type_hints
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from pydantic import ValidationError
@@ -28,7 +29,7 @@ from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 from aggregator.errors import ConfigError
 from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
 from aggregator.ingest.key_places import KeyPlace, KnownKeys, wrong_fields
-from aggregator.ingest.proxies import DialOptions
+from aggregator.ingest.proxies import DialOptions, is_loopback
 from aggregator.sinks.registry import find_sink, sink_names
 from aggregator.sinks.sink import Sink, SinkConfig
 from aggregator.sinks.values import choices, quote
@@ -161,7 +162,7 @@ def load_config(
         state=state,
         control=control,
         log_level=document.log_level,
-        warnings=problems([*moved.warnings(), *_open_keys(path, document)]),
+        warnings=problems([*moved.warnings(), *_open_keys(path, document), *_plain_ways(document)]),
     )
 
 
@@ -339,6 +340,16 @@ def _open_keys(path: Path, document: Document) -> Iterator[Complaint]:
             if is_open and place.kind == "plain":
                 said = "warning: everybody on this machine can read this file, and a key stands in it: `chmod o=` it"
                 yield ("exchanges", index, "credentials", field), said
+
+
+def _plain_ways(document: Document) -> Iterator[Complaint]:
+    """A word about addresses at which others on the way could read the keys."""
+    for index, table in enumerate(document.exchanges):
+        for original, here in table.endpoints.items() if table.credentials else ():
+            parts = urlsplit(here)
+            if parts.scheme in {"http", "ws"} and not is_loopback(parts.hostname or ""):
+                said = "warning: keys are shown there, and whoever is on the way can read them: it is not encrypted"
+                yield ("exchanges", index, "endpoints", original), said
 
 
 def _repeated(values: dict[str, object]) -> Iterator[Complaint]:

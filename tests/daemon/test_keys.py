@@ -259,3 +259,21 @@ def test_a_key_that_is_none_is_named_by_check_with_its_place(tmp_path: Path) -> 
     assert said.startswith(f"{config}: alpaca: credentials.secret: the file {tmp_path}/alpaca-secret holds control ")
     assert "INJECTED" not in said
     assert f"warning: alpaca: credentials.key: the file {tmp_path}/alpaca-key can be read by everybody" in warned
+
+
+def test_the_list_of_markets_is_asked_for_with_the_keys_of_a_configuration(tmp_path: Path) -> None:
+    credentials, _ = named("file", tmp_path)
+    with Alpaca() as exchange:
+        listed = run("symbols", "alpaca", "--config", str(configure(tmp_path, exchange, credentials)))
+        without = run("symbols", "alpaca")
+        path = tmp_path / "alpaca-secret"
+        path.write_text("another+wrong/secret-value")
+        refused = run("symbols", "alpaca", "--config", str(tmp_path / "site.toml"))
+        path.unlink()
+        missing = run("symbols", "alpaca", "--config", str(tmp_path / "site.toml"))
+    assert "BTC/USD\tBTC/USD\tspot" in listed
+    assert "alpaca wants to see keys of an account of yours: key (API Key ID), secret (API Secret Key)" in without
+    assert "HTTP 403" in refused
+    assert f"alpaca: credentials.secret: the file {path} cannot be read: No such file or directory" in missing
+    told = listed + without + refused + missing
+    assert [secret for secret in (*SECRETS, "another+wrong/secret-value") if secret in told] == []

@@ -520,3 +520,21 @@ def test_a_key_in_a_configuration_is_warned_of_where_everybody_can_read_it_and_i
         config = load_config(path, known_channels=lambda _: ("trades",), known_keys=lambda _: KEYS)
         assert len(config.warnings) == count
         assert "AKIAPLAIN" not in repr(config) + str(config.exchanges[0].credentials) + str(config.warnings)
+
+
+def test_an_endpoint_that_is_not_encrypted_is_warned_of_where_keys_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    written = """key = "env:X", secret = "env:Y" }
+[exchanges.endpoints]
+"wss://a.example" = "ws://b.example"
+"https://a.example" = "http://127.0.0.1:9"
+"wss://c.example" = "wss://d.example"
+#"""
+    for credentials in (True, False):
+        text = CONFIG.replace("CREDENTIALS", written)
+        path.write_text(text if credentials else text.replace("credentials", "#"))
+        config = load_config(path, known_channels=lambda _: ("trades",), known_keys=lambda _: KEYS)
+        said = [str(problem).removeprefix(f"{path}:") for problem in config.warnings]
+        assert [text.partition(": warning: ")[0] for text in said] == (
+            ['8: exchanges[0].endpoints."wss://a.example"'] if credentials else []
+        )

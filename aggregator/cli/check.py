@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
-from aggregator.catalog.registry import known_keys
+from aggregator.catalog.registry import load_exchange
 from aggregator.cli import EXIT_CONFIG, counted
 from aggregator.cli.run import read_config, with_config
+from aggregator.config.config import ExchangeConfig
 from aggregator.errors import ConfigError
-from aggregator.ingest.key_places import read_keys
+from aggregator.ingest.key_places import lacking, read_keys
 
 
 @click.command(name="check")
@@ -17,18 +18,25 @@ def command(path: Path) -> None:
     """Check a configuration without starting anything; every mistake is named, and the exit code is 78."""
     config = read_config(path)
     troubles: list[str] = []
-    for exchange in config.exchanges:
-        keys = known_keys(exchange.id)
-        if keys is not None and exchange.credentials:
-            try:
-                _, warnings = read_keys(exchange.id, keys, exchange.credentials)
-            except ConfigError as error:
-                troubles.append(f"{path}: {error}")
-            else:
-                for warning in warnings:
-                    click.echo(f"{path}: warning: {warning}", err=True)
+    for wanted in config.exchanges:
+        try:
+            for warning in _warnings(wanted):
+                click.echo(f"{path}: warning: {warning}", err=True)
+        except ConfigError as error:
+            troubles.append(f"{path}: {error}")
     if troubles:
         click.echo("\n".join(troubles), err=True)
         raise click.exceptions.Exit(EXIT_CONFIG)
     held = f"{counted(len(config.exchanges), 'exchange')}, {counted(len(config.sinks), 'sink')}"
     click.echo(f"{path}: {held}, no mistake", err=True)
+
+
+def _warnings(wanted: ExchangeConfig) -> list[str]:
+    """A word about keys that are not there, or that others can read. Raises ConfigError where one cannot be had."""
+    exchange = load_exchange(wanted.id)
+    if exchange is None or exchange.keys is None:
+        return []
+    if not wanted.credentials:
+        said = lacking(exchange, wanted.channels)
+        return [] if said is None else [said]
+    return read_keys(exchange.id, exchange.keys, wanted.credentials)[1]

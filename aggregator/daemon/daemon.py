@@ -33,7 +33,7 @@ from aggregator.daemon.systemd import notify
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Exchange
 from aggregator.ingest import checkpoint_file
-from aggregator.ingest.key_places import missing_keys
+from aggregator.ingest.key_places import lacking
 from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.names import new_loop
 from aggregator.ingest.network import Internet, Network, moved
@@ -212,16 +212,14 @@ class Daemon:
         """Tell whether an exchange gives anything with the keys that there are; say which ones it needs else."""
         if exchange.keys is None or config.credentials:
             return True
-        words = missing_keys(exchange.id, exchange.keys)
-        if exchange.with_keys == "all":
-            log.error("%s; nothing is gathered from it", words)
-            self.troubles[config.id] = words
-            return False
-        open_feeds = [feed for feed in exchange.feeds if not feed.needs_keys]
-        closed = [channel for channel in config.channels if not any(channel in feed.channels for feed in open_feeds)]
-        if closed:
-            log.error("for %s %s", ", ".join(closed), words)
-        return True
+        words = lacking(exchange, config.channels)
+        if words is None:
+            return True
+        log.error("%s", words)
+        if exchange.with_keys != "all":
+            return True
+        self.troubles[config.id] = words
+        return False
 
     async def _run_exchange(
         self, config: ExchangeConfig, exchange: Exchange, network: Network, rest: Rest, keyring: Keyring | None

@@ -2,13 +2,13 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from aggregator.errors import ConfigError
-from aggregator.exchange import Credentials, Keys
+from aggregator.exchange import Credentials, Exchange, Keys
 
 LONGEST_KEY_BYTES = 4096
 KINDS = ("file", "env", "credential", "plain")
@@ -89,6 +89,18 @@ def missing_keys(exchange: str, keys: Keys) -> str:
         f"{exchange} wants to see keys of an account of yours: {named}, from {keys.page}; "
         f"write credentials = {{ {lines} }} below its [[exchanges]]; docs/configuration.md has the other ways"
     )
+
+
+def lacking(exchange: Exchange, channels: Collection[str]) -> str | None:
+    """A word about what is not gathered of these channels where there are no keys; None where all of it is."""
+    if exchange.keys is None:
+        return None
+    words = missing_keys(exchange.id, exchange.keys)
+    if exchange.with_keys == "all":
+        return f"{words}; without them nothing is gathered from it"
+    had: set[str] = {channel for feed in exchange.feeds if not feed.needs_keys for channel in feed.channels}
+    closed = ", ".join(channel for channel in channels if channel not in had)
+    return f"{words}; without them it gives no {closed}" if closed else None
 
 
 def wrong_fields(keys: Keys | None, places: Mapping[str, object]) -> Iterator[tuple[str, str]]:

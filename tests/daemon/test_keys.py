@@ -237,6 +237,7 @@ def test_keys_that_are_refused_by_rest_and_repeated_are_told_without_them(tmp_pa
 def test_an_exchange_without_keys_says_what_it_needs_and_stops_no_other(tmp_path: Path) -> None:
     with Alpaca() as exchange:
         config = configure(tmp_path, exchange, "")
+        checked = run("check", str(config))
         with running(config) as daemon:
             until(lambda: "wants to see keys" in daemon.log, what="a word about the keys")
             asked = run("ctl", "status", "--config", str(config))
@@ -245,6 +246,7 @@ def test_an_exchange_without_keys_says_what_it_needs_and_stops_no_other(tmp_path
     assert daemon.log.count("wants to see keys of an account") == 1
     assert "key (API Key ID), secret (API Secret Key), from https://app.alpaca.markets/" in daemon.log
     assert "alpaca" in asked
+    assert f"{config}: warning: alpaca wants to see keys of an account of yours: key (API Key ID)" in checked
 
 
 def test_a_key_that_is_none_is_named_by_check_with_its_place(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from aggregator.session.moment import Now
 from aggregator.session.subscriptions import Ask
 from tests.support.toy import PATIENCE, REST, running, toy
 
+pytestmark = pytest.mark.waits
+
 KEY, SECRET = "AKIA/0123+456789", 's3cr3t-"quoted"-and-long'
 KEYS = Keys(fields={"key": "API key", "secret": "API secret"}, page="https://toy.example/keys")
 PLAIN = {"key": KeyPlace("plain", KEY), "secret": KeyPlace("plain", SECRET)}
@@ -456,10 +458,22 @@ async def test_an_exchange_without_its_keys_says_once_which_and_is_left_out(
     kept = Daemon(Config(exchanges=(wanted(),), sinks=(), state=tmp_path, log_level="error"))
     async with asyncio.timeout(PATIENCE):
         await kept._keep(wanted())
-    assert [record.message for record in caplog.records] == [
-        f"{missing_keys('toy', KEYS)}; nothing is gathered from it"
-    ]
-    assert kept.troubles == {"toy": missing_keys("toy", KEYS)}
+    said = f"{missing_keys('toy', KEYS)}; without them nothing is gathered from it"
+    assert caplog.messages == [said]
+    assert kept.troubles == {"toy": said}
+
+
+async def test_an_exchange_of_which_a_part_wants_keys_is_gathered_without_that_part(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Daemon(Config(exchanges=(wanted(),), sinks=(), state=tmp_path, log_level="error"))
+    assert kept._has_its_keys(wanted(), keyed())
+    assert caplog.messages == [f"{missing_keys('toy', KEYS)}; without them it gives no trades"]
+    caplog.clear()
+    assert kept._has_its_keys(wanted(), keyed(open_too=True))
+    assert kept._has_its_keys(wanted(credentials=PLAIN), keyed())
+    assert kept._has_its_keys(wanted(), toy())
+    assert caplog.messages == []
 
 
 async def test_keys_that_cannot_be_read_are_said_with_their_place_and_looked_for_again(

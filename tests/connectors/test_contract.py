@@ -208,6 +208,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "gemini": "`symbols/details/all` takes no parameters",
     "hashkey": "`exchangeInfo` gives all where no symbol is named, and has no parameter for pages",
     "hitbtc": "`/public/symbol` gives all where `symbols` is left out, its only parameter",
+    "hollaex": "`constants` takes no parameters",
     "htx": "`common/symbols` and both `swap_contract_info` have parameters that choose, none for pages",
     "hyperliquid": "`allPerpMetas` and `spotMeta` take no parameters",
     "independentreserve": "`GetValidPrimaryCurrencyCodes` takes no parameters",

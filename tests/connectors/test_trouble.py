@@ -234,6 +234,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"error":{"message":"Resource not found.","code":404,"details":["Market for symbol \'x\' not found."]}}',
         Trouble("404: Resource not found."),
     ),
+    ("hollaex", 400, b'{"message":"Invalid symbol"}', Trouble("Invalid symbol")),
     (
         "ndax",
         404,
@@ -243,6 +244,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
 ]
 FINE: list[tuple[str, bytes]] = [
     ("foxbit", b'{"data":[]}'),
+    ("hollaex", b'{"coins":{},"pairs":{}}'),
     ("ndax", b"[]"),
     ("bitbns", b'[{"id":"BTC","symbol":"BTC/INR"}]'),
     ("bit2c", b'{"h":1,"l":1,"ll":"201","av":"200","a":"5"}'),

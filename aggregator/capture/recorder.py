@@ -31,7 +31,7 @@ LONGEST_LINE_BYTES = 128 * 2**20
 FLUSH_NS = 2 * SECOND_NS  # lines may wait in memory for so long
 MOST_HELD_BYTES = 2**16  # and as many bytes of them
 MOST_UNWRITTEN_BYTES = 16 * 2**20  # so many bytes of an exchange may wait for a disk that is slow
-CLOSE_S = 3.0  # seconds that the end waits for such a disk
+CLOSE_S = 3.0  # the end waits so long for such a disk
 LAST_BLOCK = b"\x01\x00\x00"  # an empty one, which ends a zstd frame
 
 log = logging.getLogger("aggregator.capture")

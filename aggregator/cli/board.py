@@ -11,7 +11,7 @@ from rich.table import Table
 from aggregator.daemon.printable import printable
 from aggregator.records import SECOND_NS, Bbo, Gap, Health, Instrument, Record, Trade
 
-SPAN_S = 5  # seconds over which records are counted
+SPAN_S = 5  # records are counted over so long
 GOOD = {"live", "quiet"}
 COLUMNS = ("exchange", "symbol", "last", "bid", "ask", "spread", "rec/s", "state")
 COLOURS = {"live": "green", "buy": "green", "sell": "red"}

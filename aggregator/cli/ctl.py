@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 NAME = "control.sock"
 RUNTIME = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator").split(":")[0])
-PATIENCE_S = 60.0  # seconds without a word of the daemon's
+PATIENCE_S = 60.0  # the daemon may be silent for so long
 RECEIVE_BYTES = 1 << 16
 MOST_TROUBLED = 20  # topics that are shown without being asked for
 MOST_SHOWN = 1000  # topics that are shown when they are asked for

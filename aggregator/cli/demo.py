@@ -21,7 +21,7 @@ from aggregator.daemon.logs import set_up
 from aggregator.records import Instrument, Record
 from aggregator.sandbox import Sandbox, SandboxSettings
 
-REDRAW_S = 0.25  # seconds
+REDRAW_S = 0.25
 
 
 @click.command(name="demo")

@@ -23,7 +23,7 @@ from aggregator.exchange import Exchange, Request
 from aggregator.ingest.listing import read_listing
 from aggregator.records import Gap, Instrument, Record
 
-DRAIN_S = 60.0  # seconds: a replay waits for its sinks
+DRAIN_S = 60.0  # a replay waits so long for its sinks
 TOGETHER = 128  # records published together
 
 

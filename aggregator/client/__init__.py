@@ -40,8 +40,8 @@ from aggregator.feed.protocol import (
 )
 from aggregator.records import RECORD_TYPES, Record
 
-GREETING_S = 10.0  # seconds that the daemon has to say who it is
-READ_BYTES = 256 * 1024  # bytes of one read, and about what is read ahead
+GREETING_S = 10.0  # the daemon has so long to say who it is
+READ_BYTES = 256 * 1024  # one read, and about as much is read ahead
 
 Answer = TypeVar("Answer", Subscribed, Unsubscribed, Pong, Topics)
 

@@ -35,7 +35,7 @@ from aggregator.sinks.sink import Sink, SinkConfig
 from aggregator.sinks.values import choices, quote
 
 MOST_DOTS = 50  # in one key
-LARGEST_BYTES = 1_000_000  # bytes; a file that is longer is not a configuration
+LARGEST_BYTES = 1_000_000  # a file that is longer is not a configuration
 SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 QUOTED = re.compile("'([^']*)'")

@@ -36,7 +36,7 @@ VERSION = 1  # the version of the configuration's keys and values
 CANDLES = re.compile(r"candles_([1-9][0-9]{0,2}[smhdwM])")
 FIRST_INTERVAL = "1m"  # a bare "candles" means this interval
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
-SHORTEST_LIFE_S = 5  # seconds of a connection
+SHORTEST_LIFE_S = 5  # a connection lives at least so long
 LONGEST_S = 3.2e9  # seconds, a century: a clock's nanoseconds have room for it
 
 

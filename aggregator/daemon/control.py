@@ -29,8 +29,8 @@ MOST_CLIENTS = 8
 MOST_PATTERNS = 100
 MOST_TOPICS = 50_000  # an answer tells of no more
 PIECE = 200  # topics that are encoded and sent at once
-IDLE_S = 10.0  # seconds after which a client that asks nothing is hung up on
-SENDING_S = 30.0  # seconds that it has to read an answer
+IDLE_S = 10.0  # a client that asks nothing for so long is hung up on
+SENDING_S = 30.0  # it has so long to read an answer
 OPERATIONS = '{"op":"status","topics":["channel:exchange:symbol"]}, {"op":"stacks"}, {"op":"rotate"}'
 
 log = logging.getLogger("aggregator.daemon")

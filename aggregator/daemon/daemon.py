@@ -44,13 +44,13 @@ from aggregator.ingest.state import StateLock
 from aggregator.records import Instrument
 from aggregator.sinks.worker import Worker
 
-RETRY_LISTING_S = 5.0  # seconds, doubling
+RETRY_LISTING_S = 5.0  # doubles
 LONGEST_RETRY_S = 300.0
-OPEN_S = 5.0  # seconds that the disk has to begin a capture
-DRAIN_S = 3.0  # seconds that the sinks have to write what they hold
-ECHO_S = 0.3  # seconds in which a second signal is the first: `timeout` and others signal a process and then its group
-SWEEP_S = 20.0  # seconds; a sweep takes milliseconds, as little is tracked
-SWITCH_S = 0.0005  # seconds that another thread may hold the interpreter while frames wait (5 ms unless told)
+OPEN_S = 5.0  # the disk has so long to begin a capture
+DRAIN_S = 3.0  # the sinks have so long to write what they hold
+ECHO_S = 0.3  # a second signal within this time is the first: `timeout` and others signal a process, then its group
+SWEEP_S = 20.0  # a sweep takes milliseconds, because little is tracked
+SWITCH_S = 0.0005  # another thread may hold the interpreter so long while frames wait (5 ms unless told)
 GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
 
 T = TypeVar("T")

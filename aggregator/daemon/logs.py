@@ -17,7 +17,7 @@ from aggregator.daemon.printable import printable
 PRIORITIES = {logging.CRITICAL: "<2>", logging.ERROR: "<3>", logging.WARNING: "<4>", logging.INFO: "<6>"}
 LONGEST = 4000  # characters of a message, or of a line of a traceback
 MOST_WAITING = 5000  # messages that nobody has read yet
-FLUSH_S = 0.5  # seconds that the end of the program waits for the log
+FLUSH_S = 0.5  # the end of the program waits so long for the log
 STDERR = 2
 
 

@@ -27,14 +27,14 @@ from aggregator.session.topics import Standing
 from aggregator.session.trades import Notes
 from aggregator.sinks.worker import Worker
 
-EVERY_S = 5.0  # seconds between two marks of an exchange
-SOON_S = 0.2  # seconds after which a change of what is followed is marked
+EVERY_S = 5.0  # between two marks of an exchange
+SOON_S = 0.2  # after a change of what is followed it is marked
 SHARE = 50  # a mark is made again after at least so many times what it took: it takes 2 % of the time at most
-BEGIN_S = 3.0  # an exchange waits so many seconds for a disk, before it is begun
-PATIENCE_S = 0.5  # the end waits so many seconds for a disk
-BEAT_S = 1.0  # seconds after which a quiet program notes that it lives
+BEGIN_S = 3.0  # an exchange waits so long for a disk before it is begun
+PATIENCE_S = 0.5  # the end waits so long for a disk
+BEAT_S = 1.0  # a quiet program notes this often that it lives
 SLOTS = 131_072  # numbered topics of one daemon whose numbers are noted
-SLOT_BYTES = 8  # bytes
+SLOT_BYTES = 8
 STEP = 200  # topics that are looked at before others have their turn
 SUFFIX = ".numbers"
 

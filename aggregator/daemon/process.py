@@ -13,9 +13,9 @@ from msgspec import Struct
 from aggregator import __version__
 from aggregator.daemon.logs import write_past_the_log
 
-LOOK_S = 1.0  # seconds between two looks at the loop
-LEAVE_S = 4.6  # seconds from a signal to the end of the process, whatever hangs
-LAST_WORDS_S = 0.1  # seconds more, in which it is said
+LOOK_S = 1.0  # between two looks at the loop
+LEAVE_S = 4.6  # from a signal to the end of the process, whatever hangs
+LAST_WORDS_S = 0.1  # more time, in which it is said
 KEPT = 60  # looks: the greatest lag of the last minute is told
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

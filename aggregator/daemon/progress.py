@@ -10,7 +10,7 @@ from aggregator.bus.bus import Bus
 from aggregator.ingest.runner import ExchangeRunner
 from aggregator.records import TopicState
 
-LOOK_S = 5.0  # seconds between two looks
+LOOK_S = 5.0  # between two looks
 
 log = logging.getLogger("aggregator.daemon")
 

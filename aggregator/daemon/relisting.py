@@ -17,7 +17,7 @@ from aggregator.records import Instrument
 from aggregator.sinks.worker import Worker
 
 MOST_WARNINGS = 20
-DISK_S = 5.0  # seconds that a file of instruments may take
+DISK_S = 5.0  # a file of instruments may take so long
 Announce = Callable[[Sequence[Instrument]], Awaitable[None]]
 
 log = logging.getLogger("aggregator.daemon")

@@ -20,7 +20,7 @@ from aggregator.daemon.logs import write_past_the_log
 if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
 
-PAUSE_S = 1.0  # seconds in which what a signal asks for is done once, however often it comes
+PAUSE_S = 1.0  # within this time a signal is obeyed once, however often it comes
 MOST_TASKS = 1000  # so many have their stacks written
 DEEPEST = 100  # frames of one stack
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
 
 SCHEMA = 1
-TURN_S = 0.001  # seconds that are worked on before others have their turn
+TURN_S = 0.001  # gathering takes so long before others have their turn
 FINE = {"live", "quiet"}
 
 

@@ -236,10 +236,10 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("sinks.retention.LOOKED_AT", "files", "looked at in a second, for old ones", "the rest follows"),
         Bound("sinks.retention.REMOVED", "files", "removed in a second, where old ones go", "likewise"),
         Bound("sinks.retention.MOST", "files", "the oldest, that a round remembers", "another round follows at once"),
-        Bound("sinks.paths.LONGEST_PART", "bytes", "of a file's name", "cut, and marked with a hash"),
+        Bound("sinks.paths.LONGEST_PART_BYTES", "bytes", "of a file's name", "cut, and marked with a hash"),
         Bound("sinks.routes.MOST_ROUTES", "topics", "whose file is remembered", "found anew"),
         Bound(
-            "sinks.files.LONGEST_BACKOFF", "seconds", "before a file that failed is tried again", "doubles no further"
+            "sinks.files.LONGEST_BACKOFF_S", "seconds", "before a file that failed is tried again", "doubles no further"
         ),
         Bound("daemon.daemon.DRAIN_S", "seconds", "that sinks have at the end", "one error; the rest is lost to them"),
         Bound(
@@ -298,7 +298,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "done once",
         ),
         Bound("ingest.rest.SHOWN", "characters", "of an answer that an error repeats", "cut off"),
-        Bound("ingest.keyring.SHOWN", "bytes", "of an answer that refuses keys, in the log", "cut off"),
+        Bound("ingest.keyring.SHOWN_BYTES", "bytes", "of an answer that refuses keys, in the log", "cut off"),
         Bound(
             "ingest.connection.MOST_REASONS", "reasons", "of refusals logged a second, a connection", "counted together"
         ),

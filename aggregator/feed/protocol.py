@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from aggregator.errors import AggregatorError
 
-LONGEST_LINE_BYTES = 64 * 1024  # bytes that a subscriber may send as one line
+LONGEST_LINE_BYTES = 64 * 1024  # a subscriber may send so much as one line
 MOST_PATTERNS = 1000  # one subscriber may hold so many
 
 Id = int | str | None  # the subscriber's own, given back with the answer

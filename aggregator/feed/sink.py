@@ -16,7 +16,7 @@ from aggregator.sinks.sink import Batch, Context, Sink, Writer
 from aggregator.sinks.values import Count, Word, quote, socket_path
 
 OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
-DRAIN_S = 2.0  # seconds that subscribers have at the end to read what waits for them
+DRAIN_S = 2.0  # subscribers have so long at the end to read what waits for them
 
 log = logging.getLogger("aggregator.feed")
 

@@ -10,7 +10,7 @@ from aggregator.feed.protocol import Hello, Reply, encode_message
 from aggregator.feed.status import SubscriberStatus
 from aggregator.feed.subscriber_queue import Ring
 
-MOST_ANSWERS_BYTES = 64 * 1024  # bytes of answers that a subscriber may leave unread before it is heard again
+MOST_ANSWERS_BYTES = 64 * 1024  # a subscriber that leaves more of its answers unread is not heard
 
 log = logging.getLogger("aggregator.feed")
 

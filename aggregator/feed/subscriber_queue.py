@@ -9,7 +9,7 @@ from msgspec import Struct
 from aggregator.records import Lag, Record
 
 RING_BYTES = 64 * 2**20
-TAKE_BYTES = 256 * 1024  # bytes given to be written at once
+TAKE_BYTES = 256 * 1024  # so much is given to be written at once
 
 Book = tuple[str, str | None]  # exchange and raw symbol
 

@@ -26,7 +26,7 @@ from aggregator.session.topics import TopicCheckpoint
 from aggregator.session.trades import Notes
 from aggregator.session.unreadable import EXPECTED
 
-TICK_S = 1.0  # seconds
+TICK_S = 1.0
 NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
 
 MOST_NAMED = 10  # topics in one line of the log

@@ -24,10 +24,10 @@ from aggregator.session.moment import Now
 from aggregator.session.subscriptions import Ask
 
 DENIALS = {401, 402, 403}  # statuses that say: not with these keys
-FIRST_PAUSE_S = 60.0  # seconds in which keys that were refused are not shown again; doubles
+FIRST_PAUSE_S = 60.0  # keys that were refused are not shown again for so long; doubles
 LONGEST_PAUSE_S = 3600.0
 SHORTEST_HIDDEN = 8  # characters; a shorter value might as well be a price
-SHOWN = 200  # bytes of the exchange's words
+SHOWN_BYTES = 200  # an error repeats so much of the exchange's words
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ class Keyring:
         except SessionError as error:
             raise self._hidden(error, request, signed) from None
         if answer.status in DENIALS:
-            self.deny(f"HTTP {answer.status}: {self._clean(answer.body)[:SHOWN].decode(errors='replace')}")
+            self.deny(f"HTTP {answer.status}: {self._clean(answer.body)[:SHOWN_BYTES].decode(errors='replace')}")
         else:
             self.is_fine()
         headers = {name: self._clean(value.encode()).decode() for name, value in answer.headers.items()}

@@ -12,18 +12,18 @@ from aggregator.records import SECOND_NS
 from aggregator.session.moment import Now
 from aggregator.wire.frames import MOST_ROWS, MOST_VALUES, is_crowded
 
-LARGEST_FRAME_BYTES = 16 * 2**20  # bytes of a message, inflated and whole; clients of the deepest books allow 10 MB
+LARGEST_FRAME_BYTES = 16 * 2**20  # a whole message, inflated; clients of the deepest books allow 10 MB
 VALUES_AT_ONCE = 1_500_000  # in messages of more than 1 MiB: the whole books that a line begins with
 VALUES_A_SECOND = 100_000  # it may bring so many again
 MOST_FRAGMENTS = 2**16  # so many in one message; a bound of bytes alone would allow any number of empty ones
-DIAL_TIMEOUT_S = 15.0  # seconds, for a connection and its handshake
-PIECE_BYTES = 2**14  # bytes of one read that are handed on together: more would not stay in the caches
+DIAL_TIMEOUT_S = 15.0  # for a connection and its handshake
+PIECE_BYTES = 2**14  # so much of one read is handed on together: more would not stay in the caches
 MOST_FRAMES = 500  # so many frames at most are handed on together
 MOST_AT_ONCE = 2000  # frames of one read, after which others have their turn before the rest is handed on
-MOST_UNSENT_BYTES = 2**20  # bytes that may wait for an exchange that reads no more, pongs above all
-PLAIN_BUFFER_BYTES = 2**17  # bytes that the system holds of a line without TLS, see `bound`
-LONGEST_REST_S = 7 * 86400.0  # seconds that an exchange may want rest for: bans last for days, none for ever
-IDLE_PING_S = 20.0  # seconds of silence before a protocol ping; no pong in as many again: the line is dead
+MOST_UNSENT_BYTES = 2**20  # so much may wait for an exchange that reads no more, pongs above all
+PLAIN_BUFFER_BYTES = 2**17  # the system holds so much of a line without TLS, see `bound`
+LONGEST_REST_S = 7 * 86400.0  # an exchange may want rest for so long: bans last for days, none for ever
+IDLE_PING_S = 20.0  # a line that is silent for so long gets a protocol ping; without a pong in as long again it is dead
 USER_AGENT = "market-aggregator"
 BUSY = {418, 429}  # statuses that say: too many requests
 LOST = "line lost"

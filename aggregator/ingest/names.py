@@ -16,9 +16,9 @@ from typing import Any
 
 from aiohappyeyeballs import start_connection
 
-LOOKUP_S = 10.0  # seconds after which a name counts as unknown; its thread is still waited for by the next who asks
+LOOKUP_S = 10.0  # after this time a name counts as unknown; whoever asks next still waits for its thread
 MOST_LOOKUPS = 256  # at once
-NEXT_ADDRESS_S = 0.25  # seconds after which a host's next address is tried too, as RFC 8305 has it
+NEXT_ADDRESS_S = 0.25  # after this time a host's next address is tried too, as RFC 8305 has it
 
 Addresses = list[tuple[Any, ...]]  # `socket.getaddrinfo` gives them in this form
 

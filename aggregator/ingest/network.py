@@ -30,7 +30,7 @@ from aggregator.session.moment import Now
 LARGEST_BODY_BYTES = 64 * 2**20
 LARGEST_DECODED_BYTES = 128 * 2**20  # an answer and what is made of it, see `Weight`
 ELEMENT_BYTES = 64  # an element of a list that is kept as text takes so many
-UNPACKED_BYTES = 2**20  # bytes of a compressed body that are unpacked before others have their turn
+UNPACKED_BYTES = 2**20  # so much of a compressed body is unpacked before others have their turn
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 FETCH_TIMEOUT_S = 20.0
 REST_CONNECTIONS = 4  # open at once, of an exchange that limits connections

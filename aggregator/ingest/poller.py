@@ -20,7 +20,7 @@ from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing, TopicCheckpoint
 
 MOST_ASKED_AT_ONCE = 4  # polls of one feed that may wait for an answer together
-TICK_S = 1.0  # seconds
+TICK_S = 1.0
 
 log = logging.getLogger("aggregator.runner")
 

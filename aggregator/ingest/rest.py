@@ -18,9 +18,9 @@ from aggregator.records import SECOND_NS
 from aggregator.wire.frames import is_crowded
 
 UNKNOWN_LIMIT = ((5, 1.0),)  # weight and seconds, if an exchange declares none
-FIRST_PAUSE_S = 5.0  # seconds after a refusal that names no time; doubles
+FIRST_PAUSE_S = 5.0  # after a refusal that names no time; doubles
 LONGEST_PAUSE_S = 300.0  # a pause of our own choice is no longer; one that the exchange names is obeyed
-LONGEST_WAIT_S = 30.0  # seconds that a call waits for a host that wants rest; if it is longer, the call fails at once
+LONGEST_WAIT_S = 30.0  # a call waits so long for a host that wants rest; if that takes longer, it fails at once
 LARGE_BYTES = 2**20  # an answer of more is looked at in another thread
 SHOWN = 200  # characters of an answer that an error repeats
 

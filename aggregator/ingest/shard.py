@@ -33,14 +33,14 @@ from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing, Topic, TopicCheckpoint, health
 from aggregator.session.trades import Notes
 
-FIRST_BACKOFF_S = 0.5  # seconds before a reconnect; doubles
+FIRST_BACKOFF_S = 0.5  # before a reconnect; doubles
 LONGEST_BACKOFF_S = 60.0
-LOOK_S = 0.5  # seconds between two looks at whether a connection is to be replaced
-LINGER_S = 1.0  # seconds that a connection stays after its successor has taken over: what is on its way arrives
-JOINING_S = 30.0  # seconds after which a successor must have its books, but no longer word of every quiet topic
-MARGIN_S = 300.0  # seconds before the end of a connection's lifetime at which it is replaced, at most
+LOOK_S = 0.5  # between two looks at whether a connection is to be replaced
+LINGER_S = 1.0  # a connection stays so long after its successor has taken over: what is on its way arrives
+JOINING_S = 30.0  # after this time a successor must have its books, but no longer word of every quiet topic
+MARGIN_S = 300.0  # a connection is replaced at most so long before the end of its lifetime
 STEP = 500  # others may have their turn after so many topics
-AGAIN_S = 5.0  # seconds before a replacement that failed, or did not help, is tried again; doubles
+AGAIN_S = 5.0  # before a replacement that failed, or did not help, is tried again; doubles
 LONGEST_PAUSE_S = 600.0
 
 log = logging.getLogger("aggregator.runner")

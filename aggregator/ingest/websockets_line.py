@@ -40,7 +40,7 @@ from aggregator.wire.frames import LARGE_BYTES
 
 FAILURES = (WebSocketException,)  # this transport can also raise these
 SLICE_BYTES = 2**13  # so much of a read is worked on in one turn of the loop: it inflates to 8 MiB at the very most
-GOODBYE_S = 1.0  # seconds that the other side has to answer a close
+GOODBYE_S = 1.0  # the other side has so long to answer a close
 NORMAL = 1000
 
 # The library's own words are of no use here, and its debugging would write every frame.

@@ -11,7 +11,7 @@ from aggregator.sandbox.faults import REFUSE_S, STALL_S, Faults
 from aggregator.sandbox.hostile import SENDERS, TEXT, Wire, frame
 from aggregator.simulation import Said
 
-LOOK_S = 0.05  # seconds between two looks at whether something hostile is to be done
+LOOK_S = 0.05  # between two looks at whether something hostile is to be done
 
 LONGEST_QUEUE = 50_000  # frames; a reader that is this far behind is disconnected, as exchanges do
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from aggregator.sandbox.settings import TIMED
 from aggregator.simulation import Said
 
-STALL_S = 3.0  # seconds
+STALL_S = 3.0
 REFUSE_S = 3.0
 MOST_LOGGED = 200_000
 

@@ -24,17 +24,17 @@ from aggregator.simulation import Heard, Market, Simulation
 from aggregator.wire.frames import LARGE_BYTES, MOST_ROWS, MOST_VALUES
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING = 1, 2, 0, 8, 9
-BLOCK_BYTES = 2**16  # bytes
-WAITING_BYTES = 2**18  # bytes that may wait in the line before more is made
+BLOCK_BYTES = 2**16
+WAITING_BYTES = 2**18  # so much may wait in the line before more is made
 BURST = 1000  # frames of a flood that are made together
 DEPTH = 100_000
 WIDTH = 100_000
 DIGITS = 1_000_000
 INSTRUMENTS = 6 * MOST_INSTRUMENTS
 MORE = 4000  # headers of a thousand bytes, of an answer that does not end
-SLOW_S = 0.2  # seconds between two bytes
-PAUSE_S = 0.5  # seconds after what a reader is to hang up at
-GRACE_S = 2.0  # seconds between the word that a connection ends and its end
+SLOW_S = 0.2  # between two bytes
+PAUSE_S = 0.5  # after something at which a reader is to hang up
+GRACE_S = 2.0  # between the word that a connection ends and its end
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\r\nERROR forged line\x9b31m\u202e\x00"
 NUMBER = re.compile(rb"(?<=[:\[\"])\d+(?:\.\d+)?(?=[,\]}\"])")
 ROW = re.compile(rb"(?<=\[)(?:\[[^\[\]{}]*\]|\{[^{}]*\})")  # the first of a list, which holds none itself

@@ -34,8 +34,8 @@ from aggregator.sandbox.settings import (
 )
 from aggregator.simulation import Change, Deal, Market, Said, Simulation
 
-STEP_S = 0.005  # seconds between two bursts of a simulated market
-LEAD_S = 1.0  # seconds that a played-back connection waits for the client to ask for something
+STEP_S = 0.005  # between two bursts of a simulated market
+LEAD_S = 1.0  # a played-back connection waits so long for the client to ask for something
 RETRY_AFTER = "1"
 SAMPLE = 1000  # instruments by which the size of a listing is judged
 PATIENCE_S = 5.0

@@ -9,7 +9,7 @@ from aggregator.session.moment import Now
 from aggregator.session.topics import Origin, Topic
 
 EVERY_NS = 60 * SECOND_NS
-LONGEST_NS = 2**63  # ns; an integer of a frame may have hundreds of digits
+LONGEST_NS = 2**63  # an integer of a frame may have hundreds of digits
 SAMPLES = 120  # the quickest of so many latest ones, one a second, is told
 LOOKED_AT = 100  # records that are searched each second for one that says when it was sent: many say it never
 AT_ONCE = (Trade, BookDelta, Bbo)  # records that are sent when they happen

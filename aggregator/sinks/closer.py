@@ -18,8 +18,8 @@ ZST = ".zst"
 TEMPORARY = ".tmp"
 LEVEL = 3
 WINDOW = 18  # the power of two of bytes that are looked back: a larger one takes megabytes, and finds no more
-CHUNK = 1 << 18  # bytes
-FRAME_HEADER = 18  # bytes, the longest that there is
+PIECE_BYTES = 1 << 18
+FRAME_HEADER_BYTES = 18  # the longest that there is
 
 log = logging.getLogger("aggregator.sinks.files")
 
@@ -54,7 +54,7 @@ class Closer:
         # kept for good: what is freed in pieces of megabytes teaches the C library to hold on to that much
         settings = zstandard.ZstdCompressionParameters.from_level(LEVEL, window_log=WINDOW, write_checksum=True)
         self._compressor = zstandard.ZstdCompressor(compression_params=settings)
-        self._chunk = memoryview(bytearray(CHUNK))
+        self._chunk = memoryview(bytearray(PIECE_BYTES))
         self.pending: set[Path] = set()
         self.unfinished: set[Path] = set()
         self.stopping = Event()
@@ -155,4 +155,4 @@ def sync(path: Path) -> None:
 def _holds(compressed: Path, size: int) -> bool:
     """Tell whether a zstd file is of so many bytes: then it is what an earlier start made of the plain one."""
     with compressed.open("rb") as file:
-        return bool(zstandard.frame_content_size(file.read(FRAME_HEADER)) == size)
+        return bool(zstandard.frame_content_size(file.read(FRAME_HEADER_BYTES)) == size)

@@ -14,25 +14,26 @@ from pathlib import Path
 from msgspec import Struct
 
 from aggregator.errors import ConfigError
+from aggregator.records import SECOND_NS
 from aggregator.sinks.closer import Closer
 from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
-from aggregator.sinks.paths import NS, SUFFIX, Template
+from aggregator.sinks.paths import SUFFIX, Template
 from aggregator.sinks.retention import Retention
-from aggregator.sinks.routes import DAY, TYPE, File, FileChunk, FileRoutes, Outage
+from aggregator.sinks.routes import DAY_NS, TYPE, File, FileChunk, FileRoutes, Outage
 from aggregator.sinks.segment import Segment, Segments, Vanished
 from aggregator.sinks.sink import Batch, Context, Delivery, Sink, Writer
 from aggregator.sinks.worker import Worker
 
 GATHERED = Delivery(batch_records=256, batch_age=0.005)  # sorted in small groups, records keep no frame waiting
 SHARE = 4  # sorted records may take one part of so many of the memory that the queue may take
-HOLD = 0.01  # seconds in which a file's records gather: the most that it is behind while the disk keeps up
-TICK = 1.0  # seconds between looks at what is due by time
-GRACE = 2 * NS  # after the end of a period; late records still find their file
-FIRST_BACKOFF = 1.0  # seconds before a file that could not be written is tried again; doubles
-LONGEST_BACKOFF = 30.0
-PROBATION = 10.0  # seconds that it must then be written without an error; nearly full disks take some and refuse some
-LAST_WORK = 1.5  # seconds that closed files may take at the end; the next start does the rest
+GATHER_S = 0.01  # a file's records gather so long, and it is no further behind while the disk keeps up
+TICK_S = 1.0  # between two looks at what is due by time
+GRACE_NS = 2 * SECOND_NS  # after the end of a period late records still find their file for so long
+FIRST_BACKOFF_S = 1.0  # before a file that could not be written is tried again; doubles
+LONGEST_BACKOFF_S = 30.0
+PROBATION_S = 10.0  # it must then be written so long without an error: a nearly full disk takes some, and refuses some
+LAST_WORK_S = 1.5  # closed files may take so long at the end; the next start does the rest
 
 log = logging.getLogger("aggregator.sinks.files")
 
@@ -57,7 +58,7 @@ class FilesWriter(Writer):
         self._context = context
         self._bus = context.bus
         self._clock = context.clock
-        self._every = round(settings.rotate_every * NS)
+        self._every = round(settings.rotate_every * SECOND_NS)
         self._routes = FileRoutes(Template(settings.template), self._every)
         self._segments = Segments(self._hand_over)
         self._closer = Closer(
@@ -78,7 +79,7 @@ class FilesWriter(Writer):
         self._enough = asyncio.Event()  # it is not to wait for more
         self._emptied = asyncio.Event()
         self._tick_at = self._retry_at = 0.0
-        self._day = self._clock() // DAY
+        self._day = self._clock() // DAY_NS
         self._worker = Worker("files-write")
         self._closing = Worker("files-close")
         self._task = asyncio.get_running_loop().create_task(self._write_all(), name=context.name)
@@ -145,8 +146,8 @@ class FilesWriter(Writer):
         with suppress(OSError):  # the first file that is to be written says what is wrong
             await self._worker.do(self._claim)
         while not self._ended or self._touched:
-            if await _is_set(self._touch, TICK):
-                await _is_set(self._enough, HOLD)
+            if await _is_set(self._touch, TICK_S):
+                await _is_set(self._enough, GATHER_S)
             await self._write_touched()
             await self._tick()
         await self._finish()
@@ -167,7 +168,7 @@ class FilesWriter(Writer):
         mono, now = time.monotonic(), self._clock()
         if mono < self._tick_at:
             return
-        self._tick_at = mono + TICK
+        self._tick_at = mono + TICK_S
         due: list[tuple[File, bool]] = []
         reopen, self._reopen = self._reopen, False
         for file in self._routes:
@@ -180,11 +181,11 @@ class FilesWriter(Writer):
             log.info(
                 "files %s: %d files are closed as was asked; new ones begin with what comes", self._settings.path, count
             )
-        if self._day != now // DAY:
-            self._day = now // DAY
+        if self._day != now // DAY_NS:
+            self._day = now // DAY_NS
             self._routes.forget_idle()
         if self._closer.unfinished and mono >= self._retry_at:
-            self._retry_at = mono + LONGEST_BACKOFF
+            self._retry_at = mono + LONGEST_BACKOFF_S
             self._closing.put(self._closer.retry)
         if self._retention.has_limits and self._root is not None and not self._retention.is_asked:
             self._retention.is_asked = True
@@ -202,7 +203,7 @@ class FilesWriter(Writer):
                 "files %s: the end of %d files could not be written: %s", self._settings.path, len(owing), owing[0]
             )
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORK):
+            async with asyncio.timeout(LAST_WORK_S):
                 await self._closing.do(lambda: None)
 
     async def _have_done(self, due: list[tuple[File, bool]]) -> None:
@@ -285,7 +286,7 @@ class FilesWriter(Writer):
         if header is not None:
             first = (*owed, chunk.first)[0]
             left = 0 if first is None else (chunk.slot + 1) * self._every - first.ts_recv  # by the records' own clock
-            deadline = header.ts + max(left, 0) + GRACE
+            deadline = header.ts + max(left, 0) + GRACE_NS
             path = self._settings.path / (file.name + SUFFIX)
             segment = Segment(path, ts=header.ts, slot=chunk.slot, deadline=deadline)
             self._segments.begin(segment, b"".join([header.line(), *lines]), tally)
@@ -305,7 +306,7 @@ class FilesWriter(Writer):
     def _fail(self, file: File, chunk: FileChunk | None, error: OSError) -> None:
         """Go on without this file for a while; say so when it is the first."""
         outage = file.outage = file.outage or Outage()
-        outage.wait = min(outage.wait * 2 or FIRST_BACKOFF, LONGEST_BACKOFF)
+        outage.wait = min(outage.wait * 2 or FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         outage.retry_at, outage.over_at = time.monotonic() + outage.wait, None
         if chunk is not None:
             self._drop(outage, chunk)
@@ -335,7 +336,7 @@ class FilesWriter(Writer):
         outage, mono = file.outage, time.monotonic()
         if outage is None:
             return
-        outage.over_at = outage.over_at or mono + PROBATION
+        outage.over_at = outage.over_at or mono + PROBATION_S
         if mono < outage.over_at:
             return
         file.outage = None

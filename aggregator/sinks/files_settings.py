@@ -6,10 +6,10 @@ from typing import Annotated
 from msgspec import Struct
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from aggregator.records import DAY_S
 from aggregator.sinks.values import Bytes, FilePath, Word, choices, quote, to_seconds, write_seconds
 
 TEMPLATE_FIELDS = ("date", "exchange", "channel", "symbol")
-DAY = 86_400  # seconds
 
 
 def _template(value: str) -> str:
@@ -29,7 +29,7 @@ def _template(value: str) -> str:
 
 def _period(value: object) -> object:
     value = to_seconds(value)
-    if isinstance(value, int | float) and not (0 < value <= DAY and DAY % value == 0):
+    if isinstance(value, int | float) and not (0 < value <= DAY_S and DAY_S % value == 0):
         raise ValueError('must divide a day evenly, like "15m", "1h" or "1d"')
     return value
 

@@ -13,13 +13,13 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from aggregator.errors import ConfigError
+from aggregator.records import SECOND_NS
 
 SUFFIX = ".ndjson"
 FIELDS = ("date", "exchange", "channel", "symbol", "raw_symbol")
-LONGEST_PART = 200  # bytes; leaves room in 255 for a closed file's stamp, offset and suffixes
+LONGEST_PART_BYTES = 200  # leaves room in 255 for a closed file's stamp, offset and suffixes
 STAMPED = re.compile(r"-\d{8}T\d{6}Z-\d+(-\d+)?\Z")
-NS = 1_000_000_000
-LAST_SECOND = 253_402_300_799  # the last of the year 9999
+LAST_S = 253_402_300_799  # the last of the year 9999
 ODD_CASE = dict.fromkeys(("symbol", "raw_symbol"), ascii_lowercase) | dict.fromkeys(
     ("exchange", "channel"), ascii_uppercase
 )
@@ -75,11 +75,11 @@ class Template:
         text = part.format_map(encoded)
         fields = [field for _, field, _, _ in Formatter().parse(part) if field]
         odd = any(letter in ODD_CASE.get(field, "") for field in fields for letter in values[field] or "")
-        if not odd and len(text.encode()) <= LONGEST_PART and not STAMPED.search(text):
+        if not odd and len(text.encode()) <= LONGEST_PART_BYTES and not STAMPED.search(text):
             return text
         whole = repr([values[field] for field in fields]).encode("utf-8", "surrogatepass")
         mark = "~" + blake2b(whole, digest_size=8).hexdigest()
-        return shorten(text, LONGEST_PART - len(mark)) + mark
+        return shorten(text, LONGEST_PART_BYTES - len(mark)) + mark
 
 
 def encode(value: str | None) -> str:
@@ -98,7 +98,7 @@ def shorten(text: str, most: int) -> str:
 
 def moment(ts: int) -> datetime:
     """A time in ns as a UTC datetime, kept within the calendar."""
-    return datetime.fromtimestamp(min(max(ts // NS, 0), LAST_SECOND), UTC)
+    return datetime.fromtimestamp(min(max(ts // SECOND_NS, 0), LAST_S), UTC)
 
 
 def closed_path(current: Path, ts: int, offset: int) -> Path:

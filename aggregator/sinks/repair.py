@@ -18,7 +18,7 @@ from aggregator.sinks.paths import Scope, closed_path
 
 SINK = "files"
 Deaths = Mapping[tuple[str, str], int]  # (epoch, exchange) -> ns
-TAIL = 4096  # bytes; a footer is shorter
+TAIL_BYTES = 4096  # a footer is shorter
 
 log = logging.getLogger("aggregator.sinks.files")
 
@@ -61,7 +61,7 @@ def is_ours(path: Path) -> bool:
 def has_footer(path: Path) -> bool:
     """Tell whether a file is complete. Raises OSError."""
     with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         tail = file.read()
     return tail.endswith(b"\n") and tail[tail.rfind(b"\n", 0, -1) + 1 :].startswith(FOOTER)
 

@@ -16,17 +16,18 @@ from typing import NamedTuple
 
 import zstandard
 
+from aggregator.records import SECOND_NS
 from aggregator.sinks.closer import ZST, Closer
 from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.notes import HEADER
-from aggregator.sinks.paths import NS, SUFFIX
+from aggregator.sinks.paths import SUFFIX
 from aggregator.sinks.segment import Segments
 
 NAME = re.compile(rf"-(\d{{8}}T\d{{6}}Z)-(\d+)(?:-\d+)?{re.escape(SUFFIX)}(?:{re.escape(ZST)})?\Z")
 LOOKED_AT = 500  # files in one look: some milliseconds
 REMOVED = 50  # files in one look, at most
 MOST = 5000  # the oldest files, which a round remembers; if all of them go, the next round follows at once
-PAUSE = 60.0  # seconds between two rounds
+PAUSE_S = 60.0  # between two rounds
 
 log = logging.getLogger("aggregator.sinks.files")
 
@@ -53,7 +54,7 @@ class Closed(NamedTuple):
     def begun(self) -> int:
         """The stamp in ns; a stamp that is no time is one that never grows old."""
         try:
-            return round(datetime.strptime(self.stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()) * NS
+            return round(datetime.strptime(self.stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()) * SECOND_NS
         except ValueError:
             return 1 << 63
 
@@ -79,7 +80,7 @@ class Retention:
         self._clock = clock
         self._removed = removed
         self._free = free
-        self._keep = None if settings.keep is None else round((settings.keep + settings.rotate_every) * NS)
+        self._keep = None if settings.keep is None else round((settings.keep + settings.rotate_every) * SECOND_NS)
         self._walk: Iterator[os.DirEntry[str]] | None = None
         self._found: list[Closed] = []
         self._count = self._bytes = 0  # closed files that this round has seen, and bytes of all files of this sink
@@ -110,7 +111,7 @@ class Retention:
                 self._look_at_some(self._walk)
         except OSError as error:
             self._walk = self._going = None
-            self._next_round = time.monotonic() + PAUSE
+            self._next_round = time.monotonic() + PAUSE_S
             log.error("files %s: old files cannot be removed: %s", self._root, error)  # noqa: TRY400 - no fault of ours
 
     def _look_at_some(self, walk: Iterator[os.DirEntry[str]]) -> None:
@@ -167,7 +168,7 @@ class Retention:
                 short -= closed.size
                 yield closed, why
         self._say(over, short)
-        self._next_round = time.monotonic() + (0.0 if more else PAUSE)
+        self._next_round = time.monotonic() + (0.0 if more else PAUSE_S)
 
     def _say(self, over: int, short: int) -> None:
         """Log once that nothing more can go, though something should."""

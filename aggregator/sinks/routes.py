@@ -7,13 +7,13 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from aggregator.bus.bus import Batch
-from aggregator.records import Gap, Health, Lag, Record, Summary, channel_of
+from aggregator.records import DAY_S, SECOND_NS, Gap, Health, Lag, Record, Summary, channel_of
 from aggregator.sinks.notes import Loss
-from aggregator.sinks.paths import NS, Scope, Template, moment
+from aggregator.sinks.paths import Scope, Template, moment
 from aggregator.sinks.segment import Segment, Tally
 
 TYPE = "files"  # the sink's type, and the `conn` of its gaps
-DAY = 86_400 * NS
+DAY_NS = DAY_S * SECOND_NS
 NO_CHANNEL: dict[object, str] = {Gap: "gaps", Lag: "gaps", Summary: "summary"}  # where such a record names none
 ANY_CHANNEL = (Gap, Health, Lag)  # their type does not tell the channel
 MOST_ROUTES = 200_000  # remembered; then they are found anew
@@ -109,8 +109,8 @@ class File:
 
 def span(ts: int, every: int) -> tuple[int, int, int, int]:
     """The day and the period (of `every` ns) that a moment is in, and from when to when both are so."""
-    day, slot = ts // DAY, ts // every
-    return day, slot, max(day * DAY, slot * every), min((day + 1) * DAY, (slot + 1) * every)
+    day, slot = ts // DAY_NS, ts // every
+    return day, slot, max(day * DAY_NS, slot * every), min((day + 1) * DAY_NS, (slot + 1) * every)
 
 
 class FileRoutes:

@@ -29,9 +29,9 @@ from aggregator.sinks.status import SinkStatus, State
 
 OF_DATA = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # the record may be to blame for these
 MOST_FAILURES = 4  # so often one batch may meet such an error; then the records to blame are looked for
-LAST_PAUSE_S = 0.1  # seconds between two tries while the daemon stops
-CLOSING_S = 0.5  # seconds that a writer has to close after a failure, or when the time to drain is over
-SILENT_S = 60.0  # seconds after a line of the log in which a sink that fails again and again is not named anew
+LAST_PAUSE_S = 0.1  # between two tries while the daemon stops
+CLOSING_S = 0.5  # a writer has so long to close after a failure, or when the time to drain is over
+SILENT_S = 60.0  # for so long after a line of the log a sink that fails again and again is not named anew
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from aggregator.errors import BadFrame, Bomb
 from aggregator.wire.frames import MOST_VALUES, is_crowded
 
-LARGEST_INFLATED_BYTES = 8 * 2**20  # bytes, after inflating: a guard against bombs, far above any real frame
+LARGEST_INFLATED_BYTES = 8 * 2**20  # a guard against bombs, far above any real frame
 
 
 def _inflater(wbits: int) -> Callable[[bytes], bytes]:

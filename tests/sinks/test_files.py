@@ -51,10 +51,10 @@ BY_SYMBOL = "{exchange}/{channel}/{symbol}"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "TICK", 0.02)
-    monkeypatch.setattr(files, "HOLD", 0.01)
-    monkeypatch.setattr(files, "FIRST_BACKOFF", 0.05)
-    monkeypatch.setattr(files, "PROBATION", 0.3)
+    monkeypatch.setattr(files, "TICK_S", 0.02)
+    monkeypatch.setattr(files, "GATHER_S", 0.01)
+    monkeypatch.setattr(files, "FIRST_BACKOFF_S", 0.05)
+    monkeypatch.setattr(files, "PROBATION_S", 0.3)
 
 
 def trade(symbol: str | None = "BTC/USDT", *, ts: int = NOON, exchange: str = "alpha") -> Trade:
@@ -266,7 +266,7 @@ async def test_a_file_of_one_symbol_has_its_instrument_and_book(tmp_path: Path) 
 
 
 async def test_the_current_file_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "HOLD", 0.05)
+    monkeypatch.setattr(files, "GATHER_S", 0.05)
     current = tmp_path / "2025-09-26/alpha/trades.ndjson"
     async with running(tmp_path) as sink:
         sink.bus.publish([trade()])
@@ -606,7 +606,7 @@ async def test_a_file_in_the_way_makes_room(tmp_path: Path) -> None:
 
 
 async def test_compression_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LONGEST_BACKOFF", 0.05)
+    monkeypatch.setattr(files, "LONGEST_BACKOFF_S", 0.05)
     fail = [True]
     copy = closer.Closer._copy
 

@@ -31,7 +31,7 @@ SIZE = 100  # bytes of every file here, before it is compressed
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "PAUSE", 0.0)
+    monkeypatch.setattr(retention, "PAUSE_S", 0.0)
 
 
 def closed(root: Path, hours: float, name: str = "alpha/trades", suffix: str = ".ndjson") -> Path:
@@ -235,7 +235,7 @@ def test_a_disk_that_cannot_be_asked_is_an_error_of_the_log(tmp_path: Path, capl
 
 @pytest.mark.waits
 async def test_a_sink_removes_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "TICK", 0.02)
+    monkeypatch.setattr(files, "TICK_S", 0.02)
     old = closed(tmp_path, 3 * 24)
     old.write_bytes(old.read_bytes() + b'{"type":"footer"}\n')
     bus, now = Bus("e"), NOON * NS

@@ -10,10 +10,10 @@ from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
 
-RECEIVE_BYTES = 64 * 1024  # bytes of one read
+RECEIVE_BYTES = 64 * 1024  # one read
 LINES_AT_ONCE = 8  # before others have their turn
 SENDS_AT_ONCE = 8  # likewise
-SWEEP_S = 1.0  # seconds between two looks for peers that left without a word
+SWEEP_S = 1.0  # between two looks for peers that left without a word
 GONE = select.POLLHUP | select.POLLERR
 
 log = logging.getLogger("aggregator.feed")

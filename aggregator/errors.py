@@ -52,3 +52,17 @@ def nearest(text: str, among: Collection[str]) -> str | None:
         if matcher.quick_ratio() > likeness and (ratio := matcher.ratio()) > likeness:
             best, likeness = candidate, ratio
     return best
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Tell whether an error is one of the machine's: no more files, threads or memory. No code of ours is to blame."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_of_the_machine, error.exceptions))
+    return isinstance(error, OSError | MemoryError) or (type(error) is RuntimeError and "new thread" in str(error))
+
+
+def in_short(error: BaseException) -> str:
+    """An error in a few words, also one of several."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(map(in_short, error.exceptions)))
+    return str(error) or type(error).__name__

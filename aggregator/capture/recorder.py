@@ -1,6 +1,7 @@
 """Captures on disk: reading them line by line, and writing what a live network says while it says it."""
 
 import base64
+import errno
 import io
 import logging
 import os
@@ -159,7 +160,11 @@ class _Scribe:
         self.lines = 0  # lines that are done with, their bytes, and those of them that could not be written
         self.bytes = 0
         self.lost = 0
-        Thread(target=self._run, name="capture", daemon=True).start()
+        try:
+            Thread(target=self._run, name="capture", daemon=True).start()
+        except RuntimeError as error:
+            self._close()
+            raise OSError(errno.EAGAIN, str(error)) from None
 
     @property
     def size(self) -> int:

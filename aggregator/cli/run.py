@@ -11,7 +11,7 @@ import click
 from aggregator.catalog.registry import known_channels, known_keys
 from aggregator.cli import EXIT_CONFIG, fail
 from aggregator.config.config import Config, ConfigErrors, load_config
-from aggregator.errors import AggregatorError, ConfigError
+from aggregator.errors import AggregatorError, ConfigError, in_short, is_of_the_machine
 
 P = ParamSpec("P")
 
@@ -73,8 +73,12 @@ def start(config: Config, *, capture: Path | None = None) -> None:
         run(serve)
     except ConfigError as error:
         raise fail(str(error), EXIT_CONFIG) from None
-    except (AggregatorError, OSError) as error:
+    except AggregatorError as error:
         raise fail(str(error)) from None
+    except Exception as error:
+        if not is_of_the_machine(error):
+            raise
+        raise fail(in_short(error)) from None
     finally:
         after_the_loop()
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import structs
 
@@ -24,13 +24,13 @@ from aggregator.config.config import Config, ExchangeConfig, default_control
 from aggregator.daemon.control import Control
 from aggregator.daemon.followed import Followed, in_steps
 from aggregator.daemon.marks import Found, Marks, deaths_in
-from aggregator.daemon.process import Process, leave_in_time
+from aggregator.daemon.process import Deadline, Process
 from aggregator.daemon.progress import Progress
 from aggregator.daemon.relisting import Listings
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.daemon.signals import hear
 from aggregator.daemon.systemd import notify
-from aggregator.errors import ConfigError, SessionError
+from aggregator.errors import ConfigError, SessionError, in_short, is_of_the_machine
 from aggregator.exchange import Exchange
 from aggregator.ingest import checkpoint_file
 from aggregator.ingest.key_places import lacking
@@ -118,9 +118,11 @@ class Daemon:
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError when a sink cannot start."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_tell)
         before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+        deadline = Deadline().begin if self._owns_process else None
         for number, _ in before:
-            hear(number, self.stop, at_once=leave_in_time if self._owns_process else None)
+            hear(number, self.stop, at_once=deadline)
         lock = StateLock(self.config.state)
         try:
             self.marks = marks = Marks(self.config.state / "left", self.bus.epoch)
@@ -202,8 +204,12 @@ class Daemon:
                 log.warning("%s: %s; again in %.0f s", config.id, error.brief, pause)
                 self.troubles[config.id] = str(error)
             except Exception as error:
-                self.troubles[config.id] = f"an error of our own: {type(error).__name__}: {error}"
-                log.exception("%s: an error of our own; again in %.0f s", config.id, wait)
+                if is_of_the_machine(error):
+                    self.troubles[config.id] = in_short(error)
+                    log.error("%s: %s; again in %.0f s", config.id, in_short(error), wait)  # noqa: TRY400 - no fault of ours
+                else:
+                    self.troubles[config.id] = f"an error of our own: {type(error).__name__}: {error}"
+                    log.exception("%s: an error of our own; again in %.0f s", config.id, wait)
             self._forget(config.id)
             await asyncio.sleep(pause)
             wait = min(wait * 2, LONGEST_RETRY_S)
@@ -358,6 +364,15 @@ class Daemon:
             await self.marks.remove()
         self._keeper.stop()
         self._opener.stop()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what went wrong where nobody waits for it: without a traceback, where the machine is to blame."""
+    error = context.get("exception")
+    if isinstance(error, BaseException) and is_of_the_machine(error):
+        log.error("%s: %s", str(context.get("message")).splitlines()[0], in_short(error))
+    else:
+        loop.default_exception_handler(context)
 
 
 async def _sweep() -> None:

@@ -60,8 +60,9 @@ class Scribe:
         self._pieces.put(piece)
         self._taken += 1
         if self._thread is None:
-            self._thread = Thread(target=self._run, name="log", daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._run, name="log", daemon=True)
+            thread.start()
+            self._thread = thread
 
     @property
     def waiting(self) -> int:

@@ -311,6 +311,6 @@ class Marks:
         numbers, self._numbers = self._numbers, None
         if numbers is not None:
             numbers.release()
-            with suppress(TimeoutError):
+            with suppress(OSError):  # also where the disk takes too long
                 await self._in_time(numbers.remove)
         self._worker.stop()

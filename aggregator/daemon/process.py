@@ -1,12 +1,14 @@
 """The process itself: how late its event loop is, and what it takes of the machine."""
 
 import asyncio
+import errno
 import os
 import threading
 import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 from msgspec import Struct
 
@@ -20,11 +22,28 @@ KEPT = 60  # looks: the greatest lag of the last minute is told
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def leave_in_time() -> None:
-    """End the process some seconds from now, if it has not ended by then: a call into a disk may hang for ever."""
-    timer = threading.Timer(LEAVE_S, _leave_at_once)
-    timer.daemon = True
-    timer.start()
+class Deadline:
+    """A thread that ends the process some seconds after it is told to: a call into a disk may hang for ever.
+
+    It is started beforehand, because there may be no room for a thread when a signal comes.
+    """
+
+    def __init__(self) -> None:
+        """Start the thread, which waits. Raises OSError where that cannot be."""
+        self._told: SimpleQueue[None] = SimpleQueue()  # a signal's handler may put something there at any moment
+        try:
+            threading.Thread(target=self._run, name="deadline", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from None
+
+    def begin(self) -> None:
+        """End the process some seconds from now, if it has not ended by then."""
+        self._told.put(None)
+
+    def _run(self) -> None:
+        self._told.get()
+        time.sleep(LEAVE_S)
+        _leave_at_once()
 
 
 def _leave_at_once() -> None:

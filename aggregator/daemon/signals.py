@@ -44,10 +44,10 @@ def hear(number: int, act: Callable[[], object], *, at_once: Callable[[], object
     loop = asyncio.get_running_loop()
 
     def heard(*_: object) -> None:
-        if at_once is not None:
-            at_once()
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(act)
+        if at_once is not None:
+            at_once()
 
     signal.signal(number, heard)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from aggregator.bus.bus import Bus
-from aggregator.errors import SessionError
+from aggregator.errors import SessionError, in_short, is_of_the_machine
 from aggregator.exchange import Address, Budget, Subscription
 from aggregator.ingest.budget import Window
 from aggregator.ingest.lines import Line
@@ -96,9 +96,13 @@ class Connection:
         except SessionError as error:
             self.gone(str(error))
             self.error = error
-        except Exception:
-            log.exception("%s: an error of our own", self.session.conn)
-            self.gone("an error of our own")
+        except Exception as error:
+            if is_of_the_machine(error):
+                self.gone(in_short(error))
+                log.error("%s: %s", self.session.conn, in_short(error))  # noqa: TRY400 - no fault of ours
+            else:
+                self.gone("an error of our own")
+                log.exception("%s: an error of our own", self.session.conn)
         finally:
             self.gone(UNWANTED)
             self._stop()

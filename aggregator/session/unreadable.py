@@ -25,6 +25,8 @@ EXPECTED = (
     AttributeError,
     ArithmeticError,
     RecursionError,
+    OSError,
+    MemoryError,
 )  # a hostile frame can provoke these
 LONGEST_RUN_NS = 10 * SECOND_NS  # after which one that goes on is told
 

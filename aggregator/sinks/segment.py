@@ -1,7 +1,9 @@
 """The current files: what is written to each goes down whole or not at all, and few are open at a time."""
 
+import errno
 import os
 import resource
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -16,6 +18,7 @@ from aggregator.sinks.paths import closed_path
 from aggregator.sinks.repair import set_aside
 
 MOST_OPEN = 512
+LOOK_S = 1.0  # seconds between two looks whether a file that is written to is still there
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE = APPEND | os.O_CREAT | os.O_EXCL
 MODE = 0o644
@@ -55,6 +58,7 @@ class Segment:
         self._offset_last: int | None = None
         self._hash = sha256()
         self._torn = False
+        self._seen_at = time.monotonic()
         self.has_footer = False
 
     def open(self) -> None:
@@ -73,12 +77,29 @@ class Segment:
 
     def append(self, blob: bytes, tally: Tally) -> None:
         """Write whole lines, some records' among them. Raises OSError; then nothing of them stays."""
+        self._look()
         self._put(blob)
         self._hash.update(blob)
         self._counts.update(tally.counts)
         self.records += sum(tally.counts.values())
         self._offset_first = tally.first if self._offset_first is None else self._offset_first
         self._offset_last = tally.last
+
+    def _look(self) -> None:
+        """See once a second that the file is still where it was. Raises Vanished: nobody would find what comes."""
+        now = time.monotonic()
+        if self.size and now - self._seen_at >= LOOK_S:
+            self._seen_at = now
+            self._be_there()
+
+    def _be_there(self) -> None:
+        mine = os.fstat(self._fd())
+        try:
+            there = self.path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise Vanished(errno.ENOENT, "removed or moved by someone else", str(self.path)) from None
+        if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+            raise Vanished(errno.ENOENT, "replaced by someone else", str(self.path))
 
     def _put(self, blob: bytes) -> None:
         fd = self._fd()
@@ -118,8 +139,7 @@ class Segment:
             )
             self._put(footer.line())
             self.has_footer = True
-        if os.fstat(self._fd()).st_nlink == 0:
-            raise Vanished(0, "removed by someone else", str(self.path))
+        self._be_there()
         closed = closed_path(self.path, self._ts, self._offset_first or 0)
         self.path.rename(closed)
         return closed

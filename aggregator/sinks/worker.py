@@ -1,6 +1,7 @@
 """A thread for calls that may block: the event loop waits for none of them, and neither does the end of the process."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -14,9 +15,12 @@ class Worker:
     """Does calls one after the other. A daemon thread, so a disk that hangs cannot keep the process."""
 
     def __init__(self, name: str) -> None:
-        """Start the thread."""
+        """Start the thread. Raises OSError where the system has no more of them."""
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        Thread(target=self._run, name=name, daemon=True).start()
+        try:
+            Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from None
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -146,3 +146,33 @@ async def test_the_words_of_an_exchange_that_is_asked_too_much_stand_once_in_the
     task.cancel()
     assert "too many requests; again in 60 s" in caplog.text
     assert caplog.text.count("slow down, please") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_ours"),
+    [
+        (OSError(24, "Too many open files"), False),
+        (RuntimeError("can't start new thread"), False),
+        (MemoryError(), False),
+        (ExceptionGroup("some", [OSError(24, "Too many open files"), MemoryError()]), False),
+        (RuntimeError("odd"), True),
+        (ExceptionGroup("some", [OSError(24, "Too many open files"), KeyError("odd")]), True),
+    ],
+)
+async def test_what_the_machine_lacks_is_said_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, is_ours: bool
+) -> None:
+    async def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(daemon, "load_exchange", lambda _: toy())
+    monkeypatch.setattr(Daemon, "_run_exchange", fails)
+    wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
+    prepared = Daemon(Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error"))
+    task = asyncio.create_task(prepared._keep(wanted))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    (record,) = caplog.records
+    assert (record.exc_info is not None) is is_ours
+    assert ("an error of our own" in record.message) is is_ours
+    assert prepared.troubles["toy"] in record.message or is_ours

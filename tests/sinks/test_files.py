@@ -465,6 +465,37 @@ async def test_a_current_file_that_someone_removes_is_begun_anew(
     assert "gone with 1 records" in caplog.text
 
 
+def moved(path: Path) -> None:
+    """As `mv data old`."""
+    data = path.parents[2]
+    data.rename(data.with_name("old"))
+
+
+def replaced(path: Path) -> None:
+    blob = path.read_bytes()
+    path.unlink()
+    path.write_bytes(blob)
+
+
+@pytest.mark.parametrize("away", [Path.unlink, moved, replaced])
+async def test_a_file_that_is_away_is_noticed_while_it_is_written_to(
+    tmp_path: Path, away: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came to a file of no name would be found by nobody, until it is closed at the end of its day."""
+    monkeypatch.setattr("aggregator.sinks.segment.LOOK_S", 0.0)
+    data = tmp_path / "data"
+    async with running(data) as sink:
+        await sink.put(trade())
+        away(found(data)[0])
+        await sink.put(trade())
+        await sink.put(trade())
+    *copies, path = found(data)
+    assert len(copies) == (away is replaced), "what somebody puts there is set aside"
+    rows = whole(path)[1]
+    assert [(r["type"], r.get("missed"), r["offset"]) for r in rows] == [("gap", 1, 2), ("trade", None, 3)]
+    assert "gone with 1 records" in caplog.text
+
+
 async def test_what_comes_in_one_turn_of_the_loop_is_sorted_as_it_comes(tmp_path: Path) -> None:
     """More than the tap holds, but no more than it and the sorted records together may."""
     async with running(tmp_path, queue=500) as sink:

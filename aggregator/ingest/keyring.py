@@ -28,6 +28,7 @@ FIRST_PAUSE_S = 60.0  # keys that were refused are not shown again for so long; 
 LONGEST_PAUSE_S = 3600.0
 SHORTEST_HIDDEN = 8  # characters; a shorter value might as well be a price
 SHOWN_BYTES = 200  # an error repeats so much of the exchange's words
+ODD = "surrogatepass"  # bytes of a header that are no characters are passed on as they are
 
 T = TypeVar("T")
 
@@ -109,7 +110,7 @@ class Keyring:
             self.deny(f"HTTP {answer.status}: {self._clean(answer.body)[:SHOWN_BYTES].decode(errors='replace')}")
         else:
             self.is_fine()
-        headers = {name: self._clean(value.encode()).decode() for name, value in answer.headers.items()}
+        headers = {name: self.clean_text(value) for name, value in answer.headers.items()}
         return Answer(answer.status, self._clean(answer.body), headers)
 
     async def _dial(self, address: Address, listener: LineListener) -> Line:
@@ -145,7 +146,7 @@ class Keyring:
 
     def clean_text(self, text: str) -> str:
         """A text without the keys."""
-        return self._clean(text.encode(errors="replace")).decode()
+        return self._clean(text.encode(errors=ODD)).decode(errors=ODD)
 
     def clean_frames(self, payloads: list[bytes]) -> list[bytes]:
         """Frames without the keys; they are the very same, unless one holds some."""

@@ -20,9 +20,9 @@ class CaptureLine(Struct):
     ts: seconds, as decimal text
     dir: `in` and `out` for frames, `open` and `close` for a connection's beginning and end, `rest` for a REST answer
         (the default: a file of REST answers does not say)
-    raw: the frame or the body as text, of an end why; raw_b64: what is not text
+    raw: the frame or the body as text, or the reason of an end; raw_b64: a frame that is not text
     url: of the connection or the request; conn: which connection, where a capture holds several
-    ends: of a connection that opens, whether its end is told too
+    ends: whether the capture will also tell the end of the connection that opens here
     """
 
     ts: str | float | None = None

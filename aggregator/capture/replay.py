@@ -41,7 +41,7 @@ class Reader:
             str, list[object]
         ] = {}  # the events that each stream reads in the frame whose stream is sought
         self._at = 0
-        self.words = Words()  # words that mean nothing to us, for whoever reads along
+        self.words = Words()  # words that mean nothing to us, for the log
 
     def instruments_of(self, feed: Stream | Poll) -> dict[str, Instrument]:
         """The instruments that a feed serves, by raw symbol."""
@@ -197,7 +197,7 @@ class ParseOnly(Reader):
 
 
 class Replay(Reader):
-    """A capture through sessions: one a connection, books joined, sequences checked, gaps said."""
+    """A capture through sessions: one a connection, books joined, sequences checked, gaps told."""
 
     def __init__(
         self,

@@ -100,7 +100,7 @@ class Config(Struct, frozen=True, kw_only=True):
     state: Path
     control: Path | None = None  # the control socket; null: there is none
     log_level: str
-    warnings: "tuple[Problem, ...]" = ()  # they name what should be written otherwise
+    warnings: "tuple[Problem, ...]" = ()  # each names a key that should be written otherwise
 
 
 class Problem(Struct, frozen=True):

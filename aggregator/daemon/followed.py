@@ -37,7 +37,6 @@ class Followed:
     """The markets that are asked for by name or pattern, of those that are listed."""
 
     def __init__(self, config: ExchangeConfig, exchange: Exchange, runner: ExchangeRunner, markets: Markets) -> None:
-        """Follow nothing yet."""
         self.config = config
         self.exchange = exchange
         self.runner = runner

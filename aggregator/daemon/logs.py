@@ -99,7 +99,6 @@ class ScribeHandler(logging.Handler):
     """The log as a scribe writes it; what is left out is told in its place."""
 
     def __init__(self, scribe: Scribe) -> None:
-        """Begin."""
         super().__init__()
         self._scribe = scribe
         self._left_out = 0

@@ -30,7 +30,6 @@ class Progress:
     """
 
     def __init__(self, bus: Bus, runners: Mapping[str, ExchangeRunner], notify: Callable[[str], None]) -> None:
-        """Know nothing yet."""
         self._bus = bus
         self._runners = runners
         self._notify = notify

@@ -24,7 +24,6 @@ class RunningSinks:
     """
 
     def __init__(self, bus: Bus, *, on_idle: Callable[[], None]) -> None:
-        """Start nothing yet."""
         self.sinks: list[Running] = []
         self._bus = bus
         self._on_idle = on_idle

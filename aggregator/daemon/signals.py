@@ -28,7 +28,7 @@ log = logging.getLogger("aggregator.daemon")
 
 
 def after_the_loop() -> None:
-    """Nothing interrupts the end: whoever asks for it now has it, and what asks for something else ends nothing."""
+    """Ignore all signals from now on: the program is ending already."""
     if not SERVICES.isdisjoint(sys.argv[1:2]):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
@@ -57,7 +57,7 @@ def heed(daemon: "Daemon") -> None:
     loop = asyncio.get_running_loop()
     hear(signal.SIGHUP, Spaced(loop, _hang_up))
     hear(signal.SIGUSR1, Spaced(loop, daemon.reopen))
-    # not by the loop: it is asked for when the loop does not turn
+    # not by the loop, because stacks are asked for when the loop does not turn
     signal.signal(signal.SIGUSR2, _StackWriter(loop))
 
 
@@ -65,7 +65,6 @@ class Spaced:
     """Does at once what a signal asks for, and once more at the end of a second in which it asks again."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, act: Callable[[], object]) -> None:
-        """Do nothing yet."""
         self._loop = loop
         self._act = act
         self._timer: asyncio.TimerHandle | None = None

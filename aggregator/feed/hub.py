@@ -1,6 +1,6 @@
 """The hub of the feed: topics, queues, books and requests. It gives every subscriber its topics.
 
-No slow subscriber slows another. The hub knows no socket: whoever has a connection shows its far end (`welcome`).
+No slow subscriber slows another. The hub knows no socket: a transport shows it each new peer (`welcome`).
 """
 
 import asyncio
@@ -177,7 +177,7 @@ class FeedHub:
         return subscriber
 
     def _forget(self, subscriber: Subscriber) -> None:
-        """A subscriber's connection is closed."""
+        """Forget a subscriber whose connection is closed."""
         self._routes.leave(subscriber.ring)
         if self._subscribers.pop(subscriber.ring, None) is not None:
             self._lags += subscriber.ring.lags

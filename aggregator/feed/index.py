@@ -11,8 +11,8 @@ T = TypeVar("T", bound=Hashable)
 class _Shelf(Generic[T]):
     """The entries of one channel of one exchange.
 
-    nameless: what names no symbol
-    wide: of that, what concerns every symbol
+    nameless: entries without a symbol
+    wide: those of them that concern every symbol
     """
 
     __slots__ = ("by_name", "nameless", "wide")
@@ -34,7 +34,6 @@ class TopicIndex(Generic[T]):
     """Values, each filed under its topic."""
 
     def __init__(self) -> None:
-        """Begin empty."""
         self._shelves: dict[str, dict[str, _Shelf[T]]] = {}  # by channel and exchange
 
     def add(self, topic: RecordTopic, value: T) -> None:

@@ -27,7 +27,7 @@ class Subscriber:
         hear: "Callable[[Subscriber, bytes], None]",
         gone: "Callable[[Subscriber], None]",
     ) -> None:
-        """Let `ring` records wait at most. The rest are the hub's parts of a conversation."""
+        """Let at most `ring` records wait; `refill`, `hear` and `gone` are the methods of the hub that do the work."""
         self.peer = peer
         self.patterns: dict[str, Pattern] = {}
         self.options = PLAIN

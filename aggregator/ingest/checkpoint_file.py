@@ -117,8 +117,9 @@ def after_a_kill(
 ) -> tuple[CheckpointFile, list[Gap]]:
     """The checkpoints of a run that was killed: each followed topic has a gap, open since the run died.
 
-    Of a gap that was open already more may be missing than is known, and less: what of it was had again since the mark
-    is not known, so nothing of it is asked for once more, and it is never said to be had again in full.
+    A gap that was open already may have grown since the mark, and it is not known how much of it was recovered. So
+    nothing of it is asked for again, and it is never told as recovered in full.
+
     numbers: the last number by slot; a topic that is numbered and has none goes on from nothing known
     is_sure: whether all records of these numbers were published
     """

@@ -74,7 +74,7 @@ class Line(Protocol):
         """Send a text frame; never waits."""
 
     def hang_up(self, reason: str) -> None:
-        """Close it; `Listener.gone` follows, once. The reason is for who listens in: the exchange is told none."""
+        """Close it; `Listener.gone` follows, once. The reason is for captures; the exchange is told none."""
 
 
 class Fragments:

@@ -295,8 +295,8 @@ async def fetch_listing(
 
     The answers are read in another thread: frames do not wait for them.
 
-    Raises SessionError when none is answered, or not readably; likewise at once when it is asked too much. Without
-    its details a listing is one all the same: only that it is not complete.
+    Raises SessionError when no request has a readable answer, and at once when the exchange is asked too much. A
+    listing whose details are missing is a listing all the same, though not a complete one.
     """
     parts: dict[int, Pages] = {}
     failures: list[str] = []

@@ -27,7 +27,6 @@ class NameLookups:
     """The names that are being looked up."""
 
     def __init__(self) -> None:
-        """Look up nothing yet."""
         self._asked: dict[tuple[object, ...], Future[Addresses | OSError]] = {}
 
     async def look_up(self, host: object, port: object, **hints: int) -> Addresses:

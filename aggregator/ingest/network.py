@@ -61,7 +61,7 @@ class Weight(Struct):
 
     @property
     def excess(self) -> str | None:
-        """How it is more than we take; None while it is not."""
+        """Say in which way it is more than we take; None while it is not."""
         if self.size > LARGEST_BODY_BYTES:
             return f"larger than {LARGEST_BODY_BYTES} bytes"
         if self.size + self.elements * ELEMENT_BYTES > LARGEST_DECODED_BYTES:
@@ -119,7 +119,6 @@ class Internet:
         rest_connections: int = MOST_REST_CONNECTIONS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Open nothing yet."""
         self._rest_connections = rest_connections
         self._endpoints = dict(endpoints or {})
         self._route = route or DialOptions()

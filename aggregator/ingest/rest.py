@@ -81,7 +81,7 @@ class Hosts:
         """Let nobody ask a host that was asked too much. Gives the seconds for which it is left alone."""
         self.refused += 1
         pause = self._pauses.setdefault(host, HostPause())
-        if not seconds and now < pause.until:  # asked before the pause began, like what was refused first
+        if not seconds and now < pause.until:  # it was sent before the pause began
             return (pause.until - now) / SECOND_NS
         if not seconds:  # a wait that is over already says as little as none
             seconds = pause.next

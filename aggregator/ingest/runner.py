@@ -155,7 +155,7 @@ class ExchangeRunner:
                 yield from self._want_streamed(feed, topics, reason)
 
     def _take_back(self, instrument: Instrument, wanted: Sequence[dict[Subscription, Instrument]]) -> None:
-        """Leave out a market, all of it: half of one would be a riddle to who follows it."""
+        """Leave out a market with all of its topics: nobody can make sense of half a market."""
         for topics in wanted:
             while topics and topics[last := next(reversed(topics))] is instrument:
                 del topics[last]

@@ -187,7 +187,7 @@ class _Connection(ClientConnection):
 
 
 class _Line:
-    """A connection as who asked for it knows it."""
+    """The `Line` of a connection, for the caller that has dialled it."""
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection

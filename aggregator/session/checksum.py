@@ -1,18 +1,21 @@
-"""The exchange's checksum of a book, where it sends one: verified, or given up for what is told then."""
+"""The checksums that an exchange sends with a book: verified, and given up where they are wrong again and again."""
 
 from collections.abc import Callable
 
 from aggregator.book import OrderBook
 from aggregator.records import Instrument
 
-MOST_WRONG = 3  # after so many whole books in a row that contradict their checksum, the checksum is taken for wrong
-ALWAYS = 20  # if so many deltas in a row had a checksum, as many without one are told in a health record
+MOST_WRONG = 3  # after so many whole books in a row that contradict their checksums, these are taken for wrong
+ALWAYS = 20  # after so many deltas in a row with a checksum, as many without one are told in a health record
 
 Compute = Callable[[OrderBook, Instrument | None], int]
 
 
 class Checksum:
-    """The checksums of one topic's book. `comes`: the deltas of late had one."""
+    """The checksums of one topic's book.
+
+    comes: whether the latest deltas came with one
+    """
 
     __slots__ = ("_bare", "_compute", "_summed", "_unchecked", "_verify", "_wrong", "comes")
 

@@ -42,7 +42,7 @@ class Memory(Struct):
     words: Words = field(default_factory=Words)
 
     def note(self, s: Subscription, reason: str, meaning: Meaning, now: int) -> Refusal:
-        """Keep a refusal in mind. One that several connections hear at once counts as one."""
+        """Remember a refusal. One that several connections hear at the same time counts as one."""
         refusal = self.refusals.setdefault(s, Refusal(reason, meaning, now, times=0))
         if refusal.meaning != meaning:
             refusal.times, refusal.due = 0, now
@@ -55,9 +55,9 @@ class Memory(Struct):
         return refusal
 
     def is_due(self, s: Subscription, refusal: Refusal, now: int) -> bool:
-        """Tell whether a topic that a connection was refused is asked for now.
+        """Tell whether a connection that was refused a topic asks for it again now.
 
-        It is at once if another connection has been granted what was refused for good.
+        It does so at once where the topic was refused for good, and another connection has been granted it since.
         """
         return refusal.due <= now or (refusal.due == NEVER_NS and self.refusals.get(s) is not refusal)
 

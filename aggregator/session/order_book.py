@@ -28,7 +28,7 @@ class BookTopic(Topic):
     """A book: deltas are joined to a snapshot, checked by number, checksum and crossing, and withheld while in doubt.
 
     needs: the topic adds to it when it needs a whole book from the exchange
-    crosses: whether the exchange itself tells crossed books, which are then no reason to doubt one
+    crosses: whether books of this exchange may be crossed, so that a crossed one is no reason for doubt
     in_band: whether the stream brings the whole book by itself, before its deltas
     requested: whether it can be asked for, so that deltas are held for it
     """
@@ -163,7 +163,7 @@ class BookTopic(Topic):
         self.ask()
 
     def lose(self, cause: Cause, out: list[Record], now: Now) -> None:
-        """The book can no longer be trusted: open a gap and ask for a whole book."""
+        """Trust the book no longer: open a gap and ask for a whole book."""
         self._doubt(cause, out, now)
 
     def forget(self) -> None:

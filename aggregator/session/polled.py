@@ -178,7 +178,7 @@ class Polling:
                 topic.take_all(answered, out, now)
 
     def failed(self, raw_symbol: str, reason: str, now: Now) -> list[Record]:
-        """Tell once that no answer came, until one comes again."""
+        """Tell that no answer came; it is told once, until one comes again."""
         out: list[Record] = []
         self._counts.refused += 1
         if self._wanted is None:  # a replay has no other word of topics that were never answered

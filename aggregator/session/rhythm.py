@@ -16,7 +16,6 @@ class Pulse:
     __slots__ = ("_count", "_heard", "_longest", "_mean")
 
     def __init__(self) -> None:
-        """Begin without a rhythm: the floor holds."""
         self._count = 0
         self._heard = 0
         self._mean = 0.0

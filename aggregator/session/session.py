@@ -41,8 +41,8 @@ from aggregator.session.topics import LONGEST_WORD, NOTHING, STRAY, Origin, Topi
 from aggregator.session.trades import Notes, Numbered
 from aggregator.session.unreadable import Unread, Unreadable, unread_yet
 
-WEIGHED_BYTES = 2**14  # a frame of more, which comes alone, is read as a whole before anything is made of it
-MOST_EVENTS = 10_000  # one frame gives no more: a third of them is all that a large exchange trades
+WEIGHED_BYTES = 2**14  # a larger frame, which comes alone, is read to its end before any of its records is published
+MOST_EVENTS = 10_000  # one frame may give no more: the largest exchange lists a third as many markets
 FOREVER_NS = 3600 * SECOND_NS
 REFUSALS = 1000  # kept for the log
 MOST_TOPICS = 100_000  # frames alone bring no more topics into being
@@ -182,7 +182,7 @@ class Session:
         return out
 
     def receive(self, frames: Sequence[bytes], now: Now) -> list[Record]:  # noqa: C901, PLR0912 - hot, so no calls
-        """Read what one read of the socket has brought; `over` says whether a new connection is needed after it."""
+        """Make records of the frames of one read of the socket; `reconnect_reason` may change."""
         out: list[Record] = []
         wall, mono = now.wall, now.mono
         exchange, conn, source, topics_of, inflate, parse, counts = self._reading
@@ -234,7 +234,7 @@ class Session:
         Unreadable frames one behind the other are one gap, over as many reads as they come in. It is told before
         anything that came after them: until then every frame is read here.
         """
-        is_new = False  # True: there are more of them than before
+        is_new = False  # True: this read has brought more of them
         while True:
             events = self._events(frame, error, now)
             if events is not None:
@@ -287,7 +287,7 @@ class Session:
             return payload, error
 
     def _take(self, events: Iterable[Event], out: list[Record], now: Now) -> None:
-        """Do the same as `receive` with the events of one frame, off the hot path."""
+        """Make records of the events of one frame, as `receive` does, off the hot path."""
         for event in events:
             topics = self.topics.by_type.get(type(event))
             if topics is None:
@@ -302,7 +302,7 @@ class Session:
                 topic.accept(record, out, now)
 
     def tick(self, now: Now) -> list[Record]:
-        """Do whatever is due by time alone. Call it about every second; `over` then says if the connection is dead."""
+        """Do whatever is due by time alone. Call it about every second; `reconnect_reason` may change."""
         out: list[Record] = []
         if self._counts.frames != self._frames:
             self._frames, self._heard = self._counts.frames, self.moment.mono

@@ -28,8 +28,8 @@ class Ask(bytes):
     """A frame of the outbox that subscribes or unsubscribes: exchanges count these.
 
     id: of its request
-    ahead: how many frames are left of the step that it begins or goes on with, it included: none of them is sent
-        before all may be
+    ahead: how many frames of its step are still to be sent, this one included; none of them is sent before all
+        of them may be
     """
 
     id: int = 0
@@ -55,7 +55,7 @@ class Asked(Struct):
 
     sent: when it was sent; None: not yet
     split: the larger request that it is a part of
-    leave: where its topics are left first, and asked for again in the same step: the number of the request for that
+    leave: the number of the request that leaves its topics first, where they are left and asked for again in one step
     """
 
     id: int
@@ -79,14 +79,12 @@ class Subscriptions:
         self._queue: deque[Asked] = deque()  # requests that wait for their turn
         self._open: dict[int, Asked] = {}  # requests that are neither confirmed nor refused
         self._waiting: dict[Subscription, Asked] = {}
-        self._refused: dict[Subscription, Refusal] = {}  # topics that this connection does not have for that
-        self._held: dict[Subscription, None] = {}  # confirmed topics, which a request that replaces repeats
+        self._refused: dict[Subscription, Refusal] = {}  # topics that were refused on this connection
+        self._held: dict[Subscription, None] = {}  # confirmed topics; a request that replaces others names them again
         self._abandoned: dict[Subscription, None] = {}  # topics that nobody wants but that cannot be unsubscribed
-        self._kept: set[Subscription] = (
-            set()
-        )  # those of them that are wanted again: they come, whatever is answered now
+        self._kept = set[Subscription]()  # those of them that are wanted again: they come, whatever is answered now
         self._may_ask = not stream.greets  # False: the exchange has not spoken yet
-        self._is_serial = stream.replaces or not stream.acknowledges  # then an answer can mean no other request
+        self._is_serial = stream.replaces or not stream.acknowledges  # one request at a time is open
 
     def __iter__(self) -> Iterator[Subscription]:
         """Every topic that is wanted, once for each interval."""
@@ -235,9 +233,10 @@ class Subscriptions:
         self.send(now)
 
     def resubscribe(self, subscriptions: Sequence[Subscription], now: int) -> None:
-        """Leave topics and ask for them again, each in one step: what cannot be asked for again yet is not left yet.
+        """Leave topics and ask for them again, each in one step: a topic that cannot be asked for yet is not left yet.
 
-        If only a new connection can do that, say that one is wanted. What waits for that already is left alone.
+        Where only a new connection can do that, say that one is wanted. Topics that wait for this already stay as they
+        are.
         """
         if self._stream.unsubscribe is None and not self._stream.replaces:
             named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
@@ -333,11 +332,11 @@ class Subscriptions:
         return self._confirm(confirmed)
 
     def _is_awaited(self, asked: Asked) -> bool:
-        """Tell whether some topic of a request still waits for the answer: else nobody wants them any more."""
+        """Tell whether some topic of a request still waits for the answer; if none does, nobody wants them any more."""
         return any(self._waiting.get(s) is asked for s in asked.topics)
 
     def _pass_given_up(self, event: Accepted | Refused) -> None:
-        """Close the request that an answer means whose topic nobody wants any more: it takes no other one's answer."""
+        """Close the request that this answer is for, where nobody wants its topics any more."""
         for asked in self._open.values():
             if not self._is_awaited(asked) and any(self._is_meant(s, event) for s in asked.topics):
                 self._pass(asked)

@@ -70,7 +70,7 @@ class TopicCheckpoint(Struct, omit_defaults=True):
 
 
 class Standing(Struct, frozen=True):
-    """How a topic stands in the midst of a run: what it would leave, and whether it is followed."""
+    """How a topic stands while the program runs: the checkpoint that it would leave, and whether it is followed."""
 
     key: tuple[Channel, str | None]
     carried: TopicCheckpoint

@@ -37,8 +37,8 @@ LATEST = (Bbo, Ticker, Candle, Funding, OpenInterest, MarkPrice, IndexPrice, Opt
 LEVEL = b'["'  # each level of a book begins so in its line; to count them there is quicker than to look at records
 MOST_TOLD = 10_000  # topics whose losses are told one by one; those of all others are told together
 MOST_KNOWN = 100_000  # topics of which it is remembered whether the sink gets them; then they are looked up anew
-NOBODY = 1 << 62  # records that somebody waits for where nobody waits
-ROOM = 4  # one part of so many of a full queue is emptied at once, where that takes long
+NOBODY = 1 << 62  # stands for the number of records that somebody waits for, while nobody waits
+ROOM = 4  # where making room takes long, one part of so many of a full queue is emptied at once
 
 Key = tuple[object, ...]
 

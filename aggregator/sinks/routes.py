@@ -30,7 +30,6 @@ class FileChunk:
     __slots__ = ("_own", "counts", "first", "last", "lines", "slot")
 
     def __init__(self, slot: int) -> None:
-        """Nothing yet."""
         self.slot = slot
         self.lines: list[bytes] = []
         self.counts: defaultdict[type[Record], int] = defaultdict(int)
@@ -89,7 +88,6 @@ class File:
     __slots__ = ("chunks", "last_offset", "name", "outage", "scope", "segment")
 
     def __init__(self, name: str, scope: Scope) -> None:
-        """Nothing is on disk yet."""
         self.name = name
         self.scope = scope
         self.chunks: list[FileChunk] = []
@@ -108,7 +106,7 @@ class File:
 
 
 def span(ts: int, every: int) -> tuple[int, int, int, int]:
-    """The day and the period (of `every` ns) that a moment is in, and from when to when both are so."""
+    """The day and the period (of `every` ns) that a moment is in, and the times between which both are the same."""
     day, slot = ts // DAY_NS, ts // every
     return day, slot, max(day * DAY_NS, slot * every), min((day + 1) * DAY_NS, (slot + 1) * every)
 

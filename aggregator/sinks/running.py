@@ -67,7 +67,7 @@ class Running(Protocol):
         """How it fares."""
 
     def detail(self) -> object:
-        """The words of its writer beside that; null: there are none."""
+        """The status that its writer adds to that; null: it adds none."""
 
 
 class _Pauses:

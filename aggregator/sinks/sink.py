@@ -53,7 +53,7 @@ class Ended(Exception):
 class Writer:
     """An open sink: its `write` is called with one batch after the other, and never while another call is under way.
 
-    What each method needs is told to whoever reads `docs/add-a-sink.md`.
+    `docs/add-a-sink.md` says how each method is to be written.
     """
 
     def write(self, batch: Batch) -> Awaitable[None] | None:

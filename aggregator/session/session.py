@@ -532,6 +532,7 @@ class Session:
         elif isinstance(event, Accepted):
             for key in self.subscriptions.accepted(event):
                 happen(self.topics.known(*key, now), "accepted", out, now)
+            self.subscriptions.send(now.mono)  # a request may have waited for this answer
         elif isinstance(event, Refused):
             self._heed_refusals(event, out, now)
         elif isinstance(event, Ignored):

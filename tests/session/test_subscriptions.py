@@ -9,6 +9,8 @@ from msgspec import structs
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
 from aggregator.session.memory import Memory
+from aggregator.session.moment import Now
+from aggregator.session.session import Session
 from aggregator.session.subscriptions import Ask, Subscriptions
 
 SECOND = 1_000_000_000
@@ -491,3 +493,16 @@ def test_a_request_that_leaves_after_its_topics_were_given_up_brings_none_of_the
     assert talk.topics.sent(frame, talk.now) == [("trades", "B")]
     talk.leave("B")
     assert talk.topics.sent(frame, talk.now) == []
+
+
+def test_a_request_that_waited_for_the_answer_to_another_follows_it_at_once() -> None:
+    """Where a request takes the place of those before it, or only refusals are answered, one is made at a time."""
+    for changes in ({"replaces": True, "unsubscribe": None}, {"acknowledges": False}):
+        stream = structs.replace(STREAM, batch=1, parse=lambda _: (Accepted(raw_symbol="A"),), **changes)
+        topics = [Subscription("trades", name) for name in "AB"]
+        session = Session("toy", stream, conn="c", instruments={}, subscriptions=topics)
+        session.open(Now(1, 1))
+        assert [json.loads(frame)[2:] for frame in session.outbox] == [["A"]]
+        session.sent(session.outbox.popleft(), Now(2, 2))
+        session.receive([b"accepted"], Now(3, 3))
+        assert [json.loads(frame)[2:] for frame in session.outbox] == [["A", "B"] if stream.replaces else ["B"]]

@@ -236,6 +236,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ),
     ("hollaex", 400, b'{"message":"Invalid symbol"}', Trouble("Invalid symbol")),
     (
+        "latoken",
+        404,
+        b'{"error":"NOT_FOUND","message":"Unable to resolve currency by tag (X)","status":"FAILURE"}',
+        Trouble("NOT_FOUND: Unable to resolve currency by tag (X)"),
+    ),
+    (
+        "latoken",
+        429,
+        b'{"result":false,"message":"too many requests","error":"TOO_MANY_REQUESTS","status":"FAILURE"}',
+        Trouble("TOO_MANY_REQUESTS: too many requests", is_busy=True),
+    ),
+    (
         "ndax",
         404,
         b'{"status":"Rejected","errormsg":"Resource Not Found","errorcode":104}',
@@ -245,6 +257,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
 FINE: list[tuple[str, bytes]] = [
     ("foxbit", b'{"data":[]}'),
     ("hollaex", b'{"coins":{},"pairs":{}}'),
+    ("latoken", b"[]"),
     ("ndax", b"[]"),
     ("bitbns", b'[{"id":"BTC","symbol":"BTC/INR"}]'),
     ("bit2c", b'{"h":1,"l":1,"ll":"201","av":"200","a":"5"}'),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from aggregator.errors import ConfigError
+from aggregator.errors import ConfigError, nearest
 from aggregator.exchange import Credentials, Exchange, Keys
 
 LONGEST_KEY_BYTES = 4096
@@ -111,7 +111,9 @@ def wrong_fields(keys: Keys | None, places: Mapping[str, object]) -> Iterator[tu
         return
     for field in places:
         if field not in keys.fields:
-            yield field, f"is none of its keys; allowed: {', '.join(keys.fields)}"
+            meant = nearest(field, keys.fields)
+            hint = f'; did you mean "{meant}"?' if meant else ""
+            yield field, f"is none of its keys; allowed: {', '.join(keys.fields)}{hint}"
     for field, words in keys.fields.items():
         if places and field not in places:
             yield "", f"{field} ({words}) is missing"

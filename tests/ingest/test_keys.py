@@ -513,6 +513,11 @@ type = "stdout"
             'key = "env:X", secret = "env:Y", pass = "plain:AKIAPLAIN"',
             ["6: exchanges[0].credentials.pass: is none of its keys; allowed: key, secret"],
         ),
+        (
+            KEYS,
+            'key = "env:X", secret = "env:Y", secrt = "plain:AKIAPLAIN"',
+            ['6: exchanges[0].credentials.secrt: is none of its keys; allowed: key, secret; did you mean "secret"?'],
+        ),
     ],
 )
 def test_the_names_of_keys_are_those_of_the_exchange(

@@ -52,10 +52,13 @@ def about(s: Subscription) -> dict[str, str]:
     return {"channel": name, "symbol": s.raw_symbol} | book
 
 
+def topic(s: Subscription) -> tuple[str, str]:
+    channel, name, *_ = about(s).values()
+    return channel, name
+
+
 def subscribe(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-    """One frame a channel and symbol; what several of our topics share is asked for once."""
-    asked = [encode({"event": "subscribe"} | about(s)) for s in wanted]
-    return [CONF, *dict.fromkeys(asked)]
+    return [CONF, *(encode({"event": "subscribe"} | about(s)) for s in wanted)]
 
 
 def trouble(_: int, __: Mapping[str, str], body: bytes) -> Trouble | None:
@@ -91,6 +94,7 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
         url="wss://api-pub.bitfinex.com/ws/2",
         channels=channels,
         serves=serves,
+        topic=topic,
         subscribe=subscribe,
         parser=parser,
         sequence={"book": linked},

@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 from aggregator.book import OrderBook
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Meaning, Parse, Refused
-from aggregator.records import Channel, Instrument
+from aggregator.records import Instrument
 from aggregator.sequence import Count
 from aggregator.wire import crc_in_turns, ms, number
 from connectors.bitfinex.wires import (
@@ -28,14 +28,6 @@ from connectors.bitfinex.wires import (
 )
 
 READERS = {"trades": read_trades, "book": read_book, "ticker": read_ticker}
-OURS: dict[str, tuple[Channel, ...]] = {
-    "trades": ("trades",),
-    "book": ("book",),
-    "ticker": ("ticker", "bbo"),
-    "candles": ("candles",),
-    "deriv": ("funding", "mark_price", "open_interest"),
-    "liq": ("liquidations",),
-}
 PRIVATE = 0  # the channel of an account
 NO_SYMBOL = "symbol: invalid"
 ALREADY, NO_CHANNEL, NOT_READY = 10301, 10302, 11000  # https://docs.bitfinex.com/docs/abbreviations-glossary
@@ -59,8 +51,13 @@ class Said(Struct):
     msg: str = ""
     code: int | None = None
 
-    def topic(self) -> tuple[str, str, str]:
-        """Its kind (a key of `OURS`, or nothing), its symbol and its interval."""
+    @property
+    def topic(self) -> tuple[str, str]:
+        """The fields by which a subscription names its topic."""
+        return self.channel, self.key or self.symbol
+
+    def about(self) -> tuple[str, str, str]:
+        """Its kind (nothing where it is not ours), its symbol and its interval."""
         if self.channel == "candles":
             kind, interval, symbol = [*self.key.split(":", 2), "", ""][:3]
             is_ours = kind == "trade" and symbol.startswith("t")
@@ -73,24 +70,16 @@ class Said(Struct):
         )  # R0: single orders
         return (self.channel if is_ours and self.channel in READERS else ""), self.symbol, ""
 
-    def accepted(self) -> Sequence[Event]:
-        kind, symbol, _ = self.topic()
-        return [Accepted(channel=c, raw_symbol=None if kind == "liq" else symbol) for c in OURS.get(kind, ())]
-
     def refused(self) -> Sequence[Event]:
-        kind, symbol, _ = self.topic()
         if self.code == ALREADY:
-            return self.accepted()
+            return (Accepted(topic=self.topic),)
         is_final = self.code == NO_CHANNEL or self.msg == NO_SYMBOL
         meaning: Meaning = "final" if is_final else "passing" if self.code == NOT_READY else "unknown"
-        if not OURS.get(kind):
-            return (Refused(self.msg, meaning=meaning),)
-        name = None if kind == "liq" else symbol
-        return [Refused(self.msg, channel=c, raw_symbol=name, meaning=meaning) for c in OURS[kind]]
+        return (Refused(self.msg, topic=self.topic if self.channel else None, meaning=meaning),)
 
     def place(self, count: Count) -> Place | None:
         """The place that the frames of a subscription belong to; None where it is not ours."""
-        kind, symbol, interval = self.topic()
+        kind, symbol, interval = self.about()
         if kind == "candles":
             return Place(symbol, count, read_candles, interval)
         if kind in {"deriv", "liq"}:
@@ -130,7 +119,7 @@ def parser() -> Parse:
 def hear(said: Said, places: dict[int, Place | None], count: Count) -> Sequence[Event]:
     if said.event == "subscribed" and said.chanId is not None:
         places[said.chanId] = said.place(count)
-        return said.accepted()
+        return (Accepted(topic=said.topic),)
     if said.event == "unsubscribed" and said.chanId is not None:
         places[said.chanId] = None
     if said.event == "error":

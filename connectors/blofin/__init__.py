@@ -67,16 +67,14 @@ def asking(op: str) -> Subscribe:
     """One frame a topic: where one of a frame's is unknown, none of them is taken."""
 
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-        args = dict.fromkeys((topic(s), s.raw_symbol) for s in wanted)
-        return [encode({"op": op, "args": [{"channel": channel, "instId": name}]}) for channel, name in args]
+        args = ({"channel": channel, "instId": name} for channel, name in map(topic, wanted))
+        return [encode({"op": op, "args": [arg]}) for arg in args]
 
     return ask
 
 
-def topic(s: Subscription) -> str:
-    if s.channel != "candles":
-        return CHANNELS[s.channel]
-    return CHANNELS[s.channel] + upper_unit(s.interval)
+def topic(s: Subscription) -> tuple[str, str]:
+    return CHANNELS[s.channel] + (upper_unit(s.interval) if s.channel == "candles" else ""), s.raw_symbol
 
 
 EXCHANGE = Exchange(
@@ -94,6 +92,7 @@ EXCHANGE = Exchange(
         Stream(
             url="wss://openapi.blofin.com/ws/public",
             channels=CHANNELS,
+            topic=topic,
             subscribe=asking("subscribe"),
             unsubscribe=asking("unsubscribe"),
             parse=parse,

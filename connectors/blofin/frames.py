@@ -119,14 +119,14 @@ def parse_other(frame: bytes) -> Iterable[Event]:
 
 def parse_event(said: Other) -> Iterable[Event]:
     if said.event == "subscribe" and said.arg is not None:
-        return [Accepted(channel=channel, raw_symbol=said.arg.instId) for channel in carried(said.arg.channel)]
+        return (Accepted(topic=said.arg.name),)
     if said.event != "error":
         return ()
     reason = f"{said.code}: {said.msg}"
-    named = [(channel, arg.instId) for arg in refused(said) for channel in carried(arg.channel)]
     meaning = meaning_of(reason, final=("doesn't exist",), passing=("60014", "too frequent", "too many"))
-    told = [Refused(reason, channel=channel, raw_symbol=name, meaning=meaning) for channel, name in named]
-    return told or [Refused(reason, meaning=meaning)]
+    return [Refused(reason, topic=topic.name, meaning=meaning) for topic in refused(said)] or [
+        Refused(reason, meaning=meaning)
+    ]
 
 
 def refused(said: Other) -> list[Topic]:
@@ -140,12 +140,6 @@ def refused(said: Other) -> list[Topic]:
         return decode_request(said.msg.removeprefix(ECHO)).args
     except DecodeError:
         return []
-
-
-def carried(wire: str) -> list[Channel]:
-    """Our channels that one of the exchange's carries."""
-    name = "candle" if wire.startswith("candle") else wire
-    return [channel for channel, of in CHANNELS.items() if of == name]
 
 
 parse = by_word(START, READERS, parse_other)

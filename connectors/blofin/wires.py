@@ -31,6 +31,10 @@ class Topic(Struct, gc=False):
     channel: str
     instId: str
 
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.channel, self.instId
+
 
 class TradeWire(Struct, gc=False):
     instId: str

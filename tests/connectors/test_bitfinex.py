@@ -6,7 +6,7 @@ import pytest
 
 from aggregator.book import OrderBook
 from aggregator.exchange import Subscription
-from aggregator.records import BookDelta, Gap, Record
+from aggregator.records import BookDelta, Gap, Health, Record
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
 from connectors.bitfinex import EXCHANGE
@@ -93,3 +93,10 @@ def test_a_book_in_doubt_asks_for_a_new_connection(frames: tuple[bytes, ...]) ->
     records = heard(session, *frames)
     assert [record.phase for record in records if isinstance(record, Gap) and record.channel == "book"] == ["open"]
     assert str(session.reconnect_reason).startswith("book of tABCUSD must be asked for again")
+
+
+def test_an_answer_confirms_all_channels_of_its_topic() -> None:
+    session = opened()
+    answer = b'{"event":"subscribed","channel":"ticker","chanId":6,"symbol":"tABCUSD","pair":"ABCUSD"}'
+    out = session.receive([answer], Now(START, 1))
+    assert {(r.channel, r.state) for r in out if isinstance(r, Health)} == {("bbo", "syncing"), ("ticker", "syncing")}

@@ -8,13 +8,16 @@ the daemon holds in memory with all of them. What is played is what was captured
 import argparse
 import asyncio
 import json
+import re
 import signal
 import sys
 import tempfile
 import time
 from asyncio.subprocess import Process
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from difflib import SequenceMatcher
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,9 +33,8 @@ from aggregator.client import connect
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange, Stream
 from aggregator.ingest.listing import read_bodies
-from aggregator.records import Gap, Health, Instrument, Record, Summary
-from aggregator.sandbox.playback import load
-from aggregator.sandbox.speakers import spoken_of
+from aggregator.records import CHANNEL_OF, Gap, Health, Instrument, Record, Summary
+from aggregator.sandbox.speakers import ENOUGH
 from bench.daemon import resident
 from bench.elsewhere import feed_table
 from bench.measure import table
@@ -45,6 +47,8 @@ APART = 0.05  # seconds between two of their frames
 ROUNDS = 40  # how often they are repeated before the sandbox begins again
 SOON = 5.0  # seconds within which each exchange is to give its first record
 MOST = 250.0  # megabytes
+OPEN = ("trading", "post_only")  # states of instruments that are followed
+CHANNELS_BY_TYPE = {str(kind.__struct_config__.tag): channel for kind, channel in CHANNEL_OF.items()}
 ABOUT = (Gap, Health, Instrument, Summary)  # records that are no market data
 
 SINKS = """\
@@ -55,6 +59,7 @@ path = "{home}/out"
 {feed}"""
 
 Row = Mapping[str, object]
+Names = Mapping[str, Mapping[str, str]]  # by feed: of instruments in the cases -> those that take their place
 
 
 class Played(Struct):
@@ -101,56 +106,136 @@ def address(stream: Stream) -> str:
     return stream.url if isinstance(stream.url, str) else stream.url(())
 
 
-def quoted(exchange: Exchange) -> Iterator[CaptureLine]:
-    """The frames of the exchange's cases that give records, again and again."""
+def quoted(exchange: Exchange, names: Names) -> Iterator[CaptureLine]:
+    """The frames of the exchange's cases that give records, again and again, each after those that it follows."""
     at = float(START)
-    rows = [row for row in rows_of(exchange.id) if is_data(row)]
+    rows = [row for row in rows_of(exchange.id) if is_data(row) and "rest" not in row]
     named = {stream.name: stream for stream in exchange.streams}
     for row in rows * ROUNDS:
         name = str(row.get("stream", "main"))
         if name not in named:
             continue
-        at += APART
+        earlier = row.get("after", [])
         frame, packed = row.get("frame"), row.get("frame_b64")
-        yield CaptureLine(
-            ts=f"{at:.3f}", dir="in", raw=None if frame is None else str(frame),
-            raw_b64=None if packed is None else str(packed), url=address(named[name]), conn=f"{exchange.id}/{name}.1#1",
-        )  # fmt: skip
+        for raw in (*(earlier if isinstance(earlier, list) else ()), frame):
+            at += APART
+            yield CaptureLine(
+                ts=f"{at:.3f}", dir="in", raw=None if raw is None else renamed(str(raw), names.get(name)),
+                raw_b64=None if packed is None or raw is not None else str(packed), url=address(named[name]),
+                conn=f"{exchange.id}/{name}.1#1",
+            )  # fmt: skip
+
+
+def renamed(text: str, names: Mapping[str, str] | None) -> str:
+    """A frame or an answer in which instruments have other names."""
+    if not names:
+        return text
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), lambda found: names[found[0]], text)
+
+
+def names_for(exchange: Exchange, listed: Sequence[Instrument]) -> Names:
+    """By feed: for each instrument of its cases itself, or where it does not serve it the listed one most like it.
+
+    One that is listed takes the place of a second only where there are too few.
+    """
+    feeds = {feed.name: feed for feed in exchange.feeds}
+    open_ones = [i for i in listed if i.state in OPEN and i.raw_symbol]
+    found: dict[str, dict[str, str]] = {}
+    for row in rows_of(exchange.id):
+        feed = feeds.get(feed_of(row))
+        if feed is None or not is_data(row):
+            continue
+        names = found.setdefault(feed.name, {})
+        served = [i.raw_symbol or "" for i in open_ones if feed.serves(i)]
+        for given in given_by(row):
+            name = given.get("raw_symbol")
+            is_shared = isinstance(feed, Stream) and CHANNELS_BY_TYPE.get(given.get("type", "")) in feed.named
+            if name and served and not is_shared and name not in names:
+                free = [one for one in served if one not in names.values()] or served
+                names[name] = name if name in served else max(free, key=lambda one: likeness(one, name))
+    return found
+
+
+def feed_of(row: Row) -> str:
+    """The name of the stream or poll that a case is of."""
+    return str(row.get("name") or row.get("stream", "main"))
+
+
+def likeness(one: str, other: str) -> float:
+    """How alike two names are, from 0 to 1."""
+    return SequenceMatcher(None, one, other).ratio()
+
+
+def given_by(row: Row) -> list[dict[str, str]]:
+    """The records and events of a case, as they are spelled there."""
+    gives = row.get("gives")
+    return [given for given in gives if isinstance(given, dict)] if isinstance(gives, list) else []
 
 
 def is_data(row: Row) -> bool:
-    """Whether a case is a frame by itself that gives a record."""
-    gives = row.get("gives")
-    return "after" not in row and isinstance(gives, list) and any("type" in given for given in gives)
+    """Whether a case is a frame or an answer that gives a record."""
+    return any("type" in given for given in given_by(row))
 
 
 def listing_bodies(exchange: Exchange, captures: Path, wanted: Mapping[str, int]) -> list[str]:
-    """Answers to the listing's requests, those with the most of what is wanted first."""
+    """An answer to each of the listing's requests: of those from its address, the one with the most of what is wanted.
+
+    An answer of a case has no address: it may take the place of any.
+    """
     path = captures / exchange.id / "rest.jsonl"
     recorded = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    bodies = [str(row["raw"]) for row in recorded if row["channel"] == "instrument"]
-    bodies += [str(row["body"]) for row in rows_of(exchange.id) if row.get("rest") == "listing"]
-    found: list[tuple[int, str]] = []
-    for body in bodies:
-        with suppress(Exception):
-            listed = read_bodies(exchange, [body.encode()], aliases_of(exchange.id), 0)
-            names = {i.raw_symbol or "" for i in listed.instruments}
-            found.append((sum(wanted[name] for name in names if name in wanted), body))
-    found.sort(key=lambda one: -one[0])
-    return [body for _, body in found[: len(exchange.listing.requests)]]
+    bodies = [(str(row["url"] or ""), str(row["raw"])) for row in recorded if row["channel"] == "instrument"]
+    bodies += [("", str(row["body"])) for row in rows_of(exchange.id) if row.get("rest") == "listing"]
+    found = [(urlsplit(url).path, body, listed_by(exchange, [body])) for url, body in bodies]
+    found = [one for one in found if one[2]]
+    paths = {urlsplit(request.url).path for request in exchange.listing.requests}
+    chosen: list[str] = []
+    kinds: set[str] = set()
+    names: set[str] = set()
+    for request in exchange.listing.requests:
+        own = [one for one in found if one[0] == urlsplit(request.url).path]
+        fitting = own or [one for one in found if one[0] not in paths]
+        if not fitting:
+            chosen.append("")
+            continue
+        best = max(fitting, key=lambda one: worth(one[2], wanted, kinds, names))
+        found.remove(best)
+        kinds |= {instrument.kind for instrument in best[2]}
+        names |= {instrument.raw_symbol or "" for instrument in best[2]}
+        chosen.append(best[1])
+    return chosen
 
 
-def answers(exchange: Exchange, bodies: Sequence[str]) -> Iterator[CaptureLine]:
+def worth(
+    listed: Sequence[Instrument], wanted: Mapping[str, int], kinds: set[str], names: set[str]
+) -> tuple[int, int, int]:
+    """How good an answer of a listing is beside those that are chosen: new kinds first, then wanted names, then all."""
+    new = {instrument.raw_symbol or "" for instrument in listed} - names
+    return len({i.kind for i in listed} - kinds), sum(wanted.get(name, 0) for name in new), len(new)
+
+
+def listed_by(exchange: Exchange, bodies: Sequence[str]) -> list[Instrument]:
+    """The instruments of a listing's answers; none, where they cannot be read."""
+    with suppress(Exception):
+        whole = [body.encode() for body in bodies if body]
+        return list(read_bodies(exchange, whole, aliases_of(exchange.id), 0).instruments)
+    return []
+
+
+def answers(exchange: Exchange, bodies: Sequence[str], names: Names) -> Iterator[CaptureLine]:
     """REST lines: the listing, tickets, and what the exchange's cases hold of snapshots, polls and past trades."""
     for request, body in zip(exchange.listing.requests, bodies, strict=False):
-        yield CaptureLine(ts=str(START), url=request.url, raw=body)
+        if body:
+            yield CaptureLine(ts=str(START), url=request.url, raw=body)
     for stream in exchange.streams:
         if stream.ticket is not None:
             yield CaptureLine(ts=str(START), url=stream.ticket.request.url, raw=ticket(stream))
     polls = {poll.name: poll for poll in exchange.polls}
     streams = {stream.name: stream for stream in exchange.streams}
     for row in rows_of(exchange.id):
-        raw_symbol, body = str(row.get("raw_symbol", "")), str(row.get("body"))
+        own = names.get(feed_of(row))
+        raw_symbol, body = renamed(str(row.get("raw_symbol", "")), own), renamed(str(row.get("body")), own)
         if row.get("rest") == "poll" and is_data(row):
             yield CaptureLine(ts=str(START), url=polls[str(row["name"])].request(raw_symbol).url, raw=body)
         elif row.get("rest") == "snapshot":
@@ -169,17 +254,41 @@ def prepare(id: str, captures: Path, path: Path) -> Played:
     """Write the exchange's playback."""
     exchange = known(id)
     lines, source = list(captured(exchange, captures)), "captured"
-    if not lines:
-        lines, source = list(quoted(exchange)), "quoted"
-    with path.open("wb") as file:
-        for line in lines:
-            file.write(encode(line) + b"\n")
-    tape = load((path,))
-    _, symbols = spoken_of(exchange, tape.connections, tape)
-    with path.open("ab") as file:
-        for line in answers(exchange, listing_bodies(exchange, captures, symbols)):
-            file.write(encode(line) + b"\n")
+    symbols = heard_in(exchange, lines)
+    bodies = listing_bodies(exchange, captures, symbols)
+    names: Names = {}
+    if not any(instrument.raw_symbol in symbols for instrument in listed_by(exchange, bodies)):
+        source = "quoted"
+        bodies = listing_bodies(exchange, captures, Counter(names_in(exchange)))
+        names = names_for(exchange, listed_by(exchange, bodies))
+        lines = list(quoted(exchange, names))
+    write(path, [*lines, *answers(exchange, bodies, names)])
     return Played(len(lines), source if exchange.streams else "polled")
+
+
+def write(path: Path, lines: Sequence[CaptureLine]) -> None:
+    """Write a playback."""
+    path.write_bytes(b"".join(encode(line) + b"\n" for line in lines))
+
+
+def heard_in(exchange: Exchange, lines: Sequence[CaptureLine]) -> Counter[str]:
+    """The raw symbols of the records that these lines give, of channels that their stream is asked for today."""
+    reader = ParseOnly(exchange, [], None)
+    streams = {stream.name: stream for stream in exchange.streams}
+    found: Counter[str] = Counter()
+    for line in lines[:ENOUGH]:
+        stream = streams[line.conn.partition("/")[2].partition(".")[0]]
+        with suppress(Exception):  # a frame that cannot be read names no topic
+            records = [r for r in reader.feed(line) if CHANNEL_OF.get(type(r)) in stream.channels]
+            found.update(record.raw_symbol or "" for record in records)
+    return found
+
+
+def names_in(exchange: Exchange) -> Iterator[str]:
+    """The raw symbols of the records that the exchange's cases give."""
+    for row in rows_of(exchange.id):
+        if is_data(row) and row.get("rest") != "listing":
+            yield from (given["raw_symbol"] for given in given_by(row) if "raw_symbol" in given)
 
 
 async def first_records(home: Path, started: float, seconds: float) -> dict[str, float]:

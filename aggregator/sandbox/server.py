@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from itertools import takewhile
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -334,12 +335,13 @@ class Sandbox:
     # --- playback ---------------------------------------------------------------------------------------------------
 
     def _recorded_connection(self, host: str, path: str) -> Recorded | None:
-        """The recorded connections of an address take turns."""
+        """The recorded connections of an address take turns; where there is none, those of the address most like it."""
         own = path.removeprefix(f"/{host}").rstrip("/")
-        found = [r for r in self.tape.connections if _host(r.url) == host and _path(r.url) == own]
-        found = found or [r for r in self.tape.connections if _host(r.url) == host]
+        found = [r for r in self.tape.connections if _host(r.url) == host]
         if not found:
             return None
+        likest = max((_path(r.url) for r in found), key=lambda other: (other == own, _alike(other, own)))
+        found = [r for r in found if _path(r.url) == likest]
         turn = self._next[host + own] = self._next.get(host + own, -1) + 1
         return found[turn % len(found)]
 
@@ -425,6 +427,11 @@ def _guard(settings: SandboxSettings, kinds: Collection[str]) -> None:
 
 def _host(url: str) -> str:
     return url.split("://", 1)[-1].split("/", 1)[0]
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters of two addresses are the same, from the first one on."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _path(url: str) -> str:

@@ -97,7 +97,8 @@ def spoken_of(exchange: Exchange, heard: Sequence[Recorded], tape: Tape) -> tupl
     """Channels and raw symbols of the records that an exchange's connections and polled answers give."""
     channels: Counter[Channel] = Counter()
     symbols: Counter[str] = Counter()
-    parts = [*(_said(exchange, one) for one in heard), *(_answered(poll, tape) for poll in exchange.polls)]
+    listed = list(_listed_on(exchange, tape)) if exchange.polls else []
+    parts = [*(_said(exchange, one) for one in heard), *(_answered(poll, tape, listed) for poll in exchange.polls)]
     for record in (record for part in parts for record in part):
         channels[CHANNEL_OF[type(record)]] += 1
         symbols[record.raw_symbol or ""] += 1
@@ -112,12 +113,24 @@ def _said(exchange: Exchange, heard: Recorded) -> Iterator[Record]:
             yield from (event for event in reader.events(stream, frame) if isinstance(event, Record))
 
 
-def _answered(poll: Poll, tape: Tape) -> Iterator[Record]:
+def _answered(poll: Poll, tape: Tape, listed: Sequence[str]) -> Iterator[Record]:
+    """Give what the answers of a poll say; where the address does not tell the instrument, it is any that is listed."""
     for url, (_, body) in tape.answers.items():
-        raw_symbol = "" if poll.many and poll.request("").url == url else asked_for(poll.request, url, ())
+        raw_symbol = (
+            ("" if poll.request("").url == url else None) if poll.many else asked_for(poll.request, url, listed)
+        )
         if raw_symbol is not None:
             with suppress(Exception):  # likewise
                 yield from poll.parse(raw_symbol, body)
+
+
+def _listed_on(exchange: Exchange, tape: Tape) -> Iterator[str]:
+    """The raw symbols of the listing that the tape has an answer of."""
+    for request in exchange.listing.requests:
+        _, body = tape.answers.get(request.url, (0, b""))
+        with suppress(Exception):  # an answer to something else
+            rows = map(exchange.listing.read, exchange.listing.rows(body))
+            yield from (instrument.raw_symbol for instrument in rows if instrument and instrument.raw_symbol)
 
 
 def _borrowed(exchange: Exchange, tape: Tape) -> Iterator[tuple[str, bytes]]:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec import msgpack
 
+from aggregator.records import Instrument
 from bench import frames
 from bench.against import BOTH, DAEMON, HOT, Round, least, order, rows
 from bench.elsewhere import feed_table
 from bench.figures import prepared
+from bench.together import known, names_for, quoted, renamed
 
 
 def test_turns_are_a_b_b_a_and_every_other_round_begins_with_the_other() -> None:
@@ -90,3 +92,19 @@ def test_the_feed_is_written_as_the_commit_reads_it(monkeypatch: pytest.MonkeyPa
     assert tomllib.loads(feed_table(Path("/f.sock"), ring=5)) == {"feed": {"listen": ["unix:/f.sock"], "ring": 5}}
     monkeypatch.setattr("bench.elsewhere.find_spec", lambda _: None)  # a commit of before
     assert tomllib.loads(feed_table(Path("/f.sock"))) == {"sinks": [{"type": "feed", "path": "/f.sock"}]}
+
+
+def test_cases_speak_of_instruments_that_are_listed() -> None:
+    """By feed, and of each the one most like it; answers by REST are no frames."""
+    exchange = known("bigone")
+    listed = [Instrument(raw_symbol="PCX-BTC"), Instrument(raw_symbol="BTCUSD", kind="perpetual")]
+    names = names_for(exchange, listed)
+    assert (names["spot"]["BTC-USDT"], names["contract-books"]["BTCUSDT"]) == ("PCX-BTC", "BTCUSD")
+    lines = list(quoted(exchange, names))
+    assert all(line.payload for line in lines)
+    assert not any(b"BTC-USDT" in line.payload for line in lines)
+
+
+def test_a_name_within_another_is_left_alone() -> None:
+    assert renamed("btc_usdt btc_usdt_2", {"btc_usdt": "x", "btc_usdt_2": "btc_usdt_2"}) == "x btc_usdt_2"
+    assert renamed("btc_usdt", None) == "btc_usdt"

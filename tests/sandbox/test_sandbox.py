@@ -648,6 +648,16 @@ async def test_connections_of_one_address_take_turns(tmp_path: Path) -> None:
         assert [(await heard(sandbox, "one", 1))[0] for _ in range(3)] == ["of a", "of b", "of a"]
 
 
+async def test_an_address_that_was_not_recorded_has_what_was_said_at_the_one_most_like_it(tmp_path: Path) -> None:
+    lines = [capture_line("in", f"of {path}", conn=path, url=f"{HOST}/{path}") for path in ("figures", "books@A")]
+    async with playing(tmp_path / "a.jsonl", *lines) as sandbox:
+        assert [(await heard(sandbox, path, 1))[0] for path in ("books@B", "books@B", "figures")] == [
+            "of books@A",
+            "of books@A",
+            "of figures",
+        ]
+
+
 @hurried
 async def test_playback_keeps_the_pace_divided_by_speed(tmp_path: Path) -> None:
     path, said = tmp_path / "a.jsonl", list[tuple[float, bytes]]()
@@ -718,6 +728,21 @@ def test_a_capture_with_rest_answers_of_no_address_is_served(tmp_path: Path) -> 
     (tmp_path / "rest.jsonl").write_text('{"ts":null,"method":null,"url":null,"status":null,"raw":"{}"}\n')
     tape = playback.load((tmp_path / "ws-1.jsonl",))
     assert [recorded.url for recorded in tape.connections] == ["wss://a.example/ws"]
+
+
+def test_a_polled_answer_is_of_a_listed_instrument_where_its_address_does_not_tell_which() -> None:
+    """The name is in the request's body, or in parts of the address."""
+    for id, name in (("cex", "BTC-USD"), ("independentreserve", "Xbt-Aud")):
+        exchange = load_exchange(id)
+        assert exchange is not None
+        cases = list(map(json.loads, (ROOT / "tests" / "frames" / f"{id}.jsonl").read_text().splitlines()))
+        listing = next(case["body"] for case in cases if case.get("rest") == "listing")
+        trades = next(case["body"] for case in cases if case.get("name") == "trades")
+        poll = next(poll for poll in exchange.polls if poll.name == "trades")
+        answers = {exchange.listing.requests[0].url: listing, poll.request(name).url: trades}
+        tape = playback.Tape(answers={url: (200, body.encode()) for url, body in answers.items()})
+        channels, symbols = speakers.spoken_of(exchange, (), tape)
+        assert (set(channels), set(symbols)) == ({"trades"}, {name})
 
 
 def test_what_completes_a_listing_is_served_from_the_folder_of_its_exchange() -> None:

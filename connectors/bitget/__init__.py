@@ -6,7 +6,7 @@ https://www.bitget.com/api-doc/common/websocket-intro
 from collections.abc import Callable, Iterable, Sequence
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription
-from aggregator.records import DAY_S, Channel, Instrument
+from aggregator.records import DAY_S, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import Rule, Verdict, linked, ordered
 from aggregator.wire import encode
@@ -33,29 +33,29 @@ def follows(last: int, first: int, final: int, before: int | None) -> Verdict:
 NUMBERED = Rule(linked.name, joins, follows)
 
 
-def asking(op: str, type: str, channels: dict[Channel, str]) -> Subscribe:
-    def argument(s: Subscription) -> dict[str, str]:
-        channel = channels[s.channel]
-        name = channel + bar_name(s.interval) if s.channel == "candles" else channel
-        return {"instType": type, "channel": name, "instId": s.raw_symbol}
+def topic(s: Subscription) -> tuple[str, str]:
+    channel = FUTURES[s.channel]
+    return channel + (bar_name(s.interval) if s.channel == "candles" else ""), s.raw_symbol
 
+
+def asking(op: str, type: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
-        args = [argument(s) for s in wanted]
-        yield encode({"op": op, "args": [arg for at, arg in enumerate(args) if arg not in args[:at]]})
+        args = [{"instType": type, "channel": channel, "instId": name} for channel, name in map(topic, wanted)]
+        yield encode({"op": op, "args": args})
 
     return ask
 
 
 def stream(name: str, type: str, serves: Callable[[Instrument], bool]) -> Stream:
     """Declare the part of the socket that is about one type of instruments."""
-    channels = SPOT if type == "SPOT" else FUTURES
     return Stream(
         name=name,
         url=f"{WS}/v2/ws/public",
-        channels=channels,
+        channels=SPOT if type == "SPOT" else FUTURES,
         serves=serves,
-        subscribe=asking("subscribe", type, channels),
-        unsubscribe=asking("unsubscribe", type, channels),
+        topic=topic,
+        subscribe=asking("subscribe", type),
+        unsubscribe=asking("unsubscribe", type),
         parse=parse,
         sequence={"book": NUMBERED},
         checksum=checksum,
@@ -80,6 +80,7 @@ def liquidations() -> Stream:
         url=f"{WS}/v3/ws/public",
         channels=LIQUIDATIONS,
         serves=lambda i: i.kind != "spot",
+        topic=lambda _: ("liquidation", None),
         subscribe=ask("subscribe"),
         parse=parse,
         heartbeat=PING,

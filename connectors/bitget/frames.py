@@ -155,26 +155,18 @@ def reader(arg: Arg) -> Reader | None:
 
 
 def parse_event(said: Other) -> Iterable[Event]:
-    arg = said.arg or Arg()
-    wire, name = arg.channel or arg.topic, arg.instId
+    arg = said.arg
+    topic = None if arg is None else (arg.channel or arg.topic, arg.instId)
     if said.event == "subscribe":
-        return [Accepted(channel=channel, raw_symbol=name) for channel in carried(wire)]
+        return (Accepted(topic=topic),)
     if said.event != "error":
         return ()
     named = named_in(said.msg, NAMED)
     if named is not None:
-        wire, name = named[1], named[2]
+        topic = (named[1], named[2])
     reason = f"{said.code}: {said.msg}"
     meaning = meaning_of(reason, final=("doesn't exist",), passing=("too many", "too frequent"))
-    refused = [Refused(reason, channel=channel, raw_symbol=name, meaning=meaning) for channel in carried(wire)]
-    return refused or [Refused(reason, meaning=meaning)]
-
-
-def carried(wire: str) -> list[Channel]:
-    """Our channels that one of the exchange's carries."""
-    known: dict[Channel, str] = FUTURES | LIQUIDATIONS
-    name = "candle" if wire.startswith("candle") else wire
-    return [channel for channel, of in known.items() if of == name]
+    return (Refused(reason, topic=topic, meaning=meaning),)
 
 
 parse = by_word(MARK, READERS, parse_other)

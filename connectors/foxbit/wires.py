@@ -11,7 +11,8 @@ from aggregator.wire import bbo, ms, optional
 
 DEPTH = 300  # levels a side of a whole book; those beyond come as they change
 SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
-FINAL = ("Invalid market", "Invalid channel", "Invalid interval")
+NO_MARKET = "Invalid market"
+FINAL = (NO_MARKET, "Invalid channel", "Invalid interval")
 PASSING = ("MAX_SUBSCRIPTIONS", "Too many")
 
 
@@ -44,8 +45,12 @@ class Failed(Struct, tag_field="event", tag="error"):
         if self.type == "unsubscribe":
             return ()
         words = self.message or ": ".join(self.error.values())
-        topic = None if self.params is None else self.params.topic
-        return (Refused(words, topic=topic, meaning=meaning_of(words, final=FINAL, passing=PASSING)),)
+        meaning = meaning_of(words, final=FINAL, passing=PASSING)
+        if self.params is None:
+            return (Refused(words, meaning=meaning),)
+        if words.startswith(NO_MARKET):  # then no channel has it, and each would cost a connection
+            return (Refused(words, raw_symbol=self.params.market_symbol, meaning=meaning),)
+        return (Refused(words, topic=self.params.topic, meaning=meaning),)
 
 
 class Whole(Struct, gc=False):

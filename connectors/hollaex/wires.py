@@ -8,7 +8,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import BookSnapshot, Side, Trade
 from aggregator.refusals import meaning_of
-from aggregator.wire import Text, as_written, from_iso, levels, past, seconds, text
+from aggregator.wire import Text, as_written, from_iso, levels, past, text
 
 DEPTH = 20  # levels a side that its web site knows of
 AGAIN = "Already subscribed to channel "
@@ -25,8 +25,7 @@ class BookWire(Struct, tag_field="topic", tag="orderbook", gc=False):
     """A whole book, at each change."""
 
     symbol: str
-    data: Book
-    time: int | None = None  # seconds
+    data: Book  # the frame's own `time` has whole seconds, and may lie before the book's
 
     def events(self) -> Iterable[Event]:
         whole = BookSnapshot(
@@ -36,7 +35,6 @@ class BookWire(Struct, tag_field="topic", tag="orderbook", gc=False):
             depth=DEPTH,
             reason="periodic",
             ts_event=None if self.data.timestamp is None else from_iso(self.data.timestamp),
-            ts_sent=None if self.time is None else seconds(self.time),
         )
         return whole, Accepted(topic=f"orderbook:{self.symbol}")
 
@@ -54,10 +52,8 @@ class TradesWire(Struct, tag_field="topic", tag="trade", gc=False):
     symbol: str
     action: str
     data: list[TradeRow]
-    time: int | None = None  # seconds
 
     def events(self) -> Iterable[Event]:
-        sent = None if self.time is None or self.action == "partial" else seconds(self.time)
         found = [
             Trade(
                 raw_symbol=self.symbol,
@@ -65,7 +61,6 @@ class TradesWire(Struct, tag_field="topic", tag="trade", gc=False):
                 size=text(row.size),
                 side=row.side,
                 ts_event=from_iso(row.timestamp),
-                ts_sent=sent,
             )
             for row in reversed(self.data)
         ]

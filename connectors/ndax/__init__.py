@@ -95,6 +95,7 @@ EXCHANGE = Exchange(
     feeds=(
         Stream(
             url="wss://api.ndax.io/WSGateway",
+            mirrors=("wss://api.ndax.io:8443/WSGateway/",),  # a client of 2026 has it there
             channels=CHANNELS,
             topic=topic,
             subscribe=ask("Subscribe"),

@@ -30,7 +30,7 @@ def changes(body: bytes, _: int) -> Iterable[Event]:
 
 def whole_book(body: bytes, number: int) -> Iterable[Event]:
     rows = decode_levels(body)
-    instrument = max((row.instrument for row in rows), default=0)  # 0 in a row that stands for no order
+    instrument = max((row.instrument for row in rows), default=0)  # without a row, the request's number says it
     return (snapshot(rows, instrument or number // PLACES),)
 
 

@@ -66,7 +66,7 @@ class LevelRow(Struct, array_like=True, gc=False):
 
 
 def snapshot(rows: list[LevelRow], instrument: int) -> BookSnapshot:
-    """A whole book; a row of nothing stands where there is no order."""
+    """A whole book; a row of size zero is no level."""
     found = [(row.side, *row.level) for row in rows]
     return BookSnapshot(
         raw_symbol=str(instrument),

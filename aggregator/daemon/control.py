@@ -152,14 +152,7 @@ class Control:
             return
         self._clients.add(task)
         try:
-            if len(self._clients) > MOST_CLIENTS:
-                await _send(writer, encode(Failure(f"there are {MOST_CLIENTS} clients already")) + b"\n")
-                return
-            while line := await _line(reader):
-                async for piece in self._answer(line):
-                    await _send(writer, piece)
-        except asyncio.LimitOverrunError:
-            await _send(writer, encode(Failure(f"a line of more than {LONGEST_LINE_BYTES} bytes")) + b"\n")
+            await self._converse(reader, writer)
         except (OSError, TimeoutError, asyncio.CancelledError):  # `stop` cancels, and waits for this end alone
             writer.transport.abort()
         except Exception:
@@ -168,6 +161,18 @@ class Control:
         finally:
             self._clients.discard(task)
             writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer line by line. Raises OSError or TimeoutError where the client is gone, or as good as that."""
+        if len(self._clients) > MOST_CLIENTS:
+            await _send(writer, encode(Failure(f"there are {MOST_CLIENTS} clients already")) + b"\n")
+            return
+        try:
+            while line := await _line(reader):
+                async for piece in self._answer(line):
+                    await _send(writer, piece)
+        except asyncio.LimitOverrunError:
+            await _send(writer, encode(Failure(f"a line of more than {LONGEST_LINE_BYTES} bytes")) + b"\n")
 
     async def _answer(self, line: bytes) -> AsyncIterator[bytes]:
         """The answer to a line, in pieces."""
@@ -217,7 +222,9 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _send(writer: asyncio.StreamWriter, piece: bytes) -> None:
-    """Send a piece of an answer. Raises TimeoutError where it is not read in time."""
+    """Send a piece of an answer. Raises TimeoutError where it is not read in time, OSError where nobody is there."""
+    if writer.is_closing():  # uvloop would call that an error of ours
+        raise ConnectionResetError
     writer.write(piece)
     async with asyncio.timeout(SENDING_S):
         await writer.drain()

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ from aggregator.daemon import control
 from aggregator.daemon.control import Control
 from aggregator.daemon.daemon import Daemon
 from aggregator.errors import ConfigError
+from aggregator.ingest.names import new_loop
 from tests.daemon.test_status import many
 
 pytestmark = pytest.mark.waits
@@ -161,6 +162,26 @@ async def test_whoever_does_not_read_is_hung_up_on(path: Path, monkeypatch: pyte
                 got += part
             assert not got.endswith(b"\n")
         assert (await ask(path, b'{"op":"status"}\n'))[0]["ok"] is True
+
+
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, new_loop])
+def test_whoever_has_left_is_no_error_of_ours(path: Path, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """For uvloop a write to a connection that is closed is one."""
+
+    async def main() -> None:
+        met: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        server = await asyncio.start_unix_server(lambda _, writer: met.put_nowait(writer), path)
+        _, client = await asyncio.open_unix_connection(path)
+        async with server, asyncio.timeout(PATIENCE_S):
+            writer = await met.get()
+            client.transport.abort()
+            writer.transport.abort()
+            await asyncio.sleep(0.05)
+            with pytest.raises(OSError):  # noqa: PT011 - any that means: nobody is there
+                await control._send(writer, b"x")
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
 
 
 async def _rest(sock: socket.socket) -> bytes:

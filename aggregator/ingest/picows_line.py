@@ -69,6 +69,11 @@ class _Socket(WSListener):
         self._said: str | None = None  # how the line ended, to be told after them
         self._ending: asyncio.Future[None] | None = None
 
+    @property
+    def was_open(self) -> bool:
+        """Tell whether the handshake has ever been answered."""
+        return self._transport is not None
+
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
         if not self._is_secure:
@@ -224,6 +229,8 @@ async def dial(
         proxy_ssl_context=tls if proxy and proxy.scheme == "https" else None,
         happy_eyeballs_delay=NEXT_ADDRESS_S,
     )
+    if not line.was_open:  # for picows a connection that ends before the answer is no error
+        raise ConnectionResetError("the connection was closed before the handshake was answered")
     return line
 
 

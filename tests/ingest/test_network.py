@@ -2,8 +2,11 @@ import asyncio
 import gc
 import gzip
 import logging
+import socket
+import struct
 import zlib
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from aiohttp import web
@@ -301,6 +304,46 @@ async def test_pongs_that_nobody_reads_do_not_pile_up(transport: Transport) -> N
         await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), mourning)
         assert await mourning.said == UNREAD
     await internet.close()
+
+
+def read(sock: socket.socket) -> None:
+    sock.recv(65536)
+
+
+def answer_in_part(sock: socket.socket) -> None:
+    sock.recv(65536)
+    sock.sendall(b"HTTP/1.1 101 Switching Pro")
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+CUT_SHORT: dict[str, Callable[[socket.socket], object]] = {
+    "unread": lambda _: None,
+    "read": read,
+    "answered in part": answer_in_part,
+    "reset": reset,
+}
+
+
+@pytest.mark.parametrize("how", CUT_SHORT)
+async def test_a_connection_that_ends_before_the_handshake_is_answered_is_none(transport: Transport, how: str) -> None:
+    """Otherwise nothing would ever come of it, and nobody would make another."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def meet() -> None:
+            met, _ = listener.accept()
+            with met:
+                CUT_SHORT[how](met)
+
+        meeting = asyncio.create_task(asyncio.to_thread(meet))
+        internet = Internet(route=DialOptions(transport))
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(SessionError, match="cannot connect to ws://"):
+                await internet.dial(Address(f"ws://127.0.0.1:{listener.getsockname()[1]}/"), Mourning())
+            await meeting
+        await internet.close()
 
 
 class Vast(WSListener):

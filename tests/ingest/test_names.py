@@ -4,7 +4,6 @@ import asyncio
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -169,10 +168,8 @@ def test_a_loop_ends_while_names_hang(server: Server, run: Any) -> None:
         tasks = [asyncio.create_task(asyncio.open_connection(f"hang{number}.example", 9)) for number in range(10)]
         await asyncio.wait(tasks, timeout=0.1)
 
-    begun = time.monotonic()
     run(main())
-    assert time.monotonic() - begun < 5
-    assert not server.answers.is_set()
+    assert not server.answers.is_set()  # it has ended, and no name server has answered yet
 
 
 def test_a_certificate_is_held_against_the_name_and_not_the_address(server: Server, run: Any) -> None:

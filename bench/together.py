@@ -137,7 +137,8 @@ def renamed(text: str, names: Mapping[str, str] | None) -> str:
 def names_for(exchange: Exchange, listed: Sequence[Instrument]) -> Names:
     """By feed: for each instrument of its cases itself, or where it does not serve it the listed one most like it.
 
-    One that is listed takes the place of a second only where there are too few.
+    One that is listed takes the place of a second only where there are too few. A name of digits alone stays: a frame
+    has others, which are none.
     """
     feeds = {feed.name: feed for feed in exchange.feeds}
     open_ones = [i for i in listed if i.state in OPEN and i.raw_symbol]
@@ -151,7 +152,7 @@ def names_for(exchange: Exchange, listed: Sequence[Instrument]) -> Names:
         for given in given_by(row):
             name = given.get("raw_symbol")
             is_shared = isinstance(feed, Stream) and CHANNELS_BY_TYPE.get(given.get("type", "")) in feed.named
-            if name and served and not is_shared and name not in names:
+            if name and served and not (is_shared or name in names or name.isdecimal()):
                 free = [one for one in served if one not in names.values()] or served
                 names[name] = name if name in served else max(free, key=lambda one: likeness(one, name))
     return found
@@ -193,7 +194,12 @@ def listing_bodies(exchange: Exchange, captures: Path, wanted: Mapping[str, int]
     chosen: list[str] = []
     kinds: set[str] = set()
     names: set[str] = set()
+    asked: set[str] = set()
     for request in exchange.listing.requests:
+        if request.url in asked:  # the playback has one answer for an address
+            chosen.append("")
+            continue
+        asked.add(request.url)
         own = [one for one in found if one[0] == urlsplit(request.url).path]
         fitting = own or [one for one in found if one[0] not in paths]
         if not fitting:

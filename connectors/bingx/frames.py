@@ -49,6 +49,7 @@ class Frame(Struct, gc=False):
     dataType: str = ""
     data: Raw = Raw()
     ts: int | None = None
+    timestamp: int | None = None  # spot has it in place of `ts`
     code: int = 0
     msg: str = ""
     id: str = ""
@@ -116,7 +117,7 @@ def read_trades(symbol: str, _: str, f: Frame) -> Iterable[Event]:
 def read_book(symbol: str, _: str, f: Frame) -> Iterable[Event]:
     if is_inverse(symbol):
         return (decode_coin_book(f.data).record(symbol),)
-    return (decode_book(f.data).record(symbol, f.ts),)
+    return (decode_book(f.data).record(symbol, f.ts or f.timestamp),)
 
 
 def read_best(symbol: str, _: str, f: Frame) -> Iterable[Event]:

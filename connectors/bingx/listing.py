@@ -41,6 +41,7 @@ class ContractWire(Struct):
     quantityPrecision: Text = None
     tradeMinQuantity: Text = None
     tradeMinUSDT: Text = None
+    minQty: Text = None  # contracts settled in coins have it
     minTickSize: Text = None  # the size of one contract in the quote asset, where it settles in coins
 
 
@@ -101,7 +102,7 @@ def read_contract(row: Raw) -> Instrument:
         contract_size=optional(c.minTickSize) if is_in_coins else "1",
         tick_size=step(c.pricePrecision),
         lot_size="1" if is_in_coins else step(c.quantityPrecision),
-        min_size=optional(c.tradeMinQuantity),
+        min_size=optional(c.minQty) if is_in_coins else optional(c.tradeMinQuantity),
         min_notional=optional(c.tradeMinUSDT),
         state=STATES.get(str(c.status), "unknown"),
     )

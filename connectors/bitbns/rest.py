@@ -7,7 +7,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Trouble
 from aggregator.records import Instrument, Record
-from aggregator.wire import Text, as_written, step
+from aggregator.wire import Text, as_written, optional, step
 from connectors.bitbns.wires import TickerWire
 
 
@@ -23,12 +23,22 @@ class Precision(Struct):
     price: Text = None
 
 
+class Least(Struct, frozen=True):
+    min: Text = None
+
+
+class Limits(Struct, frozen=True):
+    amount: Least = Least()
+    cost: Least = Least()  # in the quote asset
+
+
 class Market(Struct):
     symbol: str  # `BTC/INR`
     base: str
     quote: str
     precision: Precision
     active: bool = True
+    limits: Limits = Limits()
 
 
 decode_answers = Decoder(list[Answer]).decode
@@ -52,6 +62,8 @@ def read_market(row: Raw) -> Instrument:
         quote=m.quote,
         tick_size=step(m.precision.price),
         lot_size=step(m.precision.amount),
+        min_size=optional(m.limits.amount.min),
+        min_notional=optional(m.limits.cost.min),
         state="trading" if m.active else "halt",
     )
 

@@ -20,6 +20,11 @@ LINEAR, INVERSE = "https://fapi.xt.com/future/market", "https://dapi.xt.com/futu
 STATES: dict[str, MarketState] = {"ONLINE": "trading", "OFFLINE": "halt", "DELISTED": "delisted"}
 
 
+class Filter(Struct):
+    filter: str
+    min: Text = None
+
+
 class PairWire(Struct):
     symbol: str
     state: str
@@ -28,6 +33,7 @@ class PairWire(Struct):
     pricePrecision: Text  # decimals
     quantityPrecision: Text
     tradingEnabled: bool = True
+    filters: list[Filter] = []
 
 
 class ContractWire(Struct):
@@ -40,6 +46,7 @@ class ContractWire(Struct):
     tradeSwitch: bool
     minStepPrice: Text = None
     minQty: Text = None
+    quantityPrecision: Text = None  # decimals that a number of contracts may have
     minNotional: Text = None
     onboardDate: int | None = None
     deliveryDate: int | None = None
@@ -80,6 +87,7 @@ def read_pair(row: Raw) -> Instrument:
         quote=wire.quoteCurrency.upper(),
         tick_size=step(wire.pricePrecision),
         lot_size=step(wire.quantityPrecision),
+        min_notional=optional(next((f.min for f in wire.filters if f.filter == "QUOTE_QTY"), None)),
         state=STATES.get(wire.state, "unknown") if wire.tradingEnabled or wire.state != "ONLINE" else "halt",
     )
 
@@ -97,6 +105,7 @@ def read_contract(row: Raw) -> Instrument:
         linear=is_linear,
         contract_size=text(wire.contractSize),
         tick_size=optional(wire.minStepPrice),
+        lot_size=step(wire.quantityPrecision),
         min_size=optional(wire.minQty),
         min_notional=optional(wire.minNotional),
         expiry=None if is_perpetual or wire.deliveryDate is None else wire.deliveryDate * MS_NS,

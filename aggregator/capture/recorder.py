@@ -147,7 +147,7 @@ class RecorderStatus(Struct, frozen=True):
     lost: int
 
 
-class _Scribe:
+class _WriterThread:
     """The thread that writes a capture: whatever its disk does, nobody waits for it."""
 
     def __init__(self, path: Path) -> None:
@@ -220,7 +220,7 @@ class Recorder:
 
     def __init__(self, path: Path, exchange: str, network: Network) -> None:
         """Append to `path` (`.jsonl` or `.jsonl.zst`, a new frame of it). Raises OSError."""
-        self._scribe = _Scribe(path)
+        self._writer = _WriterThread(path)
         self._lines: list[bytes] = []  # these wait to be handed to the thread
         self._held = 0  # bytes of these
         self._given = self._given_bytes = 0  # lines that were handed to it, and their bytes
@@ -236,18 +236,18 @@ class Recorder:
     @property
     def lost(self) -> int:
         """Lines that are missing from the capture."""
-        return self._left_out + self._scribe.lost
+        return self._left_out + self._writer.lost
 
     def status(self) -> RecorderStatus:
         """How the capture fares."""
-        waiting = len(self._lines) + self._given - self._scribe.lines
-        return RecorderStatus(str(self._scribe.path), self._scribe.size, waiting, self.lost)
+        waiting = len(self._lines) + self._given - self._writer.lines
+        return RecorderStatus(str(self._writer.path), self._writer.size, waiting, self.lost)
 
     def end(self) -> Future[None]:
         """Have the file finished; what this gives is done then."""
         self._flush()
-        self._scribe.end()
-        return self._scribe.ended
+        self._writer.end()
+        return self._writer.ended
 
     def close(self) -> None:
         """Have the file finished, and wait until it is, but not for ever."""
@@ -255,11 +255,11 @@ class Recorder:
         self.sum_up()
 
     def sum_up(self) -> None:
-        """Say what is missing, at the end."""
-        if not self._scribe.ended.done():
-            log.error("%s: the disk does not answer: the end of the capture is not written", self._scribe.path)
+        """Log at the end what is missing."""
+        if not self._writer.ended.done():
+            log.error("%s: the disk does not answer: the end of the capture is not written", self._writer.path)
         if self.lost:
-            log.error("%s: %d lines are missing", self._scribe.path, self.lost)
+            log.error("%s: %d lines are missing", self._writer.path, self.lost)
 
     def reopen(self, path: Callable[[], Path]) -> None:
         """Finish the file, and go on in another, or in this one where that cannot be begun.
@@ -267,14 +267,14 @@ class Recorder:
         path: chooses it
         """
         self._flush()
-        self._scribe.reopen(path)
+        self._writer.reopen(path)
 
     def write(self, dir: str, fields: dict[str, str | int], now: Now | None = None) -> None:
         """Write one line, stamped with that moment, or with this one."""
         now = now or self._network.now()
-        if self._given_bytes - self._scribe.bytes > MOST_UNWRITTEN_BYTES:
+        if self._given_bytes - self._writer.bytes > MOST_UNWRITTEN_BYTES:
             if not self._left_out:
-                log.warning("%s: the disk does not keep up; what comes now is missing from it", self._scribe.path)
+                log.warning("%s: the disk does not keep up; what comes now is missing from it", self._writer.path)
             self._left_out += 1
             return
         line = written(now.wall, dir, fields)
@@ -289,17 +289,17 @@ class Recorder:
         if self._lines:
             self._given += len(self._lines)
             self._given_bytes += self._held
-            self._scribe.write(self._lines)
+            self._writer.write(self._lines)
             self._lines, self._held = [], 0
 
     async def _dial(self, address: Address, listener: LineListener) -> Line:
         conn = listener.name
-        overheard = _Overheard(
+        overheard = _RecordingListener(
             self, {"exchange": self._exchange, "url": address.url, "conn": conn, "ends": True}, listener
         )
         line = await self._network.dial(address, overheard)
         overheard.opened()
-        return _Speaking(self, overheard, line)
+        return _RecordingLine(self, overheard, line)
 
     async def _fetch(self, request: Request) -> Answer:
         answer = await self._network.fetch(request)
@@ -308,7 +308,7 @@ class Recorder:
         return answer
 
 
-class _Overheard:
+class _RecordingListener:
     """A listener that writes down each frame before it is read."""
 
     def __init__(self, recorder: Recorder, opening: dict[str, str | int], listener: LineListener) -> None:
@@ -346,20 +346,20 @@ class _Overheard:
         self._listener.gone(reason)
 
 
-class _Speaking:
+class _RecordingLine:
     """A line that writes down each frame that is sent."""
 
-    def __init__(self, recorder: Recorder, overheard: _Overheard, line: Line) -> None:
+    def __init__(self, recorder: Recorder, overheard: _RecordingListener, line: Line) -> None:
         self._recorder = recorder
-        self._overheard = overheard
+        self._heard = overheard
         self._line = line
 
     def send(self, frame: bytes) -> None:
-        self._recorder.write("out", self._overheard.conn | as_text(frame))
+        self._recorder.write("out", self._heard.conn | as_text(frame))
         self._line.send(frame)
 
     def hang_up(self, reason: str) -> None:
-        self._overheard.closed(reason)
+        self._heard.closed(reason)
         self._line.hang_up(reason)
 
 

@@ -132,7 +132,7 @@ class Control:
         self._gathering = asyncio.Lock()  # one after the other: a status of many topics is large
 
     async def start(self) -> None:
-        """Answer."""
+        """Answer whoever connects from now on."""
         self._server = await asyncio.start_unix_server(
             self._serve, sock=self._listener.socket, limit=LONGEST_LINE_BYTES
         )

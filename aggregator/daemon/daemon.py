@@ -376,7 +376,7 @@ def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 async def _sweep() -> None:
-    """Free the sessions of connections that are gone: they hold books, and are garbage of the circular kind."""
+    """Free the sessions of connections that are gone: they hold books, and only the collector frees them."""
     give_back = _trimmer()
     while True:
         await asyncio.sleep(SWEEP_S)

@@ -8,8 +8,8 @@ from collections import deque
 from aggregator.exchange import Budget
 from aggregator.records import SECOND_NS
 
-STRETCH = 1.05  # how much longer a window is than declared,
-SLACK_S = 0.05  # and by how many seconds more: the delays of a network vary
+STRETCH = 1.05  # a window is longer than declared by this factor
+SLACK_S = 0.05  # and by this much more, because the delays of a network vary
 
 
 class Window:

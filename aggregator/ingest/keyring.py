@@ -39,7 +39,7 @@ class Keyring:
     """The keys of one exchange, which sign what is to be signed."""
 
     def __init__(self, exchange: str, keys: Keys, places: Mapping[str, KeyPlace], network: Network) -> None:
-        """Read nothing yet; without `places` there are no keys."""
+        """Keep the places; keys are read when they are first needed. Without `places` there are none."""
         self.exchange = exchange
         self.keys = keys
         self.places = places
@@ -70,7 +70,7 @@ class Keyring:
         return self._credentials
 
     def deny(self, words: str) -> float:
-        """Take note that the exchange refuses the keys. Gives the seconds for which they are not shown again."""
+        """Note that the exchange refuses the keys. Gives the seconds for which they are not shown again."""
         now = self._network.now().mono
         if now >= self._until:  # else it is about the same attempt as the denial before
             self._credentials, self._words = None, words
@@ -86,7 +86,7 @@ class Keyring:
         return (self._until - now) / SECOND_NS
 
     def is_fine(self) -> None:
-        """Take note that the exchange takes the keys."""
+        """Note that the exchange takes the keys."""
         self._pause = FIRST_PAUSE_S
 
     async def _shown(self) -> Credentials:
@@ -118,12 +118,12 @@ class Keyring:
         if sign is None:
             return await self._network.dial(address, listener)
         keys = await self._shown()
-        line = await self._network.dial(address, _Shy(self, listener))
+        line = await self._network.dial(address, _HidingListener(self, listener))
 
         def signed(frame: bytes) -> bytes:
             return self._signed(lambda: sign(keys, self._network.now().wall, frame))
 
-        return _Signing(line, listener, signed, address.login)
+        return _SigningLine(line, listener, signed, address.login)
 
     def _signed(self, sign: Callable[[], T]) -> T:
         """Sign. Raises SessionError, which says nothing of what was found: it may hold a part of a key."""
@@ -162,7 +162,7 @@ class Keyring:
         return payload
 
 
-class _Shy:
+class _HidingListener:
     """A listener that never hears a key, whatever the exchange repeats."""
 
     def __init__(self, ring: Keyring, listener: LineListener) -> None:
@@ -181,7 +181,7 @@ class _Shy:
         self._listener.gone(self._ring.clean_text(reason))
 
 
-class _Signing:
+class _SigningLine:
     """A line that signs what is to be signed as it leaves."""
 
     def __init__(self, line: Line, listener: LineListener, sign: Callable[[bytes], bytes], login: bytes | None) -> None:

@@ -47,7 +47,7 @@ class LineListener(Protocol):
         """Frames have come; `now` is when the socket was read."""
 
     def gone(self, reason: str) -> None:
-        """Take note that the line is dead."""
+        """Note that the line is dead."""
 
 
 class Large:

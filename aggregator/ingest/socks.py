@@ -17,7 +17,7 @@ class SocksConnector(TCPConnector):
     """aiohttp's pool of connections, each opened through a proxy."""
 
     def __init__(self, proxy: Proxy, limit: int) -> None:
-        """Open nothing yet; at most `limit` at once."""
+        """Open at most `limit` connections at once."""
         super().__init__(limit=limit, resolver=_Unresolved())
         self._proxy = proxy
 

@@ -86,7 +86,7 @@ class Wire:
         return self.latest
 
     async def write(self, part: bytes) -> None:
-        """Likewise, for who holds the lock. Raises ConnectionError where nobody reads any more."""
+        """Write one part, while holding the lock. Raises ConnectionError where nobody reads any more."""
         while self.transport.get_write_buffer_size() > WAITING_BYTES and not self.transport.is_closing():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         if self.transport.is_closing():
@@ -134,7 +134,7 @@ async def idle(wire: Wire) -> None:
 
 
 async def pings(wire: Wire) -> None:
-    """Pings that nobody reads the answers of: whoever answers them all, and keeps the answers, is full some time."""
+    """Pings whose answers nobody reads: a client that keeps all of its answers fills its memory."""
     wire.transport.pause_reading()
     await wire.send(frame(PING, b"p" * 125) * BURST)
 
@@ -215,7 +215,7 @@ async def escapes(wire: Wire) -> None:
 
 
 async def announced(wire: Wire) -> None:
-    """It says so, in the protocol's words and in a close frame, and goes."""
+    """Say in the protocol's words, and in a close frame, that the connection ends, and end it."""
     if wire.simulation.farewell:
         await wire.send(frame(TEXT, wire.simulation.farewell))
         await asyncio.sleep(GRACE_S)
@@ -357,7 +357,7 @@ async def _raw(request: web.Request, parts: Iterable[bytes]) -> web.StreamRespon
 
 
 async def _slowly(request: web.Request) -> web.StreamResponse:
-    """A beginning of which no end is waited for by anyone who has something else to do."""
+    """A body of which a byte comes now and then; nobody waits for its end."""
     transport = request.transport
     start = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
     upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Slow: "
@@ -385,14 +385,14 @@ async def _stream(request: web.Request, parts: Iterable[bytes]) -> web.StreamRes
 
 
 def lengthen(good: bytes) -> bytes:
-    """The same, where the first numbers have a million digits: an integer, and one after its point."""
+    """Give the message with a million digits in its first numbers: an integer, and the digits after a point."""
     whole, part = b"7" * DIGITS, b"0." + b"7" * DIGITS
     longer = iter((whole, part))
     return NUMBER.sub(lambda _: next(longer), good, count=2)
 
 
 def multiply(good: bytes, values: int, rows: int, size: int, excess: int) -> bytes:
-    """The same, but its first row stands in it until one of these bounds is reached, and `excess` times more.
+    """Give the message with its first row repeated until one of these bounds is reached, and `excess` times more.
 
     Rows that are lists of numbers differ in the first, like the prices of a book.
     """

@@ -48,7 +48,7 @@ class _Job(Struct):
 
 
 class FilesWriter(Writer):
-    """The loop decides, the sink's own thread does it, and then the loop decides again.
+    """The loop decides what is to be done, the sink's own thread does it, and then the loop decides again.
 
     Sorting goes on while the thread writes: nothing is added to a chunk that has been handed over.
     """
@@ -87,7 +87,7 @@ class FilesWriter(Writer):
     # --- on the loop ------------------------------------------------------------------------------------------------
 
     def write(self, batch: Batch) -> Awaitable[None] | None:
-        """Sort records into their files; something to wait for where too many are unwritten."""
+        """Sort records into their files. Gives something to wait for where too many are unwritten."""
         if self._task.done():
             self._task.result()  # says why
             raise RuntimeError("the writing has ended")
@@ -332,7 +332,7 @@ class FilesWriter(Writer):
             self._context.lose(chunk.received)
 
     def _go_on(self, file: File) -> None:
-        """It could be written: when that has lasted, say so."""
+        """Note that a file could be written; when that has lasted for long enough, say so."""
         outage, mono = file.outage, time.monotonic()
         if outage is None:
             return

@@ -22,9 +22,9 @@ Key: TypeAlias = tuple[object, str, str | None, str | None, int]
 
 
 class FileChunk:
-    """Lines for one file and one period, in order, and what is to be known of their records.
+    """Lines for one file and one period, in order, and the counts of their records.
 
-    The records themselves are let go: many that are freed together, long after they were read, take long.
+    The records themselves are let go: to free many of them together, long after they were read, takes long.
     """
 
     __slots__ = ("_own", "counts", "first", "last", "lines", "slot")
@@ -47,7 +47,7 @@ class FileChunk:
         return len(self.lines) - len(self._own)
 
     def tally(self, *before: Gap) -> Tally:
-        """How many records it holds, and between which offsets, those put before them among them."""
+        """Count its records and those of `before`, and tell the first and the last of their offsets."""
         first, last = (*before, self.first)[0], self.last or before[-1]
         counts = self.counts.copy()
         for gap in before:
@@ -55,7 +55,7 @@ class FileChunk:
         return Tally(counts, 0 if first is None else first.offset, last.offset)
 
     def loss(self) -> Loss | None:
-        """The records that are missing if this chunk is not written; one of those gaps counts as what it tells."""
+        """The records that are missing if this chunk is not written; a gap that tells of others counts as those."""
         first, last = self.first, self.last
         if first is None or last is None:
             return None
@@ -126,7 +126,7 @@ class FileRoutes:
         return iter(list(self._files.values()))
 
     def sort(self, batch: Batch) -> dict[File, None]:
-        """Give every record to its file; the files that got some."""
+        """Give every record to its file. Gives the files that got some."""
         touched: dict[File, None] = {}
         routes = self._routes
         day, slot, start, end = self._span
@@ -169,6 +169,6 @@ class FileRoutes:
         return file
 
     def forget_idle(self) -> None:
-        """Have no more to do with files that have nothing open and owe nothing."""
+        """Forget files that have nothing open and no loss to tell."""
         self._files = {name: file for name, file in self._files.items() if file.segment or file.outage or file.chunks}
         self._routes.clear()

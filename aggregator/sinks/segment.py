@@ -18,7 +18,7 @@ from aggregator.sinks.paths import closed_path
 from aggregator.sinks.repair import set_aside
 
 MOST_OPEN = 512
-LOOK_S = 1.0  # seconds between two looks whether a file that is written to is still there
+LOOK_S = 1.0  # between two looks whether a file that is written to is still there
 APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE = APPEND | os.O_CREAT | os.O_EXCL
 MODE = 0o644
@@ -86,7 +86,7 @@ class Segment:
         self._offset_last = tally.last
 
     def _look(self) -> None:
-        """See once a second that the file is still where it was. Raises Vanished: nobody would find what comes."""
+        """See once a second that the file is still where it was. Raises Vanished where it is not."""
         now = time.monotonic()
         if self.size and now - self._seen_at >= LOOK_S:
             self._seen_at = now
@@ -152,7 +152,10 @@ class Segment:
 
 
 class Segments:
-    """Every segment of one sink. Those used last are open; for one thread, but for `owned` under `lock`."""
+    """Every segment of one sink, of which those used last are open.
+
+    One thread works with it; others may look at `owned` while they hold `lock`.
+    """
 
     def __init__(self, aside: Callable[[Path], None]) -> None:
         """Leave most descriptors of the process to others; `aside` is told of a file that had to make room."""

@@ -55,7 +55,7 @@ class StdoutWriter(Writer):
 
 
 async def open_stdout(settings: StdoutSettings, context: Context) -> Writer:  # noqa: ARG001 - as any sink
-    """Nothing can go wrong yet."""
+    """Begin; standard output is open already."""
     return StdoutWriter()
 
 

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Does calls one after the other. A daemon thread, so a disk that hangs cannot keep the process."""
+    """Does calls one after the other. It is a daemon thread: a disk that hangs keeps no process from ending."""
 
     def __init__(self, name: str) -> None:
         """Start the thread. Raises OSError where the system has no more of them."""

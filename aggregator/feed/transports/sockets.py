@@ -96,7 +96,7 @@ class SocketPeer:
         self._watch_writes(wanted=True)
 
     def _fill(self) -> bool:
-        """Have more to write; where there is none, rest, or close if that was waited for."""
+        """Get more to write. Where there is none, wait to be woken, or close if that was asked for."""
         if self._subscriber is None:
             return False
         self._out = memoryview(self._subscriber.refill())

@@ -214,7 +214,7 @@ async def _dial(place: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     is_address = place.startswith(("unix:", "tcp:"))
     address = parse_address(place) if is_address else UnixAddress(Path(place))
     if isinstance(address, TcpAddress):
-        return await asyncio.open_connection(*address, limit=READ_BYTES)
+        return await asyncio.open_connection(address.host, address.port, limit=READ_BYTES)
     return await asyncio.open_unix_connection(address.path, limit=READ_BYTES)
 
 

@@ -1,10 +1,11 @@
-"""The addresses of a feed: `unix:/run/aggregator/feed.sock`, `tcp:127.0.0.1:8790`."""
+"""The addresses of a feed: `unix:/run/aggregator/feed.sock`, `tcp:127.0.0.1:8790`, `http:127.0.0.1:8791`."""
 
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 LOCALHOST = "localhost"
+SCHEMES = ("tcp", "http")  # at a host and a port
 
 
 class UnixAddress(NamedTuple):
@@ -17,10 +18,11 @@ class UnixAddress(NamedTuple):
 
 
 class TcpAddress(NamedTuple):
-    """A host, mostly as a number, and a port."""
+    """A host, mostly as a number, and a port; `scheme` says what is spoken there, `tcp` or `http`."""
 
     host: str
     port: int
+    scheme: str = "tcp"
 
     @property
     def is_loopback(self) -> bool:
@@ -34,13 +36,13 @@ class TcpAddress(NamedTuple):
     def refusal(self) -> str:
         """The reason why the feed does not listen here, where other machines could reach it."""
         return (
-            f"{self} is refused: other machines could reach it, and the feed has neither TLS nor tokens yet; "
-            'write "tcp:127.0.0.1:PORT" or "tcp:[::1]:PORT", and come from elsewhere through ssh -L'
+            f"{self} is refused: other machines could reach it, and the feed has neither TLS nor tokens yet; write "
+            f'"{self.scheme}:127.0.0.1:PORT" or "{self.scheme}:[::1]:PORT", and come from elsewhere through ssh -L'
         )
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp:{host}:{self.port}"
+        return f"{self.scheme}:{host}:{self.port}"
 
 
 Address = UnixAddress | TcpAddress
@@ -51,9 +53,10 @@ def parse_address(text: str) -> Address:
     scheme, _, rest = text.partition(":")
     if scheme == "unix" and rest and "\0" not in rest:
         return _unix(rest)
-    if scheme == "tcp":
-        return _tcp(text, rest)
-    raise ValueError(f'{text!r:.100} is not an address; write "unix:/run/aggregator/feed.sock" or "tcp:127.0.0.1:8790"')
+    if scheme in SCHEMES:
+        return _tcp(text, scheme, rest)
+    examples = '"unix:/run/aggregator/feed.sock", "tcp:127.0.0.1:8790" or "http:127.0.0.1:8791"'
+    raise ValueError(f"{text!r:.100} is not an address; write {examples}")
 
 
 def _unix(path: str) -> UnixAddress:
@@ -64,11 +67,12 @@ def _unix(path: str) -> UnixAddress:
     return UnixAddress(found)
 
 
-def _tcp(text: str, rest: str) -> TcpAddress:
+def _tcp(text: str, scheme: str, rest: str) -> TcpAddress:
     host, _, port = rest.rpartition(":")
     is_v6 = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if is_v6 else host
     is_right = bool(host) and (":" in host) is is_v6 and host.isprintable() and " " not in host
     if not (is_right and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 1 << 16):
-        raise ValueError(f'{text!r:.100} is not a host and a port; write "tcp:127.0.0.1:8790" or "tcp:[::1]:8790"')
-    return TcpAddress(host, int(port))
+        examples = f'"{scheme}:127.0.0.1:8790" or "{scheme}:[::1]:8790"'
+        raise ValueError(f"{text!r:.100} is not a host and a port; write {examples}")
+    return TcpAddress(host, int(port), scheme)

@@ -5,35 +5,43 @@ No slow subscriber slows another. The hub knows no socket: a transport shows it 
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from aggregator import __version__
 from aggregator.bus.bus import Batch, Bus
-from aggregator.bus.selection import BadPattern, Pattern, Selection, parse_pattern
+from aggregator.bus.selection import LONGEST_PATTERN, BadPattern, Pattern, Selection, parse_pattern
+from aggregator.errors import nearest
 from aggregator.feed.formats import Options, encode
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import (
     MOST_PATTERNS,
     BadRequest,
+    Book,
     Error,
     Hello,
+    Id,
     LineTooLong,
     ListTopics,
     Ping,
     Pong,
+    Reply,
     Request,
     Subscribe,
     Subscribed,
+    TakeSnapshot,
     Topics,
+    TopicStanding,
     Unsubscribe,
     Unsubscribed,
     read_line,
 )
-from aggregator.feed.routing import Group, TopicRoutes
+from aggregator.feed.routing import Group, Known, TopicRoutes
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.subscriber import Subscriber
-from aggregator.feed.subscriber_queue import TAKE_BYTES, Book, Chunk, Ring, join
+from aggregator.feed.subscriber_queue import TAKE_BYTES, BookName, Chunk, Ring, join
+
+INSTRUMENTS_AT_ONCE = 500  # encoded together when those in force are told
 
 log = logging.getLogger("aggregator.feed")
 
@@ -54,7 +62,7 @@ class FeedHub:
         self._touched: dict[Ring, None] = {}  # rings that got some, and are to be written
         self._is_scheduled = False
         self._is_stopping = False
-        self._snapshots: dict[tuple[Book, Options], bytes] = {}  # they hold until something is published
+        self._snapshots: dict[tuple[BookName, Options], bytes] = {}  # they hold until something is published
         self._emptied = asyncio.Event()
 
     def start(self) -> None:
@@ -69,7 +77,7 @@ class FeedHub:
         self._is_stopping = True
         self._flush()
         for subscriber in list(self._subscribers.values()):
-            subscriber.peer.finish()
+            subscriber.part("the daemon ends")
         if self._subscribers:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), drain)
@@ -129,10 +137,10 @@ class FeedHub:
         """The bytes to write next to a subscriber: records and, once it has them all, the books that it waits for."""
         ring = subscriber.ring
         data = ring.take()
-        if data or not ring.wanted:
+        if data or not (ring.wanted or subscriber.has_later):
             return data
         self._collect()
-        return ring.take() or self._books(ring, subscriber.options)
+        return ring.take() or self._books(ring, subscriber.options) or subscriber.later()
 
     def _books(self, ring: Ring, options: Options) -> bytes:
         """Snapshots of books that a ring wants: some at once, so that many or deep ones take nobody's time."""
@@ -150,7 +158,7 @@ class FeedHub:
                 size += len(snapshot)
         return b"".join(parts)
 
-    def _book(self, book: Book, options: Options) -> bytes:
+    def _book(self, book: BookName, options: Options) -> bytes:
         """A live book's snapshot as its line; empty where there is none, and then the stream will bring one."""
         key = (book, options)
         if key not in self._snapshots:
@@ -168,8 +176,9 @@ class FeedHub:
         if len(self._subscribers) >= self._max_clients:
             self._turned_away += 1
             log.warning("feed: %s is turned away: there are %d, max_clients", peer.name, len(self._subscribers))
-            subscriber.answer(Error(f"the feed has its {self._max_clients} subscribers already"))
-            peer.finish()
+            reason = f"the feed has its {self._max_clients} subscribers already"
+            subscriber.answer(Error(reason))
+            subscriber.part(reason)
             return subscriber
         self._subscribers[subscriber.ring] = subscriber
         header = self._bus.header()
@@ -197,7 +206,7 @@ class FeedHub:
             subscriber.answer(Error(str(error), error.id))
             if isinstance(error, LineTooLong):
                 self._routes.leave(subscriber.ring)
-                subscriber.peer.finish()
+                subscriber.part("a line was too long")
 
     def _heed(self, subscriber: Subscriber, request: Request) -> None:
         match request:
@@ -205,17 +214,65 @@ class FeedHub:
                 self._subscribe(subscriber, request)
             case Unsubscribe():
                 self._unsubscribe(subscriber, request)
+            case _:
+                self._collect()
+                subscriber.answer(*self.reply(request, subscriber.options))
+
+    def reply(self, request: Ping | ListTopics | TakeSnapshot, options: Options) -> tuple[Reply, bytes]:
+        """Answer what asks for no stream, with lines that belong to it. Raises BadRequest."""
+        match request:
             case Ping():
-                subscriber.answer(Pong(request.id))
+                return Pong(request.id), b""
             case ListTopics():
-                subscriber.answer(Topics(self._routes.names(), request.id))
+                return self._topics(request), b""
+            case TakeSnapshot():
+                return self._snapshot(request, options)
+
+    def _topics(self, request: ListTopics) -> Topics:
+        wanted = None if request.topics is None else Selection(patterns_of(request.topics, request.id).values())
+        known = sorted((name, topic) for topic, name in self._routes.named(wanted))
+        found = Topics([name for name, _ in known], id=request.id)
+        if request.states:
+            found.states = [self._standing(topic) for _, topic in known]
+        return found
+
+    def _standing(self, topic: Known) -> TopicStanding | None:
+        for health in self._bus.views.health(*topic):
+            return TopicStanding(health.state, health.age_ms, health.reason)
+        return None
+
+    def _snapshot(self, request: TakeSnapshot, options: Options) -> tuple[Reply, bytes]:
+        exchange, symbol = request.exchange, request.symbol
+        topics = self._routes.books_of(exchange, symbol)
+        for topic in topics:
+            book = self._book((topic.exchange, topic.raw_symbol), options)
+            if book:
+                return Book(exchange, symbol, request.id), book
+        standings = [standing for topic in topics if (standing := self._standing(topic)) is not None]
+        if standings:
+            reason = f": {standings[0].reason}" if standings[0].reason else ""
+            raise BadRequest(f"the book of {exchange} {symbol} is {standings[0].state}{reason}", request.id)
+        alike = {name.casefold(): name for name in self._routes.like(exchange, symbol)}
+        meant = nearest(symbol, alike) if len(symbol) <= LONGEST_PATTERN else None
+        hint = f"did you mean {alike[meant]}?" if meant else '{"op":"topics"} names those that are'
+        raise BadRequest(f"no book {symbol!a:.80} of {exchange!a:.80} is followed; {hint}", request.id)
+
+    def instruments(self, wanted: Selection, options: Options) -> Iterator[bytes]:
+        """The instruments in force that a selection wants, as lines, some at a time; each as it is when it is given."""
+        return self._in_force(
+            [topic for topic in self._routes.matching(wanted) if topic.channel == "instruments"], options
+        )
+
+    def _in_force(self, topics: Sequence[Known], options: Options) -> Iterator[bytes]:
+        known, names = self._bus.instruments, self._routes.known
+        for start in range(0, len(topics), INSTRUMENTS_AT_ONCE):
+            some = [(topic.exchange, names[topic].names[0]) for topic in topics[start : start + INSTRUMENTS_AT_ONCE]]
+            there = [known[name] for name in some if name in known]
+            if there:
+                yield encode(there, options)
 
     def _subscribe(self, subscriber: Subscriber, request: Subscribe) -> None:
-        new: dict[str, Pattern] = {}
-        try:
-            new = {text: parse_pattern(text) for text in request.topics}
-        except BadPattern as error:
-            raise BadRequest(str(error), request.id) from None
+        new = patterns_of(request.topics, request.id)
         if not new:
             raise BadRequest("no topics: name at least one, like trades:*:BTC/USDT", request.id)
         if len(subscriber.patterns | new) > MOST_PATTERNS:
@@ -237,6 +294,9 @@ class FeedHub:
                 elif is_new:
                     subscriber.ring.has_book(book)  # so it says
         subscriber.answer(Subscribed(list(new), len(matched), request.id), self._health(wanted, subscriber.options))
+        instruments = [topic for topic in matched if topic.channel == "instruments"]
+        if instruments and request.snapshot:
+            subscriber.told_later(self._in_force(instruments, subscriber.options))
 
     def _health(self, wanted: Selection, options: Options) -> bytes:
         """The state of every topic that is wanted, as lines."""
@@ -253,3 +313,11 @@ class FeedHub:
             del subscriber.patterns[text]
         self._routes.join(subscriber.ring, subscriber.patterns, subscriber.options)
         subscriber.answer(Unsubscribed(gone, request.id))
+
+
+def patterns_of(texts: Iterable[str], id: Id) -> dict[str, Pattern]:
+    """Read patterns. Raises BadRequest for the first that is none."""
+    try:
+        return {text: parse_pattern(text) for text in texts}
+    except BadPattern as error:
+        raise BadRequest(str(error), id) from None

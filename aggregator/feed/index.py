@@ -49,6 +49,16 @@ class TopicIndex(Generic[T]):
                 if topic.is_wide:
                     shelf.wide[value] = None
 
+    def named(self, channel: str, exchange: str, name: str) -> list[T]:
+        """The values of one channel and exchange that have this name."""
+        shelf = self._shelves.get(channel, {}).get(exchange)
+        return [] if shelf is None else list(shelf.by_name.get(name, ()))
+
+    def beginning(self, channel: str, exchange: str, starts: tuple[str, ...]) -> list[str]:
+        """The names of one channel and exchange that begin with one of these."""
+        shelf = self._shelves.get(channel, {}).get(exchange)
+        return [] if shelf is None else [name for name in shelf.by_name if name.startswith(starts)]
+
     def matching(self, selection: Selection) -> list[T]:
         """The values whose topics a selection wants, each once."""
         found: dict[T, None] = {}

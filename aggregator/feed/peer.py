@@ -9,7 +9,14 @@ A transport accepts connections and carries bytes. For each connection it makes 
 - `ended()` is called once the far end will say no more, and `gone()` once the connection is closed, however it was.
 """
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from aggregator.bus.selection import Selection
+    from aggregator.feed.formats import Options
+    from aggregator.feed.protocol import ListTopics, Ping, Reply, TakeSnapshot
+    from aggregator.feed.subscriber import Subscriber
 
 
 class Peer(Protocol):
@@ -31,3 +38,16 @@ class Peer(Protocol):
 
     def close(self) -> None:
         """Close at once."""
+
+
+class Host(Protocol):
+    """The hub, as a transport sees it."""
+
+    def welcome(self, peer: Peer) -> "Subscriber":
+        """Take in whoever has connected."""
+
+    def reply(self, request: "Ping | ListTopics | TakeSnapshot", options: "Options") -> "tuple[Reply, bytes]":
+        """Answer what asks for no stream, with lines that belong to it. Raises BadRequest."""
+
+    def instruments(self, wanted: "Selection", options: "Options") -> Iterator[bytes]:
+        """Give the instruments in force that are wanted, as lines, some at a time."""

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from aggregator.errors import AggregatorError
+from aggregator.records import TopicState
 
 LONGEST_LINE_BYTES = 64 * 1024  # a subscriber may send so much as one line
 MOST_PATTERNS = 1000  # one subscriber may hold so many
@@ -17,6 +18,7 @@ Time = Literal["ns", "us", "ms", "iso"]
 
 OPERATIONS = (
     '{"op":"subscribe","topics":["channel:exchange:symbol"]}, {"op":"unsubscribe"}, {"op":"ping"}, {"op":"topics"}, '
+    '{"op":"snapshot","exchange":"ID","symbol":"BTC/USD"}, '
     'or bare patterns like trades:*:BTC/USDT; subscribe also takes "id", "snapshot" (true, false), '
     '"numbers" ("text", "float"), "time" ("ns", "us", "ms", "iso")'
 )
@@ -65,10 +67,29 @@ class Ping(Struct, tag_field="op", tag="ping", forbid_unknown_fields=True):
 
 
 class ListTopics(Struct, tag_field="op", tag="topics", forbid_unknown_fields=True):
+    """Name the topics that are known now.
+
+    topics: only those that fit one of these patterns; null: all
+    states: whether each one's state is told, too
+    """
+
+    topics: list[str] | None = None
+    states: bool = False
     id: Id = None
 
 
-Request = Subscribe | Unsubscribe | Ping | ListTopics
+class TakeSnapshot(Struct, tag_field="op", tag="snapshot", forbid_unknown_fields=True):
+    """Give one book as it stands now; nothing is subscribed by that.
+
+    symbol: the unified one, or the exchange's own
+    """
+
+    exchange: str
+    symbol: str
+    id: Id = None
+
+
+Request = Subscribe | Unsubscribe | Ping | ListTopics | TakeSnapshot
 
 # --- what the feed says, beside records
 
@@ -99,10 +120,30 @@ class Pong(Struct, tag_field="type", tag="pong"):
     id: Id = None
 
 
+class TopicStanding(Struct, frozen=True):
+    """The state of a topic: how long ago something of it came (null: nothing has yet), and the reason of the state."""
+
+    state: TopicState
+    age_ms: int | None
+    reason: str | None
+
+
 class Topics(Struct, tag_field="type", tag="topics"):
-    """Every topic known now, as `channel:exchange:symbol`, sorted."""
+    """Every topic known now, as `channel:exchange:symbol`, sorted; `states`, where asked for, are in the same order.
+
+    A state is null where no connection answers for the topic.
+    """
 
     topics: list[str]
+    states: list[TopicStanding | None] | UnsetType = UNSET
+    id: Id = None
+
+
+class Book(Struct, tag_field="type", tag="snapshot"):
+    """The answer to `snapshot`: the next line is the book."""
+
+    exchange: str
+    symbol: str
     id: Id = None
 
 
@@ -113,7 +154,14 @@ class Error(Struct, tag_field="type", tag="error"):
     id: Id = None
 
 
-Reply = Subscribed | Unsubscribed | Pong | Topics | Error
+class Bye(Struct, tag_field="type", tag="bye"):
+    """The last line: the feed hangs up, and says why."""
+
+    reason: str
+    id: Id = None
+
+
+Reply = Subscribed | Unsubscribed | Pong | Topics | Book | Error | Bye
 
 
 class _Identified(Struct):

@@ -9,10 +9,11 @@ from aggregator.bus.selection import ALONE, KIND, Pattern, RecordTopic, Selectio
 from aggregator.bus.view import Wanted
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.index import TopicIndex
-from aggregator.feed.subscriber_queue import Book, BookRole, Chunk, Ring
+from aggregator.feed.subscriber_queue import BookName, BookRole, Chunk, Ring
 from aggregator.records import BookDelta, BookSnapshot, Channel, Health, Record, channel_of
 
 NOTHING = Selection(())
+ALIKE = 2  # characters that a name has in common with what may be meant by it
 
 
 class Interest(NamedTuple):
@@ -70,7 +71,7 @@ class TopicRoutes:
 
     def __init__(self) -> None:
         self.known: dict[Known, RecordTopic] = {}
-        self._begun: set[Book] = set()  # books of which a snapshot has been seen
+        self._begun: set[BookName] = set()  # books of which a snapshot has been seen
         self._known_by_topic: TopicIndex[Known] = TopicIndex()  # filed under "health" too, which tells their states
         self._unnamed: dict[tuple[Channel, str], None] = {}  # channels and exchanges of topics without a symbol
         self._routes: dict[Hashable, Route] = {}
@@ -122,14 +123,23 @@ class TopicRoutes:
             if selection.wants(RecordTopic(("health", channel), exchange, ())):
                 yield channel, exchange, None
 
-    def wants_book(self, ring: Ring, book: Book) -> bool:
+    def wants_book(self, ring: Ring, book: BookName) -> bool:
         """Tell whether a ring is still to have a book."""
         topic = self.known.get(Known("book", book[0], book[1] or ""))
         return topic is not None and self.selection_of(ring).wants(topic)
 
-    def names(self) -> list[str]:
-        """The topics seen so far as text, by unified symbol where there is one, sorted."""
-        return sorted(f"{known.channel}:{known.exchange}:{topic.names[0]}" for known, topic in self.known.items())
+    def named(self, selection: Selection | None) -> Iterator[tuple[Known, str]]:
+        """The topics seen so far, or those of them that a selection wants, with their names."""
+        for known in self.known if selection is None else self.matching(selection):
+            yield known, f"{known.channel}:{known.exchange}:{self.known[known].names[0]}"
+
+    def books_of(self, exchange: str, symbol: str) -> list[Known]:
+        """The books of this name: one, or the few whose names are alike."""
+        return self._known_by_topic.named("book", exchange, symbol)
+
+    def like(self, exchange: str, symbol: str) -> list[str]:
+        """Names of books of an exchange that begin as this symbol does."""
+        return self._known_by_topic.beginning("book", exchange, (symbol[:ALIKE], symbol[:ALIKE].upper()))
 
     def distribute(self, batch: Batch) -> Iterable[Group]:
         """Add the batch's records to those who want them, joined once for each set that is wanted; who got some."""

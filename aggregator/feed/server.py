@@ -23,10 +23,12 @@ class FeedServer:
             for address in self._settings.listen:
                 self._transports.append(open_transport(address, self._settings))
         except BaseException:
+            for transport in self._transports:
+                await transport.stop()
             await self._close()
             raise
         for transport in self._transports:
-            transport.start(self.hub.welcome)
+            await transport.start(self.hub)
 
     @property
     def addresses(self) -> list[str]:
@@ -39,12 +41,14 @@ class FeedServer:
 
     async def stop(self, drain: float) -> None:
         """Let nobody in any more; give those there are `drain` seconds to read what waits for them."""
-        await self._close()
+        for transport in self._transports:
+            await transport.stop()
         await self.hub.stop(drain)
+        await self._close()
 
     async def _close(self) -> None:
         for transport in self._transports:
-            await transport.stop()
+            await transport.close()
         self._transports.clear()
 
     def status(self) -> FeedStatus:

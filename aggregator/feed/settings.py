@@ -13,6 +13,9 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     group: its group, by name; null: that of the daemon
     ring: records kept for each client; one that is too slow loses its oldest
     max_clients: clients at once
+    hosts: names by which HTTP may be spoken to beside those of this machine
+    origins: sites whose pages may read by HTTP, like `https://charts.example`
+    deflate: whether a WebSocket is compressed where its client asks for it
     """
 
     listen: tuple[Address, ...]
@@ -20,3 +23,6 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     group: str | None = None
     ring: int = 10_000
     max_clients: int = 1000
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    deflate: bool = False

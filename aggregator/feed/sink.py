@@ -15,6 +15,8 @@ from aggregator.feed.status import FeedStatus
 from aggregator.sinks.sink import Batch, Context, Sink, Writer
 from aggregator.sinks.values import Count, Word, quote, socket_path
 
+HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+ORIGIN = re.compile(r"https?://[a-z0-9_.:\[\]-]{1,253}")
 OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
 DRAIN_S = 2.0  # subscribers have so long at the end to read what waits for them
 
@@ -48,19 +50,43 @@ def _listen(value: str) -> str:
     return value
 
 
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _host(value: str) -> str:
+    if not HOST.fullmatch(value):
+        raise ValueError(f'{quote(value)} is not the name of a host; write it without a port, like "market.local"')
+    return value
+
+
+def _origin(value: str) -> str:
+    if not ORIGIN.fullmatch(value):
+        raise ValueError(f'{quote(value)} is not an origin; write it like "https://charts.example", as browsers do')
+    return value
+
+
 Mode = Annotated[int, BeforeValidator(_mode), Word("octal", lambda value: f'"0{value:o}"')]
 GroupName = Annotated[str, AfterValidator(_group)]
 Addresses = Annotated[list[Annotated[str, AfterValidator(_listen)]], Field(min_length=1), Word("list")]
 
 
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_frozen), Word("list")]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_frozen), Word("list")]
+
+
 class FeedKeys(Struct, frozen=True, kw_only=True):
     """Where subscribers connect.
 
-    listen: `"unix:PATH"` (at most 107 bytes long), `"tcp:127.0.0.1:8790"` or `"tcp:[::1]:8790"`, as many as wanted
+    listen: `"unix:PATH"` (at most 107 bytes long), `"tcp:127.0.0.1:8790"` and `"http:127.0.0.1:8791"` (or `[::1]`), as
+        many as wanted
     mode: the permissions of the unix socket: text, or `0o660`
     group: its group, by name; by default the daemon's
     ring: records kept per client; one that is too slow loses its oldest and is told how many
     max_clients: further clients are turned away
+    hosts: names by which HTTP may be spoken to, beside `localhost` and numbers of this machine
+    origins: sites whose pages may read by HTTP, like `"https://charts.example"`
+    deflate: whether a WebSocket is compressed where its client asks for it
     """
 
     listen: Addresses
@@ -68,6 +94,9 @@ class FeedKeys(Struct, frozen=True, kw_only=True):
     group: GroupName | None = None
     ring: Count = 10_000
     max_clients: Count = 1000
+    hosts: Hosts = ()
+    origins: Origins = ()
+    deflate: bool = False
 
 
 class FeedWriter(Writer):
@@ -91,7 +120,14 @@ async def open_feed(keys: FeedKeys, context: Context) -> Writer:
     """Listen. Raises ConfigError where the socket cannot be had."""
     listen = tuple(map(parse_address, keys.listen))
     settings = FeedSettings(
-        listen=listen, mode=keys.mode, group=keys.group, ring=keys.ring, max_clients=keys.max_clients
+        listen=listen,
+        mode=keys.mode,
+        group=keys.group,
+        ring=keys.ring,
+        max_clients=keys.max_clients,
+        hosts=keys.hosts,
+        origins=keys.origins,
+        deflate=keys.deflate,
     )
     server = FeedServer(settings, context.bus)
     await server.start()

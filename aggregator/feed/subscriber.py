@@ -1,12 +1,13 @@
 """One client of the feed: who it is, its queue, and what it wants."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 from aggregator.bus.selection import Pattern
 from aggregator.feed.formats import PLAIN, encode
 from aggregator.feed.peer import Peer
-from aggregator.feed.protocol import Hello, Reply, encode_message
+from aggregator.feed.protocol import Bye, Hello, Reply, encode_message
 from aggregator.feed.status import SubscriberStatus
 from aggregator.feed.subscriber_queue import Ring
 
@@ -32,6 +33,8 @@ class Subscriber:
         self.patterns: dict[str, Pattern] = {}
         self.options = PLAIN
         self.ring = Ring(ring, lambda records: encode(records, self.options))
+        self.has_later = False
+        self._later: Iterator[bytes] = iter(())
         self._refill = refill
         self._hear = hear
         self._gone = gone
@@ -40,6 +43,23 @@ class Subscriber:
         """Queue an answer, and lines that belong to it."""
         self.ring.answer(encode_message(message) + lines)
         self.peer.wake()
+
+    def part(self, reason: str) -> None:
+        """Say why the feed hangs up, and do so once all is sent."""
+        self.answer(Bye(reason))
+        self.peer.finish()
+
+    def told_later(self, lines: Iterator[bytes]) -> None:
+        """Have these lines sent once nothing else waits."""
+        self._later = chain(self._later, lines)
+        self.has_later = True
+        self.peer.wake()
+
+    def later(self) -> bytes:
+        """Some of what was to be sent once nothing else waits."""
+        lines = next(self._later, b"")
+        self.has_later = bool(lines)
+        return lines
 
     def status(self) -> SubscriberStatus:
         ring = self.ring
@@ -73,7 +93,7 @@ class Subscriber:
     def ended(self) -> None:
         """The far end will say no more: it is kept for what it subscribed to."""
         if not self.patterns:
-            self.peer.finish()
+            self.part("nothing is subscribed, and nothing more will be asked for")
 
     def gone(self) -> None:
         """The connection is closed."""

@@ -11,13 +11,13 @@ from aggregator.records import Lag, Record
 RING_BYTES = 64 * 2**20
 TAKE_BYTES = 256 * 1024  # so much is given to be written at once
 
-Book = tuple[str, str | None]  # exchange and raw symbol
+BookName = tuple[str, str | None]  # exchange and raw symbol
 
 
 class BookRole(Struct, frozen=True, eq=False):
     """The part of a record in a book: which book it belongs to, if any, and whether it starts that book."""
 
-    book: Book | None
+    book: BookName | None
     starts: bool
 
 
@@ -33,19 +33,19 @@ class Chunk:
         self.data = data
         self.roles = roles
         self.offsets = offsets
-        self._books: frozenset[Book] | None = None
-        self._starts: frozenset[Book] | None = None
+        self._books: frozenset[BookName] | None = None
+        self._starts: frozenset[BookName] | None = None
         self._kept: tuple[object, bytes, MissedRecords] | None = None
 
     @property
-    def books(self) -> frozenset[Book]:
+    def books(self) -> frozenset[BookName]:
         """The books that it holds something of."""
         if self._books is None:
             self._books = frozenset(role.book for role in self.roles if role.book is not None)
         return self._books
 
     @property
-    def starts(self) -> frozenset[Book]:
+    def starts(self) -> frozenset[BookName]:
         """The books that it holds a whole snapshot of."""
         if self._starts is None:
             self._starts = frozenset(role.book for role in self.roles if role.starts and role.book is not None)
@@ -54,7 +54,7 @@ class Chunk:
     def lines(self) -> list[bytes]:
         return self.data.splitlines(keepends=True)
 
-    def without(self, books: frozenset[Book], counted: frozenset[Book]) -> tuple[bytes, "MissedRecords"]:
+    def without(self, books: frozenset[BookName], counted: frozenset[BookName]) -> tuple[bytes, "MissedRecords"]:
         """The lines but those of some books, and how many of these are of the `counted` ones.
 
         Rings that are behind mostly wait for the same books: the last answer is kept for the next of them.
@@ -121,8 +121,8 @@ class Ring:
         self.answers = 0  # bytes of answers that wait
         self.lags = 0
         self.missed = 0
-        self.waiting: dict[Book, bool] = {}
-        self.wanted: dict[Book, None] = {}
+        self.waiting: dict[BookName, bool] = {}
+        self.wanted: dict[BookName, None] = {}
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._chunks: deque[Chunk] = deque()
@@ -170,13 +170,13 @@ class Ring:
             self.answers -= len(chunk.data)
         return chunk
 
-    def await_book(self, book: Book, *, is_new: bool) -> None:
+    def await_book(self, book: BookName, *, is_new: bool) -> None:
         """Have a snapshot sent; of a book that is new to the subscriber nothing else is sent before it."""
         self.wanted[book] = None
         if is_new:
             self.waiting.setdefault(book, False)
 
-    def has_book(self, book: Book) -> None:
+    def has_book(self, book: BookName) -> None:
         """The subscriber has, or is just being given, the whole book."""
         self.waiting.pop(book, None)
         self.wanted.pop(book, None)

@@ -262,7 +262,7 @@ def test_wrong_values_of_an_exchange(problems: Problems, old: str, new: str, sai
         ("files", 'batch_age = "5"', 'batch_age: "5" is not a duration'),
         ("files", "batch_age = -1", "batch_age: must be at least 0"),
         ("files", 'on_start_error = "ignore"', 'on_start_error: "ignore" is unknown; allowed: fail, retry'),
-        ("feed", "queue = 5", "queue: is not a key here; allowed: group, listen, max_clients, mode, ring"),
+        ("feed", "queue = 5", "queue: is not a key here; allowed: deflate, group, hosts, listen, max_clients"),
         ("feed", "mode = 660", 'mode: must be octal and let the owner read and write, like "0660" or 0o660'),
         ("feed", 'mode = "rw"', 'mode: "rw" is not a mode; write it like "0660"'),
         ("feed", 'mode = "0060"', "mode: must be octal and let the owner"),
@@ -634,7 +634,7 @@ def test_the_form_of_before_is_read_with_a_warning(load: Load) -> None:
         (
             '[feed]\nlisten = ["tcp:[::1]:1"]\nringg = 1\n',
             "feed.ringg",
-            "max_clients, mode, ring; did you mean",
+            "origins, ring; did you mean",
         ),
         ('[feed]\nlisten = ["unix:a", "unix:a"]\n', "feed.listen[1]", '"unix:a" is listened at already'),
         (OLD.replace("./f.sock", "p" * 108), "sinks[1].path", "is longer than the 107 bytes"),

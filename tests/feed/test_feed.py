@@ -22,6 +22,7 @@ from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Levels, Tra
 from aggregator.session.moment import Now
 from aggregator.session.summaries import Counts
 from aggregator.session.topics import Origin
+from tests.support import websocket
 from tests.support.views import Fixed
 
 pytestmark = pytest.mark.waits
@@ -35,10 +36,14 @@ class Spot:
     """A place where a feed listens, by one of the transports."""
 
     def __init__(self, transport: str, directory: Path) -> None:
+        self.transport = transport
         self.is_unix = transport == "unix"
-        self.address = parse_address(f"unix:{directory}/feed.sock" if self.is_unix else "tcp:127.0.0.1:0")
+        self.address = parse_address(f"unix:{directory}/feed.sock" if self.is_unix else f"{transport}:127.0.0.1:0")
 
-    async def connect(self, ahead: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self, ahead: int) -> tuple[asyncio.StreamReader, Any]:
+        """A reader of lines, and an `asyncio.StreamWriter` or what is like one."""
+        if self.transport == "http":
+            return await websocket.connect(self.socket(), "/feed", ahead)
         if isinstance(self.address, UnixAddress):
             return await asyncio.open_unix_connection(self.address.path, limit=ahead)
         return await asyncio.open_connection(sock=self.socket(), limit=ahead)
@@ -51,12 +56,12 @@ class Spot:
         else:
             sock = socket.socket()
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, TAKEN)
-            sock.connect(tuple(self.address))
+            sock.connect((self.address.host, self.address.port))
         return sock
 
 
 Scenario = Callable[[Spot], Coroutine[Any, Any, None]]
-TRANSPORTS = ("unix", "tcp")
+TRANSPORTS = ("unix", "tcp", "http")
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -93,7 +98,7 @@ async def serving(
 class Peer:
     """A client that says what the test wants, well-behaved or not."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: Any) -> None:
         self.reader = reader
         self.writer = writer
 
@@ -487,7 +492,7 @@ async def _books_under_load(spot: Spot) -> None:
 
         published = asyncio.ensure_future(trading())
         published.add_done_callback(lambda _: bus.publish([*(market.delta(name) for name in names), trade()]))
-        wishes = [("*:alpha:*", 0, 0), ("book:*:*", 0.01, 0), ("book:alpha:*USD", 0.05, 0.02), ("*:*:*", 0.02, 0.05)]
+        wishes = [("*:alpha:*", 0, 0), ("book:*:*", 0.01, 0), ("book:alpha:*USD", 0.05, 0.02), ("*:*:*", 0.02, 0.1)]
         readers = await asyncio.gather(*(following(*wish) for wish in wishes))
         for reader in readers:
             for name in names:
@@ -647,12 +652,15 @@ async def test_a_line_too_long_ends_the_connection(end: bytes, spot: Spot) -> No
     async with serving(spot) as (_, server), peer(spot) as client:
         await client.row()
         client.writer.write(b"x" * 70_000 + end)
-        [row] = await client.rest()
-        assert "more than 65536 bytes" in row["error"]
+        error, bye = await client.rest()
+        assert "more than 65536 bytes" in error["error"]
+        assert bye == {"type": "bye", "reason": "a line was too long", "id": None}
         await eventually(lambda: not server.status().subscribers)
 
 
 async def _half_close(spot: Spot) -> None:
+    if spot.transport == "http":
+        pytest.skip("a WebSocket is closed on both sides at once")
     async with serving(spot) as (bus, server), peer(spot) as client:
         await client.row()
         client.writer.write(b"trades:*:BTC/USDT")  # no newline, as printf leaves it
@@ -669,10 +677,12 @@ test_a_client_that_ends_its_side_keeps_receiving = both(_half_close)
 
 
 async def test_a_client_that_ends_its_side_without_a_topic_is_done(spot: Spot) -> None:
+    if spot.transport == "http":
+        pytest.skip("a WebSocket is closed on both sides at once")
     async with serving(spot), peer(spot) as client:
         client.say("what?")
         client.writer.write_eof()
-        assert [row["type"] for row in await client.rest()] == ["hello", "error"]
+        assert [row["type"] for row in await client.rest()] == ["hello", "error", "bye"]
 
 
 async def _gone_in_silence(spot: Spot) -> None:
@@ -680,8 +690,8 @@ async def _gone_in_silence(spot: Spot) -> None:
     async with serving(spot) as (bus, server):
         async with peer(spot) as client:
             client.say("trades:*:*")
-            client.writer.write_eof()
             await eventually(lambda: bool(server.status().subscribers and server.status().subscribers[0].topics))
+            client.writer.write_eof()
         await all_left(spot, bus, server)
 
 
@@ -691,13 +701,13 @@ test_a_client_that_left_is_found = both(_gone_in_silence)
 async def _sudden_close(spot: Spot) -> None:
     async with serving(spot) as (bus, server), subscriber(spot, "trades:*:*") as steady:
         for _ in range(20):
-            rude = spot.socket()
-            rude.sendall(b"trades:*:*\n")
+            _, rude = await spot.connect(ahead=1)
+            rude.write(b"trades:*:*\n")
             await eventually(
                 lambda: len(server.status().subscribers) == 2 and bool(server.status().subscribers[1].topics)
             )
             bus.publish([trade() for _ in range(100)])
-            rude.close()  # with everything unread
+            rude.transport.abort()  # with everything unread
             bus.publish([trade() for _ in range(100)])
             await eventually(lambda: len(server.status().subscribers) == 1)
         assert [row["offset"] for row in await steady.until_offset(4000)] == list(range(1, 4001))
@@ -754,7 +764,9 @@ async def _drain(spot: Spot) -> None:
         stopped.pause()
         bus.publish([trade() for _ in range(5000)])
         stopping = asyncio.ensure_future(server.stop(0.3))
-        assert [row["offset"] for row in await steady.rest()] == list(range(1, 5001))
+        *rows, bye = await steady.rest()
+        assert [row["offset"] for row in rows] == list(range(1, 5001))
+        assert bye == {"type": "bye", "reason": "the daemon ends", "id": None}
         await asyncio.wait_for(stopping, PATIENCE)
         assert server.status().subscribers == []
 

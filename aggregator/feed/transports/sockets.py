@@ -6,7 +6,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from aggregator.feed.peer import Peer
+from aggregator.feed.peer import Host
 from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
 
@@ -190,10 +190,10 @@ class SocketTransport:
         """Name the other end of an accepted socket. Raises OSError where it has left already."""
         raise NotImplementedError
 
-    def start(self, welcome: Callable[[Peer], Subscriber]) -> None:
+    async def start(self, host: Host) -> None:
         """Show everyone who connects to the hub from now on."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._accept(welcome)), loop.create_task(self._sweep())]
+        self._tasks = [loop.create_task(self._accept(host)), loop.create_task(self._sweep())]
 
     async def stop(self) -> None:
         """Let nobody in any more; those who are there stay."""
@@ -203,7 +203,10 @@ class SocketTransport:
             await asyncio.wait(self._tasks)
         self.socket.close()
 
-    async def _accept(self, welcome: Callable[[Peer], Subscriber]) -> None:
+    async def close(self) -> None:
+        """Do nothing more: the hub has closed every peer."""
+
+    async def _accept(self, host: Host) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -219,7 +222,7 @@ class SocketTransport:
                 sock.close()
                 continue
             self._peers[peer] = None
-            peer.open(welcome(peer))
+            peer.open(host.welcome(peer))
 
     def _forget(self, peer: SocketPeer) -> None:
         self._peers.pop(peer, None)

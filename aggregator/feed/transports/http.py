@@ -1,0 +1,392 @@
+"""A port of this machine at which HTTP is spoken.
+
+`/feed` is a WebSocket with the protocol of every transport, `/events` the same as server-sent events, and `/topics`,
+`/instruments` and `/book` answer single questions.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from aggregator.bus.selection import Selection
+from aggregator.feed.address import LOCALHOST, TcpAddress
+from aggregator.feed.formats import PLAIN
+from aggregator.feed.hub import patterns_of
+from aggregator.feed.peer import Host
+from aggregator.feed.protocol import (
+    LONGEST_LINE_BYTES,
+    BadRequest,
+    Error,
+    ListTopics,
+    Subscribe,
+    TakeSnapshot,
+    encode_message,
+    read_line,
+)
+from aggregator.feed.settings import FeedSettings
+from aggregator.feed.subscriber import Subscriber
+from aggregator.feed.transports.tcp import bound, listen, set_up
+
+LONGEST_MESSAGE_BYTES = 4 * LONGEST_LINE_BYTES  # a WebSocket's client that sends a longer one is cut off
+LINES_AT_ONCE = 8  # lines of one that are heard before others have their turn
+SENDS_AT_ONCE = 8  # likewise
+UNASKED = 64  # connections that may be there beyond `max_clients`: they ask, or have not asked yet
+NEW_S = 0.05  # seconds that a connection counts as new
+SHUTDOWN_S = 1.0  # seconds that answers to single questions have at the end
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "aggregator"}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class HttpPeer:
+    """The far end of one stream over HTTP: a task sends what there is."""
+
+    def __init__(self, request: web.Request) -> None:
+        """Begin to be a peer; `run` sends until the end."""
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        self.name = str(TcpAddress(peer[0], peer[1], "http")) if peer else "http:?"
+        self.unsent = 0
+        self.has_sent = asyncio.Event()  # something was sent since somebody waited for room
+        self.is_finishing = False
+        self._request = request
+        self._wanted = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._wanted.set()
+
+    def finish(self) -> None:
+        """Hear no more, and close once everything is sent."""
+        self.is_finishing = True
+        self.has_sent.set()
+        self._wanted.set()
+
+    def close(self) -> None:
+        """Close at once."""
+        self.is_finishing = True
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def run(self, subscriber: Subscriber, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send until everything is sent, and that was waited for. Raises ConnectionError where the far end is gone."""
+        while True:
+            self._wanted.clear()
+            data = subscriber.refill()
+            if data:
+                self.unsent = len(data)
+                await send(data)
+                self.unsent = 0
+                self.has_sent.set()
+            elif self.is_finishing:
+                return
+            else:
+                await self._rest(subscriber)
+
+    async def _rest(self, subscriber: Subscriber) -> None:  # noqa: ARG002 - a WebSocket's peer needs it
+        await self._wanted.wait()
+
+
+class WebSocketPeer(HttpPeer):
+    """The far end of a WebSocket; while it keeps up, frames are written without waking a task for each."""
+
+    def __init__(self, request: web.Request, *, is_plain: bool) -> None:
+        """`is_plain`: frames are not compressed."""
+        super().__init__(request)
+        self._is_plain = is_plain
+        self._resting: Subscriber | None = None  # while the task waits
+
+    def wake(self) -> None:
+        """Write what there is, or wake the task where not all can be sent at once."""
+        resting, transport = self._resting, self._request.transport
+        if resting is not None and self._is_plain and transport is not None and not transport.get_write_buffer_size():
+            self._resting = None  # a refill may wake this very peer
+            for _ in range(SENDS_AT_ONCE):
+                data = resting.refill()
+                if not data:
+                    break
+                transport.write(frame(data))
+                self.has_sent.set()
+                if transport.get_write_buffer_size():
+                    break
+            else:
+                data = b"more"
+            self._resting = resting
+            if not data and not self.is_finishing:
+                return
+        self._wanted.set()
+
+    async def _rest(self, subscriber: Subscriber) -> None:
+        self._resting = subscriber
+        try:
+            await self._wanted.wait()
+        finally:
+            self._resting = None
+
+
+def frame(payload: bytes) -> bytes:
+    """A message of text as a server's frame (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+class HangUp(asyncio.Protocol):
+    """Hang up at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close."""
+        transport.close()
+
+
+class HttpTransport:
+    """Listens at a port of the loopback interface, and at no other."""
+
+    def __init__(self, address: TcpAddress, settings: FeedSettings) -> None:
+        """Listen. Raises ConfigError when that cannot be, or must not be."""
+        self._socket = listen(address)
+        self.address = bound(self._socket, address)
+        self._settings = settings
+        self._host: Host
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._new: set[asyncio.BaseProtocol] = set()
+        self._places: dict[str, Handler] = {
+            "/feed": self._feed,
+            "/events": self._events,
+            "/topics": self._topics,
+            "/instruments": self._instruments,
+            "/book": self._book,
+        }
+        self._hosts = {LOCALHOST, address.host.lower(), *map(str.lower, settings.hosts)}
+
+    async def start(self, host: Host) -> None:
+        """Serve everyone who connects from now on."""
+        self._host = host
+        app = web.Application(middlewares=[self._guard])
+        app.add_routes([web.get(path, handler) for path, handler in self._places.items()])
+        app.on_response_prepare.append(self._head)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
+        await self._runner.setup()
+        self._server = await asyncio.get_running_loop().create_server(self._accept, sock=self._socket)
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        """Speak HTTP with whoever has connected, or hang up where there are too many."""
+        speaking = self._runner.server if self._runner else None
+        if speaking is None or len(self._new.union(speaking.connections)) >= self._settings.max_clients + UNASKED:
+            return HangUp()
+        new = speaking()
+        self._new.add(new)  # it is no connection before the loop has had its turn
+        asyncio.get_running_loop().call_later(NEW_S, self._new.discard, new)
+        return new
+
+    async def stop(self) -> None:
+        """Let nobody in any more; those who are there stay."""
+        if self._server is not None:
+            self._server.close()
+        self._socket.close()
+
+    async def close(self) -> None:
+        """Close what is there still."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    # --- who may ask
+
+    async def _head(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Say of every answer how it is to be read, and let the pages of other sites read it where they may ask."""
+        response.headers.update(HEADERS)
+        origin = request.headers.get("Origin")
+        if origin in self._settings.origins:
+            response.headers.update({"Access-Control-Allow-Origin": origin, "Vary": "Origin"})
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what a page of another site could have a browser do, and answer every error in words."""
+        refusal = self._refusal(request)
+        if refusal:
+            return _error(HTTPStatus.FORBIDDEN, refusal)
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return _error(
+                HTTPStatus.NOT_FOUND, f"nothing is at {request.path!a:.80}; ask for {', '.join(self._places)}"
+            )
+        except web.HTTPMethodNotAllowed:
+            return _error(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered here")
+        except BadRequest as error:
+            return _error(HTTPStatus.BAD_REQUEST, str(error))
+
+    def _refusal(self, request: web.Request) -> str:
+        """Why a request is refused; empty where it is not.
+
+        A name that is not ours is DNS rebinding: a page has its own name mean this machine. An `Origin` that is not
+        ours is a page of another site.
+        """
+        if not self._is_ours(request.host):
+            return f"the feed is not {request.host!a:.80}; a name that means it stands in `hosts`"
+        origin = request.headers.get("Origin")
+        if origin is None or origin in self._settings.origins:
+            return ""
+        here = urlsplit(origin)
+        if here.scheme in {"http", "https"} and here.netloc == request.host:
+            return ""
+        return f"pages of {origin!a:.80} may not read the feed; those that may stand in `origins`"
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        try:
+            return name in self._hosts or ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+    # --- streams
+
+    async def _feed(self, request: web.Request) -> web.StreamResponse:
+        """Hold the conversation of every transport over a WebSocket; each message holds whole lines."""
+        socket = web.WebSocketResponse(
+            max_msg_size=LONGEST_MESSAGE_BYTES, compress=self._settings.deflate, writer_limit=0
+        )
+        if not socket.can_prepare(request):
+            return _error(HTTPStatus.UPGRADE_REQUIRED, "a WebSocket is spoken here; /events can be read without one")
+        await socket.prepare(request)
+        _set_up(request)
+        peer = WebSocketPeer(request, is_plain=not socket.compress)
+        subscriber = self._host.welcome(peer)
+
+        async def send(data: bytes) -> None:
+            await socket.send_frame(data, WSMsgType.TEXT)
+
+        sending = asyncio.ensure_future(peer.run(subscriber, send))
+        hearing = asyncio.ensure_future(_hear(socket, peer, subscriber))
+        try:
+            done, _ = await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_COMPLETED)
+            if hearing in done and not sending.done():
+                subscriber.ended()
+        finally:
+            await _end(sending, hearing)
+            subscriber.gone()
+        with suppress(ConnectionError):
+            await socket.close(code=WSCloseCode.OK)
+        return socket
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Give the records of the topics that the address names: each line of the conversation is one event."""
+        asked = _asked(request, {"topic", "snapshot", "numbers", "time"})
+        subscribe: dict[str, object] = {"op": "subscribe", **asked, "topics": request.query.getall("topic", [])}
+        subscribe.pop("topic", None)
+        if "snapshot" in asked:
+            subscribe["snapshot"] = _flag("snapshot", asked["snapshot"])
+        line = msgspec.json.encode(subscribe)
+        wanted = read_line(line)
+        if not isinstance(wanted, Subscribe) or not patterns_of(wanted.topics, None):
+            raise BadRequest("no topic; write /events?topic=trades:*:BTC/USDT, and as many more as wanted")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        _set_up(request)
+        peer = HttpPeer(request)
+        subscriber = self._host.welcome(peer)
+        if not peer.is_finishing:
+            subscriber.hear(line)
+
+        async def send(data: bytes) -> None:
+            await response.write(b"data: " + data[:-1].replace(b"\n", b"\n\ndata: ") + b"\n\n")
+
+        try:
+            await peer.run(subscriber, send)
+        finally:
+            subscriber.gone()
+        return response
+
+    # --- single questions
+
+    async def _topics(self, request: web.Request) -> web.StreamResponse:
+        asked = _asked(request, {"topic", "states"})
+        topics = request.query.getall("topic", []) or None
+        reply, _ = self._host.reply(ListTopics(topics, _flag("states", asked.get("states", "false"))), PLAIN)
+        return _answer(encode_message(reply))
+
+    async def _instruments(self, request: web.Request) -> web.StreamResponse:
+        asked = _asked(request, {"exchange", "symbol"})
+        pattern = f"instruments:{asked.get('exchange', '*')}:{asked.get('symbol', '*')}"
+        wanted = Selection(patterns_of([pattern], None).values())
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        for lines in self._host.instruments(wanted, PLAIN):
+            await response.write(lines)
+        return response
+
+    async def _book(self, request: web.Request) -> web.StreamResponse:
+        asked = _asked(request, {"exchange", "symbol"})
+        missing = [name for name in ("exchange", "symbol") if not asked.get(name)]
+        if missing:
+            raise BadRequest(f"{missing[0]} is missing; write /book?exchange=ID&symbol=BTC/USD")
+        try:
+            _, line = self._host.reply(TakeSnapshot(asked["exchange"], asked["symbol"]), PLAIN)
+        except BadRequest as error:
+            return _error(HTTPStatus.NOT_FOUND, str(error))
+        return _answer(line)
+
+
+async def _hear(socket: web.WebSocketResponse, peer: HttpPeer, subscriber: Subscriber) -> None:
+    """Take what the far end says, until its end; the next line not before there is room for its answer."""
+    async for message in socket:
+        if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
+            return
+        data = message.data if isinstance(message.data, bytes) else message.data.encode()
+        for number, line in enumerate(data.split(b"\n"), 1):
+            if number % LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            while not subscriber.may_hear and not peer.is_finishing:
+                peer.has_sent.clear()
+                await peer.has_sent.wait()
+            if peer.is_finishing:
+                return
+            subscriber.hear(line)
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    """End tasks; one that failed has said so, or its far end was gone."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _set_up(request: web.Request) -> None:
+    sock = request.transport.get_extra_info("socket") if request.transport else None
+    if sock is not None:
+        set_up(sock)
+
+
+def _asked(request: web.Request, known: set[str]) -> dict[str, str]:
+    """The parameters of an address. Raises BadRequest for one that means nothing here."""
+    for name in request.query:
+        if name not in known:
+            raise BadRequest(f"{name!a:.80} means nothing to {request.path}; allowed: {', '.join(sorted(known))}")
+    return dict(request.query)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise BadRequest(f"{name} is {text!a:.80}; allowed: true, false")
+    return text == "true"
+
+
+def _answer(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
+
+
+def _error(status: HTTPStatus, text: str) -> web.Response:
+    """An error in words, as the feed's own are."""
+    return web.Response(status=status, body=encode_message(Error(text)), content_type="application/json")

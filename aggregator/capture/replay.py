@@ -268,17 +268,24 @@ class Replay(Reader):
         for feed in self.exchange.feeds:
             known = self.instruments_of(feed)
             if isinstance(feed, Poll):
-                raw_symbol = asked_for(feed.request, line.address, ("",) if feed.many else known)
-                if raw_symbol is not None:
-                    polling = self._polling(feed, known)
-                    if line.is_refused:
-                        return polling.failed(raw_symbol, f"HTTP {line.status}", now)
-                    return polling.receive(raw_symbol, body, now)
-                continue
-            out = self._answer(feed, known, line, body, now)
+                out = self._poll_answer(feed, known, line, body, now)
+            else:
+                out = self._answer(feed, known, line, body, now)
             if out is not None:
                 return out
         return []
+
+    def _poll_answer(
+        self, poll: Poll, known: Mapping[str, Instrument], line: CaptureLine, body: bytes, now: Now
+    ) -> list[Record] | None:
+        """The records that a poll makes of a REST answer; None if it is not its own."""
+        raw_symbol = asked_for(poll.request, line.address, ("",) if poll.many else known)
+        if raw_symbol is None:
+            return None
+        polling = self._polling(poll, known)
+        if line.is_refused:
+            return polling.failed(raw_symbol, f"HTTP {line.status}", now)
+        return polling.receive(raw_symbol, body, now)
 
     def _answer(
         self, stream: Stream, known: Mapping[str, Instrument], line: CaptureLine, body: bytes, now: Now

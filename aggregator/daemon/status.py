@@ -7,7 +7,7 @@ one, and others have their turn every millisecond. So the moment is a little lon
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -142,25 +142,33 @@ class _TopicTotals:
             self.age_ms = topic.age_ms
 
 
+class _ToldTopics:
+    """The topics that an answer tells of, and how many more were asked for."""
+
+    def __init__(self, asked: StatusQuery) -> None:
+        self.topics: list[TopicStatus] = []
+        self.left_out = 0
+        self._asked = asked
+
+    def take(self, topic: TopicStatus) -> None:
+        """Tell of a topic if it is asked for, and there is room."""
+        if not self._asked.most or not self._asked.wants(topic):
+            return
+        if len(self.topics) < self._asked.most:
+            self.topics.append(topic)
+        else:
+            self.left_out += 1
+
+
 async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
     """All of it, in steps."""
-    topics: list[TopicStatus] = []
-    left_out = 0
+    told = _ToldTopics(asked)
     exchanges: list[ExchangeStatus] = []
     for config in daemon.config.exchanges:
-        totals, turn = _TopicTotals(), time.perf_counter()
-        runner, followed = daemon.runners.get(config.id), daemon.followed.get(config.id)
-        for topic in _topics(runner, followed):
-            if topic is not None:
-                totals.take(topic)
-                if asked.most and asked.wants(topic):
-                    if len(topics) < asked.most:
-                        topics.append(topic)
-                    else:
-                        left_out += 1
-            if time.perf_counter() - turn > TURN_S:
-                await asyncio.sleep(0)
-                turn = time.perf_counter()
+        totals = _TopicTotals()
+        async for topic in _in_turns(_topics(daemon.runners.get(config.id), daemon.followed.get(config.id))):
+            totals.take(topic)
+            told.take(topic)
         exchanges.append(_exchange(daemon, config.id, totals))
         await asyncio.sleep(0)
     return DaemonStatus(
@@ -172,9 +180,20 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
         exchanges=exchanges,
         sinks=daemon.outputs.status(),
         feeds=daemon.outputs.feed_status(),
-        left_out=left_out,
-        topics=topics,
+        left_out=told.left_out,
+        topics=told.topics,
     )
+
+
+async def _in_turns(topics: Iterable[TopicStatus | None]) -> AsyncIterator[TopicStatus]:
+    """The topics one by one; others have their turn as often as they should."""
+    turn = time.perf_counter()
+    for topic in topics:
+        if topic is not None:
+            yield topic
+        if time.perf_counter() - turn > TURN_S:
+            await asyncio.sleep(0)
+            turn = time.perf_counter()
 
 
 def _topics(runner: ExchangeRunner | None, followed: Followed | None) -> Iterator[TopicStatus | None]:

@@ -88,10 +88,7 @@ class Connection:
             self._publish(self.session.open(self._now()))
             self._send()
             while self.close_reason is None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_S):
-                        await self._woken.wait()
-                self._woken.clear()
+                await self._sleep()
                 self._tick()
         except SessionError as error:
             self.gone(str(error))
@@ -107,6 +104,13 @@ class Connection:
             self.gone(UNWANTED)
             self._stop()
         return self.close_reason or ""
+
+    async def _sleep(self) -> None:
+        """Wait until there is something to fetch, it is over, or a tick is due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TICK_S):
+                await self._woken.wait()
+        self._woken.clear()
 
     @property
     def name(self) -> str:

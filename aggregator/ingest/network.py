@@ -183,25 +183,13 @@ class Internet:
                 allow_redirects=False,
                 ssl=self._tls,
             ) as response:
-                unpack = unpacker(response.headers.get("Content-Encoding", ""))
-                body = BytesIO()  # it gives all that it holds without a copy
-                weight = Weight()
-                async for packed in response.content.iter_any():
-                    for chunk in unpack(packed):
-                        body.write(chunk)
-                        weight.add(chunk)
-                        if weight.excess:
-                            break
-                        if len(chunk) >= UNPACKED_BYTES:
-                            await asyncio.sleep(0)
-                    if weight.excess:
-                        break
+                body, excess = await _body_of(response)
         except NO_ANSWER as error:
             raise _failure(f"no answer from {target}", reason(error, FETCH_TIMEOUT_S), proxy) from None
-        if weight.excess:
-            raise SessionError(f"the answer from {target} is {weight.excess}")
+        if excess:
+            raise SessionError(f"the answer from {target} is {excess}")
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, body.getvalue(), headers)
+        return Answer(response.status, body, headers)
 
     def _session(self, proxy: Proxy | None) -> aiohttp.ClientSession:
         """Give the HTTP session of a proxy, which is kept open between requests."""
@@ -255,6 +243,21 @@ def choose_transport(
     if wanted == "picows" and beyond is not None:
         raise SessionError(f'picows cannot do {beyond}; write transport = "auto" or "websockets"')
     return "websockets" if wanted == "websockets" or beyond is not None else "picows"
+
+
+async def _body_of(response: aiohttp.ClientResponse) -> tuple[bytes, str | None]:
+    """An answer's body, unpacked, and in which way it is more than we take; then nothing more of it is read."""
+    unpack = unpacker(response.headers.get("Content-Encoding", ""))
+    body, weight = BytesIO(), Weight()  # the first gives all that it holds without a copy
+    async for packed in response.content.iter_any():
+        for chunk in unpack(packed):
+            body.write(chunk)
+            weight.add(chunk)
+            if weight.excess:
+                return b"", weight.excess
+            if len(chunk) >= UNPACKED_BYTES:
+                await asyncio.sleep(0)
+    return body.getvalue(), None
 
 
 def unpacker(encoding: str) -> Callable[[bytes], Iterator[bytes]]:

@@ -10,7 +10,7 @@ from typing import Literal, NoReturn
 from msgspec import Raw, Struct
 
 from aggregator.book import OrderBook
-from aggregator.records import BookSnapshot, Channel, Instrument, Record, Trade
+from aggregator.records import BookSnapshot, Channel, Instrument, OrdersSnapshot, Record, Trade
 from aggregator.sequence import Rule
 
 
@@ -214,7 +214,7 @@ class Snapshot(Struct, frozen=True):
     """
 
     request: Callable[[str], Request] | None = None
-    parse: Callable[[str, bytes], BookSnapshot] | None = None
+    parse: Callable[[str, bytes], BookSnapshot | OrdersSnapshot] | None = None
     ask: Callable[[str, int], bytes] | None = None
     after_delta: bool = True
     in_band: bool = False
@@ -269,7 +269,10 @@ class Stream(Struct, frozen=True, kw_only=True):
     compression: permessage-deflate: `unknown` whether the exchange has it, `offered` on demand, or `required`
     since: the day (`2027-03-01`, UTC) from which this feed is used; before it, another feed carries its channels
     until: the day from which it is no longer used; captures of it stay readable
-    channels: ours -> the exchange's name of it (free for the connector's own use)
+    channels: ours -> the exchange's name of it (free for the connector's own use); where `orders` is among them, the
+        book is told order by order: `parse` and `snapshot` give `OrdersSnapshot` and `OrdersDelta`, which follow the
+        rule of the book, and the book by level is made of them. A row of a delta whose size is negative takes so much
+        off its order, wherever that stands; an order of size zero is gone, whatever its price and side say
     serves: which instruments this address knows
     named: channels whose topics the exchange knows by another name than the raw symbol -> an instrument's name there;
         `subscribe` gets that name, `parse` gives it, and a record counts for each instrument of that name

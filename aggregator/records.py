@@ -25,6 +25,7 @@ DAY_S = 24 * HOUR_S
 Channel = Literal[
     "trades",
     "book",
+    "orders",
     "bbo",
     "ticker",
     "candles",
@@ -46,6 +47,8 @@ Flag = Literal["snapshot", "backfill", "late", "bad_ts"]
 Flags = tuple[Flag, ...]
 Level = tuple[str, str]
 Levels = list[Level]
+Order = tuple[str, str, str]
+Orders = list[Order]
 Kind = Literal["spot", "perpetual", "future", "option", "index"]
 Cause = Literal[
     "disconnect",
@@ -188,6 +191,31 @@ class BookDelta(Record, tag="book_delta", kw_only=True, gc=False):
     bids: Levels
     asks: Levels
     checksum: int | None = None
+
+
+class OrdersSnapshot(Record, tag="orders_snapshot", kw_only=True, gc=False):
+    """Every order of a book that is told order by order: the reader drops what it had.
+
+    bids: `[[id, price, size], ...]`, those of one price in the order in which they came; prices in no order
+    asks: likewise
+    reason: `initial`, `resync` or `periodic`: told again after some minutes of changes, for readers that came later
+    """
+
+    bids: Orders
+    asks: Orders
+    reason: Literal["initial", "resync", "periodic"] = written("initial")
+
+
+class OrdersDelta(Record, tag="orders_delta", kw_only=True, gc=False):
+    """Changed orders: one message of the exchange is one record, and applies as a whole.
+
+    bids: `[[id, price, size], ...]`: what is left of the order; `"0"` (however spelled) removes it, else it is new
+        where its id is, or has this size and this price now
+    asks: likewise
+    """
+
+    bids: Orders
+    asks: Orders
 
 
 class Bbo(Record, tag="bbo", kw_only=True, gc=False):
@@ -571,6 +599,8 @@ RECORD_TYPES: tuple[type[Record], ...] = (
     Trade,
     BookSnapshot,
     BookDelta,
+    OrdersSnapshot,
+    OrdersDelta,
     Bbo,
     Ticker,
     Candle,
@@ -592,6 +622,8 @@ CHANNEL_OF: dict[type[Record], Channel] = {
     Trade: "trades",
     BookSnapshot: "book",
     BookDelta: "book",
+    OrdersSnapshot: "orders",
+    OrdersDelta: "orders",
     Bbo: "bbo",
     Ticker: "ticker",
     Candle: "candles",

@@ -158,7 +158,9 @@ class Contest:
         self._frames = capture.frames
         self.count = len(capture.frames)
         self._whole: dict[str, BookSnapshot] = {
-            symbol: stream.snapshot.parse(symbol, body) for symbol, body in capture.snapshots.items()
+            symbol: whole
+            for symbol, body in capture.snapshots.items()
+            if isinstance(whole := stream.snapshot.parse(symbol, body), BookSnapshot)
         }
 
     def parse(self) -> float:

@@ -54,7 +54,8 @@ def texts(names: str) -> dict[str, str]:
 
 
 # Version 1 as readers know it. A field may be added; none of these may go, be renamed, or change its type.
-# `?`: may be null. `a|b`: one of these words. `levels`: [[price, size], ...], both text.
+# `?`: may be null. `a|b`: one of these words. `levels`: [[price, size], ...], both text; `orders`: [[id, price, size],
+# ...], likewise.
 VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
     "trade": (
         "trades",
@@ -69,6 +70,8 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
         | texts("bid_floor ask_cap"),
     ),
     "book_delta": ("book", {"bids": "levels", "asks": "levels", "checksum": "int?"}),
+    "orders_snapshot": ("orders", {"bids": "orders", "asks": "orders", "reason": "initial|resync|periodic"}),
+    "orders_delta": ("orders", {"bids": "orders", "asks": "orders"}),
     "bbo": ("bbo", {"origin": "native"} | texts("bid_price bid_size ask_price ask_size")),
     "ticker": (
         "ticker",
@@ -142,12 +145,20 @@ def spoken(type: Any) -> str:
         return f"{spoken(part)}?"
     if get_origin(type) is Literal:
         return "|".join(get_args(type))
+    if type == list[tuple[str, str, str]]:
+        return "orders"
     return "levels" if type == list[tuple[str, str]] else str(type.__name__)
 
 
 def sketch(kind: type[Record]) -> Record:
     """A record in which only what must be said is said."""
-    samples: dict[str, object] = {"str": "1", "int": 7, "float": 1.5, "levels": [("1", "2")]}
+    samples: dict[str, object] = {
+        "str": "1",
+        "int": 7,
+        "float": 1.5,
+        "levels": [("1", "2")],
+        "orders": [("a", "1", "2")],
+    }
     said = {f.name: samples.get(spoken(f.type), spoken(f.type).split("|")[0]) for f in fields(kind) if f.required}
     return msgspec.convert({"type": kind.__struct_config__.tag, **said}, kind)
 
@@ -155,7 +166,7 @@ def sketch(kind: type[Record]) -> Record:
 def values(type: Any) -> st.SearchStrategy[Any]:
     """Whatever a field may hold."""
     if get_origin(type) is list:
-        return st.lists(st.tuples(st.text(), st.text()), max_size=3)
+        return st.lists(st.tuples(*[st.text()] * len(get_args(get_args(type)[0]))), max_size=3)
     if get_origin(type) is tuple:
         return st.lists(values(get_args(type)[0]), max_size=3).map(tuple)
     if get_origin(type) is Literal:

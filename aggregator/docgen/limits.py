@@ -125,6 +125,13 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "the oldest go, the book covers them",
         ),
         Bound(
+            "session.orders.MOST_ORDERS",
+            "orders",
+            "of a book that is told order by order",
+            "the book is in doubt: a `gap`",
+        ),
+        Bound("session.orders.LONGEST_SIZE", "digits", "of an order's size", "likewise"),
+        Bound(
             "session.checksum.MOST_WRONG",
             "books",
             "in a row that contradict their checksum",

@@ -46,6 +46,13 @@ withheld. A subscriber that was too slow is told by a `lag` how many records it 
 a whole, and only after a snapshot. Together they give no crossed book without a `gap` of cause `crossed`, unless
 the exchange itself tells such books (its notes say so).
 
+**Orders.** Some exchanges tell their book order by order. It is published by level as any other, each level the exact
+sum of its orders, with as many decimals as the finest of them has. Asking for `orders` brings the book and, beside it,
+the orders: an `orders_snapshot` replaces what the reader had, an `orders_delta` applies as a whole, and only after a
+snapshot. A gap of the book is one of its orders, which ends with all of them. A reader that joins the feed in their
+midst, and a file that begins there, have changes at once, and all orders with the next `orders_snapshot`: they are told
+again (`periodic`) with the first change after five minutes.
+
 **On a chain.** Of an exchange that keeps its book on a chain the same records come, and a few things are particular.
 
 - A trade's `id` is the exchange's own number of the fill. The hash of the transaction is not taken for one: several

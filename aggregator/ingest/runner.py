@@ -181,6 +181,8 @@ class ExchangeRunner:
         """Give each topic of an instrument to the first feed that carries it."""
         raw_symbol = instrument.raw_symbol
         serving = [(at, feed) for at, feed in feeds if feed.serves(instrument)]
+        if "orders" in self._channels:  # the feed that tells them tells the book too
+            serving.sort(key=lambda place: "orders" not in place[1].channels)
         for channel in self._channels:
             at = next((at for at, feed in serving if channel in feed.channels), None)
             if at is None:
@@ -188,6 +190,8 @@ class ExchangeRunner:
             elif raw_symbol is not None:
                 for interval in self._intervals if channel == "candles" else ("1m",):
                     wanted[at][Subscription(channel, raw_symbol, interval)] = instrument
+                if channel == "orders":  # they come with the book by level, which keeps them
+                    wanted[at][Subscription("book", raw_symbol)] = instrument
 
     def _want_streamed(self, stream: Stream, wanted: Mapping[Subscription, Instrument], reason: str) -> Iterator[None]:
         shards = [shard for shard in self.shards if shard.source is stream]

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from aggregator.exchange import Stream
-from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, Record, Summary, Trade
+from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, OrdersSnapshot, Record, Summary, Trade
 from aggregator.sequence import NEXT, STALE, Judge
 from aggregator.session.arbitrated import ArbitratedLine
 from aggregator.session.moment import Now
@@ -17,6 +17,7 @@ from aggregator.session.subscriptions import Key
 from aggregator.session.topics import closed, with_flag
 
 REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
+WHOLE: tuple[Channel, ...] = ("book", "orders")  # channels whose changes are of use only behind a whole state
 
 TradeId = int | str
 
@@ -121,8 +122,8 @@ class LineArbiter:
                     out.append(closed(told.gap, only.conn, now))
                 else:
                     only.adopt(topic.channel, topic.raw_symbol, told.gap)
-            if topic.channel == "book" and told is not None and told.gap is None and told.owner is not only:
-                out += self._whole(only, topic.raw_symbol, now) if self._is_owned("book") else []
+            if told is not None and told.gap is None and told.owner is not only and self._is_owned(topic.channel):
+                out += self._whole(only, topic.channel, topic.raw_symbol, now)
         return out
 
     def _compare(self, line: ArbitratedLine, summary: Summary) -> None:
@@ -177,7 +178,7 @@ class LineArbiter:
         elif told.owner is not line:
             return
         else:  # it has just become the owner, and its book already contains this record
-            out += self._whole(line, record.raw_symbol, now) if channel == "book" else [record]
+            out += self._whole(line, channel, record.raw_symbol, now) if channel in WHOLE else [record]
         if told.gap is not None and len(out) > before and line.is_whole(*key):
             out.append(closed(told.gap, line.conn, now))
             told.gap = None
@@ -247,15 +248,18 @@ class LineArbiter:
         self, line: ArbitratedLine, told: PublishedTopic, raw_symbol: str | None, out: list[Record], now: Now
     ) -> None:
         """Publish this line's whole book, and go on from it."""
-        for snapshot in self._whole(line, raw_symbol, now):
+        for snapshot in self._whole(line, "book", raw_symbol, now):
             told.last, told.judge = snapshot.sequence, self._rules["book"].follows
             out.append(snapshot)
 
-    def _whole(self, line: ArbitratedLine, raw_symbol: str | None, now: Now) -> list[BookSnapshot]:
-        found = line.books(now, raw_symbol)
+    def _whole(self, line: ArbitratedLine, channel: Channel, raw_symbol: str | None, now: Now) -> list[Record]:
+        """This line's whole book, or all its orders; nothing of any other channel."""
+        found: list[BookSnapshot] | list[OrdersSnapshot] = []
+        if channel in WHOLE:
+            found = line.books(now, raw_symbol) if channel == "book" else line.orders(now, raw_symbol)
         for snapshot in found:
             snapshot.reason = "resync"
-        return found
+        return [*found]
 
     def _gap(self, line: ArbitratedLine, gap: Gap, out: list[Record]) -> None:
         if gap.channel is None:

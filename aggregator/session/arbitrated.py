@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from aggregator.records import BookSnapshot, Channel, Gap
+from aggregator.records import BookSnapshot, Channel, Gap, OrdersSnapshot
 from aggregator.session.moment import Now
 
 
@@ -36,6 +36,9 @@ class ArbitratedLine(Protocol):
 
     def books(self, now: Now, raw_symbol: str | None = None) -> list[BookSnapshot]:
         """Every book that can be trusted now (or the one of `raw_symbol`), as records."""
+
+    def orders(self, now: Now, raw_symbol: str | None, /) -> list[OrdersSnapshot]:
+        """Every order of a book that can be trusted now, as a record; none where it is not told order by order."""
 
     def adopt(self, channel: Channel, raw_symbol: str | None, gap: Gap) -> None:
         """Take a gap that the stream has open for its own: it closes it once nothing is missing."""

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from aggregator.book import OrderBook
-from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Levels, Record
+from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Levels, OrdersSnapshot, Record
 from aggregator.session.fetches import Fetches
 from aggregator.session.moment import Now
 from aggregator.session.order_book import BookTopic, limit
+from aggregator.session.orders import by_level
 from aggregator.session.table import TopicTable
 from aggregator.session.topics import health
 
@@ -103,8 +104,10 @@ class Audits:
             self._audit = Audit(topic, now)
             self._answers.want_audit(topic.raw_symbol)
 
-    def answer(self, answer: BookSnapshot | None) -> None:
+    def answer(self, answer: BookSnapshot | OrdersSnapshot | None) -> None:
         """Take the exchange's own book for the audit that waits for it."""
+        if isinstance(answer, OrdersSnapshot):
+            answer = by_level(answer)
         if self._audit is not None and answer is not None and answer.raw_symbol == self._audit.topic.raw_symbol:
             limit(answer)
             self._audit.answer(answer)

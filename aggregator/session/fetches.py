@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from aggregator.exchange import Request, Since, Stream
-from aggregator.records import SECOND_NS, BookSnapshot, Channel, Record, Trade
+from aggregator.records import SECOND_NS, BookSnapshot, Channel, OrdersSnapshot, Record, Trade
 from aggregator.session.moment import Now
 from aggregator.session.topics import Topic
 from aggregator.session.trades import Numbered
@@ -87,7 +87,7 @@ class Fetches:
         rule, snapshot = self._stream.sequence.get("book"), self._stream.snapshot
         return rule is not None and rule.sure and snapshot is not None and snapshot.request is not None
 
-    def read_book(self, raw_symbol: str, body: bytes) -> BookSnapshot | None:
+    def read_book(self, raw_symbol: str, body: bytes) -> BookSnapshot | OrdersSnapshot | None:
         """The whole book of an answer. Raises what the connector raises."""
         snapshot = self._stream.snapshot
         return None if snapshot is None or snapshot.parse is None else snapshot.parse(raw_symbol, body)
@@ -103,4 +103,7 @@ class Fetches:
             found = [self.read_book(fetch.raw_symbol, body)]
         else:
             found = self.read_trades(fetch.raw_symbol, body)
-        return max((r.sequence for r in found if isinstance(r, Trade | BookSnapshot) and r.sequence), default=None)
+        return max(
+            (r.sequence for r in found if isinstance(r, Trade | BookSnapshot | OrdersSnapshot) and r.sequence),
+            default=None,
+        )

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from aggregator.book import OrderBook
 from aggregator.errors import BadFrame
-from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Cause, Instrument, Levels, Record
+from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Cause, Instrument, Levels, OrdersDelta, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.session.checksum import Checksum, Compute
 from aggregator.session.moment import Now
@@ -15,6 +15,9 @@ from aggregator.session.topics import Origin, Topic, TopicCheckpoint, happen, he
 
 LEFT_BEHIND_NS = 60 * SECOND_NS  # an empty book older than this belongs to a market that has ended
 BUFFER = 5_000  # deltas held while a snapshot is on its way; the snapshot covers older ones
+
+
+Delta = BookDelta | OrdersDelta
 
 
 class BookNeed(Struct, frozen=True):
@@ -79,7 +82,7 @@ class BookTopic(Topic):
         self._needs = needs
         self._in_band = in_band
         self._requested = requested
-        self._buffer: deque[BookDelta] | None = None  # made when needed: a queue is as large as all the rest
+        self._buffer: deque[Delta] | None = None  # made when needed: a queue is as large as all the rest
         self._followed: list[BookDelta] | None = None
         self._floor: str | None = None  # a snapshot of limited depth knows no bids below this, no asks above `_cap`
         self._cap: str | None = None
@@ -140,7 +143,7 @@ class BookTopic(Topic):
         """Put each delta that is applied from now on into this list too; None ends that."""
         self._followed = deltas
 
-    def _stumble(self, delta: BookDelta, verdict: Verdict, out: list[Record], now: Now) -> None:
+    def _stumble(self, delta: Delta, verdict: Verdict, out: list[Record], now: Now) -> None:
         """Judge a delta that is not the next: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""
         time = delta.ts_event or delta.ts_sent or 0
         if verdict is GAP or (self._judge is self._rule.follows and 0 < self._newest < time):
@@ -175,7 +178,7 @@ class BookTopic(Topic):
         self._asked = True
         self._needs.append(BookNeed(self.raw_symbol, failed))
 
-    def _hold(self, delta: BookDelta) -> None:
+    def _hold(self, delta: Delta) -> None:
         self.withheld += 1
         self._reached = max(self._reached, delta.sequence or 0)
         if not self._requested:
@@ -222,7 +225,7 @@ class BookTopic(Topic):
         self.close_gap(out, now, "none")
         self._catch_up(buffered, out, now)
 
-    def _catch_up(self, held: list[BookDelta], out: list[Record], now: Now) -> None:
+    def _catch_up(self, held: list[Delta], out: list[Record], now: Now) -> None:
         """Apply the held deltas. If one cannot be read, those after it are held for the next whole book."""
         unread: BadFrame | None = None
         for delta in held:
@@ -261,7 +264,7 @@ class BookTopic(Topic):
         time = snapshot.ts_event or snapshot.ts_sent or 0
         return number <= last if is_answer else number < last and 0 < time < self._newest
 
-    def _joinable(self, snapshot: BookSnapshot, *, is_answer: bool) -> list[BookDelta] | None:
+    def _joinable(self, snapshot: BookSnapshot, *, is_answer: bool) -> list[Delta] | None:
         """The held deltas that follow a snapshot; None if something between them is, or may be, missing.
 
         Where nothing is numbered, all that were held for an answer follow: sizes are absolute, so that it comes to the

@@ -20,6 +20,7 @@ from aggregator.records import (
     Channel,
     Gap,
     Instrument,
+    OrdersSnapshot,
     Record,
     Source,
 )
@@ -31,12 +32,13 @@ from aggregator.session.memory import NEVER_NS, Memory
 from aggregator.session.moment import Now
 from aggregator.session.naming import spoken
 from aggregator.session.order_book import BookNeed, BookTopic
+from aggregator.session.orders import OrdersTopic
 from aggregator.session.resync import ANSWER_NS, BookResyncs
 from aggregator.session.silence import SilenceWatch
 from aggregator.session.status import SessionStatus
 from aggregator.session.subscriptions import Ask, Key, Subscriptions
 from aggregator.session.summaries import Counts
-from aggregator.session.table import TopicContext, TopicTable
+from aggregator.session.table import READ_BY, TopicContext, TopicTable
 from aggregator.session.topics import LONGEST_WORD, NOTHING, STRAY, Origin, Topic, TopicCheckpoint, happen, with_flag
 from aggregator.session.trades import Notes, Numbered
 from aggregator.session.unreadable import Unread, Unreadable, unread_yet
@@ -494,6 +496,10 @@ class Session:
         """Every book that can be trusted now (or the one of `raw_symbol`), as records."""
         return self.topics.books(now, raw_symbol)
 
+    def orders(self, now: Now, raw_symbol: str | None) -> list[OrdersSnapshot]:
+        """Every order of a book that can be trusted now, as a record; none where it is not told order by order."""
+        return self.topics.orders(now, raw_symbol)
+
     def positions(self) -> Iterator[Position]:
         """How far this connection is with each topic."""
         return (Position(topic.channel, topic.raw_symbol, topic.last, topic.gap) for topic in self.topics)
@@ -516,13 +522,15 @@ class Session:
 
     def _meet(self, record: Record) -> Topic | None:
         """Make a topic for a record that has none, if all records are wanted or its whole channel was asked for."""
-        channel = CHANNEL_OF[type(record)]
+        channel, told = READ_BY[type(record)], CHANNEL_OF[type(record)]
         # A record without a symbol is about the exchange: any topic of its channel brings it.
         asked = self.topics.of(channel)
         is_wanted = channel in self._unasked or "*" in asked or (record.raw_symbol is None and asked)
         if not is_wanted or len(self.topics) > MOST_TOPICS:
             self.unwanted += 1
             return None
+        if told != channel and told in self._unasked:
+            self.topics.known(told, record.raw_symbol, self.moment)
         return self.topics.known(channel, record.raw_symbol, self.moment)
 
     def _heed(self, event: Event, out: list[Record], now: Now) -> None:
@@ -581,7 +589,7 @@ class Session:
             self._want_book(topic, now)
         topic.tick(out, now)
         topic.learn()
-        if self._is_live:
+        if self._is_live and not isinstance(topic, OrdersTopic):  # orders fare as their book does
             self._watch.look_at(topic, out, now)
 
     def _want_book(self, topic: BookTopic, now: Now) -> None:

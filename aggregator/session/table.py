@@ -2,18 +2,31 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from msgspec import Struct
 
 from aggregator.exchange import Stream
-from aggregator.records import CHANNEL_OF, CHANNELS, BookSnapshot, Channel, Instrument
+from aggregator.records import (
+    CHANNEL_OF,
+    CHANNELS,
+    BookSnapshot,
+    Channel,
+    Instrument,
+    OrdersDelta,
+    OrdersSnapshot,
+    Record,
+)
 from aggregator.sequence import unnumbered
 from aggregator.session.moment import Now
 from aggregator.session.order_book import BookNeed, BookTopic
+from aggregator.session.orders import OrderedBookTopic, OrdersTopic
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Origin, Stated, Topic, TopicCheckpoint, Words, topic_class
 from aggregator.session.trades import Notes, Numbered
 
+# The channel whose topic reads a record that a parser gives: a book reads its orders.
+READ_BY: dict[type[Record], Channel] = CHANNEL_OF | {OrdersSnapshot: "book", OrdersDelta: "book"}
 BEFORE = {"disconnect", "restart"}  # causes of gaps that an earlier connection has left
 
 
@@ -45,7 +58,7 @@ class TopicTable:
         self._all: dict[Key, Topic] = {}
         self._channels: dict[Channel, dict[str | None, Topic]] = {channel: {} for channel in CHANNELS}
         self.by_type: dict[type, dict[str | None, Topic]] = {
-            record: self._channels[channel] for record, channel in CHANNEL_OF.items()
+            record: self._channels[channel] for record, channel in READ_BY.items()
         }
 
     def __iter__(self) -> Iterator[Topic]:
@@ -87,8 +100,8 @@ class TopicTable:
         topic = self.get(channel, raw_symbol)
         if topic is None or topic.state in {"down", "stalled"} or (topic.state == "subscribing" and not topic.heard):
             return False
-        if isinstance(topic, BookTopic):
-            return topic.book is not None
+        if isinstance(topic, BookTopic | OrdersTopic):
+            return topic.stands
         return topic.gap is None or (topic.gap.cause in BEFORE and not topic.has_skipped)
 
     def is_whole(self, channel: Channel, raw_symbol: str | None) -> bool:
@@ -111,6 +124,12 @@ class TopicTable:
         found = (topic.snapshot(now) for topic in topics if isinstance(topic, BookTopic))
         return [snapshot for snapshot in found if snapshot is not None]
 
+    def orders(self, now: Now, raw_symbol: str | None) -> list[OrdersSnapshot]:
+        """Every order of a book that can be trusted now, as a record; none where it is not told order by order."""
+        topic = self._channels["book"].get(raw_symbol)
+        found = topic.orders(now) if isinstance(topic, OrderedBookTopic) else None
+        return [] if found is None else [found]
+
     @property
     def is_heard(self) -> bool:
         """Tell whether anything but acknowledgements has come."""
@@ -130,8 +149,13 @@ class TopicTable:
         instrument = context.instruments.get(raw_symbol or "")
         carried = context.carried.pop((channel, raw_symbol), None) or TopicCheckpoint()
         rule = stream.sequence.get(channel)
+        if channel == "orders":
+            return OrdersTopic(channel, raw_symbol, instrument, place, carried)
         if channel == "book":
-            return BookTopic(
+            make = (
+                partial(OrderedBookTopic, beside=self._channels["orders"]) if "orders" in stream.channels else BookTopic
+            )
+            return make(
                 raw_symbol,
                 instrument,
                 place,

@@ -109,7 +109,7 @@ did you mean "log_level"?
 site.toml:2: log_level: "inof" is unknown; allowed: debug, error, info, warning; did you mean "info"?
 site.toml:4: exchanges[0].id: "binanse" is not an exchange of the catalogue; did you mean "binance"?
 site.toml:5: exchanges[0].channels[0]: "trade" is not a channel; allowed: bbo, book, candles, funding, \
-index_price, instruments, liquidations, mark_price, open_interest, options, status, ticker, trades; \
+index_price, instruments, liquidations, mark_price, open_interest, options, orders, status, ticker, trades; \
 did you mean "trades"?
 site.toml:6: exchanges[0].symbols: must not be empty
 site.toml:11: exchanges[1].channels[1]: "candles" is not a channel of kraken; allowed: bbo, book, ticker, trades

@@ -189,6 +189,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "bithumb": "`market/all` takes nothing but `isDetails`",
     "bitopro": "`provisioning/trading-pairs` takes no parameters",
     "bitrue": "`exchangeInfo` and both `contracts` take no parameters",
+    "bitso": "`available_books` takes no parameters",
     "bitstamp": "`/api/v2/markets/` takes no parameters",
     "blofin": "`instruments` takes nothing but `instId`",
     "btcbox": "`tickers` takes no parameters",

@@ -142,6 +142,7 @@ def test_every_declared_channel_has_a_frame(id: str) -> None:
     }
     channel_of = {str(record.__struct_config__.tag): channel for record, channel in CHANNEL_OF.items()}
     shown = {(feed, channel_of[kind]) for feed, kind in given}
+    shown |= {(feed, "book") for feed, channel in shown if channel == "orders"}  # which is made of them
     declared = {(feed.name, channel) for feed in load(id).feeds for channel in feed.channels}
     assert declared <= shown, f"tests/frames/{id}.jsonl shows nothing of {sorted(declared - shown)}"
     listing = load(id).listing

@@ -234,6 +234,13 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"error":{"message":"Resource not found.","code":404,"details":["Market for symbol \'x\' not found."]}}',
         Trouble("404: Resource not found."),
     ),
+    (
+        "bitso",
+        420,
+        b'{"success":false,"error":{"code":"0801","message":"Too many requests"}}',
+        Trouble("0801: Too many requests", is_busy=True),
+    ),
+    ("bitso", 404, b'{"error":{"code":20,"message":"Unknown book"}}', Trouble("20: Unknown book")),
     ("hollaex", 400, b'{"message":"Invalid symbol"}', Trouble("Invalid symbol")),
     (
         "latoken",

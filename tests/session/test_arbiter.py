@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from msgspec import structs
 
 from aggregator.exchange import Stream
-from aggregator.records import BookDelta, BookSnapshot, Channel, Gap, Record, Ticker, Trade
+from aggregator.records import BookDelta, BookSnapshot, Channel, Gap, OrdersSnapshot, Record, Ticker, Trade
 from aggregator.sequence import Rule, contiguous
 from aggregator.session.arbiter import LineArbiter
 from aggregator.session.arbitrated import Position
@@ -38,6 +38,9 @@ class Scripted:
 
     def books(self, now: Now, raw_symbol: str | None = None) -> list[BookSnapshot]:
         return [] if self.book is None or raw_symbol != "A" else [whole(self.book, ts_recv=now.wall)]
+
+    def orders(self, _: Now, __: str | None) -> list[OrdersSnapshot]:
+        return []
 
     def adopt(self, channel: Channel, raw_symbol: str | None, gap: Gap) -> None:
         self.adopted.append((channel, raw_symbol, gap))

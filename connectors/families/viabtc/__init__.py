@@ -31,7 +31,7 @@ from aggregator.records import Channel, Instrument
 from aggregator.refusals import ReadTrouble
 from aggregator.sequence import linked
 from aggregator.wire import encode
-from connectors.families.viabtc.wires import DEPTH, PERIODS, TradesFrame, decode
+from connectors.families.viabtc.wires import DEPTH, PERIODS, Failure, TradesFrame, decode
 
 LISTS: dict[Channel, str] = {"trades": "trades", "bbo": "bookTicker", "ticker": "market"}
 PREMIUM: dict[Channel, str] = {"funding": "premiumIndex", "mark_price": "premiumIndex", "index_price": "premiumIndex"}
@@ -44,11 +44,6 @@ SPAN = 64  # a request's number is our id times this, and what was asked for: an
 TOO_MANY = 7  # code of a refusal, as the next ones are words of one
 NO_MARKET = re.compile(r"market (\S+) does not exist")
 BARS = 16  # candles of the first of `INTERVALS`; below it stand the lists of `WORDS`, from 1 on
-
-
-class Failure(Struct):
-    message: str
-    code: int
 
 
 class Done(Struct):

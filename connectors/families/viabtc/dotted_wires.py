@@ -13,6 +13,7 @@ from msgspec.json import Decoder
 
 from aggregator.records import DAY_S, BookDelta, BookSnapshot, Levels, Record, Side, Ticker, Trade
 from aggregator.wire import Text, bbo, ms, nonzero, number, optional, past, seconds
+from connectors.families.viabtc.wires import Failure, Statistics
 
 
 class TradeRow(Struct, gc=False):
@@ -68,33 +69,12 @@ class DepthFrame(Struct, tag_field="method", tag="depth.update", gc=False):
         return (kind(raw_symbol=name, bids=book.bids, asks=book.asks),)
 
 
-class Statistics(Struct, gc=False):
-    period: int | None = None  # seconds
-    last: str | None = None
-    open: str | None = None
-    high: str | None = None
-    low: str | None = None
-    volume: str | None = None
-    deal: str | None = None  # in the quote asset
-
-
 class StateFrame(Struct, tag_field="method", tag="state.update", gc=False):
     params: tuple[str, Statistics]
 
     def records(self) -> Iterable[Record]:
         name, wire = self.params
-        return (
-            Ticker(
-                raw_symbol=name,
-                last=nonzero(wire.last),
-                open=nonzero(wire.open),
-                high=nonzero(wire.high),
-                low=nonzero(wire.low),
-                base_volume=optional(wire.volume),
-                quote_volume=optional(wire.deal),
-                window_s=wire.period,
-            ),
-        )
+        return (wire.record(name),)
 
 
 class TickerRow(Struct, gc=False):
@@ -139,11 +119,6 @@ class AllTickersFrame(Struct, tag_field="method", tag="all_ticker.update", gc=Fa
 
     def records(self) -> Iterable[Record]:
         return [record for row in self.params for record in row.records()]
-
-
-class Failure(Struct):
-    message: str
-    code: int
 
 
 class Answer(Struct):

@@ -165,24 +165,30 @@ class Statistics(Struct, gc=False):
     volume: str | None = None
     deal: str | None = None  # in the quote asset
 
+    def record(self, name: str) -> Ticker:
+        return Ticker(
+            raw_symbol=name,
+            last=nonzero(self.last),
+            open=nonzero(self.open),
+            high=nonzero(self.high),
+            low=nonzero(self.low),
+            base_volume=optional(self.volume),
+            quote_volume=optional(self.deal),
+            window_s=self.period,
+        )
+
+
+class Failure(Struct):
+    message: str
+    code: int
+
 
 class MarketFrame(Struct, tag_field="method", tag="market_update", gc=False):
     params: tuple[str, Statistics]
 
     def records(self, _: str) -> Iterable[Record]:
         name, wire = self.params
-        return (
-            Ticker(
-                raw_symbol=name,
-                last=nonzero(wire.last),
-                open=nonzero(wire.open),
-                high=nonzero(wire.high),
-                low=nonzero(wire.low),
-                base_volume=optional(wire.volume),
-                quote_volume=optional(wire.deal),
-                window_s=wire.period,
-            ),
-        )
+        return (wire.record(name),)
 
 
 class Bar(Struct, array_like=True, gc=False):

@@ -230,7 +230,7 @@ class Recorder:
         self._network = network
 
     def network(self) -> Network:
-        """The same network, listened in to."""
+        """The network, with this recorder listening in."""
         return Network(self._dial, self._fetch, self._network.now)
 
     @property

@@ -242,6 +242,6 @@ class Document(_Table):
 
 
 class SinksDocument(Document):
-    """The same where only the sinks are wanted."""
+    """A file of which only the sinks are wanted."""
 
     exchanges: list[ExchangeTable] = []

@@ -192,7 +192,7 @@ class Control:
             yield encode(Failure(f"{error}; allowed: {OPERATIONS}")) + b"\n"
 
     async def _status(self, request: StatusRequest) -> AsyncIterator[bytes]:
-        """Encoded a few topics at a time, as tens of thousands would keep the loop. Raises BadRequest, BadPattern."""
+        """Encode the status, a few topics at a time, so that the loop can turn. Raises BadRequest, BadPattern."""
         if len(request.topics) > MOST_PATTERNS:
             raise BadRequest(f"more than {MOST_PATTERNS} patterns")
         wanted = Selection([parse_pattern(text) for text in request.topics]) if request.topics else None

@@ -62,7 +62,7 @@ class Followed:
             pass
 
     def following(self) -> Iterator[None]:
-        """The same in steps, between which others may have their turn."""
+        """Do what `follow` does in steps, between which others may have their turn."""
         yield from self.choosing()
         yield from self.carrying()
 

@@ -77,7 +77,7 @@ class Numbers:
         return len(self._slots)
 
     def release(self) -> None:
-        """Nothing is noted any more."""
+        """Note nothing any more."""
         self.view.release()
         self._map.close()
 

@@ -71,7 +71,7 @@ class Spaced:
         self._is_asked = False
 
     def __call__(self) -> None:
-        """Do it, or see to it that it is done."""
+        """Act now, or at the end of the second that has begun."""
         if self._timer is not None:
             self._is_asked = True
             return

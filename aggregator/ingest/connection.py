@@ -30,7 +30,7 @@ TICK_S = 1.0
 NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
 
 MOST_NAMED = 10  # topics in one line of the log
-MOST_REASONS = 5  # told apart in the log at one look, and likewise words that mean nothing to us
+MOST_REASONS = 5  # so many refusals, or words that mean nothing to us, are named at one look
 AFTERWARDS = {
     "final": "they are asked for again only after the next listing",
     "passing": "they are asked for again soon",

@@ -52,7 +52,7 @@ class Keyring:
         self._warned: set[str] = set()
 
     def network(self) -> Network:
-        """The same network, which signs."""
+        """The network, with this keyring signing."""
         return Network(self._dial, self._fetch, self._network.now)
 
     async def read(self) -> Credentials:

@@ -121,7 +121,7 @@ class ExchangeRunner:
             pass
 
     def wanting(self, instruments: Sequence[Instrument], reason: str = "no longer wanted") -> Iterator[None]:
-        """Do the same in steps, because there may be a hundred thousand topics: other tasks run between them."""
+        """Do what `want` does in steps, between which other tasks run: there may be a hundred thousand topics."""
         yield from self.dividing(instruments)
         yield from self.carrying(reason)
 

@@ -123,7 +123,7 @@ class _Connection(ClientConnection):
             self.loop.call_later(GOODBYE_S, self.transport.abort)
 
     def eof_received(self) -> None:
-        """Nothing more comes: what is left is worked on before the library hears of it."""
+        """Work on what is left before the library hears that nothing more comes."""
         while self._slices:
             self._take_slice()
         super().eof_received()

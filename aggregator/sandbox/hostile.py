@@ -120,7 +120,7 @@ async def endless_fragments(wire: Wire) -> None:
 
 
 def flood(opcode: int, payload: bytes) -> Callable[[Wire], Awaitable[None]]:
-    """The same short frame, at full speed."""
+    """A function that sends one short frame again and again, at full speed."""
 
     async def send(wire: Wire) -> None:
         await wire.send(frame(opcode, payload) * BURST)

@@ -359,7 +359,7 @@ class QueuedSink:
     # --- failures ---------------------------------------------------------------------------------------------------
 
     async def _failed(self, error: Exception) -> None:
-        """It cannot be opened, or failed while it wrote: have it closed, and wait before it is opened anew."""
+        """Have the writer closed that failed to open or to write, and wait before it is opened anew."""
         self.queue.hand_over_with(None)
         self._busy = None
         self._restarts += self._writer is not None
@@ -408,7 +408,7 @@ class DirectSink:
         self._bus.attach(self._writer.write)
 
     async def room(self) -> None:
-        """It has no queue."""
+        """Return at once, because there is no queue."""
 
     def reopen(self) -> bool:
         return self._writer is not None and self._writer.reopen()

@@ -34,11 +34,11 @@ from aggregator.feed.subscriber import Subscriber
 from aggregator.feed.transports.tcp import bound, listen, set_up
 
 LONGEST_MESSAGE_BYTES = 4 * LONGEST_LINE_BYTES  # a WebSocket's client that sends a longer one is cut off
-LINES_AT_ONCE = 8  # lines of one that are heard before others have their turn
-SENDS_AT_ONCE = 8  # likewise
+LINES_AT_ONCE = 8  # so many of one peer are heard before others have their turn
+SENDS_AT_ONCE = 8  # so many writes, before that
 UNASKED = 64  # connections that may be there beyond `max_clients`: they ask, or have not asked yet
-NEW_S = 0.05  # seconds that a connection counts as new
-SHUTDOWN_S = 1.0  # seconds that answers to single questions have at the end
+NEW_S = 0.05  # a connection counts as new for so long
+SHUTDOWN_S = 1.0  # answers to single questions have so long at the end
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "aggregator"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -96,7 +96,7 @@ class WebSocketPeer(HttpPeer):
     """The far end of a WebSocket; while it keeps up, frames are written without waking a task for each."""
 
     def __init__(self, request: web.Request, *, is_plain: bool) -> None:
-        """`is_plain`: frames are not compressed."""
+        """Begin to be a peer; `is_plain` says that frames are not compressed."""
         super().__init__(request)
         self._is_plain = is_plain
         self._resting: Subscriber | None = None  # while the task waits

@@ -11,8 +11,8 @@ from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
 
 RECEIVE_BYTES = 64 * 1024  # one read
-LINES_AT_ONCE = 8  # before others have their turn
-SENDS_AT_ONCE = 8  # likewise
+LINES_AT_ONCE = 8  # so many are heard before others have their turn
+SENDS_AT_ONCE = 8  # so many writes, before that
 SWEEP_S = 1.0  # between two looks for peers that left without a word
 GONE = select.POLLHUP | select.POLLERR
 

@@ -28,6 +28,8 @@ LOOKED_AT = 500  # files in one look: some milliseconds
 REMOVED = 50  # files in one look, at most
 MOST = 5000  # the oldest files, which a round remembers; if all of them go, the next round follows at once
 PAUSE_S = 60.0  # between two rounds
+LEAP_S = 3600.0  # a clock that gains more than this between two looks has leapt
+DOUBT_S = 86_400.0  # for so long such a clock is not believed
 
 log = logging.getLogger("aggregator.sinks.files")
 
@@ -87,6 +89,9 @@ class Retention:
         self._going: Iterator[tuple[Closed, str]] | None = None
         self._next_round = 0.0
         self._is_said = False
+        self._newest = ""  # the stamp of the newest closed file that this round has seen
+        self._ahead = clock() / SECOND_NS - time.monotonic()  # of a clock that is believed
+        self._doubted_at: float | None = None
         self.is_asked = False
 
     @property
@@ -107,6 +112,7 @@ class Retention:
                 self._look_at_some(self._walk)
             elif time.monotonic() >= self._next_round:
                 self._count = self._bytes = 0
+                self._newest = ""
                 self._walk = _files(self._root)
                 self._look_at_some(self._walk)
         except OSError as error:
@@ -136,6 +142,7 @@ class Retention:
             return
         self._bytes += size
         self._count += 1
+        self._newest = max(self._newest, name[1])
         self._found.append(Closed(name[1], int(name[2]), entry.path, size))
         if len(self._found) >= 2 * MOST:
             self._keep_oldest()
@@ -153,8 +160,9 @@ class Retention:
         short = 0 if settings.min_free is None else settings.min_free - self._free(self._root)
         # The disk is not asked again for each file: it may tell late what has become free, and then all would go.
         more = self._count > len(found)
+        keep = self._keep if found and self._is_believed(now) else None
         for closed in found:
-            if self._keep is not None and closed.begun + self._keep <= now:
+            if keep is not None and closed.begun + keep <= now:
                 why = "is older than keep"
             elif over > 0:
                 why = "all take more than keep_bytes"
@@ -169,6 +177,29 @@ class Retention:
                 yield closed, why
         self._say(over, short)
         self._next_round = time.monotonic() + (0.0 if more else PAUSE_S)
+
+    def _is_believed(self, now: int) -> bool:
+        """Tell whether files may go by the clock: one that is far ahead would take all of them, and none comes back.
+
+        It is in doubt where it has leapt, or where by it not even the newest file is young enough to stay.
+        """
+        if self._keep is None:
+            return False
+        mono = time.monotonic()
+        ahead = now / SECOND_NS - mono
+        newest = Closed(self._newest, 0, "", 0).begun
+        if ahead - self._ahead <= LEAP_S and newest + self._keep > now:
+            self._ahead, self._doubted_at = ahead, None
+            return True
+        if self._doubted_at is None:
+            self._doubted_at = mono
+            if DOUBT_S:
+                said = "the clock is far ahead of the newest file, or of itself; nothing goes by its age for %.0f h"
+                log.warning(f"files %s: {said}", self._root, DOUBT_S / 3600)
+        if mono - self._doubted_at < DOUBT_S:
+            return False
+        self._ahead = ahead
+        return True
 
     def _say(self, over: int, short: int) -> None:
         """Log once that nothing more can go, though something should."""

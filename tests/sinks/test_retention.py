@@ -32,6 +32,7 @@ SIZE = 100  # bytes of every file here, before it is compressed
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PAUSE_S", 0.0)
+    monkeypatch.setattr(retention, "DOUBT_S", 0.0)
 
 
 def closed(root: Path, hours: float, name: str = "alpha/trades", suffix: str = ".ndjson") -> Path:
@@ -52,7 +53,8 @@ class Kept:
         self.removed = 0
         self.segments = Segments(lambda _: None)
         self.closer = Closer(root, self.segments, lambda: NOON * NS, compress=True)
-        self.retention = Retention(self.settings, self.closer, self.segments, lambda: NOON * NS, self._count, free=free)
+        self.now = NOON * NS
+        self.retention = Retention(self.settings, self.closer, self.segments, lambda: self.now, self._count, free=free)
 
     def _count(self, count: int) -> None:
         self.removed += count
@@ -79,6 +81,49 @@ def test_what_is_too_old_goes_and_is_told(tmp_path: Path, caplog: pytest.LogCapt
         f"{path}: removed: is older than keep ({size} bytes)"
         for path, size in zip(old, (SIZE, kept_size(HEADER)), strict=True)
     ]
+
+
+def test_a_clock_that_leaps_ahead_takes_no_file_before_it_has_stood_for_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retention, "DOUBT_S", float(DAY))
+    closed(tmp_path, 26)
+    closed(tmp_path, 2)
+    kept = Kept(tmp_path, keep=DAY, rotate_every=HOUR)
+    kept.look()
+    assert (kept.removed, caplog.text) == (1, ""), "as long as it goes as time does"
+    for days in (300, 0, 300):
+        kept.now = (NOON + days * DAY) * NS
+        kept.look()
+        assert kept.removed == 1
+    assert caplog.text.count("the clock is far ahead of the newest file, or of itself; nothing goes by its age") == 2
+    begun = time.monotonic()
+    monkeypatch.setattr("aggregator.sinks.retention.time.monotonic", lambda: begun + DAY + 60)
+    kept.now += DAY * NS
+    kept.look()
+    assert kept.removed == 2, "it was right, it seems"
+
+
+def test_a_clock_by_which_not_even_the_newest_file_may_stay_is_not_believed_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "DOUBT_S", float(DAY))
+    for hours in (300, 200, 100):
+        closed(tmp_path, hours)
+    kept = Kept(tmp_path, keep=DAY, rotate_every=HOUR)
+    kept.look()
+    assert kept.removed == 0
+    closed(tmp_path, 1)
+    kept.look()
+    assert kept.removed == 3, "a file of today has been closed"
+
+
+def test_a_clock_that_is_behind_takes_nothing(tmp_path: Path) -> None:
+    closed(tmp_path, 26)
+    kept = Kept(tmp_path, keep=DAY, rotate_every=HOUR)
+    kept.now -= 10 * DAY * NS
+    kept.look()
+    assert kept.removed == 0
 
 
 def kept_size(head: bytes) -> int:

@@ -194,8 +194,8 @@ class Retention:
         if self._doubted_at is None:
             self._doubted_at = mono
             if DOUBT_S:
-                said = "the clock is far ahead of the newest file, or of itself; nothing goes by its age for %.0f h"
-                log.warning(f"files %s: {said}", self._root, DOUBT_S / 3600)
+                said = f"the clock is far ahead of the newest file, or of itself; nothing goes by age for {DOUBT_S:.0f} s"
+                log.warning("files %s: %s", self._root, said)
         if mono - self._doubted_at < DOUBT_S:
             return False
         self._ahead = ahead

@@ -1,7 +1,8 @@
 """The fault matrix: the daemon beside an exchange that does each hostile thing, and others that do none.
 
-`python -m bench.faults` (or `make faults`) starts, for each behaviour of `aggregator sandbox --hostile` and each fault
-that comes by itself, a daemon on three simulated exchanges at a known rate and on a hostile one. It is wrong if
+`python -m bench.faults` (or `make faults`) starts, for each behaviour of `aggregator sandbox --hostile`, each fault
+that comes by itself, and each of the machine, a daemon on three simulated exchanges at a known rate and on a hostile
+one. It is wrong if
 - the others' records are not within 5 % of the frames that their sandbox says it sent, or come a second late;
 - a number of any exchange's trades is missing and no gap speaks of it;
 - the daemon takes more than 200 MB at any moment, or more than 5 s to leave on SIGTERM in that state;
@@ -11,8 +12,12 @@ that comes by itself, a daemon on three simulated exchanges at a known rate and 
 import argparse
 import asyncio
 import json
+import os
 import re
+import resource
+import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -52,6 +57,36 @@ type = "files"
 path = "{home}/out"
 
 {feed}"""
+# What goes wrong with the machine, or with who uses it; the exchanges are all well.
+MACHINE = {
+    "names_hang": "no name server answers for the fourth exchange",
+    "log_unread": "standard error is a full pipe that nobody reads",
+    "disk_hangs": "no disk answers: neither that of state nor those of data and captures",
+    "disk_full": "no file may grow beyond 50 kB",
+    "few_files": "64 files may be open",
+    "signals": "SIGHUP, SIGUSR1 and SIGUSR2 a hundred times a second",
+    "clients": "300 subscribers to everything, none of which reads",
+    "files_away": "the directories of data and captures are removed",
+}
+NO_GOOD_END = {"disk_hangs"}  # what keeps a daemon from writing all that it has to, so that its code may be 1
+SITE = """\
+import os, signal, socket, time
+from pathlib import Path
+
+def hanging(call, hangs):
+    def wrapper(*args, **options):
+        while hangs(*args, **options):
+            time.sleep(0.05)
+        return call(*args, **options)
+    return wrapper
+
+flag = Path({flag!r})
+for name in ("write", "rename", "replace", "fsync", "ftruncate"):
+    setattr(os, name, hanging(getattr(os, name), lambda fd, *_: fd not in (1, 2) and flag.exists()))
+plain = socket.getaddrinfo
+named = lambda host, *_, flags=0, **__: not flags and str(host).endswith(".hangs")
+socket.getaddrinfo = hanging(plain, named)
+"""
 HEAD = ("behaviour", "others %", "p99 ms", "untold", "peak MB", "SIGTERM s", "pause ms", "gaps", "connections", "wrong")
 
 
@@ -112,7 +147,7 @@ class Found(Struct):
             f"{self.untold} untold": self.untold > 0,
             "memory": self.peak > MOST_MB,
             "slow to leave": self.leave > LEAVE,
-            f"exit code {self.code}": self.code != 0,
+            f"exit code {self.code}": self.code != 0 and not (self.code == 1 and self.name in NO_GOOD_END),
             "traceback": "Traceback" in self.log or "of our own" in self.log,
             "log not printable": any(not c.isprintable() for line in self.log.split("\n") for c in line),
         }
@@ -222,6 +257,83 @@ async def start(home: Path, name: str, *options: str) -> Sandboxed:
     return Sandboxed(process, control, config.read_text().partition("[[sinks]]")[0])
 
 
+class Machine:
+    """The machine that a daemon runs on, and what is wrong with it."""
+
+    def __init__(self, name: str, home: Path) -> None:
+        self._name = name
+        self._home = home
+        self._pipe: tuple[int, int] | None = None
+        self._storm: asyncio.Task[None] | None = None
+        self._clients: list[socket.socket] = []
+
+    async def start(self) -> Process:
+        """Start the daemon."""
+        home, command, environment = self._home, ["run"], dict(os.environ)
+        if self._name in MACHINE:
+            command = ["capture", "--out", str(home / "captures")]
+            (home / "site").mkdir()
+            (home / "site" / "sitecustomize.py").write_text(SITE.format(flag=str(home / "hangs")))
+            environment["PYTHONPATH"] = f"{home / 'site'}:{environment.get('PYTHONPATH', '')}"
+        with (home / "daemon.log").open("wb") as log:
+            if self._name == "log_unread":
+                self._pipe = os.pipe()
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "aggregator", *command, "--config", str(home / "daemon.toml"),
+                stderr=self._pipe[1] if self._pipe is not None else log, env=environment, preexec_fn=self._limit,
+            )  # fmt: skip
+
+    def _limit(self) -> None:
+        """Bound what the daemon may have, in its process."""
+        if self._name == "disk_full":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        elif self._name == "few_files":
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    def begin(self, daemon: Process) -> None:
+        """Let go wrong what goes wrong while it runs."""
+        match self._name:
+            case "log_unread" if self._pipe is not None:
+                os.set_blocking(self._pipe[1], False)
+                with suppress(BlockingIOError):
+                    while True:
+                        os.write(self._pipe[1], b"x" * 512)
+                os.set_blocking(self._pipe[1], True)
+                for number in (signal.SIGHUP, signal.SIGUSR2):
+                    daemon.send_signal(number)
+            case "disk_hangs":
+                (self._home / "hangs").touch()
+            case "signals":
+                self._storm = asyncio.create_task(_storm(daemon))
+            case "clients":
+                for _ in range(300):
+                    client = socket.socket(socket.AF_UNIX)
+                    self._clients.append(client)
+                    with suppress(OSError):
+                        client.connect(str(self._home / "feed.sock"))
+                        client.sendall(b"*:*:*\n")
+            case "files_away":
+                for name in ("out", "captures"):
+                    shutil.rmtree(self._home / name)
+
+    def end(self) -> None:
+        """Give back what that took."""
+        if self._storm is not None:
+            self._storm.cancel()
+        for client in self._clients:
+            client.close()
+        for fd in self._pipe or ():
+            os.close(fd)
+
+
+async def _storm(daemon: Process) -> None:
+    while daemon.returncode is None:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            with suppress(ProcessLookupError):
+                daemon.send_signal(number)
+        await asyncio.sleep(0.01)
+
+
 async def try_one(name: str, good: Sandboxed, seconds: float, transport: str) -> Found:
     """The daemon beside one behaviour for so long."""
     found = Found(name)
@@ -230,15 +342,15 @@ async def try_one(name: str, good: Sandboxed, seconds: float, transport: str) ->
         options = ["--hostile", name] if name in AT_START else []
         hostile = await start(home, "hostile", "--simulate", HOSTILE_ONE, "--rate", str(HOSTILE_RATE), *options)
         begins_late = name in ON_FRAMES or name in FAULTS
-        if not begins_late and name not in {CALM, *AT_START}:
+        if not begins_late and name not in {CALM, *AT_START, *MACHINE}:
             await ask(hostile.control, op="fault", kind=name, value=1)
         block = hostile.config.replace("[[exchanges]]", f'[[exchanges]]\ntransport = "{transport}"')
+        if name == "names_hang":
+            block = block.replace("127.0.0.1", "none.hangs")
         sinks = SINKS.format(home=home, feed=feed_table(home / "feed.sock"))
         (home / "daemon.toml").write_text(f'state = "{home}/state"\n{good.config}{block}{sinks}')
-        with (home / "daemon.log").open("wb") as log:
-            daemon = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "aggregator", "run", "--config", str(home / "daemon.toml"), stderr=log
-            )
+        machine = Machine(name, home)
+        daemon = await machine.start()
         patterns = [f"*:{id}:*" for id in GOOD] if name in APART else ["*:*:*"]
         reader = Reader(GOOD if name in UNTELLABLE else (*GOOD, HOSTILE_ONE), patterns)
         try:
@@ -246,6 +358,7 @@ async def try_one(name: str, good: Sandboxed, seconds: float, transport: str) ->
             await asyncio.sleep(SETTLE)
             if begins_late:
                 await ask(hostile.control, op="fault", kind=name, value=FAULTS.get(name, 1))
+            machine.begin(daemon)
             await asyncio.sleep(SETTLE)
             await _measure(good, reader, found, seconds)
             found.peak = _peak(daemon.pid)
@@ -255,6 +368,7 @@ async def try_one(name: str, good: Sandboxed, seconds: float, transport: str) ->
             if daemon.returncode is None:
                 daemon.kill()
                 await daemon.wait()
+            machine.end()
             await hostile.stop()
         found.untold, found.gaps, found.pause = reader.untold, reader.gaps, reader.pause
         found.connections = len({conn for conn in reader.lines if "#" in conn})
@@ -337,6 +451,7 @@ def behaviours() -> Iterator[str]:
     yield CALM
     yield from HOSTILE
     yield from FAULTS
+    yield from MACHINE
 
 
 def main() -> None:

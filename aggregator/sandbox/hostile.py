@@ -277,6 +277,8 @@ async def answer(kind: str, request: web.Request, body: bytes) -> web.StreamResp
         return simple(request, body)
     if kind in {"handshake_slow", "rest_slow"}:
         return await _slowly(request)
+    if kind in {"handshake_silent", "rest_silent"}:
+        return await _never(request)
     if kind in RAW:
         return await _raw(request, RAW[kind])
     if kind == "rest_large":
@@ -332,6 +334,7 @@ ANSWERS: Mapping[str, Callable[[web.Request, bytes], web.Response]] = {
 }
 RAW: Mapping[str, Iterable[bytes]] = {
     "handshake_endless": [b"HTTP/1.1 101 Switching Protocols\r\n", *[b"X-More: %s\r\n" % (b"x" * 1000)] * MORE],
+    "handshake_cut": [],
     "handshake_junk": [b"SSH-2.0-OpenSSH_9.2\r\n" + bytes(range(256)) * 16],
     "handshake_escapes": [
         b"HTTP/1.1 403 \x1b[2JForbidden\x07\r\nContent-Length: 5\r\nX-Reason: \x1b[31m\r\n\r\n\x1b[2J\n",
@@ -370,6 +373,14 @@ async def _slowly(request: web.Request) -> web.StreamResponse:
     if transport is not None:
         transport.close()
     return web.Response()  # nobody gets it: the connection is closed
+
+
+async def _never(request: web.Request) -> web.StreamResponse:
+    """Nothing, until the other side has had enough."""
+    transport = request.transport
+    while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - nothing tells of the end
+        await asyncio.sleep(SLOW_S)
+    return web.Response()  # nobody gets it
 
 
 async def _stream(request: web.Request, parts: Iterable[bytes]) -> web.StreamResponse:

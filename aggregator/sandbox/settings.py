@@ -44,6 +44,8 @@ ON_HANDSHAKES = {
     "handshake_redirect": "a redirect to another host",
     "handshake_slow": "an answer of which a byte comes now and then",
     "handshake_endless": "an answer whose headers do not end",
+    "handshake_silent": "no answer at all",
+    "handshake_cut": "no answer at all, and the connection ends",
     "handshake_junk": "an answer that is no HTTP",
     "handshake_escapes": "403 with control characters in the reason",
 }
@@ -51,6 +53,7 @@ ON_REST = {
     "rest_redirect": "a redirect to another host",
     "rest_loop": "a redirect to itself",
     "rest_slow": "a body of which a byte comes now and then",
+    "rest_silent": "no answer at all",
     "rest_error": "an error with HTTP 200, in words of control characters",
     "rest_short": "less than the content length says, and the connection ends",
     "rest_long": "more than the content length says",

@@ -194,8 +194,8 @@ class Retention:
         if self._doubted_at is None:
             self._doubted_at = mono
             if DOUBT_S:
-                said = f"the clock is far ahead of the newest file, or of itself; nothing goes by age for {DOUBT_S:.0f} s"
-                log.warning("files %s: %s", self._root, said)
+                said = "the clock is far ahead of the newest file, or of itself: nothing goes by age"
+                log.warning("files %s: %s for %.0f s", self._root, said, DOUBT_S)
         if mono - self._doubted_at < DOUBT_S:
             return False
         self._ahead = ahead

@@ -154,6 +154,8 @@ async def test_a_line_that_is_half_open_answers_nothing() -> None:
         ("handshake_redirect", InvalidURI),
         ("handshake_endless", InvalidMessage),
         ("handshake_junk", InvalidMessage),
+        ("handshake_cut", InvalidMessage),
+        ("handshake_silent", TimeoutError),
         ("handshake_escapes", (InvalidMessage, InvalidStatus)),
         ("handshake_slow", TimeoutError),
     ],

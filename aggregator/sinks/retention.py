@@ -29,7 +29,7 @@ REMOVED = 50  # files in one look, at most
 MOST = 5000  # the oldest files, which a round remembers; if all of them go, the next round follows at once
 PAUSE_S = 60.0  # between two rounds
 LEAP_S = 3600.0  # a clock that gains more than this between two looks has leapt
-DOUBT_S = 86_400.0  # for so long such a clock is not believed
+DOUBT_S = 86_400.0  # such a clock is not believed for so long
 
 log = logging.getLogger("aggregator.sinks.files")
 
@@ -90,7 +90,9 @@ class Retention:
         self._next_round = 0.0
         self._is_said = False
         self._newest = ""  # the stamp of the newest closed file that this round has seen
-        self._ahead = clock() / SECOND_NS - time.monotonic()  # of a clock that is believed
+        self._ahead = (
+            clock() / SECOND_NS - time.monotonic()
+        )  # a clock that is believed was so far ahead of the monotonic one (seconds)
         self._doubted_at: float | None = None
         self.is_asked = False
 

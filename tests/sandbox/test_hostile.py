@@ -232,7 +232,7 @@ def test_each_exchange_refuses_in_its_own_protocol(id: str, kind: str) -> None:
     sandbox = Sandbox(SandboxSettings(simulate=(id,)))
     exchange = load_exchange(id)
     assert exchange is not None
-    stream = exchange.streams[0]
+    stream = next(stream for stream in exchange.streams if "trades" in stream.channels)
     simulation, markets = sandbox.simulated[id].simulation, sandbox.simulated[id].markets
     name = simulation.name(_first(markets))
     asked = next(iter(stream.subscribe([_topic(name)], 1)))

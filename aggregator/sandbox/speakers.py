@@ -125,7 +125,8 @@ def _answered(poll: Poll, tape: Tape, listed: Sequence[str]) -> Iterator[Record]
 
 
 def _listed_on(exchange: Exchange, tape: Tape) -> Iterator[str]:
-    """The raw symbols of the listing that the tape has an answer of."""
+    """The raw symbols of the listing that the tape has an answer of, and of what is listed without asking."""
+    yield from (instrument.raw_symbol for instrument in exchange.listing.fixed if instrument.raw_symbol)
     for request in exchange.listing.requests:
         _, body = tape.answers.get(request.url, (0, b""))
         with suppress(Exception):  # an answer to something else

@@ -745,6 +745,17 @@ def test_a_polled_answer_is_of_a_listed_instrument_where_its_address_does_not_te
         assert (set(channels), set(symbols)) == ({"trades"}, {name})
 
 
+def test_a_polled_answer_is_of_an_instrument_that_is_listed_without_asking() -> None:
+    exchange = load_exchange("paymium")
+    assert exchange is not None
+    poll = exchange.polls[0]
+    name = exchange.listing.fixed[0].raw_symbol or ""
+    cases = list(map(json.loads, (ROOT / "tests" / "frames" / "paymium.jsonl").read_text().splitlines()))
+    body = next(case["body"] for case in cases if case.get("name") == poll.name)
+    tape = playback.Tape(answers={poll.request(name).url: (200, body.encode())})
+    assert set(speakers.spoken_of(exchange, (), tape)[1]) == {name}
+
+
 def test_what_completes_a_listing_is_served_from_the_folder_of_its_exchange() -> None:
     """Where the tape has it, but not at which address; an answer to something else is left alone."""
     exchange = load_exchange("whitebit")

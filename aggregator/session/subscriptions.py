@@ -296,6 +296,8 @@ class Subscriptions:
             self._waiting |= dict.fromkeys(asked.topics, asked)
             if not topics:
                 self._pass(asked)
+                if not self._queue and len(self):  # the exchange goes on: no request can name nothing
+                    self.reconnect_reason = "what it carries is not wanted, and only a new connection ends that"
                 continue
             frames = [Ask.of(frame, asked.id) for frame in self._stream.subscribe(topics, asked.id)]
             if asked.leave is not None:
@@ -318,7 +320,8 @@ class Subscriptions:
         """Take an acknowledgement. Gives the topics that it confirms."""
         if event.id is not None:
             asked = self._open.get(event.id)
-            confirmed = [] if asked is None else asked.topics
+            # A topic that was asked for once more since then waits for the later answer: it was left in between.
+            confirmed = [] if asked is None else [s for s in asked.topics if self._waiting.get(s) is asked]
             if asked is not None and not self._is_awaited(asked):
                 self._pass(asked)
         elif event.topic is not None:

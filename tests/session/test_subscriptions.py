@@ -506,3 +506,37 @@ def test_a_request_that_waited_for_the_answer_to_another_follows_it_at_once() ->
         session.sent(session.outbox.popleft(), Now(2, 2))
         session.receive([b"accepted"], Now(3, 3))
         assert [json.loads(frame)[2:] for frame in session.outbox] == [["A", "B"] if stream.replaces else ["B"]]
+
+
+def test_the_answer_to_an_earlier_request_confirms_none_that_left_the_topic_since() -> None:
+    """Found by the model of lives (seed 10001156): the topic was neither carried nor said to be missing."""
+    talk = Talk()
+    talk.want("A")
+    assert talk.said() == ["+A"]
+    talk.topics.resubscribe([Subscription("trades", "A")], talk.now)
+    assert talk.said() == ["-A", "+A"]
+    talk.topics.accepted(Accepted(id=1))
+    assert not talk.topics.is_confirmed(("trades", "A"))
+    talk.topics.accepted(Accepted(id=3))
+    assert talk.topics.is_confirmed(("trades", "A"))
+
+
+def test_where_no_request_can_name_what_is_left_a_new_connection_is_made() -> None:
+    """Found by the model of lives (seeds 10002851 and 20004135).
+
+    A request takes the place of all before it, but one that names nothing is none: the exchange went on with a topic
+    that nobody wanted, because the only other one was refused.
+    """
+    talk = Talk(replaces=True, acknowledges=False, unsubscribe=None)
+    talk.want("A")
+    talk.said()
+    talk.wait(3)
+    talk.want("X")
+    talk.said()
+    talk.refuse(meaning="final")
+    assert talk.said() == ["+A"]
+    talk.wait(3)
+    assert talk.topics.reconnect_reason is None
+    talk.leave("A")
+    assert talk.said() == []
+    assert talk.topics.reconnect_reason == "what it carries is not wanted, and only a new connection ends that"

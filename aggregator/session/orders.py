@@ -26,7 +26,6 @@ from aggregator.sequence import NEXT
 from aggregator.session.moment import Now
 from aggregator.session.order_book import BookTopic
 from aggregator.session.topics import Topic, happen
-from aggregator.wire import is_zero
 
 AGAIN_NS = 5 * MINUTE_NS  # so long after all orders were told they are told again, with the next change
 MOST_ORDERS = 500_000  # the largest book that is known has some ten thousand
@@ -128,7 +127,7 @@ class OrderKeeper:
             if before is None:
                 return
             side, price, size = before[0], before[1], less(before[2], size[1:])
-        is_gone = is_zero(size)
+        is_gone = not size.lstrip("0.")  # zero, however it is spelled
         if before is not None:
             was_side, was_price, was_size = before
             self._add(was_side, was_price, was_size, -1, changed)

@@ -290,6 +290,8 @@ class Stream(Struct, frozen=True, kw_only=True):
     depth: levels a side that the exchange keeps in its book stream; null: all
     crosses: whether its book is crossed at times, as it is told: orders that match stand in it until a block is made
     per_connection: how many topics one connection may carry
+    one_market: whether a connection carries topics of a single market, which its address names; what it brings without
+        naming a market is of that one
     batch: how many topics one call of `subscribe` may get
     pace: seconds between frames sent
     patience: after so many seconds of silence the whole connection is taken for dead
@@ -325,6 +327,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     depth: int | None = None
     crosses: bool = False
     per_connection: int = 200
+    one_market: bool = False
     batch: int = 50
     pace: float = 0.1
     patience: float = 60

@@ -224,7 +224,14 @@ class ExchangeRunner:
 
     def _fill(self, shard: Shard, new: deque[Subscription], wanted: Mapping[Subscription, Instrument]) -> None:
         """Put as many new topics on a connection as there is room for."""
-        part = [new.popleft() for _ in range(min(len(new), max(0, shard.room)))]
+        room = max(0, shard.room)
+        if shard.source.one_market:
+            market = next((s.raw_symbol for s in (*shard.subscriptions, *new)), None)
+            part = [s for s in new if s.raw_symbol == market][:room]
+            for s in part:
+                new.remove(s)
+        else:
+            part = [new.popleft() for _ in range(min(len(new), room))]
         if part:
             carried = self._take_over(shard.source.name, [(s.channel, s.raw_symbol) for s in part])
             shard.want({s: wanted[s] for s in part}, carried)

@@ -74,6 +74,21 @@ class Names:
         return (event.channel, event.raw_symbol) if isinstance(event, Accepted | Refused) else (None, None)
 
 
+def of_market(parse: Parse, raw_symbol: str) -> Parse:
+    """A reader that gives what names no market to the one market of its connection."""
+
+    def read(frame: bytes) -> Iterable[Event]:
+        for event in parse(frame):
+            if isinstance(event, Record) and event.raw_symbol is None:
+                event.raw_symbol = raw_symbol
+            elif isinstance(event, Refused) and event.raw_symbol is None:
+                yield structs.replace(event, raw_symbol=raw_symbol)
+                continue
+            yield event
+
+    return read
+
+
 def each_once(ask: Subscribe, topic: Callable[[Subscription], Hashable]) -> Subscribe:
     """A function that subscribes, or the reverse, and gets the first of the topics that have one name."""
 

@@ -30,7 +30,7 @@ from aggregator.session.audit import Audits
 from aggregator.session.fetches import Fetch, Fetches
 from aggregator.session.memory import NEVER_NS, Memory
 from aggregator.session.moment import Now
-from aggregator.session.naming import spoken
+from aggregator.session.naming import of_market, spoken
 from aggregator.session.order_book import BookNeed, BookTopic
 from aggregator.session.orders import OrdersTopic
 from aggregator.session.resync import ANSWER_NS, BookResyncs
@@ -108,6 +108,8 @@ class Session:
         context = TopicContext(stream, place, instruments, dict(carried or {}), self._needs, verify, self.words, notes)
         self.topics = TopicTable(context)
         self._parse = stream.reader()
+        if stream.one_market and subscriptions:
+            self._parse = of_market(self._parse, subscriptions[0].raw_symbol)
         self._reading = exchange, conn, source, self.topics.by_type, stream.inflate, self._parse, self._counts
         rule, snapshot = stream.sequence.get("book", unnumbered), stream.snapshot
         self._guards_books = rule.sure or (stream.checksum is not None and verify == 1)

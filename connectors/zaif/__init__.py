@@ -65,7 +65,7 @@ EXCHANGE = Exchange(
     checked="2026-09, live probes by others",
     trouble=coded("error"),
     notes=(
-        "A connection carries one topic, because its address names the pair.",
+        "A connection carries one pair, because its address names it.",
         "The first push of a connection is the last that there was, and may be hours old.",
         "A pair that there is not is silent: nothing is refused.",
         "The side of a trade is the taker's by its documentation.",
@@ -82,7 +82,8 @@ EXCHANGE = Exchange(
             parser=parser,
             sequence={"trades": ordered},
             depth=DEPTH,
-            per_connection=1,
+            per_connection=2,
+            one_market=True,
             patience=3600,  # a pair may be silent for hours, and a line that is dead shows by its pings
             acknowledges=False,
         ),

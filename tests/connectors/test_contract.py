@@ -219,6 +219,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "kucoinfutures": "`contracts/active` takes no parameters, and gives a list of all contracts",
     "lighter": "`orderBookDetails` gives all where no market is named, and has no parameter for pages",
     "latoken": "`ticker` and `pair` take no parameters",
+    "luno": "`markets` takes nothing but `pair`",
     "lbank": "`accuracy` takes no parameters, `instrument` nothing but `productGroup`",
     "mexc": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all where no symbol is named",
     "ndax": "`GetInstruments` takes nothing but `OMSId`",

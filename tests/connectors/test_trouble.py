@@ -241,6 +241,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("0801: Too many requests", is_busy=True),
     ),
     ("bitso", 404, b'{"error":{"code":20,"message":"Unknown book"}}', Trouble("20: Unknown book")),
+    (
+        "luno",
+        400,
+        b'{"error":"Market not available","error_code":"ErrMarketUnavailable"}',
+        Trouble("ErrMarketUnavailable: Market not available"),
+    ),
     ("hollaex", 400, b'{"message":"Invalid symbol"}', Trouble("Invalid symbol")),
     (
         "latoken",

@@ -262,3 +262,13 @@ async def test_markets_for_which_there_is_no_room_are_left_out_whole_and_those_t
     runner.want([market("A"), market("C"), market("D")])
     assert sorted({s.raw_symbol for shard in runner.shards for s in shard.subscriptions}) == ["A", "C"]
     await internet.close()
+
+
+async def test_a_connection_of_one_market_carries_all_topics_of_it_and_of_no_other() -> None:
+    async with running(toy(per_connection=3, one_market=True), channels=("trades", "book"), symbols="ABC") as (
+        _,
+        _,
+        runner,
+    ):
+        carried = [sorted((s.raw_symbol, s.channel) for s in shard.subscriptions) for shard in runner.shards]
+        assert carried == [[(market, "book"), (market, "trades")] for market in "ABC"]

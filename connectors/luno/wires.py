@@ -1,0 +1,149 @@
+"""Frames of the stream: all orders, and what changes them."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Denied, Event, Hangup, Ignored, Parse, Refused
+from aggregator.records import Channel, Order, Orders, OrdersDelta, OrdersSnapshot, Side, Trade
+from aggregator.wire import Text, ms, text
+
+CHANNELS: dict[Channel, str] = {"trades": "trade_updates", "book": "create_update", "orders": "create_update"}
+MOST_KNOWN = 50_000  # orders of one market whose side and price are remembered; the largest has some 20,000
+TAKER: dict[str, Side] = {"BID": "sell", "ASK": "buy"}  # by the maker's order
+
+
+class Resting(Struct, gc=False):
+    id: str
+    price: Text
+    volume: Text
+
+    def order(self) -> Order:
+        return self.id, text(self.price), text(self.volume)
+
+
+class Created(Struct, gc=False):
+    order_id: str
+    type: str  # BID or ASK
+    price: Text
+    volume: Text
+
+
+class Deleted(Struct, gc=False):
+    order_id: str
+
+
+class Traded(Struct, gc=False):
+    base: Text
+    counter: Text
+    maker_order_id: str
+    sequence: int | None = None  # counts the trades of the market
+
+
+class Frame(Struct, gc=False):
+    """All orders, or changes of them, or an error. All kinds of changes may be null: the number grows all the same."""
+
+    sequence: Text = None
+    timestamp: int | None = None
+    asks: list[Resting] | None = None
+    bids: list[Resting] | None = None
+    trade_updates: list[Traded] | None = None
+    create_update: Created | None = None
+    delete_update: Deleted | None = None
+    error_code: str = ""
+    error: str = ""
+
+    @property
+    def when(self) -> int | None:
+        return None if self.timestamp is None else ms(self.timestamp)
+
+
+decode = Decoder(Frame | str).decode
+
+
+class Reader:
+    """The reader of one connection, which is about one market; it remembers side and price of each order."""
+
+    def __init__(self, *, has_keys: bool) -> None:
+        self._known: dict[str, tuple[str, str]] = {}
+        self._has_keys = has_keys
+
+    def parse(self, frame: bytes) -> Iterable[Event]:
+        said = decode(frame)
+        if isinstance(said, str):
+            return ()  # an empty text is a sign of life
+        if said.error_code:
+            return self._error(said)
+        if said.sequence is None:
+            raise BadFrame("changes without a number")
+        return self._whole(said) if said.asks is not None and said.bids is not None else self._changes(said)
+
+    def _error(self, said: Frame) -> Iterable[Event]:
+        reason = f"{said.error_code}: {said.error}".removesuffix(": ")
+        if said.error_code == "invalid_market":
+            return [Refused(reason, channel=channel, meaning="final") for channel in CHANNELS]
+        if said.error_code == "invalid_credentials" and self._has_keys:
+            return (Denied(reason),)
+        return (Hangup(reason),)
+
+    def _whole(self, said: Frame) -> Iterable[Event]:
+        bids = [row.order() for row in said.bids or ()]
+        asks = [row.order() for row in said.asks or ()]
+        self._known = {id: ("BID", price) for id, price, _ in bids} | {id: ("ASK", price) for id, price, _ in asks}
+        return (OrdersSnapshot(bids=bids, asks=asks, sequence=int(text(said.sequence)), ts_event=said.when),)
+
+    def _changes(self, said: Frame) -> Iterable[Event]:
+        sides: dict[str, Orders] = {"BID": [], "ASK": []}
+        events: list[Event] = []
+        for trade in said.trade_updates or ():
+            side, price = self._known.get(trade.maker_order_id, ("", ""))
+            base = text(trade.base)
+            sides[side or "BID"].append((trade.maker_order_id, price, f"-{base}"))
+            price = price or quotient(text(trade.counter), base)
+            if not price:
+                events.append(Ignored("a trade with an order that is not known, at a price that is not said"))
+                continue
+            events.append(
+                Trade(
+                    id=None if trade.sequence is None else str(trade.sequence),
+                    sequence=trade.sequence,
+                    price=price,
+                    size=base,
+                    quote_size=text(trade.counter),
+                    side=TAKER.get(side),
+                    ts_event=said.when,
+                )
+            )
+        if (new := said.create_update) is not None:
+            price = text(new.price)
+            sides[new.type].append((new.order_id, price, text(new.volume)))
+            self._remember(new.order_id, new.type, price)
+        if (gone := said.delete_update) is not None:
+            side, price = self._known.pop(gone.order_id, ("BID", ""))
+            sides[side].append((gone.order_id, price, "0"))
+        number = int(text(said.sequence))
+        events.append(OrdersDelta(bids=sides["BID"], asks=sides["ASK"], sequence=number, ts_event=said.when))
+        return events
+
+    def _remember(self, id: str, side: str, price: str) -> None:
+        """Remember an order. Those that are filled are not told, so that the oldest must be forgotten some day."""
+        self._known[id] = side, price
+        if len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+
+
+def quotient(counter: str, base: str) -> str:
+    """The price of a trade of so much for so much, where it comes out exactly; else an empty text."""
+    amount, price = Decimal(base), Decimal(counter) / Decimal(base)
+    return f"{price.normalize():f}" if price * amount == Decimal(counter) else ""
+
+
+def with_keys() -> Parse:
+    return Reader(has_keys=True).parse
+
+
+def without_keys() -> Parse:
+    return Reader(has_keys=False).parse

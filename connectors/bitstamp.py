@@ -275,6 +275,7 @@ EXCHANGE = Exchange(
     notes=(
         "There is no ticker stream: it is asked for by REST.",
         "A hole in the book's deltas cannot be seen.",
+        "Single orders (channel `live_orders`) have no numbers, and are not followed.",
         "Outside of its hours the index of metals, oil, currencies and funds is made from the perpetual's own book.",
     ),
     checked="2026-09, live probes by others, and its changelog",

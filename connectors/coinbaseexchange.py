@@ -298,6 +298,7 @@ EXCHANGE = Exchange(
     ),
     notes=(
         "With keys the book comes with each change (channel `level2`), without every 50 ms (`level2_batch`).",
+        "Single orders (channels `full` and `level3`) are given only to who shows keys, and are not followed.",
         "bbo comes with each trade (channel `ticker`), not with each change of the best prices.",
         "The book has no numbers and no checksum: a frame that is lost unseen cannot be noticed by anyone.",
     ),

@@ -213,6 +213,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "htx": "`common/symbols` and both `swap_contract_info` have parameters that choose, none for pages",
     "hyperliquid": "`allPerpMetas` and `spotMeta` take no parameters",
     "independentreserve": "`GetValidPrimaryCurrencyCodes` takes no parameters",
+    "indodax": "`pairs` and `price_increments` take no parameters",
     "kraken": "`AssetPairs` has parameters that choose, none for pages",
     "krakenfutures": "`instruments` takes no parameters",
     "kucoin": "`symbols` takes nothing but `market`",

@@ -223,6 +223,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("coinbase", 400, b'{"error":"INVALID_ARGUMENT","message":"no product"}', Trouble("INVALID_ARGUMENT: no product")),
     ("coinbaseexchange", 404, b'{"message":"NotFound"}', Trouble("NotFound")),
     (
+        "indodax",
+        200,
+        b'{"error":"invalid_pair","error_description":"Invalid Pair"}',
+        Trouble("invalid_pair: Invalid Pair"),
+    ),
+    (
         "foxbit",
         429,
         b'{"error":{"message":"Too many requests.","code":429,"details":"Request limit exceeded, try again later."}}',
@@ -269,6 +275,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
 ]
 FINE: list[tuple[str, bytes]] = [
     ("foxbit", b'{"data":[]}'),
+    ("indodax", b'{"buy":[],"sell":[]}'),
     ("hollaex", b'{"coins":{},"pairs":{}}'),
     ("latoken", b"[]"),
     ("ndax", b"[]"),

@@ -390,6 +390,8 @@ class Session:
             record = self._answers.read_book(raw_symbol, body)
             if record is not None:
                 topic = self.topics.known("book", record.raw_symbol, now)
+                if isinstance(record, OrdersSnapshot) and "orders" in self._unasked:
+                    self.topics.known("orders", record.raw_symbol, now)
                 record.exchange, record.symbol, record.ts_recv = self.exchange, topic.symbol, now.wall
                 record.source = "rest" if self._source == "ws" else self._source
                 topic.accept(record, out, now)

@@ -323,3 +323,12 @@ def test_of_two_connections_one_is_followed_and_the_other_takes_over_with_all_or
     reader.read(arbiter.merge(second, second.receive([message(11, [("1", "", "0")], [])], at(12)), at(12)))
     assert reader.orders == {"9": (0, "10", "1"), "10": (0, "10", "1")}
     assert reader.levels() == [{Decimal(10): Decimal(2)}, {}]
+
+
+def test_a_replay_tells_orders_even_if_all_of_them_come_before_any_change() -> None:
+    line = Session("toy", STREAM, conn="toy/main.1#1", instruments={}, source="replay")
+    line.open(at(0))
+    records = line.receive_snapshot(SYMBOL, message(8, [("1", "10", "1")], []), at(1))
+    records += line.receive([message(9, [("2", "10", "1")], [])], at(2))
+    kinds = [type(r) for r in of(records, OrdersSnapshot, BookSnapshot, BookDelta, OrdersDelta)]
+    assert kinds == [OrdersSnapshot, BookSnapshot, BookDelta, OrdersDelta]

@@ -154,7 +154,7 @@ class Daemon:
             lock.release()
             if not self._owns_process:
                 for number, handler in before:
-                    signal.signal(number, handler)
+                    signal.signal(number, handler or signal.SIG_DFL)
 
     async def _be_asked(self) -> None:
         """Listen at the control socket. Raises ConfigError where that cannot be, and a configuration names the path."""

@@ -8,17 +8,20 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
+from msgspec import UNSET, UnsetType, structs
+
 from aggregator import __version__
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.selection import LONGEST_PATTERN, BadPattern, Pattern, Selection, parse_pattern
 from aggregator.errors import nearest
-from aggregator.feed.formats import Options, encode
+from aggregator.feed.formats import Options, encode, encode_message, schema
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import (
     MOST_PATTERNS,
     BadRequest,
     Book,
     Error,
+    Greet,
     Hello,
     Id,
     LineTooLong,
@@ -40,7 +43,10 @@ from aggregator.feed.routing import Group, Known, TopicRoutes
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.subscriber import Subscriber
 from aggregator.feed.subscriber_queue import TAKE_BYTES, BookName, Chunk, Ring, join
+from aggregator.records import RECORD_TYPES
 
+FIELDS = {name for kind in RECORD_TYPES for name in ("type", *kind.__struct_fields__)}
+PARTING_S = 2.0  # seconds that who was too slow has to read why it is hung up on
 INSTRUMENTS_AT_ONCE = 500  # encoded together when those in force are told
 
 log = logging.getLogger("aggregator.feed")
@@ -116,8 +122,17 @@ class FeedHub:
         touched, self._touched = self._touched, {}
         for ring in touched:
             subscriber = self._subscribers.get(ring)
-            if subscriber is not None:
+            if subscriber is not None and ring.policy == "disconnect" and ring.was_full:
+                self._part_slow(subscriber)
+            elif subscriber is not None:
                 subscriber.peer.wake()
+
+    def _part_slow(self, subscriber: Subscriber) -> None:
+        """Hang up on a subscriber that asked for this where it is too slow; what waits for it is let go."""
+        self._routes.leave(subscriber.ring)
+        subscriber.ring.clear()
+        subscriber.part(f"too slow: more than the {self._ring} records that may wait")
+        self._loop.call_later(PARTING_S, subscriber.peer.close)
 
     def _collect(self) -> None:
         """Put what was published so far into the rings, joined once for all who got the same."""
@@ -181,8 +196,7 @@ class FeedHub:
             subscriber.part(reason)
             return subscriber
         self._subscribers[subscriber.ring] = subscriber
-        header = self._bus.header()
-        subscriber.answer(Hello(header.schema, header.epoch, header.offset, __version__))
+        subscriber.answer(self._hello())
         return subscriber
 
     def _forget(self, subscriber: Subscriber) -> None:
@@ -210,6 +224,8 @@ class FeedHub:
 
     def _heed(self, subscriber: Subscriber, request: Request) -> None:
         match request:
+            case Greet():
+                self._greet(subscriber, request)
             case Subscribe():
                 self._subscribe(subscriber, request)
             case Unsubscribe():
@@ -271,20 +287,40 @@ class FeedHub:
             if there:
                 yield encode(there, options)
 
+    def _greet(self, subscriber: Subscriber, request: Greet) -> None:
+        if subscriber.patterns:
+            raise BadRequest("how the connection is written is chosen before anything is subscribed", request.id)
+        subscriber.options = structs.replace(subscriber.options, encoding=request.encoding, layout=request.layout)
+        subscriber.answer(self._hello(request.id))
+        if request.layout == "array":
+            subscriber.answer(schema(subscriber.options.fields))
+
+    def _hello(self, id: Id | UnsetType = UNSET) -> Hello:
+        header = self._bus.header()
+        return Hello(header.schema, header.epoch, header.offset, __version__, id)
+
     def _subscribe(self, subscriber: Subscriber, request: Subscribe) -> None:
         new = patterns_of(request.topics, request.id)
         if not new:
             raise BadRequest("no topics: name at least one, like trades:*:BTC/USDT", request.id)
         if len(subscriber.patterns | new) > MOST_PATTERNS:
             raise BadRequest(f"more than the {MOST_PATTERNS} topics that one connection may name", request.id)
+        unknown = next((name for name in request.fields or () if name not in FIELDS), None)
+        if unknown is not None:
+            raise BadRequest(f"{unknown!a:.80} is a field of no record; docs/records.md has them all", request.id)
         self._collect()  # records that were published before are not subject to what is wanted now
         held = self._routes.selection_of(subscriber.ring)
         wanted = Selection(new.values())
         matched = self._routes.matching(wanted)
         subscriber.patterns |= new
-        subscriber.options = Options(
-            request.numbers or subscriber.options.numbers, request.time or subscriber.options.time
+        before = subscriber.options
+        subscriber.options = structs.replace(
+            before,
+            numbers=request.numbers or before.numbers,
+            time=request.time or before.time,
+            fields=before.fields if request.fields is None else tuple(dict.fromkeys(request.fields)),
         )
+        subscriber.ring.policy = request.policy or subscriber.ring.policy
         self._routes.join(subscriber.ring, subscriber.patterns, subscriber.options)
         for known in matched:
             if known.channel == "book":
@@ -293,7 +329,11 @@ class FeedHub:
                     subscriber.ring.await_book(book, is_new=is_new)
                 elif is_new:
                     subscriber.ring.has_book(book)  # so it says
-        subscriber.answer(Subscribed(list(new), len(matched), request.id), self._health(wanted, subscriber.options))
+        options, said = subscriber.options, b""
+        if options.layout == "array" and options.fields != before.fields:
+            said = encode_message(schema(options.fields), options)
+        answer = Subscribed(list(new), len(matched), request.id)
+        subscriber.answer(answer, said + self._health(wanted, options))
         instruments = [topic for topic in matched if topic.channel == "instruments"]
         if instruments and request.snapshot:
             subscriber.told_later(self._in_force(instruments, subscriber.options))

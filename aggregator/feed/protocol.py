@@ -15,12 +15,17 @@ MOST_PATTERNS = 1000  # one subscriber may hold so many
 Id = int | str | None  # the subscriber's own, given back with the answer
 Numbers = Literal["text", "float"]
 Time = Literal["ns", "us", "ms", "iso"]
+Encoding = Literal["json", "msgpack"]
+Layout = Literal["object", "array"]
+Policy = Literal["drop_oldest", "conflate", "disconnect"]
 
 OPERATIONS = (
     '{"op":"subscribe","topics":["channel:exchange:symbol"]}, {"op":"unsubscribe"}, {"op":"ping"}, {"op":"topics"}, '
     '{"op":"snapshot","exchange":"ID","symbol":"BTC/USD"}, '
     'or bare patterns like trades:*:BTC/USDT; subscribe also takes "id", "snapshot" (true, false), '
-    '"numbers" ("text", "float"), "time" ("ns", "us", "ms", "iso")'
+    '"numbers" ("text", "float"), "time" ("ns", "us", "ms", "iso"), "fields" (names), '
+    '"policy" ("drop_oldest", "conflate", "disconnect"); '
+    '{"op":"hello"} takes "encoding" ("json", "msgpack") and "layout" ("object", "array")'
 )
 
 
@@ -46,6 +51,9 @@ class Subscribe(Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=T
     snapshot: whether each book among them starts with the whole book
     numbers: how prices and sizes are written, on the whole connection; null leaves it as it is
     time: how times are written, on the whole connection; null leaves it as it is
+    fields: the only fields that are sent, beside `type`, on the whole connection; null leaves it as it is, and an empty
+        list means all
+    policy: what becomes of records that there is no room for, on the whole connection; null leaves it as it is
     """
 
     topics: list[str]
@@ -53,6 +61,19 @@ class Subscribe(Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=T
     snapshot: bool = True
     numbers: Numbers | None = None
     time: Time | None = None
+    fields: list[str] | None = None
+    policy: Policy | None = None
+
+
+class Greet(Struct, tag_field="op", tag="hello", forbid_unknown_fields=True):
+    """Choose how everything on this connection is written from now on; the answer is a `hello` written so.
+
+    It is taken as long as nothing is subscribed. What a client says is JSON in any case.
+    """
+
+    encoding: Encoding = "json"
+    layout: Layout = "object"
+    id: Id = None
 
 
 class Unsubscribe(Struct, tag_field="op", tag="unsubscribe", forbid_unknown_fields=True):
@@ -89,7 +110,7 @@ class TakeSnapshot(Struct, tag_field="op", tag="snapshot", forbid_unknown_fields
     id: Id = None
 
 
-Request = Subscribe | Unsubscribe | Ping | ListTopics | TakeSnapshot
+Request = Greet | Subscribe | Unsubscribe | Ping | ListTopics | TakeSnapshot
 
 # --- what the feed says, beside records
 
@@ -101,6 +122,13 @@ class Hello(Struct, tag_field="type", tag="hello"):
     epoch: str
     offset: int
     version: str
+    id: Id | UnsetType = UNSET
+
+
+class Schema(Struct, tag_field="type", tag="schema"):
+    """The fields of each type of record, in the order in which an array holds them; it follows the `hello`."""
+
+    types: dict[str, list[str]]
 
 
 class Subscribed(Struct, tag_field="type", tag="subscribed"):
@@ -170,12 +198,6 @@ class _Identified(Struct):
 
 _decode: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
 _decode_id = msgspec.json.Decoder(_Identified).decode
-_encode = msgspec.json.Encoder().encode
-
-
-def encode_message(message: Hello | Reply) -> bytes:
-    """A message as its line."""
-    return _encode(message) + b"\n"
 
 
 def read_line(line: bytes) -> Request | None:

@@ -7,12 +7,33 @@ from weakref import WeakValueDictionary
 from aggregator.bus.bus import Batch
 from aggregator.bus.selection import ALONE, KIND, Pattern, RecordTopic, Selection, topic_of
 from aggregator.bus.view import Wanted
-from aggregator.feed.formats import PLAIN, Options, encode
+from aggregator.feed.formats import PLAIN, Options, encode, pieces
 from aggregator.feed.index import TopicIndex
 from aggregator.feed.subscriber_queue import BookName, BookRole, Chunk, Ring
-from aggregator.records import BookDelta, BookSnapshot, Channel, Health, Record, channel_of
+from aggregator.records import (
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    Health,
+    IndexPrice,
+    MarkPrice,
+    OpenInterest,
+    OptionSummary,
+    Record,
+    Ticker,
+    channel_of,
+)
 
 NOTHING = Selection(())
+STANDING = (
+    Ticker,
+    Bbo,
+    MarkPrice,
+    IndexPrice,
+    OpenInterest,
+    OptionSummary,
+)  # the newest of these supersedes what was before
 ALIKE = 2  # characters that a name has in common with what may be meant by it
 
 
@@ -174,7 +195,9 @@ class TopicRoutes:
             for ring in (ring for group in fanout.groups for ring in group.rings):
                 ring.await_book(book, is_new=True)
         self.learn(record, topic)
-        role = NO_BOOK if book is None else BookRole(book, isinstance(record, BookSnapshot))
+        role = BookRole(None, False, True) if isinstance(record, STANDING) else NO_BOOK  # noqa: FBT003
+        if book is not None:
+            role = BookRole(book, isinstance(record, BookSnapshot))
         route = self._routes[key] = Route(topic, role, fanout)
         self._routes_by_topic.add(topic, route)
         return route
@@ -226,7 +249,7 @@ def _give_all(batch: Batch, roles: list[BookRole], groups: tuple[Group, ...]) ->
         if chunk is None:
             data = batch.blob if group.options == PLAIN else encode(records, group.options)
             offsets = range(records[0].offset, records[-1].offset + 1)
-            chunk = chunks[group.options] = Chunk(data, roles, offsets)
+            chunk = chunks[group.options] = Chunk(data, roles, offsets, group.options)
         group.chunks.append(chunk)
     return groups
 
@@ -241,12 +264,13 @@ def _give_parts(batch: Batch, roles: list[BookRole], bits: list[int], wanted: di
         chunk = chunks.get((mask, options))
         if chunk is None:
             if options not in lines:
-                lines[options] = encode(records, options).splitlines(keepends=True)
+                lines[options] = pieces(encode(records, options), options)
             written = lines[options]
             at = [at for at, bit in enumerate(bits) if bit & mask]
             chunk = chunks[mask, options] = Chunk(
                 b"".join([written[i] for i in at]),
                 [roles[i] for i in at],
                 [records[i].offset for i in at],
+                options,
             )
         group.chunks.append(chunk)

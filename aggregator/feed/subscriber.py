@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from aggregator.bus.selection import Pattern
-from aggregator.feed.formats import PLAIN, encode
+from aggregator.feed.formats import PLAIN, encode, encode_message
 from aggregator.feed.peer import Peer
-from aggregator.feed.protocol import Bye, Hello, Reply, encode_message
+from aggregator.feed.protocol import Bye, Hello, Reply, Schema
 from aggregator.feed.status import SubscriberStatus
 from aggregator.feed.subscriber_queue import Ring
 
@@ -39,9 +39,9 @@ class Subscriber:
         self._hear = hear
         self._gone = gone
 
-    def answer(self, message: Hello | Reply, lines: bytes = b"") -> None:
+    def answer(self, message: Hello | Reply | Schema, lines: bytes = b"") -> None:
         """Queue an answer, and lines that belong to it."""
-        self.ring.answer(encode_message(message) + lines)
+        self.ring.answer(encode_message(message, self.options) + lines, self.options)
         self.peer.wake()
 
     def part(self, reason: str) -> None:

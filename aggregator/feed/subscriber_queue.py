@@ -6,19 +6,26 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from aggregator.feed.formats import PLAIN, Options, pieces
+from aggregator.feed.protocol import Encoding, Policy
 from aggregator.records import Lag, Record
 
 RING_BYTES = 64 * 2**20
+ROOM = 0.75  # the share of a full queue that is kept where the newest supersedes what was before
 TAKE_BYTES = 256 * 1024  # so much is given to be written at once
 
 BookName = tuple[str, str | None]  # exchange and raw symbol
 
 
 class BookRole(Struct, frozen=True, eq=False):
-    """The part of a record in a book: which book it belongs to, if any, and whether it starts that book."""
+    """The part of a record in a queue: its book, if any, whether it starts that, and whether only the newest matters.
+
+    Records of one route share a role, so that it is told by identity.
+    """
 
     book: BookName | None
     starts: bool
+    is_superseded: bool = False  # by the next record of its route, of which it tells how something stands
 
 
 class Chunk:
@@ -27,10 +34,17 @@ class Chunk:
     The feed's own answers are chunks without records: never lost, and not counted.
     """
 
-    __slots__ = ("_books", "_kept", "_starts", "data", "offsets", "roles")
+    __slots__ = ("_books", "_kept", "_starts", "data", "offsets", "options", "roles")
 
-    def __init__(self, data: bytes, roles: Sequence[BookRole] = (), offsets: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        roles: Sequence[BookRole] = (),
+        offsets: Sequence[int] = (),
+        options: Options = PLAIN,
+    ) -> None:
         self.data = data
+        self.options = options
         self.roles = roles
         self.offsets = offsets
         self._books: frozenset[BookName] | None = None
@@ -52,7 +66,7 @@ class Chunk:
         return self._starts
 
     def lines(self) -> list[bytes]:
-        return self.data.splitlines(keepends=True)
+        return pieces(self.data, self.options)
 
     def without(self, books: frozenset[BookName], counted: frozenset[BookName]) -> tuple[bytes, "MissedRecords"]:
         """The lines but those of some books, and how many of these are of the `counted` ones.
@@ -72,10 +86,36 @@ class Chunk:
 
     def split(self, at: int) -> tuple["Chunk", "Chunk"]:
         """The first `at` records, and the rest."""
+        lines, options = self.lines(), self.options
+        return (
+            Chunk(b"".join(lines[:at]), self.roles[:at], self.offsets[:at], options),
+            Chunk(b"".join(lines[at:]), self.roles[at:], self.offsets[at:], options),
+        )
+
+    def newest(self, seen: set[BookRole]) -> tuple["Chunk", "MissedRecords"]:
+        """The chunk without what a later record supersedes, and what that was; `seen` are roles of later records."""
+        lost = MissedRecords()
+        kept: list[int] = []
+        for at in range(len(self.roles) - 1, -1, -1):
+            role = self.roles[at]
+            if role.is_superseded and role in seen:
+                lost.add(1, self.offsets[at], self.offsets[at])
+                continue
+            seen.add(role)
+            kept.append(at)
+        if not lost.count:
+            return self, lost
+        lost.first, lost.last = lost.last, lost.first  # they were met backwards
+        kept.reverse()
         lines = self.lines()
         return (
-            Chunk(b"".join(lines[:at]), self.roles[:at], self.offsets[:at]),
-            Chunk(b"".join(lines[at:]), self.roles[at:], self.offsets[at:]),
+            Chunk(
+                b"".join([lines[at] for at in kept]),
+                [self.roles[at] for at in kept],
+                [self.offsets[at] for at in kept],
+                self.options,
+            ),
+            lost,
         )
 
 
@@ -87,6 +127,7 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
         b"".join([chunk.data for chunk in chunks]),
         [role for chunk in chunks for role in chunk.roles],
         [offset for chunk in chunks for offset in chunk.offsets],
+        chunks[0].options,
     )
 
 
@@ -101,6 +142,12 @@ class MissedRecords(Struct):
         self.first = first if not self.count else self.first
         self.count += count
         self.last = last
+
+    def merge(self, other: "MissedRecords") -> None:
+        """Add records that were missed too, in any order."""
+        self.first = min(self.first, other.first) if self.count else other.first
+        self.last = max(self.last, other.last)
+        self.count += other.count
 
 
 class Ring:
@@ -130,18 +177,51 @@ class Ring:
         self._lost = MissedRecords()  # before all chunks
         self._withheld = MissedRecords()  # records of books that wait for their loss to be told
         self._offset = 0
+        self.policy: Policy = "drop_oldest"
+        self.was_full = False
+        self.encoding: Encoding = "json"  # the last bytes that were taken are written so
 
     def put(self, chunk: Chunk) -> None:
-        """Take records; let the oldest go when there is no room."""
+        """Take records; let go what the policy says when there is no room."""
         self._chunks.append(chunk)
         self.held += len(chunk.roles)
         self.bytes += len(chunk.data)
+        if self.is_full:
+            self.was_full = True
+            if self.policy == "conflate":
+                self._conflate()
         while self.held > self._limit or self.bytes > self._limit_bytes:
             self._make_room()
 
-    def answer(self, line: bytes) -> None:
+    @property
+    def is_full(self) -> bool:
+        """Tell whether it holds more than it may."""
+        return self.held > self._limit or self.bytes > self._limit_bytes
+
+    def _conflate(self) -> None:
+        """Keep the newest of what only tells how something stands; and no more than leaves some room."""
+        seen: set[BookRole] = set()
+        kept: deque[Chunk] = deque()
+        for chunk in reversed(self._chunks):
+            rest, lost = chunk.newest(seen)
+            if lost.count:
+                self.held -= lost.count
+                self.bytes -= len(chunk.data) - len(rest.data)
+                self._withheld.merge(lost)
+            if rest.data:
+                kept.appendleft(rest)
+        self._chunks = kept
+        while self._chunks and (self.held > self._limit * ROOM or self.bytes > self._limit_bytes * ROOM):
+            self._make_room()
+
+    def clear(self) -> None:
+        """Let go of everything that waits."""
+        self._chunks.clear()
+        self.held = self.bytes = self.answers = 0
+
+    def answer(self, line: bytes, options: Options = PLAIN) -> None:
         """Take an answer of the feed, which is never lost and keeps its place among the records."""
-        self._chunks.append(Chunk(line))
+        self._chunks.append(Chunk(line, options=options))
         self.answers += len(line)
 
     def _make_room(self) -> None:
@@ -190,6 +270,10 @@ class Ring:
             parts.append(self._lag(self._lost))
             self._lost = MissedRecords()
         while self._chunks and size < TAKE_BYTES:
+            encoding = self._chunks[0].options.encoding
+            if parts and encoding != self.encoding:
+                break  # one message holds one encoding
+            self.encoding = encoding
             chunk = self._pop()
             if chunk.roles:
                 self._offset = chunk.offsets[-1]

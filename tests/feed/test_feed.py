@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 import uvloop
 
@@ -837,3 +838,66 @@ async def _told_apart(spot: Spot) -> None:
 
 
 test_a_summary_comes_with_every_topic_of_its_exchange = both(_told_apart)
+
+
+# --- encodings and policies
+
+
+async def _messages(client: Peer, count: int) -> list[Any]:
+    """So many messages in MessagePack."""
+    found = []
+    for _ in range(count):
+        size = int.from_bytes(await asyncio.wait_for(client.reader.readexactly(4), PATIENCE), "big")
+        found.append(msgspec.msgpack.decode(await asyncio.wait_for(client.reader.readexactly(size), PATIENCE)))
+    return found
+
+
+async def _messagepack(spot: Spot) -> None:
+    async with serving(spot) as (bus, _), peer(spot) as client:
+        assert (await client.row())["type"] == "hello"
+        client.say({"op": "hello", "encoding": "msgpack", "layout": "array", "id": 7})
+        hello, schema = await _messages(client, 2)
+        assert (hello["type"], hello["epoch"], hello["id"], schema["type"]) == ("hello", "epoch", 7, "schema")
+        client.say({"op": "subscribe", "topics": ["trades:*:*"], "fields": ["price", "offset"]})
+        subscribed, schema = await _messages(client, 2)
+        assert (subscribed["type"], schema["types"]["trade"]) == ("subscribed", ["type", "offset", "price"])
+        bus.publish([trade(), trade(price="2.00")])
+        assert await _messages(client, 2) == [["trade", 1, "1.50"], ["trade", 2, "2.00"]]
+        client.say({"op": "hello"})
+        (error,) = await _messages(client, 1)
+        assert "before anything is subscribed" in error["error"]
+
+
+test_messagepack_and_arrays = both(_messagepack)
+
+
+async def _unknown_field(spot: Spot) -> None:
+    async with serving(spot), peer(spot) as client:
+        await client.row()
+        error = await client.ask({"op": "subscribe", "topics": ["trades:*:*"], "fields": ["prize"], "id": 1})
+        assert (error["error"], error["id"]) == ("'prize' is a field of no record; docs/records.md has them all", 1)
+
+
+test_a_field_that_no_record_has_is_refused = both(_unknown_field)
+
+
+async def _disconnected(spot: Spot) -> None:
+    """Who asked to be hung up on instead of losing records is, with the reason; nobody else notices."""
+    async with serving(spot, ring=100) as (bus, server), subscriber(spot, "trades:*:*") as steady:
+        async with peer(spot, ahead=2**16) as slow:
+            await slow.row()
+            await slow.ask({"op": "subscribe", "topics": ["trades:*:*"], "policy": "disconnect"})
+            slow.pause()
+            for _ in range(100):
+                bus.publish([trade() for _ in range(90)])
+                await asyncio.sleep(0)
+            await eventually(lambda: len(server.status().subscribers) == 1)
+            slow.resume()
+            rows = await slow.rest()
+        offsets = [row["offset"] for row in rows if row["type"] == "trade"]
+        assert offsets == list(range(1, len(offsets) + 1)), "there is no hole before the end"
+        assert len(offsets) < 9000
+        assert [row["offset"] for row in await steady.until_offset(9000)] == list(range(1, 9001))
+
+
+test_who_asked_for_that_is_hung_up_on_where_it_is_too_slow = both(_disconnected)

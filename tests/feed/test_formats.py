@@ -2,14 +2,15 @@ import json
 from decimal import Decimal
 from typing import get_type_hints
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
 from aggregator.bus.bus import encode_lines
-from aggregator.feed.formats import DECIMALS, PLAIN, Options, encode
-from aggregator.feed.protocol import Time
+from aggregator.feed.formats import DECIMALS, PLAIN, Options, encode, pieces, schema
+from aggregator.feed.protocol import Encoding, Layout, Time
 from aggregator.records import RECORD_TYPES, BookDelta, Candle, Instrument, Record, Trade
 
 # fmt: off
@@ -42,7 +43,8 @@ def test_without_options_it_is_the_streams_own_line() -> None:
 )
 def test_times_in_other_units(unit: Time, expected: object) -> None:
     row = written(TRADE, Options(time=unit))
-    assert (row["ts_event"], row["ts_sent"], row["price"]) == (expected, None, "0.3500")
+    assert (row["ts_event"], row["price"]) == (expected, "0.3500")
+    assert "ts_sent" not in row, "what is null is left out, as without options"
 
 
 def test_a_time_outside_of_the_calendar_stays_a_number() -> None:
@@ -80,3 +82,51 @@ def test_any_number_is_the_same_number(text: str) -> None:
 def test_a_flag_less_record_has_no_flags() -> None:
     assert TRADE.flags is UNSET
     assert "flags" not in written(TRADE, Options(time="ms"))
+
+
+# --- MessagePack, arrays, fields
+
+PACKED = Options(encoding="msgpack")
+
+
+def test_messagepack_holds_the_same_records_each_behind_its_length() -> None:
+    records = [TRADE, BookDelta(bids=[("1.50", "0")], asks=[]), TRADE]
+    found = pieces(encode(records, PACKED), PACKED)
+    assert [int.from_bytes(piece[:4], "big") for piece in found] == [len(piece) - 4 for piece in found]
+    assert [msgspec.msgpack.decode(piece[4:]) for piece in found] == [
+        msgspec.json.decode(msgspec.json.encode(record)) for record in records
+    ]
+
+
+@pytest.mark.parametrize("layout", ["object", "array"])
+def test_an_integer_that_messagepack_has_none_for_is_text(layout: Layout) -> None:
+    trade = Trade(price="1", size="1", sequence=10**30)
+    (piece,) = pieces(encode([trade], Options(encoding="msgpack", layout=layout)), PACKED)
+    said = msgspec.msgpack.decode(piece[4:])
+    assert str(10**30) in (said if layout == "array" else said.values())
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+@pytest.mark.parametrize("fields", [(), ("price", "offset", "bids")])
+def test_an_array_holds_the_fields_in_the_order_of_the_schema(encoding: Encoding, fields: tuple[str, ...]) -> None:
+    options = Options(encoding=encoding, layout="array", fields=fields)
+    orders = schema(fields).types
+    for record in (TRADE, BookDelta(bids=[("1.50", "0")], asks=[])):
+        (piece,) = pieces(encode([record], options), options)
+        values = msgspec.json.decode(piece) if encoding == "json" else msgspec.msgpack.decode(piece[4:])
+        said = msgspec.json.decode(msgspec.json.encode(record))
+        assert dict(zip(orders[said["type"]], values, strict=True)) == {
+            name: said.get(name) for name in orders[said["type"]]
+        }
+    if fields:
+        assert orders["trade"] == ["type", "offset", "price"]
+
+
+def test_only_the_fields_that_are_wanted_and_the_type() -> None:
+    assert written(TRADE, Options(fields=("price", "side", "bids"))) == {"type": "trade", "price": "0.3500"}
+
+
+def test_numbers_of_messagepack_are_the_nearest() -> None:
+    options = Options(encoding="msgpack", numbers="float")
+    (piece,) = pieces(encode([TRADE], options), options)
+    assert msgspec.msgpack.decode(piece[4:])["price"] == 0.35

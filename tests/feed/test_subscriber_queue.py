@@ -181,3 +181,39 @@ def test_rings_that_share_their_chunks_say_what_each_would_say_alone(
     for one, other in zip(together, alone, strict=True):
         assert said(one) == said(other)
         assert (one.missed, one.lags, one.waiting, one.held) == (other.missed, other.lags, other.waiting, other.held)
+
+
+# --- policies
+
+
+def test_where_only_the_newest_matters_older_ones_of_the_same_route_go_first() -> None:
+    full = ring(8)
+    full.policy = "conflate"
+    quotes = [BookRole(None, starts=False, is_superseded=True) for _ in range(2)]
+    for offset in range(1, 10):
+        full.put(chunk(offset, quotes[offset % 2] if offset != 4 else TRADES))
+    assert said(full) == [4, 8, 9, (1, 7)], "what went is told behind what is newer, and its range holds what was kept"
+    assert full.missed == 6
+
+
+def test_a_queue_of_what_nothing_supersedes_lets_the_oldest_go_though_it_is_conflated() -> None:
+    full = ring(8)
+    full.policy = "conflate"
+    for offset in range(1, 10):
+        full.put(chunk(offset, TRADES))
+    assert said(full) == [(1, 3), 4, 5, 6, 7, 8, 9]
+
+
+@given(st.lists(st.integers(0, 3), max_size=60))
+def test_conflated_or_not_every_record_comes_or_is_counted(kinds: list[int]) -> None:
+    full = ring(6)
+    full.policy = "conflate"
+    roles = [TRADES, *[BookRole(None, starts=False, is_superseded=True) for _ in range(3)]]
+    for offset, kind in enumerate(kinds, 1):
+        full.put(chunk(offset, roles[kind]))
+    came = [found for found in said(full) if isinstance(found, int)]
+    assert came == sorted(came)
+    assert len(came) + full.missed == len(kinds)
+    for kind in {*kinds} - {0}:
+        newest = max(offset for offset, each in enumerate(kinds, 1) if each == kind)
+        assert newest in came or sum(offset > newest for offset in came) >= 4, "it goes only as the oldest does"

@@ -33,7 +33,7 @@ class LinesProtocol(asyncio.Protocol):
             self.opened.set_result(head)
         while (frame := self._frame()) is not None:
             first, payload = frame
-            if first == TEXT:
+            if first in {TEXT, BINARY}:
                 self.reader.feed_data(payload)
             elif first == CLOSE:
                 self.reader.feed_eof()

@@ -16,7 +16,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from aggregator.bus.selection import Selection
 from aggregator.feed.address import LOCALHOST, TcpAddress
-from aggregator.feed.formats import PLAIN
+from aggregator.feed.formats import PLAIN, encode_message
 from aggregator.feed.hub import patterns_of
 from aggregator.feed.peer import Host
 from aggregator.feed.protocol import (
@@ -26,7 +26,6 @@ from aggregator.feed.protocol import (
     ListTopics,
     Subscribe,
     TakeSnapshot,
-    encode_message,
     read_line,
 )
 from aggregator.feed.settings import FeedSettings
@@ -110,7 +109,7 @@ class WebSocketPeer(HttpPeer):
                 data = resting.refill()
                 if not data:
                     break
-                transport.write(frame(data))
+                transport.write(frame(data, is_text=resting.ring.encoding == "json"))
                 self.has_sent.set()
                 if transport.get_write_buffer_size():
                     break
@@ -129,14 +128,14 @@ class WebSocketPeer(HttpPeer):
             self._resting = None
 
 
-def frame(payload: bytes) -> bytes:
-    """A message of text as a server's frame (RFC 6455, section 5.2)."""
-    size = len(payload)
+def frame(payload: bytes, *, is_text: bool = True) -> bytes:
+    """A message as a server's frame (RFC 6455, section 5.2)."""
+    size, first = len(payload), b"\x81" if is_text else b"\x82"
     if size < 126:
-        return bytes((0x81, size)) + payload
+        return first + bytes((size,)) + payload
     if size < 1 << 16:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+        return first + b"\x7e" + size.to_bytes(2, "big") + payload
+    return first + b"\x7f" + size.to_bytes(8, "big") + payload
 
 
 class HangUp(asyncio.Protocol):
@@ -266,7 +265,8 @@ class HttpTransport:
         subscriber = self._host.welcome(peer)
 
         async def send(data: bytes) -> None:
-            await socket.send_frame(data, WSMsgType.TEXT)
+            is_text = subscriber.ring.encoding == "json"
+            await socket.send_frame(data, WSMsgType.TEXT if is_text else WSMsgType.BINARY)
 
         sending = asyncio.ensure_future(peer.run(subscriber, send))
         hearing = asyncio.ensure_future(_hear(socket, peer, subscriber))

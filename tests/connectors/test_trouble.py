@@ -223,6 +223,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("coinbase", 400, b'{"error":"INVALID_ARGUMENT","message":"no product"}', Trouble("INVALID_ARGUMENT: no product")),
     ("coinbaseexchange", 404, b'{"message":"NotFound"}', Trouble("NotFound")),
     (
+        "coinone",
+        200,
+        b'{"result":"error","error_code":"108","error_msg":"Unknown CryptoCurrency"}',
+        Trouble("108: Unknown CryptoCurrency"),
+    ),
+    (
+        "coinone",
+        200,
+        b'{"result":"error","error_code":"4","error_msg":"Blocked user access"}',
+        Trouble("4: Blocked user access", is_busy=True),
+    ),
+    (
         "indodax",
         200,
         b'{"error":"invalid_pair","error_description":"Invalid Pair"}',
@@ -275,6 +287,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
 ]
 FINE: list[tuple[str, bytes]] = [
     ("foxbit", b'{"data":[]}'),
+    ("coinone", b'{"result":"success","error_code":"0","markets":[]}'),
     ("indodax", b'{"buy":[],"sell":[]}'),
     ("hollaex", b'{"coins":{},"pairs":{}}'),
     ("latoken", b"[]"),

@@ -1,0 +1,135 @@
+"""Reading Coinone's frames, and asking for topics."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Accepted, Event, Parse, Refused, Subscribe, Subscription
+from aggregator.records import Channel, Trade
+from aggregator.wire import by_word, encode, past
+from connectors.coinone.wires import (
+    BOOK,
+    CANDLES,
+    TICKER,
+    TRADES,
+    Answer,
+    BookFrame,
+    CandleFrame,
+    TickerFrame,
+    Topic,
+    TradeFrame,
+)
+
+CHANNELS: dict[Channel, str] = {"trades": TRADES, "book": BOOK, "ticker": TICKER, "candles": CANDLES}
+NO_TOPIC = 160012
+PING = encode({"request_type": "PING"})
+
+
+class Heard(Struct):
+    """The memory of one connection.
+
+    confirmed: the topic that was confirmed last, until it is sure that no refusal follows
+    fresh: the markets whose trades are confirmed and have not come yet
+    """
+
+    confirmed: Topic | None = None
+    fresh: set[str] = set()
+
+    def settle(self) -> Iterable[Event]:
+        """Take the confirmation for good."""
+        topic, self.confirmed = self.confirmed, None
+        return () if topic is None else (Accepted(topic=topic),)
+
+    def answer(self, said: Answer) -> Iterable[Event]:
+        if said.response_type == "ERROR":
+            return (self.refusal(said),)
+        if said.response_type == "PONG":
+            return self.settle()
+        if said.response_type != "SUBSCRIBED":
+            return ()  # a greeting, or a topic is left
+        before, self.confirmed = self.settle(), said.topic
+        if said.channel == TRADES:
+            self.fresh.add(said.topic[1])
+        return before
+
+    def refusal(self, said: Answer) -> Event:
+        """Read a refusal, which names no topic: it comes at once after what seemed to confirm it."""
+        reason = f"{said.error_code}: {said.message}" + (f" ({said.field})" if said.field else "")
+        if said.error_code != NO_TOPIC:
+            return Refused(reason)
+        topic, self.confirmed = self.confirmed, None
+        return Refused(reason, topic=topic, meaning="final")
+
+    def data(self, topic: Topic, event: Event) -> Iterable[Event]:
+        """Pass data while some answer is remembered: the first trade is the last one from before the subscription."""
+        if isinstance(event, Trade) and topic[1] in self.fresh:
+            self.fresh.discard(topic[1])
+            past((event,))
+        return (*self.settle(), event) if topic == self.confirmed else (event,)
+
+
+class Told(Protocol):
+    @property
+    def topic(self) -> Topic: ...
+
+    def event(self) -> Event: ...
+
+
+class Frame(Protocol):
+    @property
+    def data(self) -> Told: ...
+
+
+def reader(decode: Callable[[bytes], Frame]) -> Callable[[bytes], Told | Answer]:
+    return lambda frame: decode(frame).data
+
+
+READERS = {
+    TRADES: reader(Decoder(TradeFrame).decode),
+    BOOK: reader(Decoder(BookFrame).decode),
+    TICKER: reader(Decoder(TickerFrame).decode),
+    CANDLES: reader(Decoder(CandleFrame).decode),
+}
+decode_answer = Decoder(Answer).decode
+
+
+def read_other(frame: bytes) -> Told | Answer:
+    """Read an answer, or data that is spelled in another way."""
+    said = decode_answer(frame)
+    read = READERS.get(said.channel) if said.response_type == "DATA" else None
+    return said if read is None else read(frame)
+
+
+read = by_word(b'"channel":"', READERS, read_other)
+
+
+def parser() -> Parse:
+    heard = Heard()
+
+    def parse(frame: bytes) -> Iterable[Event]:
+        said = read(frame)
+        if isinstance(said, Answer):
+            return heard.answer(said)
+        if heard.confirmed is None and not heard.fresh:
+            return (said.event(),)
+        return heard.data(said.topic, said.event())
+
+    return parse
+
+
+def topic(s: Subscription) -> Topic:
+    return CHANNELS[s.channel], s.raw_symbol, s.interval if s.channel == "candles" else ""
+
+
+def ask(word: str) -> Subscribe:
+    def frames(wanted: Sequence[Subscription], __: int) -> Iterable[bytes]:
+        for s in wanted:
+            quote, _, target = s.raw_symbol.partition("-")
+            named = {"quote_currency": quote, "target_currency": target}
+            if s.channel == "candles":
+                named["interval"] = s.interval
+            yield encode({"request_type": word, "channel": CHANNELS[s.channel], "topic": named})
+
+    return frames

@@ -196,6 +196,10 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     ),
     "Subscribers of the feed": (
         Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),
+        Bound("feed.hub.AUTHENTICATE_S", "seconds", "to show a token, where one is needed", "it is hung up on"),
+        Bound("feed.access.LONGEST_TOKEN", "characters", "of a token", "it is wrong"),
+        Bound("feed.access.MOST_PAUSES", "addresses", "whose wrong tokens are remembered", "the oldest is forgotten"),
+        Bound("feed.access.LONGEST_PAUSE_S", "seconds", "before a wrong token is answered", "it grows no further"),
         Bound("feed.settings.FeedSettings.ring", "records", "kept for a slow one (`ring`)", "the oldest go: a `lag`"),
         Bound("feed.subscriber_queue.RING_BYTES", "bytes", "likewise", "likewise"),
         Bound(

@@ -14,10 +14,13 @@ from aggregator import __version__
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.selection import LONGEST_PATTERN, BadPattern, Pattern, Selection, parse_pattern
 from aggregator.errors import nearest
+from aggregator.feed.access import EVERYTHING, Access, Gate
 from aggregator.feed.formats import Options, encode, encode_message, schema
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import (
     MOST_PATTERNS,
+    Authenticate,
+    Authenticated,
     BadRequest,
     Book,
     Error,
@@ -47,6 +50,9 @@ from aggregator.records import RECORD_TYPES
 
 FIELDS = {name for kind in RECORD_TYPES for name in ("type", *kind.__struct_fields__)}
 PARTING_S = 2.0  # seconds that who was too slow has to read why it is hung up on
+AUTHENTICATE_S = 3.0  # seconds that a client has to show its token, where one is needed
+HOW_TO_SHOW = 'the first message is {"op":"auth","token":"TOKEN"}; over HTTP a header does, Authorization: Bearer TOKEN'
+WRONG_TOKEN = "the token is wrong"  # noqa: S105 - what is said of it
 INSTRUMENTS_AT_ONCE = 500  # encoded together when those in force are told
 
 log = logging.getLogger("aggregator.feed")
@@ -55,8 +61,9 @@ log = logging.getLogger("aggregator.feed")
 class FeedHub:
     """Serves a bus to its subscribers; attach `publish` to the bus after `start`."""
 
-    def __init__(self, bus: Bus, *, ring: int, max_clients: int) -> None:
-        """Keep at most `ring` records for each of `max_clients` subscribers."""
+    def __init__(self, bus: Bus, *, ring: int, max_clients: int, gate: Gate | None = None) -> None:
+        """Keep at most `ring` records for each of `max_clients` subscribers; `gate` has the tokens."""
+        self.gate = gate or Gate()
         self._bus = bus
         self._ring = ring
         self._max_clients = max_clients
@@ -184,8 +191,11 @@ class FeedHub:
 
     # --- subscribers
 
-    def welcome(self, peer: Peer) -> Subscriber:
-        """Take in whoever has connected; where there are too many already it is told so, and hung up on."""
+    def welcome(self, peer: Peer, access: Access | None = EVERYTHING) -> Subscriber:
+        """Take in whoever has connected; where there are too many already it is told so, and hung up on.
+
+        With `access` null nothing is said to it, and nothing done for it, before it has shown a token.
+        """
         self._accepted += 1
         subscriber = Subscriber(peer, self._ring, refill=self._refill, hear=self._hear, gone=self._forget)
         if len(self._subscribers) >= self._max_clients:
@@ -196,8 +206,44 @@ class FeedHub:
             subscriber.part(reason)
             return subscriber
         self._subscribers[subscriber.ring] = subscriber
-        subscriber.answer(self._hello())
+        subscriber.access = access
+        if access is None:
+            self._loop.call_later(AUTHENTICATE_S, self._remind, subscriber)
+        else:
+            subscriber.answer(self._hello())
         return subscriber
+
+    def _remind(self, subscriber: Subscriber) -> None:
+        """Hang up on a subscriber that has shown no token in all its time."""
+        if subscriber.access is None and not subscriber.is_held:
+            self._shut_out(subscriber, f"no token came within {AUTHENTICATE_S:.0f} s; {HOW_TO_SHOW}")
+
+    def _shut_out(self, subscriber: Subscriber, reason: str, id: Id = None) -> None:
+        """Say why, and hang up, on those too who do not read it."""
+        subscriber.is_held = True
+        if subscriber.ring in self._subscribers:
+            subscriber.answer(Error(reason, id))
+            subscriber.part(reason)
+            self._loop.call_later(PARTING_S, subscriber.peer.close)
+
+    def _authenticate(self, subscriber: Subscriber, request: Authenticate) -> None:
+        """Let a subscriber have what its token allows; a wrong one is answered after a pause, and hung up on."""
+        if not self.gate.has_tokens:
+            raise BadRequest("this feed has no tokens: leave the token out", request.id)
+        if subscriber.patterns:
+            raise BadRequest("a token is shown before anything is subscribed", request.id)
+        access = self.gate.find(request.token)
+        if access is None:
+            subscriber.is_held = True
+            pause = self.gate.pause(subscriber.peer.host, self._loop.time())
+            log.warning("feed: %s showed a wrong token, and is answered in %.1f s", subscriber.peer.name, pause)
+            self._loop.call_later(pause, self._shut_out, subscriber, WRONG_TOKEN, request.id)
+            return
+        if subscriber.access is None:
+            subscriber.answer(self._hello())
+        subscriber.access = access
+        topics = None if access.topics is None else list(access.topics)
+        subscriber.answer(Authenticated(access.name, topics, request.id))
 
     def _forget(self, subscriber: Subscriber) -> None:
         """Forget a subscriber whose connection is closed."""
@@ -214,38 +260,47 @@ class FeedHub:
         """Do what a line asks for, and answer it."""
         try:
             request = read_line(line)
-            if request is not None:
-                self._heed(subscriber, request)
+            if isinstance(request, Authenticate):
+                self._authenticate(subscriber, request)
+            elif subscriber.access is None:
+                self._shut_out(subscriber, f"a token is needed first: {HOW_TO_SHOW}")
+            elif request is not None:
+                self._heed(subscriber, request, subscriber.access)
         except BadRequest as error:
+            if subscriber.access is None:
+                self._shut_out(subscriber, f"a token is needed first: {HOW_TO_SHOW}")
+                return
             subscriber.answer(Error(str(error), error.id))
             if isinstance(error, LineTooLong):
                 self._routes.leave(subscriber.ring)
                 subscriber.part("a line was too long")
 
-    def _heed(self, subscriber: Subscriber, request: Request) -> None:
+    def _heed(self, subscriber: Subscriber, request: Request, access: Access) -> None:
         match request:
             case Greet():
                 self._greet(subscriber, request)
             case Subscribe():
-                self._subscribe(subscriber, request)
+                self._subscribe(subscriber, request, access)
             case Unsubscribe():
                 self._unsubscribe(subscriber, request)
-            case _:
+            case Ping() | ListTopics() | TakeSnapshot():
                 self._collect()
-                subscriber.answer(*self.reply(request, subscriber.options))
+                subscriber.answer(*self.reply(request, subscriber.options, access))
 
-    def reply(self, request: Ping | ListTopics | TakeSnapshot, options: Options) -> tuple[Reply, bytes]:
+    def reply(self, request: Ping | ListTopics | TakeSnapshot, options: Options, access: Access) -> tuple[Reply, bytes]:
         """Answer what asks for no stream, with lines that belong to it. Raises BadRequest."""
         match request:
             case Ping():
                 return Pong(request.id), b""
             case ListTopics():
-                return self._topics(request), b""
+                return self._topics(request, access), b""
             case TakeSnapshot():
-                return self._snapshot(request, options)
+                return self._snapshot(request, options, access)
 
-    def _topics(self, request: ListTopics) -> Topics:
-        wanted = None if request.topics is None else Selection(patterns_of(request.topics, request.id).values())
+    def _topics(self, request: ListTopics, access: Access) -> Topics:
+        wanted = access.selection
+        if request.topics is not None:
+            wanted = Selection(patterns_of(request.topics, request.id, access).values())
         known = sorted((name, topic) for topic, name in self._routes.named(wanted))
         found = Topics([name for name, _ in known], id=request.id)
         if request.states:
@@ -257,9 +312,11 @@ class FeedHub:
             return TopicStanding(health.state, health.age_ms, health.reason)
         return None
 
-    def _snapshot(self, request: TakeSnapshot, options: Options) -> tuple[Reply, bytes]:
+    def _snapshot(self, request: TakeSnapshot, options: Options, access: Access) -> tuple[Reply, bytes]:
         exchange, symbol = request.exchange, request.symbol
-        topics = self._routes.books_of(exchange, symbol)
+        topics = [topic for topic in self._routes.books_of(exchange, symbol) if self._allows(access, topic)]
+        if not topics and not access.covers(Pattern(("book",), exchange, symbol)):
+            raise BadRequest(access.refusal(f"book:{exchange}:{symbol}"), request.id)
         for topic in topics:
             book = self._book((topic.exchange, topic.raw_symbol), options)
             if book:
@@ -269,15 +326,19 @@ class FeedHub:
             reason = f": {standings[0].reason}" if standings[0].reason else ""
             raise BadRequest(f"the book of {exchange} {symbol} is {standings[0].state}{reason}", request.id)
         alike = {name.casefold(): name for name in self._routes.like(exchange, symbol)}
+        if access.selection is not None:  # no hint tells of a book that the token does not allow
+            alike = {}
         meant = nearest(symbol, alike) if len(symbol) <= LONGEST_PATTERN else None
         hint = f"did you mean {alike[meant]}?" if meant else '{"op":"topics"} names those that are'
         raise BadRequest(f"no book {symbol!a:.80} of {exchange!a:.80} is followed; {hint}", request.id)
 
-    def instruments(self, wanted: Selection, options: Options) -> Iterator[bytes]:
+    def _allows(self, access: Access, topic: Known) -> bool:
+        return access.allows(self._routes.known[topic])
+
+    def instruments(self, wanted: Selection, options: Options, access: Access) -> Iterator[bytes]:
         """The instruments in force that a selection wants, as lines, some at a time; each as it is when it is given."""
-        return self._in_force(
-            [topic for topic in self._routes.matching(wanted) if topic.channel == "instruments"], options
-        )
+        found = [topic for topic in self._routes.matching(wanted) if topic.channel == "instruments"]
+        return self._in_force([topic for topic in found if self._allows(access, topic)], options)
 
     def _in_force(self, topics: Sequence[Known], options: Options) -> Iterator[bytes]:
         known, names = self._bus.instruments, self._routes.known
@@ -299,8 +360,8 @@ class FeedHub:
         header = self._bus.header()
         return Hello(header.schema, header.epoch, header.offset, __version__, id)
 
-    def _subscribe(self, subscriber: Subscriber, request: Subscribe) -> None:
-        new = patterns_of(request.topics, request.id)
+    def _subscribe(self, subscriber: Subscriber, request: Subscribe, access: Access) -> None:
+        new = patterns_of(request.topics, request.id, access)
         if not new:
             raise BadRequest("no topics: name at least one, like trades:*:BTC/USDT", request.id)
         if len(subscriber.patterns | new) > MOST_PATTERNS:
@@ -355,9 +416,13 @@ class FeedHub:
         subscriber.answer(Unsubscribed(gone, request.id))
 
 
-def patterns_of(texts: Iterable[str], id: Id) -> dict[str, Pattern]:
-    """Read patterns. Raises BadRequest for the first that is none."""
+def patterns_of(texts: Iterable[str], id: Id, access: Access) -> dict[str, Pattern]:
+    """Read patterns. Raises BadRequest for the first that is none, or is not allowed."""
     try:
-        return {text: parse_pattern(text) for text in texts}
+        found = {text: parse_pattern(text) for text in texts}
     except BadPattern as error:
         raise BadRequest(str(error), id) from None
+    for text, pattern in found.items():
+        if not access.covers(pattern):
+            raise BadRequest(access.refusal(text), id)
+    return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from aggregator.bus.selection import Selection
+    from aggregator.feed.access import Access, Gate
     from aggregator.feed.formats import Options
     from aggregator.feed.protocol import ListTopics, Ping, Reply, TakeSnapshot
     from aggregator.feed.subscriber import Subscriber
@@ -25,6 +26,10 @@ class Peer(Protocol):
     @property
     def name(self) -> str:
         """Its name, for logs: `unix:pid=12,uid=0`, `tcp:127.0.0.1:54321`."""
+
+    @property
+    def host(self) -> str:
+        """The address that it came from, without a port; empty for this machine's own sockets."""
 
     @property
     def unsent(self) -> int:
@@ -43,11 +48,17 @@ class Peer(Protocol):
 class Host(Protocol):
     """The hub, as a transport sees it."""
 
-    def welcome(self, peer: Peer) -> "Subscriber":
-        """Take in whoever has connected."""
+    @property
+    def gate(self) -> "Gate":
+        """The tokens."""
 
-    def reply(self, request: "Ping | ListTopics | TakeSnapshot", options: "Options") -> "tuple[Reply, bytes]":
+    def welcome(self, peer: Peer, access: "Access | None") -> "Subscriber":
+        """Take in whoever has connected; with `access` null it must show a token first."""
+
+    def reply(
+        self, request: "Ping | ListTopics | TakeSnapshot", options: "Options", access: "Access"
+    ) -> "tuple[Reply, bytes]":
         """Answer what asks for no stream, with lines that belong to it. Raises BadRequest."""
 
-    def instruments(self, wanted: "Selection", options: "Options") -> Iterator[bytes]:
-        """Give the instruments in force that are wanted, as lines, some at a time."""
+    def instruments(self, wanted: "Selection", options: "Options", access: "Access") -> Iterator[bytes]:
+        """Give the instruments in force that are wanted and allowed, as lines, some at a time."""

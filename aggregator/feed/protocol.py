@@ -25,7 +25,8 @@ OPERATIONS = (
     'or bare patterns like trades:*:BTC/USDT; subscribe also takes "id", "snapshot" (true, false), '
     '"numbers" ("text", "float"), "time" ("ns", "us", "ms", "iso"), "fields" (names), '
     '"policy" ("drop_oldest", "conflate", "disconnect"); '
-    '{"op":"hello"} takes "encoding" ("json", "msgpack") and "layout" ("object", "array")'
+    '{"op":"hello"} takes "encoding" ("json", "msgpack") and "layout" ("object", "array"); '
+    '{"op":"auth","token":"TOKEN"}'
 )
 
 
@@ -76,6 +77,13 @@ class Greet(Struct, tag_field="op", tag="hello", forbid_unknown_fields=True):
     id: Id = None
 
 
+class Authenticate(Struct, tag_field="op", tag="auth", forbid_unknown_fields=True):
+    """Show a token, as the first message where one is needed."""
+
+    token: str
+    id: Id = None
+
+
 class Unsubscribe(Struct, tag_field="op", tag="unsubscribe", forbid_unknown_fields=True):
     """Have these patterns no more, each spelled as it was subscribed; null: none at all."""
 
@@ -110,7 +118,7 @@ class TakeSnapshot(Struct, tag_field="op", tag="snapshot", forbid_unknown_fields
     id: Id = None
 
 
-Request = Greet | Subscribe | Unsubscribe | Ping | ListTopics | TakeSnapshot
+Request = Authenticate | Greet | Subscribe | Unsubscribe | Ping | ListTopics | TakeSnapshot
 
 # --- what the feed says, beside records
 
@@ -129,6 +137,14 @@ class Schema(Struct, tag_field="type", tag="schema"):
     """The fields of each type of record, in the order in which an array holds them; it follows the `hello`."""
 
     types: dict[str, list[str]]
+
+
+class Authenticated(Struct, tag_field="type", tag="authenticated"):
+    """The token is right: the patterns that it allows, or null where it allows everything."""
+
+    name: str
+    topics: list[str] | None
+    id: Id = None
 
 
 class Subscribed(Struct, tag_field="type", tag="subscribed"):
@@ -189,7 +205,7 @@ class Bye(Struct, tag_field="type", tag="bye"):
     id: Id = None
 
 
-Reply = Subscribed | Unsubscribed | Pong | Topics | Book | Error | Bye
+Reply = Authenticated | Subscribed | Unsubscribed | Pong | Topics | Book | Error | Bye
 
 
 class _Identified(Struct):

@@ -1,6 +1,7 @@
 """The feed of a daemon: its hub, and the places where subscribers connect."""
 
 from aggregator.bus.bus import Batch, Bus
+from aggregator.feed.access import Gate
 from aggregator.feed.hub import FeedHub
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.status import FeedStatus
@@ -12,7 +13,7 @@ class FeedServer:
 
     def __init__(self, settings: FeedSettings, bus: Bus) -> None:
         """Prepare; nothing listens before `start`."""
-        self.hub = FeedHub(bus, ring=settings.ring, max_clients=settings.max_clients)
+        self.hub = FeedHub(bus, ring=settings.ring, max_clients=settings.max_clients, gate=Gate(settings.tokens))
         self._settings = settings
         self._transports: list[Transport] = []
 

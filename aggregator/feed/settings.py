@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from aggregator.feed.access import Token
 from aggregator.feed.address import Address
 
 
@@ -16,6 +17,7 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     hosts: names by which HTTP may be spoken to beside those of this machine
     origins: sites whose pages may read by HTTP, like `https://charts.example`
     deflate: whether a WebSocket is compressed where its client asks for it
+    tokens: those of which a client of a port must show one; none: it need not
     """
 
     listen: tuple[Address, ...]
@@ -26,3 +28,4 @@ class FeedSettings(Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     deflate: bool = False
+    tokens: tuple[Token, ...] = ()

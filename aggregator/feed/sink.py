@@ -5,17 +5,22 @@ import re
 from grp import getgrnam
 from typing import Annotated
 
-from msgspec import Struct
-from pydantic import AfterValidator, BeforeValidator, Field
+from msgspec import Struct, structs
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from aggregator.bus.selection import BadPattern
+from aggregator.errors import ConfigError
+from aggregator.feed.access import HASH, Access, Token
 from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.status import FeedStatus
+from aggregator.ingest.key_places import HOW, parse_place, read_place
 from aggregator.sinks.sink import Batch, Context, Sink, Writer
 from aggregator.sinks.values import Count, Word, quote, socket_path
 
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 ORIGIN = re.compile(r"https?://[a-z0-9_.:\[\]-]{1,253}")
 OWNER, EVERYONE = 0o600, 0o777  # the bits of a mode
 DRAIN_S = 2.0  # subscribers have so long at the end to read what waits for them
@@ -66,12 +71,67 @@ def _origin(value: str) -> str:
     return value
 
 
+def _tokens(value: object) -> tuple[Token, ...]:
+    """The tokens of a configuration. Raises ValueError."""
+    if not isinstance(value, list | tuple) or not all(isinstance(each, dict) for each in value):
+        raise ValueError("must be tables [[feed.tokens]]")
+    found = tuple(map(_token, value))
+    twice = [token.name for token in found if sum(token.name == other.name for other in found) > 1]
+    if twice:
+        raise ValueError(f"two tokens are called {quote(twice[0])}")
+    return found
+
+
+def _token(table: dict[str, object]) -> Token:
+    unknown = [key for key in table if key not in Token.__struct_fields__]
+    if unknown:
+        raise ValueError(f"{quote(unknown[0])} is no key of a token; allowed: {', '.join(Token.__struct_fields__)}")
+    name, hash, topics = table.get("name"), table.get("hash"), table.get("topics")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError('each has a name of letters, digits, "_", "-" and ".", like name = "desk"')
+    if not isinstance(hash, str) or not (HASH.fullmatch(hash) or _is_place(hash)):
+        raise ValueError(f'{name}: hash must be "sha256:…" as `aggregator token` prints it, or the place of it: {HOW}')
+    if topics is None:
+        return Token(name, hash)
+    if not isinstance(topics, list) or not topics or not all(isinstance(topic, str) for topic in topics):
+        raise ValueError(f'{name}: topics must be a list of patterns, like ["trades:*:*"]; without it all are allowed')
+    try:
+        Access(name, topics)
+    except BadPattern as error:
+        raise ValueError(f"{name}: topics: {error}") from None
+    return Token(name, hash, tuple(topics))
+
+
+def _is_place(text: str) -> bool:
+    try:
+        return parse_place(text).kind != "plain"
+    except ValueError:
+        return False
+
+
+def _with_hash(token: Token) -> Token:
+    """A token with its hash, which may stand in a place of its own. Raises ConfigError."""
+    if HASH.fullmatch(token.hash):
+        return token
+    place = parse_place(token.hash)
+    try:
+        text = read_place(place)
+    except ValueError as error:
+        raise ConfigError(f"feed: the hash of the token {token.name}: {place} {error}") from None
+    if not HASH.fullmatch(text):
+        raise ConfigError(
+            f"feed: the hash of the token {token.name}: {place} holds no hash, as `aggregator token` prints"
+        )
+    return structs.replace(token, hash=text)
+
+
 Mode = Annotated[int, BeforeValidator(_mode), Word("octal", lambda value: f'"0{value:o}"')]
 GroupName = Annotated[str, AfterValidator(_group)]
 Addresses = Annotated[list[Annotated[str, AfterValidator(_listen)]], Field(min_length=1), Word("list")]
 
 
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_frozen), Word("list")]
+Tokens = Annotated[tuple[Token, ...], PlainValidator(_tokens), Word("tables")]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_frozen), Word("list")]
 
 
@@ -87,6 +147,8 @@ class FeedKeys(Struct, frozen=True, kw_only=True):
     hosts: names by which HTTP may be spoken to, beside `localhost` and numbers of this machine
     origins: sites whose pages may read by HTTP, like `"https://charts.example"`
     deflate: whether a WebSocket is compressed where its client asks for it
+    tokens: who may come by a port, as tables `[[feed.tokens]]` with `name`, `hash` and `topics`; `aggregator token`
+        makes one. With any, no port gives anything to who shows none
     """
 
     listen: Addresses
@@ -97,6 +159,7 @@ class FeedKeys(Struct, frozen=True, kw_only=True):
     hosts: Hosts = ()
     origins: Origins = ()
     deflate: bool = False
+    tokens: Tokens = ()
 
 
 class FeedWriter(Writer):
@@ -128,6 +191,7 @@ async def open_feed(keys: FeedKeys, context: Context) -> Writer:
         hosts=keys.hosts,
         origins=keys.origins,
         deflate=keys.deflate,
+        tokens=tuple(map(_with_hash, keys.tokens)),
     )
     server = FeedServer(settings, context.bus)
     await server.start()

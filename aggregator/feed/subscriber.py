@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from aggregator.bus.selection import Pattern
+from aggregator.feed.access import Access
 from aggregator.feed.formats import PLAIN, encode, encode_message
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import Bye, Hello, Reply, Schema
@@ -30,6 +31,8 @@ class Subscriber:
     ) -> None:
         """Let at most `ring` records wait; `refill`, `hear` and `gone` are the methods of the hub that do the work."""
         self.peer = peer
+        self.access: Access | None = None  # all that it may have; null until it has shown a token
+        self.is_held = False  # nothing that it says is heard any more: it is to be hung up on
         self.patterns: dict[str, Pattern] = {}
         self.options = PLAIN
         self.ring = Ring(ring, lambda records: encode(records, self.options))
@@ -80,7 +83,7 @@ class Subscriber:
     @property
     def may_hear(self) -> bool:
         """Tell whether answers may be made now: a peer that leaves them unread is not heard."""
-        return self.ring.answers < MOST_ANSWERS_BYTES
+        return not self.is_held and self.ring.answers < MOST_ANSWERS_BYTES
 
     def hear(self, line: bytes) -> None:
         """Take a line, without its end."""

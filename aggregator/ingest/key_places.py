@@ -119,6 +119,11 @@ def wrong_fields(keys: Keys | None, places: Mapping[str, object]) -> Iterator[tu
             yield "", f"{field} ({words}) is missing"
 
 
+def read_place(place: KeyPlace) -> str:
+    """The text at a place. Raises ValueError, which says nothing of it."""
+    return _read(place)[0]
+
+
 def _read(place: KeyPlace) -> tuple[str, bool]:
     """A key, and whether everybody may read the file that holds it. Raises ValueError, which says nothing of it."""
     match place.kind:

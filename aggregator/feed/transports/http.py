@@ -5,19 +5,22 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from aggregator.bus.selection import Selection
+from aggregator.feed.access import EVERYTHING, Access
 from aggregator.feed.address import LOCALHOST, TcpAddress
 from aggregator.feed.formats import PLAIN, encode_message
-from aggregator.feed.hub import patterns_of
+from aggregator.feed.hub import HOW_TO_SHOW, WRONG_TOKEN, patterns_of
 from aggregator.feed.peer import Host
 from aggregator.feed.protocol import (
     LONGEST_LINE_BYTES,
@@ -40,6 +43,10 @@ NEW_S = 0.05  # a connection counts as new for so long
 SHUTDOWN_S = 1.0  # answers to single questions have so long at the end
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "aggregator"}
 
+ACCESS: web.RequestKey[Any] = web.RequestKey("access", object)  # where a request keeps what its token allows
+
+log = logging.getLogger("aggregator.feed")
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -50,6 +57,7 @@ class HttpPeer:
         """Begin to be a peer; `run` sends until the end."""
         peer = request.transport.get_extra_info("peername") if request.transport else None
         self.name = str(TcpAddress(peer[0], peer[1], "http")) if peer else "http:?"
+        self.host = request.remote or ""
         self.unsent = 0
         self.has_sent = asyncio.Event()  # something was sent since somebody waited for room
         self.is_finishing = False
@@ -138,6 +146,14 @@ def frame(payload: bytes, *, is_text: bool = True) -> bytes:
     return first + b"\x7f" + size.to_bytes(8, "big") + payload
 
 
+class RequestRefused(Exception):
+    """A request is not answered; `status` and the words say why."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class HangUp(asyncio.Protocol):
     """Hang up at once."""
 
@@ -210,11 +226,11 @@ class HttpTransport:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what a page of another site could have a browser do, and answer every error in words."""
-        refusal = self._refusal(request)
-        if refusal:
-            return _error(HTTPStatus.FORBIDDEN, refusal)
         try:
+            request[ACCESS] = await self._access(request)
             return await handler(request)
+        except RequestRefused as refused:
+            return _error(refused.status, str(refused))
         except web.HTTPNotFound:
             return _error(
                 HTTPStatus.NOT_FOUND, f"nothing is at {request.path!a:.80}; ask for {', '.join(self._places)}"
@@ -223,6 +239,32 @@ class HttpTransport:
             return _error(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered here")
         except BadRequest as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
+
+    async def _access(self, request: web.Request) -> Access | None:
+        """Tell what a request may have; null for a WebSocket that is to show a token first. Raises RequestRefused."""
+        refusal = self._refusal(request)
+        if refusal:
+            raise RequestRefused(HTTPStatus.FORBIDDEN, refusal)
+        if "token" in request.query:
+            text = f"a token never stands in an address, which logs keep: {HOW_TO_SHOW}"
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, text)
+        access, shown = self._host.gate.unasked, _token_of(request)
+        if access is None and shown is not None:
+            access = self._host.gate.find(shown)
+            if access is None:
+                await self._pause(request)
+                raise RequestRefused(HTTPStatus.UNAUTHORIZED, WRONG_TOKEN)
+        if access is None and request.path != "/feed":
+            text = "a token is needed: send a header, Authorization: Bearer TOKEN"
+            raise RequestRefused(HTTPStatus.UNAUTHORIZED, text)
+        return access
+
+    async def _pause(self, request: web.Request) -> None:
+        """Let a wrong token wait for its answer."""
+        origin = request.remote or ""
+        pause = self._host.gate.pause(origin, asyncio.get_running_loop().time())
+        log.warning("feed: http:%s showed a wrong token, and is answered in %.1f s", origin, pause)
+        await asyncio.sleep(pause)
 
     def _refusal(self, request: web.Request) -> str:
         """Why a request is refused; empty where it is not.
@@ -262,7 +304,7 @@ class HttpTransport:
         await socket.prepare(request)
         _set_up(request)
         peer = WebSocketPeer(request, is_plain=not socket.compress)
-        subscriber = self._host.welcome(peer)
+        subscriber = self._host.welcome(peer, request[ACCESS])
 
         async def send(data: bytes) -> None:
             is_text = subscriber.ring.encoding == "json"
@@ -290,13 +332,13 @@ class HttpTransport:
             subscribe["snapshot"] = _flag("snapshot", asked["snapshot"])
         line = msgspec.json.encode(subscribe)
         wanted = read_line(line)
-        if not isinstance(wanted, Subscribe) or not patterns_of(wanted.topics, None):
+        if not isinstance(wanted, Subscribe) or not patterns_of(wanted.topics, None, request[ACCESS]):
             raise BadRequest("no topic; write /events?topic=trades:*:BTC/USDT, and as many more as wanted")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         _set_up(request)
         peer = HttpPeer(request)
-        subscriber = self._host.welcome(peer)
+        subscriber = self._host.welcome(peer, request[ACCESS])
         if not peer.is_finishing:
             subscriber.hear(line)
 
@@ -314,16 +356,19 @@ class HttpTransport:
     async def _topics(self, request: web.Request) -> web.StreamResponse:
         asked = _asked(request, {"topic", "states"})
         topics = request.query.getall("topic", []) or None
-        reply, _ = self._host.reply(ListTopics(topics, _flag("states", asked.get("states", "false"))), PLAIN)
+        reply, _ = self._host.reply(
+            ListTopics(topics, _flag("states", asked.get("states", "false"))), PLAIN, request[ACCESS]
+        )
         return _answer(encode_message(reply))
 
     async def _instruments(self, request: web.Request) -> web.StreamResponse:
         asked = _asked(request, {"exchange", "symbol"})
         pattern = f"instruments:{asked.get('exchange', '*')}:{asked.get('symbol', '*')}"
-        wanted = Selection(patterns_of([pattern], None).values())
+        access = request[ACCESS]
+        wanted = Selection(patterns_of([pattern], None, access if asked else EVERYTHING).values())
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        for lines in self._host.instruments(wanted, PLAIN):
+        for lines in self._host.instruments(wanted, PLAIN, access):
             await response.write(lines)
         return response
 
@@ -333,7 +378,7 @@ class HttpTransport:
         if missing:
             raise BadRequest(f"{missing[0]} is missing; write /book?exchange=ID&symbol=BTC/USD")
         try:
-            _, line = self._host.reply(TakeSnapshot(asked["exchange"], asked["symbol"]), PLAIN)
+            _, line = self._host.reply(TakeSnapshot(asked["exchange"], asked["symbol"]), PLAIN, request[ACCESS])
         except BadRequest as error:
             return _error(HTTPStatus.NOT_FOUND, str(error))
         return _answer(line)
@@ -383,10 +428,19 @@ def _flag(name: str, text: str) -> bool:
     return text == "true"
 
 
+def _token_of(request: web.Request) -> str | None:
+    """The token in a request's header; null where there is none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
 def _answer(body: bytes) -> web.Response:
     return web.Response(body=body, content_type="application/json")
 
 
 def _error(status: HTTPStatus, text: str) -> web.Response:
     """An error in words, as the feed's own are."""
-    return web.Response(status=status, body=encode_message(Error(text)), content_type="application/json")
+    headers = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
+    return web.Response(
+        status=status, body=encode_message(Error(text)), headers=headers, content_type="application/json"
+    )

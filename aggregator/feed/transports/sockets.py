@@ -6,6 +6,7 @@ import select
 import socket
 from collections.abc import Callable
 
+from aggregator.feed.access import EVERYTHING, Access, Gate
 from aggregator.feed.peer import Host
 from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
@@ -22,9 +23,10 @@ log = logging.getLogger("aggregator.feed")
 class SocketPeer:
     """A connected socket on the running loop: what a subscriber hears and says, line by line."""
 
-    def __init__(self, sock: socket.socket, name: str, forget: "Callable[[SocketPeer], None]") -> None:
+    def __init__(self, sock: socket.socket, name: str, host: str, forget: "Callable[[SocketPeer], None]") -> None:
         """Take over a connected socket; `open` begins, and `forget` is called once it is closed."""
         self.name = name
+        self.host = host
         self.is_closed = False
         self.has_ended = False  # the far end's side
         self._socket = sock
@@ -190,6 +192,14 @@ class SocketTransport:
         """Name the other end of an accepted socket. Raises OSError where it has left already."""
         raise NotImplementedError
 
+    def host_of(self, sock: socket.socket) -> str:  # noqa: ARG002 - a port's has one
+        """The address from which an accepted socket came; empty for this machine's own. Raises OSError likewise."""
+        return ""
+
+    def unasked(self, gate: Gate) -> Access | None:  # noqa: ARG002 - a port looks there
+        """Let everybody in who opens the file: its rights say who may."""
+        return EVERYTHING
+
     async def start(self, host: Host) -> None:
         """Show everyone who connects to the hub from now on."""
         loop = asyncio.get_running_loop()
@@ -217,12 +227,12 @@ class SocketTransport:
                 continue
             sock.setblocking(False)  # noqa: FBT003 - as above
             try:
-                peer = SocketPeer(sock, self.name_of(sock), self._forget)
+                peer = SocketPeer(sock, self.name_of(sock), self.host_of(sock), self._forget)
             except OSError:  # it has left already
                 sock.close()
                 continue
             self._peers[peer] = None
-            peer.open(host.welcome(peer))
+            peer.open(host.welcome(peer, self.unasked(host.gate)))
 
     def _forget(self, peer: SocketPeer) -> None:
         self._peers.pop(peer, None)

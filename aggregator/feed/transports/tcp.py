@@ -3,6 +3,7 @@
 import socket
 
 from aggregator.errors import ConfigError
+from aggregator.feed.access import Access, Gate
 from aggregator.feed.address import TcpAddress
 from aggregator.feed.listener import BACKLOG
 from aggregator.feed.transports.sockets import SocketTransport
@@ -24,6 +25,14 @@ class TcpTransport(SocketTransport):
         """Name the address from which a subscriber came; its socket is set up for short delays."""
         set_up(sock)
         return str(TcpAddress(*sock.getpeername()[:2]))
+
+    def host_of(self, sock: socket.socket) -> str:
+        """Give the address from which a subscriber came."""
+        return str(sock.getpeername()[0])
+
+    def unasked(self, gate: Gate) -> Access | None:
+        """Let nobody have anything without a token, where there are tokens."""
+        return gate.unasked
 
 
 def listen(address: TcpAddress) -> socket.socket:

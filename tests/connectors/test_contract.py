@@ -234,6 +234,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "woo": "`instruments` takes nothing but `symbol`; its other lists of records have `page` and `size`",
     "woofipro": "`public/info` takes no parameters",
     "zaif": "`currency_pairs/all` takes no parameters",
+    "coinmate": "`tradingPairs` takes no parameters",
     "coinone": "`markets` takes nothing but the quote currency, of which there is one",
     "coincheck": "`exchange_status` gives all where `pair` is left out, its only parameter",
     "xt": "`symbol`, `symbol/list` and `cg/contracts` give all without a parameter",

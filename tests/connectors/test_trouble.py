@@ -223,6 +223,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("coinbase", 400, b'{"error":"INVALID_ARGUMENT","message":"no product"}', Trouble("INVALID_ARGUMENT: no product")),
     ("coinbaseexchange", 404, b'{"message":"NotFound"}', Trouble("NotFound")),
     (
+        "coinmate",
+        200,
+        b'{"error":true,"errorMessage":"No such pair","data":null}',
+        Trouble("No such pair"),
+    ),
+    (
         "coinone",
         200,
         b'{"result":"error","error_code":"108","error_msg":"Unknown CryptoCurrency"}',
@@ -287,6 +293,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
 ]
 FINE: list[tuple[str, bytes]] = [
     ("foxbit", b'{"data":[]}'),
+    ("coinmate", b'{"error":false,"errorMessage":null,"data":[]}'),
     ("coinone", b'{"result":"success","error_code":"0","markets":[]}'),
     ("indodax", b'{"buy":[],"sell":[]}'),
     ("hollaex", b'{"coins":{},"pairs":{}}'),

@@ -1,0 +1,63 @@
+"""Reading Coinmate's frames, and asking for topics."""
+
+from collections.abc import Iterable, Sequence
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Accepted, Event, Parse, Refused, Reply, Subscribe, Subscription
+from aggregator.records import BookSnapshot, Channel
+from aggregator.wire import encode, past
+from connectors.coinmate.wires import Frame, TradeRow, decode, decode_book, decode_statistics, decode_trades, side
+
+CHANNELS: dict[Channel, str] = {"trades": "trades", "book": "order_book", "ticker": "statistics"}
+PING, PONG = encode({"event": "ping"}), encode({"event": "pong"})
+
+
+def read_trades(pair: str, rows: list[TradeRow], before: list[TradeRow] | None) -> Iterable[Event]:
+    """Read the trades that the list before did not hold; all of the first one are from before the subscription."""
+    if before is None:
+        return past(row.record(pair) for row in reversed(rows))
+    fresh = next(n for n in range(len(rows) + 1) if rows[n:] == before[: len(rows) - n])
+    return [row.record(pair) for row in reversed(rows[:fresh])]
+
+
+def parser() -> Parse:
+    before: dict[str, list[TradeRow]] = {}
+
+    def data(said: Frame) -> Iterable[Event]:
+        word, _, pair = said.channel.partition("-")
+        if word == CHANNELS["book"]:
+            book = decode_book(said.payload)
+            return (BookSnapshot(raw_symbol=pair, bids=side(book.bids), asks=side(book.asks), reason="periodic"),)
+        if word == CHANNELS["trades"]:
+            rows = decode_trades(said.payload)
+            last, before[pair] = before.get(pair), rows
+            return read_trades(pair, rows, last)
+        if word == CHANNELS["ticker"]:
+            return (decode_statistics(said.payload).record(pair),)
+        if not word:
+            raise BadFrame("data that names no channel")
+        return ()
+
+    def parse(frame: bytes) -> Iterable[Event]:
+        said = decode(frame)
+        if said.event == "data":
+            return data(said)
+        if said.event == "ping":
+            return (Reply(PONG),)
+        if said.event == "subscribe_success":
+            return (Accepted(topic=said.channel),)
+        return (Refused(said.message),) if said.event == "error" else ()
+
+    return parse
+
+
+def topic(s: Subscription) -> str:
+    return f"{CHANNELS[s.channel]}-{s.raw_symbol}"
+
+
+def ask(event: str) -> Subscribe:
+    def frames(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
+        for s in wanted:
+            yield encode({"event": event, "data": {"channel": topic(s)}})
+
+    return frames

@@ -290,8 +290,21 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"status":"Rejected","errormsg":"Resource Not Found","errorcode":104}',
         Trouble("104: Resource Not Found"),
     ),
+    (
+        "btcturk",
+        400,
+        b'{"success":false,"message":"Pair NOPE does not exists.","code":1037}',
+        Trouble("1037: Pair NOPE does not exists."),
+    ),
+    (
+        "btcturk",
+        429,
+        b'{"message":"TOO_MANY_REQUESTS","success":false,"code":429,"limit":"120","period":"1m"}',
+        Trouble("429: TOO_MANY_REQUESTS", is_busy=True),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
+    ("btcturk", b'{"data":[],"success":true,"message":null,"code":0}'),
     ("foxbit", b'{"data":[]}'),
     ("coinmate", b'{"error":false,"errorMessage":null,"data":[]}'),
     ("coinone", b'{"result":"success","error_code":"0","markets":[]}'),

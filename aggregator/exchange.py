@@ -146,8 +146,9 @@ Meaning = Literal["final", "passing", "unknown"]
 class Refused(Struct, frozen=True):
     """From a parser: a subscription is refused. Its request's id or its topic names it; with neither it is not named.
 
-    A topic is named by the exchange's own name (see `Stream.topic`), or by channel and instrument. An id together with
-    a topic says that the whole request is refused because of that topic.
+    A topic is named by the exchange's own name (see `Stream.topic`), or by channel and instrument. A market without
+    a channel means every topic of it that waits for an answer. An id together with a topic or an instrument says that
+    the whole request is refused because of it, and the rest is asked for again.
 
     reason: the exchange's own words
     meaning: `final` there is no such market or channel: it is not asked for again before the next listing;

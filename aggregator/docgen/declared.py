@@ -23,10 +23,9 @@ def _book(feed: Stream | Poll) -> str:
         return f"polled every {duration(feed.every)}"
     if feed.snapshot is None:
         way = "whole book in the stream"
-    elif feed.snapshot.ask is not None:
-        way = "deltas, whole book asked for on the socket"
     else:
-        way = "deltas, whole book by REST"
+        place = "by REST" if feed.snapshot.ask is None else "asked for on the socket"
+        way = f"whole book in the stream, or {place}" if feed.snapshot.in_band else f"deltas, whole book {place}"
     depth = "all levels" if feed.depth is None else f"{feed.depth} levels"
     rule = feed.sequence.get("book")
     return f"{way}, {depth}, {rule.name if rule else 'unnumbered'}"

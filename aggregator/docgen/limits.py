@@ -200,6 +200,15 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("feed.access.LONGEST_TOKEN", "characters", "of a token", "it is wrong"),
         Bound("feed.access.MOST_PAUSES", "addresses", "whose wrong tokens are remembered", "the oldest is forgotten"),
         Bound("feed.access.LONGEST_PAUSE_S", "seconds", "before a wrong token is answered", "it grows no further"),
+        Bound(
+            "feed.settings.FeedSettings.max_clients_per_address",
+            "connections",
+            "to ports, from one address (`max_clients_per_address`)",
+            "the next is hung up on",
+        ),
+        Bound("feed.transports.sockets.HANDSHAKE_S", "seconds", "to begin TLS", "it is hung up on"),
+        Bound("feed.transports.http.HEAD_S", "seconds", "to ask something over HTTP", "likewise"),
+        Bound("feed.transports.http.KEEP_S", "seconds", "over HTTP until another question", "likewise"),
         Bound("feed.settings.FeedSettings.ring", "records", "kept for a slow one (`ring`)", "the oldest go: a `lag`"),
         Bound("feed.subscriber_queue.RING_BYTES", "bytes", "likewise", "likewise"),
         Bound(

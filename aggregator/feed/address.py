@@ -32,14 +32,6 @@ class TcpAddress(NamedTuple):
         except ValueError:
             return False
 
-    @property
-    def refusal(self) -> str:
-        """The reason why the feed does not listen here, where other machines could reach it."""
-        return (
-            f"{self} is refused: other machines could reach it, and the feed has neither TLS nor tokens yet; write "
-            f'"{self.scheme}:127.0.0.1:PORT" or "{self.scheme}:[::1]:PORT", and come from elsewhere through ssh -L'
-        )
-
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}:{host}:{self.port}"

@@ -6,18 +6,18 @@ from grp import getgrnam
 from typing import Annotated
 
 from msgspec import Struct, structs
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
 
 from aggregator.bus.selection import BadPattern
 from aggregator.errors import ConfigError
 from aggregator.feed.access import HASH, Access, Token
-from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
+from aggregator.feed.address import UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.status import FeedStatus
 from aggregator.ingest.key_places import HOW, parse_place, read_place
 from aggregator.sinks.sink import Batch, Context, Sink, Writer
-from aggregator.sinks.values import Count, Word, quote, socket_path
+from aggregator.sinks.values import Count, FilePath, Word, quote, socket_path
 
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -48,8 +48,6 @@ def _group(value: str) -> str:
 
 def _listen(value: str) -> str:
     address = parse_address(value)
-    if isinstance(address, TcpAddress) and not address.is_loopback:
-        raise ValueError(address.refusal)
     if isinstance(address, UnixAddress):
         socket_path(str(address.path))
     return value
@@ -125,12 +123,31 @@ def _with_hash(token: Token) -> Token:
     return structs.replace(token, hash=text)
 
 
+def _insecure(value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's own signature
+    """Judge the ports by all that stands beside them. Raises ValueError for one that others reach unguarded."""
+    given = info.data
+    if given.get("tls_certificate") is None and (given.get("tls_key") or given.get("client_ca")):
+        raise ValueError("tls_key and client_ca need a tls_certificate")
+    settings = FeedSettings(
+        listen=tuple(map(parse_address, given.get("listen", ()))),
+        tokens=given.get("tokens", ()),
+        tls_certificate=given.get("tls_certificate"),
+        insecure=value,
+    )
+    for address in settings.listen:
+        if refusal := settings.refusal(address):
+            raise ValueError(refusal)
+    return value
+
+
 Mode = Annotated[int, BeforeValidator(_mode), Word("octal", lambda value: f'"0{value:o}"')]
 GroupName = Annotated[str, AfterValidator(_group)]
 Addresses = Annotated[list[Annotated[str, AfterValidator(_listen)]], Field(min_length=1), Word("list")]
 
 
 Hosts = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], BeforeValidator(_frozen), Word("list")]
+Insecure = Annotated[bool, Field(validate_default=True), AfterValidator(_insecure)]
+Numbers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_frozen), Word("list")]
 Tokens = Annotated[tuple[Token, ...], PlainValidator(_tokens), Word("tables")]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_frozen), Word("list")]
 
@@ -149,6 +166,14 @@ class FeedKeys(Struct, frozen=True, kw_only=True):
     deflate: whether a WebSocket is compressed where its client asks for it
     tokens: who may come by a port, as tables `[[feed.tokens]]` with `name`, `hash` and `topics`; `aggregator token`
         makes one. With any, no port gives anything to who shows none
+    tls_certificate: the file of a certificate, with those between it and its root: all ports then speak TLS, 1.2 or
+        later. It is read anew when it changes
+    tls_key: the file of its key; by default the same
+    client_ca: the file of those who sign the certificates that clients must have; without it they need none
+    insecure: whether ports that other machines reach may be listened at without TLS and tokens
+    max_clients_per_address: connections to all ports at once from one address (of IPv6: from one /64)
+    allow_uids: users who may use a unix socket, by number; by default everybody whom its rights let in
+    allow_gids: groups likewise, of which each must be its client's first
     """
 
     listen: Addresses
@@ -160,6 +185,13 @@ class FeedKeys(Struct, frozen=True, kw_only=True):
     origins: Origins = ()
     deflate: bool = False
     tokens: Tokens = ()
+    tls_certificate: FilePath | None = None
+    tls_key: FilePath | None = None
+    client_ca: FilePath | None = None
+    insecure: Insecure = False
+    max_clients_per_address: Count = 250
+    allow_uids: Numbers = ()
+    allow_gids: Numbers = ()
 
 
 class FeedWriter(Writer):
@@ -192,6 +224,13 @@ async def open_feed(keys: FeedKeys, context: Context) -> Writer:
         origins=keys.origins,
         deflate=keys.deflate,
         tokens=tuple(map(_with_hash, keys.tokens)),
+        tls_certificate=keys.tls_certificate,
+        tls_key=keys.tls_key,
+        client_ca=keys.client_ca,
+        insecure=keys.insecure,
+        max_clients_per_address=keys.max_clients_per_address,
+        allow_uids=keys.allow_uids,
+        allow_gids=keys.allow_gids,
     )
     server = FeedServer(settings, context.bus)
     await server.start()
@@ -203,6 +242,12 @@ SINK = Sink(
     "feed",
     FeedKeys,
     open_feed,
-    example={"listen": ["unix:/run/aggregator/feed.sock"], "group": "market-data"},
+    example={
+        "listen": ["unix:/run/aggregator/feed.sock"],
+        "group": "market-data",
+        "tls_certificate": "/etc/aggregator/feed.pem",
+        "tls_key": "/etc/aggregator/feed.key",
+        "client_ca": "/etc/aggregator/clients.pem",
+    },
     has_queue=False,
 )

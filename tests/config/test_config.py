@@ -262,7 +262,7 @@ def test_wrong_values_of_an_exchange(problems: Problems, old: str, new: str, sai
         ("files", 'batch_age = "5"', 'batch_age: "5" is not a duration'),
         ("files", "batch_age = -1", "batch_age: must be at least 0"),
         ("files", 'on_start_error = "ignore"', 'on_start_error: "ignore" is unknown; allowed: fail, retry'),
-        ("feed", "queue = 5", "queue: is not a key here; allowed: deflate, group, hosts, listen, max_clients"),
+        ("feed", "queue = 5", "queue: is not a key here; allowed: allow_gids, allow_uids, client_ca"),
         ("feed", "mode = 660", 'mode: must be octal and let the owner read and write, like "0660" or 0o660'),
         ("feed", 'mode = "rw"', 'mode: "rw" is not a mode; write it like "0660"'),
         ("feed", 'mode = "0060"', "mode: must be octal and let the owner"),
@@ -507,7 +507,13 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
             path=Path("/var/lib/aggregator/data"), keep=30 * 86400, keep_bytes=500 * 10**9, min_free=10 * 10**9
         ),
         StdoutSettings(),
-        FeedKeys(listen=["unix:/run/aggregator/feed.sock"], group=GROUP),
+        FeedKeys(
+            listen=["unix:/run/aggregator/feed.sock"],
+            group=GROUP,
+            tls_certificate=Path("/etc/aggregator/feed.pem"),
+            tls_key=Path("/etc/aggregator/feed.key"),
+            client_ca=Path("/etc/aggregator/clients.pem"),
+        ),
     )
     assert config.log_level == plain.log_level == "info"
     assert config.state == Path("/var/lib/aggregator/state")
@@ -630,11 +636,15 @@ def test_the_form_of_before_is_read_with_a_warning(load: Load) -> None:
         ("[feed]\n", "feed.listen", "is missing"),
         ("[feed]\nlisten = []\n", "feed.listen", "must not be empty"),
         ('[feed]\nlisten = ["/run/f.sock"]\n', "feed.listen[0]", "is not an address; write"),
-        ('[feed]\nlisten = ["tcp:0.0.0.0:1"]\n', "feed.listen[0]", "the feed has neither TLS nor tokens yet"),
+        (
+            '[feed]\nlisten = ["tcp:0.0.0.0:1"]\n',
+            "feed.insecure",
+            "tcp:0.0.0.0:1 is refused: other machines",
+        ),
         (
             '[feed]\nlisten = ["tcp:[::1]:1"]\nringg = 1\n',
             "feed.ringg",
-            "origins, ring; did you mean",
+            "origins, ring, tls_certificate, tls_key, tokens; did you mean",
         ),
         ('[feed]\nlisten = ["unix:a", "unix:a"]\n', "feed.listen[1]", '"unix:a" is listened at already'),
         (OLD.replace("./f.sock", "p" * 108), "sinks[1].path", "is longer than the 107 bytes"),

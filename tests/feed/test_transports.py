@@ -71,7 +71,7 @@ def test_what_is_no_address(text: str) -> None:
 async def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
     address = TcpAddress(host, 0)
     assert not address.is_loopback
-    with pytest.raises(ConfigError, match="is refused: other machines could reach it, and the feed has neither TLS"):
+    with pytest.raises(ConfigError, match="is refused: other machines could reach it, and there is no TLS"):
         await FeedServer(FeedSettings(listen=(address,)), Bus("epoch")).start()
 
 

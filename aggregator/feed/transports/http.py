@@ -6,6 +6,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -33,13 +34,16 @@ from aggregator.feed.protocol import (
 )
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.subscriber import Subscriber
-from aggregator.feed.transports.tcp import bound, listen, set_up
+from aggregator.feed.transports.sockets import HANDSHAKE_S
+from aggregator.feed.transports.tcp import Ports, bound, listen, set_up
 
 LONGEST_MESSAGE_BYTES = 4 * LONGEST_LINE_BYTES  # a WebSocket's client that sends a longer one is cut off
 LINES_AT_ONCE = 8  # so many of one peer are heard before others have their turn
 SENDS_AT_ONCE = 8  # so many writes, before that
 UNASKED = 64  # connections that may be there beyond `max_clients`: they ask, or have not asked yet
-NEW_S = 0.05  # a connection counts as new for so long
+HEAD_S = 3.0  # seconds that a client has to ask something
+KEEP_S = 15.0  # seconds that a connection stays without another question
+SWEEP_S = 1.0  # between two looks at connections
 SHUTDOWN_S = 1.0  # answers to single questions have so long at the end
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "aggregator"}
 
@@ -154,26 +158,32 @@ class RequestRefused(Exception):
         self.status = status
 
 
-class HangUp(asyncio.Protocol):
-    """Hang up at once."""
+class HttpConnection:
+    """One connection over HTTP: where it came from, since when it is there, and whether it has asked anything."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Close."""
-        transport.close()
+    __slots__ = ("has_asked", "host", "since")
+
+    def __init__(self, host: str, since: float) -> None:
+        self.host = host
+        self.since = since
+        self.has_asked = False
 
 
 class HttpTransport:
-    """Listens at a port of the loopback interface, and at no other."""
+    """Listens at a port."""
 
-    def __init__(self, address: TcpAddress, settings: FeedSettings) -> None:
-        """Listen. Raises ConfigError when that cannot be, or must not be."""
+    def __init__(self, address: TcpAddress, settings: FeedSettings, ports: Ports) -> None:
+        """Listen. Raises ConfigError when that cannot be."""
         self._socket = listen(address)
+        self._socket.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        self._ports = ports
         self.address = bound(self._socket, address)
         self._settings = settings
         self._host: Host
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
-        self._new: set[asyncio.BaseProtocol] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._here: dict[web.RequestHandler, HttpConnection] = {}
         self._places: dict[str, Handler] = {
             "/feed": self._feed,
             "/events": self._events,
@@ -189,24 +199,83 @@ class HttpTransport:
         app = web.Application(middlewares=[self._guard])
         app.add_routes([web.get(path, handler) for path, handler in self._places.items()])
         app.on_response_prepare.append(self._head)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True, keepalive_timeout=KEEP_S
+        )
         await self._runner.setup()
-        self._server = await asyncio.get_running_loop().create_server(self._accept, sock=self._socket)
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._accept()), loop.create_task(self._sweep())]
 
-    def _accept(self) -> asyncio.BaseProtocol:
-        """Speak HTTP with whoever has connected, or hang up where there are too many."""
-        speaking = self._runner.server if self._runner else None
-        if speaking is None or len(self._new.union(speaking.connections)) >= self._settings.max_clients + UNASKED:
-            return HangUp()
-        new = speaking()
-        self._new.add(new)  # it is no connection before the loop has had its turn
-        asyncio.get_running_loop().call_later(NEW_S, self._new.discard, new)
-        return new
+    async def _accept(self) -> None:
+        """Take in whoever connects, or hang up where there are too many."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(self._socket)
+            except OSError as error:
+                log.error("feed: cannot take a client: %s", error)  # noqa: TRY400 - it says all
+                await asyncio.sleep(SWEEP_S)
+                continue
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+            try:
+                host = str(sock.getpeername()[0])
+                set_up(sock)
+            except OSError:  # it has left already
+                sock.close()
+                continue
+            self._look()
+            there = len(self._here) + len(self._connecting)
+            if there >= self._settings.max_clients + UNASKED or not self._ports.crowd.enter(host):
+                sock.close()
+                continue
+            task = loop.create_task(self._connect(sock, host))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, sock: socket.socket, host: str) -> None:
+        """Begin TLS where there is a certificate, and then HTTP."""
+        loop = asyncio.get_running_loop()
+        certificates = self._ports.certificates
+        try:
+            if self._runner is None or self._runner.server is None:
+                raise ConnectionAbortedError("the feed ends")
+            _, speaking = await loop.connect_accepted_socket(
+                self._runner.server,
+                sock,
+                ssl=certificates.context() if certificates else None,
+                ssl_handshake_timeout=HANDSHAKE_S if certificates else None,
+            )
+        except (OSError, asyncio.CancelledError) as error:
+            log.info("feed: http:%s did not begin: %s", host, error)
+            sock.close()
+            self._ports.crowd.leave(host)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        self._here[speaking] = HttpConnection(host, loop.time())
+
+    def _look(self) -> None:
+        """Forget connections that are closed, and hang up on those that have asked nothing in all their time."""
+        now = asyncio.get_running_loop().time()
+        for speaking, connection in list(self._here.items()):
+            if speaking.transport is None:
+                del self._here[speaking]
+                self._ports.crowd.leave(connection.host)
+            elif not connection.has_asked and now - connection.since > HEAD_S:
+                speaking.transport.abort()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._look()
 
     async def stop(self) -> None:
         """Let nobody in any more; those who are there stay."""
-        if self._server is not None:
-            self._server.close()
+        tasks = [*self._tasks, *self._connecting]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         self._socket.close()
 
     async def close(self) -> None:
@@ -242,6 +311,9 @@ class HttpTransport:
 
     async def _access(self, request: web.Request) -> Access | None:
         """Tell what a request may have; null for a WebSocket that is to show a token first. Raises RequestRefused."""
+        connection = self._here.get(request.protocol)
+        if connection is not None:
+            connection.has_asked = True
         refusal = self._refusal(request)
         if refusal:
             raise RequestRefused(HTTPStatus.FORBIDDEN, refusal)
@@ -272,7 +344,7 @@ class HttpTransport:
         A name that is not ours is DNS rebinding: a page has its own name mean this machine. An `Origin` that is not
         ours is a page of another site.
         """
-        if not self._is_ours(request.host):
+        if not self._is_ours(request.host, request.transport):
             return f"the feed is not {request.host!a:.80}; a name that means it stands in `hosts`"
         origin = request.headers.get("Origin")
         if origin is None or origin in self._settings.origins:
@@ -282,13 +354,13 @@ class HttpTransport:
             return ""
         return f"pages of {origin!a:.80} may not read the feed; those that may stand in `origins`"
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_ours(self, host: str, transport: asyncio.BaseTransport | None) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
         try:
-            return name in self._hosts or ip_address(name).is_loopback
+            return name in self._hosts or ip_address(name).is_loopback or name == _here(transport)
         except ValueError:
             return False
 
@@ -302,7 +374,6 @@ class HttpTransport:
         if not socket.can_prepare(request):
             return _error(HTTPStatus.UPGRADE_REQUIRED, "a WebSocket is spoken here; /events can be read without one")
         await socket.prepare(request)
-        _set_up(request)
         peer = WebSocketPeer(request, is_plain=not socket.compress)
         subscriber = self._host.welcome(peer, request[ACCESS])
 
@@ -336,7 +407,6 @@ class HttpTransport:
             raise BadRequest("no topic; write /events?topic=trades:*:BTC/USDT, and as many more as wanted")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        _set_up(request)
         peer = HttpPeer(request)
         subscriber = self._host.welcome(peer, request[ACCESS])
         if not peer.is_finishing:
@@ -408,10 +478,10 @@ async def _end(*tasks: asyncio.Task[None]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _set_up(request: web.Request) -> None:
-    sock = request.transport.get_extra_info("socket") if request.transport else None
-    if sock is not None:
-        set_up(sock)
+def _here(transport: asyncio.BaseTransport | None) -> str | None:
+    """The number of this machine by which a connection came."""
+    name = transport.get_extra_info("sockname") if transport else None
+    return str(name[0]) if name else None
 
 
 def _asked(request: web.Request, known: set[str]) -> dict[str, str]:

@@ -4,9 +4,12 @@ import asyncio
 import logging
 import select
 import socket
+import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 from aggregator.feed.access import EVERYTHING, Access, Gate
+from aggregator.feed.certificates import Certificates
 from aggregator.feed.peer import Host
 from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
@@ -14,6 +17,8 @@ from aggregator.feed.subscriber import Subscriber
 RECEIVE_BYTES = 64 * 1024  # one read
 LINES_AT_ONCE = 8  # so many are heard before others have their turn
 SENDS_AT_ONCE = 8  # so many writes, before that
+HANDSHAKE_S = 3.0  # seconds that a client has to begin TLS
+WOULD_WAIT = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 SWEEP_S = 1.0  # between two looks for peers that left without a word
 GONE = select.POLLHUP | select.POLLERR
 
@@ -64,6 +69,9 @@ class SocketPeer:
         self._watch_reads(wanted=False)
         self._watch_writes(wanted=False)
         self.is_closed = True
+        if isinstance(self._socket, ssl.SSLSocket):
+            with suppress(OSError, ValueError):
+                self._socket.unwrap()  # it says that this is the end, and waits for nobody
         self._socket.close()
         self._out = memoryview(b"")
         self._forget(self)
@@ -89,7 +97,7 @@ class SocketPeer:
                 return
             try:
                 sent = self._socket.send(self._out)
-            except (BlockingIOError, InterruptedError):
+            except WOULD_WAIT:
                 break
             except OSError:  # the peer is gone
                 self.close()
@@ -115,7 +123,7 @@ class SocketPeer:
     def _read(self) -> None:
         try:
             data = self._socket.recv(RECEIVE_BYTES)
-        except (BlockingIOError, InterruptedError):
+        except WOULD_WAIT:
             return
         except OSError:
             self.close()
@@ -181,8 +189,10 @@ class SocketPeer:
 class SocketTransport:
     """A listening socket, and the peers that came by it."""
 
-    def __init__(self, listening: socket.socket) -> None:
-        """Take over a socket, which listens by the time of `start`."""
+    def __init__(self, listening: socket.socket, certificates: Certificates | None = None) -> None:
+        """Take over a socket, which listens by the time of `start`; with certificates TLS is spoken there."""
+        self._certificates = certificates
+        self._shaking: set[asyncio.Task[None]] = set()
         self.socket = listening
         self.socket.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         self._peers: dict[SocketPeer, None] = {}
@@ -196,6 +206,13 @@ class SocketTransport:
         """The address from which an accepted socket came; empty for this machine's own. Raises OSError likewise."""
         return ""
 
+    def enter(self, sock: socket.socket) -> bool:  # noqa: ARG002 - other sockets ask who it is
+        """Tell whether an accepted socket is let in. Raises OSError likewise."""
+        return True
+
+    def leave(self, host: str) -> None:
+        """One that was let in, from this address, is gone."""
+
     def unasked(self, gate: Gate) -> Access | None:  # noqa: ARG002 - a port looks there
         """Let everybody in who opens the file: its rights say who may."""
         return EVERYTHING
@@ -207,10 +224,11 @@ class SocketTransport:
 
     async def stop(self) -> None:
         """Let nobody in any more; those who are there stay."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._shaking]
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks)
         self.socket.close()
 
     async def close(self) -> None:
@@ -227,15 +245,48 @@ class SocketTransport:
                 continue
             sock.setblocking(False)  # noqa: FBT003 - as above
             try:
-                peer = SocketPeer(sock, self.name_of(sock), self.host_of(sock), self._forget)
+                name, origin, is_let_in = self.name_of(sock), self.host_of(sock), self.enter(sock)
             except OSError:  # it has left already
                 sock.close()
                 continue
-            self._peers[peer] = None
-            peer.open(host.welcome(peer, self.unasked(host.gate)))
+            if not is_let_in:
+                sock.close()
+            elif self._certificates is None:
+                self._show(sock, name, origin, host)
+            else:
+                task = loop.create_task(self._shake_hands(self._certificates, sock, name, origin, host))
+                self._shaking.add(task)
+                task.add_done_callback(self._shaking.discard)
+
+    def _show(self, sock: socket.socket, name: str, origin: str, host: Host) -> None:
+        peer = SocketPeer(sock, name, origin, self._forget)
+        self._peers[peer] = None
+        peer.open(host.welcome(peer, self.unasked(host.gate)))
+
+    async def _shake_hands(
+        self, certificates: Certificates, sock: socket.socket, name: str, origin: str, host: Host
+    ) -> None:
+        """Begin TLS with whoever has connected, and only then show it to the hub."""
+        secured: socket.socket = sock
+        try:
+            context = certificates.context()
+            secured = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            async with asyncio.timeout(HANDSHAKE_S):
+                await _shake(secured)
+        except (OSError, ValueError) as error:  # a timeout is an OSError
+            log.info("feed: %s speaks no TLS as it should: %s", name, error or "it says nothing")
+            secured.close()
+            self.leave(origin)
+        except asyncio.CancelledError:
+            secured.close()
+            raise
+        else:
+            self._show(secured, name, origin, host)
 
     def _forget(self, peer: SocketPeer) -> None:
-        self._peers.pop(peer, None)
+        if peer in self._peers:
+            del self._peers[peer]
+            self.leave(peer.host)
 
     async def _sweep(self) -> None:
         """Hang up on peers that ended their side and have since closed the other: only a look can tell."""
@@ -244,3 +295,28 @@ class SocketTransport:
             for peer in list(self._peers):
                 if peer.has_ended and peer.is_gone():
                     peer.close()
+
+
+async def _shake(sock: ssl.SSLSocket) -> None:
+    """Do the handshake of TLS without keeping anybody waiting. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    while True:
+        ready = loop.create_future()
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            watch, forget = loop.add_reader, loop.remove_reader
+        except ssl.SSLWantWriteError:
+            watch, forget = loop.add_writer, loop.remove_writer
+        else:
+            return
+        watch(sock, _settle, ready)
+        try:
+            await ready
+        finally:
+            forget(sock)
+
+
+def _settle(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -1,24 +1,44 @@
-"""A TCP port of this machine: lines of NDJSON, as on the unix socket."""
+"""A TCP port: lines of NDJSON, as on the unix socket, by TLS where there is a certificate."""
 
 import socket
 
 from aggregator.errors import ConfigError
 from aggregator.feed.access import Access, Gate
 from aggregator.feed.address import TcpAddress
+from aggregator.feed.certificates import Certificates
+from aggregator.feed.crowd import Crowd
 from aggregator.feed.listener import BACKLOG
+from aggregator.feed.settings import FeedSettings
 from aggregator.feed.transports.sockets import SocketTransport
 
 IDLE_S, PAUSE_S, PROBES = 15, 15, 4  # one that ended its side and has left is found within two minutes of silence
 SENT_BYTES = 128 * 1024  # the system holds twice this for a client that does not read
 
 
-class TcpTransport(SocketTransport):
-    """Listens at a port of the loopback interface, and at no other."""
+class Ports:
+    """All that the ports of a feed have in common."""
 
-    def __init__(self, address: TcpAddress) -> None:
-        """Listen. Raises ConfigError when that cannot be, or must not be."""
+    def __init__(self, settings: FeedSettings) -> None:
+        """Read the certificate. Raises ConfigError where a port must not be listened at, or TLS cannot be had."""
+        for address in settings.listen:
+            refusal = settings.refusal(address)
+            if refusal:
+                raise ConfigError(f"feed: {refusal}")
+        self.crowd = Crowd(settings.max_clients_per_address)
+        self.certificates: Certificates | None = None
+        if settings.tls_certificate is not None:
+            key = settings.tls_key or settings.tls_certificate
+            self.certificates = Certificates(settings.tls_certificate, key, settings.client_ca)
+
+
+class TcpTransport(SocketTransport):
+    """Listens at a port."""
+
+    def __init__(self, address: TcpAddress, ports: Ports) -> None:
+        """Listen. Raises ConfigError when that cannot be."""
         listening = listen(address)
-        super().__init__(listening)
+        super().__init__(listening, ports.certificates)
+        self._crowd = ports.crowd
         self.address = bound(listening, address)
 
     def name_of(self, sock: socket.socket) -> str:
@@ -30,15 +50,21 @@ class TcpTransport(SocketTransport):
         """Give the address from which a subscriber came."""
         return str(sock.getpeername()[0])
 
+    def enter(self, sock: socket.socket) -> bool:
+        """Let in so many from one address."""
+        return self._crowd.enter(self.host_of(sock))
+
+    def leave(self, host: str) -> None:
+        """Make room for another."""
+        self._crowd.leave(host)
+
     def unasked(self, gate: Gate) -> Access | None:
         """Let nobody have anything without a token, where there are tokens."""
         return gate.unasked
 
 
 def listen(address: TcpAddress) -> socket.socket:
-    """Give a socket that listens at a port. Raises ConfigError when that cannot be, or must not be."""
-    if not address.is_loopback:
-        raise ConfigError(f"feed: {address.refusal}")
+    """Give a socket that listens at a port. Raises ConfigError when that cannot be."""
     try:
         family, kind, _, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind)

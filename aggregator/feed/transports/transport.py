@@ -6,7 +6,7 @@ from aggregator.feed.address import Address, TcpAddress
 from aggregator.feed.peer import Host
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.transports.http import HttpTransport
-from aggregator.feed.transports.tcp import TcpTransport
+from aggregator.feed.transports.tcp import Ports, TcpTransport
 from aggregator.feed.transports.unix import UnixTransport
 
 
@@ -27,8 +27,8 @@ class Transport(Protocol):
         """Close what is there still, once the hub has said its last word."""
 
 
-def open_transport(address: Address, settings: FeedSettings) -> Transport:
+def open_transport(address: Address, settings: FeedSettings, ports: Ports) -> Transport:
     """Listen at an address. Raises ConfigError when that cannot be."""
     if isinstance(address, TcpAddress):
-        return HttpTransport(address, settings) if address.scheme == "http" else TcpTransport(address)
-    return UnixTransport(address, settings.mode, settings.group)
+        return HttpTransport(address, settings, ports) if address.scheme == "http" else TcpTransport(address, ports)
+    return UnixTransport(address, settings)

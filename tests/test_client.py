@@ -1,6 +1,8 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +14,12 @@ from msgspec.structs import replace
 
 from aggregator import book, client
 from aggregator.bus.bus import Bus
-from aggregator.client import Feed, FeedError, connect
+from aggregator.client import CutOff, Feed, FeedError, connect, conversation, sync
 from aggregator.feed.address import TcpAddress, UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
-from aggregator.records import BookDelta, BookSnapshot, Gap, Lag, Record, Trade
+from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Lag, Record, Trade
+from tests.support.views import Fixed
 
 pytestmark = pytest.mark.waits
 
@@ -194,7 +197,8 @@ async def test_the_end_of_the_daemon_ends_the_stream(path: Path) -> None:
         await asyncio.wait_for(reading, PATIENCE)
         await stopping
         assert [record.offset for record in records] == [1]
-        with pytest.raises(FeedError, match="has hung up"):
+        assert feed.goodbye == "the daemon ends"
+        with pytest.raises(FeedError, match="has hung up: the daemon ends"):
             await feed.ping()
 
 
@@ -246,7 +250,137 @@ async def test_a_full_feed_says_so(path: Path) -> None:
 async def test_a_line_that_was_cut_off_is_no_record(path: Path) -> None:
     hello = b'{"type":"hello","schema":1,"epoch":"e","offset":0,"version":"0"}\n'
     async with speaking(path, hello, b'{"type":"new_kind","offset":1}\n', b'{"type":"tra'), connect(path) as feed:
-        assert [line async for line in feed.lines()] == [b'{"type":"new_kind","offset":1}\n']
+        lines = feed.lines()
+        assert await anext(lines) == b'{"type":"new_kind","offset":1}\n'
+        with pytest.raises(CutOff, match="had not said goodbye"):
+            await anext(lines)
+        assert feed.goodbye is None
+
+
+# --- every address, and both clients
+
+BOOK = BookSnapshot(exchange="alpha", symbol="BTC/USD", raw_symbol="XBTUSD", bids=[("1", "2")], asks=[("3", "4")])
+LIVE = Health(exchange="alpha", symbol="BTC/USD", raw_symbol="XBTUSD", channel="book", state="live", age_ms=12)
+EVERYWHERE = ["unix:{path}", "{path}", "tcp:127.0.0.1:{tcp}", "http:127.0.0.1:{http}", "ws://127.0.0.1:{http}/feed"]
+BY_NAME = "http://localhost:{http}"
+
+
+@asynccontextmanager
+async def everywhere(path: Path) -> AsyncIterator[tuple[Bus, FeedServer, dict[str, str]]]:
+    """A feed at every kind of address, with one book; and what the places of the addresses are."""
+    bus = Bus("epoch")
+    bus.views.add("alpha", Fixed([BOOK], [LIVE]))
+    listen = (UnixAddress(path), TcpAddress("127.0.0.1", 0), TcpAddress("127.0.0.1", 0, "http"))
+    server = FeedServer(FeedSettings(listen=listen), bus)
+    await server.start()
+    bus.attach(server.publish)
+    _, tcp, http = (address.rpartition(":")[2] for address in server.addresses)
+    try:
+        yield bus, server, {"path": str(path), "tcp": tcp, "http": http}
+    finally:
+        await server.stop(0.2)
+
+
+@pytest.mark.parametrize("address", [*EVERYWHERE, BY_NAME])
+async def test_the_same_conversation_at_every_address(address: str, path: Path) -> None:
+    async with everywhere(path) as (bus, server, places), connect(address.format(**places)) as feed:
+        await feed.subscribe("trades:*:*")
+        bus.publish([trade() for _ in range(1000)])
+        assert [record.offset for record in await take(feed, 1000)] == [*range(1, 1001)]
+        assert await feed.topics(["book:*:*"]) == ["book:alpha:BTC/USD"]
+        (standing,) = (await feed.topics(["book:*:*"], states=True)).values()
+        assert standing is not None
+        assert (standing.state, standing.age_ms) == ("live", 12)
+        assert (await feed.snapshot("alpha", "XBTUSD")).bids == [("1", "2")]
+        with pytest.raises(FeedError, match="beta"):
+            await feed.snapshot("beta", "XBTUSD")
+        stopping = asyncio.ensure_future(server.stop(1))
+        async with asyncio.timeout(PATIENCE):
+            assert [record async for record in feed] == []
+        assert feed.goodbye == "the daemon ends"
+        await stopping
+
+
+@pytest.mark.parametrize("address", [*EVERYWHERE, BY_NAME])
+async def test_the_same_conversation_without_asyncio(address: str, path: Path) -> None:
+    subscribed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def converse(address: str) -> tuple[list[int], str | None]:
+        with sync.connect(address) as feed:
+            assert feed.hello.epoch == "epoch"
+            feed.ping()
+            assert feed.topics() == ["book:alpha:BTC/USD"]
+            (standing,) = feed.topics(["book:*:*"], states=True).values()
+            assert standing is not None
+            assert standing.state == "live"
+            assert feed.snapshot("alpha", "BTC/USD").asks == [("3", "4")]
+            with pytest.raises(FeedError, match="did you mean trades"):
+                feed.subscribe("trade:*:*")
+            feed.subscribe("trades:*:*")
+            loop.call_soon_threadsafe(subscribed.set)
+            return [record.offset for record in feed], feed.goodbye
+
+    async with asyncio.timeout(PATIENCE), everywhere(path) as (bus, server, places):
+        talking = asyncio.ensure_future(asyncio.to_thread(converse, address.format(**places)))
+        await asyncio.wait((talking, asyncio.ensure_future(subscribed.wait())), return_when=asyncio.FIRST_COMPLETED)
+        bus.publish([trade() for _ in range(1000)])
+        await asyncio.sleep(0)
+        await server.stop(PATIENCE)
+        assert await talking == ([*range(1, 1001)], "the daemon ends")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("ws://127.0.0.1:{http}/topics", "answers with HTTP 200"),
+        ("ws://127.0.0.1:{http}/nowhere", "answers with HTTP 404: .*nothing is at"),
+        ("ws://127.0.0.1:{tcp}/feed", "does not speak as the feed does"),
+        ("ws:///feed", "names no host"),
+        ("ws://127.0.0.1:port", "[Pp]ort"),
+        ("wss://127.0.0.1:{http}/feed", "no TLS"),
+    ],
+)
+async def test_an_address_where_no_feed_is(address: str, said: str, path: Path) -> None:
+    async with everywhere(path) as (_, _, places):
+        with pytest.raises(FeedError, match=said):
+            async with connect(address.format(**places)):
+                pass
+
+        def converse() -> None:
+            with pytest.raises(FeedError, match=said), sync.connect(address.format(**places)):
+                pass
+
+        await asyncio.to_thread(converse)
+
+
+async def test_records_that_nobody_takes_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "MOST_WAITING_BYTES", 10_000)
+    async with serving(path) as bus, connect(path) as feed:
+        await feed.subscribe("trades:*:*")
+
+        async def only_ask() -> None:
+            while True:
+                bus.publish([trade() for _ in range(10)])
+                await feed.ping()
+
+        with pytest.raises(FeedError, match="wait to be read"):
+            await asyncio.wait_for(only_ask(), PATIENCE)
+        taken = feed.lines()
+        while json.loads(await anext(taken))["offset"] < bus.header().offset:
+            pass
+        await feed.ping()
+
+
+def test_the_client_needs_nothing_of_the_daemon() -> None:
+    code = "import sys, aggregator.client.sync; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in run.stdout.split()}
+    needed = {"aiohttp", "click", "orjson", "picows", "pydantic", "python_socks", "rich", "uvloop", "websockets"}
+    assert "msgspec" in loaded
+    assert not loaded & (needed | {"zstandard", "connectors"})
+    rooms = {name.split(".")[1] for name in run.stdout.split() if name.startswith("aggregator.")}
+    assert rooms <= {"book", "client", "errors", "feed", "records"}
 
 
 # --- the example of docs/python.md

@@ -26,7 +26,7 @@ SOCKET = f"{os.environ.get('RUNTIME_DIRECTORY', '/run/aggregator')}/feed.sock"
     metavar="ADDRESS",
     default=SOCKET,
     show_default=True,
-    help="The daemon's feed: the path of its socket, or tcp:HOST:PORT.",
+    help="The daemon's feed: the path of its socket, tcp:HOST:PORT or http:HOST:PORT.",
 )
 @click.option("--json", "as_json", is_flag=True, help="NDJSON, as it comes; the default where output is no terminal.")
 @click.argument("topics", nargs=-1, required=True)
@@ -58,7 +58,7 @@ async def follow(address: str, topics: tuple[str, ...], *, is_plain: bool) -> No
                 sys.stdout.buffer.flush()
             else:
                 say(show(line))
-    raise fail(f"{address}: the daemon has gone")
+    raise fail(f"{address}: the daemon has gone: {feed.goodbye}")
 
 
 async def _name_topics(feed: Feed, topics: tuple[str, ...]) -> None:

@@ -5,82 +5,67 @@
         async for record in feed:
             print(record)
 
-Everything that can go wrong raises `FeedError`, whose text says what and where.
+Everything that can go wrong raises `FeedError`, whose text says what and where. `aggregator.client.sync` has the same
+for programs without asyncio.
 """
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from os import PathLike, fspath
-from pathlib import Path
-from typing import TypeVar, Union, get_args
+from os import PathLike
+from typing import Literal, overload
 
-import msgspec
-from msgspec import Struct
-
-from aggregator.errors import AggregatorError
-from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
+from aggregator.client.books import LiveBook
+from aggregator.client.conversation import Answer, Conversation, CutOff, FeedError
+from aggregator.client.wire import Place, Wire, parse_place, wire_to
+from aggregator.feed.address import UnixAddress
 from aggregator.feed.protocol import (
-    Error,
+    Book,
     Hello,
     ListTopics,
     Numbers,
     Ping,
     Pong,
-    Reply,
     Request,
     Subscribe,
     Subscribed,
+    TakeSnapshot,
     Time,
     Topics,
+    TopicStanding,
     Unsubscribe,
     Unsubscribed,
 )
-from aggregator.records import RECORD_TYPES, Record
+from aggregator.records import BookSnapshot, Record
+
+__all__ = ["CutOff", "Feed", "FeedError", "LiveBook", "connect"]
 
 GREETING_S = 10.0  # the daemon has so long to say who it is
 READ_BYTES = 256 * 1024  # one read, and about as much is read ahead
-
-Answer = TypeVar("Answer", Subscribed, Unsubscribed, Pong, Topics)
-
-
-class FeedError(AggregatorError):
-    """The feed cannot be reached, or refuses a request; the text says why."""
-
-
-class _Kind(Struct):
-    type: str
-
-
-_encode = msgspec.json.Encoder().encode
-_kind_of = msgspec.json.Decoder(_Kind).decode
-_decode_reply = msgspec.json.Decoder(Reply).decode
-_decode_greeting = msgspec.json.Decoder(Hello | Error).decode
-_decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
-REPLIES = frozenset(str(message.__struct_config__.tag) for message in get_args(Reply))
 
 
 class Feed:
     """A connection to the feed.
 
     `async for record in feed` gives records as structs (a `Lag` where this client was too slow), `feed.lines()` the
-    same as NDJSON lines, without reading them. Both end when the daemon does. Read steadily: what is not read is lost
-    at the daemon's end, and told by a `Lag`.
+    same as NDJSON lines, without reading them. Both end when the feed says goodbye, and raise `CutOff` where the
+    connection ends without that. Read steadily: what is not read is lost at the daemon's end, and told by a `Lag`.
     """
 
-    def __init__(self, hello: Hello, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, wire: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Use `connect` instead."""
-        self.hello = hello
+        self._wire = wire
         self._reader = reader
         self._writer = writer
-        self._rest = b""
-        self._lines: deque[bytes] = deque()
-        self._answers: dict[int, Reply | None] = {}  # the keys are ids; None until the answer comes
-        self._last_id = 0
+        self.hello: Hello  # the greeting: what the stream is, and the offset of the last record before it
+        self._talk = Conversation()
         self._reading = asyncio.Lock()
-        self._has_ended = False
+
+    @property
+    def goodbye(self) -> str | None:
+        """Why the feed has hung up, in its words; None while it has not."""
+        return self._talk.goodbye
 
     async def subscribe(
         self,
@@ -95,60 +80,86 @@ class Feed:
         numbers: `float` for JSON numbers; holds for the whole connection, whose records are then read by `lines` only
         time: `us`, `ms` or `iso`; likewise
         """
-        id = self._new_id()
-        request = Subscribe(topics=list(topics), id=id, snapshot=snapshot, numbers=numbers, time=time)
-        return await self._ask(id, request, Subscribed)
+        return await self._ask(Subscribe(list(topics), snapshot=snapshot, numbers=numbers, time=time), Subscribed)
 
     async def unsubscribe(self, *topics: str) -> Unsubscribed:
         """Leave these patterns, or all if none is named. Raises FeedError for one that was not had."""
-        id = self._new_id()
-        return await self._ask(id, Unsubscribe(topics=list(topics) or None, id=id), Unsubscribed)
+        return await self._ask(Unsubscribe(list(topics) or None), Unsubscribed)
 
     async def ping(self) -> None:
         """Return once everything is here that the feed sent before."""
-        id = self._new_id()
-        await self._ask(id, Ping(id=id), Pong)
+        await self._ask(Ping(), Pong)
 
-    async def topics(self) -> list[str]:
-        """Give every topic that the daemon knows now."""
-        id = self._new_id()
-        return (await self._ask(id, ListTopics(id=id), Topics)).topics
+    @overload
+    async def topics(self, patterns: Sequence[str] | None = None, *, states: Literal[False] = False) -> list[str]: ...
+
+    @overload
+    async def topics(
+        self, patterns: Sequence[str] | None = None, *, states: Literal[True]
+    ) -> dict[str, TopicStanding | None]: ...
+
+    async def topics(
+        self, patterns: Sequence[str] | None = None, *, states: bool = False
+    ) -> list[str] | dict[str, TopicStanding | None]:
+        """Give every topic that the daemon knows now and that fits one of the patterns (None: all).
+
+        With `states` each comes with its state, None where no connection answers for it.
+        """
+        found = await self._ask(ListTopics(None if patterns is None else list(patterns), states=states), Topics)
+        return dict(zip(found.topics, found.states or (), strict=True)) if states else found.topics
+
+    async def snapshot(self, exchange: str, symbol: str) -> BookSnapshot:
+        """Give a book as it stands now, without subscribing to it. Raises FeedError where there is none."""
+        id, line = self._talk.ask(TakeSnapshot(exchange, symbol))
+        try:
+            await self._answer(id, line, Book)
+            return self._talk.book_told(id)
+        finally:
+            self._talk.forget(id)
+
+    async def book(self, name: str) -> LiveBook:
+        """Subscribe to a book, `exchange:symbol`, and keep it: it changes as records are taken.
+
+        Raises FeedError for a name with `*`, and where the feed refuses it.
+        """
+        book = self._talk.keep(name)
+        await self.subscribe(f"book:{name}")
+        return book
+
+    async def changes(self) -> AsyncIterator[LiveBook]:
+        """Take records, and give each book that one of them has changed, or has put in doubt."""
+        while await self._wait(lambda: self._talk.has_line):
+            for book in self._talk.take_record()[1]:
+                yield book
+        self._talk.check_end()
 
     async def lines(self) -> AsyncIterator[bytes]:
         """The records as they come, each line with its newline."""
-        while await self._wait(lambda: bool(self._lines)):
-            while self._lines:
-                yield self._lines.popleft()
+        while await self._wait(lambda: self._talk.has_line):
+            while self._talk.has_line:
+                yield self._talk.take()
+        self._talk.check_end()
 
     async def __aiter__(self) -> AsyncIterator[Record]:
         """The records as structs. Raises FeedError when `numbers` or `time` of a subscription forbid that."""
-        async for line in self.lines():
-            try:
-                record = _decode_record(line)
-            except msgspec.ValidationError as error:
-                raise FeedError(f"a line that is no record ({error}); with numbers or time set, use lines()") from error
-            yield record
+        while await self._wait(lambda: self._talk.has_line):
+            while self._talk.has_line:
+                yield self._talk.take_record()[0]
+        self._talk.check_end()
 
     # --- the conversation
 
-    def _new_id(self) -> int:
-        self._last_id += 1
-        return self._last_id
-
-    async def _ask(self, id: int, request: Request, answer: type[Answer]) -> Answer:
-        self._answers[id] = None
+    async def _ask(self, request: Request, kind: type[Answer]) -> Answer:
+        id, line = self._talk.ask(request)
         try:
-            with suppress(ConnectionError):  # reading tells what came before the end
-                self._writer.write(_encode(request) + b"\n")
-                await self._writer.drain()
-            if not await self._wait(lambda: self._answers[id] is not None):
-                raise FeedError("the daemon has hung up")
-            given = self._answers[id]
+            return await self._answer(id, line, kind)
         finally:
-            del self._answers[id]
-        if isinstance(given, answer):
-            return given
-        raise FeedError(given.error if isinstance(given, Error) else f"an answer of another kind: {given}")
+            self._talk.forget(id)
+
+    async def _answer(self, id: int, line: bytes, kind: type[Answer]) -> Answer:
+        await self._send(self._wire.sent(line))
+        await self._wait(lambda: self._talk.is_answered(id))
+        return self._talk.answer(id, kind)
 
     async def _wait(self, is_here: Callable[[], bool]) -> bool:
         """Read until `is_here`; False when the end came first. Of several tasks that wait, one reads for all."""
@@ -156,7 +167,7 @@ class Feed:
             async with self._reading:
                 if is_here():
                     break
-                if self._has_ended:
+                if self._talk.has_ended:
                     return False
                 await self._read()
         return True
@@ -166,67 +177,67 @@ class Feed:
             data = await self._reader.read(READ_BYTES)
         except ConnectionError:
             data = b""
-        if not data:
-            self._has_ended = True  # a line without its end is none
-            return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._sort(line)
+        lines = self._wire.received(data)
+        await self._send(self._wire.to_send())
+        if lines or not data:
+            self._talk.receive(lines)
 
-    def _sort(self, line: bytes) -> None:
-        """Put a line where it is waited for."""
-        if _kind_of(line).type not in REPLIES:
-            self._lines.append(line + b"\n")
-            return
-        message = _decode_reply(line)
-        if isinstance(message.id, int) and message.id in self._answers:
-            self._answers[message.id] = message
-        elif isinstance(message, Error) and message.id is None:
-            raise FeedError(message.error)
+    async def _send(self, data: bytes) -> None:
+        if data:
+            with suppress(ConnectionError):  # reading tells what came before the end
+                self._writer.write(data)
+                await self._writer.drain()
+
+    async def greet(self) -> None:
+        """Hear the greeting, which `connect` has done. Raises FeedError where no feed speaks."""
+        try:
+            async with asyncio.timeout(GREETING_S):
+                await self._send(self._wire.to_send())
+                await self._wait(lambda: self._talk.greeting is not None)
+        except TimeoutError:
+            raise FeedError(silence()) from None
+        if self._talk.greeting is not None:
+            self.hello = self._talk.greeting
 
 
 @asynccontextmanager
 async def connect(address: str | PathLike[str]) -> AsyncIterator[Feed]:
-    """Connect to a daemon's feed: `unix:PATH`, `tcp:HOST:PORT`, or the path of its socket alone.
+    """Connect to a daemon's feed: `unix:PATH`, `tcp:HOST:PORT`, `http:HOST:PORT`, or the path of its socket alone.
 
+    `ws://HOST:PORT/feed` and `http://HOST:PORT` mean the same as `http:HOST:PORT`: a WebSocket.
     Raises FeedError when no daemon listens there.
     """
-    place = fspath(address)
+    place = parse_place(address)
+    wire = wire_to(place)
     try:
         reader, writer = await _dial(place)
-    except FileNotFoundError:
-        raise FeedError(f"{place} is not there: does the daemon run, with a feed at this path?") from None
     except OSError as error:
-        number = error.errno or 0  # it is negative where a name does not resolve
-        said = os.strerror(number) if number > 0 else str(error)
-        raise FeedError(f"cannot connect to {place}: {said}") from error
-    except ValueError as error:  # the address
-        raise FeedError(str(error)) from None
+        raise unreachable(place, error) from error
     try:
-        yield Feed(await _greeting(reader), reader, writer)
+        feed = Feed(wire, reader, writer)
+        await feed.greet()
+        yield feed
     finally:
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
 
 
-async def _dial(place: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    is_address = place.startswith(("unix:", "tcp:"))
-    address = parse_address(place) if is_address else UnixAddress(Path(place))
-    if isinstance(address, TcpAddress):
-        return await asyncio.open_connection(address.host, address.port, limit=READ_BYTES)
-    return await asyncio.open_unix_connection(address.path, limit=READ_BYTES)
+async def _dial(place: Place) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    address = place.address
+    if isinstance(address, UnixAddress):
+        return await asyncio.open_unix_connection(address.path, limit=READ_BYTES)
+    return await asyncio.open_connection(address.host, address.port, limit=READ_BYTES)
 
 
-async def _greeting(reader: asyncio.StreamReader) -> Hello:
-    try:
-        async with asyncio.timeout(GREETING_S):
-            line = await reader.readline()
-        greeting: Hello | Error = _decode_greeting(line)
-    except TimeoutError:
-        raise FeedError(f"what listens there has not said a word in {GREETING_S:.0f} s") from None
-    except (ConnectionError, ValueError) as error:  # msgspec's errors and that of a line too long are ValueErrors
-        raise FeedError("what listens there does not speak as the feed does, or has hung up") from error
-    if isinstance(greeting, Error):
-        raise FeedError(greeting.error)
-    return greeting
+def unreachable(place: Place, error: OSError) -> FeedError:
+    """The reason why nobody answers at a place, in words."""
+    if isinstance(error, FileNotFoundError):
+        return FeedError(f"{place.text} is not there: does the daemon run, with a feed at this path?")
+    number = error.errno or 0  # it is negative where a name does not resolve
+    return FeedError(f"cannot connect to {place.text}: {os.strerror(number) if number > 0 else error}")
+
+
+def silence() -> str:
+    """The complaint about a daemon that does not greet."""
+    return f"what listens there has not said a word in {GREETING_S:.0f} s"

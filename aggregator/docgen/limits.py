@@ -238,6 +238,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("feed.listener.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
         Bound("client.GREETING_S", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
+        Bound(
+            "client.conversation.MOST_WAITING_BYTES",
+            "bytes",
+            "of records that a client holds unread while it waits for an answer",
+            "`FeedError`",
+        ),
     ),
     "Whoever asks at the control socket": (
         Bound("daemon.control.MOST_CLIENTS", "clients", "at once", "the next is told so, and hung up on"),

@@ -55,7 +55,7 @@ async def test_the_daemons_end_is_said(tmp_path: Path, capfd: pytest.CaptureFixt
     path = await ended(tmp_path / "feed.sock", "trades:*:S1/USD")
     out, err = capfd.readouterr()
     assert " trade         7 " in out
-    assert err == f"aggregator: {path}: the daemon has gone\n"
+    assert err == f"aggregator: {path}: the daemon has gone: the daemon ends\n"
 
 
 async def test_topics_that_fit_nothing_are_answered_with_those_that_are_there(

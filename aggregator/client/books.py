@@ -1,0 +1,137 @@
+"""Books that are kept from a feed's records, and that say when they cannot be trusted."""
+
+from msgspec import Struct
+
+from aggregator.book import OrderBook
+from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Lag, Levels, Record
+
+CONCERNED = frozenset({"book_snapshot", "book_delta", "gap", "health", "lag"})
+GOOD = frozenset({"live", "quiet"})  # states of a topic in which its book is as the exchange has it
+
+
+class LiveBook:
+    """A book as the records that were taken have left it.
+
+    exchange: its exchange
+    symbol: its name, as it was asked for
+    snapshot: the last whole book that came; null until the first
+    last: the last record that changed it
+    doubt: why it cannot be trusted now; empty where it can
+    """
+
+    def __init__(self, exchange: str, symbol: str) -> None:
+        """Begin without levels; `Feed.book` gives one that is kept."""
+        self.exchange = exchange
+        self.symbol = symbol
+        self.snapshot: BookSnapshot | None = None
+        self.last: BookSnapshot | BookDelta | None = None
+        self.doubt = "no snapshot has come yet"
+        self._raw_symbol: str | None = None  # the first that comes is kept where two markets share the name
+        self._book = OrderBook([], [])
+        self._needs: type[Lag | BookSnapshot] | None = BookSnapshot  # whatever ends the doubt
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it is as the exchange has it."""
+        return not self.doubt
+
+    def bids(self, count: int | None = None) -> Levels:
+        """The best `count` bids (None: all), best first; those of before, where the book is in doubt."""
+        return self._book.bids(count)
+
+    def asks(self, count: int | None = None) -> Levels:
+        """The best `count` asks (None: all), best first; those of before, where the book is in doubt."""
+        return self._book.asks(count)
+
+    def note(self, record: Record) -> bool:
+        """Take a record; tells whether anything has changed. Raises BadFrame for a price that is no number."""
+        if isinstance(record, BookDelta):
+            return self._change(record)
+        if isinstance(record, BookSnapshot):
+            return self._start(record)
+        if isinstance(record, Lag):
+            return self._lost()
+        if isinstance(record, Gap):
+            return self._broken(record)
+        return isinstance(record, Health) and self._stands(record)
+
+    def is_meant(self, record: Record) -> bool:
+        """Tell whether a record is about this book, about its whole exchange, or about everything."""
+        if isinstance(record, Lag):
+            return True
+        if record.exchange != self.exchange or (isinstance(record, Gap | Health) and record.channel not in OF_BOOKS):
+            return False
+        if record.raw_symbol is None and record.symbol is None:
+            return True
+        if self._raw_symbol is not None:
+            return record.raw_symbol == self._raw_symbol
+        return self.symbol in {record.symbol, record.raw_symbol}
+
+    def _start(self, snapshot: BookSnapshot) -> bool:
+        self._raw_symbol = snapshot.raw_symbol
+        self._book = OrderBook(snapshot.bids, snapshot.asks, snapshot.depth)
+        self.snapshot = self.last = snapshot
+        self.doubt, self._needs = "", None
+        return True
+
+    def _change(self, delta: BookDelta) -> bool:
+        """Apply a delta, unless something before it is missing.
+
+        After a `lag` the feed sends no delta of a book that lost a record before a snapshot of it: a delta says that
+        this book lost none.
+        """
+        if self._needs is BookSnapshot:
+            return False
+        if self._needs is Lag:
+            self.doubt, self._needs = "", None
+        self._book.apply(delta.bids, delta.asks)
+        self.last = delta
+        return True
+
+    def _lost(self) -> bool:
+        if self._needs is not None:
+            return False
+        self.doubt, self._needs = "this program was too slow, and lost records", Lag
+        return True
+
+    def _broken(self, gap: Gap) -> bool:
+        """Mistrust the book until the next snapshot, which comes before the gap closes."""
+        if gap.phase != "open" or self.snapshot is None:
+            return False
+        self.doubt, self._needs = f"a gap is open: {gap.cause}", BookSnapshot
+        return True
+
+    def _stands(self, health: Health) -> bool:
+        """Mistrust the book while its topic is neither live nor quiet."""
+        if self._needs is not None:
+            return False
+        doubt = "" if health.state in GOOD else f"{health.state}: {health.reason}" if health.reason else health.state
+        has_changed = doubt != self.doubt
+        self.doubt = doubt
+        return has_changed
+
+
+OF_BOOKS = ("book", None)  # channels of gaps and health that concern books
+
+
+class Books(Struct):
+    """The books that one client keeps."""
+
+    found: dict[tuple[str, str], LiveBook] = {}
+
+    @property
+    def are_kept(self) -> bool:
+        """Tell whether there is one."""
+        return bool(self.found)
+
+    def keep(self, exchange: str, symbol: str) -> LiveBook:
+        """Keep this book from now on; one that is kept already is given again."""
+        return self.found.setdefault((exchange, symbol), LiveBook(exchange, symbol))
+
+    def concerns(self, kind: str) -> bool:
+        """Tell whether a record of this type may change a book."""
+        return kind in CONCERNED
+
+    def note(self, record: Record) -> list[LiveBook]:
+        """Show a record to the books. Gives those that it changed. Raises BadFrame for a price that is no number."""
+        return [book for book in self.found.values() if book.is_meant(record) and book.note(record)]

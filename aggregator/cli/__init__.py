@@ -18,6 +18,7 @@ COMMANDS = {
     "exchanges": "Every exchange that is known, and what became of it.",
     "symbols": "An exchange's instruments.",
     "tail": "Follow topics of a running daemon.",
+    "book": "Order books of a running daemon, as ladders that move.",
     "token": "Make a token for clients of the feed.",
     "ctl": "Ask a running daemon how it fares, and have it do what signals do.",
     "capture": "Gather as `run` does, and keep the raw frames too.",

@@ -20,11 +20,13 @@ def make_pages(group: Group, names: Iterable[str]) -> tuple[dict[str, str], list
     from aggregator.docgen.states import states_page
     from aggregator.docgen.status import status_page
     from aggregator.docgen.status import undescribed as unexplained
+    from aggregator.docgen.typescript import types_page
 
     known, unloaded = load_known()
     commands, absent = commands_page(group, names)
     pages = {
         "records.md": records_page(),
+        "records.d.ts": types_page(),
         "exchanges.md": exchanges_page(known),
         "exchanges-by-country.md": country_page(known, "en"),
         "exchanges-by-country.zh.md": country_page(known, "zh"),

@@ -1,0 +1,101 @@
+"""The programs of `examples/clients`, run as anybody would."""
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from aggregator.bus.bus import Bus
+from aggregator.docgen.typescript import types_page
+from aggregator.feed.address import TcpAddress, UnixAddress
+from aggregator.feed.server import FeedServer
+from aggregator.feed.settings import FeedSettings
+from aggregator.records import RECORD_TYPES, BookDelta, BookSnapshot, Gap, Record, Trade
+from tests.support.views import Fixed
+
+pytestmark = pytest.mark.waits
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = ROOT / "examples/clients"
+NODE = shutil.which("node") or ""
+PATIENCE = 60.0  # seconds; nothing here takes nearly as long
+BTC = {"exchange": "alpha", "symbol": "BTC/USD", "raw_symbol": "XBTUSD"}
+WHOLE = BookSnapshot(**BTC, bids=[("100", "2")], asks=[("101", "1")])  # type: ignore[arg-type]
+DELTA = BookDelta(**BTC, bids=[("100.5", "3")], asks=[])  # type: ignore[arg-type]
+TRADE = Trade(**BTC, price="100.50", size="0.10", side="buy", ts_recv=1_764_000_000_123_456_789)  # type: ignore[arg-type]
+
+
+def gap(channel: str) -> Gap:
+    return Gap(**BTC, gap_id="1", phase="open", channel=channel, cause="sequence", ts_from=1)  # type: ignore[arg-type]
+
+
+async def said(tmp_path: Path, *program: str, topics: str, publish: list[Record]) -> list[str]:
+    """What a program prints of records, from its start to the end of the feed."""
+    bus, path = Bus("epoch"), tmp_path / "feed.sock"
+    bus.views.add("alpha", Fixed([WHOLE]))
+    listen = (UnixAddress(path), TcpAddress("127.0.0.1", 0), TcpAddress("127.0.0.1", 0, "http"))
+    server = FeedServer(FeedSettings(listen=listen), bus)
+    await server.start()
+    bus.attach(server.publish)
+    _, tcp, http = server.addresses
+    places = {"path": str(path), "tcp": tcp, "http": http, "port": tcp.removeprefix("tcp:")}
+    command = [part.format(**places) for part in (*program, topics)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not (server.status().subscribers and server.status().subscribers[0].topics):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.02)
+            bus.publish(publish)
+            await asyncio.sleep(0)
+            await server.stop(PATIENCE)
+            out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0
+    return out.decode().splitlines()
+
+
+@pytest.mark.parametrize("address", ["{path}", "{tcp}", "{http}"])
+async def test_trades_are_printed(address: str, tmp_path: Path) -> None:
+    program = (sys.executable, str(CLIENTS / "print_trades.py"), address)
+    assert await said(tmp_path, *program, topics="trades:*:*", publish=[TRADE, gap("trades")]) == [
+        "alpha BTC/USD buy 0.10 at 100.50",
+        "alpha BTC/USD something is missing from here on: sequence",
+        "the feed has ended: the daemon ends",
+    ]
+
+
+async def test_a_book_is_kept(tmp_path: Path) -> None:
+    program = (sys.executable, str(CLIENTS / "keep_a_book.py"), "{path}")
+    found = await said(tmp_path, *program, topics="alpha:BTC/USD", publish=[DELTA, gap("book")])
+    assert found[-3:] == [
+        "('100.5', '3') ('101', '1')",
+        "a gap is open: sequence",
+        "the feed has ended: the daemon ends",
+    ]
+
+
+@pytest.mark.skipif(not NODE, reason="Node is not installed")
+@pytest.mark.parametrize("address", ["{path}", "{port}"])
+async def test_node_prints_trades(address: str, tmp_path: Path) -> None:
+    program = (NODE, str(CLIENTS / "print_trades.mjs"), address)
+    assert await said(tmp_path, *program, topics="trades:*:*", publish=[TRADE, gap("trades")]) == [
+        "alpha BTC/USD buy 0.10 at 100.50",
+        "alpha BTC/USD something is missing from here on: sequence",
+        "the feed has ended: the daemon ends",
+    ]
+
+
+def test_every_record_has_a_type() -> None:
+    page = types_page()
+    for kind in RECORD_TYPES:
+        declared = page.partition(f"export interface {kind.__name__} {{\n")[2].partition("\n}\n")[0].splitlines()
+        names = [line.strip().partition(":")[0].rstrip("?") for line in declared]
+        assert names == ["type", *kind.__struct_fields__]
+    assert "  symbol: string | null;" in page
+    assert "  side?: " in page
+    assert "  bids: [string, string][];" in page

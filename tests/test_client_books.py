@@ -14,6 +14,8 @@ from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Lag, Levels, Trade
 from tests.support.views import Fixed
 
+pytestmark = pytest.mark.waits
+
 PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 BTC = {"exchange": "alpha", "symbol": "BTC/USD", "raw_symbol": "XBTUSD"}
 LAG = Lag(symbol=None, missed=1, offset_from=1, offset_to=1)

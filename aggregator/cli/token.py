@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import click
 
-from aggregator.bus.selection import BadPattern, parse_pattern
-from aggregator.feed.access import hash_of, new_token
+from aggregator.errors import AggregatorError
+from aggregator.feed.access import Gate, Token, hash_of, new_token
 from aggregator.feed.sink import NAME
 
 
@@ -21,12 +21,11 @@ def command(name: str, topics: Sequence[str]) -> None:
     """
     if not NAME.fullmatch(name):
         raise click.BadParameter('a name has letters, digits, "_", "-" and "."', param_hint="NAME")
-    try:
-        for topic in topics:
-            parse_pattern(topic)
-    except BadPattern as error:
-        raise click.BadParameter(str(error), param_hint="TOPICS") from None
     token = new_token()
+    try:
+        Gate((Token(name, hash_of(token), tuple(topics)),))
+    except AggregatorError as error:
+        raise click.BadParameter(str(error), param_hint="TOPICS") from None
     click.echo("[[feed.tokens]]")
     click.echo(f'name = "{name}"')
     click.echo(f'hash = "{hash_of(token)}"')

@@ -286,6 +286,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
     ),
     "Captures": (
+        Bound("capture.line.LONGEST_TIME", "characters", "a time of a line", "the rest of it is not read"),
         Bound(
             "capture.recorder.LONGEST_LINE_BYTES",
             "bytes",

@@ -23,6 +23,8 @@ from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookDelta, BookSnapshot, Gap
 from tests.support.views import Fixed
 
+pytestmark = pytest.mark.waits
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0  # seconds; nothing here takes nearly as long
 COLOUR = re.compile(r"\x1b\[[0-9;]*[1-9]m")

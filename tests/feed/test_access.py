@@ -193,7 +193,7 @@ async def test_a_wrong_token_is_answered_after_a_pause_that_grows(port: Spot) ->
                 rows = await said_until_the_end(client)
             assert [(row["type"], row.get("id")) for row in rows] == [("error", 7), ("bye", None)]
             assert rows[0]["error"] == "the token is wrong"
-            assert loop.time() - began >= pause
+            assert loop.time() >= began + pause
         async with peer(port) as client:
             await enter(client, TOKENS[0])  # the right one need not wait
 

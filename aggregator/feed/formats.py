@@ -12,10 +12,11 @@ from msgspec import Raw, Struct
 
 from aggregator.bus.bus import encode_lines
 from aggregator.feed.protocol import Encoding, Hello, Layout, Numbers, Reply, Schema, Time
-from aggregator.records import RECORD_TYPES, SECOND_NS, Record
+from aggregator.records import RECORD_TYPES, SECOND_NS, Gap, Health, Lag, Record
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")  # JSON takes such a number as it stands
 LEVELS = ("bids", "asks")
+WHOLE = (Gap, Health, Lag)  # these keep every field whatever a reader chose: a hole must say where it is, and of what
 # fmt: off
 DECIMALS = frozenset({
     "price", "size", "base_size", "quote_size", "bid_floor", "ask_cap", "bid_price", "bid_size", "ask_price",
@@ -39,7 +40,7 @@ _msgpack = msgspec.msgpack.Encoder().encode
 class Options(Struct, frozen=True):
     """How one subscriber wants its records written.
 
-    fields: only these, beside `type`; empty: all
+    fields: only these, beside `type`, but for records that tell of a hole; empty: all
     """
 
     numbers: Numbers = "text"
@@ -113,14 +114,15 @@ def _shown(record: Record, options: Options) -> Row | list[object]:
     row = _row(record, options)
     if options.layout == "array":
         return [row.get(name) for name in _order(type(record), options.fields)]
-    if options.fields:
+    if options.fields and not isinstance(record, WHOLE):
         return {name: value for name, value in row.items() if name == "type" or name in options.fields}
     return row
 
 
 @cache
 def _order(kind: type[Record], fields: tuple[str, ...]) -> tuple[str, ...]:
-    return ("type", *(name for name in kind.__struct_fields__ if not fields or name in fields))
+    is_whole = not fields or kind in WHOLE
+    return ("type", *(name for name in kind.__struct_fields__ if is_whole or name in fields))
 
 
 def _row(record: Record, options: Options) -> Row:

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from aggregator.bus.bus import encode_lines
 from aggregator.feed.formats import DECIMALS, PLAIN, Options, encode, pieces, schema
 from aggregator.feed.protocol import Encoding, Layout, Time
-from aggregator.records import RECORD_TYPES, BookDelta, Candle, Instrument, Record, Trade
+from aggregator.records import RECORD_TYPES, BookDelta, Candle, Gap, Health, Instrument, Lag, Record, Trade
 
 # fmt: off
 WORDS = {
@@ -124,6 +124,24 @@ def test_an_array_holds_the_fields_in_the_order_of_the_schema(encoding: Encoding
 
 def test_only_the_fields_that_are_wanted_and_the_type() -> None:
     assert written(TRADE, Options(fields=("price", "side", "bids"))) == {"type": "trade", "price": "0.3500"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Lag(missed=3, offset_from=5, offset_to=9, offset=9),
+        Gap(gap_id="1", phase="open", cause="sequence", ts_from=1, exchange="alpha", symbol="A/B"),
+        Health(channel="book", state="suspect", exchange="alpha", symbol="A/B"),
+    ],
+)
+def test_a_hole_is_told_in_full_whatever_fields_are_wanted(record: Record) -> None:
+    chosen = ("price", "size")
+    assert written(record, Options(fields=chosen)) == written(record, PLAIN)
+    values = json.loads(encode([record], Options(fields=chosen, layout="array")))
+    named = dict(zip(schema(chosen).types[values[0]], values, strict=True))
+    assert {name: value for name, value in named.items() if value is not None} == {
+        name: value for name, value in written(record, PLAIN).items() if value is not None
+    }
 
 
 def test_numbers_of_messagepack_are_the_nearest() -> None:

@@ -228,6 +228,14 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"error":true,"errorMessage":"No such pair","data":null}',
         Trouble("No such pair"),
     ),
+    # live probes by others, September 2026
+    (
+        "mercado",
+        400,
+        b'{"code":"PUBLIC_DATA|GET_ORDERBOOK|INVALID_BASE_QUOTE","message":"This BASE-QUOTE is invalid or not found"}',
+        Trouble("PUBLIC_DATA|GET_ORDERBOOK|INVALID_BASE_QUOTE: This BASE-QUOTE is invalid or not found"),
+    ),
+    ("bitteam", 404, b'{"ok":false,"code":404,"message":"Pair not found"}', Trouble("false: Pair not found")),
     (
         "coinone",
         200,
@@ -307,6 +315,9 @@ FINE: list[tuple[str, bytes]] = [
     ("btcturk", b'{"data":[],"success":true,"message":null,"code":0}'),
     ("foxbit", b'{"data":[]}'),
     ("coinmate", b'{"error":false,"errorMessage":null,"data":[]}'),
+    ("mercado", b'{"asks":[],"bids":[],"timestamp":1795168801230000001}'),
+    ("bitteam", b'{"ok":true,"result":{"count":0,"pairs":[]}}'),
+    ("bitteam", b"[]"),
     ("coinone", b'{"result":"success","error_code":"0","markets":[]}'),
     ("indodax", b'{"buy":[],"sell":[]}'),
     ("hollaex", b'{"coins":{},"pairs":{}}'),

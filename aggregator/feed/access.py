@@ -121,6 +121,8 @@ class Gate:
 
     def pause(self, address: str, now: float) -> float:
         """Count a wrong token, and say after how many seconds it is answered; `now` in seconds of the loop."""
+        if not address:  # by a unix socket, whose rights have let it in
+            return FIRST_PAUSE_S
         origin = origin_of(address)
         count, last = self._wrong.pop(origin, (0, now))
         count = 1 if now - last > FORGET_S else count + 1

@@ -259,3 +259,21 @@ def test_frames_have_the_length_that_the_protocol_says(size: int) -> None:
     assert (found[0], len(found)) == (0x81, head + size)
     said = found[1] if head == 2 else int.from_bytes(found[2:head], "big")
     assert said == size
+
+
+@pytest.mark.parametrize("key", ["\u00e9" * 24, "=", "x"])
+async def test_the_key_of_a_websocket_that_is_none(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
+    async with serving() as (_, _, session), session.get("/feed", headers=headers) as response:
+        assert response.status in {400, 426}
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_bytes_that_are_no_http_leave_nothing_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as (_, server, _):
+        address = parse_address(server.addresses[0])
+        reader, writer = await asyncio.open_connection(address.host, address.port)  # type: ignore[union-attr]
+        writer.write(b"GET /topics?token=secret HTTP/1ost: localhost\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+        writer.close()
+    assert "secret" not in caplog.text

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from aggregator.bus.selection import Selection
 from aggregator.feed.access import EVERYTHING, Access
@@ -50,6 +51,7 @@ HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Se
 ACCESS: web.RequestKey[Any] = web.RequestKey("access", object)  # where a request keeps what its token allows
 
 log = logging.getLogger("aggregator.feed")
+requests_log = logging.getLogger("aggregator.feed.http")  # mistakes of ours in answering
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -158,6 +160,15 @@ class RequestRefused(Exception):
         self.status = status
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell whether a line of the log is about more than bytes that are no HTTP: with those anybody could fill it."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+requests_log.addFilter(_is_ours)
+
+
 class HttpConnection:
     """One connection over HTTP: where it came from, since when it is there, and whether it has asked anything."""
 
@@ -200,7 +211,12 @@ class HttpTransport:
         app.add_routes([web.get(path, handler) for path, handler in self._places.items()])
         app.on_response_prepare.append(self._head)
         self._runner = web.AppRunner(
-            app, access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True, keepalive_timeout=KEEP_S
+            app,
+            access_log=None,
+            logger=requests_log,
+            shutdown_timeout=SHUTDOWN_S,
+            handler_cancellation=True,
+            keepalive_timeout=KEEP_S,
         )
         await self._runner.setup()
         loop = asyncio.get_running_loop()
@@ -300,6 +316,9 @@ class HttpTransport:
             return await handler(request)
         except RequestRefused as refused:
             return _error(refused.status, str(refused))
+        except (ConnectionError, UnicodeError) as error:  # it is gone, or its head is no text that could be answered
+            log.info("feed: http:%s: %s", request.remote, error)
+            return _error(HTTPStatus.BAD_REQUEST, "the request cannot be read")
         except web.HTTPNotFound:
             return _error(
                 HTTPStatus.NOT_FOUND, f"nothing is at {request.path!a:.80}; ask for {', '.join(self._places)}"
@@ -371,7 +390,11 @@ class HttpTransport:
         socket = web.WebSocketResponse(
             max_msg_size=LONGEST_MESSAGE_BYTES, compress=self._settings.deflate, writer_limit=0
         )
-        if not socket.can_prepare(request):
+        try:
+            is_one = socket.can_prepare(request)
+        except ValueError as error:  # the library does not expect every text in a key
+            raise BadRequest(f"no WebSocket begins so: {error}") from None
+        if not is_one:
             return _error(HTTPStatus.UPGRADE_REQUIRED, "a WebSocket is spoken here; /events can be read without one")
         await socket.prepare(request)
         peer = WebSocketPeer(request, is_plain=not socket.compress)
@@ -388,8 +411,10 @@ class HttpTransport:
             if hearing in done and not sending.done():
                 subscriber.ended()
         finally:
-            await _end(sending, hearing)
-            subscriber.gone()
+            try:
+                await _end(sending, hearing)
+            finally:  # the connection may be lost meanwhile, which cancels this
+                subscriber.gone()
         with suppress(ConnectionError):
             await socket.close(code=WSCloseCode.OK)
         return socket

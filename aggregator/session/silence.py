@@ -40,6 +40,8 @@ class SilenceWatch:
             if topic.heard and topic.gap is None and topic.stands and topic.state != "live":
                 topic.retries = topic.asked = 0
                 happen(topic, "fresh", out, now)
+        elif not topic.heard and self._subscriptions.is_unsent((topic.channel, topic.raw_symbol)):
+            return  # the turn of its request has not come yet
         elif topic.state not in SILENT:
             self._fall_silent(topic, out, now)
         elif topic.is_due(now):

@@ -235,21 +235,22 @@ class Subscriptions:
     def resubscribe(self, subscriptions: Sequence[Subscription], now: int) -> None:
         """Leave topics and ask for them again, each in one step: a topic that cannot be asked for yet is not left yet.
 
-        Where only a new connection can do that, say that one is wanted. What waits to be asked for stays as it is.
+        Where only a new connection can do that, say that one is wanted. What waits for this already stays as it is.
         """
         if self._stream.unsubscribe is None and not self._stream.replaces:
             named = ", ".join(f"{s.channel} of {s.raw_symbol}" for s in subscriptions)
             self.reconnect_reason = f"{named} must be asked for again, and only a new connection can do that"
             return
-        again = [s for s in subscriptions if not self._waits_to_be_asked(s)]
+        again = [s for s in subscriptions if not self._waits_to_be_left(s)]
         for s in again:
             self._held.pop(s, None)
         self._put(again, leaving=self._stream.unsubscribe is not None)
         self.send(now)
 
-    def _waits_to_be_asked(self, s: Subscription) -> bool:
+    def _waits_to_be_left(self, s: Subscription) -> bool:
         asked = self._waiting.get(s)
-        return (asked is not None and asked.sent is None) or self._is_queued(s)
+        steps = (asked, *self._queue) if asked is not None and asked.sent is None else self._queue
+        return any(step.leave is not None and s in step.topics for step in steps)
 
     def _leaving(self, topics: Sequence[Subscription], id: int) -> list[Ask]:
         """The frames that unsubscribe from topics."""

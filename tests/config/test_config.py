@@ -138,7 +138,10 @@ def test_the_errors_are_a_config_error_and_carry_the_parts(load: Load) -> None:
         ("okcoin", '"okcoin" was renamed to okxus in 2025-05; "okxus" is not in the catalogue'),
         ("gateio", '"gateio" was renamed to gate between 2022 and 2026; use id = "gate"'),
         ("hitbtc2", '"hitbtc2" is an old API of hitbtc; use id = "hitbtc"'),
-        ("tidex", '"tidex" was delisted in 2023-12: removed from ccxt as scam'),
+        (
+            "buda",
+            '"buda" was delisted between 2023-04 and 2023-07: removed from ccxt 2023 (geo-blocked for the maintainers)',
+        ),
         ("gemini", 'there is no connector for "gemini" yet; "aggregator exchanges" shows which have one'),
         ("Kraken", '"Kraken" is not an exchange of the catalogue; did you mean "kraken"?'),
         ("xqzw", '"xqzw" is not an exchange of the catalogue; "aggregator exchanges" lists all'),

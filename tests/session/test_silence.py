@@ -70,6 +70,7 @@ class Talk:
         self.second = 100
         self.records: list[Record] = self.session.open(self.now)
         self._sent = 0
+        self.is_held = False  # nothing leaves: a limit is reached
         self._send()
         self.say(ack=1)
 
@@ -88,6 +89,8 @@ class Talk:
 
     def _send(self) -> None:
         """Let what is new in the outbox leave, and stay to be looked at."""
+        if self.is_held:
+            return
         for frame in list(self.session.outbox)[self._sent :]:
             self.session.sent(frame, self.now)
         self._sent = len(self.session.outbox)
@@ -140,6 +143,18 @@ def test_a_dead_topic_is_asked_for_ever_more_slowly_and_then_its_connection_repl
     successor = Session("toy", STREAM, conn="d", instruments={}, carried=talk.session.carried(), subscriptions=[])
     assert successor.carried()["ticker", "A"].asked >= 3
     assert successor.reconnect_reason is None
+
+
+def test_silence_of_what_still_waits_to_be_asked_for_is_no_fault() -> None:
+    """Found by the model of lives (seed 40000793): a limit of six requests a minute was spent on what waited for it."""
+    talk = Talk("ticker")
+    talk.is_held = True
+    talk.wait(300)
+    assert list(talk.session.outbox)[1:] == [b'{"leave": ["ticker"]}', b'{"id": 3, "topics": ["ticker"]}']
+    assert talk.session.reconnect_reason is None, "a new connection would have to wait, too"
+    talk.is_held = False
+    talk.wait(100)
+    assert talk.session.reconnect_reason is not None
 
 
 def test_where_a_topic_cannot_be_left_the_connection_is_replaced() -> None:

@@ -540,13 +540,3 @@ def test_where_no_request_can_name_what_is_left_a_new_connection_is_made() -> No
     talk.leave("A")
     assert talk.said() == []
     assert talk.topics.reconnect_reason == "what it carries is not wanted, and only a new connection ends that"
-
-
-def test_what_waits_to_be_asked_for_is_not_asked_for_twice() -> None:
-    """Found by the model of lives (seed 40000793): a limit of six requests a minute was spent on what waited for it."""
-    talk = Talk()
-    talk.want("A")
-    talk.topics.resubscribe([Subscription("trades", "A")], talk.now)  # it is silent, for its request has not left yet
-    assert talk.said() == ["+A"]
-    talk.topics.resubscribe([Subscription("trades", "A")], talk.now)
-    assert talk.said() == ["-A", "+A"]

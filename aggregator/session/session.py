@@ -170,7 +170,7 @@ class Session:
         if isinstance(frame, Ask):
             for key in self.subscriptions.sent(frame, now.mono):
                 topic = self.topics.known(*key, now)
-                if topic.subscribed == NEVER_NS:
+                if topic.subscribed == NEVER_NS or not topic.heard:
                     topic.subscribed = now.mono
 
     def unsubscribe(self, subscriptions: Collection[Subscription], now: Now, reason: str = UNWANTED) -> list[Record]:

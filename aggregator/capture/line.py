@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from decimal import Decimal, InvalidOperation
 
 import msgspec
 from msgspec import Struct
@@ -10,8 +9,8 @@ from msgspec import Struct
 from aggregator.errors import BadFrame
 from aggregator.exchange import HTTP_OK
 from aggregator.records import SECOND_NS
+from aggregator.wire import seconds
 
-LONGEST_TIME = 40  # characters of a time that are read
 LATEST_NS = 2**63  # since the epoch
 
 
@@ -60,16 +59,10 @@ class CaptureLine(Struct):
     @property
     def time(self) -> int:
         """Nanoseconds. Raises BadFrame when `ts` is not decimal seconds."""
-        if self.ts is None:
-            return 0
-        text = str(self.ts)[:LONGEST_TIME]
-        try:
-            time = Decimal(text) * SECOND_NS
-            if 0 <= time < LATEST_NS:
-                return int(time)
-        except InvalidOperation:  # it is no number, or it is `nan`
-            pass
-        raise BadFrame(f"{text!r} is not a time")
+        time = seconds(str(self.ts)) if self.ts is not None else 0
+        if not 0 <= time < LATEST_NS:
+            raise BadFrame(f"{str(self.ts)[:40]} is not a time")
+        return time
 
 
 decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode

@@ -286,7 +286,6 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
     ),
     "Captures": (
-        Bound("capture.line.LONGEST_TIME", "characters", "a time of a line", "the rest of it is not read"),
         Bound(
             "capture.recorder.LONGEST_LINE_BYTES",
             "bytes",

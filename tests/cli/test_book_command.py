@@ -125,7 +125,7 @@ async def test_on_a_terminal_it_moves(variables: dict[str, str], tmp_path: Path)
         assert bool(COLOUR.search(first)) is (not variables)
         bus.publish([DELTA])
         second = await until(ours, lambda said: "100.2" in said)
-        assert second.startswith("\x1b[H"), "it is drawn over"
+        assert "\x1b[H" in second, "it is drawn over"
         process.send_signal(signal.SIGINT)
         await until(ours, lambda said: "\x1b[?1049l" in said)
         assert await asyncio.to_thread(process.wait) == 0
@@ -144,7 +144,7 @@ async def test_in_a_pipe_it_is_text(tmp_path: Path) -> None:
         ]
         bus.publish([DELTA, DELTA])
         second = await until(process.stdout.fileno(), lambda said: said.count("\n") >= 5)
-        assert second.splitlines()[1].split() == ["7", "100.2", "|", "100.5", "1"]
+        assert ["7", "100.2", "|", "100.5", "1"] in [line.split() for line in second.splitlines()]
         assert click.unstyle(second) == second
         for receive in bus._receivers:
             await receive.__self__.stop(1.0)  # type: ignore[attr-defined]

@@ -86,7 +86,7 @@ def test_the_table_takes_no_markup_and_no_codes(text: str) -> None:
         ]
     )
     console = Console(file=io.StringIO(), width=300, color_system=None, emoji=False, highlight=False)
-    console.print(board.table(10**9))
+    console.print(board.table(10**9, 300))
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(line.isprintable() for line in said.split("\n"))
     assert f"A{printable(text)}" in said

@@ -1,18 +1,22 @@
 """The newest prices of everything that a daemon follows, as a table that is drawn again and again."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 
 from msgspec import Struct, field
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from aggregator.daemon.printable import printable
 from aggregator.records import SECOND_NS, Bbo, Gap, Health, Instrument, Record, Trade
 
 SPAN_S = 5  # records are counted over so long
 GOOD = {"live", "quiet"}
+SPARED = ("rec/s", "spread")  # a narrow terminal does without them, in this order, so that prices stay whole
+GUTTER = 2  # characters between two columns
+SHORTENED = {"exchange": 8, "state": 4}  # and then shortens these, to so many characters at least
 COLUMNS = ("exchange", "symbol", "last", "bid", "ask", "spread", "rec/s", "state")
 COLOURS = {"live": "green", "buy": "green", "sell": "red"}
 
@@ -55,16 +59,32 @@ class Board:
             elif isinstance(record, Bbo):
                 row.bid, row.ask = record.bid_price, record.ask_price
 
-    def table(self, now: int) -> Table:
-        """The table at a time in nanoseconds."""
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in COLUMNS:
+    def table(self, now: int, width: int) -> Table:
+        """The table at a time in nanoseconds, for a terminal of so many characters."""
+        rows = list(self._cells(now))
+        sizes = {
+            column: max(Text.from_markup(cell, emoji=False).cell_len for cell in (column, *(row[at] for row in rows)))
+            for at, column in enumerate(COLUMNS)
+        }
+        for column in SPARED:
+            if _width(sizes) > width:
+                del sizes[column]
+        for column, least in SHORTENED.items():
+            sizes[column] -= max(0, min(sizes[column] - least, _width(sizes) - width))
+        table = Table(box=None, pad_edge=False, padding=(0, GUTTER, 0, 0), header_style="bold")
+        for column, size in sizes.items():
             is_number = column in {"last", "bid", "ask", "spread", "rec/s"}
-            table.add_column(column, no_wrap=True, justify="right" if is_number else "left")
+            table.add_column(column, no_wrap=True, justify="right" if is_number else "left", max_width=size)
+        for row in rows:
+            table.add_row(*(cell for column, cell in zip(COLUMNS, row, strict=True) if column in sizes))
+        return table
+
+    def _cells(self, now: int) -> Iterator[tuple[str, ...]]:
+        """Each row's cells, as markup."""
         before = ""
         for (exchange, symbol), row in sorted(self._rows.items()):
             state = _state(row)
-            table.add_row(
+            yield (
                 exchange if exchange != before else "",
                 _plain(symbol),
                 _coloured(row.last, row.side or ""),
@@ -75,7 +95,10 @@ class Board:
                 _coloured(state, state),
             )
             before = exchange
-        return table
+
+
+def _width(sizes: Mapping[str, int]) -> int:
+    return sum(sizes.values()) + GUTTER * (len(sizes) - 1)
 
 
 def _count(row: Row, second: int) -> None:

@@ -74,7 +74,7 @@ async def draw(daemon: Daemon) -> None:
         async def redraw() -> None:
             while True:
                 await asyncio.sleep(REDRAW_S)
-                live.update(board.table(time.time_ns()), refresh=True)
+                live.update(board.table(time.time_ns(), live.console.width), refresh=True)
 
         drawing = asyncio.create_task(redraw())
         try:

@@ -13,11 +13,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from aggregator.catalog.registry import simulated_ids
 from aggregator.cli.board import Board
@@ -164,11 +166,36 @@ def test_one_instrument_is_not_counted_for_another() -> None:
     board.note([Bbo(exchange="a", symbol="Z/Y", bid_price="0.90", ask_price="1.1", ts_recv=9 * SECOND_NS)])
     board.note([Health(exchange="a", symbol="Z/Y", channel="book", state="live")])
     board.note([Health(exchange="a", symbol="Z/Y", channel="trades", state="stalled")])
-    rows = list(zip(*(column.cells for column in board.table(10 * SECOND_NS).columns), strict=True))
+    rows = list(zip(*(column.cells for column in board.table(10 * SECOND_NS, 80).columns), strict=True))
     assert rows == [
         ("a", "X/Y", "1", "-", "-", "-", "10", ""),
         ("", "Z/Y", "", "0.90", "1.1", "0.20", "0", "stalled (trades)"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (80, ["exchange          symbol      last      bid      ask  spread  rec/s  state",
+              "coinbaseexchange  ETH/USD  2610.15  2610.14  2610.17    0.03      0  syncing"]),
+        (70, ["exchange          symbol      last      bid      ask  spread  state",
+              "coinbaseexchange  ETH/USD  2610.15  2610.14  2610.17    0.03  syncing"]),
+        (61, ["exchange          symbol      last      bid      ask  state",
+              "coinbaseexchange  ETH/USD  2610.15  2610.14  2610.17  syncing"]),
+        (56, ["exchange     symbol      last      bid      ask  state",
+              "coinbaseex…  ETH/USD  2610.15  2610.14  2610.17  syncing"]),
+    ],
+)  # fmt: skip
+def test_a_narrow_terminal_shows_whole_prices(width: int, lines: list[str]) -> None:
+    board = Board()
+    exchange, symbol = "coinbaseexchange", "ETH/USD"
+    board.note([Trade(exchange=exchange, symbol=symbol, price="2610.15", size="1")])
+    board.note([Bbo(exchange=exchange, symbol=symbol, bid_price="2610.14", ask_price="2610.17")])
+    board.note([Health(exchange=exchange, symbol=symbol, channel="book", state="syncing")])
+    console = Console(width=width, file=StringIO(), highlight=False)
+    with console.capture() as drawn:
+        console.print(board.table(10 * SECOND_NS, width))
+    assert [line.rstrip() for line in drawn.get().splitlines()] == lines
 
 
 def test_a_gap_tells_the_state_too() -> None:
@@ -182,7 +209,7 @@ def test_a_gap_tells_the_state_too() -> None:
         msgspec.structs.replace(gap, phase="close"),
     ):
         board.note([record])
-        (state,) = board.table(SECOND_NS).columns[-1].cells
+        (state,) = board.table(SECOND_NS, 80).columns[-1].cells
         seen.append(str(state))
     assert seen == ["[green]live[/]", "suspect", "syncing", "[green]live[/]"]
 

@@ -11,7 +11,7 @@ from itertools import zip_longest
 import click
 
 from aggregator.cli import fail
-from aggregator.cli.tail import SOCKET
+from aggregator.cli.tail import SOCKET, name_topics
 from aggregator.cli.terminal import screen
 from aggregator.client import Feed, FeedError, LiveBook, connect
 from aggregator.daemon.printable import printable
@@ -53,6 +53,9 @@ async def follow(address: str, names: Sequence[str], levels: int) -> None:
     """Show the books until the feed ends."""
     async with connect(address) as feed:
         books = [await feed.book(name) for name in dict.fromkeys(names)]
+        wanted = [f"book:{name}" for name in names]
+        if unknown := [topic for topic in wanted if not await feed.topics([topic])]:
+            await name_topics(feed, unknown)
         changed = set(books)
         show = _draw if screen().can_redraw else _print
         showing = asyncio.ensure_future(show(books, changed, levels))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 import click
@@ -51,7 +52,7 @@ async def follow(address: str, topics: tuple[str, ...], *, is_plain: bool) -> No
     """Print what comes until the feed ends."""
     async with connect(address) as feed:
         if not (await feed.subscribe(*topics)).matched:
-            await _name_topics(feed, topics)
+            await name_topics(feed, topics)
         async for line in feed.lines():
             if is_plain:
                 sys.stdout.buffer.write(line.rstrip(b"\n") + b"\n")
@@ -61,9 +62,10 @@ async def follow(address: str, topics: tuple[str, ...], *, is_plain: bool) -> No
     raise fail(f"{address}: the daemon has gone: {feed.goodbye}")
 
 
-async def _name_topics(feed: Feed, topics: tuple[str, ...]) -> None:
-    """Say which topics there are; those that were asked for may still come."""
-    known = sorted(await feed.topics())
+async def name_topics(feed: Feed, topics: Sequence[str]) -> None:
+    """Say which topics there are, those of the same channels first; those that were asked for may still come."""
+    channels = {topic.split(":")[0] for topic in topics}
+    known = sorted(await feed.topics(), key=lambda topic: (topic.split(":")[0] not in channels, topic))
     named = " ".join(map(shlex.quote, known[:MOST_TOPICS])) or "none"
     more = f" and {len(known) - MOST_TOPICS} more" if len(known) > MOST_TOPICS else ""
     said = f"aggregator: no topic fits {' '.join(topics)} yet; known are {named}{more}"

@@ -15,7 +15,7 @@ import click
 import pytest
 
 from aggregator.bus.bus import Bus
-from aggregator.cli.book import fitting, ladder, printed
+from aggregator.cli.book import fitting, follow, ladder, printed
 from aggregator.client import LiveBook
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.server import FeedServer
@@ -151,6 +151,32 @@ async def test_in_a_pipe_it_is_text(tmp_path: Path) -> None:
         assert await asyncio.to_thread(process.wait) == 1
         assert process.stderr is not None
         assert b"the daemon has gone: the daemon ends" in process.stderr.read()
+
+
+async def test_a_book_that_nobody_follows_is_answered_with_those_that_are_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "feed.sock"
+    bus = Bus("epoch")
+    server = FeedServer(FeedSettings(listen=(UnixAddress(path),)), bus)
+    await server.start()
+    bus.attach(server.publish)
+    bus.publish([WHOLE])
+    for name in ("alpha:BTC/USD", "alpha:XBTUSD", "alfa:BTC/USD"):
+        following = asyncio.ensure_future(follow(str(path), [name], 1))
+        async with asyncio.timeout(PATIENCE):
+            while not (server.status().subscribers and server.status().subscribers[0].topics):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        said = capfd.readouterr().err
+        assert said == (
+            "aggregator: no topic fits book:alfa:BTC/USD yet; known are book:alpha:BTC/USD\n" if "alfa" in name else ""
+        )
+        while server.status().subscribers:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+    await server.stop(1)
 
 
 def test_what_is_no_book_is_an_error(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.cli.show import show
-from aggregator.cli.tail import follow
+from aggregator.cli.tail import follow, name_topics
+from aggregator.client import connect
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
-from aggregator.records import BookSnapshot, Candle, Health, Record, Trade
+from aggregator.records import Bbo, BookSnapshot, Candle, Health, Record, Trade
 
 pytestmark = pytest.mark.waits
 SECOND = 1_000_000_000
@@ -65,6 +66,18 @@ async def test_topics_that_fit_nothing_are_answered_with_those_that_are_there(
     said = capfd.readouterr().err.splitlines()[0]
     assert said.startswith("aggregator: no topic fits trades:bitmex:* yet; known are trades:kraken:S0/USD ")
     assert said.endswith(" and 2 more")
+
+
+async def test_of_the_topics_that_are_there_those_of_the_same_channel_come_first(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with serving(tmp_path / "feed.sock") as (bus, server):
+        bus.publish([Bbo(exchange="kraken", symbol=f"S{n}/USD", raw_symbol=f"S{n}USD") for n in range(10)])
+        bus.publish([sold(7)])
+        async with connect(str(tmp_path / "feed.sock")) as feed:
+            await name_topics(feed, ["trades:krakn:*"])
+        await server.stop(1)
+    assert "; known are trades:kraken:S7/USD bbo:kraken:S0/USD " in capfd.readouterr().err
 
 
 # --- a record for a person

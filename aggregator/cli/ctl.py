@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 NAME = "control.sock"
 RUNTIME = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator").split(":")[0])
+ELSEWHERE = "One that keeps its state elsewhere is named by --config FILE"
 PATIENCE_S = 60.0  # the daemon may be silent for so long
 RECEIVE_BYTES = 1 << 16
 MOST_TROUBLED = 20  # topics that are shown without being asked for
@@ -115,7 +116,7 @@ def _ask(path: Path, request: dict[str, object]) -> bytes:
     try:
         line = _converse(path, json.dumps(request).encode() + b"\n")
     except OSError as error:
-        raise fail(f"{path}: {error.strerror or error}; is a daemon running?") from None
+        raise fail(f"{path}: {error.strerror or error}; is a daemon running? {ELSEWHERE}") from None
     if not line.endswith(b"\n"):
         raise fail(f"{path}: the daemon has hung up in the middle of its answer")
     try:

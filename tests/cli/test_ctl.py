@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from aggregator.cli import ctl
-from aggregator.cli.ctl import command
+from aggregator.cli.ctl import ELSEWHERE, command
 from tests.daemon.test_daemon import PATIENCE, PROGRAM, ROOT, configure, exchanges, of, running, until
 
 pytestmark = pytest.mark.waits
@@ -71,7 +71,7 @@ def test_an_operator_asks_a_daemon(tmp_path: Path, exchanges: str, tmp_path_fact
     assert path.exists()
     gone = run("status", "--socket", str(path))
     assert gone.returncode == 1
-    assert gone.stderr == f"aggregator: {path}: Connection refused; is a daemon running?\n"
+    assert gone.stderr == f"aggregator: {path}: Connection refused; is a daemon running? {ELSEWHERE}\n"
     with running(config) as daemon:
         until(lambda: run("status", "--socket", str(path)).returncode == 0, what="an answer of the next daemon")
         assert daemon.signal(signal.SIGTERM) == 0

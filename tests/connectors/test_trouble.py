@@ -42,6 +42,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"status":-1,"error_message":"Over API limit per period, per IP address","data":null}',
         Trouble("-1: Over API limit per period, per IP address", is_busy=True),
     ),
+    (
+        "itbit",
+        404,
+        b'{"type":"about:blank","title":"Not Found","status":404,"detail":"no such market"}',
+        Trouble("404: no such market"),
+    ),
+    (
+        "itbit",
+        429,
+        b'{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"slow down"}',
+        Trouble("429: slow down", is_busy=True),
+    ),
     ("bitflyer", 400, b'{"status":-156,"error_message":"too old","data":null}', Trouble("-156: too old")),
     ("kucoin", 200, b'{"code":"429000","msg":"too many"}', Trouble("429000: too many", is_busy=True, wait=8.0)),
     ("kucoinfutures", 200, b'{"code":"400100","msg":"symbol"}', Trouble("400100: symbol")),
@@ -314,6 +326,8 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
 FINE: list[tuple[str, bytes]] = [
     ("btcturk", b'{"data":[],"success":true,"message":null,"code":0}'),
     ("foxbit", b'{"data":[]}'),
+    ("itbit", b'{"markets":[]}'),
+    ("itbit", b'{"market":"BTCUSD","last_day":{}}'),
     ("coinmate", b'{"error":false,"errorMessage":null,"data":[]}'),
     ("mercado", b'{"asks":[],"bids":[],"timestamp":1795168801230000001}'),
     ("bitteam", b'{"ok":true,"result":{"count":0,"pairs":[]}}'),

@@ -239,6 +239,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "whitebit": "`markets` and `futures` take no parameters",
     "woo": "`instruments` takes nothing but `symbol`; its other lists of records have `page` and `size`",
     "woofipro": "`public/info` takes no parameters",
+    "yobit": "`info` takes no parameters",
     "zaif": "`currency_pairs/all` takes no parameters",
     "coinmate": "`tradingPairs` takes no parameters",
     "coinone": "`markets` takes nothing but the quote currency, of which there is one",

@@ -43,6 +43,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("-1: Over API limit per period, per IP address", is_busy=True),
     ),
     (
+        "yobit",
+        200,
+        b'{"success":0,"error":"Invalid pair name: ltc_xyz"}',
+        Trouble("Invalid pair name: ltc_xyz"),
+    ),
+    (
+        "yobit",  # as a user of it met it in 2020
+        200,
+        b'{"success":0,"error":"Rate Limited (bad bot detected)"}',
+        Trouble("Rate Limited (bad bot detected)", is_busy=True),
+    ),
+    (
         "itbit",
         404,
         b'{"type":"about:blank","title":"Not Found","status":404,"detail":"no such market"}',
@@ -326,6 +338,8 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
 FINE: list[tuple[str, bytes]] = [
     ("btcturk", b'{"data":[],"success":true,"message":null,"code":0}'),
     ("foxbit", b'{"data":[]}'),
+    ("yobit", b'{"ltc_btc":{"bids":[[1,2]]}}'),
+    ("yobit", b"[]"),
     ("itbit", b'{"markets":[]}'),
     ("itbit", b'{"market":"BTCUSD","last_day":{}}'),
     ("coinmate", b'{"error":false,"errorMessage":null,"data":[]}'),

@@ -236,6 +236,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "beyond `max_clients`, that ask by HTTP or have not asked yet",
             "the next is hung up on",
         ),
+        Bound(
+            "feed.transports.http_peer.MOST_UNSENT_BYTES",
+            "bytes",
+            "that wait in the transport of a client of HTTP",
+            "it is given more once it has read",
+        ),
         Bound("feed.listener.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
         Bound("client.GREETING_S", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
         Bound(

@@ -13,6 +13,8 @@ from aggregator.records import Lag, Record
 RING_BYTES = 64 * 2**20
 ROOM = 0.75  # the share of a full queue that is kept where the newest supersedes what was before
 TAKE_BYTES = 256 * 1024  # so much is given to be written at once
+PRESSING = 4  # a queue of which this part is full, in records, is written at once
+PRESSING_BYTES = 64 * 1024  # or one of so many bytes
 
 BookName = tuple[str, str | None]  # exchange and raw symbol
 
@@ -197,6 +199,11 @@ class Ring:
     def is_full(self) -> bool:
         """Tell whether it holds more than it may."""
         return self.held > self._limit or self.bytes > self._limit_bytes
+
+    @property
+    def is_pressing(self) -> bool:
+        """Tell whether so much waits that it is better written now than gathered with what comes next."""
+        return self.held * PRESSING >= self._limit or self.bytes + self.answers >= PRESSING_BYTES
 
     def _conflate(self) -> None:
         """Keep the newest of what only tells how something stands; and no more than leaves some room."""

@@ -16,7 +16,7 @@ from aggregator.feed.address import parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.transports import http
-from aggregator.feed.transports.http import frame
+from aggregator.feed.transports.http_peer import frame
 from aggregator.records import BookSnapshot, Health, Instrument
 from tests.feed.test_feed import PATIENCE, eventually, trade
 from tests.support.views import Fixed

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import HttpVersion11, WSCloseCode, WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from aggregator.bus.selection import Selection
@@ -35,12 +35,12 @@ from aggregator.feed.protocol import (
 )
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.subscriber import Subscriber
+from aggregator.feed.transports.http_peer import HttpPeer, Shape, chunk, events, frame
 from aggregator.feed.transports.sockets import HANDSHAKE_S
 from aggregator.feed.transports.tcp import Ports, bound, listen, set_up
 
 LONGEST_MESSAGE_BYTES = 4 * LONGEST_LINE_BYTES  # a WebSocket's client that sends a longer one is cut off
 LINES_AT_ONCE = 8  # so many of one peer are heard before others have their turn
-SENDS_AT_ONCE = 8  # so many writes, before that
 UNASKED = 64  # connections that may be there beyond `max_clients`: they ask, or have not asked yet
 HEAD_S = 3.0  # seconds that a client has to ask something
 KEEP_S = 15.0  # seconds that a connection stays without another question
@@ -54,102 +54,6 @@ log = logging.getLogger("aggregator.feed")
 requests_log = logging.getLogger("aggregator.feed.http")  # mistakes of ours in answering
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class HttpPeer:
-    """The far end of one stream over HTTP: a task sends what there is."""
-
-    def __init__(self, request: web.Request) -> None:
-        """Begin to be a peer; `run` sends until the end."""
-        peer = request.transport.get_extra_info("peername") if request.transport else None
-        self.name = str(TcpAddress(peer[0], peer[1], "http")) if peer else "http:?"
-        self.host = request.remote or ""
-        self.unsent = 0
-        self.has_sent = asyncio.Event()  # something was sent since somebody waited for room
-        self.is_finishing = False
-        self._request = request
-        self._wanted = asyncio.Event()
-
-    def wake(self) -> None:
-        """There may be something to send."""
-        self._wanted.set()
-
-    def finish(self) -> None:
-        """Hear no more, and close once everything is sent."""
-        self.is_finishing = True
-        self.has_sent.set()
-        self._wanted.set()
-
-    def close(self) -> None:
-        """Close at once."""
-        self.is_finishing = True
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
-    async def run(self, subscriber: Subscriber, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Send until everything is sent, and that was waited for. Raises ConnectionError where the far end is gone."""
-        while True:
-            self._wanted.clear()
-            data = subscriber.refill()
-            if data:
-                self.unsent = len(data)
-                await send(data)
-                self.unsent = 0
-                self.has_sent.set()
-            elif self.is_finishing:
-                return
-            else:
-                await self._rest(subscriber)
-
-    async def _rest(self, subscriber: Subscriber) -> None:  # noqa: ARG002 - a WebSocket's peer needs it
-        await self._wanted.wait()
-
-
-class WebSocketPeer(HttpPeer):
-    """The far end of a WebSocket; while it keeps up, frames are written without waking a task for each."""
-
-    def __init__(self, request: web.Request, *, is_plain: bool) -> None:
-        """Begin to be a peer; `is_plain` says that frames are not compressed."""
-        super().__init__(request)
-        self._is_plain = is_plain
-        self._resting: Subscriber | None = None  # while the task waits
-
-    def wake(self) -> None:
-        """Write what there is, or wake the task where not all can be sent at once."""
-        resting, transport = self._resting, self._request.transport
-        if resting is not None and self._is_plain and transport is not None and not transport.get_write_buffer_size():
-            self._resting = None  # a refill may wake this very peer
-            for _ in range(SENDS_AT_ONCE):
-                data = resting.refill()
-                if not data:
-                    break
-                transport.write(frame(data, is_text=resting.ring.encoding == "json"))
-                self.has_sent.set()
-                if transport.get_write_buffer_size():
-                    break
-            else:
-                data = b"more"
-            self._resting = resting
-            if not data and not self.is_finishing:
-                return
-        self._wanted.set()
-
-    async def _rest(self, subscriber: Subscriber) -> None:
-        self._resting = subscriber
-        try:
-            await self._wanted.wait()
-        finally:
-            self._resting = None
-
-
-def frame(payload: bytes, *, is_text: bool = True) -> bytes:
-    """A message as a server's frame (RFC 6455, section 5.2)."""
-    size, first = len(payload), b"\x81" if is_text else b"\x82"
-    if size < 126:
-        return first + bytes((size,)) + payload
-    if size < 1 << 16:
-        return first + b"\x7e" + size.to_bytes(2, "big") + payload
-    return first + b"\x7f" + size.to_bytes(8, "big") + payload
 
 
 class RequestRefused(Exception):
@@ -170,13 +74,17 @@ requests_log.addFilter(_is_ours)
 
 
 class HttpConnection:
-    """One connection over HTTP: where it came from, since when it is there, and whether it has asked anything."""
+    """One connection over HTTP: where it came from, since when it is there, and whether it has asked anything.
 
-    __slots__ = ("has_asked", "host", "since")
+    sock: its socket, where that may be written to: there is no TLS
+    """
 
-    def __init__(self, host: str, since: float) -> None:
+    __slots__ = ("has_asked", "host", "since", "sock")
+
+    def __init__(self, host: str, since: float, sock: socket.socket | None) -> None:
         self.host = host
         self.since = since
+        self.sock = sock
         self.has_asked = False
 
 
@@ -268,7 +176,7 @@ class HttpTransport:
             if isinstance(error, asyncio.CancelledError):
                 raise
             return
-        self._here[speaking] = HttpConnection(host, loop.time())
+        self._here[speaking] = HttpConnection(host, loop.time(), None if certificates else sock)
 
     def _look(self) -> None:
         """Forget connections that are closed, and hang up on those that have asked nothing in all their time."""
@@ -385,6 +293,10 @@ class HttpTransport:
 
     # --- streams
 
+    def _peer(self, request: web.Request, shape: Shape | None) -> HttpPeer:
+        connection = self._here.get(request.protocol)
+        return HttpPeer(request, self._ports.pace, connection.sock if connection is not None else None, shape)
+
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         """Hold the conversation of every transport over a WebSocket; each message holds whole lines."""
         socket = web.WebSocketResponse(
@@ -397,7 +309,7 @@ class HttpTransport:
         if not is_one:
             return _error(HTTPStatus.UPGRADE_REQUIRED, "a WebSocket is spoken here; /events can be read without one")
         await socket.prepare(request)
-        peer = WebSocketPeer(request, is_plain=not socket.compress)
+        peer = self._peer(request, None if socket.compress else frame)
         subscriber = self._host.welcome(peer, request[ACCESS])
 
         async def send(data: bytes) -> None:
@@ -431,14 +343,16 @@ class HttpTransport:
         if not isinstance(wanted, Subscribe) or not patterns_of(wanted.topics, None, request[ACCESS]):
             raise BadRequest("no topic; write /events?topic=trades:*:BTC/USDT, and as many more as wanted")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        if request.version >= HttpVersion11:
+            response.enable_chunked_encoding()
         await response.prepare(request)
-        peer = HttpPeer(request)
+        peer = self._peer(request, chunk if response.chunked else None)
         subscriber = self._host.welcome(peer, request[ACCESS])
         if not peer.is_finishing:
             subscriber.hear(line)
 
         async def send(data: bytes) -> None:
-            await response.write(b"data: " + data[:-1].replace(b"\n", b"\n\ndata: ") + b"\n\n")
+            await response.write(events(data))
 
         try:
             await peer.run(subscriber, send)

@@ -13,6 +13,7 @@ from aggregator.feed.certificates import Certificates
 from aggregator.feed.peer import Host
 from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
+from aggregator.feed.transports.pace import Pace
 
 RECEIVE_BYTES = 64 * 1024  # one read
 LINES_AT_ONCE = 8  # so many are heard before others have their turn
@@ -28,9 +29,20 @@ log = logging.getLogger("aggregator.feed")
 class SocketPeer:
     """A connected socket on the running loop: what a subscriber hears and says, line by line."""
 
-    def __init__(self, sock: socket.socket, name: str, host: str, forget: "Callable[[SocketPeer], None]") -> None:
-        """Take over a connected socket; `open` begins, and `forget` is called once it is closed."""
+    def __init__(
+        self,
+        sock: socket.socket,
+        name: str,
+        host: str,
+        forget: "Callable[[SocketPeer], None]",
+        pace: Pace | None = None,
+    ) -> None:
+        """Take over a connected socket, written to at a pace or at once.
+
+        `open` begins, and `forget` is called once it is closed.
+        """
         self.name = name
+        self._pace = pace
         self.host = host
         self.is_closed = False
         self.has_ended = False  # the far end's side
@@ -53,6 +65,14 @@ class SocketPeer:
 
     def wake(self) -> None:
         """There may be something to write."""
+        if self._subscriber is None or self._is_writing or self.is_closed:
+            return
+        is_now = self._pace is None or self._is_finishing or self._subscriber.ring.is_pressing
+        if is_now or (self._pace is not None and self._pace.may_write(self)):
+            self._write()
+
+    def flush(self) -> None:
+        """Write what there is now."""
         if not self._is_writing and not self.is_closed:
             self._write()
 
@@ -189,8 +209,11 @@ class SocketPeer:
 class SocketTransport:
     """A listening socket, and the peers that came by it."""
 
-    def __init__(self, listening: socket.socket, certificates: Certificates | None = None) -> None:
+    def __init__(
+        self, listening: socket.socket, certificates: Certificates | None = None, pace: Pace | None = None
+    ) -> None:
         """Take over a socket, which listens by the time of `start`; with certificates TLS is spoken there."""
+        self._pace = pace
         self._certificates = certificates
         self._shaking: set[asyncio.Task[None]] = set()
         self.socket = listening
@@ -259,7 +282,7 @@ class SocketTransport:
                 task.add_done_callback(self._shaking.discard)
 
     def _show(self, sock: socket.socket, name: str, origin: str, host: Host) -> None:
-        peer = SocketPeer(sock, name, origin, self._forget)
+        peer = SocketPeer(sock, name, origin, self._forget, self._pace)
         self._peers[peer] = None
         peer.open(host.welcome(peer, self.unasked(host.gate)))
 

@@ -9,6 +9,7 @@ from aggregator.feed.certificates import Certificates
 from aggregator.feed.crowd import Crowd
 from aggregator.feed.listener import BACKLOG
 from aggregator.feed.settings import FeedSettings
+from aggregator.feed.transports.pace import Pace
 from aggregator.feed.transports.sockets import SocketTransport
 
 IDLE_S, PAUSE_S, PROBES = 15, 15, 4  # one that ended its side and has left is found within two minutes of silence
@@ -25,6 +26,7 @@ class Ports:
             if refusal:
                 raise ConfigError(f"feed: {refusal}")
         self.crowd = Crowd(settings.max_clients_per_address)
+        self.pace = Pace()
         self.certificates: Certificates | None = None
         if settings.tls_certificate is not None:
             key = settings.tls_key or settings.tls_certificate
@@ -37,7 +39,7 @@ class TcpTransport(SocketTransport):
     def __init__(self, address: TcpAddress, ports: Ports) -> None:
         """Listen. Raises ConfigError when that cannot be."""
         listening = listen(address)
-        super().__init__(listening, ports.certificates)
+        super().__init__(listening, ports.certificates, ports.pace)
         self._crowd = ports.crowd
         self.address = bound(listening, address)
 

@@ -196,6 +196,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "bitstamp": "`/api/v2/markets/` takes no parameters",
     "blofin": "`instruments` takes nothing but `instId`",
     "btcbox": "`tickers` takes no parameters",
+    "buda": "`markets` takes no parameters",
     "cex": "`get_pairs_info` gives all where its body is empty",
     "coinbase": "`limit` and `offset` cut the list of products; without them it is whole",
     "coinbaseinternational": "`get_instruments` takes `currency`, `kind` and `expired`, and gives all of them",

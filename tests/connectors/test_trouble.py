@@ -334,8 +334,10 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"message":"TOO_MANY_REQUESTS","success":false,"code":429,"limit":"120","period":"1m"}',
         Trouble("429: TOO_MANY_REQUESTS", is_busy=True),
     ),
+    ("buda", 404, b'{"message":"Not found","code":"not_found"}', Trouble("not_found: Not found")),
 ]
 FINE: list[tuple[str, bytes]] = [
+    ("buda", b'{"markets":[]}'),
     ("btcturk", b'{"data":[],"success":true,"message":null,"code":0}'),
     ("foxbit", b'{"data":[]}'),
     ("yobit", b'{"ltc_btc":{"bids":[[1,2]]}}'),

@@ -1,18 +1,16 @@
 """The exchanges that a tape holds, the addresses where a daemon would look for them, and their topics."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from aggregator.capture.replay import Reader, asked_for
+from aggregator.capture.topics import spoken_of
 from aggregator.catalog.registry import connector_ids, installed_ids, load_exchange
-from aggregator.exchange import ANY, Exchange, Poll, Request, Since, Stream, Ticket
+from aggregator.exchange import ANY, Exchange, Request, Since, Ticket
 from aggregator.ingest.listing import completes
-from aggregator.records import CHANNEL_OF, Channel, Record
-from aggregator.sandbox.playback import Recorded, Tape
+from aggregator.sandbox.playback import Tape
 
 ENOUGH = 2_000  # frames of a connection that tell what it speaks of
 
@@ -29,7 +27,7 @@ class Speaker(Struct, frozen=True):
     id: str
     hosts: dict[str, str]
     answers: dict[str, bytes]
-    channels: list[Channel]
+    channels: list[str]
     symbols: list[str]
 
 
@@ -44,16 +42,18 @@ def speakers(tape: Tape) -> list[Speaker]:
 
 
 def _speaker(exchange: Exchange, tape: Tape) -> Speaker | None:
+    recorded_answers = {url: body for url, (_, body) in tape.answers.items()}
     answers = dict(_borrowed(exchange, tape))
-    own = origins(exchange, answers | {url: body for url, (_, body) in tape.answers.items()})
+    own = origins(exchange, answers | recorded_answers)
     names = {urlsplit(host).hostname for host in own}  # a port may have moved since
     heard = [one for one in tape.connections if urlsplit(one.url).hostname in names or one.folder == exchange.id]
-    channels, symbols = spoken_of(exchange, heard, tape)
+    parts = ((one.url, (frame for _, frame, _ in one.frames[:ENOUGH])) for one in heard)
+    channels, symbols = spoken_of(exchange, parts, recorded_answers)
     if not channels:
         return None
     recorded = list(dict.fromkeys(origin(one.url) for one in heard))
     hosts = {host: nearest(host, recorded) if host.startswith("ws") else host for host in own}
-    offered = [channel for channel in exchange.channels if channel in channels]
+    offered: list[str] = [channel for channel in exchange.channels if channel in channels]
     return Speaker(exchange.id, hosts, answers, offered, [name for name, _ in symbols.most_common() if name])
 
 
@@ -91,47 +91,6 @@ def _addresses(exchange: Exchange, answers: Mapping[str, bytes]) -> Iterator[str
             yield stream.snapshot.request(ANY).url
         if stream.backfill is not None:
             yield stream.backfill.request(ANY, Since(None, 0)).url
-
-
-def spoken_of(exchange: Exchange, heard: Sequence[Recorded], tape: Tape) -> tuple[Counter[Channel], Counter[str]]:
-    """Channels and raw symbols of the records that an exchange's connections and polled answers give."""
-    channels: Counter[Channel] = Counter()
-    symbols: Counter[str] = Counter()
-    listed = list(_listed_on(exchange, tape)) if exchange.polls else []
-    parts = [*(_said(exchange, one) for one in heard), *(_answered(poll, tape, listed) for poll in exchange.polls)]
-    for record in (record for part in parts for record in part):
-        channels[CHANNEL_OF[type(record)]] += 1
-        symbols[record.raw_symbol or ""] += 1
-    return channels, symbols
-
-
-def _said(exchange: Exchange, heard: Recorded) -> Iterator[Record]:
-    reader = Reader(exchange, [], None)
-    for _, frame, _ in heard.frames[:ENOUGH]:
-        with suppress(Exception):  # a frame that cannot be read names no topic
-            stream: Stream = reader.stream_of(heard.url, frame)
-            yield from (event for event in reader.events(stream, frame) if isinstance(event, Record))
-
-
-def _answered(poll: Poll, tape: Tape, listed: Sequence[str]) -> Iterator[Record]:
-    """Give what the answers of a poll say; where the address does not tell the instrument, it is any that is listed."""
-    for url, (_, body) in tape.answers.items():
-        raw_symbol = (
-            ("" if poll.request("").url == url else None) if poll.many else asked_for(poll.request, url, listed)
-        )
-        if raw_symbol is not None:
-            with suppress(Exception):  # likewise
-                yield from poll.parse(raw_symbol, body)
-
-
-def _listed_on(exchange: Exchange, tape: Tape) -> Iterator[str]:
-    """The raw symbols of the listing that the tape has an answer of, and of what is listed without asking."""
-    yield from (instrument.raw_symbol for instrument in exchange.listing.fixed if instrument.raw_symbol)
-    for request in exchange.listing.requests:
-        _, body = tape.answers.get(request.url, (0, b""))
-        with suppress(Exception):  # an answer to something else
-            rows = map(exchange.listing.read, exchange.listing.rows(body))
-            yield from (instrument.raw_symbol for instrument in rows if instrument and instrument.raw_symbol)
 
 
 def _borrowed(exchange: Exchange, tape: Tape) -> Iterator[tuple[str, bytes]]:

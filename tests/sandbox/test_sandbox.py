@@ -730,32 +730,6 @@ def test_a_capture_with_rest_answers_of_no_address_is_served(tmp_path: Path) -> 
     assert [recorded.url for recorded in tape.connections] == ["wss://a.example/ws"]
 
 
-def test_a_polled_answer_is_of_a_listed_instrument_where_its_address_does_not_tell_which() -> None:
-    """The name is in the request's body, or in parts of the address."""
-    for id, name in (("cex", "BTC-USD"), ("independentreserve", "Xbt-Aud")):
-        exchange = load_exchange(id)
-        assert exchange is not None
-        cases = list(map(json.loads, (ROOT / "tests" / "frames" / f"{id}.jsonl").read_text().splitlines()))
-        listing = next(case["body"] for case in cases if case.get("rest") == "listing")
-        trades = next(case["body"] for case in cases if case.get("name") == "trades")
-        poll = next(poll for poll in exchange.polls if poll.name == "trades")
-        answers = {exchange.listing.requests[0].url: listing, poll.request(name).url: trades}
-        tape = playback.Tape(answers={url: (200, body.encode()) for url, body in answers.items()})
-        channels, symbols = speakers.spoken_of(exchange, (), tape)
-        assert (set(channels), set(symbols)) == ({"trades"}, {name})
-
-
-def test_a_polled_answer_is_of_an_instrument_that_is_listed_without_asking() -> None:
-    exchange = load_exchange("paymium")
-    assert exchange is not None
-    poll = exchange.polls[0]
-    name = exchange.listing.fixed[0].raw_symbol or ""
-    cases = list(map(json.loads, (ROOT / "tests" / "frames" / "paymium.jsonl").read_text().splitlines()))
-    body = next(case["body"] for case in cases if case.get("name") == poll.name)
-    tape = playback.Tape(answers={poll.request(name).url: (200, body.encode())})
-    assert set(speakers.spoken_of(exchange, (), tape)[1]) == {name}
-
-
 def test_what_completes_a_listing_is_served_from_the_folder_of_its_exchange() -> None:
     """Where the tape has it, but not at which address; an answer to something else is left alone."""
     exchange = load_exchange("whitebit")

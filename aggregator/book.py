@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import islice
 
 from aggregator.errors import BadFrame
-from aggregator.records import Levels
+from aggregator.records import BookSnapshot, Levels
 
 Key = float | Decimal
 Spell = Callable[[str, str], str]  # writes a level's price and size as a checksum wants them
@@ -301,3 +301,20 @@ def _are_apart(bids: Levels, asks: Levels) -> bool:
         return False
     is_finite = -INFINITY < sum(lower) < INFINITY and -INFINITY < sum(upper) < INFINITY
     return is_finite and max(lower, default=-INFINITY) < min(upper, default=INFINITY)  # rounding swaps no two prices
+
+
+def within(levels: Levels, sign: int, limit: str | None) -> Levels:
+    """The levels no worse than a price; `sign` is -1 for asks."""
+    if limit is None:
+        return levels
+    outermost = sign * Decimal(limit)
+    return [level for level in levels if sign * Decimal(level[0]) >= outermost]
+
+
+def limit(snapshot: BookSnapshot) -> None:
+    """Note the prices beyond which a snapshot of limited depth knows nothing."""
+    depth = snapshot.depth
+    if depth is not None and len(snapshot.bids) >= depth:
+        snapshot.bid_floor = snapshot.bids[-1][0]
+    if depth is not None and len(snapshot.asks) >= depth:
+        snapshot.ask_cap = snapshot.asks[-1][0]

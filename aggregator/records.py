@@ -110,7 +110,8 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type", omit_defaults=Tru
     sequence: the exchange's own number of the last update that this record covers
     sequence_first: the exchange's own number of the first update that this record covers
     sequence_prev: the exchange's own number of the update before
-    conn: the connection it came over: `name/2#17` is the 17th connection of the second shard (a listing has none)
+    conn: the connection it came over: `name/2#17` is the 17th connection of the second shard (a listing has none);
+        of a derived channel its name: `derived/bbo.book`
     source: `ws`, `rest`, `backfill`, `derived` or `replay`
     flags: left out when empty: `snapshot`, `backfill`, `late`, `bad_ts`
     """
@@ -225,14 +226,14 @@ class Bbo(Record, tag="bbo", kw_only=True, gc=False):
     bid_size: in the unit in which the exchange trades the instrument
     ask_price: in the quote asset
     ask_size: in the unit in which the exchange trades the instrument
-    origin: `native`: as the exchange sent it
+    origin: `native`: as the exchange sent it; `book`: the best levels of its book
     """
 
     bid_price: str | None = None
     bid_size: str | None = None
     ask_price: str | None = None
     ask_size: str | None = None
-    origin: Literal["native"] = written("native")
+    origin: Literal["native", "book"] = written("native")
 
 
 class Ticker(Record, tag="ticker", kw_only=True, gc=False):

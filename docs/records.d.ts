@@ -132,7 +132,7 @@ export interface Bbo {
   bid_size?: string;
   ask_price?: string;
   ask_size?: string;
-  origin: "native";
+  origin: "book" | "native";
 }
 
 export interface Ticker {

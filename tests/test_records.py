@@ -72,7 +72,7 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
     "book_delta": ("book", {"bids": "levels", "asks": "levels", "checksum": "int?"}),
     "orders_snapshot": ("orders", {"bids": "orders", "asks": "orders", "reason": "initial|resync|periodic"}),
     "orders_delta": ("orders", {"bids": "orders", "asks": "orders"}),
-    "bbo": ("bbo", {"origin": "native"} | texts("bid_price bid_size ask_price ask_size")),
+    "bbo": ("bbo", {"origin": "native|book"} | texts("bid_price bid_size ask_price ask_size")),
     "ticker": (
         "ticker",
         {"trades": "int?", "window_s": "int?"}

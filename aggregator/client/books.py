@@ -6,6 +6,7 @@ from aggregator.book import OrderBook
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Lag, Levels, Record
 
 CONCERNED = frozenset({"book_snapshot", "book_delta", "gap", "health", "lag"})
+DERIVED = "derived/"  # the beginning of `conn` of what was computed
 GOOD = frozenset({"live", "quiet"})  # states of a topic in which its book is as the exchange has it
 
 
@@ -59,6 +60,8 @@ class LiveBook:
         """Tell whether a record is about this book, about its whole exchange, or about everything."""
         if isinstance(record, Lag):
             return True
+        if record.conn.startswith(DERIVED):  # some levels of it, of a topic of their own
+            return False
         if record.exchange != self.exchange or (isinstance(record, Gap | Health) and record.channel not in OF_BOOKS):
             return False
         if record.raw_symbol is None and record.symbol is None:

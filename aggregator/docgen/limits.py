@@ -216,6 +216,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("feed.protocol.MOST_PATTERNS", "patterns", "that one holds", "the request is refused"),
         Bound("bus.selection.LONGEST_PATTERN", "characters", "of a pattern", "likewise"),
+        Bound("derived.channels.LONGEST_NAME", "characters", "of the name of a derived channel", "likewise"),
+        Bound("derived.channels.LONGEST_INTERVAL_MS", "ms", "between two records of `interval_ms`", "likewise"),
+        Bound("derived.derivations.MOST_DERIVED", "topics", "derived at once, for all together", "likewise"),
         Bound(
             "feed.subscriber.MOST_ANSWERS_BYTES",
             "bytes",
@@ -242,6 +245,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "that wait in the transport of a client of HTTP",
             "it is given more once it has read",
         ),
+        Bound("feed.transports.http.MOST_DIGITS", "digits", "of a number in an address, and more", "status 400"),
         Bound("feed.listener.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
         Bound("client.GREETING_S", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
         Bound(

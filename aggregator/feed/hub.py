@@ -12,9 +12,11 @@ from msgspec import UNSET, UnsetType, structs
 
 from aggregator import __version__
 from aggregator.bus.bus import Batch, Bus
-from aggregator.bus.selection import LONGEST_PATTERN, BadPattern, Pattern, Selection, parse_pattern
+from aggregator.bus.selection import LONGEST_PATTERN, BadPattern, Pattern, Selection
+from aggregator.derived.channels import narrowed, needs, parse_topics
 from aggregator.errors import nearest
 from aggregator.feed.access import EVERYTHING, Access, Gate
+from aggregator.feed.derived import DerivedTopics
 from aggregator.feed.formats import Options, encode, encode_message, schema
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import (
@@ -46,7 +48,7 @@ from aggregator.feed.routing import Group, Known, TopicRoutes
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.subscriber import Subscriber
 from aggregator.feed.subscriber_queue import TAKE_BYTES, BookName, Chunk, Ring, join
-from aggregator.records import RECORD_TYPES
+from aggregator.records import RECORD_TYPES, Health
 
 FIELDS = {name for kind in RECORD_TYPES for name in ("type", *kind.__struct_fields__)}
 PARTING_S = 2.0  # seconds that who was too slow has to read why it is hung up on
@@ -70,6 +72,7 @@ class FeedHub:
         self._accepted = self._turned_away = 0
         self._lags = self._missed = 0  # they count those that have left
         self._routes = TopicRoutes()
+        self._derived = DerivedTopics(bus, self._routes, self._hand_out)
         self._subscribers: dict[Ring, Subscriber] = {}
         self._filled: dict[Group, None] = {}  # groups with records of this tick
         self._touched: dict[Ring, None] = {}  # rings that got some, and are to be written
@@ -88,6 +91,7 @@ class FeedHub:
     async def stop(self, drain: float) -> None:
         """Take no more records; give the subscribers `drain` seconds to read what waits for them, and close."""
         self._is_stopping = True
+        self._derived.stop()
         self._flush()
         for subscriber in list(self._subscribers.values()):
             subscriber.part("the daemon ends")
@@ -117,7 +121,13 @@ class FeedHub:
         if self._is_stopping:
             return
         self._snapshots.clear()
-        self._filled.update(dict.fromkeys(self._routes.distribute(batch)))
+        self._hand_out(self._routes.distribute(batch))
+        if self._derived.is_active:
+            self._derived.take(batch)
+
+    def _hand_out(self, groups: Iterable[Group]) -> None:
+        """Have those written that got something."""
+        self._filled.update(dict.fromkeys(groups))
         if self._filled and not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self._flush)
@@ -249,6 +259,7 @@ class FeedHub:
         """Forget a subscriber whose connection is closed."""
         self._routes.leave(subscriber.ring)
         if self._subscribers.pop(subscriber.ring, None) is not None:
+            self._derived.leave(subscriber.patterns.values())
             self._lags += subscriber.ring.lags
             self._missed += subscriber.ring.missed
         if self._is_stopping and not self._subscribers:
@@ -298,19 +309,20 @@ class FeedHub:
                 return self._snapshot(request, options, access)
 
     def _topics(self, request: ListTopics, access: Access) -> Topics:
-        wanted = access.selection
+        wanted, patterns = access.selection, None
         if request.topics is not None:
-            wanted = Selection(patterns_of(request.topics, request.id, access).values())
+            patterns = patterns_of(request.topics, request.id, access).values()
+            wanted = Selection(patterns)
         known = sorted((name, topic) for topic, name in self._routes.named(wanted))
-        found = Topics([name for name, _ in known], id=request.id)
+        derived = sorted(self._derived.of(patterns or ()), key=lambda each: each.topic)
+        found = Topics([name for name, _ in known] + [each.topic for each in derived], id=request.id)
         if request.states:
             found.states = [self._standing(topic) for _, topic in known]
+            found.states += [_stand(next(iter(self._derived.states([each])), None)) for each in derived]
         return found
 
     def _standing(self, topic: Known) -> TopicStanding | None:
-        for health in self._bus.views.health(*topic):
-            return TopicStanding(health.state, health.age_ms, health.reason)
-        return None
+        return _stand(next(iter(self._bus.views.health(*topic)), None))
 
     def _snapshot(self, request: TakeSnapshot, options: Options, access: Access) -> tuple[Reply, bytes]:
         exchange, symbol = request.exchange, request.symbol
@@ -361,19 +373,16 @@ class FeedHub:
         return Hello(header.schema, header.epoch, header.offset, __version__, id)
 
     def _subscribe(self, subscriber: Subscriber, request: Subscribe, access: Access) -> None:
-        new = patterns_of(request.topics, request.id, access)
-        if not new:
-            raise BadRequest("no topics: name at least one, like trades:*:BTC/USDT", request.id)
-        if len(subscriber.patterns | new) > MOST_PATTERNS:
-            raise BadRequest(f"more than the {MOST_PATTERNS} topics that one connection may name", request.id)
-        unknown = next((name for name in request.fields or () if name not in FIELDS), None)
-        if unknown is not None:
-            raise BadRequest(f"{unknown!a:.80} is a field of no record; docs/records.md has them all", request.id)
+        new = self._new_patterns(subscriber, request, access)
         self._collect()  # records that were published before are not subject to what is wanted now
         held = self._routes.selection_of(subscriber.ring)
         wanted = Selection(new.values())
         matched = self._routes.matching(wanted)
+        added = [pattern for text, pattern in new.items() if text not in subscriber.patterns]
+        there = self._derived.of(new.values() if request.snapshot else ())
+        self._join_derived(added, request.id)
         subscriber.patterns |= new
+        derived = self._derived.of(new.values())
         before = subscriber.options
         subscriber.options = structs.replace(
             before,
@@ -393,11 +402,31 @@ class FeedHub:
         options, said = subscriber.options, b""
         if options.layout == "array" and options.fields != before.fields:
             said = encode_message(schema(options.fields), options)
-        answer = Subscribed(list(new), len(matched), request.id)
-        subscriber.answer(answer, said + self._health(wanted, options))
+        answer = Subscribed(list(new), len(matched) + len(derived), request.id, self._derived.reasons(new) or UNSET)
+        subscriber.answer(answer, said + self._health(wanted, options) + encode(self._derived.states(derived), options))
+        if there:
+            subscriber.told_later(self._derived.standing(there, options))
         instruments = [topic for topic in matched if topic.channel == "instruments"]
         if instruments and request.snapshot:
             subscriber.told_later(self._in_force(instruments, subscriber.options))
+
+    def _new_patterns(self, subscriber: Subscriber, request: Subscribe, access: Access) -> dict[str, Pattern]:
+        """The patterns of a request. Raises BadRequest where it cannot be done."""
+        new = patterns_of(meant(request), request.id, access)
+        if not new:
+            raise BadRequest("no topics: name at least one, like trades:*:BTC/USDT", request.id)
+        if len(subscriber.patterns | new) > MOST_PATTERNS:
+            raise BadRequest(f"more than the {MOST_PATTERNS} topics that one connection may name", request.id)
+        unknown = next((name for name in request.fields or () if name not in FIELDS), None)
+        if unknown is not None:
+            raise BadRequest(f"{unknown!a:.80} is a field of no record; docs/records.md has them all", request.id)
+        return new
+
+    def _join_derived(self, added: Iterable[Pattern], id: Id) -> None:
+        try:
+            self._derived.join(added)
+        except BadPattern as error:
+            raise BadRequest(str(error), id) from None
 
     def _health(self, wanted: Selection, options: Options) -> bytes:
         """The state of every topic that is wanted, as lines."""
@@ -410,19 +439,32 @@ class FeedHub:
         if unknown:
             raise BadRequest(f"{unknown[0]:.80} was not subscribed; name patterns as they were, or none", request.id)
         self._collect()
-        for text in gone:
-            del subscriber.patterns[text]
+        self._derived.leave([subscriber.patterns.pop(text) for text in gone])
         self._routes.join(subscriber.ring, subscriber.patterns, subscriber.options)
         subscriber.answer(Unsubscribed(gone, request.id))
+
+
+def _stand(health: Health | None) -> TopicStanding | None:
+    return None if health is None else TopicStanding(health.state, health.age_ms, health.reason)
+
+
+def meant(request: Subscribe) -> list[str]:
+    """The topics of a request, as its depth and interval mean them. Raises BadRequest."""
+    if request.depth is None and request.interval_ms is None:
+        return request.topics
+    try:
+        return [narrowed(text, request.depth, request.interval_ms) for text in request.topics]
+    except BadPattern as error:
+        raise BadRequest(str(error), request.id) from None
 
 
 def patterns_of(texts: Iterable[str], id: Id, access: Access) -> dict[str, Pattern]:
     """Read patterns. Raises BadRequest for the first that is none, or is not allowed."""
     try:
-        found = {text: parse_pattern(text) for text in texts}
+        found = {text: parse_topics(text) for text in texts}
     except BadPattern as error:
         raise BadRequest(str(error), id) from None
     for text, pattern in found.items():
-        if not access.covers(pattern):
+        if not access.covers(needs(pattern)):
             raise BadRequest(access.refusal(text), id)
     return found

@@ -24,7 +24,7 @@ OPERATIONS = (
     '{"op":"snapshot","exchange":"ID","symbol":"BTC/USD"}, '
     'or bare patterns like trades:*:BTC/USDT; subscribe also takes "id", "snapshot" (true, false), '
     '"numbers" ("text", "float"), "time" ("ns", "us", "ms", "iso"), "fields" (names), '
-    '"policy" ("drop_oldest", "conflate", "disconnect"); '
+    '"policy" ("drop_oldest", "conflate", "disconnect"), "depth" (levels), "interval_ms"; '
     '{"op":"hello"} takes "encoding" ("json", "msgpack") and "layout" ("object", "array"); '
     '{"op":"auth","token":"TOKEN"}'
 )
@@ -55,6 +55,8 @@ class Subscribe(Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=T
     fields: the only fields that are sent, beside `type`, on the whole connection; null leaves it as it is, and an empty
         list means all
     policy: what becomes of records that there is no room for, on the whole connection; null leaves it as it is
+    depth: of the books among these topics only so many levels a side, whole each time
+    interval_ms: of each of these topics only the newest, at most once in so many milliseconds
     """
 
     topics: list[str]
@@ -64,6 +66,8 @@ class Subscribe(Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=T
     time: Time | None = None
     fields: list[str] | None = None
     policy: Policy | None = None
+    depth: int | None = None
+    interval_ms: int | None = None
 
 
 class Greet(Struct, tag_field="op", tag="hello", forbid_unknown_fields=True):
@@ -148,11 +152,15 @@ class Authenticated(Struct, tag_field="type", tag="authenticated"):
 
 
 class Subscribed(Struct, tag_field="type", tag="subscribed"):
-    """The patterns were taken; `matched` of the topics known now fit them."""
+    """The patterns were taken; `matched` of the topics known now fit them.
+
+    reasons: why nothing comes for now of derived topics that were named in full; left out where there are none
+    """
 
     topics: list[str]
     matched: int
     id: Id = None
+    reasons: list[str] | UnsetType = UNSET
 
 
 class Unsubscribed(Struct, tag_field="type", tag="unsubscribed"):

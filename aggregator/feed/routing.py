@@ -1,6 +1,6 @@
 """The way of records to subscribers: found once per topic, and joined once for all who want the same."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -11,6 +11,7 @@ from aggregator.feed.formats import PLAIN, Options, encode, pieces
 from aggregator.feed.index import TopicIndex
 from aggregator.feed.subscriber_queue import BookName, BookRole, Chunk, Ring
 from aggregator.records import (
+    CHANNELS,
     Bbo,
     BookDelta,
     BookSnapshot,
@@ -47,10 +48,11 @@ class Interest(NamedTuple):
 class Group:
     """The subscribers of one and the same interest: what is written for one of them is written for all."""
 
-    __slots__ = ("chunks", "options", "rings", "selection")
+    __slots__ = ("chunks", "options", "patterns", "rings", "selection")
 
-    def __init__(self, selection: Selection, options: Options) -> None:
-        self.selection = selection
+    def __init__(self, patterns: tuple[Pattern, ...], options: Options) -> None:
+        self.patterns = patterns
+        self.selection = Selection(patterns)
         self.options = options
         self.rings: dict[Ring, None] = {}
         self.chunks: list[Chunk] = []  # since the last tick
@@ -88,9 +90,13 @@ class Known(NamedTuple):
 
 
 class TopicRoutes:
-    """The groups, the topics seen so far, and the route of each."""
+    """The groups, the topics seen so far, and the route of each.
+
+    version: how often a group has come or gone
+    """
 
     def __init__(self) -> None:
+        self.version = 0
         self.known: dict[Known, RecordTopic] = {}
         self._begun: set[BookName] = set()  # books of which a snapshot has been seen
         self._known_by_topic: TopicIndex[Known] = TopicIndex()  # filed under "health" too, which tells their states
@@ -106,10 +112,11 @@ class TopicRoutes:
         self.leave(ring)
         if not patterns:
             return
+        self.version += 1
         interest = Interest(frozenset(patterns), options)
         group = self._groups.get(interest)
         if group is None:
-            group = self._groups[interest] = Group(Selection(patterns.values()), options)
+            group = self._groups[interest] = Group(tuple(patterns.values()), options)
             self._reroute(group, lambda others: (*others, group))
         group.rings[ring] = None
         self._interests[ring] = interest
@@ -119,6 +126,7 @@ class TopicRoutes:
         interest = self._interests.pop(ring, None)
         if interest is None:
             return
+        self.version += 1
         group = self._groups[interest]
         del group.rings[ring]
         if not group.rings:
@@ -158,6 +166,10 @@ class TopicRoutes:
         """The books of this name: one, or the few whose names are alike."""
         return self._known_by_topic.named("book", exchange, symbol)
 
+    def channels_of(self, exchange: str, symbol: str) -> list[Channel]:
+        """The channels of a market that have been seen, or are wanted."""
+        return [c for c in CHANNELS if self._known_by_topic.named(c, exchange, symbol)]
+
     def like(self, exchange: str, symbol: str) -> list[str]:
         """Names of books of an exchange that begin as this symbol does."""
         return self._known_by_topic.beginning("book", exchange, (symbol[:ALIKE], symbol[:ALIKE].upper()))
@@ -166,6 +178,10 @@ class TopicRoutes:
         """Add the batch's records to those who want them, joined once for each set that is wanted; who got some."""
         known = self._routes
         routes = [known.get((type(r), r.exchange, r.raw_symbol, r.symbol)) or self._find(r) for r in batch.records]
+        return self.spread(batch, routes)
+
+    def spread(self, batch: Batch, routes: Sequence[Route]) -> Iterable[Group]:
+        """Add the batch's records to the groups that their routes lead to; who got some."""
         roles = [route.role for route in routes]
         fanouts = dict.fromkeys([route.fanout for route in routes])
         if len(fanouts) == 1:
@@ -178,6 +194,15 @@ class TopicRoutes:
         if wanted:
             _give_parts(batch, roles, [bits[route.fanout] for route in routes], wanted)
         return wanted
+
+    @property
+    def groups(self) -> Iterable[Group]:
+        """Every group."""
+        return self._groups.values()
+
+    def fanout(self, groups: Iterable[Group]) -> Fanout:
+        """The object that stands for these groups."""
+        return self._fanout(tuple(groups))
 
     def _find(self, record: Record) -> Route:
         """The route of a record that tells of another topic, or of a topic that has not been seen before."""

@@ -7,11 +7,11 @@ so that it can be set to the very number that the answer has.
 from collections.abc import Sequence
 from decimal import Decimal
 
-from aggregator.book import OrderBook
+from aggregator.book import OrderBook, limit
 from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Levels, OrdersSnapshot, Record
 from aggregator.session.fetches import Fetches
 from aggregator.session.moment import Now
-from aggregator.session.order_book import BookTopic, limit
+from aggregator.session.order_book import BookTopic
 from aggregator.session.orders import by_level
 from aggregator.session.table import TopicTable
 from aggregator.session.topics import health

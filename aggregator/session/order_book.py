@@ -1,13 +1,12 @@
 """A book's topic: deltas joined to a snapshot, checked by number, checksum and crossing, withheld while in doubt."""
 
 from collections import deque
-from decimal import Decimal
 
 from msgspec import Struct
 
-from aggregator.book import OrderBook
+from aggregator.book import OrderBook, limit, within
 from aggregator.errors import BadFrame
-from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Cause, Instrument, Levels, OrdersDelta, Record
+from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Cause, Instrument, OrdersDelta, Record
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.session.checksum import Checksum, Compute
 from aggregator.session.moment import Now
@@ -313,20 +312,3 @@ def is_left_behind(snapshot: BookSnapshot, now: Now) -> bool:
     """Tell whether a whole book is empty and, by the exchange's time, old: a delisted contract leaves such a book."""
     time = snapshot.ts_event or snapshot.ts_sent
     return not snapshot.bids and not snapshot.asks and time is not None and now.wall - time > LEFT_BEHIND_NS
-
-
-def within(levels: Levels, sign: int, limit: str | None) -> Levels:
-    """The levels no worse than a price; `sign` is -1 for asks."""
-    if limit is None:
-        return levels
-    outermost = sign * Decimal(limit)
-    return [level for level in levels if sign * Decimal(level[0]) >= outermost]
-
-
-def limit(snapshot: BookSnapshot) -> None:
-    """Note the prices beyond which a snapshot of limited depth knows nothing."""
-    depth = snapshot.depth
-    if depth is not None and len(snapshot.bids) >= depth:
-        snapshot.bid_floor = snapshot.bids[-1][0]
-    if depth is not None and len(snapshot.asks) >= depth:
-        snapshot.ask_cap = snapshot.asks[-1][0]

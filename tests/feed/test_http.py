@@ -94,6 +94,8 @@ async def test_a_book_by_either_name(symbol: str) -> None:
         ("/topics?token=1", 400, "a token never stands in an address"),
         ("/events", 400, "no topic; write /events?topic="),
         ("/events?topic=trades:*:*&numbers=roman", 400, "numbers"),
+        ("/events?topic=trades:*:*&depth=5", 400, "is no book"),
+        ("/events?topic=book:*:*&depth=five", 400, "depth is 'five'; it is a number"),
         ("/feed", 426, "a WebSocket is spoken here"),
         ("/../etc/passwd", 404, "nothing is at"),
         ("/nothing", 404, "ask for /feed, /events, /topics, /instruments, /book"),
@@ -210,6 +212,17 @@ async def test_events_are_the_lines_of_a_conversation() -> None:
             found = await events(response, 2)
             assert [(row["symbol"], row["price"]) for row in found] == [("BTC/USDT", 1.5), ("ETH/USDT", 1.5)]
         await eventually(lambda: not server.status().subscribers)
+
+
+async def test_events_of_some_levels() -> None:
+    async with serving() as (bus, _, session):
+        bus.views.add("alpha", Fixed([BOOK], [LIVE]))
+        bus.publish([BOOK])
+        async with session.get("/events?topic=book:alpha:BTC/USD&depth=5&interval_ms=100") as response:
+            _, subscribed, health, book = await events(response, 4)
+        assert subscribed["topics"] == ["book.5.100ms:alpha:BTC/USD"]
+        assert health["state"] == "live"
+        assert (book["type"], book["depth"], book["bids"]) == ("book_snapshot", 5, [["1", "2"]])
 
 
 async def test_a_reader_of_events_who_leaves_in_silence_is_found() -> None:

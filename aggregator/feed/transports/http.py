@@ -22,7 +22,7 @@ from aggregator.bus.selection import Selection
 from aggregator.feed.access import EVERYTHING, Access
 from aggregator.feed.address import LOCALHOST, TcpAddress
 from aggregator.feed.formats import PLAIN, encode_message
-from aggregator.feed.hub import HOW_TO_SHOW, WRONG_TOKEN, patterns_of
+from aggregator.feed.hub import HOW_TO_SHOW, WRONG_TOKEN, meant, patterns_of
 from aggregator.feed.peer import Host
 from aggregator.feed.protocol import (
     LONGEST_LINE_BYTES,
@@ -42,6 +42,7 @@ from aggregator.feed.transports.tcp import Ports, bound, listen, set_up
 LONGEST_MESSAGE_BYTES = 4 * LONGEST_LINE_BYTES  # a WebSocket's client that sends a longer one is cut off
 LINES_AT_ONCE = 8  # so many of one peer are heard before others have their turn
 UNASKED = 64  # connections that may be there beyond `max_clients`: they ask, or have not asked yet
+MOST_DIGITS = 10  # a number in an address has fewer
 HEAD_S = 3.0  # seconds that a client has to ask something
 KEEP_S = 15.0  # seconds that a connection stays without another question
 SWEEP_S = 1.0  # between two looks at connections
@@ -333,14 +334,15 @@ class HttpTransport:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Give the records of the topics that the address names: each line of the conversation is one event."""
-        asked = _asked(request, {"topic", "snapshot", "numbers", "time"})
+        asked = _asked(request, {"topic", "snapshot", "numbers", "time", "depth", "interval_ms"})
         subscribe: dict[str, object] = {"op": "subscribe", **asked, "topics": request.query.getall("topic", [])}
         subscribe.pop("topic", None)
         if "snapshot" in asked:
             subscribe["snapshot"] = _flag("snapshot", asked["snapshot"])
+        subscribe |= {name: _count(name, asked[name]) for name in ("depth", "interval_ms") if name in asked}
         line = msgspec.json.encode(subscribe)
         wanted = read_line(line)
-        if not isinstance(wanted, Subscribe) or not patterns_of(wanted.topics, None, request[ACCESS]):
+        if not isinstance(wanted, Subscribe) or not patterns_of(meant(wanted), None, request[ACCESS]):
             raise BadRequest("no topic; write /events?topic=trades:*:BTC/USDT, and as many more as wanted")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         if request.version >= HttpVersion11:
@@ -435,6 +437,12 @@ def _flag(name: str, text: str) -> bool:
     if text not in {"true", "false"}:
         raise BadRequest(f"{name} is {text!a:.80}; allowed: true, false")
     return text == "true"
+
+
+def _count(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS):
+        raise BadRequest(f"{name} is {text!a:.80}; it is a number")
+    return int(text)
 
 
 def _token_of(request: web.Request) -> str | None:

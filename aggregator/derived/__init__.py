@@ -1,0 +1,1 @@
+"""Derived channels: what is computed of other topics, once for all who ask."""

@@ -1,0 +1,16 @@
+"""The question of which gaps concern a topic: its own, and those of the line that carries it."""
+
+from aggregator.records import Gap, Record
+
+
+def line_of(conn: str) -> str:
+    """The line that a connection continues: `name/main.1#17` and `name/main.1#18` are one."""
+    return conn.partition("#")[0]
+
+
+def concerns(gap: Gap, last: Record | None) -> bool:
+    """Tell whether a gap concerns the topic whose newest record is `last`.
+
+    A gap without symbols is about a whole connection, which may be another than the one that carries this topic.
+    """
+    return bool(gap.symbol or gap.raw_symbol) or last is None or line_of(gap.conn) == line_of(last.conn)

@@ -334,10 +334,24 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"message":"TOO_MANY_REQUESTS","success":false,"code":429,"limit":"120","period":"1m"}',
         Trouble("429: TOO_MANY_REQUESTS", is_busy=True),
     ),
+    # live probes by others, September 2026; the status of the first was not seen
+    (
+        "wazirx",
+        429,
+        b'{"message":"Too many api request","code":2136}',
+        Trouble("2136: Too many api request", is_busy=True),
+    ),
+    (
+        "wazirx",
+        400,
+        b'{"message":"symbol does not have a valid value","code":3001}',
+        Trouble("3001: symbol does not have a valid value"),
+    ),
     ("buda", 404, b'{"message":"Not found","code":"not_found"}', Trouble("not_found: Not found")),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),
+    ("wazirx", b'{"timezone":"UTC","serverTime":1795168800000,"symbols":[]}'),
     ("btcturk", b'{"data":[],"success":true,"message":null,"code":0}'),
     ("foxbit", b'{"data":[]}'),
     ("yobit", b'{"ltc_btc":{"bids":[[1,2]]}}'),

@@ -466,6 +466,13 @@ def test_the_example_connector_gives_what_its_frames_say(example: ModuleType) ->
                 assert event == msgspec.convert(gives, type(event))
 
 
+def test_the_example_connector_passes_over_what_is_of_no_use_and_nothing_else(example: ModuleType) -> None:
+    assert list(example.parse(b'{"ch":"news","text":"hello"}')) == []
+    assert list(example.parse(b'{"text":"hello"}')) == []
+    with pytest.raises(msgspec.ValidationError):
+        example.parse(b'{"ch":"trade","sym":"BTCUSDT"}')
+
+
 def test_the_example_connector_holds_a_conversation(example: ModuleType) -> None:
     [spot] = example.EXCHANGE.streams
     instrument = Instrument(raw_symbol="BTCUSDT", symbol="BTC/USDT")

@@ -9,7 +9,7 @@ from aggregator.cli import EXIT_CONFIG, counted
 from aggregator.cli.run import read_config, with_config
 from aggregator.config.config import ExchangeConfig
 from aggregator.errors import ConfigError
-from aggregator.ingest.key_places import lacking, read_keys
+from aggregator.ingest.credentials import lacking, read_keys
 
 
 @click.command(name="check")

@@ -16,7 +16,7 @@ from aggregator.cli.table import print_rows
 from aggregator.daemon.printable import printable
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange
-from aggregator.ingest.key_places import KeyPlace, missing_keys
+from aggregator.ingest.credentials import KeyPlace, missing_keys
 from aggregator.ingest.listing import Listed, fetch_listing, read_bodies
 from aggregator.ingest.symbols import matches
 from aggregator.records import Instrument, Kind
@@ -69,9 +69,9 @@ def from_exchange(exchange: Exchange, endpoints: dict[str, str], credentials: Ma
     """The instruments as the exchange lists them now; to some it shows keys."""
     import asyncio
 
-    from aggregator.ingest.keyring import Keyring
     from aggregator.ingest.network import Internet
     from aggregator.ingest.rest import Need, Rest
+    from aggregator.ingest.signing import Keyring
 
     if exchange.keys is not None and exchange.listing.needs_keys and not credentials:
         raise fail(f"{missing_keys(exchange.id, exchange.keys)}; --config names that configuration")

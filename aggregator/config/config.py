@@ -28,7 +28,7 @@ from aggregator.config.schema import (
 from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 from aggregator.errors import ConfigError
 from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
-from aggregator.ingest.key_places import KeyPlace, KnownKeys, wrong_fields
+from aggregator.ingest.credentials import KeyPlace, KnownKeys, wrong_fields
 from aggregator.ingest.proxies import DialOptions, is_loopback
 from aggregator.sinks.registry import find_sink, sink_names
 from aggregator.sinks.sink import Sink, SinkConfig

@@ -21,7 +21,7 @@ from pydantic import (
 from aggregator.catalog.catalog import CatalogEntry, ids_by_name, load_catalog
 from aggregator.errors import nearest
 from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
-from aggregator.ingest.key_places import KeyPlace, parse_place
+from aggregator.ingest.credentials import KeyPlace, parse_place
 from aggregator.ingest.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
 from aggregator.sinks.sink import Delivery, Sink, SinkConfig

@@ -16,8 +16,8 @@ from msgspec import Struct
 from aggregator.bus.selection import BadPattern, Selection, parse_pattern
 from aggregator.daemon.signals import stacks
 from aggregator.daemon.status import DaemonStatus, StatusQuery, gather
-from aggregator.feed.listener import Listener
 from aggregator.feed.protocol import BadRequest
+from aggregator.feed.socket_file import Listener
 from aggregator.session.status import TopicStatus
 
 if TYPE_CHECKING:

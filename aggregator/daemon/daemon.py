@@ -33,13 +33,13 @@ from aggregator.daemon.systemd import notify
 from aggregator.errors import ConfigError, SessionError, in_short, is_of_the_machine
 from aggregator.exchange import Exchange
 from aggregator.ingest import checkpoint_file
-from aggregator.ingest.key_places import lacking
-from aggregator.ingest.keyring import Keyring
-from aggregator.ingest.names import new_loop
+from aggregator.ingest.credentials import lacking
+from aggregator.ingest.host_names import new_loop
 from aggregator.ingest.network import Internet, Network, moved
 from aggregator.ingest.rest import Hosts, Rest
 from aggregator.ingest.runner import STEP, ExchangeRunner, for_rest
 from aggregator.ingest.shard import ConnectionPolicy
+from aggregator.ingest.signing import Keyring
 from aggregator.ingest.state import StateLock
 from aggregator.records import Instrument
 from aggregator.sinks.worker import Worker

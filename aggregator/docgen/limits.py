@@ -84,8 +84,8 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("session.unreadable.KEPT", "frames", "that cannot be read, kept for a look", "the oldest go"),
         Bound("session.unreadable.KEPT_BYTES", "bytes", "of each of these", "the rest is cut off"),
         Bound("ingest.lines.DIAL_TIMEOUT_S", "seconds", "a connection and its handshake", "tried again after a pause"),
-        Bound("ingest.names.LOOKUP_S", "seconds", "that a host's name may take to be told", "likewise"),
-        Bound("ingest.names.MOST_LOOKUPS", "names", "looked up at once, each by a thread", "likewise"),
+        Bound("ingest.host_names.LOOKUP_S", "seconds", "that a host's name may take to be told", "likewise"),
+        Bound("ingest.host_names.MOST_LOOKUPS", "names", "looked up at once, each by a thread", "likewise"),
         Bound("ingest.lines.IDLE_PING_S", "seconds", "of silence, and of waiting for a pong", "the line is dead"),
         Bound(
             "ingest.shard.LONGEST_BACKOFF_S",
@@ -178,7 +178,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "ingest.rest.LONGEST_WAIT_S", "seconds", "that a call waits for a host that wants rest", "it fails at once"
         ),
         Bound("ingest.rest.LONGEST_PAUSE_S", "seconds", "a rest that we choose, which doubles", "doubles no further"),
-        Bound("ingest.keyring.LONGEST_PAUSE_S", "seconds", "until keys that were refused are shown again", "likewise"),
+        Bound("ingest.signing.LONGEST_PAUSE_S", "seconds", "until keys that were refused are shown again", "likewise"),
         Bound("ingest.lines.LONGEST_REST_S", "seconds", "a rest that an exchange names", "asked again after that"),
         Bound("session.fetches.BACKFILL_NS", "ns", "an answer to missing trades", "their gap closes without them"),
         Bound("ingest.bounds.MOST_INSTRUMENTS", "rows", "of a listing (`max_instruments`)", "left out, one warning"),
@@ -246,7 +246,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "it is given more once it has read",
         ),
         Bound("feed.transports.http.MOST_DIGITS", "digits", "of a number in an address, and more", "status 400"),
-        Bound("feed.listener.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
+        Bound("feed.socket_file.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
         Bound("client.GREETING_S", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
         Bound(
             "client.conversation.MOST_WAITING_BYTES",
@@ -335,7 +335,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("config.schema.SHORTEST_LIFE_S", "seconds", "the least `lifetime` of a connection", "refused (78)"),
         Bound("sinks.values.SHOWN", "characters", "of a value that a complaint repeats", "cut off"),
         Bound("ingest.proxies.LONGEST_SECRET", "characters", "of a file that holds a proxy", "refused (78)"),
-        Bound("ingest.key_places.LONGEST_KEY_BYTES", "bytes", "a key of an account", "refused; the exchange waits"),
+        Bound("ingest.credentials.LONGEST_KEY_BYTES", "bytes", "a key of an account", "refused; the exchange waits"),
     ),
     "What is said": (
         Bound("daemon.logs.LONGEST", "characters", "of a message in the log", "cut off; its length is said"),
@@ -347,7 +347,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "done once",
         ),
         Bound("ingest.rest.SHOWN", "characters", "of an answer that an error repeats", "cut off"),
-        Bound("ingest.keyring.SHOWN_BYTES", "bytes", "of an answer that refuses keys, in the log", "cut off"),
+        Bound("ingest.signing.SHOWN_BYTES", "bytes", "of an answer that refuses keys, in the log", "cut off"),
         Bound(
             "ingest.connection.MOST_REASONS", "reasons", "of refusals logged a second, a connection", "counted together"
         ),

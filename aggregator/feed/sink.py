@@ -15,7 +15,7 @@ from aggregator.feed.address import UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.status import FeedStatus
-from aggregator.ingest.key_places import HOW, parse_place, read_place
+from aggregator.ingest.credentials import HOW, parse_place, read_place
 from aggregator.sinks.sink import Batch, Context, Sink, Writer
 from aggregator.sinks.values import Count, FilePath, Word, quote, socket_path
 

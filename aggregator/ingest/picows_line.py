@@ -18,6 +18,7 @@ from picows import (
 )
 from python_socks import ProxyError
 
+from aggregator.ingest.host_names import NEXT_ADDRESS_S
 from aggregator.ingest.lines import (
     DIAL_TIMEOUT_S,
     IDLE_PING_S,
@@ -39,7 +40,6 @@ from aggregator.ingest.lines import (
     read_clocks,
     refusal,
 )
-from aggregator.ingest.names import NEXT_ADDRESS_S
 from aggregator.ingest.proxies import Proxy
 from aggregator.session.moment import Now
 from aggregator.wire.frames import LARGE_BYTES

@@ -10,14 +10,14 @@ from aggregator.bus.bus import Bus
 from aggregator.bus.view import Wanted
 from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
 from aggregator.ingest.bounds import MOST_TOPICS
-from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.listing import Identity, identity
 from aggregator.ingest.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Network
 from aggregator.ingest.poller import Poller
 from aggregator.ingest.rest import Rest
 from aggregator.ingest.shard import ConnectionPolicy, ConnectionSlots, ConnectLimiter, ExchangeContext, Shard
+from aggregator.ingest.signing import Keyring
 from aggregator.records import BookSnapshot, Channel, Health, Instrument, TopicState
-from aggregator.session.memory import Memory
+from aggregator.session.refused import Memory
 from aggregator.session.status import TopicStatus
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing, TopicCheckpoint, closed

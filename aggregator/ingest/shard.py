@@ -18,15 +18,15 @@ from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
 from aggregator.ingest.budget import Window
 from aggregator.ingest.connection import Connection
-from aggregator.ingest.keyring import Keyring
 from aggregator.ingest.lines import ABUSES
 from aggregator.ingest.network import Network
 from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
+from aggregator.ingest.signing import Keyring
 from aggregator.ingest.status import ShardStatus
 from aggregator.records import SECOND_NS, BookSnapshot, Channel, Health, Instrument, Record, TopicState
 from aggregator.session.arbiter import LineArbiter, LineScore
-from aggregator.session.memory import Memory
 from aggregator.session.moment import Now
+from aggregator.session.refused import Memory
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.status import TopicStatus, topic_status
 from aggregator.session.subscriptions import Key

@@ -28,11 +28,11 @@ from aggregator.sequence import unnumbered
 from aggregator.session.arbitrated import Position
 from aggregator.session.audit import Audits
 from aggregator.session.fetches import Fetch, Fetches
-from aggregator.session.memory import NEVER_NS, Memory
 from aggregator.session.moment import Now
 from aggregator.session.naming import of_market, spoken
 from aggregator.session.order_book import BookNeed, BookTopic
 from aggregator.session.orders import OrdersTopic
+from aggregator.session.refused import NEVER_NS, Memory
 from aggregator.session.resync import ANSWER_NS, BookResyncs
 from aggregator.session.silence import SilenceWatch
 from aggregator.session.status import SessionStatus

@@ -1,7 +1,7 @@
 """The topics that one connection is to carry: which were asked for, and how the exchange has answered.
 
 A request that is refused as a whole, without a word about which of its topics is meant, is asked again in halves until
-the culprit stands alone; `memory.py` says when what is refused is asked for again. Deadlines count from when a request
+the culprit stands alone; `refused.py` says when what is refused is asked for again. Deadlines count from when a request
 was sent, not from when it was queued.
 
 Candles of several intervals are one topic and as many subscriptions, each of which is answered for itself. Exchanges
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscribe, Subscription
 from aggregator.records import CHANNELS, SECOND_NS, Channel
-from aggregator.session.memory import Memory, Refusal
+from aggregator.session.refused import Memory, Refusal
 
 ACKNOWLEDGE_NS = 10 * SECOND_NS  # an acknowledgement may take so long
 NO_OBJECTION_NS = 2 * SECOND_NS  # after this a request counts as heard, if the exchange answers nothing but refusals

@@ -17,7 +17,7 @@ from aggregator.daemon import control
 from aggregator.daemon.control import Control
 from aggregator.daemon.daemon import Daemon
 from aggregator.errors import ConfigError
-from aggregator.ingest.names import new_loop
+from aggregator.ingest.host_names import new_loop
 from tests.daemon.test_status import many
 
 pytestmark = pytest.mark.waits

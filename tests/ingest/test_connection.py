@@ -13,8 +13,8 @@ from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.rest import Rest
 from aggregator.records import BookDelta, BookSnapshot, Gap, Record, Status, Trade
 from aggregator.session.arbiter import LineArbiter
-from aggregator.session.memory import Memory
 from aggregator.session.moment import Now
+from aggregator.session.refused import Memory
 from aggregator.session.session import Session
 from tests.support.hurry import hurried, seconds
 

@@ -22,10 +22,10 @@ from aggregator.daemon import daemon
 from aggregator.daemon.daemon import Daemon
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Address, Credentials, Exchange, Keys, Listing, Request
-from aggregator.ingest.key_places import LONGEST_KEY_BYTES, KeyPlace, missing_keys, parse_place, read_keys
-from aggregator.ingest.keyring import FIRST_PAUSE_S, LONGEST_PAUSE_S, Keyring
+from aggregator.ingest.credentials import LONGEST_KEY_BYTES, KeyPlace, missing_keys, parse_place, read_keys
 from aggregator.ingest.lines import Line, LineListener
 from aggregator.ingest.network import Answer, Internet, Network
+from aggregator.ingest.signing import FIRST_PAUSE_S, LONGEST_PAUSE_S, Keyring
 from aggregator.records import SECOND_NS, Trade
 from aggregator.session.moment import Now
 from aggregator.session.subscriptions import Ask

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import structs
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
-from aggregator.session.memory import Memory
 from aggregator.session.moment import Now
+from aggregator.session.refused import Memory
 from aggregator.session.session import Session
 from aggregator.session.subscriptions import Ask, Subscriptions
 

@@ -24,11 +24,11 @@ from aggregator.exchange import (
     Stream,
     Subscription,
 )
-from aggregator.ingest.key_places import KeyPlace
-from aggregator.ingest.keyring import Keyring
+from aggregator.ingest.credentials import KeyPlace
 from aggregator.ingest.network import Internet
 from aggregator.ingest.runner import ExchangeRunner, SavedCheckpoints
 from aggregator.ingest.shard import ConnectionPolicy
+from aggregator.ingest.signing import Keyring
 from aggregator.records import BookDelta, BookSnapshot, Channel, Instrument, Record, Trade
 from aggregator.sequence import contiguous
 

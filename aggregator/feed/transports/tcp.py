@@ -7,8 +7,8 @@ from aggregator.feed.access import Access, Gate
 from aggregator.feed.address import TcpAddress
 from aggregator.feed.certificates import Certificates
 from aggregator.feed.crowd import Crowd
-from aggregator.feed.listener import BACKLOG
 from aggregator.feed.settings import FeedSettings
+from aggregator.feed.socket_file import BACKLOG
 from aggregator.feed.transports.pace import Pace
 from aggregator.feed.transports.sockets import SocketTransport
 

@@ -5,8 +5,8 @@ import socket
 import struct
 
 from aggregator.feed.address import UnixAddress
-from aggregator.feed.listener import Listener
 from aggregator.feed.settings import FeedSettings
+from aggregator.feed.socket_file import Listener
 from aggregator.feed.transports.sockets import SocketTransport
 
 log = logging.getLogger("aggregator.feed")

@@ -12,8 +12,8 @@ from picows import WSListener, ws_create_server
 
 from aggregator.errors import SessionError
 from aggregator.exchange import Address, Request
-from aggregator.ingest import names
-from aggregator.ingest.names import MOST_LOOKUPS, NameLookups, is_numeric, new_loop, with_names
+from aggregator.ingest import host_names
+from aggregator.ingest.host_names import MOST_LOOKUPS, NameLookups, is_numeric, new_loop, with_names
 from aggregator.ingest.network import Internet
 from aggregator.ingest.proxies import DialOptions, Transport
 from aggregator.session.moment import Now
@@ -109,7 +109,7 @@ def test_others_are_dialled_and_asked_while_names_hang(server: Server, run: Any,
 def test_a_name_that_is_not_told_in_time_is_said(
     server: Server, run: Any, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(names, "LOOKUP_S", 0.1)
+    monkeypatch.setattr(host_names, "LOOKUP_S", 0.1)
 
     async def main() -> None:
         internet = Internet(route=DialOptions(transport))
@@ -147,7 +147,7 @@ def test_a_name_is_asked_for_once_by_all_who_want_it_meanwhile(server: Server, r
 
 
 def test_no_more_threads_than_a_bound_wait_for_names(server: Server, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "MOST_LOOKUPS", 3)
+    monkeypatch.setattr(host_names, "MOST_LOOKUPS", 3)
 
     async def main() -> None:
         asked = NameLookups()

@@ -1,4 +1,4 @@
-"""The knowledge of an exchange that outlives one connection: what it has refused, and when that is asked for again.
+"""The refusals of an exchange, which outlive one connection: what it has refused, and when that is asked for again.
 
 Refusals have a meaning: final until the exchange's list says otherwise, passing, or unknown, which is asked again ever
 more rarely.

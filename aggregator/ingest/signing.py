@@ -16,7 +16,7 @@ from msgspec import structs
 
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Address, Credentials, Keys, Request
-from aggregator.ingest.key_places import KeyPlace, read_keys
+from aggregator.ingest.credentials import KeyPlace, read_keys
 from aggregator.ingest.lines import Line, LineListener
 from aggregator.ingest.network import Answer, Network
 from aggregator.records import SECOND_NS

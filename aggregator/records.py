@@ -106,7 +106,8 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type", omit_defaults=Tru
     ts_event: when it happened at the matching engine
     ts_sent: when the exchange published it
     ts_recv: our clock at the socket read
-    offset: ours, strictly increasing within one epoch (one daemon's life): the cursor to resume from
+    offset: ours, strictly increasing within one epoch (one daemon's life): the cursor to resume from; the instruments
+        in force that begin a subscription of the feed have none, as they are not published then
     sequence: the exchange's own number of the last update that this record covers
     sequence_first: the exchange's own number of the first update that this record covers
     sequence_prev: the exchange's own number of the update before

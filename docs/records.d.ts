@@ -342,7 +342,7 @@ export interface Instrument {
   ts_event?: number;
   ts_sent?: number;
   ts_recv: number;
-  offset: number;
+  offset?: number;
   sequence?: number;
   sequence_first?: number;
   sequence_prev?: number;
@@ -428,7 +428,7 @@ export interface Health {
   ts_event?: number;
   ts_sent?: number;
   ts_recv: number;
-  offset: number;
+  offset?: number;
   sequence?: number;
   sequence_first?: number;
   sequence_prev?: number;

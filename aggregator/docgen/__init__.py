@@ -17,6 +17,7 @@ def make_pages(group: Group, names: Iterable[str]) -> tuple[dict[str, str], list
     from aggregator.docgen.known import load_known
     from aggregator.docgen.limits import limits_page, unlisted
     from aggregator.docgen.records import records_page, undescribed
+    from aggregator.docgen.schema import asyncapi_page, schema_page
     from aggregator.docgen.states import states_page
     from aggregator.docgen.status import status_page
     from aggregator.docgen.status import undescribed as unexplained
@@ -27,6 +28,8 @@ def make_pages(group: Group, names: Iterable[str]) -> tuple[dict[str, str], list
     pages = {
         "records.md": records_page(),
         "records.d.ts": types_page(),
+        "schema.json": schema_page(),
+        "asyncapi.json": asyncapi_page(),
         "exchanges.md": exchanges_page(known),
         "exchanges-by-country.md": country_page(known, "en"),
         "exchanges-by-country.zh.md": country_page(known, "zh"),

@@ -6,7 +6,7 @@ from inspect import cleandoc
 from msgspec import NODEFAULT, Struct, inspect, json
 
 from aggregator.docgen.markdown import code, link, notice, table
-from aggregator.records import CHANNEL_OF, RECORD_TYPES, SCHEMA, Record, Trade
+from aggregator.records import CHANNEL_OF, RECORD_TYPES, SCHEMA, Health, Instrument, Record, Trade
 
 RULES = """
 **Numbers are the exchange's own decimal text.** Prices, sizes, funding rates and volumes are JSON strings that hold the
@@ -72,6 +72,7 @@ TABLES = (
 )
 LINE = re.compile(r"(\w+): (\S.*)")
 ENVELOPE = ("type", *Record.__struct_fields__)
+RARELY_OFFSET = (Instrument, Health)  # what the feed tells of them at the start was not published then
 STAMPED = {"symbol": "string or null", "source": "string"}  # always written, for every record is stamped with them
 EXAMPLE = Trade(
     exchange="example",

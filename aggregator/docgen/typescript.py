@@ -3,6 +3,7 @@
 from msgspec import UNSET, inspect, structs
 
 from aggregator.docgen import COMMAND
+from aggregator.docgen.records import RARELY_OFFSET
 from aggregator.records import RECORD_TYPES, SCHEMA
 
 NAMES: dict[type[inspect.Type], str] = {
@@ -29,6 +30,8 @@ def types_page() -> str:
 
 def _interface(kind: inspect.StructType) -> str:
     left_out = {field.name for field in structs.fields(kind.cls) if field.default is None or field.default is UNSET}
+    if kind.cls in RARELY_OFFSET:
+        left_out.add("offset")
     fields = [f'  type: "{kind.tag}";', *(_field(field, may_be_absent=field.name in left_out) for field in kind.fields)]
     return f"export interface {kind.cls.__name__} {{\n" + "\n".join(fields) + "\n}\n"
 

@@ -138,7 +138,7 @@ def _row(record: Record, options: Options) -> Row:
             if name in row:
                 row[name] = number(row[name])
         for name in LEVELS if has_levels else ():
-            row[name] = [(number(price), number(size)) for price, size in row[name]]
+            row[name] = [(*id, number(price), number(size)) for *id, price, size in row[name]]
     return row
 
 

@@ -213,6 +213,16 @@ class Bye(Struct, tag_field="type", tag="bye"):
     id: Id = None
 
 
+ANSWERS: dict[str, tuple[type[Struct], ...]] = {  # by operation; what cannot be done is answered by an `Error`
+    "hello": (Hello, Schema),
+    "auth": (Hello, Authenticated),
+    "subscribe": (Subscribed,),
+    "unsubscribe": (Unsubscribed,),
+    "ping": (Pong,),
+    "topics": (Topics,),
+    "snapshot": (Book,),
+}
+
 Reply = Authenticated | Subscribed | Unsubscribed | Pong | Topics | Book | Error | Bye
 
 

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from aggregator.bus.bus import encode_lines
 from aggregator.feed.formats import DECIMALS, PLAIN, Options, encode, pieces, schema
 from aggregator.feed.protocol import Encoding, Layout, Time
-from aggregator.records import RECORD_TYPES, BookDelta, Candle, Gap, Health, Instrument, Lag, Record, Trade
+from aggregator.records import RECORD_TYPES, BookDelta, Candle, Gap, Health, Instrument, Lag, OrdersDelta, Record, Trade
 
 # fmt: off
 WORDS = {
@@ -148,3 +148,8 @@ def test_numbers_of_messagepack_are_the_nearest() -> None:
     options = Options(encoding="msgpack", numbers="float")
     (piece,) = pieces(encode([TRADE], options), options)
     assert msgspec.msgpack.decode(piece[4:])["price"] == 0.35
+
+
+def test_the_numbers_of_orders_have_their_ids_before_them() -> None:
+    orders = OrdersDelta(exchange="alpha", bids=[("12", "1.50", "2")], asks=[])
+    assert written(orders, Options(numbers="float"))["bids"] == [["12", Decimal("1.50"), 2]]

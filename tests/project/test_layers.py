@@ -120,8 +120,8 @@ def room(module: str) -> str:
 def arrows() -> set[tuple[str, str]]:
     """Which room imports which. The package itself, which holds the version, is no room.
 
-    Two modules name others without importing them, and are not counted: `sinks/registry.py` finds sinks by entry point,
-    and `docgen/limits.py` looks constants up for its page.
+    Three modules name others without importing them, and are not counted: `sinks/registry.py` finds sinks by entry
+    point, `docgen/limits.py` looks constants up for its page, and `docgen/schema.py` the feed's messages.
     """
     pairs = {(room(module), room(name)) for module in OURS for name in imports(module, parsed(module)) if name in OURS}
     return {(one, other) for one, other in pairs if one != other and one and other}

@@ -48,6 +48,7 @@ class BookTopic(Topic):
         "_judge",
         "_needs",
         "_reached",
+        "_reached_at",
         "_requested",
         "_rule",
         "_snapshots",
@@ -87,6 +88,7 @@ class BookTopic(Topic):
         self._cap: str | None = None
         self._asked = False
         self._reached = 0  # the highest number of a delta so far: a whole book with a lower one misses changes
+        self._reached_at = 0  # the exchange's time of the newest delta so far
         self._snapshots = 0
         self.book: OrderBook | None = None
         self.withheld = 0  # deltas held back since the book was last good
@@ -158,6 +160,7 @@ class BookTopic(Topic):
         self, cause: Cause, out: list[Record], now: Now, *, expected: int | None = None, got: int | None = None
     ) -> None:
         self._reached = max(self._reached, self.last or 0)
+        self._reached_at = max(self._reached_at, self._newest)
         self.book = None
         self.last = None
         self._buffer = None
@@ -180,6 +183,7 @@ class BookTopic(Topic):
     def _hold(self, delta: Delta) -> None:
         self.withheld += 1
         self._reached = max(self._reached, delta.sequence or 0)
+        self._reached_at = max(self._reached_at, delta.ts_event or delta.ts_sent or 0)
         if not self._requested:
             return
         if self._buffer is None:
@@ -267,7 +271,8 @@ class BookTopic(Topic):
         """The held deltas that follow a snapshot; None if something between them is, or may be, missing.
 
         Where nothing is numbered, all that were held for an answer follow: sizes are absolute, so that it comes to the
-        same if the answer has seen them.
+        same if the answer has seen them. A lower number in a younger frame is that of a subscription which counts anew;
+        if it is not, the next delta shows the hole.
         """
         buffered = list(self._buffer or ())
         if snapshot.sequence is None:
@@ -282,7 +287,11 @@ class BookTopic(Topic):
                 return None  # the snapshot must be newer than the first delta held, because numbers show no holes here
             if verdict is NEXT:
                 return buffered[at:]
-        return [] if snapshot.sequence >= self._reached else None
+        if snapshot.sequence >= self._reached:
+            return []
+        time = snapshot.ts_event or snapshot.ts_sent or 0
+        begins_anew = not is_answer and self._rule.sure and 0 < self._reached_at <= time
+        return [] if begins_anew else None
 
     def snapshot(self, now: Now) -> BookSnapshot | None:
         """The live book as a record, or None where there is none that can be trusted."""

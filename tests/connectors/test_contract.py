@@ -238,6 +238,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "tokocrypto": "`common/symbols` takes no parameters",
     "upbit": "`market/all` takes nothing but `is_details`",
     "wazirx": "both `exchangeInfo` take no parameters",
+    "wavesexchange": "`tickers` takes no parameters",
     "whitebit": "`markets` and `futures` take no parameters",
     "woo": "`instruments` takes nothing but `symbol`; its other lists of records have `page` and `size`",
     "woofipro": "`public/info` takes no parameters",

@@ -43,6 +43,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("-1: Over API limit per period, per IP address", is_busy=True),
     ),
     (
+        "wavesexchange",
+        500,
+        b'{"errors":[{"code":950200,"message":"Internal Server Error"}]}',
+        Trouble('[{"code":950200,"message":"Internal Server Error"}]'),
+    ),
+    (
         "yobit",
         200,
         b'{"success":0,"error":"Invalid pair name: ltc_xyz"}',
@@ -356,6 +362,8 @@ FINE: list[tuple[str, bytes]] = [
     ("foxbit", b'{"data":[]}'),
     ("yobit", b'{"ltc_btc":{"bids":[[1,2]]}}'),
     ("yobit", b"[]"),
+    ("wavesexchange", b'{"__type":"list","isLastPage":true,"data":[]}'),
+    ("wavesexchange", b"[]"),
     ("itbit", b'{"markets":[]}'),
     ("itbit", b'{"market":"BTCUSD","last_day":{}}'),
     ("coinmate", b'{"error":false,"errorMessage":null,"data":[]}'),

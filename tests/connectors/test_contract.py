@@ -204,6 +204,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "coinsph": "`exchangeInfo` gives all where no symbol is named, and has no parameter for pages",
     "coinspot": "`latest` takes no parameters",
     "btcmarkets": "`/v3/markets` takes no parameters",
+    "btctradeua": "`ticker` takes no parameters",
     "btcturk": "`server/exchangeinfo` takes no parameters",
     "cryptocom": "`get-instruments` takes no parameters, and gives all supported instruments",
     "deribit": "`get_instruments` takes `currency`, `kind` and `expired`, and gives all of them",

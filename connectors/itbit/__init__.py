@@ -7,7 +7,7 @@ the word may as well mean the last market, so each market has its own. The ticke
 exchanges while itBit is away, by its documentation, and each market's own is asked for instead.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Raw
 from msgspec.json import Decoder
@@ -24,6 +24,7 @@ from aggregator.exchange import (
     Request,
     Stream,
     Subscription,
+    Trouble,
 )
 from aggregator.records import Channel, Instrument, Record
 from aggregator.refusals import coded
@@ -39,6 +40,7 @@ from connectors.itbit.wires import (
 )
 
 API = "https://api.paxos.com/v2"
+THROTTLED = 300.0  # seconds: for so long an address that asked too much gets nothing, by the documentation
 PARTS = 100  # messages of one book; one that never ends is not kept
 
 decode_error = Decoder(ErrorWire).decode
@@ -46,6 +48,14 @@ decode_book = either(Decoder(SnapshotWire | UpdateWire).decode, decode_error)
 decode_execution = either(Decoder(ExecutionWire).decode, decode_error)
 decode_ticker = Decoder(TickerWire).decode
 decode_market = Decoder(Market).decode
+problem = coded("status", "detail", busy=("429",))
+
+
+def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | None:
+    said = problem(status, headers, body)
+    if said is None or not said.is_busy:
+        return said
+    return Trouble(said.words, is_busy=True, wait=THROTTLED)
 
 
 def books() -> Parse:
@@ -115,7 +125,7 @@ EXCHANGE = Exchange(
     id="itbit",
     docs="https://docs.paxos.com/api-reference/websockets/overview",
     checked="2026-11, its documentation and its description of the API; nothing was seen live, by us or by others",
-    trouble=coded("status", "detail", busy=("429",)),
+    trouble=trouble,
     notes=(
         "It is the exchange of Paxos: itBit's own API has ended, and the markets are those of `api.paxos.com`.",
         "A trade has no side, because the exchange does not say it.",

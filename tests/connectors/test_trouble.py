@@ -70,7 +70,7 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         "itbit",
         429,
         b'{"type":"about:blank","title":"Too Many Requests","status":429,"detail":"slow down"}',
-        Trouble("429: slow down", is_busy=True),
+        Trouble("429: slow down", is_busy=True, wait=300.0),
     ),
     ("bitflyer", 400, b'{"status":-156,"error_message":"too old","data":null}', Trouble("-156: too old")),
     ("kucoin", 200, b'{"code":"429000","msg":"too many"}', Trouble("429000: too many", is_busy=True, wait=8.0)),

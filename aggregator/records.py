@@ -269,7 +269,7 @@ class Ticker(Record, tag="ticker", kw_only=True, gc=False):
 class Candle(Record, tag="candle", kw_only=True, gc=False):
     """One interval's open, high, low, close and volume.
 
-    interval: `1m`, `5m`, `1h`, `1d` and so on
+    interval: `1m`, `5m`, `1h`, `1d` and so on; of a computed one also `100trades`, `5base`, `1000000quote`
     ts_open: start, inclusive
     ts_close: end, exclusive
     open: first price
@@ -279,9 +279,11 @@ class Candle(Record, tag="candle", kw_only=True, gc=False):
     base_volume: in the base asset, where the exchange or the contract size gives it
     quote_volume: in the quote asset, where the exchange or the contract size gives it
     trades: how many trades it holds
-    closed: the exchange's own word that it will not change; null where it gives none
-    origin: `exchange`: as it was told
-    complete: whether no gap lies inside; null where nobody watched the whole of it
+    closed: the exchange's own word that it will not change; null where it gives none. A computed one that is closed
+        changes only if trades come late, and then has the flag `late`
+    origin: `exchange`: as it was told; `computed` of trades here
+    complete: whether no gap lies inside; null where nobody watched the whole of it. Of a computed one: whether it holds
+        every trade, so that the first one is false if it was begun in the middle
     contract_volume: in contracts, where the exchange counts them
     """
 
@@ -296,7 +298,7 @@ class Candle(Record, tag="candle", kw_only=True, gc=False):
     quote_volume: str | None = None
     trades: int | None = None
     closed: bool | None = None
-    origin: Literal["exchange"] = written("exchange")
+    origin: Literal["exchange", "computed"] = written("exchange")
     complete: bool | None = None
     contract_volume: str | None = None
 

@@ -189,7 +189,7 @@ export interface Candle {
   quote_volume?: string;
   trades?: number;
   closed?: boolean;
-  origin: "exchange";
+  origin: "computed" | "exchange";
   complete?: boolean;
   contract_volume?: string;
 }

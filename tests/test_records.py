@@ -82,7 +82,7 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
         "candles",
         {"interval": "str", "ts_open": "int", "ts_close": "int?", "trades": "int?"}
         | {"open": "str", "high": "str", "low": "str", "close": "str"}
-        | {"closed": "bool?", "origin": "exchange", "complete": "bool?"}
+        | {"closed": "bool?", "origin": "exchange|computed", "complete": "bool?"}
         | texts("base_volume quote_volume contract_volume"),
     ),
     "funding": (

@@ -276,6 +276,8 @@ class Derivations:
             if len(self._found) >= MOST_DERIVED:
                 return
             each = self._found[name] = Derivation(found, stamp)
+            if each.machine.due:
+                self._await(each)
         put = channel, exchange, raw_symbol
         if put in each.inputs:
             return

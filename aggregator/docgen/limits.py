@@ -218,7 +218,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("bus.selection.LONGEST_PATTERN", "characters", "of a pattern", "likewise"),
         Bound("derived.channels.LONGEST_NAME", "characters", "of the name of a derived channel", "likewise"),
         Bound("derived.channels.LONGEST_INTERVAL_MS", "ms", "between two records of `interval_ms`", "likewise"),
-        Bound("derived.derivations.MOST_DERIVED", "topics", "derived at once, for all together", "likewise"),
+        Bound("derived.intervals.LONGEST_BAR_NS", "ns", "of a bar of time", "likewise"),
+        Bound("derived.candles.MOST_KEPT", "bars", "of a topic, kept for late trades", "the oldest is forgotten"),
+        Bound("derived.derivations.MOST_DERIVED", "topics", "derived at once, for all together", "the next is refused"),
         Bound(
             "feed.subscriber.MOST_ANSWERS_BYTES",
             "bytes",

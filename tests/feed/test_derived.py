@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from aggregator.bus.bus import Bus
 from aggregator.feed.access import EVERYTHING, Gate, Token, hash_of
 from aggregator.feed.hub import FeedHub
-from aggregator.records import Bbo, Gap, Health, Ticker
+from aggregator.records import SECOND_NS, Bbo, Gap, Health, Ticker, Trade
 from tests.feed.test_feed import Market, Row, Spot, both, eventually, peer, serving, spot, subscriber, trade
 from tests.support.views import Fixed
 
@@ -123,6 +124,54 @@ async def _conflated(spot: Spot) -> None:
 
 
 test_an_interval_keeps_the_newest = both(_conflated)
+
+
+def at(ns: int, price: str) -> Trade:
+    names = {"exchange": "alpha", "symbol": "BTC/USD", "raw_symbol": "BTCUSD", "conn": "alpha/1#1"}
+    return Trade(**names, ts_event=ns, ts_recv=ns, price=price, size="0.1", base_size="0.1")  # type: ignore[arg-type]
+
+
+async def _bars(spot: Spot) -> None:
+    minute = 60 * SECOND_NS
+    now = time.time_ns()
+    begin = now - now % minute + 10 * minute  # what began before is not complete
+    async with serving(spot) as (bus, _), peer(spot) as client:
+        await client.row()
+        bus.publish([at(now, "1")])
+        topics = ["candles.1m:*:BTC/USD", "candles.2trades:alpha:BTCUSD"]
+        assert (await client.ask(" ".join(topics)))["matched"] == 2
+        await asyncio.sleep(0.05)  # the time at which it begins is that of the clock, not of these trades to come
+        bus.publish([at(begin, "1.0"), at(begin + 1, "3"), at(begin + 2, "2")])
+        bus.publish([at(begin + minute, "4"), at(begin + 3, "0.5")])
+        rows = [await client.row() for _ in range(4)]
+        assert {row["type"] for row in rows} == {"candle"}
+        timed = [row for row in rows if row["interval"] == "1m"]
+        prices = [[row[name] for name in ("open", "high", "low", "close", "base_volume")] for row in timed]
+        assert prices == [["1.0", "3", "1.0", "2", "0.3"], ["1.0", "3", "0.5", "0.5", "0.4"]]
+        assert [(row["complete"], row["closed"], row.get("flags")) for row in timed] == [
+            (True, True, None),
+            (True, True, ["late"]),
+        ]
+        counted = [row for row in rows if row["interval"] == "2trades"]
+        assert [(row["open"], row["close"], row["conn"]) for row in counted] == [
+            ("1.0", "3", "derived/candles.2trades"),
+            ("2", "4", "derived/candles.2trades"),
+        ]
+
+
+test_bars_of_trades = both(_bars)
+
+
+async def _clock(spot: Spot) -> None:
+    async with serving(spot) as (bus, _), subscriber(spot, "candles.100ms:*:*") as client:
+        now = time.time_ns()
+        bus.publish([at(now, "7")])
+        row = await client.row()
+        assert (row["close"], row["closed"], row["ts_close"] - row["ts_open"]) == ("7", True, 100_000_000)
+        assert time.time_ns() >= row["ts_close"] + 2 * SECOND_NS
+
+
+test_a_bar_closes_by_the_clock = both(_clock)
 
 
 async def _gaps_and_states(spot: Spot) -> None:

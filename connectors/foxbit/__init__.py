@@ -2,8 +2,8 @@
 
 https://docs.foxbit.com.br/ws/v3/
 A topic that is refused has the whole connection closed, so names are taken from the listing alone. Who asks for a topic
-again gets its whole book anew, and nothing twice (2026-09, live probes by others). The documentation does not say which
-field of a candle is which, and its example fits no usual order: candles are not followed.
+again gets its whole book anew, and nothing twice (2026-09, live probes by others). The documentation of the stream does
+not say which field of a candle is which, and its example fits no usual order; that of REST does: candles are polled.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +14,7 @@ from aggregator.exchange import (
     Heartbeat,
     Limits,
     Listing,
+    Poll,
     Request,
     Snapshot,
     Stream,
@@ -25,7 +26,7 @@ from aggregator.refusals import coded
 from aggregator.sequence import contiguous, ordered
 from aggregator.wire import at, encode
 from connectors.foxbit.frames import parse
-from connectors.foxbit.rest import API, missed, read_market, read_missed
+from connectors.foxbit.rest import API, ask_candles, missed, read_candles, read_market, read_missed
 
 CHANNELS: dict[Channel, str] = {"trades": "trades", "book": "orderbook-100", "ticker": "ticker", "bbo": "ticker"}
 
@@ -59,7 +60,7 @@ EXCHANGE = Exchange(
     notes=(
         "A whole book holds 300 levels a side, and has no time; levels beyond come when they change.",
         "Best prices come with the ticker, about each second, without sizes.",
-        "Candles are not followed: its documentation does not say which of their fields is which.",
+        "Candles are of one minute alone, and are asked for: the stream's are not told apart by its documentation.",
         "The listing has no states, and leaves prediction markets out.",
     ),
     trouble=coded("code", "message", within="error", busy=("429",)),
@@ -81,5 +82,6 @@ EXCHANGE = Exchange(
             batch=25,
             pace=0.2,
         ),
+        Poll(name="candles", channels=("candles",), every=60, request=ask_candles, parse=read_candles),
     ),
 )

@@ -1,4 +1,4 @@
-"""Requests and answers by REST, the listing among them."""
+"""Requests and answers by REST, candles and the listing among them."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,12 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Request, Since
-from aggregator.records import Instrument, Trade
-from aggregator.wire import from_iso
+from aggregator.records import Candle, Instrument, Record, Trade
+from aggregator.wire import end_of, from_iso, ms
 from connectors.foxbit.wires import trade
 
 API = "https://api.foxbit.com.br/rest/v3"
+INTERVAL = "1m"
 
 
 class PastTrade(Struct, gc=False):
@@ -26,6 +27,34 @@ class PastTrade(Struct, gc=False):
 
 class PastTrades(Struct):
     data: list[PastTrade]
+
+
+class CandleRow(Struct, array_like=True, gc=False):
+    start: str  # ms, as the end
+    open: str
+    high: str
+    low: str
+    close: str
+    end: str
+    base_volume: str
+    quote_volume: str
+    trades: int
+
+    def record(self, raw_symbol: str) -> Candle:
+        opened = ms(self.start)
+        return Candle(
+            raw_symbol=raw_symbol,
+            interval=INTERVAL,
+            ts_open=opened,
+            ts_close=end_of(INTERVAL, opened),
+            open=self.open,
+            high=self.high,
+            low=self.low,
+            close=self.close,
+            base_volume=self.base_volume,
+            quote_volume=self.quote_volume,
+            trades=self.trades,
+        )
 
 
 class Asset(Struct):
@@ -52,6 +81,7 @@ class MarketWire(Struct):
 
 
 decode_past = Decoder(PastTrades).decode
+decode_candles = Decoder(list[CandleRow]).decode
 decode_market = Decoder(MarketWire).decode
 
 
@@ -61,6 +91,14 @@ def missed(raw_symbol: str, _: Since) -> Request:
 
 def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
     return [row.record(raw_symbol) for row in sorted(decode_past(body).data, key=lambda row: row.id)]
+
+
+def ask_candles(raw_symbol: str) -> Request:
+    return Request(f"{API}/markets/{raw_symbol}/candlesticks?interval={INTERVAL}&limit=5")
+
+
+def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    return sorted((row.record(raw_symbol) for row in decode_candles(body)), key=lambda candle: candle.ts_open)
 
 
 def read_market(row: Raw) -> Instrument:

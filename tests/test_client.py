@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 import uvloop
 from msgspec.structs import replace
 
-from aggregator import book, client
+from aggregator import book
 from aggregator.bus.bus import Bus
-from aggregator.client import CutOff, Feed, FeedError, connect, conversation, sync
+from aggregator.client import CutOff, Feed, FeedError, connect, conversation, sync, wire
 from aggregator.feed.address import TcpAddress, UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
@@ -226,7 +227,7 @@ async def test_what_is_no_feed(said: bytes, path: Path) -> None:
 
 
 async def test_what_says_nothing_is_no_feed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "GREETING_S", 0.05)
+    monkeypatch.setattr(wire, "GREETING_S", 0.05)
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -266,12 +267,12 @@ BY_NAME = "http://localhost:{http}"
 
 
 @asynccontextmanager
-async def everywhere(path: Path) -> AsyncIterator[tuple[Bus, FeedServer, dict[str, str]]]:
+async def everywhere(path: Path, *, ring: int = 10_000) -> AsyncIterator[tuple[Bus, FeedServer, dict[str, str]]]:
     """A feed at every kind of address, with one book; and what the places of the addresses are."""
     bus = Bus("epoch")
     bus.views.add("alpha", Fixed([BOOK], [LIVE]))
     listen = (UnixAddress(path), TcpAddress("127.0.0.1", 0), TcpAddress("127.0.0.1", 0, "http"))
-    server = FeedServer(FeedSettings(listen=listen), bus)
+    server = FeedServer(FeedSettings(listen=listen, ring=ring), bus)
     await server.start()
     bus.attach(server.publish)
     _, tcp, http = (address.rpartition(":")[2] for address in server.addresses)
@@ -338,7 +339,7 @@ async def test_the_same_conversation_without_asyncio(address: str, path: Path) -
         ("ws://127.0.0.1:{tcp}/feed", "does not speak as the feed does"),
         ("ws:///feed", "names no host"),
         ("ws://127.0.0.1:port", "[Pp]ort"),
-        ("wss://127.0.0.1:{http}/feed", "no TLS"),
+        ("wss://127.0.0.1:{http}/feed", "does not speak TLS: leave that out"),
     ],
 )
 async def test_an_address_where_no_feed_is(address: str, said: str, path: Path) -> None:
@@ -372,15 +373,116 @@ async def test_records_that_nobody_takes_are_bounded(path: Path, monkeypatch: py
         await feed.ping()
 
 
+async def slow_reader(
+    places: dict[str, str], address: str, publish: Callable[[], Awaitable[None]]
+) -> tuple[int, int, int]:
+    """The bytes that a client holds while it does not read, and then: records that came, and those that did not."""
+    async with connect(address.format(**places)) as feed:
+        await feed.subscribe("trades:*:*")
+        await publish()
+        await take(feed, 1)
+        await asyncio.sleep(0.1)
+        held = feed._talk._waiting_bytes + len(feed._reader._buffer)  # type: ignore[attr-defined]
+        came, lost = 1, 0
+        async with asyncio.timeout(PATIENCE):
+            async for record in feed:
+                came += isinstance(record, Trade)
+                lost += record.missed if isinstance(record, Lag) else 0
+                if record.offset == LAST:
+                    break
+    return held, came, lost
+
+
+LAST = 60_000  # records that are published, of 200 bytes and more
+
+
+@pytest.mark.parametrize("address", ["unix:{path}", "tcp:127.0.0.1:{tcp}", "http:127.0.0.1:{http}"])
+async def test_a_slow_reader_holds_little_and_is_told_what_it_lost(address: str, path: Path) -> None:
+    async with everywhere(path, ring=1000) as (bus, _, places):
+        tracemalloc.start()
+        try:
+
+            async def publish() -> None:
+                for _ in range(LAST // 100):
+                    bus.publish([trade() for _ in range(100)])
+                    await asyncio.sleep(0)
+
+            held, came, lost = await slow_reader(places, address, publish)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert held <= 4 * wire.READ_BYTES
+    assert peak < 12 * 2**20  # of feed, ring and client, where 12 MB and more were published
+    assert lost > 0
+    assert came + lost == LAST
+
+
 def test_the_client_needs_nothing_of_the_daemon() -> None:
-    code = "import sys, aggregator.client.sync; print(*sys.modules)"
+    """In a fresh interpreter it loads the standard library, msgspec, and these of our own."""
+    code = """if True:
+        import sys
+        before = set(sys.modules)
+        import aggregator.client.sync
+        print("asyncio" in sys.modules, *sorted(set(sys.modules) - before))
+        from aggregator.client import connect
+        print("asyncio" in sys.modules, *sorted(set(sys.modules) - before))
+    """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = {name.partition(".")[0] for name in run.stdout.split()}
-    needed = {"aiohttp", "click", "orjson", "picows", "pydantic", "python_socks", "rich", "uvloop", "websockets"}
-    assert "msgspec" in loaded
-    assert not loaded & (needed | {"zstandard", "connectors"})
-    rooms = {name.split(".")[1] for name in run.stdout.split() if name.startswith("aggregator.")}
-    assert rooms <= {"book", "client", "errors", "feed", "records"}
+    first, both = (line.split() for line in run.stdout.splitlines())
+    assert (first[0], both[0]) == ("False", "True")
+    foreign = {name.partition(".")[0] for name in both[1:]} - sys.stdlib_module_names
+    assert foreign - {"typing_extensions"} == {"aggregator", "msgspec"}  # the former is msgspec's, where it is there
+    ours = {name for name in both[1:] if name.startswith("aggregator.")}
+    assert ours == {
+        "aggregator.book",
+        "aggregator.client",
+        "aggregator.client.books",
+        "aggregator.client.conversation",
+        "aggregator.client.feed",
+        "aggregator.client.pauses",
+        "aggregator.client.security",
+        "aggregator.client.sync",
+        "aggregator.client.wire",
+        "aggregator.errors",
+        "aggregator.feed",
+        "aggregator.feed.address",
+        "aggregator.feed.protocol",
+        "aggregator.records",
+    }
+
+
+@pytest.mark.parametrize("address", ["unix:{path}", "tcp:127.0.0.1:{tcp}"])
+async def test_it_works_where_nothing_but_msgspec_is_installed(address: str, path: Path) -> None:
+    code = """if True:
+        import sys
+        class Bare:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] not in sys.stdlib_module_names | {"aggregator", "msgspec"}:
+                    raise ModuleNotFoundError(name)
+        sys.meta_path.insert(0, Bare())
+        import asyncio
+        from aggregator.client import FeedError, connect, sync
+        with sync.connect(sys.argv[1], reconnect=True) as feed:
+            print(feed.subscribe("book:*:*").matched, feed.snapshot("alpha", "BTC/USD").bids)
+        async def main():
+            async with connect(sys.argv[1]) as feed:
+                print(await feed.topics())
+            try:
+                async with connect("ws://127.0.0.1:1"):
+                    pass
+            except FeedError as error:
+                print(error)
+        asyncio.run(main())
+    """
+    async with everywhere(path) as (_, _, places):
+        command = (sys.executable, "-c", code, address.format(**places))
+        run = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        out, _ = await run.communicate()
+    assert out.decode().splitlines() == [
+        "1 [('1', '2')]",
+        "['book:alpha:BTC/USD']",
+        "ws://127.0.0.1:1: a WebSocket needs a package: pip install websockets",
+    ]
 
 
 # --- the example of docs/python.md

@@ -11,9 +11,10 @@ from itertools import zip_longest
 import click
 
 from aggregator.cli import fail
-from aggregator.cli.tail import SOCKET, name_topics
+from aggregator.cli.tail import name_topics
 from aggregator.cli.terminal import screen
-from aggregator.client import Feed, FeedError, LiveBook, connect
+from aggregator.cli.way import Way, by_way
+from aggregator.client import Feed, FeedError, LiveBook
 from aggregator.daemon.printable import printable
 
 REDRAW_S = 0.1
@@ -27,31 +28,25 @@ HOME, REST_OF_LINE, REST = "\x1b[H", "\x1b[K", "\x1b[J"  # the last two clear wh
 
 
 @click.command(name="book")
-@click.option(
-    "--feed",
-    metavar="ADDRESS",
-    default=SOCKET,
-    show_default=True,
-    help="The daemon's feed: the path of its socket, tcp:HOST:PORT or http:HOST:PORT.",
-)
+@by_way
 @click.option("--levels", default=LEVELS, show_default=True, type=click.IntRange(1), help="Levels a side, at most.")
 @click.argument("books", metavar="EXCHANGE:SYMBOL...", nargs=-1, required=True)
-def command(feed: str, levels: int, books: tuple[str, ...]) -> None:
+def command(way: Way, levels: int, books: tuple[str, ...]) -> None:
     """Watch order books of a running daemon, as ladders that move, until Ctrl-C.
 
     A terminal is drawn over; elsewhere a book is printed once a second, if it has changed. It ends with 1 when the
-    daemon does.
+    daemon does, unless it is to --reconnect.
     """
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(follow(feed, books, levels))
+            asyncio.run(follow(way, books, levels))
     except FeedError as error:
-        raise fail(f"{feed}: {error}") from None
+        raise fail(f"{way.address}: {error}") from None
 
 
-async def follow(address: str, names: Sequence[str], levels: int) -> None:
+async def follow(way: Way, names: Sequence[str], levels: int) -> None:
     """Show the books until the feed ends."""
-    async with connect(address) as feed:
+    async with way.connect() as feed:
         books = [await feed.book(name) for name in dict.fromkeys(names)]
         wanted = [f"book:{name}" for name in names]
         if unknown := [topic for topic in wanted if not await feed.topics([topic])]:
@@ -69,7 +64,7 @@ async def follow(address: str, names: Sequence[str], levels: int) -> None:
     for error in ended:
         if isinstance(error, Exception):
             raise error
-    raise fail(f"{address}: the daemon has gone: {feed.goodbye}")
+    raise fail(f"{way.address}: the daemon has gone: {feed.goodbye}")
 
 
 async def _read(feed: Feed, changed: set[LiveBook]) -> None:

@@ -1,7 +1,6 @@
 """`aggregator tail`."""
 
 import asyncio
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,45 +11,37 @@ import click
 from aggregator.cli import fail
 from aggregator.cli.show import show
 from aggregator.cli.terminal import say, screen
-from aggregator.client import Feed, FeedError, connect
+from aggregator.cli.way import Way, by_way
+from aggregator.client import Feed, FeedError
 from aggregator.daemon.printable import printable
 
 MOST_TOPICS = 8  # so many are named where none fits
-SOCKET = f"{os.environ.get('RUNTIME_DIRECTORY', '/run/aggregator')}/feed.sock"
 
 
 @click.command(name="tail")
-@click.option(
-    "--feed",
-    "--socket",
-    "feed",
-    metavar="ADDRESS",
-    default=SOCKET,
-    show_default=True,
-    help="The daemon's feed: the path of its socket, tcp:HOST:PORT or http:HOST:PORT.",
-)
+@by_way
 @click.option("--json", "as_json", is_flag=True, help="NDJSON, as it comes; the default where output is no terminal.")
 @click.argument("topics", nargs=-1, required=True)
-def command(feed: str, as_json: bool, topics: tuple[str, ...]) -> None:
+def command(way: Way, as_json: bool, topics: tuple[str, ...]) -> None:
     """Follow TOPICS of a running daemon: channel:exchange:symbol, with * in any part (trades:*:BTC/USDT).
 
-    It ends with 1 when the daemon does.
+    It ends with 1 when the daemon does, unless it is to --reconnect.
     """
     is_plain = as_json or not screen().is_person
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(follow(feed, topics, is_plain=is_plain))
+            asyncio.run(follow(way, topics, is_plain=is_plain))
     except FeedError as error:
         raise fail(str(error)) from None
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise fail(f"{feed}: {error.strerror or error}; is a daemon with a feed running?") from None
+        raise fail(f"{way.address}: {error.strerror or error}; is a daemon with a feed running?") from None
 
 
-async def follow(address: str, topics: tuple[str, ...], *, is_plain: bool) -> None:
+async def follow(way: Way, topics: tuple[str, ...], *, is_plain: bool) -> None:
     """Print what comes until the feed ends."""
-    async with connect(address) as feed:
+    async with way.connect() as feed:
         if not (await feed.subscribe(*topics)).matched:
             await name_topics(feed, topics)
         async for line in feed.lines():
@@ -59,7 +50,7 @@ async def follow(address: str, topics: tuple[str, ...], *, is_plain: bool) -> No
                 sys.stdout.buffer.flush()
             else:
                 say(show(line))
-    raise fail(f"{address}: the daemon has gone: {feed.goodbye}")
+    raise fail(f"{way.address}: the daemon has gone: {feed.goodbye}")
 
 
 async def name_topics(feed: Feed, topics: Sequence[str]) -> None:

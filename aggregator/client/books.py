@@ -56,9 +56,13 @@ class LiveBook:
             return self._broken(record)
         return isinstance(record, Health) and self._stands(record)
 
+    def lose(self, reason: str) -> None:
+        """Mistrust the book until the next snapshot, as nothing comes any more by the way that it came."""
+        self.doubt, self._needs = reason, BookSnapshot
+
     def is_meant(self, record: Record) -> bool:
         """Tell whether a record is about this book, about its whole exchange, or about everything."""
-        if isinstance(record, Lag):
+        if isinstance(record, Lag) or not record.exchange:  # about the whole stream
             return True
         if record.conn.startswith(DERIVED):  # some levels of it, of a topic of their own
             return False
@@ -138,3 +142,8 @@ class Books(Struct):
     def note(self, record: Record) -> list[LiveBook]:
         """Show a record to the books. Gives those that it changed. Raises BadFrame for a price that is no number."""
         return [book for book in self.found.values() if book.is_meant(record) and book.note(record)]
+
+    def lose(self, reason: str) -> None:
+        """Mistrust all of them, as the connection has ended."""
+        for book in self.found.values():
+            book.lose(reason)

@@ -6,16 +6,20 @@ with connect("/run/aggregator/feed.sock") as feed:
         print(record)
 """
 
+import logging
 import socket
+import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
 from typing import Literal, overload
 
-from aggregator import client
-from aggregator.client import READ_BYTES, CutOff, FeedError, LiveBook, silence, unreachable
-from aggregator.client.conversation import Answer, Conversation
-from aggregator.client.wire import Place, Wire, parse_place, wire_to
+from aggregator.client import wire
+from aggregator.client.books import LiveBook
+from aggregator.client.conversation import Answer, Conversation, CutOff, FeedError, LockedOut, NoFeed
+from aggregator.client.pauses import Pauses
+from aggregator.client.security import Entry, PathText, Ssl, Tls, TlsContext
+from aggregator.client.wire import READ_BYTES, Wire, parse_place, silence, wire_to
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.protocol import (
     Book,
@@ -36,20 +40,24 @@ from aggregator.feed.protocol import (
 )
 from aggregator.records import BookSnapshot, Record
 
-__all__ = ["BlockingFeed", "CutOff", "FeedError", "LiveBook", "connect"]
+__all__ = ["BlockingFeed", "CutOff", "FeedError", "LiveBook", "LockedOut", "Tls", "connect"]
+
+log = logging.getLogger("aggregator.client")
 
 
 class BlockingFeed:
     """A connection to the feed, for one thread; each call means the same as that of `aggregator.client.Feed`.
 
     `for record in feed` gives records as structs, `feed.lines()` the same as NDJSON lines. Both end when the feed
-    says goodbye, and raise `CutOff` where the connection ends without that.
+    says goodbye, and raise `CutOff` where the connection ends without that; with `reconnect` they go on.
     """
 
-    def __init__(self, wire: Wire, sock: socket.socket) -> None:
+    def __init__(self, entry: Entry, *, reconnect: bool) -> None:
         """Use `connect` instead."""
-        self._wire = wire
-        self._socket = sock
+        self._entry = entry
+        self._pauses = Pauses() if reconnect else None
+        self._wire: Wire
+        self._socket: socket.socket | None = None
         self.hello: Hello  # the greeting: what the stream is, and the offset of the last record before it
         self._talk = Conversation()
 
@@ -134,22 +142,37 @@ class BlockingFeed:
             self._talk.forget(id)
 
     def _answer(self, id: int, line: bytes, kind: type[Answer]) -> Answer:
-        self._send(self._wire.sent(line))
+        if not self._talk.has_lost:  # else it is asked as soon as there is a connection
+            self._send(self._wire.sent(line))
         self._wait(lambda: self._talk.is_answered(id))
         return self._talk.answer(id, kind)
 
     def _wait(self, is_here: Callable[[], bool]) -> bool:
         """Read until `is_here`; False when the end came first."""
         while not is_here():
-            if self._talk.has_ended:
+            if not self._talk.has_ended:
+                self._read()
+            elif self._pauses is None or not self._talk.may_go_on:
                 return False
-            self._read()
+            else:
+                self._go_on(self._pauses)
         return True
+
+    def _read_until(self, is_here: Callable[[], bool]) -> None:
+        while not is_here() and not self._talk.has_ended:
+            self._read()
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(READ_BYTES)
-        except ConnectionError:
+            data = b"" if self._socket is None else self._socket.recv(READ_BYTES)
+        except TimeoutError as error:
+            if not error.errno:  # it is no word of the system about a connection, but our own patience
+                raise
+            data = b""
+        except OSError as error:  # the system, or TLS, says why
+            refusal = self._entry.ended(error)
+            if refusal is not None:
+                raise refusal from error
             data = b""
         lines = self._wire.received(data)
         self._send(self._wire.to_send())
@@ -157,49 +180,111 @@ class BlockingFeed:
             self._talk.receive(lines)
 
     def _send(self, data: bytes) -> None:
-        if data:
-            with suppress(ConnectionError):  # reading tells what came before the end
+        if data and self._socket is not None:
+            with suppress(OSError):  # reading tells what came before the end
                 self._socket.sendall(data)
 
-    def greet(self) -> None:
-        """Hear the greeting, which `connect` has done. Raises FeedError where no feed speaks."""
+    # --- the connection
+
+    def open(self) -> None:
+        """Connect, show the token and hear the greeting, which `connect` does. Raises FeedError."""
+        entry = self._entry
+        token, context = entry.token(), entry.context()
+        self._wire = wire_to(entry.place, speaks_tls=entry.speaks_tls)
         try:
-            self._send(self._wire.to_send())
-            self._wait(lambda: self._talk.greeting is not None)
+            self._socket = _dial(entry, context)
+        except OSError as error:
+            raise entry.unreachable(error) from error
+        try:
+            self._greet(token)
         except TimeoutError:
-            raise FeedError(silence()) from None
-        if self._talk.greeting is not None:
-            self.hello = self._talk.greeting
+            raise NoFeed(silence() + entry.advice) from None
+        except NoFeed as error:
+            raise NoFeed(f"{error}{entry.advice}") from error
+        self.hello = self._talk.enter()
+        self._socket.settimeout(None)
+
+    def _greet(self, token: str | None) -> None:
+        opening = self._talk.begin(token)
+        self._send(self._wire.to_send())
+        self._read_until(lambda: self._wire.is_open)
+        if opening:
+            self._send(self._wire.sent(opening))
+        self._read_until(lambda: self._talk.is_let_in)
+
+    def close(self) -> None:
+        """Close the connection, which the end of `connect` does."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _go_on(self, pauses: Pauses) -> None:
+        """Note that the connection is lost, or else make the next try to make it anew."""
+        if not self._talk.has_lost:
+            pauses.failed(clock.monotonic())
+            log.warning("%s: %s; it is made anew", self._entry.place.text, self._talk.lose())
+            return
+        self.close()
+        clock.sleep(pauses.left(clock.monotonic()))
+        pauses.failed(clock.monotonic())  # until it is known that it has not
+        try:
+            self.open()
+            self._take_up()
+        except BaseException as error:
+            self._talk.has_ended = True
+            if not isinstance(error, FeedError) or isinstance(error, LockedOut):
+                raise
+            log.info("%s: %s", self._entry.place.text, error)
+            return
+        pauses.connected(clock.monotonic())
+
+    def _take_up(self) -> None:
+        """Subscribe on a new connection to all that there was. Raises FeedError where it ends meanwhile."""
+        requests = self._talk.resumption()
+        for _, line in requests:
+            self._send(self._wire.sent(line))
+        self._read_until(lambda: all(self._talk.is_answered(id) for id, _ in requests))
+        for line in self._talk.resume([id for id, _ in requests]):
+            self._send(self._wire.sent(line))
 
 
 @contextmanager
-def connect(address: str | PathLike[str]) -> Iterator[BlockingFeed]:
-    """Connect to a daemon's feed, at any address that `aggregator.client.connect` takes.
+def connect(
+    address: str | PathLike[str],
+    *,
+    token: PathText | None = None,
+    ssl: Ssl = None,
+    insecure: bool = False,
+    reconnect: bool = False,
+) -> Iterator[BlockingFeed]:
+    """Connect to a daemon's feed, with all that `aggregator.client.connect` takes.
 
-    Raises FeedError when no daemon listens there.
+    Raises FeedError, whose text says what to do, when no daemon listens there or it turns the client away.
     """
-    place = parse_place(address)
-    wire = wire_to(place)
+    feed = BlockingFeed(Entry(parse_place(address), token, ssl, insecure=insecure), reconnect=reconnect)
     try:
-        sock = _dial(place)
-    except OSError as error:
-        raise unreachable(place, error) from error
-    with sock:
-        feed = BlockingFeed(wire, sock)
-        feed.greet()
-        sock.settimeout(None)
+        feed.open()
         yield feed
+    finally:
+        feed.close()
 
 
-def _dial(place: Place) -> socket.socket:
-    address = place.address
-    if not isinstance(address, UnixAddress):
-        return socket.create_connection((address.host, address.port), timeout=client.GREETING_S)
-    sock = socket.socket(socket.AF_UNIX)
+def _dial(entry: Entry, context: TlsContext | None) -> socket.socket:
+    address = entry.place.address
+    if isinstance(address, UnixAddress):
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(wire.GREETING_S)
+            sock.connect(str(address.path))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+    sock = socket.create_connection((address.host, address.port), timeout=wire.GREETING_S)
+    if context is None:
+        return sock
     try:
-        sock.settimeout(client.GREETING_S)
-        sock.connect(str(address.path))
+        return context.wrap_socket(sock, server_hostname=entry.server_name)
     except OSError:
         sock.close()
         raise
-    return sock

@@ -5,19 +5,32 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from aggregator.client.conversation import FeedError
+from aggregator.client.conversation import FeedError, NoFeed
 from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
 
-WEB = ("ws://", "http://")
+WEB = {"ws": False, "http": False, "wss": True, "https": True}  # the scheme says: TLS, or none
 FEED_PATH = "/feed"
+GREETING_S = 10.0  # the daemon has so long to answer, and as long again to say who it is
+READ_BYTES = 256 * 1024  # one read, and about as much is read ahead
+LONGEST_MESSAGE_BYTES = 64 * 2**20  # those of the feed are far shorter
 
 
 class Place(NamedTuple):
-    """A feed's address; `path` is that of its WebSocket, and empty where lines are spoken."""
+    """A feed's address.
+
+    path: that of its WebSocket; empty where lines are spoken
+    is_tls: whether the address means TLS; null: it does not say
+    """
 
     text: str
     address: UnixAddress | TcpAddress
-    path: str
+    path: str = ""
+    is_tls: bool | None = None
+
+    @property
+    def host(self) -> str | None:
+        """The host; null at a unix socket."""
+        return self.address.host if isinstance(self.address, TcpAddress) else None
 
 
 def parse_place(given: str | PathLike[str]) -> Place:
@@ -26,13 +39,11 @@ def parse_place(given: str | PathLike[str]) -> Place:
     Raises FeedError, which says how one is written.
     """
     text = fspath(given)
-    if text.startswith(("wss://", "https://")):
-        raise FeedError(f"{text!r:.100}: this client speaks no TLS yet; come through ssh -L")
     try:
-        if text.startswith(WEB):
+        if text.partition("://")[0] in WEB:
             return _web(text)
         if not text.startswith(("unix:", "tcp:", "http:")):
-            return Place(text, UnixAddress(Path(text)), "")
+            return Place(text, UnixAddress(Path(text)))
         found = parse_address(text)
     except ValueError as error:
         raise FeedError(str(error)) from None
@@ -41,10 +52,13 @@ def parse_place(given: str | PathLike[str]) -> Place:
 
 def _web(text: str) -> Place:
     url = urlsplit(text)
+    if "@" in url.netloc or url.query or url.fragment:  # either may be a secret: the text does not show it
+        raise ValueError("an address of the web holds no @, ? or #; a token is given by itself: token=")
     if not url.hostname:
         raise ValueError(f"{text!r:.100} names no host; write ws://127.0.0.1:8791/feed")
     path = url.path if url.path not in {"", "/"} else FEED_PATH
-    return Place(text, TcpAddress(url.hostname, url.port or 80, "http"), path)
+    is_tls = WEB[url.scheme]
+    return Place(text, TcpAddress(url.hostname, url.port or (443 if is_tls else 80), "http"), path, is_tls)
 
 
 class LinesWire:
@@ -68,14 +82,19 @@ class LinesWire:
 class WebSocketWire:
     """Lines within the messages of a WebSocket (RFC 6455)."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, speaks_tls: bool) -> None:
         """Begin with the request for a WebSocket, which `to_send` gives."""
-        from websockets.client import ClientProtocol  # only who comes by HTTP needs the library
-        from websockets.uri import parse_uri
+        try:
+            from websockets.client import ClientProtocol  # only who comes by HTTP needs the library
+            from websockets.uri import parse_uri
+        except ImportError:
+            raise FeedError(f"{place.text}: a WebSocket needs a package: pip install websockets") from None
 
         authority = str(place.address).removeprefix("http:")
         self._place = place.text
-        self._protocol = ClientProtocol(parse_uri(f"ws://{authority}{place.path}"), max_size=None)
+        self._speaks_tls = speaks_tls
+        uri = parse_uri(f"{'wss' if speaks_tls else 'ws'}://{authority}{place.path}")
+        self._protocol = ClientProtocol(uri, max_size=LONGEST_MESSAGE_BYTES)
         self._protocol.send_request(self._protocol.connect())
         self.is_open = False
 
@@ -101,13 +120,14 @@ class WebSocketWire:
                 lines.append(bytes(event.data))
         error = self._protocol.handshake_exc
         if error is not None:
-            raise FeedError(f"{self._place} does not speak as the feed does: {error}") from error
+            raise NoFeed(f"{self._place} does not speak as the feed does: {error}") from error
         return b"".join(lines)
 
     def _check(self, status: int, body: bytes) -> None:
         if status != 101:
             said = body.decode(errors="replace").strip()
-            raise FeedError(f"{self._place} answers with HTTP {status}: {said:.300}")
+            hint = "; it may want TLS: write wss:// or give ssl=" if status == 400 and not self._speaks_tls else ""
+            raise FeedError(f"{self._place} answers with HTTP {status}: {said:.300}{hint}")
         self.is_open = True
 
     def to_send(self) -> bytes:
@@ -118,6 +138,11 @@ class WebSocketWire:
 Wire = LinesWire | WebSocketWire
 
 
-def wire_to(place: Place) -> Wire:
+def wire_to(place: Place, *, speaks_tls: bool) -> Wire:
     """How lines travel to a place."""
-    return WebSocketWire(place) if place.path else LinesWire()
+    return WebSocketWire(place, speaks_tls=speaks_tls) if place.path else LinesWire()
+
+
+def silence() -> str:
+    """The complaint about a daemon that does not greet."""
+    return f"what listens there has not said a word in {GREETING_S:.0f} s"

@@ -249,7 +249,31 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("feed.transports.http.MOST_DIGITS", "digits", "of a number in an address, and more", "status 400"),
         Bound("feed.socket_file.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
-        Bound("client.GREETING_S", "seconds", "that a client waits for the daemon's greeting", "`FeedError`"),
+        Bound(
+            "client.wire.GREETING_S",
+            "seconds",
+            "that a client waits for the daemon's answer, and for its greeting",
+            "`FeedError`",
+        ),
+        Bound("client.conversation.LONGEST_LINE_BYTES", "bytes", "a line of the feed to a client", "`FeedError`"),
+        Bound(
+            "client.wire.LONGEST_MESSAGE_BYTES",
+            "bytes",
+            "a WebSocket's message to a client",
+            "the connection is closed",
+        ),
+        Bound(
+            "client.wire.READ_BYTES",
+            "bytes",
+            "that a client reads at once; it reads ahead no more than twice as much",
+            "the kernel's buffers fill, and then the feed's: a `lag`",
+        ),
+        Bound(
+            "client.pauses.LONGEST_PAUSE_S",
+            "seconds",
+            "that a client lets pass before it makes its connection anew",
+            "it tries again",
+        ),
         Bound(
             "client.conversation.MOST_WAITING_BYTES",
             "bytes",

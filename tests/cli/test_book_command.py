@@ -16,6 +16,7 @@ import pytest
 
 from aggregator.bus.bus import Bus
 from aggregator.cli.book import fitting, follow, ladder, printed
+from aggregator.cli.way import Way
 from aggregator.client import LiveBook
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.server import FeedServer
@@ -163,7 +164,7 @@ async def test_a_book_that_nobody_follows_is_answered_with_those_that_are_there(
     bus.attach(server.publish)
     bus.publish([WHOLE])
     for name in ("alpha:BTC/USD", "alpha:XBTUSD", "alfa:BTC/USD"):
-        following = asyncio.ensure_future(follow(str(path), [name], 1))
+        following = asyncio.ensure_future(follow(Way(str(path)), [name], 1))
         async with asyncio.timeout(PATIENCE):
             while not (server.status().subscribers and server.status().subscribers[0].topics):  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)

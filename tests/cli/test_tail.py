@@ -11,6 +11,7 @@ import pytest
 from aggregator.bus.bus import Batch, Bus
 from aggregator.cli.show import show
 from aggregator.cli.tail import follow, name_topics
+from aggregator.cli.way import Way
 from aggregator.client import connect
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.server import FeedServer
@@ -40,7 +41,7 @@ async def ended(path: Path, *topics: str) -> str:
     """What is said of topics by the time the daemon goes, which ends it with 1."""
     async with serving(path) as (bus, server):
         bus.publish([sold(n) for n in range(10)])
-        following = asyncio.ensure_future(follow(str(path), topics, is_plain=False))
+        following = asyncio.ensure_future(follow(Way(str(path)), topics, is_plain=False))
         async with asyncio.timeout(PATIENCE):
             while not (server.status().subscribers and server.status().subscribers[0].topics):  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)

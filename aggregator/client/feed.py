@@ -1,0 +1,303 @@
+"""The client of the feed for programs with asyncio, which `aggregator.client` gives."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from os import PathLike
+from typing import Literal, overload
+
+from aggregator.client import wire
+from aggregator.client.books import LiveBook
+from aggregator.client.conversation import Answer, Conversation, FeedError, LockedOut, NoFeed
+from aggregator.client.pauses import Pauses
+from aggregator.client.security import Entry, PathText, Ssl, TlsContext
+from aggregator.client.wire import READ_BYTES, Wire, parse_place, silence, wire_to
+from aggregator.feed.address import UnixAddress
+from aggregator.feed.protocol import (
+    Book,
+    Hello,
+    ListTopics,
+    Numbers,
+    Ping,
+    Pong,
+    Request,
+    Subscribe,
+    Subscribed,
+    TakeSnapshot,
+    Time,
+    Topics,
+    TopicStanding,
+    Unsubscribe,
+    Unsubscribed,
+)
+from aggregator.records import BookSnapshot, Record
+
+CLOSING_S = 1.0  # the far end has so long to close its side
+
+log = logging.getLogger("aggregator.client")
+
+
+class Feed:
+    """A connection to the feed.
+
+    `async for record in feed` gives records as structs (a `Lag` where this client was too slow), `feed.lines()` the
+    same as NDJSON lines, without reading them. Both end when the feed says goodbye, and raise `CutOff` where the
+    connection ends without that; with `reconnect` they go on, and a `Gap` without an exchange says that records may be
+    missing. Read steadily: what is not read is lost at the daemon's end, and told by a `Lag`.
+    """
+
+    def __init__(self, entry: Entry, *, reconnect: bool) -> None:
+        """Use `connect` instead."""
+        self._entry = entry
+        self._pauses = Pauses() if reconnect else None
+        self._wire: Wire
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter | None = None
+        self.hello: Hello  # the greeting: what the stream is, and the offset of the last record before it
+        self._talk = Conversation()
+        self._reading = asyncio.Lock()
+
+    @property
+    def goodbye(self) -> str | None:
+        """Why the feed has hung up, in its words; None while it has not."""
+        return self._talk.goodbye
+
+    async def subscribe(
+        self,
+        *topics: str,
+        snapshot: bool = True,
+        numbers: Numbers | None = None,
+        time: Time | None = None,
+    ) -> Subscribed:
+        """Subscribe to these patterns (`channel:exchange:symbol`) too. Raises FeedError when the feed refuses them.
+
+        snapshot: whether each book starts with the whole book
+        numbers: `float` for JSON numbers; holds for the whole connection, whose records are then read by `lines` only
+        time: `us`, `ms` or `iso`; likewise
+        """
+        return await self._ask(Subscribe(list(topics), snapshot=snapshot, numbers=numbers, time=time), Subscribed)
+
+    async def unsubscribe(self, *topics: str) -> Unsubscribed:
+        """Leave these patterns, or all if none is named. Raises FeedError for one that was not had."""
+        return await self._ask(Unsubscribe(list(topics) or None), Unsubscribed)
+
+    async def ping(self) -> None:
+        """Return once everything is here that the feed sent before."""
+        await self._ask(Ping(), Pong)
+
+    @overload
+    async def topics(self, patterns: Sequence[str] | None = None, *, states: Literal[False] = False) -> list[str]: ...
+
+    @overload
+    async def topics(
+        self, patterns: Sequence[str] | None = None, *, states: Literal[True]
+    ) -> dict[str, TopicStanding | None]: ...
+
+    async def topics(
+        self, patterns: Sequence[str] | None = None, *, states: bool = False
+    ) -> list[str] | dict[str, TopicStanding | None]:
+        """Give every topic that the daemon knows now and that fits one of the patterns (None: all).
+
+        With `states` each comes with its state, None where no connection answers for it.
+        """
+        found = await self._ask(ListTopics(None if patterns is None else list(patterns), states=states), Topics)
+        return dict(zip(found.topics, found.states or (), strict=True)) if states else found.topics
+
+    async def snapshot(self, exchange: str, symbol: str) -> BookSnapshot:
+        """Give a book as it stands now, without subscribing to it. Raises FeedError where there is none."""
+        id, line = self._talk.ask(TakeSnapshot(exchange, symbol))
+        try:
+            await self._answer(id, line, Book)
+            return self._talk.book_told(id)
+        finally:
+            self._talk.forget(id)
+
+    async def book(self, name: str) -> LiveBook:
+        """Subscribe to a book, `exchange:symbol`, and keep it: it changes as records are taken.
+
+        Raises FeedError for a name with `*`, and where the feed refuses it.
+        """
+        book = self._talk.keep(name)
+        await self.subscribe(f"book:{name}")
+        return book
+
+    async def changes(self) -> AsyncIterator[LiveBook]:
+        """Take records, and give each book that one of them has changed, or has put in doubt."""
+        while await self._wait(lambda: self._talk.has_line):
+            for book in self._talk.take_record()[1]:
+                yield book
+        self._talk.check_end()
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """The records as they come, each line with its newline."""
+        while await self._wait(lambda: self._talk.has_line):
+            while self._talk.has_line:
+                yield self._talk.take()
+        self._talk.check_end()
+
+    async def __aiter__(self) -> AsyncIterator[Record]:
+        """The records as structs. Raises FeedError when `numbers` or `time` of a subscription forbid that."""
+        while await self._wait(lambda: self._talk.has_line):
+            while self._talk.has_line:
+                yield self._talk.take_record()[0]
+        self._talk.check_end()
+
+    # --- the conversation
+
+    async def _ask(self, request: Request, kind: type[Answer]) -> Answer:
+        id, line = self._talk.ask(request)
+        try:
+            return await self._answer(id, line, kind)
+        finally:
+            self._talk.forget(id)
+
+    async def _answer(self, id: int, line: bytes, kind: type[Answer]) -> Answer:
+        if not self._talk.has_lost:  # else it is asked as soon as there is a connection
+            await self._send(self._wire.sent(line))
+        await self._wait(lambda: self._talk.is_answered(id))
+        return self._talk.answer(id, kind)
+
+    async def _wait(self, is_here: Callable[[], bool]) -> bool:
+        """Read until `is_here`; False when the end came first. Of several tasks that wait, one reads for all."""
+        while not is_here():
+            async with self._reading:
+                if is_here():
+                    break
+                if not self._talk.has_ended:
+                    await self._read()
+                elif self._pauses is None or not self._talk.may_go_on:
+                    return False
+                else:
+                    await self._go_on(self._pauses)
+        return True
+
+    async def _read_until(self, is_here: Callable[[], bool]) -> None:
+        while not is_here() and not self._talk.has_ended:
+            await self._read()
+
+    async def _read(self) -> None:
+        try:
+            data = await self._reader.read(READ_BYTES)
+        except OSError as error:  # the system, or TLS, says why
+            refusal = self._entry.ended(error)
+            if refusal is not None:
+                raise refusal from error
+            data = b""
+        lines = self._wire.received(data)
+        await self._send(self._wire.to_send())
+        if lines or not data:
+            self._talk.receive(lines)
+
+    async def _send(self, data: bytes) -> None:
+        if data and self._writer is not None:
+            with suppress(OSError):  # reading tells what came before the end
+                self._writer.write(data)
+                await self._writer.drain()
+
+    # --- the connection
+
+    async def open(self) -> None:
+        """Connect, show the token and hear the greeting, which `connect` does. Raises FeedError."""
+        entry = self._entry
+        token, context = entry.token(), entry.context()
+        self._wire = wire_to(entry.place, speaks_tls=entry.speaks_tls)
+        try:
+            async with asyncio.timeout(wire.GREETING_S):
+                self._reader, self._writer = await _dial(entry, context)
+        except OSError as error:
+            raise entry.unreachable(error) from error
+        try:
+            async with asyncio.timeout(wire.GREETING_S):
+                await self._greet(token)
+        except TimeoutError:
+            raise NoFeed(silence() + entry.advice) from None
+        except NoFeed as error:
+            raise NoFeed(f"{error}{entry.advice}") from error
+        self.hello = self._talk.enter()
+
+    async def _greet(self, token: str | None) -> None:
+        opening = self._talk.begin(token)
+        await self._send(self._wire.to_send())
+        await self._read_until(lambda: self._wire.is_open)
+        if opening:
+            await self._send(self._wire.sent(opening))
+        await self._read_until(lambda: self._talk.is_let_in)
+
+    async def close(self) -> None:
+        """Close the connection, which the end of `connect` does."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+            try:
+                async with asyncio.timeout(CLOSING_S):  # TLS waits for the far end to say that it closes too
+                    await writer.wait_closed()
+            except OSError:
+                writer.transport.abort()
+
+    async def _go_on(self, pauses: Pauses) -> None:
+        """Note that the connection is lost, or else make the next try to make it anew."""
+        loop = asyncio.get_running_loop()
+        if not self._talk.has_lost:
+            pauses.failed(loop.time())
+            log.warning("%s: %s; it is made anew", self._entry.place.text, self._talk.lose())
+            return
+        await self.close()
+        await asyncio.sleep(pauses.left(loop.time()))
+        pauses.failed(loop.time())  # until it is known that it has not
+        try:
+            await self.open()
+            await self._take_up()
+        except BaseException as error:
+            self._talk.has_ended = True  # also where who waits has given up: the next one who reads tries again
+            if not isinstance(error, FeedError) or isinstance(error, LockedOut):
+                raise
+            log.info("%s: %s", self._entry.place.text, error)
+            return
+        pauses.connected(loop.time())
+
+    async def _take_up(self) -> None:
+        """Subscribe on a new connection to all that there was. Raises FeedError where it ends meanwhile."""
+        requests = self._talk.resumption()
+        for _, line in requests:
+            await self._send(self._wire.sent(line))
+        await self._read_until(lambda: all(self._talk.is_answered(id) for id, _ in requests))
+        for line in self._talk.resume([id for id, _ in requests]):
+            await self._send(self._wire.sent(line))
+
+
+@asynccontextmanager
+async def connect(
+    address: str | PathLike[str],
+    *,
+    token: PathText | None = None,
+    ssl: Ssl = None,
+    insecure: bool = False,
+    reconnect: bool = False,
+) -> AsyncIterator[Feed]:
+    """Connect to a daemon's feed: `unix:PATH`, `tcp:HOST:PORT`, `http:HOST:PORT`, or the path of its socket alone.
+
+    `ws://HOST:PORT/feed` and `http://HOST:PORT` mean a WebSocket; `wss://` and `https://` one over TLS.
+
+    token: the token as text, or the path (a `pathlib.Path`) of a file that holds it
+    ssl: `True`, a `Tls` or a context of the standard library: TLS is spoken, as with `wss://` in any case
+    insecure: a token is shown without TLS even to another machine
+    reconnect: where the connection ends it is made anew, again and again, and a `Gap` tells of the time between
+
+    Raises FeedError, whose text says what to do, when no daemon listens there or it turns the client away.
+    """
+    feed = Feed(Entry(parse_place(address), token, ssl, insecure=insecure), reconnect=reconnect)
+    try:
+        await feed.open()
+        yield feed
+    finally:
+        await feed.close()
+
+
+async def _dial(entry: Entry, context: TlsContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    address = entry.place.address
+    if isinstance(address, UnixAddress):
+        return await asyncio.open_unix_connection(address.path, limit=READ_BYTES)
+    return await asyncio.open_connection(
+        address.host, address.port, limit=READ_BYTES, ssl=context, server_hostname=entry.server_name
+    )

@@ -1,6 +1,6 @@
 """The order book: a snapshot and deltas go in, the best levels come out, exactly (docs/python.md shows it in use).
 
-Prices and sizes are decimal text, and stay as they were given. A price that is no number raises `BadFrame`.
+Prices and sizes are decimal text, and stay as they were given. A price that is no number raises `BadPrice`.
 
 A side keeps its levels in a dictionary from price text to size text, so that a delta is one update at C speed, and
 sorted lists of keys and of price texts whose end is the best price. A removed level stays, with its zero size, until
@@ -28,6 +28,10 @@ SLACK = 256  # removed levels that may gather before they are swept out, beside 
 
 def _is_long(price: str) -> bool:
     return len(price) > EXACT_DIGITS and len(price.replace(".", "").strip("0")) > EXACT_DIGITS
+
+
+class BadPrice(BadFrame):
+    """A price is no number; the book is of no use after that."""
 
 
 class Side:
@@ -74,7 +78,7 @@ class Side:
             self._cut(levels, depth)
 
     def apply(self, levels: Levels) -> None:
-        """Set the sizes of these levels; a size of zero removes. Raises BadFrame for a price that is no number."""
+        """Set the sizes of these levels; a size of zero removes. Raises BadPrice for a price that is no number."""
         sizes = self._sizes
         known = len(sizes)
         sizes |= levels  # not update(): before Python 3.13 that call alone costs as much as two levels
@@ -183,7 +187,7 @@ class Side:
                 return exact if self._sign > 0 else exact.copy_negate()  # multiplying would round
         except (ValueError, ArithmeticError):
             pass
-        raise BadFrame(f"{price[:40]!r} is not a price")
+        raise BadPrice(f"{price[:40]!r} is not a price")
 
     def _seek(self) -> None:
         """Find the best level, and forget removed ones above it."""
@@ -237,7 +241,7 @@ class OrderBook:
     __slots__ = ("_asks", "_bids", "_depth", "_pending")
 
     def __init__(self, bids: Levels, asks: Levels, depth: int | None = None) -> None:
-        """Start from a whole book. Raises BadFrame (here or when first used) for a price that is no number."""
+        """Start from a whole book. Raises BadPrice (here or when first used) for a price that is no number."""
         self._depth = depth
         self._pending: tuple[Levels, Levels] | None = (bids, asks)
 
@@ -251,7 +255,7 @@ class OrderBook:
     def apply(self, bids: Levels, asks: Levels) -> bool:
         """Set the sizes of these levels, a size of zero removes; answers whether the book is crossed now.
 
-        Raises BadFrame for a price that is no number; the book is of no use after that.
+        Raises BadPrice for a price that is no number; the book is of no use after that.
         """
         if self._pending is not None:
             self._settle()
@@ -269,7 +273,7 @@ class OrderBook:
         return bool(bids and asks) and Decimal(bids[0][0]) >= Decimal(asks[0][0])
 
     def is_crossed(self) -> bool:
-        """Tell whether the best bid reaches the best ask. Raises BadFrame for a price that is no number."""
+        """Tell whether the best bid reaches the best ask. Raises BadPrice for a price that is no number."""
         if self._pending is not None and _are_apart(*self._pending):
             return False  # without giving every level its place: many books are replaced before anyone looks
         return self.apply([], [])

@@ -45,7 +45,7 @@ class LiveBook:
         return self._book.asks(count)
 
     def note(self, record: Record) -> bool:
-        """Take a record; tells whether anything has changed. Raises BadFrame for a price that is no number."""
+        """Take a record; tells whether anything has changed. Raises BadPrice for a price that is no number."""
         if isinstance(record, BookDelta):
             return self._change(record)
         if isinstance(record, BookSnapshot):
@@ -140,7 +140,7 @@ class Books(Struct):
         return kind in CONCERNED
 
     def note(self, record: Record) -> list[LiveBook]:
-        """Show a record to the books. Gives those that it changed. Raises BadFrame for a price that is no number."""
+        """Show a record to the books. Gives those that it changed. Raises BadPrice for a price that is no number."""
         return [book for book in self.found.values() if book.is_meant(record) and book.note(record)]
 
     def lose(self, reason: str) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from aggregator.derived.channel import Derived, Stamp, Start
 from aggregator.derived.kept_book import KeptBook
-from aggregator.errors import BadFrame
 from aggregator.records import Bbo, Levels, Record
 
 Best = tuple[Levels, Levels]  # the best level of each side, or none
@@ -33,7 +32,7 @@ class BestOfBook:
 
     def news(self) -> Bbo | None:
         """The best prices, if they have changed."""
-        best = self._best()
+        best = self._kept.best(1)
         if best is None or best == self._told:
             return None
         self._told = best
@@ -41,16 +40,8 @@ class BestOfBook:
 
     def current(self) -> Bbo | None:
         """The best prices; null while the book is in doubt."""
-        best = self._best()
+        best = self._kept.best(1)
         return None if best is None else self._record(best)
-
-    def _best(self) -> Best | None:
-        book = self._kept.book
-        try:
-            return None if book is None else (book.bids(1), book.asks(1))
-        except BadFrame:
-            self._kept.book = None
-            return None
 
     def _record(self, best: Best) -> Bbo | None:
         (bid, bid_size), (ask, ask_size) = ((*levels[0],) if levels else (None, None) for levels in best)

@@ -1,9 +1,8 @@
 """The book that derived channels are computed of: kept from its records, and without levels while it is in doubt."""
 
-from aggregator.book import OrderBook
+from aggregator.book import BadPrice, OrderBook
 from aggregator.derived.concerns import concerns
-from aggregator.errors import BadFrame
-from aggregator.records import BookDelta, BookSnapshot, Gap, Record
+from aggregator.records import BookDelta, BookSnapshot, Gap, Levels, Record
 
 
 class KeptBook:
@@ -24,7 +23,7 @@ class KeptBook:
                 return False
             try:
                 self.book.apply(record.bids, record.asks)
-            except BadFrame:  # it can be of no use any more; the next whole book can
+            except BadPrice:  # it can be of no use any more; the next whole book can
                 self.book = None
                 return False
         elif isinstance(record, BookSnapshot):
@@ -37,3 +36,13 @@ class KeptBook:
             return False
         self.last = record
         return True
+
+    def best(self, count: int | None) -> tuple[Levels, Levels] | None:
+        """The best bids and asks, so many a side (null: all); null while the book is in doubt."""
+        if self.book is None:
+            return None
+        try:
+            return self.book.bids(count), self.book.asks(count)
+        except BadPrice:  # likewise
+            self.book = None
+            return None

@@ -7,7 +7,6 @@ from aggregator.book import limit, within
 from aggregator.bus.selection import BadPattern
 from aggregator.derived.channel import Derived, Stamp, Start
 from aggregator.derived.kept_book import KeptBook
-from aggregator.errors import BadFrame
 from aggregator.records import BookSnapshot, Levels, Record
 
 COUNT = re.compile(r"[1-9][0-9]{0,3}")
@@ -51,22 +50,19 @@ class BookLevels:
     def current(self) -> BookSnapshot | None:
         """The best levels; null while the book is in doubt."""
         kept, count = self._kept, self._count
-        if kept.book is None or kept.last is None:
+        best = kept.best(count)
+        if best is None or kept.last is None:
             return None
-        try:
-            bids, asks = kept.book.bids(count), kept.book.asks(count)
-            found = BookSnapshot(
-                **self._stamp.of(kept.last),
-                bids=within(bids, 1, kept.bid_floor),
-                asks=within(asks, -1, kept.ask_cap),
-                depth=count,
-                bid_floor=kept.bid_floor,
-                ask_cap=kept.ask_cap,
-                reason="periodic",
-            )
-        except BadFrame:
-            kept.book = None
-            return None
+        bids, asks = best
+        found = BookSnapshot(
+            **self._stamp.of(kept.last),
+            bids=within(bids, 1, kept.bid_floor),
+            asks=within(asks, -1, kept.ask_cap),
+            depth=count,
+            bid_floor=kept.bid_floor,
+            ask_cap=kept.ask_cap,
+            reason="periodic",
+        )
         limit(found)
         return found
 

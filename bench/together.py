@@ -27,6 +27,7 @@ from msgspec.json import encode
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
 from aggregator.capture.replay import ParseOnly
+from aggregator.capture.speakers import ENOUGH
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.client import connect
@@ -34,7 +35,6 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange, Stream
 from aggregator.ingest.listing import read_bodies
 from aggregator.records import CHANNEL_OF, Gap, Health, Instrument, Record, Summary
-from aggregator.sandbox.speakers import ENOUGH
 from bench.daemon import resident
 from bench.elsewhere import feed_table
 from bench.measure import table

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 
 import msgspec
 from msgspec import Struct
@@ -9,8 +10,8 @@ from msgspec import Struct
 from aggregator.errors import BadFrame
 from aggregator.exchange import HTTP_OK
 from aggregator.records import SECOND_NS
-from aggregator.wire import seconds
 
+SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]*))?", re.ASCII)
 LATEST_NS = 2**63  # since the epoch
 
 
@@ -59,9 +60,12 @@ class CaptureLine(Struct):
     @property
     def time(self) -> int:
         """Nanoseconds. Raises BadFrame when `ts` is not decimal seconds."""
-        time = seconds(str(self.ts)) if self.ts is not None else 0
-        if not 0 <= time < LATEST_NS:
-            raise BadFrame(f"{str(self.ts)[:40]} is not a time")
+        if self.ts is None:
+            return 0
+        said = SECONDS.fullmatch(str(self.ts))
+        time = int(said[1]) * SECOND_NS + int((said[2] or "")[:9].ljust(9, "0")) if said else LATEST_NS
+        if time >= LATEST_NS:
+            raise BadFrame(f"{str(self.ts)[:40]!r} is not a time in decimal seconds")
         return time
 
 

@@ -6,7 +6,7 @@ They are the modules of `connectors`, and what other distributions name by the e
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -63,3 +63,11 @@ def connector_ids() -> list[str]:
 def installed_ids() -> list[str]:
     """Every id whose connector another distribution brings, in order; where both have one, this project's is used."""
     return sorted(_installed().keys() - set(connector_ids()))
+
+
+def every_exchange() -> Iterator[Exchange]:
+    """The declaration of every connector: this project's in the order of their ids, then those of others."""
+    for id in (*connector_ids(), *installed_ids()):
+        exchange = load_exchange(id)
+        if exchange is not None:
+            yield exchange

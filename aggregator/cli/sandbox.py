@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.catalog.registry import load_exchange, simulated_ids
+from aggregator.catalog.registry import every_exchange, load_exchange, simulated_ids
 from aggregator.cli import fail
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.sandbox import Sandbox, SandboxSettings, read_faults, read_hostile
@@ -36,14 +36,14 @@ def write_config(sandbox: Sandbox, sinks: str = SINKS) -> str:
 
     What the listings of exchanges that are played back are asked for is answered from then on, as far as it can be.
     """
-    from aggregator.sandbox.speakers import speakers
+    from aggregator.capture.speakers import speakers
 
     parts = []
     for id in sandbox.simulated:
         exchange = load_exchange(id)
         offered = [channel for channel in exchange.channels if channel in SIMULATED] if exchange else []
         parts.append(block(id, offered, ["*"], sandbox.endpoints(id)))
-    for speaker in speakers(sandbox.tape):
+    for speaker in speakers(sandbox.tape, every_exchange()):
         if speaker.id not in sandbox.simulated:
             sandbox.lend(speaker.answers)
             parts.append(block(speaker.id, speaker.channels, speaker.symbols, sandbox.here(speaker.hosts)))

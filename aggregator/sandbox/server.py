@@ -5,22 +5,20 @@ import importlib
 import random
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from itertools import takewhile
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
-from aggregator.catalog.registry import load_exchange
+from aggregator.capture.tape import Recorded, Tape, load
 from aggregator.ingest.network import LARGEST_BODY_BYTES
 from aggregator.sandbox.client import Client
 from aggregator.sandbox.control import Command, SandboxControl
 from aggregator.sandbox.faults import FaultLog, Faults
 from aggregator.sandbox.hostile import INSTRUMENTS, Wire, answer, false_certificate, many, refuse
-from aggregator.sandbox.playback import Recorded, Tape, load
 from aggregator.sandbox.settings import (
     AT_START,
     HOSTILE,
@@ -100,22 +98,19 @@ class Simulated:
 
     def answer(self, path: str, query: Mapping[str, str], *, is_long: bool = False) -> tuple[int, bytes]:
         """Answer a request by REST; `is_long` adds many more markets than there are to a listing."""
-        if is_long and any(urlsplit(url).path == f"/{path.split('/', 2)[-1]}" for url in self._listings()):
-            return self._long(path, query)
-        return self.simulation.answer(path, query, self.markets, time.time_ns())
-
-    def _long(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes]:
-        """A listing with many markets more, as many as a reader takes in one body."""
         now = time.time_ns()
-        if not self._many:
-            _, few = self.simulation.answer(path, query, many(self.markets, self.simulation, SAMPLE), now)
-            fitting = LARGEST_BODY_BYTES * SAMPLE * 9 // (len(few) * 10)  # rows grow with the number in their names
-            self._many = many(self.markets, self.simulation, min(INSTRUMENTS, fitting))
-        return self.simulation.answer(path, query, self._many, now)
+        status, body = self.simulation.answer(path, query, self.markets, now)
+        if is_long:
+            _, more = self.simulation.answer(path, query, self._markets(SAMPLE), now)
+            if more != body:  # it grows with the markets, so it is a listing
+                fitting = LARGEST_BODY_BYTES * SAMPLE * 9 // (len(more) * 10)  # rows grow with the number in the name
+                self._many = self._many or self._markets(min(INSTRUMENTS, fitting))
+                return self.simulation.answer(path, query, self._many, now)
+        return status, body
 
-    def _listings(self) -> Iterable[str]:
-        exchange = load_exchange(self.id)
-        return () if exchange is None else [request.url for request in exchange.listing.requests]
+    def _markets(self, count: int) -> dict[str, Market]:
+        """So many markets: those that there are, and others like one of them."""
+        return self.markets | many(self.markets, self.simulation, count - len(self.markets))
 
     def leave(self, client: Client) -> None:
         """The client is gone."""

@@ -215,7 +215,8 @@ def test_of_a_line_whose_time_is_none_the_time_is_blamed_and_its_gap_has_a_neigh
     ]
     assert {gap["ts_from"] for gap in found if gap["type"] == "gap"} == {AT * 10**9}
     said = complaints(done)
-    assert [said[0], said[2]] == [f"line {number}: its ts: 'yesterday' is not a number" for number in (1, 4)]
+    blamed = "its ts: 'yesterday' is not a time in decimal seconds"
+    assert [said[0], said[2]] == [f"line {number}: {blamed}" for number in (1, 4)]
     assert len(said) == 3
 
 

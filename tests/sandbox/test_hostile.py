@@ -188,6 +188,15 @@ async def test_a_listing_is_too_long_and_not_too_large(
     assert len(json.loads(body)["data"]) == wanted or largest * 0.8 < len(body) <= largest
 
 
+def test_what_is_no_listing_does_not_grow() -> None:
+    okx = Sandbox(SandboxSettings(simulate=("okx",))).simulated["okx"]
+    path, query = "/www.okx.com/api/v5/market/books", {"instId": next(iter(okx.markets)), "sz": "5"}
+    (_, book), (_, same) = okx.answer(path, query), okx.answer(path, query, is_long=True)
+    assert json.loads(same)["data"][0]["bids"] == json.loads(book)["data"][0]["bids"] != []
+    listing = "/www.okx.com/api/v5/public/instruments", {"instType": "SPOT"}
+    assert len(okx.answer(*listing)[1]) * 1000 < len(okx.answer(*listing, is_long=True)[1])
+
+
 @pytest.mark.parametrize("name", ["rest_short", "rest_slow", "rest_large"])
 async def test_a_body_is_not_what_was_announced(name: str) -> None:
     async with hostile(name) as sandbox:

@@ -23,9 +23,8 @@ from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from aggregator.catalog.registry import load_exchange
 from aggregator.cli.sandbox import command, write_config
-from aggregator.sandbox import Sandbox, SandboxSettings, playback, read_faults, speakers
+from aggregator.sandbox import Sandbox, SandboxSettings, read_faults
 from aggregator.simulation import Said
 from tests.support.hurry import hurried, seconds
 
@@ -721,23 +720,3 @@ def test_a_capture_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> No
 def test_faults_are_read_from_text() -> None:
     assert read_faults("") == {}
     assert read_faults(" drop=0.001 , close=30s,slow=0.5,") == {"drop": 0.001, "close": 30.0, "slow": 0.5}
-
-
-def test_a_capture_with_rest_answers_of_no_address_is_served(tmp_path: Path) -> None:
-    (tmp_path / "ws-1.jsonl").write_text('{"ts":"1","dir":"in","raw":"{}","url":"wss://a.example/ws"}\n')
-    (tmp_path / "rest.jsonl").write_text('{"ts":null,"method":null,"url":null,"status":null,"raw":"{}"}\n')
-    tape = playback.load((tmp_path / "ws-1.jsonl",))
-    assert [recorded.url for recorded in tape.connections] == ["wss://a.example/ws"]
-
-
-def test_what_completes_a_listing_is_served_from_the_folder_of_its_exchange() -> None:
-    """Where the tape has it, but not at which address; an answer to something else is left alone."""
-    exchange = load_exchange("whitebit")
-    assert exchange is not None
-    listing = b'[{"name":"A_PERP","stock":"A","money":"PERP","stockPrec":"3","moneyPrec":"2","type":"futures"}]'
-    details = b'{"result":[{"ticker_id":"A_PERP","funding_interval_minutes":240}]}'
-    tape = playback.Tape(bodies={"whitebit": [b'{"result":[]}', details, listing]})
-    asked = [request.url for request in exchange.listing.all_requests]
-    assert dict(speakers._borrowed(exchange, tape)) == dict(zip(asked, (listing, details), strict=True))
-    tape.answers[asked[1]] = (200, details)
-    assert dict(speakers._borrowed(exchange, tape)) == {asked[0]: listing}

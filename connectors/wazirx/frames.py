@@ -9,21 +9,9 @@ from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Subscri
 from aggregator.records import Channel
 from aggregator.refusals import meaning_of
 from aggregator.wire import by_word, encode
-from connectors.wazirx.wires import (
-    LEVELS,
-    Answer,
-    Complaint,
-    Frame,
-    FuturesBook,
-    FuturesMark,
-    FuturesTicker,
-    FuturesTrade,
-    Served,
-    SpotBook,
-    SpotCandle,
-    SpotTicker,
-    SpotTrades,
-)
+from connectors.wazirx.futures_wires import FuturesBook, FuturesMark, FuturesTicker, FuturesTrade
+from connectors.wazirx.spot_wires import SpotBook, SpotCandle, SpotTicker, SpotTrades
+from connectors.wazirx.wires import LEVELS, Answer, Complaint, Frame, Served
 
 PARTIAL = f"depth{LEVELS}@100ms"
 SPOT: dict[Channel, str] = {

@@ -1,0 +1,107 @@
+"""The messages of spot, which have no word of their own for what they are: the name of their stream says it."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from aggregator.records import DAY_S, BookSnapshot, Candle, Levels, Record, Ticker, Trade
+from aggregator.wire import bbo, end_of, ms, nonzero, optional
+from connectors.wazirx.wires import LEVELS
+
+
+class SpotTrade(Struct, gc=False):
+    """Its `S` is the maker's side: the documentation's example says `buy` where the buyer's order is the older one."""
+
+    E: int  # when it was matched
+    m: bool  # the buyer was the maker, so the taker sold
+    p: str
+    q: str
+    s: str
+    t: int
+
+    def record(self) -> Record:
+        return Trade(
+            raw_symbol=self.s,
+            id=str(self.t),
+            price=self.p,
+            size=self.q,
+            side="sell" if self.m else "buy",
+            sequence=self.t,
+            ts_event=ms(self.E),
+        )
+
+
+class SpotTrades(Struct, gc=False):
+    trades: list[SpotTrade]
+
+    def records(self) -> Iterable[Record]:
+        return [trade.record() for trade in self.trades]
+
+
+class SpotBook(Struct, gc=False):
+    E: int
+    s: str
+    a: Levels
+    b: Levels
+
+    def records(self) -> Iterable[Record]:
+        book = BookSnapshot(
+            raw_symbol=self.s, bids=self.b, asks=self.a, depth=LEVELS, ts_sent=ms(self.E), reason="periodic"
+        )
+        return (book,)
+
+
+class SpotTicker(Struct, gc=False):
+    """Prices are `0.0` where there is none."""
+
+    E: int
+    s: str
+    a: str
+    b: str
+    c: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    o: str
+    q: str  # the quantity, which is in the base as that of a trade
+
+    def records(self) -> Iterable[Record]:
+        sent = ms(self.E)
+        statistics = Ticker(
+            raw_symbol=self.s,
+            last=nonzero(self.c),
+            open=nonzero(self.o),
+            high=nonzero(self.h),
+            low=nonzero(self.l),
+            base_volume=optional(self.q),
+            window_s=DAY_S,
+            ts_sent=sent,
+        )
+        return statistics, bbo(self.s, self.b, None, self.a, None, ts_sent=sent)
+
+
+class SpotCandle(Struct, gc=False):
+    s: str
+    t: int  # when it begins
+    i: str
+    o: str
+    c: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    v: str  # in the base
+    E: int | None = None
+
+    def records(self) -> Iterable[Record]:
+        start = ms(self.t)
+        candle = Candle(
+            raw_symbol=self.s,
+            interval=self.i,
+            ts_open=start,
+            ts_close=end_of(self.i, start),
+            open=self.o,
+            high=self.h,
+            low=self.l,
+            close=self.c,
+            base_volume=self.v,
+            ts_sent=None if self.E is None else ms(self.E),
+        )
+        return (candle,)

@@ -20,7 +20,7 @@ encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encod
 class Batch:
     """Records of one epoch, in order; their lines are encoded once, whoever and however many want them."""
 
-    __slots__ = ("_blob", "_lines", "_parts", "_size", "epoch", "records")
+    __slots__ = ("_blob", "_lines", "epoch", "records")
 
     def __init__(self, records: list[Record], epoch: str = "") -> None:
         """Hold records that have their offsets, at least one."""
@@ -28,17 +28,11 @@ class Batch:
         self.epoch = epoch
         self._blob: bytes | None = None
         self._lines: list[bytes] | None = None
-        self._parts: Sequence[Batch] = ()
-        self._size: int | None = None
 
-    @classmethod
-    def joined(cls, parts: "Sequence[Batch]", size: int | None = None) -> "Batch":
+    @staticmethod
+    def joined(parts: "Sequence[Batch]", size: int | None = None) -> "Batch":
         """Batches that follow each other, as one of `size`; what is encoded of them is not encoded again."""
-        if len(parts) == 1:
-            return parts[0]
-        batch = cls(list(chain.from_iterable([part.records for part in parts])), parts[0].epoch)
-        batch._parts, batch._size = parts, size
-        return batch
+        return parts[0] if len(parts) == 1 else _Joined(parts, size)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -57,25 +51,26 @@ class Batch:
     def blob(self) -> bytes:
         """Every record as NDJSON, each line ended by a newline."""
         if self._blob is None:
-            self._blob = b"".join([part.blob for part in self._parts]) if self._parts else _written(self.records)
+            self._blob = self._encoded()
         return self._blob
 
     @property
     def lines(self) -> list[bytes]:
         """The records' lines one by one, in order, each with its newline."""
         if self._lines is None:
-            if self._parts:
-                self._lines = list(chain.from_iterable([part.lines for part in self._parts]))
-            else:
-                self._lines = [self.blob] if len(self.records) == 1 else self.blob.splitlines(keepends=True)
+            self._lines = self._parted()
         return self._lines
 
     @property
     def size(self) -> int:
         """The bytes of all lines."""
-        if self._size is None:
-            self._size = sum([part.size for part in self._parts]) if self._parts else len(self.blob)
-        return self._size
+        return len(self.blob)
+
+    def _encoded(self) -> bytes:
+        return _written(self.records)
+
+    def _parted(self) -> list[bytes]:
+        return [self.blob] if len(self.records) == 1 else self.blob.splitlines(keepends=True)
 
     def part(self, start: int, stop: int) -> "Batch":
         """The records from one position to another, with their lines."""
@@ -90,6 +85,29 @@ class Batch:
         chosen._lines = lines = [self.lines[at] for at in positions]
         chosen._blob = b"".join(lines)
         return chosen
+
+
+class _Joined(Batch):
+    """Batches that follow each other; what is encoded of them is not encoded again."""
+
+    __slots__ = ("_parts", "_size")
+
+    def __init__(self, parts: Sequence[Batch], size: int | None) -> None:
+        super().__init__(list(chain.from_iterable([part.records for part in parts])), parts[0].epoch)
+        self._parts = parts
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        if self._size is None:
+            self._size = sum([part.size for part in self._parts])
+        return self._size
+
+    def _encoded(self) -> bytes:
+        return b"".join([part.blob for part in self._parts])
+
+    def _parted(self) -> list[bytes]:
+        return list(chain.from_iterable([part.lines for part in self._parts]))
 
 
 def _written(records: Sequence[Record]) -> bytes:

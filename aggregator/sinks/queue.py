@@ -14,6 +14,8 @@ from aggregator.bus.bus import Batch
 from aggregator.bus.selection import Selection, parse_pattern, topic_of
 from aggregator.records import (
     Bbo,
+    BookDelta,
+    BookSnapshot,
     Candle,
     Funding,
     Gap,
@@ -21,6 +23,8 @@ from aggregator.records import (
     MarkPrice,
     OpenInterest,
     OptionSummary,
+    OrdersDelta,
+    OrdersSnapshot,
     Record,
     Ticker,
     channel_of,
@@ -34,7 +38,7 @@ LEVEL_BYTES = 200  # the memory of a level of a book, about: two texts and what 
 BATCH_BYTES = 500  # the memory of a batch itself, about
 COPIES = 3  # a line's bytes are held so often: as the record's texts, in the blob, and alone where somebody wants that
 LATEST = (Bbo, Ticker, Candle, Funding, OpenInterest, MarkPrice, IndexPrice, OptionSummary)  # the newest says it all
-LEVEL = b'["'  # each level of a book begins so in its line; to count them there is quicker than to look at records
+BOOKS = frozenset({BookSnapshot, BookDelta, OrdersSnapshot, OrdersDelta})  # the records that hold levels
 MOST_TOLD = 10_000  # topics whose losses are told one by one; those of all others are told together
 MOST_KNOWN = 100_000  # topics of which it is remembered whether the sink gets them; then they are looked up anew
 NOBODY = 1 << 62  # stands for the number of records that somebody waits for, while nobody waits
@@ -45,8 +49,12 @@ Key = tuple[object, ...]
 
 def weight(batch: Batch) -> int:
     """About how many bytes of memory a batch takes while it waits, with its lines."""
-    blob = batch.blob
-    return len(batch.records) * RECORD_BYTES + blob.count(LEVEL) * LEVEL_BYTES + len(blob) * COPIES + BATCH_BYTES
+    records = batch.records
+    found = len(batch.blob) * COPIES + len(records) * RECORD_BYTES + BATCH_BYTES
+    for record in records:
+        if type(record) in BOOKS:
+            found += (len(record.bids) + len(record.asks)) * LEVEL_BYTES  # type: ignore[attr-defined]
+    return found
 
 
 class Queue:
@@ -68,7 +76,7 @@ class Queue:
         self._drops_newest = delivery.when_full == "drop_newest"
         self._wants = None if delivery.topics == ALL else Selection(map(parse_pattern, delivery.topics))
         self._known: dict[Key, bool] = {}
-        self._batches: deque[tuple[Batch, int]] = deque()
+        self._batches: deque[tuple[Batch, int]] = deque()  # each with its weight
         self._taken = (0, 0)  # records and bytes that the sink has been given, and has not said what became of
         self._records = 0  # with those
         self._bytes = 0
@@ -104,20 +112,20 @@ class Queue:
                 if not chosen:
                     return
                 batch = Batch([batch.records[at] for at in chosen], batch.epoch)
-        count, size = len(batch.records), weight(batch)
+        count, weighed = len(batch.records), weight(batch)
         self.received += count
         records = self._records + count
-        held = self._bytes + size
+        held = self._bytes + weighed
         if records > self._most or held > self._most_bytes:
             if self._drops_newest and self._records:
                 self.lose(batch.records)
                 return
-            self._batches.append((batch, size))
+            self._batches.append((batch, weighed))
             self._records, self._bytes = records, held
             self._make_room()
             records, held = self._records, self._bytes
         else:
-            self._batches.append((batch, size))
+            self._batches.append((batch, weighed))
             self._records = records
             self._bytes = held
         if records >= self._awaited or held >= self._enough_bytes:
@@ -248,7 +256,7 @@ class Queue:
         batches, most, most_bytes = self._batches, self._delivery.batch_records, self._delivery.batch_bytes
         while batches and count < most and size < most_bytes:
             batch, own = batches[0]
-            records, length = len(batch.records), batch.size
+            records, length = len(batch.records), len(batch.blob)
             fitting = records
             if not is_whole and (count + records > most or size + length > most_bytes):
                 fitting = _fitting(batch, most - count, most_bytes - size, is_first=not parts)
@@ -263,7 +271,7 @@ class Queue:
                 own = weight(batch)
                 batches[0] = rest, left
                 self._bytes += left + own - whole
-                records, length = fitting, batch.size
+                records, length = fitting, len(batch.blob)
             parts.append(batch)
             count += records
             size += length

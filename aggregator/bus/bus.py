@@ -30,9 +30,9 @@ class Batch:
         self._lines: list[bytes] | None = None
 
     @staticmethod
-    def joined(parts: "Sequence[Batch]", size: int | None = None) -> "Batch":
-        """Batches that follow each other, as one of `size`; what is encoded of them is not encoded again."""
-        return parts[0] if len(parts) == 1 else _Joined(parts, size)
+    def joined(parts: "Sequence[Batch]") -> "Batch":
+        """Batches that follow each other, as one; what is encoded of them is not encoded again."""
+        return parts[0] if len(parts) == 1 else _Joined(parts)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -92,15 +92,15 @@ class _Joined(Batch):
 
     __slots__ = ("_parts", "_size")
 
-    def __init__(self, parts: Sequence[Batch], size: int | None) -> None:
+    def __init__(self, parts: Sequence[Batch]) -> None:
         super().__init__(list(chain.from_iterable([part.records for part in parts])), parts[0].epoch)
         self._parts = parts
-        self._size = size
+        self._size: int | None = None
 
     @property
     def size(self) -> int:
         if self._size is None:
-            self._size = sum([part.size for part in self._parts])
+            self._size = sum(map(len, self.lines)) if self._blob is None else len(self._blob)
         return self._size
 
     def _encoded(self) -> bytes:

@@ -186,19 +186,14 @@ class Ring:
     def put(self, chunk: Chunk) -> None:
         """Take records; let go what the policy says when there is no room."""
         self._chunks.append(chunk)
-        self.held += len(chunk.roles)
-        self.bytes += len(chunk.data)
-        if self.is_full:
+        held = self.held = self.held + len(chunk.roles)
+        size = self.bytes = self.bytes + len(chunk.data)
+        if held > self._limit or size > self._limit_bytes:
             self.was_full = True
             if self.policy == "conflate":
                 self._conflate()
-        while self.held > self._limit or self.bytes > self._limit_bytes:
-            self._make_room()
-
-    @property
-    def is_full(self) -> bool:
-        """Tell whether it holds more than it may."""
-        return self.held > self._limit or self.bytes > self._limit_bytes
+            while self.held > self._limit or self.bytes > self._limit_bytes:
+                self._make_room()
 
     @property
     def is_pressing(self) -> bool:

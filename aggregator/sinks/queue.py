@@ -254,6 +254,9 @@ class Queue:
         parts: list[Batch] = []
         count = size = weighed = 0
         batches, most, most_bytes = self._batches, self._delivery.batch_records, self._delivery.batch_bytes
+        if is_whole and batches and self._records - len(batches[-1][0]) < most and self._bytes < most_bytes:
+            parts, count, weighed = [batch for batch, _ in batches], self._records, self._bytes  # all that there is
+            batches.clear()
         while batches and count < most and size < most_bytes:
             batch, own = batches[0]
             records, length = len(batch.records), len(batch.blob)
@@ -278,7 +281,7 @@ class Queue:
             weighed += own
         self._taken = count, weighed
         if not self._losses:
-            return Batch.joined(parts, size) if parts else None
+            return Batch.joined(parts) if parts else None
         return self._with_gaps(parts)
 
     def _with_gaps(self, parts: list[Batch]) -> Batch | None:

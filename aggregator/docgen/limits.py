@@ -198,6 +198,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),
         Bound("feed.hub.AUTHENTICATE_S", "seconds", "to show a token, where one is needed", "it is hung up on"),
         Bound("feed.access.LONGEST_TOKEN", "characters", "of a token", "it is wrong"),
+        Bound("feed.transports.logins.MOST_LOGINS", "logins", "of browsers at once, at one port", "the oldest ends"),
+        Bound("feed.transports.logins.LOGIN_S", "seconds", "that a login holds", "it is to be done again"),
+        Bound("feed.transports.logins.LONGEST_BODY_BYTES", "bytes", "of the body of a login", "it is refused"),
         Bound("feed.access.MOST_PAUSES", "addresses", "whose wrong tokens are remembered", "the oldest is forgotten"),
         Bound("feed.access.LONGEST_PAUSE_S", "seconds", "before a wrong token is answered", "it grows no further"),
         Bound(

@@ -101,6 +101,11 @@ class FeedHub:
         for subscriber in list(self._subscribers.values()):
             subscriber.peer.close()
 
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether who comes is served: the daemon does not end."""
+        return not self._is_stopping
+
     def status(self, listen: Sequence[str]) -> FeedStatus:
         """How it fares; `listen` says where subscribers connect."""
         found = [subscriber.status() for subscriber in self._subscribers.values()]

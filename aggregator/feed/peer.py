@@ -52,6 +52,10 @@ class Host(Protocol):
     def gate(self) -> "Gate":
         """The tokens."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether who comes is served: the daemon does not end."""
+
     def welcome(self, peer: Peer, access: "Access | None") -> "Subscriber":
         """Take in whoever has connected; with `access` null it must show a token first."""
 

@@ -1,7 +1,8 @@
 """A port of this machine at which HTTP is spoken.
 
 `/feed` is a WebSocket with the protocol of every transport, `/events` the same as server-sent events, and `/topics`,
-`/instruments` and `/book` answer single questions.
+`/instruments` and `/book` answer single questions. `/live` and `/ready` tell whoever asks how the daemon is, and a
+browser logs in at `/login`.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ from aggregator.feed.protocol import (
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.subscriber import Subscriber
 from aggregator.feed.transports.http_peer import HttpPeer, Shape, chunk, events, frame
+from aggregator.feed.transports.logins import LONGEST_BODY_BYTES, Login, Logins, token_in
 from aggregator.feed.transports.sockets import HANDSHAKE_S
 from aggregator.feed.transports.tcp import Ports, bound, listen, set_up
 
@@ -48,8 +50,13 @@ KEEP_S = 15.0  # seconds that a connection stays without another question
 SWEEP_S = 1.0  # between two looks at connections
 SHUTDOWN_S = 1.0  # answers to single questions have so long at the end
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "aggregator"}
+SAME_ORIGIN = {"Cross-Origin-Resource-Policy": "same-origin"}  # no page of others has an answer as an image or a script
+
+LIVE, READY = HEALTH = ("/live", "/ready")
+OPEN = {*HEALTH, "/login", "/logout"}  # no token is needed there
 
 ACCESS: web.RequestKey[Any] = web.RequestKey("access", object)  # where a request keeps what its token allows
+LOGIN: web.RequestKey[Login] = web.RequestKey("login", Login)  # and the login by which it has that, if any
 
 log = logging.getLogger("aggregator.feed")
 requests_log = logging.getLogger("aggregator.feed.http")  # mistakes of ours in answering
@@ -110,14 +117,18 @@ class HttpTransport:
             "/topics": self._topics,
             "/instruments": self._instruments,
             "/book": self._book,
+            **dict.fromkeys(HEALTH, self._health),
         }
+        self._posts: dict[str, Handler] = {"/login": self._login, "/logout": self._logout}
+        self._logins = Logins(self.address.port, is_secure=ports.certificates is not None)
         self._hosts = {LOCALHOST, address.host.lower(), *map(str.lower, settings.hosts)}
 
     async def start(self, host: Host) -> None:
         """Serve everyone who connects from now on."""
         self._host = host
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[self._guard], client_max_size=LONGEST_BODY_BYTES)
         app.add_routes([web.get(path, handler) for path, handler in self._places.items()])
+        app.add_routes([web.post(path, handler) for path, handler in self._posts.items()])
         app.on_response_prepare.append(self._head)
         self._runner = web.AppRunner(
             app,
@@ -193,6 +204,7 @@ class HttpTransport:
         while True:
             await asyncio.sleep(SWEEP_S)
             self._look()
+            self._logins.sweep(asyncio.get_running_loop().time())
 
     async def stop(self) -> None:
         """Let nobody in any more; those who are there stay."""
@@ -216,13 +228,14 @@ class HttpTransport:
         origin = request.headers.get("Origin")
         if origin in self._settings.origins:
             response.headers.update({"Access-Control-Allow-Origin": origin, "Vary": "Origin"})
+        else:
+            response.headers.update(SAME_ORIGIN)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what a page of another site could have a browser do, and answer every error in words."""
         try:
-            request[ACCESS] = await self._access(request)
-            return await handler(request)
+            return await self._heed(request, handler)
         except RequestRefused as refused:
             return _error(refused.status, str(refused))
         except (ConnectionError, UnicodeError) as error:  # it is gone, or its head is no text that could be answered
@@ -233,12 +246,21 @@ class HttpTransport:
                 HTTPStatus.NOT_FOUND, f"nothing is at {request.path!a:.80}; ask for {', '.join(self._places)}"
             )
         except web.HTTPMethodNotAllowed:
-            return _error(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered here")
+            only = "POST" if request.path in self._posts else "GET"
+            return _error(HTTPStatus.METHOD_NOT_ALLOWED, f"only {only} is answered here")
         except BadRequest as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
 
-    async def _access(self, request: web.Request) -> Access | None:
-        """Tell what a request may have; null for a WebSocket that is to show a token first. Raises RequestRefused."""
+    async def _heed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._let_in(request)
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            return _may_ask(request)
+        if request.path not in OPEN:
+            request[ACCESS] = await self._access(request)
+        return await handler(request)
+
+    def _let_in(self, request: web.Request) -> None:
+        """Refuse what nobody may ask, whatever is shown with it. Raises RequestRefused."""
         connection = self._here.get(request.protocol)
         if connection is not None:
             connection.has_asked = True
@@ -248,15 +270,27 @@ class HttpTransport:
         if "token" in request.query:
             text = f"a token never stands in an address, which logs keep: {HOW_TO_SHOW}"
             raise RequestRefused(HTTPStatus.BAD_REQUEST, text)
+
+    async def _access(self, request: web.Request) -> Access | None:
+        """Tell what a request may have; null for a WebSocket that is to show a token first. Raises RequestRefused."""
         access, shown = self._host.gate.unasked, _token_of(request)
         if access is None and shown is not None:
-            access = self._host.gate.find(shown)
-            if access is None:
-                await self._pause(request)
-                raise RequestRefused(HTTPStatus.UNAUTHORIZED, WRONG_TOKEN)
+            access = await self._check(request, shown)
+        elif access is None:
+            login = self._logins.find(request)
+            if login is not None:
+                request[LOGIN], access = login, login.access
         if access is None and request.path != "/feed":
-            text = "a token is needed: send a header, Authorization: Bearer TOKEN"
+            text = "a token is needed: send a header, Authorization: Bearer TOKEN, or log in at /login"
             raise RequestRefused(HTTPStatus.UNAUTHORIZED, text)
+        return access
+
+    async def _check(self, request: web.Request, token: str) -> Access:
+        """Tell what a token allows. Raises RequestRefused for a wrong one, after a pause."""
+        access = self._host.gate.find(token)
+        if access is None:
+            await self._pause(request)
+            raise RequestRefused(HTTPStatus.UNAUTHORIZED, WRONG_TOKEN)
         return access
 
     async def _pause(self, request: web.Request) -> None:
@@ -292,6 +326,37 @@ class HttpTransport:
         except ValueError:
             return False
 
+    # --- logins, and how the daemon is
+
+    async def _login(self, request: web.Request) -> web.StreamResponse:
+        """Give a browser that shows a token a cookie in its place."""
+        if not self._host.gate.has_tokens:
+            raise BadRequest("this feed has no tokens: nobody needs to log in")
+        return self._logins.begin(await self._check(request, await token_in(request, HEAD_S)))
+
+    async def _logout(self, request: web.Request) -> web.StreamResponse:
+        return self._logins.end(request)
+
+    async def _health(self, request: web.Request) -> web.StreamResponse:
+        """Say that the daemon lives, or whether it serves who comes; whoever asks learns nothing else."""
+        is_well = request.path == LIVE or self._host.is_ready
+        status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
+        return _answer(b'{"status":"%s"}\n' % (b"ok" if is_well else b"the daemon ends"), status)
+
+    def _welcome(self, peer: HttpPeer, request: web.Request) -> Subscriber:
+        """Take in a stream, which ends with the login that opened it."""
+        subscriber = self._host.welcome(peer, request[ACCESS])
+        login = request.get(LOGIN)
+        if login is not None:
+            login.streams.add(subscriber)
+        return subscriber
+
+    def _bid_farewell(self, subscriber: Subscriber, request: web.Request) -> None:
+        login = request.get(LOGIN)
+        if login is not None:
+            login.streams.discard(subscriber)
+        subscriber.gone()
+
     # --- streams
 
     def _peer(self, request: web.Request, shape: Shape | None) -> HttpPeer:
@@ -311,7 +376,7 @@ class HttpTransport:
             return _error(HTTPStatus.UPGRADE_REQUIRED, "a WebSocket is spoken here; /events can be read without one")
         await socket.prepare(request)
         peer = self._peer(request, None if socket.compress else frame)
-        subscriber = self._host.welcome(peer, request[ACCESS])
+        subscriber = self._welcome(peer, request)
 
         async def send(data: bytes) -> None:
             is_text = subscriber.ring.encoding == "json"
@@ -327,7 +392,7 @@ class HttpTransport:
             try:
                 await _end(sending, hearing)
             finally:  # the connection may be lost meanwhile, which cancels this
-                subscriber.gone()
+                self._bid_farewell(subscriber, request)
         with suppress(ConnectionError):
             await socket.close(code=WSCloseCode.OK)
         return socket
@@ -349,7 +414,7 @@ class HttpTransport:
             response.enable_chunked_encoding()
         await response.prepare(request)
         peer = self._peer(request, chunk if response.chunked else None)
-        subscriber = self._host.welcome(peer, request[ACCESS])
+        subscriber = self._welcome(peer, request)
         if not peer.is_finishing:
             subscriber.hear(line)
 
@@ -359,7 +424,7 @@ class HttpTransport:
         try:
             await peer.run(subscriber, send)
         finally:
-            subscriber.gone()
+            self._bid_farewell(subscriber, request)
         return response
 
     # --- single questions
@@ -451,8 +516,19 @@ def _token_of(request: web.Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _answer(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
+def _may_ask(request: web.Request) -> web.Response:
+    """Tell a browser what a page that may read the feed can ask with; the guard has looked at its `Origin`.
+
+    Only GET is for other sites: a page of theirs logs nobody in.
+    """
+    headers = {"Access-Control-Allow-Methods": "GET", "Access-Control-Allow-Headers": "Authorization"}
+    if request.headers["Access-Control-Request-Method"] != "GET":
+        return _error(HTTPStatus.METHOD_NOT_ALLOWED, "a page of another site may ask by GET alone")
+    return web.Response(status=HTTPStatus.NO_CONTENT, headers={**headers, "Access-Control-Max-Age": "600"})
+
+
+def _answer(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def _error(status: HTTPStatus, text: str) -> web.Response:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from aggregator.records import SECOND_NS
 from aggregator.session.moment import Now
-from aggregator.wire.frames import MOST_ROWS, MOST_VALUES, is_crowded
+from aggregator.wire.frames import LARGE_BYTES, MOST_ROWS, MOST_VALUES, is_crowded
 
 LARGEST_FRAME_BYTES = 16 * 2**20  # a whole message, inflated; clients of the deepest books allow 10 MB
 VALUES_AT_ONCE = 1_500_000  # in messages of more than 1 MiB: the whole books that a line begins with
@@ -51,14 +51,20 @@ class LineListener(Protocol):
 
 
 class Large:
-    """The large messages of a line: each is bounded, and all of them together in time. Others are not its concern."""
+    """The large messages of a line: each is bounded, and all of them together in time. Others are not its concern.
+
+    above_bytes: a message of no more is not large
+    most_values, most_rows: what one may hold
+    """
+
+    above_bytes, most_values, most_rows = LARGE_BYTES, MOST_VALUES, MOST_ROWS
 
     def __init__(self) -> None:
         self._left = float(VALUES_AT_ONCE)
         self._at = 0  # when it was as much (monotonic ns)
 
     def excess(self, message: bytes, now: Now) -> str | None:
-        """Why the line is to be hung up at a message above LARGE_BYTES; None where it is not."""
+        """Why the line is to be hung up at a large message; None where it is not."""
         if is_crowded(message):
             return CROWDED
         self._left = min(VALUES_AT_ONCE, self._left + (now.mono - self._at) / SECOND_NS * VALUES_A_SECOND)

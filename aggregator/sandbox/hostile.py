@@ -18,10 +18,9 @@ from pathlib import Path
 from aiohttp import web
 
 from aggregator.ingest.bounds import MOST_INSTRUMENTS
-from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS
+from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS, Large
 from aggregator.ingest.network import ELEMENT_BYTES, LARGEST_BODY_BYTES, LARGEST_DECODED_BYTES
 from aggregator.simulation import Heard, Market, Simulation
-from aggregator.wire.frames import LARGE_BYTES, MOST_ROWS, MOST_VALUES
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING = 1, 2, 0, 8, 9
 BLOCK_BYTES = 2**16
@@ -157,7 +156,9 @@ def rows(excess: int) -> Callable[[Wire], Awaitable[None]]:
     async def send(wire: Wire) -> None:
         good = await wire.good()
         if ROW.search(good):
-            await wire.send(frame(TEXT, multiply(good, MOST_VALUES, MOST_ROWS, LARGEST_FRAME_BYTES, excess)))
+            await wire.send(
+                frame(TEXT, multiply(good, Large.most_values, Large.most_rows, LARGEST_FRAME_BYTES, excess))
+            )
         await asyncio.sleep(PAUSE_S / 10)
 
     return send
@@ -167,7 +168,7 @@ async def dense(wire: Wire) -> None:
     """The latest message that has rows, with as many as are not weighed yet."""
     good = await wire.good()
     if ROW.search(good):
-        await wire.send(frame(TEXT, multiply(good, MOST_VALUES, MOST_ROWS, LARGE_BYTES, -100)))
+        await wire.send(frame(TEXT, multiply(good, Large.most_values, Large.most_rows, Large.above_bytes, -100)))
 
 
 async def digits(wire: Wire) -> None:

@@ -647,3 +647,16 @@ def channel_of(record: Record) -> Channel | None:
     if isinstance(record, Gap | Health):
         return record.channel
     return CHANNEL_OF.get(type(record))
+
+
+# The fields of all these that hold a number as decimal text, and those that hold a time beside what begins with ts_.
+# fmt: off
+DECIMALS = frozenset({
+    "price", "size", "base_size", "quote_size", "bid_floor", "ask_cap", "bid_price", "bid_size", "ask_price",
+    "ask_size", "last", "open", "high", "low", "close", "base_volume", "quote_volume", "vwap", "change", "rate",
+    "quote_value", "mark_price", "mark_iv", "bid_iv", "ask_iv", "delta", "gamma", "vega", "theta", "rho",
+    "underlying_price", "open_interest", "contract_size", "tick_size", "lot_size", "min_size", "max_size",
+    "min_notional", "strike", "contract_volume",
+})
+# fmt: on
+TIMES = frozenset({"expiry", "valid_from"})

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from os import PathLike
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aggregator.client import wire
 from aggregator.client.books import LiveBook
@@ -32,6 +32,9 @@ from aggregator.feed.protocol import (
     Unsubscribed,
 )
 from aggregator.records import BookSnapshot, Record
+
+if TYPE_CHECKING:
+    from aggregator.client.frames import FrameNumbers, Library
 
 CLOSING_S = 1.0  # the far end has so long to close its side
 
@@ -129,6 +132,40 @@ class Feed:
                 yield book
         self._talk.check_end()
 
+    async def frames(
+        self, *topics: str, every: str | float = "1s", to: "Library" = "polars", numbers: "FrameNumbers" = "text"
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Subscribe to these topics, take records, and give what has come as frames, one for each type of record.
+
+        every: how long records are gathered: seconds, or text like `250ms`, `1s`, `5m`
+        to: `polars`, `pandas` or `pyarrow`
+        numbers: `text`, `decimal` (exact), or `float`
+
+        Raises FeedError where the library is not installed, and for a number that does not fit a `decimal`.
+        """
+        from aggregator.client.frames import Gathering
+
+        loop = asyncio.get_running_loop()
+        gathering = Gathering(every, to, numbers)
+        if topics:
+            await self.subscribe(*topics)
+        while True:
+            if gathering.due is None:
+                is_here = await self._wait(lambda: self._talk.has_line)
+            elif self._talk.has_ended and not self._talk.has_line:  # it may take long until there is more
+                is_here = False
+            else:
+                is_here = await self._comes_before(gathering.due)
+            while is_here and self._talk.has_line:
+                gathering.add(self._talk.take_record()[0], self._talk.epoch, loop.time())
+                if gathering.is_due(loop.time()):
+                    break
+            if gathering.due is not None and (not is_here or gathering.is_due(loop.time())):
+                yield gathering.take()
+            elif not is_here:
+                break
+        self._talk.check_end()
+
     async def lines(self) -> AsyncIterator[bytes]:
         """The records as they come, each line with its newline."""
         while await self._wait(lambda: self._talk.has_line):
@@ -171,6 +208,14 @@ class Feed:
                 else:
                     await self._go_on(self._pauses)
         return True
+
+    async def _comes_before(self, moment: float) -> bool:
+        """Wait for a record until a moment of the loop's clock; False where none comes."""
+        try:
+            async with asyncio.timeout_at(moment):
+                return await self._wait(lambda: self._talk.has_line)
+        except TimeoutError:
+            return False
 
     async def _read_until(self, is_here: Callable[[], bool]) -> None:
         while not is_here() and not self._talk.has_ended:

@@ -12,7 +12,7 @@ import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aggregator.client import wire
 from aggregator.client.books import LiveBook
@@ -41,6 +41,9 @@ from aggregator.feed.protocol import (
 from aggregator.records import BookSnapshot, Record
 
 __all__ = ["BlockingFeed", "CutOff", "FeedError", "LiveBook", "LockedOut", "Tls", "connect"]
+
+if TYPE_CHECKING:
+    from aggregator.client.frames import FrameNumbers, Library
 
 log = logging.getLogger("aggregator.client")
 
@@ -120,6 +123,32 @@ class BlockingFeed:
             yield from self._talk.take_record()[1]
         self._talk.check_end()
 
+    def frames(
+        self, *topics: str, every: str | float = "1s", to: "Library" = "polars", numbers: "FrameNumbers" = "text"
+    ) -> Iterator[dict[str, Any]]:
+        """Subscribe to these topics, take records, and give what has come as frames, one for each type of record."""
+        from aggregator.client.frames import Gathering
+
+        gathering = Gathering(every, to, numbers)
+        if topics:
+            self.subscribe(*topics)
+        while True:
+            if gathering.due is None:
+                is_here = self._wait(lambda: self._talk.has_line)
+            elif self._talk.has_ended and not self._talk.has_line:  # it may take long until there is more
+                is_here = False
+            else:
+                is_here = self._comes_before(gathering.due)
+            while is_here and self._talk.has_line:
+                gathering.add(self._talk.take_record()[0], self._talk.epoch, clock.monotonic())
+                if gathering.is_due(clock.monotonic()):
+                    break
+            if gathering.due is not None and (not is_here or gathering.is_due(clock.monotonic())):
+                yield gathering.take()
+            elif not is_here:
+                break
+        self._talk.check_end()
+
     def lines(self) -> Iterator[bytes]:
         """The records as they come, each line with its newline."""
         while self._wait(lambda: self._talk.has_line):
@@ -157,6 +186,21 @@ class BlockingFeed:
             else:
                 self._go_on(self._pauses)
         return True
+
+    def _comes_before(self, moment: float) -> bool:
+        """Wait for a record until a moment of the clock; False where none comes."""
+        while not self._talk.has_line and not self._talk.has_ended:
+            left = moment - clock.monotonic()
+            if left <= 0 or self._socket is None:
+                return False
+            self._socket.settimeout(left)
+            try:
+                self._read()
+            except TimeoutError:
+                return False
+            finally:
+                self._socket.settimeout(None)
+        return self._talk.has_line
 
     def _read_until(self, is_here: Callable[[], bool]) -> None:
         while not is_here() and not self._talk.has_ended:

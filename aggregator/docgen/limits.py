@@ -271,6 +271,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "that a client reads at once; it reads ahead no more than twice as much",
             "the kernel's buffers fill, and then the feed's: a `lag`",
         ),
+        Bound("client.frames.MOST_RECORDS", "records", "in one batch of frames", "it is given before its time"),
         Bound(
             "client.pauses.LONGEST_PAUSE_S",
             "seconds",

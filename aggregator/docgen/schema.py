@@ -13,11 +13,9 @@ from msgspec import NODEFAULT, UNSET, Struct, json, structs
 from aggregator import __version__
 from aggregator.docgen import COMMAND
 from aggregator.docgen.records import RARELY_OFFSET, STAMPED, describe, tag
-from aggregator.records import RECORD_TYPES, SCHEMA, Record
+from aggregator.records import DECIMALS, RECORD_TYPES, SCHEMA, TIMES, Record
 
 protocol = import_module("aggregator.feed.protocol")
-DECIMALS: frozenset[str] = import_module("aggregator.feed.formats").DECIMALS
-TIMES: frozenset[str] = import_module("aggregator.feed.formats").TIMES
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"

@@ -12,21 +12,11 @@ from msgspec import Raw, Struct
 
 from aggregator.bus.bus import encode_lines
 from aggregator.feed.protocol import Encoding, Hello, Layout, Numbers, Reply, Schema, Time
-from aggregator.records import RECORD_TYPES, SECOND_NS, Gap, Health, Lag, Record
+from aggregator.records import DECIMALS, RECORD_TYPES, SECOND_NS, TIMES, Gap, Health, Lag, Record
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")  # JSON takes such a number as it stands
 LEVELS = ("bids", "asks")
 WHOLE = (Gap, Health, Lag)  # these keep every field whatever a reader chose: a hole must say where it is, and of what
-# fmt: off
-DECIMALS = frozenset({
-    "price", "size", "base_size", "quote_size", "bid_floor", "ask_cap", "bid_price", "bid_size", "ask_price",
-    "ask_size", "last", "open", "high", "low", "close", "base_volume", "quote_volume", "vwap", "change", "rate",
-    "quote_value", "mark_price", "mark_iv", "bid_iv", "ask_iv", "delta", "gamma", "vega", "theta", "rho",
-    "underlying_price", "open_interest", "contract_size", "tick_size", "lot_size", "min_size", "max_size",
-    "min_notional", "strike", "contract_volume",
-})
-# fmt: on
-TIMES = frozenset({"expiry", "valid_from"})  # and what begins with ts_
 DIVISORS = {"us": 1_000, "ms": 1_000_000}
 
 LENGTH_BYTES = 4  # before each message in MessagePack: how long it is, the largest byte first

@@ -9,9 +9,21 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from aggregator.bus.bus import encode_lines
-from aggregator.feed.formats import DECIMALS, PLAIN, Options, encode, pieces, schema
+from aggregator.feed.formats import PLAIN, Options, encode, pieces, schema
 from aggregator.feed.protocol import Encoding, Layout, Time
-from aggregator.records import RECORD_TYPES, BookDelta, Candle, Gap, Health, Instrument, Lag, OrdersDelta, Record, Trade
+from aggregator.records import (
+    DECIMALS,
+    RECORD_TYPES,
+    BookDelta,
+    Candle,
+    Gap,
+    Health,
+    Instrument,
+    Lag,
+    OrdersDelta,
+    Record,
+    Trade,
+)
 
 # fmt: off
 WORDS = {

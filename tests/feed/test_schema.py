@@ -17,11 +17,11 @@ from aggregator.bus.bus import Bus
 from aggregator.docgen.schema import asyncapi_page, messages, schema_page
 from aggregator.feed.access import Token, hash_of
 from aggregator.feed.address import UnixAddress
-from aggregator.feed.formats import DECIMALS, LENGTH_BYTES
+from aggregator.feed.formats import LENGTH_BYTES
 from aggregator.feed.protocol import ANSWERS, Encoding, Layout, Numbers, Time
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
-from aggregator.records import RECORD_TYPES, BookSnapshot, Health, Instrument, Record
+from aggregator.records import DECIMALS, RECORD_TYPES, BookSnapshot, Health, Instrument, Record
 from tests.feed.test_feed import PATIENCE
 from tests.support.views import Fixed
 

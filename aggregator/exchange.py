@@ -83,6 +83,8 @@ class Request(Struct, frozen=True):
     weight: how much of its limit the exchange counts for it
     headers: headers that the exchange needs to see, beside those of every request
     fresh: a parameter that gets another value each time, if the exchange would otherwise answer from a cache
+    timed: the moment (ns) at which it is sent -> the rest of its query, where the exchange wants to be told a time:
+        what is asked for by `from` and `to`. Captures and logs know only the one without
     sign: what is done with it at the moment (ns) at which it is sent, where the exchange wants to see keys: it gives
         the request with headers or a query that show them. Captures and logs know only the one without
     """
@@ -93,6 +95,7 @@ class Request(Struct, frozen=True):
     weight: int = 1
     headers: Mapping[str, str] = {}
     fresh: str | None = None
+    timed: Callable[[int], str] | None = None
     sign: SignRequest | None = None
 
 

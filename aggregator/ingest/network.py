@@ -159,7 +159,7 @@ class Internet:
         """Ask for a REST answer. Raises SessionError where none comes."""
         if request.sign is not None:  # it has passed no keyring
             raise SessionError(f"{request.url}: not asked for: it takes keys, and there are none")
-        target = redirect(_past_caches(request), self._endpoints)
+        target = redirect(_as_sent(request, time.time_ns()), self._endpoints)
         for _ in range(MOST_REDIRECTS + 1):
             answer = await self._ask(request, target)
             location = answer.headers.get("location")
@@ -328,11 +328,14 @@ def _http_proxy(proxy: Proxy | None) -> tuple[str | None, dict[str, str] | None]
     return url, {"Proxy-Authorization": aiohttp.encode_basic_auth(proxy.user, proxy.password or "", "utf-8")}
 
 
-def _past_caches(request: Request) -> str:
-    """The address to ask, another one each time where a cache would answer else; captures know the plain one."""
-    if request.fresh is None:
-        return request.url
-    return f"{request.url}{'&' if '?' in request.url else '?'}{request.fresh}={time.time_ns() // MS_NS}"
+def _as_sent(request: Request, now: int) -> str:
+    """The address to ask: with a time in it, or another one each time, where the exchange needs that."""
+    url = request.url
+    if request.timed is not None:
+        url = f"{url}{'&' if '?' in url else '?'}{request.timed(now)}"
+    if request.fresh is not None:
+        url = f"{url}{'&' if '?' in url else '?'}{request.fresh}={now // MS_NS}"
+    return url
 
 
 def _headers(request: Request) -> dict[str, str]:

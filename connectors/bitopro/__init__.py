@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Raw
 from msgspec.json import Decoder
 
-from aggregator.exchange import Event, Exchange, Limits, Listing, Parse, Request, Stream, Subscription
+from aggregator.exchange import Event, Exchange, Limits, Listing, Parse, Poll, Request, Stream, Subscription
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.wire import at, step
+from connectors.bitopro.rest import API, ask_candles, read_candles
 from connectors.bitopro.wires import BookWire, Market, TickerWire, TradeRow, TradesWire
 
-API = "https://api.bitopro.com/v3"
 DEPTH = 50  # levels a side, the most that there are
 
 decode = Decoder(BookWire | TradesWire | TickerWire).decode
@@ -84,7 +84,7 @@ EXCHANGE = Exchange(
         "The side of a trade is the taker's as ccxt reads it; the documentation does not say.",
         "The highest and lowest price of its ticker are the last one (September 2026), and are left out.",
         "A pair that there is not is left out without a word.",
-        "Candles are answered for a time that the request must name, so they are not had.",
+        "Candles are of one minute alone, and are asked for; a minute without a trade has none.",
     ),
     limits=Limits(weights={"https://api.bitopro.com": ((600, 60),)}),
     listing=Listing((Request(f"{API}/provisioning/trading-pairs"),), at("data"), read_market),
@@ -92,5 +92,6 @@ EXCHANGE = Exchange(
         listen("trades", "trades"),
         listen("book", "order-books", f":{DEPTH}"),
         listen("ticker", "tickers"),
+        Poll(name="candles", channels=("candles",), every=60, request=ask_candles, parse=read_candles),
     ),
 )

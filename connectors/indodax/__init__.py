@@ -7,7 +7,15 @@ from aggregator.exchange import Details, Exchange, Heartbeat, Limits, Listing, P
 from aggregator.refusals import coded
 from aggregator.wire import encode
 from connectors.indodax.frames import CHANNELS, ask, parse, topic
-from connectors.indodax.rest import increments, read_depth, read_increment, read_pair, read_quotations
+from connectors.indodax.rest import (
+    ask_candles,
+    increments,
+    read_candles,
+    read_depth,
+    read_increment,
+    read_pair,
+    read_quotations,
+)
 from connectors.indodax.wires import decode_pairs
 
 API = "https://indodax.com/api"
@@ -20,11 +28,11 @@ EXCHANGE = Exchange(
     docs="https://github.com/btcid/indodax-official-api-docs/blob/master/Marketdata-websocket.md",
     checked="2026-09, its documentation and live probes by others",
     trouble=coded("error", "error_description"),
-    limits=Limits(weights={API: ((180, 60),)}),
+    limits=Limits(weights={"https://indodax.com": ((180, 60),)}),
     notes=(
         "The book is the best fifty levels a side, told whole each time; a quiet pair's is had by REST.",
         "A pair that does not exist may be confirmed and stay silent.",
-        "Candles are not carried: they are had by REST only, for a range of times.",
+        "Candles are of one minute alone, and are asked for; their volume, of an asset that is not said, is left out.",
         "The best prices are asked for, and have no sizes.",
     ),
     listing=Listing(
@@ -61,5 +69,6 @@ EXCHANGE = Exchange(
             parse=read_quotations,
             many=True,
         ),
+        Poll(name="candles", channels=("candles",), every=60, request=ask_candles, parse=read_candles),
     ),
 )

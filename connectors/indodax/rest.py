@@ -1,12 +1,47 @@
-"""Reading Indodax's answers by REST: the pairs, whole books and the best prices."""
+"""Requests by REST and reading their answers: the pairs, whole books, the best prices and candles."""
 
 from collections.abc import Iterable
 
 from msgspec import Raw
 
-from aggregator.records import BookSnapshot, Instrument, Record
-from aggregator.wire import bbo, encode, levels, nonzero, optional, seconds
-from connectors.indodax.wires import decode_depth, decode_increment, decode_increments, decode_pair, decode_quotations
+from aggregator.exchange import Request
+from aggregator.records import SECOND_NS, BookSnapshot, Candle, Instrument, Record
+from aggregator.wire import bbo, encode, end_of, levels, nonzero, optional, seconds, text
+from connectors.indodax.wires import (
+    decode_candles,
+    decode_depth,
+    decode_increment,
+    decode_increments,
+    decode_pair,
+    decode_quotations,
+)
+
+INTERVAL, LATEST_S = "1m", 300  # candles of so many seconds are asked for each time
+
+
+def last_minutes(now: int) -> str:
+    until = now // SECOND_NS
+    return f"from={until - LATEST_S}&to={until}"
+
+
+def ask_candles(raw_symbol: str) -> Request:
+    url = f"https://indodax.com/tradingview/history_v2?symbol={raw_symbol.upper()}&tf=1"
+    return Request(url, timed=last_minutes)
+
+
+def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    for c in sorted(decode_candles(body), key=lambda candle: candle.time):
+        opened = seconds(c.time)
+        yield Candle(
+            raw_symbol=raw_symbol,
+            interval=INTERVAL,
+            ts_open=opened,
+            ts_close=end_of(INTERVAL, opened),
+            open=text(c.open),
+            high=text(c.high),
+            low=text(c.low),
+            close=text(c.close),
+        )
 
 
 def read_depth(raw_symbol: str, body: bytes) -> BookSnapshot:

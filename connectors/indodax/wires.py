@@ -82,6 +82,16 @@ class PairWire(Struct):
     is_market_suspended: int = 0
 
 
+class CandleRow(Struct, rename="pascal", gc=False):
+    """Nothing says of which asset its `Volume` is."""
+
+    time: int  # seconds
+    open: Text
+    high: Text
+    low: Text
+    close: Text
+
+
 class Increments(Struct):
     increments: dict[str, Raw]
 
@@ -96,6 +106,7 @@ decode_trades = Decoder(list[TradeRow], float_hook=number).decode
 decode_summaries = Decoder(list[SummaryRow], float_hook=number).decode
 decode_depth = Decoder(Depth, float_hook=number).decode
 decode_quotations = Decoder(Quotations, float_hook=number).decode
+decode_candles = Decoder(list[CandleRow], float_hook=number).decode
 decode_increments = Decoder(Increments).decode
 decode_increment = Decoder(Increment, float_hook=number).decode
 decode_pairs = Decoder(list[Raw]).decode

@@ -6,11 +6,11 @@ A stream's name of a market is quote and base without a dash (`BRLBTC`), and RES
 `trades`, which is refused; its examples have `trade`, which is served (live probes by others, September 2026).
 """
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Snapshot, Stream
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Snapshot, Stream
 from aggregator.refusals import coded
 from aggregator.wire import encode
 from connectors.mercado.frames import CHANNELS, LEVELS, ask, parse, topic
-from connectors.mercado.rest import API, ask_whole, read_symbol, read_whole, rows
+from connectors.mercado.rest import API, ask_candles, ask_whole, read_candles, read_symbol, read_whole, rows
 
 EXCHANGE = Exchange(
     id="mercado",
@@ -22,7 +22,7 @@ EXCHANGE = Exchange(
         "Tokens of receivables and shares are listed and confirmed, and mostly have no book.",
         "Best prices come with the ticker, without sizes.",
         "The side of a trade is the taker's, as by REST; its documentation does not say.",
-        "Candles by REST need the time at which they are asked for, and are left out.",
+        "Candles are of one minute alone, and are asked for.",
         "The listing says of every market that it is traded, of those without an order, too.",
     ),
     limits=Limits(weights={API: ((1, 1), (500, 60))}),
@@ -41,5 +41,6 @@ EXCHANGE = Exchange(
             depth=LEVELS,
             batch=1,
         ),
+        Poll(name="candles", channels=("candles",), every=60, request=ask_candles, parse=read_candles),
     ),
 )

@@ -1,4 +1,4 @@
-"""Mercado Bitcoin's answers by REST: whole books and the markets."""
+"""Mercado Bitcoin's answers by REST: whole books, candles and the markets."""
 
 from collections.abc import Iterable
 
@@ -7,12 +7,13 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Request
-from aggregator.records import BookSnapshot, Instrument
-from aggregator.wire import Text, as_written, encode, levels, nonzero, optional
+from aggregator.records import SECOND_NS, BookSnapshot, Candle, Instrument, Record
+from aggregator.wire import Text, as_written, encode, end_of, levels, nonzero, optional, seconds, text
 from connectors.mercado.frames import LEVELS
 from connectors.mercado.wires import decode_book
 
 API = "https://api.mercadobitcoin.net/api/v4"
+INTERVAL = "1m"
 QUOTES = ("BRL", "USDT", "USDC", "BTC")  # all that it listed in September 2026; none begins another's name
 
 
@@ -28,6 +29,17 @@ class Symbols(Struct, rename="kebab"):
     min_cost: list[Text]
 
 
+class Candles(Struct):
+    """A list for each field, the oldest first."""
+
+    t: list[int]  # seconds
+    o: list[Text]
+    h: list[Text]
+    l: list[Text]  # noqa: E741 - the wire's name
+    c: list[Text]
+    v: list[Text]  # in the base
+
+
 class SymbolRow(Struct, array_like=True):
     base: str
     quote: str
@@ -37,14 +49,44 @@ class SymbolRow(Struct, array_like=True):
     min_cost: Text
 
 
+decode_candles = Decoder(Candles, float_hook=as_written).decode
 decode_symbols = Decoder(Symbols, float_hook=as_written).decode
 decode_row = Decoder(SymbolRow).decode
 
 
-def ask_whole(raw_symbol: str) -> Request:
-    """Ask for a whole book by REST, which has another name of the market."""
+def named(raw_symbol: str) -> str:
+    """The name that REST has for a market."""
     quote = next((quote for quote in QUOTES if raw_symbol.startswith(quote)), "")
-    return Request(f"{API}/{raw_symbol.removeprefix(quote)}-{quote}/orderbook?limit={LEVELS}")
+    return f"{raw_symbol.removeprefix(quote)}-{quote}"
+
+
+def ask_whole(raw_symbol: str) -> Request:
+    return Request(f"{API}/{named(raw_symbol)}/orderbook?limit={LEVELS}")
+
+
+def until(now: int) -> str:
+    return f"to={now // SECOND_NS}"
+
+
+def ask_candles(raw_symbol: str) -> Request:
+    return Request(f"{API}/candles?symbol={named(raw_symbol)}&resolution={INTERVAL}&countback=5", timed=until)
+
+
+def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    rows = decode_candles(body)
+    for start, first, high, low, last, volume in zip(rows.t, rows.o, rows.h, rows.l, rows.c, rows.v, strict=True):
+        opened = seconds(start)
+        yield Candle(
+            raw_symbol=raw_symbol,
+            interval=INTERVAL,
+            ts_open=opened,
+            ts_close=end_of(INTERVAL, opened),
+            open=text(first),
+            high=text(high),
+            low=text(low),
+            close=text(last),
+            base_volume=optional(volume),
+        )
 
 
 def read_whole(raw_symbol: str, body: bytes) -> BookSnapshot:

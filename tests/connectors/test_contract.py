@@ -79,6 +79,15 @@ def test_its_requests_are_within_its_budgets(id: str) -> None:
 
 
 @pytest.mark.parametrize("id", IDS)
+def test_what_asks_for_a_time_says_it_by_the_moment_alone(id: str) -> None:
+    for request in requests_of(EXCHANGES[id]):
+        if request.timed is not None:
+            said = request.timed(MOMENT)
+            assert re.fullmatch(r"\w+=\d+(&\w+=\d+)*", said)
+            assert said == request.timed(MOMENT) != request.timed(MOMENT + 3_600_000_000_000)
+
+
+@pytest.mark.parametrize("id", IDS)
 def test_it_says_how_its_instruments_are_had(id: str) -> None:
     listing = EXCHANGES[id].listing
     assert listing.requests or listing.fixed

@@ -4,6 +4,7 @@ import gzip
 import logging
 import socket
 import struct
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from aggregator.ingest.network import (
     unpacker,
 )
 from aggregator.ingest.proxies import DialOptions, Transport
+from aggregator.records import SECOND_NS
 from aggregator.session.moment import Now
 from aggregator.wire.frames import LARGE_BYTES, MOST_ROWS
 
@@ -487,17 +489,21 @@ async def test_a_request_past_a_cache_is_another_one_each_time() -> None:
         Request("https://toy.example/book", fresh="_"),
         Request("https://toy.example/book?deep=1", fresh="_"),
         Request("https://toy.example/book"),
+        Request("https://toy.example/book?deep=1", timed=lambda now: f"to={now // SECOND_NS}"),
     ):
         assert (await network.fetch(request)).body == b"fine"
         await asyncio.sleep(0.002)
     await network.close()
     await runner.cleanup()
-    first, second, third, last = asked
+    first, second, third, last, timed = asked
     assert first.startswith("/book?_=")
     assert second.startswith("/book?_=")
     assert first != second
     assert third.startswith("/book?deep=1&_=")
     assert last == "/book"
+    said, _, until = timed.rpartition("=")
+    assert said == "/book?deep=1&to"
+    assert 0 <= time.time() - int(until) < 60
 
 
 def test_an_endpoint_of_a_port_that_an_exchange_has_left_is_named_with_where_it_is_today() -> None:

@@ -1,0 +1,54 @@
+"""Candles by REST: their request names the time until which they are wanted."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from aggregator.exchange import Request
+from aggregator.records import SECOND_NS, Candle, Record
+from aggregator.wire import end_of, ms
+
+API = "https://api.bitopro.com/v3"
+INTERVAL, LATEST_S = "1m", 300  # candles of so many seconds are asked for each time
+
+
+class CandleRow(Struct, gc=False):
+    timestamp: int  # ms
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str  # in the base
+
+
+class Candles(Struct):
+    data: list[CandleRow]
+
+
+decode_candles = Decoder(Candles).decode
+
+
+def last_minutes(now: int) -> str:
+    until = now // SECOND_NS
+    return f"from={until - LATEST_S}&to={until}"
+
+
+def ask_candles(raw_symbol: str) -> Request:
+    return Request(f"{API}/trading-history/{raw_symbol}?resolution={INTERVAL}", timed=last_minutes)
+
+
+def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    for c in sorted(decode_candles(body).data, key=lambda candle: candle.timestamp):
+        opened = ms(c.timestamp)
+        yield Candle(
+            raw_symbol=raw_symbol,
+            interval=INTERVAL,
+            ts_open=opened,
+            ts_close=end_of(INTERVAL, opened),
+            open=c.open,
+            high=c.high,
+            low=c.low,
+            close=c.close,
+            base_volume=c.volume,
+        )

@@ -383,6 +383,10 @@ class Markets:
         """The instruments in force, each with the request of the listing that gave it."""
         return tuple(i for i, _ in self._known.values()), tuple(part for _, part in self._known.values())
 
+    def lists(self, key: Identity) -> bool:
+        """Tell whether an instrument is in force."""
+        return key in self._known
+
     def status(self) -> ListingStatus:
         """How many instruments there are, and how old that knowledge is."""
         return ListingStatus(ts=self._ts, instruments=len(self._known), missing=len(self._missing))
@@ -487,12 +491,12 @@ def suggest(name: str, instruments: Sequence[Instrument]) -> str | None:
         for known in (i.raw_symbol, i.symbol)
         if known is not None
     }
-    by_letters = {_letters(known): symbol for known, symbol in names.items()}
-    near = by_letters.get(_letters(name.casefold()))
+    by_letters = {letters(known): symbol for known, symbol in names.items()}
+    near = by_letters.get(letters(name.casefold()))
     return near or names.get(nearest(name, names) or "")
 
 
-def _letters(name: str) -> str:
+def letters(name: str) -> str:
     """A name without punctuation: BTC-USDT, BTC/USDT and BTCUSDT become one."""
     return "".join(filter(str.isalnum, name))
 

@@ -75,9 +75,11 @@ class Poller:
         for raw_symbol in self._asking.keys() - set(symbols):
             self._asking.pop(raw_symbol).cancel()
             self._silent.discard(raw_symbol)
+        new = [raw_symbol for raw_symbol in symbols if raw_symbol not in self._asking]
+        is_at_once = bool(self._asking) and len(new) <= MOST_ASKED_AT_ONCE  # somebody has just come to want these
         for at, raw_symbol in enumerate(symbols):
             if raw_symbol not in self._asking:
-                offset = self.source.every * at / len(symbols)
+                offset = 0.0 if is_at_once else self.source.every * at / len(symbols)
                 self._asking[raw_symbol] = self._group.create_task(self._repeat(raw_symbol, offset))
 
     async def run(self) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import count
+from itertools import count, islice
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.view import Wanted
@@ -24,11 +24,13 @@ from aggregator.session.topics import Standing, TopicCheckpoint, closed
 from aggregator.session.trades import Notes
 
 SHARE = 8  # if connections are limited, REST has one of so many
+MOST_RESTED = 10_000  # topics of a feed that are not wanted any more, and of which the last number is remembered
 STEP = 500  # after so many instruments other tasks have their turn
 
 SavedCheckpoints = Mapping[
     str, Mapping[Key, TopicCheckpoint]
 ]  # name of a feed -> checkpoints that an earlier run has left
+ChannelsOf = Callable[[Instrument], Collection[Channel]]
 
 
 def for_rest(limits: Limits) -> int:
@@ -102,6 +104,7 @@ class ExchangeRunner:
         self._bus = bus
         self._network = network
         self._left = {name: dict(carried) for name, carried in (left or {}).items()}
+        self._rested: dict[str, dict[Key, TopicCheckpoint]] = {}  # by feed, the checkpoints of topics not wanted now
         limits = exchange.limits
         limiter, slots = ConnectLimiter(limits.connects, self.rest.hosts), ConnectionSlots(for_streams(limits))
         policy = policy or ConnectionPolicy()
@@ -125,8 +128,11 @@ class ExchangeRunner:
         yield from self.dividing(instruments)
         yield from self.carrying(reason)
 
-    def dividing(self, instruments: Sequence[Instrument]) -> Iterator[None]:
-        """Find the feed of each topic of these instruments, and which of them must be left out; in steps."""
+    def dividing(self, instruments: Sequence[Instrument], channels_of: ChannelsOf | None = None) -> Iterator[None]:
+        """Find the feed of each topic of these instruments, and which of them must be left out; in steps.
+
+        channels_of: gives those channels of an instrument that are wanted; null: all
+        """
         wanted: list[dict[Subscription, Instrument]] = [{} for _ in self.exchange.feeds]
         unserved: dict[Channel, list[Instrument]] = {}
         feeds = self._feeds_in_force()
@@ -135,7 +141,8 @@ class ExchangeRunner:
         instruments = sorted(instruments, key=lambda i: identity(i) not in self._carried)  # markets that are here stay
         for start in range(0, len(instruments), STEP):
             for instrument in instruments[start : start + STEP]:
-                self._divide(instrument, feeds, wanted, unserved)
+                channels = self._channels if channels_of is None else channels_of(instrument)
+                self._divide(instrument, channels, feeds, wanted, unserved)
                 if sum(map(len, wanted)) > self._most:
                     left_out.append(instrument)
                     self._take_back(instrument, wanted)
@@ -174,6 +181,7 @@ class ExchangeRunner:
     def _divide(
         self,
         instrument: Instrument,
+        channels: Collection[Channel],
         feeds: Sequence[tuple[int, Stream | Poll]],
         wanted: Sequence[dict[Subscription, Instrument]],
         unserved: dict[Channel, list[Instrument]],
@@ -183,7 +191,7 @@ class ExchangeRunner:
         serving = [(at, feed) for at, feed in feeds if feed.serves(instrument)]
         if "orders" in self._channels:  # the feed that tells them tells the book too
             serving.sort(key=lambda place: "orders" not in place[1].channels)
-        for channel in self._channels:
+        for channel in channels:
             at = next((at for at, feed in serving if channel in feed.channels), None)
             if at is None:
                 unserved.setdefault(channel, []).append(instrument)
@@ -198,7 +206,7 @@ class ExchangeRunner:
         carried: set[Subscription] = set()
         for shard in shards:
             leaving = [s for s in shard.subscriptions if s not in wanted]
-            shard.release(leaving, reason)
+            self._rest(stream.name, shard.release(leaving, reason))
             self._note_release(shard, leaving)
             for instrument in {wanted[s].raw_symbol: wanted[s] for s in shard.subscriptions}.values():
                 shard.refresh(instrument)
@@ -280,29 +288,38 @@ class ExchangeRunner:
         if task is not None:
             task.cancel()
 
+    def _rest(self, feed: str, left: Mapping[Key, TopicCheckpoint]) -> None:
+        """Remember what has come of topics that are not wanted any more: they may be wanted again."""
+        rested = self._rested.setdefault(feed, {})
+        rested.update(left)
+        for key in list(islice(rested, max(0, len(rested) - MOST_RESTED))):
+            del rested[key]
+
     def _take_over(self, feed: str, topics: Sequence[Key]) -> dict[Key, TopicCheckpoint]:
-        left = self._left.get(feed, {})
-        return {topic: left.pop(topic) for topic in topics if topic in left}
+        left, rested = self._left.get(feed, {}), self._rested.get(feed, {})
+        taken = {topic: rested.pop(topic) for topic in topics if topic in rested}
+        return taken | {topic: left.pop(topic) for topic in topics if topic in left}
 
     def why_not(self, channel: Channel, raw_symbol: str) -> str | None:
         """The reason why a topic of a wanted instrument has no subscription; None if it has one, or is polled.
 
         One interval of candles that has none is enough.
         """
-        keepers = [
-            shard
-            for shard in self.shards
-            if any((s.channel, s.raw_symbol) == (channel, raw_symbol) for s in shard.subscriptions)
-        ]
+        keepers = self._carriers.get((channel, raw_symbol))
         if keepers:  # candles of several intervals may be on several connections
-            return next((why for keeper in keepers if (why := keeper.why_not((channel, raw_symbol))) is not None), None)
-        if any(poller.carries((channel, raw_symbol)) for poller in self.pollers):
-            return None
+            shards = [keeper for keeper in keepers if isinstance(keeper, Shard)]
+            return next((why for shard in shards if (why := shard.why_not((channel, raw_symbol))) is not None), None)
         if any(i.raw_symbol == raw_symbol for i in self.unserved.get(channel, ())):
             return self._unserved_words(channel)
         if any(i.raw_symbol == raw_symbol for i in self.left_out):
             return f"it is left out: max_topics is {self._most}"
         return "it is not wanted"
+
+    def is_refused(self, channel: Channel, raw_symbol: str) -> bool:
+        """Tell whether the exchange has refused a topic; of candles, any interval."""
+        intervals = self._intervals if channel == "candles" else ("1m",)
+        wanted = [Subscription(channel, raw_symbol, interval) for interval in intervals]
+        return any(s in memory.refusals for memory in self._memories.values() for s in wanted)
 
     async def run(self) -> None:
         """Run every shard and poller until cancelled."""

@@ -30,7 +30,7 @@ from aggregator.session.refused import Memory
 from aggregator.session.session import UNWANTED, Session
 from aggregator.session.status import TopicStatus, topic_status
 from aggregator.session.subscriptions import Key
-from aggregator.session.topics import Standing, Topic, TopicCheckpoint, health
+from aggregator.session.topics import Standing, Topic, TopicCheckpoint, closed, health
 from aggregator.session.trades import Notes
 
 FIRST_BACKOFF_S = 0.5  # before a reconnect; doubles
@@ -201,19 +201,33 @@ class Shard:
             return
         carried, self._arrived = self._arrived, {}
         for at, connection in enumerate(self._connections):
-            self._publish(connection, connection.subscribe(new, carried if at == 0 else {}))
+            self._publish(connection, connection.subscribe(new, carried if at == 0 else _rested(carried)))
 
-    def release(self, topics: Collection[Subscription], reason: str) -> None:
-        """Carry these topics no more."""
+    def release(self, topics: Collection[Subscription], reason: str) -> dict[Key, TopicCheckpoint]:
+        """Carry these topics no more. Gives the checkpoints with which they begin when they are wanted again."""
         leaving = [s for s in topics if s in self.subscriptions]
+        left: dict[Key, TopicCheckpoint] = {}
         for s in leaving:
             del self.subscriptions[s]
         for connection in self._connections:
+            _keep_newest(left, connection.session.rests(leaving))
             self._publish(connection, connection.unsubscribe(leaving, reason))
+        self._close_left(leaving)
         kept = {s.raw_symbol for s in self.subscriptions}
         for raw_symbol in {s.raw_symbol for s in leaving} - kept:
             self._instruments.pop(raw_symbol, None)
         self.arbiter.forget({(s.channel, s.raw_symbol) for s in leaving})
+        return left
+
+    def _close_left(self, leaving: Collection[Subscription]) -> None:
+        """Close the gaps that a connection has left open of topics that nobody wants any more."""
+        now = self._context.network.now()
+        kept = {(s.channel, s.raw_symbol) for s in self.subscriptions}
+        for key in {(s.channel, s.raw_symbol) for s in leaving} - kept:
+            for checkpoints in (self._arrived, *self._resting.values(), self._carried):
+                left = checkpoints.pop(key, None)
+                if left is not None and left.gap is not None:
+                    self._context.bus.publish([closed(left.gap, left.gap.conn, now)])
 
     def refresh(self, instrument: Instrument) -> None:
         """Use the new figures of an instrument from now on."""
@@ -415,7 +429,8 @@ class Shard:
     def _begin(self, line: int, carried: Mapping[Key, TopicCheckpoint]) -> tuple[Connection, asyncio.Task[str]]:
         """Begin another connection, with a session of its own."""
         self._attempts += 1
-        carried, self._arrived = {**carried, **self._arrived}, {}
+        is_last = self._attempts >= self._context.policy.redundancy
+        carried, self._arrived = {**carried, **self._arrived}, {} if is_last else _rested(self._arrived)
         self._resting.pop(line, None)
         self._carried = {} if line == 0 else self._carried
         context = self._context
@@ -571,6 +586,19 @@ class Shard:
             bus.publish(self.arbiter.merge(session, records, now))
             self._carried = session.carried()
         self._connections.clear()
+
+
+def _keep_newest(left: dict[Key, TopicCheckpoint], found: Mapping[Key, TopicCheckpoint]) -> None:
+    """Keep the checkpoint that is further, of each topic, where two connections have left some."""
+    for key, checkpoint in found.items():
+        other = left.get(key)
+        if other is None or (checkpoint.last or 0, checkpoint.newest) > (other.last or 0, other.newest):
+            left[key] = checkpoint
+
+
+def _rested(carried: Mapping[Key, TopicCheckpoint]) -> dict[Key, TopicCheckpoint]:
+    """The checkpoints that every line begins with: those that only say what has come already."""
+    return {key: left for key, left in carried.items() if left.is_rested}
 
 
 def _asked(carried: Mapping[Key, TopicCheckpoint]) -> dict[Key, TopicCheckpoint]:

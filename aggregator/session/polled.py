@@ -23,19 +23,22 @@ from aggregator.session.topics import (
     unread,
 )
 
+MOST_RESTED = 1000  # topics that are not wanted any more, and whose last answer is remembered
+
 Identity = tuple[object, int]
 
 
 class PolledTrades(Sized):
     """Trades of overlapping answers: each once, by id, and a gap where two answers do not overlap."""
 
-    __slots__ = ("_seen",)
+    __slots__ = ("_seen", "before")
 
     def __init__(
         self, raw_symbol: str | None, instrument: Instrument | None, place: Origin, carried: TopicCheckpoint
     ) -> None:
         super().__init__("trades", raw_symbol, instrument, place, carried)
         self._seen: set[Identity] = set()
+        self.before: frozenset[Identity] = frozenset()  # published before nobody wanted the topic for a while
 
     def take_all(self, trades: list[Trade], out: list[Record], now: Now) -> None:
         """Publish the trades that the answer before did not hold; `trades` is one whole answer, oldest first."""
@@ -44,11 +47,17 @@ class PolledTrades(Sized):
             self.open_gap("overflow", out, now)  # more trades in between than one answer holds
         first = not self.count
         for name, trade in zip(names, trades, strict=True):
-            if name not in self._seen:
+            if name not in self._seen and name not in self.before:
                 if first:
                     trade.flags = ("snapshot",)
                 self.accept(trade, out, now)
         self._seen = set(names) or self._seen
+        self.before = frozenset()
+
+    @property
+    def seen(self) -> frozenset[Identity]:
+        """The trades of the last answer."""
+        return frozenset(self._seen or self.before)
 
 
 def identities(trades: list[Trade]) -> list[Identity]:
@@ -86,6 +95,7 @@ class Polling:
         self._carried = dict(carried or {})
         self._source: Source = source
         self._topics: dict[Key, Topic] = {}
+        self._rested: dict[Key, frozenset[Identity]] = {}  # trades last published of topics that nobody wants now
         self._place = Origin(exchange, conn)
         self._counts = Counts(self._place)
 
@@ -126,6 +136,10 @@ class Polling:
                 topic.close_gap(out, now, "none")
                 happen(topic, "unwanted", out, now, "no longer wanted")
                 self._counts.forget(topic)
+            if isinstance(topic, PolledTrades) and topic.seen:
+                self._rested[key] = topic.seen
+                if len(self._rested) > MOST_RESTED:
+                    del self._rested[next(iter(self._rested))]
         for key in sorted(self._wanted or (), key=str):
             if key not in self._topics:
                 happen(self._topic(*key), "asked", out, now)
@@ -233,7 +247,9 @@ class Polling:
         place = self._place
         carried = self._carried.pop((channel, raw_symbol), None) or TopicCheckpoint()
         if channel == "trades":
-            return PolledTrades(raw_symbol, instrument, place, carried)
+            trades = PolledTrades(raw_symbol, instrument, place, carried)
+            trades.before = self._rested.pop((channel, raw_symbol), frozenset())
+            return trades
         if channel == "book":
             return BookTopic(
                 raw_symbol,

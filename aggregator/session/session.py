@@ -39,7 +39,18 @@ from aggregator.session.status import SessionStatus
 from aggregator.session.subscriptions import Ask, Key, Subscriptions
 from aggregator.session.summaries import Counts
 from aggregator.session.table import READ_BY, TopicContext, TopicTable
-from aggregator.session.topics import LONGEST_WORD, NOTHING, STRAY, Origin, Topic, TopicCheckpoint, happen, with_flag
+from aggregator.session.topics import (
+    LONGEST_WORD,
+    NOTHING,
+    STRAY,
+    Origin,
+    Topic,
+    TopicCheckpoint,
+    closed,
+    happen,
+    rested,
+    with_flag,
+)
 from aggregator.session.trades import Notes, Numbered
 from aggregator.session.unreadable import Unread, Unreadable, unread_yet
 
@@ -183,7 +194,21 @@ class Session:
             topic = self.topics.get(*key)
             if topic is not None and not self.subscriptions.of(key):
                 self._give_up(topic, out, now, reason)
+            elif topic is None and all((s.channel, s.raw_symbol) != key for s in self._first):
+                left = self.topics.unmet().pop(key, None)
+                if left is not None and left.gap is not None:
+                    out.append(closed(left.gap, self.conn, now))
         return out
+
+    def rests(self, subscriptions: Collection[Subscription]) -> dict[Key, TopicCheckpoint]:
+        """The checkpoints with which these topics begin when they are wanted again: nothing comes twice."""
+        found: dict[Key, TopicCheckpoint] = {}
+        for key in dict.fromkeys((s.channel, s.raw_symbol) for s in subscriptions):
+            topic = self.topics.get(*key)
+            left = self.topics.unmet().get(key) if topic is None else topic.carried()
+            if left is not None and key[0] not in {"book", "orders"} and (left.last is not None or left.newest):
+                found[key] = rested(left)
+        return found
 
     def receive(self, frames: Sequence[bytes], now: Now) -> list[Record]:  # noqa: C901, PLR0912 - hot, so no calls
         """Make records of the frames of one read of the socket; `reconnect_reason` may change."""

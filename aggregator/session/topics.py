@@ -57,6 +57,7 @@ class TopicCheckpoint(Struct, omit_defaults=True):
     asked: how often the topic was asked for again in vain
     holes: ranges of numbers that are still missing; `missed` counts all that ever were, `recovered` those had after all
     is_unsure: whether more may be missing than is known: the program was killed while the gap was open
+    is_rested: whether nobody wanted the topic since `last`: numbers that were passed over meanwhile are not missing
     """
 
     gap: Gap | None = None
@@ -67,6 +68,12 @@ class TopicCheckpoint(Struct, omit_defaults=True):
     missed: int = 0
     recovered: int = 0
     is_unsure: bool = False
+    is_rested: bool = False
+
+
+def rested(left: TopicCheckpoint) -> TopicCheckpoint:
+    """The checkpoint of a topic that nobody wants for a while: what is known of it, and nothing that is missing."""
+    return TopicCheckpoint(last=left.last, newest=left.newest, is_rested=True)
 
 
 class Standing(Struct, frozen=True):

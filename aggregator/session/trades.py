@@ -29,7 +29,18 @@ class Notes(Protocol):
 class Numbered(Sized):
     """Trades whose numbers show what is missing, late or twice."""
 
-    __slots__ = ("_holes", "_missed", "_noted", "_recovered", "_settle_at", "_skipped", "_slot", "_sure", "_unsure")
+    __slots__ = (
+        "_holes",
+        "_missed",
+        "_noted",
+        "_recovered",
+        "_rested",
+        "_settle_at",
+        "_skipped",
+        "_slot",
+        "_sure",
+        "_unsure",
+    )
 
     def __init__(
         self,
@@ -51,6 +62,7 @@ class Numbered(Sized):
         self._missed = carried.missed
         self._recovered = carried.recovered
         self._unsure = carried.is_unsure
+        self._rested = carried.is_rested
         self._settle_at = 0
         self._skipped = False
         self._slot = (notes.slot(raw_symbol) if notes else None) or 0
@@ -99,10 +111,13 @@ class Numbered(Sized):
         carried = super().carried()
         carried.holes, carried.missed, carried.recovered = tuple(self._holes), self._missed, self._recovered
         carried.is_unsure = self._unsure
+        carried.is_rested = self._rested and not self.count
         return carried
 
     def _miss(self, last: int, skipped: int, out: list[Record], now: Now) -> None:
         """Note that so many numbers after `last` have not come."""
+        if self._rested and not self.count and self.gap is None:
+            return
         self._holes.append((last + 1, last + skipped))
         self._missed += skipped
         self._settle_at = now.mono + LATE_NS

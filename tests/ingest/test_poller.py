@@ -143,7 +143,7 @@ async def test_what_is_wanted_later_is_asked_for_and_what_is_not_is_left_alone()
         before = scene.times("A")
         await asyncio.sleep(30)
     assert (before, scene.times("A")) == ([0, 10, 20], [0, 10, 20])
-    assert scene.times("B") == [10, 20, 30, 40, 50]
+    assert scene.times("B") == [5, 15, 25, 35, 45, 55]
     assert not scene.poller.carries(("ticker", "A"))
     assert scene.poller.carries(("ticker", "B"))
 

@@ -62,6 +62,7 @@ Cause = Literal[
     "restart",
 ]
 Repair = Literal["none", "partial", "full", "not_needed"]
+DemandState = Literal["wanted", "pending", "live", "lingering"]  # of a topic that is brought on demand
 TopicState = Literal[
     "subscribing",
     "syncing",

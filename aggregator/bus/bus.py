@@ -9,6 +9,7 @@ from itertools import chain
 import msgspec
 from msgspec import Struct
 
+from aggregator.bus.demand import Nobody, Supply
 from aggregator.bus.view import Views
 from aggregator.records import SCHEMA, Instrument, Record
 
@@ -150,6 +151,7 @@ class Bus:
     """Stamps offsets and hands every batch to whoever is attached.
 
     views: the books and states as they stand after what was published
+    supply: who has topics brought that a reader asks for
     """
 
     def __init__(self, epoch: str) -> None:
@@ -159,6 +161,7 @@ class Bus:
         self.instruments: dict[tuple[str, str], Instrument] = {}  # (exchange, symbol or else raw symbol)
         self._receivers: list[Callable[[Batch], object]] = []
         self.views = Views(lambda: self.offset)
+        self.supply: Supply = Nobody()
 
     def attach(self, receive: Callable[[Batch], object]) -> None:
         """Call this receiver with every batch from now on."""

@@ -203,6 +203,9 @@ def _of_followed(exchange: "ExchangeStatus") -> list[str]:
     if followed is None:
         return []
     idle = [f"{exchange.id}: nothing is followed for {pattern}" for pattern in followed.idle]
+    if exchange.demand is not None:
+        said = ", ".join(f"{count} {state}" for state, count in exchange.demand.items()) or "nothing is asked for"
+        idle.insert(0, f"{exchange.id} on demand: {said}")
     return [*idle, *(f"{exchange.id}: {counted(n, 'market')} {why}" for why, n in followed.waiting.items())]
 
 
@@ -233,7 +236,7 @@ def _topic_rows(status: "DaemonStatus") -> list[Sequence[str]]:
     return [
         (
             f"{topic.channel}:{topic.exchange}:{topic.symbol or topic.raw_symbol or '*'}",
-            topic.state,
+            topic.state if topic.demand in {None, topic.state} else f"{topic.state} ({topic.demand})",
             "" if topic.since is None else _span((status.ts - topic.since) / 1e9),
             _age(topic.age_ms),
             topic.gap or "",

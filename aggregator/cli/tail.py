@@ -42,7 +42,11 @@ def command(way: Way, as_json: bool, topics: tuple[str, ...]) -> None:
 async def follow(way: Way, topics: tuple[str, ...], *, is_plain: bool) -> None:
     """Print what comes until the feed ends."""
     async with way.connect() as feed:
-        if not (await feed.subscribe(*topics)).matched:
+        subscribed = await feed.subscribe(*topics)
+        for unmet in subscribed.absent or ():
+            hint = f"; did you mean {' or '.join(unmet.nearest)}?" if unmet.nearest else ""
+            click.echo(printable(f"aggregator: {unmet.topic}: {unmet.reason}{hint}"), err=True)
+        if not subscribed.matched and not subscribed.absent:
             await name_topics(feed, topics)
         async for line in feed.lines():
             if is_plain:

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from aggregator.config.feed_table import with_feed
 from aggregator.config.schema import (
+    LINGER_S,
     VERSION,
     Document,
     ExchangeTable,
@@ -72,6 +73,8 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     relist: seconds between two listings of its instruments; null: only at the start
     max_instruments: that are read of its listing
     max_topics: that are followed
+    on_demand: whether a topic is followed only while a subscriber of the feed asks for it
+    linger: seconds after which such a topic is released once nobody does
     route: how it is reached
     credentials: where its keys are, by their names
     """
@@ -88,6 +91,8 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     relist: float | None = None
     max_instruments: int = MOST_INSTRUMENTS
     max_topics: int = MOST_TOPICS
+    on_demand: bool = False
+    linger: float = LINGER_S
     route: DialOptions = DialOptions()
     credentials: Mapping[str, KeyPlace] = {}
 
@@ -436,6 +441,8 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         relist=table.relist or None,
         max_instruments=table.max_instruments,
         max_topics=table.max_topics,
+        on_demand=table.on_demand,
+        linger=table.linger,
         route=DialOptions(table.transport, table.proxy, table.compression),
         credentials=dict(table.credentials),
     )

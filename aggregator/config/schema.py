@@ -36,6 +36,7 @@ VERSION = 1  # the version of the configuration's keys and values
 CANDLES = re.compile(r"candles_([1-9][0-9]{0,2}[smhdwM])")
 FIRST_INTERVAL = "1m"  # a bare "candles" means this interval
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
+LINGER_S = 60.0  # a client that begins anew is back by then
 SHORTEST_LIFE_S = 5  # a connection lives at least so long
 LONGEST_S = 3.2e9  # seconds, a century: a clock's nanoseconds have room for it
 
@@ -185,6 +186,8 @@ class ExchangeTable(_Table):
     relist: Annotated[float, Field(ge=0, le=LONGEST_S), BeforeValidator(to_seconds)] = 900
     max_instruments: Count = MOST_INSTRUMENTS
     max_topics: Count = MOST_TOPICS
+    on_demand: bool = False
+    linger: Annotated[float, Field(ge=0, le=LONGEST_S), BeforeValidator(to_seconds)] = LINGER_S
     audit: Annotated[float, Field(ge=1, le=LONGEST_S), BeforeValidator(to_seconds)] | None = None
     credentials: dict[str, Annotated[KeyPlace, PlainValidator(parse_place)]] = {}
     proxy: Annotated[Any, BeforeValidator(_proxy)] = "environment"

@@ -24,6 +24,7 @@ from aggregator.config.config import Config, ExchangeConfig, default_control
 from aggregator.daemon.control import Control
 from aggregator.daemon.followed import Followed, in_steps
 from aggregator.daemon.marks import Found, Marks, deaths_in
+from aggregator.daemon.on_demand import OnDemand
 from aggregator.daemon.process import Deadline, Process
 from aggregator.daemon.progress import Progress
 from aggregator.daemon.relisting import Listings
@@ -75,6 +76,7 @@ class Daemon:
         self.outputs = RunningSinks(self.bus, on_idle=self.leave)
         self.followed: dict[str, Followed] = {}
         self.troubles: dict[str, str] = {}  # by exchange, why it could not be run the last time
+        self.demand = self.bus.supply = OnDemand(config.exchanges, self.bus, self.troubles)
         self.process = Process()
         self._control: Control | None = None
         self.hosts = Hosts()
@@ -245,7 +247,8 @@ class Daemon:
             keyring=keyring,
         )
         self.runners[config.id] = runner
-        followed = self.followed[config.id] = Followed(config, exchange, runner, markets)
+        offer = self.demand.offers[config.id]
+        followed = self.followed[config.id] = Followed(config, exchange, runner, markets, offer)
         await in_steps(followed.choosing())
         await self._announce(await asyncio.to_thread(followed.named, markets.instruments))
         await in_steps(followed.carrying())
@@ -265,6 +268,8 @@ class Daemon:
                 group.create_task(runner.run())
                 if self.marks is not None:
                     group.create_task(self.marks.keep(runner))
+                if config.on_demand:
+                    group.create_task(offer.run(followed))
                 if config.relist is not None and exchange.listing.requests:
                     group.create_task(self._listings.again(followed, self._announce))
         finally:
@@ -340,6 +345,7 @@ class Daemon:
             await asyncio.sleep(0)
 
     def _forget(self, id: str) -> None:
+        self.demand.offers[id].close()
         self.followed.pop(id, None)
         runner = self.runners.pop(id, None)
         if runner is not None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -33,19 +34,49 @@ class FollowedStatus(Struct, frozen=True, kw_only=True):
     idle: list[str]
 
 
+class Demand(Protocol):
+    """The choice of topics, among all that a configuration asks for, that somebody wants now."""
+
+    def meeting(self, followed: "Followed") -> Iterator[None]:
+        """Learn that other markets may be chosen from; in steps."""
+
+    def markets(self) -> Sequence[Instrument]:
+        """The markets of which some topic is wanted."""
+
+    def channels_of(self, instrument: Instrument) -> Collection[Channel]:
+        """The channels of a market that are wanted."""
+
+
 class Followed:
     """The markets that are asked for by name or pattern, of those that are listed."""
 
-    def __init__(self, config: ExchangeConfig, exchange: Exchange, runner: ExchangeRunner, markets: Markets) -> None:
+    def __init__(
+        self,
+        config: ExchangeConfig,
+        exchange: Exchange,
+        runner: ExchangeRunner,
+        markets: Markets,
+        demand: "Demand | None" = None,
+    ) -> None:
+        """Follow nothing yet; `demand` chooses among what is asked for, and without it all of that is followed."""
+        self.changing = asyncio.Lock()  # one change after the other: each has several steps
+        self._demand = demand
+        self._offered: dict[Identity, Instrument] = {}
         self.config = config
         self.exchange = exchange
         self.runner = runner
         self.markets = markets
         self.chosen: list[Instrument] = []
+        self.listed: list[Instrument] = []  # when it was last chosen
         self._idle: Sequence[str] = ()
         self._unserved: set[str] = set()
         self._left_out = 0
         self._waiting: dict[str, list[str]] = {}
+
+    @property
+    def is_on_demand(self) -> bool:
+        """Tell whether topics are followed only while somebody asks for them."""
+        return self._demand is not None and self.config.on_demand
 
     @property
     def channels(self) -> list[Channel]:
@@ -69,9 +100,13 @@ class Followed:
     def choosing(self) -> Iterator[None]:
         """Find what is asked for and can be had now, and say why something is not; in steps."""
         before: set[Identity] = {identity(instrument) for instrument in self.chosen}
-        self.chosen, idle = choose(self.markets.instruments, self.config.symbols, before, time.time_ns())
+        self.listed = self.markets.instruments
+        self.chosen, idle = choose(self.listed, self.config.symbols, before, time.time_ns())
+        self._offered = {identity(instrument): instrument for instrument in self.chosen}
         yield
-        yield from self.runner.dividing(self.chosen)
+        if self._demand is not None:
+            yield from self._demand.meeting(self)
+        yield from self._dividing()
         for pattern in idle:
             is_listed = any(matches(pattern, instrument) for instrument in self.markets.instruments)
             if pattern not in self._idle and not is_listed:  # a market that is listed and waits is told below
@@ -88,6 +123,22 @@ class Followed:
         self._say_unserved()
         self._say_left_out()
         self._say_waiting(after)
+
+    def _dividing(self) -> Iterator[None]:
+        demand = self._demand if self.is_on_demand else None
+        if demand is None:
+            return self.runner.dividing(self.chosen)
+        return self.runner.dividing(demand.markets(), demand.channels_of)
+
+    async def change(self) -> None:
+        """Let the runner carry what is wanted now, where only that has changed."""
+        async with self.changing:
+            await in_steps(self._dividing())
+            await in_steps(self.runner.carrying("nobody asks for it any more"))
+
+    def offered(self, instrument: Instrument) -> Instrument | None:
+        """The market as it is listed now, if it can be had; null where it cannot."""
+        return self._offered.get(identity(instrument))
 
     def carrying(self) -> Iterator[None]:
         """Let the runner carry what was chosen, in steps."""
@@ -115,16 +166,17 @@ class Followed:
 
     def why_not(self, instrument: Instrument) -> str | None:
         """Why a market that is named has no subscription: None where it is followed."""
-        if any(identity(one) == identity(instrument) for one in self.chosen):
+        if identity(instrument) in self._offered:
             return None
-        if all(identity(one) != identity(instrument) for one in self.markets.instruments):
+        if not self.markets.lists(identity(instrument)):
             return "it is not listed"
         return _why_it_waits(instrument, time.time_ns())
 
     def status(self) -> FollowedStatus:
         """How many markets are followed, and what waits."""
         waiting = {why: len(names) for why, names in self._waiting.items()}
-        return FollowedStatus(markets=len(self.chosen), waiting=waiting, idle=list(self._idle))
+        count = len(self._demand.markets()) if self._demand is not None and self.is_on_demand else len(self.chosen)
+        return FollowedStatus(markets=count, waiting=waiting, idle=list(self._idle))
 
     def waiting(self) -> Iterator[tuple[Instrument, str] | None]:
         """Markets that are named and not followed, and why; nothing now and then, where the next one is far."""

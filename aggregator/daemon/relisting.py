@@ -98,11 +98,13 @@ class Listings:
             except SessionError as error:
                 log.warning("%s: %s", exchange.id, error.brief)
                 wait = max(wait, error.wait)
-                await in_steps(followed.following())  # a new day changes it: markets open, sources begin and end
+                async with followed.changing:
+                    await in_steps(followed.following())  # a new day changes it: markets open, sources begin and end
                 continue
             changes = await asyncio.to_thread(followed.markets.update, listed)
-            await in_steps(followed.choosing())
-            await announce(followed.named(changes))
-            followed.runner.heed_listing()
-            await in_steps(followed.carrying())
+            async with followed.changing:
+                await in_steps(followed.choosing())
+                await announce(followed.named(changes))
+                followed.runner.heed_listing()
+                await in_steps(followed.carrying())
             self.keep(exchange, followed.markets, listed.ts)

@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aggregator.bus.bus import BusStatus
 from aggregator.bus.selection import RecordTopic, Selection
 from aggregator.capture.recorder import RecorderStatus
 from aggregator.daemon.followed import Followed, FollowedStatus
 from aggregator.daemon.marks import MarksStatus
+from aggregator.daemon.on_demand import Offer
 from aggregator.daemon.process import ProcessStatus
 from aggregator.feed.status import FeedStatus
 from aggregator.ingest.runner import ExchangeRunner, absent
@@ -45,6 +46,7 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     duplicates: records that these dropped because they had come before
     withheld: changes of books that are held back until the book is whole
     age_ms: milliseconds since its last record; null: none yet
+    demand: of its topics on demand, how many are in each state, as in `topics` below; null: nothing is on demand
     followed: which markets are followed; null: it does not run
     listing: its listing of instruments; null: it does not run
     shards: its connections
@@ -63,6 +65,7 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     duplicates: int = 0
     withheld: int = 0
     age_ms: int | None = None
+    demand: dict[str, int] | None = None
     followed: FollowedStatus | None = None
     listing: ListingStatus | None = None
     shards: list[ShardStatus] = []
@@ -127,12 +130,15 @@ class _TopicTotals:
 
     def __init__(self) -> None:
         self.states: Counter[str] = Counter()
+        self.demands: Counter[str] = Counter()
         self.gaps = self.records = self.duplicates = self.withheld = 0
         self.rate = 0.0
         self.age_ms: int | None = None
 
     def take(self, topic: TopicStatus) -> None:
         self.states[topic.state] += 1
+        if topic.demand is not None:
+            self.demands[topic.demand] += 1
         self.gaps += topic.gap is not None
         self.records += topic.records
         self.duplicates += topic.duplicates
@@ -166,7 +172,8 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
     exchanges: list[ExchangeStatus] = []
     for config in daemon.config.exchanges:
         totals = _TopicTotals()
-        async for topic in _in_turns(_topics(daemon.runners.get(config.id), daemon.followed.get(config.id))):
+        runner, followed = daemon.runners.get(config.id), daemon.followed.get(config.id)
+        async for topic in _in_turns(_topics(runner, followed, daemon.demand.offers[config.id])):
             totals.take(topic)
             told.take(topic)
         exchanges.append(_exchange(daemon, config.id, totals))
@@ -196,8 +203,11 @@ async def _in_turns(topics: Iterable[TopicStatus | None]) -> AsyncIterator[Topic
             turn = time.perf_counter()
 
 
-def _topics(runner: ExchangeRunner | None, followed: Followed | None) -> Iterator[TopicStatus | None]:
+def _topics(runner: ExchangeRunner | None, followed: Followed | None, offer: Offer) -> Iterator[TopicStatus | None]:
     """Every topic that is wanted of an exchange; nothing now and then, where the search for the next takes long."""
+    if offer.config.on_demand:
+        yield from _demanded(runner, offer)
+        return
     if runner is not None:
         yield from runner.topics()
     if followed is not None:
@@ -207,6 +217,22 @@ def _topics(runner: ExchangeRunner | None, followed: Followed | None) -> Iterato
                 continue
             instrument, reason = found
             yield from (absent(instrument.exchange, channel, instrument, reason) for channel in followed.channels)
+
+
+def _demanded(runner: ExchangeRunner | None, offer: Offer) -> Iterator[TopicStatus | None]:
+    """Every topic that somebody asks for, or did lately; with those that cannot be had."""
+    told: set[tuple[str, str | None]] = set()
+    for topic in runner.topics() if runner is not None else ():
+        demanded = None if topic is None else offer.demanded(topic.channel, topic.raw_symbol)
+        if topic is None or demanded is None:
+            yield topic
+            continue
+        told.add((topic.channel, topic.raw_symbol))
+        reason = topic.reason or demanded.reason
+        yield structs.replace(topic, demand=demanded.state, reason=reason)
+    for topic in offer.absent():
+        if (topic.channel, topic.raw_symbol) not in told:
+            yield topic
 
 
 def _exchange(daemon: "Daemon", id: str, totals: _TopicTotals) -> ExchangeStatus:
@@ -223,6 +249,7 @@ def _exchange(daemon: "Daemon", id: str, totals: _TopicTotals) -> ExchangeStatus
         duplicates=totals.duplicates,
         withheld=totals.withheld,
         age_ms=totals.age_ms,
+        demand=dict(totals.demands) if daemon.demand.offers[id].config.on_demand else None,
         followed=None if followed is None else followed.status(),
         listing=None if followed is None else followed.markets.status(),
         shards=[] if runner is None else [shard.status() for shard in runner.shards],

@@ -107,6 +107,20 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "of a connection, made by frames alone",
             "further ones are not taken",
         ),
+        Bound(
+            "daemon.on_demand.MOST_OF_A_PATTERN", "topics", "that one pattern has brought on demand", "none is brought"
+        ),
+        Bound(
+            "daemon.on_demand.MOST_OF_A_SUBSCRIBER", "topics", "that one subscriber has brought", "told, and not had"
+        ),
+        Bound(
+            "daemon.on_demand.MOST_PATTERNS", "patterns", "with `*` in the symbol that have topics brought", "likewise"
+        ),
+        Bound("daemon.on_demand.MOST_HINTS", "names", "of a request that get one that was meant", "no hint"),
+        Bound("daemon.names.MOST_NEAR", "names", "that are told as meant by one that is none", "the likeliest"),
+        Bound("daemon.names.MOST_ALIKE", "names", "that begin alike, among which these are found", "not looked at"),
+        Bound("ingest.runner.MOST_RESTED", "topics", "not wanted any more, whose last number is kept", "the oldest go"),
+        Bound("session.polled.MOST_RESTED", "topics", "likewise, of a poll, whose last answer is kept", "likewise"),
         Bound("session.topics.MOST_WORDS", "words", "that mean nothing to us, told apart", "counted together"),
         Bound(
             "session.topics.LONGEST_WORD",

@@ -5,6 +5,7 @@ No slow subscriber slows another. The hub knows no socket: a transport shows it 
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -12,6 +13,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from aggregator import __version__
 from aggregator.bus.bus import Batch, Bus
+from aggregator.bus.demand import Unmet
 from aggregator.bus.selection import LONGEST_PATTERN, BadPattern, Pattern, Selection
 from aggregator.derived.channels import narrowed, needs, parse_topics
 from aggregator.errors import nearest
@@ -21,6 +23,7 @@ from aggregator.feed.formats import Options, encode, encode_message, schema
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import (
     MOST_PATTERNS,
+    AbsentTopic,
     Authenticate,
     Authenticated,
     BadRequest,
@@ -48,7 +51,7 @@ from aggregator.feed.routing import Group, Known, TopicRoutes
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.subscriber import Subscriber
 from aggregator.feed.subscriber_queue import TAKE_BYTES, BookName, Chunk, Ring, join
-from aggregator.records import RECORD_TYPES, Health
+from aggregator.records import CHANNELS, RECORD_TYPES, Health
 
 FIELDS = {name for kind in RECORD_TYPES for name in ("type", *kind.__struct_fields__)}
 PARTING_S = 2.0  # seconds that who was too slow has to read why it is hung up on
@@ -267,6 +270,8 @@ class FeedHub:
             self._derived.leave(subscriber.patterns.values())
             self._lags += subscriber.ring.lags
             self._missed += subscriber.ring.missed
+        subscriber.patterns.clear()
+        self._demand(subscriber)
         if self._is_stopping and not self._subscribers:
             self._emptied.set()
 
@@ -327,7 +332,12 @@ class FeedHub:
         return found
 
     def _standing(self, topic: Known) -> TopicStanding | None:
-        return _stand(next(iter(self._bus.views.health(*topic)), None))
+        stands = _stand(next(iter(self._bus.views.health(*topic)), None))
+        demanded = self._bus.supply.demanded(*topic)
+        if demanded is None:
+            return stands
+        stands = stands or TopicStanding("down", None, None)
+        return structs.replace(stands, reason=stands.reason or demanded.reason, demand=demanded.state)
 
     def _snapshot(self, request: TakeSnapshot, options: Options, access: Access) -> tuple[Reply, bytes]:
         exchange, symbol = request.exchange, request.symbol
@@ -382,11 +392,12 @@ class FeedHub:
         self._collect()  # records that were published before are not subject to what is wanted now
         held = self._routes.selection_of(subscriber.ring)
         wanted = Selection(new.values())
-        matched = self._routes.matching(wanted)
         added = [pattern for text, pattern in new.items() if text not in subscriber.patterns]
         there = self._derived.of(new.values() if request.snapshot else ())
         self._join_derived(added, request.id)
         subscriber.patterns |= new
+        absent = [each for each in self._demand(subscriber) if each.topic in new]
+        matched = self._routes.matching(wanted)
         derived = self._derived.of(new.values())
         before = subscriber.options
         subscriber.options = structs.replace(
@@ -407,7 +418,10 @@ class FeedHub:
         options, said = subscriber.options, b""
         if options.layout == "array" and options.fields != before.fields:
             said = encode_message(schema(options.fields), options)
-        answer = Subscribed(list(new), len(matched) + len(derived), request.id, self._derived.reasons(new) or UNSET)
+        said_absent = {each.topic for each in absent}
+        reasons = self._derived.reasons({text: pattern for text, pattern in new.items() if text not in said_absent})
+        count = len(matched) + len(derived)
+        answer = Subscribed(list(new), count, absent or UNSET, request.id, reasons or UNSET)
         subscriber.answer(answer, said + self._health(wanted, options) + encode(self._derived.states(derived), options))
         if there:
             subscriber.told_later(self._derived.standing(there, options))
@@ -433,6 +447,33 @@ class FeedHub:
         except BadPattern as error:
             raise BadRequest(str(error), id) from None
 
+    def _demand(self, subscriber: Subscriber) -> list[AbsentTopic]:
+        """Have brought what a subscriber asks for now; what cannot be had. A token's hints tell of no other topics."""
+
+        def told(unmet: Iterable[Unmet]) -> None:
+            known = [(subscriber.patterns.get(each.topic), each) for each in unmet]
+            subscriber.tell([self._down(pattern, each) for pattern, each in known if pattern is not None])
+
+        asked = {text: needs(pattern) for text, pattern in subscriber.patterns.items()}
+        is_free = subscriber.access is not None and subscriber.access.selection is None
+        absent = self._bus.supply.want(subscriber, asked, told)
+        return [AbsentTopic(each.topic, each.reason, list(each.nearest) if is_free else []) for each in absent]
+
+    def _down(self, pattern: Pattern, unmet: Unmet) -> Health:
+        """The state of a topic that cannot be had, for the one who asks for it: no stream has such a record."""
+        channel = next(channel for channel in CHANNELS if channel in needs(pattern).channels)
+        return Health(
+            exchange=pattern.exchange,
+            symbol=pattern.symbol,
+            raw_symbol=None,
+            ts_recv=time.time_ns(),
+            source="derived",
+            offset=self._bus.offset,
+            channel=channel,
+            state="down",
+            reason=unmet.reason,
+        )
+
     def _health(self, wanted: Selection, options: Options) -> bytes:
         """The state of every topic that is wanted, as lines."""
         health = self._bus.views.health
@@ -445,6 +486,7 @@ class FeedHub:
             raise BadRequest(f"{unknown[0]:.80} was not subscribed; name patterns as they were, or none", request.id)
         self._collect()
         self._derived.leave([subscriber.patterns.pop(text) for text in gone])
+        self._demand(subscriber)
         self._routes.join(subscriber.ring, subscriber.patterns, subscriber.options)
         subscriber.answer(Unsubscribed(gone, request.id))
 

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from aggregator.errors import AggregatorError
-from aggregator.records import TopicState
+from aggregator.records import DemandState, TopicState
 
 LONGEST_LINE_BYTES = 64 * 1024  # a subscriber may send so much as one line
 MOST_PATTERNS = 1000  # one subscriber may hold so many
@@ -151,14 +151,24 @@ class Authenticated(Struct, tag_field="type", tag="authenticated"):
     id: Id = None
 
 
+class AbsentTopic(Struct, frozen=True):
+    """A topic or pattern of which nothing can be had now, and why; `nearest` are names that may have been meant."""
+
+    topic: str
+    reason: str
+    nearest: list[str] = []
+
+
 class Subscribed(Struct, tag_field="type", tag="subscribed"):
     """The patterns were taken; `matched` of the topics known now fit them.
 
     reasons: why nothing comes for now of derived topics that were named in full; left out where there are none
+    absent: those of which nothing can be had now, and why; it is left out where there are none
     """
 
     topics: list[str]
     matched: int
+    absent: list[AbsentTopic] | UnsetType = UNSET
     id: Id = None
     reasons: list[str] | UnsetType = UNSET
 
@@ -173,11 +183,15 @@ class Pong(Struct, tag_field="type", tag="pong"):
 
 
 class TopicStanding(Struct, frozen=True):
-    """The state of a topic: how long ago something of it came (null: nothing has yet), and the reason of the state."""
+    """The state of a topic: how long ago something of it came (null: nothing has yet), and the reason of the state.
+
+    demand: how it stands if it is brought on demand: `wanted`, `pending`, `live` or `lingering`; left out otherwise
+    """
 
     state: TopicState
     age_ms: int | None
     reason: str | None
+    demand: DemandState | UnsetType = UNSET
 
 
 class Topics(Struct, tag_field="type", tag="topics"):

@@ -1,7 +1,7 @@
 """One client of the feed: who it is, its queue, and what it wants."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from aggregator.bus.selection import Pattern
@@ -11,6 +11,7 @@ from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import Bye, Hello, Reply, Schema
 from aggregator.feed.status import SubscriberStatus
 from aggregator.feed.subscriber_queue import Ring
+from aggregator.records import Record
 
 MOST_ANSWERS_BYTES = 64 * 1024  # a subscriber that leaves more of its answers unread is not heard
 
@@ -45,6 +46,11 @@ class Subscriber:
     def answer(self, message: Hello | Reply | Schema, lines: bytes = b"") -> None:
         """Queue an answer, and lines that belong to it."""
         self.ring.answer(encode_message(message, self.options) + lines, self.options)
+        self.peer.wake()
+
+    def tell(self, records: Sequence[Record]) -> None:
+        """Queue records that are for this subscriber alone, and are never lost."""
+        self.ring.answer(encode(records, self.options), self.options)
         self.peer.wake()
 
     def part(self, reason: str) -> None:

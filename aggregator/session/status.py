@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from aggregator.records import MS_NS, Cause, Channel, TopicState
+from aggregator.records import MS_NS, Cause, Channel, DemandState, TopicState
 from aggregator.session.moment import Now
 from aggregator.session.order_book import BookTopic
 from aggregator.session.topics import Topic
@@ -31,6 +31,8 @@ class TopicStatus(Struct, frozen=True, kw_only=True, gc=False):
     gaps_opened: gaps that were opened
     gaps_closed: gaps that were closed
     asked_again: how often it was asked for again in vain since it was last live
+    demand: of a topic on demand: `wanted`: somebody asks for it, and it cannot be had now; `pending`: it is on its way;
+        `live`: it is subscribed; `lingering`: nobody asks for it any more, and it is released soon
     """
 
     exchange: str
@@ -51,6 +53,7 @@ class TopicStatus(Struct, frozen=True, kw_only=True, gc=False):
     gaps_opened: int = 0
     gaps_closed: int = 0
     asked_again: int = 0
+    demand: DemandState | None = None
 
 
 class SessionStatus(Struct, frozen=True, kw_only=True):

@@ -240,6 +240,7 @@ async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> 
         config=SimpleNamespace(relist=0.01, max_instruments=9),
         runner=SimpleNamespace(rest=None),
         following=following,
+        changing=asyncio.Lock(),
     )
 
     async def no_news(_: Sequence[Instrument]) -> None: ...

@@ -390,10 +390,9 @@ class World:
             self.exchange, self.channels, INTERVALS, network=network, bus=bus, rest=self.rest, policy=policy
         )
         listed = await self._fetch()
-        config = SimpleNamespace(symbols=("*",))
-        self.followed = Followed(config, self.exchange, self.runner, Markets(listed))  # type: ignore[arg-type]
+        self.followed = self.follow(Markets(listed), bus)
         self.followed.follow()
-        task = asyncio.create_task(self.runner.run())
+        task = asyncio.create_task(self.run())
         next_listing = self.time + RELIST
         try:
             for step in steps:
@@ -413,6 +412,21 @@ class World:
         if self.connections:
             self.failures.append(f"{len(self.connections)} connections stay behind")
         return self.failures
+
+    def follow(self, markets: Markets, _: Bus) -> Followed:
+        """The markets that are wanted: here all of them."""
+        config = SimpleNamespace(symbols=("*",))
+        return Followed(config, self.exchange, self.runner, markets)  # type: ignore[arg-type]
+
+    async def run(self) -> None:
+        await self.runner.run()
+
+    def wanted(self) -> set[str]:
+        """The topics of streams that are wanted now."""
+        return {topic for instrument in self.followed.chosen for topic in self.topics(str(instrument.raw_symbol))}
+
+    def polled_wanted(self) -> set[str]:
+        return {str(i.raw_symbol) for i in self.followed.chosen} if "open_interest" in self.channels else set()
 
     def _take(self, batch: Batch) -> None:
         for record in batch.records:
@@ -439,8 +453,7 @@ class World:
                 await self._pass(20)
                 carried = self._carried()
         self._check_each_moment()
-        chosen = {str(i.raw_symbol) for i in self.followed.chosen}
-        wanted = {topic for name in chosen for topic in self.topics(name)}
+        wanted = self.wanted()
         for topic in wanted:
             self._check_settled(topic, carried[topic])
         for topic in carried.keys() - wanted if self._leaves else ():
@@ -449,8 +462,8 @@ class World:
         if is_had and any(not connection.topics for connection in self.connections):
             self.failures.append("settled, a connection carries nothing")
         asked = {name for name, at in self.polled.items() if at > self.time - 3 * POLLED}
-        if "open_interest" in self.channels and asked != chosen:
-            self.failures.append(f"settled, polled are {asked ^ chosen} wrongly or not")
+        if asked != self.polled_wanted():
+            self.failures.append(f"settled, polled are {asked ^ self.polled_wanted()} wrongly or not")
 
     def _check_settled(self, topic: str, count: int) -> None:
         """A wanted topic is there as often as it is to be; else it cannot be had, and why is told."""
@@ -490,12 +503,13 @@ class World:
     def _check_each_moment(self) -> None:
         """Each wanted market has a subscription or is on the way, or a reason is told."""
         carried = {topic for connection in self.connections for topic in connection.topics}
-        for instrument in self.followed.chosen:
-            name = str(instrument.raw_symbol)
-            for topic in self.topics(name):
-                channel: Channel = "trades" if topic.startswith("t") else "candles"
-                if topic not in carried and self.runner.why_not(channel, name) is None:
-                    self.failures.append(f"at {self.time:.2f} {topic} has no subscription, and no reason is told")
+        for topic in self.wanted() - carried:
+            channel, name, *_ = topic.split(":")
+            if self.why_not(channel, name) is None:  # type: ignore[arg-type]
+                self.failures.append(f"at {self.time:.2f} {topic} has no subscription, and no reason is told")
+
+    def why_not(self, channel: Channel, name: str) -> str | None:
+        return self.runner.why_not(channel, name)
 
 
 STEPS = (
@@ -515,17 +529,17 @@ STEPS = (
 )
 
 
-def play(seed: int) -> list[str]:
+def play(seed: int, kind: "type[World]" = World, more: Sequence[str] = ()) -> list[str]:
     """One life, made of a seed."""
     from tests.support.virtual_time import run
 
     logging.disable(logging.CRITICAL)
     chance = random.Random(seed)
-    steps = [chance.choice(STEPS) for _ in range(chance.randint(1, 25))]
+    steps = [chance.choice((*STEPS, *more)) for _ in range(chance.randint(1, 25))]
     world: list[World] = []
 
     async def main() -> list[str]:
-        world.append(World(seed))
+        world.append(kind(seed))
         return await world[0].live(steps)
 
     try:

@@ -51,6 +51,7 @@ SEEDS = (
     b"\xff\xfe\x00",
     b"",
 )
+LOGIN = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
 HEADS = (
     b"GET /topics?topic=book:*:*&states=true HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
     + TOKEN.encode()
@@ -61,6 +62,12 @@ HEADS = (
     b"GET /book?exchange=alpha&symbol=BTC/USD HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"GET /instruments?symbol=* HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nabcde",
     b"POST /feed HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n",
+    LOGIN + b'55\r\n\r\n{"token":"' + TOKEN.encode() + b'"}',
+    LOGIN + b'13\r\n\r\n{"token":"x"}',
+    LOGIN + b"4000\r\n\r\n{",
+    b"POST /logout HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nCookie: aggregator-1=x; a\r\n\r\n",
+    b"GET /ready HTTP/1.1\r\nHost: localhost\r\nCookie: aggregator-8791=" + b"x" * 43 + b"\r\n\r\n",
+    b"OPTIONS /topics HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: GET\r\n\r\n",
     b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
 )
 UPGRADE = (

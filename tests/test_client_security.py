@@ -20,7 +20,7 @@ from aggregator.feed.access import Token, hash_of
 from aggregator.feed.address import TcpAddress, UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
-from aggregator.feed.transports import http, sockets
+from aggregator.feed.transports import farewell, http
 from aggregator.records import Trade
 from tests.support.proxy_servers import certificate
 
@@ -36,7 +36,7 @@ ASYNC_AND_BLOCKING = ["asyncio", "blocking"]
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_module, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(hub_module, "AUTHENTICATE_S", 0.2)
-    for module in (sockets, http):
+    for module in (farewell, http):
         monkeypatch.setattr(module, "HANDSHAKE_S", 0.3)
 
 

@@ -15,15 +15,15 @@ class Crowd:
         self._limit = limit
         self._counts: dict[str, int] = {}
 
-    def enter(self, address: str) -> bool:
-        """Count a connection; tell whether there is room for it. One that entered leaves."""
+    def refuse(self, address: str) -> str:
+        """Count a connection, or say why there is no room for it. One that was not refused leaves."""
         origin = origin_of(address)
         count = self._counts.get(origin, 0)
         if count >= self._limit:
             log.warning("feed: a client from %s is turned away: there are %d, max_clients_per_address", origin, count)
-            return False
+            return f"there are {count} connections from {origin} already, max_clients_per_address"
         self._counts[origin] = count + 1
-        return True
+        return ""
 
     def leave(self, address: str) -> None:
         """Count a connection no more."""

@@ -54,7 +54,8 @@ from aggregator.feed.subscriber_queue import TAKE_BYTES, BookName, Chunk, Ring, 
 from aggregator.records import CHANNELS, RECORD_TYPES, Health
 
 FIELDS = {name for kind in RECORD_TYPES for name in ("type", *kind.__struct_fields__)}
-PARTING_S = 2.0  # seconds that who was too slow has to read why it is hung up on
+PARTING_S = 2.0  # seconds that a client has to read why it is hung up on
+SLOW_PARTING_S = 30.0  # and one that has read nothing for a while, and is hung up on for that
 AUTHENTICATE_S = 3.0  # seconds that a client has to show its token, where one is needed
 HOW_TO_SHOW = 'the first message is {"op":"auth","token":"TOKEN"}; over HTTP a header does, Authorization: Bearer TOKEN'
 WRONG_TOKEN = "the token is wrong"  # noqa: S105 - what is said of it
@@ -157,7 +158,7 @@ class FeedHub:
         self._routes.leave(subscriber.ring)
         subscriber.ring.clear()
         subscriber.part(f"too slow: more than the {self._ring} records that may wait")
-        self._loop.call_later(PARTING_S, subscriber.peer.close)
+        self._loop.call_later(SLOW_PARTING_S, subscriber.peer.close)
 
     def _collect(self) -> None:
         """Put what was published so far into the rings, joined once for all who got the same."""

@@ -891,9 +891,11 @@ async def _disconnected(spot: Spot) -> None:
             for _ in range(100):
                 bus.publish([trade() for _ in range(90)])
                 await asyncio.sleep(0)
-            await eventually(lambda: len(server.status().subscribers) == 1)
-            slow.resume()
+            await asyncio.sleep(0.05)
+            slow.resume()  # as late as it likes, within half a minute
             rows = await slow.rest()
+        assert (rows[-1]["type"], "too slow" in rows[-1]["reason"]) == ("bye", True)
+        await eventually(lambda: len(server.status().subscribers) == 1)
         offsets = [row["offset"] for row in rows if row["type"] == "trade"]
         assert offsets == list(range(1, len(offsets) + 1)), "there is no hole before the end"
         assert len(offsets) < 9000

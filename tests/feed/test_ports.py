@@ -20,7 +20,7 @@ from aggregator.feed.access import Token, hash_of
 from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
-from aggregator.feed.transports import http, sockets
+from aggregator.feed.transports import farewell, http
 from tests.feed.test_feed import PATIENCE, Peer, Spot, eventually, peer, trade
 from tests.support.proxy_servers import certificate
 
@@ -113,7 +113,7 @@ def test_http_over_tls(run: Callable[[Awaitable[None]], None], tmp_path: Path) -
 async def test_who_speaks_no_tls_or_an_old_one_is_hung_up_on(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (sockets, http):
+    for module in (farewell, http):
         monkeypatch.setattr(module, "HANDSHAKE_S", 0.2)
     _, trusting = certificate(tmp_path)
     async with serving(f"{scheme}:127.0.0.1:0", **files(tmp_path)) as (_, server, address):
@@ -185,18 +185,42 @@ async def test_an_address_that_others_can_reach_needs_tls_and_tokens(scheme: str
             pass
 
 
+@pytest.mark.parametrize("is_secure", [False, True])
 @pytest.mark.parametrize("scheme", ["tcp", "http"])
-async def test_so_many_come_from_one_address(scheme: str) -> None:
-    async with serving(f"{scheme}:127.0.0.1:0", max_clients_per_address=3) as (_, _, address):
+async def test_so_many_come_from_one_address(scheme: str, is_secure: bool, tmp_path: Path) -> None:
+    _, trusting = certificate(tmp_path)
+    settings = files(tmp_path) if is_secure else {}
+    context = trusting if is_secure else None
+    async with serving(f"{scheme}:127.0.0.1:0", max_clients_per_address=3, **settings) as (_, _, address):
         for _ in range(2):
-            found = [await asyncio.open_connection("127.0.0.1", address.port) for _ in range(5)]
-            ended = [asyncio.ensure_future(reader.read(1)) for reader, _ in found]
-            await asyncio.sleep(0.2)
-            assert sum(one.done() and one.result() == b"" for one in ended) == 2
+            found = [await asyncio.open_connection("localhost", address.port, ssl=context) for _ in range(5)]
+            for _, writer in found:
+                writer.write(b"GET /feed" if scheme == "http" else b"\n")
+            ended = [asyncio.ensure_future(reader.read()) for reader, _ in found]
+            await asyncio.sleep(0.4)
+            said = [one.result() for one in ended if one.done()]
+            assert len(said) == 2
+            for text in said:
+                assert text.startswith(b"HTTP/1.1 503 " if scheme == "http" else b'{"type":"error"')
+                bye = json.loads(text.splitlines()[-1])
+                reason = "there are 3 connections from 127.0.0.1 already, max_clients_per_address"
+                assert bye == {"type": "bye", "reason": reason, "id": None}
             for one, (_, writer) in zip(ended, found, strict=True):
                 one.cancel()
-                writer.close()
+                writer.transport.abort()
             await asyncio.sleep(0.2)
+
+
+async def test_farewells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(farewell, "MOST_FAREWELLS", 2)
+    async with serving("tcp:127.0.0.1:0", max_clients_per_address=1) as (_, server, address):
+        found = [await asyncio.open_connection("127.0.0.1", address.port) for _ in range(6)]
+        said = [await asyncio.wait_for(reader.read(), PATIENCE) for reader, _ in found[1:]]
+        assert all(text.splitlines()[-1].startswith(b'{"type":"bye"') for text in said)
+        transport: Any = server._transports[0]
+        assert len(transport._farewells._open) <= 2
+        for _, writer in found:
+            writer.close()
 
 
 async def test_who_does_not_ask_over_http_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,8 +236,9 @@ async def test_who_does_not_ask_over_http_is_hung_up_on(monkeypatch: pytest.Monk
             if slow[0].at_eof() or slow[1].transport.is_closing():
                 break
         assert number < 99
-        with pytest.raises((AssertionError, ConnectionError)):
-            assert await asyncio.wait_for(silent[0].read(), PATIENCE)
+        told = await asyncio.wait_for(silent[0].read(), PATIENCE)
+        assert told.startswith(b"HTTP/1.1 408 ")
+        assert b'{"type":"bye","reason":"nothing was asked within 0.2 s"' in told
         assert b"hello" in await good[0].readuntil(b"hello")
         assert not good[0].at_eof()
         for _, writer in (silent, slow, good):
@@ -236,6 +261,7 @@ async def test_lists_of_users_and_groups(lists: Any, is_let_in: bool, tmp_path: 
     server = FeedServer(FeedSettings(listen=(UnixAddress(tmp_path / "feed.sock"),), **lists), Bus("epoch"))
     await server.start()
     async with peer(spot) as client:
-        assert bool(await client.line()) is is_let_in
+        rows = [await client.row()] if is_let_in else await client.rest()
+    assert [row["type"] for row in rows] == (["hello"] if is_let_in else ["error", "bye"])
     await eventually(lambda: not server.status().subscribers)
     await server.stop(0)

@@ -10,6 +10,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
@@ -36,9 +37,9 @@ from aggregator.feed.protocol import (
 )
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.subscriber import Subscriber
+from aggregator.feed.transports.farewell import HANDSHAKE_S, Farewells, last_words
 from aggregator.feed.transports.http_peer import HttpPeer, Shape, chunk, events, frame
 from aggregator.feed.transports.logins import LONGEST_BODY_BYTES, Login, Logins, token_in
-from aggregator.feed.transports.sockets import HANDSHAKE_S
 from aggregator.feed.transports.tcp import Ports, bound, listen, set_up
 
 LONGEST_MESSAGE_BYTES = 4 * LONGEST_LINE_BYTES  # a WebSocket's client that sends a longer one is cut off
@@ -85,15 +86,17 @@ class HttpConnection:
     """One connection over HTTP: where it came from, since when it is there, and whether it has asked anything.
 
     sock: its socket, where that may be written to: there is no TLS
+    was_told: whether it was told that it is hung up on
     """
 
-    __slots__ = ("has_asked", "host", "since", "sock")
+    __slots__ = ("has_asked", "host", "since", "sock", "was_told")
 
     def __init__(self, host: str, since: float, sock: socket.socket | None) -> None:
         self.host = host
         self.since = since
         self.sock = sock
         self.has_asked = False
+        self.was_told = False
 
 
 class HttpTransport:
@@ -111,6 +114,7 @@ class HttpTransport:
         self._tasks: list[asyncio.Task[None]] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._here: dict[web.RequestHandler, HttpConnection] = {}
+        self._farewells = Farewells(partial(_unasked, HTTPStatus.SERVICE_UNAVAILABLE))
         self._places: dict[str, Handler] = {
             "/feed": self._feed,
             "/events": self._events,
@@ -161,8 +165,10 @@ class HttpTransport:
                 continue
             self._look()
             there = len(self._here) + len(self._connecting)
-            if there >= self._settings.max_clients + UNASKED or not self._ports.crowd.enter(host):
-                sock.close()
+            is_full = there >= self._settings.max_clients + UNASKED
+            refusal = f"there are {there} connections already" if is_full else self._ports.crowd.refuse(host)
+            if refusal:
+                self._farewells.say(sock, refusal, self._ports.certificates)
                 continue
             task = loop.create_task(self._connect(sock, host))
             self._connecting.add(task)
@@ -198,7 +204,17 @@ class HttpTransport:
                 del self._here[speaking]
                 self._ports.crowd.leave(connection.host)
             elif not connection.has_asked and now - connection.since > HEAD_S:
-                speaking.transport.abort()
+                self._hang_up(speaking.transport, connection)
+
+    def _hang_up(self, transport: asyncio.Transport, connection: HttpConnection) -> None:
+        """Hang up on a connection that asks nothing: the first time with a word, and then at once."""
+        if connection.was_told:
+            transport.abort()
+            return
+        connection.was_told = True
+        words = last_words(f"nothing was asked within {HEAD_S:g} s")
+        transport.write(_unasked(HTTPStatus.REQUEST_TIMEOUT, words))
+        transport.close()
 
     async def _sweep(self) -> None:
         while True:
@@ -213,6 +229,7 @@ class HttpTransport:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self._farewells.end()
         self._socket.close()
 
     async def close(self) -> None:
@@ -525,6 +542,12 @@ def _may_ask(request: web.Request) -> web.Response:
     if request.headers["Access-Control-Request-Method"] != "GET":
         return _error(HTTPStatus.METHOD_NOT_ALLOWED, "a page of another site may ask by GET alone")
     return web.Response(status=HTTPStatus.NO_CONTENT, headers={**headers, "Access-Control-Max-Age": "600"})
+
+
+def _unasked(status: HTTPStatus, lines: bytes) -> bytes:
+    """Lines as an answer to what was not asked, or not understood yet."""
+    kind = f"Content-Type: application/x-ndjson\r\nContent-Length: {len(lines)}\r\nConnection: close"
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{kind}\r\n\r\n".encode() + lines
 
 
 def _answer(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> web.Response:

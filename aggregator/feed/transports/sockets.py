@@ -13,12 +13,12 @@ from aggregator.feed.certificates import Certificates
 from aggregator.feed.peer import Host
 from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
+from aggregator.feed.transports.farewell import Farewells, begin_tls
 from aggregator.feed.transports.pace import Pace
 
 RECEIVE_BYTES = 64 * 1024  # one read
 LINES_AT_ONCE = 8  # so many are heard before others have their turn
 SENDS_AT_ONCE = 8  # so many writes, before that
-HANDSHAKE_S = 3.0  # seconds that a client has to begin TLS
 WOULD_WAIT = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 SWEEP_S = 1.0  # between two looks for peers that left without a word
 GONE = select.POLLHUP | select.POLLERR
@@ -216,6 +216,7 @@ class SocketTransport:
         self._pace = pace
         self._certificates = certificates
         self._shaking: set[asyncio.Task[None]] = set()
+        self._farewells = Farewells()
         self.socket = listening
         self.socket.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         self._peers: dict[SocketPeer, None] = {}
@@ -229,9 +230,9 @@ class SocketTransport:
         """The address from which an accepted socket came; empty for this machine's own. Raises OSError likewise."""
         return ""
 
-    def enter(self, sock: socket.socket) -> bool:  # noqa: ARG002 - other sockets ask who it is
-        """Tell whether an accepted socket is let in. Raises OSError likewise."""
-        return True
+    def refuse(self, sock: socket.socket) -> str:  # noqa: ARG002 - other sockets ask who it is
+        """Why an accepted socket is not let in; empty where it is. Raises OSError likewise."""
+        return ""
 
     def leave(self, host: str) -> None:
         """One that was let in, from this address, is gone."""
@@ -252,6 +253,7 @@ class SocketTransport:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self._farewells.end()
         self.socket.close()
 
     async def close(self) -> None:
@@ -268,12 +270,12 @@ class SocketTransport:
                 continue
             sock.setblocking(False)  # noqa: FBT003 - as above
             try:
-                name, origin, is_let_in = self.name_of(sock), self.host_of(sock), self.enter(sock)
+                name, origin, refusal = self.name_of(sock), self.host_of(sock), self.refuse(sock)
             except OSError:  # it has left already
                 sock.close()
                 continue
-            if not is_let_in:
-                sock.close()
+            if refusal:
+                self._farewells.say(sock, refusal, self._certificates)
             elif self._certificates is None:
                 self._show(sock, name, origin, host)
             else:
@@ -290,19 +292,11 @@ class SocketTransport:
         self, certificates: Certificates, sock: socket.socket, name: str, origin: str, host: Host
     ) -> None:
         """Begin TLS with whoever has connected, and only then show it to the hub."""
-        secured: socket.socket = sock
         try:
-            context = certificates.context()
-            secured = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            async with asyncio.timeout(HANDSHAKE_S):
-                await _shake(secured)
+            secured = await begin_tls(sock, certificates)
         except (OSError, ValueError) as error:  # a timeout is an OSError
             log.info("feed: %s speaks no TLS as it should: %s", name, error or "it says nothing")
-            secured.close()
             self.leave(origin)
-        except asyncio.CancelledError:
-            secured.close()
-            raise
         else:
             self._show(secured, name, origin, host)
 
@@ -318,28 +312,3 @@ class SocketTransport:
             for peer in list(self._peers):
                 if peer.has_ended and peer.is_gone():
                     peer.close()
-
-
-async def _shake(sock: ssl.SSLSocket) -> None:
-    """Do the handshake of TLS without keeping anybody waiting. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    while True:
-        ready = loop.create_future()
-        try:
-            sock.do_handshake()
-        except ssl.SSLWantReadError:
-            watch, forget = loop.add_reader, loop.remove_reader
-        except ssl.SSLWantWriteError:
-            watch, forget = loop.add_writer, loop.remove_writer
-        else:
-            return
-        watch(sock, _settle, ready)
-        try:
-            await ready
-        finally:
-            forget(sock)
-
-
-def _settle(ready: "asyncio.Future[None]") -> None:
-    if not ready.done():
-        ready.set_result(None)

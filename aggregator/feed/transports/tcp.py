@@ -52,9 +52,9 @@ class TcpTransport(SocketTransport):
         """Give the address from which a subscriber came."""
         return str(sock.getpeername()[0])
 
-    def enter(self, sock: socket.socket) -> bool:
+    def refuse(self, sock: socket.socket) -> str:
         """Let in so many from one address."""
-        return self._crowd.enter(self.host_of(sock))
+        return self._crowd.refuse(self.host_of(sock))
 
     def leave(self, host: str) -> None:
         """Make room for another."""

@@ -29,14 +29,14 @@ class UnixTransport(SocketTransport):
         pid, uid, _ = _peer(sock)
         return f"unix:pid={pid},uid={uid}"
 
-    def enter(self, sock: socket.socket) -> bool:
+    def refuse(self, sock: socket.socket) -> str:
         """Let in who is on a list, where there is one."""
         uids, gids = self._settings.allow_uids, self._settings.allow_gids
         _, uid, gid = _peer(sock)
         if not (uids or gids) or uid in uids or gid in gids:
-            return True
+            return ""
         log.warning("feed: user %d, group %d is turned away: neither allow_uids nor allow_gids has it", uid, gid)
-        return False
+        return f"user {uid} of group {gid} is not let in: neither allow_uids nor allow_gids has it"
 
     async def stop(self) -> None:
         """Let nobody in any more, and remove the file."""

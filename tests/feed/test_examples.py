@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,55 @@ async def test_a_book_is_kept(tmp_path: Path) -> None:
         "a gap is open: sequence",
         "the feed has ended: the daemon ends",
     ]
+
+
+async def test_best_prices_are_of_the_books_that_can_be_trusted(tmp_path: Path) -> None:
+    """Three exchanges, of which one has an old book and another a gap; then the daemon goes, and comes back."""
+    path = tmp_path / "feed.sock"
+
+    def whole(exchange: str, bid: str, ask: str, age_s: float = 0.0) -> BookSnapshot:
+        names = {"exchange": exchange, "symbol": "BTC/USD", "raw_symbol": "XBTUSD"}
+        ts = time.time_ns() - round(age_s * 1e9)
+        return BookSnapshot(**names, ts_recv=ts, bids=[(bid, "1")], asks=[(ask, "1")])  # type: ignore[arg-type]
+
+    async def start() -> tuple[Bus, FeedServer]:
+        bus = Bus("epoch")
+        bus.views.add("alpha", Fixed([whole("alpha", "100.0", "101.0")]))
+        bus.views.add("beta", Fixed([whole("beta", "99.5", "100.5")]))
+        bus.views.add("old", Fixed([whole("old", "200", "50", 3600)]))
+        server = FeedServer(FeedSettings(listen=(UnixAddress(path),)), bus)
+        await server.start()
+        bus.attach(server.publish)
+        return bus, server
+
+    bus, server = await start()
+    names = [f"{exchange}:BTC/USD" for exchange in ("alpha", "beta", "old")]
+    program = (sys.executable, str(CLIENTS / "consolidated_prices.py"), str(path), *names)
+    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+
+    async def until(*wanted: str) -> None:
+        """Read until all of these stand in one telling of four lines."""
+        lines: list[str] = []
+        while not all(any(each in line for line in lines) for each in wanted):
+            assert process.stdout is not None
+            line = (await process.stdout.readline()).decode()
+            assert line, "it has ended"
+            lines = [*lines, line][-4:]
+
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await until("100.0 alpha | 100.5 beta  (2 of 3)", "old BTC/USD: 200 | 50, nothing for 36", "live, 0 s old")
+            bus.publish([gap("book")])
+            await until("99.5 beta | 100.5 beta  (1 of 3)", "alpha BTC/USD: 100.0 | 101.0, a gap is open: sequence")
+            await server.stop(0)
+            await until("no book can be trusted", "beta BTC/USD: 99.5 | 100.5, a gap is open: disconnect")
+            bus, server = await start()
+            await until("100.0 alpha | 100.5 beta  (2 of 3)")
+    finally:
+        await server.stop(0)
+        process.kill()
+        await process.communicate()
 
 
 @pytest.mark.skipif(not NODE, reason="Node is not installed")

@@ -176,7 +176,7 @@ EXCHANGE = Exchange(
         "A topic that does not exist is neither confirmed nor refused: it stays silent.",
         "A ticker has no open, highest and lowest price, and a variation in per cent, which is left out.",
         "Best prices come with the ticker, without sizes. Neither they nor books have a time.",
-        "Candles are had for a range of times that the request must name, and are not followed.",
+        "Candles come from the address of its charts alone, and are not followed.",
         "The listing has no steps of prices and sizes.",
     ),
     limits=Limits(weights={API: ((120, 60), (20, 1))}),

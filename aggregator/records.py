@@ -49,6 +49,8 @@ Level = tuple[str, str]
 Levels = list[Level]
 Order = tuple[str, str, str]
 Orders = list[Order]
+Contributor = tuple[str, str, int, str | None, str | None, str | None, str | None]
+Absent = tuple[str, str, int | None]
 Kind = Literal["spot", "perpetual", "future", "option", "index"]
 Cause = Literal[
     "disconnect",
@@ -236,6 +238,31 @@ class Bbo(Record, tag="bbo", kw_only=True, gc=False):
     ask_price: str | None = None
     ask_size: str | None = None
     origin: Literal["native", "book"] = written("native")
+
+
+class Consolidated(Record, tag="consolidated", kw_only=True, gc=False):
+    """The best bid and offer of a market over several exchanges; `exchange` is the pattern that they fit.
+
+    bid_price: the highest bid; null: nobody bids
+    bid_size: its size there, in the unit in which that exchange trades the instrument
+    bid_exchange: the exchange that has it; of several, the one where the price stands longest
+    ask_price: the lowest offer; it may be below the highest bid, as they are of different exchanges
+    ask_size: its size there, in the unit in which that exchange trades the instrument
+    ask_exchange: the exchange that has it; of several, the one where the price stands longest
+    contributors: `[[exchange, state, age_ms, bid_price, bid_size, ask_price, ask_size], ...]`: each that it is made of,
+        with the state of its topic, the milliseconds since its last record, and its own best prices
+    absent: `[[exchange, reason, age_ms], ...]`, those that were left out: the state of the topic, `waiting` for its
+        first record since that was bad, or `old`
+    """
+
+    bid_price: str | None = None
+    bid_size: str | None = None
+    bid_exchange: str | None = None
+    ask_price: str | None = None
+    ask_size: str | None = None
+    ask_exchange: str | None = None
+    contributors: list[Contributor]
+    absent: list[Absent]
 
 
 class Ticker(Record, tag="ticker", kw_only=True, gc=False):
@@ -607,6 +634,7 @@ RECORD_TYPES: tuple[type[Record], ...] = (
     OrdersSnapshot,
     OrdersDelta,
     Bbo,
+    Consolidated,
     Ticker,
     Candle,
     Funding,
@@ -641,6 +669,8 @@ CHANNEL_OF: dict[type[Record], Channel] = {
     Instrument: "instruments",
     Status: "status",
 }
+
+DERIVED_OF: dict[type[Record], str] = {Consolidated: "consolidated"}  # types that only a derived channel carries
 
 
 def channel_of(record: Record) -> Channel | None:

@@ -135,6 +135,31 @@ export interface Bbo {
   origin: "book" | "native";
 }
 
+export interface Consolidated {
+  type: "consolidated";
+  exchange: string;
+  symbol: string | null;
+  raw_symbol: string | null;
+  ts_event?: number;
+  ts_sent?: number;
+  ts_recv: number;
+  offset: number;
+  sequence?: number;
+  sequence_first?: number;
+  sequence_prev?: number;
+  conn: string;
+  source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
+  bid_price?: string;
+  bid_size?: string;
+  bid_exchange?: string;
+  ask_price?: string;
+  ask_size?: string;
+  ask_exchange?: string;
+  contributors: ([string, string, number, string | null, string | null, string | null, string | null])[];
+  absent: ([string, string, number | null])[];
+}
+
 export interface Ticker {
   type: "ticker";
   exchange: string;
@@ -502,4 +527,4 @@ export interface Lag {
   offset_to: number;
 }
 
-export type AnyRecord = Trade | BookSnapshot | BookDelta | OrdersSnapshot | OrdersDelta | Bbo | Ticker | Candle | Funding | OpenInterest | Liquidation | MarkPrice | IndexPrice | OptionSummary | Instrument | Status | Gap | Health | Summary | Lag;
+export type AnyRecord = Trade | BookSnapshot | BookDelta | OrdersSnapshot | OrdersDelta | Bbo | Consolidated | Ticker | Candle | Funding | OpenInterest | Liquidation | MarkPrice | IndexPrice | OptionSummary | Instrument | Status | Gap | Health | Summary | Lag;

@@ -13,10 +13,13 @@ from msgspec.structs import fields
 from aggregator.records import (
     CHANNEL_OF,
     CHANNELS,
+    DERIVED_OF,
     RECORD_TYPES,
     SCHEMA,
+    Absent,
     BookDelta,
     BookSnapshot,
+    Contributor,
     Gap,
     Health,
     Lag,
@@ -73,6 +76,11 @@ VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
     "orders_snapshot": ("orders", {"bids": "orders", "asks": "orders", "reason": "initial|resync|periodic"}),
     "orders_delta": ("orders", {"bids": "orders", "asks": "orders"}),
     "bbo": ("bbo", {"origin": "native|book"} | texts("bid_price bid_size ask_price ask_size")),
+    "consolidated": (
+        None,
+        {"contributors": "contributors", "absent": "absent"}
+        | texts("bid_price bid_size bid_exchange ask_price ask_size ask_exchange"),
+    ),
     "ticker": (
         "ticker",
         {"trades": "int?", "window_s": "int?"}
@@ -147,6 +155,8 @@ def spoken(type: Any) -> str:
         return "|".join(get_args(type))
     if type == list[tuple[str, str, str]]:
         return "orders"
+    if type in {list[Contributor], list[Absent]}:
+        return "contributors" if type == list[Contributor] else "absent"
     return "levels" if type == list[tuple[str, str]] else str(type.__name__)
 
 
@@ -158,6 +168,8 @@ def sketch(kind: type[Record]) -> Record:
         "float": 1.5,
         "levels": [("1", "2")],
         "orders": [("a", "1", "2")],
+        "contributors": [("a", "live", 7, "1", None, "2", "3")],
+        "absent": [("b", "down", None)],
     }
     said = {f.name: samples.get(spoken(f.type), spoken(f.type).split("|")[0]) for f in fields(kind) if f.required}
     return msgspec.convert({"type": kind.__struct_config__.tag, **said}, kind)
@@ -166,7 +178,7 @@ def sketch(kind: type[Record]) -> Record:
 def values(type: Any) -> st.SearchStrategy[Any]:
     """Whatever a field may hold."""
     if get_origin(type) is list:
-        return st.lists(st.tuples(*[st.text()] * len(get_args(get_args(type)[0]))), max_size=3)
+        return st.lists(st.tuples(*map(values, get_args(get_args(type)[0]))), max_size=3)
     if get_origin(type) is tuple:
         return st.lists(values(get_args(type)[0]), max_size=3).map(tuple)
     if get_origin(type) is Literal:
@@ -237,7 +249,8 @@ def test_no_field_is_shared_between_records(kind: type[Record]) -> None:
 
 def test_channel_of_covers_every_type_that_is_subscribed_to() -> None:
     always = {Gap, Health, Summary, Lag}
-    assert set(CHANNEL_OF) == set(RECORD_TYPES) - always
+    assert set(CHANNEL_OF) == set(RECORD_TYPES) - always - set(DERIVED_OF)
+    assert not set(DERIVED_OF.values()) & set(CHANNELS)
     assert set(CHANNEL_OF.values()) == set(CHANNELS)
     assert len(set(CHANNELS)) == len(CHANNELS)
 

@@ -52,6 +52,8 @@ def _field(name: str, value: object, at: datetime) -> str:
         best = ", ".join(f"{size} @ {price}" for price, size in value[:LEVELS])
         more = f" +{len(value) - LEVELS}" if len(value) > LEVELS else ""
         return printable(f"{name} {best or '-'}{more}")
+    if name in {"contributors", "absent"} and isinstance(value, list):
+        return printable(f"{name} {', '.join(str(each[0]) for each in value) or '-'}")
     if name == "side" and isinstance(value, str):
         return click.style(printable(value), fg=SIDES.get(value))
     return printable(str(value) if name in {"price", "size", "state", "phase", "cause"} else f"{name} {value}")

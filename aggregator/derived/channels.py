@@ -9,11 +9,12 @@ from aggregator.bus.selection import CHANNEL_NAMES, BadPattern, Pattern, parse_p
 from aggregator.derived.best_prices import BEST_OF_BOOK
 from aggregator.derived.candles import CANDLES
 from aggregator.derived.channel import Derived, Start
+from aggregator.derived.consolidated import CONSOLIDATED
 from aggregator.derived.levels import LEVELS
 from aggregator.derived.newest import EACH_COUNTS, NEWEST
 from aggregator.records import MS_NS
 
-DERIVED: tuple[Derived, ...] = (LEVELS, BEST_OF_BOOK, CANDLES, *NEWEST)
+DERIVED: tuple[Derived, ...] = (LEVELS, BEST_OF_BOOK, CANDLES, CONSOLIDATED, *NEWEST)
 FORMS = ", ".join(each.form for each in DERIVED)
 INTERVAL = re.compile(r"([0-9]{1,8})ms")
 LEAST_INTERVAL_MS, LONGEST_INTERVAL_MS = 10, 3_600_000

@@ -6,7 +6,7 @@ from inspect import cleandoc
 from msgspec import NODEFAULT, Struct, inspect, json
 
 from aggregator.docgen.markdown import code, link, notice, table
-from aggregator.records import CHANNEL_OF, RECORD_TYPES, SCHEMA, Health, Instrument, Record, Trade
+from aggregator.records import CHANNEL_OF, DERIVED_OF, RECORD_TYPES, SCHEMA, Health, Instrument, Record, Trade
 
 RULES = """
 **Numbers are the exchange's own decimal text.** Prices, sizes, funding rates and volumes are JSON strings that hold the
@@ -172,6 +172,8 @@ def tag(record: type[Record]) -> str:
 
 def channel(record: type[Record]) -> str:
     """The channel that brings a type, as the page says it."""
+    if record in DERIVED_OF:
+        return f"{code(DERIVED_OF[record])}, which the feed derives"
     return code(CHANNEL_OF[record]) if record in CHANNEL_OF else "none, it comes unasked"
 
 

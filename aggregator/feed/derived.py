@@ -71,8 +71,11 @@ class DerivedTopics:
 
     def _reason(self, text: str, pattern: Pattern) -> str:
         found = derived(pattern)
-        if found is None or "*" in pattern.exchange or "*" in pattern.symbol or self.of([pattern]):
+        is_wide = "*" in pattern.symbol or ("*" in pattern.exchange and found is not None and not found.kind.merges)
+        if found is None or is_wide or self.of([pattern]):
             return ""
+        if found.kind.merges:
+            return f"{text}: no exchange is followed yet that has {' or '.join(found.kind.inputs)} of it"
         there = self._routes.channels_of(pattern.exchange, pattern.symbol)
         inputs = " or ".join(found.kind.inputs)
         if not there:

@@ -12,10 +12,11 @@ from msgspec import Raw, Struct
 
 from aggregator.bus.bus import encode_lines
 from aggregator.feed.protocol import Encoding, Hello, Layout, Numbers, Reply, Schema, Time
-from aggregator.records import DECIMALS, RECORD_TYPES, SECOND_NS, TIMES, Gap, Health, Lag, Record
+from aggregator.records import DECIMALS, RECORD_TYPES, SECOND_NS, TIMES, Consolidated, Gap, Health, Lag, Record
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")  # JSON takes such a number as it stands
 LEVELS = ("bids", "asks")
+PRICED = 3  # columns of a contributor before its prices and sizes
 WHOLE = (Gap, Health, Lag)  # these keep every field whatever a reader chose: a hole must say where it is, and of what
 DIVISORS = {"us": 1_000, "ms": 1_000_000}
 
@@ -129,6 +130,8 @@ def _row(record: Record, options: Options) -> Row:
                 row[name] = number(row[name])
         for name in LEVELS if has_levels else ():
             row[name] = [(*id, number(price), number(size)) for *id, price, size in row[name]]
+        if isinstance(record, Consolidated):
+            row["contributors"] = [(*each[:PRICED], *map(number, each[PRICED:])) for each in record.contributors]
     return row
 
 

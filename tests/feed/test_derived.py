@@ -126,6 +126,48 @@ async def _conflated(spot: Spot) -> None:
 test_an_interval_keeps_the_newest = both(_conflated)
 
 
+def quote(exchange: str, bid: str, ask: str) -> Bbo:
+    now = time.time_ns()
+    names = {"exchange": exchange, "symbol": "BTC/USD", "raw_symbol": "XBTUSD", "conn": f"{exchange}/1#1"}
+    return Bbo(**names, ts_recv=now, bid_price=bid, bid_size="1", ask_price=ask, ask_size="2")  # type: ignore[arg-type]
+
+
+async def _consolidated(spot: Spot) -> None:
+    bus = Bus("epoch")
+    market = Market(bus, ["BTCUSD"])  # of alpha, which tells no best prices of its own
+    async with serving(spot, bus=bus), peer(spot) as client, peer(spot) as second:
+        await client.row()
+        await second.row()
+        bus.publish([market.snapshot("BTCUSD", "initial"), quote("beta", "1", "1000"), quote("gamma", "2", "900")])
+        for _ in range(50):
+            bus.publish([market.delta("BTCUSD")])
+        assert (await client.ask("consolidated:*:BTC/USD"))["matched"] == 1
+        first = await client.row()
+        assert (first["type"], first["exchange"], first["symbol"]) == ("consolidated", "*", "BTC/USD")
+        assert (first["source"], first["conn"]) == ("derived", "derived/consolidated")
+        bid, ask = best(market, "BTCUSD")
+        assert [first[name] for name in ("bid_price", "bid_size", "bid_exchange")] == [*bid, "alpha"]
+        assert [each[0] for each in first["contributors"]] == ["alpha"], "of the others nothing is known yet"
+        bus.publish([quote("beta", "999", "1000")])
+        row = await client.row()
+        assert (row["bid_exchange"], row["bid_price"], row["ask_exchange"]) == ("beta", "999", "alpha")
+        assert [each[0] for each in row["contributors"]] == ["alpha", "beta"]
+        assert row["contributors"][0][3:] == [*bid, *ask]
+        names = {"exchange": "beta", "symbol": "BTC/USD", "raw_symbol": "XBTUSD", "conn": "beta/1#1"}
+        bus.publish([Health(**names, ts_recv=time.time_ns(), channel="bbo", state="stalled")])  # type: ignore[arg-type]
+        row = await client.row()
+        assert (row["bid_exchange"], row["absent"][0][:2]) == ("alpha", ["beta", "stalled"])
+        answer = await second.ask({"op": "subscribe", "topics": ["consolidated:*:BTC/USD"], "numbers": "float"})
+        assert answer["matched"] == 1
+        shown = await second.row()
+        assert (shown["bid_price"], shown["contributors"][0][3]) == (float(bid[0]), float(bid[0]))
+        answer = await client.ask("consolidated:*:XYZ/USD")
+        assert answer["reasons"] == ["consolidated:*:XYZ/USD: no exchange is followed yet that has bbo or book of it"]
+
+
+test_the_best_prices_over_exchanges = both(_consolidated)
+
+
 def at(ns: int, price: str) -> Trade:
     names = {"exchange": "alpha", "symbol": "BTC/USD", "raw_symbol": "BTCUSD", "conn": "alpha/1#1"}
     return Trade(**names, ts_event=ns, ts_recv=ns, price=price, size="0.1", base_size="0.1")  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from aggregator.records import (
     RECORD_TYPES,
     BookDelta,
     Candle,
+    Consolidated,
     Gap,
     Health,
     Instrument,
@@ -28,7 +29,7 @@ from aggregator.records import (
 # fmt: off
 WORDS = {
     "exchange", "symbol", "raw_symbol", "conn", "id", "first_id", "last_id", "interval", "index", "underlying",
-    "base", "quote", "settle", "reason", "gap_id", "status", "bye",
+    "base", "quote", "settle", "reason", "gap_id", "status", "bye", "bid_exchange", "ask_exchange",
 }
 # fmt: on
 TRADE = Trade(exchange="alpha", ts_event=1714564800123456789, ts_recv=1, price="0.3500", size="7", id="12")
@@ -62,6 +63,16 @@ def test_times_in_other_units(unit: Time, expected: object) -> None:
 def test_a_time_outside_of_the_calendar_stays_a_number() -> None:
     candle = Candle(interval="1m", ts_open=10**30, open="1", high="1", low="1", close="1")
     assert written(candle, Options(time="iso"))["ts_open"] == 10**30
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_prices_of_contributors_are_numbers_too(encoding: Encoding) -> None:
+    made = Consolidated(contributors=[("alpha", "live", 12, "1.50", None, "2.5", "3")], absent=[("beta", "down", None)])
+    line = encode([made], Options(numbers="float", encoding=encoding))
+    if encoding == "json":
+        assert b'"contributors":[["alpha","live",12,1.50,null,2.5,3]],"absent":[["beta","down",null]]' in line
+    else:
+        assert msgspec.msgpack.decode(line[4:])["contributors"] == [["alpha", "live", 12, 1.5, None, 2.5, 3.0]]
 
 
 def test_numbers_keep_their_digits() -> None:

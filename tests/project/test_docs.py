@@ -26,7 +26,17 @@ from aggregator.docgen.limits import BORDERS, Bound, _constants, in_words, unlis
 from aggregator.docgen.markdown import cell, link, table
 from aggregator.docgen.records import describe, json_type, own_fields, records_page, undescribed
 from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Snapshot, Stream, Subscription
-from aggregator.records import CHANNEL_OF, RECORD_TYPES, BookSnapshot, Channel, Flags, Instrument, Record, defaults
+from aggregator.records import (
+    CHANNEL_OF,
+    DERIVED_OF,
+    RECORD_TYPES,
+    BookSnapshot,
+    Channel,
+    Flags,
+    Instrument,
+    Record,
+    defaults,
+)
 from aggregator.sequence import linked
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
@@ -210,7 +220,8 @@ def test_the_page_of_records_has_every_type_with_its_channel_and_fields() -> Non
     assert len(sections) == len(RECORD_TYPES)
     for section, record in zip(sections, RECORD_TYPES, strict=True):
         assert section.startswith(f"`{record.__struct_config__.tag}`")
-        assert f"Channel: `{CHANNEL_OF[record]}`" in section if record in CHANNEL_OF else "unasked" in section
+        channel = CHANNEL_OF.get(record) or DERIVED_OF.get(record)
+        assert f"Channel: `{channel}`" in section if channel else "unasked" in section
         assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == own_fields(record)
 
 

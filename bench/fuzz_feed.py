@@ -155,7 +155,8 @@ async def attack(
     if isinstance(place, UnixAddress):
         reader, writer = await asyncio.open_unix_connection(place.path)
     else:
-        origin = (f"127.0.{chance.randrange(256)}.{chance.randrange(1, 255)}", 0)
+        is_crowd = chance.random() < 0.25  # some come from where too many are already
+        origin = ("127.1.0.1" if is_crowd else f"127.0.{chance.randrange(256)}.{chance.randrange(1, 255)}", 0)
         kind = tls if chance.random() < 0.9 else None
         reader, writer = await asyncio.open_connection(place.host, place.port, ssl=kind, local_addr=origin)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
@@ -225,7 +226,8 @@ async def fuzz(  # noqa: PLR0915 - one scenario, from its beginning to its end
     bus = Bus("epoch")
     listen = (UnixAddress(path), TcpAddress("127.0.0.1", 0), TcpAddress("127.0.0.1", 0, "http"))
     tokens = (Token("one", hash_of(TOKEN)),)
-    server = FeedServer(FeedSettings(listen=listen, tokens=tokens, tls_certificate=pem, tls_key=pem), bus)
+    settings = FeedSettings(listen=listen, tokens=tokens, tls_certificate=pem, tls_key=pem, max_clients_per_address=1)
+    server = FeedServer(settings, bus)
     await server.start()
     bus.attach(server.publish)
     unix, tcp, http = server.addresses

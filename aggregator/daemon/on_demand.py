@@ -118,7 +118,6 @@ class Offer:
         self._weight = 0  # subscriptions that its topics take
         self._waiting: dict[AskedTopic, None] = {}  # those that are not begun yet
         self._lingering: dict[AskedTopic, None] = {}  # those that nobody asks for, the first to go in front
-        self._has_ended = False  # some topic that was begun is no more
         self._window = Window(CHANGES)
         self._changed = asyncio.Event()
 
@@ -248,7 +247,6 @@ class Offer:
         self._weight -= self._weight_of(topic.channel)
         self._waiting.pop(topic, None)
         self._lingering.pop(topic, None)
-        self._has_ended = self._has_ended or topic.is_begun
 
     # --- what is carried ----------------------------------------------------------------------------------------------
 
@@ -302,7 +300,6 @@ class Offer:
         self._followed = self._names = None
         for topic in list(self._lingering):
             self._forget(topic)
-        self._has_ended = False
 
     async def run(self, followed: Followed) -> None:
         """Have the runner carry what is asked for, as that changes, until cancelled."""
@@ -310,10 +307,9 @@ class Offer:
             await self._sleep()
             await asyncio.sleep(GATHER_S)
             self._changed.clear()
-            if not self._begin_some(_now()) and not self._has_ended:
+            if not self._begin_some(_now()):
                 continue
             begun = time.perf_counter()
-            self._has_ended = False
             await followed.change()
             self._tell_unserved(followed)
             await asyncio.sleep((time.perf_counter() - begun) * SHARE)

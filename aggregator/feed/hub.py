@@ -6,7 +6,7 @@ No slow subscriber slows another. The hub knows no socket: a transport shows it 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from msgspec import UNSET, UnsetType, structs
@@ -393,11 +393,11 @@ class FeedHub:
         self._collect()  # records that were published before are not subject to what is wanted now
         held = self._routes.selection_of(subscriber.ring)
         wanted = Selection(new.values())
-        added = [pattern for text, pattern in new.items() if text not in subscriber.patterns]
+        added = {text: pattern for text, pattern in new.items() if text not in subscriber.patterns}
         there = self._derived.of(new.values() if request.snapshot else ())
-        self._join_derived(added, request.id)
         subscriber.patterns |= new
         absent = [each for each in self._demand(subscriber) if each.topic in new]
+        self._join_derived(subscriber, added, request.id)
         matched = self._routes.matching(wanted)
         derived = self._derived.of(new.values())
         before = subscriber.options
@@ -442,10 +442,14 @@ class FeedHub:
             raise BadRequest(f"{unknown!a:.80} is a field of no record; docs/records.md has them all", request.id)
         return new
 
-    def _join_derived(self, added: Iterable[Pattern], id: Id) -> None:
+    def _join_derived(self, subscriber: Subscriber, added: Mapping[str, Pattern], id: Id) -> None:
+        """Compute what is new of derived topics. Raises BadRequest where that is too much, and then nothing is new."""
         try:
-            self._derived.join(added)
+            self._derived.join(added.values())
         except BadPattern as error:
+            for text in added:
+                del subscriber.patterns[text]
+            self._demand(subscriber)
             raise BadRequest(str(error), id) from None
 
     def _demand(self, subscriber: Subscriber) -> list[AbsentTopic]:

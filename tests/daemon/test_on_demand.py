@@ -163,6 +163,19 @@ async def test_nothing_is_connected_before_somebody_asks_and_all_share_one_conne
         assert it.subscribed() == {"trade:BTC/USD": 1, "trade:ETH/USD": 1, "book:BTC/USD": 1}
 
 
+async def test_a_derived_topic_brings_what_it_is_computed_of(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it:
+        client = await it.client()
+        said = await client.subscribe("book.2:kraken:SOL/USD", "book.2:kraken:NO/SUCH")
+        assert (said["matched"], said.get("reasons")) == (1, None)
+        assert [each["topic"] for each in said["absent"]] == ["book.2:kraken:NO/SUCH"]
+        book = await client.until(type="book_snapshot")
+        assert (book["symbol"], len(book["bids"])) == ("SOL/USD", 2)
+        assert it.subscribed() == {"book:SOL/USD": 1}
+        client.die()
+        await it.until(lambda: not it.subscribed())
+
+
 async def test_a_topic_lingers_and_is_released_after_that_and_then_the_connection_ends(tmp_path: Path) -> None:
     async with scene(tmp_path, linger=1) as it:
         one, other = await it.client(), await it.client()

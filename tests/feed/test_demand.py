@@ -11,7 +11,7 @@ import pytest
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.demand import Demanded, Tell, Unmet
-from aggregator.bus.selection import Pattern
+from aggregator.bus.selection import BadPattern, Pattern
 from aggregator.feed.access import Token
 from aggregator.feed.address import parse_address
 from aggregator.feed.server import FeedServer
@@ -153,3 +153,17 @@ async def test_states_tell_how_topics_on_demand_stand(tmp_path: Path) -> None:
             "trades:x:BUSD": {"state": "down", "age_ms": None, "reason": "its turn", "demand": "pending"},
             "trades:x:CUSD": {"state": "live", "age_ms": None, "reason": None},
         }
+
+
+async def test_a_request_that_is_refused_asks_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Scene(tmp_path)
+    async with it:
+        peer = await it.peer()
+        await peer.ask("trades:x:A")
+
+        def refuse(_: object) -> None:
+            raise BadPattern("that is too much")
+
+        monkeypatch.setattr(it.server.hub._derived, "join", refuse)
+        assert (await peer.ask("trades:x:A book.5:x:B"))["error"] == "that is too much"
+        assert it.supply.all() == [["trades:x:A"]]

@@ -39,11 +39,12 @@ EMPTY: Side = (None, None)
 class Contribution:
     """The contribution of one exchange: its own best prices, or until one of these comes those of its book."""
 
-    __slots__ = ("_book", "_of_bbo", "_of_book", "ask", "bid", "has_bbo", "has_book", "last", "name")
+    __slots__ = ("_book", "_of_bbo", "_of_book", "ask", "bid", "has_bbo", "has_book", "is_good", "last", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.has_bbo = self.has_book = False
+        self.is_good = True  # its condition, found anew when that may have changed
         self.bid: Quote | None = None
         self.ask: Quote | None = None
         self.last: Record | None = None  # the newest that told prices; null: none since it could be relied on
@@ -62,9 +63,12 @@ class Contribution:
         elif isinstance(record, Bbo):
             if not self.has_bbo:
                 self.has_bbo, self._book = True, KeptBook()
+                self.is_good = self.condition.is_good
             self._quote(record, (record.bid_price, record.bid_size), (record.ask_price, record.ask_size), count)
         elif not self.has_bbo:
-            self.has_book = True
+            if not self.has_book:
+                self.has_book = True
+                self.is_good = self.condition.is_good
             has_changed, best = self._book.take(record), self._book.best(1)
             if best is None:
                 self.last = None
@@ -79,7 +83,8 @@ class Contribution:
             self.has_book = self.has_book or record.channel == "book"
             self._of_book.take(record, self.last)
             self._book.take(record)
-        if not self.condition.is_good:
+        self.is_good = self.condition.is_good
+        if not self.is_good:
             self.last = None  # its prices count again from the next record on
 
     def _quote(self, record: Record, bid: Side, ask: Side, count: int) -> None:
@@ -133,11 +138,16 @@ class BestOfExchanges:
 
     def _inside(self) -> Iterator[Contribution]:
         """The exchanges that can be relied on."""
-        return (each for each in self._exchanges.values() if not self._reason(each))
+        age_ns, now = self._age_ns, self._now
+        return (
+            each
+            for each in self._exchanges.values()
+            if each.is_good and each.last is not None and (age_ns is None or now - each.last.ts_recv < age_ns)
+        )
 
     def _reason(self, each: Contribution) -> str:
         """Why an exchange is not among them; empty where it is."""
-        if not each.condition.is_good:
+        if not each.is_good:
             return each.condition.state
         if each.last is None:
             return "waiting"

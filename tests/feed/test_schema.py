@@ -25,6 +25,8 @@ from aggregator.records import DECIMALS, RECORD_TYPES, BookSnapshot, Health, Ins
 from tests.feed.test_feed import PATIENCE
 from tests.support.views import Fixed
 
+pytestmark = pytest.mark.waits
+
 Row = dict[str, Any]
 WHOLE: Row = json.loads(schema_page())
 ASYNC: Row = json.loads(asyncapi_page())

@@ -62,6 +62,8 @@ Cause = Literal[
     "parse_error",
     "overflow",
     "restart",
+    "expired",
+    "damaged",
 ]
 Repair = Literal["none", "partial", "full", "not_needed"]
 DemandState = Literal["wanted", "pending", "live", "lingering"]  # of a topic that is brought on demand

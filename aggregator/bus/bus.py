@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from aggregator.bus.demand import Nobody, Supply
+from aggregator.bus.history import History
 from aggregator.bus.view import Views
 from aggregator.records import SCHEMA, Instrument, Record
 
@@ -152,6 +153,7 @@ class Bus:
 
     views: the books and states as they stand after what was published
     supply: who has topics brought that a reader asks for
+    history: whoever keeps what was published; null: nobody does
     """
 
     def __init__(self, epoch: str) -> None:
@@ -162,6 +164,7 @@ class Bus:
         self._receivers: list[Callable[[Batch], object]] = []
         self.views = Views(lambda: self.offset)
         self.supply: Supply = Nobody()
+        self.history: History | None = None
 
     def attach(self, receive: Callable[[Batch], object]) -> None:
         """Call this receiver with every batch from now on."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
+from msgspec import structs
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
@@ -24,6 +25,7 @@ from aggregator.ingest.listing import read_listing
 from aggregator.records import Gap, Instrument, Record
 
 DRAIN_S = 60.0  # a replay waits so long for its sinks
+JOURNAL = "journal"  # the sink that keeps the stream
 TOGETHER = 128  # records published together
 
 
@@ -162,6 +164,10 @@ def configured(config: Path | None, out: Path | None) -> Config:
             found = load_sinks(config, known_channels=known_channels)
     else:
         found = sinks_without_file(out)
+    live = tuple(
+        sink for sink in found.sinks if sink.sink.name != JOURNAL
+    )  # a journal holds what was live, and no more
+    found = structs.replace(found, sinks=live)
     for sink in found.sinks:
         path = getattr(sink.settings, "path", None)
         if isinstance(path, Path) and path.is_dir() and any(path.iterdir()):

@@ -13,7 +13,7 @@ from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from aggregator.config.feed_table import with_feed
+from aggregator.config.own_tables import OWN_TABLES, with_own_tables
 from aggregator.config.schema import (
     LINGER_S,
     VERSION,
@@ -145,7 +145,7 @@ def load_config(
     values, lines = _parse(path, text)
     if (newer := _newer(values)) is not None:
         raise ConfigErrors((Problem(str(path), line_of(lines, ("version",)), "version", newer),))
-    moved = with_feed(values)
+    moved = with_own_tables(values)
     document, complaints = _validated(moved.values, known_channels, schema)
     sinks, wrong = _sinks(moved.values)
     complaints += [*wrong, *_repeated(moved.values), *_nested(moved.values)]
@@ -296,7 +296,7 @@ def _complaint(detail: ErrorDetails, keys: type[SinkTable] | None = None) -> Com
         case "extra_forbidden":
             beside = _keys_beside(detail["loc"]) if keys is None else _keys_of(keys)
             allowed = choices(str(path[-1]), beside)
-            said = WRONG["dict_type"] if path == ("feed",) else f"is not a key here{allowed}"
+            said = WRONG["dict_type"] if path in {(name,) for name in OWN_TABLES} else f"is not a key here{allowed}"
         case "literal_error":
             value = str(detail["input"])
             said = f"{quote(value)} is unknown{choices(value, QUOTED.findall(context['expected']))}"
@@ -317,12 +317,13 @@ def _keys_beside(path: KeyPath) -> list[str]:
         case ("exchanges", _, _):
             return list(ExchangeTable.model_fields)
         case _:
-            return [*Document.model_fields, "feed"]
+            return [*Document.model_fields, *OWN_TABLES]
 
 
 def _keys_of(table: type[SinkTable]) -> list[str]:
-    """The keys of a sink's table; `[feed]` is a table of its own, and has no type."""
-    return [key for key in table.model_fields if (table.__name__, key) != ("feedTable", "type")]
+    """The keys of a sink's table; one that is a table of its own has no type."""
+    is_own = table.__name__ in {f"{name}Table" for name in OWN_TABLES}
+    return [key for key in table.model_fields if not (is_own and key == "type")]
 
 
 def _wrong_credentials(values: dict[str, object], known_keys: KnownKeys) -> Iterator[Complaint]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct, structs
 
 from aggregator.bus.bus import BusStatus
+from aggregator.bus.history import HistoryStatus
 from aggregator.bus.selection import RecordTopic, Selection
 from aggregator.capture.recorder import RecorderStatus
 from aggregator.daemon.followed import Followed, FollowedStatus
@@ -86,6 +87,7 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     exchanges: those of the configuration
     sinks: where records are written
     feeds: where subscribers are served
+    journal: what is kept of the stream; null: there is no `[journal]`
     left_out: topics that were asked for and are more than were to be told
     topics: those that were asked for
     """
@@ -99,6 +101,7 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     exchanges: list[ExchangeStatus]
     sinks: list[SinkStatus] = []
     feeds: list[FeedStatus] = []
+    journal: HistoryStatus | None = None
     left_out: int = 0
     topics: list[TopicStatus] = []
 
@@ -187,6 +190,7 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
         exchanges=exchanges,
         sinks=daemon.outputs.status(),
         feeds=daemon.outputs.feed_status(),
+        journal=None if daemon.bus.history is None else daemon.bus.history.status(),
         left_out=told.left_out,
         topics=told.topics,
     )

@@ -17,7 +17,12 @@ from aggregator.sinks.values import Word
 WORDS: dict[object, str] = {str: "text", int: "count", float: "number", bool: "bool"}
 COLUMNS = ("key", "type", "default", "meaning")
 WIDTH = 120
-FIRST = ("files", "feed", "stdout")  # the order in the example; stdout is commented out, as it would fill a journal
+FIRST = (
+    "files",
+    "journal",
+    "feed",
+    "stdout",
+)  # the order in the example; stdout is commented out, as it would fill a journal
 
 
 class Key(Struct, frozen=True):
@@ -82,7 +87,7 @@ def sinks_section() -> str:
     """The tables of all sinks."""
     parts = [_section(sink) for sink in own_sinks()]
     rows = map(_row, keys_of(Delivery, Delivery()))
-    parts.append(f"#### Keys of every sink but `feed`\n\n{table(COLUMNS, rows)}")
+    parts.append(f"#### Keys of every sink but `feed` and `journal`\n\n{table(COLUMNS, rows)}")
     others = "".join(f"\n- {line}" for line in _other_defaults())
     network = f"of a sink that speaks to a server, unless its page says otherwise: {_different(NETWORK)}"
     parts.append(f"Other defaults:\n{others}\n- {network}\n")
@@ -141,7 +146,7 @@ def _example(sink: Sink, *, is_on: bool) -> str:
 
 
 def _head(sink: Sink, mark: str) -> str:
-    """The beginning of its table; the feed has one of its own."""
+    """The beginning of its table; the feed and the journal have one of their own."""
     return f'{mark}[[sinks]]\n{mark}type = "{sink.name}"\n' if sink.has_queue else f"[{sink.name}]\n"
 
 

@@ -208,6 +208,15 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "doubles no further",
         ),
     ),
+    "The journal": (
+        Bound("journal.journal.MOST_HELD", "records", "that wait to be written", "missing there, told by a `gap`"),
+        Bound(
+            "journal.writer.MOST_LOST", "holes", "that are remembered until they are read", "the disk tells the rest"
+        ),
+        Bound("journal.reader.MOST_READABLE", "files", "that are open to be read", "closed and opened anew"),
+        Bound("journal.reader.MOST_WANTED", "selections", "of which it is known where they are", "looked for anew"),
+        Bound("bus.history.LONGEST_CURSOR", "characters", "of a cursor", "it is none"),
+    ),
     "Subscribers of the feed": (
         Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),
         Bound("feed.hub.AUTHENTICATE_S", "seconds", "to show a token, where one is needed", "it is hung up on"),

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from aggregator.bus.bus import encode_lines
-from aggregator.feed.protocol import Encoding, Hello, Layout, Numbers, Reply, Schema, Time
+from aggregator.feed.protocol import Encoding, Hello, Layout, Notice, Numbers, Reply, Schema, Time
 from aggregator.records import DECIMALS, RECORD_TYPES, SECOND_NS, TIMES, Consolidated, Gap, Health, Lag, Record
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")  # JSON takes such a number as it stands
@@ -59,7 +59,7 @@ def encode(records: Sequence[Record], options: Options) -> bytes:
     return b"".join([_measured(_packed(each)) for each in shown])
 
 
-def encode_message(message: Hello | Reply | Schema, options: Options = PLAIN) -> bytes:
+def encode_message(message: Hello | Reply | Schema | Notice, options: Options = PLAIN) -> bytes:
     """A message of the feed itself: an object in every layout."""
     return _json(message) + b"\n" if options.encoding == "json" else _measured(_msgpack(message))
 

@@ -6,7 +6,7 @@ No slow subscriber slows another. The hub knows no socket: a transport shows it 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from msgspec import UNSET, UnsetType, structs
@@ -14,10 +14,12 @@ from msgspec import UNSET, UnsetType, structs
 from aggregator import __version__
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.demand import Unmet
+from aggregator.bus.history import BadStart, Beginning, Cursor, History, Start, parse_beginning
 from aggregator.bus.selection import LONGEST_PATTERN, BadPattern, Pattern, Selection
 from aggregator.derived.channels import narrowed, needs, parse_topics
 from aggregator.errors import nearest
 from aggregator.feed.access import EVERYTHING, Access, Gate
+from aggregator.feed.catching_up import BegunBooks, CatchUp, past_records
 from aggregator.feed.derived import DerivedTopics
 from aggregator.feed.formats import Options, encode, encode_message, schema
 from aggregator.feed.peer import Peer
@@ -34,10 +36,12 @@ from aggregator.feed.protocol import (
     Id,
     LineTooLong,
     ListTopics,
+    Live,
     Ping,
     Pong,
     Reply,
     Request,
+    Resuming,
     Subscribe,
     Subscribed,
     TakeSnapshot,
@@ -59,6 +63,7 @@ SLOW_PARTING_S = 30.0  # and one that has read nothing for a while, and is hung 
 AUTHENTICATE_S = 3.0  # seconds that a client has to show its token, where one is needed
 HOW_TO_SHOW = 'the first message is {"op":"auth","token":"TOKEN"}; over HTTP a header does, Authorization: Bearer TOKEN'
 WRONG_TOKEN = "the token is wrong"  # noqa: S105 - what is said of it
+NO_JOURNAL = "this daemon keeps none; [journal] in its configuration says where"
 INSTRUMENTS_AT_ONCE = 500  # encoded together when those in force are told
 
 log = logging.getLogger("aggregator.feed")
@@ -148,8 +153,10 @@ class FeedHub:
         touched, self._touched = self._touched, {}
         for ring in touched:
             subscriber = self._subscribers.get(ring)
-            if subscriber is not None and ring.policy == "disconnect" and ring.was_full:
+            if subscriber is not None and ring.was_full and ring.policy == "disconnect":
                 self._part_slow(subscriber)
+            elif subscriber is not None and ring.was_full and ring.policy == "lossless":
+                self._fall_back(subscriber)
             elif subscriber is not None:
                 subscriber.peer.wake()
 
@@ -159,6 +166,17 @@ class FeedHub:
         subscriber.ring.clear()
         subscriber.part(f"too slow: more than the {self._ring} records that may wait")
         self._loop.call_later(SLOW_PARTING_S, subscriber.peer.close)
+
+    def _fall_back(self, subscriber: Subscriber) -> None:
+        """Have a subscriber that is too slow told from the journal what would be lost."""
+        history, ring = self._bus.history, subscriber.ring
+        if history is None:  # the daemon ends
+            return
+        self._routes.leave(ring)
+        books = BegunBooks(has_all=True, but=ring.waiting)
+        ring.rewind()
+        subscriber.catch_up = self._catching_up(subscriber, history, books)
+        subscriber.catch_up.go_on(Cursor(self._bus.epoch, ring.offset))
 
     def _collect(self) -> None:
         """Put what was published so far into the rings, joined once for all who got the same."""
@@ -178,10 +196,45 @@ class FeedHub:
         """The bytes to write next to a subscriber: records and, once it has them all, the books that it waits for."""
         ring = subscriber.ring
         data = ring.take()
+        if subscriber.catch_up is not None:
+            return data or self._missed_records(subscriber, subscriber.catch_up)
         if data or not (ring.wanted or subscriber.has_later):
             return data
         self._collect()
         return ring.take() or self._books(ring, subscriber.options) or subscriber.later()
+
+    def _missed_records(self, subscriber: Subscriber, catch_up: CatchUp) -> bytes:
+        """Some of what a subscriber has missed; once that is all, the stream follows without a hole between."""
+        piece = catch_up.take()
+        if piece is not None:
+            said = Resuming(piece.cursor.epoch, piece.cursor.offset)
+            return encode_message(said, subscriber.options) if piece.begins else piece.data
+        found = catch_up.seam()
+        if found is None:
+            return b""
+        data, is_all = found
+        return (
+            data + self._let_follow(subscriber, catch_up)
+            if is_all
+            else data or self._missed_records(subscriber, catch_up)
+        )
+
+    def _let_follow(self, subscriber: Subscriber, catch_up: CatchUp) -> bytes:
+        """Have a subscriber get what is published from now on; the lines that begin it."""
+        self._collect()  # others get what was published so far; this one has had it
+        ring, options = subscriber.ring, subscriber.options
+        subscriber.catch_up = None
+        ring.resume(self._bus.offset)
+        self._routes.join(ring, subscriber.patterns, options)
+        matched = self._routes.matching(catch_up.selection)
+        ring.waiting.clear()
+        for known in matched:
+            book = known.exchange, known.raw_symbol
+            if known.channel == "book" and not catch_up.books.has(book):
+                ring.await_book(book, is_new=True)
+        cursor = Cursor(self._bus.epoch, self._bus.offset)
+        live = Live(cursor.epoch, cursor.offset, cursor.text)
+        return encode_message(live, options) + self._health(catch_up.selection, options)
 
     def _books(self, ring: Ring, options: Options) -> bytes:
         """Snapshots of books that a ring wants: some at once, so that many or deep ones take nobody's time."""
@@ -267,6 +320,8 @@ class FeedHub:
     def _forget(self, subscriber: Subscriber) -> None:
         """Forget a subscriber whose connection is closed."""
         self._routes.leave(subscriber.ring)
+        if subscriber.catch_up is not None:
+            subscriber.catch_up.stop()
         if self._subscribers.pop(subscriber.ring, None) is not None:
             self._derived.leave(subscriber.patterns.values())
             self._lags += subscriber.ring.lags
@@ -390,6 +445,9 @@ class FeedHub:
 
     def _subscribe(self, subscriber: Subscriber, request: Subscribe, access: Access) -> None:
         new = self._new_patterns(subscriber, request, access)
+        if request.start is not None:
+            self._resume(subscriber, request, new, request.start)
+            return
         self._collect()  # records that were published before are not subject to what is wanted now
         held = self._routes.selection_of(subscriber.ring)
         wanted = Selection(new.values())
@@ -400,14 +458,7 @@ class FeedHub:
         self._join_derived(subscriber, added, request.id)
         matched = self._routes.matching(wanted)
         derived = self._derived.of(new.values())
-        before = subscriber.options
-        subscriber.options = structs.replace(
-            before,
-            numbers=request.numbers or before.numbers,
-            time=request.time or before.time,
-            fields=before.fields if request.fields is None else tuple(dict.fromkeys(request.fields)),
-        )
-        subscriber.ring.policy = request.policy or subscriber.ring.policy
+        before = self._choose(subscriber, request)
         self._routes.join(subscriber.ring, subscriber.patterns, subscriber.options)
         for known in matched:
             if known.channel == "book":
@@ -430,8 +481,81 @@ class FeedHub:
         if instruments and request.snapshot:
             subscriber.told_later(self._in_force(instruments, subscriber.options))
 
+    def _choose(self, subscriber: Subscriber, request: Subscribe) -> Options:
+        """Have the connection written as a request says; how it was before."""
+        before = subscriber.options
+        subscriber.options = structs.replace(
+            before,
+            numbers=request.numbers or before.numbers,
+            time=request.time or before.time,
+            fields=before.fields if request.fields is None else tuple(dict.fromkeys(request.fields)),
+        )
+        subscriber.ring.policy = request.policy or subscriber.ring.policy
+        return before
+
+    def _resume(self, subscriber: Subscriber, request: Subscribe, new: dict[str, Pattern], given: str | Start) -> None:
+        """Have a subscriber told what was published since some place, and then the stream."""
+        history, id = self._bus.history, request.id
+        if history is None:
+            raise BadRequest(f'"from" needs a journal: {NO_JOURNAL}', id)
+        if subscriber.patterns:
+            raise BadRequest('"from" is for the first topics of a connection: open another', id)
+        if any(needs(pattern) is not pattern for pattern in new.values()):
+            raise BadRequest('what is computed is not kept: leave "from" out, or ask for what it is computed of', id)
+        start = beginning_of(given, id)
+        before = self._choose(subscriber, request)
+        subscriber.patterns = dict(new)
+        subscriber.epoch = self._bus.epoch
+        catch_up = self._catching_up(subscriber, history, BegunBooks(has_all=not request.snapshot))
+        subscriber.catch_up = catch_up
+        absent = self._demand(subscriber)
+
+        def begun() -> None:
+            said, options = b"", subscriber.options
+            if options.layout == "array" and options.fields != before.fields:
+                said = encode_message(schema(options.fields), options)
+            if catch_up.cursor is not None:
+                said += encode_message(Resuming(catch_up.cursor.epoch, catch_up.cursor.offset, id), options)
+            count = len(self._routes.matching(catch_up.selection))
+            subscriber.answer(Subscribed(list(new), count, absent or UNSET, id), said)
+
+        def failed(reason: str) -> None:
+            subscriber.catch_up, subscriber.patterns, subscriber.epoch = None, {}, None
+            self._demand(subscriber)
+            subscriber.answer(Error(reason, id))
+            if not subscriber.hears:
+                subscriber.part(reason)
+
+        catch_up.begin(start, begun, failed)
+
+    def _catching_up(self, subscriber: Subscriber, history: History, books: BegunBooks) -> CatchUp:
+        selection = Selection(subscriber.patterns.values())
+        return CatchUp(history, selection, subscriber.options, books, subscriber.peer.wake)
+
+    @property
+    def has_history(self) -> bool:
+        """Tell whether what was published is kept."""
+        return self._bus.history is not None
+
+    async def records(
+        self, wanted: Selection, start: Beginning, to: Beginning, options: Options
+    ) -> AsyncIterator[bytes]:
+        """Give what was published between two places, as lines, some at a time. Raises BadRequest."""
+        history = self._bus.history
+        if history is None:
+            raise BadRequest(f"nothing of the past is there: {NO_JOURNAL}")
+        try:
+            async for data in past_records(history, wanted, start, to, options):
+                yield data
+        except BadStart as error:
+            raise BadRequest(str(error)) from None
+
     def _new_patterns(self, subscriber: Subscriber, request: Subscribe, access: Access) -> dict[str, Pattern]:
         """The patterns of a request. Raises BadRequest where it cannot be done."""
+        if subscriber.catch_up is not None:
+            raise BadRequest("what was missed is being told: subscribe to more once the feed says live", request.id)
+        if request.policy == "lossless" and self._bus.history is None:
+            raise BadRequest(f'"lossless" needs a journal: {NO_JOURNAL}', request.id)
         new = patterns_of(meant(request), request.id, access)
         if not new:
             raise BadRequest("no topics: name at least one, like trades:*:BTC/USDT", request.id)
@@ -489,6 +613,11 @@ class FeedHub:
         unknown = [text for text in gone if text not in subscriber.patterns]
         if unknown:
             raise BadRequest(f"{unknown[0]:.80} was not subscribed; name patterns as they were, or none", request.id)
+        if subscriber.catch_up is not None:
+            if len(gone) < len(subscriber.patterns):
+                raise BadRequest("what was missed is being told: take back all topics, or wait for live", request.id)
+            subscriber.catch_up.stop()
+            subscriber.catch_up = None
         self._collect()
         self._derived.leave([subscriber.patterns.pop(text) for text in gone])
         self._demand(subscriber)
@@ -498,6 +627,14 @@ class FeedHub:
 
 def _stand(health: Health | None) -> TopicStanding | None:
     return None if health is None else TopicStanding(health.state, health.age_ms, health.reason)
+
+
+def beginning_of(given: str | Start, id: Id = None) -> Beginning:
+    """Read where to begin. Raises BadRequest."""
+    try:
+        return parse_beginning(given)
+    except BadStart as error:
+        raise BadRequest(str(error), id) from None
 
 
 def meant(request: Subscribe) -> list[str]:

@@ -9,10 +9,11 @@ A transport accepts connections and carries bytes. For each connection it makes 
 - `ended()` is called once the far end will say no more, and `gone()` once the connection is closed, however it was.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from aggregator.bus.history import Beginning
     from aggregator.bus.selection import Selection
     from aggregator.feed.access import Access, Gate
     from aggregator.feed.formats import Options
@@ -63,6 +64,15 @@ class Host(Protocol):
         self, request: "Ping | ListTopics | TakeSnapshot", options: "Options", access: "Access"
     ) -> "tuple[Reply, bytes]":
         """Answer what asks for no stream, with lines that belong to it. Raises BadRequest."""
+
+    def records(
+        self, wanted: "Selection", start: "Beginning", to: "Beginning", options: "Options"
+    ) -> AsyncIterator[bytes]:
+        """Give what was published between two places, as lines, some at a time. Raises BadRequest, BadStart."""
+
+    @property
+    def has_history(self) -> bool:
+        """Tell whether what was published is kept."""
 
     def instruments(self, wanted: "Selection", options: "Options", access: "Access") -> Iterator[bytes]:
         """Give the instruments in force that are wanted and allowed, as lines, some at a time."""

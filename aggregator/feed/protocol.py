@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
+from aggregator.bus.history import Start
 from aggregator.errors import AggregatorError
 from aggregator.records import DemandState, TopicState
 
@@ -17,14 +18,15 @@ Numbers = Literal["text", "float"]
 Time = Literal["ns", "us", "ms", "iso"]
 Encoding = Literal["json", "msgpack"]
 Layout = Literal["object", "array"]
-Policy = Literal["drop_oldest", "conflate", "disconnect"]
+Policy = Literal["drop_oldest", "conflate", "disconnect", "lossless"]
 
 OPERATIONS = (
     '{"op":"subscribe","topics":["channel:exchange:symbol"]}, {"op":"unsubscribe"}, {"op":"ping"}, {"op":"topics"}, '
     '{"op":"snapshot","exchange":"ID","symbol":"BTC/USD"}, '
     'or bare patterns like trades:*:BTC/USDT; subscribe also takes "id", "snapshot" (true, false), '
     '"numbers" ("text", "float"), "time" ("ns", "us", "ms", "iso"), "fields" (names), '
-    '"policy" ("drop_oldest", "conflate", "disconnect"), "depth" (levels), "interval_ms"; '
+    '"policy" ("drop_oldest", "conflate", "disconnect", "lossless"), "depth" (levels), "interval_ms", '
+    '"from" (a cursor, {"epoch","offset"}, {"ts"}, "earliest", "now"); '
     '{"op":"hello"} takes "encoding" ("json", "msgpack") and "layout" ("object", "array"); '
     '{"op":"auth","token":"TOKEN"}'
 )
@@ -57,6 +59,8 @@ class Subscribe(Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=T
     policy: what becomes of records that there is no room for, on the whole connection; null leaves it as it is
     depth: of the books among these topics only so many levels a side, whole each time
     interval_ms: of each of these topics only the newest, at most once in so many milliseconds
+    from: where in the past to begin, where there is a journal: a cursor, `{"epoch":"…","offset":N}`, `{"ts":N}`,
+        `"earliest"` or `"now"`; with it cursors are told
     """
 
     topics: list[str]
@@ -68,6 +72,7 @@ class Subscribe(Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=T
     policy: Policy | None = None
     depth: int | None = None
     interval_ms: int | None = None
+    start: str | Start | None = field(name="from", default=None)
 
 
 class Greet(Struct, tag_field="op", tag="hello", forbid_unknown_fields=True):
@@ -220,17 +225,41 @@ class Error(Struct, tag_field="type", tag="error"):
     id: Id = None
 
 
+class Resuming(Struct, tag_field="type", tag="resuming"):
+    """The records that follow were missed, and are of this epoch; the first of them comes behind this offset."""
+
+    epoch: str
+    offset: int
+    id: Id | UnsetType = UNSET
+
+
+class Live(Struct, tag_field="type", tag="live"):
+    """All that was missed has been told: what comes now is told as it is published."""
+
+    epoch: str
+    offset: int
+    cursor: str
+    id: Id | UnsetType = UNSET
+
+
+class Reached(Struct, tag_field="type", tag="cursor"):
+    """The place behind the record that came before this message, to be given as `from`."""
+
+    cursor: str
+
+
 class Bye(Struct, tag_field="type", tag="bye"):
-    """The last line: the feed hangs up, and says why."""
+    """The last line: the feed hangs up, and says why; with the place behind the last record, where cursors are told."""
 
     reason: str
     id: Id = None
+    cursor: str | UnsetType = UNSET
 
 
 ANSWERS: dict[str, tuple[type[Struct], ...]] = {  # by operation; what cannot be done is answered by an `Error`
     "hello": (Hello, Schema),
     "auth": (Hello, Authenticated),
-    "subscribe": (Subscribed,),
+    "subscribe": (Subscribed, Resuming, Live, Reached),
     "unsubscribe": (Unsubscribed,),
     "ping": (Pong,),
     "topics": (Topics,),
@@ -238,6 +267,7 @@ ANSWERS: dict[str, tuple[type[Struct], ...]] = {  # by operation; what cannot be
 }
 
 Reply = Authenticated | Subscribed | Unsubscribed | Pong | Topics | Book | Error | Bye
+Notice = Resuming | Live | Reached  # they come to whoever is told what it has missed
 
 
 class _Identified(Struct):

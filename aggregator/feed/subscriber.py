@@ -4,11 +4,15 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
+from msgspec import UNSET
+
+from aggregator.bus.history import Cursor
 from aggregator.bus.selection import Pattern
 from aggregator.feed.access import Access
+from aggregator.feed.catching_up import CatchUp
 from aggregator.feed.formats import PLAIN, encode, encode_message
 from aggregator.feed.peer import Peer
-from aggregator.feed.protocol import Bye, Hello, Reply, Schema
+from aggregator.feed.protocol import Bye, Hello, Reached, Reply, Schema
 from aggregator.feed.status import SubscriberStatus
 from aggregator.feed.subscriber_queue import Ring
 from aggregator.records import Record
@@ -38,6 +42,10 @@ class Subscriber:
         self.options = PLAIN
         self.ring = Ring(ring, lambda records: encode(records, self.options))
         self.has_later = False
+        self.catch_up: CatchUp | None = None  # while it is told what it has missed
+        self.epoch: str | None = None  # it is told cursors, of this epoch; null: it is told none
+        self.hears = True  # it can be given an answer to which it says something else
+        self._told: Cursor | None = None  # the last cursor
         self._later: Iterator[bytes] = iter(())
         self._refill = refill
         self._hear = hear
@@ -55,8 +63,27 @@ class Subscriber:
 
     def part(self, reason: str) -> None:
         """Say why the feed hangs up, and do so once all is sent."""
-        self.answer(Bye(reason))
+        cursor = self._place(self.ring.last)
+        if self.catch_up is not None:
+            self.catch_up.stop()
+            self.catch_up = None
+        self.epoch = None  # no cursor comes behind the last word
+        self.answer(Bye(reason, cursor=UNSET if cursor is None else cursor.text))
         self.peer.finish()
+
+    def _place(self, offset: int) -> Cursor | None:
+        """The place that it has reached, in the stream behind this record; null where it is told no cursors."""
+        if self.catch_up is not None:
+            return self.catch_up.told
+        return None if self.epoch is None else Cursor(self.epoch, offset)
+
+    def _with_cursor(self, data: bytes) -> bytes:
+        """Tell how far the records reach that are sent now, behind the last of them."""
+        place = self._place(self.ring.offset)
+        if place is None or place == self._told:
+            return data
+        self._told = place
+        return data + encode_message(Reached(place.text), self.options)
 
     def told_later(self, lines: Iterator[bytes]) -> None:
         """Have these lines sent once nothing else waits."""
@@ -80,7 +107,8 @@ class Subscriber:
     def refill(self) -> bytes:
         """Give what is to be sent next, in whole lines; empty when there is nothing."""
         try:
-            return self._refill(self)
+            data = self._refill(self)
+            return data if self.epoch is None or not data else self._with_cursor(data)
         except Exception:
             log.exception("feed: %s is hung up on, for an error of ours", self.peer.name)
             self.peer.close()

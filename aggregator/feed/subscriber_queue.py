@@ -192,6 +192,8 @@ class Ring:
             self.was_full = True
             if self.policy == "conflate":
                 self._conflate()
+            elif self.policy == "lossless":
+                return  # the hub has it all told from the journal
             while self.held > self._limit or self.bytes > self._limit_bytes:
                 self._make_room()
 
@@ -215,6 +217,31 @@ class Ring:
         self._chunks = kept
         while self._chunks and (self.held > self._limit * ROOM or self.bytes > self._limit_bytes * ROOM):
             self._make_room()
+
+    @property
+    def offset(self) -> int:
+        """The offset of the last record that was taken, or told as lost."""
+        return self._offset
+
+    @property
+    def last(self) -> int:
+        """The offset of the last record that waits, or that was taken."""
+        for chunk in reversed(self._chunks):
+            if chunk.offsets:
+                return chunk.offsets[-1]
+        return self._offset
+
+    def resume(self, offset: int) -> None:
+        """Go on behind this record, which was told from elsewhere."""
+        self._offset = offset
+        self.was_full = False
+
+    def rewind(self) -> None:
+        """Let go of the records that wait, as they come from elsewhere; answers stay."""
+        self._chunks = deque(chunk for chunk in self._chunks if not chunk.roles)
+        self.held = self.bytes = 0
+        self.wanted.clear()
+        self.was_full = False
 
     def clear(self) -> None:
         """Let go of everything that waits."""

@@ -1,8 +1,6 @@
 """The `files` sink: NDJSON files by a template, turned over by size and time, each with a header and a footer."""
 
 import asyncio
-import errno
-import fcntl
 import logging
 import os
 import time
@@ -13,9 +11,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from aggregator.errors import ConfigError
 from aggregator.records import SECOND_NS
 from aggregator.sinks.closer import Closer
+from aggregator.sinks.directory import check_directory, lock_directory
 from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.notes import FileHeader, encode, header_of, overflow
 from aggregator.sinks.paths import SUFFIX, Template
@@ -244,7 +242,7 @@ class FilesWriter(Writer):
         """Lock the directory, once: two daemons would repair each other's files. Raises OSError."""
         if self._root is not None:
             return
-        self._root = _lock(self._settings.path)
+        self._root = lock_directory(self._settings.path)
         self._closing.put(self._closer.sweep)
 
     def _release(self) -> None:
@@ -354,39 +352,9 @@ async def _is_set(event: asyncio.Event, seconds: float) -> bool:
     return event.is_set()
 
 
-def _lock(path: Path) -> int:
-    """A descriptor of a directory, made where it is missing, that holds the only lock on it. Raises OSError."""
-    path.mkdir(parents=True, exist_ok=True)
-    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(root, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(root)
-        raise BlockingIOError(error.errno, "another process writes there", str(path)) from error
-    return root
-
-
-def check_directory(path: Path) -> None:
-    """Write below a directory, to see whether that can be done; nothing stays of it. Raises ConfigError.
-
-    A full disk is no reason not to start: it may have room later, and what it costs is counted.
-    """
-    try:
-        root = _lock(path)
-        try:
-            probe = os.open(f".probe-{os.getpid()}", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=root)
-            os.close(probe)
-            os.unlink(f".probe-{os.getpid()}", dir_fd=root)
-        finally:
-            os.close(root)
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise ConfigError(f"files cannot be written below {path}: {error.strerror}") from error
-
-
 async def open_files(settings: FilesSettings, context: Context) -> Writer:
     """Begin. Raises ConfigError where nothing can be written below the directory."""
-    check_directory(settings.path)
+    check_directory(settings.path, "files")
     return FilesWriter(settings, context)
 
 

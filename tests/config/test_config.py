@@ -18,6 +18,7 @@ from aggregator.config.schema import Document, ExchangeTable, closest
 from aggregator.docgen.configuration import keys_of, own_sinks, sinks_example
 from aggregator.errors import ConfigError
 from aggregator.feed.sink import FeedKeys
+from aggregator.journal.settings import JournalSettings
 from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.sink import Delivery, SinkConfig
 from aggregator.sinks.stdout import StdoutSettings
@@ -104,8 +105,8 @@ type = "feeed"
     assert (
         "\n".join(problems(text))
         == """\
-site.toml:1: loglevel: is not a key here; allowed: control, exchanges, feed, log_level, sinks, state, version; \
-did you mean "log_level"?
+site.toml:1: loglevel: is not a key here; allowed: control, exchanges, feed, journal, log_level, sinks, state, \
+version; did you mean "log_level"?
 site.toml:2: log_level: "inof" is unknown; allowed: debug, error, info, warning; did you mean "info"?
 site.toml:4: exchanges[0].id: "binanse" is not an exchange of the catalogue; did you mean "binance"?
 site.toml:5: exchanges[0].channels[0]: "trade" is not a channel; allowed: bbo, book, candles, funding, \
@@ -116,7 +117,7 @@ site.toml:11: exchanges[1].channels[1]: "candles" is not a channel of kraken; al
 site.toml:13: exchanges[1].symbols: must be a list
 site.toml:14: sinks[0].path: is missing
 site.toml:16: sinks[0].template: "../{date}" must stay below path: no "/" at an end, no "//", no "." or ".." as a part
-site.toml:18: sinks[1].type: "feeed" is not a sink; allowed: feed, files, stdout; did you mean "feed"?"""
+site.toml:18: sinks[1].type: "feeed" is not a sink; allowed: feed, files, journal, stdout; did you mean "feed"?"""
     )
 
 
@@ -312,7 +313,7 @@ def test_no_sink(problems: Problems, text: str) -> None:
 
 def test_a_sink_without_a_type(problems: Problems) -> None:
     assert problems(f"{EXCHANGE}[[sinks]]\n") == [
-        "site.toml:5: sinks[0].type: is missing; allowed: feed, files, stdout"
+        "site.toml:5: sinks[0].type: is missing; allowed: feed, files, journal, stdout"
     ]
 
 
@@ -510,6 +511,7 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
             path=Path("/var/lib/aggregator/data"), keep=30 * 86400, keep_bytes=500 * 10**9, min_free=10 * 10**9
         ),
         StdoutSettings(),
+        JournalSettings(path=Path("/var/lib/aggregator/journal")),
         FeedKeys(
             listen=["unix:/run/aggregator/feed.sock"],
             group=GROUP,
@@ -522,6 +524,7 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
     assert config.state == Path("/var/lib/aggregator/state")
     assert [sink.settings for sink in plain.sinks] == [
         FilesSettings(path=Path("/var/lib/aggregator/data")),
+        JournalSettings(path=Path("/var/lib/aggregator/journal")),
         FeedKeys(listen=["unix:/run/aggregator/feed.sock"]),
     ]
     for sink in (*config.sinks, *plain.sinks):

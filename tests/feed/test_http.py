@@ -98,7 +98,7 @@ async def test_a_book_by_either_name(symbol: str) -> None:
         ("/events?topic=book:*:*&depth=five", 400, "depth is 'five'; it is a number"),
         ("/feed", 426, "a WebSocket is spoken here"),
         ("/../etc/passwd", 404, "nothing is at"),
-        ("/nothing", 404, "ask for /feed, /events, /topics, /instruments, /book"),
+        ("/nothing", 404, "ask for /feed, /events, /records, /topics, /instruments, /book"),
     ],
 )
 async def test_what_cannot_be_answered_is_said(path: str, status: int, text: str) -> None:

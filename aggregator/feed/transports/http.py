@@ -20,11 +20,13 @@ import msgspec
 from aiohttp import HttpVersion11, WSCloseCode, WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from aggregator.bus.history import Start
 from aggregator.bus.selection import Selection
+from aggregator.derived.channels import needs
 from aggregator.feed.access import EVERYTHING, Access
 from aggregator.feed.address import LOCALHOST, TcpAddress
-from aggregator.feed.formats import PLAIN, encode_message
-from aggregator.feed.hub import HOW_TO_SHOW, WRONG_TOKEN, meant, patterns_of
+from aggregator.feed.formats import PLAIN, Options, encode_message
+from aggregator.feed.hub import HOW_TO_SHOW, WRONG_TOKEN, beginning_of, meant, patterns_of
 from aggregator.feed.peer import Host
 from aggregator.feed.protocol import (
     LONGEST_LINE_BYTES,
@@ -45,6 +47,7 @@ from aggregator.feed.transports.tcp import Ports, bound, listen, set_up
 LONGEST_MESSAGE_BYTES = 4 * LONGEST_LINE_BYTES  # a WebSocket's client that sends a longer one is cut off
 LINES_AT_ONCE = 8  # so many of one peer are heard before others have their turn
 UNASKED = 64  # connections that may be there beyond `max_clients`: they ask, or have not asked yet
+TIME_DIGITS = 20  # a time in nanoseconds has fewer
 MOST_DIGITS = 10  # a number in an address has fewer
 HEAD_S = 3.0  # seconds that a client has to ask something
 KEEP_S = 15.0  # seconds that a connection stays without another question
@@ -118,6 +121,7 @@ class HttpTransport:
         self._places: dict[str, Handler] = {
             "/feed": self._feed,
             "/events": self._events,
+            "/records": self._records,
             "/topics": self._topics,
             "/instruments": self._instruments,
             "/book": self._book,
@@ -416,12 +420,15 @@ class HttpTransport:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Give the records of the topics that the address names: each line of the conversation is one event."""
-        asked = _asked(request, {"topic", "snapshot", "numbers", "time", "depth", "interval_ms"})
+        asked = _asked(request, {"topic", "snapshot", "numbers", "time", "depth", "interval_ms", "from"})
         subscribe: dict[str, object] = {"op": "subscribe", **asked, "topics": request.query.getall("topic", [])}
         subscribe.pop("topic", None)
         if "snapshot" in asked:
             subscribe["snapshot"] = _flag("snapshot", asked["snapshot"])
         subscribe |= {name: _count(name, asked[name]) for name in ("depth", "interval_ms") if name in asked}
+        start = request.headers.get("Last-Event-ID") or asked.get("from") or ("now" if self._host.has_history else None)
+        if start is not None:
+            subscribe["from"] = msgspec.to_builtins(_place(start))
         line = msgspec.json.encode(subscribe)
         wanted = read_line(line)
         if not isinstance(wanted, Subscribe) or not patterns_of(meant(wanted), None, request[ACCESS]):
@@ -432,6 +439,7 @@ class HttpTransport:
         await response.prepare(request)
         peer = self._peer(request, chunk if response.chunked else None)
         subscriber = self._welcome(peer, request)
+        subscriber.hears = False
         if not peer.is_finishing:
             subscriber.hear(line)
 
@@ -442,6 +450,25 @@ class HttpTransport:
             await peer.run(subscriber, send)
         finally:
             self._bid_farewell(subscriber, request)
+        return response
+
+    async def _records(self, request: web.Request) -> web.StreamResponse:
+        """Give what was published of the topics that the address names, from one place to another."""
+        asked = _asked(request, {"topic", "from", "to", "numbers", "time"})
+        patterns = patterns_of(request.query.getall("topic", []), None, request[ACCESS])
+        if not patterns or "from" not in asked:
+            raise BadRequest("topic or from is missing; write /records?topic=trades:*:BTC/USDT&from=NANOSECONDS")
+        if any(needs(pattern) is not pattern for pattern in patterns.values()):
+            raise BadRequest("what is computed is not kept: ask for what it is computed of")
+        start, to = (beginning_of(_place(asked.get(name, "now"))) for name in ("from", "to"))
+        options = msgspec.convert({name: asked[name] for name in ("numbers", "time") if name in asked}, Options)
+        lines = self._host.records(Selection(patterns.values()), start, to, options)
+        first = await anext(lines, b"")  # by then it is known whether it can be done
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        await response.write(first)
+        async for data in lines:
+            await response.write(data)
         return response
 
     # --- single questions
@@ -513,6 +540,11 @@ def _asked(request: web.Request, known: set[str]) -> dict[str, str]:
         if name not in known:
             raise BadRequest(f"{name!a:.80} means nothing to {request.path}; allowed: {', '.join(sorted(known))}")
     return dict(request.query)
+
+
+def _place(text: str) -> str | Start:
+    """The place in the stream that a text of an address means: a time in nanoseconds, or what `from` may be."""
+    return Start(ts=int(text)) if text.isascii() and text.isdecimal() and len(text) < TIME_DIGITS else text
 
 
 def _flag(name: str, text: str) -> bool:

@@ -15,6 +15,8 @@ from aggregator.feed.transports.pace import Pace
 SENDS_AT_ONCE = 8  # so many writes, before others have their turn
 MOST_UNSENT_BYTES = 64 * 1024  # a peer of which more waits in its transport is given more by its task alone
 
+CURSOR, CURSOR_END = b'data: {"type":"cursor","cursor":"', b'"}\n\n'
+
 Shape = Callable[[bytes, Encoding], bytes]  # lines as the bytes that are sent for them
 
 
@@ -126,8 +128,13 @@ def frame(payload: bytes, encoding: Encoding = "json") -> bytes:
 
 
 def events(lines: bytes) -> bytes:
-    """Each line as a server-sent event."""
-    return b"data: " + lines[:-1].replace(b"\n", b"\n\ndata: ") + b"\n\n"
+    """Each line as a server-sent event; the place in the stream is the id of the event that tells it."""
+    shaped = b"data: " + lines[:-1].replace(b"\n", b"\n\ndata: ") + b"\n\n"
+    start = shaped.rfind(b"data: ")
+    if shaped.startswith(CURSOR, start):
+        cursor = shaped[start + len(CURSOR) : -len(CURSOR_END)]
+        return b"%bid: %b\n%b" % (shaped[:start], cursor, shaped[start:])
+    return shaped
 
 
 def chunk(lines: bytes, _encoding: Encoding = "json") -> bytes:

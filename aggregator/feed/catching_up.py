@@ -1,0 +1,263 @@
+"""A subscriber that begins in the past: what it has missed is read for it, piece by piece, as fast as it takes it.
+
+Only the next piece is in memory, so a slow one costs no more than that; the history is read in a thread. Once all that
+is on disk has been taken, the rest is in memory, and the hub lets the stream follow within one turn of the loop.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Iterator
+from typing import Any, Union
+
+import msgspec
+from msgspec import Struct
+
+from aggregator.bus.history import BadStart, Beginning, Cursor, History, Stretch
+from aggregator.bus.selection import KIND, Selection, topic_of
+from aggregator.feed.formats import PLAIN, Options, encode
+from aggregator.feed.subscriber_queue import TAKE_BYTES, BookName
+from aggregator.records import RECORD_TYPES, BookDelta, BookSnapshot, Record
+
+WAIT_S = 0.02  # before it is read again, where the newest is neither on disk yet nor in memory any more
+SEAM_RECORDS = 2000  # so many of those in memory are looked at in one turn
+RECODED = 500  # records that are written otherwise than in the history, at once
+
+log = logging.getLogger("aggregator.feed")
+
+
+class _Offset(Struct):
+    offset: int = 0
+
+
+_decode_offset: Callable[[bytes], _Offset] = msgspec.json.Decoder(_Offset).decode
+_decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
+
+
+class BegunBooks:
+    """The books that a subscriber has whole: no change of another is told before a snapshot of it."""
+
+    def __init__(self, *, has_all: bool, but: Iterable[BookName] = ()) -> None:
+        """Have all books but some, or none at all."""
+        self._has_all = has_all
+        self._lacking = set(but)
+        self._begun: set[BookName] = set()
+
+    @property
+    def is_all(self) -> bool:
+        """Tell whether nothing is to be withheld."""
+        return self._has_all and not self._lacking
+
+    def has(self, book: BookName) -> bool:
+        return book in self._begun or (self._has_all and book not in self._lacking)
+
+    def forget(self) -> None:
+        """Have none any more: something is missing."""
+        self._has_all = False
+        self._begun.clear()
+
+    def admits(self, kind: str, exchange: str, raw_symbol: str | None) -> bool:
+        """Tell whether a record is to be told, and take it into account."""
+        if kind == "book_snapshot":
+            self._begun.add((exchange, raw_symbol))
+        return kind != "book_delta" or self.has((exchange, raw_symbol))
+
+    def admits_record(self, record: Record) -> bool:
+        """Tell the same of a record."""
+        if isinstance(record, BookSnapshot | BookDelta):
+            kind = "book_snapshot" if isinstance(record, BookSnapshot) else "book_delta"
+            return self.admits(kind, record.exchange, record.raw_symbol)
+        return True
+
+
+class Piece(Struct, frozen=True):
+    """Whole lines as the subscriber reads them, and the place behind the last of them.
+
+    begins: whether what follows is of another epoch, or was missed, so that this is told
+    """
+
+    data: bytes
+    cursor: Cursor
+    begins: bool = False
+
+
+class CatchUp:
+    """The past, as one subscriber is told it.
+
+    told: the place behind all that was taken
+    cursor: the place behind all that was read; null: it is not known yet
+    """
+
+    def __init__(
+        self, history: History, selection: Selection, options: Options, books: BegunBooks, wake: Callable[[], None]
+    ) -> None:
+        """Prepare to read; `wake` is called when there is something to take."""
+        self.selection = selection
+        self.books = books
+        self.told: Cursor | None = None
+        self.cursor: Cursor | None = None
+        self._history = history
+        self._options = options
+        self._wake = wake
+        self._pieces: deque[Piece] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._is_at_end = False
+        self._wants: dict[Hashable, bool] = {}
+
+    def begin(self, start: Beginning, begun: Callable[[], None], failed: Callable[[str], None]) -> None:
+        """Find where to begin, and begin to read; `begun` or `failed` is called then."""
+        self._do(self._begin(start, begun, failed))
+
+    def go_on(self, cursor: Cursor) -> None:
+        """Begin to read at a place that is known."""
+        self.told = self.cursor = cursor
+        self._pieces.append(Piece(b"", cursor, begins=True))
+        self._wake()
+
+    def stop(self) -> None:
+        """Read no more."""
+        if self._task is not None:
+            self._task.cancel()
+        self._pieces.clear()
+
+    def take(self) -> Piece | None:
+        """The next piece; null: there is none now, and it is being read, or all is read."""
+        if not self._pieces:
+            return None
+        piece = self._pieces.popleft()
+        self.told = piece.cursor
+        if not self._pieces and not self._is_at_end and self._task is None:
+            self._read_on()
+        return piece
+
+    def seam(self) -> tuple[bytes, bool] | None:
+        """The lines of what is in memory behind all that was read, and whether that was all; null: it is being read."""
+        if self._task is not None or self.cursor is None:
+            return None
+        records = self._history.tail(self.cursor) if self._is_at_end else None
+        if records is None:
+            self._do(self._read(WAIT_S if self._is_at_end else 0.0))
+            return None
+        some = records[:SEAM_RECORDS]
+        if some:
+            self.cursor = self.told = Cursor(self.cursor.epoch, some[-1].offset)
+        told = [record for record in some if self._is_wanted(record) and self.books.admits_record(record)]
+        return encode(told, self._options), len(some) == len(records)
+
+    def _is_wanted(self, record: Record) -> bool:
+        if type(record) in KIND:
+            return self.selection.wants(topic_of(record))
+        key = type(record), record.exchange, record.raw_symbol, record.symbol
+        wanted = self._wants.get(key)
+        if wanted is None:
+            wanted = self._wants[key] = self.selection.wants(topic_of(record))
+        return wanted
+
+    # --- reading
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(work)
+
+    def _read_on(self) -> None:
+        self._do(self._read(0.0))
+
+    async def _begin(self, start: Beginning, begun: Callable[[], None], failed: Callable[[str], None]) -> None:
+        try:
+            cursor, gap = await self._history.begin(start)
+        except (BadStart, OSError) as error:
+            self._task = None
+            failed(str(error))
+            return
+        self.told = self.cursor = cursor
+        begun()
+        if gap is not None:
+            self.books.forget()
+            self._pieces.append(Piece(encode([gap], self._options), cursor))
+        await self._read(0.0)
+
+    async def _read(self, pause: float) -> None:
+        """Read the next piece that holds something, or up to the end of what is on disk."""
+        if pause:
+            await asyncio.sleep(pause)
+        while not self._pieces:
+            assert self.cursor is not None  # noqa: S101 - for the type checker
+            epoch = self.cursor.epoch
+            try:
+                stretch, pieces = await self._history.read(
+                    self.cursor, self.selection, self._shaped, with_topics=not self.books.is_all
+                )
+            except OSError as error:
+                log.error("feed: what was published cannot be read: %s", error)  # noqa: TRY400 - no fault of ours
+                await asyncio.sleep(1.0)
+                continue
+            self.cursor = stretch.cursor
+            if stretch.cursor.epoch != epoch and not stretch.lines:
+                pieces = [*pieces, Piece(b"", stretch.cursor, begins=True)]
+            self._pieces += pieces
+            self._is_at_end = stretch.is_end
+            if stretch.is_end:
+                break
+        self._task = None
+        self._wake()
+
+    def _shaped(self, stretch: Stretch) -> tuple[Stretch, list[Piece]]:
+        """The pieces of a stretch; made in the thread that has read it."""
+        return stretch, list(shaped(stretch, self._options, self.books))
+
+
+def shaped(stretch: Stretch, options: Options, books: BegunBooks) -> Iterator[Piece]:
+    """The pieces of a stretch, none much larger than is written at once."""
+    epoch = stretch.cursor.epoch
+    if stretch.gap is not None:
+        books.forget()
+        place = stretch.cursor if not stretch.lines else Cursor(epoch, _decode_offset(stretch.lines[0]).offset - 1)
+        yield Piece(encode([stretch.gap], options), place)
+    lines = stretch.lines if books.is_all else list(_admitted(stretch, books))
+    start = size = 0
+    most = RECODED if options != PLAIN else len(lines)
+    for at, line in enumerate(lines, 1):
+        size += len(line)
+        if size >= TAKE_BYTES or at - start >= most or at == len(lines):
+            some = lines[start:at]
+            is_last = at == len(lines)
+            place = stretch.cursor if is_last else Cursor(epoch, _decode_offset(line).offset)
+            data = b"".join(some) if options == PLAIN else encode([_decode_record(each) for each in some], options)
+            yield Piece(data, place)
+            start, size = at, 0
+
+
+def _admitted(stretch: Stretch, books: BegunBooks) -> Iterator[bytes]:
+    if stretch.topics == ():  # nobody asked for them, as no book was withheld before this gap
+        yield from [line for line in stretch.lines if books.admits_record(_decode_record(line))]
+        return
+    for line, topic in zip(stretch.lines, stretch.topics, strict=True):
+        if books.admits(topic.type, topic.exchange, topic.raw_symbol):
+            yield line
+
+
+async def past_records(
+    history: History, wanted: Selection, start: Beginning, to: Beginning, options: Options
+) -> AsyncIterator[bytes]:
+    """The records between two places, as lines, some at a time. Raises BadStart, OSError."""
+    until, _ = await history.begin(to)
+    cursor, gap = await history.begin(start)
+    if gap is not None:
+        yield encode([gap], options)
+
+    def give(found: Stretch) -> tuple[Stretch, list[Piece]]:
+        return found, list(shaped(found, options, BegunBooks(has_all=True)))
+
+    while True:
+        stretch, pieces = await history.read(cursor, wanted, give, until=until, with_topics=True)
+        for piece in pieces:
+            yield piece.data
+        cursor = stretch.cursor
+        if stretch.is_over:
+            return
+        records = history.tail(cursor) if stretch.is_end else None
+        if records is not None:
+            there = [record for record in records if record.offset <= until.offset and wanted.wants(topic_of(record))]
+            yield encode(there, options)
+            return
+        if stretch.is_end:
+            await asyncio.sleep(WAIT_S)

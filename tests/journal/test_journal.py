@@ -1,0 +1,298 @@
+import asyncio
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from aggregator.bus.bus import Bus
+from aggregator.bus.history import BadStart, Cursor, History, HistoryStatus, Start, Stretch, parse_beginning
+from aggregator.bus.selection import Selection, parse_pattern
+from aggregator.errors import ConfigError
+from aggregator.journal import groups
+from aggregator.journal.blocks import Head
+from aggregator.journal.journal import Journal
+from aggregator.journal.sink import SINK
+from aggregator.records import Gap, Trade
+from aggregator.sinks.running import running
+from tests.support.journal_model import full_disk
+
+pytestmark = pytest.mark.waits
+
+FIRST, SECOND = "20260102T030405.000000Z", "20260102T040000.000000Z"
+BASE_NS = 1_767_323_045_000_000_000
+ALL = Selection([parse_pattern("*:*:*")])
+
+
+def select(*patterns: str) -> Selection:
+    return Selection([parse_pattern(text) for text in patterns])
+
+
+def trade(number: int, symbol: str = "A", size: str = "1") -> Trade:
+    return Trade(
+        exchange="alpha",
+        symbol=symbol,
+        raw_symbol=symbol,
+        ts_recv=BASE_NS + number,
+        id=str(number),
+        price="1",
+        size=size,
+    )
+
+
+@asynccontextmanager
+async def living(
+    path: Path, epoch: str = FIRST, *, segment_bytes: int = 64_000_000, keep_bytes: int = 1 << 40, keep: float = 1e9
+) -> AsyncIterator[tuple[Bus, History]]:
+    """One life of a daemon, with a journal."""
+    bus = Bus(epoch)
+    sink = running(SINK.configured(path=path, segment_bytes=segment_bytes, keep_bytes=keep_bytes, keep=keep), bus)
+    await sink.start()
+    assert bus.history is not None
+    try:
+        yield bus, bus.history
+    finally:
+        sink.end()
+        assert sink.task is not None
+        await sink.task
+
+
+async def written(history: History | None) -> HistoryStatus:
+    assert history is not None
+    for _ in range(500):
+        status = history.status()
+        if not status.held:
+            return status
+        await asyncio.sleep(0.01)
+    raise AssertionError("it is not written")
+
+
+async def read_all(
+    history: History, cursor: Cursor, wanted: Selection = ALL
+) -> tuple[list[tuple[str, str]], list[Gap]]:
+    """The epoch and id of every trade, and the gaps."""
+    rows: list[tuple[str, str]] = []
+    gaps: list[Gap] = []
+    while True:
+        stretch: Stretch = await history.read(cursor, wanted, lambda found: found)
+        rows += [(stretch.cursor.epoch, json.loads(line)["id"]) for line in stretch.lines]
+        gaps += [stretch.gap] if stretch.gap is not None else []
+        cursor = stretch.cursor
+        if stretch.is_end:
+            return rows, gaps
+
+
+def ids(rows: Sequence[tuple[str, str]]) -> list[int]:
+    return [int(id) for _, id in rows]
+
+
+async def test_what_was_published_can_be_read_in_this_life_and_the_next(tmp_path: Path) -> None:
+    async with living(tmp_path) as (bus, history):
+        for number in range(100):
+            bus.publish([trade(10 * number + i) for i in range(10)])
+        await written(history)
+        rows, gaps = await read_all(history, Cursor(FIRST, 0))
+        assert (ids(rows), gaps) == (list(range(1000)), [])
+    async with living(tmp_path, SECOND) as (bus, history):
+        bus.publish([trade(1000), trade(1001)])
+        await written(history)
+        assert history.status().epochs == 2
+        rows, gaps = await read_all(history, Cursor(FIRST, 990))
+        assert rows[-3:] == [(FIRST, "999"), (SECOND, "1000"), (SECOND, "1001")]
+        assert (ids(rows), gaps) == (list(range(990, 1002)), [])
+
+
+async def test_one_topic_is_read_without_unpacking_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with living(tmp_path, segment_bytes=1_000_000) as (bus, history):
+        for number in range(0, 9000, 100):
+            bus.publish([trade(n, f"S{n % 500}", size="1" * 200) for n in range(number, number + 100)])
+            await asyncio.sleep(0)
+            if not number % 1000:
+                await written(history)
+    unpacked = 0
+    unpack = groups.ClosedFile._unpacked
+
+    def counted(self: groups.ClosedFile, at: int, length: int, size: int) -> bytes:
+        nonlocal unpacked
+        unpacked += size
+        return unpack(self, at, length, size)
+
+    monkeypatch.setattr(groups.ClosedFile, "_unpacked", counted)
+    async with living(tmp_path, SECOND) as (_, history):
+        for _ in range(500):
+            if not list(tmp_path.glob("*1.open")):
+                break
+            await asyncio.sleep(0.01)
+        closed = sum(path.stat().st_size for path in tmp_path.glob("*.journal"))
+        assert closed
+        rows, gaps = await read_all(history, Cursor(FIRST, 0), select("trades:alpha:S7"))
+        assert ids(rows) == list(range(7, 9000, 500))
+        assert not gaps
+        one = unpacked
+        await read_all(history, Cursor(FIRST, 0))
+        assert one * 5 < unpacked - one
+
+
+async def test_the_oldest_go_and_a_gap_says_from_where_to_where(tmp_path: Path) -> None:
+    async with living(tmp_path, segment_bytes=1_000_000, keep_bytes=100_000) as (bus, history):
+        for number in range(0, 20_000, 100):
+            bus.publish([trade(n, size=str(n * 7919 % 10**9) * 40) for n in range(number, number + 100)])
+            await asyncio.sleep(0.002)
+        for _ in range(500):
+            if history.status().expired:
+                break
+            await asyncio.sleep(0.01)
+        await written(history)
+        rows, (gap,) = await read_all(history, Cursor(FIRST, 10))
+        assert gap.cause == "expired"
+        assert gap.expected == 11
+        assert gap.got == int(rows[0][1]) + 1
+        assert gap.missed == gap.got - 11
+        assert ids(rows) == list(range(gap.got - 1, 20_000))
+        cursor, told = await history.begin(Start(ts=BASE_NS))
+        assert told is not None
+        assert (told.cause, told.ts_from) == ("expired", BASE_NS)
+        earliest, told = await history.begin("earliest")
+        assert (earliest, told) == (cursor, None)
+
+
+async def test_a_time_is_found(tmp_path: Path) -> None:
+    async with living(tmp_path) as (bus, history):
+        bus.publish([trade(number) for number in range(100)])
+        await written(history)
+        cursor, gap = await history.begin(Start(ts=BASE_NS + 40))
+        assert (cursor, gap) == (Cursor(FIRST, 40), None)
+        bus.publish([trade(100), trade(101)])  # in memory at first
+        cursor, gap = await history.begin(Start(ts=BASE_NS + 101))
+        assert (cursor, gap) == (Cursor(FIRST, 101), None)
+        assert await history.begin(Start(ts=BASE_NS + 10**9)) == (Cursor(FIRST, 102), None)
+        assert await history.begin("now") == (Cursor(FIRST, 102), None)
+
+
+async def test_the_newest_are_in_memory(tmp_path: Path) -> None:
+    async with living(tmp_path) as (bus, history):
+        bus.publish([trade(number) for number in range(10)])
+        bus.publish([trade(number) for number in range(10, 20)])
+        for behind in (0, 5, 10, 19):
+            found = history.tail(Cursor(FIRST, behind))
+            assert found is not None
+            assert [record.offset for record in found] == list(range(behind + 1, 21))
+        assert history.tail(Cursor(FIRST, 20)) == []
+        assert history.tail(Cursor("another", 0)) is None
+
+
+async def test_a_full_disk_stops_nothing_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with living(tmp_path) as (bus, history):
+        bus.publish([trade(0)])
+        await written(history)
+        with full_disk():
+            bus.publish([trade(1), trade(2)])
+            status = await written(history)
+        assert (status.missed, status.failing) == (2, "No space left on device")
+        rows, (gap,) = await read_all(history, Cursor(FIRST, 0))
+        assert ids(rows) == [0]
+        assert (gap.cause, gap.expected, gap.got, gap.missed) == ("overflow", 2, 4, 2)
+        await asyncio.sleep(1.1)  # the pause after an error
+        bus.publish([trade(3)])
+        status = await written(history)
+        assert (status.failing, status.records) == (None, 2)
+        rows, (gap,) = await read_all(history, Cursor(FIRST, 0))
+        assert ids(rows) == [0, 3]
+        assert (gap.expected, gap.got, gap.ts_from, gap.ts_to) == (2, 4, BASE_NS, BASE_NS + 3)
+    assert "cannot be written: No space left on device" in caplog.text
+
+
+def killed(path: Path, epoch: str, *, torn: int) -> None:
+    """A life that publishes ten records, and is killed while it writes the last of them."""
+
+    async def life() -> None:
+        bus = Bus(epoch)
+        sink = running(SINK.configured(path=path), bus)
+        await sink.start()
+        assert isinstance(bus.history, Journal)
+        for number in range(10):
+            bus.publish([trade(number)])
+            await written(bus.history)
+        os.close(bus.history._root)  # a dead process holds no lock
+
+    asyncio.run(life())
+    (file,) = path.glob("*.open")
+    os.truncate(file, file.stat().st_size - torn)
+
+
+def test_a_torn_end_is_cut_off_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    killed(tmp_path, FIRST, torn=5)
+
+    async def next_life() -> None:
+        async with living(tmp_path, SECOND) as (bus, history):
+            bus.publish([trade(10)])
+            await written(history)
+            rows, (gap,) = await read_all(history, Cursor(FIRST, 7))
+            assert rows == [(FIRST, "7"), (FIRST, "8"), (SECOND, "10")]
+            assert (gap.cause, gap.expected, gap.got, gap.missed) == ("restart", None, None, None)
+            assert (gap.ts_from, gap.ts_to) == (BASE_NS + 8, BASE_NS + 10)
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(next_life())
+    assert "of a torn block cut off" in caplog.text
+
+
+async def test_of_a_damaged_file_what_can_be_read_is_read(tmp_path: Path) -> None:
+    async with living(tmp_path) as (bus, history):
+        for number in range(0, 40_000, 100):
+            bus.publish([trade(n, f"S{n % 10}", size=str(n * 7919 % 10**9) * 5) for n in range(number, number + 100)])
+    async with living(tmp_path, SECOND):
+        for _ in range(500):
+            if list(tmp_path.glob("*.journal")):
+                break
+            await asyncio.sleep(0.01)
+    path = tmp_path / "000000000001.journal"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    async with living(tmp_path, "20260102T050000.000000Z") as (bus, history):
+        rows, (gap,) = await read_all(history, Cursor(FIRST, 0))
+        assert gap.cause == "damaged"
+        assert gap.missed == 40_000 - len(rows) > 0
+        assert len(rows) > 20_000
+
+
+async def test_a_journal_of_another_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "000000000001.open").write_bytes(Head(format=2, epoch=FIRST).line())
+    with pytest.raises(
+        ConfigError, match="version 2 of the journal's format, and this program reads 1: run the version"
+    ):
+        async with living(tmp_path):
+            pass
+
+
+async def test_two_daemons_never_share_one(tmp_path: Path) -> None:
+    async with living(tmp_path):
+        with pytest.raises(ConfigError, match="another process writes there"):
+            async with living(tmp_path, SECOND):
+                pass
+
+
+async def test_places_that_are_none_are_refused(tmp_path: Path) -> None:
+    async with living(tmp_path, SECOND) as (bus, history):
+        bus.publish([trade(1)])
+        with pytest.raises(BadStart, match="has not been published yet: the last one is 1"):
+            await history.begin(Cursor(SECOND, 5))
+        with pytest.raises(BadStart, match="it is of another daemon"):
+            await history.begin(Cursor("20270101T000000.000000Z", 5))
+    for text in ("", "abc", "!", "gQ", "x" * 2000):
+        with pytest.raises(BadStart, match="is no cursor of this feed"):
+            parse_beginning(text)
+    for start in (Start(), Start(epoch="x"), Start(epoch="x", offset=-1), Start(ts=1, offset=1)):
+        with pytest.raises(BadStart, match="write"):
+            parse_beginning(start)
+
+
+def test_a_cursor_is_read_as_it_was_given() -> None:
+    cursor = Cursor(FIRST, 123_456_789_012)
+    assert parse_beginning(cursor.text) == cursor
+    assert cursor.text.isascii()
+    assert FIRST not in cursor.text

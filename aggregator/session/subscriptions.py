@@ -357,7 +357,7 @@ class Subscriptions:
                 continue
             confirmed.append(s)
             self._forgive(s)
-            if not any(other in self._waiting for other in asked.topics):
+            if not self._is_awaited(asked):
                 self._pass(asked)
         return _keys(confirmed)
 
@@ -402,7 +402,7 @@ class Subscriptions:
         if not asked.topics:  # it named again what had been confirmed before: now one of these is refused
             asked.topics, self._held = list(self._held), {}
             self._waiting |= dict.fromkeys(asked.topics, asked)
-        topics = [s for s in asked.topics if s in self._waiting]
+        topics = [s for s in asked.topics if self._waiting.get(s) is asked]
         if not topics:  # nobody wants them any more: they were given up before the answer came
             self._pass(asked)
             self.send(now)
@@ -445,7 +445,7 @@ class Subscriptions:
             self._refused[s] = self._memory.note(s, said, meaning, now)
             asked = self._waiting.pop(s, None)
             self._held.pop(s, None)
-            if asked is not None and not any(other in self._waiting for other in asked.topics):
+            if asked is not None and not self._is_awaited(asked):
                 if asked.split is not None:
                     asked.split.has_culprit = True
                 self._pass(asked)

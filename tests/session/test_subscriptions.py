@@ -540,3 +540,14 @@ def test_where_no_request_can_name_what_is_left_a_new_connection_is_made() -> No
     talk.leave("A")
     assert talk.said() == []
     assert talk.topics.reconnect_reason == "what it carries is not wanted, and only a new connection ends that"
+
+
+def test_an_answer_to_a_topic_that_was_left_and_is_wanted_again_closes_its_first_request() -> None:
+    talk = Talk()
+    talk.want("A", "B")
+    talk.leave("B")
+    talk.want("B", "C")
+    assert talk.said() == ["+A B", "-B", "+B C"]
+    assert talk.topics.accepted(Accepted(id=1)) == [("trades", "A")]
+    assert talk.topics.refused(Refused("wrong parameters"), 0) == []  # the second one is meant, and asked in halves
+    assert talk.said() == ["+B", "+C"]

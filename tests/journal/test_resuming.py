@@ -18,6 +18,7 @@ from aggregator.feed.settings import FeedSettings
 from aggregator.journal.sink import SINK
 from aggregator.records import BookDelta, BookSnapshot, Trade
 from aggregator.sinks.running import running
+from tests.feed.test_schema import judge
 from tests.journal.test_journal import BASE_NS, FIRST, SECOND, trade, written
 from tests.support.views import Fixed
 
@@ -106,6 +107,11 @@ async def test_what_was_missed_comes_first_and_then_the_stream(tmp_path: Path, s
             bus.publish([trade(n, f"S{n % 2}") for n in range(start, start + 10)])
             await asyncio.sleep(0)
         rows = await client.until(says("live"))
+        rows.append(await client.row())
+        for row in rows:
+            names = {"subscribed": "Subscribed", "resuming": "Resuming", "live": "Live", "cursor": "Reached"}
+            if row["type"] in names:
+                assert not list(judge(names[row["type"]]).iter_errors(row)), row
         assert rows[0] == {"type": "subscribed", "topics": ["trades:alpha:S1"], "matched": 1, "id": 7}
         assert rows[1] == {"type": "resuming", "epoch": FIRST, "offset": 500, "id": 7}
         bus.publish([trade(n, f"S{n % 2}") for n in range(1100, 1110)])

@@ -430,11 +430,15 @@ def test_the_client_needs_nothing_of_the_daemon() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     first, both = (line.split() for line in run.stdout.splitlines())
     assert (first[0], both[0]) == ("False", "True")
+    assert "ssl" not in first  # who speaks no TLS does not wait for it
     foreign = {name.partition(".")[0] for name in both[1:]} - sys.stdlib_module_names
     assert foreign - {"typing_extensions"} == {"aggregator", "msgspec"}  # the former is msgspec's, where it is there
     ours = {name for name in both[1:] if name.startswith("aggregator.")}
     assert ours == {
         "aggregator.book",
+        "aggregator.bus",
+        "aggregator.bus.history",
+        "aggregator.bus.selection",
         "aggregator.client",
         "aggregator.client.books",
         "aggregator.client.conversation",

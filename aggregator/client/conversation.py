@@ -184,6 +184,7 @@ class Conversation:
         return [self.ask(request) for request in self._resubscribe()]
 
     def _resubscribe(self) -> Iterator[Subscribe]:
+        """The requests for all that is subscribed, from now on: here alone a connection says from where it goes on."""
         settings, patterns, size = self._settings, list[str](), 0
         for pattern in self._patterns:
             patterns.append(pattern)

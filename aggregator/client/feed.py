@@ -339,7 +339,7 @@ async def connect(
         await feed.close()
 
 
-async def _dial(entry: Entry, context: TlsContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _dial(entry: Entry, context: "TlsContext | None") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     address = entry.place.address
     if isinstance(address, UnixAddress):
         return await asyncio.open_unix_connection(address.path, limit=READ_BYTES)

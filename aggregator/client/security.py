@@ -1,15 +1,18 @@
 """How a client shows who it is, and makes sure of who answers: tokens, and TLS."""
 
 import os
-import ssl as tls
 from os import PathLike, fspath
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
 from aggregator.client.conversation import FeedError, LockedOut
 from aggregator.client.wire import Place
 from aggregator.feed.address import TcpAddress
+
+if TYPE_CHECKING:
+    import ssl as tls  # a client that speaks no TLS does not wait for it
 
 PathText = str | PathLike[str]
 
@@ -41,8 +44,8 @@ class Tls(Struct, frozen=True, kw_only=True):
     server_name: str | None = None
 
 
-TlsContext = tls.SSLContext
-Ssl = TlsContext | Tls | bool | None
+TlsContext: TypeAlias = "tls.SSLContext"
+Ssl: TypeAlias = "tls.SSLContext | Tls | bool | None"
 
 
 class Secret:
@@ -105,10 +108,12 @@ class Entry:
         """The token, where there is one. Raises FeedError where it cannot be read."""
         return None if self._secret is None else self._secret.reveal()
 
-    def context(self) -> tls.SSLContext | None:
+    def context(self) -> "TlsContext | None":
         """How TLS is spoken with the next connection; null: not at all. Raises FeedError for files of no use."""
         if not isinstance(self._ssl, Tls):
             return self._ssl
+        import ssl as tls
+
         files = [fspath(path) for path in (self._ssl.ca, self._ssl.certificate, self._ssl.key) if path is not None]
         try:
             context = tls.create_default_context(cafile=self._ssl.ca)
@@ -124,6 +129,8 @@ class Entry:
 
     def unreachable(self, error: OSError) -> FeedError:
         """The reason why nobody has answered, in words that say what to do."""
+        import ssl as tls
+
         if isinstance(error, tls.SSLError):
             return self._refused(error)
         text = self.place.text
@@ -138,8 +145,10 @@ class Entry:
         said = os.strerror(number) if number > 0 else error
         return FeedError(f"cannot connect to {text}: {said}{hint}")
 
-    def _refused(self, error: tls.SSLError) -> FeedError:
+    def _refused(self, error: "tls.SSLError") -> FeedError:
         """The reason why TLS has not begun, or has ended."""
+        import ssl as tls
+
         text, reason = self.place.text, error.reason or str(error)
         if isinstance(error, tls.SSLCertVerificationError):
             return LockedOut(f"{text} is not trusted: {self._distrust(error)}")
@@ -152,7 +161,7 @@ class Entry:
             )
         return FeedError(f"cannot connect to {text}: TLS does not begin: {reason}")
 
-    def _distrust(self, error: tls.SSLCertVerificationError) -> str:
+    def _distrust(self, error: "tls.SSLCertVerificationError") -> str:
         why = error.verify_message
         if error.verify_code in OTHER_NAME:
             return (
@@ -181,14 +190,14 @@ class Entry:
 
     def ended(self, error: OSError) -> FeedError | None:
         """The reason why reading fails, where it is another than a cut connection."""
+        import ssl as tls
+
         refusal = self._refused(error) if isinstance(error, tls.SSLError) else None
         return refusal if isinstance(refusal, LockedOut) else None
 
 
-def _wanted(place: Place, ssl: Ssl) -> tls.SSLContext | Tls | None:
+def _wanted(place: Place, ssl: Ssl) -> "TlsContext | Tls | None":
     """How TLS is to be spoken at a place. Raises FeedError where that contradicts the address."""
-    if isinstance(ssl, tls.SSLContext) and ssl.minimum_version < tls.TLSVersion.TLSv1_2:
-        raise FeedError("ssl: this context would speak TLS before 1.2: set its minimum_version to TLSVersion.TLSv1_2")
     if not ssl:
         if place.is_tls and ssl is False:
             raise FeedError(f"{place.text} means TLS, and ssl=False none: leave one of them out")
@@ -197,7 +206,13 @@ def _wanted(place: Place, ssl: Ssl) -> tls.SSLContext | Tls | None:
         raise FeedError(f"{place.text}: a unix socket speaks no TLS: leave ssl out")
     if place.is_tls is False:
         raise FeedError(f"{place.text} means no TLS: write wss:// or https:// for it")
-    return Tls() if ssl is True else ssl
+    if ssl is True:
+        return Tls()
+    import ssl as tls
+
+    if isinstance(ssl, tls.SSLContext) and ssl.minimum_version < tls.TLSVersion.TLSv1_2:
+        raise FeedError("ssl: this context would speak TLS before 1.2: set its minimum_version to TLSVersion.TLSv1_2")
+    return ssl
 
 
 def _no_password() -> str:

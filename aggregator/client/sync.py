@@ -313,7 +313,7 @@ def connect(
         feed.close()
 
 
-def _dial(entry: Entry, context: TlsContext | None) -> socket.socket:
+def _dial(entry: Entry, context: "TlsContext | None") -> socket.socket:
     address = entry.place.address
     if isinstance(address, UnixAddress):
         sock = socket.socket(socket.AF_UNIX)

@@ -19,10 +19,10 @@ from typing import Any
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Cursor, Start, Stretch
 from aggregator.bus.selection import Selection, parse_pattern
-from aggregator.journal.journal import Journal
-from aggregator.journal.settings import JournalSettings
 from aggregator.records import SECOND_NS, Record, Trade
 from aggregator.sinks.directory import lock_directory
+from aggregator.sinks.journal.journal import Journal
+from aggregator.sinks.journal.settings import JournalSettings
 from aggregator.sinks.sink import LOCAL, Context
 from aggregator.sinks.worker import Worker
 from bench.measure import table

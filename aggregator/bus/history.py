@@ -1,6 +1,6 @@
 """The stream as it was: where a reader may begin in it, and the contract of whoever keeps it.
 
-A journal keeps it (`journal/`). The feed, and whatever else reads what is past, knows this contract alone.
+A journal keeps it (`sinks/journal/`). The feed, and whatever else reads what is past, knows this contract alone.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode

@@ -209,12 +209,19 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
     ),
     "The journal": (
-        Bound("journal.journal.MOST_HELD", "records", "that wait to be written", "missing there, told by a `gap`"),
         Bound(
-            "journal.writer.MOST_LOST", "holes", "that are remembered until they are read", "the disk tells the rest"
+            "sinks.journal.journal.MOST_HELD", "records", "that wait to be written", "missing there, told by a `gap`"
         ),
-        Bound("journal.reader.MOST_READABLE", "files", "that are open to be read", "closed and opened anew"),
-        Bound("journal.reader.MOST_WANTED", "selections", "of which it is known where they are", "looked for anew"),
+        Bound(
+            "sinks.journal.writer.MOST_LOST",
+            "holes",
+            "that are remembered until they are read",
+            "the disk tells the rest",
+        ),
+        Bound("sinks.journal.reader.MOST_READABLE", "files", "that are open to be read", "closed and opened anew"),
+        Bound(
+            "sinks.journal.reader.MOST_WANTED", "selections", "of which it is known where they are", "looked for anew"
+        ),
         Bound("bus.history.LONGEST_CURSOR", "characters", "of a cursor", "it is none"),
     ),
     "Subscribers of the feed": (

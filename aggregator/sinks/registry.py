@@ -15,7 +15,7 @@ OWN = {
     for name, value in (
         ("feed", "aggregator.feed.sink:SINK"),
         ("files", "aggregator.sinks.files:SINK"),
-        ("journal", "aggregator.journal.sink:SINK"),
+        ("journal", "aggregator.sinks.journal.sink:SINK"),
         ("stdout", "aggregator.sinks.stdout:SINK"),
     )
 }

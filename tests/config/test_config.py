@@ -18,8 +18,8 @@ from aggregator.config.schema import Document, ExchangeTable, closest
 from aggregator.docgen.configuration import keys_of, own_sinks, sinks_example
 from aggregator.errors import ConfigError
 from aggregator.feed.sink import FeedKeys
-from aggregator.journal.settings import JournalSettings
 from aggregator.sinks.files_settings import FilesSettings
+from aggregator.sinks.journal.settings import JournalSettings
 from aggregator.sinks.sink import Delivery, SinkConfig
 from aggregator.sinks.stdout import StdoutSettings
 

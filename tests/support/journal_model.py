@@ -22,12 +22,12 @@ from typing import Any, Protocol
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Cursor, Stretch
 from aggregator.bus.selection import Selection, parse_pattern, topic_of
-from aggregator.journal.blocks import OPEN
-from aggregator.journal.groups import close_segment
-from aggregator.journal.reader import JournalReader
-from aggregator.journal.segments import Shelf
-from aggregator.journal.writer import BlockWriter
 from aggregator.records import Gap, Health, Record, Trade
+from aggregator.sinks.journal.blocks import OPEN
+from aggregator.sinks.journal.groups import close_segment
+from aggregator.sinks.journal.reader import JournalReader
+from aggregator.sinks.journal.segments import Shelf
+from aggregator.sinks.journal.writer import BlockWriter
 from aggregator.sinks.sink import LOCAL, Context
 
 ALL = 1 << 62

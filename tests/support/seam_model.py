@@ -22,9 +22,9 @@ from aggregator.bus.bus import Bus
 from aggregator.bus.selection import Selection, parse_pattern, topic_of
 from aggregator.feed.hub import FeedHub
 from aggregator.feed.subscriber import Subscriber
-from aggregator.journal.journal import Journal
-from aggregator.journal.settings import JournalSettings
 from aggregator.records import BookDelta, BookSnapshot, Record, Trade
+from aggregator.sinks.journal.journal import Journal
+from aggregator.sinks.journal.settings import JournalSettings
 from aggregator.sinks.sink import LOCAL, Context
 from aggregator.sinks.worker import Worker
 from tests.support.journal_model import BASE_NS, Chance, full_disk, say

@@ -15,11 +15,11 @@ from aggregator.bus.bus import Bus
 from aggregator.feed.address import parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
-from aggregator.journal.sink import SINK
 from aggregator.records import BookDelta, BookSnapshot, Trade
+from aggregator.sinks.journal.sink import SINK
 from aggregator.sinks.running import running
 from tests.feed.test_schema import judge
-from tests.journal.test_journal import BASE_NS, FIRST, SECOND, trade, written
+from tests.sinks.test_journal import BASE_NS, FIRST, SECOND, trade, written
 from tests.support.views import Fixed
 
 pytestmark = pytest.mark.waits

@@ -9,10 +9,10 @@ from threading import Lock
 from aggregator.bus.bus import Batch
 from aggregator.bus.history import KeptTopic
 from aggregator.bus.selection import KIND, topic_of
-from aggregator.journal.blocks import OpenFile
-from aggregator.journal.reader import LostRange
-from aggregator.journal.segments import Shelf, is_there
 from aggregator.records import Record, channel_of
+from aggregator.sinks.journal.blocks import OpenFile
+from aggregator.sinks.journal.reader import LostRange
+from aggregator.sinks.journal.segments import Shelf, is_there
 from aggregator.sinks.sink import Context
 
 SEGMENT_S = 3600.0  # an open segment is closed after so long
@@ -20,7 +20,7 @@ MOST_LOST = 100  # holes that are remembered: of older ones what is on disk behi
 RETRY_S = 1.0  # after an error nothing is written for so long
 LOOK_S = 1.0  # between two looks whether the file is still there
 
-log = logging.getLogger("aggregator.journal")
+log = logging.getLogger("aggregator.sinks.journal")
 
 
 class BlockWriter:

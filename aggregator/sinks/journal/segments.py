@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 
 from aggregator.bus.history import Cursor, KeptTopic
-from aggregator.journal.blocks import (
+from aggregator.sinks.journal.blocks import (
     CLOSED,
     OPEN,
     TEMPORARY,
@@ -23,11 +23,11 @@ from aggregator.journal.blocks import (
     has_head,
     read_head,
 )
-from aggregator.journal.groups import ClosedFile, GroupPlace, Loaded, close_segment, load_block
+from aggregator.sinks.journal.groups import ClosedFile, GroupPlace, Loaded, close_segment, load_block
 
 BAD = ".bad"  # the end of the name of a file that cannot be read
 
-log = logging.getLogger("aggregator.journal")
+log = logging.getLogger("aggregator.sinks.journal")
 
 
 class JournalSegment:

@@ -21,7 +21,7 @@ import zstandard
 from msgspec import Struct
 
 from aggregator.bus.history import KeptTopic
-from aggregator.journal.blocks import LOST, MODE, TEMPORARY, Block, Head, NotReadable, OpenFile, read_head
+from aggregator.sinks.journal.blocks import LOST, MODE, TEMPORARY, Block, Head, NotReadable, OpenFile, read_head
 
 GROUP_RECORDS = 16_384
 GROUP_BYTES = 4 << 20

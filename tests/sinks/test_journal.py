@@ -12,11 +12,11 @@ from aggregator.bus.bus import Bus
 from aggregator.bus.history import BadStart, Cursor, History, HistoryStatus, Start, Stretch, parse_beginning
 from aggregator.bus.selection import Selection, parse_pattern
 from aggregator.errors import ConfigError
-from aggregator.journal import groups
-from aggregator.journal.blocks import Head
-from aggregator.journal.journal import Journal
-from aggregator.journal.sink import SINK
 from aggregator.records import Gap, Trade
+from aggregator.sinks.journal import groups
+from aggregator.sinks.journal.blocks import Head
+from aggregator.sinks.journal.journal import Journal
+from aggregator.sinks.journal.sink import SINK
 from aggregator.sinks.running import running
 from tests.support.journal_model import full_disk
 

@@ -10,17 +10,17 @@ from typing import NamedTuple
 
 from aggregator.bus.history import Cursor, KeptTopic, Stretch, begun, hole
 from aggregator.bus.selection import Selection
-from aggregator.journal.blocks import Block, Head, NotReadable, time_of
-from aggregator.journal.groups import GroupPlace, Loaded
-from aggregator.journal.segments import JournalSegment, Readable, Shelf, ShelfView
 from aggregator.records import Cause, Gap
+from aggregator.sinks.journal.blocks import Block, Head, NotReadable, time_of
+from aggregator.sinks.journal.groups import GroupPlace, Loaded
+from aggregator.sinks.journal.segments import JournalSegment, Readable, Shelf, ShelfView
 
 READ_BYTES = 1 << 20  # one read gives about so much
 READ_S = 0.02  # or as much as it finds in such a time
 MOST_READABLE = 8  # segments that are kept open
 MOST_WANTED = 64  # selections of which it is remembered which topics they want
 
-log = logging.getLogger("aggregator.journal")
+log = logging.getLogger("aggregator.sinks.journal")
 
 Page = Block | GroupPlace
 _last_of: Callable[[Page], int] = attrgetter("last")

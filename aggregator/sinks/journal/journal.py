@@ -15,11 +15,11 @@ from typing import TypeVar
 from aggregator.bus.bus import Batch
 from aggregator.bus.history import BadStart, Beginning, Cursor, HistoryStatus, Start, Stretch
 from aggregator.bus.selection import Selection
-from aggregator.journal.reader import JournalReader
-from aggregator.journal.segments import Shelf
-from aggregator.journal.settings import JournalSettings
-from aggregator.journal.writer import BlockWriter
 from aggregator.records import SECOND_NS, Gap, Record
+from aggregator.sinks.journal.reader import JournalReader
+from aggregator.sinks.journal.segments import Shelf
+from aggregator.sinks.journal.settings import JournalSettings
+from aggregator.sinks.journal.writer import BlockWriter
 from aggregator.sinks.sink import Context, Writer
 from aggregator.sinks.worker import Worker
 
@@ -31,7 +31,7 @@ TAIL_RECORDS = 4096  # the newest that stay in memory
 MOST_HELD = 200_000  # records that may wait to be written; those that come then are told as missing
 CHORES_S = 10.0  # between two looks for what is to be closed and removed
 
-log = logging.getLogger("aggregator.journal")
+log = logging.getLogger("aggregator.sinks.journal")
 
 
 class Journal(Writer):

@@ -4,13 +4,13 @@ import logging
 import os
 
 from aggregator.errors import ConfigError
-from aggregator.journal.blocks import AnotherFormat
-from aggregator.journal.journal import Journal
-from aggregator.journal.settings import JournalSettings
 from aggregator.sinks.directory import check_directory, lock_directory
+from aggregator.sinks.journal.blocks import AnotherFormat
+from aggregator.sinks.journal.journal import Journal
+from aggregator.sinks.journal.settings import JournalSettings
 from aggregator.sinks.sink import Context, Sink, Writer
 
-log = logging.getLogger("aggregator.journal")
+log = logging.getLogger("aggregator.sinks.journal")
 
 
 async def open_journal(settings: JournalSettings, context: Context) -> Writer:

@@ -1,7 +1,7 @@
 """The pace of writing to ports: what comes for one client within a millisecond goes out together.
 
-A write to a port costs the system two to three times what one to a unix socket does, whatever its length. So a client
-that was just written to waits for the end of the millisecond that began then; one that was not is written to at once.
+Most of what a write to a port costs does not depend on its length. So a client that was just written to waits for the
+end of the millisecond that began then; one that was not is written to at once.
 """
 
 import asyncio

@@ -234,7 +234,7 @@ async def test_what_says_nothing_is_no_feed(path: Path, monkeypatch: pytest.Monk
         writer.close()
 
     silent = await asyncio.start_unix_server(listen, path)
-    with pytest.raises(FeedError, match="has not said a word"):
+    with pytest.raises(FeedError, match=r"has not said a word|does not answer"):
         async with connect(path):
             pass
     silent.close()

@@ -12,8 +12,8 @@ PRINT_S = 1.0
 
 
 def age(book: LiveBook) -> float:
-    """Seconds since the book last changed; without end where it never has."""
-    return float("inf") if book.last is None else (time.time_ns() - book.last.ts_recv) / 1e9
+    """Seconds since the book last changed; without end where it never has. The daemon's clock may be ahead of ours."""
+    return float("inf") if book.last is None else max(0.0, (time.time_ns() - book.last.ts_recv) / 1e9)
 
 
 def standing(book: LiveBook) -> str:

@@ -81,10 +81,13 @@ async def test_a_book_is_kept(tmp_path: Path) -> None:
 
 
 async def test_best_prices_are_of_the_books_that_can_be_trusted(tmp_path: Path) -> None:
-    """Three exchanges, of which one has an old book and another a gap; then the daemon goes, and comes back."""
+    """Three exchanges, of which one has an old book and another a gap; then the daemon goes, and comes back.
+
+    The good books are of a clock that is ahead: they do not age while a busy machine lets the program wait.
+    """
     path = tmp_path / "feed.sock"
 
-    def whole(exchange: str, bid: str, ask: str, age_s: float = 0.0) -> BookSnapshot:
+    def whole(exchange: str, bid: str, ask: str, age_s: float = -PATIENCE) -> BookSnapshot:
         names = {"exchange": exchange, "symbol": "BTC/USD", "raw_symbol": "XBTUSD"}
         ts = time.time_ns() - round(age_s * 1e9)
         return BookSnapshot(**names, ts_recv=ts, bids=[(bid, "1")], asks=[(ask, "1")])  # type: ignore[arg-type]

@@ -49,7 +49,9 @@ FLAGS: Final = {"snapshot", "backfill", "late", "bad_ts"}
 STATES: Final = "trading|pre_open|post_only|cancel_only|halt|settling|maintenance|delisted|unknown"
 UNITS: Final = "base|quote|contract"
 TOPIC_STATES: Final = "subscribing|syncing|live|quiet|stalled|suspect|down"
-CAUSES: Final = "disconnect|no_first_frame|stalled|sequence|checksum|crossed|parse_error|overflow|restart"
+CAUSES: Final = (
+    "disconnect|no_first_frame|stalled|sequence|checksum|crossed|parse_error|overflow|restart|expired|damaged"
+)
 
 
 def texts(names: str) -> dict[str, str]:

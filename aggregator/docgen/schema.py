@@ -6,6 +6,7 @@ protocol is looked up, not imported: this room needs to know nothing else of the
 
 from collections.abc import Iterable
 from importlib import import_module
+from inspect import cleandoc
 from typing import Any
 
 from msgspec import NODEFAULT, UNSET, Struct, json, structs
@@ -62,6 +63,9 @@ def definitions() -> Node:
     requests, replies = messages("op"), messages("type")
     _, found = json.schema_components([*RECORD_TYPES, *requests, *replies], ref_template="#/$defs/{name}")
     kinds: list[type[Struct]] = [*RECORD_TYPES, *requests, *replies]
+    for node in found.values():
+        if "description" in node:
+            node["description"] = cleandoc(node["description"])  # Python 3.13 does it by itself
     for kind in kinds:
         _describe(found[kind.__name__], kind)
     for record in RECORD_TYPES:

@@ -77,6 +77,7 @@ FUNDING = {
     "paradex": told("current", "frame listing", ""),  # it is paid all the time
     "phemex": told("current predicted", "listing details", "details"),
     "poloniex": told("predicted settled", "frame", "frame"),
+    "wazirx": told("current", "", "frame"),
     "whitebit": told("current", "details", "frame"),
     "woo": told("predicted", "listing", "frame"),
     "woofipro": told("predicted", "listing", "frame"),

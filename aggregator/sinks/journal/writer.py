@@ -134,7 +134,8 @@ class BlockWriter:
             if not is_there(file):
                 log.error("journal: %s was removed by someone else; a gap tells what is missing", file.path)
                 file = self._file = None
-        if file is None or file.size >= self._segment_bytes or now - self._begun_at >= SEGMENT_S:
+        is_full = file is not None and (file.size >= self._segment_bytes or now - self._begun_at >= SEGMENT_S)
+        if file is None or (is_full and file.blocks):  # one without records stays: it says that there was this life
             file = self._file = self._shelf.begin(self._epoch)
             self._begun_at = self._looked_at = now
             self._known.clear()

@@ -205,6 +205,22 @@ async def test_a_full_disk_stops_nothing_and_is_told(tmp_path: Path, caplog: pyt
     assert "cannot be written: No space left on device" in caplog.text
 
 
+async def test_a_life_that_could_write_nothing_is_known(tmp_path: Path) -> None:
+    async with living(tmp_path) as (bus, history):
+        bus.publish([trade(0)])
+    with full_disk():
+        async with living(tmp_path, "20260102T033000.000000Z") as (bus, history):
+            bus.publish([trade(1)])
+            assert (await written(history)).missed == 1
+    async with living(tmp_path, "20260102T034500.000000Z"):
+        pass  # it published nothing, and nothing is to be told of it
+    async with living(tmp_path, SECOND) as (bus, history):
+        bus.publish([trade(2)])
+        await written(history)
+        rows, (gap,) = await read_all(history, Cursor(FIRST, 0))
+        assert (ids(rows), gap.cause) == ([0, 2], "restart")
+
+
 def killed(path: Path, epoch: str, *, torn: int) -> None:
     """A life that publishes ten records, and is killed while it writes the last of them."""
 

@@ -24,6 +24,7 @@ from aggregator.sinks.journal.blocks import (
     read_head,
 )
 from aggregator.sinks.journal.groups import ClosedFile, GroupPlace, Loaded, close_segment, load_block
+from aggregator.sinks.journal.lives import Lives
 
 BAD = ".bad"  # the end of the name of a file that cannot be read
 
@@ -167,6 +168,7 @@ class Shelf:
         self._kept: tuple[JournalSegment, ...] = ()
         self._view = ShelfView((), {})
         self.to_close: list[JournalSegment] = []
+        self.lives: Lives
         self._before, self._is_whole = "", True  # the epoch before that of now, and whether all of it was written
 
     @property
@@ -204,6 +206,9 @@ class Shelf:
             self._number = number
         self._change(kept)
         self.to_close = [segment for segment in kept if segment.open_file is not None]
+        self.lives = Lives(self.path)
+        if (life := self.lives.before) is not None and life.epoch != self._before:
+            self._before, self._is_whole = life.epoch, False  # it left no segment
 
     def _taken_up(self, number: int, path: Path) -> JournalSegment | None:
         """A segment that was left; null: nothing of it is of use."""

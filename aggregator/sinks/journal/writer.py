@@ -169,6 +169,7 @@ class BlockWriter:
     def begin(self) -> None:
         """Begin the first segment, so that a later life knows that there was this one."""
         try:
+            self._shelf.lives.begin(self._epoch)
             self._segment()
         except OSError as error:
             self._context.report(str(error.strerror or error))
@@ -181,9 +182,11 @@ class BlockWriter:
     def end(self, offset: int) -> None:
         """Say that the epoch ends with this record, if it is written."""
         file = self._file
-        if file is None:
-            return
         try:
+            if not offset:
+                self._shelf.lives.note(self._epoch, "empty")
+            if file is None:
+                return
             if (file.blocks[-1].last if file.blocks else 0) == offset:
                 file.add_end()
             file.sync()

@@ -111,9 +111,20 @@ async def until(fd: int, is_there: Callable[[str], bool]) -> str:
     """What is written to a file, as soon as something is there."""
     said = b""
     while not is_there(said.decode(errors="replace")):
+        await _readable(fd)
         with suppress(OSError):  # a terminal whose other side is closed
-            said += await asyncio.to_thread(os.read, fd, 65536)
+            said += os.read(fd, 65536)
     return said.decode()
+
+
+async def _readable(fd: int) -> None:
+    """Wait for something to read, in no thread: one that reads for ever would keep the test from ending."""
+    loop, is_there = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fd, is_there.set)
+    try:
+        await is_there.wait()
+    finally:
+        loop.remove_reader(fd)
 
 
 @pytest.mark.waits

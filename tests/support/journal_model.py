@@ -6,10 +6,7 @@
 import errno
 import json
 import os
-import random
 import shutil
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Cursor, Stretch
@@ -29,6 +26,7 @@ from aggregator.sinks.journal.reader import JournalReader
 from aggregator.sinks.journal.segments import Shelf
 from aggregator.sinks.journal.writer import BlockWriter
 from aggregator.sinks.sink import LOCAL, Context
+from tests.support.cases import Chance, main
 
 ALL = 1 << 62
 BASE_NS = 1_767_000_000_000_000_000
@@ -42,12 +40,6 @@ PATTERNS = (
     ("trades:beta:*",),
 )
 close_small = partial(close_segment, records=7, bytes_=2000, frame=300)
-
-
-class Chance(Protocol):
-    """A source of whole numbers from one to another, both included."""
-
-    def __call__(self, least: int, most: int, /) -> int: ...
 
 
 @contextmanager
@@ -317,32 +309,5 @@ def run_case(chance: Chance, path: Path) -> Counter[str]:
         shutil.rmtree(path)
 
 
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def main() -> None:
-    cases = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    first = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 40)
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    seen: Counter[str] = Counter()
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=place) as directory:
-        for number in range(cases):
-            seed = first + number
-            try:
-                seen += run_case(random.Random(seed).randint, Path(directory, "journal"))
-            except BaseException:
-                say(f"case {number} failed: python -m tests.support.journal_model 1 {seed}")
-                raise
-    say(f"{cases} cases from seed {first} on, no silent difference, {time.monotonic() - begun:.0f} s")
-    for name, count in sorted(seen.items()):
-        say(f"  {count:>10,} {name}")
-
-
 if __name__ == "__main__":
-    import logging
-
-    logging.disable(logging.CRITICAL)
-    main()
+    main("tests.support.journal_model", run_case)

@@ -7,10 +7,7 @@ The hub and the journal are the real ones, of several lives of a daemon; only th
 import asyncio
 import json
 import os
-import random
 import shutil
-import sys
-import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -27,7 +24,8 @@ from aggregator.sinks.journal.journal import Journal
 from aggregator.sinks.journal.settings import JournalSettings
 from aggregator.sinks.sink import LOCAL, Context
 from aggregator.sinks.worker import Worker
-from tests.support.journal_model import BASE_NS, Chance, full_disk, say
+from tests.support.cases import Chance, main
+from tests.support.journal_model import BASE_NS, full_disk
 
 SYMBOLS = ("A", "B", "C")
 PATTERNS = (("*:*:*",), ("trades:alpha:A",), ("trades:alpha:*", "book:alpha:B"), ("book:*:*",))
@@ -375,27 +373,5 @@ def run_case(chance: Chance, path: Path) -> Counter[str]:
         shutil.rmtree(path)
 
 
-def main() -> None:
-    cases = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    first = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 40)
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    seen: Counter[str] = Counter()
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=place) as directory:
-        for number in range(cases):
-            seed = first + number
-            try:
-                seen += run_case(random.Random(seed).randint, Path(directory, "journal"))
-            except BaseException:
-                say(f"case {number} failed: python -m tests.support.seam_model 1 {seed}")
-                raise
-    say(f"{cases} cases from seed {first} on, no silent difference, {time.monotonic() - begun:.0f} s")
-    for name, count in sorted(seen.items()):
-        say(f"  {count:>10,} {name}")
-
-
 if __name__ == "__main__":
-    import logging
-
-    logging.disable(logging.CRITICAL)
-    main()
+    main("tests.support.seam_model", run_case)

@@ -23,7 +23,7 @@ from aggregator.wire.numbers import (
 )
 from aggregator.wire.prices import best, crc_in_turns, levels
 from aggregator.wire.rows import at
-from aggregator.wire.times import end_of, from_iso, interval_s, lower_unit, ms, seconds, upper_unit, us
+from aggregator.wire.times import end_of, from_iso, interval_s, latest, lower_unit, ms, seconds, upper_unit, us
 from aggregator.wire.topics import channels_by_word, symbols_by
 
 __all__ = (
@@ -44,6 +44,7 @@ __all__ = (
     "gunzip",
     "interval_s",
     "is_zero",
+    "latest",
     "levels",
     "lower_unit",
     "ms",

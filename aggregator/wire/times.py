@@ -2,6 +2,7 @@
 
 import re
 from calendar import timegm
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 
@@ -107,6 +108,16 @@ def interval_s(interval: str) -> int | None:
     """
     count, unit = interval[:-1], UNITS_S.get(interval[-1:])
     return None if unit is None or not count.isdecimal() else int(count) * unit
+
+
+def latest(span_s: int) -> Callable[[int], str]:
+    """The query for the last so many seconds before a request is sent (`Request.timed`): `from` and `to`, in seconds."""
+
+    def query(now: int) -> str:
+        until = now // SECOND_NS
+        return f"from={until - span_s}&to={until}"
+
+    return query
 
 
 def end_of(interval: str, start: int) -> int | None:

@@ -6,8 +6,8 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Request
-from aggregator.records import SECOND_NS, Candle, Record
-from aggregator.wire import end_of, ms
+from aggregator.records import Candle, Record
+from aggregator.wire import end_of, latest, ms
 
 API = "https://api.bitopro.com/v3"
 INTERVAL, LATEST_S = "1m", 300  # candles of so many seconds are asked for each time
@@ -29,13 +29,8 @@ class Candles(Struct):
 decode_candles = Decoder(Candles).decode
 
 
-def last_minutes(now: int) -> str:
-    until = now // SECOND_NS
-    return f"from={until - LATEST_S}&to={until}"
-
-
 def ask_candles(raw_symbol: str) -> Request:
-    return Request(f"{API}/trading-history/{raw_symbol}?resolution={INTERVAL}", timed=last_minutes)
+    return Request(f"{API}/trading-history/{raw_symbol}?resolution={INTERVAL}", timed=latest(LATEST_S))
 
 
 def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from msgspec import Raw
 
 from aggregator.exchange import Request
-from aggregator.records import SECOND_NS, BookSnapshot, Candle, Instrument, Record
-from aggregator.wire import bbo, encode, end_of, levels, nonzero, optional, seconds, text
+from aggregator.records import BookSnapshot, Candle, Instrument, Record
+from aggregator.wire import bbo, encode, end_of, latest, levels, nonzero, optional, seconds, text
 from connectors.indodax.wires import (
     decode_candles,
     decode_depth,
@@ -19,14 +19,9 @@ from connectors.indodax.wires import (
 INTERVAL, LATEST_S = "1m", 300  # candles of so many seconds are asked for each time
 
 
-def last_minutes(now: int) -> str:
-    until = now // SECOND_NS
-    return f"from={until - LATEST_S}&to={until}"
-
-
 def ask_candles(raw_symbol: str) -> Request:
     url = f"https://indodax.com/tradingview/history_v2?symbol={raw_symbol.upper()}&tf=1"
-    return Request(url, timed=last_minutes)
+    return Request(url, timed=latest(LATEST_S))
 
 
 def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:

@@ -706,6 +706,10 @@ def test_an_interval_has_a_length_unless_it_is_of_months(interval: str, length: 
     assert wire.end_of(interval, NOON) == (None if length is None else NOON + length * SECOND)
 
 
+def test_the_latest_is_asked_for_by_whole_seconds() -> None:
+    assert wire.latest(300)(1_700_000_000 * SECOND + 999_999_999) == "from=1699999700&to=1700000000"
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"), [("1m", "1m"), ("4H", "4h"), ("1D", "1d"), ("1W", "1w"), ("1M", "1M"), ("1s", "1s"), ("", "")]
 )

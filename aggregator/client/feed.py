@@ -156,10 +156,8 @@ class Feed:
                 is_here = False
             else:
                 is_here = await self._comes_before(gathering.due)
-            while is_here and self._talk.has_line:
-                gathering.add(self._talk.take_record()[0], self._talk.epoch, loop.time())
-                if gathering.is_due(loop.time()):
-                    break
+            if is_here:
+                gathering.add_all(self._talk, loop.time)
             if gathering.due is not None and (not is_here or gathering.is_due(loop.time())):
                 yield gathering.take()
             elif not is_here:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from msgspec import UNSET, inspect
 
-from aggregator.client.conversation import FeedError
+from aggregator.client.conversation import Conversation, FeedError
 from aggregator.records import DECIMALS, RECORD_TYPES, TIMES, Record
 
 Library = Literal["polars", "pandas", "pyarrow"]
@@ -90,6 +90,13 @@ class Gathering:
         records.append(record)
         epochs.append(epoch)
         self._count += 1
+
+    def add_all(self, talk: Conversation, clock: Callable[[], float]) -> None:
+        """Add the records that are here, until the frames are due; `clock` gives seconds."""
+        while talk.has_line:
+            self.add(talk.take_record()[0], talk.epoch, clock())
+            if self.is_due(clock()):
+                return
 
     def is_due(self, now: float) -> bool:
         """Tell whether the frames are to be given."""

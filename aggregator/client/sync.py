@@ -139,10 +139,8 @@ class BlockingFeed:
                 is_here = False
             else:
                 is_here = self._comes_before(gathering.due)
-            while is_here and self._talk.has_line:
-                gathering.add(self._talk.take_record()[0], self._talk.epoch, clock.monotonic())
-                if gathering.is_due(clock.monotonic()):
-                    break
+            if is_here:
+                gathering.add_all(self._talk, clock.monotonic)
             if gathering.due is not None and (not is_here or gathering.is_due(clock.monotonic())):
                 yield gathering.take()
             elif not is_here:

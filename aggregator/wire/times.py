@@ -111,7 +111,7 @@ def interval_s(interval: str) -> int | None:
 
 
 def latest(span_s: int) -> Callable[[int], str]:
-    """The query for the last so many seconds before a request is sent (`Request.timed`): `from` and `to`, in seconds."""
+    """The query for the last so many seconds before a request is sent (`Request.timed`): `from` and `to`, seconds."""
 
     def query(now: int) -> str:
         until = now // SECOND_NS

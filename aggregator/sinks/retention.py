@@ -17,6 +17,7 @@ from typing import NamedTuple
 import zstandard
 
 from aggregator.records import SECOND_NS
+from aggregator.sinks.believed_clock import BelievedClock
 from aggregator.sinks.closer import ZST, Closer
 from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.notes import HEADER
@@ -28,8 +29,6 @@ LOOKED_AT = 500  # files in one look: some milliseconds
 REMOVED = 50  # files in one look, at most
 MOST = 5000  # the oldest files, which a round remembers; if all of them go, the next round follows at once
 PAUSE_S = 60.0  # between two rounds
-LEAP_S = 3600.0  # a clock that gains more than this between two looks has leapt
-DOUBT_S = 86_400.0  # such a clock is not believed for so long
 
 log = logging.getLogger("aggregator.sinks.files")
 
@@ -90,10 +89,7 @@ class Retention:
         self._next_round = 0.0
         self._is_said = False
         self._newest = ""  # the stamp of the newest closed file that this round has seen
-        self._ahead = (
-            clock() / SECOND_NS - time.monotonic()
-        )  # a clock that is believed was so far ahead of the monotonic one (seconds)
-        self._doubted_at: float | None = None
+        self._believed = BelievedClock(clock(), f"files {self._root}", log)
         self.is_asked = False
 
     @property
@@ -181,27 +177,9 @@ class Retention:
         self._next_round = time.monotonic() + (0.0 if more else PAUSE_S)
 
     def _is_believed(self, now: int) -> bool:
-        """Tell whether files may go by the clock: one that is far ahead would take all of them, and none comes back.
-
-        It is in doubt where it has leapt, or where by it not even the newest file is young enough to stay.
-        """
-        if self._keep is None:
-            return False
-        mono = time.monotonic()
-        ahead = now / SECOND_NS - mono
+        """Tell whether files may go by the clock: it is in doubt where by it not even the newest is to stay."""
         newest = Closed(self._newest, 0, "", 0).begun
-        if ahead - self._ahead <= LEAP_S and newest + self._keep > now:
-            self._ahead, self._doubted_at = ahead, None
-            return True
-        if self._doubted_at is None:
-            self._doubted_at = mono
-            if DOUBT_S:
-                said = "the clock is far ahead of the newest file, or of itself: nothing goes by age"
-                log.warning("files %s: %s for %.0f s", self._root, said, DOUBT_S)
-        if mono - self._doubted_at < DOUBT_S:
-            return False
-        self._ahead = ahead
-        return True
+        return self._keep is not None and self._believed.is_believed(now, newest=newest, keep=self._keep)
 
     def _say(self, over: int, short: int) -> None:
         """Log once that nothing more can go, though something should."""

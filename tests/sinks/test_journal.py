@@ -16,14 +16,18 @@ from aggregator.records import Gap, Trade
 from aggregator.sinks.journal import groups
 from aggregator.sinks.journal.blocks import Head
 from aggregator.sinks.journal.journal import Journal
+from aggregator.sinks.journal.segments import Shelf
 from aggregator.sinks.journal.sink import SINK
+from aggregator.sinks.journal.writer import BlockWriter
 from aggregator.sinks.running import running
+from aggregator.sinks.sink import LOCAL, Context
 from tests.support.journal_model import full_disk
 
 pytestmark = pytest.mark.waits
 
 FIRST, SECOND = "20260102T030405.000000Z", "20260102T040000.000000Z"
 BASE_NS = 1_767_323_045_000_000_000
+DAY_NS = 86_400_000_000_000
 ALL = Selection([parse_pattern("*:*:*")])
 
 
@@ -157,6 +161,96 @@ async def test_the_oldest_go_and_a_gap_says_from_where_to_where(tmp_path: Path) 
         assert (told.cause, told.ts_from) == ("expired", BASE_NS)
         earliest, told = await history.begin("earliest")
         assert (earliest, told) == (cursor, None)
+
+
+class Aging:
+    """A journal of one segment an hour, over days, under a clock that may be set."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch, *, keep_days: int = 2) -> None:
+        self.path, self.keep = path, keep_days * DAY_NS
+        self.lives = 0
+        self.now = BASE_NS
+        self.elapsed = 0  # ns, on which nobody sets a clock
+        monkeypatch.setattr("aggregator.sinks.believed_clock.time.monotonic", lambda: self.elapsed / 1e9)
+        self.begin_life()
+
+    def begin_life(self) -> None:
+        self.bus = Bus(f"20260102T03{self.lives:02}05.000000Z")
+        self.lives += 1
+        self.shelf = Shelf(self.path, keep_bytes=1 << 40, keep_ns=self.keep, clock=lambda: self.now)
+        self.shelf.recover()
+        context = Context("journal", self.bus, lambda: self.now, LOCAL)
+        self.writer = BlockWriter(self.shelf, self.bus.epoch, context, segment_bytes=1, on_begin=lambda: None)
+        self.writer.begin()
+        self.bus.attach(lambda batch: self.writer.write([batch]))
+
+    def pass_(self, hours: int) -> None:
+        for _ in range(hours):
+            self.elapsed += DAY_NS // 24
+            self.now += DAY_NS // 24
+            self.bus.publish([trade(self.now - BASE_NS)])
+            while self.shelf.close_one():
+                pass
+            self.shelf.expire()
+
+    @property
+    def kept(self) -> int:
+        return len(self.shelf.view.kept)
+
+
+def test_a_clock_that_leaps_ahead_does_not_empty_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    aging = Aging(tmp_path, monkeypatch)
+    aging.pass_(100)
+    assert aging.kept == 49, "two days, while the clock goes as time does"
+    aging.now += 300 * DAY_NS
+    aging.pass_(5)
+    assert aging.kept == 54
+    assert caplog.text.count("the clock is far ahead of the newest file, or of itself: nothing goes by age") == 1
+    aging.now -= 300 * DAY_NS
+    aging.pass_(10)
+    assert aging.kept == 49, "it is right again, and what was written meanwhile keeps nothing from going"
+    aging.pass_(100)
+    assert aging.kept == 49
+    aging.now += 300 * DAY_NS
+    aging.pass_(23)
+    assert aging.kept == 72
+    aging.pass_(2)
+    assert aging.kept == 25, "it has stood for a day: it was right, it seems"
+
+
+def test_a_clock_that_leaps_back_takes_nothing_then_or_when_it_is_set_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aging = Aging(tmp_path, monkeypatch)
+    aging.pass_(100)
+    aging.now -= 300 * DAY_NS
+    aging.pass_(5)
+    assert aging.kept == 54
+    aging.now += 300 * DAY_NS
+    aging.pass_(20)
+    assert aging.kept == 74
+    aging.pass_(10)
+    assert aging.kept == 49
+
+
+def test_a_clock_that_is_far_ahead_at_a_start_does_not_empty_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes now has the time of that clock, and says nothing for it."""
+    aging = Aging(tmp_path, monkeypatch)
+    aging.pass_(40)
+    aging.now += 300 * DAY_NS
+    aging.begin_life()
+    aging.pass_(10)
+    assert aging.kept == 50
+    aging.now -= 300 * DAY_NS
+    aging.begin_life()
+    aging.pass_(40)
+    assert aging.kept == 50, "what has a time that is to come goes with what was written next"
+    aging.pass_(20)
+    assert aging.kept == 49
 
 
 async def test_a_time_is_found(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from aggregator.bus.bus import Bus
 from aggregator.records import Trade
-from aggregator.sinks import files, retention
+from aggregator.sinks import believed_clock, files, retention
 from aggregator.sinks.closer import Closer
 from aggregator.sinks.files import SINK
 from aggregator.sinks.files_settings import FilesSettings
@@ -32,7 +32,7 @@ SIZE = 100  # bytes of every file here, before it is compressed
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PAUSE_S", 0.0)
-    monkeypatch.setattr(retention, "DOUBT_S", 0.0)
+    monkeypatch.setattr(believed_clock, "DOUBT_S", 0.0)
 
 
 def closed(root: Path, hours: float, name: str = "alpha/trades", suffix: str = ".ndjson") -> Path:
@@ -86,7 +86,7 @@ def test_what_is_too_old_goes_and_is_told(tmp_path: Path, caplog: pytest.LogCapt
 def test_a_clock_that_leaps_ahead_takes_no_file_before_it_has_stood_for_a_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(retention, "DOUBT_S", float(DAY))
+    monkeypatch.setattr(believed_clock, "DOUBT_S", float(DAY))
     closed(tmp_path, 26)
     closed(tmp_path, 2)
     kept = Kept(tmp_path, keep=DAY, rotate_every=HOUR)
@@ -101,7 +101,7 @@ def test_a_clock_that_leaps_ahead_takes_no_file_before_it_has_stood_for_a_day(
         == 2
     )
     begun = time.monotonic()
-    monkeypatch.setattr("aggregator.sinks.retention.time.monotonic", lambda: begun + DAY + 60)
+    monkeypatch.setattr("aggregator.sinks.believed_clock.time.monotonic", lambda: begun + DAY + 60)
     kept.now += DAY * NS
     kept.look()
     assert kept.removed == 2, "it was right, it seems"
@@ -110,7 +110,7 @@ def test_a_clock_that_leaps_ahead_takes_no_file_before_it_has_stood_for_a_day(
 def test_a_clock_by_which_not_even_the_newest_file_may_stay_is_not_believed_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "DOUBT_S", float(DAY))
+    monkeypatch.setattr(believed_clock, "DOUBT_S", float(DAY))
     for hours in (300, 200, 100):
         closed(tmp_path, hours)
     kept = Kept(tmp_path, keep=DAY, rotate_every=HOUR)

@@ -134,7 +134,7 @@ class JournalModel:
 
     def expire(self) -> None:
         self.shelf._keep_bytes = self.shelf.size() * self.chance(30, 100) // 100
-        self.shelf.expire(0)
+        self.shelf.expire()
         self.shelf._keep_bytes = ALL
 
     def stop(self) -> None:

@@ -175,7 +175,7 @@ class SeamModel:
     async def expire(self) -> None:
         shelf = self.journal.shelf
         shelf._keep_bytes = shelf.size() * self.chance(30, 100) // 100
-        shelf.expire(0)
+        shelf.expire()
         shelf._keep_bytes = LARGE
 
     async def read_disk(self) -> None:

@@ -56,9 +56,13 @@ class Journal(Writer):
         self._settings = settings
         self._context = context
         self._bus = context.bus
-        self._clock = context.clock
         self._root = root
-        self.shelf = Shelf(settings.path, keep_bytes=settings.keep_bytes, keep_ns=round(settings.keep * SECOND_NS))
+        self.shelf = Shelf(
+            settings.path,
+            keep_bytes=settings.keep_bytes,
+            keep_ns=round(settings.keep * SECOND_NS),
+            clock=context.clock,
+        )
         self._writer = BlockWriter(
             self.shelf, self._bus.epoch, context, segment_bytes=settings.segment_bytes, on_begin=self._ask_for_chores
         )
@@ -255,7 +259,7 @@ class Journal(Writer):
         try:
             while not self._is_ending and self.shelf.close_one():
                 pass
-            self.shelf.expire(self._clock())
+            self.shelf.expire()
         except OSError as error:
             log.error("journal: a segment cannot be closed or removed yet: %s", error)  # noqa: TRY400 - no fault of ours
         except Exception:

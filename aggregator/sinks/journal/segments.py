@@ -5,12 +5,15 @@ One thread adds to them and one closes and removes them; readers take the tuple 
 
 import logging
 import os
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 
 from aggregator.bus.history import Cursor, KeptTopic
+from aggregator.records import SECOND_NS
+from aggregator.sinks.believed_clock import LEAP_S, BelievedClock
 from aggregator.sinks.journal.blocks import (
     CLOSED,
     OPEN,
@@ -155,9 +158,15 @@ class Shelf:
         *,
         keep_bytes: int,
         keep_ns: int,
+        clock: Callable[[], int] = time.time_ns,
         close: Callable[[OpenFile, Path], Head] = close_segment,
     ) -> None:
         """Look after the segments below `path`, which is locked already; `close` writes a closed one."""
+        self._clock = clock
+        self._believed = BelievedClock(clock(), f"journal {path}", log)
+        self._newest: int | None = (
+            None  # the time of the newest record of before this life, until the clock is believed
+        )
         self._close = close
         self.path = path
         self.expired = 0
@@ -206,6 +215,7 @@ class Shelf:
             self._number = number
         self._change(kept)
         self.to_close = [segment for segment in kept if segment.open_file is not None]
+        self._newest = kept[-1].ts_last if kept else None
         self.lives = Lives(self.path)
         if (life := self.lives.before) is not None and life.epoch != self._before:
             self._before, self._is_whole = life.epoch, False  # it left no segment
@@ -283,15 +293,17 @@ class Shelf:
         del self.to_close[0]
         return True
 
-    def expire(self, now: int) -> None:
+    def expire(self) -> None:
         """Remove the oldest segments that are too old or too much; the newest always stays. Raises OSError."""
+        now = self._clock()
+        is_believed = self._is_believed(now)
         while True:
             with self._lock:
                 kept = self._kept
                 if len(kept) < 2:
                     return
                 oldest, over = kept[0], self.size() > self._keep_bytes
-                is_old = oldest.has_records and oldest.ts_last + self._keep_ns < now
+                is_old = is_believed and oldest.has_records and _age_of(kept, now) > self._keep_ns
                 if not over and not is_old:
                     return
                 self._change(kept[1:])
@@ -301,12 +313,32 @@ class Shelf:
             self.expired += 1
             log.info("journal: %s removed: %s", oldest.path, "keep_bytes" if over else "keep")
 
+    def _is_believed(self, now: int) -> bool:
+        """Tell whether segments may go by the clock.
+
+        At a start it is compared with what former lives have left: by a clock that is wrong what comes now is young.
+        """
+        there = self._view.kept
+        if not there:
+            return True
+        newest = there[-1].ts_last if self._newest is None else self._newest
+        found = self._believed.is_believed(now, newest=newest, keep=self._keep_ns)
+        if found:
+            self._newest = None
+        return found
+
     def _change(self, kept: Sequence[JournalSegment]) -> None:
         order: dict[str, int] = {}
         for segment in kept:
             order.setdefault(segment.epoch, len(order))
         self._kept = tuple(kept)
         self._view = ShelfView(self._kept, order)
+
+
+def _age_of(kept: Sequence[JournalSegment], now: int) -> int:
+    """The age of the oldest segment; a time that is to come is of a clock that was wrong: it is as old as the next."""
+    known = (segment.ts_last for segment in kept if segment.has_records)
+    return now - next((ts for ts in known if ts <= now + LEAP_S * SECOND_NS), now)
 
 
 def is_there(opened: OpenFile) -> bool:

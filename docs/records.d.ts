@@ -16,6 +16,7 @@ export interface Trade {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   id?: string;
   price: string;
@@ -44,6 +45,7 @@ export interface BookSnapshot {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   bids: [string, string][];
   asks: [string, string][];
@@ -68,6 +70,7 @@ export interface BookDelta {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   bids: [string, string][];
   asks: [string, string][];
@@ -88,6 +91,7 @@ export interface OrdersSnapshot {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   bids: [string, string, string][];
   asks: [string, string, string][];
@@ -108,6 +112,7 @@ export interface OrdersDelta {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   bids: [string, string, string][];
   asks: [string, string, string][];
@@ -127,6 +132,7 @@ export interface Bbo {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   bid_price?: string;
   bid_size?: string;
@@ -149,6 +155,7 @@ export interface Consolidated {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   bid_price?: string;
   bid_size?: string;
@@ -174,6 +181,7 @@ export interface Ticker {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   last?: string;
   open?: string;
@@ -202,6 +210,7 @@ export interface Candle {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   interval: string;
   ts_open: number;
@@ -233,6 +242,7 @@ export interface Funding {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   rate: string;
   kind: "current" | "predicted" | "settled";
@@ -254,6 +264,7 @@ export interface OpenInterest {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   size: string;
   size_unit: "base" | "contract" | "quote";
@@ -275,6 +286,7 @@ export interface Liquidation {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   id?: string;
   side?: "buy" | "sell";
@@ -303,6 +315,7 @@ export interface MarkPrice {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   price: string;
 }
@@ -321,6 +334,7 @@ export interface IndexPrice {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   price: string;
   index?: string;
@@ -340,6 +354,7 @@ export interface OptionSummary {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   mark_price?: string;
   mark_iv?: string;
@@ -373,6 +388,7 @@ export interface Instrument {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   kind: "future" | "index" | "option" | "perpetual" | "spot";
   base?: string;
@@ -411,6 +427,7 @@ export interface Status {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   state: "cancel_only" | "delisted" | "halt" | "maintenance" | "post_only" | "pre_open" | "settling" | "trading" | "unknown";
   reason?: string;
@@ -431,6 +448,7 @@ export interface Gap {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   gap_id: string;
   phase: "close" | "open";
@@ -459,6 +477,7 @@ export interface Health {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   channel: "bbo" | "book" | "candles" | "funding" | "index_price" | "instruments" | "liquidations" | "mark_price" | "open_interest" | "options" | "orders" | "status" | "ticker" | "trades";
   state: "down" | "live" | "quiet" | "stalled" | "subscribing" | "suspect" | "syncing";
@@ -481,6 +500,7 @@ export interface Summary {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   ts_from: number;
   bye?: string;
@@ -521,6 +541,7 @@ export interface Lag {
   sequence_prev?: number;
   conn: string;
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
+  upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
   missed: number;
   offset_from: number;

@@ -132,6 +132,11 @@ def test_times_keep_their_nanoseconds(library: Any) -> None:
     assert "UTC" in kinds["ts_event"]
 
 
+def test_the_place_at_another_daemon_is_text_as_it_is_in_json(library: Any) -> None:
+    frame = gathered(library, sold("1"), sold("2", upstream=("20260102T030405.000000Z", 7, "tokyo/london")))["trade"]
+    assert [row["upstream"] for row in rows(frame)] == [None, '["20260102T030405.000000Z",7,"tokyo/london"]']
+
+
 def test_numbers_are_text_unless_asked(library: Any) -> None:
     frame = gathered(library, sold("60424.4500", "0.0000000000001", sequence=2**62 + 1))["trade"]
     (row,) = rows(frame)

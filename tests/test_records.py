@@ -27,6 +27,7 @@ from aggregator.records import (
     Record,
     Summary,
     Trade,
+    Upstream,
     channel_of,
     defaults,
 )
@@ -44,6 +45,7 @@ ENVELOPE: Final = {
     "sequence_prev": "int?",
     "conn": "str",
     "source": "ws|rest|backfill|derived|replay",
+    "upstream": "upstream?",
 }
 FLAGS: Final = {"snapshot", "backfill", "late", "bad_ts"}
 STATES: Final = "trading|pre_open|post_only|cancel_only|halt|settling|maintenance|delisted|unknown"
@@ -59,6 +61,7 @@ def texts(names: str) -> dict[str, str]:
 
 
 # Version 1 as readers know it. A field may be added; none of these may go, be renamed, or change its type.
+# `upstream`: [epoch, offset, daemons].
 # `?`: may be null. `a|b`: one of these words. `levels`: [[price, size], ...], both text; `orders`: [[id, price, size],
 # ...], likewise.
 VERSION_1: Final[Mapping[str, tuple[str | None, Mapping[str, str]]]] = {
@@ -157,6 +160,8 @@ def spoken(type: Any) -> str:
         return "|".join(get_args(type))
     if type == list[tuple[str, str, str]]:
         return "orders"
+    if type == Upstream:
+        return "upstream"
     if type in {list[Contributor], list[Absent]}:
         return "contributors" if type == list[Contributor] else "absent"
     return "levels" if type == list[tuple[str, str]] else str(type.__name__)
@@ -181,6 +186,8 @@ def values(type: Any) -> st.SearchStrategy[Any]:
     """Whatever a field may hold."""
     if get_origin(type) is list:
         return st.lists(st.tuples(*map(values, get_args(get_args(type)[0]))), max_size=3)
+    if type == Upstream:
+        return st.tuples(*map(values, get_args(type)))
     if get_origin(type) is tuple:
         return st.lists(values(get_args(type)[0]), max_size=3).map(tuple)
     if get_origin(type) is Literal:

@@ -11,6 +11,7 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, Literal, get_args
 
+import msgspec
 from msgspec import UNSET, inspect
 
 from aggregator.client.conversation import Conversation, FeedError
@@ -131,6 +132,8 @@ def _columns(kind: type[Record], records: Sequence[Record], epochs: list[str]) -
     found: Columns = {}
     for name, what in columns(kind).items():
         values: list[Any] = [*epochs] if name == "epoch" else [getattr(record, name) for record in records]
+        if name == "upstream":  # a column has one kind of value: what it is in JSON is its text
+            values = [value and msgspec.json.encode(value).decode() for value in values]
         if what == "texts":
             values = [[] if value is UNSET else list(value) for value in values]
         elif what in {"count", "time"}:

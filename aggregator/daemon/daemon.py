@@ -23,6 +23,7 @@ from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig, default_control
 from aggregator.daemon.control import Control
 from aggregator.daemon.followed import Followed, in_steps
+from aggregator.daemon.identity import own_name
 from aggregator.daemon.marks import Found, Marks, deaths_in
 from aggregator.daemon.on_demand import OnDemand
 from aggregator.daemon.process import Deadline, Process
@@ -70,6 +71,7 @@ class Daemon:
         """
         self._owns_process = owns_process
         self.config = config
+        self.name = ""  # by which other daemons know this one, once it runs
         self.bus = Bus(datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
         self.runners: dict[str, ExchangeRunner] = {}
         self._capture = capture
@@ -131,7 +133,8 @@ class Daemon:
             found = await self._unless_stopped(self._keeper.do(partial(self._take_over, marks)))
             if found is None:
                 return
-            await self.outputs.start(self.config.sinks, deaths_in(found), self.config.state / "dead")
+            self.name = await self._keeper.do(partial(own_name, self.config.state))
+            await self.outputs.start(self.config.sinks, deaths_in(found), self.config.state / "dead", self.name)
             self.bus.attach(marks.heed)
             for left in found.values():
                 self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in left.gaps])

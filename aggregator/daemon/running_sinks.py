@@ -34,14 +34,21 @@ class RunningSinks:
         """On a bus of their own: what comes is given by `give`."""
         return cls(Bus(epoch), on_idle=on_idle)
 
-    async def start(self, sinks: Sequence[SinkConfig], deaths: Deaths | None = None, dead: Path | None = None) -> None:
+    async def start(
+        self,
+        sinks: Sequence[SinkConfig],
+        deaths: Deaths | None = None,
+        dead: Path | None = None,
+        daemon: str = "",
+    ) -> None:
         """Start every sink. Raises ConfigError when one cannot.
 
         deaths: of runs that were killed, from when on the stream tells what is missing of an exchange
         dead: the directory for the records that sinks refuse
+        daemon: the name by which others know this daemon
         """
         for config in sinks:
-            sink = running(config, self._bus, deaths=deaths, dead=dead)
+            sink = running(config, self._bus, deaths=deaths, dead=dead, daemon=daemon)
             await sink.start()
             self.sinks.append(sink)
             log.info("%s: records are written there", sink.name)

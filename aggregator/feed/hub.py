@@ -72,12 +72,17 @@ log = logging.getLogger("aggregator.feed")
 class FeedHub:
     """Serves a bus to its subscribers; attach `publish` to the bus after `start`."""
 
-    def __init__(self, bus: Bus, *, ring: int, max_clients: int, gate: Gate | None = None) -> None:
-        """Keep at most `ring` records for each of `max_clients` subscribers; `gate` has the tokens."""
+    def __init__(self, bus: Bus, *, ring: int, max_clients: int, gate: Gate | None = None, daemon: str = "") -> None:
+        """Keep at most `ring` records for each of `max_clients` subscribers.
+
+        gate: has the tokens
+        daemon: the name that the daemon gives of itself; empty: none
+        """
         self.gate = gate or Gate()
         self._bus = bus
         self._ring = ring
         self._max_clients = max_clients
+        self._daemon = daemon or UNSET
         self._accepted = self._turned_away = 0
         self._lags = self._missed = 0  # they count those that have left
         self._routes = TopicRoutes()
@@ -441,7 +446,7 @@ class FeedHub:
 
     def _hello(self, id: Id | UnsetType = UNSET) -> Hello:
         header = self._bus.header()
-        return Hello(header.schema, header.epoch, header.offset, __version__, id)
+        return Hello(header.schema, header.epoch, header.offset, __version__, id, self._daemon)
 
     def _subscribe(self, subscriber: Subscriber, request: Subscribe, access: Access) -> None:
         new = self._new_patterns(subscriber, request, access)

@@ -133,13 +133,17 @@ Request = Authenticate | Greet | Subscribe | Unsubscribe | Ping | ListTopics | T
 
 
 class Hello(Struct, tag_field="type", tag="hello"):
-    """The first line: what the stream is, and the offset of the last record before it."""
+    """The first line: what the stream is, and the offset of the last record before it.
+
+    daemon: the name of the daemon, by which others that pass its records on know it; left out where it has none
+    """
 
     schema: int
     epoch: str
     offset: int
     version: str
     id: Id | UnsetType = UNSET
+    daemon: str | UnsetType = UNSET
 
 
 class Schema(Struct, tag_field="type", tag="schema"):

@@ -12,9 +12,11 @@ from aggregator.feed.transports.transport import Transport, open_transport
 class FeedServer:
     """Serves a bus wherever its settings say; attach `publish` to the bus after `start`."""
 
-    def __init__(self, settings: FeedSettings, bus: Bus) -> None:
-        """Prepare; nothing listens before `start`."""
-        self.hub = FeedHub(bus, ring=settings.ring, max_clients=settings.max_clients, gate=Gate(settings.tokens))
+    def __init__(self, settings: FeedSettings, bus: Bus, daemon: str = "") -> None:
+        """Prepare; nothing listens before `start`. `daemon` is the name that it gives of itself."""
+        self.hub = FeedHub(
+            bus, ring=settings.ring, max_clients=settings.max_clients, gate=Gate(settings.tokens), daemon=daemon
+        )
         self._settings = settings
         self._transports: list[Transport] = []
 

@@ -232,7 +232,7 @@ async def open_feed(keys: FeedKeys, context: Context) -> Writer:
         allow_uids=keys.allow_uids,
         allow_gids=keys.allow_gids,
     )
-    server = FeedServer(settings, context.bus)
+    server = FeedServer(settings, context.bus, context.daemon)
     await server.start()
     log.info("feed: whoever subscribes at %s is served", ", ".join(server.addresses))
     return FeedWriter(server)

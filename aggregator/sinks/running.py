@@ -440,13 +440,15 @@ def running(
     clock: Callable[[], int] = time.time_ns,
     deaths: Mapping[tuple[str, str], int] | None = None,
     dead: Path | None = None,
+    daemon: str = "",
 ) -> Running:
     """A sink of a configuration, to be started.
 
     clock: ns since the epoch
     dead: the directory for the dead letters of sinks that name no file
+    daemon: the name by which others know this daemon
     """
-    context = Context(config.name, bus, clock, config.delivery, deaths or {})
+    context = Context(config.name, bus, clock, config.delivery, deaths or {}, daemon)
     if not config.sink.has_queue:
         return DirectSink(config, bus, context)
     return QueuedSink(config, bus, context, dead_letters=None if dead is None else dead / _file_name(config.name))

@@ -154,6 +154,7 @@ class Context:
     clock: ns since the epoch
     delivery: the keys that the frame goes by
     deaths: (epoch, exchange) of runs that were killed, and from when on (ns) the stream itself tells what is missing
+    daemon: the name by which others know this daemon; empty where there is none, as in a replay
     """
 
     def __init__(
@@ -163,12 +164,14 @@ class Context:
         clock: Callable[[], int],
         delivery: Delivery,
         deaths: Mapping[tuple[str, str], int] = MappingProxyType({}),
+        daemon: str = "",
     ) -> None:
         self.name = name
         self.bus = bus
         self.clock = clock
         self.delivery = delivery
         self.deaths = deaths
+        self.daemon = daemon
         self.lost = 0
         self.removed = 0
         self.trouble: str | None = None

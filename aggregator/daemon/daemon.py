@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -44,6 +45,7 @@ from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.ingest.signing import Keyring
 from aggregator.ingest.state import StateLock
 from aggregator.records import Instrument
+from aggregator.sinks.journal.lives import Lives
 from aggregator.sinks.worker import Worker
 
 RETRY_LISTING_S = 5.0  # doubles
@@ -92,6 +94,8 @@ class Daemon:
         self.marks: Marks | None = None
         self._keeper = Worker("state")
         self._opener = Worker("captures")
+        self._lives: Lives | None = None
+        self._before = ""  # the epoch of the life before this one, where that is known
         self._left: dict[str, checkpoint_file.Topics] = {}  # checkpoints of the run before, by exchange
         self._began: set[str] = set()  # exchanges that were run, and left over something themselves
 
@@ -134,7 +138,8 @@ class Daemon:
             if found is None:
                 return
             self.name = await self._keeper.do(partial(own_name, self.config.state))
-            await self.outputs.start(self.config.sinks, deaths_in(found), self.config.state / "dead", self.name)
+            dead = self.config.state / "dead"
+            await self.outputs.start(self.config.sinks, deaths_in(found), dead, self.name, self._before)
             self.bus.attach(marks.heed)
             for left in found.values():
                 self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in left.gaps])
@@ -289,6 +294,7 @@ class Daemon:
             else:
                 self._left[exchange.id] = found[exchange.id].topics
         marks.clear()
+        self._lives, self._before = Lives.begun(self.config.state, self.bus.epoch)
         return found
 
     async def _leave_over(self, id: str, runner: ExchangeRunner) -> None:
@@ -371,6 +377,10 @@ class Daemon:
         await asyncio.gather(*map(self._keep_left, self._left.keys() - self._began))
         if self.marks is not None:
             await self.marks.remove()
+        if self._lives is not None and not self.bus.offset:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(OPEN_S):
+                    await self._keeper.do(partial(self._lives.end_empty, self.bus.epoch))
         self._keeper.stop()
         self._opener.stop()
 

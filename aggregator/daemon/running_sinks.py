@@ -40,15 +40,17 @@ class RunningSinks:
         deaths: Deaths | None = None,
         dead: Path | None = None,
         daemon: str = "",
+        before: str | None = None,
     ) -> None:
         """Start every sink. Raises ConfigError when one cannot.
 
         deaths: of runs that were killed, from when on the stream tells what is missing of an exchange
         dead: the directory for the records that sinks refuse
         daemon: the name by which others know this daemon
+        before: the epoch of the life before this one
         """
         for config in sinks:
-            sink = running(config, self._bus, deaths=deaths, dead=dead, daemon=daemon)
+            sink = running(config, self._bus, deaths=deaths, dead=dead, daemon=daemon, before=before)
             await sink.start()
             self.sinks.append(sink)
             log.info("%s: records are written there", sink.name)

@@ -441,14 +441,16 @@ def running(
     deaths: Mapping[tuple[str, str], int] | None = None,
     dead: Path | None = None,
     daemon: str = "",
+    before: str | None = None,
 ) -> Running:
     """A sink of a configuration, to be started.
 
     clock: ns since the epoch
     dead: the directory for the dead letters of sinks that name no file
     daemon: the name by which others know this daemon
+    before: the epoch of the daemon's life before this one, as `Context` has it
     """
-    context = Context(config.name, bus, clock, config.delivery, deaths or {}, daemon)
+    context = Context(config.name, bus, clock, config.delivery, deaths or {}, daemon, before)
     if not config.sink.has_queue:
         return DirectSink(config, bus, context)
     return QueuedSink(config, bus, context, dead_letters=None if dead is None else dead / _file_name(config.name))

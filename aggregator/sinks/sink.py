@@ -155,6 +155,7 @@ class Context:
     delivery: the keys that the frame goes by
     deaths: (epoch, exchange) of runs that were killed, and from when on (ns) the stream itself tells what is missing
     daemon: the name by which others know this daemon; empty where there is none, as in a replay
+    before: the epoch of the life of before that published something; empty: none is known; null: nobody was asked
     """
 
     def __init__(
@@ -165,6 +166,7 @@ class Context:
         delivery: Delivery,
         deaths: Mapping[tuple[str, str], int] = MappingProxyType({}),
         daemon: str = "",
+        before: str | None = None,
     ) -> None:
         self.name = name
         self.bus = bus
@@ -172,6 +174,7 @@ class Context:
         self.delivery = delivery
         self.deaths = deaths
         self.daemon = daemon
+        self.before = before
         self.lost = 0
         self.removed = 0
         self.trouble: str | None = None

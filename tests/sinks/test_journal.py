@@ -12,10 +12,11 @@ from aggregator.bus.bus import Bus
 from aggregator.bus.history import BadStart, Cursor, History, HistoryStatus, Start, Stretch, parse_beginning
 from aggregator.bus.selection import Selection, parse_pattern
 from aggregator.errors import ConfigError
-from aggregator.records import Gap, Trade
+from aggregator.records import Gap, Record, Trade
 from aggregator.sinks.journal import groups
 from aggregator.sinks.journal.blocks import Head
 from aggregator.sinks.journal.journal import Journal
+from aggregator.sinks.journal.lives import Lives
 from aggregator.sinks.journal.segments import Shelf
 from aggregator.sinks.journal.sink import SINK
 from aggregator.sinks.journal.writer import BlockWriter
@@ -49,11 +50,18 @@ def trade(number: int, symbol: str = "A", size: str = "1") -> Trade:
 
 @asynccontextmanager
 async def living(
-    path: Path, epoch: str = FIRST, *, segment_bytes: int = 64_000_000, keep_bytes: int = 1 << 40, keep: float = 1e9
+    path: Path,
+    epoch: str = FIRST,
+    *,
+    segment_bytes: int = 64_000_000,
+    keep_bytes: int = 1 << 40,
+    keep: float = 1e9,
+    before: str | None = None,
 ) -> AsyncIterator[tuple[Bus, History]]:
-    """One life of a daemon, with a journal."""
+    """One life of a daemon, with a journal; `before` is the life before it, as its state knows that."""
     bus = Bus(epoch)
-    sink = running(SINK.configured(path=path, segment_bytes=segment_bytes, keep_bytes=keep_bytes, keep=keep), bus)
+    config = SINK.configured(path=path, segment_bytes=segment_bytes, keep_bytes=keep_bytes, keep=keep)
+    sink = running(config, bus, before=before)
     await sink.start()
     assert bus.history is not None
     try:
@@ -75,14 +83,14 @@ async def written(history: History | None) -> HistoryStatus:
 
 
 async def read_all(
-    history: History, cursor: Cursor, wanted: Selection = ALL
+    history: History, cursor: Cursor, wanted: Selection = ALL, *, key: str = "id"
 ) -> tuple[list[tuple[str, str]], list[Gap]]:
-    """The epoch and id of every trade, and the gaps."""
+    """The epoch and id of every trade, or another field, and the gaps."""
     rows: list[tuple[str, str]] = []
     gaps: list[Gap] = []
     while True:
         stretch: Stretch = await history.read(cursor, wanted, lambda found: found)
-        rows += [(stretch.cursor.epoch, json.loads(line)["id"]) for line in stretch.lines]
+        rows += [(stretch.cursor.epoch, str(json.loads(line)[key])) for line in stretch.lines]
         gaps += [stretch.gap] if stretch.gap is not None else []
         cursor = stretch.cursor
         if stretch.is_end:
@@ -313,6 +321,44 @@ async def test_a_life_that_could_write_nothing_is_known(tmp_path: Path) -> None:
         await written(history)
         rows, (gap,) = await read_all(history, Cursor(FIRST, 0))
         assert (ids(rows), gap.cause) == ([0, 2], "restart")
+
+
+@pytest.mark.parametrize("before", ["20260102T033000.000000Z", ""])
+async def test_a_life_without_a_journal_is_told(tmp_path: Path, before: str) -> None:
+    """The state knows of a life that left nothing here; or it knows of none, as it was lost, or is another daemon's."""
+    async with living(tmp_path, before="") as (bus, history):
+        bus.publish([trade(0)])
+    async with living(tmp_path, "20260102T032000.000000Z", before=FIRST) as (bus, history):
+        bus.publish([trade(1)])
+    async with living(tmp_path, "20260102T034500.000000Z", before=before):
+        pass  # it publishes nothing, and what is told of the lives before it stays
+    async with living(tmp_path, SECOND, before=before) as (bus, history):
+        nothing: list[Record] = []
+        for records in (nothing, [trade(2)]):
+            bus.publish(list(records))
+            await written(history)
+            rows, (gap,) = await read_all(history, Cursor(FIRST, 0))
+            assert (ids(rows), gap.cause, gap.missed) == ([0, 1, *range(2, 2 + len(records))], "restart", None)
+
+
+async def test_the_state_remembers_each_life_that_published_something(tmp_path: Path) -> None:
+    def begin(epoch: str) -> tuple[Lives | None, str]:
+        return Lives.begun(tmp_path, epoch)
+
+    assert begin("e1")[1] == ""
+    lives, before = begin("e2")
+    assert (before, lives is not None) == ("e1", True)
+    assert lives is not None
+    lives.end_empty("e2")
+    assert begin("e3")[1] == "e1"
+    for number in range(4, 600):
+        assert begin(f"e{number}")[1] == f"e{number - 1}"
+    path = tmp_path / "lives"
+    path.unlink()
+    path.mkdir()
+    assert begin("e600") == (None, ""), "it cannot be noted"
+    path.rmdir()
+    assert begin("e601")[1] == ""
 
 
 def killed(path: Path, epoch: str, *, torn: int) -> None:

@@ -62,6 +62,7 @@ class Journal(Writer):
             keep_bytes=settings.keep_bytes,
             keep_ns=round(settings.keep * SECOND_NS),
             clock=context.clock,
+            before=context.before,
         )
         self._writer = BlockWriter(
             self.shelf, self._bus.epoch, context, segment_bytes=settings.segment_bytes, on_begin=self._ask_for_chores

@@ -1,11 +1,13 @@
-"""The lives of the daemons that wrote a journal, in a small file beside the segments.
+"""The lives of daemons, in a small file: beside the segments those that wrote a journal, and in the state all.
 
-A life may leave no segment: the disk was full from its beginning to its end, or somebody removed the file. A later life
-must know of it all the same, because whoever resumes from before it has missed what it published. So the file has its
-size from the beginning, and a full disk refuses none of its lines.
+A life may leave no segment: the disk was full from its beginning to its end, somebody removed the file, or it was
+configured without a journal. A later life must know of it all the same, because whoever resumes from before it has
+missed what it published. So the file has its size from the beginning, and a full disk refuses none of its lines.
 """
 
+import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,6 +15,8 @@ NAME = "lives"
 LINE_BYTES = 64
 LINES = 256  # lives that are remembered: the oldest go
 State = Literal["begun", "empty"]
+
+log = logging.getLogger("aggregator.sinks.journal")
 
 
 class Life(NamedTuple):
@@ -37,10 +41,32 @@ class Lives:
         """The life before this one that published anything, or may have; null: none is known."""
         return next((life for life in reversed(self._known) if life.state != "empty"), None)
 
+    @classmethod
+    def begun(cls, directory: Path, epoch: str) -> tuple["Lives | None", str]:
+        """Note this life of a daemon in its state; the epoch of the one before it, or empty where none is known.
+
+        Where it cannot be noted, the file goes: a later life then knows of none, and tells a gap.
+        """
+        try:
+            lives = cls(directory)
+            before = lives.before
+            lives.begin(epoch)
+        except OSError as error:
+            log.warning("%s: this life cannot be noted, so the journal tells a gap: %s", directory / NAME, error)
+            with suppress(OSError):
+                (directory / NAME).unlink(missing_ok=True)
+            return None, ""
+        return lives, "" if before is None else before.epoch
+
     def begin(self, epoch: str) -> None:
         """Note this life. Raises OSError."""
         self._number += 1
         self.note(epoch, "begun")
+
+    def end_empty(self, epoch: str) -> None:
+        """Note that this life has published nothing, if that can be: else a gap is told of nothing."""
+        with suppress(OSError):
+            self.note(epoch, "empty")
 
     def note(self, epoch: str, state: State) -> None:
         """Write the line of this life. Raises OSError."""

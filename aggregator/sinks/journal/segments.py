@@ -159,9 +159,15 @@ class Shelf:
         keep_bytes: int,
         keep_ns: int,
         clock: Callable[[], int] = time.time_ns,
+        before: str | None = None,
         close: Callable[[OpenFile, Path], Head] = close_segment,
     ) -> None:
-        """Look after the segments below `path`, which is locked already; `close` writes a closed one."""
+        """Look after the segments below `path`, which is locked already.
+
+        before: the epoch of the daemon's life before this one, as its state knows it, and as `Context` has it
+        close: writes a closed segment
+        """
+        self._said_before = before
         self._clock = clock
         self._believed = BelievedClock(clock(), f"journal {path}", log)
         self._newest: int | None = (
@@ -219,6 +225,8 @@ class Shelf:
         self.lives = Lives(self.path)
         if (life := self.lives.before) is not None and life.epoch != self._before:
             self._before, self._is_whole = life.epoch, False  # it left no segment
+        if (said := self._said_before) is not None and said != self._before:
+            self._before, self._is_whole = said or self._before, False  # it had no journal, or another one
 
     def _taken_up(self, number: int, path: Path) -> JournalSegment | None:
         """A segment that was left; null: nothing of it is of use."""

@@ -414,7 +414,7 @@ class Subscriptions:
 
     def _ask_rest(self, asked: Asked, now: int) -> None:
         """Ask again for the other topics of a request that was refused as a whole because of one."""
-        del self._open[asked.id]
+        self._hold_granted(asked)
         rest = [s for s in asked.topics if self._waiting.get(s) is asked]
         for s in rest:
             self._waiting.pop(s, None)
@@ -422,12 +422,18 @@ class Subscriptions:
             self._queue.appendleft(Asked(self.next_id(), rest))
         self.send(now)
 
+    def _hold_granted(self, asked: Asked) -> None:
+        """Close a request that is refused, of which some topics may have been granted before: they come."""
+        del self._open[asked.id]
+        granted = [s for s in asked.topics if s not in self._waiting and s not in self._refused]
+        self._held |= {s: None for s in granted if s in self.of(_key(s))}
+
     def _oldest(self) -> Asked | None:
         """The request that is meant by a refusal which names none: exchanges answer in turn."""
         return next(iter(self._open.values()), None)
 
     def _halve(self, asked: Asked, topics: Sequence[Subscription], now: int) -> None:
-        del self._open[asked.id]
+        self._hold_granted(asked)
         if asked.split is not None:
             asked.split.has_culprit = True
         middle = (len(topics) + 1) // 2

@@ -140,6 +140,34 @@ def test_a_request_that_is_refused_whole_is_asked_in_halves_until_the_culprit_is
     assert talk.said() == ["+H I J K L M N O"], "its size was not what was refused"
 
 
+def test_what_was_granted_of_a_request_is_named_again_when_the_rest_of_it_is_refused() -> None:
+    """DigiFinex grants a list of each word by itself, and whoever is not named in the next one is left (2026-11)."""
+    talk = Talk(replaces=True)
+    talk.want("A", "B", "X")
+    assert talk.said() == ["+A B X"]
+    talk.topics.accepted(Accepted(channel="trades", raw_symbol="A"))
+    assert talk.refuse(id=1, meaning="final") == []
+    said = []
+    for _ in range(5):
+        for frame in talk.said():
+            said.append(frame)
+            refused = talk.refuse(meaning="final") if "X" in frame else []
+            assert refused in ([], ["X"])
+        talk.wait(3)
+        talk.topics.accepted(Accepted(channel="trades"))
+    assert all("A" in frame for frame in said)
+    assert said[-1] == "+A B"
+
+
+def test_what_was_granted_is_named_again_when_the_refusal_names_another() -> None:
+    talk = Talk(replaces=True)
+    talk.want("A", "B", "X")
+    assert talk.said() == ["+A B X"]
+    talk.topics.accepted(Accepted(channel="trades", raw_symbol="A"))
+    assert talk.refuse(id=1, name="X", meaning="final") == ["X"]
+    assert talk.said() == ["+A B"]
+
+
 def test_the_size_that_passed_is_remembered() -> None:
     memory = Memory()
     talk = Talk(memory)

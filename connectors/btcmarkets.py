@@ -40,7 +40,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.refusals import coded, meaning_of
+from aggregator.refusals import coded
 from aggregator.sequence import NEXT, STALE, Rule, Verdict, ordered
 from aggregator.wire import Text, bbo, encode, end_of, from_iso, nonzero, optional, step, symbols_by, text
 
@@ -130,8 +130,8 @@ class ErrorWire(Struct, tag_field="messageType", tag="error"):
     code: int | None = None
 
     def event(self) -> Event:
-        meaning = meaning_of(self.message, final=("invalid marketIds", "invalid channel names"))
-        return Refused(f"{self.code}: {self.message}", meaning=meaning)
+        """Read a refusal, which may be of any frame of a request: what it seems to mean is asked for again."""
+        return Refused(f"{self.code}: {self.message}")
 
 
 class HeartbeatWire(Struct, tag_field="messageType", tag="heartbeat"):

@@ -9,7 +9,6 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import Channel, Orders, OrdersDelta, Side, Trade
-from aggregator.refusals import meaning_of
 from aggregator.wire import Text, channels_by_word, ms, optional, text
 
 CHANNELS: dict[Channel, str] = {"trades": "trades", "book": "diff-orders", "orders": "diff-orders"}
@@ -33,9 +32,8 @@ class Said(Struct):
     def answers(self, word: str) -> tuple[Event, ...]:
         if self.error:
             named = self.error.rpartition(" - ")[2]
-            meaning = meaning_of(self.error, final=("not supported",))
             topic = (word, named) if "book is not supported" in self.error else None
-            return (Refused(self.error, topic=topic, meaning=meaning),)
+            return (Refused(self.error, topic=topic, meaning="unknown" if topic is None else "final"),)
         if self.action != "subscribe":
             return ()
         if self.book:

@@ -115,7 +115,8 @@ class Other(Struct):
 
     def records(self, _: Count) -> Sequence[Event]:
         if self.type == "error":
-            meaning = meaning_of(self.message, final=("product not found", "invalid product"), passing=("rate limit",))
+            # It names nothing, and may be of any frame of a request: what it seems to mean is asked for again.
+            meaning = meaning_of(self.message, passing=("rate limit",))
             return (Refused(self.message, meaning=meaning),)
         return [
             Accepted(channel=ours, raw_symbol=product)

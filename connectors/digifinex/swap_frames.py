@@ -62,7 +62,7 @@ def read_answer(said: Answer) -> Iterable[Event]:
     if said.code in {GOOD, REPEATED}:  # the earlier subscription goes on
         return [Accepted(channel=channel) for channel in OURS.get(word, ())]
     reason = f"{said.msg} (code {said.code})"
-    return (Refused(reason, id, meaning="final" if said.code == WRONG else "unknown"),)
+    return (Refused(reason, id, meaning="final" if said.code == WRONG and id is not None else "unknown"),)
 
 
 def asking(operation: str) -> Subscribe:

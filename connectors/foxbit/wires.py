@@ -45,9 +45,9 @@ class Failed(Struct, tag_field="event", tag="error"):
         if self.type == "unsubscribe":
             return ()
         words = self.message or ": ".join(self.error.values())
+        if self.params is None:  # it may be of any frame of a request: what it seems to mean is asked for again
+            return (Refused(words, meaning=meaning_of(words, passing=PASSING)),)
         meaning = meaning_of(words, final=FINAL, passing=PASSING)
-        if self.params is None:
-            return (Refused(words, meaning=meaning),)
         if words.startswith(NO_MARKET):  # then no channel has it, and each would cost a connection
             return (Refused(words, raw_symbol=self.params.market_symbol, meaning=meaning),)
         return (Refused(words, topic=self.params.topic, meaning=meaning),)

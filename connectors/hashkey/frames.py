@@ -10,7 +10,6 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Event, Parse, Refused
-from aggregator.refusals import meaning_of
 from aggregator.wire import by_word, past
 from connectors.hashkey.wires import BarRow, DepthRow, MarkRow, Params, StatisticsRow, TradeRow
 
@@ -93,7 +92,7 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     other = decode_other(frame)
     if other.code is not None and str(other.code) != "0":
         reason = f"{other.code}: {other.desc or other.msg}"
-        return (Refused(reason, meaning=meaning_of(reason, final=("-100010", "-10004"))),)
+        return (Refused(reason),)  # it may be of any frame of a request: what it seems to mean is asked for again
     read = None if other.type else READERS.get(other.topic)
     return read(frame) if read is not None else ()
 

@@ -13,7 +13,6 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Event, Refused, Reply, Subscribe, Subscription
 from aggregator.records import DAY_S, BookSnapshot, Candle, Channel, Record, Side, Ticker, Trade
-from aggregator.refusals import meaning_of
 from aggregator.wire import Text, as_written, encode, end_of, from_iso, levels, nonzero, optional, text
 
 CHANNELS: dict[Channel, str] = {"trades": "trade", "book": "depth", "ticker": "tick", "candles": "kbar"}
@@ -33,7 +32,6 @@ INTERVALS = {slot: interval for interval, slot in SLOTS.items()}
 DEPTH = 100  # levels a side, the most that is offered
 BEIJING = "+08:00"
 OPPOSITE: dict[str, Side] = {"buy": "sell", "sell": "buy"}
-FINAL = ("invalid order pairs", "currency pair nonsupport", "missing parameter", "invalid order depth", "invalid kbar")
 
 
 class TradeWire(Struct, gc=False):
@@ -146,7 +144,7 @@ def parse(frame: bytes) -> Iterable[Event]:
     if said.action == "ping":
         return (Reply(encode({"action": "pong", "pong": said.ping})),)
     if said.status == "error":
-        return (Refused(said.message, meaning=meaning_of(said.message, final=FINAL)),)
+        return (Refused(said.message),)  # it may be of any frame of a request: what it seems to mean is asked for again
     sent = None if said.TS is None else from_iso(said.TS + BEIJING)
     row = said.trade or said.depth or said.tick
     if row is not None:

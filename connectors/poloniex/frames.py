@@ -67,13 +67,10 @@ def parsing(channels: Mapping[Channel, str], readers: Mapping[str, Reader]) -> P
     return parse
 
 
-NO_SYMBOL = "no valid symbols"
-
-
 def answer(channels: Mapping[Channel, str], said: Frame) -> Iterable[Event]:
-    """A refusal names nothing; a confirmation repeats the symbols that are known."""
+    """Read an answer: a refusal names nothing, and may be of any frame of a request; a grant has the known symbols."""
     if said.event == "error":
-        return (Refused(said.message, meaning="final" if said.message == NO_SYMBOL else "unknown"),)
+        return (Refused(said.message),)
     if said.event != "subscribe":
         return ()
     wire = CANDLES if said.channel.startswith(CANDLES) else said.channel

@@ -178,7 +178,7 @@ def running(load: Load) -> Iterator[Callable[[], Run]]:
         subscribed = started if load.bare else heard(simulator)["subscribed"]
         heard(simulator)
         if load.clients > 1:
-            others = ["-m", "bench.clients", str(path), str(load.clients - 1)]
+            others = ["-m", "bench.clients", f"unix:{path}", "lines", "0", str(load.clients - 1), "0", "*:*:*"]
             heard(stack.enter_context(process(others, theirs)))
         yield lambda: _measure(load, simulator, measured.pid, subscribed - started, home / "files")
 
@@ -223,11 +223,12 @@ def _measure(load: Load, simulator: subprocess.Popen[str], pid: int, subscribe: 
 
 
 @contextmanager
-def process(arguments: list[str], processor: int) -> Iterator[subprocess.Popen[str]]:
-    """A Python process on one processor; ended at the end."""
+def process(arguments: list[str], processor: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A Python process, on one processor where that is named; ended at the end."""
     command = [sys.executable, *arguments]
     running = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ours
-    os.sched_setaffinity(running.pid, {processor})
+    if processor is not None:
+        os.sched_setaffinity(running.pid, {processor})
     try:
         yield running
     finally:
@@ -239,13 +240,12 @@ def process(arguments: list[str], processor: int) -> Iterator[subprocess.Popen[s
             running.communicate()
 
 
-def heard(running: subprocess.Popen[str]) -> dict[str, Any]:
+def heard(running: subprocess.Popen[str]) -> Any:
     """The next line of a process, which is JSON. Raises RuntimeError when it has ended."""
     line = running.stdout.readline() if running.stdout is not None else ""
     if not line:
         raise RuntimeError("a process of the measurement ended early; what it said stands above")
-    found: dict[str, Any] = json.loads(line)
-    return found
+    return json.loads(line)
 
 
 def tell(running: subprocess.Popen[str], words: str = "") -> None:

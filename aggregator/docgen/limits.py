@@ -287,6 +287,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "that wait in the transport of a client of HTTP",
             "it is given more once it has read",
         ),
+        Bound(
+            "feed.transports.pace.MOST_WRITES",
+            "writes",
+            "in a millisecond, to all; one to a port counts twice",
+            "they take turns, and each write takes more with it",
+        ),
         Bound("feed.transports.http.MOST_DIGITS", "digits", "of a number in an address, and more", "status 400"),
         Bound("feed.socket_file.BACKLOG", "connections", "that wait to be accepted", "the system lets them wait"),
         Bound(

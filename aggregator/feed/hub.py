@@ -65,6 +65,8 @@ HOW_TO_SHOW = 'the first message is {"op":"auth","token":"TOKEN"}; over HTTP a h
 WRONG_TOKEN = "the token is wrong"  # noqa: S105 - what is said of it
 NO_JOURNAL = "this daemon keeps none; [journal] in its configuration says where"
 INSTRUMENTS_AT_ONCE = 500  # encoded together when those in force are told
+CROWD = 32  # subscribers that get records in one turn: where there are more, turns are not made so often
+GATHER_S = 0.001  # but with so much between them
 
 log = logging.getLogger("aggregator.feed")
 
@@ -91,6 +93,7 @@ class FeedHub:
         self._filled: dict[Group, None] = {}  # groups with records of this tick
         self._touched: dict[Ring, None] = {}  # rings that got some, and are to be written
         self._is_scheduled = False
+        self._rest_until = 0.0  # the time of the loop before which records gather, as many subscribers had some
         self._is_stopping = False
         self._snapshots: dict[tuple[BookName, Options], bytes] = {}  # they hold until something is published
         self._emptied = asyncio.Event()
@@ -149,13 +152,17 @@ class FeedHub:
         self._filled.update(dict.fromkeys(groups))
         if self._filled and not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon(self._flush)
+            if self._rest_until and self._loop.time() < self._rest_until:
+                self._loop.call_at(self._rest_until, self._flush)
+            else:
+                self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Write what this tick has brought, at once for each subscriber."""
         self._is_scheduled = False
         self._collect()
         touched, self._touched = self._touched, {}
+        self._rest_until = self._loop.time() + GATHER_S if len(touched) > CROWD else 0.0
         for ring in touched:
             subscriber = self._subscribers.get(ring)
             if subscriber is not None and ring.was_full and ring.policy == "disconnect":

@@ -53,7 +53,7 @@ class Group:
     def __init__(self, patterns: tuple[Pattern, ...], options: Options) -> None:
         self.patterns = patterns
         self.selection = Selection(patterns)
-        self.options = options
+        self.options = PLAIN if options == PLAIN else options  # one object, told by identity
         self.rings: dict[Ring, None] = {}
         self.chunks: list[Chunk] = []  # since the last tick
 
@@ -282,20 +282,28 @@ def _give_all(batch: Batch, roles: list[BookRole], groups: tuple[Group, ...]) ->
 def _give_parts(batch: Batch, roles: list[BookRole], bits: list[int], wanted: dict[Group, int]) -> None:
     """Give each group those records of a batch whose bits are among its own."""
     records = batch.records
+    places: dict[int, list[int]] = {}  # by bit
+    for place, bit in enumerate(bits):
+        places.setdefault(bit, []).append(place)
     lines: dict[Options, list[bytes]] = {PLAIN: batch.lines}
-    chunks: dict[tuple[int, Options], Chunk] = {}
+    chunks: dict[Hashable, Chunk] = {}
     for group, mask in wanted.items():
         options = group.options
-        chunk = chunks.get((mask, options))
+        key = mask if options is PLAIN else (mask, options)
+        chunk = chunks.get(key)
         if chunk is None:
             if options not in lines:
                 lines[options] = pieces(encode(records, options), options)
             written = lines[options]
-            at = [at for at, bit in enumerate(bits) if bit & mask]
-            chunk = chunks[mask, options] = Chunk(
-                b"".join([written[i] for i in at]),
-                [roles[i] for i in at],
-                [records[i].offset for i in at],
-                options,
+            at = places.get(mask) or [place for place, bit in enumerate(bits) if bit & mask]
+            chunk = chunks[key] = (
+                Chunk(written[at[0]], (roles[at[0]],), (records[at[0]].offset,), options)
+                if len(at) == 1
+                else Chunk(
+                    b"".join([written[i] for i in at]),
+                    [roles[i] for i in at],
+                    [records[i].offset for i in at],
+                    options,
+                )
             )
         group.chunks.append(chunk)

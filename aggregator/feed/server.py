@@ -5,6 +5,7 @@ from aggregator.feed.access import Gate
 from aggregator.feed.hub import FeedHub
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.status import FeedStatus
+from aggregator.feed.transports.pace import Pace
 from aggregator.feed.transports.tcp import Ports
 from aggregator.feed.transports.transport import Transport, open_transport
 
@@ -24,7 +25,7 @@ class FeedServer:
         """Listen. Raises ConfigError when one of the addresses cannot be had, and then listens nowhere."""
         self.hub.start()
         try:
-            ports = Ports(self._settings)
+            ports = Ports(self._settings, Pace())
             for address in self._settings.listen:
                 self._transports.append(open_transport(address, self._settings, ports))
         except BaseException:

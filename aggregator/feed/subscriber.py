@@ -115,6 +115,12 @@ class Subscriber:
             return b""
 
     @property
+    def has_more(self) -> bool:
+        """Tell whether `refill` may give something."""
+        ring = self.ring
+        return bool(ring.held or ring.answers or ring.wanted or self.has_later or self.catch_up is not None)
+
+    @property
     def may_hear(self) -> bool:
         """Tell whether answers may be made now: a peer that leaves them unread is not heard."""
         return not self.is_held and self.ring.answers < MOST_ANSWERS_BYTES

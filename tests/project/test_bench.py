@@ -1,15 +1,20 @@
-"""How a comparison of two commits comes to its ratios; what is measured is no matter of tests."""
+"""How benches count and come to their ratios; what is measured is no matter of tests."""
 
 import math
+import socket
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from msgspec import msgpack
 
-from aggregator.records import Instrument
+from aggregator.bus.bus import encode_lines
+from aggregator.feed.transports.http_peer import chunk, frame
+from aggregator.records import Instrument, Lag, Record, Trade
 from bench import frames
 from bench.against import BOTH, DAEMON, HOT, Round, least, order, rows
+from bench.clients import Reader
 from bench.elsewhere import feed_table
 from bench.figures import prepared
 from bench.together import known, names_for, quoted, renamed
@@ -108,3 +113,60 @@ def test_cases_speak_of_instruments_that_are_listed() -> None:
 def test_a_name_within_another_is_left_alone() -> None:
     assert renamed("btc_usdt btc_usdt_2", {"btc_usdt": "x", "btc_usdt_2": "btc_usdt_2"}) == "x btc_usdt_2"
     assert renamed("btc_usdt", None) == "btc_usdt"
+
+
+def trades(*offsets: int) -> list[Record]:
+    return [Trade(exchange="x", symbol="A/B", price="1.5", size="2", offset=offset) for offset in offsets]
+
+
+def lag(first: int, last: int, missed: int) -> Record:
+    return Lag(offset=last, offset_from=first, offset_to=last, missed=missed)
+
+
+def counted(parts: Sequence[bytes], step: int = 1) -> dict[str, int]:
+    """The counts of a reader to which these bytes come one behind the other."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader = Reader(ours, step, 1 - step)
+        for part in parts:
+            theirs.sendall(part)
+            assert reader.read()
+        return {name: count for name, count in reader.counts().items() if name != "bytes"}
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("shape", [bytes, frame, chunk], ids=["lines", "websocket", "events"])
+@pytest.mark.parametrize("size", [7, 100, 1000, 100_000])
+def test_a_client_that_counts_finds_every_record_however_it_is_cut(shape: Callable[[bytes], bytes], size: int) -> None:
+    data = b"".join(
+        shape(encode_lines(some))
+        for some in (trades(1, 2), trades(3), [*trades(4, 5), lag(6, 9, 4), *trades(10)], [lag(11, 11, 1)], trades(12))
+    )
+    hello = b'{"type":"hello","schema":1,"epoch":"x","offset":0}\n'
+    found = counted(cut(hello + data, size))
+    assert found == {"trades": 7, "lags": 2, "missed": 5, "wrong": 0, "last": 12}
+
+
+@pytest.mark.parametrize(
+    ("records", "wrong"),
+    [
+        (trades(1, 2, 4), 1),
+        (trades(1, 2, 2, 3), 1),
+        (trades(2), 1),
+        ([*trades(1), lag(2, 4, 2), *trades(5)], 1),
+        ([*trades(1), lag(3, 4, 2), *trades(5)], 1),
+        ([*trades(1), lag(2, 4, 3), *trades(6)], 1),
+    ],
+    ids=["hole", "twice", "first", "count", "place", "behind"],
+)
+def test_a_client_that_counts_finds_what_is_neither_here_nor_told(records: list[Record], wrong: int) -> None:
+    assert counted([encode_lines(records)])["wrong"] == wrong
+
+
+def test_a_client_of_a_part_of_the_topics_counts_in_steps() -> None:
+    data = encode_lines([*trades(1, 11, 21), lag(31, 51, 3), *trades(61)])
+    assert counted([data], 10) == {"trades": 4, "lags": 1, "missed": 3, "wrong": 0, "last": 61}
+    assert counted([encode_lines(trades(1, 11, 31))], 10)["wrong"] == 1

@@ -55,7 +55,7 @@ class HttpPeer:
         """Write what there is, or have that done within a millisecond."""
         if self._resting is None or self.is_finishing:
             self._wanted.set()
-        elif self._resting.ring.is_pressing or self._pace.may_write(self):
+        elif self._resting.ring.is_pressing or self._pace.may_write_to_port(self):
             self.flush()
 
     def finish(self) -> None:
@@ -97,6 +97,8 @@ class HttpPeer:
                 transport.write(rest)
             if (rest and self._sock is not None) or transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
                 break
+            if not subscriber.has_more:
+                return True
         return False
 
     async def run(self, subscriber: Subscriber, send: Callable[[bytes], Awaitable[None]]) -> None:

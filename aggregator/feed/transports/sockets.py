@@ -14,7 +14,7 @@ from aggregator.feed.peer import Host
 from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
 from aggregator.feed.transports.farewell import Farewells, begin_tls
-from aggregator.feed.transports.pace import Pace
+from aggregator.feed.transports.pace import Paced
 
 RECEIVE_BYTES = 64 * 1024  # one read
 LINES_AT_ONCE = 8  # so many are heard before others have their turn
@@ -35,14 +35,14 @@ class SocketPeer:
         name: str,
         host: str,
         forget: "Callable[[SocketPeer], None]",
-        pace: Pace | None = None,
+        may_write: Callable[[Paced], bool],
     ) -> None:
-        """Take over a connected socket, written to at a pace or at once.
+        """Take over a connected socket; `may_write` tells whether it is its turn (`pace.py`).
 
         `open` begins, and `forget` is called once it is closed.
         """
         self.name = name
-        self._pace = pace
+        self._may_write = may_write
         self.host = host
         self.is_closed = False
         self.has_ended = False  # the far end's side
@@ -67,8 +67,7 @@ class SocketPeer:
         """There may be something to write."""
         if self._subscriber is None or self._is_writing or self.is_closed:
             return
-        is_now = self._pace is None or self._is_finishing or self._subscriber.ring.is_pressing
-        if is_now or (self._pace is not None and self._pace.may_write(self)):
+        if self._is_finishing or self._subscriber.ring.is_pressing or self._may_write(self):
             self._write()
 
     def flush(self) -> None:
@@ -123,7 +122,16 @@ class SocketPeer:
                 self.close()
                 return
             self._out = self._out[sent:]
+            if not self._out and self._is_at_rest:
+                self._watch_writes(wanted=False)
+                return
         self._watch_writes(wanted=True)
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Tell whether nothing waits on either side, so that there is nothing to do before something comes."""
+        subscriber = self._subscriber
+        return not (self._is_finishing or self._inbox or subscriber is None or subscriber.has_more)
 
     def _fill(self) -> bool:
         """Get more to write. Where there is none, wait to be woken, or close if that was asked for."""
@@ -210,10 +218,16 @@ class SocketTransport:
     """A listening socket, and the peers that came by it."""
 
     def __init__(
-        self, listening: socket.socket, certificates: Certificates | None = None, pace: Pace | None = None
+        self,
+        listening: socket.socket,
+        may_write: Callable[[Paced], bool],
+        certificates: Certificates | None = None,
     ) -> None:
-        """Take over a socket, which listens by the time of `start`; with certificates TLS is spoken there."""
-        self._pace = pace
+        """Take over a socket, which listens by the time of `start`; with certificates TLS is spoken there.
+
+        may_write: tells of a peer whether it is its turn to be written to
+        """
+        self._may_write = may_write
         self._certificates = certificates
         self._shaking: set[asyncio.Task[None]] = set()
         self._farewells = Farewells()
@@ -284,7 +298,7 @@ class SocketTransport:
                 task.add_done_callback(self._shaking.discard)
 
     def _show(self, sock: socket.socket, name: str, origin: str, host: Host) -> None:
-        peer = SocketPeer(sock, name, origin, self._forget, self._pace)
+        peer = SocketPeer(sock, name, origin, self._forget, self._may_write)
         self._peers[peer] = None
         peer.open(host.welcome(peer, self.unasked(host.gate)))
 

@@ -19,14 +19,14 @@ SENT_BYTES = 128 * 1024  # the system holds twice this for a client that does no
 class Ports:
     """All that the ports of a feed have in common."""
 
-    def __init__(self, settings: FeedSettings) -> None:
+    def __init__(self, settings: FeedSettings, pace: Pace) -> None:
         """Read the certificate. Raises ConfigError where a port must not be listened at, or TLS cannot be had."""
         for address in settings.listen:
             refusal = settings.refusal(address)
             if refusal:
                 raise ConfigError(f"feed: {refusal}")
         self.crowd = Crowd(settings.max_clients_per_address)
-        self.pace = Pace()
+        self.pace = pace
         self.certificates: Certificates | None = None
         if settings.tls_certificate is not None:
             key = settings.tls_key or settings.tls_certificate
@@ -39,7 +39,7 @@ class TcpTransport(SocketTransport):
     def __init__(self, address: TcpAddress, ports: Ports) -> None:
         """Listen. Raises ConfigError when that cannot be."""
         listening = listen(address)
-        super().__init__(listening, ports.certificates, ports.pace)
+        super().__init__(listening, ports.pace.may_write_to_port, ports.certificates)
         self._crowd = ports.crowd
         self.address = bound(listening, address)
 

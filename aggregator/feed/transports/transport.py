@@ -31,4 +31,4 @@ def open_transport(address: Address, settings: FeedSettings, ports: Ports) -> Tr
     """Listen at an address. Raises ConfigError when that cannot be."""
     if isinstance(address, TcpAddress):
         return HttpTransport(address, settings, ports) if address.scheme == "http" else TcpTransport(address, ports)
-    return UnixTransport(address, settings)
+    return UnixTransport(address, settings, ports.pace)

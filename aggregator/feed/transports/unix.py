@@ -7,6 +7,7 @@ import struct
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.socket_file import Listener
+from aggregator.feed.transports.pace import Pace
 from aggregator.feed.transports.sockets import SocketTransport
 
 log = logging.getLogger("aggregator.feed")
@@ -17,12 +18,12 @@ PEER = struct.Struct("3i")  # pid, uid, gid
 class UnixTransport(SocketTransport):
     """Listens at a unix socket."""
 
-    def __init__(self, address: UnixAddress, settings: FeedSettings) -> None:
+    def __init__(self, address: UnixAddress, settings: FeedSettings, pace: Pace) -> None:
         """Listen. Raises ConfigError when that cannot be."""
         self.address = address
         self._listener = Listener(address.path, settings.mode, settings.group)
         self._settings = settings
-        super().__init__(self._listener.socket)
+        super().__init__(self._listener.socket, pace.may_write)
 
     def name_of(self, sock: socket.socket) -> str:
         """Name the process at the other end, and its user."""

@@ -15,16 +15,15 @@ from hypothesis import strategies as st
 
 from aggregator.bus.bus import Bus
 from aggregator.client import CutOff, FeedError, connect, frames, sync
-from aggregator.client.frames import Gathering, columns, seconds
+from aggregator.client.frames import Gathering, seconds
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import (
-    DECIMALS,
     RECORD_TYPES,
-    TIMES,
     BookDelta,
     BookSnapshot,
+    Consolidated,
     Gap,
     Health,
     Instrument,
@@ -34,6 +33,7 @@ from aggregator.records import (
     Trade,
     defaults,
 )
+from aggregator.tables.columns import columns
 
 pytestmark = pytest.mark.waits
 
@@ -85,16 +85,19 @@ def sold(price: str, size: str = "1", **more: Any) -> Trade:
 
 def bare(kind: type[Record]) -> Record:
     """A record of a type of which as much is null as may be."""
-    samples: dict[str, Any] = {"count": 1, "time": NOW, "number": "1", "measure": 1.0, "flag": True, "text": "close"}
-    missing = {name: samples.get(what, []) for name, what in columns(kind).items() if name != "epoch"}
+    samples: dict[str, Any] = {"count": 1, "time": NOW, "number": "1", "measure": 1.0, "flag": True}
+    samples |= {"text": "text", "word": "close"}
+    missing = {column.name: samples.get(column.kind, []) for column in columns(kind)[1:]}
     return kind(**(missing | defaults(kind) | {"exchange": "alpha"}))
 
 
 def full(kind: type[Record]) -> Record:
     """A record of a type of which nothing is null."""
     samples: dict[str, Any] = {"count": 2**62, "time": NOW, "number": "0.10", "measure": 1.5, "flag": True}
-    samples |= {"text": "text", "texts": ("late",), "levels": [("1.50", "2")], "orders": [("a", "1.50", "2")]}
-    return kind(**{name: samples[what] for name, what in columns(kind).items() if name != "epoch"})
+    samples |= {"text": "text", "word": "word", "words": ("late",)}
+    told: dict[str, Any] = {column.name: samples.get(column.kind) for column in columns(kind)[1:]}
+    rows = {c.name: [tuple(samples[part.kind] for part in c.parts)] for c in columns(kind) if c.kind == "rows"}
+    return kind(**(told | rows))
 
 
 # --- columns
@@ -110,16 +113,6 @@ def test_a_type_has_the_same_columns_whatever_came_first(library: Any, kind: typ
     assert len(rows(first)) == len(rows(second)) == 1
     if library.__name__ == "polars":
         assert len(library.concat([first, second])) == 2
-
-
-def test_every_number_is_known_as_one() -> None:
-    """A field of digits that nobody has put among `DECIMALS` would be text for ever; this shows those there are."""
-    texts = {name for kind in RECORD_TYPES for name, what in columns(kind).items() if what == "text"}
-    numbers = {name for kind in RECORD_TYPES for name, what in columns(kind).items() if what == "number"}
-    times = {name for kind in RECORD_TYPES for name, what in columns(kind).items() if what == "time"}
-    assert numbers == DECIMALS
-    assert times >= TIMES
-    assert not {name for name in texts if "price" in name and not name.endswith("kind")}
 
 
 def test_times_keep_their_nanoseconds(library: Any) -> None:
@@ -205,6 +198,18 @@ def test_levels_and_orders(library: Any) -> None:
         assert [tell(level) for level in levels["bids"]] == [(number("1.50"), number("2")), (number("1"), number("3"))]
         assert [tell(level) for level in single["bids"]] == [("a1", number("1.50"), number("2"))]
         assert [*levels["asks"]] == [*single["asks"]] == []
+
+
+def test_what_several_exchanges_say(library: Any) -> None:
+    told = [("beta", "live", 12, "1.50", "2", None, None), ("gamma", "quiet", 2**40, None, None, "2", "1")]
+    record = Consolidated(**BTC, contributors=told, absent=[("delta", "old", None)])  # type: ignore[arg-type]
+    (row,) = rows(gathered(library, record, numbers="decimal")["consolidated"])
+    tell = tuple if library.__name__ == "pandas" else lambda each: tuple(each.values())
+    assert [tell(each) for each in row["contributors"]] == [
+        ("beta", "live", 12, Decimal("1.50"), Decimal(2), None, None),
+        ("gamma", "quiet", 2**40, None, None, Decimal(2), Decimal(1)),
+    ]
+    assert [tell(each) for each in row["absent"]] == [("delta", "old", None)]
 
 
 def test_a_count_of_more_than_64_bits_is_refused(library: Any) -> None:

@@ -7,60 +7,26 @@ Numbers are text unless another kind is asked for, and one that does not fit is 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from typing import Any, Literal, get_args
 
 import msgspec
-from msgspec import UNSET, inspect
+from msgspec import UNSET
 
 from aggregator.client.conversation import Conversation, FeedError
-from aggregator.records import DECIMALS, RECORD_TYPES, TIMES, Record
+from aggregator.records import RECORD_TYPES, Record
+from aggregator.tables.columns import WIDEST, Column, Decimals, columns, is_number
 
 Library = Literal["polars", "pandas", "pyarrow"]
 FrameNumbers = Literal["text", "decimal", "float"]
-Kind = Literal["text", "number", "time", "count", "measure", "flag", "texts", "levels", "orders"]
+Fits = Callable[[str], bool]
 
 MOST_RECORDS = 100_000  # in one batch: it is given before its time
 
-FRACTION_DIGITS, WHOLE_DIGITS = 18, 19  # so many leave room for `price * size` in each library
-FITTING = re.compile(rf"[+-]?(?=\.?[0-9])0*[0-9]{{0,{WHOLE_DIGITS}}}(\.[0-9]{{0,{FRACTION_DIGITS}}}0*)?")
-NUMBER = re.compile(r"[+-]?(?=\.?[0-9])[0-9]*(\.[0-9]*)?")
+EXACT = Decimals(37, 18)  # so many digits leave room for `price * size` in each library
 INTERVAL = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-WIDEST = 2**63 - 1
-
-
-@cache
-def columns(kind: type[Record]) -> dict[str, Kind]:
-    """The columns of a type of record, in order, and the kind of each. `epoch` is beside the fields."""
-    told = inspect.type_info(kind)
-    if not isinstance(told, inspect.StructType):
-        raise TypeError(f"{kind} is no record")
-    found: dict[str, Kind] = {"epoch": "text"}
-    return found | {field.name: _kind(field.name, field.type) for field in told.fields}
-
-
-def _kind(name: str, told: inspect.Type) -> Kind:
-    if isinstance(told, inspect.UnionType):
-        (told,) = (each for each in told.types if not isinstance(each, inspect.NoneType))
-    if isinstance(told, inspect.StrType) and name in DECIMALS:
-        return "number"
-    if isinstance(told, inspect.IntType) and (name.startswith("ts_") or name in TIMES):
-        return "time"
-    if isinstance(told, inspect.ListType) and isinstance(told.item_type, inspect.TupleType):
-        return "levels" if len(told.item_type.item_types) == len(PARTS["levels"]) else "orders"
-    return PLAIN.get(type(told), "text")
-
-
-PLAIN: dict[type[inspect.Type], Kind] = {
-    inspect.IntType: "count",
-    inspect.FloatType: "measure",
-    inspect.BoolType: "flag",
-    inspect.VarTupleType: "texts",
-}
-PARTS: dict[Kind, tuple[str, ...]] = {"levels": ("price", "size"), "orders": ("id", "price", "size")}
-TEXTS = {"id"}  # parts that are no numbers
 
 
 class Gathering:
@@ -77,7 +43,8 @@ class Gathering:
         except ImportError:
             raise FeedError(f"frames of {to} need the package {to}: pip install {to}, or the extra `frames`") from None
         self._every = seconds(every)
-        self._form = None if numbers == "text" else FITTING if numbers == "decimal" and to != "pandas" else NUMBER
+        is_bounded = numbers == "decimal" and to != "pandas"
+        self._fits: Fits | None = None if numbers == "text" else EXACT.fits if is_bounded else is_number
         self._frame: Callable[[Columns], Any] = partial(FRAMES[to], library, numbers)
         self._gathered: dict[type[Record], tuple[list[Record], list[str]]] = {}
         self._count = 0
@@ -110,13 +77,13 @@ class Gathering:
         for kind in RECORD_TYPES:
             if kind in gathered:
                 data = _columns(kind, *gathered[kind])
-                if self._form is not None:
-                    _check(data, self._form)
+                if self._fits is not None:
+                    _check(data, self._fits)
                 found[str(kind.__struct_config__.tag)] = self._frame(data)
         return found
 
 
-Columns = dict[str, tuple[Kind, list[Any]]]
+Columns = list[tuple[Column, list[Any]]]
 
 
 def seconds(every: str | float) -> float:
@@ -129,39 +96,39 @@ def seconds(every: str | float) -> float:
 
 
 def _columns(kind: type[Record], records: Sequence[Record], epochs: list[str]) -> Columns:
-    found: Columns = {}
-    for name, what in columns(kind).items():
-        values: list[Any] = [*epochs] if name == "epoch" else [getattr(record, name) for record in records]
-        if name == "upstream":  # a column has one kind of value: what it is in JSON is its text
+    found: Columns = []
+    for at, column in enumerate(columns(kind)):
+        name = column.name
+        values: list[Any] = [getattr(record, name) for record in records] if at else [*epochs]
+        if column.kind == "json":
             values = [value and msgspec.json.encode(value).decode() for value in values]
-        if what == "texts":
+        elif column.kind == "words":
             values = [[] if value is UNSET else list(value) for value in values]
-        elif what in {"count", "time"}:
+        elif column.kind in {"count", "time"}:
             for record, value in zip(records, values, strict=True):
                 if value is not None and abs(value) > WIDEST:
                     raise FeedError(f"{name} {value} of {record.exchange} {record.raw_symbol} has more than 64 bits")
-        found[name] = what, values
+        found.append((column, values))
     return found
 
 
-def _check(data: Columns, form: re.Pattern[str]) -> None:
+def _check(data: Columns, fits: Fits) -> None:
     """Make sure that every number is one, and that none would be rounded. Raises FeedError."""
-    for name, (kind, values) in data.items():
-        if kind == "number":
-            _fitting(values, name, form)
-        elif kind in PARTS:
-            for at, part in enumerate(PARTS[kind]):
-                if part not in TEXTS:
-                    _fitting((level[at] for side in values for level in side), f"a {part} of {name}", form)
+    for column, values in data:
+        if column.kind == "number":
+            _fitting(values, column.name, fits)
+        for at, part in enumerate(column.parts):
+            if part.kind == "number":
+                _fitting((row[at] for rows in values for row in rows), f"a {part.name} of {column.name}", fits)
 
 
-def _fitting(values: Iterable[str | None], name: str, form: re.Pattern[str]) -> None:
+def _fitting(values: Iterable[str | None], name: str, fits: Fits) -> None:
     for value in values:
-        if value is None or form.fullmatch(value):
+        if value is None or fits(value):
             continue
-        if form is NUMBER or not NUMBER.fullmatch(value):
+        if not is_number(value):
             raise FeedError(f"{name} {value!r:.60} is no number; take numbers='text'")
-        most = f"{WHOLE_DIGITS} digits before the point and {FRACTION_DIGITS} behind it"
+        most = f"{EXACT.digits - EXACT.fraction} digits before the point and {EXACT.fraction} behind it"
         raise FeedError(f"{name} {value:.60} fits no decimal column, which has {most}; take numbers='text' or 'float'")
 
 
@@ -169,80 +136,92 @@ def _fitting(values: Iterable[str | None], name: str, form: re.Pattern[str]) -> 
 
 
 def _polars(pl: Any, numbers: FrameNumbers, data: Columns) -> Any:
-    number = {"text": pl.String, "decimal": pl.Decimal(38, FRACTION_DIGITS), "float": pl.Float64}[numbers]
-
-    def nested(kind: Kind, inner: Any) -> Any:
-        return pl.List(pl.Struct({part: pl.String if part in TEXTS else inner for part in PARTS[kind]}))
-
+    number = {"text": pl.String, "decimal": pl.Decimal(EXACT.digits + 1, EXACT.fraction), "float": pl.Float64}[numbers]
     plain = {
         "text": pl.String,
+        "word": pl.String,
+        "json": pl.String,
         "count": pl.Int64,
         "measure": pl.Float64,
         "flag": pl.Boolean,
-        "texts": pl.List(pl.String),
+        "words": pl.List(pl.String),
     }
 
-    def column(name: str, kind: Kind, values: list[Any]) -> Any:
-        if kind == "number":
-            return pl.Series(name, values, dtype=pl.String).cast(number)
-        if kind == "time":
-            return pl.Series(name, values, dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
-        if kind in PARTS:
-            rows = [[dict(zip(PARTS[kind], level, strict=True)) for level in side] for side in values]
-            return pl.Series(name, rows, dtype=nested(kind, pl.String)).cast(nested(kind, number))
-        return pl.Series(name, values, dtype=plain[kind])
+    def nested(column: Column, inner: Any) -> Any:
+        parts = {part.name: inner if part.kind == "number" else plain[part.kind] for part in column.parts}
+        return pl.List(pl.Struct(parts))
 
-    return pl.DataFrame([column(name, *held) for name, held in data.items()])
+    def series(column: Column, values: list[Any]) -> Any:
+        if column.kind == "number":
+            return pl.Series(column.name, values, dtype=pl.String).cast(number)
+        if column.kind == "time":
+            return pl.Series(column.name, values, dtype=pl.Int64).cast(pl.Datetime("ns", "UTC"))
+        if column.kind == "rows":
+            rows = [[dict(_parts(column, row, str)) for row in rows] for rows in values]
+            return pl.Series(column.name, rows, dtype=nested(column, pl.String)).cast(nested(column, number))
+        return pl.Series(column.name, values, dtype=plain[column.kind])
+
+    return pl.DataFrame([series(*held) for held in data])
 
 
 def _pyarrow(pa: Any, numbers: FrameNumbers, data: Columns) -> Any:
     # The product of two columns has the digits of both: 256 bits have room for it, and 128 would not.
-    exact = pa.decimal256(WHOLE_DIGITS + FRACTION_DIGITS, FRACTION_DIGITS)
+    exact = pa.decimal256(EXACT.digits, EXACT.fraction)
     number = {"text": pa.string(), "decimal": exact, "float": pa.float64()}[numbers]
     convert = CONVERT[numbers]
     plain = {
         "text": pa.string(),
+        "word": pa.string(),
+        "json": pa.string(),
         "time": pa.timestamp("ns", "UTC"),
         "count": pa.int64(),
         "measure": pa.float64(),
         "flag": pa.bool_(),
-        "texts": pa.list_(pa.string()),
+        "words": pa.list_(pa.string()),
     }
 
-    def column(kind: Kind, values: list[Any]) -> Any:
-        if kind == "number":
+    def array(column: Column, values: list[Any]) -> Any:
+        if column.kind == "number":
             return pa.array([None if value is None else convert(value) for value in values], number)
-        if kind in PARTS:
-            parts = [(part, pa.string() if part in TEXTS else number) for part in PARTS[kind]]
-            rows = [[dict(_level(kind, level, convert)) for level in side] for side in values]
+        if column.kind == "rows":
+            parts = [(part.name, number if part.kind == "number" else plain[part.kind]) for part in column.parts]
+            rows = [[dict(_parts(column, row, convert)) for row in rows] for rows in values]
             return pa.array(rows, pa.list_(pa.struct(parts)))
-        return pa.array(values, plain[kind])
+        return pa.array(values, plain[column.kind])
 
-    return pa.table({name: column(*held) for name, held in data.items()})
+    return pa.table({column.name: array(column, values) for column, values in data})
 
 
 def _pandas(pd: Any, numbers: FrameNumbers, data: Columns) -> Any:
     # Exact numbers are objects of Python: the library has no decimals of its own.
     number = {"text": "string", "decimal": "object", "float": "Float64"}[numbers]
     convert = CONVERT[numbers]
-    plain = {"text": "string", "count": "Int64", "measure": "Float64", "flag": "boolean", "texts": "object"}
+    plain = {
+        "text": "string",
+        "word": "string",
+        "json": "string",
+        "count": "Int64",
+        "measure": "Float64",
+        "flag": "boolean",
+        "words": "object",
+    }
 
-    def column(kind: Kind, values: list[Any]) -> Any:
-        if kind == "number":
+    def series(column: Column, values: list[Any]) -> Any:
+        if column.kind == "number":
             return pd.Series([None if value is None else convert(value) for value in values], dtype=number)
-        if kind == "time":
+        if column.kind == "time":
             return pd.Series(pd.to_datetime(pd.Series(values, dtype="Int64"), unit="ns", utc=True))
-        if kind in PARTS:
-            rows = [[tuple(value for _, value in _level(kind, level, convert)) for level in side] for side in values]
+        if column.kind == "rows":
+            rows = [[tuple(value for _, value in _parts(column, row, convert)) for row in rows] for rows in values]
             return pd.Series(rows, dtype="object")
-        return pd.Series(values, dtype=plain[kind])
+        return pd.Series(values, dtype=plain[column.kind])
 
-    return pd.DataFrame({name: column(*held) for name, held in data.items()})
+    return pd.DataFrame({column.name: series(column, values) for column, values in data})
 
 
-def _level(kind: Kind, level: tuple[str, ...], convert: Callable[[str], Any]) -> Iterable[tuple[str, Any]]:
-    for part, value in zip(PARTS[kind], level, strict=True):
-        yield part, value if part in TEXTS else convert(value)
+def _parts(column: Column, row: tuple[Any, ...], convert: Callable[[str], Any]) -> Iterable[tuple[str, Any]]:
+    for part, value in zip(column.parts, row, strict=True):
+        yield part.name, convert(value) if part.kind == "number" and value is not None else value
 
 
 CONVERT: dict[FrameNumbers, Callable[[str], Any]] = {"text": str, "decimal": Decimal, "float": float}

@@ -61,7 +61,7 @@ INTERVAL = "1m"
 class TradeWire(Struct, tag_field="messageType", tag="trade", gc=False):
     marketId: str
     timestamp: str
-    tradeId: int
+    tradeId: int | str  # a number as the documentation has it, text as the exchange's own client says
     price: str
     volume: str
     side: str  # the taker's
@@ -70,7 +70,7 @@ class TradeWire(Struct, tag_field="messageType", tag="trade", gc=False):
         return Trade(
             raw_symbol=self.marketId,
             id=str(self.tradeId),
-            sequence=self.tradeId,
+            sequence=int(self.tradeId),
             price=text(self.price),
             size=text(self.volume),
             side=SIDES.get(self.side),

@@ -17,7 +17,7 @@ LATE_START = Rule("late start", ordered.joins, contiguous.follows)
 EXCHANGE = Exchange(
     id="coinsph",
     docs="https://docs.coins.ph/web-socket-streams/",
-    checked="2026-09, live probes by others: of books and best prices",
+    checked="2026-09, live probes by others: of books and best prices; 2026-11, its documentation of the stream",
     trouble=trouble,
     limits=Limits(lifetime=24 * HOUR_S, weights={REST: ((120, 60),)}),
     listing=Listing((Request(f"{REST}/v1/exchangeInfo"),), at("symbols"), read_symbol),
@@ -32,6 +32,7 @@ EXCHANGE = Exchange(
         ),
     ),
     notes=(
+        "A buyer who was the maker means that the taker sold, as documented; ccxt 4.5.90 reads it the other way round.",
         "A market that is paused or unknown is confirmed like any other, and then silent.",
         "Whole books are had of 200 levels a side, at 120 requests a minute for all that is asked by REST.",
         "Ids of trades are not consecutive, so that missed trades cannot be told.",

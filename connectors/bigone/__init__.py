@@ -24,7 +24,7 @@ def is_contract(instrument: Instrument) -> bool:
 EXCHANGE = Exchange(
     id="bigone",
     docs="https://open.big.one/docs/api.html",
-    checked="2026-09, live probes of its contracts by others; two public clients, older, for pairs",
+    checked="2026-09, live probes of its contracts by others; public clients, older, for pairs",
     trouble=coded("code", "message", fine=("0",)),
     limits=Limits(weights={"https://big.one/api": ((500, 10),)}),
     notes=(

@@ -25,6 +25,8 @@ CHANNELS: dict[Channel, str] = {
     "ticker": "market:summary-24h",  # one for all pairs
 }
 
+ALREADY = 105  # the code of a topic that is subscribed to
+
 
 def read_book(pair: str, data: Publication) -> Event:
     book = book_decoder(pair)(data.data)
@@ -59,6 +61,8 @@ def read_summary(t: SummaryRow) -> Event:
 
 
 def refused(id: int, error: ErrorWire) -> Event:
+    if error.code == ALREADY:
+        return Accepted(id=id)  # the topic comes
     said = f"{error.code}: {error.message}"
     return Refused(said, id=id, meaning=meaning_of(said, final=("unknown channel",), passing=("limit exceeded",)))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Accepted, Event, Refused, Subscribe, Subscription
+from aggregator.exchange import Accepted, Event, Ignored, Refused, Subscribe, Subscription
 from aggregator.records import DAY_S, BookSnapshot, Channel, Record, Ticker, Trade
 from aggregator.refusals import meaning_of
 from aggregator.wire import bbo, encode, levels, nonzero, optional, seconds, text
@@ -11,6 +11,7 @@ from connectors.mercado.wires import Frame, decode, decode_book, decode_ticker, 
 
 CHANNELS: dict[Channel, str] = {"trades": "trade", "book": "orderbook", "ticker": "ticker", "bbo": "ticker"}
 LEVELS = 200  # the most; the last one that is asked for holds for every book of the connection
+ALREADY = "already subscribed"
 NS = 10**15  # a greater number is no time in seconds
 
 
@@ -54,6 +55,8 @@ def parse(frame: bytes) -> Iterable[Event]:
         if not f.id:
             raise BadFrame(f"a frame of {f.type} that names no market")
         return reader(f)
+    if f.message == ALREADY:
+        return (Ignored(ALREADY),)  # it does not say which topic; that one comes
     if f.type == "error":
         return (Refused(f.message, meaning=meaning_of(f.message, final=("invalid pair", "unknown subscription"))),)
     return (Accepted(topic=(f.name, f.id)),) if f.name and not f.type else ()

@@ -30,6 +30,8 @@ class Listings:
         """Keep instruments in this directory."""
         self._directory = directory
         self._worker = Worker("listings")
+        self._told: dict[str, frozenset[str]] = {}  # exchange -> what the log has said of its last listing
+        self._in_part: set[str] = set()  # exchanges of whose last listing something was missing
 
     async def first(self, exchange: Exchange, rest: Rest, most: int) -> Markets:
         """Ask for an exchange's instruments, or take those that an earlier run has kept, with a warning.
@@ -45,8 +47,7 @@ class Listings:
             age = (time.time_ns() - cached.ts) / 1e9 / 3600
             log.warning("%s: %s; going on with instruments that are %.1f hours old", exchange.id, error.brief, age)
             return await asyncio.to_thread(Markets, cached)
-        is_whole = len(listed.answered) >= len(exchange.listing.requests) and listed.is_complete
-        cached = None if is_whole else await self._kept(exchange)
+        cached = None if _is_whole(exchange, listed) else await self._kept(exchange)
         markets = await asyncio.to_thread(Markets, cached or listed)
         if cached is not None:
             await asyncio.to_thread(markets.update, listed)
@@ -70,9 +71,24 @@ class Listings:
         listed = await fetch_listing(
             exchange, lambda request: rest.fetch(request, Need.LISTING), aliases_of(exchange.id), time.time_ns, most
         )
-        for warning in listed.warnings[:MOST_WARNINGS]:
-            log.warning("%s", warning)
+        self._tell(exchange, listed)
         return listed
+
+    def _tell(self, exchange: Exchange, listed: Listed) -> None:
+        """Log what the listing before did not have to warn of, and that it is whole again.
+
+        A request that stays without an answer is the same news, though the words of the answers may differ.
+        """
+        known = {warning: listed.missing.get(warning, warning) for warning in listed.warnings}
+        told = self._told.get(exchange.id, frozenset())
+        for warning in [warning for warning, as_what in known.items() if as_what not in told][:MOST_WARNINGS]:
+            log.warning("%s", warning)
+        self._told[exchange.id] = frozenset(known.values())
+        if not _is_whole(exchange, listed):
+            self._in_part.add(exchange.id)
+        elif exchange.id in self._in_part:
+            self._in_part.remove(exchange.id)
+            log.info("%s: the listing is whole again", exchange.id)
 
     def keep(self, exchange: Exchange, markets: Markets, ts: int) -> None:
         """Keep the instruments in force for the next start; a thread writes: a slow disk keeps nothing waiting."""
@@ -108,3 +124,8 @@ class Listings:
                 followed.runner.heed_listing()
                 await in_steps(followed.carrying())
             self.keep(exchange, followed.markets, listed.ts)
+
+
+def _is_whole(exchange: Exchange, listed: Listed) -> bool:
+    """Tell whether every part of a listing was answered, and what completes it."""
+    return len(listed.answered) >= len(exchange.listing.requests) and listed.is_complete

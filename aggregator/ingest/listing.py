@@ -84,6 +84,7 @@ class Listed(Struct, frozen=True):
     answered: the requests that were answered, by their place in the declaration
     warnings: rows that could not be read, states that are not known, names taken twice, requests that were not answered
     is_complete: whether all that completes the instruments was answered, and could be read
+    missing: warnings that a request was not answered -> which one, whatever its answer was
     """
 
     ts: int
@@ -92,6 +93,7 @@ class Listed(Struct, frozen=True):
     answered: frozenset[int]
     warnings: tuple[str, ...] = ()
     is_complete: bool = True
+    missing: Mapping[str, str] = {}
 
 
 def read_listing(
@@ -300,6 +302,7 @@ async def fetch_listing(
     """
     parts: dict[int, Pages] = {}
     failures: list[str] = []
+    missing: dict[str, str] = {}
     weight = Weight()
 
     async def within(request: Request) -> bytes:
@@ -314,6 +317,7 @@ async def fetch_listing(
             parts[part] = await _pages(request, exchange.listing.more, within)
         except SessionError as error:
             failures.append(f"{exchange.id}: a part of the listing is missing: {error}")
+            missing[failures[-1]] = f"part {part}"
             if error.is_busy or len(failures) == len(exchange.listing.requests):
                 raise
     details: dict[int, Pages] = {}
@@ -322,12 +326,13 @@ async def fetch_listing(
             details[place] = await _pages(detail.request, detail.more, within)
         except SessionError as error:
             failures.append(f"{exchange.id}: what completes the listing is missing: {error.brief}")
+            missing[failures[-1]] = f"details {place}"
             if error.is_busy:
                 break
     listed = await asyncio.to_thread(read_listing, exchange, parts, aliases, now(), most, details)
     if not listed.instruments:
         raise SessionError(f"{exchange.id}: its listing holds no instrument")
-    return structs.replace(listed, warnings=(*failures, *listed.warnings))
+    return structs.replace(listed, warnings=(*failures, *listed.warnings), missing=missing)
 
 
 async def _pages(

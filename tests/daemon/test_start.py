@@ -78,6 +78,29 @@ async def test_what_was_kept_completes_a_listing_whose_details_do_not_answer(tmp
     assert (second.tick_size, second.funding_interval_s) == ("0.2", 28800)
 
 
+async def test_what_a_listing_lacks_is_said_once_and_once_that_it_is_whole_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the words of the answers nor rows that cannot be read are told again with each listing."""
+    caplog.set_level("INFO", "aggregator.daemon")
+    spot, swaps = Request(f"{REST}/spot"), Request(f"{REST}/swaps")
+    exchange = structs.replace(toy(), listing=Listing((spot, swaps), rows, read_market))
+    listings, whole = Listings(tmp_path), {spot.url: b'["0.1",7]', swaps.url: b"[]"}
+
+    async def said(bodies: dict[str, bytes], words: str = "") -> list[str]:
+        caplog.clear()
+        await listings.fetch(exchange, Fetches(bodies, words), 10)  # type: ignore[arg-type]
+        return [record.getMessage()[:41] for record in caplog.records]
+
+    skipped, missing = "toy: skipped an instrument: Expected `str", "toy: a part of the listing is missing: ht"
+    assert await said(whole) == [skipped]
+    assert await said({spot.url: whole[spot.url]}, "ray 1") == [missing]
+    assert await said({spot.url: whole[spot.url]}, "ray 2") == []
+    assert await said(whole) == ["toy: the listing is whole again"]
+    assert await said(whole) == []
+    assert await said({spot.url: whole[spot.url]}) == [missing]
+
+
 rows = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -92,12 +115,13 @@ def read_rate(row: Raw) -> Instrument:
 class Fetches:
     """What is answered to which address; to any other, nothing."""
 
-    def __init__(self, bodies: dict[str, bytes]) -> None:
+    def __init__(self, bodies: dict[str, bytes], words: str = "") -> None:
         self._bodies = bodies
+        self._words = words
 
     async def fetch(self, request: Request, _: object) -> bytes:
         if request.url not in self._bodies:
-            raise SessionError(f"{request.url}: HTTP 500")
+            raise SessionError(f"{request.url}: HTTP 500: {self._words}")
         return self._bodies[request.url]
 
 

@@ -5,7 +5,9 @@ import json
 from aggregator.catalog.registry import load_exchange
 from aggregator.exchange import Since, Stream, Subscription
 from aggregator.ingest.runner import for_streams
-from aggregator.records import Record, Status
+from aggregator.records import MS_NS, SECOND_NS, Record, Status
+from aggregator.session.moment import Now
+from aggregator.session.session import Session
 
 
 def stream() -> Stream:
@@ -67,10 +69,22 @@ def test_that_nothing_is_locked_is_told_once() -> None:
     assert len(tell(parser(), "platform_state", locked=False, price_index="alt_usdc", reasons=[])) == 1
 
 
-def test_beats_are_arranged_before_anything_is_asked_for() -> None:
+def test_beats_are_arranged_once_a_connection_before_anything_is_asked_for() -> None:
+    wanted = [Subscription("trades", f"COIN{at}-PERPETUAL") for at in range(stream().batch + 1)]
+    session = Session("deribit", stream(), conn="test", instruments={}, subscriptions=wanted)
+    session.open(Now(0, 0))
+    for ms in range(0, 5000, 100):
+        session.tick(Now(ms * MS_NS, ms * MS_NS))
+    session.subscribe([Subscription("trades", "BTC-PERPETUAL")], Now(5 * SECOND_NS, 5 * SECOND_NS))
+    session.tick(Now(6 * SECOND_NS, 6 * SECOND_NS))
+    beat, *others = [json.loads(frame)["method"] for frame in session.outbox]
+    assert beat == "public/set_heartbeat"
+    assert others == ["public/subscribe"] * 3
+
+
+def test_liquidations_are_of_the_topic_of_trades_and_a_state_is_of_the_whole_exchange() -> None:
     wanted = [Subscription(channel, "BTC-PERPETUAL") for channel in ("trades", "liquidations", "funding", "status")]
-    beat, frame = stream().subscribe(wanted, 7)
-    assert json.loads(beat)["method"] == "public/set_heartbeat"
+    (frame,) = stream().subscribe(wanted, 7)
     said = json.loads(frame)
     topics = ["trades.BTC-PERPETUAL.100ms", "ticker.BTC-PERPETUAL.100ms", "platform_state"]
     assert (said["id"], said["method"], said["params"]["channels"]) == (7, "public/subscribe", topics)

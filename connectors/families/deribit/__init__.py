@@ -38,10 +38,8 @@ def topic(s: Subscription) -> str:
 def asking(method: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
         topics = dict.fromkeys(map(topic, wanted))
-        if method == "public/subscribe":
-            yield HEARTBEAT
-            if any(s.channel == "status" for s in wanted):
-                topics[PLATFORM] = None
+        if method == "public/subscribe" and any(s.channel == "status" for s in wanted):
+            topics[PLATFORM] = None
         yield encode({"jsonrpc": "2.0", "id": id, "method": method, "params": {"channels": list(topics)}})
 
     return ask
@@ -88,6 +86,7 @@ def exchange(
             Stream(
                 url=stream,
                 channels=CHANNELS,
+                login=HEARTBEAT,  # once a connection: it asks for beats, and for nothing else
                 subscribe=asking("public/subscribe"),
                 unsubscribe=asking("public/unsubscribe"),
                 parser=parser,

@@ -41,7 +41,10 @@ def country_page(known: Sequence[KnownExchange], language: Language) -> str:
     """A section per country or region with its exchanges, the live ones first; one of several stands in each."""
     words = load_words()[language]
     live = sum(one.entry.status == "live" for one in known)
-    parts = [notice("`aggregator/data/*.json`, `aggregator/docs/words.json` and the connectors"), f"# {words.title}\n"]
+    parts = [
+        notice("`aggregator/data/*.json`, `aggregator/docgen/words.json` and the connectors"),
+        f"# {words.title}\n",
+    ]
     parts.append(words.intro.format(total=len(known), live=live, all=link("exchanges.md", "exchanges.md")) + "\n")
     for code_of, country in sorted(load_countries().items(), key=lambda item: item[1].en):
         name = f"{cell(country.en if language == 'en' else country.zh)} ({code_of})"

@@ -141,7 +141,7 @@ def records_page() -> str:
     """The whole page."""
     envelope = describe(Record)
     parts = [
-        notice("the docstrings of `aggregator/records.py` and the rules in `aggregator/docs/records.py`"),
+        notice("the docstrings of `aggregator/records.py` and the rules in `aggregator/docgen/records.py`"),
         f"# Records, schema {SCHEMA}\n",
         "One record is one JSON object on one line. Every sink, socket and file carries these, for example:\n",
         f"```json\n{json.encode(EXAMPLE).decode()}\n```\n",

@@ -20,7 +20,8 @@ from aggregator.errors import nearest
 FACTS = Path(__file__).parents[3] / "shared/exchanges/exchanges.json"
 DATE = r"\d{4}(-\d{2}(-\d{2})?)?"
 ENTRIES = tuple(load_catalog().values())
-BEYOND = {"aster", "backpack", "dydx", "hyperliquid", "lighter", "paradex"}  # not of the list of 2025, which has 201
+# These are not of the list of 2025, which has 201.
+BEYOND = {"aster", "backpack", "dydx", "hyperliquid", "lighter", "paradex"}
 STREAMS = {"itbit", "wavesexchange"}  # polled by the list of 2025, but their documentation has streams (2026-11)
 SEVEN = ("binance", "bit2c", "bitstamp", "coinbaseexchange", "htx", "kraken", "okx")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Struct, structs
 
 from aggregator.catalog.catalog import load_catalog
-from aggregator.catalog.registry import known_channels
+from aggregator.catalog.registry import connector_ids, known_channels
 from aggregator.config.config import Config, ConfigErrors, default_state, load_config
 from aggregator.config.schema import Document, ExchangeTable, closest
 from aggregator.docgen.configuration import keys_of, own_sinks, sinks_example
@@ -532,6 +532,13 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
     (whole,), (short,) = config.exchanges, plain.exchanges
     assert (whole.lifetime, whole.audit, len(whole.endpoints), len(whole.credentials)) == (43200, 300, 1, 2)
     assert structs.replace(whole, lifetime=None, audit=None, endpoints={}, credentials={}) == short
+
+
+def test_every_channel_that_an_exchange_offers_is_named_beside_its_key() -> None:
+    (row,) = re.findall(r"^\| `channels` \|.*$", (ROOT / "docs" / "configuration.md").read_text("utf-8"), re.MULTILINE)
+    offered = {channel for id in connector_ids() for channel in known_channels(id) or ()}
+    assert offered >= {"trades", "orders"}
+    assert {channel for channel in offered if f"`{channel}`" not in row} == set()
 
 
 @pytest.mark.parametrize("document", ["config/full.toml", "docs/configuration.md"])

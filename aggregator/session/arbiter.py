@@ -9,7 +9,18 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from aggregator.exchange import Stream
-from aggregator.records import CHANNEL_OF, BookDelta, BookSnapshot, Channel, Gap, OrdersSnapshot, Record, Summary, Trade
+from aggregator.records import (
+    CHANNEL_OF,
+    SECOND_NS,
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    Gap,
+    OrdersSnapshot,
+    Record,
+    Summary,
+    Trade,
+)
 from aggregator.sequence import NEXT, STALE, Judge
 from aggregator.session.arbitrated import ArbitratedLine
 from aggregator.session.moment import Now
@@ -17,15 +28,23 @@ from aggregator.session.subscriptions import Key
 from aggregator.session.topics import closed, with_flag
 
 REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
+BEHIND_NS = 10 * SECOND_NS  # a line that is left alone may be so much slower than the one that has gone
 WHOLE: tuple[Channel, ...] = ("book", "orders")  # channels whose changes are of use only behind a whole state
 
 TradeId = int | str
 
 
 class PublishedTopic(Struct):
-    """The state of one topic as it was published."""
+    """The state of one topic as it was published.
+
+    first: the line that carried it alone until the others came; null: they began together
+    before: the number of its last trade until then, or where trades have no numbers, the exchange's time of the first
+        trade that it has brought since
+    """
 
     owner: ArbitratedLine
+    first: ArbitratedLine | None = None
+    before: int | None = None
     last: int | None = None  # the last number published: of a book that stands, or of numbered trades
     judge: Judge | None = None
     gap: Gap | None = None
@@ -75,11 +94,13 @@ class LineArbiter:
         self._lines: list[ArbitratedLine] = []
         self._topics: dict[Key, PublishedTopic] = {}
         self._withheld: set[str] = set()  # gaps that are not published, because another line is good
+        self._alone_from: int | None = None  # when (monotonic ns) the line that is left needs no comparing any more
 
     def join(self, line: ArbitratedLine) -> None:
         """Add a line."""
-        if len(self._lines) == 1 and not self._lasting:
+        if len(self._lines) == 1 and not self.is_merging:
             self._begin(self._lines[0])
+        self._alone_from = None
         self._lines.append(line)
         self.scores.setdefault(line.conn, LineScore())
         self.is_merging = self._lasting or len(self._lines) > 1
@@ -89,7 +110,7 @@ class LineArbiter:
         self._topics.clear()
         self._withheld.clear()
         for topic in only.positions():
-            told = self._topics[topic.channel, topic.raw_symbol] = PublishedTopic(only)
+            told = self._topics[topic.channel, topic.raw_symbol] = PublishedTopic(only, only, topic.last)
             told.last, told.gap = topic.last, topic.gap
             rule = self._rules.get(topic.channel)
             told.judge = rule.follows if rule else None
@@ -106,24 +127,35 @@ class LineArbiter:
             self._topics.pop(key, None)
 
     def settle(self, now: Now) -> list[Record]:
-        """Hand the stream over to the only line that is left. Gives the records that this makes necessary."""
+        """Hand the stream over to the only line that is left. Gives the records that this makes necessary.
+
+        That line may be slower than the one that has gone, so that what was told already is still on its way here:
+        its records are compared for a while longer.
+        """
         out: list[Record] = []
         if self._lasting or len(self._lines) != 1:
             return out
-        self.is_merging = False
+        self._alone_from = now.mono + BEHIND_NS
         only = self._lines[0]
         for topic in only.positions():
-            told = self._topics.get((topic.channel, topic.raw_symbol))
-            if topic.gap is not None and topic.gap.gap_id in self._withheld and (told is None or told.gap is None):
-                out.append(topic.gap)  # another line had made up for this gap until now
-            elif told is not None and told.gap is not None:
-                is_over = topic.gap is None and only.is_good(topic.channel, topic.raw_symbol)
+            key = (topic.channel, topic.raw_symbol)
+            told = self._topics.get(key)
+            if told is None:
+                told = self._topics[key] = PublishedTopic(only)
+            if topic.gap is not None and topic.gap.gap_id in self._withheld and told.gap is None:
+                self._open(told, topic.gap, out)  # another line had made up for this gap until now
+                self._withheld.discard(topic.gap.gap_id)
+            elif told.gap is not None:
+                is_over = topic.gap is None and only.is_good(*key)
                 if is_over:
                     out.append(closed(told.gap, only.conn, now))
+                    told.gap = None
                 else:
-                    only.adopt(topic.channel, topic.raw_symbol, told.gap)
-            if told is not None and told.gap is None and told.owner is not only and self._is_owned(topic.channel):
-                out += self._whole(only, topic.channel, topic.raw_symbol, now)
+                    only.adopt(*key, told.gap)
+            if told.owner is not only and self._is_owned(topic.channel):
+                told.owner = only
+                if told.gap is None:
+                    out += self._whole(only, topic.channel, topic.raw_symbol, now)
         return out
 
     def _compare(self, line: ArbitratedLine, summary: Summary) -> None:
@@ -147,6 +179,8 @@ class LineArbiter:
 
     def merge(self, line: ArbitratedLine, records: list[Record], now: Now) -> list[Record]:
         """The records of one line that are to be published; all of them if it is the only line."""
+        if self._alone_from is not None and now.mono >= self._alone_from:
+            self.is_merging, self._alone_from = False, None
         if not self.is_merging:
             return records
         out: list[Record] = []
@@ -196,10 +230,10 @@ class LineArbiter:
             self.dropped += 1  # the other lines have told the trades before this line came
             return
         number = trade.sequence
-        old = number is not None and told.last is not None and number <= told.last
-        if old and not told.seen:  # it was published before there was a second line
+        if told.first is not None and self._was_before(line, told.first, told, trade):
             self.dropped += 1
             return
+        old = number is not None and told.last is not None and number <= told.last
         score = self.scores.setdefault(line.conn, LineScore())
         id: TradeId = number if number is not None else str(trade.id)
         if not told.is_new(id, now.mono):
@@ -212,6 +246,19 @@ class LineArbiter:
         elif number is not None:
             told.last = number
         out.append(trade)
+
+    def _was_before(self, line: ArbitratedLine, first: ArbitratedLine, told: PublishedTopic, trade: Trade) -> bool:
+        """Tell whether a trade of a line that came later was published, or given up, before that came."""
+        number, time = trade.sequence, trade.ts_event
+        if number is not None:
+            return line is not first and told.before is not None and number <= told.before
+        if line is first:
+            if told.before is None:
+                told.before = time
+            return False
+        if told.before is None or time is None or not first.is_good("trades", trade.raw_symbol):
+            return False
+        return time <= told.before
 
     def _book(
         self,
@@ -272,15 +319,19 @@ class LineArbiter:
             if told.gap is not None or self._is_made_good(line, gap, key):
                 self._withheld.add(gap.gap_id)
                 return
-            told.gap = gap
-            if gap.channel == "book":
-                told.last = None
-            out.append(gap)
+            self._open(told, gap, out)
         elif gap.gap_id in self._withheld:
             self._withheld.discard(gap.gap_id)
         elif told.gap is not None and told.gap.gap_id == gap.gap_id:
             told.gap = None
             out.append(gap)
+
+    def _open(self, told: PublishedTopic, gap: Gap, out: list[Record]) -> None:
+        """Publish that something is missing; a book goes on with a whole one."""
+        told.gap = gap
+        if gap.channel == "book":
+            told.last = None
+        out.append(gap)
 
     def _is_made_good(self, line: ArbitratedLine, gap: Gap, key: Key) -> bool:
         """Tell whether another line makes up for a gap.

@@ -7,11 +7,12 @@ from msgspec import structs
 from aggregator.exchange import Stream
 from aggregator.records import BookDelta, BookSnapshot, Channel, Gap, OrdersSnapshot, Record, Ticker, Trade
 from aggregator.sequence import Rule, contiguous
-from aggregator.session.arbiter import LineArbiter
+from aggregator.session.arbiter import BEHIND_NS, LineArbiter
 from aggregator.session.arbitrated import Position
 from aggregator.session.moment import Now
 
 NOW = Now(1_760_000_000_000_000_000, 1_000)
+AFTER = Now(NOW.wall + BEHIND_NS, NOW.mono + BEHIND_NS)  # whoever was behind has caught up
 NUMBERED: dict[Channel, Rule] = {"trades": contiguous, "book": contiguous}
 BOOK: tuple[Channel, str] = ("book", "A")
 
@@ -162,6 +163,7 @@ def test_the_last_line_adopts_the_gap_that_the_stream_has_open() -> None:
     made.leave(a)
     assert made.settle(NOW) == []
     assert b.adopted == [("trades", "A", opened)]
+    assert made.merge(b, [], AFTER) == []
     assert not made.is_merging
 
 
@@ -196,3 +198,56 @@ def test_a_line_that_comes_beside_another_starts_from_what_that_has_published() 
     made = arbiter(a, lasting=False)
     made.join(b)
     assert numbers(made.merge(b, [trade(4), trade(5), trade(6)], NOW)) == [6]
+
+
+def test_a_slower_line_that_stays_alone_repeats_nothing_of_the_one_that_has_gone() -> None:
+    a, b = Scripted("a", good=[BOOK]), Scripted("b", good=[BOOK])
+    a.at = [Position("trades", "A", 5, None), Position("book", "A", 5, None)]
+    made = arbiter(a, lasting=False)
+    made.join(b)
+    assert numbers(made.merge(a, [trade(6), delta(6), trade(7), delta(7)], NOW)) == [6, 6, 7, 7]
+    b.at = [Position("trades", "A", 5, None), Position("book", "A", 5, None)]
+    made.leave(a)
+    assert made.settle(NOW) == []
+    assert numbers(made.merge(b, [trade(6), delta(6)], NOW)) == []
+    assert numbers(made.merge(b, [trade(7), delta(7), trade(8), delta(8)], NOW)) == [8, 8]
+    assert made.is_merging
+    assert numbers(made.merge(b, [trade(9), delta(9)], AFTER)) == [9, 9]
+    assert not made.is_merging
+
+
+def test_a_slower_line_repeats_nothing_from_before_it_came_once_the_first_has_spoken_again() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    a.at = [Position("trades", "A", 5, None)]
+    made = arbiter(a, lasting=False)
+    made.join(b)
+    assert numbers(made.merge(a, [trade(6)], NOW)) == [6]
+    assert numbers(made.merge(b, [trade(4), trade(5), trade(6), trade(7)], NOW)) == [7]
+
+
+def test_of_trades_without_numbers_the_time_says_which_are_from_before_a_line_came() -> None:
+    a, b = Scripted("a", good=[("trades", "A")]), Scripted("b")
+    a.at = [Position("trades", "A", None, None)]
+    made = arbiter(a, numbered=False, lasting=False)
+    made.join(b)
+    said: list[Record] = [Trade(raw_symbol="A", price="1", size="1", id=str(at), ts_event=at) for at in range(1, 7)]
+    assert made.merge(a, said[3:4], NOW) == said[3:4]
+    assert made.merge(b, said[:5], NOW) == said[4:5]
+    made.leave(a)
+    assert made.settle(NOW) == []
+    assert made.merge(b, said[4:], NOW) == said[5:]
+
+
+def test_a_gap_of_the_line_that_stays_alone_is_closed_as_it_was_opened() -> None:
+    a, b = Scripted("a", good=[BOOK]), Scripted("b", good=[BOOK])
+    a.at = [Position("book", "A", 5, None)]
+    made = arbiter(a, lasting=False)
+    made.join(b)
+    opened = hole("book")
+    assert made.merge(b, [opened], NOW) == []
+    b.at = [Position("book", "A", 5, opened)]
+    made.leave(a)
+    assert made.settle(NOW) == [opened]
+    ending = structs.replace(opened, phase="close")
+    b.whole.clear()
+    assert made.merge(b, [whole(9), ending, delta(10)], NOW) == [whole(9), ending, delta(10)]

@@ -5,6 +5,7 @@ is followed until it fails. Used while one connection replaces another, and for 
 """
 
 from collections.abc import Collection
+from typing import Any
 
 from msgspec import Struct
 
@@ -14,8 +15,10 @@ from aggregator.records import (
     SECOND_NS,
     BookDelta,
     BookSnapshot,
+    Candle,
     Channel,
     Gap,
+    Liquidation,
     OrdersSnapshot,
     Record,
     Summary,
@@ -31,36 +34,101 @@ REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
 BEHIND_NS = 10 * SECOND_NS  # a line that is left alone may be so much slower than the one that has gone
 WHOLE: tuple[Channel, ...] = ("book", "orders")  # channels whose changes are of use only behind a whole state
 
-TradeId = int | str
+# The fields of a record that say how it came, and not what it says.
+OF_THE_WAY = frozenset({"ts_sent", "ts_recv", "offset", "conn", "source", "flags"})
+
+UNKNOWN = (0, 0)  # a moment that is not told
+TradeId = int | str | tuple[tuple[object, ...], int]
 
 
 class PublishedTopic(Struct):
     """The state of one topic as it was published.
 
     first: the line that carried it alone until the others came; null: they began together
-    before: the number of its last trade until then, or where trades have no numbers, the exchange's time of the first
-        trade that it has brought since
+    last: the last number published: of a book that stands, or of numbered trades
+    before: the last number of trades when the others came
+    newest: the exchange's time of the newest trade then
+    seen: trades that were published, and when (monotonic ns), the oldest first
+    brought: how often a line has brought trades that have no name and are alike
+    shown: of what tells how something stands the latest (by interval, where there are several), and whose it was
     """
 
     owner: ArbitratedLine
     first: ArbitratedLine | None = None
+    last: int | None = None
     before: int | None = None
-    last: int | None = None  # the last number published: of a book that stands, or of numbered trades
+    newest: int = 0
     judge: Judge | None = None
     gap: Gap | None = None
-    seen: dict[TradeId, int] = {}  # trades that were published, and when (monotonic ns), the oldest first
+    seen: dict[TradeId, int] = {}
+    brought: dict[tuple[str, tuple[object, ...]], int] = {}
+    shown: dict[str, tuple[str, Record]] = {}
 
     def __post_init__(self) -> None:
-        self.seen = {}
+        self.seen, self.brought, self.shown = {}, {}, {}
 
     def is_new(self, id: TradeId, now: int) -> bool:
         """Tell whether a trade was not published yet; it counts as published from now on."""
         if id in self.seen:
             return False
         self.seen[id] = now
-        if len(self.seen) > REMEMBERED:
-            del self.seen[next(iter(self.seen))]
+        _shorten(self.seen)
         return True
+
+    def id_of(self, line: ArbitratedLine, record: Trade | Liquidation) -> TradeId | None:
+        """The identity of a trade, whichever line brings it; null: it has none.
+
+        One that the exchange neither numbers nor names is known by its time and content: the second of its kind on one
+        line is the second on every other.
+        """
+        if record.sequence is not None:
+            return record.sequence
+        if record.id is not None:
+            return record.id
+        if record.ts_event is None:
+            return None
+        content: tuple[object, ...] = (record.ts_event, record.side, record.price, record.size)
+        count = self.brought[line.conn, content] = self.brought.pop((line.conn, content), 0) + 1
+        _shorten(self.brought)
+        return content, count
+
+    def was_before(self, record: Trade | Liquidation, *, is_first_here: bool) -> bool:
+        """Tell whether a trade of a line that came later was published before that came, or given up."""
+        if record.sequence is not None:
+            return self.before is not None and record.sequence <= self.before
+        if record.ts_event is None:
+            return False
+        # The first line will still tell what else is of this very time, unless it has gone.
+        return record.ts_event <= self.newest if is_first_here else record.ts_event < self.newest
+
+    def is_news(self, line: ArbitratedLine, record: Record) -> bool:
+        """Tell whether something stands otherwise than another line has told before; it counts as told from now on."""
+        interval = record.interval if isinstance(record, Candle) else ""
+        whose, shown = self.shown.get(interval, (line.conn, record))
+        if whose != line.conn:
+            time, before = _moment(record), _moment(shown)
+            if time < before or (time == before != UNKNOWN and _is_same(record, shown)):
+                return False
+        self.shown[interval] = line.conn, record
+        return True
+
+
+def _shorten(kept: dict[Any, int]) -> None:
+    """Let go of the oldest, where there are too many."""
+    if len(kept) > REMEMBERED:
+        del kept[next(iter(kept))]
+
+
+def _moment(record: Record) -> tuple[int, int]:
+    """The exchange's time of what a record tells."""
+    return record.ts_open if isinstance(record, Candle) else 0, record.ts_event or 0
+
+
+def _is_same(one: Record, other: Record) -> bool:
+    """Tell whether two records say the same, whenever and however they came."""
+    return type(one) is type(other) and all(
+        getattr(one, name) == getattr(other, name) for name in one.__struct_fields__ if name not in OF_THE_WAY
+    )
 
 
 class LineScore(Struct):
@@ -110,8 +178,9 @@ class LineArbiter:
         self._topics.clear()
         self._withheld.clear()
         for topic in only.positions():
-            told = self._topics[topic.channel, topic.raw_symbol] = PublishedTopic(only, only, topic.last)
+            told = self._topics[topic.channel, topic.raw_symbol] = PublishedTopic(only, only)
             told.last, told.gap = topic.last, topic.gap
+            told.before, told.newest = topic.last, topic.newest
             rule = self._rules.get(topic.channel)
             told.judge = rule.follows if rule else None
 
@@ -203,16 +272,20 @@ class LineArbiter:
         if told is None:
             told = self._topics[key] = PublishedTopic(line)
         before = len(out)
-        if isinstance(record, Trade) and (record.sequence is not None or record.id is not None):
-            self._trade(line, told, record, out, now)
+        if isinstance(record, Trade | Liquidation) and (id := told.id_of(line, record)) is not None:
+            self._trade(line, told, id, record, out, now)
         elif isinstance(record, BookSnapshot | BookDelta) and not self._is_owned("book"):
             self._book(line, told, record, out, now)
-        elif self._owns(line, told, key):
-            out.append(record)
-        elif told.owner is not line:
-            return
-        else:  # it has just become the owner, and its book already contains this record
-            out += self._whole(line, channel, record.raw_symbol, now) if channel in WHOLE else [record]
+        elif channel in WHOLE:
+            if self._owns(line, told, key):
+                out.append(record)
+            elif told.owner is line:  # it has just become the owner, and its book already contains this record
+                out += self._whole(line, channel, record.raw_symbol, now)
+        elif self._owns(line, told, key) or told.owner is line:
+            if told.is_news(line, record):
+                out.append(record)
+            else:
+                self.dropped += 1
         if told.gap is not None and len(out) > before and line.is_whole(*key):
             out.append(closed(told.gap, line.conn, now))
             told.gap = None
@@ -225,40 +298,35 @@ class LineArbiter:
             told.owner = line
         return False
 
-    def _trade(self, line: ArbitratedLine, told: PublishedTopic, trade: Trade, out: list[Record], now: Now) -> None:
-        if "snapshot" in (trade.flags or ()) and self._is_good_elsewhere(line, ("trades", trade.raw_symbol)):
+    def _trade(
+        self,
+        line: ArbitratedLine,
+        told: PublishedTopic,
+        id: TradeId,
+        record: Trade | Liquidation,
+        out: list[Record],
+        now: Now,
+    ) -> None:
+        channel: Channel = "trades" if isinstance(record, Trade) else "liquidations"
+        if "snapshot" in (record.flags or ()) and self._is_good_elsewhere(line, (channel, record.raw_symbol)):
             self.dropped += 1  # the other lines have told the trades before this line came
             return
-        number = trade.sequence
-        if told.first is not None and self._was_before(line, told.first, told, trade):
+        first = told.first
+        if first is not None and line is not first and told.was_before(record, is_first_here=first in self._lines):
             self.dropped += 1
             return
-        old = number is not None and told.last is not None and number <= told.last
         score = self.scores.setdefault(line.conn, LineScore())
-        id: TradeId = number if number is not None else str(trade.id)
         if not told.is_new(id, now.mono):
             self.dropped += 1
             score.lose(now.mono - told.seen[id])
             return
         score.wins += 1
-        if old:
-            with_flag(trade, "late")
+        number = record.sequence
+        if number is not None and told.last is not None and number <= told.last:
+            with_flag(record, "late")
         elif number is not None:
             told.last = number
-        out.append(trade)
-
-    def _was_before(self, line: ArbitratedLine, first: ArbitratedLine, told: PublishedTopic, trade: Trade) -> bool:
-        """Tell whether a trade of a line that came later was published, or given up, before that came."""
-        number, time = trade.sequence, trade.ts_event
-        if number is not None:
-            return line is not first and told.before is not None and number <= told.before
-        if line is first:
-            if told.before is None:
-                told.before = time
-            return False
-        if told.before is None or time is None or not first.is_good("trades", trade.raw_symbol):
-            return False
-        return time <= told.before
+        out.append(record)
 
     def _book(
         self,

@@ -12,12 +12,14 @@ class Position(NamedTuple):
 
     last: the last number; null: it has none
     gap: the gap that is open; null: nothing is missing
+    newest: the exchange's time of its newest trade; 0: not known
     """
 
     channel: Channel
     raw_symbol: str | None
     last: int | None
     gap: Gap | None
+    newest: int = 0
 
 
 class ArbitratedLine(Protocol):

@@ -531,7 +531,7 @@ class Session:
 
     def positions(self) -> Iterator[Position]:
         """How far this connection is with each topic."""
-        return (Position(topic.channel, topic.raw_symbol, topic.last, topic.gap) for topic in self.topics)
+        return (topic.position() for topic in self.topics)
 
     def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
         """Tell whether this connection brings all records of a topic from now on."""

@@ -27,6 +27,7 @@ from aggregator.records import (
     TopicState,
     Trade,
 )
+from aggregator.session.arbitrated import Position
 from aggregator.session.moment import Now
 from aggregator.session.rhythm import CEILING_NS, FLOOR_NS, Pulse
 from aggregator.session.states import Happening, after
@@ -121,6 +122,7 @@ class Topic:
     """A topic of no numbering: every record passes, and the first one ends a gap."""
 
     __slots__ = (
+        "_latest",
         "_newest",
         "_retry_at",
         "asked",
@@ -170,6 +172,7 @@ class Topic:
         self.asked = carried.asked  # how often it was asked for again since it was last live
         self.retries = 0
         self._retry_at = 0
+        self._latest = 0  # the latest time of the exchange that a trade or liquidation without a number has told
         self._newest = carried.newest  # the exchange's time of the last record that was numbered as next
         self.opened = 0  # gaps, on this connection
         self.closed = 0
@@ -239,6 +242,10 @@ class Topic:
     def carried(self) -> TopicCheckpoint:
         """The checkpoint with which the next connection's topic begins."""
         return TopicCheckpoint(self.gap, self.last, self._newest, self.asked)
+
+    def position(self) -> Position:
+        """How far it is, for who compares it with the same topic of another connection."""
+        return Position(self.channel, self.raw_symbol, self.last, self.gap, max(self._newest, self._latest))
 
     def open_gap(
         self,
@@ -413,6 +420,9 @@ class Sized(Topic):
 
     def accept(self, record: Trade | Liquidation, out: list[Record], now: Now) -> None:  # type: ignore[override]
         """Pass a record with its sizes filled in."""
+        time = record.ts_event
+        if time is not None and time > self._latest:
+            self._latest = time
         if record.size_unit == "base" and record.base_size is None:
             record.base_size = record.size
         else:

@@ -5,7 +5,17 @@ from collections.abc import Iterable
 from msgspec import structs
 
 from aggregator.exchange import Stream
-from aggregator.records import BookDelta, BookSnapshot, Channel, Gap, OrdersSnapshot, Record, Ticker, Trade
+from aggregator.records import (
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    Gap,
+    Liquidation,
+    OrdersSnapshot,
+    Record,
+    Ticker,
+    Trade,
+)
 from aggregator.sequence import Rule, contiguous
 from aggregator.session.arbiter import BEHIND_NS, LineArbiter
 from aggregator.session.arbitrated import Position
@@ -227,7 +237,7 @@ def test_a_slower_line_repeats_nothing_from_before_it_came_once_the_first_has_sp
 
 def test_of_trades_without_numbers_the_time_says_which_are_from_before_a_line_came() -> None:
     a, b = Scripted("a", good=[("trades", "A")]), Scripted("b")
-    a.at = [Position("trades", "A", None, None)]
+    a.at = [Position("trades", "A", None, None, newest=3)]
     made = arbiter(a, numbered=False, lasting=False)
     made.join(b)
     said: list[Record] = [Trade(raw_symbol="A", price="1", size="1", id=str(at), ts_event=at) for at in range(1, 7)]
@@ -251,3 +261,42 @@ def test_a_gap_of_the_line_that_stays_alone_is_closed_as_it_was_opened() -> None
     ending = structs.replace(opened, phase="close")
     b.whole.clear()
     assert made.merge(b, [whole(9), ending, delta(10)], NOW) == [whole(9), ending, delta(10)]
+
+
+def test_of_trades_without_a_name_as_many_are_told_as_the_line_has_that_has_most() -> None:
+    a, b = Scripted("a", good=[("trades", "A")]), Scripted("b", good=[("trades", "A")])
+    a.at = b.at = [Position("trades", "A", None, None, newest=3)]
+    made = arbiter(a, numbered=False, lasting=False)
+    made.join(b)
+    said: list[Record] = [Trade(raw_symbol="A", price="1", size="1", ts_event=at) for at in (4, 4, 5)]
+    assert made.merge(b, said[:1], NOW) == said[:1]
+    assert made.merge(a, said[:2], NOW) == said[1:2]
+    assert made.merge(b, said[1:], NOW) == said[2:]
+    made.leave(b)
+    assert made.settle(NOW) == []
+    assert made.merge(a, said[2:], NOW) == []
+
+
+def test_liquidations_are_merged_as_trades_are() -> None:
+    a, b = Scripted("a", good=[("liquidations", "A")]), Scripted("b", good=[("liquidations", "A")])
+    a.at = [Position("liquidations", "A", None, None, newest=3)]
+    made = arbiter(a, numbered=False, lasting=False)
+    made.join(b)
+    said: list[Record] = [Liquidation(raw_symbol="A", price="1", size="1", ts_event=at) for at in (3, 4, 5)]
+    assert made.merge(b, said[:2], NOW) == said[1:2], "the line that is ahead is heard at once"
+    assert made.merge(a, said[1:], NOW) == said[2:]
+
+
+def test_how_something_stands_does_not_go_back_when_a_slower_line_goes_on() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    a.at = b.at = [Position("ticker", "A", None, None)]
+    made = arbiter(a, lasting=False)
+    made.join(b)
+    said: list[Record] = [Ticker(raw_symbol="A", last=str(at), ts_event=at) for at in range(1, 5)]
+    assert made.merge(a, said[:3], NOW) == said[:3]
+    assert made.merge(b, said[:1], NOW) == []
+    made.leave(a)
+    assert made.settle(NOW) == []
+    assert made.merge(b, said[1:], NOW) == said[3:]
+    again = Ticker(raw_symbol="A", last="2", ts_event=2)
+    assert made.merge(b, [again], NOW) == [again], "a line may contradict itself"

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Raw, Struct, structs
 from msgspec.json import Decoder
@@ -44,6 +44,7 @@ from aggregator.ingest.rest import Need, Rest
 from aggregator.ingest.runner import ExchangeRunner, for_streams
 from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.records import Candle, Channel, Instrument, OpenInterest, Trade
+from aggregator.sequence import contiguous
 from aggregator.session.moment import Now
 
 SECOND = 1_000_000_000
@@ -52,6 +53,8 @@ PARTS = ("spot", "swaps")
 MOST_MARKETS = 14
 MOST_WITH_CANDLES = 6
 INTERVALS = ("1m", "5m")
+DELAYS = (0.02, 0.02, 0.02, 0.4, 1.6)  # seconds: one host is slower than another
+NAMINGS = ("number", "id", "time")  # what tells a trade from others: the last stands for its time and content
 PER_CONNECTION = 5  # so that few markets fill several connections
 POLLED = 7.0  # seconds between two answers of a poll
 BATCH = 4
@@ -79,7 +82,9 @@ def parse(frame: bytes) -> Iterable[Event]:
     said = json.loads(frame)
     kind = said["kind"]
     if kind == "trade":
-        return (Trade(raw_symbol=said["s"], id=str(said["n"]), price="1", size="1"),)
+        number, name, time = said["n"], said["as"], said["n"] * SECOND
+        names: dict[str, Any] = {"number": {"sequence": number}, "id": {"id": str(number)}}.get(name, {})
+        return (Trade(raw_symbol=said["s"], price="1", size=str(number), ts_event=time, **names),)
     if kind == "candle":
         return (
             Candle(raw_symbol=said["s"], interval=said["i"], ts_open=said["n"], open="1", high="1", low="1", close="1"),
@@ -124,6 +129,7 @@ class Connection:
         self.asked: list[float] = []  # when
         self.topics: list[str] = []
         self.is_open = True
+        self.delay = world.random.choice(DELAYS)  # of all that it says
 
     def send(self, frame: bytes) -> None:
         """Hear a request a moment later, as over a network."""
@@ -139,7 +145,7 @@ class Connection:
             self.listener.gone(reason)
 
     def say(self, **said: object) -> None:
-        asyncio.get_running_loop().call_later(0.02, self._say, json.dumps(said).encode())
+        asyncio.get_running_loop().call_later(self.delay, self._say, json.dumps(said).encode())
 
     def _say(self, frame: bytes) -> None:
         if self.is_open:
@@ -163,6 +169,7 @@ class World:
         self.random = random.Random(seed)
         self.style: Style = self.random.choice(STYLES)
         self.redundancy = self.random.choice([1, 1, 2])
+        self.naming = self.random.choice(NAMINGS)
         self.can_leave = self.style != "replaces" and self.random.random() < 0.75
         self.channels: tuple[Channel, ...] = self.random.choice([("trades",), ("trades", "candles", "open_interest")])
         self.most_markets = MOST_MARKETS if len(self.channels) == 1 else MOST_WITH_CANDLES
@@ -194,6 +201,7 @@ class World:
             patience=1e9,
             acknowledges=self.style not in {"replaces", "mute"},
             replaces=self.style == "replaces",
+            sequence={"trades": contiguous} if self.naming == "number" else {},
         )
         streams = [stream]
         if self.random.random() < 0.3:  # each kind of market on a stream of its own
@@ -222,6 +230,7 @@ class World:
         limits, streams = self.exchange.limits, len(self.exchange.streams)
         return (
             f"{self.style}, {self.redundancy} lines, {streams} streams, {len(self.channels)} channels, "
+            f"trades by {self.naming}, "
             f"can leave: {self.can_leave}, connections {limits.connections}, requests {limits.requests}"
         )
 
@@ -310,7 +319,7 @@ class World:
             self.numbers[name] += 1
             for connection in self.connections:
                 if f"trades:{name}" in connection.topics:
-                    connection.say(kind="trade", s=name, n=self.numbers[name])
+                    connection.say(kind="trade", s=name, n=self.numbers[name], **{"as": self.naming})
                 for interval in INTERVALS:
                     if f"candles:{name}:{interval}" in connection.topics:
                         connection.say(kind="candle", s=name, i=interval, n=self.numbers[name])
@@ -431,7 +440,7 @@ class World:
     def _take(self, batch: Batch) -> None:
         for record in batch.records:
             if isinstance(record, Trade):
-                key = (str(record.raw_symbol), str(record.id))
+                key = (str(record.raw_symbol), record.size)  # the size is its number
                 self.seen[key] += 1
                 if self.seen[key] == 2:
                     self.failures.append(f"{key} was told twice")

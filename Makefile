@@ -9,8 +9,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
 LOCK_PARTS := \# For tests
+SINKS := nats # whose client library is an extra of the same name
 
-.PHONY: install demo test fresh lint check-docs bench bench-peers bench-sinks faults lock clean
+.PHONY: install demo test test-servers fresh lint check-docs bench bench-peers bench-sinks faults lock lock-servers clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/installed
@@ -22,6 +23,10 @@ demo: install
 # The whole suite takes every core; a part of it, named in ARGS, runs in one process.
 test: $(VENV)/tested
 	@$(BIN)/python -m pytest -q $(if $(ARGS),$(ARGS),$(PARALLEL))
+
+# The sinks that speak to servers, each with its own, which are started here and killed.
+test-servers: $(VENV)/servers
+	@$(BIN)/python -m pytest -q --servers tests/servers $(ARGS)
 
 # The README on minimal systems of its own; as root, where debootstrap is installed.
 fresh:
@@ -79,6 +84,11 @@ $(VENV)/tested: $(VENV)/installed
 	@$(PIP) install --require-hashes -r constraints.txt
 	@touch $@
 
+$(VENV)/servers: $(VENV)/tested constraints-servers.txt
+	@.ci/debian-servers
+	@$(PIP) install --require-hashes -r constraints-servers.txt
+	@touch $@
+
 # Resolves everything anew, to the newest releases, for every Python and system at once.
 COMPILE = .lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --group build \
 	--generate-hashes --no-emit-index-url --no-header
@@ -92,6 +102,17 @@ lock:
 	   echo "# The program and its build:"; cat .lock/base.txt; \
 	   echo "$(LOCK_PARTS), beside the above:"; sed '/^# The following packages were excluded/,$$d' .lock/test.txt; } > .lock/constraints.txt
 	@mv .lock/constraints.txt constraints.txt
+	@rm -rf .lock
+
+# What `make test-servers` needs beside that, to what is pinned already.
+lock-servers:
+	@$(PYTHON) -m venv --clear .lock
+	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
+	@$(COMPILE) $(addprefix --extra ,$(SINKS)) --group servers --constraint constraints.txt \
+	    $$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' constraints.txt | sort -u) > .lock/servers.txt
+	@{ echo "# Client libraries of sinks, and servers to test them with, beside constraints.txt. Made by: make lock-servers"; \
+	   sed '/^# The following packages were excluded/,$$d' .lock/servers.txt; } > .lock/constraints-servers.txt
+	@mv .lock/constraints-servers.txt constraints-servers.txt
 	@rm -rf .lock
 
 clean:

@@ -11,6 +11,10 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--servers", action="store_true", help="run tests/servers too, which start real servers")
+
+
 @pytest.fixture
 def log_as_before() -> Iterator[None]:
     """The log of the test run again, where a test has set up the daemon's."""

@@ -31,7 +31,7 @@ from aggregator.errors import ConfigError
 from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
 from aggregator.ingest.credentials import KeyPlace, KnownKeys, wrong_fields
 from aggregator.ingest.proxies import DialOptions, is_loopback
-from aggregator.sinks.registry import find_sink, sink_names
+from aggregator.sinks.registry import find_sink, lacking, sink_names
 from aggregator.sinks.sink import Sink, SinkConfig
 from aggregator.sinks.values import choices, quote
 
@@ -281,6 +281,8 @@ def _sink_of(table: Mapping[str, object]) -> Sink:
     sink = find_sink(kind)
     if sink is None:
         raise ValueError(f"{quote(kind)} is not a sink{choices(kind, sink_names())}")
+    if missing := lacking(sink):
+        raise ValueError(missing)
     return sink
 
 

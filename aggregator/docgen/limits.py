@@ -167,6 +167,15 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("session.rhythm.LONGEST", "times", "the longest interval of late: a silence", "the topic is asked about"),
         Bound("session.summaries.LONGEST_NS", "ns", "a delay that a summary counts", "it is left out"),
     ),
+    "Sinks that speak to servers": (
+        Bound("sinks.naming.MOST_PLACES", "places", "of topics at a target, remembered", "they are named anew"),
+        Bound(
+            "sinks.brokers.nats.MOST_PENDING",
+            "messages",
+            "that wait for an answer of the server",
+            "the next waits until one has come",
+        ),
+    ),
     "Answers by REST, and listings": (
         Bound(
             "ingest.network.LARGEST_BODY_BYTES",

@@ -15,9 +15,8 @@ from aggregator.feed.address import UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.status import FeedStatus
-from aggregator.ingest.credentials import HOW, parse_place, read_place
 from aggregator.sinks.sink import Batch, Context, Sink, Writer
-from aggregator.sinks.values import Count, FilePath, Word, quote, socket_path
+from aggregator.sinks.values import HOW, Count, FilePath, Word, parse_place, quote, read_place, socket_path
 
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -5,17 +5,20 @@ which takes a tenth of a second, and they are there in a checkout that is not in
 """
 
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 
 from aggregator.errors import ConfigError
 from aggregator.sinks.sink import Sink
 
 GROUP = "aggregator.sinks"
+PACKAGE = "market-aggregator"
 OWN = {
     name: EntryPoint(name, value, GROUP)
     for name, value in (
         ("feed", "aggregator.feed.sink:SINK"),
         ("files", "aggregator.sinks.files:SINK"),
         ("journal", "aggregator.sinks.journal.sink:SINK"),
+        ("nats", "aggregator.sinks.brokers.nats:SINK"),
         ("stdout", "aggregator.sinks.stdout:SINK"),
     )
 }
@@ -44,3 +47,10 @@ def find_sink(name: str) -> Sink | None:
     if found.name != name:
         raise ConfigError(f"{place}, calls itself {found.name!r}: the entry point must have the same name")
     return found
+
+
+def lacking(sink: Sink) -> str | None:
+    """A word about the client library that a sink needs and that is not installed; null: all is there."""
+    if sink.module is None or find_spec(sink.module) is not None:
+        return None
+    return f'{sink.name} needs the package {sink.module}, which is not installed: pip install "{PACKAGE}[{sink.name}]"'

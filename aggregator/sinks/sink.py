@@ -204,6 +204,7 @@ class Sink(Struct, frozen=True, eq=False):
     unique: the key of which no two sinks may have the same value; `type`: there can be one such sink only
     example: values of the keys without a default, for the configuration that shows every key
     has_queue: false: it has none of those keys, and takes each batch as it is published
+    module: the module of its client library, which the extra of the sink's name installs; null: it needs none
     """
 
     name: str
@@ -214,6 +215,7 @@ class Sink(Struct, frozen=True, eq=False):
     unique: str | None = None
     example: Mapping[str, object] = MappingProxyType({})
     has_queue: bool = True
+    module: str | None = None
 
     @property
     def defaults(self) -> Delivery:

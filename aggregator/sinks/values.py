@@ -11,9 +11,31 @@ from pathlib import Path
 from typing import Annotated
 
 from msgspec import Struct
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainValidator
 
 from aggregator.errors import nearest
+from aggregator.ingest.credentials import HOW, KeyPlace, parse_place, read_place
+
+__all__ = [
+    "HOW",
+    "Bytes",
+    "Count",
+    "Duration",
+    "FilePath",
+    "KeyPlace",
+    "Secret",
+    "Texts",
+    "Word",
+    "choices",
+    "parse_place",
+    "path_text",
+    "quote",
+    "read_place",
+    "reveal",
+    "socket_path",
+    "to_bytes",
+    "to_seconds",
+]
 
 SOCKET_PATH_BYTES = 107  # the kernel takes no longer path of a unix socket
 SHOWN = 80  # characters of a value that a message repeats
@@ -107,7 +129,27 @@ def _write_path(value: object) -> str:
     return json.dumps(str(value))
 
 
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _write_texts(value: object) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def reveal(place: KeyPlace | None) -> str | None:
+    """The secret at a place of the configuration; null: there is none. Raises OSError, which says nothing of it."""
+    if place is None:
+        return None
+    try:
+        return read_place(place)
+    except ValueError as error:
+        raise OSError(f"{place} {error}") from None
+
+
 Count = Annotated[int, Field(ge=1, le=1_000_000_000), Word("count")]
 Bytes = Annotated[int, Field(ge=1, le=1 << 50), BeforeValidator(to_bytes), Word("size", write_bytes)]
 Duration = Annotated[float, Field(ge=0, le=3.2e9), BeforeValidator(to_seconds), Word("duration", write_seconds)]
 FilePath = Annotated[Path, BeforeValidator(_to_path), Word("path", _write_path)]
+Texts = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_frozen), Word("list", _write_texts)]
+Secret = Annotated[KeyPlace, PlainValidator(parse_place), Word("secret")]

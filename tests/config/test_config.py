@@ -15,7 +15,7 @@ from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import connector_ids, known_channels
 from aggregator.config.config import Config, ConfigErrors, default_state, load_config
 from aggregator.config.schema import Document, ExchangeTable, closest
-from aggregator.docgen.configuration import keys_of, own_sinks, sinks_example
+from aggregator.docgen.configuration import FIRST, keys_of, own_sinks, sinks_example
 from aggregator.errors import ConfigError
 from aggregator.feed.sink import FeedKeys
 from aggregator.sinks.files_settings import FilesSettings
@@ -117,7 +117,7 @@ site.toml:11: exchanges[1].channels[1]: "candles" is not a channel of kraken; al
 site.toml:13: exchanges[1].symbols: must be a list
 site.toml:14: sinks[0].path: is missing
 site.toml:16: sinks[0].template: "../{date}" must stay below path: no "/" at an end, no "//", no "." or ".." as a part
-site.toml:18: sinks[1].type: "feeed" is not a sink; allowed: feed, files, journal, stdout; did you mean "feed"?"""
+site.toml:18: sinks[1].type: "feeed" is not a sink; allowed: feed, files, journal, nats, stdout; did you mean "feed"?"""
     )
 
 
@@ -313,7 +313,7 @@ def test_no_sink(problems: Problems, text: str) -> None:
 
 def test_a_sink_without_a_type(problems: Problems) -> None:
     assert problems(f"{EXCHANGE}[[sinks]]\n") == [
-        "site.toml:5: sinks[0].type: is missing; allowed: feed, files, journal, stdout"
+        "site.toml:5: sinks[0].type: is missing; allowed: feed, files, journal, nats, stdout"
     ]
 
 
@@ -541,10 +541,30 @@ def test_every_channel_that_an_exchange_offers_is_named_beside_its_key() -> None
     assert {channel for channel in offered if f"`{channel}`" not in row} == set()
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "config/sinks").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_example_of_a_sink_that_speaks_to_a_server(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda _: None)  # its client library need not be here
+    config = load_config(path, known_channels=lambda _: ("trades", "bbo", "book", "ticker", "candles", "funding"))
+    assert path.stem in [sink.sink.name for sink in config.sinks]
+
+
+def test_each_sink_stands_in_the_full_configuration_or_has_an_example_of_its_own() -> None:
+    assert {sink.name for sink in own_sinks()} - {*FIRST} == {path.stem for path in (ROOT / "config/sinks").glob("*")}
+
+
+def test_a_sink_without_its_client_library_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aggregator.sinks.registry.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r'nats needs the package nats.*: pip install "market-aggregator\[nats\]"'):
+        load_config(ROOT / "config/sinks/nats.toml", known_channels=lambda _: ("trades", "bbo"))
+
+
 @pytest.mark.parametrize("document", ["config/full.toml", "docs/configuration.md"])
 def test_every_key_is_explained(document: str) -> None:
     text = (ROOT / document).read_text("utf-8")
-    owners: list[type[Struct]] = [Delivery, *(sink.settings for sink in own_sinks())]
+    shown = [sink for sink in own_sinks() if document != "config/full.toml" or sink.name in FIRST]
+    owners: list[type[Struct]] = [Delivery, *(sink.settings for sink in shown)]
     keys = {
         *Document.model_fields,
         *ExchangeTable.model_fields,

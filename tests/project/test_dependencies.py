@@ -4,30 +4,55 @@ import ast
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from aggregator.sinks.registry import OWN, find_sink
+
 ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MODULES = {sink.module: sink.name for name in OWN if (sink := find_sink(name)) is not None and sink.module is not None}
 
 
 def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_what_is_declared_is_what_is_imported() -> None:
-    declared = {
-        plain(re.split(r"[<>=!~;\s\[]", line, maxsplit=1)[0])
-        for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    }
-    imported: set[str] = set()
-    for path in (*ROOT.glob("aggregator/**/*.py"), *ROOT.glob("connectors/**/*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                imported.add(node.module.partition(".")[0])
+def imports(node: ast.AST, *, in_functions: bool) -> Iterator[str]:
+    """The packages that a module imports: when it is loaded, or in a function, or for its types alone."""
+    for child in ast.iter_child_nodes(node):
+        is_later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
+            isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+        )
+        if isinstance(child, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield child.module.partition(".")[0]
+        elif in_functions or not is_later:
+            yield from imports(child, in_functions=in_functions)
+
+
+def imported(*, in_functions: bool) -> set[str]:
+    """The packages that the program imports, but for Python's own and ours."""
+    paths = (*ROOT.glob("aggregator/**/*.py"), *ROOT.glob("connectors/**/*.py"))
+    found = {name for path in paths for name in imports(ast.parse(path.read_text("utf-8")), in_functions=in_functions)}
+    return found - set(sys.stdlib_module_names) - {"aggregator", "connectors"}
+
+
+def packages(modules: set[str]) -> set[str]:
     owners = packages_distributions()
-    foreign = imported - set(sys.stdlib_module_names) - {"aggregator", "connectors"}
-    direct = {plain(owner) for name in foreign for owner in owners.get(name, [name])}
+    return {plain(owner) for name in modules for owner in owners.get(name, [name])}
+
+
+def test_what_is_declared_is_what_is_imported() -> None:
+    declared = {plain(re.split(r"[<>=!~;\s\[]", line, maxsplit=1)[0]) for line in PROJECT["dependencies"]}
+    direct = packages(imported(in_functions=True) - MODULES.keys())
     assert declared - direct == set(), "declared, but the program does not import it"
     assert direct - declared - {"pydantic-core", "uvloop"} == set(), "imported, but not declared"
+
+
+def test_the_client_library_of_a_sink_is_an_extra_of_its_name_and_imported_when_it_is_opened() -> None:
+    assert set(MODULES.values()) <= PROJECT["optional-dependencies"].keys()
+    assert MODULES.keys() <= imported(in_functions=True)
+    assert MODULES.keys() & imported(in_functions=False) == set()

@@ -1,0 +1,1 @@
+"""Sinks that hand records to a broker of messages."""

@@ -1,0 +1,67 @@
+"""Batches as messages: records that travel together, because they have one place at the target.
+
+A batch of records per message is some thirty times as fast for every broker as a message each. What a message is made
+of is said once here: the order at one place stays, and no message is larger than the target takes.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from aggregator.bus.bus import Batch
+from aggregator.records import Record
+
+
+class Message(Struct, frozen=True):
+    """Records of one batch that travel together.
+
+    place: where they go: a subject, a topic, a key
+    which: their positions in the batch
+    first: the offset of the first of them
+    last: the offset of the last of them
+    payload: their lines
+    """
+
+    place: str
+    which: list[int]
+    first: int
+    last: int
+    payload: bytes
+
+
+def messages_of(
+    batch: Batch, place_of: Callable[[Record], str], *, most_bytes: int, most_records: int | None = None
+) -> tuple[list[Message], list[int]]:
+    """The messages of a batch, and the positions of the records that are too large for any.
+
+    most_bytes: of the lines in a message
+    most_records: in a message; null: as many as there are
+    """
+    sizes = list(map(len, batch.lines))
+    groups: dict[str, list[int]] = {}
+    too_large = []
+    for at, record in enumerate(batch.records):
+        if sizes[at] > most_bytes:
+            too_large.append(at)
+        else:
+            groups.setdefault(place_of(record), []).append(at)
+    messages = []
+    for place, group in groups.items():
+        for which in _split(group, sizes, most_bytes, most_records or len(group)):
+            first, last = batch.records[which[0]].offset, batch.records[which[-1]].offset
+            payload = b"".join([batch.lines[at] for at in which])
+            messages.append(Message(place, which, first, last, payload))
+    return messages, too_large
+
+
+def _split(which: list[int], sizes: list[int], most_bytes: int, most_records: int) -> list[list[int]]:
+    """These positions in order, in as few parts as their records allow."""
+    parts: list[list[int]] = []
+    size = most_bytes
+    for at in which:
+        if size + sizes[at] > most_bytes or len(parts[-1]) == most_records:
+            parts.append([])
+            size = 0
+        parts[-1].append(at)
+        size += sizes[at]
+    return parts

@@ -1,0 +1,65 @@
+"""NATS: the client publishes the same payloads, prepared beforehand or not, and awaits the same answers."""
+
+import asyncio
+
+import nats
+
+from aggregator.bus.bus import Batch
+from aggregator.sinks.brokers.nats import SINK
+from bench.targets.target import Mode, Send, Target
+from tests.support.servers import nats as server
+
+
+def settings(mode: str, port: int) -> dict[str, object]:
+    return {"servers": (f"nats://127.0.0.1:{port}",), "mode": mode, "stream_bytes": 1 << 33}
+
+
+async def frames(port: int) -> Send:
+    """One message a batch."""
+    client = await nats.connect(f"nats://127.0.0.1:{port}")
+    stream = client.jetstream()
+    await stream.add_stream(name="market", subjects=["market.>"])
+
+    async def send(batch: Batch) -> None:
+        await stream.publish("market.trades.x", batch.blob, headers={"Nats-Msg-Id": str(batch.first)})
+
+    return send
+
+
+async def records(port: int) -> Send:
+    """One message a record, all of a batch before the first answer."""
+    client = await nats.connect(f"nats://127.0.0.1:{port}")
+    stream = client.jetstream(publish_async_max_pending=1 << 16)
+    await stream.add_stream(name="market", subjects=["market.>"])
+
+    async def send(batch: Batch) -> None:
+        answers = [
+            await stream.publish_async("market.trades.x.BTC/USDT", line, headers={"Nats-Msg-Id": f"{batch.first}:{at}"})
+            for at, line in enumerate(batch.lines)
+        ]
+        await asyncio.gather(*answers)
+
+    return send
+
+
+async def core(port: int) -> Send:
+    """One message a record, and one answer a batch."""
+    client = await nats.connect(f"nats://127.0.0.1:{port}")
+
+    async def send(batch: Batch) -> None:
+        for line in batch.lines:
+            await client.publish("market.trades.x.BTC/USDT", line)
+        await client.flush()
+
+    return send
+
+
+TARGET = Target(
+    SINK,
+    server,
+    {
+        "frames": Mode(lambda port: settings("frames", port), frames),
+        "records": Mode(lambda port: settings("records", port), records, is_slow=True),
+        "core": Mode(lambda port: settings("core", port), core),
+    },
+)

@@ -1,0 +1,33 @@
+"""What a module of this folder declares: the server, and for each mode of the sink what the client alone does."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from aggregator.bus.bus import Batch
+from aggregator.sinks.sink import Sink
+from tests.support.servers import Server
+
+Send = Callable[[Batch], Awaitable[None]]  # one batch, until the server has confirmed it
+
+
+class Mode(Struct, frozen=True):
+    """One way in which a sink writes.
+
+    settings: the sink's keys, for a server at a port
+    alone: a client of the library without the sink, connected to that port; its `Send` takes the same batches
+    is_slow: a message for each record, which every client is slow at
+    """
+
+    settings: Callable[[int], Mapping[str, object]]
+    alone: Callable[[int], Awaitable[Send]]
+    is_slow: bool = False
+
+
+class Target(Struct, frozen=True):
+    """A sink, its server, and its modes by name."""
+
+    sink: Sink
+    server: Callable[[Path], Server]
+    modes: Mapping[str, Mode]

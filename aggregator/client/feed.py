@@ -4,12 +4,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from aggregator.client import wire
 from aggregator.client.books import LiveBook
-from aggregator.client.conversation import Answer, Conversation, FeedError, LockedOut, NoFeed
+from aggregator.client.conversation import Answer, Conversation
+from aggregator.client.errors import FeedError, LockedOut, NoFeed
+from aggregator.client.options import Options, Place
 from aggregator.client.pauses import Pauses
 from aggregator.client.security import Entry, PathText, Ssl, TlsContext
 from aggregator.client.wire import READ_BYTES, Wire, parse_place, silence, wire_to
@@ -18,14 +21,11 @@ from aggregator.feed.protocol import (
     Book,
     Hello,
     ListTopics,
-    Numbers,
     Ping,
     Pong,
     Request,
-    Subscribe,
     Subscribed,
     TakeSnapshot,
-    Time,
     Topics,
     TopicStanding,
     Unsubscribe,
@@ -46,11 +46,11 @@ class Feed:
 
     `async for record in feed` gives records as structs (a `Lag` where this client was too slow), `feed.lines()` the
     same as NDJSON lines, without reading them. Both end when the feed says goodbye, and raise `CutOff` where the
-    connection ends without that; with `reconnect` they go on, and a `Gap` without an exchange says that records may be
-    missing. Read steadily: what is not read is lost at the daemon's end, and told by a `Lag`.
+    connection ends without that; with `reconnect` they go on, and a `Gap` without an exchange says what became of the
+    time between. Read steadily: what is not read is lost at the daemon's end, and told by a `Lag`.
     """
 
-    def __init__(self, entry: Entry, *, reconnect: bool) -> None:
+    def __init__(self, entry: Entry, *, reconnect: bool, resume: bool) -> None:
         """Use `connect` instead."""
         self._entry = entry
         self._pauses = Pauses() if reconnect else None
@@ -58,7 +58,7 @@ class Feed:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
         self.hello: Hello  # the greeting: what the stream is, and the offset of the last record before it
-        self._talk = Conversation()
+        self._talk = Conversation(resumes=reconnect and resume)
         self._reading = asyncio.Lock()
 
     @property
@@ -66,20 +66,30 @@ class Feed:
         """Why the feed has hung up, in its words; None while it has not."""
         return self._talk.goodbye
 
-    async def subscribe(
-        self,
-        *topics: str,
-        snapshot: bool = True,
-        numbers: Numbers | None = None,
-        time: Time | None = None,
-    ) -> Subscribed:
+    @property
+    def cursor(self) -> str | None:
+        """The newest place that the feed has told, not beyond the record taken last; for `start`, at any time later.
+
+        It is told where a subscription had a `start`. Records behind it may have been taken: `place` is exact.
+        """
+        return self._talk.cursor
+
+    @property
+    def place(self) -> Place | None:
+        """The place behind the record taken last, by epoch and offset; for `start` as well, of this one daemon."""
+        return self._talk.place
+
+    @property
+    def is_live(self) -> bool:
+        """Whether all of the past is taken that was asked for, or missed while there was no connection."""
+        return self._talk.is_live
+
+    async def subscribe(self, *topics: str, **options: Unpack[Options]) -> Subscribed:
         """Subscribe to these patterns (`channel:exchange:symbol`) too. Raises FeedError when the feed refuses them.
 
-        snapshot: whether each book starts with the whole book
-        numbers: `float` for JSON numbers; holds for the whole connection, whose records are then read by `lines` only
-        time: `us`, `ms` or `iso`; likewise
+        The options are those of `aggregator.client.Options`.
         """
-        return await self._ask(Subscribe(list(topics), snapshot=snapshot, numbers=numbers, time=time), Subscribed)
+        return await self._ask(self._talk.subscription(topics, options), Subscribed)
 
     async def unsubscribe(self, *topics: str) -> Unsubscribed:
         """Leave these patterns, or all if none is named. Raises FeedError for one that was not had."""
@@ -188,7 +198,7 @@ class Feed:
             self._talk.forget(id)
 
     async def _answer(self, id: int, line: bytes, kind: type[Answer]) -> Answer:
-        if not self._talk.has_lost:  # else it is asked as soon as there is a connection
+        if line:
             await self._send(self._wire.sent(line))
         await self._wait(lambda: self._talk.is_answered(id))
         return self._talk.answer(id, kind)
@@ -231,12 +241,18 @@ class Feed:
         await self._send(self._wire.to_send())
         if lines or not data:
             self._talk.receive(lines)
+            await self._send_due()
 
     async def _send(self, data: bytes) -> None:
         if data and self._writer is not None:
             with suppress(OSError):  # reading tells what came before the end
                 self._writer.write(data)
                 await self._writer.drain()
+
+    async def _send_due(self) -> None:
+        """Send what became due by what has come."""
+        for line in self._talk.due():
+            await self._send(self._wire.sent(line))
 
     # --- the connection
 
@@ -301,12 +317,13 @@ class Feed:
 
     async def _take_up(self) -> None:
         """Subscribe on a new connection to all that there was. Raises FeedError where it ends meanwhile."""
-        requests = self._talk.resumption()
-        for _, line in requests:
-            await self._send(self._wire.sent(line))
-        await self._read_until(lambda: all(self._talk.is_answered(id) for id, _ in requests))
-        for line in self._talk.resume([id for id, _ in requests]):
-            await self._send(self._wire.sent(line))
+        for requests in self._talk.take_up():
+            for _, line in requests:
+                await self._send(self._wire.sent(line))
+            await self._read_until(partial(self._talk.are_answered, requests))
+        await self._send_due()
+        if self._talk.why_anew:
+            log.warning("%s: what was missed is lost: %s", self._entry.place.text, self._talk.why_anew)
 
 
 @asynccontextmanager
@@ -317,6 +334,7 @@ async def connect(
     ssl: Ssl = None,
     insecure: bool = False,
     reconnect: bool = False,
+    resume: bool = True,
 ) -> AsyncIterator[Feed]:
     """Connect to a daemon's feed: `unix:PATH`, `tcp:HOST:PORT`, `http:HOST:PORT`, or the path of its socket alone.
 
@@ -326,10 +344,11 @@ async def connect(
     ssl: `True`, a `Tls` or a context of the standard library: TLS is spoken, as with `wss://` in any case
     insecure: a token is shown without TLS even to another machine
     reconnect: where the connection ends it is made anew, again and again, and a `Gap` tells of the time between
+    resume: what was missed in that time is asked for, where the daemon keeps a journal
 
     Raises FeedError, whose text says what to do, when no daemon listens there or it turns the client away.
     """
-    feed = Feed(Entry(parse_place(address), token, ssl, insecure=insecure), reconnect=reconnect)
+    feed = Feed(Entry(parse_place(address), token, ssl, insecure=insecure), reconnect=reconnect, resume=resume)
     try:
         await feed.open()
         yield feed

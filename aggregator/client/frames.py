@@ -14,7 +14,8 @@ from typing import Any, Literal, get_args
 import msgspec
 from msgspec import UNSET
 
-from aggregator.client.conversation import Conversation, FeedError
+from aggregator.client.conversation import Conversation
+from aggregator.client.errors import FeedError
 from aggregator.records import RECORD_TYPES, Record
 from aggregator.tables.columns import WIDEST, Column, Decimals, columns, is_number
 

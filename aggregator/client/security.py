@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
-from aggregator.client.conversation import FeedError, LockedOut
+from aggregator.client.errors import FeedError, LockedOut
 from aggregator.client.wire import Place
 from aggregator.feed.address import TcpAddress
 

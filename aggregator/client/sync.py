@@ -11,12 +11,15 @@ import socket
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from aggregator.client import wire
 from aggregator.client.books import LiveBook
-from aggregator.client.conversation import Answer, Conversation, CutOff, FeedError, LockedOut, NoFeed
+from aggregator.client.conversation import Answer, Conversation
+from aggregator.client.errors import CutOff, FeedError, LockedOut, NoFeed
+from aggregator.client.options import Options, Place
 from aggregator.client.pauses import Pauses
 from aggregator.client.security import Entry, PathText, Ssl, Tls, TlsContext
 from aggregator.client.wire import READ_BYTES, Wire, parse_place, silence, wire_to
@@ -25,14 +28,11 @@ from aggregator.feed.protocol import (
     Book,
     Hello,
     ListTopics,
-    Numbers,
     Ping,
     Pong,
     Request,
-    Subscribe,
     Subscribed,
     TakeSnapshot,
-    Time,
     Topics,
     TopicStanding,
     Unsubscribe,
@@ -40,7 +40,7 @@ from aggregator.feed.protocol import (
 )
 from aggregator.records import BookSnapshot, Record
 
-__all__ = ["BlockingFeed", "CutOff", "FeedError", "LiveBook", "LockedOut", "Tls", "connect"]
+__all__ = ["BlockingFeed", "CutOff", "FeedError", "LiveBook", "LockedOut", "Options", "Place", "Tls", "connect"]
 
 if TYPE_CHECKING:
     from aggregator.client.frames import FrameNumbers, Library
@@ -55,29 +55,41 @@ class BlockingFeed:
     says goodbye, and raise `CutOff` where the connection ends without that; with `reconnect` they go on.
     """
 
-    def __init__(self, entry: Entry, *, reconnect: bool) -> None:
+    def __init__(self, entry: Entry, *, reconnect: bool, resume: bool) -> None:
         """Use `connect` instead."""
         self._entry = entry
         self._pauses = Pauses() if reconnect else None
         self._wire: Wire
         self._socket: socket.socket | None = None
         self.hello: Hello  # the greeting: what the stream is, and the offset of the last record before it
-        self._talk = Conversation()
+        self._talk = Conversation(resumes=reconnect and resume)
 
     @property
     def goodbye(self) -> str | None:
         """Why the feed has hung up, in its words; None while it has not."""
         return self._talk.goodbye
 
-    def subscribe(
-        self,
-        *topics: str,
-        snapshot: bool = True,
-        numbers: Numbers | None = None,
-        time: Time | None = None,
-    ) -> Subscribed:
+    @property
+    def cursor(self) -> str | None:
+        """The newest place that the feed has told, not beyond the record taken last; for `start`, at any time later.
+
+        It is told where a subscription had a `start`. Records behind it may have been taken: `place` is exact.
+        """
+        return self._talk.cursor
+
+    @property
+    def place(self) -> Place | None:
+        """The place behind the record taken last, by epoch and offset; for `start` as well, of this one daemon."""
+        return self._talk.place
+
+    @property
+    def is_live(self) -> bool:
+        """Whether all of the past is taken that was asked for, or missed while there was no connection."""
+        return self._talk.is_live
+
+    def subscribe(self, *topics: str, **options: Unpack[Options]) -> Subscribed:
         """Subscribe to these patterns (`channel:exchange:symbol`) too. Raises FeedError when the feed refuses them."""
-        return self._ask(Subscribe(list(topics), snapshot=snapshot, numbers=numbers, time=time), Subscribed)
+        return self._ask(self._talk.subscription(topics, options), Subscribed)
 
     def unsubscribe(self, *topics: str) -> Unsubscribed:
         """Leave these patterns, or all if none is named. Raises FeedError for one that was not had."""
@@ -169,7 +181,7 @@ class BlockingFeed:
             self._talk.forget(id)
 
     def _answer(self, id: int, line: bytes, kind: type[Answer]) -> Answer:
-        if not self._talk.has_lost:  # else it is asked as soon as there is a connection
+        if line:
             self._send(self._wire.sent(line))
         self._wait(lambda: self._talk.is_answered(id))
         return self._talk.answer(id, kind)
@@ -220,11 +232,17 @@ class BlockingFeed:
         self._send(self._wire.to_send())
         if lines or not data:
             self._talk.receive(lines)
+            self._send_due()
 
     def _send(self, data: bytes) -> None:
         if data and self._socket is not None:
             with suppress(OSError):  # reading tells what came before the end
                 self._socket.sendall(data)
+
+    def _send_due(self) -> None:
+        """Send what became due by what has come."""
+        for line in self._talk.due():
+            self._send(self._wire.sent(line))
 
     # --- the connection
 
@@ -282,12 +300,13 @@ class BlockingFeed:
 
     def _take_up(self) -> None:
         """Subscribe on a new connection to all that there was. Raises FeedError where it ends meanwhile."""
-        requests = self._talk.resumption()
-        for _, line in requests:
-            self._send(self._wire.sent(line))
-        self._read_until(lambda: all(self._talk.is_answered(id) for id, _ in requests))
-        for line in self._talk.resume([id for id, _ in requests]):
-            self._send(self._wire.sent(line))
+        for requests in self._talk.take_up():
+            for _, line in requests:
+                self._send(self._wire.sent(line))
+            self._read_until(partial(self._talk.are_answered, requests))
+        self._send_due()
+        if self._talk.why_anew:
+            log.warning("%s: what was missed is lost: %s", self._entry.place.text, self._talk.why_anew)
 
 
 @contextmanager
@@ -298,12 +317,13 @@ def connect(
     ssl: Ssl = None,
     insecure: bool = False,
     reconnect: bool = False,
+    resume: bool = True,
 ) -> Iterator[BlockingFeed]:
     """Connect to a daemon's feed, with all that `aggregator.client.connect` takes.
 
     Raises FeedError, whose text says what to do, when no daemon listens there or it turns the client away.
     """
-    feed = BlockingFeed(Entry(parse_place(address), token, ssl, insecure=insecure), reconnect=reconnect)
+    feed = BlockingFeed(Entry(parse_place(address), token, ssl, insecure=insecure), reconnect=reconnect, resume=resume)
     try:
         feed.open()
         yield feed

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from aggregator.client.conversation import FeedError, NoFeed
+from aggregator.client.errors import FeedError, NoFeed
 from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
 
 WEB = {"ws": False, "http": False, "wss": True, "https": True}  # the scheme says: TLS, or none

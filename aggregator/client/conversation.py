@@ -211,6 +211,7 @@ class Conversation:
                 cause="disconnect",
                 ts_from=now,
             )
+            self._turn(_Turn(is_live=False))
             self._put(self._written(self._gap))
         return self._end
 
@@ -294,7 +295,7 @@ class Conversation:
         if self.greeting is not None:
             self._begin.place = Place(self.greeting.epoch, self.greeting.offset)
         if self._gap is not None:
-            self._begin.told = self._closing(self._gap, "none", self._begin.place)
+            self._begin.is_live, self._begin.told = True, self._closing(self._gap, "none", self._begin.place)
             self._gap = None
 
     def _subscriptions(self, topics: Iterable[str]) -> Iterator[Subscribe]:

@@ -46,7 +46,7 @@ def command(way: Way, levels: int, books: tuple[str, ...]) -> None:
 
 async def follow(way: Way, names: Sequence[str], levels: int) -> None:
     """Show the books until the feed ends."""
-    async with way.connect() as feed:
+    async with way.connect(resume=False) as feed:  # a book as it is now, and not how it came about
         books = [await feed.book(name) for name in dict.fromkeys(names)]
         wanted = [f"book:{name}" for name in names]
         if unknown := [topic for topic in wanted if not await feed.topics([topic])]:

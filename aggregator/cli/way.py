@@ -25,9 +25,16 @@ class Way(Struct, frozen=True):
     insecure: bool = False
     reconnect: bool = False
 
-    def connect(self) -> AbstractAsyncContextManager[Feed]:
-        """Connect to the feed."""
-        return connect(self.address, token=self.token, ssl=self.ssl, insecure=self.insecure, reconnect=self.reconnect)
+    def connect(self, *, resume: bool = True) -> AbstractAsyncContextManager[Feed]:
+        """Connect to the feed; `resume` says whether what is missed between two connections is wanted."""
+        return connect(
+            self.address,
+            token=self.token,
+            ssl=self.ssl,
+            insecure=self.insecure,
+            reconnect=self.reconnect,
+            resume=resume,
+        )
 
 
 OPTIONS = (

@@ -1,8 +1,12 @@
 """`aggregator tail`: what it says beside the records, and records as a person reads them."""
 
 import asyncio
+import json
+import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,13 +14,14 @@ import pytest
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.cli.show import show
-from aggregator.cli.tail import follow, name_topics
+from aggregator.cli.tail import beginning, follow, length_ms, name_topics
 from aggregator.cli.way import Way
-from aggregator.client import connect
+from aggregator.client import Place, connect
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import Bbo, BookSnapshot, Candle, Health, Record, Trade
+from tests.support.numbered import EVERY, NumberedFeed, numbered
 
 pytestmark = pytest.mark.waits
 SECOND = 1_000_000_000
@@ -109,3 +114,67 @@ def test_times_are_read_as_times() -> None:
 def test_a_state_and_an_empty_side_are_always_said() -> None:
     assert "live" in shown(Health(ts_recv=NOON, channel="book", state="live"))
     assert "bids - asks 1 @ 9" in shown(BookSnapshot(ts_recv=NOON, bids=[], asks=[("9", "1")]))
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("earliest", "earliest"),
+        ("kwG7Mj", "kwG7Mj"),
+        ("20260102T030405.000000Z:4711", Place("20260102T030405.000000Z", 4711)),
+        ("1767323045000000000", 1_767_323_045_000_000_000),
+        ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02 05:04:05+02:00", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    ],
+)
+def test_where_to_begin_is_read(text: str, given: object) -> None:
+    assert beginning(text) == given
+
+
+def test_where_to_begin_may_be_some_time_ago() -> None:
+    before = time.time_ns()
+    start = beginning("10m")
+    assert isinstance(start, int)
+    assert before - 600 * SECOND <= start <= time.time_ns() - 600 * SECOND
+    with pytest.raises(click.BadParameter, match="does not say in which time zone"):
+        beginning("2026-01-02T03:04:05")
+    with pytest.raises(click.BadParameter, match="is no length of time; write 250ms, 1s"):
+        length_ms("10 minutes")
+    assert [length_ms(text) for text in ("250ms", "1.5s", "2d")] == [250, 1500, 172_800_000]
+
+
+async def test_it_begins_in_the_past_and_gives_some_fields(tmp_path: Path) -> None:
+    async with numbered(tmp_path, "20260102T030405.000000Z", f"unix:{tmp_path}/feed.sock") as daemon:
+        daemon.publish(20)
+        options = ("--from", "20260102T030405.000000Z:2", "--fields", "id,offset", "--policy", "lossless")
+        out, err = await said(tmp_path, daemon, "trades:*:*", *options, until='"offset":20')
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"type": "trade", "id": str(offset), "offset": offset} for offset in range(3, 21) if offset % EVERY > 1
+    ]
+    assert "the daemon has gone: the daemon ends" in err
+
+
+async def test_a_book_may_be_had_shallow_and_seldom(tmp_path: Path) -> None:
+    async with numbered(tmp_path, "20260102T030405.000000Z", f"unix:{tmp_path}/feed.sock") as daemon:
+        daemon.publish(20)
+        options = ("--depth", "1", "--interval", "50ms", "--json")
+        out, _ = await said(tmp_path, daemon, "book:alpha:A/USD", *options, until='"book_snapshot"')
+    found = [json.loads(line) for line in out.splitlines() if '"book_snapshot"' in line]
+    assert (found[0]["conn"], found[0]["bids"]) == ("derived/book.1.50ms", [["1", "18"]])
+
+
+async def said(path: Path, daemon: NumberedFeed, *arguments: str, until: str) -> tuple[str, str]:
+    """What the command says, until the daemon goes: behind the first line that has this in it."""
+    program = (sys.executable, "-m", "aggregator", "tail", "--feed", f"{path}/feed.sock", *arguments)
+    process = await asyncio.create_subprocess_exec(
+        *program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        lines = [(await process.stdout.readline()).decode()]
+        while until not in lines[-1]:
+            lines.append((await process.stdout.readline()).decode())
+        await daemon.stop(PATIENCE)
+        out, err = await process.communicate()
+    assert process.returncode == 1
+    return "".join(lines) + out.decode(), err.decode()

@@ -57,15 +57,20 @@ class NumberedFeed:
         self.bus.views.add("alpha", self)
         self.journal = running(SINK.configured(path=home / "journal", segment_bytes=200_000, keep=1e9), self.bus)
         self.server = FeedServer(FeedSettings(listen=(parse_address(listen),), ring=1_000_000), self.bus)
+        self.has_ended = False
 
     async def start(self) -> None:
         await self.journal.start()
         await self.server.start()
         self.bus.attach(self.server.publish)
 
-    async def stop(self) -> None:
+    async def stop(self, grace_s: float = 0.2) -> None:
+        """End, if it has not yet."""
+        if self.has_ended:
+            return
+        self.has_ended = True
         self.bus.detach(self.server.publish)
-        await self.server.stop(0.2)
+        await self.server.stop(grace_s)
         self.journal.end()
         assert self.journal.task is not None
         await self.journal.task

@@ -1,19 +1,23 @@
 """A client that goes on by itself where its connection was cut, and a program that begins where another has ended."""
 
 import asyncio
+import itertools
+import json
 import random
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aggregator.client import Feed, Place, connect, pauses, sync
+from aggregator.client import Feed, FeedError, Place, connect, pauses, sync
 from aggregator.feed.address import TcpAddress, UnixAddress
+from aggregator.records import BookSnapshot, Gap, Health
 from tests.support.cutter import Cutter
-from tests.support.numbered import BOOKS, NumberedFeed, Reader, numbered
+from tests.support.numbered import BASE_NS, BOOKS, EVERY, NumberedFeed, Reader, numbered
 
 pytestmark = pytest.mark.waits
 
@@ -190,3 +194,80 @@ async def test_a_daemon_that_is_started_anew_or_killed_is_followed_on(tmp_path: 
     assert {gap.repair for gap in closed} <= {"full", "partial"}
     assert len(opened) >= 4
     assert reader.whole > 0
+
+
+@pytest.mark.parametrize("scheme", ["unix", "tcp", "http"])
+async def test_a_program_begins_where_another_has_ended(scheme: str, tmp_path: Path) -> None:
+    """By the place of its last record nothing comes twice; by the cursor some may, but nothing is left out."""
+    listen = f"unix:{tmp_path}/feed.sock" if scheme == "unix" else f"{scheme}:127.0.0.1:0"
+    chance = random.Random(10)
+    got: list[int] = []
+    start: Any = "earliest"
+    async with asyncio.timeout(PATIENCE), numbered(tmp_path, EPOCHS[0], listen) as daemon:
+        for number in range(20):
+            daemon.publish(chance.randrange(1, 200))
+            wanted = chance.randrange(1, 100)
+            async with connect(daemon.server.addresses[0]) as feed:
+                await feed.subscribe("trades:*:*", start=start, policy="lossless")
+                await feed.subscribe("health:*:*")  # it waits until the past is told
+                daemon.publish(60)
+                async for record in feed:
+                    if not isinstance(record, Health):
+                        got.append(record.offset)
+                        assert feed.place == Place(EPOCHS[0], record.offset)
+                        wanted -= 1
+                    if not wanted:
+                        break
+                assert feed.cursor
+                start = feed.cursor if number % 2 else feed.place
+            if number % 2:
+                async with connect(daemon.server.addresses[0]) as feed:
+                    await feed.subscribe("trades:*:*", start=start)
+                    first = await anext(aiter(feed))
+                    got = [offset for offset in got if offset < first.offset]
+    assert got == [offset for offset in range(2, got[-1] + 1) if offset % EVERY > 1]
+
+
+async def test_the_past_goes_with_the_other_options(tmp_path: Path) -> None:
+    async with asyncio.timeout(PATIENCE), numbered(tmp_path, EPOCHS[0], f"unix:{tmp_path}/feed.sock") as daemon:
+        daemon.publish(10)
+
+        def converse() -> list[dict[str, Any]]:
+            with sync.connect(tmp_path / "feed.sock") as feed:
+                with pytest.raises(FeedError, match="is a field of no record"):
+                    feed.subscribe("trades:*:*", fields=["prize"], start="earliest")
+                with pytest.raises(FeedError, match="is no cursor of this feed"):
+                    feed.subscribe("trades:*:*", start="yesterday")
+                at = datetime.fromtimestamp(BASE_NS // 10**9, UTC)
+                feed.subscribe("trades:*:*", start=at, fields=["id", "ts_recv"], time="iso", policy="lossless")
+                return [json.loads(line) for line in itertools.islice(feed.lines(), 6)]
+
+        rows = await asyncio.to_thread(converse)
+        assert rows[0] == {"type": "trade", "id": "2", "ts_recv": "2026-01-02T03:04:05.000000002Z"}
+        assert [row["id"] for row in rows] == ["2", "3", "4", "5", "8", "9"]
+
+
+async def test_what_is_shown_shallow_or_seldom_is_had_again_by_its_name(tmp_path: Path) -> None:
+    async with asyncio.timeout(PATIENCE), numbered(tmp_path, EPOCHS[0], f"unix:{tmp_path}/feed.sock") as daemon:
+        cutter, address = await cutting(daemon, "unix", tmp_path, random.Random(11))
+        try:
+            async with connect(address, reconnect=True) as feed:
+                granted = await feed.subscribe("book:alpha:A/USD", depth=1, interval_ms=50)
+                assert granted.topics == ["book.1.50ms:alpha:A/USD"]
+                await feed.subscribe("trades:alpha:S2/USD", policy="conflate")
+                cutter.most = 1
+                daemon.publish(10)
+                closed = 0
+                async for record in feed:
+                    if isinstance(record, Gap):
+                        cutter.most = None
+                        closed += record.phase == "close"
+                        assert record.repair in {None, "partial"}
+                    elif isinstance(record, BookSnapshot) and closed:
+                        assert record.conn == "derived/book.1.50ms"
+                        break
+                await feed.unsubscribe("book.1.50ms:alpha:A/USD")
+                with pytest.raises(FeedError, match="is no book"):
+                    await feed.subscribe("trades:alpha:*", depth=1)
+        finally:
+            await cutter.stop()

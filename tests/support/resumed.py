@@ -3,6 +3,9 @@
 `python -m tests.support.resumed --resumes 200 --restarts 5 --kills 3 --rate 3000` says whether what came to the client,
 put one behind the other, is the reference but for what gaps name. The reference is what the daemon itself wrote to its
 standard output, which neither the journal nor the feed has a part in. Exchanges are simulated ones of the sandbox.
+
+With `--by-itself` it is one client of `aggregator.client`, whose connection is cut as often, and which goes on by
+itself.
 """
 
 import argparse
@@ -17,11 +20,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from aggregator.client import connect, pauses
+from aggregator.feed.address import UnixAddress
 from tests.support.cases import say
+from tests.support.cutter import Cutter
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "aggregator"]
@@ -43,6 +50,8 @@ listen = ["unix:{home}/feed.sock"]
 """
 ALONE = {"health", "hello", "subscribed", "resuming", "live", "cursor", "bye"}  # they belong to one connection
 Place = tuple[str, int]  # epoch and offset
+CUT_WITHIN_BYTES = 1_500_000
+PATIENCE_S = 600.0
 
 
 class Lives:
@@ -66,18 +75,79 @@ class Lives:
         self.process.wait(30)
 
 
-class Killed:
-    """The client: it holds a cursor and the place of its last record, and loses everything else each time."""
+class Ledger:
+    """What a client was given.
 
-    def __init__(self, path: Path, chance: random.Random) -> None:
-        self.path = path
-        self.chance = chance
-        self.cursor: str | None = None
-        self.place: Place | None = None
+    first: the place at which it began
+    got: the places of its records, but for the states, which are told with each connection
+    gaps: what gaps of the journal say is missing, from behind the first to the second, and why
+    """
+
+    def __init__(self) -> None:
         self.first: Place | None = None
         self.got: list[Place] = []
         self.gaps: list[tuple[Place, Place, str]] = []
         self.seen: Counter[str] = Counter()
+
+    def gap(self, row: dict[str, Any]) -> Place:
+        """Note a gap of the journal; gives the place behind it."""
+        start, _, end = row["gap_id"].removeprefix("journal:").rpartition("-")
+        low_epoch, _, low = start.partition(":")
+        high_epoch = end.rpartition(":")[0] or low_epoch
+        place = high_epoch, int(end.rpartition(":")[2])
+        self.gaps.append(((low_epoch, int(low)), place, row["cause"]))
+        return place
+
+
+class Following(Ledger):
+    """A client of `aggregator.client`, which goes on by itself whenever its connection is cut."""
+
+    def __init__(self, path: Path, chance: random.Random) -> None:
+        super().__init__()
+        self.cutter = Cutter(UnixAddress(path), path.with_name("near.sock"), chance)
+        self.opened = 0  # gaps of its own
+        self.repairs: Counter[str] = Counter()  # how they were closed
+        self.reached: Place = ("", 0)
+        self.is_live = False
+
+    async def follow(self) -> None:
+        """Read on and on."""
+        address = await self.cutter.start()
+        async with connect(address, reconnect=True) as feed:
+            await feed.subscribe("*:*:*", snapshot=False, policy="lossless", start="now")
+            async for line in feed.lines():
+                row = json.loads(line)
+                place = feed.place
+                assert place is not None
+                self.reached, self.is_live = place, feed.is_live
+                if self.first is None:
+                    self.first = place.epoch, place.offset - (row["type"] not in ALONE)
+                self.seen[row["type"] if row["type"] in ALONE else "records"] += 1
+                if row["type"] == "gap" and row.get("conn") == "journal":
+                    self.gap(row)
+                elif row["type"] == "gap" and row["gap_id"].startswith("client/"):
+                    self.opened += row["phase"] == "open"
+                    self.repairs[row.get("repair", "open")] += 1
+                elif row["type"] not in ALONE:
+                    assert place.offset == row["offset"], (place, row)
+                    self.got.append((place.epoch, row["offset"]))
+
+    async def cut(self, times: int) -> None:
+        """Wait until its connection was cut so many times more."""
+        self.cutter.most, end = CUT_WITHIN_BYTES, self.cutter.cuts + times
+        await _until(lambda: self.cutter.cuts >= end)
+        self.cutter.most = None
+
+
+class Killed(Ledger):
+    """The client: it holds a cursor and the place of its last record, and loses everything else each time."""
+
+    def __init__(self, path: Path, chance: random.Random) -> None:
+        super().__init__()
+        self.path = path
+        self.chance = chance
+        self.cursor: str | None = None
+        self.place: Place | None = None
 
     async def connect_for(self, seconds: float) -> None:
         """One connection, cut after some seconds in the middle of whatever is going on."""
@@ -117,17 +187,9 @@ class Killed:
                     self.first = self.place = epoch, row["offset"]
             self.cursor = row.get("cursor", self.cursor)
             if kind == "gap" and row.get("conn") == "journal":
-                self._gap(row)
+                self.place = self.gap(row)
             elif kind not in ALONE:
                 self._take((epoch, row["offset"]))
-
-    def _gap(self, row: dict[str, Any]) -> None:
-        start, _, end = row["gap_id"].removeprefix("journal:").rpartition("-")
-        low_epoch, _, low = start.partition(":")
-        high_epoch = end.rpartition(":")[0] or low_epoch
-        place = high_epoch, int(end.rpartition(":")[2])
-        self.gaps.append(((low_epoch, int(low)), place, row["cause"]))
-        self.place = place
 
     def _take(self, place: Place) -> None:
         if self.place is not None and place <= self.place and self.place in self.got[-1:]:
@@ -150,7 +212,7 @@ def reference(paths: list[Path], epochs: list[str]) -> list[Place]:
     return found
 
 
-def judge(client: Killed, expected: list[Place]) -> int:
+def judge(client: Ledger, expected: list[Place]) -> int:
     """Print what was compared; the number of what is wrong."""
     twice = sum(one >= other for one, other in pairwise(client.got))
     assert client.first is not None
@@ -185,27 +247,18 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
     exchanges = sandbox_config.read_text().partition("[[sinks]]")[0].partition("[[exchanges]]")
     config = home / "daemon.toml"
     config.write_text(CONFIG.format(home=home, exchanges="".join(exchanges[1:])))
-    lives, client = Lives(home, config), Killed(home / "feed.sock", chance)
+    lives = Lives(home, config)
+    client: Ledger
     try:
         lives.start()
         await _begun(home)
+        start = time.monotonic()
         killed = set(chance.sample(range(arguments.restarts), min(arguments.kills, arguments.restarts)))
-        for restart in range(arguments.restarts + 1):
-            for _ in range(arguments.resumes // (arguments.restarts + 1) + 1):
-                await client.connect_for(chance.uniform(0.05, arguments.longest))
-                if chance.random() < 0.3:
-                    await asyncio.sleep(chance.uniform(0, 0.5))
-            if restart < arguments.restarts:
-                watching = asyncio.ensure_future(client.connect_for(5))  # it is there when the daemon ends
-                await asyncio.sleep(chance.uniform(0.3, 1))
-                await asyncio.to_thread(lives.end, signal.SIGKILL if restart in killed else signal.SIGTERM)
-                await watching
-                lives.start()
-                await _begun(home)
-        await asyncio.to_thread(lives.end, signal.SIGTERM)
-        lives.start()  # what was missed last is read from the next life
-        await _begun(home)
-        await client.connect_for(10)
+        if arguments.by_itself:
+            client = await follow_by_itself(arguments, lives, chance, killed)
+        else:
+            client = await kill_and_resume(arguments, lives, chance, killed)
+        seconds = time.monotonic() - start
         await asyncio.to_thread(lives.end, signal.SIGTERM)
     finally:
         if lives.process is not None and lives.process.poll() is None:
@@ -213,10 +266,66 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
         sandbox.terminate()
         sandbox.communicate()
     epochs = _epochs(home)
-    return judge(client, reference(lives.paths, epochs))
+    expected = reference(lives.paths, epochs)
+    say(f"{len(expected) / seconds:,.0f} records/s in {seconds:.0f} s, the time between lives among it")
+    return judge(client, expected)
 
 
-async def _begun(home: Path) -> None:
+async def kill_and_resume(
+    arguments: argparse.Namespace, lives: Lives, chance: random.Random, killed: set[int]
+) -> Ledger:
+    """Have a client begin anew again and again, over all restarts."""
+    client = Killed(lives.home / "feed.sock", chance)
+    for restart in range(arguments.restarts + 1):
+        for _ in range(arguments.resumes // (arguments.restarts + 1) + 1):
+            await client.connect_for(chance.uniform(0.05, arguments.longest))
+            if chance.random() < 0.3:
+                await asyncio.sleep(chance.uniform(0, 0.5))
+        watching = asyncio.ensure_future(client.connect_for(5))  # it is there when the daemon ends
+        await asyncio.sleep(chance.uniform(0.3, 1))
+        await _restart(lives, killed=restart in killed)  # after the last, what was missed is read from the next life
+        await watching
+    await client.connect_for(10)
+    return client
+
+
+async def follow_by_itself(
+    arguments: argparse.Namespace, lives: Lives, chance: random.Random, killed: set[int]
+) -> Ledger:
+    """Cut the connection of one client again and again, over all restarts."""
+    pauses.FIRST_PAUSE_S, pauses.LONGEST_PAUSE_S = 0.05, 0.5
+    client = Following(lives.home / "feed.sock", chance)
+    following = asyncio.ensure_future(client.follow())
+    try:
+        for restart in range(arguments.restarts + 1):
+            await client.cut(arguments.resumes // (arguments.restarts + 1) + 1)
+            await asyncio.sleep(chance.uniform(0, 0.5))
+            epoch = await _restart(lives, killed=restart in killed)
+        await _until(lambda: following.done() or (client.is_live and client.reached > (epoch, 0)))
+        if following.done():
+            following.result()
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await client.cutter.stop()
+    say(f"{client.cutter.cuts} cuts; gaps of the client: {client.opened} opened, {dict(client.repairs)}")
+    return client
+
+
+async def _restart(lives: Lives, *, killed: bool) -> str:
+    """End the daemon, and start it anew; gives the epoch."""
+    await asyncio.to_thread(lives.end, signal.SIGKILL if killed else signal.SIGTERM)
+    lives.start()
+    return await _begun(lives.home)
+
+
+async def _until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_so():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def _begun(home: Path) -> str:
     """Wait until the feed of this life lets somebody in, and note its epoch."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -229,7 +338,7 @@ async def _begun(home: Path) -> None:
         writer.transport.abort()
         with (home / "epochs").open("a") as file:
             file.write(f"{hello['epoch']}\n")
-        return
+        return str(hello["epoch"])
     raise AssertionError((home / "log").read_text()[-2000:])
 
 
@@ -244,6 +353,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=3, help="restarts by kill -9 among them")
     parser.add_argument("--rate", type=float, default=3000, help="frames a second of the sandbox")
     parser.add_argument("--longest", type=float, default=0.6, help="seconds that a connection lives")
+    parser.add_argument("--by-itself", action="store_true", help="one client of aggregator.client, which resumes")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     parser.add_argument("--home", type=Path, help="where all of it is kept; by default it is removed in the end")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Which books came to a reader without a break, so that it is known after a cut which of them go on."""
+"""The books that came to a reader without a break: it has to be known after a cut which of them go on."""
 
 import re
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ class Chains:
         self._sound: set[Name] = set()
         self._unsure: set[Name] = set()  # the next record of it tells that it is sound: the feed withholds what is not
         self._lacking: set[Name] = set()  # its changes are withheld here
-        self._asked: set[Name] = set()  # of these, those that were asked for
+        self._asked: set[Name] = set()  # those of them that were asked for
         self._is_strict = False  # a book that is not known is not had whole
         self._wanted: re.Pattern[str] | None = None
 

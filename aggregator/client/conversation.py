@@ -78,7 +78,7 @@ ORDINARY = frozenset({*CHANNELS, "gap", "health", "summary"})  # the channels th
 
 
 class _Turn(Struct):
-    """What changes at a place among the lines, once all before it are taken.
+    """A change at a place among the lines, once all before it are taken.
 
     begins: a connection begins there, whose records are held back until all is subscribed
     place: the stream goes on behind this one; null: as before
@@ -129,7 +129,7 @@ class Conversation:
         self._later: list[bytes] = []  # those that the feed takes only once it says that it is live
         self._patterns: dict[str, bool] = {}  # all that is subscribed, in order; whether books are sent whole first
         self._settings = Subscribe([])  # how the connection writes
-        self._absent: dict[str, str] = {}  # of what is subscribed, what cannot be had, as the reader was told
+        self._absent: dict[str, str] = {}  # topics that cannot be had, and why, by what the reader was told
         self._chains = Chains()
         self._gap: Gap | None = None  # since a connection was lost that stood for something
         self._lost = 0  # connections
@@ -140,10 +140,10 @@ class Conversation:
         self._cursor: str | None = None  # the same as the feed tells it; null: something came behind it, or it does not
         self._behind = Subscribe([]).start  # where to begin, if another place, until the feed has begun there
         self._begins_whole = False  # with whole books
-        self._is_late = False  # what was missed is being told
+        self._is_late = False  # the feed tells the past
         self._has_hole = False  # not all of it is
         self._recovered = 0  # so many records of it came
-        self._begin = _Turn(begins=True)  # of this connection
+        self._begin = _Turn(begins=True)  # this connection's
 
         # how far the reader has taken it
         self._place: Place | None = None

@@ -81,7 +81,7 @@ class Feed:
 
     @property
     def is_live(self) -> bool:
-        """Whether all of the past is taken that was asked for, or missed while there was no connection."""
+        """Tell whether all of the past is taken that was asked for, or missed while there was no connection."""
         return self._talk.is_live
 
     async def subscribe(self, *topics: str, **options: Unpack[Options]) -> Subscribed:

@@ -11,7 +11,7 @@ from aggregator.feed.protocol import Numbers, Policy, Subscribe, Time
 from aggregator.records import SECOND_NS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LEAST_NS = 10**8 * SECOND_NS  # of 1973: a time before it is one in seconds, or in milliseconds
+LEAST_NS = 10**8 * SECOND_NS  # a time before this, in 1973, is meant in seconds or milliseconds
 HOW_TO_BEGIN = "a cursor, (epoch, offset), nanoseconds, a datetime with a time zone, 'earliest' or 'now'"
 
 
@@ -26,7 +26,7 @@ Beginning = str | tuple[str, int] | int | datetime
 
 
 class Options(TypedDict, total=False):
-    """What a subscription may say beside its topics.
+    """The options of a subscription.
 
     snapshot: whether each book starts with the whole book, and `instruments` with those in force; true by default
     depth: of books the best so many levels a side, whole each time

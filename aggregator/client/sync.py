@@ -84,7 +84,7 @@ class BlockingFeed:
 
     @property
     def is_live(self) -> bool:
-        """Whether all of the past is taken that was asked for, or missed while there was no connection."""
+        """Tell whether all of the past is taken that was asked for, or missed while there was no connection."""
         return self._talk.is_live
 
     def subscribe(self, *topics: str, **options: Unpack[Options]) -> Subscribed:

@@ -331,6 +331,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "it tries again",
         ),
         Bound(
+            "client.conversation.RESUMED_BYTES",
+            "bytes",
+            "of topics with which a client goes on behind a break: they have to be in one line",
+            "it begins anew; a gap tells of the break",
+        ),
+        Bound(
             "client.conversation.MOST_WAITING_BYTES",
             "bytes",
             "of records that a client holds unread while it waits for an answer",

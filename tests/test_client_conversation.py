@@ -28,14 +28,14 @@ class Talk:
         self._taking: Iterator[list[tuple[int, bytes]]] | None = None
         self._waits: list[tuple[int, bytes]] = []
 
-    def connect(self, epoch: str = ONE, offset: int = 0) -> list[Row]:
+    def connect(self, epoch: str = ONE, offset: int = 0, **more: Any) -> list[Row]:
         """Begin a connection, the first or another; what the client asks then."""
         self.asked.clear()
         if self.talk.greeting is not None:
             self.talk.receive(b"")
             self.talk.lose()
         self.talk.begin(None)
-        self.say({"type": "hello", "schema": 1, "epoch": epoch, "offset": offset, "version": "1"})
+        self.say({"type": "hello", "schema": 1, "epoch": epoch, "offset": offset, "version": "1", **more})
         if self.talk.has_lost:
             self._taking = self.talk.take_up()
             self._step()
@@ -192,6 +192,17 @@ def test_a_feed_that_cannot_go_on_begins_anew() -> None:
     assert isinstance(closed, Gap)
     assert (opened.offset, closed.offset, closed.repair, last.offset) == (11, 500, "none", 501)
     assert far.talk.place == Place(TWO, 501)
+
+
+def test_another_daemon_is_not_asked_for_what_it_does_not_have() -> None:
+    far = Talk()
+    far.connect(ONE, 10, daemon="tokyo")
+    far.subscribe("trades:*:*", answer={})
+    assert ["from" in row for row in far.connect(TWO, 5, daemon="osaka")] == [False]
+    far.granted()
+    assert far.talk.why_anew == "it is another daemon"
+    assert [gap.repair for gap in far.taken() if isinstance(gap, Gap)] == [None, "none"]
+    assert ["from" in row for row in far.connect(TWO, 9, daemon="osaka")] == [True]
 
 
 def test_a_hole_of_the_journal_makes_the_repair_partial() -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TypeVar, Union, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from aggregator.client.books import Books, LiveBook
@@ -48,6 +48,7 @@ RESUMED_BYTES = 60 * 1024  # those of which the feed is asked what was missed: t
 BOOKS_AT_ONCE = 200  # likewise, of those that are asked for again
 HOW_TO_SHOW = "give the one that `aggregator token` has printed, as token=TEXT, token=Path(FILE), or --token-file FILE"
 REFUSED_NOW = "the connection was made anew, and the feed refuses now"
+ANOTHER = "it is another daemon"
 STRANGE = "what listens there does not speak as the feed does, or has hung up"
 CUT = "the connection was cut: it ended, and the feed had not said goodbye"
 
@@ -135,8 +136,10 @@ class Conversation:
         self._lost = 0  # connections
 
         # how far the stream has come
+        self._daemon: str | UnsetType = UNSET  # its name
         self._epoch = ""
         self._offset = 0
+        self._is_another = False  # the daemon of this connection is not that of the one before
         self._cursor: str | None = None  # the same as the feed tells it; null: something came behind it, or it does not
         self._behind = Subscribe([]).start  # where to begin, if another place, until the feed has begun there
         self._begins_whole = False  # with whole books
@@ -226,9 +229,9 @@ class Conversation:
         Gives requests to send; all must be answered before the next are taken. The reader is told how it went. Raises
         FeedError where the feed refuses now what it had granted, and where the end comes first.
         """
-        self.why_anew = ""
+        self.why_anew = ANOTHER if self._is_another else ""
         self._own.clear()
-        kept = self._kept()
+        kept = [] if self._is_another else self._kept()
         if kept:
             self._is_late = True
             id, line = self._number(self._resumption(kept))
@@ -293,6 +296,7 @@ class Conversation:
         self._chains.begun_anew()
         self._behind, self._begins_whole = None, False
         if self.greeting is not None:
+            self._daemon = self.greeting.daemon
             self._begin.place = Place(self.greeting.epoch, self.greeting.offset)
         if self._gap is not None:
             self._begin.is_live, self._begin.told = True, self._closing(self._gap, "none", self._begin.place)
@@ -407,8 +411,10 @@ class Conversation:
         self.greeting = greeting
         if self.has_lost and self._behind is None:
             self._behind = subscription([], {"start": self._cursor or Place(self._epoch, self._offset)}).start
+        self._is_another = greeting.daemon != self._daemon and UNSET not in {greeting.daemon, self._daemon}
         self._begin = _Turn(begins=True)
         if not self.has_lost:
+            self._daemon = greeting.daemon
             self._begin.place = Place(greeting.epoch, greeting.offset)
         self._turn(self._begin)
         self._epoch, self._offset, self._cursor = greeting.epoch, greeting.offset, None

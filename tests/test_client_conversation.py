@@ -9,7 +9,7 @@ import pytest
 
 from aggregator.client.conversation import Conversation
 from aggregator.client.errors import FeedError, LockedOut
-from aggregator.client.options import Options, Place, beginning, subscription
+from aggregator.client.options import StreamPosition, SubscriptionOptions, beginning, subscription
 from aggregator.records import Gap, Health, Record
 
 Row = dict[str, Any]
@@ -129,12 +129,21 @@ def test_it_goes_on_behind_the_last_record_that_came() -> None:
     far.granted()
     far.say(resuming(ONE, 12), trade(13), resuming(TWO, 0), trade(1))
     assert far.talk.is_live  # as far as the reader has taken it
-    assert (offsets(far.taken()), far.talk.place, far.talk.is_live) == ([11, 12, 13, 1], Place(TWO, 1), False)
+    assert (offsets(far.taken()), far.talk.position, far.talk.is_live) == (
+        [11, 12, 13, 1],
+        StreamPosition(TWO, 1),
+        False,
+    )
     far.say(live(TWO, 3), trade(4), {"type": "cursor", "cursor": "at-4"})
     closed, last = far.taken()
     assert isinstance(closed, Gap)
     assert (closed.phase, closed.repair, closed.recovered, closed.offset) == ("close", "full", 2, 3)
-    assert (far.talk.is_live, last.offset, far.talk.place, far.talk.cursor) == (True, 4, Place(TWO, 4), "at-4")
+    assert (far.talk.is_live, last.offset, far.talk.position, far.talk.cursor) == (
+        True,
+        4,
+        StreamPosition(TWO, 4),
+        "at-4",
+    )
     assert far.connect(TWO, 9)[0]["from"] == "at-4"  # nothing came behind it
 
 
@@ -191,7 +200,7 @@ def test_a_feed_that_cannot_go_on_begins_anew() -> None:
     assert isinstance(opened, Gap)
     assert isinstance(closed, Gap)
     assert (opened.offset, closed.offset, closed.repair, last.offset) == (11, 500, "none", 501)
-    assert far.talk.place == Place(TWO, 501)
+    assert far.talk.position == StreamPosition(TWO, 501)
 
 
 def test_another_daemon_is_not_asked_for_what_it_does_not_have() -> None:
@@ -392,7 +401,7 @@ def test_who_reconnects_without_resuming_asks_for_nothing_of_the_past() -> None:
         ("now", "now"),
         ("kwG7Mj", "kwG7Mj"),
         ((ONE, 7), {"epoch": ONE, "offset": 7}),
-        (Place(ONE, 0), {"epoch": ONE, "offset": 0}),
+        (StreamPosition(ONE, 0), {"epoch": ONE, "offset": 0}),
         (1_767_323_045_000_000_001, {"ts": 1_767_323_045_000_000_001}),
         (datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC), {"ts": 1_767_323_045_678_901_000}),
         (datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1))), {"ts": 1_767_323_045_000_000_000}),
@@ -421,7 +430,7 @@ def test_where_to_begin_may_be_said_in_several_ways(given: Any, said: object) ->
         ({"depth": "5"}, r"no subscription: Expected `int \| null`, got `str` - at `\$.depth`"),
     ],
 )
-def test_what_no_feed_would_do_is_refused_before_it_is_asked(options: Options, said: str) -> None:
+def test_what_no_feed_would_do_is_refused_before_it_is_asked(options: SubscriptionOptions, said: str) -> None:
     with pytest.raises(FeedError, match=said):
         subscription(["trades:*:*"], options)
 

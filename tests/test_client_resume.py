@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.client import Feed, FeedError, Place, connect, pauses, sync
+from aggregator.client import Feed, FeedError, StreamPosition, connect, pauses, sync
 from aggregator.feed.address import TcpAddress, UnixAddress
 from aggregator.records import BookSnapshot, Gap, Health
 from tests.support.cutter import Cutter
@@ -31,7 +31,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "LONGEST_PAUSE_S", 0.02)
 
 
-def judge(reader: Reader, last: Place, *, cuts: int) -> None:
+def judge(reader: Reader, last: StreamPosition, *, cuts: int) -> None:
     """What a reader was given is everything up to the last, once, and it was told how that went."""
     assert (reader.got[0].offset, reader.got[-1]) == (1, last)
     assert reader.missing() == []
@@ -42,12 +42,12 @@ def judge(reader: Reader, last: Place, *, cuts: int) -> None:
     assert reader.whole > 0
 
 
-async def follow(feed: Feed, reader: Reader, is_end: Callable[[Place], bool], **options: Any) -> None:
+async def follow(feed: Feed, reader: Reader, is_end: Callable[[StreamPosition], bool], **options: Any) -> None:
     await feed.subscribe("trades:*:*", "book:alpha:*", **options)
     reader.books |= {symbol: await feed.book(f"alpha:{symbol}") for symbol in BOOKS}
     async for record in feed:
-        reader.take(record, feed.place)
-        if feed.place is not None and is_end(feed.place) and feed.is_live:
+        reader.take(record, feed.position)
+        if feed.position is not None and is_end(feed.position) and feed.is_live:
             break
     assert all(book.is_whole for book in reader.books.values()), [book.doubt for book in reader.books.values()]
 
@@ -61,7 +61,7 @@ async def test_a_connection_that_is_cut_anywhere_is_taken_up_again(
     listen = f"unix:{tmp_path}/feed.sock" if scheme == "unix" else f"{scheme}:127.0.0.1:0"
     async with numbered(tmp_path, EPOCHS[0], listen) as daemon:
         cutter, address = await cutting(daemon, scheme, tmp_path, chance)
-        last: list[Place] = []
+        last: list[StreamPosition] = []
         reader = Reader()
         options = {} if start is None else {"start": start}
         try:
@@ -69,7 +69,7 @@ async def test_a_connection_that_is_cut_anywhere_is_taken_up_again(
                 following = asyncio.ensure_future(follow(feed, reader, lambda place: [place] == last, **options))
                 await subscribed(daemon)
                 await publish_while_cutting(daemon, cutter, reader, following, chance)
-                last.append(Place(EPOCHS[0], daemon.bus.offset + 1))
+                last.append(StreamPosition(EPOCHS[0], daemon.bus.offset + 1))
                 daemon.publish(1)
                 await following
                 judge(reader, last[0], cuts=10)
@@ -82,7 +82,7 @@ async def test_the_blocking_client_takes_it_up_as_well(tmp_path: Path) -> None:
     chance = random.Random(8)
     async with numbered(tmp_path, EPOCHS[0], f"unix:{tmp_path}/feed.sock") as daemon:
         cutter, address = await cutting(daemon, "unix", tmp_path, chance)
-        last: list[Place] = []
+        last: list[StreamPosition] = []
 
         reader = Reader()
 
@@ -91,8 +91,8 @@ async def test_the_blocking_client_takes_it_up_as_well(tmp_path: Path) -> None:
                 feed.subscribe("trades:*:*")
                 reader.books |= {symbol: feed.book(f"alpha:{symbol}") for symbol in BOOKS}
                 for record in feed:
-                    reader.take(record, feed.place)
-                    if [feed.place] == last and feed.is_live:
+                    reader.take(record, feed.position)
+                    if [feed.position] == last and feed.is_live:
                         return
 
         try:
@@ -100,7 +100,7 @@ async def test_the_blocking_client_takes_it_up_as_well(tmp_path: Path) -> None:
                 following = asyncio.ensure_future(asyncio.to_thread(converse))
                 await subscribed(daemon, 3)
                 await publish_while_cutting(daemon, cutter, reader, following, chance)
-                last.append(Place(EPOCHS[0], daemon.bus.offset + 1))
+                last.append(StreamPosition(EPOCHS[0], daemon.bus.offset + 1))
                 daemon.publish(1)
                 await following
                 judge(reader, last[0], cuts=10)
@@ -163,8 +163,8 @@ async def test_a_daemon_that_is_started_anew_or_killed_is_followed_on(tmp_path: 
 
     reader = Reader()
 
-    def is_end(place: Place) -> bool:
-        return place >= Place(EPOCHS[3], 100)
+    def is_end(place: StreamPosition) -> bool:
+        return place >= StreamPosition(EPOCHS[3], 100)
 
     try:
         async with asyncio.timeout(PATIENCE):
@@ -186,7 +186,9 @@ async def test_a_daemon_that_is_started_anew_or_killed_is_followed_on(tmp_path: 
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    assert [place.epoch for place in dict.fromkeys(Place(place.epoch, 0) for place in reader.got)] == EPOCHS[:4]
+    assert [place.epoch for place in dict.fromkeys(StreamPosition(place.epoch, 0) for place in reader.got)] == EPOCHS[
+        :4
+    ]
     assert reader.missing() == []
     opened = [gap for gap in reader.cuts if gap.phase == "open"]
     closed = [gap for gap in reader.cuts if gap.phase == "close"]
@@ -214,12 +216,12 @@ async def test_a_program_begins_where_another_has_ended(scheme: str, tmp_path: P
                 async for record in feed:
                     if not isinstance(record, Health):
                         got.append(record.offset)
-                        assert feed.place == Place(EPOCHS[0], record.offset)
+                        assert feed.position == StreamPosition(EPOCHS[0], record.offset)
                         wanted -= 1
                     if not wanted:
                         break
                 assert feed.cursor
-                start = feed.cursor if number % 2 else feed.place
+                start = feed.cursor if number % 2 else feed.position
             if number % 2:
                 async with connect(daemon.server.addresses[0]) as feed:
                     await feed.subscribe("trades:*:*", start=start)

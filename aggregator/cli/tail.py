@@ -16,7 +16,7 @@ from aggregator.cli import fail
 from aggregator.cli.show import show
 from aggregator.cli.terminal import say, screen
 from aggregator.cli.way import Way, by_way
-from aggregator.client import Feed, FeedError, Options, Place
+from aggregator.client import Feed, FeedError, StreamPosition, SubscriptionOptions
 from aggregator.client.options import Beginning
 from aggregator.daemon.printable import printable
 from aggregator.feed.protocol import Policy
@@ -50,7 +50,7 @@ def beginning(text: str) -> Beginning:
     if LENGTH.fullmatch(text):
         return time.time_ns() - length_ms(text) * MS_NS
     if found := PLACE.fullmatch(text):
-        return Place(found[1], int(found[2]))
+        return StreamPosition(found[1], int(found[2]))
     if text.isdecimal():
         return int(text)
     try:
@@ -102,7 +102,7 @@ def command(way: Way, as_json: bool, topics: tuple[str, ...], **options: Any) ->
     is_plain = as_json or bool(options["fields"]) or not screen().is_person
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(follow(way, topics, is_plain=is_plain, options=cast("Options", options)))
+            asyncio.run(follow(way, topics, is_plain=is_plain, options=cast("SubscriptionOptions", options)))
     except FeedError as error:
         raise fail(str(error)) from None
     except BrokenPipeError:
@@ -111,7 +111,9 @@ def command(way: Way, as_json: bool, topics: tuple[str, ...], **options: Any) ->
         raise fail(f"{way.address}: {error.strerror or error}; is a daemon with a feed running?") from None
 
 
-async def follow(way: Way, topics: tuple[str, ...], *, is_plain: bool, options: Options | None = None) -> None:
+async def follow(
+    way: Way, topics: tuple[str, ...], *, is_plain: bool, options: SubscriptionOptions | None = None
+) -> None:
     """Print what comes until the feed ends."""
     async with way.connect() as feed:
         subscribed = await feed.subscribe(*topics, **(options or {}))

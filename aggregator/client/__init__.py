@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from aggregator.client.books import LiveBook
 from aggregator.client.errors import CutOff, FeedError, LockedOut
-from aggregator.client.options import Options, Place
+from aggregator.client.options import StreamPosition, SubscriptionOptions
 from aggregator.client.security import Tls
 
 if TYPE_CHECKING:
     from aggregator.client.feed import Feed, connect
 
-__all__ = ["CutOff", "Feed", "FeedError", "LiveBook", "LockedOut", "Options", "Place", "Tls", "connect"]
+__all__ = [
+    "CutOff",
+    "Feed",
+    "FeedError",
+    "LiveBook",
+    "LockedOut",
+    "StreamPosition",
+    "SubscriptionOptions",
+    "Tls",
+    "connect",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from aggregator.client.books import Books, LiveBook
 from aggregator.client.chains import HISTORY, WATCHED, Chains
 from aggregator.client.errors import CutOff, FeedError, LockedOut, NoFeed
-from aggregator.client.options import Options, Place, subscription
+from aggregator.client.options import StreamPosition, SubscriptionOptions, subscription
 from aggregator.errors import BadFrame
 from aggregator.feed.protocol import (
     AbsentTopic,
@@ -89,7 +89,7 @@ class _Turn(Struct):
     """
 
     begins: bool = False
-    place: Place | None = None
+    place: StreamPosition | None = None
     cursor: str | None = None
     is_live: bool | None = None
     told: bytes = b""
@@ -149,7 +149,7 @@ class Conversation:
         self._begin = _Turn(begins=True)  # this connection's
 
         # how far the reader has taken it
-        self._place: Place | None = None
+        self._place: StreamPosition | None = None
         self._place_told: str | None = None  # the newest cursor
         self._last = b""  # the last record, behind that place
         self._is_live = True
@@ -297,7 +297,7 @@ class Conversation:
         self._behind, self._begins_whole = None, False
         if self.greeting is not None:
             self._daemon = self.greeting.daemon
-            self._begin.place = Place(self.greeting.epoch, self.greeting.offset)
+            self._begin.place = StreamPosition(self.greeting.epoch, self.greeting.offset)
         if self._gap is not None:
             self._begin.is_live, self._begin.told = True, self._closing(self._gap, "none", self._begin.place)
             self._gap = None
@@ -345,7 +345,7 @@ class Conversation:
             reason=absent.reason,
         )
 
-    def _closing(self, gap: Gap, repair: Repair, place: Place | None) -> bytes:
+    def _closing(self, gap: Gap, repair: Repair, place: StreamPosition | None) -> bytes:
         """The record that ends the gap which the reader was told of."""
         now = time.time_ns()
         offset = gap.offset if place is None else place.offset
@@ -410,12 +410,12 @@ class Conversation:
     def _sort_greeting(self, greeting: Hello) -> None:
         self.greeting = greeting
         if self.has_lost and self._behind is None:
-            self._behind = subscription([], {"start": self._cursor or Place(self._epoch, self._offset)}).start
+            self._behind = subscription([], {"start": self._cursor or StreamPosition(self._epoch, self._offset)}).start
         self._is_another = greeting.daemon != self._daemon and UNSET not in {greeting.daemon, self._daemon}
         self._begin = _Turn(begins=True)
         if not self.has_lost:
             self._daemon = greeting.daemon
-            self._begin.place = Place(greeting.epoch, greeting.offset)
+            self._begin.place = StreamPosition(greeting.epoch, greeting.offset)
         self._turn(self._begin)
         self._epoch, self._offset, self._cursor = greeting.epoch, greeting.offset, None
 
@@ -432,7 +432,7 @@ class Conversation:
             self._cursor = notice.cursor
             self._turn(_Turn(cursor=notice.cursor))
             return
-        self._epoch, self._offset = place = Place(notice.epoch, notice.offset)
+        self._epoch, self._offset = place = StreamPosition(notice.epoch, notice.offset)
         self._behind, self._begins_whole = None, False
         if not isinstance(notice, Live):
             self._cursor, self._is_late = None, True
@@ -571,12 +571,12 @@ class Conversation:
         return "" if self._place is None else self._place.epoch
 
     @property
-    def place(self) -> Place | None:
+    def position(self) -> StreamPosition | None:
         """The place behind the record that was taken last; null before the first connection."""
         if self._last and self._place is not None:
             kind = _kind_of(self._last)
             if kind.type != "lag":
-                self._place = Place(self._place.epoch, max(self._place.offset, kind.offset))
+                self._place = StreamPosition(self._place.epoch, max(self._place.offset, kind.offset))
             self._last = b""
         return self._place
 
@@ -609,7 +609,7 @@ class Conversation:
 
     # --- requests
 
-    def subscription(self, topics: tuple[str, ...], options: Options) -> Subscribe:
+    def subscription(self, topics: tuple[str, ...], options: SubscriptionOptions) -> Subscribe:
         """The request for these topics. Raises FeedError for what no feed would do."""
         request = subscription(topics, options)
         if request.start is not None and self._patterns:

@@ -12,7 +12,7 @@ from aggregator.client import wire
 from aggregator.client.books import LiveBook
 from aggregator.client.conversation import Answer, Conversation
 from aggregator.client.errors import FeedError, LockedOut, NoFeed
-from aggregator.client.options import Options, Place
+from aggregator.client.options import StreamPosition, SubscriptionOptions
 from aggregator.client.pauses import Pauses
 from aggregator.client.security import Entry, PathText, Ssl, TlsContext
 from aggregator.client.wire import READ_BYTES, Wire, parse_place, silence, wire_to
@@ -70,24 +70,24 @@ class Feed:
     def cursor(self) -> str | None:
         """The newest place that the feed has told, not beyond the record taken last; for `start`, at any time later.
 
-        It is told where a subscription had a `start`. Records behind it may have been taken: `place` is exact.
+        It is told where a subscription had a `start`. Records behind it may have been taken: `position` is exact.
         """
         return self._talk.cursor
 
     @property
-    def place(self) -> Place | None:
+    def position(self) -> StreamPosition | None:
         """The place behind the record taken last, by epoch and offset; for `start` as well, of this one daemon."""
-        return self._talk.place
+        return self._talk.position
 
     @property
     def is_live(self) -> bool:
         """Tell whether all of the past is taken that was asked for, or missed while there was no connection."""
         return self._talk.is_live
 
-    async def subscribe(self, *topics: str, **options: Unpack[Options]) -> Subscribed:
+    async def subscribe(self, *topics: str, **options: Unpack[SubscriptionOptions]) -> Subscribed:
         """Subscribe to these patterns (`channel:exchange:symbol`) too. Raises FeedError when the feed refuses them.
 
-        The options are those of `aggregator.client.Options`.
+        The options are those of `aggregator.client.SubscriptionOptions`.
         """
         return await self._ask(self._talk.subscription(topics, options), Subscribed)
 

@@ -15,7 +15,7 @@ LEAST_NS = 10**8 * SECOND_NS  # a time before this, in 1973, is meant in seconds
 HOW_TO_BEGIN = "a cursor, (epoch, offset), nanoseconds, a datetime with a time zone, 'earliest' or 'now'"
 
 
-class Place(NamedTuple):
+class StreamPosition(NamedTuple):
     """A place in the stream: behind the record with this offset, in this life of the daemon."""
 
     epoch: str
@@ -25,7 +25,7 @@ class Place(NamedTuple):
 Beginning = str | tuple[str, int] | int | datetime
 
 
-class Options(TypedDict, total=False):
+class SubscriptionOptions(TypedDict, total=False):
     """The options of a subscription.
 
     snapshot: whether each book starts with the whole book, and `instruments` with those in force; true by default
@@ -55,7 +55,7 @@ class Options(TypedDict, total=False):
 ALLOWED = {"policy": Policy, "numbers": Numbers, "time": Time}
 
 
-def subscription(topics: Sequence[str], options: Options) -> Subscribe:
+def subscription(topics: Sequence[str], options: SubscriptionOptions) -> Subscribe:
     """The request for these topics. Raises FeedError for what no feed would do."""
     start, fields = options.get("start"), options.get("fields")
     for name, words in ALLOWED.items():

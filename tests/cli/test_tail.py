@@ -16,7 +16,7 @@ from aggregator.bus.bus import Batch, Bus
 from aggregator.cli.show import show
 from aggregator.cli.tail import beginning, follow, length_ms, name_topics
 from aggregator.cli.way import Way
-from aggregator.client import Place, connect
+from aggregator.client import StreamPosition, connect
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
@@ -121,7 +121,7 @@ def test_a_state_and_an_empty_side_are_always_said() -> None:
     [
         ("earliest", "earliest"),
         ("kwG7Mj", "kwG7Mj"),
-        ("20260102T030405.000000Z:4711", Place("20260102T030405.000000Z", 4711)),
+        ("20260102T030405.000000Z:4711", StreamPosition("20260102T030405.000000Z", 4711)),
         ("1767323045000000000", 1_767_323_045_000_000_000),
         ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2026-01-02 05:04:05+02:00", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),

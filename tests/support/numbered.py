@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.view import Wanted
-from aggregator.client import LiveBook, Place
+from aggregator.client import LiveBook, StreamPosition
 from aggregator.feed.address import parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
@@ -118,12 +118,12 @@ class Reader:
 
     def __init__(self) -> None:
         self.books: dict[str, LiveBook] = {}
-        self.got: list[Place] = []
-        self.holes: list[tuple[Place, Place]] = []
+        self.got: list[StreamPosition] = []
+        self.holes: list[tuple[StreamPosition, StreamPosition]] = []
         self.cuts: list[Gap] = []
         self.whole = 0  # times that a book could be trusted, and was right
 
-    def take(self, record: Record, place: Place | None) -> None:
+    def take(self, record: Record, place: StreamPosition | None) -> None:
         assert place is not None
         if isinstance(record, Gap):
             (self.cuts if record.conn != "journal" else self.holes).append(self._gap(record))  # type: ignore[arg-type]
@@ -148,16 +148,16 @@ class Reader:
             return gap
         start, _, end = gap.gap_id.removeprefix("journal:").rpartition("-")
         (low_epoch, _, low), (high_epoch, _, high) = start.rpartition(":"), end.rpartition(":")
-        return Place(low_epoch, int(low)), Place(high_epoch or low_epoch, int(high))
+        return StreamPosition(low_epoch, int(low)), StreamPosition(high_epoch or low_epoch, int(high))
 
-    def missing(self) -> list[Place]:
+    def missing(self) -> list[StreamPosition]:
         """The places between the first and the last record that were not given and not told as missing."""
         found = []
         for low, high in zip(self.got, self.got[1:], strict=False):
             if low.epoch == high.epoch:
-                between = [Place(low.epoch, offset) for offset in range(low.offset + 1, high.offset)]
+                between = [StreamPosition(low.epoch, offset) for offset in range(low.offset + 1, high.offset)]
             else:  # nobody knows what was the last of the life before; its end is told if not all of it was kept
-                between = [Place(high.epoch, offset) for offset in range(1, high.offset)]
+                between = [StreamPosition(high.epoch, offset) for offset in range(1, high.offset)]
             found += [place for place in between if not any(start < place <= end for start, end in self.holes)]
         return found
 

@@ -117,7 +117,7 @@ class Following(Ledger):
             await feed.subscribe("*:*:*", snapshot=False, policy="lossless", start="now")
             async for line in feed.lines():
                 row = json.loads(line)
-                place = feed.place
+                place = feed.position
                 assert place is not None
                 self.reached, self.is_live = place, feed.is_live
                 if self.first is None:

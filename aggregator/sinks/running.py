@@ -86,6 +86,12 @@ class _Pauses:
         self._next = self._first
 
 
+def _is_to_end() -> bool:
+    """Tell whether this task itself was cancelled, and not a call in a client library, whose error looks the same."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 class QueuedSink:
     """A sink with a queue of its own.
 
@@ -196,6 +202,10 @@ class QueuedSink:
                 except Ended:
                     self._let_go()
                     return
+                except asyncio.CancelledError:
+                    if _is_to_end():
+                        raise
+                    await self._failed(OSError("a call of its own was cancelled"))
                 except Exception as error:  # noqa: BLE001 - whatever a sink raises concerns no other
                     await self._failed(error)
         finally:
@@ -228,8 +238,12 @@ class QueuedSink:
         """Have the writer give back what it holds, whatever it says to that."""
         writer, self._writer = self._writer, None
         if writer is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(writer.close(), CLOSING_S)
+            try:
+                with suppress(Exception):
+                    await asyncio.wait_for(writer.close(), CLOSING_S)
+            except asyncio.CancelledError:
+                if _is_to_end():
+                    raise
 
     async def _give_all(self, writer: Writer) -> None:
         """Give what comes until the stream ends."""
@@ -321,7 +335,7 @@ class QueuedSink:
             self._at.popleft()
             self._at.extendleft([batch.part(half, len(batch)), batch.part(0, half)])
             return
-        which = [0] if which is None else [at for at in which if 0 <= at < len(batch)]
+        which = [0] if which is None else sorted({at for at in which if 0 <= at < len(batch)})
         kept = await self._bury(batch, which, refused.reason)
         lost = [batch.records[at] for at in which[kept:] if not self.queue.is_own(batch.records[at])]
         own = sum(self.queue.is_own(batch.records[at]) for at in which)

@@ -285,6 +285,21 @@ async def test_records_that_are_refused_stand_in_the_dead_letters(tmp_path: Path
     assert (status.written, status.refused, status.dropped) == (990, 10, 0)
 
 
+async def test_a_record_that_is_refused_twice_over_counts_once(tmp_path: Path) -> None:
+    class Confused(Keeping):
+        async def write(self, batch: Batch) -> None:
+            self.keep(batch, [0, 3])
+            raise Refused("these", [2, 1, 2, 1, 9, -1])
+
+    bus = Bus("e1")
+    sink = await started(bus, Confused(), dead=tmp_path)
+    bus.publish(trades(4))
+    await drained(sink)
+    (path,) = tmp_path.iterdir()
+    assert [json.loads(line)["record"]["offset"] for line in path.read_text().splitlines()] == [2, 3]
+    assert (sink.status().written, sink.status().refused) == (2, 2)
+
+
 @pytest.mark.parametrize("error", [Refused("bad"), ValueError("bad")])
 def test_the_culprits_of_a_batch_are_found_by_halves(tmp_path: Path, error: Exception) -> None:
     async def main() -> None:
@@ -379,6 +394,46 @@ def test_a_sink_that_fails_is_opened_anew_and_given_the_same_batch(caplog: pytes
         assert "the server has left" in caplog.text
 
     virtually(main)
+
+
+async def test_a_call_that_is_cancelled_within_a_sink_ends_neither_it_nor_its_records() -> None:
+    """Client libraries raise that of a future of their own, in whatever call; it is a failure like any other."""
+
+    class Cancelled(Keeping):
+        async def close(self) -> None:
+            raise asyncio.CancelledError
+
+    async def trouble(_: Batch) -> None:
+        raise asyncio.CancelledError
+
+    came = asyncio.Event()
+
+    async def arrive(_: Batch) -> None:
+        came.set()
+
+    bus = Bus("epoch-1")
+    good = Keeping(arrive)
+    sink = await started(bus, Cancelled(trouble), good, delivery=structs.replace(PLAIN, backoff=0.001))
+    bus.publish(trades(3))
+    await came.wait()
+    bus.publish(trades(2))
+    await drained(sink)
+    assert good.offsets == [1, 2, 3, 4, 5]
+    assert (sink.status().written, sink.status().restarts, sink.status().held) == (5, 1, 0)
+
+
+async def test_a_sink_that_is_cancelled_from_outside_ends() -> None:
+    async def trouble(_: Batch) -> None:
+        await asyncio.sleep(3600)
+
+    bus = Bus("epoch-1")
+    sink = await started(bus, Keeping(trouble))
+    bus.publish(trades(3))
+    await asyncio.sleep(0)
+    assert sink.task is not None
+    assert await sink.abandon() == 3
+    assert sink.task.cancelled()
+    assert sink.status().dropped == 3
 
 
 async def test_a_local_sink_that_cannot_be_opened_is_a_reason_not_to_start() -> None:

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -86,6 +87,7 @@ class Daemon:
         self.hosts = Hosts()
         self._listings = Listings(config.state / "instruments")
         self._networks: list[Internet] = []
+        self._tls: ssl.SSLContext | None = None  # all exchanges share it: reading the certificates takes 10 to 30 ms
         self.recorders: dict[str, Recorder] = {}  # by exchange
         self._stop = asyncio.Event()
         self._stopped_at: float | None = None
@@ -312,7 +314,8 @@ class Daemon:
 
     async def _network(self, config: ExchangeConfig, exchange: Exchange) -> tuple[Network, Keyring | None]:
         """The network of an exchange: the keyring is below the recorder, which must not know what it signs."""
-        internet = Internet(config.endpoints, config.route, for_rest(exchange.limits))
+        self._tls = self._tls or ssl.create_default_context()
+        internet = Internet(config.endpoints, config.route, for_rest(exchange.limits), self._tls)
         self._networks.append(internet)
         network, keyring = internet.network(), None
         if exchange.keys is not None and config.credentials:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from bench.measure import table
+from bench.measure import as_installed, table
 
 COMMANDS = {
     "python alone": ["-c", ""],
@@ -17,6 +17,7 @@ COMMANDS = {
 
 def report(rounds: int) -> dict[str, float]:
     """Start each several times in turn, and print the table."""
+    as_installed()
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(rounds):
         for name, arguments in COMMANDS.items():

@@ -37,7 +37,7 @@ from aggregator.ingest.listing import read_bodies
 from aggregator.records import CHANNEL_OF, Gap, Health, Instrument, Record, Summary
 from bench.daemon import resident
 from bench.elsewhere import feed_table
-from bench.measure import table
+from bench.measure import as_installed, table
 
 HERE = Path(__file__).resolve().parents[1]
 CORPUS = HERE.parent / "shared" / "corpus"
@@ -320,6 +320,7 @@ async def process(home: Path, command: str, *arguments: str) -> Process:
 
 async def run(home: Path, captures: Path, ids: Sequence[str], seconds: float) -> int:
     """Play all of it to one daemon; how many exchanges are late or silent, and one more where memory is too much."""
+    as_installed()
     played: dict[str, Played] = {}
     for id in ids:
         (home / id).mkdir(parents=True)

@@ -31,7 +31,6 @@ from aggregator.records import (
     DAY_S,
     BookDelta,
     BookSnapshot,
-    Candle,
     Channel,
     Instrument,
     MarketState,
@@ -42,7 +41,7 @@ from aggregator.records import (
 )
 from aggregator.refusals import coded
 from aggregator.sequence import NEXT, STALE, Rule, Verdict, ordered
-from aggregator.wire import Text, bbo, encode, end_of, from_iso, nonzero, optional, step, symbols_by, text
+from aggregator.wire import Text, bbo, candle, encode, from_iso, nonzero, optional, step, symbols_by, text
 
 API = "https://api.btcmarkets.net/v3/markets"
 CHANNELS: dict[Channel, str] = {"trades": "trade", "book": "orderbookUpdate", "bbo": "tick", "ticker": "tick"}
@@ -226,18 +225,7 @@ def read_past(raw_symbol: str, body: bytes) -> Iterable[Trade]:
 
 def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:
     for start, first, high, low, last, volume in sorted(decode_candles(body)):
-        opened = from_iso(start)
-        yield Candle(
-            raw_symbol=raw_symbol,
-            interval=INTERVAL,
-            ts_open=opened,
-            ts_close=end_of(INTERVAL, opened),
-            open=text(first),
-            high=text(high),
-            low=text(low),
-            close=text(last),
-            base_volume=text(volume),
-        )
+        yield candle(raw_symbol, INTERVAL, from_iso(start), (first, high, low, last), base=volume)
 
 
 def read_market(row: Raw) -> Instrument:

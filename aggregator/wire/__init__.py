@@ -6,7 +6,7 @@ Every name is imported from here: `from aggregator.wire import ms, text`. The mo
 from aggregator.wire.binary import protobuf
 from aggregator.wire.frames import by_word, either, encode
 from aggregator.wire.inflating import gunzip, unzlib
-from aggregator.wire.made import bbo, past, sides
+from aggregator.wire.made import bbo, candle, past, sides
 from aggregator.wire.numbers import (
     ZERO,
     Text,
@@ -34,6 +34,7 @@ __all__ = (
     "bbo",
     "best",
     "by_word",
+    "candle",
     "channels_by_word",
     "crc_in_turns",
     "either",

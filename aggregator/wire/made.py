@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from aggregator.records import Bbo, Levels, Record
-from aggregator.wire.numbers import ZERO, Text, nonzero, optional
+from aggregator.records import Bbo, Candle, Levels, Record
+from aggregator.wire.numbers import ZERO, Text, nonzero, optional, text
+from aggregator.wire.times import end_of
 
 R = TypeVar("R", bound=Record)
 
@@ -34,6 +35,33 @@ def bbo(
         ts_event=ts_event,
         ts_sent=ts_sent,
         sequence=sequence,
+    )
+
+
+def candle(
+    raw_symbol: str,
+    interval: str,
+    start: int,
+    prices: tuple[Text, Text, Text, Text],
+    *,
+    base: Text = None,
+    quote: Text = None,
+    trades: int | None = None,
+) -> Candle:
+    """Give a candle that begins at `start` (ns), with its prices in this order: open, high, low, close."""
+    first, high, low, last = prices
+    return Candle(
+        raw_symbol=raw_symbol,
+        interval=interval,
+        ts_open=start,
+        ts_close=end_of(interval, start),
+        open=text(first),
+        high=text(high),
+        low=text(low),
+        close=text(last),
+        base_volume=optional(base),
+        quote_volume=optional(quote),
+        trades=trades,
     )
 
 

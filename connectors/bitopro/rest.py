@@ -6,8 +6,8 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Request
-from aggregator.records import Candle, Record
-from aggregator.wire import end_of, latest, ms
+from aggregator.records import Record
+from aggregator.wire import candle, latest, ms
 
 API = "https://api.bitopro.com/v3"
 INTERVAL, LATEST_S = "1m", 300  # candles of so many seconds are asked for each time
@@ -34,16 +34,5 @@ def ask_candles(raw_symbol: str) -> Request:
 
 
 def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:
-    for c in sorted(decode_candles(body).data, key=lambda candle: candle.timestamp):
-        opened = ms(c.timestamp)
-        yield Candle(
-            raw_symbol=raw_symbol,
-            interval=INTERVAL,
-            ts_open=opened,
-            ts_close=end_of(INTERVAL, opened),
-            open=c.open,
-            high=c.high,
-            low=c.low,
-            close=c.close,
-            base_volume=c.volume,
-        )
+    for c in sorted(decode_candles(body).data, key=lambda row: row.timestamp):
+        yield candle(raw_symbol, INTERVAL, ms(c.timestamp), (c.open, c.high, c.low, c.close), base=c.volume)

@@ -7,7 +7,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Request, Since
 from aggregator.records import Candle, Instrument, Record, Trade
-from aggregator.wire import end_of, from_iso, ms
+from aggregator.wire import candle, from_iso, ms
 from connectors.foxbit.wires import trade
 
 API = "https://api.foxbit.com.br/rest/v3"
@@ -41,20 +41,9 @@ class CandleRow(Struct, array_like=True, gc=False):
     trades: int
 
     def record(self, raw_symbol: str) -> Candle:
-        opened = ms(self.start)
-        return Candle(
-            raw_symbol=raw_symbol,
-            interval=INTERVAL,
-            ts_open=opened,
-            ts_close=end_of(INTERVAL, opened),
-            open=self.open,
-            high=self.high,
-            low=self.low,
-            close=self.close,
-            base_volume=self.base_volume,
-            quote_volume=self.quote_volume,
-            trades=self.trades,
-        )
+        prices = self.open, self.high, self.low, self.close
+        base, quote = self.base_volume, self.quote_volume
+        return candle(raw_symbol, INTERVAL, ms(self.start), prices, base=base, quote=quote, trades=self.trades)
 
 
 class Asset(Struct):

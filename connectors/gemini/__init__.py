@@ -29,7 +29,6 @@ from aggregator.exchange import (
 from aggregator.records import (
     BookDelta,
     BookSnapshot,
-    Candle,
     Channel,
     Funding,
     IndexPrice,
@@ -42,7 +41,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.refusals import coded, meaning_of
-from aggregator.wire import Text, encode, end_of, ms, nonzero, number, optional, sides, symbols_by, text
+from aggregator.wire import Text, candle, encode, ms, nonzero, number, optional, sides, symbols_by, text
 from connectors.gemini import frames
 
 REST = "https://api.gemini.com"
@@ -168,17 +167,7 @@ class Bars(Struct, gc=False):
         if interval not in INTERVALS:
             raise BadFrame(f"bars of the unknown interval {interval[:40]!r}")
         return [
-            Candle(
-                raw_symbol=self.symbol,
-                interval=interval,
-                ts_open=ms(start),
-                ts_close=end_of(interval, ms(start)),
-                open=text(first),
-                high=text(high),
-                low=text(low),
-                close=text(last),
-                base_volume=text(volume),
-            )
+            candle(self.symbol, interval, ms(start), (first, high, low, last), base=volume)
             for start, first, high, low, last, volume in reversed(self.changes)
         ]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from msgspec import Raw
 
 from aggregator.exchange import Request
-from aggregator.records import BookSnapshot, Candle, Instrument, Record
-from aggregator.wire import bbo, encode, end_of, latest, levels, nonzero, optional, seconds, text
+from aggregator.records import BookSnapshot, Instrument, Record
+from aggregator.wire import bbo, candle, encode, latest, levels, nonzero, optional, seconds
 from connectors.indodax.wires import (
     decode_candles,
     decode_depth,
@@ -25,18 +25,8 @@ def ask_candles(raw_symbol: str) -> Request:
 
 
 def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:
-    for c in sorted(decode_candles(body), key=lambda candle: candle.time):
-        opened = seconds(c.time)
-        yield Candle(
-            raw_symbol=raw_symbol,
-            interval=INTERVAL,
-            ts_open=opened,
-            ts_close=end_of(INTERVAL, opened),
-            open=text(c.open),
-            high=text(c.high),
-            low=text(c.low),
-            close=text(c.close),
-        )
+    for c in sorted(decode_candles(body), key=lambda row: row.time):
+        yield candle(raw_symbol, INTERVAL, seconds(c.time), (c.open, c.high, c.low, c.close))
 
 
 def read_depth(raw_symbol: str, body: bytes) -> BookSnapshot:

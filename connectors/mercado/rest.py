@@ -7,8 +7,8 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Request
-from aggregator.records import SECOND_NS, BookSnapshot, Candle, Instrument, Record
-from aggregator.wire import Text, as_written, encode, end_of, levels, nonzero, optional, seconds, text
+from aggregator.records import SECOND_NS, BookSnapshot, Instrument, Record
+from aggregator.wire import Text, as_written, candle, encode, levels, nonzero, optional, seconds
 from connectors.mercado.frames import LEVELS
 from connectors.mercado.wires import decode_book
 
@@ -75,18 +75,7 @@ def ask_candles(raw_symbol: str) -> Request:
 def read_candles(raw_symbol: str, body: bytes) -> Iterable[Record]:
     rows = decode_candles(body)
     for start, first, high, low, last, volume in zip(rows.t, rows.o, rows.h, rows.l, rows.c, rows.v, strict=True):
-        opened = seconds(start)
-        yield Candle(
-            raw_symbol=raw_symbol,
-            interval=INTERVAL,
-            ts_open=opened,
-            ts_close=end_of(INTERVAL, opened),
-            open=text(first),
-            high=text(high),
-            low=text(low),
-            close=text(last),
-            base_volume=optional(volume),
-        )
+        yield candle(raw_symbol, INTERVAL, seconds(start), (first, high, low, last), base=volume)
 
 
 def read_whole(raw_symbol: str, body: bytes) -> BookSnapshot:

@@ -768,3 +768,13 @@ def test_no_time_needs_a_file_to_be_read() -> None:
 )
 def test_a_percentage_is_made_a_fraction_exactly(percent: wire.Text, part: str | None) -> None:
     assert wire.fraction(percent) == part
+
+
+def test_a_candle_has_its_prices_in_order_and_ends_with_its_interval() -> None:
+    start = 1_760_000_040_000_000_000
+    made = wire.candle("BTC-AUD", "1m", start, ("9", 10, "8.50", "9.1e0"), base="0", quote="", trades=2)
+    assert (made.raw_symbol, made.interval, made.ts_open, made.ts_close) == ("BTC-AUD", "1m", start, start + 60 * 10**9)
+    assert (made.open, made.high, made.low, made.close) == ("9", "10", "8.50", "9.1")
+    assert (made.base_volume, made.quote_volume, made.trades) == ("0", None, 2)
+    with pytest.raises(BadFrame):
+        wire.candle("BTC-AUD", "1m", start, ("9", "10", "8", None))

@@ -120,7 +120,7 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type", omit_defaults=Tru
     conn: the connection it came over: `name/2#17` is the 17th connection of the second shard (a listing has none);
         of a derived channel its name: `derived/bbo.book`
     source: `ws`, `rest`, `backfill`, `derived` or `replay`
-    upstream: only on what came from another daemon: the epoch and the offset that it has there, and the
+    upstream: only on what came [from another daemon](sources.md): the epoch and the offset that it has there, and the
         daemons by which it came, as `first/next`: these are of the last
     flags: left out when empty: `snapshot`, `backfill`, `late`, `bad_ts`
     """

@@ -54,6 +54,10 @@ class Views:
         if self._views.get(exchange) is view:
             del self._views[exchange]
 
+    def __contains__(self, exchange: str) -> bool:
+        """Tell whether anything comes of an exchange."""
+        return exchange in self._views
+
     def follow(self, listen: Callable[[Iterable[Wanted]], None]) -> None:
         """Tell a listener which topics are wanted: now, and whenever there are more."""
         self._listeners.append(listen)

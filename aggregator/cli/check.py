@@ -24,10 +24,16 @@ def command(path: Path) -> None:
                 click.echo(f"{path}: warning: {warning}", err=True)
         except ConfigError as error:
             troubles.append(f"{path}: {error}")
+    for source in config.sources:
+        wrong = None if source.source.check is None else source.source.check(source.settings)
+        if wrong is not None:
+            troubles.append(f"{path}: source {source.name}: {wrong}")
     if troubles:
         click.echo("\n".join(troubles), err=True)
         raise click.exceptions.Exit(EXIT_CONFIG)
     held = f"{counted(len(config.exchanges), 'exchange')}, {counted(len(config.sinks), 'sink')}"
+    if config.sources:
+        held = f"{counted(len(config.sources), 'source')}, {held}"
     click.echo(f"{path}: {held}, no mistake", err=True)
 
 

@@ -170,6 +170,7 @@ def _show(status: "DaemonStatus", *, asked_for: bool) -> None:
             click.echo(printable(line))
     for resting in status.rest.resting:
         click.echo(printable(f"{resting.host} is left alone for {_span(resting.seconds)}: {resting.words}"))
+    _show_sources(status)
     _show_sinks(status)
     if status.topics:
         click.echo()
@@ -183,6 +184,25 @@ def _show(status: "DaemonStatus", *, asked_for: bool) -> None:
         click.echo("\nno topic fits")
     if status.left_out:
         click.echo(f"and {counted(status.left_out, 'topic')} more")
+
+
+def _show_sources(status: "DaemonStatus") -> None:
+    rows = [
+        (
+            source.name,
+            source.state,
+            str(source.topics.get("live", 0)),
+            str(source.topics.get("quiet", 0)),
+            str(sum(source.topics.values()) - source.topics.get("live", 0) - source.topics.get("quiet", 0)),
+            str(source.gaps),
+            _age(source.age_ms),
+            (source.trouble or "") if source.state != "live" else source.left_out_for or "",
+        )
+        for source in status.sources
+    ]
+    if rows:
+        click.echo()
+        print_rows(("source", "state", "live", "quiet", "other", "gaps", "last", "trouble"), rows, {"trouble": 60})
 
 
 def _show_sinks(status: "DaemonStatus") -> None:

@@ -7,7 +7,7 @@ import click
 
 from aggregator.cli import fail
 
-EXAMPLES = ("live", "service", "full")
+EXAMPLES = ("live", "service", "relay", "full")
 
 
 def example(name: str) -> str:
@@ -22,7 +22,7 @@ def example(name: str) -> str:
     type=click.Choice(EXAMPLES),
     default="live",
     show_default=True,
-    help="For a try in this directory, for the systemd service, or with every key.",
+    help="For a try here, for the systemd service, to pass on what another daemon gathers, or with every key.",
 )
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A new file; else standard output.")
 def command(name: str, out: Path | None) -> None:

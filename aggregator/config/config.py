@@ -4,9 +4,9 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import get_type_hints
+from typing import TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -22,8 +22,12 @@ from aggregator.config.schema import (
     KnownChannels,
     SinksDocument,
     SinkTable,
+    SourcesDocument,
+    SourceTable,
     configured,
+    configured_source,
     sink_table,
+    source_table,
     split_channel,
 )
 from aggregator.config.toml_lines import KeyPath, key_lines, line_of
@@ -34,6 +38,8 @@ from aggregator.ingest.proxies import DialOptions, is_loopback
 from aggregator.sinks.registry import find_sink, lacking, sink_names
 from aggregator.sinks.sink import Sink, SinkConfig
 from aggregator.sinks.values import choices, quote
+from aggregator.sources.registry import find_source, source_names
+from aggregator.sources.source import Source, SourceConfig
 
 MOST_DOTS = 50  # in one key
 LARGEST_BYTES = 1_000_000  # a file that is longer is not a configuration
@@ -59,6 +65,7 @@ WRONG = {
 DEEP = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{MOST_DOTS}}}""")
 VERIFY = {"all": 1, "sampled": 16, "off": 0}  # one of so many checksums is computed
 Complaint = tuple[KeyPath, str]
+T = TypeVar("T")
 
 
 class ExchangeConfig(Struct, frozen=True, kw_only=True):
@@ -103,6 +110,7 @@ class Config(Struct, frozen=True, kw_only=True):
     exchanges: tuple[ExchangeConfig, ...]
     sinks: tuple[SinkConfig, ...]
     state: Path
+    sources: tuple[SourceConfig, ...] = ()
     control: Path | None = None  # the control socket; null: there is none
     log_level: str
     warnings: "tuple[Problem, ...]" = ()  # each names a key that should be written otherwise
@@ -146,9 +154,13 @@ def load_config(
     if (newer := _newer(values)) is not None:
         raise ConfigErrors((Problem(str(path), line_of(lines, ("version",)), "version", newer),))
     moved = with_own_tables(values)
+    if schema is Document and moved.values.get("sources"):
+        schema = SourcesDocument
     document, complaints = _validated(moved.values, known_channels, schema)
     sinks, wrong = _sinks(moved.values)
     complaints += [*wrong, *_repeated(moved.values), *_nested(moved.values)]
+    sources, wrong = _sources(moved.values)
+    complaints += [*wrong, *_crossed(moved.values)]
     if known_keys is not None:
         complaints += _wrong_credentials(moved.values, known_keys)
 
@@ -164,6 +176,7 @@ def load_config(
     return Config(
         exchanges=tuple(_exchange(table) for table in document.exchanges),
         sinks=sinks,
+        sources=sources,
         state=state,
         control=control,
         log_level=document.log_level,
@@ -271,26 +284,87 @@ def _sinks(values: dict[str, object]) -> tuple[tuple[SinkConfig, ...], list[Comp
     return tuple(sinks), complaints
 
 
+def _sources(values: dict[str, object]) -> tuple[tuple[SourceConfig, ...], list[Complaint]]:
+    """The sources, each read by the table of its type, and what is wrong with them."""
+    sources: list[SourceConfig] = []
+    complaints: list[Complaint] = []
+    seen: dict[str, int] = {}
+    for index, table in _tables(values, "sources"):
+        place: KeyPath = ("sources", index)
+        try:
+            source = _source_of(table)
+            keys = source_table(source)
+            found = configured_source(source, keys.model_validate(table))
+        except ValidationError as error:
+            complaints += [
+                _complaint({**detail, "loc": (*place, *detail["loc"])}, keys)
+                for detail in error.errors(include_url=False)
+            ]
+            continue
+        except (ConfigError, ValueError) as error:
+            complaints.append(((*place, "type"), str(error)))
+            continue
+        sources.append(found)
+        if (first := seen.setdefault(found.name, index)) != index:
+            said = f"is already the {source.unique} of sources[{first}]: name all topics there"
+            complaints.append(((*place, source.unique), said))
+    return tuple(sources), complaints
+
+
+def _crossed(values: dict[str, object]) -> Iterator[Complaint]:
+    """Topics that would come two ways, and sources that are this very daemon."""
+    gathered = {str(table.get("id")): index for index, table in _tables(values, "exchanges")}
+    listen = {str(each) for _, table in _tables(values, "sinks") for each in _texts(table.get("listen"))}
+    seen: dict[str, int] = {}
+    for index, table in _tables(values, "sources"):
+        if str(table.get("url")) in listen:
+            yield ("sources", index, "url"), "is where this very daemon listens: its records would come back to it"
+        for at, topic in enumerate(_texts(table.get("topics"))):
+            exchange = topic.split(":", 2)[1] if topic.count(":") > 1 else "*"
+            place: KeyPath = ("sources", index, "topics", at)
+            if exchange in gathered:
+                other = f"exchanges[{gathered[exchange]}]"
+                yield place, f"{exchange} is gathered by this daemon itself ({other}): an exchange comes by one way"
+            elif "*" not in exchange and (first := seen.setdefault(topic, index)) != index:
+                yield place, f"{quote(topic)} comes already by sources[{first}]"
+
+
+def _texts(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _source_of(table: Mapping[str, object]) -> Source:
+    """The source of a table's type. Raises ValueError where there is none, ConfigError where it cannot be loaded."""
+    return _of_type(table, "source", find_source, source_names)
+
+
 def _sink_of(table: Mapping[str, object]) -> Sink:
     """The sink of a table's type. Raises ValueError where there is none, ConfigError where it cannot be loaded."""
-    kind = table.get("type")
-    if "type" not in table:
-        raise ValueError(f"is missing{choices('', sink_names())}")
-    if not isinstance(kind, str):
-        raise ValueError("must be text")  # noqa: TRY004 - it is told as any other mistake
-    sink = find_sink(kind)
-    if sink is None:
-        raise ValueError(f"{quote(kind)} is not a sink{choices(kind, sink_names())}")
+    sink = _of_type(table, "sink", find_sink, sink_names)
     if missing := lacking(sink):
         raise ValueError(missing)
     return sink
 
 
-def _complaint(detail: ErrorDetails, keys: type[SinkTable] | None = None) -> Complaint:
+def _of_type(
+    table: Mapping[str, object], what: str, find: Callable[[str], T | None], names: Callable[[], list[str]]
+) -> T:
+    kind = table.get("type")
+    if "type" not in table:
+        raise ValueError(f"is missing{choices('', names())}")
+    if not isinstance(kind, str):
+        raise ValueError("must be text")  # noqa: TRY004 - it is told as any other mistake
+    found = find(kind)
+    if found is None:
+        raise ValueError(f"{quote(kind)} is not a {what}{choices(kind, names())}")
+    return found
+
+
+def _complaint(detail: ErrorDetails, keys: type[SinkTable | SourceTable] | None = None) -> Complaint:
     """A complaint of pydantic's in our words, at the place where the file says it; `keys`: of the sink concerned."""
     path, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
     path = path[:-1] if path[-1] == "[key]" else path
-    if path in {("exchanges",), ("sinks",)}:
+    if path in {("exchanges",), ("sinks",), ("sources",)}:
         return path, f"must name at least one: write [[{path[0]}]]"
     match kind:
         case "value_error":
@@ -322,8 +396,8 @@ def _keys_beside(path: KeyPath) -> list[str]:
             return [*Document.model_fields, *OWN_TABLES]
 
 
-def _keys_of(table: type[SinkTable]) -> list[str]:
-    """The keys of a sink's table; one that is a table of its own has no type."""
+def _keys_of(table: type[SinkTable | SourceTable]) -> list[str]:
+    """The keys of a sink's or a source's table; one that is a table of its own has no type."""
     is_own = table.__name__ in {f"{name}Table" for name in OWN_TABLES}
     return [key for key in table.model_fields if not (is_own and key == "type")]
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection
 from functools import cache
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
 from msgspec import NODEFAULT, Struct, structs
@@ -26,11 +26,14 @@ from aggregator.ingest.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
 from aggregator.sinks.sink import Delivery, Sink, SinkConfig
 from aggregator.sinks.values import choices, path_text, quote, socket_path, to_seconds
+from aggregator.sources.source import Reception, Source, SourceConfig
 
 KnownChannels = Callable[
     [str], Collection[str] | None
 ]  # gives the channels of a connector; None where an exchange has none
 Info = ValidationInfo[KnownChannels]
+
+S = TypeVar("S", bound=Struct)
 
 VERSION = 1  # the version of the configuration's keys and values
 CANDLES = re.compile(r"candles_([1-9][0-9]{0,2}[smhdwM])")
@@ -201,20 +204,37 @@ class SinkTable(_Table):
     type: str
 
 
+class SourceTable(_Table):
+    """A `[[sources]]` of one type: the fields are those of its settings struct, and of `Reception`."""
+
+    type: str
+
+
 @cache
 def sink_table(sink: Sink) -> type[SinkTable]:
     """The keys of a sink's table. Raises ValueError where its own are those that every sink has."""
+    common = sink.defaults if sink.has_queue else None
+    return create_model(f"{sink.name}Table", __base__=SinkTable, **_fields("sink", sink.name, sink.settings, common))
+
+
+@cache
+def source_table(source: Source) -> type[SourceTable]:
+    """The keys of a source's table. Raises ValueError where its own are those that every source has."""
+    fields = _fields("source", source.name, source.settings, Reception())
+    return create_model(f"{source.name}SourceTable", __base__=SourceTable, **fields)
+
+
+def _fields(what: str, name: str, own: type[Struct], common: Struct | None) -> dict[str, Any]:
+    """The fields of a table: its own, and those that every such table has."""
     fields: dict[str, Any] = {}
-    for owner, defaults in ((sink.settings, None), *(((Delivery, sink.defaults),) if sink.has_queue else ())):
+    for owner, defaults in ((own, None), *(((type(common), common),) if common is not None else ())):
         hints = get_type_hints(owner, include_extras=True)
         for field in structs.fields(owner):
             if field.name in fields or field.name == "type":
-                raise ValueError(f"the sink {sink.name!r} has a key {field.name!r} that every sink has: rename it")
-            fields[field.name] = (
-                hints[field.name],
-                _default(field) if defaults is None else getattr(defaults, field.name),
-            )
-    return create_model(f"{sink.name}Table", __base__=SinkTable, **fields)
+                raise ValueError(f"the {what} {name!r} has a key {field.name!r} that every {what} has: rename it")
+            value = _default(field) if defaults is None else getattr(defaults, field.name)
+            fields[field.name] = hints[field.name], value
+    return fields
 
 
 def _default(field: structs.FieldInfo) -> object:
@@ -225,12 +245,17 @@ def _default(field: structs.FieldInfo) -> object:
 
 def configured(sink: Sink, table: SinkTable) -> SinkConfig:
     """A checked table as the sink's settings, and what the frame goes by."""
+    delivery = _read(Delivery, table) if sink.has_queue else sink.defaults
+    return SinkConfig(sink, _read(sink.settings, table), delivery)
 
-    def values(owner: type[Struct]) -> dict[str, Any]:
-        return {name: getattr(table, name) for name in owner.__struct_fields__}
 
-    delivery = Delivery(**values(Delivery)) if sink.has_queue else sink.defaults
-    return SinkConfig(sink, sink.settings(**values(sink.settings)), delivery)
+def configured_source(source: Source, table: SourceTable) -> SourceConfig:
+    """A checked table as the source's settings, and what the frame goes by."""
+    return SourceConfig(source, _read(source.settings, table), _read(Reception, table))
+
+
+def _read(kind: type[S], table: _Table) -> S:
+    return kind(**{name: getattr(table, name) for name in kind.__struct_fields__})
 
 
 class Document(_Table):
@@ -241,7 +266,14 @@ class Document(_Table):
     control: Annotated[str, AfterValidator(path_text), AfterValidator(socket_path)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     exchanges: Annotated[list[ExchangeTable], Field(min_length=1)]
-    sinks: Annotated[list[dict[str, Any]], Field(min_length=1)]  # each is read by the table of its type
+    sources: list[dict[str, Any]] = []  # each is read by the table of its type
+    sinks: Annotated[list[dict[str, Any]], Field(min_length=1)]  # likewise
+
+
+class SourcesDocument(Document):
+    """A file that names sources, and so need not name an exchange."""
+
+    exchanges: list[ExchangeTable] = []
 
 
 class SinksDocument(Document):

@@ -48,6 +48,7 @@ from aggregator.ingest.state import StateLock
 from aggregator.records import Instrument
 from aggregator.sinks.journal.lives import Lives
 from aggregator.sinks.worker import Worker
+from aggregator.sources.running import RunningSources
 
 RETRY_LISTING_S = 5.0  # doubles
 LONGEST_RETRY_S = 300.0
@@ -82,6 +83,12 @@ class Daemon:
         self.followed: dict[str, Followed] = {}
         self.troubles: dict[str, str] = {}  # by exchange, why it could not be run the last time
         self.demand = self.bus.supply = OnDemand(config.exchanges, self.bus, self.troubles)
+        self.sources = RunningSources(
+            self.bus,
+            [exchange.id for exchange in config.exchanges],
+            room=self.outputs.room,
+            progress=self.outputs.progress,
+        )
         self.process = Process()
         self._control: Control | None = None
         self.hosts = Hosts()
@@ -145,6 +152,9 @@ class Daemon:
             self.bus.attach(marks.heed)
             for left in found.values():
                 self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in left.gaps])
+            await self._unless_stopped(
+                self.sources.start(self.config.sources, self.name, self.config.state / "sources")
+            )
             for exchange in self.config.exchanges:
                 self._exchanges.append(loop.create_task(self._keep(exchange)))
             gc.collect()
@@ -368,9 +378,11 @@ class Daemon:
     async def _leave(self) -> None:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
         await _end(self._exchanges)
+        await self.sources.end()
         ends = [asyncio.wrap_future(recorder.end()) for recorder in self.recorders.values()]
         finished = asyncio.create_task(asyncio.wait(ends, timeout=CLOSE_S)) if ends else asyncio.sleep(0)
         await self.outputs.stop(DRAIN_S)
+        await self.sources.keep()
         await finished
         for recorder in self.recorders.values():
             recorder.sum_up()

@@ -436,6 +436,7 @@ class OnDemand:
             return Offer(config, bus, lambda: troubles.get(config.id))
 
         self.offers = {config.id: offer(config) for config in exchanges}
+        self._views = bus.views
         self._askers: dict[Hashable, Asker] = {}
 
     def want(self, who: Hashable, patterns: Mapping[str, Pattern], tell: Tell) -> list[Unmet]:
@@ -467,7 +468,8 @@ class OnDemand:
         if "*" not in pattern.exchange:
             offer = self.offers.get(pattern.exchange)
             if offer is None:
-                wish.unmet = Unmet(wish.text, _why_no_exchange(pattern.exchange))
+                if pattern.exchange not in self._views:  # else it comes by a source
+                    wish.unmet = Unmet(wish.text, _why_no_exchange(pattern.exchange))
                 return
             if wish.is_wide and offer.config.on_demand:
                 if asker.wide >= MOST_PATTERNS:

@@ -14,6 +14,9 @@ from aggregator.sinks.running import Running, running
 from aggregator.sinks.sink import SinkConfig
 from aggregator.sinks.status import SinkStatus
 
+UNWRITTEN_RECORDS = 50_000  # records that may wait for the journal before whoever can wait does so
+UNWRITTEN_S = 0.02
+
 log = logging.getLogger("aggregator.outputs")
 
 
@@ -81,11 +84,38 @@ class RunningSinks:
         """Have every sink of files close those that it writes to, and begin new ones; how many such sinks there are."""
         return sum(sink.reopen() for sink in self.sinks)
 
+    def progress(self) -> dict[str, tuple[int, int]]:
+        """How far those are that count for what is lasting: records that came for each, and those it is done with.
+
+        Where there is a journal that alone counts, because whatever a sink lacks can be had from there.
+        """
+        history = self._bus.history
+        if history is not None:
+            found = history.status()
+            done = found.records + found.missed
+            return {"journal": (done + found.held, done)}
+        return {
+            each.name: (each.received, each.written + each.refused + each.dropped)
+            for each in self.status()
+            if each.state != "ended"
+        }
+
+    @property
+    def _unwritten(self) -> int:
+        history = self._bus.history
+        return 0 if history is None else history.status().held
+
+    async def room(self) -> None:
+        """Wait until no sink is more than half full, and little waits for the journal."""
+        for sink in list(self.sinks):
+            await sink.room()
+        while self._unwritten > UNWRITTEN_RECORDS:  # noqa: ASYNC110 - a thread empties it
+            await asyncio.sleep(UNWRITTEN_S)
+
     async def give(self, records: list[Record]) -> None:
         """Publish, and wait until no sink is more than half full: for a replay, which can wait as nothing live can."""
         self._bus.publish(records)
-        for sink in list(self.sinks):
-            await sink.room()
+        await self.room()
 
     async def stop(self, drain: float) -> None:
         """End the sinks' streams, and let them write what they hold for at most `drain` seconds."""

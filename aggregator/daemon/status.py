@@ -25,6 +25,7 @@ from aggregator.ingest.runner import ExchangeRunner, absent
 from aggregator.ingest.status import ListingStatus, PollStatus, RestStatus, ShardStatus
 from aggregator.session.status import TopicStatus
 from aggregator.sinks.status import SinkStatus
+from aggregator.sources.status import SourceStatus
 
 if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
@@ -85,6 +86,7 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     rest: the budgets of requests and connections, over all exchanges
     marks: what is noted for a start after a crash; null: the daemon has only begun
     exchanges: those of the configuration
+    sources: other daemons whose records are passed on
     sinks: where records are written
     feeds: where subscribers are served
     journal: what is kept of the stream; null: there is no `[journal]`
@@ -99,6 +101,7 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     rest: RestStatus
     marks: MarksStatus | None = None
     exchanges: list[ExchangeStatus]
+    sources: list[SourceStatus] = []
     sinks: list[SinkStatus] = []
     feeds: list[FeedStatus] = []
     journal: HistoryStatus | None = None
@@ -188,6 +191,7 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
         rest=daemon.hosts.status(time.monotonic_ns()),
         marks=None if daemon.marks is None else daemon.marks.status(),
         exchanges=exchanges,
+        sources=daemon.sources.status(),
         sinks=daemon.outputs.status(),
         feeds=daemon.outputs.feed_status(),
         journal=None if daemon.bus.history is None else daemon.bus.history.status(),

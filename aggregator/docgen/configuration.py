@@ -1,4 +1,4 @@
-"""docs/configuration.md, and the sinks of config/full.toml: from the settings struct of each sink."""
+"""docs/configuration.md, and the sources and sinks of config/full.toml: from the settings struct of each."""
 
 import json
 import textwrap
@@ -13,6 +13,9 @@ from aggregator.docgen.records import describe
 from aggregator.sinks.registry import OWN, find_sink
 from aggregator.sinks.sink import NETWORK, Delivery, Sink
 from aggregator.sinks.values import Word
+from aggregator.sources.registry import OWN as OWN_SOURCES
+from aggregator.sources.registry import find_source
+from aggregator.sources.source import Reception, Source
 
 WORDS: dict[object, str] = {str: "text", int: "count", float: "number", bool: "bool"}
 COLUMNS = ("key", "type", "default", "meaning")
@@ -38,6 +41,11 @@ class Key(Struct, frozen=True):
 def own_sinks() -> list[Sink]:
     """The sinks of this package."""
     return [sink for name in sorted(OWN) if (sink := find_sink(name)) is not None]
+
+
+def own_sources() -> list[Source]:
+    """The sources of this package."""
+    return [source for name in sorted(OWN_SOURCES) if (source := find_source(name)) is not None]
 
 
 def keys_of(owner: type[Struct], defaults: Struct | None = None) -> list[Key]:
@@ -70,6 +78,7 @@ def word_of(hint: Any) -> Word:
 def undocumented() -> Iterator[str]:
     """Keys of which no docstring says what they mean, in words."""
     owners: list[type[Struct]] = [Delivery, *(sink.settings for sink in own_sinks())]
+    owners += [Reception, *(source.settings for source in own_sources())]
     for owner in owners:
         for key in keys_of(owner):
             if not key.meaning:
@@ -79,8 +88,18 @@ def undocumented() -> Iterator[str]:
 def configuration_page() -> str:
     """The page: what is written by hand, with a table for each sink."""
     text = (resources.files("aggregator") / "docgen/configuration.md").read_text("utf-8")
-    source = "`aggregator/docgen/configuration.md` and the settings of the sinks"
-    return notice(source) + "\n" + text.replace("SINKS\n", sinks_section())
+    source = "`aggregator/docgen/configuration.md` and the settings of the sources and sinks"
+    return notice(source) + "\n" + text.replace("SOURCES\n", sources_section()).replace("SINKS\n", sinks_section())
+
+
+def sources_section() -> str:
+    """The tables of all sources."""
+    parts = []
+    for source in own_sources():
+        said = f"{describe(source.settings).summary} Two of them must not share a {code(source.unique)}."
+        parts.append(f'#### `type = "{source.name}"`, a source\n\n{said}\n\n{_table(keys_of(source.settings))}')
+    parts.append(f"#### Keys of every source\n\n{_table(keys_of(Reception, Reception()))}")
+    return "\n".join(parts)
 
 
 def sinks_section() -> str:
@@ -130,15 +149,33 @@ def sinks_example() -> str:
     return "\n\n".join(_example(by_name[name], is_on=name != "stdout") for name in FIRST)
 
 
+def sources_example() -> str:
+    """The sources of that configuration, commented out: few daemons have any."""
+    return "\n\n".join(
+        _keys(
+            f'{_comment(describe(source.settings).summary)}#[[sources]]\n#type = "{source.name}"\n',
+            keys_of(source.settings) + keys_of(Reception, Reception()),
+            source,
+            "#",
+        )
+        for source in own_sources()
+    )
+
+
 def _example(sink: Sink, *, is_on: bool) -> str:
     mark = "" if is_on else "#"
     keys = keys_of(sink.settings) + (keys_of(Delivery, sink.defaults) if sink.has_queue else [])
-    parts = [_comment(describe(sink.settings).summary) + _head(sink, mark)]
+    return _keys(_comment(describe(sink.settings).summary) + _head(sink, mark), keys, sink, mark)
+
+
+def _keys(head: str, keys: Iterable[Key], of: Sink | Source, mark: str) -> str:
+    """A table with a comment for each key; `mark` is before what must be said."""
+    parts = [head]
     for key in keys:
-        value = sink.example.get(key.name)
+        value = of.example.get(key.name)
         written = key.default if value is None else json.dumps(value)
         if written is None:
-            written = f'"/var/lib/aggregator/dead/{sink.name}.ndjson"'
+            written = f'"/var/lib/aggregator/dead/{of.name}.ndjson"'
         required = "Required: " if key.is_required else ""
         said = _comment(f"{required}{key.meaning}.") + f"{mark if key.is_required else '#'}{key.name} = {written}\n"
         parts.append(said)

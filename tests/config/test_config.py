@@ -15,13 +15,14 @@ from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import connector_ids, known_channels
 from aggregator.config.config import Config, ConfigErrors, default_state, load_config
 from aggregator.config.schema import Document, ExchangeTable, closest
-from aggregator.docgen.configuration import FIRST, keys_of, own_sinks, sinks_example
+from aggregator.docgen.configuration import FIRST, keys_of, own_sinks, own_sources, sinks_example, sources_example
 from aggregator.errors import ConfigError
 from aggregator.feed.sink import FeedKeys
 from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.journal.settings import JournalSettings
 from aggregator.sinks.sink import Delivery, SinkConfig
 from aggregator.sinks.stdout import StdoutSettings
+from aggregator.sources.source import Reception
 
 ROOT = Path(__file__).parents[2]
 GROUP = getgrgid(0).gr_name  # one that exists here
@@ -105,8 +106,8 @@ type = "feeed"
     assert (
         "\n".join(problems(text))
         == """\
-site.toml:1: loglevel: is not a key here; allowed: control, exchanges, feed, journal, log_level, sinks, state, \
-version; did you mean "log_level"?
+site.toml:1: loglevel: is not a key here; allowed: control, exchanges, feed, journal, log_level, sinks, sources, \
+state, version; did you mean "log_level"?
 site.toml:2: log_level: "inof" is unknown; allowed: debug, error, info, warning; did you mean "info"?
 site.toml:4: exchanges[0].id: "binanse" is not an exchange of the catalogue; did you mean "binance"?
 site.toml:5: exchanges[0].channels[0]: "trade" is not a channel; allowed: bbo, book, candles, funding, \
@@ -529,6 +530,11 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
     ]
     for sink in (*config.sinks, *plain.sinks):
         assert structs.replace(sink.delivery, dead_letters=None) == sink.sink.defaults
+    assert plain.sources == ()
+    (source,) = config.sources
+    assert source.reception == Reception()
+    assert source.settings.url == "wss://feed.example:8791/feed"
+    assert (source.settings.tls, source.settings.insecure) == (False, False)
     (whole,), (short,) = config.exchanges, plain.exchanges
     assert (whole.lifetime, whole.audit, len(whole.endpoints), len(whole.credentials)) == (43200, 300, 1, 2)
     assert structs.replace(whole, lifetime=None, audit=None, endpoints={}, credentials={}) == short
@@ -565,6 +571,7 @@ def test_every_key_is_explained(document: str) -> None:
     text = (ROOT / document).read_text("utf-8")
     shown = [sink for sink in own_sinks() if document != "config/full.toml" or sink.name in FIRST]
     owners: list[type[Struct]] = [Delivery, *(sink.settings for sink in shown)]
+    owners += [Reception, *(source.settings for source in own_sources())]
     keys = {
         *Document.model_fields,
         *ExchangeTable.model_fields,
@@ -574,9 +581,9 @@ def test_every_key_is_explained(document: str) -> None:
 
 
 def test_the_full_configuration_shows_every_key_of_every_sink() -> None:
-    """`FULL=write` writes them anew."""
+    """`FULL=write` writes them anew, and the sources before them."""
     path = ROOT / "config/full.toml"
-    text, shown = path.read_text("utf-8"), sinks_example()
+    text, shown = path.read_text("utf-8"), f"{sources_example()}\n\n{sinks_example()}"
     begin = text.index(shown.partition("[")[0])
     if os.environ.get("FULL") == "write":
         path.write_text(text[:begin] + shown, "utf-8")

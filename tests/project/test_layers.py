@@ -34,6 +34,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "capture": ("aggregator.capture",),
     "tables": ("aggregator.tables",),
     "outlets": ("aggregator.sinks", "aggregator.feed", "aggregator.client"),
+    "sources": ("aggregator.sources",),
     "catalog": ("aggregator.catalog",),
     "config": ("aggregator.config",),
     "sandbox": ("aggregator.sandbox",),

@@ -1,0 +1,1 @@
+"""Where records come from beside exchanges: other daemons, whose records are passed on."""

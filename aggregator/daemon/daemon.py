@@ -152,9 +152,7 @@ class Daemon:
             self.bus.attach(marks.heed)
             for left in found.values():
                 self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in left.gaps])
-            await self._unless_stopped(
-                self.sources.start(self.config.sources, self.name, self.config.state / "sources")
-            )
+            self.sources.start(self.config.sources, self.name, self.config.state / "sources")
             for exchange in self.config.exchanges:
                 self._exchanges.append(loop.create_task(self._keep(exchange)))
             gc.collect()

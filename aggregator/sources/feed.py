@@ -141,6 +141,7 @@ class FeedLink:
         self._lines: list[bytes] = []  # those that came behind an answer that was waited for
         self._last_id = 0
         self._passages = Passages(Cursor("", 0))
+        self._has_journal = True
         self._begun: Passage | None = (
             None  # there is no journal, so that the first passage says at once that it is live
         )
@@ -219,6 +220,7 @@ class FeedLink:
                 return
         refusal = await self._asked(Subscribe(self._topics, policy="lossless", start="now"))
         if refusal is not None and JOURNAL in refusal:
+            self._has_journal = False
             refusal = await self._asked(Subscribe(self._topics))
             self._begun = Passage(Cursor(hello.epoch, hello.offset), is_live=True)
         if refusal is not None:
@@ -244,9 +246,19 @@ class FeedLink:
             return [begun]
         while self._passages.end is None:
             passages = self._passages.sort(await self._some())
+            await self._ask_again(passages)
             if passages:
                 return passages
         raise self._passages.end
+
+    async def _ask_again(self, passages: Sequence[Passage]) -> None:
+        """Have told how things stand where a hole comes without a journal, or where that was refused before."""
+        if not self._has_journal:
+            if any(passage.gap is not None for passage in passages):
+                await self.ask_standing(books=True)
+        elif self._passages.is_refused and any(passage.is_live for passage in passages):
+            self._passages.is_refused = False
+            await self.ask_standing(books=True)
 
     async def ask_standing(self, *, books: bool) -> None:
         """Have told how things stand: to subscribe to what is subscribed does it."""

@@ -51,11 +51,13 @@ class Passages:
     A record whose offset is greater than that of the one before was published; another tells how something stands.
 
     end: the feed has said that it hangs up; null: it has not
+    is_refused: it has refused a request since that was looked at last: it takes none while the past is being told
     """
 
     def __init__(self, cursor: Cursor) -> None:
         """Begin behind a place."""
         self.end: LinkBroken | None = None
+        self.is_refused = False
         self._epoch = cursor.epoch
         self._offset = cursor.offset
         self._passage = Passage(cursor)
@@ -74,6 +76,8 @@ class Passages:
                 self._epoch, self._offset = told.epoch, told.offset
             elif isinstance(told, Live):
                 self._live(told)
+            elif isinstance(told, Error) and told.id is not None:
+                self.is_refused = True
             elif isinstance(told, Bye | Error):
                 said = f"it has hung up: {told.reason}" if isinstance(told, Bye) else f"it refuses: {told.error}"
                 self.end = LinkBroken(said, is_refused=isinstance(told, Error))

@@ -34,7 +34,7 @@ REFUSED_S = 60.0  # a link that somebody has to mend is tried so often
 ROOM_S = 5.0  # so long a passage of what was missed waits for sinks that are full
 FINDING_S = 60.0  # the journal has so long at the start to tell how far it has come
 END_S = 1.0  # the disk has so long at the end
-ANSWERED_NS = 10 * SECOND_NS  # what was asked for is here by then; a link that breaks before may not have brought it
+ANSWERED_NS = 10 * SECOND_NS  # the answer is here by then; a link that breaks before may not have brought it
 UNNAMED = "unnamed"  # a daemon that gives no name
 
 Progress = Callable[[], Mapping[str, tuple[int, int]]]  # by outlet: records that came for it, and those it is done with
@@ -93,19 +93,22 @@ class RunningSource:
 
     # --- from outside
 
-    async def begin(self) -> None:
+    async def _begin(self) -> None:
         """Take up what the run before has left, and tell that something may be missing since."""
         try:
-            async with asyncio.timeout(FINDING_S):
-                kept = await self._worker.do(self._files.read_place)
-                topics = await self._worker.do(self._files.read_topics)
-                if kept is not None:
-                    self._known = await last_known(kept, self._bus.history)
+            kept = await self._worker.do(self._files.read_place)
+            topics = await self._worker.do(self._files.read_topics)
         except OSError as error:
             log.warning("source %s: what the last run left over is lost: %s", self.name, error)
             return
         if kept is None:
             return
+        known = KnownPlace(kept.daemon, kept.cursor)
+        try:
+            async with asyncio.timeout(FINDING_S):
+                known = await last_known(kept, self._bus.history)
+        except TimeoutError:
+            log.warning("source %s: the journal does not tell in time how far it has come", self.name)
         now = time.time_ns()
         told: list[Record] = []
         for row in topics:
@@ -114,10 +117,15 @@ class RunningSource:
             if topic.gap is None:
                 topic.gap = self._opened(topic, "restart", kept.ts, now)
                 told.append(structs.replace(topic.gap))
+        self._known = known
         await self._tell(told)
 
     async def run(self) -> None:
-        """Keep a link until cancelled."""
+        """Take up what was left, and keep a link until cancelled."""
+        try:
+            await self._begin()
+        except Exception:
+            log.exception("source %s: what the last run left over is lost, for an error of our own", self.name)
         keeping = asyncio.get_running_loop().create_task(self._keep())
         try:
             while True:
@@ -527,8 +535,8 @@ class RunningSources:
         self._tasks: list[asyncio.Task[None]] = []
         self._worker: Worker | None = None
 
-    async def start(self, configs: Sequence[SourceConfig], own: str, directory: Path) -> None:
-        """Begin with every source; `own` is the name of this daemon. Nothing about them keeps it from starting."""
+    def start(self, configs: Sequence[SourceConfig], own: str, directory: Path) -> None:
+        """Begin with every source; `own` is the name of this daemon. Raises OSError where no thread can be had."""
         if not configs:
             return
         self._worker = Worker("sources")
@@ -544,7 +552,6 @@ class RunningSources:
                 progress=self._progress,
             )
             self.sources.append(source)
-            await source.begin()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(source.run(), name=f"source {source.name}") for source in self.sources]
 

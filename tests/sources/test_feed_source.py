@@ -85,7 +85,7 @@ class Here:
     ) -> AsyncIterator[None]:
         settings = FeedSourceKeys(url=url or f"unix:{self.path}/up.sock", **keys)
         reception = Reception(topics=topics, backoff=0.01, longest_backoff=0.05)
-        await self.sources.start([SourceConfig(SOURCE, settings, reception)], "london", self.path / "state")
+        self.sources.start([SourceConfig(SOURCE, settings, reception)], "london", self.path / "state")
         try:
             yield
         finally:

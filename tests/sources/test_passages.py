@@ -120,6 +120,12 @@ def test_the_last_word_ends_the_link_behind_what_came(said: object, *, is_refuse
     assert passages.end.is_refused == is_refused
 
 
+def test_a_request_that_is_refused_ends_nothing() -> None:
+    passages = Passages(Cursor(NEW, 10))
+    (found,) = passages.sort(lines(Error("what was missed is being told", 3), trade(11)))
+    assert (offsets(found.records), passages.end, passages.is_refused) == ([11], None, True)
+
+
 @pytest.mark.parametrize("line", [b"HTTP/1.1 400 Bad Request", b'"text"', b"[1]", b"\xff", b'{"type":7}'])
 def test_what_is_no_feed_is_no_feed(line: bytes) -> None:
     with pytest.raises(LinkBroken, match="no feed"):

@@ -23,6 +23,7 @@ from aggregator.records import (
 from aggregator.sources.running import RunningSource, RunningSources
 from aggregator.sources.source import KnownPlace, LinkBroken, Passage, Reception, Source, SourceConfig
 
+pytestmark = pytest.mark.waits
 EPOCH = "20260102T000000.000000Z"
 NAMES = {"exchange": "alpha", "symbol": "BTC/USDT", "raw_symbol": "BTCUSDT", "source": "ws", "conn": "alpha/main.1#1"}
 Step = Passage | LinkBroken
@@ -134,7 +135,7 @@ class Run:
             )
             for number, script in enumerate(scripts)
         ]
-        await self.sources.start(configs, "london", self.path)
+        self.sources.start(configs, "london", self.path)
         for script in scripts:
             await asyncio.wait_for(script.is_done.wait(), 10)
         try:
@@ -277,9 +278,8 @@ async def test_records_of_this_daemon_that_come_back_are_refused_with_words(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     script = Script([passed(trade(11), trade(12, upstream=(EPOCH, 5, "london/osaka")))])
-    await run.sources.start([], "london", run.path)
     config = SourceConfig(Source("toy", Nowhere, script.open, unique="url"), Nowhere(), Reception())
-    await run.sources.start([config], "london", run.path)
+    run.sources.start([config], "london", run.path)
     await _until(lambda: run.source.status().state == "refused")
     assert run.told == []
     trouble = run.source.status().trouble
@@ -293,7 +293,7 @@ async def test_records_of_this_daemon_that_come_back_are_refused_with_words(
 async def test_a_daemon_is_no_source_of_itself(run: Run) -> None:
     script = Script([passed(trade(11))], daemon="london")
     config = SourceConfig(Source("toy", Nowhere, script.open, unique="url"), Nowhere(), Reception())
-    await run.sources.start([config], "london", run.path)
+    run.sources.start([config], "london", run.path)
     await _until(lambda: run.source.status().state == "refused")
     assert run.told == []
     assert "itself" in (run.source.status().trouble or "")
@@ -349,7 +349,7 @@ async def test_a_start_after_a_kill_opens_the_gaps_itself(tmp_path: Path) -> Non
     first = Run(tmp_path)
     script = Script([passed(trade(11), is_live=True)])
     config = SourceConfig(Source("toy", Nowhere, script.open, unique="url"), Nowhere("nowhere 0"), Reception())
-    await first.sources.start([config], "london", tmp_path)
+    first.sources.start([config], "london", tmp_path)
     await _until(lambda: len(list(tmp_path.glob("*.topics"))) == len(list(tmp_path.glob("*.place"))) == 1)
     second = Run(tmp_path, "20260104T000000.000000Z")
     async with second.of(Script([passed(trade(12), is_live=True)])):

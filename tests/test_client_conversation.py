@@ -10,6 +10,7 @@ import pytest
 from aggregator.client.conversation import Conversation
 from aggregator.client.errors import FeedError, LockedOut
 from aggregator.client.options import StreamPosition, SubscriptionOptions, beginning, subscription
+from aggregator.feed.protocol import Unsubscribe
 from aggregator.records import Gap, Health, Record
 
 Row = dict[str, Any]
@@ -214,6 +215,22 @@ def test_another_daemon_is_not_asked_for_what_it_does_not_have() -> None:
     assert ["from" in row for row in far.connect(TWO, 9, daemon="osaka")] == [True]
 
 
+def test_a_second_break_while_it_begins_anew_is_no_full_repair() -> None:
+    far = Talk()
+    far.connect(ONE, 10)
+    far.subscribe("book:*:*", answer={})
+    far.say(whole(10))
+    far.connect(TWO, 500)
+    far.say({"type": "error", "error": "no journal", "id": far.last["id"]})
+    assert far.connect(TWO, 600)[0]["from"]["offset"] == 10
+    far.granted()
+    far.say(resuming(ONE, 10), delta(11), live(TWO, 600))
+    assert [row["topics"] for row in far.new()] == [["book:alpha:A"]] * 2
+    records = far.taken()
+    assert offsets(records) == [10]
+    assert [gap.repair for gap in records if isinstance(gap, Gap)] == [None, "partial"]
+
+
 def test_a_hole_of_the_journal_makes_the_repair_partial() -> None:
     far = Talk()
     far.connect(ONE, 10)
@@ -262,6 +279,25 @@ def test_what_is_asked_while_the_past_is_told_waits() -> None:
     assert not far.talk.is_answered(id)
     far.granted()
     assert far.talk.is_answered(id)
+
+
+def test_who_leaves_everything_while_the_past_is_told_waits_for_its_end_no_longer() -> None:
+    far = Talk()
+    far.connect(ONE, 10)
+    far.subscribe("trades:*:*", answer={})
+    far.connect(ONE, 20)
+    far.granted()
+    far.say(resuming(ONE, 10), trade(11))
+    id, _ = far.talk.ask(Unsubscribe(["trades:*:*"]))  # of some topics: it waits for the end
+    assert far.new() == []
+    id, line = far.talk.ask(Unsubscribe())
+    assert json.loads(line)["op"] == "unsubscribe"
+    far.subscribe("ticker:*:*")
+    assert far.new() == []
+    far.say({"type": "unsubscribed", "topics": ["trades:*:*"], "id": id})
+    assert [row["op"] for row in far.new()] == ["unsubscribe", "subscribe"]
+    assert [gap.repair for gap in far.taken() if isinstance(gap, Gap)] == [None, "none"]
+    assert far.talk.is_live
 
 
 def test_a_reader_that_begins_in_the_past_begins_there_even_if_the_answer_is_cut() -> None:

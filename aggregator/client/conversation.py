@@ -122,6 +122,7 @@ class Conversation:
         self._answers: dict[int, Reply | None] = {}  # the keys are ids; None until the answer comes
         self._asked: dict[int, Request] = {}  # the requests that have no answer yet
         self._own: set[int] = set()  # those of them for which nobody waits
+        self._again: list[int] = []  # those that take up what there was
         self._told: dict[int, bytes] = {}  # the books that answers to `snapshot` brought
         self._book: Book | None = None  # the next line is this one's book
         self._last_id = 0
@@ -231,10 +232,14 @@ class Conversation:
         """
         self.why_anew = ANOTHER if self._is_another else ""
         self._own.clear()
+        for id in self._again:  # an attempt before this was cut
+            self.forget(id)
+            self._asked.pop(id, None)
         kept = [] if self._is_another else self._kept()
         if kept:
             self._is_late = True
             id, line = self._number(self._resumption(kept))
+            self._again = [id]
             yield [(id, line)]
             told = self._answers[id]
             if isinstance(told, Error):
@@ -289,10 +294,12 @@ class Conversation:
     def _begin_anew(self) -> Iterator[list[Numbered]]:
         """The feed tells what comes from now on; the time between is a hole."""
         self._chains.begin_anew()
+        self._has_hole = True  # if this is cut, too, and the next connection can go on
         asked = [self._number(request) for request in self._subscriptions(self._patterns)]
+        self._again = [id for id, _ in asked]
         if asked:
             yield asked
-        self._tell_absent(self._granted([id for id, _ in asked]))
+        self._tell_absent(self._granted(self._again))
         self._chains.begun_anew()
         self._behind, self._begins_whole = None, False
         if self.greeting is not None:
@@ -504,9 +511,20 @@ class Conversation:
             for topic in list(self._patterns) if request.topics is None else request.topics:
                 self._patterns.pop(topic, None)
                 self._absent.pop(topic, None)
+            if request.topics is None and self._is_late:
+                self._leave_the_past()
         else:
             return
         self._chains.want([topic for topic, wants_whole in self._patterns.items() if wants_whole])
+
+    def _leave_the_past(self) -> None:
+        """Nothing is subscribed any more: what was missed is not told to its end."""
+        self._is_late, self._behind = False, None
+        if self._gap is not None:
+            self._put(self._closing(self._gap, "none", None))
+            self._gap = None
+        self._turn(_Turn(is_live=True))
+        self._send_later()
 
     def due(self) -> list[bytes]:
         """Lines that are to be sent now."""

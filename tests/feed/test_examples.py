@@ -1,6 +1,7 @@
 """The programs of `examples/clients`, run as anybody would."""
 
 import asyncio
+import json
 import shutil
 import sys
 import time
@@ -14,13 +15,15 @@ from aggregator.feed.address import TcpAddress, UnixAddress
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import RECORD_TYPES, BookDelta, BookSnapshot, Gap, Record, Trade
+from tests.support.numbered import numbered
 from tests.support.views import Fixed
 
 pytestmark = pytest.mark.waits
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = ROOT / "examples/clients"
-NODE = shutil.which("node") or ""
+NODE, CURL = shutil.which("node") or "", shutil.which("curl") or ""
+EPOCH = "20260102T030405.000000Z"
 PATIENCE = 60.0  # seconds; nothing here takes nearly as long
 BTC = {"exchange": "alpha", "symbol": "BTC/USD", "raw_symbol": "XBTUSD"}
 WHOLE = BookSnapshot(**BTC, bids=[("100", "2")], asks=[("101", "1")])  # type: ignore[arg-type]
@@ -141,6 +144,36 @@ async def test_node_prints_trades(address: str, tmp_path: Path) -> None:
         "alpha BTC/USD something is missing from here on: sequence",
         "the feed has ended: the daemon ends",
     ]
+
+
+@pytest.mark.skipif(not CURL, reason="curl is not installed")
+async def test_curl_reads_events_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    """As a shell does it: the id of the last event is what the next call begins behind."""
+    async with asyncio.timeout(PATIENCE), numbered(tmp_path, EPOCH, "http:127.0.0.1:0") as daemon:
+        place = daemon.server.addresses[0].replace("http:", "http://", 1)
+
+        async def events(*options: str, until: str) -> tuple[list[int], str]:
+            address = f"{place}/events?topic=trades:*:*&from=earliest"
+            process = await asyncio.create_subprocess_exec(
+                CURL, "-sN", *options, address, stdout=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            found, last = list[int](), ""
+            async for line in process.stdout:
+                if line.startswith(b"id: "):
+                    last = line[4:].decode().strip()
+                elif b'"type":"trade"' in line:
+                    found.append(json.loads(line.removeprefix(b"data: "))["offset"])
+                if until.encode() in line:
+                    break
+            process.kill()
+            await process.wait()
+            return found, last
+
+        daemon.publish(10)
+        assert (found := await events(until='"type":"live"'))[0] == [2, 3, 4, 5, 8, 9, 10]
+        daemon.publish(5)
+        assert (await events("-H", f"Last-Event-ID: {found[1]}", until='"id":"15"'))[0] == [11, 14, 15]
 
 
 def test_every_record_has_a_type() -> None:

@@ -152,28 +152,28 @@ async def test_curl_reads_events_and_goes_on_where_it_was(tmp_path: Path) -> Non
     async with asyncio.timeout(PATIENCE), numbered(tmp_path, EPOCH, "http:127.0.0.1:0") as daemon:
         place = daemon.server.addresses[0].replace("http:", "http://", 1)
 
-        async def events(*options: str, until: str) -> tuple[list[int], str]:
+        async def events(*options: str, last: int) -> tuple[list[int], str]:
             address = f"{place}/events?topic=trades:*:*&from=earliest"
             process = await asyncio.create_subprocess_exec(
                 CURL, "-sN", *options, address, stdout=asyncio.subprocess.PIPE
             )
             assert process.stdout is not None
-            found, last = list[int](), ""
+            found, id = list[int](), ""
             async for line in process.stdout:
                 if line.startswith(b"id: "):
-                    last = line[4:].decode().strip()
+                    id = line[4:].decode().strip()
                 elif b'"type":"trade"' in line:
                     found.append(json.loads(line.removeprefix(b"data: "))["offset"])
-                if until.encode() in line:
+                elif b'"type":"cursor"' in line and found[-1:] == [last]:
                     break
             process.kill()
             await process.wait()
-            return found, last
+            return found, id
 
         daemon.publish(10)
-        assert (found := await events(until='"type":"live"'))[0] == [2, 3, 4, 5, 8, 9, 10]
+        assert (found := await events(last=10))[0] == [2, 3, 4, 5, 8, 9, 10]
         daemon.publish(5)
-        assert (await events("-H", f"Last-Event-ID: {found[1]}", until='"id":"15"'))[0] == [11, 14, 15]
+        assert (await events("-H", f"Last-Event-ID: {found[1]}", last=15))[0] == [11, 14, 15]
 
 
 def test_every_record_has_a_type() -> None:

@@ -83,7 +83,7 @@ class Queue:
         self._losses: dict[Scope, Loss] = {}
         self._last_ts = 0
         self._enough = min(delivery.batch_records, delivery.queue // 2 or 1)
-        self._enough_bytes = min(delivery.batch_bytes * 5, delivery.queue_bytes // ROOM)
+        self._enough_bytes = min(delivery.batch_bytes * 5, delivery.queue_bytes // ROOM or 1)  # nothing is never enough
         self._awaited = 1
         self._is_woken = False
         self._hand_over: Callable[[], object] | None = None

@@ -544,6 +544,27 @@ def test_where_that_is_not_enough_the_oldest_go_too() -> None:
     assert found.dropped == 100 - len(kept)
 
 
+@pytest.mark.parametrize("most", [1, 3, 4])
+async def test_a_sink_that_may_hold_next_to_nothing_waits_for_records_and_gets_each(most: int) -> None:
+    """An empty queue of so few bytes counted as full enough to be emptied: its task never let another run."""
+    came = asyncio.Event()
+
+    async def arrive(_: Batch) -> None:
+        came.set()
+
+    bus = Bus("epoch-1")
+    good = Keeping(arrive)
+    sink = await started(bus, good, delivery=structs.replace(PLAIN, queue_bytes=most))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    for _ in range(2):
+        bus.publish(trades(1))
+        await came.wait()
+        came.clear()
+    await drained(sink)
+    assert good.offsets == [1, 2]
+
+
 def test_memory_stays_within_the_bytes() -> None:
     """A thousand levels and a text of megabytes count for what they are."""
     levels = [(f"{n}.5", "1.25") for n in range(1000)]

@@ -67,7 +67,7 @@ class FilesWriter(Writer):
         self._failing: set[str] = set()
         self._touched: dict[File, None] = {}  # files that have records to be written
         self._most = context.delivery.queue
-        self._most_bytes = context.delivery.queue_bytes // SHARE
+        self._most_bytes = context.delivery.queue_bytes // SHARE or 1
         self._held = 0  # records that are sorted and not yet written
         self._held_bytes = 0
         self._missed = 0  # records that it had taken, and could not write

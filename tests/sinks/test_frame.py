@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 from aggregator.bus.bus import Batch, Bus
 from aggregator.errors import ConfigError
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Gap, Record, Trade
+from aggregator.sinks import files
 from aggregator.sinks.queue import Queue, weight
 from aggregator.sinks.running import QueuedSink, running
 from aggregator.sinks.sink import NETWORK, Context, Delivery, Ended, Refused, Retry, Sink, Writer
@@ -563,6 +564,28 @@ async def test_a_sink_that_may_hold_next_to_nothing_waits_for_records_and_gets_e
         came.clear()
     await drained(sink)
     assert good.offsets == [1, 2]
+
+
+@pytest.mark.parametrize(("records", "size"), [(1, 1), (2, 3), (100, 1)])
+async def test_files_of_which_next_to_nothing_may_wait_are_written_and_end(
+    tmp_path: Path, records: int, size: int
+) -> None:
+    """There was never room for a record where a part of so few bytes was none."""
+    bus = Bus("epoch-1")
+    delivery = structs.replace(files.SINK.defaults, queue=records, queue_bytes=size)
+    sink = running(files.SINK.configured(delivery, path=tmp_path), bus)
+    await sink.start()
+    for _ in range(20):
+        bus.publish(trades(1))
+        await asyncio.sleep(0)
+    sink.end()
+    assert sink.task is not None
+    async with asyncio.timeout(20):
+        await sink.task
+    status = sink.status()
+    assert (status.received, status.held) == (20, 0)
+    assert status.written + status.dropped == 20
+    assert status.written
 
 
 def test_memory_stays_within_the_bytes() -> None:

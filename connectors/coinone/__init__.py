@@ -25,6 +25,7 @@ EXCHANGE = Exchange(
         "Best prices come with the ticker alone, which follows trades, and may be old: the book has them.",
         "A seller who was the maker means that the taker bought; ccxt 4.5.90 reads it the other way round.",
         "Candles have no volumes: those of the frame are of 24 hours, as the documentation says.",
+        "Its example of a candle has the numbers of its example of a ticker; nobody has probed one (November 2026).",
         "The first trade on a connection is the last one from before it.",
     ),
     limits=Limits(weights={API: ((1200, 60),)}, connections=20),

@@ -168,6 +168,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("session.summaries.LONGEST_NS", "ns", "a delay that a summary counts", "it is left out"),
     ),
     "Sinks that speak to servers": (
+        Bound("sinks.brokers.redis.LARGEST_BYTES", "bytes", "an entry or a message of Redis", "a batch is several"),
         Bound("sinks.naming.MOST_PLACES", "places", "of topics at a target, remembered", "they are named anew"),
         Bound(
             "sinks.brokers.nats.MOST_PENDING",

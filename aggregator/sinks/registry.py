@@ -19,6 +19,7 @@ OWN = {
         ("files", "aggregator.sinks.files:SINK"),
         ("journal", "aggregator.sinks.journal.sink:SINK"),
         ("nats", "aggregator.sinks.brokers.nats:SINK"),
+        ("redis", "aggregator.sinks.brokers.redis:SINK"),
         ("stdout", "aggregator.sinks.stdout:SINK"),
     )
 }

@@ -20,12 +20,14 @@ from aggregator.errors import ConfigError
 from aggregator.feed.sink import FeedKeys
 from aggregator.sinks.files_settings import FilesSettings
 from aggregator.sinks.journal.settings import JournalSettings
+from aggregator.sinks.registry import OWN
 from aggregator.sinks.sink import Delivery, SinkConfig
 from aggregator.sinks.stdout import StdoutSettings
 from aggregator.sources.source import Reception
 
 ROOT = Path(__file__).parents[2]
 GROUP = getgrgid(0).gr_name  # one that exists here
+ALLOWED = ", ".join(sorted(OWN))  # the sinks that a message names
 WHOLE = re.sub("(?m)^#(?=[^ ])", "", (ROOT / "config/full.toml").read_text("utf-8")).replace("market-data", GROUP)
 OFFERED = {
     "binance": ("trades", "book", "candles"),
@@ -118,7 +120,9 @@ site.toml:11: exchanges[1].channels[1]: "candles" is not a channel of kraken; al
 site.toml:13: exchanges[1].symbols: must be a list
 site.toml:14: sinks[0].path: is missing
 site.toml:16: sinks[0].template: "../{date}" must stay below path: no "/" at an end, no "//", no "." or ".." as a part
-site.toml:18: sinks[1].type: "feeed" is not a sink; allowed: feed, files, journal, nats, stdout; did you mean "feed"?"""
+site.toml:18: sinks[1].type: "feeed" is not a sink; allowed: """
+        + ALLOWED
+        + """; did you mean "feed"?"""
     )
 
 
@@ -313,9 +317,7 @@ def test_no_sink(problems: Problems, text: str) -> None:
 
 
 def test_a_sink_without_a_type(problems: Problems) -> None:
-    assert problems(f"{EXCHANGE}[[sinks]]\n") == [
-        "site.toml:5: sinks[0].type: is missing; allowed: feed, files, journal, nats, stdout"
-    ]
+    assert problems(f"{EXCHANGE}[[sinks]]\n") == ["site.toml:5: sinks[0].type: is missing; allowed: " + ALLOWED]
 
 
 def test_what_stands_twice(problems: Problems) -> None:

@@ -1,7 +1,7 @@
 """Hostile clients of a feed, on every transport: `python -m bench.fuzz_feed SECONDS [SEED]`.
 
-One client that behaves follows a topic all the while, and must get every record of it. At the end all others are gone,
-and the memory is what it was.
+They send messages that are broken, and well-formed ones that ask for what cannot be. One client that behaves follows a
+topic all the while, and must get every record of it. At the end all others are gone, and the memory is what it was.
 """
 
 import asyncio
@@ -16,11 +16,13 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote, urlencode
 
 from aggregator.bus.bus import Bus
 from aggregator.feed.access import Token, hash_of
@@ -28,6 +30,9 @@ from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookSnapshot, Trade
+from aggregator.sinks.journal.settings import JournalSettings
+from aggregator.sinks.journal.sink import open_journal
+from aggregator.sinks.sink import LOCAL, Context
 
 TOKEN = "t" * 43
 CLIENTS = 8  # hostile ones at once
@@ -38,6 +43,11 @@ SEEDS = (
     b'{"op":"auth","token":"' + TOKEN.encode() + b'"}',
     b'{"op":"subscribe","id":1,"topics":["trades:*:*","book:alpha:*"],"snapshot":true,"numbers":"float","time":"iso"}',
     b'{"op":"subscribe","topics":["*:*:*"],"fields":["price"],"policy":"conflate"}',
+    b'{"op":"subscribe","topics":["trades:*:*"],"from":"earliest","policy":"drop_oldest"}',
+    b'{"op":"subscribe","topics":["book:*:*"],"from":{"epoch":"20260102T030405.000000Z","offset":7},"snapshot":false}',
+    b'{"op":"subscribe","topics":["trades:*:*","book:*:*"],"policy":"lossless"}',
+    b'{"op":"subscribe","topics":["book:alpha:BTC/USD"],"depth":10,"interval_ms":100}',
+    b"bbo.book:alpha:* candles.1s.100ms:*:* consolidated.5s:*:BTC/USD book.3:*:*/USD",
     b'{"op":"hello","encoding":"msgpack","layout":"array","id":"x"}',
     b'{"op":"unsubscribe","topics":["trades:*:*"]}',
     b'{"op":"topics","topics":["book:*:*"],"states":true}',
@@ -51,14 +61,11 @@ SEEDS = (
     b"\xff\xfe\x00",
     b"",
 )
+ALLOWED = b"Host: localhost\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n\r\n"
 LOGIN = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
 HEADS = (
-    b"GET /topics?topic=book:*:*&states=true HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
-    + TOKEN.encode()
-    + b"\r\n\r\n",
-    b"GET /events?topic=trades:*:* HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
-    + TOKEN.encode()
-    + b"\r\n\r\n",
+    b"GET /topics?topic=book:*:*&states=true HTTP/1.1\r\n" + ALLOWED,
+    b"GET /events?topic=trades:*:* HTTP/1.1\r\n" + ALLOWED,
     b"GET /book?exchange=alpha&symbol=BTC/USD HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"GET /instruments?symbol=* HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nabcde",
     b"POST /feed HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n",
@@ -66,6 +73,9 @@ HEADS = (
     LOGIN + b'13\r\n\r\n{"token":"x"}',
     LOGIN + b"4000\r\n\r\n{",
     b"POST /logout HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nCookie: aggregator-1=x; a\r\n\r\n",
+    b"GET /records?topic=trades:*:*&from=earliest&to=now&time=iso HTTP/1.1\r\n" + ALLOWED,
+    b"GET /records?topic=book:alpha:*&from=1767323045000000000&to=1767323045000000001 HTTP/1.1\r\n" + ALLOWED,
+    b"GET /events?topic=trades:*:*&from=now HTTP/1.1\r\nLast-Event-ID: k7cx\r\n" + ALLOWED,
     b"GET /ready HTTP/1.1\r\nHost: localhost\r\nCookie: aggregator-8791=" + b"x" * 43 + b"\r\n\r\n",
     b"OPTIONS /topics HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: GET\r\n\r\n",
     b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -74,6 +84,40 @@ UPGRADE = (
     b"GET /feed HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+
+
+VALUES: tuple[object, ...] = (
+    None, True, -1, 0, 1, 2**31, 2**63, 2**70, 0.5, 1e308, "", "x" * 300, "\ud7ff", "\0", "true", "*", [], [[]] * 50,
+    {},
+    {"ts": -1}, {"ts": 2**70}, {"ts": 1, "epoch": "x", "offset": 1}, {"epoch": "", "offset": 2**63}, {"epoch": None},
+    {"epoch": "20260102T030405.000000Z", "offset": -1}, ["price"] * 5000, ["price", None],
+)  # fmt: skip
+OPS = ("subscribe", "subscribe", "subscribe", "unsubscribe", "topics", "snapshot", "hello", "auth", "ping", "x", None)
+TOPICS = (
+    "*:*:*", "trades:*:*", "book:alpha:BTC/USD", "book:*:*/USD", "trades:alpha:*a*b*c*", "instruments:*:*", "gap:*:*",
+    "bbo.book:alpha:*", "book.5.10ms:*:*", "book.9999:*:*", "candles.1s:*:*", "candles.0s:*:*",
+    "candles.1000000quote:*:*",
+    "consolidated:*:BTC/USD", "consolidated.tops:a*:*", "ticker.99999999ms:*:*", "x.y:*:*", ":::", "trades",
+)  # fmt: skip
+WORDS: dict[str, tuple[object, ...]] = {
+    "id": (1, "a", None),
+    "snapshot": (True, False),
+    "from": ("earliest", "now", "kwG7MjAyNi4uLg", {"ts": 1}, {"epoch": "20260102T030405.000000Z", "offset": 0}),
+    "to": ("now", "1767323045000000000"),
+    "policy": ("drop_oldest", "conflate", "disconnect", "lossless"),
+    "fields": ([], ["price"], ["type", "bids", "asks"]),
+    "interval_ms": (10, 100, 9, 3_600_001),
+    "depth": (1, 10, 9999, 10000),
+    "numbers": ("text", "float"),
+    "time": ("ns", "us", "ms", "iso"),
+    "encoding": ("json", "msgpack"),
+    "layout": ("object", "array"),
+    "states": (True, False),
+    "token": (TOKEN,),
+    "exchange": ("alpha", "*"),
+    "symbol": ("BTC/USD", "*"),
+}
+QUERIES = ("from", "to", "numbers", "time", "snapshot", "depth", "interval_ms", "states", "exchange", "symbol")
 
 
 class Outcome(NamedTuple):
@@ -124,17 +168,44 @@ def mutated(chance: random.Random, data: bytes) -> bytes:
     return bytes(out)
 
 
+def request(chance: random.Random) -> bytes:
+    """A request whose words are right, mostly, and whose values are not."""
+    values = {name: some if chance.random() < 0.6 else VALUES for name, some in WORDS.items()}
+    keys = chance.sample(list(WORDS), chance.randrange(1, 6))
+    said = {"op": chance.choice(OPS), "topics": [chance.choice(TOPICS)], **{k: chance.choice(values[k]) for k in keys}}
+    return json.dumps(said).encode()
+
+
+def query(chance: random.Random) -> bytes:
+    """A request over HTTP of the same kind, or a login."""
+    if chance.random() < 0.3:
+        body = json.dumps({"token": chance.choice([TOKEN, *VALUES])}).encode()
+        return b"%b%d\r\n\r\n%b" % (LOGIN, len(body), body)
+    values = [chance.choice([*WORDS[name], *VALUES]) for name in QUERIES]
+    asked = {name: value for name, value in zip(QUERIES, values, strict=True) if chance.random() < 0.5}
+    topics = "&".join(f"topic={quote(topic)}" for topic in chance.sample(TOPICS, 2))
+    parameters = urlencode({name: v if isinstance(v, str) else json.dumps(v) for name, v in asked.items()})
+    place = chance.choice(("/records", "/events", "/topics", "/feed", "/book", "/instruments"))
+    return f"GET {place}?{topics}&{parameters} HTTP/1.1\r\n".encode(errors="replace") + ALLOWED
+
+
+def said(chance: random.Random) -> bytes:
+    """One message."""
+    made = request(chance) if chance.random() < 0.5 else chance.choice(SEEDS)
+    return mutated(chance, made) if chance.random() < 0.7 else made
+
+
 def lines(chance: random.Random) -> bytes:
     """Some messages, one a line."""
     begin = SEEDS[0] + b"\n" if chance.random() < 0.7 else b""
-    return begin + b"\n".join(mutated(chance, chance.choice(SEEDS)) for _ in range(chance.randrange(1, 8))) + b"\n"
+    return begin + b"\n".join(said(chance) for _ in range(chance.randrange(1, 8))) + b"\n"
 
 
 def frames(chance: random.Random) -> bytes:
     """A WebSocket's opening and frames, mostly well-formed, of which the contents are not."""
     out = bytearray(UPGRADE if chance.random() < 0.9 else mutated(chance, UPGRADE))
     for _ in range(chance.randrange(1, 8)):
-        payload = mutated(chance, chance.choice(SEEDS))
+        payload = said(chance)
         first = chance.choice((0x81, 0x81, 0x81, 0x82, 0x01, 0x00, 0x80, 0x88, 0x89, 0x8A, 0xF1, chance.randrange(256)))
         size = len(payload) if chance.random() < 0.95 else chance.randrange(1 << 40)
         length = bytes([0x80 | size]) if size < 126 else b"\xff" + size.to_bytes(8, "big")
@@ -144,7 +215,10 @@ def frames(chance: random.Random) -> bytes:
 
 def heads(chance: random.Random) -> bytes:
     """Requests over HTTP, one behind the other."""
-    return b"".join(mutated(chance, chance.choice(HEADS)) for _ in range(chance.randrange(1, 4)))
+    return b"".join(
+        query(chance) if chance.random() < 0.5 else mutated(chance, chance.choice(HEADS))
+        for _ in range(chance.randrange(1, 4))
+    )
 
 
 async def attack(
@@ -223,7 +297,9 @@ async def fuzz(  # noqa: PLR0915 - one scenario, from its beginning to its end
     loop.set_exception_handler(lambda _, context: errors.found.append(str(context)))
     pem, tls = certificate(folder) if is_secure else (None, None)
     path = folder / "feed.sock"
-    bus = Bus("epoch")
+    bus = Bus("20260102T030405.000000Z")
+    journal = await open_journal(JournalSettings(path=folder / "journal"), Context("journal", bus, time.time_ns, LOCAL))
+    bus.attach(journal.write)
     listen = (UnixAddress(path), TcpAddress("127.0.0.1", 0), TcpAddress("127.0.0.1", 0, "http"))
     tokens = (Token("one", hash_of(TOKEN)),)
     settings = FeedSettings(listen=listen, tokens=tokens, tls_certificate=pem, tls_key=pem, max_clients_per_address=1)
@@ -279,6 +355,7 @@ async def fuzz(  # noqa: PLR0915 - one scenario, from its beginning to its end
     await asyncio.sleep(0.1)
     left = len(server.status().subscribers)
     await server.stop(0)
+    await journal.close()
     logging.getLogger().removeHandler(errors)
     return Outcome(clients, published, received, left, grown, errors.found)
 

@@ -273,10 +273,17 @@ def _give_all(batch: Batch, roles: list[BookRole], groups: tuple[Group, ...]) ->
         chunk = chunks.get(group.options)
         if chunk is None:
             data = batch.blob if group.options == PLAIN else encode(records, group.options)
-            offsets = range(records[0].offset, records[-1].offset + 1)
-            chunk = chunks[group.options] = Chunk(data, roles, offsets, group.options)
+            chunk = chunks[group.options] = Chunk(data, roles, _offsets(records), group.options)
         group.chunks.append(chunk)
     return groups
+
+
+def _offsets(records: list[Record]) -> Sequence[int]:
+    """The offset of each record: one behind the other, but for derived ones, of which several share one."""
+    first, last = records[0].offset, records[-1].offset
+    if last - first == len(records) - 1:
+        return range(first, last + 1)
+    return [record.offset for record in records]
 
 
 def _give_parts(batch: Batch, roles: list[BookRole], bits: list[int], wanted: dict[Group, int]) -> None:

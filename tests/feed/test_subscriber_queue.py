@@ -3,8 +3,12 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.bus.bus import encode_lines
+from aggregator.bus.bus import Batch, encode_lines
+from aggregator.bus.selection import parse_pattern
+from aggregator.feed.formats import PLAIN
+from aggregator.feed.routing import TopicRoutes
 from aggregator.feed.subscriber_queue import BookRole, Chunk, Ring, join
+from aggregator.records import Bbo, Record
 
 TRADES = BookRole(None, starts=False)
 BOOK = ("alpha", "X")
@@ -217,3 +221,16 @@ def test_conflated_or_not_every_record_comes_or_is_counted(kinds: list[int]) -> 
     for kind in {*kinds} - {0}:
         newest = max(offset for offset, each in enumerate(kinds, 1) if each == kind)
         assert newest in came or sum(offset > newest for offset in came) >= 4, "it goes only as the oldest does"
+
+
+def test_derived_records_that_share_an_offset_are_told_apart() -> None:
+    """Several may follow from one record, and each has the offset of the last one that was published."""
+    routes = TopicRoutes()
+    routes.join(ring(10), {"bbo:*:*": parse_pattern("bbo:*:*")}, PLAIN)
+    made: list[Record] = [Bbo(exchange="alpha", symbol=name, raw_symbol=name, offset=7) for name in ("A", "A", "B")]
+    (group,) = routes.distribute(Batch(made))
+    (chunk,) = group.chunks
+    first, rest = chunk.split(1)
+    assert (list(first.offsets), list(rest.offsets)) == ([7], [7, 7])
+    data, lost = chunk.without(frozenset({("alpha", "A")}), frozenset())
+    assert (data, lost.count) == (encode_lines(made), 0)

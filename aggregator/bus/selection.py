@@ -68,6 +68,11 @@ class Glob:
         self._first, *self._middle, self._last = text.split("*")  # there is at least one
         self._least = len(text) - text.count("*")
 
+    def fitting(self, names: Iterable[str]) -> list[str]:
+        """Those of many names that match."""
+        longest = max((self._first, *self._middle, self._last), key=len)  # few names that do not match have it
+        return [name for name in names if longest in name and self.matches(name)]
+
     def matches(self, name: str) -> bool:
         if len(name) < self._least or not name.startswith(self._first) or not name.endswith(self._last):
             return False
@@ -84,6 +89,12 @@ class Pattern(NamedTuple):
     channels: tuple[str, ...]  # its first part names them
     exchange: str
     symbol: str
+
+    @property
+    def is_searched(self) -> bool:
+        """Tell whether all names there are have to be looked at to find those that it means."""
+        exchange, symbol = ("*" in text and text != "*" for text in (self.exchange, self.symbol))
+        return symbol or (exchange and self.symbol == "*")
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -117,11 +128,6 @@ class Symbols:
         self._globs: list[Glob] = []
         self.is_all = False
 
-    @property
-    def has_globs(self) -> bool:
-        """Tell whether symbols that it does not name in full may be wanted."""
-        return self.is_all or bool(self._globs)
-
     def add(self, text: str) -> None:
         if text == "*":
             self.is_all = True
@@ -129,6 +135,15 @@ class Symbols:
             self._globs.append(Glob(text))
         else:
             self.exact.add(text)
+
+    def fitting(self, names: Mapping[str, object]) -> Iterable[str]:
+        """Those of many names that are wanted, each once."""
+        if self.is_all:
+            return names
+        found = dict.fromkeys(name for name in self.exact if name in names)
+        for glob in self._globs:
+            found |= dict.fromkeys(glob.fitting(names))
+        return found
 
     def matches(self, names: tuple[str, ...]) -> bool:
         if self.is_all or not self.exact.isdisjoint(names):

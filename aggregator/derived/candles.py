@@ -21,6 +21,7 @@ from aggregator.records import MINUTE_NS, SECOND_NS, Candle, Cause, Flags, Gap, 
 GRACE_NS = 2 * SECOND_NS  # trades are under way for so long, and clocks differ by as much
 KEPT_NS = 10 * MINUTE_NS  # a closed bar takes late trades for so long, and those since a gap as long as it is open
 MOST_KEPT = 1500  # bars
+COUNTED = 100  # bars that are kept count as one more topic
 UNSEEN: frozenset[Cause] = frozenset({"sequence", "stalled", "no_first_frame"})  # it was noticed later than it began
 MENDED = frozenset({"full", "not_needed"})
 AMOUNT = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(trades|base|quote)")
@@ -333,4 +334,22 @@ def _read(parts: tuple[str, ...]) -> Start | None:
     )
 
 
-CANDLES = Derived("candles.BAR", "bars of trades", "candles", ("trades",), _read, tells_all=False, is_superseded=False)
+def _size(parts: tuple[str, ...]) -> int:
+    """How many topics one counts as: bars of a second are kept by the hundred."""
+    span = span_of(".".join(parts[1:]))
+    if span is None:
+        return 1
+    start, end = span(0)
+    return 1 + min(MOST_KEPT, KEPT_NS // (end - start)) // COUNTED
+
+
+CANDLES = Derived(
+    "candles.BAR",
+    "bars of trades",
+    "candles",
+    ("trades",),
+    _read,
+    tells_all=False,
+    is_superseded=False,
+    size=_size,
+)

@@ -45,6 +45,7 @@ class Derived(Struct, frozen=True):
         Raises BadPattern, with the reason, for a name of this kind of which nothing can be made
     tells_all: whether every change is told where no interval is asked for; else only what `take` and `tick` give
     is_superseded: whether a record says all that the one before it said, so that only the newest matters
+    size: says of the parts of a name how many topics such a one counts as, where it keeps much
     merges: whether one topic is made of many exchanges: the exchange of its name is then the pattern of these
     """
 
@@ -56,6 +57,7 @@ class Derived(Struct, frozen=True):
     tells_all: bool = True
     is_superseded: bool = True
     merges: bool = False
+    size: "Callable[[tuple[str, ...]], int]" = lambda _parts: 1
 
 
 Start = Callable[["Stamp"], Machine]

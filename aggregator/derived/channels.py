@@ -23,12 +23,16 @@ KNOWN = 2**10  # names that are remembered
 
 
 class DerivedChannel(Struct, frozen=True):
-    """One derived channel: its kind, the maker of its machines, and the interval at which it is told (0: at once)."""
+    """One derived channel: its kind, the maker of its machines, and the interval at which it is told (0: at once).
+
+    size: how many topics each of its topics counts as
+    """
 
     name: str
     kind: Derived
     start: Start
     interval_ns: int = 0
+    size: int = 1
 
 
 @lru_cache(maxsize=KNOWN)
@@ -55,7 +59,7 @@ def _read(name: str, parts: tuple[str, ...], interval_ns: int) -> DerivedChannel
     for kind in (*DERIVED, EACH_COUNTS):
         start = kind.read(parts)
         if start is not None:
-            return DerivedChannel(name, kind, start, interval_ns)
+            return DerivedChannel(name, kind, start, interval_ns, kind.size(parts))
     return None
 
 

@@ -5,9 +5,10 @@ Whoever drives it hands in records as they are published, and ticks; it gives wh
 
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Iterator
-from heapq import heappop, heappush
+from functools import lru_cache
+from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import structs
 
@@ -16,7 +17,10 @@ from aggregator.derived.channel import SOURCE, Stamp
 from aggregator.derived.channels import DerivedChannel, derived
 from aggregator.records import BookSnapshot, Channel, Gap, Health, Record, channel_of
 
-MOST_DERIVED = 20_000  # topics at work
+MOST_DERIVED = 20_000  # topics at work; one that keeps much counts as several
+MOST_CHANNELS = 100  # derived channels of which topics are at work: each computes the same records once more
+MOST_WIDE = 200  # different patterns of derived topics with `*` in the symbol
+MOST_ENDED = 1000  # topics that have ended, and whose times are waited for still
 BOOKS_AT_ONCE = 16  # whole books that are asked for in one turn
 LOOK_NS = 250_000_000  # the wall clock is looked at so often, as it may jump
 
@@ -31,7 +35,9 @@ class Standings(Protocol):
         """The state of a topic."""
 
 
+T = TypeVar("T")
 Input = tuple[Channel, str, str, str | None]  # a topic to compute of: channel, exchange, raw symbol, symbol
+Place = tuple[str, str]  # a channel and the symbol, or raw symbol, of a market
 Name = tuple[str, str, str]  # a derived topic: channel, exchange (or the pattern of several), symbol or raw symbol
 
 
@@ -83,7 +89,13 @@ class Derivations:
         """Begin without one; `stream` is asked for books and states as they stand."""
         self._stream = stream
         self._wanted: Counter[Pattern] = Counter()
+        self._exact: dict[Place, dict[Pattern, None]] = {}  # of these those that name a market
+        self._wide: dict[str, dict[Pattern, None]] = {}  # and those with `*` in the symbol, by channel
         self._found: dict[Name, Derivation] = {}
+        self._of_channel: dict[str, dict[Derivation, None]] = {}
+        self._of_name: dict[Place, dict[Derivation, None]] = {}
+        self._refused: set[Name] = set()  # those for which there was no room
+        self._size = 0
         self._by_input: dict[tuple[Channel, str, str], dict[Derivation, None]] = {}
         self._takers: dict[Hashable, tuple[Derivation, ...]] = {}  # the same, by what names the topic of a record
         self._unseeded: deque[Derivation] = deque()  # they wait for the whole book
@@ -107,11 +119,15 @@ class Derivations:
         self._wanted[pattern] += 1
         if self._wanted[pattern] > 1:
             return
-        for channel, exchange, raw_symbol, symbol in known:
-            self._begin(pattern, channel, exchange, raw_symbol, symbol)
+        self._file(pattern)
+        if len(self._channels()) > MOST_CHANNELS:
+            raise BadPattern(f"the feed computes topics of at most {MOST_CHANNELS} derived channels at once")
+        if sum(map(len, self._wide.values())) > MOST_WIDE:
+            raise BadPattern(f"all clients have at most {MOST_WIDE} patterns of derived topics with * in the symbol")
+        refused = [self._begin(pattern, *one) for one in known]
         self._takers.clear()
-        if len(self._found) >= MOST_DERIVED:
-            raise BadPattern(f"the feed computes at most {MOST_DERIVED} derived topics at once: name fewer markets")
+        if any(refused):
+            raise BadPattern(f"{_full()}: name fewer markets")
 
     def leave(self, pattern: Pattern) -> None:
         """Compute those topics of a pattern no more that nobody else asks for."""
@@ -119,17 +135,68 @@ class Derivations:
         if self._wanted[pattern] > 0:
             return
         del self._wanted[pattern]
-        self._found = {name: each for name, each in self._found.items() if any(map(each.fits, self._wanted))}
+        _remove(*self._filed(pattern), pattern)
+        for each in self.of([pattern]):
+            if not any(map(each.fits, self._asking(each.channel.name, each.names))):
+                self._end(each)
         self._takers.clear()
-        self._by_input.clear()
-        for each in self._found.values():
-            for put in each.inputs:
-                self._by_input.setdefault(put, {})[each] = None
+        self._refused.clear()
+        self._forget_ended()
 
     def of(self, patterns: Iterable[Pattern]) -> list[Derivation]:
         """The derived topics at work that some patterns name."""
-        wanted = list(patterns)
-        return [each for each in self._found.values() if any(map(each.fits, wanted))]
+        found: dict[Derivation, None] = {}
+        for pattern in patterns:
+            (name,), symbol = pattern.channels, pattern.symbol
+            near = self._of_channel.get(name, {}) if "*" in symbol else self._of_name.get((name, symbol), {})
+            found |= dict.fromkeys(each for each in near if each.fits(pattern))
+        return list(found)
+
+    def _filed(self, pattern: Pattern) -> tuple[dict[Any, dict[Pattern, None]], object]:
+        """The place of a pattern: what is named in full is found by its name."""
+        (name,), symbol = pattern.channels, pattern.symbol
+        return (self._wide, name) if "*" in symbol else (self._exact, (name, symbol))
+
+    def _file(self, pattern: Pattern) -> None:
+        among, key = self._filed(pattern)
+        among.setdefault(key, {})[pattern] = None
+
+    def _channels(self) -> set[str]:
+        return {*self._wide, *(name for name, _ in self._exact)}
+
+    def _asking(self, channel: str, names: Iterable[str]) -> Iterator[Pattern]:
+        """The patterns of a derived channel that may ask for a market."""
+        yield from self._wide.get(channel, ())
+        for name in names:
+            yield from self._exact.get((channel, name), ())
+
+    def _add(self, each: Derivation) -> None:
+        self._found[_name(each)] = each
+        self._size += each.channel.size
+        self._of_channel.setdefault(each.channel.name, {})[each] = None
+        for name in each.names:
+            self._of_name.setdefault((each.channel.name, name), {})[each] = None
+        if each.machine.due:
+            self._await(each)
+
+    def _end(self, each: Derivation) -> None:
+        del self._found[_name(each)]
+        self._size -= each.channel.size
+        _remove(self._of_channel, each.channel.name, each)
+        for name in each.names:
+            _remove(self._of_name, (each.channel.name, name), each)
+        for put in each.inputs:
+            _remove(self._by_input, put, each)
+
+    def _forget_ended(self) -> None:
+        """Wait no more for topics that have ended, where these are many: a bar of a year would hold its own so long."""
+        most = 2 * len(self._found) + MOST_ENDED
+        if len(self._by_wall) > most:
+            self._by_wall = [one for one in self._by_wall if self._is_alive(one[2]) and one[2].machine.due == one[0]]
+            heapify(self._by_wall)
+        if len(self._by_mono) > most:
+            self._by_mono = [one for one in self._by_mono if self._is_alive(one[2])]
+            heapify(self._by_mono)
 
     # --- records and time
 
@@ -145,7 +212,7 @@ class Derivations:
                 key = type(record), record.exchange, record.raw_symbol, record.symbol
                 found = takers.get(key)
                 if found is None:
-                    found = self._find(record, key)
+                    found = self._find(record, key, told)
             for each in found:
                 self._give(each, record, mono, told)
         return told
@@ -236,14 +303,19 @@ class Derivations:
 
     # --- the topics at work
 
-    def _find(self, record: Record, key: Hashable) -> tuple[Derivation, ...]:
+    def _find(self, record: Record, key: Hashable, told: Told) -> tuple[Derivation, ...]:
         """The derived topics of which a record is an input; those that it is the first one of begin with it."""
-        channel = channel_of(record)
+        channel, exchange = channel_of(record), record.exchange
         if channel is None or not record.raw_symbol:
             return ()
-        for pattern in list(self._wanted):
-            self._begin(pattern, channel, record.exchange, record.raw_symbol, record.symbol)
-        found = tuple(self._by_input.get((channel, record.exchange, record.raw_symbol), ()))
+        raw_symbol = record.raw_symbol
+        names = [name for name in (record.symbol, raw_symbol) if name]
+        for pattern in [pattern for name in self._channels() for pattern in self._asking(name, names)]:
+            refused = self._begin(pattern, channel, exchange, raw_symbol, record.symbol)
+            if refused is not None and _name(refused) not in self._refused:
+                self._refused.add(_name(refused))
+                told.append((refused, _no_room(refused, record)))
+        found = tuple(self._by_input.get((channel, exchange, raw_symbol), ()))
         self._takers[key] = found
         return found
 
@@ -258,14 +330,19 @@ class Derivations:
                 found |= takers
         return found
 
-    def _begin(self, pattern: Pattern, channel: Channel, exchange: str, raw_symbol: str, symbol: str | None) -> None:
-        """Begin, or extend, the derived topic that a pattern wants of an input, if it wants any."""
+    def _begin(
+        self, pattern: Pattern, channel: Channel, exchange: str, raw_symbol: str, symbol: str | None
+    ) -> Derivation | None:
+        """Begin, or extend, the derived topic that a pattern wants of an input, if it wants any.
+
+        Gives one for which there is no room.
+        """
         found = derived(pattern)
         if found is None or channel not in found.kind.inputs or not _fits(pattern.exchange, exchange):
-            return
+            return None
         names = tuple(name for name in (symbol, raw_symbol) if name)[: 1 if found.kind.merges else 2]
         if not any(_fits(pattern.symbol, name) for name in names):
-            return
+            return None
         conn = SOURCE + found.name
         stamp = Stamp(exchange, symbol, raw_symbol, conn)
         if found.kind.merges:
@@ -273,20 +350,46 @@ class Derivations:
         name = found.name, stamp.exchange, stamp.raw_symbol or names[0]
         each = self._found.get(name)
         if each is None:
-            if len(self._found) >= MOST_DERIVED:
-                return
-            each = self._found[name] = Derivation(found, stamp)
-            if each.machine.due:
-                self._await(each)
+            each = Derivation(found, stamp)
+            if self._size + found.size > MOST_DERIVED:
+                return each
+            self._add(each)
         put = channel, exchange, raw_symbol
         if put in each.inputs:
-            return
+            return None
         each.inputs[put] = None
         self._by_input.setdefault(put, {})[each] = None
         for health in self._stream.health(*put):
             each.machine.take(health)
         if channel == "book":
             self._unseeded.append(each)
+        return None
+
+
+def _remove(among: "dict[Any, dict[T, None]]", key: object, value: T) -> None:
+    del among[key][value]
+    if not among[key]:
+        del among[key]
+
+
+def _full() -> str:
+    return f"the feed computes at most {MOST_DERIVED} derived topics at once"
+
+
+def _no_room(each: Derivation, cause: Record) -> Health:
+    """The state of a topic that is not computed, as there are too many."""
+    kind, names = each.channel.kind, each.names
+    return Health(
+        exchange=each.exchange,
+        symbol=names[0],
+        raw_symbol=names[-1],
+        ts_recv=cause.ts_recv,
+        conn=f"{SOURCE}{each.channel.name}",
+        source="derived",
+        channel=kind.channel or kind.inputs[0],
+        state="down",
+        reason=_full(),
+    )
 
 
 def _name(each: Derivation) -> Name:
@@ -294,4 +397,7 @@ def _name(each: Derivation) -> Name:
 
 
 def _fits(pattern: str, name: str) -> bool:
-    return Glob(pattern).matches(name) if "*" in pattern else pattern == name
+    return _glob(pattern).matches(name) if "*" in pattern else pattern == name
+
+
+_glob = lru_cache(maxsize=2**10)(Glob)

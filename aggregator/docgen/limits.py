@@ -270,7 +270,27 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("derived.channels.LONGEST_INTERVAL_MS", "ms", "between two records of `interval_ms`", "likewise"),
         Bound("derived.intervals.LONGEST_BAR_NS", "ns", "of a bar of time", "likewise"),
         Bound("derived.candles.MOST_KEPT", "bars", "of a topic, kept for late trades", "the oldest is forgotten"),
-        Bound("derived.derivations.MOST_DERIVED", "topics", "derived at once, for all together", "the next is refused"),
+        Bound("feed.protocol.MOST_SEARCHED", "patterns", "with `*` beside other text that one holds", "likewise"),
+        Bound("feed.protocol.MOST_DERIVED_CHANNELS", "derived channels", "of which one has topics", "likewise"),
+        Bound(
+            "derived.derivations.MOST_DERIVED",
+            "topics",
+            "derived at once, for all together; bars shorter than 6 s count as several",
+            "the request is refused; one of a market that comes later is `down`",
+        ),
+        Bound("derived.derivations.MOST_CHANNELS", "derived channels", "likewise", "the request is refused"),
+        Bound(
+            "derived.derivations.MOST_WIDE",
+            "patterns",
+            "of derived topics with `*` in the symbol, for all together",
+            "the request is refused",
+        ),
+        Bound(
+            "derived.derivations.MOST_ENDED",
+            "topics",
+            "that have ended, and whose times are waited for still",
+            "they are forgotten",
+        ),
         Bound(
             "feed.subscriber.MOST_ANSWERS_BYTES",
             "bytes",

@@ -128,7 +128,9 @@ class DerivedTopics:
         found = self._known.get(each)
         if found is None:
             topic = RecordTopic((each.channel.name,), each.exchange, each.names)
-            fanout = self._routes.fanout([g for g in self._routes.groups if any(map(each.fits, g.patterns))])
+            name = each.channel.name
+            groups = [g for g in self._routes.groups if any(map(each.fits, g.derived.get(name, ())))]
+            fanout = self._routes.fanout(groups)
             role = BookRole(None, False, True) if each.channel.kind.is_superseded else NO_BOOK  # noqa: FBT003
             found = self._known[each] = Route(topic, role, fanout), Route(topic, NO_BOOK, fanout)
         return found

@@ -6,7 +6,7 @@ No slow subscriber slows another. The hub knows no socket: a transport shows it 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from msgspec import UNSET, UnsetType, structs
@@ -24,7 +24,9 @@ from aggregator.feed.derived import DerivedTopics
 from aggregator.feed.formats import Options, encode, encode_message, schema
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import (
+    MOST_DERIVED_CHANNELS,
     MOST_PATTERNS,
+    MOST_SEARCHED,
     AbsentTopic,
     Authenticate,
     Authenticated,
@@ -571,8 +573,7 @@ class FeedHub:
         new = patterns_of(meant(request), request.id, access)
         if not new:
             raise BadRequest("no topics: name at least one, like trades:*:BTC/USDT", request.id)
-        if len(subscriber.patterns | new) > MOST_PATTERNS:
-            raise BadRequest(f"more than the {MOST_PATTERNS} topics that one connection may name", request.id)
+        bound((subscriber.patterns | new).values(), request.id)
         unknown = next((name for name in request.fields or () if name not in FIELDS), None)
         if unknown is not None:
             raise BadRequest(f"{unknown!a:.80} is a field of no record; docs/records.md has them all", request.id)
@@ -660,12 +661,25 @@ def meant(request: Subscribe) -> list[str]:
 
 
 def patterns_of(texts: Iterable[str], id: Id, access: Access) -> dict[str, Pattern]:
-    """Read patterns. Raises BadRequest for the first that is none, or is not allowed."""
+    """Read patterns. Raises BadRequest where there are too many, or for the first that is none, or is not allowed."""
     try:
         found = {text: parse_topics(text) for text in texts}
     except BadPattern as error:
         raise BadRequest(str(error), id) from None
+    bound(found.values(), id)
     for text, pattern in found.items():
         if not access.covers(needs(pattern)):
             raise BadRequest(access.refusal(text), id)
     return found
+
+
+def bound(patterns: Collection[Pattern], id: Id) -> None:
+    """Raise BadRequest where patterns would have too much searched, or computed, for one client."""
+    if len(patterns) > MOST_PATTERNS:
+        raise BadRequest(f"more than the {MOST_PATTERNS} topics that one connection may name", id)
+    if sum(pattern.is_searched for pattern in patterns) > MOST_SEARCHED:
+        words = f"more than the {MOST_SEARCHED} topics with * beside other text that one connection may name"
+        raise BadRequest(f"{words}; name markets in full, or all of them by a * alone", id)
+    names = {pattern.channels[0] for pattern in patterns if needs(pattern) is not pattern}
+    if len(names) > MOST_DERIVED_CHANNELS:
+        raise BadRequest(f"more than the {MOST_DERIVED_CHANNELS} derived channels that one connection may name", id)

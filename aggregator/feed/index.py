@@ -24,10 +24,8 @@ class _Shelf(Generic[T]):
 
     def find(self, symbols: Symbols) -> Iterator[T]:
         yield from self.nameless if symbols.is_all else self.wide
-        names = self.by_name if symbols.has_globs else [name for name in symbols.exact if name in self.by_name]
-        for name in names:
-            if symbols.matches((name,)):
-                yield from self.by_name[name]
+        for name in symbols.fitting(self.by_name):
+            yield from self.by_name[name]
 
 
 class TopicIndex(Generic[T]):

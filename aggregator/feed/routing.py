@@ -5,7 +5,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from aggregator.bus.bus import Batch
-from aggregator.bus.selection import ALONE, KIND, Pattern, RecordTopic, Selection, topic_of
+from aggregator.bus.selection import ALONE, CHANNEL_NAMES, KIND, Pattern, RecordTopic, Selection, topic_of
 from aggregator.bus.view import Wanted
 from aggregator.feed.formats import PLAIN, Options, encode, pieces
 from aggregator.feed.index import TopicIndex
@@ -48,10 +48,13 @@ class Interest(NamedTuple):
 class Group:
     """The subscribers of one and the same interest: what is written for one of them is written for all."""
 
-    __slots__ = ("chunks", "options", "patterns", "rings", "selection")
+    __slots__ = ("chunks", "derived", "options", "rings", "selection")
 
     def __init__(self, patterns: tuple[Pattern, ...], options: Options) -> None:
-        self.patterns = patterns
+        self.derived: dict[str, list[Pattern]] = {}  # the patterns of derived topics, by their channel
+        for pattern in patterns:
+            if pattern.channels[0] not in CHANNEL_NAMES:
+                self.derived.setdefault(pattern.channels[0], []).append(pattern)
         self.selection = Selection(patterns)
         self.options = PLAIN if options == PLAIN else options  # one object, told by identity
         self.rings: dict[Ring, None] = {}

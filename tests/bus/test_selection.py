@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -166,17 +167,38 @@ def test_the_index_finds_what_a_selection_wants(topics: list[RecordTopic], patte
     assert sorted(found) == [number for number, topic in enumerate(topics) if selection.wants(topic)]
 
 
-def test_what_is_named_in_full_is_found_without_a_look_at_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+class Looked(dict[str, None]):
+    """Names that may be asked for, and not gone through."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("all names were looked at")
+
+
+def test_what_is_named_in_full_is_found_without_a_look_at_the_others() -> None:
+    symbols = Symbols()
+    symbols.add("S7/USD")
+    symbols.add("S8/USD")
+    assert list(symbols.fitting(Looked.fromkeys(["S7/USD", "S9/USD"]))) == ["S7/USD"]
+
+
+NAME = st.text("AB*", max_size=5)
+
+
+@given(st.lists(NAME, max_size=4), st.lists(st.text("AB", max_size=6), unique=True, max_size=20))
+def test_many_names_are_chosen_as_one_is(patterns: list[str], names: list[str]) -> None:
+    symbols = Symbols()
+    for text in patterns:
+        symbols.add(text)
+    found = list(symbols.fitting(dict.fromkeys(names)))
+    assert sorted(found) == sorted(name for name in names if symbols.matches((name,)))
+
+
+def test_an_index_finds_what_a_pattern_means_by_either_name() -> None:
     index: TopicIndex[int] = TopicIndex()
     for number in range(1000):
         index.add(RecordTopic(("trades",), "alpha", (f"S{number}/USD", f"S{number}USD")), number)
-    looks: list[tuple[str, ...]] = []
-    matches = Symbols.matches
-
-    def look(self: Symbols, names: tuple[str, ...]) -> bool:
-        looks.append(names)
-        return matches(self, names)
-
-    monkeypatch.setattr(Symbols, "matches", look)
     assert index.matching(Selection([parse_pattern("trades:*:S7/USD")])) == [7]
-    assert looks == [("S7/USD",)]
+    assert index.matching(Selection([parse_pattern("trades:*:S7USD"), parse_pattern("trades:a*:*99/*")])) == [
+        7,
+        *range(99, 1000, 100),
+    ]

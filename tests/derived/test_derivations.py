@@ -1,13 +1,18 @@
 """What is computed, for whom, and until when; and the intervals at which it is told."""
 
+from collections import Counter
+from fnmatch import fnmatchcase
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aggregator.bus.selection import BadPattern
 from aggregator.bus.view import Views
 from aggregator.derived import derivations
 from aggregator.derived.channels import parse_topics
 from aggregator.derived.derivations import Derivations, Input, Told
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Gap, Health, Record
+from aggregator.records import Bbo, BookDelta, BookSnapshot, Gap, Health, Record, Trade
 from tests.support.views import Fixed
 
 MS = 1_000_000
@@ -146,3 +151,100 @@ def test_no_more_is_computed_than_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     assert len(list(found)) == 3
     found.leave(parse_topics("bbo.100ms:*:*"))
     assert not list(found)
+
+
+def test_a_topic_that_comes_when_there_is_no_room_is_told_as_down_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivations, "MOST_DERIVED", 2)
+    found = Derivations(stream())
+    wide, narrow = parse_topics("bbo.100ms:*:*"), parse_topics("bbo.100ms:alpha:BTC/USD")
+    found.join(narrow, ONE)
+    found.join(wide, ())
+    found.take([bbo("1", "ETH/USD")], 0)
+    told = found.take([bbo("1", "XRP/USD"), bbo("2", "XRP/USD")], 0)
+    ((each, health),) = told
+    assert isinstance(health, Health)
+    assert each.topic == "bbo.100ms:alpha:XRP/USD"
+    assert each.fits(wide)
+    assert (health.state, health.channel, health.symbol, health.raw_symbol) == ("down", "bbo", "XRP/USD", "XRPUSD")
+    assert health.reason == "the feed computes at most 2 derived topics at once"
+    found.join(parse_topics("bbo.100ms:alpha:ETH/USD"), ())
+    assert found.take([bbo("3", "XRP/USD")], 0) == [], "it was told"
+    found.leave(narrow)
+    assert len(list(found)) == 2, "BTC/USD has its place, as the pattern of all asks for it still"
+    found.leave(wide)
+    found.join(wide, ())
+    assert said(found.take([bbo("5", "XRP/USD")], 0)) == [("bbo.100ms:alpha:XRP/USD", "5")]
+
+
+def test_bars_of_which_many_are_kept_count_as_several_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivations, "MOST_DERIVED", 20)
+    markets: list[Input] = [("trades", "alpha", name, None) for name in "ABC"]
+    found = Derivations(stream())
+    found.join(parse_topics("candles.1m:alpha:*"), markets)
+    found.leave(parse_topics("candles.1m:alpha:*"))
+    with pytest.raises(BadPattern, match="at most 20 derived topics"):
+        found.join(parse_topics("candles.1s:alpha:*"), markets)  # ten minutes of them are kept: each counts as 7
+    found.leave(parse_topics("candles.1s:alpha:*"))
+    found.join(parse_topics("candles.1s:alpha:*"), markets[:2])
+
+
+def test_so_many_channels_and_wide_patterns_are_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivations, "MOST_CHANNELS", 2)
+    monkeypatch.setattr(derivations, "MOST_WIDE", 2)
+    found = Derivations(stream())
+    for text in ("book.1:alpha:A*", "book.1:alpha:B*", "book.2:alpha:A"):
+        found.join(parse_topics(text), ())
+    for text, words in (("book.3:alpha:A", "at most 2 derived channels"), ("book.1:alpha:C*", "at most 2 patterns")):
+        with pytest.raises(BadPattern, match=words):
+            found.join(parse_topics(text), ())
+        found.leave(parse_topics(text))
+    found.leave(parse_topics("book.2:alpha:A"))
+    found.join(parse_topics("book.3:alpha:A"), ())
+    found.leave(parse_topics("book.1:alpha:B*"))
+    found.join(parse_topics("book.1:alpha:C*"), ())
+
+
+def test_a_bar_of_a_year_is_not_held_once_nobody_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(derivations, "MOST_ENDED", 0)
+    found = Derivations(stream())
+    pattern = parse_topics("candles.365d:alpha:*")
+    found.join(pattern, ())
+    trade = Trade(exchange="alpha", symbol="A/B", raw_symbol="AB", price="1", size="1", base_size="1", ts_recv=10**18)
+    found.take([trade], 0)
+    found.tick(10**18, 0)
+    assert found.wait_ns(10**18, 0) is not None
+    found.leave(pattern)
+    assert found.wait_ns(10**18, 0) is None
+
+
+PATTERNS = [
+    f"{channel}:{exchange}:{symbol}"
+    for channel in ("bbo.book", "consolidated", "book.1")
+    for exchange in ("*", "alpha", "b*")
+    for symbol in ("*", "A/B", "AB", "*B", "C/D")
+]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(PATTERNS)), max_size=12))
+def test_what_is_at_work_is_what_is_asked_for(steps: list[tuple[bool, str]]) -> None:
+    """However patterns come and go, in whatever order."""
+    there = [("alpha", "A/B"), ("beta", "A/B"), ("alpha", "C/D")]
+    known: list[Input] = [("book", exchange, name.replace("/", ""), name) for exchange, name in there]
+    found, asked = Derivations(stream()), Counter[str]()
+    for is_join, text in steps:
+        if is_join:
+            found.join(parse_topics(text), known)
+            asked[text] += 1
+        elif asked[text]:
+            found.leave(parse_topics(text))
+            asked[text] -= 1
+        due = {
+            f"{channel}:{exchange if channel == 'consolidated' else where}:{name}"
+            for channel, exchange, symbol in (pattern.split(":") for pattern in +asked)
+            for where, name in there
+            for alike in ((name,) if channel == "consolidated" else (name, name.replace("/", "")))
+            if fnmatchcase(where, exchange) and fnmatchcase(alike, symbol)
+        }
+        assert sorted(each.topic for each in found) == sorted(due)
+        for pattern in map(parse_topics, PATTERNS):
+            assert {each.topic for each in found.of([pattern])} == {e.topic for e in found if e.fits(pattern)}

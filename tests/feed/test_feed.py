@@ -621,6 +621,10 @@ test_many_share_one_join = both(_all_want_the_same)
         (b'{"op":' + b"[" * 5000, "not JSON"),
         (b"\x00" * 100, "is not a topic"),
         (" ".join(f"trades:*:{n}" for n in range(1001)).encode(), "more than the 1000 topics"),
+        (" ".join(f"trades:*:*{n}" for n in range(51)).encode(), "more than the 50 topics with * beside other text"),
+        (" ".join(f"trades:a{n}*:*" for n in range(51)).encode(), "more than the 50 topics with * beside other text"),
+        (b'{"op":"topics","topics":[%b]}' % b",".join(b'"*:*:*%d"' % n for n in range(51)), "more than the 50 topics"),
+        (" ".join(f"book.{n}:a:B" for n in range(1, 34)).encode(), "more than the 32 derived channels"),
     ],
     ids=lambda value: repr(value)[:30],
 )
@@ -632,6 +636,16 @@ async def test_bad_input_is_answered_and_the_connection_lives(line: bytes, compl
         assert complaint in row["error"]
         assert server.status().subscribers[0].topics == []
         assert await client.ask({"op": "ping", "id": 9}) == {"type": "pong", "id": 9}
+
+
+async def test_what_a_connection_may_search_for_is_all_of_its_requests_together(spot: Spot) -> None:
+    async with serving(spot), peer(spot) as client:
+        await client.row()
+        for first in (0, 25):
+            line = " ".join(f"trades:*:*{n} trades:a*:{n} trades:a{n}:*" for n in range(first, first + 25))
+            assert (await client.ask(line))["type"] == "subscribed"
+        assert "more than the 50 topics" in (await client.ask("book:a*:*"))["error"]
+        assert (await client.ask("book:*:* trades:a*:B"))["type"] == "subscribed"
 
 
 async def test_an_error_names_the_request(spot: Spot) -> None:

@@ -30,14 +30,16 @@ from aggregator.feed.address import TcpAddress, UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookSnapshot, Trade
+from aggregator.sinks.directory import lock_directory
+from aggregator.sinks.journal.journal import Journal
 from aggregator.sinks.journal.settings import JournalSettings
-from aggregator.sinks.journal.sink import open_journal
 from aggregator.sinks.sink import LOCAL, Context
 
 TOKEN = "t" * 43
 CLIENTS = 8  # hostile ones at once
 SETTLE_S = 40.0  # seconds until all are gone: one that showed a wrong token is looked at when its pause is over
 AT_ONCE = struct.pack("ii", 1, 0)  # a close is a reset: one that merely ends is looked for within two minutes
+TAIL = 100  # records that the journal has in memory: those that come while memory is looked at count as growth
 GROWTH_BYTES = 4 * 2**20  # what caches and buffers of libraries may keep
 SEEDS = (
     b'{"op":"auth","token":"' + TOKEN.encode() + b'"}',
@@ -298,7 +300,15 @@ async def fuzz(  # noqa: PLR0915 - one scenario, from its beginning to its end
     pem, tls = certificate(folder) if is_secure else (None, None)
     path = folder / "feed.sock"
     bus = Bus("20260102T030405.000000Z")
-    journal = await open_journal(JournalSettings(path=folder / "journal"), Context("journal", bus, time.time_ns, LOCAL))
+    (folder / "journal").mkdir()
+    journal = Journal(
+        JournalSettings(path=folder / "journal"),
+        Context("journal", bus, time.time_ns, LOCAL),
+        lock_directory(folder / "journal"),
+        tail_records=TAIL,
+    )
+    await journal.begin_life()
+    bus.history = journal
     bus.attach(journal.write)
     listen = (UnixAddress(path), TcpAddress("127.0.0.1", 0), TcpAddress("127.0.0.1", 0, "http"))
     tokens = (Token("one", hash_of(TOKEN)),)

@@ -89,8 +89,8 @@ class Derivations:
         """Begin without one; `stream` is asked for books and states as they stand."""
         self._stream = stream
         self._wanted: Counter[Pattern] = Counter()
-        self._exact: dict[Place, dict[Pattern, None]] = {}  # of these those that name a market
-        self._wide: dict[str, dict[Pattern, None]] = {}  # and those with `*` in the symbol, by channel
+        self._exact: dict[Place, dict[Pattern, None]] = {}  # those that name a market
+        self._wide: dict[str, dict[Pattern, None]] = {}  # those with `*` in the symbol, by channel
         self._found: dict[Name, Derivation] = {}
         self._of_channel: dict[str, dict[Derivation, None]] = {}
         self._of_name: dict[Place, dict[Derivation, None]] = {}

@@ -12,8 +12,8 @@ from aggregator.records import DemandState, TopicState
 
 LONGEST_LINE_BYTES = 64 * 1024  # a subscriber may send so much as one line
 MOST_PATTERNS = 1000  # one subscriber may hold so many
-MOST_SEARCHED = 50  # of these, for which all names are looked at
-MOST_DERIVED_CHANNELS = 32  # of which it may have topics
+MOST_SEARCHED = 50  # patterns for which all names are looked at
+MOST_DERIVED_CHANNELS = 32  # one subscriber may have topics of so many
 
 Id = int | str | None  # the subscriber's own, given back with the answer
 Numbers = Literal["text", "float"]

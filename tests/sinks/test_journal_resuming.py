@@ -231,6 +231,8 @@ async def test_a_range_is_given_over_http_and_ranges_join(tmp_path: Path) -> Non
         for query, said in (
             ({"topic": "trades:*:*"}, "from is missing"),
             ({"topic": "trades:*:*", "from": "x"}, "no cursor"),
+            ({"topic": "trades:*:*", "from": "now", "time": "s"}, "allowed: numbers"),
+            ({"topic": "trades:*:*", "from": "now", "numbers": "decimal"}, "allowed: numbers"),
         ):
             async with session.get("/records", params=query) as response:
                 assert response.status == 400

@@ -461,7 +461,10 @@ class HttpTransport:
         if any(needs(pattern) is not pattern for pattern in patterns.values()):
             raise BadRequest("what is computed is not kept: ask for what it is computed of")
         start, to = (beginning_of(_place(asked.get(name, "now"))) for name in ("from", "to"))
-        options = msgspec.convert({name: asked[name] for name in ("numbers", "time") if name in asked}, Options)
+        try:
+            options = msgspec.convert({name: asked[name] for name in ("numbers", "time") if name in asked}, Options)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f'{error}; allowed: numbers "text", "float"; time "ns", "us", "ms", "iso"') from None
         lines = self._host.records(Selection(patterns.values()), start, to, options)
         first = await anext(lines, b"")  # by then it is known whether it can be done
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})

@@ -158,7 +158,7 @@ def load_config(
         schema = SourcesDocument
     document, complaints = _validated(moved.values, known_channels, schema)
     sinks, wrong = _sinks(moved.values)
-    complaints += [*wrong, *_repeated(moved.values), *_nested(moved.values)]
+    complaints += [*wrong, *_repeated(moved.values), *_nested(moved.values), *_spilling(moved.values)]
     sources, wrong = _sources(moved.values)
     complaints += [*wrong, *_crossed(moved.values)]
     if known_keys is not None:
@@ -486,6 +486,30 @@ def _nested(values: dict[str, object]) -> Iterator[Complaint]:
                     ("sinks", index, key),
                     f"lies within the {key} of sinks[{other}]: give each a directory of its own",
                 )
+
+
+def _spilling(values: dict[str, object]) -> Iterator[Complaint]:
+    """Sinks that want what does not fit from the journal, and cannot have it."""
+    has_journal = any(table.get("type") == "journal" for _, table in _tables(values, "sinks"))
+    seen: dict[tuple[object, object], int] = {}
+    for index, table in _tables(values, "sinks"):
+        if table.get("when_full") != "spill":
+            continue
+        place: KeyPath = ("sinks", index, "when_full")
+        try:
+            sink = _sink_of(table)
+        except (ConfigError, ValueError):
+            continue
+        first = seen.setdefault((sink.name, table.get(sink.unique) if sink.unique else None), index)
+        if not has_journal:
+            yield place, '"spill" needs a journal, which keeps what does not fit: add [journal] with a path'
+        if not sink.can_spill:
+            yield place, f'"spill" is not for {sink.name}, as it takes records before it has written them'
+        elif first != index:
+            yield (
+                place,
+                f'"spill" is what sinks[{first}] has, which has the same name: only one of them can go on where it was',
+            )
 
 
 def _place(path: str) -> str | None:

@@ -147,8 +147,8 @@ class Daemon:
             if found is None:
                 return
             self.name = await self._keeper.do(partial(own_name, self.config.state))
-            dead = self.config.state / "dead"
-            await self.outputs.start(self.config.sinks, deaths_in(found), dead, self.name, self._before)
+            dead, places = self.config.state / "dead", self.config.state / "places"
+            await self.outputs.start(self.config.sinks, deaths_in(found), dead, places, self.name, self._before)
             self.bus.attach(marks.heed)
             for left in found.values():
                 self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in left.gaps])

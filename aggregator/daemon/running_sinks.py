@@ -42,6 +42,7 @@ class RunningSinks:
         sinks: Sequence[SinkConfig],
         deaths: Deaths | None = None,
         dead: Path | None = None,
+        places: Path | None = None,
         daemon: str = "",
         before: str | None = None,
     ) -> None:
@@ -49,11 +50,12 @@ class RunningSinks:
 
         deaths: of runs that were killed, from when on the stream tells what is missing of an exchange
         dead: the directory for the records that sinks refuse
+        places: the directory for the places that sinks have reached which lose nothing
         daemon: the name by which others know this daemon
         before: the epoch of the life before this one
         """
-        for config in sinks:
-            sink = running(config, self._bus, deaths=deaths, dead=dead, daemon=daemon, before=before)
+        for config in sorted(sinks, key=lambda config: not config.sink.starts_first):
+            sink = running(config, self._bus, deaths=deaths, dead=dead, places=places, daemon=daemon, before=before)
             await sink.start()
             self.sinks.append(sink)
             log.info("%s: records are written there", sink.name)
@@ -131,5 +133,7 @@ class RunningSinks:
         late = [sink.task is not None and not sink.task.done() for sink in self.sinks]
         left = await asyncio.gather(*(sink.abandon() for sink in self.sinks))
         for sink, is_late, count in zip(self.sinks, late, left, strict=True):
-            if is_late or count:
+            if sink.goes_on and (is_late or sink.status().held):
+                log.info("sink %s goes on at the next start with what it has not taken", sink.name)
+            elif is_late or count:
                 log.error("sink %s could not write all that it held within %.0f s: %d left", sink.name, drain, count)

@@ -1,26 +1,25 @@
 """A subscriber that begins in the past: what it has missed is read for it, piece by piece, as fast as it takes it.
 
-Only the next piece is in memory, so a slow one costs no more than that; the history is read in a thread. Once all that
-is on disk has been taken, the rest is in memory, and the hub lets the stream follow within one turn of the loop.
+Only the next piece is in memory, so a slow one costs no more than that; the history is read in a thread. `bus/past.py`
+follows it, here as for sinks; once all is taken, the hub lets the stream follow within one turn of the loop.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Union
 
 import msgspec
 from msgspec import Struct
 
 from aggregator.bus.history import BadStart, Beginning, Cursor, History, Stretch
-from aggregator.bus.selection import KIND, Selection, topic_of
+from aggregator.bus.past import WAIT_S, Past
+from aggregator.bus.selection import Selection, topic_of
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.subscriber_queue import TAKE_BYTES, BookName
 from aggregator.records import RECORD_TYPES, BookDelta, BookSnapshot, Record
 
-WAIT_S = 0.02  # before it is read again, where the newest is neither on disk yet nor in memory any more
-SEAM_RECORDS = 2000  # so many of those in memory are looked at in one turn
 RECODED = 500  # records that are written otherwise than in the history, at once
 
 log = logging.getLogger("aggregator.feed")
@@ -84,8 +83,7 @@ class Piece(Struct, frozen=True):
 class CatchUp:
     """The past, as one subscriber is told it.
 
-    told: the place behind all that was taken
-    cursor: the place behind all that was read; null: it is not known yet
+    told: the place behind all that was taken; null: where it begins is not known yet
     """
 
     def __init__(
@@ -95,14 +93,17 @@ class CatchUp:
         self.selection = selection
         self.books = books
         self.told: Cursor | None = None
-        self.cursor: Cursor | None = None
+        self._past: Past | None = None
         self._history = history
         self._options = options
         self._wake = wake
         self._pieces: deque[Piece] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._is_at_end = False
-        self._wants: dict[Hashable, bool] = {}
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The place behind all that was read; null: it is not known yet."""
+        return None if self._past is None else self._past.cursor
 
     def begin(self, start: Beginning, begun: Callable[[], None], failed: Callable[[str], None]) -> None:
         """Find where to begin, and begin to read; `begun` or `failed` is called then."""
@@ -110,9 +111,14 @@ class CatchUp:
 
     def go_on(self, cursor: Cursor) -> None:
         """Begin to read at a place that is known."""
-        self.told = self.cursor = cursor
+        self._stand_at(cursor)
         self._pieces.append(Piece(b"", cursor, begins=True))
         self._wake()
+
+    def _stand_at(self, cursor: Cursor) -> Past:
+        self.told = cursor
+        self._past = Past(self._history, self.selection, cursor, log)
+        return self._past
 
     def stop(self) -> None:
         """Read no more."""
@@ -126,40 +132,27 @@ class CatchUp:
             return None
         piece = self._pieces.popleft()
         self.told = piece.cursor
-        if not self._pieces and not self._is_at_end and self._task is None:
-            self._read_on()
+        if not self._pieces and self._task is None and self._past is not None and not self._past.is_at_end:
+            self._do(self._read(self._past))
         return piece
 
     def seam(self) -> tuple[bytes, bool] | None:
         """The lines of what is in memory behind all that was read, and whether that was all; null: it is being read."""
-        if self._task is not None or self.cursor is None:
+        past = self._past
+        if self._task is not None or past is None:
             return None
-        records = self._history.tail(self.cursor) if self._is_at_end else None
-        if records is None:
-            self._do(self._read(WAIT_S if self._is_at_end else 0.0))
+        found = past.in_memory()
+        if found is None:
+            self._do(self._read(past))
             return None
-        some = records[:SEAM_RECORDS]
-        if some:
-            self.cursor = self.told = Cursor(self.cursor.epoch, some[-1].offset)
-        told = [record for record in some if self._is_wanted(record) and self.books.admits_record(record)]
-        return encode(told, self._options), len(some) == len(records)
-
-    def _is_wanted(self, record: Record) -> bool:
-        if type(record) in KIND:
-            return self.selection.wants(topic_of(record))
-        key = type(record), record.exchange, record.raw_symbol, record.symbol
-        wanted = self._wants.get(key)
-        if wanted is None:
-            wanted = self._wants[key] = self.selection.wants(topic_of(record))
-        return wanted
+        records, is_all = found
+        self.told = past.cursor
+        return encode(list(filter(self.books.admits_record, records)), self._options), is_all
 
     # --- reading
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.get_running_loop().create_task(work)
-
-    def _read_on(self) -> None:
-        self._do(self._read(0.0))
 
     async def _begin(self, start: Beginning, begun: Callable[[], None], failed: Callable[[str], None]) -> None:
         try:
@@ -168,41 +161,29 @@ class CatchUp:
             self._task = None
             failed(str(error))
             return
-        self.told = self.cursor = cursor
+        past = self._stand_at(cursor)
         begun()
         if gap is not None:
             self.books.forget()
             self._pieces.append(Piece(encode([gap], self._options), cursor))
-        await self._read(0.0)
+        await self._read(past)
 
-    async def _read(self, pause: float) -> None:
+    async def _read(self, past: Past) -> None:
         """Read the next piece that holds something, or up to the end of what is on disk."""
-        if pause:
-            await asyncio.sleep(pause)
         while not self._pieces:
-            assert self.cursor is not None  # noqa: S101 - for the type checker
-            epoch = self.cursor.epoch
-            try:
-                stretch, pieces = await self._history.read(
-                    self.cursor, self.selection, self._shaped, with_topics=not self.books.is_all
-                )
-            except OSError as error:
-                log.error("feed: what was published cannot be read: %s", error)  # noqa: TRY400 - no fault of ours
-                await asyncio.sleep(1.0)
-                continue
-            self.cursor = stretch.cursor
+            epoch = past.cursor.epoch
+            stretch, pieces = await past.read(self._shaped, with_topics=not self.books.is_all)
             if stretch.cursor.epoch != epoch and not stretch.lines:
                 pieces = [*pieces, Piece(b"", stretch.cursor, begins=True)]
             self._pieces += pieces
-            self._is_at_end = stretch.is_end
             if stretch.is_end:
                 break
         self._task = None
         self._wake()
 
-    def _shaped(self, stretch: Stretch) -> tuple[Stretch, list[Piece]]:
+    def _shaped(self, stretch: Stretch) -> list[Piece]:
         """The pieces of a stretch; made in the thread that has read it."""
-        return stretch, list(shaped(stretch, self._options, self.books))
+        return list(shaped(stretch, self._options, self.books))
 
 
 def shaped(stretch: Stretch, options: Options, books: BegunBooks) -> Iterator[Piece]:

@@ -365,5 +365,6 @@ SINK = Sink(
     kind="local",
     delivery=GATHERED,
     unique="path",
+    can_spill=False,
     example={"path": "/var/lib/aggregator/data", "keep": "30d", "keep_bytes": "500GB", "min_free": "10GB"},
 )

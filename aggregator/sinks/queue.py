@@ -63,12 +63,16 @@ class Queue:
     sink: its name in the gaps that tell what is missing
     received: records that came for it; those that its patterns leave out do not count
     dropped: records that are lost to it, and told, or still to be told, by a gap
+    spilled: records that wait elsewhere than in memory
+    has_gaps: there may be gaps of this queue's own making among what it gives
     """
 
     def __init__(self, sink: str, epoch: str, delivery: Delivery) -> None:
         self.sink = sink
         self.received = 0
         self.dropped = 0
+        self.spilled = 0
+        self.has_gaps = False
         self._epoch = epoch
         self._delivery = delivery
         self._most = delivery.queue
@@ -107,11 +111,10 @@ class Queue:
     def put(self, batch: Batch) -> None:
         """Take a batch of the bus; never waits."""
         if self._wants is not None:
-            chosen = [at for at, record in enumerate(batch.records) if self._is_wanted(record)]
-            if len(chosen) != len(batch):
-                if not chosen:
-                    return
-                batch = Batch([batch.records[at] for at in chosen], batch.epoch)
+            wanted = self._chosen(batch)
+            if wanted is None:
+                return
+            batch = wanted
         count, weighed = len(batch.records), weight(batch)
         self.received += count
         records = self._records + count
@@ -123,12 +126,23 @@ class Queue:
             self._batches.append((batch, weighed))
             self._records, self._bytes = records, held
             self._make_room()
-            records, held = self._records, self._bytes
         else:
             self._batches.append((batch, weighed))
             self._records = records
             self._bytes = held
-        if records >= self._awaited or held >= self._enough_bytes:
+        self._announce()
+
+    def _chosen(self, batch: Batch) -> Batch | None:
+        """The records of a batch that the sink wants; null: none."""
+        chosen = [at for at, record in enumerate(batch.records) if self._is_wanted(record)]
+        if len(chosen) == len(batch):
+            return batch
+        return Batch([batch.records[at] for at in chosen], batch.epoch) if chosen else None
+
+    def _announce(self) -> None:
+        """Let whoever waits for records know that there are more."""
+        records = self._records
+        if records >= self._awaited or self._bytes >= self._enough_bytes:
             self._awaited = NOBODY
             self._filled.set()
         if records >= self._enough and self._hand_over is not None:
@@ -190,6 +204,7 @@ class Queue:
 
         A gap of this queue's own making counts as what it tells.
         """
+        self.has_gaps = True
         for record in records:
             scope = Scope(record.exchange, channel_of(record), record.symbol, record.raw_symbol)
             loss = Loss(1, record.offset, record.offset, record.ts_recv, record.ts_recv)
@@ -301,6 +316,9 @@ class Queue:
             return Batch.joined([Batch(list[Record](gaps), self._epoch), *parts])
         records = [*gaps, *(record for part in parts for record in part.records)]
         return Batch(sorted(records, key=lambda record: record.offset), self._epoch)
+
+    def passed(self, batch: Batch) -> None:
+        """Note that the sink is done with a batch that was taken, or a part of it, and with all before it."""
 
     def done(self, count: int | None = None) -> None:
         """Note that so many records of those taken last, or all, are written, or lost, or elsewhere."""

@@ -23,8 +23,10 @@ from msgspec import Raw
 from aggregator.bus.bus import Batch, Bus
 from aggregator.errors import ConfigError
 from aggregator.sinks.dead_letters import DeadLetter, DeadLetters
+from aggregator.sinks.places import NoPlace, Places
 from aggregator.sinks.queue import Queue
 from aggregator.sinks.sink import Context, Ended, Refused, Retry, SinkConfig, Writer
+from aggregator.sinks.spill import SpillQueue
 from aggregator.sinks.status import SinkStatus, State
 
 OF_DATA = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # the record may be to blame for these
@@ -42,9 +44,14 @@ class Running(Protocol):
     """A sink of a configuration at work.
 
     has_queue: whether its status tells of a queue
+    goes_on: whether the next life of the daemon gives it what this one does not
     """
 
     has_queue: bool
+
+    @property
+    def goes_on(self) -> bool: ...
+
     name: str
     task: asyncio.Task[None] | None
 
@@ -96,13 +103,26 @@ class QueuedSink:
     """A sink with a queue of its own.
 
     dead_letters: where they go unless the configuration says it; null: nowhere, and what is refused is told as missing
+    places: the file of the place that it has reached, where what does not fit into its queue is left to the journal
     """
 
     has_queue = True
 
-    def __init__(self, config: SinkConfig, bus: Bus, context: Context, *, dead_letters: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: SinkConfig,
+        bus: Bus,
+        context: Context,
+        *,
+        dead_letters: Path | None = None,
+        place: Path | None = None,
+    ) -> None:
         self.name = config.name
+        self._places: Places | None = None
         self.queue = Queue(config.sink.name, bus.epoch, config.delivery)
+        if place is not None and bus.history is not None:
+            self._places = Places(config.name, place)
+            self.queue = SpillQueue(config.sink.name, bus, bus.history, config.delivery)
         self.task: asyncio.Task[None] | None = None
         self._config = config
         self._delivery = config.delivery
@@ -137,8 +157,24 @@ class QueuedSink:
                 raise
             except Exception as error:
                 raise ConfigError(f"sink {self.name} cannot be opened: {_said(error)}") from error
+        await self._begin_where_it_was()
         self._bus.attach(self.queue.put)
         self.task = asyncio.get_running_loop().create_task(self._run(writer), name=f"sink {self.name}")
+
+    async def _begin_where_it_was(self) -> None:
+        """Have a queue that spills begin at the place that a former life has left."""
+        queue, places = self.queue, self._places
+        if places is None or not isinstance(queue, SpillQueue):
+            return
+        try:
+            place = await places.begin()
+        except NoPlace as error:
+            log.error("sink %s: where it was is not known, it begins anew, and a gap tells it: %s", self.name, error)  # noqa: TRY400
+            queue.begin_anew(self._context.clock())
+        else:
+            if place is not None:
+                queue.begin_at(place)
+        places.follow(lambda: queue.place)
 
     async def room(self) -> None:
         await self.queue.room()
@@ -165,6 +201,10 @@ class QueuedSink:
         self._at.clear()
         return left
 
+    @property
+    def goes_on(self) -> bool:
+        return self._places is not None
+
     def status(self) -> SinkStatus:
         late = self._context.lost
         return SinkStatus(
@@ -178,6 +218,7 @@ class QueuedSink:
             dropped=self.queue.dropped + late,
             held=self.queue.held,
             held_bytes=self.queue.held_bytes,
+            spilled=self.queue.spilled,
             bytes=self._bytes,
             batches=self._batches,
             retried=self._retried,
@@ -211,6 +252,8 @@ class QueuedSink:
         finally:
             self._state = "ended"
             self._bus.detach(self.queue.put)
+            if self._places is not None:
+                await self._places.end()
             self.queue.hand_over_with(None)
             await self._close()
             if self._dead is not None:
@@ -240,7 +283,8 @@ class QueuedSink:
         if writer is not None:
             try:
                 with suppress(Exception):
-                    await asyncio.wait_for(writer.close(), CLOSING_S)
+                    async with asyncio.timeout(CLOSING_S):  # `wait_for` of Python 3.11 may swallow a cancellation
+                        await writer.close()
             except asyncio.CancelledError:
                 if _is_to_end():
                     raise
@@ -312,12 +356,13 @@ class QueuedSink:
 
     def _accept(self, batch: Batch, count: int) -> None:
         """Note that so many records of a batch were taken, and that it is done with."""
-        own = sum(map(self.queue.is_own, batch.records)) if self.queue.dropped else 0
+        own = sum(map(self.queue.is_own, batch.records)) if self.queue.has_gaps else 0
         self._written += count - own
         self._bytes += batch.size
         self._batches += 1
         self._at.popleft()
         self.queue.done(len(batch) - own)
+        self.queue.passed(batch)
         if not self._at:
             self._failures = 0
         if self._failing is not None:
@@ -406,6 +451,7 @@ class DirectSink:
     """A sink without a queue: it is given each batch within the call that publishes it."""
 
     has_queue = False
+    goes_on = False
 
     def __init__(self, config: SinkConfig, bus: Bus, context: Context) -> None:
         self.name = config.name
@@ -454,6 +500,7 @@ def running(
     clock: Callable[[], int] = time.time_ns,
     deaths: Mapping[tuple[str, str], int] | None = None,
     dead: Path | None = None,
+    places: Path | None = None,
     daemon: str = "",
     before: str | None = None,
 ) -> Running:
@@ -461,20 +508,27 @@ def running(
 
     clock: ns since the epoch
     dead: the directory for the dead letters of sinks that name no file
+    places: the directory for the places that sinks have reached which lose nothing
     daemon: the name by which others know this daemon
     before: the epoch of the daemon's life before this one, as `Context` has it
     """
     context = Context(config.name, bus, clock, config.delivery, deaths or {}, daemon, before)
     if not config.sink.has_queue:
         return DirectSink(config, bus, context)
-    return QueuedSink(config, bus, context, dead_letters=None if dead is None else dead / _file_name(config.name))
+    place = None if places is None else places / _file_name(config.name, ".place")
+    if place is not None and config.delivery.when_full != "spill":
+        with suppress(OSError):
+            place.unlink(missing_ok=True)  # it stays where it is no longer
+        place = None
+    letters = None if dead is None else dead / _file_name(config.name, ".ndjson")
+    return QueuedSink(config, bus, context, dead_letters=letters, place=place)
 
 
-def _file_name(name: str) -> str:
-    """The name of a sink's dead letters; two sinks never share one."""
+def _file_name(name: str, ending: str) -> str:
+    """The name of a file of a sink; two sinks never share one."""
     plain = re.sub(r"[^A-Za-z0-9.-]+", "-", name)
     mark = "" if plain == name else f"-{blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=4).hexdigest()}"
-    return f"{plain[:100]}{mark}.ndjson"
+    return f"{plain[:100]}{mark}{ending}"
 
 
 def _said(error: Exception) -> str:

@@ -115,7 +115,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     when_full: which records go then: `drop_oldest`, `drop_newest`, or `conflate`: of records that only tell how
         something stands (best prices, tickers, candles, funding, open interest, mark and index prices, options) all but
         the latest of each topic go, and where that is not enough the oldest of all. What went is told to the sink by a
-        `gap` of each topic
+        `gap` of each topic. With `spill` none goes: what does not fit is read from `[journal]` later, and after a
+        restart the sink goes on where it was
     batch_records: records that are given to it at once, at most
     batch_bytes: bytes of their lines, at most; a single record that is larger is given alone
     batch_age: how long a record waits for others before it is given
@@ -130,7 +131,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     topics: Patterns = ALL
     queue: Count = 100_000
     queue_bytes: Bytes = 256_000_000
-    when_full: Literal["drop_oldest", "drop_newest", "conflate"] = "drop_oldest"
+    when_full: Literal["drop_oldest", "drop_newest", "conflate", "spill"] = "drop_oldest"
     batch_records: Count = 1000
     batch_bytes: Bytes = 1_000_000
     batch_age: Duration = 0.1
@@ -205,6 +206,8 @@ class Sink(Struct, frozen=True, eq=False):
     example: values of the keys without a default, for the configuration that shows every key
     has_queue: false: it has none of those keys, and takes each batch as it is published
     module: the module of its client library, which the extra of the sink's name installs; null: it needs none
+    can_spill: whether `when_full` may be `spill`; false: it takes batches before it has written them
+    starts_first: whether it starts before the others, as these may ask it for what is past
     """
 
     name: str
@@ -216,6 +219,8 @@ class Sink(Struct, frozen=True, eq=False):
     example: Mapping[str, object] = MappingProxyType({})
     has_queue: bool = True
     module: str | None = None
+    can_spill: bool = True
+    starts_first: bool = False
 
     @property
     def defaults(self) -> Delivery:

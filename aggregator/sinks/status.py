@@ -22,6 +22,7 @@ class SinkStatus(Struct, frozen=True, kw_only=True):
     dropped: records that are lost to it; each is told to it by a gap, or it ended before that
     held: records that wait, or are being written
     held_bytes: about how much memory those take
+    spilled: how many of them wait in the journal, of those that were published since the start
     bytes: of the lines of what it took
     batches: that it took
     retried: writes that failed and were tried again
@@ -39,6 +40,7 @@ class SinkStatus(Struct, frozen=True, kw_only=True):
     dropped: int = 0
     held: int = 0
     held_bytes: int = 0
+    spilled: int = 0
     bytes: int = 0
     batches: int = 0
     retried: int = 0

@@ -267,7 +267,11 @@ def test_wrong_values_of_an_exchange(problems: Problems, old: str, new: str, sai
         ("files", "topics = [1]", "topics: must be a list of texts"),
         ("files", 'topics = ["trade:*:*"]', "'trade' is not a channel; allowed: trades, book"),
         ("files", 'topics = ["trades"]', "'trades' is not a topic; write channel:exchange:symbol"),
-        ("files", 'when_full = "drop"', 'when_full: "drop" is unknown; allowed: conflate, drop_newest, drop_oldest'),
+        (
+            "files",
+            'when_full = "drop"',
+            'when_full: "drop" is unknown; allowed: conflate, drop_newest, drop_oldest, spill',
+        ),
         ("files", 'batch_age = "5"', 'batch_age: "5" is not a duration'),
         ("files", "batch_age = -1", "batch_age: must be at least 0"),
         ("files", 'on_start_error = "ignore"', 'on_start_error: "ignore" is unknown; allowed: fail, retry'),
@@ -318,6 +322,24 @@ def test_no_sink(problems: Problems, text: str) -> None:
 
 def test_a_sink_without_a_type(problems: Problems) -> None:
     assert problems(f"{EXCHANGE}[[sinks]]\n") == ["site.toml:5: sinks[0].type: is missing; allowed: " + ALLOWED]
+
+
+SPILLS = EXCHANGE + '[[sinks]]\ntype = "stdout"\nwhen_full = "spill"\n'
+
+
+def test_a_sink_that_spills_needs_a_journal(problems: Problems, tmp_path: Path) -> None:
+    (said,) = problems(SPILLS)
+    assert said.startswith('site.toml:7: sinks[0].when_full: "spill" needs a journal, which keeps what does not fit')
+    path = tmp_path / "good.toml"
+    path.write_text(f'{SPILLS}[journal]\npath = "{tmp_path}/journal"\n')
+    config = load_config(path, known_channels=known_channels)
+    assert config.sinks[0].delivery.when_full == "spill"
+
+
+def test_files_do_not_spill(problems: Problems) -> None:
+    text = sink("files", 'when_full = "spill"') + '[journal]\npath = "j"\n'
+    (said,) = problems(text)
+    assert said.endswith('"spill" is not for files, as it takes records before it has written them')
 
 
 def test_what_stands_twice(problems: Problems) -> None:

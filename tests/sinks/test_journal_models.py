@@ -1,7 +1,7 @@
 """Whatever happens to a journal, and whoever comes and goes: each record comes once and in order, or a gap tells of it.
 
-`MODEL_CASES=50000` in the environment runs that many cases of each; `python -m tests.support.journal_model 50000` and
-`python -m tests.support.seam_model 50000` do so, too, and count what they have seen.
+`MODEL_CASES=50000` in the environment runs that many cases of each; `python -m tests.support.journal_model 50000`, and
+`seam_model` and `spill_model` alike, do so, too, and count what they have seen.
 """
 
 import os
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support import cases, journal_model, seam_model
+from tests.support import cases, journal_model, seam_model, spill_model
 
 CASES = int(os.environ.get("MODEL_CASES", "0"))
 
@@ -52,3 +52,9 @@ def test_each_record_is_read_once_or_told_as_missing(memory: Path, data: st.Data
 @given(data=st.data())
 def test_each_record_comes_once_or_is_told_as_missing(memory: Path, data: st.DataObject) -> None:
     seam_model.run_case(drawn(data), memory / "journal")
+
+
+@as_many_as(40)
+@given(data=st.data())
+def test_a_sink_that_spills_gets_each_record_once_or_is_told(memory: Path, data: st.DataObject) -> None:
+    spill_model.run_case(drawn(data), memory / "journal")

@@ -182,6 +182,8 @@ class JournalReader:
             ts = (_before(file.pages, following.number, segment), page.ts)
             stretch.gap = hole("damaged", before, Cursor(segment.epoch, end), ts)
             stretch.gap.missed = missed
+            there = set(loaded.offsets)  # the gap has the offset of none of them
+            stretch.gap.offset = next((at for at in range(end, before.offset, -1) if at not in there), end)
         stretch.cursor = Cursor(segment.epoch, end)
         low = bisect_right(loaded.offsets, start) if page.first <= start else 0
         high = bisect_right(loaded.offsets, end) if end < page.last else len(loaded.lines)

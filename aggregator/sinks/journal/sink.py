@@ -39,4 +39,5 @@ SINK = Sink(
     unique="type",
     example={"path": "/var/lib/aggregator/journal"},
     has_queue=False,
+    starts_first=True,
 )

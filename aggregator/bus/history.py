@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from aggregator.bus.selection import RecordTopic, Selection
+from aggregator.bus.selection import RecordTopic, Selection, topic_of
 from aggregator.errors import AggregatorError
 from aggregator.records import SECOND_NS, Cause, Gap, Record
 
@@ -107,6 +107,12 @@ class KeptTopic(Struct, frozen=True):
     def topic(self) -> RecordTopic:
         """The topic by which a selection judges."""
         return RecordTopic(self.channels, self.exchange, self.names)
+
+
+def kept_topic(record: Record) -> KeptTopic:
+    """The topic under which a record is kept."""
+    channels, exchange, names = topic_of(record)
+    return KeptTopic(str(record.__struct_config__.tag), channels, exchange, names, record.raw_symbol)
 
 
 class Stretch(Struct):

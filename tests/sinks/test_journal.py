@@ -416,6 +416,46 @@ async def test_of_a_damaged_file_what_can_be_read_is_read(tmp_path: Path) -> Non
         assert len(rows) > 20_000
 
 
+@pytest.mark.parametrize("later", [True, False])
+def test_records_whose_topic_has_lost_its_name_are_judged_by_what_they_say(tmp_path: Path, later: bool) -> None:
+    async def life() -> None:
+        bus = Bus(FIRST)
+        sink = running(SINK.configured(path=tmp_path), bus)
+        await sink.start()
+        assert isinstance(bus.history, Journal)
+        for number, symbol in enumerate("ABC" if later else "AB"):
+            bus.publish([trade(number, symbol)])
+            await written(bus.history)
+        os.close(bus.history._root)  # a dead process holds no lock
+
+    asyncio.run(life())
+    path = tmp_path / "000000000001.open"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"names":["B"', b'"names":["X"', 1))  # the block's checksum finds out
+
+    async def read(epoch: str) -> None:
+        async with living(tmp_path, epoch) as (_, history):
+            for patterns, wanted in ((("trades:*:B",), [1]), (("trades:*:A",), [0]), (("*:*:*",), [0, 1])):
+                rows, _ = await read_all(history, Cursor(FIRST, 0), select(*patterns))
+                assert ids(rows) == wanted + ([2] if later and patterns == ("*:*:*",) else [])
+                stretch: Stretch = await history.read(
+                    Cursor(FIRST, 1), select(*patterns), lambda found: found, with_topics=True
+                )
+                assert [topic.raw_symbol for topic in stretch.topics][:1] == (["B"] if 1 in wanted else [])
+            await until_closed(tmp_path)
+
+    asyncio.run(read(SECOND))
+    asyncio.run(read("20260102T050000.000000Z"))  # now of the closed file
+
+
+async def until_closed(path: Path) -> None:
+    for _ in range(1000):
+        if list(path.glob("*1.journal")):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it is not closed")
+
+
 async def test_a_journal_of_another_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "000000000001.open").write_bytes(Head(format=2, epoch=FIRST).line())
     with pytest.raises(

@@ -164,7 +164,8 @@ class JournalModel:
             path.unlink()
         else:
             data = bytearray(path.read_bytes())
-            data[self.chance(0, len(data) - 1)] ^= 1 << self.chance(0, 7)
+            for _ in range(self.chance(1, 3)):
+                data[self.chance(0, len(data) - 1)] ^= 1 << self.chance(0, 7)
             path.write_bytes(data)
 
     # --- what is read

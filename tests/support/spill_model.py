@@ -224,7 +224,8 @@ class SpillModel:
         path = files[self.chance(0, len(files) - 1)]
         if self.chance(0, 3):
             data = bytearray(path.read_bytes())
-            data[self.chance(0, len(data) - 1)] ^= 1 << self.chance(0, 7)
+            for _ in range(self.chance(1, 3)):
+                data[self.chance(0, len(data) - 1)] ^= 1 << self.chance(0, 7)
             path.write_bytes(data)
         else:
             path.unlink()

@@ -225,6 +225,9 @@ class OpenFile:
             self._note(kind, data[start:stop], Block(start, stop - start, first, count, ts))
             at = end = stop
         self.size = end
+        if self.is_damaged:  # topics at the end may be missing
+            most = max((max(self.read(block)[0], default=-1) for block in self.blocks), default=-1)
+            self.topics += [LOST] * (most + 1 - len(self.topics))
         return end
 
     def _note(self, kind: int, body: bytes, block: Block) -> None:

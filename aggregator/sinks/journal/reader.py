@@ -6,12 +6,14 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
-from aggregator.bus.history import Cursor, KeptTopic, Stretch, begun, hole
+import msgspec
+
+from aggregator.bus.history import Cursor, KeptTopic, Stretch, begun, hole, kept_topic
 from aggregator.bus.selection import Selection
-from aggregator.records import Cause, Gap
-from aggregator.sinks.journal.blocks import Block, Head, NotReadable, time_of
+from aggregator.records import RECORD_TYPES, Cause, Gap, Record
+from aggregator.sinks.journal.blocks import LOST, Block, Head, NotReadable, time_of
 from aggregator.sinks.journal.groups import GroupPlace, Loaded
 from aggregator.sinks.journal.segments import JournalSegment, Readable, Shelf, ShelfView
 
@@ -25,6 +27,7 @@ log = logging.getLogger("aggregator.sinks.journal")
 Page = Block | GroupPlace
 _last_of: Callable[[Page], int] = attrgetter("last")
 _ts_of: Callable[[Page], int] = attrgetter("ts")
+_decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
 
 
 class LostRange(NamedTuple):
@@ -41,28 +44,29 @@ class _Expired(Exception):
 
 
 class WantedTopics:
-    """The topics that one selection wants."""
+    """The topics that one selection wants, and those of which nobody knows, as their names were damaged."""
 
     def __init__(self, selection: Selection) -> None:
         self.selection = selection
         self._known: dict[KeptTopic, bool] = {}
-        self._numbers: OrderedDict[int, tuple[int, set[int] | None]] = OrderedDict()  # by segment
+        self._numbers: OrderedDict[int, tuple[int, set[int] | None, set[int]]] = OrderedDict()  # by segment
 
-    def numbers(self, segment: JournalSegment, topics: Sequence[KeptTopic]) -> set[int] | None:
-        """The numbers of those among a segment's topics; null: all of them."""
+    def numbers(self, segment: JournalSegment, topics: Sequence[KeptTopic]) -> tuple[set[int] | None, set[int]]:
+        """The numbers of those among a segment's topics, null: all of them; and which of them nobody knows."""
         count = len(topics)
         found = self._numbers.get(segment.number)
         if found is None or found[0] != count:
             numbers = {number for number in range(count) if self._wants(topics[number])}
-            found = self._numbers[segment.number] = count, None if len(numbers) == count else numbers
+            nameless = {number for number in range(count) if topics[number] == LOST}
+            found = self._numbers[segment.number] = count, None if len(numbers) == count else numbers, nameless
             while len(self._numbers) > MOST_READABLE:
                 self._numbers.popitem(last=False)
-        return found[1]
+        return found[1:]
 
     def _wants(self, topic: KeptTopic) -> bool:
         wanted = self._known.get(topic)
         if wanted is None:
-            wanted = self._known[topic] = self.selection.wants(topic.topic)
+            wanted = self._known[topic] = topic == LOST or self.selection.wants(topic.topic)
         return wanted
 
 
@@ -166,11 +170,14 @@ class JournalReader:
     def _take(self, stretch: Stretch, following: Following, wanted: WantedTopics, until: Cursor | None) -> int:
         """Add the records of a page; how many bytes they are. What is damaged comes alone, behind its gap."""
         segment, file, page = following.segment, following.file, following.page
-        numbers = wanted.numbers(segment, file.topics)
+        numbers, nameless = wanted.numbers(segment, file.topics)
         try:
-            loaded = file.load(page, numbers, with_ids=stretch.topics != ())
+            loaded = file.load(page, numbers, with_ids=stretch.topics != () or bool(nameless))
         except NotReadable:
             loaded = Loaded((), [], (), page.count if numbers is None and file.topics else -1)
+        named = file.topics
+        if nameless and not nameless.isdisjoint(loaded.ids):
+            loaded, named = _by_their_own_names(loaded, named, nameless, wanted.selection)
         if loaded.lost and stretch.lines:
             return self._read_bytes  # enough: these are next
         start, end = stretch.cursor.offset, page.last
@@ -190,7 +197,6 @@ class JournalReader:
         lines = loaded.lines if high - low == len(loaded.lines) else loaded.lines[low:high]
         stretch.lines += lines
         if isinstance(stretch.topics, list):
-            named = file.topics
             stretch.topics += [named[number] for number in loaded.ids[low:high]]
         return sum(map(len, lines))
 
@@ -248,7 +254,7 @@ class JournalReader:
     ) -> Following | Cursor:
         """This page, if anything of it is wanted; else the place behind the pages that have nothing, and no hole."""
         pages = file.pages
-        numbers = wanted.numbers(segment, file.topics)
+        numbers, _ = wanted.numbers(segment, file.topics)
         there = None if numbers is None else file.groups_of(numbers)
         if there is None or number in there:
             return Following(segment, file, pages[number], number, None)
@@ -320,6 +326,30 @@ class JournalReader:
         while len(self._wanted) > MOST_WANTED:
             self._wanted.popitem(last=False)
         return found
+
+
+def _by_their_own_names(
+    loaded: Loaded, topics: Sequence[KeptTopic], nameless: set[int], wanted: Selection
+) -> tuple[Loaded, Sequence[KeptTopic]]:
+    """Judge records whose topics' names were damaged by what the records themselves say; with the topics of all."""
+    named = list(topics)
+    offsets, lines, ids, lost = list[int](), list[bytes](), list[int](), loaded.lost
+    for offset, line, number in zip(loaded.offsets, loaded.lines, loaded.ids, strict=True):
+        at = number
+        if number in nameless:
+            try:
+                topic = kept_topic(_decode_record(line))
+            except msgspec.MsgspecError:
+                lost += 1
+                continue
+            if not wanted.wants(topic.topic):
+                continue
+            at = len(named)
+            named.append(topic)
+        offsets.append(offset)
+        lines.append(line)
+        ids.append(at)
+    return Loaded(offsets, lines, ids, lost), named
 
 
 class _Nothing(Readable):

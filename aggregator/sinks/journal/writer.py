@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
 
 from aggregator.bus.bus import Batch
-from aggregator.bus.history import KeptTopic
-from aggregator.bus.selection import KIND, topic_of
+from aggregator.bus.history import KeptTopic, kept_topic
+from aggregator.bus.selection import KIND
 from aggregator.records import Record, channel_of
 from aggregator.sinks.journal.blocks import OpenFile
 from aggregator.sinks.journal.reader import LostRange
@@ -113,9 +113,7 @@ class BlockWriter:
                 return self._known[key]
         topic = self._topics.get(key)
         if topic is None:
-            channels, exchange, names = topic_of(record)
-            tag = str(record.__struct_config__.tag)
-            topic = self._topics[key] = KeptTopic(tag, channels, exchange, names, record.raw_symbol)
+            topic = self._topics[key] = kept_topic(record)
         number = self._known.get(key) if key != plain else None
         if number is None:
             number = self._known[key] = start + len(new)

@@ -120,7 +120,9 @@ class QueuedSink:
         self.name = config.name
         self._places: Places | None = None
         self.queue = Queue(config.sink.name, bus.epoch, config.delivery)
-        if place is not None and bus.history is not None:
+        if place is not None:
+            if bus.history is None:
+                raise ConfigError(f"sink {self.name} cannot spill: there is no journal to read from")
             self._places = Places(config.name, place)
             self.queue = SpillQueue(config.sink.name, bus, bus.history, config.delivery)
         self.task: asyncio.Task[None] | None = None
@@ -504,7 +506,7 @@ def running(
     daemon: str = "",
     before: str | None = None,
 ) -> Running:
-    """A sink of a configuration, to be started.
+    """A sink of a configuration, to be started. Raises ConfigError where it needs a journal and there is none.
 
     clock: ns since the epoch
     dead: the directory for the dead letters of sinks that name no file

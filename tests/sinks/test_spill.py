@@ -12,6 +12,7 @@ from msgspec import structs
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Cursor
+from aggregator.errors import ConfigError
 from aggregator.records import Gap, Record
 from aggregator.sinks.journal.journal import Journal
 from aggregator.sinks.journal.sink import SINK as JOURNAL
@@ -221,6 +222,11 @@ async def test_what_the_journal_could_not_write_is_told_by_a_gap(tmp_path: Path)
     (gap,) = gaps(writer.records)
     assert (gap.cause, gap.expected, gap.got, gap.missed) == ("overflow", 501, 521, 20)
     assert ids(writer.records) == [*range(500), *range(520, 600)]
+
+
+async def test_a_sink_cannot_spill_without_a_journal(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sink kept cannot spill: there is no journal"):
+        running(sink_of(Keeping(), delivery=SPILLING).configured(), Bus(FIRST), places=tmp_path)
 
 
 async def test_a_place_that_cannot_be_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -91,7 +91,7 @@ def _parsed(slot: bytes) -> tuple[int, Cursor] | None:
     return (int(number), place) if is_whole and isinstance(place, Cursor) else None
 
 
-class Places:
+class PlaceNotes:
     """Has a thread write the place of one sink, as it moves; nobody waits for the disk."""
 
     def __init__(self, name: str, path: Path) -> None:

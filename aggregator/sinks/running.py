@@ -23,7 +23,7 @@ from msgspec import Raw
 from aggregator.bus.bus import Batch, Bus
 from aggregator.errors import ConfigError
 from aggregator.sinks.dead_letters import DeadLetter, DeadLetters
-from aggregator.sinks.places import NoPlace, Places
+from aggregator.sinks.places import NoPlace, PlaceNotes
 from aggregator.sinks.queue import Queue
 from aggregator.sinks.sink import Context, Ended, Refused, Retry, SinkConfig, Writer
 from aggregator.sinks.spill import SpillQueue
@@ -118,12 +118,12 @@ class QueuedSink:
         place: Path | None = None,
     ) -> None:
         self.name = config.name
-        self._places: Places | None = None
+        self._places: PlaceNotes | None = None
         self.queue = Queue(config.sink.name, bus.epoch, config.delivery)
         if place is not None:
             if bus.history is None:
                 raise ConfigError(f"sink {self.name} cannot spill: there is no journal to read from")
-            self._places = Places(config.name, place)
+            self._places = PlaceNotes(config.name, place)
             self.queue = SpillQueue(config.sink.name, bus, bus.history, config.delivery)
         self.task: asyncio.Task[None] | None = None
         self._config = config

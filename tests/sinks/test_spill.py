@@ -16,7 +16,7 @@ from aggregator.errors import ConfigError
 from aggregator.records import Gap, Record
 from aggregator.sinks.journal.journal import Journal
 from aggregator.sinks.journal.sink import SINK as JOURNAL
-from aggregator.sinks.places import SLOT_BYTES, NoPlace, PlaceFile, Places
+from aggregator.sinks.places import SLOT_BYTES, NoPlace, PlaceFile, PlaceNotes
 from aggregator.sinks.running import QueuedSink, running
 from aggregator.sinks.sink import Delivery
 from tests.sinks.test_frame import Keeping, account, sink_of
@@ -272,7 +272,7 @@ def test_a_place_is_written_whole_or_the_one_before_stays(tmp_path: Path) -> Non
 
 async def test_a_place_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
-    places = Places("kept", tmp_path / "file" / "kept.place")
+    places = PlaceNotes("kept", tmp_path / "file" / "kept.place")
     with pytest.raises(NoPlace):
         await places.begin()
     offset = 0

@@ -221,7 +221,7 @@ class SpillQueue(Queue):
                 break
             piece.batches.append((batch, weighed))
             held += weighed
-        if bad:
+        if bad := [offset for offset in bad if offset <= piece.reached.offset]:
             self._lack(piece, bad)
         return piece
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -14,6 +15,7 @@ from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Cursor
 from aggregator.errors import ConfigError
 from aggregator.records import Gap, Record
+from aggregator.sinks import spill
 from aggregator.sinks.journal.journal import Journal
 from aggregator.sinks.journal.sink import SINK as JOURNAL
 from aggregator.sinks.places import SLOT_BYTES, NoPlace, PlaceFile, PlaceNotes
@@ -227,6 +229,41 @@ async def test_what_the_journal_could_not_write_is_told_by_a_gap(tmp_path: Path)
 async def test_a_sink_cannot_spill_without_a_journal(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sink kept cannot spill: there is no journal"):
         running(sink_of(Keeping(), delivery=SPILLING).configured(), Bus(FIRST), places=tmp_path)
+
+
+@pytest.mark.parametrize("queue_bytes", [256_000_000, 60_000])
+async def test_records_that_this_version_cannot_read_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue_bytes: int
+) -> None:
+    """A later version may write what this one does not know."""
+    real = spill._decode_record
+
+    def decode(line: bytes) -> Record:
+        record = real(line)
+        if not int(str(getattr(record, "id", ""))) % 70:
+            raise msgspec.ValidationError("another version")
+        return record
+
+    monkeypatch.setattr(spill, "_decode_record", decode)
+    gate = Gate()
+    writer = Keeping(gate)
+    delivery = structs.replace(SPILLING, queue=10, queue_bytes=queue_bytes)
+    async with life(tmp_path, writer, delivery=delivery) as (bus, sink):
+        gate.is_open.clear()
+        publish(bus, range(1, 8001))
+        await written(bus.history)
+        assert isinstance(bus.history, Journal)
+        bus.history._tail.clear()
+        bus.history._in_tail = 0
+        gate.is_open.set()
+        await caught_up(sink)
+        lost = sorted(set(range(1, 8001)) - set(ids(writer.records)))
+        assert lost == list(range(70, 8001, 70))
+        assert sink.status().dropped == len(lost) == sum(gap.missed or 0 for gap in gaps(writer.records))
+        offsets = [record.offset for record in writer.records]
+        assert offsets == sorted(offsets)
+        for number in lost:
+            assert any((gap.expected or 0) <= number < (gap.got or 0) for gap in gaps(writer.records))
 
 
 async def test_a_place_that_cannot_be_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

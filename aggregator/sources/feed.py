@@ -25,7 +25,7 @@ from aggregator.ingest import credentials
 from aggregator.records import SCHEMA
 from aggregator.sinks.values import FilePath, Word, quote
 from aggregator.sources.passages import JOURNAL, Passages, read_line
-from aggregator.sources.source import KnownPlace, LinkBroken, Passage, Source
+from aggregator.sources.source import UNNAMED, KnownPlace, LinkBroken, Passage, Source
 
 GREETING_S = 10.0  # the other daemon has so long to answer, and as long again for each request
 SILENT_S = 5.0  # a link on which nothing comes for so long is tried
@@ -206,7 +206,7 @@ class FeedLink:
                 f"its records are of schema {hello.schema}, and this program reads {SCHEMA}: install a later one here"
             )
             raise LinkBroken(said, is_refused=True)
-        self.daemon = hello.daemon or ""
+        self.daemon = hello.daemon or UNNAMED
         self._passages = Passages(Cursor(hello.epoch, hello.offset))
 
     async def _subscribe(self, hello: Hello, known: KnownPlace | None) -> None:

@@ -33,9 +33,9 @@ TOPICS_EVERY = 8  # at so many of these looks the topics are written, where they
 REFUSED_S = 60.0  # a link that somebody has to mend is tried so often
 ROOM_S = 5.0  # so long a passage of what was missed waits for sinks that are full
 FINDING_S = 60.0  # the journal has so long at the start to tell how far it has come
+SAID_LEFT_OUT = 10  # the log names so many ways by which topics come otherwise; the status counts all records
 END_S = 1.0  # the disk has so long at the end
 ANSWERED_NS = 10 * SECOND_NS  # the answer is here by then; a link that breaks before may not have brought it
-UNNAMED = "unnamed"  # a daemon that gives no name
 
 Progress = Callable[[], Mapping[str, tuple[int, int]]]  # by outlet: records that came for it, and those it is done with
 
@@ -187,7 +187,7 @@ class RunningSource:
         had_place = self._known is not None
         link = await self._config.source.open(self._config.settings, self._config.reception.topics, self._known)
         try:
-            daemon = link.daemon or UNNAMED
+            daemon = link.daemon
             if daemon == self._own:
                 raise RecordsReturn(f"it is this daemon itself ({daemon}); remove this source", is_refused=True)
             self._links += 1
@@ -298,7 +298,7 @@ class RunningSource:
     def _leave_out(self, why: str) -> None:
         self._left_out += 1
         self._left_out_for = why
-        if why not in self._said_left_out:
+        if why not in self._said_left_out and len(self._said_left_out) < SAID_LEFT_OUT:
             self._said_left_out.add(why)
             log.warning("source %s: records are left out: %s", self.name, why)
 

@@ -16,6 +16,8 @@ from aggregator.records import Gap, Record
 from aggregator.sinks.sink import ALL, Patterns
 from aggregator.sinks.values import Duration
 
+UNNAMED = "unnamed"  # the name of a daemon that gives none
+
 
 class LinkBroken(AggregatorError):
     """A link cannot be had, or has ended: it is tried again.
@@ -71,7 +73,7 @@ class Passage(Struct):
 class Link(Protocol):
     """An open way to the other daemon.
 
-    daemon: the name that it gives itself; empty where it has none
+    daemon: the name that it gives itself
     is_resumed: it goes on behind the place that was asked for; else with what is published from now on
     """
 

@@ -33,6 +33,7 @@ state = "{home}/state"
 type = "feed"
 url = "tcp:127.0.0.1:{port}"
 backoff = "100ms"
+longest_backoff = "500ms"
 
 [journal]
 path = "{home}/journal"

@@ -2,17 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from msgspec import structs
 
-from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
 from aggregator.capture.replay import Replay
-from aggregator.catalog.catalog import aliases_of
-from aggregator.catalog.registry import known_channels, load_exchange
+from aggregator.catalog.registry import known_channels
 from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
 from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
 from aggregator.cli.run import saying_mistakes
@@ -20,55 +18,24 @@ from aggregator.config.config import Config, load_sinks, sinks_without_file
 from aggregator.daemon.printable import printable
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, ConfigError, NotACapture
-from aggregator.exchange import Exchange, Request
-from aggregator.ingest.listing import read_listing
-from aggregator.records import Gap, Instrument, Record
+from aggregator.records import Gap, Record
+from aggregator.research.captures import BadCapture, exchange_of, listed_in
 
 DRAIN_S = 60.0  # a replay waits so long for its sinks
 JOURNAL = "journal"  # the sink that keeps the stream
 TOGETHER = 128  # records published together
 
 
-def exchange_of(path: Path) -> str | None:
-    """The exchange of a capture's frames: by its own lines, by its name, or by its folder's name."""
-    _, first = next(read_capture(path), (0, None))
-    if isinstance(first, CaptureLine) and first.exchange:
-        return first.exchange
-    return next((id for id in (path.name.split("-")[0], path.parent.name) if load_exchange(id) is not None), None)
-
-
-def listed_in(exchange: Exchange, path: Path) -> list[Instrument]:
-    """The instruments of the listing that a capture itself holds."""
-    lines = (line for _, line in read_capture(path) if isinstance(line, CaptureLine) and line.dir == "rest")
-    bodies = {line.address: line.payload for line in lines if not line.is_refused}
-
-    def pages(request: Request, more: Callable[[Request, bytes], Iterable[Request]]) -> Iterator[bytes]:
-        waiting = [request]
-        while waiting:
-            asked = waiting.pop(0)
-            body = bodies.pop(asked.url, None)
-            if body is not None:
-                yield body
-                waiting += more(asked, body)
-
-    listing = exchange.listing
-    try:
-        parts = {part: list(pages(request, listing.more)) for part, request in enumerate(listing.requests)}
-        details = {place: list(pages(detail.request, detail.more)) for place, detail in enumerate(listing.details)}
-        heard = {part: answers for part, answers in parts.items() if answers}
-        return list(read_listing(exchange, heard, aliases_of(exchange.id), 0, details=details).instruments)
-    except Exception as error:
-        raise fail(f"{path}: its listing cannot be read: {error}") from error
-
-
 def reader(path: Path, id: str | None, instruments: Path | None) -> Replay:
     """A replay of one file."""
-    found = id or exchange_of(path)
-    if found is None:
-        raise click.UsageError(f"{path} does not say whose frames it holds: name it with --exchange")
-    exchange = find_exchange(found)
-    known = read_instruments(exchange, instruments) if instruments else listed_in(exchange, path)
-    return Replay(exchange, known)
+    try:
+        found = id or exchange_of(path)
+        if found is None:
+            raise click.UsageError(f"{path} does not say whose frames it holds: name it with --exchange")
+        exchange = find_exchange(found)
+        return Replay(exchange, read_instruments(exchange, instruments) if instruments else listed_in(exchange, path))
+    except BadCapture as error:
+        raise fail(str(error)) from error
 
 
 def complain(path: Path, number: int, error: Exception) -> None:

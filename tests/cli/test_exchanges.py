@@ -20,9 +20,9 @@ from msgspec.json import Decoder
 from aggregator.catalog.catalog import Status, load_catalog
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.cli import group
-from aggregator.cli.replay import listed_in
 from aggregator.exchange import Event, Exchange, Listing, Request, Stream, Subscription
 from aggregator.records import CHANNELS, Instrument
+from aggregator.research.captures import listed_in
 
 pytestmark = pytest.mark.waits
 

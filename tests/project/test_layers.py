@@ -36,6 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "outlets": ("aggregator.sinks", "aggregator.feed", "aggregator.client"),
     "sources": ("aggregator.sources",),
     "catalog": ("aggregator.catalog",),
+    "research": ("aggregator.research",),
     "config": ("aggregator.config",),
     "sandbox": ("aggregator.sandbox",),
     "daemon": ("aggregator.daemon",),

@@ -209,6 +209,13 @@ class OpenFile:
             os.ftruncate(fd, whole)
         return opened, torn
 
+    @classmethod
+    def seen(cls, path: Path) -> "OpenFile":
+        """A segment as it lies there, to be read and nothing else. Raises OSError, AnotherFormat, NotReadable."""
+        opened = cls(path, read_head(path), os.open(path, os.O_RDONLY | os.O_CLOEXEC), 0)
+        opened._survey()
+        return opened
+
     def _survey(self) -> int:
         """Find every whole block; where the last of them ends. What is damaged before that is passed over."""
         data = self.path.read_bytes()

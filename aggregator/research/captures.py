@@ -1,0 +1,132 @@
+"""Captures as a strand: their frames go through the live code as they are read, so that records come of them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from aggregator.capture.line import CaptureLine
+from aggregator.capture.recorder import read_capture
+from aggregator.capture.replay import Replay
+from aggregator.catalog.catalog import aliases_of
+from aggregator.catalog.registry import load_exchange
+from aggregator.errors import AggregatorError, BadFrame, NotACapture
+from aggregator.exchange import Exchange, Request
+from aggregator.ingest.listing import read_listing
+from aggregator.records import Instrument, Record
+from aggregator.research.choice import Choice
+from aggregator.research.defects import Defect, Defects
+from aggregator.research.strands import RECORDS, Place, Portion, batched, place
+
+JSONL = ".jsonl"
+CAPTURE = b'{"ts":'  # begins the lines that the recorder writes
+
+
+class BadCapture(AggregatorError):
+    """A capture cannot be replayed; the words say why, and what to do."""
+
+
+def exchange_of(path: Path) -> str | None:
+    """The exchange of a capture's frames: by its own lines, by its name, or by its folder's name. Raises OSError."""
+    _, first = next(read_capture(path), (0, None))
+    if isinstance(first, CaptureLine) and first.exchange:
+        return first.exchange
+    return next((id for id in (path.name.split("-")[0], path.parent.name) if load_exchange(id) is not None), None)
+
+
+def listed_in(exchange: Exchange, path: Path) -> list[Instrument]:
+    """The instruments of the listing that a capture itself holds. Raises OSError, BadCapture."""
+    lines = (line for _, line in read_capture(path) if isinstance(line, CaptureLine) and line.dir == "rest")
+    bodies = {line.address: line.payload for line in lines if not line.is_refused}
+
+    def pages(request: Request, more: Callable[[Request, bytes], Iterable[Request]]) -> Iterator[bytes]:
+        waiting = [request]
+        while waiting:
+            asked = waiting.pop(0)
+            body = bodies.pop(asked.url, None)
+            if body is not None:
+                yield body
+                waiting += more(asked, body)
+
+    listing = exchange.listing
+    try:
+        parts = {part: list(pages(request, listing.more)) for part, request in enumerate(listing.requests)}
+        details = {at: list(pages(detail.request, detail.more)) for at, detail in enumerate(listing.details)}
+        heard = {part: answers for part, answers in parts.items() if answers}
+        return list(read_listing(exchange, heard, aliases_of(exchange.id), 0, details=details).instruments)
+    except Exception as error:
+        raise BadCapture(f"{path}: its listing cannot be read: {error}") from error
+
+
+def replay_of(path: Path, exchange: str | None = None, instruments: Sequence[Instrument] | None = None) -> Replay:
+    """A replay of one capture. Raises OSError, NotACapture, BadCapture."""
+    found = exchange or exchange_of(path)
+    loaded = load_exchange(found) if found is not None else None
+    if loaded is None:
+        raise BadCapture(f"{path} does not say whose frames it holds: let its name begin with the exchange's id")
+    return Replay(loaded, listed_in(loaded, path) if instruments is None else instruments)
+
+
+class CaptureRecords:
+    """One capture. Its records have no epoch but the file's name, and are numbered as they come."""
+
+    def __init__(self, path: Path, defects: Defects) -> None:
+        """Look at its first line. Raises OSError, NotACapture, BadCapture."""
+        self.path = path
+        self._defects = defects
+        exchange_of(path)
+        self.epoch = f"capture:{path.name.removesuffix('.zst').removesuffix(JSONL)}"
+        self._begins = next((line.time for _, line in read_capture(path) if isinstance(line, CaptureLine)), 0)
+
+    def begins(self) -> Place:
+        """The place of its first record."""
+        return place(self.epoch, 1, self._begins)
+
+    def records(self, choice: Choice) -> Iterator[Portion]:
+        """The records that are wanted."""
+        rows: list[Record] = []
+        for record in self._replayed():
+            if choice.wants(record):
+                rows.append(record)
+            if len(rows) >= RECORDS:
+                yield Portion(self.epoch, [row.offset for row in rows], rows)
+                rows = []
+        if rows:
+            yield Portion(self.epoch, [row.offset for row in rows], rows)
+
+    def batches(self, choice: Choice, record: type[Record]) -> Iterator[Portion]:
+        """Those of one type, as record batches."""
+        return batched(self.records(choice), record)
+
+    def _replayed(self) -> Iterator[Record]:
+        replay = replay_of(self.path)
+        offset = 0
+        for number, line in read_capture(self.path):
+            try:
+                if isinstance(line, BadFrame):
+                    raise line
+                records = replay.feed(line)
+            except (BadFrame, ValueError) as error:
+                self._complain(number, error)
+                continue
+            for bad, _ in replay.bad_frames:
+                self._complain(number, bad)
+            replay.bad_frames.clear()
+            for record in records:
+                offset += 1
+                record.offset = offset
+                yield record
+        for record in replay.end():
+            offset += 1
+            record.offset = offset
+            yield record
+
+    def _complain(self, number: int, error: Exception) -> None:
+        said = str(error).removeprefix(f"{self.path}:{number}: ") or type(error).__name__
+        self._defects.tell(Defect(self.path, number, said, "it is passed over"))
+
+
+def is_capture(path: Path) -> bool:
+    """Tell whether a file's name is that of a capture. What it holds is seen when it is opened."""
+    return path.name.removesuffix(".zst").endswith(JSONL) and not path.name.startswith(".")
+
+
+__all__ = ["BadCapture", "CaptureRecords", "NotACapture", "exchange_of", "is_capture", "listed_in", "replay_of"]

@@ -1,0 +1,205 @@
+"""Files of NDJSON, plain or compressed: those of the `files` sink, and lines that somebody kept of standard output."""
+
+from collections.abc import Callable, Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, BinaryIO, Union
+
+import msgspec
+import zstandard
+from msgspec import Struct
+
+from aggregator.records import HOUR_S, RECORD_TYPES, SECOND_NS, BookSnapshot, Record
+from aggregator.research.choice import Choice
+from aggregator.research.defects import Defect, Defects
+from aggregator.research.strands import RECORDS, Place, Portion, batched, place
+
+SLACK_NS = HOUR_S * SECOND_NS  # times within a file may lie so far before its first record, or behind its last change
+READ_BYTES = 2**20
+RECORD = b'{"type":"'
+HEADER, FOOTER = b'{"type":"header"', b'{"type":"footer"'
+NDJSON, ZST = ".ndjson", ".zst"
+
+decode: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007
+
+
+class FileHead(Struct):
+    """The fields of a header that a reader needs."""
+
+    type: str = ""
+    schema: int = 1
+    epoch: str = ""
+    offset: int = 0
+    ts: int = 0
+    exchange: str | None = None
+    channel: str | None = None
+    symbol: str | None = None
+    raw_symbol: str | None = None
+    books: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class FirstRecord(Struct):
+    """The fields of the first record that tell where a file begins."""
+
+    offset: int = 0
+    ts_recv: int = 0
+
+
+class FileTail(Struct):
+    """The fields of a footer that a reader needs."""
+
+    records: int = 0
+
+
+decode_head = msgspec.json.Decoder(FileHead).decode
+decode_first = msgspec.json.Decoder(FirstRecord).decode
+decode_tail = msgspec.json.Decoder(FileTail).decode
+decode_books: Callable[[Any], list[BookSnapshot]] = msgspec.json.Decoder(list[BookSnapshot]).decode
+
+
+def open_lines(path: Path) -> BinaryIO:
+    """A file's lines as bytes; of a compressed one all that it holds, in however many frames. Raises OSError."""
+    if path.suffix != ZST:
+        return path.open("rb")
+    raw = path.open("rb")
+    reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=True)
+    return BufferedReader(reader, READ_BYTES)
+
+
+class LinesFile:
+    """One file of NDJSON.
+
+    head: what its header says; nothing, where it has none
+    first: where its first record stands; null: it has no record
+    """
+
+    def __init__(self, path: Path, defects: Defects) -> None:
+        """Look at its beginning. Raises OSError, ValueError where it holds no records."""
+        self.path = path
+        self.head = FileHead()
+        self.first: FirstRecord | None = None
+        self._defects = defects
+        try:
+            self._look()
+        except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._complain(
+                1, f"its beginning cannot be read: {error}", "restore it from a copy; nothing of it is given"
+            )
+
+    def _look(self) -> None:
+        with open_lines(self.path) as file:
+            line = file.readline()
+            if not line.startswith(RECORD):
+                raise ValueError(f"{self.path} holds no records")
+            if line.startswith(HEADER):
+                self.head = decode_head(line)
+                line = file.readline()
+            if line.startswith(RECORD) and line.endswith(b"\n") and not line.startswith(FOOTER):
+                self.first = decode_first(line)
+
+    def begins(self) -> Place:
+        """The place of its first record."""
+        first = self.first or FirstRecord(self.head.offset, self.head.ts)
+        return place(self.head.epoch, first.offset, first.ts_recv)
+
+    def may_hold(self, choice: Choice) -> bool:
+        """Tell whether any record that is wanted may be in it, as far as can be told from outside."""
+        head = self.head
+        if self.first is None or self.first.ts_recv - SLACK_NS >= choice.end:
+            return False
+        changed = self.path.stat().st_mtime_ns
+        if self.first.ts_recv <= changed < choice.start - SLACK_NS:  # else its times are of another clock
+            return False
+        return choice.may_be_in(head.exchange, head.channel, frozenset({head.symbol, head.raw_symbol}))
+
+    def records(self, choice: Choice) -> Iterator[Portion]:
+        """The records that are wanted; what cannot be read is told, and passed over."""
+        if not self.may_hold(choice):
+            return
+        epoch = self.head.epoch
+        offsets: list[int] = []
+        rows: list[Record] = []
+        for record in self._read(choice):
+            offsets.append(record.offset)
+            rows.append(record)
+            if len(rows) >= RECORDS:
+                yield Portion(epoch, offsets, rows)
+                offsets, rows = [], []
+        if rows:
+            yield Portion(epoch, offsets, rows)
+
+    def batches(self, choice: Choice, record: type[Record]) -> Iterator[Portion]:
+        """Those of one type, as record batches."""
+        return batched(self.records(choice), record)
+
+    def books(self, choice: Choice) -> list[BookSnapshot]:
+        """The books that the header begins with, of those that are wanted; each is as of its own offset.
+
+        None where records that follow it lie before `start`: a reader would miss what changed the book there.
+        """
+        if self.first is None or self.first.ts_recv < choice.start or not self.may_hold(choice):
+            return []
+        try:
+            return [book for book in decode_books(self.head.books) if choice.symbol in {book.symbol, book.raw_symbol}]
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._complain(1, f"the books of its header cannot be read: {error}", "books begin with the next snapshot")
+            return []
+
+    def _read(self, choice: Choice) -> Iterator[Record]:
+        may_be_wanted, wants = choice.line_filter(), choice.wants
+        number, at = 0, 0
+        tail: FileTail | None = None
+        try:
+            with open_lines(self.path) as file:
+                for line in file:
+                    number += 1
+                    if may_be_wanted(line) or not line.startswith(RECORD):
+                        record = self._decoded(line, number, at)
+                        if record is not None:
+                            at = record.ts_recv
+                            if wants(record):
+                                yield record
+                    elif line.startswith(FOOTER):
+                        tail = decode_tail(line)
+        except (zstandard.ZstdError, msgspec.MsgspecError, OSError) as error:
+            self._complain(
+                number + 1, f"cannot be read from here on: {error}", "what stands before is given; restore it", at, None
+            )
+            return
+        self._look_at_end(number, tail, at)
+
+    def _decoded(self, line: bytes, number: int, at: int) -> Record | None:
+        if line.isspace():
+            return None
+        try:
+            return decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if line.startswith(HEADER):
+                return None
+            torn = "" if line.endswith(b"\n") else "torn: "
+            remedy = "it is passed over; a daemon that starts on this directory repairs torn files"
+            self._complain(number, f"{torn}{error}", remedy if torn else "it is passed over", at, None)
+            return None
+
+    def _look_at_end(self, number: int, tail: FileTail | None, at: int) -> None:
+        """Say where a file that is closed lacks its end, or lines of it."""
+        if not self.head.epoch:
+            return  # somebody's own lines: nothing says how many there should be
+        if tail is None:
+            if self.path.suffix == ZST:
+                self._complain(number, "ends without its footer: it is cut off", "restore it from a copy", at, None)
+            return  # a current file is written to
+        if tail.records != number - 2:
+            said = f"holds {number - 2} records, and its footer says {tail.records}"
+            self._complain(0, said, "it was changed after it was closed; restore it from a copy")
+
+    def _complain(
+        self, line: int, said: str, remedy: str, ts_from: int | None = None, ts_to: int | None = None
+    ) -> None:
+        self._defects.tell(Defect(self.path, line, said, remedy, ts_from or None, ts_to))
+
+
+def is_lines(path: Path) -> bool:
+    """Tell whether a file's name is that of lines of records."""
+    name = path.name.removesuffix(ZST)
+    return name.endswith(NDJSON) and not name.startswith(".") and not path.is_symlink()

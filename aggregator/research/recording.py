@@ -1,0 +1,389 @@
+"""A recording: everything below a directory, whatever it was written by, read as one stream."""
+
+import os
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct, structs
+
+from aggregator.client.books import LiveBook
+from aggregator.derived.channel import SOURCE, Stamp
+from aggregator.derived.channels import find
+from aggregator.errors import AggregatorError, NotACapture
+from aggregator.records import (
+    CHANNEL_OF,
+    HOUR_S,
+    RECORD_TYPES,
+    SECOND_NS,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Gap,
+    Health,
+    Levels,
+    Record,
+    Trade,
+)
+from aggregator.research.choice import FOREVER, Choice
+from aggregator.research.defects import Defect, Defects, UnreadableRecording
+from aggregator.research.gaps import Gaps, intervals
+from aggregator.research.lines import LinesFile, is_lines
+from aggregator.research.rows import Rows
+from aggregator.research.strands import RECORDS, Place, Strand, merged
+from aggregator.research.times import Moment, nanoseconds
+from aggregator.tables.arrow import to_batch
+from aggregator.tables.columns import TYPE_OF, types_of
+
+Origin = Literal["exchange", "computed"]
+LOOKS_BACK_S = (HOUR_S, 6 * HOUR_S, 24 * HOUR_S, 7 * 24 * HOUR_S)  # a book's last snapshot is looked for so far back
+OF_BOOKS: frozenset[type[Record]] = frozenset({BookSnapshot, BookDelta, Gap, Health})
+
+
+class BookAt(Struct, frozen=True, kw_only=True):
+    """A book as it stood at one moment.
+
+    bids, asks: levels of text, best first
+    ts: the `ts_recv` of the last record that changed it
+    doubt: why it cannot be trusted; empty where it can
+    """
+
+    exchange: str
+    symbol: str
+    bids: Levels
+    asks: Levels
+    ts: int
+    offset: int
+    doubt: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it is as the exchange had it."""
+        return not self.doubt
+
+
+class _File(NamedTuple):
+    path: Path
+    kind: str
+
+
+class Recording:
+    """Everything that a daemon, a capture or `aggregator convert` has left below a directory, or in a single file.
+
+    Files of NDJSON, plain and compressed, Parquet, captures and the journal may stand side by side; a record that is in
+    two of them comes once. Times that are asked for are those of `ts_recv`; `start` is within, `end` is not.
+    defects: what could not be read, each told by a warning once
+    """
+
+    def __init__(self, *paths: str | PathLike[str], strict: bool = False) -> None:
+        """Look what is there. Raises UnreadableRecording where nothing is; `strict`: also for what cannot be read."""
+        self._defects = Defects(is_strict=strict)
+        self._strands: dict[_File, Strand | None] = {}
+        self.paths = [Path(path) for path in paths]
+        self._found: list[_File] = []
+        for path in self.paths:
+            self._look(path)
+        if not self._found:
+            told = ", ".join(map(str, self.paths)) or "nothing"
+            raise UnreadableRecording(f"{told}: no recording: no .ndjson, .parquet, .jsonl or journal is there")
+
+    @property
+    def defects(self) -> list[Defect]:
+        """The defects that were met so far."""
+        return self._defects.all
+
+    @property
+    def files(self) -> list[Path]:
+        """The files and journals that it is made of."""
+        return [place.path for place in self._found]
+
+    # --- what is asked of it
+
+    def trades(
+        self,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> Rows:
+        """Trades of a market; without names of every one."""
+        return self.table("trade", exchange, symbol, start, end)
+
+    def table(
+        self,
+        type: str,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> Rows:
+        """Records of one type: its name, or that of a channel which carries one type alone. Raises ValueError."""
+        found = types_of(type)
+        if len(found) != 1:
+            names = ", ".join(each for each, kind in TYPE_OF.items() if not found or kind in found)
+            raise ValueError(f"{type!r} is not the name of one record type; there are {names}")
+        choice = Choice(frozenset(found), exchange, symbol, *_times(start, end))
+        return Rows(found[0], lambda: self._batches(choice, found[0]))
+
+    def candles(
+        self,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        interval: str = "1m",
+        origin: Origin = "exchange",
+    ) -> Rows:
+        """Candles of an interval: the exchange's own as they were told, the last word on each, or computed of trades.
+
+        Computed ones need both names. `complete` tells whether a gap lies inside.
+        """
+        choice = Choice(frozenset({Candle}), exchange, symbol, *_times(start, end))
+        if origin == "exchange":
+            return Rows(Candle, lambda: self._last_candles(choice, interval))
+        if exchange is None or symbol is None:
+            raise ValueError("candles are computed of one market: name the exchange and the symbol")
+        return Rows(Candle, lambda: self._computed(choice, interval))
+
+    def records(
+        self,
+        *types: str,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> Iterator[Record]:
+        """The records themselves, in the order of the stream; `types` names record types or channels (none: all)."""
+        kinds = [kind for name in types for kind in self._types(name)] if types else RECORD_TYPES
+        for _, record in self.stream(Choice(frozenset(kinds), exchange, symbol, *_times(start, end))):
+            yield record
+
+    def gaps(
+        self,
+        exchange: str | None = None,
+        symbol: str | None = None,
+        channel: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> Gaps:
+        """The times in which something is missing of what is named, also those of whole channels and exchanges."""
+        channels = frozenset({CHANNEL_OF[kind] for kind in self._types(channel)} if channel is not None else ())
+        choice = Choice(frozenset({Gap}), exchange, symbol, is_wide=True, channels=channels)
+        start_ns, end_ns = _times(start, end)
+        found = intervals((epoch, gap) for epoch, gap in self.stream(choice) if isinstance(gap, Gap))
+        return Gaps([g for g in found if g.ts_from < end_ns and (g.ts_to is None or g.ts_to >= start_ns)])
+
+    def books(
+        self, exchange: str, symbol: str, start: Moment | None = None, end: Moment | None = None
+    ) -> Iterator[tuple[int, LiveBook]]:
+        """A book after each of its changes, with the time (ns): one that is kept, so look at it before the next."""
+        start_ns, end_ns = _times(start, end)
+        book = self._begun(exchange, symbol, start_ns) if start_ns > 0 else LiveBook(exchange, symbol)
+        yield from self._followed(book, start_ns, end_ns)
+
+    def book_at(self, exchange: str, symbol: str, moment: Moment, depth: int | None = None) -> BookAt:
+        """A book as it stood at a moment: after every record that had arrived by then. Raises LookupError: none had."""
+        ts = nanoseconds(moment)
+        book = self._begun(exchange, symbol, ts + 1)
+        if book.last is None:
+            raise LookupError(f"no book of {exchange} {symbol} is known at {ts}: no snapshot of it came before")
+        return BookAt(
+            exchange=exchange,
+            symbol=symbol,
+            bids=book.bids(depth),
+            asks=book.asks(depth),
+            ts=book.last.ts_recv,
+            offset=book.last.offset,
+            doubt=book.doubt,
+        )
+
+    # --- how it is read
+
+    def _look(self, path: Path) -> None:
+        if not path.exists():
+            raise UnreadableRecording(f"{path} is not there")
+        if path.is_file():
+            self._note(path)
+            return
+        from aggregator.sinks.journal.offline import is_journal
+
+        for folder, folders, names in _walk(path):
+            folders.sort()
+            if is_journal(folder):
+                self._found.append(_File(folder, "journal"))
+                folders.clear()
+                continue
+            for name in sorted(names):
+                self._note(folder / name)
+
+    def _note(self, path: Path) -> None:
+        from aggregator.research.captures import is_capture
+        from aggregator.research.parquet import is_parquet
+
+        for kind, fits in (("lines", is_lines), ("parquet", is_parquet), ("capture", is_capture)):
+            if fits(path):
+                self._found.append(_File(path, kind))
+
+    def _strand(self, place: _File) -> Strand | None:
+        """A file, opened; null: it cannot be read, which is told, or is none of ours."""
+        if place not in self._strands:
+            self._strands[place] = self._opened(place)
+        return self._strands[place]
+
+    def _opened(self, place: _File) -> Strand | None:
+        path = place.path
+        try:
+            if place.kind == "lines":
+                return LinesFile(path, self._defects)
+            if place.kind == "parquet":
+                from aggregator.research.parquet import ParquetRecords
+
+                return ParquetRecords(path, self._defects)
+            if place.kind == "journal":
+                from aggregator.research.journal import JournalRecords
+
+                return JournalRecords(path, self._defects)
+            from aggregator.research.captures import CaptureRecords
+
+            return CaptureRecords(path, self._defects)
+        except (ValueError, NotACapture):
+            return None
+        except OSError as error:
+            said = f"cannot be read: {error.strerror or error}"
+            self._defects.tell(Defect(path, 0, said, "see who may read it"))
+        except AggregatorError as error:
+            self._defects.tell(Defect(path, 0, str(error).removeprefix(f"{path}: "), "it is left out"))
+        return None
+
+    def _reading(self, choice: Choice) -> Iterator[Strand]:
+        """The strands that may hold what is wanted, by the names of their folders."""
+        from aggregator.research.parquet import may_hold
+
+        for place in self._found:
+            if place.kind == "parquet" and not may_hold(place.path, choice):
+                continue
+            strand = self._strand(place)
+            if strand is not None:
+                yield strand
+
+    def stream(self, choice: Choice) -> Iterator[tuple[str, Record]]:
+        """The records that are wanted, each with its epoch."""
+        for portion in merged([(strand.begins(), strand.records(choice)) for strand in self._reading(choice)]):
+            for record in portion.rows:
+                yield portion.epoch, record
+
+    def _types(self, name: str) -> tuple[type[Record], ...]:
+        found = types_of(name)
+        if not found:
+            raise ValueError(f"{name!r} is neither a channel nor a record type; there are {', '.join(TYPE_OF)}")
+        return found
+
+    def _batches(self, choice: Choice, record: type[Record]) -> Iterator[Any]:
+        for portion in merged([(strand.begins(), strand.batches(choice, record)) for strand in self._reading(choice)]):
+            yield portion.rows
+
+    # --- candles
+
+    def _last_candles(self, choice: Choice, interval: str) -> Iterator[Any]:
+        """The last word on each candle, in the order of their beginnings."""
+        last: dict[tuple[str, str | None, int], tuple[str, Candle]] = {}
+        for epoch, record in self.stream(choice):
+            if isinstance(record, Candle) and record.interval == interval and record.origin == "exchange":
+                last[record.exchange, record.raw_symbol, record.ts_open] = epoch, record
+        yield from _in_batches(sorted(last.values(), key=lambda held: (held[1].ts_open, held[1].exchange)))
+
+    def _computed(self, choice: Choice, interval: str) -> Iterator[Any]:
+        exchange, symbol = str(choice.exchange), str(choice.symbol)
+        made = find(f"candles.{interval}")
+        if made is None:
+            raise ValueError(f"{interval!r} is no interval: write 1m, 5m, 1h, 1d, 100trades, 5base or 1000000quote")
+        machine = made.start(Stamp(exchange, symbol, None, f"{SOURCE}candles.{interval}"))
+        wide = structs.replace(
+            choice, types=frozenset({Trade, Gap, Health}), is_wide=True, channels=frozenset({"trades"})
+        )
+        last: dict[int, tuple[str, Candle]] = {}
+        epoch = ""
+        for epoch, record in self.stream(wide):
+            told = [*machine.tick(record.ts_recv), *machine.take(record)]
+            last |= {candle.ts_open: (epoch, candle) for candle in told if isinstance(candle, Candle)}
+        current = machine.current()
+        if isinstance(current, Candle):
+            last.setdefault(current.ts_open, (epoch, current))
+        yield from _in_batches([last[start] for start in sorted(last)])
+
+    # --- books
+
+    def _begun(self, exchange: str, symbol: str, before: int) -> LiveBook:
+        """A book as all records before a time have left it; its snapshot is looked for backwards."""
+        book = LiveBook(exchange, symbol)
+        for back in (*(seconds * SECOND_NS for seconds in LOOKS_BACK_S), before):
+            book = LiveBook(exchange, symbol)
+            for _ in self._followed(book, max(0, before - back), before):
+                pass
+            if book.last is not None or back >= before:
+                break
+        return book
+
+    def _followed(self, book: LiveBook, start: int, end: int) -> Iterator[tuple[int, LiveBook]]:
+        """Show a book what concerns it, and give it after each change."""
+        choice = Choice(OF_BOOKS, book.exchange, book.symbol, start, end, is_wide=True, channels=frozenset({"book"}))
+        headers = _Headers(self._headers(choice))
+        for epoch, record in self.stream(choice):
+            if book.snapshot is None and headers.begin(book, epoch, record):
+                yield record.ts_recv, book
+            if book.is_meant(record) and not headers.holds(epoch, record) and book.note(record):
+                yield record.ts_recv, book
+        if book.snapshot is None and headers.begin(book):
+            yield book.last.ts_recv if book.last is not None else start, book
+
+    def _headers(self, choice: Choice) -> list[tuple[Place, BookSnapshot]]:
+        found = []
+        for strand in self._reading(choice):
+            if isinstance(strand, LinesFile):
+                epoch, ts = strand.head.epoch, strand.begins()[0]
+                books = (book for book in strand.books(choice) if book.exchange == choice.exchange)
+                found += [((ts, epoch, book.offset), book) for book in books if book.ts_recv < choice.end]
+        return sorted(found, key=lambda held: held[0])
+
+
+class _Headers:
+    """The books of headers, with which one may begin that has no snapshot of its own."""
+
+    def __init__(self, books: list[tuple[Place, BookSnapshot]]) -> None:
+        self._books = books
+        self._epoch, self._offset = "", -1  # everything up to here is in the book that was taken
+
+    def begin(self, book: LiveBook, epoch: str | None = None, record: Record | None = None) -> bool:
+        """Begin a book with the last one that stands before a record (null: before the end); whether there was one."""
+        found = None
+        while self._books and (record is None or self._is_before(epoch, record)):
+            found = self._books.pop(0)
+        if found is None:
+            return False
+        (_, self._epoch, self._offset), snapshot = found
+        return book.note(snapshot)
+
+    def _is_before(self, epoch: str | None, record: Record) -> bool:
+        (_, name, offset), snapshot = self._books[0]
+        return offset < record.offset if name == epoch else snapshot.ts_recv <= record.ts_recv
+
+    def holds(self, epoch: str, record: Record) -> bool:
+        """Tell whether a change is in the book that was taken."""
+        return isinstance(record, BookDelta) and epoch == self._epoch and record.offset <= self._offset
+
+
+def _times(start: Moment | None, end: Moment | None) -> tuple[int, int]:
+    return 0 if start is None else nanoseconds(start), FOREVER if end is None else nanoseconds(end)
+
+
+def _in_batches(held: list[tuple[str, Candle]]) -> Iterator[Any]:
+    for at in range(0, len(held), RECORDS):
+        part = held[at : at + RECORDS]
+        yield to_batch(Candle, [candle for _, candle in part], [epoch for epoch, _ in part])
+
+
+def _walk(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    for folder, folders, names in os.walk(path):
+        yield Path(folder), folders, names

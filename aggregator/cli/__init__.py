@@ -24,6 +24,7 @@ COMMANDS = {
     "capture": "Gather as `run` does, and keep the raw frames too.",
     "replay": "A capture through the live code, to any sink.",
     "normalize": "Captured frames of one exchange as records.",
+    "convert": "Files, captures and journals to Parquet.",
     "schema": "What to tell other programs that read records, so that they guess nothing.",
     "docs": "Write the documentation that is made from the code.",
 }

@@ -8,7 +8,7 @@ from aggregator.capture.recorder import read_capture
 from aggregator.capture.replay import Replay
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
-from aggregator.errors import AggregatorError, BadFrame, NotACapture
+from aggregator.errors import AggregatorError, BadFrame
 from aggregator.exchange import Exchange, Request
 from aggregator.ingest.listing import read_listing
 from aggregator.records import Instrument, Record
@@ -122,11 +122,3 @@ class CaptureRecords:
     def _complain(self, number: int, error: Exception) -> None:
         said = str(error).removeprefix(f"{self.path}:{number}: ") or type(error).__name__
         self._defects.tell(Defect(self.path, number, said, "it is passed over"))
-
-
-def is_capture(path: Path) -> bool:
-    """Tell whether a file's name is that of a capture. What it holds is seen when it is opened."""
-    return path.name.removesuffix(".zst").endswith(JSONL) and not path.name.startswith(".")
-
-
-__all__ = ["BadCapture", "CaptureRecords", "NotACapture", "exchange_of", "is_capture", "listed_in", "replay_of"]

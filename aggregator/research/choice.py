@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from aggregator.records import CHANNEL_OF, CHANNELS, DERIVED_OF, Gap, Health, Record, channel_of
+from aggregator.records import CHANNEL_OF, CHANNELS, DERIVED_OF, RECORD_TYPES, Gap, Health, Record, channel_of
 from aggregator.tables.columns import tag
 
 _encode = msgspec.json.Encoder().encode
@@ -28,6 +28,11 @@ class Choice(Struct, frozen=True):
     end: int = FOREVER
     is_wide: bool = False
     channels: frozenset[str] = frozenset()
+
+    @property
+    def is_everything(self) -> bool:
+        """Tell whether all records are wanted."""
+        return len(self.types) == len(RECORD_TYPES) and self == Choice(self.types)
 
     def wants(self, record: Record) -> bool:
         """Tell whether a record is one of these."""

@@ -40,9 +40,9 @@ class Defect(Struct, frozen=True):
 class Defects:
     """The defects that a recording's readers have met."""
 
-    def __init__(self, *, is_strict: bool) -> None:
-        """Tell of each as a warning, or (strict) as an error."""
-        self._is_strict = is_strict
+    def __init__(self, *, is_strict: bool = False, is_silent: bool = False) -> None:
+        """Tell of each as a warning, or (strict) as an error; or note it alone (silent)."""
+        self._is_strict, self._is_silent = is_strict, is_silent
         self._found: dict[tuple[Path, int, str], Defect] = {}
 
     @property
@@ -57,4 +57,5 @@ class Defects:
         key = (defect.path, defect.line, defect.said)
         if key not in self._found:
             self._found[key] = defect
-            warnings.warn(str(defect), RecordingWarning, stacklevel=2)
+            if not self._is_silent:
+                warnings.warn(str(defect), RecordingWarning, stacklevel=2)

@@ -1,6 +1,8 @@
 """Files of NDJSON, plain or compressed: those of the `files` sink, and lines that somebody kept of standard output."""
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Union
@@ -16,6 +18,7 @@ from aggregator.research.strands import RECORDS, Place, Portion, batched, place
 
 SLACK_NS = HOUR_S * SECOND_NS  # times within a file may lie so far before its first record, or behind its last change
 READ_BYTES = 2**20
+TAIL_BYTES = 4096  # a footer is shorter
 RECORD = b'{"type":"'
 HEADER, FOOTER = b'{"type":"header"', b'{"type":"footer"'
 NDJSON, ZST = ".ndjson", ".zst"
@@ -80,22 +83,39 @@ class LinesFile:
         self.first: FirstRecord | None = None
         self._defects = defects
         try:
-            self._look()
-        except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            with open_lines(path) as file:
+                self._look(file)
+        except zstandard.ZstdError as error:
             self._complain(
                 1, f"its beginning cannot be read: {error}", "restore it from a copy; nothing of it is given"
             )
 
-    def _look(self) -> None:
-        with open_lines(self.path) as file:
-            line = file.readline()
-            if not line.startswith(RECORD):
-                raise ValueError(f"{self.path} holds no records")
-            if line.startswith(HEADER):
+    def _look(self, file: BinaryIO) -> None:
+        """Read the header, and on to the first record that can be read: the others are told when they are met."""
+        line = file.readline()
+        if not line.startswith(RECORD):
+            raise ValueError(f"{self.path} holds no records")
+        if line.startswith(HEADER):
+            try:
                 self.head = decode_head(line)
-                line = file.readline()
-            if line.startswith(RECORD) and line.endswith(b"\n") and not line.startswith(FOOTER):
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                self._complain(1, f"its header cannot be read: {error}", "its records are given, of an unknown epoch")
+            line = file.readline()
+        while line and not line.startswith(FOOTER):
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
                 self.first = decode_first(line)
+                return
+            line = file.readline()
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether its writer has closed it; lines that somebody kept are as closed as they will be."""
+        if not self.head.epoch or self.path.suffix == ZST:
+            return True
+        with self.path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            tail = file.read()
+        return tail.endswith(b"\n") and tail[tail.rfind(b"\n", 0, -1) + 1 :].startswith(FOOTER)
 
     def begins(self) -> Place:
         """The place of its first record."""
@@ -147,6 +167,7 @@ class LinesFile:
 
     def _read(self, choice: Choice) -> Iterator[Record]:
         may_be_wanted, wants = choice.line_filter(), choice.wants
+        is_everything = choice.is_everything
         number, at = 0, 0
         tail: FileTail | None = None
         try:
@@ -157,7 +178,7 @@ class LinesFile:
                         record = self._decoded(line, number, at)
                         if record is not None:
                             at = record.ts_recv
-                            if wants(record):
+                            if is_everything or wants(record):
                                 yield record
                     elif line.startswith(FOOTER):
                         tail = decode_tail(line)

@@ -13,7 +13,6 @@ from aggregator.research.times import BadMoment, nanoseconds
 from aggregator.tables.arrow import schema, to_records
 from aggregator.tables.columns import EPOCH, TYPE_OF, tag
 from aggregator.tables.extras import needed
-from aggregator.tables.parquet import SUFFIX
 
 TYPE = b"aggregator.type"
 
@@ -133,11 +132,6 @@ def _span(group: Any) -> tuple[int, int]:
         if column.path_in_schema == "ts_recv" and column.is_stats_set and column.statistics.has_min_max:
             return int(column.statistics.min_raw), int(column.statistics.max_raw)
     return -FOREVER, FOREVER
-
-
-def is_parquet(path: Path) -> bool:
-    """Tell whether a file's name is that of a whole Parquet file."""
-    return path.name.endswith(SUFFIX) and not path.name.startswith(".")
 
 
 def may_hold(path: Path, choice: Choice) -> bool:

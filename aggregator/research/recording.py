@@ -1,17 +1,15 @@
 """A recording: everything below a directory, whatever it was written by, read as one stream."""
 
-import os
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from msgspec import Struct, structs
 
 from aggregator.client.books import LiveBook
 from aggregator.derived.channel import SOURCE, Stamp
 from aggregator.derived.channels import find
-from aggregator.errors import AggregatorError, NotACapture
 from aggregator.records import (
     CHANNEL_OF,
     HOUR_S,
@@ -27,9 +25,10 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.research.choice import FOREVER, Choice
-from aggregator.research.defects import Defect, Defects, UnreadableRecording
+from aggregator.research.defects import Defect, Defects
+from aggregator.research.finding import RecordingFile, find_files, open_strand
 from aggregator.research.gaps import Gaps, intervals
-from aggregator.research.lines import LinesFile, is_lines
+from aggregator.research.lines import LinesFile
 from aggregator.research.rows import Rows
 from aggregator.research.strands import RECORDS, Place, Strand, merged
 from aggregator.research.times import Moment, nanoseconds
@@ -63,11 +62,6 @@ class BookAt(Struct, frozen=True, kw_only=True):
         return not self.doubt
 
 
-class _File(NamedTuple):
-    path: Path
-    kind: str
-
-
 class Recording:
     """Everything that a daemon, a capture or `aggregator convert` has left below a directory, or in a single file.
 
@@ -79,14 +73,8 @@ class Recording:
     def __init__(self, *paths: str | PathLike[str], strict: bool = False) -> None:
         """Look what is there. Raises UnreadableRecording where nothing is; `strict`: also for what cannot be read."""
         self._defects = Defects(is_strict=strict)
-        self._strands: dict[_File, Strand | None] = {}
-        self.paths = [Path(path) for path in paths]
-        self._found: list[_File] = []
-        for path in self.paths:
-            self._look(path)
-        if not self._found:
-            told = ", ".join(map(str, self.paths)) or "nothing"
-            raise UnreadableRecording(f"{told}: no recording: no .ndjson, .parquet, .jsonl or journal is there")
+        self._strands: dict[RecordingFile, Strand | None] = {}
+        self._found = find_files(paths)
 
     @property
     def defects(self) -> list[Defect]:
@@ -96,7 +84,7 @@ class Recording:
     @property
     def files(self) -> list[Path]:
         """The files and journals that it is made of."""
-        return [place.path for place in self._found]
+        return [file.path for file in self._found]
 
     # --- what is asked of it
 
@@ -201,70 +189,16 @@ class Recording:
 
     # --- how it is read
 
-    def _look(self, path: Path) -> None:
-        if not path.exists():
-            raise UnreadableRecording(f"{path} is not there")
-        if path.is_file():
-            self._note(path)
-            return
-        from aggregator.sinks.journal.offline import is_journal
-
-        for folder, folders, names in _walk(path):
-            folders.sort()
-            if is_journal(folder):
-                self._found.append(_File(folder, "journal"))
-                folders.clear()
-                continue
-            for name in sorted(names):
-                self._note(folder / name)
-
-    def _note(self, path: Path) -> None:
-        from aggregator.research.captures import is_capture
-        from aggregator.research.parquet import is_parquet
-
-        for kind, fits in (("lines", is_lines), ("parquet", is_parquet), ("capture", is_capture)):
-            if fits(path):
-                self._found.append(_File(path, kind))
-
-    def _strand(self, place: _File) -> Strand | None:
-        """A file, opened; null: it cannot be read, which is told, or is none of ours."""
-        if place not in self._strands:
-            self._strands[place] = self._opened(place)
-        return self._strands[place]
-
-    def _opened(self, place: _File) -> Strand | None:
-        path = place.path
-        try:
-            if place.kind == "lines":
-                return LinesFile(path, self._defects)
-            if place.kind == "parquet":
-                from aggregator.research.parquet import ParquetRecords
-
-                return ParquetRecords(path, self._defects)
-            if place.kind == "journal":
-                from aggregator.research.journal import JournalRecords
-
-                return JournalRecords(path, self._defects)
-            from aggregator.research.captures import CaptureRecords
-
-            return CaptureRecords(path, self._defects)
-        except (ValueError, NotACapture):
-            return None
-        except OSError as error:
-            said = f"cannot be read: {error.strerror or error}"
-            self._defects.tell(Defect(path, 0, said, "see who may read it"))
-        except AggregatorError as error:
-            self._defects.tell(Defect(path, 0, str(error).removeprefix(f"{path}: "), "it is left out"))
-        return None
-
     def _reading(self, choice: Choice) -> Iterator[Strand]:
         """The strands that may hold what is wanted, by the names of their folders."""
         from aggregator.research.parquet import may_hold
 
-        for place in self._found:
-            if place.kind == "parquet" and not may_hold(place.path, choice):
+        for file in self._found:
+            if file.kind == "parquet" and not may_hold(file.path, choice):
                 continue
-            strand = self._strand(place)
+            if file not in self._strands:
+                self._strands[file] = open_strand(file, self._defects)
+            strand = self._strands[file]
             if strand is not None:
                 yield strand
 
@@ -382,8 +316,3 @@ def _in_batches(held: list[tuple[str, Candle]]) -> Iterator[Any]:
     for at in range(0, len(held), RECORDS):
         part = held[at : at + RECORDS]
         yield to_batch(Candle, [candle for _, candle in part], [epoch for epoch, _ in part])
-
-
-def _walk(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    for folder, folders, names in os.walk(path):
-        yield Path(folder), folders, names

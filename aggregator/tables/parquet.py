@@ -27,7 +27,7 @@ GROUP_ROWS = 131_072  # a row group holds so many, or as much of levels
 HELD_ROWS = 4 * GROUP_ROWS  # so many wait in memory, of all files together
 FILE_ROWS = 16 * GROUP_ROWS  # then a file is closed, and another begun
 LEVELS_A_ROW = 8  # so many levels of a book weigh as much as a row
-LEVEL = 3  # of zstd
+LEVEL = 3  # zstd's own
 DAY_NS = DAY_S * SECOND_NS
 FOLDER_CHARACTERS = 120  # a folder's name is cut there
 WITH_LEVELS = (BookSnapshot, BookDelta, OrdersSnapshot, OrdersDelta)
@@ -124,13 +124,15 @@ class Partition(Struct):
     records: list[Record] = []
     epoch: str = ""
     batches: list[Any] = []
-    rows: int = 0  # of the batches, by weight
-    number: int = 0  # of the file
+    rows: int = 0  # the batches weigh so much
+    number: int = 0  # the file has it in its name
     file: ParquetFile | None = None
 
 
 class ParquetTree:
     """Records of any types into files below a directory. One thread works with it.
+
+    records, files: how many it has taken, and how many files have their name
 
     Every record that was given is in a file once `close` has returned; until then nothing is there under its own name
     but files that have become full. What an abandoned tree has left begins with a dot, and is overwritten by the next
@@ -149,7 +151,7 @@ class ParquetTree:
     ) -> None:
         """Write below `root`; files are called `stem` and a number. `closed` is told of each that has its name."""
         self.root = root
-        self.records = 0
+        self.records = self.files = 0
         self._stem = stem
         self._group_rows, self._held_rows, self._file_rows = group_rows, held_rows, file_rows
         self._closed = closed
@@ -225,6 +227,7 @@ class ParquetTree:
         if part.file is None:
             return
         path = part.file.close()
+        self.files += 1
         part.file = None
         part.number += 1
         if self._closed is not None:
@@ -233,3 +236,8 @@ class ParquetTree:
 
 def _levels(records: Iterable[Any]) -> int:
     return sum(len(record.bids) + len(record.asks) for record in records)
+
+
+def is_parquet(path: Path) -> bool:
+    """Tell whether a file's name is that of a whole Parquet file."""
+    return path.name.endswith(SUFFIX) and not path.name.startswith(".")

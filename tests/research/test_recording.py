@@ -377,6 +377,15 @@ def test_a_bad_line_is_told_with_its_place_and_the_rest_is_given(tmp_path: Path)
         prices(Recording(path, strict=True).trades())
 
 
+def test_a_bad_beginning_hides_nothing_else(tmp_path: Path) -> None:
+    path = as_lines(tmp_path / "all.ndjson", numbered([sold(1, "1"), sold(2, "2")]))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([b'{"type":"header","epoch":7}\n', b'{"type":"trade","pri\n', *lines[2:]]))
+    with pytest.warns(RecordingWarning) as told:
+        assert prices(Recording(path).trades()) == ["2"]
+    assert [str(each.message).partition(": ")[0][-3:] for each in told] == ["n:1", "n:2"]
+
+
 def test_a_torn_tail_is_told(tmp_path: Path) -> None:
     path = as_lines(tmp_path / "all.ndjson", numbered([sold(1, "1"), sold(2, "2")]), is_closed=False)
     path.write_bytes(path.read_bytes()[:-20])

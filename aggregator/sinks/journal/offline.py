@@ -63,7 +63,7 @@ class StillJournal:
         self._last = Cursor(kept[-1].epoch, kept[-1].last) if kept else None
 
     def pages(self, patterns: list[str], start: int) -> Iterator[JournalPage]:
-        """What is kept of some topics, from a time on. Raises OSError."""
+        """Some topics as far as they are kept, from a time on. Raises OSError."""
         if self._last is None:
             return
         reader = JournalReader(self._shelf, self._last.epoch, ())  # type: ignore[arg-type]  # it asks for the view alone

@@ -23,7 +23,9 @@ RECORD = b'{"type":"'
 HEADER, FOOTER = b'{"type":"header"', b'{"type":"footer"'
 NDJSON, ZST = ".ndjson", ".zst"
 
-decode: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007
+_decoder = msgspec.json.Decoder(Union[RECORD_TYPES])  # noqa: UP007
+decode: Callable[[bytes], Record] = _decoder.decode
+decode_lines: Callable[[bytes], list[Record]] = _decoder.decode_lines
 
 
 class FileHead(Struct):
@@ -136,17 +138,10 @@ class LinesFile:
         """The records that are wanted; what cannot be read is told, and passed over."""
         if not self.may_hold(choice):
             return
-        epoch = self.head.epoch
-        offsets: list[int] = []
-        rows: list[Record] = []
-        for record in self._read(choice):
-            offsets.append(record.offset)
-            rows.append(record)
-            if len(rows) >= RECORDS:
-                yield Portion(epoch, offsets, rows)
-                offsets, rows = [], []
-        if rows:
-            yield Portion(epoch, offsets, rows)
+        for rows in self._read(choice):
+            for at in range(0, len(rows), RECORDS):
+                part = rows[at : at + RECORDS]
+                yield Portion(self.head.epoch, [row.offset for row in part], part)
 
     def batches(self, choice: Choice, record: type[Record]) -> Iterator[Portion]:
         """Those of one type, as record batches."""
@@ -165,23 +160,27 @@ class LinesFile:
             self._complain(1, f"the books of its header cannot be read: {error}", "books begin with the next snapshot")
             return []
 
-    def _read(self, choice: Choice) -> Iterator[Record]:
-        may_be_wanted, wants = choice.line_filter(), choice.wants
-        is_everything = choice.is_everything
+    def _read(self, choice: Choice) -> Iterator[list[Record]]:
+        """The records of some lines at a time: decoded together, and one by one only where one of them is bad."""
+        may_be_wanted = None if choice.is_everything else choice.line_filter()
         number, at = 0, 0
         tail: FileTail | None = None
         try:
             with open_lines(self.path) as file:
-                for line in file:
-                    number += 1
-                    if may_be_wanted(line) or not line.startswith(RECORD):
-                        record = self._decoded(line, number, at)
-                        if record is not None:
-                            at = record.ts_recv
-                            if is_everything or wants(record):
-                                yield record
-                    elif line.startswith(FOOTER):
-                        tail = decode_tail(line)
+                while lines := file.readlines(READ_BYTES):
+                    start, number = number, number + len(lines)
+                    if lines[-1].startswith(FOOTER):
+                        tail = decode_tail(lines.pop())
+                    if not start and lines and lines[0].startswith(HEADER):
+                        del lines[0]
+                        start += 1
+                    if may_be_wanted is None:
+                        rows = self._decoded(lines, lines, start, at)
+                    else:
+                        some = [line for line in lines if may_be_wanted(line) or not line.startswith(RECORD)]
+                        rows = list(filter(choice.wants, self._decoded(some, lines, start, at)))
+                    at = rows[-1].ts_recv if rows else at
+                    yield rows
         except (zstandard.ZstdError, msgspec.MsgspecError, OSError) as error:
             self._complain(
                 number + 1, f"cannot be read from here on: {error}", "what stands before is given; restore it", at, None
@@ -189,7 +188,25 @@ class LinesFile:
             return
         self._look_at_end(number, tail, at)
 
-    def _decoded(self, line: bytes, number: int, at: int) -> Record | None:
+    def _decoded(self, some: list[bytes], lines: list[bytes], start: int, at: int) -> list[Record]:
+        """The records of some of these lines; `start` are before them, `at` is the time of the last record there."""
+        if not some:
+            return []
+        try:
+            found = decode_lines(b"".join(some))
+            if len(found) == len(some):
+                return found
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+        left, found = set(map(id, some)), []
+        for number, line in enumerate(lines, start + 1):
+            record = self._one(line, number, at) if id(line) in left else None
+            if record is not None:
+                at = record.ts_recv
+                found.append(record)
+        return found
+
+    def _one(self, line: bytes, number: int, at: int) -> Record | None:
         if line.isspace():
             return None
         try:

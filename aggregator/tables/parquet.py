@@ -160,19 +160,30 @@ class ParquetTree:
 
     def add(self, records: Iterable[Record], epoch: str) -> None:
         """Take records of one epoch, in their order. Raises OSError."""
-        parts = self._parts
+        kind: type[Record] | None = None
+        exchange, start, end, waiting = "", 0, 0, list[Record]()
         for record in records:
-            key = (type(record), record.ts_recv // DAY_NS, record.exchange)
-            part = parts.get(key)
-            if part is None:
-                part = parts[key] = Partition(key[0], folder(*key))
-            if epoch != part.epoch:
-                self._gather(part)
-                part.epoch = epoch
-            part.records.append(record)
+            # hot: mostly a record goes where the one before it went
+            if type(record) is not kind or not start <= record.ts_recv < end or record.exchange != exchange:
+                kind, exchange, day = type(record), record.exchange, record.ts_recv // DAY_NS
+                start, end = day * DAY_NS, (day + 1) * DAY_NS
+                part = self._part(kind, day, exchange, epoch)
+                waiting = part.records
+            waiting.append(record)
             self.records += 1
-            if len(part.records) >= BATCH_RECORDS:
+            if len(waiting) >= BATCH_RECORDS:
                 self._gather(part)
+                waiting = part.records
+
+    def _part(self, kind: type[Record], day: int, exchange: str, epoch: str) -> Partition:
+        key = kind, day, exchange
+        part = self._parts.get(key)
+        if part is None:
+            part = self._parts[key] = Partition(kind, folder(*key))
+        if epoch != part.epoch:
+            self._gather(part)
+            part.epoch = epoch
+        return part
 
     def flush(self) -> None:
         """Write what waits; it is in files that have no name yet. Raises OSError."""

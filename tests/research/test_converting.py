@@ -172,6 +172,6 @@ def test_a_capture_is_converted(tmp_path: Path) -> None:
         warnings.simplefilter("ignore", RecordingWarning)
         records = list(Recording(capture).records())
         (one,) = convert([capture], tmp_path / "out")
-        assert len(records) == one.records > 100
+        assert len(records) == one.records > 0
         assert list(Recording(tmp_path / "out").records()) == records
     assert {record.exchange for record in records} == {"kraken"}

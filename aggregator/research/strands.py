@@ -88,15 +88,17 @@ class _Open:
 
 def merged(strands: Sequence[tuple[Place, Iterator[Portion]]]) -> Iterator[Portion]:
     """Several strands as one stream, in the order of epochs and offsets; a record that two of them hold comes once."""
-    waiting = sorted(strands, key=lambda strand: strand[0])
-    epochs: dict[str, Place] = {}
-    for at, _ in waiting:
-        epochs.setdefault(at[1], at)
+    begins: dict[str, int] = {}
+    for (ts, epoch, _), _portions in strands:
+        begins[epoch] = min(ts, begins.get(epoch, ts))  # of an epoch whose name is no time: its first record of all
+    waiting = sorted(
+        (((begins[at[1]], at[1], at[2]), portions) for at, portions in strands), key=lambda strand: strand[0]
+    )
     reading: list[_Open] = []
     order = 0
 
-    def rank(epoch: str) -> Place:
-        return epochs.setdefault(epoch, (begun(epoch), epoch, 0))
+    def rank(epoch: str) -> tuple[int, str]:
+        return begins.setdefault(epoch, begun(epoch)), epoch
 
     while waiting or reading:
         reading = [each for each in reading if each.head is not None]
@@ -106,9 +108,9 @@ def merged(strands: Sequence[tuple[Place, Iterator[Portion]]]) -> Iterator[Porti
             reading.append(_Open(waiting.pop(0)[1], order := order + 1))
             continue
         heads = [each.head for each in reading if each.head is not None]
-        epoch = min((head.epoch for head in heads), key=lambda name: rank(name)[:2])
+        epoch = min((head.epoch for head in heads), key=rank)
         last = min(head.offsets[-1] for head in heads if head.epoch == epoch)
-        if waiting and (waiting[0][0][:2], waiting[0][0][2]) <= (rank(epoch)[:2], last):
+        if waiting and (waiting[0][0][:2], waiting[0][0][2]) <= (rank(epoch), last):
             reading.append(_Open(waiting.pop(0)[1], order := order + 1))
             continue
         here = [each for each in reading if each.head is not None and each.head.epoch == epoch]

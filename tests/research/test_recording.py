@@ -132,16 +132,18 @@ def test_all_kinds_side_by_side_are_one_stream_and_nothing_comes_twice(tmp_path:
     assert list(recording.trades().records()) == [each for each in records if isinstance(each, Trade)]
 
 
-def test_many_files_are_read_in_the_order_of_the_stream(tmp_path: Path) -> None:
+@pytest.mark.parametrize("epoch", [FIRST, "replay", ""])
+def test_many_files_are_read_in_the_order_of_the_stream(epoch: str, tmp_path: Path) -> None:
     records = market()
     by_market: dict[tuple[str, str | None, int], list[Record]] = {}
     for record in records:
         if isinstance(record, Trade):
             by_market.setdefault((record.exchange, record.raw_symbol, record.offset // 200), []).append(record)
     for (exchange, symbol, part), trades in by_market.items():
-        as_lines(tmp_path / f"{exchange}/{symbol}-{part}.ndjson", trades)
-    found = list(Recording(tmp_path).trades().records())
-    assert found == [each for each in records if isinstance(each, Trade)]
+        as_lines(tmp_path / f"{exchange}/{symbol}-{part}.ndjson", trades, epoch)
+    expected = [each for each in records if isinstance(each, Trade)]
+    recording = Recording(tmp_path)
+    assert list(recording.trades().records()) == list(recording.records("trades")) == expected
 
 
 def test_epochs_follow_each_other_though_offsets_begin_anew(tmp_path: Path) -> None:

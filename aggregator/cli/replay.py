@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 from msgspec import structs
 
+from aggregator.capture.listed import BadCapture, listed_in
 from aggregator.capture.recorder import read_capture
 from aggregator.capture.replay import Replay
+from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import known_channels
 from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
 from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
@@ -19,7 +21,7 @@ from aggregator.daemon.printable import printable
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, ConfigError, NotACapture
 from aggregator.records import Gap, Record
-from aggregator.research.captures import BadCapture, exchange_of, listed_in
+from aggregator.research.captures import exchange_of
 
 DRAIN_S = 60.0  # a replay waits so long for its sinks
 JOURNAL = "journal"  # the sink that keeps the stream
@@ -33,7 +35,12 @@ def reader(path: Path, id: str | None, instruments: Path | None) -> Replay:
         if found is None:
             raise click.UsageError(f"{path} does not say whose frames it holds: name it with --exchange")
         exchange = find_exchange(found)
-        return Replay(exchange, read_instruments(exchange, instruments) if instruments else listed_in(exchange, path))
+        return Replay(
+            exchange,
+            read_instruments(exchange, instruments)
+            if instruments
+            else listed_in(exchange, path, aliases_of(exchange.id)),
+        )
     except BadCapture as error:
         raise fail(str(error)) from error
 

@@ -1,16 +1,15 @@
 """Captures as a strand: their frames go through the live code as they are read, so that records come of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aggregator.capture.line import CaptureLine
+from aggregator.capture.listed import BadCapture, listed_in
 from aggregator.capture.recorder import read_capture
 from aggregator.capture.replay import Replay
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
-from aggregator.errors import AggregatorError, BadFrame
-from aggregator.exchange import Exchange, Request
-from aggregator.ingest.listing import read_listing
+from aggregator.errors import BadFrame
 from aggregator.records import Instrument, Record
 from aggregator.research.choice import Choice
 from aggregator.research.defects import Defect, Defects
@@ -18,10 +17,6 @@ from aggregator.research.strands import RECORDS, Place, Portion, batched, place
 
 JSONL = ".jsonl"
 CAPTURE = b'{"ts":'  # begins the lines that the recorder writes
-
-
-class BadCapture(AggregatorError):
-    """A capture cannot be replayed; the words say why, and what to do."""
 
 
 def exchange_of(path: Path) -> str | None:
@@ -32,37 +27,13 @@ def exchange_of(path: Path) -> str | None:
     return next((id for id in (path.name.split("-")[0], path.parent.name) if load_exchange(id) is not None), None)
 
 
-def listed_in(exchange: Exchange, path: Path) -> list[Instrument]:
-    """The instruments of the listing that a capture itself holds. Raises OSError, BadCapture."""
-    lines = (line for _, line in read_capture(path) if isinstance(line, CaptureLine) and line.dir == "rest")
-    bodies = {line.address: line.payload for line in lines if not line.is_refused}
-
-    def pages(request: Request, more: Callable[[Request, bytes], Iterable[Request]]) -> Iterator[bytes]:
-        waiting = [request]
-        while waiting:
-            asked = waiting.pop(0)
-            body = bodies.pop(asked.url, None)
-            if body is not None:
-                yield body
-                waiting += more(asked, body)
-
-    listing = exchange.listing
-    try:
-        parts = {part: list(pages(request, listing.more)) for part, request in enumerate(listing.requests)}
-        details = {at: list(pages(detail.request, detail.more)) for at, detail in enumerate(listing.details)}
-        heard = {part: answers for part, answers in parts.items() if answers}
-        return list(read_listing(exchange, heard, aliases_of(exchange.id), 0, details=details).instruments)
-    except Exception as error:
-        raise BadCapture(f"{path}: its listing cannot be read: {error}") from error
-
-
 def replay_of(path: Path, exchange: str | None = None, instruments: Sequence[Instrument] | None = None) -> Replay:
     """A replay of one capture. Raises OSError, NotACapture, BadCapture."""
     found = exchange or exchange_of(path)
     loaded = load_exchange(found) if found is not None else None
     if loaded is None:
         raise BadCapture(f"{path} does not say whose frames it holds: let its name begin with the exchange's id")
-    return Replay(loaded, listed_in(loaded, path) if instruments is None else instruments)
+    return Replay(loaded, listed_in(loaded, path, aliases_of(loaded.id)) if instruments is None else instruments)
 
 
 class CaptureRecords:

@@ -17,12 +17,12 @@ from click.testing import CliRunner, Result
 from msgspec import Raw
 from msgspec.json import Decoder
 
+from aggregator.capture.listed import listed_in
 from aggregator.catalog.catalog import Status, load_catalog
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.cli import group
 from aggregator.exchange import Event, Exchange, Listing, Request, Stream, Subscription
 from aggregator.records import CHANNELS, Instrument
-from aggregator.research.captures import listed_in
 
 pytestmark = pytest.mark.waits
 
@@ -340,7 +340,7 @@ def test_a_capture_may_hold_what_completes_its_listing(tmp_path: Path) -> None:
     path.write_text(
         "".join(json.dumps({"ts": "1", "dir": "rest", "url": r.url, "raw": raw}) + "\n" for r, raw in answers)
     )
-    (instrument,) = listed_in(exchange, path)
+    (instrument,) = listed_in(exchange, path, {})
     assert (instrument.symbol, instrument.funding_interval_s) == ("ETH/USDT:USDT", 14400)
 
 

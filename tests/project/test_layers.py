@@ -44,7 +44,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "command line": ("aggregator.cli", "aggregator.__main__"),
 }
 ORDER = list(LAYERS)
-MOST_ARROWS = 106  # pairs of rooms of which one imports the other; a file at the top of aggregator/ counts as a room
+MOST_ARROWS = 120  # pairs of rooms of which one imports the other; a file at the top of aggregator/ counts as a room
 PURE = (*ORDER[: ORDER.index("session") + 1], "derived")  # no I/O, no clock, no logging: time is an argument
 LOADERS = ("aggregator.catalog.registry", "aggregator.sandbox")  # of connectors, by id
 

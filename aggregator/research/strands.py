@@ -90,7 +90,7 @@ def merged(strands: Sequence[tuple[Place, Iterator[Portion]]]) -> Iterator[Porti
     """Several strands as one stream, in the order of epochs and offsets; a record that two of them hold comes once."""
     begins: dict[str, int] = {}
     for (ts, epoch, _), _portions in strands:
-        begins[epoch] = min(ts, begins.get(epoch, ts))  # of an epoch whose name is no time: its first record of all
+        begins[epoch] = min(ts, begins.get(epoch, ts))  # an epoch whose name is no time begins with its first record
     waiting = sorted(
         (((begins[at[1]], at[1], at[2]), portions) for at, portions in strands), key=lambda strand: strand[0]
     )

@@ -301,6 +301,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     patience: after so many seconds of silence the whole connection is taken for dead
     greets: whether the exchange speaks first: topics are asked for once the parser gives `Ready`
     acknowledges: whether each subscription is confirmed or refused
+    hangs_up: whether it closes the connection, without a word, where a topic is asked for that it does not know
     replaces: whether a request that subscribes takes the place of all before it, so that it must name every topic
     """
 
@@ -337,6 +338,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     patience: float = 60
     greets: bool = False
     acknowledges: bool = True
+    hangs_up: bool = False
     replaces: bool = False
 
     def __post_init__(self) -> None:

@@ -188,7 +188,7 @@ class Connection:
             self._fetching.add(task)
             task.add_done_callback(self._fetching.discard)
         self._look_at_bad_frames()
-        self._look_at_refusals()
+        self.look_at_refusals()
         words = self.session.words.news
         for said in words[:MOST_REASONS]:  # the others in later looks
             log.warning("%s: %s", self.session.conn, said)
@@ -224,7 +224,7 @@ class Connection:
             exc_info=bad.error if is_ours else None,
         )
 
-    def _look_at_refusals(self) -> None:
+    def look_at_refusals(self) -> None:
         """Log what the exchange has refused, each reason once with its topics."""
         by_reason: dict[tuple[str, str], list[str]] = {}
         while self.session.refusals:

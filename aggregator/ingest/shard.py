@@ -478,6 +478,7 @@ class Shard:
         self._connections.remove(connection)
         self.arbiter.leave(session)
         records = session.close("disconnect", now) + session.bye(connection.close_reason or "", now)
+        connection.look_at_refusals()
         self._context.bus.publish(self.arbiter.merge(session, records, now))
         self._context.bus.publish(self.arbiter.settle(now))
 

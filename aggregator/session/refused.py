@@ -33,11 +33,13 @@ class Memory(Struct):
     """The knowledge that all connections of a stream share.
 
     refusals: the exchange's words against topics, on whichever connection
+    doubted: topics that had no answer when the exchange closed a connection, which it does where it does not know one
     batch: how many topics one request may name at most
     words: the exchange's words that mean nothing to us
     """
 
     refusals: dict[Subscription, Refusal] = {}
+    doubted: set[Subscription] = set()
     batch: int | None = None
     words: Words = field(default_factory=Words)
 
@@ -69,7 +71,8 @@ class Memory(Struct):
 
     def keep(self, wanted: Iterable[Subscription]) -> None:
         """Forget the refusals of topics that are not wanted any more."""
-        if self.refusals:
+        if self.refusals or self.doubted:
             kept = set(wanted)
+            self.doubted &= kept
             for s in [s for s in self.refusals if s not in kept]:
                 del self.refusals[s]

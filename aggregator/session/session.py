@@ -59,6 +59,7 @@ MOST_EVENTS = 10_000  # one frame may give no more: the largest exchange lists a
 FOREVER_NS = 3600 * SECOND_NS
 REFUSALS = 1000  # kept for the log
 MOST_TOPICS = 100_000  # frames alone bring no more topics into being
+HUNG_UP = "the exchange closes the connection where this is asked for"
 UNWANTED = "no longer wanted"  # the reason of an end that the program itself has chosen
 
 
@@ -368,6 +369,11 @@ class Session:
     def close(self, cause: Cause, now: Now) -> list[Record]:
         """The connection is gone: open a gap for every topic that had carried something; the others are down."""
         out: list[Record] = []
+        if self.stream.hangs_up and cause == "disconnect":
+            for s in self.subscriptions.hung_up(HUNG_UP, now.mono):
+                interval = s.interval if s.channel == "candles" else None
+                self._counts.refused += 1
+                self.refusals.append(Refused(HUNG_UP, channel=s.channel, raw_symbol=s.raw_symbol, interval=interval))
         self._end_run(out, now)
         for topic in self.topics:
             if topic.heard or (isinstance(topic, BookTopic) and topic.book is not None):

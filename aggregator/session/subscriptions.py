@@ -56,6 +56,7 @@ class Asked(Struct):
     sent: when it was sent; None: not yet
     split: the larger request that it is a part of
     leave: the number of the request that leaves its topics first, where they are left and asked for again in one step
+    is_alone: no other request is open beside it
     """
 
     id: int
@@ -63,6 +64,7 @@ class Asked(Struct):
     sent: int | None = None
     split: Split | None = None
     leave: int | None = None
+    is_alone: bool = False
 
 
 class Subscriptions:
@@ -269,12 +271,21 @@ class Subscriptions:
 
     def _put(self, subscriptions: Sequence[Subscription], *, leaving: bool = False) -> None:
         by_interval: dict[str, list[Subscription]] = {}
+        doubted = self._memory.doubted
         for s in subscriptions:
-            by_interval.setdefault(s.interval, []).append(s)
+            if s not in doubted:
+                by_interval.setdefault(s.interval, []).append(s)
         for topics in by_interval.values():
             for part in _parts(topics, self._batch):
                 leave = self.next_id() if leaving else None
                 self._queue.append(Asked(self.next_id(), list(part), leave=leave))
+        alone: dict[Hashable, list[Subscription]] = {}
+        for s in subscriptions if doubted else ():
+            if s in doubted:
+                alone.setdefault(self._name(s), []).append(s)
+        for topics in alone.values():
+            leave = self.next_id() if leaving else None
+            self._queue.append(Asked(self.next_id(), topics, leave=leave, is_alone=True))
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -285,7 +296,7 @@ class Subscriptions:
 
     def send(self, now: int) -> None:
         """Put every request that may be made now into the outbox."""
-        while self._may_ask and self._queue and not (self._is_serial and self._open):
+        while self._may_ask and self._queue and not self._must_wait():
             asked = self._queue.popleft()
             if not asked.topics and not self._stream.replaces:
                 self._settle(asked)
@@ -306,6 +317,14 @@ class Subscriptions:
             self._outbox.extend(frames)
             if not frames:  # the address names them
                 asked.sent = now
+
+    def _must_wait(self) -> bool:
+        """Tell whether the next request has to wait until those that are open are answered."""
+        if not self._open:
+            return False
+        if self._is_serial or not self._stream.hangs_up:
+            return self._is_serial
+        return self._queue[0].is_alone or any(asked.is_alone for asked in self._open.values())
 
     def sent(self, ask: Ask, now: int) -> list[Key]:
         """Note that a request has left: the time for its answer begins. Gives its topics that are still wanted."""
@@ -364,6 +383,7 @@ class Subscriptions:
     def _forgive(self, s: Subscription) -> None:
         self._refused.pop(s, None)
         self._memory.refusals.pop(s, None)
+        self._memory.doubted.discard(s)
 
     def _pass(self, asked: Asked) -> None:
         """Close a request that was heard, or of which no topic is left."""
@@ -459,6 +479,37 @@ class Subscriptions:
             self._restore()
         self.send(now)
         return list(topics)
+
+    def hung_up(self, reason: str, now: int) -> list[Subscription]:
+        """The connection is closed, which may be the exchange's way to say that it does not know a market.
+
+        Each topic that has had no answer is asked for alone on later connections, behind all others. If this was such
+        a one, its market is refused. Gives the topics of it.
+        """
+        unsent = set(self._outbox)
+        owed = [
+            s
+            for asked in self._open.values()
+            for s in asked.topics
+            if self._waiting.get(s) is asked and unsent.isdisjoint(self._stream.subscribe([s], asked.id))
+        ]
+        doubted = self._memory.doubted
+        if len(set(map(self._name, owed))) != 1 or not doubted.issuperset(owed):
+            doubted.update(owed)
+            return []
+        market = [
+            s
+            for s in self
+            if s.raw_symbol == owed[0].raw_symbol and (s in self._waiting or s in doubted or self._is_queued(s))
+        ]
+        doubted.update(market)
+        for s in market:
+            self._memory.note(s, f"refused: {reason}", "unknown", now)
+        return market
+
+    def _name(self, s: Subscription) -> Hashable:
+        """The exchange's name of a topic, where that is known."""
+        return s if self._stream.topic is None else self._stream.topic(s)
 
     def _restore(self) -> None:
         """Ask again for confirmed topics that a refused request has ended by taking their place."""

@@ -1,8 +1,8 @@
 """Hyperliquid: perpetuals, those of its builders, and spot, on a chain of its own.
 
 https://hyperliquid.gitbook.io/hyperliquid-docs/for-developers/api/websocket
-A subscription to a coin that is not listed, or one that is spelled in other capitals, closes the socket without a word:
-only names of the listing are asked for. Whole books come: by default 20 levels a side every five seconds (the
+A subscription to a coin that is not listed, or one that is spelled in other capitals, closes the socket without a word
+(live probes of September 2026). Whole books come: by default 20 levels a side every five seconds (the
 documentation's half a second is older than July 2026), `fast` ones of five levels twice a second.
 """
 
@@ -41,6 +41,7 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
         heartbeat=Heartbeat(every=30, frame=b'{"method":"ping"}'),
         per_connection=100,  # an address may have a thousand topics, and ten connections
         pace=0.05,
+        hangs_up=True,
         patience=70,  # a ping is answered even when nothing else is to be said
     )
 

@@ -34,7 +34,7 @@ NAMELESS = {  # refusals of a market that name nothing, and may be of any frame 
 NOT_PLAYED = {  # exchange that answers requests -> why no refusal of one market is played
     "bitbns": "all of its markets come by one request",
     "coinmate": "no refusal of a market is documented, and nobody has probed one",
-    "hyperliquid": "a coin that there is not closes the connection, without a word",
+    "hyperliquid": "a coin that there is not closes the connection, without a word: `Stream.hangs_up`",
     "p2b": "a connection has one book, and its lists of trades and states refuse nothing",
     "paymium": "all of its markets come by one request",
 }

@@ -83,7 +83,7 @@ async def test_refusals_are_logged_by_reason_and_not_without_end(caplog: pytest.
     line.session.refusals += [
         Refused(f"no, says {n % 100}", channel="trades", raw_symbol=f"S{n}", meaning="final") for n in range(1000)
     ]
-    line._look_at_refusals()
+    line.look_at_refusals()
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == MOST_REASONS + 1
     assert "'no, says 0'" in said[0]

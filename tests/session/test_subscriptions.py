@@ -579,3 +579,63 @@ def test_an_answer_to_a_topic_that_was_left_and_is_wanted_again_closes_its_first
     assert talk.topics.accepted(Accepted(id=1)) == [("trades", "A")]
     assert talk.topics.refused(Refused("wrong parameters"), 0) == []  # the second one is meant, and asked in halves
     assert talk.said() == ["+B", "+C"]
+
+
+def hung_up(talk: Talk, memory: Memory) -> tuple[Talk, list[str | None]]:
+    """The exchange closes the connection: the next one begins with what is wanted."""
+    wanted = [str(s.raw_symbol) for s in talk.topics]
+    refused: list[str | None] = [s.raw_symbol for s in talk.topics.hung_up("it hangs up", talk.now)]
+    after = Talk(memory, hangs_up=True, batch=1)
+    after.now = talk.now
+    after.want(*wanted)
+    return after, refused
+
+
+def grant(talk: Talk, name: str) -> None:
+    talk.topics.accepted(Accepted(channel="trades", raw_symbol=name))
+    talk.topics.send(talk.now)
+
+
+def test_a_market_for_which_the_exchange_hangs_up_is_found_and_keeps_no_other_from_coming() -> None:
+    memory = Memory()
+    talk = Talk(memory, hangs_up=True, batch=1)
+    talk.want("A", "B", "C", "D", "E")
+    sent = [talk.outbox.popleft() for _ in range(4)]  # A is granted, B unknown, E has not left yet
+    for frame in sent:
+        assert isinstance(frame, Ask)
+        talk.topics.sent(frame, talk.now)
+    grant(talk, "A")
+    talk, refused = hung_up(talk, memory)
+    assert refused == []
+    assert talk.said() == ["+A", "+E"]
+    grant(talk, "A")
+    assert talk.said() == []
+    grant(talk, "E")
+    assert talk.said() == ["+B"], "alone"
+    talk, refused = hung_up(talk, memory)
+    assert refused == ["B"]
+    assert talk.said() == ["+A", "+E"]
+    for name in "AE":
+        grant(talk, name)
+    assert talk.said() == ["+C"]
+    grant(talk, "C")
+    assert talk.said() == ["+D"]
+    grant(talk, "D")
+    assert all(talk.topics.is_confirmed(("trades", name)) for name in "ACDE")
+    assert talk.wait(59) == []
+    assert talk.wait(1) == ["B"]
+    assert talk.said() == ["+B"]
+    grant(talk, "B")
+    assert not memory.doubted
+    assert not memory.refusals
+
+
+def test_a_connection_that_ends_with_nothing_owed_casts_no_doubt() -> None:
+    memory = Memory()
+    talk = Talk(memory, hangs_up=True, batch=1)
+    talk.want("A")
+    assert talk.said() == ["+A"]
+    grant(talk, "A")
+    talk, refused = hung_up(talk, memory)
+    assert refused == []
+    assert not memory.doubted

@@ -73,6 +73,7 @@ class Connection:
         self._unread = 0  # how many frames could not be read, at the last look
         self._woken = asyncio.Event()  # there is something to fetch, or it is over
         self._line: Line | None = None
+        self._early: list[tuple[bytes, Now]] | None = None  # frames that came together with the handshake's answer
         self._limit = requests
         self._requests = None if requests is None else Window(requests)
         self._held: deque[Ask] = deque()  # requests for topics that must wait for the exchange's limit
@@ -82,10 +83,15 @@ class Connection:
 
     async def run(self, address: Callable[[], Awaitable[Address]]) -> str:
         """Converse until the connection ends. Gives the reason of the end."""
+        early: list[tuple[bytes, Now]] = []
+        self._early = early
         try:
             self._line = await self._network.dial(await address(), self)
             self.since = self._now().mono
             self._publish(self.session.open(self._now()))
+            self._early = None
+            for payload, now in early:
+                self._bus.publish(self._arbiter.merge(self.session, self.session.receive((payload,), now), now))
             self._send()
             while self.close_reason is None:
                 await self._sleep()
@@ -122,6 +128,9 @@ class Connection:
         session, arbiter = self.session, self._arbiter
         if self.close_reason is not None:
             return  # the line was given up
+        if self._early is not None:
+            self._early += [(payload, now) for payload in payloads]  # the session is not open yet
+            return
         if self._noted is not None:
             self._noted[0] = -now.wall  # until the records are published, or there are none
         if arbiter.is_merging:  # frame by frame, because a record is compared with its line's state just after it

@@ -92,6 +92,40 @@ async def test_refusals_are_logged_by_reason_and_not_without_end(caplog: pytest.
     assert max(map(len, said)) < 500
 
 
+class Silent:
+    def send(self, frame: bytes) -> None:
+        """Send nothing."""
+
+    def hang_up(self, reason: str) -> None:
+        """Do nothing."""
+
+
+async def test_what_comes_together_with_the_answer_to_the_handshake_is_not_lost() -> None:
+    """An exchange whose address names the topic sends its book at once; nothing would send it again."""
+    published: list[Record] = []
+    bus = Bus("test")
+    bus.attach(lambda batch: published.extend(batch.records))
+    stream = structs.replace(STREAM, url=lambda _: "wss://toy.example/A", channels={"book": "b"}, acknowledges=False)
+
+    async def address() -> Address:
+        return Address("wss://toy.example/A")
+
+    async def answered(_: Address, listener: LineListener) -> Line:
+        listener.frames([b'["whole", "9"]'], NOW)
+        listener.frames([b'["bid", "8"]'], NOW)
+        listener.gone("that was all")
+        return Silent()
+
+    network = Network(answered, fetch, lambda: NOW)
+    session = Session("toy", stream, conn="toy", instruments={}, subscriptions=[Subscription("book", "A")])
+    rest = Rest(network, EXCHANGE)
+    arbiter = LineArbiter(stream)
+    arbiter.join(session)
+    await Connection(session, bus=bus, arbiter=arbiter, network=network, rest=rest).run(address)
+    books = [record for record in published if isinstance(record, BookSnapshot | BookDelta)]
+    assert [record.bids for record in books] == [[("9", "1")], [("8", "1")]]
+
+
 async def test_what_one_read_brings_is_one_batch() -> None:
     (batch,) = Lines(1).say(0, ["trade", 1], ["trade", 2])
     assert [(record.sequence, record.offset) for record in batch] == [(1, 1), (2, 2)]

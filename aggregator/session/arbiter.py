@@ -45,6 +45,7 @@ class PublishedTopic(Struct):
     """The state of one topic as it was published.
 
     first: the line that carried it alone until the others came; null: they began together
+    heard: when (monotonic ns) the owner last brought something; 0: not yet
     last: the last number published: of a book that stands, or of numbered trades
     before: the last number of trades when the others came
     newest: the exchange's time of the newest trade then
@@ -55,6 +56,7 @@ class PublishedTopic(Struct):
 
     owner: ArbitratedLine
     first: ArbitratedLine | None = None
+    heard: int = 0
     last: int | None = None
     before: int | None = None
     newest: int = 0
@@ -277,11 +279,11 @@ class LineArbiter:
         elif isinstance(record, BookSnapshot | BookDelta) and not self._is_owned("book"):
             self._book(line, told, record, out, now)
         elif channel in WHOLE:
-            if self._owns(line, told, key):
+            if self._owns(line, told, key, now):
                 out.append(record)
             elif told.owner is line:  # it has just become the owner, and its book already contains this record
                 out += self._whole(line, channel, record.raw_symbol, now)
-        elif self._owns(line, told, key) or told.owner is line:
+        elif self._owns(line, told, key, now) or told.owner is line:
             if told.is_news(line, record):
                 out.append(record)
             else:
@@ -290,12 +292,18 @@ class LineArbiter:
             out.append(closed(told.gap, line.conn, now))
             told.gap = None
 
-    def _owns(self, line: ArbitratedLine, told: PublishedTopic, key: Key) -> bool:
-        """Tell whether this line is followed already. If the owner has failed, this line becomes the owner."""
+    def _owns(self, line: ArbitratedLine, told: PublishedTopic, key: Key, now: Now) -> bool:
+        """Tell whether this line is followed already. If the owner has failed, this line becomes the owner.
+
+        Where neither is good, because an answer is late, say, the owner stays it as long as it brings anything.
+        """
         if told.owner is line:
+            told.heard = now.mono
             return True
-        if told.owner not in self._lines or not told.owner.is_good(*key):
-            told.owner = line
+        told.heard = told.heard or now.mono
+        is_gone = told.owner not in self._lines
+        if is_gone or (not told.owner.is_good(*key) and (line.is_good(*key) or now.mono - told.heard > BEHIND_NS)):
+            told.owner, told.heard = line, now.mono
         return False
 
     def _trade(

@@ -300,3 +300,17 @@ def test_how_something_stands_does_not_go_back_when_a_slower_line_goes_on() -> N
     assert made.merge(b, said[1:], NOW) == said[3:]
     again = Ticker(raw_symbol="A", last="2", ts_event=2)
     assert made.merge(b, [again], NOW) == [again], "a line may contradict itself"
+
+
+def test_while_neither_line_is_good_the_one_that_was_followed_is_followed_as_long_as_it_speaks() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, b, numbered=False)
+    said: list[Record] = [Ticker(raw_symbol="A", last=str(at)) for at in range(4)]
+    assert made.merge(a, said[:1], NOW) == said[:1]
+    assert made.merge(b, said[:1], NOW) == []
+    assert made.merge(a, said[1:2], NOW) == said[1:2]
+    later = Now(NOW.wall + 2 * BEHIND_NS, NOW.mono + 2 * BEHIND_NS)
+    assert made.merge(b, said[2:3], later) == said[2:3], "it has been silent for too long"
+    assert made.merge(a, said[2:3], later) == []
+    a.good.add(("ticker", "A"))
+    assert made.merge(a, said[3:], later) == said[3:], "the one that is good is followed at once"

@@ -61,7 +61,7 @@ def encode(records: Sequence[Record], options: Options) -> bytes:
 
 def encode_message(message: Hello | Reply | Schema | Notice, options: Options = PLAIN) -> bytes:
     """A message of the feed itself: an object in every layout."""
-    return _json(message) + b"\n" if options.encoding == "json" else _measured(_msgpack(message))
+    return _json(message) + b"\n" if options.encoding == "json" else _measured(_packed(message))
 
 
 def pieces(data: bytes, options: Options) -> list[bytes]:
@@ -77,8 +77,8 @@ def pieces(data: bytes, options: Options) -> list[bytes]:
     return found
 
 
-def _packed(shown: Record | Row | list[object]) -> bytes:
-    """A record in MessagePack, which has no integers of more than 64 bits: such a one is given as text."""
+def _packed(shown: Struct | Row | list[object]) -> bytes:
+    """A record or a message in MessagePack, which has no integers of more than 64 bits: such a one is given as text."""
     try:
         return _msgpack(shown)
     except OverflowError:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from aggregator.bus.bus import encode_lines
-from aggregator.feed.formats import PLAIN, Options, encode, pieces, schema
-from aggregator.feed.protocol import Encoding, Layout, Time
+from aggregator.feed.formats import LENGTH_BYTES, PLAIN, Options, encode, encode_message, pieces, schema
+from aggregator.feed.protocol import Encoding, Layout, Pong, Time
 from aggregator.records import (
     DECIMALS,
     RECORD_TYPES,
@@ -176,3 +176,11 @@ def test_numbers_of_messagepack_are_the_nearest() -> None:
 def test_the_numbers_of_orders_have_their_ids_before_them() -> None:
     orders = OrdersDelta(exchange="alpha", bids=[("12", "1.50", "2")], asks=[])
     assert written(orders, Options(numbers="float"))["bids"] == [["12", Decimal("1.50"), 2]]
+
+
+def test_an_answer_gives_back_whatever_number_it_was_asked_by() -> None:
+    """MessagePack has none of more than 64 bits: such a one is text there, and the connection lives."""
+    options = Options(encoding="msgpack")
+    data = encode_message(Pong(2**70), options)
+    assert msgspec.msgpack.decode(data[LENGTH_BYTES:]) == {"type": "pong", "id": str(2**70)}
+    assert msgspec.msgpack.decode(encode_message(Pong(7), options)[LENGTH_BYTES:]) == {"type": "pong", "id": 7}

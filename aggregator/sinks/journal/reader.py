@@ -15,7 +15,7 @@ from aggregator.bus.selection import Selection
 from aggregator.records import RECORD_TYPES, Cause, Gap, Record
 from aggregator.sinks.journal.blocks import LOST, Block, Head, NotReadable, time_of
 from aggregator.sinks.journal.groups import GroupPlace, Loaded
-from aggregator.sinks.journal.segments import JournalSegment, Readable, Shelf, ShelfView
+from aggregator.sinks.journal.segments import JournalSegment, Readable, ShelfView, Shelved
 
 READ_BYTES = 1 << 20  # one read gives about so much
 READ_S = 0.02  # or as much as it finds in such a time
@@ -86,7 +86,7 @@ class JournalReader:
     lost: what could not be written since the start
     """
 
-    def __init__(self, shelf: Shelf, epoch: str, lost: Sequence[LostRange], *, read_bytes: int = READ_BYTES) -> None:
+    def __init__(self, shelf: Shelved, epoch: str, lost: Sequence[LostRange], *, read_bytes: int = READ_BYTES) -> None:
         self._shelf = shelf
         self._epoch = epoch
         self._lost = lost

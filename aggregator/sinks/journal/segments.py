@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Protocol
 
 from aggregator.bus.history import Cursor, KeptTopic
 from aggregator.records import SECOND_NS
@@ -147,6 +148,13 @@ class ShelfView:
         """The place among `kept` of the segment that holds what follows a cursor."""
         at = self.order(cursor.epoch), cursor.offset
         return bisect_right(kept, at, key=lambda segment: (self.order(segment.epoch), segment.last))
+
+
+class Shelved(Protocol):
+    """Whoever has segments."""
+
+    @property
+    def view(self) -> ShelfView: ...
 
 
 class Shelf:

@@ -1,0 +1,95 @@
+"""The contract of whoever has a stream that is over, and the bus on which such a stream is told again.
+
+A recording is read from a place on, as often as anybody likes. What it gives is told with the offsets, times and lines
+that it had.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Protocol, Union
+
+import msgspec
+from msgspec import Struct
+
+from aggregator.bus.bus import Batch, Bus
+from aggregator.bus.history import Beginning, Cursor
+from aggregator.bus.selection import Selection
+from aggregator.bus.view import Wanted
+from aggregator.records import RECORD_TYPES, Instrument, Record
+
+Complain = Callable[[str], object]  # is told what cannot be read: the file, the line and the reason
+
+decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
+
+
+class Passage(Struct):
+    """Records of one epoch that follow each other.
+
+    lines: each record as NDJSON, with its newline; null: they are to be written anew
+    is_past: whether they come before the place where the reader begins: they are not told, and say how things stood
+    """
+
+    epoch: str
+    records: Sequence[Record]
+    lines: Sequence[bytes] | None = None
+    is_past: bool = False
+
+
+class Opening(Struct, frozen=True):
+    """The state of a recording where it begins to be read, as far as it says so itself.
+
+    topics: those that it is known to hold
+    instruments: those in force
+    """
+
+    topics: Sequence[Wanted] = ()
+    instruments: Sequence[Instrument] = ()
+
+
+Passages = Generator[Passage, None, None]  # it is closed by the one who wants no more
+
+
+class Recording(Protocol):
+    """A stream that is over. Its calls read from disk, and are made in a thread."""
+
+    def opening(self, ts: int) -> Opening:
+        """Tell what is known before the first record of a time is read. Raises OSError."""
+
+    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
+        """Give what follows a place, of the topics that are wanted, with a gap where something cannot be read.
+
+        What comes first may be of before that place, so that books are known there. Raises BadStart.
+        """
+
+
+class ReplayedBus(Bus):
+    """A bus on which a recorded stream is told again: records keep their offsets, and come with their lines."""
+
+    def __init__(self, epoch: str, offset: int) -> None:
+        """Stand at a place of the stream."""
+        super().__init__(epoch)
+        self.offset = offset
+
+    def move(self, place: Cursor) -> None:
+        """Go on from another place."""
+        self.epoch, self.offset = place.epoch, place.offset
+
+    def replay(self, records: list[Record], lines: Sequence[bytes] | None) -> None:
+        """Hand records on as they were published."""
+        if not records:
+            return
+        self.offset = max(self.offset, records[-1].offset)
+        batch = Batch(records, self.epoch) if lines is None else Reread(records, self.epoch, list(lines))
+        for receive in self._receivers:
+            receive(batch)
+
+
+class Reread(Batch):
+    """A batch whose lines are known."""
+
+    __slots__ = ()
+
+    def __init__(self, records: list[Record], epoch: str, lines: list[bytes]) -> None:
+        """Hold records, and the line of each."""
+        super().__init__(records, epoch)
+        self._lines = lines
+        self._blob = b"".join(lines)

@@ -1,0 +1,168 @@
+"""A journal, read as a recording: nothing of it is changed, and a daemon may be writing to it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from aggregator.bus.bus import encode_lines
+from aggregator.bus.history import BadStart, Beginning, Cursor, Start
+from aggregator.bus.recording import Complain, Opening, Passage, Passages, decode_record
+from aggregator.bus.selection import Selection
+from aggregator.bus.view import Wanted
+from aggregator.errors import ConfigError
+from aggregator.records import CHANNELS, Gap, Record
+from aggregator.sinks.journal.blocks import CLOSED, OPEN, AnotherFormat, NotReadable, OpenFile, read_head
+from aggregator.sinks.journal.groups import ClosedFile
+from aggregator.sinks.journal.lives import NAME
+from aggregator.sinks.journal.reader import JournalReader
+from aggregator.sinks.journal.segments import JournalSegment, Readable, ShelfView
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def is_journal(path: Path) -> bool:
+    """Tell whether a directory is that of a journal."""
+    return path.is_dir() and ((path / NAME).exists() or any(_numbered(path)))
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    return (each for each in path.iterdir() if each.suffix in {OPEN, CLOSED} and each.stem.isdecimal())
+
+
+class _AsItStands:
+    """The segments of a directory as they stand at one moment."""
+
+    def __init__(self, path: Path, complain: Complain) -> None:
+        """Look at them. Raises OSError, ConfigError."""
+        found: dict[int, JournalSegment] = {}
+        for each in sorted(_numbered(path), key=lambda each: (int(each.stem), each.suffix == CLOSED)):
+            segment = _segment(each, complain)
+            if segment is not None and segment.has_records:
+                found[segment.number] = segment  # a closed one takes the place of the open one
+        kept = tuple(found[number] for number in sorted(found))
+        order: dict[str, int] = {}
+        for segment in kept:
+            order.setdefault(segment.epoch, len(order))
+        self.view = ShelfView(kept, order)
+
+
+def _segment(path: Path, complain: Complain) -> JournalSegment | None:
+    try:
+        number = int(path.stem)
+        if path.suffix == CLOSED:
+            head = read_head(path)
+            return JournalSegment(number, path, head, size=path.stat().st_size)
+        opened = OpenFile.seen(path)
+        return JournalSegment(number, path, opened.head, opened)
+    except AnotherFormat as error:
+        raise ConfigError(str(error)) from error
+    except FileNotFoundError:  # its daemon has removed it
+        return None
+    except (NotReadable, OSError, ValueError) as error:
+        if path.suffix == CLOSED and isinstance(error, NotReadable):
+            head_at_end = _head_at_end(path)
+            if head_at_end is not None:
+                return head_at_end
+        complain(f"{path}: {error}; a gap tells what is missing")
+        return None
+
+
+def _head_at_end(path: Path) -> JournalSegment | None:
+    """A closed segment of which only the first line cannot be read."""
+    try:
+        head = ClosedFile(path).head
+    except (NotReadable, OSError):
+        return None
+    return None if head is None else JournalSegment(int(path.stem), path, head, size=path.stat().st_size)
+
+
+class JournalRecording:
+    """The journal of a directory, as it stands when it is begun to be read."""
+
+    def __init__(self, path: Path, complain: Complain) -> None:
+        """Look at its segments. Raises OSError, ConfigError."""
+        self._path = path
+        self._is_empty = not _AsItStands(path, complain).view.kept
+
+    def opening(self, ts: int) -> Opening:  # noqa: ARG002 - a segment says nothing of instruments
+        """Name the topics of its first segment and of its last one."""
+        kept = _AsItStands(self._path, _be_silent).view.kept
+        topics: dict[Wanted, None] = {}
+        for segment in {kept[0], kept[-1]} if kept else ():
+            try:
+                known = Readable(segment).topics
+            except (OSError, NotReadable):
+                continue
+            for topic in known:
+                channel = next((each for each in topic.channels if each in CHANNELS), None)
+                if len(topic.channels) == 1 and channel is not None and topic.raw_symbol:
+                    symbol = next((name for name in topic.names if name != topic.raw_symbol), None)
+                    topics[Wanted(channel, topic.exchange, topic.raw_symbol, symbol)] = None
+        return Opening(list(topics))
+
+    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
+        """Give what follows a place. Raises BadStart."""
+        shelf = _AsItStands(self._path, _be_silent)
+        kept = shelf.view.kept
+        if not kept:
+            return
+        reader = JournalReader(shelf, kept[-1].epoch, ())
+        cursor, gap = _begin(reader, start, shelf.view)
+        if gap is not None:
+            yield _told(cursor, [gap])
+        while True:
+            stretch = reader.read(cursor, wanted)
+            cursor = stretch.cursor
+            if stretch.gap is not None:
+                if stretch.gap.cause == "damaged":
+                    complain(f"{self._path}: {_in_words(stretch.gap)}")
+                yield _told(cursor, [stretch.gap])
+            if stretch.lines:
+                records, bad = _records(stretch.lines)
+                for reason in bad:
+                    complain(f"{self._path}: not a record: {reason}")
+                yield Passage(cursor.epoch, records, stretch.lines if not bad else None)
+            if stretch.is_end and not stretch.lines:
+                return
+
+
+def _begin(reader: JournalReader, start: Beginning, view: ShelfView) -> tuple[Cursor, Gap | None]:
+    kept = view.kept
+    if isinstance(start, Start):
+        cursor, gap, _ = reader.at_time(start.ts or 0)
+        return cursor, gap
+    if isinstance(start, Cursor):
+        epochs = list(dict.fromkeys(segment.epoch for segment in kept))
+        if start.epoch not in epochs:
+            raise BadStart(f"the epoch {start.epoch!a:.40} is not in this journal, which has {', '.join(epochs)}")
+        return start, None
+    return Cursor(kept[0].epoch, kept[0].first - 1), None
+
+
+def _told(cursor: Cursor, gaps: list[Record]) -> Passage:
+    return Passage(cursor.epoch, gaps, [encode_lines(gaps)])
+
+
+def _in_words(gap: Gap) -> str:
+    missed = "records are" if gap.missed is None else f"{gap.missed} records are"
+    return f"{missed} missing before record {gap.got or 1} ({gap.cause})"
+
+
+def _records(lines: list[bytes]) -> tuple[list[Record], list[str]]:
+    """The records of lines, and why some are none."""
+    try:
+        return [decode_record(line) for line in lines], []
+    except UNREADABLE:
+        records: list[Record] = []
+        bad: list[str] = []
+        for line in lines:
+            try:
+                records.append(decode_record(line))
+            except UNREADABLE as error:
+                bad.append(str(error))
+        return records, bad
+
+
+def _be_silent(_: str) -> None:
+    """Say nothing again that was said when it was opened."""

@@ -100,6 +100,7 @@ class Conversation:
 
     greeting: what the feed has said first on this connection; null until then
     goodbye: why the feed has hung up, in its words; null while it has not
+    is_over: this was a replay, and everything of it has been told
     has_ended: nothing comes any more on this connection
     has_lost: the connection before has ended, and what it stood for has not been taken up again
     why_anew: why the feed could not go on where it was cut; empty where it could, or was not asked
@@ -113,6 +114,7 @@ class Conversation:
         self.has_lost = False
         self.why_anew = ""
         self.books = Books()
+        self.is_over = False
         self._resumes = resumes
         self._refusal = ""  # an error that answers no request
         self._rest = b""
@@ -194,8 +196,8 @@ class Conversation:
 
     @property
     def may_go_on(self) -> bool:
-        """Tell whether another connection may take up what this one stood for: the feed has refused nothing."""
-        return not self._refusal
+        """Tell whether another connection may take up what this one stood for: nothing is refused, or over."""
+        return not self._refusal and not self.is_over
 
     def lose(self) -> str:
         """Take note that the connection is lost, tell the reader where it stood for anything, and say why."""
@@ -463,6 +465,7 @@ class Conversation:
             self._book = reply
         elif isinstance(reply, Bye):
             self.goodbye = reply.reason
+            self.is_over = reply.over is True
             if reply.cursor:
                 self._cursor = reply.cursor
                 self._turn(_Turn(cursor=reply.cursor))

@@ -80,6 +80,11 @@ class BlockingFeed:
         return self._talk.goodbye
 
     @property
+    def is_over(self) -> bool:
+        """Tell whether this was a replay that has come to its end."""
+        return self._talk.is_over
+
+    @property
     def cursor(self) -> str | None:
         """The newest place that the feed has told, not beyond the record taken last; for `start`, at any time later.
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.selection import BadPattern, Pattern, RecordTopic, Selection
@@ -17,14 +18,39 @@ SHORTEST_S = 0.001  # between two looks at what is due
 AT_ONCE = 100  # topics whose present state is encoded together for who has just come
 
 
+class Clock(Protocol):
+    """The time by which topics are derived, in ns.
+
+    runs: whether it passes by itself; else it passes with the records, as in a replay
+    """
+
+    @property
+    def runs(self) -> bool: ...
+
+    def wall(self) -> int: ...
+
+    def mono(self) -> int: ...
+
+
+class OwnClock:
+    """The time of this machine."""
+
+    runs = True
+    wall = staticmethod(time.time_ns)
+    mono = staticmethod(time.monotonic_ns)
+
+
 class DerivedTopics:
     """The derived topics that subscribers ask for.
 
     is_active: whether there are any; while there are none nothing is done for them
     """
 
-    def __init__(self, bus: Bus, routes: TopicRoutes, give: Callable[[Iterable[Group]], None]) -> None:
+    def __init__(
+        self, bus: Bus, routes: TopicRoutes, give: Callable[[Iterable[Group]], None], clock: Clock | None = None
+    ) -> None:
         """Begin without any; `give` is called with the groups that got records."""
+        self._clock = clock or OwnClock()
         self.is_active = False
         self._bus = bus
         self._routes = routes
@@ -92,7 +118,9 @@ class DerivedTopics:
 
     def take(self, batch: Batch) -> None:
         """Take a batch of the bus, after it was given to those who want it as it is."""
-        self._tell(self._derivations.take(batch.records, time.monotonic_ns()))
+        if not self._clock.runs:
+            self._tell(self._derivations.tick(self._clock.wall(), self._clock.mono()))
+        self._tell(self._derivations.take(batch.records, self._clock.mono()))
         self._set_timer()
 
     def states(self, found: Iterable[Derivation]) -> list[Health]:
@@ -139,7 +167,9 @@ class DerivedTopics:
 
     def _set_timer(self) -> None:
         """Wake when something is due; at the latest then, for what is due may change by itself."""
-        wait = self._derivations.wait_ns(time.time_ns(), time.monotonic_ns()) if self.is_active else None
+        if not self.is_active or not self._clock.runs:
+            return
+        wait = self._derivations.wait_ns(self._clock.wall(), self._clock.mono())
         if wait is None:
             return
         loop = asyncio.get_running_loop()
@@ -152,7 +182,7 @@ class DerivedTopics:
 
     def _tick(self) -> None:
         self._timer = None
-        self._tell(self._derivations.tick(time.time_ns(), time.monotonic_ns()))
+        self._tell(self._derivations.tick(self._clock.wall(), self._clock.mono()))
         self._set_timer()
 
     def stop(self) -> None:

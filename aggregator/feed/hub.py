@@ -6,7 +6,7 @@ No slow subscriber slows another. The hub knows no socket: a transport shows it 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from msgspec import UNSET, UnsetType, structs
@@ -20,7 +20,7 @@ from aggregator.derived.channels import narrowed, needs, parse_topics
 from aggregator.errors import nearest
 from aggregator.feed.access import EVERYTHING, Access, Gate
 from aggregator.feed.catching_up import BegunBooks, CatchUp, past_records
-from aggregator.feed.derived import DerivedTopics
+from aggregator.feed.derived import Clock, DerivedTopics
 from aggregator.feed.formats import Options, encode, encode_message, schema
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import (
@@ -76,13 +76,26 @@ log = logging.getLogger("aggregator.feed")
 class FeedHub:
     """Serves a bus to its subscribers; attach `publish` to the bus after `start`."""
 
-    def __init__(self, bus: Bus, *, ring: int, max_clients: int, gate: Gate | None = None, daemon: str = "") -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        ring: int,
+        max_clients: int,
+        gate: Gate | None = None,
+        daemon: str = "",
+        clock: Clock | None = None,
+        taken: Callable[[], object] = int,
+    ) -> None:
         """Keep at most `ring` records for each of `max_clients` subscribers.
 
         gate: has the tokens
         daemon: the name that the daemon gives of itself; empty: none
+        clock: the time by which topics are derived; null: that of this machine
+        taken: is called whenever a subscriber has been given what waited for it
         """
         self.gate = gate or Gate()
+        self._taken = taken
         self._bus = bus
         self._ring = ring
         self._max_clients = max_clients
@@ -90,7 +103,7 @@ class FeedHub:
         self._accepted = self._turned_away = 0
         self._lags = self._missed = 0  # they count those that have left
         self._routes = TopicRoutes()
-        self._derived = DerivedTopics(bus, self._routes, self._hand_out)
+        self._derived = DerivedTopics(bus, self._routes, self._hand_out, clock)
         self._subscribers: dict[Ring, Subscriber] = {}
         self._filled: dict[Group, None] = {}  # groups with records of this tick
         self._touched: dict[Ring, None] = {}  # rings that got some, and are to be written
@@ -107,18 +120,28 @@ class FeedHub:
         for snapshot in self._bus.views.books():
             self._routes.learn(snapshot)
 
-    async def stop(self, drain: float) -> None:
+    async def stop(self, drain: float, reason: str = "the daemon ends") -> None:
         """Take no more records; give the subscribers `drain` seconds to read what waits for them, and close."""
         self._is_stopping = True
         self._derived.stop()
         self._flush()
         for subscriber in list(self._subscribers.values()):
-            subscriber.part("the daemon ends")
+            subscriber.part(reason)
         if self._subscribers:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), drain)
         for subscriber in list(self._subscribers.values()):
             subscriber.peer.close()
+
+    @property
+    def is_deriving(self) -> bool:
+        """Tell whether anything is computed for a subscriber."""
+        return self._derived.is_active
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is no subscriber."""
+        return not self._subscribers
 
     @property
     def is_ready(self) -> bool:
@@ -208,6 +231,11 @@ class FeedHub:
 
     def _refill(self, subscriber: Subscriber) -> bytes:
         """The bytes to write next to a subscriber: records and, once it has them all, the books that it waits for."""
+        data = self._next(subscriber)
+        self._taken()
+        return data
+
+    def _next(self, subscriber: Subscriber) -> bytes:
         ring = subscriber.ring
         data = ring.take()
         if subscriber.catch_up is not None:
@@ -249,6 +277,16 @@ class FeedHub:
         cursor = Cursor(self._bus.epoch, self._bus.offset)
         live = Live(cursor.epoch, cursor.offset, cursor.text)
         return encode_message(live, options) + self._health(catch_up.selection, options)
+
+    def go_on_in(self, epoch: str, offset: int) -> None:
+        """Have those told who are told cursors that the stream goes on in another epoch; nothing waits for them."""
+        self._collect()
+        for subscriber in self._subscribers.values():
+            subscriber.ring.resume(offset)
+            if subscriber.epoch is not None:
+                subscriber.epoch = epoch
+                if subscriber.catch_up is None:
+                    subscriber.answer(Resuming(epoch, offset))
 
     def _books(self, ring: Ring, options: Options) -> bytes:
         """Snapshots of books that a ring wants: some at once, so that many or deep ones take nobody's time."""

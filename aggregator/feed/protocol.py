@@ -255,11 +255,15 @@ class Reached(Struct, tag_field="type", tag="cursor"):
 
 
 class Bye(Struct, tag_field="type", tag="bye"):
-    """The last line: the feed hangs up, and says why; with the place behind the last record, where cursors are told."""
+    """The last line: the feed hangs up, and says why; with the place behind the last record, where cursors are told.
+
+    over: true where a replay has come to its end: a client that connects again would have it from the beginning
+    """
 
     reason: str
     id: Id = None
     cursor: str | UnsetType = UNSET
+    over: bool | UnsetType = UNSET
 
 
 ANSWERS: dict[str, tuple[type[Struct], ...]] = {  # by operation; what cannot be done is answered by an `Error`

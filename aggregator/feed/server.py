@@ -3,11 +3,50 @@
 from aggregator.bus.bus import Batch, Bus
 from aggregator.feed.access import Gate
 from aggregator.feed.hub import FeedHub
+from aggregator.feed.peer import Host
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.status import FeedStatus
 from aggregator.feed.transports.pace import Pace
 from aggregator.feed.transports.tcp import Ports
 from aggregator.feed.transports.transport import Transport, open_transport
+
+
+class Places:
+    """The places where subscribers connect, as settings say."""
+
+    def __init__(self, settings: FeedSettings) -> None:
+        """Prepare; nothing listens before `open`."""
+        self._settings = settings
+        self._transports: list[Transport] = []
+
+    async def open(self, host: Host) -> None:
+        """Show `host` whoever connects. Raises ConfigError when an address cannot be had, and then listens nowhere."""
+        try:
+            ports = Ports(self._settings, Pace())
+            for address in self._settings.listen:
+                self._transports.append(open_transport(address, self._settings, ports))
+        except BaseException:
+            await self.shut()
+            await self.close()
+            raise
+        for transport in self._transports:
+            await transport.start(host)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where they are."""
+        return [str(transport.address) for transport in self._transports]
+
+    async def shut(self) -> None:
+        """Let nobody in any more; those who are there stay."""
+        for transport in self._transports:
+            await transport.stop()
+
+    async def close(self) -> None:
+        """Close what is there still, once the last word is said."""
+        for transport in self._transports:
+            await transport.close()
+        self._transports.clear()
 
 
 class FeedServer:
@@ -18,28 +57,17 @@ class FeedServer:
         self.hub = FeedHub(
             bus, ring=settings.ring, max_clients=settings.max_clients, gate=Gate(settings.tokens), daemon=daemon
         )
-        self._settings = settings
-        self._transports: list[Transport] = []
+        self._places = Places(settings)
 
     async def start(self) -> None:
         """Listen. Raises ConfigError when one of the addresses cannot be had, and then listens nowhere."""
         self.hub.start()
-        try:
-            ports = Ports(self._settings, Pace())
-            for address in self._settings.listen:
-                self._transports.append(open_transport(address, self._settings, ports))
-        except BaseException:
-            for transport in self._transports:
-                await transport.stop()
-            await self._close()
-            raise
-        for transport in self._transports:
-            await transport.start(self.hub)
+        await self._places.open(self.hub)
 
     @property
     def addresses(self) -> list[str]:
         """Where it listens."""
-        return [str(transport.address) for transport in self._transports]
+        return self._places.addresses
 
     def publish(self, batch: Batch) -> None:
         """Take a batch of the bus. Never waits."""
@@ -47,15 +75,9 @@ class FeedServer:
 
     async def stop(self, drain: float) -> None:
         """Let nobody in any more; give those there are `drain` seconds to read what waits for them."""
-        for transport in self._transports:
-            await transport.stop()
+        await self._places.shut()
         await self.hub.stop(drain)
-        await self._close()
-
-    async def _close(self) -> None:
-        for transport in self._transports:
-            await transport.close()
-        self._transports.clear()
+        await self._places.close()
 
     def status(self) -> FeedStatus:
         """How it fares."""

@@ -12,7 +12,7 @@ from aggregator.feed.access import Access
 from aggregator.feed.catching_up import CatchUp
 from aggregator.feed.formats import PLAIN, encode, encode_message
 from aggregator.feed.peer import Peer
-from aggregator.feed.protocol import Bye, Hello, Reached, Reply, Schema
+from aggregator.feed.protocol import Bye, Hello, Notice, Reached, Reply, Schema
 from aggregator.feed.status import SubscriberStatus
 from aggregator.feed.subscriber_queue import Ring
 from aggregator.records import Record
@@ -51,7 +51,7 @@ class Subscriber:
         self._hear = hear
         self._gone = gone
 
-    def answer(self, message: Hello | Reply | Schema, lines: bytes = b"") -> None:
+    def answer(self, message: Hello | Reply | Schema | Notice, lines: bytes = b"") -> None:
         """Queue an answer, and lines that belong to it."""
         self.ring.answer(encode_message(message, self.options) + lines, self.options)
         self.peer.wake()
@@ -61,14 +61,14 @@ class Subscriber:
         self.ring.answer(encode(records, self.options), self.options)
         self.peer.wake()
 
-    def part(self, reason: str) -> None:
-        """Say why the feed hangs up, and do so once all is sent."""
+    def part(self, reason: str, *, is_over: bool = False) -> None:
+        """Say why the feed hangs up, and do so once all is sent; `is_over`: nothing will ever follow."""
         cursor = self._place(self.ring.last)
         if self.catch_up is not None:
             self.catch_up.stop()
             self.catch_up = None
         self.epoch = None  # no cursor comes behind the last word
-        self.answer(Bye(reason, cursor=UNSET if cursor is None else cursor.text))
+        self.answer(Bye(reason, cursor=UNSET if cursor is None else cursor.text, over=is_over or UNSET))
         self.peer.finish()
 
     def _place(self, offset: int) -> Cursor | None:

@@ -64,7 +64,8 @@ async def follow(way: Way, names: Sequence[str], levels: int) -> None:
     for error in ended:
         if isinstance(error, Exception):
             raise error
-    raise fail(f"{way.address}: the daemon has gone: {feed.goodbye}")
+    if not feed.is_over:
+        raise fail(f"{way.address}: the daemon has gone: {feed.goodbye}")
 
 
 async def _read(feed: Feed, changed: set[LiveBook]) -> None:

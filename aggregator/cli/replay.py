@@ -16,10 +16,12 @@ from aggregator.catalog.registry import known_channels
 from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
 from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
 from aggregator.cli.run import saying_mistakes
+from aggregator.cli.served import KnownCapture, addresses, factor, moment, serve
 from aggregator.config.config import Config, load_sinks, sinks_without_file
 from aggregator.daemon.printable import printable
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, ConfigError, NotACapture
+from aggregator.feed.replaying import ALONG_S, ReplayTerms
 from aggregator.records import Gap, Record
 from aggregator.research.captures import exchange_of
 
@@ -28,21 +30,27 @@ JOURNAL = "journal"  # the sink that keeps the stream
 TOGETHER = 128  # records published together
 
 
-def reader(path: Path, id: str | None, instruments: Path | None) -> Replay:
-    """A replay of one file."""
+def known_of(path: Path, id: str | None, instruments: Path | None) -> KnownCapture:
+    """The exchange of a file's frames, and its instruments."""
     try:
         found = id or exchange_of(path)
         if found is None:
             raise click.UsageError(f"{path} does not say whose frames it holds: name it with --exchange")
         exchange = find_exchange(found)
-        return Replay(
-            exchange,
+        known = (
             read_instruments(exchange, instruments)
             if instruments
-            else listed_in(exchange, path, aliases_of(exchange.id)),
+            else listed_in(exchange, path, aliases_of(exchange.id))
         )
     except BadCapture as error:
         raise fail(str(error)) from error
+    return path, exchange, known
+
+
+def reader(path: Path, id: str | None, instruments: Path | None) -> Replay:
+    """A replay of one file."""
+    _, exchange, known = known_of(path, id, instruments)
+    return Replay(exchange, known)
 
 
 def complain(path: Path, number: int, error: Exception) -> None:
@@ -167,24 +175,63 @@ def configured(config: Path | None, out: Path | None) -> Config:
     help="Use its sinks, and nothing else of it; else standard output.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Files in a new or empty directory.")
-@click.option("--speed", type=click.FloatRange(min=0), default=0.0, help="1 is as recorded; 0 as fast as can be.")
-@click.argument("files", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1, required=True)
+@click.option(
+    "--serve", "listen", metavar="ADDRESS", multiple=True, help="Serve a feed there: unix:PATH, tcp:… or http:…."
+)
+@click.option(
+    "--speed",
+    metavar="FACTOR",
+    callback=factor,
+    help="1 is as recorded (with --serve the default), max as fast as can be.",
+)
+@click.option("--start", metavar="TIME", callback=moment, help="With --serve: the time at which replays begin, of UTC.")
+@click.option("--end", metavar="TIME", callback=moment, help="With --serve: the time at which they end.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help=f"With --serve: from a client's first subscription to the beginning, {ALONG_S:g} unless said.",
+)
+@click.argument("files", type=click.Path(path_type=Path, exists=True), nargs=-1, required=True, metavar="FILE…")
 def command(
     id: str | None,
     instruments: Path | None,
     config: Path | None,
     out: Path | None,
-    speed: float,
+    listen: tuple[str, ...],
+    speed: float | None,
+    start: int | None,
+    end: int | None,
+    wait: float | None,
     files: tuple[Path, ...],
 ) -> None:
     """A capture through the live code, to any sink; the same capture gives the same records every time.
 
     Standard error ends with the counts. A capture of which nothing came makes the exit code 1.
+
+    With --serve it is a feed, as a daemon's: of captures, of files that the sink `files` wrote (or their directory),
+    or of a journal's directory. Each client has a replay to itself, which waits for it.
     """
+    if listen:
+        if config is not None or out is not None:
+            raise click.UsageError("--serve is where the records go: leave --config and --out out")
+        terms = ReplayTerms(
+            speed=1.0 if speed is None else speed,
+            ts=start,
+            end=end,
+            along_s=ALONG_S if wait is None else wait,
+        )
+        serve(files, addresses(listen), terms, lambda path: known_of(path, id, instruments))
+        return
+    if (start, end, wait) != (None, None, None):
+        raise click.UsageError("--start, --end and --wait are for --serve")
+    for path in files:
+        if path.is_dir():
+            raise click.UsageError(f"{path} is a directory: only --serve reads those")
     chosen = configured(config, out)
     try:
         captures = [(path, reader(path, id, instruments)) for path in files]
-        is_good = asyncio.run(replay_all(captures, chosen, speed))
+        is_good = asyncio.run(replay_all(captures, chosen, speed or 0.0))
     except ConfigError as error:
         raise fail(str(error), EXIT_CONFIG) from None
     except (NotACapture, OSError) as error:

@@ -97,7 +97,7 @@ def command(way: Way, as_json: bool, topics: tuple[str, ...], **options: Any) ->
     """Follow TOPICS of a running daemon: channel:exchange:symbol, with * in any part (trades:*:BTC/USDT).
 
     It ends with 1 when the daemon does, unless it is to --reconnect: then it goes on where it was, and what was missed
-    comes from the daemon's journal, if it keeps one.
+    comes from the daemon's journal, if it keeps one. At the end of a replay it ends with 0.
     """
     is_plain = as_json or bool(options["fields"]) or not screen().is_person
     try:
@@ -128,7 +128,8 @@ async def follow(
                 sys.stdout.buffer.flush()
             else:
                 say(show(line))
-    raise fail(f"{way.address}: the daemon has gone: {feed.goodbye}")
+    if not feed.is_over:
+        raise fail(f"{way.address}: the daemon has gone: {feed.goodbye}")
 
 
 async def name_topics(feed: Feed, topics: Sequence[str]) -> None:

@@ -92,7 +92,12 @@ async def _serve(server: ReplayServer) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    place = await server.start()
+    starting, stopping = asyncio.ensure_future(server.start()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():  # it may be long until the place is found where it is to begin
+        starting.cancel()
+        return
+    place = await starting
     try:
         said = f"replay: served at {', '.join(server.addresses)}, from record {place.offset + 1} of {place.epoch} on"
         click.echo(f"{said}; it begins for each client as that subscribes", err=True)

@@ -26,7 +26,7 @@ from aggregator.feed.hub import FeedHub
 from aggregator.feed.kept import KeptStream, KeptView
 from aggregator.feed.peer import Peer
 from aggregator.feed.protocol import BadRequest, ListTopics, Ping, Reply, TakeSnapshot
-from aggregator.feed.server import Places
+from aggregator.feed.server import Doors
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.subscriber import Subscriber
 from aggregator.records import Channel, Record
@@ -133,6 +133,7 @@ class Replaying:
         self._passages: Passages | None = None
         self._held: Passage | None = None  # it was read, and is to be told next
         self._subscriber: Subscriber
+        self.name = ""  # its client's
         self._wake = asyncio.Event()
         self._worker = Worker("replay")
         self._opening = asyncio.Lock()
@@ -141,13 +142,9 @@ class Replaying:
 
     def welcome(self, peer: Peer, access: Access | None) -> Subscriber:
         """Take in the one who has connected."""
+        self.name = peer.name
         self._subscriber = self._hub.welcome(peer, access)
         return self._subscriber
-
-    @property
-    def name(self) -> str:
-        """Its client's."""
-        return self._subscriber.peer.name
 
     async def stop(self, drain: float) -> None:
         """End, whatever is left; the client has `drain` seconds to read why."""
@@ -227,7 +224,7 @@ class Replaying:
         except (BadStart, OSError) as error:
             self._subscriber.part(str(error))
         except Exception:
-            log.exception("replay: %s is hung up on, for an error of ours", self._subscriber.peer.name)
+            log.exception("replay: %s is hung up on, for an error of ours", self.name)
             self._subscriber.peer.close()
 
     async def _play(self) -> None:
@@ -396,7 +393,7 @@ class ReplayServer:
         self._terms = terms
         self._said: set[str] = set()
         self._tell = complain
-        self._places = Places(settings)
+        self._doors = Doors(settings)
         self._opened: _Opened
         self._front: FeedHub  # it answers single questions
         self._replays: dict[Replaying, None] = {}
@@ -409,7 +406,7 @@ class ReplayServer:
         finally:
             worker.stop()
         _, self._front = self._opened.hub(max_clients=0)
-        await self._places.open(self)
+        await self._doors.open(self)
         return self._opened.place
 
     def _look(self) -> _Opened:
@@ -431,14 +428,14 @@ class ReplayServer:
     @property
     def addresses(self) -> list[str]:
         """Where it listens."""
-        return self._places.addresses
+        return self._doors.addresses
 
     async def stop(self) -> None:
         """Let nobody in any more, and end all replays."""
         self.is_ready = False
-        await self._places.shut()
+        await self._doors.shut()
         await asyncio.gather(*[each.stop(DRAIN_S) for each in self._replays])
-        await self._places.close()
+        await self._doors.close()
 
     # --- for the transports
 

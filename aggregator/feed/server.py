@@ -11,7 +11,7 @@ from aggregator.feed.transports.tcp import Ports
 from aggregator.feed.transports.transport import Transport, open_transport
 
 
-class Places:
+class Doors:
     """The places where subscribers connect, as settings say."""
 
     def __init__(self, settings: FeedSettings) -> None:
@@ -57,17 +57,17 @@ class FeedServer:
         self.hub = FeedHub(
             bus, ring=settings.ring, max_clients=settings.max_clients, gate=Gate(settings.tokens), daemon=daemon
         )
-        self._places = Places(settings)
+        self._doors = Doors(settings)
 
     async def start(self) -> None:
         """Listen. Raises ConfigError when one of the addresses cannot be had, and then listens nowhere."""
         self.hub.start()
-        await self._places.open(self.hub)
+        await self._doors.open(self.hub)
 
     @property
     def addresses(self) -> list[str]:
         """Where it listens."""
-        return self._places.addresses
+        return self._doors.addresses
 
     def publish(self, batch: Batch) -> None:
         """Take a batch of the bus. Never waits."""
@@ -75,9 +75,9 @@ class FeedServer:
 
     async def stop(self, drain: float) -> None:
         """Let nobody in any more; give those there are `drain` seconds to read what waits for them."""
-        await self._places.shut()
+        await self._doors.shut()
         await self.hub.stop(drain)
-        await self._places.close()
+        await self._doors.close()
 
     def status(self) -> FeedStatus:
         """How it fares."""

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -35,6 +35,7 @@ ALL_CHUNKS_BYTES = 16 * 2**20
 LEAST_CHUNK_BYTES = 16 * 1024
 LONGEST_LINE_BYTES = 256 * 2**20  # a header holds every book
 READER = "replay"  # the `conn` of gaps that tell what cannot be read
+LOOK_LINES = 100  # the first records of a file: one of them says where it begins
 SPARE_FILES = 64  # descriptors that are left to others
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -66,7 +67,6 @@ class _State(Struct, tag_field="type", tag="header"):
 
 class _Place(Struct):
     offset: int = 0
-    ts_recv: int = 0
 
 
 _head: Callable[[bytes], _Head] = msgspec.json.Decoder(_Head).decode
@@ -261,9 +261,17 @@ def _found(path: Path) -> RecordedFile | None:
         if head.schema > SCHEMA:
             raise ValueError(f"a later version of this program wrote it (schema {head.schema})")
         first = head.offset
-        with suppress(*UNREADABLE, zstandard.ZstdError):
-            first = _place(file.readline(LONGEST_LINE_BYTES)).offset or first
+        with suppress(zstandard.ZstdError):
+            first = next(filter(None, map(_offset_of, islice(file, LOOK_LINES))), first)
     return RecordedFile(path, head, first)
+
+
+def _offset_of(line: bytes) -> int:
+    """The offset of a record; 0 where it has none that can be read."""
+    try:
+        return _place(line).offset
+    except UNREADABLE:
+        return 0
 
 
 def _state_of(file: RecordedFile) -> _State:
@@ -495,7 +503,8 @@ class _Reading:
         if not self._bad and lines and not has_footer:
             with suppress(*UNREADABLE):
                 records = [decode_record(line) for line in lines]
-                if records and lines[-1].endswith(b"\n"):
+                offsets = [self._offset, *(record.offset for record in records)]
+                if lines[-1].endswith(b"\n") and offsets == sorted(offsets):
                     self._number += len(lines)
                     self._count += len(lines)
                     self._first_ts = min(self._first_ts, records[0].ts_recv)
@@ -521,9 +530,9 @@ class _Reading:
             if self._bad:
                 items.append(self._gap(record.ts_recv, self._bad))
             self._count += 1
-            self._offset, self._ts = record.offset, record.ts_recv
+            self._offset, self._ts = max(self._offset, record.offset), record.ts_recv  # nothing is told out of order
             self._first_ts = min(self._first_ts, record.ts_recv)
-            items.append(_Item(record.offset, record, line if line.endswith(b"\n") else line + b"\n"))
+            items.append(_Item(self._offset, record, line if line.endswith(b"\n") else line + b"\n"))
         return items
 
     def _miss(self, reason: str) -> None:

@@ -217,7 +217,7 @@ async def test_farewells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         found = [await asyncio.open_connection("127.0.0.1", address.port) for _ in range(6)]
         said = [await asyncio.wait_for(reader.read(), PATIENCE) for reader, _ in found[1:]]
         assert all(text.splitlines()[-1].startswith(b'{"type":"bye"') for text in said)
-        transport: Any = server._places._transports[0]
+        transport: Any = server._doors._transports[0]
         assert len(transport._farewells._open) <= 2
         for _, writer in found:
             writer.close()

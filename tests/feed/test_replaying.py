@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from aggregator.feed.recordings import find_recording
 from aggregator.feed.replaying import ReplayServer, ReplayTerms, Timetable
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookDelta, BookSnapshot, Candle, Gap, Instrument, Record, Trade
+from aggregator.sinks.directory import lock_directory
 from aggregator.sinks.files import SINK as FILES
 from aggregator.sinks.journal.sink import SINK as JOURNAL
 from aggregator.sinks.running import running
@@ -95,6 +97,19 @@ async def writing(path: Path, kind: str, epoch: str, **keys: Any) -> AsyncIterat
         at_work.end()
         assert at_work.task is not None
         await asyncio.wait_for(at_work.task, LONG_S)
+        await released(path)
+
+
+async def released(path: Path) -> None:
+    """Wait until the sink's threads have let go of its directory."""
+    async with asyncio.timeout(LONG_S):
+        while True:
+            try:
+                os.close(lock_directory(path))
+            except BlockingIOError:
+                await asyncio.sleep(0.01)
+            else:
+                return
 
 
 async def recorded(path: Path, kind: str, records: Sequence[Record], epoch: str = FIRST, **keys: Any) -> list[bytes]:
@@ -495,3 +510,16 @@ async def test_a_replay_that_is_stopped_says_so(tmp_path: Path) -> None:
         assert [record async for record in feed] == []
         assert feed.goodbye == "the replay was stopped"
         await stopping
+
+
+async def test_a_file_whose_offsets_run_back_is_read_to_its_end(tmp_path: Path) -> None:
+    lines = await recorded(tmp_path / "data", "files", [trade(n) for n in range(6)], compress=False)
+    more = await recorded(tmp_path / "data", "files", [trade(n, BETA) for n in range(6)], compress=False)
+    (path,) = tmp_path.glob("data/*/alpha/*.ndjson")
+    head, *_, foot = lines_of(path)
+    path.write_bytes(b"".join([head, b"[]\n", *reversed(lines), foot]))
+    async with serving(tmp_path / "data") as served:
+        got = await served.lines("*:*:*")
+        assert [line for line in got if line in lines] == lines[::-1]
+        assert [line for line in got if line in more] == more
+        assert [json.loads(line)["cause"] for line in got if b'"gap"' in line] == ["damaged"]

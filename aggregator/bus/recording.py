@@ -35,12 +35,14 @@ class Passage(Struct):
 
 
 class Opening(Struct, frozen=True):
-    """The state of a recording where it begins to be read, as far as it says so itself.
+    """The state of a recording where it begins to be read, as far as it says so without being read.
 
+    place: where it begins, or some place before
     topics: those that it is known to hold
     instruments: those in force
     """
 
+    place: Cursor
     topics: Sequence[Wanted] = ()
     instruments: Sequence[Instrument] = ()
 
@@ -51,13 +53,13 @@ Passages = Generator[Passage, None, None]  # it is closed by the one who wants n
 class Recording(Protocol):
     """A stream that is over. Its calls read from disk, and are made in a thread."""
 
-    def opening(self, ts: int) -> Opening:
-        """Tell what is known before the first record of a time is read. Raises OSError."""
+    def opening(self, ts: int | None) -> Opening | None:
+        """Tell what is known of the beginning, or of a time; null: there is nothing. Raises OSError."""
 
     def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
         """Give what follows a place, of the topics that are wanted, with a gap where something cannot be read.
 
-        What comes first may be of before that place, so that books are known there. Raises BadStart.
+        The first passages may be of before that place, so that books are known there. Raises BadStart.
         """
 
 

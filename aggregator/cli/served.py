@@ -99,7 +99,7 @@ async def _serve(server: ReplayServer) -> None:
         return
     place = await starting
     try:
-        said = f"replay: served at {', '.join(server.addresses)}, from record {place.offset + 1} of {place.epoch} on"
+        said = f"replay: served at {', '.join(server.addresses)}, of epoch {place.epoch}"
         click.echo(f"{said}; it begins for each client as that subscribes", err=True)
         await stop.wait()
     finally:

@@ -53,9 +53,9 @@ class PlayedCaptures:
         self._instruments = instruments
         self._played = played
 
-    def opening(self, ts: int) -> Opening:  # noqa: ARG002 - they are of the whole capture
+    def opening(self, ts: int | None) -> Opening:  # noqa: ARG002 - nothing is known without playing them
         """Give the instruments that the captures name."""
-        return Opening(instruments=self._instruments)
+        return Opening(Cursor(self._epoch, 0), instruments=self._instruments)
 
     def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
         """Give what follows a place; what comes before it is played too, as it leaves books. Raises BadStart."""

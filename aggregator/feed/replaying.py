@@ -8,15 +8,15 @@ client that subscribes to more, or to less, has that from the place where it is.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from typing import NamedTuple, TypeVar
+from contextlib import suppress
+from typing import TypeVar
 
 from msgspec import Struct
 
 from aggregator.bus.demand import Demanded, Tell, Unmet
 from aggregator.bus.history import BadStart, Beginning, Cursor, HistoryStatus, Start, Stretch
 from aggregator.bus.recording import Complain, Opening, Passage, Passages, Recording, ReplayedBus
-from aggregator.bus.selection import Pattern, Selection, parse_pattern
+from aggregator.bus.selection import Pattern, Selection
 from aggregator.bus.view import Wanted
 from aggregator.errors import ConfigError
 from aggregator.feed.access import Access, Gate
@@ -108,7 +108,7 @@ class Replaying:
     def __init__(
         self,
         recording: Recording,
-        opened: "_Opened",
+        opening: Opening,
         terms: ReplayTerms,
         complain: Complain,
         forget: "Callable[[Replaying], None]",
@@ -122,7 +122,7 @@ class Replaying:
         self._forget = forget
         self._time = _RecordedTime()
         self._table = Timetable(terms.speed)
-        self._bus, self._hub = opened.hub(max_clients=1 if is_room else 0, clock=self._time, taken=self._wake_up)
+        self._bus, self._hub = _hub_at(opening, max_clients=1 if is_room else 0, clock=self._time, taken=self._wake_up)
         self._bus.supply, self._bus.history = self, self
         self._bus.attach(self._hub.publish)
         self._views: set[str] = set()
@@ -136,7 +136,7 @@ class Replaying:
         self.name = ""  # its client's
         self._wake = asyncio.Event()
         self._worker = Worker("replay")
-        self._opening = asyncio.Lock()
+        self._seeking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.records = 0
 
@@ -254,7 +254,7 @@ class Replaying:
 
     async def _open(self, start: Beginning) -> None:
         """Begin to read at a place what is wanted now, and learn how things stand there. Raises BadStart."""
-        async with self._opening:
+        async with self._seeking:
             self._is_changed = False
             selection, before = self._selection, self._kept
             passages = self._recording.play(start, selection, self._complain)
@@ -359,24 +359,18 @@ class Replaying:
         self._bus.replay(records, lines)
 
 
-class _Opened(NamedTuple):
-    """All that is known of a recording where it begins to be replayed."""
-
-    opening: Opening
-    place: Cursor
-
-    def hub(
-        self, *, max_clients: int, clock: Clock | None = None, taken: Callable[[], object] = int
-    ) -> tuple[ReplayedBus, FeedHub]:
-        """Make a bus that stands there, and its hub."""
-        bus = ReplayedBus(self.place.epoch, self.place.offset)
-        known = self.opening.instruments
-        bus.instruments |= {(each.exchange, each.symbol or each.raw_symbol or ""): each for each in known}
-        hub = FeedHub(bus, ring=RING, max_clients=max_clients, clock=clock, taken=taken)
-        hub.start()
-        named = [Wanted("instruments", each.exchange, each.raw_symbol or "", each.symbol) for each in known]
-        bus.views.tell([*self.opening.topics, *named])
-        return bus, hub
+def _hub_at(
+    opening: Opening, *, max_clients: int, clock: Clock | None = None, taken: Callable[[], object] = int
+) -> tuple[ReplayedBus, FeedHub]:
+    """Make a bus that stands where a recording begins, and its hub."""
+    bus = ReplayedBus(opening.place.epoch, opening.place.offset)
+    known = opening.instruments
+    bus.instruments |= {(each.exchange, each.symbol or each.raw_symbol or ""): each for each in known}
+    hub = FeedHub(bus, ring=RING, max_clients=max_clients, clock=clock, taken=taken)
+    hub.start()
+    named = [Wanted("instruments", each.exchange, each.raw_symbol or "", each.symbol) for each in known]
+    bus.views.tell([*opening.topics, *named])
+    return bus, hub
 
 
 class ReplayServer:
@@ -394,7 +388,7 @@ class ReplayServer:
         self._said: set[str] = set()
         self._tell = complain
         self._doors = Doors(settings)
-        self._opened: _Opened
+        self._opening: Opening
         self._front: FeedHub  # it answers single questions
         self._replays: dict[Replaying, None] = {}
 
@@ -402,22 +396,15 @@ class ReplayServer:
         """Find the place where replays begin, and listen; the place. Raises BadStart, ConfigError, OSError."""
         worker = Worker("replay")
         try:
-            self._opened = await worker.do(self._look)
+            opening = await worker.do(lambda: self._recording.opening(self._terms.ts))
         finally:
             worker.stop()
-        _, self._front = self._opened.hub(max_clients=0)
+        if opening is None:
+            raise ConfigError("there is no record to replay")
+        self._opening = opening
+        _, self._front = _hub_at(opening, max_clients=0)
         await self._doors.open(self)
-        return self._opened.place
-
-    def _look(self) -> _Opened:
-        everything = Selection([parse_pattern("*:*:*")])
-        with closing(self._recording.play(self._terms.start, everything, self._complain)) as passages:
-            for passage in passages:
-                if passage.records and not passage.is_past:
-                    first = passage.records[0]
-                    place = Cursor(passage.epoch, max(0, first.offset - 1))
-                    return _Opened(self._recording.opening(first.ts_recv), place)
-        raise ConfigError("there is no record to replay, or none from that time on")
+        return opening.place
 
     def _complain(self, text: str) -> None:
         """Name what cannot be read once, however many read it."""
@@ -442,7 +429,7 @@ class ReplayServer:
     def welcome(self, peer: Peer, access: Access | None) -> Subscriber:
         """Begin a replay for whoever has connected."""
         is_room = len(self._replays) < self._settings.max_clients
-        replay = Replaying(self._recording, self._opened, self._terms, self._complain, self._forget, is_room=is_room)
+        replay = Replaying(self._recording, self._opening, self._terms, self._complain, self._forget, is_room=is_room)
         self._replays[replay] = None
         return replay.welcome(peer, access)
 

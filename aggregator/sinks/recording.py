@@ -67,6 +67,7 @@ class _State(Struct, tag_field="type", tag="header"):
 
 class _Place(Struct):
     offset: int = 0
+    ts_recv: int = 0
 
 
 _head: Callable[[bytes], _Head] = msgspec.json.Decoder(_Head).decode
@@ -78,13 +79,14 @@ _footer: Callable[[bytes], Footer] = msgspec.json.Decoder(Footer).decode
 class RecordedFile(Struct, frozen=True):
     """One file, and its place in the stream.
 
-    first: the offset of its first record
+    first, first_ts: the offset and the time of its first record
     ends_ts, ends_offset: what follows of the same topics begins then and there, in another file; null: nothing does
     """
 
     path: Path
     head: _Head
     first: int
+    first_ts: int
     ends_ts: int | None = None
     ends_offset: int | None = None
 
@@ -165,8 +167,17 @@ class FilesRecording:
         self._epochs = list(dict.fromkeys(file.head.epoch for file in self.files))
         _have_descriptors(len(self.files))
 
-    def opening(self, ts: int) -> Opening:
+    def opening(self, ts: int | None) -> Opening | None:
         """Give what the headers of that time say, and the topics that all of them name."""
+        if not self.files:
+            return None
+        first = self.files[0]
+        begun = [file.head for file in self.files if ts is not None and file.head.ts <= ts]
+        newest_head = max(begun, key=lambda head: (head.epoch, head.offset), default=None)
+        place = Cursor(first.head.epoch, max(0, first.first - 1))
+        if newest_head is not None:
+            place = Cursor(newest_head.epoch, newest_head.offset)
+        ts = first.first_ts if ts is None else ts
         instruments: dict[tuple[str, str | None], Instrument] = {}
         topics: dict[Wanted, None] = {}
         newest: dict[tuple[Scope, str], RecordedFile] = {}
@@ -181,7 +192,7 @@ class FilesRecording:
             instruments |= {(each.exchange, each.raw_symbol): each for each in state.instruments if each.ts_recv < ts}
             for book in state.books:
                 topics[Wanted("book", book.exchange, book.raw_symbol or "", book.symbol)] = None
-        return Opening(list(topics), list(instruments.values()))
+        return Opening(place, list(topics), list(instruments.values()))
 
     def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
         """Give what follows a place. Raises BadStart."""
@@ -260,18 +271,19 @@ def _found(path: Path) -> RecordedFile | None:
         head = _head(line)
         if head.schema > SCHEMA:
             raise ValueError(f"a later version of this program wrote it (schema {head.schema})")
-        first = head.offset
+        first = _Place(head.offset, head.ts)
         with suppress(zstandard.ZstdError):
-            first = next(filter(None, map(_offset_of, islice(file, LOOK_LINES))), first)
-    return RecordedFile(path, head, first)
+            first = next(filter(None, map(_place_of, islice(file, LOOK_LINES))), first)
+    return RecordedFile(path, head, first.offset, first.ts_recv)
 
 
-def _offset_of(line: bytes) -> int:
-    """The offset of a record; 0 where it has none that can be read."""
+def _place_of(line: bytes) -> _Place | None:
+    """The offset and the time of a record; null where they cannot be read."""
     try:
-        return _place(line).offset
+        found = _place(line)
     except UNREADABLE:
-        return 0
+        return None
+    return found if found.offset else None
 
 
 def _state_of(file: RecordedFile) -> _State:

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,23 @@ async def test_a_client_says_where_its_replay_begins(tmp_path: Path, kind: str) 
         assert [row["id"] for row in rows if row["type"] == "trade"] == ["59"]  # the other market's comes behind it
 
 
+@pytest.mark.parametrize("reconnect", [False, True])
+async def test_a_client_that_says_where_it_begins_reads_two_lives_with_their_places(
+    tmp_path: Path, reconnect: bool
+) -> None:
+    await recorded(tmp_path / "data", "files", [trade(n) for n in range(5)])
+    await recorded(tmp_path / "data", "files", [trade(n) for n in range(3600, 3605)], SECOND)
+    async with serving(tmp_path / "data") as served, asyncio.timeout(LONG_S):
+        async with connect(served.socket, reconnect=reconnect) as feed:
+            await feed.subscribe("trades:alpha:*", start=datetime.fromtimestamp(BASE_NS // SECOND_NS + 3, UTC))
+            found = [(record, feed.position) async for record in feed]
+        assert ids([record for record, _ in found]) == ["3", "4", "3600", "3601", "3602", "3603", "3604"]
+        assert [(at.epoch, at.offset) for _, at in found if at is not None] == [
+            *((FIRST, n) for n in (4, 5)),
+            *((SECOND, n) for n in range(1, 6)),
+        ]
+
+
 async def test_what_is_no_place_of_the_recording_is_refused(tmp_path: Path) -> None:
     await recorded(tmp_path / "data", "files", a_minute())
     async with serving(tmp_path / "data") as served, connect(served.socket) as feed:
@@ -337,6 +355,16 @@ async def test_a_book_is_right_from_the_middle_on(tmp_path: Path) -> None:
         assert seen[0] == [(f"2.{n:02}", "1") for n in range(24, -1, -1)] + [("1.0", "1")]
         assert seen[-1][0] == ("2.59", "1")
         assert len(seen[-1]) == 61
+
+
+async def test_a_journal_has_its_books_in_the_middle_too(tmp_path: Path) -> None:
+    await recorded(tmp_path / "data", "journal", [*a_minute(), whole(80, "3.00"), change(81, "3.01")])
+    for second, first in ((25, [("2.24", "1"), ("2.23", "1")]), (81, [("3.01", "1"), ("3.00", "1")])):
+        terms = ReplayTerms(speed=0, along_s=0.05, ts=BASE_NS + second * SECOND_NS)
+        async with serving(tmp_path / "data", terms=terms) as served, connect(served.socket) as feed:
+            kept = await feed.book("alpha:A/USD")
+            seen = [kept.bids(2) async for _ in feed.changes()]
+            assert seen[0 if second == 25 else -1] == first
 
 
 async def test_two_lives_follow_each_other_and_cursors_say_so(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from aggregator.bus.bus import encode_lines
 from aggregator.bus.history import BadStart, Beginning, Cursor, Start
 from aggregator.bus.recording import Complain, Opening, Passage, Passages, decode_record
-from aggregator.bus.selection import Selection
+from aggregator.bus.selection import RecordTopic, Selection
 from aggregator.bus.view import Wanted
 from aggregator.errors import ConfigError
 from aggregator.records import CHANNELS, Gap, Record
@@ -85,11 +85,17 @@ class JournalRecording:
         self._path = path
         self._is_empty = not _AsItStands(path, complain).view.kept
 
-    def opening(self, ts: int) -> Opening:  # noqa: ARG002 - a segment says nothing of instruments
-        """Name the topics of its first segment and of its last one."""
-        kept = _AsItStands(self._path, _be_silent).view.kept
+    def opening(self, ts: int | None) -> Opening | None:
+        """Name the topics of its first segment and of its last one; none of them says anything of instruments."""
+        shelf = _AsItStands(self._path, _be_silent)
+        kept = shelf.view.kept
+        if not kept:
+            return None
+        place = Cursor(kept[0].epoch, kept[0].first - 1)
+        if ts is not None:
+            place = JournalReader(shelf, kept[-1].epoch, ()).at_time(ts)[0]
         topics: dict[Wanted, None] = {}
-        for segment in {kept[0], kept[-1]} if kept else ():
+        for segment in {kept[0], kept[-1]}:
             try:
                 known = Readable(segment).topics
             except (OSError, NotReadable):
@@ -99,7 +105,7 @@ class JournalRecording:
                 if len(topic.channels) == 1 and channel is not None and topic.raw_symbol:
                     symbol = next((name for name in topic.names if name != topic.raw_symbol), None)
                     topics[Wanted(channel, topic.exchange, topic.raw_symbol, symbol)] = None
-        return Opening(list(topics))
+        return Opening(place, list(topics))
 
     def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
         """Give what follows a place. Raises BadStart."""
@@ -109,6 +115,8 @@ class JournalRecording:
             return
         reader = JournalReader(shelf, kept[-1].epoch, ())
         cursor, gap = _begin(reader, start, shelf.view)
+        if isinstance(start, Start | Cursor):
+            yield from _books_before(reader, cursor, wanted)
         if gap is not None:
             yield _told(cursor, [gap])
         while True:
@@ -138,6 +146,29 @@ def _begin(reader: JournalReader, start: Beginning, view: ShelfView) -> tuple[Cu
             raise BadStart(f"the epoch {start.epoch!a:.40} is not in this journal, which has {', '.join(epochs)}")
         return start, None
     return Cursor(kept[0].epoch, kept[0].first - 1), None
+
+
+class _BooksOf(Selection):
+    """The books among what is wanted."""
+
+    def __init__(self, wanted: Selection) -> None:
+        super().__init__(())
+        self._wanted = wanted
+
+    def wants(self, topic: RecordTopic) -> bool:
+        return "book" in topic.channels and self._wanted.wants(topic)
+
+
+def _books_before(reader: JournalReader, place: Cursor, wanted: Selection) -> Iterator[Passage]:
+    """Give what the epoch has of books before a place, so that they are known there."""
+    books, cursor = _BooksOf(wanted), Cursor(place.epoch, 0)
+    is_over = not place.offset
+    while not is_over:
+        stretch = reader.read(cursor, books, until=place)
+        cursor = stretch.cursor
+        is_over = stretch.is_over or stretch.is_end or cursor.epoch != place.epoch
+        gaps: list[Record] = [] if stretch.gap is None else [stretch.gap]
+        yield Passage(place.epoch, [*gaps, *_records(stretch.lines)[0]], is_past=True)
 
 
 def _told(cursor: Cursor, gaps: list[Record]) -> Passage:

@@ -21,7 +21,7 @@ Complain = Callable[[str], object]  # is told what cannot be read: the file, the
 decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
 
 
-class Passage(Struct):
+class Excerpt(Struct):
     """Records of one epoch that follow each other.
 
     lines: each record as NDJSON, with its newline; null: they are to be written anew
@@ -47,7 +47,7 @@ class Opening(Struct, frozen=True):
     instruments: Sequence[Instrument] = ()
 
 
-Passages = Generator[Passage, None, None]  # it is closed by the one who wants no more
+Excerpts = Generator[Excerpt, None, None]  # it is closed by the one who wants no more
 
 
 class Recording(Protocol):
@@ -56,10 +56,10 @@ class Recording(Protocol):
     def opening(self, ts: int | None) -> Opening | None:
         """Tell what is known of the beginning, or of a time; null: there is nothing. Raises OSError."""
 
-    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
+    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Excerpts:
         """Give what follows a place, of the topics that are wanted, with a gap where something cannot be read.
 
-        The first passages may be of before that place, so that books are known there. Raises BadStart.
+        The first excerpts may be of before that place, so that books are known there. Raises BadStart.
         """
 
 

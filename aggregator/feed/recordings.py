@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aggregator.bus.history import EPOCH_FORM, BadStart, Beginning, Cursor, Start
-from aggregator.bus.recording import Complain, Opening, Passage, Passages, Recording
+from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, Recording
 from aggregator.bus.selection import Selection, topic_of
 from aggregator.errors import ConfigError
 from aggregator.records import SECOND_NS, Instrument, Record
@@ -57,7 +57,7 @@ class PlayedCaptures:
         """Give the instruments that the captures name."""
         return Opening(Cursor(self._epoch, 0), instruments=self._instruments)
 
-    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
+    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Excerpts:
         """Give what follows a place; what comes before it is played too, as it leaves books. Raises BadStart."""
         if isinstance(start, Cursor) and start.epoch != self._epoch:
             raise BadStart(
@@ -67,10 +67,10 @@ class PlayedCaptures:
         for there in _gathered(self._played(complain), wanted):
             at = 0 if has_begun else _count_before(there, start)
             if at:
-                yield Passage(self._epoch, there[:at], is_past=True)
+                yield Excerpt(self._epoch, there[:at], is_past=True)
             if at < len(there):
                 has_begun = True
-                yield Passage(self._epoch, there[at:])
+                yield Excerpt(self._epoch, there[at:])
 
 
 def _gathered(played: Iterator[Sequence[Record]], wanted: Selection) -> Iterator[list[Record]]:

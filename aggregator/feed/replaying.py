@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from aggregator.bus.demand import Demanded, Tell, Unmet
 from aggregator.bus.history import BadStart, Beginning, Cursor, HistoryStatus, Start, Stretch
-from aggregator.bus.recording import Complain, Opening, Passage, Passages, Recording, ReplayedBus
+from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, Recording, ReplayedBus
 from aggregator.bus.selection import Pattern, Selection
 from aggregator.bus.view import Wanted
 from aggregator.errors import ConfigError
@@ -130,8 +130,8 @@ class Replaying:
         self._selection = Selection(())
         self._has_wants = self._is_changed = False
         self._start: Beginning = terms.start
-        self._passages: Passages | None = None
-        self._held: Passage | None = None  # it was read, and is to be told next
+        self._excerpts: Excerpts | None = None
+        self._held: Excerpt | None = None  # it was read, and is to be told next
         self._subscriber: Subscriber
         self.name = ""  # its client's
         self._wake = asyncio.Event()
@@ -234,8 +234,8 @@ class Replaying:
             if self._is_changed:
                 await self._open(self._start)
             await self._give_books()
-            passage, self._held = self._held or await self._next(self._passages), None
-            is_over = passage is None or await self._tell(passage)
+            excerpt, self._held = self._held or await self._next(self._excerpts), None
+            is_over = excerpt is None or await self._tell(excerpt)
         await self._have_read(0)
         self._subscriber.part(IS_OVER, is_over=True)
 
@@ -257,29 +257,29 @@ class Replaying:
         async with self._seeking:
             self._is_changed = False
             selection, before = self._selection, self._kept
-            passages = self._recording.play(start, selection, self._complain)
+            excerpts = self._recording.play(start, selection, self._complain)
             kept, place = KeptStream(self._bus.instruments), start if isinstance(start, Cursor) else self._place
-            while (passage := await self._next(passages)) is not None and passage.is_past:
-                kept.learn(passage.records)
-                if passage.records and not isinstance(start, Cursor):
-                    place = Cursor(passage.epoch, passage.records[-1].offset)
-            if passage is not None and passage.records and not isinstance(start, Cursor):
-                place = Cursor(passage.epoch, max(0, passage.records[0].offset - 1))
+            while (excerpt := await self._next(excerpts)) is not None and excerpt.is_past:
+                kept.learn(excerpt.records)
+                if excerpt.records and not isinstance(start, Cursor):
+                    place = Cursor(excerpt.epoch, excerpt.records[-1].offset)
+            if excerpt is not None and excerpt.records and not isinstance(start, Cursor):
+                place = Cursor(excerpt.epoch, max(0, excerpt.records[0].offset - 1))
             if place == self._place:
                 kept.adopt(before, selection)
             self._end_reading()
-            self._kept, self._passages, self._held = kept, passages, passage
+            self._kept, self._excerpts, self._held = kept, excerpts, excerpt
             self._start = place
             self._move(place)
 
-    async def _next(self, passages: Passages | None) -> Passage | None:
+    async def _next(self, excerpts: Excerpts | None) -> Excerpt | None:
         """Read on; null: there is nothing more."""
-        return None if passages is None else await self._worker.do(lambda: next(passages, None))
+        return None if excerpts is None else await self._worker.do(lambda: next(excerpts, None))
 
     def _end_reading(self) -> None:
-        if self._passages is not None:
-            self._worker.put(self._passages.close)
-            self._passages = None
+        if self._excerpts is not None:
+            self._worker.put(self._excerpts.close)
+            self._excerpts = None
 
     def _move(self, place: Cursor) -> None:
         """Stand at another place; the client is told so where its cursors would not show it."""
@@ -299,15 +299,15 @@ class Replaying:
                 self._publish([book], None)
                 await self._have_read()
 
-    async def _tell(self, passage: Passage) -> bool:
+    async def _tell(self, excerpt: Excerpt) -> bool:
         """Publish records as they are due; whether the end is reached."""
-        if passage.is_past or not passage.records:
-            self._kept.learn(passage.records)
+        if excerpt.is_past or not excerpt.records:
+            self._kept.learn(excerpt.records)
             return False
-        if passage.epoch != self._bus.epoch:
+        if excerpt.epoch != self._bus.epoch:
             await self._have_read(0)
-            self._move(Cursor(passage.epoch, max(0, passage.records[0].offset - 1)))
-        records, lines, at = passage.records, passage.lines, 0
+            self._move(Cursor(excerpt.epoch, max(0, excerpt.records[0].offset - 1)))
+        records, lines, at = excerpt.records, excerpt.lines, 0
         loop, end = asyncio.get_running_loop(), self._terms.end
         while at < len(records):
             await self._have_read()
@@ -454,31 +454,31 @@ class ReplayServer:
         if start == "now" or to == "earliest":
             raise BadRequest('a recording has no "now" to begin at, and nothing before "earliest"')
         worker = Worker("replay")
-        passages = self._recording.play(start, wanted, self._complain)
+        excerpts = self._recording.play(start, wanted, self._complain)
         try:
-            while (passage := await worker.do(lambda: next(passages, None))) is not None:
-                if passage.is_past:
+            while (excerpt := await worker.do(lambda: next(excerpts, None))) is not None:
+                if excerpt.is_past:
                     continue
-                count = len(passage.records)
-                stop = next((at for at in range(count) if _is_behind(passage, at, to, self._terms.end)), count)
-                if stop and options == PLAIN and passage.lines is not None:
-                    yield b"".join(passage.lines[:stop])
+                count = len(excerpt.records)
+                stop = next((at for at in range(count) if _is_behind(excerpt, at, to, self._terms.end)), count)
+                if stop and options == PLAIN and excerpt.lines is not None:
+                    yield b"".join(excerpt.lines[:stop])
                 elif stop:
-                    yield encode(passage.records[:stop], options)
+                    yield encode(excerpt.records[:stop], options)
                 if stop < count:
                     break
         except BadStart as error:
             raise BadRequest(str(error)) from None
         finally:
-            worker.put(passages.close)
+            worker.put(excerpts.close)
             worker.stop()
 
 
-def _is_behind(passage: Passage, at: int, to: Beginning, end: int | None) -> bool:
+def _is_behind(excerpt: Excerpt, at: int, to: Beginning, end: int | None) -> bool:
     """Tell whether a record comes behind the place where a reader stops."""
-    record = passage.records[at]
+    record = excerpt.records[at]
     if end is not None and record.ts_recv >= end:
         return True
     if isinstance(to, Cursor):
-        return (passage.epoch, record.offset) > (to.epoch, to.offset)
+        return (excerpt.epoch, record.offset) > (to.epoch, to.offset)
     return isinstance(to, Start) and record.ts_recv >= (to.ts or 0)

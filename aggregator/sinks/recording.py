@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from aggregator.bus.bus import encode_lines
 from aggregator.bus.history import BadStart, Beginning, Cursor, Start
-from aggregator.bus.recording import Complain, Opening, Passage, Passages, decode_record
+from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, decode_record
 from aggregator.bus.selection import ALWAYS, KIND, Glob, Selection, topic_of
 from aggregator.bus.view import Wanted
 from aggregator.errors import ConfigError
@@ -194,7 +194,7 @@ class FilesRecording:
                 topics[Wanted("book", book.exchange, book.raw_symbol or "", book.symbol)] = None
         return Opening(place, list(topics), list(instruments.values()))
 
-    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
+    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Excerpts:
         """Give what follows a place. Raises BadStart."""
         place, ts = self._begin(start)
         files = [file for file in self.files if file.may_hold(wanted) and not _is_over(file, place, ts, self._epochs)]
@@ -202,18 +202,18 @@ class FilesRecording:
         for epoch, those in groupby(files, key=lambda file: file.head.epoch):
             if place is not None and self._epochs.index(epoch) > self._epochs.index(place.epoch):
                 has_begun = True
-            for passage in _Merge(list(those), wanted, complain).passages():
-                if has_begun or passage.is_past:
-                    yield passage
+            for excerpt in _Merge(list(those), wanted, complain).excerpts():
+                if has_begun or excerpt.is_past:
+                    yield excerpt
                     continue
-                at = _beginning(passage.records, place, ts)
+                at = _beginning(excerpt.records, place, ts)
                 if at:
-                    yield _part(passage, 0, at, is_past=True)
-                if at < len(passage.records):
+                    yield _part(excerpt, 0, at, is_past=True)
+                if at < len(excerpt.records):
                     has_begun = True
                     if place is None and self.lost:
-                        yield self._tell_lost(epoch, passage.records[at])
-                    yield _part(passage, at, len(passage.records))
+                        yield self._tell_lost(epoch, excerpt.records[at])
+                    yield _part(excerpt, at, len(excerpt.records))
 
     def _begin(self, start: Beginning) -> tuple[Cursor | None, int | None]:
         """The place behind which, or the time at which, to begin; both null: at the beginning."""
@@ -226,10 +226,10 @@ class FilesRecording:
             raise BadStart(f"the epoch {start.epoch!a:.40} is not in this recording, which has {known}")
         return start, None
 
-    def _tell_lost(self, epoch: str, first: Record) -> Passage:
+    def _tell_lost(self, epoch: str, first: Record) -> Excerpt:
         """Say before the first record that there are files of which nothing can be read."""
         offset, ts = max(0, first.offset - 1), (self.files[0].head.ts, first.ts_recv)
-        return Passage(
+        return Excerpt(
             epoch,
             [
                 sink_gap(
@@ -245,9 +245,9 @@ class FilesRecording:
         )
 
 
-def _part(passage: Passage, start: int, stop: int, *, is_past: bool = False) -> Passage:
-    lines = None if passage.lines is None else passage.lines[start:stop]
-    return Passage(passage.epoch, passage.records[start:stop], lines, is_past)
+def _part(excerpt: Excerpt, start: int, stop: int, *, is_past: bool = False) -> Excerpt:
+    lines = None if excerpt.lines is None else excerpt.lines[start:stop]
+    return Excerpt(excerpt.epoch, excerpt.records[start:stop], lines, is_past)
 
 
 def _beginning(records: Sequence[Record], place: Cursor | None, ts: int | None) -> int:
@@ -385,7 +385,7 @@ class _Merge:
         self._sources: list[_Source] = []
         self._epoch = files[0].head.epoch
 
-    def passages(self) -> Iterator[Passage]:
+    def excerpts(self) -> Iterator[Excerpt]:
         """Give all that they hold."""
         try:
             yield from self._all()
@@ -393,7 +393,7 @@ class _Merge:
             for source in self._sources:
                 source.close()
 
-    def _all(self) -> Iterator[Passage]:
+    def _all(self) -> Iterator[Excerpt]:
         while True:
             self._sources = [source for source in self._sources if source.fill(self._chosen)]
             least = min((source.items[0].offset for source in self._sources), default=None)
@@ -419,21 +419,21 @@ class _Merge:
                 self._sources.append(new[-1])
         return min([each.items[0].offset for each in new] + ([] if least is None else [least]), default=None)
 
-    def _together(self, taken: Sequence[tuple[_Source, list[_Item]]]) -> Iterator[Passage]:
+    def _together(self, taken: Sequence[tuple[_Source, list[_Item]]]) -> Iterator[Excerpt]:
         there = [(source, items) for source, items in taken if items]
         if all(not source.is_past for source, _ in there):
             items = (
                 there[0][1] if len(there) == 1 else sorted((i for _, some in there for i in some), key=itemgetter(0))
             )
-            yield self._passage(items)
+            yield self._excerpt(items)
             return
         mixed = [(item, source.is_past) for source, some in there for item in some]
         mixed.sort(key=lambda each: (each[0].offset, each[1]))  # a header's books are as of behind that offset
         for is_past, group in groupby(mixed, key=itemgetter(1)):
-            yield self._passage([item for item, _ in group], is_past=is_past)
+            yield self._excerpt([item for item, _ in group], is_past=is_past)
 
-    def _passage(self, items: Sequence[_Item], *, is_past: bool = False) -> Passage:
-        return Passage(self._epoch, [i.record for i in items], [i.line for i in items], is_past)
+    def _excerpt(self, items: Sequence[_Item], *, is_past: bool = False) -> Excerpt:
+        return Excerpt(self._epoch, [i.record for i in items], [i.line for i in items], is_past)
 
     def _chosen(self, items: list[_Item]) -> list[_Item]:
         wants = self._is_wanted

@@ -7,7 +7,7 @@ import msgspec
 
 from aggregator.bus.bus import encode_lines
 from aggregator.bus.history import BadStart, Beginning, Cursor, Start
-from aggregator.bus.recording import Complain, Opening, Passage, Passages, decode_record
+from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, decode_record
 from aggregator.bus.selection import RecordTopic, Selection
 from aggregator.bus.view import Wanted
 from aggregator.errors import ConfigError
@@ -107,7 +107,7 @@ class JournalRecording:
                     topics[Wanted(channel, topic.exchange, topic.raw_symbol, symbol)] = None
         return Opening(place, list(topics))
 
-    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Passages:
+    def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Excerpts:
         """Give what follows a place. Raises BadStart."""
         shelf = _AsItStands(self._path, _be_silent)
         kept = shelf.view.kept
@@ -130,7 +130,7 @@ class JournalRecording:
                 records, bad = _records(stretch.lines)
                 for reason in bad:
                     complain(f"{self._path}: not a record: {reason}")
-                yield Passage(cursor.epoch, records, stretch.lines if not bad else None)
+                yield Excerpt(cursor.epoch, records, stretch.lines if not bad else None)
             if stretch.is_end and not stretch.lines:
                 return
 
@@ -159,7 +159,7 @@ class _BooksOf(Selection):
         return "book" in topic.channels and self._wanted.wants(topic)
 
 
-def _books_before(reader: JournalReader, place: Cursor, wanted: Selection) -> Iterator[Passage]:
+def _books_before(reader: JournalReader, place: Cursor, wanted: Selection) -> Iterator[Excerpt]:
     """Give what the epoch has of books before a place, so that they are known there."""
     books, cursor = _BooksOf(wanted), Cursor(place.epoch, 0)
     is_over = not place.offset
@@ -168,11 +168,11 @@ def _books_before(reader: JournalReader, place: Cursor, wanted: Selection) -> It
         cursor = stretch.cursor
         is_over = stretch.is_over or stretch.is_end or cursor.epoch != place.epoch
         gaps: list[Record] = [] if stretch.gap is None else [stretch.gap]
-        yield Passage(place.epoch, [*gaps, *_records(stretch.lines)[0]], is_past=True)
+        yield Excerpt(place.epoch, [*gaps, *_records(stretch.lines)[0]], is_past=True)
 
 
-def _told(cursor: Cursor, gaps: list[Record]) -> Passage:
-    return Passage(cursor.epoch, gaps, [encode_lines(gaps)])
+def _told(cursor: Cursor, gaps: list[Record]) -> Excerpt:
+    return Excerpt(cursor.epoch, gaps, [encode_lines(gaps)])
 
 
 def _in_words(gap: Gap) -> str:

@@ -50,7 +50,7 @@ class Opening(Struct, frozen=True):
 Excerpts = Generator[Excerpt, None, None]  # it is closed by the one who wants no more
 
 
-class Recording(Protocol):
+class Replayable(Protocol):
     """A stream that is over. Its calls read from disk, and are made in a thread."""
 
     def opening(self, ts: int | None) -> Opening | None:

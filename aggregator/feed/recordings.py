@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aggregator.bus.history import EPOCH_FORM, BadStart, Beginning, Cursor, Start
-from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, Recording
+from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, Replayable
 from aggregator.bus.selection import Selection, topic_of
 from aggregator.errors import ConfigError
 from aggregator.records import SECOND_NS, Instrument, Record
@@ -17,7 +17,7 @@ TOGETHER = 500  # records of captures that are given at once
 Played = Callable[[Complain], Iterator[Sequence[Record]]]  # gives the records of captures, anew each time
 
 
-def find_recording(paths: Sequence[Path], complain: Complain) -> Recording | None:
+def find_recording(paths: Sequence[Path], complain: Complain) -> Replayable | None:
     """The recording that some files or directories hold; null: they are captures. Raises OSError, ConfigError."""
     journals = [path for path in paths if is_journal(path)]
     if journals:

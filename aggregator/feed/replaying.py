@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from aggregator.bus.demand import Demanded, Tell, Unmet
 from aggregator.bus.history import BadStart, Beginning, Cursor, HistoryStatus, Start, Stretch
-from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, Recording, ReplayedBus
+from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, Replayable, ReplayedBus
 from aggregator.bus.selection import Pattern, Selection
 from aggregator.bus.view import Wanted
 from aggregator.errors import ConfigError
@@ -107,7 +107,7 @@ class Replaying:
 
     def __init__(
         self,
-        recording: Recording,
+        recording: Replayable,
         opening: Opening,
         terms: ReplayTerms,
         complain: Complain,
@@ -378,7 +378,7 @@ class ReplayServer:
 
     has_history = True
 
-    def __init__(self, settings: FeedSettings, recording: Recording, terms: ReplayTerms, complain: Complain) -> None:
+    def __init__(self, settings: FeedSettings, recording: Replayable, terms: ReplayTerms, complain: Complain) -> None:
         """Prepare; nothing is read, and nothing listens, before `start`."""
         self.gate = Gate()
         self.is_ready = True

@@ -66,7 +66,7 @@ class StillJournal:
         """Some topics as far as they are kept, from a time on. Raises OSError."""
         if self._last is None:
             return
-        reader = JournalReader(self._shelf, self._last.epoch, ())  # type: ignore[arg-type]  # it asks for the view alone
+        reader = JournalReader(self._shelf, self._last.epoch, ())
         wanted = Selection(map(parse_pattern, patterns))
         cursor = reader.at_time(start)[0] if start > 0 else reader.earliest()
         while cursor is not None:

@@ -551,3 +551,20 @@ async def test_a_file_whose_offsets_run_back_is_read_to_its_end(tmp_path: Path) 
         assert [line for line in got if line in lines] == lines[::-1]
         assert [line for line in got if line in more] == more
         assert [json.loads(line)["cause"] for line in got if b'"gap"' in line] == ["damaged"]
+
+
+async def test_a_damaged_part_of_a_journal_is_named_and_told(tmp_path: Path) -> None:
+    lines = await recorded(tmp_path / "data", "journal", a_minute())
+    async with writing(tmp_path / "data", "journal", SECOND) as publish:
+        await publish([trade(n) for n in range(4000, 4010)])
+    first = min(tmp_path.glob("data/0*"))
+    data = bytearray(first.read_bytes())
+    data[:20] = b"\0" * 20
+    data[len(data) // 2 :] = b""
+    first.write_bytes(data)
+    async with serving(tmp_path / "data") as served:
+        got = await served.records("trades:*:*")
+        assert ids(got)[-10:] == [str(n) for n in range(4000, 4010)]
+        assert len(got) < len(lines)
+        assert [record.cause for record in got if isinstance(record, Gap)][:1] == ["damaged"]
+        assert any(text.startswith(str(tmp_path)) for text in served.said)

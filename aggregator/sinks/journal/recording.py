@@ -6,17 +6,16 @@ from pathlib import Path
 import msgspec
 
 from aggregator.bus.bus import encode_lines
-from aggregator.bus.history import BadStart, Beginning, Cursor, Start
+from aggregator.bus.history import BadStart, Beginning, Cursor, Start, hole
 from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, decode_record
 from aggregator.bus.selection import RecordTopic, Selection
 from aggregator.bus.view import Wanted
-from aggregator.errors import ConfigError
 from aggregator.records import CHANNELS, Gap, Record
-from aggregator.sinks.journal.blocks import CLOSED, OPEN, AnotherFormat, NotReadable, OpenFile, read_head
-from aggregator.sinks.journal.groups import ClosedFile
+from aggregator.sinks.journal.blocks import CLOSED, OPEN, NotReadable
 from aggregator.sinks.journal.lives import NAME
+from aggregator.sinks.journal.offline import StillShelf
 from aggregator.sinks.journal.reader import JournalReader
-from aggregator.sinks.journal.segments import JournalSegment, Readable, ShelfView
+from aggregator.sinks.journal.segments import Readable
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -30,64 +29,18 @@ def _numbered(path: Path) -> Iterator[Path]:
     return (each for each in path.iterdir() if each.suffix in {OPEN, CLOSED} and each.stem.isdecimal())
 
 
-class _AsItStands:
-    """The segments of a directory as they stand at one moment."""
-
-    def __init__(self, path: Path, complain: Complain) -> None:
-        """Look at them. Raises OSError, ConfigError."""
-        found: dict[int, JournalSegment] = {}
-        for each in sorted(_numbered(path), key=lambda each: (int(each.stem), each.suffix == CLOSED)):
-            segment = _segment(each, complain)
-            if segment is not None and segment.has_records:
-                found[segment.number] = segment  # a closed one takes the place of the open one
-        kept = tuple(found[number] for number in sorted(found))
-        order: dict[str, int] = {}
-        for segment in kept:
-            order.setdefault(segment.epoch, len(order))
-        self.view = ShelfView(kept, order)
-
-
-def _segment(path: Path, complain: Complain) -> JournalSegment | None:
-    try:
-        number = int(path.stem)
-        if path.suffix == CLOSED:
-            head = read_head(path)
-            return JournalSegment(number, path, head, size=path.stat().st_size)
-        opened = OpenFile.seen(path)
-        return JournalSegment(number, path, opened.head, opened)
-    except AnotherFormat as error:
-        raise ConfigError(str(error)) from error
-    except FileNotFoundError:  # its daemon has removed it
-        return None
-    except (NotReadable, OSError, ValueError) as error:
-        if path.suffix == CLOSED and isinstance(error, NotReadable):
-            head_at_end = _head_at_end(path)
-            if head_at_end is not None:
-                return head_at_end
-        complain(f"{path}: {error}; a gap tells what is missing")
-        return None
-
-
-def _head_at_end(path: Path) -> JournalSegment | None:
-    """A closed segment of which only the first line cannot be read."""
-    try:
-        head = ClosedFile(path).head
-    except (NotReadable, OSError):
-        return None
-    return None if head is None else JournalSegment(int(path.stem), path, head, size=path.stat().st_size)
-
-
 class JournalRecording:
     """The journal of a directory, as it stands when it is begun to be read."""
 
     def __init__(self, path: Path, complain: Complain) -> None:
-        """Look at its segments. Raises OSError, ConfigError."""
+        """Look at its segments. Raises OSError."""
         self._path = path
-        self._is_empty = not _AsItStands(path, complain).view.kept
+        for segment, reason in StillShelf(path).unreadable:
+            complain(f"{segment}: {reason}; a gap tells what is missing")
 
     def opening(self, ts: int | None) -> Opening | None:
         """Name the topics of its first segment and of its last one; none of them says anything of instruments."""
-        shelf = _AsItStands(self._path, _be_silent)
+        shelf = StillShelf(self._path)
         kept = shelf.view.kept
         if not kept:
             return None
@@ -109,12 +62,12 @@ class JournalRecording:
 
     def play(self, start: Beginning, wanted: Selection, complain: Complain) -> Excerpts:
         """Give what follows a place. Raises BadStart."""
-        shelf = _AsItStands(self._path, _be_silent)
+        shelf = StillShelf(self._path)
         kept = shelf.view.kept
         if not kept:
             return
         reader = JournalReader(shelf, kept[-1].epoch, ())
-        cursor, gap = _begin(reader, start, shelf.view)
+        cursor, gap = _begin(reader, start, shelf)
         if isinstance(start, Start | Cursor):
             yield from _books_before(reader, cursor, wanted)
         if gap is not None:
@@ -135,8 +88,8 @@ class JournalRecording:
                 return
 
 
-def _begin(reader: JournalReader, start: Beginning, view: ShelfView) -> tuple[Cursor, Gap | None]:
-    kept = view.kept
+def _begin(reader: JournalReader, start: Beginning, shelf: StillShelf) -> tuple[Cursor, Gap | None]:
+    kept = shelf.view.kept
     if isinstance(start, Start):
         cursor, gap, _ = reader.at_time(start.ts or 0)
         return cursor, gap
@@ -145,7 +98,10 @@ def _begin(reader: JournalReader, start: Beginning, view: ShelfView) -> tuple[Cu
         if start.epoch not in epochs:
             raise BadStart(f"the epoch {start.epoch!a:.40} is not in this journal, which has {', '.join(epochs)}")
         return start, None
-    return Cursor(kept[0].epoch, kept[0].first - 1), None
+    place = Cursor(kept[0].epoch, kept[0].first - 1)
+    is_damaged = any(int(path.stem) < kept[0].number for path, _ in shelf.unreadable)
+    ts = kept[0].ts_first
+    return place, hole("damaged", Cursor("", 0), place, (ts, ts)) if is_damaged else None
 
 
 class _BooksOf(Selection):
@@ -193,7 +149,3 @@ def _records(lines: list[bytes]) -> tuple[list[Record], list[str]]:
             except UNREADABLE as error:
                 bad.append(str(error))
         return records, bad
-
-
-def _be_silent(_: str) -> None:
-    """Say nothing again that was said when it was opened."""

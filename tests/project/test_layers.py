@@ -44,7 +44,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "command line": ("aggregator.cli", "aggregator.__main__"),
 }
 ORDER = list(LAYERS)
-MOST_ARROWS = 120  # pairs of rooms of which one imports the other; a file at the top of aggregator/ counts as a room
+# Pairs of rooms of which one imports the other; a file at the top of aggregator/ counts as a room.
+MOST_ARROWS = 90  # among the rooms of the daemon, the connectors and the commands
+BESIDE = {"research": 10, "sources": 11, "tables": 5}  # rooms beside these, and how many arrows begin or end in each
 PURE = (*ORDER[: ORDER.index("session") + 1], "derived")  # no I/O, no clock, no logging: time is an argument
 LOADERS = ("aggregator.catalog.registry", "aggregator.sandbox")  # of connectors, by id
 
@@ -193,7 +195,11 @@ def test_imports_go_down(module: str) -> None:
 
 def test_few_rooms_import_each_other() -> None:
     """A file in the wrong room, or an import that could be spared, is an arrow too many."""
-    assert 40 < len(arrows()) <= MOST_ARROWS, sorted(arrows())
+    among = [arrow for arrow in arrows() if BESIDE.keys().isdisjoint(arrow)]
+    assert 40 < len(among) <= MOST_ARROWS, sorted(among)
+    for room, most in BESIDE.items():
+        touching = [arrow for arrow in arrows() if room in arrow]
+        assert 2 < len(touching) <= most, sorted(touching)
 
 
 def test_no_rooms_import_each_other_in_a_circle() -> None:

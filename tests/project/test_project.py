@@ -1,6 +1,7 @@
 """What the project's own files promise: a lock without addresses, commands that exist, explained exceptions."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -71,6 +72,12 @@ def test_the_version_is_one_that_packages_may_have() -> None:
 
 def test_the_packages_say_that_they_are_typed() -> None:
     assert all((ROOT / package / "py.typed").exists() for package in ("aggregator", "connectors"))
+
+
+def test_no_file_holds_the_marks_of_a_merge() -> None:
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False).stdout.split(b"\0")
+    texts = {name: (ROOT / name.decode()).read_bytes() for name in files if name and (ROOT / name.decode()).is_file()}
+    assert [name for name, text in texts.items() if re.search(rb"(?m)^(<{7}|>{7}) ", text)] == []
 
 
 # --- tests that a busy machine does not break

@@ -336,8 +336,8 @@ async def fuzz(  # noqa: PLR0915 - one scenario, from its beginning to its end
         nonlocal published, longest
         ran = time.process_time()
         side = [("1", "2")]
-        book = BookSnapshot(exchange="alpha", symbol="BTC/USD", raw_symbol="BTCUSD", bids=side, asks=side)
         while not is_over:
+            book = BookSnapshot(exchange="alpha", symbol="BTC/USD", raw_symbol="BTCUSD", bids=side, asks=side)
             trade = Trade(exchange="alpha", symbol="BTC/USD", raw_symbol="BTCUSD", ts_recv=1, price="1.5", size="1")
             bus.publish([trade, book])
             published += 1

@@ -169,6 +169,13 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     ),
     "Sinks that speak to servers": (
         Bound("sinks.brokers.redis.LARGEST_BYTES", "bytes", "an entry or a message of Redis", "a batch is several"),
+        Bound(
+            "sinks.http.LARGEST_ANSWER_BYTES",
+            "bytes",
+            "of an answer of a webhook",
+            "the rest is not read, and it counts",
+        ),
+        Bound("sinks.http.LONGEST_PAUSE_S", "seconds", "of a pause that a webhook asks for", "it is asked again then"),
         Bound("sinks.naming.MOST_PLACES", "places", "of topics at a target, remembered", "they are named anew"),
         Bound(
             "sinks.brokers.nats.MOST_PENDING",

@@ -17,6 +17,7 @@ OWN = {
     for name, value in (
         ("feed", "aggregator.feed.sink:SINK"),
         ("files", "aggregator.sinks.files:SINK"),
+        ("http", "aggregator.sinks.http:SINK"),
         ("journal", "aggregator.sinks.journal.sink:SINK"),
         ("nats", "aggregator.sinks.brokers.nats:SINK"),
         ("redis", "aggregator.sinks.brokers.redis:SINK"),

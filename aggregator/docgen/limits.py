@@ -156,6 +156,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("session.trades.LATE_NS", "ns", "that trades out of order are waited for", "their gap closes"),
         Bound(
+            "session.arbiter.MOST_LEFT",
+            "topics",
+            "no longer wanted, whose latest trades are known yet, and so many trades of each",
+            "the oldest are forgotten",
+        ),
+        Bound(
             "session.arbiter.REMEMBERED",
             "trades",
             "of a topic, to know one that comes twice",

@@ -31,6 +31,7 @@ from aggregator.session.subscriptions import Key
 from aggregator.session.topics import closed, with_flag
 
 REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
+MOST_LEFT = 500  # topics that are no longer wanted, and trades of each, that are remembered
 BEHIND_NS = 10 * SECOND_NS  # a line that is left alone may be so much slower than the one that has gone
 WHOLE: tuple[Channel, ...] = ("book", "orders")  # channels whose changes are of use only behind a whole state
 
@@ -163,6 +164,7 @@ class LineArbiter:
         self._rules = stream.sequence
         self._lines: list[ArbitratedLine] = []
         self._topics: dict[Key, PublishedTopic] = {}
+        self._left: dict[Key, dict[TradeId, int]] = {}  # the latest trades of topics that are no longer wanted
         self._withheld: set[str] = set()  # gaps that are not published, because another line is good
         self._alone_from: int | None = None  # when (monotonic ns) the line that is left needs no comparing any more
 
@@ -193,9 +195,24 @@ class LineArbiter:
         self.scores.pop(line.conn, None)
 
     def forget(self, keys: Collection[Key]) -> None:
-        """Forget topics that are no longer wanted."""
+        """Forget topics that are no longer wanted, but for their latest trades.
+
+        If one is wanted again soon, a line that is behind may bring them once more.
+        """
         for key in keys:
-            self._topics.pop(key, None)
+            told = self._topics.pop(key, None)
+            if told is not None and told.seen:
+                self._left[key] = dict(list(told.seen.items())[-MOST_LEFT:])
+                if len(self._left) > MOST_LEFT:
+                    del self._left[next(iter(self._left))]
+
+    def _topic(self, line: ArbitratedLine, key: Key) -> PublishedTopic:
+        """The state of a topic as it was published; one that begins belongs to the line that begins it."""
+        told = self._topics.get(key)
+        if told is None:
+            told = self._topics[key] = PublishedTopic(line)
+            told.seen = self._left.pop(key, told.seen)
+        return told
 
     def settle(self, now: Now) -> list[Record]:
         """Hand the stream over to the only line that is left. Gives the records that this makes necessary.
@@ -270,9 +287,7 @@ class LineArbiter:
 
     def _record(self, line: ArbitratedLine, channel: Channel, record: Record, out: list[Record], now: Now) -> None:
         key = (channel, record.raw_symbol)
-        told = self._topics.get(key)
-        if told is None:
-            told = self._topics[key] = PublishedTopic(line)
+        told = self._topic(line, key)
         before = len(out)
         if isinstance(record, Trade | Liquidation) and (id := told.id_of(line, record)) is not None:
             self._trade(line, told, id, record, out, now)
@@ -390,7 +405,7 @@ class LineArbiter:
                 out.append(gap)
             return
         key = (gap.channel, gap.raw_symbol)
-        told = self._topics.setdefault(key, PublishedTopic(line))
+        told = self._topic(line, key)
         if gap.phase == "open":
             if told.gap is not None or self._is_made_good(line, gap, key):
                 self._withheld.add(gap.gap_id)

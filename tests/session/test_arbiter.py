@@ -314,3 +314,12 @@ def test_while_neither_line_is_good_the_one_that_was_followed_is_followed_as_lon
     assert made.merge(a, said[2:3], later) == []
     a.good.add(("ticker", "A"))
     assert made.merge(a, said[3:], later) == said[3:], "the one that is good is followed at once"
+
+
+def test_a_topic_that_is_wanted_again_soon_is_not_told_what_it_was_told() -> None:
+    a, b = Scripted("a", good=[("trades", "A")]), Scripted("b", good=[("trades", "A")])
+    made = arbiter(a, b, numbered=False)
+    said: list[Record] = [Trade(raw_symbol="A", price="1", size="1", id=str(at), ts_event=at) for at in range(3)]
+    assert made.merge(a, said[:2], NOW) == said[:2]
+    made.forget([("trades", "A")])
+    assert made.merge(b, said, NOW) == said[2:], "this line is behind"

@@ -421,6 +421,13 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "sinks.files.LONGEST_BACKOFF_S", "seconds", "before a file that failed is tried again", "doubles no further"
         ),
+        Bound(
+            "sinks.parquet.ParquetSettings.rotate_rows",
+            "records",
+            "before Parquet files appear (`rotate_rows`)",
+            "they appear, and others are begun",
+        ),
+        Bound("sinks.parquet.GATHERED", "records", "that wait one by one for Parquet", "they become columns"),
         Bound("daemon.daemon.DRAIN_S", "seconds", "that sinks have at the end", "one error; the rest is lost to them"),
         Bound(
             "daemon.process.LEAVE_S", "seconds", "from a signal to the end, whatever hangs", "left at once, exit code 1"

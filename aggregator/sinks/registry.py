@@ -20,6 +20,7 @@ OWN = {
         ("http", "aggregator.sinks.http:SINK"),
         ("journal", "aggregator.sinks.journal.sink:SINK"),
         ("nats", "aggregator.sinks.brokers.nats:SINK"),
+        ("parquet", "aggregator.sinks.parquet:SINK"),
         ("redis", "aggregator.sinks.brokers.redis:SINK"),
         ("stdout", "aggregator.sinks.stdout:SINK"),
     )

@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 from msgspec import Raw
 
 from aggregator.bus.bus import Batch, Bus
+from aggregator.bus.history import Cursor
 from aggregator.errors import ConfigError
 from aggregator.sinks.dead_letters import DeadLetter, DeadLetters
 from aggregator.sinks.places import NoPlace, PlaceNotes
@@ -124,7 +125,8 @@ class QueuedSink:
             if bus.history is None:
                 raise ConfigError(f"sink {self.name} cannot spill: there is no journal to read from")
             self._places = PlaceNotes(config.name, place)
-            self.queue = SpillQueue(config.sink.name, bus, bus.history, config.delivery)
+            queue = self.queue = SpillQueue(config.sink.name, bus, bus.history, config.delivery)
+            context.place = lambda: queue.place
         self.task: asyncio.Task[None] | None = None
         self._config = config
         self._delivery = config.delivery
@@ -133,6 +135,7 @@ class QueuedSink:
         path = config.delivery.dead_letters or dead_letters
         self._dead = None if path is None else DeadLetters(path, config.delivery.dead_letters_bytes)
         self._writer: Writer | None = None
+        self._lasting: Cursor | None = None  # its writer has said so last; null: all that was taken
         self._at: deque[Batch] = deque()  # a batch that was taken from the queue and is to be written, or parts of one
         self._raised: Exception | None = None  # by a write within the call that published
         self._busy: Awaitable[None] | None = None  # such a write asked to wait for it
@@ -176,7 +179,13 @@ class QueuedSink:
         else:
             if place is not None:
                 queue.begin_at(place)
-        places.follow(lambda: queue.place)
+        places.follow(lambda: self._place(queue))
+
+    def _place(self, queue: SpillQueue) -> Cursor:
+        """Where the next life goes on: behind what was taken, and is lasting."""
+        if self._writer is not None:
+            self._lasting = self._writer.lasting()
+        return self._lasting or queue.place
 
     async def room(self) -> None:
         await self.queue.room()
@@ -239,6 +248,7 @@ class QueuedSink:
                     self._state = "running"
                     await self._give_all(self._writer)
                     await self._timed(self._writer.flush())
+                    self._lasting = self._writer.lasting()
                     writer, self._writer = self._writer, None
                     await writer.close()
                     return
@@ -287,6 +297,7 @@ class QueuedSink:
                 with suppress(Exception):
                     async with asyncio.timeout(CLOSING_S):  # `wait_for` of Python 3.11 may swallow a cancellation
                         await writer.close()
+                self._lasting = writer.lasting()
             except asyncio.CancelledError:
                 if _is_to_end():
                     raise

@@ -12,6 +12,7 @@ from msgspec import Struct
 from pydantic import BeforeValidator
 
 from aggregator.bus.bus import Batch, Bus
+from aggregator.bus.history import Cursor
 from aggregator.bus.selection import BadPattern, parse_pattern
 from aggregator.sinks.values import Bytes, Count, Duration, FilePath, Word
 
@@ -67,6 +68,13 @@ class Writer:
 
     async def flush(self) -> None:
         """Make lasting what was taken so far. The frame asks for it at the end of the stream."""
+
+    def lasting(self) -> Cursor | None:
+        """The place up to which all that it took is lasting, where `write` returns earlier; null: all of it is.
+
+        A sink that spills goes on there after a restart, and is given once more what is behind it.
+        """
+        return None
 
     async def close(self) -> None:
         """Give everything back. It is called once, also after a failure, and at the end after `flush`."""
@@ -157,6 +165,8 @@ class Context:
     deaths: (epoch, exchange) of runs that were killed, and from when on (ns) the stream itself tells what is missing
     daemon: the name by which others know this daemon; empty where there is none, as in a replay
     before: the epoch of the life of before that published something; empty: none is known; null: nobody was asked
+    place: where the stream is before the batch that is being given, which `lasting` may say later; null: the sink does
+        not spill
     """
 
     def __init__(
@@ -179,6 +189,7 @@ class Context:
         self.lost = 0
         self.removed = 0
         self.trouble: str | None = None
+        self.place: Callable[[], Cursor | None] = lambda: None
 
     def lose(self, count: int) -> None:
         """Count records that were taken, and could not be kept after all; the writer tells its target of them."""

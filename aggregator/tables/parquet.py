@@ -7,6 +7,7 @@ appears whole, by its renaming: what is being written has a name that begins wit
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -56,15 +57,15 @@ def exchange_name(exchange: str) -> str:
 class ParquetFile:
     """One file, row group by row group. It is there once it is closed."""
 
-    def __init__(self, path: Path, record: type[Record]) -> None:
-        """Begin it. Raises OSError."""
+    def __init__(self, path: Path, record: type[Record], level: int = LEVEL) -> None:
+        """Begin it, with this level of compression. Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.rows = 0
         self._temporary = path.with_name(f".{path.name}{TEMPORARY}")
         self._file = self._temporary.open("wb")
         whole = schema(record)
-        self._writer = needed("pyarrow.parquet").ParquetWriter(self._file, whole, **options(record))
+        self._writer = needed("pyarrow.parquet").ParquetWriter(self._file, whole, **options(record, level))
 
     def write(self, batches: Sequence[Any]) -> None:
         """Add a row group. Raises OSError."""
@@ -83,12 +84,14 @@ class ParquetFile:
 
     def abandon(self) -> None:
         """Leave nothing of it."""
-        self._writer.close()
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        for closing in (self._writer.close, self._file.close):
+            with suppress(OSError, ValueError):  # a full disk takes no end of it either
+                closing()
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
 
 
-def options(record: type[Record]) -> dict[str, Any]:
+def options(record: type[Record], level: int = LEVEL) -> dict[str, Any]:
     """How the columns of a type are written: words as dictionaries, integers as differences, doubles by their bytes."""
     words, encodings = [], {}
     for path, column in _leaves(stored(record)):
@@ -100,7 +103,7 @@ def options(record: type[Record]) -> dict[str, Any]:
             encodings[path] = "BYTE_STREAM_SPLIT"
     return {
         "compression": "zstd",
-        "compression_level": LEVEL,
+        "compression_level": level,
         "use_dictionary": words,
         "column_encoding": encodings,
         "write_page_index": True,
@@ -133,6 +136,8 @@ class ParquetTree:
     """Records of any types into files below a directory. One thread works with it.
 
     records, files: how many it has taken, and how many files have their name
+    kept: how many of the records are in such files
+    paths: those files
 
     Every record that was given is in a file once `close` has returned; until then nothing is there under its own name
     but files that have become full. What an abandoned tree has left begins with a dot, and is overwritten by the next
@@ -147,13 +152,16 @@ class ParquetTree:
         group_rows: int = GROUP_ROWS,
         held_rows: int = HELD_ROWS,
         file_rows: int = FILE_ROWS,
+        level: int = LEVEL,
         closed: Callable[[Path], None] | None = None,
     ) -> None:
         """Write below `root`; files are called `stem` and a number. `closed` is told of each that has its name."""
         self.root = root
-        self.records = self.files = 0
+        self.records = self.files = self.kept = 0
+        self.paths: list[Path] = []
         self._stem = stem
         self._group_rows, self._held_rows, self._file_rows = group_rows, held_rows, file_rows
+        self._level = level
         self._closed = closed
         self._parts: dict[tuple[type[Record], int, str], Partition] = {}
         self._held = 0
@@ -184,6 +192,11 @@ class ParquetTree:
             self._gather(part)
             part.epoch = epoch
         return part
+
+    def gather(self) -> None:
+        """Make columns of every record that waits, which take less memory. Raises OSError."""
+        for part in list(self._parts.values()):
+            self._gather(part)
 
     def flush(self) -> None:
         """Write what waits; it is in files that have no name yet. Raises OSError."""
@@ -227,7 +240,7 @@ class ParquetTree:
             return
         if part.file is None:
             name = f"{self._stem}-{part.number}{SUFFIX}"
-            part.file = ParquetFile(self.root / part.folder / name, part.record)
+            part.file = ParquetFile(self.root / part.folder / name, part.record, self._level)
         part.file.write(part.batches)
         self._held -= part.rows
         part.batches, part.rows = [], 0
@@ -239,6 +252,8 @@ class ParquetTree:
             return
         path = part.file.close()
         self.files += 1
+        self.kept += part.file.rows
+        self.paths.append(path)
         part.file = None
         part.number += 1
         if self._closed is not None:

@@ -1,0 +1,249 @@
+"""The `parquet` sink: whole files of every record, and a word about each that is in none."""
+
+import asyncio
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from aggregator.bus.bus import Bus
+from aggregator.records import RECORD_TYPES, Gap, Record
+from aggregator.research import Recording
+from aggregator.sinks import parquet
+from aggregator.sinks.journal.sink import SINK as JOURNAL
+from aggregator.sinks.parquet import MARKER, SINK
+from aggregator.sinks.running import Running, running
+from aggregator.tables.extras import needed
+from aggregator.tables.parquet import TEMPORARY, ParquetTree
+from tests.support.any_records import Some
+from tests.support.written import FIRST, NOON, SECOND, SECOND_NS, numbered, sold
+
+pytest.importorskip("pyarrow")
+pytestmark = pytest.mark.waits
+
+SOON = structs.replace(SINK.defaults, batch_age=0.01, backoff=0.01, longest_backoff=0.02)
+SPILLING = structs.replace(SOON, when_full="spill")
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> int:
+        return self.now
+
+
+async def until(condition: Any) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not come")
+
+
+async def begun(out: Path, bus: Bus, clock: Clock, delivery: Any = SOON, **more: Any) -> Running:
+    places = out.parent / "places"
+    sink = running(SINK.configured(delivery, path=out, **more), bus, clock=clock, dead=out.parent, places=places)
+    await sink.start()
+    return sink
+
+
+async def ended(*sinks: Running) -> None:
+    for sink in sinks:
+        sink.end()
+        assert sink.task is not None
+        await sink.task
+
+
+@asynccontextmanager
+async def life(out: Path, epoch: str = FIRST, **more: Any) -> AsyncIterator[tuple[Bus, Running, Clock]]:
+    bus, clock = Bus(epoch), Clock()
+    sink = await begun(out, bus, clock, **more)
+    yield bus, sink, clock
+    await ended(sink)
+
+
+def read(out: Path) -> list[Record]:
+    return list(Recording(out).records())
+
+
+def files(out: Path) -> list[Path]:
+    return sorted(out.rglob("*.parquet"))
+
+
+def left(out: Path) -> list[Path]:
+    """Whatever is there and is no whole file."""
+    return [path for path in out.rglob("*") if path.is_file() and path.suffix != ".parquet"]
+
+
+async def test_every_record_is_there_to_the_digit(tmp_path: Path) -> None:
+    some = Some(7, is_odd=True)
+    records = [record for kind in RECORD_TYPES for record in some.records(kind, 8)]
+    for number, record in enumerate(records):
+        record.ts_recv = NOON + number * 200 * SECOND_NS
+    numbered(records)
+    async with life(tmp_path / "out") as (bus, sink, _):
+        for at in range(0, len(records), 30):
+            bus.publish(records[at : at + 30])
+        await until(lambda: sink.status().written == len(records))
+        assert not files(tmp_path / "out")
+    assert read(tmp_path / "out") == records
+    assert not left(tmp_path / "out")
+
+
+async def test_files_appear_when_an_interval_is_over_and_where_many_records_came(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    async with life(out, rotate_every=60.0, rotate_rows=100) as (bus, sink, clock):
+        bus.publish([sold(at) for at in range(10)])
+        await until(lambda: sink.status().written == 10)
+        assert not files(out)
+        clock.now += 60 * SECOND_NS  # nothing comes, and the time is over all the same
+        await until(lambda: len(files(out)) == 1)
+        assert len(read(out)) == 10
+        assert not left(out)
+        for start in range(10, 310, 100):
+            bus.publish([sold(at) for at in range(start, start + 100)])
+            await until(lambda until=start + 100: sink.status().written == until)
+        assert len(files(out)) == 3
+        assert sink.reopen()
+        await until(lambda: len(files(out)) == 4)
+    assert [record.offset for record in read(out)] == [*range(1, 311)]
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """A disk that takes no file which is larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+async def test_a_disk_that_takes_nothing_is_told_and_what_it_loses_too(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    async with life(out, rotate_every=60.0) as (bus, sink, clock):
+        bus.publish([sold(at) for at in range(50)])
+        await until(lambda: sink.status().written == 50)
+        with largest_file(1000):
+            clock.now += 60 * SECOND_NS
+            await until(lambda: sink.status().failing is not None)
+            bus.publish([sold(at) for at in range(50, 60)])
+            await until(lambda: sink.status().retried)
+            assert (sink.status().written, sink.status().dropped) == (0, 50)
+            assert not files(out)
+        await until(lambda: sink.status().written == 10)
+    assert sink.status().failing is None
+    gap, *records = read(out)
+    assert isinstance(gap, Gap)
+    assert (gap.cause, gap.missed, gap.expected, gap.got, gap.conn) == ("overflow", 50, 1, 51, "parquet")
+    assert (gap.ts_from, gap.ts_to) == (NOON, NOON + 49 * SECOND_NS)
+    assert [record.offset for record in records] == [*range(51, 61)]
+    assert not left(out)
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from tests.sinks import test_parquet
+asyncio.run(test_parquet.live_until_killed(Path(sys.argv[1]), sys.argv[2] == "spill"))
+"""
+
+
+async def live_until_killed(home: Path, is_spilling: bool) -> None:
+    """The life of a daemon that is killed when 20,000 records are in files, and 20,000 are not."""
+    bus, clock = Bus(FIRST), Clock()
+    if is_spilling:
+        journal = running(JOURNAL.configured(path=home / "journal"), bus)
+        await journal.start()
+    parquet.GATHERED = 1000  # so that files without a name are there, too
+    vars(parquet)["ParquetTree"] = partial(ParquetTree, group_rows=1000, held_rows=2000)
+    sink = await begun(home / "out", bus, clock, SPILLING if is_spilling else SOON)
+    for start in range(0, 40_000, 1000):
+        bus.publish([sold(at / 10, exchange=f"e{at % 3}") for at in range(start, start + 1000)])
+        await until(lambda until=start + 1000: sink.status().written == until)
+        if start == 19_000:
+            sink.reopen()
+    await until(lambda: len(files(home / "out")) == 3)
+    await asyncio.sleep(0.5)  # the journal and the place reach the disk
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(home: Path, mode: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(home), mode], check=False, timeout=50)
+    assert done.returncode == -signal.SIGKILL
+
+
+async def test_a_kill_leaves_no_half_file_and_is_told(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    killed(tmp_path, "alone")
+    assert list(out.rglob(f".*{TEMPORARY}"))
+    assert [record.offset for record in read(out)] == [*range(1, 20_001)]
+    assert (out / MARKER).exists()
+    async with life(out, SECOND) as (bus, _, _):
+        bus.publish([sold(9000)])
+    *before, gap, after = sorted(read(out), key=lambda record: record.ts_recv)
+    assert isinstance(gap, Gap)
+    assert len(before) == 20_000
+    assert (gap.cause, gap.missed, gap.ts_from) == ("restart", None, NOON + 2000 * SECOND_NS)
+    assert after.ts_recv == NOON + 9000 * SECOND_NS
+    assert not left(out)
+
+
+async def test_what_a_kill_has_taken_comes_again_from_the_journal(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    killed(tmp_path, "spill")
+    assert [record.offset for record in read(out)] == [*range(1, 20_001)]
+    bus, clock = Bus(SECOND), Clock()
+    journal = running(JOURNAL.configured(path=tmp_path / "journal"), bus, before=FIRST)
+    await journal.start()
+    sink = await begun(out, bus, clock, SPILLING)
+    await until(lambda: sink.status().written == 20_000)
+    await ended(sink, journal)
+    records = [record for record in read(out) if not isinstance(record, Gap)]
+    assert [record.offset for record in records] == [*range(1, 40_001)]
+    assert sum(rows(out)) == 40_000  # none of them twice
+    assert not left(out)
+
+
+def rows(out: Path) -> Iterator[int]:
+    for path in files(out):
+        if "type=trade" in path.parts:
+            yield needed("pyarrow.parquet").read_metadata(path).num_rows
+
+
+async def test_files_that_got_their_names_before_a_kill_are_not_there_twice(tmp_path: Path) -> None:
+    """The kill came while the files of an interval got their names: some have theirs, and the marker is there."""
+    out = tmp_path / "out"
+    killed(tmp_path, "spill")
+    unnamed = sorted(path for path in out.rglob(f".*{TEMPORARY}"))
+    whole = files(out)[0]
+    stem = msgspec.json.decode((out / MARKER).read_bytes())["stem"]
+    early = whole.with_name(f"{stem}-0.parquet")
+    early.write_bytes(whole.read_bytes())
+    later = whole.parent.parent.parent / "date=2026-11-30/e0" / early.name
+    later.parent.mkdir(parents=True)
+    later.write_bytes(whole.read_bytes())
+    assert unnamed  # of the interval that was under way
+    bus, clock = Bus(SECOND), Clock()
+    journal = running(JOURNAL.configured(path=tmp_path / "journal"), bus, before=FIRST)
+    await journal.start()
+    sink = await begun(out, bus, clock, SPILLING)
+    await until(lambda: sink.status().written == 20_000)
+    await ended(sink, journal)
+    assert sum(rows(out)) == 40_000

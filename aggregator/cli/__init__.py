@@ -25,6 +25,7 @@ COMMANDS = {
     "replay": "A capture through the live code, to any sink.",
     "normalize": "Captured frames of one exchange as records.",
     "convert": "Files, captures and journals to Parquet.",
+    "query": "SQL over recordings, of any kind of file.",
     "schema": "What to tell other programs that read records, so that they guess nothing.",
     "docs": "Write the documentation that is made from the code.",
 }

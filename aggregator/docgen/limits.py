@@ -469,6 +469,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("config.config.LARGEST_BYTES", "bytes", "a configuration", "refused (78)"),
         Bound("sinks.values.SOCKET_PATH_BYTES", "bytes", "of the path of a socket", "refused (78)"),
         Bound("config.config.MOST_DOTS", "dots", "in a key of it", "refused (78)"),
+        Bound(
+            "cli.query.MOST_ROWS", "rows", "the table of `query` on a terminal", "the first are shown, and that is said"
+        ),
         Bound("config.schema.LONGEST_S", "seconds", "a time that an exchange's table names", "refused (78)"),
         Bound("config.schema.SHORTEST_LIFE_S", "seconds", "the least `lifetime` of a connection", "refused (78)"),
         Bound("sinks.values.SHOWN", "characters", "of a value that a complaint repeats", "cut off"),

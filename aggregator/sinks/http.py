@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import io
 import re
-import ssl
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from aggregator.ingest.lines import USER_AGENT, retry_after
 from aggregator.records import SECOND_NS
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
+from aggregator.sinks.tls import tls_context
 from aggregator.sinks.values import FilePath, Secret, Texts, quote, reveal
 from aggregator.sinks.worker import Worker
 
@@ -301,30 +301,10 @@ def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _tls(settings: HttpSettings) -> ssl.SSLContext:
-    """How TLS is spoken. Raises OSError."""
-    try:
-        context = ssl.create_default_context(cafile=settings.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.certificate is not None:
-            context.load_cert_chain(settings.certificate, settings.key, _no_password)
-    except (OSError, ValueError) as error:
-        files = [str(path) for path in (settings.ca, settings.certificate, settings.key) if path is not None]
-        raise OSError(
-            f"TLS cannot be had from {', '.join(files)}: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    return context
-
-
-def _no_password() -> str:
-    """Refuse a key that wants a password, which nobody is there to type."""
-    raise ValueError("the key is locked by a password: give one that is not")
-
-
 async def open_http(settings: HttpSettings, context: Context) -> Writer:
     """Read the secrets; the first batch connects. Raises OSError."""
     is_tls = settings.url.startswith("https")
-    tls = await asyncio.to_thread(_tls, settings) if is_tls else True
+    tls = await asyncio.to_thread(tls_context, settings.ca, settings.certificate, settings.key) if is_tls else True
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=1, ssl=tls, keepalive_timeout=IDLE_S),
         cookie_jar=aiohttp.DummyCookieJar(),

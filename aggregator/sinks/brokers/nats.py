@@ -16,6 +16,7 @@ from pydantic import Field
 from aggregator.sinks.messages import messages_of
 from aggregator.sinks.naming import NATS, Places
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
+from aggregator.sinks.tls import tls_context
 from aggregator.sinks.values import Bytes, Count, Duration, FilePath, Secret, Texts, reveal
 
 if TYPE_CHECKING:
@@ -213,25 +214,13 @@ def _said(error: Exception) -> str:
     return description or str(error).removeprefix("nats: ") or type(error).__name__
 
 
-def _tls(settings: NatsSettings) -> object:
-    """How TLS is spoken; null: as the client does it by itself, or not at all. Raises OSError."""
-    import ssl
-
-    if settings.ca is None and settings.certificate is None:
-        return None
-    context = ssl.create_default_context(cafile=settings.ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.certificate is not None:
-        context.load_cert_chain(settings.certificate, settings.key)
-    return context
-
-
 async def open_nats(settings: NatsSettings, context: Context) -> Writer:  # noqa: ARG001 - every sink has it
     """Connect, and make the stream that is missing. Raises OSError."""
     import nats
     from nats.errors import Error
 
     watch = _Watch()
+    has_files = settings.ca is not None or settings.certificate is not None
     try:
         client = await nats.connect(
             list(settings.servers),
@@ -244,7 +233,7 @@ async def open_nats(settings: NatsSettings, context: Context) -> Writer:  # noqa
             password=reveal(settings.password),
             token=reveal(settings.token),
             user_credentials=None if settings.credentials is None else str(settings.credentials),
-            tls=_tls(settings),
+            tls=tls_context(settings.ca, settings.certificate, settings.key) if has_files else None,
         )
     except Error as error:
         raise watch.failure(error) from error

@@ -1,0 +1,30 @@
+"""TLS of sinks that speak to servers: 1.2 or later, by the files that a configuration names."""
+
+import ssl
+from pathlib import Path
+
+
+def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    """How TLS is spoken.
+
+    ca: the certificates that may have signed the server's; null: those that the system trusts
+    certificate: our own, for a server that asks for one
+    key: its key; null: it is in the same file
+
+    Raises OSError, which names the files.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate is not None:
+            context.load_cert_chain(certificate, key, _no_password)
+    except (OSError, ValueError) as error:
+        files = [str(path) for path in (ca, certificate, key) if path is not None]
+        said = getattr(error, "strerror", None) or error
+        raise OSError(f"TLS cannot be had from {', '.join(files)}: {said}") from error
+    return context
+
+
+def _no_password() -> str:
+    """Refuse a key that wants a password, which nobody is there to type."""
+    raise ValueError("the key is locked by a password: give one that is not")

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -127,7 +127,16 @@ async def _readable(fd: int) -> None:
         loop.remove_reader(fd)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A program that is started here ends by SIGINT, though whoever runs the tests in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.waits
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}], ids=["colours", "no colours"])
 async def test_on_a_terminal_it_moves(variables: dict[str, str], tmp_path: Path) -> None:
     ours, theirs = pty.openpty()

@@ -66,6 +66,35 @@ class Steps(Worker):
         return await future
 
 
+class JournalAtWork:
+    """A journal whose threads do a step where the model says so."""
+
+    journal: Journal
+    workers: dict[str, Steps]
+    chance: Chance
+
+    async def write(self) -> None:
+        self.workers["journal-write"].step()
+
+    async def write_in_vain(self) -> None:
+        with full_disk():
+            self.workers["journal-write"].step()
+        self.journal._writer._retry_at = 0.0
+
+    async def close_segment(self) -> None:
+        self.journal._ask_for_chores()
+        self.workers["journal-close"].step()
+
+    async def expire(self) -> None:
+        shelf = self.journal.shelf
+        shelf._keep_bytes = shelf.size() * self.chance(30, 100) // 100
+        shelf.expire()
+        shelf._keep_bytes = LARGE
+
+    async def read_disk(self) -> None:
+        self.workers["journal-read"].step()
+
+
 class FarEnd:
     """A client's end of its connection: it takes what there is when it likes."""
 
@@ -84,7 +113,7 @@ class FarEnd:
         raise AssertionError("the hub hung up, for an error of its own")
 
 
-class SeamModel:
+class SeamModel(JournalAtWork):
     """One client and the lives of one daemon.
 
     got: every record that came, by its place; told: the places that gaps say are missing
@@ -159,27 +188,6 @@ class SeamModel:
             case 1:
                 return BookDelta(**names, bids=[], asks=[])  # type: ignore[arg-type]
         return Trade(**names, price="1", size="1" * self.chance(1, 60))  # type: ignore[arg-type]
-
-    async def write(self) -> None:
-        self.workers["journal-write"].step()
-
-    async def write_in_vain(self) -> None:
-        with full_disk():
-            self.workers["journal-write"].step()
-        self.journal._writer._retry_at = 0.0
-
-    async def close_segment(self) -> None:
-        self.journal._ask_for_chores()
-        self.workers["journal-close"].step()
-
-    async def expire(self) -> None:
-        shelf = self.journal.shelf
-        shelf._keep_bytes = shelf.size() * self.chance(30, 100) // 100
-        shelf.expire()
-        shelf._keep_bytes = LARGE
-
-    async def read_disk(self) -> None:
-        self.workers["journal-read"].step()
 
     async def turn(self) -> None:
         for _ in range(self.chance(1, 4)):

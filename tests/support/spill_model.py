@@ -32,8 +32,8 @@ from aggregator.sinks.sink import LOCAL, Batch, Context, Delivery, Ended, Refuse
 from aggregator.sinks.spill import SpillQueue
 from tests.support.cases import Chance, main
 from tests.support.hurry import Hurried
-from tests.support.journal_model import BASE_NS, close_small, full_disk
-from tests.support.seam_model import LARGE, PATTERNS, SYMBOLS, Place, Steps
+from tests.support.journal_model import BASE_NS, close_small
+from tests.support.seam_model import LARGE, PATTERNS, SYMBOLS, JournalAtWork, Place, Steps
 
 NAME = "target"
 TURNS = 3000  # until everything must have come to its end
@@ -74,7 +74,7 @@ class Target(Writer):
         raise OSError(110, "Connection timed out")
 
 
-class SpillModel:
+class SpillModel(JournalAtWork):
     """One sink and the lives of one daemon.
 
     got: every record that came, by its place, in order; told: the places that gaps of the journal say are missing
@@ -172,27 +172,6 @@ class SpillModel:
             case 2:
                 return Health(**names, channel="trades", state="live")  # type: ignore[arg-type]
         return Trade(**names, price="1", size="1" * self.chance(1, 60))  # type: ignore[arg-type]
-
-    async def write(self) -> None:
-        self.workers["journal-write"].step()
-
-    async def write_in_vain(self) -> None:
-        with full_disk():
-            self.workers["journal-write"].step()
-        self.journal._writer._retry_at = 0.0
-
-    async def close_segment(self) -> None:
-        self.journal._ask_for_chores()
-        self.workers["journal-close"].step()
-
-    async def expire(self) -> None:
-        shelf = self.journal.shelf
-        shelf._keep_bytes = shelf.size() * self.chance(30, 100) // 100
-        shelf.expire()
-        shelf._keep_bytes = LARGE
-
-    async def read_disk(self) -> None:
-        self.workers["journal-read"].step()
 
     async def note(self) -> None:
         """The place that the sink has reached is written, perhaps."""

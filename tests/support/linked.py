@@ -11,12 +11,8 @@ are withheld until it comes whole; and what the journal had not written yet come
 import argparse
 import asyncio
 import json
-import os
 import random
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tests.support.cases import say
-from tests.support.resumed import CONFIG, IDS, PROGRAM, ROOT, Lives, Place
+from tests.support.killed_daemons import GATHERS, Lives, Place, main, simulated
 
 SECOND = """\
 state = "{home}/state"
@@ -267,110 +263,64 @@ def reference(paths: list[Path], epochs: list[str]) -> tuple[dict[Place, dict[st
     return found, last
 
 
-async def begun(home: Path, epochs: list[str]) -> None:
-    """Wait until the feed of this life lets somebody in, and note its epoch."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            reader, writer = await asyncio.open_unix_connection(home / "feed.sock")
-        except OSError:
-            await asyncio.sleep(0.05)
-            continue
-        line = await reader.readline()
-        writer.transport.abort()
-        if line:
-            epochs.append(json.loads(line)["epoch"])
-            return
-    raise AssertionError((home / "log").read_text()[-2000:])
-
-
-async def run(arguments: argparse.Namespace, home: Path) -> int:  # noqa: PLR0915 - it is one story
+async def run(arguments: argparse.Namespace, home: Path) -> int:
     chance = random.Random(arguments.seed)
     first, second = home / "first", home / "second"
-    for each in (first, second):
-        each.mkdir(exist_ok=True)
-    sandbox_config = home / "sandbox.toml"
-    options = ["--simulate", IDS, "--port", "0", "--rate", str(arguments.rate), "--config-out", str(sandbox_config)]
-    sandbox = subprocess.Popen(  # noqa: ASYNC220 - nothing else goes on yet
-        [*PROGRAM, "sandbox", *options], stderr=subprocess.PIPE, cwd=ROOT
-    )
-    assert sandbox.stderr is not None
-    sandbox.stderr.readline()
-    exchanges = "".join(sandbox_config.read_text().partition("[[sinks]]")[0].partition("[[exchanges]]")[1:])
-    (first / "daemon.toml").write_text(CONFIG.format(home=first, exchanges=exchanges))
     cutter = Cutter(first / "feed.sock")
-    (second / "daemon.toml").write_text(SECOND.format(home=second, port=await cutter.start()))
-    gathers, passes = Lives(first, first / "daemon.toml"), Lives(second, second / "daemon.toml")
-    epochs: list[str] = []
-    told = (home / "far").open("wb")
-    reader = Reader(second / "feed.sock", told)
-    try:
-        passes.start()
-        gathers.start()
-        await begun(first, epochs)
-        await begun(second, [])
-        reading = asyncio.ensure_future(reader.run())
-        await asyncio.sleep(2)
-        began, lines = time.monotonic(), reader.lines
-        kinds = ["first"] * arguments.kill_first + ["second"] * arguments.kill_second
-        kinds += ["cut"] * (arguments.cuts - len(kinds))
-        chance.shuffle(kinds)
-        for kind in kinds:
-            await asyncio.sleep(chance.uniform(0.2, arguments.longest))
-            if kind == "cut":
-                cutter.is_shut = chance.random() < 0.5
-                cutter.cut()
-                await asyncio.sleep(chance.uniform(0, 1) if cutter.is_shut else 0)
-                cutter.is_shut = False
-            else:
-                lives, at = (gathers, epochs) if kind == "first" else (passes, [])
-                await asyncio.to_thread(lives.end, signal.SIGKILL)
-                lives.start()
-                await begun(lives.home, at)
-        rate = (reader.lines - lines) / (time.monotonic() - began)
-        say(f"{arguments.cuts} cuts, {kinds.count('first')} of them the death of the daemon that gathers and")
-        took = time.monotonic() - began
-        say(f"{kinds.count('second')} of the one that passes on, in {took:.0f} s; {rate:,.0f} records/s")
-        await asyncio.sleep(2)
-        sandbox.send_signal(signal.SIGSTOP)
-        while time.monotonic() - reader.heard < SILENT_S:  # noqa: ASYNC110 - the time itself is awaited
-            await asyncio.sleep(0.1)
-        reading.cancel()
-        await asyncio.to_thread(passes.end, signal.SIGTERM)
-        await asyncio.to_thread(gathers.end, signal.SIGTERM)
-    finally:
-        for lives in (gathers, passes):
-            if lives.process is not None and lives.process.poll() is None:
-                lives.process.kill()
-        sandbox.kill()
-        sandbox.communicate()
-        cutter.server.close()
-        told.close()
+    with simulated(home, arguments.rate) as (sandbox, exchanges), (home / "far").open("wb") as told:
+        gathers = Lives(first, GATHERS.format(home=first, exchanges=exchanges))
+        passes = Lives(second, SECOND.format(home=second, port=await cutter.start()))
+        reader = Reader(second / "feed.sock", told)
+        try:
+            passes.start()
+            gathers.start()
+            await gathers.begun()
+            await passes.begun()
+            reading = asyncio.ensure_future(reader.run())
+            await asyncio.sleep(2)
+            began, lines = time.monotonic(), reader.lines
+            await cut_and_kill(arguments, cutter, gathers, passes, chance)
+            took = time.monotonic() - began
+            say(f"{arguments.cuts} cuts in {took:.0f} s; {(reader.lines - lines) / took:,.0f} records/s")
+            await asyncio.sleep(2)
+            sandbox.send_signal(signal.SIGSTOP)
+            while time.monotonic() - reader.heard < SILENT_S:  # noqa: ASYNC110 - the time itself is awaited
+                await asyncio.sleep(0.1)
+            reading.cancel()
+            await asyncio.to_thread(passes.end, signal.SIGTERM)
+            await asyncio.to_thread(gathers.end, signal.SIGTERM)
+        finally:
+            passes.abandon()
+            gathers.abandon()
+            cutter.server.close()
     judge = Judge()
     with (home / "far").open("rb") as lines_told:
         judge.take(iter(lines_told))
-    return judge.verdict(*reference(gathers.paths, epochs))
+    return judge.verdict(*reference(gathers.paths, gathers.epochs))
 
 
-def main() -> None:
+async def cut_and_kill(
+    arguments: argparse.Namespace, cutter: Cutter, gathers: Lives, passes: Lives, chance: random.Random
+) -> None:
+    """Cut the link so often, and have some of the cuts be the death of either daemon."""
+    ends: list[Lives | None] = [*[gathers] * arguments.kill_first, *[passes] * arguments.kill_second]
+    ends += [None] * (arguments.cuts - len(ends))
+    chance.shuffle(ends)
+    for lives in ends:
+        await asyncio.sleep(chance.uniform(0.2, arguments.longest))
+        if lives is not None:
+            await lives.again(signal.SIGKILL)
+            continue
+        cutter.is_shut = chance.random() < 0.5
+        cutter.cut()
+        await asyncio.sleep(chance.uniform(0, 1) if cutter.is_shut else 0)
+        cutter.is_shut = False
+
+
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cuts", type=int, default=50)
     parser.add_argument("--kill-first", type=int, default=0, help="so many of them kill the daemon that gathers")
     parser.add_argument("--kill-second", type=int, default=0, help="so many of them kill the daemon that passes on")
-    parser.add_argument("--rate", type=float, default=3000, help="frames a second of the sandbox")
     parser.add_argument("--longest", type=float, default=2.5, help="seconds that a link lives")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
-    parser.add_argument("--home", type=Path, help="where all of it is kept; by default it is removed in the end")
-    arguments = parser.parse_args()
-    home = arguments.home or Path(tempfile.mkdtemp(prefix="linked-"))
-    home.mkdir(exist_ok=True)
-    say(f"seed {arguments.seed}, in {home}")
-    wrong = asyncio.run(run(arguments, home))
-    if arguments.home is None and not wrong:
-        shutil.rmtree(home)
-    raise SystemExit(1 if wrong else 0)
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("PYTHONPATH", str(ROOT))
-    main()
+    main(parser, run)

@@ -11,13 +11,8 @@ itself.
 import argparse
 import asyncio
 import json
-import os
 import random
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,50 +24,11 @@ from aggregator.client import connect, pauses
 from aggregator.feed.address import UnixAddress
 from tests.support.cases import say
 from tests.support.cutter import Cutter
+from tests.support.killed_daemons import GATHERS, Lives, Place, main, simulated
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = [sys.executable, "-m", "aggregator"]
-IDS = "binance,kraken"
-CONFIG = """\
-state = "{home}/state"
-{exchanges}
-[[sinks]]
-type = "stdout"
-queue = 1000000
-queue_bytes = "1GB"
-
-[journal]
-path = "{home}/journal"
-segment_bytes = "2MB"
-
-[feed]
-listen = ["unix:{home}/feed.sock"]
-"""
 ALONE = {"health", "hello", "subscribed", "resuming", "live", "cursor", "bye"}  # they belong to one connection
-Place = tuple[str, int]  # epoch and offset
 CUT_WITHIN_BYTES = 1_500_000
 PATIENCE_S = 600.0
-
-
-class Lives:
-    """A daemon that is started anew each time that it ends; `paths` are its standard outputs."""
-
-    def __init__(self, home: Path, config: Path) -> None:
-        self.home = home
-        self.config = config
-        self.paths: list[Path] = []
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        path = self.home / f"out-{len(self.paths):02}"
-        self.paths.append(path)
-        with path.open("wb") as out, (self.home / "log").open("ab") as log:
-            self.process = subprocess.Popen([*PROGRAM, "run", str(self.config)], stdout=out, stderr=log, cwd=ROOT)
-
-    def end(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-        self.process.wait(30)
 
 
 class Ledger:
@@ -237,36 +193,23 @@ def judge(client: Ledger, expected: list[Place]) -> int:
 
 async def run(arguments: argparse.Namespace, home: Path) -> int:
     chance = random.Random(arguments.seed)
-    sandbox_config = home / "sandbox.toml"
-    options = ["--simulate", IDS, "--port", "0", "--rate", str(arguments.rate), "--config-out", str(sandbox_config)]
-    sandbox = subprocess.Popen(  # noqa: ASYNC220 - nothing else goes on yet
-        [*PROGRAM, "sandbox", *options], stderr=subprocess.PIPE, cwd=ROOT
-    )
-    assert sandbox.stderr is not None
-    sandbox.stderr.readline()
-    exchanges = sandbox_config.read_text().partition("[[sinks]]")[0].partition("[[exchanges]]")
-    config = home / "daemon.toml"
-    config.write_text(CONFIG.format(home=home, exchanges="".join(exchanges[1:])))
-    lives = Lives(home, config)
     client: Ledger
-    try:
-        lives.start()
-        await _begun(home)
-        start = time.monotonic()
-        killed = set(chance.sample(range(arguments.restarts), min(arguments.kills, arguments.restarts)))
-        if arguments.by_itself:
-            client = await follow_by_itself(arguments, lives, chance, killed)
-        else:
-            client = await kill_and_resume(arguments, lives, chance, killed)
-        seconds = time.monotonic() - start
-        await asyncio.to_thread(lives.end, signal.SIGTERM)
-    finally:
-        if lives.process is not None and lives.process.poll() is None:
-            lives.process.kill()
-        sandbox.terminate()
-        sandbox.communicate()
-    epochs = _epochs(home)
-    expected = reference(lives.paths, epochs)
+    with simulated(home, arguments.rate) as (_, exchanges):
+        lives = Lives(home, GATHERS.format(home=home, exchanges=exchanges))
+        try:
+            lives.start()
+            await lives.begun()
+            start = time.monotonic()
+            killed = set(chance.sample(range(arguments.restarts), min(arguments.kills, arguments.restarts)))
+            if arguments.by_itself:
+                client = await follow_by_itself(arguments, lives, chance, killed)
+            else:
+                client = await kill_and_resume(arguments, lives, chance, killed)
+            seconds = time.monotonic() - start
+            await asyncio.to_thread(lives.end, signal.SIGTERM)
+        finally:
+            lives.abandon()
+    expected = reference(lives.paths, lives.epochs)
     say(f"{len(expected) / seconds:,.0f} records/s in {seconds:.0f} s, the time between lives among it")
     return judge(client, expected)
 
@@ -283,7 +226,7 @@ async def kill_and_resume(
                 await asyncio.sleep(chance.uniform(0, 0.5))
         watching = asyncio.ensure_future(client.connect_for(5))  # it is there when the daemon ends
         await asyncio.sleep(chance.uniform(0.3, 1))
-        await _restart(lives, killed=restart in killed)  # after the last, what was missed is read from the next life
+        await lives.again(_signal(restart in killed))  # after the last, what was missed is read from the next life
         await watching
     await client.connect_for(10)
     return client
@@ -300,7 +243,7 @@ async def follow_by_itself(
         for restart in range(arguments.restarts + 1):
             await client.cut(arguments.resumes // (arguments.restarts + 1) + 1)
             await asyncio.sleep(chance.uniform(0, 0.5))
-            epoch = await _restart(lives, killed=restart in killed)
+            epoch = await lives.again(_signal(restart in killed))
         await _until(lambda: following.done() or (client.is_live and client.reached > (epoch, 0)))
         if following.done():
             following.result()
@@ -312,11 +255,8 @@ async def follow_by_itself(
     return client
 
 
-async def _restart(lives: Lives, *, killed: bool) -> str:
-    """End the daemon, and start it anew; gives the epoch."""
-    await asyncio.to_thread(lives.end, signal.SIGKILL if killed else signal.SIGTERM)
-    lives.start()
-    return await _begun(lives.home)
+def _signal(is_killed: bool) -> int:
+    return signal.SIGKILL if is_killed else signal.SIGTERM
 
 
 async def _until(is_so: Callable[[], bool]) -> None:
@@ -325,47 +265,11 @@ async def _until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def _begun(home: Path) -> str:
-    """Wait until the feed of this life lets somebody in, and note its epoch."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            reader, writer = await asyncio.open_unix_connection(home / "feed.sock")
-        except OSError:
-            await asyncio.sleep(0.05)
-            continue
-        hello = json.loads(await reader.readline())
-        writer.transport.abort()
-        with (home / "epochs").open("a") as file:
-            file.write(f"{hello['epoch']}\n")
-        return str(hello["epoch"])
-    raise AssertionError((home / "log").read_text()[-2000:])
-
-
-def _epochs(home: Path) -> list[str]:
-    return (home / "epochs").read_text().split()
-
-
-def main() -> None:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--resumes", type=int, default=200)
     parser.add_argument("--restarts", type=int, default=5)
     parser.add_argument("--kills", type=int, default=3, help="restarts by kill -9 among them")
-    parser.add_argument("--rate", type=float, default=3000, help="frames a second of the sandbox")
     parser.add_argument("--longest", type=float, default=0.6, help="seconds that a connection lives")
     parser.add_argument("--by-itself", action="store_true", help="one client of aggregator.client, which resumes")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
-    parser.add_argument("--home", type=Path, help="where all of it is kept; by default it is removed in the end")
-    arguments = parser.parse_args()
-    home = arguments.home or Path(tempfile.mkdtemp(prefix="resumed-"))
-    home.mkdir(exist_ok=True)
-    say(f"seed {arguments.seed}, in {home}")
-    wrong = asyncio.run(run(arguments, home))
-    if arguments.home is None and not wrong:
-        shutil.rmtree(home)
-    raise SystemExit(1 if wrong else 0)
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("PYTHONPATH", str(ROOT))
-    main()
+    main(parser, run)

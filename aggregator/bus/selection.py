@@ -86,9 +86,16 @@ class Glob:
 
 
 class Pattern(NamedTuple):
-    channels: tuple[str, ...]  # its first part names them
+    """The topics that a text names.
+
+    channels: its first part names them
+    is_choice: whether of each market one of these channels is enough, the first that there is
+    """
+
+    channels: tuple[str, ...]
     exchange: str
     symbol: str
+    is_choice: bool = False
 
     @property
     def is_searched(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 from msgspec import Struct
@@ -139,6 +140,12 @@ class Followed:
     def offered(self, instrument: Instrument) -> Instrument | None:
         """The market as it is listed now, if it can be had; null where it cannot."""
         return self._offered.get(identity(instrument))
+
+    def serves(self, channel: Channel, instrument: Instrument) -> bool:
+        """Tell whether a feed that is used today carries a channel of a market."""
+        today = datetime.now(UTC).date().isoformat()
+        feeds = self.exchange.feeds_on(today, has_keys=bool(self.config.credentials))
+        return any(channel in feed.channels and feed.serves(instrument) for feed in feeds)
 
     def carrying(self) -> Iterator[None]:
         """Let the runner carry what was chosen, in steps."""

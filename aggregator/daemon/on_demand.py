@@ -147,13 +147,11 @@ class Offer:
     def _find(self, wish: Wish, *, hint: bool) -> Meant:
         """Say what a wish means now, or why nothing of it can be had."""
         pattern, config, followed = wish.pattern, self.config, self._followed
-        channels = [channel for channel in self._channels if channel in pattern.channels]
+        channels = [channel for channel in pattern.channels if channel in self._channels]
         if not channels:
             return Meant({}, self._of_channels(pattern))
         if followed is None:
-            return Meant(
-                {}, f"{config.id} is not there yet: {self._trouble() or 'its instruments are being asked for'}"
-            )
+            return Meant({}, self._not_there())
         if wish.is_wide:
             return self._find_wide(wish, followed, channels) if config.on_demand else Meant({})
         names = self._names_of(followed)
@@ -162,7 +160,7 @@ class Offer:
             nearest = names.near(pattern.symbol) if hint else ()
             return Meant({}, f"{config.id} lists no {pattern.symbol!a:.80}", nearest)
         found = [instrument for instrument in listed if followed.offered(instrument) is not None]
-        topics = {(channel, identity(one)): one for one in found for channel in channels}
+        topics = {place: one for one in found for place in self._places(pattern, channels, one, followed)}
         return Meant(topics if config.on_demand else {}, None if found else self._why_not(listed[0], followed))
 
     def _find_wide(self, wish: Wish, followed: Followed, channels: Sequence[Channel]) -> Meant:
@@ -172,12 +170,21 @@ class Offer:
         found: dict[Place, Instrument] = {}
         for instrument in self._names_of(followed).fitting(Glob(wish.pattern.symbol)):
             if followed.offered(instrument) is not None:
-                found |= {(channel, identity(instrument)): instrument for channel in channels}
+                places = self._places(wish.pattern, channels, instrument, followed)
+                found |= dict.fromkeys(places, instrument)
             if len(found) > MOST_OF_A_PATTERN:
                 before = {topic.place: topic.instrument for topic in wish.topics if topic.offer is self}
                 words = f"it means more than {MOST_OF_A_PATTERN} topics, and none is brought for that; name markets"
                 return Meant(before, words)
         return Meant(found, None if found else f"no market of {self.config.id} fits")
+
+    def _places(
+        self, pattern: Pattern, channels: Sequence[Channel], instrument: Instrument, followed: Followed
+    ) -> list[Place]:
+        """The topics of a market that a pattern means; of a choice the first that a feed carries."""
+        if pattern.is_choice:
+            channels = [next((one for one in channels if followed.serves(one, instrument)), channels[0])]
+        return [(channel, identity(instrument)) for channel in channels]
 
     def _not_there(self) -> str:
         return f"{self.config.id} is not there yet: {self._trouble() or 'its instruments are being asked for'}"
@@ -411,7 +418,7 @@ class Offer:
             symbol = wish.pattern.symbol
             if wish.unmet is None or wish.topics or wish.is_wide:
                 continue
-            for channel in wish.pattern.channels:
+            for channel in wish.pattern.channels[: 1 if wish.pattern.is_choice else None]:
                 if channel not in CHANNELS or (channel, symbol) in told:
                     continue
                 told.add((channel, symbol))

@@ -41,6 +41,7 @@ class Derived(Struct, frozen=True):
     about: what it tells, in a sentence
     channel: the ordinary channel that its gaps and states are told as; null: it passes none on
     inputs: the ordinary channels that it is computed of
+    needs_one: whether of each market one of the inputs is enough, the first that there is
     read: makes a machine's maker of the parts of a name (`candles.1m` has two); null for a name of another kind.
         Raises BadPattern, with the reason, for a name of this kind of which nothing can be made
     tells_all: whether every change is told where no interval is asked for; else only what `take` and `tick` give
@@ -57,6 +58,7 @@ class Derived(Struct, frozen=True):
     tells_all: bool = True
     is_superseded: bool = True
     merges: bool = False
+    needs_one: bool = False
     size: "Callable[[tuple[str, ...]], int]" = lambda _parts: 1
 
 

@@ -71,7 +71,9 @@ def derived(pattern: Pattern) -> DerivedChannel | None:
 def needs(pattern: Pattern) -> Pattern:
     """The topics that those of a pattern are computed of; the pattern itself where it names no derived ones."""
     found = derived(pattern)
-    return pattern if found is None else Pattern(found.kind.inputs, pattern.exchange, pattern.symbol)
+    if found is None:
+        return pattern
+    return Pattern(found.kind.inputs, pattern.exchange, pattern.symbol, found.kind.needs_one)
 
 
 def parse_topics(text: str) -> Pattern:

@@ -231,5 +231,5 @@ def _read(parts: tuple[str, ...]) -> Start | None:
 
 
 CONSOLIDATED = Derived(
-    "consolidated", "the best bid and offer over exchanges", None, ("bbo", "book"), _read, merges=True
+    "consolidated", "the best bid and offer over exchanges", None, ("bbo", "book"), _read, merges=True, needs_one=True
 )

@@ -174,6 +174,23 @@ async def test_a_derived_topic_brings_what_it_is_computed_of(tmp_path: Path) -> 
         await it.until(lambda: not it.subscribed())
 
 
+async def test_derived_topics_bring_only_what_they_need(tmp_path: Path) -> None:
+    topics = {
+        "consolidated:*:BTC/USD": "ticker:BTC/USD",  # its own best prices, and not its book besides
+        "bbo.book:kraken:ETH/USD": "book:ETH/USD",
+        "candles.1s:kraken:SOL/USD": "trade:SOL/USD",
+        "bbo.100ms:kraken:XRP/USD": "ticker:XRP/USD",
+    }
+    async with scene(tmp_path, channels=["trades", "book", "bbo"]) as it:
+        client = await it.client()
+        assert "absent" not in await client.subscribe(*topics)
+        while not (await client.until(type="consolidated"))["contributors"]:
+            pass
+        await it.until(lambda: it.subscribed() == dict.fromkeys(topics.values(), 1))
+        client.say(op="unsubscribe")
+        await it.until(lambda: not it.subscribed())
+
+
 async def test_a_topic_lingers_and_is_released_after_that_and_then_the_connection_ends(tmp_path: Path) -> None:
     async with scene(tmp_path, linger=1) as it:
         one, other = await it.client(), await it.client()

@@ -11,12 +11,12 @@ import pytest
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.demand import Unmet
-from aggregator.bus.selection import parse_pattern
 from aggregator.bus.view import Wanted
 from aggregator.daemon import on_demand
 from aggregator.daemon.followed import Followed
 from aggregator.daemon.names import NamesOfMarkets
 from aggregator.daemon.on_demand import OnDemand
+from aggregator.derived.channels import needs, parse_topics
 from aggregator.exchange import Exchange
 from aggregator.ingest.listing import Listed, Markets
 from aggregator.records import Gap, Health, Instrument, Trade
@@ -76,6 +76,7 @@ class Scene:
             "intervals": ("1m",),
             "max_topics": 9000,
             "linger": 5.0,
+            "credentials": {},
         }
         self.bus = bus or Bus("test")
         self.known: list[Wanted] = []
@@ -94,7 +95,7 @@ class Scene:
         def tell(unmet: Sequence[Unmet]) -> None:
             self.told += [(who, each) for each in unmet]
 
-        unmet = self.supply.want(who, {text: parse_pattern(text) for text in texts}, tell)
+        unmet = self.supply.want(who, {text: needs(parse_topics(text)) for text in texts}, tell)
         return {each.topic: each.reason for each in unmet}
 
     def relist(self, instruments: Sequence[Instrument]) -> None:
@@ -415,6 +416,16 @@ async def test_what_the_exchange_refuses_is_told_in_its_own_words() -> None:
         assert health.reason == "refused: no such symbol"
         assert it.supply.demanded("trades", "toy", "A") == ("wanted", "refused: no such symbol")
         await until(lambda: it.supply.demanded("trades", "toy", "B") == ("live", None))
+
+
+async def test_of_a_choice_the_first_is_brought_that_there_is() -> None:
+    async with asked(toy(), channels=("trades", "bbo", "book")) as (_, _, it):  # no feed carries its best prices
+        assert it.want("one", "consolidated:*:A/USD", "consolidated:toy:NO") == {
+            "consolidated:toy:NO": "toy lists no 'NO'"
+        }
+        await until(lambda: it.supply.demanded("book", "toy", "A") == ("live", None))
+        assert [(each.channel, each.symbol) for each in it.offer.absent()] == [("bbo", "NO")]
+        assert it.supply.demanded("bbo", "toy", "A") is None
 
 
 async def test_a_topic_that_no_feed_carries_is_told_to_everybody_who_asks() -> None:

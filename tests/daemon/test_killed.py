@@ -119,14 +119,22 @@ def restarts(rows: Iterable[Row]) -> set[object]:
 
 
 def covering(rows: Iterable[Row], began: int, ended: int) -> set[tuple[object, ...]]:
-    """The topics of which a restart's gap is told that covers a time, and begins no earlier than two seconds before."""
-    return {
-        (row["exchange"], row["channel"], row["raw_symbol"])
-        for row in rows
-        if (row["type"], row.get("cause"), row.get("phase")) == ("gap", "restart", "close")
-        and began - 2 * 10**9 < int(row["ts_from"]) <= began
-        and int(row["ts_to"]) >= ended
-    }
+    """The topics of which a restart's gap is told that covers a time, and begins no earlier than two seconds before.
+
+    A kill may take a gap's end from a file; then the gap is open there, and the file's own says what it lacks since.
+    """
+    opened, covered, cut = set(), set(), set()
+    for row in rows:
+        topic = row.get("exchange"), row.get("channel"), row.get("raw_symbol")
+        if (row["type"], row.get("cause")) != ("gap", "restart"):
+            continue
+        if began - 2 * 10**9 < int(row["ts_from"]) <= began:
+            opened.add(topic)
+            if row["phase"] == "close" and int(row["ts_to"]) >= ended:
+                covered.add(topic)
+        elif row["conn"] == "files" and int(row["ts_to"]) >= ended:
+            cut.add(topic)
+    return covered | (opened & cut)
 
 
 def is_told(live: set[tuple[object, ...]], subscriber: Subscriber, seen: int, began: int, ended: int) -> bool:

@@ -221,6 +221,9 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("ingest.bounds.MOST_INSTRUMENTS", "rows", "of a listing (`max_instruments`)", "left out, one warning"),
         Bound("ingest.bounds.MOST_TOPICS", "topics", "of an exchange (`max_topics`)", "markets left out, one warning"),
         Bound("ingest.listing.MOST_PAGES", "pages", "of one request of a listing", "the part has failed"),
+        Bound(
+            "ingest.listing.MOST_FAILED", "failures", "in a row, of what follows from it", "its rest is not asked for"
+        ),
         Bound("ingest.listing.LONGEST_NAME", "characters", "of an instrument's name", "that row is skipped and named"),
         Bound("ingest.listing.MOST_UNREADABLE", "rows", "that cannot be read, named one by one", "counted together"),
         Bound("daemon.relisting.MOST_WARNINGS", "lines", "in the log of one listing", "left out"),

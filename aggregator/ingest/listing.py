@@ -24,6 +24,7 @@ from aggregator.records import Instrument, MarketState, Record
 MOST_UNREADABLE = 100  # rows that are named one by one
 LONGEST_NAME = 256  # characters: it is part of every record, and of the names of files
 MOST_PAGES = 100  # so many for one request of a listing
+MOST_FAILED = 5  # requests of one part in a row that fail: what is left of the part is not asked for
 PIECE = 200  # instruments that are encoded at once
 DECODED_BYTES = 2**20  # a text is decoded in pieces of this size
 FIXED = -1  # the part of instruments that the connector itself names
@@ -81,7 +82,7 @@ class Listed(Struct, frozen=True):
     """The instruments that an exchange listed at one moment.
 
     parts: for each instrument, which request of the listing gave it
-    answered: the requests that were answered, by their place in the declaration
+    answered: the requests that were answered as a whole, by their place in the declaration
     warnings: rows that could not be read, states that are not known, names taken twice, requests that were not answered
     is_complete: whether all that completes the instruments was answered, and could be read
     missing: warnings that a request was not answered -> which one, whatever its answer was
@@ -112,25 +113,29 @@ def read_listing(
     Raises SessionError where no part can be read.
     """
     reading = _Reading(exchange, most)
-    unread: dict[int, str] = {}
+    unread: dict[int, list[str]] = {}
     for part, pages in parts.items():
-        try:
-            rows = [row for body in pages for row in exchange.listing.rows(legible(body))]
-        except Exception as error:  # noqa: BLE001 - whatever an odd answer provokes, it is one part that is missing
-            unread[part] = f"{exchange.id}: a part of the listing cannot be read: {error}"
-            continue
-        reading.read(part, rows)
-    if unread and len(unread) == len(parts):
-        raise SessionError(next(iter(unread.values())).removeprefix(f"{exchange.id}: "))
+        for body in pages:
+            try:
+                rows = list(exchange.listing.rows(legible(body)))
+            except Exception as error:  # noqa: BLE001 - whatever an odd answer provokes, it is one answer that is missing
+                unread.setdefault(part, []).append(f"{exchange.id}: a part of the listing cannot be read: {error}")
+                continue
+            reading.read(part, rows)
+    said = [words for found in unread.values() for words in found]
+    if said and len(said) == sum(map(len, parts.values())):
+        raise SessionError(said[0].removeprefix(f"{exchange.id}: "))
     odd = _complete_all(exchange, reading.found, details or {})
     instruments, taken = name_all(reading.found, aliases)
     for instrument in instruments:
         instrument.exchange, instrument.source, instrument.ts_recv = exchange.id, "rest", ts
         instrument.valid_from = instrument.valid_from or ts
     of = tuple(reading.part_of[identity(instrument)] for instrument in instruments)
-    said = (*unread.values(), *reading.warnings(), *(f"{exchange.id}: {text}" for text in (*odd, *taken)))
+    warnings = (*said, *reading.warnings(), *(f"{exchange.id}: {text}" for text in (*odd, *taken)))
     is_complete = not odd and len(details or {}) == len(exchange.listing.details)
-    return Listed(ts, tuple(instruments), of, frozenset(parts.keys() - unread.keys() - reading.cut), said, is_complete)
+    return Listed(
+        ts, tuple(instruments), of, frozenset(parts.keys() - unread.keys() - reading.cut), warnings, is_complete
+    )
 
 
 class _Reading:
@@ -295,62 +300,113 @@ async def fetch_listing(
 ) -> Listed:
     """Ask the exchange for its instruments; some of several requests may stay without an answer.
 
-    The answers are read in another thread: frames do not wait for them.
+    What follows from a request (a page, or the list of one asset) fails on its own: the rest is taken, and the part
+    counts as one that was not answered. The answers are read in another thread: frames do not wait for them.
 
     Raises SessionError when no request has a readable answer, and at once when the exchange is asked too much. A
     listing whose details are missing is a listing all the same, though not a complete one.
     """
-    parts: dict[int, Pages] = {}
-    failures: list[str] = []
-    missing: dict[str, str] = {}
     weight = Weight()
 
     async def within(request: Request) -> bytes:
-        body = await fetch(request)
+        body = b"" if weight.excess else await fetch(request)
         weight.add(body)
         if weight.excess:
             raise SessionError(f"{request.url}: all answers of the listing together are {weight.excess}")
         return body
 
-    for part, request in enumerate(exchange.listing.requests):
-        try:
-            parts[part] = await _pages(request, exchange.listing.more, within)
-        except SessionError as error:
-            failures.append(f"{exchange.id}: a part of the listing is missing: {error}")
-            missing[failures[-1]] = f"part {part}"
-            if error.is_busy or len(failures) == len(exchange.listing.requests):
-                raise
-    details: dict[int, Pages] = {}
-    for place, detail in enumerate(exchange.listing.details):
-        try:
-            details[place] = await _pages(detail.request, detail.more, within)
-        except SessionError as error:
-            failures.append(f"{exchange.id}: what completes the listing is missing: {error.brief}")
-            missing[failures[-1]] = f"details {place}"
-            if error.is_busy:
-                break
-    listed = await asyncio.to_thread(read_listing, exchange, parts, aliases, now(), most, details)
+    listing = exchange.listing
+    parts = _Answers(f"{exchange.id}: a part of the listing is missing", "part", within)
+    for part, request in enumerate(listing.requests):
+        error = await parts.ask(part, request, listing.more)
+        if error is not None and (error.is_busy or (not parts.pages and part + 1 == len(listing.requests))):
+            raise error
+    details = _Answers(f"{exchange.id}: what completes the listing is missing", "details", within)
+    for place, detail in enumerate(listing.details):
+        error = await details.ask(place, detail.request, detail.more)
+        if error is not None and error.is_busy:
+            break
+    listed = await asyncio.to_thread(read_listing, exchange, parts.pages, aliases, now(), most, details.pages)
     if not listed.instruments:
         raise SessionError(f"{exchange.id}: its listing holds no instrument")
-    return structs.replace(listed, warnings=(*failures, *listed.warnings), missing=missing)
+    missing = parts.missing | details.missing
+    return structs.replace(
+        listed,
+        answered=listed.answered - parts.short,
+        warnings=(*missing, *listed.warnings),
+        is_complete=listed.is_complete and not details.short,
+        missing=missing,
+    )
+
+
+class _Answers:
+    """The answers to the requests of a listing, or to those that complete it.
+
+    pages: place of a request in the declaration -> its answers, and those to what followed from it
+    short: the places where something that followed was not had
+    missing: warnings that something was not had -> the request
+    """
+
+    def __init__(self, words: str, name: str, fetch: Callable[[Request], Awaitable[bytes]]) -> None:
+        """Begin without answers; `words` say that one is missing, and `name` is what a place is called."""
+        self.pages: dict[int, Pages] = {}
+        self.short: set[int] = set()
+        self.missing: dict[str, str] = {}
+        self._words = words
+        self._name = name
+        self._fetch = fetch
+
+    async def ask(
+        self, place: int, request: Request, more: Callable[[Request, bytes], Iterable[Request]]
+    ) -> SessionError | None:
+        """Make a request, and all that follow from it. Gives the error where it has no answer."""
+        try:
+            self.pages[place], failed = await _pages(request, more, self._fetch)
+        except SessionError as error:
+            self._miss(error.brief if error.is_busy else str(error), f"{self._name} {place}")
+            return error
+        for url, words in failed.items():
+            self.short.add(place)
+            self._miss(words, f"{self._name} {place}: {url}")
+        return None
+
+    def _miss(self, words: str, what: str) -> None:
+        self.missing[f"{self._words}: {words}"] = what
 
 
 async def _pages(
     request: Request,
     more: Callable[[Request, bytes], Iterable[Request]],
     fetch: Callable[[Request], Awaitable[bytes]],
-) -> list[bytes]:
-    """Every answer that begins with this request. Raises SessionError when one is not had, or there is no end."""
+) -> tuple[list[bytes], dict[str, str]]:
+    """The answers that begin with this request, and the addresses of those that are not had, each with the reason.
+
+    Raises SessionError when the first is not had, the exchange is asked too much, or there is no end.
+    """
     bodies: list[bytes] = []
+    failed: dict[str, str] = {}
+    in_a_row = 0
     waiting = deque([request])
-    while waiting:
+    while waiting and in_a_row < MOST_FAILED:
         if len(bodies) == MOST_PAGES:
             raise SessionError(f"{request.url}: more than {MOST_PAGES} pages")
         page = waiting.popleft()
-        body, others = await asyncio.to_thread(_read_page, page, await fetch(page), more)
+        try:
+            body, others = await asyncio.to_thread(_read_page, page, await fetch(page), more)
+        except SessionError as error:
+            if error.is_busy or not bodies:
+                raise
+            failed[page.url] = str(error)
+            in_a_row += 1
+            continue
+        in_a_row = 0
         bodies.append(body)
         waiting.extend(others)
-    return bodies
+    if waiting:
+        failed[request.url] = (
+            f"{request.url}: {len(waiting)} more are not asked for, after {MOST_FAILED} failures in a row"
+        )
+    return bodies, failed
 
 
 def _read_page(

@@ -8,9 +8,11 @@ import pytest
 from msgspec import Raw
 from msgspec.json import Decoder
 
+from aggregator.catalog.registry import load_exchange
 from aggregator.errors import SessionError
 from aggregator.exchange import Details, Exchange, Listing, Request, Stream
 from aggregator.ingest.listing import (
+    MOST_FAILED,
     Listed,
     Markets,
     choose,
@@ -103,6 +105,123 @@ async def test_pages_are_followed() -> None:
     first = json.dumps([{"raw_symbol": "many", "base": "M"}]).encode()
     found = await listed(**{"spot": first, "spot?page=2": body("A"), "swaps": body("C")})
     assert [i.raw_symbol for i in found.instruments] == ["many", "AUSD", "CUSD"]
+
+
+def lists_of(request: Request, body: bytes) -> Iterable[Request]:
+    """A list for each asset that the first answer names."""
+    return [Request(f"{request.url}/{row['base']}") for row in json.loads(body)] if request == SPOT else ()
+
+
+ASSETS = toy(Listing((SPOT,), rows, read, lists_of))
+
+
+async def of_assets(**answers: bytes) -> Listed:
+    return await fetch_listing(ASSETS, answering(spot=body(*answers), **answers), {}, lambda: 7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bad", [None, b"{", b'{"error": "busy"}'])
+async def test_a_list_of_one_asset_that_fails_costs_no_other(bad: bytes | None) -> None:
+    """What is not had stays as it was, and of the whole part nothing counts as gone."""
+    markets = Markets(await of_assets(A=body("A1", "A2"), B=body("B1", "B2"), C=body("C1")))
+    before = {i.raw_symbol for i in markets.instruments}
+    for _ in range(3):
+        fetch = answering(
+            spot=body("A", "B", "C"), A=body("A1"), C=body("C1", "C2"), **({} if bad is None else {"B": bad})
+        )
+        found = await fetch_listing(ASSETS, fetch, {}, lambda: 7)  # type: ignore[arg-type]
+        assert found.answered == frozenset()
+        assert len(found.warnings) == 1
+        markets.update(found)
+    assert {i.raw_symbol for i in markets.instruments} == before | {"C2USD"}
+    for _ in range(2):
+        markets.update(await of_assets(A=body("A1"), B=body("B1"), C=body("C1", "C2")))
+    assert {i.raw_symbol for i in markets.instruments} >= {"A1USD", "B1USD", "C1USD", "C2USD"}
+    assert not {"A2USD", "B2USD"} & {i.raw_symbol for i in markets.instruments}
+
+
+async def test_each_list_that_fails_is_told_of_once() -> None:
+    found = await fetch_listing(ASSETS, answering(spot=body("A", "B", "C"), C=body("C1")), {}, lambda: 7)  # type: ignore[arg-type]
+    assert list(found.missing.values()) == [f"part 0: {SPOT.url}/A", f"part 0: {SPOT.url}/B"]
+    assert found.warnings[0] == f"toy: a part of the listing is missing: {SPOT.url}/A: HTTP 500"
+
+
+async def test_a_page_that_fails_leaves_what_came_before_it() -> None:
+    first = json.dumps([{"raw_symbol": "many", "base": "M"}]).encode()
+    found = await listed(spot=first, swaps=body("C"))
+    assert [i.raw_symbol for i in found.instruments] == ["many", "CUSD"]
+    assert found.answered == {1}
+
+
+async def test_where_one_list_after_the_other_fails_the_rest_is_not_asked_for() -> None:
+    asked = []
+
+    async def fetch(request: Request) -> bytes:
+        asked.append(request.url)
+        if request == SPOT:
+            return body("A", *(f"X{n}" for n in range(50)))
+        if request.url.endswith("/A"):
+            return body("A")
+        raise SessionError(f"{request.url}: no answer")
+
+    found = await fetch_listing(ASSETS, fetch, {}, lambda: 7)
+    assert len(asked) == 2 + MOST_FAILED
+    assert "45 more are not asked for" in found.warnings[-1]
+    assert found.answered == frozenset()
+
+
+async def test_a_host_that_was_asked_too_much_for_a_list_is_not_asked_on() -> None:
+    asked = []
+
+    async def fetch(request: Request) -> bytes:
+        asked.append(request)
+        if request == SPOT:
+            return body("A", "B")
+        raise SessionError("too many requests", is_busy=True)
+
+    with pytest.raises(SessionError, match="too many requests"):
+        await fetch_listing(ASSETS, fetch, {}, lambda: 7)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("id", "first", "names", "row", "failing"),
+    [
+        (
+            "gate",
+            "/options/underlyings",
+            b'[{"name":"BTC_USDT","index_price":"1"},{"name":"ETH_USDT","index_price":"1"}]',
+            b'[{"name":"ETH_USDT-20261225-3000-C","underlying":"ETH_USDT","is_call":true,"order_price_round":"0.1"}]',
+            "underlying=BTC_USDT",
+        ),
+        (
+            "okx",
+            "/public/underlying?instType=OPTION",
+            b'{"code":"0","data":[["BTC-USD","ETH-USD"]]}',
+            b'{"code":"0","data":[{"instType":"OPTION","instId":"ETH-USD-261225-3000-C","uly":"ETH-USD","state":"live"}]}',
+            "instFamily=BTC-USD",
+        ),
+    ],
+)
+async def test_the_options_of_one_asset_that_fail_cost_those_of_no_other(
+    id: str, first: str, names: bytes, row: bytes, failing: str
+) -> None:
+    exchange = load_exchange(id)
+    assert exchange is not None
+
+    async def fetch(request: Request) -> bytes:
+        if first in request.url:
+            return names
+        if "instFamily=" in request.url or "underlying=" in request.url:
+            if failing in request.url:
+                raise SessionError(f"{request.url}: HTTP 502")
+            return row
+        return b'{"code":"0","data":[]}' if id == "okx" else b"[]"
+
+    found = await fetch_listing(exchange, fetch, {}, lambda: 7)
+    assert [i.kind for i in found.instruments] == ["option"]
+    (part,) = found.parts
+    assert found.answered == set(range(len(exchange.listing.requests))) - {part}
+    assert any(failing in warning for warning in found.warnings)
 
 
 async def test_pages_without_an_end_are_an_error() -> None:
@@ -308,6 +427,10 @@ async def test_details_come_in_pages_too() -> None:
     first = b'[["many", 8], ["AUSD", 8]]'
     found = await completed(spot=body("A", "B"), **{"rates": first, "rates?page=2": b'[["BUSD", 1]]'})
     assert told(found.instruments) == {"AUSD": (28800, "1"), "BUSD": (3600, "1")}
+    again = await completed(spot=body("A", "B"), rates=first)  # and a page that fails leaves its own open
+    assert told(again.instruments) == {"AUSD": (28800, "1"), "BUSD": (None, None)}
+    assert not again.is_complete
+    assert again.answered == {0}
 
 
 @pytest.mark.parametrize(

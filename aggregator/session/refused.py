@@ -21,12 +21,14 @@ class Refusal(Struct):
     """The exchange's word against a topic, when the topic is asked for again (monotonic ns), and how often it was.
 
     reason: as it is told of the topic: "refused: no such market"
+    is_news: whether it is to be logged yet: the same words again are no news, unless the topic was had in between
     """
 
     reason: str
     meaning: Meaning
     due: int
     times: int = 1
+    is_news: bool = True
 
 
 class Memory(Struct):
@@ -49,6 +51,7 @@ class Memory(Struct):
         if refusal.meaning != meaning:
             refusal.times, refusal.due = 0, now
         refusal.times += refusal.due <= now or not refusal.times
+        refusal.is_news = refusal.is_news or (refusal.reason, refusal.meaning) != (reason, meaning)
         refusal.reason, refusal.meaning = reason, meaning
         if meaning == "final":
             refusal.due = NEVER_NS

@@ -99,7 +99,7 @@ class Session:
         self.unwanted = 0
         self.close_reason: str | None = None  # the reason why a new connection is needed, once it is
         self.denied: str | None = None  # the exchange's words against our keys
-        self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # each names its topics, for the log
+        self.refusals: deque[Refused] = deque(maxlen=REFUSALS)  # those that are news, each with its topic, for the log
         self.moment = Now(0, 0)  # when something last happened here
         self._source: Source = source
         self._is_live = subscriptions is not None
@@ -371,9 +371,7 @@ class Session:
         out: list[Record] = []
         if self.stream.hangs_up and cause == "disconnect":
             for s in self.subscriptions.hung_up(HUNG_UP, now.mono):
-                interval = s.interval if s.channel == "candles" else None
-                self._counts.refused += 1
-                self.refusals.append(Refused(HUNG_UP, channel=s.channel, raw_symbol=s.raw_symbol, interval=interval))
+                self._note_refusal(s, Refused(HUNG_UP))
         self._end_run(out, now)
         for topic in self.topics:
             if topic.heard or (isinstance(topic, BookTopic) and topic.book is not None):
@@ -600,9 +598,7 @@ class Session:
 
     def _heed_refusal(self, s: Subscription, event: Refused, out: list[Record], now: Now) -> None:
         """A topic is down when all of it is refused: of candles, each interval that is asked for."""
-        interval = s.interval if s.channel == "candles" else None
-        self._counts.refused += 1
-        self.refusals.append(structs.replace(event, channel=s.channel, raw_symbol=s.raw_symbol, interval=interval))
+        self._note_refusal(s, event)
         refusal = self.subscriptions.refusal((s.channel, s.raw_symbol))
         if refusal is None:
             return
@@ -610,6 +606,13 @@ class Session:
         if event.meaning == "final":
             topic.close_gap(out, now, "none")
         happen(topic, "refused", out, now, refusal.reason)
+
+    def _note_refusal(self, s: Subscription, event: Refused) -> None:
+        """Count a refusal, and keep it for the log where it is news."""
+        self._counts.refused += 1
+        if self.subscriptions.log_once(s):
+            interval = s.interval if s.channel == "candles" else None
+            self.refusals.append(structs.replace(event, channel=s.channel, raw_symbol=s.raw_symbol, interval=interval))
 
     def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
         """Look after one topic: ask for its missing trades or its book, and notice its silence."""

@@ -105,6 +105,14 @@ class Subscriptions:
         found = [self._refused.get(s) for s in self.of(key)]
         return found[0] if found and all(found) else None
 
+    def log_once(self, s: Subscription) -> bool:
+        """Tell whether the exchange's word against a topic is to be logged: once, however often it is repeated."""
+        refusal = self._memory.refusals.get(s)
+        is_news = refusal is None or refusal.is_news
+        if refusal is not None:
+            refusal.is_news = False
+        return is_news
+
     def is_confirmed(self, key: Key) -> bool:
         """Tell whether a topic was asked for, and neither refused nor still without an answer."""
         wanted = self.of(key)

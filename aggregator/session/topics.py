@@ -305,16 +305,17 @@ class Topic:
         return gap
 
 
-STRANGE = "a state that is not known, and is told as such"  # one kind of word that `Words` counts
+# What an exchange says that changes nothing here: `Words` counts it under one of these headings, which the log shows.
+STRANGE = "a state that is not known, and is told as such"
 NOTHING = "what is sent means nothing"
-STRAY = "a refusal that names no topic of this connection"
+STRAY = "a refusal that cannot be tied to one topic"  # it names none, or one that is not being asked for
 
 
 class Words(Struct):
-    """Words of an exchange that mean nothing to us. Each is counted, and named once in the log.
+    """Words of an exchange that change nothing here. Each is counted, and stands in the log once.
 
-    told: kind and word -> how often it came
-    news: those that are still to be named
+    told: heading and word -> how often it came
+    news: those that the log does not have yet
     """
 
     told: dict[str, int] = {}

@@ -166,7 +166,7 @@ async def test_words_that_mean_nothing_are_counted() -> None:
         await server.say(refused=99)
         await server.trade(1)
         await seen.until(Trade)
-        assert runner.words() == {"a refusal that names no topic of this connection: 'no such symbol'": 2}
+        assert runner.words() == {"a refusal that cannot be tied to one topic: 'no such symbol'": 2}
 
 
 # --- markets that wait ------------------------------------------------------------------------------------------------

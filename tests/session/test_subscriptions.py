@@ -639,3 +639,31 @@ def test_a_connection_that_ends_with_nothing_owed_casts_no_doubt() -> None:
     talk, refused = hung_up(talk, memory)
     assert refused == []
     assert not memory.doubted
+
+
+def test_a_refusal_is_logged_once_however_often_it_is_repeated() -> None:
+    """Again only when the words or their meaning change, or the topic was had in between; its health keeps them."""
+    memory, now = Memory(), 0
+    topics = [Subscription("trades", "X")]
+
+    def hear(answer: Accepted | Refused) -> list[str]:
+        """The refusals for the log of one more connection, behind another listing."""
+        nonlocal now
+        now += 400 * SECOND
+        memory.forget()
+        stream = structs.replace(STREAM, parse=lambda _: (answer,))
+        session = Session("toy", stream, conn="c", instruments={}, subscriptions=topics, memory=memory)
+        session.open(Now(now, now))
+        session.receive([b"an answer"], Now(now, now))
+        if isinstance(answer, Refused):
+            assert session.topics.known("trades", "X", Now(now, now)).reason == f"refused: {answer.reason}"
+        return [refused.reason for refused in session.refusals]
+
+    none = Refused("no such market", raw_symbol="X", channel="trades", meaning="final")
+    assert hear(none) == ["no such market"]
+    assert hear(none) == []
+    assert hear(structs.replace(none, meaning="passing")) == ["no such market"]
+    assert hear(structs.replace(none, meaning="passing")) == []
+    assert hear(structs.replace(none, reason="busy", meaning="passing")) == ["busy"]
+    assert hear(Accepted(raw_symbol="X", channel="trades")) == []
+    assert hear(structs.replace(none, reason="busy", meaning="passing")) == ["busy"]

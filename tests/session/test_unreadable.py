@@ -188,5 +188,5 @@ def test_a_refusal_that_names_no_topic_of_ours_is_said_once() -> None:
     now = Now(SECOND, SECOND)
     session.open(now)
     session.receive([b"1", b"2"], now)
-    assert session.words.news == ["a refusal that names no topic of this connection: 'not possible'"]
+    assert session.words.news == ["a refusal that cannot be tied to one topic: 'not possible'"]
     assert session.words.told == {session.words.news[0]: 2}

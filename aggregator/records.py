@@ -6,6 +6,7 @@ is left out on the wire, but for the names of a topic.
 `docs/records.md` is made from the docstrings below: a line `name: meaning` describes a field.
 """
 
+import re
 from collections.abc import Callable
 from itertools import repeat
 from typing import Literal, TypeVar, cast, get_args
@@ -21,6 +22,20 @@ SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
+UNITS_NS = {"ms": MS_NS, "s": SECOND_NS, "m": MINUTE_NS, "h": HOUR_S * SECOND_NS, "d": DAY_S * SECOND_NS}
+DURATION = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?\s*(ms|[smhd])", re.ASCII)
+DURATIONS = '"100ms", "1.5s", "15m", "1h" or "1d"'  # how they are written, for people
+
+
+def duration_ns(text: str) -> int | None:
+    """How long a text like `1.5s` says, exactly; null where it is none, or is finer than a nanosecond."""
+    match = DURATION.fullmatch(text)
+    if match is None:
+        return None
+    decimals = match[2] or ""
+    length, rest = divmod(int(match[1] + decimals) * UNITS_NS[match[3]], 10 ** len(decimals))
+    return None if rest else length
+
 
 Channel = Literal[
     "trades",

@@ -236,15 +236,16 @@ def test_flags_measures_and_expiries(library: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("every", "found"), [("1s", 1.0), ("250ms", 0.25), ("1.5m", 90.0), ("2h", 7200.0), (3, 3.0), (0.5, 0.5)]
+    ("every", "found"),
+    [("1 s", 1.0), ("250ms", 0.25), ("1.5m", 90.0), ("2h", 7200.0), (3, 3.0), (0.5, 0.5)],
 )
 def test_an_interval(every: str | float, found: float) -> None:
     assert seconds(every) == found
 
 
-@pytest.mark.parametrize("every", ["", "1", "s", "-1s", "0s", "1 s", 0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("every", ["", "1", "s", "-1s", "0s", 0, -1, float("nan"), float("inf")])
 def test_what_is_no_interval(every: str | float) -> None:
-    with pytest.raises(FeedError, match="is no interval: write seconds, or text like '250ms'"):
+    with pytest.raises(FeedError, match='is no interval: write seconds, or text like "100ms"'):
         seconds(every)
 
 

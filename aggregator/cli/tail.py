@@ -20,11 +20,9 @@ from aggregator.client import Feed, FeedError, StreamPosition, SubscriptionOptio
 from aggregator.client.options import Beginning
 from aggregator.daemon.printable import printable
 from aggregator.feed.protocol import Policy
-from aggregator.records import MS_NS
+from aggregator.records import DURATIONS, MS_NS, duration_ns
 
 MOST_TOPICS = 8  # so many are named where none fits
-LENGTH = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
-UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 PLACE = re.compile(r"([0-9]{8}T[0-9]{6}\.[0-9]{6}Z):([0-9]+)")
 
 
@@ -39,16 +37,16 @@ def read(convert: Callable[[str], Any]) -> Callable[[click.Context, click.Parame
 
 def length_ms(text: str) -> int:
     """The milliseconds of a length of time. Raises BadParameter."""
-    found = LENGTH.fullmatch(text)
-    if found is None:
-        raise click.BadParameter(f"{text!r:.40} is no length of time; write 250ms, 1s, 5m, 1h or 2d")
-    return round(float(found[1]) * UNITS_MS[found[2]])
+    length = duration_ns(text)
+    if length is None or length % MS_NS:
+        raise click.BadParameter(f"{text!r:.40} is no length of time in whole milliseconds; write {DURATIONS}")
+    return length // MS_NS
 
 
 def beginning(text: str) -> Beginning:
     """Where in the past to begin. Raises BadParameter."""
-    if LENGTH.fullmatch(text):
-        return time.time_ns() - length_ms(text) * MS_NS
+    if (length := duration_ns(text)) is not None:
+        return time.time_ns() - length
     if found := PLACE.fullmatch(text):
         return StreamPosition(found[1], int(found[2]))
     if text.isdecimal():

@@ -4,7 +4,6 @@ Nothing is inferred from values, so that each type has the same columns in every
 Numbers are text unless another kind is asked for, and one that does not fit is an error: the libraries round it.
 """
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
@@ -16,7 +15,7 @@ from msgspec import UNSET
 
 from aggregator.client.conversation import Conversation
 from aggregator.client.errors import FeedError
-from aggregator.records import RECORD_TYPES, Record
+from aggregator.records import DURATIONS, RECORD_TYPES, SECOND_NS, Record, duration_ns
 from aggregator.tables.columns import WIDEST, Column, Decimals, columns, is_number
 
 Library = Literal["polars", "pandas", "pyarrow"]
@@ -26,8 +25,6 @@ Fits = Callable[[str], bool]
 MOST_RECORDS = 100_000  # in one batch: it is given before its time
 
 EXACT = Decimals(37, 18)  # so many digits leave room for `price * size` in each library
-INTERVAL = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Gathering:
@@ -89,10 +86,9 @@ Columns = list[tuple[Column, list[Any]]]
 
 def seconds(every: str | float) -> float:
     """The seconds of an interval. Raises FeedError where it is none."""
-    found = INTERVAL.fullmatch(every) if isinstance(every, str) else None
-    length = float(found[1]) * SECONDS[found[2]] if found else 0.0 if isinstance(every, str) else float(every)
+    length = (duration_ns(every) or 0) / SECOND_NS if isinstance(every, str) else float(every)
     if not 0 < length < float("inf"):
-        raise FeedError(f"every={every!r:.40} is no interval: write seconds, or text like '250ms', '1s', '5m', '1h'")
+        raise FeedError(f"every={every!r:.40} is no interval: write seconds, or text like {DURATIONS}")
     return length
 
 

@@ -1,5 +1,6 @@
 """The settings of the `files` sink."""
 
+from decimal import Decimal
 from string import Formatter
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def _template(value: str) -> str:
 
 def _period(value: object) -> object:
     value = to_seconds(value)
-    if isinstance(value, int | float) and not (0 < value <= DAY_S and DAY_S % value == 0):
+    if isinstance(value, int | float) and not (0 < value <= DAY_S and DAY_S % Decimal(str(float(value))) == 0):
         raise ValueError('must divide a day evenly, like "15m", "1h" or "1d"')
     return value
 

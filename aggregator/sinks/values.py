@@ -7,6 +7,7 @@ A settings struct is a frozen msgspec struct whose fields are of these types, or
 import json
 import re
 from collections.abc import Callable, Collection
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 
 from aggregator.errors import nearest
 from aggregator.ingest.credentials import HOW, KeyPlace, parse_place, read_place
+from aggregator.records import DURATIONS, SECOND_NS, duration_ns
 
 __all__ = [
     "HOW",
@@ -39,10 +41,8 @@ __all__ = [
 
 SOCKET_PATH_BYTES = 107  # the kernel takes no longer path of a unix socket
 SHOWN = 80  # characters of a value that a message repeats
-SIZE = re.compile(r"([0-9]{1,12})\s*(?:([kmgt])(i)?)?b?", re.IGNORECASE)
+SIZE = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?\s*(?:([kmgt])(i)?)?b?", re.IGNORECASE | re.ASCII)
 POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
-DURATION = re.compile(r"([0-9]{1,5})\s*(ms|[smhd])")
-SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Word(Struct, frozen=True):
@@ -70,20 +70,22 @@ def to_bytes(value: object) -> object:
     if not isinstance(value, str):
         return value
     match = SIZE.fullmatch(value.strip())
-    if match is None:
-        raise ValueError(f'{quote(value)} is not a size; write bytes, or text like "256MB" or "256MiB"')
-    unit = 1024 if match[3] else 1000
-    return int(match[1]) * unit ** POWERS.get((match[2] or "").lower(), 0)
+    if match is not None:
+        decimals, unit = match[2] or "", (1024 if match[4] else 1000) ** POWERS.get((match[3] or "").lower(), 0)
+        size, rest = divmod(int(match[1] + decimals) * unit, 10 ** len(decimals))
+        if not rest:
+            return size
+    raise ValueError(f'{quote(value)} is not a size; write bytes, or text like "256MB", "1.5GB" or "256MiB"')
 
 
 def to_seconds(value: object) -> object:
     """A duration of the file in seconds. Raises ValueError."""
-    if isinstance(value, str):
-        match = DURATION.fullmatch(value.strip())
-        if match is None:
-            raise ValueError(f'{quote(value)} is not a duration; write text like "15m", "1h" or "1d"')
-        return int(match[1]) * SECONDS[match[2]]
-    return value
+    if not isinstance(value, str):
+        return value
+    length = duration_ns(value.strip())
+    if length is None:
+        raise ValueError(f"{quote(value)} is not a duration; write seconds, or text like {DURATIONS}")
+    return length / SECOND_NS
 
 
 def path_text(value: str) -> str:
@@ -122,7 +124,8 @@ def write_seconds(value: object) -> str:
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         if value >= size and value % size == 0:
             return f'"{value // size:.0f}{unit}"'
-    return f'"{value * 1000:.0f}ms"' if value else "0"
+    milliseconds = Decimal(str(value)) * 1000
+    return f'"{milliseconds.normalize():f}ms"' if value else "0"
 
 
 def _write_path(value: object) -> str:

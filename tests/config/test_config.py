@@ -23,6 +23,7 @@ from aggregator.sinks.journal.settings import JournalSettings
 from aggregator.sinks.registry import OWN
 from aggregator.sinks.sink import Delivery, SinkConfig
 from aggregator.sinks.stdout import StdoutSettings
+from aggregator.sinks.values import to_bytes, to_seconds, write_seconds
 from aggregator.sources.source import Reception
 
 ROOT = Path(__file__).parents[2]
@@ -272,7 +273,14 @@ def test_wrong_values_of_an_exchange(problems: Problems, old: str, new: str, sai
             'when_full = "drop"',
             'when_full: "drop" is unknown; allowed: conflate, drop_newest, drop_oldest, spill',
         ),
-        ("files", 'batch_age = "5"', 'batch_age: "5" is not a duration'),
+        ("files", 'batch_age = "5"', 'batch_age: "5" is not a duration; write seconds, or text like "100ms", "1.5s"'),
+        ("files", 'batch_age = "0.0000000001s"', "is not a duration"),
+        ("files", 'batch_age = "1e3s"', "is not a duration"),
+        (
+            "files",
+            'rotate_bytes = "0.3B"',
+            'rotate_bytes: "0.3B" is not a size; write bytes, or text like "256MB", "1.5GB"',
+        ),
         ("files", "batch_age = -1", "batch_age: must be at least 0"),
         ("files", 'on_start_error = "ignore"', 'on_start_error: "ignore" is unknown; allowed: fail, retry'),
         ("feed", "queue = 5", "queue: is not a key here; allowed: allow_gids, allow_uids, client_ca"),
@@ -290,6 +298,33 @@ def test_a_wrong_line_of_a_sink(problems: Problems, kind: str, line: str, said: 
     (problem,) = problems(text.replace('path = "p"', "") if kind == "stdout" else text)
     assert problem.startswith("site.toml:8: sinks[0].")
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "written"),
+    [
+        ("0.1s", 0.1, '"100ms"'),
+        ("100ms", 0.1, '"100ms"'),
+        ("0.25ms", 0.00025, '"0.25ms"'),
+        ("1.5 h", 5400, '"90m"'),
+        (" 30d ", 2_592_000, '"30d"'),
+        (0.7, 0.7, '"700ms"'),
+    ],
+)
+def test_a_duration(text: object, length: float, written: str) -> None:
+    assert to_seconds(text) == length
+    assert write_seconds(length) == written
+
+
+def test_a_size_may_have_decimals() -> None:
+    assert [to_bytes(text) for text in ("1.5GB", "0.5 KiB", "12", "2.0")] == [1_500_000_000, 512, 12, 2]
+
+
+@pytest.mark.parametrize("every", ["0.1s", "500ms", "1.5h"])
+def test_files_may_be_closed_at_each_part_of_a_day(load: Load, every: str) -> None:
+    found = load(sink("files", f'rotate_every = "{every}"')).sinks[0].settings
+    assert isinstance(found, FilesSettings)
+    assert found.rotate_every == to_seconds(every)
 
 
 @pytest.mark.parametrize("value", ["1", "nan", "[]", "true"])

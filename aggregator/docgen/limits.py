@@ -174,6 +174,8 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("session.summaries.LONGEST_NS", "ns", "a delay that a summary counts", "it is left out"),
     ),
     "Sinks that speak to servers": (
+        Bound("sinks.brokers.amqp.LARGEST_BYTES", "bytes", "a message of RabbitMQ", "a batch is several"),
+        Bound("sinks.brokers.amqp.LONGEST_KEY", "bytes", "a routing key of RabbitMQ", "the record is a dead letter"),
         Bound("sinks.brokers.redis.LARGEST_BYTES", "bytes", "an entry or a message of Redis", "a batch is several"),
         Bound(
             "sinks.http.LARGEST_ANSWER_BYTES",

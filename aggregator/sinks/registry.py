@@ -15,6 +15,7 @@ PACKAGE = "market-aggregator"
 OWN = {
     name: EntryPoint(name, value, GROUP)
     for name, value in (
+        ("amqp", "aggregator.sinks.brokers.amqp:SINK"),
         ("feed", "aggregator.feed.sink:SINK"),
         ("files", "aggregator.sinks.files:SINK"),
         ("http", "aggregator.sinks.http:SINK"),

@@ -1,7 +1,10 @@
 """TLS of sinks that speak to servers: 1.2 or later, by the files that a configuration names."""
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+
+from pydantic import ValidationInfo
 
 
 def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
@@ -23,6 +26,25 @@ def tls_context(ca: Path | None, certificate: Path | None, key: Path | None) -> 
         said = getattr(error, "strerror", None) or error
         raise OSError(f"TLS cannot be had from {', '.join(files)}: {said}") from error
     return context
+
+
+def only_with(scheme: str, key: str) -> Callable[[Path | None, ValidationInfo], Path | None]:
+    """A check of the last of the settings `ca`, `certificate` and `key`: they are of use where TLS is spoken.
+
+    scheme: begins an address where it is, like `"amqps://"`
+    key: the setting that holds the address
+    """
+
+    def check(value: Path | None, info: ValidationInfo) -> Path | None:
+        given = info.data
+        if value is not None and given.get("certificate") is None:
+            raise ValueError("needs a certificate")
+        has_files = value is not None or given.get("ca") is not None or given.get("certificate") is not None
+        if has_files and key in given and not given[key].startswith(scheme):
+            raise ValueError(f"ca, certificate and key are of TLS: write {scheme} in `{key}`")
+        return value
+
+    return check
 
 
 def _no_password() -> str:

@@ -48,6 +48,7 @@ class Server:
 
     folder: where it keeps them
     port: where it listens, the same all the time
+    environment: what it is started with, which tools that come with it need too
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Server:
         self.port = free_port()
         self._command = command
         self._is_ready = is_ready
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -72,7 +73,7 @@ class Server:
         log = self.folder / "log"
         with log.open("ab") as said:
             self._process = subprocess.Popen(
-                self._command(self.port), stdout=said, stderr=said, env=self._environment, start_new_session=True
+                self._command(self.port), stdout=said, stderr=said, env=self.environment, start_new_session=True
             )
         end = time.monotonic() + PATIENCE_S
         while not self._is_ready(self.port):
@@ -135,3 +136,28 @@ def _redis_is_ready(port: int) -> bool:
             return line.recv(100).startswith(b"+PONG")
     except OSError:
         return False
+
+
+def rabbitmq(folder: Path) -> Server:
+    """A RabbitMQ server with the daemon of Erlang that tells ports, which otherwise would outlive it."""
+    path = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    if not path.exists():
+        raise FileNotFoundError("there is no rabbitmq-server: install rabbitmq-server, of Debian")
+    told = free_port()
+    environment = {
+        "HOME": str(folder),
+        "ERL_EPMD_ADDRESS": LOOPBACK,
+        "ERL_EPMD_PORT": str(told),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_LOG_BASE": str(folder / "logs"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "store"),
+        "RABBITMQ_NODENAME": f"n{told}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+    }
+    return Server(
+        folder,
+        lambda port: ["sh", "-c", f"epmd & RABBITMQ_NODE_PORT={port} exec {path}"],
+        environment=environment,
+    )

@@ -3,6 +3,9 @@
 from collections.abc import Collection
 from difflib import SequenceMatcher
 
+import msgspec
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # a decoder raises these for bytes of strangers
 LIKENESS = 0.7  # below this ratio a did-you-mean is a guess
 
 

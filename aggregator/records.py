@@ -9,8 +9,9 @@ is left out on the wire, but for the names of a topic.
 import re
 from collections.abc import Callable
 from itertools import repeat
-from typing import Literal, TypeVar, cast, get_args
+from typing import Literal, TypeVar, Union, cast, get_args
 
+import msgspec
 from msgspec import NODEFAULT, UNSET, Struct, UnsetType, field, structs
 
 SCHEMA = 1
@@ -671,6 +672,8 @@ RECORD_TYPES: tuple[type[Record], ...] = (
     Summary,
     Lag,
 )
+
+decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
 
 CHANNEL_OF: dict[type[Record], Channel] = {
     Trade: "trades",

@@ -382,7 +382,7 @@ async def slow_reader(
         await publish()
         await take(feed, 1)
         await asyncio.sleep(0.1)
-        held = feed._talk._waiting_bytes + len(feed._reader._buffer)  # type: ignore[attr-defined]
+        held = feed._talk._waiting_bytes + len(feed._connection._reader._buffer)  # type: ignore[attr-defined]
         came, lost = 1, 0
         async with asyncio.timeout(PATIENCE):
             async for record in feed:
@@ -442,6 +442,7 @@ def test_the_client_needs_nothing_of_the_daemon() -> None:
         "aggregator.client",
         "aggregator.client.books",
         "aggregator.client.chains",
+        "aggregator.client.connection",
         "aggregator.client.conversation",
         "aggregator.client.errors",
         "aggregator.client.feed",

@@ -262,8 +262,8 @@ async def test_a_feed_that_is_cut_over_tls(tmp_path: Path) -> None:
         serving(tmp_path) as (_, places),
         connect(f"tcp:localhost:{places['tcp']}", ssl=Tls(ca=places["ca"])) as feed,
     ):
-        assert feed._writer is not None
-        feed._writer.transport.abort()
+        assert feed._connection._writer is not None
+        feed._connection._writer.transport.abort()
         with pytest.raises(CutOff):
             await feed.ping()
 
@@ -284,7 +284,8 @@ async def test_nothing_shows_a_token(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert TOKEN not in repr(Secret(TOKEN))
     async with serving(tmp_path, tls=False, tokens=KNOWN) as (_, places):
         async with connect(f"tcp:127.0.0.1:{places['tcp']}", token=TOKEN) as feed:
-            parts = [feed, feed._entry, feed._talk, *vars(feed._entry).values(), *vars(feed._talk).values()]
+            entry, talk = feed._connection.entry, feed._talk
+            parts = [feed, entry, talk, *vars(entry).values(), *vars(talk).values()]
             assert not any(TOKEN in repr(part) for part in parts)
         with pytest.raises(LockedOut) as raised:
             await topics("asyncio", f"tcp:127.0.0.1:{places['tcp']}", token=f"{TOKEN}x")

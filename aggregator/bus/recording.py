@@ -5,20 +5,17 @@ that it had.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Protocol, Union
+from typing import Protocol
 
-import msgspec
 from msgspec import Struct
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Beginning, Cursor
 from aggregator.bus.selection import Selection
 from aggregator.bus.view import Wanted
-from aggregator.records import RECORD_TYPES, Instrument, Record
+from aggregator.records import Instrument, Record
 
 Complain = Callable[[str], object]  # is told what cannot be read: the file, the line and the reason
-
-decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
 
 
 class Excerpt(Struct):

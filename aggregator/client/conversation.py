@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TypeVar, Union, get_args
+from typing import TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -17,7 +17,7 @@ from aggregator.client.books import Books, LiveBook
 from aggregator.client.chains import HISTORY, WATCHED, Chains
 from aggregator.client.errors import CutOff, FeedError, LockedOut, NoFeed
 from aggregator.client.options import StreamPosition, SubscriptionOptions, subscription
-from aggregator.errors import BadFrame
+from aggregator.errors import UNREADABLE, BadFrame
 from aggregator.feed.protocol import (
     AbsentTopic,
     Authenticate,
@@ -32,6 +32,7 @@ from aggregator.feed.protocol import (
     Reached,
     Reply,
     Request,
+    Resuming,
     Subscribe,
     Subscribed,
     Time,
@@ -39,7 +40,7 @@ from aggregator.feed.protocol import (
     Unsubscribe,
     Unsubscribed,
 )
-from aggregator.records import CHANNELS, RECORD_TYPES, SECOND_NS, BookSnapshot, Gap, Health, Record, Repair
+from aggregator.records import CHANNELS, SECOND_NS, BookSnapshot, Gap, Health, Record, Repair, decode_record
 
 MOST_WAITING_BYTES = 64 * 2**20  # records that came while an answer was waited for, and that nobody takes
 LONGEST_LINE_BYTES = 64 * 2**20  # the longest book has a few MiB
@@ -72,7 +73,6 @@ _source_of = msgspec.json.Decoder(_Source).decode
 _decode_reply = msgspec.json.Decoder(Reply).decode
 _decode_notice = msgspec.json.Decoder(Notice).decode
 _decode_greeting = msgspec.json.Decoder(Hello | Error).decode
-_decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
 REPLIES = frozenset(str(message.__struct_config__.tag) for message in get_args(Reply))
 NOTICES = frozenset(str(message.__struct_config__.tag) for message in get_args(Notice))
 ORDINARY = frozenset({*CHANNELS, "gap", "health", "summary"})  # the channels that a journal keeps; others are computed
@@ -86,6 +86,7 @@ class _Turn(Struct):
     cursor: the place as the feed tells it; null: as before
     is_live: whether all that was missed is told; null: as before
     told: a record of our own
+    notice: the one that makes it, for who asks to be told of these
     """
 
     begins: bool = False
@@ -93,6 +94,7 @@ class _Turn(Struct):
     cursor: str | None = None
     is_live: bool | None = None
     told: bytes = b""
+    notice: Resuming | Live | None = None
 
 
 class Conversation:
@@ -106,8 +108,11 @@ class Conversation:
     why_anew: why the feed could not go on where it was cut; empty where it could, or was not asked
     """
 
-    def __init__(self, *, resumes: bool = False) -> None:
-        """Begin before the first connection; the next ones ask for what was missed where `resumes` says so."""
+    def __init__(self, *, resumes: bool = False, on_notice: Callable[[Resuming | Live], object] | None = None) -> None:
+        """Begin before the first connection; the next ones ask for what was missed where `resumes` says so.
+
+        on_notice: is told that the past begins, or all of it is told, once all records before that are taken
+        """
         self.greeting: Hello | None = None
         self.goodbye: str | None = None
         self.has_ended = False
@@ -116,6 +121,7 @@ class Conversation:
         self.books = Books()
         self.is_over = False
         self._resumes = resumes
+        self._on_notice = on_notice
         self._refusal = ""  # an error that answers no request
         self._rest = b""
         self._lines: deque[bytes] = deque()  # an empty one stands for a turn
@@ -383,8 +389,12 @@ class Conversation:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST_LINE_BYTES:
             raise FeedError(f"a line of more than {LONGEST_LINE_BYTES >> 20} MiB: this is no feed")
-        for line in lines:
-            self._sort(line)
+        try:
+            for line in lines:
+                if line:
+                    self._sort(line)
+        except UNREADABLE as error:
+            raise NoFeed(f"{STRANGE}: a line that is none of a feed ({error})") from error
 
     def _sort(self, line: bytes) -> None:
         """Put a line where it is waited for."""
@@ -445,14 +455,14 @@ class Conversation:
         self._behind, self._begins_whole = None, False
         if not isinstance(notice, Live):
             self._cursor, self._is_late = None, True
-            self._turn(_Turn(place=place, is_live=False))
+            self._turn(_Turn(place=place, is_live=False, notice=notice))
             return
         self._cursor, self._is_late = notice.cursor, False
         self._turn(_Turn(place=place))
         if self._gap is not None:
             self._put(self._closing(self._gap, "partial" if self._has_hole else "full", place))
             self._gap = None
-        self._turn(_Turn(cursor=notice.cursor, is_live=True))
+        self._turn(_Turn(cursor=notice.cursor, is_live=True, notice=notice))
         self._send_later()
 
     def _send_later(self) -> None:
@@ -560,6 +570,8 @@ class Conversation:
                 self._place_told = turn.cursor
             if turn.is_live is not None:
                 self._is_live = turn.is_live
+            if turn.notice is not None and self._on_notice is not None:
+                self._on_notice(turn.notice)
             if turn.told:
                 self._lines.appendleft(turn.told)
                 self._waiting_bytes += len(turn.told)
@@ -733,7 +745,7 @@ def _in_unit(now: int, unit: Time | None) -> int | str:
 
 def _read(line: bytes) -> Record:
     try:
-        return _decode_record(line)
-    except msgspec.ValidationError as error:
+        return decode_record(line)
+    except UNREADABLE as error:
         said = f"a line that is no record ({error}); with numbers, time or fields set, use lines() and keep no book"
         raise FeedError(said) from error

@@ -3,20 +3,19 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from aggregator.client import wire
 from aggregator.client.books import LiveBook
+from aggregator.client.connection import FeedConnection
 from aggregator.client.conversation import Answer, Conversation
-from aggregator.client.errors import FeedError, LockedOut, NoFeed
+from aggregator.client.errors import FeedError, LockedOut
 from aggregator.client.options import StreamPosition, SubscriptionOptions
 from aggregator.client.pauses import Pauses
-from aggregator.client.security import Entry, PathText, Ssl, TlsContext
-from aggregator.client.wire import READ_BYTES, Wire, parse_place, silence, wire_to
-from aggregator.feed.address import UnixAddress
+from aggregator.client.security import Entry, PathText, Ssl
+from aggregator.client.wire import parse_place
 from aggregator.feed.protocol import (
     Book,
     Hello,
@@ -36,8 +35,6 @@ from aggregator.records import BookSnapshot, Record
 if TYPE_CHECKING:
     from aggregator.client.frames import FrameNumbers, Library
 
-CLOSING_S = 1.0  # the far end has so long to close its side
-
 log = logging.getLogger("aggregator.client")
 
 
@@ -52,13 +49,10 @@ class Feed:
 
     def __init__(self, entry: Entry, *, reconnect: bool, resume: bool) -> None:
         """Use `connect` instead."""
-        self._entry = entry
         self._pauses = Pauses() if reconnect else None
-        self._wire: Wire
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter | None = None
         self.hello: Hello  # the greeting: what the stream is, and the offset of the last record before it
         self._talk = Conversation(resumes=reconnect and resume)
+        self._connection = FeedConnection(entry, self._talk)
         self._reading = asyncio.Lock()
 
     @property
@@ -203,8 +197,7 @@ class Feed:
             self._talk.forget(id)
 
     async def _answer(self, id: int, line: bytes, kind: type[Answer]) -> Answer:
-        if line:
-            await self._send(self._wire.sent(line))
+        await self._connection.say(line)
         await self._wait(lambda: self._talk.is_answered(id))
         return self._talk.answer(id, kind)
 
@@ -215,7 +208,7 @@ class Feed:
                 if is_here():
                     break
                 if not self._talk.has_ended:
-                    await self._read()
+                    await self._connection.read()
                 elif self._pauses is None or not self._talk.may_go_on:
                     return False
                 else:
@@ -230,81 +223,22 @@ class Feed:
         except TimeoutError:
             return False
 
-    async def _read_until(self, is_here: Callable[[], bool]) -> None:
-        while not is_here() and not self._talk.has_ended:
-            await self._read()
-
-    async def _read(self) -> None:
-        try:
-            data = await self._reader.read(READ_BYTES)
-        except OSError as error:  # the system, or TLS, says why
-            refusal = self._entry.ended(error)
-            if refusal is not None:
-                raise refusal from error
-            data = b""
-        lines = self._wire.received(data)
-        await self._send(self._wire.to_send())
-        if lines or not data:
-            self._talk.receive(lines)
-            await self._send_due()
-
-    async def _send(self, data: bytes) -> None:
-        if data and self._writer is not None:
-            with suppress(OSError):  # reading tells what came before the end
-                self._writer.write(data)
-                await self._writer.drain()
-
-    async def _send_due(self) -> None:
-        """Send what became due by what has come."""
-        for line in self._talk.due():
-            await self._send(self._wire.sent(line))
-
     # --- the connection
 
     async def open(self) -> None:
         """Connect, show the token and hear the greeting, which `connect` does. Raises FeedError."""
-        entry = self._entry
-        token, context = entry.token(), entry.context()
-        self._wire = wire_to(entry.place, speaks_tls=entry.speaks_tls)
-        try:
-            async with asyncio.timeout(wire.GREETING_S):
-                self._reader, self._writer = await _dial(entry, context)
-        except OSError as error:
-            raise entry.unreachable(error) from error
-        try:
-            async with asyncio.timeout(wire.GREETING_S):
-                await self._greet(token)
-        except TimeoutError:
-            raise NoFeed(silence() + entry.advice) from None
-        except NoFeed as error:
-            raise NoFeed(f"{error}{entry.advice}") from error
-        self.hello = self._talk.enter()
-
-    async def _greet(self, token: str | None) -> None:
-        opening = self._talk.begin(token)
-        await self._send(self._wire.to_send())
-        await self._read_until(lambda: self._wire.is_open)
-        if opening:
-            await self._send(self._wire.sent(opening))
-        await self._read_until(lambda: self._talk.is_let_in)
+        self.hello = await self._connection.open()
 
     async def close(self) -> None:
         """Close the connection, which the end of `connect` does."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-            try:
-                async with asyncio.timeout(CLOSING_S):  # TLS waits for the far end to say that it closes too
-                    await writer.wait_closed()
-            except OSError:
-                writer.transport.abort()
+        await self._connection.close()
 
     async def _go_on(self, pauses: Pauses) -> None:
         """Note that the connection is lost, or else make the next try to make it anew."""
         loop = asyncio.get_running_loop()
         if not self._talk.has_lost:
             pauses.failed(loop.time())
-            log.warning("%s: %s; it is made anew", self._entry.place.text, self._talk.lose())
+            log.warning("%s: %s; it is made anew", self._connection.entry.place.text, self._talk.lose())
             return
         await self.close()
         await asyncio.sleep(pauses.left(loop.time()))
@@ -316,7 +250,7 @@ class Feed:
             self._talk.has_ended = True  # also where who waits has given up: the next one who reads tries again
             if not isinstance(error, FeedError) or isinstance(error, LockedOut):
                 raise
-            log.info("%s: %s", self._entry.place.text, error)
+            log.info("%s: %s", self._connection.entry.place.text, error)
             return
         pauses.connected(loop.time())
 
@@ -324,11 +258,11 @@ class Feed:
         """Subscribe on a new connection to all that there was. Raises FeedError where it ends meanwhile."""
         for requests in self._talk.take_up():
             for _, line in requests:
-                await self._send(self._wire.sent(line))
-            await self._read_until(partial(self._talk.are_answered, requests))
-        await self._send_due()
+                await self._connection.say(line)
+            await self._connection.read_until(partial(self._talk.are_answered, requests))
+        await self._connection.say_due()
         if self._talk.why_anew:
-            log.warning("%s: what was missed is lost: %s", self._entry.place.text, self._talk.why_anew)
+            log.warning("%s: what was missed is lost: %s", self._connection.entry.place.text, self._talk.why_anew)
 
 
 @asynccontextmanager
@@ -359,12 +293,3 @@ async def connect(
         yield feed
     finally:
         await feed.close()
-
-
-async def _dial(entry: Entry, context: "TlsContext | None") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    address = entry.place.address
-    if isinstance(address, UnixAddress):
-        return await asyncio.open_unix_connection(address.path, limit=READ_BYTES)
-    return await asyncio.open_connection(
-        address.host, address.port, limit=READ_BYTES, ssl=context, server_hostname=entry.server_name
-    )

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from typing import Any, Union
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +18,7 @@ from aggregator.bus.past import WAIT_S, Past
 from aggregator.bus.selection import Selection, topic_of
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.subscriber_queue import TAKE_BYTES, BookName
-from aggregator.records import RECORD_TYPES, BookDelta, BookSnapshot, Record
+from aggregator.records import BookDelta, BookSnapshot, Record, decode_record
 
 RECODED = 500  # records that are written otherwise than in the history, at once
 
@@ -30,7 +30,6 @@ class _Offset(Struct):
 
 
 _decode_offset: Callable[[bytes], _Offset] = msgspec.json.Decoder(_Offset).decode
-_decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
 
 
 class BegunBooks:
@@ -202,14 +201,14 @@ def shaped(stretch: Stretch, options: Options, books: BegunBooks) -> Iterator[Pi
             some = lines[start:at]
             is_last = at == len(lines)
             place = stretch.cursor if is_last else Cursor(epoch, _decode_offset(line).offset)
-            data = b"".join(some) if options == PLAIN else encode([_decode_record(each) for each in some], options)
+            data = b"".join(some) if options == PLAIN else encode([decode_record(each) for each in some], options)
             yield Piece(data, place)
             start, size = at, 0
 
 
 def _admitted(stretch: Stretch, books: BegunBooks) -> Iterator[bytes]:
     if stretch.topics == ():  # nobody asked for them, as no book was withheld before this gap
-        yield from [line for line in stretch.lines if books.admits_record(_decode_record(line))]
+        yield from [line for line in stretch.lines if books.admits_record(decode_record(line))]
         return
     for line, topic in zip(stretch.lines, stretch.topics, strict=True):
         if books.admits(topic.type, topic.exchange, topic.raw_symbol):

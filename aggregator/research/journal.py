@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from aggregator.records import Gap, Record
+from aggregator.errors import UNREADABLE
+from aggregator.records import Gap, Record, decode_record
 from aggregator.research.choice import Choice
 from aggregator.research.defects import Defect, Defects
-from aggregator.research.lines import decode
 from aggregator.research.strands import Place, Portion, batched, place
 from aggregator.sinks.journal.offline import StillJournal, pattern_of
 
@@ -45,7 +43,7 @@ class JournalRecords:
     def _decoded(self, lines: list[bytes]) -> Iterator[Record]:
         for line in lines:
             try:
-                yield decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                yield decode_record(line)
+            except UNREADABLE as error:
                 said = f"a record cannot be read: {error}"
                 self._defects.tell(Defect(self.path, 0, said, "it is passed over: a later version may have written it"))

@@ -11,7 +11,8 @@ import msgspec
 import zstandard
 from msgspec import Struct
 
-from aggregator.records import HOUR_S, RECORD_TYPES, SECOND_NS, BookSnapshot, Record
+from aggregator.errors import UNREADABLE
+from aggregator.records import HOUR_S, RECORD_TYPES, SECOND_NS, BookSnapshot, Record, decode_record
 from aggregator.research.choice import Choice
 from aggregator.research.defects import Defect, Defects
 from aggregator.research.strands import RECORDS, Place, Portion, batched, place
@@ -23,9 +24,7 @@ RECORD = b'{"type":"'
 HEADER, FOOTER = b'{"type":"header"', b'{"type":"footer"'
 NDJSON, ZST = ".ndjson", ".zst"
 
-_decoder = msgspec.json.Decoder(Union[RECORD_TYPES])  # noqa: UP007
-decode: Callable[[bytes], Record] = _decoder.decode
-decode_lines: Callable[[bytes], list[Record]] = _decoder.decode_lines
+decode_lines: Callable[[bytes], list[Record]] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode_lines  # noqa: UP007
 
 
 class FileHead(Struct):
@@ -100,11 +99,11 @@ class LinesFile:
         if line.startswith(HEADER):
             try:
                 self.head = decode_head(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 self._complain(1, f"its header cannot be read: {error}", "its records are given, of an unknown epoch")
             line = file.readline()
         while line and not line.startswith(FOOTER):
-            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            with suppress(*UNREADABLE):
                 self.first = decode_first(line)
                 return
             line = file.readline()
@@ -156,7 +155,7 @@ class LinesFile:
             return []
         try:
             return [book for book in decode_books(self.head.books) if choice.symbol in {book.symbol, book.raw_symbol}]
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             self._complain(1, f"the books of its header cannot be read: {error}", "books begin with the next snapshot")
             return []
 
@@ -196,7 +195,7 @@ class LinesFile:
             found = decode_lines(b"".join(some))
             if len(found) == len(some):
                 return found
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             pass
         left, found = set(map(id, some)), []
         for number, line in enumerate(lines, start + 1):
@@ -210,8 +209,8 @@ class LinesFile:
         if line.isspace():
             return None
         try:
-            return decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return decode_record(line)
+        except UNREADABLE as error:
             if line.startswith(HEADER):
                 return None
             torn = "" if line.endswith(b"\n") else "torn: "

@@ -21,11 +21,11 @@ from msgspec import Struct
 
 from aggregator.bus.bus import encode_lines
 from aggregator.bus.history import BadStart, Beginning, Cursor, Start
-from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, decode_record
+from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening
 from aggregator.bus.selection import ALWAYS, KIND, Glob, Selection, topic_of
 from aggregator.bus.view import Wanted
-from aggregator.errors import ConfigError
-from aggregator.records import CHANNELS, SCHEMA, BookSnapshot, Instrument, Record
+from aggregator.errors import UNREADABLE, ConfigError
+from aggregator.records import CHANNELS, SCHEMA, BookSnapshot, Instrument, Record, decode_record
 from aggregator.sinks.notes import FOOTER, HEADER, Footer, sink_gap
 from aggregator.sinks.paths import STAMPED, SUFFIX, Scope
 
@@ -37,8 +37,6 @@ LONGEST_LINE_BYTES = 256 * 2**20  # a header holds every book
 READER = "replay"  # the `conn` of gaps that tell what cannot be read
 LOOK_LINES = 100  # the first records of a file: one of them says where it begins
 SPARE_FILES = 64  # descriptors that are left to others
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _Head(Struct, tag_field="type", tag="header"):

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
+from aggregator.errors import UNREADABLE
 from aggregator.records import SCHEMA
 from aggregator.sinks.notes import FOOTER, HEADER, Footer, encode, sink_gap
 from aggregator.sinks.paths import Scope, closed_path
@@ -45,7 +46,7 @@ def read(line: bytes) -> _Line | None:
     """A whole line, or null where it is torn or no JSON object."""
     try:
         return decode(line) if line.endswith(b"\n") else None
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

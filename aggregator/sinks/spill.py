@@ -8,7 +8,7 @@ again. A sink that begins behind, because a former life of the daemon has left i
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TypeGuard, Union
+from typing import TypeGuard
 
 import msgspec
 from msgspec import Struct, structs
@@ -17,7 +17,7 @@ from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Cursor, History, Stretch, hole
 from aggregator.bus.past import SEAM_RECORDS, Past
 from aggregator.bus.selection import Selection, parse_pattern
-from aggregator.records import RECORD_TYPES, Gap, Record
+from aggregator.records import Gap, Record, decode_record
 from aggregator.sinks.queue import Queue, weight
 from aggregator.sinks.sink import Delivery
 
@@ -32,7 +32,6 @@ class _Offset(Struct):
 
 
 _decode_offset: Callable[[bytes], _Offset] = msgspec.json.Decoder(_Offset).decode
-_decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
 
 
 class _Read(Batch):
@@ -62,12 +61,12 @@ class _Piece(Struct):
 def _decoded(lines: list[bytes], bad: list[int]) -> tuple[list[Record], list[bytes]]:
     """The records of lines, with these; the offsets of those that cannot be read are added to `bad`."""
     try:
-        return [_decode_record(line) for line in lines], lines
+        return [decode_record(line) for line in lines], lines
     except msgspec.MsgspecError:
         records, good = list[Record](), list[bytes]()
     for line in lines:
         try:
-            records.append(_decode_record(line))
+            records.append(decode_record(line))
         except msgspec.MsgspecError:
             bad.append(_decode_offset(line).offset)
         else:

@@ -10,29 +10,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from msgspec import Struct
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from aggregator.bus.history import Cursor, Start
 from aggregator.bus.selection import parse_pattern
-from aggregator.client import FeedError, LockedOut, Tls
+from aggregator.client import CutOff, FeedError, LockedOut, Tls, wire
+from aggregator.client.connection import FeedConnection
+from aggregator.client.conversation import Conversation
 from aggregator.client.security import Entry
-from aggregator.client.wire import READ_BYTES, parse_place, wire_to
+from aggregator.client.wire import parse_place
 from aggregator.feed.address import UnixAddress
-from aggregator.feed.protocol import Authenticate, Authenticated, Error, Hello, Ping, Request, Subscribe, Subscribed
+from aggregator.feed.protocol import Ping, Request, Subscribe, Subscribed
 from aggregator.ingest import credentials
 from aggregator.records import SCHEMA
 from aggregator.sinks.values import FilePath, Word, quote
-from aggregator.sources.passages import JOURNAL, Passages, read_line
+from aggregator.sources.passages import JOURNAL, Passages
 from aggregator.sources.source import UNNAMED, KnownPlace, LinkBroken, Passage, Source
 
-GREETING_S = 10.0  # the other daemon has so long to answer, and as long again for each request
 SILENT_S = 5.0  # a link on which nothing comes for so long is tried
-LINE_BYTES = 64 * 2**20  # the longest book has a few MiB
-LAST_ID = 1 << 31
-
-_encode = msgspec.json.Encoder().encode
 
 
 def _url(value: str) -> str:
@@ -132,110 +128,56 @@ class FeedLink:
     def __init__(self, entry: Entry, topics: Sequence[str]) -> None:
         self.daemon = ""
         self.is_resumed = False
-        self._entry = entry
         self._topics = list(topics)
-        self._wire = wire_to(entry.place, speaks_tls=entry.speaks_tls)
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter | None = None
-        self._rest = b""
-        self._lines: list[bytes] = []  # those that came behind an answer that was waited for
-        self._last_id = 0
-        self._passages = Passages(Cursor("", 0))
+        self._passages = Passages()
+        self._talk = Conversation(on_notice=self._passages.note)
+        self._connection = FeedConnection(entry, self._talk)
         self._has_journal = True
-        self._begun: Passage | None = (
-            None  # there is no journal, so that the first passage says at once that it is live
-        )
-        self._watching: asyncio.Task[None] | None = None
-        self._heard = 0.0  # when something came last
+        self._begun: Passage | None = None  # without a journal the first passage says at once that it is live
+        self._standing: int | None = None  # the request to tell how things stand, until it is granted
 
     # --- it begins
 
     async def open(self, known: KnownPlace | None) -> None:
         """Connect, show the token, and subscribe. Raises LinkBroken, FeedError."""
-        token, context, address = self._entry.token(), self._entry.context(), self._entry.place.address
-        try:
-            async with asyncio.timeout(GREETING_S):
-                if isinstance(address, UnixAddress):
-                    dialled = asyncio.open_unix_connection(address.path, limit=READ_BYTES)
-                else:
-                    dialled = asyncio.open_connection(
-                        address.host,
-                        address.port,
-                        limit=READ_BYTES,
-                        ssl=context,
-                        server_hostname=self._entry.server_name,
-                    )
-                self._reader, self._writer = await dialled
-        except OSError as error:
-            raise self._entry.unreachable(error) from error
-        try:
-            async with asyncio.timeout(GREETING_S):
-                hello = await self._greeted(token)
-        except TimeoutError:
-            raise LinkBroken(f"what listens there has not said a word in {GREETING_S:.0f} s") from None
-        self._begin(hello)
-        try:
-            async with asyncio.timeout(GREETING_S):
-                await self._subscribe(hello, known)
-        except TimeoutError:
-            raise LinkBroken(f"no answer to `subscribe` has come in {GREETING_S:.0f} s") from None
-        self._heard = asyncio.get_running_loop().time()
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
-
-    async def _greeted(self, token: str | None) -> Hello:
-        await self._send(self._wire.to_send())
-        while not self._wire.is_open:
-            self._rest += await self._receive()
-        if token is not None:
-            await self._say(Authenticate(token))
-        hello: Hello | None = None
-        while hello is None or token is not None:
-            for line in await self._some():
-                told = read_line(line)
-                if isinstance(told, Hello):
-                    hello = told
-                elif isinstance(told, Authenticated):
-                    token = None
-                elif isinstance(told, Error):
-                    raise LinkBroken(told.error, is_refused=True)
-        return hello
-
-    def _begin(self, hello: Hello) -> None:
+        hello = await self._connection.open()
         if hello.schema > SCHEMA:
             said = (
                 f"its records are of schema {hello.schema}, and this program reads {SCHEMA}: install a later one here"
             )
             raise LinkBroken(said, is_refused=True)
         self.daemon = hello.daemon or UNNAMED
-        self._passages = Passages(Cursor(hello.epoch, hello.offset))
+        try:
+            async with asyncio.timeout(wire.GREETING_S):
+                await self._subscribe(Cursor(hello.epoch, hello.offset), known)
+        except TimeoutError:
+            raise LinkBroken(f"no answer to `subscribe` has come in {wire.GREETING_S:.0f} s") from None
 
-    async def _subscribe(self, hello: Hello, known: KnownPlace | None) -> None:
+    async def _subscribe(self, now: Cursor, known: KnownPlace | None) -> None:
         """Subscribe behind the known place, or else from now on; without a journal there it can only be from now on."""
         if known is not None and known.daemon == self.daemon:
+            self._passages.begin(known.cursor)
             start = Start(known.cursor.epoch, known.cursor.offset)
             refusal = await self._asked(Subscribe(self._topics, snapshot=False, policy="lossless", start=start))
             if refusal is None:
                 self.is_resumed = True
-                self._passages = Passages(known.cursor)
                 return
+        self._passages.begin(now)
         refusal = await self._asked(Subscribe(self._topics, policy="lossless", start="now"))
         if refusal is not None and JOURNAL in refusal:
             self._has_journal = False
             refusal = await self._asked(Subscribe(self._topics))
-            self._begun = Passage(Cursor(hello.epoch, hello.offset), is_live=True)
+            self._begun = Passage(now, is_live=True)
         if refusal is not None:
             raise LinkBroken(f"it refuses what is asked for: {refusal}", is_refused=True)
 
     async def _asked(self, request: Subscribe) -> str | None:
-        """Ask, and wait for the answer; what comes behind it is kept. Null: it is granted, else why it is not."""
+        """Ask, and wait for the answer. Null: it is granted, else why it is not."""
         id = await self._say(request)
-        while True:
-            lines = await self._some()
-            for at, line in enumerate(lines):
-                told = read_line(line)
-                if isinstance(told, Subscribed | Error) and told.id == id:
-                    self._lines = lines[at + 1 :]
-                    return told.error if isinstance(told, Error) else None
+        await self._connection.read_until(lambda: self._talk.is_answered(id))
+        if not self._talk.is_answered(id):
+            raise self._end()
+        return self._refusal_of(id)
 
     # --- it goes on
 
@@ -244,111 +186,103 @@ class FeedLink:
         if self._begun is not None:
             begun, self._begun = self._begun, None
             return [begun]
-        while self._passages.end is None:
-            passages = self._passages.sort(await self._some())
-            await self._ask_again(passages)
-            if passages:
-                return passages
-        raise self._passages.end
+        try:
+            while True:
+                passages = self._passages.take(self._talk)
+                await self._ask_again(passages)
+                if passages:
+                    return passages
+                if self._talk.has_ended:
+                    break
+                await self._hear()
+        except FeedError as error:
+            raise _broken(error) from None
+        raise self._end()
+
+    async def _hear(self) -> None:
+        """Read once. A link that is silent is tried, and given up where nothing comes even then: it may be half open.
+
+        Only the time is counted in which somebody reads: a link to which nobody listens is not silent.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SILENT_S):
+                await self._connection.read()
+                return
+        try:
+            async with asyncio.timeout(wire.GREETING_S):
+                self._talk.forget(await self._say(Ping()))
+                await self._connection.read()
+        except TimeoutError:
+            said = f"nothing has come for {SILENT_S + wire.GREETING_S:.0f} s, no answer to a `ping` either"
+            raise LinkBroken(said) from None
+
+    def _end(self) -> LinkBroken:
+        """The way in which the connection has ended."""
+        try:
+            self._talk.check_end()
+        except CutOff as error:
+            return LinkBroken(str(error))
+        except FeedError as error:
+            return LinkBroken(f"it refuses: {error}", is_refused=True)
+        return LinkBroken(f"it has hung up: {self._talk.goodbye}")
 
     async def _ask_again(self, passages: Sequence[Passage]) -> None:
-        """Have told how things stand where a hole comes without a journal, or where that was refused before."""
-        if not self._has_journal:
-            if any(passage.gap is not None for passage in passages):
-                await self.ask_standing(books=True)
-        elif self._passages.is_refused and any(passage.is_live for passage in passages):
-            self._passages.is_refused = False
+        """Have told how things stand where a hole comes without a journal, or where that was refused before.
+
+        It is refused where the feed has begun to tell what it has missed before it read the request.
+        """
+        if not self._has_journal and any(passage.gap is not None for passage in passages):
             await self.ask_standing(books=True)
+        elif self._standing is not None and self._talk.is_answered(self._standing):
+            if self._refusal_of(self._standing) is None:
+                self._forget_standing()
+            elif any(passage.is_live for passage in passages):
+                await self.ask_standing(books=True)
 
     async def ask_standing(self, *, books: bool) -> None:
         """Have told how things stand: to subscribe to what is subscribed does it."""
         topics = self._topics if books else list(_instruments_of(self._topics))
+        self._forget_standing()
         if topics:
-            await self._say(Subscribe(topics))
+            self._standing = await self._say(Subscribe(topics))
 
-    # --- the connection
+    def _forget_standing(self) -> None:
+        if self._standing is not None:
+            self._talk.forget(self._standing)
+            self._standing = None
 
-    async def _some(self) -> list[bytes]:
-        """The whole lines that come next, one at least. Raises LinkBroken at the end."""
-        if self._lines:
-            lines, self._lines = self._lines, []
-            return lines
-        while True:
-            *lines, self._rest = self._rest.split(b"\n")
-            if found := [line for line in lines if line]:
-                return found
-            if len(self._rest) > LINE_BYTES:
-                raise LinkBroken(f"a line of more than {LINE_BYTES >> 20} MiB: this is no feed")
-            self._rest += await self._receive()
-
-    async def _receive(self) -> bytes:
+    def _refusal_of(self, id: int) -> str | None:
+        """Why a subscription is not granted; null: it is."""
         try:
-            data = await self._reader.read(READ_BYTES)
-        except OSError as error:
-            refusal = self._entry.ended(error)
-            raise refusal or LinkBroken(f"the connection was cut: {error}") from None
-        self._heard = asyncio.get_running_loop().time()
-        lines = self._wire.received(data)
-        await self._send(self._wire.to_send())
-        if not data:
-            raise LinkBroken("the connection was cut")
-        return lines
+            self._talk.answer(id, Subscribed)
+        except FeedError as error:
+            return str(error)
+        return None
 
     async def _say(self, request: Request) -> int:
-        self._last_id = self._last_id % LAST_ID + 1
-        request.id = self._last_id
-        await self._send(self._wire.sent(_encode(request) + b"\n"))
-        return self._last_id
-
-    async def _send(self, data: bytes) -> None:
-        if data and self._writer is not None:
-            with suppress(OSError):  # reading tells what came before the end
-                self._writer.write(data)
-                await self._writer.drain()
-
-    async def _watch(self) -> None:
-        """Try a link that is silent, and cut it where nothing comes even then: a way may end without a word."""
-        loop = asyncio.get_running_loop()
-        is_tried = False
-        while self._writer is not None:
-            silent = loop.time() - self._heard
-            if silent < SILENT_S:
-                is_tried = False
-            elif not is_tried:
-                is_tried = True
-                await self._say(Ping())
-            elif silent > SILENT_S + GREETING_S:
-                self._writer.transport.abort()
-                return
-            await asyncio.sleep(SILENT_S / 5)
+        """Send a request, or have it sent once all that is past is told; gives its number."""
+        id, line = self._talk.ask(request)
+        await self._connection.say(line)
+        return id
 
     async def close(self) -> None:
         """Hang up."""
-        if self._watching is not None:
-            self._watching.cancel()
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-            try:
-                async with asyncio.timeout(1.0):
-                    await writer.wait_closed()
-            except OSError:
-                writer.transport.abort()
+        await self._connection.close()
+
+
+def _broken(error: FeedError) -> LinkBroken:
+    return LinkBroken(str(error), is_refused=isinstance(error, LockedOut))
 
 
 async def open_feed(keys: FeedSourceKeys, topics: Sequence[str], known: KnownPlace | None) -> FeedLink:
     """Open a link. Raises LinkBroken."""
-    entry = entry_of(keys)
-    try:
-        link = FeedLink(entry, topics)
-    except FeedError as error:
-        raise LinkBroken(str(error), is_refused=True) from None
+    link = FeedLink(entry_of(keys), topics)
     try:
         await link.open(known)
     except BaseException as error:
         await link.close()
         if isinstance(error, FeedError):
-            raise LinkBroken(str(error), is_refused=isinstance(error, LockedOut)) from None
+            raise _broken(error) from None
         raise
     return link
 

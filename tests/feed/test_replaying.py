@@ -329,7 +329,7 @@ async def test_what_is_no_place_of_the_recording_is_refused(tmp_path: Path) -> N
     await recorded(tmp_path / "data", "files", a_minute())
     async with serving(tmp_path / "data") as served, connect(served.socket) as feed:
         line = {"op": "subscribe", "topics": ["*:*:*"], "from": {"epoch": "another", "offset": 3}}
-        assert feed._writer is not None
+        assert feed._connection._writer is not None
         reader, writer = await asyncio.open_unix_connection(served.socket)
         writer.write(json.dumps(line).encode() + b"\n")
         await reader.readline()

@@ -14,7 +14,7 @@ from msgspec import structs
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Cursor
 from aggregator.errors import ConfigError
-from aggregator.records import Gap, Record
+from aggregator.records import Gap, Record, decode_record
 from aggregator.sinks import spill
 from aggregator.sinks.journal.journal import Journal
 from aggregator.sinks.journal.sink import SINK as JOURNAL
@@ -242,15 +242,14 @@ async def test_records_that_this_version_cannot_read_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue_bytes: int
 ) -> None:
     """A later version may write what this one does not know."""
-    real = spill._decode_record
 
     def decode(line: bytes) -> Record:
-        record = real(line)
+        record = decode_record(line)
         if not int(str(getattr(record, "id", ""))) % 70:
             raise msgspec.ValidationError("another version")
         return record
 
-    monkeypatch.setattr(spill, "_decode_record", decode)
+    monkeypatch.setattr(spill, "decode_record", decode)
     gate = Gate()
     writer = Keeping(gate)
     delivery = structs.replace(SPILLING, queue=10, queue_bytes=queue_bytes)

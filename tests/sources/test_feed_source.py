@@ -279,5 +279,5 @@ async def test_what_listens_there_and_is_no_feed_is_said_to_be_none(tmp_path: Pa
     here = Here(tmp_path)
     port = server.sockets[0].getsockname()[1]
     async with here.linked(f"tcp:127.0.0.1:{port}"):
-        await until(lambda: "no feed" in here.trouble)
+        await until(lambda: "does not speak as the feed does" in here.trouble)
     server.close()

@@ -4,7 +4,9 @@ import msgspec
 import pytest
 
 from aggregator.bus.history import Cursor
-from aggregator.feed.protocol import Bye, Error, Live, Reached, Resuming, Subscribed
+from aggregator.client.conversation import Conversation
+from aggregator.client.errors import NoFeed
+from aggregator.feed.protocol import Hello, Live, Reached, Resuming, Subscribed
 from aggregator.records import BookSnapshot, Gap, Health, Instrument, Lag, Record, Trade
 from aggregator.sources.passages import Passages
 from aggregator.sources.source import LinkBroken, Passage
@@ -28,12 +30,15 @@ def hole(cause: str = "expired") -> Gap:
     return gap
 
 
-def lines(*said: object) -> list[bytes]:
-    return [msgspec.json.encode(each) for each in said]
-
-
 def sort(*said: object, behind: Cursor | None = None) -> list[Passage]:
-    return Passages(behind or Cursor(NEW, 10)).sort(lines(*said))
+    """The passages that the lines of a feed make, behind its greeting; bytes are lines as they are."""
+    passages = Passages()
+    talk = Conversation(on_notice=passages.note)
+    talk.begin(None)
+    lines = [each if isinstance(each, bytes) else msgspec.json.encode(each) for each in (Hello(1, NEW, 10, "1"), *said)]
+    talk.receive(b"".join(line + b"\n" for line in lines))
+    passages.begin(behind or Cursor(NEW, 10))
+    return passages.take(talk)
 
 
 def offsets(records: list[Record]) -> list[int]:
@@ -111,22 +116,15 @@ def test_a_record_of_a_later_version_is_known_to_be_missing() -> None:
     assert found.cursor == Cursor(NEW, 13)
 
 
-@pytest.mark.parametrize(("said", "is_refused"), [(Bye("the daemon ends"), False), (Error("no such topic"), True)])
-def test_the_last_word_ends_the_link_behind_what_came(said: object, *, is_refused: bool) -> None:
-    passages = Passages(Cursor(NEW, 10))
-    (found,) = passages.sort(lines(trade(11), said))
-    assert offsets(found.records) == [11]
-    assert passages.end is not None
-    assert passages.end.is_refused == is_refused
-
-
-def test_a_request_that_is_refused_ends_nothing() -> None:
-    passages = Passages(Cursor(NEW, 10))
-    (found,) = passages.sort(lines(Error("what was missed is being told", 3), trade(11)))
-    assert (offsets(found.records), passages.end, passages.is_refused) == ([11], None, True)
-
-
-@pytest.mark.parametrize("line", [b"HTTP/1.1 400 Bad Request", b'"text"', b"[1]", b"\xff", b'{"type":7}'])
+@pytest.mark.parametrize("line", [b"HTTP/1.1 400 Bad Request", b'"text"', b"[1]", b"\xff", b'{"type":7}', b"[" * 9999])
 def test_what_is_no_feed_is_no_feed(line: bytes) -> None:
-    with pytest.raises(LinkBroken, match="no feed"):
-        Passages(Cursor(NEW, 10)).sort([line])
+    with pytest.raises(NoFeed, match="does not speak as the feed does"):
+        sort(line)
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"type":"trade","exchange":7}', b'{"type":"subscribed","topics":7}', b'{"type":"live"}']
+)
+def test_a_message_that_is_not_what_it_should_be_is_refused(line: bytes) -> None:
+    with pytest.raises((NoFeed, LinkBroken), match="feed"):
+        sort(line)

@@ -6,13 +6,13 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 import msgspec
 
 from aggregator.bus.history import Cursor, KeptTopic, Stretch, begun, hole, kept_topic
 from aggregator.bus.selection import Selection
-from aggregator.records import RECORD_TYPES, Cause, Gap, Record
+from aggregator.records import Cause, Gap, decode_record
 from aggregator.sinks.journal.blocks import LOST, Block, Head, NotReadable, time_of
 from aggregator.sinks.journal.groups import GroupPlace, Loaded
 from aggregator.sinks.journal.segments import JournalSegment, Readable, ShelfView, Shelved
@@ -27,7 +27,6 @@ log = logging.getLogger("aggregator.sinks.journal")
 Page = Block | GroupPlace
 _last_of: Callable[[Page], int] = attrgetter("last")
 _ts_of: Callable[[Page], int] = attrgetter("ts")
-_decode_record: Callable[[bytes], Record] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode  # noqa: UP007 - a tuple
 
 
 class LostRange(NamedTuple):
@@ -338,7 +337,7 @@ def _by_their_own_names(
         at = number
         if number in nameless:
             try:
-                topic = kept_topic(_decode_record(line))
+                topic = kept_topic(decode_record(line))
             except msgspec.MsgspecError:
                 lost += 1
                 continue

@@ -3,21 +3,18 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from aggregator.bus.bus import encode_lines
 from aggregator.bus.history import BadStart, Beginning, Cursor, Start, hole
-from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, decode_record
+from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening
 from aggregator.bus.selection import RecordTopic, Selection
 from aggregator.bus.view import Wanted
-from aggregator.records import CHANNELS, Gap, Record
+from aggregator.errors import UNREADABLE
+from aggregator.records import CHANNELS, Gap, Record, decode_record
 from aggregator.sinks.journal.blocks import CLOSED, OPEN, NotReadable
 from aggregator.sinks.journal.lives import NAME
 from aggregator.sinks.journal.offline import StillShelf
 from aggregator.sinks.journal.reader import JournalReader
 from aggregator.sinks.journal.segments import Readable
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def is_journal(path: Path) -> bool:

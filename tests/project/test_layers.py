@@ -6,6 +6,7 @@ import json
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -122,14 +123,15 @@ def room(module: str) -> str:
     return first if first == "connectors" else rest.partition(".")[0].replace("__main__", "cli")
 
 
-def arrows() -> set[tuple[str, str]]:
+@cache
+def arrows() -> frozenset[tuple[str, str]]:
     """Which room imports which. The package itself, which holds the version, is no room.
 
     Three modules name others without importing them, and are not counted: `sinks/registry.py` finds sinks by entry
     point, `docgen/limits.py` looks constants up for its page, and `docgen/schema.py` the feed's messages.
     """
     pairs = {(room(module), room(name)) for module in OURS for name in imports(module, parsed(module)) if name in OURS}
-    return {(one, other) for one, other in pairs if one != other and one and other}
+    return frozenset((one, other) for one, other in pairs if one != other and one and other)
 
 
 def impure(module: str, tree: ast.AST) -> list[str]:
@@ -174,6 +176,7 @@ def exchange_ids() -> frozenset[str]:
     return frozenset(entry["id"].removeprefix("_") for entry in entries) - ORDINARY_WORDS.keys()
 
 
+@cache
 def parsed(module: str) -> ast.AST:
     return ast.parse(OURS[module].read_text())
 
@@ -182,15 +185,13 @@ def test_there_are_modules_to_check() -> None:
     assert {"aggregator", "aggregator.records", "connectors"} <= OURS.keys()
 
 
-@pytest.mark.parametrize("module", OURS)
-def test_every_module_has_a_layer(module: str) -> None:
+def test_every_module_has_a_layer() -> None:
     remedy = "add it to LAYERS in tests/project/test_layers.py and to docs/architecture.md"
-    assert layer(module), f"{module} has no layer: {remedy}"
+    assert [module for module in OURS if not layer(module)] == [], remedy
 
 
-@pytest.mark.parametrize("module", [module for module in OURS if layer(module)])
-def test_imports_go_down(module: str) -> None:
-    assert upward(module, parsed(module)) == []
+def test_imports_go_down() -> None:
+    assert [wrong for module in OURS if layer(module) for wrong in upward(module, parsed(module))] == []
 
 
 def test_few_rooms_import_each_other() -> None:
@@ -214,30 +215,47 @@ def test_no_rooms_import_each_other_in_a_circle() -> None:
     assert order.index("records") < order.index("exchange") < order.index("session") < order.index("cli")
 
 
-@pytest.mark.parametrize("module", [module for module in OURS if layer(module) in PURE])
-def test_no_io_and_no_clock_below_the_io_layer(module: str) -> None:
-    assert impure(module, parsed(module)) == []
+def test_no_io_and_no_clock_below_the_io_layer() -> None:
+    assert [wrong for module in OURS if layer(module) in PURE for wrong in impure(module, parsed(module))] == []
 
 
-@pytest.mark.parametrize("module", [m for m in OURS if within(m, ("connectors.families",))])
-def test_a_family_imports_no_family(module: str) -> None:
-    own = ".".join(module.split(".")[:3])  # a family may be a package of several modules
-    others = [name for name in imports(module, parsed(module)) if within(name, ("connectors.families",))]
-    assert [name for name in others if not within(name, (own,))] == []
+def test_a_family_imports_no_family() -> None:
+    families = [module for module in OURS if within(module, ("connectors.families",))]
+    assert len(families) > 8
+    wrong = [
+        f"{module} imports {name}"
+        for module in families
+        for name in imports(module, parsed(module))
+        if within(name, ("connectors.families",)) and not within(name, (family(module),))
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("module", [m for m in modules("aggregator") if not within(m, LOADERS)])
-def test_only_the_top_loads_connectors(module: str) -> None:
-    assert connector_names(parsed(module)) == [], f"{module} names the connectors; only {', '.join(LOADERS)} may"
+def family(module: str) -> str:
+    """The package of a family that a module lies in, or the module itself where it is a whole family."""
+    return ".".join(module.split(".")[:3])
 
 
-@pytest.mark.parametrize("module", modules("aggregator"))
-def test_no_module_names_an_exchange(module: str) -> None:
+def test_only_the_top_loads_connectors() -> None:
+    naming = [
+        f"{module}, line {line}"
+        for module in modules("aggregator")
+        if not within(module, LOADERS)
+        for line in connector_names(parsed(module))
+    ]
+    assert naming == [], f"they name the connectors; only {', '.join(LOADERS)} may"
+
+
+def test_no_module_names_an_exchange() -> None:
     ids = exchange_ids()
-    assert not words(module) & ids, f"{module} is named for an exchange"
-    assert list(named_exchanges(OURS[module].read_text(), ids)) == [], (
-        "what is one exchange's alone belongs in connectors/"
-    )
+    named = [module for module in modules("aggregator") if words(module) & ids]
+    assert named == [], "they are named for an exchange"
+    naming = [
+        f"{module}, {place}"
+        for module, path in modules("aggregator").items()
+        for place in named_exchanges(path.read_text(), ids)
+    ]
+    assert naming == [], "what is one exchange's alone belongs in connectors/"
 
 
 def test_ordinary_words_are_ids() -> None:

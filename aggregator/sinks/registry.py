@@ -22,6 +22,7 @@ OWN = {
         ("journal", "aggregator.sinks.journal.sink:SINK"),
         ("nats", "aggregator.sinks.brokers.nats:SINK"),
         ("parquet", "aggregator.sinks.parquet:SINK"),
+        ("postgres", "aggregator.sinks.databases.postgres:SINK"),
         ("redis", "aggregator.sinks.brokers.redis:SINK"),
         ("stdout", "aggregator.sinks.stdout:SINK"),
     )

@@ -36,15 +36,24 @@ def only_with(scheme: str, key: str) -> Callable[[Path | None, ValidationInfo], 
     """
 
     def check(value: Path | None, info: ValidationInfo) -> Path | None:
-        given = info.data
-        if value is not None and given.get("certificate") is None:
-            raise ValueError("needs a certificate")
-        has_files = value is not None or given.get("ca") is not None or given.get("certificate") is not None
-        if has_files and key in given and not given[key].startswith(scheme):
-            raise ValueError(f"ca, certificate and key are of TLS: write {scheme} in `{key}`")
-        return value
+        is_spoken = key not in info.data or info.data[key].startswith(scheme)
+        return _checked(value, info, f"{scheme} in `{key}`", is_spoken=is_spoken)
 
     return check
+
+
+def where_spoken(value: Path | None, info: ValidationInfo) -> Path | None:
+    """The same check, where a setting `tls` says whether it is."""
+    return _checked(value, info, "`tls = true` beside them", is_spoken=info.data.get("tls") is not False)
+
+
+def _checked(value: Path | None, info: ValidationInfo, how: str, *, is_spoken: bool) -> Path | None:
+    has_certificate = info.data.get("certificate") is not None
+    if value is not None and not has_certificate:
+        raise ValueError("needs a certificate")
+    if (value is not None or has_certificate or info.data.get("ca") is not None) and not is_spoken:
+        raise ValueError(f"ca, certificate and key are of TLS: write {how}")
+    return value
 
 
 def _no_password() -> str:

@@ -137,3 +137,12 @@ def differences(published: list[Row], found: list[Row]) -> list[str]:
 def repeats(found: list[Row]) -> int:
     """The records that stand at the target more than once."""
     return sum(count - 1 for count in Counter(row["offset"] for row in found).values())
+
+
+def told_again(kind: type[Record], fields: Row) -> Row:
+    """A record as its line would tell it, of what a table holds of it: null is what a line leaves out."""
+    names = {each.name for each in structs.fields(kind)}
+    there = {name: value for name, value in fields.items() if name in names and value is not None and value != []}
+    required: Row = {each.name: [] for each in structs.fields(kind) if each.name in {"bids", "asks"} - there.keys()}
+    line: Row = json.loads(encode_lines([kind(**required, **there)]))
+    return line

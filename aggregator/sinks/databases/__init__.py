@@ -1,0 +1,1 @@
+"""Sinks that put records into the tables of a database."""

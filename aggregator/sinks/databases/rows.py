@@ -1,0 +1,126 @@
+"""A batch as tables take it: its records by type, and the values of their columns.
+
+The columns are those of `aggregator.tables.columns`. What is alike for every database is said once here: which values
+a column takes, what stands in `misfits`, and which records hold a number that a decimal column has no room for.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from aggregator.bus.bus import Batch
+from aggregator.records import Record
+from aggregator.tables.columns import EPOCH, WIDEST, Column, Decimals, columns
+
+NARROWEST = -WIDEST - 1
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Part(Struct, frozen=True):
+    """The records of one type within a batch, in their order.
+
+    which: their positions in it
+    """
+
+    record: type[Record]
+    which: list[int]
+    records: list[Record]
+    epoch: str
+
+
+def parts_of(batch: Batch, left_out: frozenset[int] = frozenset()) -> list[Part]:
+    """The parts of a batch, without the records at some positions."""
+    found: dict[type[Record], Part] = {}
+    for at, record in enumerate(batch.records):
+        if at in left_out:
+            continue
+        part = found.get(type(record))
+        if part is None:
+            part = found[type(record)] = Part(type(record), [], [], batch.epoch)
+        part.which.append(at)
+        part.records.append(record)
+    return list(found.values())
+
+
+def values_of(part: Part) -> tuple[list[Sequence[Any]], list[str | None]]:
+    """The values of each of the columns, in their order, and behind them what stands in `misfits`.
+
+    Numbers are text, times and counts integers of 64 bits, rows lists of tuples; an integer that is larger is null.
+    """
+    misfits: dict[int, dict[str, Any]] = {}
+    found: list[Sequence[Any]] = [[part.epoch] * len(part.records)]
+    for column, get in getters(part.record):
+        values = list(map(get, part.records))
+        if column.kind in {"time", "count"}:
+            values = _integers(column.name, values, misfits)
+        elif column.kind == "words":
+            values = [[] if value is UNSET else list(value) for value in values]
+        elif column.kind == "json":
+            values = [None if value is None else as_json(value) for value in values]
+        elif column.kind == "rows" and any(each.kind == "count" for each in column.parts):
+            values = _small(column, values, misfits)
+        found.append(values)
+    odd = [as_json(misfits[at]) if at in misfits else None for at in range(len(part.records))] if misfits else []
+    return found, odd or [None] * len(part.records)
+
+
+@cache
+def getters(record: type[Record]) -> tuple[tuple[Column, Callable[[Record], Any]], ...]:
+    """Each column of a type but the epoch, and what reads it."""
+    return tuple((column, attrgetter(column.name)) for column in columns(record) if column.name != EPOCH)
+
+
+def as_json(value: object) -> str:
+    """A value as JSON."""
+    return _encode(value).decode()
+
+
+def _integers(name: str, values: list[Any], misfits: dict[int, dict[str, Any]]) -> list[Any]:
+    there = [value for value in values if value is not None]
+    if not there or (max(there) <= WIDEST and min(there) >= NARROWEST):
+        return values
+    for at, value in enumerate(values):
+        if value is not None and not NARROWEST <= value <= WIDEST:
+            misfits.setdefault(at, {})[name] = value
+            values[at] = None
+    return values
+
+
+def _small(column: Column, values: list[Any], misfits: dict[int, dict[str, Any]]) -> list[Any]:
+    """Rows with integers, of which one that is too large is null."""
+    counts = [at for at, part in enumerate(column.parts) if part.kind == "count"]
+    for at, rows in enumerate(values):
+        if any(row[count] is not None and abs(row[count]) > WIDEST for row in rows for count in counts):
+            misfits.setdefault(at, {})[column.name] = rows
+            values[at] = [
+                tuple(None if where in counts and abs(each or 0) > WIDEST else each for where, each in enumerate(row))
+                for row in rows
+            ]
+    return values
+
+
+def misfitting(batch: Batch, decimals: Decimals) -> dict[int, str]:
+    """The positions of records of which a number has no room in a decimal column, or is none; and the reason."""
+    found: dict[int, str] = {}
+    for part in parts_of(batch):
+        for column, get in getters(part.record):
+            if column.kind != "number":
+                continue
+            values = list(map(get, part.records))
+            if all(map(decimals.fits, filter(None, values))) and "" not in values:  # hot: mostly they do
+                continue
+            for at, value in zip(part.which, values, strict=True):
+                if value is not None and not decimals.fits(value):
+                    found.setdefault(at, _reason(column.name, value, decimals))
+    return found
+
+
+def _reason(name: str, value: str, decimals: Decimals) -> str:
+    shown = value if len(value) <= 60 else f"{value[:60]}…"
+    whole = decimals.digits - decimals.fraction
+    return f"{name} {shown!r} has no room in {whole} digits and {decimals.fraction} behind the point, or is no number"

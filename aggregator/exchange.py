@@ -154,7 +154,8 @@ class Refused(Struct, frozen=True):
     the whole request is refused because of it, and the rest is asked for again.
 
     reason: the exchange's own words
-    meaning: `final` there is no such market or channel: it is not asked for again before the next listing;
+    meaning: `final` there is no such market or channel: it is not asked for again before the next listing, and ever
+        more rarely where the exchange closes the connection behind it (`Stream.hangs_up`);
         `passing` too many requests, or the exchange is busy: it is asked for again soon; `unknown`: ever more rarely
     interval: of candles, for the log: the session fills it in
     whole: the whole request is refused because of the topic, and the exchange numbers no requests
@@ -301,7 +302,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     patience: after so many seconds of silence the whole connection is taken for dead
     greets: whether the exchange speaks first: topics are asked for once the parser gives `Ready`
     acknowledges: whether each subscription is confirmed or refused
-    hangs_up: whether it closes the connection, without a word, where a topic is asked for that it does not know
+    hangs_up: whether it closes the connection, in words or without, where a topic is asked for that it does not know
     replaces: whether a request that subscribes takes the place of all before it, so that it must name every topic
     """
 

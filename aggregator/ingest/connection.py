@@ -243,7 +243,9 @@ class Connection:
         for (reason, meaning), topics in islice(by_reason.items(), MOST_REASONS):
             more = f" and {len(topics) - MOST_NAMED} more" if len(topics) > MOST_NAMED else ""
             named = ", ".join(topics[:MOST_NAMED])
-            log.warning("%s: refused: %s%s: %.200r; %s", self.session.conn, named, more, reason, AFTERWARDS[meaning])
+            is_costly = self.session.stream.hangs_up and meaning == "final"
+            afterwards = AFTERWARDS["unknown" if is_costly else meaning]
+            log.warning("%s: refused: %s%s: %.200r; %s", self.session.conn, named, more, reason, afterwards)
         if len(by_reason) > MOST_REASONS:
             left_out = sum(map(len, islice(by_reason.values(), MOST_REASONS, None)))
             log.warning("%s: refused for other reasons: %d more", self.session.conn, left_out)

@@ -1,7 +1,8 @@
 """The refusals of an exchange, which outlive one connection: what it has refused, and when that is asked for again.
 
 Refusals have a meaning: final until the exchange's list says otherwise, passing, or unknown, which is asked again ever
-more rarely.
+more rarely. Where the exchange closes the connection behind a refusal (`Stream.hangs_up`), each time costs the topics
+beside it a gap: there a listing is no reason to ask, and the pauses grow up to a day.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,8 +13,13 @@ from aggregator.exchange import Meaning, Subscription
 from aggregator.records import SECOND_NS
 from aggregator.session.topics import Words
 
-FIRST_AGAIN_NS: Mapping[Meaning, int] = {"passing": 5 * SECOND_NS, "unknown": 60 * SECOND_NS}  # it doubles
+FIRST_AGAIN_NS: Mapping[Meaning, int] = {  # it doubles
+    "passing": 5 * SECOND_NS,
+    "unknown": 60 * SECOND_NS,
+    "final": 3600 * SECOND_NS,  # where it costs the connection; else the next listing is waited for
+}
 LAST_AGAIN_NS: Mapping[Meaning, int] = {"passing": 300 * SECOND_NS, "unknown": 3600 * SECOND_NS}
+LAST_COSTLY_NS = 24 * 3600 * SECOND_NS  # where it costs the connection
 NEVER_NS = 1 << 62
 
 
@@ -45,18 +51,23 @@ class Memory(Struct):
     batch: int | None = None
     words: Words = field(default_factory=Words)
 
-    def note(self, s: Subscription, reason: str, meaning: Meaning, now: int) -> Refusal:
-        """Remember a refusal. One that several connections hear at the same time counts as one."""
+    def note(self, s: Subscription, reason: str, meaning: Meaning, now: int, *, hangs_up: bool = False) -> Refusal:
+        """Remember a refusal. One that several connections hear at the same time counts as one.
+
+        hangs_up: whether the exchange closes the connection behind it
+        """
         refusal = self.refusals.setdefault(s, Refusal(reason, meaning, now, times=0))
         if refusal.meaning != meaning:
             refusal.times, refusal.due = 0, now
         refusal.times += refusal.due <= now or not refusal.times
         refusal.is_news = refusal.is_news or (refusal.reason, refusal.meaning) != (reason, meaning)
         refusal.reason, refusal.meaning = reason, meaning
-        if meaning == "final":
+        is_costly = hangs_up and meaning != "passing"
+        if meaning == "final" and not is_costly:
             refusal.due = NEVER_NS
         else:
-            refusal.due = now + min(FIRST_AGAIN_NS[meaning] << min(refusal.times - 1, 20), LAST_AGAIN_NS[meaning])
+            last = LAST_COSTLY_NS if is_costly else LAST_AGAIN_NS[meaning]
+            refusal.due = now + min(FIRST_AGAIN_NS[meaning] << min(refusal.times - 1, 20), last)
         return refusal
 
     def is_due(self, s: Subscription, refusal: Refusal, now: int) -> bool:
@@ -64,12 +75,12 @@ class Memory(Struct):
 
         It does so at once where the topic was refused for good, and another connection has been granted it since.
         """
-        return refusal.due <= now or (refusal.due == NEVER_NS and self.refusals.get(s) is not refusal)
+        return refusal.due <= now or (refusal.meaning == "final" and self.refusals.get(s) is not refusal)
 
     def forget(self) -> None:
         """A new listing has come: what was refused for good may be asked for once more."""
         for refusal in self.refusals.values():
-            if refusal.meaning == "final":
+            if refusal.due == NEVER_NS:
                 refusal.due = 0
 
     def keep(self, wanted: Iterable[Subscription]) -> None:

@@ -1,7 +1,7 @@
 """Foxbit, spot.
 
 https://docs.foxbit.com.br/ws/v3/
-A topic that is refused has the whole connection closed, so names are taken from the listing alone. Who asks for a topic
+A topic that is refused has the whole connection closed, so it is asked for again ever more rarely. Who asks for a topic
 again gets its whole book anew, and nothing twice (2026-09, live probes by others). The documentation of the stream does
 not say which field of a candle is which, and its example fits no usual order; that of REST does: candles are polled.
 """
@@ -78,6 +78,7 @@ EXCHANGE = Exchange(
             snapshot=Snapshot(ask=ask_book, in_band=True),
             sequence={"book": contiguous, "trades": ordered},
             backfill=Backfill(missed, read_missed),
+            hangs_up=True,
             per_connection=50,
             batch=25,
             pace=0.2,

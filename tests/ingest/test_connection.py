@@ -92,6 +92,18 @@ async def test_refusals_are_logged_by_reason_and_not_without_end(caplog: pytest.
     assert max(map(len, said)) < 500
 
 
+@pytest.mark.parametrize(("hangs_up", "words"), [(False, "after the next listing"), (True, "ever more rarely")])
+async def test_the_log_says_when_what_is_refused_is_asked_for_again(
+    caplog: pytest.LogCaptureFixture, hangs_up: bool, words: str
+) -> None:
+    (line,) = Lines(1).lines
+    line.session.stream = structs.replace(line.session.stream, hangs_up=hangs_up)
+    line.session.refusals.append(Refused("no such market", channel="trades", raw_symbol="X", meaning="final"))
+    line.look_at_refusals()
+    (said,) = caplog.records
+    assert said.getMessage().endswith(words)
+
+
 class Silent:
     def send(self, frame: bytes) -> None:
         """Send nothing."""

@@ -1,10 +1,12 @@
 """What is asked for on one connection, and what an exchange's answers make of it."""
 
 import json
+import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pytest
 from msgspec import structs
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
@@ -585,7 +587,7 @@ def hung_up(talk: Talk, memory: Memory) -> tuple[Talk, list[str | None]]:
     """The exchange closes the connection: the next one begins with what is wanted."""
     wanted = [str(s.raw_symbol) for s in talk.topics]
     refused: list[str | None] = [s.raw_symbol for s in talk.topics.hung_up("it hangs up", talk.now)]
-    after = Talk(memory, hangs_up=True, batch=1)
+    after = Talk(memory, hangs_up=True, batch=talk.topics._stream.batch)
     after.now = talk.now
     after.want(*wanted)
     return after, refused
@@ -641,6 +643,65 @@ def test_a_connection_that_ends_with_nothing_owed_casts_no_doubt() -> None:
     assert not memory.doubted
 
 
+def test_where_the_exchange_hangs_up_behind_a_refusal_a_bad_market_costs_the_others_ever_less() -> None:
+    """Foxbit says what it refuses, and then closes the connection, whatever it carries (probed in September 2026)."""
+    memory = Memory()
+    talk = Talk(memory, hangs_up=True)
+    talk.want("A", "B", "X")
+    assert talk.said() == ["+A B X"]
+    grant(talk, "A")
+    pauses = []
+    for _ in range(8):
+        assert talk.refuse(name="X", meaning="final") == ["X"]
+        talk, refused = hung_up(talk, memory)
+        assert refused == []
+        assert not memory.doubted, "it has said why"
+        begun = talk.now
+        assert [name for said in talk.said() for name in said[1:].split()] == ["A", "B"]
+        for name in "AB":
+            grant(talk, name)
+        while not talk.wait(900):
+            memory.forget()  # a listing comes each quarter of an hour
+            assert talk.said() == []
+        assert talk.said() == ["+X"]
+        pauses.append((talk.now - begun) // (3600 * SECOND))
+    assert pauses == [1, 2, 4, 8, 16, 24, 24, 24]
+    grant(talk, "X")
+    assert not memory.refusals
+
+
+def test_where_the_exchange_hangs_up_a_market_that_another_connection_has_is_asked_for_at_once() -> None:
+    memory = Memory()
+    one, two = Talk(memory, hangs_up=True), Talk(memory, hangs_up=True)
+    for talk in (one, two):
+        talk.want("X")
+        talk.said()
+        talk.refuse(name="X", meaning="final")
+    assert one.wait(3600) == ["X"]
+    one.said()
+    grant(one, "X")
+    assert two.wait(1) == ["X"]
+
+
+def test_where_the_exchange_hangs_up_behind_a_refusal_without_a_name_the_market_is_found() -> None:
+    memory = Memory()
+    talk = Talk(memory, hangs_up=True)
+    talk.want("A", "B", "X")
+    talk.said()
+    assert talk.refuse() == []
+    talk, refused = hung_up(talk, memory)
+    assert refused == []
+    assert talk.said() == ["+A"], "alone"
+    grant(talk, "A")
+    assert talk.said() == ["+B"]
+    grant(talk, "B")
+    assert talk.said() == ["+X"]
+    assert talk.refuse() == ["X"]
+    talk, refused = hung_up(talk, memory)
+    assert refused == []
+    assert talk.said() == ["+A B"]
+
+
 def test_a_refusal_is_logged_once_however_often_it_is_repeated() -> None:
     """Again only when the words or their meaning change, or the topic was had in between; its health keeps them."""
     memory, now = Memory(), 0
@@ -667,3 +728,59 @@ def test_a_refusal_is_logged_once_however_often_it_is_repeated() -> None:
     assert hear(structs.replace(none, reason="busy", meaning="passing")) == ["busy"]
     assert hear(Accepted(raw_symbol="X", channel="trades")) == []
     assert hear(structs.replace(none, reason="busy", meaning="passing")) == ["busy"]
+
+
+def single(op: str) -> object:
+    """One frame for each topic."""
+
+    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        return [json.dumps([op, id, s.raw_symbol]).encode() for s in wanted]
+
+    return ask
+
+
+def play_namelessly(seed: int) -> tuple[set[str], set[str], Talk]:
+    """The exchange answers each frame of several, and names what it grants, but not what it refuses.
+
+    Its answers take their time, and the exchange may be slower to grant than to refuse. Gives the markets that are
+    refused in the end, and those that were told to be so at any time.
+    """
+    chance = random.Random(seed)
+    names = [f"M{n}" for n in range(chance.randint(2, 12))]
+    bad = set(chance.sample(names, chance.randint(1, min(3, len(names)))))
+    batch, delay, slower = chance.choice([3, 8]), chance.choice([0.05, 0.4, 1.5]), chance.choice([0.0, 0.0, 0.3])
+    talk = Talk(subscribe=single("+"), unsubscribe=single("-"), batch=batch)
+    answers: list[tuple[float, Accepted | Refused]] = []
+    told: set[str] = set()
+    talk.want(*names)
+    while talk.now < 120 * SECOND:
+        if talk.outbox:  # no faster than its pace
+            frame = talk.outbox.popleft()
+            assert isinstance(frame, Ask)
+            talk.topics.sent(frame, talk.now)
+            op, _, name = json.loads(frame)
+            if op == "+":
+                is_bad = name in bad
+                answer = Refused("no") if is_bad else Accepted(channel="trades", raw_symbol=name)
+                answers.append((talk.now / SECOND + delay + (0.0 if is_bad else slower), answer))
+        talk.now += SECOND // 10
+        due = [answer for at, answer in sorted(answers, key=lambda it: it[0]) if at <= talk.now / SECOND]
+        answers = [(at, answer) for at, answer in answers if at > talk.now / SECOND]
+        for answer in due:
+            if isinstance(answer, Refused):
+                told |= {str(s.raw_symbol) for s in talk.topics.refused(answer, talk.now)}
+            else:
+                talk.topics.accepted(answer)
+                talk.topics.send(talk.now)
+        talk.topics.overdue(talk.now)
+    return bad, told, talk
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_of_frames_that_are_refused_without_a_name_no_good_topic_is_told_refused(block: int) -> None:
+    for seed in range(50 * block, 50 * block + 50):
+        bad, told, talk = play_namelessly(seed)
+        assert told <= bad, f"seed {seed}"
+        good = [str(s.raw_symbol) for s in talk.topics if s.raw_symbol not in bad]
+        assert [name for name in good if not talk.topics.is_confirmed(("trades", name))] == [], f"seed {seed}"
+        assert told == bad, f"seed {seed}"

@@ -60,8 +60,9 @@ POLLED = 7.0  # seconds between two answers of a poll
 BATCH = 4
 SETTLED = 310  # seconds after which a passing refusal is over, if nothing else happens
 RELIST = 20.0
-Style = Literal["each", "whole", "unnamed", "replaces", "mute"]
-STYLES: tuple[Style, ...] = ("each", "whole", "unnamed", "replaces", "mute")
+Style = Literal["each", "whole", "unnamed", "framed", "hangs up", "replaces", "mute"]
+STYLES: tuple[Style, ...] = ("each", "whole", "unnamed", "framed", "hangs up", "replaces", "mute")
+LONG_REFUSED = {"unnamed", "framed", "hangs up"}  # where a refusal holds on for longer than a life
 
 decode_rows = Decoder(list[Raw]).decode
 
@@ -103,6 +104,11 @@ def frame_of(op: str) -> object:
         yield json.dumps({"op": op, "id": id, "topics": [topic_of(s) for s in wanted]}).encode()
 
     return frames
+
+
+def frame_of_each(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+    """A frame for each topic."""
+    return [frame for s in wanted for frame in frame_of("subscribe")([s], id)]  # type: ignore[operator]
 
 
 def topic_of(s: Subscription) -> str:
@@ -172,6 +178,8 @@ class World:
         self.naming = self.random.choice(NAMINGS)
         self.can_leave = self.style != "replaces" and self.random.random() < 0.75
         self.channels: tuple[Channel, ...] = self.random.choice([("trades",), ("trades", "candles", "open_interest")])
+        if self.style == "framed":  # with intervals, which no answer names, nobody could tell what is granted
+            self.channels = ("trades",)
         self.most_markets = MOST_MARKETS if len(self.channels) == 1 else MOST_WITH_CANDLES
         self.polled: dict[str, float] = {}  # raw symbol -> when it was asked for
         self.markets: dict[str, Market] = {}
@@ -192,7 +200,8 @@ class World:
         stream = Stream(
             url=f"wss://{id}.example",
             channels={"trades": "t", "candles": "c"},
-            subscribe=frame_of("subscribe"),  # type: ignore[arg-type]
+            subscribe=frame_of_each if self.style == "framed" else frame_of("subscribe"),  # type: ignore[arg-type]
+            hangs_up=self.style == "hangs up",
             unsubscribe=frame_of("unsubscribe") if self.can_leave else None,  # type: ignore[arg-type]
             parse=parse,
             per_connection=min(PER_CONNECTION, model.per_connection),
@@ -272,21 +281,26 @@ class World:
             connection.topics = []
         wrong = [name for name in asked if self._is_unknown(name)]
         busy = [name for name in asked if self.market(name).busy_until > self.time]
-        if self.style == "each":
+        if self.style in {"each", "framed", "hangs up"}:
             for name in asked:
+                told = {} if self.style == "framed" else {"s": name}
                 if name in wrong:
-                    connection.say(kind="refused", s=name, why="no such market", meaning="final")
+                    meaning = "unknown" if self.style == "framed" else "final"
+                    connection.say(kind="refused", why="no such market", meaning=meaning, **told)
+                    if self.style == "hangs up":
+                        asyncio.get_running_loop().call_later(connection.delay, connection.end, "a topic was refused")
+                        return
                 elif name in busy:
-                    connection.say(kind="refused", s=name, why="busy", meaning="passing")
+                    connection.say(kind="refused", why="busy", meaning="passing", **told)
                 else:
                     self._carry(connection, name)
                     connection.say(kind="accepted", id=None, s=name)
             return
         if wrong or busy:
-            told = {"id": id} if self.style == "whole" else {}
+            numbered = {"id": id} if self.style == "whole" else {}
             final = "unknown" if self.style == "unnamed" else "final"
             why, meaning = ("busy", "passing") if busy and not wrong else ("wrong parameters", final)
-            connection.say(kind="refused", why=why, meaning=meaning, **told)
+            connection.say(kind="refused", why=why, meaning=meaning, **numbered)
             return
         for name in asked:
             self._carry(connection, name)
@@ -467,7 +481,7 @@ class World:
             self._check_settled(topic, carried[topic])
         for topic in carried.keys() - wanted if self._leaves else ():
             self.failures.append(f"settled, {topic} is subscribed and not wanted")
-        is_had = self.style != "unnamed" and not any(self._is_unknown(topic) for topic in wanted)
+        is_had = self.style not in LONG_REFUSED and not any(self._is_unknown(topic) for topic in wanted)
         if is_had and any(not connection.topics for connection in self.connections):
             self.failures.append("settled, a connection carries nothing")
         asked = {name for name, at in self.polled.items() if at > self.time - 3 * POLLED}
@@ -478,7 +492,7 @@ class World:
         """A wanted topic is there as often as it is to be; else it cannot be had, and why is told."""
         channel, name, *_ = topic.split(":")
         why_not = self.runner.why_not(channel, name)  # type: ignore[arg-type]
-        may_lack = self.style == "unnamed" or self._is_unknown(topic) or self._may_wait
+        may_lack = self.style in LONG_REFUSED or self._is_unknown(topic) or self._may_wait
         is_short = count < self.redundancy and not (may_lack and (why_not is not None or count))
         if is_short or (self._leaves and count > self.redundancy):
             self.failures.append(f"settled, {topic} has {count} subscriptions")

@@ -373,9 +373,17 @@ class Subscriptions:
             confirmed = [s for s in self._waiting if s.channel == event.channel]
         else:
             confirmed = self._named(event.channel, event.raw_symbol)
+        confirmed = [s for s in confirmed if not self._was_asked_before(s)]
         if not confirmed:
             self._pass_given_up(event)
         return self._confirm(confirmed)
+
+    def _was_asked_before(self, s: Subscription) -> bool:
+        """Tell whether an answer to a topic can only be that to an earlier request: the later one has not left yet."""
+        last = self._waiting[s]
+        if last.sent is not None or len(self._open) == 1:
+            return False
+        return any(asked.sent is not None and s in asked.topics for asked in self._open.values())
 
     def _is_awaited(self, asked: Asked) -> bool:
         """Tell whether some topic of a request still waits for the answer; if none does, nobody wants them any more."""

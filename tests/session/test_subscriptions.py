@@ -583,6 +583,20 @@ def test_an_answer_to_a_topic_that_was_left_and_is_wanted_again_closes_its_first
     assert talk.said() == ["+B", "+C"]
 
 
+def test_an_answer_that_comes_before_its_topic_is_asked_for_again_is_that_to_the_earlier_request() -> None:
+    """Found by the model of askers (seed 99): it was to be left and asked for again, and counted as had meanwhile."""
+    talk = Talk()
+    talk.want("A")
+    talk.said()
+    talk.leave("A")
+    talk.want("A")
+    assert talk.topics.accepted(Accepted(channel="trades", raw_symbol="A")) == []
+    assert not talk.topics.is_confirmed(("trades", "A"))
+    assert talk.said() == ["-A", "+A"]
+    assert talk.topics.accepted(Accepted(channel="trades", raw_symbol="A")) == [("trades", "A")]
+    assert talk.topics.is_confirmed(("trades", "A"))
+
+
 def hung_up(talk: Talk, memory: Memory) -> tuple[Talk, list[str | None]]:
     """The exchange closes the connection: the next one begins with what is wanted."""
     wanted = [str(s.raw_symbol) for s in talk.topics]

@@ -475,6 +475,32 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("sinks.values.SOCKET_PATH_BYTES", "bytes", "of the path of a socket", "refused (78)"),
         Bound("config.config.MOST_DOTS", "dots", "in a key of it", "refused (78)"),
         Bound(
+            "research.chains.MOST_HOLES",
+            "holes",
+            "in the numbers of a topic, that `coverage` still fills",
+            "the oldest is missing",
+        ),
+        Bound(
+            "research.coverage.MOST_GAPS",
+            "gaps",
+            "of a topic and day, that `coverage` lists",
+            "the shortest are counted alone",
+        ),
+        Bound("research.coverage.MOST_DAYS", "days", "of one topic, in `coverage`", "later ones are left out"),
+        Bound(
+            "cli.coverage_picture.MOST_LINES",
+            "topics",
+            "in a picture of `coverage`",
+            "the worst are drawn, and that is said",
+        ),
+        Bound("cli.coverage_picture.MOST_TICKS", "times", "that its scale names", "they are further apart"),
+        Bound(
+            "cli.coverage_picture.LONGEST_LABEL",
+            "characters",
+            "of a topic's name there",
+            "it is cut, and whole in its title",
+        ),
+        Bound(
             "cli.query.MOST_ROWS", "rows", "the table of `query` on a terminal", "the first are shown, and that is said"
         ),
         Bound("config.schema.LONGEST_S", "seconds", "a time that an exchange's table names", "refused (78)"),

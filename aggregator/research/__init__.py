@@ -6,6 +6,7 @@ recording = Recording("data/")
 trades = recording.trades("example", "BTC/USDT", start="2026-11-29", end="2026-11-30").to_polars()
 """
 
+from aggregator.research.coverage import CoverageReport, coverage_of
 from aggregator.research.defects import Defect, RecordingWarning, UnreadableRecording
 from aggregator.research.gaps import GapInterval, Gaps
 from aggregator.research.recording import BookAt, Recording
@@ -16,6 +17,7 @@ from aggregator.tables.extras import MissingPackage
 __all__ = [
     "BadMoment",
     "BookAt",
+    "CoverageReport",
     "Defect",
     "GapInterval",
     "Gaps",
@@ -25,5 +27,6 @@ __all__ = [
     "RecordingWarning",
     "Rows",
     "UnreadableRecording",
+    "coverage_of",
     "nanoseconds",
 ]

@@ -484,7 +484,7 @@ class FeedHub:
                 yield encode(there, options)
 
     def _greet(self, subscriber: Subscriber, request: Greet) -> None:
-        if subscriber.patterns:
+        if subscriber.has_subscribed:
             raise BadRequest("how the connection is written is chosen before anything is subscribed", request.id)
         subscriber.options = structs.replace(subscriber.options, encoding=request.encoding, layout=request.layout)
         subscriber.answer(self._hello(request.id))
@@ -506,6 +506,7 @@ class FeedHub:
         added = {text: pattern for text, pattern in new.items() if text not in subscriber.patterns}
         there = self._derived.of(new.values() if request.snapshot else ())
         subscriber.patterns |= new
+        subscriber.has_subscribed = True
         absent = [each for each in self._demand(subscriber) if each.topic in new]
         self._join_derived(subscriber, added, request.id)
         matched = self._routes.matching(wanted)
@@ -557,6 +558,7 @@ class FeedHub:
         start = beginning_of(given, id)
         before = self._choose(subscriber, request)
         subscriber.patterns = dict(new)
+        subscriber.has_subscribed = True
         subscriber.epoch = self._bus.epoch
         catch_up = self._catching_up(subscriber, history, BegunBooks(has_all=not request.snapshot))
         subscriber.catch_up = catch_up

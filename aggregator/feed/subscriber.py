@@ -39,6 +39,7 @@ class Subscriber:
         self.access: Access | None = None  # all that it may have; null until it has shown a token
         self.is_held = False  # nothing that it says is heard any more: it is to be hung up on
         self.patterns: dict[str, Pattern] = {}
+        self.has_subscribed = False  # records may wait, and these are written in one way
         self.options = PLAIN
         self.ring = Ring(ring, lambda records: encode(records, self.options))
         self.has_later = False

@@ -192,8 +192,8 @@ class Ring:
             self.was_full = True
             if self.policy == "conflate":
                 self._conflate()
-            elif self.policy == "lossless":
-                return  # the hub has it all told from the journal
+            elif self.policy in {"lossless", "disconnect"}:
+                return  # the hub has it all told from the journal, or hangs up
             while self.held > self._limit or self.bytes > self._limit_bytes:
                 self._make_room()
 
@@ -306,6 +306,8 @@ class Ring:
             chunk = self._pop()
             if chunk.roles:
                 self._offset = chunk.offsets[-1]
+            elif self._withheld.count and not self.held:
+                parts.append(self._withheld_lag())  # nothing comes behind a last word
             is_whole = not self.waiting or chunk.books.isdisjoint(self.waiting)
             parts.append(chunk.data if is_whole else self._but_waiting(chunk))
             size += len(parts[-1])

@@ -909,6 +909,7 @@ async def _disconnected(spot: Spot) -> None:
             slow.resume()  # as late as it likes, within half a minute
             rows = await slow.rest()
         assert (rows[-1]["type"], "too slow" in rows[-1]["reason"]) == ("bye", True)
+        assert [row for row in rows if row["type"] == "lag"] == []
         await eventually(lambda: len(server.status().subscribers) == 1)
         offsets = [row["offset"] for row in rows if row["type"] == "trade"]
         assert offsets == list(range(1, len(offsets) + 1)), "there is no hole before the end"

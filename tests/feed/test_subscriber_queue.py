@@ -92,6 +92,15 @@ def test_a_book_with_a_hole_is_withheld_and_wanted() -> None:
     assert said(full) == [5]
 
 
+def test_a_loss_is_told_before_the_last_word() -> None:
+    full = ring(3)
+    full.put(chunk(1, DELTA, TRADES))
+    full.answer(b'{"type":"pong"}\n')
+    full.put(chunk(3, TRADES, DELTA))
+    full.answer(b'{"type":"bye"}\n')
+    assert said(full) == [(1, 2), "pong", 3, (4, 4), "bye"]
+
+
 def test_a_snapshot_in_the_stream_ends_the_wait() -> None:
     full = ring(3)
     full.put(chunk(1, DELTA))

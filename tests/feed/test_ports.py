@@ -109,6 +109,33 @@ def test_http_over_tls(run: Callable[[Awaitable[None]], None], tmp_path: Path) -
     run(main())
 
 
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_streams_over_tls_stay_and_others_come(
+    run: Callable[[Awaitable[None]], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has asked is not taken for one who asks nothing, however soon the question came."""
+    monkeypatch.setattr(http, "HEAD_S", 0.5)
+    monkeypatch.setattr(http, "SWEEP_S", 0.05)
+    _, trusting = certificate(tmp_path)
+
+    async def main() -> None:
+        async with serving("http:127.0.0.1:0", **files(tmp_path)) as (bus, _, address):
+            silent = await secured(address, trusting)
+            feeds: list[Peer] = []
+            for _ in range(2):
+                feeds.append(await secured(address, trusting))
+                feeds[-1].say("GET /events?topic=trades:*:* HTTP/1.1\r\nHost: localhost\r\n\r")
+                await feeds[-1].reader.readuntil(b"subscribed")
+                await asyncio.sleep(0.7)
+            bus.publish([trade()])
+            for feed in feeds:
+                said = await feed.reader.readuntil(b'"trade"')
+                assert b"HTTP/1.1 408" not in said
+            assert b"nothing was asked within" in await silent.reader.read()
+
+    run(main())
+
+
 @pytest.mark.parametrize("scheme", ["tcp", "http"])
 async def test_who_speaks_no_tls_or_an_old_one_is_hung_up_on(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -42,6 +42,7 @@ from aggregator.feed.subscriber import Subscriber
 from aggregator.feed.transports.farewell import HANDSHAKE_S, Farewells, last_words
 from aggregator.feed.transports.http_peer import HttpPeer, Shape, chunk, events, frame
 from aggregator.feed.transports.logins import LONGEST_BODY_BYTES, Login, Logins, token_in
+from aggregator.feed.transports.tasks import lasting
 from aggregator.feed.transports.tcp import Ports, bound, listen, set_up
 
 LONGEST_MESSAGE_BYTES = 4 * LONGEST_LINE_BYTES  # a WebSocket's client that sends a longer one is cut off
@@ -89,15 +90,16 @@ class HttpConnection:
     """One connection over HTTP: where it came from, since when it is there, and whether it has asked anything.
 
     sock: its socket, where that may be written to: there is no TLS
+    since: null while TLS begins
     was_told: whether it was told that it is hung up on
     """
 
     __slots__ = ("has_asked", "host", "since", "sock", "was_told")
 
-    def __init__(self, host: str, since: float, sock: socket.socket | None) -> None:
+    def __init__(self, host: str, sock: socket.socket | None) -> None:
         self.host = host
-        self.since = since
         self.sock = sock
+        self.since: float | None = None
         self.has_asked = False
         self.was_told = False
 
@@ -114,6 +116,7 @@ class HttpTransport:
         self._settings = settings
         self._host: Host
         self._runner: web.AppRunner | None = None
+        self._server: web.Server
         self._tasks: list[asyncio.Task[None]] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._here: dict[web.RequestHandler, HttpConnection] = {}
@@ -147,8 +150,10 @@ class HttpTransport:
             keepalive_timeout=KEEP_S,
         )
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._accept()), loop.create_task(self._sweep())]
+        if self._runner.server is None:
+            raise RuntimeError("the library has made no server")
+        self._server = self._runner.server
+        self._tasks = lasting(self._accept(), self._sweep())
 
     async def _accept(self) -> None:
         """Take in whoever connects, or hang up where there are too many."""
@@ -168,45 +173,49 @@ class HttpTransport:
                 sock.close()
                 continue
             self._look()
-            there = len(self._here) + len(self._connecting)
+            there = len(self._here)
             is_full = there >= self._settings.max_clients + UNASKED
             refusal = f"there are {there} connections already" if is_full else self._ports.crowd.refuse(host)
             if refusal:
                 self._farewells.say(sock, refusal, self._ports.certificates)
                 continue
-            task = loop.create_task(self._connect(sock, host))
+            speaking = self._server()
+            self._here[speaking] = HttpConnection(host, None if self._ports.certificates else sock)
+            task = loop.create_task(self._connect(sock, speaking))
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
 
-    async def _connect(self, sock: socket.socket, host: str) -> None:
-        """Begin TLS where there is a certificate, and then HTTP."""
+    async def _connect(self, sock: socket.socket, speaking: web.RequestHandler) -> None:
+        """Begin TLS where there is a certificate, and then HTTP; the first question may come with the end of that."""
         loop = asyncio.get_running_loop()
-        certificates = self._ports.certificates
+        certificates, connection = self._ports.certificates, self._here[speaking]
         try:
-            if self._runner is None or self._runner.server is None:
-                raise ConnectionAbortedError("the feed ends")
-            _, speaking = await loop.connect_accepted_socket(
-                self._runner.server,
+            await loop.connect_accepted_socket(
+                lambda: speaking,
                 sock,
                 ssl=certificates.context() if certificates else None,
                 ssl_handshake_timeout=HANDSHAKE_S if certificates else None,
             )
         except (OSError, asyncio.CancelledError) as error:
-            log.info("feed: http:%s did not begin: %s", host, error)
+            log.info("feed: http:%s did not begin: %s", connection.host, error)
             sock.close()
-            self._ports.crowd.leave(host)
+            self._leave(speaking)
             if isinstance(error, asyncio.CancelledError):
                 raise
             return
-        self._here[speaking] = HttpConnection(host, loop.time(), None if certificates else sock)
+        connection.since = loop.time()
+
+    def _leave(self, speaking: web.RequestHandler) -> None:
+        self._ports.crowd.leave(self._here.pop(speaking).host)
 
     def _look(self) -> None:
         """Forget connections that are closed, and hang up on those that have asked nothing in all their time."""
         now = asyncio.get_running_loop().time()
         for speaking, connection in list(self._here.items()):
+            if connection.since is None:
+                continue
             if speaking.transport is None:
-                del self._here[speaking]
-                self._ports.crowd.leave(connection.host)
+                self._leave(speaking)
             elif not connection.has_asked and now - connection.since > HEAD_S:
                 self._hang_up(speaking.transport, connection)
 

@@ -15,6 +15,7 @@ from aggregator.feed.protocol import LONGEST_LINE_BYTES
 from aggregator.feed.subscriber import Subscriber
 from aggregator.feed.transports.farewell import Farewells, begin_tls
 from aggregator.feed.transports.pace import Paced
+from aggregator.feed.transports.tasks import lasting
 
 RECEIVE_BYTES = 64 * 1024  # one read
 LINES_AT_ONCE = 8  # so many are heard before others have their turn
@@ -257,8 +258,7 @@ class SocketTransport:
 
     async def start(self, host: Host) -> None:
         """Show everyone who connects to the hub from now on."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._accept(host)), loop.create_task(self._sweep())]
+        self._tasks = lasting(self._accept(host), self._sweep())
 
     async def stop(self) -> None:
         """Let nobody in any more; those who are there stay."""

@@ -2,7 +2,8 @@
 
 It makes a journal of records over many topics, as fast as it can, whose times are spread over `--hours`. Then it reads
 that anew: one topic from an hour before the end, and all topics from the beginning, once with what the system keeps of
-the files in memory and once without.
+the files in memory and once without. Where two figures stand, the first is by the clock, and the second too, but
+without the time in which other programs had the processor.
 """
 
 import argparse
@@ -144,6 +145,32 @@ async def write(path: Path, count: int, topics: int, hours: float) -> list[tuple
     return rows
 
 
+class Elapsed:
+    """The time since it was made: by the clock, of the processor, and by the clock but for waiting for a processor.
+
+    The last is what the clock would show on a core of one's own, where the system tells how long that wait was.
+    """
+
+    def __init__(self) -> None:
+        self._begun = _now()
+
+    def seconds(self) -> tuple[float, float, float]:
+        clock, cpu, waited = (now - then for now, then in zip(_now(), self._begun, strict=True))
+        return clock, cpu, clock - waited
+
+
+def _now() -> tuple[float, float, float]:
+    return time.perf_counter(), time.process_time(), _waited()
+
+
+def _waited() -> float:
+    """The seconds that this thread was ready and had no processor; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
 def forget(path: Path) -> None:
     """Have the system keep nothing of the files in memory."""
     for file in path.iterdir():
@@ -159,29 +186,30 @@ async def read(path: Path, *, is_cold: bool) -> list[tuple[str, str]]:
     said = "cold" if is_cold else "warm"
     rows: list[tuple[str, str]] = []
     workers: dict[str, InTurn] = {}
-    begun = time.perf_counter()
+    begun = Elapsed()
     journal = opened(path, Bus("20270101T000000.000000Z"), workers)
     await journal.begin_life()
-    rows.append((f"{said}: taken up at a start, ms", f"{(time.perf_counter() - begun) * 1e3:.0f}"))
+    clock, _, alone = begun.seconds()
+    rows.append((f"{said}: taken up at a start, ms", f"{clock * 1e3:.0f}, {alone * 1e3:.0f}"))
     workers["journal-close"].work()
     one = Selection([parse_pattern("trades:*:COIN7/USDT")])
-    begun = time.perf_counter()
+    begun = Elapsed()
     cursor, _ = await journal.begin(Start(ts=END_NS - 3600 * SECOND_NS))
     stretch = await _next(journal, cursor, one)
-    rows.append(
-        (f"{said}: one topic from an hour back, first record, ms", f"{(time.perf_counter() - begun) * 1e3:.1f}")
-    )
+    clock, _, alone = begun.seconds()
+    rows.append((f"{said}: one topic from an hour back, first record, ms", f"{clock * 1e3:.1f}, {alone * 1e3:.1f}"))
     found, _ = await _all(journal, stretch.cursor, one)
     found += len(stretch.lines)
-    took = time.perf_counter() - begun
-    rows.append((f"{said}: all {found:,} records of it, s", f"{took:.2f}"))
+    clock, _, alone = begun.seconds()
+    rows.append((f"{said}: all {found:,} records of it, s", f"{clock:.2f}, {alone:.2f}"))
     if is_cold:
         forget(path)
     earliest, _ = await journal.begin("earliest")
-    cpu, begun = time.process_time(), time.perf_counter()
+    begun = Elapsed()
     found, size = await _all(journal, earliest, Selection([parse_pattern("*:*:*")]))
-    took, cpu = time.perf_counter() - begun, time.process_time() - cpu
-    rows.append((f"{said}: all topics, records a second", f"{found / took:,.0f} ({size / took / 1e6:.0f} MB/s)"))
+    clock, cpu, alone = begun.seconds()
+    rows.append((f"{said}: all topics, records a second", f"{found / clock:,.0f}, {found / alone:,.0f}"))
+    rows.append((f"{said}: all topics, MB of lines a second", f"{size / clock / 1e6:.0f}, {size / alone / 1e6:.0f}"))
     rows.append((f"{said}: all topics, records a second of processor time", f"{found / cpu:,.0f}"))
     await journal.close()
     return rows

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -127,10 +128,10 @@ async def test_one_topic_is_read_without_unpacking_the_others(tmp_path: Path, mo
     unpacked = 0
     unpack = groups.ClosedFile._unpacked
 
-    def counted(self: groups.ClosedFile, at: int, length: int, size: int) -> bytes:
+    def counted(self: groups.ClosedFile, packed: bytes, size: int) -> bytes:
         nonlocal unpacked
         unpacked += size
-        return unpack(self, at, length, size)
+        return unpack(self, packed, size)
 
     monkeypatch.setattr(groups.ClosedFile, "_unpacked", counted)
     async with living(tmp_path, SECOND) as (_, history):
@@ -396,20 +397,47 @@ def test_a_torn_end_is_cut_off_and_said(tmp_path: Path, caplog: pytest.LogCaptur
     assert "of a torn block cut off" in caplog.text
 
 
-async def test_of_a_damaged_file_what_can_be_read_is_read(tmp_path: Path) -> None:
-    async with living(tmp_path) as (bus, history):
+async def closed_file(path: Path) -> Path:
+    """The closed segment of a life that is over: 40,000 records of ten topics."""
+    async with living(path) as (bus, _):
         for number in range(0, 40_000, 100):
             bus.publish([trade(n, f"S{n % 10}", size=str(n * 7919 % 10**9) * 5) for n in range(number, number + 100)])
-    async with living(tmp_path, SECOND):
+    async with living(path, SECOND):
         for _ in range(500):
-            if list(tmp_path.glob("*.journal")):
+            if list(path.glob("*.journal")):
                 break
             await asyncio.sleep(0.01)
-    path = tmp_path / "000000000001.journal"
+    return path / "000000000001.journal"
+
+
+@pytest.mark.parametrize("pattern", ["*:*:*", "trades:alpha:S7"])
+async def test_a_disk_that_cannot_read_a_part_keeps_nobody_from_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    path = await closed_file(tmp_path)
+    size, pread = path.stat().st_size, os.pread
+    lost = range(size // 5, size // 3)
+
+    def refuse(fd: int, count: int, at: int) -> bytes:
+        if os.fstat(fd).st_size == size and at < lost.stop and at + count > lost.start:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(fd, count, at)
+
+    async with living(tmp_path, "20260102T050000.000000Z") as (_, history):
+        monkeypatch.setattr(os, "pread", refuse)
+        rows, gaps = await read_all(history, Cursor(FIRST, 0), select(pattern))
+    assert {gap.cause for gap in gaps} == {"damaged"}
+    there = 40_000 if pattern == "*:*:*" else 4000
+    assert there // 2 < len(rows) < there
+    assert ids(rows) == sorted(ids(rows))
+
+
+async def test_of_a_damaged_file_what_can_be_read_is_read(tmp_path: Path) -> None:
+    path = await closed_file(tmp_path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
-    async with living(tmp_path, "20260102T050000.000000Z") as (bus, history):
+    async with living(tmp_path, "20260102T050000.000000Z") as (_, history):
         rows, (gap,) = await read_all(history, Cursor(FIRST, 0))
         assert gap.cause == "damaged"
         assert gap.missed == 40_000 - len(rows) > 0

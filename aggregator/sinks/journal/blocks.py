@@ -5,6 +5,7 @@ number of each one's topic, then their lines), topics that have not come before 
 has ended. A writer that is killed leaves at most a torn block at the end, which its checksum shows.
 """
 
+import errno
 import os
 import weakref
 from array import array
@@ -102,6 +103,16 @@ def read_head(path: Path) -> Head:
         return _decode_head(line)
     except msgspec.MsgspecError as error:
         raise NotReadable(f"{path.name} has no head that can be read: {error}") from None
+
+
+def read_at(fd: int, size: int, at: int) -> bytes:
+    """Bytes of a file, fewer where it ends. Raises OSError, and NotReadable where the disk has lost some of them."""
+    try:
+        return os.pread(fd, size, at)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise NotReadable(f"the disk cannot read it: {error.strerror}") from error
 
 
 class _Time(Struct):
@@ -297,7 +308,7 @@ class OpenFile:
 
     def read(self, block: Block) -> tuple["array[int]", bytes]:
         """The number of each record's topic, and their lines. Raises OSError, NotReadable."""
-        body = os.pread(self._fd, block.size, block.at)
+        body = read_at(self._fd, block.size, block.at)
         ids = array("I")
         if len(body) != block.size or block.count * ids.itemsize > block.size:
             raise NotReadable(f"{self.path.name}: the records from {block.first} on are not there")

@@ -21,7 +21,17 @@ import zstandard
 from msgspec import Struct
 
 from aggregator.bus.history import KeptTopic
-from aggregator.sinks.journal.blocks import LOST, MODE, TEMPORARY, Block, Head, NotReadable, OpenFile, read_head
+from aggregator.sinks.journal.blocks import (
+    LOST,
+    MODE,
+    TEMPORARY,
+    Block,
+    Head,
+    NotReadable,
+    OpenFile,
+    read_at,
+    read_head,
+)
 
 GROUP_RECORDS = 16_384
 GROUP_BYTES = 4 << 20
@@ -309,7 +319,7 @@ class ClosedFile:
         return self._latest[1], self._latest[2]
 
     def _read(self, at: int, size: int) -> bytes:
-        data = os.pread(self._fd, size, at) if at >= 0 else b""
+        data = read_at(self._fd, size, at) if at >= 0 else b""
         if len(data) != size:
             raise NotReadable(f"{self.path.name} is shorter than it should be")
         return data
@@ -328,19 +338,34 @@ class ClosedFile:
         except (zstandard.ZstdError, msgspec.MsgspecError) as error:
             raise NotReadable(f"{self.path.name}: a group is damaged: {error}") from None
         gathered = _Gathered(table, wanted, with_ids=with_ids)
+        read = self._read if wanted is not None else self._read_ahead(at, sum(length for length, _ in table.frames))
         for length, runs in table.frames:
             if gathered.wants(runs):
                 try:
-                    gathered.take(runs, self._unpacked(at, length, gathered.size_of(runs)))
+                    gathered.take(runs, self._unpacked(read(at, length), gathered.size_of(runs)))
                 except (NotReadable, zstandard.ZstdError):
                     gathered.lose(runs)
             gathered.pass_by(runs)
             at += length
         return gathered.loaded()
 
-    def _unpacked(self, at: int, length: int, size: int) -> bytes:
-        """A frame, which holds so much. Raises OSError, NotReadable and errors of what unpacks it."""
-        packed = self._read(at, length)
+    def _read_ahead(self, start: int, size: int) -> Callable[[int, int], bytes]:
+        """Read all of a part of the file at once, as far as it goes; gives what gives pieces of it."""
+        try:
+            data = read_at(self._fd, size, start)
+        except NotReadable:  # the rest of it is read piece by piece
+            return self._read
+
+        def piece(at: int, length: int) -> bytes:
+            found = data[at - start : at - start + length]
+            if len(found) != length:
+                raise NotReadable(f"{self.path.name} is shorter than it should be")
+            return found
+
+        return piece
+
+    def _unpacked(self, packed: bytes, size: int) -> bytes:
+        """The content of a frame, which holds so much. Raises NotReadable and errors of what unpacks it."""
         if zstandard.frame_content_size(packed) != size:
             raise NotReadable(f"{self.path.name}: a frame is damaged")
         return self._decompress(packed)

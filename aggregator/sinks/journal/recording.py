@@ -1,20 +1,21 @@
 """A journal, read as a recording: nothing of it is changed, and a daemon may be writing to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aggregator.bus.bus import encode_lines
 from aggregator.bus.history import BadStart, Beginning, Cursor, Start, hole
 from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening
-from aggregator.bus.selection import RecordTopic, Selection
+from aggregator.bus.selection import Selection
 from aggregator.bus.view import Wanted
 from aggregator.errors import UNREADABLE
 from aggregator.records import CHANNELS, Gap, Record, decode_record
 from aggregator.sinks.journal.blocks import CLOSED, OPEN, NotReadable
+from aggregator.sinks.journal.known_books import PastPart, parts_before, states_of_books
 from aggregator.sinks.journal.lives import NAME
 from aggregator.sinks.journal.offline import StillShelf
 from aggregator.sinks.journal.reader import JournalReader
-from aggregator.sinks.journal.segments import Readable
+from aggregator.sinks.journal.segments import JournalSegment, Readable
 
 
 def is_journal(path: Path) -> bool:
@@ -66,7 +67,7 @@ class JournalRecording:
         reader = JournalReader(shelf, kept[-1].epoch, ())
         cursor, gap = _begin(reader, start, shelf)
         if isinstance(start, Start | Cursor):
-            yield from _books_before(reader, cursor, wanted)
+            yield from _known_before(reader, kept, cursor, wanted)
         if gap is not None:
             yield _told(cursor, [gap])
         while True:
@@ -101,27 +102,19 @@ def _begin(reader: JournalReader, start: Beginning, shelf: StillShelf) -> tuple[
     return place, hole("damaged", Cursor("", 0), place, (ts, ts)) if is_damaged else None
 
 
-class _BooksOf(Selection):
-    """The books among what is wanted."""
-
-    def __init__(self, wanted: Selection) -> None:
-        super().__init__(())
-        self._wanted = wanted
-
-    def wants(self, topic: RecordTopic) -> bool:
-        return "book" in topic.channels and self._wanted.wants(topic)
-
-
-def _books_before(reader: JournalReader, place: Cursor, wanted: Selection) -> Iterator[Excerpt]:
-    """Give what the epoch has of books before a place, so that they are known there."""
-    books, cursor = _BooksOf(wanted), Cursor(place.epoch, 0)
-    is_over = not place.offset
-    while not is_over:
-        stretch = reader.read(cursor, books, until=place)
-        cursor = stretch.cursor
-        is_over = stretch.is_over or stretch.is_end or cursor.epoch != place.epoch
-        gaps: list[Record] = [] if stretch.gap is None else [stretch.gap]
-        yield Excerpt(place.epoch, [*gaps, *_records(stretch.lines)[0]], is_past=True)
+def _known_before(
+    reader: JournalReader, segments: Sequence[JournalSegment], place: Cursor, wanted: Selection
+) -> Iterator[Excerpt]:
+    """Give what the epoch has of books before a place, as far as it says how they stand there."""
+    states = states_of_books(wanted)
+    for part in (PastPart(Cursor(place.epoch, 0), place, states), *parts_before(segments, place, wanted)):
+        cursor, is_over = part.start, part.start.offset >= part.end.offset
+        while not is_over:
+            stretch = reader.read(cursor, part.wanted, until=part.end)
+            cursor = stretch.cursor
+            is_over = stretch.is_over or stretch.is_end or cursor.epoch != place.epoch
+            gaps: list[Record] = [] if stretch.gap is None or part.wanted is states else [stretch.gap]
+            yield Excerpt(place.epoch, [*gaps, *_records(stretch.lines)[0]], is_past=True)
 
 
 def _told(cursor: Cursor, gaps: list[Record]) -> Excerpt:

@@ -1,4 +1,4 @@
-"""Coinbase Exchange as the exchange speaks it; see `connectors/coinbaseexchange.py`."""
+"""Coinbase Exchange as the exchange speaks it; see `connectors/coinbaseexchange/wires.py`."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime

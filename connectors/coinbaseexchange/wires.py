@@ -1,62 +1,27 @@
-"""Coinbase Exchange.
+"""Frames: trades, the book by level, tickers, and what is said of subscriptions."""
 
-https://docs.cdp.coinbase.com/exchange/docs/websocket-channels
-https://docs.cdp.coinbase.com/exchange/websocket-feed/authentication
-The public book is `level2_batch` (every 50 ms); `level2` wants to see keys. It has neither numbers nor a checksum.
-"""
-
-import hmac
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
-from msgspec import Raw, Struct, ValidationError
+from msgspec import Struct, ValidationError
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import (
-    Accepted,
-    Backfill,
-    Credentials,
-    Denied,
-    Event,
-    Exchange,
-    Keys,
-    Limits,
-    Listing,
-    Refused,
-    Request,
-    Since,
-    Stream,
-    Subscribe,
-    Subscription,
-)
-from aggregator.records import (
-    DAY_S,
-    SECOND_NS,
-    BookDelta,
-    BookSnapshot,
-    Channel,
-    Instrument,
-    Levels,
-    MarketState,
-    Side,
-    Ticker,
-    Trade,
-)
-from aggregator.refusals import coded, meaning_of
-from aggregator.sequence import contiguous
+from aggregator.exchange import Accepted, Denied, Event, Refused, Subscribe, Subscription
+from aggregator.records import DAY_S, BookDelta, BookSnapshot, Channel, Levels, Side, Ticker, Trade
+from aggregator.refusals import meaning_of
 from aggregator.wire import bbo, encode, from_iso, nonzero, optional, symbols_by
 
-API = "https://api.exchange.coinbase.com"
-HOST = "wss://ws-feed.exchange.coinbase.com"
 CHANNELS: dict[Channel, str] = {"trades": "matches", "book": "level2_batch", "ticker": "ticker", "bbo": "ticker"}
 SIGNED: dict[Channel, str] = {"book": "level2"}
+ORDERS: dict[Channel, str] = {"book": "full", "orders": "full"}
 OURS: dict[str, tuple[Channel, ...]] = {
     "matches": ("trades",),
     "level2": ("book",),
     "level2_batch": ("book",),
     "level2_50": ("book",),  # how `level2_batch` is answered
     "ticker": ("ticker", "bbo"),
+    "full": ("book", "orders"),
 }
 TAGS = {"match", "last_match", "rfq_match", "l2update", "snapshot", "ticker"}
 TAKER: dict[Side, Side] = {"buy": "sell", "sell": "buy"}  # the wire gives the maker's side
@@ -186,8 +151,6 @@ class Other(Struct):
 
 decode = Decoder(Match | LastMatch | Quoted | Update | SnapshotWire | TickerWire).decode
 decode_other = Decoder(Other).decode
-decode_rows = Decoder(list[Row], strict=False).decode
-decode_request = Decoder(dict[str, Raw]).decode
 
 
 def stamp(time: str | None) -> int | None:
@@ -205,9 +168,10 @@ def parse(frame: bytes) -> Iterable[Event]:
     return events
 
 
-def parse_other(frame: bytes) -> Iterable[Event]:
+def parse_other(frame: bytes, data: AbstractSet[str] = TAGS) -> Iterable[Event]:
+    """Read what is no data; a frame of these types is, and should have been read."""
     said = decode_other(frame)
-    if said.type in TAGS:
+    if said.type in data:
         raise BadFrame(f"a {said.type} that cannot be read")
     if said.type == "subscriptions":
         named = [(listened.name, product) for listened in said.channels for product in listened.product_ids or ()]
@@ -230,103 +194,3 @@ def asking(method: str, channels: Mapping[Channel, str] = CHANNELS) -> Subscribe
             yield encode({"type": method, "product_ids": products, "channels": [name]})
 
     return ask
-
-
-def signed(keys: Credentials, now: int, frame: bytes) -> bytes:
-    """Sign a request for topics as if it asked `GET /users/self/verify` at this second."""
-    at = str(now // SECOND_NS)
-    digest = hmac.digest(b64decode(keys["secret"]), f"{at}GET/users/self/verify".encode(), "sha256")
-    shown = {"key": keys["key"], "passphrase": keys["passphrase"], "timestamp": at}
-    return encode({**decode_request(frame), **shown, "signature": b64encode(digest).decode()})
-
-
-def missed(raw_symbol: str, _: Since) -> Request:
-    return Request(f"{API}/products/{raw_symbol}/trades?limit=1000")
-
-
-def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
-    """Newest first on the wire."""
-    return [row.trade(raw_symbol) for row in reversed(decode_rows(body))]
-
-
-class Product(Struct):
-    id: str
-    quote_increment: str
-    status: str = "online"
-    base_increment: str | None = None
-    base_min_size: str | None = None
-    base_max_size: str | None = None
-    min_market_funds: str | None = None
-    trading_disabled: bool = False
-    post_only: bool = False
-    cancel_only: bool = False
-
-
-decode_products = Decoder(list[Raw]).decode
-decode_product = Decoder(Product).decode
-
-
-def state(p: Product) -> MarketState:
-    if p.status != "online" or p.trading_disabled:
-        return "delisted" if p.status == "delisted" else "halt"
-    return "cancel_only" if p.cancel_only else "post_only" if p.post_only else "trading"
-
-
-def read_product(row: Raw) -> Instrument:
-    p = decode_product(row)
-    base, _, quote = p.id.partition("-")  # not `base_currency`: BTCAUCTION-USD says BTC there
-    return Instrument(
-        raw_symbol=p.id,
-        base=base,
-        quote=quote,
-        tick_size=p.quote_increment,
-        lot_size=p.base_increment,
-        min_size=p.base_min_size,
-        max_size=p.base_max_size,
-        min_notional=p.min_market_funds,
-        state=state(p),
-    )
-
-
-EXCHANGE = Exchange(
-    id="coinbaseexchange",
-    checked="2026-09, live probes by others",
-    docs="https://docs.cdp.coinbase.com/exchange/docs/websocket-channels",
-    keys=Keys(
-        fields={"key": "API key", "passphrase": "passphrase", "secret": "API secret"},
-        page="https://exchange.coinbase.com/apikeys",
-    ),
-    notes=(
-        "With keys the book comes with each change (channel `level2`), without every 50 ms (`level2_batch`).",
-        "Single orders (channels `full` and `level3`) are given only to who shows keys, and are not followed.",
-        "bbo comes with each trade (channel `ticker`), not with each change of the best prices.",
-        "The book has no numbers and no checksum: a frame that is lost unseen cannot be noticed by anyone.",
-    ),
-    trouble=coded("message"),
-    limits=Limits(weights={API: ((10, 1),)}, connects=(8, 1)),
-    listing=Listing((Request(f"{API}/products"),), decode_products, read_product),
-    feeds=(
-        Stream(
-            name="level2",
-            url=HOST,
-            sign=signed,
-            channels=SIGNED,
-            subscribe=asking("subscribe", SIGNED),
-            unsubscribe=asking("unsubscribe", SIGNED),
-            parse=parse,
-            per_connection=100,
-            pace=0.15,
-        ),
-        Stream(
-            url=HOST,
-            channels=CHANNELS,
-            subscribe=asking("subscribe"),
-            unsubscribe=asking("unsubscribe"),
-            parse=parse,
-            sequence={"trades": contiguous},
-            backfill=Backfill(missed, read_missed),
-            per_connection=100,
-            pace=0.15,  # eight messages a second are allowed
-        ),
-    ),
-)

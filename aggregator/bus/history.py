@@ -4,7 +4,7 @@ A journal keeps it (`sinks/journal/`). The feed, and whatever else reads what is
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal, Protocol, TypeVar
 
@@ -12,13 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from aggregator.bus.selection import RecordTopic, Selection, topic_of
-from aggregator.errors import AggregatorError
-from aggregator.records import SECOND_NS, Cause, Gap, Record
+from aggregator.errors import UNREADABLE, AggregatorError
+from aggregator.records import SECOND_NS, Cause, Gap, Record, decode_record
 
 T = TypeVar("T")
 
 LONGEST_CURSOR = 1024  # characters
 CURSOR_VERSION = 1
+KEEPER = "journal"  # `conn` of the gaps by which a history tells what it does not have
 EPOCH_FORM = "%Y%m%dT%H%M%S.%fZ"  # an epoch is called by the moment at which it began
 
 
@@ -115,6 +116,19 @@ def kept_topic(record: Record) -> KeptTopic:
     return KeptTopic(str(record.__struct_config__.tag), channels, exchange, names, record.raw_symbol)
 
 
+class KeptLine(Struct, frozen=True):
+    """The part of a record that can be read though another version wrote it."""
+
+    type: str = ""
+    exchange: str = ""
+    raw_symbol: str | None = None
+    offset: int = 0
+    ts_recv: int = 0
+
+
+kept_line: Callable[[bytes], KeptLine] = msgspec.json.Decoder(KeptLine).decode
+
+
 class Stretch(Struct):
     """Records of one epoch that follow each other, of those topics that were asked for.
 
@@ -208,7 +222,7 @@ def hole(
         raw_symbol=None,
         ts_recv=ts[1],
         offset=following.offset,
-        conn="journal",
+        conn=KEEPER,
         source="derived",
         gap_id=f"journal:{cursor.epoch}:{cursor.offset}-{'' if is_one else f'{following.epoch}:'}{following.offset}",
         phase="close",
@@ -221,3 +235,34 @@ def hole(
         missed=following.offset - cursor.offset if missed is None and is_one else missed,
         repair="none",
     )
+
+
+def kept_records(lines: Sequence[bytes], epoch: str) -> tuple[list[Record], str]:
+    """The records of lines that a history gives, and why some are none; empty: all are.
+
+    Another version wrote those; a gap stands in their place.
+    """
+    try:
+        return [decode_record(line) for line in lines], ""
+    except UNREADABLE as error:
+        reason = str(error)
+    found: list[Record] = []
+    unread: list[KeptLine] = []
+    for line in lines:
+        try:
+            record = decode_record(line)
+        except UNREADABLE:
+            unread.append(kept_line(line))
+            continue
+        found += _unread(unread, epoch)
+        unread.clear()
+        found.append(record)
+    return [*found, *_unread(unread, epoch)], reason
+
+
+def _unread(lines: Sequence[KeptLine], epoch: str) -> Iterator[Gap]:
+    """The gap for records that follow each other and cannot be read, if there are any."""
+    if lines:
+        first, last = lines[0], lines[-1]
+        places, ts = (Cursor(epoch, first.offset - 1), Cursor(epoch, last.offset)), (first.ts_recv, last.ts_recv)
+        yield hole("damaged", *places, ts, missed=len(lines))

@@ -10,26 +10,18 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from aggregator.bus.history import BadStart, Beginning, Cursor, History, Stretch
+from aggregator.bus.history import KEEPER, BadStart, Beginning, Cursor, History, Stretch, kept_line, kept_records
 from aggregator.bus.past import WAIT_S, Past
 from aggregator.bus.selection import Selection, topic_of
 from aggregator.feed.formats import PLAIN, Options, encode
 from aggregator.feed.subscriber_queue import TAKE_BYTES, BookName
-from aggregator.records import BookDelta, BookSnapshot, Record, decode_record
+from aggregator.records import BookDelta, BookSnapshot, Gap, Record
 
 RECODED = 500  # records that are written otherwise than in the history, at once
 
 log = logging.getLogger("aggregator.feed")
-
-
-class _Offset(Struct):
-    offset: int = 0
-
-
-_decode_offset: Callable[[bytes], _Offset] = msgspec.json.Decoder(_Offset).decode
 
 
 class BegunBooks:
@@ -190,7 +182,7 @@ def shaped(stretch: Stretch, options: Options, books: BegunBooks) -> Iterator[Pi
     epoch = stretch.cursor.epoch
     if stretch.gap is not None:
         books.forget()
-        place = stretch.cursor if not stretch.lines else Cursor(epoch, _decode_offset(stretch.lines[0]).offset - 1)
+        place = stretch.cursor if not stretch.lines else Cursor(epoch, kept_line(stretch.lines[0]).offset - 1)
         yield Piece(encode([stretch.gap], options), place)
     lines = stretch.lines if books.is_all else list(_admitted(stretch, books))
     start = size = 0
@@ -200,19 +192,38 @@ def shaped(stretch: Stretch, options: Options, books: BegunBooks) -> Iterator[Pi
         if size >= TAKE_BYTES or at - start >= most or at == len(lines):
             some = lines[start:at]
             is_last = at == len(lines)
-            place = stretch.cursor if is_last else Cursor(epoch, _decode_offset(line).offset)
-            data = b"".join(some) if options == PLAIN else encode([decode_record(each) for each in some], options)
+            place = stretch.cursor if is_last else Cursor(epoch, kept_line(line).offset)
+            data = b"".join(some) if options == PLAIN else encode(_records(some, epoch, books), options)
             yield Piece(data, place)
             start, size = at, 0
 
 
 def _admitted(stretch: Stretch, books: BegunBooks) -> Iterator[bytes]:
     if stretch.topics == ():  # nobody asked for them, as no book was withheld before this gap
-        yield from [line for line in stretch.lines if books.admits_record(decode_record(line))]
+        for line in stretch.lines:
+            named = kept_line(line)
+            if books.admits(named.type, named.exchange, named.raw_symbol):
+                yield line
         return
     for line, topic in zip(stretch.lines, stretch.topics, strict=True):
         if books.admits(topic.type, topic.exchange, topic.raw_symbol):
             yield line
+
+
+def _records(lines: list[bytes], epoch: str, books: BegunBooks) -> list[Record]:
+    """The records of lines. Behind what this version cannot read each book has to begin anew."""
+    records, reason = kept_records(lines, epoch)
+    if not reason and books.is_all:
+        return records
+    if reason:
+        log.error("records of the journal cannot be read by this version, and a gap tells them: %s", reason)
+    found: list[Record] = []
+    for record in records:
+        if isinstance(record, Gap) and record.conn == KEEPER:
+            books.forget()
+        if books.admits_record(record):
+            found.append(record)
+    return found
 
 
 async def past_records(

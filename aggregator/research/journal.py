@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from aggregator.errors import UNREADABLE
-from aggregator.records import Gap, Record, decode_record
+from aggregator.bus.history import kept_records
+from aggregator.records import Gap, Record
 from aggregator.research.choice import Choice
 from aggregator.research.defects import Defect, Defects
 from aggregator.research.strands import Place, Portion, batched, place
-from aggregator.sinks.journal.offline import StillJournal, pattern_of
+from aggregator.sinks.journal.offline import JournalPage, StillJournal, pattern_of
 
 
 class JournalRecords:
@@ -30,7 +30,7 @@ class JournalRecords:
         """The records that are wanted; where something is missing, a gap."""
         patterns = [pattern_of(*topic) for topic in choice.topics()]
         for page in self._journal.pages(patterns, choice.start):
-            rows = [page.gap] if page.gap is not None and Gap in choice.types else list(self._decoded(page.lines))
+            rows = [page.gap] if page.gap is not None and Gap in choice.types else self._decoded(page)
             kept = [row for row in rows if choice.wants(row)]
             offsets = [row.offset for row in kept]
             if kept:
@@ -40,10 +40,9 @@ class JournalRecords:
         """Those of one type, as record batches."""
         return batched(self.records(choice), record)
 
-    def _decoded(self, lines: list[bytes]) -> Iterator[Record]:
-        for line in lines:
-            try:
-                yield decode_record(line)
-            except UNREADABLE as error:
-                said = f"a record cannot be read: {error}"
-                self._defects.tell(Defect(self.path, 0, said, "it is passed over: a later version may have written it"))
+    def _decoded(self, page: JournalPage) -> list[Record]:
+        records, reason = kept_records(page.lines, page.epoch)
+        if reason:
+            said = f"records cannot be read by this version: {reason}"
+            self._defects.tell(Defect(self.path, 0, said, "gaps tell which; read it with the version that wrote it"))
+        return records

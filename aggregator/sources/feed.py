@@ -25,10 +25,11 @@ from aggregator.feed.protocol import Ping, Request, Subscribe, Subscribed
 from aggregator.ingest import credentials
 from aggregator.records import SCHEMA
 from aggregator.sinks.values import FilePath, Word, quote
-from aggregator.sources.passages import JOURNAL, Passages
+from aggregator.sources.passages import Passages
 from aggregator.sources.source import UNNAMED, KnownPlace, LinkBroken, Passage, Source
 
 SILENT_S = 5.0  # a link on which nothing comes for so long is tried
+NO_JOURNAL = "journal"  # the word is in the refusal of a feed that keeps none
 
 
 def _url(value: str) -> str:
@@ -164,7 +165,7 @@ class FeedLink:
                 return
         self._passages.begin(now)
         refusal = await self._asked(Subscribe(self._topics, policy="lossless", start="now"))
-        if refusal is not None and JOURNAL in refusal:
+        if refusal is not None and NO_JOURNAL in refusal:
             self._has_journal = False
             refusal = await self._asked(Subscribe(self._topics))
             self._begun = Passage(now, is_live=True)

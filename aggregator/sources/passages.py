@@ -3,14 +3,12 @@
 import msgspec
 from msgspec import Struct
 
-from aggregator.bus.history import Cursor
+from aggregator.bus.history import KEEPER, Cursor
 from aggregator.client.conversation import Conversation
 from aggregator.errors import UNREADABLE
 from aggregator.feed.protocol import Live, Resuming
 from aggregator.records import BookSnapshot, Gap, Health, Instrument, Lag, Record, decode_record
 from aggregator.sources.source import LinkBroken, Passage
-
-JOURNAL = "journal"  # `conn` of the gaps by which a journal tells what it does not have
 
 
 class UnreadLine(Struct):
@@ -80,7 +78,7 @@ class Passages:
             self._part()
             self._offset = max(self._offset, record.offset)
             self._passage.gap = _hole(record)
-        elif isinstance(record, Gap) and not record.exchange and record.conn == JOURNAL:
+        elif isinstance(record, Gap) and not record.exchange and record.conn == KEEPER:
             self._part()
             self._passage.gap = record
         elif record.offset > self._offset:

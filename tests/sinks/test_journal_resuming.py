@@ -15,11 +15,12 @@ from aggregator.bus.bus import Bus
 from aggregator.feed.address import parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
-from aggregator.records import BookDelta, BookSnapshot, Trade
+from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Trade
+from aggregator.sinks.journal.recording import JournalRecording
 from aggregator.sinks.journal.sink import SINK
 from aggregator.sinks.running import running
 from tests.feed.test_schema import judge
-from tests.sinks.test_journal import BASE_NS, FIRST, SECOND, trade, written
+from tests.sinks.test_journal import ALL, BASE_NS, FIRST, SECOND, trade, written
 from tests.support.views import Fixed
 
 pytestmark = pytest.mark.waits
@@ -297,3 +298,42 @@ async def test_without_a_journal_it_is_said(tmp_path: Path) -> None:
 
 def test_the_trade_of_these_tests_is_one() -> None:
     assert isinstance(trade(1), Trade)
+
+
+def of_another_version() -> Health:
+    """A state that this version does not know: nothing is checked where a record is written."""
+    names = {"exchange": "alpha", "symbol": "A", "raw_symbol": "A", "ts_recv": BASE_NS}
+    return Health(**names, channel="trades", state="novel")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"numbers": "float"}, {"time": "ms"}, {"fields": ["missed"]}, {"snapshot": False}])
+async def test_what_another_version_wrote_keeps_nobody_waiting(tmp_path: Path, options: Row) -> None:
+    """Lines pass on as they are; where they are to be written anew, a gap stands for those that cannot be read."""
+    is_plain = "snapshot" in options
+    async with serving(tmp_path) as (bus, connect):
+        bus.publish(
+            [snapshot(), delta("2"), of_another_version(), of_another_version(), delta("5"), trade(6), snapshot()]
+        )
+        await written(bus.history)
+        client = await connect()
+        await client.ask(op="subscribe", topics=["*:*:*"], **options, **{"from": {"epoch": FIRST, "offset": 0}})
+        told = await client.until(says("live"))
+        rows = [row for row in told if row["type"] not in {"subscribed", "resuming", "cursor"}]
+        kinds = [row["type"] for row in rows[:-1]]
+        lost = ["health", "health", "book_delta"] if is_plain else ["gap"]
+        assert kinds == ["book_snapshot", "book_delta", *lost, "trade", "book_snapshot"]
+        assert is_plain or rows[2]["missed"] == 2
+        bus.publish([trade(8)])
+        await client.until(says("trade"))
+
+
+async def test_a_replay_tells_what_another_version_wrote(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (bus, _):
+        bus.publish([trade(1), of_another_version(), of_another_version(), trade(4)])
+    said: list[str] = []
+    recording = JournalRecording(tmp_path / "journal", said.append)
+    told = [record for part in recording.play("earliest", ALL, said.append) for record in part.records]
+    (gap,) = (record for record in told if isinstance(record, Gap))
+    assert [record.offset for record in told] == [1, 3, 4]
+    assert (gap.cause, gap.expected, gap.got, gap.missed) == ("damaged", 2, 4, 2)
+    assert "can be read by this version" in said[0]

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aggregator.bus.bus import encode_lines
-from aggregator.bus.history import BadStart, Beginning, Cursor, Start, hole
+from aggregator.bus.history import BadStart, Beginning, Cursor, Start, hole, kept_records
 from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening
 from aggregator.bus.selection import Selection
 from aggregator.bus.view import Wanted
-from aggregator.errors import UNREADABLE
-from aggregator.records import CHANNELS, Gap, Record, decode_record
+from aggregator.records import CHANNELS, Gap, Record
 from aggregator.sinks.journal.blocks import CLOSED, OPEN, NotReadable
 from aggregator.sinks.journal.known_books import PastPart, parts_before, states_of_books
 from aggregator.sinks.journal.lives import NAME
@@ -78,10 +77,10 @@ class JournalRecording:
                     complain(f"{self._path}: {_in_words(stretch.gap)}")
                 yield _told(cursor, [stretch.gap])
             if stretch.lines:
-                records, bad = _records(stretch.lines)
-                for reason in bad:
-                    complain(f"{self._path}: not a record: {reason}")
-                yield Excerpt(cursor.epoch, records, stretch.lines if not bad else None)
+                records, reason = kept_records(stretch.lines, cursor.epoch)
+                if reason:
+                    complain(f"{self._path}: not all records can be read by this version: {reason}")
+                yield Excerpt(cursor.epoch, records, None if reason else stretch.lines)
             if stretch.is_end and not stretch.lines:
                 return
 
@@ -114,7 +113,7 @@ def _known_before(
             cursor = stretch.cursor
             is_over = stretch.is_over or stretch.is_end or cursor.epoch != place.epoch
             gaps: list[Record] = [] if stretch.gap is None or part.wanted is states else [stretch.gap]
-            yield Excerpt(place.epoch, [*gaps, *_records(stretch.lines)[0]], is_past=True)
+            yield Excerpt(place.epoch, [*gaps, *kept_records(stretch.lines, place.epoch)[0]], is_past=True)
 
 
 def _told(cursor: Cursor, gaps: list[Record]) -> Excerpt:
@@ -124,18 +123,3 @@ def _told(cursor: Cursor, gaps: list[Record]) -> Excerpt:
 def _in_words(gap: Gap) -> str:
     missed = "records are" if gap.missed is None else f"{gap.missed} records are"
     return f"{missed} missing before record {gap.got or 1} ({gap.cause})"
-
-
-def _records(lines: list[bytes]) -> tuple[list[Record], list[str]]:
-    """The records of lines, and why some are none."""
-    try:
-        return [decode_record(line) for line in lines], []
-    except UNREADABLE:
-        records: list[Record] = []
-        bad: list[str] = []
-        for line in lines:
-            try:
-                records.append(decode_record(line))
-            except UNREADABLE as error:
-                bad.append(str(error))
-        return records, bad

@@ -193,7 +193,11 @@ class BookChain:
         self._last = None
 
     def begin(self, snapshot: BookSnapshot | OrdersSnapshot) -> None:
-        """Take a whole book."""
+        """Take a whole book; one that was had anew beyond the last change replaces changes that did not come."""
+        number, last = snapshot.sequence, self._last
+        is_anew = snapshot.reason == "resync" and self._judge is not None and not self._needs
+        if is_anew and not self.is_broken and number is not None and last is not None and number > last:
+            self._break(self._ts)
         if self.is_broken:
             self.breaks[-1].ts_to = snapshot.ts_recv
         self._needs = False

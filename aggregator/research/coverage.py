@@ -276,8 +276,8 @@ class _Counting:
 
     def _sum_up(self, summary: Summary) -> None:
         carrier = self._carrier(summary.conn)
-        if summary.frames:
-            carrier.heard = summary.ts_recv
+        if summary.frames:  # they came at some time since then
+            carrier.heard = max(carrier.heard, summary.ts_from)
         if summary.bye is not None:
             for topic in self._carried.pop(carrier.name, ()):
                 topic.fail(summary.ts_recv, carrier.name)

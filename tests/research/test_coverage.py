@@ -282,6 +282,13 @@ def test_a_book_begins_anew_behind_a_gap(tmp_path: Path) -> None:
     assert (found.untold, spans(found)) == (1, [(0, 1)])
 
 
+def test_a_book_that_was_had_anew_without_a_gap_lacks_changes(tmp_path: Path) -> None:
+    records = [book(0, 10), delta(1, 11), book(5, 20, reason="resync"), delta(6, 21), delta(8, 22)]
+    assert (day(tmp_path, *records).untold, spans(day(tmp_path, *records))) == (1, [(0, 1), (5, 8)])
+    records[2] = book(5, 20, reason="periodic")
+    assert (day(tmp_path, *records).untold, spans(day(tmp_path, *records))) == (0, [(0, 8)])
+
+
 def test_a_book_of_which_a_sink_lost_changes_is_broken_though_that_is_told(tmp_path: Path) -> None:
     said: dict[str, Any] = {
         "channel": "book",

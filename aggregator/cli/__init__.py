@@ -27,6 +27,7 @@ COMMANDS = {
     "convert": "Files, captures and journals to Parquet.",
     "query": "SQL over recordings, of any kind of file.",
     "coverage": "Was a recording complete? What is missing, by day and topic.",
+    "export": "Recordings for backtesters, with gaps where they are.",
     "schema": "What to tell other programs that read records, so that they guess nothing.",
     "docs": "Write the documentation that is made from the code.",
 }

@@ -7,6 +7,7 @@ from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Lag, Levels
 
 CONCERNED = frozenset({"book_snapshot", "book_delta", "gap", "health", "lag"})
 DERIVED = "derived/"  # the beginning of `conn` of what was computed
+LOST = frozenset({"overflow", "damaged"})  # causes of holes that a sink or a file has, each told by its `close` alone
 GOOD = frozenset({"live", "quiet"})  # states of a topic in which its book is as the exchange has it
 
 
@@ -112,9 +113,11 @@ class LiveBook:
         """Mistrust the book until the next snapshot, which comes before the gap closes."""
         if not gap.exchange:
             return self._cut_off(gap)
-        if gap.phase != "open" or self.snapshot is None:
+        is_hole = gap.phase == "close" and gap.cause in LOST and gap.repair == "none"
+        if self.snapshot is None or not (is_hole or gap.phase == "open"):
             return False
-        self.doubt, self._needs = f"a gap is open: {gap.cause}", BookSnapshot
+        said = "records are missing" if is_hole else "a gap is open"
+        self.doubt, self._needs = f"{said}: {gap.cause}", BookSnapshot
         return True
 
     def _cut_off(self, gap: Gap) -> bool:

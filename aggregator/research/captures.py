@@ -45,6 +45,7 @@ class CaptureRecords:
         self._defects = defects
         exchange_of(path)
         self.epoch = f"capture:{path.name.removesuffix('.zst').removesuffix(JSONL)}"
+        self._at = 0  # the time of the last line that could be read
         self._begins = next((line.time for _, line in read_capture(path) if isinstance(line, CaptureLine)), 0)
 
     def begins(self) -> Place:
@@ -71,6 +72,8 @@ class CaptureRecords:
         replay = replay_of(self.path)
         offset = 0
         for number, line in read_capture(self.path):
+            if isinstance(line, CaptureLine):
+                self._at = line.time
             try:
                 if isinstance(line, BadFrame):
                     raise line
@@ -92,4 +95,4 @@ class CaptureRecords:
 
     def _complain(self, number: int, error: Exception) -> None:
         said = str(error).removeprefix(f"{self.path}:{number}: ") or type(error).__name__
-        self._defects.tell(Defect(self.path, number, said, "it is passed over"))
+        self._defects.tell(Defect(self.path, number, said, "it is passed over", self._at or None))

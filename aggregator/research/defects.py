@@ -23,6 +23,7 @@ class Defect(Struct, frozen=True):
     said: what is wrong
     remedy: what to do about it
     ts_from, ts_to: between which records it lies, by their `ts_recv`; null: not known
+    has_gap: whether a gap in the stream says what is missing
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Defect(Struct, frozen=True):
     remedy: str
     ts_from: int | None = None
     ts_to: int | None = None
+    has_gap: bool = False
 
     def __str__(self) -> str:
         place = f"{self.path}:{self.line}" if self.line else str(self.path)

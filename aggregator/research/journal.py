@@ -20,7 +20,8 @@ class JournalRecords:
         self._journal = StillJournal(path)
         self._defects = defects
         for damaged, said in self._journal.unreadable:
-            defects.tell(Defect(damaged, 0, said, "a gap tells what is missing; restore it from a copy"))
+            remedy = "a gap tells what is missing; restore it from a copy"
+            defects.tell(Defect(damaged, 0, said, remedy, has_gap=True))
 
     def begins(self) -> Place:
         """The place of its first record."""

@@ -12,7 +12,7 @@ import zstandard
 from msgspec import Struct
 
 from aggregator.errors import UNREADABLE
-from aggregator.records import HOUR_S, RECORD_TYPES, SECOND_NS, BookSnapshot, Record, decode_record
+from aggregator.records import HOUR_S, RECORD_TYPES, SECOND_NS, BookSnapshot, Instrument, Record, decode_record
 from aggregator.research.choice import Choice
 from aggregator.research.defects import Defect, Defects
 from aggregator.research.strands import RECORDS, Place, Portion, batched, place
@@ -40,6 +40,7 @@ class FileHead(Struct):
     symbol: str | None = None
     raw_symbol: str | None = None
     books: msgspec.Raw = msgspec.Raw(b"[]")
+    instruments: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class FirstRecord(Struct):
@@ -59,6 +60,7 @@ decode_head = msgspec.json.Decoder(FileHead).decode
 decode_first = msgspec.json.Decoder(FirstRecord).decode
 decode_tail = msgspec.json.Decoder(FileTail).decode
 decode_books: Callable[[Any], list[BookSnapshot]] = msgspec.json.Decoder(list[BookSnapshot]).decode
+decode_instruments: Callable[[Any], list[Instrument]] = msgspec.json.Decoder(list[Instrument]).decode
 
 
 def open_lines(path: Path) -> BinaryIO:
@@ -158,6 +160,17 @@ class LinesFile:
         except UNREADABLE as error:
             self._complain(1, f"the books of its header cannot be read: {error}", "books begin with the next snapshot")
             return []
+
+    def instruments(self, choice: Choice) -> list[Instrument]:
+        """The instruments in force that the header tells, of those that are wanted; one of no time is of the file's."""
+        try:
+            found = decode_instruments(self.head.instruments)
+        except UNREADABLE as error:
+            self._complain(1, f"the instruments of its header cannot be read: {error}", "they are passed over")
+            return []
+        for told in found:
+            told.ts_recv = told.ts_recv or self.head.ts
+        return [told for told in found if choice.symbol in {told.symbol, told.raw_symbol}]
 
     def _read(self, choice: Choice) -> Iterator[list[Record]]:
         """The records of some lines at a time: decoded together, and one by one only where one of them is bad."""

@@ -15,11 +15,13 @@ from aggregator.records import (
     HOUR_S,
     RECORD_TYPES,
     SECOND_NS,
+    Bbo,
     BookDelta,
     BookSnapshot,
     Candle,
     Gap,
     Health,
+    Instrument,
     Levels,
     Record,
     Trade,
@@ -38,6 +40,7 @@ from aggregator.tables.columns import TYPE_OF, types_of
 Origin = Literal["exchange", "computed"]
 LOOKS_BACK_S = (HOUR_S, 6 * HOUR_S, 24 * HOUR_S, 7 * 24 * HOUR_S)  # a book's last snapshot is looked for so far back
 OF_BOOKS: frozenset[type[Record]] = frozenset({BookSnapshot, BookDelta, Gap, Health})
+OF_MARKETS: frozenset[type[Record]] = frozenset({Trade, Bbo, Instrument})
 
 
 class BookAt(Struct, frozen=True, kw_only=True):
@@ -168,13 +171,13 @@ class Recording:
     ) -> Iterator[tuple[int, LiveBook]]:
         """A book after each of its changes, with the time (ns): one that is kept, so look at it before the next."""
         start_ns, end_ns = _times(start, end)
-        book = self._begun(exchange, symbol, start_ns) if start_ns > 0 else LiveBook(exchange, symbol)
+        book = self.book_before(exchange, symbol, start_ns)
         yield from self._followed(book, start_ns, end_ns)
 
     def book_at(self, exchange: str, symbol: str, moment: Moment, depth: int | None = None) -> BookAt:
         """A book as it stood at a moment: after every record that had arrived by then. Raises LookupError: none had."""
         ts = nanoseconds(moment)
-        book = self._begun(exchange, symbol, ts + 1)
+        book = self.book_before(exchange, symbol, ts + 1)
         if book.last is None:
             raise LookupError(f"no book of {exchange} {symbol} is known at {ts}: no snapshot of it came before")
         return BookAt(
@@ -249,9 +252,11 @@ class Recording:
 
     # --- books
 
-    def _begun(self, exchange: str, symbol: str, before: int) -> LiveBook:
-        """A book as all records before a time have left it; its snapshot is looked for backwards."""
+    def book_before(self, exchange: str, symbol: str, before: int) -> LiveBook:
+        """A book as all records before a time (ns) have left it; its snapshot is looked for backwards."""
         book = LiveBook(exchange, symbol)
+        if before <= 0:
+            return book
         for back in (*(seconds * SECOND_NS for seconds in LOOKS_BACK_S), before):
             book = LiveBook(exchange, symbol)
             for _ in self._followed(book, max(0, before - back), before):
@@ -263,14 +268,35 @@ class Recording:
     def _followed(self, book: LiveBook, start: int, end: int) -> Iterator[tuple[int, LiveBook]]:
         """Show a book what concerns it, and give it after each change."""
         choice = Choice(OF_BOOKS, book.exchange, book.symbol, start, end, is_wide=True, channels=frozenset({"book"}))
+        for _, record in self.follow(book, choice):
+            if book.is_meant(record) and book.note(record):
+                yield record.ts_recv, book
+
+    def follow(self, book: LiveBook, choice: Choice) -> Iterator[tuple[str, Record]]:
+        """The records that are wanted, each with its epoch, before the book has taken them: that is left to the caller.
+
+        A book that has no snapshot yet is given one that a file's header holds. A change that is in this already is
+        left out.
+        """
         headers = _Headers(self._headers(choice))
         for epoch, record in self.stream(choice):
-            if book.snapshot is None and headers.begin(book, epoch, record):
-                yield record.ts_recv, book
-            if book.is_meant(record) and not headers.holds(epoch, record) and book.note(record):
-                yield record.ts_recv, book
-        if book.snapshot is None and headers.begin(book):
-            yield book.last.ts_recv if book.last is not None else start, book
+            if book.snapshot is None and (begun := headers.last_before(epoch, record)) is not None:
+                yield epoch, begun
+            if not headers.holds(epoch, record):
+                yield epoch, record
+        if book.snapshot is None and (begun := headers.last_before()) is not None:
+            yield headers.epoch, begun
+
+    def instrument(self, exchange: str, symbol: str, end: Moment | None = None) -> Instrument | None:
+        """The last word on a market before a time, or else the first after it, by records and by headers of files."""
+        choice = Choice(frozenset({Instrument}), exchange, symbol)
+        before = _times(None, end)[1]
+        found = [record for _, record in self.stream(choice) if isinstance(record, Instrument)]
+        for strand in self._reading(structs.replace(choice, types=OF_BOOKS | OF_MARKETS)):
+            if isinstance(strand, LinesFile):
+                found += [told for told in strand.instruments(choice) if told.exchange == exchange]
+        found.sort(key=lambda told: told.ts_recv)
+        return next((told for told in reversed(found) if told.ts_recv < before), found[0] if found else None)
 
     def _headers(self, choice: Choice) -> list[tuple[Place, BookSnapshot]]:
         found = []
@@ -287,17 +313,17 @@ class _Headers:
 
     def __init__(self, books: list[tuple[Place, BookSnapshot]]) -> None:
         self._books = books
-        self._epoch, self._offset = "", -1  # everything up to here is in the book that was taken
+        self.epoch, self._offset = "", -1  # everything up to here is in the book that was given
 
-    def begin(self, book: LiveBook, epoch: str | None = None, record: Record | None = None) -> bool:
-        """Begin a book with the last one that stands before a record (null: before the end); whether there was one."""
+    def last_before(self, epoch: str | None = None, record: Record | None = None) -> BookSnapshot | None:
+        """The last book that stands before a record (null: before the end), if there is one."""
         found = None
         while self._books and (record is None or self._is_before(epoch, record)):
             found = self._books.pop(0)
         if found is None:
-            return False
-        (_, self._epoch, self._offset), snapshot = found
-        return book.note(snapshot)
+            return None
+        (_, self.epoch, self._offset), snapshot = found
+        return snapshot
 
     def _is_before(self, epoch: str | None, record: Record) -> bool:
         (_, name, offset), snapshot = self._books[0]
@@ -305,7 +331,7 @@ class _Headers:
 
     def holds(self, epoch: str, record: Record) -> bool:
         """Tell whether a change is in the book that was taken."""
-        return isinstance(record, BookDelta) and epoch == self._epoch and record.offset <= self._offset
+        return isinstance(record, BookDelta) and epoch == self.epoch and record.offset <= self._offset
 
 
 def _times(start: Moment | None, end: Moment | None) -> tuple[int, int]:

@@ -50,3 +50,11 @@ def _of_text(text: str) -> int:
     except ValueError as error:
         raise BadMoment(f"{text!r:.60} is no moment: {error}") from None
     return _of_datetime(whole) + int((fraction or "0").ljust(9, "0"))
+
+
+def shown(ts: int) -> str:
+    """A time in ns for people, to the second; one beyond the calendar as the number that it is."""
+    try:
+        return f"{datetime.fromtimestamp(ts // SECOND_NS, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return str(ts)

@@ -1,10 +1,8 @@
 """The topics that one connection is to carry: which were asked for, and how the exchange has answered.
 
 A request that is refused as a whole, without a word about which of its topics is meant, is asked again in halves until
-the culprit stands alone; `refused.py` says when what is refused is asked for again. Where a request takes several
-frames, each of which is answered, such a refusal may be of any of them, and more may follow: a topic on which it seems
-to fall is asked for alone, once none can follow any more, before it counts as refused. Deadlines count from when a
-request was sent, not from when it was queued.
+the culprit stands alone; `refused.py` says when what is refused is asked for again. Deadlines count from when a request
+was sent, not from when it was queued.
 
 Candles of several intervals are one topic and as many subscriptions, each of which is answered for itself. Exchanges
 name the topic in their answers, not always the interval: so no request holds two intervals of one topic.
@@ -59,7 +57,6 @@ class Asked(Struct):
     split: the larger request that it is a part of
     leave: the number of the request that leaves its topics first, where they are left and asked for again in one step
     is_alone: no other request is open beside it
-    is_several: whether it takes several frames, each of which the exchange answers
     """
 
     id: int
@@ -68,7 +65,6 @@ class Asked(Struct):
     split: Split | None = None
     leave: int | None = None
     is_alone: bool = False
-    is_several: bool = False
 
 
 class Subscriptions:
@@ -89,8 +85,6 @@ class Subscriptions:
         self._held: dict[Subscription, None] = {}  # confirmed topics; a request that replaces others names them again
         self._abandoned: dict[Subscription, None] = {}  # topics that nobody wants but that cannot be unsubscribed
         self._kept = set[Subscription]()  # those of them that are wanted again: they come, whatever is answered now
-        self._stale = set[int]()  # requests that were asked again, because what was refused is not sure: more may come
-        self._stale_until = 0  # when the last of those answers should have come
         self._refused_at = -NO_OBJECTION_NS  # when the exchange has last refused something here
         self._may_ask = not stream.greets  # False: the exchange has not spoken yet
         self._is_serial = stream.replaces or not stream.acknowledges  # one request at a time is open
@@ -311,7 +305,7 @@ class Subscriptions:
 
     def send(self, now: int) -> None:
         """Put every request that may be made now into the outbox."""
-        while self._may_ask and self._queue and not self._must_wait(now):
+        while self._may_ask and self._queue and not self._must_wait():
             asked = self._queue.popleft()
             if not asked.topics and not self._stream.replaces:
                 self._settle(asked)
@@ -325,7 +319,6 @@ class Subscriptions:
                     self.reconnect_reason = "what it carries is not wanted, and only a new connection ends that"
                 continue
             frames = [Ask.of(frame, asked.id) for frame in self._stream.subscribe(topics, asked.id)]
-            asked.is_several = len(frames) > 1 and len(topics) > 1
             if asked.leave is not None:
                 frames = [*self._leaving(topics, asked.leave), *frames]
                 for at, frame in enumerate(frames):
@@ -334,26 +327,17 @@ class Subscriptions:
             if not frames:  # the address names them
                 asked.sent = now
 
-    def _must_wait(self, now: int) -> bool:
+    def _must_wait(self) -> bool:
         """Tell whether the next request has to wait until those that are open are answered."""
-        is_alone = self._queue[0].is_alone
-        if is_alone and self._is_stale(now):
-            return True
         if not self._open:
             return False
-        return self._is_serial or is_alone or any(asked.is_alone for asked in self._open.values())
-
-    def _is_stale(self, now: int) -> bool:
-        """Tell whether a refusal that names nothing may be the answer to a frame of an earlier request."""
-        if now < self._stale_until:
-            return True
-        return bool(self._stale) and any(isinstance(frame, Ask) and frame.id in self._stale for frame in self._outbox)
+        if self._is_serial or not self._stream.hangs_up:
+            return self._is_serial
+        return self._queue[0].is_alone or any(asked.is_alone for asked in self._open.values())
 
     def sent(self, ask: Ask, now: int) -> list[Key]:
         """Note that a request has left: the time for its answer begins. Gives its topics that are still wanted."""
         asked = self._open.get(ask.id)
-        if ask.id in self._stale:
-            self._stale_until = now + NO_OBJECTION_NS
         if asked is None:
             return []
         asked.sent = now
@@ -464,19 +448,9 @@ class Subscriptions:
         if event.meaning == "passing":
             return self._refuse(topics, event.reason, event.meaning, now)
         if len(topics) > 1:
-            if asked.is_several and event.id is None:
-                self._stale.add(asked.id)
-                self._stale_until = now + NO_OBJECTION_NS
             self._halve(asked, topics, now)
             return []
-        if event.id is None and (self._is_stale(now) or self._may_mean_another()):
-            self._doubt(asked, topics, now)
-            return []
         return self._refuse(topics, event.reason, event.meaning, now)
-
-    def _may_mean_another(self) -> bool:
-        """Tell whether the exchange may have answered a frame of a later request first."""
-        return len(self._open) > 1 and any(asked.is_several for asked in self._open.values())
 
     def _ask_rest(self, asked: Asked, now: int) -> None:
         """Ask again for the other topics of a request that was refused as a whole because of one."""
@@ -510,19 +484,6 @@ class Subscriptions:
         for s in topics:
             self._waiting.pop(s, None)
         self._queue.extendleft(reversed(halves))
-        self._restore()
-        self.send(now)
-
-    def _doubt(self, asked: Asked, topics: Sequence[Subscription], now: int) -> None:
-        """Ask for topics once more, alone: a refusal that seems to mean them may be the answer to something else."""
-        self._hold_granted(asked)
-        self._stale.add(asked.id)
-        if asked.split is not None:
-            asked.split.has_culprit = True
-        for s in topics:
-            self._waiting.pop(s, None)
-        self._memory.doubted.update(topics)
-        self._queue.append(Asked(self.next_id(), list(topics), is_alone=True))
         self._restore()
         self.send(now)
 
@@ -605,16 +566,13 @@ class Subscriptions:
         told: list[Subscription] = []
         for asked in late:
             topics = [s for s in asked.topics if self._waiting.get(s) is asked]
-            if self._stale and not self._memory.doubted.issuperset(topics):
-                self._doubt(asked, topics, now)  # its refusal may have been taken for that of another
-                continue
             for s in topics:
                 del self._waiting[s]
                 if not self._stream.acknowledges:
                     self._forgive(s)
             told += topics if self._stream.acknowledges else []
             self._pass(asked)
-        if late or self._queue:  # others may have waited for late answers
+        if late:
             self.send(now)
         return _keys(told)
 

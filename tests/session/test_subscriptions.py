@@ -1,12 +1,10 @@
 """What is asked for on one connection, and what an exchange's answers make of it."""
 
 import json
-import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import pytest
 from msgspec import structs
 
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscription
@@ -742,59 +740,3 @@ def test_a_refusal_is_logged_once_however_often_it_is_repeated() -> None:
     assert hear(structs.replace(none, reason="busy", meaning="passing")) == ["busy"]
     assert hear(Accepted(raw_symbol="X", channel="trades")) == []
     assert hear(structs.replace(none, reason="busy", meaning="passing")) == ["busy"]
-
-
-def single(op: str) -> object:
-    """One frame for each topic."""
-
-    def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
-        return [json.dumps([op, id, s.raw_symbol]).encode() for s in wanted]
-
-    return ask
-
-
-def play_namelessly(seed: int) -> tuple[set[str], set[str], Talk]:
-    """The exchange answers each frame of several, and names what it grants, but not what it refuses.
-
-    Its answers take their time, and the exchange may be slower to grant than to refuse. Gives the markets that are
-    refused in the end, and those that were told to be so at any time.
-    """
-    chance = random.Random(seed)
-    names = [f"M{n}" for n in range(chance.randint(2, 12))]
-    bad = set(chance.sample(names, chance.randint(1, min(3, len(names)))))
-    batch, delay, slower = chance.choice([3, 8]), chance.choice([0.05, 0.4, 1.5]), chance.choice([0.0, 0.0, 0.3])
-    talk = Talk(subscribe=single("+"), unsubscribe=single("-"), batch=batch)
-    answers: list[tuple[float, Accepted | Refused]] = []
-    told: set[str] = set()
-    talk.want(*names)
-    while talk.now < 120 * SECOND:
-        if talk.outbox:  # no faster than its pace
-            frame = talk.outbox.popleft()
-            assert isinstance(frame, Ask)
-            talk.topics.sent(frame, talk.now)
-            op, _, name = json.loads(frame)
-            if op == "+":
-                is_bad = name in bad
-                answer = Refused("no") if is_bad else Accepted(channel="trades", raw_symbol=name)
-                answers.append((talk.now / SECOND + delay + (0.0 if is_bad else slower), answer))
-        talk.now += SECOND // 10
-        due = [answer for at, answer in sorted(answers, key=lambda it: it[0]) if at <= talk.now / SECOND]
-        answers = [(at, answer) for at, answer in answers if at > talk.now / SECOND]
-        for answer in due:
-            if isinstance(answer, Refused):
-                told |= {str(s.raw_symbol) for s in talk.topics.refused(answer, talk.now)}
-            else:
-                talk.topics.accepted(answer)
-                talk.topics.send(talk.now)
-        talk.topics.overdue(talk.now)
-    return bad, told, talk
-
-
-@pytest.mark.parametrize("block", range(4))
-def test_of_frames_that_are_refused_without_a_name_no_good_topic_is_told_refused(block: int) -> None:
-    for seed in range(50 * block, 50 * block + 50):
-        bad, told, talk = play_namelessly(seed)
-        assert told <= bad, f"seed {seed}"
-        good = [str(s.raw_symbol) for s in talk.topics if s.raw_symbol not in bad]
-        assert [name for name in good if not talk.topics.is_confirmed(("trades", name))] == [], f"seed {seed}"
-        assert told == bad, f"seed {seed}"

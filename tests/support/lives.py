@@ -60,9 +60,9 @@ POLLED = 7.0  # seconds between two answers of a poll
 BATCH = 4
 SETTLED = 310  # seconds after which a passing refusal is over, if nothing else happens
 RELIST = 20.0
-Style = Literal["each", "whole", "unnamed", "framed", "hangs up", "replaces", "mute"]
-STYLES: tuple[Style, ...] = ("each", "whole", "unnamed", "framed", "hangs up", "replaces", "mute")
-LONG_REFUSED = {"unnamed", "framed", "hangs up"}  # where a refusal holds on for longer than a life
+Style = Literal["each", "whole", "unnamed", "hangs up", "replaces", "mute"]
+STYLES: tuple[Style, ...] = ("each", "whole", "unnamed", "hangs up", "replaces", "mute")
+LONG_REFUSED = {"unnamed", "hangs up"}  # where a refusal holds on for longer than a life
 
 decode_rows = Decoder(list[Raw]).decode
 
@@ -104,11 +104,6 @@ def frame_of(op: str) -> object:
         yield json.dumps({"op": op, "id": id, "topics": [topic_of(s) for s in wanted]}).encode()
 
     return frames
-
-
-def frame_of_each(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
-    """A frame for each topic."""
-    return [frame for s in wanted for frame in frame_of("subscribe")([s], id)]  # type: ignore[operator]
 
 
 def topic_of(s: Subscription) -> str:
@@ -178,8 +173,6 @@ class World:
         self.naming = self.random.choice(NAMINGS)
         self.can_leave = self.style != "replaces" and self.random.random() < 0.75
         self.channels: tuple[Channel, ...] = self.random.choice([("trades",), ("trades", "candles", "open_interest")])
-        if self.style == "framed":  # with intervals, which no answer names, nobody could tell what is granted
-            self.channels = ("trades",)
         self.most_markets = MOST_MARKETS if len(self.channels) == 1 else MOST_WITH_CANDLES
         self.polled: dict[str, float] = {}  # raw symbol -> when it was asked for
         self.markets: dict[str, Market] = {}
@@ -200,7 +193,7 @@ class World:
         stream = Stream(
             url=f"wss://{id}.example",
             channels={"trades": "t", "candles": "c"},
-            subscribe=frame_of_each if self.style == "framed" else frame_of("subscribe"),  # type: ignore[arg-type]
+            subscribe=frame_of("subscribe"),  # type: ignore[arg-type]
             hangs_up=self.style == "hangs up",
             unsubscribe=frame_of("unsubscribe") if self.can_leave else None,  # type: ignore[arg-type]
             parse=parse,
@@ -281,17 +274,15 @@ class World:
             connection.topics = []
         wrong = [name for name in asked if self._is_unknown(name)]
         busy = [name for name in asked if self.market(name).busy_until > self.time]
-        if self.style in {"each", "framed", "hangs up"}:
+        if self.style in {"each", "hangs up"}:
             for name in asked:
-                told = {} if self.style == "framed" else {"s": name}
                 if name in wrong:
-                    meaning = "unknown" if self.style == "framed" else "final"
-                    connection.say(kind="refused", why="no such market", meaning=meaning, **told)
+                    connection.say(kind="refused", s=name, why="no such market", meaning="final")
                     if self.style == "hangs up":
                         asyncio.get_running_loop().call_later(connection.delay, connection.end, "a topic was refused")
                         return
                 elif name in busy:
-                    connection.say(kind="refused", why="busy", meaning="passing", **told)
+                    connection.say(kind="refused", s=name, why="busy", meaning="passing")
                 else:
                     self._carry(connection, name)
                     connection.say(kind="accepted", id=None, s=name)

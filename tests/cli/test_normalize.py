@@ -1,4 +1,4 @@
-"""`aggregator normalize` as a user runs it: a process of its own, its two outputs and its exit code."""
+"""`aggregator normalize` as a user runs it: its two outputs and its exit code, and as a process of its own."""
 
 import base64
 import io
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import zstandard
@@ -27,19 +28,28 @@ BOM = b"\xef\xbb\xbf"
 Row = dict[str, object]
 
 
-def normalize(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    program = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(program, input=stdin, capture_output=True, cwd=ROOT, timeout=30, check=False)
+class Done(NamedTuple):
+    """What came of a run."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
 
 
-def records(done: subprocess.CompletedProcess[bytes]) -> list[Row]:
+def normalize(*arguments: str | Path, stdin: bytes = b"") -> Done:
+    """Run the command in this process, which has imported everything already."""
+    done = CliRunner().invoke(command, [str(argument) for argument in arguments], input=stdin, catch_exceptions=False)
+    return Done(done.exit_code, done.stdout_bytes, done.stderr_bytes)
+
+
+def records(done: Done) -> list[Row]:
     """What a run that succeeded wrote; every line of it must be whole."""
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.endswith(b"\n") or not done.stdout
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def complaints(done: subprocess.CompletedProcess[bytes]) -> list[str]:
+def complaints(done: Done) -> list[str]:
     return done.stderr.decode().splitlines()
 
 
@@ -147,9 +157,16 @@ def test_a_listing_that_cannot_be_read_exits_1(tmp_path: Path, body: bytes | Non
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--exchange", "x", "-"], 2), (["--exchange", "okx", "none"], 1)])
 def test_the_process_leaves_with_the_code(arguments: list[str], code: int) -> None:
-    done = normalize(*arguments)
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, cwd=ROOT, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (code, b"")
     assert b"Traceback" not in done.stderr
+
+
+def test_the_process_says_what_the_command_does() -> None:
+    arguments, content = ["--exchange", "binance", "-"], lines(TRADE, b"no line", line(trade(2)))
+    done = subprocess.run([*COMMAND, *arguments], input=content, capture_output=True, cwd=ROOT, timeout=30, check=False)
+    assert kinds(records(Done(done.returncode, done.stdout, done.stderr))) == ["trade", "gap", "trade"]
+    assert Done(done.returncode, done.stdout, done.stderr) == normalize(*arguments, stdin=content)
 
 
 @pytest.mark.parametrize("option", [[], ["--parse-only"]], ids=["session", "parse-only"])
@@ -420,7 +437,7 @@ def test_a_listing_gives_unified_symbols(tmp_path: Path) -> None:
         assert symbols == {"BTCUSDT": "BTC/USDT", "ETHUSDT": None}
 
 
-def streams(done: subprocess.CompletedProcess[bytes]) -> list[object]:
+def streams(done: Done) -> list[object]:
     """The streams that read the trades, as their connections' names say."""
     return [record["conn"] for record in records(done) if record["type"] == "trade"]
 

@@ -83,6 +83,13 @@ def is_numeric(host: object) -> bool:
     return True
 
 
+async def open_socket(host: str, port: int, **hints: int) -> socket.socket:
+    """A socket that is connected to a host, at the first of its addresses that answers; none is left if cancelled."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, **hints)
+    return await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=loop)
+
+
 def with_names(base: type[asyncio.AbstractEventLoop]) -> type[asyncio.AbstractEventLoop]:
     """A kind of loop that looks up names in this way."""
 
@@ -106,10 +113,9 @@ def with_names(base: type[asyncio.AbstractEventLoop]) -> type[asyncio.AbstractEv
             if host is None or is_numeric(host) or options.get("local_addr") is not None:
                 return await super().create_connection(protocol_factory, host, port, **options)
             hints = {name: options.pop(name, 0) for name in ("family", "proto", "flags")}
-            infos = await self.getaddrinfo(host, port, type=socket.SOCK_STREAM, **hints)
             if options.get("ssl") and options.get("server_hostname") is None:
                 options["server_hostname"] = host
-            opened = await start_connection(infos, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=self)
+            opened = await open_socket(host, port, **hints)
             try:
                 return await super().create_connection(protocol_factory, sock=opened, **options)
             except BaseException:

@@ -1,9 +1,11 @@
 """Lines by picows: the fastest, and without permessage-deflate."""
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 
 from picows import (
     WSCloseCode,
@@ -12,13 +14,15 @@ from picows import (
     WSHandshakeError,
     WSListener,
     WSMsgType,
+    WSParsedURL,
     WSProtocolError,
     WSTransport,
     ws_connect,
 )
 from python_socks import ProxyError
+from python_socks.async_.asyncio import Proxy as SocksProxy
 
-from aggregator.ingest.host_names import NEXT_ADDRESS_S
+from aggregator.ingest.host_names import open_socket
 from aggregator.ingest.lines import (
     DIAL_TIMEOUT_S,
     IDLE_PING_S,
@@ -213,22 +217,38 @@ async def dial(
     """Open a line; `proxy` resolves names itself. Raises what went wrong, and of FAILURES too."""
     is_secure = target.startswith("wss:")
     line = _Socket(listener, is_secure=is_secure)
-    await ws_connect(
-        lambda: line,
-        target,
-        ssl_context=tls if is_secure else None,
-        websocket_handshake_timeout=DIAL_TIMEOUT_S,
-        max_frame_size=LARGEST_FRAME_BYTES,
-        enable_auto_pong=False,
-        enable_auto_ping=True,
-        auto_ping_idle_timeout=IDLE_PING_S,
-        auto_ping_reply_timeout=IDLE_PING_S,
-        extra_headers=headers,
-        max_redirects=0,
-        proxy=proxy.url("socks5") if proxy else None,
-        proxy_ssl_context=tls if proxy and proxy.scheme == "https" else None,
-        happy_eyeballs_delay=NEXT_ADDRESS_S,
-    )
+    socks = proxy if proxy and proxy.scheme.startswith("socks") else None
+    opened: list[socket.socket] = []
+
+    async def connect(url: WSParsedURL) -> socket.socket:
+        if socks is not None:
+            opened.append(await SocksProxy.from_url(socks.url("socks5")).connect(url.host, url.port))
+        else:
+            opened.append(await open_socket(url.host, url.port))
+        return opened[-1]
+
+    try:
+        await ws_connect(
+            lambda: line,
+            target,
+            ssl_context=tls if is_secure else None,
+            websocket_handshake_timeout=DIAL_TIMEOUT_S,
+            max_frame_size=LARGEST_FRAME_BYTES,
+            enable_auto_pong=False,
+            enable_auto_ping=True,
+            auto_ping_idle_timeout=IDLE_PING_S,
+            auto_ping_reply_timeout=IDLE_PING_S,
+            extra_headers=headers,
+            max_redirects=0,
+            proxy=proxy.url(proxy.scheme) if proxy and not socks else None,
+            proxy_ssl_context=tls if proxy and proxy.scheme == "https" else None,
+            socket_factory=connect,
+        )
+    except BaseException:  # picows goes on with a handshake that nobody waits for any more: this ends it
+        for each in opened:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        raise
     if not line.was_open:  # for picows a connection that ends before the answer is no error
         raise ConnectionResetError("the connection was closed before the handshake was answered")
     return line

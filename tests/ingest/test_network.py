@@ -108,16 +108,22 @@ async def test_a_plain_line_that_is_flooded_brings_little_at_once(transport: Tra
 
 
 class Script(WSListener):
-    """Sends a piece of raw bytes, in one write, each time that the client says something; keeps what it hears."""
+    """Sends a piece of raw bytes, in one write, each time that the client says something; keeps what it hears.
 
-    def __init__(self, pieces: list[bytes], heard: list[tuple[WSMsgType, bytes]]) -> None:
+    on_ping: the raw bytes that it answers to a ping
+    """
+
+    def __init__(self, pieces: list[bytes], heard: list[tuple[WSMsgType, bytes]], on_ping: bytes) -> None:
         self._pieces = pieces
         self._heard = heard
+        self._on_ping = on_ping
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self._heard.append((frame.msg_type, frame.get_payload_as_bytes()))
         if frame.msg_type is WSMsgType.TEXT and self._pieces:
             transport.underlying_transport.write(self._pieces.pop(0))
+        elif frame.msg_type is WSMsgType.PING:
+            transport.underlying_transport.write(self._on_ping)
         elif frame.msg_type is WSMsgType.CLOSE:
             transport.disconnect()
 
@@ -180,15 +186,23 @@ def raw(head: int, payload: bytes) -> bytes:
     return bytes([head, len(payload)]) + payload
 
 
-async def play(transport: Transport, *pieces: bytes) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
-    """Have each piece sent in a write of its own, once what came before it has been read."""
+async def play(
+    transport: Transport, *pieces: bytes, on_ping: bytes = b""
+) -> tuple[Reading, list[tuple[WSMsgType, bytes]]]:
+    """Have each piece sent in a write of its own, once what came before it has been read, and the answer to a ping."""
     heard: list[tuple[WSMsgType, bytes]] = []
     server = await ws_create_server(
-        lambda _: Script(list(pieces), heard), "127.0.0.1", 0, enable_auto_pong=False, disconnect_on_exception=True
+        lambda _: Script(list(pieces), heard, on_ping),
+        "127.0.0.1",
+        0,
+        enable_auto_pong=False,
+        disconnect_on_exception=True,
     )
     internet, reading = Internet(route=DialOptions(transport)), Reading()
     async with server, asyncio.timeout(PATIENCE):
         line = await internet.dial(Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"), reading)
+        while on_ping and (WSMsgType.PING, b"") not in heard:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.05)
         for _ in pieces:
             line.send(b"next")
             await asyncio.sleep(0.05)
@@ -230,9 +244,8 @@ async def test_what_came_before_a_frame_that_breaks_the_protocol_is_not_lost(tra
 async def test_a_read_that_ends_in_the_pong_that_was_waited_for_is_over(
     transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"aggregator.ingest.{transport}_line.IDLE_PING_S", 0.1)
-    reading, heard = await play(transport, b"", b"", b"", raw(TEXT, b"a") + raw(PONG, b""), raw(TEXT, b"b"))
-    assert (WSMsgType.PING, b"") in heard
+    monkeypatch.setattr(f"aggregator.ingest.{transport}_line.IDLE_PING_S", 0.2)
+    reading, _ = await play(transport, b"", raw(TEXT, b"b"), on_ping=raw(TEXT, b"a") + raw(PONG, b""))
     assert [frames for frames, _ in reading.heard] == [[b"a"], [b"b"]]
     assert reading.heard[1][1].mono - reading.heard[0][1].mono > 20_000_000
 
@@ -346,6 +359,74 @@ async def test_a_connection_that_ends_before_the_handshake_is_answered_is_none(t
                 await internet.dial(Address(f"ws://127.0.0.1:{listener.getsockname()[1]}/"), Mourning())
             await meeting
         await internet.close()
+
+
+class Guest(WSListener):
+    """Counts who is there, and leaves when it is told to."""
+
+    def __init__(self, there: set[WSListener]) -> None:
+        self._there = there
+
+    def on_ws_connected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' own
+        self._there.add(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.CLOSE:
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' own
+        self._there.discard(self)
+
+
+async def test_a_dialling_that_is_given_up_leaves_no_connection_whenever_that_is(transport: Transport) -> None:
+    """Else the exchange keeps one, of which nobody here knows, for as long as its pings are answered."""
+    there: set[WSListener] = set()
+    server = await ws_create_server(lambda _: Guest(there), "127.0.0.1", 0)
+    address = Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    internet, ends = Internet(route=DialOptions(transport)), set()
+    async with server, asyncio.timeout(PATIENCE):
+        for turns in range(60):
+            reading = Reading()
+            dialling = asyncio.create_task(internet.dial(address, reading))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            dialling.cancel()
+            (end,) = await asyncio.gather(dialling, return_exceptions=True)
+            ends.add(type(end))
+            if isinstance(end, BaseException):
+                await asyncio.sleep(0.005)  # what has been sent has come
+            else:
+                end.hang_up("enough")
+                await reading.over.wait()
+            while there:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+    await internet.close()
+    assert asyncio.CancelledError in ends
+    gc.collect()  # a socket that is left open is found, and is an error
+
+
+async def test_a_handshake_that_nobody_waits_for_any_more_ends_at_once(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"aggregator.ingest.{transport}_line.DIAL_TIMEOUT_S", 3600.0)
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        assert await reader.read() == b""
+        over.set()
+        writer.close()
+
+    internet = Internet(route=DialOptions(transport))
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server, asyncio.timeout(PATIENCE):
+        port = server.sockets[0].getsockname()[1]
+        dialling = asyncio.create_task(internet.dial(Address(f"ws://127.0.0.1:{port}/"), Mourning()))
+        await asked.wait()
+        dialling.cancel()
+        await over.wait()
+    await asyncio.gather(dialling, return_exceptions=True)
+    await internet.close()
 
 
 class Vast(WSListener):

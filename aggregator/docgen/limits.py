@@ -176,6 +176,13 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     "Sinks that speak to servers": (
         Bound("sinks.brokers.amqp.LARGEST_BYTES", "bytes", "a message of RabbitMQ", "a batch is several"),
         Bound("sinks.brokers.amqp.LONGEST_KEY", "bytes", "a routing key of RabbitMQ", "the record is a dead letter"),
+        Bound("sinks.brokers.mqtt.LONGEST_TOPIC", "bytes", "a topic of MQTT", "the record is a dead letter"),
+        Bound(
+            "sinks.brokers.mqtt.MOST_UNANSWERED",
+            "messages",
+            "of MQTT that wait for an acknowledgement",
+            "the next waits until one has come",
+        ),
         Bound("sinks.brokers.redis.LARGEST_BYTES", "bytes", "an entry or a message of Redis", "a batch is several"),
         Bound(
             "sinks.http.LARGEST_ANSWER_BYTES",

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from aggregator.bus.bus import Batch
 from aggregator.records import Record
+from aggregator.sinks.naming import MOST_PLACES
 
 
 class Message(Struct, frozen=True):
@@ -27,6 +28,33 @@ class Message(Struct, frozen=True):
     first: int
     last: int
     payload: bytes
+
+
+class Chain:
+    """Links each message to the one before it at its place, where readers may miss some and cannot ask.
+
+    A message names the offset of the last record before it at the same place. A reader that has had another one last
+    has missed something.
+    """
+
+    def __init__(self) -> None:
+        """Begin: the first message at a place follows none."""
+        self._last: dict[str, int] = {}
+
+    def linked(self, messages: list[Message]) -> list[tuple[Message, int]]:
+        """Each of a batch's messages with the offset of the last record before it at its place; 0: it is the first."""
+        last: dict[str, int] = {}
+        found = []
+        for message in messages:
+            found.append((message, last.get(message.place) or self._last.get(message.place, 0)))
+            last[message.place] = message.last
+        return found
+
+    def passed(self, messages: list[Message]) -> None:
+        """Note that these were given, and will not be given again."""
+        if len(self._last) > MOST_PLACES:
+            self._last.clear()
+        self._last.update((message.place, message.last) for message in messages)
 
 
 def messages_of(

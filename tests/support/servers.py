@@ -93,13 +93,14 @@ class Server:
 
     def hang(self) -> None:
         """Stop it in its tracks: its connections stand, and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
         """Let it go on."""
-        self._signal(signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
-    def _signal(self, number: int) -> None:
+    def signal(self, number: int) -> None:
+        """Send a signal to it, and to all that it started."""
         if self._process is not None and self._process.poll() is None:
             family = _family(self._process.pid)
             os.killpg(self._process.pid, number)
@@ -108,12 +109,12 @@ class Server:
                     os.kill(process, number)
 
     def _end(self, number: int) -> None:
-        self._signal(number)
+        self.signal(number)
         if self._process is not None:
             try:
                 self._process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
-                self._signal(signal.SIGKILL)
+                self.signal(signal.SIGKILL)
                 self._process.wait(PATIENCE_S)
 
 
@@ -209,3 +210,20 @@ def _postgres_is_ready(port: int) -> bool:
             return line.recv(1) == b"R"
     except OSError:
         return False
+
+
+def mosquitto(folder: Path, *options: str) -> Server:
+    """A Mosquitto server, which keeps nothing on disk.
+
+    By default it lets go messages for a slow subscriber behind the thousandth (2.0.11).
+    """
+    path = program("mosquitto", package="mosquitto, of Debian")
+
+    def command(port: int) -> list[str]:
+        file = folder / "mosquitto.conf"
+        plain = (f"listener {port} {LOOPBACK}", "user root", "allow_anonymous true", "max_queued_messages 0")
+        lines = (*plain, *options)
+        file.write_text("\n".join(lines) + "\n")
+        return [path, "-c", str(file)]
+
+    return Server(folder, command)

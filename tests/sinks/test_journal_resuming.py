@@ -229,9 +229,14 @@ async def test_a_range_is_given_over_http_and_ranges_join(tmp_path: Path) -> Non
         assert parts == [list(range(1, 31, 2)), list(range(31, 60, 2)), list(range(61, 100, 2))]
         await written(bus.history)
         assert [await get(**{"from": a, "to": b}) for a, b in pairwise(edges)] == parts
+        spelled = {"from": json.dumps({"epoch": FIRST, "offset": 30}), "to": json.dumps({"ts": BASE_NS + 40})}
+        assert await get(**spelled) == list(range(31, 40, 2))
         for query, said in (
             ({"topic": "trades:*:*"}, "from is missing"),
             ({"topic": "trades:*:*", "from": "x"}, "no cursor"),
+            ({"topic": "trades:*:*", "from": '{"epoch":7}'}, "is no place"),
+            ({"topic": "trades:*:*", "from": '{"ts":1,"epoch":"x"}'}, "write {"),
+            ({"topic": "trades:*:*", "from": "{" * 2000}, "is no place"),
             ({"topic": "trades:*:*", "from": "now", "time": "s"}, "allowed: numbers"),
             ({"topic": "trades:*:*", "from": "now", "numbers": "decimal"}, "allowed: numbers"),
         ):

@@ -23,6 +23,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aggregator.bus.history import Start
 from aggregator.bus.selection import Selection
 from aggregator.derived.channels import needs
+from aggregator.errors import UNREADABLE
 from aggregator.feed.access import EVERYTHING, Access
 from aggregator.feed.address import LOCALHOST, TcpAddress
 from aggregator.feed.formats import PLAIN, Options, encode_message
@@ -48,6 +49,7 @@ from aggregator.feed.transports.tcp import Ports, bound, listen, set_up
 LONGEST_MESSAGE_BYTES = 4 * LONGEST_LINE_BYTES  # a WebSocket's client that sends a longer one is cut off
 LINES_AT_ONCE = 8  # so many of one peer are heard before others have their turn
 UNASKED = 64  # connections that may be there beyond `max_clients`: they ask, or have not asked yet
+_decode_start = msgspec.json.Decoder(Start).decode
 TIME_DIGITS = 20  # a time in nanoseconds has fewer
 MOST_DIGITS = 10  # a number in an address has fewer
 HEAD_S = 3.0  # seconds that a client has to ask something
@@ -555,7 +557,15 @@ def _asked(request: web.Request, known: set[str]) -> dict[str, str]:
 
 
 def _place(text: str) -> str | Start:
-    """The place in the stream that a text of an address means: a time in nanoseconds, or what `from` may be."""
+    """The place in the stream that a text of an address means: a time in nanoseconds, or what `from` may be.
+
+    Raises BadRequest.
+    """
+    if text.startswith("{"):
+        try:
+            return _decode_start(text)
+        except UNREADABLE as error:
+            raise BadRequest(f'{text!a:.80} is no place: {error}; write {{"epoch":"…","offset":N}}') from None
     return Start(ts=int(text)) if text.isascii() and text.isdecimal() and len(text) < TIME_DIGITS else text
 
 

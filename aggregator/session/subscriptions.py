@@ -53,7 +53,8 @@ class Split(Struct):
 class Asked(Struct):
     """One request.
 
-    sent: when it was sent; None: not yet
+    sent: when its last frame so far was sent; None: none yet
+    unsent: how many of its frames are still to be sent: a limit may hold them for long
     split: the larger request that it is a part of
     leave: the number of the request that leaves its topics first, where they are left and asked for again in one step
     is_alone: no other request is open beside it
@@ -62,6 +63,7 @@ class Asked(Struct):
     id: int
     topics: list[Subscription]
     sent: int | None = None
+    unsent: int = 0
     split: Split | None = None
     leave: int | None = None
     is_alone: bool = False
@@ -319,6 +321,7 @@ class Subscriptions:
                     self.reconnect_reason = "what it carries is not wanted, and only a new connection ends that"
                 continue
             frames = [Ask.of(frame, asked.id) for frame in self._stream.subscribe(topics, asked.id)]
+            asked.unsent = len(frames)
             if asked.leave is not None:
                 frames = [*self._leaving(topics, asked.leave), *frames]
                 for at, frame in enumerate(frames):
@@ -336,11 +339,15 @@ class Subscriptions:
         return self._queue[0].is_alone or any(asked.is_alone for asked in self._open.values())
 
     def sent(self, ask: Ask, now: int) -> list[Key]:
-        """Note that a request has left: the time for its answer begins. Gives its topics that are still wanted."""
+        """Note that a frame of a request has left; with its last one the time for answers begins.
+
+        Gives those of its topics that are still wanted.
+        """
         asked = self._open.get(ask.id)
         if asked is None:
             return []
         asked.sent = now
+        asked.unsent -= 1
         return _keys([s for s in asked.topics if s in self._wanted.get(_key(s), ())])
 
     def accepted(self, event: Accepted) -> list[Key]:
@@ -562,7 +569,8 @@ class Subscriptions:
     def overdue(self, now: int) -> list[Key]:
         """The topics that were not confirmed in time, each given once; none if the exchange's silence means consent."""
         limit = ACKNOWLEDGE_NS if self._stream.acknowledges else NO_OBJECTION_NS
-        late = [asked for asked in self._open.values() if asked.sent is not None and now - asked.sent > limit]
+        asked_whole = [asked for asked in self._open.values() if not asked.unsent]
+        late = [asked for asked in asked_whole if asked.sent is not None and now - asked.sent > limit]
         told: list[Subscription] = []
         for asked in late:
             topics = [s for s in asked.topics if self._waiting.get(s) is asked]

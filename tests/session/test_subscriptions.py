@@ -740,3 +740,21 @@ def test_a_refusal_is_logged_once_however_often_it_is_repeated() -> None:
     assert hear(structs.replace(none, reason="busy", meaning="passing")) == ["busy"]
     assert hear(Accepted(raw_symbol="X", channel="trades")) == []
     assert hear(structs.replace(none, reason="busy", meaning="passing")) == ["busy"]
+
+
+def test_the_time_for_answers_begins_with_the_last_frame_of_a_request() -> None:
+    """A limit on requests may hold frames for a minute (the model of lives, seed 701449 of frames for each topic)."""
+
+    def each(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
+        return [json.dumps(["+", id, s.raw_symbol]).encode() for s in wanted]
+
+    talk = Talk(subscribe=each)
+    talk.want("A", "B")
+    for _ in "AB":
+        talk.now += 60 * SECOND
+        assert talk.topics.overdue(talk.now) == []
+        frame = talk.outbox.popleft()
+        assert isinstance(frame, Ask)
+        talk.topics.sent(frame, talk.now)
+    assert talk.topics.overdue(talk.now + 9 * SECOND) == []
+    assert talk.topics.overdue(talk.now + 11 * SECOND) == [("trades", "A"), ("trades", "B")]

@@ -713,6 +713,22 @@ async def _gone_in_silence(spot: Spot) -> None:
 test_a_client_that_left_is_found = both(_gone_in_silence)
 
 
+async def _reset(spot: Spot) -> None:
+    """What it said and the end of it come at once: what was said to it is unread, so that its end is a reset."""
+    async with serving(spot) as (_, server):
+        clients = [spot.socket() for _ in range(20)]
+        if spot.transport != "http":
+            await eventually(lambda: len(server.status().subscribers) == len(clients))
+        await asyncio.sleep(0.05)
+        for client in clients:
+            client.sendall(b"abc")
+            client.close()
+        await eventually(lambda: not server.status().subscribers)
+
+
+test_a_client_that_was_reset_is_found = both(_reset)
+
+
 async def _sudden_close(spot: Spot) -> None:
     async with serving(spot) as (bus, server), subscriber(spot, "trades:*:*") as steady:
         for _ in range(20):

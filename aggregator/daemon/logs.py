@@ -155,5 +155,5 @@ def set_up(level: str) -> None:
     else:
         handler.setFormatter(_Printable("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for library in ("aio_pika", "aiormq", "picows"):
+    for library in ("aio_pika", "aiormq", "kafka", "picows"):
         logging.getLogger(library).setLevel(logging.CRITICAL)  # a line that is lost is ours to report, once

@@ -37,7 +37,8 @@ class Naming(Struct, frozen=True):
 NATS = Naming(MARKS, ".")  # not white space, ".", "*", ">"; an empty token reaches nobody, without an error
 MQTT = Naming(MARKS.replace("/", "").replace("+", ""), "/")  # a first level with "$" would be no ordinary one
 AMQP = Naming(MARKS, ".")
-KAFKA = Naming("-", ".", mark="_")  # a topic takes letters, digits, ".", "_" and "-"
+KAFKA = Naming("_", ".", mark="-")  # a topic takes letters, digits, ".", "_" and "-"
+KAFKA_KEY = Naming(MARKS.replace(":", ""), ":")
 REDIS = Naming(MARKS.replace(":", ""), ":")
 ZMQ = Naming(MARKS.replace(":", ""), ":")
 

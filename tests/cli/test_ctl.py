@@ -1,7 +1,6 @@
 """`aggregator ctl`, as an operator uses it: against a daemon that runs, and against none."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -9,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
-from aggregator.cli import ctl
+from aggregator.cli import ctl, group
 from aggregator.cli.ctl import ELSEWHERE, command
 from tests.daemon.test_daemon import PATIENCE, PROGRAM, ROOT, configure, exchanges, of, running, until
 
@@ -20,16 +19,9 @@ pytestmark = pytest.mark.waits
 __all__ = ["exchanges"]  # the fixture
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PROGRAM, "ctl", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        cwd=ROOT,
-        env=os.environ | environment,
-        check=False,
-    )
+def run(*arguments: str, **environment: str) -> Result:
+    """Ask in the process of this test; what is asked is a daemon in another one."""
+    return CliRunner().invoke(group, ["ctl", *arguments], env=environment, catch_exceptions=False)
 
 
 def short(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,7 +38,7 @@ def test_an_operator_asks_a_daemon(tmp_path: Path, exchanges: str, tmp_path_fact
     with running(config) as daemon:
         until(lambda: daemon.has([("kraken", "trade"), ("kraken", "book_delta")]), what="data")
         shown = run("status", "--config", str(config))
-        assert shown.returncode == 0, shown.stderr
+        assert shown.exit_code == 0, shown.stderr
         head, _, columns, row, *rest = shown.stdout.splitlines()
         assert f"process {daemon.process.pid}" in head
         assert columns.split("\t") == [
@@ -66,14 +58,14 @@ def test_an_operator_asks_a_daemon(tmp_path: Path, exchanges: str, tmp_path_fact
         assert "stacks: task" in run("stacks", "--socket", str(path)).stdout
         assert run("rotate", "--socket", str(path)).stderr == "0 sinks of files, 0 captures\n"
         wrong = run("status", "--socket", str(path), "trade:*:*")
-        assert (wrong.returncode, "did you mean trades?" in wrong.stderr) == (1, True)
+        assert (wrong.exit_code, "did you mean trades?" in wrong.stderr) == (1, True)
         daemon.signal(signal.SIGKILL)
     assert path.exists()
     gone = run("status", "--socket", str(path))
-    assert gone.returncode == 1
+    assert gone.exit_code == 1
     assert gone.stderr == f"aggregator: {path}: Connection refused; is a daemon running? {ELSEWHERE}\n"
     with running(config) as daemon:
-        until(lambda: run("status", "--socket", str(path)).returncode == 0, what="an answer of the next daemon")
+        until(lambda: run("status", "--socket", str(path)).exit_code == 0, what="an answer of the next daemon")
         assert daemon.signal(signal.SIGTERM) == 0
     assert not path.exists()
 

@@ -2,21 +2,22 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 import pytest
 import zstandard
 from aiohttp import WSMsgType, web
+from click.testing import CliRunner
 
+from aggregator.cli import group
 from tests.daemon.test_daemon import PATIENCE, PROGRAM, ROOT, Running, running, until
 
 pytestmark = pytest.mark.waits
@@ -141,9 +142,13 @@ def capturing(config: Path, out: Path, environment: Mapping[str, str] = {}) -> I
 
 def run(*words: str, **environment: str) -> str:
     """All that a command says."""
-    done = subprocess.run(
-        [*PROGRAM, *words], capture_output=True, cwd=ROOT, timeout=PATIENCE, env=os.environ | environment, check=False
-    )
+    return CliRunner().invoke(group, words, env=environment, catch_exceptions=False).output
+
+
+def replay(capture: Path) -> str:
+    """All that the command says, whose records go to standard output as it was when the process began."""
+    command = [*PROGRAM, "replay", str(capture)]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=PATIENCE, check=False)
     return (done.stdout + done.stderr).decode()
 
 
@@ -160,14 +165,14 @@ def contents(directory: Path) -> str:
 
 
 def feed_of(directory: Path) -> str:
+    """What a new subscriber is told, to the first record and what comes with it."""
     with socket.socket(socket.AF_UNIX) as subscriber:
-        subscriber.settimeout(1.0)
+        subscriber.settimeout(PATIENCE)
         subscriber.connect(str(directory / "feed.sock"))
         subscriber.sendall(b"*:*:*\n")
         said = b""
-        with suppress(TimeoutError):
-            while chunk := subscriber.recv(1 << 16):
-                said += chunk
+        while b'"exchange":"alpaca"' not in said:
+            said += subscriber.recv(1 << 16) or b'no record, "exchange":"alpaca"'
     return said.decode()
 
 
@@ -189,7 +194,7 @@ def test_a_key_from_anywhere_is_seen_by_the_exchange_alone(tmp_path: Path, way: 
             until(lambda: "_sweep" in daemon.log, what="the stacks")
             assert daemon.signal(signal.SIGTERM) == 0
         (capture,) = (short / "captures").iterdir()
-        replayed = run("replay", str(capture))
+        replayed = replay(capture)
         assert exchange.heard[0] == {"action": "auth", "key": KEY, "secret": SECRET}
         assert exchange.heard[1] == {"action": "subscribe", "trades": ["BTC/USD"]}
     assert "no mistake" in checked
@@ -197,6 +202,7 @@ def test_a_key_from_anywhere_is_seen_by_the_exchange_alone(tmp_path: Path, way: 
     assert re.search(r'"dir":"out".*"raw":"\{\\"action\\":\\"auth\\"\}"', captured)
     assert re.search(r'"type":"trade".*"id":"7"', replayed)
     assert '"exchange":"alpaca"' in fed
+    assert "no record" not in fed
     told = f"{checked}{daemon.log}{daemon.out.decode()}{asked}{fed}{captured}{replayed}"
     told += contents(short / "state") + contents(short / "data")
     assert [secret for secret in SECRETS if secret in told] == []

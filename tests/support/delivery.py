@@ -64,7 +64,9 @@ class Delivery:
     def __init__(self, sink: Sink, folder: Path, **settings: object) -> None:
         """Take the sink with these settings, and with pauses that suit a test."""
         self.bus = Bus(EPOCH)
-        keys = structs.replace(sink.defaults, backoff=0.05, longest_backoff=0.5, timeout=3.0, queue=2000)
+        keys = structs.replace(
+            sink.defaults, backoff=0.05, longest_backoff=0.5, timeout=3.0, queue=2000, batch_age=0.05
+        )
         self.sink: Running = running(sink.configured(keys, **settings), self.bus, dead=folder / "dead")
         self.published: list[Row] = []
 

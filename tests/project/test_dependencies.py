@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -33,14 +34,20 @@ def imports(node: ast.AST, *, in_functions: bool) -> Iterator[str]:
             yield from imports(child, in_functions=in_functions)
 
 
-def imported(*, in_functions: bool) -> set[str]:
-    """The packages that the program imports, but for Python's own and ours."""
+@cache
+def modules() -> list[ast.Module]:
     paths = (*ROOT.glob("aggregator/**/*.py"), *ROOT.glob("connectors/**/*.py"))
-    found = {name for path in paths for name in imports(ast.parse(path.read_text("utf-8")), in_functions=in_functions)}
-    return found - set(sys.stdlib_module_names) - {"aggregator", "connectors"}
+    return [ast.parse(path.read_text("utf-8")) for path in paths]
 
 
-def packages(modules: set[str]) -> set[str]:
+@cache
+def imported(*, in_functions: bool) -> frozenset[str]:
+    """The packages that the program imports, but for Python's own and ours."""
+    found = {name for tree in modules() for name in imports(tree, in_functions=in_functions)}
+    return frozenset(found - set(sys.stdlib_module_names) - {"aggregator", "connectors"})
+
+
+def packages(modules: frozenset[str]) -> set[str]:
     owners = packages_distributions()
     return {plain(owner) for name in modules for owner in owners.get(name, [name])}
 

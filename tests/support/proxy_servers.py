@@ -74,11 +74,13 @@ async def join(near: Ends, far: Ends) -> None:
     """Carry bytes both ways until either side ends."""
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(2**16):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
+        try:
+            with suppress(OSError):
+                while data := await reader.read(2**16):
+                    writer.write(data)
+                    await writer.drain()
+        finally:  # the proxy may be stopped meanwhile
+            writer.close()
 
     await asyncio.gather(carry(near[0], far[1]), carry(far[0], near[1]))
 

@@ -393,7 +393,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("cli.served.MOST_CLIENTS", "clients", "at once", "the next is told so, and hung up on"),
         Bound("feed.replaying.UNREAD", "records", "that wait for one", "it is given more once it has read"),
         Bound("feed.replaying.UNREAD_BYTES", "bytes", "likewise", "likewise"),
-        Bound("sinks.recording.LONGEST_LINE_BYTES", "bytes", "a line of a file", "a `gap` for what cannot be read"),
+        Bound("sinks.recorded_file.LONGEST_LINE_BYTES", "bytes", "a line of a file", "a `gap` for what cannot be read"),
         Bound("feed.kept.MOST_CHANGES", "changes", "of one book, kept unapplied", "they are applied"),
         Bound("feed.kept.MOST_PRICES", "prices", "likewise", "likewise"),
         Bound("feed.replaying.MOST_SAID", "complaints", "that are said", "others are not"),

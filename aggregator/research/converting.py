@@ -25,8 +25,9 @@ from aggregator.research.choice import Choice
 from aggregator.research.defects import Defects
 from aggregator.research.finding import RecordingFile, find_files, open_strand
 from aggregator.research.journal import JournalRecords
-from aggregator.research.lines import NDJSON, ZST, LinesFile
+from aggregator.research.lines import NDJSON, LinesFile
 from aggregator.sinks.paths import STAMPED
+from aggregator.sinks.recorded_file import ZST
 from aggregator.tables.parquet import ParquetTree
 
 MARKERS = ".converted"  # the folder of the markers, in the directory that is written

@@ -1,9 +1,7 @@
 """Files of NDJSON, plain or compressed: those of the `files` sink, and lines that somebody kept of standard output."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
@@ -16,38 +14,23 @@ from aggregator.records import HOUR_S, RECORD_TYPES, SECOND_NS, BookSnapshot, In
 from aggregator.research.choice import Choice
 from aggregator.research.defects import Defect, Defects
 from aggregator.research.strands import RECORDS, Place, Portion, batched, place
+from aggregator.sinks.notes import FOOTER, HEADER
+from aggregator.sinks.recorded_file import ZST, FileHead, RecordPlace, decode_place, open_lines
+from aggregator.sinks.repair import has_footer
 
 SLACK_NS = HOUR_S * SECOND_NS  # times within a file may lie so far before its first record, or behind its last change
 READ_BYTES = 2**20
-TAIL_BYTES = 4096  # a footer is shorter
 RECORD = b'{"type":"'
-HEADER, FOOTER = b'{"type":"header"', b'{"type":"footer"'
-NDJSON, ZST = ".ndjson", ".zst"
+NDJSON = ".ndjson"
 
 decode_lines: Callable[[bytes], list[Record]] = msgspec.json.Decoder(Union[RECORD_TYPES]).decode_lines  # noqa: UP007
 
 
-class FileHead(Struct):
-    """The fields of a header that a reader needs."""
+class LinesHead(FileHead, tag_field="type", tag="header"):
+    """A header, with the books and instruments with which it begins."""
 
-    type: str = ""
-    schema: int = 1
-    epoch: str = ""
-    offset: int = 0
-    ts: int = 0
-    exchange: str | None = None
-    channel: str | None = None
-    symbol: str | None = None
-    raw_symbol: str | None = None
     books: msgspec.Raw = msgspec.Raw(b"[]")
     instruments: msgspec.Raw = msgspec.Raw(b"[]")
-
-
-class FirstRecord(Struct):
-    """The fields of the first record that tell where a file begins."""
-
-    offset: int = 0
-    ts_recv: int = 0
 
 
 class FileTail(Struct):
@@ -56,20 +39,10 @@ class FileTail(Struct):
     records: int = 0
 
 
-decode_head = msgspec.json.Decoder(FileHead).decode
-decode_first = msgspec.json.Decoder(FirstRecord).decode
+decode_head = msgspec.json.Decoder(LinesHead).decode
 decode_tail = msgspec.json.Decoder(FileTail).decode
 decode_books: Callable[[Any], list[BookSnapshot]] = msgspec.json.Decoder(list[BookSnapshot]).decode
 decode_instruments: Callable[[Any], list[Instrument]] = msgspec.json.Decoder(list[Instrument]).decode
-
-
-def open_lines(path: Path) -> BinaryIO:
-    """A file's lines as bytes; of a compressed one all that it holds, in however many frames. Raises OSError."""
-    if path.suffix != ZST:
-        return path.open("rb")
-    raw = path.open("rb")
-    reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True, closefd=True)
-    return BufferedReader(reader, READ_BYTES)
 
 
 class LinesFile:
@@ -82,8 +55,8 @@ class LinesFile:
     def __init__(self, path: Path, defects: Defects) -> None:
         """Look at its beginning. Raises OSError, ValueError where it holds no records."""
         self.path = path
-        self.head = FileHead()
-        self.first: FirstRecord | None = None
+        self.head = LinesHead()
+        self.first: RecordPlace | None = None
         self._defects = defects
         try:
             with open_lines(path) as file:
@@ -106,7 +79,7 @@ class LinesFile:
             line = file.readline()
         while line and not line.startswith(FOOTER):
             with suppress(*UNREADABLE):
-                self.first = decode_first(line)
+                self.first = decode_place(line)
                 return
             line = file.readline()
 
@@ -115,14 +88,11 @@ class LinesFile:
         """Tell whether its writer has closed it; lines that somebody kept are as closed as they will be."""
         if not self.head.epoch or self.path.suffix == ZST:
             return True
-        with self.path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            tail = file.read()
-        return tail.endswith(b"\n") and tail[tail.rfind(b"\n", 0, -1) + 1 :].startswith(FOOTER)
+        return has_footer(self.path)
 
     def begins(self) -> Place:
         """The place of its first record."""
-        first = self.first or FirstRecord(self.head.offset, self.head.ts)
+        first = self.first or RecordPlace(self.head.offset, self.head.ts)
         return place(self.head.epoch, first.offset, first.ts_recv)
 
     def may_hold(self, choice: Choice) -> bool:

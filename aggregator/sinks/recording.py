@@ -3,7 +3,6 @@
 Each file has some of the stream's topics for some of the time. Together they are one stream again, by epoch and offset.
 """
 
-import io
 import re
 import resource
 from bisect import bisect_right
@@ -28,32 +27,22 @@ from aggregator.errors import UNREADABLE, ConfigError
 from aggregator.records import CHANNELS, SCHEMA, BookSnapshot, Instrument, Record, decode_record
 from aggregator.sinks.notes import FOOTER, HEADER, Footer, sink_gap
 from aggregator.sinks.paths import STAMPED, SUFFIX, Scope
+from aggregator.sinks.recorded_file import (
+    LONGEST_LINE_BYTES,
+    FileHead,
+    RecordPlace,
+    decode_head,
+    decode_place,
+    open_lines,
+)
 
 ENDS = (SUFFIX, SUFFIX + ".zst")
 CHUNK_BYTES = 256 * 1024  # read of one file at once, and less where there are many
 ALL_CHUNKS_BYTES = 16 * 2**20
 LEAST_CHUNK_BYTES = 16 * 1024
-LONGEST_LINE_BYTES = 256 * 2**20  # a header holds every book
 READER = "replay"  # the `conn` of gaps that tell what cannot be read
 LOOK_LINES = 100  # the first records of a file: one of them says where it begins
 SPARE_FILES = 64  # descriptors that are left to others
-
-
-class _Head(Struct, tag_field="type", tag="header"):
-    """The part of a header that names the file's place in the stream."""
-
-    schema: int
-    epoch: str
-    offset: int
-    ts: int
-    exchange: str | None = None
-    channel: str | None = None
-    symbol: str | None = None
-    raw_symbol: str | None = None
-
-    @property
-    def scope(self) -> Scope:
-        return Scope(self.exchange, self.channel, self.symbol, self.raw_symbol)
 
 
 class _State(Struct, tag_field="type", tag="header"):
@@ -63,14 +52,7 @@ class _State(Struct, tag_field="type", tag="header"):
     books: list[BookSnapshot] = []
 
 
-class _Place(Struct):
-    offset: int = 0
-    ts_recv: int = 0
-
-
-_head: Callable[[bytes], _Head] = msgspec.json.Decoder(_Head).decode
 _state: Callable[[bytes], _State] = msgspec.json.Decoder(_State).decode
-_place: Callable[[bytes], _Place] = msgspec.json.Decoder(_Place).decode
 _footer: Callable[[bytes], Footer] = msgspec.json.Decoder(Footer).decode
 
 
@@ -82,16 +64,21 @@ class RecordedFile(Struct, frozen=True):
     """
 
     path: Path
-    head: _Head
+    head: FileHead
     first: int
     first_ts: int
     ends_ts: int | None = None
     ends_offset: int | None = None
 
     @property
+    def scope(self) -> Scope:
+        """The topics that all its records have in common."""
+        return Scope(self.head.exchange, self.head.channel, self.head.symbol, self.head.raw_symbol)
+
+    @property
     def series(self) -> tuple[str, Scope, str]:
         """The part that it has in common with the files before and after it."""
-        return self.head.epoch, self.head.scope, STAMPED.sub("", _stem(self.path))
+        return self.head.epoch, self.scope, STAMPED.sub("", _stem(self.path))
 
     @property
     def is_current(self) -> bool:
@@ -119,16 +106,9 @@ def _stem(path: Path) -> str:
     return re.sub(r"\.ndjson(\.zst)?\Z", "", path.name)
 
 
-def opened(path: Path) -> BinaryIO:
-    """The lines of a file, plain or `.zst`. Raises OSError."""
-    if path.suffix == ".zst":
-        return io.BufferedReader(zstandard.open(path, "rb"), 2**16)  # its own reader has no lines
-    return path.open("rb")
-
-
 def is_recording(path: Path) -> bool:
     """Tell whether a file begins as those of the sink do. Raises OSError."""
-    with opened(path) as file:
+    with open_lines(path) as file:
         try:
             return file.read(len(HEADER)) == HEADER
         except zstandard.ZstdError:
@@ -262,30 +242,32 @@ def _beginning(records: Sequence[Record], place: Cursor | None, ts: int | None) 
 
 def _found(path: Path) -> RecordedFile | None:
     """A file and its place; null: it holds no record. Raises OSError, and what tells that it is none."""
-    with opened(path) as file:
+    with open_lines(path) as file:
         line = file.readline(LONGEST_LINE_BYTES)
         if not line:
             return None
-        head = _head(line)
+        head = decode_head(line)
+        if not head.epoch:
+            raise ValueError("it does not say of which epoch it is")
         if head.schema > SCHEMA:
             raise ValueError(f"a later version of this program wrote it (schema {head.schema})")
-        first = _Place(head.offset, head.ts)
+        first = RecordPlace(head.offset, head.ts)
         with suppress(zstandard.ZstdError):
             first = next(filter(None, map(_place_of, islice(file, LOOK_LINES))), first)
     return RecordedFile(path, head, first.offset, first.ts_recv)
 
 
-def _place_of(line: bytes) -> _Place | None:
+def _place_of(line: bytes) -> RecordPlace | None:
     """The offset and the time of a record; null where they cannot be read."""
     try:
-        found = _place(line)
+        found = decode_place(line)
     except UNREADABLE:
         return None
     return found if found.offset else None
 
 
 def _state_of(file: RecordedFile) -> _State:
-    with opened(file.path) as lines:
+    with open_lines(file.path) as lines:
         return _state(lines.readline(LONGEST_LINE_BYTES))
 
 
@@ -487,7 +469,7 @@ class _Reading:
     def chunks(self) -> Generator[list[_Item], None, None]:
         """Give its records, some at a time."""
         try:
-            with opened(self._file.path) as file:
+            with open_lines(self._file.path) as file:
                 yield from self._read(file)
         except OSError as error:
             self._complain(f"{self._file.path}:{self._number + 1}: {error.strerror or error}")
@@ -576,7 +558,7 @@ class _Reading:
         """The gap for what cannot be read behind the last record."""
         gap = sink_gap(
             READER,
-            self._file.head.scope,
+            self._file.scope,
             gap_id=f"{READER}:{self._file.path.name}:{self._bad_from or self._number + 1}",
             cause="damaged",
             ts=(min(self._ts, ts), max(self._ts, ts)),

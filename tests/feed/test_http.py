@@ -169,6 +169,7 @@ async def test_only_get_is_answered(method: str) -> None:
             405,
             {"type": "error", "error": "only GET is answered here", "id": None},
         )
+        assert response.headers["Allow"] == "GET, HEAD"
 
 
 async def test_connections_that_never_ask_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

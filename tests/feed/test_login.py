@@ -244,6 +244,7 @@ async def test_pages_of_others_neither_log_in_nor_out(path: str) -> None:
             assert response.status == 403
         async with browser.get(path) as response:
             assert (response.status, (await response.json())["error"]) == (405, "only POST is answered here")
+            assert response.headers["Allow"] == "POST"
 
 
 # --- how the daemon is

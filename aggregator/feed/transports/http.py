@@ -279,7 +279,9 @@ class HttpTransport:
             )
         except web.HTTPMethodNotAllowed:
             only = "POST" if request.path in self._posts else "GET"
-            return _error(HTTPStatus.METHOD_NOT_ALLOWED, f"only {only} is answered here")
+            answer = _error(HTTPStatus.METHOD_NOT_ALLOWED, f"only {only} is answered here")
+            answer.headers["Allow"] = "GET, HEAD" if only == "GET" else only
+            return answer
         except BadRequest as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
 

@@ -21,6 +21,7 @@ class ToldGap(Struct, kw_only=True, eq=False):
     ts_from: since when something may be missing
     ts_to: null: it is open
     ts_back: since when, if it closes and something is missing: the last record before it was noticed
+    expected, got: the numbers between which it says that some are missing
     """
 
     cause: str
@@ -30,6 +31,14 @@ class ToldGap(Struct, kw_only=True, eq=False):
     repair: str | None = None
     missed: int | None = None
     recovered: int | None = None
+    expected: int | None = None
+    got: int | None = None
+
+    def names(self, hole: "MissingNumbers") -> bool:
+        """Tell whether it says that these numbers are missing."""
+        if self.cause != "sequence" or self.expected is None or self.got is None:
+            return False
+        return self.expected <= hole.first and hole.last < self.got
 
     def close(self, gap: Gap) -> None:
         """Take the record that ends it."""
@@ -131,22 +140,26 @@ class NumberChain:
                 return True
         return False
 
-    def lost(self) -> tuple[list[MissingNumbers], list[MissingNumbers]]:
-        """The holes that are left, and those (or parts of them) for which no gap stands."""
+    def lost(self, told: Sequence[ToldGap]) -> tuple[list[MissingNumbers], list[MissingNumbers]]:
+        """The holes that are left, and those (or parts of them) for which no gap stands.
+
+        told: all gaps of the topic: one that names the numbers stands for them although it came later
+        """
         left = [*self.settled, *self.holes]
         untold = []
         used: dict[int, int] = {}  # numbers that a gap has stood for already
         for hole in left:
             bare = hole.count
-            for gap in hole.gaps:
+            for gap in (*hole.gaps, *(gap for gap in told if gap.names(hole) and gap not in hole.gaps)):
                 before = used.get(id(gap), 0)
-                told = bare if gap.owned is None else min(bare, gap.owned - before)
-                used[id(gap)] = before + told
-                bare -= told
+                stands = bare if gap.owned is None else min(bare, gap.owned - before)
+                used[id(gap)] = before + stands
+                bare -= stands
+                if stands:
+                    gap.ts_from = min(gap.ts_from, hole.ts_from)
             if bare:
-                untold.append(
-                    MissingNumbers(first=hole.last - bare + 1, last=hole.last, ts_from=hole.ts_from, ts_to=hole.ts_to)
-                )
+                first = hole.last - bare + 1
+                untold.append(MissingNumbers(first=first, last=hole.last, ts_from=hole.ts_from, ts_to=hole.ts_to))
         return left, untold
 
 

@@ -341,7 +341,7 @@ class _Counting:
         limit = min(end, (topic.followed[0][0] // DAY_NS + MOST_DAYS) * DAY_NS) if topic.followed else end
         followed = common(union(topic.followed), [(start, limit)])
         told = [*topic.gaps, *(span for gap, span in self._wide.get(topic.exchange, ()) if self._is_about(gap, topic))]
-        holes, bare = topic.numbers.lost() if topic.numbers is not None else ([], [])
+        holes, bare = topic.numbers.lost(topic.gaps) if topic.numbers is not None else ([], [])
         breaks = topic.book.breaks if topic.book is not None else []
         mended = union((gap.ts_from, gap.ts_to or ended) for gap in told if gap.is_mended)
         missing = union(

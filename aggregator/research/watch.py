@@ -276,7 +276,9 @@ class TopicWatch:
             start = back = min(start, max(self.last, carrier.heard))
         if self.last and gap.cause in OF_THE_LINE and self.is_numbered:
             back = min(start, self.last)
-        told = ToldGap(cause=gap.cause, ts_from=start, ts_back=back, missed=gap.missed)
+        told = ToldGap(
+            cause=gap.cause, ts_from=start, ts_back=back, missed=gap.missed, expected=gap.expected, got=gap.got
+        )
         self.gaps.append(told)
         return told
 

@@ -236,6 +236,16 @@ def test_a_gap_stands_for_so_many_as_it_says(tmp_path: Path) -> None:
     assert (found.missing, found.untold) == (2, 2)  # it says that all of them came
 
 
+def test_a_gap_that_names_the_numbers_may_come_later(tmp_path: Path) -> None:
+    """One of two connections had passed them over before the other said so."""
+    opened = gap(4, cause="sequence", missed=3, expected=2, got=5)
+    closed = gap(4, 6, "sequence", missed=3, recovered=1, expected=2, got=5)
+    found = day(
+        tmp_path, trade(1, 1), trade(2, 4), opened, trade(4, 5), trade(5, 3, flags=("late",)), closed, trade(8, 6)
+    )
+    assert (found.missing, found.untold, spans(found)) == (1, 0, [(6, 8)])
+
+
 def test_what_comes_late_is_not_missing(tmp_path: Path) -> None:
     late = trade(4, 2, flags=("late",))
     asked = trade(5, 3, f"{A}/backfill", source="backfill", flags=("backfill",))

@@ -11,7 +11,8 @@ VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
 LOCK_PARTS := \# For tests
 SINKS := amqp kafka mqtt nats postgres redis # whose client library is an extra of the same name
 
-.PHONY: install demo test test-servers fresh lint check-docs bench bench-peers bench-sinks faults lock lock-servers clean
+.PHONY: install demo test test-servers notebook fresh lint check-docs bench bench-peers bench-sinks faults lock lock-servers \
+	lock-notebook clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/installed
@@ -27,6 +28,10 @@ test: $(VENV)/tested
 # The sinks that speak to servers, each with its own, which are started here and killed.
 test-servers: $(VENV)/servers
 	@$(BIN)/python -m pytest -q --servers tests/servers $(ARGS)
+
+# The notebook of examples/research, which is run from top to bottom and draws a picture.
+notebook: $(VENV)/notebook
+	@$(BIN)/python -m pytest -q tests/research/test_notebook.py $(ARGS)
 
 # The README on minimal systems of its own; as root, where debootstrap is installed.
 fresh:
@@ -89,6 +94,10 @@ $(VENV)/servers: $(VENV)/tested constraints-servers.txt
 	@$(PIP) install --require-hashes -r constraints-servers.txt
 	@touch $@
 
+$(VENV)/notebook: $(VENV)/tested constraints-notebook.txt
+	@$(PIP) install --require-hashes -r constraints-notebook.txt
+	@touch $@
+
 # Resolves everything anew, to the newest releases, for every Python and system at once.
 COMPILE = .lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --group build \
 	--generate-hashes --no-emit-index-url --no-header
@@ -113,6 +122,17 @@ lock-servers:
 	@{ echo "# Client libraries of sinks, and servers to test them with, beside constraints.txt. Made by: make lock-servers"; \
 	   sed '/^# The following packages were excluded/,$$d' .lock/servers.txt; } > .lock/constraints-servers.txt
 	@mv .lock/constraints-servers.txt constraints-servers.txt
+	@rm -rf .lock
+
+# What `make notebook` needs beside constraints.txt, likewise.
+lock-notebook:
+	@$(PYTHON) -m venv --clear .lock
+	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
+	@$(COMPILE) --group notebook --constraint constraints.txt \
+	    $$(sed -nE 's/^([a-z0-9.-]+)==.*/--no-emit-package \1/p' constraints.txt | sort -u) > .lock/notebook.txt
+	@{ echo "# What the notebook of examples/research draws with, beside constraints.txt. Made by: make lock-notebook"; \
+	   sed '/^# The following packages were excluded/,$$d' .lock/notebook.txt; } > .lock/constraints-notebook.txt
+	@mv .lock/constraints-notebook.txt constraints-notebook.txt
 	@rm -rf .lock
 
 clean:

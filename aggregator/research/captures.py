@@ -32,8 +32,12 @@ def replay_of(path: Path, exchange: str | None = None, instruments: Sequence[Ins
     found = exchange or exchange_of(path)
     loaded = load_exchange(found) if found is not None else None
     if loaded is None:
-        raise BadCapture(f"{path} does not say whose frames it holds: let its name begin with the exchange's id")
+        raise _unknown(path)
     return Replay(loaded, listed_in(loaded, path, aliases_of(loaded.id)) if instruments is None else instruments)
+
+
+def _unknown(path: Path) -> BadCapture:
+    return BadCapture(f"{path} does not say whose frames it holds: let its name begin with the exchange's id")
 
 
 class CaptureRecords:
@@ -43,7 +47,8 @@ class CaptureRecords:
         """Look at its first line. Raises OSError, NotACapture, BadCapture."""
         self.path = path
         self._defects = defects
-        exchange_of(path)
+        if load_exchange(exchange_of(path) or "") is None:
+            raise _unknown(path)  # now, as it would end the reading of all others later
         self.epoch = f"capture:{path.name.removesuffix('.zst').removesuffix(JSONL)}"
         self._at = 0  # the time of the last line that could be read
         self._begins = next((line.time for _, line in read_capture(path) if isinstance(line, CaptureLine)), 0)

@@ -385,6 +385,16 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert f"{path}:2: " in report.unreadable[0]
 
 
+def test_a_capture_of_nobody_knows_whom_is_left_out_and_told(tmp_path: Path) -> None:
+    """It does not end the reading of all others."""
+    as_lines(tmp_path / "a.ndjson", numbered([trade(0), trade(1)]))
+    (tmp_path / "rest.jsonl").write_text('{"ts":1700000000000000000,"raw":"{}"}\n')
+    with pytest.warns(RecordingWarning):
+        report = coverage_of(Recording(tmp_path))
+    assert [each.records for each in report.days] == [2]
+    assert "does not say whose frames it holds" in report.unreadable[0]
+
+
 # --- the command
 
 

@@ -28,7 +28,7 @@ __all__ = ["exchanges"]  # the fixture
 
 KILLS = int(os.environ.get("KILLS", "10"))
 CHANNELS = {"trade": "trades", "book_snapshot": "book", "book_delta": "book", "bbo": "bbo", "ticker": "ticker"}
-DOWN = 8.0  # seconds, once
+DOWN = 3.0  # seconds, once
 NUMBERED = ("binance", "coinbaseexchange", "kraken")
 SINKS = '[[sinks]]\ntype = "files"\npath = "{0}/data"\n[[sinks]]\ntype = "feed"\npath = "{0}/feed.sock"\n'
 
@@ -168,7 +168,7 @@ def test_what_a_kill_costs_is_told_to_every_sink(tmp_path: Path, exchanges: str,
         daemon, seen = start(), len(subscriber.rows)
         if kill < 2:
             until(partial(have_come, subscriber, seen), what="trades")
-        time.sleep(dice.uniform(0.3, 3.0))
+        time.sleep(dice.uniform(0.3, 2.0))
         if kill == 1:
             until(partial(is_told, live, subscriber, seen, began, ended), what=f"{live}")
         daemon.signal(signal.SIGKILL)

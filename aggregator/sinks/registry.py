@@ -27,6 +27,7 @@ OWN = {
         ("postgres", "aggregator.sinks.databases.postgres:SINK"),
         ("redis", "aggregator.sinks.brokers.redis:SINK"),
         ("stdout", "aggregator.sinks.stdout:SINK"),
+        ("zmq", "aggregator.sinks.brokers.zmq:SINK"),
     )
 }
 

@@ -76,6 +76,11 @@ class Delivery:
         outages: so often on the way the target goes `down`, and comes `up` once the sink has noticed
         """
         await self.sink.start()
+        await self.publish(count, outages=outages, down=down, up=up)
+        return await self.end()
+
+    async def publish(self, count: int, *, outages: int = 0, down: Step = _nothing, up: Step = _nothing) -> None:
+        """Publish so many records, no faster than the sink takes them."""
         todo = records(count)
         due = [count * (number + 1) // (outages + 1) for number in range(outages)]
         for start in range(0, count, PIECE):
@@ -88,7 +93,6 @@ class Delivery:
             self.published += [json.loads(line) for line in encode_lines(piece).splitlines()]
             await self.sink.room()
             await asyncio.sleep(0)
-        return await self.end()
 
     async def _come(self, up: Step) -> None:
         await self.fails()

@@ -78,9 +78,16 @@ class CatchUp:
     """
 
     def __init__(
-        self, history: History, selection: Selection, options: Options, books: BegunBooks, wake: Callable[[], None]
+        self,
+        history: History,
+        selection: Selection,
+        options: Options,
+        books: BegunBooks,
+        *,
+        wake: Callable[[], None],
+        give_up: Callable[[str], None],
     ) -> None:
-        """Prepare to read; `wake` is called when there is something to take."""
+        """Prepare to read; `wake` is called when there is something to take, `give_up` where that is never any more."""
         self.selection = selection
         self.books = books
         self.told: Cursor | None = None
@@ -88,6 +95,7 @@ class CatchUp:
         self._history = history
         self._options = options
         self._wake = wake
+        self._give_up = give_up
         self._pieces: deque[Piece] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -144,6 +152,14 @@ class CatchUp:
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.get_running_loop().create_task(work)
+        self._task.add_done_callback(self._look_at)
+
+    def _look_at(self, task: "asyncio.Task[None]") -> None:
+        """Leave nobody waiting for what an error of our own has ended."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("what was missed cannot be told, for an error of ours", exc_info=error)
+            self._give_up("what was missed cannot be told, for an error of the feed's own; its log says more")
 
     async def _begin(self, start: Beginning, begun: Callable[[], None], failed: Callable[[str], None]) -> None:
         try:

@@ -584,7 +584,9 @@ class FeedHub:
 
     def _catching_up(self, subscriber: Subscriber, history: History, books: BegunBooks) -> CatchUp:
         selection = Selection(subscriber.patterns.values())
-        return CatchUp(history, selection, subscriber.options, books, subscriber.peer.wake)
+        return CatchUp(
+            history, selection, subscriber.options, books, wake=subscriber.peer.wake, give_up=subscriber.part
+        )
 
     @property
     def has_history(self) -> bool:

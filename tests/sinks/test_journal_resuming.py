@@ -16,6 +16,7 @@ from aggregator.feed.address import parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Trade
+from aggregator.sinks.journal.reader import JournalReader
 from aggregator.sinks.journal.recording import JournalRecording
 from aggregator.sinks.journal.sink import SINK
 from aggregator.sinks.running import running
@@ -342,3 +343,17 @@ async def test_a_replay_tells_what_another_version_wrote(tmp_path: Path) -> None
     assert [record.offset for record in told] == [1, 3, 4]
     assert (gap.cause, gap.expected, gap.got, gap.missed) == ("damaged", 2, 4, 2)
     assert "can be read by this version" in said[0]
+
+
+async def test_an_error_of_our_own_leaves_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path) as (bus, connect):
+        bus.publish([trade(1)])
+        await written(bus.history)
+        monkeypatch.setattr(JournalReader, "read", lambda *_, **__: 1 / 0)
+        client = await connect()
+        await client.ask(op="subscribe", topics=["*:*:*"], **{"from": "earliest"})
+        rows = await client.until(says("bye"))
+        assert "an error of the feed's own" in rows[-1]["reason"]
+    assert "ZeroDivisionError" in caplog.text

@@ -74,7 +74,12 @@ class CaptureRecords:
         return batched(self.records(choice), record)
 
     def _replayed(self) -> Iterator[Record]:
-        replay = replay_of(self.path)
+        try:
+            replay = replay_of(self.path)
+        except BadCapture as error:  # the listing in it, or beside it, cannot be read
+            said = str(error).removeprefix(f"{self.path}: ")
+            self._defects.tell(Defect(self.path, 0, said, "it is left out"))
+            return
         offset = 0
         for number, line in read_capture(self.path):
             if isinstance(line, CaptureLine):

@@ -395,6 +395,18 @@ def test_a_capture_of_nobody_knows_whom_is_left_out_and_told(tmp_path: Path) -> 
     assert "does not say whose frames it holds" in report.unreadable[0]
 
 
+def test_a_capture_whose_listing_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
+    """Likewise."""
+    as_lines(tmp_path / "a.ndjson", numbered([trade(0), trade(1)]))
+    url = "https://api.kraken.com/0/public/AssetPairs"
+    line = {"ts": NOON, "method": "GET", "url": url, "status": 200, "raw": "{}"}
+    (tmp_path / "kraken-rest.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.warns(RecordingWarning):
+        report = coverage_of(Recording(tmp_path))
+    assert [each.records for each in report.days] == [2]
+    assert "listing" in report.unreadable[0]
+
+
 # --- the command
 
 

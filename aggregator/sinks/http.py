@@ -26,7 +26,7 @@ from aggregator.ingest.lines import USER_AGENT, retry_after
 from aggregator.records import SECOND_NS
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.tls import tls_context
-from aggregator.sinks.values import FilePath, Secret, Texts, quote, reveal
+from aggregator.sinks.values import FilePath, Secret, Texts, names_login, quote, reveal
 from aggregator.sinks.worker import Worker
 
 OK = range(200, 300)
@@ -62,13 +62,13 @@ ADVICE = {
 
 def _url(value: str) -> str:
     """An address of a webhook. Raises ValueError."""
+    if names_login(value):
+        raise ValueError("names who logs in: write a token as a key of its own")
     try:
         parts = urlsplit(value)
         is_whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError as error:
         raise ValueError(f"{quote(value)}: {error}") from None
-    if "@" in parts.netloc:
-        raise ValueError("names who logs in: write a token as a key of its own")
     if not is_whole or parts.fragment or not value.isprintable() or " " in value:
         raise ValueError(f'{quote(value)} is no address of a webhook; write "https://HOST/PATH"')
     return value

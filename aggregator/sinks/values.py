@@ -29,6 +29,7 @@ __all__ = [
     "Texts",
     "Word",
     "choices",
+    "names_login",
     "parse_place",
     "path_text",
     "quote",
@@ -56,6 +57,12 @@ def quote(value: str) -> str:
     """A text of the file as a message shows it: on one line, whatever it holds, and not long."""
     shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
     return json.dumps(shown, ensure_ascii=not shown.isprintable())
+
+
+def names_login(value: str) -> bool:
+    """Tell whether an address names who logs in, so that a message must not repeat it; it need not be a right one."""
+    _, _, behind = value.partition("//")
+    return "@" in re.split(r"[/?#]", behind or value, maxsplit=1)[0]
 
 
 def choices(value: str, allowed: Collection[str]) -> str:

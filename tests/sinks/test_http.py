@@ -364,6 +364,7 @@ SAFE = 'url = "https://collector.example/"\n'
         ('url = "ftp://collector.example/"', "is no address of a webhook"),
         ('url = "https:///market"', "is no address of a webhook"),
         ('url = "https://me:word@collector.example/"', "names who logs in"),
+        ('url = "https://me:word@collector.example:99999/"', "names who logs in"),
         ('url = "https://collector.example:99999/"', "collector.example:99999"),
         (FAR + 'secret = "env:KEY"', "everyone on the way may read what is sent there"),
         (FAR + 'token = "env:KEY"', "everyone on the way may read what is sent there"),

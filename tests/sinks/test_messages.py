@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from aggregator.bus.bus import Batch
 from aggregator.records import Trade
-from aggregator.sinks.messages import messages_of
+from aggregator.sinks.messages import Chain, messages_of
 
 PLACES = ("a", "b", "c")
 
@@ -44,3 +44,25 @@ def test_messages_are_as_few_as_they_can_be() -> None:
     records = [Trade(exchange="ab"[number % 2], symbol="A/B", price="1", size="2") for number in range(10)]
     messages, _ = messages_of(Batch(list(records), "e"), lambda record: record.exchange, most_bytes=10_000)
     assert [message.which for message in messages] == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+
+
+def test_each_message_names_the_one_before_it_at_its_place() -> None:
+    chain = Chain()
+    linked = []
+    for first in (1, 11):
+        records = [Trade(exchange="ab"[n % 2], symbol="A/B", price="1", size="2", offset=first + n) for n in range(6)]
+        batch = Batch(list(records), "e")
+        messages, _ = messages_of(batch, lambda record: record.exchange, most_bytes=10_000, most_records=2)
+        linked += [(message.place, message.last, previous) for message, previous in chain.linked(messages)]
+        assert chain.linked(messages) == chain.linked(messages), "a batch that comes again is linked alike"
+        chain.passed(messages)
+    assert linked == [
+        ("a", 3, 0),
+        ("a", 5, 3),
+        ("b", 4, 0),
+        ("b", 6, 4),
+        ("a", 13, 5),
+        ("a", 15, 13),
+        ("b", 14, 6),
+        ("b", 16, 14),
+    ]

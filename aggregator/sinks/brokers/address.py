@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
-from aggregator.sinks.values import quote
+from aggregator.sinks.values import names_login, quote
 
 
 def address(schemes: Collection[str], example: str, *, has_path: bool = False) -> Callable[[str], str]:
@@ -16,13 +16,13 @@ def address(schemes: Collection[str], example: str, *, has_path: bool = False) -
     *_, secure = schemes
 
     def check(value: str) -> str:
+        if names_login(value):
+            raise ValueError("names who logs in: write user and password as keys of their own")
         try:
             parts = urlsplit(value)
             is_whole = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
         except ValueError as error:
             raise ValueError(f"{quote(value)}: {error}") from None
-        if "@" in parts.netloc:
-            raise ValueError("names who logs in: write user and password as keys of their own")
         is_more = parts.query or parts.fragment or (parts.path.strip("/") and not has_path)
         if not is_whole or is_more or not value.isprintable() or " " in value:
             raise ValueError(f'{quote(value)} is no address; write "{example}", or "{secure}://…" for TLS')

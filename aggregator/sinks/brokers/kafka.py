@@ -17,7 +17,7 @@ from aggregator.records import MS_NS, SCHEMA, Record
 from aggregator.sinks.naming import KAFKA, KAFKA_KEY, MOST_PLACES, Places
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.tls import tls_context, where_spoken
-from aggregator.sinks.values import Bytes, FilePath, Secret, Texts, quote, reveal
+from aggregator.sinks.values import Bytes, FilePath, Secret, Texts, names_login, quote, reveal
 from aggregator.sinks.worker import Worker
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ OF_THE_RECORD = frozenset({2, 10, 87})  # codes for the sum, the size and the fo
 def _servers(values: tuple[str, ...]) -> tuple[str, ...]:
     """Addresses of servers. Raises ValueError."""
     for value in values:
+        if names_login(value):
+            raise ValueError("names who logs in: write user and password as keys of their own")
         host, _, port = value.rpartition(":")
         if (
             not host

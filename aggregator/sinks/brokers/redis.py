@@ -17,7 +17,7 @@ from aggregator.records import MS_NS, BookDelta, BookSnapshot, Gap, OrdersDelta,
 from aggregator.sinks.messages import Message, messages_of
 from aggregator.sinks.naming import REDIS, Places, topic_parts
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
-from aggregator.sinks.values import Count, FilePath, Secret, quote, reveal
+from aggregator.sinks.values import Count, FilePath, Secret, names_login, quote, reveal
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -30,13 +30,13 @@ CONNECT_S = 5.0
 
 def _url(value: str) -> str:
     """An address of a server. Raises ValueError."""
+    if names_login(value):
+        raise ValueError("names who logs in: write user and password as keys of their own")
     try:
         parts = urlsplit(value)
         has_port = parts.port is None or parts.port > 0
     except ValueError as error:
         raise ValueError(f"{quote(value)}: {error}") from None
-    if "@" in parts.netloc:
-        raise ValueError("names who logs in: write user and password as keys of their own")
     if parts.scheme not in SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname) or not has_port:
         raise ValueError(
             f'{quote(value)} is no address; write "redis://127.0.0.1:6379/0", "rediss://…" for TLS or "unix:///PATH"'

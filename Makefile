@@ -33,6 +33,11 @@ test-servers: $(VENV)/servers
 notebook: $(VENV)/notebook
 	@$(BIN)/python -m pytest -q tests/research/test_notebook.py $(ARGS)
 
+# Exports in the programs that they are for, which need Python 3.12 or later and an environment of their own.
+.PHONY: test-backtesters lock-backtesters
+test-backtesters: $(VENV)-backtesters/installed
+	@$(VENV)-backtesters/bin/python -m pytest -q tests/research/test_backtesters.py $(ARGS)
+
 # The README on minimal systems of its own; as root, where debootstrap is installed.
 fresh:
 	@.ci/fresh-debian bookworm trixie
@@ -98,6 +103,13 @@ $(VENV)/notebook: $(VENV)/tested constraints-notebook.txt
 	@$(PIP) install --require-hashes -r constraints-notebook.txt
 	@touch $@
 
+$(VENV)-backtesters/installed: constraints-backtesters.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || { \
+	    echo "nautilus_trader needs Python 3.12 or later: make test-backtesters PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)-backtesters
+	@$(VENV)-backtesters/bin/python -m pip --disable-pip-version-check --no-input -qq install --no-deps --require-hashes -r $<
+	@touch $@
+
 # Resolves everything anew, to the newest releases, for every Python and system at once.
 COMPILE = .lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --group build \
 	--generate-hashes --no-emit-index-url --no-header
@@ -135,6 +147,17 @@ lock-notebook:
 	@mv .lock/constraints-notebook.txt constraints-notebook.txt
 	@rm -rf .lock
 
+# What `make test-backtesters` needs, all of it; the libraries for pictures of hftbacktest are left out, which only drawing loads.
+lock-backtesters:
+	@$(PYTHON) -m venv --clear .lock
+	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
+	@printf '%s; python_version < "3"\n' holoviews matplotlib > .lock/overrides.txt
+	@{ echo "# Backtesters, and what writes and tests exports for them. Made by: make lock-backtesters"; \
+	   .lock/bin/uv pip compile --group backtesters --override .lock/overrides.txt --quiet --universal --python-version 3.12 \
+	       --generate-hashes --no-emit-index-url --no-header; } > .lock/constraints-backtesters.txt
+	@mv .lock/constraints-backtesters.txt constraints-backtesters.txt
+	@rm -rf .lock
+
 clean:
-	@rm -rf $(VENV) .lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(VENV)-backtesters .lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,6 +5,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.exported import at, changed, eventful, gap, recorded, whole
 from tests.support.written import FIRST, NOON, SECOND, SECOND_NS, as_lines, numbered, sold
 
 pytestmark = pytest.mark.waits
+DAY_S = 86_400
 
 
 def run(folder: Path, *words: str, out: str = "out") -> Result:
@@ -176,8 +178,9 @@ def test_tardis_has_its_tables_and_the_report_says_what_is_missing(tmp_path: Pat
 
 
 def test_each_day_of_tardis_begins_with_a_whole_book(tmp_path: Path) -> None:
-    day = 86_400
-    as_lines(tmp_path / "in/a.ndjson", numbered([whole(1, [("1", "1")], [("2", "1")]), changed(day, [("1", "5")], [])]))
+    as_lines(
+        tmp_path / "in/a.ndjson", numbered([whole(1, [("1", "1")], [("2", "1")]), changed(DAY_S, [("1", "5")], [])])
+    )
     exported(tmp_path, "--to", "tardis", "alpha", "BTC/USDT")
     assert [row[4:] for row in rows(tmp_path, "incremental_book_L2", "2026-11-30")] == [
         ["true", "bid", "1", "5"], ["true", "ask", "2", "1"],
@@ -229,3 +232,101 @@ def test_a_file_that_lacks_records_is_not_exported(tmp_path: Path) -> None:
         found = run(tmp_path, "--to", "tardis", "alpha", "BTC/USDT")
     assert found.exit_code == 1
     assert "whatever is missing here is not known" in found.stderr
+
+
+# --- the arrays of hftbacktest
+
+SELL, BUY, LOCAL, EXCH = 1 << 28, 1 << 29, 1 << 30, 1 << 31
+
+
+def events(folder: Path, name: str = "alpha_BTCUSDT_2026-11-29") -> list[tuple[Any, ...]]:
+    """Rows of an array: the bits, the two times in seconds behind noon, price and size."""
+    np = pytest.importorskip("numpy")
+    with np.load(folder / f"out/{name}.npz") as held:
+        rows = held["data"]
+    assert rows.dtype.itemsize == 64
+    assert not rows["order_id"].any()
+    return [
+        (int(ev), (int(exch) - NOON) / SECOND_NS, (int(local) - NOON) / SECOND_NS, float(px), float(qty))
+        for ev, exch, local, px, qty in rows[["ev", "exch_ts", "local_ts", "px", "qty"]].tolist()
+    ]
+
+
+def test_hftbacktest_has_a_clear_at_the_gap_and_two_rows_of_a_trade_that_came_late(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    (market,) = exported(tmp_path, "--to", "hftbacktest", "alpha", "BTC/USDT")["markets"]
+    both = EXCH | LOCAL
+    assert events(tmp_path)[:2] == [(3 | both, 0.998, 1, 0, 0), (4 | both | BUY, 0.998, 1, 100.1, 2)]
+    assert events(tmp_path)[9:12] == [
+        (2 | EXCH | SELL, 5, 30, 101, 1),
+        (3 | both, 10, 10, 0, 0),
+        (3 | both, 19.998, 20, 0, 0),
+    ]
+    assert (2 | LOCAL | SELL, 5, 30, 101, 1) in events(tmp_path)
+    assert market["details"] == {"tick_size": "0.10", "lot_size": "0.001", "contract_size": None}
+    assert (market["adjusted"], market["files"][0]["rows"]) == ({}, len(events(tmp_path)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_both_orders_hold_whatever_the_times_are(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every event is there once in either order, also where much more than a portion is out of order."""
+    pytest.importorskip("numpy")
+    from aggregator.research.export import hftbacktest
+
+    random = Random(seed)
+    monkeypatch.setattr(hftbacktest, "ROWS", random.choice([1, 3, 7, 1000]))
+    records: list[Record] = [whole(0, [("1", "1")], [("900", "1")])]
+    for second in range(1, 120):
+        lag = random.choice([0, 0, 0, 1, 2, 5, 40, -3])
+        more = {"ts_event": None if random.random() < 0.1 else NOON + (second - lag) * SECOND_NS}
+        if random.random() < 0.5:
+            records.append(sold(second, str(second), "1", side=random.choice(["buy", "sell", None]), **more))
+        else:
+            records.append(changed(second, [(str(second), "1")], [], **more))
+    as_lines(tmp_path / "in/a.ndjson", numbered(records), FIRST)
+    (market,) = exported(tmp_path, "--to", "hftbacktest", "alpha", "BTC/USDT")["markets"]
+    found = events(tmp_path)
+    heard = [row for row in found if row[0] & LOCAL]
+    happened = [row for row in found if row[0] & EXCH]
+    assert [row[2] for row in heard] == sorted(row[2] for row in heard)
+    assert [row[1] for row in happened] == sorted(row[1] for row in happened)
+    assert sorted((row[0] & 0xFF, *row[1:]) for row in heard) == sorted((row[0] & 0xFF, *row[1:]) for row in happened)
+    assert [row[3] for row in heard[3:]] == list(range(1, 120))
+    assert all(row[1] <= row[2] for row in found)
+    book = [row[3] for row in happened if row[0] & 0xFF == 1]
+    assert book == sorted(book)
+    assert market["adjusted"].keys() == {
+        "rows without a time of the exchange, which have ours",
+        "rows whose exchange's clock was ahead of ours, which have ours",
+        "rows of the book that ran back by the exchange's clock, which have the time of those before",
+        "trades without a side, which fill no order",
+    }
+
+
+def test_a_day_of_hftbacktest_that_begins_in_a_book_has_it_beside(tmp_path: Path) -> None:
+    records = [whole(1, [("1", "1")], [("2", "1")]), sold(DAY_S, "1"), changed(DAY_S + 1, [("1", "5")], [])]
+    as_lines(tmp_path / "in/a.ndjson", numbered(records))
+    (market,) = exported(tmp_path, "--to", "hftbacktest", "alpha", "BTC/USDT")["markets"]
+    assert [file["name"].removeprefix("alpha_BTCUSDT_2026-11-") for file in market["files"]] == [
+        "29.npz", "30_snapshot.npz", "30.npz",
+    ]  # fmt: skip
+    assert [row[3:] for row in events(tmp_path, "alpha_BTCUSDT_2026-11-30_snapshot")] == [(1, 5), (2, 1)]
+    assert [row[0] & 0xFF for row in events(tmp_path, "alpha_BTCUSDT_2026-11-30")] == [2, 1]
+    assert market["details"]["tick_size"] == "1"
+
+
+def test_a_price_that_a_double_cannot_hold_is_refused(tmp_path: Path) -> None:
+    fits = sold(1, "0.00000123456789012345", "0.1234567890123456789")
+    as_lines(tmp_path / "in/a.ndjson", numbered([fits]))
+    (market,) = exported(tmp_path, "--to", "hftbacktest", "alpha", "BTC/USDT")["markets"]
+    assert market["adjusted"]["sizes of more than 15 digits, which are the nearest double"] == 1
+    as_lines(tmp_path / "in/a.ndjson", numbered([sold(1, "1000.000000000001")]))
+    found = run(tmp_path, "--to", "hftbacktest", "alpha", "BTC/USDT", out="other")
+    assert (found.exit_code, (tmp_path / "other").exists()) == (1, False)
+    assert "alpha BTCUSDT: the price 1000.000000000001 has more than 15 digits" in found.stderr
+
+
+def test_a_depth_is_for_tardis_alone(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    found = run(tmp_path, "--to", "hftbacktest", "--depth", "5", "alpha", "BTC/USDT")
+    assert (found.exit_code, "hftbacktest has books by their changes alone" in found.stderr) == (1, True)

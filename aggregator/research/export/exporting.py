@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 
-from aggregator.research.export import tardis
+from aggregator.research.export import hftbacktest, nautilus, tardis
 from aggregator.research.export.market import NoSuchMarket, RecordedMarket
 from aggregator.research.export.writing import CannotExport, ExportedMarket, ExportReport, Folder
 from aggregator.research.recording import Recording
 from aggregator.research.times import Moment
 
-TARGETS = ("tardis",)
+TARGETS = ("hftbacktest", "nautilus", "tardis")
 
 
 def export(
@@ -28,7 +28,7 @@ def export(
     """Export markets of an exchange; `told` hears of each. Raises AggregatorError, OSError."""
     recording = Recording(*paths)
     with Folder(out) as folder:
-        report = ExportReport(target=target)
+        report = ExportReport(target=nautilus.version() if target == "nautilus" else target)
         write = _writer(target, depth)
         for symbol in symbols:
             market = RecordedMarket(recording, exchange, symbol, start, end)
@@ -45,4 +45,8 @@ def export(
 def _writer(target: str, depth: int | None) -> Callable[[RecordedMarket, Path], ExportedMarket]:
     if depth is not None and target != "tardis":
         raise CannotExport(f"{target} has books by their changes alone: leave the depth out")
+    if target == "hftbacktest":
+        return hftbacktest.write
+    if target == "nautilus":
+        return nautilus.write
     return lambda market, folder: tardis.write(market, folder, depth)

@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
 LOCK_PARTS := \# For tests
-SINKS := amqp kafka mqtt nats postgres redis zmq # whose client library is an extra of the same name
+SINKS := amqp clickhouse kafka mqtt nats postgres questdb redis zmq # whose client library is an extra of the same name
 
 .PHONY: install demo test test-servers notebook fresh lint check-docs bench bench-peers bench-sinks faults lock lock-servers \
 	lock-notebook clean

@@ -183,6 +183,22 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "of MQTT that wait for an acknowledgement",
             "the next waits until one has come",
         ),
+        Bound(
+            "sinks.databases.rows.MOST_REASONS",
+            "reasons",
+            "beside the records of a batch that a database refuses",
+            "the others are counted",
+        ),
+        Bound(
+            "sinks.databases.influx.LARGEST_ANSWER_BYTES", "bytes", "of an answer of InfluxDB", "the rest is not read"
+        ),
+        Bound("sinks.databases.questdb.REQUEST_S", "seconds", "a request to QuestDB", "it is given again"),
+        Bound(
+            "sinks.databases.clickhouse.TOKENS",
+            "inserts",
+            "that a table of ClickHouse remembers, to know one that is repeated",
+            "`FINAL` passes over what is there twice",
+        ),
         Bound("sinks.brokers.redis.LARGEST_BYTES", "bytes", "an entry or a message of Redis", "a batch is several"),
         Bound(
             "sinks.http.LARGEST_ANSWER_BYTES",

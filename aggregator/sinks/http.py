@@ -242,7 +242,7 @@ class HttpWriter(Writer):
         try:
             answer = await self._posted(headers, body)
         except (aiohttp.ClientError, ValueError) as error:
-            raise OSError(_said(error)) from error
+            raise OSError(in_words(error)) from error
         judge(answer, self._clock())
 
     def _made(self, batch: Batch, blob: bytes, now: str) -> tuple[dict[str, str], bytes]:
@@ -286,7 +286,7 @@ class HttpWriter(Writer):
         await self._session.close()
 
 
-def _said(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """An error of the client library in words."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"the receiver's certificate is not trusted: {error.certificate_error}; look at `ca`"

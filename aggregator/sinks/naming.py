@@ -40,6 +40,7 @@ AMQP = Naming(MARKS, ".")
 KAFKA = Naming("_", ".", mark="-")  # a topic takes letters, digits, ".", "_" and "-"
 KAFKA_KEY = Naming(MARKS.replace(":", ""), ":")
 REDIS = Naming(MARKS.replace(":", ""), ":")
+INFLUX = Naming(MARKS.replace("=", "").replace(",", "") + ".#$*", ",")  # a tag's value, of which nothing is escaped
 ZMQ = Naming(MARKS.replace(":", ""), ":")
 
 

@@ -16,15 +16,18 @@ OWN = {
     name: EntryPoint(name, value, GROUP)
     for name, value in (
         ("amqp", "aggregator.sinks.brokers.amqp:SINK"),
+        ("clickhouse", "aggregator.sinks.databases.clickhouse:SINK"),
         ("feed", "aggregator.feed.sink:SINK"),
         ("files", "aggregator.sinks.files:SINK"),
         ("http", "aggregator.sinks.http:SINK"),
+        ("influx", "aggregator.sinks.databases.influx:SINK"),
         ("journal", "aggregator.sinks.journal.sink:SINK"),
         ("kafka", "aggregator.sinks.brokers.kafka:SINK"),
         ("mqtt", "aggregator.sinks.brokers.mqtt:SINK"),
         ("nats", "aggregator.sinks.brokers.nats:SINK"),
         ("parquet", "aggregator.sinks.parquet:SINK"),
         ("postgres", "aggregator.sinks.databases.postgres:SINK"),
+        ("questdb", "aggregator.sinks.databases.questdb:SINK"),
         ("redis", "aggregator.sinks.brokers.redis:SINK"),
         ("stdout", "aggregator.sinks.stdout:SINK"),
         ("zmq", "aggregator.sinks.brokers.zmq:SINK"),

@@ -10,6 +10,7 @@ import asyncio
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import uvloop
 from msgspec import Struct, structs
 
 from aggregator.bus.bus import Batch, Bus
-from aggregator.records import Trade
+from aggregator.records import Record, Trade
 from aggregator.sinks.running import running
 from bench.measure import table
 from bench.targets.target import Mode, Target
@@ -29,30 +30,31 @@ BATCH = 1000
 HEAD = ("sink", "mode", "records/s", "client alone", "share", "range", "µs of processor", "client alone")
 
 
-def batches(count: int) -> list[Batch]:
-    """So many trades of 290 bytes or so, in batches."""
+def trade(number: int) -> Record:
+    """A trade, whose line has 290 bytes or so."""
+    return Trade(
+        exchange="x",
+        symbol=SYMBOLS[number % len(SYMBOLS)],
+        raw_symbol=SYMBOLS[number % len(SYMBOLS)].replace("/", ""),
+        ts_event=1_795_000_000_000_000_777 + number,
+        ts_recv=1_795_000_000_001_000_777 + number,
+        offset=number + 1,
+        conn="x/1#1",
+        source="ws",
+        sequence=number,
+        id=str(number),
+        price="60424.45",
+        size=f"0.{number % 10**8:08}",
+        side="buy",
+        base_size=f"0.{number % 10**8:08}",
+    )
+
+
+def batches(count: int, record: Callable[[int], Record] = trade) -> list[Batch]:
+    """So many records, in batches."""
     found = []
     for start in range(0, count, BATCH):
-        records = [
-            Trade(
-                exchange="x",
-                symbol=SYMBOLS[number % len(SYMBOLS)],
-                raw_symbol=SYMBOLS[number % len(SYMBOLS)].replace("/", ""),
-                ts_event=1_795_000_000_000_000_777 + number,
-                ts_recv=1_795_000_000_001_000_777 + number,
-                offset=number + 1,
-                conn="x/1#1",
-                source="ws",
-                sequence=number,
-                id=str(number),
-                price="60424.45",
-                size=f"0.{number % 10**8:08}",
-                side="buy",
-                base_size=f"0.{number % 10**8:08}",
-            )
-            for number in range(start, min(start + BATCH, count))
-        ]
-        batch = Batch(list(records), "e")
+        batch = Batch([record(number) for number in range(start, min(start + BATCH, count))], "e")
         assert batch.lines  # noqa: S101 - they are encoded now
         found.append(batch)
     return found
@@ -117,7 +119,7 @@ def measured(target: Target, name: str, mode: Mode, count: int, rounds: int) -> 
                 server = target.server(Path(folder) / "server")
                 server.start()
                 try:
-                    todo = batches(count)
+                    todo = batches(count, target.record or trade)
                     if who is ours:
                         who.append(uvloop.run(with_sink(target, mode, server.port, todo, f"e{number}")))
                     else:

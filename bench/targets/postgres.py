@@ -4,7 +4,8 @@ import asyncpg
 
 from aggregator.bus.bus import Batch
 from aggregator.records import Trade
-from aggregator.sinks.databases.postgres import SINK, kept
+from aggregator.sinks.databases.postgres import SINK
+from aggregator.sinks.databases.rows import kept
 from bench.targets.target import Mode, Send, Target
 from tests.support.servers import postgres as server
 

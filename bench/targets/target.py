@@ -6,6 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from aggregator.bus.bus import Batch
+from aggregator.records import Record
 from aggregator.sinks.sink import Sink
 from tests.support.servers import Server
 
@@ -26,8 +27,12 @@ class Mode(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """A sink, its server, and its modes by name."""
+    """A sink, its server, and its modes by name.
+
+    record: the record of a number; null: a trade
+    """
 
     sink: Sink
     server: Callable[[Path], Server]
     modes: Mapping[str, Mode]
+    record: Callable[[int], Record] | None = None

@@ -11,7 +11,8 @@ import pytest
 
 from aggregator.records import Bbo, BookDelta, Gap, Health, Record, Trade
 from aggregator.sinks.databases import postgres
-from aggregator.sinks.databases.postgres import SINK, kept
+from aggregator.sinks.databases.postgres import SINK
+from aggregator.sinks.databases.rows import kept
 from aggregator.tables.columns import tag
 from tests.support.delivery import Delivery, Row, differences, is_whole, repeats, told_again
 from tests.support.servers import Server

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aggregator.bus.bus import Batch
 from aggregator.config.config import load_config
 from aggregator.errors import ConfigError
 from aggregator.records import Bbo, BookDelta, Consolidated, Record, Trade
 from aggregator.sinks import registry
+from aggregator.sinks.databases.influx import time_of
 from aggregator.sinks.databases.rows import misfitting, parts_of, values_of
 from aggregator.tables.columns import WIDE, columns
 
@@ -24,8 +27,8 @@ def trade(price: str = "1", sequence: int | None = None, base_size: str | None =
 
 
 def test_a_part_has_the_records_of_one_type_in_their_order() -> None:
-    given = batch(trade(), Bbo(exchange="x"), trade(), Bbo(exchange="y"))
-    found = parts_of(given, frozenset({3}))
+    mixed = batch(trade(), Bbo(exchange="x"), trade(), Bbo(exchange="y"))
+    found = parts_of(mixed, frozenset({3}))
     assert [(part.record, part.which) for part in found] == [(Trade, [0, 2]), (Bbo, [1])]
     assert [record.offset for record in found[0].records] == [1, 3]
 
@@ -74,6 +77,14 @@ EXCHANGE = '[[exchanges]]\nid = "kraken"\nchannels = ["trades"]\nsymbols = ["BTC
         ('type = "postgres"\nhost = "h"\ntls = true\nkey = "/x"', "needs a certificate"),
         ('type = "postgres"\nhost = "h"\nschema_name = "a.b"', "schema_name"),
         ('type = "postgres"\nhost = "h"\nchunk = "1s"', "chunk"),
+        ('type = "clickhouse"\nurl = "tcp://h"', 'write "http://127.0.0.1:8123", or "https://…" for TLS'),
+        ('type = "clickhouse"\nurl = "http://me:secret@h"', "write user and password as keys of their own"),
+        ('type = "clickhouse"\nurl = "http://h"\nca = "/x"', "write https:// in `url`"),
+        ('type = "influx"\nurl = "http://h?db=x"', 'write "http://127.0.0.1:8086", or "https://…" for TLS'),
+        ('type = "influx"\nurl = "http://h"\ntoken = "env:X"', "v1 knows no token"),
+        ('type = "influx"\nurl = "http://h"\ndialect = "v2"\nuser = "x"', "v2 knows no user"),
+        ('type = "questdb"\nurl = "http://h/x"', 'write "http://127.0.0.1:9000", or "https://…" for TLS'),
+        ('type = "questdb"\nurl = "http://h"\nca = "/x"', "write https:// in `url`"),
         ('type = "postgres"\nhost = "h"\npassword = "the password"', "must say where the key is, not hold it"),
     ],
 )
@@ -87,3 +98,12 @@ def test_a_setting_that_cannot_be_is_named(
         load_config(path, known_channels=lambda _: ("trades",))
     assert words in str(error.value)
     assert "the password" not in str(error.value)
+
+
+@given(st.integers(0, 2**62), st.lists(st.integers(0, 999), unique=True, min_size=2, max_size=2))
+def test_no_two_points_of_a_moment_share_a_time_and_a_time_is_right_to_the_microsecond(
+    ns: int, offsets: list[int]
+) -> None:
+    times = {time_of(ns, offset) for offset in offsets}
+    assert len(times) == 2
+    assert {time // 1000 for time in times} == {ns // 1000}

@@ -13,6 +13,7 @@ from aggregator.sinks.naming import NATS, Naming, Places, topic_parts
 KINDS = {name: value for name, value in vars(naming).items() if isinstance(value, Naming)}
 ALLOWED = {
     "AMQP": r"[^.*#\s]+",
+    "INFLUX": r"[^,=\s\\]+",
     "KAFKA": r"[A-Za-z0-9_-]+",
     "MQTT": r"[^/+#$\0]+",
     "NATS": r"[^.*>\s]+",

@@ -70,18 +70,23 @@ class Delivery:
         self.sink: Running = running(sink.configured(keys, **settings), self.bus, dead=folder / "dead")
         self.published: list[Row] = []
 
-    async def run(self, count: int, *, outages: int = 0, down: Step = _nothing, up: Step = _nothing) -> SinkStatus:
-        """Publish so many records, and wait for the end.
+    async def run(
+        self, given: int | list[Record], *, outages: int = 0, down: Step = _nothing, up: Step = _nothing
+    ) -> SinkStatus:
+        """Publish so many records, or these, and wait for the end.
 
         outages: so often on the way the target goes `down`, and comes `up` once the sink has noticed
         """
         await self.sink.start()
-        await self.publish(count, outages=outages, down=down, up=up)
+        await self.publish(given, outages=outages, down=down, up=up)
         return await self.end()
 
-    async def publish(self, count: int, *, outages: int = 0, down: Step = _nothing, up: Step = _nothing) -> None:
-        """Publish so many records, no faster than the sink takes them."""
-        todo = records(count)
+    async def publish(
+        self, given: int | list[Record], *, outages: int = 0, down: Step = _nothing, up: Step = _nothing
+    ) -> None:
+        """Publish so many records, or these, no faster than the sink takes them."""
+        todo = records(given) if isinstance(given, int) else given
+        count = len(todo)
         due = [count * (number + 1) // (outages + 1) for number in range(outages)]
         for start in range(0, count, PIECE):
             if due and start >= due[0]:

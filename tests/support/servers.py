@@ -245,3 +245,57 @@ def tansu(folder: Path, told: int | None = None) -> Server:
         return [path, "broker", "--storage-engine", "memory://tansu/", *urls]
 
     return Server(folder, command)
+
+
+def clickhouse(folder: Path) -> Server:
+    """The engine of ClickHouse, which is the package `chdb` of PyPI, behind a server of the tests."""
+    if find_spec("chdb") is None:
+        raise FileNotFoundError("there is no ClickHouse: install chdb, of PyPI")
+    program = str(Path(__file__).with_name("clickhouse.py"))
+    return Server(folder, lambda port: [sys.executable, program, str(folder / "data"), str(port)])
+
+
+def influxdb(folder: Path) -> Server:
+    """An InfluxDB 1 server, which has each point on disk before it answers."""
+    path = program("influxd", package="influxdb, of Debian")
+    settings = folder / "influxdb.conf"
+    folder.mkdir(parents=True)
+
+    def command(port: int) -> Sequence[str]:
+        settings.write_text(
+            f"""reporting-disabled = true
+bind-address = "{LOOPBACK}:{inner}"
+[meta]
+dir = "{folder}/meta"
+[data]
+dir = "{folder}/data"
+wal-dir = "{folder}/wal"
+[http]
+bind-address = "{LOOPBACK}:{port}"
+"""
+        )
+        return [path, "-config", str(settings)]
+
+    inner = free_port()
+    return Server(folder, command)
+
+
+def victoria_metrics(folder: Path) -> Server:
+    """A VictoriaMetrics server. What it has taken within the last seconds is in its memory alone."""
+    path = program("victoria-metrics", package="victoria-metrics, of Debian")
+    return Server(
+        folder,
+        lambda port: [
+            path,
+            f"-storageDataPath={folder}/store",
+            f"-httpListenAddr={LOOPBACK}:{port}",
+            "-retentionPeriod=100y",
+        ],
+    )
+
+
+def questdb(folder: Path, *, versions: Sequence[int] = (1, 2, 3), reads: bool = True) -> Server:
+    """A receiver of QuestDB's protocol, in these versions, which is of the tests; reading nothing, it is quick."""
+    beside = str(Path(__file__).with_name("questdb.py"))
+    told = (str(list(versions)), "reads" if reads else "forgets")
+    return Server(folder, lambda port: [sys.executable, beside, str(folder / "data"), str(port), *told])

@@ -15,11 +15,11 @@ from msgspec import Struct, structs
 from pydantic import AfterValidator, Field
 
 from aggregator.records import RECORD_TYPES, Record
-from aggregator.sinks.databases.rows import Part, as_json, misfitting, parts_of, values_of
+from aggregator.sinks.databases.rows import Part, as_json, kept, misfitting, parts_of, refusal, values_of
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.tls import tls_context, where_spoken
 from aggregator.sinks.values import Duration, FilePath, Secret, reveal
-from aggregator.tables.columns import EPOCH, MISFITS, Column, Decimals, Kind, columns, tag
+from aggregator.tables.columns import EPOCH, Decimals, Kind, tag
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -85,11 +85,6 @@ class PostgresSettings(Struct, frozen=True, kw_only=True):
 def _quoted(*names: str) -> str:
     """A name as a statement has it."""
     return ".".join(['"' + name.replace('"', '""') + '"' for name in names])
-
-
-def kept(record: type[Record]) -> tuple[Column, ...]:
-    """The columns of a type's table, but for the time: a `numeric` has every digit, so a number stands there once."""
-    return (*columns(record), Column(MISFITS, "json", is_null=True))
 
 
 def _definitions(record: type[Record]) -> list[str]:
@@ -161,25 +156,26 @@ async def have_hypertables(connection: "Connection", settings: PostgresSettings)
 
     if not await connection.fetchval("SELECT true FROM pg_extension WHERE extname = 'timescaledb'"):
         return None
-    seconds = round(settings.chunk)
+    names = [_quoted(settings.schema_name, tag(record)) for record in RECORD_TYPES]
+    for name in names:
+        await connection.execute(
+            f"SELECT create_hypertable('{name}', '{TIME}', create_default_indexes => false, if_not_exists => true, "
+            f"migrate_data => true, chunk_time_interval => interval '{round(settings.chunk)} s')"
+        )
+    if settings.compress_after is None:
+        return None
     try:
-        for record in RECORD_TYPES:
-            name = _quoted(settings.schema_name, tag(record))
+        for name in names:
             await connection.execute(
-                f"SELECT create_hypertable('{name}', '{TIME}', chunk_time_interval => interval '{seconds} seconds', "
-                "create_default_indexes => false, if_not_exists => true, migrate_data => true)"
+                f"ALTER TABLE {name} SET (timescaledb.compress, "
+                f"timescaledb.compress_segmentby = 'exchange, symbol', timescaledb.compress_orderby = '{TIME}')"
             )
-            if settings.compress_after is not None:
-                await connection.execute(
-                    f"ALTER TABLE {name} SET (timescaledb.compress, "
-                    f"timescaledb.compress_segmentby = 'exchange, symbol', timescaledb.compress_orderby = '{TIME}')"
-                )
-                await connection.execute(
-                    f"SELECT add_compression_policy('{name}', interval '{round(settings.compress_after)} seconds', "
-                    "if_not_exists => true)"
-                )
+            await connection.execute(
+                f"SELECT add_compression_policy('{name}', interval '{round(settings.compress_after)} s', "
+                "if_not_exists => true)"
+            )
     except FeatureNotSupportedError as error:
-        return f"chunks are not compressed: {error}"
+        return f"chunks are not compressed: {_said(error)}"
     return None
 
 
@@ -209,7 +205,7 @@ class PostgresWriter(Writer):
         except (PostgresError, InterfaceError) as error:
             raise failure(error) from error
         if refused:
-            raise Refused(next(iter(refused.values())), refused)
+            raise refusal(refused)
 
     async def _store(self, parts: list[Part]) -> None:
         for part in parts:

@@ -4,7 +4,7 @@ The columns are those of `aggregator.tables.columns`. What is alike for every da
 a column takes, what stands in `misfits`, and which records hold a number that a decimal column has no room for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -14,9 +14,11 @@ from msgspec import UNSET, Struct
 
 from aggregator.bus.bus import Batch
 from aggregator.records import Record
-from aggregator.tables.columns import EPOCH, WIDEST, Column, Decimals, columns
+from aggregator.sinks.sink import Refused
+from aggregator.tables.columns import EPOCH, MISFITS, WIDEST, Column, Decimals, columns
 
 NARROWEST = -WIDEST - 1
+MOST_REASONS = 5  # so many stand beside the records of one batch
 
 _encode = msgspec.json.Encoder().encode
 
@@ -67,6 +69,11 @@ def values_of(part: Part) -> tuple[list[Sequence[Any]], list[str | None]]:
         found.append(values)
     odd = [as_json(misfits[at]) if at in misfits else None for at in range(len(part.records))] if misfits else []
     return found, odd or [None] * len(part.records)
+
+
+def kept(record: type[Record]) -> tuple[Column, ...]:
+    """The columns of a table in which a number stands once, as its decimals keep every digit; misfits are the last."""
+    return (*columns(record), Column(MISFITS, "json", is_null=True))
 
 
 @cache
@@ -124,3 +131,10 @@ def _reason(name: str, value: str, decimals: Decimals) -> str:
     shown = value if len(value) <= 60 else f"{value[:60]}…"
     whole = decimals.digits - decimals.fraction
     return f"{name} {shown!r} has no room in {whole} digits and {decimals.fraction} behind the point, or is no number"
+
+
+def refusal(found: Mapping[int, str]) -> Refused:
+    """The refusal of records at these positions; all others of their batch were taken. It has the first few reasons."""
+    reasons = list(dict.fromkeys(found.values()))
+    more = f"; and {len(reasons) - MOST_REASONS} others" if len(reasons) > MOST_REASONS else ""
+    return Refused("; or ".join(reasons[:MOST_REASONS]) + more, found)

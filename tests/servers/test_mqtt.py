@@ -24,11 +24,23 @@ COUNT = 10_000
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = mosquitto(tmp_path / "mosquitto")
-    server.start()
-    yield server
-    server.kill()
+def started(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a server with these lines in its configuration, which ends with the test."""
+    servers = []
+
+    def start(*options: str) -> Server:
+        servers.append(mosquitto(tmp_path / "mosquitto", *options))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def server(started: Callable[..., Server]) -> Server:
+    return started()
 
 
 def delivery(server: Server, folder: Path, **settings: object) -> Delivery:
@@ -155,10 +167,11 @@ async def test_a_server_that_hangs_is_waited_for(server: Server, tmp_path: Path)
     assert repeats(reader.rows) <= 1000
 
 
-async def test_what_a_full_server_drops_for_a_slow_reader_is_told(tmp_path: Path) -> None:
+async def test_what_a_full_server_drops_for_a_slow_reader_is_told(
+    started: Callable[..., Server], tmp_path: Path
+) -> None:
     """Mosquitto 2.0.11 acknowledges to the sink what it has no room for."""
-    server = mosquitto(tmp_path / "mosquitto", "max_queued_messages 5", "max_inflight_messages 1")
-    server.start()
+    server = started("max_queued_messages 5", "max_inflight_messages 1")
     (await reading(server, "slow")).close()
     given = delivery(server, tmp_path, mode="records")
     assert is_whole(await given.run(1000), 1000)
@@ -171,19 +184,19 @@ async def test_what_a_full_server_drops_for_a_slow_reader_is_told(tmp_path: Path
     missing = 1020 - len({row["offset"] for row in reader.rows})
     assert missing > 900
     assert untold(given.published, reader.got) == []
-    server.kill()
 
 
 @pytest.mark.parametrize(("qos", "words"), [(1, "does not take other/trades/x: Not authorized"), (2, "gone")])
-async def test_a_topic_that_is_denied_is_waited_for(tmp_path: Path, qos: int, words: str) -> None:
+async def test_a_topic_that_is_denied_is_waited_for(
+    started: Callable[..., Server], tmp_path: Path, qos: int, words: str
+) -> None:
     """The server acknowledges it all the same, with a reason, which MQTT 3.1.1 does not have.
 
     With QoS 2 the client goes on with the second step after that (paho 2.2.0), for which the server hangs up.
     """
     rights = tmp_path / "rights"
     rights.write_text("topic write market/trades/x\n")
-    server = mosquitto(tmp_path / "mosquitto", f"acl_file {rights}")
-    server.start()
+    server = started(f"acl_file {rights}")
     given = delivery(server, tmp_path, prefix="other", qos=qos)
     await given.sink.start()
     given.bus.publish(list(trades("A/B", "C/D")))
@@ -191,12 +204,12 @@ async def test_a_topic_that_is_denied_is_waited_for(tmp_path: Path, qos: int, wo
     rights.write_text("topic readwrite #\n")
     server.signal(signal.SIGHUP)
     assert is_whole(await given.end(), 2)
-    server.kill()
 
 
-async def test_a_record_that_fits_into_no_message_of_the_server_is_a_dead_letter(tmp_path: Path) -> None:
-    server = mosquitto(tmp_path / "mosquitto", "max_packet_size 4000")
-    server.start()
+async def test_a_record_that_fits_into_no_message_of_the_server_is_a_dead_letter(
+    started: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = started("max_packet_size 4000")
     reader = await reading(server)
     given = delivery(server, tmp_path)
     await given.sink.start()
@@ -204,7 +217,6 @@ async def test_a_record_that_fits_into_no_message_of_the_server_is_a_dead_letter
     status = await given.end()
     assert (status.written, status.refused, status.held) == (101, 1, 0)
     await reader.whole(101)
-    server.kill()
 
 
 async def test_the_latest_of_each_topic_is_there_for_who_comes_later(server: Server, tmp_path: Path) -> None:
@@ -218,10 +230,11 @@ async def test_the_latest_of_each_topic_is_there_for_who_comes_later(server: Ser
     reader.close()
 
 
-async def test_tls_is_spoken_with_a_server_whose_certificate_is_trusted_and_with_no_other(tmp_path: Path) -> None:
+async def test_tls_is_spoken_with_a_server_whose_certificate_is_trusted_and_with_no_other(
+    started: Callable[..., Server], tmp_path: Path
+) -> None:
     certificate(tmp_path)
-    server = mosquitto(tmp_path / "mosquitto", f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem")
-    server.start()
+    server = started(f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem")
     url = f"mqtts://127.0.0.1:{server.port}"
     given = Delivery(SINK, tmp_path, url=url, ca=tmp_path / "cert.pem")
     assert is_whole(await given.run(500), 500)
@@ -229,14 +242,12 @@ async def test_tls_is_spoken_with_a_server_whose_certificate_is_trusted_and_with
     await other.sink.start()
     assert "certificate verify failed" in await other.fails()
     await other.sink.abandon()
-    server.kill()
 
 
-async def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path) -> None:
+async def test_a_wrong_password_is_told_and_not_shown(started: Callable[..., Server], tmp_path: Path) -> None:
     names = tmp_path / "names"
     names.write_text("")
-    server = mosquitto(tmp_path / "mosquitto", f"password_file {names}", "allow_anonymous false")
-    server.start()
+    server = started(f"password_file {names}", "allow_anonymous false")
     secret = tmp_path / "secret"
     secret.write_text("hunter2")
     secret.chmod(0o600)
@@ -246,4 +257,3 @@ async def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path) -> None:
     assert "Not authorized" in said
     assert "hunter2" not in said
     await given.sink.abandon()
-    server.kill()

@@ -207,7 +207,8 @@ async def _is_there(connection: "AbstractConnection", look: "Callable[[AbstractC
 
 async def open_amqp(settings: AmqpSettings, context: Context) -> Writer:
     """Connect, and make what is missing. Raises OSError."""
-    import aio_pika
+    from aio_pika import Connection
+    from aio_pika.connection import make_url
     from aio_pika.exceptions import AMQPError
 
     parts = urlsplit(settings.url)
@@ -215,24 +216,24 @@ async def open_amqp(settings: AmqpSettings, context: Context) -> Writer:
     if parts.scheme == "amqps":
         tls = await asyncio.to_thread(tls_context, settings.ca, settings.certificate, settings.key)
     password = reveal(settings.password)
+    url = make_url(
+        host=parts.hostname or "",
+        port=parts.port or PORTS[parts.scheme],
+        login=settings.user,
+        password="guest" if password is None else password,
+        virtualhost=unquote(parts.path[1:]) or "/",
+        ssl=tls is not None,
+        name=context.name,
+    )
+    connection = Connection(url, ssl_context=tls)
     try:
-        connection = await aio_pika.connect(
-            host=parts.hostname or "",
-            port=parts.port or PORTS[parts.scheme],
-            login=settings.user,
-            password="guest" if password is None else password,
-            virtualhost=unquote(parts.path[1:]) or "/",
-            ssl=tls is not None,
-            ssl_context=tls,
-            name=context.name,
-        )
-        try:
-            channel, exchange = await _have(connection, settings)
-        except BaseException:
-            await connection.close()
-            raise
-    except (AMQPError, RuntimeError) as error:
-        raise _failure(error) from error
+        await connection.connect()
+        channel, exchange = await _have(connection, settings)
+    except BaseException as error:
+        await connection.close()  # one that never stood is closed as well: it complains otherwise
+        if isinstance(error, AMQPError | RuntimeError):
+            raise _failure(error) from error
+        raise
     return AmqpWriter(settings, connection, channel, exchange)
 
 

@@ -1,13 +1,14 @@
 """Several connections that carry the same topics, as one stream: each record once, no gap while one of them is good.
 
 Where an exchange numbers its records the first arrival wins; where it does not, one connection (the owner of the topic)
-is followed until it fails. Used while one connection replaces another, and for as long as redundancy is wanted.
+is followed until it fails. A number that none of the connections has brought is told as missing. Used while one
+connection replaces another, and for as long as redundancy is wanted.
 """
 
 from collections.abc import Collection
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aggregator.exchange import Stream
 from aggregator.records import (
@@ -24,8 +25,8 @@ from aggregator.records import (
     Summary,
     Trade,
 )
-from aggregator.sequence import NEXT, STALE, Judge
-from aggregator.session.arbitrated import ArbitratedLine
+from aggregator.sequence import NEXT, STALE, Judge, contiguous
+from aggregator.session.arbitrated import ArbitratedLine, Position
 from aggregator.session.moment import Now
 from aggregator.session.subscriptions import Key
 from aggregator.session.topics import closed, with_flag
@@ -48,6 +49,8 @@ class PublishedTopic(Struct):
     first: the line that carried it alone until the others came; null: they began together
     heard: when (monotonic ns) the owner last brought something; 0: not yet
     last: the last number published: of a book that stands, or of numbered trades
+    at: when (wall clock, ns) that was published; of what came before the others, the exchange's own time
+    holes: numbers of trades that were passed over, as the gaps that they will be, and when (monotonic ns) that was
     before: the last number of trades when the others came
     newest: the exchange's time of the newest trade then
     seen: trades that were published, and when (monotonic ns), the oldest first
@@ -59,6 +62,8 @@ class PublishedTopic(Struct):
     first: ArbitratedLine | None = None
     heard: int = 0
     last: int | None = None
+    at: int = 0
+    holes: list[tuple[int, Gap]] = []
     before: int | None = None
     newest: int = 0
     judge: Judge | None = None
@@ -68,7 +73,7 @@ class PublishedTopic(Struct):
     shown: dict[str, tuple[str, Record]] = {}
 
     def __post_init__(self) -> None:
-        self.seen, self.brought, self.shown = {}, {}, {}
+        self.seen, self.brought, self.shown, self.holes = {}, {}, {}, []
 
     def is_new(self, id: TradeId, now: int) -> bool:
         """Tell whether a trade was not published yet; it counts as published from now on."""
@@ -104,6 +109,18 @@ class PublishedTopic(Struct):
         # The first line will still tell what else is of this very time, unless it has gone.
         return record.ts_event <= self.newest if is_first_here else record.ts_event < self.newest
 
+    def fill(self, first: int, last: int) -> None:
+        """Take these numbers from the holes: they have come, or a gap has told them."""
+        left: list[tuple[int, Gap]] = []
+        for since, gap in self.holes:
+            begin, end = gap.expected or 0, gap.got or 0
+            for expected, got in ((begin, min(end, first)), (max(begin, last + 1), end)):
+                if expected < got:
+                    name = f"{gap.gap_id.rpartition(':')[0]}:{expected}"
+                    kept = structs.replace(gap, gap_id=name, expected=expected, got=got, missed=got - expected)
+                    left.append((since, kept))
+        self.holes = left
+
     def is_news(self, line: ArbitratedLine, record: Record) -> bool:
         """Tell whether something stands otherwise than another line has told before; it counts as told from now on."""
         interval = record.interval if isinstance(record, Candle) else ""
@@ -120,6 +137,13 @@ def _shorten(kept: dict[Any, int]) -> None:
     """Let go of the oldest, where there are too many."""
     if len(kept) > REMEMBERED:
         del kept[next(iter(kept))]
+
+
+def _is_ahead(topic: Position, told: PublishedTopic) -> bool:
+    """Tell whether a line's book stands behind changes that were not published, and that no gap tells."""
+    if topic.last is None or told.last is None:
+        return False
+    return topic.gap is None and told.gap is None and topic.last > told.last
 
 
 def _moment(record: Record) -> tuple[int, int]:
@@ -183,7 +207,7 @@ class LineArbiter:
         self._withheld.clear()
         for topic in only.positions():
             told = self._topics[topic.channel, topic.raw_symbol] = PublishedTopic(only, only)
-            told.last, told.gap = topic.last, topic.gap
+            told.last, told.gap, told.at = topic.last, topic.gap, topic.newest
             told.before, told.newest = topic.last, topic.newest
             rule = self._rules.get(topic.channel)
             told.judge = rule.follows if rule else None
@@ -240,11 +264,22 @@ class LineArbiter:
                     told.gap = None
                 else:
                     only.adopt(*key, told.gap)
+            self._go_on(only, topic, told, out, now)
             if told.owner is not only and self._is_owned(topic.channel):
                 told.owner = only
                 if told.gap is None:
                     out += self._whole(only, topic.channel, topic.raw_symbol, now)
         return out
+
+    def _go_on(self, only: ArbitratedLine, topic: Position, told: PublishedTopic, out: list[Record], now: Now) -> None:
+        """Publish a book that is ahead of what was published: the line that has gone owed what lies between."""
+        key = (topic.channel, topic.raw_symbol)
+        is_compared = topic.channel == "book" and not self._is_owned("book")
+        if is_compared and _is_ahead(topic, told) and only.is_good(*key):
+            self._take_book(only, told, topic.raw_symbol, out, now)
+            if told.gap is not None and only.is_whole(*key):
+                out.append(closed(told.gap, only.conn, now))
+                told.gap = None
 
     def _compare(self, line: ArbitratedLine, summary: Summary) -> None:
         """Put a line's score against the others into its summary, and count anew."""
@@ -267,11 +302,13 @@ class LineArbiter:
 
     def merge(self, line: ArbitratedLine, records: list[Record], now: Now) -> list[Record]:
         """The records of one line that are to be published; all of them if it is the only line."""
+        out: list[Record] = []
         if self._alone_from is not None and now.mono >= self._alone_from:
             self.is_merging, self._alone_from = False, None
+            for told in self._topics.values():
+                self._tell_holes(told, out, now)
         if not self.is_merging:
-            return records
-        out: list[Record] = []
+            return [*out, *records] if out else records
         for record in records:
             if isinstance(record, Gap):
                 self._gap(line, record, out)
@@ -345,11 +382,66 @@ class LineArbiter:
             return
         score.wins += 1
         number = record.sequence
-        if number is not None and told.last is not None and number <= told.last:
-            with_flag(record, "late")
-        elif number is not None:
-            told.last = number
+        if number is not None:
+            self._number(line, told, channel, record, number, now)
         out.append(record)
+        if told.holes:
+            self._tell_holes(told, out, now, since=now.mono - BEHIND_NS)
+
+    def _number(
+        self,
+        line: ArbitratedLine,
+        told: PublishedTopic,
+        channel: Channel,
+        record: Trade | Liquidation,
+        number: int,
+        now: Now,
+    ) -> None:
+        """Compare a trade's number with those that were published."""
+        first = record.sequence_first or number
+        if told.last is not None and number <= told.last:
+            with_flag(record, "late")
+            if told.holes:
+                told.fill(first, number)
+            return
+        if (
+            told.last is not None
+            and first > told.last + 1
+            and told.gap is None
+            and self._rules.get(channel) is contiguous
+        ):
+            told.holes.append((now.mono, self._hole(line, told, channel, record, first, now)))
+        told.last, told.at = number, now.wall
+
+    def _hole(
+        self, line: ArbitratedLine, told: PublishedTopic, channel: Channel, record: Record, got: int | None, now: Now
+    ) -> Gap:
+        """The gap of what lies between the last number that was published and the next."""
+        expected = None if told.last is None else told.last + 1
+        is_counted = channel != "book" and expected is not None and got is not None
+        return Gap(
+            exchange=record.exchange,
+            symbol=record.symbol,
+            raw_symbol=record.raw_symbol,
+            ts_recv=now.wall,
+            conn=line.conn,
+            source="derived",
+            gap_id=f"{line.conn}:{channel}:{record.raw_symbol or '*'}:passed:{expected}",
+            phase="open",
+            channel=channel,
+            cause="sequence",
+            ts_from=told.at or now.wall,
+            expected=expected,
+            got=got,
+            missed=(got or 0) - (expected or 0) if is_counted else None,
+        )
+
+    def _tell_holes(self, told: PublishedTopic, out: list[Record], now: Now, since: int | None = None) -> None:
+        """Tell what no connection has brought, of what was passed over before a moment (monotonic ns); null: all."""
+        due = [gap for begun, gap in told.holes if since is None or begun < since]
+        if due:
+            out += [closed(gap, gap.conn, now) for gap in due]
+            told.holes = [] if since is None else [hole for hole in told.holes if hole[0] >= since]
 
     def _book(
         self,
@@ -362,7 +454,7 @@ class LineArbiter:
         rule = self._rules["book"]
         if isinstance(record, BookSnapshot):
             if told.last is None or record.reason == "periodic":
-                told.last, told.judge = record.sequence, rule.joins
+                told.last, told.judge, told.at = record.sequence, rule.joins, now.wall
                 out.append(record)
             return
         if told.last is None or record.sequence is None:
@@ -373,7 +465,7 @@ class LineArbiter:
         verdict = judge(told.last, first, record.sequence, record.sequence_prev)
         score = self.scores.setdefault(line.conn, LineScore())
         if verdict is NEXT:
-            told.last, told.judge = record.sequence, rule.follows
+            told.last, told.judge, told.at = record.sequence, rule.follows, now.wall
             score.wins += 1
             out.append(record)
         elif verdict is STALE:
@@ -385,9 +477,12 @@ class LineArbiter:
     def _take_book(
         self, line: ArbitratedLine, told: PublishedTopic, raw_symbol: str | None, out: list[Record], now: Now
     ) -> None:
-        """Publish this line's whole book, and go on from it."""
+        """Publish this line's whole book, and go on from it. What lies before it is missing, where a book stood."""
         for snapshot in self._whole(line, "book", raw_symbol, now):
-            told.last, told.judge = snapshot.sequence, self._rules["book"].follows
+            if told.last is not None and told.gap is None:
+                told.gap = self._hole(line, told, "book", snapshot, snapshot.sequence, now)
+                out.append(told.gap)
+            told.last, told.judge, told.at = snapshot.sequence, self._rules["book"].follows, now.wall
             out.append(snapshot)
 
     def _whole(self, line: ArbitratedLine, channel: Channel, raw_symbol: str | None, now: Now) -> list[Record]:
@@ -422,6 +517,8 @@ class LineArbiter:
         told.gap = gap
         if gap.channel == "book":
             told.last = None
+        elif gap.expected is not None and gap.got is not None:
+            told.fill(gap.expected, gap.got - 1)
         out.append(gap)
 
     def _is_made_good(self, line: ArbitratedLine, gap: Gap, key: Key) -> bool:

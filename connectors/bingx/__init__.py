@@ -30,7 +30,7 @@ def stream(
         parse=frames.parse,
         inflate=frames.inflate,
         sequence={} if book is None else {"book": book},
-        depth=100 if book is None else None,  # those that come whole are `depth100`
+        depth=100 if book is None else 1024,  # those that come whole are `depth100`; others never held more levels
         per_connection=200,
         batch=1,
         pace=0.12,  # ten requests a second

@@ -90,7 +90,7 @@ def parse(frame: bytes) -> Iterable[Event]:
         return read_unnamed(f)
     if f.ping:  # on spot
         return (Reply(encode({"pong": f.ping, "time": f.time})),)
-    return answer(f) if f.id else ()
+    return answer(f) if f.id or f.code else ()
 
 
 def read_unnamed(f: Frame) -> Iterable[Event]:
@@ -105,6 +105,8 @@ def answer(f: Frame) -> Iterable[Event]:
     if not f.code:
         return (Accepted(id=id),)
     reason = f"{f.code}: {f.msg}"
+    if not f.id:
+        return (Refused(reason),)  # it may be of any request: what it seems to mean is asked for again
     return (Refused(reason, id=id, meaning=meaning_of(reason, final=("80015", "100400"), passing=("80403",))),)
 
 

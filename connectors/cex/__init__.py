@@ -7,10 +7,18 @@ documented for the stream, too, but none came in three minutes of September 2026
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Stream
 from aggregator.refusals import coded
-from aggregator.sequence import contiguous
+from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.wire import at
 from connectors.cex.frames import ASK, DEPTH, LEAVE, asking, parse
 from connectors.cex.rest import API, post, read_pair, read_tickers, read_trades
+
+
+def follows(last: int, first: int, _final: int, _prev: int | None) -> Verdict:
+    """A change has the next number. Any other asks for the whole book: a lower one tells of a restart within."""
+    return NEXT if first == last + 1 else GAP
+
+
+STRICT = Rule("strict", follows, follows)
 
 EXCHANGE = Exchange(
     id="cex",
@@ -33,7 +41,7 @@ EXCHANGE = Exchange(
             unsubscribe=asking(LEAVE),
             parse=parse,
             heartbeat=Heartbeat(10, b'{"e":"ping"}'),
-            sequence={"book": contiguous},
+            sequence={"book": STRICT},
             depth=DEPTH,
             batch=1,
             per_connection=90,

@@ -17,9 +17,9 @@ from connectors.hashkey.wires import Params
 class BestWire(Struct):
     s: str
     b: str
-    bq: str
+    bz: str
     a: str
-    aq: str
+    az: str
     t: int
 
 
@@ -41,7 +41,7 @@ def parse(frame: bytes) -> Iterable[Event]:
     f = decode_best(frame)
     if f.data is not None:
         d = f.data
-        return (bbo(d.s, d.b, d.bq, d.a, d.aq, ts_event=ms(d.t)),)
+        return (bbo(d.s, d.b, d.bz, d.a, d.az, ts_event=ms(d.t)),)
     if f.code is None or f.event == "cancel":
         return ()
     topic = (f.topic, f.params.symbol) if f.params.symbol else None

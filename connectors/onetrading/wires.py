@@ -94,19 +94,30 @@ class ChangesWire(Struct, gc=False):
         )
 
 
+class BestRow(Struct, gc=False):
+    best_bid: Text = None
+    bid_amount: Text = None
+    best_ask: Text = None
+    ask_amount: Text = None
+
+
 class BestWire(Struct, gc=False):
+    """The best prices, as they are at first and with each change. Of the first frame no source shows the content."""
+
     instrument_code: str
     time: int | str
-    best_bid: Text = None
-    best_bid_size: Text = None
-    best_ask: Text = None
-    best_ask_size: Text = None
+    data: BestRow | None = None
 
     def events(self) -> Iterable[Event]:
-        when = moment(self.time)
-        yield bbo(
-            self.instrument_code, self.best_bid, self.best_bid_size, self.best_ask, self.best_ask_size, ts_event=when
-        )
+        if (row := self.data) is not None:
+            yield bbo(
+                self.instrument_code,
+                row.best_bid,
+                row.bid_amount,
+                row.best_ask,
+                row.ask_amount,
+                ts_event=moment(self.time),
+            )
 
 
 class FigureRow(Struct, gc=False):

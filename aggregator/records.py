@@ -122,20 +122,22 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type", omit_defaults=Tru
     """The envelope, on every record. A field that is null is left out on the wire, but for what names the topic.
 
     type: which of the record types below
-    exchange: the exchange's id as ccxt spells it; null on what is about the whole stream
+    exchange: the exchange's id as ccxt spells it; null on what is about the whole stream, as a gap of the journal is
     symbol: unified name `BASE/QUOTE[:SETTLE[-YYMMDD[-STRIKE-(C|P)]]]`; null while the instrument is not known
     raw_symbol: the exchange's own name; null, as `symbol` is, on records about the whole exchange
     ts_event: when it happened at the matching engine
     ts_sent: when the exchange published it
     ts_recv: our clock at the socket read
     offset: ours, strictly increasing within one epoch (one daemon's life): the cursor to resume from; the instruments
-        in force that begin a subscription of the feed have none, as they are not published then
+        in force that begin a subscription of the feed have none, as they are not published then, and a gap of the
+        journal has none where it ends at the beginning of an epoch
     sequence: the exchange's own number of the last update that this record covers
     sequence_first: the exchange's own number of the first update that this record covers
     sequence_prev: the exchange's own number of the update before
     conn: the connection it came over: `name/2#17` is the 17th connection of the second shard (a listing has none);
         of a derived channel its name: `derived/bbo.book`
-    source: `ws`, `rest`, `backfill`, `derived` or `replay`
+    source: `ws`, `rest`, `backfill`, `derived` or `replay`; `derived` was made here, as gaps, `health` and a book that
+        is told on request are. A derived channel is known by its `conn`
     upstream: only on what came [from another daemon](sources.md): the epoch and the offset that it has there, and the
         daemons by which it came, as `first/next`: these are of the last
     flags: left out when empty: `snapshot`, `backfill`, `late`, `bad_ts`
@@ -192,7 +194,7 @@ class BookSnapshot(Record, tag="book_snapshot", kw_only=True, gc=False):
     bids: `[[price, size], ...]`, best first
     asks: `[[price, size], ...]`, best first
     depth: how many levels a side the book has at most: a reader cuts it to that after each delta; null: no limit
-    reason: `initial`, `resync`, `periodic` or `request`
+    reason: `initial`, `resync`, `periodic` or `request`: told to one subscriber, as it stands
     checksum: the exchange's own, over the levels that its documentation names
     bid_floor: below this price nothing is known (the book was cut there); null: the whole side is known
     ask_cap: above this price nothing is known (the book was cut there); null: the whole side is known
@@ -538,7 +540,8 @@ class Status(Record, tag="status", kw_only=True, gc=False):
 class Gap(Record, tag="gap", kw_only=True):
     """A hole in one topic, or (symbols null) in a whole channel or connection.
 
-    gap_id: the same on `open` and `close`
+    gap_id: the same on `open` and `close`; it names a gap together with the epoch. One that is open when a daemon ends
+        is closed in the next epoch by the same id; after a kill perhaps once more, out of caution
     phase: `open`, `close`; a hole of one moment is a single `close`
     channel: of the topic; null: every channel of the connection
     cause: why

@@ -26,7 +26,9 @@ exchange's own. A record whose instrument is not known has a null `symbol`, and 
 
 **Nothing is lost in silence.** A hole is a `gap`: one record of phase `open` when it is noticed, one of phase `close`
 when it is over, which says what could be had after all. Between the two, book records of the topic are
-withheld. A subscriber that was too slow is told by a `lag` how many records it lost.
+withheld. A subscriber that was too slow is told by a `lag` how many records it lost. A gap of
+[the journal](journal.md#what-is-not-there-is-told) is a single `close` with `conn` `journal`. It is about everything,
+so it has no `exchange`. Its `offset` counts in the epoch behind the hole, and is left out where that begins there.
 
 **What is told unasked, and when.** Nothing but a `summary` is told by the clock.
 

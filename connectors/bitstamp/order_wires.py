@@ -73,7 +73,8 @@ class Reader:
         before = self._told.get(raw_symbol, NOTHING)
         last = before.at if told.pre_event_id is None or told.pre_event_id == before.id else None
         if told.order_source == "stop_order":
-            self._told[raw_symbol] = Told(told.event_id, last)
+            if last is not None:  # else the next event of the book must show the hole that is before this one
+                self._told[raw_symbol] = Told(told.event_id, last)
             return (Ignored("an order that waits outside of the book"),)
         number = int(order.microtimestamp)
         if last is None and before.at is not None:

@@ -43,7 +43,7 @@ def read_pair(row: Raw) -> Instrument:
     p = decode_pair(row)
     return Instrument(
         raw_symbol=p.id,
-        base=p.traded_currency.upper(),
+        base=(p.traded_currency_unit or p.traded_currency).upper(),
         quote=p.base_currency.upper(),
         min_size=optional(p.trade_min_traded_currency),
         min_notional=optional(p.trade_min_base_currency),

@@ -76,6 +76,7 @@ class PairWire(Struct):
     id: str
     base_currency: str  # prices are in it: the two names are the other way round
     traded_currency: str
+    traded_currency_unit: str = ""  # what people call it: `idx` is IDRX
     trade_min_base_currency: Text = None
     trade_min_traded_currency: Text = None
     is_maintenance: int = 0

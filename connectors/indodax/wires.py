@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Raw, Struct, defstruct
 from msgspec.json import Decoder
 
+from aggregator.errors import BadFrame
 from aggregator.records import Side
 from aggregator.wire import Text, number
 
@@ -76,7 +77,7 @@ class PairWire(Struct):
     id: str
     base_currency: str  # prices are in it: the two names are the other way round
     traded_currency: str
-    traded_currency_unit: str = ""  # what people call it: `idx` is IDRX
+    traded_currency_unit: str = ""  # the asset is called so: `idx` is IDRX
     trade_min_base_currency: Text = None
     trade_min_traded_currency: Text = None
     is_maintenance: int = 0
@@ -117,7 +118,9 @@ decode_pair = Decoder(PairWire, float_hook=number).decode
 @cache
 def book_decoder(pair: str) -> Callable[[Raw], Any]:
     """The decoder of one pair's book, whose levels name their size by the base: `btc_volume`."""
-    base = next(pair.removesuffix(quote) for quote in QUOTES if pair.endswith(quote))
+    base = next((pair.removesuffix(quote) for quote in QUOTES if pair.endswith(quote)), "")
+    if not base:
+        raise BadFrame(f"{pair[:40]!r} has a quote that QUOTES of this connector does not name: add it there")
     level = defstruct("Level", [("price", Text), ("size", Text)], rename={"size": f"{base}_volume"}, gc=False)
     side: Any = list[level]  # type: ignore[valid-type]
     return Decoder(defstruct("Book", [("bid", side), ("ask", side)]), float_hook=number).decode

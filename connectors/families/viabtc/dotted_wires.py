@@ -124,7 +124,7 @@ class AllTickersFrame(Struct, tag_field="method", tag="all_ticker.update", gc=Fa
 class Answer(Struct):
     """An acknowledgement, a refusal, or a pong."""
 
-    id: int | None
+    id: int | None = None  # an answer to what is no JSON has none
     error: Failure | None = None
     result: dict[Literal["status"], str] | str | int | None = None
     method: str = ""

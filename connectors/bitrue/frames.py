@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Refused, Reply, Subscribe, Subscription
-from aggregator.records import BookSnapshot, Candle, Channel, Instrument, Side, Ticker, Trade
+from aggregator.records import DAY_S, BookSnapshot, Candle, Channel, Instrument, Side, Ticker, Trade
 from aggregator.wire import Text, as_written, encode, end_of, levels, ms, nonzero, optional, seconds, text
 
 SPOT: Mapping[Channel, str] = {"book": "simple_depth_step0"}
@@ -133,6 +133,7 @@ def read_ticker(name: str, _: str, f: Frame) -> Iterable[Event]:
         high=nonzero(t.high),
         low=nonzero(t.low),
         contract_volume=optional(t.vol),
+        window_s=DAY_S,
         ts_sent=ms(f.ts),
     )
     return (ticker,)

@@ -37,6 +37,7 @@ CHANNELS: dict[Channel, str] = {
     "ticker": "MARKET_TICKER",
     "mark_price": "MARKET_TICKER",
     "funding": "MARKET_TICKER",
+    "open_interest": "MARKET_TICKER",
     "candles": "CANDLESTICKS",
 }
 KINDS: dict[str, Kind] = {"SPOT": "spot", "PERP": "perpetual", "DATED_FUTURE": "future", "EQUITY_FUTURE": "future"}

@@ -19,6 +19,7 @@ from aggregator.records import (
     Funding,
     Levels,
     MarkPrice,
+    OpenInterest,
     Side,
     Ticker,
     Trade,
@@ -126,9 +127,10 @@ class FigureRow(Struct, gc=False):
     price_change: Text = None
     high: Text = None
     low: Text = None
-    mark_price: Text = None  # only futures have this and the two below
+    mark_price: Text = None  # only futures have this and the three below
     funding_rate: Text = None
     next_funding_payment: str | None = None
+    open_interest: Text = None  # in the base asset: times the price it is what is told in US dollars besides
 
     def records(self, when: int) -> Iterable[Event]:
         yield Ticker(
@@ -145,6 +147,8 @@ class FigureRow(Struct, gc=False):
             yield MarkPrice(raw_symbol=self.instrument, price=mark, ts_sent=when)
         if rate is not None:
             yield Funding(raw_symbol=self.instrument, rate=rate, ts_next=from_iso(due) if due else None, ts_sent=when)
+        if size := optional(self.open_interest):
+            yield OpenInterest(raw_symbol=self.instrument, size=size, ts_sent=when)
 
 
 class FiguresWire(Struct, gc=False):

@@ -32,6 +32,7 @@ EXCHANGE = Exchange(
         "Books of contracts are asked for by REST: those of its socket go stale on quiet contracts (September 2026).",
         "Funding, mark and index prices of contracts are asked for by REST, all in one answer.",
         "Open interest and candles of contracts are in no answer that is documented.",
+        "A contract's ticker tells no volume: its `turnover` is about half of what its `volume` is worth.",
     ),
     listing=Listing((Request(PAIRS), Request(f"{CONTRACTS}/instrument?productGroup=SwapU")), rows, read),
     feeds=(

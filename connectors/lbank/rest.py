@@ -66,8 +66,6 @@ class FigureWire(Struct):
     openPrice: Text = None
     highestPrice: Text = None
     lowestPrice: Text = None
-    volume: Text = None
-    turnover: Text = None
     markedPrice: Text = None
     underlyingPrice: Text = None  # the index
     fundingRate: Text = None
@@ -81,8 +79,6 @@ class FigureWire(Struct):
             open=nonzero(self.openPrice),
             high=nonzero(self.highestPrice),
             low=nonzero(self.lowestPrice),
-            base_volume=optional(self.volume),
-            quote_volume=optional(self.turnover),
             window_s=DAY_S,
         )
         if price := nonzero(self.markedPrice):

@@ -66,7 +66,7 @@ def read_market(row: Raw) -> Instrument:
         base=m.base.upper(),
         quote=m.quote.upper(),
         tick_size=step(m.quotePrecision),
-        lot_size=step(m.amountPrecision),
+        lot_size=step(m.basePrecision),
         min_size=m.minLimitBaseAmount,
         max_size=m.maxLimitBaseAmount,
         state="halt" if m.maintain else "trading",
@@ -79,7 +79,7 @@ EXCHANGE = Exchange(
     checked="2026-09, live probes by others; 2026-11, its documentation",
     trouble=coded("error"),
     notes=(
-        "A book comes whole, 50 levels a side; from its second message on, sizes are rounded to the listing's steps.",
+        "A book comes whole, 50 levels a side; from its second message on, sizes are rounded (`amountPrecision`).",
         "Trades have no id: the list of the last ones comes each time, and what the list before held is left out.",
         "The side of a trade is the taker's as ccxt reads it; the documentation does not say.",
         "The highest and lowest price of its ticker are the last one (September 2026), and are left out.",

@@ -88,7 +88,7 @@ class Market(Struct):
     base: str
     quote: str
     quotePrecision: str | None = None
-    amountPrecision: str | None = None
+    basePrecision: str | None = None  # decimals of an order's size; those of `amountPrecision` are fewer
     minLimitBaseAmount: str | None = None
     maxLimitBaseAmount: str | None = None
     maintain: bool = False

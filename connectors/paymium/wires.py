@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from aggregator.records import BookDelta, BookSnapshot, Level, Levels, Record, Side, Ticker, Trade
+from aggregator.records import DAY_S, BookDelta, BookSnapshot, Level, Levels, Record, Side, Ticker, Trade
 from aggregator.wire import Text, bbo, nonzero, optional, seconds, text
 
 PAIR = "BTC-EUR"
@@ -60,14 +60,10 @@ class TradeRow(Struct, gc=False):
 
 
 class TickerWire(Struct):
-    """`at` is the beginning of the day, not a time of the figures."""
+    """Its volume is of 24 hours, and its open, high and low are of the UTC day, which `at` is the beginning of."""
 
     price: Text
-    open: Text = None
-    high: Text = None
-    low: Text = None
     volume: Text = None
-    vwap: Text = None
     bid: Text = None
     ask: Text = None
 
@@ -75,11 +71,8 @@ class TickerWire(Struct):
         statistics = Ticker(
             raw_symbol=PAIR,
             last=nonzero(self.price),
-            open=nonzero(self.open),
-            high=nonzero(self.high),
-            low=nonzero(self.low),
             base_volume=optional(self.volume),
-            vwap=nonzero(self.vwap),
+            window_s=DAY_S,
         )
         return statistics, bbo(PAIR, self.bid, None, self.ask, None)
 

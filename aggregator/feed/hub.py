@@ -636,6 +636,7 @@ class FeedHub:
 
         def told(unmet: Iterable[Unmet]) -> None:
             known = [(subscriber.patterns.get(each.topic), each) for each in unmet]
+            self._collect()  # records that were published before come before it
             subscriber.tell([self._down(pattern, each) for pattern, each in known if pattern is not None])
 
         asked = {text: needs(pattern) for text, pattern in subscriber.patterns.items()}

@@ -16,7 +16,7 @@ from aggregator.feed.access import Token
 from aggregator.feed.address import parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
-from aggregator.records import Channel, Health
+from aggregator.records import Channel, Health, Trade
 from tests.feed.test_feed import Peer, Row
 from tests.support.views import Fixed
 
@@ -99,6 +99,19 @@ async def test_what_cannot_be_had_is_told_with_the_answer_and_later_to_the_one_a
         }
         assert await other.ask({"op": "ping"}) == {"type": "pong", "id": None}
         assert it.bus.offset == 0
+
+
+async def test_what_is_told_later_does_not_overtake_records_that_were_published_before(tmp_path: Path) -> None:
+    """A reader that took its place from the state's offset would lose them at a cut."""
+    it = Scene(tmp_path)
+    async with it:
+        peer = await it.peer()
+        await peer.ask("trades:x:A")
+        it.bus.attach(it.server.publish)
+        it.bus.publish([Trade(exchange="x", symbol="A", raw_symbol="A", price="1", size="1")])
+        it.supply.tells[-1]([Unmet("trades:x:A", "it is halted")])
+        rows = [await peer.row(), await peer.row()]
+        assert [(row["type"], row["offset"]) for row in rows] == [("trade", 1), ("health", 1)]
 
 
 async def test_what_a_subscriber_leaves_is_asked_for_no_more_however_it_goes(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ CONTRACTS: dict[Channel, str] = {
     "liquidations": "liquidation",
 }
 CHANNELS = {**MARKET, **CONTRACTS}
+OF_ALL: tuple[Channel, ...] = ("liquidations",)  # one stream tells of all markets: its name has no symbol
 DEPTH = 1000  # levels a side of a whole book by REST
 
 
@@ -130,6 +131,8 @@ def parse_other(frame: bytes) -> Iterable[Event]:
 
 
 def topic(s: Subscription) -> str:
+    if s.channel in OF_ALL:
+        return CHANNELS[s.channel]
     if s.channel == "candles":
         return f"kline.{WIRE_MONTH if s.interval == MONTH else s.interval}.{s.raw_symbol}"
     return f"{CHANNELS[s.channel]}.{s.raw_symbol}"

@@ -156,6 +156,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("session.trades.LATE_NS", "ns", "that trades out of order are waited for", "their gap closes"),
         Bound(
+            "session.arbiter.MOST_HOLES",
+            "ranges",
+            "of numbers of a topic that no connection has brought yet, waited for",
+            "the oldest are told as missing",
+        ),
+        Bound(
             "session.arbiter.MOST_LEFT",
             "topics",
             "no longer wanted, whose latest trades are known yet, and so many trades of each",

@@ -32,6 +32,7 @@ from aggregator.session.subscriptions import Key
 from aggregator.session.topics import closed, with_flag
 
 REMEMBERED = 10_000  # numbers or ids of a topic's latest trades
+MOST_HOLES = 64  # ranges of numbers of one topic that are waited for at once
 MOST_LEFT = 500  # topics that are no longer wanted, and trades of each, that are remembered
 BEHIND_NS = 10 * SECOND_NS  # a line that is left alone may be so much slower than the one that has gone
 WHOLE: tuple[Channel, ...] = ("book", "orders")  # channels whose changes are of use only behind a whole state
@@ -111,9 +112,14 @@ class PublishedTopic(Struct):
 
     def fill(self, first: int, last: int) -> None:
         """Take these numbers from the holes: they have come, or a gap has told them."""
+        if last < first:
+            return  # the numbers begin anew
         left: list[tuple[int, Gap]] = []
         for since, gap in self.holes:
             begin, end = gap.expected or 0, gap.got or 0
+            if last < begin or end <= first:
+                left.append((since, gap))
+                continue
             for expected, got in ((begin, min(end, first)), (max(begin, last + 1), end)):
                 if expected < got:
                     name = f"{gap.gap_id.rpartition(':')[0]}:{expected}"
@@ -190,6 +196,8 @@ class LineArbiter:
         self._topics: dict[Key, PublishedTopic] = {}
         self._left: dict[Key, dict[TradeId, int]] = {}  # the latest trades of topics that are no longer wanted
         self._withheld: set[str] = set()  # gaps that are not published, because another line is good
+        self._ended: dict[str, None] = {}  # gaps of lines that were closed here, before their line closes them
+        self._holed: list[PublishedTopic] = []  # topics of which numbers were passed over
         self._alone_from: int | None = None  # when (monotonic ns) the line that is left needs no comparing any more
 
     def join(self, line: ArbitratedLine) -> None:
@@ -260,8 +268,7 @@ class LineArbiter:
             elif told.gap is not None:
                 is_over = topic.gap is None and only.is_good(*key)
                 if is_over:
-                    out.append(closed(told.gap, only.conn, now))
-                    told.gap = None
+                    self._end(told, told.gap, only, out, now)
                 else:
                     only.adopt(*key, told.gap)
             self._go_on(only, topic, told, out, now)
@@ -278,8 +285,15 @@ class LineArbiter:
         if is_compared and _is_ahead(topic, told) and only.is_good(*key):
             self._take_book(only, told, topic.raw_symbol, out, now)
             if told.gap is not None and only.is_whole(*key):
-                out.append(closed(told.gap, only.conn, now))
-                told.gap = None
+                self._end(told, told.gap, only, out, now)
+
+    def _end(self, told: PublishedTopic, gap: Gap, line: ArbitratedLine, out: list[Record], now: Now) -> None:
+        """Close a gap, because a line has everything from here on; the line that has opened it may close it, too."""
+        out.append(closed(gap, line.conn, now))
+        told.gap = None
+        self._ended[gap.gap_id] = None
+        if len(self._ended) > REMEMBERED:
+            del self._ended[next(iter(self._ended))]
 
     def _compare(self, line: ArbitratedLine, summary: Summary) -> None:
         """Put a line's score against the others into its summary, and count anew."""
@@ -305,8 +319,7 @@ class LineArbiter:
         out: list[Record] = []
         if self._alone_from is not None and now.mono >= self._alone_from:
             self.is_merging, self._alone_from = False, None
-            for told in self._topics.values():
-                self._tell_holes(told, out, now)
+            self._tell_holes(out, now, now.mono)
         if not self.is_merging:
             return [*out, *records] if out else records
         for record in records:
@@ -320,6 +333,8 @@ class LineArbiter:
                 out.append(record)
             else:
                 self._record(line, channel, record, out, now)
+        if self._holed:
+            self._tell_holes(out, now, now.mono - BEHIND_NS)
         return out
 
     def _record(self, line: ArbitratedLine, channel: Channel, record: Record, out: list[Record], now: Now) -> None:
@@ -341,8 +356,7 @@ class LineArbiter:
             else:
                 self.dropped += 1
         if told.gap is not None and len(out) > before and line.is_whole(*key):
-            out.append(closed(told.gap, line.conn, now))
-            told.gap = None
+            self._end(told, told.gap, line, out, now)
 
     def _owns(self, line: ArbitratedLine, told: PublishedTopic, key: Key, now: Now) -> bool:
         """Tell whether this line is followed already. If the owner has failed, this line becomes the owner.
@@ -385,8 +399,6 @@ class LineArbiter:
         if number is not None:
             self._number(line, told, channel, record, number, now)
         out.append(record)
-        if told.holes:
-            self._tell_holes(told, out, now, since=now.mono - BEHIND_NS)
 
     def _number(
         self,
@@ -411,6 +423,8 @@ class LineArbiter:
             and self._rules.get(channel) is contiguous
         ):
             told.holes.append((now.mono, self._hole(line, told, channel, record, first, now)))
+            if told not in self._holed:
+                self._holed.append(told)
         told.last, told.at = number, now.wall
 
     def _hole(
@@ -430,18 +444,28 @@ class LineArbiter:
             phase="open",
             channel=channel,
             cause="sequence",
-            ts_from=told.at or now.wall,
+            ts_from=min(told.at or now.wall, now.wall),
             expected=expected,
             got=got,
             missed=(got or 0) - (expected or 0) if is_counted else None,
         )
 
-    def _tell_holes(self, told: PublishedTopic, out: list[Record], now: Now, since: int | None = None) -> None:
-        """Tell what no connection has brought, of what was passed over before a moment (monotonic ns); null: all."""
-        due = [gap for begun, gap in told.holes if since is None or begun < since]
-        if due:
-            out += [closed(gap, gap.conn, now) for gap in due]
-            told.holes = [] if since is None else [hole for hole in told.holes if hole[0] >= since]
+    def _tell_holes(self, out: list[Record], now: Now, before: int) -> None:
+        """Tell what no connection has brought, of what was passed over before a moment (monotonic ns).
+
+        While a gap of the topic is open, that says it, and its end would be taken for the end of this.
+        """
+        for told in list(self._holed):
+            if told.gap is not None:
+                continue
+            surplus = len(told.holes) - MOST_HOLES
+            due = [at < surplus or begun <= before for at, (begun, _) in enumerate(told.holes)]
+            for (_, gap), is_due in zip(told.holes, due, strict=True):
+                if is_due:
+                    out.append(structs.replace(closed(gap, gap.conn, now), ts_to=gap.ts_recv))
+            told.holes = [hole for hole, is_due in zip(told.holes, due, strict=True) if not is_due]
+            if not told.holes:
+                self._holed.remove(told)
 
     def _book(
         self,
@@ -511,6 +535,10 @@ class LineArbiter:
         elif told.gap is not None and told.gap.gap_id == gap.gap_id:
             told.gap = None
             out.append(gap)
+        elif gap.gap_id in self._ended:
+            del self._ended[gap.gap_id]
+        elif self._lasting:
+            out.append(gap)  # the run before has opened it
 
     def _open(self, told: PublishedTopic, gap: Gap, out: list[Record]) -> None:
         """Publish that something is missing; a book goes on with a whole one."""

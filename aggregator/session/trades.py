@@ -6,6 +6,7 @@ from typing import Protocol
 
 from aggregator.records import SECOND_NS, Channel, Instrument, Liquidation, Record, Repair, Trade
 from aggregator.sequence import Rule
+from aggregator.session.arbitrated import Position
 from aggregator.session.moment import Now
 from aggregator.session.topics import Origin, Sized, TopicCheckpoint, fill_sizes, with_flag
 
@@ -105,6 +106,11 @@ class Numbered(Sized):
     def has_skipped(self) -> bool:
         """Tell whether numbers are missing between two that came on this very connection."""
         return self._skipped
+
+    def position(self) -> Position:
+        """How far it is; numbers that were passed over while nobody wanted the topic are not compared."""
+        found = super().position()
+        return found._replace(last=None) if self._rested and not self.count else found
 
     def carried(self) -> TopicCheckpoint:
         """The checkpoint for the next connection's topic, with the trades that are still missing."""

@@ -17,7 +17,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.sequence import Rule, contiguous
-from aggregator.session.arbiter import BEHIND_NS, LineArbiter
+from aggregator.session.arbiter import BEHIND_NS, MOST_HOLES, LineArbiter
 from aggregator.session.arbitrated import Position
 from aggregator.session.moment import Now
 
@@ -208,6 +208,64 @@ def test_what_a_gap_of_a_line_tells_is_not_told_again() -> None:
     assert told(made.merge(a, [gap], NOW)) == [("open", 2, 5, 3)]
     made.merge(a, [structs.replace(gap, phase="close", repair="none")], NOW)
     assert told(made.merge(b, [trade(6)], Now(AFTER.wall + 1, AFTER.mono + 1))) == []
+
+
+def test_what_is_missing_is_told_by_time_and_of_the_time_in_which_it_was_passed_over() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, b)
+    made.merge(a, [trade(1)], NOW)
+    made.merge(b, [trade(3)], Now(NOW.wall + 5, NOW.mono + 5))
+    (gap,) = made.merge(a, [], Now(AFTER.wall + 5, AFTER.mono + 5))
+    assert isinstance(gap, Gap)
+    assert (gap.ts_from, gap.ts_to, gap.missed) == (NOW.wall, NOW.wall + 5, 1)
+
+
+def test_while_a_gap_of_the_topic_is_open_what_was_passed_over_waits() -> None:
+    topic: tuple[Channel, str] = ("trades", "A")
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, b)
+    made.merge(a, [trade(1)], NOW)
+    made.merge(b, [trade(3)], NOW)
+    assert told(made.merge(a, [hole(cause="stalled")], NOW)) == [("open", None, None, None)]
+    later = Now(AFTER.wall + 1, AFTER.mono + 1)
+    assert told(made.merge(a, [], later)) == []
+    a.whole.add(topic)
+    assert told(made.merge(a, [trade(4)], later)) == [("close", None, None, None), ("close", 2, 3, 1)]
+
+
+def test_no_more_than_some_ranges_are_waited_for() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, b)
+    found = made.merge(a, [trade(1 + 2 * n) for n in range(101)], NOW)
+    assert len(told(found)) == 100 - MOST_HOLES
+    assert told(found)[0] == ("close", 2, 3, 1)
+
+
+def test_numbers_that_begin_anew_double_nothing_that_is_missing() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, b)
+    made.merge(a, [trade(100), trade(110)], NOW)
+    made.merge(a, [structs.replace(hole(), expected=111, got=5), structs.replace(hole(), phase="close")], NOW)
+    assert told(made.merge(b, [], Now(AFTER.wall + 1, AFTER.mono + 1))) == [("close", 101, 110, 9)]
+
+
+def test_a_gap_that_the_run_before_has_left_open_is_closed() -> None:
+    """With two lines its end was withheld, since the arbiter had not seen it begin."""
+    topic: tuple[Channel, str] = ("trades", "A")
+    a, b = Scripted("a", good=[topic]), Scripted("b", good=[topic])
+    made = arbiter(a, b)
+    end = structs.replace(hole(id="old:1", cause="restart"), phase="close")
+    assert end in made.merge(a, [trade(5), end], NOW)
+
+
+def test_a_gap_that_ended_here_is_not_closed_once_more_by_its_line() -> None:
+    topic: tuple[Channel, str] = ("trades", "A")
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, b)
+    made.merge(a, [hole()], NOW)
+    b.whole.add(topic)
+    assert told(made.merge(b, [trade(1)], NOW)) == [("close", None, None, None)]
+    assert told(made.merge(a, [structs.replace(hole(), phase="close")], NOW)) == []
 
 
 def test_what_is_missing_is_told_when_lines_are_compared_no_more() -> None:

@@ -214,6 +214,18 @@ class _Line:
             left.close()
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """A socket that is closed where its handshake fails: the client leaves it open (paho-mqtt 2.2.0)."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as it is called
+        """Shake hands. Raises OSError."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 class MqttWriter(Writer):
     """A connection, and the place of the last record at each topic of MQTT."""
 
@@ -302,7 +314,9 @@ async def open_mqtt(settings: MqttSettings, context: Context) -> Writer:  # noqa
     if settings.user is not None:
         client.username_pw_set(settings.user, reveal(settings.password))
     if parts.scheme == "mqtts":
-        client.tls_set_context(await asyncio.to_thread(tls_context, settings.ca, settings.certificate, settings.key))
+        context_of_tls = await asyncio.to_thread(tls_context, settings.ca, settings.certificate, settings.key)
+        context_of_tls.sslsocket_class = _TlsSocket
+        client.tls_set_context(context_of_tls)
     line = _Line(client)
     try:
         await line.connect(parts.hostname or "", parts.port or PORTS[parts.scheme])

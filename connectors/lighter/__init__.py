@@ -109,6 +109,7 @@ EXCHANGE = Exchange(
     ),
     notes=(
         "A raw symbol is the number of a market; its name is only in the listing.",
+        "`ts_event` of a book is the time of its newest change. Of the figures of a market only `ts_sent` is known.",
         "Funding is exchanged each hour. Rates come in per cent of an hour, and are published as fractions.",
         "Open interest is in US dollars (`size_unit` is `quote`).",
         "Liquidations are trades whose taker was liquidated; deleveraged ones are told without a side.",

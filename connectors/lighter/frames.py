@@ -12,9 +12,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused, Reply, Subscription
-from aggregator.records import MS_NS, Channel, Record
+from aggregator.records import Channel, Record
 from aggregator.refusals import meaning_of, named_in
-from aggregator.wire import either, number, past
+from aggregator.wire import either, ms, number, past, us
 from connectors.lighter.wires import BarWire, BestWire, BookWire, FiguresWire, Trades, each
 
 MARKET: dict[Channel, str] = {"trades": "trade", "book": "order_book", "bbo": "ticker", "candles": "candle"}
@@ -37,15 +37,17 @@ class Frame(Struct, gc=False):
 
     channel: str
     type: str
-    timestamp: int | None = None
+    timestamp: int | None = None  # when the message was sent, in milliseconds
+    last_updated_at: int | None = None  # when the book changed last, in microseconds
 
     @property
     def answer(self) -> tuple[Event, ...]:
         return (Accepted(topic=self.channel),) if self.type.startswith("subscribed") else ()
 
     @property
-    def at(self) -> int | None:
-        return None if self.timestamp is None else self.timestamp * MS_NS
+    def times(self) -> tuple[int | None, int | None]:
+        at, sent = self.last_updated_at, self.timestamp
+        return None if at is None else us(at), None if sent is None else ms(sent)
 
     @property
     def market(self) -> str:
@@ -119,13 +121,13 @@ def read_trades(frame: bytes) -> Iterable[Event]:
 def read_book(frame: bytes) -> Iterable[Event]:
     said = decode_book(frame)
     if said.answer:
-        return [*said.answer, said.order_book.whole(said.market, said.at)]
-    return (said.order_book.delta(said.market, said.at),)
+        return [*said.answer, said.order_book.whole(said.market, *said.times)]
+    return (said.order_book.delta(said.market, *said.times),)
 
 
 def read_best(frame: bytes) -> Iterable[Event]:
     said = decode_best(frame)
-    return (*said.answer, said.ticker.record(said.market, said.at))
+    return (*said.answer, said.ticker.record(said.market, *said.times))
 
 
 def read_bars(frame: bytes) -> Iterable[Event]:
@@ -141,7 +143,7 @@ def figures(decode: Callable[[bytes], FiguresFrame | AllFiguresFrame | SpotFrame
     def read(frame: bytes) -> Iterable[Event]:
         said = decode(frame)
         markets = said.figures.values() if isinstance(said.figures, dict) else (said.figures,)
-        return [*said.answer, *(record for market in markets for record in market.records(said.at))]
+        return [*said.answer, *(record for market in markets for record in market.records(said.times[1]))]
 
     return read
 

@@ -88,7 +88,7 @@ class BookWire(Struct, gc=False):
     nonce: int | None = None
     begin_nonce: int | None = None  # the number before; without it nothing can be judged
 
-    def delta(self, name: str, at: int | None) -> BookDelta:
+    def delta(self, name: str, at: int | None, sent: int | None) -> BookDelta:
         known = self.begin_nonce is not None
         return BookDelta(
             raw_symbol=name,
@@ -97,12 +97,12 @@ class BookWire(Struct, gc=False):
             sequence=self.nonce if known else None,
             sequence_prev=self.begin_nonce,
             ts_event=at,
+            ts_sent=sent,
         )
 
-    def whole(self, name: str, at: int | None) -> BookSnapshot:
-        return BookSnapshot(
-            raw_symbol=name, bids=levels(self.bids), asks=levels(self.asks), sequence=self.nonce, ts_event=at
-        )
+    def whole(self, name: str, at: int | None, sent: int | None) -> BookSnapshot:
+        bids, asks = levels(self.bids), levels(self.asks)
+        return BookSnapshot(raw_symbol=name, bids=bids, asks=asks, sequence=self.nonce, ts_event=at, ts_sent=sent)
 
 
 def levels(rows: list[LevelWire]) -> Levels:
@@ -113,10 +113,10 @@ class BestWire(Struct, gc=False):
     a: LevelWire | None = None
     b: LevelWire | None = None
 
-    def record(self, name: str, at: int | None) -> Bbo:
+    def record(self, name: str, at: int | None, sent: int | None) -> Bbo:
         bid, ask = self.b, self.a
         sides = (bid and bid.price, bid and bid.size, ask and ask.price, ask and ask.size)
-        return bbo(name, *sides, ts_event=at)
+        return bbo(name, *sides, ts_event=at, ts_sent=sent)
 
 
 class BarWire(Struct, gc=False):
@@ -160,7 +160,7 @@ class FiguresWire(Struct, gc=False):
     daily_price_low: Text = None
     daily_price_high: Text = None
 
-    def records(self, at: int | None) -> Iterable[Event]:
+    def records(self, sent: int | None) -> Iterable[Event]:
         name = str(self.market_id)
         yield Ticker(
             raw_symbol=name,
@@ -169,20 +169,20 @@ class FiguresWire(Struct, gc=False):
             low=nonzero(self.daily_price_low),
             base_volume=optional(self.daily_base_token_volume),
             quote_volume=optional(self.daily_quote_token_volume),
-            ts_event=at,
+            ts_sent=sent,
         )
         if (mark := nonzero(self.mark_price)) is not None:
-            yield MarkPrice(raw_symbol=name, price=mark, ts_event=at)
+            yield MarkPrice(raw_symbol=name, price=mark, ts_sent=sent)
         if (index := nonzero(self.index_price)) is not None:
-            yield IndexPrice(raw_symbol=name, price=index, ts_event=at)
+            yield IndexPrice(raw_symbol=name, price=index, ts_sent=sent)
         if (value := optional(self.open_interest)) is not None:
-            yield OpenInterest(raw_symbol=name, size=value, size_unit="quote", quote_value=value, ts_event=at)
+            yield OpenInterest(raw_symbol=name, size=value, size_unit="quote", quote_value=value, ts_sent=sent)
         if (rate := fraction(self.current_funding_rate)) is not None:
-            yield Funding(raw_symbol=name, rate=rate, interval_s=HOUR_S, ts_event=at)
+            yield Funding(raw_symbol=name, rate=rate, interval_s=HOUR_S, ts_sent=sent)
         rate, when = fraction(self.funding_rate), self.funding_timestamp
         if rate is not None and when:
             yield Funding(
-                raw_symbol=name, rate=rate, kind="settled", interval_s=HOUR_S, ts_next=when * MS_NS, ts_event=at
+                raw_symbol=name, rate=rate, kind="settled", interval_s=HOUR_S, ts_next=when * MS_NS, ts_sent=sent
             )
 
 

@@ -143,6 +143,7 @@ async def test_instruments_in_force() -> None:
         ({"Host": "charts.local"}, 200),
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[::"}, 403),
         ({"Origin": "https://charts.example"}, 200),
         ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
         ({"Host": "localhost:1", "Origin": "http://localhost:2"}, 403),

@@ -345,8 +345,7 @@ class HttpTransport:
         origin = request.headers.get("Origin")
         if origin is None or origin in self._settings.origins:
             return ""
-        here = urlsplit(origin)
-        if here.scheme in {"http", "https"} and here.netloc == request.host:
+        if origin in {f"http://{request.host}", f"https://{request.host}"}:
             return ""
         return f"pages of {origin!a:.80} may not read the feed; those that may stand in `origins`"
 

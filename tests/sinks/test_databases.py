@@ -85,6 +85,11 @@ EXCHANGE = '[[exchanges]]\nid = "kraken"\nchannels = ["trades"]\nsymbols = ["BTC
         ('type = "influx"\nurl = "http://h"\ndialect = "v2"\nuser = "x"', "v2 knows no user"),
         ('type = "questdb"\nurl = "http://h/x"', 'write "http://127.0.0.1:9000", or "https://…" for TLS'),
         ('type = "questdb"\nurl = "http://h"\nca = "/x"', "write https:// in `url`"),
+        *(
+            (f'type = "{type}"\nurl = "http://me:the password@{host}"', "names who logs in")
+            for type in ("clickhouse", "influx", "questdb")
+            for host in ("h", "h:99999", "[h")
+        ),
         ('type = "postgres"\nhost = "h"\npassword = "the password"', "must say where the key is, not hold it"),
     ],
 )

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct, structs
 from pydantic import AfterValidator, Field
 
-from aggregator.sinks.brokers.address import address
+from aggregator.sinks.address import address
 from aggregator.sinks.messages import Message, messages_of
 from aggregator.sinks.naming import AMQP, Places
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer

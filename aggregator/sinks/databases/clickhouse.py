@@ -18,10 +18,11 @@ from msgspec import Struct, structs
 from pydantic import AfterValidator, Field
 
 from aggregator.records import RECORD_TYPES, Record
+from aggregator.sinks.address import address
 from aggregator.sinks.databases.rows import Part, parts_of, values_of
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.tls import only_with, tls_context
-from aggregator.sinks.values import FilePath, Secret, quote, reveal
+from aggregator.sinks.values import FilePath, Secret, reveal
 from aggregator.sinks.worker import Worker
 from aggregator.tables.columns import EPOCH, Column, Kind, columns, is_number, stored, tag
 
@@ -46,20 +47,6 @@ BUSY = frozenset({159, 202, 209, 241, 242, 243, 252, 285, 319, 425, 439, 473, 99
 SCHEMES = {"http": 8123, "https": 8443}
 
 
-def _url(value: str) -> str:
-    """An address of a server. Raises ValueError."""
-    try:
-        parts = urlsplit(value)
-        is_whole = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise ValueError(f"{quote(value)}: {error}") from None
-    if "@" in parts.netloc:
-        raise ValueError("names who logs in: write user and password as keys of their own")
-    if not is_whole or parts.query or parts.fragment:
-        raise ValueError(f'{quote(value)} is no address; write "http://127.0.0.1:8123", or "https://…" for TLS')
-    return value
-
-
 class ClickhouseSettings(Struct, frozen=True, kw_only=True):
     """Tables of ClickHouse.
 
@@ -72,7 +59,7 @@ class ClickhouseSettings(Struct, frozen=True, kw_only=True):
     key: the file of its key; by default the same
     """
 
-    url: Annotated[str, AfterValidator(_url)]
+    url: Annotated[str, AfterValidator(address(SCHEMES, "http://127.0.0.1:8123", has_path=True))]
     database: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")] = "market"
     user: Annotated[str, Field(min_length=1)] = "default"
     password: Secret | None = None

@@ -13,7 +13,6 @@ from functools import cache
 from math import isfinite
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import aiohttp
 from msgspec import Struct, structs
@@ -37,6 +36,7 @@ from aggregator.records import (
     Summary,
     Ticker,
 )
+from aggregator.sinks.address import address
 from aggregator.sinks.databases.rows import getters, refusal
 from aggregator.sinks.http import WebhookAnswer, in_words, judge
 from aggregator.sinks.naming import INFLUX, MOST_PLACES
@@ -66,20 +66,6 @@ LARGEST_ANSWER_BYTES = 65_536  # more of an answer is not read
 NO_DATABASE = 404
 
 
-def _url(value: str) -> str:
-    """An address of a server. Raises ValueError."""
-    try:
-        parts = urlsplit(value)
-        is_whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise ValueError(f"{quote(value)}: {error}") from None
-    if "@" in parts.netloc:
-        raise ValueError("names who logs in: write user and password, or a token, as keys of their own")
-    if not is_whole or parts.query or parts.fragment or not value.isprintable() or " " in value:
-        raise ValueError(f'{quote(value)} is no address; write "http://127.0.0.1:8086", or "https://…" for TLS')
-    return value.rstrip("/")
-
-
 def _dialect(value: str, info: ValidationInfo) -> str:
     """The dialect, beside the keys before it that belong to one of the two. Raises ValueError."""
     given = info.data
@@ -105,7 +91,11 @@ class InfluxSettings(Struct, frozen=True, kw_only=True):
     key: the file of its key; by default the same
     """
 
-    url: Annotated[str, AfterValidator(_url)]
+    url: Annotated[
+        str,
+        AfterValidator(address(("http", "https"), "http://127.0.0.1:8086", has_path=True)),
+        AfterValidator(lambda value: value.rstrip("/")),
+    ]
     database: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,63}$")] = "market"
     organization: str = ""
     user: str | None = None

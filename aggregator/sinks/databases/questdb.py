@@ -20,11 +20,12 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from aggregator.ingest.lines import USER_AGENT
 from aggregator.records import RECORD_TYPES, Record
+from aggregator.sinks.address import address
 from aggregator.sinks.databases.rows import Part, as_json, kept, misfitting, parts_of, refusal, values_of
 from aggregator.sinks.http import in_words
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.tls import tls_context
-from aggregator.sinks.values import FilePath, Secret, quote, reveal
+from aggregator.sinks.values import FilePath, Secret, reveal
 from aggregator.sinks.worker import Worker
 from aggregator.tables.columns import EPOCH, WIDE, Column, Kind, tag
 
@@ -51,20 +52,6 @@ INVALID = re.compile(r'code"?: *"?invalid')  # the server says so where a row is
 SHOWN = 300  # characters of an answer, which the reason repeats
 
 
-def _url(value: str) -> str:
-    """An address of a server. Raises ValueError."""
-    try:
-        parts = urlsplit(value)
-        is_whole = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        raise ValueError(f"{quote(value)}: {error}") from None
-    if "@" in parts.netloc:
-        raise ValueError("names who logs in: write user and password, or a token, as keys of their own")
-    if not is_whole or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError(f'{quote(value)} is no address; write "http://127.0.0.1:9000", or "https://…" for TLS')
-    return value.rstrip("/")
-
-
 def _ca(value: Any, info: ValidationInfo) -> Any:
     if value is not None and not info.data.get("url", "https").startswith("https"):
         raise ValueError("is of TLS: write https:// in `url`")
@@ -82,7 +69,9 @@ class QuestdbSettings(Struct, frozen=True, kw_only=True):
     ca: the file of the certificates that may have signed the server's; by default well-known ones
     """
 
-    url: Annotated[str, AfterValidator(_url)]
+    url: Annotated[
+        str, AfterValidator(address(SCHEMES, "http://127.0.0.1:9000")), AfterValidator(lambda value: value.rstrip("/"))
+    ]
     prefix: Annotated[str, Field(pattern="^[a-z0-9_]{0,63}$")] = "market_"
     user: str | None = None
     password: Secret | None = None

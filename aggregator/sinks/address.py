@@ -1,4 +1,4 @@
-"""Addresses of brokers, as a configuration file writes them."""
+"""Addresses of servers, as a configuration file writes them."""
 
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit

@@ -44,7 +44,7 @@ UNKNOWN = (0, 0)  # a moment that is not told
 TradeId = int | str | tuple[tuple[object, ...], int]
 
 
-class PublishedTopic(Struct):
+class PublishedTopic(Struct, eq=False):
     """The state of one topic as it was published.
 
     first: the line that carried it alone until the others came; null: they began together

@@ -452,12 +452,10 @@ class Subscriptions:
             self._pass(asked)
             self.send(now)
             return []
-        if event.meaning == "passing":
+        if len(topics) <= 1 or event.meaning == "passing":
             return self._refuse(topics, event.reason, event.meaning, now)
-        if len(topics) > 1:
-            self._halve(asked, topics, now)
-            return []
-        return self._refuse(topics, event.reason, event.meaning, now)
+        self._halve(asked, topics, now)
+        return []
 
     def _ask_rest(self, asked: Asked, now: int) -> None:
         """Ask again for the other topics of a request that was refused as a whole because of one."""

@@ -13,10 +13,10 @@ def before_the_loop() -> None:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt is no error that has a traceback
         return
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))  # it may end at once: nothing has begun
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGTERM last: who sees it caught may send any of them
+        signal.signal(number, lambda *_: os._exit(0))  # it may end at once: nothing has begun
 
 
 def main() -> None:

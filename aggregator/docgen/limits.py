@@ -139,6 +139,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "the oldest go, the book covers them",
         ),
         Bound(
+            "session.order_book.ANEW_NS",
+            "ns",
+            "in which a book's changes have numbers of the past alone",
+            "the exchange counts anew: a `gap`",
+        ),
+        Bound(
             "session.orders.MOST_ORDERS",
             "orders",
             "of a book that is told order by order",

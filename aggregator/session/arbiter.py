@@ -322,6 +322,8 @@ class LineArbiter:
             self._tell_holes(out, now, now.mono)
         if not self.is_merging:
             return [*out, *records] if out else records
+        if not self._lines:
+            self._tell_holes(out, now, now.mono)  # nobody will bring it any more
         for record in records:
             if isinstance(record, Gap):
                 self._gap(line, record, out)

@@ -14,6 +14,8 @@ from aggregator.session.topics import Origin, Topic, TopicCheckpoint, happen, he
 
 LEFT_BEHIND_NS = 60 * SECOND_NS  # an empty book older than this belongs to a market that has ended
 BUFFER = 5_000  # deltas held while a snapshot is on its way; the snapshot covers older ones
+ANEW_NS = 30 * SECOND_NS  # if all that comes for so long has numbers of the past, the exchange counts anew
+ANEW_DELTAS = 3  # and so many deltas at least, each with a higher number than the one before it
 
 
 Delta = BookDelta | OrdersDelta
@@ -24,6 +26,21 @@ class BookNeed(Struct, frozen=True):
 
     raw_symbol: str | None
     has_failed: bool = False
+
+
+class StaleRun(Struct, gc=False):
+    """Deltas with numbers of the past that came one after the other, with none between them that fitted.
+
+    since: when (monotonic ns) the first came
+    count: how many there were, each with a higher number than the one before it
+    number: the number of the newest
+    passed: how many deltas the topic had passed by then: it passes none meanwhile
+    """
+
+    since: int
+    count: int
+    number: int
+    passed: int
 
 
 class BookTopic(Topic):
@@ -52,6 +69,7 @@ class BookTopic(Topic):
         "_requested",
         "_rule",
         "_snapshots",
+        "_stale",
         "book",
         "withheld",
     )
@@ -90,6 +108,7 @@ class BookTopic(Topic):
         self._reached = 0  # the highest number of a delta so far: a whole book with a lower one misses changes
         self._reached_at = 0  # the exchange's time of the newest delta so far
         self._snapshots = 0
+        self._stale: StaleRun | None = None
         self.book: OrderBook | None = None
         self.withheld = 0  # deltas held back since the book was last good
 
@@ -145,9 +164,10 @@ class BookTopic(Topic):
         self._followed = deltas
 
     def _stumble(self, delta: Delta, verdict: Verdict, out: list[Record], now: Now) -> None:
-        """Judge a delta that is not the next: a hole, a duplicate, or (younger, yet lower) numbers that start anew."""
+        """Judge a delta that is not the next: a hole, a duplicate, or numbers that start anew: younger, yet lower."""
         time = delta.ts_event or delta.ts_sent or 0
-        if verdict is GAP or (self._judge is self._rule.follows and 0 < self._newest < time):
+        is_younger = self._judge is self._rule.follows and 0 < self._newest < time
+        if verdict is GAP or is_younger or self._counts_anew(delta, now):
             expected, got = (self.last or 0) + 1, delta.sequence_first or delta.sequence
             self._doubt("sequence", out, now, expected=expected, got=got)
             if verdict is not GAP:
@@ -156,6 +176,16 @@ class BookTopic(Topic):
         else:
             self.duplicates += 1
 
+    def _counts_anew(self, delta: Delta, now: Now) -> bool:
+        """Tell whether numbers of the past are no repeats any more, because nothing else has come for too long."""
+        number, run = delta.sequence or 0, self._stale
+        if run is None or run.passed != self.count:
+            run = self._stale = StaleRun(now.mono, 0, -1, self.count)
+        if number > run.number:
+            run.number = number
+            run.count += 1
+        return run.count >= ANEW_DELTAS and now.mono - run.since >= ANEW_NS
+
     def _doubt(
         self, cause: Cause, out: list[Record], now: Now, *, expected: int | None = None, got: int | None = None
     ) -> None:
@@ -163,7 +193,7 @@ class BookTopic(Topic):
         self._reached_at = max(self._reached_at, self._newest)
         self.book = None
         self.last = None
-        self._buffer = None
+        self._buffer = self._stale = None
         self.open_gap(cause, out, now, expected=expected, got=got)
         self.ask()
 

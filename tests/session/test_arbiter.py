@@ -233,6 +233,21 @@ def test_while_a_gap_of_the_topic_is_open_what_was_passed_over_waits() -> None:
     assert told(made.merge(a, [trade(4)], later)) == [("close", None, None, None), ("close", 2, 3, 1)]
 
 
+def test_when_the_last_line_has_gone_what_was_passed_over_is_told_before_its_own_gap() -> None:
+    a, b = Scripted("a"), Scripted("b")
+    made = arbiter(a, b)
+    made.merge(a, [trade(1)], NOW)
+    made.merge(b, [trade(3)], NOW)
+    made.leave(b)
+    assert told(made.merge(b, [hole(cause="disconnect")], NOW)) == [("open", None, None, None)]
+    made.merge(a, [structs.replace(hole(cause="disconnect"), phase="close")], NOW)
+    made.leave(a)
+    assert told(made.merge(a, [hole(cause="disconnect")], NOW)) == [
+        ("close", 2, 3, 1),
+        ("open", None, None, None),
+    ]
+
+
 def test_no_more_than_some_ranges_are_waited_for() -> None:
     a, b = Scripted("a"), Scripted("b")
     made = arbiter(a, b)

@@ -88,3 +88,32 @@ def test_without_times_a_lower_number_is_not_believed_the_first_time() -> None:
     session = with_a_hole(timed=False)
     assert causes(session.receive([said(0, None, whole=True)], at(4))) == []
     assert causes(session.receive([said(0, None, whole=True)], at(5))) == [("close", "sequence")]
+
+
+def standing() -> Session:
+    """A book that stands at the number 1,001, and has no times."""
+    session = Session("toy", STREAM, conn="toy", instruments={}, subscriptions=[Subscription("book", "A")])
+    session.open(at(1))
+    session.receive([said(1000, None, whole=True), said(1001, None)], at(2))
+    return session
+
+
+def test_without_times_lower_numbers_alone_are_numbers_that_begin_anew() -> None:
+    """Else they would be taken for repeats, and the book would stand still for ever without a word."""
+    session = standing()
+    for second in range(3, 33):
+        assert causes(session.receive([said(second, None)], at(second))) == []
+    assert causes(session.receive([said(33, None)], at(33))) == [("open", "sequence")]
+    assert causes(session.receive([said(34, None, whole=True), said(35, None)], at(34))) == [("close", "sequence")]
+
+
+def test_repeats_between_changes_are_no_numbers_that_begin_anew() -> None:
+    session = standing()
+    for second in range(3, 120):
+        assert causes(session.receive([said(second, None), said(1000 + second - 1, None)], at(second))) == []
+
+
+def test_one_number_that_is_repeated_is_no_number_that_begins_anew() -> None:
+    session = standing()
+    for second in range(3, 120):
+        assert causes(session.receive([said(1001, None)], at(second))) == []

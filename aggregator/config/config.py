@@ -158,7 +158,13 @@ def load_config(
         schema = SourcesDocument
     document, complaints = _validated(moved.values, known_channels, schema)
     sinks, wrong = _sinks(moved.values)
-    complaints += [*wrong, *_repeated(moved.values), *_nested(moved.values), *_spilling(moved.values)]
+    complaints += [
+        *wrong,
+        *_repeated(moved.values),
+        *_same_names(moved.values),
+        *_nested(moved.values),
+        *_spilling(moved.values),
+    ]
     sources, wrong = _sources(moved.values)
     complaints += [*wrong, *_crossed(moved.values)]
     if known_keys is not None:
@@ -466,6 +472,20 @@ def _repeated(values: dict[str, object]) -> Iterator[Complaint]:
         )
 
 
+def _same_names(values: dict[str, object]) -> Iterator[Complaint]:
+    """Sinks that have one name: what is kept of them by their names would be mixed."""
+    seen: dict[str, int] = {}
+    for index, table in _tables(values, "sinks"):
+        try:
+            sink = _sink_of(table)
+        except (ConfigError, ValueError):
+            continue
+        name = table.get("name", sink.name if sink.unique is None and sink.has_queue else None)
+        if isinstance(name, str) and (first := seen.setdefault(name, index)) != index:
+            said = f"{quote(name)} is the name of sinks[{first}]: write a `name` here that no other has"
+            yield ("sinks", index, "name" if "name" in table else "type"), said
+
+
 def _nested(values: dict[str, object]) -> Iterator[Complaint]:
     """Sinks that write below a directory of another of their type, whose files they would take for their own."""
     directories: dict[int, tuple[Sink, str, Path]] = {}
@@ -491,7 +511,6 @@ def _nested(values: dict[str, object]) -> Iterator[Complaint]:
 def _spilling(values: dict[str, object]) -> Iterator[Complaint]:
     """Sinks that want what does not fit from the journal, and cannot have it."""
     has_journal = any(table.get("type") == "journal" for _, table in _tables(values, "sinks"))
-    seen: dict[tuple[object, object], int] = {}
     for index, table in _tables(values, "sinks"):
         if table.get("when_full") != "spill":
             continue
@@ -500,16 +519,10 @@ def _spilling(values: dict[str, object]) -> Iterator[Complaint]:
             sink = _sink_of(table)
         except (ConfigError, ValueError):
             continue
-        first = seen.setdefault((sink.name, table.get(sink.unique) if sink.unique else None), index)
         if not has_journal:
             yield place, '"spill" needs a journal, which keeps what does not fit: add [journal] with a path'
         if not sink.can_spill:
             yield place, f'"spill" is not for {sink.name}, as it takes records before it has written them'
-        elif first != index:
-            yield (
-                place,
-                f'"spill" is what sinks[{first}] has, which has the same name: only one of them can go on where it was',
-            )
 
 
 def _place(path: str) -> str | None:

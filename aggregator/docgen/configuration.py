@@ -175,7 +175,8 @@ def _keys(head: str, keys: Iterable[Key], of: Sink | Source, mark: str) -> str:
         value = of.example.get(key.name)
         written = key.default if value is None else json.dumps(value)
         if written is None:
-            written = f'"/var/lib/aggregator/dead/{of.name}.ndjson"'
+            name = of.name
+            written = json.dumps(name if key.name == "name" else f"/var/lib/aggregator/dead/{name}.ndjson")
         required = "Required: " if key.is_required else ""
         said = _comment(f"{required}{key.meaning}.") + f"{mark if key.is_required else '#'}{key.name} = {written}\n"
         parts.append(said)

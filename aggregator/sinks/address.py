@@ -29,3 +29,9 @@ def address(schemes: Collection[str], example: str, *, has_path: bool = False) -
         return value
 
     return check
+
+
+def addresses(schemes: Collection[str], example: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    """The same check, of the addresses of several servers."""
+    check = address(schemes, example)
+    return lambda values: tuple(map(check, values))

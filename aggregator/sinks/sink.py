@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from msgspec import Struct
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.history import Cursor
@@ -113,9 +113,14 @@ def _quoted(text: str) -> str:
     return f'"{text}"'
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
+
+
 class Delivery(Struct, frozen=True, kw_only=True):
     """How records come to a sink: the keys that every sink with a queue has.
 
+    name: what logs, the status, and its files below `state` call it; by default its type, and where that has one the
+        key of which no two may have the same value. No two sinks may share a name
     topics: which records it gets, by patterns `channel:exchange:symbol` as the feed has them; `gap`, `health` and
         `summary` come with the channels that they are about
     queue: records that may wait for it
@@ -136,6 +141,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     on_start_error: `fail`: the daemon does not start when the sink cannot be opened; `retry`: it goes on trying
     """
 
+    name: Name | None = None
     topics: Patterns = ALL
     queue: Count = 100_000
     queue_bytes: Bytes = 256_000_000
@@ -252,7 +258,9 @@ class SinkConfig(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The name in logs: the type, and where there can be several of it the value that tells them apart."""
+        """The name in logs: as it was given; else the type, and the value of which no two may have the same."""
+        if self.delivery.name is not None:
+            return self.delivery.name
         unique = self.sink.unique
         value = getattr(self.settings, unique, None) if unique is not None else None
         return self.sink.name if value is None else f"{self.sink.name} {value}"

@@ -388,6 +388,16 @@ def test_what_stands_twice(problems: Problems) -> None:
     ]
 
 
+def test_two_sinks_of_one_name(problems: Problems, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both would have one file of dead letters, one line of the status, and one place in the journal."""
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda _: None)
+    redis = '[[sinks]]\ntype = "redis"\nurl = "redis://127.0.0.1"\n'
+    assert problems(EXCHANGE + redis + redis + redis + 'name = "latest"\n' + SINK + 'name = "latest"\n') == [
+        'site.toml:9: sinks[1].type: "redis" is the name of sinks[0]: write a `name` here that no other has',
+        'site.toml:17: sinks[3].name: "latest" is the name of sinks[2]: write a `name` here that no other has',
+    ]
+
+
 @pytest.mark.parametrize("paths", [("data", "data/inner"), ("./x/../data/a/b", "data"), ("/", "/data")])
 def test_files_within_the_directory_of_others(problems: Problems, paths: tuple[str, str]) -> None:
     """The outer sink would look after the files of the inner one: repair, compress and remove them."""
@@ -588,7 +598,7 @@ def test_the_full_configuration_holds_the_defaults(tmp_path: Path) -> None:
         FeedKeys(listen=["unix:/run/aggregator/feed.sock"]),
     ]
     for sink in (*config.sinks, *plain.sinks):
-        assert structs.replace(sink.delivery, dead_letters=None) == sink.sink.defaults
+        assert structs.replace(sink.delivery, name=None, dead_letters=None) == sink.sink.defaults
     assert plain.sources == ()
     (source,) = config.sources
     assert source.reception == Reception()

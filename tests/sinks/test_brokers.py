@@ -60,6 +60,11 @@ LOGIN = "names who logs in"
         ("zmq", 'url = "ipc://a b"', "is no address"),
         ("zmq", ZEROMQ + 'curve_key = "hunter2"', "must say where the key is, not hold it"),
         ("redis", 'url = "redis://me:hunter2@127.0.0.1:99999"', LOGIN),
+        ("nats", 'servers = ["nats://127.0.0.1", "nats://me:hunter2@127.0.0.1"]', LOGIN),
+        ("nats", 'servers = ["nats://hunter2@127.0.0.1:99999"]', LOGIN),
+        ("nats", 'servers = ["127.0.0.1:4222"]', 'is no address; write "nats://127.0.0.1:4222"'),
+        ("nats", 'servers = ["nats://a:4222,b:4222"]', "nats://a:4222,b:4222"),
+        ("nats", 'servers = ["nats://127.0.0.1"]\nname = "a b"', "name"),
     ],
 )
 def test_what_a_configuration_may_not_say(

@@ -11,8 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Struct, structs
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from aggregator.sinks.address import addresses
 from aggregator.sinks.messages import messages_of
 from aggregator.sinks.naming import NATS, Places
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
@@ -30,6 +31,8 @@ BUSY = range(500, 600)  # codes of a refusal that may pass
 FULL = frozenset({10077, 10167})  # the stream, or what may wait for it, is full
 CONNECT_S = 5  # the client takes whole seconds
 MOST_PENDING = 1 << 16  # messages without an answer; a batch has fewer
+
+Servers = Annotated[Texts, AfterValidator(addresses(("nats", "ws", "wss", "tls"), "nats://127.0.0.1:4222"))]
 
 
 class NatsSettings(Struct, frozen=True, kw_only=True):
@@ -53,7 +56,7 @@ class NatsSettings(Struct, frozen=True, kw_only=True):
     key: the file of its key; by default the same
     """
 
-    servers: Texts
+    servers: Servers
     mode: Literal["frames", "records", "core"] = "frames"
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "market"
     stream: Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")] = "market"

@@ -82,6 +82,7 @@ FUNDING = {
     "woo": told("predicted", "listing", "frame"),
     "woofipro": told("predicted", "listing", "frame"),
     "xt": told("current", "details", "details"),
+    "apex": told("current predicted", "frame listing", "frame listing"),
 }
 
 

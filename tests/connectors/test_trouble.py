@@ -354,6 +354,8 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         Trouble("3001: symbol does not have a valid value"),
     ),
     ("buda", 404, b'{"message":"Not found","code":"not_found"}', Trouble("not_found: Not found")),
+    ("apex", 200, b'{"code":10001,"msg":"request para error"}', Trouble("10001: request para error")),
+    ("apex", 403, b"too many requests", Trouble("too many requests", is_busy=True)),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

@@ -28,7 +28,7 @@ from aggregator.exchange import (
 from aggregator.records import DAY_S, BookSnapshot, Instrument, Levels, Record, Ticker, Trade
 from aggregator.refusals import coded
 from aggregator.sequence import ordered
-from aggregator.wire import at, bbo, ms, optional, seconds, text
+from aggregator.wire import at, bbo, ms, nonzero, optional, seconds, text
 
 API = "https://www.buda.com/api/v2"
 Amount = tuple[str, str]  # a number, and the currency that it is in
@@ -142,7 +142,7 @@ def read_figures(raw_symbol: str, body: bytes) -> Iterable[Record]:
     t = decode_figures(body).ticker
     statistics = Ticker(
         raw_symbol=raw_symbol,
-        last=number(t.last_price),
+        last=nonzero(number(t.last_price)),
         base_volume=number(t.volume),
         quote_volume=number(t.quote_volume),
         window_s=DAY_S,

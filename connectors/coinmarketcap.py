@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Credentials, Exchange, Keys, Limits, Listing, Poll, Request, Trouble
 from aggregator.records import DAY_S, HOUR_S, Instrument, Record, Ticker
 from aggregator.refusals import coded
-from aggregator.wire import Text, as_written, at, from_iso, optional
+from aggregator.wire import Text, as_written, at, from_iso, nonzero, optional
 
 API = "https://pro-api.coinmarketcap.com"
 QUOTE = "USD"
@@ -62,7 +62,7 @@ def read_prices(_: str, body: bytes) -> Iterable[Record]:
         if quote is not None:
             yield Ticker(
                 raw_symbol=str(coin.id),
-                last=optional(quote.price),
+                last=nonzero(quote.price),
                 quote_volume=optional(quote.volume_24h),
                 window_s=DAY_S,
                 ts_event=from_iso(quote.last_updated) if quote.last_updated else None,

@@ -160,7 +160,7 @@ class MarkWire(Struct, gc=False):
             if price is not None:
                 yield kind(raw_symbol=self.s, price=price, ts_event=at, ts_sent=sent)
         if (rate := optional(self.f)) is not None:
-            due = None if self.n is None else self.n * MS_NS
+            due = self.n * MS_NS if self.n else None
             yield Funding(raw_symbol=self.s, rate=rate, kind="predicted", ts_next=due, ts_event=at, ts_sent=sent)
 
 

@@ -23,7 +23,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, bbo, end_of, optional, text
+from aggregator.wire import Text, bbo, end_of, nonzero, optional, text
 
 DEPTH, FAST_DEPTH = 20, 5
 
@@ -109,7 +109,7 @@ class BarWire(Struct, gc=False):
 
 
 class ContextWire(Struct, gc=False):
-    prevDayPx: Text = None
+    prevDayPx: Text = None  # 0.0 of a coin that nobody traded
     dayNtlVlm: Text = None  # in the quote asset
     dayBaseVlm: Text = None
     markPx: Text = None
@@ -126,7 +126,7 @@ class CoinWire(Struct, gc=False):
         coin, said = self.coin, self.ctx
         yield Ticker(
             raw_symbol=coin,
-            open=optional(said.prevDayPx),
+            open=nonzero(said.prevDayPx),
             base_volume=optional(said.dayBaseVlm),
             quote_volume=optional(said.dayNtlVlm),
         )
@@ -134,7 +134,7 @@ class CoinWire(Struct, gc=False):
             yield Funding(raw_symbol=coin, rate=rate)
         if (size := optional(said.openInterest)) is not None:
             yield OpenInterest(raw_symbol=coin, size=size)
-        if (mark := optional(said.markPx)) is not None:
+        if (mark := nonzero(said.markPx)) is not None:
             yield MarkPrice(raw_symbol=coin, price=mark)
-        if (oracle := optional(said.oraclePx)) is not None:
+        if (oracle := nonzero(said.oraclePx)) is not None:
             yield IndexPrice(raw_symbol=coin, price=oracle)

@@ -85,7 +85,7 @@ class FigureWire(Struct):
             yield MarkPrice(raw_symbol=self.symbol, price=price)
         if price := nonzero(self.underlyingPrice):
             yield IndexPrice(raw_symbol=self.symbol, price=price)
-        length, due = optional(self.positionFeeTime), optional(self.nextFeeTime)
+        length, due = nonzero(self.positionFeeTime), nonzero(self.nextFeeTime)
         if rate := optional(self.fundingRate):
             yield Funding(
                 raw_symbol=self.symbol,

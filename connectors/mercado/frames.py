@@ -21,16 +21,24 @@ def read_book(f: Frame) -> Iterable[Event]:
     return (BookSnapshot(raw_symbol=f.id, bids=bids, asks=asks, ts_event=b.timestamp, ts_sent=f.ts, reason="periodic"),)
 
 
+def moment(date: int) -> int:
+    """A time in seconds, as it is seen, or in nanoseconds, as it is documented: its length tells."""
+    return date if date > NS else seconds(date)
+
+
 def read_trade(f: Frame) -> Iterable[Event]:
     t = decode_trade(f.data)
-    at = t.date if t.date > NS else seconds(t.date)
     price, size = text(t.price), text(t.amount)
-    return (Trade(raw_symbol=f.id, id=str(t.tid), price=price, size=size, side=t.type, ts_event=at, ts_sent=f.ts),)
+    return (
+        Trade(
+            raw_symbol=f.id, id=str(t.tid), price=price, size=size, side=t.type, ts_event=moment(t.date), ts_sent=f.ts
+        ),
+    )
 
 
 def read_ticker(f: Frame) -> Iterable[Record]:
     t = decode_ticker(f.data)
-    at = None if t.date is None else seconds(t.date)
+    at = None if t.date is None else moment(t.date)
     statistics = Ticker(
         raw_symbol=f.id,
         last=nonzero(t.last),

@@ -29,7 +29,7 @@ class TradeWire(Struct, gc=False):
     price: Text
     amount: Text
     type: Side  # the taker's
-    date: int  # seconds or ns: sources leave it open, and the number's length tells
+    date: int  # seconds, or ns as its documentation has it
 
 
 class TickerWire(Struct, gc=False):
@@ -42,7 +42,7 @@ class TickerWire(Struct, gc=False):
     vol: Text = None  # in the base asset
     buy: Text = None
     sell: Text = None
-    date: int | None = None  # seconds, against its documentation
+    date: int | None = None  # likewise: seconds have been seen
 
 
 decode = Decoder(Frame).decode

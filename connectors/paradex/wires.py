@@ -123,7 +123,7 @@ def read_book(frame: bytes, end: int) -> Iterable[Event]:
 
 
 def read_figures(frame: bytes, end: int) -> Iterable[Event]:
-    """The figures of a market: those of an option are there where it has a volatility."""
+    """The figures of a market: those of an option are there where its volatility is neither null nor 0."""
     sent, _, mark, index, last, volume, interest, _, bid, ask, _, _, iv, bid_iv, ask_iv, _, *rest = FIGURES.unpack_from(
         frame, HEAD.size
     )
@@ -142,7 +142,7 @@ def read_figures(frame: bytes, end: int) -> Iterable[Event]:
         yield IndexPrice(raw_symbol=name, price=underlying, ts_sent=at)
     if (size := number(interest)) is not None:
         yield OpenInterest(raw_symbol=name, size=size, ts_sent=at)
-    if iv != NOTHING:
+    if iv not in (NOTHING, 0):
         yield OptionSummary(
             raw_symbol=name,
             mark_price=price,

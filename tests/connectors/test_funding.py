@@ -83,6 +83,7 @@ FUNDING = {
     "woofipro": told("predicted", "listing", "frame"),
     "xt": told("current", "details", "details"),
     "apex": told("current predicted", "frame listing", "frame listing"),
+    "grvt": told("current", "frame listing", "frame"),
 }
 
 

@@ -356,6 +356,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ("buda", 404, b'{"message":"Not found","code":"not_found"}', Trouble("not_found: Not found")),
     ("apex", 200, b'{"code":10001,"msg":"request para error"}', Trouble("10001: request para error")),
     ("apex", 403, b"too many requests", Trouble("too many requests", is_busy=True)),
+    (
+        "grvt",
+        404,
+        b'{"code":3000,"message":"Instrument is invalid","status":400}',
+        Trouble("3000: Instrument is invalid"),
+    ),
+    (
+        "grvt",
+        429,
+        b'{"code":1006,"message":"You have surpassed the allocated rate limit for your tier","status":429}',
+        Trouble("1006: You have surpassed the allocated rate limit for your tier", is_busy=True),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

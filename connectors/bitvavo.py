@@ -131,10 +131,10 @@ class DayRow(Struct, gc=False):
 
 
 class DayWire(Struct, tag_field="event", tag="ticker24h", gc=False):
-    data: list[DayRow]
+    data: list[DayRow] | DayRow  # a list is sent, and the documentation shows one row
 
     def events(self) -> Iterable[Event]:
-        return [row.event() for row in self.data]
+        return [row.event() for row in (self.data if isinstance(self.data, list) else [self.data])]
 
 
 class CandleWire(Struct, tag_field="event", tag="candle", gc=False):

@@ -59,7 +59,7 @@ EXCHANGE = Exchange(
         "Books of pairs and of contracts settled in coins come whole, up to a hundred levels a side.",
         "Books of other contracts skip numbers, so that a change that is lost cannot be told by them.",
         "The best prices of a contract begin with the last that were told, which may be minutes old.",
-        "Of contracts settled in coins there are trades, books, candles, mark, index and funding.",
+        "Open interest of contracts settled in coins is not told, as sources disagree about what it counts.",
         "The funding rate is that of the running interval as it stands, though its field is called the last one.",
         "There are no liquidations.",
     ),

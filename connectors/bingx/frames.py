@@ -14,7 +14,7 @@ from aggregator.records import Channel
 from aggregator.refusals import meaning_of
 from aggregator.wire import as_written, encode, gunzip
 from connectors.bingx.candle_wires import BarRow, CoinBarWire, KlineWire
-from connectors.bingx.wires import BestWire, BookWire, CoinBookWire, MarkWire, TickerWire, TradeRow
+from connectors.bingx.wires import BestWire, BookWire, CoinBookWire, MarkWire, TickerWire, TradeRow, is_inverse
 
 LINEAR: Mapping[Channel, str] = {
     "trades": "trade",
@@ -31,7 +31,7 @@ SPOT: Mapping[Channel, str] = {
     "ticker": "ticker",
     "candles": "kline_",
 }
-INVERSE: Mapping[Channel, str] = {"trades": "trade", "book": "depth100", "candles": "kline_"}
+INVERSE: Mapping[Channel, str] = {**SPOT, "mark_price": "markPrice"}
 PERIODS = {  # on spot
     **{f"{n}m": f"{n}min" for n in (1, 3, 5, 15, 30)},
     "1h": "60min",
@@ -67,9 +67,9 @@ decode_tagged = Decoder(Tagged).decode
 decode_trades = Decoder(list[TradeRow] | TradeRow, strict=False).decode
 decode_book = Decoder(BookWire).decode
 decode_coin_book = Decoder(CoinBookWire).decode
-decode_best = Decoder(BestWire).decode
+decode_best = Decoder(BestWire, float_hook=as_written).decode
 decode_ticker = Decoder(TickerWire, float_hook=as_written).decode
-decode_mark = Decoder(MarkWire).decode
+decode_mark = Decoder(MarkWire, float_hook=as_written).decode
 decode_bars = Decoder(list[BarRow]).decode
 decode_kline = Decoder(KlineWire).decode
 decode_coin_bar = Decoder(CoinBarWire, float_hook=as_written).decode
@@ -141,10 +141,6 @@ def read_bars(symbol: str, word: str, f: Frame) -> Iterable[Event]:
     if word != interval:
         return (decode_kline(f.data).record(symbol, interval),)
     return [bar.record(symbol, interval) for bar in decode_bars(f.data)]
-
-
-def is_inverse(symbol: str) -> bool:
-    return symbol.endswith("-USD")
 
 
 Read = Callable[[str, str, Frame], Iterable[Event]]

@@ -1,4 +1,4 @@
-"""BingX's contracts by REST: mark and index prices, funding, and open interest.
+"""BingX's contracts by REST: index prices, funding, and open interest.
 
 https://bingx-api.github.io/docs-v3/
 """
@@ -9,14 +9,13 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Poll, Request
-from aggregator.records import HOUR_S, Funding, IndexPrice, MarkPrice, OpenInterest, Record
+from aggregator.records import HOUR_S, Funding, IndexPrice, OpenInterest, Record
 from aggregator.wire import ms, nonzero
 from connectors.bingx.listing import REST, is_inverse, is_linear
 
 
 class PremiumRow(Struct):
     symbol: str
-    markPrice: str | None
     indexPrice: str | None
     lastFundingRate: str | None  # the window runs up to now, whatever its name says
     nextFundingTime: int
@@ -39,14 +38,6 @@ class Interests(Struct):
 
 decode_premiums = Decoder(Premiums).decode
 decode_interest = Decoder(Interests).decode
-
-
-def read_inverse(_: str, body: bytes) -> Iterable[Record]:
-    """Mark prices of other contracts come by their socket."""
-    for row in decode_premiums(body).data:
-        if mark := nonzero(row.markPrice):
-            yield MarkPrice(raw_symbol=row.symbol, price=mark)
-    yield from read_premiums(_, body)
 
 
 def read_premiums(_: str, body: bytes) -> Iterable[Record]:
@@ -80,10 +71,10 @@ PREMIUM = Poll(
 )
 INVERSE_PREMIUM = Poll(
     name="inverse_premium",
-    channels=("mark_price", "index_price", "funding"),
+    channels=("index_price", "funding"),
     every=15,
     request=lambda _: Request(f"{REST}/cswap/v1/market/premiumIndex", fresh="timestamp"),
-    parse=read_inverse,
+    parse=read_premiums,
     serves=is_inverse,
     many=True,
 )

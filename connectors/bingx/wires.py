@@ -1,6 +1,8 @@
 """The messages of BingX in its own spelling, and the records that they make.
 
 https://bingx-api.github.io/docs-v3/
+Best prices, tickers and mark prices of contracts settled in coins are those of April 2026 in
+https://github.com/BingX-API/api-ai-skills/blob/main/skills/cswap-ws-market/api-reference.md
 """
 
 from collections.abc import Iterable
@@ -22,6 +24,11 @@ from aggregator.records import (
 from aggregator.wire import Text, bbo, ms, nonzero, optional
 
 
+def is_inverse(symbol: str) -> bool:
+    """Tell whether it is a contract settled in coins."""
+    return symbol.endswith("-USD")
+
+
 class TradeRow(Struct, gc=False):
     """Spot, and contracts settled in coins, send one by itself; its numbers and its truth value may be texts."""
 
@@ -38,7 +45,7 @@ class TradeRow(Struct, gc=False):
             id=self.t,
             price=self.p,
             size=self.q,
-            size_unit="contract" if symbol.endswith("-USD") else "base",
+            size_unit="contract" if is_inverse(symbol) else "base",
             side="sell" if self.m else "buy",
             ts_event=ms(self.T),
             ts_sent=None if self.E is None else ms(self.E),
@@ -105,11 +112,11 @@ class CoinBookWire(Struct, gc=False):
 
 
 class BestWire(Struct, gc=False):
-    b: str
-    B: str
-    a: str
-    A: str
-    E: int
+    b: Text
+    B: Text
+    a: Text
+    A: Text
+    E: int | None = None  # contracts settled in coins are documented without it
     T: int | None = None
     u: int | None = None
 
@@ -122,41 +129,46 @@ class BestWire(Struct, gc=False):
             self.A,
             sequence=self.u,
             ts_event=None if self.T is None else ms(self.T),
-            ts_sent=ms(self.E),
+            ts_sent=None if self.E is None else ms(self.E),
         )
 
 
 class TickerWire(Struct, gc=False):
-    """Numbers are texts of contracts, and JSON numbers on spot."""
+    """Numbers are texts of contracts, and JSON numbers on spot; some are not documented where coins settle."""
 
-    E: int
     c: Text
-    o: Text
     h: Text
     l: Text  # noqa: E741 - the wire's name
-    v: Text
-    q: Text
+    v: Text  # contracts, where they settle in coins
+    E: int | None = None
+    o: Text = None
+    q: Text = None
+    m: Text = None  # coins, where they settle in coins (ccxt 4.5.90)
     p: Text = None
 
     def record(self, symbol: str) -> Record:
+        in_coins = is_inverse(symbol)
         return Ticker(
             raw_symbol=symbol,
             last=nonzero(self.c),
             open=nonzero(self.o),
             high=nonzero(self.h),
             low=nonzero(self.l),
-            base_volume=optional(self.v),
+            base_volume=optional(self.m if in_coins else self.v),
             quote_volume=optional(self.q),
+            contract_volume=optional(self.v) if in_coins else None,
             change=optional(self.p),
             window_s=DAY_S,
-            ts_sent=ms(self.E),
+            ts_sent=None if self.E is None else ms(self.E),
         )
 
 
 class MarkWire(Struct, gc=False):
-    p: str | None
-    E: int
+    p: Text
+    E: int | None = None
+    T: int | None = None  # contracts settled in coins have it in place of `E`
 
     def records(self, symbol: str) -> Iterable[Record]:
         if price := nonzero(self.p):
-            yield MarkPrice(raw_symbol=symbol, price=price, ts_sent=ms(self.E))
+            at, sent = (None if time is None else ms(time) for time in (self.T, self.E))
+            yield MarkPrice(raw_symbol=symbol, price=price, ts_event=at, ts_sent=sent)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from aggregator.exchange import Event
+from aggregator.exchange import Event, Ignored
 from aggregator.records import DAY_S, BookSnapshot, Levels, Ticker, Trade
 from aggregator.wire import ms, nonzero, optional, past, seconds
 
@@ -68,12 +68,14 @@ class TradesWire(Struct, tag_field="event", tag="TRADE", gc=False):
 class TickerWire(Struct, tag_field="event", tag="TICKER", gc=False):
     """Its high and low are left out: they are the last price in every frame (live probes of September 2026)."""
 
-    pair: str
     timestamp: int
+    pair: str | None = None  # some frames have none (ccxt 4.5.90)
     lastPrice: str | None = None
     volume24hr: str | None = None
 
-    def record(self) -> Ticker:
+    def record(self) -> Event:
+        if self.pair is None:
+            return Ignored("a ticker without a pair")
         return Ticker(
             raw_symbol=self.pair.lower(),
             last=nonzero(self.lastPrice),

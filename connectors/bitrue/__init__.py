@@ -2,7 +2,7 @@
 
 https://www.bitrue.com/api-docs
 https://github.com/Bitrue-exchange/Spot-official-api-docs
-The socket of pairs is documented for books alone, so their trades and tickers come by REST.
+The socket of pairs is documented for books alone, so their trades, tickers and best prices come by REST.
 """
 
 from aggregator.exchange import Exchange, Limits, Stream
@@ -50,6 +50,7 @@ EXCHANGE = Exchange(
         ),
         rest.TRADES,
         rest.TICKER,
+        rest.BEST,
         rest.INDEX,
     ),
     notes=(

@@ -1,4 +1,4 @@
-"""Bitrue's answers by REST: trades and tickers of pairs, and mark, index and funding of contracts.
+"""Bitrue's answers by REST: trades, tickers and best prices of pairs, and mark, index and funding of contracts.
 
 https://www.bitrue.com/api-docs
 """
@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Poll, Request
 from aggregator.records import DAY_S, Funding, IndexPrice, MarkPrice, Record, Ticker, Trade
-from aggregator.wire import Text, as_written, either, ms, nonzero, optional
+from aggregator.wire import Text, as_written, bbo, either, ms, nonzero, optional
 from connectors.bitrue.listing import CONTRACT, SPOT, is_contract
 
 
@@ -32,6 +32,13 @@ class DayWire(Struct):
     priceChange: str | None = None
 
 
+class BestWire(Struct):
+    bidPrice: str | None
+    bidQty: str | None
+    askPrice: str | None
+    askQty: str | None
+
+
 class IndexWire(Struct):
     indexPrice: Text
     tagPrice: Text
@@ -40,6 +47,7 @@ class IndexWire(Struct):
 
 decode_past = Decoder(list[PastWire]).decode
 decode_day = either(Decoder(DayWire).decode, Decoder(list[DayWire]).decode)
+decode_best = Decoder(BestWire).decode
 decode_index = Decoder(IndexWire, float_hook=as_written).decode
 
 
@@ -75,6 +83,11 @@ def read_day(raw_symbol: str, body: bytes) -> Iterable[Record]:
     ]
 
 
+def read_best(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    b = decode_best(body)
+    return (bbo(raw_symbol, b.bidPrice, b.bidQty, b.askPrice, b.askQty),)
+
+
 def ask_index(raw_symbol: str) -> Request:
     api = "dapi" if raw_symbol.endswith("-USD") else "fapi"
     return Request(f"{CONTRACT}/{api}/v1/index?contractName={raw_symbol}")
@@ -104,6 +117,14 @@ TICKER = Poll(
     every=30,
     request=lambda raw_symbol: Request(f"{SPOT}/ticker/24hr?symbol={raw_symbol}"),
     parse=read_day,
+    serves=lambda i: not is_contract(i),
+)
+BEST = Poll(
+    name="best",
+    channels=("bbo",),
+    every=10,
+    request=lambda raw_symbol: Request(f"{SPOT}/ticker/bookTicker?symbol={raw_symbol}"),
+    parse=read_best,
     serves=lambda i: not is_contract(i),
 )
 INDEX = Poll(

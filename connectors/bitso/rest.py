@@ -62,6 +62,7 @@ class TickerRow(Struct):
     low: Text = None
     volume: Text = None
     vwap: Text = None
+    change_24: Text = None  # a difference of prices
     bid: Text = None
     ask: Text = None
 
@@ -74,6 +75,7 @@ class TickerRow(Struct):
             low=nonzero(self.low),
             base_volume=optional(self.volume),
             vwap=nonzero(self.vwap),
+            change=optional(self.change_24),
             window_s=DAY_S,
             ts_sent=sent,
         )

@@ -60,6 +60,7 @@ class TickerWire(Struct, gc=False):
     high_24h: str
     low_24h: str
     volume_24h: str  # contracts
+    volume_token_24h: str | None = None  # coins
 
 
 class TickerFrame(Struct, tag_field="event", tag="ticker.update", gc=False):
@@ -75,6 +76,7 @@ class TickerFrame(Struct, tag_field="event", tag="ticker.update", gc=False):
                 open=nonzero(said.open_24h),
                 high=nonzero(said.high_24h),
                 low=nonzero(said.low_24h),
+                base_volume=optional(said.volume_token_24h),
                 contract_volume=optional(said.volume_24h),
                 window_s=DAY_S,
                 ts_sent=sent,

@@ -7,7 +7,7 @@ from msgspec import Struct
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import DAY_S, BookDelta, BookSnapshot, Levels, Side, Ticker, Trade
 from aggregator.refusals import meaning_of
-from aggregator.wire import bbo, ms, optional
+from aggregator.wire import bbo, ms, nonzero, optional
 
 DEPTH = 300  # levels a side of a whole book; those beyond come as they change
 SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
@@ -150,21 +150,23 @@ class Figures(Struct, gc=False):
 
 
 class TickerWire(Struct, tag_field="event", tag="update"):
+    """The figures of a market that has never been traded are zeros, its change too (ccxt 4.5.90)."""
+
     params: Params
     data: Figures
 
     def events(self) -> Iterable[Event]:
         d, name, at = self.data, self.params.market_symbol, ms(self.data.ts)
         day = d.rolling_24h
-        count = optional(day.trades_count)
+        count, last = optional(day.trades_count), nonzero(d.last_traded.price)
         statistics = Ticker(
             raw_symbol=name,
-            last=optional(d.last_traded.price),
-            open=optional(day.open),
-            high=optional(day.high),
-            low=optional(day.low),
+            last=last,
+            open=nonzero(day.open),
+            high=nonzero(day.high),
+            low=nonzero(day.low),
             base_volume=optional(day.volume),
-            change=optional(day.price_change),
+            change=last and optional(day.price_change),
             trades=None if count is None else int(count),
             window_s=DAY_S,
             ts_event=at,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from aggregator.records import BookSnapshot, Candle, Levels, MarkPrice, Record, SizeUnit, Ticker, Trade
-from aggregator.wire import end_of, interval_s, ms, nonzero
+from aggregator.wire import end_of, interval_s, ms, nonzero, optional
 
 
 def is_contract(symbol: str) -> bool:
@@ -69,8 +69,8 @@ class StatisticsRow(Struct, gc=False):
     h: str
     l: str  # noqa: E741 - the wire's name
     o: str
-    v: str
-    qv: str | None = None
+    v: str  # contracts, where the symbol is one
+    qv: str | None = None  # the quote asset, in either case
 
     def record(self, symbol: str, sent: int, window: str) -> Record:
         ticker = Ticker(
@@ -79,6 +79,7 @@ class StatisticsRow(Struct, gc=False):
             open=nonzero(self.o),
             high=nonzero(self.h),
             low=nonzero(self.l),
+            quote_volume=optional(self.qv),
             window_s=interval_s(window) if window else None,
             ts_event=ms(self.t),
             ts_sent=ms(sent),
@@ -86,7 +87,7 @@ class StatisticsRow(Struct, gc=False):
         if is_contract(symbol):
             ticker.contract_volume = self.v
         else:
-            ticker.base_volume, ticker.quote_volume = self.v, self.qv
+            ticker.base_volume = self.v
         return ticker
 
 

@@ -84,6 +84,7 @@ FUNDING = {
     "xt": told("current", "details", "details"),
     "apex": told("current predicted", "frame listing", "frame listing"),
     "grvt": told("current", "frame listing", "frame"),
+    "extended": told("current", "frame listing", "listing"),
 }
 
 

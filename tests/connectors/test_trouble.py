@@ -368,6 +368,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"code":1006,"message":"You have surpassed the allocated rate limit for your tier","status":429}',
         Trouble("1006: You have surpassed the allocated rate limit for your tier", is_busy=True),
     ),
+    (
+        "extended",
+        404,
+        b'{"status":"ERROR","error":{"code":1001,"message":"Market not found."}}',
+        Trouble("1001: Market not found."),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

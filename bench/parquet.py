@@ -22,7 +22,8 @@ from aggregator.sinks.notes import FileHeader
 from aggregator.tables.arrow import schema, to_batch
 from aggregator.tables.clauses import told
 from aggregator.tables.columns import columns
-from aggregator.tables.parquet import BATCH_RECORDS, options
+from aggregator.tables.parquet import options
+from aggregator.tables.tree import BATCH_RECORDS
 
 EPOCH = "20261129T000000.000000Z"
 MARKETS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT")

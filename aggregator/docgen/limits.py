@@ -467,7 +467,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "before Parquet files appear (`rotate_rows`)",
             "they appear, and others are begun",
         ),
-        Bound("sinks.parquet.GATHERED", "records", "that wait one by one for Parquet", "they become columns"),
+        Bound("sinks.intervals.GATHERED", "records", "that wait one by one for tables", "they become columns"),
         Bound("daemon.daemon.DRAIN_S", "seconds", "that sinks have at the end", "one error; the rest is lost to them"),
         Bound(
             "daemon.process.LEAVE_S", "seconds", "from a signal to the end, whatever hangs", "left at once, exit code 1"

@@ -28,7 +28,8 @@ from aggregator.research.journal import JournalRecords
 from aggregator.research.lines import NDJSON, LinesFile
 from aggregator.sinks.paths import STAMPED
 from aggregator.sinks.recorded_file import ZST
-from aggregator.tables.parquet import ParquetTree
+from aggregator.tables.parquet import parquet_form
+from aggregator.tables.tree import TableTree
 
 MARKERS = ".converted"  # the folder of the markers, in the directory that is written
 EVERYTHING = Choice(frozenset(RECORD_TYPES))
@@ -121,7 +122,7 @@ def convert_one(task: Task) -> Converted:
         if known is not None:
             _remove(task.out, stem)
         _mark(marker, Marker(str(path), signature))
-        tree = ParquetTree(task.out, stem)
+        tree = TableTree(task.out, stem, parquet_form())
         try:
             for portion in strand.records(EVERYTHING):
                 tree.add(portion.rows, portion.epoch)

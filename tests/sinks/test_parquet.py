@@ -3,11 +3,12 @@
 import asyncio
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from msgspec import structs
 from aggregator.bus.bus import Bus
 from aggregator.records import RECORD_TYPES, Gap, Record
 from aggregator.research import Recording
-from aggregator.sinks import parquet
+from aggregator.sinks import intervals, upkeep
+from aggregator.sinks.intervals import MARKER
 from aggregator.sinks.journal.sink import SINK as JOURNAL
-from aggregator.sinks.parquet import MARKER, SINK
+from aggregator.sinks.parquet import SINK
 from aggregator.sinks.running import Running, running
 from aggregator.tables.extras import needed
-from aggregator.tables.parquet import TEMPORARY, ParquetTree
+from aggregator.tables.tree import DAY_NS, TEMPORARY, TableTree
 from tests.support.any_records import Some
 from tests.support.written import FIRST, NOON, SECOND, SECOND_NS, numbered, sold
 
@@ -171,8 +173,8 @@ async def live_until_killed(home: Path, is_spilling: bool) -> None:
     if is_spilling:
         journal = running(JOURNAL.configured(path=home / "journal"), bus)
         await journal.start()
-    parquet.GATHERED = 1000  # so that files without a name are there, too
-    vars(parquet)["ParquetTree"] = partial(ParquetTree, group_rows=1000, held_rows=2000)
+    intervals.GATHERED = 1000  # so that files without a name are there, too
+    vars(intervals)["TableTree"] = partial(TableTree, group_rows=1000, held_rows=2000)
     sink = await begun(home / "out", bus, clock, SPILLING if is_spilling else SOON)
     for start in range(0, 40_000, 1000):
         bus.publish([sold(at / 10, exchange=f"e{at % 3}") for at in range(start, start + 1000)])
@@ -247,3 +249,81 @@ async def test_files_that_got_their_names_before_a_kill_are_not_there_twice(tmp_
     await until(lambda: sink.status().written == 20_000)
     await ended(sink, journal)
     assert sum(rows(out)) == 40_000
+
+
+async def test_the_files_of_a_day_become_one_when_it_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "PAUSE_S", 0.0)
+    monkeypatch.setattr(upkeep, "QUIET_S", 0.0)
+    out = tmp_path / "out"
+    async with life(out, rotate_rows=10) as (bus, sink, clock):
+        for start in range(0, 50, 10):
+            bus.publish([sold(at) for at in range(start, start + 10)])
+            await until(lambda until=start + 10: sink.status().written == until)
+        assert len(files(out)) == 4
+        clock.now += DAY_NS
+        await until(lambda: [path.name.startswith("merged-") for path in files(out)] == [True])
+    assert [record.offset for record in read(out)] == [*range(1, 51)]
+    assert not left(out)
+
+
+async def test_old_days_go_with_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "PAUSE_S", 0.0)
+    out = tmp_path / "out"
+    async with life(out, keep=DAY_NS / SECOND_NS) as (bus, sink, clock):
+        for day in range(4):
+            bus.publish([sold(day * DAY_NS // SECOND_NS)])
+            await until(lambda: sink.status().held == 0)
+            sink.reopen()
+        await until(lambda: len(files(out)) == 4)
+        clock.now += 3 * DAY_NS
+        upkeep_of(sink)._believed._ahead += 4 * DAY_NS  # the clock is right, though it has leapt for this test
+        await until(lambda: len(list(out.glob("type=trade/*"))) == 2)
+    assert sink.status().removed == 2
+    assert [record.offset for record in read(out)] == [3, 4]
+
+
+def upkeep_of(sink: Running) -> Any:
+    return vars(vars(sink)["_writer"])["_upkeep"]
+
+
+@contextmanager
+def small_disk(path: Path, size: int) -> Iterator[None]:
+    """A disk in memory of so many bytes, where the system lets us have one."""
+    path.mkdir()
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=False)
+    if done.returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+async def test_a_full_disk_is_told_with_a_count_and_the_sink_goes_on(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 24_000_000):
+        out = tmp_path / "disk" / "out"
+        ballast = tmp_path / "disk" / "ballast"
+        async with life(out) as (bus, sink, _):
+            bus.publish([sold(at) for at in range(100)])
+            await until(lambda: sink.status().written == 100)
+            sink.reopen()
+            await until(lambda: len(files(out)) == 1)
+            bus.publish([sold(at) for at in range(100, 150)])
+            await until(lambda: sink.status().written == 150)
+            with suppress(OSError), ballast.open("wb") as file:
+                while True:
+                    file.write(bytes(1 << 16))
+            sink.reopen()
+            await until(lambda: sink.status().dropped == 50)
+            bus.publish([sold(at) for at in range(150, 170)])
+            await until(lambda: sink.status().retried)
+            assert sink.status().held == 20
+            ballast.unlink()
+        assert sink.status().failing is None
+        gaps = [record for record in read(out) if isinstance(record, Gap)]
+        assert [(gap.cause, gap.missed, gap.expected, gap.got) for gap in gaps] == [("overflow", 50, 101, 151)]
+        told = [record.offset for record in read(out) if not isinstance(record, Gap)]
+        assert told == [*range(1, 101), *range(151, 171)]
+        assert not left(out)

@@ -15,7 +15,8 @@ from aggregator.sinks.journal.sink import SINK
 from aggregator.sinks.notes import FileHeader, Footer
 from aggregator.sinks.running import running
 from aggregator.tables.columns import tag
-from aggregator.tables.parquet import ParquetTree
+from aggregator.tables.parquet import parquet_form
+from aggregator.tables.tree import TableTree
 
 FIRST, SECOND = "20261129T000000.000000Z", "20261129T060000.000000Z"
 NOON = 1_795_953_600_000_000_000  # 2026-11-29T12:00:00Z
@@ -69,7 +70,7 @@ def as_lines(
 
 def as_parquet(path: Path, records: Sequence[Record], epoch: str = FIRST, **how: Any) -> Path:
     """Files of Parquet, as every writer of them makes them."""
-    tree = ParquetTree(path, "some", **how)
+    tree = TableTree(path, "some", parquet_form(), **how)
     tree.add(records, epoch)
     tree.close()
     return path

@@ -17,7 +17,7 @@ from aggregator.records import DAY_S, SECOND_NS, Levels, Record, Trade
 from aggregator.research.export.market import Beside, BookChange, BookLost, RecordedMarket, Step, decimals
 from aggregator.research.export.writing import CannotExport, ExportedFile, ExportedMarket, exported, safe
 from aggregator.tables.extras import needed
-from aggregator.tables.parquet import day_name
+from aggregator.tables.tree import day_name
 
 DEPTH, TRADE, CLEAR, SNAPSHOT = 1, 2, 3, 4
 SELL, BUY, LOCAL, EXCH = 1 << 28, 1 << 29, 1 << 30, 1 << 31

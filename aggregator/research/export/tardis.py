@@ -25,7 +25,7 @@ from aggregator.records import (
 )
 from aggregator.research.export.market import Beside, BookChange, BookLost, RecordedMarket, Step, WholeBook
 from aggregator.research.export.writing import ExportedFile, ExportedMarket, exported, safe
-from aggregator.tables.parquet import day_name
+from aggregator.tables.tree import day_name
 
 ALWAYS = ("exchange", "symbol", "timestamp", "local_timestamp")
 QUOTES = (*ALWAYS, "ask_amount", "ask_price", "bid_price", "bid_amount")

@@ -1,4 +1,4 @@
-"""Bitrue's answers by REST: trades, tickers and best prices of pairs, and mark, index and funding of contracts.
+"""Bitrue's answers by REST: trades and tickers of pairs, mark, index and funding of contracts, best prices of both.
 
 https://www.bitrue.com/api-docs
 """
@@ -39,6 +39,14 @@ class BestWire(Struct):
     askQty: str | None
 
 
+class QuoteWire(Struct):
+    """The ticker of a contract: its best prices come without sizes."""
+
+    buy: Text
+    sell: Text
+    time: int | None = None
+
+
 class IndexWire(Struct):
     indexPrice: Text
     tagPrice: Text
@@ -47,7 +55,7 @@ class IndexWire(Struct):
 
 decode_past = Decoder(list[PastWire]).decode
 decode_day = either(Decoder(DayWire).decode, Decoder(list[DayWire]).decode)
-decode_best = Decoder(BestWire).decode
+decode_best = either(Decoder(BestWire).decode, Decoder(QuoteWire, float_hook=as_written).decode)
 decode_index = Decoder(IndexWire, float_hook=as_written).decode
 
 
@@ -85,12 +93,20 @@ def read_day(raw_symbol: str, body: bytes) -> Iterable[Record]:
 
 def read_best(raw_symbol: str, body: bytes) -> Iterable[Record]:
     b = decode_best(body)
+    if isinstance(b, QuoteWire):
+        return (bbo(raw_symbol, b.buy, None, b.sell, None, ts_sent=None if b.time is None else ms(b.time)),)
     return (bbo(raw_symbol, b.bidPrice, b.bidQty, b.askPrice, b.askQty),)
 
 
-def ask_index(raw_symbol: str) -> Request:
+def ask_best(raw_symbol: str) -> Request:
+    if raw_symbol.startswith("E-"):
+        return ask_contract("ticker", raw_symbol)
+    return Request(f"{SPOT}/ticker/bookTicker?symbol={raw_symbol}")
+
+
+def ask_contract(path: str, raw_symbol: str) -> Request:
     api = "dapi" if raw_symbol.endswith("-USD") else "fapi"
-    return Request(f"{CONTRACT}/{api}/v1/index?contractName={raw_symbol}")
+    return Request(f"{CONTRACT}/{api}/v1/{path}?contractName={raw_symbol}")
 
 
 def read_index(raw_symbol: str, body: bytes) -> Iterable[Record]:
@@ -123,15 +139,14 @@ BEST = Poll(
     name="best",
     channels=("bbo",),
     every=10,
-    request=lambda raw_symbol: Request(f"{SPOT}/ticker/bookTicker?symbol={raw_symbol}"),
+    request=ask_best,
     parse=read_best,
-    serves=lambda i: not is_contract(i),
 )
 INDEX = Poll(
     name="index",
     channels=("mark_price", "index_price", "funding"),
     every=60,
-    request=ask_index,
+    request=lambda raw_symbol: ask_contract("index", raw_symbol),
     parse=read_index,
     serves=is_contract,
 )

@@ -102,7 +102,7 @@ EXCHANGE = Exchange(
         "Sizes are of contracts, and of the base asset on spot markets.",
         "Trades have no id, so that none can be asked for again.",
         "Funding is sent in per cent of an interval, and published as a fraction.",
-        "A ticker tells no volume: what its turnover counts depends on the contract, and is not said.",
+        "A ticker tells no volume: its turnover is counted in the asset in which the contract settles.",
         "The greeks of options are asked for each ten seconds; the stream sends them without names.",
         "The state of the whole exchange is told as it changes, that of an instrument by the listing alone.",
         "It tells no liquidations in public.",

@@ -70,8 +70,9 @@ class BestWire(Struct, gc=False):
 
 
 class TickerRow(Struct, gc=False):
+    s: str = ""
     ohlc: tuple[Text, Text, Text, Text] | None = None
-    oi: list[Text] = []  # contracts, and how many US dollars it has changed by
+    oi: list[Text] | None = None  # contracts, and how many US dollars it has changed by
 
 
 class TickerWire(Struct, gc=False):
@@ -82,14 +83,13 @@ class TickerWire(Struct, gc=False):
     def events(self) -> Iterable[Event]:
         sent = None if self.ts is None else us(self.ts)
         for row in self.d:
+            name = row.s or self.sy  # `sy` may be a whole chain of options, by the documentation
             if row.ohlc is not None:
                 first, high, low, last = map(nonzero, row.ohlc)
-                yield Ticker(
-                    raw_symbol=self.sy, open=first, high=high, low=low, last=last, window_s=DAY_S, ts_sent=sent
-                )
-            size = optional(row.oi[0]) if row.oi and unit_of(self.sy) == "contract" else None
+                yield Ticker(raw_symbol=name, open=first, high=high, low=low, last=last, window_s=DAY_S, ts_sent=sent)
+            size = optional(row.oi[0]) if row.oi and unit_of(name) == "contract" else None
             if size is not None:
-                yield OpenInterest(raw_symbol=self.sy, size=size, size_unit="contract", ts_sent=sent)
+                yield OpenInterest(raw_symbol=name, size=size, size_unit="contract", ts_sent=sent)
 
 
 class MarkWire(Struct, gc=False):

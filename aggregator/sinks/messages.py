@@ -65,17 +65,23 @@ def messages_of(
     most_bytes: of the lines in a message
     most_records: in a message; null: as many as there are
     """
+    places = list(map(place_of, batch.records))
+    most_records = most_records or len(places)
+    if batch.size <= most_bytes and len(places) <= most_records and len(set(places)) == 1:
+        return [
+            Message(places[0], list(range(len(places))), batch.first, batch.last, batch.blob)
+        ], []  # nothing to part
     sizes = list(map(len, batch.lines))
     groups: dict[str, list[int]] = {}
     too_large = []
-    for at, record in enumerate(batch.records):
+    for at, place in enumerate(places):
         if sizes[at] > most_bytes:
             too_large.append(at)
         else:
-            groups.setdefault(place_of(record), []).append(at)
+            groups.setdefault(place, []).append(at)
     messages = []
     for place, group in groups.items():
-        for which in _split(group, sizes, most_bytes, most_records or len(group)):
+        for which in _split(group, sizes, most_bytes, most_records):
             first, last = batch.records[which[0]].offset, batch.records[which[-1]].offset
             payload = b"".join([batch.lines[at] for at in which])
             messages.append(Message(place, which, first, last, payload))
@@ -84,6 +90,8 @@ def messages_of(
 
 def _split(which: list[int], sizes: list[int], most_bytes: int, most_records: int) -> list[list[int]]:
     """These positions in order, in as few parts as their records allow."""
+    if len(which) <= most_records and sum([sizes[at] for at in which]) <= most_bytes:
+        return [which]
     parts: list[list[int]] = []
     size = most_bytes
     for at in which:

@@ -1,7 +1,7 @@
 """How fast each sink that speaks to a server is, beside its client library alone: `python -m bench.targets [NAME ...]`.
 
 Both write the same batches to the same server on loopback, in turn, and wait until it has confirmed them; the sink's
-records go through bus and frame: they are encoded, queued, gathered and counted. The client alone has its lines before.
+records go through bus and frame, where they are queued, gathered and counted. Either encodes them, as it must.
 `docs/sinks/NAME.md` has the figures.
 """
 
@@ -105,7 +105,7 @@ async def alone(mode: Mode, port: int, todo: list[Batch]) -> Pace:
     send = await mode.alone(port)
     watch = Watch()
     for batch in todo:
-        await send(batch)
+        await send(Batch(list(batch.records), batch.epoch))
     return watch.pace(sum(map(len, todo)))
 
 

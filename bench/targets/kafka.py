@@ -1,18 +1,18 @@
 """Kafka: the client produces the same records with the same settings and headers, and waits for the same answers."""
 
 import asyncio
-from functools import partial
 
 from confluent_kafka import Producer
 
 from aggregator.bus.bus import Batch
+from aggregator.records import MS_NS
 from aggregator.sinks.brokers.kafka import SINK
 from bench.targets.target import Mode, Send, Target
 from tests.support.servers import tansu
 
 
 async def alone(port: int) -> Send:
-    """One message a record; its answer is heard by a function, as it must be."""
+    """One message a record, with its key and time; its answer is heard by a function, as it must be."""
     client = Producer(
         {
             "bootstrap.servers": f"127.0.0.1:{port}",
@@ -26,18 +26,25 @@ async def alone(port: int) -> Send:
         if error is not None:
             raise SystemExit(f"kafka: {error}")
 
-    def produce(lines: list[bytes]) -> None:
+    def produce(batch: Batch) -> None:
         headers: list[tuple[str, str | bytes | None]] = [
             ("Aggregator-Type", "trade"),
             ("Aggregator-Schema", "1"),
             ("Aggregator-Epoch", "e"),
         ]
-        for line in lines:
-            client.produce("market.trades.x", line, b"trades:x:BTC/USDT", headers=headers, on_delivery=hear)
+        for record, line in zip(batch.records, batch.lines, strict=True):
+            client.produce(
+                "market.trades.x",
+                line[:-1],
+                f"trades:x:{record.symbol}",
+                timestamp=record.ts_recv // MS_NS,
+                headers=headers,
+                on_delivery=hear,
+            )
         client.flush()
 
     async def send(batch: Batch) -> None:
-        await asyncio.to_thread(partial(produce, batch.lines))
+        await asyncio.to_thread(produce, batch)
 
     return send
 

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from pydantic import AfterValidator, Field
 
 from aggregator.records import MS_NS, SCHEMA, Record
-from aggregator.sinks.naming import KAFKA, KAFKA_KEY, MOST_PLACES, Places
+from aggregator.sinks.naming import KAFKA, KAFKA_KEY, MOST_PLACES, topic_parts
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.tls import tls_context, where_spoken
 from aggregator.sinks.values import Bytes, FilePath, Secret, Texts, names_login, quote, reveal
@@ -83,6 +83,7 @@ class _Waiting:
 
     epoch: its epoch
     name: by which it is known when it comes again
+    lines: its lines, as the server gets them
     left: positions that are to be given to the client, once more or for the first time
     open: so many are with the client
     stuck: so many were when they had been waited for last
@@ -90,14 +91,19 @@ class _Waiting:
     trouble: the last words about those that it did not take now
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, lines: list[bytes]) -> None:
         self.epoch = batch.epoch
         self.name = (batch.epoch, batch.first, batch.last, len(batch))
+        self.lines = [line[:-1] for line in lines]
         self.left = list(range(len(batch)))
         self.open = 0
         self.stuck = 0
         self.refused: list[int] = []
         self.trouble = ""
+
+    def position(self, line: bytes | None) -> int:
+        """Where in the batch a line stands: each has an offset of its own, so that there is one of it."""
+        return self.lines.index(line or b"")
 
 
 class KafkaWriter(Writer):
@@ -107,9 +113,7 @@ class KafkaWriter(Writer):
         self._settings = settings
         limit = context.delivery.timeout
         self._patience = min(WAIT_S, limit * 0.6) if limit else WAIT_S
-        self._topic = Places(KAFKA, f"{settings.prefix}.", by_symbol=False)
-        self._key = Places(KAFKA_KEY)
-        self._places: dict[tuple[type[Record], str], Place] = {}
+        self._places: dict[tuple[object, ...], Place] = {}
         self._waiting: _Waiting | None = None
         self._is_over = False
         self._said = "no server answers"
@@ -142,9 +146,9 @@ class KafkaWriter(Writer):
     def _write(self, batch: Batch, lines: list[bytes]) -> None:
         waiting = self._waiting
         if waiting is None or waiting.name != (batch.epoch, batch.first, batch.last, len(batch)):
-            waiting = self._waiting = _Waiting(batch)
+            waiting = self._waiting = _Waiting(batch, lines)
         left, waiting.left = waiting.left, []
-        self._produce(waiting, left, batch.records, lines)
+        self._produce(waiting, left, batch.records)
         end = time.monotonic() + self._patience
         while waiting.open and not self._is_over and self._fatal is None and time.monotonic() < end:
             self._producer.flush(STEP_S)
@@ -174,10 +178,11 @@ class KafkaWriter(Writer):
         waiting.stuck = waiting.open
         raise Retry(f"the servers have still to answer to {waiting.open} records")
 
-    def _produce(self, waiting: _Waiting, which: list[int], records: list[Record], lines: list[bytes]) -> None:
+    def _produce(self, waiting: _Waiting, which: list[int], records: list[Record]) -> None:
         """Give records to the client; where it holds too much already, wait for it."""
         from confluent_kafka import KafkaException
 
+        report = partial(self._report, waiting)  # hot: one for all records
         for at in which:
             record = records[at]
             topic, key, headers = self._place(record, waiting.epoch)
@@ -185,11 +190,11 @@ class KafkaWriter(Writer):
                 try:
                     self._producer.produce(
                         topic,
-                        lines[at][:-1],
+                        waiting.lines[at],
                         key,
                         timestamp=record.ts_recv // MS_NS,
                         headers=headers,
-                        on_delivery=partial(self._report, waiting, at),
+                        on_delivery=report,
                     )
                 except BufferError:
                     self._producer.poll(STEP_S)
@@ -201,9 +206,10 @@ class KafkaWriter(Writer):
                     break
 
     def _place(self, record: Record, epoch: str) -> Place:
-        """Where a record goes, remembered as its key is."""
-        kind, key = type(record), self._key(record)
-        place = self._places.get((kind, key))
+        """Where a record goes, remembered: a stream has few topics and many records."""
+        kind = type(record)
+        name = (kind, record.exchange, record.symbol, record.raw_symbol, getattr(record, "channel", None))
+        place = self._places.get(name)
         if place is None or place[2][-1][1] != epoch:
             if len(self._places) == MOST_PLACES:
                 self._places.clear()
@@ -212,13 +218,15 @@ class KafkaWriter(Writer):
                 ("Aggregator-Schema", str(SCHEMA)),
                 ("Aggregator-Epoch", epoch),
             ]
-            place = self._places[kind, key] = (self._topic(record), key.encode(), headers)
+            channel, exchange, symbol = topic_parts(record)
+            topic = f"{self._settings.prefix}.{KAFKA.join(channel, exchange)}"
+            place = self._places[name] = (topic, KAFKA_KEY.join(channel, exchange, symbol).encode(), headers)
         return place
 
-    def _report(self, waiting: _Waiting, at: int, error: "KafkaError | None", _: "Message") -> None:
+    def _report(self, waiting: _Waiting, error: "KafkaError | None", message: "Message") -> None:
         waiting.open -= 1
         if error is not None:
-            self._judge(waiting, at, error)
+            self._judge(waiting, waiting.position(message.value()), error)
 
     def _judge(self, waiting: _Waiting, at: int, error: "KafkaError") -> None:
         """Note what becomes of a record that the servers have not taken."""

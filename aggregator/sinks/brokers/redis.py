@@ -172,11 +172,15 @@ class RedisWriter(Writer):
 
     async def _keep_latest(self, batch: Batch) -> None:
         """Set the latest record of each topic, by one command for each channel."""
-        hashes: dict[str, dict[str, bytes]] = {}
-        for record, line in zip(batch.records, batch.lines, strict=True):
+        newest: dict[tuple[object, ...], int] = {}
+        for at, record in enumerate(batch.records):
             if not isinstance(record, NO_LATEST):
-                channel, exchange, symbol = topic_parts(record)
-                hashes.setdefault(channel, {})[REDIS.join(exchange, symbol)] = line[:-1]
+                channel = getattr(record, "channel", None)
+                newest[type(record), record.exchange, record.symbol, record.raw_symbol, channel] = at
+        hashes: dict[str, dict[str, bytes]] = {}
+        for at in sorted(newest.values()):
+            channel, exchange, symbol = topic_parts(batch.records[at])
+            hashes.setdefault(channel, {})[REDIS.join(exchange, symbol)] = batch.lines[at][:-1]
         pipe = self._client.pipeline(transaction=False)
         for channel, latest in hashes.items():
             pipe.hset(f"{self._settings.prefix}:{REDIS.part(channel)}", mapping=latest)

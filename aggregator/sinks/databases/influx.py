@@ -115,25 +115,36 @@ def time_of(ns: int, offset: int) -> int:
     return ns // 1000 * 1000 + offset % 1000
 
 
+Spell = Callable[[Any], str]
+
+
 @cache
-def _fields(kind: type[Record]) -> tuple[tuple[Column, Callable[[Record], Any]], ...]:
-    """The fields of a type that are measured: numbers, integers and truths; text is none."""
-    measured = {"number", "count", "time", "measure", "flag"}
-    return tuple((c, get) for c, get in getters(kind) if c.kind in measured and c.name not in ENVELOPE)
+def _fields(kind: type[Record]) -> tuple[tuple[str, Callable[[Record], Any], Spell], ...]:
+    """The fields of a type that are measured, as `name=`, with how each is had and spelled; text is not measured."""
+    return tuple(
+        (f"{column.name}=", get, _speller(column))
+        for column, get in getters(kind)
+        if column.kind in {"number", "count", "time", "measure", "flag"} and column.name not in ENVELOPE
+    )
 
 
-def _value(column: Column, value: Any) -> str:
-    """A value as a line has it: the double nearest to a number. Raises ValueError where there is none."""
-    if column.kind == "number":
-        if PLAIN.fullmatch(value):  # hot: mostly it is so, and stands in a line as it is
-            return str(value)
+def _speller(column: Column) -> Spell:
+    """Give a function that spells a value as a line has it, the double nearest to a number; it may raise ValueError."""
+
+    def number(value: str) -> str:
+        if is_plain(value):  # hot: mostly it is so, and stands in a line as it is
+            return value
         found = float(value) if is_number(value) else float("nan")
         if not isfinite(found):
             raise ValueError(f"{column.name} {quote(value)} is no number that a double holds")
         return repr(found)
+
+    is_plain = PLAIN.fullmatch
+    if column.kind == "number":
+        return number
     if column.kind == "flag":
-        return "true" if value else "false"
-    return repr(float(value)) if column.kind == "measure" else f"{value}i"
+        return lambda value: "true" if value else "false"
+    return (lambda value: repr(float(value))) if column.kind == "measure" else "{}i".format
 
 
 class Lines:
@@ -145,11 +156,9 @@ class Lines:
     def __call__(self, record: Record) -> str:
         """The line of a record that is a point. Raises ValueError where a number of it fits no double."""
         kind = type(record)
-        told = [(c.name, _value(c, value)) for c, get in _fields(kind) if (value := get(record)) is not None]
-        time = record.ts_open if isinstance(record, Candle) else record.ts_recv
-        if not isinstance(record, Candle):
-            time = time_of(time, record.offset)
-        return f"{self._series(kind, record)} {','.join([f'{name}={value}' for name, value in told])} {time}"
+        told = [name + spell(value) for name, get, spell in _fields(kind) if (value := get(record)) is not None]
+        time = record.ts_open if isinstance(record, Candle) else time_of(record.ts_recv, record.offset)
+        return f"{self._series(kind, record)} {','.join(told)} {time}"
 
     def _series(self, kind: type[Record], record: Record) -> str:
         symbol = record.raw_symbol if record.symbol is None else record.symbol

@@ -68,10 +68,10 @@ class BookWire(Struct, gc=False):
 class BestWire(Struct, gc=False):
     coin: str
     time: int
-    bbo: tuple[LevelWire | None, LevelWire | None]
+    bbo: list[LevelWire | None]  # bid and ask: an empty side is null, or left out at the end
 
     def record(self) -> Bbo:
-        bid, ask = self.bbo
+        bid, ask = [*self.bbo, None, None][:2]
         return bbo(
             self.coin,
             bid and bid.px,

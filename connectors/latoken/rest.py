@@ -28,10 +28,10 @@ class TickerWire(Currencies):
     bestBidQuantity: str | None = None
     bestAsk: str | None = None
     bestAskQuantity: str | None = None
-    updateTimestamp: int | None = None
+    updateTimestamp: int | None = None  # 0 is none
 
     def record(self) -> Record:
-        at = None if self.updateTimestamp is None else ms(self.updateTimestamp)
+        at = ms(self.updateTimestamp) if self.updateTimestamp else None
         return bbo(self.name, self.bestBid, self.bestBidQuantity, self.bestAsk, self.bestAskQuantity, ts_event=at)
 
 

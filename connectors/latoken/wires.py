@@ -110,7 +110,7 @@ class TradesWire(Struct, gc=False):
 class TickerRow(Struct, gc=False):
     volume24h: str | None = None  # it counts the quote asset
     lastPrice: str | None = None
-    updateTimestamp: int | None = None
+    updateTimestamp: int | None = None  # 0 is none
 
     def record(self, name: str, sent: int) -> Ticker:
         return Ticker(
@@ -118,7 +118,7 @@ class TickerRow(Struct, gc=False):
             last=nonzero(self.lastPrice),
             quote_volume=optional(self.volume24h),
             window_s=DAY_S,
-            ts_event=None if self.updateTimestamp is None else ms(self.updateTimestamp),
+            ts_event=ms(self.updateTimestamp) if self.updateTimestamp else None,
             ts_sent=sent,
         )
 

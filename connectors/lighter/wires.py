@@ -109,9 +109,16 @@ def levels(rows: list[LevelWire]) -> Levels:
     return [(text(row.price), text(row.size)) for row in rows]
 
 
+class SideWire(Struct, gc=False):
+    """One side of the best prices: where it is empty, its fields are empty or left out."""
+
+    price: Text = None
+    size: Text = None
+
+
 class BestWire(Struct, gc=False):
-    a: LevelWire | None = None
-    b: LevelWire | None = None
+    a: SideWire | None = None
+    b: SideWire | None = None
 
     def record(self, name: str, at: int | None, sent: int | None) -> Bbo:
         bid, ask = self.b, self.a

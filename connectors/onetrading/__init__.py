@@ -162,7 +162,7 @@ EXCHANGE = Exchange(
     notes=(
         "Its books have sixteen levels a side.",
         "The funding rate is an estimate of what is exchanged next, made anew each minute; so is the mark price.",
-        "It publishes no index. A ticker tells no volume, as it is not said what that counts.",
+        "It publishes no index.",
         "Trades have ids without an order, so that missed ones cannot be asked for by number.",
         "Candles are told while they run; of those of a month only the end is told, so they are left out.",
     ),

@@ -83,4 +83,7 @@ def read_contract_book(raw_symbol: str, body: bytes) -> BookSnapshot:
 
 
 def read_bests(_: str, body: bytes) -> Iterable[Record]:
-    return [bbo(row.s, row.bp, row.bq, row.ap, row.aq) for row in decode_bests(body).result]
+    return [
+        bbo(row.s, row.bp, row.bq, row.ap, row.aq, ts_sent=None if row.t is None else row.t * MS_NS)
+        for row in decode_bests(body).result
+    ]

@@ -85,6 +85,7 @@ FUNDING = {
     "apex": told("current predicted", "frame listing", "frame listing"),
     "grvt": told("current", "frame listing", "frame"),
     "extended": told("current", "frame listing", "listing"),
+    "pacifica": told("settled predicted", "frame listing", "listing"),
 }
 
 

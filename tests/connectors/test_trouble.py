@@ -374,6 +374,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"status":"ERROR","error":{"code":1001,"message":"Market not found."}}',
         Trouble("1001: Market not found."),
     ),
+    (
+        "pacifica",
+        200,
+        b'{"success":false,"data":null,"error":"Book not found: X","code":3}',
+        Trouble("3: Book not found: X"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

@@ -21,7 +21,19 @@ FACTS = Path(__file__).parents[3] / "shared/exchanges/exchanges.json"
 DATE = r"\d{4}(-\d{2}(-\d{2})?)?"
 ENTRIES = tuple(load_catalog().values())
 # These are not of the list of 2025, which has 201.
-BEYOND = {"apex", "aster", "backpack", "dydx", "extended", "grvt", "hyperliquid", "lighter", "pacifica", "paradex"}
+BEYOND = {
+    "apex",
+    "aster",
+    "backpack",
+    "derive",
+    "dydx",
+    "extended",
+    "grvt",
+    "hyperliquid",
+    "lighter",
+    "pacifica",
+    "paradex",
+}
 STREAMS = {"itbit", "wavesexchange"}  # polled by the list of 2025, but their documentation has streams (2026-11)
 SEVEN = ("binance", "bit2c", "bitstamp", "coinbaseexchange", "htx", "kraken", "okx")
 

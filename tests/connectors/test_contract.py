@@ -156,6 +156,10 @@ def test_what_it_asks_is_the_exchange_that_it_names(id: str) -> None:
 
 
 PAGED = {  # exchange -> how its documentation says that its listing pages, and an answer with a next page
+    "derive": (
+        "`page` and `page_size` of the request's body, and `num_pages` of the answer",
+        b'{"result":{"instruments":[],"pagination":{"num_pages":2,"count":1001}}}',
+    ),
     "bybit": (
         "`nextPageCursor` of the answer is the next request's `cursor`",
         b'{"retCode":0,"result":{"list":[],"nextPageCursor":"first%3DA"}}',
@@ -273,8 +277,12 @@ def test_a_listing_in_pages_is_followed(id: str) -> None:
     _, body = PAGED[id]
     listing = EXCHANGES[id].listing
     parts = [(request, listing.more) for request in listing.requests] + [(d.request, d.more) for d in listing.details]
-    following = [(request.url, after.url) for request, more in parts for after in more(request, body)]
-    assert any(url != after and url.partition("?")[0] == after.partition("?")[0] for url, after in following)
+    following = [(request, after) for request, more in parts for after in more(request, body)]
+    assert any(
+        (request.url, request.body) != (after.url, after.body)
+        and request.url.partition("?")[0] == after.url.partition("?")[0]
+        for request, after in following
+    )
 
 
 def test_of_each_listing_it_is_known_whether_it_pages() -> None:

@@ -86,6 +86,7 @@ FUNDING = {
     "grvt": told("current", "frame listing", "frame"),
     "extended": told("current", "frame listing", "listing"),
     "pacifica": told("settled predicted", "frame listing", "listing"),
+    "derive": told("current", "frame listing", ""),  # it is paid all the time
 }
 
 

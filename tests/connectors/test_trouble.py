@@ -380,6 +380,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"success":false,"data":null,"error":"Book not found: X","code":3}',
         Trouble("3: Book not found: X"),
     ),
+    (
+        "derive",
+        200,
+        b'{"id":1,"error":{"code":-32000,"message":"Rate limit exceeded"}}',
+        Trouble("-32000: Rate limit exceeded", is_busy=True),
+    ),
+    (
+        "derive",
+        200,
+        b'{"id":1,"error":{"code":12001,"message":"Instrument not found"}}',
+        Trouble("12001: Instrument not found"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

@@ -29,6 +29,7 @@ BEYOND = {
     "dydx",
     "extended",
     "grvt",
+    "hibachi",
     "hyperliquid",
     "lighter",
     "pacifica",

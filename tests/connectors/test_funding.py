@@ -87,6 +87,7 @@ FUNDING = {
     "extended": told("current", "frame listing", "listing"),
     "pacifica": told("settled predicted", "frame listing", "listing"),
     "derive": told("current", "frame listing", ""),  # it is paid all the time
+    "hibachi": told("predicted", "frame listing", "frame listing"),
 }
 
 

@@ -392,6 +392,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"id":1,"error":{"code":12001,"message":"Instrument not found"}}',
         Trouble("12001: Instrument not found"),
     ),
+    (
+        "hibachi",
+        400,
+        b'{"errorCode":4,"message":"Invalid input: Invalid symbol","status":"failed"}',
+        Trouble("4: Invalid input: Invalid symbol"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

@@ -32,6 +32,7 @@ BEYOND = {
     "hibachi",
     "hyperliquid",
     "lighter",
+    "nado",
     "pacifica",
     "paradex",
 }

@@ -267,6 +267,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "extended": "`info/markets` takes nothing but `market`",
     "pacifica": "`info` takes no parameters",
     "hibachi": "`exchange-info` takes no parameters",
+    "nado": "`symbols` takes no parameters",
 }
 PAGED_DETAILS = {"phemex"}  # of these, what completes the listing is in pages, and the listing itself is not
 FRAMES = Path(__file__).parents[1] / "frames"

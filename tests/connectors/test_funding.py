@@ -88,6 +88,7 @@ FUNDING = {
     "pacifica": told("settled predicted", "frame listing", "listing"),
     "derive": told("current", "frame listing", ""),  # it is paid all the time
     "hibachi": told("predicted", "frame listing", "frame listing"),
+    "nado": told("current", "frame", "frame"),
 }
 
 

@@ -398,6 +398,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"errorCode":4,"message":"Invalid input: Invalid symbol","status":"failed"}',
         Trouble("4: Invalid input: Invalid symbol"),
     ),
+    (
+        "nado",
+        200,
+        b'{"status":"failure","error":"Invalid product id","error_code":2000}',
+        Trouble("2000: Invalid product id"),
+    ),
+    (
+        "nado",
+        200,
+        b'{"status":"failure","error":"Too Many Requests!","error_code":1000}',
+        Trouble("1000: Too Many Requests!", is_busy=True),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

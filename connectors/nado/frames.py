@@ -1,0 +1,176 @@
+"""Reading Nado's frames: events by their `type`, and answers by their number.
+
+https://docs.nado.xyz/developer-resources/api/subscriptions
+Prices and sizes are integers, in parts of 10^18; times are nanoseconds, of a candle seconds. Markets go by numbers.
+A change of a book names the time of the change before it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Accepted, Event, Parse, Refused
+from aggregator.records import DAY_S, HOUR_S, MS_NS, SECOND_NS, Bbo, BookDelta, Candle, Channel, Levels, Trade
+from aggregator.refusals import meaning_of
+from aggregator.wire import bbo, by_word, end_of, unscaled
+
+CHANNELS: dict[Channel, str] = {
+    "trades": "trade",
+    "book": "book_depth",
+    "bbo": "best_bid_offer",
+    "candles": "latest_candlestick",
+}
+LENGTHS = {60: "1m", 300: "5m", 900: "15m", HOUR_S: "1h", 2 * HOUR_S: "2h", 4 * HOUR_S: "4h", DAY_S: "1d"}
+LENGTHS[7 * DAY_S] = "1w"
+PLACES = 18
+
+
+def x18(number: int) -> str:
+    return unscaled(number, PLACES)
+
+
+class TradeWire(Struct, gc=False):
+    timestamp: int
+    product_id: int
+    price: int
+    taker_qty: int
+    is_taker_buyer: bool
+
+    def event(self) -> Event:
+        return Trade(
+            raw_symbol=str(self.product_id),
+            price=x18(self.price),
+            size=x18(self.taker_qty),
+            side="buy" if self.is_taker_buyer else "sell",
+            ts_event=self.timestamp,
+        )
+
+
+class BookWire(Struct, gc=False):
+    min_timestamp: int
+    max_timestamp: int
+    last_max_timestamp: int
+    product_id: int
+    bids: list[tuple[int, int]] = []
+    asks: list[tuple[int, int]] = []
+
+    def event(self) -> Event:
+        return BookDelta(
+            raw_symbol=str(self.product_id),
+            bids=levels(self.bids),
+            asks=levels(self.asks),
+            sequence=self.max_timestamp,
+            sequence_first=self.min_timestamp,
+            sequence_prev=self.last_max_timestamp,
+            ts_event=self.max_timestamp,
+        )
+
+
+def levels(rows: list[tuple[int, int]]) -> Levels:
+    return [(x18(price), x18(size)) for price, size in rows]
+
+
+class BestWire(Struct, gc=False):
+    timestamp: int
+    product_id: int
+    bid_price: int = 0
+    bid_qty: int = 0
+    ask_price: int = 0
+    ask_qty: int = 0
+
+    def event(self) -> Event:
+        sides = x18(self.bid_price), x18(self.bid_qty), x18(self.ask_price), x18(self.ask_qty)
+        return bbo(str(self.product_id), *sides, ts_event=self.timestamp)
+
+
+class BarWire(Struct, gc=False):
+    timestamp: int  # its beginning, in seconds
+    product_id: int
+    granularity: int
+    open_x18: int
+    high_x18: int
+    low_x18: int
+    close_x18: int
+    volume: int
+
+    def event(self) -> Event:
+        interval, start = LENGTHS.get(self.granularity, f"{self.granularity}s"), self.timestamp * SECOND_NS
+        return Candle(
+            raw_symbol=str(self.product_id),
+            interval=interval,
+            ts_open=start,
+            ts_close=end_of(interval, start),
+            open=x18(self.open_x18),
+            high=x18(self.high_x18),
+            low=x18(self.low_x18),
+            close=x18(self.close_x18),
+            base_volume=x18(self.volume),
+        )
+
+
+class PricesWire(Struct, gc=False):
+    bid: int = 0
+    ask: int = 0
+
+
+class AllWire(Struct, gc=False):
+    """The best prices of all markets, without sizes: nobody subscribes to it here."""
+
+    time: int  # in milliseconds
+    bbos: dict[str, PricesWire]
+
+    def events(self) -> Iterable[Bbo]:
+        for name, best in self.bbos.items():
+            yield bbo(name, x18(best.bid), None, x18(best.ask), None, ts_sent=self.time * MS_NS)
+
+
+class Result(Struct):
+    method: str = ""
+
+
+class Answer(Struct):
+    type: str = ""
+    id: int | None = None
+    result: Result | None = None
+    error: str | None = None
+
+
+W = TypeVar("W", TradeWire, BookWire, BestWire, BarWire)
+decode_all = Decoder(AllWire, strict=False).decode
+decode_answer = Decoder(Answer, strict=False).decode
+
+
+def reader(wire: type[W]) -> Parse:
+    decode: Callable[[bytes], W] = Decoder(wire, strict=False).decode
+    return lambda frame: (decode(frame).event(),)
+
+
+READERS: dict[str, Parse] = {
+    "trade": reader(TradeWire),
+    "book_depth": reader(BookWire),
+    "best_bid_offer": reader(BestWire),
+    "latest_candlestick": reader(BarWire),
+    "all_bbo": lambda frame: [*decode_all(frame).events()],
+}
+
+
+def read_other(frame: bytes) -> Iterable[Event]:
+    """An answer to a request, whose number is above 0 where it subscribes, or data that is spaced in another way."""
+    said = decode_answer(frame)
+    if said.type:
+        read = READERS.get(said.type)
+        return () if read is None else read(frame)
+    if said.id is None and said.error is None:
+        raise BadFrame("neither data of a stream nor an answer")
+    if (said.id is not None and said.id <= 0) or (said.result is not None and said.result.method == "pong"):
+        return ()
+    if said.error is None:
+        return (Accepted(id=said.id),)
+    meaning = meaning_of(said.error, final=("invalid product", "not found"), passing=("too many", "rate limit"))
+    return (Refused(said.error, id=said.id, meaning=meaning),)
+
+
+parse = by_word(b'"type":"', READERS, read_other)

@@ -35,6 +35,7 @@ BEYOND = {
     "nado",
     "pacifica",
     "paradex",
+    "polymarket",
 }
 STREAMS = {"itbit", "wavesexchange"}  # polled by the list of 2025, but their documentation has streams (2026-11)
 SEVEN = ("binance", "bit2c", "bitstamp", "coinbaseexchange", "htx", "kraken", "okx")

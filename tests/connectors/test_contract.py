@@ -268,6 +268,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "pacifica": "`info` takes no parameters",
     "hibachi": "`exchange-info` takes no parameters",
     "nado": "`symbols` takes no parameters",
+    "polymarket": "`info/instruments` has no parameter for pages",
 }
 PAGED_DETAILS = {"phemex"}  # of these, what completes the listing is in pages, and the listing itself is not
 FRAMES = Path(__file__).parents[1] / "frames"

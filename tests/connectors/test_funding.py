@@ -89,6 +89,7 @@ FUNDING = {
     "derive": told("current", "frame listing", ""),  # it is paid all the time
     "hibachi": told("predicted", "frame listing", "frame listing"),
     "nado": told("current", "frame", "frame"),
+    "polymarket": told("current", "frame listing", "frame"),
 }
 
 

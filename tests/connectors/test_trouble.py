@@ -410,6 +410,8 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"status":"failure","error":"Too Many Requests!","error_code":1000}',
         Trouble("1000: Too Many Requests!", is_busy=True),
     ),
+    ("polymarket", 429, b'{"error":"ip_rate_limited"}', Trouble("ip_rate_limited", is_busy=True)),
+    ("polymarket", 400, b'{"error":"invalid instrument"}', Trouble("invalid instrument")),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct, json
 
-Status = Literal["live", "renamed", "duplicate-api", "delisted", "closed"]
+Status = Literal["live", "renamed", "duplicate-api", "delisted", "suspended", "closed"]
 Transport = Literal["ws", "ws-auth", "rest-poll"]
 
 
@@ -16,8 +16,8 @@ class CatalogEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One exchange id.
 
     `status` is that of the id, `operating` that of the venue: a venue may trade on under a successor's id, or after
-    the lists dropped it (`delisted`). `closed` is the date of closing, renaming or delisting, as exactly as it is
-    known: `2023-12-04`, `2020-07`, `2021`, or a range `2025-10..2026-03`.
+    the lists dropped it (`delisted`). `closed` is the date of closing, suspending, renaming or delisting, as exactly as
+    it is known: `2023-12-04`, `2020-07`, `2021`, or a range `2025-10..2026-03`.
     """
 
     id: str  # in ccxt's spelling

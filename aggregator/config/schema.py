@@ -93,7 +93,7 @@ def _end_of(entry: CatalogEntry) -> str:
     elif entry.status == "renamed":
         how = f"{quote(entry.id)} was renamed to {entry.successor}{_when(entry)}"
     else:
-        verb = "closed" if entry.status == "closed" else "was delisted"
+        verb = {"closed": "closed", "suspended": "suspended trading"}.get(entry.status, "was delisted")
         how = f"{quote(entry.id)} {verb}{_when(entry)}: {entry.reason}"
     if successor and successor.status == "live":
         return f'{how}; use id = "{successor.id}"'

@@ -15,6 +15,7 @@ from aggregator.catalog.catalog import (
     load_catalog,
     load_countries,
 )
+from aggregator.config.schema import why_not
 from aggregator.errors import nearest
 
 FACTS = Path(__file__).parents[3] / "shared/exchanges/exchanges.json"
@@ -25,6 +26,7 @@ BEYOND = {
     "apex",
     "aster",
     "backpack",
+    "blockchaincom",
     "derive",
     "dydx",
     "extended",
@@ -68,10 +70,12 @@ def test_an_entry_is_consistent(entry: CatalogEntry) -> None:
     else:
         assert entry.reason
         assert not entry.certified
-    if entry.status in {"closed", "delisted", "renamed"}:
+    if entry.status in {"closed", "suspended", "delisted", "renamed"}:
         assert re.fullmatch(rf"{DATE}(\.\.{DATE})?", entry.closed or "")
     if entry.status in {"renamed", "duplicate-api"}:
         assert entry.successor
+    if entry.status == "suspended":
+        assert entry.operating == "suspended"
     if entry.status == "closed":
         assert entry.operating == "no"
         assert entry.transport is None
@@ -116,6 +120,12 @@ def test_the_catalogue_agrees_with_the_facts() -> None:
         assert entry.closed == (info["closed_date"] or info["renamed_date"] or info["delisted_date"])
         assert entry.transport == ("ws" if id in STREAMS else fact["stream"] and fact["stream"]["transport"])
         assert list(entry.countries) == fact["countries"]
+
+
+def test_one_that_has_suspended_trading_is_refused_with_the_date() -> None:
+    said = why_not("blockchaincom", is_built=False)
+    assert said is not None
+    assert said.startswith('"blockchaincom" suspended trading on 2025-10-19: ')
 
 
 def test_what_is_loaded_cannot_be_changed() -> None:

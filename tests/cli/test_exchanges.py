@@ -134,7 +134,7 @@ def test_filters_join_and_may_leave_nothing() -> None:
     ("words", "complaint"),
     [
         (["--status", "lve"], "did you mean 'live'?"),
-        (["--status", "xyzzy"], "is none of live, renamed, duplicate-api, delisted, closed"),
+        (["--status", "xyzzy"], "is none of live, renamed, duplicate-api, delisted, suspended, closed"),
         (["--country", "Jpan"], "did you mean 'Japan'?"),
         (["--country", "Mars"], "from 'Mars'; known are the codes AE,"),
         (["--country", ""], "from ''"),

@@ -32,7 +32,7 @@ from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.client import connect
 from aggregator.errors import BadFrame
-from aggregator.exchange import Exchange, Stream
+from aggregator.exchange import Exchange, Stream, Ticket
 from aggregator.ingest.listing import read_bodies
 from aggregator.records import CHANNEL_OF, Gap, Health, Instrument, Record, Summary
 from bench.daemon import resident
@@ -102,7 +102,7 @@ def captured(exchange: Exchange, captures: Path) -> Iterator[CaptureLine]:
 def address(stream: Stream) -> str:
     """Where a stream is had; of one that needs a ticket, what its playback's ticket says."""
     if stream.ticket is not None:
-        return f"wss://{urlsplit(stream.ticket.request.url).netloc}"
+        return f"wss://{urlsplit(stream.ticket.read(ticket(stream.ticket).encode())).netloc}"
     return stream.url if isinstance(stream.url, str) else stream.url(())
 
 
@@ -236,7 +236,7 @@ def answers(exchange: Exchange, bodies: Sequence[str], names: Names) -> Iterator
             yield CaptureLine(ts=str(START), url=request.url, raw=body)
     for stream in exchange.streams:
         if stream.ticket is not None:
-            yield CaptureLine(ts=str(START), url=stream.ticket.request.url, raw=ticket(stream))
+            yield CaptureLine(ts=str(START), url=stream.ticket.request.url, raw=ticket(stream.ticket))
     polls = {poll.name: poll for poll in exchange.polls}
     streams = {stream.name: stream for stream in exchange.streams}
     for row in rows_of(exchange.id):
@@ -250,10 +250,17 @@ def answers(exchange: Exchange, bodies: Sequence[str], names: Names) -> Iterator
                 yield CaptureLine(ts=str(START), url=snapshot.request(raw_symbol).url, raw=body)
 
 
-def ticket(stream: Stream) -> str:
-    """An answer to a ticket's request that leads to the playback, in the form that both users of tickets have."""
-    servers = [{"endpoint": address(stream), "pingInterval": 18000, "pingTimeout": 10000}]
-    return json.dumps({"code": "200000", "data": {"token": "playback", "instanceServers": servers}})
+def ticket(asked: Ticket) -> str:
+    """An answer to a ticket's request that leads to the playback: in the first of the known forms that it reads."""
+    host = urlsplit(asked.request.url).netloc
+    servers = [{"endpoint": f"wss://{host}", "pingInterval": 18000, "pingTimeout": 10000}]
+    tokens = json.dumps({"code": "200000", "data": {"token": "playback", "instanceServers": servers}})
+    times = json.dumps({"data": {"time": START * 1000}})
+    for form in (tokens, times):
+        with suppress(Exception):  # it is of another form
+            asked.read(form.encode())
+            return form
+    raise ValueError(f"no ticket is known of the form that {asked.request.url} answers in")
 
 
 def prepare(id: str, captures: Path, path: Path) -> Played:

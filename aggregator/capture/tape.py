@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import read_capture
+from aggregator.errors import BadFrame
 
 
 class Recorded(Struct):
@@ -52,9 +53,11 @@ def _load(path: Path, tape: Tape) -> None:
     recorded: dict[str, Recorded] = {}
     starts: dict[str, float] = {}
     fallback = _address_beside(path)
-    for _, line in read_capture(path):
+    for number, line in read_capture(path):
         if not isinstance(line, CaptureLine):
             raise line
+        if not _is_readable(line.address):
+            raise BadFrame(f"{path}:{number}: {line.address[:100]!r} is no address")
         if line.dir == "rest":
             tape.answers[line.address] = (line.status or 200, line.payload)
             tape.answers.setdefault(line.address.partition("?")[0], (line.status or 200, line.payload))
@@ -81,6 +84,13 @@ def _address_beside(path: Path) -> str:
         return str(entry["connections"][0]["url"])
     except (OSError, ValueError, KeyError, IndexError, StopIteration):
         return ""
+
+
+def _is_readable(address: str) -> bool:
+    try:
+        return urlsplit(address).port != -1  # it raises where there is no such host or port
+    except ValueError:
+        return False
 
 
 def _prefix(url: str) -> str:

@@ -4,7 +4,7 @@ import click
 
 from aggregator.errors import nearest
 from aggregator.records import CHANNELS, DERIVED_OF
-from aggregator.tables.clauses import TOOLS, Tool, clause, duckdb_select
+from aggregator.tables.clauses import TOOLS, Tool, clause, csv_clause, duckdb_csv_select, duckdb_select
 from aggregator.tables.columns import TYPE_OF, tag, types_of
 
 NAMES = (*CHANNELS, *DERIVED_OF.values())
@@ -17,13 +17,16 @@ def command() -> None:
 
 @command.command()
 @click.option("--for", "tool", type=click.Choice(TOOLS), required=True, help="The tool that is to read records.")
+@click.option(
+    "--of", "form", type=click.Choice(("ndjson", "csv")), default="ndjson", show_default=True, help="The files."
+)
 @click.option("--view", is_flag=True, help="DuckDB: a whole view, with numbers that compute and times as times.")
 @click.argument("channel")
-def records(tool: Tool, view: bool, channel: str) -> None:
-    """The clause with which a tool reads files of NDJSON right, for each record type of a channel.
+def records(tool: Tool, form: str, view: bool, channel: str) -> None:
+    """The clause with which a tool reads files of NDJSON or CSV right, for each record type of a channel.
 
     CHANNEL is a channel or a record type. Without such a clause tools guess: they round, and read values as null.
-    What is printed is for lines of NDJSON; a Parquet file says itself what its columns are.
+    A Parquet file says itself what its columns are.
     """
     found = types_of(channel)
     if not found:
@@ -39,7 +42,7 @@ def records(tool: Tool, view: bool, channel: str) -> None:
         if len(found) > 1:
             click.echo(f"{comment} {tag(kind)}")
         if view:
-            query = duckdb_select(kind, "'FILES'")
+            query = (duckdb_csv_select if form == "csv" else duckdb_select)(kind, "'FILES'")
             click.echo(f"CREATE OR REPLACE VIEW {tag(kind)} AS\n{query};")
         else:
-            click.echo(clause(tool, kind))
+            click.echo((csv_clause if form == "csv" else clause)(tool, kind))

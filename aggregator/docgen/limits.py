@@ -474,6 +474,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("sinks.retention.LOOKED_AT", "files", "looked at in a second, for old ones", "the rest follows"),
         Bound("sinks.retention.REMOVED", "files", "removed in a second, where old ones go", "likewise"),
         Bound("sinks.retention.MOST", "files", "the oldest, that a round remembers", "another round follows at once"),
+        Bound("research.csv.LONGEST_FIELD", "characters", "a field of a first row of CSV", "told, and not read"),
         Bound("sinks.paths.LONGEST_PART_BYTES", "bytes", "of a file's name", "cut, and marked with a hash"),
         Bound("sinks.routes.MOST_ROUTES", "topics", "whose file is remembered", "found anew"),
         Bound(
@@ -483,6 +484,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "sinks.parquet.ParquetSettings.rotate_rows",
             "records",
             "before Parquet files appear (`rotate_rows`)",
+            "they appear, and others are begun",
+        ),
+        Bound(
+            "sinks.csv.CsvSettings.rotate_rows",
+            "records",
+            "before CSV files appear (`rotate_rows`)",
             "they appear, and others are begun",
         ),
         Bound("sinks.intervals.GATHERED", "records", "that wait one by one for tables", "they become columns"),

@@ -11,10 +11,11 @@ from aggregator.research.defects import Defect, Defects, UnreadableRecording
 from aggregator.research.lines import LinesFile, is_lines
 from aggregator.research.strands import Strand
 from aggregator.sinks.journal.offline import is_journal
+from aggregator.tables.csv import is_csv
 from aggregator.tables.extras import MissingPackage
 from aggregator.tables.parquet import is_parquet
 
-FileKind = Literal["lines", "parquet", "capture", "journal"]
+FileKind = Literal["lines", "parquet", "csv", "capture", "journal"]
 JSONL = ".jsonl"
 
 
@@ -56,6 +57,8 @@ def _named(path: Path) -> Iterator[RecordingFile]:
         yield RecordingFile(path, "lines")
     elif is_parquet(path):
         yield RecordingFile(path, "parquet")
+    elif is_csv(path):
+        yield RecordingFile(path, "csv")
     elif path.name.removesuffix(".zst").endswith(JSONL) and not path.name.startswith("."):
         yield RecordingFile(path, "capture")
 
@@ -84,6 +87,10 @@ def _opened(file: RecordingFile, defects: Defects) -> Strand:
         from aggregator.research.parquet import ParquetRecords
 
         return ParquetRecords(file.path, defects)
+    if file.kind == "csv":
+        from aggregator.research.csv import CsvRecords
+
+        return CsvRecords(file.path, defects)
     if file.kind == "journal":
         from aggregator.research.journal import JournalRecords
 

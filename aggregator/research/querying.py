@@ -1,7 +1,8 @@
 """SQL over a recording, run by DuckDB: a view for each record type, whose columns and types are ours.
 
-DuckDB itself reads NDJSON, plain and compressed, and Parquet. Captures and the journal are read by a `Recording`, and
-so is a file that DuckDB refuses; of them only the types that a query names are read, and held while it runs.
+DuckDB itself reads NDJSON and CSV, plain and compressed, and Parquet. Captures and the journal are read by a
+`Recording`, and so is a file that DuckDB refuses; of them only the types that a query names are read, and held while
+it runs.
 """
 
 import os
@@ -18,6 +19,7 @@ from typing import Any, Literal, Self, TypeVar, get_args
 from aggregator.errors import AggregatorError, nearest
 from aggregator.records import CHANNELS, RECORD_TYPES, Gap, Record
 from aggregator.research.choice import Choice
+from aggregator.research.csv import CsvRecords
 from aggregator.research.defects import Defects
 from aggregator.research.finding import RecordingFile, find_files, open_strand
 from aggregator.research.gaps import Gaps, intervals
@@ -26,11 +28,12 @@ from aggregator.research.parquet import ParquetRecords
 from aggregator.research.recording import Recording
 from aggregator.research.times import BadMoment
 from aggregator.tables.arrow import schema, to_records
-from aggregator.tables.clauses import duckdb_select
+from aggregator.tables.clauses import duckdb_csv_select, duckdb_select
 from aggregator.tables.columns import TYPE_OF, stored, tag, types_of
 from aggregator.tables.extras import needed
 
 T = TypeVar("T")
+Table = LinesFile | ParquetRecords | CsvRecords  # DuckDB reads these by itself
 Format = Literal["csv", "json", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 HOW: dict[Format, str] = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json", "parquet": "FORMAT parquet"}
@@ -72,7 +75,9 @@ class Database:
         """Look what is there. Raises UnreadableRecording where nothing is, and MissingPackage."""
         self._duckdb = needed("duckdb", "a query")
         self._defects = Defects(is_silent=True)
-        self._files: dict[RecordingFile, LinesFile | ParquetRecords | None] = {}  # null: it is read by a Recording
+        self._files: dict[
+            RecordingFile, LinesFile | ParquetRecords | CsvRecords | None
+        ] = {}  # null: it is read by a Recording
         self._paths = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - links stay as they are
         self._told: list[str] = []
         self._ready: set[str] = set()  # the views that show everything
@@ -86,9 +91,9 @@ class Database:
 
     def _begin(self) -> None:
         for file in find_files(self._paths):
-            if file.kind in {"lines", "parquet"}:
+            if file.kind in {"lines", "parquet", "csv"}:
                 strand = open_strand(file, self._defects)
-                if isinstance(strand, LinesFile | ParquetRecords):
+                if isinstance(strand, Table):
                     self._files[file] = strand
             else:
                 self._files[file] = None
@@ -278,16 +283,20 @@ class Database:
         choice = Choice(frozenset({kind}))
         lines: dict[str, list[LinesFile]] = {}
         tables: list[str] = []
+        commas: list[str] = []
         others: list[Path] = []
         for file, strand in self._files.items():
             if strand is None:
                 others.append(file.path)
             elif isinstance(strand, ParquetRecords):
                 tables += [str(file.path)] if strand.record is kind else []
+            elif isinstance(strand, CsvRecords):
+                commas += [str(file.path)] if strand.record is kind else []
             elif strand.may_hold(choice):
                 lines.setdefault(strand.head.epoch, []).append(strand)
         parts = [self._hold(kind, others)] if others else []
         parts += [self._of_tables(kind, tables)] if tables else []
+        parts += [duckdb_csv_select(kind, _texts(commas))] if commas else []
         known = [self._epochs(part) for part in parts] if lines or len(parts) > 1 else []
         known += [set(lines)] if lines else []
         parts += [duckdb_select(kind, _texts([str(each.path) for each in files]), epoch=_text(epoch))

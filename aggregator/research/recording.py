@@ -197,7 +197,7 @@ class Recording:
         from aggregator.research.parquet import may_hold
 
         for file in self._found:
-            if file.kind == "parquet" and not may_hold(file.path, choice):
+            if file.kind in {"csv", "parquet"} and not may_hold(file.path, choice):
                 continue
             if file not in self._strands:
                 self._strands[file] = open_strand(file, self._defects)

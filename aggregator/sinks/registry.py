@@ -17,6 +17,7 @@ OWN = {
     for name, value in (
         ("amqp", "aggregator.sinks.brokers.amqp:SINK"),
         ("clickhouse", "aggregator.sinks.databases.clickhouse:SINK"),
+        ("csv", "aggregator.sinks.csv:SINK"),
         ("feed", "aggregator.feed.sink:SINK"),
         ("files", "aggregator.sinks.files:SINK"),
         ("http", "aggregator.sinks.http:SINK"),

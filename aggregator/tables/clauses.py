@@ -25,6 +25,18 @@ PLAIN: dict[str, tuple[str, str, str, str]] = {
     "clickhouse": ("String", "Int64", "Float64", "Bool"),
 }
 AT: dict[Kind, int] = {"text": 0, "word": 0, "json": 0, "number": 0, "time": 1, "count": 1, "measure": 2, "flag": 3}
+CSV_OF_DUCKDB = (
+    """auto_detect = false, header = true, delim = ',', quote = '"', escape = '"', """
+    "nullstr = '', allow_quoted_nulls = false, hive_partitioning = false"
+)
+OF_CSV: dict[Kind, str] = {  # DuckDB makes this of a field's text
+    "time": "make_timestamp_ns(TRY_CAST({} AS BIGINT)) AT TIME ZONE 'UTC'",
+    "count": "TRY_CAST({} AS BIGINT)",
+    "number": "TRY_CAST({} AS DOUBLE)",
+    "measure": "{}::DOUBLE",
+    "flag": "{}::BOOLEAN",
+    "words": """coalesce(from_json({}, '["VARCHAR"]'), [])""",
+}
 LISTS: dict[str, Callable[[str], str]] = {
     "duckdb": "{}[]".format,
     "polars": "pl.List({})".format,
@@ -116,6 +128,85 @@ def _warnings(record: type[Record]) -> list[str]:
     if left:
         notes.append(f"# Left out, as rows of several kinds cannot be read: {', '.join(left)}.")
     return notes
+
+
+# --- CSV
+
+
+def csv_clause(tool: Tool, record: type[Record]) -> str:
+    """The clause by which a tool reads CSV of one type right: a null is an empty field, an empty text is `""`."""
+    return WRITE_CSV[tool](record)
+
+
+def _csv_duckdb(record: type[Record]) -> str:
+    kinds = ", ".join(f"'{c.name}': '{_csv_type('duckdb', c)}'" for c in columns(record))
+    return f"{CSV_OF_DUCKDB}, columns = {{{kinds}}}"
+
+
+def _csv_polars(record: type[Record]) -> str:
+    return _block("schema={", (f'"{c.name}": {_csv_type("polars", c)}' for c in columns(record)), "}")
+
+
+def _csv_pyarrow(record: type[Record]) -> str:
+    types = _block("column_types={", (f'"{c.name}": {_csv_type("pyarrow", c)}' for c in columns(record)), "}")
+    reading = "parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True)"
+    nulls = 'null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False'
+    return f"{reading}, convert_options=pyarrow.csv.ConvertOptions({nulls}, {types})"
+
+
+def _csv_pandas(record: type[Record]) -> str:
+    # Its own reader takes an empty text for a null, or a null for an empty text.
+    return f"pyarrow.csv.read_csv(FILE, {_csv_pyarrow(record)}).to_pandas(types_mapper=pd.ArrowDtype)"
+
+
+def _csv_clickhouse(record: type[Record]) -> str:
+    return ", ".join(f"{c.name} {_csv_type('clickhouse', c)}" for c in columns(record))
+
+
+WRITE_CSV: dict[Tool, Callable[[type[Record]], str]] = {
+    "duckdb": _csv_duckdb,
+    "polars": _csv_polars,
+    "pandas": _csv_pandas,
+    "pyarrow": _csv_pyarrow,
+    "clickhouse": _csv_clickhouse,
+}
+
+
+def _csv_type(tool: str, column: Column) -> str:
+    """The type of a field: lists are text there, as their JSON."""
+    plain = PLAIN[tool][AT.get(column.kind, 0)]
+    return f"Nullable({plain})" if tool == "clickhouse" else plain
+
+
+def duckdb_csv_select(record: type[Record], files: str) -> str:
+    """A query that gives of files of CSV the columns of a table, as `duckdb_select` does of NDJSON.
+
+    files: an SQL expression: the path or the paths of the files, or a pattern
+    """
+    texts = ", ".join(f"'{c.name}': 'VARCHAR'" for c in columns(record))
+    given = [f"{_of_csv(c)} AS {_quoted(c.name)}" for c in columns(record)]
+    given += [f"{_quoted(c.name)} AS {_quoted(c.name + TEXT)}" for c in columns(record) if c.kind == "number"]
+    given.append(f"{_misfits(record)} AS {MISFITS}")
+    body = ",\n    ".join(given)
+    return f"SELECT\n    {body}\nFROM read_csv({files}, {CSV_OF_DUCKDB}, columns = {{{texts}}})"
+
+
+def _of_csv(column: Column) -> str:
+    name = _quoted(column.name)
+    if column.kind == "rows":
+        return f"[{_row(column.parts)} FOR each IN from_json({name}, '[[\"VARCHAR\"]]')]"
+    return OF_CSV.get(column.kind, "{}").format(name)
+
+
+def _misfits(record: type[Record]) -> str:
+    """Integers of more than 64 bits, as JSON: null where there is none."""
+    odd = [
+        f"CASE WHEN {_quoted(c.name)} IS NOT NULL AND TRY_CAST({_quoted(c.name)} AS BIGINT) IS NULL "
+        f"THEN '\"{c.name}\":' || {_quoted(c.name)} END"
+        for c in columns(record)
+        if c.kind in {"time", "count"}
+    ]
+    return f"'{{' || nullif(concat_ws(',', {', '.join(odd)}), '') || '}}'"
 
 
 # --- DuckDB, whole

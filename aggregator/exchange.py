@@ -10,7 +10,7 @@ from typing import Literal, NoReturn
 from msgspec import Raw, Struct
 
 from aggregator.book import OrderBook
-from aggregator.records import BookSnapshot, Channel, Instrument, OrdersSnapshot, Record, Trade
+from aggregator.records import MS_NS, BookSnapshot, Candle, Channel, Instrument, OrdersSnapshot, Record, Trade
 from aggregator.sequence import Rule
 
 
@@ -383,6 +383,62 @@ class Poll(Struct, frozen=True, kw_only=True):
         return self.request("" if self.many else ANY).sign is not None
 
 
+class Page(Struct, frozen=True, kw_only=True):
+    """One page of the past of a market that is asked for.
+
+    start, end: the times (ns) between which records are wanted, of candles the times at which they begin: the start is
+        within, the end is not
+    interval: of candles
+    edge: the record to which the walk has come within this range; null: it has not begun
+    number: the number of the first trade that is wanted, where trades are walked by their numbers; null: the newest
+    """
+
+    raw_symbol: str
+    start: int
+    end: int
+    interval: str = "1m"
+    edge: Trade | Candle | None = None
+    number: int | None = None
+
+
+Walk = Literal["forward", "backward", "numbered", "latest"]
+
+
+class PastPages(Struct, frozen=True, kw_only=True):
+    """How to ask for trades or candles of the past, page by page, where nobody has followed them.
+
+    An answer may hold records beyond what was asked for, and some that an earlier one had: they are left out. So a page
+    may begin with the moment of its edge, and trades of one moment are not lost between two pages.
+
+    channel: what an answer carries
+    walk: `forward`: an answer holds the oldest of the range, and the next page begins at the newest of these;
+        `backward`: it holds the newest, and the next page ends at the oldest of these; `numbered`: trades have numbers
+        without a hole, and are asked for by the first of them; `latest`: whatever is asked, the newest come
+    request: a page -> the request
+    parse: a page and the answer's body -> records, oldest first. Trades have their id and `ts_event`
+    most: how many records an answer has at most
+    serves: which instruments are asked for in this way
+    span_s: the longest time that one request may be about
+    reach_s: how far back the exchange goes; null: to the beginning
+    deepest: of candles: how many of the newest are there; null: all
+    unit_ns: the step of the times that requests name: an answer that is full of one such moment hides what else
+        happened in it, which is told by a gap
+    intervals: of candles, those that can be asked for, as we spell them
+    """
+
+    channel: Literal["trades", "candles"]
+    walk: Walk = "forward"
+    request: Callable[[Page], Request]
+    parse: Callable[[Page, bytes], Iterable[Trade | Candle]]
+    most: int
+    serves: Callable[[Instrument], bool] = every_instrument
+    span_s: int | None = None
+    reach_s: int | None = None
+    deepest: int | None = None
+    unit_ns: int = MS_NS
+    intervals: tuple[str, ...] = ()
+
+
 def no_more(_: Request, __: bytes) -> Iterable[Request]:
     """The default of `Listing.more`: an answer is whole."""
     return ()
@@ -467,6 +523,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     id: as ccxt spells it
     trouble: status, headers (names in lower case) and body of an answer by REST -> what it says against its request;
         None if the answer is good, or if its status alone tells. Needed if errors come with HTTP 200
+    history: how trades and candles of the past are asked for
     keys: the keys that it wants to see where something of it is signed (`Request.sign`, `Stream.sign`)
     docs: link to the exchange's own documentation
     checked: when its wire was last compared, and with what: `2026-09, live probes by others; 2026-11, its changelog`
@@ -479,6 +536,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     feeds: tuple[Stream | Poll, ...]
     listing: Listing
     trouble: Callable[[int, Mapping[str, str], bytes], Trouble | None] | None = None
+    history: tuple[PastPages, ...] = ()
     limits: Limits = Limits()
     keys: Keys | None = None
     checked: str = ""

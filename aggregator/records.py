@@ -127,7 +127,8 @@ class Record(Struct, kw_only=True, gc=False, tag_field="type", omit_defaults=Tru
     raw_symbol: the exchange's own name; null, as `symbol` is, on records about the whole exchange
     ts_event: when it happened at the matching engine
     ts_sent: when the exchange published it
-    ts_recv: our clock at the socket read
+    ts_recv: our clock at the socket read; of what [`aggregator backfill`](research.md#what-nobody-recorded) brought,
+        when it happened
     offset: ours, strictly increasing within one epoch (one daemon's life): the cursor to resume from; the instruments
         in force that begin a subscription of the feed have none, as they are not published then, and a gap of the
         journal has none where it ends at the beginning of an epoch

@@ -24,6 +24,7 @@ COMMANDS = {
     "capture": "Gather as `run` does, and keep the raw frames too.",
     "replay": "A capture through the live code, to any sink.",
     "normalize": "Captured frames of one exchange as records.",
+    "backfill": "Trades and candles of the past, into the same files.",
     "convert": "Files, captures and journals to Parquet.",
     "query": "SQL over recordings, of any kind of file.",
     "coverage": "Was a recording complete? What is missing, by day and topic.",

@@ -28,7 +28,7 @@ ENDPOINT = re.compile(r"(https?://\S+?)=(https?://\S+)")
 COLUMNS = ("symbol", "raw", "kind", "state", "tick", "lot", "min", "contract", "ends")
 
 
-def _endpoints(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+def read_endpoints(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> dict[str, str]:
     """Pairs ORIGINAL=REPLACEMENT of addresses."""
     found: dict[str, str] = {}
     for value in values:
@@ -39,7 +39,7 @@ def _endpoints(_context: click.Context, _option: click.Parameter, values: Sequen
     return found
 
 
-def _configured(path: Path, id: str) -> "ExchangeConfig":
+def configured_exchange(path: Path, id: str) -> "ExchangeConfig":
     """One exchange of a configuration."""
     from aggregator.cli.run import read_config
 
@@ -125,7 +125,7 @@ def _row(instrument: Instrument) -> tuple[str, ...]:
     "--endpoint",
     "endpoints",
     multiple=True,
-    callback=_endpoints,
+    callback=read_endpoints,
     metavar="ORIGINAL=REPLACEMENT",
     help="What replaces the beginning of an address; may be repeated.",
 )
@@ -158,7 +158,7 @@ def command(
     declared = find_exchange(exchange)
     credentials: Mapping[str, KeyPlace] = {}
     if config is not None:
-        configured = _configured(config, exchange)
+        configured = configured_exchange(config, exchange)
         endpoints, credentials = dict(configured.endpoints) | endpoints, configured.credentials
     found = from_files(declared, bodies) if bodies else from_exchange(declared, endpoints, credentials)
     for warning in found.warnings:

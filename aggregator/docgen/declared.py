@@ -1,6 +1,7 @@
 """The declarations of a connector in words: how a book comes, what guards it, and the exchange's limits."""
 
-from aggregator.exchange import Exchange, Limits, Poll, Stream
+from aggregator.exchange import Exchange, Limits, PastPages, Poll, Stream
+from aggregator.records import HOUR_S
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -29,6 +30,19 @@ def _book(feed: Stream | Poll) -> str:
     depth = "all levels" if feed.depth is None else f"{feed.depth} levels"
     rule = feed.sequence.get("book")
     return f"{way}, {depth}, {rule.name if rule else 'unnumbered'}"
+
+
+def past(exchange: Exchange) -> str:
+    """How far back trades and candles can be asked for, each way once."""
+    return "; ".join(dict.fromkeys(f"{way.channel}: {_reach(way)}" for way in exchange.history))
+
+
+def _reach(way: PastPages) -> str:
+    if way.reach_s is not None:
+        return f"the last {duration(-(-way.reach_s // HOUR_S) * HOUR_S)}"
+    if way.walk == "latest" or way.deepest is not None:
+        return f"the latest {way.deepest or way.most:,}"
+    return "of any time"
 
 
 def checksum(exchange: Exchange) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from aggregator.catalog.catalog import CatalogEntry, load_countries
-from aggregator.docgen.declared import book_mode, checksum, limits
+from aggregator.docgen.declared import book_mode, checksum, limits, past
 from aggregator.docgen.known import KnownExchange, ended
 from aggregator.docgen.markdown import code, link, notice, table
 from aggregator.exchange import Exchange
@@ -17,6 +17,7 @@ LEGEND = """
   without a hole, `linked` each naming the one before, `ordered` growing by no known step (a hole does not show in the
   numbers), `unnumbered` not at all.
 - *checksum*: whether the book is compared with the exchange's own sum.
+- *past*: what [`aggregator backfill`](research.md#what-nobody-recorded) can ask for; empty where no way is declared.
 - *limits*: how many topics are put on one connection, and what the exchange allows.
 """
 COLUMNS = (
@@ -29,6 +30,7 @@ COLUMNS = (
     "channels",
     "book",
     "checksum",
+    "past",
     "limits",
     "documentation",
 )
@@ -66,7 +68,7 @@ def _row(one: KnownExchange) -> tuple[str, ...]:
     status = f"{entry.status} {ended(entry)}".strip()
     facts = (code(entry.id), _home(entry), countries(entry), status, entry.transport or "")
     if exchange is None:
-        return (*facts, "", "", "", "", "", _docs(entry.docs[0]))
+        return (*facts, "", "", "", "", "", "", _docs(entry.docs[0]))
     channels = ", ".join(exchange.channels)
     return (
         *facts,
@@ -74,6 +76,7 @@ def _row(one: KnownExchange) -> tuple[str, ...]:
         channels,
         book_mode(exchange),
         checksum(exchange),
+        past(exchange),
         limits(exchange),
         _docs(exchange.docs),
     )

@@ -43,6 +43,8 @@ def _unknown(path: Path) -> BadCapture:
 class CaptureRecords:
     """One capture. Its records have no epoch but the file's name, and are numbered as they come."""
 
+    past_day: int | None = None  # nothing of it was asked for afterwards
+
     def __init__(self, path: Path, defects: Defects) -> None:
         """Look at its first line. Raises OSError, NotACapture, BadCapture."""
         self.path = path

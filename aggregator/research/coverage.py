@@ -12,6 +12,7 @@ from aggregator.client.books import DERIVED
 from aggregator.records import CHANNEL_OF, RECORD_TYPES, Channel, Gap, Health, Instrument, Lag, Record, Summary
 from aggregator.research.chains import BookChain, Break, MissingNumbers, NumberChain, ToldGap
 from aggregator.research.choice import FOREVER, Choice
+from aggregator.research.past import FilledTopic, is_past, past_channel
 from aggregator.research.recording import Recording
 from aggregator.research.spans import DAY_NS, Span, by_day, common, minus, union
 from aggregator.research.times import Moment, nanoseconds
@@ -108,9 +109,13 @@ def coverage_of(
     if begin:  # how topics stood when the time began
         before = Choice(ABOUT, exchange, None, 0, begin, is_wide=True)
         for epoch, record in recording.stream(before):
-            counting.take(epoch, record)
+            if not is_past(record):
+                counting.take(epoch, record)
     for epoch, record in recording.stream(Choice(READ, exchange, None, begin, until, is_wide=True)):
-        counting.take(epoch, record)
+        if is_past(record):
+            counting.take_past(record)
+        else:
+            counting.take(epoch, record)
     if until < FOREVER:
         after = next(recording.stream(Choice(READ, exchange, None, until, FOREVER, is_wide=True)), None)
         if after is not None:
@@ -134,6 +139,7 @@ class _Counting:
         self._ends: dict[str, int] = {}  # when each epoch ended
         self._first, self._last = FOREVER, 0
         self._odd = 0
+        self._past: dict[tuple[str, Channel, str | None], FilledTopic] = {}
         self._overlaps: dict[str, str] = {}
 
     # --- what comes
@@ -175,6 +181,14 @@ class _Counting:
         if carried is None:
             carried = self._carried[carrier.name] = set()
         carried.add(topic)
+
+    def take_past(self, record: Record) -> None:
+        """Take what was asked for afterwards: it is of no life of a daemon, and fills what these lack."""
+        channel = past_channel(record)
+        if channel is None or not self._is_wanted(channel, record):
+            return
+        key = record.exchange, channel, record.raw_symbol or record.symbol
+        self._past.setdefault(key, FilledTopic(record)).take(record)
 
     def _look_at_order(self, record: Record, tally: DayCounts) -> None:
         """Our clock never runs back on a connection without a word."""
@@ -317,6 +331,7 @@ class _Counting:
     def report(self, start: int, end: int, unreadable: list[str]) -> CoverageReport:
         """The report, of the time from `start` on and before `end`."""
         self._ends[self._epoch] = self._last
+        self._join_past()
         days: list[CoverageDay] = []
         for topic in self._topics.values():
             days += self._days(topic, start, end)
@@ -335,11 +350,26 @@ class _Counting:
             ts_from=max(self._first, start), ts_to=min(last, end), days=days, unreadable=unreadable, remarks=remarks
         )
 
+    def _join_past(self) -> None:
+        """Take the topics that nobody recorded among the others, and the times of the past into those of all."""
+        for key, past in self._past.items():
+            if key not in self._topics:
+                topic = self._topics[key] = TopicWatch(key[1], past.first, "")
+                topic.end(past.first.ts_recv)
+                self._ends.setdefault("", 0)
+            asked = past.asked
+            if asked:
+                self._first = min(self._first, asked[0][0])
+                self._ends[""] = max(self._ends.get("", 0), asked[-1][1])
+
     def _days(self, topic: TopicWatch, start: int, end: int) -> Iterator[CoverageDay]:
         ended = self._ends[topic.epoch]
         topic.end(ended)
-        limit = min(end, (topic.followed[0][0] // DAY_NS + MOST_DAYS) * DAY_NS) if topic.followed else end
-        followed = common(union(topic.followed), [(start, limit)])
+        past = self._past.get((topic.exchange, topic.channel, topic.raw_symbol or topic.symbol))
+        filled = union(past.filled) if past is not None else []
+        wanted = union([*topic.followed, *(past.asked if past is not None else ())])
+        limit = min(end, (wanted[0][0] // DAY_NS + MOST_DAYS) * DAY_NS) if wanted else end
+        followed = common(wanted, [(start, limit)])
         told = [*topic.gaps, *(span for gap, span in self._wide.get(topic.exchange, ()) if self._is_about(gap, topic))]
         holes, bare = topic.numbers.lost(topic.gaps) if topic.numbers is not None else ([], [])
         breaks = topic.book.breaks if topic.book is not None else []
@@ -352,17 +382,25 @@ class _Counting:
             ]
         )
         unknown = minus(union(topic.bad), mended)
+        if past is not None:
+            holes, bare = ([h for h in each if minus([(h.ts_from, h.ts_to)], filled)] for each in (holes, bare))
+            missing = minus(union([*missing, *((g.ts_from, g.ts_to or ended) for g in past.holes)]), filled)
+            unknown = minus(unknown, filled)
         covered = minus(followed, union([*missing, *unknown]))
         untold = [each for each in breaks if not each.is_told]
         days = _Days(start, limit)
         days.add_times(followed, covered)
-        days.add_gaps(map(_as_told, told))
+        days.add_gaps(_as_told(gap, filled) for gap in told)
+        days.add_gaps(_as_asked(gap) for gap in (past.holes if past is not None else ()))
         days.add_gaps(CoverageGap(cause="untold", ts_from=h.ts_from, ts_to=h.ts_to, missed=h.count) for h in bare)
         days.add_gaps(CoverageGap(cause="untold", ts_from=each.ts_from, ts_to=each.ts_to) for each in untold)
         days.add_gaps(CoverageGap(cause="unknown", ts_from=a, ts_to=b) for a, b in minus(unknown, missing))
         days.add_numbers(holes, bare, untold)
         for number, tally in topic.tallies.items():
             days.of(number).times = tally
+        for number, tally in (past.tallies if past is not None else {}).items():
+            if start <= number * DAY_NS + DAY_NS and number * DAY_NS < limit:
+                days.of(number).times = days.of(number).times.plus(tally)
         for number, day in sorted(days.found.items()):
             yield _row(topic, number, day)
 
@@ -415,7 +453,12 @@ class _Days:
                 self.of(each.ts_from // DAY_NS).untold += 1
 
 
-def _as_told(gap: ToldGap) -> CoverageGap:
+def _as_asked(gap: Gap) -> CoverageGap:
+    """A time that the exchange gave nothing of, when it was asked for afterwards."""
+    return CoverageGap(cause=gap.cause, ts_from=gap.ts_from, ts_to=gap.ts_to, repair=gap.repair)
+
+
+def _as_told(gap: ToldGap, filled: Sequence[Span]) -> CoverageGap:
     return CoverageGap(
         cause=gap.cause,
         ts_from=gap.ts_from,
@@ -423,7 +466,7 @@ def _as_told(gap: ToldGap) -> CoverageGap:
         repair=gap.repair,
         missed=gap.missed,
         recovered=gap.recovered,
-        is_mended=gap.is_mended,
+        is_mended=gap.is_mended or (gap.ts_to is not None and not minus([(gap.ts_from, gap.ts_to)], filled)),
     )
 
 

@@ -28,6 +28,8 @@ class CsvRecords:
     record: the type of its records
     """
 
+    past_day: int | None = None  # nothing of it was asked for afterwards
+
     def __init__(self, path: Path, defects: Defects) -> None:
         """Look at its first rows. Raises OSError, ValueError where it is none of ours."""
         self.path = path

@@ -7,6 +7,8 @@ from typing import Any, overload
 from msgspec import Struct, structs
 
 from aggregator.records import Gap
+from aggregator.research.spans import Span, minus, union
+from aggregator.research.strands import PAST
 from aggregator.tables.extras import needed
 
 MENDED = frozenset({"full", "not_needed"})  # nothing is missing after all
@@ -51,7 +53,22 @@ def intervals(gaps: Iterable[tuple[str, Gap]]) -> list[GapInterval]:
             _interval(epoch, gap, min(begun.ts_from, gap.ts_from), gap.ts_recv if gap.ts_to is None else gap.ts_to)
         )
     found += [_interval(epoch, gap, gap.ts_from, None) for epoch, gap in opened.values()]
-    return sorted(found, key=lambda each: (each.ts_from, each.gap_id))
+    return sorted(_filled(found), key=lambda each: (each.ts_from, each.gap_id))
+
+
+def _filled(found: Sequence[GapInterval]) -> list[GapInterval]:
+    """Gaps, of which those are mended that lie wholly in a time of which `aggregator backfill` had everything."""
+    spans: dict[tuple[str, str | None, str | None], list[Span]] = {}
+    for each in found:
+        if each.conn.endswith(PAST) and each.is_mended and each.ts_to is not None:
+            spans.setdefault((each.exchange, each.raw_symbol, each.channel), []).append((each.ts_from, each.ts_to))
+    filled = {key: union(each) for key, each in spans.items()}
+
+    def is_filled(each: GapInterval) -> bool:
+        there = filled.get((each.exchange, each.raw_symbol, each.channel))
+        return there is not None and each.ts_to is not None and not minus([(each.ts_from, each.ts_to)], there)
+
+    return [structs.replace(each, is_mended=each.is_mended or is_filled(each)) for each in found]
 
 
 def _interval(epoch: str, gap: Gap, start: int, end: int | None) -> GapInterval:

@@ -14,6 +14,8 @@ from aggregator.sinks.journal.offline import JournalPage, StillJournal, pattern_
 class JournalRecords:
     """One journal."""
 
+    past_day: int | None = None  # nothing of it was asked for afterwards
+
     def __init__(self, path: Path, defects: Defects) -> None:
         """Look at its segments. Raises OSError, AnotherFormat."""
         self.path = path

@@ -13,7 +13,7 @@ from aggregator.errors import UNREADABLE
 from aggregator.records import HOUR_S, RECORD_TYPES, SECOND_NS, BookSnapshot, Instrument, Record, decode_record
 from aggregator.research.choice import Choice
 from aggregator.research.defects import Defect, Defects
-from aggregator.research.strands import RECORDS, Place, Portion, batched, place
+from aggregator.research.strands import RECORDS, Place, Portion, batched, past_day, place
 from aggregator.sinks.notes import FOOTER, HEADER
 from aggregator.sinks.recorded_file import ZST, FileHead, RecordPlace, decode_place, open_lines
 from aggregator.sinks.repair import has_footer
@@ -82,6 +82,11 @@ class LinesFile:
                 self.first = decode_place(line)
                 return
             line = file.readline()
+
+    @property
+    def past_day(self) -> int | None:
+        """The day (since 1970) whose past it holds, as `aggregator backfill` asked for it; null: it was recorded."""
+        return past_day(self.first.conn, self.first.ts_recv) if self.first is not None else None
 
     @property
     def is_closed(self) -> bool:

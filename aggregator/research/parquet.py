@@ -8,7 +8,7 @@ from typing import Any
 from aggregator.records import DAY_S, SECOND_NS, Record
 from aggregator.research.choice import ABOUT, FOREVER, Choice
 from aggregator.research.defects import Defect, Defects
-from aggregator.research.strands import RECORDS, Place, Portion, place
+from aggregator.research.strands import RECORDS, Place, Portion, past_day, place
 from aggregator.research.times import BadMoment, nanoseconds
 from aggregator.tables.arrow import schema, to_records
 from aggregator.tables.columns import EPOCH, TYPE_OF, tag
@@ -41,18 +41,20 @@ class ParquetRecords:
         if kind is None:
             raise ValueError(f"{path} holds no records of ours")
         self.record = kind
-        epoch, offset, ts = self._first()
+        epoch, offset, ts, conn = self._first()
         self._begins = place(epoch, offset, ts)
+        self.past_day = past_day(conn, ts)  # a file holds the past of one day, or nothing of it
 
     def _opened(self) -> Any:
         return needed("pyarrow.parquet").ParquetFile(self.path)
 
-    def _first(self) -> tuple[str, int, int]:
+    def _first(self) -> tuple[str, int, int, str]:
         if not self._spans:
-            return "", 0, 0
+            return "", 0, 0, ""
         with self._opened() as file:
-            batch = next(file.iter_batches(1, [0], [EPOCH, "offset", "ts_recv"]))
-        return batch[EPOCH][0].as_py(), batch["offset"][0].as_py(), batch["ts_recv"].cast(self._pa.int64())[0].as_py()
+            batch = next(file.iter_batches(1, [0], [EPOCH, "offset", "ts_recv", "conn"]))
+        ts = batch["ts_recv"].cast(self._pa.int64())[0].as_py()
+        return batch[EPOCH][0].as_py(), batch["offset"][0].as_py(), ts, batch["conn"][0].as_py() or ""
 
     def begins(self) -> Place:
         """The place of its first record."""

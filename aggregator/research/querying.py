@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from aggregator.errors import AggregatorError, nearest
-from aggregator.records import CHANNELS, RECORD_TYPES, Gap, Record
+from aggregator.records import CHANNELS, RECORD_TYPES, Gap, Record, Trade
 from aggregator.research.choice import Choice
 from aggregator.research.csv import CsvRecords
 from aggregator.research.defects import Defects
@@ -55,6 +55,19 @@ CANDLES = """CREATE OR REPLACE MACRO candles_of(width) AS TABLE
         arg_max(price, (epoch, "offset")) AS close, sum(size) AS volume, sum(price * size) AS notional,
         count(*) AS trades
     FROM trade GROUP BY ALL"""
+# Trades that were recorded, and those of the past that were not: where several fills are told as one, their id is that
+# of the last of them.
+ONCE = """WITH heard AS ({heard}), asked AS ({asked}), names AS (
+        SELECT exchange, raw_symbol, unnest(CASE WHEN kind = 'aggregate' AND id = last_id AND "count" > 1
+            AND TRY_CAST(id AS BIGINT) IS NOT NULL
+            THEN [each::VARCHAR FOR each IN range(TRY_CAST(id AS BIGINT) - "count" + 1, TRY_CAST(id AS BIGINT) + 1)]
+            ELSE [id] END) AS id
+        FROM heard WHERE id IS NOT NULL)
+    FROM heard UNION ALL
+    FROM (SELECT DISTINCT ON (exchange, raw_symbol, id) * FROM asked
+        ORDER BY exchange, raw_symbol, id, epoch, "offset") AS late
+    WHERE NOT EXISTS (SELECT 1 FROM names
+        WHERE names.exchange = late.exchange AND names.raw_symbol = late.raw_symbol AND names.id = late.id)"""
 # A channel that carries one type is another name of it.
 ALIASES: dict[str, str] = {
     name: tag(types_of(name)[0]) for name in CHANNELS if len(types_of(name)) == 1 and name not in TYPE_OF
@@ -280,12 +293,25 @@ class Database:
 
     def _show(self, kind: type[Record]) -> None:
         self._declare(kind)
+        asked = {file for file, strand in self._files.items() if strand is not None and strand.past_day is not None}
+        if kind is Trade and asked:
+            heard = self._whole(kind, [file for file in self._files if file not in asked])
+            whole = ONCE.format(heard=heard, asked=self._whole(kind, list(asked)))
+        else:
+            whole = self._whole(kind, list(self._files))
+        self._database.execute(f"CREATE OR REPLACE VIEW {tag(kind)} AS {whole}")
+        for channel in (channel for channel, name in ALIASES.items() if name == tag(kind)):
+            self._database.execute(f"CREATE OR REPLACE VIEW {channel} AS FROM {tag(kind)}")
+
+    def _whole(self, kind: type[Record], files: Sequence[RecordingFile]) -> str:
+        """A query that gives the records of a type of some files."""
         choice = Choice(frozenset({kind}))
         lines: dict[str, list[LinesFile]] = {}
         tables: list[str] = []
         commas: list[str] = []
         others: list[Path] = []
-        for file, strand in self._files.items():
+        for file in files:
+            strand = self._files[file]
             if strand is None:
                 others.append(file.path)
             elif isinstance(strand, ParquetRecords):
@@ -307,9 +333,7 @@ class Database:
             whole = f"SELECT DISTINCT * FROM ({whole})"  # noqa: S608 - of our own parts
             said = "of one epoch stand in files that may overlap; equal ones are given once, which takes longer"
             self._tell([f"{tag(kind)}: records {said}"])
-        self._database.execute(f"CREATE OR REPLACE VIEW {tag(kind)} AS {whole}")
-        for channel in (channel for channel, name in ALIASES.items() if name == tag(kind)):
-            self._database.execute(f"CREATE OR REPLACE VIEW {channel} AS FROM {tag(kind)}")
+        return whole
 
     def _epochs(self, part: str) -> set[str]:
         return {epoch for (epoch,) in self._database.sql(f"SELECT DISTINCT epoch FROM ({part})").fetchall()}  # noqa: S608

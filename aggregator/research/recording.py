@@ -1,6 +1,6 @@
 """A recording: everything below a directory, whatever it was written by, read as one stream."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -31,8 +31,9 @@ from aggregator.research.defects import Defect, Defects
 from aggregator.research.finding import RecordingFile, find_files, open_strand
 from aggregator.research.gaps import Gaps, intervals
 from aggregator.research.lines import LinesFile
+from aggregator.research.past import Once
 from aggregator.research.rows import Rows
-from aggregator.research.strands import RECORDS, Place, Strand, merged
+from aggregator.research.strands import RECORDS, Place, Portion, Strand, merged
 from aggregator.research.times import Moment, nanoseconds
 from aggregator.tables.arrow import to_batch
 from aggregator.tables.columns import TYPE_OF, types_of
@@ -207,7 +208,9 @@ class Recording:
 
     def stream(self, choice: Choice) -> Iterator[tuple[str, Record]]:
         """The records that are wanted, each with its epoch."""
-        for portion in merged([(strand.begins(), strand.records(choice)) for strand in self._reading(choice)]):
+        strands = list(self._reading(choice))
+        found = merged([(strand.begins(), strand.records(choice)) for strand in strands])
+        for portion in _once(strands, found, has_trades=Trade in choice.types):
             for record in portion.rows:
                 yield portion.epoch, record
 
@@ -218,7 +221,9 @@ class Recording:
         return found
 
     def _batches(self, choice: Choice, record: type[Record]) -> Iterator[Any]:
-        for portion in merged([(strand.begins(), strand.batches(choice, record)) for strand in self._reading(choice)]):
+        strands = list(self._reading(choice))
+        found = merged([(strand.begins(), strand.batches(choice, record)) for strand in strands])
+        for portion in _once(strands, found, has_trades=record is Trade):
             yield portion.rows
 
     # --- candles
@@ -332,6 +337,12 @@ class _Headers:
     def holds(self, epoch: str, record: Record) -> bool:
         """Tell whether a change is in the book that was taken."""
         return isinstance(record, BookDelta) and epoch == self.epoch and record.offset <= self._offset
+
+
+def _once(strands: Sequence[Strand], found: Iterator[Portion], *, has_trades: bool) -> Iterator[Portion]:
+    """A stream in which no trade comes twice that was recorded and, of the past, asked for."""
+    days = {strand.past_day for strand in strands if has_trades and strand.past_day is not None}
+    return Once(days).portions(found) if days else found
 
 
 def _times(start: Moment | None, end: Moment | None) -> tuple[int, int]:

@@ -13,9 +13,11 @@ from msgspec import Struct
 from aggregator.bus.history import begun
 from aggregator.records import Record
 from aggregator.research.choice import Choice
+from aggregator.research.spans import DAY_NS
 from aggregator.tables.arrow import to_batch
 from aggregator.tables.extras import needed
 
+PAST = "/history"  # the connection of what `aggregator backfill` asked for ends so
 RECORDS = 8192  # a portion holds about so many
 
 Place = tuple[int, str, int]  # when its epoch began, the epoch, and the offset
@@ -44,6 +46,10 @@ class Strand(Protocol):
     def begins(self) -> Place:
         """The place of its first record, or one before that."""
 
+    @property
+    def past_day(self) -> int | None:
+        """The day (since 1970) whose past it holds, as `aggregator backfill` asked for it; null: it was recorded."""
+
     def records(self, choice: Choice) -> Iterator[Portion]:
         """The records that are wanted, in portions of lists."""
 
@@ -55,6 +61,11 @@ def batched(portions: Iterator[Portion], record: type[Record]) -> Iterator[Porti
     """Portions of lists as portions of record batches."""
     for portion in portions:
         yield Portion(portion.epoch, portion.offsets, to_batch(record, portion.rows, portion.epoch))
+
+
+def past_day(conn: str, ts: int) -> int | None:
+    """The day (since 1970) of a file of the past, by the connection and the time of its first record; null: no such."""
+    return ts // DAY_NS if conn.endswith(PAST) else None
 
 
 def place(epoch: str, offset: int, ts: int) -> Place:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aggregator.records import (
     BookDelta,
@@ -54,6 +54,10 @@ class DayCounts(Struct):
     bad_ts: int = 0
     unflagged: int = 0
     delay_ns: int = 0
+
+    def plus(self, others: "DayCounts") -> "DayCounts":
+        """Those of records that were asked for afterwards besides, which are only counted."""
+        return structs.replace(self, records=self.records + others.records, late=self.late + others.late)
 
 
 class Carrier(Struct, eq=False):

@@ -32,10 +32,11 @@ class FileHead(Struct, tag_field="type", tag="header"):
 
 
 class RecordPlace(Struct):
-    """The fields of a record that tell where it stands."""
+    """The fields of a record that tell where it stands, and how it came."""
 
     offset: int = 0
     ts_recv: int = 0
+    conn: str = ""
 
 
 decode_head: Callable[[bytes], FileHead] = msgspec.json.Decoder(FileHead).decode

@@ -153,6 +153,15 @@ def repair(path: Path, now: int, deaths: Deaths | None = None) -> bool:
     return True
 
 
+def complete(path: Path, now: int) -> None:
+    """Give a file its footer that has none and lacks nothing else. Raises OSError."""
+    with path.open("r+b") as file:
+        found = _Survey(file)
+        file.seek(found.size)
+        file.truncate()
+        file.write(_footer(found, found.offset_last or 0, now))
+
+
 def _ending(found: _Survey, header: _Line, now: int, deaths: Deaths) -> bytes:
     """The gap and the footer that a killed daemon owed.
 

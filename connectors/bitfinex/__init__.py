@@ -15,8 +15,8 @@ from aggregator.records import Channel, Instrument
 from aggregator.sequence import linked
 from aggregator.wire import encode
 from connectors.bitfinex.frames import checksum, parser
+from connectors.bitfinex.history import HISTORY, REST
 
-REST = "https://api-pub.bitfinex.com/v2"
 DEPTH = 250  # levels a side: 25, 100 or 250
 SPOT: dict[Channel, str] = {
     "trades": "trades",
@@ -112,6 +112,7 @@ EXCHANGE = Exchange(
     checked="2026-09, live probes by others",
     trouble=trouble,
     limits=Limits(connects=(20, 60), weights={REST: ((30, 60),)}),
+    history=HISTORY,
     listing=Listing((Request(f"{REST}/conf/pub:info:pair,pub:info:pair:futures"),), rows, read_pair),
     feeds=(
         stream("spot", SPOT, lambda i: i.kind == "spot"),

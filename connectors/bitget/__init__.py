@@ -11,6 +11,7 @@ from aggregator.refusals import coded
 from aggregator.sequence import Rule, Verdict, linked, ordered
 from aggregator.wire import encode
 from connectors.bitget.frames import FUTURES, KEPT, LIQUIDATIONS, SPOT, parse
+from connectors.bitget.history import ways
 from connectors.bitget.listing import listing
 from connectors.families.okx import bar_name, checksum
 
@@ -103,6 +104,10 @@ EXCHANGE = Exchange(
         weights={REST: ((20, 1),)}, connects=(300, 300), connections=100, requests=(240, 3600), lifetime=DAY_S
     ),
     listing=listing(REST, QUOTES),
+    history=(
+        *ways(REST, None, lambda i: i.kind == "spot"),
+        *(way for type, quote in QUOTES.items() for way in ways(REST, type, quoted_in(quote))),
+    ),
     feeds=(
         stream("spot", "SPOT", lambda i: i.kind == "spot"),
         *(stream(type.lower(), type, quoted_in(quote)) for type, quote in QUOTES.items()),

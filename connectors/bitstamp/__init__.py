@@ -11,6 +11,7 @@ No answer says how long a funding interval is; this page says it of all: eight h
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Snapshot, Stream
 from aggregator.sequence import ordered, spanning
+from connectors.bitstamp.history import HISTORY
 from connectors.bitstamp.order_wires import reader
 from connectors.bitstamp.rest import API, decode_markets, read_book, read_market, read_orders, read_tickers, trouble
 from connectors.bitstamp.wires import CHANNELS, ORDERS, PERPETUAL, asking, parse
@@ -21,6 +22,7 @@ EXCHANGE = Exchange(
     id="bitstamp",
     docs="https://www.bitstamp.net/websocket/v2/",
     notes=(
+        "Trades of the past, which are of the last day alone, have times of whole seconds.",
         "There is no ticker stream: it is asked for by REST.",
         "A hole in the book's deltas cannot be seen; one in the orders can (`pre_event_id`).",
         "Where `orders` are wanted, the book is made of them (channel `live_orders`), and is crossed for moments.",
@@ -29,6 +31,7 @@ EXCHANGE = Exchange(
     checked="2026-09, live probes by others, and its changelog",
     limits=Limits(weights={API: ((400, 1), (10_000, 600))}),
     trouble=trouble,
+    history=HISTORY,
     listing=Listing((Request(f"{API}/markets/"),), decode_markets, read_market),
     feeds=(
         Stream(

@@ -11,6 +11,7 @@ from aggregator.records import Channel, Instrument, SizeUnit
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
 from connectors.bybit.frames import FUTURES, OPTIONS, SPOT, STATUS, parser
+from connectors.bybit.history import HISTORY
 from connectors.bybit.listing import LISTING, REST, trouble
 from connectors.bybit.wires import INTERVALS
 
@@ -77,6 +78,7 @@ EXCHANGE = Exchange(
     trouble=trouble,
     limits=Limits(weights={REST: ((600, 5),)}, connects=(500, 300)),
     listing=LISTING,
+    history=HISTORY,
     feeds=(
         # first the one that knows its own instruments: a frame of unknown address is read by the first that can
         stream("inverse", f"{WS}/inverse", FUTURES, lambda i: is_future(i, linear=False), unit="quote"),

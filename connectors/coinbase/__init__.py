@@ -12,6 +12,7 @@ from aggregator.refusals import coded
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import at, encode
 from connectors.coinbase.frames import CHANNELS, parser
+from connectors.coinbase.history import HISTORY
 from connectors.coinbase.listing import read_futures, read_product
 from connectors.coinbase.rest import API, missed, read_missed
 
@@ -66,6 +67,7 @@ EXCHANGE = Exchange(
     ),
     trouble=coded("error", "message"),
     limits=Limits(weights={API: ((10, 1),)}),
+    history=HISTORY,
     listing=Listing(
         (Request(f"{API}/products?product_type=SPOT"), Request(f"{API}/products?product_type=FUTURE")),
         at("products"),

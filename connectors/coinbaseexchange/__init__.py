@@ -17,6 +17,7 @@ from aggregator.records import SECOND_NS
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
+from connectors.coinbaseexchange.history import HISTORY
 from connectors.coinbaseexchange.order_wires import parse_orders
 from connectors.coinbaseexchange.rest import (
     API,
@@ -58,6 +59,7 @@ EXCHANGE = Exchange(
     ),
     trouble=coded("message"),
     limits=Limits(weights={API: ((10, 1),)}, connects=(8, 1)),
+    history=HISTORY,
     listing=Listing((Request(f"{API}/products"),), decode_products, read_product),
     feeds=(
         Stream(

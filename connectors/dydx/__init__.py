@@ -25,6 +25,7 @@ from aggregator.records import HOUR_S, Channel, Instrument
 from aggregator.refusals import fields_of
 from aggregator.wire import Text, encode, number, optional
 from connectors.dydx.frames import CHANNELS, parse, topic
+from connectors.dydx.history import history
 from connectors.dydx.wires import STATES
 
 REST = "https://indexer.dydx.trade/v4"
@@ -111,6 +112,7 @@ EXCHANGE = Exchange(
     trouble=trouble,
     limits=Limits(weights={REST: ((100, 10),)}),
     listing=Listing((Request(f"{REST}/perpetualMarkets"),), rows, read_market),
+    history=history(REST),
     feeds=(
         stream("trades", "trades", "liquidations"),
         stream("book", "book"),

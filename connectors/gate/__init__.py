@@ -16,6 +16,7 @@ from aggregator.refusals import coded
 from aggregator.sequence import contiguous
 from aggregator.wire import encode, ms, seconds
 from connectors.gate.frames import BOOK_STREAM, FUTURES, OPTIONS, PERPETUALS, SPOT, parse
+from connectors.gate.history import history
 from connectors.gate.listing import PARTS, backfill, listing, snapshot
 from connectors.gate.spot_wires import LONG
 
@@ -123,6 +124,16 @@ EXCHANGE = Exchange(
             "delivery/usdt/contracts",
             "options/underlyings",
         ),
+    ),
+    history=history(
+        API,
+        {
+            "spot": settled("spot", None),
+            "futures/usdt": settled("perpetual", "USDT"),
+            "futures/btc": settled("perpetual", "BTC"),
+            "futures/usd1": settled("perpetual", "USD1"),
+            "delivery/usdt": settled("future", "USDT"),
+        },
     ),
     feeds=(
         stream("spot", "wss://api.gateio.ws/ws/v4/", SPOT, settled("spot", None)),

@@ -13,6 +13,7 @@ from aggregator.records import Channel, Instrument
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import at, encode, gunzip
 from connectors.htx.frames import parser
+from connectors.htx.history import history
 from connectors.htx.listing import read_instrument, trouble
 from connectors.htx.wires import CONTRACTS, DEPTH, NOTICES, PERIODS, PRICES, SPOT, SPOT_BOOK
 
@@ -108,6 +109,7 @@ EXCHANGE = Exchange(
         read_instrument,
         state=("state", "contract_status"),
     ),
+    history=history(SPOT_HOSTS[0], CONTRACT_HOSTS[0], (is_spot, is_linear, is_inverse)),
     feeds=(
         stream("spot", SPOT_HOSTS, "ws", SPOT, is_spot),
         stream("spot-book", SPOT_HOSTS, "feed", SPOT_BOOK, is_spot, linked),

@@ -12,6 +12,7 @@ from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, 
 from aggregator.records import Channel, Instrument
 from aggregator.wire import encode
 from connectors.hyperliquid.frames import CHANNELS, OF_CONTRACTS, parser, topic
+from connectors.hyperliquid.history import HISTORY
 from connectors.hyperliquid.listing import INFO, LISTING
 
 
@@ -52,6 +53,7 @@ EXCHANGE = Exchange(
     checked="2026-09, live probes by others; 2026-11, ccxt 4.5.90",
     limits=Limits(weights={INFO: ((1200, 60),)}, connects=(30, 60), connections=10, requests=(2000, 60)),
     listing=LISTING,
+    history=HISTORY,
     feeds=(
         stream("main", CHANNELS, lambda i: i.kind == "perpetual"),
         stream("spot", {c: name for c, name in CHANNELS.items() if c not in OF_CONTRACTS}, lambda i: i.kind == "spot"),

@@ -8,6 +8,7 @@ from aggregator.exchange import Exchange, Limits, Stream
 from aggregator.sequence import contiguous
 from connectors.families.kraken import unified_frames
 from connectors.krakenfutures.frames import CHANNELS, asking, parse
+from connectors.krakenfutures.history import history
 from connectors.krakenfutures.listing import listing, trouble
 
 API = "https://futures.kraken.com/derivatives/api/v3"
@@ -29,6 +30,7 @@ EXCHANGE = Exchange(
     limits=Limits(weights={API: ((500, 10),)}, connects=(100, 60), connections=100),
     trouble=trouble,
     listing=listing(API),
+    history=history(API),
     feeds=(
         Stream(
             url="wss://futures.kraken.com/ws/v1",

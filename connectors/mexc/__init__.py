@@ -10,6 +10,7 @@ from aggregator.records import DAY_S
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
 from connectors.mexc import contract_frames, spot_frames
+from connectors.mexc.history import history
 from connectors.mexc.listing import listing
 
 SPOT = "https://api.mexc.com/api/v3"
@@ -22,6 +23,7 @@ EXCHANGE = Exchange(
     trouble=coded("code", "message", fine=("0", "200"), busy=("510",)),  # contracts say it by code; spot by HTTP status
     limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),), **SLOWER}, lifetime=DAY_S),
     listing=listing(SPOT, CONTRACT),
+    history=history(SPOT, CONTRACT),
     feeds=(
         Stream(
             name="spot",

@@ -464,7 +464,7 @@ def declaring() -> dict[str, int]:
     }
 
 
-NAMES = {"wires", "frames", "listing", "rest", "legacy"}
+NAMES = {"wires", "frames", "listing", "rest", "history", "legacy"}
 
 
 def test_packages_have_the_same_file_names() -> None:

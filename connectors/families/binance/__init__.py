@@ -28,6 +28,7 @@ from aggregator.records import HOUR_S, BookSnapshot, Channel, Instrument
 from aggregator.refusals import meaning_of
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import encode
+from connectors.families.binance import history
 from connectors.families.binance.rest import backfill, decode_partial, listing, snapshot, trouble
 from connectors.families.binance.wires import BestWire, WideDepthWire, Wire, stamp
 
@@ -237,4 +238,5 @@ def exchange(id: str, *, docs: str, checked: str, url: str, rest: str, lookup: b
         limits=Limits(lifetime=24 * HOUR_S, weights={rest: ((6000, 60),)}, connects=(300, 300)),
         listing=listing(rest),
         feeds=(stream("main", url, snapshot(rest), past=backfill(rest, lookup=lookup)),),
+        history=history.spot(rest, lookup=lookup),
     )

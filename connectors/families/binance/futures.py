@@ -12,6 +12,7 @@ from aggregator.exchange import Exchange, Limits, Stream, Subscribe, Subscriptio
 from aggregator.records import HOUR_S, Channel, Instrument
 from aggregator.sequence import Rule, contiguous, linked
 from aggregator.wire import encode
+from connectors.families.binance import history
 from connectors.families.binance.futures_frames import parser
 from connectors.families.binance.futures_rest import backfill, listing, open_interest, snapshot
 from connectors.families.binance.rest import trouble
@@ -114,5 +115,6 @@ def exchange(id: str, *, docs: str, checked: str, ws: str, rest: str, inverse: b
         ),
         listing=listing(rest),
         feeds=(*feeds, open_interest(rest, inverse=inverse)),
+        history=history.futures(rest, inverse=inverse),
         notes=(*(INVERSE_NOTES if inverse else LINEAR_NOTES), *NOTES),
     )

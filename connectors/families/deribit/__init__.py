@@ -21,6 +21,7 @@ from aggregator.records import MS_NS
 from aggregator.sequence import contiguous, linked
 from aggregator.wire import at, encode
 from connectors.families.deribit.frames import CHANNELS, PLATFORM, TEST, parser
+from connectors.families.deribit.history import history
 from connectors.families.deribit.listing import read_instrument, read_past, trouble
 from connectors.families.deribit.wires import RESOLUTIONS
 
@@ -82,6 +83,7 @@ def exchange(
             at("result"),
             read_instrument,
         ),
+        history=history(rest, past),
         feeds=(
             Stream(
                 url=stream,

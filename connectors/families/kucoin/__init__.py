@@ -32,7 +32,7 @@ from aggregator.records import HOUR_S, Channel
 from aggregator.refusals import coded, meaning_of
 from aggregator.sequence import Rule, contiguous
 from aggregator.wire import channels_by_word, encode, number
-from connectors.families.kucoin import figure_wires, unified_wires, wires
+from connectors.families.kucoin import figure_wires, history, unified_wires, wires
 from connectors.families.kucoin.figure_wires import INTERVALS
 from connectors.families.kucoin.rest import decode_bullet, read_snapshot
 
@@ -206,6 +206,7 @@ def exchange(
         notes=notes,
         limits=Limits(weights={api: ((2000, 30),)}, connects=(30, 60), lifetime=24 * HOUR_S),
         listing=listing,
+        history=history.spot(api) if channels is SPOT else history.futures(api),
         feeds=(
             Stream(
                 ticket=Ticket(Request(f"{api}/api/v1/bullet-public", method="POST", weight=10), read_bullet),

@@ -13,6 +13,7 @@ from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import crc_in_turns, encode
 from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, read_whole
+from connectors.families.okx.history import history
 from connectors.families.okx.listing import KINDS, listing
 
 DERIVATIVES = ("SWAP", "FUTURES", "OPTION")
@@ -120,5 +121,6 @@ def exchange(id: str, *, docs: str, ws: str, rest: str, checked: str, types: Seq
         limits=Limits(weights={rest: ((20, 2),)}, connects=(3, 1), requests=(480, 3600)),
         listing=listing(rest, types),
         feeds=tuple(stream(name, channels, mine, ws, rest) for name, channels, mine in served if mine),
+        history=history(rest, bar_name),
         notes=tuple(note for type, note in NOTES if type in types),
     )

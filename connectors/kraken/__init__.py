@@ -14,6 +14,7 @@ from aggregator.records import Instrument, Side, Trade
 from aggregator.wire import Text, number, seconds, step, text
 from connectors.families.kraken import streams
 from connectors.families.kraken.notice_wires import STATES
+from connectors.kraken.history import history
 
 API = "https://api.kraken.com/0/public"
 SOCKET_CODES = {"XBT": "BTC", "XDG": "DOGE"}
@@ -80,9 +81,12 @@ def read_pair(row: Raw) -> Instrument | None:
     )
 
 
+def pair_of(raw_symbol: str) -> str:
+    return "".join(REST_CODES.get(code, code) for code in raw_symbol.split("/"))
+
+
 def missed(raw_symbol: str, since: Since) -> Request:
-    pair = "".join(REST_CODES.get(code, code) for code in raw_symbol.split("/"))
-    return Request(f"{API}/Trades?pair={pair}&since={since.ts}&count=1000")
+    return Request(f"{API}/Trades?pair={pair_of(raw_symbol)}&since={since.ts}&count=1000")
 
 
 def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
@@ -99,13 +103,16 @@ def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
             )
 
 
+MISSED = Backfill(missed, read_missed)
+
 EXCHANGE = Exchange(
     id="kraken",
     docs="https://docs.kraken.com/exchange/api-reference/spot-websocket",
     checked="2026-11, its documentation",
     announced=("Spot is to be on the unified WebSocket `uws.kraken.com`, too, in the first quarter of 2027.",),
-    feeds=streams("wss://ws.kraken.com/v2", Backfill(missed, read_missed)),
+    feeds=streams("wss://ws.kraken.com/v2", MISSED),
     listing=Listing((Request(f"{API}/AssetPairs"),), rows, read_pair),
+    history=history(API, MISSED, pair_of),
     trouble=trouble,
     limits=Limits(connects=(150, 600), weights={API: ((1, 1),)}),
     notes=(

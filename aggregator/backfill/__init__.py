@@ -1,0 +1,1 @@
+"""The past of a market, asked for by REST and written as the `files` sink writes what it hears."""

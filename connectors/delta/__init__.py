@@ -1,9 +1,10 @@
 """Delta Exchange, the global one: spot, perpetuals, dated futures and options. Its Indian platform is another exchange.
 
 https://docs.delta.exchange, which today is the Indian platform's; that of the global one is an archived page of January
-2026, https://web.archive.org/web/20260130043054/https://docs-global.delta.exchange/. The one address speaks in short
-names, the other in long ones. The long ones say who was the taker and when a candle began; of the short ones' single
-letter for the role no documentation says whose it is, so trades and candles come by the long names.
+2026, https://web.archive.org/web/20260130043054/https://docs-global.delta.exchange/, and its source of May 2026,
+https://github.com/delta-exchange/slate-global. The one address speaks in short names, the other in long ones, which
+were to end in July 2026 and were still spoken in September. A candle by short names does not say when it began, so
+candles alone come by the long ones.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,8 +33,9 @@ FIGURES: dict[Channel, str] = {
     "funding": "funding_rate",
     "status": "system_status",
 }
-TRADES: dict[Channel, str] = {"trades": "all_trades", "candles": "candlestick"}
-WORDS = BOOK | FIGURES | TRADES
+TRADES: dict[Channel, str] = {"trades": "trades"}
+CANDLES: dict[Channel, str] = {"candles": "candlestick"}
+WORDS = BOOK | FIGURES | TRADES | CANDLES
 CHECKED = 10  # levels a side
 PING = Heartbeat(every=15, frame=b'{"type":"ping"}')  # whoever is silent for a minute is cut off
 TOPICS = 100  # the books that one connection may carry; of the other channels no limit is known
@@ -74,7 +76,7 @@ def is_option(instrument: Instrument) -> bool:
 
 
 def stream(name: str, channels: Mapping[Channel, str]) -> Stream:
-    is_long = channels is TRADES
+    is_long = channels is CANDLES
     return Stream(
         name=name,
         url=LONG if is_long else SHORT,
@@ -97,7 +99,7 @@ EXCHANGE = Exchange(
     id="delta",
     docs="https://docs.delta.exchange",
     trouble=coded("code", within="error"),
-    checked="2026-09, live probes by others; of trades and candles its documentation alone",
+    checked="2026-09, live probes by others; of trades and candles its documentation alone, of 2026-05",
     notes=(
         "Sizes are of contracts, and of the base asset on spot markets.",
         "Trades have no id, so that none can be asked for again.",
@@ -119,6 +121,7 @@ EXCHANGE = Exchange(
         stream("main", BOOK),
         stream("figures", FIGURES),
         stream("trades", TRADES),
+        stream("candles", CANDLES),
         Poll(
             name="options",
             channels=("options",),

@@ -12,7 +12,16 @@ from msgspec.json import Decoder
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.refusals import meaning_of
 from aggregator.wire import as_written, by_word
-from connectors.delta.wires import BestWire, BookWire, FundingWire, IndexWire, MarkWire, StatusWire, TickerWire
+from connectors.delta.wires import (
+    BestWire,
+    BookWire,
+    FundingWire,
+    IndexWire,
+    MarkWire,
+    StatusWire,
+    TickerWire,
+    TradeWire,
+)
 
 FINAL = ("invalid channel",)
 
@@ -64,6 +73,7 @@ def reader(kind: type[Told]) -> Callable[[bytes], Iterable[Event]]:
 
 
 READERS = {
+    "trades": reader(TradeWire),
     "ob_updates": reader(BookWire),
     "ob_l1": reader(BestWire),
     "ticker": reader(TickerWire),

@@ -1,4 +1,4 @@
-"""The long names of Delta Exchange's stream: trades, candles, and whole books, which captures of 2021 have.
+"""The long names of Delta Exchange's stream: candles, and trades and whole books, which captures have.
 
 https://web.archive.org/web/20260130043054/https://docs-global.delta.exchange/#websocket-feed
 """

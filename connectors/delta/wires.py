@@ -1,6 +1,7 @@
-"""The short names of Delta Exchange's stream: books, best prices, tickers, mark and index prices, funding, its status.
+"""The short names of Delta Exchange's stream: trades, books, best prices, tickers, mark and index prices, funding, status.
 
 https://docs.delta.exchange/#websocket-feed
+https://github.com/delta-exchange/slate-global (source/includes/_websocket_api.md, May 2026)
 """
 
 from collections.abc import Iterable
@@ -18,14 +19,37 @@ from aggregator.records import (
     MarketState,
     MarkPrice,
     OpenInterest,
+    Side,
     SizeUnit,
     Status,
     Ticker,
+    Trade,
 )
-from aggregator.wire import Text, bbo, fraction, nonzero, optional, us
+from aggregator.wire import Text, bbo, fraction, nonzero, optional, text, us
 
 MARK = "MARK:"
 STATES: dict[str, MarketState] = {"live": "trading", "maintenance": "maintenance"}
+SIDES: dict[str, Side] = {"t": "buy", "m": "sell"}  # by the role of the buyer: the taker, or the maker
+
+
+class TradeWire(Struct, gc=False):
+    sy: str
+    p: Text
+    s: Text
+    t: int
+    r: str = ""
+    ts: int | None = None
+
+    def events(self) -> Iterable[Event]:
+        yield Trade(
+            raw_symbol=self.sy,
+            price=text(self.p),
+            size=text(self.s),
+            size_unit=unit_of(self.sy),
+            side=SIDES.get(self.r),
+            ts_event=us(self.t),
+            ts_sent=None if self.ts is None else us(self.ts),
+        )
 
 
 class BookWire(Struct, gc=False):
@@ -111,7 +135,7 @@ class IndexWire(Struct, gc=False):
 
     def events(self) -> Iterable[Event]:
         when = None if self.ts is None else us(self.ts)
-        price = optional(self.p)
+        price = nonzero(self.p)
         if price is not None:
             yield IndexPrice(raw_symbol=self.sy, index=self.sy, price=price, ts_event=when)
 
@@ -132,7 +156,7 @@ class FundingWire(Struct, gc=False):
                 raw_symbol=self.sy,
                 rate=rate,
                 interval_s=self.fi,
-                ts_next=None if self.nfr is None else us(self.nfr),
+                ts_next=us(self.nfr) if self.nfr else None,
                 ts_event=None if self.ts is None else us(self.ts),
             )
 

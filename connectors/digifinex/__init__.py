@@ -5,12 +5,12 @@ https://docs.digifinex.com/en-ww/swap/v2/ws.html
 Both compress each frame themselves.
 """
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Stream, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Request, Stream, Subscription
 from aggregator.records import DAY_S, Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.wire import unzlib
-from connectors.digifinex.rest import SPOT, SWAP, ask_trades, read, read_trades, rows
-from connectors.digifinex.swap_frames import CHANNELS, DEPTH, asking, parse
+from connectors.digifinex.rest import SPOT, SWAP, read, rows
+from connectors.digifinex.swap_frames import CHANNELS, DEPTH, asking, parse, topic
 from connectors.families.viabtc import dotted_frames
 
 PAIRS: dict[Channel, str] = {"trades": "trades", "book": "depth", "bbo": "ticker", "ticker": "ticker"}
@@ -29,21 +29,17 @@ def pair_topic(s: Subscription) -> tuple[str, str]:
     return PAIRS[s.channel], s.raw_symbol
 
 
-def contract_topic(s: Subscription) -> tuple[str, str]:
-    return CHANNELS[s.channel], s.raw_symbol
-
-
 EXCHANGE = Exchange(
     id="digifinex",
     docs="https://docs.digifinex.com",
-    checked="2026-09, live probes of its contracts by others; its documentation of spot, which is older",
+    checked="2026-09, live probes of its contracts by others; 2026-11, its documentation of trades and candles",
     trouble=coded("code", "msg", fine=("0",)),
     limits=Limits(weights={SWAP: ((6000, 60),)}, lifetime=DAY_S),
     notes=(
         "Books are without numbers: a frame that is lost does not show.",
-        "Trades of contracts are asked for by REST; their side is of the position that was opened or closed.",
+        "A trade of a contract names an order that opens or closes a position: its side is that order's.",
         "BETHUSDTPERP and OETHUSDTPERP are of ETH, too, so that three contracts have one name (September 2026).",
-        "Candles are not followed: what the socket sends of them is published nowhere.",
+        "Candles are of contracts alone, and are told while they run; those of spot are in no stream.",
         "Open interest is `-` in its answers (September 2026).",
     ),
     listing=Listing((Request(SPOT), Request(f"{SWAP}/instruments", weight=5)), rows, read),
@@ -66,7 +62,7 @@ EXCHANGE = Exchange(
             url="wss://openapi.digifinex.com/swap_ws/v2/",
             serves=is_contract,
             channels=CHANNELS,
-            topic=contract_topic,
+            topic=topic,
             subscribe=asking("subscribe"),
             unsubscribe=asking("unsubscribe"),
             parse=parse,
@@ -76,14 +72,6 @@ EXCHANGE = Exchange(
             per_connection=30,  # one more closes the connection
             batch=30,
             pace=0.4,
-        ),
-        Poll(
-            name="trades",
-            channels=("trades",),
-            every=15,
-            request=ask_trades,
-            parse=read_trades,
-            serves=is_contract,
         ),
     ),
 )

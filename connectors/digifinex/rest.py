@@ -1,4 +1,4 @@
-"""The answers of DigiFinex by REST: instruments of both markets, and trades of contracts.
+"""The answers of DigiFinex by REST: instruments of both markets.
 
 https://docs.digifinex.com/en-ww/swap/v2/rest.html
 https://docs.digifinex.com/en-ww/spot/v3/rest.html
@@ -6,20 +6,17 @@ A row's `is_inverse` contract is of 1 USD, and settles in its base asset.
 """
 
 from collections.abc import Iterable
-from typing import Literal
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Request
-from aggregator.records import Instrument, MarketState, Record, Side, Trade
-from aggregator.wire import Text, at, ms, number, optional, step, text
+from aggregator.records import Instrument, MarketState
+from aggregator.wire import Text, at, number, optional, step, text
 
 API = "https://openapi.digifinex.com"
 SPOT = f"{API}/v3/spot/symbols"
 SWAP = f"{API}/swap/v2/public"
 STATES: dict[str, MarketState] = {"TRADING": "trading", "ONLINE": "trading", "OFFLINE": "halt", "DELIVERY": "settling"}
-SIDES: dict[str, Side] = {"1": "buy", "2": "sell", "3": "sell", "4": "buy"}  # opens a long, a short; closes them
 
 
 class PairWire(Struct):
@@ -48,18 +45,6 @@ class ContractWire(Struct):
     min_order_amount: Text = None
 
 
-class TradeRow(Struct, gc=False):
-    trade_id: str
-    direction: Literal["1", "2", "3", "4"]
-    volume: Text  # contracts
-    price: Text
-    trade_time: int  # milliseconds
-
-
-class Trades(Struct):
-    data: list[TradeRow]
-
-
 class Row(Struct):
     instrument_id: str | None = None
 
@@ -67,7 +52,6 @@ class Row(Struct):
 decode_row = Decoder(Row).decode
 decode_pair = Decoder(PairWire, float_hook=number).decode
 decode_contract = Decoder(ContractWire, float_hook=number).decode
-decode_trades = Decoder(Trades, float_hook=number).decode
 pairs, contracts = at("symbol_list"), at("data")
 
 
@@ -110,23 +94,3 @@ def read_contract(row: Raw) -> Instrument | None:
         min_size=optional(wire.min_order_amount),
         state=STATES.get(wire.status, "unknown") if wire.is_trading else "halt",
     )
-
-
-def ask_trades(raw_symbol: str) -> Request:
-    return Request(f"{SWAP}/trades?instrument_id={raw_symbol}&limit=100")
-
-
-def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
-    """Trades are told the newest first."""
-    return [
-        Trade(
-            raw_symbol=raw_symbol,
-            id=row.trade_id,
-            price=text(row.price),
-            size=text(row.volume),
-            size_unit="contract",
-            side=SIDES[row.direction],
-            ts_event=ms(row.trade_time),
-        )
-        for row in reversed(decode_trades(body).data)
-    ]

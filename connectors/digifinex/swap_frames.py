@@ -1,8 +1,6 @@
 """Frames of DigiFinex's perpetual contracts: requests name an event, answers a code.
 
 https://docs.digifinex.com/en-ww/swap/v2/ws.html
-The shape of its trades and candles on the socket is published nowhere that could be read, so trades are asked for by
-REST.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,17 +15,18 @@ from aggregator.wire import channels_by_word, encode, symbols_by
 from connectors.digifinex.swap_wires import decode
 
 CHANNELS: dict[Channel, str] = {
+    "trades": "trades",
     "book": "depth",
     "bbo": "ticker",
     "ticker": "ticker",
+    "candles": "cur_candle",
     "mark_price": "mark_price",
     "index_price": "index_price",
     "funding": "fund_rate",
 }
-WORDS = tuple(dict.fromkeys(CHANNELS.values()))
 OURS = channels_by_word(CHANNELS)
 DEPTH = 100  # levels a side, the most that is offered
-SPAN = 16  # a request's number is our id times this, and the place of its word
+SPAN = 32  # a request's number is our id times this, and which of its frames it is: one a word, and one an interval
 GOOD, WRONG, REPEATED = 1, 2, 5  # codes of answers
 
 
@@ -67,8 +66,19 @@ def read_answer(said: Answer) -> Iterable[Event]:
 
 def asking(operation: str) -> Subscribe:
     def ask(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
-        for word, names in symbols_by(lambda s: CHANNELS[s.channel], wanted).items():
-            request = {"id": id * SPAN + WORDS.index(word), "event": f"{word}.{operation}", "instrument_ids": names}
+        for place, ((word, interval), names) in enumerate(symbols_by(kind, wanted).items()):
+            request = {"id": id * SPAN + place, "event": f"{word}.{operation}", "instrument_ids": names}
+            if interval:
+                request["granularity"] = interval
             yield encode(request | ({"level": DEPTH} if word == "depth" else {}))
 
     return ask
+
+
+def kind(s: Subscription) -> tuple[str, str]:
+    """The word of a topic, and the interval of candles."""
+    return CHANNELS[s.channel], s.interval if s.channel == "candles" else ""
+
+
+def topic(s: Subscription) -> tuple[str, str, str]:
+    return *kind(s), s.raw_symbol

@@ -58,6 +58,7 @@ STATES: dict[str, MarketState] = {
     "auctionMatching": "pre_open",
     "cancelOnly": "cancel_only",
 }
+WEEK, WIRE_WEEK = "1w", "1W"  # the one interval that is spelled in another way than ours
 NO_MARKET = 205
 BUSY = {105, 112}  # the limit of weights, and that of frames a second
 NAME = re.compile(r"market parameter (\S+) is invalid")
@@ -143,12 +144,13 @@ class CandleWire(Struct, tag_field="event", tag="candle", gc=False):
     candle: list[tuple[int, str, str, str, str, str]]
 
     def events(self) -> Iterable[Event]:
+        interval = WEEK if self.interval == WIRE_WEEK else self.interval
         for start, first, high, low, last, volume in self.candle:
             yield Candle(
                 raw_symbol=self.market,
-                interval=self.interval,
+                interval=interval,
                 ts_open=ms(start),
-                ts_close=end_of(self.interval, ms(start)),
+                ts_close=end_of(interval, ms(start)),
                 open=text(first),
                 high=text(high),
                 low=text(low),
@@ -244,7 +246,8 @@ def refused(other: Other) -> Iterable[Event]:
 
 
 def topic(s: Subscription) -> tuple[str, str, str]:
-    return CHANNELS[s.channel], s.interval if s.channel == "candles" else "", s.raw_symbol
+    interval = WIRE_WEEK if s.interval == WEEK else s.interval
+    return CHANNELS[s.channel], interval if s.channel == "candles" else "", s.raw_symbol
 
 
 def asking(action: str) -> Subscribe:

@@ -2,7 +2,8 @@
 
 https://docs.backpack.exchange/#tag/Streams
 Times are microseconds, as numbers or as text; `T` is the engine's, `E` the publication's. A candle's are ISO without a
-zone, read as UTC, and the next funding is told in milliseconds.
+zone, read as UTC, as frames of 2025 have them; the exchange's own client (bpx-api-client, July 2026) reads seconds, so
+that a number is one. The next funding is told in milliseconds.
 """
 
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, bbo, from_iso, levels, nonzero, optional, text, us
+from aggregator.wire import Text, bbo, from_iso, levels, nonzero, optional, seconds, text, us
 
 MONTH, WIRE_MONTH = "1M", "1month"
 
@@ -117,8 +118,8 @@ class TickerWire(Struct, gc=False):
 class BarWire(Struct, gc=False):
     E: Text
     s: str
-    start: str = field(name="t")
-    end: str = field(name="T")
+    start: str | int = field(name="t")
+    end: str | int = field(name="T")
     o: Text
     h: Text
     low: Text = field(name="l")
@@ -132,8 +133,8 @@ class BarWire(Struct, gc=False):
         yield Candle(
             raw_symbol=self.s,
             interval=MONTH if interval == WIRE_MONTH else interval,
-            ts_open=from_iso(self.start),
-            ts_close=from_iso(self.end),
+            ts_open=moment(self.start),
+            ts_close=moment(self.end),
             open=text(self.o),
             high=text(self.h),
             low=text(self.low),
@@ -143,6 +144,10 @@ class BarWire(Struct, gc=False):
             closed=self.X,
             ts_sent=us(self.E),
         )
+
+
+def moment(time: str | int) -> int:
+    return seconds(time) if isinstance(time, int) else from_iso(time)
 
 
 class MarkWire(Struct, gc=False):

@@ -1,10 +1,13 @@
-"""BigONE: pairs, and perpetual contracts, of which each book has an address of its own.
+"""BigONE: pairs, and perpetual contracts, of which each topic has an address of its own.
 
 https://open.big.one/docs/api.html
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Snapshot, Stream
-from aggregator.records import Instrument
+from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import linked
 from connectors.bigone import contract_frames, spot_frames
@@ -21,16 +24,32 @@ def is_contract(instrument: Instrument) -> bool:
     return instrument.kind != "spot"
 
 
+def of_one(name: str, channels: Mapping[Channel, str], **rest: Any) -> Stream:
+    """A stream of contracts of which each connection has one topic."""
+    return Stream(
+        name=name,
+        url=contract_frames.address(channels),
+        serves=is_contract,
+        channels=channels,
+        subscribe=contract_frames.ask,
+        heartbeat=PING,
+        per_connection=1,
+        batch=1,
+        acknowledges=False,
+        **rest,
+    )
+
+
 EXCHANGE = Exchange(
     id="bigone",
     docs="https://open.big.one/docs/api.html",
-    checked="2026-09, live probes of its contracts by others; public clients, older, for pairs",
+    checked="2026-09, live probes of its contracts by others; of pairs public clients, which are older",
     trouble=coded("code", "message", fine=("0",)),
     limits=Limits(weights={"https://big.one/api": ((500, 10),)}),
     notes=(
         "The stream of pairs has not been probed in 2026: it is read as public clients read it.",
-        "A book of a contract has a connection of its own; the exchange allows five of them to a user.",
-        "Trades and candles of contracts are not followed: the shape of their frames is published nowhere.",
+        "A contract's book, trades and candles have each a connection of their own; a user is allowed five.",
+        "Trades of contracts have no side, as it is said nowhere whose the one is that they name.",
         "How often funding is exchanged, in one, four or eight hours, is nowhere on the wire (September 2026).",
         "A trade of a pair has no side where the exchange leaves it out.",
     ),
@@ -49,20 +68,15 @@ EXCHANGE = Exchange(
             sequence={"book": linked},
             batch=1,
         ),
-        Stream(
-            name="contract-books",
-            url=contract_frames.book_url,
-            serves=is_contract,
-            channels=contract_frames.BOOK,
-            subscribe=contract_frames.ask,
+        of_one(
+            "contract-books",
+            contract_frames.BOOK,
             parse=contract_frames.parse_book,
-            heartbeat=PING,
             snapshot=Snapshot(request=contract_frames.ask_book, parse=contract_frames.read_book, after_delta=False),
             sequence={"book": linked},
-            per_connection=1,
-            batch=1,
-            acknowledges=False,
         ),
+        of_one("contract-trades", contract_frames.TRADES, parser=contract_frames.trades_parser),
+        of_one("contract-candles", contract_frames.CANDLES, parse=contract_frames.parse_bars),
         Stream(
             name="contract-figures",
             url=f"{contract_frames.WS}/instruments",

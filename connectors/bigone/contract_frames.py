@@ -1,11 +1,11 @@
-"""Frames of BigONE's contracts, whose addresses name what is told: `depth@BTCUSDT`, `instruments`.
+"""Frames of BigONE's contracts, whose addresses name what is told: `depth@BTCUSDT`, `trades@BTCUSDT`, `instruments`.
 
-https://open.big.one/docs/contract_stream.html
+https://open.big.one/docs/contract/pusher
 Sides of a book are objects from price to size, in no order. The first frame is the whole book and names no contract,
 so that it is asked for by REST instead; each later frame begins (`from`) where the one before ended (`to`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Event, Request, Subscription
+from aggregator.exchange import Event, Parse, Request, Subscription
 from aggregator.records import (
     DAY_S,
     BookDelta,
@@ -27,12 +27,15 @@ from aggregator.records import (
     Record,
     Ticker,
 )
-from aggregator.wire import Text, ms, nonzero, number, optional, text
+from aggregator.wire import Text, ms, nonzero, number, optional, past, text
+from connectors.bigone.contract_wires import PERIODS, BarWire, TradeWire
 
 WS = "wss://api.big.one/ws/contract/v2"
 API = "https://big.one/api/contract/v2"
 PONG, HEAD = b'"pong"', 12  # the word of an answer to a ping, and how many bytes of a frame may begin with it
 BOOK: dict[Channel, str] = {"book": "depth"}
+TRADES: dict[Channel, str] = {"trades": "trades"}
+CANDLES: dict[Channel, str] = {"candles": "candlesticks"}
 FIGURES: dict[Channel, str] = dict.fromkeys(
     ("ticker", "mark_price", "index_price", "funding", "open_interest"), "instruments"
 )
@@ -74,7 +77,7 @@ class FigureWire(Struct):
         if price := nonzero(self.indexPrice):
             yield IndexPrice(raw_symbol=name, price=price)
         if rate := optional(self.fundingRate):
-            due = None if self.nextFundingTime is None else ms(self.nextFundingTime)
+            due = ms(self.nextFundingTime) if self.nextFundingTime else None
             yield Funding(raw_symbol=name, rate=rate, ts_next=due)
         if rate := optional(self.nextFundingRate):
             yield Funding(raw_symbol=name, rate=rate, kind="predicted")
@@ -84,6 +87,8 @@ class FigureWire(Struct):
 
 decode_book = Decoder(BookWire, float_hook=number).decode
 decode_figures = Decoder(list[FigureWire], float_hook=number).decode
+decode_trades = Decoder(list[TradeWire], float_hook=number).decode
+decode_bars = Decoder(list[BarWire], float_hook=number).decode
 
 
 def side(rows: Mapping[str, Text]) -> Levels:
@@ -116,6 +121,25 @@ def parse_figures(frame: bytes) -> Iterable[Event]:
     return [record for row in decode_figures(frame) for record in row.records()]
 
 
+def trades_parser() -> Parse:
+    """A parser that marks the first frame of a connection: it holds the last trades from before."""
+    is_first = True
+
+    def parse(frame: bytes) -> Iterable[Event]:
+        nonlocal is_first
+        if PONG in frame[:HEAD]:
+            return ()
+        trades = sorted((row.record() for row in decode_trades(frame)), key=lambda trade: trade.ts_event or 0)
+        was_first, is_first = is_first, False
+        return past(trades) if was_first else trades
+
+    return parse
+
+
+def parse_bars(frame: bytes) -> Iterable[Event]:
+    return () if PONG in frame[:HEAD] else [row.record() for row in decode_bars(frame)]
+
+
 def ask_book(raw_symbol: str) -> Request:
     return Request(f"{API}/depth@{quote(raw_symbol, safe='')}/snapshot")
 
@@ -134,8 +158,19 @@ def price(level: tuple[str, str]) -> Decimal:
     return Decimal(level[0])
 
 
-def book_url(wanted: Sequence[Subscription]) -> str:
-    return f"{WS}/depth@{''.join(quote(s.raw_symbol, safe='') for s in wanted)}"  # a connection has one topic
+def address(channels: Mapping[Channel, str]) -> Callable[[Sequence[Subscription]], str]:
+    """The address of a connection, which has one topic."""
+
+    def url(wanted: Sequence[Subscription]) -> str:
+        (word,) = channels.values()
+        topic = "".join(f"{period(s)}@{quote(s.raw_symbol, safe='')}" for s in wanted)
+        return f"{WS}/{word}{topic}"
+
+    return url
+
+
+def period(s: Subscription) -> str:
+    return f"/{PERIODS.get(s.interval, s.interval)}" if s.channel == "candles" else ""
 
 
 def ask(_: Sequence[Subscription], __: int) -> Iterable[bytes]:

@@ -104,7 +104,7 @@ def read_depth(name: str, _: str, f: Frame) -> Iterable[Event]:
         asks=levels(d.asks),
         depth=max(len(d.buys), len(d.asks)),
         reason="periodic",
-        ts_sent=ms(f.ts) if f.ts else None,
+        ts_sent=ms(f.ts) or None,
     )
     return (book,)
 
@@ -118,7 +118,7 @@ def read_trades(name: str, _: str, f: Frame) -> Iterable[Event]:
             size_unit="contract",
             side=SIDES.get(t.side),
             ts_event=ms(t.ts),
-            ts_sent=ms(f.ts),
+            ts_sent=ms(f.ts) or None,
         )
         for t in decode_trades(f.tick).data
     ]
@@ -134,7 +134,7 @@ def read_ticker(name: str, _: str, f: Frame) -> Iterable[Event]:
         low=nonzero(t.low),
         contract_volume=optional(t.vol),
         window_s=DAY_S,
-        ts_sent=ms(f.ts),
+        ts_sent=ms(f.ts) or None,
     )
     return (ticker,)
 
@@ -152,7 +152,7 @@ def read_bar(name: str, word: str, f: Frame) -> Iterable[Event]:
         low=text(bar.low),
         close=text(bar.close),
         contract_volume=optional(bar.vol),
-        ts_sent=ms(f.ts),
+        ts_sent=ms(f.ts) or None,
     )
     return (candle,)
 

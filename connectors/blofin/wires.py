@@ -175,6 +175,6 @@ class PriceWire(Struct):
 
     def records(self) -> Iterable[Record]:
         name, at = self.instId, ms(self.ts)
-        for kind, price in ((MarkPrice, optional(self.markPrice)), (IndexPrice, optional(self.indexPrice))):
+        for kind, price in ((MarkPrice, nonzero(self.markPrice)), (IndexPrice, nonzero(self.indexPrice))):
             if price is not None:
                 yield kind(raw_symbol=name, price=price, ts_sent=at)

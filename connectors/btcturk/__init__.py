@@ -27,7 +27,7 @@ CHANNELS: dict[Channel, str] = {
 
 
 def event_of(s: Subscription) -> str:
-    return f"{s.raw_symbol}_{RESOLUTIONS[s.interval]}" if s.channel == "candles" else s.raw_symbol
+    return f"{s.raw_symbol}_{RESOLUTIONS.get(s.interval, s.interval)}" if s.channel == "candles" else s.raw_symbol
 
 
 def topic(s: Subscription) -> str:

@@ -1,4 +1,4 @@
-"""The short names of Delta Exchange's stream: trades, books, best prices, tickers, mark and index prices, funding, status.
+"""The short names of Delta Exchange's stream: trades, books, prices, tickers, funding, and its status.
 
 https://docs.delta.exchange/#websocket-feed
 https://github.com/delta-exchange/slate-global (source/includes/_websocket_api.md, May 2026)

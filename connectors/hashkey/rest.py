@@ -101,7 +101,7 @@ def read_market(row: Raw) -> Instrument:
 def read_fundings(_: str, body: bytes) -> Iterable[Record]:
     for f in decode_fundings(body):
         if f.rate:
-            yield Funding(raw_symbol=f.symbol, rate=f.rate, ts_next=ms(f.nextSettleTime))
+            yield Funding(raw_symbol=f.symbol, rate=f.rate, ts_next=ms(f.nextSettleTime) or None)
 
 
 def read_indices(_: str, body: bytes) -> Iterable[Record]:

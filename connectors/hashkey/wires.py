@@ -42,7 +42,7 @@ class TradeRow(Struct, gc=False):
             size_unit=unit(symbol),
             side="sell" if self.m else "buy",
             ts_event=ms(self.t),
-            ts_sent=ms(sent),
+            ts_sent=ms(sent) or None,
         )
 
 
@@ -59,7 +59,7 @@ class DepthRow(Struct, gc=False):
             depth=200,
             reason="periodic",
             ts_event=ms(self.t),
-            ts_sent=ms(sent),
+            ts_sent=ms(sent) or None,
         )
 
 
@@ -82,7 +82,7 @@ class StatisticsRow(Struct, gc=False):
             quote_volume=optional(self.qv),
             window_s=interval_s(window) if window else None,
             ts_event=ms(self.t),
-            ts_sent=ms(sent),
+            ts_sent=ms(sent) or None,
         )
         if is_contract(symbol):
             ticker.contract_volume = self.v
@@ -110,7 +110,7 @@ class BarRow(Struct, gc=False):
             high=self.h,
             low=self.l,
             close=self.c,
-            ts_sent=ms(sent),
+            ts_sent=ms(sent) or None,
         )
         if is_contract(symbol):
             candle.contract_volume = self.v

@@ -123,7 +123,10 @@ def read_book(frame: bytes, end: int) -> Iterable[Event]:
 
 
 def read_figures(frame: bytes, end: int) -> Iterable[Event]:
-    """The figures of a market: those of an option are there where its volatility is neither null nor 0."""
+    """The figures of a market: those of an option are there where its volatility is neither null nor 0.
+
+    A price or a volatility of 0 is none, and a side without a price is empty.
+    """
     sent, _, mark, index, last, volume, interest, _, bid, ask, _, _, iv, bid_iv, ask_iv, _, *rest = FIGURES.unpack_from(
         frame, HEAD.size
     )
@@ -143,16 +146,17 @@ def read_figures(frame: bytes, end: int) -> Iterable[Event]:
     if (size := number(interest)) is not None:
         yield OpenInterest(raw_symbol=name, size=size, ts_sent=at)
     if iv not in (NOTHING, 0):
+        best_bid, best_ask = number(bid or NOTHING), number(ask or NOTHING)
         yield OptionSummary(
             raw_symbol=name,
             mark_price=price,
             mark_iv=number(iv),
-            bid_iv=number(bid_iv),
-            ask_iv=number(ask_iv),
-            bid_price=number(bid),
-            bid_size=bid_size,
-            ask_price=number(ask),
-            ask_size=ask_size,
+            bid_iv=best_bid and number(bid_iv or NOTHING),
+            ask_iv=best_ask and number(ask_iv or NOTHING),
+            bid_price=best_bid,
+            bid_size=best_bid and bid_size,
+            ask_price=best_ask,
+            ask_size=best_ask and ask_size,
             delta=delta,
             gamma=gamma,
             vega=vega,

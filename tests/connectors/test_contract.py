@@ -32,6 +32,8 @@ POLLS = [
     for poll in exchange.polls
 ]
 SYMBOLS = ("BTC-USDT", 'A"B\\', "Ω/😀")  # a name is the exchange's, but it must never break a frame
+# As anybody may ask for them: an exchange refuses those that it does not have.
+INTERVALS = ("1s", "1m", "2m", "2h", "7h", "1d", "3d", "1w", "1M")
 GARBAGE = (b"", b"{", b"[]", b"{}", b"null", b'"x"', b"0", b"\xff\xfe", b"[" * 500, b'{"data":' * 300, b"\x1f\x8b\x08")
 
 
@@ -359,6 +361,10 @@ def test_what_a_stream_sends_are_frames_whatever_the_symbol(exchange: Exchange, 
             for frame in frames:
                 if frame[:1] in b"{[":
                     json.loads(frame)
+    for interval in INTERVALS if "candles" in channels else ():
+        wanted = Subscription("candles", "1", interval)
+        assert all(isinstance(frame, bytes) for frame in stream.subscribe([wanted], 7))
+        assert stream.topic is None or stream.topic(wanted)
     one, other = (list(stream.subscribe([Subscription(channels[0], name)], 1)) for name in ("AAA", "BBB"))
     both = list(stream.subscribe([Subscription(channels[0], "AAA"), Subscription(channels[0], "BBB")], 1))
     if one != other:  # else all symbols are asked for as a whole

@@ -8,7 +8,7 @@ of the wire, where the decoder looks for each next one first.
 from msgspec import Struct
 
 from aggregator.records import DAY_S, HOUR_S, MS_NS, Bbo, BookDelta, Candle, Levels, Record, Ticker, Trade
-from aggregator.wire import ZERO, Text, best, levels, nonzero
+from aggregator.wire import ZERO, Text, best, end_of, levels, nonzero
 
 FIRST_US = 10**14  # a time above this cannot be milliseconds
 
@@ -163,7 +163,7 @@ class TaggedBestWire(BestWire, tag_field="e", tag="bookTicker", gc=False):
 
 class BarWire(Struct, gc=False):
     t: int
-    T: int  # the last millisecond (or microsecond) within
+    T: int  # the last millisecond (or microsecond) within; some documents show the end itself
     i: str
     o: str
     h: str
@@ -181,12 +181,12 @@ class KlineWire(Struct, tag_field="e", tag="kline", gc=False):
     k: BarWire
 
     def record(self) -> Record:
-        bar = self.k
+        bar, start = self.k, stamp(self.k.t)
         return Candle(
             raw_symbol=self.s,
             interval=bar.i,
-            ts_open=stamp(bar.t),
-            ts_close=stamp(bar.T + 1),
+            ts_open=start,
+            ts_close=end_of(bar.i, start) or stamp(bar.T + 1),
             open=bar.o,
             high=bar.h,
             low=bar.l,

@@ -186,6 +186,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("session.summaries.LONGEST_NS", "ns", "a delay that a summary counts", "it is left out"),
     ),
     "Sinks that speak to servers": (
+        Bound("feed.arrow.LONGEST_REQUEST_BYTES", "bytes", "the line of a client of `arrow`", "an error, and closed"),
+        Bound("feed.arrow.MOST_PATTERNS", "topics", "of such a client", "likewise"),
+        Bound("feed.arrow.ArrowSettings.max_clients", "clients", "of `arrow` (`max_clients`)", "an error, and closed"),
+        Bound(
+            "feed.arrow.ArrowSettings.client_bytes", "bytes", "that wait for one of them", "it is cut off, and counted"
+        ),
         Bound("sinks.brokers.amqp.LARGEST_BYTES", "bytes", "a message of RabbitMQ", "a batch is several"),
         Bound("sinks.brokers.amqp.LONGEST_KEY", "bytes", "a routing key of RabbitMQ", "the record is a dead letter"),
         Bound("sinks.brokers.mqtt.LONGEST_TOPIC", "bytes", "a topic of MQTT", "the record is a dead letter"),

@@ -16,6 +16,7 @@ OWN = {
     name: EntryPoint(name, value, GROUP)
     for name, value in (
         ("amqp", "aggregator.sinks.brokers.amqp:SINK"),
+        ("arrow", "aggregator.feed.arrow:SINK"),
         ("clickhouse", "aggregator.sinks.databases.clickhouse:SINK"),
         ("csv", "aggregator.sinks.csv:SINK"),
         ("feed", "aggregator.feed.sink:SINK"),

@@ -1,11 +1,13 @@
 """Lines to Parquet on one core, beside pyarrow alone on the same records: `python -m bench.parquet`.
 
 The time of the processor is measured, so that a busy machine tells the same. `convert` is everything: lines read and
-decoded, columns, files. The others are the library alone: writing the very batches that `convert` made, and reading
-the lines by its own reader, which knows no header, no gap and no number.
+decoded, columns, files. `the sink` is everything from the bus on: its queue, which weighs the records' lines, columns,
+files. The others are the library alone: writing the very batches that `convert` made, and reading the lines by its own
+reader, which knows no header, no gap and no number.
 """
 
 import argparse
+import asyncio
 import random
 import tempfile
 from importlib import import_module
@@ -14,11 +16,15 @@ from time import process_time
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
+from aggregator.bus.bus import Bus
 from aggregator.records import SCHEMA, Record, Trade
 from aggregator.research.converting import Task, convert_one
 from aggregator.research.finding import find_files
 from aggregator.sinks.notes import FileHeader
+from aggregator.sinks.parquet import SINK
+from aggregator.sinks.running import running
 from aggregator.tables.arrow import schema, to_batch
 from aggregator.tables.clauses import told
 from aggregator.tables.columns import columns
@@ -28,6 +34,9 @@ from aggregator.tables.tree import BATCH_RECORDS
 EPOCH = "20261129T000000.000000Z"
 MARKETS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT")
 GOAL = 150_000  # records a second
+SINK_GOAL = 160_000
+PUBLISHED = 100  # records at once, as a busy socket gives them
+QUEUE = 100_000  # half of it is waited for: the sink is measured, and not how it loses
 
 
 def trades(count: int) -> list[Record]:
@@ -82,6 +91,21 @@ def by_pyarrow(path: Path, out: Path) -> None:
     parquet.write_table(table, out, compression="zstd", row_group_size=131_072)
 
 
+async def sink_takes(records: list[Record], out: Path) -> None:
+    """Publish records, and wait until they stand in files of the sink."""
+    bus = Bus(EPOCH)
+    sink = running(SINK.configured(structs.replace(SINK.defaults, queue=QUEUE), path=out / "sink"), bus, dead=out)
+    await sink.start()
+    for at in range(0, len(records), PUBLISHED):
+        bus.publish(records[at : at + PUBLISHED])
+        await sink.room()
+    sink.end()
+    if sink.task is not None:
+        await sink.task
+    if sink.status().written != len(records):
+        raise SystemExit("the sink has not written all")
+
+
 def main() -> None:
     """Measure, and say it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -112,6 +136,7 @@ def main() -> None:
             (out / ".converted").mkdir()
             measure("convert", lambda out=out: convert_one(Task(file, out, takes_current=True)))
             sizes["convert"] = sum(each.stat().st_size for each in out.rglob("*.parquet"))
+            measure("the sink, from the bus to its files", lambda out=out: asyncio.run(sink_takes(records, out)))
             target = Path(folder) / "alone.parquet"
             measure(
                 "pyarrow writes the same batches",
@@ -127,6 +152,8 @@ def main() -> None:
         size = f", {sizes[name] / given.records:.1f} bytes each" if name in sizes else ""
         print(f"{name:36} {rate:>10,.0f} records/s{size}")
     print("good" if found["convert"] >= GOAL else f"less than {GOAL:,}")
+    is_quick = found["the sink, from the bus to its files"] >= SINK_GOAL
+    print(f"the sink: {'good' if is_quick else f'less than {SINK_GOAL:,}'}")
 
 
 def _parts(records: list[Record]) -> list[list[Record]]:

@@ -19,6 +19,7 @@ from aggregator.tables.merging import NOTE, mend_folder
 from aggregator.tables.tree import DAY_NS
 
 PAUSE_S = 600.0  # between two rounds
+SPARE_BYTES = 256_000_000  # a disk on which less would be left has no files merged
 QUIET_S = 600.0  # a folder is left alone until nothing in it has changed for so long
 
 Merge = Callable[[Path, Callable[[], bool]], int]  # makes one file of a folder's, unless it is to stop; how many
@@ -131,9 +132,19 @@ class Upkeep:
                     continue
                 if self.stopping.is_set() or not self._may_merge():
                     return
-                if count := merge(folder, self.stopping.is_set):
-                    log.info("%s: %d files are one now", folder, count)
+                if not self._has_room(folder):
+                    continue
+                try:
+                    if count := merge(folder, self.stopping.is_set):
+                        log.info("%s: %d files are one now", folder, count)
+                except Exception as error:  # noqa: BLE001 - of the disk, or of pyarrow; its files stay as they are
+                    log.error("%s: its files cannot be merged: %s", folder, error)  # noqa: TRY400 - no fault of ours
                 self._merged[folder] = folder.stat().st_mtime_ns
+
+    def _has_room(self, folder: Path) -> bool:
+        """Tell whether the disk takes a folder once more, and enough is left for the sink itself."""
+        size = sum(size for _, _, size in _whole_files(folder, self._suffixes))
+        return free_bytes(self._root) - size >= max(self._min_free or 0, SPARE_BYTES)
 
 
 def _day(text: str) -> int | None:
@@ -151,7 +162,11 @@ def _folders(days: list[Path]) -> Iterator[Path]:
 def _files(days: list[Path], suffixes: tuple[str, ...]) -> Iterator[tuple[int, Path, int]]:
     """The whole files of a day: when each was written, and its size."""
     for folder in _folders(days):
-        for path in folder.iterdir():
-            told = path.lstat()
-            if path.name.endswith(suffixes) and not path.name.startswith(".") and S_ISREG(told.st_mode):
-                yield told.st_mtime_ns, path, told.st_size
+        yield from _whole_files(folder, suffixes)
+
+
+def _whole_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[int, Path, int]]:
+    for path in folder.iterdir():
+        told = path.lstat()
+        if path.name.endswith(suffixes) and not path.name.startswith(".") and S_ISREG(told.st_mode):
+            yield told.st_mtime_ns, path, told.st_size

@@ -120,10 +120,30 @@ def test_nothing_is_merged_that_may_have_to_go_or_has_just_changed(tmp_path: Pat
     assert not kept.merged
 
 
-def test_an_error_of_the_disk_is_said_and_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(_folder: Path, _is_stopped: Callable[[], bool]) -> int:
-        raise OSError(28, "No space left on device")
+def test_a_folder_that_cannot_be_merged_is_said_and_keeps_no_other_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = Kept(tmp_path, (None, None, None))
 
-    kept = Kept(tmp_path, (None, None, None), merge=refuse)
+    def refuse_first(folder: Path, is_stopped: Callable[[], bool]) -> int:
+        kept.merge(folder, is_stopped)
+        if len(kept.merged) == 1:
+            raise OSError(28, "No space left on device")
+        return 2
+
+    kept.upkeep._merge = refuse_first
     kept.upkeep.look()
-    assert "old files cannot be looked after: [Errno 28]" in caplog.text
+    kept.upkeep.look()
+    assert len(kept.merged) == 4
+    assert "its files cannot be merged: [Errno 28]" in caplog.text
+
+
+def test_a_disk_without_room_for_a_day_has_no_files_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept(tmp_path, (None, None, None))
+    kept.upkeep._merge = kept.merge
+    monkeypatch.setattr(upkeep, "free_bytes", lambda _: upkeep.SPARE_BYTES + 2 * SIZE - 1)
+    kept.upkeep.look()
+    assert not kept.merged
+    monkeypatch.setattr(upkeep, "free_bytes", lambda _: upkeep.SPARE_BYTES + 2 * SIZE)
+    kept.upkeep.look()
+    assert len(kept.merged) == 4

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from aggregator.bus.demand import Nobody, Supply
 from aggregator.bus.history import History
+from aggregator.bus.insight import Insight
 from aggregator.bus.view import Views
 from aggregator.records import SCHEMA, Instrument, Record
 
@@ -154,6 +155,7 @@ class Bus:
     views: the books and states as they stand after what was published
     supply: who has topics brought that a reader asks for
     history: whoever keeps what was published; null: nobody does
+    insight: whoever knows how the daemon fares; null: nobody does
     """
 
     def __init__(self, epoch: str) -> None:
@@ -165,6 +167,7 @@ class Bus:
         self.views = Views(lambda: self.offset)
         self.supply: Supply = Nobody()
         self.history: History | None = None
+        self.insight: Insight | None = None
 
     def attach(self, receive: Callable[[Batch], object]) -> None:
         """Call this receiver with every batch from now on."""

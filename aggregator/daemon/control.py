@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import Struct
 
-from aggregator.bus.selection import BadPattern, Selection, parse_pattern
+from aggregator.bus.selection import BadPattern
 from aggregator.daemon.signals import stacks
-from aggregator.daemon.status import DaemonStatus, StatusQuery, gather
+from aggregator.daemon.status import DaemonStatus, asked_for, encode, gather, in_pieces
 from aggregator.feed.protocol import BadRequest
 from aggregator.feed.socket_file import Listener
-from aggregator.session.status import TopicStatus
 
 if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 MODE = 0o600
 LONGEST_LINE_BYTES = 64 * 1024
 MOST_CLIENTS = 8
-MOST_PATTERNS = 100
-MOST_TOPICS = 50_000  # an answer tells of no more
-PIECE = 200  # topics that are encoded and sent at once
 IDLE_S = 10.0  # a client that asks nothing for so long is hung up on
 SENDING_S = 30.0  # it has so long to read an answer
 OPERATIONS = '{"op":"status","topics":["channel:exchange:symbol"]}, {"op":"stacks"}, {"op":"rotate"}'
@@ -116,8 +112,6 @@ class Failure(Struct, frozen=True):
 
 
 decode: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
-encode: Callable[[object], bytes] = msgspec.json.Encoder(order="deterministic").encode
-EMPTY = b'"topics":[]}'  # the end of an encoded status without topics
 
 
 class Control:
@@ -193,20 +187,13 @@ class Control:
 
     async def _status(self, request: StatusRequest) -> AsyncIterator[bytes]:
         """Encode the status, a few topics at a time, so that the loop can turn. Raises BadRequest, BadPattern."""
-        if len(request.topics) > MOST_PATTERNS:
-            raise BadRequest(f"more than {MOST_PATTERNS} patterns")
-        wanted = Selection([parse_pattern(text) for text in request.topics]) if request.topics else None
-        most = min(max(0, request.most), MOST_TOPICS) if request.topics or request.only == "troubled" else 0
+        asked = asked_for(request.topics, is_troubled=request.only == "troubled", most=request.most)
         async with self._gathering:
-            status = await gather(self._daemon, StatusQuery(wanted, is_troubled=request.only == "troubled", most=most))
-        topics: list[TopicStatus] = status.topics
-        head = encode(StatusReply(msgspec.structs.replace(status, topics=[])))
-        before, _, after = head.rpartition(EMPTY)
-        yield before + EMPTY.removesuffix(b"]}")
-        for at in range(0, len(topics), PIECE):
-            yield (b"," if at else b"") + encode(topics[at : at + PIECE])[1:-1]
-            await asyncio.sleep(0)
-        yield b"]}" + after + b"\n"
+            status = await gather(self._daemon, asked)
+        yield b'{"status":'  # it is written as StatusReply, but for the pieces
+        async for piece in in_pieces(status):
+            yield piece
+        yield b',"ok":true}\n'
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

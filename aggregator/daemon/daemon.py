@@ -23,9 +23,11 @@ from aggregator.bus.bus import Bus
 from aggregator.capture.recorder import CLOSE_S, Recorder
 from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig, default_control
+from aggregator.daemon.attention import Attention
 from aggregator.daemon.control import Control
 from aggregator.daemon.followed import Followed, in_steps
 from aggregator.daemon.identity import own_name
+from aggregator.daemon.insight import DaemonInsight
 from aggregator.daemon.marks import Found, Marks, deaths_in
 from aggregator.daemon.on_demand import OnDemand
 from aggregator.daemon.process import Deadline, Process
@@ -90,6 +92,8 @@ class Daemon:
             progress=self.outputs.progress,
         )
         self.process = Process()
+        self.attention = Attention(self.bus, config.state / "normal")
+        self.bus.insight = DaemonInsight(self)
         self._control: Control | None = None
         self.hosts = Hosts()
         self._listings = Listings(config.state / "instruments")
@@ -118,6 +122,11 @@ class Daemon:
             log.error("stopped twice: leaving at once")
             logging.shutdown()
             os._exit(1)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Tell whether it drains."""
+        return self._stop.is_set()
 
     def leave(self) -> None:
         """Drain and leave: there is nothing more to do."""
@@ -160,7 +169,13 @@ class Daemon:
             gc.set_threshold(*GC_THRESHOLD)
             sys.setswitchinterval(SWITCH_S)
             await self._be_asked()
-            chores = (_sweep(), self._progress.watch(), self.process.watch(), marks.beat())
+            chores = (
+                _sweep(),
+                self._progress.watch(),
+                self.process.watch(),
+                marks.beat(),
+                self.attention.watch(self._keeper),
+            )
             tasks = [loop.create_task(each) for each in chores]
             notify("READY=1")
             await self._stop.wait()
@@ -212,6 +227,7 @@ class Daemon:
         if not self._has_its_keys(config, exchange):
             return
         network, keyring = await self._network(config, exchange)
+        network = await self.attention.at(config.id, network, self._keeper)
         rest = Rest(network, exchange, self.hosts)
         while True:
             pause = wait
@@ -268,6 +284,7 @@ class Daemon:
         offer = self.demand.offers[config.id]
         followed = self.followed[config.id] = Followed(config, exchange, runner, markets, offer)
         await in_steps(followed.choosing())
+        self.attention.know(config.id, markets.instruments)
         await self._announce(await asyncio.to_thread(followed.named, markets.instruments))
         await in_steps(followed.carrying())
         log.info(
@@ -377,6 +394,7 @@ class Daemon:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
         await _end(self._exchanges)
         await self.sources.end()
+        await self.attention.keep(self._keeper)
         ends = [asyncio.wrap_future(recorder.end()) for recorder in self.recorders.values()]
         finished = asyncio.create_task(asyncio.wait(ends, timeout=CLOSE_S)) if ends else asyncio.sleep(0)
         await self.outputs.stop(DRAIN_S)

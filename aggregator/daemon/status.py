@@ -7,22 +7,26 @@ one, and others have their turn every millisecond. So the moment is a little lon
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from msgspec import Struct, structs
 
 from aggregator.bus.bus import BusStatus
 from aggregator.bus.history import HistoryStatus
-from aggregator.bus.selection import RecordTopic, Selection
+from aggregator.bus.selection import RecordTopic, Selection, parse_pattern
 from aggregator.capture.recorder import RecorderStatus
+from aggregator.daemon.attention import DriftStatus
 from aggregator.daemon.followed import Followed, FollowedStatus
 from aggregator.daemon.marks import MarksStatus
 from aggregator.daemon.on_demand import Offer
 from aggregator.daemon.process import ProcessStatus
+from aggregator.feed.protocol import BadRequest
 from aggregator.feed.status import FeedStatus
 from aggregator.ingest.runner import ExchangeRunner, absent
 from aggregator.ingest.status import ListingStatus, PollStatus, RestStatus, ShardStatus
+from aggregator.records import Channel
 from aggregator.session.status import TopicStatus
 from aggregator.sinks.status import SinkStatus
 from aggregator.sources.status import SourceStatus
@@ -33,6 +37,31 @@ if TYPE_CHECKING:
 SCHEMA = 1
 TURN_S = 0.001  # gathering takes so long before others have their turn
 FINE = {"live", "quiet"}
+MOST_PATTERNS = 100
+MOST_TOPICS = 50_000  # an answer tells of no more
+PIECE = 200  # topics that are encoded and sent at once
+EMPTY = b'"topics":[]}'  # the end of an encoded status without topics
+
+encode: Callable[[object], bytes] = msgspec.json.Encoder(order="deterministic").encode
+
+
+class ChannelStatus(Struct, frozen=True, kw_only=True):
+    """One channel of an exchange.
+
+    channel: of these topics
+    topics: how many are in each state, as in `topics` below
+    gaps: how many gaps are open, by cause
+    rate: records per second, lately
+    age_ms: milliseconds since the last record of any of them; null: none yet
+    oldest_ms: the same of the topic that is live and has been silent for longest; null: none is live
+    """
+
+    channel: Channel
+    topics: dict[str, int]
+    gaps: dict[str, int] = {}
+    rate: float = 0.0
+    age_ms: int | None = None
+    oldest_ms: int | None = None
 
 
 class ExchangeStatus(Struct, frozen=True, kw_only=True):
@@ -55,6 +84,8 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     polls: what is asked by REST again and again
     words: words of the exchange that mean nothing to us, and how often each came
     capture: where its frames are kept; null: nowhere
+    channels: its channels
+    drift: differences from what it has always sent; null: it is not listened to yet
     """
 
     id: str
@@ -74,6 +105,8 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     polls: list[PollStatus] = []
     words: dict[str, int] = {}
     capture: RecorderStatus | None = None
+    channels: list[ChannelStatus] = []
+    drift: DriftStatus | None = None
 
 
 class DaemonStatus(Struct, frozen=True, kw_only=True):
@@ -131,6 +164,37 @@ class StatusQuery(Struct, frozen=True):
         return self.wanted.wants(RecordTopic((topic.channel,), topic.exchange, names))
 
 
+class _ChannelTotals:
+    """The topics of one channel, added up."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.gaps: Counter[str] = Counter()
+        self.rate = 0.0
+        self.age_ms: int | None = None
+        self.oldest_ms: int | None = None
+
+    def take(self, topic: TopicStatus) -> None:
+        self.states[topic.state] += 1
+        if topic.gap is not None:
+            self.gaps[topic.gap] += 1
+        self.rate += topic.rate or 0.0
+        if topic.age_ms is not None:
+            self.age_ms = topic.age_ms if self.age_ms is None else min(self.age_ms, topic.age_ms)
+            if topic.state == "live":
+                self.oldest_ms = max(self.oldest_ms or 0, topic.age_ms)
+
+    def status(self, channel: Channel) -> ChannelStatus:
+        return ChannelStatus(
+            channel=channel,
+            topics=dict(self.states),
+            gaps=dict(self.gaps),
+            rate=round(self.rate, 1),
+            age_ms=self.age_ms,
+            oldest_ms=self.oldest_ms,
+        )
+
+
 class _TopicTotals:
     """The topics of one exchange, added up."""
 
@@ -140,9 +204,11 @@ class _TopicTotals:
         self.gaps = self.records = self.duplicates = self.withheld = 0
         self.rate = 0.0
         self.age_ms: int | None = None
+        self.channels: dict[Channel, _ChannelTotals] = {}
 
     def take(self, topic: TopicStatus) -> None:
         self.states[topic.state] += 1
+        self.channels.setdefault(topic.channel, _ChannelTotals()).take(topic)
         if topic.demand is not None:
             self.demands[topic.demand] += 1
         self.gaps += topic.gap is not None
@@ -197,6 +263,26 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
         journal=None if daemon.bus.history is None else daemon.bus.history.status(),
         left_out=told.left_out,
         topics=told.topics,
+    )
+
+
+async def in_pieces(status: DaemonStatus) -> AsyncIterator[bytes]:
+    """A status as JSON, a few topics at a time, so that others have their turn."""
+    before, _, after = encode(structs.replace(status, topics=[])).rpartition(EMPTY)
+    yield before + EMPTY.removesuffix(b"]}")
+    for at in range(0, len(status.topics), PIECE):
+        yield (b"," if at else b"") + encode(status.topics[at : at + PIECE])[1:-1]
+        await asyncio.sleep(0)
+    yield b"]}" + after
+
+
+def asked_for(topics: Sequence[str], *, is_troubled: bool, most: int) -> StatusQuery:
+    """The topics that patterns mean; without any none, or all in trouble. Raises BadPattern, BadRequest."""
+    if len(topics) > MOST_PATTERNS:
+        raise BadRequest(f"more than {MOST_PATTERNS} patterns")
+    wanted = Selection([parse_pattern(text) for text in topics]) if topics else None
+    return StatusQuery(
+        wanted, is_troubled=is_troubled, most=min(max(0, most), MOST_TOPICS) if topics or is_troubled else 0
     )
 
 
@@ -264,4 +350,6 @@ def _exchange(daemon: "Daemon", id: str, totals: _TopicTotals) -> ExchangeStatus
         polls=[] if runner is None else [poller.status() for poller in runner.pollers],
         words={} if runner is None else runner.words(),
         capture=None if recorder is None else recorder.status(),
+        channels=[found.status(channel) for channel, found in totals.channels.items()],
+        drift=daemon.attention.status(id),
     )

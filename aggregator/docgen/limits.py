@@ -435,10 +435,28 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     "Whoever asks at the control socket": (
         Bound("daemon.control.MOST_CLIENTS", "clients", "at once", "the next is told so, and hung up on"),
         Bound("daemon.control.LONGEST_LINE_BYTES", "bytes", "a line that one sends", "likewise"),
-        Bound("daemon.control.MOST_PATTERNS", "patterns", "in one request", "the request is refused"),
-        Bound("daemon.control.MOST_TOPICS", "topics", "in one answer", "left out, and counted"),
+        Bound("daemon.status.MOST_PATTERNS", "patterns", "in one request", "the request is refused"),
+        Bound("daemon.status.MOST_TOPICS", "topics", "in one answer", "left out, and counted"),
         Bound("daemon.control.IDLE_S", "seconds", "that one asks nothing", "hung up on"),
         Bound("daemon.control.SENDING_S", "seconds", "that one does not read its answer", "likewise"),
+    ),
+    "What is noticed of an exchange's frames": (
+        Bound("ingest.drift.LARGEST_BYTES", "bytes", "a frame that is compared with earlier ones", "it is not"),
+        Bound("ingest.drift.DEEPEST", "levels", "of it that are looked at", "those below are not"),
+        Bound("ingest.drift.MOST_KEYS", "keys", "of an object in it, as fields", "it is a map: its keys are data"),
+        Bound("ingest.drift.MOST_KINDS", "kinds", "of frames that are known", "no more is learnt of new ones"),
+        Bound("ingest.drift.MOST_FIELDS", "fields", "of one kind that are known", "likewise"),
+        Bound("ingest.drift.MOST_FINDINGS", "differences", "of one exchange that are told", "counted"),
+        Bound("ingest.drift.LONGEST_EXAMPLE", "characters", "of a frame that is told with one", "cut"),
+        Bound("ingest.drift.LONGEST_WORD", "characters", "a word by which frames say what they are", "it is none"),
+        Bound("ingest.overhearing.MOST_IN_DOUBT", "frames", "a second, after one that cannot be read", "not looked at"),
+        Bound("ingest.overhearing.MOST_PLACES", "addresses", "whose answers by REST are looked at", "likewise"),
+        Bound("daemon.tally.MOST_REMEMBERED", "topics", "whose latest events are remembered", "the oldest are not"),
+        Bound(
+            "daemon.tally.MOST_OPEN", "gaps", "of an exchange that are known to be open", "counted again at their end"
+        ),
+        Bound("daemon.insight.MOST_STALE", "topics", "that `/readyz` names", "counted"),
+        Bound("daemon.metrics.MOST_CLIENTS_TOLD", "clients", "of a feed with metrics of their own", "they have none"),
     ),
     "Files that are written": (
         Bound("sinks.sink.Delivery.queue", "records", "that wait for a sink (`queue`)", "the oldest go: a `gap`"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from msgspec import NODEFAULT, Struct, inspect, json
 
 from aggregator.daemon import control
-from aggregator.daemon.status import DaemonStatus
+from aggregator.daemon.status import MOST_TOPICS, DaemonStatus
 from aggregator.docgen.markdown import code, link, notice, table
 from aggregator.docgen.records import NAMES, describe
 
@@ -42,7 +42,7 @@ echo '{"op":"rotate"}' | nc -U /run/aggregator/control.sock
 BOUNDS = f"""\
 A line may have {control.LONGEST_LINE_BYTES} bytes; {control.MOST_CLIENTS} clients are served at once.
 One that asks nothing for {control.IDLE_S:g} s, or does not read its answer for {control.SENDING_S:g} s, is hung up on.
-An answer tells of at most {control.MOST_TOPICS} topics.
+An answer tells of at most {MOST_TOPICS} topics.
 
 ## Requests
 """

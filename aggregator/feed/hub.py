@@ -15,6 +15,7 @@ from aggregator import __version__
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.demand import Unmet
 from aggregator.bus.history import BadStart, Beginning, Cursor, History, Start, parse_beginning
+from aggregator.bus.insight import Insight
 from aggregator.bus.selection import LONGEST_PATTERN, BadPattern, Pattern, Selection
 from aggregator.derived.channels import narrowed, needs, parse_topics
 from aggregator.errors import nearest
@@ -147,6 +148,11 @@ class FeedHub:
     def is_ready(self) -> bool:
         """Tell whether who comes is served: the daemon does not end."""
         return not self._is_stopping
+
+    @property
+    def insight(self) -> Insight | None:
+        """Whoever knows how the daemon fares; null: nobody does."""
+        return self._bus.insight
 
     def status(self, listen: Sequence[str]) -> FeedStatus:
         """How it fares; `listen` says where subscribers connect."""

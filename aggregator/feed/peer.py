@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from aggregator.bus.history import Beginning
+    from aggregator.bus.insight import Insight
     from aggregator.bus.selection import Selection
     from aggregator.feed.access import Access, Gate
     from aggregator.feed.formats import Options
@@ -56,6 +57,10 @@ class Host(Protocol):
     @property
     def is_ready(self) -> bool:
         """Tell whether who comes is served: the daemon does not end."""
+
+    @property
+    def insight(self) -> "Insight | None":
+        """Whoever knows how the daemon fares; null: nobody does."""
 
     def welcome(self, peer: Peer, access: "Access | None") -> "Subscriber":
         """Take in whoever has connected; with `access` null it must show a token first."""

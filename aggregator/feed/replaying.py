@@ -377,6 +377,7 @@ class ReplayServer:
     """Serves a recording wherever its settings say; to the transports it is the hub."""
 
     has_history = True
+    insight = None
 
     def __init__(self, settings: FeedSettings, recording: Replayable, terms: ReplayTerms, complain: Complain) -> None:
         """Prepare; nothing is read, and nothing listens, before `start`."""

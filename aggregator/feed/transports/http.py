@@ -1,8 +1,8 @@
 """A port of this machine at which HTTP is spoken.
 
 `/feed` is a WebSocket with the protocol of every transport, `/events` the same as server-sent events, and `/topics`,
-`/instruments` and `/book` answer single questions. `/live` and `/ready` tell whoever asks how the daemon is, and a
-browser logs in at `/login`.
+`/instruments` and `/book` answer single questions. `/livez` and `/readyz` tell whoever asks how the daemon is,
+`/status` and `/metrics` whoever may know all of it, and a browser logs in at `/login`.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from aiohttp import HttpVersion11, WSCloseCode, WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from aggregator.bus.history import Start
-from aggregator.bus.selection import Selection
+from aggregator.bus.insight import Insight
+from aggregator.bus.selection import BadPattern, Selection
 from aggregator.derived.channels import needs
 from aggregator.errors import UNREADABLE
 from aggregator.feed.access import EVERYTHING, Access
@@ -56,11 +57,12 @@ HEAD_S = 3.0  # seconds that a client has to ask something
 KEEP_S = 15.0  # seconds that a connection stays without another question
 SWEEP_S = 1.0  # between two looks at connections
 SHUTDOWN_S = 1.0  # answers to single questions have so long at the end
+HOW_TO_COME_IN = "a token is needed: send a header, Authorization: Bearer TOKEN, or log in at /login"
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "aggregator"}
 SAME_ORIGIN = {"Cross-Origin-Resource-Policy": "same-origin"}  # no page of others has an answer as an image or a script
 
-LIVE, READY = HEALTH = ("/live", "/ready")
-OPEN = {*HEALTH, "/login", "/logout"}  # no token is needed there
+LIVE, READY = ("/livez", "/live"), ("/readyz", "/ready")
+OPEN = {*LIVE, *READY, "/login", "/logout"}  # no token is needed there
 
 ACCESS: web.RequestKey[Any] = web.RequestKey("access", object)  # where a request keeps what its token allows
 LOGIN: web.RequestKey[Login] = web.RequestKey("login", Login)  # and the login by which it has that, if any
@@ -130,7 +132,10 @@ class HttpTransport:
             "/topics": self._topics,
             "/instruments": self._instruments,
             "/book": self._book,
-            **dict.fromkeys(HEALTH, self._health),
+            **dict.fromkeys(LIVE, self._live),
+            **dict.fromkeys(READY, self._ready),
+            "/status": self._status,
+            "/metrics": self._metrics,
         }
         self._posts: dict[str, Handler] = {"/login": self._login, "/logout": self._logout}
         self._logins = Logins(self.address.port, is_secure=ports.certificates is not None)
@@ -315,8 +320,7 @@ class HttpTransport:
             if login is not None:
                 request[LOGIN], access = login, login.access
         if access is None and request.path != "/feed":
-            text = "a token is needed: send a header, Authorization: Bearer TOKEN, or log in at /login"
-            raise RequestRefused(HTTPStatus.UNAUTHORIZED, text)
+            raise RequestRefused(HTTPStatus.UNAUTHORIZED, HOW_TO_COME_IN)
         return access
 
     async def _check(self, request: web.Request, token: str) -> Access:
@@ -370,11 +374,65 @@ class HttpTransport:
     async def _logout(self, request: web.Request) -> web.StreamResponse:
         return self._logins.end(request)
 
-    async def _health(self, request: web.Request) -> web.StreamResponse:
-        """Say that the daemon lives, or whether it serves who comes; whoever asks learns nothing else."""
-        is_well = request.path == LIVE or self._host.is_ready
-        status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
-        return _answer(b'{"status":"%s"}\n' % (b"ok" if is_well else b"the daemon ends"), status)
+    async def _live(self, _: web.Request) -> web.StreamResponse:
+        """Say that the daemon lives; whoever asks learns nothing else."""
+        return _answer(b'{"status":"ok"}\n')
+
+    async def _ready(self, request: web.Request) -> web.StreamResponse:
+        """Say whether data are fresh, and which are not to whoever may know that."""
+        _asked(request, {"topic"})
+        if not self._host.is_ready:
+            return _answer(b'{"status":"the daemon ends"}\n', HTTPStatus.SERVICE_UNAVAILABLE)
+        insight, access = self._host.insight, self._host.gate.unasked
+        shown = _token_of(request)
+        if access is None and shown is not None:
+            access = await self._check(request, shown)
+        if insight is None:
+            return _answer(b'{"status":"ok"}\n')
+        topics = request.query.getall("topic", [])
+        if topics and access is None:
+            raise RequestRefused(HTTPStatus.UNAUTHORIZED, HOW_TO_COME_IN)
+        found = await insight.readiness(
+            list(patterns_of(topics, None, access or EVERYTHING).values()) if topics else []
+        )
+        status = HTTPStatus.OK if found.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        said: dict[str, object] = {"status": "ok" if found.is_ready else "not ready"}
+        if access is not None and access.selection is None:
+            said |= msgspec.to_builtins(found)
+        return _answer(msgspec.json.encode(said) + b"\n", status)
+
+    def _insight(self, request: web.Request) -> Insight:
+        """Give whoever knows how the daemon fares. Raises RequestRefused where it is not for who asks."""
+        access: Access = request[ACCESS]
+        if access.selection is not None:
+            text = f"the token {access.name} is for some topics alone, and this tells of all"
+            raise RequestRefused(HTTPStatus.FORBIDDEN, text)
+        if self._host.insight is None:
+            raise RequestRefused(HTTPStatus.NOT_FOUND, "this is a replay, which has neither status nor metrics")
+        return self._host.insight
+
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        """Give the whole status, as the control socket does."""
+        asked, insight = _asked(request, {"topic", "troubled"}), self._insight(request)
+        is_troubled = _flag("troubled", asked.get("troubled", "false"))
+        pieces = insight.status(request.query.getall("topic", []), is_troubled=is_troubled)
+        try:
+            first = await anext(aiter(pieces))  # by then it is known whether it can be done
+        except BadPattern as error:
+            raise BadRequest(str(error)) from None
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        await response.write(first)
+        async for piece in pieces:
+            await response.write(piece)
+        await response.write(b"\n")
+        return response
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        """Give the metrics in the text format of Prometheus."""
+        _asked(request, set())
+        body, media_type = await self._insight(request).metrics()
+        return web.Response(body=body, headers={"Content-Type": media_type})
 
     def _welcome(self, peer: HttpPeer, request: web.Request) -> Subscriber:
         """Take in a stream, which ends with the login that opened it."""

@@ -1,0 +1,56 @@
+"""The place where ports ask how the daemon fares: whether its data are fresh, its status, and its metrics.
+
+The daemon stands behind it. Where nobody does, as in a replay, there is nothing to tell.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from aggregator.bus.selection import Pattern
+
+
+class StaleTopic(Struct, frozen=True, kw_only=True):
+    """A topic whose data are not fresh.
+
+    topic: `channel:exchange:symbol`
+    state: as in `health`, or `absent`
+    reason: in words; null: there is nothing to say
+    age_ms: milliseconds since its last record; null: none yet
+    """
+
+    topic: str
+    state: str
+    reason: str | None = None
+    age_ms: int | None = None
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """The answer whether data are fresh.
+
+    is_ready: whether all that has to be fresh is
+    reasons: why it is not; empty where it is
+    fresh: topics that are live or quiet
+    stale: topics that are neither
+    topics: these, as many as are told
+    """
+
+    is_ready: bool
+    reasons: list[str] = []
+    fresh: int = 0
+    stale: int = 0
+    topics: list[StaleTopic] = []
+
+
+class Insight(Protocol):
+    """Whoever knows how the daemon fares."""
+
+    async def readiness(self, wanted: Sequence[Pattern]) -> Readiness:
+        """Tell whether every topic of these patterns is fresh; without one, whether enough is."""
+
+    def status(self, topics: Sequence[str], *, is_troubled: bool) -> AsyncIterator[bytes]:
+        """The status as JSON, in pieces; with patterns it tells of those topics. Raises BadPattern, BadRequest."""
+
+    async def metrics(self) -> tuple[bytes, str]:
+        """The metrics in the text format of Prometheus, and its media type."""

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
@@ -15,6 +15,7 @@ import msgspec
 from aggregator.cli import counted, fail
 from aggregator.cli.table import print_rows
 from aggregator.daemon.printable import printable
+from aggregator.errors import AggregatorError
 
 if TYPE_CHECKING:
     from aggregator.daemon.status import DaemonStatus, ExchangeStatus
@@ -24,11 +25,14 @@ NAME = "control.sock"
 RUNTIME = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator").split(":")[0])
 ELSEWHERE = "One that keeps its state elsewhere is named by --config FILE"
 PATIENCE_S = 60.0  # the daemon may be silent for so long
-RECEIVE_BYTES = 1 << 16
 MOST_TROUBLED = 20  # topics that are shown without being asked for
 MOST_SHOWN = 1000  # topics that are shown when they are asked for
 OTHERS = ("subscribing", "syncing", "stalled", "suspect", "down", "absent")
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+
+
+class NoAnswer(AggregatorError):
+    """A daemon does not answer, or says that it cannot; the words say why."""
 
 
 def with_daemon(command: Callable[Concatenate[Path, P], None]) -> Callable[P, None]:
@@ -41,7 +45,10 @@ def with_daemon(command: Callable[Concatenate[Path, P], None]) -> Callable[P, No
     def wrapper(*args: P.args, **others: P.kwargs) -> None:
         given, config = others.pop("socket"), others.pop("config")
         path = given if isinstance(given, Path) else _find(config if isinstance(config, Path) else None)
-        command(path, *args, **others)
+        try:
+            command(path, *args, **others)
+        except NoAnswer as error:
+            raise fail(str(error)) from None
 
     return wrapper
 
@@ -79,7 +86,7 @@ def status(path: Path, as_json: bool, topics: tuple[str, ...]) -> None:
     TOPICS are patterns as those of `tail`: channel:exchange:symbol, with * in any part.
     """
     asked = {"topics": topics, "most": MOST_SHOWN} if topics else {"only": "troubled", "most": MOST_TROUBLED}
-    line = _ask(path, {"op": "status", **asked})
+    line = ask(path, {"op": "status", **asked})
     if as_json:
         _print_member(line, "status")
         return
@@ -99,7 +106,7 @@ def stacks(path: Path) -> None:
 
     SIGUSR2 has it written to its standard error, even where the daemon answers nobody any more.
     """
-    for line in msgspec.json.decode(_ask(path, {"op": "stacks"}))["stacks"]:
+    for line in msgspec.json.decode(ask(path, {"op": "stacks"}))["stacks"]:
         click.echo(printable(line))
 
 
@@ -107,38 +114,48 @@ def stacks(path: Path) -> None:
 @with_daemon
 def rotate(path: Path) -> None:
     """Have a daemon close its files and captures within a second, and begin new ones, as SIGUSR1 does."""
-    done = msgspec.json.decode(_ask(path, {"op": "rotate"}))
+    done = msgspec.json.decode(ask(path, {"op": "rotate"}))
     click.echo(f"{counted(done['sinks'], 'sink')} of files, {counted(done['captures'], 'capture')}", err=True)
 
 
-def _ask(path: Path, request: dict[str, object]) -> bytes:
-    """A daemon's answer to a request, a line; what it cannot do is said, and ends this program."""
+def ask(path: Path, request: dict[str, object]) -> bytes:
+    """A daemon's answer to a request, a line. Raises NoAnswer."""
+    return next(ask_on(path, request))
+
+
+def ask_on(path: Path, request: dict[str, object], patience: float = PATIENCE_S) -> Iterator[bytes]:
+    """The lines of a daemon's answer, as they come, up to the one that says that all is told. Raises NoAnswer.
+
+    patience: it may be silent for so many seconds
+    """
     try:
-        line = _converse(path, json.dumps(request).encode() + b"\n")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(patience)
+            sock.connect(str(path))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            with sock.makefile("rb") as lines:
+                is_over = False
+                while not is_over:
+                    line = lines.readline()
+                    is_over = _judge(path, line)
+                    yield line
     except OSError as error:
-        raise fail(f"{path}: {error.strerror or error}; is a daemon running? {ELSEWHERE}") from None
+        raise NoAnswer(f"{path}: {error.strerror or error}; is a daemon running? {ELSEWHERE}") from None
+
+
+def _judge(path: Path, line: bytes) -> bool:
+    """Tell whether a line is the last of an answer. Raises NoAnswer where it is none."""
     if not line.endswith(b"\n"):
-        raise fail(f"{path}: the daemon has hung up in the middle of its answer")
+        raise NoAnswer(f"{path}: the daemon has hung up in the middle of its answer")
     try:
         answer = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     except msgspec.MsgspecError as error:
-        raise fail(f"{path}: what answers there is no daemon: {error}") from None
-    if "error" in answer:
-        raise fail(str(msgspec.json.decode(answer["error"])))
-    return line
-
-
-def _converse(path: Path, request: bytes) -> bytes:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(PATIENCE_S)
-        sock.connect(str(path))
-        sock.sendall(request)
-        parts: list[bytes] = []
-        while part := sock.recv(RECEIVE_BYTES):
-            parts.append(part)
-            if part.endswith(b"\n"):
-                break
-        return b"".join(parts)
+        raise NoAnswer(f"{path}: what answers there is no daemon: {error}") from None
+    if "ok" not in answer:
+        return False
+    if bytes(answer["ok"]) != b"true":
+        raise NoAnswer(str(msgspec.json.decode(answer.get("error", b'"it says no more"'))))
+    return True
 
 
 def _print_member(line: bytes, name: str) -> None:

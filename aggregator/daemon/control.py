@@ -7,15 +7,18 @@ its owner's alone, and still everything that comes there is bounded: lines, clie
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
 
-from aggregator.bus.selection import BadPattern
+from aggregator.bus.selection import BadPattern, parse_pattern
+from aggregator.daemon.explain import Explanation, explain
 from aggregator.daemon.signals import stacks
 from aggregator.daemon.status import DaemonStatus, asked_for, encode, gather, in_pieces
+from aggregator.daemon.tap import NothingToTap, Tap
 from aggregator.feed.protocol import BadRequest
 from aggregator.feed.socket_file import Listener
 
@@ -27,7 +30,10 @@ LONGEST_LINE_BYTES = 64 * 1024
 MOST_CLIENTS = 8
 IDLE_S = 10.0  # a client that asks nothing for so long is hung up on
 SENDING_S = 30.0  # it has so long to read an answer
-OPERATIONS = '{"op":"status","topics":["channel:exchange:symbol"]}, {"op":"stacks"}, {"op":"rotate"}'
+OPERATIONS = (
+    '{"op":"status","topics":["channel:exchange:symbol"]}, {"op":"explain","topic":"channel:exchange:symbol"}, '
+    '{"op":"tap","topic":"channel:exchange:symbol"}, {"op":"stacks"}, {"op":"rotate"}'
+)
 
 log = logging.getLogger("aggregator.daemon")
 
@@ -59,7 +65,31 @@ class RotateRequest(Struct, tag_field="op", tag="rotate", forbid_unknown_fields=
     """Close every file that is written to, and begin new ones, as SIGUSR1 does."""
 
 
-Request = StatusRequest | StacksRequest | RotateRequest
+class ExplainRequest(Struct, tag_field="op", tag="explain", forbid_unknown_fields=True):
+    """Ask why a topic is live or is not.
+
+    topic: `channel:exchange:symbol`; of a pattern the first ten topics that fit are explained
+    """
+
+    topic: str
+
+
+class TapRequest(Struct, tag_field="op", tag="tap", forbid_unknown_fields=True):
+    """Ask for the raw frames of a topic, each beside the records that it became.
+
+    The answer is a line for each frame, a [Tapped](#tapped), and then the last one, a [TapReply](#tapreply).
+
+    topic: `channel:exchange:symbol`, or a pattern
+    seconds: so long at most
+    most: no more than so many frames
+    """
+
+    topic: str
+    seconds: float = 10.0
+    most: int = 1000
+
+
+Request = StatusRequest | StacksRequest | RotateRequest | ExplainRequest | TapRequest
 
 
 # --- what is answered -------------------------------------------------------------------------------------------------
@@ -97,6 +127,28 @@ class RotateReply(Struct, frozen=True):
 
     sinks: int
     captures: int
+    ok: bool = True
+
+
+class ExplainReply(Struct, frozen=True):
+    """The answer to `explain`.
+
+    ok: true
+    topics: each topic, explained
+    """
+
+    topics: list[Explanation]
+    ok: bool = True
+
+
+class TapReply(Struct, frozen=True):
+    """The last line of the answer to `tap`.
+
+    ok: true
+    frames: how many were told
+    """
+
+    frames: int
     ok: bool = True
 
 
@@ -178,12 +230,30 @@ class Control:
                         yield piece
                 case StacksRequest():
                     yield encode(StacksReply(list(stacks(asyncio.get_running_loop())))) + b"\n"
+                case ExplainRequest():
+                    async with self._gathering:
+                        found = await explain(self._daemon, parse_pattern(request.topic), request.topic)
+                    yield encode(ExplainReply(found)) + b"\n"
+                case TapRequest():
+                    async for piece in self._tap(request):
+                        yield piece
                 case RotateRequest():
                     yield encode(RotateReply(*self._daemon.reopen())) + b"\n"
-        except (BadPattern, BadRequest) as error:
+        except (BadPattern, BadRequest, NothingToTap) as error:
             yield encode(Failure(str(error))) + b"\n"
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             yield encode(Failure(f"{error}; allowed: {OPERATIONS}")) + b"\n"
+
+    async def _tap(self, request: TapRequest) -> AsyncIterator[bytes]:
+        """Tell frames as they come. Raises BadPattern, NothingToTap."""
+        count = 0
+        async with aclosing(
+            Tap(self._daemon, parse_pattern(request.topic)).frames(request.seconds, request.most)
+        ) as told:
+            async for tapped in told:
+                count += 1
+                yield encode(tapped) + b"\n"
+        yield encode(TapReply(count)) + b"\n"
 
     async def _status(self, request: StatusRequest) -> AsyncIterator[bytes]:
         """Encode the status, a few topics at a time, so that the loop can turn. Raises BadRequest, BadPattern."""

@@ -157,8 +157,9 @@ class StreamTally:
 
     def take(self, batch: Batch) -> None:
         """Look at a batch; hot, as it is called with every one."""
-        if not TOLD.isdisjoint(map(type, batch.records)):
-            self._look(batch.records)
+        records = batch.records
+        if type(records[0]) in TOLD or (len(records) > 1 and not TOLD.isdisjoint(map(type, records))):
+            self._look(records)
 
     def of(self, exchange: str) -> ExchangeTally:
         """The counts of one exchange."""

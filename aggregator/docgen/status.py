@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from msgspec import NODEFAULT, Struct, inspect, json
 
 from aggregator.daemon import control
+from aggregator.daemon.explain import Explanation
 from aggregator.daemon.status import MOST_TOPICS, DaemonStatus
+from aggregator.daemon.tap import Tapped
 from aggregator.docgen.markdown import code, link, notice, table
 from aggregator.docgen.records import NAMES, describe
 
@@ -46,8 +48,23 @@ An answer tells of at most {MOST_TOPICS} topics.
 
 ## Requests
 """
-REQUESTS = (control.StatusRequest, control.StacksRequest, control.RotateRequest)
-REPLIES = (control.StatusReply, control.StacksReply, control.RotateReply, control.Failure)
+REQUESTS = (
+    control.StatusRequest,
+    control.StacksRequest,
+    control.RotateRequest,
+    control.ExplainRequest,
+    control.TapRequest,
+)
+REPLIES = (
+    control.StatusReply,
+    control.StacksReply,
+    control.RotateReply,
+    control.ExplainReply,
+    Explanation,
+    Tapped,
+    control.TapReply,
+    control.Failure,
+)
 
 
 def status_page() -> str:
@@ -113,6 +130,9 @@ def _default(field: inspect.Field) -> str:
     return code(json.encode(field.default_factory() if field.default is NODEFAULT else field.default).decode())
 
 
+OTHERS = {inspect.RawType: "object", inspect.NoneType: "null"}
+
+
 def _name(kind: inspect.Type) -> str:
     """A field's type in JSON's words, with a link to what stands in it."""
     match kind:
@@ -124,6 +144,4 @@ def _name(kind: inspect.Type) -> str:
             return f"object of {_name(item)} by name"
         case inspect.StructType(cls=cls):
             return link(cls.__name__, f"#{cls.__name__.lower()}")
-        case inspect.NoneType():
-            return "null"
-    return NAMES[type(kind)]
+    return OTHERS.get(type(kind)) or NAMES[type(kind)]

@@ -36,6 +36,11 @@ WORDS = frozenset({
     "event", "eventtype", "feed", "kind", "m", "message", "messagetype", "method", "mt", "msg_type", "msgtype", "n",
     "op", "response_type", "s_type", "stream", "subject", "subscription", "t", "table", "tag", "topic", "type",
 })  # fmt: skip
+# Words of answers to what we ask, and of what keeps a line awake: a parser may well read nothing from such a frame.
+ANSWERS = frozenset({
+    "ack", "connected", "heartbeat", "hb", "info", "ok", "ping", "pong", "subscribe", "subscribed", "subscriptions",
+    "success", "unsubscribe", "unsubscribed", "welcome",
+})  # fmt: skip
 BETWEEN = tuple(
     map(re.compile, (r"([:@~|$ ,]+)", r"(\.+)", r"(/+)", r"(-+)", r"(_+)"))
 )  # characters between the parts of a word
@@ -161,7 +166,8 @@ class Drift:
         if kind is None:
             if len(self.normal.kinds) >= MOST_KINDS:
                 return
-            if unread is None and not is_learning and not channels and not is_understood():
+            is_answer = not ANSWERS.isdisjoint(map(str.lower, shape.words))
+            if unread is None and not is_learning and not channels and not is_answer and not is_understood():
                 self._find("unknown frame", name, None, frame, now, channels)
             if unread is not None:
                 return  # good frames alone say what is normal

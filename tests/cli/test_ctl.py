@@ -24,6 +24,11 @@ def run(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(group, ["ctl", *arguments], env=environment, catch_exceptions=False)
 
 
+def asked(*arguments: str) -> Result:
+    """Ask by a command of its own."""
+    return CliRunner().invoke(group, list(arguments), catch_exceptions=False)
+
+
 def short(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Put the control socket where its path is not too long."""
     path = tmp_path_factory.mktemp("s") / "c.sock"
@@ -56,6 +61,21 @@ def test_an_operator_asks_a_daemon(tmp_path: Path, exchanges: str, tmp_path_fact
         assert {topic["state"] for topic in everything["topics"]} <= {"live", "quiet", "syncing", "subscribing"}
         assert sum(everything["exchanges"][0]["topics"].values()) == len(everything["topics"])
         assert "stacks: task" in run("stacks", "--socket", str(path)).stdout
+        explained = asked("explain", "trades:kraken:BTC/USD", "--socket", str(path)).stdout.splitlines()
+        assert explained[0] == "trades:kraken:BTC/USD is live"
+        assert any(line.startswith("  - subscribed ") and line.endswith(": acknowledged") for line in explained)
+        assert explained[-1] == "  what to do: nothing: data flow"
+        assert "pattern" not in asked("explain", "--json", "trades:kraken:*", "--socket", str(path)).stdout
+        tapped = asked("tap", "trades:kraken:BTC/USD", "-n", "2", "--socket", str(path))
+        assert tapped.stderr == "2 frames\n"
+        shown_frames = [line for line in tapped.stdout.splitlines() if " < {" in line]
+        assert [len(shown_frames), tapped.stdout.count('    > {"type":"trade"')] == [2, 2]
+        (tap, *_) = asked("tap", "--json", "book:kraken:*", "-n", "1", "--socket", str(path)).stdout.splitlines()
+        assert {"book_delta", "book_snapshot"} >= {record["type"] for record in json.loads(tap)["records"]}
+        assert "no exchange 'gate' runs" in asked("tap", "trades:gate:*", "--socket", str(path)).stderr
+        assert "did you mean trades?" in asked("explain", "trade:*:*", "--socket", str(path)).stderr
+        topped = json.loads(asked("top", "--once", "--json", "--socket", str(path)).stdout)
+        assert [(row["exchange"], row["state"]) for row in topped["exchanges"]] == [("kraken", "running")]
         assert run("rotate", "--socket", str(path)).stderr == "0 sinks of files, 0 captures\n"
         wrong = run("status", "--socket", str(path), "trade:*:*")
         assert (wrong.exit_code, "did you mean trades?" in wrong.stderr) == (1, True)

@@ -56,7 +56,8 @@ def test_what_is_declared_is_what_is_imported() -> None:
     declared = {plain(re.split(r"[<>=!~;\s\[]", line, maxsplit=1)[0]) for line in PROJECT["dependencies"]}
     direct = packages(imported(in_functions=True) - MODULES.keys())
     assert declared - direct == set(), "declared, but the program does not import it"
-    assert direct - declared - {"pydantic-core", "uvloop"} == set(), "imported, but not declared"
+    assert direct - declared - {"pydantic-core", "textual", "uvloop"} == set(), "imported, but not declared"
+    assert PROJECT["optional-dependencies"]["top"] == ["textual>=8.2"]
 
 
 def test_the_client_library_of_a_sink_is_an_extra_of_its_name_and_imported_when_it_is_opened() -> None:

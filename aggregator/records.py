@@ -79,6 +79,7 @@ Cause = Literal[
     "parse_error",
     "overflow",
     "restart",
+    "paused",
     "expired",
     "damaged",
 ]

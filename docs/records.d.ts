@@ -453,7 +453,7 @@ export interface Gap {
   gap_id: string;
   phase: "close" | "open";
   channel: "bbo" | "book" | "candles" | "funding" | "index_price" | "instruments" | "liquidations" | "mark_price" | "open_interest" | "options" | "orders" | "status" | "ticker" | "trades" | null;
-  cause: "checksum" | "crossed" | "damaged" | "disconnect" | "expired" | "no_first_frame" | "overflow" | "parse_error" | "restart" | "sequence" | "stalled";
+  cause: "checksum" | "crossed" | "damaged" | "disconnect" | "expired" | "no_first_frame" | "overflow" | "parse_error" | "paused" | "restart" | "sequence" | "stalled";
   ts_from: number;
   ts_to?: number;
   expected?: number;

@@ -52,7 +52,7 @@ STATES: Final = "trading|pre_open|post_only|cancel_only|halt|settling|maintenanc
 UNITS: Final = "base|quote|contract"
 TOPIC_STATES: Final = "subscribing|syncing|live|quiet|stalled|suspect|down"
 CAUSES: Final = (
-    "disconnect|no_first_frame|stalled|sequence|checksum|crossed|parse_error|overflow|restart|expired|damaged"
+    "disconnect|no_first_frame|stalled|sequence|checksum|crossed|parse_error|overflow|restart|paused|expired|damaged"
 )
 
 

@@ -20,7 +20,7 @@ COMMANDS = {
     "tail": "Follow topics of a running daemon.",
     "book": "Order books of a running daemon, as ladders that move.",
     "token": "Make a token for clients of the feed.",
-    "ctl": "Ask a running daemon how it fares, and have it do what signals do.",
+    "ctl": "Ask a running daemon how it fares, and have it change what it does.",
     "top": "Watch a daemon: exchanges, topics, sinks and clients.",
     "explain": "Why a topic is live, or is not, and what to do.",
     "tap": "The raw frames of a topic, beside the records that they became.",

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from aggregator.cli import fail
-from aggregator.cli.run import read_config, start, with_config
+from aggregator.cli.run import start, with_config
 
 
 @click.command(name="capture")
@@ -13,9 +12,4 @@ from aggregator.cli.run import read_config, start, with_config
 @with_config
 def command(path: Path, out: Path) -> None:
     """Gather as `run` does, and keep the raw frames of each exchange in OUT/EXCHANGE-START.jsonl.zst."""
-    config = read_config(path)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise fail(f"{out}: {error.strerror}") from None
-    start(config, capture=out)
+    start(path, capture=out)

@@ -1,4 +1,4 @@
-"""`aggregator ctl`: ask a running daemon, and have it do what signals do."""
+"""`aggregator ctl`: ask a running daemon, and have it change what it does."""
 
 import json
 import os
@@ -25,6 +25,7 @@ NAME = "control.sock"
 RUNTIME = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator").split(":")[0])
 ELSEWHERE = "One that keeps its state elsewhere is named by --config FILE"
 PATIENCE_S = 60.0  # the daemon may be silent for so long
+RELOAD_S = 600.0  # likewise while it applies another configuration, which may wait for listings
 MOST_TROUBLED = 20  # topics that are shown without being asked for
 MOST_SHOWN = 1000  # topics that are shown when they are asked for
 OTHERS = ("subscribing", "syncing", "stalled", "suspect", "down", "absent")
@@ -70,7 +71,7 @@ def _find(config: Path | None) -> Path:
 
 @click.group(name="ctl")
 def command() -> None:
-    """Ask a running daemon how it fares, and have it do what signals do.
+    """Ask a running daemon how it fares, and have it change what it does.
 
     Without --socket or --config it is the one of the service, or else of this user.
     """
@@ -118,9 +119,67 @@ def rotate(path: Path) -> None:
     click.echo(f"{counted(done['sinks'], 'sink')} of files, {counted(done['captures'], 'capture')}", err=True)
 
 
-def ask(path: Path, request: dict[str, object]) -> bytes:
-    """A daemon's answer to a request, a line. Raises NoAnswer."""
-    return next(ask_on(path, request))
+@command.command(name="reload")
+@with_daemon
+@click.option("--wait", is_flag=True, help="Until it is done: say what was different, or all that is wrong.")
+def reload(path: Path, wait: bool) -> None:
+    """Have a daemon read its configuration again, and apply what is different, as SIGHUP does.
+
+    A configuration with any mistake changes nothing; with --wait every mistake is named, and the exit code is 1.
+    """
+    done = msgspec.json.decode(ask(path, {"op": "reload", "wait": wait}, patience=RELOAD_S))
+    if not wait:
+        click.echo("it is being read; the log says what comes of it", err=True)
+        return
+    for change in done["changes"] or ["nothing is different"]:
+        click.echo(printable(change), err=True)
+
+
+@command.command(name="pause")
+@with_daemon
+@click.argument("exchange")
+def pause(path: Path, exchange: str) -> None:
+    """Hang up an exchange until `resume`, or until the daemon begins anew; each of its topics has a gap."""
+    done = msgspec.json.decode(ask(path, {"op": "pause", "exchange": exchange}))
+    click.echo(f"{exchange} is paused: {counted(done['topics'], 'topic')} with a gap", err=True)
+
+
+@command.command(name="resume")
+@with_daemon
+@click.argument("exchange")
+def resume(path: Path, exchange: str) -> None:
+    """Go on with an exchange that is paused."""
+    ask(path, {"op": "resume", "exchange": exchange})
+    click.echo(f"{exchange} goes on", err=True)
+
+
+@command.command(name="subscribe")
+@with_daemon
+@click.argument("topic")
+def subscribe(path: Path, topic: str) -> None:
+    """Follow a TOPIC whatever the configuration says, until it is unsubscribed, or the daemon begins anew.
+
+    TOPIC is channel:exchange:symbol, with * in the channel and the symbol if wanted.
+    """
+    done = msgspec.json.decode(ask(path, {"op": "subscribe", "topic": topic}))
+    click.echo(f"{counted(done['topics'], 'topic')} of this exchange are followed", err=True)
+
+
+@command.command(name="unsubscribe")
+@with_daemon
+@click.argument("topic")
+def unsubscribe(path: Path, topic: str) -> None:
+    """Do without a TOPIC whatever the configuration says, until it is subscribed, or the daemon begins anew."""
+    done = msgspec.json.decode(ask(path, {"op": "unsubscribe", "topic": topic}))
+    click.echo(f"{counted(done['topics'], 'topic')} of this exchange are followed", err=True)
+
+
+def ask(path: Path, request: dict[str, object], patience: float = PATIENCE_S) -> bytes:
+    """A daemon's answer to a request, a line. Raises NoAnswer.
+
+    patience: it may be silent for so many seconds
+    """
+    return next(ask_on(path, request, patience))
 
 
 def ask_on(path: Path, request: dict[str, object], patience: float = PATIENCE_S) -> Iterator[bytes]:
@@ -154,7 +213,8 @@ def _judge(path: Path, line: bytes) -> bool:
     if "ok" not in answer:
         return False
     if bytes(answer["ok"]) != b"true":
-        raise NoAnswer(str(msgspec.json.decode(answer.get("error", b'"it says no more"'))))
+        said = str(msgspec.json.decode(answer.get("error", b'"it says no more"')))
+        raise NoAnswer("\n".join(map(printable, said.splitlines())))
     return True
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec
 
@@ -11,6 +11,7 @@ import click
 from aggregator.catalog.registry import known_channels, known_keys
 from aggregator.cli import EXIT_CONFIG, fail
 from aggregator.config.config import Config, ConfigErrors, load_config
+from aggregator.config.places import looked_at
 from aggregator.errors import AggregatorError, ConfigError, in_short, is_of_the_machine
 
 P = ParamSpec("P")
@@ -56,8 +57,20 @@ def saying_mistakes() -> Iterator[None]:
         raise click.exceptions.Exit(EXIT_CONFIG) from None
 
 
-def start(config: Config, *, capture: Path | None = None) -> None:
-    """Run a daemon until it is stopped."""
+def reread(path: Path) -> Config:
+    """The configuration as it stands now, for a daemon that runs. Raises ConfigError with all that `check` names."""
+    config = load_config(path, known_channels=known_channels, known_keys=known_keys)
+    troubles, _ = looked_at(config)
+    if troubles:
+        raise ConfigError("\n".join(f"{path}: {trouble}" for trouble in troubles))
+    return config
+
+
+def start(path: Path, *, capture: Path | None = None) -> None:
+    """Run the daemon of a configuration until it is stopped."""
+    config = read_config(path)
+    if capture is not None:
+        make_directory(capture)
     from aggregator.daemon.daemon import Daemon, run
     from aggregator.daemon.logs import set_up
     from aggregator.daemon.signals import after_the_loop, heed
@@ -65,7 +78,7 @@ def start(config: Config, *, capture: Path | None = None) -> None:
     set_up(config.log_level)
 
     async def serve() -> None:
-        daemon = Daemon(config, capture=capture, owns_process=True)
+        daemon = Daemon(config, capture=capture, owns_process=True, reread=partial(reread, path))
         heed(daemon)
         await daemon.run()
 
@@ -83,12 +96,20 @@ def start(config: Config, *, capture: Path | None = None) -> None:
         after_the_loop()
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory that is to be written to, or leave."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise fail(f"{path}: {error.strerror}") from None
+
+
 @click.command(name="run")
 @with_config
 def command(path: Path) -> None:
     """Gather from the exchanges of a configuration until stopped.
 
-    SIGTERM drains, a second one leaves at once; SIGUSR1 closes the files and begins new ones, SIGUSR2 writes what every
-    task is at to standard error.
+    SIGTERM drains, a second one leaves at once; SIGHUP has the configuration read again and applies what is different,
+    SIGUSR1 closes the files and begins new ones, SIGUSR2 writes what every task is at to standard error.
     """
-    start(read_config(path))
+    start(path)

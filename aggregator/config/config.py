@@ -6,7 +6,7 @@ import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import Literal, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -82,6 +82,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     max_topics: that are followed
     on_demand: whether a topic is followed only while a subscriber of the feed asks for it
     linger: seconds after which such a topic is released once nobody does
+    on_start_error: `fail`: the daemon does not start when its first attempt fails; `retry`: it is tried again
     route: how it is reached
     credentials: where its keys are, by their names
     """
@@ -100,6 +101,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     max_topics: int = MOST_TOPICS
     on_demand: bool = False
     linger: float = LINGER_S
+    on_start_error: Literal["fail", "retry"] = "retry"
     route: DialOptions = DialOptions()
     credentials: Mapping[str, KeyPlace] = {}
 
@@ -557,6 +559,7 @@ def _exchange(table: ExchangeTable) -> ExchangeConfig:
         max_topics=table.max_topics,
         on_demand=table.on_demand,
         linger=table.linger,
+        on_start_error=table.on_start_error,
         route=DialOptions(table.transport, table.proxy, table.compression),
         credentials=dict(table.credentials),
     )

@@ -191,6 +191,7 @@ class ExchangeTable(_Table):
     max_topics: Count = MOST_TOPICS
     on_demand: bool = False
     linger: Annotated[float, Field(ge=0, le=LONGEST_S), BeforeValidator(to_seconds)] = LINGER_S
+    on_start_error: Literal["fail", "retry"] = "retry"
     audit: Annotated[float, Field(ge=1, le=LONGEST_S), BeforeValidator(to_seconds)] | None = None
     credentials: dict[str, Annotated[KeyPlace, PlainValidator(parse_place)]] = {}
     proxy: Annotated[Any, BeforeValidator(_proxy)] = "environment"

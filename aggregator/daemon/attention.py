@@ -90,9 +90,19 @@ class Attention:
 
     async def keep(self, keeper: Worker) -> None:
         """Keep what is normal for the next start."""
-        for id, ear in list(self.ears.items()):
-            if ear.drift.normal.kinds:
-                await keeper.do(partial(self._write, id, encode(ear.drift.normal)))
+        for id in list(self.ears):
+            await self._keep_one(id, keeper)
+
+    async def _keep_one(self, id: str, keeper: Worker) -> None:
+        ear = self.ears.get(id)
+        if ear is not None and ear.drift.normal.kinds:
+            await keeper.do(partial(self._write, id, encode(ear.drift.normal)))
+
+    async def forget(self, id: str, keeper: Worker) -> None:
+        """Pay no attention to an exchange any more, and keep what is normal of it."""
+        await self._keep_one(id, keeper)
+        self.ears.pop(id, None)
+        self._said.pop(id, None)
 
     def _tell(self, id: str, new: list[DriftFinding]) -> None:
         """Log each finding once."""

@@ -19,6 +19,7 @@ from aggregator.daemon.explain import Explanation, explain
 from aggregator.daemon.signals import stacks
 from aggregator.daemon.status import DaemonStatus, asked_for, encode, gather, in_pieces
 from aggregator.daemon.tap import NothingToTap, Tap
+from aggregator.errors import AggregatorError
 from aggregator.feed.protocol import BadRequest
 from aggregator.feed.socket_file import Listener
 
@@ -32,7 +33,9 @@ IDLE_S = 10.0  # a client that asks nothing for so long is hung up on
 SENDING_S = 30.0  # it has so long to read an answer
 OPERATIONS = (
     '{"op":"status","topics":["channel:exchange:symbol"]}, {"op":"explain","topic":"channel:exchange:symbol"}, '
-    '{"op":"tap","topic":"channel:exchange:symbol"}, {"op":"stacks"}, {"op":"rotate"}'
+    '{"op":"tap","topic":"channel:exchange:symbol"}, {"op":"stacks"}, {"op":"rotate"}, {"op":"reload"}, '
+    '{"op":"pause","exchange":"ID"}, {"op":"resume","exchange":"ID"}, {"op":"subscribe","topic":"TOPIC"}, '
+    '{"op":"unsubscribe","topic":"TOPIC"}'
 )
 
 log = logging.getLogger("aggregator.daemon")
@@ -89,7 +92,63 @@ class TapRequest(Struct, tag_field="op", tag="tap", forbid_unknown_fields=True):
     most: int = 1000
 
 
-Request = StatusRequest | StacksRequest | RotateRequest | ExplainRequest | TapRequest
+class ReloadRequest(Struct, tag_field="op", tag="reload", forbid_unknown_fields=True):
+    """Read the configuration again, and apply what is different, as SIGHUP does.
+
+    wait: answer when that is done, with what was done, or with all that is wrong; else at once
+    """
+
+    wait: bool = True
+
+
+class PauseRequest(Struct, tag_field="op", tag="pause", forbid_unknown_fields=True):
+    """End the connections of an exchange until it is resumed, or the daemon begins anew: each topic has a gap.
+
+    exchange: its id
+    """
+
+    exchange: str
+
+
+class ResumeRequest(Struct, tag_field="op", tag="resume", forbid_unknown_fields=True):
+    """Go on with an exchange that is paused.
+
+    exchange: its id
+    """
+
+    exchange: str
+
+
+class SubscribeRequest(Struct, tag_field="op", tag="subscribe", forbid_unknown_fields=True):
+    """Follow a topic whatever the configuration says, until it is unsubscribed, or the daemon begins anew.
+
+    topic: `channel:exchange:symbol`, with `*` in the channel and the symbol if wanted
+    """
+
+    topic: str
+
+
+class UnsubscribeRequest(Struct, tag_field="op", tag="unsubscribe", forbid_unknown_fields=True):
+    """Do without a topic whatever the configuration says, until it is subscribed, or the daemon begins anew.
+
+    topic: `channel:exchange:symbol`, with `*` in the channel and the symbol if wanted
+    """
+
+    topic: str
+
+
+Request = (
+    StatusRequest
+    | StacksRequest
+    | RotateRequest
+    | ExplainRequest
+    | TapRequest
+    | ReloadRequest
+    | PauseRequest
+    | ResumeRequest
+    | SubscribeRequest
+    | UnsubscribeRequest
+)
 
 
 # --- what is answered -------------------------------------------------------------------------------------------------
@@ -149,6 +208,30 @@ class TapReply(Struct, frozen=True):
     """
 
     frames: int
+    ok: bool = True
+
+
+class ReloadReply(Struct, frozen=True):
+    """The answer to `reload`.
+
+    ok: true
+    is_done: whether it is done
+    changes: what was different, one entry for each part; it names keys and no values
+    """
+
+    is_done: bool
+    changes: list[str] = []
+    ok: bool = True
+
+
+class ChangeReply(Struct, frozen=True):
+    """The answer to `pause`, `resume`, `subscribe` and `unsubscribe`.
+
+    ok: true
+    topics: of `pause` those that have a gap now; else those of the exchange that are followed now
+    """
+
+    topics: int = 0
     ok: bool = True
 
 
@@ -239,7 +322,9 @@ class Control:
                         yield piece
                 case RotateRequest():
                     yield encode(RotateReply(*self._daemon.reopen())) + b"\n"
-        except (BadPattern, BadRequest, NothingToTap) as error:
+                case _:
+                    yield encode(await self._change(request)) + b"\n"
+        except (AggregatorError, BadPattern, BadRequest, NothingToTap) as error:
             yield encode(Failure(str(error))) + b"\n"
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             yield encode(Failure(f"{error}; allowed: {OPERATIONS}")) + b"\n"
@@ -254,6 +339,27 @@ class Control:
                 count += 1
                 yield encode(tapped) + b"\n"
         yield encode(TapReply(count)) + b"\n"
+
+    async def _change(
+        self, request: ReloadRequest | PauseRequest | ResumeRequest | SubscribeRequest | UnsubscribeRequest
+    ) -> ReloadReply | ChangeReply:
+        """Change what the daemon does. Raises AggregatorError, and then nothing has changed."""
+        changes = self._daemon.changes
+        match request:
+            case ReloadRequest(wait=True):
+                return ReloadReply(is_done=True, changes=await changes.reload())
+            case ReloadRequest():
+                changes.reload_soon()
+                return ReloadReply(is_done=False)
+            case PauseRequest(exchange=exchange):
+                return ChangeReply(await changes.pause(exchange))
+            case ResumeRequest(exchange=exchange):
+                await changes.resume(exchange)
+                return ChangeReply()
+            case SubscribeRequest(topic=topic):
+                return ChangeReply(await changes.say(topic, is_wanted=True))
+            case UnsubscribeRequest(topic=topic):
+                return ChangeReply(await changes.say(topic, is_wanted=False))
 
     async def _status(self, request: StatusRequest) -> AsyncIterator[bytes]:
         """Encode the status, a few topics at a time, so that the loop can turn. Raises BadRequest, BadPattern."""

@@ -47,13 +47,14 @@ async def explain(daemon: "Daemon", pattern: Pattern, text: str) -> list[Explana
     """Explain the topics that a pattern means, as many as are told; one that nobody asks for is explained too."""
     status = await gather(daemon, StatusQuery(Selection([pattern]), most=MOST_EXPLAINED))
     if status.topics:
-        return [Explaining(daemon, topic).told() for topic in status.topics]
+        there = daemon.exchanges.configs  # one may have gone while the status was gathered
+        return [Explaining(daemon, topic).told() for topic in status.topics if topic.exchange in there]
     return [_unknown(daemon, pattern, text)]
 
 
 def _unknown(daemon: "Daemon", pattern: Pattern, text: str) -> Explanation:
     """Why nobody asks for a topic."""
-    configs = {config.id: config for config in daemon.config.exchanges}
+    configs = daemon.exchanges.configs
     config = configs.get(pattern.exchange)
     if config is None:
         return Explanation(
@@ -64,13 +65,13 @@ def _unknown(daemon: "Daemon", pattern: Pattern, text: str) -> Explanation:
         )
     steps, advice = list(_of_exchange(daemon, config)), []
     channels = [channel for channel in pattern.channels if channel in config.channels]
-    markets = daemon.followed[config.id].markets.instruments if config.id in daemon.followed else []
+    markets = daemon.exchanges.followed[config.id].markets.instruments if config.id in daemon.exchanges.followed else []
     if not channels:
         steps.append(
             f"{', '.join(pattern.channels)} is not among the channels that are asked for: {', '.join(config.channels)}"
         )
         advice.append(f"add it to `channels` of {config.id}")
-    elif config.id not in daemon.runners:
+    elif config.id not in daemon.exchanges.runners:
         advice.append(f"nothing is known of its markets until its listing is read; {DOCTOR}")
     else:
         found = [each for each in markets if pattern.symbol in {each.symbol, each.raw_symbol}]
@@ -91,8 +92,11 @@ def _of_exchange(daemon: "Daemon", config: ExchangeConfig) -> Iterator[str]:
     """How the exchange of a topic fares."""
     asked = ", ".join(config.symbols)
     yield f"configured: {', '.join(config.channels)} of {asked}{', on demand' if config.on_demand else ''}"
-    trouble, followed = daemon.troubles.get(config.id), daemon.followed.get(config.id)
-    if followed is None or config.id not in daemon.runners:
+    trouble, followed = daemon.exchanges.troubles.get(config.id), daemon.exchanges.followed.get(config.id)
+    if config.id in daemon.exchanges.paused:
+        yield f"an operator has paused the exchange: `aggregator ctl resume {config.id}` has it go on"
+        return
+    if followed is None or config.id not in daemon.exchanges.runners:
         yield f"the exchange does not run yet: {trouble or 'its listing is being asked for'}"
         return
     listing = followed.markets.status()
@@ -112,7 +116,7 @@ class Explaining:
     def told(self) -> Explanation:
         """All of it."""
         topic = self._topic
-        config = next(each for each in self._daemon.config.exchanges if each.id == topic.exchange)
+        config = self._daemon.exchanges.configs[topic.exchange]
         steps = [*_of_exchange(self._daemon, config), *self._market(), *self._carried(), *self._data(), *self._past()]
         drift = list(self._drift())
         name = f"{topic.channel}:{topic.exchange}:{topic.symbol or topic.raw_symbol or '*'}"
@@ -130,7 +134,7 @@ class Explaining:
             self._advice.append(f"wait: the exchange says that this market is {instrument.state}")
 
     def _instrument(self) -> Instrument | None:
-        followed = self._daemon.followed.get(self._topic.exchange)
+        followed = self._daemon.exchanges.followed.get(self._topic.exchange)
         if followed is None or self._topic.raw_symbol is None:
             return None
         markets = followed.markets.instruments
@@ -251,11 +255,11 @@ class Explaining:
         return next((each for each in found if each.session.conn == self._topic.conn), found[0] if found else None)
 
     def _polls(self) -> Iterator[PollStatus]:
-        runner = self._daemon.runners.get(self._topic.exchange)
+        runner = self._daemon.exchanges.runners.get(self._topic.exchange)
         return (each.status() for each in (runner.pollers if runner is not None else ()))
 
     def _broken(self) -> Iterator[ShardStatus]:
-        runner = self._daemon.runners.get(self._topic.exchange)
+        runner = self._daemon.exchanges.runners.get(self._topic.exchange)
         found = (each.status() for each in (runner.shards if runner is not None else ()))
         return (each for each in found if each.trouble and not any(line.is_open for line in each.connections))
 

@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
 from msgspec import Struct
 
 from aggregator.config.config import ExchangeConfig
+from aggregator.config.schema import FIRST_INTERVAL
+from aggregator.daemon.by_hand import ByHand
 from aggregator.exchange import Exchange
 from aggregator.ingest.listing import Identity, Markets, choose, identity, life, suggest
 from aggregator.ingest.runner import ExchangeRunner
@@ -28,11 +31,15 @@ class FollowedStatus(Struct, frozen=True, kw_only=True):
     markets: that are followed
     waiting: how many are asked for and cannot be had now, by what they are: `halted`, say
     idle: symbols of the configuration that name no market which is followed
+    subscribed: patterns that are followed besides, because `aggregator ctl subscribe` says so
+    unsubscribed: patterns that are not followed, because `aggregator ctl unsubscribe` says so
     """
 
     markets: int
     waiting: dict[str, int]
     idle: list[str]
+    subscribed: list[str] = []
+    unsubscribed: list[str] = []
 
 
 class Demand(Protocol):
@@ -58,9 +65,16 @@ class Followed:
         runner: ExchangeRunner,
         markets: Markets,
         demand: "Demand | None" = None,
+        by_hand: ByHand | None = None,
     ) -> None:
-        """Follow nothing yet; `demand` chooses among what is asked for, and without it all of that is followed."""
+        """Follow nothing yet.
+
+        demand: chooses among what is asked for; without it all of that is followed
+        by_hand: what an operator has said besides
+        """
         self.changing = asyncio.Lock()  # one change after the other: each has several steps
+        self.by_hand = by_hand or ByHand()
+        self._reconfigured = asyncio.Event()
         self._demand = demand
         self._offered: dict[Identity, Instrument] = {}
         self.config = config
@@ -85,8 +99,18 @@ class Followed:
         return [channel for channel in self.exchange.channels if channel in self.config.channels]
 
     def is_named(self, instrument: Instrument) -> bool:
-        """Tell whether the configuration names this market, be it open or not."""
-        return any(matches(pattern, instrument) for pattern in self.config.symbols)
+        """Tell whether the configuration, or an operator, names this market, be it open or not."""
+        return any(matches(pattern, instrument) for pattern in self._symbols)
+
+    @property
+    def _symbols(self) -> Sequence[str]:
+        return (
+            list(dict.fromkeys([*self.config.symbols, *self.by_hand.symbols])) if self.by_hand else self.config.symbols
+        )
+
+    def means(self, symbol: str) -> bool:
+        """Tell whether a symbol, or a pattern, fits a market that is listed."""
+        return any(matches(symbol, instrument) for instrument in self.markets.instruments)
 
     def follow(self) -> None:
         """Let the runner carry what is asked for and can be had now, and nothing else."""
@@ -102,7 +126,8 @@ class Followed:
         """Find what is asked for and can be had now, and say why something is not; in steps."""
         before: set[Identity] = {identity(instrument) for instrument in self.chosen}
         self.listed = self.markets.instruments
-        self.chosen, idle = choose(self.listed, self.config.symbols, before, time.time_ns())
+        symbols = self._symbols
+        self.chosen, idle = choose(self.listed, symbols, before, time.time_ns())
         self._offered = {identity(instrument): instrument for instrument in self.chosen}
         yield
         if self._demand is not None:
@@ -114,7 +139,7 @@ class Followed:
                 meant = suggest(pattern, self.markets.instruments)
                 hint = f"; did you mean {meant!r}?" if meant else ""
                 log.warning("%s: no instrument is named %r%s", self.exchange.id, pattern, hint)
-        if not self.chosen and len(idle) == len(self.config.symbols) and idle != self._idle:
+        if not self.chosen and len(idle) == len(symbols) and idle != self._idle:
             log.warning("%s: there is nothing to follow", self.exchange.id)
         self._idle = idle
         after = {identity(instrument) for instrument in self.chosen}
@@ -127,15 +152,78 @@ class Followed:
 
     def _dividing(self) -> Iterator[None]:
         demand = self._demand if self.is_on_demand else None
+        if self.by_hand:
+            markets = self.chosen if demand is None else [*demand.markets(), *self._chosen_by_hand(demand)]
+            return self.runner.dividing(markets, lambda instrument: self._channels_of(instrument, demand))
         if demand is None:
             return self.runner.dividing(self.chosen)
         return self.runner.dividing(demand.markets(), demand.channels_of)
+
+    def _chosen_by_hand(self, demand: Demand) -> Iterator[Instrument]:
+        """The markets that nobody asks for but the operator."""
+        asked = {identity(instrument) for instrument in demand.markets()}
+        for instrument in self.chosen:
+            if identity(instrument) not in asked and self._channels_of(instrument, None, ()):
+                yield instrument
+
+    def _channels_of(
+        self, instrument: Instrument, demand: Demand | None, configured: Collection[Channel] | None = None
+    ) -> list[Channel]:
+        """The channels of a market that are wanted, by whomever, and that the exchange offers."""
+        if configured is None and demand is not None:
+            configured = demand.channels_of(instrument)
+        elif configured is None:
+            is_named = any(matches(pattern, instrument) for pattern in self.config.symbols)
+            configured = self.channels if is_named else ()
+        return [one for one in self.by_hand.channels_of(instrument, configured) if one in self.exchange.channels]
 
     async def change(self) -> None:
         """Let the runner carry what is wanted now, where only that has changed."""
         async with self.changing:
             await in_steps(self._dividing())
             await in_steps(self.runner.carrying("nobody asks for it any more"))
+
+    async def reconfigure(
+        self, config: ExchangeConfig, by_hand: ByHand, announce: Callable[["Followed"], Awaitable[None]]
+    ) -> None:
+        """Follow what another configuration asks for: the difference is asked for, or released, where it is carried.
+
+        Where that fails, what was followed before is followed again, and the error raised.
+
+        announce: tells of the markets that are named now
+        """
+        async with self.changing:
+            before = self.config, self.by_hand
+            try:
+                await self._follow_by(config, by_hand, announce)
+            except BaseException:
+                await self._follow_by(*before, announce)
+                raise
+
+    async def _follow_by(
+        self, config: ExchangeConfig, by_hand: ByHand, announce: Callable[["Followed"], Awaitable[None]]
+    ) -> None:
+        self.config, self.by_hand = config, by_hand
+        self.runner.configure(self.channels, intervals_of(config), config.max_topics)
+        await in_steps(self.choosing())
+        await announce(self)
+        await in_steps(self.carrying())
+        self._reconfigured.set()
+
+    async def until_relisting(self, least: float) -> None:
+        """Wait until the instruments are to be asked for again, as the configuration of now says it.
+
+        least: seconds that have to pass
+        """
+        begun = asyncio.get_running_loop().time()
+        while True:
+            self._reconfigured.clear()
+            relist = self.config.relist
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(None if relist is None else begun + max(relist, least)):
+                    await self._reconfigured.wait()
+                    continue
+            return
 
     def offered(self, instrument: Instrument) -> Instrument | None:
         """The market as it is listed now, if it can be had; null where it cannot."""
@@ -183,7 +271,13 @@ class Followed:
         """How many markets are followed, and what waits."""
         waiting = {why: len(names) for why, names in self._waiting.items()}
         count = len(self._demand.markets()) if self._demand is not None and self.is_on_demand else len(self.chosen)
-        return FollowedStatus(markets=count, waiting=waiting, idle=list(self._idle))
+        return FollowedStatus(
+            markets=count,
+            waiting=waiting,
+            idle=list(self._idle),
+            subscribed=self.by_hand.patterns(is_wanted=True),
+            unsubscribed=self.by_hand.patterns(is_wanted=False),
+        )
 
     def waiting(self) -> Iterator[tuple[Instrument, str] | None]:
         """Markets that are named and not followed, and why; nothing now and then, where the next one is far."""
@@ -220,6 +314,11 @@ class Followed:
 
 def _why_it_waits(instrument: Instrument, now: int) -> str:
     return f"it is {life(instrument, now)} ({instrument.state})"
+
+
+def intervals_of(config: ExchangeConfig) -> tuple[str, ...]:
+    """The intervals of candles that a configuration means, where it or an operator asks for candles."""
+    return config.intervals or (FIRST_INTERVAL,)
 
 
 async def in_steps(steps: Iterable[None]) -> None:

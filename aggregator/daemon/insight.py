@@ -94,6 +94,8 @@ def _unready(status: DaemonStatus) -> Iterator[str]:
 
 
 def _stale_exchange(exchange: ExchangeStatus) -> str | None:
+    if exchange.state == "paused":
+        return "paused by the operator"
     if exchange.state != "running":
         return f"{exchange.state}: {exchange.trouble or 'its listing is being asked for'}"
     wanted = sum(exchange.topics.values())

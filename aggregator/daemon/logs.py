@@ -146,6 +146,11 @@ def write_past_the_log(lines: bytes, patience: float = 0) -> None:
     _scribe.flush(patience)
 
 
+def set_level(level: str) -> None:
+    """Log from another level on."""
+    logging.getLogger().setLevel(level.upper())
+
+
 def set_up(level: str) -> None:
     """Log to standard error from `level` on."""
     logging.raiseExceptions = False  # a log that cannot be written (a full disk) is no reason for a traceback in it
@@ -154,6 +159,7 @@ def set_up(level: str) -> None:
         handler.setFormatter(_Journal("%(name)s: %(message)s"))
     else:
         handler.setFormatter(_Printable("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(handlers=[handler], force=True)
+    set_level(level)
     for library in ("aio_pika", "aiormq", "kafka", "picows"):
         logging.getLogger(library).setLevel(logging.CRITICAL)  # a line that is lost is ours to report, once

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_CLIENTS_TOLD = 50  # clients of each feed, those for whom the most waits
 WHATS: tuple[str, ...] = get_args(What)  # each is there from the start: a counter that appears has not increased
-STATES = ("starting", "running", "waiting")  # an exchange is in one of them
+STATES = ("starting", "running", "waiting", "paused")  # an exchange is in one of them
 COMPONENT = ("component_id", "component_kind", "component_type")
 MS, NS = 1e-3, 1e-9
 

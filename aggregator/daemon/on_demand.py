@@ -106,8 +106,7 @@ class Offer:
 
         trouble: says why the exchange is not there, where that is known
         """
-        self.config = config
-        self._channels = [channel for channel in CHANNELS if channel in config.channels]
+        self.configure(config)
         self._bus = bus
         self._trouble = trouble
         self._followed: Followed | None = None
@@ -120,6 +119,11 @@ class Offer:
         self._lingering: dict[AskedTopic, None] = {}  # those that nobody asks for, the first to go in front
         self._window = Window(CHANGES)
         self._changed = asyncio.Event()
+
+    def configure(self, config: ExchangeConfig) -> None:
+        """Offer what another configuration names; `meeting` sees what every wish means then."""
+        self.config = config
+        self._channels = [channel for channel in CHANNELS if channel in config.channels]
 
     # --- wishes -------------------------------------------------------------------------------------------------------
 
@@ -308,6 +312,16 @@ class Offer:
         for topic in list(self._lingering):
             self._forget(topic)
 
+    def release(self) -> None:
+        """Nothing is offered here any more: every wish is let go."""
+        self._followed = self._names = None
+        for topic in list(self._topics.values()):
+            for wish in list(topic.wishes):
+                del topic.wishes[wish], wish.topics[topic]
+                wish.asker.brought -= 1
+            self._forget(topic)
+        self._wishes.clear()
+
     async def run(self, followed: Followed) -> None:
         """Have the runner carry what is asked for, as that changes, until cancelled."""
         while True:
@@ -438,13 +452,48 @@ class OnDemand:
 
     def __init__(self, exchanges: Sequence[ExchangeConfig], bus: Bus, troubles: Mapping[str, str]) -> None:
         """Offer what the configuration names; `troubles` says by exchange why it could not be run the last time."""
-
-        def offer(config: ExchangeConfig) -> Offer:
-            return Offer(config, bus, lambda: troubles.get(config.id))
-
-        self.offers = {config.id: offer(config) for config in exchanges}
+        self._bus = bus
+        self._troubles = troubles
+        self.offers = {config.id: self._offer(config) for config in exchanges}
         self._views = bus.views
         self._askers: dict[Hashable, Asker] = {}
+
+    def _offer(self, config: ExchangeConfig) -> Offer:
+        return Offer(config, self._bus, lambda: self._troubles.get(config.id))
+
+    def add(self, config: ExchangeConfig) -> None:
+        """Offer an exchange from now on, instead of what was offered of it: every wish that means it is met there."""
+        self._drop(config.id)
+        offer = self.offers[config.id] = self._offer(config)
+        for wish in self._meaning(config.id):
+            if "*" not in wish.pattern.exchange:
+                wish.unmet = None
+                self._take(wish, hint=False)
+            else:
+                offer.take(wish, hint=False)
+
+    def remove(self, id: str) -> None:
+        """Offer nothing of an exchange any more; who asks for a topic of it by name is told."""
+        self._drop(id)
+        for wish in self._meaning(id):
+            if wish.pattern.exchange == id:
+                wish.unmet = Unmet(wish.text, _why_no_exchange(id))
+                wish.asker.tell([wish.unmet])
+
+    def _drop(self, id: str) -> None:
+        offer = self.offers.pop(id, None)
+        if offer is None:
+            return
+        offer.release()
+        for wish in self._meaning(id):
+            if wish.is_counted and wish.pattern.exchange == id:
+                wish.is_counted = False
+                wish.asker.wide -= 1
+
+    def _meaning(self, id: str) -> list[Wish]:
+        """Every wish that means topics of an exchange."""
+        wishes = [wish for asker in self._askers.values() for wish in asker.wishes.values()]
+        return [wish for wish in wishes if _means(wish.pattern.exchange, id)]
 
     def want(self, who: Hashable, patterns: Mapping[str, Pattern], tell: Tell) -> list[Unmet]:
         """From now on `who` asks for these patterns, and for no others; none at all: it has gone."""
@@ -510,3 +559,7 @@ def _why_no_exchange(id: str) -> str:
     """Why nothing can be had of an exchange that the configuration does not name."""
     words = why_not(id, is_built=id in {*connector_ids(), *installed_ids()})
     return words or f"{id} is not among the exchanges of the configuration"
+
+
+def _means(exchange: str, id: str) -> bool:
+    return Glob(exchange).matches(id) if "*" in exchange else exchange == id

@@ -105,15 +105,15 @@ class Listings:
 
     async def again(self, followed: Followed, announce: Announce) -> None:
         """Ask for the instruments again and again: say what has changed, and follow what is wanted."""
-        exchange, wait = followed.exchange, followed.config.relist or 0
+        exchange, wait = followed.exchange, 0.0
         while True:
-            await asyncio.sleep(wait)
-            wait = followed.config.relist or 0
+            await followed.until_relisting(wait)
+            wait = 0.0
             try:
                 listed = await self.fetch(exchange, followed.runner.rest, followed.config.max_instruments)
             except SessionError as error:
                 log.warning("%s: %s", exchange.id, error.brief)
-                wait = max(wait, error.wait)
+                wait = error.wait
                 async with followed.changing:
                     await in_steps(followed.following())  # a new day changes it: markets open, sources begin and end
                 continue

@@ -3,19 +3,24 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
+
+from msgspec import structs
 
 from aggregator.bus.bus import Bus
 from aggregator.feed.status import FeedStatus
 from aggregator.records import Record
+from aggregator.sinks.queue import Queue
 from aggregator.sinks.repair import Deaths
 from aggregator.sinks.running import Running, running
-from aggregator.sinks.sink import SinkConfig
+from aggregator.sinks.sink import ALL, SinkConfig
 from aggregator.sinks.status import SinkStatus
 
 UNWRITTEN_RECORDS = 50_000  # records that may wait for the journal before whoever can wait does so
 UNWRITTEN_S = 0.02
+DRAIN_S = 20.0  # a sink that is taken away, or begun anew, has so long to write what it holds
 
 log = logging.getLogger("aggregator.outputs")
 
@@ -31,6 +36,7 @@ class RunningSinks:
         self._bus = bus
         self._on_idle = on_idle
         self._stopping = False
+        self._make: Callable[[SinkConfig, Bus], Running] = running
 
     @classmethod
     def alone(cls, epoch: str, *, on_idle: Callable[[], None]) -> Self:
@@ -54,19 +60,68 @@ class RunningSinks:
         daemon: the name by which others know this daemon
         before: the epoch of the life before this one
         """
+        self._make = partial(running, deaths=deaths, dead=dead, places=places, daemon=daemon, before=before)
         for config in sorted(sinks, key=lambda config: not config.sink.starts_first):
-            sink = running(config, self._bus, deaths=deaths, dead=dead, places=places, daemon=daemon, before=before)
-            await sink.start()
-            self.sinks.append(sink)
-            log.info("%s: records are written there", sink.name)
-            if sink.task is not None:
-                sink.task.add_done_callback(self._ended)
+            await self._start(self._make(config, self._bus))
+
+    async def _start(self, sink: Running, waiting: Queue | None = None) -> None:
+        """Start a sink, with what has waited for it; nothing is published between the two."""
+        await sink.start()
+        while waiting is not None and not sink.goes_on and (batch := waiting.take(is_whole=True)) is not None:
+            sink.receive(batch)
+        self.sinks.append(sink)
+        log.info("%s: records are written there", sink.name)
+        if sink.task is not None:
+            sink.task.add_done_callback(self._ended)
+
+    async def add(self, config: SinkConfig) -> None:
+        """Start one more. Raises ConfigError where it cannot be."""
+        await self._start(self._make(config, self._bus))
+
+    async def remove(self, name: str) -> None:
+        """End a sink once it has written what it holds, as far as that can be done in time."""
+        sink = next((sink for sink in self.sinks if sink.name == name), None)
+        if sink is None:  # it has ended by itself
+            return
+        self.sinks.remove(sink)
+        sink.end()
+        if sink.task is not None:
+            await asyncio.wait([sink.task], timeout=DRAIN_S)
+        is_late = sink.task is not None and not sink.task.done()
+        left = await sink.abandon()
+        if (
+            sink.task is not None
+            and sink.task.done()
+            and not sink.task.cancelled()
+            and sink.task.exception() is not None
+        ):
+            log.error("sink %s failed", sink.name, exc_info=sink.task.exception())
+        if not sink.goes_on and (is_late or left):
+            log.error("sink %s could not write all that it held within %.0f s: %d left", sink.name, DRAIN_S, left)
+
+    async def replace(self, before: SinkConfig, after: SinkConfig) -> None:
+        """Drain a sink, and begin it anew by another configuration; what comes meanwhile waits for it.
+
+        Raises ConfigError where it cannot be opened, and then it goes on as it was before.
+        """
+        waiting = Queue(after.sink.name, self._bus.epoch, structs.replace(after.delivery, topics=ALL))
+        self._bus.attach(waiting.put)
+        try:
+            await self.remove(before.name)
+            try:
+                await self._start(self._make(after, self._bus), waiting)
+            except BaseException:
+                delivery = structs.replace(before.delivery, on_start_error="retry")  # it is wanted, whatever it takes
+                await self._start(self._make(structs.replace(before, delivery=delivery), self._bus), waiting)
+                raise
+        finally:
+            self._bus.detach(waiting.put)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A sink that ends by itself gets no more."""
-        if self._stopping or task.cancelled():
+        sink = next((sink for sink in self.sinks if sink.task is task), None)
+        if self._stopping or task.cancelled() or sink is None:
             return
-        sink = next(sink for sink in self.sinks if sink.task is task)
         if task.exception() is not None:
             log.error("sink %s failed", sink.name, exc_info=task.exception())
         self.sinks.remove(sink)

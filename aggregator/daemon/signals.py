@@ -55,7 +55,7 @@ def hear(number: int, act: Callable[[], object], *, at_once: Callable[[], object
 def heed(daemon: "Daemon") -> None:
     """Answer to SIGHUP, SIGUSR1 and SIGUSR2 while the loop runs."""
     loop = asyncio.get_running_loop()
-    hear(signal.SIGHUP, Spaced(loop, _hang_up))
+    hear(signal.SIGHUP, Spaced(loop, daemon.changes.reload_soon))
     hear(signal.SIGUSR1, Spaced(loop, daemon.reopen))
     # not by the loop, because stacks are asked for when the loop does not turn
     signal.signal(signal.SIGUSR2, _StackWriter(loop))
@@ -83,10 +83,6 @@ class Spaced:
         if self._is_asked:
             self._is_asked = False
             self()
-
-
-def _hang_up() -> None:
-    log.warning("SIGHUP: ignored: a configuration is read at the start alone; restart to have it read again")
 
 
 class _StackWriter:

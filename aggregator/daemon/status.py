@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
 
 SCHEMA = 1
+State = Literal["starting", "running", "waiting", "paused"]
 TURN_S = 0.001  # gathering takes so long before others have their turn
 FINE = {"live", "quiet"}
 MOST_PATTERNS = 100
@@ -68,7 +69,8 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     """One exchange of the configuration.
 
     id: the exchange's id
-    state: `running`; `starting`: its listing is being asked for; `waiting`: that failed, and is tried again
+    state: `running`; `starting`: its listing is being asked for; `waiting`: that failed, and is tried again; `paused`:
+        an operator has done that
     trouble: why it waits, or did the last time; null: it never has
     topics: how many are in each state, as in `topics` below
     gaps: gaps that are open
@@ -89,7 +91,7 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    state: Literal["starting", "running", "waiting"]
+    state: State
     trouble: str | None = None
     topics: dict[str, int] = {}
     gaps: int = 0
@@ -242,13 +244,15 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
     """All of it, in steps."""
     told = _ToldTopics(asked)
     exchanges: list[ExchangeStatus] = []
-    for config in daemon.config.exchanges:
-        totals = _TopicTotals()
-        runner, followed = daemon.runners.get(config.id), daemon.followed.get(config.id)
-        async for topic in _in_turns(_topics(runner, followed, daemon.demand.offers[config.id])):
+    for id in list(daemon.exchanges.configs):
+        totals, offer = _TopicTotals(), daemon.demand.offers.get(id)
+        if offer is None:  # it was taken away in the meantime
+            continue
+        runner, followed = daemon.exchanges.runners.get(id), daemon.exchanges.followed.get(id)
+        async for topic in _in_turns(_topics(runner, followed, offer)):
             totals.take(topic)
             told.take(topic)
-        exchanges.append(_exchange(daemon, config.id, totals))
+        exchanges.append(_exchange(daemon, id, totals, is_on_demand=offer.config.on_demand))
         await asyncio.sleep(0)
     return DaemonStatus(
         ts=time.time_ns(),
@@ -329,12 +333,14 @@ def _demanded(runner: ExchangeRunner | None, offer: Offer) -> Iterator[TopicStat
             yield topic
 
 
-def _exchange(daemon: "Daemon", id: str, totals: _TopicTotals) -> ExchangeStatus:
-    runner, followed, recorder = daemon.runners.get(id), daemon.followed.get(id), daemon.recorders.get(id)
-    trouble = daemon.troubles.get(id)
+def _exchange(daemon: "Daemon", id: str, totals: _TopicTotals, *, is_on_demand: bool) -> ExchangeStatus:
+    exchanges = daemon.exchanges
+    runner, followed, recorder = exchanges.runners.get(id), exchanges.followed.get(id), exchanges.recorders.get(id)
+    trouble = exchanges.troubles.get(id)
+    state: State = "running" if runner is not None else "starting" if trouble is None else "waiting"
     return ExchangeStatus(
         id=id,
-        state="running" if runner is not None else "starting" if trouble is None else "waiting",
+        state="paused" if id in exchanges.paused else state,
         trouble=trouble,
         topics=dict(totals.states),
         gaps=totals.gaps,
@@ -343,7 +349,7 @@ def _exchange(daemon: "Daemon", id: str, totals: _TopicTotals) -> ExchangeStatus
         duplicates=totals.duplicates,
         withheld=totals.withheld,
         age_ms=totals.age_ms,
-        demand=dict(totals.demands) if daemon.demand.offers[id].config.on_demand else None,
+        demand=dict(totals.demands) if is_on_demand else None,
         followed=None if followed is None else followed.status(),
         listing=None if followed is None else followed.markets.status(),
         shards=[] if runner is None else [shard.status() for shard in runner.shards],

@@ -58,7 +58,7 @@ class Tap:
         self._wanted = Selection([pattern])
         self._names = {
             name.encode()
-            for runner in (daemon.runners.get(id) for id in self._ears)
+            for runner in (daemon.exchanges.runners.get(id) for id in self._ears)
             for topic in (runner.topics() if runner is not None else ())
             if topic is not None and topic.channel in pattern.channels
             for name in (topic.raw_symbol,)

@@ -271,7 +271,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("ingest.listing.MOST_UNREADABLE", "rows", "that cannot be read, named one by one", "counted together"),
         Bound("daemon.relisting.MOST_WARNINGS", "lines", "in the log of one listing", "left out"),
         Bound(
-            "daemon.daemon.LONGEST_RETRY_S",
+            "daemon.running_exchanges.LONGEST_RETRY_S",
             "seconds",
             "the pause before an exchange is begun again",
             "doubles no further",
@@ -510,6 +510,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("sinks.intervals.GATHERED", "records", "that wait one by one for tables", "they become columns"),
         Bound("daemon.daemon.DRAIN_S", "seconds", "that sinks have at the end", "one error; the rest is lost to them"),
         Bound(
+            "daemon.running_sinks.DRAIN_S",
+            "seconds",
+            "that a sink has which another configuration takes away, or begins anew",
+            "one error; the rest is lost to it",
+        ),
+        Bound(
             "daemon.process.LEAVE_S", "seconds", "from a signal to the end, whatever hangs", "left at once, exit code 1"
         ),
     ),
@@ -531,7 +537,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "capture.recorder.CLOSE_S", "seconds", "that the end waits for such a disk", "one error; its end is missing"
         ),
-        Bound("daemon.daemon.OPEN_S", "seconds", "that a capture's first file may take", "gathered without a capture"),
+        Bound(
+            "daemon.running_exchanges.OPEN_S",
+            "seconds",
+            "that a capture's first file may take",
+            "gathered without a capture",
+        ),
     ),
     "Files of state": (
         Bound("ingest.state.MOST_BYTES", "bytes", "a file that is read", "renamed to `*.bad`, one warning"),
@@ -599,6 +610,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "ingest.connection.MOST_REASONS", "reasons", "of refusals logged a second, a connection", "counted together"
         ),
         Bound("ingest.connection.MOST_NAMED", "topics", "named in one line of the log", "counted"),
+        Bound("daemon.by_hand.MOST_BY_HAND", "patterns", "of an exchange, said by `ctl subscribe` and such", "refused"),
         Bound("daemon.followed.MOST_NAMES", "instruments", "named in one line of the log", "counted"),
         Bound("daemon.signals.MOST_TASKS", "tasks", "whose stacks SIGUSR2 writes", "counted"),
         Bound("daemon.signals.DEEPEST", "frames", "of each of these", "the outermost are left out"),

@@ -1,6 +1,7 @@
 """docs/status.md: what a daemon says of itself, from the structs that the rooms fill in."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 from msgspec import NODEFAULT, Struct, inspect, json
 
@@ -48,13 +49,7 @@ An answer tells of at most {MOST_TOPICS} topics.
 
 ## Requests
 """
-REQUESTS = (
-    control.StatusRequest,
-    control.StacksRequest,
-    control.RotateRequest,
-    control.ExplainRequest,
-    control.TapRequest,
-)
+REQUESTS = get_args(control.Request)
 REPLIES = (
     control.StatusReply,
     control.StacksReply,
@@ -63,6 +58,8 @@ REPLIES = (
     Explanation,
     Tapped,
     control.TapReply,
+    control.ReloadReply,
+    control.ChangeReply,
     control.Failure,
 )
 

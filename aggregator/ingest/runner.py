@@ -118,6 +118,10 @@ class ExchangeRunner:
 
     # --- what is wanted -----------------------------------------------------------------------------------------------
 
+    def configure(self, channels: Sequence[Channel], intervals: Sequence[str], most: int) -> None:
+        """Divide by another configuration from now on; what is carried changes with the next `dividing`."""
+        self._channels, self._intervals, self._most = channels, intervals, most
+
     def want(self, instruments: Sequence[Instrument], reason: str = "no longer wanted") -> None:
         """Carry the topics of these instruments, and no others; `reason` is told of those that go."""
         for _ in self.wanting(instruments, reason):
@@ -338,6 +342,11 @@ class ExchangeRunner:
         for keeper in keepers:
             found.setdefault(keeper.source.name, {}).update(keeper.carried())
         return found
+
+    @property
+    def rested(self) -> dict[str, dict[Key, TopicCheckpoint]]:
+        """The checkpoints of topics that are not wanted any more, by source: they may be wanted again."""
+        return {name: dict(left) for name, left in self._rested.items()}
 
     def standing(self) -> Iterator[tuple[str, Standing]]:
         """How each topic stands while `run` goes on, with the name of its source."""

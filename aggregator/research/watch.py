@@ -25,10 +25,15 @@ from aggregator.sequence import Rule
 GOOD = frozenset({"live", "quiet"})  # states in which everything comes that there is
 # Reasons with which a topic ends because nobody wants it any more.
 UNWANTED = frozenset(
-    {"no longer wanted", "nobody asks for it any more", "the market is no longer listed, or not asked for"}
+    {
+        "no longer wanted",
+        "nobody asks for it any more",
+        "paused by the operator",
+        "the market is no longer listed, or not asked for",
+    }
 )
 OF_THE_TOPIC = frozenset({"sequence", "checksum", "crossed", "stalled"})  # noticed by what came, or did not, of it
-OF_THE_LINE = frozenset({"disconnect", "restart"})
+OF_THE_LINE = frozenset({"disconnect", "restart", "paused"})
 RECORDER = frozenset({"overflow", "damaged"})  # causes of gaps that who records makes, behind which no book begins anew
 
 

@@ -120,7 +120,7 @@ class FilesWriter(Writer):
         return True
 
     async def close(self) -> None:
-        """Close every file."""
+        """Close every file, and let others have the directory."""
         self._ended = True
         self._touch.set()
         self._enough.set()
@@ -130,8 +130,10 @@ class FilesWriter(Writer):
             self._task.cancel()
             self._closer.stopping.set()
             self._worker.stop()
-            self._closing.put(self._release)
-            self._closing.stop()
+            try:
+                await self._closing.do(self._release)
+            finally:
+                self._closing.stop()
 
     async def _write_all(self) -> None:
         """Write what is sorted and close what is due, until the stream has ended; then close every file."""

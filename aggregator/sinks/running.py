@@ -59,6 +59,9 @@ class Running(Protocol):
     async def start(self) -> None:
         """Begin. Raises ConfigError where it cannot be opened, and that is a reason not to start."""
 
+    def receive(self, batch: Batch) -> None:
+        """Take a batch beside those that are published from now on."""
+
     async def room(self) -> None:
         """Wait until its queue is at most half full."""
 
@@ -149,6 +152,7 @@ class QueuedSink:
         self._dropped_then = 0  # records that were dropped before it began to fail
         self._written = self._refused = self._bytes = self._batches = self._retried = self._restarts = 0
         self._is_told_dead = False
+        self._is_attached = False
 
     # --- from outside -----------------------------------------------------------------------------------------------
 
@@ -164,6 +168,7 @@ class QueuedSink:
                 raise ConfigError(f"sink {self.name} cannot be opened: {_said(error)}") from error
         await self._begin_where_it_was()
         self._bus.attach(self.queue.put)
+        self._is_attached = True
         self.task = asyncio.get_running_loop().create_task(self._run(writer), name=f"sink {self.name}")
 
     async def _begin_where_it_was(self) -> None:
@@ -187,6 +192,9 @@ class QueuedSink:
             self._lasting = self._writer.lasting()
         return self._lasting or queue.place
 
+    def receive(self, batch: Batch) -> None:
+        self.queue.put(batch)
+
     async def room(self) -> None:
         await self.queue.room()
 
@@ -197,7 +205,13 @@ class QueuedSink:
         return None if self._writer is None else self._writer.detail()
 
     def end(self) -> None:
+        self._detach()
         self.queue.end()
+
+    def _detach(self) -> None:
+        if self._is_attached:
+            self._is_attached = False
+            self._bus.detach(self.queue.put)
 
     async def abandon(self) -> int:
         """End it now; how many records it has not taken."""
@@ -263,7 +277,7 @@ class QueuedSink:
                     await self._failed(error)
         finally:
             self._state = "ended"
-            self._bus.detach(self.queue.put)
+            self._detach()
             if self._places is not None:
                 await self._places.end()
             self.queue.hand_over_with(None)
@@ -479,6 +493,10 @@ class DirectSink:
         """Begin. Raises ConfigError where it cannot be opened."""
         self._writer = await self._config.sink.open(self._config.settings, self._context)
         self._bus.attach(self._writer.write)
+
+    def receive(self, batch: Batch) -> None:
+        if self._writer is not None:
+            self._writer.write(batch)
 
     async def room(self) -> None:
         """Return at once, because there is no queue."""

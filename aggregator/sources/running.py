@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -38,6 +38,8 @@ END_S = 1.0  # the disk has so long at the end
 ANSWERED_NS = 10 * SECOND_NS  # the answer is here by then; a link that breaks before may not have brought it
 
 Progress = Callable[[], Mapping[str, tuple[int, int]]]  # by outlet: records that came for it, and those it is done with
+
+UNWANTED = "no longer wanted"  # the reason with which a topic ends whose source is taken away
 
 T = TypeVar("T")
 
@@ -143,6 +145,17 @@ class RunningSource:
     async def end(self) -> None:
         """Tell that something may be missing from now on; nothing comes any more."""
         await self._open_gaps("restart", time.time_ns())
+
+    async def release(self) -> None:
+        """Tell that nobody wants its topics any more: no gap of theirs stays open."""
+        for some in _in_steps(self._topics.of(self)):
+            told: list[Record] = []
+            for topic in some:
+                told += self._closed(topic, "none") if topic.gap is not None else []
+                topic.book, topic.states = None, {topic.conn: ("down", UNWANTED)}
+                told += topic.healths(time.monotonic_ns())
+            self._bus.publish(told)
+            await asyncio.sleep(0)
 
     async def keep_end(self) -> None:
         """Keep the place for the next start: all outlets have what came."""
@@ -524,42 +537,67 @@ class RunningSources:
     """Every source of one daemon."""
 
     def __init__(
-        self, bus: Bus, gathered: Iterable[str], *, room: Callable[[], Awaitable[None]], progress: Progress
+        self, bus: Bus, gathered: Container[str], *, room: Callable[[], Awaitable[None]], progress: Progress
     ) -> None:
-        """Prepare; `gathered` are the exchanges that the daemon gathers itself."""
+        """Prepare; `gathered` are the exchanges that the daemon gathers itself, as that changes."""
         self.sources: list[RunningSource] = []
         self._bus = bus
-        self._topics = PassedTopics(bus.views, frozenset(gathered))
+        self._topics = PassedTopics(bus.views, gathered)
         self._room = room
         self._progress = progress
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[RunningSource, asyncio.Task[None]] = {}
         self._worker: Worker | None = None
+        self._own = ""
+        self._directory = Path()
 
     def start(self, configs: Sequence[SourceConfig], own: str, directory: Path) -> None:
         """Begin with every source; `own` is the name of this daemon. Raises OSError where no thread can be had."""
-        if not configs:
-            return
-        self._worker = Worker("sources")
+        self._own, self._directory = own, directory
         for config in configs:
-            source = RunningSource(
-                config,
-                self._bus,
-                self._topics,
-                own,
-                KeptFiles(directory, config.name),
-                self._worker,
-                room=self._room,
-                progress=self._progress,
-            )
-            self.sources.append(source)
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(source.run(), name=f"source {source.name}") for source in self.sources]
+            self.add(config)
+
+    def add(self, config: SourceConfig) -> None:
+        """Begin with a source. Raises OSError where no thread can be had."""
+        self._worker = self._worker or Worker("sources")
+        source = RunningSource(
+            config,
+            self._bus,
+            self._topics,
+            self._own,
+            KeptFiles(self._directory, config.name),
+            self._worker,
+            room=self._room,
+            progress=self._progress,
+        )
+        self.sources.append(source)
+        task = asyncio.get_running_loop().create_task(source.run(), name=f"source {source.name}")
+        self._tasks[source] = task
+
+    async def remove(self, name: str, *, is_wanted: bool) -> None:
+        """End a source, and keep how far it came.
+
+        is_wanted: it is begun anew, so that the gaps of its topics stay open until then
+        """
+        source = next(source for source in self.sources if source.name == name)
+        self.sources.remove(source)
+        task = self._tasks.pop(source)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await source.end()
+        if not is_wanted:
+            await source.release()
+        await source.keep_end()
+        self._topics.forget(source)
+
+    def let_go(self, exchange: str) -> None:
+        """Pass nothing on of an exchange any more: the daemon gathers it itself now."""
+        self._topics.forget_exchange(exchange)
 
     async def end(self) -> None:
         """Take nothing more, and tell so."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         for source in self.sources:
             await source.end()
 

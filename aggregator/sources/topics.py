@@ -4,7 +4,7 @@ It is a view of each exchange of which something comes, as a runner is of an exc
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Literal
 
 from aggregator.book import BadPrice, OrderBook, limit, within
@@ -199,8 +199,8 @@ class _View:
 class PassedTopics:
     """The topics of all sources. Each comes by one of them alone, and none of an exchange that is gathered here."""
 
-    def __init__(self, views: Views, gathered: frozenset[str]) -> None:
-        """Begin without a topic; `gathered` are the exchanges that this daemon gathers itself."""
+    def __init__(self, views: Views, gathered: Container[str]) -> None:
+        """Begin without a topic; `gathered` are the exchanges that this daemon gathers itself, as that changes."""
         self._views = views
         self._gathered = gathered
         self._exchanges: dict[str, _View] = {}
@@ -255,6 +255,23 @@ class PassedTopics:
         if topic.raw_symbol is not None:
             self._views.tell([Wanted(topic.channel, exchange, topic.raw_symbol, symbol)])
         return topic
+
+    def forget(self, owner: Owner) -> None:
+        """Let go the topics that came by a source: they may come by another now."""
+        self._let_go(self.of(owner))
+
+    def forget_exchange(self, exchange: str) -> None:
+        """Let go the topics of an exchange: it is gathered here now."""
+        self._let_go(list(self._of(exchange)))
+
+    def _let_go(self, topics: Iterable[PassedTopic]) -> None:
+        for topic in topics:
+            key = topic.exchange, topic.channel, topic.raw_symbol
+            view = self._exchanges[topic.exchange]
+            del self.topics[key], view.topics[key]
+            if not view.topics:
+                del self._exchanges[topic.exchange]
+                self._views.remove(topic.exchange, view)
 
     @property
     def count(self) -> int:

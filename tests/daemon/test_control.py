@@ -34,7 +34,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def serving(path: Path, topics: int = 3) -> AsyncIterator[Daemon]:
     exchange = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
     daemon = Daemon(Config(exchanges=(exchange,), sinks=(), state=path.parent, log_level="info"))
-    daemon.runners["toy"] = SimpleNamespace(topics=lambda: many(topics), shards=[], pollers=[], words=dict)  # type: ignore[assignment]
+    daemon.exchanges.runners["toy"] = SimpleNamespace(topics=lambda: many(topics), shards=[], pollers=[], words=dict)  # type: ignore[assignment]
     served = Control(path, daemon)
     await served.start()
     try:
@@ -86,7 +86,7 @@ async def test_stacks_are_told(path: Path) -> None:
 
 async def test_files_are_rotated(path: Path) -> None:
     async with serving(path) as daemon:
-        daemon.recorders["toy"] = SimpleNamespace(reopen=lambda _: True, status=None)  # type: ignore[assignment]
+        daemon.exchanges.recorders["toy"] = SimpleNamespace(reopen=lambda _: True, status=None)  # type: ignore[assignment]
         assert await ask(path, b'{"op":"rotate"}\n') == [{"sinks": 0, "captures": 1, "ok": True}]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from aggregator.catalog.registry import known_channels
 from aggregator.config.config import load_config
-from aggregator.daemon import daemon as whole
+from aggregator.daemon import running_exchanges
 from aggregator.daemon.daemon import Daemon
 from aggregator.daemon.status import StatusQuery, gather
 from aggregator.records import Gap, Record
@@ -138,7 +138,7 @@ async def scene(directory: Path, *, is_listed: bool = True, **keys: object) -> A
             found.exchange.answer = lambda *_, **__: (500, b"sorry")  # type: ignore[method-assign]
         task = asyncio.create_task(daemon.run())
         try:
-            await found.until(lambda: found.path.exists() and (not is_listed or daemon.runners))
+            await found.until(lambda: found.path.exists() and (not is_listed or daemon.exchanges.runners))
             yield found
         finally:
             for client in found.clients:
@@ -223,19 +223,19 @@ async def test_what_a_killed_client_asked_for_is_released(tmp_path: Path) -> Non
 
 
 async def test_the_first_record_comes_with_the_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "RETRY_LISTING_S", 0.2)
+    monkeypatch.setattr(running_exchanges, "RETRY_LISTING_S", 0.2)
     async with scene(tmp_path, is_listed=False) as it:
         client = await it.client()
         said = await client.reasons(BTC, "trades:kraken:BTC/USX")
         assert said[BTC][0].startswith("kraken is not there yet: ")
-        await it.until(lambda: EXCHANGE in it.daemon.troubles)
+        await it.until(lambda: EXCHANGE in it.daemon.exchanges.troubles)
         status = await gather(it.daemon, StatusQuery(most=9))
         assert {(t.symbol, t.state, t.demand) for t in status.topics} == {
             ("BTC/USD", "absent", "wanted"),
             ("BTC/USX", "absent", "wanted"),
         }
         it.list()
-        await it.until(lambda: EXCHANGE in it.daemon.followed)
+        await it.until(lambda: EXCHANGE in it.daemon.exchanges.followed)
         await client.until_all(("health", "BTC/USX"), ("trade", "BTC/USD"))
 
 
@@ -281,7 +281,7 @@ async def test_an_exchange_that_hangs_up_while_topics_linger_leaves_no_gap_open(
         for upstream in list(it.sandbox.clients.values()):
             upstream.cut()
         await it.until(lambda: any(isinstance(r, Gap) and r.phase == "open" for r in it.records))
-        await it.until(lambda: not it.daemon.runners[EXCHANGE].shards)
+        await it.until(lambda: not it.daemon.exchanges.runners[EXCHANGE].shards)
         gaps = [r for r in it.records if isinstance(r, Gap)]
         is_open = {g.gap_id for g in gaps if g.phase == "open"} - {g.gap_id for g in gaps if g.phase == "close"}
         assert len(gaps) == 4

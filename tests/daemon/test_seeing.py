@@ -189,7 +189,7 @@ async def test_each_of_three_faults_is_told_by_name_within_a_minute(wrong: Wrong
 
 async def test_topics_that_nobody_asks_for_are_explained_too(wrong: Wrong) -> None:
     async def runs() -> bool:
-        return len(wrong.daemon.followed) == len(IDS)
+        return len(wrong.daemon.exchanges.followed) == len(IDS)
 
     await until(runs, "all exchanges")
     cases: Mapping[str, str] = {

@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Raw, structs
 
 from aggregator.config.config import Config, ExchangeConfig
-from aggregator.daemon import daemon
+from aggregator.daemon import running_exchanges
 from aggregator.daemon.daemon import Daemon
 from aggregator.daemon.relisting import Listings
 from aggregator.errors import SessionError
@@ -47,9 +47,9 @@ async def test_a_start_that_fails_again_and_again_leaves_nothing_behind(
     await site.setup()
     await web.TCPSite(site, "127.0.0.1", 0).start()
     exchange = structs.replace(toy(), listing=Listing((Request(f"{REST}/markets"),)))
-    monkeypatch.setattr(daemon, "load_exchange", lambda _: exchange)
-    monkeypatch.setattr(daemon, "RETRY_LISTING_S", 0.001)
-    monkeypatch.setattr(daemon, "LONGEST_RETRY_S", 0.001)
+    monkeypatch.setattr(running_exchanges, "load_exchange", lambda _: exchange)
+    monkeypatch.setattr(running_exchanges, "RETRY_LISTING_S", 0.001)
+    monkeypatch.setattr(running_exchanges, "LONGEST_RETRY_S", 0.001)
     endpoints = {REST: f"http://127.0.0.1:{site.addresses[0][1]}"}
     wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints=endpoints)
     config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
@@ -132,7 +132,7 @@ async def test_a_capture_that_cannot_be_begun_is_said_and_costs_nothing_else(
     wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
     config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
     prepared = Daemon(config, capture=tmp_path / "file" / "captures")
-    assert (await prepared._network(wanted, toy()))[0].now().wall
+    assert (await prepared.exchanges._network(wanted, toy()))[0].now().wall
     assert "toy: gathered without a capture, which cannot be begun" in caplog.text
 
 
@@ -141,10 +141,10 @@ async def test_two_captures_of_one_second_have_a_file_each(tmp_path: Path) -> No
     config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
     first, second = (Daemon(config, capture=tmp_path / "captures") for _ in range(2))
     for each in (first, second):
-        await each._network(wanted, toy())
+        await each.exchanges._network(wanted, toy())
         each.reopen()
     for each in (first, second):
-        for recorder in each.recorders.values():
+        for recorder in each.exchanges.recorders.values():
             recorder.close()
     assert len(list((tmp_path / "captures").iterdir())) == 4
 
@@ -161,11 +161,11 @@ async def test_the_words_of_an_exchange_that_is_asked_too_much_stand_once_in_the
     async def networked(*_: object) -> tuple[Network, None]:
         return network, None
 
-    monkeypatch.setattr(daemon, "load_exchange", lambda _: exchange)
-    monkeypatch.setattr(Daemon, "_network", networked)
+    monkeypatch.setattr(running_exchanges, "load_exchange", lambda _: exchange)
+    monkeypatch.setattr(running_exchanges.RunningExchanges, "_network", networked)
     wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
     config = Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error")
-    task = asyncio.create_task(Daemon(config)._keep(wanted))
+    task = asyncio.create_task(Daemon(config).exchanges._keep(wanted))
     await asyncio.sleep(0.1)
     task.cancel()
     assert "too many requests; again in 60 s" in caplog.text
@@ -189,14 +189,14 @@ async def test_what_the_machine_lacks_is_said_without_a_traceback(
     async def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(daemon, "load_exchange", lambda _: toy())
-    monkeypatch.setattr(Daemon, "_run_exchange", fails)
+    monkeypatch.setattr(running_exchanges, "load_exchange", lambda _: toy())
+    monkeypatch.setattr(running_exchanges.RunningExchanges, "_run_exchange", fails)
     wanted = ExchangeConfig(id="toy", channels=("trades",), symbols=("*",), endpoints={})
     prepared = Daemon(Config(exchanges=(wanted,), sinks=(), state=tmp_path, log_level="error"))
-    task = asyncio.create_task(prepared._keep(wanted))
+    task = asyncio.create_task(prepared.exchanges._keep(wanted))
     await asyncio.sleep(0.1)
     task.cancel()
     (record,) = caplog.records
     assert (record.exc_info is not None) is is_ours
     assert ("an error of our own" in record.message) is is_ours
-    assert prepared.troubles["toy"] in record.message or is_ours
+    assert prepared.exchanges.troubles["toy"] in record.message or is_ours

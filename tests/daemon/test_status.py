@@ -206,12 +206,12 @@ def many(count: int) -> Iterator[TopicStatus]:
 
 
 def fake(daemon: Daemon, count: int) -> None:
-    daemon.runners["toy"] = SimpleNamespace(topics=lambda: many(count), shards=[], pollers=[], words=dict)  # type: ignore[assignment]
+    daemon.exchanges.runners["toy"] = SimpleNamespace(topics=lambda: many(count), shards=[], pollers=[], words=dict)  # type: ignore[assignment]
 
 
 async def test_exchanges_that_do_not_run_say_why(tmp_path: Path) -> None:
     daemon = daemon_of(tmp_path, "toy", "other")
-    daemon.troubles["other"] = "its listing: HTTP 503"
+    daemon.exchanges.troubles["other"] = "its listing: HTTP 503"
     found = await gather(daemon, StatusQuery())
     assert [(e.id, e.state, e.trouble) for e in found.exchanges] == [
         ("toy", "starting", None),

@@ -18,7 +18,7 @@ from msgspec import structs
 
 from aggregator.capture.recorder import Recorder
 from aggregator.config.config import Config, ConfigErrors, ExchangeConfig, load_config
-from aggregator.daemon import daemon
+from aggregator.daemon import running_exchanges
 from aggregator.daemon.daemon import Daemon
 from aggregator.errors import ConfigError, SessionError
 from aggregator.exchange import Address, Credentials, Exchange, Keys, Listing, Request
@@ -454,41 +454,41 @@ async def test_an_exchange_without_its_keys_says_once_which_and_is_left_out(
     exchange = structs.replace(exchange, feeds=exchange.feeds[:1])
     if part == "listing":
         exchange = structs.replace(toy(), keys=KEYS, listing=Listing((Request(REST, sign=sign_request),)))
-    monkeypatch.setattr(daemon, "load_exchange", lambda _: exchange)
+    monkeypatch.setattr(running_exchanges, "load_exchange", lambda _: exchange)
     kept = Daemon(Config(exchanges=(wanted(),), sinks=(), state=tmp_path, log_level="error"))
     async with asyncio.timeout(PATIENCE):
-        await kept._keep(wanted())
+        await kept.exchanges._keep(wanted())
     said = f"{missing_keys('toy', KEYS)}; without them nothing is gathered from it"
     assert caplog.messages == [said]
-    assert kept.troubles == {"toy": said}
+    assert kept.exchanges.troubles == {"toy": said}
 
 
 async def test_an_exchange_of_which_a_part_wants_keys_is_gathered_without_that_part(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = Daemon(Config(exchanges=(wanted(),), sinks=(), state=tmp_path, log_level="error"))
-    assert kept._has_its_keys(wanted(), keyed())
+    assert kept.exchanges._has_its_keys(wanted(), keyed())
     assert caplog.messages == [f"{missing_keys('toy', KEYS)}; without them it gives no trades"]
     caplog.clear()
-    assert kept._has_its_keys(wanted(), keyed(open_too=True))
-    assert kept._has_its_keys(wanted(credentials=PLAIN), keyed())
-    assert kept._has_its_keys(wanted(), toy())
+    assert kept.exchanges._has_its_keys(wanted(), keyed(open_too=True))
+    assert kept.exchanges._has_its_keys(wanted(credentials=PLAIN), keyed())
+    assert kept.exchanges._has_its_keys(wanted(), toy())
     assert caplog.messages == []
 
 
 async def test_keys_that_cannot_be_read_are_said_with_their_place_and_looked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(daemon, "load_exchange", lambda _: keyed())
-    monkeypatch.setattr(daemon, "RETRY_LISTING_S", 0.01)
+    monkeypatch.setattr(running_exchanges, "load_exchange", lambda _: keyed())
+    monkeypatch.setattr(running_exchanges, "RETRY_LISTING_S", 0.01)
     named = wanted(credentials=PLAIN | {"secret": KeyPlace("file", str(tmp_path / "none"))})
     kept = Daemon(Config(exchanges=(named,), sinks=(), state=tmp_path, log_level="error"))
-    task = asyncio.create_task(kept._keep(named))
+    task = asyncio.create_task(kept.exchanges._keep(named))
     await until(lambda: len(caplog.records) == 2)
     task.cancel()
     said = f"credentials.secret: the file {tmp_path / 'none'} cannot be read: No such file or directory"
     assert caplog.records[0].message == f"toy: {said}; again in 0 s"
-    assert kept.troubles == {"toy": said}
+    assert kept.exchanges.troubles == {"toy": said}
 
 
 CONFIG = """

@@ -33,7 +33,7 @@ COMMANDS = {
     "query": "SQL over recordings, of any kind of file.",
     "coverage": "Was a recording complete? What is missing, by day and topic.",
     "export": "Recordings for backtesters, with gaps where they are.",
-    "schema": "What to tell other programs that read records, so that they guess nothing.",
+    "schema": "What to tell programs that read records, or write a configuration, so that they guess nothing.",
     "docs": "Write the documentation that is made from the code.",
 }
 EXIT_ERROR, EXIT_USAGE, EXIT_CONFIG = 1, 2, 78

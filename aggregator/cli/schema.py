@@ -1,5 +1,7 @@
 """`aggregator schema`: what other programs need to be told of ours."""
 
+import json
+
 import click
 
 from aggregator.errors import nearest
@@ -13,6 +15,14 @@ NAMES = (*CHANNELS, *DERIVED_OF.values())
 @click.group(name="schema")
 def command() -> None:
     """Schemas for other programs, made from the code."""
+
+
+@command.command()
+def config() -> None:
+    """The JSON Schema of a configuration, for editors and for programs that write one."""
+    from aggregator.config.json_schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
 
 
 @command.command()

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from aggregator.config.own_tables import OWN_TABLES, with_own_tables
+from aggregator.config.parts import DIRECTORY, MOST_FILES, Part, Whole, files_beside, joined
 from aggregator.config.schema import (
     LINGER_S,
     VERSION,
@@ -146,16 +147,14 @@ def load_config(
     known_keys: KnownKeys | None = None,
     schema: type[Document] = Document,
 ) -> Config:
-    """Read a configuration; `known_channels` gives the channels of an exchange's connector, None where none exists.
+    """Read a configuration, and the files of `conf.d` beside it.
 
+    `known_channels` gives the channels of an exchange's connector, None where none exists.
     The names of keys are judged where `known_keys` is given; nothing looks for the keys themselves.
     Raises ConfigErrors with all that is wrong.
     """
-    text = _read(path)
-    values, lines = _parse(path, text)
-    if (newer := _newer(values)) is not None:
-        raise ConfigErrors((Problem(str(path), line_of(lines, ("version",)), "version", newer),))
-    moved = with_own_tables(values)
+    whole = joined(_parts(path))
+    moved = with_own_tables(whole.values)
     if schema is Document and moved.values.get("sources"):
         schema = SourcesDocument
     document, complaints = _validated(moved.values, known_channels, schema)
@@ -173,12 +172,11 @@ def load_config(
         complaints += _wrong_credentials(moved.values, known_keys)
 
     def problems(said: Iterable[Complaint]) -> tuple[Problem, ...]:
-        placed = [(moved.place(key), text) for key, text in said]
-        found = [Problem(str(path), line_of(lines, key), _shown(key), text) for key, text in placed]
-        return tuple(sorted(found, key=lambda problem: problem.line or 0))
+        places = [(*whole.origin(moved.place(key)), whole.placed(text)) for key, text in said]
+        return _in_order(whole, places)
 
-    if document is None or complaints:
-        raise ConfigErrors(problems(complaints))
+    if document is None or complaints or whole.twice:
+        raise ConfigErrors((*_in_order(whole, whole.twice), *problems(complaints)))
     state = Path(document.state) if document.state else default_state()
     control = None if document.control == "none" else Path(document.control or default_control(state))
     return Config(
@@ -188,7 +186,7 @@ def load_config(
         state=state,
         control=control,
         log_level=document.log_level,
-        warnings=problems([*moved.warnings(), *_open_keys(path, document), *_plain_ways(document)]),
+        warnings=problems([*moved.warnings(), *_open_keys(whole, document), *_plain_ways(document)]),
     )
 
 
@@ -219,6 +217,37 @@ def default_control(state: Path) -> Path:
     """Where the daemon can be asked: in the service's runtime directory, else beside its state."""
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     return Path(runtime or state, "control.sock")
+
+
+def _in_order(whole: Whole, places: Iterable[tuple[Part, KeyPath, str]]) -> tuple[Problem, ...]:
+    """Complaints as the files have them, line by line."""
+    order = {part.path: at for at, part in enumerate(whole.parts)}
+    found = [(part, line_of(part.lines, key), _shown(key), text) for part, key, text in places]
+    found.sort(key=lambda problem: (order[problem[0].path], problem[1]))
+    return tuple(Problem(str(part.path), line, key, text) for part, line, key, text in found)
+
+
+def _parts(path: Path) -> list[Part]:
+    """The file, and those of `conf.d` beside it. Raises ConfigErrors with all that is wrong so far."""
+    try:
+        beside = files_beside(path)
+    except OSError as error:
+        raise _failure(path.parent / DIRECTORY, None, f"cannot be read: {error.strerror}") from error
+    if len(beside) > MOST_FILES:
+        raise _failure(path.parent / DIRECTORY, None, f"holds more than {MOST_FILES} files")
+    parts: list[Part] = []
+    problems: list[Problem] = []
+    for each in (path, *beside):
+        try:
+            values, lines = _parse(each, _read(each))
+            if (newer := _newer(values)) is not None:
+                problems.append(Problem(str(each), line_of(lines, ("version",)), "version", newer))
+            parts.append(Part(each, values, lines))
+        except ConfigErrors as errors:
+            problems += errors.problems
+    if problems:
+        raise ConfigErrors(tuple(problems))
+    return parts
 
 
 def _read(path: Path) -> str:
@@ -419,13 +448,14 @@ def _wrong_credentials(values: dict[str, object], known_keys: KnownKeys) -> Iter
                 yield ("exchanges", index, "credentials", *([field] if field else [])), said
 
 
-def _open_keys(path: Path, document: Document) -> Iterator[Complaint]:
-    """A word about keys that stand in a configuration which everybody may read."""
-    try:
-        is_open = bool(path.stat().st_mode & stat.S_IROTH)
-    except OSError:
-        return
+def _open_keys(whole: Whole, document: Document) -> Iterator[Complaint]:
+    """A word about keys that stand in a file which everybody may read."""
     for index, table in enumerate(document.exchanges):
+        part, _ = whole.origin(("exchanges", index))
+        try:
+            is_open = bool(part.path.stat().st_mode & stat.S_IROTH)
+        except OSError:
+            continue
         for field, place in table.credentials.items():
             if is_open and place.kind == "plain":
                 said = "warning: everybody on this machine can read this file, and a key stands in it: `chmod o=` it"

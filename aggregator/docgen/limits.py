@@ -559,6 +559,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     "Configuration and environment": (
         Bound("config.config.LARGEST_BYTES", "bytes", "a configuration", "refused (78)"),
         Bound("sinks.values.SOCKET_PATH_BYTES", "bytes", "of the path of a socket", "refused (78)"),
+        Bound("config.parts.MOST_FILES", "files", "in `conf.d`", "refused (78)"),
         Bound("config.config.MOST_DOTS", "dots", "in a key of it", "refused (78)"),
         Bound(
             "research.chains.MOST_HOLES",

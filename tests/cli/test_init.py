@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -40,6 +41,39 @@ def test_a_file_that_exists_is_not_written_over(tmp_path: Path) -> None:
     done = run("init", "--out", path)
     assert (done.exit_code, path.read_text()) == (1, "mine\n")
     assert f"{path} exists already" in done.stderr
+
+
+def test_a_configuration_is_made_of_what_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    named = ("--exchange", "kraken", "--exchange", "binance", "--symbol", "ETH/*", "--channel", "trades")
+    made = run("init", *named, "--files", tmp_path / "data", "--feed", f"unix:{tmp_path}/f.sock", "--out", path)
+    assert made.exit_code == 0, made.stderr
+    values = tomllib.loads(path.read_text())
+    assert [table["id"] for table in values["exchanges"]] == ["kraken", "binance"]
+    assert all((table["symbols"], table["channels"]) == (["ETH/*"], ["trades"]) for table in values["exchanges"])
+    assert (values["sinks"][0]["path"], values["feed"]["listen"]) == (f"{tmp_path}/data", [f"unix:{tmp_path}/f.sock"])
+    assert path.read_text().count("# ") > 5
+    assert run("check", path).exit_code == 0
+
+
+def test_a_configuration_is_made_of_answers() -> None:
+    answers = "okx, kraken\nBTC/USDT\n\n\nunix:x.sock\n"
+    made = CliRunner().invoke(group, ["init", "--ask"], input=answers)
+    values = tomllib.loads(made.stdout)
+    assert [(table["id"], table["channels"]) for table in values["exchanges"]] == [
+        ("okx", ["trades", "book"]),
+        ("kraken", ["trades", "book"]),
+    ]
+    assert values["feed"]["listen"] == ["unix:x.sock"]
+
+
+def test_what_cannot_be_made_is_said() -> None:
+    wrong = run("init", "--exchange", "krakn", "--channel", "trade")
+    assert wrong.exit_code == 78
+    assert 'did you mean "kraken"?' in wrong.stderr
+    assert wrong.stdout == ""
+    assert run("init", "--example", "live", "--exchange", "kraken").exit_code == 2
+    assert run("init", "--symbol", "BTC/*").exit_code == 2
 
 
 def test_the_wheel_holds_the_examples(tmp_path: Path) -> None:

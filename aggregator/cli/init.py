@@ -16,7 +16,7 @@ USUAL = ("trades", "book")  # channels that are written where none is named, as 
 
 
 class Answers(Struct, frozen=True):
-    """What somebody wants gathered, and where it goes; no channels: the usual ones."""
+    """Answers of somebody who wants a configuration; no channels: the usual ones."""
 
     exchanges: Sequence[str]
     symbols: Sequence[str]
@@ -68,7 +68,7 @@ def command(
     answers = Answers(exchanges, symbols or ("BTC/*",), channels, files, feed)
     if ask:
         answers = _asked(answers)
-    text = made(answers) if answers.exchanges else example(name or "live")
+    text = made(answers) if ask or answers.exchanges else example(name or "live")
     if out is None:
         click.echo(text, nl=False)
         return
@@ -91,7 +91,7 @@ def _asked(usual: Answers) -> Answers:
         return str(said).replace(",", " ").split()
 
     return Answers(
-        several("exchanges (`aggregator exchanges` lists them)", usual.exchanges or ("binance", "kraken")),
+        several("exchanges (`aggregator exchanges` lists them)", usual.exchanges),
         several("symbols or patterns", usual.symbols),
         several("channels", usual.channels or USUAL),
         click.prompt("directory for files", default=usual.files, err=True),

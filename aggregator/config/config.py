@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from aggregator.config.own_tables import OWN_TABLES, with_own_tables
-from aggregator.config.parts import DIRECTORY, MOST_FILES, Part, Whole, files_beside, joined
+from aggregator.config.parts import DIRECTORY, MOST_FILES, ConfigFile, Whole, files_beside, joined
 from aggregator.config.schema import (
     LINGER_S,
     VERSION,
@@ -219,7 +219,7 @@ def default_control(state: Path) -> Path:
     return Path(runtime or state, "control.sock")
 
 
-def _in_order(whole: Whole, places: Iterable[tuple[Part, KeyPath, str]]) -> tuple[Problem, ...]:
+def _in_order(whole: Whole, places: Iterable[tuple[ConfigFile, KeyPath, str]]) -> tuple[Problem, ...]:
     """Complaints as the files have them, line by line."""
     order = {part.path: at for at, part in enumerate(whole.parts)}
     found = [(part, line_of(part.lines, key), _shown(key), text) for part, key, text in places]
@@ -227,7 +227,7 @@ def _in_order(whole: Whole, places: Iterable[tuple[Part, KeyPath, str]]) -> tupl
     return tuple(Problem(str(part.path), line, key, text) for part, line, key, text in found)
 
 
-def _parts(path: Path) -> list[Part]:
+def _parts(path: Path) -> list[ConfigFile]:
     """The file, and those of `conf.d` beside it. Raises ConfigErrors with all that is wrong so far."""
     try:
         beside = files_beside(path)
@@ -235,14 +235,14 @@ def _parts(path: Path) -> list[Part]:
         raise _failure(path.parent / DIRECTORY, None, f"cannot be read: {error.strerror}") from error
     if len(beside) > MOST_FILES:
         raise _failure(path.parent / DIRECTORY, None, f"holds more than {MOST_FILES} files")
-    parts: list[Part] = []
+    parts: list[ConfigFile] = []
     problems: list[Problem] = []
     for each in (path, *beside):
         try:
             values, lines = _parse(each, _read(each))
             if (newer := _newer(values)) is not None:
                 problems.append(Problem(str(each), line_of(lines, ("version",)), "version", newer))
-            parts.append(Part(each, values, lines))
+            parts.append(ConfigFile(each, values, lines))
         except ConfigErrors as errors:
             problems += errors.problems
     if problems:

@@ -15,7 +15,7 @@ LISTS = ("exchanges", "sources", "sinks")  # tables that each file may add to
 PLACE = re.compile(rf"\b({'|'.join(LISTS)})\[([0-9]{{1,9}})\]")
 
 
-class Part(Struct, frozen=True):
+class ConfigFile(Struct, frozen=True):
     """One file: its tables and keys, and the line of each."""
 
     path: Path
@@ -34,12 +34,12 @@ class Whole(Struct, frozen=True):
     """
 
     values: dict[str, Any]
-    parts: list[Part]
-    owners: dict[str, Part]
-    starts: dict[str, list[tuple[int, Part]]]
-    twice: list[tuple[Part, KeyPath, str]]
+    parts: list[ConfigFile]
+    owners: dict[str, ConfigFile]
+    starts: dict[str, list[tuple[int, ConfigFile]]]
+    twice: list[tuple[ConfigFile, KeyPath, str]]
 
-    def origin(self, key: KeyPath) -> tuple[Part, KeyPath]:
+    def origin(self, key: KeyPath) -> tuple[ConfigFile, KeyPath]:
         """The file that holds a key, and the key there."""
         match key:
             case (str(name), int(index), *rest) if name in self.starts:
@@ -72,7 +72,7 @@ def files_beside(path: Path) -> list[Path]:
     return sorted(found, key=lambda each: each.name)
 
 
-def joined(parts: Iterable[Part]) -> Whole:
+def joined(parts: Iterable[ConfigFile]) -> Whole:
     """The files as one document, in which each key has the place that it had in its file."""
     parts = list(parts)
     whole = Whole({}, parts, {}, {}, [])

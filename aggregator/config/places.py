@@ -1,4 +1,4 @@
-"""What a configuration names and does not hold: keys, tokens and certificates are looked for where it says they are."""
+"""Keys, tokens and certificates are looked for where a configuration says that they are."""
 
 from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig
@@ -7,7 +7,7 @@ from aggregator.ingest.credentials import lacking, read_keys
 
 
 def looked_at(config: Config) -> tuple[list[str], list[str]]:
-    """What cannot be had of all that a configuration names, and warnings; neither says anything of a key itself."""
+    """Look for all that a configuration names: what cannot be had, and warnings. Neither says anything of a key."""
     troubles: list[str] = []
     warnings: list[str] = []
     for wanted in config.exchanges:

@@ -28,7 +28,7 @@ class ByHand:
         self._said[text] = pattern, is_wanted
 
     def copy(self) -> "ByHand":
-        """What was said so far."""
+        """Give what was said so far, so that more can be said."""
         copied = ByHand()
         copied._said = dict(self._said)
         return copied

@@ -1,4 +1,4 @@
-"""What an operator changes while a daemon runs: another configuration, a pause, topics by hand. One after the other.
+"""An operator changes a daemon that runs: another configuration, a pause, topics by hand. One comes after the other.
 
 A configuration is applied as the difference to the one in force: steps, each of which knows how it is undone. Where one
 fails, those before it are undone, the last first.

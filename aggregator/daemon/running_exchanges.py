@@ -90,7 +90,7 @@ class RunningExchanges:
         self._tls: ssl.SSLContext | None = None  # all exchanges share it: reading the certificates takes 10 to 30 ms
         self._opener = Worker("captures")
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._first: dict[str, asyncio.Future[None]] = {}  # whether the first attempt of each was a good one
+        self._first: dict[str, asyncio.Future[None]] = {}  # by exchange, done once its first attempt was a good one
         self._by_hand: dict[str, ByHand] = {}
         self._left: dict[str, checkpoint_file.Topics] = {}  # checkpoints of the attempt, or the run, before
         self._began: set[str] = set()  # exchanges that were run, and left over something themselves

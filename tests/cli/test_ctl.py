@@ -90,6 +90,33 @@ def test_an_operator_asks_a_daemon(tmp_path: Path, exchanges: str, tmp_path_fact
     assert not path.exists()
 
 
+def test_an_operator_changes_what_a_daemon_does(
+    tmp_path: Path, exchanges: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    config = configure(tmp_path, of(exchanges, "kraken"))
+    path = short(config, tmp_path_factory)
+    with running(config) as daemon:
+        until(lambda: daemon.has([("kraken", "trade")]), what="data")
+        until(lambda: run("reload", "--wait", "--socket", str(path)).exit_code == 0, what="an answer")
+        right = config.read_text()
+        config.write_text(right.replace("channels = [", 'channels = ["nix", ').replace("symbols", "symbls"))
+        wrong = run("reload", "--wait", "--socket", str(path))
+        assert wrong.exit_code == 1
+        assert len(wrong.stderr.splitlines()) > 1
+        assert all(line.startswith(f"aggregator: {config}:") for line in wrong.stderr.splitlines())
+        config.write_text(right + of(exchanges, "okx"))
+        assert run("reload", "--wait", "--socket", str(path)).stderr == "okx: new\n"
+        until(lambda: daemon.has([("okx", "trade")]), what="data of the other")
+        assert "kraken is paused: " in run("pause", "kraken", "--socket", str(path)).stderr
+        assert "\nkraken\t0\t0\t0\t0\tpaused" in run("status", "--socket", str(path)).stdout
+        assert run("pause", "kraken", "--socket", str(path)).exit_code == 1
+        assert run("resume", "kraken", "--socket", str(path)).exit_code == 0
+        assert run("unsubscribe", "*:okx:*", "--socket", str(path)).stderr == "0 topics of this exchange are followed\n"
+        assert run("subscribe", "trades:okx:BTC/USDT", "--socket", str(path)).stderr.startswith("1 topic")
+        assert run("subscribe", "nonsense", "--socket", str(path)).exit_code == 1
+        assert daemon.signal(signal.SIGTERM) == 0
+
+
 def test_a_place_that_is_taken_is_a_reason_not_to_start_if_it_was_configured(
     tmp_path: Path, exchanges: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -49,7 +49,10 @@ def with_daemon(command: Callable[Concatenate[Path, P], None]) -> Callable[P, No
         try:
             command(path, *args, **others)
         except NoAnswer as error:
-            raise fail(str(error)) from None
+            *more, last = str(error).splitlines() or [""]
+            for said in more:
+                fail(said)
+            raise fail(last) from None
 
     return wrapper
 
@@ -213,8 +216,7 @@ def _judge(path: Path, line: bytes) -> bool:
     if "ok" not in answer:
         return False
     if bytes(answer["ok"]) != b"true":
-        said = str(msgspec.json.decode(answer.get("error", b'"it says no more"')))
-        raise NoAnswer("\n".join(map(printable, said.splitlines())))
+        raise NoAnswer(str(msgspec.json.decode(answer.get("error", b'"it says no more"'))))
     return True
 
 

@@ -7,6 +7,7 @@ exchange has always sent (`ingest/drift.py`), which is kept for the next start.
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from aggregator.sinks.worker import Worker
 
 LOOK_S = 1.0  # between two looks at a connection
 KEEP_EVERY = 300  # looks, after which what is normal is kept
+KEEP_S = 0.5  # keeping it is waited for so long
 
 log = logging.getLogger("aggregator.daemon")
 decode = msgspec.json.Decoder(Normal).decode
@@ -89,9 +91,11 @@ class Attention:
                 await self.keep(keeper)
 
     async def keep(self, keeper: Worker) -> None:
-        """Keep what is normal for the next start."""
-        for id in list(self.ears):
-            await self._keep_one(id, keeper)
+        """Keep what is normal for the next start; a disk that does not answer is not waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEEP_S):
+                for id in list(self.ears):
+                    await self._keep_one(id, keeper)
 
     async def _keep_one(self, id: str, keeper: Worker) -> None:
         ear = self.ears.get(id)
@@ -99,8 +103,10 @@ class Attention:
             await keeper.do(partial(self._write, id, encode(ear.drift.normal)))
 
     async def forget(self, id: str, keeper: Worker) -> None:
-        """Pay no attention to an exchange any more, and keep what is normal of it."""
-        await self._keep_one(id, keeper)
+        """Pay no attention to an exchange any more, and keep what is normal of it, likewise."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEEP_S):
+                await self._keep_one(id, keeper)
         self.ears.pop(id, None)
         self._said.pop(id, None)
 

@@ -218,7 +218,6 @@ class Daemon:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
         await self.exchanges.stop()
         await self.sources.end()
-        await self.attention.keep(self._keeper)
         recorders = list(self.exchanges.recorders.values())
         ends = [asyncio.wrap_future(recorder.end()) for recorder in recorders]
         finished = asyncio.create_task(asyncio.wait(ends, timeout=CLOSE_S)) if ends else asyncio.sleep(0)
@@ -228,6 +227,7 @@ class Daemon:
         for recorder in recorders:
             recorder.sum_up()
         log.info("stopped: %s", self._progress.sum_up())
+        await self.attention.keep(self._keeper)
         await self.exchanges.close()
         if self.marks is not None:
             await self.marks.remove()

@@ -372,13 +372,16 @@ def _texts(value: object) -> list[str]:
 
 def _source_of(table: Mapping[str, object]) -> Source:
     """The source of a table's type. Raises ValueError where there is none, ConfigError where it cannot be loaded."""
-    return _of_type(table, "source", find_source, source_names)
+    source = _of_type(table, "source", find_source, source_names)
+    if missing := lacking(source.name, source.module):
+        raise ValueError(missing)
+    return source
 
 
 def _sink_of(table: Mapping[str, object]) -> Sink:
     """The sink of a table's type. Raises ValueError where there is none, ConfigError where it cannot be loaded."""
     sink = _of_type(table, "sink", find_sink, sink_names)
-    if missing := lacking(sink):
+    if missing := lacking(sink.name, sink.module):
         raise ValueError(missing)
     return sink
 

@@ -150,7 +150,7 @@ def sinks_example() -> str:
 
 
 def sources_example() -> str:
-    """The sources of that configuration, commented out: few daemons have any."""
+    """The sources of that configuration that need no client library, commented out: few daemons have any."""
     return "\n\n".join(
         _keys(
             f'{_comment(describe(source.settings).summary)}#[[sources]]\n#type = "{source.name}"\n',
@@ -159,6 +159,7 @@ def sources_example() -> str:
             "#",
         )
         for source in own_sources()
+        if source.module is None
     )
 
 

@@ -293,6 +293,14 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("bus.history.LONGEST_CURSOR", "characters", "of a cursor", "it is none"),
     ),
+    "Sources": (
+        Bound(
+            "sources.nats.MOST_WAITING_BYTES",
+            "bytes",
+            "of messages of NATS that wait to be read",
+            "what is published beyond is lost: a `gap`",
+        ),
+    ),
     "Subscribers of the feed": (
         Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),
         Bound("feed.hub.AUTHENTICATE_S", "seconds", "to show a token, where one is needed", "it is hung up on"),

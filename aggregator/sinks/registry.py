@@ -62,8 +62,8 @@ def find_sink(name: str) -> Sink | None:
     return found
 
 
-def lacking(sink: Sink) -> str | None:
-    """A word about the client library that a sink needs and that is not installed; null: all is there."""
-    if sink.module is None or find_spec(sink.module) is not None:
+def lacking(name: str, module: str | None) -> str | None:
+    """A word about the client library that a sink or a source needs and that is not installed; null: all is there."""
+    if module is None or find_spec(module) is not None:
         return None
-    return f'{sink.name} needs the package {sink.module}, which is not installed: pip install "{PACKAGE}[{sink.name}]"'
+    return f'{name} needs the package {module}, which is not installed: pip install "{PACKAGE}[{name}]"'

@@ -32,6 +32,7 @@ class LeftPlace(Struct, frozen=True, kw_only=True):
     ts: when it was written
     daemon: the name of the other daemon
     cursor: the place behind all that came from it
+    mark: where the link finds that place, or one before it
     own: the place in the stream of this daemon behind all of that
     is_end: the daemon has ended by itself, and has told that its topics have gaps
     """
@@ -42,6 +43,7 @@ class LeftPlace(Struct, frozen=True, kw_only=True):
     cursor: Cursor
     own: Cursor
     is_end: bool = False
+    mark: int = 0
 
 
 class LeftTopic(Struct, frozen=True, omit_defaults=True):
@@ -117,7 +119,7 @@ async def last_known(kept: LeftPlace, history: History | None) -> KnownPlace:
     """The place behind the last record of the other daemon that the journal has; without one, that which was kept."""
     cursor = kept.cursor
     if history is None or kept.is_end:
-        return KnownPlace(kept.daemon, cursor)
+        return KnownPlace(kept.daemon, cursor, kept.mark)
 
     def last(stretch: Stretch) -> tuple[Stretch, Cursor | None]:
         for line in reversed(stretch.lines):
@@ -135,4 +137,4 @@ async def last_known(kept: LeftPlace, history: History | None) -> KnownPlace:
                 break
     except (BadStart, OSError) as error:
         log.warning("source: the journal does not tell how far it has come: %s", error)
-    return KnownPlace(kept.daemon, cursor)
+    return KnownPlace(kept.daemon, cursor, kept.mark)

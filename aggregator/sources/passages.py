@@ -1,27 +1,12 @@
 """The words of another daemon's feed, in passages: what was published, what stands there, and what is missing."""
 
-import msgspec
-from msgspec import Struct
-
 from aggregator.bus.history import KEEPER, Cursor
 from aggregator.client.conversation import Conversation
 from aggregator.errors import UNREADABLE
 from aggregator.feed.protocol import Live, Resuming
 from aggregator.records import BookSnapshot, Gap, Health, Instrument, Lag, Record, decode_record
-from aggregator.sources.source import LinkBroken, Passage
-
-
-class UnreadLine(Struct):
-    """A line that is no record of this version, as far as it can be read."""
-
-    type: str = ""
-    exchange: str | None = None
-    symbol: str | None = None
-    raw_symbol: str | None = None
-    offset: int = 0
-
-
-_decode_unread = msgspec.json.Decoder(UnreadLine).decode
+from aggregator.sources.source import Passage
+from aggregator.sources.unread import unread_record
 
 
 class Passages:
@@ -91,20 +76,10 @@ class Passages:
 
     def _unread(self, line: bytes) -> None:
         """Keep what is known of a record that cannot be read; what has no offset is a message of a later version."""
-        try:
-            found = _decode_unread(line)
-        except UNREADABLE as error:
-            raise LinkBroken(f"what comes there is no feed: a line that is no record ({error})") from None
+        found = unread_record(line)
         if found.offset > self._offset:
             self._offset = found.offset
-            self._passage.unread.append(
-                Record(
-                    exchange=found.exchange or "",
-                    symbol=found.symbol,
-                    raw_symbol=found.raw_symbol,
-                    offset=found.offset,
-                )
-            )
+            self._passage.unread.append(found)
 
 
 def _hole(lag: Lag) -> Gap:

@@ -9,7 +9,10 @@ from aggregator.errors import ConfigError
 from aggregator.sources.source import Source
 
 GROUP = "aggregator.sources"
-OWN = {"feed": EntryPoint("feed", "aggregator.sources.feed:SOURCE", GROUP)}
+OWN = {
+    "feed": EntryPoint("feed", "aggregator.sources.feed:SOURCE", GROUP),
+    "nats": EntryPoint("nats", "aggregator.sources.nats:SOURCE", GROUP),
+}
 
 
 def source_names() -> list[str]:

@@ -105,7 +105,7 @@ class RunningSource:
             return
         if kept is None:
             return
-        known = KnownPlace(kept.daemon, kept.cursor)
+        known = KnownPlace(kept.daemon, kept.cursor, kept.mark)
         try:
             async with asyncio.timeout(FINDING_S):
                 known = await last_known(kept, self._bus.history)
@@ -213,11 +213,11 @@ class RunningSource:
                 daemon,
                 f"behind record {self._known.cursor.offset}" if link.is_resumed and self._known else "from now on",
             )
-            await self._follow(link, daemon, is_whole=link.is_resumed or not had_place)
+            await self._follow(link, daemon, is_whole=link.is_resumed or not had_place, has_place=had_place)
         finally:
             await link.close()
 
-    async def _follow(self, link: Link, daemon: str, *, is_whole: bool) -> None:
+    async def _follow(self, link: Link, daemon: str, *, is_whole: bool, has_place: bool) -> None:
         is_first = True
         while True:
             for passage in await link.read():
@@ -231,7 +231,10 @@ class RunningSource:
                 is_whole = True
                 await self._pass(passage, daemon)
                 self._stand(passage, daemon)
-                self._known = KnownPlace(daemon, passage.cursor)
+                self._known = KnownPlace(daemon, passage.cursor, passage.mark)
+                if not has_place:
+                    has_place = True
+                    await self._keep_first(self._known)
                 if passage.is_live:
                     await self._live(link)
 
@@ -279,7 +282,8 @@ class RunningSource:
                         self._in_force(record)
                 else:
                     self._leave_out(why)
-            reached = KnownPlace(daemon, Cursor(epoch, some[-1].offset))
+            mark = self._known.mark if self._known else 0
+            reached = KnownPlace(daemon, Cursor(epoch, some[-1].offset), mark)
             self._records += len(passed)
             self._bus.publish(self._with_ends(passed))
             self._known = reached
@@ -491,6 +495,12 @@ class RunningSource:
 
     # --- what is kept
 
+    async def _keep_first(self, known: KnownPlace) -> None:
+        """Write the first place at once: whoever is killed before the next goes on by it, and by the journal."""
+        place = self._place(known, self._bus.offset)
+        with suppress(OSError):  # the next one says it
+            await self._worker.do(lambda: self._files.write_place(place))
+
     async def _keep(self) -> None:
         """Write the place again and again, each time one behind which nothing is missing at the outlets."""
         marked: tuple[LeftPlace, Mapping[str, int]] | None = None
@@ -522,7 +532,9 @@ class RunningSource:
 
     def _place(self, known: KnownPlace, offset: int, *, is_end: bool = False) -> LeftPlace:
         own = Cursor(self._bus.epoch, offset)
-        return LeftPlace(ts=time.time_ns(), daemon=known.daemon, cursor=known.cursor, own=own, is_end=is_end)
+        return LeftPlace(
+            ts=time.time_ns(), daemon=known.daemon, cursor=known.cursor, mark=known.mark, own=own, is_end=is_end
+        )
 
     def _kept_topics(self) -> list[LeftTopic]:
         mine = self._topics.of(self)

@@ -45,16 +45,21 @@ class Reception(Struct, frozen=True, kw_only=True):
 
 
 class KnownPlace(Struct, frozen=True):
-    """The other daemon's name as it was before, and the place behind all that came from it."""
+    """The other daemon's name as it was before, and the place behind all that came from it.
+
+    mark: where the link finds that place, or one before it; as the link has told it
+    """
 
     daemon: str
     cursor: Cursor
+    mark: int = 0
 
 
 class Passage(Struct):
     """Some of what a link has brought. Its parts are in the order in which they stand here.
 
     cursor: the place behind all of it
+    mark: a number by which the link finds this place, or one before it, if it needs more than the cursor
     gap: what is missing before the rest; null: nothing
     records: as they were published there, each with the offset that it has there, all of the epoch of `cursor`
     standing: how topics, books and instruments stand there at that place: records that were not published there
@@ -68,6 +73,7 @@ class Passage(Struct):
     standing: list[Record] = []
     unread: list[Record] = []
     is_live: bool = False
+    mark: int = 0
 
 
 class Link(Protocol):
@@ -99,6 +105,7 @@ class Source(Struct, frozen=True, eq=False):
     unique: the key of which no two sources may have the same value
     check: says what is wrong with what the settings name, such as a file; `aggregator check` asks it. Null: nothing is
     example: values of the keys without a default, for the configuration that shows every key
+    module: the module of its client library, which the extra of the source's name installs; null: it needs none
     """
 
     name: str
@@ -107,6 +114,7 @@ class Source(Struct, frozen=True, eq=False):
     unique: str
     check: Callable[[Any], str | None] | None = None
     example: Mapping[str, object] = MappingProxyType({})
+    module: str | None = None
 
 
 class SourceConfig(Struct, frozen=True):

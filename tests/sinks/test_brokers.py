@@ -12,7 +12,7 @@ from aggregator.sinks.tls import tls_context
 
 
 def configured(folder: Path, type: str, lines: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("aggregator.config.config.lacking", lambda _: None)  # its client library need not be here
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)  # its client library need not be here
     path = folder / "site.toml"
     path.write_text(
         '[[exchanges]]\nid = "kraken"\nchannels = ["trades"]\nsymbols = ["BTC/USD"]\n'

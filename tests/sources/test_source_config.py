@@ -107,9 +107,9 @@ def test_a_mistake_of_a_source_is_named(problems: Problems, lines: str, said: st
     [
         (
             '[[sources]]\ntype = "fed"\n',
-            '2: sources[0].type: "fed" is not a source; allowed: feed; did you mean "feed"?',
+            '2: sources[0].type: "fed" is not a source; allowed: feed, nats; did you mean "feed"?',
         ),
-        ("[[sources]]\nurl = 1\n", "1: sources[0].type: is missing; allowed: feed"),
+        ("[[sources]]\nurl = 1\n", "1: sources[0].type: is missing; allowed: feed, nats"),
         ("[sources]\n", "1: sources: must name at least one: write [[sources]]"),
     ],
 )

@@ -1,24 +1,22 @@
 """The `nats` sink: records as messages of NATS, stored by JetStream or handed to whoever listens now.
 
-The client makes no connection anew by itself here: what it has buffered until then might be gone. A connection that is
-lost is a failed write, for which the frame opens the sink anew and gives the same batch again.
-Protocol: https://docs.nats.io/reference/reference-protocols/nats-protocol
+A connection that is lost is a failed write, for which the frame opens the sink anew and gives the same batch again.
+The headers of each message say of which batch it is, and which came before, so that a reader sees what it has missed.
 """
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Struct, structs
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from aggregator.sinks.address import addresses
-from aggregator.sinks.messages import messages_of
+from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, Servers, Watch, connect, said
+from aggregator.sinks.messages import Message, messages_of
 from aggregator.sinks.naming import NATS, Places
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
-from aggregator.sinks.tls import tls_context
-from aggregator.sinks.values import Bytes, Count, Duration, FilePath, Secret, Texts, reveal
+from aggregator.sinks.values import Bytes, Count, Duration, FilePath, Secret
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -29,10 +27,7 @@ HEADERS_BYTES = 1024  # left free in a message: the server counts its headers to
 TOO_LARGE = 10054  # the server's number for a message that the stream does not take for its size
 BUSY = range(500, 600)  # codes of a refusal that may pass
 FULL = frozenset({10077, 10167})  # the stream, or what may wait for it, is full
-CONNECT_S = 5  # the client takes whole seconds
 MOST_PENDING = 1 << 16  # messages without an answer; a batch has fewer
-
-Servers = Annotated[Texts, AfterValidator(addresses(("nats", "ws", "wss", "tls"), "nats://127.0.0.1:4222"))]
 
 
 class NatsSettings(Struct, frozen=True, kw_only=True):
@@ -72,35 +67,17 @@ class NatsSettings(Struct, frozen=True, kw_only=True):
     key: FilePath | None = None
 
 
-class _Watch:
-    """The last words of the client, which it says while nobody asks."""
-
-    def __init__(self) -> None:
-        self.gone = asyncio.get_running_loop().create_future()
-        self._error: Exception | None = None
-
-    async def note(self, error: Exception) -> None:
-        self._error = error
-
-    async def note_end(self) -> None:
-        if not self.gone.done():
-            self.gone.set_result(None)
-
-    def failure(self, error: Exception | None = None) -> OSError:
-        """The reason why something has failed: what the client told by itself says more than what it has raised."""
-        told = self._error or error
-        return OSError(_said(told)) if told else ConnectionResetError("the connection is gone")
-
-
 class NatsWriter(Writer):
     """A connection to one of the servers."""
 
-    def __init__(self, settings: NatsSettings, client: "Client", watch: _Watch) -> None:
-        """Write over a connection that stands."""
+    def __init__(self, settings: NatsSettings, client: "Client", watch: Watch, daemon: str) -> None:
+        """Write over a connection that stands; `daemon` is the name by which others know this one."""
         self._settings = settings
         self._client = client
         self._place = Places(NATS, f"{settings.prefix}.", by_symbol=settings.mode != "frames")
         self._watch = watch
+        self._named = {DAEMON: daemon} if daemon else {}
+        self._written: tuple[str, int] = ("", 0)  # the epoch and the last offset of the batch before
         self._stream: JetStreamContext = client.jetstream(publish_async_max_pending=MOST_PENDING)
 
     async def prepare(self) -> None:
@@ -139,55 +116,54 @@ class NatsWriter(Writer):
 
         room = self._client.max_payload - HEADERS_BYTES
         try:
+            most_records = None if self._settings.mode == "frames" else 1
+            messages, too_large = messages_of(batch, self._place, most_bytes=room, most_records=most_records)
             if self._settings.mode == "core":
-                await self._hand_out(self._client, batch, room)
+                await self._hand_out(self._client, batch, messages)
             else:
-                await self._store(batch, room)
+                too_large.extend(await self._store(batch, messages))
         except Error as error:
             raise self._watch.failure(error) from error
-
-    async def _hand_out(self, client: "Client", batch: Batch, room: int) -> None:
-        """Publish each record, and have the server answer behind the last of them."""
-        too_large = []
-        for at, (record, line) in enumerate(zip(batch.records, batch.lines, strict=True)):
-            if len(line) > room:
-                too_large.append(at)
-            else:
-                await client.publish(self._place(record), line[:-1])
-        await self._while_connected(asyncio.ensure_future(client.flush()))
+        if messages:
+            self._written = batch.epoch, batch.last
         if too_large:
             raise Refused(_size(room), too_large)
 
-    async def _store(self, batch: Batch, room: int) -> None:
-        """Publish messages, all of them before the first answer, and wait for each one's answer."""
-        most_records = 1 if self._settings.mode == "records" else None
-        messages, too_large = messages_of(batch, self._place, most_bytes=room, most_records=most_records)
+    def _headers(self, batch: Batch, messages: Sequence[Message]) -> dict[str, str]:
+        """The headers of every message of a batch."""
+        epoch, last = self._written
+        return {
+            **self._named,
+            EPOCH: batch.epoch,
+            BATCH: f"{batch.first}-{batch.last}/{len(messages)}",
+            BEFORE: str(last if epoch == batch.epoch else 0),
+        }
+
+    async def _hand_out(self, client: "Client", batch: Batch, messages: Sequence[Message]) -> None:
+        """Publish each record, and have the server answer behind the last of them."""
+        headers = self._headers(batch, messages)
+        for message in sorted(
+            messages, key=attrgetter("first")
+        ):  # the order is that of the stream, whatever their subjects
+            await client.publish(message.place, message.payload[:-1], headers=headers)
+        await self._watch.while_connected(asyncio.ensure_future(client.flush()))
+
+    async def _store(self, batch: Batch, messages: Sequence[Message]) -> list[int]:
+        """Publish messages, all of them before the first answer, and wait for each one's answer; which are refused."""
+        headers = self._headers(batch, messages)
         answers: list[asyncio.Future[PubAck]] = []
         for message in messages:
-            headers = {
-                "Nats-Msg-Id": f"{batch.epoch}:{message.first}:{message.last}:{message.place}",
-                "Aggregator-Epoch": batch.epoch,
-            }
+            id = f"{batch.epoch}:{batch.first}-{batch.last}:{message.first}:{message.last}:{message.place}"
             publishing = self._stream.publish_async(
-                message.place, message.payload, stream=self._settings.stream, headers=headers
+                message.place, message.payload, stream=self._settings.stream, headers={"Nats-Msg-Id": id, **headers}
             )
             answers.append(await publishing)
-        said = await self._while_connected(asyncio.gather(*answers, return_exceptions=True))
-        for message, answer in zip(messages, said, strict=True):
+        said_of = await self._watch.while_connected(asyncio.gather(*answers, return_exceptions=True))
+        refused: list[int] = []
+        for message, answer in zip(messages, said_of, strict=True):
             if isinstance(answer, BaseException):
-                too_large.extend(_refused(answer, message.which))
-        if too_large:
-            raise Refused(_size(room), too_large)
-
-    async def _while_connected(self, answer: "asyncio.Future[list[object]]") -> list[object]:
-        """Wait for an answer; a connection that is gone gives none. Raises OSError."""
-        await asyncio.wait({answer, self._watch.gone}, return_when=asyncio.FIRST_COMPLETED)
-        if answer.done():
-            return answer.result()
-        answer.cancel()
-        with suppress(asyncio.CancelledError):
-            await answer
-        raise self._watch.failure()
+                refused.extend(_refused(answer, message.which))
+        return refused
 
     async def close(self) -> None:
         """Hang up. All that was taken has its answer by then."""
@@ -204,7 +180,7 @@ def _refused(error: BaseException, which: Sequence[int]) -> Sequence[int]:
         if error.err_code == TOO_LARGE:
             return which
         if error.code in BUSY or error.err_code in FULL:
-            raise Retry(_said(error)) from error
+            raise Retry(said(error)) from error
     raise error
 
 
@@ -212,35 +188,10 @@ def _size(room: int) -> str:
     return f"larger than a message may be here, which is {room} bytes"
 
 
-def _said(error: Exception) -> str:
-    description = getattr(error, "description", None)
-    return description or str(error).removeprefix("nats: ") or type(error).__name__
-
-
-async def open_nats(settings: NatsSettings, context: Context) -> Writer:  # noqa: ARG001 - every sink has it
+async def open_nats(settings: NatsSettings, context: Context) -> Writer:
     """Connect, and make the stream that is missing. Raises OSError."""
-    import nats
-    from nats.errors import Error
-
-    watch = _Watch()
-    has_files = settings.ca is not None or settings.certificate is not None
-    try:
-        client = await nats.connect(
-            list(settings.servers),
-            name="aggregator",
-            allow_reconnect=False,
-            connect_timeout=CONNECT_S,
-            error_cb=watch.note,
-            closed_cb=watch.note_end,
-            user=settings.user,
-            password=reveal(settings.password),
-            token=reveal(settings.token),
-            user_credentials=None if settings.credentials is None else str(settings.credentials),
-            tls=tls_context(settings.ca, settings.certificate, settings.key) if has_files else None,
-        )
-    except Error as error:
-        raise watch.failure(error) from error
-    writer = NatsWriter(settings, client, watch)
+    watch = Watch()
+    writer = NatsWriter(settings, await connect(settings, watch), watch, context.daemon)
     try:
         await writer.prepare()
     except BaseException:

@@ -1,0 +1,121 @@
+"""A connection to NATS, as the sink and the source make it, and the headers of the sink's messages.
+
+The client makes no connection anew by itself here: what it has buffered until then might be gone.
+Protocol: https://docs.nats.io/reference/reference-protocols/nats-protocol
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+
+from pydantic import AfterValidator
+
+from aggregator.sinks.address import addresses
+from aggregator.sinks.tls import tls_context
+from aggregator.sinks.values import KeyPlace, Texts, reveal
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+CONNECT_S = 5  # the client takes whole seconds
+PING_S = 5  # a connection that does not answer a second ping is gone
+SCHEMES = ("nats", "ws", "wss", "tls")
+EPOCH = "Aggregator-Epoch"  # the daemon's life
+DAEMON = "Aggregator-Daemon"  # the name that the daemon has among others
+BATCH = "Aggregator-Batch"  # FIRST-LAST/COUNT: the offsets of the batch, and in how many messages it comes
+BEFORE = "Aggregator-Before"  # the offset of the last record of the batch before; 0: the writer knows of none
+
+Servers = Annotated[Texts, AfterValidator(addresses(SCHEMES, "nats://127.0.0.1:4222"))]
+
+T = TypeVar("T")
+
+
+class NatsEntry(Protocol):
+    """The keys that say where the servers are, and who logs in."""
+
+    @property
+    def servers(self) -> Sequence[str]: ...
+    @property
+    def user(self) -> str | None: ...
+    @property
+    def password(self) -> KeyPlace | None: ...
+    @property
+    def token(self) -> KeyPlace | None: ...
+    @property
+    def credentials(self) -> Path | None: ...
+    @property
+    def ca(self) -> Path | None: ...
+    @property
+    def certificate(self) -> Path | None: ...
+    @property
+    def key(self) -> Path | None: ...
+
+
+class Watch:
+    """The last words of the client, which it says while nobody asks."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.get_running_loop().create_future()
+        self._error: Exception | None = None
+
+    async def note(self, error: Exception) -> None:
+        self._error = error
+
+    async def note_end(self) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def failure(self, error: Exception | None = None) -> OSError:
+        """The reason why something has failed: what the client told by itself says more than what it has raised."""
+        told = self._error or error
+        return OSError(said(told)) if told else ConnectionResetError("the connection is gone")
+
+    async def while_connected(self, answer: "asyncio.Future[T]") -> T:
+        """Wait for an answer; a connection that is gone gives none. Raises OSError."""
+        try:
+            await asyncio.wait({answer, self.gone}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+        finally:
+            answer.cancel()
+        with suppress(asyncio.CancelledError):
+            await answer
+        raise self.failure()
+
+
+def said(error: Exception) -> str:
+    """An error of the client in words."""
+    description = getattr(error, "description", None)
+    return description or str(error).removeprefix("nats: ") or type(error).__name__
+
+
+async def connect(entry: NatsEntry, watch: Watch) -> "Client":
+    """Connect to one of the servers. Raises OSError."""
+    from nats.aio.client import Client
+    from nats.errors import Error
+
+    has_files = entry.ca is not None or entry.certificate is not None
+    client = Client()
+    try:
+        await client.connect(
+            list(entry.servers),
+            name="aggregator",
+            allow_reconnect=False,
+            connect_timeout=CONNECT_S,
+            ping_interval=PING_S,
+            error_cb=watch.note,
+            closed_cb=watch.note_end,
+            user=entry.user,
+            password=reveal(entry.password),
+            token=reveal(entry.token),
+            user_credentials=None if entry.credentials is None else str(entry.credentials),
+            tls=tls_context(entry.ca, entry.certificate, entry.key) if has_files else None,
+        )
+    except BaseException as error:
+        await client.close()
+        if isinstance(error, Error):
+            raise watch.failure(error) from error
+        raise
+    return client

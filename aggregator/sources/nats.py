@@ -1,0 +1,338 @@
+"""The source `nats`: what the `nats` sink of another daemon wrote, from a stream of JetStream or as it is published.
+
+Each link reads with a consumer that ends with it. How far it has come is kept here, beside all else that a source
+keeps: the number of a message in the stream, before which all was given.
+Consumers: https://docs.nats.io/nats-concepts/jetstream/consumers
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from msgspec import Struct
+from pydantic import Field
+
+from aggregator.bus.history import Cursor
+from aggregator.bus.selection import Selection, parse_pattern, topic_of
+from aggregator.records import SECOND_NS
+from aggregator.sinks.brokers.nats_client import Servers, Watch, connect
+from aggregator.sinks.values import FilePath, Secret
+from aggregator.sources.nats_batches import Batches, BatchOrigin, hole, origin_of
+from aggregator.sources.source import KnownPlace, LinkBroken, Passage, Source
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+AT_ONCE = 64  # messages that are asked for at once
+ASKED_S = 5.0  # they are asked for so long, and then anew
+UNUSED_S = 60.0  # the server forgets a consumer that nobody asks any more
+OVER = frozenset({"404", "408"})  # the status that ends what was asked for, where nothing is wrong
+MOST_WAITING_BYTES = 64_000_000  # messages that are not read yet take so much; those beyond are lost, and told
+
+
+class NatsSourceKeys(Struct, frozen=True, kw_only=True):
+    """Messages that the `nats` sink of another daemon writes: [several daemons](sources.md#by-nats).
+
+    servers: addresses, like `["nats://127.0.0.1:4222"]`; `tls://` speaks TLS. The others of its cluster are tried too
+    mode: `stream`: what JetStream has stored, in `frames` or `records`; `core`: what is published while this source
+        listens, where the sink has `mode = "core"`
+    prefix: begins every subject, as it does at the sink; one daemon alone may write there
+    stream: the stream of JetStream
+    begin: where the first link begins: with what is stored from `now` on, or with the `earliest` that there is
+    user: the name to log in with
+    password: where its password is: `"file:PATH"`, `"env:NAME"` or `"credential:NAME"`
+    token: where a token to log in with is
+    credentials: the file of a user's JWT and seed, which needs the package `nkeys`
+    ca: the file of the certificates that may have signed the server's; by default those that the system trusts
+    certificate: the file of our own certificate, for a server that asks for one
+    key: the file of its key; by default the same
+    """
+
+    servers: Servers
+    mode: Literal["stream", "core"] = "stream"
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "market"
+    stream: Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")] = "market"
+    begin: Literal["now", "earliest"] = "now"
+    user: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    credentials: FilePath | None = None
+    ca: FilePath | None = None
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+
+
+class Taken(Struct, frozen=True):
+    """A message, and what is known of it beside.
+
+    number: in the stream; 0: it is not stored
+    ts: when it was stored, or came, ns
+    is_newest: none is waiting behind it
+    """
+
+    message: "Msg"
+    number: int
+    ts: int
+    is_newest: bool
+
+
+class MessageReader:
+    """Messages in the order in which they come, until they are read."""
+
+    def __init__(self, client: "Client", watch: Watch) -> None:
+        self.client = client
+        self._watch = watch
+        self._came: list[Taken] = []
+        self._bytes = 0
+        self._has_come = asyncio.Event()
+
+    async def listen(self, subject: str) -> None:
+        """Take what is published there from now on."""
+        await self.client.subscribe(subject, cb=self._take, pending_msgs_limit=-1)
+        await self.client.flush()
+
+    async def _take(self, message: "Msg") -> None:
+        if self._bytes < MOST_WAITING_BYTES:
+            self._add(Taken(message, 0, time.time_ns(), is_newest=True))
+
+    def _add(self, taken: Taken) -> None:
+        self._bytes += len(taken.message.data)
+        self._came.append(taken)
+        self._has_come.set()
+
+    async def read(self) -> Sequence[Taken]:
+        """Wait for messages. Raises OSError."""
+        await self._watch.while_connected(asyncio.ensure_future(self._has_come.wait()))
+        self._has_come.clear()
+        came, self._came, self._bytes = self._came, [], 0
+        return came
+
+
+class StreamReader(MessageReader):
+    """Messages of a stream, from a number on: so many as are asked for come as soon as they are there."""
+
+    def __init__(self, client: "Client", watch: Watch, keys: NatsSourceKeys) -> None:
+        super().__init__(client, watch)
+        self._stream: JetStreamContext = client.jetstream()
+        self._keys = keys
+        self._inbox = client.new_inbox()
+        self._subject = ""
+        self._asked = 0  # messages that were asked for, and have not come
+        self._refusal: str | None = None
+
+    async def numbers(self) -> tuple[int, int]:
+        """The numbers of the first message that is stored and of the last that ever was. Raises LinkBroken."""
+        from nats.js.errors import NotFoundError
+
+        try:
+            state = (await self._stream.stream_info(self._keys.stream)).state
+        except NotFoundError:
+            raise LinkBroken(f"there is no stream {self._keys.stream!r} yet: the sink makes it") from None
+        return state.first_seq, state.last_seq
+
+    async def begin(self, number: int) -> None:
+        """Begin with the message of this number, or the next one that there is."""
+        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+        consumer = await self._stream.add_consumer(
+            self._keys.stream,
+            ConsumerConfig(
+                ack_policy=AckPolicy.NONE,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=max(1, number),
+                filter_subject=f"{self._keys.prefix}.>",
+                inactive_threshold=UNUSED_S,
+                mem_storage=True,
+            ),
+        )
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._keys.stream}.{consumer.name}"
+        await self.listen(self._inbox)
+
+    async def _take(self, message: "Msg") -> None:
+        status = (message.headers or {}).get("Status")
+        if status is None:
+            about = message.metadata
+            ts = round(about.timestamp.timestamp() * SECOND_NS)
+            self._asked -= 1
+            self._add(Taken(message, about.sequence.stream, ts, is_newest=about.num_pending == 0))
+            return
+        self._asked = 0
+        if status not in OVER:
+            self._refusal = (message.headers or {}).get("Description") or f"status {status}"
+        self._has_come.set()
+
+    async def read(self) -> Sequence[Taken]:
+        """Wait for messages; there may be none for a while. Raises OSError, LinkBroken."""
+        if self._asked <= 0:
+            self._asked = AT_ONCE
+            request = {"batch": AT_ONCE, "expires": round(ASKED_S * SECOND_NS)}
+            await self.client.publish(self._subject, msgspec.json.encode(request), self._inbox)
+        came = await super().read()
+        if self._refusal is not None and not came:
+            raise LinkBroken(f"the server gives no more: {self._refusal}")
+        return came
+
+
+class NatsLink:
+    """One connection, by which messages are read."""
+
+    def __init__(self, client: "Client", watch: Watch, keys: NatsSourceKeys, topics: Sequence[str]) -> None:
+        self.daemon = ""
+        self.is_resumed = False
+        self._client = client
+        self._watch = watch
+        self._keys = keys
+        self._wanted = Selection(map(parse_pattern, topics))
+        self._is_all = "*:*:*" in topics
+        self._reader: MessageReader
+        self._batches: Batches
+        self._held: Sequence[Taken] = ()  # messages that came while the link was opened
+        self._begun: list[Passage] = []
+        self._next = self._mark = 0  # the number of the next message, and of one before which all was given
+
+    # --- it begins
+
+    async def open(self, known: KnownPlace | None) -> None:
+        """Begin to read, and find out whose messages they are. Raises LinkBroken, OSError, errors of the client."""
+        if self._keys.mode == "core":
+            await self._open_core(known)
+        else:
+            await self._open_stream(known)
+
+    async def _open_core(self, known: KnownPlace | None) -> None:
+        """Listen; whether anything is missing since is known once something comes."""
+        self._reader = reader = MessageReader(self._client, self._watch)
+        await reader.listen(f"{self._keys.prefix}.>")
+        origin = await self._wait_for_first()
+        self.is_resumed = known is not None and known.daemon == origin.daemon
+        place = known.cursor if known is not None and self.is_resumed else None
+        self._batches = Batches(place, "disconnect")
+
+    async def _open_stream(self, known: KnownPlace | None) -> None:
+        self._reader = reader = StreamReader(self._client, self._watch, self._keys)
+        first, last = await reader.numbers()
+        is_same = known is not None and 0 < known.mark <= last + 1
+        if known is not None:
+            number = known.mark if is_same else first
+        else:
+            number = first if self._keys.begin == "earliest" else last + 1
+        self._next = self._mark = number
+        await reader.begin(number)
+        if known is None or number <= last:
+            origin = await self._wait_for_first()
+            self._begun = [Passage(Cursor(origin.epoch, origin.first - 1), mark=number)]
+        else:
+            self.daemon = known.daemon
+        self.is_resumed = known is not None and is_same and known.daemon == self.daemon
+        self._batches = Batches(known.cursor if known is not None and self.is_resumed else None, "expired")
+        if known is not None and self.is_resumed:
+            now = time.time_ns()
+            gap = hole("expired", now, now) if first > number else None
+            self._next = max(number, first)
+            self._begun = [Passage(known.cursor, gap=gap, is_live=number > last, mark=number)]
+
+    async def _wait_for_first(self) -> BatchOrigin:
+        """Wait for the first message, however long that takes: it tells which daemon writes."""
+        while not self._held:
+            self._held = await self._reader.read()
+        message = self._held[0].message
+        origin = origin_of(message.headers, message.subject)
+        self.daemon = origin.daemon
+        return origin
+
+    # --- it goes on
+
+    async def read(self) -> Sequence[Passage]:
+        """Wait for what comes. Raises LinkBroken."""
+        from nats.errors import Error
+
+        begun, self._begun = self._begun, []
+        if begun:
+            return begun
+        try:
+            while True:
+                held, self._held = self._held, ()
+                if told := self._tell(held or await self._reader.read()):
+                    return told
+        except (Error, OSError) as error:
+            raise _broken(self._watch, error) from error
+
+    def _tell(self, messages: Sequence[Taken]) -> list[Passage]:
+        """Take messages; gives the passages that they bring. Raises LinkBroken."""
+        told: list[Passage] = []
+        for at, taken in enumerate(messages):
+            message, number = taken.message, taken.number
+            origin = origin_of(message.headers, message.subject)
+            if origin.daemon != self.daemon:
+                if at == 0 and self._mark in {number, 0}:
+                    raise self._changed(origin)
+                told += self._batches.finish(taken.ts)
+                self._mark, self._held = number, messages[at:]
+                return [*told, Passage(self._batches.cursor, mark=number)]
+            follows = number > 0 and number == self._next
+            passages = self._batches.take(origin, message.subject, message.data, taken.ts, follows=follows)
+            self._next = number + 1
+            for passage in passages:
+                passage.mark = self._mark
+                if not self._is_all:
+                    passage.records = [each for each in passage.records if self._wanted.wants(topic_of(each))]
+            if self._batches.is_between:
+                self._mark = self._next
+            if passages:
+                passages[-1].mark = self._mark
+            told += passages
+        if messages and messages[-1].is_newest:
+            told.append(Passage(self._batches.cursor, is_live=True, mark=self._mark))
+        return told
+
+    def _changed(self, origin: BatchOrigin) -> LinkBroken:
+        """End the link: another daemon writes than the one whose messages came before."""
+        if origin.epoch < self._batches.cursor.epoch:
+            words = f"two daemons write there, {origin.daemon} and {self.daemon}: give each sink a prefix of its own"
+            return LinkBroken(words, is_refused=True)
+        return LinkBroken(f"the daemon {origin.daemon} writes there now, and not {self.daemon} any more")
+
+    async def ask_standing(self, *, books: bool) -> None:
+        """Nothing: a stream tells what was published, and how things stand comes with that."""
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._client.close()
+
+
+def _broken(watch: Watch, error: Exception) -> LinkBroken:
+    return LinkBroken(str(error) if isinstance(error, OSError) else str(watch.failure(error)))
+
+
+async def open_nats(keys: NatsSourceKeys, topics: Sequence[str], known: KnownPlace | None) -> NatsLink:
+    """Open a link. Raises LinkBroken."""
+    from nats.errors import Error
+
+    watch = Watch()
+    try:
+        client = await connect(keys, watch)
+    except OSError as error:
+        raise LinkBroken(str(error)) from error
+    link = NatsLink(client, watch, keys, topics)
+    try:
+        await link.open(known)
+    except BaseException as error:
+        await link.close()
+        if isinstance(error, Error | OSError):
+            raise _broken(watch, error) from error
+        raise
+    return link
+
+
+SOURCE = Source(
+    "nats",
+    NatsSourceKeys,
+    open_nats,
+    unique="prefix",
+    example={"servers": ["nats://127.0.0.1:4222"], "user": "reader", "password": "file:/etc/aggregator/nats.password"},
+    module="nats",
+)

@@ -17,7 +17,7 @@ from aggregator.daemon.printable import printable
 from aggregator.errors import AggregatorError, nearest
 from aggregator.exchange import Exchange
 from aggregator.ingest.credentials import KeyPlace
-from aggregator.records import SECOND_NS, Instrument
+from aggregator.records import DAY_S, SECOND_NS, Instrument
 
 if TYPE_CHECKING:
     from aggregator.backfill.files import Job
@@ -139,7 +139,8 @@ def command(
             history=history, raw_symbol=str(instrument.raw_symbol), start=begin, end=until, interval=interval
         )
         if channel == "candles":
-            begin = -(-begin // target.step) * target.step
+            step = min(target.step, DAY_S * SECOND_NS)  # on which day a longer one begins, the exchange says
+            begin = -(-begin // step) * step
             if begin >= until:
                 raise click.UsageError(f"no candle of {interval} begins from --from {start} on and before --to {end}")
             target = structs.replace(target, start=begin)

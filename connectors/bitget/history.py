@@ -1,10 +1,12 @@
 """The past of Bitget by REST: trades of ninety days, and candles.
 
 https://www.bitget.com/api-doc/spot/market/Get-Market-Trades
-https://www.bitget.com/api-doc/contract/market/Get-Fills-PastPages
-https://www.bitget.com/api-doc/spot/market/Get-PastPages-Candle-Data
-https://www.bitget.com/api-doc/contract/market/Get-PastPages-Candle-Data
-Trades come newest first, for seven days at most, and further back by `idLessThan`; candles come oldest first.
+https://www.bitget.com/api-doc/contract/market/Get-Fills-History
+https://www.bitget.com/api-doc/spot/market/Get-History-Candle-Data
+https://www.bitget.com/api-doc/contract/market/Get-History-Candle-Data
+Trades come newest first, for seven days at most, and further back by `idLessThan`; candles come oldest first, of
+contracts for ninety days at most. They are the last ones before `endTime`; one less is asked for than an answer holds,
+since that the end is not within is unconfirmed, and so is that the side of a trade is the taker's.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,6 +20,7 @@ from aggregator.wire import ms
 from connectors.bitget.wires import BarWire
 
 MOST, MOST_CANDLES = 1000, 200
+CHART_S = 84 * DAY_S  # within ninety days, and whole weeks: an end within a candle may be rounded down
 SPOT = {
     "1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "1h": "1h", "4h": "4h", "6h": "6Hutc", "12h": "12Hutc",
     "1d": "1Dutc", "1w": "1Wutc",
@@ -27,7 +30,7 @@ CONTRACTS = SPOT | {"1m": "1m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1
 
 class Dealt(Struct):
     tradeId: str
-    side: str  # the taker's
+    side: str  # in contracts it begins with a capital
     price: str
     size: str
     ts: str
@@ -91,8 +94,9 @@ def ways(rest: str, type: str | None, serves: Callable[[Instrument], bool]) -> t
             channel="candles",
             request=candles,
             parse=read_candles,
-            most=MOST_CANDLES,
+            most=MOST_CANDLES - 1,
             serves=serves,
+            span_s=None if type is None else CHART_S,
             intervals=tuple(names),
         ),
     )

@@ -2,7 +2,9 @@
 
 https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/get-public-market-trades
 https://docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/get-public-product-candles
-The newest comes first. Times are seconds: what happened in the second of an edge is asked for again.
+The newest comes first. Times are seconds: what happened in the second of an edge is asked for again. How many trades an
+answer holds and how far back they go is not documented (ccxt 4.5.90 asks for a thousand), and that the side is the
+maker's, as in the stream, is unconfirmed. Candles are 350 at most.
 """
 
 from collections.abc import Iterable
@@ -25,6 +27,7 @@ GRANULARITIES = {
     "30m": "THIRTY_MINUTE",
     "1h": "ONE_HOUR",
     "2h": "TWO_HOUR",
+    "4h": "FOUR_HOUR",
     "6h": "SIX_HOUR",
     "1d": "ONE_DAY",
 }

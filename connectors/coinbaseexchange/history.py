@@ -3,7 +3,7 @@
 https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-trades
 https://docs.cdp.coinbase.com/api-reference/exchange-api/rest-api/products/get-product-candles
 `after=N` gives trades with lower numbers than N, the newest first; a product's numbers have no holes. Both ends of a
-range of candles are within it, and the answer may have 300.
+range of candles are within it, and a range of more than 300 is refused.
 """
 
 from collections.abc import Iterable

@@ -3,7 +3,8 @@
 https://docs.dydx.xyz/indexer-client/http#get-trades
 https://docs.dydx.xyz/indexer-client/http#get-candles
 The newest comes first. All trades of a block have its time, and those of the time that is named are within an answer;
-of candles the end of a range is not within it.
+of candles the end of a range is not within it. So does the source of the indexer:
+https://github.com/dydxprotocol/v4-chain/tree/main/indexer/services/comlink/src/controllers/api/v4
 """
 
 from collections.abc import Iterable

@@ -2,7 +2,9 @@
 
 https://www.gate.com/docs/developers/apiv4/en/#query-market-transaction-records
 https://www.gate.com/docs/developers/apiv4/en/#market-k-line-chart
-The newest trade comes first. Of candles the newest ten thousand are there, and both ends of a range are within it.
+The newest trade comes first. Those of spot are told to be of the last thirty days; how far back those of contracts go
+is not documented, and that the newest of a range come where it holds more than an answer is unconfirmed. Pages by
+`last_id` are deprecated. Of candles the newest ten thousand are there, and both ends of a range are within it.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +13,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Page, PastPages, Request
-from aggregator.records import SECOND_NS, Candle, Instrument, Trade
+from aggregator.records import DAY_S, SECOND_NS, Candle, Instrument, Trade
 from aggregator.wire import Text, candle, number, optional, seconds
 from connectors.gate.contract_wires import TradeWire
 from connectors.gate.listing import asking, read_past
@@ -58,6 +60,7 @@ def trades(api: str, path: str, word: str, serves: Callable[[Instrument], bool])
         parse=parse,
         most=MOST,
         serves=serves,
+        reach_s=30 * DAY_S if path == "spot" else None,
         unit_ns=SECOND_NS,
     )
 

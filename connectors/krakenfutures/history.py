@@ -1,8 +1,9 @@
 """The past of Kraken Futures by REST: trades of seven days, a hundred an answer, and candles.
 
-https://docs.kraken.com/api/docs/futures-api/trading/get-history
-https://docs.kraken.com/api/docs/futures-api/charts/candles
-Trades come newest first, those before `lastTime`; fewer days are there where the exchange was restarted.
+https://docs.kraken.com/api-reference/market-data/get-trade-history
+https://docs.kraken.com/api-reference/candles/market-candles
+Trades come newest first, those before `lastTime`; fewer days are there where the exchange was restarted, and how many
+it does not say. How many candles an answer holds is not documented: ccxt 4.5.90 asks for two thousand.
 """
 
 from collections.abc import Callable, Iterable

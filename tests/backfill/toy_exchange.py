@@ -11,6 +11,7 @@ END = START + 1200 * SECOND_NS
 INSTRUMENT = Instrument(
     raw_symbol="BTCUSDT", symbol="BTC/USDT", exchange="binance", kind="spot", base="BTC", quote="USDT"
 )
+MONDAY, WEEK = 4 * 86_400_000, 7 * 86_400_000  # a week begins on a Monday, as Binance's do; ms
 REST = "https://api.binance.com/api/v3"
 INFO = {
     "symbols": [
@@ -58,6 +59,9 @@ class Toy:
             found = self.trades[-limit:] if first is None else self._from(int(first))[:limit]
             return json.dumps(found).encode()
         start, end = int(query["startTime"]), int(query["endTime"])
+        if query["interval"] == "1w":
+            begins = range(-(-(start - MONDAY) // WEEK) * WEEK + MONDAY, end + 1, WEEK)
+            return json.dumps([_bar(at, WEEK) for at in begins][:limit]).encode()
         minutes = range(-(-start // 60_000) * 60_000, end + 1, 60_000)
         return json.dumps([_bar(at) for at in minutes][:limit]).encode()
 
@@ -65,5 +69,5 @@ class Toy:
         return [t for t in self.trades if int(str(t["id"])) >= first]
 
 
-def _bar(at: int) -> list[object]:
-    return [at, "1.10", "2", "1", "1.5", "10.25", at + 59_999, "15", 7, "5", "7", "0"]
+def _bar(at: int, length: int = 60_000) -> list[object]:
+    return [at, "1.10", "2", "1", "1.5", "10.25", at + length - 1, "15", 7, "5", "7", "0"]

@@ -139,6 +139,15 @@ def test_killed_again_and_again_each_record_is_there_once(exchange: Exchange, tm
     assert ids(tmp_path) == exchange.toy.ids()
 
 
+def test_a_week_that_begins_on_the_first_day_is_had(exchange: Exchange, tmp_path: Path) -> None:
+    asked = ["backfill", "binance", "BTC/USDT", "--from", "2023-11-06", "--to", "2023-11-20", "--out", str(tmp_path),
+             "--endpoint", exchange.endpoint, "--channel", "candles", "--interval", "1w"]  # fmt: skip
+    result = run(asked)
+    assert result.exit_code == 0, result.stderr
+    found = [r for r in Recording(tmp_path).records("candles") if isinstance(r, Candle)]
+    assert [shown(r.ts_open) for r in found] == ["2023-11-06T00:00:00Z", "2023-11-13T00:00:00Z"]
+
+
 def test_candles_and_parquet(exchange: Exchange, tmp_path: Path) -> None:
     result = run(words(exchange, tmp_path, "--channel", "candles", "--parquet"))
     assert result.exit_code == 0, result.stderr

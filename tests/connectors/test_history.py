@@ -8,7 +8,7 @@ import pytest
 from aggregator.backfill.walks import moment, name
 from aggregator.catalog.registry import connector_ids, load_exchange
 from aggregator.exchange import Page, PastPages
-from aggregator.records import MINUTE_NS, MS_NS, SECOND_NS, Candle, Instrument, Trade
+from aggregator.records import DAY_S, MINUTE_NS, MS_NS, SECOND_NS, Candle, Instrument, Trade
 from aggregator.wire import interval_s
 
 START = 1_700_000_040_000 * MS_NS  # a whole minute
@@ -114,9 +114,10 @@ CASES: list[Case] = [
         f"&start={S // 1000}&end={E // 1000}"),
         ("https://api.coinbase.com/api/v3/brokerage/market/products/X/ticker?limit=1000"
         f"&start={S // 1000}&end={S // 1000 + 6}"),
-        ('{"trades":[{"trade_id":"34b080bf","product_id":"BTC-EUR","price":"140.91","size":"4","time":'
-        '"2021-05-31T09:59:59.000Z","side":"BUY"}],"best_bid":"291.13","best_ask":"292.40"}'),
-        [],  # its id is no number as the stream has it: read in the test of bad answers
+        # an answer that ccxt 4.5.90 shows (coinbase.py, fetch_trades): the documentation's id is no number
+        ('{"trades":[{"trade_id":"10092327","product_id":"BTC-USDT","price":"17488.12","size":"0.0000623","time":'
+        '"2023-01-11T00:52:37.557001Z","side":"BUY","bid":"","ask":""}]}'),
+        [("10092327", "17488.12", "0.0000623", "sell", 1673398357557.001)],
     ),
     (
         "coinbase", SPOT, "candles",
@@ -295,6 +296,27 @@ CASES: list[Case] = [
         [("1", "29372", "1.5", "buy", 1692073693000)],
     ),
     (
+        "bitget", LINEAR, "trades",
+        ("https://api.bitget.com/api/v2/mix/market/fills-history?symbol=X&productType=USDT-FUTURES&limit=1000"
+        f"&startTime={S}&endTime={E}"),
+        "",
+        # the documentation's, as of 2026: contracts spell the side with a capital
+        ('{"code":"00000","msg":"success","requestTime":1695865481335,"data":[{"tradeId":"1","price":"26372.5","size":'
+        '"9.25","side":"Sell","ts":"1695865151000","symbol":"BTCUSDT"},{"tradeId":"2","price":"26383","size":"12.12",'
+        '"side":"Buy","ts":"1695865115000","symbol":"BTCUSDT"}]}'),
+        [("2", "26383", "12.12", "buy", 1695865115000), ("1", "26372.5", "9.25", "sell", 1695865151000)],
+    ),
+    (
+        "bitget", SPOT, "candles",
+        ("https://api.bitget.com/api/v2/spot/market/history-candles?symbol=X&granularity=1min&limit=200"
+        f"&endTime={E}"),
+        "",
+        # the documentation's, as of 2026: a volume in USDT stands behind that in the quote asset
+        ('{"code":"00000","msg":"success","requestTime":1695799900330,"data":[["1646064000000","43500.8","48207.2",'
+        '"38516","46451.9","2581.4668","118062073.82644","118062073.82644"]]}'),
+        [(1646064000000, "43500.8", "48207.2", "38516", "46451.9", "2581.4668", "118062073.82644", None)],
+    ),
+    (
         "bitget", LINEAR, "candles",
         ("https://api.bitget.com/api/v2/mix/market/history-candles?symbol=X&productType=USDT-FUTURES&granularity=1m"
         f"&limit=200&startTime={S}&endTime={E}"),
@@ -351,7 +373,7 @@ CASES: list[Case] = [
     ),
     (
         "mexc", SPOT, "candles",
-        f"https://api.mexc.com/api/v3/klines?symbol=X&interval=1m&limit=1000&startTime={S}&endTime={E - 1}",
+        f"https://api.mexc.com/api/v3/klines?symbol=X&interval=1m&limit=500&startTime={S}&endTime={E - 1}",
         "",
         '[[1640804880000,"47482.36","47482.36","47416.57","47436.1","3.550717",1640804940000,"168387.3"]]',
         [(1640804880000, "47482.36", "47482.36", "47416.57", "47436.1", "3.550717", "168387.3", None)],
@@ -365,6 +387,25 @@ CASES: list[Case] = [
         [(1609740600000, "33016.5", "33094.0", "32995.0", "33040.5", None, "222515.85925", "67332.0")],
     ),
 ]  # fmt: skip
+
+
+GATE_SPOT = Instrument(kind="spot", quote="USDT")
+# exchange, instrument, channel, a limit that is declared, the most that it may be, and who says so
+LIMITS: list[tuple[str, Instrument, str, str, int, str]] = [
+    ("deribit", INVERSE, "trades", "reach_s", DAY_S, "get_last_trades_by_currency_and_time, 2026: 24 hours"),
+    ("gate", GATE_SPOT, "trades", "reach_s", 30 * DAY_S, "gate-api 7.2.161, list_trades: the last 30 days"),
+    ("binanceusdm", LINEAR, "trades", "reach_s", 2 * DAY_S, "Binance's SDK of USDS futures 18.1.0: 48 hours"),
+    ("binancecoinm", INVERSE, "trades", "reach_s", 2 * DAY_S, "Binance's SDK of coin futures 14.1.0: 48 hours"),
+    ("krakenfutures", LINEAR, "trades", "reach_s", 7 * DAY_S, "get-trade-history, 2026: 7 days"),
+    ("bitget", LINEAR, "candles", "span_s", 90 * DAY_S, "Get-History-Candle-Data, 2026: 90 days"),
+    ("bitget", SPOT, "trades", "span_s", 7 * DAY_S, "Get-Market-Trades, 2026: a week"),
+    ("mexc", SPOT, "candles", "most", 500, "ccxt 4.5.90, mexc.py, fetch_ohlcv: in practice 500"),
+    ("kucoin", SPOT, "candles", "most", 1499, "get-klines, 2026: 1500, and the end may be one of them"),
+    ("bitget", SPOT, "candles", "most", 199, "Get-History-Candle-Data, 2026: 200, and the end may be one of them"),
+    ("coinbase", SPOT, "candles", "most", 349, "get-public-product-candles, 2026: 350, and the end is one of them"),
+    ("kucoinfutures", LINEAR, "candles", "most", 200, "ccxt 4.5.90, kucoin.py, fetch_contract_ohlcv: 200"),
+    ("dydx", LINEAR, "trades", "most", 1000, "the indexer's API_LIMIT_V4"),
+]
 
 
 def way(id: str, instrument: Instrument, channel: str) -> PastPages:
@@ -419,6 +460,14 @@ def test_half_an_answer_and_garbage_raise(case: Case) -> None:
     for bad in (body[: len(body) // 2], "<html>", '"x"', ""):
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is, the page is asked for again
             list(history.parse(page, bad.encode()))
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: f"{limit[0]}-{limit[2]}-{limit[3]}")
+def test_no_more_is_asked_for_than_there_is(limit: tuple[str, Instrument, str, str, int, str]) -> None:
+    id, instrument, channel, name_, most, source = limit
+    asked = getattr(way(id, instrument, channel), name_)
+    assert asked is not None, source
+    assert asked <= most, source
 
 
 def declared() -> Mapping[str, tuple[PastPages, ...]]:

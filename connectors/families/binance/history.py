@@ -3,7 +3,7 @@
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints
 https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Kline-Candlestick-Data
 https://developers.binance.com/docs/derivatives/coin-margined-futures/market-data/rest-api/Kline-Candlestick-Data
-Both ends of a range are within it.
+Both ends of a range are within it. Aggregates of futures are of the last 48 hours (Binance's SDKs of 2026 say so).
 """
 
 from collections.abc import Iterable

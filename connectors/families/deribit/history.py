@@ -2,7 +2,9 @@
 
 https://docs.deribit.com/api-reference/market-data/public-get_last_trades_by_instrument_and_time
 https://docs.deribit.com/api-reference/market-data/public-get_tradingview_chart_data
-The oldest comes first, and both ends of a range are within it.
+The oldest comes first, and both ends of a range are within it. Without a key trades of the last 24 hours are there; for
+older ones an answer is empty and no error (so says the page of `get_last_trades_by_currency_and_time`, of 2026; that
+it holds for an instrument as well is unconfirmed). A chart holds 5000 candles.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,12 +13,13 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Page, PastPages, Request, Since
-from aggregator.records import MS_NS, Candle, Trade
+from aggregator.records import DAY_S, MS_NS, Candle, Trade
 from aggregator.wire import Text, candle, interval_s, ms, number
 from connectors.families.deribit.listing import read_past
 from connectors.families.deribit.wires import RESOLUTIONS
 
 MOST = 1000
+REACH_S = DAY_S - 300  # a little less than is there
 INTERVALS = ("1m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "3h", "6h", "12h", "1d")
 
 
@@ -62,6 +65,6 @@ def history(rest: str, past: Callable[[str, Since], Request]) -> tuple[PastPages
         return Request(f"{rest}/public/get_tradingview_chart_data?{query}")
 
     return (
-        PastPages(channel="trades", request=trades, parse=read_trades, most=MOST),
+        PastPages(channel="trades", request=trades, parse=read_trades, most=MOST, reach_s=REACH_S),
         PastPages(channel="candles", request=candles, parse=read_candles, most=MOST, intervals=INTERVALS),
     )

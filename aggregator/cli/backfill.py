@@ -157,11 +157,11 @@ def command(
     except KeyboardInterrupt:
         click.echo("backfill: stopped; begun again with the same words, it goes on from here", err=True)
         raise click.exceptions.Exit(130) from None
-    click.echo(summary(job, filled), err=True)
+    click.echo(summary(job, filled, out), err=True)
 
 
-def summary(job: "Job", filled: "Filled") -> str:
-    """The last line: how much was had, and what is missing."""
+def summary(job: "Job", filled: "Filled", out: Path) -> str:
+    """The last line: how much was had, where it is, and what is missing."""
     from aggregator.research.times import shown
 
     holes = filled.holes
@@ -172,7 +172,7 @@ def summary(job: "Job", filled: "Filled") -> str:
         told = f"the exchange does not give {spans}{more}: {counted(len(holes), 'gap')}"
     return printable(
         f"backfill: {job.exchange} {job.instrument.symbol}: {counted(filled.records, 'record')} in "
-        f"{counted(len(filled.files), 'file')}; {told}"
+        f"{counted(len(filled.files), 'file')} below {out}; {told}"
     )
 
 

@@ -103,7 +103,8 @@ def test_the_past_is_in_files_and_nothing_else_is_said(exchange: Exchange, tmp_p
     assert result.exit_code == 0, result.stderr
     assert result.stdout == ""
     count = len(exchange.toy.ids())
-    assert result.stderr == f"backfill: binance BTC/USDT: {count} records in 2 files; nothing is missing\n"
+    said = f"backfill: binance BTC/USDT: {count} records in 2 files below {tmp_path}; nothing is missing\n"
+    assert result.stderr == said
     assert ids(tmp_path) == exchange.toy.ids()
     assert sum(day.covered_ns for day in coverage_of(Recording(tmp_path)).days) == END - START
     again = run(words(exchange, tmp_path))

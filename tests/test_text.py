@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.console import Console
 from aggregator.cli import fail
 from aggregator.cli.board import Board
 from aggregator.cli.show import show
-from aggregator.daemon import logs
+from aggregator.daemon import log_forms, logs
 from aggregator.daemon.printable import printable
 from aggregator.errors import BadFrame
 from aggregator.ingest.lines import LONGEST_REST_S, retry_after
@@ -42,9 +43,8 @@ def test_what_is_not_printable_is_escaped(text: str, shown: str) -> None:
 def test_a_message_of_the_log_is_one_line(
     text: str, journal: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if journal:
-        monkeypatch.setenv("JOURNAL_STREAM", "1:2")
-    logs.set_up("info")
+    monkeypatch.setattr(logs, "JOURNAL", Path("/nowhere"))
+    logs.set_up("info", "journal" if journal else "console")
     logging.getLogger("aggregator.toy").warning("toy: %s: closed", text)
     try:
         raise ValueError(text)  # noqa: TRY301 - what is logged is this
@@ -61,7 +61,7 @@ def test_a_message_of_the_log_is_one_line(
 
 def test_a_message_of_any_length_is_cut() -> None:
     record = logging.LogRecord("a", logging.WARNING, "", 1, "x" * 10**6, (), None)
-    assert len(logs._Printable("%(message)s").format(record)) < logs.LONGEST + 100
+    assert len(log_forms.Printable("%(message)s").format(record)) < log_forms.LONGEST + 100
 
 
 @pytest.mark.parametrize("text", [text for text in HOSTILE if text != "\ud800"])  # which JSON in UTF-8 cannot hold

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 NAME = "control.sock"
-RUNTIME = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator").split(":")[0])
+RUNTIME = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator/daemon").split(":")[0])
 ELSEWHERE = "One that keeps its state elsewhere is named by --config FILE"
 PATIENCE_S = 60.0  # the daemon may be silent for so long
 RELOAD_S = 600.0  # likewise while it applies another configuration, which may wait for listings

@@ -1,5 +1,6 @@
 """`aggregator run`."""
 
+import faulthandler
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -75,7 +76,8 @@ def start(path: Path, *, capture: Path | None = None) -> None:
     from aggregator.daemon.logs import set_up
     from aggregator.daemon.signals import after_the_loop, heed
 
-    set_up(config.log_level)
+    set_up(config.log_level, config.log_format)
+    faulthandler.enable(2)  # the service manager ends a daemon that hangs by SIGABRT, and its log then says where
 
     async def serve() -> None:
         daemon = Daemon(config, capture=capture, owns_process=True, reread=partial(reread, path))

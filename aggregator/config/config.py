@@ -17,6 +17,7 @@ from aggregator.config.own_tables import OWN_TABLES, with_own_tables
 from aggregator.config.parts import DIRECTORY, MOST_FILES, ConfigFile, Whole, files_beside, joined
 from aggregator.config.schema import (
     LINGER_S,
+    START_GRACE_S,
     VERSION,
     Document,
     ExchangeTable,
@@ -64,6 +65,7 @@ WRONG = {
 
 # Keys with dots, of which the parser takes a time that grows with the square of their number.
 DEEP = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{MOST_DOTS}}}""")
+LogFormat = Literal["auto", "journal", "console", "json"]
 VERIFY = {"all": 1, "sampled": 16, "off": 0}  # one of so many checksums is computed
 Complaint = tuple[KeyPath, str]
 T = TypeVar("T")
@@ -116,6 +118,9 @@ class Config(Struct, frozen=True, kw_only=True):
     sources: tuple[SourceConfig, ...] = ()
     control: Path | None = None  # the control socket; null: there is none
     log_level: str
+    log_format: LogFormat = "auto"
+    required: tuple[str, ...] = ()  # patterns of the topics that must be live before the daemon is ready
+    start_grace: float = START_GRACE_S  # seconds that it waits for them
     warnings: "tuple[Problem, ...]" = ()  # each names a key that should be written otherwise
 
 
@@ -167,7 +172,7 @@ def load_config(
         *_spilling(moved.values),
     ]
     sources, wrong = _sources(moved.values)
-    complaints += [*wrong, *_crossed(moved.values)]
+    complaints += [*wrong, *_crossed(moved.values), *_never_live(moved.values)]
     if known_keys is not None:
         complaints += _wrong_credentials(moved.values, known_keys)
 
@@ -186,6 +191,9 @@ def load_config(
         state=state,
         control=control,
         log_level=document.log_level,
+        log_format=document.log_format,
+        required=document.required,
+        start_grace=document.start_grace,
         warnings=problems([*moved.warnings(), *_open_keys(whole, document), *_plain_ways(document)]),
     )
 
@@ -364,6 +372,15 @@ def _crossed(values: dict[str, object]) -> Iterator[Complaint]:
                 yield place, f"{exchange} is gathered by this daemon itself ({other}): an exchange comes by one way"
             elif "*" not in exchange and (first := seen.setdefault(topic, index)) != index:
                 yield place, f"{quote(topic)} comes already by sources[{first}]"
+
+
+def _never_live(values: dict[str, object]) -> Iterator[Complaint]:
+    """Required topics of exchanges that do not come; of what other daemons send that is not known beforehand."""
+    gathered = [str(table.get("id")) for _, table in _tables(values, "exchanges")]
+    for index, topic in enumerate(_texts(values.get("required"))):
+        exchange = topic.split(":", 2)[1] if topic.count(":") > 1 else "*"
+        if "*" not in exchange and exchange not in gathered and not values.get("sources"):
+            yield ("required", index), f"{quote(exchange)} is not gathered here{choices(exchange, gathered)}"
 
 
 def _texts(value: object) -> list[str]:

@@ -24,7 +24,7 @@ from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
 from aggregator.ingest.credentials import KeyPlace, parse_place
 from aggregator.ingest.proxies import Proxy, find_proxy
 from aggregator.records import CHANNELS
-from aggregator.sinks.sink import Delivery, Sink, SinkConfig
+from aggregator.sinks.sink import Delivery, Patterns, Sink, SinkConfig
 from aggregator.sinks.values import choices, path_text, quote, socket_path, to_seconds
 from aggregator.sources.source import Reception, Source, SourceConfig
 
@@ -40,6 +40,7 @@ CANDLES = re.compile(r"candles_([1-9][0-9]{0,2}[smhdwM])")
 FIRST_INTERVAL = "1m"  # a bare "candles" means this interval
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
 LINGER_S = 60.0  # a client that begins anew is back by then
+START_GRACE_S = 60.0  # most topics of most exchanges are live within this time
 SHORTEST_LIFE_S = 5  # a connection lives at least so long
 LONGEST_S = 3.2e9  # seconds, a century: a clock's nanoseconds have room for it
 
@@ -266,6 +267,9 @@ class Document(_Table):
     state: Annotated[str, AfterValidator(path_text)] | None = None
     control: Annotated[str, AfterValidator(path_text), AfterValidator(socket_path)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "journal", "console", "json"] = "auto"
+    required: Patterns = ()
+    start_grace: Annotated[float, Field(ge=0, le=LONGEST_S), BeforeValidator(to_seconds)] = START_GRACE_S
     exchanges: Annotated[list[ExchangeTable], Field(min_length=1)]
     sources: list[dict[str, Any]] = []  # each is read by the table of its type
     sinks: Annotated[list[dict[str, Any]], Field(min_length=1)]  # likewise

@@ -6,7 +6,6 @@ fails, those before it are undone, the last first.
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,7 +15,7 @@ from aggregator.bus.selection import parse_pattern
 from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon.logs import set_level
 from aggregator.daemon.running_exchanges import changed_keys
-from aggregator.daemon.systemd import notify
+from aggregator.daemon.systemd import ready, reloading
 from aggregator.errors import AggregatorError, ConfigError, in_short
 from aggregator.sinks.sink import SinkConfig
 from aggregator.sources.source import SourceConfig
@@ -111,15 +110,15 @@ class Changes:
     # --- another configuration ----------------------------------------------------------------------------------------
 
     async def _reload(self) -> list[str]:
-        notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        reloading()
         try:
             done = await self._apply()
         except AggregatorError as error:
             for line in str(error).splitlines():
                 log.error("the configuration is not changed: %s", line)  # noqa: TRY400 - it is the operator's
-            notify("READY=1")
+            ready()
             raise
-        notify("READY=1")
+        ready()
         log.warning("the configuration is read again: %s", "; ".join(done) or "nothing is different")
         return done
 
@@ -160,7 +159,7 @@ class Changes:
 
 def fixed_differences(before: Config, after: Config) -> Iterator[str]:
     """The keys that differ and are those of a daemon's whole life."""
-    for key in ("state", "control"):
+    for key in ("state", "control", "log_format"):
         if getattr(before, key) != getattr(after, key):
             yield key
     for name in ("journal", "feed"):

@@ -25,14 +25,17 @@ from aggregator.daemon.changes import Changes
 from aggregator.daemon.control import Control
 from aggregator.daemon.identity import own_name
 from aggregator.daemon.insight import DaemonInsight
+from aggregator.daemon.logs import tell_repeats
 from aggregator.daemon.marks import Found, Marks, deaths_in
 from aggregator.daemon.process import Deadline, Process
 from aggregator.daemon.progress import Progress
+from aggregator.daemon.required import Required
 from aggregator.daemon.running_exchanges import RunningExchanges
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.daemon.signals import hear
-from aggregator.daemon.systemd import notify
+from aggregator.daemon.systemd import Watchdog, more_time, notify, ready
 from aggregator.errors import ConfigError, in_short, is_of_the_machine
+from aggregator.feed.sink import check_sockets
 from aggregator.ingest.host_names import new_loop
 from aggregator.ingest.rest import Hosts
 from aggregator.ingest.state import StateLock
@@ -42,6 +45,7 @@ from aggregator.sources.running import RunningSources
 
 FORGET_S = 5.0  # the disk has so long to forget a life in which nothing was said
 DRAIN_S = 3.0  # the sinks have so long to write what they hold
+SETTLE_S = 30.0  # the service manager waits so much longer than a start may take
 ECHO_S = 0.3  # a second signal within this time is the first: `timeout` and others signal a process, then its group
 SWEEP_S = 20.0  # a sweep takes milliseconds, because little is tracked
 SWITCH_S = 0.0005  # another thread may hold the interpreter so long while frames wait (5 ms unless told)
@@ -91,6 +95,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._stopped_at: float | None = None
         self._progress = Progress(self.bus, self.exchanges.runners, notify)
+        self._watchdog = Watchdog(self.bus, self.exchanges.runners)
         self.marks: Marks | None = None
         self._lives: Lives | None = None
         self._before = ""  # the epoch of the life before this one, where that is known
@@ -136,6 +141,7 @@ class Daemon:
             if found is None:
                 return
             self.name = await self._keeper.do(partial(own_name, self.config.state))
+            check_sockets(self.config.sinks)
             dead, places = self.config.state / "dead", self.config.state / "places"
             await self.outputs.start(self.config.sinks, deaths_in(found), dead, places, self.name, self._before)
             self.bus.attach(marks.heed)
@@ -155,15 +161,18 @@ class Daemon:
                 self.process.watch(),
                 marks.beat(),
                 self.attention.watch(self._keeper),
+                self._watchdog.watch(),
+                tell_repeats(),
             )
             tasks += [loop.create_task(each) for each in chores]
             await self._unless_stopped(self._begun())
-            notify("READY=1")
+            ready()
             self.changes.begin()
             await self._stop.wait()
         finally:
             for task in tasks:
                 task.cancel()
+            notify("STATUS=stopping: sinks write what they hold")
             notify("STOPPING=1")
             await self.changes.end()
             if self._control is not None:
@@ -175,8 +184,14 @@ class Daemon:
                     signal.signal(number, handler or signal.SIG_DFL)
 
     async def _begun(self) -> None:
+        """Wait for exchanges that must start, and for the topics that are required, as the configuration says."""
         for exchange in self.config.exchanges:
             await self.exchanges.begun(exchange.id)
+        required, grace = self.config.required, self.config.start_grace
+        if required:
+            more_time(grace + SETTLE_S)
+            await Required(required, self.bus.views).wait(grace, self._progress.tell)
+            self._progress.tell("")
 
     async def _be_asked(self) -> None:
         """Listen at the control socket. Raises ConfigError where that cannot be, and a configuration names the path."""

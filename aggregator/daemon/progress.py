@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from aggregator.bus.bus import Bus
+from aggregator.daemon.printable import printable
 from aggregator.ingest.runner import ExchangeRunner
 from aggregator.records import TopicState
 
 LOOK_S = 5.0  # between two looks
+NAMED = 3  # exchanges of which nothing comes
 
 log = logging.getLogger("aggregator.daemon")
 
@@ -33,6 +35,7 @@ class Progress:
         self._bus = bus
         self._runners = runners
         self._notify = notify
+        self.note = ""  # says what the daemon is at, where that has to be said
         self._live: set[str] = set()
         self._begun = time.monotonic()
 
@@ -42,11 +45,20 @@ class Progress:
         while True:
             await asyncio.sleep(LOOK_S)
             rate, before = (self._bus.offset - before) / LOOK_S, self._bus.offset
-            self._notify(f"STATUS={await self.look()}, {rate:.0f}/s")
+            words = f"{await self.look()}, {rate:.0f}/s"
+            self._notify(f"STATUS={printable(f'{self.note}; {words}' if self.note else words)}")
+
+    def tell(self, note: str) -> None:
+        """Have the service manager told what the daemon is at; with an empty text that this is over."""
+        if note != self.note:
+            self.note = note
+            if note:
+                self._notify(f"STATUS={printable(note)}")
 
     async def look(self) -> str:
         """Log which exchanges have come to life since the last look; all of them in words."""
         total: Counter[TopicState] = Counter()
+        silent: list[str] = []
         for id, runner in list(self._runners.items()):
             states: Counter[TopicState] = Counter()
             for part in runner.states():
@@ -57,7 +69,10 @@ class Progress:
             if is_live and id not in self._live:
                 log.info("%s: live: %s", id, in_words(states))
             (self._live.add if is_live or states["quiet"] else self._live.discard)(id)
-        return f"{len(self._runners)} exchanges, {in_words(total)}"
+            if states and id not in self._live:
+                silent.append(id)
+        named = ", ".join(silent[:NAMED]) + (" and others" if len(silent) > NAMED else "")
+        return f"{len(self._runners)} exchanges, {in_words(total)}{f' (nothing of {named})' if silent else ''}"
 
     def sum_up(self) -> str:
         """The whole run in words."""

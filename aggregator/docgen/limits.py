@@ -605,7 +605,16 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("ingest.credentials.LONGEST_KEY_BYTES", "bytes", "a key of an account", "refused; the exchange waits"),
     ),
     "What is said": (
-        Bound("daemon.logs.LONGEST", "characters", "of a message in the log", "cut off; its length is said"),
+        Bound("daemon.log_forms.LONGEST", "characters", "of a message in the log", "cut off; its length is said"),
+        Bound(
+            "daemon.log_forms.LARGEST_ENTRY_BYTES", "bytes", "of a message and its traceback in the journal", "likewise"
+        ),
+        Bound(
+            "daemon.repeats.MOST_LATELY",
+            "messages",
+            "of which it is known that they were said in the last ten seconds",
+            "the oldest counts as new when it comes again",
+        ),
         Bound("daemon.logs.MOST_WAITING", "messages", "that wait for whoever reads the log", "left out, and counted"),
         Bound(
             "daemon.signals.PAUSE_S",

@@ -38,7 +38,7 @@ has left is taken over, if it is the same user's; a live one never is.
 A request is one JSON object on one line, and so is its answer. Several requests may follow each other.
 
 ```sh
-echo '{"op":"rotate"}' | nc -U /run/aggregator/control.sock
+echo '{"op":"rotate"}' | nc -U /run/aggregator/daemon/control.sock
 ```
 
 """

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterable
 from grp import getgrnam
 from typing import Annotated
 
@@ -11,11 +12,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from aggregator.bus.selection import BadPattern
 from aggregator.errors import ConfigError
 from aggregator.feed.access import HASH, Access, Token
+from aggregator.feed.activation import check_activated
 from aggregator.feed.address import UnixAddress, parse_address
 from aggregator.feed.server import FeedServer
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.status import FeedStatus
-from aggregator.sinks.sink import Batch, Context, Sink, Writer
+from aggregator.sinks.sink import Batch, Context, Sink, SinkConfig, Writer
 from aggregator.sinks.values import HOW, Count, FilePath, Word, parse_place, quote, read_place, socket_path
 
 HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
@@ -139,6 +141,13 @@ def _insecure(value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pyda
     return value
 
 
+def check_sockets(sinks: Iterable[SinkConfig]) -> None:
+    """Raise ConfigError where the service manager has opened a socket that no feed of these sinks names."""
+    settings = [sink.settings for sink in sinks]
+    listen = [address for each in settings if isinstance(each, FeedKeys) for address in each.listen]
+    check_activated(map(parse_address, listen))
+
+
 Mode = Annotated[int, BeforeValidator(_mode), Word("octal", lambda value: f'"0{value:o}"')]
 GroupName = Annotated[str, AfterValidator(_group)]
 Addresses = Annotated[list[Annotated[str, AfterValidator(_listen)]], Field(min_length=1), Word("list")]
@@ -155,8 +164,9 @@ class FeedKeys(Struct, frozen=True, kw_only=True):
     """Where subscribers connect.
 
     listen: `"unix:PATH"` (at most 107 bytes long), `"tcp:127.0.0.1:8790"` and `"http:127.0.0.1:8791"` (or `[::1]`), as
-        many as wanted
-    mode: the permissions of the unix socket: text, or `0o660`
+        many as wanted. A socket that systemd has opened at one of these addresses is taken over; one that none names is
+        a mistake
+    mode: the permissions of the unix socket: text, or `0o660`; of one of systemd's, `SocketMode=` says them
     group: its group, by name; by default the daemon's
     ring: records kept per client; one that is too slow loses its oldest and is told how many
     max_clients: further clients are turned away

@@ -16,10 +16,20 @@ BACKLOG = 512
 class Listener:
     """A listening unix socket and its file."""
 
-    def __init__(self, path: Path, mode: int, group: str | None, name: str = "feed") -> None:
-        """Listen at `path`. Raises ConfigError, in which it is called `name`, when that cannot be."""
+    def __init__(
+        self, path: Path, mode: int, group: str | None, name: str = "feed", given: socket.socket | None = None
+    ) -> None:
+        """Listen at `path`. Raises ConfigError, in which it is called `name`, when that cannot be.
+
+        given: a socket that listens there already, whose file and rights are somebody else's matter
+        """
         self.path = path
         self._name = name
+        self._file: tuple[int, int] | None = None
+        if given is not None:
+            self.socket = given
+            self.socket.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+            return
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         try:
@@ -81,6 +91,8 @@ class Listener:
     def close(self) -> None:
         """Listen no more, and remove the file if it is still ours."""
         self.socket.close()
+        if self._file is None:
+            return
         with suppress(OSError):
             if self._identity() == self._file:
                 self.path.unlink()

@@ -109,8 +109,8 @@ type = "feeed"
     assert (
         "\n".join(problems(text))
         == """\
-site.toml:1: loglevel: is not a key here; allowed: control, exchanges, feed, journal, log_level, sinks, sources, \
-state, version; did you mean "log_level"?
+site.toml:1: loglevel: is not a key here; allowed: control, exchanges, feed, journal, log_format, log_level, \
+required, sinks, sources, start_grace, state, version; did you mean "log_level"?
 site.toml:2: log_level: "inof" is unknown; allowed: debug, error, info, warning; did you mean "info"?
 site.toml:4: exchanges[0].id: "binanse" is not an exchange of the catalogue; did you mean "binance"?
 site.toml:5: exchanges[0].channels[0]: "trade" is not a channel; allowed: bbo, book, candles, funding, \
@@ -563,12 +563,9 @@ def test_the_service_runs_the_example_that_the_readme_installs() -> None:
     (installed,) = re.findall(r"--example service --out (\S+)$", readme, re.MULTILINE)
     assert f"run --config {installed}\n" in unit
     sinks = load_config(ROOT / "config/service.toml", known_channels=known_channels).sinks
-    homes = {"StateDirectory": "/var/lib", "RuntimeDirectory": "/run"}
-    given = {
-        f"{homes[name]}/{value}"
-        for name, value in re.findall(r"^(\w+Directory)=(\w+)$", unit, re.MULTILINE)
-        if name in homes
-    }
+    state = re.findall(r"^StateDirectory=(\w+)$", unit, re.MULTILINE)
+    listens = re.findall(r"^ListenStream=(/\S+)$", (ROOT / "systemd/aggregator.socket").read_text(), re.MULTILINE)
+    given = {*(f"/var/lib/{name}" for name in state), *(str(Path(path).parent) for path in listens)}
     assert {str(path_of(sink).parent) for sink in sinks} == given
 
 

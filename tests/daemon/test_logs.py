@@ -5,10 +5,12 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from aggregator.daemon.logs import MOST_WAITING, Scribe, ScribeHandler, set_up
+from aggregator.daemon import logs
+from aggregator.daemon.logs import MOST_WAITING, Scribe, ScribeHandler, set_up, to_descriptor
 from aggregator.daemon.printable import printable
 
 pytestmark = pytest.mark.waits
@@ -21,11 +23,8 @@ HOSTILE = "\x1b[2J\r\nERROR forged\x9b31m\u202e\ud800\x00"
 def test_a_message_is_one_printable_line(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, is_journal: bool
 ) -> None:
-    if is_journal:
-        monkeypatch.setenv("JOURNAL_STREAM", "8:1")
-    else:
-        monkeypatch.delenv("JOURNAL_STREAM", raising=False)
-    set_up("info")
+    monkeypatch.setattr(logs, "JOURNAL", Path("/nowhere"))
+    set_up("info", "journal" if is_journal else "console")
     logging.getLogger("aggregator.test").error("it said %s", HOSTILE, exc_info=ValueError(HOSTILE))
     logging.shutdown()
     lines = capfd.readouterr().err.split("\n")
@@ -44,7 +43,7 @@ class Pipe:
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, 4096)
-        self.scribe = Scribe(self.writer)
+        self.scribe = Scribe(to_descriptor(self.writer))
         self.handler = ScribeHandler(self.scribe)
         self.handler.setFormatter(logging.Formatter("%(message)s"))
 
@@ -80,14 +79,14 @@ def test_a_log_that_nobody_reads_keeps_nobody_waiting_and_tells_what_is_missing(
     said = [*begun[1:], *pipe.read(lines=2)]
     assert said[:MOST_WAITING] == [f"line {number}" for number in range(MOST_WAITING)]
     assert said[MOST_WAITING:] == [
-        "the log: 7 messages are missing here, as standard error did not take them",
+        "the log: 7 messages are missing here, as they could not be written",
         "later",
     ]
 
 
 def test_the_end_of_the_program_waits_a_moment_for_a_log_that_nobody_reads(pipe: Pipe) -> None:
-    for _ in range(3):  # the first fits into the pipe, the second stops the thread
-        pipe.say("x" * 4000)
+    for letter in "xyz":  # the first fits into the pipe, the second stops the thread
+        pipe.say(letter * 4000)
     pipe.handler.flush()
     assert pipe.scribe.waiting == 1  # it has come back, and the third still waits
     pipe.read(lines=3)
@@ -95,11 +94,11 @@ def test_the_end_of_the_program_waits_a_moment_for_a_log_that_nobody_reads(pipe:
 
 def test_messages_that_a_full_disk_did_not_take_are_counted() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
-    scribe = Scribe(full)
+    scribe = Scribe(to_descriptor(full))
     handler = ScribeHandler(scribe)
     reader, writer = os.pipe()
-    for _ in range(3):
-        handler.emit(logging.LogRecord("a", logging.INFO, "", 1, "lost", (), None))
+    for number in range(3):
+        handler.emit(logging.LogRecord("a", logging.INFO, "", 1, f"lost {number}", (), None))
     scribe.flush(5)
     os.dup2(writer, full)  # there is room again
     handler.emit(logging.LogRecord("a", logging.INFO, "", 1, "kept", (), None))
@@ -107,7 +106,7 @@ def test_messages_that_a_full_disk_did_not_take_are_counted() -> None:
     for fd in (full, writer):
         os.close(fd)
     assert os.read(reader, 1000).decode().splitlines() == [
-        "the log: 3 messages are missing here, as standard error did not take them",
+        "the log: 3 messages are missing here, as they could not be written",
         "kept",
     ]
     os.close(reader)

@@ -62,7 +62,10 @@ async def test_an_exchange_is_said_to_be_live_once_each_time_that_it_becomes_so(
         "toy: live: 1 topics live, 2 without data",
         "toy: live: 3 topics live",
     ]
-    assert said[:2] == ["1 exchanges, 0 topics live, 3 without data", "1 exchanges, 1 topics live, 2 without data"]
+    assert said[:2] == [
+        "1 exchanges, 0 topics live, 3 without data (nothing of toy)",
+        "1 exchanges, 1 topics live, 2 without data",
+    ]
 
 
 async def test_the_service_manager_is_told_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

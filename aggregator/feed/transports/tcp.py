@@ -4,6 +4,7 @@ import socket
 
 from aggregator.errors import ConfigError
 from aggregator.feed.access import Access, Gate
+from aggregator.feed.activation import activated
 from aggregator.feed.address import TcpAddress
 from aggregator.feed.certificates import Certificates
 from aggregator.feed.crowd import Crowd
@@ -66,7 +67,9 @@ class TcpTransport(SocketTransport):
 
 
 def listen(address: TcpAddress) -> socket.socket:
-    """Give a socket that listens at a port. Raises ConfigError when that cannot be."""
+    """Give a socket that listens at a port, perhaps one that was opened before. Raises ConfigError where none can."""
+    if (given := activated(address)) is not None:
+        return given
     try:
         family, kind, _, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind)

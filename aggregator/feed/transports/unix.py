@@ -4,6 +4,7 @@ import logging
 import socket
 import struct
 
+from aggregator.feed.activation import activated
 from aggregator.feed.address import UnixAddress
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.socket_file import Listener
@@ -21,7 +22,7 @@ class UnixTransport(SocketTransport):
     def __init__(self, address: UnixAddress, settings: FeedSettings, pace: Pace) -> None:
         """Listen. Raises ConfigError when that cannot be."""
         self.address = address
-        self._listener = Listener(address.path, settings.mode, settings.group)
+        self._listener = Listener(address.path, settings.mode, settings.group, given=activated(address))
         self._settings = settings
         super().__init__(self._listener.socket, pace.may_write)
 

@@ -43,6 +43,12 @@ def between(page: Page) -> str:
     return f"from={page.start // SECOND_NS}&to={-(-end // SECOND_NS)}"
 
 
+def timed(deal: TradeWire) -> TradeWire:
+    """By REST `create_time_ms` of a contract's trade is seconds, with their milliseconds behind the point."""
+    deal.create_time, deal.create_time_ms = deal.create_time_ms or deal.create_time, None
+    return deal
+
+
 def trades(api: str, path: str, word: str, serves: Callable[[Instrument], bool]) -> PastPages:
     def request(page: Page) -> Request:
         return asking(f"{api}/{path}/trades?{word}={page.raw_symbol}&limit={MOST}&{between(page)}")
@@ -50,7 +56,7 @@ def trades(api: str, path: str, word: str, serves: Callable[[Instrument], bool])
     def parse(page: Page, body: bytes) -> Iterable[Trade]:
         if path == "spot":
             return sorted(read_past(page.raw_symbol, body), key=lambda trade: trade.ts_event or 0)
-        told = [event for deal in decode_deals(body) for event in deal.records(None)]
+        told = [event for deal in decode_deals(body) for event in timed(deal).records(None)]
         return sorted((r for r in told if isinstance(r, Trade)), key=lambda trade: (trade.ts_event or 0, trade.id))
 
     return PastPages(

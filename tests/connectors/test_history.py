@@ -1,6 +1,8 @@
 """The past as each exchange's documentation says that it is asked for, and the answers that it shows there."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -21,6 +23,8 @@ INVERSE = Instrument(kind="perpetual", base="BTC", quote="USD", settle="BTC", li
 # of a trade id, price, size, side and ms; of a candle ms, open, high, low, close, and the volumes that are told
 Case = tuple[str, Instrument, str, str, str, str, list[tuple[object, ...]]]
 S, E = START // MS_NS, END // MS_NS
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+FIRST_TRADES, LAST_TRADES = 1_300_000_000 * SECOND_NS, 1_900_000_000 * SECOND_NS  # 2011 and 2030
 
 CASES: list[Case] = [
     (
@@ -240,8 +244,8 @@ CASES: list[Case] = [
         ('{"code":"200000","data":[{"sequence":"10976028003549185","price":"67122","size":"0.000025","side":"buy",'
         '"time":1729177117877000000},{"sequence":"10976028003549188","price":"67122","size":"0.01792257","side":"buy",'
         '"time":1729177117877000000}]}'),
-        [("10976028003549188", "67122", "0.01792257", "buy", 1729177117877),
-         ("10976028003549185", "67122", "0.000025", "buy", 1729177117877)],
+        [("10976028003549185", "67122", "0.000025", "buy", 1729177117877),
+         ("10976028003549188", "67122", "0.01792257", "buy", 1729177117877)],
     ),
     (
         "kucoin", SPOT, "candles",
@@ -471,6 +475,59 @@ def test_no_more_is_asked_for_than_there_is(limit: tuple[str, Instrument, str, s
     asked = getattr(way(id, instrument, channel), name_)
     assert asked is not None, source
     assert asked <= most, source
+
+
+# answers by others' tests and recordings: exchange, how the path begins, instrument, channel
+GENUINE: list[tuple[str, str, Instrument, str]] = [
+    ("binance", "/api/v3/historicalTrades", SPOT, "trades"),
+    ("binance", "/api/v3/klines", SPOT, "candles"),
+    ("binanceusdm", "/fapi/v1/aggTrades", LINEAR, "trades"),
+    ("binanceusdm", "/fapi/v1/klines", LINEAR, "candles"),
+    ("binancecoinm", "/dapi/v1/aggTrades", INVERSE, "trades"),
+    ("binancecoinm", "/dapi/v1/klines", INVERSE, "candles"),
+    ("bitfinex", "/v2/trades/", SPOT, "trades"),
+    ("bitfinex", "/v2/candles/trade:1D:tETHUST/hist", SPOT, "candles"),
+    ("bitget", "/api/v2/spot/market/fills-history", SPOT, "trades"),
+    ("bitget", "/api/v2/mix/market/fills-history", LINEAR, "trades"),
+    ("bitget", "/api/v2/spot/market/history-candles", SPOT, "candles"),
+    ("bitget", "/api/v2/mix/market/history-candles", LINEAR, "candles"),
+    ("bitstamp", "/api/v2/transactions/", SPOT, "trades"),
+    ("bitstamp", "/api/v2/ohlc/", SPOT, "candles"),
+    ("bybit", "/v5/market/recent-trade", LINEAR, "trades"),
+    ("bybit", "/v5/market/kline", LINEAR, "candles"),
+    ("coinbase", "/api/v3/brokerage/market/products/ETH-USDT/ticker", SPOT, "trades"),
+    ("coinbase", "/api/v3/brokerage/market/products/ETH-USDT/candles", SPOT, "candles"),
+    ("gate", "/api/v4/futures/usdt/trades", LINEAR, "trades"),
+    ("gate", "/api/v4/spot/candlesticks", GATE_SPOT, "candles"),
+    ("gate", "/api/v4/futures/usdt/candlesticks", LINEAR, "candles"),
+    ("htx", "/market/history/trade", SPOT, "trades"),
+    ("htx", "/market/history/kline", SPOT, "candles"),
+    ("htx", "/linear-swap-ex/market/history/trade", LINEAR, "trades"),
+    ("htx", "/linear-swap-ex/market/history/kline", LINEAR, "candles"),
+    ("kraken", "/0/public/Trades", SPOT, "trades"),
+    ("kraken", "/0/public/OHLC", SPOT, "candles"),
+    ("krakenfutures", "/derivatives/api/v3/history", LINEAR, "trades"),
+    ("kucoin", "/api/v1/market/histories", SPOT, "trades"),
+    ("kucoin", "/api/v1/market/candles", SPOT, "candles"),
+    ("kucoinfutures", "/api/v1/trade/history", LINEAR, "trades"),
+    ("mexc", "/api/v3/klines", SPOT, "candles"),
+    ("okx", "/api/v5/market/history-trades", SPOT, "trades"),
+    ("okx", "/api/v5/market/history-candles", SPOT, "candles"),
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"{CORPUS} is not here")
+@pytest.mark.parametrize("genuine", GENUINE, ids=lambda genuine: f"{genuine[0]}-{genuine[1]}")
+def test_a_genuine_answer_is_of_its_time(genuine: tuple[str, str, Instrument, str]) -> None:
+    id, path, instrument, channel = genuine
+    rows = [json.loads(line) for line in (CORPUS / id / "rest.jsonl").read_text().splitlines()]
+    bodies = [row["raw"].encode() for row in rows if (row["url"] or "").startswith(path)]
+    assert bodies
+    for body in bodies:
+        found = list(way(id, instrument, channel).parse(Page(raw_symbol="x", start=START, end=END), body))
+        assert found
+        assert all(FIRST_TRADES < moment(record) < LAST_TRADES for record in found)
+        assert [moment(record) for record in found] == sorted(moment(record) for record in found)
 
 
 def declared() -> Mapping[str, tuple[PastPages, ...]]:

@@ -3,7 +3,8 @@
 https://www.kucoin.com/docs-new/rest/spot-trading/market-data/get-klines
 https://www.kucoin.com/docs-new/rest/spot-trading/market-data/get-trade-history
 https://www.kucoin.com/docs-new/rest/futures-trading/market-data/get-klines
-The newest comes first, of the candles of futures the oldest. A spot trade's `sequence` is the stream's `tradeId`.
+Of spot's candles the newest comes first, of those of futures the oldest; trades are put in order by their `sequence`,
+which is the stream's `tradeId` on spot.
 Whether the end of a range of spot's candles is within it is not documented, so that one less is asked for than an
 answer holds. Of futures it holds 500 (the SDK 1.3.2), or 200 (ccxt 4.5.90): the smaller number is asked for.
 """
@@ -33,6 +34,7 @@ class SpotDeal(Struct):
 
 
 class Deal(Struct):
+    sequence: int
     tradeId: str
     price: Text
     size: Text
@@ -63,7 +65,7 @@ decode_bars = Decoder(Bars, float_hook=number).decode
 
 
 def read_spot_trades(page: Page, body: bytes) -> Iterable[Trade]:
-    for deal in reversed(decode_spot_deals(body).data):
+    for deal in sorted(decode_spot_deals(body).data, key=lambda deal: int(deal.sequence)):
         yield Trade(
             raw_symbol=page.raw_symbol,
             id=deal.sequence,
@@ -75,7 +77,7 @@ def read_spot_trades(page: Page, body: bytes) -> Iterable[Trade]:
 
 
 def read_trades(page: Page, body: bytes) -> Iterable[Trade]:
-    for deal in reversed(decode_deals(body).data):
+    for deal in sorted(decode_deals(body).data, key=lambda deal: deal.sequence):
         price, size = text(deal.price), text(deal.size)
         yield Trade(
             raw_symbol=page.raw_symbol, id=deal.tradeId, price=price, size=size, side=deal.side,

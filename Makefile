@@ -34,6 +34,24 @@ notebook: $(VENV)/notebook
 	@$(BIN)/python -m pytest -q tests/research/test_notebook.py $(ARGS)
 
 # Exports in the programs that they are for, which need Python 3.12 or later and an environment of their own.
+# The web page of aggregator/web, built anew from web/ with Node 20 or later.
+.PHONY: web check-web test-web
+web: web/node_modules/.package-lock.json
+	@cd web && npm run --silent build -- --logLevel error
+
+check-web: web
+	@test -z "$$(git status --porcelain aggregator/web)" || { \
+	    echo "aggregator/web is not what web/ makes: run make web, and commit it" >&2; exit 1; }
+
+# Every page in headless Chromium, on `aggregator demo`: a minute. ARGS: where screenshots go, and how long it measures.
+test-web: install web/node_modules/.package-lock.json
+	@bash -c '. .ci/debian && get_packages chromium fonts-wqy-microhei'
+	@PYTHON=$(abspath $(BIN))/python node tests/web/look.mjs $(ARGS)
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@cd web && npm ci --silent --no-audit --no-fund
+	@touch $@
+
 .PHONY: test-backtesters lock-backtesters
 test-backtesters: $(VENV)-backtesters/installed
 	@$(VENV)-backtesters/bin/python -m pytest -q tests/research/test_backtesters.py $(ARGS)

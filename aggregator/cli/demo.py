@@ -1,6 +1,7 @@
 """`aggregator demo`."""
 
 import asyncio
+import socket
 import sys
 import tempfile
 import time
@@ -32,27 +33,37 @@ REDRAW_S = 0.25
     callback=check_rate,
     help="Frames a second, over all simulated exchanges.",
 )
+@click.option("--port", default=0, help="Of the web page on this machine; a free one unless it is given.")
+@click.option(
+    "--control",
+    type=click.Path(path_type=Path),
+    help="A socket at which the simulated exchanges are told to misbehave, as that of `sandbox`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="NDJSON; the default where output is no terminal.")
-def command(rate: float, as_json: bool) -> None:
+def command(rate: float, port: int, control: Path | None, as_json: bool) -> None:
     """Simulated exchanges on loopback, a daemon on them, and their prices on the screen, until Ctrl-C.
 
-    A terminal shows a table; a pipe, or one that cannot be drawn over, gets every record.
+    A web page shows them too, at the address that is printed. A terminal shows a table; a pipe, or one that cannot be
+    drawn over, gets every record.
     """
     set_up("warning")
-    run(lambda: play(SandboxSettings(simulate=tuple(simulated_ids()), rate=rate), is_plain=as_json))
+    settings = SandboxSettings(simulate=tuple(simulated_ids()), rate=rate, control=control)
+    run(lambda: play(settings, port, is_plain=as_json))
 
 
-async def play(settings: SandboxSettings, *, is_plain: bool) -> None:
+async def play(settings: SandboxSettings, port: int, *, is_plain: bool) -> None:
     """Run the sandbox and the daemon side by side until the daemon is stopped."""
     with tempfile.TemporaryDirectory(prefix="aggregator-demo-") as directory:
         async with Sandbox(settings) as sandbox:
             path = Path(directory) / "demo.toml"
-            feed = f'[feed]\nlisten = ["unix:{directory}/feed.sock"]\n'
+            page = f"127.0.0.1:{port or free_port()}"
+            feed = f'[feed]\nlisten = ["unix:{directory}/feed.sock", "http:{page}"]\n'
             path.write_text(f'state = "{directory}/state"\n' + write_config(sandbox, feed))
             click.echo(f"demo: {', '.join(settings.simulate)} are simulated; Ctrl-C stops", err=True)
             click.echo(
                 f"demo: aggregator tail --socket {directory}/feed.sock 'trades:*:*'   follows beside this", err=True
             )
+            click.echo(f"demo: http://{page}/   is the web page", err=True)
             daemon = Daemon(read_config(path))
             if screen().can_redraw and not is_plain:
                 await draw(daemon)
@@ -61,6 +72,12 @@ async def play(settings: SandboxSettings, *, is_plain: bool) -> None:
                 daemon.bus.attach(lambda batch: write(batch.records, batch.lines, daemon, is_plain=is_plain))
                 await daemon.run()
     click.echo("demo: stopped", err=True)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 async def draw(daemon: Daemon) -> None:

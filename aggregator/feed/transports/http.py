@@ -2,7 +2,7 @@
 
 `/feed` is a WebSocket with the protocol of every transport, `/events` the same as server-sent events, and `/topics`,
 `/instruments` and `/book` answer single questions. `/livez` and `/readyz` tell whoever asks how the daemon is,
-`/status` and `/metrics` whoever may know all of it, and a browser logs in at `/login`.
+`/status` and `/metrics` whoever may know all of it, and a browser logs in at `/login`. The web page is at `/`.
 """
 
 import asyncio
@@ -41,6 +41,7 @@ from aggregator.feed.protocol import (
 )
 from aggregator.feed.settings import FeedSettings
 from aggregator.feed.subscriber import Subscriber
+from aggregator.feed.transports import page
 from aggregator.feed.transports.farewell import HANDSHAKE_S, Farewells, last_words
 from aggregator.feed.transports.http_peer import HttpPeer, Shape, chunk, events, frame
 from aggregator.feed.transports.logins import LONGEST_BODY_BYTES, Login, Logins, token_in
@@ -137,6 +138,7 @@ class HttpTransport:
             "/status": self._status,
             "/metrics": self._metrics,
         }
+        self._files: dict[str, Handler] = dict.fromkeys(page.page_files(), self._file)
         self._posts: dict[str, Handler] = {"/login": self._login, "/logout": self._logout}
         self._logins = Logins(self.address.port, is_secure=ports.certificates is not None)
         self._hosts = {LOCALHOST, address.host.lower(), *map(str.lower, settings.hosts)}
@@ -145,7 +147,7 @@ class HttpTransport:
         """Serve everyone who connects from now on."""
         self._host = host
         app = web.Application(middlewares=[self._guard], client_max_size=LONGEST_BODY_BYTES)
-        app.add_routes([web.get(path, handler) for path, handler in self._places.items()])
+        app.add_routes([web.get(path, handler) for path, handler in (self._places | self._files).items()])
         app.add_routes([web.post(path, handler) for path, handler in self._posts.items()])
         app.on_response_prepare.append(self._head)
         self._runner = web.AppRunner(
@@ -262,6 +264,8 @@ class HttpTransport:
     async def _head(self, request: web.Request, response: web.StreamResponse) -> None:
         """Say of every answer how it is to be read, and let the pages of other sites read it where they may ask."""
         response.headers.update(HEADERS)
+        if request.path in self._files:
+            response.headers.update(page.HEADERS)
         origin = request.headers.get("Origin")
         if origin in self._settings.origins:
             response.headers.update({"Access-Control-Allow-Origin": origin, "Vary": "Origin"})
@@ -294,7 +298,7 @@ class HttpTransport:
         self._let_in(request)
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return _may_ask(request)
-        if request.path not in OPEN:
+        if request.path not in OPEN and request.path not in self._files:
             request[ACCESS] = await self._access(request)
         return await handler(request)
 
@@ -362,6 +366,11 @@ class HttpTransport:
             return name in self._hosts or ip_address(name).is_loopback or name == _here(transport)
         except ValueError:
             return False
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        """Give a file of the web page."""
+        _asked(request, set())
+        return page.answer(request)
 
     # --- logins, and how the daemon is
 

@@ -142,7 +142,8 @@ def test_the_errors_are_a_config_error_and_carry_the_parts(load: Load) -> None:
         ("bittrex", '"bittrex" closed on 2023-12-04: Bittrex Global ended trading (US arm closed 2023-04-30)'),
         ("okex", '"okex" was renamed to okx in 2022-01; use id = "okx"'),
         ("bitbay", '"bitbay" was renamed to zonda in 2021-11; its successor "zonda" closed in 2026-04'),
-        ("okcoin", '"okcoin" was renamed to okxus in 2025-05; "okxus" is not in the catalogue'),
+        ("okcoin", '"okcoin" was renamed to okxus in 2025-05; use id = "okxus"'),
+        ("idex", '"idex" was renamed to kuma in 2025; "kuma" is not in the catalogue'),
         ("gateio", '"gateio" was renamed to gate between 2022 and 2026; use id = "gate"'),
         ("hitbtc2", '"hitbtc2" is an old API of hitbtc; use id = "hitbtc"'),
         (
@@ -802,7 +803,8 @@ def test_a_control_socket_has_a_path_that_a_socket_may_have(problems: Problems) 
         ("okex5", "okx"),  # near an id that gave way
         ("coinbasepro", "coinbaseexchange"),
         ("bitrex", "bittrex"),  # closed: the next message says so
-        ("okcoin", "okcoin"),  # its successor is not in the catalogue
+        ("okcoin", "okxus"),
+        ("idex", "idex"),  # its successor is not in the catalogue
         ("xqzw", None),
         ("", None),
         ("\0" * 10_000, None),

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Listing, Request
+from aggregator.exchange import Listing, Request, no_more
 from aggregator.records import Instrument, Kind, MarketState
 from aggregator.wire import ms, optional, text
 
@@ -136,4 +136,5 @@ def listing(rest: str, types: Sequence[str]) -> Listing:
     requests = [Request(url + type) for type in types if type != "OPTION"]
     if "OPTION" in types:
         requests.append(Request(f"{rest}/public/underlying?instType=OPTION"))
-    return Listing(tuple(requests), rows, read_instrument, options_of_each)
+    more = options_of_each if "OPTION" in types else no_more
+    return Listing(tuple(requests), rows, read_instrument, more)

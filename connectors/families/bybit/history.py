@@ -5,7 +5,7 @@ https://bybit-exchange.github.io/docs/v5/market/recent-trade
 Both ends of a range are within it, and the newest comes first. Options have no candles.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from msgspec import Struct, field
@@ -14,8 +14,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Page, PastPages, Request
 from aggregator.records import MS_NS, Candle, Instrument, SizeUnit, Trade
 from aggregator.wire import candle, ms
-from connectors.bybit.listing import REST
-from connectors.bybit.wires import INTERVALS
+from connectors.families.bybit.wires import INTERVALS
 
 MINUTES = ("1m", "3m", "5m", "15m", "30m")
 MOST = 1000
@@ -57,11 +56,11 @@ def category(instrument: Instrument) -> str:
     return instrument.kind
 
 
-def candles(of: str) -> PastPages:
+def candles(rest: str, of: str) -> PastPages:
     def request(page: Page) -> Request:
         interval = INTERVALS.get(page.interval, page.interval.removesuffix("m"))
         query = f"category={of}&symbol={page.raw_symbol}&interval={interval}&limit={MOST}"
-        return Request(f"{REST}/v5/market/kline?{query}&start={page.start // MS_NS}&end={(page.end - 1) // MS_NS}")
+        return Request(f"{rest}/v5/market/kline?{query}&start={page.start // MS_NS}&end={(page.end - 1) // MS_NS}")
 
     def parse(page: Page, body: bytes) -> Iterable[Candle]:
         for start, first, high, low, last, volume, turnover in reversed(decode_bars(body).result.rows):
@@ -78,12 +77,12 @@ def candles(of: str) -> PastPages:
     )
 
 
-def trades(of: str) -> PastPages:
+def trades(rest: str, of: str) -> PastPages:
     unit: SizeUnit = "quote" if of == "inverse" else "base"
     most = MOST_TRADES.get(of, MOST)
 
     def request(page: Page) -> Request:
-        return Request(f"{REST}/v5/market/recent-trade?category={of}&symbol={page.raw_symbol}&limit={most}")
+        return Request(f"{rest}/v5/market/recent-trade?category={of}&symbol={page.raw_symbol}&limit={most}")
 
     def parse(page: Page, body: bytes) -> Iterable[Trade]:
         for deal in reversed(decode_deals(body).result.rows):
@@ -103,7 +102,9 @@ def trades(of: str) -> PastPages:
     )
 
 
-HISTORY = (
-    *map(trades, ("spot", "linear", "inverse", "option")),
-    *map(candles, ("spot", "linear", "inverse")),
-)
+def history(rest: str, categories: Collection[str]) -> tuple[PastPages, ...]:
+    """The ways of each market. Options have no candles."""
+    return (
+        *(trades(rest, of) for of in ("spot", "linear", "inverse", "option") if of in categories),
+        *(candles(rest, of) for of in ("spot", "linear", "inverse") if of in categories),
+    )

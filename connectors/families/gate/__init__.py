@@ -1,4 +1,4 @@
-"""Gate: spot, perpetuals by the asset in which they settle, dated futures and options; version 4 of its protocol.
+"""The Gate protocol, version 4: spot, perpetuals by the asset in which they settle, dated futures and options.
 
 https://www.gate.com/docs/developers/apiv4/ws/en/
 One socket serves spot, and one each asset in which contracts settle. Of the two books that are documented the newer one
@@ -15,13 +15,11 @@ from aggregator.records import SECOND_NS, Channel, Instrument, Kind
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
 from aggregator.wire import encode, ms, seconds
-from connectors.gate.frames import BOOK_STREAM, FUTURES, OPTIONS, PERPETUALS, SPOT, parse
-from connectors.gate.history import history
-from connectors.gate.listing import PARTS, backfill, listing, snapshot
-from connectors.gate.spot_wires import LONG
+from connectors.families.gate.frames import BOOK_STREAM, FUTURES, OPTIONS, PERPETUALS, SPOT, parse
+from connectors.families.gate.history import history
+from connectors.families.gate.listing import PARTS, backfill, listing, snapshot
+from connectors.families.gate.spot_wires import LONG
 
-API = "https://api.gateio.ws/api/v4"
-FUTURES_WS = "wss://fx-ws.gateio.ws/v4/ws"
 WEEKS = {ours: wire for wire, ours in LONG.items()}
 DEPTH = 400  # levels a side of the newer book, every 100 ms
 OLDER_DEPTHS = {"futures": 100, "options": 50}
@@ -78,10 +76,12 @@ def stream(
     url: str,
     channels: dict[Channel, str],
     serves: Callable[[Instrument], bool],
+    api: str,
     path: str = "",
 ) -> Stream:
     """Declare one socket.
 
+    api: the address of REST
     path: where whole books are, below the REST address, if the stream brings none
     """
     market = channels["trades"].partition(".")[0]
@@ -98,9 +98,9 @@ def stream(
         parse=parse,
         heartbeat=Heartbeat(15, pinging(market)),
         headers=PARTS if market == "futures" else {},
-        snapshot=snapshot(API, path, depth) if is_older else None,
+        snapshot=snapshot(api, path, depth) if is_older else None,
         sequence={"book": contiguous, "trades": contiguous} if is_spot else {"book": contiguous},
-        backfill=backfill(API) if is_spot else None,
+        backfill=backfill(api) if is_spot else None,
         depth=depth,
         batch=1,
         pace=0.05,
@@ -108,58 +108,35 @@ def stream(
     )
 
 
-EXCHANGE = Exchange(
-    id="gate",
-    docs="https://www.gate.com/docs/developers/apiv4/ws/en/",
-    checked="2026-09, live probes by others",
-    trouble=trouble,
-    limits=Limits(weights={API: ((200, 10),)}, connects=(300, 300)),
-    listing=listing(
-        API,
-        (
-            "spot/currency_pairs",
-            "futures/usdt/contracts",
-            "futures/btc/contracts",
-            "futures/usd1/contracts",
-            "delivery/usdt/contracts",
-            "options/underlyings",
+MARKETS: dict[str, tuple[dict[Channel, str], Callable[[Instrument], bool], str, str, str]] = {
+    # a name: channels, whose they are, and below the address of REST: the listing, the past, whole books
+    "spot": (SPOT, settled("spot", None), "spot/currency_pairs", "spot", ""),
+    "usdt": (PERPETUALS, settled("perpetual", "USDT"), "futures/usdt/contracts", "futures/usdt", ""),
+    "btc": (PERPETUALS, settled("perpetual", "BTC"), "futures/btc/contracts", "futures/btc", ""),
+    "usd1": (PERPETUALS, settled("perpetual", "USD1"), "futures/usd1/contracts", "futures/usd1", ""),
+    "delivery": (FUTURES, settled("future", "USDT"), "delivery/usdt/contracts", "delivery/usdt", "delivery/usdt"),
+    "options": (OPTIONS, settled("option", "USDT"), "options/underlyings", "", "options"),
+}
+
+
+def exchange(id: str, *, api: str, ws: Mapping[str, str], checked: str, notes: tuple[str, ...] = ()) -> Exchange:
+    """Declare an exchange that speaks Gate.
+
+    api: the address of REST
+    ws: the markets of `MARKETS` that it has, each with the address of its socket
+    """
+    markets = {name: MARKETS[name] for name in ws}
+    return Exchange(
+        id=id,
+        docs="https://www.gate.com/docs/developers/apiv4/ws/en/",
+        checked=checked,
+        trouble=trouble,
+        limits=Limits(weights={api: ((200, 10),)}, connects=(300, 300)),
+        listing=listing(api, [listed for _, _, listed, _, _ in markets.values()]),
+        history=history(api, {past: serves for _, serves, _, past, _ in markets.values() if past}),
+        feeds=tuple(
+            stream(name, ws[name], channels, serves, api, whole)
+            for name, (channels, serves, _, _, whole) in markets.items()
         ),
-    ),
-    history=history(
-        API,
-        {
-            "spot": settled("spot", None),
-            "futures/usdt": settled("perpetual", "USDT"),
-            "futures/btc": settled("perpetual", "BTC"),
-            "futures/usd1": settled("perpetual", "USD1"),
-            "delivery/usdt": settled("future", "USDT"),
-        },
-    ),
-    feeds=(
-        stream("spot", "wss://api.gateio.ws/ws/v4/", SPOT, settled("spot", None)),
-        stream("usdt", f"{FUTURES_WS}/usdt", PERPETUALS, settled("perpetual", "USDT")),
-        stream("btc", f"{FUTURES_WS}/btc", PERPETUALS, settled("perpetual", "BTC")),
-        stream("usd1", f"{FUTURES_WS}/usd1", PERPETUALS, settled("perpetual", "USD1")),
-        stream(
-            "delivery",
-            f"{FUTURES_WS}/delivery/usdt",
-            FUTURES,
-            settled("future", "USDT"),
-            "delivery/usdt",
-        ),
-        stream(
-            "options",
-            "wss://op-ws.gateio.live/v4/ws",
-            OPTIONS,
-            settled("option", "USDT"),
-            "options",
-        ),
-    ),
-    notes=(
-        "A book is of 400 levels a side; dated futures have 100, options 50.",
-        "A book of a market that is not there is accepted, and stays silent.",
-        "Funding is told as current alone: what the exchange calls indicative, and has deprecated, is the same rate.",
-        "Trades outside of the book, by which the insurance fund takes over a position, are of kind `liquidation`.",
-        "Candles of options have no volume: what the exchange sends counts contracts.",
-    ),
-)
+        notes=notes,
+    )

@@ -10,8 +10,8 @@ from msgspec import Struct
 from aggregator.exchange import Event
 from aggregator.records import MarkPrice, OptionSummary
 from aggregator.wire import Text, is_zero, ms, optional, text
-from connectors.gate.contract_wires import BookFrame, DeltaWire, TradeWire
-from connectors.gate.spot_wires import BarWire, BestWire, One, Several
+from connectors.families.gate.contract_wires import BookFrame, DeltaWire, TradeWire
+from connectors.families.gate.spot_wires import BarWire, BestWire, One, Several
 
 
 class OptionBarWire(BarWire, gc=False):

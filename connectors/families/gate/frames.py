@@ -13,9 +13,9 @@ from aggregator.exchange import Accepted, Event, Hangup, Refused
 from aggregator.records import Channel
 from aggregator.refusals import meaning_of
 from aggregator.wire import channels_by_word, number
-from connectors.gate.contract_wires import ContractFrame
-from connectors.gate.option_wires import OptionFrame
-from connectors.gate.spot_wires import SpotFrame
+from connectors.families.gate.contract_wires import ContractFrame
+from connectors.families.gate.option_wires import OptionFrame
+from connectors.families.gate.spot_wires import SpotFrame
 
 BOOK_STREAM = "obu"  # whole books and changes in one stream, for spot and perpetuals
 SPOT: dict[Channel, str] = {

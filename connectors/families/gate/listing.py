@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot
+from aggregator.exchange import Backfill, Listing, Request, Since, Snapshot, no_more
 from aggregator.records import SECOND_NS, BookSnapshot, Instrument, MarketState, Side, Trade
 from aggregator.wire import Text, ms, number, optional, seconds, step, text
-from connectors.gate.contract_wires import LevelWire, levels
+from connectors.families.gate.contract_wires import LevelWire, levels
 
 PAGE = 100  # perpetual contracts in a list, unless it has all of them
 PARTS = {"X-Gate-Size-Decimal": "1"}  # without it sizes of futures are cut to whole contracts: -0.4 becomes 0
@@ -217,7 +217,7 @@ def listing(api: str, paths: Sequence[str]) -> Listing:
         tuple(asking(f"{api}/{path}") for path in paths),
         rows,
         read_instrument,
-        more,
+        more if any(path.startswith(("futures", "options")) for path in paths) else no_more,
         state=("trade_status", "status"),
     )
 

@@ -26,7 +26,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import Text, ms, nonzero, optional, seconds, signed, text
-from connectors.gate.spot_wires import BarWire, BestWire, Changes, Frame, One, Several, StreamWire
+from connectors.families.gate.spot_wires import BarWire, BestWire, Changes, Frame, One, Several, StreamWire
 
 FIRST_MS = 10**11  # a time above this cannot be seconds
 

@@ -3,7 +3,7 @@
 https://bybit-exchange.github.io/docs/v5/market/instrument
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import quote, unquote
 
 from msgspec import Raw, Struct, field
@@ -22,8 +22,12 @@ STATES: dict[str, MarketState] = {
     "Settling": "settling",
     "Closed": "delisted",
 }
-REST = "https://api.bybit.com"
-INSTRUMENTS = f"{REST}/v5/market/instruments-info?limit=1000&category="
+QUERIES = {  # where no asset is named, options are those of BTC alone (its documentation, 2026)
+    "spot": ("spot",),
+    "linear": ("linear", "linear&status=PreLaunch"),
+    "inverse": ("inverse",),
+    "option": ("option&baseCoin=All",),
+}
 TOO_FREQUENT = 403  # the status of an answer to an address that asked too often: it is locked out for ten minutes
 LOCKED_S = 600.0
 
@@ -141,15 +145,8 @@ def next_page(request: Request, body: bytes) -> Iterable[Request]:
         yield Request(f"{request.url.partition('&cursor=')[0]}&cursor={quote(unquote(cursor), safe='')}")
 
 
-LISTING = Listing(
-    (
-        Request(f"{INSTRUMENTS}spot"),
-        Request(f"{INSTRUMENTS}linear"),
-        Request(f"{INSTRUMENTS}linear&status=PreLaunch"),
-        Request(f"{INSTRUMENTS}inverse"),
-        Request(f"{INSTRUMENTS}option&baseCoin=All"),  # else those of BTC alone (its documentation, 2026)
-    ),
-    rows,
-    read_instrument,
-    more=next_page,
-)
+def listing(rest: str, categories: Collection[str]) -> Listing:
+    """The requests for the instruments of these categories, in the order of `QUERIES`."""
+    queries = [query for category, asked in QUERIES.items() if category in categories for query in asked]
+    url = f"{rest}/v5/market/instruments-info?limit=1000&category="
+    return Listing(tuple(Request(url + query) for query in queries), rows, read_instrument, more=next_page)

@@ -15,8 +15,8 @@ from msgspec.json import Decoder
 from aggregator.exchange import Page, PastPages, Request
 from aggregator.records import DAY_S, SECOND_NS, Candle, Instrument, Trade
 from aggregator.wire import Text, candle, number, optional, seconds
-from connectors.gate.contract_wires import TradeWire
-from connectors.gate.listing import asking, read_past
+from connectors.families.gate.contract_wires import TradeWire
+from connectors.families.gate.listing import asking, read_past
 
 MOST = 1000
 DEEPEST = 10_000

@@ -26,8 +26,8 @@ from aggregator.records import (
 )
 from aggregator.refusals import meaning_of
 from aggregator.wire import ms, nonzero
-from connectors.bybit import legacy
-from connectors.bybit.wires import (
+from connectors.families.bybit import legacy
+from connectors.families.bybit.wires import (
     PRODUCTION,
     Bars,
     BookRow,

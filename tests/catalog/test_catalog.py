@@ -27,6 +27,7 @@ BEYOND = {
     "aster",
     "backpack",
     "blockchaincom",
+    "bullish",
     "bybiteu",
     "bybitid",
     "derive",
@@ -44,6 +45,7 @@ BEYOND = {
     "pacifica",
     "paradex",
     "polymarket",
+    "weex",
 }
 STREAMS = {"itbit", "wavesexchange"}  # polled by the list of 2025, but their documentation has streams (2026-11)
 SEVEN = ("binance", "bit2c", "bitstamp", "coinbaseexchange", "htx", "kraken", "okx")

@@ -268,6 +268,8 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "whitebit": "`markets` and `futures` take no parameters",
     "woo": "`instruments` takes nothing but `symbol`; its other lists of records have `page` and `size`",
     "woofipro": "`public/info` takes no parameters",
+    "weex": "both `exchangeInfo` give all where no symbol is named, and have no parameter for pages",
+    "bullish": "`markets` takes nothing but `marketType`; its pages belong to histories",
     "modetrade": "`public/info` takes no parameters",
     "gateeu": "`currency_pairs` takes no parameters",
     "myokx": "`instruments` has no parameter for pages",

@@ -81,6 +81,8 @@ FUNDING = {
     "whitebit": told("current", "details", "frame"),
     "woo": told("predicted", "listing", "frame"),
     "woofipro": told("predicted", "listing", "frame"),
+    "weex": told("settled predicted", "frame", "frame"),
+    "bullish": told("current", "frame listing", "listing"),
     "modetrade": told("predicted", "listing", "frame"),
     "bybitid": told("current", "frame listing", "frame"),
     "myokx": told("current predicted settled", "frame", "frame"),

@@ -412,6 +412,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
     ),
     ("polymarket", 429, b'{"error":"ip_rate_limited"}', Trouble("ip_rate_limited", is_busy=True)),
     ("polymarket", 400, b'{"error":"invalid instrument"}', Trouble("invalid instrument")),
+    (
+        "weex",
+        400,
+        b'{"code":-1121,"msg":"Invalid symbol."}',
+        Trouble("-1121: Invalid symbol."),
+    ),
+    (
+        "bullish",
+        429,
+        b'{"errorCode":96000,"errorCodeName":"RATE_LIMIT","message":"Too many requests"}',
+        Trouble("96000: Too many requests", is_busy=True),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

@@ -8,13 +8,14 @@ on version 2 of it.
 from collections.abc import Iterable, Mapping, Sequence
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription
-from aggregator.records import MS_NS, Channel
+from aggregator.records import HOUR_S, MS_NS, Channel
 from aggregator.refusals import coded
 from aggregator.wire import encode, symbols_by
+from connectors.families.bhex.frames import parsing, read_depths, trades
+from connectors.families.bhex.listing import listing
 from connectors.hashkey.best_frames import asking as asking_best
 from connectors.hashkey.best_frames import parse as parse_best
-from connectors.hashkey.frames import parse
-from connectors.hashkey.rest import FUNDING, INDEX, LISTING, REST
+from connectors.hashkey.rest import FUNDING, INDEX, REST, SUFFIX
 
 WS = "wss://stream-glb.hashkey.com/quote/ws"
 CHANNELS: Mapping[Channel, str] = {
@@ -52,14 +53,14 @@ EXCHANGE = Exchange(
     checked="2026-09, live probes by others",
     trouble=coded("code", "msg", fine=("0", "200"), busy=("-1003",)),
     limits=Limits(weights={REST: ((600, 60),)}),
-    listing=LISTING,
+    listing=listing(REST, suffix=SUFFIX, interval_s=8 * HOUR_S),
     feeds=(
         Stream(
             url=f"{WS}/v1",
             channels={**CHANNELS, **MARKS},
             subscribe=asking("sub"),
             unsubscribe=asking("cancel"),
-            parse=parse,
+            parse=parsing({"trade": trades(is_buy=False), "depth": read_depths}),  # `m`: the buyer was the maker
             heartbeat=Heartbeat(every=10, frame=ping),
             depth=200,
             patience=35,  # each ping is answered

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Accepted, Event, Refused, Subscribe, Subscription
 from aggregator.refusals import meaning_of
 from aggregator.wire import bbo, encode, ms
-from connectors.hashkey.wires import Params
+from connectors.families.bhex.wires import Params
 
 
 class BestWire(Struct):

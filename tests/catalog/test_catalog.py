@@ -45,6 +45,7 @@ BEYOND = {
     "pacifica",
     "paradex",
     "polymarket",
+    "toobit",
     "weex",
 }
 STREAMS = {"itbit", "wavesexchange"}  # polled by the list of 2025, but their documentation has streams (2026-11)

@@ -270,6 +270,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "woofipro": "`public/info` takes no parameters",
     "weex": "both `exchangeInfo` give all where no symbol is named, and have no parameter for pages",
     "bullish": "`markets` takes nothing but `marketType`; its pages belong to histories",
+    "toobit": "`exchangeInfo` gives all where no symbol is named, and has no parameter for pages",
     "modetrade": "`public/info` takes no parameters",
     "gateeu": "`currency_pairs` takes no parameters",
     "myokx": "`instruments` has no parameter for pages",

@@ -83,6 +83,7 @@ FUNDING = {
     "woofipro": told("predicted", "listing", "frame"),
     "weex": told("settled predicted", "frame", "frame"),
     "bullish": told("current", "frame listing", "listing"),
+    "toobit": told("current", "frame", "frame"),
     "modetrade": told("predicted", "listing", "frame"),
     "bybitid": told("current", "frame listing", "frame"),
     "myokx": told("current predicted settled", "frame", "frame"),

@@ -424,6 +424,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"errorCode":96000,"errorCodeName":"RATE_LIMIT","message":"Too many requests"}',
         Trouble("96000: Too many requests", is_busy=True),
     ),
+    (
+        "toobit",
+        400,
+        b'{"code":-1121,"msg":"Invalid symbol."}',
+        Trouble("-1121: Invalid symbol."),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

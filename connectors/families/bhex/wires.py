@@ -1,4 +1,4 @@
-"""The messages of the BHEX protocol in its own spelling, and the records that they make.
+"""The messages of the BHEX protocol (Bluehelix) in its own spelling, and the records that they make.
 
 https://hashkeyglobal-apidoc.readme.io/reference/websocket-v1
 Sizes of contracts, whose names alone have a hyphen, count contracts.
@@ -31,16 +31,17 @@ class TradeRow(Struct, gc=False):
     t: int
     p: str
     q: str
-    m: bool  # the buyer was the maker, so the taker sold
+    m: bool
 
-    def record(self, symbol: str, sent: int) -> Record:
+    def record(self, symbol: str, sent: int, *, is_buy: bool) -> Record:
+        """Give the trade; `is_buy` is what `m` says where the taker bought."""
         return Trade(
             raw_symbol=symbol,
             id=self.v,
             price=self.p,
             size=self.q,
             size_unit=unit(symbol),
-            side="sell" if self.m else "buy",
+            side="buy" if self.m is is_buy else "sell",
             ts_event=ms(self.t),
             ts_sent=ms(sent) or None,
         )

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Event, Parse, Refused
 from aggregator.wire import by_word, past
-from connectors.hashkey.wires import BarRow, DepthRow, MarkRow, Params, StatisticsRow, TradeRow
+from connectors.families.bhex.wires import BarRow, DepthRow, MarkRow, Params, StatisticsRow, TradeRow
 
 R = TypeVar("R")
 
@@ -50,11 +50,18 @@ class Marks(Struct, gc=False):
 decode_marks = Decoder(Marks).decode
 
 
-def read_trades(frame: bytes) -> Iterable[Event]:
-    said = decode_trades(frame)
-    if not said.f:
-        return [row.record(said.symbol, said.sendTime) for row in said.data]
-    return past(row.record(said.symbol, said.sendTime) for row in sorted(said.data, key=lambda row: row.t))
+def trades(*, is_buy: bool) -> Parse:
+    """A reader of trades, of which `m` is `is_buy` where the taker bought: members of the family differ in it."""
+
+    def read(frame: bytes) -> Iterable[Event]:
+        said = decode_trades(frame)
+        if not said.f:
+            return [row.record(said.symbol, said.sendTime, is_buy=is_buy) for row in said.data]
+        return past(
+            row.record(said.symbol, said.sendTime, is_buy=is_buy) for row in sorted(said.data, key=lambda row: row.t)
+        )
+
+    return read
 
 
 def read_depths(frame: bytes) -> Iterable[Event]:
@@ -79,22 +86,23 @@ def read_marks(frame: bytes) -> Iterable[Event]:
 
 
 READERS: Mapping[str, Parse] = {
-    "trade": read_trades,
-    "depth": read_depths,
     "realtimes": read_statistics,
     "kline": read_bars,
     "markPrice": read_marks,
 }
 
 
-def parse_other(frame: bytes) -> Iterable[Event]:
-    """Read a frame that is none of ours, or that is spaced in another way; a refusal names neither topic nor symbol."""
-    other = decode_other(frame)
-    if other.code is not None and str(other.code) != "0":
-        reason = f"{other.code}: {other.desc or other.msg}"
-        return (Refused(reason),)  # it may be of any frame of a request: what it seems to mean is asked for again
-    read = None if other.type else READERS.get(other.topic)
-    return read(frame) if read is not None else ()
+def parsing(own: Mapping[str, Parse]) -> Parse:
+    """A parser of the topics that all members have, and of one member's own."""
+    readers = {**READERS, **own}
 
+    def parse_other(frame: bytes) -> Iterable[Event]:
+        """Read a frame that is none of ours, or is spaced in another way; a refusal names neither topic nor symbol."""
+        other = decode_other(frame)
+        if other.code is not None and str(other.code) != "0":
+            reason = f"{other.code}: {other.desc or other.msg}"
+            return (Refused(reason),)  # it may be of any frame of a request: what it seems to mean is asked for again
+        read = None if other.type else readers.get(other.topic)
+        return read(frame) if read is not None else ()
 
-parse = by_word(b'"topic":"', READERS, parse_other)
+    return by_word(b'"topic":"', readers, parse_other)

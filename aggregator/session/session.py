@@ -417,8 +417,8 @@ class Session:
         self.moment = now
         try:
             record = self._answers.read_book(raw_symbol, body)
-            if record is not None:
-                topic = self.topics.known("book", record.raw_symbol, now)
+            topic = None if record is None else self.topics.get("book", record.raw_symbol) or self._meet(record)
+            if record is not None and topic is not None:  # else the topic was left while the answer was on its way
                 if isinstance(record, OrdersSnapshot) and "orders" in self._unasked:
                     self.topics.known("orders", record.raw_symbol, now)
                 record.exchange, record.symbol, record.ts_recv = self.exchange, topic.symbol, now.wall

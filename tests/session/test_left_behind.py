@@ -104,3 +104,13 @@ def test_a_book_that_fills_again_is_taken() -> None:
     ask_for(session, answer(99), 10)
     _, told = ask_for(session, answer(0, LEVELS), 70)
     assert [r.bids for r in told if isinstance(r, BookSnapshot)] == [[("100", "1")]]
+
+
+def test_an_answer_that_comes_when_its_topic_was_left_makes_no_topic() -> None:
+    """It would never get a frame, stand still, and have the connection replaced for it."""
+    session, _ = opened()
+    session.receive([json.dumps({"delta": 8}).encode()], at(1))
+    assert [fetch.raw_symbol for fetch in session.wanted] == ["A"]
+    session.unsubscribe([Subscription("book", "A")], at(2))
+    assert session.receive_snapshot("A", answer(0, LEVELS), at(3)) == []
+    assert session.topics.get("book", "A") is None

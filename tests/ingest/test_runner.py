@@ -237,8 +237,9 @@ async def test_a_listing_that_does_not_answer_stops_no_feed_from_beginning() -> 
 
     followed = SimpleNamespace(
         exchange=toy(),
-        config=SimpleNamespace(relist=0.01, max_instruments=9),
+        config=SimpleNamespace(max_instruments=9),
         runner=SimpleNamespace(rest=None),
+        until_relisting=lambda _: asyncio.sleep(0.01),
         following=following,
         changing=asyncio.Lock(),
     )

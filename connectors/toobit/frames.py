@@ -49,7 +49,14 @@ def read_changes(frame: bytes) -> Iterable[Event]:
     kind = BookSnapshot if said.f else BookDelta
     sent = said.sendTime * MS_NS or None
     return [
-        kind(raw_symbol=said.symbol, bids=row.b, asks=row.a, sequence=row.o, ts_event=row.t * MS_NS, ts_sent=sent)
+        kind(
+            raw_symbol=said.symbol,
+            bids=row.b,
+            asks=row.a,
+            sequence=None if said.f else row.o,  # a whole book says 0, which would be older than any change
+            ts_event=row.t * MS_NS,
+            ts_sent=sent,
+        )
         for row in said.data
     ]
 

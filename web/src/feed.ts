@@ -78,7 +78,8 @@ export class Feed {
   private ask(op: string, topics: readonly string[]): void {
     if (this.socket?.readyState !== WebSocket.OPEN) return;
     const how = op === "subscribe" ? { time: "ms" } : {};
-    this.socket.send(JSON.stringify({ op, topics, ...how }));
+    // A request each: of one with a topic that the token does not allow, nothing would be done.
+    this.socket.send(topics.map((topic) => JSON.stringify({ op, topics: [topic], ...how })).join("\n"));
   }
 
   private hear(text: string): void {

@@ -114,11 +114,12 @@ function Ladder({ state, exchange, symbol }: { state: State; exchange: string; s
     state,
     [`book.${DEPTH_LEVELS}.200ms:${exchange}:${symbol}`],
     (record) => {
+      if (record.type !== "book_snapshot" && record.type !== "health") return;
       if (record.exchange !== exchange || record.symbol !== symbol || !record.conn.startsWith("derived/book.")) return;
       if (record.type === "book_snapshot") {
         book.current = record;
         isSound.current = true;
-      } else if (record.type === "health") isSound.current = record.state === "live" || record.state === "quiet";
+      } else isSound.current = record.state === "live" || record.state === "quiet";
     },
     5,
   );
@@ -191,7 +192,7 @@ function Trades({ state, symbol, exchanges }: { state: State; symbol: string; ex
           {trades.current.map((trade, i) => (
             <tr key={i} class={trade.side === "sell" ? "offer" : trade.side === "buy" ? "bid" : ""}>
               <td>{clock(trade.ts_event ?? trade.ts_recv)}</td>
-              <td>{trade.exchange}</td>
+              <td class="wrap">{trade.exchange}</td>
               <td class="number price">
                 <span class="unseen">{trade.side}</span> {trade.price}
               </td>

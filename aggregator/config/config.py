@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -169,6 +169,7 @@ def load_config(
         *_repeated(moved.values),
         *_same_names(moved.values),
         *_nested(moved.values),
+        *_taken(moved.values),
         *_spilling(moved.values),
     ]
     sources, wrong = _sources(moved.values)
@@ -540,6 +541,38 @@ def _same_names(values: dict[str, object]) -> Iterator[Complaint]:
 
 def _nested(values: dict[str, object]) -> Iterator[Complaint]:
     """Sinks that write below a directory of another of their type, whose files they would take for their own."""
+    directories = _directories(values)
+    for index, (sink, key, path) in directories.items():
+        for other, (its_sink, _, outer) in directories.items():
+            if sink is its_sink and outer in path.parents:
+                yield (
+                    ("sinks", index, key),
+                    f"lies within the {key} of sinks[{other}]: give each a directory of its own",
+                )
+
+
+def _taken(values: dict[str, object]) -> Iterator[Complaint]:
+    """Sinks that take the files of a directory in which these do not stay as they are, or one that is not a sink's."""
+    directories, tables = _directories(values), dict(_tables(values, "sinks"))
+    for index, (sink, key, path) in directories.items():
+        if not sink.takes_files:
+            continue
+        place: KeyPath = ("sinks", index, key)
+        for other, (its_sink, its_key, its_path) in directories.items():
+            if its_sink.takes_files:
+                continue
+            if path == its_path:
+                default = {field.name: field.default for field in structs.fields(its_sink.settings)}.get("merge")
+                if tables[other].get("merge", default) is True:
+                    said = f"the `merge` of sinks[{other}] makes new files of its old ones"
+                    yield place, f"{said}, and records would be taken twice: write `merge = false` in sinks[{other}]"
+            elif path in its_path.parents or its_path in path.parents:
+                how = "lies above" if path in its_path.parents else "lies within"
+                yield place, f"{how} the {its_key} of sinks[{other}]: write that very directory here"
+
+
+def _directories(values: dict[str, object]) -> dict[int, tuple[Sink, str, Path]]:
+    """Sinks that have a directory: each with the key that names it, and where that is."""
     directories: dict[int, tuple[Sink, str, Path]] = {}
     for index, table in _tables(values, "sinks"):
         try:
@@ -551,13 +584,7 @@ def _nested(values: dict[str, object]) -> Iterator[Complaint]:
         place = _place(value) if isinstance(value, str) else None
         if place is not None and get_type_hints(sink.settings).get(key) is Path:
             directories[index] = sink, key, Path(place)
-    for index, (sink, key, path) in directories.items():
-        for other, (its_sink, _, outer) in directories.items():
-            if sink is its_sink and outer in path.parents:
-                yield (
-                    ("sinks", index, key),
-                    f"lies within the {key} of sinks[{other}]: give each a directory of its own",
-                )
+    return directories
 
 
 def _spilling(values: dict[str, object]) -> Iterator[Complaint]:

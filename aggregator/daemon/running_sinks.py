@@ -130,7 +130,7 @@ class RunningSinks:
 
     def status(self) -> list[SinkStatus]:
         """How each of them fares; feeds are told by `feed_status`."""
-        return [sink.status() for sink in self.sinks if sink.has_queue]
+        return [sink.status() for sink in self.sinks if sink.is_listed]
 
     def feed_status(self) -> list[FeedStatus]:
         """How each feed and its subscribers fare."""

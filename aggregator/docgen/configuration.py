@@ -106,7 +106,7 @@ def sinks_section() -> str:
     """The tables of all sinks."""
     parts = [_section(sink) for sink in own_sinks()]
     rows = map(_row, keys_of(Delivery, Delivery()))
-    parts.append(f"#### Keys of every sink but `feed` and `journal`\n\n{table(COLUMNS, rows)}")
+    parts.append(f"#### Keys of every sink but `feed`, `journal` and `s3`\n\n{table(COLUMNS, rows)}")
     others = "".join(f"\n- {line}" for line in _other_defaults())
     network = f"of a sink that speaks to a server, unless its page says otherwise: {_different(NETWORK)}"
     parts.append(f"Other defaults:\n{others}\n- {network}\n")
@@ -118,7 +118,7 @@ def _section(sink: Sink) -> str:
     if sink.unique not in {None, "type"}:
         only = f" Two of them must not share a {code(str(sink.unique))}."
     said = f"{describe(sink.settings).summary}{only}"
-    title = f'type = "{sink.name}"' if sink.has_queue else f"[{sink.name}]"
+    title = f"[{sink.name}]" if sink.is_table else f'type = "{sink.name}"'
     return f"#### `{title}`\n\n{said}\n\n{_table(keys_of(sink.settings))}"
 
 
@@ -186,7 +186,7 @@ def _keys(head: str, keys: Iterable[Key], of: Sink | Source, mark: str) -> str:
 
 def _head(sink: Sink, mark: str) -> str:
     """The beginning of its table; the feed and the journal have one of their own."""
-    return f'{mark}[[sinks]]\n{mark}type = "{sink.name}"\n' if sink.has_queue else f"[{sink.name}]\n"
+    return f"[{sink.name}]\n" if sink.is_table else f'{mark}[[sinks]]\n{mark}type = "{sink.name}"\n'
 
 
 def _comment(text: str) -> str:

@@ -293,6 +293,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
         Bound("bus.history.LONGEST_CURSOR", "characters", "of a cursor", "it is none"),
     ),
+    "Uploads to S3": (
+        Bound("sinks.s3.WHOLE_BYTES", "bytes", "a file that is uploaded in one part", "parts of a quarter of it"),
+        Bound("sinks.s3.AT_ONCE", "files", "uploaded at once", "the others wait"),
+        Bound("sinks.s3.IDLE_TIMEOUT_S", "seconds", "of silence in a request", "tried again after a pause"),
+        Bound("sinks.s3.LONGEST_BACKOFF_S", "seconds", "the pause after a failure, which doubles", "no further"),
+    ),
     "Sources": (
         Bound(
             "sources.nats.MOST_WAITING_BYTES",

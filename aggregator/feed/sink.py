@@ -259,4 +259,5 @@ SINK = Sink(
         "client_ca": "/etc/aggregator/clients.pem",
     },
     has_queue=False,
+    is_table=True,
 )

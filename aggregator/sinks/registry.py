@@ -31,6 +31,7 @@ OWN = {
         ("postgres", "aggregator.sinks.databases.postgres:SINK"),
         ("questdb", "aggregator.sinks.databases.questdb:SINK"),
         ("redis", "aggregator.sinks.brokers.redis:SINK"),
+        ("s3", "aggregator.sinks.s3:SINK"),
         ("stdout", "aggregator.sinks.stdout:SINK"),
         ("zmq", "aggregator.sinks.brokers.zmq:SINK"),
     )

@@ -44,11 +44,11 @@ log = logging.getLogger("aggregator.sinks")
 class Running(Protocol):
     """A sink of a configuration at work.
 
-    has_queue: whether its status tells of a queue
+    is_listed: whether its status is one of those of sinks
     goes_on: whether the next life of the daemon gives it what this one does not
     """
 
-    has_queue: bool
+    is_listed: bool
 
     @property
     def goes_on(self) -> bool: ...
@@ -110,7 +110,7 @@ class QueuedSink:
     places: the file of the place that it has reached, where what does not fit into its queue is left to the journal
     """
 
-    has_queue = True
+    is_listed = True
 
     def __init__(
         self,
@@ -477,11 +477,11 @@ class QueuedSink:
 class DirectSink:
     """A sink without a queue: it is given each batch within the call that publishes it."""
 
-    has_queue = False
     goes_on = False
 
     def __init__(self, config: SinkConfig, bus: Bus, context: Context) -> None:
         self.name = config.name
+        self.is_listed = not config.sink.is_table
         self.task: asyncio.Task[None] | None = None
         self._config = config
         self._bus = bus

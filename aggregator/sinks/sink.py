@@ -222,6 +222,8 @@ class Sink(Struct, frozen=True, eq=False):
     unique: the key of which no two sinks may have the same value; `type`: there can be one such sink only
     example: values of the keys without a default, for the configuration that shows every key
     has_queue: false: it has none of those keys, and takes each batch as it is published
+    is_table: whether it is a table of its own in a configuration, like `[journal]`
+    takes_files: whether it takes the closed files of the sink whose `path` is its own, and no records
     module: the module of its client library, which the extra of the sink's name installs; null: it needs none
     can_spill: whether `when_full` may be `spill`; false: it takes batches before it has written them
     starts_first: whether it starts before the others, as these may ask it for what is past
@@ -235,6 +237,8 @@ class Sink(Struct, frozen=True, eq=False):
     unique: str | None = None
     example: Mapping[str, object] = MappingProxyType({})
     has_queue: bool = True
+    is_table: bool = False
+    takes_files: bool = False
     module: str | None = None
     can_spill: bool = True
     starts_first: bool = False

@@ -299,3 +299,9 @@ def questdb(folder: Path, *, versions: Sequence[int] = (1, 2, 3), reads: bool = 
     beside = str(Path(__file__).with_name("questdb.py"))
     told = (str(list(versions)), "reads" if reads else "forgets")
     return Server(folder, lambda port: [sys.executable, beside, str(folder / "data"), str(port), *told])
+
+
+def moto(folder: Path) -> Server:
+    """What plays S3, all in memory: an object is gone when it is killed."""
+    path = program("moto_server", package="moto of constraints-s3.txt")
+    return Server(folder, lambda port: [path, "-H", LOOPBACK, "-p", str(port)])

@@ -39,5 +39,6 @@ SINK = Sink(
     unique="type",
     example={"path": "/var/lib/aggregator/journal"},
     has_queue=False,
+    is_table=True,
     starts_first=True,
 )

@@ -106,6 +106,7 @@ def test_once_prints_what_a_daemon_says(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.waits
 async def test_a_person_looks_at_the_screen(tmp_path: Path) -> None:
     pytest.importorskip("textual")
+    from textual.coordinate import Coordinate
     from textual.widgets import DataTable, Sparkline, Static, TabbedContent
 
     from aggregator.cli.top_screen import Top
@@ -122,11 +123,11 @@ async def test_a_person_looks_at_the_screen(tmp_path: Path) -> None:
     top = Top(look, 3600)
     async with top.run_test(size=(140, 30)) as pilot:
         table = top.query_one("#table-exchanges", DataTable)
-        assert [str(table.get_cell_at((row, 0))) for row in range(3)] == ["alpha", "beta", "gamma"]
+        assert [str(table.get_cell_at(Coordinate(row, 0))) for row in range(3)] == ["alpha", "beta", "gamma"]
         await pilot.press("s", "s")  # by what is fresh, the most first
-        assert str(table.get_cell_at((0, 0))) == "alpha"
+        assert str(table.get_cell_at(Coordinate(0, 0))) == "alpha"
         await pilot.press("r")
-        assert str(table.get_cell_at((2, 0))) == "alpha"
+        assert str(table.get_cell_at(Coordinate(2, 0))) == "alpha"
         await top.look()
         assert list(top.query_one("#rate", Sparkline).data or ()) == [10.0, 20.0]
         await pilot.press("2")

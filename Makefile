@@ -27,7 +27,7 @@ test: $(VENV)/tested
 
 # The sinks that speak to servers, each with its own, which are started here and killed.
 test-servers: $(VENV)/servers $(VENV)-s3/installed
-	@PATH="$$PATH:$(abspath $(VENV)-s3/bin)" $(BIN)/python -m pytest -q --servers tests/servers $(ARGS)
+	@$(BIN)/python -m pytest -q --servers tests/servers $(ARGS)
 
 # The notebook of examples/research, which is run from top to bottom and draws a picture.
 notebook: $(VENV)/notebook

@@ -303,5 +303,6 @@ def questdb(folder: Path, *, versions: Sequence[int] = (1, 2, 3), reads: bool = 
 
 def moto(folder: Path) -> Server:
     """What plays S3, all in memory: an object is gone when it is killed."""
-    path = program("moto_server", package="moto of constraints-s3.txt")
+    own = Path(f"{sys.prefix}-s3", "bin", "moto_server")  # an environment of its own, beside this one
+    path = str(own) if own.exists() else program(own.name, package="moto of constraints-s3.txt")
     return Server(folder, lambda port: [path, "-H", LOOPBACK, "-p", str(port)])

@@ -92,7 +92,7 @@ class ExchangeTally:
                 del self._open[next(iter(self._open))]
         elif gap.gap_id in self._open:
             del self._open[gap.gap_id]
-            self.resyncs += gap.channel == "book" and gap.repair != "none"
+            self.resyncs += gap.channel == "book"  # a new whole book repairs nothing of what was missed
             return
         self.gaps[gap.channel or "", gap.cause] += 1
 

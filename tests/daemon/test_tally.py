@@ -44,7 +44,7 @@ def shard(conn: str, **session: Any) -> ShardStatus:
 
 def test_a_gap_is_counted_when_it_opens_or_when_it_is_told_as_over() -> None:
     parse_error = gap("3", "close", channel=None, cause="parse_error", raw_symbol=None)
-    found = told(gap("1", "open"), gap("2", "open"), gap("1", "close", repair="full"), parse_error).of("a")
+    found = told(gap("1", "open"), gap("2", "open"), gap("1", "close", repair="none"), parse_error).of("a")
     assert found.gaps == {("book", "checksum"): 2, ("", "parse_error"): 1}
     assert found.resyncs == 1
 

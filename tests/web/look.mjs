@@ -2,7 +2,6 @@
  *
  * node tests/web/look.mjs [DIRECTORY OF SCREENSHOTS] [SECONDS OF MEASURING]
  */
-import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -268,4 +267,5 @@ try {
   await ended;
   rmSync(own, { recursive: true, force: true });
 }
-assert.deepEqual(problems, []);
+console.log(problems.length === 0 ? "all is well" : problems.join("\n"));
+process.exit(problems.length === 0 ? 0 : 1); // whatever the browser's connections have left open

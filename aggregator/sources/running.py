@@ -213,11 +213,11 @@ class RunningSource:
                 daemon,
                 f"behind record {self._known.cursor.offset}" if link.is_resumed and self._known else "from now on",
             )
-            await self._follow(link, daemon, is_whole=link.is_resumed or not had_place, has_place=had_place)
+            await self._follow(link, daemon, is_whole=link.is_resumed or not had_place)
         finally:
             await link.close()
 
-    async def _follow(self, link: Link, daemon: str, *, is_whole: bool, has_place: bool) -> None:
+    async def _follow(self, link: Link, daemon: str, *, is_whole: bool) -> None:
         is_first = True
         while True:
             for passage in await link.read():
@@ -232,9 +232,6 @@ class RunningSource:
                 await self._pass(passage, daemon)
                 self._stand(passage, daemon)
                 self._known = KnownPlace(daemon, passage.cursor, passage.mark)
-                if not has_place:
-                    has_place = True
-                    await self._keep_first(self._known)
                 if passage.is_live:
                     await self._live(link)
 
@@ -494,12 +491,6 @@ class RunningSource:
         await asyncio.sleep(count / CATCH_UP_RATE)
 
     # --- what is kept
-
-    async def _keep_first(self, known: KnownPlace) -> None:
-        """Write the first place at once: whoever is killed before the next goes on by it, and by the journal."""
-        place = self._place(known, self._bus.offset)
-        with suppress(OSError):  # the next one says it
-            await self._worker.do(lambda: self._files.write_place(place))
 
     async def _keep(self) -> None:
         """Write the place again and again, each time one behind which nothing is missing at the outlets."""

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from aggregator.cli import group
 from aggregator.cli.coverage_picture import picture
+from aggregator.daemon import running_exchanges
 from aggregator.records import Bbo, BookDelta, BookSnapshot, Channel, Gap, Health, Record, Summary, Trade
 from aggregator.research import Recording, RecordingWarning, coverage_of
 from aggregator.research.coverage import CoverageDay
@@ -168,7 +169,7 @@ def test_what_nobody_wants_is_not_followed(tmp_path: Path) -> None:
 def test_the_reasons_are_those_of_the_daemon() -> None:
     said = re.findall(r'carrying\("([^"]+)"\)', (ROOT / "aggregator/daemon/followed.py").read_text())
     assert len(said) == 2
-    assert {*said, session.UNWANTED} == UNWANTED
+    assert {*said, session.UNWANTED, running_exchanges.PAUSED} == UNWANTED
 
 
 def test_a_topic_that_never_got_a_record(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import click
 from msgspec import structs
 
 from aggregator.cli import EXIT_USAGE, counted, fail
-from aggregator.cli.symbols import configured_exchange, from_exchange, read_endpoints
+from aggregator.cli.symbols import access, config_option, endpoint_option, from_exchange
 from aggregator.daemon.printable import printable
 from aggregator.errors import AggregatorError, nearest
 from aggregator.exchange import Exchange
@@ -85,21 +85,8 @@ def find_instrument(exchange: Exchange, symbol: str, listed: tuple[Instrument, .
     help="The directory of the files; a daemon may write there at the same time.",
 )
 @click.option("--parquet", is_flag=True, help="Parquet files as those of `aggregator convert` (extra `research`).")
-@click.option(
-    "--config",
-    "-c",
-    "config",
-    type=click.Path(path_type=Path),
-    help="A configuration whose endpoints and credentials for the exchange are used.",
-)
-@click.option(
-    "--endpoint",
-    "endpoints",
-    multiple=True,
-    callback=read_endpoints,
-    metavar="ORIGINAL=REPLACEMENT",
-    help="What replaces the beginning of an address; may be repeated.",
-)
+@config_option
+@endpoint_option
 def command(
     exchange: str,
     symbol: str,
@@ -125,13 +112,10 @@ def command(
 
     declared = find_exchange(exchange)
     begin, until = read_range(start, end, time.time_ns())
-    credentials: Mapping[str, KeyPlace] = {}
-    if config is not None:
-        configured = configured_exchange(config, exchange)
-        endpoints, credentials = dict(configured.endpoints) | endpoints, configured.credentials
+    reach = access(exchange, config, endpoints)
     if not declared.history:
         raise fail(f"{exchange} declares no way to ask for the past; docs/exchanges.md says who does", EXIT_USAGE)
-    listed = from_exchange(declared, endpoints, credentials)
+    listed = from_exchange(declared, *reach)
     instrument = find_instrument(declared, symbol, listed.instruments)
     try:
         history = history_of(declared, instrument, channel, interval)
@@ -147,7 +131,7 @@ def command(
         job = Job(exchange=exchange, instrument=instrument, target=target)
         if reached(target, begin, time.time_ns()) >= until:
             click.echo(f"backfill: {exchange} gives no {channel} of so long ago any more: all is missing", err=True)
-        filled = _run(declared, job, out / STAGED if parquet else out, endpoints, credentials)
+        filled = _run(declared, job, out / STAGED if parquet else out, *reach)
         if parquet:
             _convert(out)
     except AggregatorError as error:

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import click
 import msgspec
@@ -20,9 +20,6 @@ from aggregator.ingest.credentials import KeyPlace, missing_keys
 from aggregator.ingest.listing import Listed, fetch_listing, read_bodies
 from aggregator.ingest.symbols import matches
 from aggregator.records import Instrument, Kind
-
-if TYPE_CHECKING:
-    from aggregator.config.config import ExchangeConfig
 
 ENDPOINT = re.compile(r"(https?://\S+?)=(https?://\S+)")
 COLUMNS = ("symbol", "raw", "kind", "state", "tick", "lot", "min", "contract", "ends")
@@ -39,14 +36,33 @@ def read_endpoints(_context: click.Context, _option: click.Parameter, values: Se
     return found
 
 
-def configured_exchange(path: Path, id: str) -> "ExchangeConfig":
-    """One exchange of a configuration."""
+config_option = click.option(
+    "--config",
+    "-c",
+    "config",
+    type=click.Path(path_type=Path),
+    help="A configuration whose endpoints and credentials for the exchange are used.",
+)
+endpoint_option = click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    callback=read_endpoints,
+    metavar="ORIGINAL=REPLACEMENT",
+    help="What replaces the beginning of an address; may be repeated.",
+)
+
+
+def access(id: str, config: Path | None, endpoints: dict[str, str]) -> tuple[dict[str, str], Mapping[str, KeyPlace]]:
+    """The endpoints and credentials to reach an exchange by: those of a configuration, and the endpoints beside."""
     from aggregator.cli.run import read_config
 
-    for exchange in read_config(path).exchanges:
+    if config is None:
+        return endpoints, {}
+    for exchange in read_config(config).exchanges:
         if exchange.id == id:
-            return exchange
-    raise fail(f"{path}: there is no [[exchanges]] with id = {id!r}", EXIT_CONFIG)
+            return dict(exchange.endpoints) | endpoints, exchange.credentials
+    raise fail(f"{config}: there is no [[exchanges]] with id = {id!r}", EXIT_CONFIG)
 
 
 def from_files(exchange: Exchange, paths: Sequence[Path]) -> Listed:
@@ -114,21 +130,8 @@ def _row(instrument: Instrument) -> tuple[str, ...]:
 @click.option("--json", "as_json", is_flag=True, help="Instrument records, one JSON object a line.")
 @click.option("--kind", type=click.Choice(get_args(Kind)), help="Of one kind only.")
 @click.option("--match", "glob", metavar="PATTERN", help="Whose unified or own name fits, * being any text: '*/USDT'.")
-@click.option(
-    "--config",
-    "-c",
-    "config",
-    type=click.Path(path_type=Path),
-    help="A configuration whose endpoints and credentials for the exchange are used.",
-)
-@click.option(
-    "--endpoint",
-    "endpoints",
-    multiple=True,
-    callback=read_endpoints,
-    metavar="ORIGINAL=REPLACEMENT",
-    help="What replaces the beginning of an address; may be repeated.",
-)
+@config_option
+@endpoint_option
 @click.option(
     "--body",
     "bodies",
@@ -156,11 +159,7 @@ def command(
     if bodies and (config is not None or endpoints):
         raise click.UsageError("--body asks no exchange, so --config and --endpoint are of no use with it")
     declared = find_exchange(exchange)
-    credentials: Mapping[str, KeyPlace] = {}
-    if config is not None:
-        configured = configured_exchange(config, exchange)
-        endpoints, credentials = dict(configured.endpoints) | endpoints, configured.credentials
-    found = from_files(declared, bodies) if bodies else from_exchange(declared, endpoints, credentials)
+    found = from_files(declared, bodies) if bodies else from_exchange(declared, *access(exchange, config, endpoints))
     for warning in found.warnings:
         click.echo(printable(warning), err=True)
     wanted = [i for i in found.instruments if (not kind or i.kind == kind) and (not glob or matches(glob, i))]

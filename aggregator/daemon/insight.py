@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aggregator.bus.insight import Readiness, StaleTopic
 from aggregator.bus.selection import Pattern, Selection
 from aggregator.daemon.metrics import exposition
+from aggregator.daemon.running_exchanges import PAUSED
 from aggregator.daemon.status import (
     FINE,
     MOST_TOPICS,
@@ -95,7 +96,7 @@ def _unready(status: DaemonStatus) -> Iterator[str]:
 
 def _stale_exchange(exchange: ExchangeStatus) -> str | None:
     if exchange.state == "paused":
-        return "paused by the operator"
+        return PAUSED
     if exchange.state != "running":
         return f"{exchange.state}: {exchange.trouble or 'its listing is being asked for'}"
     wanted = sum(exchange.topics.values())

@@ -49,6 +49,7 @@ from aggregator.session.moment import Now
 from aggregator.wire.frames import LARGE_BYTES
 
 FAILURES = (WSError, ProxyError)  # this transport can also raise these
+FRAME_BYTES = PIECE_BYTES // MOST_FRAMES  # a frame counts for so much more: a piece is of MOST_FRAMES at most
 
 
 class _Socket(WSListener):
@@ -88,10 +89,14 @@ class _Socket(WSListener):
             self._read_at = read_clocks()
         kind = frame.msg_type
         if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+            payload = frame.get_payload_as_bytes()
             if frame.fin:
-                self._hold(transport, frame.get_payload_as_bytes())
+                self._frames.append(payload)
+                self._held += len(payload) + FRAME_BYTES
+                if self._held >= PIECE_BYTES:
+                    self._hand_on()
             else:
-                self._fragments = Fragments(frame.get_payload_as_bytes())
+                self._fragments = Fragments(payload)
         elif kind is WSMsgType.CONTINUATION:
             self._continue(transport, frame)
         elif kind is WSMsgType.PING:
@@ -114,37 +119,41 @@ class _Socket(WSListener):
             return  # picows itself refuses a continuation of nothing
         if not self._fragments.add(frame.get_payload_as_bytes()):
             self._fragments = None
-            self._over = TOO_LARGE
-            transport.disconnect(graceful=False)
+            self._give_up(transport, TOO_LARGE)
         elif frame.fin:
-            whole, self._fragments = self._fragments.whole(), None
-            self._hold(transport, whole)
+            self._frames.append(self._fragments.whole())
+            self._held += len(self._frames[-1]) + FRAME_BYTES
+            self._fragments = None
+            if self._held >= PIECE_BYTES:
+                self._hand_on()
 
     def _pong(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._over is not None:
             return
         if transport.underlying_transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
-            self._over = UNREAD
-            transport.disconnect(graceful=False)
+            self._give_up(transport, UNREAD)
         else:
             transport.send_pong(frame.get_payload_as_bytes())
 
-    def _hold(self, transport: WSTransport, payload: bytes) -> None:
-        if len(payload) > LARGE_BYTES and self._read_at is not None and self._over is None:
-            self._over = self._large.excess(payload, self._read_at)
-            if self._over is not None:
-                transport.disconnect(graceful=False)
-        if self._over is not None:
-            return
-        self._frames.append(payload)
-        self._held += len(payload)
-        if self._held >= PIECE_BYTES or len(self._frames) >= MOST_FRAMES:
-            self._hand_on()
+    def _give_up(self, transport: WSTransport, why: str) -> None:
+        """Hang up for a reason of ours; the frames that came before it are handed on, and none behind it."""
+        self._hand_on()
+        self._over = why
+        transport.disconnect(graceful=False)
 
     def _hand_on(self) -> None:
-        frames, self._frames, self._held = self._frames, [], 0
-        if not frames or self._read_at is None:
+        frames, held = self._frames, self._held
+        self._frames, self._held = [], 0
+        if not frames or self._read_at is None or self._over is not None:
             return
+        if held > LARGE_BYTES and len(frames[-1]) > LARGE_BYTES:  # only the last can be large: it is more than a piece
+            self._over = self._large.excess(frames[-1], self._read_at)
+            if self._over is not None:
+                if self._transport is not None:
+                    self._transport.disconnect(graceful=False)
+                del frames[-1]
+                if not frames:
+                    return
         self._given += len(frames)
         if self._given <= MOST_AT_ONCE and not self._later:
             self._listener.frames(frames, self._read_at)

@@ -14,8 +14,6 @@ from aggregator.bus.bus import Batch
 from aggregator.bus.selection import Selection, parse_pattern, topic_of
 from aggregator.records import (
     Bbo,
-    BookDelta,
-    BookSnapshot,
     Candle,
     Funding,
     Gap,
@@ -23,8 +21,6 @@ from aggregator.records import (
     MarkPrice,
     OpenInterest,
     OptionSummary,
-    OrdersDelta,
-    OrdersSnapshot,
     Record,
     Ticker,
     channel_of,
@@ -35,10 +31,11 @@ from aggregator.sinks.sink import ALL, Delivery
 
 RECORD_BYTES = 450  # the memory of a record, about, beside its COPIES
 LEVEL_BYTES = 200  # the memory of a level of a book, about: two texts and what holds them
+LEVEL_LENGTH = 20  # the bytes of a level in a line, about
+LINE_BYTES = 260  # the bytes of a line without levels, about
 BATCH_BYTES = 500  # the memory of a batch itself, about
 COPIES = 3  # a line's bytes are held so often: as the record's texts, in the blob, and alone where somebody wants that
 LATEST = (Bbo, Ticker, Candle, Funding, OpenInterest, MarkPrice, IndexPrice, OptionSummary)  # the newest says it all
-BOOKS = frozenset({BookSnapshot, BookDelta, OrdersSnapshot, OrdersDelta})  # the records that hold levels
 MOST_TOLD = 10_000  # topics whose losses are told one by one; those of all others are told together
 MOST_KNOWN = 100_000  # topics of which it is remembered whether the sink gets them; then they are looked up anew
 NOBODY = 1 << 62  # stands for the number of records that somebody waits for, while nobody waits
@@ -48,13 +45,14 @@ Key = tuple[object, ...]
 
 
 def weight(batch: Batch) -> int:
-    """About how many bytes of memory a batch takes while it waits, with its lines."""
-    records = batch.records
-    found = len(batch.blob) * COPIES + len(records) * RECORD_BYTES + BATCH_BYTES
-    for record in records:
-        if type(record) in BOOKS:
-            found += (len(record.bids) + len(record.asks)) * LEVEL_BYTES  # type: ignore[attr-defined]
-    return found
+    """About how many bytes of memory a batch takes while it waits, with its lines.
+
+    What a line holds beyond a plain record's length is taken for levels of a book.
+    """
+    count, length = len(batch.records), len(batch.blob)
+    found = length * COPIES + count * RECORD_BYTES + BATCH_BYTES
+    levels = length - count * LINE_BYTES
+    return found if levels <= 0 else found + levels * LEVEL_BYTES // LEVEL_LENGTH
 
 
 class Queue:

@@ -26,6 +26,7 @@ BEYOND = {
     "apex",
     "aster",
     "backpack",
+    "bittrade",
     "blockchaincom",
     "bullish",
     "bybiteu",

@@ -271,6 +271,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "weex": "both `exchangeInfo` give all where no symbol is named, and have no parameter for pages",
     "bullish": "`markets` takes nothing but `marketType`; its pages belong to histories",
     "toobit": "`exchangeInfo` gives all where no symbol is named, and has no parameter for pages",
+    "bittrade": "`common/symbols` takes no parameters",
     "modetrade": "`public/info` takes no parameters",
     "gateeu": "`currency_pairs` takes no parameters",
     "myokx": "`instruments` has no parameter for pages",

@@ -430,6 +430,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"code":-1121,"msg":"Invalid symbol."}',
         Trouble("-1121: Invalid symbol."),
     ),
+    (
+        "bittrade",
+        200,
+        b'{"status":"error","err-code":"base-error","err-msg":"sorry"}',
+        Trouble("base-error: sorry"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

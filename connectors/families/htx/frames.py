@@ -10,8 +10,8 @@ from aggregator.exchange import Accepted, Event, Hangup, Parse, Refused, Reply
 from aggregator.records import Channel, Record, Trade
 from aggregator.refusals import meaning_of
 from aggregator.wire import encode, ms
-from connectors.htx.notice_wires import FundingRow, LiquidationRow, decode_fundings, decode_liquidations
-from connectors.htx.wires import NOTICES, READERS, WIRES, decode_whole, whole
+from connectors.families.htx.notice_wires import FundingRow, LiquidationRow, decode_fundings, decode_liquidations
+from connectors.families.htx.wires import NOTICES, READERS, WIRES, decode_whole, whole
 
 START = b'{"ch":"market.'
 

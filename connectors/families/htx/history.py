@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Page, PastPages, Request
 from aggregator.records import SECOND_NS, Candle, Instrument, Trade
 from aggregator.wire import Text, candle, optional, seconds
-from connectors.htx.wires import PERIODS, BarTick, TradeRow, contract_volume, counted, quote_volume
+from connectors.families.htx.wires import PERIODS, BarTick, TradeRow, contract_volume, counted, quote_volume
 
 MOST = 2000
 MOST_BARS = 1000

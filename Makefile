@@ -33,7 +33,13 @@ test-servers: $(VENV)/servers $(VENV)-s3/installed
 notebook: $(VENV)/notebook
 	@$(BIN)/python -m pytest -q tests/research/test_notebook.py $(ARGS)
 
-# Exports in the programs that they are for, which need Python 3.12 or later and an environment of their own.
+# The wheel and the sdist of this commit, in dist/, the same bytes each time.
+.PHONY: dist
+dist: install
+	@rm -f dist/*.whl dist/*.tar.gz
+	@packaging/dist $(BIN)/python dist
+	@ls -l dist
+
 # The web page of aggregator/web, built anew from web/ with Node 20 or later.
 .PHONY: web check-web test-web
 web: web/node_modules/.package-lock.json
@@ -52,6 +58,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	@cd web && npm ci --silent --no-audit --no-fund
 	@touch $@
 
+# Exports in the programs that they are for, which need Python 3.12 or later and an environment of their own.
 .PHONY: test-backtesters lock-backtesters
 test-backtesters: $(VENV)-backtesters/installed
 	@$(VENV)-backtesters/bin/python -m pytest -q tests/research/test_backtesters.py $(ARGS)

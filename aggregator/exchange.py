@@ -5,12 +5,23 @@ ways in which exchanges differ; an oddity of a single exchange is solved inside 
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Literal, NoReturn
 
 from msgspec import Raw, Struct
 
 from aggregator.book import OrderBook
-from aggregator.records import MS_NS, BookSnapshot, Candle, Channel, Instrument, OrdersSnapshot, Record, Trade
+from aggregator.records import (
+    MS_NS,
+    SECOND_NS,
+    BookSnapshot,
+    Candle,
+    Channel,
+    Instrument,
+    OrdersSnapshot,
+    Record,
+    Trade,
+)
 from aggregator.sequence import Rule
 
 
@@ -258,6 +269,11 @@ def every_instrument(_: Instrument) -> bool:
     return True
 
 
+def nothing_to_ask(_: Sequence[Subscription], __: int) -> Iterable[bytes]:
+    """The default of `Stream.subscribe`, for what is only read back."""
+    return ()
+
+
 class Stream(Struct, frozen=True, kw_only=True):
     """One WebSocket address and what is spoken on it.
 
@@ -320,7 +336,7 @@ class Stream(Struct, frozen=True, kw_only=True):
     serves: Callable[[Instrument], bool] = every_instrument
     named: Mapping[Channel, Callable[[Instrument], str | None]] = {}
     topic: Callable[[Subscription], Hashable] | None = None
-    subscribe: Subscribe
+    subscribe: Subscribe = nothing_to_ask
     unsubscribe: Subscribe | None = None
     parse: Parse | None = None
     parser: Callable[[], Parse] | None = None
@@ -517,10 +533,30 @@ class Limits(Struct, frozen=True):
     lifetime: float | None = None
 
 
+class Archive(Struct, frozen=True, kw_only=True):
+    """A format that an exchange spoke until a day: captures of before are read by it, and nobody is asked for anything.
+
+    until: the day (`2022-11-12`, UTC) from which it was not spoken any more
+    streams: what was spoken, without an address; no other feed or archive of the exchange has a stream of the same name
+    listing: what reads an answer of that time's listing from a file; it has no requests
+    """
+
+    until: str
+    streams: tuple[Stream, ...]
+    listing: Listing = Listing()
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Every channel that some stream had, in the order of declaration."""
+        return tuple(dict.fromkeys(channel for stream in self.streams for channel in stream.channels))
+
+
 class Exchange(Struct, frozen=True, kw_only=True):
     """Everything that a connector declares about its exchange.
 
     id: as ccxt spells it
+    feeds: what is spoken today; none of an exchange that is over, of which archives are all
+    archives: the formats that it spoke before, in the order of their days
     trouble: status, headers (names in lower case) and body of an answer by REST -> what it says against its request;
         None if the answer is good, or if its status alone tells. Needed if errors come with HTTP 200
     history: how trades and candles of the past are asked for
@@ -533,8 +569,9 @@ class Exchange(Struct, frozen=True, kw_only=True):
 
     id: str
     docs: str
-    feeds: tuple[Stream | Poll, ...]
-    listing: Listing
+    feeds: tuple[Stream | Poll, ...] = ()
+    listing: Listing = Listing()
+    archives: tuple[Archive, ...] = ()
     trouble: Callable[[int, Mapping[str, str], bytes], Trouble | None] | None = None
     history: tuple[PastPages, ...] = ()
     limits: Limits = Limits()
@@ -557,6 +594,28 @@ class Exchange(Struct, frozen=True, kw_only=True):
     def polls(self) -> tuple[Poll, ...]:
         """The feeds that are polled."""
         return tuple(feed for feed in self.feeds if isinstance(feed, Poll))
+
+    @property
+    def archived(self) -> tuple[Stream, ...]:
+        """The streams of all archives."""
+        return tuple(stream for archive in self.archives for stream in archive.streams)
+
+    @property
+    def listings(self) -> tuple[Listing, ...]:
+        """Today's listing, where anything is spoken today, then those of the archives, the newest first."""
+        return *((self.listing,) if self.feeds else ()), *(archive.listing for archive in reversed(self.archives))
+
+    def streams_at(self, ts: int) -> tuple[Stream, ...]:
+        """The streams by which a capture of this moment (ns; 0: it is not known) is to be read.
+
+        They are those of the first archive that was not over yet, else today's; where nothing is spoken today, the
+        newest archive's.
+        """
+        if not self.archives:
+            return self.streams
+        day = f"{datetime.fromtimestamp(ts // SECOND_NS, UTC):%Y-%m-%d}" if ts else "9999"
+        older = next((archive.streams for archive in self.archives if day < archive.until), ())
+        return older or self.streams or self.archives[-1].streams
 
     @property
     def with_keys(self) -> Literal["some", "all"] | None:

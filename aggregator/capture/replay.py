@@ -28,15 +28,16 @@ class Reader:
         """
         self.exchange = exchange
         self._instruments = list(instruments)
-        self._only = next((s for s in exchange.streams if s.name == stream), None)
+        streams = (*exchange.streams, *exchange.archived)
+        self._only = next((s for s in streams if s.name == stream), None)
         self._polls = [p for p in exchange.polls if stream in {None, p.name}]
-        self._is_streamed = bool(exchange.streams) and (stream is None or self._only is not None)
+        self._is_streamed = bool(streams) and (stream is None or self._only is not None)
         if stream is not None and self._only is None and not self._polls:
-            names = ", ".join(feed.name for feed in exchange.feeds) or "none"
+            names = ", ".join(feed.name for feed in (*exchange.feeds, *exchange.archived)) or "none"
             raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
-        self._named = {s.name: s for s in exchange.streams}
-        self._parses = {s.name: spoken(s, self.instruments_of(s)).reader() for s in exchange.streams}
-        self._served = {s.name: self.instruments_of(s).keys() for s in exchange.streams}
+        self._named = {s.name: s for s in streams}
+        self._parses = {s.name: spoken(s, self.instruments_of(s)).reader() for s in streams}
+        self._served = {s.name: self.instruments_of(s).keys() for s in streams}
         self._tried: dict[
             str, list[object]
         ] = {}  # the events that each stream reads in the frame whose stream is sought
@@ -53,10 +54,11 @@ class Reader:
         self._at = max(self._at, wall)
         return Now(wall, self._at)
 
-    def stream_of(self, url: str, frame: bytes, conn: str = "") -> Stream:
+    def stream_of(self, url: str, frame: bytes, conn: str = "", ts: int = 0) -> Stream:
         """The stream that `conn` names, else of those whose address matches the one that the frame's records are of.
 
         conn: `exchange/stream.shard#attempt`, as the daemon names its connections; anything else names none
+        ts: when the frame came (ns), which tells the format that the exchange spoke then; 0: it is not known
         """
         self._tried.clear()
         if self._only is not None:
@@ -64,7 +66,7 @@ class Reader:
         named = self._named_by(conn)
         if named is not None:
             return named
-        streams = self.exchange.streams
+        streams = self.exchange.streams_at(ts)
         if not streams:
             raise ValueError(f"{self.exchange.id} has no stream: its feeds are polled")
         if len(streams) == 1:
@@ -141,7 +143,7 @@ class ParseOnly(Reader):
         events: Iterable[object]
         if line.dir == "in" and self._is_streamed:
             frame = line.payload
-            feed = self.stream_of(line.address, frame, line.conn)
+            feed = self.stream_of(line.address, frame, line.conn, line.time)
             events = self.events(feed, frame)
         elif line.dir == "rest" and line.address:
             feed, events = self._answered(line)
@@ -193,7 +195,7 @@ class ParseOnly(Reader):
                 raw_symbol = asked_for(feed.snapshot.request, line.address, known)
                 if raw_symbol is not None:
                     return feed, [feed.snapshot.parse(raw_symbol, line.payload)]
-        return self.exchange.feeds[0], ()
+        return (*self.exchange.feeds, *self.exchange.archived)[0], ()
 
 
 class Replay(Reader):
@@ -231,7 +233,7 @@ class Replay(Reader):
             out += self._rest(line, now)
         elif line.dir == "in":
             frame = line.payload
-            stream = self.stream_of(line.address or self._urls.get(line.conn, ""), frame, line.conn)
+            stream = self.stream_of(line.address or self._urls.get(line.conn, ""), frame, line.conn, now.wall)
             session = self._session(stream, line.conn)
             out += self._connections.merged(session, session.receive((frame,), now), now)
             if session.close_reason is not None:

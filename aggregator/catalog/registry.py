@@ -13,15 +13,17 @@ from importlib.metadata import EntryPoint, entry_points
 from aggregator.exchange import Exchange, Keys
 
 GROUP = "aggregator.exchanges"  # entry points of this group are named by the id: `id = "module:EXCHANGE"`
-NO_EXCHANGES = {"families", "simulated"}  # packages of connectors/ that are none
+NO_EXCHANGES = {"archive", "families", "simulated"}  # packages of connectors/ that are none
 
 
 def load_exchange(id: str) -> Exchange | None:
-    """The connector's declaration, or None where there is no connector of that id."""
+    """The connector's declaration, an archived one's too, or None where there is no connector of that id."""
     if not id.isalnum() and not id.isidentifier():
         return None
-    if importlib.util.find_spec(f"connectors.{id}") is not None:
-        exchange = getattr(importlib.import_module(f"connectors.{id}"), "EXCHANGE", None)
+    for module in (f"connectors.{id}", f"connectors.archive.{id}"):
+        if importlib.util.find_spec(module) is not None:
+            exchange = getattr(importlib.import_module(module), "EXCHANGE", None)
+            break
     else:
         exchange = _installed()[id].load() if id in _installed() else None
     return exchange if isinstance(exchange, Exchange) else None
@@ -33,9 +35,9 @@ def _installed() -> Mapping[str, EntryPoint]:
 
 
 def known_channels(id: str) -> Sequence[str] | None:
-    """The channels that a connector offers, or None where there is no connector."""
+    """The channels that a connector offers, or None where there is none that could ask for them."""
     exchange = load_exchange(id)
-    return None if exchange is None else exchange.channels
+    return None if exchange is None or not exchange.feeds else exchange.channels
 
 
 def known_keys(id: str) -> Keys | None:
@@ -53,11 +55,18 @@ def simulated_ids() -> list[str]:
 
 
 def connector_ids() -> list[str]:
-    """Every id that has a connector of this project, in order."""
+    """Every id that has a connector of this project, in order; without those that are only archived."""
     import connectors
 
     names = (module.name for module in pkgutil.iter_modules(connectors.__path__))
     return sorted(name for name in names if name not in NO_EXCHANGES)
+
+
+def archived_ids() -> list[str]:
+    """Every id of an exchange that is over, and of which captures can be read, in order."""
+    from connectors import archive
+
+    return sorted(module.name for module in pkgutil.iter_modules(archive.__path__))
 
 
 def installed_ids() -> list[str]:

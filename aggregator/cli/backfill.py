@@ -110,7 +110,7 @@ def command(
     from aggregator.backfill.walks import Target
     from aggregator.cli.normalize import find_exchange
 
-    declared = find_exchange(exchange)
+    declared = find_exchange(exchange, asked=True)
     begin, until = read_range(start, end, time.time_ns())
     reach = access(exchange, config, endpoints)
     if not declared.history:

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from aggregator.capture.line import CaptureLine
+from aggregator.capture.listed import listed_by
 from aggregator.capture.recorder import read_capture
 from aggregator.capture.replay import ParseOnly, Reader, Replay, unread
 from aggregator.catalog.catalog import aliases_of
@@ -18,7 +19,6 @@ from aggregator.config.schema import why_not
 from aggregator.daemon.printable import printable
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Exchange
-from aggregator.ingest.listing import read_bodies
 from aggregator.records import Instrument, Record
 
 encode = msgspec.json.Encoder().encode
@@ -26,10 +26,13 @@ FRAMES = {"in", "rest"}  # lines of a capture that an exchange has said
 LONGEST_SHOWN = 200  # characters of a frame and of an error that a complaint shows
 
 
-def find_exchange(id: str) -> Exchange:
-    """The connector of an id; a usage error that says why there is none, and what was probably meant."""
+def find_exchange(id: str, *, asked: bool = False) -> Exchange:
+    """The connector of an id; a usage error that says why there is none, and what was probably meant.
+
+    asked: whether the exchange is to be asked for something, which one that is only archived cannot be
+    """
     exchange = load_exchange(id)
-    if exchange is None:
+    if exchange is None or (asked and not exchange.feeds):
         raise click.UsageError(why_not(id, is_built=False) or id)
     return exchange
 
@@ -38,7 +41,7 @@ def read_instruments(exchange: Exchange, path: Path | None) -> list[Instrument]:
     """The instruments of a listing's answer that stands in a file (and those that a connector names itself)."""
     try:
         bodies = [] if path is None else [path.read_bytes()]
-        listed = read_bodies(exchange, bodies, aliases_of(exchange.id), 0)
+        listed = listed_by(exchange, bodies, aliases_of(exchange.id))
     except OSError as error:
         raise fail(f"{path}: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001 - whatever the file holds, it is no listing

@@ -10,6 +10,7 @@ from typing import get_args
 import click
 import msgspec
 
+from aggregator.capture.listed import listed_by
 from aggregator.catalog.catalog import aliases_of
 from aggregator.cli import EXIT_CONFIG, fail
 from aggregator.cli.table import print_rows
@@ -17,7 +18,7 @@ from aggregator.daemon.printable import printable
 from aggregator.errors import SessionError
 from aggregator.exchange import Exchange
 from aggregator.ingest.credentials import KeyPlace, missing_keys
-from aggregator.ingest.listing import Listed, fetch_listing, read_bodies
+from aggregator.ingest.listing import Listed, fetch_listing
 from aggregator.ingest.symbols import matches
 from aggregator.records import Instrument, Kind
 
@@ -73,7 +74,7 @@ def from_files(exchange: Exchange, paths: Sequence[Path]) -> Listed:
         raise fail(f"{error.filename}: {error.strerror}") from None
     names = ", ".join(map(str, paths))
     try:
-        found = read_bodies(exchange, bodies, aliases_of(exchange.id), 0)
+        found = listed_by(exchange, bodies, aliases_of(exchange.id))
     except Exception as error:  # noqa: BLE001 - a file may hold anything
         raise fail(f"{names}: not an answer of {exchange.id}'s listing: {error}") from None
     if not found.instruments:
@@ -158,7 +159,7 @@ def command(
 
     if bodies and (config is not None or endpoints):
         raise click.UsageError("--body asks no exchange, so --config and --endpoint are of no use with it")
-    declared = find_exchange(exchange)
+    declared = find_exchange(exchange, asked=not bodies)
     found = from_files(declared, bodies) if bodies else from_exchange(declared, *access(exchange, config, endpoints))
     for warning in found.warnings:
         click.echo(printable(warning), err=True)

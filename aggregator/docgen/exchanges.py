@@ -34,13 +34,17 @@ COLUMNS = (
     "limits",
     "documentation",
 )
-ENDED_COLUMNS = ("id", "name", "country", "status", "date", "successor", "what happened", "documentation")
+ENDED_COLUMNS = ("id", "name", "country", "status", "date", "successor", "what happened", "archive", "documentation")
+ENDED_LEGEND = """
+- *archive*: the channels that are read in [captures](sandbox.md#the-lines-of-a-capture) of an exchange that is over,
+  and until when it spoke that format.
+"""
 
 
 def exchanges_page(known: Sequence[KnownExchange]) -> str:
     """The page: those that live or have a connector, what to know of each, then those that ended."""
     usable = [one for one in known if one.exchange is not None or one.entry.status == "live"]
-    over = [one.entry for one in known if one not in usable]
+    over = [one for one in known if one not in usable]
     usable.sort(key=lambda one: one.entry.status != "live")
     connected = sum(one.exchange is not None for one in known)
     pages = f"{link('English', 'exchanges-by-country.md')}, {link('中文', 'exchanges-by-country.zh.md')}"
@@ -59,6 +63,7 @@ def exchanges_page(known: Sequence[KnownExchange]) -> str:
         *_notes(usable),
         "## Closed, renamed, dropped\n",
         table(ENDED_COLUMNS, map(_ended_row, over)),
+        ENDED_LEGEND.lstrip("\n"),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
@@ -91,6 +96,8 @@ def _notes(known: Sequence[KnownExchange]) -> list[str]:
 def _section(exchange: Exchange) -> str:
     """One exchange: what it has announced, how its fields differ, and when its wire was last looked at."""
     said = [*_keys(exchange), *(f"Announced: {announced}" for announced in exchange.announced), *exchange.notes]
+    said += (f"Captures of before {old.until} are read in the format of then: {', '.join(old.channels)}."
+             for old in exchange.archives)  # fmt: skip
     if exchange.checked:
         said.append(f"Its wire was last held against: {exchange.checked}.")
     if not said:
@@ -116,13 +123,15 @@ def _wanted_for(exchange: Exchange) -> str:
     return f"{'It wants to see keys for' if signed - others else 'With keys another feed is used for'} {named}"
 
 
-def _ended_row(entry: CatalogEntry) -> tuple[str, ...]:
+def _ended_row(one: KnownExchange) -> tuple[str, ...]:
+    entry = one.entry
     what = entry.reason or ""
     if entry.status == "delisted" and entry.operating == "yes":
         what = f"{what}; it still trades"
     successor = code(entry.successor) if entry.successor else ""
-    place = countries(entry)
-    return code(entry.id), entry.name, place, entry.status, entry.closed or "", successor, what, _docs(entry.docs[0])
+    archive = "; ".join(f"{', '.join(old.channels)} until {old.until}" for old in one.archives)
+    facts = (code(entry.id), entry.name, countries(entry), entry.status, entry.closed or "")
+    return (*facts, successor, what, archive, _docs(entry.docs[0]))
 
 
 def countries(entry: CatalogEntry) -> str:

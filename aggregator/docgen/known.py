@@ -6,15 +6,16 @@ from itertools import chain
 from msgspec import Struct
 
 from aggregator.catalog.catalog import CatalogEntry, load_catalog
-from aggregator.catalog.registry import connector_ids, installed_ids, load_exchange
-from aggregator.exchange import Exchange
+from aggregator.catalog.registry import archived_ids, connector_ids, installed_ids, load_exchange
+from aggregator.exchange import Archive, Exchange
 
 
 class KnownExchange(Struct, frozen=True):
-    """One id: its facts, and its connector's declaration where there is one."""
+    """One id: its facts, its connector's declaration where there is one, and the formats of which captures are read."""
 
     entry: CatalogEntry
     exchange: Exchange | None
+    archives: tuple[Archive, ...] = ()
 
 
 def load_known(*, everything: bool = False) -> tuple[list[KnownExchange], list[str]]:
@@ -25,7 +26,8 @@ def load_known(*, everything: bool = False) -> tuple[list[KnownExchange], list[s
     catalog = load_catalog()
     exchanges: dict[str, Exchange] = {}
     complaints: list[str] = []
-    for id in (*connector_ids(), *installed_ids()) if everything else connector_ids():
+    archived = archived_ids()
+    for id in (*connector_ids(), *archived, *(installed_ids() if everything else ())):
         if id not in catalog and not everything:
             complaints.append(f"the connector {id!r} is not in the catalogue")
             continue
@@ -39,7 +41,9 @@ def load_known(*, everything: bool = False) -> tuple[list[KnownExchange], list[s
         else:
             exchanges[id] = exchange
     entries = {**catalog, **{id: other(id) for id in sorted(exchanges.keys() - catalog.keys())}}
-    return [KnownExchange(entry, exchanges.get(id)) for id, entry in entries.items()], complaints
+    running = {id: exchange for id, exchange in exchanges.items() if id not in archived}
+    archives = {id: exchange.archives for id, exchange in exchanges.items()}
+    return [KnownExchange(entry, running.get(id), archives.get(id, ())) for id, entry in entries.items()], complaints
 
 
 def ended(entry: CatalogEntry) -> str:

@@ -260,7 +260,8 @@ class _Counting:
             from aggregator.catalog.registry import load_exchange
 
             loaded = load_exchange(exchange)
-            feeds = [feed for feed in loaded.feeds if feed.name == stream] if loaded is not None else []
+            spoken = (*loaded.feeds, *loaded.archived) if loaded is not None else ()
+            feeds = [feed for feed in spoken if feed.name == stream]
             self._rules[key] = dict(getattr(feeds[0], "sequence", {})) if feeds else None
         return self._rules[key]
 

@@ -476,7 +476,12 @@ def sizes() -> dict[str, int]:
 
 def package(module: str) -> str:
     """The exchange or the family that a module belongs to."""
-    return module.removeprefix("families/").split("/")[0].removesuffix(".py")
+    return within(module).split("/")[0].removesuffix(".py")
+
+
+def within(module: str) -> str:
+    """A module's path in the room where it stands: that of families, that of archives, or the first."""
+    return module.removeprefix("families/").removeprefix("archive/")
 
 
 def declaring() -> dict[str, int]:
@@ -496,7 +501,7 @@ def test_packages_have_the_same_file_names() -> None:
     found = [
         module
         for module in sizes()
-        if "/" in module.removeprefix("families/") and package(module) != "simulated" and "__init__" not in module
+        if "/" in within(module) and package(module) != "simulated" and "__init__" not in module
     ]
     assert len(found) > 40
     odd = [module for module in found if module.rpartition("/")[2].removesuffix(".py").rpartition("_")[2] not in NAMES]

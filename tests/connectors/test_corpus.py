@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from aggregator.capture.listed import listed_by
 from aggregator.capture.recorder import read_capture
 from aggregator.capture.replay import ParseOnly, Replay
 from aggregator.catalog.catalog import aliases_of
-from aggregator.catalog.registry import connector_ids, load_exchange
+from aggregator.catalog.registry import archived_ids, connector_ids, load_exchange
 from aggregator.errors import BadFrame
 from aggregator.exchange import Exchange
-from aggregator.ingest.listing import read_bodies
 from aggregator.records import CHANNEL_OF, Gap, Instrument, Record
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"{CORPUS} is not he
 
 def captures() -> list[object]:
     found: list[object] = []
-    for id in connector_ids():
+    for id in (*connector_ids(), *archived_ids()):
         for path in sorted((CORPUS / id).glob("ws-*.jsonl.zst")):
             is_old = id in OBSOLETE and "examples" not in path.name
             marks = [pytest.mark.skip(reason=OBSOLETE[id])] if is_old else []
@@ -47,7 +47,7 @@ def listed(exchange: Exchange) -> list[Instrument]:
         row = json.loads(line)
         if row["channel"] == "instrument" and row["kind"] == "capture":
             try:
-                listing = read_bodies(exchange, [row["raw"].encode()], aliases_of(exchange.id), 0)
+                listing = listed_by(exchange, [row["raw"].encode()], aliases_of(exchange.id))
             except Exception:  # noqa: BLE001, S112 - a body of another endpoint than ours
                 continue
             found |= {instrument.raw_symbol: instrument for instrument in listing.instruments}

@@ -17,14 +17,15 @@ from typing import TypeGuard
 import msgspec
 import pytest
 
-from aggregator.catalog.registry import connector_ids, load_exchange
-from aggregator.exchange import Exchange, Stream
+from aggregator.catalog.registry import archived_ids, connector_ids, load_exchange
+from aggregator.exchange import Exchange, Listing, Stream
 from aggregator.records import CHANNEL_OF, Gap, Record, defaults
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
 
 FRAMES = Path(__file__).parents[1] / "frames"
 START = 1_760_000_000_000_000_000
+IDS = [*connector_ids(), *archived_ids()]
 Row = dict[str, object]
 
 
@@ -43,7 +44,13 @@ def cases() -> Iterable[object]:
 
 
 def stream_of(exchange: Exchange, name: str) -> Stream:
-    return next(stream for stream in exchange.streams if stream.name == name)
+    return next(stream for stream in (*exchange.streams, *exchange.archived) if stream.name == name)
+
+
+def listing_of(exchange: Exchange, case: Row) -> Listing:
+    """Today's, or the one of the archive that ended on the day which the case names."""
+    archived = (archive.listing for archive in exchange.archives if archive.until == case.get("until"))
+    return next(archived, exchange.listing)
 
 
 def read(exchange: Exchange, case: Row) -> Iterable[object]:
@@ -52,7 +59,8 @@ def read(exchange: Exchange, case: Row) -> Iterable[object]:
         return read_frame(stream_of(exchange, str(case.get("stream", "main"))), case)
     body, raw_symbol = str(case["body"]).encode(), str(case.get("raw_symbol", ""))
     if case["rest"] == "listing":
-        return [exchange.listing.read(row) for row in exchange.listing.rows(body)]
+        listing = listing_of(exchange, case)
+        return [listing.read(row) for row in listing.rows(body)]
     if case["rest"] == "details":
         details = exchange.listing.details[int(str(case.get("place", 0)))]
         return [details.read(row) for row in details.rows(body)]
@@ -114,12 +122,12 @@ def is_unread(record: Record) -> TypeGuard[Gap]:
     return isinstance(record, Gap) and record.cause == "parse_error" and record.channel is None
 
 
-@pytest.mark.parametrize("id", connector_ids())
+@pytest.mark.parametrize("id", IDS)
 def test_however_many_frames_a_read_brings_they_give_the_same_records(id: str) -> None:
     """What one of them provokes, be it an error or the end of the connection, takes nothing from the others."""
     exchange, now = load(id), Now(START, START)
     rows = [json.loads(line) for line in (FRAMES / f"{id}.jsonl").read_text().splitlines()]
-    for stream in exchange.streams:
+    for stream in (*exchange.streams, *exchange.archived):
         frames = [frame_of(row) for row in rows if "rest" not in row and row.get("stream", "main") == stream.name]
         one, other = (Session(id, stream, conn="test", instruments={}) for _ in range(2))
         apart = [record for frame in frames for record in one.receive([frame], now)]
@@ -131,7 +139,7 @@ def test_however_many_frames_a_read_brings_they_give_the_same_records(id: str) -
         assert sorted(one.outbox) == sorted(other.outbox)  # whole books are asked for once the read is through
 
 
-@pytest.mark.parametrize("id", connector_ids())
+@pytest.mark.parametrize("id", IDS)
 def test_every_declared_channel_has_a_frame(id: str) -> None:
     path = FRAMES / f"{id}.jsonl"
     given = {
@@ -143,7 +151,8 @@ def test_every_declared_channel_has_a_frame(id: str) -> None:
     channel_of = {str(record.__struct_config__.tag): channel for record, channel in CHANNEL_OF.items()}
     shown = {(feed, channel_of[kind]) for feed, kind in given}
     shown |= {(feed, "book") for feed, channel in shown if channel == "orders"}  # which is made of them
-    declared = {(feed.name, channel) for feed in load(id).feeds for channel in feed.channels}
+    feeds = (*load(id).feeds, *load(id).archived)
+    declared = {(feed.name, channel) for feed in feeds for channel in feed.channels}
     assert declared <= shown, f"tests/frames/{id}.jsonl shows nothing of {sorted(declared - shown)}"
     listing = load(id).listing
     assert any(feed == "listing" for feed, _ in given) or listing.fixed
@@ -151,7 +160,7 @@ def test_every_declared_channel_has_a_frame(id: str) -> None:
 
 
 def test_no_frames_are_left_over() -> None:
-    assert {path.stem for path in FRAMES.glob("*.jsonl")} == set(connector_ids())
+    assert {path.stem for path in FRAMES.glob("*.jsonl")} == set(IDS)
 
 
 NUMBERS = {"funding": "rate", "mark_price": "price", "index_price": "price", "open_interest": "size"}

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from aggregator.bus.bus import Batch
-from aggregator.catalog.registry import connector_ids, load_exchange
+from aggregator.catalog.registry import archived_ids, connector_ids, load_exchange
 from aggregator.errors import BadFrame
 from aggregator.records import Trade
 from tests.support.fuzz import of, try_times
@@ -19,7 +19,7 @@ FEW = 60  # mutants of what reads an answer; a stream makes hundreds each time
 GENUINE = b'{"s":"BTCUSDT","b":[["1.5","2"],["1.4","0"]],"E":1760000000000}'
 
 
-@pytest.mark.parametrize("id", connector_ids())
+@pytest.mark.parametrize("id", [*connector_ids(), *archived_ids()])
 def test_no_mutant_of_a_genuine_frame_breaks_a_parser_or_a_session(id: str) -> None:
     for parser in of(id):
         looked = try_times(parser, 1 if " " not in parser.name else FEW, seed=0)

@@ -30,7 +30,7 @@ from random import Random
 from msgspec import Raw, Struct, structs
 
 from aggregator.bus.bus import Batch
-from aggregator.catalog.registry import connector_ids, load_exchange
+from aggregator.catalog.registry import archived_ids, connector_ids, load_exchange
 from aggregator.exchange import Exchange, Stream, Subscription
 from aggregator.ingest.lines import PIECE_BYTES
 from aggregator.records import CHANNEL_OF, Instrument
@@ -133,7 +133,7 @@ class Trial:
 
 def parsers() -> list[Parser]:
     """Every parser of every connector."""
-    return [parser for id in connector_ids() for parser in of(id)]
+    return [parser for id in (*connector_ids(), *archived_ids()) for parser in of(id)]
 
 
 def of(id: str) -> Iterator[Parser]:
@@ -143,8 +143,8 @@ def of(id: str) -> Iterator[Parser]:
     rows = [json.loads(line) for line in (FRAMES / f"{id}.jsonl").read_text().splitlines()]
     bodies = [row["body"].encode() for row in rows if "rest" in row]
     wanted = sorted({(r["type"], r["raw_symbol"]) for row in rows for r in gives(row) if r.get("raw_symbol")})
-    listed = [(row["body"].encode(), row) for row in rows if row.get("rest") == "listing"]
-    for stream in exchange.streams:
+    listed = [(row["body"].encode(), row) for row in rows if row.get("rest") == "listing" and "until" not in row]
+    for stream in (*exchange.streams, *exchange.archived):
         frames = [frame_of(row) for row in rows if "rest" not in row and row.get("stream", "main") == stream.name]
         yield Parser(f"{id}/{stream.name}", frames, through(exchange, stream, wanted, bodies))
         if stream.snapshot is not None and stream.snapshot.parse is not None:
@@ -156,6 +156,11 @@ def of(id: str) -> Iterator[Parser]:
         yield Parser(f"{id}/{poll.name} poll", like(own or rows, "poll"), reading(poll.parse))
     if listed:
         yield Parser(f"{id} listing", [body for body, _ in listed], listing(exchange))
+    for archive in exchange.archives:
+        old = [row["body"].encode() for row in rows if row.get("until") == archive.until]
+        if old:
+            then = structs.replace(exchange, listing=archive.listing)
+            yield Parser(f"{id} listing of {archive.until}", old, listing(then))
 
 
 def gives(row: Row) -> list[dict[str, str]]:

@@ -1,0 +1,1 @@
+"""Exchanges that are over: their captures can be read, and nobody is asked for anything."""

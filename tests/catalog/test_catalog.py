@@ -28,6 +28,7 @@ BEYOND = {
     "backpack",
     "bittrade",
     "blockchaincom",
+    "btse",
     "bullish",
     "bybiteu",
     "bybitid",

@@ -272,6 +272,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "bullish": "`markets` takes nothing but `marketType`; its pages belong to histories",
     "toobit": "`exchangeInfo` gives all where no symbol is named, and has no parameter for pages",
     "bittrade": "`common/symbols` takes no parameters",
+    "btse": "`markets` has parameters that choose, none for pages",
     "modetrade": "`public/info` takes no parameters",
     "gateeu": "`currency_pairs` takes no parameters",
     "myokx": "`instruments` has no parameter for pages",

@@ -84,6 +84,7 @@ FUNDING = {
     "weex": told("settled predicted", "frame", "frame"),
     "bullish": told("current", "frame listing", "listing"),
     "toobit": told("current", "frame", "frame"),
+    "btse": told("current", "frame", "frame"),
     "modetrade": told("predicted", "listing", "frame"),
     "bybitid": told("current", "frame listing", "frame"),
     "myokx": told("current predicted settled", "frame", "frame"),

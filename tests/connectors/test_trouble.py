@@ -436,6 +436,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"status":"error","err-code":"base-error","err-msg":"sorry"}',
         Trouble("base-error: sorry"),
     ),
+    (
+        "btse",
+        400,
+        b'{"code":10010004,"msg":"Invalid symbol","success":false}',
+        Trouble("10010004: Invalid symbol"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

@@ -1,0 +1,141 @@
+"""Reading BTSE's frames: data whose topic says what it is, and answers.
+
+https://docs.btse.com/futures/websocket/orderbook-incremental-updates
+https://docs.btse.com/futures/websocket/public-trade-fills
+A frame is of the market that its data name: its topic may have the longer spelling of a contract.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Raw, Struct, field
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Accepted, Event, Parse, Refused
+from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Level, Levels, Side, SizeUnit, Trade
+from aggregator.refusals import meaning_of
+from aggregator.wire import Text, as_written, bbo, past, text
+
+DEPTH = 50
+PONG = b"pong"
+SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
+NOTHING: Level = ("", "")
+
+
+class BookWire(Struct, gc=False):
+    symbol: str
+    timestamp: int
+    type: Literal["snapshot", "delta", "snapshotL1"]
+    bids: Levels
+    asks: Levels  # the dearest stands first in a whole book
+    seqNum: int | None = None  # the next two only of books, one higher each time
+    prevSeqNum: int | None = None
+
+    def record(self) -> BookSnapshot | BookDelta | Bbo:
+        at = self.timestamp * MS_NS
+        if self.type == "snapshotL1":
+            bid, ask = (self.bids or [NOTHING])[0], (self.asks or [NOTHING])[0]
+            return bbo(self.symbol, *bid, *ask, ts_event=at)
+        if self.seqNum is None or self.prevSeqNum is None:
+            raise BadFrame(f"a book of {self.symbol} without its number")
+        if self.type == "delta":
+            return BookDelta(
+                raw_symbol=self.symbol,
+                bids=self.bids,
+                asks=self.asks,
+                sequence=self.seqNum,
+                sequence_prev=self.prevSeqNum,
+                ts_event=at,
+            )
+        return BookSnapshot(
+            raw_symbol=self.symbol,
+            bids=sorted(self.bids, key=price, reverse=True),
+            asks=sorted(self.asks, key=price),
+            depth=DEPTH,
+            sequence=self.seqNum,
+            ts_event=at,
+        )
+
+
+class TradeRow(Struct, gc=False):
+    symbol: str
+    price: Text
+    size: Text  # base units on spot, else contracts
+    side: str
+    tradeId: int
+    timestamp: int
+
+    def record(self, unit: SizeUnit) -> Trade:
+        return Trade(
+            raw_symbol=self.symbol,
+            id=str(self.tradeId),
+            price=text(self.price),
+            size=text(self.size),
+            side=SIDES[self.side],
+            size_unit=unit,
+            ts_event=self.timestamp * MS_NS,
+        )
+
+
+class Fault(Struct):
+    code: int
+    message: str = ""
+
+
+class Bad(Struct):
+    error: Fault
+    arg: str | None = None
+
+
+class Frame(Struct):
+    topic: str = ""
+    data: Raw = field(default_factory=Raw)
+    event: str = ""
+    channel: list[str] = []
+    errors: list[Bad] = []
+
+
+decode = Decoder(Frame).decode
+decode_book = Decoder(BookWire).decode
+decode_trades = Decoder(list[TradeRow], float_hook=as_written).decode
+
+
+def price(level: Level) -> Decimal:
+    return Decimal(level[0])
+
+
+def parser() -> Parse:
+    """A parser that marks the first trades of a market, which are those from before the subscription."""
+    followed: set[str] = set()  # topics of trades that have come
+
+    def read_trades(topic: str, data: Raw) -> Iterable[Event]:
+        unit: SizeUnit = "base" if topic.startswith("tradeHistoryApi:") else "contract"
+        records = [row.record(unit) for row in sorted(decode_trades(data), key=lambda row: row.tradeId)]
+        if topic in followed:
+            return records
+        followed.add(topic)
+        return past(records)
+
+    def parse(frame: bytes) -> Iterable[Event]:
+        if frame == PONG:
+            return ()
+        said = decode(frame)
+        kind = said.topic.partition(":")[0]
+        if kind in {"update", "snapshotL1"}:
+            return (decode_book(said.data).record(),)
+        if kind in {"tradeHistoryApi", "tradeHistoryApiV3"}:
+            return read_trades(said.topic, said.data)
+        if said.event == "subscribe":
+            return [Accepted(topic=topic) for topic in said.channel]
+        if said.event == "unsubscribe":
+            followed.difference_update(said.channel)
+        return [refusal(bad) for bad in said.errors]
+
+    return parse
+
+
+def refusal(bad: Bad) -> Refused:
+    reason = f"{bad.error.code}: {bad.error.message}"
+    return Refused(reason, topic=bad.arg, meaning=meaning_of(reason, final=("not supported", "does not exist")))

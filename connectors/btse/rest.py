@@ -30,13 +30,13 @@ API = "https://api.btse.com"
 MARKETS = f"{API}/public-api/market/v1"
 KINDS: dict[str, Kind] = {"Spot": "spot", "FuturesPerpetual": "perpetual", "FuturesTimeBased": "future"}
 CONTRACT = re.compile(r"[^-]+-(PERP|[0-9]{6})", re.ASCII)
-QUOTE = "USDT"  # of every contract
+QUOTE = "USDT"  # every contract is quoted in it
 
 
 class MarketWire(Struct):
     symbol: str
     type: str
-    tradeCurrency: str  # of a contract its name on the sockets
+    tradeCurrency: str  # the name of a contract on the sockets
     baseCurrency: str
     quoteCurrency: str
     active: bool

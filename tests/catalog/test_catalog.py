@@ -32,6 +32,7 @@ BEYOND = {
     "bullish",
     "bybiteu",
     "bybitid",
+    "deepcoin",
     "derive",
     "dydx",
     "extended",

@@ -273,6 +273,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "toobit": "`exchangeInfo` gives all where no symbol is named, and has no parameter for pages",
     "bittrade": "`common/symbols` takes no parameters",
     "btse": "`markets` has parameters that choose, none for pages",
+    "deepcoin": "`instruments` and `funding-rate` have no parameter for pages",
     "modetrade": "`public/info` takes no parameters",
     "gateeu": "`currency_pairs` takes no parameters",
     "myokx": "`instruments` has no parameter for pages",

@@ -85,6 +85,7 @@ FUNDING = {
     "bullish": told("current", "frame listing", "listing"),
     "toobit": told("current", "frame", "frame"),
     "btse": told("current", "frame", "frame"),
+    "deepcoin": told("current", "details", "frame details"),
     "modetrade": told("predicted", "listing", "frame"),
     "bybitid": told("current", "frame listing", "frame"),
     "myokx": told("current predicted settled", "frame", "frame"),

@@ -442,6 +442,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"code":10010004,"msg":"Invalid symbol","success":false}',
         Trouble("10010004: Invalid symbol"),
     ),
+    (
+        "deepcoin",
+        200,
+        b'{"code":"51","msg":"The instType field is required","data":null}',
+        Trouble("51: The instType field is required"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

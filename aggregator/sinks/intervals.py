@@ -1,8 +1,9 @@
 """Files of one record type, day and exchange, all of which appear whole when an interval is over: how such sinks write.
 
-Until then the records of the interval are in memory and in files without a name, which a killed daemon loses. Therefore
-the place of a sink that spills stays where the interval began, and the journal gives its records once more. Without a
-journal a marker on the disk says that an interval has begun: who finds it at the next start tells a gap.
+Until then the records of the interval are in memory and in files without a name, which a killed daemon loses, and a
+full disk too. Therefore the place of a sink that spills stays where the interval began, and the journal gives its
+records once more. Without a journal a gap tells what a full disk has cost, and a marker on the disk says that an
+interval has begun: who finds it at the next start tells a gap.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ MARKER = ".interval"  # the file that says which interval has begun and is not o
 TICK_S = 1.0  # between two looks whether an interval is over
 GATHERED = 65_536  # records that wait one by one, of all files together; then they become columns
 PROBE_BYTES = 16_000_000  # a disk that was full must have so much room before the sink goes on
+AGAIN_ROWS = GATHERED  # files of what comes again hold so many records at first: a disk may have room for a part
 
 log = logging.getLogger("aggregator.sinks.intervals")
 
@@ -86,10 +88,12 @@ class IntervalWriter(Writer):
         self._place: Cursor | None = None  # where the stream was before that; null: all that came has its name
         self._deadline = 0
         self._taken = self._waiting = 0  # records of the interval; of these, about so many that are no columns yet
+        self._most = settings.rotate_rows  # an interval is over with so many
         self._last = (0, 0)  # the offset and `ts_recv` of the newest
         self._owed: list[tuple[str, Gap]] = []  # the gaps that the next files are to tell, with their epochs
         self._stale: set[str] = set()  # stems of files whose records come again
         self._is_failing = False
+        self._failure: OSError | None = None  # the interval comes again, to another writer
         self._worker = Worker(type)
         self._keeper = Worker(f"{type}-keep")
         self._upkeep = Upkeep(
@@ -117,12 +121,15 @@ class IntervalWriter(Writer):
         while True:
             await asyncio.sleep(TICK_S)
             await self._worker.do(self._tick)
+            if self._failure is not None:
+                self._context.fail(self._failure)
+                return
             if not self._is_asked:
                 self._is_asked = True
                 self._keeper.put(self._look_behind)
 
     async def write(self, batch: Batch) -> None:
-        """Take a batch. Raises Retry."""
+        """Take a batch. Raises Retry, OSError."""
         await self._worker.do(partial(self._take, batch, self._context.place()))
 
     def lasting(self) -> Cursor | None:
@@ -170,6 +177,7 @@ class IntervalWriter(Writer):
             path.unlink(missing_ok=True)
         if self._comes_again:
             self._stale.add(left.stem)
+            self._most = min(AGAIN_ROWS, self._most)
         elif unnamed or not whole:  # files get their names when all are written: these are not all there
             died = [ts for (epoch, _), ts in self._context.deaths.items() if epoch == left.epoch]
             now = max(died, default=self._clock())
@@ -204,11 +212,16 @@ class IntervalWriter(Writer):
                 yield from day.glob(f"*/{pattern}")
 
     def _take(self, batch: Batch, before: Cursor | None) -> None:
-        """Take a batch, before which the stream was at this place. Raises Retry, where nothing of it was taken."""
+        """Take a batch, before which the stream was at this place.
+
+        Raises Retry, where nothing of it was taken; OSError, where all behind `lasting` has to come again.
+        """
         interval = self._interval
-        is_over = self._clock() >= self._deadline or self._taken >= self._settings.rotate_rows
+        is_over = self._clock() >= self._deadline or self._taken >= self._most
         if interval is not None and (is_over or interval.epoch != batch.epoch):
             self._rotate()
+        if self._failure is not None:
+            raise self._failure
         try:
             tree = self._tree or self._begin(batch)
             self._place = self._place or before
@@ -219,13 +232,13 @@ class IntervalWriter(Writer):
                 self._waiting = 0
         except Exception as error:
             self._fail(error)
-            raise Retry(str(error)) from error
+            raise (self._failure or Retry(str(error))) from error
         self._taken += len(batch)
         self._last = batch.last, max(self._last[1], batch.records[-1].ts_recv)
 
     def _begin(self, batch: Batch | None = None) -> TableTree:
         """Begin an interval: that of a batch, or one that has nothing to tell but gaps. Raises OSError."""
-        if self._is_failing:
+        if self._is_failing or self._stale:
             self._probe()
         if batch is not None:
             stem = f"{batch.epoch.replace('.', '-')}-{batch.first}"
@@ -272,7 +285,7 @@ class IntervalWriter(Writer):
             self._rotate()
 
     def _rotate(self) -> None:
-        """Give every file its name; where that fails, the next ones tell what is missing. It raises nothing."""
+        """Give every file its name; where that fails, see `_fail`. It raises nothing."""
         try:
             if self._tree is None and self._owed:
                 self._begin()
@@ -289,6 +302,7 @@ class IntervalWriter(Writer):
         self._tree = self._interval = self._since = self._place = None
         self._owed.clear()
         self._taken = 0
+        self._most = min(2 * self._most, self._settings.rotate_rows)
         if self._is_failing:
             self._is_failing = False
             self._context.report(None)
@@ -303,11 +317,18 @@ class IntervalWriter(Writer):
         self._stale.clear()
 
     def _fail(self, error: Exception) -> None:
-        """Let go of the interval, and note what is missing; say so when it is the first time."""
+        """Let go of the interval: it comes again, or the next files tell what is missing, which the log says once."""
         tree, interval = self._tree, self._interval
         self._tree = self._interval = None
         if tree is not None:
             tree.abandon()
+        if self._comes_again:
+            for path in [] if tree is None else tree.paths:
+                with suppress(OSError):  # then it goes when its records have come again
+                    path.unlink(missing_ok=True)
+            if self._place is not None:
+                self._failure = error if isinstance(error, OSError) else OSError(repr(error))
+            return
         if tree is not None and interval is not None and self._taken:
             lost = max(0, self._taken - tree.kept)
             loss = Loss(lost, interval.offset + 1, self._last[0], interval.ts, self._last[1])

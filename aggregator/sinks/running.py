@@ -130,6 +130,7 @@ class QueuedSink:
             self._places = PlaceNotes(config.name, place)
             queue = self.queue = SpillQueue(config.sink.name, bus, bus.history, config.delivery)
             context.place = lambda: queue.place
+        context.fail = self._fail
         self.task: asyncio.Task[None] | None = None
         self._config = config
         self._delivery = config.delivery
@@ -139,8 +140,9 @@ class QueuedSink:
         self._dead = None if path is None else DeadLetters(path, config.delivery.dead_letters_bytes)
         self._writer: Writer | None = None
         self._lasting: Cursor | None = None  # its writer has said so last; null: all that was taken
+        self._unlasting: tuple[Cursor | None, int] = (None, 0)  # so many were taken behind this place
         self._at: deque[Batch] = deque()  # a batch that was taken from the queue and is to be written, or parts of one
-        self._raised: Exception | None = None  # by a write within the call that published
+        self._raised: Exception | None = None  # by a write within the call that published, or by nothing that was given
         self._busy: Awaitable[None] | None = None  # such a write asked to wait for it
         self._pauses = _Pauses(config.delivery.backoff, config.delivery.longest_backoff)
         self._failures = 0  # in a row, with the batch that is being written
@@ -265,6 +267,7 @@ class QueuedSink:
                     self._lasting = self._writer.lasting()
                     writer, self._writer = self._writer, None
                     await writer.close()
+                    self._take_back(writer)
                     return
                 except Ended:
                     self._let_go()
@@ -311,10 +314,27 @@ class QueuedSink:
                 with suppress(Exception):
                     async with asyncio.timeout(CLOSING_S):  # `wait_for` of Python 3.11 may swallow a cancellation
                         await writer.close()
-                self._lasting = writer.lasting()
+                self._take_back(writer)
             except asyncio.CancelledError:
                 if _is_to_end():
                     raise
+
+    def _take_back(self, writer: Writer) -> None:
+        """Have what a writer took, and closed without its being lasting, come again: now, or to the next life."""
+        self._lasting = place = writer.lasting()
+        queue = self.queue
+        if place is not None and isinstance(queue, SpillQueue):
+            behind, count = self._unlasting
+            count = count if behind == place else 0
+            self._written -= count
+            self._at.clear()
+            queue.go_back(place, count)
+            self._unlasting = None, 0
+
+    def _fail(self, error: Exception) -> None:
+        """Have the writer closed and opened anew, as it says itself that it cannot go on."""
+        self._raised = error
+        self.queue.wake()
 
     async def _give_all(self, writer: Writer) -> None:
         """Give what comes until the stream ends."""
@@ -322,6 +342,8 @@ class QueuedSink:
         self._is_ready = True
         self.queue.hand_over_with(partial(self._hand_over, writer) if is_plain else None)
         while self._at or self._busy is not None or await self.queue.filled():
+            if self._raised is not None and not self._at:
+                raise self._raised
             if self._busy is not None:
                 await self._busy
                 self._busy, self._is_ready = None, True
@@ -390,6 +412,9 @@ class QueuedSink:
         self._at.popleft()
         self.queue.done(len(batch) - own)
         self.queue.passed(batch)
+        if self._places is not None and self._writer is not None:
+            place, (behind, before) = self._writer.lasting(), self._unlasting
+            self._unlasting = place, count - own + (before if behind == place else 0)
         if not self._at:
             self._failures = 0
         if self._failing is not None:
@@ -447,7 +472,7 @@ class QueuedSink:
     async def _failed(self, error: Exception) -> None:
         """Have the writer closed that failed to open or to write, and wait before it is opened anew."""
         self.queue.hand_over_with(None)
-        self._busy = None
+        self._busy = self._raised = None
         self._restarts += self._writer is not None
         is_ours = not isinstance(error, OSError | Retry | ConfigError)
         self._say(_said(error), error if is_ours else None)

@@ -72,7 +72,8 @@ class Writer:
     def lasting(self) -> Cursor | None:
         """The place up to which all that it took is lasting, where `write` returns earlier; null: all of it is.
 
-        A sink that spills goes on there after a restart, and is given once more what is behind it.
+        A sink that spills goes on there after a restart, and after a failure for which this writer was closed: the next
+        one is given once more what is behind it.
         """
         return None
 
@@ -173,6 +174,7 @@ class Context:
     before: the epoch of the life of before that published something; empty: none is known; null: nobody was asked
     place: where the stream is before the batch that is being given, which `lasting` may say later; null: the sink does
         not spill
+    fail: says that the writer cannot go on though it is given nothing: it is closed, and another opened
     """
 
     def __init__(
@@ -196,6 +198,7 @@ class Context:
         self.removed = 0
         self.trouble: str | None = None
         self.place: Callable[[], Cursor | None] = lambda: None
+        self.fail: Callable[[Exception], None] = lambda error: None  # noqa: ARG005
 
     def lose(self, count: int) -> None:
         """Count records that were taken, and could not be kept after all; the writer tells its target of them."""

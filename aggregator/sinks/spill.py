@@ -90,6 +90,9 @@ class SpillQueue(Queue):
         self._told = self._reached = Cursor(bus.epoch, bus.offset)  # behind what was taken; behind what is held
         self._owed: Gap | None = None  # the gap of the journal that the sink has still to be told
         self._given: int | None = None  # the offset of the last that the sink is at; null: it is at none
+        self._passed = ""  # the epoch of what it took last
+        self._counted = 0  # up to this offset of this epoch all that was read is counted
+        self._anew: Gap | None = None  # the gap with which it began
         self._silent_until = 0.0
         self._is_said = False
 
@@ -100,7 +103,8 @@ class SpillQueue(Queue):
 
     def begin_anew(self, ts: int) -> None:
         """Begin now, and tell that nobody knows since when something is missing; `ts` is the time of now."""
-        self._owe(hole("damaged", Cursor("", 0), self._reached, (ts, ts)))
+        self._anew = hole("damaged", Cursor("", 0), self._reached, (ts, ts))
+        self._owe(self._anew)
 
     @property
     def held(self) -> int:
@@ -241,12 +245,14 @@ class SpillQueue(Queue):
         self._epoch, self._reached = piece.reached.epoch, piece.reached
         is_now = self._epoch == self._now
         for batch, weighed in piece.batches:
-            known = sum(record.offset > self._begun for record in batch.records) if is_now else 0
+            known = sum(not self._counted < record.offset <= self._begun for record in batch.records) if is_now else 0
             self.spilled -= known
             self.received += len(batch.records) - known
             self._batches.append((batch, weighed))
             self._records += len(batch.records)
             self._bytes += weighed
+        if is_now:
+            self._counted = max(self._counted, self._reached.offset)
         if piece.gap is not None:
             self._owe(piece.gap)
 
@@ -280,13 +286,28 @@ class SpillQueue(Queue):
     def passed(self, batch: Batch) -> None:
         """Note that the sink is done with a batch, and all before it."""
         self._told = Cursor(batch.epoch, batch.last)
+        self._passed = batch.epoch
         if batch.last == self._given:
             self._given = None
 
+    def go_back(self, place: Cursor, count: int) -> None:
+        """Give once more what follows a place: what is held, and so many records that were taken."""
+        for records, epoch in ((count, self._passed), (self._records, self._epoch)):
+            if epoch == self._now:
+                self.spilled += records
+            else:
+                self.received -= records  # they are counted when they are read
+        super().abandon()
+        self._is_left = False
+        self._given = self._owed = None
+        self._told = self._reached = place
+        self._past = Past(self._history, self._selection, place, log)
+        if self._anew is not None and place == Cursor(self._now, self._begun):
+            self._owe(self._anew)
+        self.wake()
+
     def abandon(self) -> int:
         """Let go all that is held; nothing of it is lost, as the next life reads it from the journal."""
-        self._reached = self.place
-        self.spilled += super().abandon()
-        self._given = None
-        self._past = Past(self._history, self._selection, self._reached, log)
+        self.go_back(self.place, 0)
+        self._is_left = True
         return 0

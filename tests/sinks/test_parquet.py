@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import resource
 import shutil
 import signal
@@ -24,9 +25,10 @@ from aggregator.sinks import intervals, upkeep
 from aggregator.sinks.intervals import MARKER
 from aggregator.sinks.journal.sink import SINK as JOURNAL
 from aggregator.sinks.parquet import SINK
-from aggregator.sinks.running import Running, running
+from aggregator.sinks.running import QueuedSink, Running, running
 from aggregator.tables.extras import needed
 from aggregator.tables.tree import DAY_NS, TEMPORARY, TableTree
+from tests.sinks.test_frame import account
 from tests.support.any_records import Some
 from tests.support.written import FIRST, NOON, SECOND, SECOND_NS, numbered, sold
 
@@ -327,3 +329,146 @@ async def test_a_full_disk_is_told_with_a_count_and_the_sink_goes_on(tmp_path: P
         told = [record.offset for record in read(out) if not isinstance(record, Gap)]
         assert told == [*range(1, 101), *range(151, 171)]
         assert not left(out)
+
+
+LIVES = [FIRST, SECOND, "20261130T050000.000000Z", "20261130T060000.000000Z"]
+
+
+@asynccontextmanager
+async def spilling(home: Path, epoch: str = FIRST, out: Path | None = None, **more: Any) -> AsyncIterator[Any]:
+    """A life of a sink that spills beside a journal; `more` is about that, `rows` about the sink."""
+    bus, clock, rows = Bus(epoch), Clock(), more.pop("rows", 20_000_000)
+    before = LIVES[LIVES.index(epoch) - 1] if epoch != FIRST else None
+    journal = running(JOURNAL.configured(path=home / "journal", **more), bus, before=before)
+    await journal.start()
+    sink = await begun(out or home / "out", bus, clock, SPILLING, rotate_rows=rows)
+    assert isinstance(sink, QueuedSink)
+    yield bus, sink, clock
+    await ended(sink, journal)
+    account(sink)
+
+
+def fill(path: Path) -> None:
+    with suppress(OSError), path.open("wb") as file:
+        while True:
+            file.write(bytes(1 << 16))
+
+
+async def test_what_a_full_disk_took_not_comes_again_from_the_journal(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 24_000_000):
+        out, ballast = tmp_path / "disk" / "out", tmp_path / "disk" / "ballast"
+        async with spilling(tmp_path, out=out) as (bus, sink, _):
+            bus.publish([sold(at) for at in range(100)])
+            await until(lambda: sink.status().written == 100)
+            sink.reopen()
+            await until(lambda: len(files(out)) == 1)
+            bus.publish([sold(at) for at in range(100, 150)])
+            await until(lambda: sink.status().written == 150)
+            fill(ballast)
+            sink.reopen()
+            await until(lambda: sink.status().failing is not None)  # nothing more comes, and it goes back all the same
+            assert (sink.status().written, sink.status().held, sink.status().dropped) == (100, 50, 0)
+            bus.publish([sold(at) for at in range(150, 170)])
+            await until(lambda: sink.status().retried)
+            assert sink.status().held == 70
+            account(sink)
+            ballast.unlink()
+            await until(lambda: sink.status().written == 170)
+            assert sink.status().failing is None
+        assert [record.offset for record in read(out)] == [*range(1, 171)]
+        assert sum(rows(out)) == 170
+        assert not left(out)
+
+
+async def test_a_disk_that_stays_full_leaves_the_interval_to_the_next_life(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 24_000_000):
+        out, ballast = tmp_path / "disk" / "out", tmp_path / "disk" / "ballast"
+        async with spilling(tmp_path, out=out) as (bus, sink, _):
+            bus.publish([sold(at) for at in range(50)])
+            await until(lambda: sink.status().written == 50)
+            fill(ballast)
+        assert (sink.status().received, sink.status().written, sink.status().held) == (50, 0, 50)
+        assert not files(out)
+        async with spilling(tmp_path, SECOND, out) as (bus, sink, _):
+            bus.publish([sold(at) for at in range(1000, 1020)])
+            await until(lambda: sink.status().retried)
+            ballast.unlink()
+            await until(lambda: sink.status().written == 70)
+        records = read(out)
+        assert [record.ts_recv for record in records] == [
+            NOON + at * SECOND_NS for at in [*range(50), *range(1000, 1020)]
+        ]
+        assert not left(out)
+
+
+async def test_what_the_journal_has_let_go_meanwhile_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    async with spilling(tmp_path, segment_bytes=1_000_000, keep_bytes=100_000) as (bus, sink, _):
+        bus.publish([sold(at) for at in range(50)])
+        await until(lambda: sink.status().written == 50)
+        monkeypatch.setattr(TableTree, "close", refusing)
+        monkeypatch.setattr(intervals.IntervalWriter, "_probe", refusing)
+        sink.reopen()
+        for start in range(50, 15_050, 100):
+            bus.publish([sold(at, size=str(at * 7919 % 10**9) * 40) for at in range(start, start + 100)])
+            await asyncio.sleep(0.002)
+        assert bus.history is not None
+        await until(lambda: bus.history.status().expired)
+        monkeypatch.undo()
+        await until(lambda: not sink.status().held)
+    records = read(out)
+    gaps = [record for record in records if isinstance(record, Gap)]
+    assert {(gap.cause, gap.conn) for gap in gaps} == {("expired", "parquet")}
+    missing = [at for gap in gaps for at in range(gap.expected or 0, gap.got or 0)]
+    assert sorted([*missing, *(record.offset for record in records if not isinstance(record, Gap))]) == [
+        *range(1, 15_051)
+    ]
+    assert sink.status().dropped == len(missing) > 50
+
+
+def refusing(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whenever_a_disk_fails_each_record_is_there_once(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three lives; each call that writes may fail, at the beginning, the middle and the end of files."""
+    chance, out, sent = random.Random(seed), tmp_path / "out", 0
+    for name in ("add", "gather", "flush", "_end", "close"):
+        monkeypatch.setattr(TableTree, name, failing(chance, getattr(TableTree, name)))
+    monkeypatch.setattr(intervals, "GATHERED", 20)
+    monkeypatch.setattr(intervals, "AGAIN_ROWS", 10)
+    monkeypatch.setattr(intervals, "PROBE_BYTES", 10)
+    for epoch in LIVES[:3]:
+        async with spilling(tmp_path, epoch, rows=chance.choice([30, 1000])) as (bus, sink, clock):
+            for _ in range(40):
+                count = chance.randrange(1, 30)
+                bus.publish([sold(at, exchange=f"e{at % 3}") for at in range(sent, sent + count)])
+                sent += count
+                await asyncio.sleep(chance.choice([0, 0.01, 0.02]))
+                if chance.random() < 0.2:
+                    sink.reopen()
+                if chance.random() < 0.1:
+                    clock.now += DAY_NS // 24
+                account(sink)
+    monkeypatch.undo()
+    async with spilling(tmp_path, LIVES[3]) as (bus, sink, _):
+        bus.publish([sold(sent)])
+        await until(lambda: not sink.status().held)
+    records = read(out)
+    assert not [record for record in records if isinstance(record, Gap)]
+    found = [(record.ts_recv - NOON) // SECOND_NS for record in records]
+    assert (sorted({*range(sent + 1)} - {*found}), len(found) - len({*found})) == ([], 0)
+    assert found == sorted(found)
+    assert not left(out)
+
+
+def failing(chance: random.Random, call: Any) -> Any:
+    def sometimes(*given: Any, **more: Any) -> Any:
+        if chance.random() < 0.05:
+            refusing()
+        return call(*given, **more)
+
+    return sometimes

@@ -9,9 +9,10 @@ from aggregator.exchange import Budget, Exchange, Heartbeat, Limits, Stream
 from aggregator.records import DAY_S
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
-from connectors.mexc import contract_frames, spot_frames
+from connectors.families.mexc import contract_frames
+from connectors.families.mexc.listing import listing
+from connectors.mexc import spot_frames
 from connectors.mexc.history import history
-from connectors.mexc.listing import listing
 
 SPOT = "https://api.mexc.com/api/v3"
 CONTRACT = "https://api.mexc.com/api/v1/contract"

@@ -15,8 +15,8 @@ from msgspec.json import Decoder
 from aggregator.exchange import Page, PastPages, Request
 from aggregator.records import MS_NS, SECOND_NS, Candle
 from aggregator.wire import Text, candle, ms, number, seconds, text
-from connectors.mexc.contract_wires import is_inverse
-from connectors.mexc.wires import INTERVALS
+from connectors.families.mexc.contract_wires import is_inverse
+from connectors.families.mexc.wires import INTERVALS
 
 MOST_SPOT, MOST = 500, 1000
 SPOT = {"1m": "1m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "60m", "4h": "4h", "1d": "1d", "1w": "1W"}

@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.records import DAY_S, MS_NS, BookDelta, BookSnapshot, Candle, Levels, Record, Ticker, Trade
 from aggregator.wire import Text, bbo, nonzero, number, optional, seconds, text
-from connectors.mexc.wires import OURS, SIDES
+from connectors.families.mexc.wires import OURS, SIDES
 
 T = TypeVar("T")
 

@@ -27,8 +27,8 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import encode, is_zero, ms, nonzero, optional, protobuf, seconds
+from connectors.families.mexc.wires import INTERVALS, OURS, SIDES
 from connectors.mexc import legacy
-from connectors.mexc.wires import INTERVALS, OURS, SIDES
 
 CHANNELS: dict[Channel, str] = {
     "trades": "spot@public.aggre.deals.v3.api.pb@100ms",

@@ -32,6 +32,7 @@ BEYOND = {
     "bullish",
     "bybiteu",
     "bybitid",
+    "bydfi",
     "deepcoin",
     "derive",
     "dydx",

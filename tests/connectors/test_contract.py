@@ -274,6 +274,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "bittrade": "`common/symbols` takes no parameters",
     "btse": "`markets` has parameters that choose, none for pages",
     "deepcoin": "`instruments` and `funding-rate` have no parameter for pages",
+    "bydfi": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all, as MEXC's do",
     "modetrade": "`public/info` takes no parameters",
     "gateeu": "`currency_pairs` takes no parameters",
     "myokx": "`instruments` has no parameter for pages",

@@ -86,6 +86,7 @@ FUNDING = {
     "toobit": told("current", "frame", "frame"),
     "btse": told("current", "frame", "frame"),
     "deepcoin": told("current", "details", "frame details"),
+    "bydfi": told("current", "details", "frame details"),
     "modetrade": told("predicted", "listing", "frame"),
     "bybitid": told("current", "frame listing", "frame"),
     "myokx": told("current predicted settled", "frame", "frame"),

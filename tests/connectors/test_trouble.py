@@ -448,6 +448,12 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"code":"51","msg":"The instType field is required","data":null}',
         Trouble("51: The instType field is required"),
     ),
+    (
+        "bydfi",
+        200,
+        b'{"success":false,"code":1001,"message":"Contract does not exist"}',
+        Trouble("1001: Contract does not exist"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("buda", b'{"markets":[]}'),

@@ -15,8 +15,8 @@ from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Sub
 from aggregator.records import MS_NS, BookSnapshot, Channel, IndexPrice, MarkPrice
 from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import by_word, encode, nonzero, number, text
-from connectors.mexc.contract_wires import BarWire, DealWire, DepthWire, PriceWire, RateWire, TickerWire
-from connectors.mexc.wires import INTERVALS
+from connectors.families.mexc.contract_wires import BarWire, DealWire, DepthWire, PriceWire, RateWire, TickerWire
+from connectors.families.mexc.wires import INTERVALS
 
 CHANNELS: dict[Channel, str] = {
     "trades": "deal",

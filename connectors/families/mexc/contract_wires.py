@@ -27,7 +27,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.wire import Text, end_of, levels, nonzero, optional, seconds, text
-from connectors.mexc.wires import OURS, SIDES
+from connectors.families.mexc.wires import OURS, SIDES
 
 
 def is_inverse(raw_symbol: str) -> bool:

@@ -1,0 +1,76 @@
+"""BYDFi's own protocol before 22 September 2026, as captures hold it: tickers, candles and whole books of contracts.
+
+https://github.com/ccxt/ccxt/blob/master/python/ccxt/pro/bydfi.py
+Changes of a book had the same shape as a whole one; the books that ccxt asked for were whole.
+"""
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct, field
+from msgspec.json import Decoder
+
+from aggregator.exchange import Event
+from aggregator.records import DAY_S, MS_NS, BookSnapshot, Candle, Ticker
+from aggregator.wire import Text, candle, levels, nonzero, number, optional
+
+
+class DayWire(Struct):
+    s: str
+    E: int
+    c: Text
+    o: Text
+    h: Text
+    l: Text  # noqa: E741 - the wire's name
+    v: Text  # contracts
+
+    def record(self) -> Ticker:
+        return Ticker(
+            raw_symbol=self.s,
+            last=nonzero(self.c),
+            open=nonzero(self.o),
+            high=nonzero(self.h),
+            low=nonzero(self.l),
+            contract_volume=optional(self.v),
+            window_s=DAY_S,
+            ts_event=self.E * MS_NS,
+        )
+
+
+class BarWire(Struct):
+    s: str
+    i: str
+    t: int
+    o: Text
+    h: Text
+    l: Text  # noqa: E741 - the wire's name
+    c: Text
+    v: Text  # contracts
+
+    def record(self) -> Candle:
+        made = candle(self.s, self.i, self.t * MS_NS, (self.o, self.h, self.l, self.c))
+        made.contract_volume = optional(self.v)
+        return made
+
+
+class BookWire(Struct):
+    s: str
+    at: int = field(name="E")
+    bids: list[list[Text]] = field(name="b")
+    asks: list[list[Text]] = field(name="a")
+
+    def record(self) -> BookSnapshot:
+        bids, asks = levels(self.bids), levels(self.asks)
+        return BookSnapshot(
+            raw_symbol=self.s, bids=bids, asks=asks, depth=100, reason="periodic", ts_event=self.at * MS_NS
+        )
+
+
+decode_day = Decoder(DayWire, float_hook=number).decode
+decode_bar = Decoder(BarWire, float_hook=number).decode
+decode_book = Decoder(BookWire, float_hook=number).decode
+
+READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {
+    "24hrTicker": lambda frame: (decode_day(frame).record(),),
+    "kline": lambda frame: (decode_bar(frame).record(),),
+    "depthUpdate": lambda frame: (decode_book(frame).record(),),
+}

@@ -33,6 +33,7 @@ BEYOND = {
     "bybiteu",
     "bybitid",
     "bydfi",
+    "cryptomus",
     "deepcoin",
     "derive",
     "dydx",
@@ -49,6 +50,7 @@ BEYOND = {
     "pacifica",
     "paradex",
     "polymarket",
+    "revolutx",
     "toobit",
     "weex",
 }

@@ -275,6 +275,8 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "btse": "`markets` has parameters that choose, none for pages",
     "deepcoin": "`instruments` and `funding-rate` have no parameter for pages",
     "bydfi": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all, as MEXC's do",
+    "cryptomus": "`exchange/markets` takes no parameters",
+    "revolutx": "`configuration/pairs` takes nothing but `region`",
     "modetrade": "`public/info` takes no parameters",
     "gateeu": "`currency_pairs` takes no parameters",
     "myokx": "`instruments` has no parameter for pages",

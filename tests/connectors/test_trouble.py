@@ -454,8 +454,23 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"success":false,"code":1001,"message":"Contract does not exist"}',
         Trouble("1001: Contract does not exist"),
     ),
+    (
+        "cryptomus",
+        200,
+        b'{"message":"Minimum amount 15 USDT","state":1}',
+        Trouble("1: Minimum amount 15 USDT"),
+    ),
+    ("cryptomus", 200, b'{"code":500,"message":"Server error."}', Trouble("500: Server error.")),
+    (
+        "revolutx",
+        400,
+        b'{"error_id":"7d85","message":"No such pair: X-USD","timestamp":1785313433816}',
+        Trouble("7d85: No such pair: X-USD"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
+    ("cryptomus", b'{"state":"0","result":[]}'),
+    ("cryptomus", b'{"data":[]}'),
     ("buda", b'{"markets":[]}'),
     ("wazirx", b'{"timezone":"UTC","serverTime":1795168800000,"symbols":[]}'),
     ("btcturk", b'{"data":[],"success":true,"message":null,"code":0}'),

@@ -5,6 +5,7 @@ import os
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from aggregator import __version__
 from aggregator.daemon.printable import printable
@@ -34,8 +35,10 @@ COMMANDS = {
     "coverage": "Was a recording complete? What is missing, by day and topic.",
     "export": "Recordings for backtesters, with gaps where they are.",
     "schema": "What to tell programs that read records, or write a configuration, so that they guess nothing.",
+    "completion": "Completion of words for bash, zsh and fish.",
     "docs": "Write the documentation that is made from the code.",
 }
+COMPLETES = "_AGGREGATOR_COMPLETE"  # click's name for it: in its presence the program completes, and does nothing else
 EXIT_ERROR, EXIT_USAGE, EXIT_CONFIG = 1, 2, 78
 
 
@@ -55,7 +58,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Do as click does, with `help [COMMAND]` and a suggestion for a misspelled command."""
-        if args[0] == "help":
+        if args[0] == "help" and not ctx.resilient_parsing:
             args = [*args[1:2], "--help"]
             if len(args) == 1:
                 click.echo(ctx.get_help())
@@ -69,6 +72,11 @@ class Commands(click.Group):
             if not close:
                 raise
             raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Do as click does, without importing the commands."""
+        own = click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=COMMANDS[name]) for name in COMMANDS if name.startswith(incomplete)] + own
 
     def invoke(self, ctx: click.Context) -> object:
         """Do as click does, but end quietly on a closed pipe."""
@@ -95,8 +103,12 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line, and leave with the right code."""
+    if COMPLETES in os.environ:
+        from aggregator.cli import completing  # noqa: F401 - click takes its shells
     try:
-        sys.exit(group.main(standalone_mode=False))  # click gives back the code that a command left with
+        sys.exit(
+            group.main(standalone_mode=False, complete_var=COMPLETES)
+        )  # click gives back the code that a command left with
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:

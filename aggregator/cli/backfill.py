@@ -12,6 +12,7 @@ import click
 from msgspec import structs
 
 from aggregator.cli import EXIT_USAGE, counted, fail
+from aggregator.cli.completing import exchanges
 from aggregator.cli.symbols import access, config_option, endpoint_option, from_exchange
 from aggregator.daemon.printable import printable
 from aggregator.errors import AggregatorError, nearest
@@ -67,7 +68,7 @@ def find_instrument(exchange: Exchange, symbol: str, listed: tuple[Instrument, .
 
 
 @click.command(name="backfill")
-@click.argument("exchange", metavar="EXCHANGE")
+@click.argument("exchange", metavar="EXCHANGE", shell_complete=exchanges)
 @click.argument("symbol", metavar="SYMBOL")
 @click.option(
     "--from", "start", required=True, metavar="TIME", help="From this time on: 2026-11-01, or ISO with a time."

@@ -11,6 +11,7 @@ from itertools import zip_longest
 import click
 
 from aggregator.cli import fail
+from aggregator.cli.completing import markets
 from aggregator.cli.tail import name_topics
 from aggregator.cli.terminal import screen
 from aggregator.cli.way import Way, by_way
@@ -30,7 +31,7 @@ HOME, REST_OF_LINE, REST = "\x1b[H", "\x1b[K", "\x1b[J"  # the last two clear wh
 @click.command(name="book")
 @by_way
 @click.option("--levels", default=LEVELS, show_default=True, type=click.IntRange(1), help="Levels a side, at most.")
-@click.argument("books", metavar="EXCHANGE:SYMBOL...", nargs=-1, required=True)
+@click.argument("books", metavar="EXCHANGE:SYMBOL...", nargs=-1, required=True, shell_complete=markets)
 def command(way: Way, levels: int, books: tuple[str, ...]) -> None:
     """Watch order books of a running daemon, as ladders that move, until Ctrl-C.
 

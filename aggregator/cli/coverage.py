@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from aggregator.cli import EXIT_ERROR, counted, fail
+from aggregator.cli.completing import exchanges
 from aggregator.cli.table import print_rows
 from aggregator.daemon.printable import printable
 from aggregator.errors import AggregatorError
@@ -26,7 +27,7 @@ MS_NS = 1_000_000
 
 
 @click.command(name="coverage")
-@click.option("--exchange", metavar="ID", help="Of this exchange alone.")
+@click.option("--exchange", metavar="ID", shell_complete=exchanges, help="Of this exchange alone.")
 @click.option("--channel", type=click.Choice(CHANNELS), metavar="CHANNEL", help="Of this channel alone.")
 @click.option("--symbol", metavar="NAME", help="Of this market alone: its unified name, or the exchange's own.")
 @click.option("--from", "start", metavar="TIME", help="From this time on: ISO text, UTC.")

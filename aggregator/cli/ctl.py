@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from aggregator.cli import counted, fail
+from aggregator.cli.completing import exchanges, topics
 from aggregator.cli.table import print_rows
 from aggregator.daemon.printable import printable
 from aggregator.errors import AggregatorError
@@ -83,7 +84,7 @@ def command() -> None:
 @command.command(name="status")
 @with_daemon
 @click.option("--json", "as_json", is_flag=True, help="Everything, as one JSON object: docs/status.md describes it.")
-@click.argument("topics", nargs=-1)
+@click.argument("topics", nargs=-1, shell_complete=topics)
 def status(path: Path, as_json: bool, topics: tuple[str, ...]) -> None:
     """How a daemon fares: its exchanges, and the TOPICS that are asked for, or those that are in trouble.
 
@@ -140,7 +141,7 @@ def reload(path: Path, wait: bool) -> None:
 
 @command.command(name="pause")
 @with_daemon
-@click.argument("exchange")
+@click.argument("exchange", shell_complete=exchanges)
 def pause(path: Path, exchange: str) -> None:
     """Hang up an exchange until `resume`, or until the daemon begins anew; each of its topics has a gap."""
     done = msgspec.json.decode(ask(path, {"op": "pause", "exchange": exchange}))
@@ -149,7 +150,7 @@ def pause(path: Path, exchange: str) -> None:
 
 @command.command(name="resume")
 @with_daemon
-@click.argument("exchange")
+@click.argument("exchange", shell_complete=exchanges)
 def resume(path: Path, exchange: str) -> None:
     """Go on with an exchange that is paused."""
     ask(path, {"op": "resume", "exchange": exchange})
@@ -158,7 +159,7 @@ def resume(path: Path, exchange: str) -> None:
 
 @command.command(name="subscribe")
 @with_daemon
-@click.argument("topic")
+@click.argument("topic", shell_complete=topics)
 def subscribe(path: Path, topic: str) -> None:
     """Follow a TOPIC whatever the configuration says, until it is unsubscribed, or the daemon begins anew.
 
@@ -170,7 +171,7 @@ def subscribe(path: Path, topic: str) -> None:
 
 @command.command(name="unsubscribe")
 @with_daemon
-@click.argument("topic")
+@click.argument("topic", shell_complete=topics)
 def unsubscribe(path: Path, topic: str) -> None:
     """Do without a TOPIC whatever the configuration says, until it is subscribed, or the daemon begins anew."""
     done = msgspec.json.decode(ask(path, {"op": "unsubscribe", "topic": topic}))

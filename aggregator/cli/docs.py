@@ -16,8 +16,17 @@ from aggregator.cli import COMMANDS, EXIT_ERROR, fail, group
     show_default=True,
     help="The directory of the pages.",
 )
-def command(check: bool, out: Path) -> None:
+@click.option(
+    "--man",
+    "manual",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the pages of the manual instead, for man, into this directory.",
+)
+def command(check: bool, out: Path, manual: Path | None) -> None:
     """Write the pages that are made from the code: records, states, exchanges, commands, configuration, limits."""
+    if manual is not None:
+        _write_manual(manual)
+        return
     from aggregator.docgen import COMMAND, make_pages, stale, write
 
     pages, complaints = make_pages(group, COMMANDS)
@@ -36,3 +45,14 @@ def command(check: bool, out: Path) -> None:
         click.echo("the pages are incomplete until what stands above is mended in the code", err=True)
     if complaints or (check and found):
         raise click.exceptions.Exit(EXIT_ERROR)
+
+
+def _write_manual(directory: Path) -> None:
+    from aggregator.docgen import write
+    from aggregator.docgen.man import manual_pages
+
+    try:
+        for path in write(manual_pages(group, COMMANDS), directory):
+            click.echo(f"{path} written", err=True)
+    except OSError as error:
+        raise fail(f"{error.filename}: {error.strerror}") from None

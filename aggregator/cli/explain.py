@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from aggregator.cli.completing import topics
 from aggregator.cli.ctl import ask, with_daemon
 from aggregator.daemon.printable import printable
 
@@ -12,7 +13,7 @@ from aggregator.daemon.printable import printable
 @click.command(name="explain")
 @with_daemon
 @click.option("--json", "as_json", is_flag=True, help="As JSON: docs/status.md describes it.")
-@click.argument("topic")
+@click.argument("topic", shell_complete=topics)
 def command(path: Path, as_json: bool, topic: str) -> None:
     """Say why TOPIC is live or is not, step by step, and what to do.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from aggregator.cli import counted, fail
+from aggregator.cli.completing import exchanges
 from aggregator.daemon.printable import printable
 from aggregator.errors import AggregatorError
 from aggregator.research.export.exporting import TARGETS, export
@@ -56,7 +57,7 @@ def tell(one: ExportedMarket) -> None:
     type=click.IntRange(1, 1000),
     help="tardis: the best levels after each change of them, too, so many a side.",
 )
-@click.argument("exchange")
+@click.argument("exchange", shell_complete=exchanges)
 @click.argument("symbols", nargs=-1, required=True)
 def command(
     target: str,

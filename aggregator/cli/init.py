@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from aggregator.cli import EXIT_CONFIG, fail
+from aggregator.cli import EXIT_CONFIG, completing, fail
 
 EXAMPLES = ("live", "service", "relay", "full")
 USUAL = ("trades", "book")  # channels that are written where none is named, as far as an exchange offers them
@@ -39,10 +39,20 @@ def example(name: str) -> str:
     "(relay), or with every key (full).",
 )
 @click.option(
-    "--exchange", "exchanges", multiple=True, help="An exchange to gather from, by its id; as often as wanted."
+    "--exchange",
+    "exchanges",
+    multiple=True,
+    shell_complete=completing.exchanges,
+    help="An exchange to gather from, by its id; as often as wanted.",
 )
 @click.option("--symbol", "symbols", multiple=True, help="A symbol or pattern to follow there; BTC/* unless named.")
-@click.option("--channel", "channels", multiple=True, help="A channel; trades and book unless named.")
+@click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    shell_complete=completing.channels,
+    help="A channel; trades and book unless named.",
+)
 @click.option("--files", default="data", show_default=True, help="The directory for files of records.")
 @click.option("--feed", default="unix:feed.sock", show_default=True, help="Where subscribers connect.")
 @click.option("--ask", is_flag=True, help="Ask for all of that.")

@@ -15,6 +15,7 @@ from aggregator.capture.replay import ParseOnly, Reader, Replay, unread
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
 from aggregator.cli import counted, fail
+from aggregator.cli.completing import exchanges
 from aggregator.config.schema import why_not
 from aggregator.daemon.printable import printable
 from aggregator.errors import BadFrame, NotACapture
@@ -156,7 +157,7 @@ def timed(line: CaptureLine | BadFrame) -> CaptureLine | BadFrame:
 
 
 @click.command(name="normalize")
-@click.option("--exchange", "id", required=True, metavar="ID", help="Whose frames they are.")
+@click.option("--exchange", "id", required=True, metavar="ID", shell_complete=exchanges, help="Whose frames they are.")
 @click.option(
     "--stream", metavar="NAME", help="Which of its streams; else by the lines' address, or what can read them."
 )

@@ -14,6 +14,7 @@ from aggregator.capture.replay import Replay
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import known_channels
 from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
+from aggregator.cli.completing import exchanges
 from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
 from aggregator.cli.run import saying_mistakes
 from aggregator.cli.served import KnownCapture, addresses, factor, moment, serve
@@ -160,7 +161,13 @@ def configured(config: Path | None, out: Path | None) -> Config:
 
 
 @click.command(name="replay")
-@click.option("--exchange", "id", metavar="ID", help="Whose frames they are, where the capture does not say.")
+@click.option(
+    "--exchange",
+    "id",
+    metavar="ID",
+    shell_complete=exchanges,
+    help="Whose frames they are, where the capture does not say.",
+)
 @click.option(
     "--instruments",
     type=click.Path(path_type=Path, dir_okay=False),

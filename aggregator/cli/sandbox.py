@@ -11,6 +11,7 @@ import click
 
 from aggregator.catalog.registry import every_exchange, load_exchange, simulated_ids
 from aggregator.cli import fail
+from aggregator.cli.completing import simulated
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.sandbox import Sandbox, SandboxSettings, read_faults, read_hostile
 from aggregator.sandbox.settings import HOSTILE, TIMED
@@ -83,7 +84,13 @@ def check_rate(_context: click.Context, _option: click.Parameter, value: float) 
 
 
 @click.command(name="sandbox")
-@click.option("--simulate", metavar="ID,ID…", default="", help="Exchanges to simulate, without end.")
+@click.option(
+    "--simulate",
+    metavar="ID,ID…",
+    default="",
+    shell_complete=simulated,
+    help="Exchanges to simulate, without end.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8700, show_default=True, help="0 takes a free one.")
 @click.option(

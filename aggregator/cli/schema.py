@@ -4,6 +4,7 @@ import json
 
 import click
 
+from aggregator.cli.completing import channels
 from aggregator.errors import nearest
 from aggregator.records import CHANNELS, DERIVED_OF
 from aggregator.tables.clauses import TOOLS, Tool, clause, csv_clause, duckdb_csv_select, duckdb_select
@@ -31,7 +32,7 @@ def config() -> None:
     "--of", "form", type=click.Choice(("ndjson", "csv")), default="ndjson", show_default=True, help="The files."
 )
 @click.option("--view", is_flag=True, help="DuckDB: a whole view, with numbers that compute and times as times.")
-@click.argument("channel")
+@click.argument("channel", shell_complete=channels)
 def records(tool: Tool, form: str, view: bool, channel: str) -> None:
     """The clause with which a tool reads files of NDJSON or CSV right, for each record type of a channel.
 

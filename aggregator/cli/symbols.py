@@ -13,6 +13,7 @@ import msgspec
 from aggregator.capture.listed import listed_by
 from aggregator.catalog.catalog import aliases_of
 from aggregator.cli import EXIT_CONFIG, fail
+from aggregator.cli.completing import exchanges
 from aggregator.cli.table import print_rows
 from aggregator.daemon.printable import printable
 from aggregator.errors import SessionError
@@ -127,7 +128,7 @@ def _row(instrument: Instrument) -> tuple[str, ...]:
 
 
 @click.command(name="symbols")
-@click.argument("exchange", metavar="EXCHANGE")
+@click.argument("exchange", metavar="EXCHANGE", shell_complete=exchanges)
 @click.option("--json", "as_json", is_flag=True, help="Instrument records, one JSON object a line.")
 @click.option("--kind", type=click.Choice(get_args(Kind)), help="Of one kind only.")
 @click.option("--match", "glob", metavar="PATTERN", help="Whose unified or own name fits, * being any text: '*/USDT'.")

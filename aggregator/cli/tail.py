@@ -13,6 +13,7 @@ from typing import Any, cast, get_args
 import click
 
 from aggregator.cli import fail
+from aggregator.cli.completing import topics
 from aggregator.cli.show import show
 from aggregator.cli.terminal import say, screen
 from aggregator.cli.way import Way, by_way
@@ -90,7 +91,7 @@ def beginning(text: str) -> Beginning:
     callback=read(length_ms),
     help="The newest of each topic, at most once in so long: 250ms, 1s, 5m.",
 )
-@click.argument("topics", nargs=-1, required=True)
+@click.argument("topics", nargs=-1, required=True, shell_complete=topics)
 def command(way: Way, as_json: bool, topics: tuple[str, ...], **options: Any) -> None:
     """Follow TOPICS of a running daemon: channel:exchange:symbol, with * in any part (trades:*:BTC/USDT).
 

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from aggregator.cli import counted
+from aggregator.cli.completing import topics
 from aggregator.cli.ctl import ask_on, with_daemon
 from aggregator.daemon.printable import printable
 
@@ -17,7 +18,7 @@ from aggregator.daemon.printable import printable
 @click.option("--json", "as_json", is_flag=True, help="Each frame as a line of JSON: docs/status.md describes it.")
 @click.option("--seconds", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, help="Look for so long.")
 @click.option("--count", "-n", type=click.IntRange(1), default=1000, show_default=True, help="Show no more frames.")
-@click.argument("topic")
+@click.argument("topic", shell_complete=topics)
 def command(path: Path, as_json: bool, seconds: float, count: int, topic: str) -> None:
     """Show the raw frames of TOPIC, and below each the records that it became.
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import click
 
+from aggregator.cli.completing import topics
 from aggregator.errors import AggregatorError
 from aggregator.feed.access import Gate, Token, hash_of, new_token
 from aggregator.feed.sink import NAME
@@ -12,7 +13,7 @@ from aggregator.feed.sink import NAME
 
 @click.command(name="token")
 @click.argument("name")
-@click.argument("topics", nargs=-1)
+@click.argument("topics", nargs=-1, shell_complete=topics)
 def command(name: str, topics: Sequence[str]) -> None:
     """Make a token for a client of the feed, which may have TOPICS, or everything where none are named.
 

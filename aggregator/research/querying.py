@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from aggregator.errors import AggregatorError, nearest
-from aggregator.records import CHANNELS, RECORD_TYPES, Gap, Record, Trade
+from aggregator.records import CHANNELS, RECORD_TYPES, BookDelta, BookSnapshot, Gap, Record, Trade
 from aggregator.research.choice import Choice
 from aggregator.research.csv import CsvRecords
 from aggregator.research.defects import Defects
@@ -29,8 +29,9 @@ from aggregator.research.recording import Recording
 from aggregator.research.times import BadMoment
 from aggregator.tables.arrow import schema, to_records
 from aggregator.tables.clauses import duckdb_csv_select, duckdb_select
-from aggregator.tables.columns import TYPE_OF, stored, tag, types_of
+from aggregator.tables.columns import EPOCH, TYPE_OF, stored, tag, types_of
 from aggregator.tables.extras import needed
+from aggregator.tables.levels import ENVELOPE, BookLevel
 
 T = TypeVar("T")
 Table = LinesFile | ParquetRecords | CsvRecords  # DuckDB reads these by itself
@@ -38,6 +39,7 @@ Format = Literal["csv", "json", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 HOW: dict[Format, str] = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json", "parquet": "FORMAT parquet"}
 GAPS = "gaps"
+LEVELS = tag(BookLevel)
 POURED_BYTES = 2**20
 TIMES = {"TIMESTAMPTZ_NS": "Z", "TIMESTAMP WITH TIME ZONE": "Z", "TIMESTAMP_NS": "", "TIMESTAMP": ""}
 NESTED = re.compile(r".*\]|(STRUCT|MAP|UNION)\b.*", re.DOTALL)
@@ -55,6 +57,16 @@ CANDLES = """CREATE OR REPLACE MACRO candles_of(width) AS TABLE
         arg_max(price, (epoch, "offset")) AS close, sum(size) AS volume, sum(price * size) AS notional,
         count(*) AS trades
     FROM trade GROUP BY ALL"""
+# The books' own records, of whichever files, level by level: the same rows as those that `parquet` may store besides.
+BY_LEVEL = """CREATE OR REPLACE VIEW {name} AS
+    SELECT {envelope}, is_snapshot, level.side AS side, level.price AS price, level.size AS size,
+        level.price_text AS price_text, level.size_text AS size_text, misfits
+    FROM (SELECT {envelope}, is_snapshot, misfits, unnest(CASE WHEN is_snapshot AND len(levels) = 0 THEN [NULL]
+            ELSE levels END) AS level
+        FROM (SELECT *, [struct_insert(each, side := 'bid') FOR each IN bids] ||
+                [struct_insert(each, side := 'ask') FOR each IN asks] AS levels
+            FROM (SELECT {envelope}, misfits, bids, asks, true AS is_snapshot FROM {snapshots}
+                UNION ALL SELECT {envelope}, misfits, bids, asks, false FROM {deltas})))"""
 # Trades that were recorded, and those of the past that were not: where several fills are told as one, their id is that
 # of the last of them.
 ONCE = """WITH heard AS ({heard}), asked AS ({asked}), names AS (
@@ -142,7 +154,9 @@ class Database:
             self._declare(kind)
         if GAPS not in self._ready:
             self._show_gaps(Gaps([]))
-        held = {name: f"held.{ALIASES.get(name, name)}" for name in (*TYPE_OF, *ALIASES)} | {GAPS: GAPS}
+        if LEVELS not in self._ready:
+            self._show_levels("held.")
+        held = {name: f"held.{ALIASES.get(name, name)}" for name in (*TYPE_OF, *ALIASES)} | {GAPS: GAPS, LEVELS: LEVELS}
         described = {name: self._database.sql(f"FROM {table}") for name, table in held.items()}
         return [(name, list(zip(told.columns, map(str, told.types), strict=True))) for name, told in described.items()]
 
@@ -263,12 +277,16 @@ class Database:
         wanted = named | {kind for name, kind in ALIASES.items() if name in named}
         wanted |= {"trade"} if "candles_of" in named else set()
         wanted |= {"gap"} if GAPS in named else set()
+        wanted |= {tag(BookSnapshot), tag(BookDelta)} if LEVELS in named else set()
         for kind in RECORD_TYPES:
             if tag(kind) in wanted - self._ready:
                 self._show(kind)
                 self._ready.add(tag(kind))
         if "candles_of" in named:
             self._database.execute(CANDLES)
+        if LEVELS in named - self._ready:
+            self._show_levels()
+            self._ready.add(LEVELS)
         if GAPS in named - self._ready:
             table = self._database.sql('FROM gap ORDER BY epoch, "offset"').to_arrow_table().cast(schema(Gap))
             found = [
@@ -284,6 +302,11 @@ class Database:
         self._database.register("found", gaps.to_pyarrow())
         self._database.execute(f"CREATE OR REPLACE TABLE {GAPS} AS FROM found")
         self._database.unregister("found")
+
+    def _show_levels(self, schema: str = "") -> None:
+        envelope = ", ".join(_quoted(name) for name in (EPOCH, *ENVELOPE))
+        books = {"snapshots": f"{schema}{tag(BookSnapshot)}", "deltas": f"{schema}{tag(BookDelta)}"}
+        self._database.execute(BY_LEVEL.format(name=LEVELS, envelope=envelope, **books))
 
     def _declare(self, kind: type[Record]) -> None:
         """Have a table for records of a type that are held."""
@@ -383,7 +406,7 @@ class Database:
             hint = f"did you mean {meant}?" if meant else f"there are {', '.join(among)}"
             return f"no column is called {name}; {hint}"
         if found := NO_VIEW.search(error):
-            names = [*TYPE_OF, *ALIASES, GAPS]
+            names = [*TYPE_OF, *ALIASES, GAPS, LEVELS]
             meant = nearest(found[1], names)
             hint = f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"
             return f"no view is called {found[1]}; {hint}"

@@ -235,3 +235,22 @@ def test_the_queries_of_the_page(tmp_path: Path) -> None:
     assert all(told(query, tmp_path) for query in queries)
     (spread,) = [query for query in queries if "ASOF" in query]
     assert {row["paid"] for row in told(spread, tmp_path)} == {2.0}
+
+
+def test_books_stand_level_by_level_whatever_they_are_read_from(tmp_path: Path) -> None:
+    """The rows are those that the `parquet` sink stores where `book_levels` says so."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    books = numbered([*Some(3).records(BookSnapshot, 30), *Some(4).records(BookDelta, 30)])
+    books[0].bids = books[0].asks = []  # type: ignore[attr-defined]
+    for number, record in enumerate(books):
+        record.ts_recv, record.exchange = NOON + number, "alpha"
+    as_parquet(tmp_path / "with", books, has_levels=True)
+    as_lines(tmp_path / "lines/a.ndjson", books)
+    stored_rows = pq.ParquetFile(next((tmp_path / "with/type=book_levels").rglob("*.parquet"))).read()
+    for path in (tmp_path / "with", tmp_path / "lines"):
+        found = run("--in", path, "--out", tmp_path / "it.parquet", "FROM book_levels")
+        assert (found.exit_code, found.output) == (0, "")
+        levels = pq.read_table(tmp_path / "it.parquet").cast(stored_rows.schema)
+        assert sorted(map(repr, levels.to_pylist())) == sorted(map(repr, stored_rows.to_pylist()))
+    views = run("--in", tmp_path / "lines", "--views").stdout
+    assert "book_levels" in views

@@ -105,6 +105,11 @@ class BackfillRun:
             while (page := walk.page()) is not None:
                 steps = walk.take(await self._ask(page))
                 place = walk.place()
+                if steps.is_astray:
+                    said = (
+                        "it answers with records of other times than were asked for, and nobody knows what is missing"
+                    )
+                    self._said(f"{target.history.request(page).url}: {said}")
                 before = progress.place
                 if steps.records or steps.holes or (place.at, place.number) != (before.at, before.number):
                     self._files.take(steps.records, steps.holes, place)

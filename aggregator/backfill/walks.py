@@ -14,6 +14,9 @@ from aggregator.wire import interval_s
 
 FIRST_SLICE_S = 600  # walked backward, what comes waits in memory until the slice is whole
 LONGEST_SLICE_S = 86_400
+MOST_GATHERED = (
+    100_000  # records that wait for their slice to be whole; with more it is cut, and the rest asked for anew
+)
 FEW_PAGES, MANY_PAGES = 2, 50  # a slice of fewer pages is followed by a longer one, one of more by a shorter one
 
 Past = Trade | Candle
@@ -44,10 +47,15 @@ class MissingTime(Struct, frozen=True):
 
 
 class Steps(Struct, frozen=True):
-    """The new records of an answer, oldest first, and the holes behind them."""
+    """The new records of an answer, oldest first, and the holes behind them.
+
+    is_astray: it had records, and all of them are of a time from which nothing was asked; a full answer of such hides
+        what there is, which is a hole
+    """
 
     records: Sequence[Past] = ()
     holes: Sequence[MissingTime] = ()
+    is_astray: bool = False
 
 
 def moment(record: Past) -> int:
@@ -133,6 +141,9 @@ class Forward:
         fresh = [r for r in records if self._is_new(r)]
         if not fresh:
             is_full = len(records) >= target.history.most and target.history.channel == "trades"
+            if records and all(moment(r) < self.at - target.step for r in records):
+                start, self.at = self.at, self._until
+                return Steps(holes=[MissingTime(start, self.at)] if is_full else [], is_astray=True)
             return self._pass(is_full=is_full and moment(records[-1]) < self._until)
         newest = max(map(moment, fresh))
         self._edge = fresh[-1]
@@ -202,10 +213,31 @@ class Backward:
             self._gathered[:0] = fresh
             self._edge = fresh[0]
             if min(map(moment, records)) >= self.at:
+                while len(self._gathered) > MOST_GATHERED and self._cut():
+                    pass
                 return Steps()
         elif self._edge is not None and len(records) >= self.target.history.most and moment(records[0]) >= self.at:
             return self._pass(self._edge)
-        return self._finish()
+        bound = self._end + self.target.step
+        is_astray = bool(records) and all(moment(r) >= bound and name(r) not in self._seen for r in records)
+        if is_astray and len(records) >= self.target.history.most and self.target.history.channel == "trades":
+            self._holes.insert(0, MissingTime(self.at, self._end))
+        return self._finish(is_astray=is_astray)
+
+    def _cut(self) -> bool:
+        """Leave the later half of the slice to the next one; whether it can be halved."""
+        step = self.target.step
+        middle = (self.at + self._until) // 2 // step * step
+        if middle <= self.at:
+            return False
+        self._gathered = [r for r in self._gathered if moment(r) < middle]
+        self._seen = set(map(name, self._gathered))
+        self._holes = [hole for hole in self._holes if hole.start < middle]
+        if self._edge is not None and moment(self._edge) >= middle:
+            self._edge = None
+        self._until, self._end = middle, min(self._end, middle)
+        self._length, self._pages = max(middle - self.at, SECOND_NS), 0
+        return True
 
     def _pass(self, edge: Past) -> Steps:
         """An answer full of one moment hides what else happened in it: pass it."""
@@ -215,8 +247,8 @@ class Backward:
         self._end, self._edge = start, None
         return Steps() if start > self.at else self._finish()
 
-    def _finish(self) -> Steps:
-        found = Steps(sorted(self._gathered, key=moment), self._holes)
+    def _finish(self, *, is_astray: bool = False) -> Steps:
+        found = Steps(sorted(self._gathered, key=moment), self._holes, is_astray)
         if self._pages < FEW_PAGES:
             self._length = min(self._length * 2, LONGEST_SLICE_S * SECOND_NS)
         elif self._pages > MANY_PAGES:
@@ -263,7 +295,8 @@ class ByNumber:
             self.at = max(self.at, moment(fresh[-1][1]))
         if not fresh or any(moment(r) >= self.target.end for _, r in numbered):
             self.at = self.target.end
-        return Steps([r for _, r in fresh if moment(r) >= self.target.start])
+        is_astray = bool(numbered) and all(n < self._number - 1 for n, _ in numbered)
+        return Steps([r for _, r in fresh if moment(r) >= self.target.start], is_astray=is_astray)
 
     def _look(self, numbered: Sequence[tuple[int, Past]]) -> None:
         """Come nearer to the first number of the range."""

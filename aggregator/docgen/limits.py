@@ -489,6 +489,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("sinks.queue.MOST_KNOWN", "topics", "that a sink's patterns were tried on", "tried again"),
         Bound("backfill.files.LARGEST_FILE_BYTES", "bytes", "in one file of the past", "it is closed"),
         Bound("backfill.walks.LONGEST_SLICE_S", "seconds", "of the past in memory", "no longer slice is walked"),
+        Bound("backfill.walks.MOST_GATHERED", "records", "of such a slice", "its later half is asked for anew"),
         Bound("backfill.running.MOST_TRIES", "times", "a page of the past is asked for", "the command ends"),
         Bound("backfill.running.LONGEST_PAUSE_S", "seconds", "between two of them", "doubles no further"),
         Bound(

@@ -265,3 +265,16 @@ def test_an_answer_without_ids_is_no_answer(tmp_path: Path) -> None:
     nameless = structs.replace(wanted, target=structs.replace(wanted.target, history=history))
     with pytest.raises(BackfillFailed, match="has no id"):
         run(tmp_path, nameless)
+
+
+def test_an_answer_of_other_times_is_said(tmp_path: Path) -> None:
+    wanted, said = job(), list[str]()
+    late = Trade(raw_symbol="BTCUSDT", id="1", price="1", size="1", ts_event=START - 3600 * SECOND_NS)
+    history = structs.replace(wanted.target.history, walk="forward", span_s=None, parse=lambda _, __: [late])
+    wanted = structs.replace(wanted, target=structs.replace(wanted.target, history=history))
+    files = HistoryFiles(tmp_path, wanted, lambda: NOW)
+    filled = asyncio.run(BackfillRun(wanted, files, good, lambda: NOW, pause=no_pause, said=said.append).run())
+    files.close()
+    assert filled.records == 0
+    assert len(said) == 1
+    assert "answers with records of other times than were asked for" in said[0]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from aggregator.backfill import walks
 from aggregator.backfill.walks import AnyWalk, MissingTime, Target, WalkedTo, begin
 from aggregator.exchange import Page, PastPages, Request, Walk
 from aggregator.records import MS_NS, SECOND_NS, Candle, Trade
@@ -195,6 +196,41 @@ def test_the_latest_are_had_and_the_rest_is_a_hole() -> None:
     assert holes == [MissingTime(START, (oldest // MS_NS + 1) * MS_NS)]
     found, holes = followed(begin(target("latest", 1000)), lambda _: [])
     assert (found, holes) == ([], [MissingTime(START, END)])
+
+
+@pytest.mark.parametrize("made", [newest_before_time, newest_before_id])
+def test_a_slice_of_many_records_is_cut_and_each_trade_comes_once(
+    made: Callable[[Sequence[Trade], int], Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walks, "MOST_GATHERED", 30)
+    for seed in range(20):
+        trades, most = market(seed), 8 + seed
+        walk, found, held = begin(target("backward", most)), list[str](), 0
+        answer = made(trades, most)
+        while (page := walk.page()) is not None:
+            steps = walk.take(answer(page))
+            assert not steps.holes
+            found += [str(record.id) for record in steps.records if isinstance(record, Trade)]
+            held = max(held, len(vars(walk)["_gathered"]))
+        assert found == wanted(trades)
+        assert held <= 30
+
+
+@pytest.mark.parametrize("walk", ["forward", "backward", "numbered"])
+def test_an_answer_of_other_times_is_noticed_and_hides_what_there_is(walk: Walk) -> None:
+    """The exchange heeds nothing of what it was asked for."""
+    far = START - 3600 * SECOND_NS if walk != "backward" else END + 3600 * SECOND_NS
+    others = [trade(number, far + number * MS_NS) for number in range(10)]
+    for most in (10, 50):
+        walking = begin(target(walk, most), WalkedTo(at=START, number=5000 if walk == "numbered" else None))
+        page = walking.page()
+        assert page is not None
+        steps = walking.take(others)
+        assert steps.is_astray
+        assert not steps.records
+        is_told = most == 10 and walk != "numbered"
+        assert list(steps.holes) == ([MissingTime(START, END)] if is_told else [])
+        assert walking.page() is None
 
 
 def candles_of(most: int, there: Sequence[Candle]) -> tuple[list[int], int]:

@@ -44,6 +44,7 @@ BEYOND = {
     "hyperliquid",
     "lighter",
     "modetrade",
+    "mudrex",
     "myokx",
     "nado",
     "okxus",
@@ -53,6 +54,7 @@ BEYOND = {
     "revolutx",
     "toobit",
     "weex",
+    "zebpay",
 }
 STREAMS = {"itbit", "wavesexchange"}  # polled by the list of 2025, but their documentation has streams (2026-11)
 SEVEN = ("binance", "bit2c", "bitstamp", "coinbaseexchange", "htx", "kraken", "okx")

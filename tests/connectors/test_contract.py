@@ -48,7 +48,10 @@ def requests_of(exchange: Exchange) -> Iterator[Request]:
             yield stream.backfill.request("BTC-USDT", Since(5, 1_700_000_000_000_000_000))
 
 
-NO_MARKET = {"coinmarketcap": "it averages the prices of exchanges, and nothing is traded there"}
+NO_MARKET = {  # exchange -> why it has neither trades nor a book
+    "coinmarketcap": "it averages the prices of exchanges, and nothing is traded there",
+    "mudrex": "a broker that tells the prices of Bybit in public, and neither a book nor trades of its own",
+}
 
 
 @pytest.mark.parametrize("id", IDS)
@@ -160,6 +163,10 @@ def test_what_it_asks_is_the_exchange_that_it_names(id: str) -> None:
 
 
 PAGED = {  # exchange -> how its documentation says that its listing pages, and an answer with a next page
+    "mudrex": (
+        "`offset` and `limit`, of which a page that is full is followed by another",
+        b'{"success":true,"data":[' + b",".join([b"{}"] * 100) + b"]}",
+    ),
     "derive": (
         "`page` and `page_size` of the request's body, and `num_pages` of the answer",
         b'{"result":{"instruments":[],"pagination":{"num_pages":2,"count":1001}}}',
@@ -277,6 +284,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "bydfi": "`exchangeInfo`, `contract/detail` and `contract/funding_rate` give all, as MEXC's do",
     "cryptomus": "`exchange/markets` takes no parameters",
     "revolutx": "`configuration/pairs` takes nothing but `region`",
+    "zebpay": "`markets`, both `exchangeInfo` take no parameters",
     "modetrade": "`public/info` takes no parameters",
     "gateeu": "`currency_pairs` takes no parameters",
     "myokx": "`instruments` has no parameter for pages",

@@ -87,6 +87,7 @@ FUNDING = {
     "btse": told("current", "frame", "frame"),
     "deepcoin": told("current", "details", "frame details"),
     "bydfi": told("current", "details", "frame details"),
+    "zebpay": told("current", "details", "frame"),
     "modetrade": told("predicted", "listing", "frame"),
     "bybitid": told("current", "frame listing", "frame"),
     "myokx": told("current predicted settled", "frame", "frame"),

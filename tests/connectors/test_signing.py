@@ -4,6 +4,7 @@ import json
 
 from aggregator.exchange import Credentials, Request
 from connectors import alpaca, coinbaseexchange, coinmarketcap
+from connectors.mudrex import listing as mudrex
 
 NOW = 1_795_168_800_999_999_999
 
@@ -39,3 +40,8 @@ def test_alpaca_takes_both_keys_in_its_first_frame_and_in_headers() -> None:
 def test_coinmarketcap_takes_its_key_in_a_header() -> None:
     signed = coinmarketcap.with_key(Credentials({"key": "k"}), NOW, Request("https://pro-api.coinmarketcap.com/x"))
     assert (signed.url, signed.headers) == ("https://pro-api.coinmarketcap.com/x", {"X-CMC_PRO_API_KEY": "k"})
+
+
+def test_mudrex_takes_the_secret_in_a_header() -> None:
+    signed = mudrex.with_key(Credentials({"secret": "s"}), NOW, mudrex.assets(100))
+    assert (signed.url, signed.headers) == (f"{mudrex.API}/futures?offset=100&limit=100", {"X-Authentication": "s"})

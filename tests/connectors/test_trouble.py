@@ -467,6 +467,18 @@ SAID: list[tuple[str, int, bytes, Trouble]] = [
         b'{"error_id":"7d85","message":"No such pair: X-USD","timestamp":1785313433816}',
         Trouble("7d85: No such pair: X-USD"),
     ),
+    (
+        "zebpay",
+        400,
+        b'{"statusDescription":"Invalid pair provided.","data":{},"statusCode":400}',
+        Trouble("400: Invalid pair provided."),
+    ),
+    (
+        "mudrex",
+        401,
+        b'{"success":false,"errors":[{"text":"Invalid Authentication","code":3100}]}',
+        Trouble("3100: Invalid Authentication"),
+    ),
 ]
 FINE: list[tuple[str, bytes]] = [
     ("cryptomus", b'{"state":"0","result":[]}'),

@@ -64,6 +64,10 @@ class Views:
         for view in self._views.values():
             listen(view.wanted())
 
+    def leave(self, listen: Callable[[Iterable[Wanted]], None]) -> None:
+        """Tell a listener nothing more."""
+        self._listeners.remove(listen)
+
     def tell(self, wanted: Iterable[Wanted]) -> None:
         """Tell that these topics are wanted too."""
         for listen in self._listeners:

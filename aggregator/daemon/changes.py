@@ -132,6 +132,7 @@ class Changes:
         fixed = list(fixed_differences(before, after))
         if fixed:
             raise ConfigError("\n".join(f"{key} cannot change while the daemon runs: restart it" for key in fixed))
+        requires = after.required and after.required != before.required
         done: list[Step] = []
         for step in steps(daemon, before, after):
             try:
@@ -143,7 +144,10 @@ class Changes:
                 raise ConfigError(f"{step.words}: {in_short(error)}; {undone}") from error
             done.append(step)
         daemon.config = after
-        return [step.words for step in done]
+        words = [step.words for step in done]
+        if requires:
+            await daemon.required()
+        return [*words, "other required topics"] if after.required != before.required else words
 
     async def _undo(self, done: Sequence[Step]) -> str:
         """Undo steps, the last first; in words what came of it."""

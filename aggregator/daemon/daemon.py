@@ -130,6 +130,7 @@ class Daemon:
         """Run until stopped. Raises AggregatorError when a sink, or an exchange that must, cannot start."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_tell)
+        notify("STATUS=begins: its directories and its sinks are opened")
         before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
         deadline = Deadline().begin if self._owns_process else None
         for number, _ in before:
@@ -187,11 +188,17 @@ class Daemon:
         """Wait for exchanges that must start, and for the topics that are required, as the configuration says."""
         for exchange in self.config.exchanges:
             await self.exchanges.begun(exchange.id)
-        required, grace = self.config.required, self.config.start_grace
-        if required:
+        await self.required()
+
+    async def required(self) -> None:
+        """Wait for the topics that the configuration requires, but no longer than its `start_grace`."""
+        patterns, grace = self.config.required, self.config.start_grace
+        if patterns:
             more_time(grace + SETTLE_S)
-            await Required(required, self.bus.views).wait(grace, self._progress.tell)
-            self._progress.tell("")
+            try:
+                await Required(patterns, self.bus.views).wait(grace, self._progress.tell)
+            finally:
+                self._progress.tell("")
 
     async def _be_asked(self) -> None:
         """Listen at the control socket. Raises ConfigError where that cannot be, and a configuration names the path."""

@@ -42,11 +42,14 @@ class Progress:
     async def watch(self) -> None:
         """Look until cancelled."""
         before = self._bus.offset
+        self._say(await self.look())
         while True:
             await asyncio.sleep(LOOK_S)
             rate, before = (self._bus.offset - before) / LOOK_S, self._bus.offset
-            words = f"{await self.look()}, {rate:.0f}/s"
-            self._notify(f"STATUS={printable(f'{self.note}; {words}' if self.note else words)}")
+            self._say(f"{await self.look()}, {rate:.0f}/s")
+
+    def _say(self, words: str) -> None:
+        self._notify(f"STATUS={printable(f'{self.note}; {words}' if self.note else words)}")
 
     def tell(self, note: str) -> None:
         """Have the service manager told what the daemon is at; with an empty text that this is over."""

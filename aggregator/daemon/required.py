@@ -1,4 +1,4 @@
-"""The topics that have to be live before the daemon calls itself ready."""
+"""The topics that have to be live before the daemon calls itself ready: at the start, and with other such topics."""
 
 import asyncio
 import logging
@@ -61,7 +61,7 @@ class Required:
             await asyncio.sleep(LOOK_S)
         else:
             log.info("ready: what is required is live, after %.1f s", loop.time() - begun)
-        self._patterns.clear()  # nothing more is expected
+        self._views.leave(self._expect)
 
 
 def _named(lacking: Sequence[str]) -> str:

@@ -412,6 +412,11 @@ class RunningExchanges:
         except (OSError, OverflowError) as error:
             log.warning("%s: open gaps cannot be kept for the next start: %s", id, error)
 
+    def left_open(self, id: str) -> Iterator[Gap]:
+        """The open gaps of an exchange that does not run, or has not begun to: whoever goes on closes them."""
+        left = [topic.gap for topics in self._left.get(id, {}).values() for topic in topics.values()]
+        yield from (gap for gap in left if gap is not None)
+
     def _gaps(self, id: str, followed: Iterable[tuple[str, Standing]]) -> Iterator[Record]:
         """Open a gap of each topic that was followed until now, and leave it to whoever goes on."""
         now, left = time.time_ns(), self._left.setdefault(id, {})
@@ -438,8 +443,8 @@ class RunningExchanges:
 
     def _close_left(self, id: str) -> None:
         """End the gaps that an exchange has left open and that nobody will close."""
-        now, left = read_clocks(), self._left.pop(id, {})
-        gaps = [topic.gap for topics in left.values() for topic in topics.values() if topic.gap is not None]
+        now, gaps = read_clocks(), list(self.left_open(id))
+        self._left.pop(id, None)
         self._bus.publish([closed(gap, gap.conn, now) for gap in gaps])
 
     # --- instruments --------------------------------------------------------------------------------------------------

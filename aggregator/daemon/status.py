@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct, structs
@@ -26,13 +26,15 @@ from aggregator.feed.protocol import BadRequest
 from aggregator.feed.status import FeedStatus
 from aggregator.ingest.runner import ExchangeRunner, absent
 from aggregator.ingest.status import ListingStatus, PollStatus, RestStatus, ShardStatus
-from aggregator.records import Channel
+from aggregator.records import Channel, Gap
 from aggregator.session.status import TopicStatus
 from aggregator.sinks.status import SinkStatus
 from aggregator.sources.status import SourceStatus
 
 if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
+
+T = TypeVar("T")
 
 SCHEMA = 1
 State = Literal["starting", "running", "waiting", "paused"]
@@ -73,7 +75,7 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
         an operator has done that
     trouble: why it waits, or did the last time; null: it never has
     topics: how many are in each state, as in `topics` below
-    gaps: gaps that are open
+    gaps: gaps that are open, those that the next connection has to close among them
     rate: records per second, lately
     records: that its connections of now have published
     duplicates: records that these dropped because they had come before
@@ -208,6 +210,13 @@ class _TopicTotals:
         self.age_ms: int | None = None
         self.channels: dict[Channel, _ChannelTotals] = {}
 
+    def take_gaps(self, gaps: Iterable[Gap]) -> None:
+        """Take open gaps of topics that nobody tells of."""
+        for gap in gaps:
+            self.gaps += 1
+            if gap.channel is not None:
+                self.channels.setdefault(gap.channel, _ChannelTotals()).gaps[gap.cause] += 1
+
     def take(self, topic: TopicStatus) -> None:
         self.states[topic.state] += 1
         self.channels.setdefault(topic.channel, _ChannelTotals()).take(topic)
@@ -249,9 +258,16 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
         if offer is None:  # it was taken away in the meantime
             continue
         runner, followed = daemon.exchanges.runners.get(id), daemon.exchanges.followed.get(id)
+        gaps = daemon.exchanges.left_open(id) if runner is None else _waiting_gaps(runner)
+        left = {(gap.channel, gap.raw_symbol): gap async for gap in _in_turns(gaps)}
         async for topic in _in_turns(_topics(runner, followed, offer)):
-            totals.take(topic)
-            told.take(topic)
+            gap = left.pop((topic.channel, topic.raw_symbol), None)
+            found = topic
+            if gap is not None and topic.gap is None:
+                found = structs.replace(topic, gap=gap.cause, gap_since=gap.ts_from)
+            totals.take(found)
+            told.take(found)
+        totals.take_gaps(left.values())
         exchanges.append(_exchange(daemon, id, totals, is_on_demand=offer.config.on_demand))
         await asyncio.sleep(0)
     return DaemonStatus(
@@ -290,15 +306,22 @@ def asked_for(topics: Sequence[str], *, is_troubled: bool, most: int) -> StatusQ
     )
 
 
-async def _in_turns(topics: Iterable[TopicStatus | None]) -> AsyncIterator[TopicStatus]:
-    """The topics one by one; others have their turn as often as they should."""
+async def _in_turns(found: Iterable[T | None]) -> AsyncIterator[T]:
+    """Whatever is found one by one; others have their turn as often as they should."""
     turn = time.perf_counter()
-    for topic in topics:
-        if topic is not None:
-            yield topic
+    for each in found:
+        if each is not None:
+            yield each
         if time.perf_counter() - turn > TURN_S:
             await asyncio.sleep(0)
             turn = time.perf_counter()
+
+
+def _waiting_gaps(runner: ExchangeRunner) -> Iterator[Gap | None]:
+    """The open gaps of connections that do not stand: the next ones have to close them."""
+    for shard in list(runner.shards):
+        if not any(connection.is_open for connection in shard.status().connections):
+            yield from (standing.carried.gap for standing in shard.standing())
 
 
 def _topics(runner: ExchangeRunner | None, followed: Followed | None, offer: Offer) -> Iterator[TopicStatus | None]:

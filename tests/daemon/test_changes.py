@@ -13,6 +13,7 @@ import pytest
 from aggregator.catalog.registry import known_channels
 from aggregator.config.config import load_config
 from aggregator.daemon.daemon import Daemon
+from aggregator.daemon.status import StatusQuery, gather
 from aggregator.errors import AggregatorError
 from aggregator.records import Gap, Health, Record, Trade
 from aggregator.sandbox.server import Sandbox
@@ -46,9 +47,9 @@ class Scene:
     def read(self) -> Any:
         return load_config(self.path, known_channels=known_channels)
 
-    def write(self, exchanges: dict[str, dict[str, Any]], more: str = "", ring: int = 100) -> None:
+    def write(self, exchanges: dict[str, dict[str, Any]], more: str = "", ring: int = 100, before: str = "") -> None:
         """Write another configuration."""
-        text = f'state = "{self.home}/state"\ncontrol = "none"\n'
+        text = f'{before}state = "{self.home}/state"\ncontrol = "none"\n'
         for id, keys in exchanges.items():
             shown = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
             endpoints = "\n".join(f'"{real}" = "{here}"' for real, here in self.sandbox.endpoints(id).items())
@@ -194,6 +195,11 @@ async def test_a_pause_leaves_gaps_that_say_so_and_that_close_when_it_goes_on(tm
         (gap,) = it.of(Gap, "binance")
         assert (gap.phase, gap.cause, gap.channel, gap.symbol) == ("open", "paused", "trades", "BTC/USDT")
         assert "binance" not in it.daemon.exchanges.runners
+        paused, _ = (await gather(it.daemon, StatusQuery())).exchanges
+        assert (paused.gaps, [(each.channel, each.gaps) for each in paused.channels]) == (
+            1,
+            [("trades", {"paused": 1})],
+        )
         await it.trades_of(("kraken", "BTC/USD"))
         for act in (changes.pause("binance"), changes.resume("kraken"), changes.pause("krakn")):
             with pytest.raises(AggregatorError):
@@ -206,6 +212,41 @@ async def test_a_pause_leaves_gaps_that_say_so_and_that_close_when_it_goes_on(tm
         await it.until(lambda: len(it.of(Gap, "binance")) > 1)
         opened, closed = it.of(Gap, "binance")
         assert (opened.gap_id, closed.phase, closed.cause) == (closed.gap_id, "close", "paused")
+
+
+async def test_the_gaps_of_an_exchange_that_is_down_are_told(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it:
+        await it.trades_of(("binance", "BTC/USDT"))
+        it.sandbox.simulated["binance"].refuse_until = float("inf")
+        for client in list(it.sandbox.clients.values()):
+            if client.faults.exchange == "binance":
+                client.cut()
+        await it.until(lambda: it.of(Gap, "binance"))
+        query = StatusQuery(most=10)
+        for _ in range(20):  # between two connections, and while one is being made
+            status = await gather(it.daemon, query)
+            down = next(each for each in status.exchanges if each.id == "binance")
+            (topic,) = [each for each in status.topics if each.exchange == "binance"]
+            assert (down.gaps, topic.gap, topic.state) == (1, "disconnect", "down")
+            await asyncio.sleep(0.05)
+
+
+async def test_what_another_configuration_requires_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with scene(tmp_path) as it:
+        caplog.set_level("INFO")
+        two = FIRST | {"binance": {"channels": ["trades"], "symbols": ["BTC/USDT", "ETH/USDT"]}}
+        it.write(two, before='required = ["trades:binance:*"]\n')
+        assert "other required topics" in await it.daemon.changes.reload()
+        assert "ready: what is required is live" in caplog.text
+        it.write(two, before='required = ["trades:binance:NONE/USDT"]\nstart_grace = "100ms"\n')
+        await it.daemon.changes.reload()
+        assert "ready without what is required after 0.1 s: trades:binance:NONE/USDT (no such topic)" in caplog.text
+        caplog.clear()
+        it.write(FIRST, before='required = ["trades:binance:NONE/USDT"]\nstart_grace = "100ms"\n')
+        await it.daemon.changes.reload()
+        assert "required" not in caplog.text
 
 
 async def test_topics_are_followed_and_left_out_by_hand(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ async def test_the_service_manager_is_told_every_few_seconds(monkeypatch: pytest
     task = asyncio.create_task(Progress(bus, {}, told.put_nowait).watch())
     await asyncio.sleep(0)
     bus.publish([Trade(price="1", size="1") for _ in range(3)])
+    assert await told.get() == "STATUS=0 exchanges, 0 topics live"
     assert await told.get() == "STATUS=0 exchanges, 0 topics live, 60/s"
     assert await told.get() == "STATUS=0 exchanges, 0 topics live, 0/s"
     task.cancel()
@@ -95,3 +96,14 @@ async def test_a_poll_without_answers_is_logged_once_and_once_when_it_answers_ag
     assert [level for level, _ in said] == ["WARNING", "INFO"]
     assert "HTTP 404" in said[0][1]
     assert said[1][1] == "toy/rest: answers again"
+
+
+async def test_the_service_manager_is_told_from_the_first_moment() -> None:
+    runner, told = Runner(), list[str]()
+    runner.found = Counter(subscribing=3)
+    watching = asyncio.create_task(Progress(Bus("e"), {"toy": runner}, told.append).watch())  # type: ignore[dict-item]
+    async with asyncio.timeout(1):  # the next line comes after five
+        while not told:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)
+    watching.cancel()
+    assert told == ["STATUS=1 exchanges, 0 topics live, 3 without data (nothing of toy)"]

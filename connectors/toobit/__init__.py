@@ -7,11 +7,11 @@ the opposite, and so does `ibm` by REST.
 
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.json import Decoder
 
 from aggregator.exchange import Exchange, Heartbeat, Poll, Request, Stream, Subscribe, Subscription
-from aggregator.records import HOUR_S, MS_NS, Channel, Funding, Record
+from aggregator.records import HOUR_S, MS_NS, Channel, Funding, Instrument, Record
 from aggregator.refusals import coded
 from aggregator.wire import encode, ms, symbols_by
 from connectors.families.bhex.listing import listing
@@ -26,6 +26,7 @@ CHANNELS: dict[Channel, str] = {
     "candles": "kline_",
     "mark_price": "markPrice",
 }
+INDICES: dict[Channel, str] = {"index_price": "index"}
 
 
 class RateWire(Struct):
@@ -39,7 +40,11 @@ decode_rates = Decoder(list[RateWire]).decode
 
 
 def word(s: Subscription) -> str:
-    return CHANNELS[s.channel] + s.interval if s.channel == "candles" else CHANNELS[s.channel]
+    return CHANNELS[s.channel] + s.interval if s.channel == "candles" else {**CHANNELS, **INDICES}[s.channel]
+
+
+def is_perpetual(instrument: Instrument) -> bool:
+    return instrument.kind == "perpetual"
 
 
 def asking(event: str) -> Subscribe:
@@ -65,6 +70,20 @@ def read_rates(_: str, body: bytes) -> Iterable[Record]:
             yield Funding(raw_symbol=r.symbol, rate=r.rate, interval_s=interval, ts_next=ms(r.nextFundingTime) or None)
 
 
+STREAM = Stream(
+    url="wss://stream.toobit.com/quote/ws/v1",
+    channels=CHANNELS,
+    subscribe=asking("sub"),
+    unsubscribe=asking("cancel"),
+    parse=parse,
+    heartbeat=Heartbeat(every=20, frame=ping),  # it closes after a minute without a word, not after five
+    sequence={"book": counted},
+    batch=1,  # a refusal names neither topic nor symbol
+    pace=0.05,
+    patience=45,  # each ping is answered
+    acknowledges=False,
+)
+
 EXCHANGE = Exchange(
     id="toobit",
     docs="https://api-docs.toobit.com",
@@ -72,18 +91,16 @@ EXCHANGE = Exchange(
     trouble=coded("code", "msg", fine=("0", "200"), busy=("-1003",)),
     listing=listing(REST),
     feeds=(
-        Stream(
-            url="wss://stream.toobit.com/quote/ws/v1",
-            channels=CHANNELS,
-            subscribe=asking("sub"),
-            unsubscribe=asking("cancel"),
-            parse=parse,
-            heartbeat=Heartbeat(every=20, frame=ping),  # it closes after a minute without a word, not after five
-            sequence={"book": counted},
-            batch=1,  # a refusal names neither topic nor symbol
-            pace=0.05,
-            patience=45,  # each ping is answered
-            acknowledges=False,
+        STREAM,
+        structs.replace(
+            STREAM,
+            name="indices",
+            channels=INDICES,
+            serves=is_perpetual,
+            named={"index_price": lambda i: i.index},
+            topic=lambda s: s.raw_symbol,
+            sequence={},
+            batch=50,  # their names are those of the list
         ),
         Poll(
             name="funding",
@@ -92,13 +109,13 @@ EXCHANGE = Exchange(
             request=lambda _: Request(f"{REST}/api/v1/futures/fundingRate"),
             parse=read_rates,
             many=True,
-            serves=lambda i: i.kind == "perpetual",
+            serves=is_perpetual,
         ),
     ),
     notes=(
         "Sizes of contracts count contracts, of which there may be parts.",
         "The funding rate is that of the running interval; for a minute after its end `ts_next` is still the last one.",
-        "An index is named by a word of its own, which several contracts share: index prices are left out.",
+        "An index is named by a word of its own, and told under each contract of it; TON follows the index of GRAM.",
         "A market that is delisted is served an empty book.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Toobit's own topics: a book by changes that are counted, and the best prices.
+"""Toobit's own topics: a book by changes that are counted, the best prices, and indices.
 
 https://api-docs.toobit.com
 Its documentation says nothing of `o`, which grew by one a change in 19,627 of them (probes of 2026-09).
@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Event
-from aggregator.records import MS_NS, BookDelta, BookSnapshot, Levels
+from aggregator.records import MS_NS, BookDelta, BookSnapshot, IndexPrice, Levels
 from aggregator.sequence import Rule, Verdict, contiguous
-from aggregator.wire import bbo
+from aggregator.wire import bbo, nonzero
 from connectors.families.bhex.frames import Said, parsing, trades
 
 # A whole book has no number of the same count, so that the first change after it may have any.
@@ -39,6 +39,13 @@ class Best(Struct, gc=False):
     data: list[BestRow] | BestRow
 
 
+class IndexRow(Struct, gc=False):
+    symbol: str  # the name of the index
+    index: str
+    time: int | None = None
+
+
+decode_indices = Decoder(Said[IndexRow]).decode
 decode_changes = Decoder(Said[ChangeRow]).decode
 decode_best = Decoder(Best).decode
 
@@ -68,4 +75,15 @@ def read_best(frame: bytes) -> Iterable[Event]:
     return [bbo(row.s, row.b, row.bq, row.a, row.aq, ts_event=row.t * MS_NS) for row in rows]
 
 
-parse = parsing({"trade": trades(is_buy=True), "diffDepth": read_changes, "bookTicker": read_best})
+def read_indices(frame: bytes) -> Iterable[Event]:
+    said = decode_indices(frame)
+    sent = said.sendTime * MS_NS or None
+    for row in said.data:
+        if price := nonzero(row.index):
+            at = None if row.time is None else row.time * MS_NS
+            yield IndexPrice(raw_symbol=row.symbol, price=price, index=row.symbol, ts_event=at, ts_sent=sent)
+
+
+parse = parsing(
+    {"trade": trades(is_buy=True), "diffDepth": read_changes, "bookTicker": read_best, "index": read_indices}
+)

@@ -534,7 +534,7 @@ class Limits(Struct, frozen=True):
 
 
 class Archive(Struct, frozen=True, kw_only=True):
-    """A format that an exchange spoke until a day: captures of before are read by it, and nobody is asked for anything.
+    """A format that an exchange spoke until a day: captures of before may be of it, and nobody is asked for anything.
 
     until: the day (`2022-11-12`, UTC) from which it was not spoken any more
     streams: what was spoken, without an address; no other feed or archive of the exchange has a stream of the same name
@@ -606,16 +606,19 @@ class Exchange(Struct, frozen=True, kw_only=True):
         return *((self.listing,) if self.feeds else ()), *(archive.listing for archive in reversed(self.archives))
 
     def streams_at(self, ts: int) -> tuple[Stream, ...]:
-        """The streams by which a capture of this moment (ns; 0: it is not known) is to be read.
+        """The streams by which a capture of this moment (ns; 0: it is not known) may be read, the likeliest first.
 
-        They are those of the first archive that was not over yet, else today's; where nothing is spoken today, the
-        newest archive's.
+        They are those of the archives that were not over yet, and today's, as a format often began before the one
+        before it ended. Where nothing else is left, they are the newest archive's. A capture without times may be of
+        any format.
         """
         if not self.archives:
             return self.streams
-        day = f"{datetime.fromtimestamp(ts // SECOND_NS, UTC):%Y-%m-%d}" if ts else "9999"
-        older = next((archive.streams for archive in self.archives if day < archive.until), ())
-        return older or self.streams or self.archives[-1].streams
+        if not ts:
+            return *self.streams, *(stream for archive in reversed(self.archives) for stream in archive.streams)
+        day = f"{datetime.fromtimestamp(ts // SECOND_NS, UTC):%Y-%m-%d}"
+        older = (stream for archive in self.archives if day < archive.until for stream in archive.streams)
+        return (*older, *self.streams) or self.archives[-1].streams
 
     @property
     def with_keys(self) -> Literal["some", "all"] | None:

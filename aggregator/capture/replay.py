@@ -36,6 +36,7 @@ class Reader:
             names = ", ".join(feed.name for feed in (*exchange.feeds, *exchange.archived)) or "none"
             raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
         self._named = {s.name: s for s in streams}
+        self._older = {s.name for s in exchange.archived}
         self._parses = {s.name: spoken(s, self.instruments_of(s)).reader() for s in streams}
         self._served = {s.name: self.instruments_of(s).keys() for s in streams}
         self._tried: dict[
@@ -71,7 +72,8 @@ class Reader:
             raise ValueError(f"{self.exchange.id} has no stream: its feeds are polled")
         if len(streams) == 1:
             return streams[0]
-        fitting = matching(streams, url) or streams
+        today = matching([stream for stream in streams if stream.name not in self._older], url)
+        fitting = [stream for stream in streams if not today or stream in today or stream.name in self._older]
         return fitting[0] if len(fitting) == 1 else self._readable(fitting, frame)
 
     def _named_by(self, conn: str) -> Stream | None:
@@ -83,16 +85,20 @@ class Reader:
         Several streams of an exchange may read a frame, and each would check its records by a rule of its own.
         """
         best, most = streams[0], -1
+        unread: Stream | None = None
         for stream in streams:
             try:
                 said = self._tried[stream.name] = list(self.events(stream, frame))
-            except Exception:  # noqa: BLE001, S112 - it is not this stream's, whatever it says
+            except Exception:  # noqa: BLE001 - it is not this stream's, whatever it says
+                unread = unread or (stream if streams[0].name in self._older else None)
                 continue
             fit = self._fit(stream, said)
             if fit > most and (most <= 0 or stream.parser is None):  # one that remembers would have missed the start
                 best, most = stream, fit
             if fit == WHOLLY:
                 break
+        if most <= 0 and unread is not None:  # to another format it only means nothing
+            return unread
         if most < 0:  # a frame that no stream can read may have changed a book, which is then suspect
             return next((stream for stream in streams if "book" in stream.channels), best)
         return best

@@ -5,7 +5,7 @@ Every name is imported from here: `from aggregator.wire import ms, text`. The mo
 
 from aggregator.wire.binary import protobuf
 from aggregator.wire.frames import by_word, either, encode
-from aggregator.wire.inflating import gunzip, unzlib
+from aggregator.wire.inflating import gunzip, undeflate, unzlib
 from aggregator.wire.made import bbo, candle, past, sides
 from aggregator.wire.numbers import (
     ZERO,
@@ -60,6 +60,7 @@ __all__ = (
     "step",
     "symbols_by",
     "text",
+    "undeflate",
     "unscaled",
     "unzlib",
     "upper_unit",

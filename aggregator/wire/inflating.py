@@ -31,3 +31,4 @@ def _inflater(wbits: int) -> Callable[[bytes], bytes]:
 
 gunzip = _inflater(31)
 unzlib = _inflater(15)
+undeflate = _inflater(-15)  # the bare stream, without a head or a sum

@@ -24,6 +24,7 @@ from aggregator.exchange import (
 from aggregator.records import HOUR_S, Channel, Instrument
 from aggregator.refusals import fields_of
 from aggregator.wire import Text, encode, number, optional
+from connectors.dydx import legacy
 from connectors.dydx.frames import CHANNELS, parse, topic
 from connectors.dydx.history import history
 from connectors.dydx.wires import STATES
@@ -108,6 +109,7 @@ def stream(name: str, *channels: Channel, most: int = MOST) -> Stream:
 EXCHANGE = Exchange(
     id="dydx",
     docs="https://docs.dydx.xyz/indexer-client/websockets",
+    archives=(legacy.ARCHIVE,),
     checked="2026-03, the indexer's own source; 2026-11, ccxt 4.5.90",
     trouble=trouble,
     limits=Limits(weights={REST: ((100, 10),)}),

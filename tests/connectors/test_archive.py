@@ -18,6 +18,7 @@ from aggregator.cli.normalize import command as normalize
 from aggregator.cli.replay import command as replay
 from aggregator.cli.symbols import command as symbols
 from aggregator.config.schema import why_not
+from aggregator.errors import BadFrame
 from aggregator.exchange import Archive, Exchange, Stream, nothing_to_ask
 from aggregator.records import SECOND_NS, BookSnapshot, Gap, Trade
 from tests.support.toy import toy
@@ -87,6 +88,10 @@ def changed_twice() -> Exchange:
     return structs.replace(today, feeds=(parse_as("third", today),), archives=archives)
 
 
+def deaf(_: bytes) -> list[Trade]:
+    raise BadFrame("of another format")
+
+
 @pytest.mark.parametrize(
     ("ts", "read"),
     [
@@ -110,6 +115,24 @@ def test_a_capture_over_the_day_of_the_change_is_read_in_both_formats() -> None:
     assert [record.raw_symbol for line in lines for record in reader.feed(line)] == ["second", "third"]
 
 
+def test_a_format_that_began_before_the_older_one_ended_is_read_too() -> None:
+    first, second = changed_twice().archives
+    overlapping = (structs.replace(first, streams=(structs.replace(first.streams[0], parse=deaf),)), second)
+    reader = ParseOnly(structs.replace(changed_twice(), archives=overlapping), [], None)
+    (record,) = reader.feed(CaptureLine(ts="1577836799", dir="in", raw="{}"))
+    assert record.raw_symbol == "second"
+
+
+def test_a_frame_of_an_older_format_that_cannot_be_read_is_told_though_it_means_nothing_to_today() -> None:
+    exchange = changed_twice()
+    silent = structs.replace(exchange.streams[0], parse=lambda _: ())
+    archive = Archive(until="2022-01-01", streams=(structs.replace(silent, name="older", parse=deaf),))
+    exchange = structs.replace(exchange, feeds=(silent,), archives=(archive,))
+    with pytest.raises(BadFrame, match="of another format"):
+        ParseOnly(exchange, [], None).feed(CaptureLine(ts="1577836799", dir="in", raw="{}"))
+    assert ParseOnly(exchange, [], None).feed(CaptureLine(ts="1790000000", dir="in", raw="{}")) == []
+
+
 def test_a_format_can_be_named_whatever_the_time() -> None:
     line = CaptureLine(ts="1790000000", dir="in", raw="{}")
     (record,) = ParseOnly(changed_twice(), [], "first").feed(line)
@@ -122,7 +145,7 @@ def test_what_is_over_is_read_in_its_last_format_after_its_end_too() -> None:
     exchange = structs.replace(changed_twice(), feeds=())
     ts = 1_790_000_000 * SECOND_NS
     assert [stream.name for stream in exchange.streams_at(ts)] == ["second"]
-    assert [stream.name for stream in exchange.streams_at(0)] == ["second"]
+    assert [stream.name for stream in exchange.streams_at(0)] == ["second", "first"]
 
 
 # --- the commands

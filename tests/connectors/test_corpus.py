@@ -22,7 +22,7 @@ from aggregator.records import CHANNEL_OF, Gap, Instrument, Record
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 PINNED = Path(__file__).with_name("corpus.json")
-OBSOLETE = {"bybit": "captured before version 5"}
+OLDER = {"dydx": ["dydx_v3"]}  # more folders that hold an exchange's captures
 WRITES = os.environ.get("CORPUS") == "write"
 Counts = dict[str, int]
 
@@ -32,17 +32,20 @@ pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"{CORPUS} is not he
 def captures() -> list[object]:
     found: list[object] = []
     for id in (*connector_ids(), *archived_ids()):
-        for path in sorted((CORPUS / id).glob("ws-*.jsonl.zst")):
-            is_old = id in OBSOLETE and "examples" not in path.name
-            marks = [pytest.mark.skip(reason=OBSOLETE[id])] if is_old else []
-            found.append(pytest.param(id, path, id=f"{id}/{path.name.partition('.')[0]}", marks=marks))
+        for folder in (id, *OLDER.get(id, [])):
+            paths = sorted((CORPUS / folder).glob("ws-*.jsonl.zst"))
+            found += [pytest.param(id, path, id=name_of(path)) for path in paths]
     return found
 
 
-def listed(exchange: Exchange) -> list[Instrument]:
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.name.partition('.')[0]}"
+
+
+def listed(exchange: Exchange, folder: str) -> list[Instrument]:
     """The instruments of the listing bodies that stand in the corpus, whichever request they answer."""
     found: dict[str | None, Instrument] = {}
-    path = CORPUS / exchange.id / "rest.jsonl"
+    path = CORPUS / folder / "rest.jsonl"
     for line in path.read_text().splitlines() if path.exists() else ():
         row = json.loads(line)
         if row["channel"] == "instrument" and row["kind"] == "capture":
@@ -91,8 +94,8 @@ def test_every_frame_of_a_capture_is_read(id: str, path: Path) -> None:
     exchange = load_exchange(id)
     assert exchange is not None
     parsed, unread = parse_only(exchange, path)
-    seen = {"parsed": parsed, "sessions": replayed(exchange, listed(exchange), path)}
-    name = f"{id}/{path.name.partition('.')[0]}"
+    seen = {"parsed": parsed, "sessions": replayed(exchange, listed(exchange, path.parent.name), path)}
+    name = name_of(path)
     pinned = json.loads(PINNED.read_text()) if PINNED.exists() else {}
     if WRITES:
         assert "PYTEST_XDIST_WORKER" not in os.environ, "two that write one file: name the tests that write it in ARGS"

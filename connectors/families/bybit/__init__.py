@@ -6,7 +6,7 @@ A topic of the exchange may carry several channels.
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription, every_instrument
+from aggregator.exchange import Archive, Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription, every_instrument
 from aggregator.records import Channel, Instrument, SizeUnit
 from aggregator.sequence import contiguous
 from aggregator.wire import encode
@@ -97,6 +97,7 @@ def exchange(
     checked: str,
     categories: Collection[str] = CATEGORIES,
     notes: tuple[str, ...] = (),
+    archives: tuple[Archive, ...] = (),
 ) -> Exchange:
     """Declare an exchange that speaks Bybit, by its host (`bybit.com`) and the categories of markets that it has."""
     ws, rest = f"wss://stream.{host}/v5/public", f"https://api.{host}"
@@ -115,6 +116,7 @@ def exchange(
         trouble=trouble,
         limits=Limits(weights={rest: ((600, 5),)}, connects=(500, 300)),
         listing=listing(rest, categories),
+        archives=archives,
         history=history(rest, categories),
         feeds=tuple(feed for feed in feeds if feed.name in {*categories, "status"}),
         notes=(*(note for whose, note in NOTES if set(whose) & set(categories)), *notes),

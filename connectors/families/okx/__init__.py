@@ -7,14 +7,25 @@ Sizes of derivatives count contracts. Numbers guard a book; its checksum does wh
 from collections.abc import Collection, Iterable, Sequence
 
 from aggregator.book import OrderBook
-from aggregator.exchange import Exchange, Heartbeat, Limits, Request, Snapshot, Stream, Subscribe, Subscription
+from aggregator.exchange import (
+    Archive,
+    Exchange,
+    Heartbeat,
+    Limits,
+    Listing,
+    Request,
+    Snapshot,
+    Stream,
+    Subscribe,
+    Subscription,
+)
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import crc_in_turns, encode
 from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, read_whole
 from connectors.families.okx.history import history
-from connectors.families.okx.listing import KINDS, listing
+from connectors.families.okx.listing import KINDS, listing, read_instrument, rows
 
 DERIVATIVES = ("SWAP", "FUTURES", "OPTION")
 XPERPS = "xperps"  # futures of years that pay funding as swaps do: `BTC-USD_UM_XPERP-310404`
@@ -124,3 +135,13 @@ def exchange(id: str, *, docs: str, ws: str, rest: str, checked: str, types: Seq
         history=history(rest, bar_name),
         notes=tuple(note for type, note in NOTES if type in types),
     )
+
+
+def archived(id: str, *, docs: str, checked: str, until: str) -> Exchange:
+    """Declare an exchange of spot that spoke OKX until a day."""
+    channels: tuple[Channel, ...] = ("trades", "book", "bbo", "ticker", "candles")
+    spot = Stream(
+        channels={channel: CHANNELS[channel] for channel in channels}, parse=parse, checksum=checksum, depth=DEPTH
+    )
+    archive = Archive(until=until, streams=(spot,), listing=Listing(rows=rows, read=read_instrument))
+    return Exchange(id=id, docs=docs, checked=checked, archives=(archive,))

@@ -1,0 +1,182 @@
+"""Reading the frames of BitMEX.
+
+https://www.bitmex.com/app/wsAPI
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
+
+from aggregator.errors import BadFrame
+from aggregator.exchange import Event, Parse
+from aggregator.records import Bbo, BookDelta, BookSnapshot, Levels, Liquidation, Trade
+from aggregator.wire import Text, as_written, best, from_iso, optional, past, text
+
+Action = Literal["partial", "insert", "update", "delete"]
+
+
+class TradeRow(Struct, gc=False):
+    timestamp: str
+    symbol: str
+    side: Literal["Buy", "Sell"]  # the taker's
+    size: Text
+    price: Text
+    trdMatchID: str
+    homeNotional: Text = None
+    foreignNotional: Text = None
+
+    def record(self) -> Trade:
+        return Trade(
+            raw_symbol=self.symbol,
+            id=self.trdMatchID,
+            price=text(self.price),
+            size=text(self.size),
+            side="buy" if self.side == "Buy" else "sell",
+            size_unit="contract",
+            base_size=optional(self.homeNotional),
+            quote_size=optional(self.foreignNotional),
+            ts_event=from_iso(self.timestamp),
+        )
+
+
+class QuoteRow(Struct, gc=False):
+    timestamp: str
+    symbol: str
+    bidSize: Text = None
+    bidPrice: Text = None
+    askPrice: Text = None
+    askSize: Text = None
+
+    def record(self) -> Bbo:
+        bid, ask = best(self.bidPrice, self.bidSize), best(self.askPrice, self.askSize)
+        return Bbo(
+            raw_symbol=self.symbol,
+            bid_price=bid[0],
+            bid_size=bid[1],
+            ask_price=ask[0],
+            ask_size=ask[1],
+            ts_event=from_iso(self.timestamp),
+        )
+
+
+class ForcedRow(Struct, gc=False):
+    symbol: str
+    orderID: str
+    side: Literal["Buy", "Sell"]  # the side of the order that closes the position
+    price: Text
+    leavesQty: Text
+
+    def record(self) -> Liquidation:
+        is_sold = self.side == "Sell"
+        return Liquidation(
+            raw_symbol=self.symbol,
+            id=self.orderID,
+            side="sell" if is_sold else "buy",
+            position="long" if is_sold else "short",
+            price=text(self.price),
+            price_kind="order",
+            size=text(self.leavesQty),
+            size_unit="contract",
+        )
+
+
+class LevelRow(Struct, gc=False):
+    symbol: str
+    id: int
+    side: Literal["Buy", "Sell"]
+    size: Text = "0"
+    price: Text = None
+    timestamp: str | None = None  # in newer frames
+
+
+class Filter(Struct, frozen=True):
+    symbol: str | None = None
+
+
+class Frame(Struct, gc=False):
+    table: str = ""
+    action: Action = "insert"
+    data: Raw = Raw(b"[]")
+    filter: Filter = Filter()
+
+
+decode = Decoder(Frame).decode
+decode_trades = Decoder(list[TradeRow], float_hook=as_written).decode
+decode_quotes = Decoder(list[QuoteRow], float_hook=as_written).decode
+decode_forced = Decoder(list[ForcedRow], float_hook=as_written).decode
+decode_levels = Decoder(list[LevelRow], float_hook=as_written).decode
+
+
+class Book:
+    """The prices of the levels of one market, by their numbers."""
+
+    def __init__(self) -> None:
+        """Begin without a level."""
+        self._prices: dict[int, str] = {}
+
+    def levels(self, rows: list[LevelRow], action: Action) -> tuple[Levels, Levels]:
+        """Bids and asks of a frame. Raises BadFrame where a level has no price."""
+        bids: Levels = []
+        asks: Levels = []
+        for row in rows:
+            price = optional(row.price) or self._prices.get(row.id)
+            if price is None:
+                raise BadFrame(f"the level {row.id} of {row.symbol} has no price")
+            self._prices[row.id] = price
+            size = "0" if action == "delete" else text(row.size)
+            (bids if row.side == "Buy" else asks).append((price, size))
+        if action == "delete":
+            for row in rows:
+                self._prices.pop(row.id, None)
+        return bids, asks
+
+
+class Reading:
+    """The reader of one connection's frames, which knows the levels of each market whose whole book has come."""
+
+    def __init__(self) -> None:
+        """Begin without a market."""
+        self._books: dict[str, Book] = {}
+
+    def parse(self, frame: bytes) -> Iterable[Event]:
+        """The events of a frame. Raises what an unreadable one provokes."""
+        said = decode(frame)
+        match said.table:
+            case "orderBookL2" | "orderBookL2_25":
+                return list(self._changes(said))
+            case "trade":
+                trades = [row.record() for row in decode_trades(said.data)]
+                return past(trades) if said.action == "partial" else trades
+            case "quote":
+                return [row.record() for row in decode_quotes(said.data)]
+            case "liquidation" if said.action == "insert":
+                return [row.record() for row in decode_forced(said.data)]
+        return ()
+
+    def _changes(self, said: Frame) -> Iterable[Event]:
+        markets: dict[str, list[LevelRow]] = {}
+        if said.action == "partial" and said.filter.symbol is not None:
+            markets[said.filter.symbol] = []  # its book may be empty
+        for row in decode_levels(said.data):
+            markets.setdefault(row.symbol, []).append(row)
+        for symbol, rows in markets.items():
+            at = max((row.timestamp for row in rows if row.timestamp is not None), default=None)
+            time = None if at is None else from_iso(at)
+            if said.action == "partial":
+                book = self._books[symbol] = Book()
+                bids, asks = book.levels(rows, said.action)
+                bids, asks = sorted(bids, key=price_of, reverse=True), sorted(asks, key=price_of)
+                yield BookSnapshot(raw_symbol=symbol, bids=bids, asks=asks, ts_event=time)
+            elif symbol in self._books:  # changes before the whole book are in it
+                bids, asks = self._books[symbol].levels(rows, said.action)
+                yield BookDelta(raw_symbol=symbol, bids=bids, asks=asks, ts_event=time)
+
+
+def parser() -> Parse:
+    return Reading().parse
+
+
+def price_of(level: tuple[str, str]) -> float:
+    return float(level[0])

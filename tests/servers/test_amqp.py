@@ -37,12 +37,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-def delivery(server: Server, folder: Path, *, timeout: float = 3.0, **settings: object) -> Delivery:
+def delivery(server: Server, folder: Path, timeout: float = 3.0, /, **settings: object) -> Delivery:
     """A sink with an exchange and a queue of its own."""
     return Delivery(
         SINK,
         folder,
-        timeout=timeout,
+        timeout,
         url=f"amqp://127.0.0.1:{server.port}",
         **{"exchange": folder.name, "queue_name": folder.name, **settings},
     )
@@ -125,7 +125,7 @@ async def test_a_full_queue_is_waited_for_and_nothing_that_it_took_comes_again(s
 
     A batch has all the time that a busy machine needs: behind a timeout it would come again on a new connection.
     """
-    given = delivery(shared, tmp_path, timeout=60.0, mode="records", largest_queue=100_000)
+    given = delivery(shared, tmp_path, 60.0, mode="records", largest_queue=100_000)
     running = asyncio.create_task(given.run(2000))
     assert "full" in await given.fails()
     found: list[bytes] = []

@@ -61,7 +61,7 @@ def _nothing() -> None:
 class Delivery:
     """A sink at work in its frame, and the lines of all that was published for it."""
 
-    def __init__(self, sink: Sink, folder: Path, *, timeout: float = 3.0, **settings: object) -> None:
+    def __init__(self, sink: Sink, folder: Path, timeout: float = 3.0, /, **settings: object) -> None:
         """Take the sink with these settings, and with pauses that suit a test."""
         self.bus = Bus(EPOCH)
         keys = structs.replace(

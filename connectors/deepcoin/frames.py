@@ -3,6 +3,7 @@
 https://www.deepcoin.com/docs/publicWS/latestMarketData
 https://www.deepcoin.com/docs/publicWS/lastTransactions
 https://www.deepcoin.com/docs/publicWS/KLines
+https://www.deepcoin.com/docs/publicWS/LiquidationOrder
 Frames name a market without the step of prices that a book is asked for by; the answer to the request has it.
 """
 
@@ -18,7 +19,7 @@ from aggregator.records import Channel
 from aggregator.refusals import meaning_of
 from aggregator.wire import as_written, by_word
 from connectors.deepcoin import legacy
-from connectors.deepcoin.wires import DEPTH, BarRow, BookFrame, DayRow, TradeRow
+from connectors.deepcoin.wires import DEPTH, BarRow, BookFrame, DayRow, ForcedRow, TradeRow
 
 R = TypeVar("R")
 
@@ -31,6 +32,7 @@ TOPICS: dict[Channel, str] = {
     "mark_price": "7",
     "index_price": "7",
     "candles": "11",
+    "liquidations": "30",
 }
 BOOK: dict[Channel, str] = {"book": TOPICS["book"]}
 PONG = b"pong"
@@ -49,7 +51,7 @@ class Rows(Struct, Generic[R], gc=False):
 
 class AskedRow(Struct, rename={"topic": "T", "name": "F"}):
     topic: str
-    name: str
+    name: str = ""  # the topic of all markets has none
 
 
 class Other(Struct):
@@ -68,13 +70,16 @@ class Kind(Struct):
 decode_trades = Decoder(Rows[TradeRow], float_hook=as_written).decode
 decode_days = Decoder(Rows[DayRow], float_hook=as_written).decode
 decode_bars = Decoder(Rows[BarRow], float_hook=as_written).decode
+decode_forced = Decoder(Rows[ForcedRow], float_hook=as_written).decode
 decode_book = Decoder(BookFrame, float_hook=as_written).decode
 decode_answer = Decoder(Other).decode
 decode_kind = Decoder(Kind).decode
 
 
 def topic(s: Subscription) -> tuple[str, str]:
-    """The number of a topic, and the name in it: of a candle with its interval."""
+    """The number of a topic, and the name in it: of a candle with its interval; liquidations are of all markets."""
+    if s.channel == "liquidations":
+        return TOPICS[s.channel], ""
     name = f"{PREFIX}{s.raw_symbol}"
     return TOPICS[s.channel], f"{name}_{s.interval}" if s.channel == "candles" else name
 
@@ -92,6 +97,10 @@ def read_days(frame: bytes) -> Iterable[Event]:
 def read_bars(frame: bytes) -> Iterable[Event]:
     said = decode_bars(frame)
     return [row.d.record(said.mt) for row in said.r]
+
+
+def read_forced(frame: bytes) -> Iterable[Event]:
+    return [row.d.record() for row in decode_forced(frame).r]
 
 
 def parser() -> Parse:
@@ -136,4 +145,4 @@ def refusal(reason: str, topic: tuple[str, str]) -> Refused:
     return Refused(reason, topic=topic, meaning=meaning_of(reason, final=("does not exist", "invalid filtervalue")))
 
 
-READERS: dict[str, Parse] = {"PMT": read_trades, "PO": read_days, "PK": read_bars}
+READERS: dict[str, Parse] = {"PMT": read_trades, "PO": read_days, "PK": read_bars, "PFO": read_forced}

@@ -19,6 +19,7 @@ from aggregator.records import (
     Funding,
     IndexPrice,
     Levels,
+    Liquidation,
     MarkPrice,
     Record,
     Side,
@@ -58,6 +59,27 @@ class TradeRow(Struct, gc=False):
             size_unit=unit_of(self.I),
             ts_event=self.T * SECOND_NS,
             ts_sent=None if sent is None else sent * MS_NS,
+        )
+
+
+class ForcedRow(Struct, gc=False):
+    """A liquidation, of which the forced order has the direction; what its price is of is not said."""
+
+    I: str  # noqa: E741 - the wire's name
+    D: Literal["0", "1"]
+    P: Text
+    V: Text
+    T: int
+
+    def record(self) -> Liquidation:
+        return Liquidation(
+            raw_symbol=self.I,
+            side=SIDES[self.D],
+            position="short" if self.D == "0" else "long",
+            price=nonzero(self.P),
+            size=text(self.V),
+            size_unit=unit_of(self.I),
+            ts_event=self.T * SECOND_NS,
         )
 
 

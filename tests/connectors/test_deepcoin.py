@@ -76,3 +76,10 @@ def test_what_comes_of_a_book_that_is_not_wanted_any_more_is_left_out() -> None:
     talk.hear(CONFIRMED, WHOLE)
     talk.session.unsubscribe([Subscription("book", SYMBOL)], Now(9, 9))
     assert [record for record in talk.hear(levels("i", ("0", 1.5, 2)), WHOLE) if not isinstance(record, Gap)] == []
+
+
+def test_liquidations_are_one_topic_of_all_markets() -> None:
+    (stream,) = (stream for stream in EXCHANGE.streams if stream.name == "contracts")
+    wanted = [Subscription("liquidations", name) for name in (SYMBOL, "XYZ-USDT-SWAP")]
+    asked = [json.loads(frame) for frame in spoken(stream, {SYMBOL: INSTRUMENT}).subscribe(wanted, 7)]
+    assert asked == [{"SendTopicAction": {"Action": "1", "LocalNo": 7, "TopicID": "30"}}]

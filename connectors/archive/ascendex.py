@@ -32,7 +32,7 @@ class TradeRow(Struct, gc=False):
 
 
 class BookRow(Struct, gc=False):
-    ts: int
+    ts: int  # a whole one may say 0
     seqnum: int
     asks: list[list[Text]]
     bids: list[list[Text]]
@@ -53,7 +53,7 @@ class Frame(Struct, gc=False):
         match self.m:
             case "trades":
                 return [self.trade(row) for row in decode_trades(self.data)]
-            case "depth" | "depth-snapshot":
+            case "depth" | "depth-realtime" | "depth-snapshot" | "depth-snapshot-realtime":
                 return (self.book(decode_book(self.data)),)
             case "bbo":
                 return (self.best(decode_best(self.data)),)
@@ -70,13 +70,13 @@ class Frame(Struct, gc=False):
         )
 
     def book(self, row: BookRow) -> BookSnapshot | BookDelta:
-        kind = BookDelta if self.m == "depth" else BookSnapshot
+        kind = BookSnapshot if self.m.startswith("depth-snapshot") else BookDelta
         return kind(
             raw_symbol=self.symbol,
             bids=levels(row.bids),
             asks=levels(row.asks),
             sequence=row.seqnum,
-            ts_event=row.ts * MS_NS,
+            ts_event=row.ts * MS_NS or None,
         )
 
     def best(self, row: BestRow) -> Bbo:

@@ -1,10 +1,10 @@
-"""Version 2 of Bybit's interface, which contracts in USD and USDT spoke until October 2023.
+"""Version 2 of Bybit's interface, which contracts in USD, USDT and USDC spoke until October 2023.
 
 https://bybit-exchange.github.io/docs-legacy/futuresV2/inverse/
 https://bybit-exchange.github.io/docs-legacy/futuresV2/linear/
 Its public streams went offline on 16 October 2023 (https://github.com/hummingbot/hummingbot/issues/6763 quotes the
 exchange's letter). A market had two books, of 25 and of 200 levels: where the deeper one has come, the other is passed
-over. What tickers told (`instrument_info`) is not read.
+over. Contracts in USDC (`BTCPERP`) spell some names otherwise. What tickers told (`instrument_info`) is not read.
 """
 
 from collections.abc import Iterable
@@ -29,15 +29,17 @@ class TradeRow(Struct, gc=False):
     side: Literal["Buy", "Sell"]  # the taker's
     price: Text
     size: Text
-    trade_id: str
     timestamp: str  # whole seconds
+    trade_id: str | None = None
     trade_time_ms: Text = None  # since 2020
+    tradeId: str | None = None
+    tradeTimeMs: Text = None
 
     def record(self) -> Trade:
-        time = optional(self.trade_time_ms)
+        time = optional(self.trade_time_ms) or optional(self.tradeTimeMs)
         return Trade(
             raw_symbol=self.symbol,
-            id=self.trade_id,
+            id=self.trade_id or self.tradeId,
             price=text(self.price),
             size=text(self.size),
             side="buy" if self.side == "Buy" else "sell",
@@ -53,7 +55,11 @@ class Level(Struct, gc=False):
 
 
 class Whole(Struct, gc=False):
-    order_book: list[Level]
+    order_book: list[Level] = []
+    orderBook: list[Level] = []
+
+    def rows(self) -> list[Level]:
+        return self.order_book or self.orderBook
 
 
 class Changes(Struct, gc=False):
@@ -68,11 +74,14 @@ class Frame(Struct, gc=False):
     data: Raw = Raw(b"null")
     cross_seq: Text = None
     timestamp_e6: Text = None  # when it was sent
+    crossSeq: Text = None
+    timestampE6: Text = None
 
     def book(self, symbol: str) -> Record:
-        sent, sequence = us(text(self.timestamp_e6)), int(text(self.cross_seq))
+        sent = us(text(self.timestampE6 if self.timestamp_e6 is None else self.timestamp_e6))
+        sequence = int(text(self.crossSeq if self.cross_seq is None else self.cross_seq))
         if self.type == "snapshot":
-            rows = decode_rows(self.data) if bytes(self.data).startswith(b"[") else decode_whole(self.data).order_book
+            rows = decode_rows(self.data) if bytes(self.data).startswith(b"[") else decode_whole(self.data).rows()
             bids, asks = ranked(rows, "Buy"), ranked(rows, "Sell")
             return BookSnapshot(raw_symbol=symbol, bids=bids, asks=asks, sequence=sequence, ts_sent=sent)
         if self.type != "delta":
@@ -92,7 +101,7 @@ decode_changes = Decoder(Changes, float_hook=as_written).decode
 
 def unit(symbol: str) -> SizeUnit:
     """Contracts in USD, perpetual (`BTCUSD`) and dated (`BTCUSDU21`), are of one dollar."""
-    return "base" if symbol.endswith("USDT") else "quote"
+    return "base" if symbol.endswith(("USDT", "PERP")) else "quote"
 
 
 def side(rows: list[Level], word: str) -> Levels:

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
@@ -195,7 +196,8 @@ def ask_on(path: Path, request: dict[str, object], patience: float = PATIENCE_S)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(patience)
             sock.connect(str(path))
-            sock.sendall(json.dumps(request).encode() + b"\n")
+            with suppress(ConnectionError):  # it has hung up, and what it said before tells why
+                sock.sendall(json.dumps(request).encode() + b"\n")
             with sock.makefile("rb") as lines:
                 is_over = False
                 while not is_over:

@@ -248,6 +248,8 @@ def _parts(path: Path) -> list[ConfigFile]:
     problems: list[Problem] = []
     for each in (path, *beside):
         try:
+            if each is not path and each.exists() and not each.is_file():
+                raise _failure(each, None, "is no file: a directory, a pipe or a device")  # a pipe might never end
             values, lines = _parse(each, _read(each))
             if (newer := _newer(values)) is not None:
                 problems.append(Problem(str(each), line_of(lines, ("version",)), "version", newer))

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aggregator.cli import ctl, group
-from aggregator.cli.ctl import ELSEWHERE, command
+from aggregator.cli.ctl import ELSEWHERE, NoAnswer, command
 from tests.daemon.test_daemon import PATIENCE, PROGRAM, ROOT, configure, exchanges, of, running, until
 
 pytestmark = pytest.mark.waits
@@ -169,6 +169,25 @@ def test_what_answers_badly_is_said(answer: bytes, said: str, tmp_path_factory: 
         result = CliRunner().invoke(command, ["status", "--socket", str(path)])
         thread.join()
     assert (result.exit_code, said in result.output) == (1, True), result.output
+
+
+def test_a_daemon_that_hangs_up_before_it_was_asked_has_said_why(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("s") / "c.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def refuse() -> None:
+            client, _ = server.accept()
+            with client:
+                client.sendall(b'{"ok":false,"error":"there are 8 clients already"}\n')
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        too_long_to_be_sent_at_once: dict[str, object] = {"op": "status", "topics": ["x" * 4_000_000]}
+        with pytest.raises(NoAnswer, match=r"^there are 8 clients already$"):
+            list(ctl.ask_on(path, too_long_to_be_sent_at_once, PATIENCE))
+        thread.join()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A configuration of several files, and its JSON Schema."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -88,6 +89,15 @@ def test_mistakes_are_told_at_their_place_in_their_file(tmp_path: Path) -> None:
 def test_every_file_that_is_no_toml_or_of_a_later_version_is_named(tmp_path: Path) -> None:
     said = problems(tmp_path, main="version = 1\n[[", a="version = 99\n", b="x = \n")
     assert [line.partition(":")[0] for line in said] == ["site.toml", "conf.d/a.toml", "conf.d/b.toml"]
+
+
+def test_a_pipe_that_nobody_writes_to_keeps_nobody_waiting(tmp_path: Path) -> None:
+    (tmp_path / "conf.d/b.toml").parent.mkdir()
+    os.mkfifo(tmp_path / "conf.d/b.toml")
+    (tmp_path / "conf.d/c.toml").mkdir()
+    assert problems(tmp_path, main=SINK) == [
+        f"conf.d/{name}.toml: is no file: a directory, a pipe or a device" for name in "bc"
+    ]
 
 
 def test_more_files_than_anybody_writes_are_refused(tmp_path: Path) -> None:

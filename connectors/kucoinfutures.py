@@ -18,8 +18,5 @@ EXCHANGE = kucoin.exchange(
     listing=contracts(API),
     polls=(interest(API),),
     checked="2026-09, live probes by others",
-    notes=(
-        "A snapshot has 1000 levels a side, the changes then go as deep as the book.",
-        "Candles have no volume: what the exchange sends counts contracts.",
-    ),
+    notes=("A snapshot has 1000 levels a side, the changes then go as deep as the book.",),
 )

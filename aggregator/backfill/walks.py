@@ -3,7 +3,7 @@
 No I/O, no clock: a walk gives pages and takes records. Its place can be kept, and another walk goes on there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
@@ -76,6 +76,11 @@ def name(record: Past) -> str:
     return record.id
 
 
+def once(records: Iterable[Past]) -> list[Past]:
+    """Each record once, in their order: an answer may hold one twice."""
+    return list({name(r): r for r in records}.values())
+
+
 def is_behind(record: Past, edge: Past | None) -> bool:
     """Tell by the exchange's numbers whether a record follows another."""
     return edge is not None and None not in {record.sequence, edge.sequence} and record.sequence > edge.sequence  # type: ignore[operator]
@@ -138,7 +143,7 @@ class Forward:
     def take(self, records: Sequence[Past]) -> Steps:
         """Take the answer to the last page."""
         target = self.target
-        fresh = [r for r in records if self._is_new(r)]
+        fresh = once(r for r in records if self._is_new(r))
         if not fresh:
             is_full = len(records) >= target.history.most and target.history.channel == "trades"
             if records and all(moment(r) < self.at - target.step for r in records):
@@ -207,7 +212,7 @@ class Backward:
     def take(self, records: Sequence[Past]) -> Steps:
         """Take the answer to the last page."""
         self._pages += 1
-        fresh = [r for r in records if name(r) not in self._seen and self.at <= moment(r) < self._end]
+        fresh = once(r for r in records if name(r) not in self._seen and self.at <= moment(r) < self._end)
         if fresh:
             self._seen |= {name(r) for r in fresh}
             self._gathered[:0] = fresh
@@ -285,7 +290,7 @@ class ByNumber:
 
     def take(self, records: Sequence[Past]) -> Steps:
         """Take the answer to the last page."""
-        numbered = [(number_of(r), r) for r in records]
+        numbered = [(number_of(r), r) for r in once(records)]
         if self._number is None:
             self._look(numbered)
             return Steps()
@@ -335,7 +340,7 @@ class Latest:
         """Take the answer."""
         target, start = self.target, self.at
         self.at = target.end
-        found = sorted((r for r in {name(r): r for r in records}.values()), key=moment)
+        found = sorted(once(records), key=moment)
         oldest = moment(found[0]) if found else target.end
         known = oldest
         is_full = len(records) >= target.history.most

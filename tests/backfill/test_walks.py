@@ -145,6 +145,16 @@ def test_each_trade_comes_once_and_in_order(
         assert not holes
 
 
+@pytest.mark.parametrize("most", [50, 1000])
+@pytest.mark.parametrize(("walk", "made", "span_s"), WAYS[:-1])  # the last counts with numbers that come once
+def test_what_an_answer_holds_twice_comes_once(
+    walk: Walk, made: Callable[[Sequence[Trade], int], Answer], span_s: int | None, most: int
+) -> None:
+    trades = market(2)
+    twice = [t for t in trades for _ in range(2)]
+    assert followed(begin(target(walk, most, span_s)), made(twice, most)) == (wanted(trades), [])
+
+
 @pytest.mark.parametrize(("walk", "made", "span_s"), WAYS)
 def test_a_walk_that_is_cut_anywhere_is_gone_on_with(
     walk: Walk, made: Callable[[Sequence[Trade], int], Answer], span_s: int | None

@@ -48,8 +48,35 @@ async def explain(daemon: "Daemon", pattern: Pattern, text: str) -> list[Explana
     status = await gather(daemon, StatusQuery(Selection([pattern]), most=MOST_EXPLAINED))
     if status.topics:
         there = daemon.exchanges.configs  # one may have gone while the status was gathered
-        return [Explaining(daemon, topic).told() for topic in status.topics if topic.exchange in there]
+        told = (
+            Explaining(daemon, topic).told() if topic.exchange in there else _passed_on(daemon, topic)
+            for topic in status.topics
+        )
+        return [each for each in told if each is not None]
     return [_unknown(daemon, pattern, text)]
+
+
+def _passed_on(daemon: "Daemon", topic: TopicStatus) -> Explanation | None:
+    """How a topic fares that comes by a source; null: it comes by none any more."""
+    source = daemon.sources.bringing(topic.exchange, topic.channel, topic.raw_symbol)
+    if source is None:
+        return None
+    since = "nothing yet" if topic.age_ms is None else f"the last record {topic.age_ms / 1000:.1f} s ago"
+    steps = [
+        f"it comes by the source {source.name}, from the daemon {source.daemon or 'there'}: {since}",
+        f"that source is {source.state}{f': {source.trouble}' if source.trouble and source.state != 'live' else ''}",
+        f"now it is {topic.state}{f': {topic.reason}' if topic.reason else ''}",
+    ]
+    if topic.gap is not None:
+        steps.append(f"a gap is open: {topic.gap}")
+    if topic.state in FINE:
+        advice = "nothing: data flow"
+    elif source.state == "live":
+        advice = "`aggregator explain` it at the daemon that gathers it"
+    else:
+        advice = "see to the link, and to the daemon there"
+    name = f"{topic.channel}:{topic.exchange}:{topic.symbol or topic.raw_symbol or '*'}"
+    return Explanation(name, topic.state, steps, [advice])
 
 
 def _unknown(daemon: "Daemon", pattern: Pattern, text: str) -> Explanation:
@@ -60,7 +87,10 @@ def _unknown(daemon: "Daemon", pattern: Pattern, text: str) -> Explanation:
         return Explanation(
             text,
             "unknown",
-            [f"no exchange {pattern.exchange!a} is configured; there are: {', '.join(configs) or 'none'}"],
+            [
+                f"no exchange {pattern.exchange!a} is configured; there are: {', '.join(configs) or 'none'}",
+                *(f"the source {source.name} has not brought it" for source in daemon.sources.status()),
+            ],
             ["add it to the configuration, as [[exchanges]]; `aggregator exchanges` names all that are known"],
         )
     steps, advice = list(_of_exchange(daemon, config)), []

@@ -52,7 +52,8 @@ class DaemonInsight:
                 reasons = ["no topic fits"]
         else:
             reasons = list(_unready(status))
-        fresh = sum(exchange.topics.get(state, 0) for exchange in status.exchanges for state in FINE)
+        brought = [each.topics for each in status.exchanges] + [each.topics for each in status.sources]
+        fresh = sum(topics.get(state, 0) for topics in brought for state in FINE)
         return Readiness(
             is_ready=not reasons, reasons=reasons, fresh=fresh, stale=stale, topics=list(map(_stale, status.topics))
         )

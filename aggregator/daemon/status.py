@@ -26,10 +26,11 @@ from aggregator.feed.protocol import BadRequest
 from aggregator.feed.status import FeedStatus
 from aggregator.ingest.runner import ExchangeRunner, absent
 from aggregator.ingest.status import ListingStatus, PollStatus, RestStatus, ShardStatus
-from aggregator.records import Channel, Gap
+from aggregator.records import MS_NS, Channel, Gap
 from aggregator.session.status import TopicStatus
 from aggregator.sinks.status import SinkStatus
 from aggregator.sources.status import SourceStatus
+from aggregator.sources.topics import PassedTopic
 
 if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
@@ -270,6 +271,8 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
         totals.take_gaps(left.values())
         exchanges.append(_exchange(daemon, id, totals, is_on_demand=offer.config.on_demand))
         await asyncio.sleep(0)
+    async for topic in _in_turns(map(_passed, daemon.sources.topics())):
+        told.take(topic)
     return DaemonStatus(
         ts=time.time_ns(),
         process=daemon.process.status(),
@@ -322,6 +325,23 @@ def _waiting_gaps(runner: ExchangeRunner) -> Iterator[Gap | None]:
     for shard in list(runner.shards):
         if not any(connection.is_open for connection in shard.status().connections):
             yield from (standing.carried.gap for standing in shard.standing())
+
+
+def _passed(topic: PassedTopic) -> TopicStatus:
+    """A topic that comes by a source: what the other daemon counts of it, only that one can tell."""
+    gap, last_ns = topic.gap, topic.last_ns
+    return TopicStatus(
+        exchange=topic.exchange,
+        channel=topic.channel,
+        symbol=topic.symbol,
+        raw_symbol=topic.raw_symbol,
+        state=topic.state,
+        reason=topic.reason,
+        age_ms=None if last_ns is None else max(0, time.monotonic_ns() - last_ns) // MS_NS,
+        conn=topic.conn or None,
+        gap=None if gap is None else gap.cause,
+        gap_since=None if gap is None else gap.ts_from,
+    )
 
 
 def _topics(runner: ExchangeRunner | None, followed: Followed | None, offer: Offer) -> Iterator[TopicStatus | None]:

@@ -18,7 +18,19 @@ from msgspec import structs
 
 from aggregator.bus.bus import Bus
 from aggregator.bus.history import Cursor
-from aggregator.records import MS_NS, SECOND_NS, BookSnapshot, Cause, Gap, Health, Instrument, Record, Repair, Upstream
+from aggregator.records import (
+    MS_NS,
+    SECOND_NS,
+    BookSnapshot,
+    Cause,
+    Channel,
+    Gap,
+    Health,
+    Instrument,
+    Record,
+    Repair,
+    Upstream,
+)
 from aggregator.sinks.worker import Worker
 from aggregator.sources.kept import KeptFiles, LeftPlace, LeftTopic, last_known
 from aggregator.sources.source import KnownPlace, Link, LinkBroken, Passage, SourceConfig
@@ -610,6 +622,15 @@ class RunningSources:
             await source.keep_end()
         if self._worker is not None:
             self._worker.stop()
+
+    def topics(self) -> Iterator[PassedTopic]:
+        """Every topic that comes by them."""
+        return iter(list(self._topics.topics.values()))
+
+    def bringing(self, exchange: str, channel: Channel, raw_symbol: str | None) -> SourceStatus | None:
+        """How the source fares by which a topic comes; null: it comes by none."""
+        topic = self._topics.topics.get((exchange, channel, raw_symbol))
+        return next((each.status() for each in self.sources if topic is not None and topic.owner is each), None)
 
     def status(self) -> list[SourceStatus]:
         """How each of them fares."""

@@ -72,6 +72,14 @@ class PassedTopic:
         self._depth: int | None = None
 
     @property
+    def reason(self) -> str | None:
+        """Why it is in its state, as the other daemon has told it; null: that has told none, or the link is broken."""
+        if self.gap is not None:
+            return None
+        state = self.state
+        return next((why for found, why in self.states.values() if found == state), None)
+
+    @property
     def state(self) -> TopicState:
         """The best of its states; `suspect` while its link is broken."""
         if self.gap is not None:

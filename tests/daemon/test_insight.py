@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from aggregator.bus.insight import Readiness, StaleTopic
+from aggregator.cli import group
 from tests.daemon.test_daemon import NOBODY, PATIENCE, Running, configure, exchanges, of, running, until
 
 pytest.importorskip("prometheus_client")
@@ -98,6 +100,32 @@ def test_data_are_fresh_when_they_flow_and_an_exchange_that_brings_none_is_named
         assert (status, {topic["channel"] for topic in whole["topics"]}) == (200, {"book"})
         assert {exchange["id"]: exchange["state"] for exchange in whole["exchanges"]}["kraken"] == "running"
         assert port.get("/status?topic=books:kraken:*")[0] == 400
+
+
+def test_topics_that_come_by_a_source_are_fresh_or_not_and_explained(tmp_path: Path, exchanges: str) -> None:
+    for name in ("there", "here"):
+        (tmp_path / name).mkdir()
+    with watched(tmp_path / "there", of(exchanges, "kraken")) as there:
+        source = f'[[sources]]\ntype = "feed"\nurl = "{there.address.replace("http", "ws")}/feed"\n'
+        with watched(tmp_path / "here", source) as port:
+            until(lambda: port.is_ready("?topic=trades:kraken:*"), what="fresh trades of the other daemon")
+            assert port.json("/readyz")[1]["fresh"] > 1
+            assert port.json("/readyz?topic=trades:okx:*")[1]["reasons"] == ["no topic fits"]
+            topics = port.json("/status?topic=trades:kraken:*&troubled=false")[1]["topics"]
+            assert {topic["state"] for topic in topics} == {"live"}
+            topic = f"trades:kraken:{topics[0]['symbol']}"
+            assert "it comes by the source feed ws://" in explained(tmp_path / "here", topic)
+            there.daemon.signal(signal.SIGKILL)
+            until(lambda: not port.is_ready(f"?topic={topic}"), what="a gap of it")
+            (stale,) = port.json(f"/readyz?topic={topic}")[1]["topics"]
+            assert (stale["topic"], stale["state"]) == (topic, "suspect")
+            assert "see to the link" in explained(tmp_path / "here", topic)
+            assert "has not brought it" in explained(tmp_path / "here", "trades:okx:BTC/USDT")
+
+
+def explained(directory: Path, topic: str) -> str:
+    socket = str(directory / "state/control.sock")
+    return CliRunner().invoke(group, ["explain", "--socket", socket, topic], catch_exceptions=False).output
 
 
 def test_who_shows_no_token_learns_only_whether_data_are_fresh(tmp_path: Path, exchanges: str) -> None:

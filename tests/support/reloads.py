@@ -13,6 +13,7 @@ import json
 import os
 import random
 import resource
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -123,6 +124,7 @@ class Scene:
         self._rng = rng
         self._kinds: list[str] = []
         self._end = 0  # the offset from which on the daemon was to end
+        self.rate = 0.0  # records a second, from the first change to the last
 
     @property
     def _path(self) -> Path:
@@ -201,18 +203,6 @@ class Scene:
                 found = await self.status()
         return found
 
-    async def _answered(self) -> Row:
-        """How it fares once nothing is on its way.
-
-        A whole book that is answered behind the release of its topic would begin that topic again in its session.
-        """
-        async with asyncio.timeout(PATIENCE_S):
-            found = await self._running()
-            while any(topic["state"] in {"subscribing", "syncing"} for topic in found["topics"]):
-                await asyncio.sleep(0.05)
-                found = await self._running()
-        return found
-
     async def _until_live(self) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while not (self.home / "control.sock").exists():  # noqa: ASYNC110 - another process makes it
@@ -269,7 +259,7 @@ class Scene:
             self.fault(f"a good configuration was refused: {answer}")
             return
         await asyncio.sleep(self._rng.uniform(0, 1.0))
-        status = await self._answered()
+        status = await self._running()
         ids = {exchange["id"] for exchange in status["exchanges"]}
         if ids != {table["id"] for table in wanted.exchanges}:
             self.fault(f"{sorted(ids)} are gathered")
@@ -358,11 +348,13 @@ async def reload_at_random(home: Path, rng: random.Random, count: int, rate: flo
         for _ in range(min(5, count)):
             await scene.change()
         first = await scene.settle()
+        begun, before = time.monotonic(), (await scene.status())["bus"]["offset"]
         attempts = dict(scene.attempts)
         for number in range(max(0, count - 5)):
             await scene.change()
             if number % 20 == 0:
                 say(f"{number} changes: {dict(scene.counts)}")
+        scene.rate = ((await scene.status())["bus"]["offset"] - before) / (time.monotonic() - begun)
         last = await scene.settle()
         for id, before in attempts.items():
             if scene.attempts[id] != before:
@@ -379,7 +371,8 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
     """Run the program; how much was wrong."""
     scene = await reload_at_random(home, random.Random(arguments.seed), arguments.count, arguments.rate)
     cpu = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    say(f"{dict(scene.counts)}; {cpu:.0f} s of the processor, {os.cpu_count()} cores; {len(scene.faults)} wrong")
+    say(f"{dict(scene.counts)}; {scene.rate:.0f} records a second")
+    say(f"{cpu:.0f} s of the processor, {os.cpu_count()} cores; {len(scene.faults)} wrong")
     return len(scene.faults)
 
 

@@ -35,6 +35,11 @@ class RecordTopic(NamedTuple):
         return len(self.channels) > 1
 
 
+def topic_key(record: Record) -> tuple[object, ...]:
+    """The key by which something is remembered of a record's topic: quicker to make than the topic itself."""
+    return type(record), record.exchange, record.symbol, record.raw_symbol, getattr(record, "channel", None)
+
+
 def topic_of(record: Record) -> RecordTopic:
     """The topic of a record; a gap, health or summary also belongs to the channels that it is about."""
     names = _names(record.symbol, record.raw_symbol)

@@ -324,26 +324,16 @@ def _exchanges(exchanges: Sequence[ExchangeStatus], tally: StreamTally) -> Itera
 
 def _channels(exchanges: Sequence[ExchangeStatus], tally: StreamTally) -> Iterator[Measure]:  # noqa: ARG001
     every = [(each.id, channel) for each in exchanges for channel in each.channels]
-    yield Measure(
-        "aggregator_topics",
-        "Topics that are wanted, by their state.",
-        ("exchange", "channel", "state"),
-        [
-            ((id, channel.channel, state), float(count))
+    for name, says, label, of in (
+        ("aggregator_topics", "Topics that are wanted, by their state.", "state", "topics"),
+        ("aggregator_gaps_open", "Gaps that are open.", "cause", "gaps"),
+    ):
+        samples: Samples = [
+            ((id, channel.channel, word), float(count))
             for id, channel in every
-            for state, count in sorted(channel.topics.items())
-        ],
-    )
-    yield Measure(
-        "aggregator_gaps_open",
-        "Gaps that are open.",
-        ("exchange", "channel", "cause"),
-        [
-            ((id, channel.channel, cause), float(count))
-            for id, channel in every
-            for cause, count in sorted(channel.gaps.items())
-        ],
-    )
+            for word, count in sorted(getattr(channel, of).items())
+        ]
+        yield Measure(name, says, ("exchange", "channel", label), samples)
     yield Measure(
         "aggregator_records_per_second",
         "Records per second, lately.",

@@ -51,7 +51,9 @@ def own_sources() -> list[Source]:
 def keys_of(owner: type[Struct], defaults: Struct | None = None) -> list[Key]:
     """The keys that a struct gives to a configuration file."""
     hints = get_type_hints(owner, include_extras=True)
-    meanings = describe(owner).meanings
+    meanings: dict[str, str] = {}
+    for kind in reversed(owner.__mro__):  # a struct has the keys of those that it is made of
+        meanings |= describe(kind).meanings if issubclass(kind, Struct) and kind is not Struct else {}
     keys = []
     for field in structs.fields(owner):
         word = word_of(hints[field.name])

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
@@ -22,10 +21,12 @@ from msgspec import Struct, structs
 from aggregator.bus.history import Cursor
 from aggregator.records import SECOND_NS, Gap
 from aggregator.sinks.directory import lock_directory
+from aggregator.sinks.files_settings import Age, Period
 from aggregator.sinks.notes import Loss, overflow, sink_gap
 from aggregator.sinks.paths import Scope
 from aggregator.sinks.sink import Batch, Context, Retry, Writer
 from aggregator.sinks.upkeep import Merge, Upkeep
+from aggregator.sinks.values import Bytes, Count, FilePath
 from aggregator.sinks.worker import Worker
 from aggregator.tables.tree import DAY_NS, TableForm, TableTree, day_name
 
@@ -36,6 +37,27 @@ PROBE_BYTES = 16_000_000  # a disk that was full must have so much room before t
 AGAIN_ROWS = GATHERED  # files of what comes again hold so many records at first: a disk may have room for a part
 
 log = logging.getLogger("aggregator.sinks.intervals")
+
+
+class IntervalSettings(Struct, frozen=True, kw_only=True):
+    """The keys of every such sink.
+
+    path: the directory below which all is written; no other sink may have it
+    rotate_every: files appear at each multiple of this, UTC; it divides a day: `"15m"`, `"1h"`, `"1d"`, or seconds
+    rotate_rows: they appear earlier where so many records have come
+    book_levels: whether books come level by level besides, a row each, as the type `book_levels`
+    keep: files go when the day that they are of ended so long ago, like `"30d"`; by default they stay
+    keep_bytes: the oldest files go while all take more than this; by default they stay
+    min_free: the oldest files go while the disk has less than this left; by default they stay
+    """
+
+    path: FilePath
+    rotate_every: Period = 3600.0
+    rotate_rows: Count = 5_000_000
+    book_levels: bool = False
+    keep: Age | None = None
+    keep_bytes: Bytes | None = None
+    min_free: Bytes | None = None
 
 
 class Interval(Struct):
@@ -58,7 +80,7 @@ class IntervalWriter(Writer):
     def __init__(
         self,
         type: str,
-        settings: Any,
+        settings: IntervalSettings,
         form: TableForm,
         context: Context,
         *,

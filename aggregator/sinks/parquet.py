@@ -6,43 +6,30 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Struct, structs
+from msgspec import structs
 from pydantic import Field
 
 from aggregator.sinks.directory import check_directory
-from aggregator.sinks.files_settings import Age, Period
-from aggregator.sinks.intervals import IntervalWriter, open_intervals
+from aggregator.sinks.intervals import IntervalSettings, IntervalWriter, open_intervals
 from aggregator.sinks.sink import LOCAL, Context, Sink, Writer
-from aggregator.sinks.values import Bytes, Count, FilePath
+from aggregator.sinks.values import Count
 from aggregator.tables.merging import Stopped, merge_folder
 from aggregator.tables.parquet import LEVEL, parquet_form
 
 TYPE = "parquet"
 
 
-class ParquetSettings(Struct, frozen=True, kw_only=True):
+class ParquetSettings(IntervalSettings, frozen=True, kw_only=True):
     """Parquet files by record type, day and exchange, as [research](research.md) reads them.
 
-    path: the directory below which all is written; no other sink may have it
-    rotate_every: files appear at each multiple of this, UTC; it divides a day: `"15m"`, `"1h"`, `"1d"`, or seconds
     rotate_rows: they appear earlier where so many records have come
     level: of the compression by zstd: 1 is the fastest, 22 the smallest
-    book_levels: whether books come level by level besides, a row each, as the type `book_levels`
     merge: whether the files of a day that is over become one for each type and exchange
-    keep: files go when the day that they are of ended so long ago, like `"30d"`; by default they stay
-    keep_bytes: the oldest files go while all take more than this; by default they stay
-    min_free: the oldest files go while the disk has less than this left; by default they stay
     """
 
-    path: FilePath
-    rotate_every: Period = 3600.0
     rotate_rows: Count = 20_000_000
     level: Annotated[int, Field(ge=1, le=22)] = LEVEL
-    book_levels: bool = False
     merge: bool = True
-    keep: Age | None = None
-    keep_bytes: Bytes | None = None
-    min_free: Bytes | None = None
 
 
 async def open_parquet(settings: ParquetSettings, context: Context) -> Writer:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TypeGuard
 
 from aggregator.bus.bus import Batch
-from aggregator.bus.selection import Selection, parse_pattern, topic_of
+from aggregator.bus.selection import Selection, parse_pattern, topic_key, topic_of
 from aggregator.records import (
     Bbo,
     Candle,
@@ -147,7 +147,7 @@ class Queue:
             self._hand_over()
 
     def _is_wanted(self, record: Record) -> bool:
-        key = (type(record), record.exchange, record.symbol, record.raw_symbol, getattr(record, "channel", None))
+        key = topic_key(record)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= MOST_KNOWN:

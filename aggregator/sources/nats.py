@@ -17,8 +17,7 @@ from pydantic import Field
 from aggregator.bus.history import Cursor
 from aggregator.bus.selection import Selection, parse_pattern, topic_of
 from aggregator.records import SECOND_NS
-from aggregator.sinks.brokers.nats_client import Servers, Watch, connect
-from aggregator.sinks.values import FilePath, Secret
+from aggregator.sinks.brokers.nats_client import NatsKeys, Watch, connect
 from aggregator.sources.nats_batches import Batches, BatchOrigin, hole, origin_of
 from aggregator.sources.source import KnownPlace, LinkBroken, Passage, Source
 
@@ -34,36 +33,20 @@ OVER = frozenset({"404", "408"})  # the status that ends what was asked for, whe
 MOST_WAITING_BYTES = 64_000_000  # messages that are not read yet take so much; those beyond are lost, and told
 
 
-class NatsSourceKeys(Struct, frozen=True, kw_only=True):
+class NatsSourceKeys(NatsKeys, frozen=True, kw_only=True):
     """Messages that the `nats` sink of another daemon writes: [several daemons](sources.md#by-nats).
 
-    servers: addresses, like `["nats://127.0.0.1:4222"]`; `tls://` speaks TLS. The others of its cluster are tried too
     mode: `stream`: what JetStream has stored, in `frames` or `records`; `core`: what is published while this source
         listens, where the sink has `mode = "core"`
     prefix: begins every subject, as it does at the sink; one daemon alone may write there
     stream: the stream of JetStream
     begin: where the first link begins: with what is stored from `now` on, or with the `earliest` that there is
-    user: the name to log in with
-    password: where its password is: `"file:PATH"`, `"env:NAME"` or `"credential:NAME"`
-    token: where a token to log in with is
-    credentials: the file of a user's JWT and seed, which needs the package `nkeys`
-    ca: the file of the certificates that may have signed the server's; by default those that the system trusts
-    certificate: the file of our own certificate, for a server that asks for one
-    key: the file of its key; by default the same
     """
 
-    servers: Servers
     mode: Literal["stream", "core"] = "stream"
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "market"
     stream: Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")] = "market"
     begin: Literal["now", "earliest"] = "now"
-    user: str | None = None
-    password: Secret | None = None
-    token: Secret | None = None
-    credentials: FilePath | None = None
-    ca: FilePath | None = None
-    certificate: FilePath | None = None
-    key: FilePath | None = None
 
 
 class Taken(Struct, frozen=True):

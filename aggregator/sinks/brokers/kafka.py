@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Struct, structs
 from pydantic import AfterValidator, Field
 
+from aggregator.bus.selection import topic_key
 from aggregator.records import MS_NS, SCHEMA, Record
 from aggregator.sinks.naming import KAFKA, KAFKA_KEY, MOST_PLACES, topic_parts
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
@@ -207,14 +208,13 @@ class KafkaWriter(Writer):
 
     def _place(self, record: Record, epoch: str) -> Place:
         """Where a record goes, remembered: a stream has few topics and many records."""
-        kind = type(record)
-        name = (kind, record.exchange, record.symbol, record.raw_symbol, getattr(record, "channel", None))
+        name = topic_key(record)
         place = self._places.get(name)
         if place is None or place[2][-1][1] != epoch:
             if len(self._places) == MOST_PLACES:
                 self._places.clear()
             headers: list[tuple[str, str | bytes | None]] = [
-                ("Aggregator-Type", str(kind.__struct_config__.tag)),
+                ("Aggregator-Type", str(record.__struct_config__.tag)),
                 ("Aggregator-Schema", str(SCHEMA)),
                 ("Aggregator-Epoch", epoch),
             ]

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from msgspec import Struct, structs
+from msgspec import structs
 from pydantic import Field
 
-from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, Servers, Watch, connect, said
+from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, NatsKeys, Watch, connect, said
 from aggregator.sinks.messages import Message, messages_of
 from aggregator.sinks.naming import NATS, Places
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
-from aggregator.sinks.values import Bytes, Count, Duration, FilePath, Secret
+from aggregator.sinks.values import Bytes, Count, Duration
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -30,10 +30,9 @@ FULL = frozenset({10077, 10167})  # the stream, or what may wait for it, is full
 MOST_PENDING = 1 << 16  # messages without an answer; a batch has fewer
 
 
-class NatsSettings(Struct, frozen=True, kw_only=True):
+class NatsSettings(NatsKeys, frozen=True, kw_only=True):
     """Messages of NATS.
 
-    servers: addresses, like `["nats://127.0.0.1:4222"]`; `tls://` speaks TLS. The others of its cluster are tried too
     mode: `frames`: JetStream stores the records of a batch that are of one channel and exchange as one message, at
         `PREFIX.CHANNEL.EXCHANGE`; `records`: JetStream stores each record, at `PREFIX.CHANNEL.EXCHANGE.SYMBOL`, some
         twenty times as slowly; `core`: each record is handed to those who listen, and is stored nowhere
@@ -42,29 +41,14 @@ class NatsSettings(Struct, frozen=True, kw_only=True):
     stream_bytes: the size that a stream made here may reach; the oldest go then. The server must have so much to give
     stream_age: how long a stream made here keeps a message
     stream_replicas: how many servers keep a stream made here
-    user: the name to log in with
-    password: where its password is: `"file:PATH"`, `"env:NAME"` or `"credential:NAME"`
-    token: where a token to log in with is
-    credentials: the file of a user's JWT and seed, which needs the package `nkeys`
-    ca: the file of the certificates that may have signed the server's; by default those that the system trusts
-    certificate: the file of our own certificate, for a server that asks for one
-    key: the file of its key; by default the same
     """
 
-    servers: Servers
     mode: Literal["frames", "records", "core"] = "frames"
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "market"
     stream: Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")] = "market"
     stream_bytes: Bytes = 10_000_000_000
     stream_age: Duration = 86400.0
     stream_replicas: Count = 1
-    user: str | None = None
-    password: Secret | None = None
-    token: Secret | None = None
-    credentials: FilePath | None = None
-    ca: FilePath | None = None
-    certificate: FilePath | None = None
-    key: FilePath | None = None
 
 
 class NatsWriter(Writer):

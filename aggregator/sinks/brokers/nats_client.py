@@ -5,16 +5,15 @@ Protocol: https://docs.nats.io/reference/reference-protocols/nats-protocol
 """
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
+from msgspec import Struct
 from pydantic import AfterValidator
 
 from aggregator.sinks.address import addresses
 from aggregator.sinks.tls import tls_context
-from aggregator.sinks.values import KeyPlace, Texts, reveal
+from aggregator.sinks.values import FilePath, Secret, Texts, reveal
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -33,25 +32,27 @@ Servers = Annotated[Texts, AfterValidator(addresses(SCHEMES, "nats://127.0.0.1:4
 T = TypeVar("T")
 
 
-class NatsEntry(Protocol):
-    """The keys that say where the servers are, and who logs in."""
+class NatsKeys(Struct, frozen=True, kw_only=True):
+    """The keys that say where the servers are, and who logs in.
 
-    @property
-    def servers(self) -> Sequence[str]: ...
-    @property
-    def user(self) -> str | None: ...
-    @property
-    def password(self) -> KeyPlace | None: ...
-    @property
-    def token(self) -> KeyPlace | None: ...
-    @property
-    def credentials(self) -> Path | None: ...
-    @property
-    def ca(self) -> Path | None: ...
-    @property
-    def certificate(self) -> Path | None: ...
-    @property
-    def key(self) -> Path | None: ...
+    servers: addresses, like `["nats://127.0.0.1:4222"]`; `tls://` speaks TLS. The others of its cluster are tried too
+    user: the name to log in with
+    password: where its password is: `"file:PATH"`, `"env:NAME"` or `"credential:NAME"`
+    token: where a token to log in with is
+    credentials: the file of a user's JWT and seed, which needs the package `nkeys`
+    ca: the file of the certificates that may have signed the server's; by default those that the system trusts
+    certificate: the file of our own certificate, for a server that asks for one
+    key: the file of its key; by default the same
+    """
+
+    servers: Servers
+    user: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    credentials: FilePath | None = None
+    ca: FilePath | None = None
+    certificate: FilePath | None = None
+    key: FilePath | None = None
 
 
 class Watch:
@@ -92,7 +93,7 @@ def said(error: Exception) -> str:
     return description or str(error).removeprefix("nats: ") or type(error).__name__
 
 
-async def connect(entry: NatsEntry, watch: Watch) -> "Client":
+async def connect(entry: NatsKeys, watch: Watch) -> "Client":
     """Connect to one of the servers. Raises OSError."""
     from nats.aio.client import Client
     from nats.errors import Error

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct, structs
 from pydantic import AfterValidator, Field
 
+from aggregator.bus.selection import topic_key
 from aggregator.records import MS_NS, BookDelta, BookSnapshot, Gap, OrdersDelta, OrdersSnapshot, Record
 from aggregator.sinks.messages import Message, messages_of
 from aggregator.sinks.naming import REDIS, Places, topic_parts
@@ -175,8 +176,7 @@ class RedisWriter(Writer):
         newest: dict[tuple[object, ...], int] = {}
         for at, record in enumerate(batch.records):
             if not isinstance(record, NO_LATEST):
-                channel = getattr(record, "channel", None)
-                newest[type(record), record.exchange, record.symbol, record.raw_symbol, channel] = at
+                newest[topic_key(record)] = at
         hashes: dict[str, dict[str, bytes]] = {}
         for at in sorted(newest.values()):
             channel, exchange, symbol = topic_parts(batch.records[at])

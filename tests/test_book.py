@@ -428,6 +428,99 @@ def test_a_snapshot_is_cut_to_the_depth() -> None:
     assert OrderBook([("3", "1"), ("2", "1"), ("1", "1")], [], 2).bids() == [("3", "1"), ("2", "1")]
 
 
+# --- far levels, which are packed
+
+
+def packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have sides pack after every few deltas, all but the few best levels."""
+    for name, value in {"NEAR": 3, "PACK": 2, "SLACK": 2, "PATIENCE": 2, "LOOKS": 1}.items():
+        monkeypatch.setattr(f"aggregator.book.{name}", value)
+
+
+@pytest.mark.parametrize("spellings", [1, 2])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_book_that_is_packed_and_unpacked_is_what_a_naive_one_is(
+    seed: int, sign: int, spellings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything that is seen of it: best, first few, whole, texts, order, removal of what is not there, crossing."""
+    packing(monkeypatch)
+    chance = random.Random(f"{seed} {sign} {spellings}")
+    middle, packed = 100, 0
+
+    def delta(most: int) -> Levels:
+        prices = (middle + chance.randint(1, 80) / 4 for _ in range(chance.randint(1, most)))
+        sizes = ["0", "0.00", "1", "2.5", "0.10"]
+        return [(f"{price:.{chance.randint(2, 1 + spellings)}f}", chance.choice(sizes)) for price in prices]
+
+    start, other = delta(80), [("115", "1")]
+    book = OrderBook(start, other) if sign > 0 else OrderBook(other, start)
+    model = Texts(start)
+    read = book.bids if sign > 0 else book.asks
+    for step in range(400):
+        middle += chance.choice([0, 0, 0, 0, -1, 1])
+        levels = delta(chance.choice([1, 1, 3, 12]))
+        if step == 300 and seed == 0:
+            levels.append((f"{middle}.{'0' * 16}1", "3"))  # exact from now on
+        is_crossed = book.apply(levels, []) if sign > 0 else book.apply([], levels)
+        model.apply(levels)
+        expected = model.top(sign)
+        assert is_crossed is (bool(expected) and (expected[0][0] - 115) * sign >= 0)
+        packed += (book._bids if sign > 0 else book._asks)._packed is not None
+        if chance.random() < 0.3:
+            count = chance.choice([None, None, chance.randint(0, 30)])
+            assert [(Decimal(price), (price, size)) for price, size in read(count)] == expected[:count] or spellings > 1
+            assert valued(read(count)) == [(value, size) for value, (_, size) in expected[:count]]
+    assert packed > 50
+
+
+class Texts:
+    """A side as a dictionary from the price's value to the texts that are to come back."""
+
+    def __init__(self, levels: Levels) -> None:
+        self._levels: dict[Decimal, tuple[str, str]] = {}
+        self.apply(levels)
+
+    def apply(self, levels: Levels) -> None:
+        for price, size in levels:
+            if Decimal(size):
+                self._levels[Decimal(price)] = (price, size)
+            else:
+                self._levels.pop(Decimal(price), None)
+
+    def top(self, sign: int) -> list[tuple[Decimal, tuple[str, str]]]:
+        return sorted(self._levels.items(), key=lambda level: level[0] * sign, reverse=True)
+
+
+@pytest.mark.parametrize("strange", ["1\n2", "\n", "1\n", "\u00bd", "\x00", ""])
+def test_texts_that_hold_what_stands_between_packed_ones_come_back_as_they_came(
+    strange: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing(monkeypatch)
+    levels = [(str(price), "1") for price in range(100, 50, -1)]
+    levels[30] = ("70", strange)
+    book = OrderBook(levels, [])
+    for price in range(101, 130):
+        book.apply([(str(price), "1")], [])
+        levels.insert(0, (str(price), "1"))
+        assert book.bids() == [level for level in levels if level[1]]
+
+
+def test_most_levels_of_a_deep_book_are_packed() -> None:
+    """And a few deltas near the best unpack nothing; a level far away is unpacked with its neighbours alone."""
+    prices = [f"{price}.5" for price in range(3000, 1000, -1)]
+    book = OrderBook([(price, "1") for price in prices], [])
+    book.apply([(prices[3], "2"), ("3000.25", "1")], [])
+    side = book._bids
+    assert len(side._sizes) < 200
+    book.apply([(prices[1500], "7")], [])
+    assert len(side._sizes) < 250
+    assert book.bids()[1500] == (prices[1499], "1")
+    assert book.bids()[1501] == (prices[1500], "7")
+    assert len(side._sizes) < 250
+    assert len(book.bids(1000)) == 1000
+
+
 # --- memory
 
 

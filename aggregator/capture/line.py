@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
@@ -60,13 +61,16 @@ class CaptureLine(Struct):
     @property
     def time(self) -> int:
         """Nanoseconds. Raises BadFrame when `ts` is not decimal seconds."""
-        if self.ts is None:
-            return 0
-        said = SECONDS.fullmatch(str(self.ts))
-        time = int(said[1]) * SECOND_NS + int((said[2] or "")[:9].ljust(9, "0")) if said else LATEST_NS
-        if time >= LATEST_NS:
-            raise BadFrame(f"{str(self.ts)[:40]!r} is not a time in decimal seconds")
-        return time
+        return 0 if self.ts is None else _nanoseconds(str(self.ts))
+
+
+@lru_cache(maxsize=16)  # the time of a line is asked for several times, and that of one read stands in several lines
+def _nanoseconds(seconds: str) -> int:
+    said = SECONDS.fullmatch(seconds)
+    time = int(said[1]) * SECOND_NS + int((said[2] or "")[:9].ljust(9, "0")) if said else LATEST_NS
+    if time >= LATEST_NS:
+        raise BadFrame(f"{seconds[:40]!r} is not a time in decimal seconds")
+    return time
 
 
 decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode

@@ -29,6 +29,7 @@ from aggregator.session.moment import Now
 
 RECORD = b'{"type":"'  # begins every line of our own files, and none of a capture
 LONGEST_LINE_BYTES = 128 * 2**20
+TOLD_LINES = 4096  # between two times at which it is told how much of a file was read
 FLUSH_NS = 2 * SECOND_NS  # lines may wait in memory for so long
 MOST_HELD_BYTES = 2**16  # and as many bytes of them
 MOST_UNWRITTEN_BYTES = 16 * 2**20  # so many bytes of an exchange may wait for a disk that is slow
@@ -38,21 +39,24 @@ LAST_BLOCK = b"\x01\x00\x00"  # an empty one, which ends a zstd frame
 log = logging.getLogger("aggregator.capture")
 
 
-def open_capture(path: Path) -> BinaryIO:
-    """A capture's lines as bytes: plain or `.zst`; `-` is standard input. Raises OSError."""
-    if str(path) == "-":
-        return sys.stdin.buffer
+def _unpacked(path: Path, file: BinaryIO) -> BinaryIO:
+    """A capture's lines as bytes: plain or `.zst`."""
     if path.suffix == ".zst":
-        return io.BufferedReader(zstandard.open(path, "rb"), 2**20)  # its own reader has no lines
-    return path.open("rb")
+        return io.BufferedReader(zstandard.open(file, "rb"), 2**20)  # its own reader has no lines
+    return file
 
 
-def read_capture(path: Path) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
+def read_capture(
+    path: Path, told: Callable[[int], object] | None = None
+) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
     """Each line with its number from 1; a line that is no capture line comes as the BadFrame that says why.
 
+    path: plain or `.zst`; `-` is standard input
+    told: is told now and then how many bytes of the file were read
     Raises OSError when the file cannot be read, and NotACapture when it holds records.
     """
-    with open_capture(path) as file:
+    is_file = str(path) != "-"
+    with path.open("rb") if is_file else sys.stdin.buffer as packed, _unpacked(path, packed) as file:
         number = 0
         while True:
             try:
@@ -63,7 +67,9 @@ def read_capture(path: Path) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
             if not line:
                 return
             number += 1
-            if not line.strip():
+            if told is not None and is_file and number % TOLD_LINES == 0:
+                told(packed.tell())
+            if line.isspace():
                 continue
             if number == 1 and line.startswith(RECORD):
                 raise NotACapture(

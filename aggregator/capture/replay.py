@@ -1,20 +1,28 @@
 """A capture through the same sessions that run live: its own times, its own connections, no network and no clock."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeGuard
 from urllib.parse import urlsplit
+
+from msgspec import Struct, structs
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.replayed import ReplayedSessions
-from aggregator.errors import SessionError
-from aggregator.exchange import ANY, Exchange, Ignored, Poll, Request, Stream
+from aggregator.errors import BadFrame, SessionError
+from aggregator.exchange import ANY, Event, Exchange, Ignored, Poll, Request, Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, Gap, Instrument, Record, Source
 from aggregator.session.moment import Now
 from aggregator.session.naming import spoken
 from aggregator.session.polled import Polling
-from aggregator.session.session import UNWANTED, Session
+from aggregator.session.session import UNWANTED, WEIGHED_BYTES, Session
 from aggregator.session.topics import NOTHING, Words, fill_amounts
+from aggregator.session.unreadable import KEPT, KEPT_BYTES
 
 TICK_NS = SECOND_NS
+TOGETHER = KEPT  # frames of one read: of no more does a session keep those that it cannot read
+DAY_NS = 86400 * SECOND_NS
+SHORT_CHARACTERS = WEIGHED_BYTES // 4  # characters
+MOST_FOUND = 1000  # addresses and connections whose streams are remembered
 WHOLLY = 3  # a stream declares the channels of all records of a frame, and serves their instruments
 
 
@@ -37,6 +45,8 @@ class Reader:
             raise ValueError(f"{exchange.id} has no stream {stream!r}; it has: {names}")
         self._named = {s.name: s for s in streams}
         self._older = {s.name for s in exchange.archived}
+        self._known: dict[str, dict[str, Instrument]] = {}  # by feed
+        self._found: dict[tuple[str, str, int], Sequence[Stream]] = {}  # the streams of address, connection and day
         self._parses = {s.name: spoken(s, self.instruments_of(s)).reader() for s in streams}
         self._served = {s.name: self.instruments_of(s).keys() for s in streams}
         self._tried: dict[
@@ -47,7 +57,11 @@ class Reader:
 
     def instruments_of(self, feed: Stream | Poll) -> dict[str, Instrument]:
         """The instruments that a feed serves, by raw symbol."""
-        return {i.raw_symbol: i for i in self._instruments if i.raw_symbol is not None and feed.serves(i)}
+        known = self._known.get(feed.name)
+        if known is None:
+            served = (i for i in self._instruments if feed.serves(i))
+            known = self._known[feed.name] = {i.raw_symbol: i for i in served if i.raw_symbol is not None}
+        return known
 
     def now(self, line: CaptureLine) -> Now:
         """The capture's time: the monotonic clock never runs back."""
@@ -61,20 +75,30 @@ class Reader:
         conn: `exchange/stream.shard#attempt`, as the daemon names its connections; anything else names none
         ts: when the frame came (ns), which tells the format that the exchange spoke then; 0: it is not known
         """
-        self._tried.clear()
+        if self._tried:
+            self._tried.clear()
+        day = ts // DAY_NS if ts and self.exchange.archives else -1
+        found = self._found.get((url, conn, day))
+        if found is None:
+            if len(self._found) >= MOST_FOUND:
+                self._found.clear()
+            found = self._found[url, conn, day] = self._streams_of(url, conn, ts)
+        return found[0] if len(found) == 1 else self._readable(found, frame)
+
+    def _streams_of(self, url: str, conn: str, ts: int) -> Sequence[Stream]:
+        """The streams that a frame may be of, if all that is known is its address, its connection and its time."""
         if self._only is not None:
-            return self._only
+            return (self._only,)
         named = self._named_by(conn)
         if named is not None:
-            return named
+            return (named,)
         streams = self.exchange.streams_at(ts)
         if not streams:
             raise ValueError(f"{self.exchange.id} has no stream: its feeds are polled")
         if len(streams) == 1:
-            return streams[0]
+            return streams
         today = matching([stream for stream in streams if stream.name not in self._older], url)
-        fitting = [stream for stream in streams if not today or stream in today or stream.name in self._older]
-        return fitting[0] if len(fitting) == 1 else self._readable(fitting, frame)
+        return [stream for stream in streams if not today or stream in today or stream.name in self._older]
 
     def _named_by(self, conn: str) -> Stream | None:
         return self._named.get(conn.partition("/")[2].rpartition(".")[0])
@@ -105,13 +129,14 @@ class Reader:
 
     def _fit(self, stream: Stream, said: Iterable[object]) -> int:
         """How well a stream fits the events that it has read; a frame without records fits every stream."""
-        records = [event for event in said if isinstance(event, Record)]
-        if not records:
-            return 0
-        served = self._served[stream.name]
-        declares = all(CHANNEL_OF.get(type(record)) in stream.channels for record in records)
-        serves = not self._instruments or any(record.raw_symbol in served for record in records)
-        return 1 + declares + serves
+        served, channels = self._served[stream.name], stream.channels
+        has_records, declares, serves = False, True, not self._instruments
+        for event in said:
+            if isinstance(event, Record):
+                has_records = True
+                declares = declares and CHANNEL_OF.get(type(event)) in channels
+                serves = serves or event.raw_symbol in served
+        return 1 + declares + serves if has_records else 0
 
     def events(self, stream: Stream | Poll, frame: bytes) -> Iterable[object]:
         """The events that the parser makes of a frame, once. Raises whatever an unreadable frame provokes."""
@@ -204,6 +229,33 @@ class ParseOnly(Reader):
         return (*self.exchange.feeds, *self.exchange.archived)[0], ()
 
 
+def _is_steady(stream: Stream) -> bool:
+    """Tell whether a frame that cannot be read changes nothing for those behind it, whatever the order."""
+    rule = stream.sequence.get("book")
+    return stream.inflate is None and (stream.checksum is not None or (rule is not None and rule.sure))
+
+
+def _is_short(line: CaptureLine) -> bool:
+    """Tell whether a frame is text and so short that a session treats it alike, alone and among others."""
+    return line.raw_b64 is None and len(line.raw or "") <= SHORT_CHARACTERS
+
+
+class Read(Struct):
+    """One line with its number from 1, and those behind it whose frames came with its own."""
+
+    number: int
+    line: CaptureLine | BadFrame
+    more: list[CaptureLine]
+
+
+class BadLine(Struct, frozen=True):
+    """A frame that cannot be read, and how many lines behind the one that was fed it stands."""
+
+    error: Exception
+    frame: bytes
+    at: int = 0
+
+
 class Replay(Reader):
     """A capture through sessions: one a connection, books joined, sequences checked, gaps told."""
 
@@ -223,13 +275,46 @@ class Replay(Reader):
         self._pollings: dict[str, Polling] = {}
         self._tick_at = 0
         self._last = Now(0, 0)
-        self.bad_frames: list[tuple[Exception, bytes]] = []
+        self.bad_frames: list[BadLine] = []
 
-    def feed(self, line: CaptureLine) -> list[Record]:
-        """The records of one line, and of the time that passed before it."""
+    def reads(self, lines: Iterable[tuple[int, CaptureLine | BadFrame]]) -> Iterator[Read]:
+        """Numbered lines, where those of frames that one read of the socket has brought come together.
+
+        The daemon gives these one time; of any other program's lines it is all the same how their frames had come.
+        """
+        read: Read | None = None
+        for number, line in lines:
+            if read is not None and self._goes_on(line, number, read):
+                read.more.append(line)
+                continue
+            if read is not None:
+                yield read
+            read = Read(number, line, [])
+        if read is not None:
+            yield read
+
+    def _goes_on(self, line: CaptureLine | BadFrame, number: int, read: "Read") -> TypeGuard[CaptureLine]:
+        """Tell whether a line holds one more frame of a read, and whether all of them can only be of one stream."""
+        first = read.line
+        if isinstance(first, BadFrame) or isinstance(line, BadFrame) or line.ts != first.ts or line.conn != first.conn:
+            return False
+        if not (first.dir == line.dir == "in" and first.url == line.url and _is_short(first) and _is_short(line)):
+            return False
+        found = self._found.get((line.address or self._urls.get(line.conn, ""), line.conn, -1), ())
+        if len(found) != 1 or not _is_steady(found[0]) or self._connections.is_merging(found[0], line.conn):
+            return False
+        return number == read.number + 1 + len(read.more) and len(read.more) + 1 < TOGETHER
+
+    def feed(self, line: CaptureLine, more: Sequence[CaptureLine] = ()) -> list[Record]:
+        """The records of one line, and of the time that passed before it.
+
+        more: those behind it that `reads` has given with it
+        """
         now = self._last = self.now(line)
-        out = self._tick(now)
-        if line.dir == "open":
+        out = [] if now.mono < self._tick_at else self._tick(now)
+        if line.dir == "in":
+            out += self._receive(line, more, now)
+        elif line.dir == "open":
             self._urls[line.conn] = line.address
             if line.ends:
                 self._connections.expect_end(line.conn)
@@ -237,36 +322,58 @@ class Replay(Reader):
             out += self._connections.close(line.conn, "restart" if line.raw == UNWANTED else "disconnect", now)
         elif line.dir == "rest":
             out += self._rest(line, now)
-        elif line.dir == "in":
-            frame = line.payload
-            stream = self.stream_of(line.address or self._urls.get(line.conn, ""), frame, line.conn, now.wall)
-            session = self._session(stream, line.conn)
-            out += self._connections.merged(session, session.receive((frame,), now), now)
-            if session.close_reason is not None:
-                out += self._connections.close(line.conn, "disconnect", now)
-                self.bad_frames.append((SessionError(session.close_reason), frame))
+        return out
+
+    def _receive(self, line: CaptureLine, more: Sequence[CaptureLine], now: Now) -> list[Record]:
+        frame = line.payload
+        stream = self.stream_of(line.url or self._urls.get(line.conn, ""), frame, line.conn, now.wall)
+        session = self._connections.get(stream, line.conn) or self._session(stream, line.conn)
+        frames = [frame, *(other.payload for other in more)]
+        out = self._connections.merged(session, session.receive(frames, now), now)
+        if session.close_reason is not None:
+            out += self._connections.close(line.conn, "disconnect", now)
+            self.bad_frames.append(BadLine(SessionError(session.close_reason), frame))
+        if session.outbox:
             session.outbox.clear()
-            self.bad_frames += [(bad.error, bad.frame) for bad in session.bad_frames]
-            session.bad_frames.clear()
+        if session.bad_frames:
+            self._note_bad(frames, session)
+        if session.words.news:
             self.words.news += session.words.news
             session.words.news.clear()
         return out
+
+    def _note_bad(self, frames: Sequence[bytes], session: Session) -> None:
+        """Note which of these frames the session could not read, after the answers that it could not read before."""
+        kept = [frame[:KEPT_BYTES] for frame in frames]
+        begin = 0
+        for bad in session.bad_frames:
+            at = kept.index(bad.frame, begin) if bad.frame in kept[begin:] else None
+            begin = begin if at is None else at + 1
+            self.bad_frames.append(BadLine(bad.error, bad.frame, at or 0))
+        session.bad_frames.clear()
 
     def end(self) -> list[Record]:
         """Give the last records when the capture is over."""
         return self._connections.end(self._last)
 
     def _session(self, stream: Stream, conn: str) -> Session:
-        session = self._connections.get(stream, conn)
-        if session is not None:
-            return session
         # a connection that the daemon has named carried what its stream declares; any other may be a stranger's
         channels = stream.channels if self._named_by(conn) is stream else CHANNELS
-        return self._connections.begin(stream, conn, self.instruments_of(stream), channels, self._last)
+        return self._connections.begin(self._read_once(stream), conn, self.instruments_of(stream), channels, self._last)
+
+    def _read_once(self, stream: Stream) -> Stream:
+        """The stream, but what was read of a frame when its stream was sought is not read again."""
+        if stream.named or stream.parser is not None:  # its events are not the session's, or are of its own past
+            return stream
+        parse = stream.reader()
+
+        def read(frame: bytes) -> Iterable[Event]:
+            tried = self._tried
+            return tried.pop(stream.name) if tried and stream.name in tried else parse(frame)  # type: ignore[return-value]
+
+        return structs.replace(stream, parse=read)
 
     def _tick(self, now: Now) -> list[Record]:
-        if now.mono < self._tick_at:
-            return []
         self._tick_at = now.mono + TICK_NS
         return self._connections.tick(now)
 
@@ -313,7 +420,8 @@ class Replay(Reader):
         if raw_symbol is None:
             return None
         conn = self._connections.newest(stream)
-        session = self._session(stream, self._newest(stream) if conn is None else conn)
+        conn = self._newest(stream) if conn is None else conn
+        session = self._connections.get(stream, conn) or self._session(stream, conn)
         return self._connections.merged(session, session.receive_snapshot(raw_symbol, body, now), now)
 
     def _newest(self, stream: Stream) -> str:

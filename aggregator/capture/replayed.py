@@ -68,8 +68,15 @@ class ReplayedSessions:
 
     def merged(self, session: Session, records: list[Record], now: Now) -> list[Record]:
         """The records of a session that are to be published; of several connections each record once, as when live."""
+        if not self._arbiters:
+            return records
         arbiter = self._arbiters.get(shard_of(session.stream, session.conn))
         return records if arbiter is None else arbiter.merge(session, records, now)
+
+    def is_merging(self, stream: Stream, conn: str) -> bool:
+        """Tell whether records of this connection are compared with those of others."""
+        arbiter = self._arbiters.get(shard_of(stream, conn))
+        return arbiter is not None and arbiter.is_merging
 
     def close(self, conn: str, cause: Cause, now: Now) -> list[Record]:
         """End a connection. Gaps open, unless another connection of its shard carries the same."""

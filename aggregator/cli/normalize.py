@@ -1,28 +1,40 @@
 """`aggregator normalize`."""
 
 import os
+import shutil
 import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import click
 import msgspec
+from msgspec import Struct
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.listed import listed_by
 from aggregator.capture.recorder import read_capture
-from aggregator.capture.replay import ParseOnly, Reader, Replay, unread
+from aggregator.capture.replay import ParseOnly, Read, Replay, unread
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
-from aggregator.cli import counted, fail
+from aggregator.cli import EXIT_ERROR, counted, fail
 from aggregator.cli.completing import exchanges
+from aggregator.cli.pace import ReadingPace
 from aggregator.config.schema import why_not
 from aggregator.daemon.printable import printable
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Exchange
-from aggregator.records import Instrument, Record
+from aggregator.records import Gap, Instrument, Record
 
-encode = msgspec.json.Encoder().encode
+encode, encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines
+TOGETHER = 256  # records that are encoded together: about 64 kB
+AHEAD = 2  # captures that are read before their turn comes, or are done, for each process
+PIECE_BYTES = 2**20
 FRAMES = {"in", "rest"}  # lines of a capture that an exchange has said
 LONGEST_SHOWN = 200  # characters of a frame and of an error that a complaint shows
 
@@ -52,42 +64,86 @@ def read_instruments(exchange: Exchange, path: Path | None) -> list[Instrument]:
     return list(listed.instruments)
 
 
-class Printer:
-    """Writes records to standard output, with their line of the input where asked for."""
+class Terms(Struct, frozen=True):
+    """The reading of every capture, as the options say it."""
 
-    def __init__(self, exchange: Exchange, *, number_lines: bool) -> None:
+    exchange: str
+    stream: str | None
+    instruments: list[Instrument]
+    only_parse: bool
+    number_lines: bool
+
+
+class CaptureCounts(Struct):
+    """The figures of one capture: frames, lines and frames that cannot be read, records, and gaps among them.
+
+    own: records of the exchange itself
+    """
+
+    frames: int = 0
+    bad: int = 0
+    records: int = 0
+    gaps: int = 0
+    own: int = 0
+
+    def add(self, other: "CaptureCounts") -> None:
+        """Add those of another one."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Printer:
+    """Writes the records of one capture, with their line of it where asked for.
+
+    say: tells a complaint
+    """
+
+    def __init__(self, terms: Terms, out: BinaryIO, say: Callable[[str], object]) -> None:
         """Count offsets from 1."""
-        self._exchange = exchange
-        self._number_lines = number_lines
-        self._out: BinaryIO = sys.stdout.buffer
-        self._offset = 0
-        self.bad = 0
+        self.counts = CaptureCounts()
+        self._exchange = terms.exchange
+        self._number_lines = terms.number_lines
+        self._out = out
+        self._say = say
+        self._pending: list[Record] = []
         self._at = 0  # the time of the line before
         self._waiting: list[int] = []  # lines at the start whose gaps wait for a time
-        self.read = 0  # records of the exchange itself
 
-    def print(self, records: list[Record], line: int) -> None:
-        """Write records that one line gave."""
+    def print(self, records: Iterable[Record], line: int) -> None:
+        """Write records that one line gave, or keep them until there are more."""
+        counts, pending = self.counts, self._pending
+        offset = counts.records
         for record in records:
-            record.offset = self._offset + 1
-            text = encode(record)
-            self._offset += 1
-            self.read += record.source != "derived"
-            if self._number_lines:
-                text = text[:-1] + b',"line":%d}' % line
-            self._out.write(text + b"\n")
+            offset += 1
+            record.offset = offset
+            if record.source != "derived":
+                counts.own += 1
+            elif isinstance(record, Gap) and record.phase != "close":
+                counts.gaps += 1
+            pending.append(record)
+        counts.records = offset
+        if self._number_lines:
+            self._out.writelines(encode(record)[:-1] + b',"line":%d}\n' % line for record in pending)
+            pending.clear()
+        elif len(pending) >= TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the records that are kept."""
+        self._out.write(encode_lines(self._pending))
+        self._pending.clear()
 
     def complain(self, line: int, error: Exception | str, frame: bytes) -> None:
-        """Name a frame that could not be read, on standard error."""
-        self.bad += 1
+        """Name a frame that could not be read."""
+        self.counts.bad += 1
         said = str(error)[:LONGEST_SHOWN] or type(error).__name__
         shown = frame[:LONGEST_SHOWN].decode(errors="replace")
-        click.echo(printable(f"line {line}: a frame that cannot be read: {said}: {shown}"), err=True)
+        self._say(f"line {line}: a frame that cannot be read: {said}: {shown}")
 
     def skip(self, line: int, error: BadFrame) -> None:
         """Name a line that cannot be read itself: what it held is missing since the line before."""
-        self.bad += 1
-        click.echo(printable(f"line {line}: {str(error)[:LONGEST_SHOWN]}"), err=True)
+        self.counts.bad += 1
+        self._say(f"line {line}: {str(error)[:LONGEST_SHOWN]}")
         if self._at:
             self.print_gap(line, self._at)
         else:
@@ -101,15 +157,15 @@ class Printer:
             for line in waiting:
                 self.print_gap(line, ts)
 
-    def tell(self, reader: Reader) -> None:
-        """Name on standard error the words of frames that mean nothing to us, each once."""
-        for word in reader.words.news:
-            click.echo(printable(word), err=True)
-        reader.words.news.clear()
+    def tell(self, words: list[str]) -> None:
+        """Name the words of frames that mean nothing to us, each once."""
+        for word in words:
+            self._say(word)
+        words.clear()
 
     def print_gap(self, line: int, ts: int) -> None:
         """Write the gap that stands for such a frame."""
-        self.print([unread(self._exchange.id, "", self.bad, ts)], line)
+        self.print([unread(self._exchange, "", self.counts.bad, ts)], line)
 
 
 def parse_only(reader: ParseOnly, line: CaptureLine, number: int, printer: Printer) -> None:
@@ -123,18 +179,159 @@ def parse_only(reader: ParseOnly, line: CaptureLine, number: int, printer: Print
         printer.print_gap(number, line.time)
 
 
-def converse(replay: Replay, line: CaptureLine, number: int, printer: Printer) -> None:
-    """Print what a session makes of one line."""
+def converse(replay: Replay, line: CaptureLine, more: Sequence[CaptureLine], number: int, printer: Printer) -> None:
+    """Print what a session makes of one line, or of those of one read."""
     try:
-        printer.print(replay.feed(line), number)
+        printer.print(replay.feed(line, more), number)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - likewise: an address or base64 that is none
         printer.complain(number, error, (line.raw or line.raw_b64 or "").encode())
         printer.print_gap(number, line.time)
-    for reason, frame in replay.bad_frames:
-        printer.complain(number, reason, frame)
-    replay.bad_frames.clear()
+    if replay.bad_frames:
+        for bad in replay.bad_frames:
+            printer.complain(number + bad.at, bad.error, bad.frame)
+        replay.bad_frames.clear()
+
+
+def normalize(
+    file: Path,
+    terms: Terms,
+    out: BinaryIO,
+    say: Callable[[str], object],
+    told: Callable[[CaptureCounts, int], object] = lambda _counts, _read: None,
+) -> CaptureCounts:
+    """Write the records of one capture.
+
+    told: is told now and then how far it is: what was counted, and how many bytes of the file were read
+    Raises OSError, NotACapture.
+    """
+    reader = reader_of(terms)
+    printer = Printer(terms, out, say)
+    try:
+        _print_all(reader, _reads(reader, terms, read_capture(file, lambda at: told(printer.counts, at))), printer)
+    finally:
+        printer.flush()
+    return printer.counts
+
+
+def reader_of(terms: Terms) -> ParseOnly | Replay:
+    """A reader for one capture; a usage error where the exchange has no stream of that name."""
+    kind = ParseOnly if terms.only_parse else Replay
+    try:
+        return kind(find_exchange(terms.exchange), terms.instruments, stream=terms.stream)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _print_all(reader: ParseOnly | Replay, reads: Iterable[Read], printer: Printer) -> None:
+    number = 0
+    for read in reads:
+        number, line = read.number, read.line
+        try:
+            if isinstance(line, BadFrame):
+                raise line
+            printer.reach(line.time)
+        except BadFrame as error:
+            printer.skip(number, error if error is line else BadFrame(f"its ts: {error}"))
+            continue
+        if line.dir in FRAMES:
+            printer.counts.frames += 1 + len(read.more)
+        if isinstance(reader, ParseOnly):
+            parse_only(reader, line, number, printer)
+        else:
+            converse(reader, line, read.more, number, printer)
+        if reader.words.news:
+            printer.tell(reader.words.news)
+    if isinstance(reader, Replay):
+        printer.print(reader.end(), number)
+
+
+def _reads(
+    reader: ParseOnly | Replay, terms: Terms, lines: Iterable[tuple[int, CaptureLine | BadFrame]]
+) -> Iterable[Read]:
+    """Lines together as a read of the socket has brought them, where nobody asks which line a record is of."""
+    if isinstance(reader, ParseOnly) or terms.number_lines:
+        return (Read(number, line, []) for number, line in lines)
+    return reader.reads(lines)
+
+
+class Done(Struct):
+    """The end of a capture: the figures, or why it cannot be read; and where another process has left the rest."""
+
+    file: Path
+    counts: CaptureCounts
+    error: str = ""
+    records: Path | None = None
+    complaints: Path | None = None
+
+
+def read_here(file: Path, terms: Terms, name: str, pace: ReadingPace) -> Done:
+    """Write the records of a capture to standard output, and its complaints to standard error.
+
+    name: stands before each complaint
+    """
+    before = pace.frames
+
+    def told(counts: CaptureCounts, read: int) -> None:
+        pace.frames = before + counts.frames
+        pace.reach(read)
+
+    def say(words: str) -> None:
+        click.echo(printable(f"{name}{words}"), err=True)
+
+    done = Done(file, CaptureCounts())
+    try:
+        done.counts = normalize(file, terms, sys.stdout.buffer, say, told)
+    except BrokenPipeError:
+        raise
+    except (OSError, NotACapture) as error:
+        done.error = _why(file, error)
+    return done
+
+
+def read_elsewhere(file: Path, terms: Terms, name: str, place: Path) -> Done:
+    """Do the same in a process of its own, which leaves both in files that begin as `place`."""
+    done = Done(file, CaptureCounts(), "", place.with_suffix(".records"), place.with_suffix(".complaints"))
+    with place.with_suffix(".records").open("wb") as out, place.with_suffix(".complaints").open("w") as said:
+        try:
+            done.counts = normalize(file, terms, out, lambda words: said.write(f"{printable(f'{name}{words}')}\n"))
+        except (OSError, NotACapture) as error:
+            done.error = _why(file, error)
+    return done
+
+
+def _why(file: Path, error: OSError | NotACapture) -> str:
+    return f"{file}: {error.strerror}" if isinstance(error, OSError) else str(error)
+
+
+def read_together(files: Sequence[Path], terms: Terms, jobs: int, pace: ReadingPace) -> Iterator[Done]:
+    """Read captures in so many processes, and write what comes of them in the files' order."""
+    waiting: deque[Future[Done]] = deque()
+    coming = iter(files)
+    with TemporaryDirectory(prefix="normalize-") as directory:
+        pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+        try:
+            for at in range(len(files)):
+                for file in islice(coming, AHEAD * jobs - len(waiting)):
+                    place = Path(directory) / str(at + len(waiting))
+                    waiting.append(pool.submit(read_elsewhere, file, terms, f"{file}: ", place))
+                yield _passed_on(waiting.popleft().result(), pace)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _passed_on(done: Done, pace: ReadingPace) -> Done:
+    """Write what another process has left."""
+    pace.frames += done.counts.frames
+    if done.complaints is not None:
+        click.echo(done.complaints.read_text(), err=True, nl=False)
+        done.complaints.unlink()
+    if done.records is not None:
+        with done.records.open("rb") as records:
+            shutil.copyfileobj(records, sys.stdout.buffer, PIECE_BYTES)
+        done.records.unlink()
+    return done
 
 
 def nothing_read(file: Path, frames: int, bad: int, id: str) -> "click.exceptions.Exit":
@@ -144,16 +341,6 @@ def nothing_read(file: Path, frames: int, bad: int, id: str) -> "click.exception
     return fail(
         f"{file}: 0 of {counted(frames, 'frame')} read: are they {id}'s?" if frames else f"{file}: no frame in it"
     )
-
-
-def timed(line: CaptureLine | BadFrame) -> CaptureLine | BadFrame:
-    """A line, or what is wrong with its `ts`."""
-    try:
-        if isinstance(line, CaptureLine):
-            line.time  # noqa: B018 - asked for what it raises
-    except BadFrame as error:
-        return BadFrame(f"its ts: {error}")
-    return line
 
 
 @click.command(name="normalize")
@@ -169,45 +356,63 @@ def timed(line: CaptureLine | BadFrame) -> CaptureLine | BadFrame:
 )
 @click.option("--parse-only", "only_parse", is_flag=True, help="The parser alone: no book is joined, nothing checked.")
 @click.option("--line-numbers", is_flag=True, help='Add "line" (from 1, of the input) to each record.')
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Captures at once.")
+@click.argument(
+    "files",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    nargs=-1,
+    required=True,
+    metavar="FILE…",
+)
 def command(
-    id: str, stream: str | None, instruments: Path | None, only_parse: bool, line_numbers: bool, file: Path
+    id: str,
+    stream: str | None,
+    instruments: Path | None,
+    only_parse: bool,
+    line_numbers: bool,
+    jobs: int,
+    files: tuple[Path, ...],
 ) -> None:
     """Captured frames of one exchange, as records on standard output.
 
     FILE holds capture lines ({"ts","dir","raw"|"raw_b64","url"?}; .zst too; - is standard input), read as one
     connection. A frame that cannot be read gives one gap of cause parse_error and a line on standard error.
+
+    Of several files each is read by itself: what comes is the same, and in the same order, as from a run for each.
     """
+    if len(files) > 1 and any(str(file) == "-" for file in files):
+        raise click.UsageError("- is read alone")
     exchange = find_exchange(id)
-    known = read_instruments(exchange, instruments)
-    printer = Printer(exchange, number_lines=line_numbers)
-    number = frames = 0
-    try:
-        reader = (ParseOnly if only_parse else Replay)(exchange, known, stream=stream)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    try:
-        for number, found in read_capture(file):
-            line = timed(found)
-            if isinstance(line, BadFrame):
-                printer.skip(number, line)
-                continue
-            printer.reach(line.time)
-            frames += line.dir in FRAMES
-            if isinstance(reader, ParseOnly):
-                parse_only(reader, line, number, printer)
-            else:
-                converse(reader, line, number, printer)
-            printer.tell(reader)
-        if isinstance(reader, Replay):
-            printer.print(reader.end(), number)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # text that is not yet flushed goes nowhere
-        return
-    except NotACapture as error:
-        raise fail(str(error)) from None
-    except OSError as error:
-        raise fail(f"{file}: {error.strerror}") from None
-    if not printer.read:
-        raise nothing_read(file, frames, printer.bad, exchange.id)
+    terms = Terms(exchange.id, stream, read_instruments(exchange, instruments), only_parse, line_numbers)
+    reader_of(terms)  # a wrong stream is said before anything is done
+    jobs = min(jobs, len(files), 4 * (os.cpu_count() or 1))
+    total, is_good = CaptureCounts(), True
+    with ReadingPace(files) as pace:
+        name = "{}: ".format if len(files) > 1 else lambda _: ""
+        try:
+            for done in (
+                (read_here(file, terms, name(file), pace) for file in files)
+                if jobs == 1
+                else read_together(files, terms, jobs, pace)
+            ):
+                is_good &= _tell(done, exchange.id)
+                total.add(done.counts)
+                pace.frames = total.frames
+                pace.end(done.file)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # text not yet flushed goes nowhere
+            return
+    if pace.is_shown:
+        click.echo(pace.summed_up("normalize", len(files), total.bad, total.records, total.gaps), err=True)
+    if not is_good:
+        raise click.exceptions.Exit(EXIT_ERROR)
+
+
+def _tell(done: Done, id: str) -> bool:
+    """Say what is wrong with a capture as a whole, if anything is."""
+    if done.error:
+        fail(done.error)
+    elif not done.counts.own:
+        nothing_read(done.file, done.counts.frames, done.counts.bad, id)
+    return not done.error and done.counts.own > 0

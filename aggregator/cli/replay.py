@@ -1,7 +1,6 @@
 """`aggregator replay`."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from aggregator.capture.recorder import read_capture
 from aggregator.capture.replay import Replay
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import known_channels
-from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, counted, fail
+from aggregator.cli import EXIT_CONFIG, EXIT_ERROR, fail
 from aggregator.cli.completing import exchanges
 from aggregator.cli.normalize import FRAMES, find_exchange, nothing_read, read_instruments
+from aggregator.cli.pace import ReadingPace
 from aggregator.cli.run import saying_mistakes
 from aggregator.cli.served import KnownCapture, addresses, factor, moment, serve
 from aggregator.config.config import Config, load_sinks, sinks_without_file
@@ -63,45 +63,48 @@ def complain(path: Path, number: int, error: Exception) -> None:
 class Player:
     """Publishes what captures give, at their own pace divided by `speed` (0: as fast as the sinks take it)."""
 
-    def __init__(self, outputs: RunningSinks, speed: float) -> None:
+    def __init__(self, outputs: RunningSinks, speed: float, pace: ReadingPace) -> None:
         """Begin with the first capture's first line."""
         self._outputs = outputs
         self._speed = speed
         self._pending: list[Record] = []
-        self.frames = self.unread = self.records = self.gaps = 0
+        self._pace = pace
+        self.unread = self.records = self.gaps = 0
 
-    async def play(self, path: Path, replay: Replay, stopped: asyncio.Event) -> int:
-        """Publish one capture, unless every sink has gone meanwhile; how many of its frames gave a record or more."""
+    async def play(self, path: Path, replay: Replay, stopped: asyncio.Event) -> bool:
+        """Publish one capture, unless every sink has gone meanwhile; whether a record came of its frames."""
         start: tuple[float, int] | None = None
-        fruitful = 0
-        for number, line in read_capture(path):
+        is_fruitful = False
+        for read in replay.reads(read_capture(path, self._pace.reach)):
             if stopped.is_set():
                 break
             try:
+                line = read.line
                 if isinstance(line, BadFrame):
                     raise line
-                self.frames += line.dir in FRAMES
+                self._pace.frames += 1 + len(read.more) if line.dir in FRAMES else 0
                 start = start or (asyncio.get_running_loop().time(), line.time)
-                await self._wait_until(start, line.time)
-                records = replay.feed(line)
-                fruitful += any(record.source != "derived" for record in records)
+                if self._speed:
+                    await self._wait_until(start, line.time)
+                records = replay.feed(line, read.more)
+                is_fruitful = is_fruitful or any(record.source != "derived" for record in records)
                 self._pending += records
             except (BadFrame, ValueError) as error:  # a line, an address or a time that is none
                 self.unread += 1
-                complain(path, number, error)
-            self.unread += len(replay.bad_frames)
-            for bad, _ in replay.bad_frames:
-                complain(path, number, bad)
-            replay.bad_frames.clear()
+                complain(path, read.number, error)
+            if replay.bad_frames:
+                self.unread += len(replay.bad_frames)
+                for bad in replay.bad_frames:
+                    complain(path, read.number + bad.at, bad.error)
+                replay.bad_frames.clear()
             if len(self._pending) >= TOGETHER:
                 await self._flush()
         self._pending += replay.end()
         await self._flush()
-        return fruitful
+        self._pace.end(path)
+        return is_fruitful
 
     async def _wait_until(self, start: tuple[float, int], ts: int) -> None:
-        if not self._speed:
-            return
         wait = start[0] + (ts - start[1]) / 1e9 / self._speed - asyncio.get_running_loop().time()
         if wait > 0:
             await self._flush()
@@ -118,23 +121,20 @@ async def replay_all(captures: Sequence[tuple[Path, Replay]], config: Config, sp
     """Replay one capture after the other to the same sinks, and say what came of it; whether something did of each."""
     stopped = asyncio.Event()
     outputs = RunningSinks.alone("replay", on_idle=stopped.set)
-    player = Player(outputs, speed)
-    begun = time.monotonic()
+    pace = ReadingPace([path for path, _ in captures])
+    player = Player(outputs, speed, pace)
     is_good = True
     try:
         await outputs.start(config.sinks)
-        for path, replay in captures:
-            frames, unread = player.frames, player.unread
-            if not await player.play(path, replay, stopped) and not stopped.is_set():
-                nothing_read(path, player.frames - frames, player.unread - unread, replay.exchange.id)
-                is_good = False
+        with pace:
+            for path, replay in captures:
+                frames, unread = pace.frames, player.unread
+                if not await player.play(path, replay, stopped) and not stopped.is_set():
+                    nothing_read(path, pace.frames - frames, player.unread - unread, replay.exchange.id)
+                    is_good = False
     finally:
         await outputs.stop(DRAIN_S)
-    click.echo(
-        f"replay: {counted(player.frames, 'frame')} of {counted(len(captures), 'capture')}, {player.unread} not read; "
-        f"{counted(player.records, 'record')}, {counted(player.gaps, 'gap')}; {time.monotonic() - begun:.1f} s",
-        err=True,
-    )
+    click.echo(pace.summed_up("replay", len(captures), player.unread, player.records, player.gaps), err=True)
     return is_good
 
 

@@ -148,7 +148,7 @@ def _fed(
         records = replay.feed(line)
     except (BadFrame, ValueError) as error:  # a line, an address or a time that is none
         complain(f"{place}: {str(error).removeprefix(f'{place}: ') or type(error).__name__}")
-    for bad, _ in replay.bad_frames:
-        complain(f"{place}: {bad}")
+    for bad in replay.bad_frames:
+        complain(f"{place}: {bad.error}")
     replay.bad_frames.clear()
     return records

@@ -541,6 +541,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "a line that is read",
             "it is cut there, and no line of a capture",
         ),
+        Bound("capture.replay.MOST_FOUND", "connections", "whose streams a replay remembers", "found anew"),
         Bound("capture.recorder.MOST_HELD_BYTES", "bytes", "that wait to be written", "written at once"),
         Bound("capture.recorder.FLUSH_NS", "ns", "that lines wait to be written", "written with the next"),
         Bound(

@@ -93,8 +93,8 @@ class CaptureRecords:
             except (BadFrame, ValueError) as error:
                 self._complain(number, error)
                 continue
-            for bad, _ in replay.bad_frames:
-                self._complain(number, bad)
+            for bad in replay.bad_frames:
+                self._complain(number, bad.error)
             replay.bad_frames.clear()
             for record in records:
                 offset += 1

@@ -21,6 +21,7 @@ from msgspec import Struct
 from aggregator.bus.bus import Bus
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.recorder import MOST_UNWRITTEN_BYTES, Recorder, read_capture
+from aggregator.cli.pace import ReadingPace
 from aggregator.cli.replay import Player, reader
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.errors import BadFrame, SessionError
@@ -272,7 +273,7 @@ async def times_of_trades(path: Path, *, speed: float) -> list[float]:
     bus, times = Bus("replay"), list[float]()
     bus.attach(lambda batch: times.extend(seconds() for record in batch.records if isinstance(record, Trade)))
     sinks = RunningSinks(bus, on_idle=lambda: None)
-    await Player(sinks, speed).play(path, reader(path, "okx", None), asyncio.Event())
+    await Player(sinks, speed, ReadingPace([path])).play(path, reader(path, "okx", None), asyncio.Event())
     return times
 
 

@@ -1,9 +1,15 @@
-"""Reading captures: which stream a frame is of, where its line does not say."""
+"""Reading captures: which stream a frame is of, where its line does not say; frames of one read together and alone."""
+
+import base64
+import json
+from pathlib import Path
 
 import msgspec
+import pytest
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.replay import ParseOnly, Replay
+from aggregator.catalog.registry import load_exchange
 from aggregator.exchange import Event, Parse, Stream
 from aggregator.records import BookSnapshot, Gap, Instrument, Record, Trade
 from tests.support.toy import REST, toy
@@ -131,3 +137,55 @@ def test_an_answer_that_was_a_refusal_is_none() -> None:
     delta = '{"s": "A", "n": 7, "bid": "2"}'
     out = replayed(("in", "1", delta), ("rest", f"{REST}/book/A", '{"n": 6}'), status=503)
     assert [r for r in out if isinstance(r, BookSnapshot | Gap)] == []
+
+
+# --- frames that one read has brought
+
+
+FRAMES = Path(__file__).parents[1] / "frames"
+
+
+def lines_of(id: str, conn: str, url: str) -> list[CaptureLine]:
+    """The frames of an exchange, some a second time, with rubbish between them: a few of each moment."""
+    rows = [json.loads(row) for row in (FRAMES / f"{id}.jsonl").read_text().splitlines()]
+    frames = [str(row["frame"]) for row in rows if "frame" in row]
+    texts = [
+        text for at, frame in enumerate(frames) for text in (frame, "{", "{", frame) if at % 3 == 0 or text == frame
+    ]
+    about = {"conn": conn, "url": url or None, "ends": True}
+    lines = [CaptureLine(ts="1700000000", dir="open", **about)]  # type: ignore[arg-type]
+    for at, text in enumerate(texts):
+        line = CaptureLine(ts=str(1_700_000_000 + at // 11), dir="in", raw=text, conn=conn, url=url or None)
+        if at % 7 == 6:
+            line.raw, line.raw_b64 = None, base64.b64encode(text.encode()).decode()
+        lines.append(line)
+    return [*lines, CaptureLine(ts="1700009999", dir="close", conn=conn, raw="gone")]
+
+
+@pytest.mark.parametrize("id", ["binance", "bitget", "coinbaseexchange", "kraken", "okx"])
+@pytest.mark.parametrize("is_named", [False, True])
+def test_frames_of_one_read_give_together_what_they_give_alone(id: str, is_named: bool) -> None:
+    exchange = load_exchange(id)
+    assert exchange is not None
+    stream = exchange.streams[0]
+    url = stream.url if isinstance(stream.url, str) else stream.url(())
+    conn = f"{id}/{stream.name}.1#1" if is_named else "a"
+    lines = list(enumerate(lines_of(id, conn, url), 1))
+    alone, together = Replay(exchange, []), Replay(exchange, [])
+    told: tuple[list[Record], list[Record]] = [], []
+    bad: tuple[list[tuple[int, str, bytes]], list[tuple[int, str, bytes]]] = [], []
+    most = 0
+    for number, line in lines:
+        told[0].extend(alone.feed(line))
+        bad[0].extend((number, str(one.error), one.frame) for one in alone.bad_frames)
+        alone.bad_frames.clear()
+    for read in together.reads(lines):
+        assert isinstance(read.line, CaptureLine)
+        told[1].extend(together.feed(read.line, read.more))
+        bad[1].extend((read.number + one.at, str(one.error), one.frame) for one in together.bad_frames)
+        together.bad_frames.clear()
+        most = max(most, 1 + len(read.more))
+    assert told[0] + alone.end() == told[1] + together.end()
+    assert bad[0] == bad[1]
+    assert bad[0]
+    assert most > 1 or not is_named or id in {"bitget", "coinbaseexchange"}  # their books could be doubted

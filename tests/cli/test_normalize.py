@@ -1,6 +1,7 @@
 """`aggregator normalize` as a user runs it: its two outputs and its exit code, and as a process of its own."""
 
 import base64
+import contextlib
 import io
 import json
 import os
@@ -119,7 +120,7 @@ def kinds(found: Iterable[Row]) -> list[object]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--exchange", "binance"], "Missing argument 'FILE'"),
+        (["--exchange", "binance"], "Missing argument 'FILE…'"),
         (["-"], "Missing option '--exchange'"),
         (["--exchange", "binnance", "-"], '"binnance" is not an exchange of the catalogue; did you mean "binance"?'),
         (["--exchange", "../../binance", "-"], '"../../binance" is not an exchange of the catalogue'),
@@ -127,6 +128,8 @@ def kinds(found: Iterable[Row]) -> list[object]:
         (["--exchange", "okx", "--stream", "publik", "-"], "okx has no stream 'publik'; it has: public, "),
         (["--exchange", "binance", "."], "is a directory"),
         (["--exchange", "binance", "--nope", "-"], "No such option"),
+        (["--exchange", "binance", "-", "-"], "- is read alone"),
+        (["--exchange", "binance", "--jobs", "0", "-"], "Invalid value for '--jobs'"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -486,3 +489,54 @@ def test_a_poll_can_be_named_as_a_stream_can() -> None:
         for name in polls
     }
     assert sorted(given.values()) == [["gap"]] * (len(polls) - 1) + [["trade"]]
+
+
+# --- several captures -------------------------------------------------------------------------------------------------
+
+
+def several(directory: Path) -> list[Path]:
+    """Captures of which one is empty, one cut off, and one holds lines that cannot be read; and a recording."""
+    files = {
+        "a": lines(*(line(trade(id), at=id) for id in range(1, 700))),
+        "b": b"",
+        "c": lines(b"no line", TRADE, b"{", line("{"), line(trade(9))),
+        "d": b'{"type":"header","schema":1}\n',
+        "e": lines(*(line(trade(id, symbol="ETHUSDT"), at=id) for id in range(1, 700)))[:-40],
+    }
+    for name, content in files.items():
+        (directory / f"{name}.jsonl").write_bytes(content)
+    return [directory / f"{name}.jsonl" for name in files]
+
+
+@pytest.mark.parametrize("option", [[], ["--parse-only"], ["--line-numbers"]], ids=["session", "parse-only", "numbers"])
+def test_several_give_what_each_gives_alone_however_many_are_read_at_once(tmp_path: Path, option: list[str]) -> None:
+    files = several(tmp_path)
+    alone = [normalize("--exchange", "binance", *option, file) for file in files]
+    one, two = (normalize("--exchange", "binance", *option, "--jobs", jobs, *files) for jobs in ("1", "2"))
+    assert one.stdout == two.stdout == b"".join(done.stdout for done in alone)
+    assert one.returncode == two.returncode == 1
+    assert one.stderr == two.stderr
+    assert f"{files[2]}: line 1: " in one.stderr.decode()
+    assert f"aggregator: {files[1]}: no frame in it" in one.stderr.decode()
+    assert f"{files[3]}: this is a recording" in one.stderr.decode()
+
+
+def test_captures_that_can_all_be_read_exit_0(tmp_path: Path) -> None:
+    first, *_, last = several(tmp_path)
+    for jobs in ("1", "2"):
+        assert len(records(normalize("--exchange", "binance", "--jobs", jobs, first, first, last))) > 2000
+
+
+def test_on_a_terminal_it_ends_with_the_counts(tmp_path: Path) -> None:
+    first = several(tmp_path)[0]
+    ours, theirs = os.openpty()
+    command = [*COMMAND, "--exchange", "binance", str(first)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, cwd=ROOT)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while piece := os.read(ours, 65536):
+            said += piece
+    os.close(ours)
+    assert process.wait(30) == 0
+    assert b"normalize: 699 frames of 1 capture, 0 not read; 699 records, 0 gaps; " in said

@@ -55,6 +55,19 @@ $(VENV)-packages/installed: constraints-packages.txt
 	@$(VENV)-packages/bin/python -m pip --disable-pip-version-check --no-input -qq install --require-hashes -r $<
 	@touch $@
 
+# The pages of docs/ as a site in build/site; a link that leads nowhere fails. The Containerfile's steps on a minimal Debian.
+.PHONY: site test-container lock-site
+site: $(VENV)-site/installed
+	@packaging/site $(VENV)-site/bin/zensical
+
+test-container:
+	@.ci/container $(SUITE)
+
+$(VENV)-site/installed: constraints-site.txt
+	@$(PYTHON) -m venv --clear $(VENV)-site
+	@$(VENV)-site/bin/python -m pip --disable-pip-version-check --no-input -qq install --require-hashes -r $<
+	@touch $@
+
 # The web page of aggregator/web, built anew from web/ with Node 20 or later.
 .PHONY: web check-web test-web
 web: web/node_modules/.package-lock.json
@@ -191,6 +204,16 @@ lock-s3:
 	@mv .lock/constraints-s3.txt constraints-s3.txt
 	@rm -rf .lock
 
+# What makes the site, likewise.
+lock-site:
+	@$(PYTHON) -m venv --clear .lock
+	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
+	@{ echo "# What makes the site of the documents, in an environment of its own. Made by: make lock-site"; \
+	   .lock/bin/uv pip compile --group site --quiet --universal --python-version 3.11 \
+	       --generate-hashes --no-emit-index-url --no-header; } > .lock/constraints-site.txt
+	@mv .lock/constraints-site.txt constraints-site.txt
+	@rm -rf .lock
+
 # What packages are made with, all of it.
 lock-packages:
 	@$(PYTHON) -m venv --clear .lock
@@ -224,5 +247,5 @@ lock-backtesters:
 	@rm -rf .lock
 
 clean:
-	@rm -rf $(VENV) $(VENV)-s3 $(VENV)-backtesters $(VENV)-packages .lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(VENV)-s3 $(VENV)-backtesters $(VENV)-packages $(VENV)-site .lock build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -290,7 +291,15 @@ def _files(root: Path) -> Iterator[Path]:
     for directory, _, names in os.walk(root):
         if NOTE in names:  # a killed daemon had begun to merge them, and this one will see to it
             continue
-        yield from (Path(directory, name) for name in names if not name.startswith("."))
+        yield from (path for name in names if not name.startswith(".") and _is_file(path := Path(directory, name)))
+
+
+def _is_file(path: Path) -> bool:
+    """Tell a file from a pipe, which would never end, and from a link to something elsewhere."""
+    try:
+        return S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _interval(root: Path) -> Interval | None:

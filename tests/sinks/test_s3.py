@@ -1,6 +1,7 @@
 """Which files the `s3` sink takes for closed, and what its configuration may not say."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
@@ -74,6 +75,14 @@ def test_what_was_merged_once_is_closed_and_a_folder_in_the_middle_of_that_is_le
     (tmp_path / "begun" / NOTE).write_bytes(b"{}")
     (tmp_path / MARKER).write_bytes(msgspec.json.encode(Interval("stem", EPOCH, 499, 1)))
     assert [path.parent.name for path in closed_files(tmp_path, plain=False)] == ["done"]
+
+
+def test_pipes_and_links_are_no_files(tmp_path: Path) -> None:
+    """To open such a pipe would wait for ever, and a link would send what it points to."""
+    (tmp_path / f"{STAMP}.ndjson.zst").write_bytes(b"half")
+    os.mkfifo(tmp_path / "trades-20260102T030405-000000Z-2.csv")
+    (tmp_path / "trades-20260102T030405-000000Z-3.csv").symlink_to(tmp_path / f"{STAMP}.ndjson.zst")
+    assert names(tmp_path) == [f"{STAMP}.ndjson.zst"]
 
 
 def test_a_directory_that_is_not_there_yet_has_no_files(tmp_path: Path) -> None:

@@ -6,17 +6,12 @@ A side keeps its levels in a dictionary from price text to size text, so that a 
 sorted lists of keys and of price texts whose end is the best price. A removed level stays, with its zero size, until
 the best price passes it, somebody reads there, or enough of them have gathered. Two spellings of one price (`100.0`,
 `100.00`) are one level: a spelling that is new to the side is compared by number before it is let in.
-
-Most levels are far from the best and hardly ever change. They are packed: some dozens of neighbours are one text, with
-the keys of its ends, which takes a tenth of the memory. A price that is new to the dictionary and lies between these
-ends has the text unpacked first; so has the best price when it comes there, and whoever reads that far.
 """
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from itertools import chain, islice
+from itertools import islice
 
 from aggregator.errors import BadFrame
 from aggregator.records import BookSnapshot, Levels
@@ -29,59 +24,14 @@ INFINITY = float("inf")
 MANY = 256  # more new prices than this at once are cheaper sorted together than inserted one by one
 SPELLED = 8  # spellings of so many times the levels that are asked for are remembered
 SLACK = 256  # removed levels that may gather before they are swept out, beside as many as there are levels
-PACK = 16  # levels that are one text; up to twice as many at the end of a run
-NEAR = 160  # levels nearest the best are never packed, nor are twice as many as the first deltas reached
-FEW = 64  # levels of a first delta up to which a book is packed at once; else it is seen first how far deltas reach
-LOOKS = 4  # deltas with a new price that show it
-PATIENCE = 1024  # deltas with a new price between two packings, so that unpacking stays a small part of the work
-BETWEEN = "\n"  # between the texts of what is packed: a side in which an exchange says this itself is never packed
 
 
 def _is_long(price: str) -> bool:
-    return len(price.replace(".", "").strip("0")) > EXACT_DIGITS
+    return len(price) > EXACT_DIGITS and len(price.replace(".", "").strip("0")) > EXACT_DIGITS
 
 
 class BadPrice(BadFrame):
     """A price is no number; the book is of no use after that."""
-
-
-class Packed:
-    """The levels of a side that are far from the best, as texts in the order of their keys, the best last.
-
-    texts: prices and sizes in turns, the best level of each text last
-    lows: the least key of each text
-    highs: its greatest key; no level outside of a text lies between its two keys
-    """
-
-    __slots__ = ("highs", "lows", "texts")
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.lows = array("d")
-        self.highs = array("d")
-
-    def add(self, keys: list[Key], levels: Levels) -> bool:
-        """Pack levels that are better than all here, the best last; False where their texts cannot be told apart."""
-        count = max(1, len(levels) // PACK)
-        for start in range(0, count * PACK, PACK):
-            end = start + PACK if start + PACK < count * PACK else len(levels)
-            self.texts.append(BETWEEN.join(chain.from_iterable(levels[start:end])))
-            if self.texts[-1].count(BETWEEN) != 2 * (end - start) - 1:
-                return False
-            self.lows.append(float(keys[start]))
-            self.highs.append(float(keys[end - 1]))
-        return True
-
-    def move(self, source: "Packed", at: int) -> None:
-        """Take over a text that is better than all here."""
-        self.texts.append(source.texts[at])
-        self.lows.append(source.lows[at])
-        self.highs.append(source.highs[at])
-
-    def pop(self, at: int) -> list[str]:
-        """Take a text out: prices and sizes in turns."""
-        del self.lows[at], self.highs[at]
-        return self.texts.pop(at).split(BETWEEN)
 
 
 class Side:
@@ -94,27 +44,20 @@ class Side:
         "_count",
         "_dead",
         "_depth",
-        "_edge",
         "_keys",
-        "_looks",
-        "_pack_at",
-        "_packed",
-        "_placed",
         "_prices",
-        "_reach",
         "_sign",
         "_sizes",
         "_spell",
         "_spelled",
         "_sweep_at",
         "_top",
-        "_top_size",
         "_words",
         "best",
         "exact",
     )
 
-    def __init__(self, sign: int, levels: Levels, depth: int | None, *, packs: bool = False) -> None:
+    def __init__(self, sign: int, levels: Levels, depth: int | None) -> None:
         self._sign = sign
         self._depth = depth
         self.exact = False
@@ -122,21 +65,13 @@ class Side:
         self._keys: list[Key] = []  # they are in order, the best last
         self._prices: list[str] = []  # the prices of the keys, as they are spelled
         self._dead: set[str] = set()  # removed prices that are still here; only a side of limited depth keeps this set
-        self._sweep_at = self._pack_at = 0
-        self._packed: Packed | None = None
-        self._edge = -INFINITY  # the greatest key of what is packed
-        self._looks = 0 if packs else LOOKS  # how many deltas are still to show how far they reach
-        if depth is not None:
-            self._looks = -1  # a side that is cut has no far end that stays
-        self._reach = 0
-        self._placed = PATIENCE if packs else 0  # deltas with a new price since the side was packed
+        self._sweep_at = 0
         self._spell: Spell | None = None  # the function that spelled levels last; `_count` of them
         self._count = 0
         self._spelled: dict[str, str] = {}  # price -> its level as `_spell` has written it
         self._words: list[str] | None = None  # the best levels so written; None if something has changed since
         self.best: Key = -INFINITY
         self._top = ""
-        self._top_size: str | None = None
         if self._sizes:
             levels = self._place(levels, len(self._sizes))
         if depth is not None:
@@ -155,40 +90,13 @@ class Side:
                 self._spelled.pop(price, None)
         if self._depth is not None:
             self._cut(levels, self._depth)
-        else:
-            size = sizes.get(self._top)
-            if size is not self._top_size:
-                if size is not None and size.lstrip("0."):
-                    self._top_size = size
-                else:
-                    self._seek()
+        elif not sizes.get(self._top, "").lstrip("0."):
+            self._seek()
 
     def top(self, count: int | None = None) -> Levels:
         """The best `count` levels (None: all), best first."""
-        if self._packed is not None and count is None:
-            return self._all(self._packed)
         names = self._best(count)
         return list(zip(names, map(self._sizes.__getitem__, names), strict=True))
-
-    def _all(self, packed: Packed) -> Levels:
-        """All levels, best first, without unpacking any."""
-        levels: Levels = []
-        end = len(self._keys)
-        for text, high in zip(reversed(packed.texts), reversed(packed.highs), strict=True):
-            start = bisect_left(self._keys, high)
-            levels += self._live(start, end)
-            fields = text.split(BETWEEN)
-            levels += zip(fields[-2::-2], fields[::-2], strict=True)
-            end = start
-        levels += self._live(0, end)
-        return levels
-
-    def _live(self, start: int, end: int) -> Levels:
-        """The levels of some places that are not packed nor removed, best first."""
-        names = self._prices[start:end]
-        names.reverse()
-        levels = zip(names, map(self._sizes.__getitem__, names), strict=True)
-        return [level for level in levels if level[1].lstrip("0.")]
 
     def spelled(self, count: int, spell: Spell) -> list[str]:
         """The best `count` levels, best first, as `spell` writes each; unchanged ones are remembered."""
@@ -206,13 +114,7 @@ class Side:
         """The best `count` prices (None: all), best first."""
         if self._depth is None:
             sizes = self._sizes
-            while True:
-                names = list(islice((price for price in reversed(self._prices) if sizes[price].lstrip("0.")), count))
-                if self._packed is None or count == 0:
-                    return names
-                if len(names) == count and self._key(names[-1]) > self._edge:
-                    return names
-                self._unpack()
+            return list(islice((price for price in reversed(self._prices) if sizes[price].lstrip("0.")), count))
         while True:
             names = self._prices[::-1] if count is None else self._prices[: -count - 1 : -1]
             if self._dead.isdisjoint(names):
@@ -229,86 +131,18 @@ class Side:
     def _place(self, levels: Levels, count: int) -> Levels:
         """Sort in the newest `count` prices of the sizes. Gives the levels in the spelling of this side."""
         new = list(islice(reversed(self._sizes), count))
-        if not self.exact:
-            for price in new:
-                if len(price) > EXACT_DIGITS and _is_long(price):
-                    self._go_exact()
-                    break
+        if not self.exact and any(map(_is_long, new)):
+            self.exact = True
+            self._keys = [self._key(price) for price in self._prices]
+            self.best = -INFINITY  # the key was a float and is found anew
         again = self._insert(new) if count <= MANY else self._merge(new)
         if again:
             levels = self._respell(again, levels)
-        self._placed += 1
-        if count > MANY or len(self._keys) > (self._sweep_at if self._placed < PATIENCE else self._pack_at):
+        if count > MANY or len(self._keys) > self._sweep_at:
             self._sweep()
         elif self._keys and self._keys[-1] > self.best:
             self._seek()
-        if self._looks > 0:
-            self._look(levels)
         return levels
-
-    def _go_exact(self) -> None:
-        """Have decimals for keys from now on."""
-        self._unpack_all()
-        self.exact = True
-        self._keys = [self._key(price) for price in self._prices]
-        self.best = -INFINITY  # the key was a float and is found anew
-
-    def _look(self, levels: Levels) -> None:
-        """Note how far from the best the ends of a delta are; pack what lies well beyond when enough were seen."""
-        if self._placed == 1:
-            return  # it is the whole book
-        self._looks -= 1
-        for price in (levels[0][0], levels[-1][0]):
-            self._reach = max(self._reach, len(self._keys) - bisect_left(self._keys, self._key(price)))
-        if self._looks == 0 and len(self._keys) >= 2 * self._near():
-            self._placed = PATIENCE
-            self._sweep()
-
-    def _near(self) -> int:
-        """How many of the best levels are not packed."""
-        return max(NEAR, 2 * self._reach)
-
-    def _pack(self) -> None:
-        """Pack levels that are far from the best. All that are not packed have been swept."""
-        near = self._near()
-        keep = len(self._keys) - near
-        if keep < (near if self._packed is None else PACK):
-            return
-        old, packed, start = self._packed or Packed(), Packed(), 0
-        levels = [(price, self._sizes[price]) for price in self._prices[:keep]]
-        for at in range(len(old.texts) + 1):
-            end = min(bisect_left(self._keys, old.highs[at]), keep) if at < len(old.texts) else keep
-            if start < end and not packed.add(self._keys[start:end], levels[start:end]):
-                return
-            if at < len(old.texts):
-                packed.move(old, at)
-            start = end
-        self._packed, self._edge = packed, packed.highs[-1]
-        self._keys, self._prices = self._keys[keep:], self._prices[keep:]
-        self._sizes = {price: self._sizes[price] for price in self._prices}
-        self._sweep_at, self._pack_at = 2 * near + SLACK, near + near // 2
-
-    def _unpack(self, at: int = -1) -> None:
-        """Unpack a text: the best one, unless another is named. A size that is here already has come since."""
-        packed = self._packed
-        if packed is None:
-            return
-        fields = packed.pop(at)
-        if packed.texts:
-            self._edge = packed.highs[-1]
-        else:
-            self._packed, self._edge = None, -INFINITY
-        prices, sizes, sign = fields[::2], self._sizes, self._sign
-        for price, size in zip(prices, fields[1::2], strict=True):
-            sizes.setdefault(price, size)
-        keys: list[Key] = [key * sign for key in map(float, prices)]
-        at = bisect_left(self._keys, keys[0])
-        self._keys[at:at] = keys
-        self._prices[at:at] = prices
-
-    def _unpack_all(self) -> None:
-        while self._packed is not None:
-            self._unpack()
 
     def _insert(self, new: list[str]) -> dict[str, str]:
         """Insert a few prices. Gives those that are here under another spelling, with that spelling."""
@@ -316,14 +150,9 @@ class Side:
         again = {}
         for price in new:
             key = self._key(price)
-            if key <= self._edge and self._packed is not None:
-                at = bisect_left(self._packed.highs, key)
-                if self._packed.lows[at] <= key:
-                    self._unpack(at)
             at = bisect_left(keys, key)
             if at < len(keys) and keys[at] == key:
-                if prices[at] != price:  # else it was packed
-                    again[price] = prices[at]
+                again[price] = prices[at]
             else:
                 keys.insert(at, key)
                 prices.insert(at, price)
@@ -331,12 +160,11 @@ class Side:
 
     def _merge(self, new: list[str]) -> dict[str, str]:
         """Add many prices, which `_sweep` sorts. Gives the same as `_insert`."""
-        self._unpack_all()
         spelling = dict(zip(self._keys, self._prices, strict=True))
         again = {}
         for price in new:
             own = spelling.setdefault(self._key(price), price)
-            if own != price:
+            if own is not price:
                 again[price] = own
         self._keys, self._prices = list(spelling), list(spelling.values())
         return again
@@ -364,17 +192,14 @@ class Side:
     def _seek(self) -> None:
         """Find the best level, and forget removed ones above it."""
         keys, prices, sizes = self._keys, self._prices, self._sizes
-        while keys or self._packed is not None:
-            if not keys or keys[-1] <= self._edge:
-                self._unpack()
+        while keys:
             price = prices[-1]
-            size = sizes[price]
-            if size.lstrip("0."):
-                self.best, self._top, self._top_size = keys[-1], price, size
+            if sizes[price].lstrip("0."):
+                self.best, self._top = keys[-1], price
                 return
             del sizes[price], keys[-1], prices[-1]
             self._dead.discard(price)
-        self.best, self._top, self._top_size = -INFINITY, "", None
+        self.best, self._top = -INFINITY, ""
 
     def _sweep(self) -> None:
         """Forget removed levels, and sort the others."""
@@ -388,10 +213,6 @@ class Side:
         self._dead.clear()
         self._sweep_at = 2 * len(live) + SLACK
         self._seek()
-        self._pack_at = self._sweep_at
-        if self._looks == 0 and self._placed >= PATIENCE and not self.exact:
-            self._placed = 0
-            self._pack()
 
     def _cut(self, levels: Levels, depth: int) -> None:
         """Cut a side of limited depth: the exchange tells no more of levels beyond it."""
@@ -424,11 +245,11 @@ class OrderBook:
         self._depth = depth
         self._pending: tuple[Levels, Levels] | None = (bids, asks)
 
-    def _settle(self, *, packs: bool = False) -> None:
+    def _settle(self) -> None:
         if self._pending is not None:
             bids, asks = self._pending
-            self._bids = Side(1, bids, self._depth, packs=packs)
-            self._asks = Side(-1, asks, self._depth, packs=packs)
+            self._bids = Side(1, bids, self._depth)
+            self._asks = Side(-1, asks, self._depth)
             self._pending = None
 
     def apply(self, bids: Levels, asks: Levels) -> bool:
@@ -437,15 +258,14 @@ class OrderBook:
         Raises BadPrice for a price that is no number; the book is of no use after that.
         """
         if self._pending is not None:
-            self._settle(packs=0 < len(bids) + len(asks) <= FEW)
-        lower, upper = self._bids, self._asks
+            self._settle()
         if bids:
-            lower.apply(bids)
+            self._bids.apply(bids)
         if asks:
-            upper.apply(asks)
-        if lower.exact or upper.exact:
+            self._asks.apply(asks)
+        if self._bids.exact or self._asks.exact:
             return self._is_crossed_exactly()
-        return lower.best >= -upper.best
+        return self._bids.best >= -self._asks.best
 
     def _is_crossed_exactly(self) -> bool:
         """Compare the best prices as decimals: a float and a Decimal of one price are not always equal."""

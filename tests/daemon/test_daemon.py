@@ -153,6 +153,12 @@ def service_manager(directory: Path) -> Iterator[socket.socket]:
         yield manager
 
 
+def heard(manager: socket.socket, word: bytes) -> None:
+    """Wait for a word to the service manager; only lines about how it goes may come before it."""
+    while (said := manager.recv(1000)) != word:
+        assert said.startswith(b"STATUS="), said
+
+
 def files_sink(directory: Path) -> str:
     return f'[[sinks]]\ntype = "files"\npath = "{directory}/data"\n'
 
@@ -180,15 +186,14 @@ def test_it_gathers_into_every_sink_and_drains_on_sigterm(tmp_path: Path, exchan
         running(config, NOTIFY_SOCKET=str(manager.getsockname())) as daemon,
     ):
         subscriber.settimeout(PATIENCE)
-        assert manager.recv(100) == b"READY=1"
+        heard(manager, b"READY=1")
         subscriber.connect(str(tmp_path / "feed.sock"))
         subscriber.sendall(b"trades:*:*\n")
         wanted = {(id, kind) for id in IDS for kind in MARKET} - {("kraken", "bbo")}
         until(lambda: daemon.has(wanted), what="records of every kind from every exchange")
         assert daemon.signal(signal.SIGTERM) == 0
         assert daemon.process.returncode == 0
-        while (said := manager.recv(100)) != b"STOPPING=1":
-            assert said.startswith(b"STATUS=")
+        heard(manager, b"STOPPING=1")
         fed = [json.loads(line) for line in read_to_end(subscriber).splitlines()]
     assert daemon.out.endswith(b"\n")
     printed = daemon.records()
@@ -208,7 +213,7 @@ def test_it_says_in_the_log_and_to_the_service_manager_how_it_fares(tmp_path: Pa
         running(configure(tmp_path, of(exchanges, "kraken")), NOTIFY_SOCKET=str(manager.getsockname())) as daemon,
     ):
         until(lambda: "kraken: live: " in daemon.log, what="word that it is live")
-        assert manager.recv(100) == b"READY=1"
+        heard(manager, b"READY=1")
         status = re.compile(rb"STATUS=1 exchanges, [1-9]\d* topics live(, .*)?, [1-9]\d*/s")
         until(lambda: status.fullmatch(manager.recv(100)) is not None, what="a status line that says so")
         daemon.signal(signal.SIGTERM)
@@ -262,9 +267,8 @@ def test_a_second_sigterm_leaves_at_once(tmp_path: Path, exchanges: str) -> None
         with running(config, read=False, NOTIFY_SOCKET=str(manager.getsockname())) as daemon:
             wait_until_stuck(daemon)
             daemon.process.send_signal(signal.SIGTERM)
-            assert manager.recv(100) == b"READY=1"
-            while (said := manager.recv(100)) != b"STOPPING=1":
-                assert said.startswith(b"STATUS=")
+            heard(manager, b"READY=1")
+            heard(manager, b"STOPPING=1")
             assert daemon.process.poll() is None, "it drains for as long as three seconds"
             time.sleep(ECHO_S)
             assert daemon.signal(signal.SIGTERM) < AT_ONCE

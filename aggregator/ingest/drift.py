@@ -95,10 +95,12 @@ class KnownField(Struct):
 
     is_always: whether every frame has had it
     absent: how many frames in a row have not had it
+    is_empty: whether it has been null, or an empty list or object, ever since: what it holds once it does is not new
     """
 
     is_always: bool
     absent: int = 0
+    is_empty: bool = False
 
 
 class KnownKind(Struct):
@@ -186,11 +188,15 @@ class Drift:
     def _compare(self, kind: KnownKind, name: str, shape: "_Shape", frame: bytes, now: int, *, is_known: bool) -> None:
         """Find the fields that are new, and those that are gone; is_known: whether the kind is known well enough."""
         new = [path for path in shape.paths if path not in kind.fields]
+        holders = {parent for path in new for parent in _parents(path)} & kind.fields.keys()
+        shown = {path for path in holders if kind.fields[path].is_empty}
         gone = [path for path, field in kind.fields.items() if shape.lacks(path, field, is_known=is_known)]
         for path in islice(new, max(0, MOST_FIELDS - len(kind.fields))):
-            kind.fields[path] = KnownField(is_always=kind.seen == 0)
-            if is_known and not _has_parent(path, new):
+            kind.fields[path] = KnownField(is_always=kind.seen == 0, is_empty=path in shape.empty)
+            if is_known and not _has_parent(path, new) and not _has_parent(path, shown):
                 self._find("new field", name, path, frame, now, kind.channels)
+        for path in shown:
+            kind.fields[path].is_empty = False
         for path in gone:
             kind.fields[path].is_always = False
             if not _has_parent(path, gone):

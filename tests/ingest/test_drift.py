@@ -101,6 +101,17 @@ def test_what_would_be_in_an_empty_place_is_not_missed(nothing: object) -> None:
     assert told(found) == []
 
 
+@pytest.mark.parametrize("nothing", [None, [], {}])
+def test_what_comes_in_a_place_that_was_always_empty_is_not_new(nothing: object) -> None:
+    found = Drift()
+    for _ in range(SEEN):
+        found.see(frame(type="update", bids=nothing, asks=[{"px": "1"}]), 1, channels=["book"])
+    found.see(frame(type="update", bids=[{"px": "1", "by": {"id": 1}}], asks=[{"px": "1"}]), LATER, channels=["book"])
+    assert told(found) == []
+    found.see(frame(type="update", bids=[{"px": "1", "qty": "2"}], asks=[{"px": "1"}]), LATER, channels=["book"])
+    assert told(found) == [("new field", "update", "bids[].qty")]
+
+
 def test_one_frame_without_a_field_is_no_drift() -> None:
     found = learnt()
     for changes in ({"px": ""}, {}, {"px": ""}, {"px": ""}, {}):

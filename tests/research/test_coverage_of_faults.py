@@ -111,7 +111,7 @@ def offset(home: Path) -> int:
 
 def is_troubled(home: Path) -> bool:
     """Tell whether any topic is neither live nor quiet: connections may be waiting to be made anew."""
-    asked = {"op": "status", "topics": ["*:*:*"], "only": "troubled"}
+    asked: dict[str, object] = {"op": "status", "topics": ["*:*:*"], "only": "troubled"}
     return bool(json.loads(ctl.ask(home / "state" / "control.sock", asked))["status"]["topics"])
 
 

@@ -194,34 +194,20 @@ lock-servers:
 	@mv .lock/constraints-servers.txt constraints-servers.txt
 	@rm -rf .lock
 
-# What plays S3 for `make test-servers`, all of it.
-lock-s3:
+# What plays S3 for `make test-servers`, what makes the site, and what packages are made with: all of each.
+lock-s3: SAYS = What plays S3 in tests
+lock-s3: GROUP = s3-server
+lock-site: SAYS = What makes the site of the documents
+lock-site: GROUP = site
+lock-packages: SAYS = What makes packages of the program
+lock-packages: GROUP = packages
+lock-s3 lock-site lock-packages: lock-%:
 	@$(PYTHON) -m venv --clear .lock
 	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
-	@{ echo "# What plays S3 in tests, in an environment of its own. Made by: make lock-s3"; \
-	   .lock/bin/uv pip compile --group s3-server --quiet --universal --python-version 3.11 \
-	       --generate-hashes --no-emit-index-url --no-header; } > .lock/constraints-s3.txt
-	@mv .lock/constraints-s3.txt constraints-s3.txt
-	@rm -rf .lock
-
-# What makes the site, likewise.
-lock-site:
-	@$(PYTHON) -m venv --clear .lock
-	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
-	@{ echo "# What makes the site of the documents, in an environment of its own. Made by: make lock-site"; \
-	   .lock/bin/uv pip compile --group site --quiet --universal --python-version 3.11 \
-	       --generate-hashes --no-emit-index-url --no-header; } > .lock/constraints-site.txt
-	@mv .lock/constraints-site.txt constraints-site.txt
-	@rm -rf .lock
-
-# What packages are made with, all of it.
-lock-packages:
-	@$(PYTHON) -m venv --clear .lock
-	@.lock/bin/python -m pip --disable-pip-version-check -qq install uv
-	@{ echo "# What makes packages of the program, in an environment of its own. Made by: make lock-packages"; \
-	   .lock/bin/uv pip compile --group packages --quiet --universal --python-version 3.11 \
-	       --generate-hashes --no-emit-index-url --no-header; } > .lock/constraints-packages.txt
-	@mv .lock/constraints-packages.txt constraints-packages.txt
+	@{ echo "# $(SAYS), in an environment of its own. Made by: make $@"; \
+	   .lock/bin/uv pip compile --group $(GROUP) --quiet --universal --python-version 3.11 \
+	       --generate-hashes --no-emit-index-url --no-header; } > .lock/constraints-$*.txt
+	@mv .lock/constraints-$*.txt constraints-$*.txt
 	@rm -rf .lock
 
 # What `make notebook` needs beside constraints.txt, likewise.

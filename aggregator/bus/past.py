@@ -10,7 +10,7 @@ from logging import Logger
 from typing import TypeVar
 
 from aggregator.bus.history import Cursor, History, Stretch
-from aggregator.bus.selection import KIND, Selection, topic_of
+from aggregator.bus.selection import KIND, Selection, topic_key, topic_of
 from aggregator.records import Record
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Past:
     def _is_wanted(self, record: Record) -> bool:
         if type(record) in KIND:
             return self._selection.wants(topic_of(record))
-        key = type(record), record.exchange, record.raw_symbol, record.symbol
+        key = topic_key(record)
         wanted = self._wants.get(key)
         if wanted is None:
             wanted = self._wants[key] = self._selection.wants(topic_of(record))

@@ -305,7 +305,7 @@ def _why(file: Path, error: OSError | NotACapture) -> str:
     return f"{file}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
-def read_together(files: Sequence[Path], terms: Terms, jobs: int, pace: ReadingPace) -> Iterator[Done]:
+def read_together(files: Sequence[Path], terms: Terms, jobs: int) -> Iterator[Done]:
     """Read captures in so many processes, and write what comes of them in the files' order."""
     waiting: deque[Future[Done]] = deque()
     coming = iter(files)
@@ -316,14 +316,13 @@ def read_together(files: Sequence[Path], terms: Terms, jobs: int, pace: ReadingP
                 for file in islice(coming, AHEAD * jobs - len(waiting)):
                     place = Path(directory) / str(at + len(waiting))
                     waiting.append(pool.submit(read_elsewhere, file, terms, f"{file}: ", place))
-                yield _passed_on(waiting.popleft().result(), pace)
+                yield _passed_on(waiting.popleft().result())
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _passed_on(done: Done, pace: ReadingPace) -> Done:
+def _passed_on(done: Done) -> Done:
     """Write what another process has left."""
-    pace.frames += done.counts.frames
     if done.complaints is not None:
         click.echo(done.complaints.read_text(), err=True, nl=False)
         done.complaints.unlink()
@@ -393,7 +392,7 @@ def command(
             for done in (
                 (read_here(file, terms, name(file), pace) for file in files)
                 if jobs == 1
-                else read_together(files, terms, jobs, pace)
+                else read_together(files, terms, jobs)
             ):
                 is_good &= _tell(done, exchange.id)
                 total.add(done.counts)

@@ -132,7 +132,6 @@ class Changes:
         fixed = list(fixed_differences(before, after))
         if fixed:
             raise ConfigError("\n".join(f"{key} cannot change while the daemon runs: restart it" for key in fixed))
-        requires = after.required and after.required != before.required
         done: list[Step] = []
         for step in steps(daemon, before, after):
             try:
@@ -145,9 +144,10 @@ class Changes:
             done.append(step)
         daemon.config = after
         words = [step.words for step in done]
-        if requires:
+        if after.required != before.required:
             await daemon.required()
-        return [*words, "other required topics"] if after.required != before.required else words
+            words.append("other required topics")
+        return words
 
     async def _undo(self, done: Sequence[Step]) -> str:
         """Undo steps, the last first; in words what came of it."""

@@ -23,6 +23,7 @@ from aggregator.ingest import checkpoint_file, state
 from aggregator.ingest.checkpoint_file import CheckpointRow
 from aggregator.ingest.runner import ExchangeRunner
 from aggregator.records import Gap
+from aggregator.session.subscriptions import Key
 from aggregator.session.topics import Standing
 from aggregator.session.trades import Notes
 from aggregator.sinks.worker import Worker
@@ -35,6 +36,7 @@ PATIENCE_S = 0.5  # the end waits so long for a disk
 BEAT_S = 1.0  # a quiet program notes this often that it lives
 SLOTS = 131_072  # numbered topics of one daemon whose numbers are noted
 SLOT_BYTES = 8
+WRITTEN_S = 10.0  # after so long every sink that is well has written a gap that was closed
 STEP = 200  # topics that are looked at before others have their turn
 SUFFIX = ".numbers"
 
@@ -107,6 +109,17 @@ def read_numbers(path: Path) -> dict[int, int]:
     return {slot: number for slot, number in enumerate(array("q", blob)) if number}
 
 
+class Restart(Struct):
+    """A topic's gap of the last restart: the next start tells it again if this run dies before sinks have written it.
+
+    ts_from: where it begins, ns
+    since: when it was first seen closed, by the loop's clock; null: it is open
+    """
+
+    ts_from: int
+    since: float | None = None
+
+
 class Found(Struct, frozen=True):
     """The notes that an earlier run has left of an exchange.
 
@@ -152,6 +165,7 @@ class Marks:
         self._failing: set[str] = set()
         self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
         self._hangs = False  # True: the disk has kept the end waiting
+        self._restarts: dict[str, dict[tuple[str, Key], Restart]] = {}  # by exchange, feed and topic
         self._worker = Worker("marks")  # a thread of its own: a disk that hangs does not keep the process from ending
         self._numbers: Numbers | None = None
         try:
@@ -180,6 +194,11 @@ class Marks:
             moment = numbers.pop(0, 0)
             died = min(max(died, abs(moment)), time.time_ns())  # clocks may run back
             left, gaps = checkpoint_file.after_a_kill(id, left, died, numbers, is_sure=moment >= 0)
+        self._restarts[id] = {
+            (row.feed, (row.channel, row.raw_symbol)): Restart(row.carried.gap.ts_from)
+            for row in left.rows
+            if row.carried.gap is not None and row.carried.gap.cause == "restart"
+        }
         rows = [structs.replace(row, slot=self._begun(id, row)) for row in left.rows]
         self.save(id, checkpoint_file.pieces_of(rows))
         return Found(checkpoint_file.topics_of(left), gaps, left.epoch, died)
@@ -262,7 +281,25 @@ class Marks:
         slot = None
         if channel == "trades" and self._numbers is not None:
             slot = self._numbers.slot(exchange, raw_symbol)
-        return CheckpointRow(feed, channel, raw_symbol, standing.carried, standing.symbol, standing.is_followed, slot)
+        restart = self._restart(exchange, feed, standing)
+        return CheckpointRow(
+            feed, channel, raw_symbol, standing.carried, standing.symbol, standing.is_followed, slot, restart
+        )
+
+    def _restart(self, exchange: str, feed: str, standing: Standing) -> int | None:
+        """Where a topic's last gap of a restart begins, until it is sure to be written."""
+        restarts = self._restarts.get(exchange)
+        if not restarts or (found := restarts.get((feed, standing.key))) is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        if standing.carried.gap is not None:
+            found.since = None
+        elif found.since is None:
+            found.since = now
+        elif now - found.since > WRITTEN_S:
+            del restarts[feed, standing.key]
+            return None
+        return found.ts_from
 
     def save(self, id: str, pieces: Iterable[bytes], ts: int | None = None) -> None:
         """Write a mark; where that fails it is said once."""

@@ -21,6 +21,7 @@ class CheckpointRow(Struct, frozen=True, omit_defaults=True):
 
     is_followed: whether what comes after the mark is missing
     slot: where its last number stands in the file of numbers, which is newer than the mark
+    restart: from when on its last gap of a restart is, ns, as long as a sink may not have written it yet
     """
 
     feed: str
@@ -30,6 +31,7 @@ class CheckpointRow(Struct, frozen=True, omit_defaults=True):
     symbol: str | None = None
     is_followed: bool = False
     slot: int | None = None
+    restart: int | None = None
 
 
 class CheckpointFile(Struct, frozen=True):
@@ -118,7 +120,8 @@ def after_a_kill(
     """The checkpoints of a run that was killed: each followed topic has a gap, open since the run died.
 
     A gap that was open already may have grown since the mark, and it is not known how much of it was recovered. So
-    nothing of it is asked for again, and it is never told as recovered in full.
+    nothing of it is asked for again, and it is never told as recovered in full. Where the run died so soon that a sink
+    may not have written the gap that it began with, the new one begins where that one did.
 
     numbers: the last number by slot; a topic that is numbered and has none goes on from nothing known
     is_sure: whether all records of these numbers were published
@@ -127,7 +130,8 @@ def after_a_kill(
     rows: list[CheckpointRow] = []
     for row in left.rows:
         carried = structs.replace(row.carried, holes=(), missed=0, recovered=0)
-        carried.is_unsure = carried.is_unsure or carried.gap is not None or not is_sure
+        is_known = is_sure and carried.gap is None and row.restart is None
+        carried.is_unsure = carried.is_unsure or not is_known
         carried.last = None if row.slot is None else numbers.get(row.slot)
         if row.is_followed and carried.gap is None:
             conn = f"{exchange}/{row.feed}"
@@ -141,7 +145,7 @@ def after_a_kill(
                 phase="open",
                 channel=row.channel,
                 cause="restart",
-                ts_from=died,
+                ts_from=died if row.restart is None else row.restart,
             )
             gaps.append(carried.gap)
         rows.append(structs.replace(row, carried=carried))

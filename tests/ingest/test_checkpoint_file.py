@@ -83,3 +83,11 @@ def test_a_gap_that_was_open_already_stays_the_same_and_is_never_said_to_be_fill
 def test_numbers_of_records_that_may_not_have_been_published_leave_every_topic_unsure() -> None:
     rows, _ = killed(CheckpointRow("main", "trades", "A", TopicCheckpoint(), slot=0), numbers={0: 5}, is_sure=False)
     assert (rows[0].carried.last, rows[0].carried.is_unsure) == (5, True)
+
+
+def test_a_run_that_died_before_its_first_gap_was_surely_written_is_missing_from_where_that_began() -> None:
+    row = CheckpointRow("main", "trades", "A", TopicCheckpoint(), is_followed=True, slot=0, restart=20)
+    rows, gaps = killed(row, numbers={0: 12})
+    (gap,) = gaps
+    assert (gap.ts_from, gap.gap_id) == (20, "toy/main:trades:A:50")
+    assert rows[0].carried.is_unsure, "what a sink has not written no number shows"

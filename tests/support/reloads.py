@@ -361,7 +361,8 @@ async def reload_at_random(home: Path, rng: random.Random, count: int, rate: flo
                 scene.fault(f"{id} was connected {scene.attempts[id] - before} times more")
         for what, before, after, slack in zip(("files", "tasks", "lines"), first, last, (3, 3, 0), strict=True):
             if after > before + slack:
-                scene.fault(f"{before} {what} have become {after}")
+                scene.fault(f"{before} {what} have become {after}; the tasks stand in {home}/stacks")
+                (home / "stacks").write_text("\n".join((await scene.ask(op="stacks"))["stacks"]))
         say(f"files, tasks, connections at first {first}, in the end {last}; attempts {dict(scene.attempts)}")
     scene.check()
     return scene

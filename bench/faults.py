@@ -386,10 +386,12 @@ async def _live(daemon: Process, feed: Path, reader: Reader, good: Sandboxed) ->
     reading = asyncio.create_task(reader.read(feed))
     while True:
         clients = Decoder(Stats).decode(await ask(good.control, op="stats")).clients.values()
-        if {client.exchange for client in clients if client.sent} >= set(GOOD) and reader.records > RATE // 4:
+        sent = {client.exchange: client.sent for client in clients}
+        if {id for id, frames in sent.items() if frames} >= set(GOOD) and reader.records > RATE // 4:
             return reading
         if time.monotonic() - begun > PATIENCE:
-            raise RuntimeError("the good exchanges do not flow")
+            is_over = reading.done() and repr(reading.exception())
+            raise RuntimeError(f"the good exchanges do not flow: {sent}, {reader.records} records read, {is_over}")
         await asyncio.sleep(0.1)
 
 

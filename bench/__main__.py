@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bench import books, captures, daemon, frames, hot, start
+from bench import books, captures, daemon, frames, hot, scale, start
 from bench.frames import Capture
 from bench.measure import conditions, settle, show_conditions, write
 
@@ -14,16 +14,20 @@ EXCHANGES = ("binance", "coinbaseexchange", "kraken", "okx")  # whose frames are
 
 
 class Extent(Struct, frozen=True):
-    """How much is measured: at most so many frames of a capture, in so many rounds, seconds of every load."""
+    """How much is measured: at most so many frames of a capture, in so many rounds, seconds of every load.
+
+    share: of the topics, frames and books of whole markets
+    """
 
     frames: int
     rounds: int
     seconds: float
     minutes: float
+    share: float
 
 
-FULL = Extent(frames=3000, rounds=11, seconds=10, minutes=1)
-QUICK = Extent(frames=1000, rounds=3, seconds=1, minutes=0.1)
+FULL = Extent(frames=3000, rounds=11, seconds=10, minutes=1, share=0.2)
+QUICK = Extent(frames=1000, rounds=3, seconds=1, minutes=0.1, share=0.02)
 IN_QUICK = {"hot", "start"}
 
 
@@ -60,6 +64,7 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], object]]:
         "books": measure_books,
         "daemon": lambda: daemon.report(daemon.loads(extent.seconds)),
         "memory": lambda: daemon.report([daemon.memory((options.minutes or extent.minutes) * 60)]),
+        "scale": lambda: scale.report(options.share or extent.share),
     }
 
 
@@ -67,9 +72,10 @@ def arguments() -> argparse.Namespace:
     """What is asked."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the hot path and the start alone, in under 20 seconds")
-    parser.add_argument("--only", choices=["hot", "start", "books", "daemon", "memory"], help="one part")
+    parser.add_argument("--only", choices=["hot", "start", "books", "daemon", "memory", "scale"], help="one part")
     parser.add_argument("--captures", type=Path, metavar="DIR", help="where frames stand: see docs/performance.md")
     parser.add_argument("--minutes", type=float, help="for which memory is watched")
+    parser.add_argument("--share", type=float, help="of whole markets, in the part scale; 1: all of 100,000 topics")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the report is left")
     return parser.parse_args()
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from aggregator.bus.selection import Pattern
+from aggregator.errors import AggregatorError
 
 
 class StaleTopic(Struct, frozen=True, kw_only=True):
@@ -43,6 +44,37 @@ class Readiness(Struct, frozen=True, kw_only=True):
     topics: list[StaleTopic] = []
 
 
+class RecordingPlace(Struct, frozen=True, kw_only=True):
+    """A recording that the daemon makes.
+
+    name: as logs call who writes it
+    type: as the configuration calls that
+    path: where it lies
+    """
+
+    name: str
+    type: str
+    path: str
+
+
+class CoverageQuery(Struct, frozen=True, kw_only=True):
+    """The question how complete a recording is.
+
+    recording: its name
+    first, last: days of UTC (`2026-11-29`), both of them within
+    exchange: of this one alone; null: of all
+    """
+
+    recording: str
+    first: str
+    last: str
+    exchange: str | None = None
+
+
+class NoCoverage(AggregatorError):
+    """How complete a recording is cannot be told now; the words say why, and what to do."""
+
+
 class Insight(Protocol):
     """Whoever knows how the daemon fares."""
 
@@ -54,3 +86,9 @@ class Insight(Protocol):
 
     async def metrics(self) -> tuple[bytes, str]:
         """The metrics in the text format of Prometheus, and its media type."""
+
+    def recordings(self) -> list[RecordingPlace]:
+        """The recordings that are made."""
+
+    async def coverage(self, query: CoverageQuery) -> bytes:
+        """How complete one of them is, as JSON. Raises BadRequest, NoCoverage."""

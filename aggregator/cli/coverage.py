@@ -34,6 +34,9 @@ MS_NS = 1_000_000
 @click.option("--to", "end", metavar="TIME", help="Before this time.")
 @click.option("--gaps", is_flag=True, help="List what is missing, or was, instead of the days.")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as one JSON object: docs/research.md describes it.")
+@click.option(
+    "--brief", is_flag=True, help="With --json: without spans of time, and of each row the longest gaps alone."
+)
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw it, too, into this file.")
 @click.option(
     "--least", type=click.FloatRange(0, 100), metavar="PERCENT", help="Exit code 1 where any row has less than that."
@@ -48,6 +51,7 @@ def command(
     end: str | None,
     gaps: bool,
     as_json: bool,
+    brief: bool,
     svg: Path | None,
     least: float | None,
     paths: tuple[Path, ...],
@@ -57,8 +61,11 @@ def command(
     DIR is a directory of files, captures and journals, or one of them. The exchange's own numbers are followed anew
     through the data, so that a loss is found which no gap tells. What cannot be read is named.
     """
+    if brief and not as_json:
+        raise click.UsageError("--brief is of --json; name both")
     try:
         from aggregator.research import Recording, RecordingWarning, coverage_of
+        from aggregator.research.coverage import in_brief
 
         with warnings.catch_warnings(action="ignore", category=RecordingWarning):  # each is told below
             report = coverage_of(Recording(*paths), exchange, symbol, channel, start, end)  # type: ignore[arg-type]  # a choice
@@ -71,7 +78,7 @@ def command(
     except OSError as error:
         raise fail(f"{error.filename or svg}: {error.strerror or error}") from None
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(in_brief(report) if brief else report) + b"\n")
         sys.stdout.buffer.flush()
     elif gaps:
         print_rows(GAP_COLUMNS, _gaps(report.days))

@@ -23,6 +23,7 @@ from aggregator.records import Instrument, Record
 from aggregator.sandbox import Sandbox, SandboxSettings
 
 REDRAW_S = 0.25
+KEPT = "200MB"  # of what is recorded, which goes with the demo
 
 
 @click.command(name="demo")
@@ -58,7 +59,8 @@ async def play(settings: SandboxSettings, port: int, *, is_plain: bool) -> None:
             path = Path(directory) / "demo.toml"
             page = f"127.0.0.1:{port or free_port()}"
             feed = f'[feed]\nlisten = ["unix:{directory}/feed.sock", "http:{page}"]\n'
-            path.write_text(f'state = "{directory}/state"\n' + write_config(sandbox, feed))
+            files = f'[[sinks]]\ntype = "files"\npath = "{directory}/recording"\nkeep_bytes = "{KEPT}"\n'
+            path.write_text(f'state = "{directory}/state"\n' + write_config(sandbox, files + feed))
             click.echo(f"demo: {', '.join(settings.simulate)} are simulated; Ctrl-C stops", err=True)
             click.echo(
                 f"demo: aggregator tail --socket {directory}/feed.sock 'trades:*:*'   follows beside this", err=True

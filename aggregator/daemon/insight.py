@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from aggregator.bus.insight import Readiness, StaleTopic
+from aggregator.bus.insight import CoverageQuery, Readiness, RecordingPlace, StaleTopic
 from aggregator.bus.selection import Pattern, Selection
+from aggregator.daemon.coverage import CoverageTeller, recordings_of
 from aggregator.daemon.metrics import exposition
 from aggregator.daemon.running_exchanges import PAUSED
 from aggregator.daemon.status import (
@@ -34,6 +35,7 @@ class DaemonInsight:
         self._daemon = daemon
         self._gathering = asyncio.Lock()  # one after the other: a status of many topics takes its time
         self._metrics: tuple[float, tuple[bytes, str]] | None = None
+        self._coverage = CoverageTeller()
 
     async def readiness(self, wanted: Sequence[Pattern]) -> Readiness:
         """Tell whether every topic of these patterns is fresh.
@@ -79,6 +81,14 @@ class DaemonInsight:
                 status = await gather(self._daemon, StatusQuery())
                 self._metrics = now, exposition(status, self._daemon.attention.tally)
             return self._metrics[1]
+
+    def recordings(self) -> list[RecordingPlace]:
+        """The recordings that are made."""
+        return recordings_of(self._daemon.config.sinks)
+
+    async def coverage(self, query: CoverageQuery) -> bytes:
+        """How complete one of them is, as JSON. Raises BadRequest, NoCoverage."""
+        return await self._coverage.tell(query, self.recordings())
 
 
 def _unready(status: DaemonStatus) -> Iterator[str]:

@@ -406,6 +406,12 @@ def _feeds(feeds: Iterable[FeedStatus]) -> Iterator[Measure]:
         [((name, peer), each.queued) for name, peer, each in fullest],
     )
     yield Measure(
+        "aggregator_client_lags_total",
+        "How often such a client was too slow, and lost records by that.",
+        ("feed", "client"),
+        [((name, peer), each.lags) for name, peer, each in fullest],
+    )
+    yield Measure(
         "aggregator_client_missed_records_total",
         "Records that such a client has lost because it is too slow.",
         ("feed", "client"),

@@ -474,6 +474,13 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "daemon.tally.MOST_OPEN", "gaps", "of an exchange that are known to be open", "counted again at their end"
         ),
+        Bound("daemon.coverage.MOST_DAYS", "days", "in one question of `/coverage`", "it is refused"),
+        Bound("daemon.coverage.LONGEST_S", "seconds", "that its answer takes", "status 503, and the process ends"),
+        Bound("daemon.coverage.LARGEST_MEMORY_BYTES", "bytes", "of memory that this takes", "likewise"),
+        Bound("daemon.coverage.LARGEST_ANSWER_BYTES", "bytes", "of that answer", "likewise"),
+        Bound("daemon.coverage.MOST_WAITING", "questions", "that are answered or wait for that", "status 503"),
+        Bound("daemon.coverage.MOST_KEPT", "answers", "that are given again for a while", "the oldest are forgotten"),
+        Bound("daemon.coverage.LONGEST_WORDS_BYTES", "bytes", "of what goes wrong there", "the last are told"),
         Bound("daemon.insight.MOST_STALE", "topics", "that `/readyz` names", "counted"),
         Bound("daemon.metrics.MOST_CLIENTS_TOLD", "clients", "of a feed with metrics of their own", "they have none"),
     ),
@@ -589,6 +596,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "of a topic and day, that `coverage` lists",
             "the shortest are counted alone",
         ),
+        Bound("research.coverage.MOST_GAPS_IN_BRIEF", "gaps", "likewise, with `--brief`", "likewise"),
         Bound("research.coverage.MOST_DAYS", "days", "of one topic, in `coverage`", "later ones are left out"),
         Bound(
             "cli.coverage_picture.MOST_LINES",

@@ -6,7 +6,7 @@ Records pass once, in the order of the stream, and none is kept: a topic holds t
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from aggregator.client.books import DERIVED
 from aggregator.records import CHANNEL_OF, RECORD_TYPES, Channel, Gap, Health, Instrument, Lag, Record, Summary
@@ -23,6 +23,7 @@ ABOUT = frozenset[type[Record]]({Gap, Health, Summary, Lag})  # types that tell 
 # Whatever is asked for, all is read: the records of one topic tell that the connection of another was alive.
 READ = frozenset(kind for kind in RECORD_TYPES if kind in CHANNEL_OF or kind in ABOUT) - {Instrument}
 MOST_GAPS = 1000  # so many are listed of one topic and day; all are counted
+MOST_GAPS_IN_BRIEF = 20  # likewise, for who only draws it
 MOST_DAYS = 4000  # so many days one topic may have
 EARLIEST_NS, LATEST_NS = 946_684_800 * 10**9, 7_258_118_400 * 10**9  # the years 2000 and 2200: others are no times
 CHAINED: frozenset[Channel] = frozenset({"book", "orders"})  # channels whose changes follow snapshots
@@ -121,6 +122,17 @@ def coverage_of(
         if after is not None:
             counting.go_on(after[0], until)
     return counting.report(begin, until, [str(defect) for defect in recording.defects])
+
+
+def in_brief(report: CoverageReport) -> CoverageReport:
+    """The same without spans, and of each row with the longest gaps alone."""
+    return structs.replace(report, days=[_shortened(day) for day in report.days])
+
+
+def _shortened(day: CoverageDay) -> CoverageDay:
+    gaps = _longest(day.gaps, MOST_GAPS_IN_BRIEF)
+    left_out = day.gaps_left_out + len(day.gaps) - len(gaps)
+    return structs.replace(day, gaps=gaps, gaps_left_out=left_out, followed=[], covered=[])
 
 
 class _Counting:
@@ -480,7 +492,7 @@ def _numbers(topic: TopicWatch) -> str:
 
 def _row(topic: TopicWatch, number: int, day: _Day) -> CoverageDay:
     followed, covered = _length(day.followed), _length(day.covered)
-    gaps = sorted(day.gaps, key=lambda gap: (gap.is_mended, gap.ts_from - (gap.ts_to or LATEST_NS)))[:MOST_GAPS]
+    gaps = _longest(day.gaps, MOST_GAPS)
     return CoverageDay(
         day=f"{datetime.fromtimestamp(number * DAY_NS // 10**9, UTC):%Y-%m-%d}",
         exchange=topic.exchange,
@@ -495,11 +507,17 @@ def _row(topic: TopicWatch, number: int, day: _Day) -> CoverageDay:
         missing=day.missing,
         untold=day.untold,
         times=day.times,
-        gaps=sorted(gaps, key=lambda gap: gap.ts_from),
+        gaps=gaps,
         gaps_left_out=len(day.gaps) - len(gaps),
         followed=day.followed,
         covered=day.covered,
     )
+
+
+def _longest(gaps: Iterable[CoverageGap], most: int) -> list[CoverageGap]:
+    """Those that are not mended first, and the longest of them, in the order of their times."""
+    first = sorted(gaps, key=lambda gap: (gap.is_mended, gap.ts_from - (gap.ts_to or LATEST_NS)))[:most]
+    return sorted(first, key=lambda gap: gap.ts_from)
 
 
 def _length(spans: Iterable[Span]) -> int:

@@ -32,5 +32,6 @@ SINK = Sink(
     kind="local",
     delivery=structs.replace(LOCAL, queue=400_000, batch_records=10_000, batch_bytes=10_000_000, batch_age=1.0),
     unique="path",
+    is_recording=True,
     example={"path": "/var/lib/aggregator/csv"},
 )

@@ -367,6 +367,7 @@ SINK = Sink(
     kind="local",
     delivery=GATHERED,
     unique="path",
+    is_recording=True,
     can_spill=False,
     example={"path": "/var/lib/aggregator/data", "keep": "30d", "keep_bytes": "500GB", "min_free": "10GB"},
 )

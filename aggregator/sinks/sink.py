@@ -227,6 +227,7 @@ class Sink(Struct, frozen=True, eq=False):
     has_queue: false: it has none of those keys, and takes each batch as it is published
     is_table: whether it is a table of its own in a configuration, like `[journal]`
     takes_files: whether it takes the closed files of the sink whose `path` is its own, and no records
+    is_recording: whether what it writes below its `path` can be read as a recording
     module: the module of its client library, which the extra of the sink's name installs; null: it needs none
     can_spill: whether `when_full` may be `spill`; false: it takes batches before it has written them
     starts_first: whether it starts before the others, as these may ask it for what is past
@@ -242,6 +243,7 @@ class Sink(Struct, frozen=True, eq=False):
     has_queue: bool = True
     is_table: bool = False
     takes_files: bool = False
+    is_recording: bool = False
     module: str | None = None
     can_spill: bool = True
     starts_first: bool = False

@@ -10,8 +10,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner
@@ -170,6 +172,27 @@ def test_metrics_say_what_the_daemon_does(tmp_path: Path, exchanges: str) -> Non
                 [promtool, "check", "metrics"], input=port.get("/metrics")[1], capture_output=True, check=False
             )
             assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_how_complete_its_recording_is_stands_at_a_port(tmp_path: Path, exchanges: str) -> None:
+    with watched(tmp_path, of(exchanges, "kraken")) as port:
+        until(lambda: port.is_ready("?topic=trades:kraken:*"), what="fresh trades")
+        (recording,) = port.json("/coverage")[1]["recordings"]
+        assert (recording["type"], recording["path"]) == ("files", str(tmp_path / "data"))
+        today = datetime.now(UTC)
+        days = f"first={today - timedelta(days=1):%Y-%m-%d}&last={today + timedelta(days=1):%Y-%m-%d}"
+        asked = f"/coverage?recording={quote(recording['name'])}&{days}"
+        found: list[Any] = []
+
+        def has_trades() -> bool:
+            status, told = port.json(f"{asked}&exchange=kraken")
+            found[:] = [day for day in told.get("days", ()) if day["channel"] == "trades" and day["records"]]
+            return status == 200 and bool(found)
+
+        until(has_trades, what="trades of the recording")
+        assert all(day["exchange"] == "kraken" and day["percent"] is not None for day in found)
+        for wrong in ("/coverage?recording=x&first=a", f"/coverage?recording=x&{days}", f"{asked}&svg=x"):
+            assert port.get(wrong)[0] == 400, wrong
 
 
 def test_a_daemon_that_drains_is_not_ready(tmp_path: Path, exchanges: str) -> None:

@@ -9,6 +9,8 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { agree } from "./agree.mjs";
+
 const root = new URL("../..", import.meta.url).pathname;
 const { chromium } = createRequire(join(root, "web/package.json"))("playwright-core");
 
@@ -177,11 +179,16 @@ async function look() {
   await until("every exchange is up", async () => (await page.locator("tr[data-state=up]").count()) >= 4, 60_000);
   await moves("the overview moves", "main table tbody");
   const id = (await page.locator("tr[data-exchange]").last().getAttribute("data-exchange")) ?? "";
+  const first = (await page.locator("tr[data-exchange]").first().getAttribute("data-exchange")) ?? "";
+  await agree(page, base, first, check);
+  await go("overview");
   const row = page.locator(`tr[data-exchange="${id}"]`);
   const state = () => row.getAttribute("data-state");
   await tell({ op: "fault", exchange: id, kind: "refuse", value: 0.001 });
   await until("a killed exchange shows as down", async () => (await state()) === "down", DOWN_MS);
   await shot("overview-down");
+  await agree(page, base, "", check);
+  await go("overview");
   await until("and comes back", async () => (await state()) === "up", 60_000);
   await tell({ op: "fault_off", exchange: id, kind: "refuse" });
 
@@ -217,6 +224,13 @@ async function look() {
   await page.keyboard.type("book btc");
   await until("topics are found", async () => (await page.locator("tbody tr").count()) > 0 && /live|quiet/.test(await text("tbody")));
   await shot("topics-light");
+  await go("coverage");
+  await until("a recording's coverage is drawn", async () => (await page.locator("tr.heat").count()) > 10);
+  check((await page.locator("tr.heat td[title*=' records, ']").count()) > 10, "what is missing stands at each cell");
+  await page.locator("tr.heat button").first().focus();
+  await page.keyboard.press("Enter");
+  await until("what is missing of a topic is told in words", async () => /records, \d+ gap/.test(await text("tr.told")));
+  await shot("coverage-light");
   await go("catalogue/zh");
   await until("the catalogue is in Chinese", async () => /[\u4e00-\u9fff]/.test(await text("h1")) && (await page.locator("details").count()) > 20);
   await shot("catalogue-zh-light");
@@ -224,7 +238,7 @@ async function look() {
   await until("and in English", async () => /country/.test(await text("h1")));
 
   await page.setViewportSize({ width: 390, height: 800 });
-  for (const path of ["overview", "markets", "topics", "catalogue/en"]) {
+  for (const path of ["overview", `exchange/${id}`, "markets", "topics", "coverage", "catalogue/en"]) {
     await go(path);
     await page.waitForTimeout(1500);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);

@@ -123,6 +123,48 @@ export interface Catalogue {
   words: Record<Language, CatalogueWords>;
 }
 
+/** A recording that the daemon makes. */
+export interface Recording {
+  name: string;
+  type: string;
+  path: string;
+}
+
+export interface CoverageGap {
+  cause: string;
+  ts_from: number;
+  ts_to: number | null;
+  repair: string | null;
+  missed: number | null;
+  is_mended: boolean;
+}
+
+/** One topic on one day, as `aggregator coverage --json --brief` has it. */
+export interface CoverageDay {
+  day: string;
+  exchange: string;
+  channel: string;
+  symbol: string | null;
+  raw_symbol: string | null;
+  followed_ns: number;
+  covered_ns: number;
+  percent: number | null;
+  records: number;
+  numbers: string;
+  missing: number;
+  untold: number;
+  gaps: CoverageGap[];
+  gaps_left_out: number;
+}
+
+export interface CoverageReport {
+  ts_from: number | null;
+  ts_to: number | null;
+  days: CoverageDay[];
+  unreadable: string[];
+  remarks: string[];
+}
+
 export type Language = "en" | "zh";
 
 export interface CatalogueWords {

@@ -6,6 +6,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import "./page.css";
 import { login, ask, type Language } from "./ask";
 import { CataloguePage } from "./catalogue";
+import { CoveragePage } from "./coverage";
 import { ExchangePage } from "./exchange";
 import { Markets } from "./markets";
 import { Overview } from "./overview";
@@ -17,6 +18,7 @@ const PLACES: [string, string][] = [
   ["overview", "Overview"],
   ["markets", "Markets"],
   ["topics", "Topics"],
+  ["coverage", "Coverage"],
   ["catalogue", "Catalogue"],
 ];
 
@@ -34,6 +36,7 @@ function Part({ path: [place, name] }: { path: string[] }) {
   if (place === "symbol" && name) return <SymbolPage key={name} symbol={name} />;
   if (place === "markets") return <Markets />;
   if (place === "topics") return <Topics />;
+  if (place === "coverage") return <CoveragePage exchange={name} />;
   if (place === "catalogue") return <CataloguePage language={(name === "zh" ? "zh" : "en") satisfies Language} />;
   return <Overview />;
 }

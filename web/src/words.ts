@@ -33,6 +33,17 @@ export function clock(ms: number): string {
   return new Date(ms).toLocaleTimeString("en-GB");
 }
 
+export const DAY_MS = 86_400_000;
+
+/** A time of UTC, as recordings have them. */
+export function utc(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 19).replace("T", " ");
+}
+
+export function utcDay(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10);
+}
+
 /** Nanoseconds, rounded as JavaScript reads them, as milliseconds. */
 export function fromNs(ns: number): number {
   return ns / 1e6;

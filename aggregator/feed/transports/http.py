@@ -2,7 +2,8 @@
 
 `/feed` is a WebSocket with the protocol of every transport, `/events` the same as server-sent events, and `/topics`,
 `/instruments` and `/book` answer single questions. `/livez` and `/readyz` tell whoever asks how the daemon is,
-`/status` and `/metrics` whoever may know all of it, and a browser logs in at `/login`. The web page is at `/`.
+`/status`, `/metrics` and `/coverage` whoever may know all of it, and a browser logs in at `/login`. The web page is at
+`/`.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from aiohttp import HttpVersion11, WSCloseCode, WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from aggregator.bus.history import Start
-from aggregator.bus.insight import Insight
+from aggregator.bus.insight import CoverageQuery, Insight, NoCoverage
 from aggregator.bus.selection import BadPattern, Selection
 from aggregator.derived.channels import needs
 from aggregator.errors import UNREADABLE
@@ -137,6 +138,7 @@ class HttpTransport:
             **dict.fromkeys(READY, self._ready),
             "/status": self._status,
             "/metrics": self._metrics,
+            "/coverage": self._coverage,
         }
         self._files: dict[str, Handler] = dict.fromkeys(page.page_files(), self._file)
         self._posts: dict[str, Handler] = {"/login": self._login, "/logout": self._logout}
@@ -442,6 +444,21 @@ class HttpTransport:
         _asked(request, set())
         body, media_type = await self._insight(request).metrics()
         return web.Response(body=body, headers={"Content-Type": media_type})
+
+    async def _coverage(self, request: web.Request) -> web.StreamResponse:
+        """Name the recordings that the daemon makes, or tell how complete one of them is."""
+        asked, insight = _asked(request, {"recording", "first", "last", "exchange"}), self._insight(request)
+        if not asked:
+            return _answer(msgspec.json.encode({"recordings": insight.recordings()}) + b"\n")
+        try:
+            query = msgspec.convert(asked, CoverageQuery)
+        except msgspec.ValidationError as error:
+            how = "write /coverage?recording=NAME&first=2026-11-23&last=2026-11-29"
+            raise BadRequest(f"{error}; {how}") from None
+        try:
+            return _answer(await insight.coverage(query))
+        except NoCoverage as error:
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
 
     def _welcome(self, peer: HttpPeer, request: web.Request) -> Subscriber:
         """Take in a stream, which ends with the login that opened it."""

@@ -40,5 +40,6 @@ SINK = Sink(
     example={"path": "/var/lib/aggregator/journal"},
     has_queue=False,
     is_table=True,
+    is_recording=True,
     starts_first=True,
 )

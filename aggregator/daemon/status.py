@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, structs
@@ -91,6 +92,8 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     capture: where its frames are kept; null: nowhere
     channels: its channels
     drift: differences from what it has always sent; null: it is not listened to yet
+    elsewhere: hosts that the configuration has put in the place of the exchange's own: of a simulation, a playback or a
+        relay, say
     """
 
     id: str
@@ -112,6 +115,7 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     capture: RecorderStatus | None = None
     channels: list[ChannelStatus] = []
     drift: DriftStatus | None = None
+    elsewhere: list[str] = []
 
 
 class DaemonStatus(Struct, frozen=True, kw_only=True):
@@ -401,4 +405,5 @@ def _exchange(daemon: "Daemon", id: str, totals: _TopicTotals, *, is_on_demand: 
         capture=None if recorder is None else recorder.status(),
         channels=[found.status(channel) for channel, found in totals.channels.items()],
         drift=daemon.attention.status(id),
+        elsewhere=sorted({urlsplit(here).netloc for here in exchanges.configs[id].endpoints.values()}),
     )

@@ -49,6 +49,8 @@ export interface Exchange {
   shards: Shard[];
   polls: { name: string; topics: number; every_s: number; silent: number }[];
   channels: { channel: string; topics: Record<string, number>; gaps: Record<string, number>; rate: number; age_ms: number | null }[];
+  /** Hosts in the place of the exchange's own. */
+  elsewhere: string[];
   drift: { kinds: number; counts: Record<string, number>; findings: Finding[] } | null;
 }
 

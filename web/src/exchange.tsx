@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 
 import type { TopicState } from "./ask";
-import { Badge, Empty, symbolLink, Table, Tile } from "./parts";
+import { Badge, Elsewhere, Empty, symbolLink, Table, Tile } from "./parts";
 import { standing, useShared, useWanted, type SeenGap } from "./state";
 import { age, bytes, clock, count, fromNs, rate } from "./words";
 
@@ -27,6 +27,11 @@ export function ExchangePage({ id }: { id: string }) {
       <h1>
         <bdi>{id}</bdi> <Badge state={standing(exchange)} />
       </h1>
+      {exchange.elsewhere.length > 0 && (
+        <p class="note">
+          <Elsewhere exchange={exchange} />: it is reached at {exchange.elsewhere.join(", ")}, as the configuration says.
+        </p>
+      )}
       {exchange.trouble && <p class="trouble">{exchange.trouble}</p>}
       <dl class="tiles">
         <Tile name="records a second">{rate(exchange.rate)}</Tile>
@@ -107,6 +112,7 @@ export function ExchangePage({ id }: { id: string }) {
       </Table>
       {found.length > MOST_ROWS && <p class="note">{count(found.length - MOST_ROWS)} more: narrow the search.</p>}
       <h2>Drift</h2>
+      <p class="note">Whether the fields of its messages are those that they have always had: a field that is gone is a number that is missing.</p>
       {!exchange.drift || exchange.drift.findings.length === 0 ? (
         <Empty>It sends what it has always sent{exchange.drift ? `: ${exchange.drift.kinds} kinds of frames are known` : ""}.</Empty>
       ) : (

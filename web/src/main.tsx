@@ -8,6 +8,7 @@ import { login, ask, type Language } from "./ask";
 import { CataloguePage } from "./catalogue";
 import { CoveragePage } from "./coverage";
 import { ExchangePage } from "./exchange";
+import { Help } from "./help";
 import { Markets } from "./markets";
 import { Overview } from "./overview";
 import { Shared, State, useShared } from "./state";
@@ -20,7 +21,11 @@ const PLACES: [string, string][] = [
   ["topics", "Topics"],
   ["coverage", "Coverage"],
   ["catalogue", "Catalogue"],
+  ["help", "Help"],
 ];
+
+/** Where a part stands that no link of the head names. */
+const ABOVE: Record<string, string> = { exchange: "overview", symbol: "markets" };
 
 function here(): string[] {
   const path = location.hash.replace(/^#\/?/, "").split("/");
@@ -36,6 +41,7 @@ function Part({ path: [place, name] }: { path: string[] }) {
   if (place === "symbol" && name) return <SymbolPage key={name} symbol={name} />;
   if (place === "markets") return <Markets />;
   if (place === "topics") return <Topics />;
+  if (place === "help") return <Help />;
   if (place === "coverage") return <CoveragePage exchange={name} />;
   if (place === "catalogue") return <CataloguePage language={(name === "zh" ? "zh" : "en") satisfies Language} />;
   return <Overview />;
@@ -58,7 +64,8 @@ function Page() {
   useEffect(() => {
     document.title = [path[1] ?? PLACES.find(([each]) => each === place)?.[1], "aggregator"].filter(Boolean).join(" · ");
   }, [path.join("/")]);
-  const isWide = place === "catalogue";
+  const isWide = place === "catalogue" || place === "help";
+  const above = ABOVE[place] ?? place;
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), main.current?.focus())}>
@@ -68,7 +75,7 @@ function Page() {
         <strong class="brand">aggregator</strong>
         <nav aria-label="Pages">
           {PLACES.map(([each, name]) => (
-            <a key={each} href={`#/${each}`} aria-current={each === place ? "page" : undefined}>
+            <a key={each} href={`#/${each}`} aria-current={each === above ? "page" : undefined}>
               {name}
             </a>
           ))}
@@ -93,7 +100,7 @@ function Page() {
         {state.needsLogin && !isWide ? <Login /> : <Part path={path} />}
       </main>
       <footer>
-        aggregator {state.status?.process.version} · <a href="/livez">live</a> · <a href="/status">status</a> · <a href="/metrics">metrics</a> ·{" "}
+        aggregator {state.status?.process.version} · for programs: <a href="/status">status</a>, <a href="/metrics">metrics</a>, <a href="/livez">alive</a> ·{" "}
         <a href="/notice.txt">licences</a>
       </footer>
     </>
@@ -113,7 +120,7 @@ function Line() {
   );
 }
 
-const THEMES = ["system", "dark", "light"];
+const THEMES: Record<string, string> = { system: "colours: system", dark: "dark", light: "light" };
 
 function Theme() {
   const [theme, choose] = useState(localStorage.getItem("theme") ?? "system");
@@ -126,8 +133,10 @@ function Theme() {
     <label>
       <span class="unseen">Colours</span>
       <select value={theme} onChange={(event) => choose(event.currentTarget.value)}>
-        {THEMES.map((each) => (
-          <option key={each}>{each}</option>
+        {Object.entries(THEMES).map(([each, name]) => (
+          <option key={each} value={each}>
+            {name}
+          </option>
         ))}
       </select>
     </label>

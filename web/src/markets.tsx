@@ -58,6 +58,12 @@ export function Markets() {
           })}
         </Table>
       )}
+      {found.length > 0 && (
+        <p class="note">
+          The best prices over all exchanges that are followed and fresh. A spread below zero: one exchange bids more than another wants. A name shows books, trades
+          and candles.
+        </p>
+      )}
       {found.length > MOST_LIVE && <p class="note">{found.length - MOST_LIVE} more: narrow the search.</p>}
     </>
   );

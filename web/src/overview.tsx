@@ -1,6 +1,6 @@
 /** All exchanges, sinks and clients at a glance. */
 
-import { Badge, Empty, exchangeLink, Sparkline, Table, Tile } from "./parts";
+import { Badge, Elsewhere, Empty, exchangeLink, Sparkline, Table, Tile } from "./parts";
 import { standing, useShared } from "./state";
 import { age, bytes, count, rate } from "./words";
 
@@ -15,6 +15,10 @@ export function Overview() {
   return (
     <>
       <h1>Overview</h1>
+      <p class="note">
+        This program gathers public market data of crypto exchanges, and says of each whether what it tells can be trusted just now. A name leads on;{" "}
+        <a href="#/help">help</a> has the words.
+      </p>
       <dl class="tiles">
         <Tile name="exchanges up">
           {up} of {status.exchanges.length}
@@ -34,7 +38,7 @@ export function Overview() {
           return (
             <tr key={exchange.id} data-exchange={exchange.id} data-state={standing(exchange)}>
               <th scope="row">
-                <a href={exchangeLink(exchange.id)}>{exchange.id}</a>
+                <a href={exchangeLink(exchange.id)}>{exchange.id}</a> <Elsewhere exchange={exchange} />
               </th>
               <td>
                 <Badge state={standing(exchange)} title={exchange.trouble ?? told} />
@@ -56,6 +60,12 @@ export function Overview() {
       <p class="note">
         Age is the time since the last record. Lag is how much later than the exchange&rsquo;s own time records come, told once a minute.
       </p>
+      {status.exchanges.some((exchange) => exchange.elsewhere.length > 0) && (
+        <p class="note">
+          <span class="warn">not its own address</span>: the configuration has put others in the place of this exchange&rsquo;s addresses. It is a simulation, as in a
+          demo, a playback, or a relay, and what it says is not the exchange&rsquo;s own word.
+        </p>
+      )}
       {status.sources.length > 0 && (
         <>
           <h2>Sources</h2>
@@ -94,6 +104,11 @@ export function Overview() {
             </tr>
           ))}
         </Table>
+      )}
+      {status.sinks.length > 0 && (
+        <p class="note">
+          Where records are written. How complete that is: <a href="#/coverage">coverage</a>.
+        </p>
       )}
       <h2>Clients</h2>
       {subscribers.length === 0 ? (

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 
+import type { Exchange } from "./ask";
 import type { Standing } from "./state";
 
 const MARKS: Record<string, string> = { up: "●", live: "●", running: "●", quiet: "●", partly: "◐", down: "✕", stalled: "✕" };
@@ -12,6 +13,16 @@ export function Badge({ state, title }: { state: Standing | string; title?: stri
     <span class={`badge ${kind(state)}`} title={title}>
       <span aria-hidden="true">{MARKS[state] ?? "○"}</span> {state}
     </span>
+  );
+}
+
+/** A word where it is not the exchange itself that is listened to. */
+export function Elsewhere({ exchange }: { exchange: Exchange }) {
+  if (exchange.elsewhere.length === 0) return null;
+  return (
+    <small class="warn" title={`It is reached at ${exchange.elsewhere.join(", ")}`}>
+      not its own address
+    </small>
   );
 }
 

@@ -188,14 +188,13 @@ function Trades({ state, symbol, exchanges }: { state: State; symbol: string; ex
       {trades.current.length === 0 ? (
         <Empty>None since this page was opened.</Empty>
       ) : (
-        <Table caption="Trades" heads={["time", "exchange", "#price", "#size"]}>
+        <Table caption="Trades" heads={["time", "exchange", "taker", "#price", "#size"]}>
           {trades.current.map((trade, i) => (
             <tr key={i} class={trade.side === "sell" ? "offer" : trade.side === "buy" ? "bid" : ""}>
               <td>{clock(trade.ts_event ?? trade.ts_recv)}</td>
               <td class="wrap">{trade.exchange}</td>
-              <td class="number price">
-                <span class="unseen">{trade.side}</span> {trade.price}
-              </td>
+              <td>{trade.side === "sell" ? "sells" : trade.side === "buy" ? "buys" : "–"}</td>
+              <td class="number price">{trade.price}</td>
               <td class="number">{trade.size}</td>
             </tr>
           ))}

@@ -48,7 +48,7 @@ export function Topics() {
         Search <input type="search" value={wanted} onInput={(event) => want(event.currentTarget.value)} placeholder="book BTC" />
       </label>
       <p class="note" aria-live="polite">
-        {count(found.length)} of {count(state.topics.length)} topics{found.length > MOST_ROWS && `; the first ${MOST_ROWS} are shown`}.
+        {count(found.length)} of {count(state.topics.length)} topics{found.length > MOST_ROWS && `; the first ${MOST_ROWS} are shown, a search finds the others`}. A topic is one channel of one market at one exchange.
       </p>
       {found.length === 0 ? (
         <Empty>No topic has all these words.</Empty>

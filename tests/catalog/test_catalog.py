@@ -26,6 +26,7 @@ BEYOND = {
     "apex",
     "aster",
     "backpack",
+    "binancetr",
     "bittrade",
     "blockchaincom",
     "btse",

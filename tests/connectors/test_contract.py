@@ -134,6 +134,7 @@ def test_what_wants_keys_says_which_and_shows_them_only_when_it_is_signed(id: st
 
 
 ELSEWHERE = {  # exchange -> domains of its own that neither its home nor its documentation has
+    "binancetr": {"binance.me"},
     "dydx": {"dydx.trade"},
     "gate": {"gateio.ws", "gateio.live"},
     "gateeu": {"gateeu.com"},
@@ -211,6 +212,7 @@ WHOLE = {  # exchange -> how its documentation says that each answer of its list
     "bigone": "`asset_pairs` and `symbols` take no parameters",
     "binance": "`exchangeInfo` gives all without a parameter, and has none for pages",
     "binancecoinm": "`exchangeInfo` and `fundingInfo` have no parameters",
+    "binancetr": "`common/symbols` takes no parameters",
     "binanceus": "`exchangeInfo` gives all without a parameter, and has none for pages",
     "binanceusdm": "`exchangeInfo` and `fundingInfo` have no parameters",
     "bitbank": "`spot/pairs` takes no parameters",

@@ -551,12 +551,24 @@ class Archive(Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(channel for stream in self.streams for channel in stream.channels))
 
 
+class Older(Struct, frozen=True, kw_only=True):
+    """A format of before that the readers of today know too, as the first bytes of a frame tell it apart.
+
+    until: from when on it was not spoken any more, as exactly as that is known (`2025-08`, UTC); null: it is not known
+    channels: what is read of it
+    """
+
+    channels: tuple[Channel, ...]
+    until: str | None = None
+
+
 class Exchange(Struct, frozen=True, kw_only=True):
     """Everything that a connector declares about its exchange.
 
     id: as ccxt spells it
     feeds: what is spoken today; none of an exchange that is over, of which archives are all
     archives: the formats that it spoke before, in the order of their days
+    older: those that need no day to be told apart, and so no archive
     trouble: status, headers (names in lower case) and body of an answer by REST -> what it says against its request;
         None if the answer is good, or if its status alone tells. Needed if errors come with HTTP 200
     history: how trades and candles of the past are asked for
@@ -572,6 +584,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
     feeds: tuple[Stream | Poll, ...] = ()
     listing: Listing = Listing()
     archives: tuple[Archive, ...] = ()
+    older: tuple[Older, ...] = ()
     trouble: Callable[[int, Mapping[str, str], bytes], Trouble | None] | None = None
     history: tuple[PastPages, ...] = ()
     limits: Limits = Limits()

@@ -12,6 +12,17 @@ Status = Literal["live", "renamed", "duplicate-api", "delisted", "suspended", "c
 Transport = Literal["ws", "ws-auth", "rest-poll"]
 
 
+class OldFormat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A format of which captures are read, and that is not spoken any more.
+
+    channels: what is read of it
+    until: from when on it was not spoken, as exactly as it is known; null: it is not known
+    """
+
+    channels: tuple[str, ...]
+    until: str | None = None
+
+
 class CatalogEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One exchange id.
 
@@ -37,6 +48,8 @@ class CatalogEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     transport: Transport | None = None  # how market data is had, of those that operate
     keys: Literal["all", "some"] | None = None  # how much of it our connector has only with keys of an account
     family: str | None = None  # the protocol's name
+    archives: tuple[OldFormat, ...] = ()  # older formats of which our connector reads captures
+    read_as: str | None = None  # the id whose connector reads captures of this one
     zh_name: str | None = None
 
 

@@ -6,15 +6,24 @@ from typing import Literal, get_args
 import click
 from msgspec import Struct, json
 
-from aggregator.catalog.catalog import CatalogEntry, Status, Transport, country_code, load_catalog, load_countries
-from aggregator.catalog.registry import connector_ids, installed_ids
+from aggregator.catalog.catalog import (
+    CatalogEntry,
+    OldFormat,
+    Status,
+    Transport,
+    country_code,
+    load_catalog,
+    load_countries,
+)
+from aggregator.catalog.registry import archived_ids, connector_ids, installed_ids
 from aggregator.cli.table import print_rows
-from aggregator.docgen.known import KnownExchange, ended, load_known, other, other_ids
+from aggregator.docgen.known import KnownExchange, captures, ended, load_known, other, other_ids
 from aggregator.errors import nearest
 from aggregator.records import Channel
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 COLUMNS = ("id", "name", "country", "status", "ended", "transport", "built")
+ARCHIVE_COLUMNS = ("id", "name", "status", "captures are read")
 WIDEST = {"name": 16, "country": 7, "ended": 16}  # makes 100 characters, all in all
 SPARED = ("transport", "name", "ended", "country")
 
@@ -32,6 +41,8 @@ class ShownExchange(Struct, frozen=True):
     connector: bool
     keys: Literal["all", "some"] | None
     channels: tuple[Channel, ...]
+    archives: tuple[OldFormat, ...]
+    read_as: str | None
 
 
 def _country(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -75,6 +86,8 @@ def listed(one: KnownExchange) -> ShownExchange:
         connector=exchange is not None,
         keys=exchange.with_keys if exchange is not None else None,
         channels=exchange.channels if exchange is not None else (),
+        archives=entry.archives,
+        read_as=entry.read_as,
     )
 
 
@@ -85,7 +98,7 @@ def _print_json(known: Sequence[KnownExchange]) -> None:
 
 def _print_table(entries: Sequence[CatalogEntry]) -> None:
     """Without loading a single connector: their names are enough."""
-    connected = {*connector_ids(), *installed_ids()}
+    connected, over = {*connector_ids(), *installed_ids()}, set(archived_ids())
     rows = [
         (
             entry.id,
@@ -94,7 +107,7 @@ def _print_table(entries: Sequence[CatalogEntry]) -> None:
             entry.status,
             ended(entry),
             entry.transport or "",
-            "" if entry.id not in connected else "keys" if entry.keys == "all" else "yes",
+            ("keys" if entry.keys == "all" else "yes") if entry.id in connected else "old" * (entry.id in over),
         )
         for entry in entries
     ]
@@ -114,21 +127,36 @@ def _page(known: Sequence[KnownExchange], *, by_country: bool, lang: str | None)
 @click.option("--country", callback=_country, metavar="COUNTRY", help="Of one country: JP, Japan or 日本.")
 @click.option("--status", callback=_status, metavar="STATUS", help=f"Of one status: {', '.join(STATUSES)}.")
 @click.option("--json", "as_json", is_flag=True, help="A list of objects, with the connectors' channels.")
+@click.option("--archives", is_flag=True, help="Which older formats can be read in captures, and until when.")
 @click.option("--markdown", is_flag=True, help="The page docs/exchanges.md, with books, checksums and limits.")
 @click.option("--by-country", is_flag=True, help="The page docs/exchanges-by-country.md.")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="The language of --by-country; en if not given.")
 def command(
-    country: str | None, status: str | None, as_json: bool, markdown: bool, by_country: bool, lang: str | None
+    *,
+    country: str | None,
+    status: str | None,
+    archives: bool,
+    as_json: bool,
+    markdown: bool,
+    by_country: bool,
+    lang: str | None,
 ) -> None:
     """Every exchange that is known, and what became of it.
 
     A table, of fewer columns where the terminal is narrow; or tab-separated lines where there is none. "ended" holds a
-    date and a successor, "built" says that there is a connector: "keys" if it gives nothing without keys of an account.
+    date and a successor, "built" says that there is a connector: "keys" if it gives nothing without keys of an account;
+    "old" says that the exchange is over, and that its captures can be read.
     """
+    if archives and (as_json or markdown or by_country):
+        raise click.UsageError("--archives is a table of its own; --json has the archives of each exchange as well")
     if as_json and (markdown or by_country):
         raise click.UsageError("--json and a page of Markdown exclude each other")
     if lang is not None and not by_country:
         raise click.UsageError("--lang is the language of --by-country; name both")
+    if archives:
+        read = [(entry, captures(entry)) for entry in load_catalog().values() if _is_wanted(entry, country, status)]
+        print_rows(ARCHIVE_COLUMNS, [(one.id, one.name, one.status, said) for one, said in read if said], WIDEST)
+        return
     if not (as_json or markdown or by_country):
         entries = [*load_catalog().values(), *map(other, other_ids())]
         _print_table([entry for entry in entries if _is_wanted(entry, country, status)])

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from msgspec import Struct, json
 
-from aggregator.catalog.catalog import Status, Transport, load_countries
-from aggregator.docgen.known import KnownExchange, ended, live_first
+from aggregator.catalog.catalog import CatalogEntry, Status, Transport, load_countries
+from aggregator.docgen.known import KnownExchange, ended, has_no_captures, live_first
 from aggregator.docgen.markdown import cell, code, link, notice, table
 
 Language = Literal["en", "zh"]
@@ -26,6 +26,8 @@ class PageWords(Struct, frozen=True, forbid_unknown_fields=True):
     nowhere: str  # the title of the section of those that are of no country
     connector: str  # stands in the column of that name, where there is a connector
     connector_with_keys: str  # stands there where it gives nothing without keys of an account
+    captures: str  # stands in the last column where a format of unknown end is read in captures
+    no_captures: str  # stands there where an exchange is over, and no message of it was found
     statuses: Mapping[Status, str]
     transports: Mapping[Transport, str]
 
@@ -72,4 +74,13 @@ def _row(one: KnownExchange, words: PageWords, language: Language) -> tuple[str,
     connector = ""
     if one.exchange is not None:
         connector = words.connector_with_keys if one.exchange.with_keys == "all" else words.connector
-    return code(entry.id), link(name, entry.home), words.statuses[entry.status], ended(entry), transport, connector
+    facts = (code(entry.id), link(name, entry.home), words.statuses[entry.status], ended(entry), transport, connector)
+    return (*facts, _captures(entry, words))
+
+
+def _captures(entry: CatalogEntry, words: PageWords) -> str:
+    """Until when the formats were spoken of which captures are read, or whose captures are read as these."""
+    if entry.read_as is not None:
+        return f"→ {entry.read_as}"
+    until = ", ".join(old.until or words.captures for old in entry.archives)
+    return until or (words.no_captures if has_no_captures(entry) else "")

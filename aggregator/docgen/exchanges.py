@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from aggregator.catalog.catalog import CatalogEntry, load_countries
 from aggregator.docgen.declared import book_mode, checksum, limits, past
-from aggregator.docgen.known import KnownExchange, ended
+from aggregator.docgen.known import KnownExchange, captures, ended, old_formats
 from aggregator.docgen.markdown import code, link, notice, table
 from aggregator.exchange import Exchange
 
@@ -37,7 +37,7 @@ COLUMNS = (
 ENDED_COLUMNS = ("id", "name", "country", "status", "date", "successor", "what happened", "archive", "documentation")
 ENDED_LEGEND = """
 - *archive*: the channels that are read in [captures](sandbox.md#the-lines-of-a-capture) of an exchange that is over,
-  and until when it spoke that format.
+  and until when it spoke that format; or that no message of it was found in public, so that none can be read.
 """
 
 
@@ -96,8 +96,9 @@ def _notes(known: Sequence[KnownExchange]) -> list[str]:
 def _section(exchange: Exchange) -> str:
     """One exchange: what it has announced, how its fields differ, and when its wire was last looked at."""
     said = [*_keys(exchange), *(f"Announced: {announced}" for announced in exchange.announced), *exchange.notes]
-    said += (f"Captures of before {old.until} are read in the format of then: {', '.join(old.channels)}."
-             for old in exchange.archives)  # fmt: skip
+    for old in old_formats(exchange):
+        before = f"of before {old.until} are read in the format of then" if old.until else "of an older format are read"
+        said.append(f"Captures {before}: {', '.join(old.channels)}.")
     if exchange.checked:
         said.append(f"Its wire was last held against: {exchange.checked}.")
     if not said:
@@ -129,9 +130,8 @@ def _ended_row(one: KnownExchange) -> tuple[str, ...]:
     if entry.status == "delisted" and entry.operating == "yes":
         what = f"{what}; it still trades"
     successor = code(entry.successor) if entry.successor else ""
-    archive = "; ".join(f"{', '.join(old.channels)} until {old.until}" for old in one.archives)
     facts = (code(entry.id), entry.name, countries(entry), entry.status, entry.closed or "")
-    return (*facts, successor, what, archive, _docs(entry.docs[0]))
+    return (*facts, successor, what, captures(entry), _docs(entry.docs[0]))
 
 
 def countries(entry: CatalogEntry) -> str:

@@ -5,7 +5,7 @@ from itertools import chain
 
 from msgspec import Struct
 
-from aggregator.catalog.catalog import CatalogEntry, load_catalog
+from aggregator.catalog.catalog import CatalogEntry, OldFormat, load_catalog
 from aggregator.catalog.registry import archived_ids, connector_ids, installed_ids, load_exchange
 from aggregator.exchange import Archive, Exchange
 
@@ -44,6 +44,28 @@ def load_known(*, everything: bool = False) -> tuple[list[KnownExchange], list[s
     running = {id: exchange for id, exchange in exchanges.items() if id not in archived}
     archives = {id: exchange.archives for id, exchange in exchanges.items()}
     return [KnownExchange(entry, running.get(id), archives.get(id, ())) for id, entry in entries.items()], complaints
+
+
+def old_formats(exchange: Exchange) -> tuple[OldFormat, ...]:
+    """The formats of before that a connector reads, as the catalogue has them."""
+    archived = (OldFormat(channels=old.channels, until=old.until) for old in exchange.archives)
+    return *archived, *(OldFormat(channels=old.channels, until=old.until) for old in exchange.older)
+
+
+def captures(entry: CatalogEntry) -> str:
+    """The channels that are read in captures of older formats, and until when these were spoken."""
+    read = (
+        f"{', '.join(old.channels)}{f' until {old.until}' if old.until else ', of an older format'}"
+        for old in entry.archives
+    )
+    if entry.read_as is not None:
+        return f"as those of `{entry.read_as}`"
+    return "; ".join(read) or ("none were found" if has_no_captures(entry) else "")
+
+
+def has_no_captures(entry: CatalogEntry) -> bool:
+    """Tell whether an exchange is over, and neither its own messages nor those of a successor could be found."""
+    return entry.status in {"closed", "suspended", "delisted"} and entry.transport is None and not entry.archives
 
 
 def ended(entry: CatalogEntry) -> str:

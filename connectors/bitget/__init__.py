@@ -5,7 +5,7 @@ https://www.bitget.com/api-doc/common/websocket-intro
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Older, Stream, Subscribe, Subscription
 from aggregator.records import DAY_S, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import Rule, Verdict, linked, ordered
@@ -97,6 +97,7 @@ def quoted_in(asset: str) -> Callable[[Instrument], bool]:
 
 EXCHANGE = Exchange(
     id="bitget",
+    older=(Older(channels=("trades", "book", "ticker", "candles"), until="2025"),),
     docs="https://www.bitget.com/api-doc/common/websocket-intro",
     checked="2026-09, live probes by others",
     trouble=coded("code", "msg", fine=("00000",), busy=("429",)),

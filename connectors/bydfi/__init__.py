@@ -5,7 +5,7 @@ On 22 September 2026 it replaced its own protocol, which ccxt 4.5.90 still descr
 one: `futures.bydfi.com` is the host of its web page, and what is read here is what probes saw and MEXC documents.
 """
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Stream
+from aggregator.exchange import Exchange, Heartbeat, Limits, Older, Stream
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
 from aggregator.wire import by_word
@@ -16,6 +16,7 @@ from connectors.families.mexc.listing import listing
 
 EXCHANGE = Exchange(
     id="bydfi",
+    older=(Older(channels=("ticker", "candles", "book"), until="2026-09-22"),),
     docs="https://www.mexc.com/api-docs/futures/websocket-api",
     checked="2026-09, live probes of contracts by others, the day after its change; 2026-11, MEXC's documentation",
     trouble=coded("code", "message", fine=("0", "200"), busy=("510",)),

@@ -8,7 +8,7 @@ now and then a change is dropped where a connection carries many; a request that
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscription
+from aggregator.exchange import Exchange, Heartbeat, Limits, Older, Stream, Subscription
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.wire import encode
@@ -60,6 +60,11 @@ def stream(name: str, path: str, channels: dict[Channel, str], serves: Callable[
 
 EXCHANGE = Exchange(
     id="deepcoin",
+    older=(
+        Older(
+            channels=("trades", "book", "ticker", "candles", "mark_price", "index_price", "funding", "open_interest")
+        ),
+    ),
     docs="https://www.deepcoin.com/docs",
     checked="2026-09, live probes of contracts by others; 2026-11, its documentation and DeepCoin.Net for the rest",
     trouble=coded("code", "msg", fine=("0",), busy=("429",)),

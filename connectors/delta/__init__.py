@@ -11,7 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
 from aggregator.book import OrderBook
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Stream, Subscribe, Subscription
+from aggregator.exchange import (
+    Exchange,
+    Heartbeat,
+    Limits,
+    Listing,
+    Older,
+    Poll,
+    Request,
+    Stream,
+    Subscribe,
+    Subscription,
+)
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
@@ -97,6 +108,7 @@ def stream(name: str, channels: Mapping[Channel, str]) -> Stream:
 
 EXCHANGE = Exchange(
     id="delta",
+    older=(Older(channels=("trades", "book", "candles")),),
     docs="https://docs.delta.exchange",
     trouble=coded("code", within="error"),
     checked="2026-09, live probes by others; of trades and candles its documentation alone, of 2026-05",

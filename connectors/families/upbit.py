@@ -16,6 +16,7 @@ from aggregator.exchange import (
     Heartbeat,
     Limits,
     Listing,
+    Older,
     Parse,
     Refused,
     Request,
@@ -280,6 +281,7 @@ def exchange(
         id=id,
         docs=docs,
         checked=checked,
+        older=() if older is None else (Older(channels=("trades", "book", "ticker")),),
         notes=(
             "Open, high and low of the ticker are those of the UTC day, not of 24 hours, and are left out.",
             f"The book comes whole each time, {depth} levels a side.",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Backfill, Exchange, Limits, Listing, Request, Since, Trouble
+from aggregator.exchange import Backfill, Exchange, Limits, Listing, Older, Request, Since, Trouble
 from aggregator.records import Instrument, Side, Trade
 from aggregator.wire import Text, number, seconds, step, text
 from connectors.families.kraken import streams
@@ -107,6 +107,7 @@ MISSED = Backfill(missed, read_missed)
 
 EXCHANGE = Exchange(
     id="kraken",
+    older=(Older(channels=("trades", "book", "bbo", "ticker", "candles")),),
     docs="https://docs.kraken.com/exchange/api-reference/spot-websocket",
     checked="2026-11, its documentation",
     announced=("Spot is to be on the unified WebSocket `uws.kraken.com`, too, in the first quarter of 2027.",),

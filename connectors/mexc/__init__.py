@@ -5,7 +5,7 @@ https://www.mexc.com/api-docs/spot-v3/websocket-market-streams
 
 from collections.abc import Mapping
 
-from aggregator.exchange import Budget, Exchange, Heartbeat, Limits, Stream
+from aggregator.exchange import Budget, Exchange, Heartbeat, Limits, Older, Stream
 from aggregator.records import DAY_S
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
@@ -20,6 +20,7 @@ SLOWER: Mapping[str, tuple[Budget, ...]] = {f"{CONTRACT}/{what}": ((10, 2),) for
 
 EXCHANGE = Exchange(
     id="mexc",
+    older=(Older(channels=("trades", "book", "bbo", "ticker", "candles"), until="2025-08"),),
     docs="https://www.mexc.com/api-docs/spot-v3/websocket-market-streams",
     trouble=coded("code", "message", fine=("0", "200"), busy=("510",)),  # contracts say it by code; spot by HTTP status
     limits=Limits(weights={SPOT: ((500, 10),), CONTRACT: ((20, 2),), **SLOWER}, lifetime=DAY_S),

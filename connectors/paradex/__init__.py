@@ -16,6 +16,7 @@ from aggregator.exchange import (
     Exchange,
     Limits,
     Listing,
+    Older,
     Refused,
     Request,
     Stream,
@@ -162,6 +163,11 @@ def stream(name: str, channels: dict[Channel, str], kind: Kind) -> Stream:
 
 EXCHANGE = Exchange(
     id="paradex",
+    older=(
+        Older(
+            channels=("trades", "book", "bbo", "ticker", "funding", "open_interest", "liquidations"), until="2026-09-21"
+        ),
+    ),
     docs="https://docs.paradex.trade",
     checked="2026-09, schema 1:2 and its documentation; 2026-11, ccxt 4.5.90",
     trouble=coded("error", "message"),

@@ -6,7 +6,7 @@ https://api-docs.poloniex.com
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Exchange, Limits, Listing, Request
+from aggregator.exchange import Exchange, Limits, Listing, Older, Request
 from aggregator.records import Instrument, MarketState
 from aggregator.refusals import coded
 from aggregator.wire import Text, at, either, ms, number, optional, step, text
@@ -92,6 +92,7 @@ def read(row: Raw) -> Instrument:
 
 EXCHANGE = Exchange(
     id="poloniex",
+    older=(Older(channels=("trades", "book"), until="2022-08"),),
     docs="https://api-docs.poloniex.com",
     trouble=coded("code", "msg", fine=("200",), busy=("429",)),  # futures say it by code; spot by HTTP status
     checked="2026-09, live probes of its futures by others",

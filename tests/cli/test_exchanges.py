@@ -28,7 +28,10 @@ pytestmark = pytest.mark.waits
 
 ROOT = Path(__file__).resolve().parents[2]
 REST = "https://api.binance.com"
-KEYS = ["id", "name", "status", "closed", "successor", "countries", "transport", "connector", "keys", "channels"]
+KEYS = [
+    *("id", "name", "status", "closed", "successor", "countries", "transport", "connector", "keys", "channels"),
+    *("archives", "read_as"),
+]
 FIRST, SECOND, HALTED = "BTCUSDT", "ETHUSDT", "LTCBTC"
 
 
@@ -99,6 +102,23 @@ def test_json_says_what_became_of_an_exchange() -> None:
     assert (found["bittrex"]["status"], found["bittrex"]["closed"]) == ("closed", "2023-12-04")
     assert found["bit2c"]["transport"] == "rest-poll"
     assert found["alpaca"]["transport"] == "ws-auth"
+
+
+def test_older_formats_are_told_with_their_end_and_so_is_that_none_was_found() -> None:
+    result = run("exchanges", "--archives")
+    assert result.exit_code == 0
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    read = {row[0]: row[3] for row in rows}
+    assert read["ftx"] == "trades, book, bbo, ticker until 2022-11-12"
+    assert read["poloniex"] == "trades, book until 2022-08"
+    assert read["huobi"] == "as those of `htx`"
+    assert read["acx"] == "none were found"
+    assert "binance" not in read
+    assert run("exchanges", "--archives", "--json").exit_code == 2
+    found = {str(one["id"]): one for one in listed()}
+    assert found["ftx"]["archives"] == [{"channels": ["trades", "book", "bbo", "ticker"], "until": "2022-11-12"}]
+    table = {row[0]: row[6] for row in (line.split("\t") for line in run("exchanges").stdout.splitlines())}
+    assert (table["ftx"], table["binance"], table["acx"]) == ("old", "yes", "")
 
 
 def test_connectors_and_their_channels_are_those_that_are_there() -> None:

@@ -18,6 +18,7 @@ from aggregator.cli.normalize import command as normalize
 from aggregator.cli.replay import command as replay
 from aggregator.cli.symbols import command as symbols
 from aggregator.config.schema import why_not
+from aggregator.docgen.known import old_formats
 from aggregator.errors import BadFrame
 from aggregator.exchange import Archive, Exchange, Stream, nothing_to_ask
 from aggregator.records import SECOND_NS, BookSnapshot, Gap, Trade
@@ -34,6 +35,15 @@ def test_what_is_archived_is_declared_by_its_id_and_has_no_other_connector() -> 
     assert list(ARCHIVED) == archived_ids()
     assert all(exchange.id == id for id, exchange in ARCHIVED.items())
     assert set(ARCHIVED).isdisjoint(connector_ids())
+
+
+def test_the_catalogue_has_the_formats_that_connectors_read_and_no_other() -> None:
+    declared = {one.id: old_formats(one) for one in EVERY if one.archives or one.older}
+    assert {id: entry.archives for id, entry in load_catalog().items() if entry.archives} == declared
+    as_others = {id: entry.read_as for id, entry in load_catalog().items() if entry.read_as}
+    assert as_others
+    assert set(as_others.values()) <= {one.id for one in EVERY}
+    assert not as_others.keys() & declared.keys()
 
 
 @pytest.mark.parametrize("exchange", [one for one in EVERY if one.archives], ids=lambda one: one.id)

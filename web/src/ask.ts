@@ -117,6 +117,8 @@ export interface Known {
   successor?: string;
   transport?: string;
   keys?: string;
+  archives?: { channels: string[]; until?: string }[];
+  read_as?: string;
 }
 
 export interface Catalogue {
@@ -176,6 +178,8 @@ export interface CatalogueWords {
   nowhere: string;
   connector: string;
   connector_with_keys: string;
+  captures: string;
+  no_captures: string;
   statuses: Record<string, string>;
   transports: Record<string, string>;
 }

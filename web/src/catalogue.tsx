@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useState } from "preact/hooks";
 
-import { ask, type Catalogue, type Known, type Language } from "./ask";
+import { ask, type Catalogue, type CatalogueWords, type Known, type Language } from "./ask";
 import { Empty, Table } from "./parts";
 
 const OWN: Record<Language, { search: string; other: string }> = {
@@ -57,6 +57,7 @@ export function CataloguePage({ language }: { language: Language }) {
                 <td>{[one.closed, one.successor && `→ ${one.successor}`].filter(Boolean).join(" ")}</td>
                 <td>{one.transport ? (words.transports[one.transport] ?? one.transport) : ""}</td>
                 <td>{one.transport ? (one.keys === "all" ? words.connector_with_keys : words.connector) : ""}</td>
+                <td title={one.archives?.map((old) => old.channels.join(", ")).join("; ")}>{captures(one, words)}</td>
               </tr>
             ))}
           </Table>
@@ -65,6 +66,14 @@ export function CataloguePage({ language }: { language: Language }) {
       {shown.length === 0 && <Empty>–</Empty>}
     </section>
   );
+}
+
+/** Until when the formats were spoken of which captures are read; or that no message of it was found. */
+function captures(one: Known, words: CatalogueWords): string {
+  if (one.read_as) return `→ ${one.read_as}`;
+  const until = (one.archives ?? []).map((old) => old.until ?? words.captures).join(", ");
+  const isOver = ["closed", "suspended", "delisted"].includes(one.status) && !one.transport;
+  return until || (isOver ? words.no_captures : "");
 }
 
 function says(one: Known, needle: string): boolean {

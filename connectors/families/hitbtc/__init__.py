@@ -6,7 +6,7 @@ An acknowledgement lists the symbols that are known: one that is not is left out
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.exchange import Exchange, Limits, Stream, Subscribe, Subscription, every_instrument
+from aggregator.exchange import Exchange, Limits, Older, Stream, Subscribe, Subscription, every_instrument
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
@@ -62,6 +62,7 @@ def exchange(id: str, *, host: str, docs: str, checked: str) -> Exchange:
 
     return Exchange(
         id=id,
+        older=(Older(channels=("trades", "book", "ticker", "candles")),),
         docs=docs,
         checked=checked,
         trouble=coded("code", "message", within="error", busy=("429",)),

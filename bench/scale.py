@@ -25,7 +25,7 @@ from msgspec.json import Decoder, encode
 from aggregator.book import OrderBook
 from aggregator.bus.bus import Batch, Bus
 from aggregator.config.config import ExchangeConfig
-from aggregator.daemon.followed import Followed
+from aggregator.daemon.followed import Followed, in_steps
 from aggregator.exchange import Accepted, Address, Event, Exchange, Limits, Listing, Request, Stream, Subscription
 from aggregator.ingest.lines import LineListener
 from aggregator.ingest.listing import Markets, fetch_listing
@@ -40,7 +40,8 @@ from bench.measure import ROOT, settle, table
 TOPICS = 100_000  # quiet ones, of which `--share` are measured
 PER_CONNECTION = 400
 LOADED = 40_000  # topics in the loop whose holds are measured
-WATCHED_S = 300.0  # virtual seconds in which quiet topics are watched, after as many
+SETTLED_S = 900.0  # virtual seconds, before quiet topics are watched for `WATCHED_S`
+WATCHED_S = 300.0
 FRAMES = 200_000  # of a capture, at a share of 1
 CAPTURES = 20
 BOOKS = 500
@@ -236,9 +237,9 @@ class Running:
     async def _fetch(self, _: Request) -> Answer:
         return Answer(200, self._listing, {})
 
-    def follow(self) -> "asyncio.Task[None]":
+    async def follow(self) -> "asyncio.Task[None]":
         """Carry every topic."""
-        self.runner.want(self.instruments)
+        await in_steps(self.runner.wanting(self.instruments))
         return asyncio.get_running_loop().create_task(self.runner.run())
 
 
@@ -252,8 +253,8 @@ async def quiet(count: int, holds: Holds, *, has_prices: bool) -> list[Row]:
     """Topics that have told something once, or nothing at all: what they cost when that has been so for a while."""
     what = "quiet topics" if has_prices else "silent topics"
     running = Running(count, has_prices=has_prices)
-    task = running.follow()
-    await asyncio.sleep(WATCHED_S)
+    task = await running.follow()
+    await asyncio.sleep(SETTLED_S)
     first = holds.take()
     before, begun = running.records["own"], time.process_time()
     await asyncio.sleep(WATCHED_S)
@@ -270,7 +271,7 @@ async def quiet(count: int, holds: Holds, *, has_prices: bool) -> list[Row]:
 async def loaded(holds: Holds) -> list[Row]:
     """What holds a loop that has 40,000 topics in it."""
     running = Running(LOADED, has_prices=True)
-    task = running.follow()
+    task = await running.follow()
     await asyncio.sleep(60)
     half = running.instruments[::2]
     holds.take()
@@ -325,7 +326,7 @@ async def started() -> list[Row]:
     for running in all_of_them:
         found = await fetch_listing(running.exchange, lambda request, it=running: body(it, request), {}, time.time_ns)  # type: ignore[misc]
         running.instruments = Markets(found).instruments
-        tasks.append(running.follow())
+        tasks.append(await running.follow())
     while any(  # noqa: ASYNC110 - many of them
         running.records["told"] < len(CHANNELS) * len(running.instruments) for running in all_of_them
     ):

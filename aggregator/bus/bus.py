@@ -3,6 +3,7 @@
 Publishing never waits. A sink that works in its own time has a bounded queue (`sinks/queue.py`).
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from itertools import chain
 
@@ -156,6 +157,7 @@ class Bus:
     supply: who has topics brought that a reader asks for
     history: whoever keeps what was published; null: nobody does
     insight: whoever knows how the daemon fares; null: nobody does
+    turn: held for one turn of the loop by whoever publishes, in steps, what time alone makes due
     """
 
     def __init__(self, epoch: str) -> None:
@@ -168,6 +170,7 @@ class Bus:
         self.supply: Supply = Nobody()
         self.history: History | None = None
         self.insight: Insight | None = None
+        self.turn = asyncio.Lock()
 
     def attach(self, receive: Callable[[Batch], object]) -> None:
         """Call this receiver with every batch from now on."""

@@ -16,7 +16,7 @@ from aggregator.ingest.listing import life, suggest
 from aggregator.ingest.status import PollStatus, ShardStatus
 from aggregator.ingest.symbols import matches
 from aggregator.records import SECOND_NS, Channel, Instrument
-from aggregator.session.refused import NEVER_NS
+from aggregator.session.moment import NEVER_NS
 from aggregator.session.status import TopicStatus
 
 if TYPE_CHECKING:

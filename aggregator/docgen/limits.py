@@ -41,6 +41,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("wire.frames.MOST_ROWS", "rows", "in it: lists and objects", "likewise"),
         Bound("ingest.lines.VALUES_AT_ONCE", "values", "in messages above 1 MiB, one behind the other", "likewise"),
         Bound("ingest.lines.VALUES_A_SECOND", "values", "in such messages later on, each second", "likewise"),
+        Bound(
+            "ingest.connection.MOST_LOOKED_AT",
+            "topics",
+            "that time alone makes due, looked at in one turn",
+            "others have their turn first",
+        ),
         Bound("session.session.MOST_EVENTS", "records", "of one frame", "a `gap`, and the line is hung up"),
         Bound("ingest.lines.MOST_FRAGMENTS", "fragments", "of one message", "likewise"),
         Bound(

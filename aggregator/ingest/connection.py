@@ -27,6 +27,7 @@ from aggregator.session.trades import Notes
 from aggregator.session.unreadable import EXPECTED
 
 TICK_S = 1.0
+MOST_LOOKED_AT = 100  # topics that one turn of the loop looks at, of whichever connection
 NEEDS = {"snapshot": Need.SNAPSHOT, "backfill": Need.BACKFILL, "probe": Need.BACKFILL, "audit": Need.POLL}
 
 MOST_NAMED = 10  # topics in one line of the log
@@ -95,7 +96,7 @@ class Connection:
             self._send()
             while self.close_reason is None:
                 await self._sleep()
-                self._tick()
+                await self._tick()
         except SessionError as error:
             self.gone(str(error))
             self.error = error
@@ -186,9 +187,17 @@ class Connection:
     def _publish(self, records: list[Record]) -> None:
         self._bus.publish(self._arbiter.merge(self.session, records, self._now()))
 
-    def _tick(self) -> None:
-        """Let the session do what is due by time."""
-        self._publish(self.session.tick(self._now()))
+    async def _tick(self) -> None:
+        """Let the session do what is due by time, a part of it in each turn of the loop, where that is much."""
+        turn, loop = self._bus.turn, asyncio.get_running_loop()
+        await turn.acquire()
+        try:
+            self._publish(self.session.tick(self._now(), MOST_LOOKED_AT))
+            while self.session.is_looking and self.close_reason is None:
+                await asyncio.sleep(0)
+                self._publish(self.session.tick(self._now(), MOST_LOOKED_AT))
+        finally:
+            loop.call_soon(turn.release)
         if self.session.close_reason is not None:
             self.gone(self.session.close_reason)
         self._send()

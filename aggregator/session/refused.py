@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from aggregator.exchange import Meaning, Subscription
 from aggregator.records import SECOND_NS
+from aggregator.session.moment import NEVER_NS
 from aggregator.session.topics import Words
 
 FIRST_AGAIN_NS: Mapping[Meaning, int] = {  # it doubles
@@ -20,7 +21,6 @@ FIRST_AGAIN_NS: Mapping[Meaning, int] = {  # it doubles
 }
 LAST_AGAIN_NS: Mapping[Meaning, int] = {"passing": 300 * SECOND_NS, "unknown": 3600 * SECOND_NS}
 LAST_COSTLY_NS = 24 * 3600 * SECOND_NS  # where it costs the connection
-NEVER_NS = 1 << 62
 
 
 class Refusal(Struct):

@@ -4,8 +4,10 @@ What must be sent stands in `outbox`, what must be asked for by REST in `wanted`
 clock. The live daemon, a replay, the sandbox's tests and every other test drive this very object.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from msgspec import structs
 
@@ -28,11 +30,11 @@ from aggregator.sequence import unnumbered
 from aggregator.session.arbitrated import Position
 from aggregator.session.audit import Audits
 from aggregator.session.fetches import Fetch, Fetches
-from aggregator.session.moment import Now
+from aggregator.session.moment import NEVER_NS, Now
 from aggregator.session.naming import of_market, spoken
 from aggregator.session.order_book import BookNeed, BookTopic
 from aggregator.session.orders import OrdersTopic
-from aggregator.session.refused import NEVER_NS, Memory
+from aggregator.session.refused import Memory
 from aggregator.session.resync import ANSWER_NS, BookResyncs
 from aggregator.session.silence import SilenceWatch
 from aggregator.session.status import SessionStatus
@@ -57,6 +59,7 @@ from aggregator.session.unreadable import Unread, Unreadable, unread_yet
 WEIGHED_BYTES = 2**14  # a larger frame, which comes alone, is read to its end before any of its records is published
 MOST_EVENTS = 10_000  # one frame may give no more: the largest exchange lists a third as many markets
 FOREVER_NS = 3600 * SECOND_NS
+NUMBER = attrgetter("number")
 REFUSALS = 1000  # kept for the log
 MOST_TOPICS = 100_000  # frames alone bring no more topics into being
 HUNG_UP = "the exchange closes the connection where this is asked for"
@@ -113,7 +116,8 @@ class Session:
         self._resyncs = BookResyncs(stream.snapshot, self.subscriptions, self.outbox, self._answers.want_book)
         self._watch = SilenceWatch(stream, self.subscriptions, self._answers.probe)
         self._needs: deque[BookNeed] = deque()
-        self._place = place = Origin(exchange, conn)
+        self._touched: dict[Topic, None] = {}  # topics to which something has happened since the last tick
+        self._place = place = Origin(exchange, conn, touched=self._touched)
         self._unreadable = Unreadable(place)
         self.bad_frames = self._unreadable.seen
         self._counts = Counts(place)
@@ -128,6 +132,8 @@ class Session:
         self._asks_at_once = snapshot is not None and not snapshot.in_band and (rule.sure or not snapshot.after_delta)
         self._audits = Audits(self.topics, self._answers, audit)
         self._is_open = False
+        self._due: list[tuple[int, int, Topic]] = []  # a heap: topics that time alone makes due, and when
+        self._looking: deque[Topic] = deque()  # topics that this tick has still to look at
         self._heard = 0  # when the last frame came, as known at the last tick
         self._frames = 0  # frames that had come then
         self._wall = 0
@@ -184,6 +190,7 @@ class Session:
                 topic = self.topics.known(*key, now)
                 if topic.subscribed == NEVER_NS or not topic.heard:
                     topic.subscribed = now.mono
+                    self._place.touch(topic)
 
     def unsubscribe(self, subscriptions: Collection[Subscription], now: Now, reason: str = UNWANTED) -> list[Record]:
         """Carry these topics no more: records of them that still come are dropped."""
@@ -331,17 +338,39 @@ class Session:
                 topic.heard = now.mono
                 topic.accept(record, out, now)
 
-    def tick(self, now: Now) -> list[Record]:
-        """Do whatever is due by time alone. Call it about every second; `reconnect_reason` may change."""
+    def tick(self, now: Now, most: int | None = None) -> list[Record]:
+        """Do whatever is due by time alone. Call it about every second; `reconnect_reason` may change.
+
+        most: look at no more topics in this call; while `is_looking`, call it again soon
+        """
         out: list[Record] = []
-        if self._counts.frames != self._frames:
+        if not self._looking and not self._begin_tick(out, now):
+            return out
+        self._look(most, out, now)
+        if not self._looking:
+            self._watch.ask(now)
+            self._audits.tick(out, now)
+            self._serve(now)
+            if self._is_live:
+                self._counts.tick(self.topics, out, now)
+        return out
+
+    @property
+    def is_looking(self) -> bool:
+        """Tell whether this tick has still topics to look at."""
+        return bool(self._looking)
+
+    def _begin_tick(self, out: list[Record], now: Now) -> bool:
+        """Do what concerns the connection as a whole, and find the topics to look at. False: the connection is dead."""
+        has_come = self._counts.frames != self._frames
+        if has_come:
             self._frames, self._heard = self._counts.frames, self.moment.mono
         self.moment = now
         if self._unreadable.run.is_over(now):
             self._end_run(out, now)
         if self._is_live and now.mono - self._heard > self.stream.patience * SECOND_NS:
             self.close_reason = f"{self.conn}: silent for {self.stream.patience} s"
-            return out
+            return False
         self._beat(now)
         for key in self.subscriptions.again(now.mono):
             refused = self.topics.known(*key, now)
@@ -352,13 +381,30 @@ class Session:
             topic = self.topics.get(channel, raw_symbol)
             if topic is not None and not topic.heard:
                 happen(topic, "unacknowledged", out, now, "the subscription was not acknowledged")
-        for topic in self.topics:
-            self._look_at(topic, out, now)
-        self._audits.tick(out, now)
-        self._serve(now)
-        if self._is_live:
-            self._counts.tick(self.topics, out, now)
-        return out
+        self._looking.extend(self._to_look_at(now, has_come=has_come))
+        return True
+
+    def _to_look_at(self, now: Now, *, has_come: bool) -> list[Topic]:
+        """The topics to which something has happened, and those that time alone makes due; the oldest first."""
+        found = dict.fromkeys(self.topics.fresh()) if has_come else {}
+        due = self._due
+        while due and due[0][0] <= now.mono:
+            at, _, topic = heapq.heappop(due)
+            if topic.due == at:  # else it has another place here
+                topic.due = NEVER_NS
+                found[topic] = None
+        if self._touched:
+            found |= self._touched
+            self._touched.clear()
+        return sorted(found, key=NUMBER)
+
+    def _look(self, most: int | None, out: list[Record], now: Now) -> None:
+        """Look at topics, in the order in which they came into being."""
+        looking = self._looking
+        for _ in range(len(looking) if most is None else min(most, len(looking))):
+            topic = looking.popleft()
+            if topic.number >= 0:  # else it was removed meanwhile
+                self._look_at(topic, out, now)
 
     def bye(self, reason: str, now: Now) -> list[Record]:
         """Give the last summary of a connection that has ended or was never made."""
@@ -423,6 +469,7 @@ class Session:
                     self.topics.known("orders", record.raw_symbol, now)
                 record.exchange, record.symbol, record.ts_recv = self.exchange, topic.symbol, now.wall
                 record.source = "rest" if self._source == "ws" else self._source
+                self._place.touch(topic)
                 topic.accept(record, out, now)
         except Exception as error:  # noqa: BLE001 - as for a frame: it, or a delta that was held, cannot be read
             self._bad_answer(body, error, out, now)
@@ -436,6 +483,7 @@ class Session:
         self.moment = now
         topic = self.topics.get("trades", raw_symbol)
         if isinstance(topic, Numbered):
+            self._place.touch(topic)
             try:
                 topic.backfill(self._answers.read_trades(raw_symbol, body), out, now)
                 topic.expect_backfill(0)
@@ -470,6 +518,7 @@ class Session:
             self._serve(self.moment)
         elif fetch.purpose == "backfill" and isinstance(topic, Numbered):
             topic.expect_backfill(0)
+            self._place.touch(topic)
 
     def _hear_of(self, fetch: Fetch, body: bytes, now: Now) -> list[Record]:
         """Judge a silent topic by the exchange's answer: nothing has happened there, or it did not reach us."""
@@ -487,6 +536,7 @@ class Session:
             happen(topic, "nothing new", out, now, "the exchange has nothing new either")
             return out
         self._watch.stall(topic, "stalled", f"the exchange is at {newest}, we are at {topic.last}", out, now)
+        self._watch.ask(now)
         self._serve(now)
         return out
 
@@ -616,29 +666,37 @@ class Session:
 
     def _look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
         """Look after one topic: ask for its missing trades or its book, and notice its silence."""
+        due = NEVER_NS
+        topic.looked_at = topic.heard
         if isinstance(topic, Numbered):
             self._answers.want_missing(topic, now)
-        elif (
-            isinstance(topic, BookTopic)
-            and topic.book is None
-            and topic.raw_symbol is not None
-            and topic.state != "down"
-        ):
-            self._want_book(topic, now)
+        elif isinstance(topic, BookTopic) and topic.book is None and topic.state != "down":
+            due = self._want_book(topic, now)
         topic.tick(out, now)
         topic.learn()
+        if isinstance(topic, Numbered) and topic.holes():
+            self._place.touch(topic)
         if self._is_live and not isinstance(topic, OrdersTopic):  # orders fare as their book does
-            self._watch.look_at(topic, out, now)
+            due = min(due, self._watch.look_at(topic, out, now))
+        if due < topic.due:
+            topic.due = due
+            heapq.heappush(self._due, (due, topic.number, topic))
 
-    def _want_book(self, topic: BookTopic, now: Now) -> None:
-        """Ask for a book that is not there, if it does not come by itself or has not come in time."""
+    def _want_book(self, topic: BookTopic, now: Now) -> int:
+        """Ask for a book that is not there, if it does not come by itself or has not come in time.
+
+        Gives when (monotonic ns) that is to be looked at again.
+        """
         raw_symbol = topic.raw_symbol
         if raw_symbol is None:
-            return
+            return NEVER_NS
         if self._resyncs.knows(raw_symbol):
             self._resyncs.remind(raw_symbol, now.mono)
-        elif self._asks_at_once or now.mono - topic.subscribed > ANSWER_NS:
+            return self._resyncs.reminds(raw_symbol, now.mono)
+        if self._asks_at_once or now.mono - topic.subscribed > ANSWER_NS:
             self._needs.append(BookNeed(raw_symbol))
+            return now.mono + ANSWER_NS
+        return topic.subscribed + ANSWER_NS + 1
 
     def _want_missing(self, raw_symbol: str) -> None:
         """Ask for a whole book, unless the stream has brought one meanwhile."""
@@ -650,6 +708,9 @@ class Session:
         """Ask for the whole books that topics have come to need."""
         while self._needs:
             need = self._needs.popleft()
+            topic = self.topics.get("book", need.raw_symbol)
+            if topic is not None:
+                self._place.touch(topic)
             if need.raw_symbol is not None and (self._is_live or self.stream.snapshot is not None):
                 self._resyncs.need(need.raw_symbol, now.mono, failed=need.has_failed)
         self._resyncs.send(now.mono)

@@ -2,18 +2,22 @@
 
 A silence is first probed, where the exchange can be asked whether anything has happened since. A topic that is dead
 is asked for again, each time after twice as long; when that has not helped, the connection is to be replaced, once.
+Whoever judges a topic is told when to do so again: there may be a hundred thousand, of which hardly any is due.
 """
 
 from collections.abc import Callable
 
-from aggregator.exchange import Stream
+from aggregator.exchange import Stream, Subscription
 from aggregator.records import Cause, Record
-from aggregator.session.moment import Now
+from aggregator.session.moment import NEVER_NS, Now
+from aggregator.session.rhythm import FLOOR_NS
 from aggregator.session.subscriptions import Subscriptions
 from aggregator.session.topics import Topic, happen
 
 MOVING = {"book", "bbo", "ticker"}  # channels that bring a record at once, on every market
 SILENT = {"quiet", "stalled", "suspect"}
+RETRIED = {"quiet", "stalled"}  # states in which something is tried again
+OFTEN = 8  # times after which it is told how often a topic was asked for
 ENOUGH = 3  # times that a topic is asked for again before its connection is replaced
 
 
@@ -30,22 +34,25 @@ class SilenceWatch:
         self._stream = stream
         self._subscriptions = subscriptions
         self._probe = probe
+        self._dead: list[Subscription] = []  # those that are to be asked for again
 
-    def look_at(self, topic: Topic, out: list[Record], now: Now) -> None:
-        """Judge the silence of one topic."""
+    def look_at(self, topic: Topic, out: list[Record], now: Now) -> int:
+        """Judge the silence of one topic. Gives when (monotonic ns) to do so again, if nothing happens before."""
         if topic.state == "down":
-            return
-        silence = now.mono - max(topic.heard, topic.subscribed)
-        if silence <= topic.pulse.deadline:
+            return NEVER_NS
+        end = max(topic.heard, topic.subscribed) + topic.pulse.deadline
+        if now.mono <= end:
             if topic.heard and topic.gap is None and topic.stands and topic.state != "live":
                 topic.retries = topic.asked = 0
                 happen(topic, "fresh", out, now)
-        elif not topic.heard and self._subscriptions.is_unsent((topic.channel, topic.raw_symbol)):
-            return  # the turn of its request has not come yet
-        elif topic.state not in SILENT:
+            return end + 1
+        if not topic.heard and self._subscriptions.is_unsent((topic.channel, topic.raw_symbol)):
+            return now.mono + FLOOR_NS  # the turn of its request has not come yet; it is looked at when it has left
+        if topic.state not in SILENT:
             self._fall_silent(topic, out, now)
         elif topic.is_due(now):
             self._try_again(topic, out, now)
+        return topic.retry_at if topic.state in RETRIED else NEVER_NS
 
     def _fall_silent(self, topic: Topic, out: list[Record], now: Now) -> None:
         """Call a topic quiet that is silent for longer than its rhythm allows, and probe it."""
@@ -82,5 +89,18 @@ class SilenceWatch:
         elif self._stream.unsubscribe is not None and asked:
             # a book that the stream alone brings is asked for again by its resync
             if topic.channel != "book" or self._stream.snapshot is not None:
-                self._subscriptions.resubscribe(asked, now.mono)
-            happen(topic, "noted", out, now, f"asked for again ({topic.asked})")
+                self._dead += asked
+            if _is_told(topic.asked):
+                happen(topic, "noted", out, now, f"asked for again ({topic.asked})")
+
+    def ask(self, now: Now) -> None:
+        """Ask again for the topics that were found dead, all together: each request may name many of them."""
+        if self._dead:
+            wanted = [s for s in self._dead if s in self._subscriptions.of((s.channel, s.raw_symbol))]
+            self._dead.clear()
+            self._subscriptions.resubscribe(wanted, now.mono)
+
+
+def _is_told(times: int) -> bool:
+    """Tell whether it is news that a topic was asked for so often: the eighth time, the sixteenth and so on."""
+    return times >= OFTEN and times & (times - 1) == 0

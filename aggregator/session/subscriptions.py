@@ -12,11 +12,10 @@ from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 
-from msgspec import Struct
-
 from aggregator.exchange import Accepted, Meaning, Refused, Stream, Subscribe, Subscription
 from aggregator.records import CHANNELS, SECOND_NS, Channel
 from aggregator.session.refused import Memory, Refusal
+from aggregator.session.requested import Asked, RequestQueue, Split
 
 ACKNOWLEDGE_NS = 10 * SECOND_NS  # an acknowledgement may take so long
 NO_OBJECTION_NS = 2 * SECOND_NS  # after this a request counts as heard, if the exchange answers nothing but refusals
@@ -43,32 +42,6 @@ class Ask(bytes):
         return ask
 
 
-class Split(Struct):
-    """A request that was refused whole and is asked again in parts; if all of them pass, its size was the fault."""
-
-    open: int
-    has_culprit: bool = False
-
-
-class Asked(Struct):
-    """One request.
-
-    sent: when its last frame so far was sent; None: none yet
-    unsent: how many of its frames are still to be sent: a limit may hold them for long
-    split: the larger request that it is a part of
-    leave: the number of the request that leaves its topics first, where they are left and asked for again in one step
-    is_alone: no other request is open beside it
-    """
-
-    id: int
-    topics: list[Subscription]
-    sent: int | None = None
-    unsent: int = 0
-    split: Split | None = None
-    leave: int | None = None
-    is_alone: bool = False
-
-
 class Subscriptions:
     """The topics that one connection is to carry: asked for, acknowledged, refused, given up."""
 
@@ -80,7 +53,7 @@ class Subscriptions:
         self._next_id = 1
         self._wanted: dict[Key, list[Subscription]] = {}
         self._by_name: dict[Hashable, dict[Subscription, None]] = {}  # those that are wanted, by the exchange's names
-        self._queue: deque[Asked] = deque()  # requests that wait for their turn
+        self._queue = RequestQueue()
         self._open: dict[int, Asked] = {}  # requests that are neither confirmed nor refused
         self._waiting: dict[Subscription, Asked] = {}
         self._refused: dict[Subscription, Refusal] = {}  # topics that were refused on this connection
@@ -123,7 +96,7 @@ class Subscriptions:
             return False
         if self._stream.replaces and (self._open or self._queue):
             return False  # one request that is refused may end all that came before it
-        return not any(map(self._is_queued, wanted))
+        return not any(map(self._queue.names, wanted))
 
     @property
     def has_unsent(self) -> bool:
@@ -133,7 +106,7 @@ class Subscriptions:
     def is_unsent(self, key: Key) -> bool:
         """Tell whether a topic is about to be asked for: its request has not left yet."""
         asked = [(s, self._waiting.get(s)) for s in self.of(key)]
-        return any(self._is_queued(s) or (a is not None and a.sent is None) for s, a in asked)
+        return any(self._queue.names(s) or (a is not None and a.sent is None) for s, a in asked)
 
     def next_id(self) -> int:
         """A number for a request, unique on the connection."""
@@ -166,7 +139,7 @@ class Subscriptions:
     def _comes_with_another(self, s: Subscription) -> bool:
         """Tell whether the very same request was heard for another topic that is still wanted."""
         return any(
-            other not in self._waiting and other not in self._refused and not self._is_queued(other)
+            other not in self._waiting and other not in self._refused and not self._queue.names(other)
             for other in self._alike(s, self._stream.subscribe)
         )
 
@@ -207,9 +180,8 @@ class Subscriptions:
                 self._wanted.pop(key, None)
             self._waiting.pop(s, None)
         gone = set(leaving)
-        queued = ({s for asked in self._queue if asked.leave is None for s in asked.topics} & gone) - self._kept
-        for asked in self._queue:
-            asked.topics = [s for s in asked.topics if s not in gone]
+        queued = set(filter(self._queue.asks_first, gone)) - self._kept
+        self._queue.drop(gone)
         refused = (self._refused.keys() & gone) - asked_again - self._kept
         for s in leaving:
             self._held.pop(s, None)
@@ -262,8 +234,8 @@ class Subscriptions:
 
     def _waits_to_be_left(self, s: Subscription) -> bool:
         asked = self._waiting.get(s)
-        steps = (asked, *self._queue) if asked is not None and asked.sent is None else self._queue
-        return any(step.leave is not None and s in step.topics for step in steps)
+        is_next = asked is not None and asked.sent is None and asked.leave is not None and s in asked.topics
+        return is_next or self._queue.leaves(s)
 
     def _leaving(self, topics: Sequence[Subscription], id: int) -> list[Ask]:
         """The frames that unsubscribe from topics."""
@@ -336,7 +308,7 @@ class Subscriptions:
             return False
         if self._is_serial or not self._stream.hangs_up:
             return self._is_serial
-        return self._queue[0].is_alone or any(asked.is_alone for asked in self._open.values())
+        return self._queue.next.is_alone or any(asked.is_alone for asked in self._open.values())
 
     def sent(self, ask: Ask, now: int) -> list[Key]:
         """Note that a frame of a request has left; with its last one the time for answers begins.
@@ -488,7 +460,7 @@ class Subscriptions:
         halves = [Asked(self.next_id(), list(half), split=split) for half in (topics[:middle], topics[middle:])]
         for s in topics:
             self._waiting.pop(s, None)
-        self._queue.extendleft(reversed(halves))
+        self._queue.appendleft(*halves)
         self._restore()
         self.send(now)
 
@@ -531,7 +503,7 @@ class Subscriptions:
         market = [
             s
             for s in self
-            if s.raw_symbol == owed[0].raw_symbol and (s in self._waiting or s in doubted or self._is_queued(s))
+            if s.raw_symbol == owed[0].raw_symbol and (s in self._waiting or s in doubted or self._queue.names(s))
         ]
         doubted.update(market)
         for s in market:
@@ -554,15 +526,12 @@ class Subscriptions:
         again = [
             s
             for s, refusal in self._refused.items()
-            if self._memory.is_due(s, refusal, now) and s not in self._waiting and not self._is_queued(s)
+            if self._memory.is_due(s, refusal, now) and s not in self._waiting and not self._queue.names(s)
         ]
         if again:
             self._put(again)
             self.send(now)
         return _keys(again)
-
-    def _is_queued(self, s: Subscription) -> bool:
-        return any(s in asked.topics for asked in self._queue)
 
     def overdue(self, now: int) -> list[Key]:
         """The topics that were not confirmed in time, each given once; none if the exchange's silence means consent."""

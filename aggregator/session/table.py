@@ -56,6 +56,7 @@ class TopicTable:
     def __init__(self, context: TopicContext) -> None:
         self._context = context
         self._all: dict[Key, Topic] = {}
+        self._made = 0
         self._channels: dict[Channel, dict[str | None, Topic]] = {channel: {} for channel in CHANNELS}
         self.by_type: dict[type, dict[str | None, Topic]] = {
             record: self._channels[channel] for record, channel in READ_BY.items()
@@ -83,6 +84,8 @@ class TopicTable:
         if topic is None:
             topic = self._all[channel, raw_symbol] = self._make(channel, raw_symbol)
             topic.subscribed = now.mono
+            topic.number = self._made = self._made + 1
+            self._context.place.touch(topic)
             self._channels[channel][raw_symbol] = topic
         return topic
 
@@ -92,8 +95,14 @@ class TopicTable:
 
     def forget(self, key: Key) -> None:
         """Remove a topic that is no longer wanted."""
-        self._all.pop(key, None)
+        topic = self._all.pop(key, None)
+        if topic is not None:
+            topic.number = -1
         self._channels[key[0]].pop(key[1], None)
+
+    def fresh(self) -> list[Topic]:
+        """The topics of which something has come since they were looked at, in order."""
+        return [topic for topic in self._all.values() if topic.heard is not topic.looked_at]
 
     def is_good(self, channel: Channel, raw_symbol: str | None) -> bool:
         """Tell whether this connection brings all records of a topic from now on, whatever it has missed before."""

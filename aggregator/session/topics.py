@@ -28,7 +28,7 @@ from aggregator.records import (
     Trade,
 )
 from aggregator.session.arbitrated import Position
-from aggregator.session.moment import Now
+from aggregator.session.moment import NEVER_NS, Now
 from aggregator.session.rhythm import CEILING_NS, FLOOR_NS, Pulse
 from aggregator.session.states import Happening, after
 
@@ -42,11 +42,18 @@ class Origin(Struct):
     """The exchange and the connection that a topic's records are stamped with.
 
     changes: how often the state or the gap of one of its topics has changed
+    touched: topics to which something has happened that time alone may follow upon; null: nobody looks at them
     """
 
     exchange: str
     conn: str
     changes: int = 0
+    touched: "dict[Topic, None] | None" = None
+
+    def touch(self, topic: "Topic") -> None:
+        """Have a topic looked at soon."""
+        if self.touched is not None:
+            self.touched[topic] = None
 
 
 class TopicCheckpoint(Struct, omit_defaults=True):
@@ -124,22 +131,25 @@ class Topic:
     __slots__ = (
         "_latest",
         "_newest",
-        "_retry_at",
         "asked",
         "channel",
         "closed",
         "count",
+        "due",
         "duplicates",
         "gap",
         "heard",
         "instrument",
         "last",
+        "looked_at",
+        "number",
         "opened",
         "place",
         "pulse",
         "raw_symbol",
         "reason",
         "retries",
+        "retry_at",
         "since",
         "state",
         "subscribed",
@@ -171,7 +181,10 @@ class Topic:
         self.pulse = UNHEARD
         self.asked = carried.asked  # how often it was asked for again since it was last live
         self.retries = 0
-        self._retry_at = 0
+        self.retry_at = 0  # mono: when something is tried again, while it is silent
+        self.number = 0  # its place among the topics of its connection; below 0: it was removed
+        self.looked_at = 0  # `heard` as it was when the topic was looked at
+        self.due = NEVER_NS  # mono: when it is to be looked at, where nothing happens before
         self._latest = 0  # the latest time of the exchange that a trade or liquidation without a number has told
         self._newest = carried.newest  # the exchange's time of the last record that was numbered as next
         self.opened = 0  # gaps, on this connection
@@ -213,6 +226,7 @@ class Topic:
             self.since = now.wall
         self.state, self.reason = state, reason
         self.place.changes += 1
+        self.place.touch(self)
         return True
 
     def tick(self, out: list[Record], now: Now) -> None:
@@ -228,12 +242,12 @@ class Topic:
 
     def is_due(self, now: Now) -> bool:
         """Tell whether something is to be tried again for a silent topic."""
-        return now.mono >= self._retry_at
+        return now.mono >= self.retry_at
 
     def retry(self, now: Now) -> None:
         """Note that something is tried now; the next try comes after twice as long."""
         self.retries += 1
-        self._retry_at = now.mono + min(FLOOR_NS << min(self.retries - 1, 10), CEILING_NS)
+        self.retry_at = now.mono + min(FLOOR_NS << min(self.retries - 1, 10), CEILING_NS)
 
     def lose(self, cause: Cause, out: list[Record], now: Now) -> None:
         """The topic can no longer be trusted: open a gap, unless one is open."""

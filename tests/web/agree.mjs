@@ -169,7 +169,7 @@ function shown() {
   const tables = [...document.querySelectorAll("main table")].map((table) => ({
     caption: table.caption.textContent,
     heads: [...table.tHead.rows[0].cells].map((cell) => cell.textContent),
-    rows: [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent)),
+    rows: [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell, i) => ((i === 0 && cell.querySelector("a")) || cell).textContent)),
   }));
   return { tiles, tables };
 }

@@ -238,7 +238,7 @@ async function look() {
   await until("and in English", async () => /country/.test(await text("h1")));
 
   await page.setViewportSize({ width: 390, height: 800 });
-  for (const path of ["overview", `exchange/${id}`, "markets", "topics", "coverage", "catalogue/en"]) {
+  for (const path of ["overview", `exchange/${id}`, "markets", "topics", "coverage", "catalogue/en", "help"]) {
     await go(path);
     await page.waitForTimeout(1500);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);

@@ -6,7 +6,7 @@ https://www.binance.tr/apidocs/
 from aggregator.exchange import Exchange, Limits
 from aggregator.records import HOUR_S
 from connectors.families.binance import history, stream
-from connectors.families.binance.cloud import is_main, listing
+from connectors.families.binance.cloud_listing import is_main, listing
 from connectors.families.binance.rest import backfill, snapshot, trouble
 
 REST = "https://api.binance.me/api/v3"

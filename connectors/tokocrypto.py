@@ -9,7 +9,7 @@ from aggregator.exchange import Exchange, Limits
 from aggregator.records import HOUR_S
 from aggregator.sequence import spanning
 from connectors.families.binance import stream
-from connectors.families.binance.cloud import is_main, is_next, listing
+from connectors.families.binance.cloud_listing import is_main, is_next, listing
 from connectors.families.binance.rest import backfill, snapshot, trouble
 
 BINANCE = "https://www.tokocrypto.site/api/v3"

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Exchange, Limits, Listing, Poll, Request, Trouble
+from aggregator.exchange import Exchange, Limits, Listing, Page, PastPages, Poll, Request, Trouble
 from aggregator.records import DAY_S, BookSnapshot, Instrument, Level, Levels, Record, Side, Ticker, Trade
 from aggregator.refusals import fields_of, text_of
 from aggregator.wire import Text, nonzero, optional, seconds, step, text
@@ -98,7 +98,7 @@ def asking(path: str, query: str = "") -> Callable[[str], Request]:
     return lambda raw_symbol: Request(f"{MARKET}/{path}/{raw_symbol}{query}")
 
 
-def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
+def read_trades(raw_symbol: str, body: bytes) -> Iterable[Trade]:
     return [
         Trade(
             raw_symbol=raw_symbol,
@@ -159,6 +159,14 @@ def read_market(row: Raw) -> Instrument:
     )
 
 
+def ask_past(page: Page) -> Request:
+    return Request(f"{MARKET}/trades/{page.raw_symbol}")
+
+
+def read_past(page: Page, body: bytes) -> Iterable[Trade]:
+    return read_trades(page.raw_symbol, body)
+
+
 EXCHANGE = Exchange(
     id="cryptomus",
     docs="https://doc.cryptomus.com/personal",
@@ -166,6 +174,7 @@ EXCHANGE = Exchange(
     trouble=trouble,
     limits=Limits(weights={API: ((10, 10),)}),
     listing=Listing((Request(f"{API}/v2/user-api/exchange/markets"),), rows, read_market),
+    history=(PastPages(channel="trades", walk="latest", request=ask_past, parse=read_past, most=100),),
     feeds=(
         Poll(name="trades", channels=("trades",), every=15, request=asking("trades"), parse=read_trades),
         Poll(name="book", channels=("book",), every=10, request=asking("order-book", "?level=0"), parse=read_depth),

@@ -14,7 +14,7 @@ from aggregator.refusals import coded
 from aggregator.sequence import linked
 from aggregator.wire import at, encode
 from connectors.btse.frames import DEPTH, parser
-from connectors.btse.rest import API, MARKETS, ask_candles, read_candles, read_days, read_market, read_prices
+from connectors.btse.rest import API, HISTORY, MARKETS, ask_candles, read_candles, read_days, read_market, read_prices
 
 BOOKS: dict[Channel, str] = {"book": "update:{}_0", "bbo": "snapshotL1:{}"}
 SPOT: dict[Channel, str] = {"trades": "tradeHistoryApi:{}"}
@@ -63,6 +63,7 @@ EXCHANGE = Exchange(
     trouble=coded("code", "msg", fine=("1",), busy=("429",)),
     limits=Limits(weights={API: ((50, 2),)}, connections=50),
     listing=Listing((Request(f"{MARKETS}/markets"),), at("data", "symbols"), read_market),
+    history=HISTORY,
     feeds=(
         stream("spot-books", "oss/spot", BOOKS, is_spot),
         stream("spot", "spot", SPOT, is_spot),

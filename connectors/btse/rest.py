@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Request
+from aggregator.exchange import Page, PastPages, Request
 from aggregator.records import (
     MS_NS,
+    SECOND_NS,
     Candle,
     Funding,
     IndexPrice,
@@ -30,6 +31,8 @@ API = "https://api.btse.com"
 MARKETS = f"{API}/public-api/market/v1"
 KINDS: dict[str, Kind] = {"Spot": "spot", "FuturesPerpetual": "perpetual", "FuturesTimeBased": "future"}
 CONTRACT = re.compile(r"[^-]+-(PERP|[0-9]{6})", re.ASCII)
+MOST = 300  # candles of an answer
+MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "6h": 360, "1d": 1440}
 QUOTE = "USDT"  # every contract is quoted in it
 
 
@@ -154,16 +157,40 @@ def read_prices(_: str, body: bytes) -> Iterable[Record]:
             yield IndexPrice(raw_symbol=row.symbol, price=index)
 
 
+def longer(raw_symbol: str) -> str:
+    """The name by which a market is asked for by REST."""
+    return f"{raw_symbol}-{QUOTE}" if CONTRACT.fullmatch(raw_symbol) else raw_symbol
+
+
 def ask_candles(raw_symbol: str) -> Request:
-    """The last minutes of a market, which is asked for by its longer name."""
-    name = f"{raw_symbol}-{QUOTE}" if CONTRACT.fullmatch(raw_symbol) else raw_symbol
-    return Request(f"{MARKETS}/klines?symbol={name}&resolution=1&limit=5")
+    """The last minutes of a market."""
+    return Request(f"{MARKETS}/klines?symbol={longer(raw_symbol)}&resolution=1&limit=5")
+
+
+def bars(raw_symbol: str, interval: str, body: bytes) -> Iterable[Candle]:
+    rows = sorted(decode_candles(body).data, key=lambda row: int(text(row[0])))
+    return [
+        candle(raw_symbol, interval, seconds(text(start)), (first, high, low, last), quote=volume)
+        for start, first, high, low, last, volume in rows
+    ]
 
 
 def read_candles(raw_symbol: str, body: bytes) -> Iterable[Candle]:
-    return [
-        candle(raw_symbol, "1m", seconds(text(start)), (first, high, low, last), quote=volume)
-        for start, first, high, low, last, volume in sorted(
-            decode_candles(body).data, key=lambda row: int(text(row[0]))
-        )
-    ]
+    return bars(raw_symbol, "1m", body)
+
+
+def ask_past(page: Page) -> Request:
+    query = f"symbol={longer(page.raw_symbol)}&resolution={MINUTES[page.interval]}"
+    between = f"start={page.start // SECOND_NS}&end={(page.end - 1) // SECOND_NS}"
+    return Request(f"{MARKETS}/klines?{query}&{between}&limit={MOST}")
+
+
+HISTORY = (
+    PastPages(
+        channel="candles",
+        request=ask_past,
+        parse=lambda page, body: bars(page.raw_symbol, page.interval, body),
+        most=MOST,
+        intervals=tuple(MINUTES),
+    ),
+)

@@ -13,6 +13,7 @@ from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.wire import encode
 from connectors.deepcoin.frames import BOOK, DEPTH, TOPICS, parser, topic
+from connectors.deepcoin.history import HISTORY
 from connectors.deepcoin.listing import API, LISTING, book_name, wire_name
 
 WS = "wss://stream.deepcoin.com/streamlet/trade/public/{}?platform=api"
@@ -70,6 +71,7 @@ EXCHANGE = Exchange(
     trouble=coded("code", "msg", fine=("0",), busy=("429",)),
     limits=Limits(weights={API: ((10, 1), (600, 60))}, connections=10),
     listing=LISTING,
+    history=HISTORY,
     feeds=(
         stream("spot-books", "spot", BOOK, lambda i: i.kind == "spot"),
         stream("spot", "spot", BOTH, lambda i: i.kind == "spot"),

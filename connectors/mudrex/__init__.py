@@ -12,6 +12,7 @@ from aggregator.exchange import Exchange, Heartbeat, Keys, Limits, Stream, Subsc
 from aggregator.records import Channel
 from aggregator.wire import encode
 from connectors.mudrex.frames import TICKER, parse
+from connectors.mudrex.history import HISTORY
 from connectors.mudrex.listing import API, LISTING, trouble
 
 WS = "wss://trade.mudrex.com/fapi/v1/price/ws/linear"
@@ -46,6 +47,7 @@ EXCHANGE = Exchange(
     limits=Limits(weights={API: ((300, 60),)}, connects=(10, 60)),
     keys=Keys(fields={"secret": "API secret"}, page="https://docs.trade.mudrex.com/docs/overview"),
     listing=LISTING,
+    history=HISTORY,
     feeds=(
         Stream(
             name="prices",

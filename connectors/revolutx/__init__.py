@@ -10,6 +10,7 @@ from aggregator.refusals import coded
 from connectors.revolutx.listing import read_pair, rows
 from connectors.revolutx.rest import (
     API,
+    HISTORY,
     ask_bars,
     ask_depth,
     ask_trades,
@@ -26,6 +27,7 @@ EXCHANGE = Exchange(
     trouble=coded("error_id", "message"),
     limits=Limits(weights={API: ((20, 10),)}),
     listing=Listing((Request(f"{API}/1.0/public/configuration/pairs"),), rows, read_pair),
+    history=HISTORY,
     feeds=(
         Poll(name="trades", channels=("trades",), every=15, request=ask_trades, parse=read_trades),
         Poll(name="book", channels=("book",), every=10, request=ask_depth, parse=read_depth),

@@ -9,23 +9,14 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from aggregator.exchange import Request
-from aggregator.records import (
-    DAY_S,
-    MS_NS,
-    BookSnapshot,
-    Level,
-    Levels,
-    Record,
-    Side,
-    Ticker,
-    Trade,
-)
+from aggregator.exchange import Page, PastPages, Request
+from aggregator.records import DAY_S, MS_NS, BookSnapshot, Candle, Level, Levels, Record, Side, Ticker, Trade
 from aggregator.wire import bbo, candle, ms, nonzero, optional
 
 API = "https://revx.revolut.com/api"
 DEPTH = 50
 RECENT_MS = 5 * 60_000
+MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "4h": 240, "1d": 1440}
 
 
 class Metadata(Struct, frozen=True):
@@ -165,3 +156,27 @@ def read_bars(raw_symbol: str, body: bytes) -> Iterable[Record]:
         candle(raw_symbol, "1m", ms(bar.start), (bar.open, bar.high, bar.low, bar.close), base=bar.volume)
         for bar in sorted(decode_bars(body).data, key=lambda bar: bar.start)
     ]
+
+
+def ask_past(page: Page) -> Request:
+    """Candles of a time; one that has no trade is made of the prices between bid and offer."""
+    between = f"since={page.start // MS_NS}&until={(page.end - 1) // MS_NS}"
+    return Request(f"{API}/1.0/public/candles/{dashed(page.raw_symbol)}?interval={MINUTES[page.interval]}&{between}")
+
+
+def read_past(page: Page, body: bytes) -> Iterable[Candle]:
+    for bar in sorted(decode_bars(body).data, key=lambda bar: bar.start):
+        prices = bar.open, bar.high, bar.low, bar.close
+        yield candle(page.raw_symbol, page.interval, ms(bar.start), prices, base=bar.volume)
+
+
+# Its documentation names 5000 candles where no beginning is given, its own examples 1000 at most.
+HISTORY = (
+    PastPages(
+        channel="candles",
+        request=ask_past,
+        parse=read_past,
+        most=1000,
+        intervals=tuple(MINUTES),
+    ),
+)

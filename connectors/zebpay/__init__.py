@@ -14,6 +14,7 @@ from aggregator.wire import at
 from connectors.families.socketio import emit, packets
 from connectors.zebpay import rest
 from connectors.zebpay.frames import DEPTH, read
+from connectors.zebpay.history import HISTORY
 from connectors.zebpay.listing import CYCLES, read_market
 
 CHANNELS: dict[Channel, str] = {
@@ -49,6 +50,7 @@ EXCHANGE = Exchange(
         read_market,
         details=(CYCLES,),
     ),
+    history=HISTORY,
     feeds=(
         Stream(
             name="perpetuals",

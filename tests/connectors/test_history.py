@@ -393,6 +393,57 @@ CASES: list[Case] = [
         '"low":[32995.0],"vol":[67332.0],"amount":[222515.85925]}}'),
         [(1609740600000, "33016.5", "33094.0", "32995.0", "33040.5", None, "222515.85925", "67332.0")],
     ),
+    (
+        "btse", SPOT, "candles",
+        (f"https://api.btse.com/public-api/market/v1/klines?symbol=X&resolution=1&start={S // 1000}&end={E // 1000 - 1}"
+        "&limit=300"),
+        "",
+        ('{"data":[["1786600860","1898.3","1899.1","1898.2","1899","1000.5"],["1786600800","1895.78","1898.52",'
+        '"1892.05","1898.3","560622.306372"]],"code":1,"msg":"Success","success":true,"time":1786604274378}'),
+        [(1786600800000, "1895.78", "1898.52", "1892.05", "1898.3", None, "560622.306372", None),
+         (1786600860000, "1898.3", "1899.1", "1898.2", "1899", None, "1000.5", None)],
+    ),
+    (
+        "deepcoin", SPOT, "candles",
+        f"https://api.deepcoin.com/deepcoin/market/candles?instId=X&bar=1m&after={E}&limit=300",
+        "",
+        ('{"code":"0","msg":"","data":[["1760221800000","3739.08","3741.95","3737.75","3740.1","2849","1065583.744"],'
+        '["1760221740000","3742.36","3743.01","3736.83","3739.08","2723","1018290.723"]]}'),
+        [(1760221740000, "3742.36", "3743.01", "3736.83", "3739.08", "2723", "1018290.723", None),
+         (1760221800000, "3739.08", "3741.95", "3737.75", "3740.1", "2849", "1065583.744", None)],
+    ),
+    (
+        "cryptomus", SPOT, "trades",
+        "https://api.cryptomus.com/v1/exchange/market/trades/X",
+        "",
+        ('{"data":[{"trade_id":"01J829C3RAXHXHR09HABGQ1YAT","price":"2315.6320500000000000",'
+        '"base_volume":"21.9839623057260000","quote_volume":"0.0094937200000000","timestamp":1726653796,"type":"sell"}]}'),
+        [("01J829C3RAXHXHR09HABGQ1YAT", "2315.6320500000000000", "0.0094937200000000", "sell", 1726653796000)],
+    ),
+    (
+        "zebpay", SPOT, "candles",
+        f"https://sapi.zebpay.com/api/v2/market/klines?symbol=X&interval=1m&startTime={S}&endTime={E - 1}",
+        "",
+        ('{"data":[[1756166400,"10055227.245","10285189","9900000","10171612.425","0.40875286",1756252800]],'
+        '"statusCode":200,"statusDescription":"Success"}'),
+        [(1756166400000, "10055227.245", "10285189", "9900000", "10171612.425", "0.40875286", None, None)],
+    ),
+    (
+        "mudrex", LINEAR, "candles",
+        ("https://trade.mudrex.com/fapi/v1/price/kline?assets=X/USDT&aggregation=1m"
+        f"&start_time={S // 1000}&end_time={E // 1000 - 1}"),
+        "",
+        ('{"success":true,"data":{"asset_ticks":{"btc/usdt":[[1782984660,60681,60797.6,60671.8,60693.3,275.741]]}}}'),
+        [(1782984660000, "60681", "60797.6", "60671.8", "60693.3", "275.741", None, None)],
+    ),
+    (
+        "revolutx", SPOT, "candles",
+        f"https://revx.revolut.com/api/1.0/public/candles/X?interval=1&since={S}&until={E - 1}",
+        "",
+        ('{"data":[{"start":1785309833816,"open":"119800.00","high":"120100.00","low":"119700.00","close":"120000.00",'
+        '"volume":"0.25000000"}],"metadata":{"region":"EEA","timestamp":1785313433816}}'),
+        [(1785309833816, "119800.00", "120100.00", "119700.00", "120000.00", "0.25000000", None, None)],
+    ),
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import type { Feed } from "./feed";
 /** Draw into an element until the function that is given back is called. The library's own logo needs an inline style, so the page has the attribution in words. */
 export function draw(place: HTMLElement, feed: Feed, topic: string, tell: (candle: Candle) => void): () => void {
   const zone = new Date().getTimezoneOffset() * 60;
-  const chart = createChart(place, { autoSize: true, layout: { attributionLogo: false }, timeScale: { timeVisible: true, secondsVisible: true } });
+  const chart = createChart(place, { autoSize: true, layout: { attributionLogo: false }, timeScale: { timeVisible: true, secondsVisible: true, barSpacing: 14 } });
   const series = chart.addSeries(CandlestickSeries);
   const dress = () => {
     const style = getComputedStyle(document.documentElement);

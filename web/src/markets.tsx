@@ -3,7 +3,7 @@
 import { useMemo, useRef, useState } from "preact/hooks";
 
 import type { Consolidated } from "../../docs/records";
-import { Empty, symbolLink, Table } from "./parts";
+import { ElsewhereNote, Empty, symbolLink, Table } from "./parts";
 import { useShared, useTopics } from "./state";
 import { difference, parts } from "./words";
 
@@ -64,6 +64,7 @@ export function Markets() {
           and candles.
         </p>
       )}
+      <ElsewhereNote exchanges={state.status?.exchanges ?? []} />
       {found.length > MOST_LIVE && <p class="note">{found.length - MOST_LIVE} more: narrow the search.</p>}
     </>
   );

@@ -26,6 +26,17 @@ export function Elsewhere({ exchange }: { exchange: Exchange }) {
   );
 }
 
+/** Whose prices are not the exchange's own, among those that a part shows. */
+export function ElsewhereNote({ exchanges }: { exchanges: Exchange[] }) {
+  const found = exchanges.filter((exchange) => exchange.elsewhere.length > 0).map((exchange) => exchange.id);
+  if (found.length === 0) return null;
+  return (
+    <p class="note">
+      <span class="warn">Not their own addresses</span>: {found.join(", ")}. What they say here is a simulation, a playback or a relay.
+    </p>
+  );
+}
+
 function kind(state: string): string {
   if (["up", "live", "quiet", "running", "trading"].includes(state)) return "good";
   if (["down", "stalled", "waiting", "refused", "absent", "ended"].includes(state)) return "bad";

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import type { BookSnapshot, Candle, Consolidated, Trade } from "../../docs/records";
 import { Depth } from "./depth";
-import { Badge, Empty, exchangeLink, Table } from "./parts";
+import { Badge, ElsewhereNote, Empty, exchangeLink, Table } from "./parts";
 import { useShared, useTopics, type State } from "./state";
 import { age, clock, difference } from "./words";
 
@@ -31,6 +31,7 @@ export function SymbolPage({ symbol }: { symbol: string }) {
         <bdi>{symbol}</bdi>
       </h1>
       <Best state={state} symbol={symbol} />
+      <ElsewhereNote exchanges={state.status?.exchanges.filter((each) => exchanges.includes(each.id)) ?? []} />
       <fieldset class="choice">
         <legend>Book and candles of</legend>
         {exchanges.map((id) => (

@@ -21,17 +21,28 @@ LARGEST_BITS = 64  # bits of an integer
 encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encode_lines
 
 
-class Batch:
-    """Records of one epoch, in order; their lines are encoded once, whoever and however many want them."""
+TopicKey = tuple[type[Record], str, str | None, str | None]  # the type, the exchange, and its raw and unified symbol
 
-    __slots__ = ("_blob", "_lines", "epoch", "records")
+
+class Batch:
+    """Records of one epoch, in order; their lines are encoded once, whoever and however many want them.
+
+    count: how many records there are
+    is_passed: whether another process has written them, so that they are better not read
+    """
+
+    __slots__ = ("_blob", "_keys", "_lines", "count", "epoch", "records")
+
+    is_passed = False
 
     def __init__(self, records: list[Record], epoch: str = "") -> None:
         """Hold records that have their offsets, at least one."""
         self.records = records
+        self.count = len(records)
         self.epoch = epoch
         self._blob: bytes | None = None
         self._lines: list[bytes] | None = None
+        self._keys: list[TopicKey] | None = None
 
     @staticmethod
     def joined(parts: "Sequence[Batch]") -> "Batch":
@@ -39,7 +50,7 @@ class Batch:
         return parts[0] if len(parts) == 1 else _Joined(parts)
 
     def __len__(self) -> int:
-        return len(self.records)
+        return self.count
 
     @property
     def first(self) -> int:
@@ -50,6 +61,38 @@ class Batch:
     def last(self) -> int:
         """The offset of the last record."""
         return self.records[-1].offset
+
+    @property
+    def last_ts(self) -> int:
+        """The `ts_recv` of the last record."""
+        return self.records[-1].ts_recv
+
+    # These can be told of records that another process has written without reading them.
+
+    @property
+    def keys(self) -> list[TopicKey]:
+        """The key of each record's topic; a gap, a state or a summary is about another, which it tells itself."""
+        if self._keys is None:
+            self._keys = [(type(r), r.exchange, r.raw_symbol, r.symbol) for r in self.records]
+        return self._keys
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        """The offset of each record."""
+        records = self.records
+        first, last = records[0].offset, records[-1].offset
+        if last - first == len(records) - 1:
+            return range(first, last + 1)
+        return [record.offset for record in records]
+
+    @property
+    def times(self) -> Sequence[int]:
+        """The `ts_recv` of each record."""
+        return [record.ts_recv for record in self.records]
+
+    def record(self, at: int) -> Record:
+        """The record at a position."""
+        return self.records[at]
 
     @property
     def blob(self) -> bytes:
@@ -74,7 +117,7 @@ class Batch:
         return _written(self.records)
 
     def _parted(self) -> list[bytes]:
-        return [self.blob] if len(self.records) == 1 else self.blob.splitlines(keepends=True)
+        return [self.blob] if self.count == 1 else self.blob.splitlines(keepends=True)
 
     def part(self, start: int, stop: int) -> "Batch":
         """The records from one position to another, with their lines."""
@@ -90,16 +133,77 @@ class Batch:
         chosen._blob = b"".join(lines)
         return chosen
 
+    def few(self, positions: Sequence[int]) -> "Batch":
+        """The records at some positions, which are encoded for themselves where all together are not yet."""
+        return Batch([self.records[at] for at in positions], self.epoch)
 
-class _Joined(Batch):
+
+class LazyBatch(Batch):
+    """A batch whose records are made once somebody asks for them."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, count: int, epoch: str) -> None:
+        self.count = count
+        self.epoch = epoch
+        self._blob = self._lines = self._keys = None
+        self._found: list[Record] | None = None
+
+    @property
+    def records(self) -> list[Record]:  # type: ignore[override]  # it is only read
+        """The records."""
+        if self._found is None:
+            self._found = self._made()
+        return self._found
+
+    def _made(self) -> list[Record]:
+        raise NotImplementedError
+
+
+class _Joined(LazyBatch):
     """Batches that follow each other; what is encoded of them is not encoded again."""
 
     __slots__ = ("_parts", "_size")
 
     def __init__(self, parts: Sequence[Batch]) -> None:
-        super().__init__(list(chain.from_iterable([part.records for part in parts])), parts[0].epoch)
+        super().__init__(sum([part.count for part in parts]), parts[0].epoch)
         self._parts = parts
         self._size: int | None = None
+
+    def _made(self) -> list[Record]:
+        return list(chain.from_iterable([part.records for part in self._parts]))
+
+    @property
+    def first(self) -> int:
+        return self._parts[0].first
+
+    @property
+    def last(self) -> int:
+        return self._parts[-1].last
+
+    @property
+    def last_ts(self) -> int:
+        return self._parts[-1].last_ts
+
+    @property
+    def keys(self) -> list[TopicKey]:
+        return list(chain.from_iterable([part.keys for part in self._parts]))
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        return list(chain.from_iterable([part.offsets for part in self._parts]))
+
+    @property
+    def times(self) -> Sequence[int]:
+        return list(chain.from_iterable([part.times for part in self._parts]))
+
+    def record(self, at: int) -> Record:
+        if self._found is None:
+            for part in self._parts:
+                if at < part.count:
+                    return part.record(at)
+                at -= part.count
+        return self.records[at]
 
     @property
     def size(self) -> int:
@@ -190,6 +294,11 @@ class Bus:
             record.offset = offset
         self.offset = offset
         batch = Batch(records, self.epoch)
+        for receive in self._receivers:
+            receive(batch)
+
+    def hand_on(self, batch: Batch) -> None:
+        """Hand on a batch that has the next offsets already; never waits."""
         for receive in self._receivers:
             receive(batch)
 

@@ -166,9 +166,10 @@ class Symbols:
 class Selection:
     """Many patterns as one: exact exchanges and symbols are looked up, only those with `*` are tried in turn."""
 
-    __slots__ = ("_exact", "_globs")
+    __slots__ = ("_exact", "_globs", "patterns")
 
     def __init__(self, patterns: Iterable[Pattern]) -> None:
+        patterns = self.patterns = tuple(patterns)
         self._exact: dict[tuple[str, str], Symbols] = {}  # (channel, exchange)
         globs: dict[tuple[str, str], Symbols] = {}
         for pattern in patterns:

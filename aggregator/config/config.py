@@ -121,6 +121,7 @@ class Config(Struct, frozen=True, kw_only=True):
     log_format: LogFormat = "auto"
     required: tuple[str, ...] = ()  # patterns of the topics that must be live before the daemon is ready
     start_grace: float = START_GRACE_S  # seconds that it waits for them
+    workers: int = 1  # processes that gather; with 1 it is this one
     warnings: "tuple[Problem, ...]" = ()  # each names a key that should be written otherwise
 
 
@@ -173,7 +174,7 @@ def load_config(
         *_spilling(moved.values),
     ]
     sources, wrong = _sources(moved.values)
-    complaints += [*wrong, *_crossed(moved.values), *_never_live(moved.values)]
+    complaints += [*wrong, *_crossed(moved.values), *_never_live(moved.values), *_not_with_workers(moved.values)]
     if known_keys is not None:
         complaints += _wrong_credentials(moved.values, known_keys)
 
@@ -195,6 +196,7 @@ def load_config(
         log_format=document.log_format,
         required=document.required,
         start_grace=document.start_grace,
+        workers=document.workers,
         warnings=problems([*moved.warnings(), *_open_keys(whole, document), *_plain_ways(document)]),
     )
 
@@ -384,6 +386,18 @@ def _never_live(values: dict[str, object]) -> Iterator[Complaint]:
         exchange = topic.split(":", 2)[1] if topic.count(":") > 1 else "*"
         if "*" not in exchange and exchange not in gathered and not values.get("sources"):
             yield ("required", index), f"{quote(exchange)} is not gathered here{choices(exchange, gathered)}"
+
+
+def _not_with_workers(values: dict[str, object]) -> Iterator[Complaint]:
+    """Keys for a thing that one process does, and several together do not yet."""
+    if values.get("workers", 1) == 1:
+        return
+    for index, table in _tables(values, "exchanges"):
+        if table.get("on_demand") is True:
+            yield (
+                ("exchanges", index, "on_demand"),
+                "is not for a daemon with several workers yet: write `workers = 1`, or false here",
+            )
 
 
 def _texts(value: object) -> list[str]:

@@ -1,5 +1,6 @@
 """The schema of a configuration: its keys, their types, and the rules for single values."""
 
+import os
 import re
 from collections.abc import Callable, Collection
 from functools import cache
@@ -41,6 +42,7 @@ FIRST_INTERVAL = "1m"  # a bare "candles" means this interval
 SCHEMES = {"ws": "WebSocket", "wss": "WebSocket", "http": "HTTP", "https": "HTTP"}
 LINGER_S = 60.0  # a client that begins anew is back by then
 START_GRACE_S = 60.0  # most topics of most exchanges are live within this time
+MOST_WORKERS = 64  # processes that gather
 SHORTEST_LIFE_S = 5  # a connection lives at least so long
 LONGEST_S = 3.2e9  # seconds, a century: a clock's nanoseconds have room for it
 
@@ -260,6 +262,11 @@ def _read(kind: type[S], table: _Table) -> S:
     return kind(**{name: getattr(table, name) for name in kind.__struct_fields__})
 
 
+def _workers(value: object) -> object:
+    """Read how many processes gather; `auto`: as many as there are processors for this one."""
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS) if value == "auto" else value
+
+
 class Document(_Table):
     """The whole file. Validate it with `context=` the KnownChannels."""
 
@@ -270,6 +277,7 @@ class Document(_Table):
     log_format: Literal["auto", "journal", "console", "json"] = "auto"
     required: Patterns = ()
     start_grace: Annotated[float, Field(ge=0, le=LONGEST_S), BeforeValidator(to_seconds)] = START_GRACE_S
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS), BeforeValidator(_workers)] = 1
     exchanges: Annotated[list[ExchangeTable], Field(min_length=1)]
     sources: list[dict[str, Any]] = []  # each is read by the table of its type
     sinks: Annotated[list[dict[str, Any]], Field(min_length=1)]  # likewise

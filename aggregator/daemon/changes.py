@@ -163,7 +163,7 @@ class Changes:
 
 def fixed_differences(before: Config, after: Config) -> Iterator[str]:
     """The keys that differ and are those of a daemon's whole life."""
-    for key in ("state", "control", "log_format"):
+    for key in ("state", "control", "log_format", "workers"):
         if getattr(before, key) != getattr(after, key):
             yield key
     for name in ("journal", "feed"):
@@ -184,7 +184,7 @@ def steps(daemon: "Daemon", before: Config, after: Config) -> Iterator[Step]:
         leaving = going + leaving  # sinks go last, as the others have last words
     yield from leaving
     if before.log_level != after.log_level:
-        to, back = (partial(_called, partial(set_level, each.log_level)) for each in (after, before))
+        to, back = (partial(_called, partial(_log_from, daemon, each.log_level)) for each in (after, before))
         yield Step("another log_level", to, back)
 
 
@@ -249,6 +249,12 @@ def _of_sources(daemon: "Daemon", before: Config, after: Config) -> tuple[list[S
     ]
     coming += [Step(f"source {source.name}: new", add(source), remove(source)) for source in new]
     return coming, [Step(f"source {source.name}: gone", remove(source), add(source)) for source in gone]
+
+
+def _log_from(daemon: "Daemon", level: str) -> None:
+    set_level(level)
+    if daemon.workers is not None:
+        daemon.workers.set_level(level)
 
 
 async def _called(call: Callable[[], object]) -> None:

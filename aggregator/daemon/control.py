@@ -7,15 +7,15 @@ its owner's alone, and still everything that comes there is bounded: lines, clie
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from aggregator.bus.selection import BadPattern, parse_pattern
-from aggregator.daemon.explain import Explanation, explain
+from aggregator.daemon.explain import MOST_EXPLAINED, Explanation, explain
 from aggregator.daemon.signals import stacks
 from aggregator.daemon.status import DaemonStatus, asked_for, encode, gather, in_pieces
 from aggregator.daemon.tap import NothingToTap, Tap
@@ -247,6 +247,117 @@ class Failure(Struct, frozen=True):
 
 
 decode: Callable[[bytes], Request] = msgspec.json.Decoder(Request).decode
+R = TypeVar("R")
+
+
+def _good(answer: bytes, kind: type[R]) -> R:
+    """The answer of a worker. Raises AggregatorError where it is that something cannot be done."""
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except msgspec.MsgspecError:
+        raise AggregatorError(msgspec.json.decode(answer, type=Failure).error) from None
+
+
+class Answering:
+    """Answering requests, whoever brings them."""
+
+    def __init__(self, daemon: "Daemon") -> None:
+        self._daemon = daemon
+        self._gathering = asyncio.Lock()  # one after the other: a status of many topics is large
+
+    async def answer(self, line: bytes) -> AsyncIterator[bytes]:
+        """The answer to a line, in pieces."""
+        try:
+            request = decode(line)
+            match request:
+                case StatusRequest():
+                    async for piece in self._status(request):
+                        yield piece
+                case StacksRequest():
+                    yield encode(StacksReply(await self._stacks(line))) + b"\n"
+                case ExplainRequest():
+                    yield encode(ExplainReply(await self._explain(request, line))) + b"\n"
+                case TapRequest():
+                    async for piece in self._tap(request, line):
+                        yield piece
+                case RotateRequest():
+                    yield encode(RotateReply(*self._daemon.reopen())) + b"\n"
+                case _:
+                    yield encode(await self._change(request)) + b"\n"
+        except (AggregatorError, BadPattern, BadRequest, NothingToTap) as error:
+            yield encode(Failure(str(error))) + b"\n"
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            yield encode(Failure(f"{error}; allowed: {OPERATIONS}")) + b"\n"
+
+    async def _stacks(self, line: bytes) -> list[str]:
+        found = list(stacks(asyncio.get_running_loop()))
+        if (workers := self._daemon.workers) is not None:
+            for number, answer in await workers.answered(line):
+                with suppress(msgspec.MsgspecError):
+                    found += [f"stacks: worker {number}", *msgspec.json.decode(answer, type=StacksReply).stacks]
+        return found
+
+    async def _explain(self, request: ExplainRequest, line: bytes) -> list[Explanation]:
+        """Explain topics. Raises BadPattern, AggregatorError."""
+        pattern = parse_pattern(request.topic)
+        if (workers := self._daemon.workers) is not None and workers.having(pattern):
+            found: list[Explanation] = []
+            for _, answer in await workers.answered(line, workers.having(pattern)):
+                found += _good(answer, ExplainReply).topics
+            known = [each for each in found if each.state != "unknown"]
+            if found:
+                return (known or found[:1])[:MOST_EXPLAINED]
+        async with self._gathering:
+            return await explain(self._daemon, pattern, request.topic)
+
+    async def _tap(self, request: TapRequest, line: bytes) -> AsyncIterator[bytes]:
+        """Tell frames as they come. Raises BadPattern, NothingToTap."""
+        pattern = parse_pattern(request.topic)
+        if (workers := self._daemon.workers) is not None and workers.having(pattern):
+            async with aclosing(workers.tapped(pattern, line, request.most)) as passed:
+                count = 0
+                async for piece in passed:
+                    count += 1
+                    yield piece
+            yield encode(TapReply(count)) + b"\n"
+            return
+        count = 0
+        async with aclosing(Tap(self._daemon, pattern).frames(request.seconds, request.most)) as told:
+            async for tapped in told:
+                count += 1
+                yield encode(tapped) + b"\n"
+        yield encode(TapReply(count)) + b"\n"
+
+    async def _change(
+        self, request: ReloadRequest | PauseRequest | ResumeRequest | SubscribeRequest | UnsubscribeRequest
+    ) -> ReloadReply | ChangeReply:
+        """Change what the daemon does. Raises AggregatorError, and then nothing has changed."""
+        changes = self._daemon.changes
+        match request:
+            case ReloadRequest(wait=True):
+                return ReloadReply(is_done=True, changes=await changes.reload())
+            case ReloadRequest():
+                changes.reload_soon()
+                return ReloadReply(is_done=False)
+            case PauseRequest(exchange=exchange):
+                return ChangeReply(await changes.pause(exchange))
+            case ResumeRequest(exchange=exchange):
+                await changes.resume(exchange)
+                return ChangeReply()
+            case SubscribeRequest(topic=topic):
+                return ChangeReply(await changes.say(topic, is_wanted=True))
+            case UnsubscribeRequest(topic=topic):
+                return ChangeReply(await changes.say(topic, is_wanted=False))
+
+    async def _status(self, request: StatusRequest) -> AsyncIterator[bytes]:
+        """Encode the status, a few topics at a time, so that the loop can turn. Raises BadRequest, BadPattern."""
+        asked = asked_for(request.topics, is_troubled=request.only == "troubled", most=request.most)
+        async with self._gathering:
+            status = await gather(self._daemon, asked)
+        yield b'{"status":'  # it is written as StatusReply, but for the pieces
+        async for piece in in_pieces(status):
+            yield piece
+        yield b',"ok":true}\n'
 
 
 class Control:
@@ -254,11 +365,10 @@ class Control:
 
     def __init__(self, path: Path, daemon: "Daemon") -> None:
         """Listen at `path`; nobody is answered before `start`. Raises ConfigError where that cannot be."""
-        self._daemon = daemon
+        self._answers = daemon.answers
         self._listener = Listener(path, MODE, None, "control")
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
-        self._gathering = asyncio.Lock()  # one after the other: a status of many topics is large
 
     async def start(self) -> None:
         """Answer whoever connects from now on."""
@@ -298,78 +408,10 @@ class Control:
             return
         try:
             while line := await _line(reader):
-                async for piece in self._answer(line):
+                async for piece in self._answers.answer(line):
                     await _send(writer, piece)
         except asyncio.LimitOverrunError:
             await _send(writer, encode(Failure(f"a line of more than {LONGEST_LINE_BYTES} bytes")) + b"\n")
-
-    async def _answer(self, line: bytes) -> AsyncIterator[bytes]:
-        """The answer to a line, in pieces."""
-        try:
-            request = decode(line)
-            match request:
-                case StatusRequest():
-                    async for piece in self._status(request):
-                        yield piece
-                case StacksRequest():
-                    yield encode(StacksReply(list(stacks(asyncio.get_running_loop())))) + b"\n"
-                case ExplainRequest():
-                    async with self._gathering:
-                        found = await explain(self._daemon, parse_pattern(request.topic), request.topic)
-                    yield encode(ExplainReply(found)) + b"\n"
-                case TapRequest():
-                    async for piece in self._tap(request):
-                        yield piece
-                case RotateRequest():
-                    yield encode(RotateReply(*self._daemon.reopen())) + b"\n"
-                case _:
-                    yield encode(await self._change(request)) + b"\n"
-        except (AggregatorError, BadPattern, BadRequest, NothingToTap) as error:
-            yield encode(Failure(str(error))) + b"\n"
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            yield encode(Failure(f"{error}; allowed: {OPERATIONS}")) + b"\n"
-
-    async def _tap(self, request: TapRequest) -> AsyncIterator[bytes]:
-        """Tell frames as they come. Raises BadPattern, NothingToTap."""
-        count = 0
-        async with aclosing(
-            Tap(self._daemon, parse_pattern(request.topic)).frames(request.seconds, request.most)
-        ) as told:
-            async for tapped in told:
-                count += 1
-                yield encode(tapped) + b"\n"
-        yield encode(TapReply(count)) + b"\n"
-
-    async def _change(
-        self, request: ReloadRequest | PauseRequest | ResumeRequest | SubscribeRequest | UnsubscribeRequest
-    ) -> ReloadReply | ChangeReply:
-        """Change what the daemon does. Raises AggregatorError, and then nothing has changed."""
-        changes = self._daemon.changes
-        match request:
-            case ReloadRequest(wait=True):
-                return ReloadReply(is_done=True, changes=await changes.reload())
-            case ReloadRequest():
-                changes.reload_soon()
-                return ReloadReply(is_done=False)
-            case PauseRequest(exchange=exchange):
-                return ChangeReply(await changes.pause(exchange))
-            case ResumeRequest(exchange=exchange):
-                await changes.resume(exchange)
-                return ChangeReply()
-            case SubscribeRequest(topic=topic):
-                return ChangeReply(await changes.say(topic, is_wanted=True))
-            case UnsubscribeRequest(topic=topic):
-                return ChangeReply(await changes.say(topic, is_wanted=False))
-
-    async def _status(self, request: StatusRequest) -> AsyncIterator[bytes]:
-        """Encode the status, a few topics at a time, so that the loop can turn. Raises BadRequest, BadPattern."""
-        asked = asked_for(request.topics, is_troubled=request.only == "troubled", most=request.most)
-        async with self._gathering:
-            status = await gather(self._daemon, asked)
-        yield b'{"status":'  # it is written as StatusReply, but for the pieces
-        async for piece in in_pieces(status):
-            yield piece
-        yield b',"ok":true}\n'
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -22,7 +22,7 @@ from aggregator.capture.recorder import CLOSE_S
 from aggregator.config.config import Config, default_control
 from aggregator.daemon.attention import Attention
 from aggregator.daemon.changes import Changes
-from aggregator.daemon.control import Control
+from aggregator.daemon.control import Answering, Control
 from aggregator.daemon.identity import own_name
 from aggregator.daemon.insight import DaemonInsight
 from aggregator.daemon.logs import tell_repeats
@@ -34,6 +34,7 @@ from aggregator.daemon.running_exchanges import RunningExchanges
 from aggregator.daemon.running_sinks import RunningSinks
 from aggregator.daemon.signals import hear
 from aggregator.daemon.systemd import Watchdog, more_time, notify, ready
+from aggregator.daemon.workers import Workers
 from aggregator.errors import ConfigError, in_short, is_of_the_machine
 from aggregator.feed.sink import check_sockets
 from aggregator.ingest.host_names import new_loop
@@ -66,35 +67,44 @@ class Daemon:
         capture: Path | None = None,
         owns_process: bool = False,
         reread: Callable[[], Config] | None = None,
+        bus: Bus | None = None,
     ) -> None:
         """Prepare.
 
         capture: a directory for the raw frames of every exchange
         reread: reads the configuration anew, and raises ConfigError; null: it cannot be changed while it runs
         owns_process: whether the process is to end in time after a signal, whatever hangs
+        bus: where records become one stream; null: one that counts them from 1 on
         """
         self._owns_process = owns_process
         self.config = config
         self.name = ""  # by which other daemons know this one, once it runs
-        self.bus = Bus(datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
+        self.bus = bus or Bus(datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
         self.outputs = RunningSinks(self.bus, on_idle=self.leave)
         self.hosts = Hosts()
         self.attention = Attention(self.bus, config.state / "normal")
         self._keeper = Worker("state")
-        self.exchanges = RunningExchanges(
+        self.workers: Workers | None = None
+        if config.workers > 1:
+            self.workers = Workers(config, self.bus, self.hosts, self.attention, self._keeper, capture)
+        self.exchanges = self.workers or RunningExchanges(
             config.exchanges, self.bus, self.hosts, self.attention, self._keeper, config.state, capture
         )
-        self.demand = self.bus.supply = self.exchanges.demand
+        self.demand = self.exchanges.demand
+        if self.workers is None:
+            self.bus.supply = self.demand
         self.sources = RunningSources(
             self.bus, self.exchanges.configs, room=self.outputs.room, progress=self.outputs.progress
         )
         self.changes = Changes(self, reread)
         self.process = Process()
         self.bus.insight = DaemonInsight(self)
+        self.answers = Answering(self)
         self._control: Control | None = None
         self._stop = asyncio.Event()
         self._stopped_at: float | None = None
-        self._progress = Progress(self.bus, self.exchanges.runners, notify)
+        standing = self.exchanges.runners if self.workers is None else self.workers.views
+        self._progress = Progress(self.bus, standing, notify)
         self._watchdog = Watchdog(self.bus, self.exchanges.runners)
         self.marks: Marks | None = None
         self._lives: Lives | None = None
@@ -129,7 +139,7 @@ class Daemon:
     async def run(self) -> None:
         """Run until stopped. Raises AggregatorError when a sink, or an exchange that must, cannot start."""
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_tell)
+        loop.set_exception_handler(tell_loop)
         notify("STATUS=begins: its directories and its sinks are opened")
         before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
         deadline = Deadline().begin if self._owns_process else None
@@ -157,7 +167,7 @@ class Daemon:
             sys.setswitchinterval(SWITCH_S)
             await self._be_asked()
             chores = (
-                _sweep(),
+                sweep(),
                 self._progress.watch(),
                 self.process.watch(),
                 marks.beat(),
@@ -236,6 +246,9 @@ class Daemon:
 
     # --- stopping ---------------------------------------------------------------------------------------------------
 
+    def _sum_up(self) -> None:
+        log.info("stopped: %s", self._progress.sum_up())
+
     async def _leave(self) -> None:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
         await self.exchanges.stop()
@@ -248,7 +261,7 @@ class Daemon:
         await finished
         for recorder in recorders:
             recorder.sum_up()
-        log.info("stopped: %s", self._progress.sum_up())
+        self._sum_up()
         await self.attention.keep(self._keeper)
         await self.exchanges.close()
         if self.marks is not None:
@@ -260,7 +273,7 @@ class Daemon:
         self._keeper.stop()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def tell_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what went wrong where nobody waits for it: without a traceback, where the machine is to blame."""
     error = context.get("exception")
     if isinstance(error, BaseException) and is_of_the_machine(error):
@@ -269,7 +282,7 @@ def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
-async def _sweep() -> None:
+async def sweep() -> None:
     """Free the sessions of connections that are gone: they hold books, and only the collector frees them."""
     give_back = _trimmer()
     while True:

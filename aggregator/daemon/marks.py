@@ -39,6 +39,8 @@ SLOT_BYTES = 8
 WRITTEN_S = 10.0  # after so long every sink that is well has written a gap that was closed
 STEP = 200  # topics that are looked at before others have their turn
 SUFFIX = ".numbers"
+HANDED, PASSED = SLOTS - 1, SLOTS - 2  # slots of a worker's numbers: how far it has come on its way to the hub
+LIFE = "+"  # between the epoch of the hub and what tells the life of a worker from others
 
 log = logging.getLogger("aggregator.daemon")
 
@@ -69,7 +71,7 @@ class Numbers:
         """The slot of a topic of trades; None where there is no room."""
         key = exchange, raw_symbol
         found = self._slots.get(key)
-        if found is None and len(self._slots) + 1 < SLOTS:
+        if found is None and len(self._slots) + 1 < PASSED:
             found = self._slots[key] = len(self._slots) + 1
         return found
 
@@ -109,6 +111,14 @@ def read_numbers(path: Path) -> dict[int, int]:
     return {slot: number for slot, number in enumerate(array("q", blob)) if number}
 
 
+def _as_told(row: CheckpointRow, stands: Mapping[Key, Gap]) -> CheckpointRow:
+    """A topic with the gap that the stream has told last, which is newer than any mark."""
+    gap = stands.get((row.channel, row.raw_symbol))
+    if gap is None and row.carried.gap is None and row.restart is None:
+        return row
+    return structs.replace(row, carried=structs.replace(row.carried, gap=gap), restart=None)
+
+
 class Restart(Struct):
     """A topic's gap of the last restart: the next start tells it again if this run dies before sinks have written it.
 
@@ -140,6 +150,27 @@ Deaths = dict[tuple[str, str], int]  # (epoch, exchange) -> when a run that was 
 def deaths_in(found: Mapping[str, Found]) -> Deaths:
     """Where the stream itself tells what is missing from the end of a run on."""
     return {(left.epoch, id): left.died for id, left in found.items() if left.epoch is not None}
+
+
+class PassedOn:
+    """The place in a worker's numbers where the hub notes up to when it has passed on what came."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file of a worker. Raises OSError."""
+        self._path = path
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), SLOTS * SLOT_BYTES)
+        self._view = memoryview(self._map).cast("q")
+
+    def note(self, ts: int) -> None:
+        """Note a time, in ns."""
+        self._view[PASSED] = ts
+
+    def remove(self) -> None:
+        """Remove the file: its numbers are taken over."""
+        self._view.release()
+        self._map.close()
+        self._path.unlink(missing_ok=True)
 
 
 class MarksStatus(Struct, frozen=True, kw_only=True):
@@ -179,10 +210,13 @@ class Marks:
         """An exchange's file."""
         return self._directory / f"{id}.json"
 
-    def take(self, id: str) -> Found:
+    def take(self, id: str, stands: Mapping[Key, Gap] | None = None) -> Found:
         """Take over the notes that the last run has left of an exchange. Raises OSError.
 
         So a start that is killed too tells no gap twice.
+
+        stands: the gaps that are open as the stream has it, where that goes on, because a worker has died alone, and
+            all that it has handed on was passed on
         """
         left = checkpoint_file.load(self.path(id))
         if left is None:
@@ -191,9 +225,14 @@ class Marks:
         died = left.ts
         if left.epoch is not None:
             numbers = read_numbers(self._directory / f"{Path(left.epoch).name}{SUFFIX}")
-            moment = numbers.pop(0, 0)
-            died = min(max(died, abs(moment)), time.time_ns())  # clocks may run back
-            left, gaps = checkpoint_file.after_a_kill(id, left, died, numbers, is_sure=moment >= 0)
+            moment, handed, passed = (numbers.pop(slot, 0) for slot in (0, HANDED, PASSED))
+            if passed:
+                died, is_sure = passed, stands is not None and moment >= 0 and handed >= 0
+            else:
+                died, is_sure = min(max(died, abs(moment)), time.time_ns()), moment >= 0  # clocks may run back
+            if stands is not None:
+                left = structs.replace(left, rows=[_as_told(row, stands) for row in left.rows])
+            left, gaps = checkpoint_file.after_a_kill(id, left, died, numbers, is_sure=is_sure)
         self._restarts[id] = {
             (row.feed, (row.channel, row.raw_symbol)): Restart(row.carried.gap.ts_from)
             for row in left.rows
@@ -201,7 +240,8 @@ class Marks:
         }
         rows = [structs.replace(row, slot=self._begun(id, row)) for row in left.rows]
         self.save(id, checkpoint_file.pieces_of(rows))
-        return Found(checkpoint_file.topics_of(left), gaps, left.epoch, died)
+        epoch = None if left.epoch is None else left.epoch.partition(LIFE)[0]
+        return Found(checkpoint_file.topics_of(left), gaps, epoch, died)
 
     def _begun(self, id: str, row: CheckpointRow) -> int | None:
         """The slot of a topic, in which its last number stands again."""
@@ -220,12 +260,29 @@ class Marks:
                 if self._numbers is None or path != self._numbers.path:
                     path.unlink()
 
+    # --- for workers, which go on with what their hub has taken over -------------------------------------------------
+
+    def leave_to_worker(self, id: str, topics: checkpoint_file.Topics) -> None:
+        """Leave an exchange to a worker: all that is missing is told. Raises OSError."""
+        self._leave(id, checkpoint_file.rows_of(topics))
+
+    def handed(self, ts: int | None) -> None:
+        """Note that all is handed on up to a time; null: something is not."""
+        if self._numbers is not None:
+            view = self._numbers.view
+            view[HANDED] = -abs(view[HANDED]) or -1 if ts is None else ts
+
+    @property
+    def numbers_path(self) -> Path | None:
+        """The file of the last numbers; null: there is none."""
+        return None if self._numbers is None else self._numbers.path
+
     # --- while running ----------------------------------------------------------------------------------------------
 
     def heed(self, batch: Batch) -> None:
         """Note the moment of what is published."""
         if self._numbers is not None:
-            self._numbers.view[0] = batch.records[-1].ts_recv
+            self._numbers.view[0] = batch.last_ts
 
     def notes(self, exchange: str) -> Notes | None:
         """Where the topics of an exchange note their last numbers."""

@@ -4,11 +4,11 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 from aggregator.bus.bus import Bus
 from aggregator.daemon.printable import printable
-from aggregator.ingest.runner import ExchangeRunner
 from aggregator.records import TopicState
 
 LOOK_S = 5.0  # between two looks
@@ -25,13 +25,20 @@ def in_words(states: Mapping[TopicState, int]) -> str:
     return ", ".join(filter(None, parts))
 
 
+class StandingExchange(Protocol):
+    """An exchange whose topics stand somehow."""
+
+    def states(self) -> Iterator[Counter[TopicState]]:
+        """How many topics are in each state: a part after the other, so that others have turns."""
+
+
 class Progress:
     """Looks at the exchanges every few seconds.
 
     notify: tells the service manager
     """
 
-    def __init__(self, bus: Bus, runners: Mapping[str, ExchangeRunner], notify: Callable[[str], None]) -> None:
+    def __init__(self, bus: Bus, runners: Mapping[str, StandingExchange], notify: Callable[[str], None]) -> None:
         self._bus = bus
         self._runners = runners
         self._notify = notify

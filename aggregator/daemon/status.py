@@ -35,6 +35,7 @@ from aggregator.sources.topics import PassedTopic
 
 if TYPE_CHECKING:
     from aggregator.daemon.daemon import Daemon
+    from aggregator.daemon.workers import Workers
 
 T = TypeVar("T")
 
@@ -118,6 +119,29 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     elsewhere: list[str] = []
 
 
+class WorkerStatus(Struct, frozen=True, kw_only=True):
+    """One process that gathers for this daemon.
+
+    number: the first is 1
+    pid: of the process; null: it is being begun anew
+    exchanges: those that it has
+    begun: how often it was begun
+    records: that have come from this process
+    cpu_s: seconds of processor time that this process has taken
+    memory_bytes: its resident memory; null: it is not known
+    lag_max_ms: how late its event loop was at most, in the last minute; null: likewise
+    """
+
+    number: int
+    pid: int | None
+    exchanges: list[str]
+    begun: int
+    records: int = 0
+    cpu_s: float = 0.0
+    memory_bytes: int | None = None
+    lag_max_ms: float | None = None
+
+
 class DaemonStatus(Struct, frozen=True, kw_only=True):
     """The whole daemon.
 
@@ -132,6 +156,7 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     sinks: where records are written
     feeds: where subscribers are served
     journal: what is kept of the stream; null: there is no `[journal]`
+    workers: the processes that gather, where there are several; empty: this one does
     left_out: topics that were asked for and are more than were to be told
     topics: those that were asked for
     """
@@ -147,6 +172,7 @@ class DaemonStatus(Struct, frozen=True, kw_only=True):
     sinks: list[SinkStatus] = []
     feeds: list[FeedStatus] = []
     journal: HistoryStatus | None = None
+    workers: list[WorkerStatus] = []
     left_out: int = 0
     topics: list[TopicStatus] = []
 
@@ -258,7 +284,11 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
     """All of it, in steps."""
     told = _ToldTopics(asked)
     exchanges: list[ExchangeStatus] = []
-    for id in list(daemon.exchanges.configs):
+    rest, marks = daemon.hosts.status(time.monotonic_ns()), None if daemon.marks is None else daemon.marks.status()
+    workers: list[WorkerStatus] = []
+    if daemon.workers is not None:
+        exchanges, rest, marks, workers = await _of_workers(daemon, daemon.workers, asked, told)
+    for id in () if daemon.workers is not None else list(daemon.exchanges.configs):
         totals, offer = _TopicTotals(), daemon.demand.offers.get(id)
         if offer is None:  # it was taken away in the meantime
             continue
@@ -281,16 +311,52 @@ async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
         ts=time.time_ns(),
         process=daemon.process.status(),
         bus=daemon.bus.status(),
-        rest=daemon.hosts.status(time.monotonic_ns()),
-        marks=None if daemon.marks is None else daemon.marks.status(),
+        rest=rest,
+        marks=marks,
         exchanges=exchanges,
         sources=daemon.sources.status(),
         sinks=daemon.outputs.status(),
         feeds=daemon.outputs.feed_status(),
         journal=None if daemon.bus.history is None else daemon.bus.history.status(),
+        workers=workers,
         left_out=told.left_out,
         topics=told.topics,
     )
+
+
+async def _of_workers(
+    daemon: "Daemon", workers: "Workers", asked: StatusQuery, told: _ToldTopics
+) -> tuple[list[ExchangeStatus], RestStatus, MarksStatus | None, list[WorkerStatus]]:
+    """Put together what workers say of their exchanges, as if it were of one process."""
+    from aggregator.daemon.words import GatherStatus
+
+    patterns = None if asked.wanted is None else list(asked.wanted.patterns)
+    found = await workers.gathered(GatherStatus(patterns, asked.is_troubled, asked.most))
+    by_id = {exchange.id: exchange for _, each in found for exchange in each.exchanges}
+    for _, each in found:
+        for topic in each.topics:
+            told.take(topic)
+        told.left_out += each.left_out
+        for lags in each.lags:
+            daemon.attention.tally.told_lags(lags.exchange, lags.channel, lags.counts, lags.sum_s)
+    exchanges: list[ExchangeStatus] = []
+    for id in list(daemon.exchanges.configs):
+        paused: State | None = "paused" if id in daemon.exchanges.paused else None
+        exchange = by_id.get(id) or ExchangeStatus(id=id, state="starting")
+        exchanges.append(structs.replace(exchange, state=paused) if paused else exchange)
+    rests = [each.rest for _, each in found]
+    rest = RestStatus(
+        refused=sum(each.refused for each in rests),
+        budgets=[budget for each in rests for budget in each.budgets],
+        connects=[budget for each in rests for budget in each.connects],
+        resting=[host for each in rests for host in each.resting],
+    )
+    marks = None if daemon.marks is None else daemon.marks.status()
+    for _, each in found:
+        if marks is not None and each.marks is not None:
+            numbered = None if each.marks.numbered is None else (marks.numbered or 0) + each.marks.numbered
+            marks = structs.replace(marks, numbered=numbered, failing=sorted({*marks.failing, *each.marks.failing}))
+    return exchanges, rest, marks, workers.status({worker.number: each for worker, each in found})
 
 
 async def in_pieces(status: DaemonStatus) -> AsyncIterator[bytes]:

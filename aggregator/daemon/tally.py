@@ -157,6 +157,9 @@ class StreamTally:
 
     def take(self, batch: Batch) -> None:
         """Look at a batch; hot, as it is called with every one."""
+        if batch.is_passed:
+            self._look([batch.record(at) for at, key in enumerate(batch.keys) if key[0] in TOLD])
+            return
         records = batch.records
         if type(records[0]) in TOLD or (len(records) > 1 and not TOLD.isdisjoint(map(type, records))):
             self._look(records)
@@ -197,6 +200,11 @@ class StreamTally:
             for event in self._events.get(key, ())
         ]
         return sorted(dict.fromkeys(found), key=lambda event: event.ts)
+
+    def told_lags(self, exchange: str, channel: Channel, counts: list[int], sum_s: float) -> None:
+        """Take what another process has counted of a channel, in place of what it told before."""
+        lags = self.lags.setdefault((exchange, channel), Lags())
+        lags.counts, lags.sum_s = counts, sum_s
 
     def measure(self, records: Iterable[Record]) -> None:
         """Count how long the newest of some records was on its way, where it says when it was sent."""

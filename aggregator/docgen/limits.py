@@ -452,6 +452,26 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("feed.kept.MOST_PRICES", "prices", "likewise", "likewise"),
         Bound("feed.replaying.MOST_SAID", "complaints", "that are said", "others are not"),
     ),
+    "Processes that gather": (
+        Bound("config.schema.MOST_WORKERS", "processes", "that gather for one daemon", "refused"),
+        Bound("sinks.link.MOST_WAITING_BYTES", "bytes", "that a worker has ready and the hub has not read", "it waits"),
+        Bound("sinks.link.TOGETHER_RECORDS", "records", "that travel together", "the rest follows at once"),
+        Bound("sinks.link.MOST_PIECES", "pieces", "that are given to the system at once", "likewise"),
+        Bound(
+            "daemon.workers.LONGEST_SILENCE_S", "seconds", "that a worker says nothing", "it is killed, and replaced"
+        ),
+        Bound("daemon.workers.LONGEST_PAUSE_S", "seconds", "before one that dies at its start is begun anew", "begun"),
+        Bound("daemon.workers.GATHER_S", "seconds", "that a worker has to say how it fares", "left out of the answer"),
+        Bound("daemon.workers.UP_S", "seconds", "that whoever asks one that is just begun waits", "told so"),
+        Bound("daemon.workers.LEAVE_S", "seconds", "that workers have to end in order", "killed: marks tell the gaps"),
+        Bound("daemon.workers.MOST_TAPPED", "frames", "of a tap that wait to be sent", "workers leave out more"),
+        Bound(
+            "sources.link.LEAST_BEHIND_BYTES",
+            "bytes",
+            "of changes behind a whole book, at least",
+            "a whole one is asked for",
+        ),
+    ),
     "Whoever asks at the control socket": (
         Bound("daemon.control.MOST_CLIENTS", "clients", "at once", "the next is told so, and hung up on"),
         Bound("daemon.control.LONGEST_LINE_BYTES", "bytes", "a line that one sends", "likewise"),

@@ -180,7 +180,7 @@ class TopicRoutes:
     def distribute(self, batch: Batch) -> Iterable[Group]:
         """Add the batch's records to those who want them, joined once for each set that is wanted; who got some."""
         known = self._routes
-        routes = [known.get((type(r), r.exchange, r.raw_symbol, r.symbol)) or self._find(r) for r in batch.records]
+        routes = [known.get(key) or self._find(batch.record(at)) for at, key in enumerate(batch.keys)]
         return self.spread(batch, routes)
 
     def spread(self, batch: Batch, routes: Sequence[Route]) -> Iterable[Group]:
@@ -270,28 +270,20 @@ class TopicRoutes:
 
 def _give_all(batch: Batch, roles: list[BookRole], groups: tuple[Group, ...]) -> tuple[Group, ...]:
     """Give a batch to groups that want all of it, as their options say."""
-    records = batch.records
     chunks: dict[Options, Chunk] = {}
+    offsets = batch.offsets
     for group in groups:
         chunk = chunks.get(group.options)
         if chunk is None:
-            data = batch.blob if group.options == PLAIN else encode(records, group.options)
-            chunk = chunks[group.options] = Chunk(data, roles, _offsets(records), group.options)
+            data = batch.blob if group.options == PLAIN else encode(batch.records, group.options)
+            chunk = chunks[group.options] = Chunk(data, roles, offsets, group.options)
         group.chunks.append(chunk)
     return groups
 
 
-def _offsets(records: list[Record]) -> Sequence[int]:
-    """The offset of each record: one behind the other, but for derived ones, of which several share one."""
-    first, last = records[0].offset, records[-1].offset
-    if last - first == len(records) - 1:
-        return range(first, last + 1)
-    return [record.offset for record in records]
-
-
 def _give_parts(batch: Batch, roles: list[BookRole], bits: list[int], wanted: dict[Group, int]) -> None:
     """Give each group those records of a batch whose bits are among its own."""
-    records = batch.records
+    offsets = batch.offsets
     places: dict[int, list[int]] = {}  # by bit
     for place, bit in enumerate(bits):
         places.setdefault(bit, []).append(place)
@@ -303,16 +295,16 @@ def _give_parts(batch: Batch, roles: list[BookRole], bits: list[int], wanted: di
         chunk = chunks.get(key)
         if chunk is None:
             if options not in lines:
-                lines[options] = pieces(encode(records, options), options)
+                lines[options] = pieces(encode(batch.records, options), options)
             written = lines[options]
             at = places.get(mask) or [place for place, bit in enumerate(bits) if bit & mask]
             chunk = chunks[key] = (
-                Chunk(written[at[0]], (roles[at[0]],), (records[at[0]].offset,), options)
+                Chunk(written[at[0]], (roles[at[0]],), (offsets[at[0]],), options)
                 if len(at) == 1
                 else Chunk(
                     b"".join([written[i] for i in at]),
                     [roles[i] for i in at],
-                    [records[i].offset for i in at],
+                    [offsets[i] for i in at],
                     options,
                 )
             )

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TypeGuard
 
 from aggregator.bus.bus import Batch
-from aggregator.bus.selection import Selection, parse_pattern, topic_key, topic_of
+from aggregator.bus.selection import KIND, Selection, parse_pattern, topic_key, topic_of
 from aggregator.records import (
     Bbo,
     Candle,
@@ -49,7 +49,7 @@ def weight(batch: Batch) -> int:
 
     What a line holds beyond a plain record's length is taken for levels of a book.
     """
-    count, length = len(batch.records), len(batch.blob)
+    count, length = batch.count, len(batch.blob)
     found = length * COPIES + count * RECORD_BYTES + BATCH_BYTES
     levels = length - count * LINE_BYTES
     return found if levels <= 0 else found + levels * LEVEL_BYTES // LEVEL_LENGTH
@@ -113,7 +113,7 @@ class Queue:
             if wanted is None:
                 return
             batch = wanted
-        count, weighed = len(batch.records), weight(batch)
+        count, weighed = batch.count, weight(batch)
         self.received += count
         records = self._records + count
         held = self._bytes + weighed
@@ -132,10 +132,10 @@ class Queue:
 
     def _chosen(self, batch: Batch) -> Batch | None:
         """The records of a batch that the sink wants; null: none."""
-        chosen = [at for at, record in enumerate(batch.records) if self._is_wanted(record)]
-        if len(chosen) == len(batch):
+        chosen = [at for at, key in enumerate(batch.keys) if self._is_wanted(key, batch, at)]
+        if len(chosen) == batch.count:
             return batch
-        return Batch([batch.records[at] for at in chosen], batch.epoch) if chosen else None
+        return batch.few(chosen) if chosen else None
 
     def _announce(self) -> None:
         """Let whoever waits for records know that there are more."""
@@ -146,13 +146,14 @@ class Queue:
         if records >= self._enough and self._hand_over is not None:
             self._hand_over()
 
-    def _is_wanted(self, record: Record) -> bool:
-        key = topic_key(record)
+    def _is_wanted(self, key: Key, batch: Batch, at: int) -> bool:
+        if key[0] in KIND:
+            key = topic_key(batch.record(at))
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            known = self._known[key] = self._wants is None or self._wants.wants(topic_of(record))
+            known = self._known[key] = self._wants is None or self._wants.wants(topic_of(batch.record(at)))
         return known
 
     def _is_full(self) -> bool:
@@ -272,7 +273,7 @@ class Queue:
             batches.clear()
         while batches and count < most and size < most_bytes:
             batch, own = batches[0]
-            records, length = len(batch.records), len(batch.blob)
+            records, length = batch.count, len(batch.blob)
             fitting = records
             if not is_whole and (count + records > most or size + length > most_bytes):
                 fitting = _fitting(batch, most - count, most_bytes - size, is_first=not parts)

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
-from aggregator.bus.bus import Batch
+from aggregator.bus.bus import Batch, TopicKey
 from aggregator.records import DAY_S, SECOND_NS, Gap, Health, Lag, Record, Summary, channel_of
 from aggregator.sinks.notes import Loss
 from aggregator.sinks.paths import Scope, Template, moment
@@ -18,7 +18,14 @@ NO_CHANNEL: dict[object, str] = {Gap: "gaps", Lag: "gaps", Summary: "summary"}  
 ANY_CHANNEL = (Gap, Health, Lag)  # their type does not tell the channel
 MOST_ROUTES = 200_000  # remembered; then they are found anew
 
-Key: TypeAlias = tuple[object, str, str | None, str | None, int]
+Key: TypeAlias = TopicKey | tuple[TopicKey, object]
+
+
+class LinePlace(NamedTuple):
+    """The place of a record."""
+
+    offset: int
+    ts_recv: int
 
 
 class FileChunk:
@@ -33,8 +40,8 @@ class FileChunk:
         self.slot = slot
         self.lines: list[bytes] = []
         self.counts: defaultdict[type[Record], int] = defaultdict(int)
-        self.first: Record | None = None
-        self.last: Record | None = None
+        self.first: LinePlace | None = None
+        self.last: LinePlace | None = None
         self._own: list[Gap] = []  # those that tell what the sink's queue lost
 
     def note(self, gap: Gap) -> None:
@@ -119,7 +126,7 @@ class FileRoutes:
         self._template = template
         self._every = every
         self._files: dict[str, File] = {}
-        self._routes: dict[Key, File] = {}
+        self._routes: dict[int, dict[Key, File]] = {}  # by day
         self._span = span(0, every)  # the latest record is in it
 
     def __iter__(self) -> Iterator[File]:
@@ -128,33 +135,39 @@ class FileRoutes:
     def sort(self, batch: Batch) -> dict[File, None]:
         """Give every record to its file. Gives the files that got some."""
         touched: dict[File, None] = {}
-        routes = self._routes
+        ends: dict[FileChunk, int] = {}  # the position of the last record of each
+        offsets, times = batch.offsets, batch.times
         day, slot, start, end = self._span
-        for record, line in zip(batch.records, batch.lines, strict=True):
-            ts = record.ts_recv
+        routes = self._routes.setdefault(day, {})
+        for at, (key, ts, line) in enumerate(zip(batch.keys, times, batch.lines, strict=True)):
             if not start <= ts < end:
                 day, slot, start, end = self._span = span(ts, self._every)
-            kind: object = type(record)
-            if kind in ANY_CHANNEL:
-                kind = kind, channel_of(record)
-            key = (kind, record.exchange, record.symbol, record.raw_symbol, day)
-            file = routes.get(key)
-            if file is None:
-                file = self._find(key, record)
+                routes = self._routes.setdefault(day, {})
+            file = routes.get(key) or self._find(routes, key, batch.record(at))
             chunk = file.chunks[-1] if file.chunks else None
             if chunk is None or slot > chunk.slot:
                 chunk = file.chunk(slot)
                 touched[file] = None
-            if type(record) is Gap and record.conn == TYPE:
-                chunk.note(record)
+            if key[0] is Gap:
+                gap = batch.record(at)
+                if isinstance(gap, Gap) and gap.conn == TYPE:
+                    chunk.note(gap)
             chunk.lines.append(line)
-            chunk.counts[type(record)] += 1
-            chunk.last = record
+            chunk.counts[key[0]] += 1
+            ends[chunk] = at
             if chunk.first is None:
-                chunk.first = record
+                chunk.first = LinePlace(offsets[at], ts)
+        for chunk, at in ends.items():
+            chunk.last = LinePlace(offsets[at], times[at])
         return touched
 
-    def _find(self, key: Key, record: Record) -> File:
+    def _find(self, routes: dict[Key, File], topic: TopicKey, record: Record) -> File:
+        """The file of a record whose topic does not tell it, or has not been seen before."""
+        key: Key = topic
+        if topic[0] in ANY_CHANNEL:
+            key = topic, channel_of(record)
+            if key in routes:
+                return routes[key]
         channel = channel_of(record) or NO_CHANNEL[type(record)]
         exchange, symbol, raw_symbol = record.exchange, record.symbol, record.raw_symbol
         values = {"date": "", "exchange": exchange, "channel": channel, "symbol": symbol, "raw_symbol": raw_symbol}
@@ -163,9 +176,9 @@ class FileRoutes:
         if file is None:
             scope = self._template.scope(exchange, channel, symbol, raw_symbol)
             file = self._files[name] = File(name, scope)
-        if len(self._routes) >= MOST_ROUTES:
-            self._routes.clear()
-        self._routes[key] = file
+        if len(routes) >= MOST_ROUTES:
+            routes.clear()
+        routes[key] = file
         return file
 
     def forget_idle(self) -> None:

@@ -133,7 +133,7 @@ class SpillQueue(Queue):
         if not self._records:
             self._told = self.place
         self._seen = batch.last
-        count = len(wanted.records)
+        count = wanted.count
         self.received += count
         if self._past is None:
             weighed = weight(wanted)
@@ -146,7 +146,7 @@ class SpillQueue(Queue):
 
     def _add(self, batch: Batch, weighed: int) -> None:
         self._batches.append((batch, weighed))
-        self._records += len(batch.records)
+        self._records += batch.count
         self._bytes += weighed
         self._announce()
 

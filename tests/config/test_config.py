@@ -110,7 +110,7 @@ type = "feeed"
         "\n".join(problems(text))
         == """\
 site.toml:1: loglevel: is not a key here; allowed: control, exchanges, feed, journal, log_format, log_level, \
-required, sinks, sources, start_grace, state, version; did you mean "log_level"?
+required, sinks, sources, start_grace, state, version, workers; did you mean "log_level"?
 site.toml:2: log_level: "inof" is unknown; allowed: debug, error, info, warning; did you mean "info"?
 site.toml:4: exchanges[0].id: "binanse" is not an exchange of the catalogue; did you mean "binance"?
 site.toml:5: exchanges[0].channels[0]: "trade" is not a channel; allowed: bbo, book, candles, funding, \

@@ -30,6 +30,7 @@ IDS = ("binance", "coinbaseexchange", "kraken", "okx")
 MARKET = {"trade", "book_snapshot", "book_delta", "bbo", "ticker"}
 PATIENCE = 20.0  # seconds; nothing here takes nearly as long
 AT_ONCE = 2.0
+WORKERS = int(os.environ.get("WORKERS", "1"))  # processes that gather, in every test of this directory
 NOBODY = "127.0.0.1:9"  # nothing listens at the port of `discard`
 
 Row = dict[str, Any]
@@ -140,7 +141,7 @@ def running(config: Path, *, read: bool = True, **environment: str) -> Iterator[
 
 def configure(directory: Path, *parts: str, sinks: str = '[[sinks]]\ntype = "stdout"\n') -> Path:
     path = directory / "aggregator.toml"
-    path.write_text("\n".join([f'state = "{directory}/state"', *parts, sinks]))
+    path.write_text("\n".join([f'state = "{directory}/state"', f"workers = {WORKERS}", *parts, sinks]))
     return path
 
 

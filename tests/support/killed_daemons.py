@@ -91,10 +91,10 @@ class Lives:
 
 
 @contextmanager
-def simulated(home: Path, rate: float) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def simulated(home: Path, rate: float, ids: str = IDS) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Exchanges of the sandbox that stream so many frames a second: the process, and what a configuration says."""
     config = home / "sandbox.toml"
-    options = ["--simulate", IDS, "--port", "0", "--rate", str(rate), "--config-out", str(config)]
+    options = ["--simulate", ids, "--port", "0", "--rate", str(rate), "--config-out", str(config)]
     sandbox = subprocess.Popen([*PROGRAM, "sandbox", *options], stderr=subprocess.PIPE, cwd=ROOT)
     try:
         assert sandbox.stderr is not None

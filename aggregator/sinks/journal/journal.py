@@ -92,7 +92,7 @@ class Journal(Writer):
 
     def write(self, batch: Batch) -> None:
         """Take a batch. Never waits."""
-        count = len(batch.records)
+        count = batch.count
         if self._put - self._writer.taken > MOST_HELD:
             self._miss(batch)
             return
@@ -103,11 +103,8 @@ class Journal(Writer):
         if not self._is_asked:
             self._is_asked = True
             self._writing.put(self._write_some)
-        while (
-            self._in_tail - len(self._tail[0].records) > self._tail_records
-            and self._tail[0].last <= self._writer.settled
-        ):
-            self._in_tail -= len(self._tail.popleft().records)
+        while self._in_tail - self._tail[0].count > self._tail_records and self._tail[0].last <= self._writer.settled:
+            self._in_tail -= self._tail.popleft().count
 
     def _miss(self, batch: Batch) -> None:
         """Leave out a batch, because too much waits already: the disk does not answer."""
@@ -239,7 +236,7 @@ class Journal(Writer):
                     self._writer.write(gathered)
                     gathered, count = [], 0
                 gathered.append(batch)
-                count += len(batch.records)
+                count += batch.count
         except Empty:
             if gathered:
                 self._writer.write(gathered)

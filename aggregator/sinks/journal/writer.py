@@ -68,13 +68,13 @@ class BlockWriter:
             self._retry_at = time.monotonic() + RETRY_S
             self.lose(batches, str(error.strerror or error))
         else:
-            self.written += sum(len(batch.records) for batch in batches)
+            self.written += sum(batch.count for batch in batches)
             if self._context.trouble is not None:
                 self._context.report(None)
                 log.warning("journal: it is written again; %d records are missing, and told by a gap", self.missed)
-        self._ts = max(self._ts, batches[-1].records[-1].ts_recv)
+        self._ts = max(self._ts, batches[-1].last_ts)
         self.settled = batches[-1].last
-        self.taken += sum(len(batch.records) for batch in batches)
+        self.taken += sum(batch.count for batch in batches)
 
     def _append(self, batches: Sequence[Batch]) -> None:
         """Add a block to the segment. Raises OSError; then nothing of it stays."""
@@ -82,12 +82,11 @@ class BlockWriter:
         known, topics = self._known, list[KeptTopic]()
         ids = array("I")
         for batch in batches:
-            keys = [(type(r), r.exchange, r.raw_symbol, r.symbol) for r in batch.records]
-            numbers = [known.get(key) for key in keys]
+            numbers = [known.get(key) for key in batch.keys]
             if None in numbers:
-                for at, (number, record) in enumerate(zip(numbers, batch.records, strict=True)):
+                for at, number in enumerate(numbers):
                     if number is None:
-                        numbers[at] = self._number(record, topics, len(file.topics))
+                        numbers[at] = self._number(batch.record(at), topics, len(file.topics))
             ids.extend(numbers)  # type: ignore[arg-type]  # none is null any more
         try:
             if topics:
@@ -96,7 +95,7 @@ class BlockWriter:
                 ids.tobytes() + b"".join([batch.blob for batch in batches]),
                 count=len(ids),
                 first=batches[0].first,
-                ts=max([record.ts_recv for batch in batches for record in batch.records]),
+                ts=max([max(batch.times) for batch in batches]),
             )
         except OSError:
             self._known.clear()  # the topics may not be there
@@ -153,13 +152,13 @@ class BlockWriter:
 
     def _note_loss(self, batches: Sequence[Batch]) -> None:
         first, last = batches[0].first, batches[-1].last
-        count = sum(len(batch.records) for batch in batches)
-        ts_to = batches[-1].records[-1].ts_recv
+        count = sum(batch.count for batch in batches)
+        ts_to = batches[-1].last_ts
         newest = self.lost[-1] if self.lost else None
         if newest is not None and newest.last + 1 == first:
             self.lost[-1] = newest._replace(last=last, ts_to=max(ts_to, newest.ts_to))
         else:
-            self.lost.append(LostRange(first, last, self._ts or batches[0].records[0].ts_recv, ts_to))
+            self.lost.append(LostRange(first, last, self._ts or batches[0].times[0], ts_to))
             del self.lost[:-MOST_LOST]
         self.missed += count
         self._context.lose(count)

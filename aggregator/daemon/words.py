@@ -1,0 +1,198 @@
+"""The words between a hub and its workers: what the hub asks for, and what a worker tells beside records."""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from aggregator.bus.selection import Pattern
+from aggregator.bus.view import Wanted
+from aggregator.config.config import ExchangeConfig
+from aggregator.daemon.marks import MarksStatus
+from aggregator.daemon.process import ProcessStatus
+from aggregator.daemon.status import ExchangeStatus
+from aggregator.ingest.status import RestStatus
+from aggregator.records import Channel
+from aggregator.session.status import TopicStatus
+
+# --- from the hub -----------------------------------------------------------------------------------------------------
+
+
+class BeginWorker(Struct, frozen=True, tag=True):
+    """The first word to a worker.
+
+    epoch: of the hub, with what tells this life of the worker from others
+    exchanges: those that it has
+    capture: the directory for raw frames; null: they are not kept
+    """
+
+    epoch: str
+    exchanges: list[ExchangeConfig]
+    state: str
+    log_level: str
+    log_format: str
+    capture: str | None = None
+
+
+class GatherStatus(Struct, frozen=True, tag=True):
+    """How its exchanges are; `topics` that fit the patterns (null: all) are told one by one, at most so many."""
+
+    patterns: list[Pattern] | None = None
+    is_troubled: bool = False
+    most: int = 0
+
+
+class AnswerLine(Struct, frozen=True, tag=True):
+    """A line of the control socket is to be answered, as that would."""
+
+    line: bytes
+
+
+class AddExchange(Struct, frozen=True, tag=True):
+    """An exchange is new."""
+
+    config: ExchangeConfig
+
+
+class ChangeExchange(Struct, frozen=True, tag=True):
+    """An exchange has another configuration."""
+
+    config: ExchangeConfig
+
+
+class RemoveExchange(Struct, frozen=True, tag=True):
+    """An exchange is gone."""
+
+    id: str
+
+
+class AwaitBegun(Struct, frozen=True, tag=True):
+    """The answer comes once the first attempt of an exchange was a good one, where it must be."""
+
+    id: str
+
+
+class PauseExchange(Struct, frozen=True, tag=True):
+    """An exchange is to be paused; `Add` has it go on."""
+
+    id: str
+
+
+class SayTopic(Struct, frozen=True, tag=True):
+    """A topic is to be followed, or to be done without."""
+
+    topic: str
+    is_wanted: bool
+
+
+class ReopenCaptures(Struct, frozen=True, tag=True):
+    """Captures are to begin new files."""
+
+
+class LogFrom(Struct, frozen=True, tag=True):
+    """The level of the log is another."""
+
+    level: str
+
+
+Question = (
+    GatherStatus
+    | AnswerLine
+    | AddExchange
+    | ChangeExchange
+    | RemoveExchange
+    | AwaitBegun
+    | PauseExchange
+    | SayTopic
+    | ReopenCaptures
+    | LogFrom
+)
+
+
+class AskWorker(Struct, frozen=True, tag=True):
+    """Something that is answered by one or more `Told` of the same number."""
+
+    id: int
+    question: Question
+
+
+class AskWhole(Struct, frozen=True, tag=True):
+    """The whole book of a market is asked for: it comes among the records."""
+
+    exchange: str
+    raw_symbol: str
+
+
+class LeaveNow(Struct, frozen=True, tag=True):
+    """The worker is to end in order."""
+
+
+FromHub = BeginWorker | AskWorker | AskWhole | LeaveNow
+
+
+# --- from a worker ----------------------------------------------------------------------------------------------------
+
+
+class WorkerUp(Struct, frozen=True, tag=True):
+    """It has begun; `numbers` is the file of the last numbers, null: there is none."""
+
+    numbers: str | None
+
+
+class ExpectTopics(Struct, frozen=True, tag=True):
+    """These topics are wanted too."""
+
+    topics: list[Wanted]
+
+
+class WorkerBeat(Struct, frozen=True, tag=True):
+    """It lives, and all that it has published before this moment (ns) has come before this word."""
+
+    ts: int
+    cpu_s: float
+
+
+class ToldPiece(Struct, frozen=True, tag=True):
+    """A part of an answer; `error`: what was asked for cannot be done."""
+
+    id: int
+    piece: bytes = b""
+    is_end: bool = True
+    error: str | None = None
+
+
+class NoBook(Struct, frozen=True, tag=True):
+    """There is no whole book of a market now."""
+
+    exchange: str
+    raw_symbol: str
+
+
+FromWorker = WorkerUp | ExpectTopics | WorkerBeat | ToldPiece | NoBook
+
+
+class ToldLags(Struct, frozen=True):
+    """How long records of a channel were on their way, as a histogram."""
+
+    exchange: str
+    channel: Channel
+    counts: list[int]
+    sum_s: float
+
+
+class GatheredStatus(Struct, frozen=True):
+    """The answer to `Gather`, as JSON."""
+
+    process: ProcessStatus
+    rest: RestStatus
+    marks: MarksStatus | None
+    exchanges: list[ExchangeStatus]
+    left_out: int
+    topics: list[TopicStatus]
+    lags: list[ToldLags] = []
+
+
+encode: Callable[[FromHub | FromWorker], bytes] = msgspec.msgpack.Encoder().encode
+from_hub: Callable[[bytes | memoryview], FromHub] = msgspec.msgpack.Decoder(FromHub).decode
+from_worker: Callable[[bytes | memoryview], FromWorker] = msgspec.msgpack.Decoder(FromWorker).decode
+gathered: Callable[[bytes], GatheredStatus] = msgspec.json.Decoder(GatheredStatus).decode

@@ -1,0 +1,621 @@
+"""The workers of a daemon that gathers with several processes: begun, given their exchanges, asked, and replaced.
+
+To the rest of the daemon it is `RunningExchanges`: what that does itself, this has a worker do. A worker that dies has
+left marks, as a daemon that is killed does: its topics have a gap of cause `restart` from the last moment that came,
+and its successor closes them.
+"""
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import structs
+
+from aggregator.bus.bus import Bus
+from aggregator.bus.selection import Glob, Pattern
+from aggregator.bus.view import Wanted
+from aggregator.catalog.registry import load_exchange
+from aggregator.config.config import Config, ExchangeConfig
+from aggregator.daemon import words
+from aggregator.daemon.attention import Attention
+from aggregator.daemon.marks import LIFE, Found, Marks, PassedOn
+from aggregator.daemon.running_exchanges import RunningExchanges
+from aggregator.daemon.status import WorkerStatus
+from aggregator.errors import AggregatorError
+from aggregator.ingest import checkpoint_file, state
+from aggregator.ingest.rest import Hosts
+from aggregator.records import Gap, Record
+from aggregator.session.subscriptions import Key
+from aggregator.sinks.link import RECORDS, WHOLE, WORD, LinkEnd
+from aggregator.sinks.worker import Worker
+from aggregator.sources.link import LinkedExchange, LinkReader
+
+LONGEST_SILENCE_S = 30.0  # a worker that says nothing for so long hangs, and is killed
+LOOK_S = 1.0  # between two looks at that
+FIRST_PAUSE_S = 0.5  # before a worker that has died soon after its start is begun anew; doubles
+LONGEST_PAUSE_S = 30.0
+WELL_S = 2.0  # a worker that has lived for so long did not die of its start
+UP_S = 15.0  # whoever asks a worker that is just begun waits so long
+LEAVE_S = 1.2  # workers have so long to end in order: sinks have theirs after that
+GATHER_S = 10.0  # a worker has so long to say how it fares
+KILLED_S = 0.3  # and it is waited so long for the end of one that is killed
+MODULE = "aggregator.daemon.worker"  # such a process runs it
+MOST_TAPPED = 1000  # frames that wait to be sent
+UNKNOWN_LOAD = 100.0  # records a second of an exchange that has not been seen
+
+log = logging.getLogger("aggregator.daemon")
+
+
+class AskedOfWorker:
+    """Something that was asked of a worker, and the pieces of its answer as they come."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[words.ToldPiece] = asyncio.Queue()
+
+
+class WorkerLife:
+    """One process of a worker, from its start to its end."""
+
+    def __init__(self, process: subprocess.Popen[bytes], end: LinkEnd, reader: LinkReader) -> None:
+        self.process = process
+        self.end = end
+        self.reader = reader
+        self.passed: PassedOn | None = None
+        self.heard = time.monotonic()
+        self.cpu_s = 0.0
+        self.is_over = asyncio.Event()
+        self._asked: dict[int, AskedOfWorker] = {}
+        self._number = 0
+
+    def say(self, word: words.FromHub) -> None:
+        """Say something."""
+        self.end.send(WORD, [words.encode(word)])
+
+    def ask(self, question: words.Question) -> tuple[int, AskedOfWorker]:
+        """Ask something; what comes is put into the queue of what this gives."""
+        self._number += 1
+        asked = self._asked[self._number] = AskedOfWorker()
+        self.say(words.AskWorker(self._number, question))
+        return self._number, asked
+
+    def forget(self, number: int) -> None:
+        """Hear no more of an answer."""
+        self._asked.pop(number, None)
+
+    def told(self, word: words.ToldPiece) -> None:
+        """Take a part of an answer."""
+        asked = self._asked.get(word.id)
+        if asked is not None:
+            asked.told.put_nowait(word)
+
+    def over(self) -> None:
+        """It has ended: nobody answers any more."""
+        self.is_over.set()
+        for number, asked in self._asked.items():
+            asked.told.put_nowait(words.ToldPiece(number, error="the process that has it has just ended: ask again"))
+
+
+class OneWorker:
+    """A worker, over all its lives.
+
+    ids: of its exchanges
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.ids: dict[str, None] = {}
+        self.life: WorkerLife | None = None
+        self.begun = 0
+        self.is_up = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+        self.leaving = asyncio.Event()
+
+
+class Workers(RunningExchanges):
+    """The exchanges of a daemon, gathered by several processes.
+
+    views: by exchange, how it stands as far as the stream has told it
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        bus: Bus,
+        hosts: Hosts,
+        attention: Attention,
+        keeper: Worker,
+        capture: Path | None,
+    ) -> None:
+        """Prepare; nothing is begun before `begin`."""
+        super().__init__(config.exchanges, bus, hosts, attention, keeper, config.state, capture)
+        self.views: dict[str, LinkedExchange] = {}
+        self.level = config.log_level
+        self._form = config.log_format
+        self._state = config.state
+        self._capture_at = capture
+        self._load = MeasuredLoad(config.state / "load.json")
+        self._workers = [OneWorker(at + 1) for at in range(config.workers)]
+        self._of: dict[str, OneWorker] = {}
+        self._by_hand_said: dict[str, list[words.SayTopic]] = {}
+        self._is_stopping = False
+
+    # --- which worker has what
+
+    def take_over(self, left: Mapping[str, checkpoint_file.Topics], marks: Marks) -> None:
+        """Leave to workers what the run before has left of each exchange, and choose who gets which."""
+        super().take_over(left, marks)
+        for id, topics in left.items():
+            self._leave_to_worker(id, topics)
+        self._load.read()
+        self._divide()
+
+    def _leave_to_worker(self, id: str, topics: checkpoint_file.Topics) -> None:
+        try:
+            if self.marks is not None:
+                self.marks.leave_to_worker(id, topics)
+        except OSError as error:
+            log.warning("%s: what the last run left over is lost: %s", id, error)
+
+    def _divide(self) -> None:
+        """Divide the exchanges by their load of before: the heaviest first, each to whoever has least.
+
+        Those that ask the same host share its budget, and so stay together.
+        """
+        groups = sorted(together(self.configs), key=lambda ids: (-sum(map(self._load.of, ids)), ids))
+        for ids in groups:
+            self._give(ids)
+
+    def _give(self, ids: Iterable[str]) -> None:
+        worker = min(self._workers, key=lambda each: (sum(map(self._load.of, each.ids)), len(each.ids), each.number))
+        for id in ids:
+            self._of[id] = worker
+            worker.ids[id] = None
+
+    # --- as `RunningExchanges` ----------------------------------------------------------------------------------------
+
+    def begin(self, id: str) -> None:
+        """Have a worker begin an exchange; it is tried again until it runs."""
+        worker = self._of[id]
+        if id not in self.views:
+            self.views[id] = LinkedExchange(id, self._bus)
+        if worker.task is None:
+            worker.task = asyncio.get_running_loop().create_task(
+                self._keep_worker(worker), name=f"worker {worker.number}"
+            )
+
+    async def begun(self, id: str) -> None:
+        """Wait for the first attempt, where the configuration makes that a condition. Raises AggregatorError."""
+        if self.configs[id].on_start_error == "fail":
+            await self._do(id, words.AwaitBegun(id))
+
+    async def add(self, config: ExchangeConfig) -> None:
+        """Begin an exchange that was not there. Raises AggregatorError where it must not fail, and has; it is gone."""
+        self.configs[config.id] = config
+        self.demand.add(config)
+        mates = [id for ids in together(self.configs) if config.id in ids for id in ids if id in self._of]
+        if mates:
+            worker = self._of[config.id] = self._of[mates[0]]
+            worker.ids[config.id] = None
+        else:
+            self._give([config.id])
+        is_there = self._of[config.id].task is not None
+        self.begin(config.id)
+        try:
+            if is_there:
+                await self._do(config.id, words.AddExchange(config))
+            await self.begun(config.id)
+        except BaseException:
+            await self.remove(config.id)
+            raise
+
+    async def remove(self, id: str) -> None:
+        """End an exchange: its topics end as those that nobody wants any more."""
+        with suppress(AggregatorError):
+            await self._do(id, words.RemoveExchange(id))
+        worker = self._of.pop(id)
+        worker.ids.pop(id, None)
+        self.demand.remove(id)
+        self._forget_instruments(id, ())
+        if (view := self.views.pop(id, None)) is not None:
+            view.leave()
+        self.paused.discard(id)
+        self._by_hand_said.pop(id, None)
+        del self.configs[id]
+
+    async def change(self, config: ExchangeConfig) -> None:
+        """Have an exchange follow another configuration. Raises AggregatorError; then it is as it was before."""
+        await self._do(config.id, words.ChangeExchange(config))
+        self.configs[config.id] = config
+        self.demand.offers[config.id].configure(config)
+
+    async def say(self, text: str, pattern: Pattern, *, is_wanted: bool) -> int:
+        """Follow the topics of a pattern from now on, or do without them. Raises AggregatorError."""
+        id = pattern.exchange
+        if id not in self.configs:
+            raise AggregatorError(f"{id!a:.80} is not among the exchanges of the configuration; name one of them")
+        word = words.SayTopic(text, is_wanted)
+        count = await self._do(id, word)
+        self._by_hand_said.setdefault(id, []).append(word)
+        return int(count or b"0")
+
+    async def pause(self, id: str) -> int:
+        """End an exchange until `resume`: each of its topics has a gap. Gives how many. Raises AggregatorError."""
+        self._named(id)
+        if id in self.paused:
+            raise AggregatorError(f"{id} is paused already")
+        count = int(await self._do(id, words.PauseExchange(id)) or b"0")
+        self.paused.add(id)
+        return count
+
+    async def resume(self, id: str) -> None:
+        """Go on with an exchange that is paused. Raises AggregatorError."""
+        self._named(id)
+        if id not in self.paused:
+            raise AggregatorError(f"{id} is not paused")
+        self.paused.remove(id)
+        await self._do(id, words.AddExchange(self.configs[id]))
+
+    def set_level(self, level: str) -> None:
+        """Have workers log from another level on."""
+        self.level = level
+        for worker in self._workers:
+            if worker.life is not None:
+                worker.life.ask(words.LogFrom(level))
+
+    def reopen_captures(self) -> int:
+        """Have captures begin new files; how many there are."""
+        if self._capture_at is None:
+            return 0
+        for worker in self._workers:
+            if worker.life is not None:
+                worker.life.ask(words.ReopenCaptures())
+        return len(self.configs)
+
+    async def stop(self) -> None:
+        """Have all workers end: gaps of their topics stay open until the next start."""
+        self._is_stopping = True
+        tasks = []
+        for worker in self._workers:
+            worker.leaving.set()
+            if worker.task is None:
+                continue
+            tasks.append(worker.task)
+            if worker.life is not None:
+                worker.life.say(words.LeaveNow())
+            else:
+                worker.task.cancel()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=LEAVE_S)
+            for worker in self._workers:
+                if worker.task in late and worker.life is not None:
+                    log.error("worker %d does not end, and is killed", worker.number)
+                    worker.life.process.kill()
+            if late:
+                await asyncio.wait(late, timeout=KILLED_S)
+        for task in tasks:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                log.error("a worker could not be ended", exc_info=task.exception())
+
+    async def close(self) -> None:
+        """Keep for the next start how much has come of each exchange."""
+        await self._keeper.do(partial(self._load.keep, self.views))
+        self._opener.stop()
+
+    # --- what workers are asked
+
+    async def _do(self, id: str, question: words.Question) -> bytes:
+        """Have the worker of an exchange do something. Raises AggregatorError."""
+        return b"".join([piece async for piece in self.told(self._of[id], question)])
+
+    async def told(
+        self, worker: OneWorker, question: words.Question, patience: float | None = None
+    ) -> AsyncIterator[bytes]:
+        """The pieces of an answer as they come. Raises AggregatorError."""
+        try:
+            async with asyncio.timeout(UP_S):
+                await worker.is_up.wait()
+        except TimeoutError:
+            raise AggregatorError(f"worker {worker.number} is being begun anew: ask again") from None
+        life = worker.life
+        if life is None:
+            raise AggregatorError(f"worker {worker.number} is being begun anew: ask again")
+        number, asked = life.ask(question)
+        try:
+            while True:
+                async with asyncio.timeout(patience):
+                    told = await asked.told.get()
+                if told.error is not None:
+                    raise AggregatorError(told.error)
+                if told.piece:
+                    yield told.piece
+                if told.is_end:
+                    return
+        except TimeoutError:
+            raise AggregatorError(f"worker {worker.number} does not answer") from None
+        finally:
+            life.forget(number)
+
+    def having(self, pattern: Pattern) -> list[OneWorker]:
+        """The workers of the exchanges that a pattern means."""
+        fits = Glob(pattern.exchange).matches if "*" in pattern.exchange else pattern.exchange.__eq__
+        return list(dict.fromkeys(worker for id, worker in self._of.items() if fits(id)))
+
+    async def answered(self, line: bytes, workers: Sequence[OneWorker] | None = None) -> list[tuple[int, bytes]]:
+        """The answers of workers (null: all) to a line of the control socket; of those that answer."""
+        found: list[tuple[int, bytes]] = []
+        for worker in self._workers if workers is None else workers:
+            with suppress(AggregatorError):
+                pieces = [piece async for piece in self.told(worker, words.AnswerLine(line), GATHER_S)]
+                found.append((worker.number, b"".join(pieces)))
+        return found
+
+    async def tapped(self, pattern: Pattern, line: bytes, most: int) -> AsyncGenerator[bytes, None]:
+        """The frames of a tap, of all workers that have such exchanges, as they come. Raises AggregatorError."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_TAPPED)
+
+        async def follow(worker: OneWorker) -> None:
+            try:
+                async for piece in self.told(worker, words.AnswerLine(line)):
+                    if b'"frame":' in piece:
+                        await queue.put(piece)
+            finally:
+                queue.put_nowait(None) if not queue.full() else await queue.put(None)
+
+        following = [asyncio.ensure_future(follow(worker)) for worker in self.having(pattern)]
+        left = len(following)
+        try:
+            while left and most > 0:
+                piece = await queue.get()
+                if piece is None:
+                    left -= 1
+                    continue
+                most -= 1
+                yield piece
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
+
+    async def gathered(self, asked: words.GatherStatus) -> list[tuple[OneWorker, words.GatheredStatus]]:
+        """How each worker fares that can say it."""
+        found = await asyncio.gather(*(self._gathered_of(worker, asked) for worker in self._workers))
+        return [(worker, each) for worker, each in zip(self._workers, found, strict=True) if each is not None]
+
+    async def _gathered_of(self, worker: OneWorker, asked: words.GatherStatus) -> words.GatheredStatus | None:
+        if worker.life is None or not worker.is_up.is_set():
+            return None
+        try:
+            blob = b"".join([piece async for piece in self.told(worker, asked, GATHER_S)])
+        except AggregatorError:
+            return None
+        return await asyncio.to_thread(words.gathered, blob)
+
+    def status(self, told: Mapping[int, words.GatheredStatus]) -> list[WorkerStatus]:
+        """How each of them fares; `told` is what they have said, by their numbers."""
+        found = []
+        for worker in self._workers:
+            life, said = worker.life, told.get(worker.number)
+            found.append(
+                WorkerStatus(
+                    number=worker.number,
+                    pid=None if life is None else life.process.pid,
+                    exchanges=list(worker.ids),
+                    begun=worker.begun,
+                    records=0 if life is None else life.reader.records,
+                    cpu_s=0.0 if life is None else round(life.cpu_s, 2),
+                    memory_bytes=None if said is None else said.process.memory_bytes,
+                    lag_max_ms=None if said is None else said.process.lag_max_ms,
+                )
+            )
+        return found
+
+    # --- one worker
+
+    async def _keep_worker(self, worker: OneWorker) -> None:
+        """Have a worker live, and another after it where it dies."""
+        await asyncio.sleep(0)  # all that it is to have is known then
+        pause = FIRST_PAUSE_S
+        while not worker.leaving.is_set():
+            begun = time.monotonic()
+            life = self._start(worker)
+            try:
+                await self._live(worker, life)
+            finally:
+                worker.life = None
+                worker.is_up.clear()
+            if worker.leaving.is_set() and life.process.returncode == 0:
+                return
+            log.error(
+                "worker %d: process %d has ended (%s); %s",
+                worker.number,
+                life.process.pid,
+                _end_of(life.process.returncode),
+                f"another goes on with {', '.join(worker.ids)}",
+            )
+            await self._succeed(worker, life)
+            if worker.leaving.is_set():
+                return
+            if time.monotonic() - begun < WELL_S:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+            else:
+                pause = FIRST_PAUSE_S
+
+    def _start(self, worker: OneWorker) -> WorkerLife:
+        ours, theirs = socket.socketpair()
+        worker.begun += 1
+        code = f"import sys; sys.path[:] = {sys.path!r}; from {MODULE} import main; main({theirs.fileno()})"
+        try:
+            process = subprocess.Popen([sys.executable, "-P", "-c", code], pass_fds=[theirs.fileno()])  # noqa: S603
+        finally:
+            theirs.close()
+        end = LinkEnd(ours)
+        life = worker.life = WorkerLife(process, end, LinkReader(self._bus, self.views, partial(_ask_whole, worker)))
+        end.take, end.ended = partial(self._heard, worker, life), life.over
+        end.begin()
+        life.say(
+            words.BeginWorker(
+                f"{self._bus.epoch}{LIFE}{worker.number}.{worker.begun}",
+                [self.configs[id] for id in worker.ids if id not in self.paused],
+                str(self._state),
+                self.level,
+                self._form,
+                None if self._capture_at is None else str(self._capture_at),
+            )
+        )
+        return life
+
+    async def _live(self, worker: OneWorker, life: WorkerLife) -> None:
+        """Wait for the end of a process; one that hangs is killed."""
+        try:
+            while not life.is_over.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await life.is_over.wait()
+                if time.monotonic() - life.heard > LONGEST_SILENCE_S and not life.is_over.is_set():
+                    log.error("worker %d says nothing for %.0f s, and is killed", worker.number, LONGEST_SILENCE_S)
+                    life.process.kill()
+                    life.heard = time.monotonic()
+        finally:
+            if not life.is_over.is_set():
+                life.process.kill()
+            await asyncio.to_thread(life.process.wait)
+            life.end.close()
+
+    def _heard(self, worker: OneWorker, life: WorkerLife, kind: int, frame: memoryview) -> None:
+        life.heard = time.monotonic()
+        try:
+            if kind == RECORDS:
+                life.reader.take(frame)
+                if life.passed is not None:
+                    life.passed.note(life.reader.last_ts)
+            elif kind == WHOLE:
+                life.reader.take_whole(frame)
+            else:
+                self._word(worker, life, words.from_worker(frame))
+        except Exception:
+            log.exception(
+                "worker %d: what it sends cannot be taken, for an error of our own; it is killed", worker.number
+            )
+            life.process.kill()
+            life.end.close()
+            life.over()
+
+    def _word(self, worker: OneWorker, life: WorkerLife, word: words.FromWorker) -> None:
+        match word:
+            case words.WorkerUp():
+                self._up(worker, life, word)
+            case words.ExpectTopics(topics=topics):
+                self._expect(topics)
+            case words.WorkerBeat():
+                life.cpu_s = word.cpu_s
+                if life.passed is not None:
+                    life.passed.note(word.ts)
+            case words.ToldPiece():
+                life.told(word)
+            case words.NoBook():
+                if (view := self.views.get(word.exchange)) is not None:
+                    view.kept_book(word.raw_symbol, None).doubt()
+
+    def _up(self, worker: OneWorker, life: WorkerLife, word: words.WorkerUp) -> None:
+        """A process is there: note where it is, and have it follow what was asked for by hand."""
+        if word.numbers is not None:
+            with suppress(OSError):
+                life.passed = PassedOn(Path(word.numbers))
+                life.passed.note(time.time_ns())
+        worker.is_up.set()
+        if worker.begun > 1:
+            for each in [each for id in worker.ids for each in self._by_hand_said.get(id, ())]:
+                life.ask(each)
+
+    def _expect(self, topics: Iterable[Wanted]) -> None:
+        by_id: dict[str, list[Wanted]] = {}
+        for topic in topics:
+            by_id.setdefault(topic.exchange, []).append(topic)
+        for id, wanted in by_id.items():
+            if (view := self.views.get(id)) is not None:
+                view.expect(wanted)
+
+    async def _succeed(self, worker: OneWorker, life: WorkerLife) -> None:
+        """Take over what a process that has died left, and tell what is missing from then on."""
+        marks = self.marks
+        if marks is None:
+            return
+        stands = {id: self.views[id].gaps for id in worker.ids if id in self.views}
+        found = await self._keeper.do(partial(self._taken, marks, stands))
+        now = time.time_ns()
+        gaps: list[Record] = [structs.replace(gap, ts_recv=now) for left in found.values() for gap in left.gaps]
+        for gap in gaps:
+            if (view := self.views.get(gap.exchange)) is not None:
+                view.note(gap)
+        await self._tell(gaps)
+        if life.passed is not None:
+            await self._keeper.do(life.passed.remove)
+
+    def _taken(self, marks: Marks, stands: Mapping[str, Mapping[Key, Gap]]) -> dict[str, Found]:
+        found = {}
+        for id, gaps in stands.items():
+            try:
+                found[id] = marks.take(id, gaps)
+            except OSError as error:
+                log.warning("%s: what a worker left over is lost: %s", id, error)
+                continue
+            self._leave_to_worker(id, found[id].topics)
+        return found
+
+
+def _ask_whole(worker: OneWorker, exchange: str, raw_symbol: str) -> None:
+    if worker.life is not None:
+        worker.life.say(words.AskWhole(exchange, raw_symbol))
+
+
+def _end_of(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def together(configs: Iterable[str]) -> list[list[str]]:
+    """Exchanges in groups: those that ask the same host stand in one."""
+    groups: list[tuple[set[str], list[str]]] = []
+    for id in configs:
+        exchange = load_exchange(id)
+        requests = () if exchange is None else exchange.listing.all_requests
+        hosts = {urlsplit(request.url).hostname or "" for request in requests}
+        alike = [group for group in groups if not group[0].isdisjoint(hosts)]
+        merged = hosts.union(*(group[0] for group in alike)), [*(each for group in alike for each in group[1]), id]
+        groups = [group for group in groups if group not in alike] + [merged]
+    return [ids for _, ids in groups]
+
+
+class MeasuredLoad:
+    """How many records a second came of each exchange, in the life before."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rates: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def of(self, id: str) -> float:
+        """Records a second."""
+        return self._rates.get(id, UNKNOWN_LOAD)
+
+    def read(self) -> None:
+        """Read what was kept; where that cannot be, all are alike."""
+        with suppress(OSError, msgspec.MsgspecError):
+            blob = state.read(self._path)
+            self._rates = {} if blob is None else msgspec.json.decode(blob, type=dict[str, float])
+
+    def keep(self, views: Mapping[str, LinkedExchange]) -> None:
+        """Keep what was measured in this life."""
+        seconds = max(1.0, time.monotonic() - self._since)
+        rates = self._rates | {id: round(view.records / seconds, 1) for id, view in views.items() if view.records}
+        with suppress(OSError):
+            state.write(self._path, [msgspec.json.encode(rates)])

@@ -1,0 +1,169 @@
+"""A daemon whose exchanges are gathered by several processes: one daemon to the outside, also where one dies."""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon.test_daemon import Row, Running, configure, exchanges, files_sink, of, running, until
+from tests.daemon.test_killed import in_files, untold
+
+pytestmark = pytest.mark.waits
+
+__all__ = ["exchanges"]  # the fixture
+
+NUMBERED = ("binance", "coinbaseexchange", "kraken")
+WORKERS = "workers = 2"
+
+
+def ask(directory: Path, **request: object) -> Row:
+    """Ask the daemon at its control socket; the first line of the answer."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(20)
+        line.connect(str(directory / "state/control.sock"))
+        line.sendall(json.dumps(request).encode() + b"\n")
+        return dict(json.loads(line.makefile("rb").readline()))
+
+
+def status(directory: Path, **request: object) -> Row:
+    with suppress(OSError):
+        return dict(ask(directory, op="status", **request)["status"])
+    return {}
+
+
+def is_well(directory: Path) -> bool:
+    """Whether every worker is there, and all that is followed is live."""
+    found = status(directory, only="troubled")
+    workers = found.get("workers", [])
+    return bool(workers) and all(each["pid"] for each in workers) and not found["topics"] and all(
+        each["state"] == "running" and each["topics"] for each in found["exchanges"]
+    )  # fmt: skip
+
+
+@contextmanager
+def gathering(directory: Path, exchanges: str, sinks: str = "") -> Iterator[Running]:
+    """A daemon with two workers, once all is live."""
+    sinks = sinks or '[[sinks]]\ntype = "stdout"\nqueue = 1000000\n'
+    path = configure(directory, exchanges, sinks=sinks)
+    path.write_text(path.read_text().replace("workers = 1", WORKERS))
+    with running(path) as daemon:
+        until(lambda: is_well(directory), what="everything is live")
+        yield daemon
+
+
+def is_gone(directory: Path, pid: int) -> bool:
+    """Whether a worker is another process now."""
+    return pid not in [each["pid"] for each in status(directory).get("workers", [])]
+
+
+def gaps(rows: list[Row], **fields: Any) -> list[Row]:
+    return [row for row in rows if row["type"] == "gap" and fields.items() <= row.items()]
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_dies_costs_a_gap_of_its_topics_and_nothing_else(tmp_path: Path, exchanges: str) -> None:
+    with gathering(tmp_path, of(exchanges, *NUMBERED)) as daemon:
+        kills: list[tuple[int, list[str]]] = []
+        for number in (0, 1, 0):
+            worker = status(tmp_path)["workers"][number]
+            kills.append((time.time_ns(), worker["exchanges"]))
+            os.kill(worker["pid"], signal.SIGKILL)
+            until(partial(is_gone, tmp_path, worker["pid"]), what="its end")
+            until(lambda: is_well(tmp_path), what="another goes on")
+        found = status(tmp_path)
+        assert [each["begun"] for each in found["workers"]] == [3, 2]
+        assert sorted(id for each in found["workers"] for id in each["exchanges"]) == sorted(NUMBERED)
+        end = time.time_ns()
+        assert daemon.signal(signal.SIGTERM) == 0
+    rows = daemon.records()
+    assert [row["offset"] for row in rows] == list(range(1, len(rows) + 1))
+    assert untold(rows) == []
+    before = [row for row in rows if row["ts_recv"] < end]
+    opened = gaps(before, phase="open")
+    assert {row["cause"] for row in opened} == {"restart"}
+    for row in opened:
+        assert any(row["exchange"] in ids and abs(ts - row["ts_from"]) < 2 * 10**9 for ts, ids in kills), row
+    assert {row["gap_id"] for row in opened} == {row["gap_id"] for row in gaps(before, phase="close")}
+    for _, ids in kills:
+        assert set(ids) <= {row["exchange"] for row in opened}
+    assert "worker 1: process" in daemon.log
+    assert "(signal 9); another goes on with" in daemon.log
+
+
+@pytest.mark.timeout(120)
+def test_no_worker_outlives_a_hub_that_is_killed_and_the_next_start_tells_what_is_missing(
+    tmp_path: Path, exchanges: str
+) -> None:
+    sinks = files_sink(tmp_path)
+    with gathering(tmp_path, of(exchanges, *NUMBERED), sinks) as daemon:
+        pids = [each["pid"] for each in status(tmp_path)["workers"]]
+        daemon.signal(signal.SIGKILL)
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), what="no worker is left")
+    with gathering(tmp_path, of(exchanges, *NUMBERED), sinks) as daemon:
+        assert daemon.signal(signal.SIGTERM) == 0
+    rows = list(in_files(tmp_path / "data"))
+    assert untold(rows) == []
+    assert {row["exchange"] for row in gaps(rows, cause="restart") if row["conn"] != "files"} == set(NUMBERED)
+    assert not list((tmp_path / "state/left").glob("*.numbers")), "nothing grows"
+
+
+@pytest.mark.timeout(120)
+def test_it_is_asked_and_changed_as_one_daemon(tmp_path: Path, exchanges: str) -> None:
+    with gathering(tmp_path, of(exchanges, "binance", "kraken")) as daemon:
+        topics = status(tmp_path, topics=["trades:*:*"])["topics"]
+        assert {topic["exchange"] for topic in topics} == {"binance", "kraken"}
+        (explained,) = ask(tmp_path, op="explain", topic="trades:kraken:BTC/USD")["topics"]
+        assert explained["state"] == "live"
+        assert any("acknowledged" in step for step in explained["steps"])
+        assert ask(tmp_path, op="tap", topic="trades:kraken:BTC/USD", most=1)["conn"].startswith("kraken/")
+        assert any("worker 2" in line for line in ask(tmp_path, op="stacks")["stacks"])
+
+        assert ask(tmp_path, op="pause", exchange="kraken")["ok"]
+        assert {each["id"]: each["state"] for each in status(tmp_path)["exchanges"]}["kraken"] == "paused"
+        assert "is paused already" in ask(tmp_path, op="pause", exchange="kraken")["error"]
+        worker = next(each for each in status(tmp_path)["workers"] if "kraken" in each["exchanges"])
+        os.kill(worker["pid"], signal.SIGKILL)
+        until(lambda: [w["begun"] for w in status(tmp_path)["workers"]].count(2) == 1, what="another begins")
+        until(lambda: ask(tmp_path, op="resume", exchange="kraken")["ok"], what="it goes on, in another process")
+        until(lambda: is_well(tmp_path), what="all is live again")
+
+        path = tmp_path / "aggregator.toml"
+        path.write_text(path.read_text().replace("[[sinks]]", of(exchanges, "okx") + "[[sinks]]"))
+        assert ask(tmp_path, op="reload")["changes"] == ["okx: new"]
+        until(lambda: daemon.has([("okx", "trade")]), what="its trades")
+        config = configure(tmp_path, of(exchanges, "okx", "binance"))
+        config.write_text(config.read_text().replace("workers = 1", WORKERS))
+        changes = ask(tmp_path, op="reload")["changes"]
+        assert "kraken: gone" in changes
+        assert {each["id"] for each in status(tmp_path)["exchanges"]} == {"okx", "binance"}
+        config.write_text(config.read_text().replace(WORKERS, "workers = 3"))
+        assert "workers cannot change" in ask(tmp_path, op="reload")["error"]
+        assert daemon.signal(signal.SIGTERM) == 0
+    rows = daemon.records()
+    assert gaps(rows, cause="paused", phase="open", exchange="kraken")
+
+
+@pytest.mark.timeout(120)
+def test_whoever_comes_late_to_the_feed_has_books_and_states(tmp_path: Path, exchanges: str) -> None:
+    feed = f'[feed]\nlisten = ["unix:{tmp_path}/feed.sock"]\n'
+    with gathering(tmp_path, of(exchanges, "binance", "kraken"), feed) as daemon, socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(20)
+        line.connect(str(tmp_path / "feed.sock"))
+        line.sendall(b"book:*:*\n")
+        begun: dict[tuple[str, str], str] = {}
+        for text in line.makefile("rb"):
+            row = json.loads(text)
+            if row["type"] in {"book_snapshot", "book_delta"}:
+                begun.setdefault((row["exchange"], row["raw_symbol"]), row["type"])
+            if len(begun) == 8:
+                break
+        assert set(begun.values()) == {"book_snapshot"}
+        assert daemon.signal(signal.SIGTERM) == 0

@@ -1,0 +1,133 @@
+"""Workers of one daemon that are killed at random, while simulated exchanges stream: what that costs is told.
+
+`python -m tests.support.killed_workers --kills 50 --rate 5000` says of what the daemon wrote to its standard output:
+holes in the exchanges' own numbers that no gap tells, numbers that came twice, gaps of exchanges whose worker lived,
+and how long it took until a gap was closed.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter, defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tests.daemon.test_killed import NUMBERED, trades, untold
+from tests.support.cases import say
+from tests.support.killed_daemons import Lives, main, simulated
+
+Row = dict[str, Any]
+IDS = "binance,coinbaseexchange,kraken,okx"
+CONFIG = """\
+state = "{home}/state"
+workers = {workers}
+{exchanges}
+[[sinks]]
+type = "stdout"
+queue = 1000000
+queue_bytes = "1GB"
+
+[feed]
+listen = ["unix:{home}/feed.sock"]
+"""
+SETTLED_S = 8.0  # after the last kill
+CLOSED_S = 5.0  # a gap of a killed worker's topic closes within this time
+SLACK_NS = 10**9
+
+
+async def ask(path: Path, **request: object) -> Row:
+    reader, writer = await asyncio.open_unix_connection(path, limit=1 << 26)
+    writer.write(json.dumps(request).encode() + b"\n")
+    answer = json.loads(await reader.readline())
+    writer.close()
+    return dict(answer)
+
+
+async def settled(control: Path) -> list[Row]:
+    """Wait until every worker is there, and every exchange has something fresh; the workers."""
+    async with asyncio.timeout(60):
+        while True:
+            status = (await ask(control, op="status"))["status"]
+            fresh = [any(each["topics"].get(word) for word in ("live", "quiet")) for each in status["exchanges"]]
+            if fresh and all(fresh) and all(each["pid"] for each in status["workers"]):
+                return list(status["workers"])
+            await asyncio.sleep(0.1)
+
+
+def judge(rows: list[Row], kills: list[tuple[int, list[str]]], end: int) -> int:
+    """Print what was found; the number of what is wrong."""
+    offsets = [int(row["offset"]) for row in rows if row.get("conn") != "stdout"]
+    unordered = sum(one + 1 != other for one, other in pairwise(offsets))
+    faults = untold([row for row in rows if row["type"] != "trade" or row["exchange"] in NUMBERED])
+    opened: dict[str, Row] = {}
+    late: list[str] = []
+    strange: list[str] = []
+    took: list[float] = []
+    for row in rows:
+        if row["type"] != "gap" or row.get("conn") == "stdout" or row["ts_recv"] > end:
+            continue  # in the end all topics have a gap
+        if row["cause"] != "restart":
+            strange.append(f"{row['cause']} {row['phase']} of {row['exchange']}")
+        elif row["phase"] == "open":
+            opened[row["gap_id"]] = row
+        elif row["gap_id"] in opened:
+            gap = opened.pop(row["gap_id"])
+            took.append((row["ts_recv"] - gap["ts_from"]) / 1e9)
+            if not any(gap["exchange"] in ids and abs(ts - gap["ts_from"]) < SLACK_NS for ts, ids in kills):
+                strange.append(f"restart of {gap['exchange']}, whose worker lived")
+            if took[-1] > CLOSED_S:
+                again = [ts for ts, ids in kills if gap["exchange"] in ids and gap["ts_from"] + SLACK_NS < ts]
+                if not again or (row["ts_recv"] - again[0]) / 1e9 > CLOSED_S:
+                    late.append(f"{gap['exchange']} {gap['channel']} {gap['raw_symbol']}: {took[-1]:.1f} s")
+    took.sort()
+    repairs = Counter(row["repair"] for row in rows if row["type"] == "gap" and row["phase"] == "close")
+    middle, most = (took[len(took) // 2], took[-1]) if took else (0.0, 0.0)
+    say(f"{len(rows):,} records; {len(kills)} kills; {len(took)} gaps closed: {dict(repairs)}")
+    say(f"after {middle:.2f} s (median), {most:.2f} s at most")
+    say(f"untold holes or numbers twice: {len(faults)} {faults[:5]}; out of order: {unordered}")
+    say(f"still open: {len(opened)}; closed late: {len(late)} {late[:5]}; other gaps: {dict(Counter(strange))}")
+    return len(faults) + unordered + len(opened) + len(late) + len(strange)
+
+
+async def run(arguments: argparse.Namespace, home: Path) -> int:
+    chance = random.Random(arguments.seed)
+    kills: list[tuple[int, list[str]]] = []
+    with simulated(home, arguments.rate, IDS) as (_, exchanges):
+        lives = Lives(home, CONFIG.format(home=home, exchanges=exchanges, workers=arguments.workers))
+        control = home / "state/control.sock"
+        try:
+            lives.start()
+            await lives.begun()
+            start = time.monotonic()
+            for _ in range(arguments.kills):
+                workers = await settled(control)
+                await asyncio.sleep(chance.uniform(0, arguments.longest))
+                worker = chance.choice(workers)
+                kills.append((time.time_ns(), worker["exchanges"]))
+                os.kill(worker["pid"], signal.SIGKILL)
+                await asyncio.sleep(0.3)
+            await settled(control)
+            await asyncio.sleep(SETTLED_S)
+            seconds, end = time.monotonic() - start, time.time_ns()
+            await asyncio.to_thread(lives.end, signal.SIGTERM)
+        finally:
+            lives.abandon()
+    rows = [json.loads(line) for line in lives.paths[0].read_bytes().splitlines()]
+    rates: dict[str, int] = defaultdict(int)
+    for row in rows:
+        rates[row["exchange"]] += 1
+    say(f"{len(rows) / seconds:,.0f} records/s: {dict(rates)}; numbered: {NUMBERED}, {len(trades(rows))} markets")
+    return judge(rows, kills, end)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--longest", type=float, default=4.0, help="seconds between a worker that is well and its end")
+    main(parser, run)

@@ -174,7 +174,7 @@ def load_config(
         *_spilling(moved.values),
     ]
     sources, wrong = _sources(moved.values)
-    complaints += [*wrong, *_crossed(moved.values), *_never_live(moved.values), *_not_with_workers(moved.values)]
+    complaints += [*wrong, *_crossed(moved.values), *_never_live(moved.values)]
     if known_keys is not None:
         complaints += _wrong_credentials(moved.values, known_keys)
 
@@ -386,18 +386,6 @@ def _never_live(values: dict[str, object]) -> Iterator[Complaint]:
         exchange = topic.split(":", 2)[1] if topic.count(":") > 1 else "*"
         if "*" not in exchange and exchange not in gathered and not values.get("sources"):
             yield ("required", index), f"{quote(exchange)} is not gathered here{choices(exchange, gathered)}"
-
-
-def _not_with_workers(values: dict[str, object]) -> Iterator[Complaint]:
-    """Keys for a thing that one process does, and several together do not yet."""
-    if values.get("workers", 1) == 1:
-        return
-    for index, table in _tables(values, "exchanges"):
-        if table.get("on_demand") is True:
-            yield (
-                ("exchanges", index, "on_demand"),
-                "is not for a daemon with several workers yet: write `workers = 1`, or false here",
-            )
 
 
 def _texts(value: object) -> list[str]:

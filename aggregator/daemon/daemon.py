@@ -91,8 +91,7 @@ class Daemon:
             config.exchanges, self.bus, self.hosts, self.attention, self._keeper, config.state, capture
         )
         self.demand = self.exchanges.demand
-        if self.workers is None:
-            self.bus.supply = self.demand
+        self.bus.supply = self.demand if self.workers is None else self.workers.supply
         self.sources = RunningSources(
             self.bus, self.exchanges.configs, room=self.outputs.room, progress=self.outputs.progress
         )

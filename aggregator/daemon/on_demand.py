@@ -477,7 +477,7 @@ class OnDemand:
         self._drop(id)
         for wish in self._meaning(id):
             if wish.pattern.exchange == id:
-                wish.unmet = Unmet(wish.text, _why_no_exchange(id))
+                wish.unmet = Unmet(wish.text, why_no_exchange(id))
                 wish.asker.tell([wish.unmet])
 
     def _drop(self, id: str) -> None:
@@ -525,7 +525,7 @@ class OnDemand:
             offer = self.offers.get(pattern.exchange)
             if offer is None:
                 if pattern.exchange not in self._views:  # else it comes by a source
-                    wish.unmet = Unmet(wish.text, _why_no_exchange(pattern.exchange))
+                    wish.unmet = Unmet(wish.text, why_no_exchange(pattern.exchange))
                 return
             if wish.is_wide and offer.config.on_demand:
                 if asker.wide >= MOST_PATTERNS:
@@ -555,7 +555,7 @@ def _now() -> int:
 
 
 @lru_cache(maxsize=1024)
-def _why_no_exchange(id: str) -> str:
+def why_no_exchange(id: str) -> str:
     """Why nothing can be had of an exchange that the configuration does not name."""
     words = why_not(id, is_built=id in {*connector_ids(), *installed_ids()})
     return words or f"{id} is not among the exchanges of the configuration"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
+from aggregator.bus.demand import Unmet
 from aggregator.bus.selection import Pattern
 from aggregator.bus.view import Wanted
 from aggregator.config.config import ExchangeConfig
@@ -123,11 +124,18 @@ class AskWhole(Struct, frozen=True, tag=True):
     raw_symbol: str
 
 
+class WantTopics(Struct, frozen=True, tag=True):
+    """A subscriber of the feed, by its number, asks for these patterns now, and for no others."""
+
+    who: int
+    patterns: dict[str, Pattern]
+
+
 class LeaveNow(Struct, frozen=True, tag=True):
     """The worker is to end in order."""
 
 
-FromHub = BeginWorker | AskWorker | AskWhole | LeaveNow
+FromHub = BeginWorker | AskWorker | AskWhole | WantTopics | LeaveNow
 
 
 # --- from a worker ----------------------------------------------------------------------------------------------------
@@ -168,7 +176,14 @@ class NoBook(Struct, frozen=True, tag=True):
     raw_symbol: str
 
 
-FromWorker = WorkerUp | ExpectTopics | WorkerBeat | ToldPiece | NoBook
+class UnmetWishes(Struct, frozen=True, tag=True):
+    """A subscriber cannot have these for now."""
+
+    who: int
+    unmet: list[Unmet]
+
+
+FromWorker = WorkerUp | ExpectTopics | WorkerBeat | ToldPiece | NoBook | UnmetWishes
 
 
 class ToldLags(Struct, frozen=True):

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 from msgspec import structs
 
 from aggregator.bus.bus import Batch
+from aggregator.bus.demand import Unmet
 from aggregator.bus.passing import MARK, MarkingBus, Packer
 from aggregator.bus.selection import Selection, parse_pattern
 from aggregator.bus.view import Wanted
@@ -139,8 +140,15 @@ class WorkerDaemon(Daemon):
                 task.add_done_callback(self._asked.discard)
             case words.AskWhole(exchange=exchange, raw_symbol=raw_symbol):
                 self._tell_whole(exchange, raw_symbol)
+            case words.WantTopics(who=who, patterns=patterns):
+                tell = partial(self._tell_unmet, who)
+                tell(self.demand.want(who, patterns, tell))
             case words.LeaveNow():
                 self.leave()
+
+    def _tell_unmet(self, who: int, unmet: Sequence[Unmet]) -> None:
+        if unmet:
+            self._say(words.UnmetWishes(who, list(unmet)))
 
     def _tell_whole(self, exchange: str, raw_symbol: str) -> None:
         book = self.bus.views.book(exchange, raw_symbol)

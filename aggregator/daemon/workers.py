@@ -28,6 +28,7 @@ from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon import words
 from aggregator.daemon.attention import Attention
 from aggregator.daemon.marks import LIFE, Found, Marks, PassedOn
+from aggregator.daemon.relayed_demand import Relay, RelayedDemand
 from aggregator.daemon.running_exchanges import RunningExchanges
 from aggregator.daemon.status import WorkerStatus
 from aggregator.errors import AggregatorError
@@ -118,6 +119,7 @@ class OneWorker:
         self.is_up = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         self.leaving = asyncio.Event()
+        self.relay: Relay | None = None
 
 
 class Workers(RunningExchanges):
@@ -147,6 +149,10 @@ class Workers(RunningExchanges):
         self._of: dict[str, OneWorker] = {}
         self._by_hand_said: dict[str, list[words.SayTopic]] = {}
         self._is_stopping = False
+        self.supply = RelayedDemand(self.configs, bus.views.__contains__)
+        for worker in self._workers:
+            worker.relay = Relay(worker.ids, partial(_want, worker))
+            self.supply.relays.append(worker.relay)
 
     # --- which worker has what
 
@@ -212,6 +218,7 @@ class Workers(RunningExchanges):
         try:
             if is_there:
                 await self._do(config.id, words.AddExchange(config))
+                self._relay_again(self._of[config.id])
             await self.begun(config.id)
         except BaseException:
             await self.remove(config.id)
@@ -223,6 +230,7 @@ class Workers(RunningExchanges):
             await self._do(id, words.RemoveExchange(id))
         worker = self._of.pop(id)
         worker.ids.pop(id, None)
+        self._relay_again(worker)
         self.demand.remove(id)
         self._forget_instruments(id, ())
         if (view := self.views.pop(id, None)) is not None:
@@ -230,6 +238,11 @@ class Workers(RunningExchanges):
         self.paused.discard(id)
         self._by_hand_said.pop(id, None)
         del self.configs[id]
+
+    def _relay_again(self, worker: OneWorker) -> None:
+        """Have a worker know what is asked for of the exchanges that it has now."""
+        if worker.relay is not None and worker.is_up.is_set():
+            self.supply.again(worker.relay)
 
     async def change(self, config: ExchangeConfig) -> None:
         """Have an exchange follow another configuration. Raises AggregatorError; then it is as it was before."""
@@ -522,6 +535,8 @@ class Workers(RunningExchanges):
                     life.passed.note(word.ts)
             case words.ToldPiece():
                 life.told(word)
+            case words.UnmetWishes():
+                self.supply.told(word.who, word.unmet)
             case words.NoBook():
                 if (view := self.views.get(word.exchange)) is not None:
                     view.kept_book(word.raw_symbol, None).doubt()
@@ -533,6 +548,9 @@ class Workers(RunningExchanges):
                 life.passed = PassedOn(Path(word.numbers))
                 life.passed.note(time.time_ns())
         worker.is_up.set()
+        if worker.relay is not None:
+            worker.relay.forget()
+            self.supply.again(worker.relay)
         if worker.begun > 1:
             for each in [each for id in worker.ids for each in self._by_hand_said.get(id, ())]:
                 life.ask(each)
@@ -576,6 +594,11 @@ class Workers(RunningExchanges):
 def _ask_whole(worker: OneWorker, exchange: str, raw_symbol: str) -> None:
     if worker.life is not None:
         worker.life.say(words.AskWhole(exchange, raw_symbol))
+
+
+def _want(worker: OneWorker, who: int, patterns: dict[str, Pattern]) -> None:
+    if worker.life is not None:
+        worker.life.say(words.WantTopics(who, patterns))
 
 
 def _end_of(code: int | None) -> str:

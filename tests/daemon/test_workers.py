@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -166,4 +166,41 @@ def test_whoever_comes_late_to_the_feed_has_books_and_states(tmp_path: Path, exc
             if len(begun) == 8:
                 break
         assert set(begun.values()) == {"book_snapshot"}
+        assert daemon.signal(signal.SIGTERM) == 0
+
+
+@pytest.mark.timeout(120)
+def test_topics_on_demand_are_brought_by_the_worker_that_has_the_exchange(tmp_path: Path, exchanges: str) -> None:
+    feed = f'[feed]\nlisten = ["unix:{tmp_path}/feed.sock"]\n'
+    wanted = of(exchanges, "kraken").replace("symbols =", "on_demand = true\nsymbols =")
+    config = configure(tmp_path, of(exchanges, "binance"), wanted, sinks=feed)
+    config.write_text(config.read_text().replace("workers = 1", WORKERS))
+    with running(config) as daemon, ExitStack() as stack:
+        line = stack.enter_context(socket.socket(socket.AF_UNIX))
+        until(
+            lambda: all(each["state"] == "running" for each in status(tmp_path).get("exchanges", [{"state": 0}])),
+            what="both run",
+        )
+        assert not status(tmp_path, topics=["*:kraken:*"])["topics"]
+        line.settimeout(20)
+        line.connect(str(tmp_path / "feed.sock"))
+        line.sendall(b"trades:kraken:BTC/USD\ntrades:kraken:BTC/USE\ntrades:nowhere:BTC/USD\n")
+        told = stack.enter_context(line.makefile("rb"))
+        absent, reasons, trades = set(), {}, 0
+        while trades < 3 or "BTC/USE" not in reasons:
+            row = json.loads(told.readline())
+            absent |= {each["topic"] for each in row.get("absent", ())}
+            if row["type"] == "health" and row["state"] == "down":
+                reasons[row["symbol"]] = row["reason"]
+            trades += row["type"] == "trade" and row["exchange"] == "kraken"
+        assert absent == {"trades:nowhere:BTC/USD"}
+        assert reasons["BTC/USE"] == "kraken lists no 'BTC/USE'"
+        (topic,) = status(tmp_path, topics=["trades:kraken:BTC/USD"])["topics"]
+        assert topic["demand"] == "live"
+        worker = next(each for each in status(tmp_path)["workers"] if "kraken" in each["exchanges"])
+        os.kill(worker["pid"], signal.SIGKILL)
+        while json.loads(told.readline()).get("cause") != "restart":
+            pass
+        while json.loads(told.readline())["type"] != "trade":
+            pass
         assert daemon.signal(signal.SIGTERM) == 0

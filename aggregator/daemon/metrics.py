@@ -13,7 +13,7 @@ from msgspec import Struct
 from aggregator import __version__
 from aggregator.bus.bus import BusStatus
 from aggregator.daemon.process import ProcessStatus
-from aggregator.daemon.status import DaemonStatus, ExchangeStatus
+from aggregator.daemon.status import DaemonStatus, ExchangeStatus, WorkerStatus
 from aggregator.daemon.tally import LAG_S, Lags, StreamTally
 from aggregator.feed.status import FeedStatus, SubscriberStatus
 from aggregator.ingest.drift import What
@@ -99,6 +99,7 @@ def measures(status: DaemonStatus, tally: StreamTally) -> Iterator[Measure]:
     """Every metric but the histogram."""
     yield from _components(status, tally)
     yield from _process(status.process, status.bus)
+    yield from _workers(status.workers)
     yield from _exchanges(status.exchanges, tally)
     yield from _channels(status.exchanges, tally)
     yield from _rest(status.rest)
@@ -237,6 +238,19 @@ def _process(process: ProcessStatus, bus: BusStatus) -> Iterator[Measure]:
         ("aggregator_records_total", "Records that were published: the stream's offset.", bus.offset),
         ("aggregator_instruments", "Instruments in force.", bus.instruments),
     )
+
+
+def _workers(workers: Sequence[WorkerStatus]) -> Iterator[Measure]:
+    if not workers:
+        return
+    names = [(str(each.number),) for each in workers]
+    for name, says, values in (
+        ("aggregator_worker_begun_total", "How often a worker was begun.", [each.begun for each in workers]),
+        ("aggregator_worker_cpu_seconds", "Processor time of a worker's process.", [each.cpu_s for each in workers]),
+        ("aggregator_worker_records", "Records that came of its process.", [each.records for each in workers]),
+        ("aggregator_worker_memory_bytes", "Its resident memory.", [each.memory_bytes or 0 for each in workers]),
+    ):
+        yield Measure(name, says, ("worker",), [(label, value) for label, value in zip(names, values, strict=True)])
 
 
 def _single(*found: tuple[str, str, float | None]) -> Iterator[Measure]:

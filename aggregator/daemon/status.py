@@ -342,7 +342,7 @@ async def _of_workers(
     exchanges: list[ExchangeStatus] = []
     for id in list(daemon.exchanges.configs):
         paused: State | None = "paused" if id in daemon.exchanges.paused else None
-        exchange = by_id.get(id) or ExchangeStatus(id=id, state="starting")
+        exchange = by_id.get(id) or workers.absent(id)
         exchanges.append(structs.replace(exchange, state=paused) if paused else exchange)
     rests = [each.rest for _, each in found]
     rest = RestStatus(

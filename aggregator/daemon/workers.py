@@ -30,7 +30,7 @@ from aggregator.daemon.attention import Attention
 from aggregator.daemon.marks import LIFE, Found, Marks, PassedOn
 from aggregator.daemon.relayed_demand import Relay, RelayedDemand
 from aggregator.daemon.running_exchanges import RunningExchanges
-from aggregator.daemon.status import WorkerStatus
+from aggregator.daemon.status import ExchangeStatus, WorkerStatus
 from aggregator.errors import AggregatorError
 from aggregator.ingest import checkpoint_file, state
 from aggregator.ingest.rest import Hosts
@@ -411,6 +411,17 @@ class Workers(RunningExchanges):
         except AggregatorError:
             return None
         return await asyncio.to_thread(words.gathered, blob)
+
+    def absent(self, id: str) -> ExchangeStatus:
+        """How an exchange fares whose worker does not say it, as far as the stream has told."""
+        view = self.views.get(id)
+        return ExchangeStatus(
+            id=id,
+            state="starting",
+            trouble="the process that gathers from it does not answer, and may be being begun anew",
+            topics={} if view is None else {state: n for part in view.states() for state, n in part.items()},
+            gaps=0 if view is None else len(view.gaps),
+        )
 
     def status(self, told: Mapping[int, words.GatheredStatus]) -> list[WorkerStatus]:
         """How each of them fares; `told` is what they have said, by their numbers."""

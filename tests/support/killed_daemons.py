@@ -22,6 +22,7 @@ IDS = "binance,kraken"
 BEGIN_S = 60.0  # a daemon has so long to let somebody in
 GATHERS = """\
 state = "{home}/state"
+workers = {workers}
 {exchanges}
 [[sinks]]
 type = "stdout"
@@ -106,11 +107,14 @@ def simulated(home: Path, rate: float, ids: str = IDS) -> Iterator[tuple[subproc
         sandbox.communicate()
 
 
-def main(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace, Path], Awaitable[int]]) -> None:
+def main(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace, Path], Awaitable[int]], *, workers: int = 1
+) -> None:
     """Run such a program in a directory of its own, which stays where anything is wrong; `run` counts that."""
     os.environ.setdefault("PYTHONPATH", str(ROOT))
     parser.add_argument("--rate", type=float, default=3000, help="frames a second of the sandbox")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
+    parser.add_argument("--workers", type=int, default=workers, help="processes that gather")
     parser.add_argument("--home", type=Path, help="where all of it is kept; by default it is removed in the end")
     arguments = parser.parse_args()
     home = arguments.home or Path(tempfile.mkdtemp(prefix="killed-"))

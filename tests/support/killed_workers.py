@@ -128,6 +128,5 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--longest", type=float, default=4.0, help="seconds between a worker that is well and its end")
-    main(parser, run)
+    main(parser, run, workers=2)

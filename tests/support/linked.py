@@ -268,7 +268,7 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
     first, second = home / "first", home / "second"
     cutter = Cutter(first / "feed.sock")
     with simulated(home, arguments.rate) as (sandbox, exchanges), (home / "far").open("wb") as told:
-        gathers = Lives(first, GATHERS.format(home=first, exchanges=exchanges))
+        gathers = Lives(first, GATHERS.format(home=first, exchanges=exchanges, workers=arguments.workers))
         passes = Lives(second, SECOND.format(home=second, port=await cutter.start()))
         reader = Reader(second / "feed.sock", told)
         try:

@@ -195,7 +195,7 @@ async def run(arguments: argparse.Namespace, home: Path) -> int:
     chance = random.Random(arguments.seed)
     client: Ledger
     with simulated(home, arguments.rate) as (_, exchanges):
-        lives = Lives(home, GATHERS.format(home=home, exchanges=exchanges))
+        lives = Lives(home, GATHERS.format(home=home, exchanges=exchanges, workers=arguments.workers))
         try:
             lives.start()
             await lives.begun()

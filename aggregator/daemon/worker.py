@@ -243,6 +243,8 @@ def main(fd: int) -> None:
         await WorkerDaemon(begin, line).run()
 
     run(gather_all)
+    logging.shutdown()
+    os._exit(0)  # to give back all memory takes long, and the hub waits
 
 
 def _first_word(line: socket.socket) -> words.BeginWorker:

@@ -709,6 +709,21 @@ def channel_of(record: Record) -> Channel | None:
     return CHANNEL_OF.get(type(record))
 
 
+LOST = frozenset({"overflow", "damaged"})  # causes of what was lost by whoever took, kept or read records
+OF_RECORDINGS = LOST | {"restart", "expired"}  # causes of gaps that such a one tells by himself
+
+
+def is_hole(gap: Gap) -> bool:
+    """Tell whether records are missing in what was written or handed on, though they came: nothing tells books anew.
+
+    It is a single `close`. A topic that goes on behind a `restart` has a gap with an `open`, and a book is told whole
+    before the `close` of it; such a gap has the name of a connection, which holds a `/`.
+    """
+    if gap.phase == "open" or gap.repair != "none":
+        return False
+    return gap.cause in LOST or (gap.cause in OF_RECORDINGS and "/" not in gap.conn)
+
+
 # The fields of all these that hold a number as decimal text, and those that hold a time beside what begins with ts_.
 # fmt: off
 DECIMALS = frozenset({

@@ -30,7 +30,8 @@ def change(bids: Levels, **names: str) -> BookDelta:
 
 
 def gap(phase: str, **names: str | None) -> Gap:
-    return Gap(**(BTC | {"channel": "book"} | names), gap_id="1", phase=phase, cause="sequence", ts_from=1)  # type: ignore[arg-type]
+    said = BTC | {"channel": "book", "cause": "sequence"} | names
+    return Gap(**said, gap_id="1", phase=phase, ts_from=1)  # type: ignore[arg-type]
 
 
 def health(state: str, **names: str | None) -> Health:
@@ -83,6 +84,20 @@ def test_a_gap_puts_it_in_doubt_until_the_next_snapshot(
     assert books.note(whole([("98", "1")])) == [book]
     assert books.note(gap("close", **names)) == []
     assert (book.is_whole, book.bids()) == (True, [("98", "1")])
+
+
+@pytest.mark.parametrize("cause", ["overflow", "damaged", "restart", "expired"])
+def test_a_hole_of_a_recording_puts_it_in_doubt_and_the_end_of_a_gap_that_was_told_whole_does_not(
+    cause: str, books: Books, book: LiveBook
+) -> None:
+    hole = {"cause": cause, "repair": "none"}
+    assert books.note(gap("close", **hole, conn="files")) == [book]
+    assert book.doubt == f"records are missing: {cause}"
+    assert books.note(whole([("98", "1")])) == [book]
+    books.note(gap("open", cause="restart", conn="alpha/main.1#2"))
+    books.note(whole([("97", "1")]))
+    assert books.note(gap("close", cause="restart", repair="none", conn="alpha/main.1#2")) == []
+    assert (book.is_whole, book.bids()) == (True, [("97", "1")])
 
 
 def test_a_lag_puts_it_in_doubt_until_a_delta_or_a_snapshot(books: Books, book: LiveBook) -> None:

@@ -32,8 +32,8 @@ class Readiness(Struct, frozen=True, kw_only=True):
 
     is_ready: whether all that has to be fresh is
     reasons: why it is not; empty where it is
-    fresh: topics that are live or quiet
-    stale: topics that are neither
+    fresh: topics that are live or quiet; of those that were named, where some were
+    stale: likewise those that are neither
     topics: these, as many as are told
     """
 

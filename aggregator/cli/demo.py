@@ -1,6 +1,7 @@
 """`aggregator demo`."""
 
 import asyncio
+import json
 import socket
 import sys
 import tempfile
@@ -40,8 +41,13 @@ KEPT = "200MB"  # the most of what is recorded that is kept; all of it goes with
     type=click.Path(path_type=Path),
     help="A socket at which the simulated exchanges are told to misbehave, as that of `sandbox`.",
 )
+@click.option(
+    "--record",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A directory for all records, as the files of the sink `files`, for research.",
+)
 @click.option("--json", "as_json", is_flag=True, help="NDJSON; the default where output is no terminal.")
-def command(rate: float, port: int, control: Path | None, as_json: bool) -> None:
+def command(rate: float, port: int, control: Path | None, record: Path | None, as_json: bool) -> None:
     """Simulated exchanges on loopback, a daemon on them, and their prices on the screen, until Ctrl-C.
 
     A web page shows them too, at the address that is printed. A terminal shows a table; a pipe, or one that cannot be
@@ -49,23 +55,27 @@ def command(rate: float, port: int, control: Path | None, as_json: bool) -> None
     """
     set_up("warning")
     settings = SandboxSettings(simulate=tuple(simulated_ids()), rate=rate, control=control)
-    run(lambda: play(settings, port, is_plain=as_json))
+    files = None if record is None else record.absolute()
+    run(lambda: play(settings, port, files, is_plain=as_json))
 
 
-async def play(settings: SandboxSettings, port: int, *, is_plain: bool) -> None:
+async def play(settings: SandboxSettings, port: int, record: Path | None, *, is_plain: bool) -> None:
     """Run the sandbox and the daemon side by side until the daemon is stopped."""
     with tempfile.TemporaryDirectory(prefix="aggregator-demo-") as directory:
         async with Sandbox(settings) as sandbox:
             path = Path(directory) / "demo.toml"
             page = f"127.0.0.1:{port or free_port()}"
             feed = f'[feed]\nlisten = ["unix:{directory}/feed.sock", "http:{page}"]\n'
-            files = f'[[sinks]]\ntype = "files"\npath = "{directory}/recording"\nkeep_bytes = "{KEPT}"\n'
+            place, bound = str(record or f"{directory}/recording"), "" if record else f'keep_bytes = "{KEPT}"\n'
+            files = f'[[sinks]]\ntype = "files"\npath = {json.dumps(place)}\n{bound}'
             path.write_text(f'state = "{directory}/state"\n' + write_config(sandbox, files + feed))
             click.echo(f"demo: {', '.join(settings.simulate)} are simulated; Ctrl-C stops", err=True)
             click.echo(
                 f"demo: aggregator tail --socket {directory}/feed.sock 'trades:*:*'   follows beside this", err=True
             )
             click.echo(f"demo: http://{page}/   is the web page", err=True)
+            if record is not None:
+                click.echo(f"demo: files are in {record}", err=True)
             daemon = Daemon(read_config(path))
             if screen().can_redraw and not is_plain:
                 await draw(daemon)

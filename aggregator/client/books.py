@@ -3,11 +3,10 @@
 from msgspec import Struct
 
 from aggregator.book import OrderBook
-from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Lag, Levels, Record
+from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Lag, Levels, Record, is_hole
 
 CONCERNED = frozenset({"book_snapshot", "book_delta", "gap", "health", "lag"})
 DERIVED = "derived/"  # the beginning of `conn` of what was computed
-LOST = frozenset({"overflow", "damaged"})  # causes of holes that a sink or a file has, each told by its `close` alone
 GOOD = frozenset({"live", "quiet"})  # states of a topic in which its book is as the exchange has it
 
 
@@ -113,10 +112,10 @@ class LiveBook:
         """Mistrust the book until the next snapshot, which comes before the gap closes."""
         if not gap.exchange:
             return self._cut_off(gap)
-        is_hole = gap.phase == "close" and gap.cause in LOST and gap.repair == "none"
-        if self.snapshot is None or not (is_hole or gap.phase == "open"):
+        is_open = gap.phase == "open"
+        if self.snapshot is None or not (is_open or is_hole(gap)):
             return False
-        said = "records are missing" if is_hole else "a gap is open"
+        said = "a gap is open" if is_open else "records are missing"
         self.doubt, self._needs = f"{said}: {gap.cause}", BookSnapshot
         return True
 

@@ -1,6 +1,7 @@
 """How the daemon fares, for ports that are asked: whether its data are fresh, its status, and its metrics."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -45,25 +46,20 @@ class DaemonInsight:
         if self._daemon.is_leaving:
             return Readiness(is_ready=False, reasons=["the daemon ends"])
         query = StatusQuery(Selection(wanted) if wanted else None, is_troubled=True, most=MOST_STALE)
+        states: Counter[str] = Counter()
         async with self._gathering:
-            status = await gather(self._daemon, query)
+            status = await gather(self._daemon, query, states)
         stale = len(status.topics) + status.left_out
         if wanted:
             reasons = [f"{stale} of the topics that were named are not fresh"] if stale else []
-            if not stale and not await self._has(wanted):
+            if not states:
                 reasons = ["no topic fits"]
         else:
             reasons = list(_unready(status))
-        brought = [each.topics for each in status.exchanges] + [each.topics for each in status.sources]
-        fresh = sum(topics.get(state, 0) for topics in brought for state in FINE)
+        fresh = sum(states[state] for state in FINE)
         return Readiness(
             is_ready=not reasons, reasons=reasons, fresh=fresh, stale=stale, topics=list(map(_stale, status.topics))
         )
-
-    async def _has(self, wanted: Sequence[Pattern]) -> bool:
-        """Tell whether any topic fits."""
-        async with self._gathering:
-            return bool((await gather(self._daemon, StatusQuery(Selection(wanted), most=1))).topics)
 
     async def status(self, topics: Sequence[str], *, is_troubled: bool) -> AsyncIterator[bytes]:
         """The status as JSON, in pieces; with patterns it tells of those topics. Raises BadPattern, BadRequest."""

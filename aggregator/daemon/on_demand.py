@@ -32,6 +32,7 @@ MOST_OF_A_SUBSCRIBER = 1000  # topics that one subscriber may have brought
 CHANGES = (50, 1.0)  # so many topics of an exchange are begun or released in so many seconds
 MOST_HINTS = 10  # names of one request for which it is searched what was meant
 GATHER_S = 0.02  # wishes of so long are one change
+LOOK_S = 1.0  # so often it is looked whether the exchange has refused the first of a choice
 SHARE = 10  # a change is made again after at least so many times what it took
 STEP = 100  # others may have their turn after so many wishes
 UNASKED: Collection[str] = ("instruments", *ALWAYS)  # they come by themselves
@@ -79,10 +80,11 @@ class AskedTopic:
 
     until: when it is released (monotonic ns), once nobody asks for it any more
     is_begun: whether it is among those that the runner is to carry
+    is_refused: whether the exchange has refused it when that was looked at last, as it is for a choice
     unserved: why no feed of the exchange carries it; null: one does, or it is not known yet
     """
 
-    __slots__ = ("channel", "instrument", "is_begun", "offer", "unserved", "until", "wishes")
+    __slots__ = ("channel", "instrument", "is_begun", "is_refused", "offer", "unserved", "until", "wishes")
 
     def __init__(self, offer: "Offer", channel: Channel, instrument: Instrument) -> None:
         self.offer = offer
@@ -90,7 +92,7 @@ class AskedTopic:
         self.instrument = instrument
         self.wishes: dict[Wish, None] = {}
         self.until = 0
-        self.is_begun = False
+        self.is_begun = self.is_refused = False
         self.unserved: str | None = None
 
     @property
@@ -185,10 +187,32 @@ class Offer:
     def _places(
         self, pattern: Pattern, channels: Sequence[Channel], instrument: Instrument, followed: Followed
     ) -> list[Place]:
-        """The topics of a market that a pattern means; of a choice the first that a feed carries."""
-        if pattern.is_choice:
-            channels = [next((one for one in channels if followed.serves(one, instrument)), channels[0])]
-        return [(channel, identity(instrument)) for channel in channels]
+        """The topics of a market that a pattern means.
+
+        Of a choice it is the first that a feed carries, and where the exchange refuses that the next one beside it: a
+        refusal may be over some day.
+        """
+        places = [(channel, identity(instrument)) for channel in channels]
+        if not pattern.is_choice:
+            return places
+        served = [place for place in places if followed.serves(place[0], instrument)] or places[:1]
+        last = next((at for at, place in enumerate(served) if not self._is_refused(place)), len(served))
+        return served[: last + 1]
+
+    def _is_refused(self, place: Place) -> bool:
+        topic = self._topics.get(place)
+        return topic is not None and topic.is_refused
+
+    def _choose_anew(self, followed: Followed) -> None:
+        """See which topics of choices the exchange has refused since, or takes again."""
+        for wish in [wish for wish in self._wishes if wish.pattern.is_choice]:
+            changed = False
+            for topic in [topic for topic in wish.topics if topic.offer is self]:
+                is_refused = followed.runner.is_refused(topic.channel, topic.instrument.raw_symbol or "")
+                changed = changed or is_refused != topic.is_refused
+                topic.is_refused = is_refused
+            if changed:
+                self._meet_again(wish)
 
     def _not_there(self) -> str:
         return f"{self.config.id} is not there yet: {self._trouble() or 'its instruments are being asked for'}"
@@ -328,6 +352,7 @@ class Offer:
             await self._sleep()
             await asyncio.sleep(GATHER_S)
             self._changed.clear()
+            self._choose_anew(followed)
             if not self._begin_some(_now()):
                 continue
             begun = time.perf_counter()
@@ -340,6 +365,7 @@ class Offer:
         now = _now()
         waits = [self._window.wait(1, now)] if self._waiting else []
         waits += [max(0, topic.until - now, self._window.wait(1, now)) for topic in self._first_lingering()]
+        waits += [int(LOOK_S * SECOND_NS)] if any(wish.pattern.is_choice for wish in self._wishes) else []
         try:
             async with asyncio.timeout(min(waits) / SECOND_NS if waits else None):
                 await self._changed.wait()

@@ -189,10 +189,8 @@ class StatusQuery(Struct, frozen=True):
     is_troubled: bool = False
     most: int = 0
 
-    def wants(self, topic: TopicStatus) -> bool:
-        """Tell whether a topic is among them."""
-        if self.is_troubled and topic.state in FINE:
-            return False
+    def fits(self, topic: TopicStatus) -> bool:
+        """Tell whether a topic fits the patterns, in trouble or not."""
         if self.wanted is None:
             return True
         names = tuple(dict.fromkeys(name for name in (topic.symbol, topic.raw_symbol) if name is not None))
@@ -265,14 +263,18 @@ class _TopicTotals:
 class _ToldTopics:
     """The topics that an answer tells of, and how many more were asked for."""
 
-    def __init__(self, asked: StatusQuery) -> None:
+    def __init__(self, asked: StatusQuery, states: Counter[str]) -> None:
         self.topics: list[TopicStatus] = []
         self.left_out = 0
         self._asked = asked
+        self._states = states
 
     def take(self, topic: TopicStatus) -> None:
         """Tell of a topic if it is asked for, and there is room."""
-        if not self._asked.most or not self._asked.wants(topic):
+        if not self._asked.most or not self._asked.fits(topic):
+            return
+        self._states[topic.state] += 1
+        if self._asked.is_troubled and topic.state in FINE:
             return
         if len(self.topics) < self._asked.most:
             self.topics.append(topic)
@@ -280,9 +282,12 @@ class _ToldTopics:
             self.left_out += 1
 
 
-async def gather(daemon: "Daemon", asked: StatusQuery) -> DaemonStatus:
-    """All of it, in steps."""
-    told = _ToldTopics(asked)
+async def gather(daemon: "Daemon", asked: StatusQuery, states: Counter[str] | None = None) -> DaemonStatus:
+    """All of it, in steps.
+
+    states: where it is counted how many of the topics that fit are in each state, told or not
+    """
+    told = _ToldTopics(asked, Counter() if states is None else states)
     exchanges: list[ExchangeStatus] = []
     rest, marks = daemon.hosts.status(time.monotonic_ns()), None if daemon.marks is None else daemon.marks.status()
     workers: list[WorkerStatus] = []

@@ -1,7 +1,7 @@
 """The condition of an input: whether it can be relied on, from its gaps and states."""
 
 from aggregator.derived.concerns import concerns, line_of
-from aggregator.records import Gap, Health, Record, TopicState
+from aggregator.records import Gap, Health, Record, TopicState, is_hole
 
 GOOD = frozenset({"live", "quiet"})  # states of a topic in which what is known of it holds
 
@@ -32,8 +32,11 @@ class Condition:
         if gap.phase == "open":
             self._gaps.add(gap.gap_id)
             return
+        was_open = gap.gap_id in self._gaps
         self._gaps.discard(gap.gap_id)
-        if gap.cause != "parse_error" and (gap.symbol or gap.raw_symbol):  # the end of a gap alone says that it is live
+        if gap.cause == "parse_error" or (is_hole(gap) and not was_open):  # a single one says nothing of the state
+            return
+        if gap.symbol or gap.raw_symbol:  # the end of a gap alone says that it is live
             self._states = {conn: state for conn, state in self._states.items() if state in GOOD} or {gap.conn: "live"}
 
     @property

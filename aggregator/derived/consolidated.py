@@ -15,7 +15,18 @@ from aggregator.derived.bar import number
 from aggregator.derived.channel import Derived, Stamp, Start
 from aggregator.derived.condition import Condition
 from aggregator.derived.kept_book import KeptBook
-from aggregator.records import MS_NS, SECOND_NS, Bbo, Consolidated, Contributor, Gap, Health, Record
+from aggregator.records import (
+    MS_NS,
+    SECOND_NS,
+    Bbo,
+    Channel,
+    Consolidated,
+    Contributor,
+    Gap,
+    Health,
+    Record,
+    is_hole,
+)
 
 AGE = re.compile(r"([1-9][0-9]{0,4})s")
 
@@ -37,7 +48,7 @@ EMPTY: Side = (None, None)
 
 
 class Contribution:
-    """The contribution of one exchange: its own best prices, or until one of these comes those of its book."""
+    """The contribution of one exchange: its own best prices, or while there are none of these those of its book."""
 
     __slots__ = ("_book", "_of_bbo", "_of_book", "ask", "bid", "has_bbo", "has_book", "is_good", "last", "name")
 
@@ -52,9 +63,14 @@ class Contribution:
         self._book = KeptBook()
 
     @property
+    def _channel(self) -> Channel:
+        """The channel that it contributes by."""
+        return "book" if self.has_book and not self.has_bbo else "bbo"
+
+    @property
     def condition(self) -> Condition:
         """How the topic stands that it contributes by."""
-        return self._of_book if self.has_book and not self.has_bbo else self._of_bbo
+        return self._of_book if self._channel == "book" else self._of_bbo
 
     def take(self, record: Record, count: int) -> None:
         """Take a record of its best prices or its book, or a gap or a state of these."""
@@ -79,12 +95,15 @@ class Contribution:
     def _judge(self, record: Gap | Health) -> None:
         if record.channel in {"bbo", None}:
             self._of_bbo.take(record, self.last)
+            if self._of_bbo.state == "down" and self.has_bbo:  # it may be refused, and the book go on
+                self.has_bbo, self.last = False, None
         if record.channel in {"book", None}:
             self.has_book = self.has_book or record.channel == "book"
             self._of_book.take(record, self.last)
             self._book.take(record)
         self.is_good = self.condition.is_good
-        if not self.is_good:
+        is_lacking = isinstance(record, Gap) and is_hole(record) and record.channel in {self._channel, None}
+        if not self.is_good or is_lacking:
             self.last = None  # its prices count again from the next record on
 
     def _quote(self, record: Record, bid: Side, ask: Side, count: int) -> None:

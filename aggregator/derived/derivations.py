@@ -98,7 +98,7 @@ class Derivations:
         self._size = 0
         self._by_input: dict[tuple[Channel, str, str], dict[Derivation, None]] = {}
         self._takers: dict[Hashable, tuple[Derivation, ...]] = {}  # the same, by what names the topic of a record
-        self._unseeded: deque[Derivation] = deque()  # they wait for the whole book
+        self._unseeded: deque[tuple[Derivation, str, str]] = deque()  # they wait for this whole book
         self._by_mono: list[tuple[int, int, Derivation]] = []  # intervals that will have passed
         self._by_wall: list[tuple[int, int, Derivation]] = []  # ticks that machines wait for
         self._tie = count()
@@ -221,9 +221,9 @@ class Derivations:
         """Do what is due by time, in ns of both clocks. Gives what comes of it."""
         told: Told = []
         for _ in range(min(BOOKS_AT_ONCE, len(self._unseeded))):
-            each = self._unseeded.popleft()
+            each, exchange, raw_symbol = self._unseeded.popleft()
             if self._is_alive(each):
-                self._seed(each, mono, told)
+                self._seed(each, exchange, raw_symbol, mono, told)
         while self._by_mono and self._by_mono[0][0] <= mono:
             each = heappop(self._by_mono)[2]
             each.is_waiting = False
@@ -253,12 +253,11 @@ class Derivations:
     def _await(self, each: Derivation) -> None:
         heappush(self._by_wall, (each.machine.due, next(self._tie), each))
 
-    def _seed(self, each: Derivation, mono: int, told: Told) -> None:
-        """Give a machine the books of its inputs as they stand, unless the stream has brought them already."""
-        for channel, exchange, raw_symbol in each.inputs:
-            book = self._stream.book(exchange, raw_symbol) if channel == "book" else None
-            if book is not None:
-                each.machine.take(book)
+    def _seed(self, each: Derivation, exchange: str, raw_symbol: str, mono: int, told: Told) -> None:
+        """Give a machine a book of its inputs as it stands."""
+        book = self._stream.book(exchange, raw_symbol)
+        if book is not None:
+            each.machine.take(book)
         self._tell_news(each, mono, told)
 
     def _give(self, each: Derivation, record: Record, mono: int, told: Told) -> None:
@@ -271,7 +270,15 @@ class Derivations:
             own = self._retold(each, record)
             if own is not None:
                 told.append((each, own))
+            self._fall_back(each, record)
         self._tell_news(each, mono, told)
+
+    def _fall_back(self, each: Derivation, record: Gap | Health) -> None:
+        """Where the first of inputs of which one is enough is down, the machine goes on with the book, as it stands."""
+        name, raw_symbol = record.exchange, record.raw_symbol
+        is_down = isinstance(record, Health) and record.state == "down" and record.channel != "book"
+        if is_down and each.channel.kind.needs_one and raw_symbol and ("book", name, raw_symbol) in each.inputs:
+            self._unseeded.append((each, name, raw_symbol))
 
     def _tell_news(self, each: Derivation, mono: int, told: Told) -> None:
         """Tell how a derived topic stands, if that is new, and its interval has passed."""
@@ -326,7 +333,7 @@ class Derivations:
         found: dict[Derivation, None] = {}
         for (channel, exchange, raw_symbol), takers in self._by_input.items():
             is_meant = record.channel in {channel, None} and record.raw_symbol in {raw_symbol, None}
-            if is_meant and exchange == record.exchange:
+            if is_meant and record.exchange in {exchange, ""}:
                 found |= takers
         return found
 
@@ -362,7 +369,7 @@ class Derivations:
         for health in self._stream.health(*put):
             each.machine.take(health)
         if channel == "book":
-            self._unseeded.append(each)
+            self._unseeded.append((each, exchange, raw_symbol))
         return None
 
 

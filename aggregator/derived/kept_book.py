@@ -2,7 +2,7 @@
 
 from aggregator.book import BadPrice, OrderBook
 from aggregator.derived.concerns import concerns
-from aggregator.records import BookDelta, BookSnapshot, Gap, Levels, Record
+from aggregator.records import BookDelta, BookSnapshot, Gap, Levels, Record, is_hole
 
 
 class KeptBook:
@@ -29,7 +29,7 @@ class KeptBook:
         elif isinstance(record, BookSnapshot):
             self.book = OrderBook(record.bids, record.asks, record.depth)
             self.bid_floor, self.ask_cap = record.bid_floor, record.ask_cap
-        elif isinstance(record, Gap) and record.phase == "open" and concerns(record, self.last):
+        elif isinstance(record, Gap) and (record.phase == "open" or is_hole(record)) and concerns(record, self.last):
             self.book = None
             return False
         else:

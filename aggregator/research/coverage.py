@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from msgspec import Struct, field, structs
 
 from aggregator.client.books import DERIVED
-from aggregator.records import CHANNEL_OF, RECORD_TYPES, Channel, Gap, Health, Instrument, Lag, Record, Summary
+from aggregator.records import CHANNEL_OF, RECORD_TYPES, Channel, Gap, Health, Instrument, Lag, Record, Summary, is_hole
 from aggregator.research.chains import BookChain, Break, MissingNumbers, NumberChain, ToldGap
 from aggregator.research.choice import FOREVER, Choice
 from aggregator.research.past import FilledTopic, is_past, past_channel
 from aggregator.research.recording import Recording
 from aggregator.research.spans import DAY_NS, Span, by_day, common, minus, union
 from aggregator.research.times import Moment, nanoseconds
-from aggregator.research.watch import RECORDER, Carrier, DayCounts, TopicWatch
+from aggregator.research.watch import Carrier, DayCounts, TopicWatch
 from aggregator.sequence import Rule
 
 ABOUT = frozenset[type[Record]]({Gap, Health, Summary, Lag})  # types that tell how topics fare
@@ -324,7 +324,7 @@ class _Counting:
             self._opened[gap.gap_id] = told
             return
         told.close(gap)
-        if gap.cause in RECORDER:
+        if is_hole(gap):
             for topic in self._topics.values():
                 if gap.exchange in {"", topic.exchange} and self._is_about(gap, topic):
                     topic.lose(gap.ts_from)

@@ -17,6 +17,7 @@ from aggregator.records import (
     OrdersSnapshot,
     Record,
     Trade,
+    is_hole,
 )
 from aggregator.research.chains import BookChain, NumberChain, ToldGap
 from aggregator.research.spans import DAY_NS, Span
@@ -34,7 +35,6 @@ UNWANTED = frozenset(
 )
 OF_THE_TOPIC = frozenset({"sequence", "checksum", "crossed", "stalled"})  # noticed by what came, or did not, of it
 OF_THE_LINE = frozenset({"disconnect", "restart", "paused"})
-RECORDER = frozenset({"overflow", "damaged"})  # causes of gaps that who records makes, behind which no book begins anew
 
 
 class DayCounts(Struct):
@@ -265,7 +265,7 @@ class TopicWatch:
         told = self._open.pop(gap.gap_id, None)
         if told is None:  # it is over at once, or its beginning is not there
             told = self._told_of(gap, carrier)
-            if gap.cause in RECORDER:
+            if is_hole(gap):
                 self.lose(gap.ts_from)
         else:
             self.begin(gap.ts_recv, carrier)

@@ -12,7 +12,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -218,9 +218,11 @@ class S3Writer(Writer):
             if size > WHOLE_BYTES:
                 if await self._head(key) is not None:
                     return False
-                await self._store.put_async(key, path, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=2)
+                parts = self._parts(path)  # of a path the library opens the file where it is called: on the event loop
+                await self._store.put_async(key, parts, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=2)
             else:
-                await self._store.put_async(key, path, mode="create", use_multipart=False)
+                whole = await self._worker.do(path.read_bytes)
+                await self._store.put_async(key, whole, mode="create", use_multipart=False)
         except AlreadyExistsError:
             return False
         except UploadFailed:
@@ -230,6 +232,15 @@ class S3Writer(Writer):
                 raise FileNotFoundError(path) from error
             raise UploadFailed(f"{key} cannot be uploaded: {_said(error)}") from error
         return True
+
+    async def _parts(self, path: Path) -> AsyncIterator[bytes]:
+        """A file in parts, each read when it is wanted. Raises OSError."""
+        file = await self._worker.do(lambda: path.open("rb"))
+        try:
+            while part := await self._worker.do(lambda: file.read(PART_BYTES)):
+                yield part
+        finally:
+            self._worker.put(file.close)
 
     async def _head(self, key: str) -> Any:
         """Ask the server for what it knows of an object; null: there is none. Raises UploadFailed."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import zstandard
 from click.testing import CliRunner
 from rich.console import Console
 
@@ -79,6 +80,18 @@ def test_every_exchange_is_on_the_screen(tmp_path: Path) -> None:
         said = interrupt(process, tmp_path)
     assert all(id in said for id in ids)
     assert "Ctrl-C stops" in said
+
+
+def test_what_it_shows_is_recorded_where_that_is_wanted(tmp_path: Path) -> None:
+    with demo(tmp_path, "--record", str(tmp_path / 'the "data"')) as process:
+        assert process.stdout is not None
+        while b'"type":"trade"' not in process.stdout.readline():
+            pass
+        said = interrupt(process, tmp_path)
+    assert "files are in" in said
+    lines = b"".join(zstandard.decompress(path.read_bytes()) for path in tmp_path.rglob("*.ndjson.zst")).splitlines()
+    found = {json.loads(line)["type"] for line in lines}
+    assert {"header", "trade", "footer"} <= found
 
 
 def test_tail_follows_beside_it(tmp_path: Path) -> None:

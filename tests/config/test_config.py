@@ -621,6 +621,15 @@ def test_the_example_of_a_sink_that_speaks_to_a_server(path: Path, monkeypatch: 
     assert path.stem in [sink.sink.name for sink in config.sinks]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/sinks").glob("*.md")), ids=lambda path: path.stem)
+def test_the_configuration_that_the_page_of_a_sink_shows(
+    path: Path, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
+    (block,) = re.findall(r"```toml\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+    assert path.stem in [sink.sink.name for sink in load(EXCHANGE + block).sinks]
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "config/sources").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_example_of_a_source_that_speaks_to_a_server(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)

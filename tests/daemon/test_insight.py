@@ -95,7 +95,11 @@ def test_data_are_fresh_when_they_flow_and_an_exchange_that_brings_none_is_named
         assert (status, said["is_ready"], said["status"]) == (503, False, "not ready")
         assert [reason.partition(":")[0] for reason in said["reasons"]] == ["bitstamp"]
         assert port.json("/ready")[0] == 503
-        assert port.json("/readyz?topic=trades:bitstamp:*")[1]["reasons"] == ["no topic fits"]
+        named = port.json("/readyz?topic=trades:kraken:*")[1]
+        assert 0 < named["fresh"] < said["fresh"], "of those that were named"
+        assert named["stale"] == 0
+        nothing = port.json("/readyz?topic=trades:bitstamp:*")[1]
+        assert (nothing["reasons"], nothing["fresh"]) == (["no topic fits"], 0)
         assert port.get("/readyz?topic=trade:*:*")[0] == 400
         assert port.get("/readyz?t=1")[0] == 400
         status, whole = port.json("/status?topic=book:kraken:*&troubled=false")

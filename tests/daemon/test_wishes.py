@@ -447,3 +447,17 @@ async def test_a_polled_topic_comes_at_once_and_is_left() -> None:
         it.want("one")
         await until(lambda: not it.runner.pollers[0].carries(("ticker", "A")))
         assert it.supply.demanded("ticker", "toy", "A") is None
+
+
+async def test_of_a_choice_the_next_is_brought_beside_a_first_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_demand, "LOOK_S", 0.05)
+    exchange = leaving(channels={"trades": "t", "book": "b", "bbo": "q"})
+    async with asked(exchange, channels=("trades", "bbo", "book")) as (server, _, it):
+        it.followed.exchange = exchange
+        server.refuse = {"bbo:A"}
+        it.want("one", "consolidated:*:A/USD")
+        await until(lambda: it.supply.demanded("book", "toy", "A") == ("live", None))
+        assert it.supply.demanded("bbo", "toy", "A") == ("wanted", "refused: no such symbol")
+        monkeypatch.setattr(it.runner, "is_refused", lambda *_: False)
+        await until(lambda: it.supply.demanded("book", "toy", "A") is None)
+        assert it.supply.demanded("bbo", "toy", "A") is not None

@@ -209,6 +209,74 @@ def test_best_prices_of_its_own_take_the_place_of_those_of_its_book() -> None:
     assert after(machine, gap("alpha", "open", "book")) is None, "what its book does is nothing to it now"
 
 
+@pytest.mark.parametrize("has_come", [True, False])
+def test_while_its_best_prices_are_refused_its_book_counts(has_come: bool) -> None:
+    machine = start()
+    after(machine, book("alpha", [("100", "1")], [("101", "3")]), health("alpha", "live", "book"))
+    if has_come:
+        after(machine, bbo("alpha", "99", "102"))
+        found = after(machine, health("alpha", "down"))
+        assert absent(found) == [("alpha", "waiting")], "it was not followed meanwhile"
+        found = after(machine, book("alpha", [("100.5", "1")], [("101", "3")]))
+        assert best(found) == ("alpha", "100.5", "alpha", "101")
+    else:
+        after(machine, health("alpha", "down"))
+    change = BookDelta(**names("alpha", 1), bids=[("100.7", "1")], asks=[])  # type: ignore[arg-type]
+    assert best(after(machine, change))[:2] == ("alpha", "100.7")
+    after(machine, health("alpha", "live"))
+    assert best(machine.current())[:2] == ("alpha", "100.7")  # type: ignore[arg-type]
+    assert best(after(machine, bbo("alpha", "98", "102"))) == ("alpha", "98", "alpha", "102")
+
+
+class OneBook:
+    """An exchange with one book, as it stands."""
+
+    def __init__(self) -> None:
+        self.whole = book("alpha", [("100", "1")], [("101", "3")])
+
+    def book(self, _: str, raw_symbol: str) -> BookSnapshot | None:
+        return self.whole if raw_symbol == "alpha-BTC" else None
+
+    def health(self, *_: object) -> list[Health]:
+        return []
+
+
+def test_a_book_that_is_followed_beside_them_is_there_when_they_are_refused() -> None:
+    view = OneBook()
+    found = Derivations(view)
+    known: list[tuple[Channel, str, str, str]] = [(one, "alpha", "alpha-BTC", "BTC/USD") for one in ("bbo", "book")]
+    found.join(parse_topics("consolidated:*:BTC/USD"), known)
+    found.tick(T, 0)
+    ((_, told),) = found.take([bbo("alpha", "99", "102")], 0)
+    assert best(told)[:2] == ("alpha", "99")  # type: ignore[arg-type]
+    view.whole = book("alpha", [("103", "1")], [("104", "3")])
+    ((_, told),) = found.take([health("alpha", "down")], 0)
+    assert best(told)[:2] == (None, None)  # type: ignore[arg-type]
+    assert found.wait_ns(T, 0) == 0
+    ((_, told),) = found.tick(T, 0)
+    assert best(told) == ("alpha", "103", "alpha", "104")  # type: ignore[arg-type]
+
+
+def test_a_hole_of_the_recording_puts_its_book_in_doubt_and_makes_nothing_live() -> None:
+    machine = start()
+    whole = book("alpha", [("100", "1")], [("101", "3")])
+    after(machine, whole)
+    hole = Gap(
+        exchange="alpha",
+        symbol=None,
+        gap_id="h",
+        phase="close",
+        cause="restart",
+        ts_from=T,
+        repair="none",
+        conn="files",
+    )
+    assert inside(after(machine, hole)) == []
+    change = BookDelta(**names("alpha", 1), bids=[("100.7", "1")], asks=[])  # type: ignore[arg-type]
+    assert after(machine, change) is None, "changes before it are missing"
+    assert inside(after(machine, whole)) == ["alpha"]
+
+
 def test_a_book_whose_prices_are_no_numbers_is_left_out() -> None:
     machine = start()
     found = after(machine, bbo("beta", "1", "2"), book("alpha", [("x", "1")], []))

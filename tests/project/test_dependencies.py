@@ -60,6 +60,14 @@ def test_what_is_declared_is_what_is_imported() -> None:
     assert PROJECT["optional-dependencies"]["top"] == ["textual>=8.2"]
 
 
+def test_each_extra_stands_in_the_page_of_installing_with_its_size() -> None:
+    text = (ROOT / "docs/install.md").read_text().partition("## Extras\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \| .* \| \d+ MB \|$", text, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == PROJECT["optional-dependencies"].keys() - {
+        "test"
+    }
+
+
 def test_the_client_library_of_a_sink_is_an_extra_of_its_name_and_imported_when_it_is_opened() -> None:
     assert set(MODULES.values()) <= PROJECT["optional-dependencies"].keys()
     assert MODULES.keys() <= imported(in_functions=True)

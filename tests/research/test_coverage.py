@@ -300,7 +300,10 @@ def test_a_book_that_was_had_anew_without_a_gap_lacks_changes(tmp_path: Path) ->
     assert (day(tmp_path, *records).untold, spans(day(tmp_path, *records))) == (0, [(0, 8)])
 
 
-def test_a_book_of_which_a_sink_lost_changes_is_broken_though_that_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("cause", "end"), [("overflow", 2), ("restart", 1)])  # a restart's lies behind the last one
+def test_a_book_of_which_a_sink_lost_changes_is_broken_though_that_is_told(
+    cause: str, end: int, tmp_path: Path
+) -> None:
     said: dict[str, Any] = {
         "channel": "book",
         "exchange": "binance",
@@ -308,9 +311,9 @@ def test_a_book_of_which_a_sink_lost_changes_is_broken_though_that_is_told(tmp_p
         "raw_symbol": "BTCUSDT",
         "conn": "files",
     }
-    lost = gap(2, 3, "overflow", missed=3, **said)
+    lost = gap(2, 3, cause, missed=3, **said)
     found = day(tmp_path, book(0, 10), delta(1, 11), lost, delta(4, 15), delta(5, 16), book(7, 20), delta(9, 21))
-    assert (found.untold, spans(found)) == (0, [(0, 2), (7, 9)])
+    assert (found.untold, spans(found)) == (0, [(0, end), (7, 9)])
 
 
 # --- late and bad times

@@ -76,15 +76,16 @@ def test_what_came_while_nobody_had_noticed_the_gap_is_not_believed(tmp_path: Pa
     assert [step[:2] for step in found] == [("WholeBook", 1), ("BookLost", 3), ("WholeBook", 12)]
 
 
-def test_a_hole_that_a_sink_made_is_a_gap_of_the_book_too(tmp_path: Path) -> None:
-    hole = gap(6, "close", 4, cause="overflow", repair="none")
+@pytest.mark.parametrize("cause", ["overflow", "restart"])
+def test_a_hole_that_a_sink_made_is_a_gap_of_the_book_too(cause: str, tmp_path: Path) -> None:
+    hole = gap(6, "close", 4, cause=cause, repair="none", conn="files")
     found = steps(
         tmp_path,
         [whole(1, [("1", "1")], []), hole, changed(7, [("1", "2")], []), whole(9, [("1", "3")], [])],
     )
     assert [step[:2] for step in found] == [("WholeBook", 1), ("BookLost", 4), ("WholeBook", 9)]
     assert Recording(tmp_path / "in").book_at("alpha", "BTC/USDT", NOON + 8 * SECOND_NS).doubt == (
-        "records are missing: overflow"
+        f"records are missing: {cause}"
     )
 
 

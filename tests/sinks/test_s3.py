@@ -2,7 +2,12 @@
 
 import asyncio
 import os
+import sys
+import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,10 +15,12 @@ import pytest
 from aggregator.bus.bus import Bus
 from aggregator.errors import ConfigError
 from aggregator.records import Trade
+from aggregator.sinks import s3
 from aggregator.sinks.files import SINK as FILES
 from aggregator.sinks.intervals import MARKER, Interval
 from aggregator.sinks.running import running
-from aggregator.sinks.s3 import closed_files
+from aggregator.sinks.s3 import S3Settings, S3Writer, closed_files
+from aggregator.sinks.sink import NETWORK, Context
 from aggregator.tables.merging import NOTE, PREFIX
 from tests.sinks.test_brokers import configured
 
@@ -141,3 +148,50 @@ def test_the_sink_beside_it_must_leave_its_files_as_they_are(
     (line,) = str(said.value).splitlines()
     assert "sinks[0].path: " in line
     assert words in line
+
+
+class Store:
+    """The objects of a bucket, and in which threads files were opened meanwhile."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    async def put_async(self, key: str, given: bytes | AsyncIterator[bytes], **_: Any) -> None:
+        parts = [given] if isinstance(given, bytes) else [part async for part in given]
+        assert max(map(len, parts)) <= 10
+        self.objects[key] = b"".join(parts)
+
+    async def head_async(self, key: str) -> dict[str, Any]:
+        if key not in self.objects:
+            raise FileNotFoundError(key)
+        return {"size": len(self.objects[key]), "e_tag": None}
+
+
+@pytest.mark.waits
+async def test_no_file_is_opened_where_others_would_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = ModuleType("obstore.exceptions")
+    library.AlreadyExistsError = FileExistsError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "obstore", ModuleType("obstore"))  # it need not be here
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    monkeypatch.setattr(s3, "PART_BYTES", 3)
+    monkeypatch.setattr(s3, "WHOLE_BYTES", 10)
+    files = {"small-1-0.parquet": b"x" * 10, "large-2-0.parquet": b"abcdefghijklmnop"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    opening, threads = Path.open, set()
+
+    def opened(path: Path, *given: Any, **options: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return opening(path, *given, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    store = Store()
+    settings = S3Settings(path=tmp_path, bucket="market", remove=True, every=0.01)
+    writer = S3Writer(settings, Context("s3", Bus(EPOCH), lambda: 1, NETWORK), store)
+    while any(tmp_path.iterdir()):  # noqa: ASYNC110 - another thread removes them  # noqa: ASYNC240 - likewise
+        await asyncio.sleep(0.01)
+    await writer.close()
+    assert store.objects == files
+    assert threads == {"s3"}

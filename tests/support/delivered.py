@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,16 @@ Found = tuple[str, int, bytes]  # the epoch, the offset and the line of a record
 
 
 class Kind(Struct, frozen=True):
-    """A sink, its server, the settings for a port, and how all of it is read back, each topic in its order."""
+    """A sink, its server, the settings for a port, and how all of it is read back, each topic in its order.
+
+    prepare: what is made at the server before the daemon begins; null: nothing
+    """
 
     sink: Sink
     server: Callable[[Path], Server]
     settings: Callable[[int], dict[str, Any]]
     read: Callable[[int], AsyncIterator[Found]]
+    prepare: Callable[[int], Coroutine[Any, Any, None]] | None = None
 
 
 def _found(epoch: str, lines: bytes) -> list[Found]:
@@ -123,6 +127,18 @@ async def _of_redis(port: int) -> AsyncIterator[Found]:
                         yield each
 
 
+async def _quorum_queue(port: int) -> None:
+    """The exchange of the sink, and a queue whose messages are a log on disk, as an operator would make both."""
+    import aio_pika
+
+    connection = await aio_pika.connect(port=port)
+    channel = await connection.channel()
+    exchange = await channel.declare_exchange("market", "topic", durable=True)
+    queue = await channel.declare_queue("market", durable=True, arguments={"x-queue-type": "quorum"})
+    await queue.bind(exchange, "#")
+    await connection.close()
+
+
 async def _of_amqp(port: int) -> AsyncIterator[Found]:
     import aio_pika
 
@@ -158,10 +174,10 @@ async def _of_postgres(port: int) -> AsyncIterator[Found]:
     await client.close()
 
 
+RABBITMQ = Kind(AMQP, servers.rabbitmq, lambda port: {"url": f"amqp://127.0.0.1:{port}"}, _of_amqp)
 KINDS = {
-    "amqp": Kind(
-        AMQP, servers.rabbitmq, lambda port: {"url": f"amqp://127.0.0.1:{port}", "queue_name": "market"}, _of_amqp
-    ),
+    "amqp": RABBITMQ,
+    "amqp-quorum": structs.replace(RABBITMQ, prepare=_quorum_queue),
     "nats": Kind(
         NATS,
         servers.nats,
@@ -216,6 +232,8 @@ def _run(arguments: argparse.Namespace, home: Path) -> int:
     random.shuffle(kills)
     server = kind.server(home / "server")
     server.start()
+    if kind.prepare is not None:
+        asyncio.run(kind.prepare(server.port))
     begun = time.monotonic()
     life = Life(arguments, home, server.port)
     try:

@@ -103,7 +103,7 @@ class Server:
         self.connections = 0
         self.ended = asyncio.Event()  # some connection is over
         self.sequence = 0
-        self.refuse: set[str] = set()
+        self.refuse: set[str] = set()  # raw symbols, or single topics like `bbo:A`
         self.status = 200
         self.polled = 200  # what polls are answered
         self.to_login = '{"ready":true}'  # what a login is answered
@@ -119,7 +119,7 @@ class Server:
             if "topics" not in asked:
                 await socket.send_str(self.to_login)
                 continue
-            bad = self.refuse & {topic.partition(":")[2] for topic in asked["topics"]}
+            bad = self.refuse & {name for topic in asked["topics"] for name in (topic, topic.partition(":")[2])}
             await socket.send_str(json.dumps({"refused": asked["id"]} if bad else {"ack": asked["id"]}))
         self.ended.set()
         return socket

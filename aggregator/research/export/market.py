@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from aggregator.client.books import DERIVED, LOST, LiveBook
+from aggregator.client.books import DERIVED, LiveBook
 from aggregator.errors import AggregatorError
-from aggregator.records import BookDelta, BookSnapshot, Gap, Instrument, Levels, Record, Trade
+from aggregator.records import BookDelta, BookSnapshot, Gap, Instrument, Levels, Record, Trade, is_hole
 from aggregator.research.choice import FOREVER, Choice
 from aggregator.research.defects import Defect, UnreadableRecording
 from aggregator.research.gaps import GapInterval, intervals
@@ -128,8 +128,9 @@ class RecordedMarket:
         told = [(epoch, gap) for epoch, gap in self._recording.stream(choice) if isinstance(gap, Gap)]
         found: dict[tuple[str, str, str | None, str | None], _Hole] = {}
         for _, gap in told:
-            is_hole = gap.phase == "close" and gap.repair == "none" and (gap.cause in LOST or not gap.exchange)
-            if gap.channel in {"book", None} and self.start <= gap.ts_recv and (gap.phase == "open" or is_hole):
+            is_wide = gap.phase == "close" and gap.repair == "none" and not gap.exchange
+            is_meant = gap.phase == "open" or is_hole(gap) or is_wide
+            if gap.channel in {"book", None} and self.start <= gap.ts_recv and is_meant:
                 found.setdefault(_key(gap), _Hole(gap.ts_from, f"gap: {gap.cause}", _key(gap)))
         self._holes = sorted((hole for hole in found.values() if hole.ts < self.end), key=lambda hole: hole.ts)
         self.gaps = [

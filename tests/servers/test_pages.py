@@ -73,7 +73,7 @@ def started(tmp_path: Path) -> Iterator[Callable[[Callable[[Path], Server]], Ser
 async def delivered(sink: Sink, folder: Path, records: list[Record] | None = None, /, **settings: object) -> None:
     given = made() if records is None else records
     status = await Delivery(sink, folder, 10.0, **settings).run(given)
-    assert status.written == len(given), status
+    assert 0 < status.written == status.received, status  # some take only what they are for
 
 
 @asynccontextmanager
@@ -140,16 +140,13 @@ async def test_zmq(tmp_path: Path) -> None:
 async def test_redis(started: Callable[..., Server], tmp_path: Path) -> None:
     server = started(servers.redis)
     begun = 1_795_000_000_000_000_777
-    latest, minute, newest, listening = [
-        line.replace("redis-cli", f"redis-cli -p {server.port}").partition("#")[0]
-        for line in sorted("".join(blocks("redis", "sh")).splitlines())
-    ]
+    lines = [line.partition("#")[0].split(" ", 1)[1] for line in "".join(blocks("redis", "sh")).splitlines()]
+    asked = {line.partition(" ")[0]: f"redis-cli -p {server.port} {line}" for line in lines}
     url = f"redis://127.0.0.1:{server.port}/0"
-    listening, newest = (newest, listening) if "PSUBSCRIBE" in newest else (listening, newest)
-    for mode, command in (("batches", newest), ("records", minute), ("latest", latest)):
+    for mode, command in (("batches", "XREVRANGE"), ("records", "XRANGE"), ("latest", "HGET")):
         await delivered(redis.SINK, tmp_path / mode, made(begun), url=url, mode=mode)
-        assert TRADE in said(command), command
-    async with shown(["sh", "-ec", f"exec stdbuf -oL {listening}"]) as until:
+        assert TRADE in said(asked[command]), command
+    async with shown(["sh", "-ec", f"exec stdbuf -oL {asked['PSUBSCRIBE']}"]) as until:
         await until("psubscribe")
         await delivered(redis.SINK, tmp_path / "publish", url=url, mode="publish")
         await until(TRADE)
@@ -171,9 +168,13 @@ async def test_mqtt(started: Callable[..., Server], tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed")
-async def test_kafka(started: Callable[..., Server], tmp_path: Path) -> None:
-    server = started(servers.tansu)
-    address = f"127.0.0.1:{server.port}"
+async def test_kafka(tmp_path: Path) -> None:
+    """By the servers that librdkafka plays: the kcat of Debian 12 does not understand Tansu."""
+    from confluent_kafka import Producer
+
+    cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "x"})
+    (broker,) = cluster.list_topics(timeout=10).brokers.values()
+    address = f"{broker.host}:{broker.port}"
     await delivered(kafka.SINK, tmp_path, servers=(address,))
     (command,) = [block for block in blocks("kafka", "sh") if block.startswith("kcat")]
     async with shown(["sh", "-ec", f"exec {command.replace('127.0.0.1:9092', address)}"]) as until:

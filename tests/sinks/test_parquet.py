@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -19,7 +20,7 @@ import pytest
 from msgspec import structs
 
 from aggregator.bus.bus import Bus
-from aggregator.records import RECORD_TYPES, Gap, Record
+from aggregator.records import RECORD_TYPES, BookDelta, Gap, Record
 from aggregator.research import Recording
 from aggregator.sinks import intervals, upkeep
 from aggregator.sinks.intervals import MARKER
@@ -30,11 +31,12 @@ from aggregator.tables.extras import needed
 from aggregator.tables.tree import DAY_NS, TEMPORARY, TableTree
 from tests.sinks.test_frame import account
 from tests.support.any_records import Some
-from tests.support.written import FIRST, NOON, SECOND, SECOND_NS, numbered, sold
+from tests.support.written import BTC, FIRST, NOON, SECOND, SECOND_NS, numbered, sold
 
 pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.waits
 
+PAGE = Path(__file__).resolve().parents[2] / "docs/sinks/parquet.md"
 SOON = structs.replace(SINK.defaults, batch_age=0.01, backoff=0.01, longest_backoff=0.02)
 SPILLING = structs.replace(SOON, when_full="spill")
 
@@ -472,3 +474,19 @@ def failing(chance: random.Random, call: Any) -> Any:
         return call(*given, **more)
 
     return sometimes
+
+
+async def test_the_queries_of_the_page(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    kraken: dict[str, Any] = {"exchange": "kraken"}
+    change = BookDelta(**BTC | kraken, ts_recv=NOON, bids=[("100", "3")], asks=[("101", "1")])
+    async with life(tmp_path / "out", book_levels=True) as (bus, sink, _):
+        bus.publish([change, *(sold(at, **kraken) for at in range(5))])
+        await until(lambda: sink.status().written == 6)
+    text = PAGE.read_text().replace("/var/lib/aggregator/parquet", str(tmp_path / "out"))
+    blocks = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    assert duckdb.sql(blocks[0]).fetchall() == [("BTC/USDT", 5, 1005.0)]
+    with duckdb.connect() as database:
+        found = database.sql(blocks[1]).fetchall()
+    assert [row[1:] for row in found] == [(100.5, 100.0, 3.0)] * 5

@@ -24,7 +24,7 @@ from aggregator.records import Instrument, Record
 from aggregator.sandbox import Sandbox, SandboxSettings
 
 REDRAW_S = 0.25
-KEPT = "200MB"  # the most of what is recorded that is kept; all of it goes with the demo
+KEPT = "200MB"  # the most that is kept of what goes with the demo
 
 
 @click.command(name="demo")

@@ -218,7 +218,7 @@ class S3Writer(Writer):
             if size > WHOLE_BYTES:
                 if await self._head(key) is not None:
                     return False
-                parts = self._parts(path)  # of a path the library opens the file where it is called: on the event loop
+                parts = self._parts(path)  # the library would open a path on the event loop
                 await self._store.put_async(key, parts, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=2)
             else:
                 whole = await self._worker.do(path.read_bytes)

@@ -1,4 +1,4 @@
-"""A small backtest on what `aggregator export --to hftbacktest` wrote: one order rests at the best bid until it is filled.
+"""A small backtest on what `aggregator export --to hftbacktest` wrote: one order rests until it is filled.
 
 Usage: first_backtest.py DIRECTORY, with the Python of an environment that has hftbacktest 2.4.
 """
@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from hftbacktest import BUY, GTC, LIMIT, BacktestAsset, HashMapMarketDepthBacktest
+from hftbacktest import GTC, LIMIT, BacktestAsset, HashMapMarketDepthBacktest
 
 SECOND_NS = 1_000_000_000
 ORDER = 1
@@ -32,7 +32,7 @@ while backtest.elapse(SECOND_NS) == 0:
     if not depth.best_bid > 0:  # in a gap there is no book: the best prices are NaN
         continue
     if backtest.position(0) == 0 and ORDER not in backtest.orders(0):
-        backtest.submit_buy_order(0, ORDER, depth.best_bid, 100 * lot_size, GTC, LIMIT, False)
+        backtest.submit_buy_order(0, ORDER, depth.best_bid, 100 * lot_size, GTC, LIMIT, False)  # noqa: FBT003 - do not wait
     backtest.clear_inactive_orders(0)
     print(f"{depth.best_bid:.2f} {depth.best_ask:.2f}  position {backtest.position(0):g}")
 print(market["exchange"], market["symbol"], "position at the end:", backtest.position(0))

@@ -1,6 +1,8 @@
 """Exports in the programs that they are for: each is read by the library itself, and a small backtest runs on it."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tests.support.written import NOON, SECOND_NS, as_lines, numbered, sold
 
 pytestmark = pytest.mark.waits
 DAY_S = 86_400
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples/research"
 
 
 def exported(folder: Path, target: str) -> Path:
@@ -102,6 +105,28 @@ def test_hftbacktest_reads_the_csv_of_tardis(tmp_path: Path) -> None:
     found = [best(backtest, second) for second in (3, 9, 10, 19, 21)]
     assert found == [(100.2, 100.4), (100.2, 100.4), (None, None), (None, None), (101.0, 101.1)]
     backtest.close()
+
+
+def example(name: str, *words: Path | str) -> str:
+    """What an example prints."""
+    program = [sys.executable, EXAMPLES / name, *words]
+    return subprocess.run(program, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_the_first_look_of_the_readme(tmp_path: Path) -> None:
+    pytest.importorskip("polars")
+    recorded(tmp_path)
+    said = example("first_look.py", tmp_path / "in", "alpha", "BTC/USDT")
+    assert "price_text" in said
+    assert "the book at the last trade: " in said
+    assert "gaps: [('book', " in said
+
+
+def test_the_first_backtest_of_the_readme(tmp_path: Path) -> None:
+    pytest.importorskip("hftbacktest", reason="hftbacktest is not installed: make test-backtesters")
+    recorded(tmp_path)
+    said = example("first_backtest.py", exported(tmp_path, "hftbacktest"))
+    assert "alpha BTC/USDT position at the end: " in said
 
 
 # --- nautilus_trader

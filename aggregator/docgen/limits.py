@@ -313,6 +313,10 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "what is published beyond is lost: a `gap`",
         ),
     ),
+    "A member of a cluster": (
+        Bound("cluster.writer.MOST_RECORDS", "records", "in a frame of the stream", "the rest goes into the next one"),
+        Bound("cluster.writer.MOST_FRAME_BYTES", "bytes", "in a frame", "likewise; a `gap` for a larger record"),
+    ),
     "Subscribers of the feed": (
         Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),
         Bound("feed.hub.AUTHENTICATE_S", "seconds", "to show a token, where one is needed", "it is hung up on"),

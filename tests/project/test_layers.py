@@ -31,6 +31,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "session": ("aggregator.session",),
     "bus": ("aggregator.bus",),
     "derived": ("aggregator.derived",),
+    "leases": tuple(f"aggregator.cluster.{name}" for name in ("lease", "positions", "ranking", "share", "writer")),
     "ingest": ("aggregator.ingest",),
     "capture": ("aggregator.capture",),
     "tables": ("aggregator.tables",),
@@ -40,6 +41,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "research": ("aggregator.research",),
     "backfill": ("aggregator.backfill",),
     "config": ("aggregator.config",),
+    "cluster": ("aggregator.cluster",),
     "sandbox": ("aggregator.sandbox",),
     "daemon": ("aggregator.daemon",),
     "docgen": ("aggregator.docgen",),
@@ -49,8 +51,8 @@ ORDER = list(LAYERS)
 # Pairs of rooms of which one imports the other; a file at the top of aggregator/ counts as a room.
 MOST_ARROWS = 90  # among the rooms of the daemon, the connectors and the commands
 # Rooms beside these, and how many arrows begin or end in each.
-BESIDE = {"backfill": 9, "research": 11, "sources": 11, "tables": 7}
-PURE = (*ORDER[: ORDER.index("session") + 1], "derived")  # no I/O, no clock, no logging: time is an argument
+BESIDE = {"backfill": 9, "cluster": 9, "research": 11, "sources": 11, "tables": 7}
+PURE = (*ORDER[: ORDER.index("session") + 1], "derived", "leases")  # no I/O, no clock, no logging: time is an argument
 LOADERS = ("aggregator.catalog.registry", "aggregator.sandbox")  # of connectors, by id
 
 # fmt: off

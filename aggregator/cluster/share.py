@@ -1,0 +1,354 @@
+"""One member's share in a shard: the records that it has gathered, and what of them the stream is to hold next.
+
+The stream of a shard is a list of frames with one writer at a time. Each frame names the frame that it follows, and the
+server takes it only where that is so: an owner that was stopped and goes on, or whose clock is wrong, is refused. An
+ownership begins with a frame without records, the barrier. What stands before it is all that came of the owners before;
+nothing of theirs comes after it. So whoever takes over reads up to its barrier, knows exactly what the stream holds,
+and goes on with the first record that it has and the stream does not.
+
+Records are numbered through over all owners. A reader goes on behind a number, whoever has written it.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
+
+from msgspec import Struct, structs
+
+from aggregator.bus.bus import Batch
+from aggregator.cluster.positions import WHOLE, Identity, Positions, Topic, identity_of
+from aggregator.records import (
+    CHANNEL_OF,
+    SECOND_NS,
+    BookDelta,
+    BookSnapshot,
+    Channel,
+    Gap,
+    Health,
+    Liquidation,
+    OrdersSnapshot,
+    Record,
+    Summary,
+    Trade,
+)
+from aggregator.session.topics import with_flag
+
+RING_NS = 30 * SECOND_NS  # a standby keeps what it has gathered so long: a lease, an election and a takeover
+RECENT_NS = 60 * SECOND_NS  # a topic of which a record is no older is followed, whatever is known of its state
+APART_NS = 2 * SECOND_NS  # the same record comes to two hosts within this time, by their clocks
+COMPARED_NS = 30 * SECOND_NS  # for so long after a takeover records come that may have come to the owner before
+BOOKS: tuple[Channel, ...] = ("book", "orders")
+GONE = "another member gathers it now"
+
+WholeBook = Callable[[str], BookSnapshot | None]
+
+
+class ShareFrame(Struct, frozen=True):
+    """Records that go into the stream together.
+
+    fence: the fencing number of the ownership
+    first: the number of the first record; of a barrier, which has none, that of the last before it
+    payload: their lines
+    """
+
+    fence: int
+    first: int
+    records: tuple[Record, ...] = ()
+    payload: bytes = b""
+
+    @property
+    def last(self) -> int:
+        """The number of the last record."""
+        return self.first + max(0, len(self.records) - 1)
+
+
+class Share:
+    """One member's records of a shard.
+
+    exchange: that it is about
+    sure: channels of books whose numbers say which record it is
+    most: records that may wait to be published
+    """
+
+    def __init__(self, exchange: str, sure: Collection[Channel] = (), *, most: int = 400_000) -> None:
+        self.exchange = exchange
+        self.positions = Positions(sure)
+        self.epoch = ""  # the epoch of the numbers, once the stream has told it
+        self.number = 0  # the last one that the stream is known to hold
+        self.fence = 0  # the fencing number of the newest frame there
+        self._noted = 0  # the last one that the stream has brought here
+        self.begun = 0  # the fencing number of this member's ownership, once it goes on
+        self.overflowed = 0
+        self._most = most
+        self._held: deque[Record] = deque()
+        self._horizon = 0  # everything that was gathered since is held (ns)
+        self._live: dict[Topic, int] = {}  # since when a topic has been gathered without a break
+        self._gaps: dict[str, Gap] = {}  # those that are open in what is gathered
+        self._states: dict[tuple[Topic, str], Health] = {}
+        self._owed: dict[Topic, Gap] = {}  # gaps of the stream that end with the next record of their topic
+        self._came: Counter[Identity] = Counter()
+        self._compared_until = 0
+
+    def __len__(self) -> int:
+        """How many records are held."""
+        return len(self._held)
+
+    # --- what is gathered
+
+    def gather(self, records: Sequence[Record], now: int) -> None:
+        """Take records that this member has gathered; they are its own. `now` is the wall clock, ns."""
+        for record in records:
+            self._follow(record)
+            if not self.begun:
+                if not isinstance(record, Health | Summary):
+                    self._held.append(record)
+            elif now >= self._compared_until or not self._is_told(record):
+                self._hold(record)
+        if not self.begun:
+            self._trim(now)
+        elif len(self._held) > self._most:
+            self._overflow(now)
+
+    def _follow(self, record: Record) -> None:
+        """Follow how this member's own topics stand."""
+        if isinstance(record, Gap):
+            if record.phase == "close":
+                self._gaps.pop(record.gap_id, None)
+            else:
+                self._gaps[record.gap_id] = record
+                for topic in [t for t in self._live if _concerns(record, t)]:
+                    del self._live[topic]
+        elif isinstance(record, Health):
+            topic = (record.channel, record.raw_symbol)
+            key = topic, record.conn
+            if record.state == "down":
+                self._states.pop(key, None)
+            else:
+                self._states[key] = record
+            if record.state in {"live", "quiet"} or (record.state == "syncing" and record.channel not in BOOKS):
+                self._live.setdefault(topic, record.ts_recv)
+            elif record.state != "stalled":
+                self._live.pop(topic, None)
+        elif (channel := CHANNEL_OF.get(type(record))) is not None:
+            self._live.setdefault((channel, record.raw_symbol), record.ts_recv)
+
+    def _trim(self, now: int) -> None:
+        """Let go of what is older than a ring keeps."""
+        held, oldest = self._held, now - RING_NS
+        while held and (held[0].ts_recv < oldest or len(held) > self._most):
+            self._horizon = held.popleft().ts_recv
+
+    def _overflow(self, now: int) -> None:
+        """Let go of the oldest, and have it told topic by topic."""
+        lost: Counter[Topic] = Counter()
+        since: dict[Topic, int] = {}
+        for _ in range(len(self._held) - self._most * 9 // 10):
+            record = self._held.popleft()
+            self.overflowed += 1
+            channel = CHANNEL_OF.get(type(record))
+            if channel is not None:
+                topic = channel, record.raw_symbol
+                lost[topic] += 1
+                since.setdefault(topic, record.ts_recv)
+        for topic, count in lost.items():
+            gap = self._gap(topic, "overflow", since[topic], now)
+            self._held.appendleft(structs.replace(gap, phase="close", ts_to=now, missed=count, repair="none"))
+
+    @property
+    def followed(self) -> set[Topic]:
+        """The topics that the stream tells of, as far as they are followed."""
+        positions = self.positions
+        recent = positions.at - RECENT_NS
+        followed = {topic for topic, _ in positions.states}
+        return followed | {topic for topic, found in positions.topics.items() if found.at > recent}
+
+    def readiness(self) -> float:
+        """The part of the stream's topics that would lack nothing if this member went on; 0 while none come."""
+        if not self._live:
+            return 0.0
+        followed = self.followed
+        return sum(map(self._covers, followed)) / len(followed) if followed else 1.0
+
+    def _covers(self, topic: Topic) -> bool:
+        """Tell whether all of a topic that the stream does not hold is held here."""
+        since = self._live.get(topic)
+        return since is not None and max(since, self._horizon) <= self.positions.at - APART_NS
+
+    def forget(self) -> None:
+        """Nothing is gathered any more; what the stream holds is still followed."""
+        self._held.clear()
+        for kept in (self._live, self._gaps, self._states, self._owed):
+            kept.clear()
+        self.begun, self._horizon = 0, 0
+
+    # --- an ownership
+
+    def barrier(self, fence: int) -> ShareFrame:
+        """The frame with which an ownership begins."""
+        return ShareFrame(fence, self.number)
+
+    def take_over(self, fence: int, now: int, whole: WholeBook) -> None:
+        """Go on from what the stream holds, all of which `heard` has told, up to the barrier.
+
+        whole: gives a book as it stands; null where there is none
+        """
+        ring, self._held = self._held, deque()
+        self._came.clear()
+        self._compared_until = now + COMPARED_NS
+        self._owed = {}
+        self._tell_standing(ring, now)
+        broken = self._uncovered(now)
+        anew = {raw for (channel, raw) in broken if channel == "book"}
+        if "book" not in self.positions.sure:
+            anew |= {record.raw_symbol for record in ring if isinstance(record, BookSnapshot | BookDelta)}
+            anew |= {raw for (channel, raw) in self.positions.topics if channel == "book"}
+        self.begun = fence
+        self._go_on(ring, anew, now)
+        for raw_symbol in sorted(raw for raw in anew if raw is not None):
+            book = whole(raw_symbol)
+            if book is not None:
+                self._hold(structs.replace(book, reason="resync", ts_recv=now, conn=book.conn or self.exchange))
+            elif ("book", raw_symbol) not in self._owed:
+                self._owe(("book", raw_symbol), now)
+
+    def _go_on(self, ring: Collection[Record], anew: Collection[str | None], now: int) -> None:
+        """Have published what the stream does not hold, without the changes of books that are told anew."""
+        ends = {record.gap_id: record.ts_to for record in ring if isinstance(record, Gap) and record.ts_to}
+        since = self.positions.at - APART_NS
+        for record in ring:
+            if isinstance(record, Gap):
+                if ends.get(record.gap_id, now) > since:
+                    self._held.append(record)
+            elif isinstance(record, BookSnapshot | BookDelta) and record.raw_symbol in anew:
+                continue
+            elif not self._is_told(record):
+                if isinstance(record, Trade | Liquidation) and self.positions.is_behind(record):
+                    with_flag(record, "late")
+                self._hold(record)
+
+    def let_go(self, now: int) -> None:
+        """Publish nothing more: what is held is a ring from now on."""
+        self.begun = 0
+        self._held = deque([record for record in self._held if not isinstance(record, Health | Summary)])
+        self._trim(now)
+
+    def _tell_standing(self, ring: Collection[Record], now: int) -> None:
+        """End what the owner before has left open, and tell how this member's own topics stand."""
+        out = self._held
+        for gap in list(self.positions.gaps.values()):
+            if gap.gap_id not in self._gaps:
+                out.append(structs.replace(gap, phase="close", ts_recv=now, ts_to=now, repair="none", upstream=None))
+        for key, state in list(self.positions.states.items()):
+            if key not in self._states:
+                out.append(structs.replace(state, state="down", reason=GONE, ts_recv=now, rate=None, upstream=None))
+        out.extend(structs.replace(state, ts_recv=now) for state in self._states.values())
+        known = self.positions.gaps.keys() | {record.gap_id for record in ring if isinstance(record, Gap)}
+        out.extend(structs.replace(gap) for id, gap in self._gaps.items() if id not in known)
+
+    def _uncovered(self, now: int) -> list[Topic]:
+        """Open a gap of each topic of which something may be missing between the owner before and this one."""
+        broken = []
+        for topic in sorted(self.followed, key=str):
+            if topic[0] in {"instruments", "status"} or (topic[0] != "orders" and self._covers(topic)):
+                continue
+            broken.append(topic)
+            self._owe(topic, now)
+        return broken
+
+    def _owe(self, topic: Topic, now: int) -> None:
+        """Open a gap that ends with the next record of a topic, and of a book with the next whole one."""
+        position = self.positions.topics.get(topic)
+        gap = self._gap(topic, "restart", (position and position.at) or self.positions.at or now, now)
+        self._owed[topic] = gap
+        self._held.append(structs.replace(gap))
+
+    def _gap(self, topic: Topic, cause: str, ts_from: int, now: int) -> Gap:
+        channel, raw_symbol = topic
+        position = self.positions.topics.get(topic)
+        conn = f"{self.exchange}/cluster"
+        return Gap(
+            exchange=self.exchange,
+            symbol=None if position is None else position.symbol,
+            raw_symbol=raw_symbol,
+            ts_recv=now,
+            conn=conn,
+            source="derived",
+            gap_id=f"{conn}:{channel}:{raw_symbol or '*'}:{cause}:{now}",
+            phase="open",
+            channel=channel,
+            cause=cause,  # type: ignore[arg-type] # the callers name two
+            ts_from=ts_from,
+        )
+
+    def _is_told(self, record: Record) -> bool:
+        """Tell whether the stream holds a record that has come here, from whoever."""
+        count = 1
+        if isinstance(record, Trade | Liquidation):
+            identity = (CHANNEL_OF[type(record)], record.raw_symbol, *identity_of(record))
+            self._came[identity] += 1
+            count = self._came[identity]
+        return self.positions.holds(record, count)
+
+    def _hold(self, record: Record) -> None:
+        """Have a record published; a gap that it ends is closed before it, and changes of a book wait for that."""
+        channel = CHANNEL_OF.get(type(record))
+        if channel is not None and self._owed:
+            topic = channel, record.raw_symbol
+            gap = self._owed.get(topic)
+            if gap is not None and isinstance(record, WHOLE) and not isinstance(record, BookSnapshot | OrdersSnapshot):
+                return
+            if gap is not None:
+                del self._owed[topic]
+                at = record.ts_recv
+                self._held.append(structs.replace(gap, phase="close", ts_recv=at, ts_to=at, repair="none"))
+        self._held.append(record)
+
+    # --- what is published
+
+    def next_frame(self, most: int, most_bytes: int) -> ShareFrame | None:
+        """The next records to publish, so many at most; null: there are none."""
+        held = self._held
+        count = min(most, len(held)) if self.begun else 0
+        while count:
+            some = tuple(islice(held, count))
+            for number, record in enumerate(some, self.number + 1):
+                record.offset = number
+            payload = Batch(list(some)).blob
+            if len(payload) <= most_bytes:
+                return ShareFrame(self.begun, self.number + 1, some, payload)
+            if count == 1:
+                self._leave_out(some[0])
+            else:
+                count = max(1, count * most_bytes // (len(payload) + most_bytes))
+        return None
+
+    def _leave_out(self, record: Record) -> None:
+        """Put a gap in place of a record that is larger than a message may be."""
+        channel = CHANNEL_OF.get(type(record), "status")
+        gap = self._gap((channel, record.raw_symbol), "overflow", record.ts_recv, record.ts_recv)
+        self._held[0] = structs.replace(gap, phase="close", ts_to=record.ts_recv, missed=1, repair="none")
+
+    def stored(self, frame: ShareFrame) -> None:
+        """The stream holds a frame of this member's own: its records are held no more."""
+        for _ in frame.records:
+            self._held.popleft()
+        self.number, self.fence = max(self.number, frame.last), max(self.fence, frame.fence)
+
+    def heard(self, fence: int, last: int, records: Sequence[Record]) -> None:
+        """Take a frame of the stream, in order; `last`: the number of its last record.
+
+        A frame of an older ownership than one that came before was taken by mistake, and no reader accepts it.
+        """
+        if fence < self.fence:
+            return
+        self.fence = fence
+        for record in records:
+            if record.offset > self._noted:
+                self.positions.note(record)
+        self._noted = max(self._noted, last)
+        self.number = max(self.number, last)
+
+
+def _concerns(gap: Gap, topic: Topic) -> bool:
+    channel, raw_symbol = topic
+    return gap.channel in {None, channel} and gap.raw_symbol in {None, raw_symbol}

@@ -1,0 +1,1 @@
+"""Several hosts, NATS between them, and whatever may go wrong."""

@@ -1,0 +1,144 @@
+"""The lease of a shard, step by step."""
+
+from collections import Counter
+
+import pytest
+
+from aggregator.cluster.lease import Lease, LeaseKeeper, LeaseTiming
+from aggregator.cluster.ranking import ClusterMember, line_of
+
+TIMING = LeaseTiming()
+LINE = ["a", "b", "c"]
+
+
+def keeper(name: str, life: str = "1", now: float = 0.0) -> LeaseKeeper:
+    return LeaseKeeper("x", name, life, TIMING, now)
+
+
+def owner(now: float = 10.0) -> LeaseKeeper:
+    found = keeper("a")
+    write = found.step(now, LINE, LINE)
+    assert write is not None
+    found.answered(7, now + 0.1)
+    return found
+
+
+def test_the_first_in_line_takes_what_nobody_owns_and_the_revision_is_its_number() -> None:
+    found = owner()
+    assert (found.fence, found.may_publish(10.2)) == (7, True)
+    assert keeper("b").step(1.5, LINE, LINE) is None
+    assert keeper("b").step(2.5, LINE, LINE) is not None
+
+
+def test_a_lease_is_renewed_each_quarter_and_keeps_its_number() -> None:
+    found = owner()
+    assert found.step(13.0, LINE, LINE) is None
+    write = found.step(14.0, LINE, LINE)
+    assert write is not None
+    assert (write.last, write.lease.fence) == (7, 7)
+    found.answered(9, 14.1)
+    assert (found.fence, found.revision) == (7, 9)
+
+
+def test_an_owner_gives_up_before_anyone_may_take_over() -> None:
+    found, other = owner(), keeper("b")
+    other.observe(7, Lease(owner="a", life="1"), 10.1)
+    assert found.may_publish(10 + 0.8 * 15 - 0.01)
+    assert not found.may_publish(10 + 0.8 * 15)
+    assert other.step(25.0, LINE, ["b"]) is None
+    write = other.step(25.2, LINE, ["b"])
+    assert write is not None
+    assert (write.last, write.lease.owner) == (7, "b")
+
+
+def test_it_counts_from_before_the_write_and_not_from_its_answer() -> None:
+    found = keeper("a")
+    assert found.step(10.0, LINE, LINE) is not None
+    found.answered(7, 14.0)
+    assert not found.may_publish(22.0)
+
+
+def test_an_answer_that_is_lost_is_made_up_for_by_what_is_seen() -> None:
+    found = keeper("a")
+    write = found.step(10.0, LINE, LINE)
+    assert write is not None
+    found.unanswered()
+    assert not found.may_publish(11.0)
+    found.observe(7, write.lease, 16.0)
+    assert found.may_publish(16.0)
+    assert not found.may_publish(22.0)
+
+
+def test_a_newer_owner_ends_an_ownership() -> None:
+    found = owner()
+    found.observe(8, Lease(owner="b", life="1"), 11.0)
+    assert not found.may_publish(11.0)
+    found.observe(7, Lease(owner="a", life="1", beat=1), 11.1)
+    assert not found.may_publish(11.1), "an older revision comes late"
+
+
+def test_a_member_that_begins_anew_hands_on_what_its_former_life_owned() -> None:
+    found = keeper("a", "2")
+    found.observe(7, Lease(owner="a", life="1"), 1.0)
+    write = found.step(1.1, LINE, ["b"])
+    assert write is not None
+    assert (write.lease.owner, write.lease.heir) == ("", "b")
+    heir = keeper("b")
+    heir.observe(8, write.lease, 1.2)
+    assert heir.step(1.2, LINE, ["b"]) is not None
+
+
+def test_it_is_handed_over_once_the_first_in_line_could_go_on() -> None:
+    found = keeper("b")
+    assert found.step(10.0, ["b"], ["b"]) is not None
+    found.answered(7, 10.0)
+    assert found.step(20.0, LINE, ["b", "a"]) is not None, "it is too early, and so it is renewed"
+    found.answered(8, 20.0)
+    assert found.step(26.0, LINE, ["b"]) is not None, "the first in line is not ready"
+    found.answered(9, 26.0)
+    assert found.step(27.0, LINE, ["b", "a"]) is None
+    assert (found.is_leaving, found.may_publish(27.0)) == (True, False)
+    write = found.release(27.1, LINE, ["b", "a"])
+    assert write is not None
+    assert (write.lease.owner, write.lease.heir) == ("", "a")
+
+
+def test_whoever_could_not_go_on_waits_for_those_who_could() -> None:
+    found = keeper("a")
+    found.observe(7, Lease(owner="z", life="1"), 0.0)
+    assert found.step(24.0, LINE, ["b"]) is None
+    assert found.step(26.0, LINE, ["b"]) is not None
+    alone = keeper("a")
+    alone.observe(7, Lease(owner="z", life="1"), 0.0)
+    assert alone.step(17.5, LINE, []) is not None
+
+
+def members(*names: str, **others: float) -> list[ClusterMember]:
+    weights = dict.fromkeys(names, 1.0) | others
+    return [ClusterMember(name=name, life="1", weight=weight) for name, weight in weights.items()]
+
+
+SHARDS = [f"exchange-{number}" for number in range(3000)]
+
+
+def test_a_member_that_leaves_moves_only_what_it_was_first_for() -> None:
+    before = {shard: line_of(shard, members("a", "b", "c")) for shard in SHARDS}
+    after = {shard: line_of(shard, members("a", "c")) for shard in SHARDS}
+    assert all(after[shard] == [name for name in before[shard] if name != "b"] for shard in SHARDS)
+    counts = Counter(line[0] for line in before.values())
+    assert all(900 < count < 1100 for count in counts.values())
+
+
+def test_twice_the_weight_is_twice_as_much() -> None:
+    counts = Counter(line_of(shard, members("a", "b", c=2.0))[0] for shard in SHARDS)
+    assert counts["c"] == pytest.approx(1500, abs=120)
+
+
+def test_who_drains_lacks_a_label_or_has_no_weight_is_not_in_line() -> None:
+    some = [
+        ClusterMember(name="a", life="1", labels=("eu",)),
+        ClusterMember(name="b", life="1"),
+        ClusterMember(name="c", life="1", labels=("eu",), is_draining=True),
+        ClusterMember(name="d", life="1", labels=("eu",), weight=0.0),
+    ]
+    assert line_of("x", some, ["eu"]) == ["a"]

@@ -31,7 +31,7 @@ class Batch:
     is_passed: whether another process has written them, so that they are better not read
     """
 
-    __slots__ = ("_blob", "_keys", "_lines", "count", "epoch", "records")
+    __slots__ = ("_blob", "_lines", "count", "epoch", "records")
 
     is_passed = False
 
@@ -42,12 +42,13 @@ class Batch:
         self.epoch = epoch
         self._blob: bytes | None = None
         self._lines: list[bytes] | None = None
-        self._keys: list[TopicKey] | None = None
 
     @staticmethod
     def joined(parts: "Sequence[Batch]") -> "Batch":
         """Batches that follow each other, as one; what is encoded of them is not encoded again."""
-        return parts[0] if len(parts) == 1 else _Joined(parts)
+        if len(parts) == 1:
+            return parts[0]
+        return _JoinedUnread(parts) if True in [part.is_passed for part in parts] else _Joined(parts)
 
     def __len__(self) -> int:
         return self.count
@@ -72,9 +73,7 @@ class Batch:
     @property
     def keys(self) -> list[TopicKey]:
         """The key of each record's topic; a gap, a state or a summary is about another, which it tells itself."""
-        if self._keys is None:
-            self._keys = [(type(r), r.exchange, r.raw_symbol, r.symbol) for r in self.records]
-        return self._keys
+        return [(type(r), r.exchange, r.raw_symbol, r.symbol) for r in self.records]
 
     @property
     def offsets(self) -> Sequence[int]:
@@ -146,7 +145,7 @@ class LazyBatch(Batch):
     def __init__(self, count: int, epoch: str) -> None:
         self.count = count
         self.epoch = epoch
-        self._blob = self._lines = self._keys = None
+        self._blob = self._lines = None
         self._found: list[Record] | None = None
 
     @property
@@ -160,15 +159,40 @@ class LazyBatch(Batch):
         raise NotImplementedError
 
 
-class _Joined(LazyBatch):
+class _Joined(Batch):
     """Batches that follow each other; what is encoded of them is not encoded again."""
 
     __slots__ = ("_parts", "_size")
 
     def __init__(self, parts: Sequence[Batch]) -> None:
-        super().__init__(sum([part.count for part in parts]), parts[0].epoch)
+        super().__init__(list(chain.from_iterable([part.records for part in parts])), parts[0].epoch)
         self._parts = parts
         self._size: int | None = None
+
+    @property
+    def size(self) -> int:
+        if self._size is None:
+            self._size = sum(map(len, self.lines)) if self._blob is None else len(self._blob)
+        return self._size
+
+    def _encoded(self) -> bytes:
+        return b"".join([part.blob for part in self._parts])
+
+    def _parted(self) -> list[bytes]:
+        return list(chain.from_iterable([part.lines for part in self._parts]))
+
+
+class _JoinedUnread(LazyBatch):
+    """The same, where some of them are better not read."""
+
+    __slots__ = ("_keys", "_parts")
+
+    is_passed = True
+
+    def __init__(self, parts: Sequence[Batch]) -> None:
+        super().__init__(sum([part.count for part in parts]), parts[0].epoch)
+        self._parts = parts
+        self._keys: list[TopicKey] | None = None
 
     def _made(self) -> list[Record]:
         return list(chain.from_iterable([part.records for part in self._parts]))
@@ -187,7 +211,9 @@ class _Joined(LazyBatch):
 
     @property
     def keys(self) -> list[TopicKey]:
-        return list(chain.from_iterable([part.keys for part in self._parts]))
+        if self._keys is None:
+            self._keys = list(chain.from_iterable([part.keys for part in self._parts]))
+        return self._keys
 
     @property
     def offsets(self) -> Sequence[int]:
@@ -204,12 +230,6 @@ class _Joined(LazyBatch):
                     return part.record(at)
                 at -= part.count
         return self.records[at]
-
-    @property
-    def size(self) -> int:
-        if self._size is None:
-            self._size = sum(map(len, self.lines)) if self._blob is None else len(self._blob)
-        return self._size
 
     def _encoded(self) -> bytes:
         return b"".join([part.blob for part in self._parts])

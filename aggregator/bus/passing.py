@@ -106,7 +106,7 @@ class PassedBatch(LazyBatch):
     ids: the number of each record's topic, as its sender counts them; empty: it is not known any more
     """
 
-    __slots__ = ("_offsets", "_times", "ids")
+    __slots__ = ("_offsets", "_times", "_topics", "ids")
 
     is_passed = True
 
@@ -123,7 +123,7 @@ class PassedBatch(LazyBatch):
     ) -> None:
         """Hold lines, together or one by one."""
         super().__init__(len(keys), epoch)
-        self._keys = keys
+        self._topics = keys
         self._times = times
         self._offsets = offsets
         self._blob = blob
@@ -136,6 +136,10 @@ class PassedBatch(LazyBatch):
     def record(self, at: int) -> Record:
         """The record at a position; others are not read for that."""
         return decode_record(self.lines[at]) if self._found is None else self._found[at]
+
+    @property
+    def keys(self) -> list[TopicKey]:
+        return self._topics
 
     @property
     def first(self) -> int:

@@ -180,7 +180,10 @@ class TopicRoutes:
     def distribute(self, batch: Batch) -> Iterable[Group]:
         """Add the batch's records to those who want them, joined once for each set that is wanted; who got some."""
         known = self._routes
-        routes = [known.get(key) or self._find(batch.record(at)) for at, key in enumerate(batch.keys)]
+        if batch.is_passed:
+            routes = [known.get(key) or self._find(batch.record(at)) for at, key in enumerate(batch.keys)]
+        else:
+            routes = [known.get((type(r), r.exchange, r.raw_symbol, r.symbol)) or self._find(r) for r in batch.records]
         return self.spread(batch, routes)
 
     def spread(self, batch: Batch, routes: Sequence[Route]) -> Iterable[Group]:
@@ -271,12 +274,11 @@ class TopicRoutes:
 def _give_all(batch: Batch, roles: list[BookRole], groups: tuple[Group, ...]) -> tuple[Group, ...]:
     """Give a batch to groups that want all of it, as their options say."""
     chunks: dict[Options, Chunk] = {}
-    offsets = batch.offsets
     for group in groups:
         chunk = chunks.get(group.options)
         if chunk is None:
             data = batch.blob if group.options == PLAIN else encode(batch.records, group.options)
-            chunk = chunks[group.options] = Chunk(data, roles, offsets, group.options)
+            chunk = chunks[group.options] = Chunk(data, roles, batch.offsets, group.options)
         group.chunks.append(chunk)
     return groups
 

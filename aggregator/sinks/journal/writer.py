@@ -82,7 +82,10 @@ class BlockWriter:
         known, topics = self._known, list[KeptTopic]()
         ids = array("I")
         for batch in batches:
-            numbers = [known.get(key) for key in batch.keys]
+            if batch.is_passed:
+                numbers = [known.get(key) for key in batch.keys]
+            else:
+                numbers = [known.get((type(r), r.exchange, r.raw_symbol, r.symbol)) for r in batch.records]
             if None in numbers:
                 for at, number in enumerate(numbers):
                     if number is None:
@@ -95,7 +98,7 @@ class BlockWriter:
                 ids.tobytes() + b"".join([batch.blob for batch in batches]),
                 count=len(ids),
                 first=batches[0].first,
-                ts=max([max(batch.times) for batch in batches]),
+                ts=max([max(b.times) if b.is_passed else max([r.ts_recv for r in b.records]) for b in batches]),
             )
         except OSError:
             self._known.clear()  # the topics may not be there

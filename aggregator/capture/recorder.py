@@ -69,8 +69,6 @@ def read_capture(
             number += 1
             if told is not None and is_file and number % TOLD_LINES == 0:
                 told(packed.tell())
-            if line.isspace():
-                continue
             if number == 1 and line.startswith(RECORD):
                 raise NotACapture(
                     f"{path}: this is a recording, not a capture: its lines are records already; "
@@ -79,7 +77,8 @@ def read_capture(
             try:
                 yield number, decode_line(line)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                yield number, BadFrame(f"{path}:{number}: not a line of a capture: {error}")
+                if not line.isspace():
+                    yield number, BadFrame(f"{path}:{number}: not a line of a capture: {error}")
 
 
 class _Disk:

@@ -1,7 +1,6 @@
 """A capture through the same sessions that run live: its own times, its own connections, no network and no clock."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
@@ -9,8 +8,9 @@ from msgspec import Struct, structs
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.replayed import ReplayedSessions
 from aggregator.errors import BadFrame, SessionError
-from aggregator.exchange import ANY, Event, Exchange, Ignored, Poll, Request, Stream
+from aggregator.exchange import ANY, Event, Exchange, Ignored, Parse, Poll, Request, Stream
 from aggregator.records import CHANNEL_OF, CHANNELS, SECOND_NS, Gap, Instrument, Record, Source
+from aggregator.session.arbiter import LineArbiter
 from aggregator.session.moment import Now
 from aggregator.session.naming import spoken
 from aggregator.session.polled import Polling
@@ -248,6 +248,22 @@ class Read(Struct):
     more: list[CaptureLine]
 
 
+class Likely(Struct, frozen=True):
+    """The session to which the frames of an address and a connection belong.
+
+    parse: reads a frame to see whether it is of this stream; null: no other comes in question
+    arbiter: merges the records with those of other connections; null: there are none
+    begins, ends: the times (ns) between which this holds
+    """
+
+    session: Session
+    stream: Stream
+    parse: Parse | None
+    arbiter: LineArbiter | None
+    begins: int
+    ends: int
+
+
 class BadLine(Struct, frozen=True):
     """A frame that cannot be read, and how many lines behind the one that was fed it stands."""
 
@@ -274,6 +290,7 @@ class Replay(Reader):
         self._connections = ReplayedSessions(exchange.id, source)
         self._pollings: dict[str, Polling] = {}
         self._tick_at = 0
+        self._direct: dict[tuple[str | None, str], Likely] = {}  # by address and connection
         self._last = Now(0, 0)
         self.bad_frames: list[BadLine] = []
 
@@ -283,20 +300,24 @@ class Replay(Reader):
         The daemon gives these one time; of any other program's lines it is all the same how their frames had come.
         """
         read: Read | None = None
+        first: CaptureLine | None = None  # of that read
         for number, line in lines:
-            if read is not None and self._goes_on(line, number, read):
-                read.more.append(line)
-                continue
+            if type(line) is CaptureLine:
+                if first is not None and line.ts == first.ts and read and self._goes_on(line, first, number, read):
+                    read.more.append(line)
+                    continue
+                first = line
+            else:
+                first = None
             if read is not None:
                 yield read
             read = Read(number, line, [])
         if read is not None:
             yield read
 
-    def _goes_on(self, line: CaptureLine | BadFrame, number: int, read: "Read") -> TypeGuard[CaptureLine]:
+    def _goes_on(self, line: CaptureLine, first: CaptureLine, number: int, read: "Read") -> bool:
         """Tell whether a line holds one more frame of a read, and whether all of them can only be of one stream."""
-        first = read.line
-        if isinstance(first, BadFrame) or isinstance(line, BadFrame) or line.ts != first.ts or line.conn != first.conn:
+        if line.conn != first.conn:
             return False
         if not (first.dir == line.dir == "in" and first.url == line.url and _is_short(first) and _is_short(line)):
             return False
@@ -310,11 +331,20 @@ class Replay(Reader):
 
         more: those behind it that `reads` has given with it
         """
-        now = self._last = self.now(line)
+        return self.feed_at(line.time, line, more)
+
+    def feed_at(self, wall: int, line: CaptureLine, more: Sequence[CaptureLine] = ()) -> list[Record]:
+        """Likewise, where it is known already what time the line tells (ns)."""
+        self._at = max(self._at, wall)
+        now = self._last = Now(wall, self._at)
         out = [] if now.mono < self._tick_at else self._tick(now)
         if line.dir == "in":
-            out += self._receive(line, more, now)
-        elif line.dir == "open":
+            likely = self._direct.get((line.url, line.conn))
+            if likely is not None and likely.begins <= wall < likely.ends:
+                return self._receive_directly(likely, line, more, out, now)
+            return out + self._receive(line, more, now)
+        self._direct.clear()  # connections begin or end here, or an answer may begin one
+        if line.dir == "open":
             self._urls[line.conn] = line.address
             if line.ends:
                 self._connections.expect_end(line.conn)
@@ -324,15 +354,42 @@ class Replay(Reader):
             out += self._rest(line, now)
         return out
 
+    def _receive_directly(
+        self, likely: "Likely", line: CaptureLine, more: Sequence[CaptureLine], out: list[Record], now: Now
+    ) -> list[Record]:
+        """Do what `_receive` does, where the session is known beforehand, and add it to `out`."""
+        frames = [line.payload]
+        if likely.parse is not None and not self._is_of(likely, likely.parse, frames[0]):
+            return out + self._receive(line, more, now)
+        if more:
+            frames += [other.payload for other in more]
+        session = likely.session
+        records = session.receive(frames, now)
+        self._tried.clear()
+        if likely.arbiter is not None:
+            records = likely.arbiter.merge(session, records, now)
+        if out:
+            records = out + records
+        if session.outbox or session.bad_frames or session.close_reason is not None or session.words.news:
+            self._heed(session, line.conn, frames, records, now)
+        return records
+
     def _receive(self, line: CaptureLine, more: Sequence[CaptureLine], now: Now) -> list[Record]:
         frame = line.payload
         stream = self.stream_of(line.url or self._urls.get(line.conn, ""), frame, line.conn, now.wall)
         session = self._connections.get(stream, line.conn) or self._session(stream, line.conn)
         frames = [frame, *(other.payload for other in more)]
         out = self._connections.merged(session, session.receive(frames, now), now)
+        self._heed(session, line.conn, frames, out, now)
+        self._go_directly(line, stream, session, now.wall)
+        return out
+
+    def _heed(self, session: Session, conn: str, frames: Sequence[bytes], out: list[Record], now: Now) -> None:
+        """Take from a session whatever is no record."""
         if session.close_reason is not None:
-            out += self._connections.close(line.conn, "disconnect", now)
-            self.bad_frames.append(BadLine(SessionError(session.close_reason), frame))
+            out += self._connections.close(conn, "disconnect", now)
+            self.bad_frames.append(BadLine(SessionError(session.close_reason), frames[0]))
+            self._direct.clear()
         if session.outbox:
             session.outbox.clear()
         if session.bad_frames:
@@ -340,7 +397,43 @@ class Replay(Reader):
         if session.words.news:
             self.words.news += session.words.news
             session.words.news.clear()
-        return out
+
+    def _go_directly(self, line: CaptureLine, stream: Stream, session: Session, wall: int) -> None:
+        """Remember the session of an address and a connection: of this day all frames are its own, or nearly all."""
+        day = wall // DAY_NS
+        of_day = day if wall and self.exchange.archives else -1
+        found = self._found.get((line.url or self._urls.get(line.conn, ""), line.conn, of_day), ())
+        if not found or found[0] is not stream or session.close_reason is not None:
+            return
+        if len(found) > 1 and stream.parser is not None:
+            return
+        if len(self._direct) >= MOST_FOUND:
+            self._direct.clear()
+        self._direct[line.url, line.conn] = Likely(
+            session,
+            stream,
+            self._parses[stream.name] if len(found) > 1 else None,
+            self._connections.arbiter_of(session),
+            day * DAY_NS,
+            (day + 1) * DAY_NS,
+        )
+
+    def _is_of(self, likely: "Likely", parse: Parse, frame: bytes) -> bool:
+        """Tell whether a frame is surely of the first of several streams, as `_readable` would say; it is read then."""
+        stream = likely.stream
+        try:
+            said: list[object] = list(parse(frame if stream.inflate is None else stream.inflate(frame)))
+        except Exception:  # noqa: BLE001 - whatever it provokes, it is not surely this stream's
+            return False
+        serves = not self._instruments
+        for event in said:
+            if not isinstance(event, Record) or CHANNEL_OF.get(type(event)) not in stream.channels:
+                return False
+            serves = serves or event.raw_symbol in self._served[stream.name]
+        if not said or not serves:
+            return False
+        self._tried = {stream.name: said}
+        return True
 
     def _note_bad(self, frames: Sequence[bytes], session: Session) -> None:
         """Note which of these frames the session could not read, after the answers that it could not read before."""
@@ -359,6 +452,7 @@ class Replay(Reader):
     def _session(self, stream: Stream, conn: str) -> Session:
         # a connection that the daemon has named carried what its stream declares; any other may be a stranger's
         channels = stream.channels if self._named_by(conn) is stream else CHANNELS
+        self._direct.clear()
         return self._connections.begin(self._read_once(stream), conn, self.instruments_of(stream), channels, self._last)
 
     def _read_once(self, stream: Stream) -> Stream:

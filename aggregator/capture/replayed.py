@@ -68,10 +68,12 @@ class ReplayedSessions:
 
     def merged(self, session: Session, records: list[Record], now: Now) -> list[Record]:
         """The records of a session that are to be published; of several connections each record once, as when live."""
-        if not self._arbiters:
-            return records
-        arbiter = self._arbiters.get(shard_of(session.stream, session.conn))
+        arbiter = self.arbiter_of(session)
         return records if arbiter is None else arbiter.merge(session, records, now)
+
+    def arbiter_of(self, session: Session) -> LineArbiter | None:
+        """Whoever has to merge the records of this session with those of others."""
+        return self._arbiters.get(shard_of(session.stream, session.conn)) if self._arbiters else None
 
     def is_merging(self, stream: Stream, conn: str) -> bool:
         """Tell whether records of this connection are compared with those of others."""

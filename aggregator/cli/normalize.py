@@ -1,5 +1,6 @@
 """`aggregator normalize`."""
 
+import gc
 import os
 import shutil
 import sys
@@ -33,6 +34,7 @@ from aggregator.records import Gap, Instrument, Record
 
 encode, encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines
 TOGETHER = 256  # records that are encoded together: about 64 kB
+GC_THRESHOLD = (50_000, 20, 50)  # as in the daemon
 AHEAD = 2  # captures that are read before their turn comes, or are done, for each process
 PIECE_BYTES = 2**20
 FRAMES = {"in", "rest"}  # lines of a capture that an exchange has said
@@ -179,10 +181,14 @@ def parse_only(reader: ParseOnly, line: CaptureLine, number: int, printer: Print
         printer.print_gap(number, line.time)
 
 
-def converse(replay: Replay, line: CaptureLine, more: Sequence[CaptureLine], number: int, printer: Printer) -> None:
-    """Print what a session makes of one line, or of those of one read."""
+def converse(replay: Replay, line: CaptureLine, at: int, read: Read, printer: Printer) -> None:
+    """Print what a session makes of one line, or of those of one read.
+
+    at: the time that the line tells, ns
+    """
+    number = read.number
     try:
-        printer.print(replay.feed(line, more), number)
+        printer.print(replay.feed_at(at, line, read.more), number)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - likewise: an address or base64 that is none
@@ -231,7 +237,8 @@ def _print_all(reader: ParseOnly | Replay, reads: Iterable[Read], printer: Print
         try:
             if isinstance(line, BadFrame):
                 raise line
-            printer.reach(line.time)
+            at = line.time
+            printer.reach(at)
         except BadFrame as error:
             printer.skip(number, error if error is line else BadFrame(f"its ts: {error}"))
             continue
@@ -240,7 +247,7 @@ def _print_all(reader: ParseOnly | Replay, reads: Iterable[Read], printer: Print
         if isinstance(reader, ParseOnly):
             parse_only(reader, line, number, printer)
         else:
-            converse(reader, line, read.more, number, printer)
+            converse(reader, line, at, read, printer)
         if reader.words.news:
             printer.tell(reader.words.news)
     if isinstance(reader, Replay):
@@ -290,6 +297,12 @@ def read_here(file: Path, terms: Terms, name: str, pace: ReadingPace) -> Done:
     return done
 
 
+def settle() -> None:
+    """Let the collector look seldom: what comes of a frame is gone once it is written."""
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
+
+
 def read_elsewhere(file: Path, terms: Terms, name: str, place: Path) -> Done:
     """Do the same in a process of its own, which leaves both in files that begin as `place`."""
     done = Done(file, CaptureCounts(), "", place.with_suffix(".records"), place.with_suffix(".complaints"))
@@ -310,7 +323,7 @@ def read_together(files: Sequence[Path], terms: Terms, jobs: int) -> Iterator[Do
     waiting: deque[Future[Done]] = deque()
     coming = iter(files)
     with TemporaryDirectory(prefix="normalize-") as directory:
-        pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+        pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=settle)
         try:
             for at in range(len(files)):
                 for file in islice(coming, AHEAD * jobs - len(waiting)):
@@ -382,6 +395,7 @@ def command(
     if len(files) > 1 and any(str(file) == "-" for file in files):
         raise click.UsageError("- is read alone")
     exchange = find_exchange(id)
+    settle()
     terms = Terms(exchange.id, stream, read_instruments(exchange, instruments), only_parse, line_numbers)
     reader_of(terms)  # a wrong stream is said before anything is done
     jobs = min(jobs, len(files), 4 * (os.cpu_count() or 1))

@@ -3,6 +3,7 @@
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.replay import ParseOnly, Replay
 from aggregator.catalog.registry import load_exchange
+from aggregator.errors import BadFrame
 from aggregator.exchange import Event, Parse, Stream
 from aggregator.records import BookSnapshot, Gap, Instrument, Record, Trade
 from tests.support.toy import REST, toy
@@ -189,3 +191,65 @@ def test_frames_of_one_read_give_together_what_they_give_alone(id: str, is_named
     assert bad[0] == bad[1]
     assert bad[0]
     assert most > 1 or not is_named or id in {"bitget", "coinbaseexchange"}  # their books could be doubted
+
+
+@pytest.mark.parametrize("id", ["binance", "bitget", "coinbaseexchange", "kraken", "okx"])
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_session_that_is_known_beforehand_is_the_one_that_is_found_anew(
+    monkeypatch: pytest.MonkeyPatch, id: str, is_named: bool
+) -> None:
+    """Over connections that end, frames that cannot be read, and days of another format."""
+    exchange = load_exchange(id)
+    assert exchange is not None
+    told: list[list[Record]] = []
+    bad: list[list[tuple[str, bytes]]] = []
+    went = 0
+    directly = Replay._receive_directly
+    for is_direct in (True, False):
+        replay, out, unread = Replay(exchange, []), list[Record](), list[tuple[str, bytes]]()
+
+        def counted(self: Replay, *given: Any) -> list[Record]:
+            nonlocal went
+            went += 1
+            return directly(self, *given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Replay, "_receive_directly", counted)
+            if not is_direct:
+                patch.setattr(Replay, "_go_directly", lambda *_: None)
+            for day in (0, 1, 0):
+                for number, stream in enumerate(exchange.streams * 2):
+                    url = stream.url if isinstance(stream.url, str) else stream.url(())
+                    conn = f"{id}/{stream.name}.1#{number}" if is_named else "a"
+                    for line in lines_of(id, conn, url)[: -1 if number % 2 else None]:
+                        line.ts = str(float(line.ts or 0) + day * 86400)
+                        out += replay.feed(line)
+                        unread += [(str(one.error), one.frame) for one in replay.bad_frames]
+                        replay.bad_frames.clear()
+        told.append(out + replay.end())
+        bad.append(unread)
+    assert told[0] == told[1]
+    assert bad[0] == bad[1]
+    assert went > 0
+
+
+@pytest.mark.parametrize(
+    "ts", ["", ".5", "1e3", "-1", "12345678901", "1.2.3", "1,5", "\u0661", "1.\u0662", " 1", "1 ", "+1", "1_0"]
+)
+def test_what_is_no_time_is_said(ts: str) -> None:
+    with pytest.raises(BadFrame, match="is not a time in decimal seconds"):
+        assert CaptureLine(ts=ts).time
+
+
+@pytest.mark.parametrize(
+    ("ts", "time"),
+    [
+        ("0", 0),
+        ("1.", 10**9),
+        ("1.5", 15 * 10**8),
+        ("1700000000.123456789", 1700000000123456789),
+        ("1.0000000019", 10**9 + 1),
+    ],
+)
+def test_a_time_is_exact_to_the_nanosecond(ts: str, time: int) -> None:
+    assert CaptureLine(ts=ts).time == time

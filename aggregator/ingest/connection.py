@@ -96,7 +96,9 @@ class Connection:
             self._send()
             while self.close_reason is None:
                 await self._sleep()
-                await self._tick()
+                if self.close_reason is None:
+                    await self._tick()
+                self._say()
         except SessionError as error:
             self.gone(str(error))
             self.error = error
@@ -205,6 +207,9 @@ class Connection:
             task = asyncio.create_task(self._fetch(self.session.wanted.popleft()))
             self._fetching.add(task)
             task.add_done_callback(self._fetching.discard)
+
+    def _say(self) -> None:
+        """Log what the session has noted."""
         self._look_at_bad_frames()
         self.look_at_refusals()
         words = self.session.words.news

@@ -535,7 +535,7 @@ def choose(
     chosen: dict[int, Instrument] = {}
     idle: list[str] = []
     for pattern in patterns:
-        found = [instrument for instrument in instruments if matches(pattern, instrument)]
+        found = list(instruments) if pattern == "*" else [one for one in instruments if matches(pattern, one)]
         if "*" in pattern:
             found = [instrument for instrument in found if _by_pattern(instrument, followed, now)]
         if not found:

@@ -25,7 +25,7 @@ from aggregator.session.trades import Notes
 
 SHARE = 8  # if connections are limited, REST has one of so many
 MOST_RESTED = 10_000  # topics of a feed that are not wanted any more, and of which the last number is remembered
-STEP = 500  # after so many instruments other tasks have their turn
+STEP = 200  # after so many instruments or topics other tasks have their turn
 
 SavedCheckpoints = Mapping[
     str, Mapping[Key, TopicCheckpoint]
@@ -142,7 +142,13 @@ class ExchangeRunner:
         feeds = self._feeds_in_force()
         left_out: list[Instrument] = []
         carried: set[Identity] = set()
-        instruments = sorted(instruments, key=lambda i: identity(i) not in self._carried)  # markets that are here stay
+        here: list[Instrument] = []
+        new: list[Instrument] = []
+        for at, instrument in enumerate(instruments):
+            (here if identity(instrument) in self._carried else new).append(instrument)
+            if at % STEP == STEP - 1:
+                yield
+        instruments = [*here, *new]  # markets that are here stay
         for start in range(0, len(instruments), STEP):
             for instrument in instruments[start : start + STEP]:
                 channels = self._channels if channels_of is None else channels_of(instrument)
@@ -218,15 +224,19 @@ class ExchangeRunner:
             yield
         memory = self._memories.setdefault(stream.name, Memory())
         memory.keep(wanted)
-        new = deque(s for s in wanted if s not in carried)
-        yield
+        new = deque[Subscription]()
+        coming = iter(wanted)
+        while some := list(islice(coming, STEP)):
+            new += [s for s in some if s not in carried]
+            yield
         for shard in shards:
-            self._fill(shard, new, wanted)
+            while new and self._fill(shard, new, wanted, max(STEP, stream.batch)):
+                yield
             yield
         while new:
             shard = Shard(self.exchange, stream, next(self._numbers), context=self._context, memory=memory)
             self.shards.append(shard)
-            self._fill(shard, new, wanted)
+            self._fill(shard, new, wanted, stream.per_connection)
             self._start(shard)
             yield
         for shard in shards:  # a shard without topics ends
@@ -234,9 +244,11 @@ class ExchangeRunner:
                 self._end(shard)
                 self.shards.remove(shard)
 
-    def _fill(self, shard: Shard, new: deque[Subscription], wanted: Mapping[Subscription, Instrument]) -> None:
-        """Put as many new topics on a connection as there is room for."""
-        room = max(0, shard.room)
+    def _fill(
+        self, shard: Shard, new: deque[Subscription], wanted: Mapping[Subscription, Instrument], most: int
+    ) -> int:
+        """Put as many new topics on a connection as there is room for, but no more than `most`. Gives their number."""
+        room = min(most, max(0, shard.room))
         if shard.source.one_market:
             market = next((s.raw_symbol for s in (*shard.subscriptions, *new)), None)
             part = [s for s in new if s.raw_symbol == market][:room]
@@ -248,6 +260,7 @@ class ExchangeRunner:
             carried = self._take_over(shard.source.name, [(s.channel, s.raw_symbol) for s in part])
             shard.want({s: wanted[s] for s in part}, carried)
             self._note_carriers(shard, {s: wanted[s] for s in part})
+        return len(part)
 
     def _want_polled(self, poll: Poll, wanted: Mapping[Subscription, Instrument]) -> None:
         (poller,) = [poller for poller in self.pollers if poller.source is poll] or (None,)

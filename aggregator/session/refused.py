@@ -5,7 +5,7 @@ more rarely. Where the exchange closes the connection behind a refusal (`Stream.
 beside it a gap: there a listing is no reason to ask, and the pauses grow up to a day.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 
 from msgspec import Struct, field
 
@@ -83,10 +83,8 @@ class Memory(Struct):
             if refusal.due == NEVER_NS:
                 refusal.due = 0
 
-    def keep(self, wanted: Iterable[Subscription]) -> None:
+    def keep(self, wanted: Container[Subscription]) -> None:
         """Forget the refusals of topics that are not wanted any more."""
-        if self.refusals or self.doubted:
-            kept = set(wanted)
-            self.doubted &= kept
-            for s in [s for s in self.refusals if s not in kept]:
-                del self.refusals[s]
+        self.doubted.difference_update([s for s in self.doubted if s not in wanted])
+        for s in [s for s in self.refusals if s not in wanted]:
+            del self.refusals[s]

@@ -202,7 +202,7 @@ async def test_a_state_that_is_not_known_is_counted_and_named_once(caplog: pytes
             rest=Rest(network, EXCHANGE),
         )
         line.frames([b"NAP", b"NAP"], NOW)
-        await line._tick()
+        line._say()
     assert [(record.state, record.reason) for record in published if isinstance(record, Status)] == [
         ("unknown", "NAP")
     ] * 2

@@ -10,7 +10,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import HTTP_OK
 from aggregator.records import SECOND_NS
 
-MOST_DIGITS = 10  # before the point of a time in seconds
+DIGITS = 10  # before the point of a time in seconds
 LATEST_NS = 2**63  # since the epoch
 
 
@@ -64,7 +64,7 @@ class CaptureLine(Struct):
 
 def _nanoseconds(seconds: str) -> int:
     whole, _, part = seconds.partition(".")
-    is_time = 0 < len(whole) <= MOST_DIGITS and (whole + part).isdigit() and seconds.isascii()
+    is_time = 0 < len(whole) <= DIGITS and (whole + part).isdigit() and seconds.isascii()
     time = int(whole + part[:9].ljust(9, "0")) if is_time else LATEST_NS
     if time >= LATEST_NS:
         raise BadFrame(f"{seconds[:40]!r} is not a time in decimal seconds")

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -318,12 +319,21 @@ def _why(file: Path, error: OSError | NotACapture) -> str:
     return f"{file}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
+def forking() -> BaseContext:
+    """How processes begin: as copies of one that has imported what they need, where the system has that."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def read_together(files: Sequence[Path], terms: Terms, jobs: int) -> Iterator[Done]:
     """Read captures in so many processes, and write what comes of them in the files' order."""
     waiting: deque[Future[Done]] = deque()
     coming = iter(files)
     with TemporaryDirectory(prefix="normalize-") as directory:
-        pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=settle)
+        pool = ProcessPoolExecutor(jobs, mp_context=forking(), initializer=settle)
         try:
             for at in range(len(files)):
                 for file in islice(coming, AHEAD * jobs - len(waiting)):

@@ -300,7 +300,7 @@ class Replay(Reader):
         The daemon gives these one time; of any other program's lines it is all the same how their frames had come.
         """
         read: Read | None = None
-        first: CaptureLine | None = None  # of that read
+        first: CaptureLine | None = None  # it begins that read
         for number, line in lines:
             if type(line) is CaptureLine:
                 if first is not None and line.ts == first.ts and read and self._goes_on(line, first, number, read):

@@ -180,11 +180,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class Holds:
-    """The longest that one callback has held the loop, in milliseconds of processor time."""
+    """The longest that one callback has held the loop, in milliseconds of processor time; the collector by itself."""
 
     def __init__(self) -> None:
         """Watch every callback from now on."""
-        self._longest = 0.0
+        self._longest = self._longest_collection = self._collected = self._collecting_since = 0.0
+        gc.callbacks.append(self._collecting)
         run = asyncio.events.Handle._run  # noqa: SLF001 - no other place sees every callback
 
         def watched(handle: asyncio.Handle) -> None:
@@ -198,10 +199,23 @@ class Holds:
         return self
 
     def __enter__(self) -> None:
-        self._begun = time.thread_time()
+        self._begun, self._collected = time.thread_time(), 0.0
 
     def __exit__(self, *_: object) -> None:
-        self._longest = max(self._longest, time.thread_time() - self._begun)
+        self._longest = max(self._longest, time.thread_time() - self._begun - self._collected)
+
+    def _collecting(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            self._collecting_since = time.thread_time()
+            return
+        took = time.thread_time() - self._collecting_since
+        self._collected += took
+        self._longest_collection = max(self._longest_collection, took)
+
+    def collection(self) -> float:
+        """The longest collection since it was asked for last."""
+        found, self._longest_collection = self._longest_collection * 1000, 0.0
+        return found
 
     def take(self) -> float:
         """The longest since it was asked for last."""
@@ -255,7 +269,7 @@ async def quiet(count: int, holds: Holds, *, has_prices: bool) -> list[Row]:
     running = Running(count, has_prices=has_prices)
     task = await running.follow()
     await asyncio.sleep(SETTLED_S)
-    first = holds.take()
+    first, collection = holds.take(), holds.collection()
     before, begun = running.records["own"], time.process_time()
     await asyncio.sleep(WATCHED_S)
     share, records = (time.process_time() - begun) / WATCHED_S, (running.records["own"] - before) / WATCHED_S
@@ -265,6 +279,8 @@ async def quiet(count: int, holds: Holds, *, has_prices: bool) -> list[Row]:
         (f"{what}: records a second, for {TOPICS:,}", "", records * TOPICS / count),
         (f"{what}: longest hold, {count:,} in the loop, while they begin and fall silent", "ms", first),
         (f"{what}: longest hold afterwards", "ms", holds.take()),
+        (f"{what}: longest collection while they begin", "ms", collection),
+        (f"{what}: longest collection afterwards", "ms", holds.collection()),
     ]
 
 
@@ -277,10 +293,11 @@ async def loaded(holds: Holds) -> list[Row]:
     holds.take()
     await asyncio.sleep(30)
     rows = [("tick", holds.take())]
-    rows += [("reload", longest(holds, running.runner.wanting(some))) for some in (half, running.instruments)][-1:]
-    with holds.one():
-        gc.collect()
-    rows.append(("sweep of the collector", holds.take()))
+    holds.collection()
+    rows += [("reload", max(longest(holds, running.runner.wanting(some)) for some in (half, running.instruments)))]
+    rows.append(("collection while reloading", holds.collection()))
+    gc.collect()
+    rows.append(("sweep of the collector", holds.collection()))
     task.cancel()
     return [(f"longest hold, {LOADED:,} topics: {what}", "ms", took) for what, took in rows]
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "top": "Watch a daemon: exchanges, topics, sinks and clients.",
     "explain": "Why a topic is live, or is not, and what to do.",
     "tap": "The raw frames of a topic, beside the records that they became.",
+    "cluster": "Who of several hosts owns which exchange, and why.",
     "doctor": "Whether this machine can do what a configuration asks of it.",
     "capture": "Gather as `run` does, and keep the raw frames too.",
     "replay": "A capture through the live code, to any sink.",

@@ -10,23 +10,25 @@ from typing import Literal, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from aggregator.cluster.settings import ClusterKeys
 from aggregator.config.own_tables import OWN_TABLES, with_own_tables
 from aggregator.config.parts import DIRECTORY, MOST_FILES, ConfigFile, Whole, files_beside, joined
 from aggregator.config.schema import (
     LINGER_S,
     START_GRACE_S,
     VERSION,
+    ClusterDocument,
     Document,
     ExchangeTable,
     KnownChannels,
     SinksDocument,
-    SinkTable,
     SourcesDocument,
-    SourceTable,
+    cluster_table,
     configured,
+    configured_cluster,
     configured_source,
     sink_table,
     source_table,
@@ -116,6 +118,7 @@ class Config(Struct, frozen=True, kw_only=True):
     sinks: tuple[SinkConfig, ...]
     state: Path
     sources: tuple[SourceConfig, ...] = ()
+    cluster: ClusterKeys | None = None  # null: the daemon is a member of none
     control: Path | None = None  # the control socket; null: there is none
     log_level: str
     log_format: LogFormat = "auto"
@@ -163,6 +166,8 @@ def load_config(
     moved = with_own_tables(whole.values)
     if schema is Document and moved.values.get("sources"):
         schema = SourcesDocument
+    if schema is Document and moved.values.get("cluster"):
+        schema = ClusterDocument
     document, complaints = _validated(moved.values, known_channels, schema)
     sinks, wrong = _sinks(moved.values)
     complaints += [
@@ -173,6 +178,8 @@ def load_config(
         *_taken(moved.values),
         *_spilling(moved.values),
     ]
+    cluster, wrong = _cluster(moved.values)
+    complaints += wrong
     sources, wrong = _sources(moved.values)
     complaints += [*wrong, *_crossed(moved.values), *_never_live(moved.values)]
     if known_keys is not None:
@@ -190,6 +197,7 @@ def load_config(
         exchanges=tuple(_exchange(table) for table in document.exchanges),
         sinks=sinks,
         sources=sources,
+        cluster=cluster,
         state=state,
         control=control,
         log_level=document.log_level,
@@ -334,6 +342,28 @@ def _sinks(values: dict[str, object]) -> tuple[tuple[SinkConfig, ...], list[Comp
     return tuple(sinks), complaints
 
 
+def _cluster(values: dict[str, object]) -> tuple[ClusterKeys | None, list[Complaint]]:
+    """The table `[cluster]`, and what is wrong with it."""
+    table = values.get("cluster")
+    if not isinstance(table, dict):
+        return None, []
+    keys = cluster_table()
+    try:
+        found = configured_cluster(keys.model_validate(table))
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        return None, [_complaint({**detail, "loc": ("cluster", *detail["loc"])}, keys) for detail in details]
+    gathered = {each.get("id") for _, each in _tables(values, "exchanges")}
+    wrong: list[Complaint] = [
+        (("cluster", "needs", id), "is not among the exchanges here") for id in found.needs or () if id not in gathered
+    ]
+    if values.get("workers", 1) != 1:
+        wrong.append((("workers",), "must be 1 in a member of a [cluster]: run several members instead"))
+    if missing := lacking("nats", "nats"):
+        wrong.append((("cluster",), missing))
+    return found, wrong
+
+
 def _sources(values: dict[str, object]) -> tuple[tuple[SourceConfig, ...], list[Complaint]]:
     """The sources, each read by the table of its type, and what is wrong with them."""
     sources: list[SourceConfig] = []
@@ -422,7 +452,7 @@ def _of_type(
     return found
 
 
-def _complaint(detail: ErrorDetails, keys: type[SinkTable | SourceTable] | None = None) -> Complaint:
+def _complaint(detail: ErrorDetails, keys: type[BaseModel] | None = None) -> Complaint:
     """A complaint of pydantic's in our words, at the place where the file says it; `keys`: of the sink concerned."""
     path, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
     path = path[:-1] if path[-1] == "[key]" else path
@@ -458,7 +488,7 @@ def _keys_beside(path: KeyPath) -> list[str]:
             return [*Document.model_fields, *OWN_TABLES]
 
 
-def _keys_of(table: type[SinkTable | SourceTable]) -> list[str]:
+def _keys_of(table: type[BaseModel]) -> list[str]:
     """The keys of a sink's or a source's table; one that is a table of its own has no type."""
     is_own = table.__name__ in {f"{name}Table" for name in OWN_TABLES}
     return [key for key in table.model_fields if not (is_own and key == "type")]

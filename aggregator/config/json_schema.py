@@ -8,7 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from aggregator.config.own_tables import OWN_TABLES
-from aggregator.config.schema import Document, sink_table, source_table
+from aggregator.config.schema import Document, cluster_table, sink_table, source_table
 from aggregator.sinks.registry import find_sink, sink_names
 from aggregator.sources.registry import find_source, source_names
 
@@ -38,6 +38,7 @@ def json_schema() -> dict[str, Any]:
     properties = whole["properties"]
     properties["sinks"] = _list(_typed(sinks, definitions, "sink"))
     properties["sources"] = _list(_typed(sources, definitions, "source"))
+    properties["cluster"] = _of(cluster_table())
     for name in OWN_TABLES:
         table = _of(sinks[name])
         del table["properties"]["type"]

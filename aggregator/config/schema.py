@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from aggregator.catalog.catalog import CatalogEntry, ids_by_name, load_catalog
+from aggregator.cluster.settings import ClusterKeys
 from aggregator.errors import nearest
 from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
 from aggregator.ingest.credentials import KeyPlace, parse_place
@@ -253,6 +254,17 @@ def configured(sink: Sink, table: SinkTable) -> SinkConfig:
     return SinkConfig(sink, _read(sink.settings, table), delivery)
 
 
+@cache
+def cluster_table() -> type[BaseModel]:
+    """The keys of the table `[cluster]`."""
+    return create_model("ClusterTable", __base__=_Table, **_fields("cluster", "cluster", ClusterKeys, None))
+
+
+def configured_cluster(table: BaseModel) -> ClusterKeys:
+    """The checked table `[cluster]`."""
+    return ClusterKeys(**{name: getattr(table, name) for name in ClusterKeys.__struct_fields__})
+
+
 def configured_source(source: Source, table: SourceTable) -> SourceConfig:
     """A checked table as the source's settings, and what the frame goes by."""
     return SourceConfig(source, _read(source.settings, table), _read(Reception, table))
@@ -279,6 +291,7 @@ class Document(_Table):
     start_grace: Annotated[float, Field(ge=0, le=LONGEST_S), BeforeValidator(to_seconds)] = START_GRACE_S
     workers: Annotated[int, Field(ge=1, le=MOST_WORKERS), BeforeValidator(_workers)] = 1
     exchanges: Annotated[list[ExchangeTable], Field(min_length=1)]
+    cluster: dict[str, Any] | None = None  # read by `cluster_table`
     sources: list[dict[str, Any]] = []  # each is read by the table of its type
     sinks: Annotated[list[dict[str, Any]], Field(min_length=1)]  # likewise
 
@@ -287,6 +300,12 @@ class SourcesDocument(Document):
     """A file that names sources, and so need not name an exchange."""
 
     exchanges: list[ExchangeTable] = []
+
+
+class ClusterDocument(Document):
+    """A file of a member of a cluster, which need not write anything itself."""
+
+    sinks: list[dict[str, Any]] = []
 
 
 class SinksDocument(Document):

@@ -163,7 +163,8 @@ class Changes:
 
 def fixed_differences(before: Config, after: Config) -> Iterator[str]:
     """The keys that differ and are those of a daemon's whole life."""
-    for key in ("state", "control", "log_format", "workers"):
+    fixed = ("exchanges",) if before.cluster else ()
+    for key in ("state", "control", "log_format", "workers", "cluster", *fixed):
         if getattr(before, key) != getattr(after, key):
             yield key
     for name in ("journal", "feed"):

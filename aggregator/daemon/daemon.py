@@ -22,6 +22,7 @@ from aggregator.capture.recorder import CLOSE_S
 from aggregator.config.config import Config, default_control
 from aggregator.daemon.attention import Attention
 from aggregator.daemon.changes import Changes
+from aggregator.daemon.clustered import ClusteredExchanges
 from aggregator.daemon.control import Answering, Control
 from aggregator.daemon.identity import own_name
 from aggregator.daemon.insight import DaemonInsight
@@ -87,14 +88,16 @@ class Daemon:
         self.workers: Workers | None = None
         if config.workers > 1:
             self.workers = Workers(config, self.bus, self.hosts, self.attention, self._keeper, capture)
+        gathered = () if config.cluster else config.exchanges  # a cluster says which of them, and when
         self.exchanges = self.workers or RunningExchanges(
-            config.exchanges, self.bus, self.hosts, self.attention, self._keeper, config.state, capture
+            gathered, self.bus, self.hosts, self.attention, self._keeper, config.state, capture
         )
         self.demand = self.exchanges.demand
         self.bus.supply = self.demand if self.workers is None else self.workers.supply
         self.sources = RunningSources(
             self.bus, self.exchanges.configs, room=self.outputs.room, progress=self.outputs.progress
         )
+        self.clustered = None if config.cluster is None else ClusteredExchanges(self, config.cluster)
         self.changes = Changes(self, reread)
         self.process = Process()
         self.bus.insight = DaemonInsight(self)
@@ -158,8 +161,8 @@ class Daemon:
             for left in found.values():
                 self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in left.gaps])
             self.sources.start(self.config.sources, self.name, self.config.state / "sources")
-            for exchange in self.config.exchanges:
-                self.exchanges.begin(exchange.id)
+            for id in list(self.exchanges.configs):
+                self.exchanges.begin(id)
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLD)
@@ -177,6 +180,8 @@ class Daemon:
             tasks += [loop.create_task(each) for each in chores]
             await self._unless_stopped(self._begun())
             ready()
+            if self.clustered is not None:
+                self.clustered.start()
             self.changes.begin()
             await self._stop.wait()
         finally:
@@ -195,8 +200,8 @@ class Daemon:
 
     async def _begun(self) -> None:
         """Wait for exchanges that must start, and for the topics that are required, as the configuration says."""
-        for exchange in self.config.exchanges:
-            await self.exchanges.begun(exchange.id)
+        for id in list(self.exchanges.configs):
+            await self.exchanges.begun(id)
         await self.required()
 
     async def required(self) -> None:
@@ -233,11 +238,11 @@ class Daemon:
     def _take_over(self, marks: Marks) -> dict[str, Found]:
         """The checkpoints that the run before has left of each exchange."""
         found: dict[str, Found] = {}
-        for exchange in self.config.exchanges:
+        for id in self.exchanges.configs:
             try:
-                found[exchange.id] = marks.take(exchange.id)
+                found[id] = marks.take(id)
             except OSError as error:
-                log.warning("%s: what the last run left over is lost: %s", exchange.id, error)
+                log.warning("%s: what the last run left over is lost: %s", id, error)
         self.exchanges.take_over({id: left.topics for id, left in found.items()}, marks)
         marks.clear()
         self._lives, self._before = Lives.begun(self.config.state, self.bus.epoch)
@@ -250,6 +255,8 @@ class Daemon:
 
     async def _leave(self) -> None:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
+        if self.clustered is not None:
+            await self.clustered.leave()
         await self.exchanges.stop()
         await self.sources.end()
         recorders = list(self.exchanges.recorders.values())

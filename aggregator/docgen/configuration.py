@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import Struct, structs
 
+from aggregator.cluster.settings import ClusterKeys
 from aggregator.docgen.markdown import code, notice, table
 from aggregator.docgen.records import describe
 from aggregator.sinks.registry import OWN, find_sink
@@ -80,7 +81,7 @@ def word_of(hint: Any) -> Word:
 def undocumented() -> Iterator[str]:
     """Keys of which no docstring says what they mean, in words."""
     owners: list[type[Struct]] = [Delivery, *(sink.settings for sink in own_sinks())]
-    owners += [Reception, *(source.settings for source in own_sources())]
+    owners += [ClusterKeys, Reception, *(source.settings for source in own_sources())]
     for owner in owners:
         for key in keys_of(owner):
             if not key.meaning:
@@ -90,8 +91,15 @@ def undocumented() -> Iterator[str]:
 def configuration_page() -> str:
     """The page: what is written by hand, with a table for each sink."""
     text = (resources.files("aggregator") / "docgen/configuration.md").read_text("utf-8")
+    text = text.replace("CLUSTER\n", _table(keys_of(ClusterKeys)))
     source = "`aggregator/docgen/configuration.md` and the settings of the sources and sinks"
-    return notice(source) + "\n" + text.replace("SOURCES\n", sources_section()).replace("SINKS\n", sinks_section())
+    return (
+        notice(source)
+        + "\n"
+        + text.replace("SOURCES\n", sources_section())
+        .replace("SINKS\n", sinks_section())
+        .replace("CLUSTER\n", _table(keys_of(ClusterKeys)))
+    )
 
 
 def sources_section() -> str:

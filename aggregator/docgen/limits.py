@@ -316,6 +316,19 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     "A member of a cluster": (
         Bound("cluster.writer.MOST_RECORDS", "records", "in a frame of the stream", "the rest goes into the next one"),
         Bound("cluster.writer.MOST_FRAME_BYTES", "bytes", "in a frame", "likewise; a `gap` for a larger record"),
+        Bound(
+            "cluster.settings.ClusterKeys.buffer",
+            "records",
+            "that wait while no server takes them",
+            "the oldest are left out, and a `gap` tells how many",
+        ),
+        Bound(
+            "cluster.member.LONGEST_PAUSE_S",
+            "seconds",
+            "between two tries to reach the servers",
+            "it is tried for ever",
+        ),
+        Bound("cluster.member.MOST_REFUSALS", "refusals", "of one stream, in a row", "what it holds is read anew"),
     ),
     "Subscribers of the feed": (
         Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),

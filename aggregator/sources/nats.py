@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 64  # messages that are asked for at once
 ASKED_S = 5.0  # they are asked for so long, and then anew
+SILENT_S = 3 * ASKED_S  # every request is answered by then, be it with nothing
 UNUSED_S = 60.0  # the server forgets a consumer that nobody asks any more
 OVER = frozenset({"404", "408"})  # the status that ends what was asked for, where nothing is wrong
 MOST_WAITING_BYTES = 64_000_000  # messages that are not read yet take so much; those beyond are lost, and told
@@ -154,7 +155,11 @@ class StreamReader(MessageReader):
             self._asked = AT_ONCE
             request = {"batch": AT_ONCE, "expires": round(ASKED_S * SECOND_NS)}
             await self.client.publish(self._subject, msgspec.json.encode(request), self._inbox)
-        came = await super().read()
+        try:
+            async with asyncio.timeout(SILENT_S):
+                came = await super().read()
+        except TimeoutError:  # the server that kept the consumer is gone, and with it whoever would say so
+            raise LinkBroken(f"the server has not answered for {SILENT_S:.0f} s") from None
         if self._refusal is not None and not came:
             raise LinkBroken(f"the server gives no more: {self._refusal}")
         return came
@@ -175,6 +180,7 @@ class NatsLink:
         self._batches: Batches
         self._held: Sequence[Taken] = ()  # messages that came while the link was opened
         self._begun: list[Passage] = []
+        self._fence = 0  # the greatest number of an ownership that has come
         self._next = self._mark = 0  # the number of the next message, and of one before which all was given
 
     # --- it begins
@@ -250,6 +256,9 @@ class NatsLink:
         for at, taken in enumerate(messages):
             message, number = taken.message, taken.number
             origin = origin_of(message.headers, message.subject)
+            if origin.fence < self._fence:  # its writer was stopped, and did not know that another one had taken over
+                continue
+            self._fence = origin.fence
             if origin.daemon != self.daemon:
                 if at == 0 and self._mark in {number, 0}:
                     raise self._changed(origin)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from aggregator.bus.history import Cursor
 from aggregator.errors import UNREADABLE
 from aggregator.records import Cause, Gap, Record, decode_record
-from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH
+from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, FENCE
 from aggregator.sources.source import UNNAMED, LinkBroken, Passage
 from aggregator.sources.unread import unread_record
 
@@ -28,6 +28,7 @@ class BatchOrigin(Struct, frozen=True):
     first, last: the offsets of the first and the last record of the batch
     count: the messages in which the batch comes
     before: the offset of the last record of the batch before; 0: that is not known
+    fence: of an owner in a cluster: the number of its ownership; 0: one daemon alone writes there
     """
 
     epoch: str
@@ -36,20 +37,27 @@ class BatchOrigin(Struct, frozen=True):
     last: int
     count: int
     before: int
+    fence: int = 0
 
 
 def origin_of(headers: Mapping[str, str] | None, subject: str) -> BatchOrigin:
     """Read the headers of a message. Raises LinkBroken where the sink did not write it."""
     given = headers or {}
     found = FORM.fullmatch(given.get(BATCH, ""))
-    before = given.get(BEFORE, "")
-    if found is None or not given.get(EPOCH) or not (before.isascii() and before.isdecimal()):
+    before, fence = given.get(BEFORE, ""), given.get(FENCE, "0")
+    if found is None or not given.get(EPOCH) or not all(n.isascii() and n.isdecimal() for n in (before, fence)):
         said = (
             f"a message at {subject!r} is none of the `nats` sink of this version: give the source a prefix of its own"
         )
         raise LinkBroken(said, is_refused=True)
     return BatchOrigin(
-        given[EPOCH], given.get(DAEMON) or UNNAMED, int(found[1]), int(found[2]), int(found[3]), int(before)
+        given[EPOCH],
+        given.get(DAEMON) or UNNAMED,
+        int(found[1]),
+        int(found[2]),
+        int(found[3]),
+        int(before),
+        int(fence),
     )
 
 

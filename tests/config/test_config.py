@@ -109,7 +109,7 @@ type = "feeed"
     assert (
         "\n".join(problems(text))
         == """\
-site.toml:1: loglevel: is not a key here; allowed: control, exchanges, feed, journal, log_format, log_level, \
+site.toml:1: loglevel: is not a key here; allowed: cluster, control, exchanges, feed, journal, log_format, log_level, \
 required, sinks, sources, start_grace, state, version, workers; did you mean "log_level"?
 site.toml:2: log_level: "inof" is unknown; allowed: debug, error, info, warning; did you mean "info"?
 site.toml:4: exchanges[0].id: "binanse" is not an exchange of the catalogue; did you mean "binance"?
@@ -634,6 +634,63 @@ def test_the_configuration_that_the_page_of_a_sink_shows(
 def test_the_example_of_a_source_that_speaks_to_a_server(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
     assert [source.source.name for source in load_config(path, known_channels=lambda _: ()).sources] == [path.stem]
+
+
+@pytest.mark.parametrize("name", ["member", "reader"])
+def test_the_example_of_a_cluster(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
+    config = load_config(ROOT / f"config/cluster/{name}.toml", known_channels=known_channels)
+    assert (config.cluster is not None) == (name == "member")
+    assert [source.settings.stream for source in config.sources] == (
+        ["cluster-kraken", "cluster-okx"] if name == "reader" else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('name = "a"', r"cluster.nats: is missing"),
+        ('nats = "nats://127.0.0.1:4222"', r"cluster.name: is missing"),
+        ('nats = "http://127.0.0.1"\nname = "a"', r"cluster.nats.*nats://127.0.0.1:4222"),
+        ('nats = "nats://127.0.0.1:4222"\nname = "a.b"', r"cluster.name"),
+        (
+            'nats = "nats://127.0.0.1:4222"\nname = "a"\nweigth = 2',
+            r"cluster.weigth: is not a key here",
+        ),
+        ('nats = "nats://127.0.0.1:4222"\nname = "a"\nneeds = {okx = ["eu"]}', r"okx.*is not among the exchanges"),
+        ('nats = "nats://127.0.0.1:4222"\nname = "a"\nweight = -1', r"cluster.weight: must be at least 0"),
+    ],
+)
+def test_what_is_wrong_with_a_cluster(keys: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
+    exchange = '[[exchanges]]\nid = "kraken"\nchannels = ["trades"]\nsymbols = ["*"]\n'
+    path = tmp_path / "member.toml"
+    path.write_text(f"{exchange}[cluster]\n{keys}\n")
+    with pytest.raises(ConfigErrors, match=said):
+        load_config(path, known_channels=known_channels)
+
+
+def test_a_member_of_a_cluster_gathers_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
+    path = tmp_path / "member.toml"
+    path.write_text(
+        'workers = 2\n[cluster]\nnats = "nats://127.0.0.1:4222"\nname = "a"\n'
+        '[[exchanges]]\nid = "kraken"\nchannels = ["trades"]\nsymbols = ["*"]\n'
+    )
+    with pytest.raises(ConfigErrors, match=r"workers: must be 1 in a member"):
+        load_config(path, known_channels=known_channels)
+
+
+def test_a_member_of_a_cluster_needs_no_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
+    path = tmp_path / "member.toml"
+    path.write_text(
+        '[cluster]\nnats = "nats://127.0.0.1:4222"\nname = "a"\nneeds = {kraken = ["eu"]}\nlabels = ["eu"]\n'
+        '[[exchanges]]\nid = "kraken"\nchannels = ["trades"]\nsymbols = ["*"]\n'
+    )
+    cluster = load_config(path, known_channels=known_channels).cluster
+    assert cluster is not None
+    assert (cluster.nats, cluster.needs, cluster.labels) == (("nats://127.0.0.1:4222",), {"kraken": ("eu",)}, ("eu",))
 
 
 def test_each_sink_stands_in_the_full_configuration_or_has_an_example_of_its_own() -> None:

@@ -25,6 +25,7 @@ SCHEMES = ("nats", "ws", "wss", "tls")
 EPOCH = "Aggregator-Epoch"  # the daemon's life
 DAEMON = "Aggregator-Daemon"  # the name that the daemon has among others
 BATCH = "Aggregator-Batch"  # FIRST-LAST/COUNT: the offsets of the batch, and in how many messages it comes
+FENCE = "Aggregator-Fence"  # the number of an ownership in a cluster; a greater one ends a smaller one
 BEFORE = "Aggregator-Before"  # the offset of the last record of the batch before; 0: the writer knows of none
 
 Servers = Annotated[Texts, AfterValidator(addresses(SCHEMES, "nats://127.0.0.1:4222"))]

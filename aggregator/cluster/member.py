@@ -1,0 +1,420 @@
+"""A member of a cluster at work: it holds leases, has exchanges gathered, and writes their streams.
+
+What is decided is decided in `lease.py`, `share.py` and `writer.py`, without I/O. Here is the I/O: one connection to
+the servers, which is made anew when it is lost; the leases and what was gathered outlive it.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from copy import copy
+from datetime import UTC, datetime
+from typing import Protocol
+
+from msgspec import structs
+
+from aggregator.bus.bus import Batch
+from aggregator.cluster.lease import RENEWALS, LeaseKeeper, LeaseTiming, LeaseWrite
+from aggregator.cluster.ranking import ClusterMember, line_of
+from aggregator.cluster.report import MemberReport, ShareReport, read_report
+from aggregator.cluster.settings import ClusterKeys
+from aggregator.cluster.share import Share
+from aggregator.cluster.store import (
+    DRAIN,
+    LEASE,
+    MEMBER,
+    BucketEntry,
+    ClusterStore,
+    Replaced,
+    Unanswered,
+    frame_of,
+    lines_of,
+    open_store,
+    read_lease,
+)
+from aggregator.cluster.writer import ShardWriter
+from aggregator.errors import UNREADABLE, AggregatorError
+from aggregator.records import BookSnapshot, Channel, Record, decode_record
+from aggregator.sources.source import LinkBroken
+
+TICK_S = 0.25
+PACE_S = 0.02  # between two frames of one exchange
+IDLE_S = 0.1
+READ_BACK_FRAMES = 3000  # a member that begins reads so many: a minute and more
+READY = 0.95  # a member that gathers so much of what the stream tells of could go on at once
+STANDING_S = 5.0  # and that has done so for so long
+LINGER_S = 30.0  # an exchange is gathered so much longer than this member is one of the first two in line
+GATHERERS = 2  # so many in line gather an exchange: the first is to own it, the second stands by
+LONGEST_PAUSE_S = 5.0
+MOST_REFUSALS = 20  # in a row; then the stream is read anew
+LEAVE_S = 5.0  # a member that ends has so long to give up what it owns
+
+log = logging.getLogger("aggregator.cluster")
+
+
+class Gatherer(Protocol):
+    """Whoever has exchanges gathered, and their records published on this member's own bus."""
+
+    async def begin(self, exchange: str) -> None:
+        """Gather an exchange from now on. Raises AggregatorError where that cannot be."""
+
+    async def end(self, exchange: str) -> None:
+        """Gather it no more."""
+
+    def book(self, exchange: str, raw_symbol: str) -> BookSnapshot | None:
+        """A book as it stands."""
+
+
+class MemberShard:
+    """One exchange at this member."""
+
+    def __init__(self, exchange: str, keeper: LeaseKeeper, share: Share, writer: ShardWriter) -> None:
+        self.exchange = exchange
+        self.keeper = keeper
+        self.share = share
+        self.writer = writer
+        self.wake = asyncio.Event()
+        self.is_gathered = False
+        self.is_read = False  # the stream was read to its end
+        self.is_wanted = False  # this member is to gather it
+        self.unwanted_since: float | None = None
+        self.ready_since: float | None = None
+        self.was_owned = False
+
+    def is_ready(self, now: float) -> bool:
+        """Tell whether this member could go on with it at once."""
+        is_good = self.is_gathered and self.is_read and self.share.readiness() >= READY
+        self.ready_since = (self.ready_since or now) if is_good else None
+        return self.ready_since is not None and now - self.ready_since >= STANDING_S
+
+
+class Member:
+    """One member."""
+
+    def __init__(
+        self, keys: ClusterKeys, exchanges: Mapping[str, Iterable[Channel]], gathering: Gatherer, timing: LeaseTiming
+    ) -> None:
+        """Prepare. `exchanges`: by id the channels of books whose numbers say which record it is."""
+        self._keys = keys
+        self._gathering = gathering
+        self._timing = timing
+        self._life = secrets.token_hex(6)
+        self._begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        now = time.monotonic()
+        self.shards: dict[str, MemberShard] = {}
+        for id, sure in exchanges.items():
+            keeper = LeaseKeeper(id, keys.name, self._life, timing, now)
+            share = Share(id, list(sure), most=keys.buffer)
+            self.shards[id] = MemberShard(id, keeper, share, ShardWriter(keeper, share, self._life))
+        self._members: dict[str, tuple[MemberReport, float]] = {}
+        self._draining: set[str] = set()
+        self._own_revision = 0
+        self._doubled_until = 0.0
+        self._store: ClusterStore | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_leaving = False
+
+    # --- from outside
+
+    def receive(self, batch: Batch) -> None:
+        """Take what was published on this member's bus."""
+        found: dict[str, list[Record]] = {}
+        for record in batch.records:
+            shard = self.shards.get(record.exchange)
+            if shard is not None and shard.is_gathered:
+                found.setdefault(record.exchange, []).append(copy(record))
+        for exchange, records in found.items():
+            shard = self.shards[exchange]
+            shard.share.gather(records, time.time_ns())
+            shard.wake.set()
+
+    async def run(self) -> None:
+        """Be a member until cancelled."""
+        tasks = [self._tick(), *(self._gather(shard) for shard in self.shards.values())]
+        running = [asyncio.create_task(each) for each in tasks]
+        pause = 0.5
+        try:
+            while True:
+                begun = time.monotonic()
+                try:
+                    await self._session()
+                except (OSError, LinkBroken, TimeoutError) as error:
+                    log.warning("cluster: the servers: %s; again in %.1f s", error, pause)
+                except Exception:
+                    log.exception("cluster: an error of our own; again in %.1f s", pause)
+                if time.monotonic() - begun > LONGEST_PAUSE_S:
+                    pause = 0.5
+                await asyncio.sleep(pause * random.uniform(0.5, 1))
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+        finally:
+            for task in (*running, *self._tasks):
+                task.cancel()
+            await asyncio.gather(*running, *self._tasks, return_exceptions=True)
+
+    async def leave(self) -> None:
+        """Give up all that this member owns, so that whoever stands by goes on at once."""
+        self._is_leaving = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                while any(shard.keeper.fence for shard in self.shards.values()) and self._store is not None:  # noqa: ASYNC110 - the servers answer
+                    await asyncio.sleep(TICK_S / 5)
+        if self._store is not None:
+            with suppress(Unanswered):
+                await self._store.remove(f"{MEMBER}.{self._keys.name}")
+
+    # --- who is there
+
+    def _line(self, exchange: str, now: float) -> tuple[list[str], list[str]]:
+        """The members that may own an exchange, the first in line first, and those that could go on at once."""
+        own = self._own(now)
+        others = [
+            report.member
+            for name, (report, at) in self._members.items()
+            if name != own.name and now - at < self._timing.ttl
+        ]
+        members = [structs.replace(m, is_draining=m.is_draining or m.name in self._draining) for m in (own, *others)]
+        line = line_of(exchange, members, (self._keys.needs or {}).get(exchange, ()))
+        fresh = {own.name, *(m.name for m in others if now - self._members[m.name][1] < self._timing.ttl / 2)}
+        return line, [m.name for m in members if exchange in m.ready and m.name in fresh]
+
+    def _own(self, now: float) -> ClusterMember:
+        keys = self._keys
+        return ClusterMember(
+            name=keys.name,
+            life=self._life,
+            weight=keys.weight,
+            labels=keys.labels,
+            is_draining=self._is_leaving or now < self._doubled_until,
+            ready=tuple(shard.exchange for shard in self.shards.values() if shard.is_ready(now)),
+        )
+
+    def _report(self, now: float) -> MemberReport:
+        shares = tuple(
+            ShareReport(
+                exchange=shard.exchange,
+                is_owned=shard.keeper.may_publish(now),
+                readiness=round(shard.share.readiness(), 3),
+                held=len(shard.share),
+                number=shard.share.number,
+                overflowed=shard.share.overflowed,
+            )
+            for shard in self.shards.values()
+            if shard.is_gathered or shard.keeper.fence
+        )
+        return MemberReport(member=self._own(now), ts=time.time_ns(), shares=shares)
+
+    # --- leases
+
+    async def _tick(self) -> None:
+        """Look at every lease again and again."""
+        while True:
+            now = time.monotonic()
+            for shard in self.shards.values():
+                self._look_at(shard, now)
+            await asyncio.sleep(TICK_S)
+
+    def _look_at(self, shard: MemberShard, now: float) -> None:
+        line, ready = self._line(shard.exchange, now)
+        keeper = shard.keeper
+        is_near = self._keys.name in line[:GATHERERS] and not self._is_leaving
+        shard.is_wanted = self._is_to_gather(shard, now, is_near=is_near or keeper.fence > 0)
+        is_owned = keeper.may_publish(now)
+        if is_owned != shard.was_owned:
+            shard.was_owned = is_owned
+            log.warning(
+                "cluster: %s %s", shard.exchange, f"is owned, by lease {keeper.fence}" if is_owned else "is not owned"
+            )
+        if self._store is None:
+            return
+        if (keeper.is_leaving or (self._is_leaving and keeper.fence)) and shard.writer.is_quiet:
+            write = keeper.release(now, line, ready)
+        else:
+            write = keeper.step(now, line, ready, time.time_ns())
+        if write is not None:
+            self._spawn(self._lease(shard, write, self._store))
+
+    def _is_to_gather(self, shard: MemberShard, now: float, *, is_near: bool) -> bool:
+        """Tell whether to gather an exchange; one that need not be gathered any more is gathered a while longer."""
+        if is_near:
+            shard.unwanted_since = None
+            return True
+        if not shard.is_gathered or self._is_leaving:
+            return False
+        shard.unwanted_since = shard.unwanted_since or now
+        return now - shard.unwanted_since < LINGER_S
+
+    def _spawn(self, call: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(call)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _lease(self, shard: MemberShard, write: LeaseWrite, store: ClusterStore) -> None:
+        """Try a write of a lease."""
+        try:
+            revision = await store.replace(f"{LEASE}.{shard.exchange}", write.lease, write.last)
+        except Replaced:
+            shard.keeper.answered(None, time.monotonic())
+        except Unanswered:
+            shard.keeper.unanswered()
+        else:
+            shard.keeper.answered(revision, time.monotonic())
+            shard.wake.set()
+
+    # --- what is gathered
+
+    async def _gather(self, shard: MemberShard) -> None:
+        """Have an exchange gathered while it is wanted."""
+        while True:
+            if shard.is_wanted and not shard.is_gathered:
+                shard.writer.begin_anew(time.time_ns())
+                shard.is_gathered = True
+                log.info("cluster: %s is gathered here", shard.exchange)
+                try:
+                    await self._gathering.begin(shard.exchange)
+                except AggregatorError as error:
+                    log.warning("cluster: %s cannot be gathered here: %s", shard.exchange, error)
+                    shard.is_gathered = False
+                    await asyncio.sleep(LONGEST_PAUSE_S)
+            elif not shard.is_wanted and shard.is_gathered:
+                shard.is_gathered = False
+                shard.writer.begin_anew(time.time_ns())
+                log.info("cluster: %s is gathered here no more", shard.exchange)
+                await self._gathering.end(shard.exchange)
+            await asyncio.sleep(TICK_S)
+
+    # --- one connection
+
+    async def _session(self) -> None:
+        """Connect, and read and write until the connection is lost. Raises OSError, LinkBroken."""
+        store = await open_store(self._keys)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            entries = await store.entries()
+            for shard in self.shards.values():
+                await store.have_stream(shard.exchange)
+            self._store = store
+            log.info("cluster: connected as %s", self._keys.name)
+            calls: Sequence[Coroutine[object, object, None]] = (
+                self._read_entries(entries.read),
+                self._tell(store),
+                *(self._read_frames(shard, store) for shard in self.shards.values()),
+                *(self._publish(shard, store) for shard in self.shards.values()),
+            )
+            tasks = [asyncio.create_task(call) for call in calls]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._store = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await store.close()
+
+    async def _read_entries(self, read: Callable[[], Coroutine[object, object, list[BucketEntry]]]) -> None:
+        while True:
+            entries = await read()
+            now = time.monotonic()
+            for entry in entries:
+                self._entry(entry, now)
+
+    def _entry(self, entry: BucketEntry, now: float) -> None:
+        kind, _, name = entry.key.partition(".")
+        if kind == LEASE and name in self.shards:
+            shard = self.shards[name]
+            shard.keeper.observe(entry.revision, read_lease(entry.value), now)
+            shard.wake.set()
+        elif kind == MEMBER:
+            report = read_report(entry.value)
+            if report is None:
+                self._members.pop(name, None)
+            else:
+                self._members[name] = report, now
+                self._look_for_double(report, entry.revision, now)
+        elif kind == DRAIN and entry.value is None:
+            self._draining.discard(name)
+        elif kind == DRAIN:
+            self._draining.add(name)
+
+    def _look_for_double(self, report: MemberReport, revision: int, now: float) -> None:
+        """Notice another host that has this member's name: neither of the two owns anything then."""
+        member = report.member
+        if member.name != self._keys.name or member.life == self._life or not 0 < self._own_revision < revision:
+            return
+        if now >= self._doubled_until:
+            log.error("cluster: another member is named %s: give each host a name of its own", member.name)
+        self._doubled_until = now + self._timing.ttl
+
+    async def _tell(self, store: ClusterStore) -> None:
+        """Tell the others of this member, a few times in the life of a lease, and whenever it is ready for more."""
+        told: tuple[str, ...] | None = None
+        at = 0.0
+        while True:
+            now = time.monotonic()
+            report = self._report(now)
+            if report.member.ready != told or now - at > self._timing.ttl / RENEWALS:
+                with suppress(Unanswered):
+                    self._own_revision = await store.replace(f"{MEMBER}.{self._keys.name}", report, None)
+                    told, at = report.member.ready, now
+            await asyncio.sleep(TICK_S)
+
+    async def _read_frames(self, shard: MemberShard, store: ClusterStore) -> None:
+        """Follow what the stream of an exchange holds."""
+        reader = store.frames(shard.exchange)
+        first, last = await reader.numbers()
+        writer = shard.writer
+        if last == 0 or first > last:
+            writer.place = 0
+        begin = writer.place + 1 if writer.place else max(first, last - READ_BACK_FRAMES + 1)
+        shard.is_read = last == 0 or begin > last
+        await reader.begin(begin)
+        while True:
+            for taken in await reader.read():
+                fence, epoch, number = frame_of(taken)
+                shard.share.epoch = epoch
+                records: list[Record] = []
+                for line in lines_of(taken):
+                    try:
+                        records.append(decode_record(line))
+                    except UNREADABLE:
+                        log.warning("cluster: %s: a record of a later version is passed over", shard.exchange)
+                writer.heard(taken.number, fence, number, records)
+                shard.is_read = shard.is_read or taken.is_newest or taken.number >= last
+                await asyncio.sleep(0)
+            shard.wake.set()
+
+    async def _publish(self, shard: MemberShard, store: ClusterStore) -> None:
+        """Write the stream of an exchange while this member owns it. Raises OSError where it cannot be followed."""
+        pause, refusals = 0.0, 0
+        exchange, writer = shard.exchange, shard.writer
+        while True:
+            shard.wake.clear()
+            is_able = shard.is_read and shard.is_gathered
+            now = time.monotonic()
+            write = (
+                writer.step(now, time.time_ns(), lambda raw: self._gathering.book(exchange, raw)) if is_able else None
+            )
+            if write is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_S):
+                        await shard.wake.wait()
+                continue
+            try:
+                number = await store.append(exchange, shard.share.epoch or self._begun, write)
+            except Replaced as error:
+                refusals += 1
+                writer.refused(write, time.time_ns())
+                if refusals >= MOST_REFUSALS:
+                    raise OSError(f"the stream of {exchange} refuses what follows: {error}") from error
+                await asyncio.sleep(IDLE_S)
+            except Unanswered:
+                pause = min(max(0.1, pause * 2), LONGEST_PAUSE_S / 2)
+                await asyncio.sleep(pause * random.uniform(0.5, 1))
+            else:
+                pause, refusals = 0.0, 0
+                writer.stored(write, number)
+                await asyncio.sleep(PACE_S)

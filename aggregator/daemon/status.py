@@ -281,6 +281,14 @@ class _ToldTopics:
         else:
             self.left_out += 1
 
+    def add(self, topics: Iterable[TopicStatus], left_out: int, states: dict[str, int]) -> None:
+        """Tell what another process has chosen in the same way, and counted."""
+        room = self._asked.most - len(self.topics)
+        found = list(topics)
+        self.topics += found[: max(0, room)]
+        self.left_out += left_out + max(0, len(found) - max(0, room))
+        self._states.update(states)
+
 
 async def gather(daemon: "Daemon", asked: StatusQuery, states: Counter[str] | None = None) -> DaemonStatus:
     """All of it, in steps.
@@ -339,9 +347,7 @@ async def _of_workers(
     found = await workers.gathered(GatherStatus(patterns, asked.is_troubled, asked.most))
     by_id = {exchange.id: exchange for _, each in found for exchange in each.exchanges}
     for _, each in found:
-        for topic in each.topics:
-            told.take(topic)
-        told.left_out += each.left_out
+        told.add(each.topics, each.left_out, each.states)
         for lags in each.lags:
             daemon.attention.tally.told_lags(lags.exchange, lags.channel, lags.counts, lags.sum_s)
     exchanges: list[ExchangeStatus] = []

@@ -204,6 +204,7 @@ class GatheredStatus(Struct, frozen=True):
     exchanges: list[ExchangeStatus]
     left_out: int
     topics: list[TopicStatus]
+    states: dict[str, int]
     lags: list[ToldLags] = []
 
 

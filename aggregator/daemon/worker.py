@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -212,13 +213,21 @@ class WorkerDaemon(Daemon):
 
     async def _gathered(self, asked: words.GatherStatus) -> words.GatheredStatus:
         selection = None if asked.patterns is None else Selection(asked.patterns)
-        status = await gather(self, StatusQuery(selection, is_troubled=asked.is_troubled, most=asked.most))
+        states: Counter[str] = Counter()
+        status = await gather(self, StatusQuery(selection, is_troubled=asked.is_troubled, most=asked.most), states)
         lags = [
             words.ToldLags(exchange, channel, found.counts, found.sum_s)
             for (exchange, channel), found in self.attention.tally.lags.items()
         ]
         return words.GatheredStatus(
-            status.process, status.rest, status.marks, status.exchanges, status.left_out, status.topics, lags
+            status.process,
+            status.rest,
+            status.marks,
+            status.exchanges,
+            status.left_out,
+            status.topics,
+            dict(states),
+            lags,
         )
 
 

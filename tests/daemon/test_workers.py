@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.test_daemon import Row, Running, configure, exchanges, files_sink, of, running, until
+from tests.daemon.test_insight import Port, free_port
 from tests.daemon.test_killed import in_files, untold
 
 pytestmark = pytest.mark.waits
@@ -152,6 +153,21 @@ def test_it_is_asked_and_changed_as_one_daemon(tmp_path: Path, exchanges: str) -
 
 
 @pytest.mark.timeout(120)
+def test_readiness_counts_the_topics_of_all_workers(tmp_path: Path, exchanges: str) -> None:
+    number = free_port()
+    files = f'[[sinks]]\ntype = "files"\npath = "{tmp_path}/data"\n'
+    feed = f'[feed]\nlisten = ["http:127.0.0.1:{number}"]\n'
+    with gathering(tmp_path, of(exchanges, "binance", "kraken"), files + feed) as daemon:
+        port = Port(daemon, number)
+        until(port.is_ready, what="fresh data")
+        whole = port.json("/readyz")[1]
+        until(lambda: port.is_ready("?topic=trades:kraken:*"), what="fresh trades")
+        named = port.json("/readyz?topic=trades:kraken:*")[1]
+        assert 0 < named["fresh"] < whole["fresh"]
+        assert (named["stale"], named["reasons"]) == (0, [])
+        assert port.json("/readyz?topic=trades:okx:*")[1]["reasons"] == ["no topic fits"]
+
+
 def test_whoever_comes_late_to_the_feed_has_books_and_states(tmp_path: Path, exchanges: str) -> None:
     feed = f'[feed]\nlisten = ["unix:{tmp_path}/feed.sock"]\n'
     with gathering(tmp_path, of(exchanges, "binance", "kraken"), feed) as daemon, socket.socket(socket.AF_UNIX) as line:

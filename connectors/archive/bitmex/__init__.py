@@ -90,6 +90,7 @@ EXCHANGE = Exchange(
                         "book": "orderBookL2",
                         "bbo": "quote",
                         "liquidations": "liquidation",
+                        "candles": "tradeBin",
                     },
                     parser=parser,
                 ),

@@ -11,75 +11,12 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Event, Parse
-from aggregator.records import Bbo, BookDelta, BookSnapshot, Levels, Liquidation, Trade
-from aggregator.wire import Text, as_written, best, from_iso, optional, past, text
+from aggregator.records import BookDelta, BookSnapshot, Levels
+from aggregator.wire import Text, as_written, from_iso, optional, past, text
+from connectors.archive.bitmex.wires import BarRow, ForcedRow, QuoteRow, TradeRow
 
+BARS = "tradeBin"
 Action = Literal["partial", "insert", "update", "delete"]
-
-
-class TradeRow(Struct, gc=False):
-    timestamp: str
-    symbol: str
-    side: Literal["Buy", "Sell"]  # the taker's
-    size: Text
-    price: Text
-    trdMatchID: str
-    homeNotional: Text = None
-    foreignNotional: Text = None
-
-    def record(self) -> Trade:
-        return Trade(
-            raw_symbol=self.symbol,
-            id=self.trdMatchID,
-            price=text(self.price),
-            size=text(self.size),
-            side="buy" if self.side == "Buy" else "sell",
-            size_unit="contract",
-            base_size=optional(self.homeNotional),
-            quote_size=optional(self.foreignNotional),
-            ts_event=from_iso(self.timestamp),
-        )
-
-
-class QuoteRow(Struct, gc=False):
-    timestamp: str
-    symbol: str
-    bidSize: Text = None
-    bidPrice: Text = None
-    askPrice: Text = None
-    askSize: Text = None
-
-    def record(self) -> Bbo:
-        bid, ask = best(self.bidPrice, self.bidSize), best(self.askPrice, self.askSize)
-        return Bbo(
-            raw_symbol=self.symbol,
-            bid_price=bid[0],
-            bid_size=bid[1],
-            ask_price=ask[0],
-            ask_size=ask[1],
-            ts_event=from_iso(self.timestamp),
-        )
-
-
-class ForcedRow(Struct, gc=False):
-    symbol: str
-    orderID: str
-    side: Literal["Buy", "Sell"]  # the side of the order that closes the position
-    price: Text
-    leavesQty: Text
-
-    def record(self) -> Liquidation:
-        is_sold = self.side == "Sell"
-        return Liquidation(
-            raw_symbol=self.symbol,
-            id=self.orderID,
-            side="sell" if is_sold else "buy",
-            position="long" if is_sold else "short",
-            price=text(self.price),
-            price_kind="order",
-            size=text(self.leavesQty),
-            size_unit="contract",
-        )
 
 
 class LevelRow(Struct, gc=False):
@@ -105,6 +42,7 @@ class Frame(Struct, gc=False):
 decode = Decoder(Frame).decode
 decode_trades = Decoder(list[TradeRow], float_hook=as_written).decode
 decode_quotes = Decoder(list[QuoteRow], float_hook=as_written).decode
+decode_bars = Decoder(list[BarRow], float_hook=as_written).decode
 decode_forced = Decoder(list[ForcedRow], float_hook=as_written).decode
 decode_levels = Decoder(list[LevelRow], float_hook=as_written).decode
 
@@ -153,6 +91,9 @@ class Reading:
                 return [row.record() for row in decode_quotes(said.data)]
             case "liquidation" if said.action == "insert":
                 return [row.record() for row in decode_forced(said.data)]
+        if said.table.startswith(BARS):
+            interval = said.table.removeprefix(BARS)
+            return [bar for row in decode_bars(said.data) for bar in row.records(interval)]
         return ()
 
     def _changes(self, said: Frame) -> Iterable[Event]:

@@ -1,0 +1,103 @@
+"""Rows of BitMEX's tables: trades, best prices, liquidations and candles."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from aggregator.records import SECOND_NS, Bbo, Candle, Liquidation, Trade
+from aggregator.wire import Text, best, candle, from_iso, interval_s, optional, text
+
+
+class TradeRow(Struct, gc=False):
+    timestamp: str
+    symbol: str
+    side: Literal["Buy", "Sell"]  # the taker's
+    size: Text
+    price: Text
+    trdMatchID: str
+    homeNotional: Text = None
+    foreignNotional: Text = None
+
+    def record(self) -> Trade:
+        return Trade(
+            raw_symbol=self.symbol,
+            id=self.trdMatchID,
+            price=text(self.price),
+            size=text(self.size),
+            side="buy" if self.side == "Buy" else "sell",
+            size_unit="contract",
+            base_size=optional(self.homeNotional),
+            quote_size=optional(self.foreignNotional),
+            ts_event=from_iso(self.timestamp),
+        )
+
+
+class QuoteRow(Struct, gc=False):
+    timestamp: str
+    symbol: str
+    bidSize: Text = None
+    bidPrice: Text = None
+    askPrice: Text = None
+    askSize: Text = None
+
+    def record(self) -> Bbo:
+        bid, ask = best(self.bidPrice, self.bidSize), best(self.askPrice, self.askSize)
+        return Bbo(
+            raw_symbol=self.symbol,
+            bid_price=bid[0],
+            bid_size=bid[1],
+            ask_price=ask[0],
+            ask_size=ask[1],
+            ts_event=from_iso(self.timestamp),
+        )
+
+
+class ForcedRow(Struct, gc=False):
+    symbol: str
+    orderID: str
+    side: Literal["Buy", "Sell"]  # the side of the order that closes the position
+    price: Text
+    leavesQty: Text
+
+    def record(self) -> Liquidation:
+        is_sold = self.side == "Sell"
+        return Liquidation(
+            raw_symbol=self.symbol,
+            id=self.orderID,
+            side="sell" if is_sold else "buy",
+            position="long" if is_sold else "short",
+            price=text(self.price),
+            price_kind="order",
+            size=text(self.leavesQty),
+            size_unit="contract",
+        )
+
+
+class BarRow(Struct, gc=False):
+    timestamp: str  # the end of the candle
+    symbol: str
+    open: Text = None  # there is none where nothing was ever traded
+    high: Text = None
+    low: Text = None
+    close: Text = None
+    trades: int = 0
+    volume: Text = None
+    homeNotional: Text = None
+    foreignNotional: Text = None
+
+    def records(self, interval: str) -> Iterable[Candle]:
+        if self.open is None:
+            return
+        start = from_iso(self.timestamp) - (interval_s(interval) or 0) * SECOND_NS
+        made = candle(
+            self.symbol,
+            interval,
+            start,
+            (self.open, self.high, self.low, self.close),
+            base=self.homeNotional,
+            quote=self.foreignNotional,
+            trades=self.trades,
+        )
+        made.contract_volume = optional(self.volume)
+        yield made

@@ -252,6 +252,7 @@ def _show(status: "DaemonStatus", *, asked_for: bool) -> None:
             click.echo(printable(line))
     for resting in status.rest.resting:
         click.echo(printable(f"{resting.host} is left alone for {_span(resting.seconds)}: {resting.words}"))
+    _show_workers(status)
     _show_sources(status)
     _show_sinks(status)
     if status.topics:
@@ -266,6 +267,30 @@ def _show(status: "DaemonStatus", *, asked_for: bool) -> None:
         click.echo("\nno topic fits")
     if status.left_out:
         click.echo(f"and {counted(status.left_out, 'topic')} more")
+
+
+def _show_workers(status: "DaemonStatus") -> None:
+    if not status.workers:
+        return
+    click.echo()
+    print_rows(
+        ("worker", "process", "begun", "records", "processor s", "MiB", "late ms", "exchanges"),
+        [
+            [
+                str(each.number),
+                "begins" if each.pid is None else str(each.pid),
+                str(each.begun),
+                str(each.records),
+                f"{each.cpu_s:.1f}",
+                "" if each.memory_bytes is None else f"{each.memory_bytes / 2**20:.0f}",
+                "" if each.lag_max_ms is None else f"{each.lag_max_ms:.0f}",
+                " ".join(each.exchanges),
+            ]
+            for each in status.workers
+        ],
+        {"exchanges": 60},
+        ("records", "processor s", "MiB", "late ms"),
+    )
 
 
 def _show_sources(status: "DaemonStatus") -> None:

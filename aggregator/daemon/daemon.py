@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs
 
@@ -22,7 +22,6 @@ from aggregator.capture.recorder import CLOSE_S
 from aggregator.config.config import Config, default_control
 from aggregator.daemon.attention import Attention
 from aggregator.daemon.changes import Changes
-from aggregator.daemon.clustered import ClusteredExchanges
 from aggregator.daemon.control import Answering, Control
 from aggregator.daemon.identity import own_name
 from aggregator.daemon.insight import DaemonInsight
@@ -37,13 +36,16 @@ from aggregator.daemon.signals import hear
 from aggregator.daemon.systemd import Watchdog, more_time, notify, ready
 from aggregator.daemon.workers import Workers
 from aggregator.errors import ConfigError, in_short, is_of_the_machine
-from aggregator.feed.sink import check_sockets
 from aggregator.ingest.host_names import new_loop
 from aggregator.ingest.rest import Hosts
 from aggregator.ingest.state import StateLock
 from aggregator.sinks.journal.lives import Lives
 from aggregator.sinks.worker import Worker
 from aggregator.sources.running import RunningSources
+
+if TYPE_CHECKING:
+    from aggregator.cluster.settings import ClusterKeys
+    from aggregator.daemon.clustered import ClusteredExchanges
 
 FORGET_S = 5.0  # the disk has so long to forget a life in which nothing was said
 DRAIN_S = 3.0  # the sinks have so long to write what they hold
@@ -97,7 +99,7 @@ class Daemon:
         self.sources = RunningSources(
             self.bus, self.exchanges.configs, room=self.outputs.room, progress=self.outputs.progress
         )
-        self.clustered = None if config.cluster is None else ClusteredExchanges(self, config.cluster)
+        self.clustered = None if config.cluster is None else _clustered(self, config.cluster)
         self.changes = Changes(self, reread)
         self.process = Process()
         self.bus.insight = DaemonInsight(self)
@@ -154,6 +156,8 @@ class Daemon:
             if found is None:
                 return
             self.name = await self._keeper.do(partial(own_name, self.config.state))
+            from aggregator.feed.sink import check_sockets  # a worker has no feed, and does without its 5 MB
+
             check_sockets(self.config.sinks)
             dead, places = self.config.state / "dead", self.config.state / "places"
             await self.outputs.start(self.config.sinks, deaths_in(found), dead, places, self.name, self._before)
@@ -277,6 +281,12 @@ class Daemon:
                 async with asyncio.timeout(FORGET_S):
                     await self._keeper.do(partial(self._lives.end_empty, self.bus.epoch))
         self._keeper.stop()
+
+
+def _clustered(daemon: Daemon, keys: "ClusterKeys") -> "ClusteredExchanges":
+    from aggregator.daemon.clustered import ClusteredExchanges  # few daemons are members, and no worker is
+
+    return ClusteredExchanges(daemon, keys)
 
 
 def tell_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

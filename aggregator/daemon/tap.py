@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from aggregator.bus.bus import encode_lines
+from aggregator.bus.passing import MARK
 from aggregator.bus.selection import Glob, Pattern, Selection, topic_of
 from aggregator.errors import AggregatorError
 from aggregator.ingest.overhearing import Ear, Overheard
@@ -120,7 +121,10 @@ class Tap:
         return self._wanted.wants(topic_of(record))
 
     def _told(self, heard: Overheard) -> Tapped:
-        records = [Raw(encode_lines([each]).rstrip()) for each in heard.records if self._is_wanted(each)]
+        wanted = [structs.replace(each) for each in heard.records if self._is_wanted(each)]
+        for record in wanted:
+            record.offset %= MARK  # in a worker it has none yet
+        records = [Raw(encode_lines([each]).rstrip()) for each in wanted]
         text = heard.frame[:LARGEST_SHOWN_BYTES].decode("utf-8", "backslashreplace")
         skipped, self._skipped = self._skipped, 0
         return Tapped(heard.conn, heard.at.wall, text, records, heard.error, skipped)

@@ -199,7 +199,7 @@ class WorkerDaemon(Daemon):
         match change:
             case words.AddExchange(config=config) if config.id in exchanges.paused:
                 await exchanges.resume(config.id)
-            case words.AddExchange(config=config):
+            case words.AddExchange(config=config) if config.id not in exchanges.configs:
                 exchanges.configs[config.id] = config
                 exchanges.demand.add(config)
                 exchanges.begin(config.id)
@@ -273,3 +273,7 @@ def _exactly(line: socket.socket, size: int) -> bytes:
             raise SystemExit(1)
         found += data
     return found
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -7,6 +7,7 @@ and its successor closes them.
 
 import asyncio
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import msgspec
 from msgspec import structs
 
 from aggregator.bus.bus import Bus
-from aggregator.bus.selection import Glob, Pattern
+from aggregator.bus.selection import Glob, Pattern, parse_pattern
 from aggregator.bus.view import Wanted
 from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig
@@ -46,10 +47,13 @@ FIRST_PAUSE_S = 0.5  # before a worker that has died soon after its start is beg
 LONGEST_PAUSE_S = 30.0
 WELL_S = 2.0  # a worker that has lived for so long did not die of its start
 UP_S = 15.0  # whoever asks a worker that is just begun waits so long
-LEAVE_S = 1.4  # workers have so long to end in order: sinks have theirs after that
+LEAVE_S = 1.2  # workers have so long to end in order: sinks have theirs after that
 GATHER_S = 10.0  # a worker has so long to say how it fares
-KILLED_S = 0.1  # and it is waited so long for the end of one that is killed
+TAKE_S = 3.0  # the disk has so long to give what a worker has left
+KEEP_S = 0.3  # and so long in the end
+KILLED_S = 0.4  # and it is waited so long for the end of one that is killed
 MODULE = "aggregator.daemon.worker"  # such a process runs it
+FRAME, REFUSAL = b'"frame":', b'"ok":false'  # so the lines of a tap tell what they are
 MOST_TAPPED = 1000  # frames that wait to be sent
 UNKNOWN_LOAD = 100.0  # records a second of an exchange that has not been seen
 
@@ -147,7 +151,7 @@ class Workers(RunningExchanges):
         self._load = MeasuredLoad(config.state / "load.json")
         self._workers = [OneWorker(at + 1) for at in range(config.workers)]
         self._of: dict[str, OneWorker] = {}
-        self._by_hand_said: dict[str, list[words.SayTopic]] = {}
+        self._by_hand_said: dict[str, dict[str, words.SayTopic]] = {}  # by exchange and topic
         self._is_stopping = False
         self.supply = RelayedDemand(self.configs, bus.views.__contains__)
         for worker in self._workers:
@@ -193,6 +197,8 @@ class Workers(RunningExchanges):
         worker = self._of[id]
         if id not in self.views:
             self.views[id] = LinkedExchange(id, self._bus)
+            if worker.life is not None:
+                worker.life.reader.meet(id)
         if worker.task is None:
             worker.task = asyncio.get_running_loop().create_task(
                 self._keep_worker(worker), name=f"worker {worker.number}"
@@ -257,7 +263,9 @@ class Workers(RunningExchanges):
             raise AggregatorError(f"{id!a:.80} is not among the exchanges of the configuration; name one of them")
         word = words.SayTopic(text, is_wanted)
         count = await self._do(id, word)
-        self._by_hand_said.setdefault(id, []).append(word)
+        said = self._by_hand_said.setdefault(id, {})
+        said.pop(text, None)  # the last that was said comes last
+        said[text] = word
         return int(count or b"0")
 
     async def pause(self, id: str) -> int:
@@ -304,8 +312,6 @@ class Workers(RunningExchanges):
             tasks.append(worker.task)
             if worker.life is not None:
                 worker.life.say(words.LeaveNow())
-            else:
-                worker.task.cancel()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=LEAVE_S)
             for worker in self._workers:
@@ -320,7 +326,9 @@ class Workers(RunningExchanges):
 
     async def close(self) -> None:
         """Keep for the next start how much has come of each exchange."""
-        await self._keeper.do(partial(self._load.keep, self.views))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEEP_S):
+                await self._keeper.do(partial(self._load.keep, self.views))
         self._opener.stop()
 
     # --- what workers are asked
@@ -374,29 +382,36 @@ class Workers(RunningExchanges):
     async def tapped(self, pattern: Pattern, line: bytes, most: int) -> AsyncGenerator[bytes, None]:
         """The frames of a tap, of all workers that have such exchanges, as they come. Raises AggregatorError."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_TAPPED)
+        refusals: list[str] = []
 
         async def follow(worker: OneWorker) -> None:
             try:
                 async for piece in self.told(worker, words.AnswerLine(line)):
-                    if b'"frame":' in piece:
+                    if FRAME in piece:
                         await queue.put(piece)
+                    elif REFUSAL in piece:
+                        refusals.append(msgspec.json.decode(piece)["error"])
+            except AggregatorError as error:
+                refusals.append(str(error))
             finally:
-                queue.put_nowait(None) if not queue.full() else await queue.put(None)
+                await queue.put(None)
 
         following = [asyncio.ensure_future(follow(worker)) for worker in self.having(pattern)]
-        left = len(following)
+        left, is_any = len(following), False
         try:
             while left and most > 0:
                 piece = await queue.get()
                 if piece is None:
                     left -= 1
                     continue
-                most -= 1
+                is_any, most = True, most - 1
                 yield piece
         finally:
             for task in following:
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
+        if refusals and not is_any:
+            raise AggregatorError(refusals[0])
 
     async def gathered(self, asked: words.GatherStatus) -> list[tuple[OneWorker, words.GatheredStatus]]:
         """How each worker fares that can say it."""
@@ -450,36 +465,43 @@ class Workers(RunningExchanges):
         pause = FIRST_PAUSE_S
         while not worker.leaving.is_set():
             begun = time.monotonic()
-            life = self._start(worker)
             try:
-                await self._live(worker, life)
-            finally:
-                worker.life = None
-                worker.is_up.clear()
-            if worker.leaving.is_set() and life.process.returncode == 0:
-                return
-            log.error(
-                "worker %d: process %d has ended (%s); %s",
-                worker.number,
-                life.process.pid,
-                _end_of(life.process.returncode),
-                f"another goes on with {', '.join(worker.ids)}",
-            )
-            await self._succeed(worker, life)
-            if worker.leaving.is_set():
-                return
-            if time.monotonic() - begun < WELL_S:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
+                life = self._start(worker)
+            except OSError as error:
+                log.error("worker %d cannot be begun: %s; again in %g s", worker.number, error, pause)  # noqa: TRY400
             else:
+                await self._live(worker, life)
+                if worker.leaving.is_set() and life.process.returncode == 0:
+                    return
+                self._say_end(worker, life)
+                await self._succeed(worker, life)
+            if time.monotonic() - begun >= WELL_S:
                 pause = FIRST_PAUSE_S
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await worker.leaving.wait()
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    def _say_end(self, worker: OneWorker, life: WorkerLife) -> None:
+        then = f"another goes on with {', '.join(worker.ids)}"
+        log.error(
+            "worker %d: process %d has ended (%s); %s",
+            worker.number,
+            life.process.pid,
+            _end_of(life.process.returncode),
+            "what it leaves is taken over" if worker.leaving.is_set() else then,
+        )
 
     def _start(self, worker: OneWorker) -> WorkerLife:
         ours, theirs = socket.socketpair()
         worker.begun += 1
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {MODULE} import main; main({theirs.fileno()})"
+        command = [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())]
+        paths = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # it finds what this process finds
         try:
-            process = subprocess.Popen([sys.executable, "-P", "-c", code], pass_fds=[theirs.fileno()])  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603 - our own program; an interrupt at a terminal is the hub's alone
+                command, pass_fds=[theirs.fileno()], env=paths, process_group=0
+            )
         finally:
             theirs.close()
         end = LinkEnd(ours)
@@ -510,6 +532,8 @@ class Workers(RunningExchanges):
                     life.process.kill()
                     life.heard = time.monotonic()
         finally:
+            worker.life = None
+            worker.is_up.clear()
             if not life.is_over.is_set():
                 life.process.kill()
             await asyncio.to_thread(life.process.wait)
@@ -563,8 +587,19 @@ class Workers(RunningExchanges):
             worker.relay.forget()
             self.supply.again(worker.relay)
         if worker.begun > 1:
-            for each in [each for id in worker.ids for each in self._by_hand_said.get(id, ())]:
-                life.ask(each)
+            task = asyncio.get_running_loop().create_task(self._say_again(worker, life))
+            self._tasks[f"worker {worker.number}"] = task
+
+    async def _say_again(self, worker: OneWorker, life: WorkerLife) -> None:
+        """Have another process follow what was asked for by hand, once its exchanges run."""
+        said = [each for id in worker.ids for each in self._by_hand_said.get(id, {}).values()]
+        for each in said:
+            while worker.life is life and not life.is_over.is_set():
+                try:
+                    await self._do(parse_pattern(each.topic).exchange, each)
+                    break
+                except AggregatorError:
+                    await asyncio.sleep(LOOK_S)
 
     def _expect(self, topics: Iterable[Wanted]) -> None:
         by_id: dict[str, list[Wanted]] = {}
@@ -580,7 +615,12 @@ class Workers(RunningExchanges):
         if marks is None:
             return
         stands = {id: self.views[id].gaps for id in worker.ids if id in self.views}
-        found = await self._keeper.do(partial(self._taken, marks, stands))
+        try:
+            async with asyncio.timeout(KEEP_S if worker.leaving.is_set() else TAKE_S):
+                found = await self._keeper.do(partial(self._taken, marks, stands))
+        except TimeoutError:
+            log.error("worker %d: whoever goes on tells what is missing, as the disk does not answer", worker.number)  # noqa: TRY400
+            return
         now = time.time_ns()
         gaps: list[Record] = [structs.replace(gap, ts_recv=now) for left in found.values() for gap in left.gaps]
         for gap in gaps:

@@ -247,6 +247,12 @@ class LinkReader:
         for number in range(len(self._topics), len(keys)):
             self._topics.append(self._met(number, keys[number]))
 
+    def meet(self, id: str) -> None:
+        """Know the topics of an exchange anew: what was known of it before is gone."""
+        for number, key in enumerate(self._unpacker.keys):
+            if key[1] == id:
+                self._topics[number] = self._met(number, key)
+
     def _met(self, number: int, key: TopicKey) -> PassedTopic | None:
         kind, id, raw_symbol, symbol = key
         exchange = self._exchanges.get(id)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.test_daemon import Row, Running, configure, exchanges, files_sink, of, running, until
+from tests.daemon.test_daemon import PROGRAM, Row, Running, configure, exchanges, files_sink, of, running, until
 from tests.daemon.test_insight import Port, free_port
 from tests.daemon.test_killed import in_files, untold
 
@@ -124,8 +126,17 @@ def test_it_is_asked_and_changed_as_one_daemon(tmp_path: Path, exchanges: str) -
         (explained,) = ask(tmp_path, op="explain", topic="trades:kraken:BTC/USD")["topics"]
         assert explained["state"] == "live"
         assert any("acknowledged" in step for step in explained["steps"])
-        assert ask(tmp_path, op="tap", topic="trades:kraken:BTC/USD", most=1)["conn"].startswith("kraken/")
+        tapped = ask(tmp_path, op="tap", topic="trades:kraken:BTC/USD", most=1)
+        assert tapped["conn"].startswith("kraken/")
+        assert all("offset" not in record for record in tapped["records"])
         assert any("worker 2" in line for line in ask(tmp_path, op="stacks")["stacks"])
+        shown = subprocess.run(
+            [*PROGRAM, "ctl", "status", "--socket", str(tmp_path / "state/control.sock")],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert re.search(r"^2\t\d+\t1\t\d+\t.*\t(binance|kraken)$", shown, re.MULTILINE), shown
 
         assert ask(tmp_path, op="pause", exchange="kraken")["ok"]
         assert {each["id"]: each["state"] for each in status(tmp_path)["exchanges"]}["kraken"] == "paused"
@@ -135,6 +146,13 @@ def test_it_is_asked_and_changed_as_one_daemon(tmp_path: Path, exchanges: str) -
         until(lambda: [w["begun"] for w in status(tmp_path)["workers"]].count(2) == 1, what="another begins")
         until(lambda: ask(tmp_path, op="resume", exchange="kraken")["ok"], what="it goes on, in another process")
         until(lambda: is_well(tmp_path), what="all is live again")
+
+        assert ask(tmp_path, op="unsubscribe", topic="ticker:kraken:*")["topics"] > 0
+        worker = next(each for each in status(tmp_path)["workers"] if "kraken" in each["exchanges"])
+        os.kill(worker["pid"], signal.SIGKILL)
+        until(partial(is_gone, tmp_path, worker["pid"]), what="its end")
+        until(lambda: is_well(tmp_path), what="all is live again")
+        until(lambda: not status(tmp_path, topics=["ticker:kraken:*"])["topics"], what="what was said by hand counts")
 
         path = tmp_path / "aggregator.toml"
         path.write_text(path.read_text().replace("[[sinks]]", of(exchanges, "okx") + "[[sinks]]"))
@@ -213,6 +231,8 @@ def test_topics_on_demand_are_brought_by_the_worker_that_has_the_exchange(tmp_pa
         assert reasons["BTC/USE"] == "kraken lists no 'BTC/USE'"
         (topic,) = status(tmp_path, topics=["trades:kraken:BTC/USD"])["topics"]
         assert topic["demand"] == "live"
+        marks = tmp_path / "state/left/kraken.json"
+        until(lambda: b'"is_followed":true' in marks.read_bytes(), what="a mark of it")
         worker = next(each for each in status(tmp_path)["workers"] if "kraken" in each["exchanges"])
         os.kill(worker["pid"], signal.SIGKILL)
         while json.loads(told.readline()).get("cause") != "restart":

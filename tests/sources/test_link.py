@@ -21,7 +21,8 @@ class Link:
         self.view = LinkedExchange(ID, self.here)
         self.asked: list[tuple[str, str]] = []
         self._packer = Packer()
-        self.reader = LinkReader(self.here, {ID: self.view}, lambda *place: self.asked.append(place))
+        self.exchanges = {ID: self.view}
+        self.reader = LinkReader(self.here, self.exchanges, lambda *place: self.asked.append(place))
         self.there.attach(lambda batch: self.reader.take(memoryview(b"".join(self._packer.pack(batch)))))
 
     def publish(self, *records: Record) -> None:
@@ -158,3 +159,15 @@ def test_topics_that_are_wanted_are_told_to_followers() -> None:
     assert not list(link.here.views.health("book", ID, RAW)), "nothing is known of it yet"
     link.view.leave()
     assert ID not in link.here.views
+
+
+def test_an_exchange_that_was_taken_away_and_comes_again_is_known_anew() -> None:
+    link = Link()
+    link.publish(snapshot(("7", "1")), health("live"))
+    link.view.leave()
+    link.view = link.exchanges[ID] = LinkedExchange(ID, link.here)
+    link.reader.meet(ID)
+    assert link.levels() is None
+    link.publish(snapshot(("3", "1")), health("live"))
+    assert link.levels() == ([("3", "1")], [("9", "1")])
+    assert [each.state for each in link.here.views.health("book", ID, RAW)] == ["live"]

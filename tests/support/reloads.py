@@ -58,9 +58,12 @@ Row = dict[str, Any]
 class Wanted:
     """A configuration that is made at random."""
 
-    def __init__(self, home: Path, endpoints: Mapping[str, str], rng: random.Random | None = None) -> None:
+    def __init__(
+        self, home: Path, endpoints: Mapping[str, str], rng: random.Random | None = None, *, workers: int = 1
+    ) -> None:
         """Make one; without chance it is the smallest."""
         self._home = home
+        self._workers = workers
         self._endpoints = endpoints
         self.exchanges: list[Row] = [KRAKEN, dict(BINANCE)]
         self.sinks: list[Row] = []
@@ -95,6 +98,7 @@ class Wanted:
         """The configuration as a file."""
         home = self._home
         parts = [f'state = "{home}/state"\ncontrol = "{home}/control.sock"\nlog_level = "{self.log_level}"\n']
+        parts.append(f"workers = {self._workers}\n")
         parts += [
             f"[[exchanges]]\n{_keys(table)}[exchanges.endpoints]\n{self._endpoints[table['id']]}"
             for table in self.exchanges
@@ -113,7 +117,7 @@ def _keys(table: Row) -> str:
 class Scene:
     """A sandbox, a daemon, and a client that stays; what was noticed stands in `faults`."""
 
-    def __init__(self, home: Path, rate: float, rng: random.Random) -> None:
+    def __init__(self, home: Path, rate: float, rng: random.Random, workers: int = 1) -> None:
         self.home = home
         self.faults: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -121,6 +125,7 @@ class Scene:
         self.rows: list[Row] = []
         self.endpoints: dict[str, str] = {}
         self._rate = rate
+        self._workers = workers
         self._rng = rng
         self._kinds: list[str] = []
         self._end = 0  # the offset from which on the daemon was to end
@@ -139,7 +144,7 @@ class Scene:
     async def running(self) -> AsyncIterator[None]:
         """Run all of it."""
         sandbox = await self._sandbox()
-        self._write(Wanted(self.home, self.endpoints).text())
+        self._write(Wanted(self.home, self.endpoints, workers=self._workers).text())
         with (self.home / "out").open("wb") as out, (self.home / "log").open("wb") as log:
             daemon = await asyncio.create_subprocess_exec(
                 *PROGRAM, "run", str(self._path), stdout=out, stderr=log, cwd=ROOT
@@ -229,7 +234,7 @@ class Scene:
             self._kinds = self._rng.sample(KINDS, len(KINDS))
         kind = self._kinds.pop()
         self.counts[kind] += 1
-        wanted = Wanted(self.home, self.endpoints, self._rng)
+        wanted = Wanted(self.home, self.endpoints, self._rng, workers=self._workers)
         if kind == "good":
             await self._change_well(wanted)
             return
@@ -266,7 +271,7 @@ class Scene:
 
     async def settle(self) -> tuple[int, int, int]:
         """Go back to the smallest configuration; the open files, tasks and connections that it takes."""
-        await self._change_well(Wanted(self.home, self.endpoints))
+        await self._change_well(Wanted(self.home, self.endpoints, workers=self._workers))
         await self._until_live()
         await self.ask(op="rotate")  # files of topics that are gone
         await asyncio.sleep(3)  # what lingers of connections is gone
@@ -341,9 +346,9 @@ def _rows(path: Path) -> Iterable[Row]:
             yield json.loads(line)
 
 
-async def reload_at_random(home: Path, rng: random.Random, count: int, rate: float) -> Scene:
+async def reload_at_random(home: Path, rng: random.Random, count: int, rate: float, workers: int = 1) -> Scene:
     """Reload so often; what was noticed."""
-    scene = Scene(home, rate, rng)
+    scene = Scene(home, rate, rng, workers)
     async with scene.running():
         for _ in range(min(5, count)):
             await scene.change()
@@ -370,7 +375,9 @@ async def reload_at_random(home: Path, rng: random.Random, count: int, rate: flo
 
 async def run(arguments: argparse.Namespace, home: Path) -> int:
     """Run the program; how much was wrong."""
-    scene = await reload_at_random(home, random.Random(arguments.seed), arguments.count, arguments.rate)
+    scene = await reload_at_random(
+        home, random.Random(arguments.seed), arguments.count, arguments.rate, arguments.workers
+    )
     cpu = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     say(f"{dict(scene.counts)}; {scene.rate:.0f} records a second")
     say(f"{cpu:.0f} s of the processor, {os.cpu_count()} cores; {len(scene.faults)} wrong")

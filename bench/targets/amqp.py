@@ -1,6 +1,8 @@
 """RabbitMQ: the client publishes the same payloads as persistent messages, and awaits the same confirmations."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aio_pika
 from aio_pika import DeliveryMode, Message
@@ -15,33 +17,37 @@ def settings(mode: str, port: int) -> dict[str, object]:
     return {"url": f"amqp://127.0.0.1:{port}", "mode": mode}
 
 
-async def exchange(port: int) -> aio_pika.abc.AbstractExchange:
+@asynccontextmanager
+async def exchange(port: int) -> AsyncIterator[aio_pika.abc.AbstractExchange]:
     """An exchange with a queue behind it, as the sink makes them."""
-    channel = await (await aio_pika.connect(port=port)).channel()
-    made = await channel.declare_exchange("market", "topic", durable=True)
-    await (await channel.declare_queue("market", durable=True)).bind(made, "#")
-    return made
+    async with await aio_pika.connect(port=port) as connection:
+        channel = await connection.channel()
+        made = await channel.declare_exchange("market", "topic", durable=True)
+        await (await channel.declare_queue("market", durable=True)).bind(made, "#")
+        yield made
 
 
-async def batches(port: int) -> Send:
+@asynccontextmanager
+async def batches(port: int) -> AsyncIterator[Send]:
     """One message a batch."""
-    target = await exchange(port)
+    async with exchange(port) as target:
 
-    async def send(batch: Batch) -> None:
-        await target.publish(Message(batch.blob, delivery_mode=DeliveryMode.PERSISTENT), "market.trades.x")
+        async def send(batch: Batch) -> None:
+            await target.publish(Message(batch.blob, delivery_mode=DeliveryMode.PERSISTENT), "market.trades.x")
 
-    return send
+        yield send
 
 
-async def records(port: int) -> Send:
+@asynccontextmanager
+async def records(port: int) -> AsyncIterator[Send]:
     """One message a record, all of a batch before the first confirmation."""
-    target = await exchange(port)
+    async with exchange(port) as target:
 
-    async def send(batch: Batch) -> None:
-        parcels = [Message(line, delivery_mode=DeliveryMode.PERSISTENT) for line in batch.lines]
-        await asyncio.gather(*[target.publish(parcel, "market.trades.x.BTC/USDT") for parcel in parcels])
+        async def send(batch: Batch) -> None:
+            parcels = [Message(line, delivery_mode=DeliveryMode.PERSISTENT) for line in batch.lines]
+            await asyncio.gather(*[target.publish(parcel, "market.trades.x.BTC/USDT") for parcel in parcels])
 
-    return send
+        yield send
 
 
 TARGET = Target(

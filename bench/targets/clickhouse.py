@@ -4,6 +4,8 @@ The server is its engine behind a server of the tests, so the rates say how both
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import clickhouse_connect
@@ -26,7 +28,8 @@ def settings(port: int) -> dict[str, object]:
     return {"url": f"http://127.0.0.1:{port}"}
 
 
-async def alone(port: int) -> Send:
+@asynccontextmanager
+async def alone(port: int) -> AsyncIterator[Send]:
     """Insert in another thread, as the sink does."""
     client = await asyncio.to_thread(clickhouse_connect.get_client, host="127.0.0.1", port=port, compress=False)
     names = ["epoch", *FIELDS, *NUMBERS, *(f"{name}_text" for name in NUMBERS)]
@@ -45,7 +48,10 @@ async def alone(port: int) -> Send:
         insert = partial(client.insert, "trade", held, column_names=names, column_oriented=True)
         await asyncio.to_thread(insert, column_type_names=[types[name] for name in names])
 
-    return send
+    try:
+        yield send
+    finally:
+        client.close()
 
 
 TARGET = Target(SINK, server, {"batches": Mode(settings, alone)})

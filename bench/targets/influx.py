@@ -1,5 +1,8 @@
 """InfluxDB: aiohttp posts lines of the same kind, which it makes by one format, one request a batch."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import aiohttp
 
 from aggregator.bus.bus import Batch
@@ -29,25 +32,27 @@ def settings(port: int) -> dict[str, object]:
     return {"url": f"http://127.0.0.1:{port}"}
 
 
-async def alone(port: int) -> Send:
+@asynccontextmanager
+async def alone(port: int) -> AsyncIterator[Send]:
     """One request a batch, into a database that is made before."""
-    client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
     url = f"http://127.0.0.1:{port}"
-    async with client.post(f"{url}/query", params={"q": 'CREATE DATABASE "market"'}) as response:
-        response.raise_for_status()
-
-    async def send(batch: Batch) -> None:
-        lines = [
-            f"bbo,exchange={r.exchange},symbol={r.symbol},origin={r.origin} offset={r.offset}i,bid_price={r.bid_price},"
-            f"bid_size={r.bid_size},ask_price={r.ask_price},ask_size={r.ask_size} {r.ts_recv}"
-            for r in batch.records
-            if isinstance(r, Bbo)
-        ]
-        body = "\n".join(lines).encode()
-        async with client.post(f"{url}/write", params={"db": "market", "precision": "ns"}, data=body) as response:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as client:
+        async with client.post(f"{url}/query", params={"q": 'CREATE DATABASE "market"'}) as response:
             response.raise_for_status()
 
-    return send
+        async def send(batch: Batch) -> None:
+            lines = [
+                f"bbo,exchange={r.exchange},symbol={r.symbol},origin={r.origin} offset={r.offset}i,"
+                f"bid_price={r.bid_price},bid_size={r.bid_size},ask_price={r.ask_price},ask_size={r.ask_size} "
+                f"{r.ts_recv}"
+                for r in batch.records
+                if isinstance(r, Bbo)
+            ]
+            body = "\n".join(lines).encode()
+            async with client.post(f"{url}/write", params={"db": "market", "precision": "ns"}, data=body) as response:
+                response.raise_for_status()
+
+        yield send
 
 
 TARGET = Target(SINK, server, {"batches": Mode(settings, alone)}, record)

@@ -1,6 +1,8 @@
 """Kafka: the client produces the same records with the same settings and headers, and waits for the same answers."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from confluent_kafka import Producer
 
@@ -11,7 +13,8 @@ from bench.targets.target import Mode, Send, Target
 from tests.support.servers import tansu
 
 
-async def alone(port: int) -> Send:
+@asynccontextmanager
+async def alone(port: int) -> AsyncIterator[Send]:
     """One message a record, with its key and time; its answer is heard by a function, as it must be."""
     client = Producer(
         {
@@ -46,7 +49,7 @@ async def alone(port: int) -> Send:
     async def send(batch: Batch) -> None:
         await asyncio.to_thread(produce, batch)
 
-    return send
+    yield send  # each batch is flushed, and a producer has nothing to close
 
 
 TARGET = Target(SINK, tansu, {"records": Mode(lambda port: {"servers": (f"127.0.0.1:{port}",)}, alone)})

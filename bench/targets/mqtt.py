@@ -1,14 +1,20 @@
-"""MQTT: the client publishes the same payloads, from its own thread's loop, and awaits the same acknowledgements."""
+"""MQTT: the client publishes the same payloads, from its own thread's loop, and awaits the same acknowledgements.
+
+With QoS 0 there are none; then it asks the server behind each batch, as the sink does, and awaits the answer.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from threading import Event
 
 from paho.mqtt.client import Client, MQTTMessageInfo, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from aggregator.bus.bus import Batch
 from aggregator.sinks.brokers.mqtt import SINK
-from bench.targets.target import Mode, Send, Target
+from bench.targets.target import Alone, Mode, Send, Target
 from tests.support.servers import mosquitto
 
 
@@ -16,43 +22,64 @@ def settings(mode: str, qos: int, port: int) -> dict[str, object]:
     return {"url": f"mqtt://127.0.0.1:{port}", "mode": mode, "qos": qos}
 
 
-def connected(port: int) -> Client:
+@contextmanager
+def connected(port: int) -> Iterator[Client]:
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
     client.connect("127.0.0.1", port)
     client.loop_start()
     while not client.is_connected():
         pass
-    return client
+    at = client.socket()
+    if isinstance(at, socket.socket):
+        at.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a question behind a message waits 40 ms otherwise
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
 
 
-def wait(sent: list[MQTTMessageInfo]) -> None:
-    for each in sent:
-        each.wait_for_publish()
+async def answered(client: Client, qos: int, sent: list[MQTTMessageInfo]) -> None:
+    """Wait until the server has said that it has all of these; with QoS 0, until it has answered behind them."""
+    has_answered = Event()
+    client.on_unsubscribe = lambda *_: has_answered.set()
+    if not qos:
+        client.unsubscribe("aggregator/answers")
+
+    def wait() -> None:
+        for each in sent:
+            each.wait_for_publish()
+        if not qos:
+            has_answered.wait()
+
+    await asyncio.to_thread(wait)
 
 
-def batches(qos: int) -> Callable[[int], Awaitable[Send]]:
-    async def alone(port: int) -> Send:
+def batches(qos: int) -> Alone:
+    @asynccontextmanager
+    async def alone(port: int) -> AsyncIterator[Send]:
         """One message a batch."""
-        client = connected(port)
+        with connected(port) as client:
 
-        async def send(batch: Batch) -> None:
-            await asyncio.to_thread(wait, [client.publish("market/trades/x", batch.blob, qos)])
+            async def send(batch: Batch) -> None:
+                await answered(client, qos, [client.publish("market/trades/x", batch.blob, qos)])
 
-        return send
+            yield send
 
     return alone
 
 
-def records(qos: int) -> Callable[[int], Awaitable[Send]]:
-    async def alone(port: int) -> Send:
+def records(qos: int) -> Alone:
+    @asynccontextmanager
+    async def alone(port: int) -> AsyncIterator[Send]:
         """One message a record, all of a batch before the first acknowledgement."""
-        client = connected(port)
+        with connected(port) as client:
 
-        async def send(batch: Batch) -> None:
-            sent = [client.publish("market/trades/x/BTC%2FUSDT", line, qos) for line in batch.lines]
-            await asyncio.to_thread(wait, sent)
+            async def send(batch: Batch) -> None:
+                sent = [client.publish("market/trades/x/BTC%2FUSDT", line, qos) for line in batch.lines]
+                await answered(client, qos, sent)
 
-        return send
+            yield send
 
     return alone
 

@@ -1,6 +1,8 @@
 """NATS: the client publishes the same payloads, prepared beforehand or not, and awaits the same answers."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import nats
 
@@ -15,7 +17,8 @@ def settings(mode: str, port: int) -> dict[str, object]:
     return {"servers": (f"nats://127.0.0.1:{port}",), "mode": mode, "stream_bytes": 1 << 33}
 
 
-async def frames(port: int) -> Send:
+@asynccontextmanager
+async def frames(port: int) -> AsyncIterator[Send]:
     """One message a batch."""
     client = await nats.connect(f"nats://127.0.0.1:{port}")
     stream = client.jetstream()
@@ -24,10 +27,14 @@ async def frames(port: int) -> Send:
     async def send(batch: Batch) -> None:
         await stream.publish("market.trades.x", batch.blob, headers={"Nats-Msg-Id": str(batch.first)})
 
-    return send
+    try:
+        yield send
+    finally:
+        await client.close()
 
 
-async def records(port: int) -> Send:
+@asynccontextmanager
+async def records(port: int) -> AsyncIterator[Send]:
     """One message a record, all of a batch before the first answer."""
     client = await nats.connect(f"nats://127.0.0.1:{port}")
     stream = client.jetstream(publish_async_max_pending=1 << 16)
@@ -40,10 +47,14 @@ async def records(port: int) -> Send:
         ]
         await asyncio.gather(*answers)
 
-    return send
+    try:
+        yield send
+    finally:
+        await client.close()
 
 
-async def core(port: int) -> Send:
+@asynccontextmanager
+async def core(port: int) -> AsyncIterator[Send]:
     """One message a record with the headers that a reader needs, and one answer a batch."""
     client = await nats.connect(f"nats://127.0.0.1:{port}")
 
@@ -53,7 +64,10 @@ async def core(port: int) -> Send:
             await client.publish("market.trades.x.BTC/USDT", line, headers=headers)
         await client.flush()
 
-    return send
+    try:
+        yield send
+    finally:
+        await client.close()
 
 
 TARGET = Target(

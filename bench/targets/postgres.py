@@ -1,5 +1,8 @@
 """PostgreSQL: the client copies columns into a temporary table, and inserts from there what is not there yet."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import asyncpg
 
 from aggregator.bus.bus import Batch
@@ -24,7 +27,8 @@ def settings(port: int) -> dict[str, object]:
     return {"host": "127.0.0.1", "port": port, "database": "postgres"}
 
 
-async def alone(port: int) -> Send:
+@asynccontextmanager
+async def alone(port: int) -> AsyncIterator[Send]:
     """Copy, and insert, in one transaction a batch."""
     client = await asyncpg.connect(host="127.0.0.1", port=port, database="postgres", user="aggregator")
     # fmt: off
@@ -47,7 +51,10 @@ async def alone(port: int) -> Send:
             await client.copy_records_to_table("staged", columns=COLUMNS, records=rows)
             await client.execute(insert)
 
-    return send
+    try:
+        yield send
+    finally:
+        await client.close()
 
 
 assert {column.name for column in kept(Trade)} >= set(COLUMNS)  # noqa: S101 - they are the sink's own

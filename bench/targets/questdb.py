@@ -1,6 +1,8 @@
 """QuestDB: its client writes the same columns, one request a batch, to a receiver that reads nothing of it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +21,8 @@ def settings(port: int) -> dict[str, object]:
     return {"url": f"http://127.0.0.1:{port}"}
 
 
-async def alone(port: int) -> Send:
+@asynccontextmanager
+async def alone(port: int) -> AsyncIterator[Send]:
     """Write in another thread, as the sink does."""
     sender = Sender(Protocol.Http, "127.0.0.1", port, auto_flush=False, retry_timeout=0)
     await asyncio.to_thread(sender.establish)
@@ -47,7 +50,10 @@ async def alone(port: int) -> Send:
     async def send(batch: Batch) -> None:
         await asyncio.to_thread(write, batch)
 
-    return send
+    try:
+        yield send
+    finally:
+        sender.close(flush=False)
 
 
 TARGET = Target(SINK, lambda folder: questdb(folder, reads=False), {"batches": Mode(settings, alone)})

@@ -1,5 +1,8 @@
 """Redis: the client appends or publishes the same payloads in one pipeline a batch."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from redis.asyncio import Redis
 
 from aggregator.bus.bus import Batch
@@ -12,17 +15,22 @@ def settings(mode: str, port: int) -> dict[str, object]:
     return {"url": f"redis://127.0.0.1:{port}/0", "mode": mode}
 
 
-async def batches(port: int) -> Send:
+@asynccontextmanager
+async def batches(port: int) -> AsyncIterator[Send]:
     """One entry a batch."""
     client = Redis.from_url(f"redis://127.0.0.1:{port}/0", single_connection_client=True)
 
     async def send(batch: Batch) -> None:
         await client.xadd("market:trades:x", {"records": batch.blob}, maxlen=1_000_000, approximate=True)
 
-    return send
+    try:
+        yield send
+    finally:
+        await client.aclose()
 
 
-async def records(port: int) -> Send:
+@asynccontextmanager
+async def records(port: int) -> AsyncIterator[Send]:
     """One entry a record."""
     client = Redis.from_url(f"redis://127.0.0.1:{port}/0", single_connection_client=True)
 
@@ -32,10 +40,14 @@ async def records(port: int) -> Send:
             pipe.xadd("market:trades:x:BTC/USDT", {"records": line}, maxlen=1_000_000, approximate=True)
         await pipe.execute()
 
-    return send
+    try:
+        yield send
+    finally:
+        await client.aclose()
 
 
-async def publish(port: int) -> Send:
+@asynccontextmanager
+async def publish(port: int) -> AsyncIterator[Send]:
     """One message a record."""
     client = Redis.from_url(f"redis://127.0.0.1:{port}/0", single_connection_client=True)
 
@@ -45,10 +57,14 @@ async def publish(port: int) -> Send:
             pipe.publish("market:trades:x:BTC/USDT", line)
         await pipe.execute()
 
-    return send
+    try:
+        yield send
+    finally:
+        await client.aclose()
 
 
-async def latest(port: int) -> Send:
+@asynccontextmanager
+async def latest(port: int) -> AsyncIterator[Send]:
     """One command a batch."""
     client = Redis.from_url(f"redis://127.0.0.1:{port}/0", single_connection_client=True)
 
@@ -56,7 +72,10 @@ async def latest(port: int) -> Send:
         mapping = {f"x:{record.symbol}": line for record, line in zip(batch.records, batch.lines, strict=True)}
         await client.hset("market:trades", mapping=mapping)
 
-    return send
+    try:
+        yield send
+    finally:
+        await client.aclose()
 
 
 TARGET = Target(

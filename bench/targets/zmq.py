@@ -1,6 +1,8 @@
 """ZeroMQ: the client sends the same payloads with the same topics; a subscriber reads and throws away."""
 
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import zmq
@@ -11,51 +13,59 @@ from bench.targets.target import Mode, Send, Target
 from tests.support.servers import Server
 
 SUBSCRIBER = """
-import sys, zmq
+import pathlib, sys, zmq
 reader = zmq.Context().socket(zmq.SUB)
 reader.setsockopt(zmq.RCVHWM, 0)
 reader.setsockopt(zmq.RECONNECT_IVL, 5)
 reader.setsockopt(zmq.SUBSCRIBE, b"market:")
 reader.connect("tcp://127.0.0.1:" + sys.argv[1])
+pathlib.Path(sys.argv[2]).touch()
 while True:
     reader.recv_multipart()
 """
 
 
 def subscriber(folder: Path) -> Server:
-    return Server(folder, lambda port: [sys.executable, "-c", SUBSCRIBER, str(port)], is_ready=lambda _: True)
+    """Read what comes, from when somebody is there to connect to: it tries again every few milliseconds."""
+    ready = folder / "ready"
+    command = [sys.executable, "-c", SUBSCRIBER]
+    return Server(folder, lambda port: [*command, str(port), str(ready)], is_ready=lambda _: ready.exists())
 
 
 def settings(mode: str, port: int) -> dict[str, object]:
     return {"url": f"tcp://127.0.0.1:{port}", "mode": mode, "high_water": 1_000_000, "slow": "wait"}
 
 
-def bound(port: int) -> "zmq.Socket[bytes]":
-    client = zmq.Context().socket(zmq.PUB)
-    client.setsockopt(zmq.SNDHWM, 1_000_000)
-    client.bind(f"tcp://127.0.0.1:{port}")
-    return client
+@contextmanager
+def bound(port: int) -> Iterator["zmq.Socket[bytes]"]:
+    """A socket; as it is closed, all that was sent goes to who reads, as with the sink."""
+    with zmq.Context() as context, context.socket(zmq.PUB) as client:
+        client.setsockopt(zmq.SNDHWM, 1_000_000)
+        client.bind(f"tcp://127.0.0.1:{port}")
+        yield client
 
 
-async def batches(port: int) -> Send:
+@asynccontextmanager
+async def batches(port: int) -> AsyncIterator[Send]:
     """One message a batch."""
-    client = bound(port)
+    with bound(port) as client:
 
-    async def send(batch: Batch) -> None:
-        client.send_multipart((b"market:trades:x:", b"e 1 1000 0", batch.blob), zmq.DONTWAIT)
+        async def send(batch: Batch) -> None:
+            client.send_multipart((b"market:trades:x:", b"e 1 1000 0", batch.blob), zmq.DONTWAIT)
 
-    return send
+        yield send
 
 
-async def records(port: int) -> Send:
+@asynccontextmanager
+async def records(port: int) -> AsyncIterator[Send]:
     """One message a record."""
-    client = bound(port)
+    with bound(port) as client:
 
-    async def send(batch: Batch) -> None:
-        for line in batch.lines:
-            client.send_multipart((b"market:trades:x:BTC/USDT:", b"e 1 1 0", line), zmq.DONTWAIT)
+        async def send(batch: Batch) -> None:
+            for line in batch.lines:
+                client.send_multipart((b"market:trades:x:BTC/USDT:", b"e 1 1 0", line), zmq.DONTWAIT)
 
-    return send
+        yield send
 
 
 TARGET = Target(

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from aggregator.bus.bus import Bus
+from aggregator.bus.bus import Batch, Bus
 from aggregator.config.config import load_config
 from aggregator.errors import ConfigError
 from aggregator.records import SECOND_NS, Trade
-from aggregator.sinks.http import SINK, WebhookAnswer, judge
+from aggregator.sinks.http import SINK, WebhookAnswer, judge, mark
 from aggregator.sinks.running import running
 from aggregator.sinks.sink import Refused, Retry
 from aggregator.sinks.values import KeyPlace
@@ -135,6 +135,18 @@ async def test_a_record_that_is_larger_than_the_receiver_takes_is_a_dead_letter(
         status = await given.end()
     assert (status.written, status.refused, status.held) == (2, 1, 0)
     assert [row["id"] for row in found(server)] == ["small", "last"]
+
+
+def test_batches_that_begin_and_end_alike_have_different_marks() -> None:
+    def marked(*texts: str) -> str:
+        records = [Trade(offset=int(text[0]), id=text, price="1", size="2") for text in texts]
+        batch = Batch(list(records), "e")
+        return mark(batch, batch.blob)
+
+    assert marked("1", "2", "3") == marked("1", "2", "3")
+    assert (
+        len({marked(*texts) for texts in (("1", "2", "3"), ("1", "3"), ("1", "2", "3 again"), ("1", "2!", "3"))}) == 4
+    )
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

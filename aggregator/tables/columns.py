@@ -10,6 +10,7 @@ is rounded, and nothing is left out in silence. No library is needed here.
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Literal
 
@@ -136,6 +137,23 @@ def is_number(text: str) -> bool:
     return NUMBER.fullmatch(text) is not None
 
 
+def are_plain(texts: Sequence[str], longest: int) -> bool:
+    """Tell whether each of many texts is plain: digits, a point between some or none, and before them a minus or none.
+
+    They are looked at as one text, in half the time that a pattern takes for each. What is not plain may be a number.
+
+    longest: characters of each, at most
+    """
+    if max(map(len, texts), default=0) > longest or not (joined := ",".join(texts)).isascii():
+        return False
+    told = f",{joined},".encode().replace(b",-", b",")
+    marks = told.translate(None, b"0123456789")  # a comma before and behind each number, and its point
+    commas, points = marks.count(b","), marks.count(b".")
+    if commas != len(texts) + 1 or commas + points != len(marks) or b".." in marks:
+        return False
+    return b",," not in told and b",." not in told and b".," not in told
+
+
 class Decimals(Struct, frozen=True):
     """A decimal column: so many digits in all, and so many of them behind the point.
 
@@ -149,6 +167,11 @@ class Decimals(Struct, frozen=True):
     def fits(self, text: str) -> bool:
         """Tell whether a number has room to its last digit; zeros at either end need none."""
         return _fitting(self.digits - self.fraction, self.fraction).fullmatch(text) is not None
+
+    def fit(self, texts: Sequence[str]) -> bool:
+        """Tell whether each of many numbers has room."""
+        whole = self.digits - self.fraction
+        return are_plain(texts, min(whole, self.fraction)) or all(map(_fitting(whole, self.fraction).fullmatch, texts))
 
 
 WIDE = Decimals(38, 18)  # the widest that every database has

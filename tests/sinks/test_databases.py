@@ -1,6 +1,7 @@
 """What batches hold for tables, and the settings of sinks that write them. Real servers are in tests/servers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 from aggregator.bus.bus import Batch
 from aggregator.config.config import load_config
 from aggregator.errors import ConfigError
-from aggregator.records import Bbo, BookDelta, Consolidated, Record, Trade
+from aggregator.records import Bbo, BookDelta, Candle, Consolidated, Record, Trade
 from aggregator.sinks import registry
-from aggregator.sinks.databases.influx import time_of
+from aggregator.sinks.databases.influx import Lines, time_of
 from aggregator.sinks.databases.rows import misfitting, parts_of, values_of
+from aggregator.sinks.values import quote
 from aggregator.tables.columns import WIDE, columns
 
 
@@ -65,6 +67,27 @@ def test_a_number_without_room_is_found_with_its_reason() -> None:
     assert sorted(found) == [0, 1, 4, 5, 7]
     assert found[0] == "price '0.1234567890123456789' has no room in 20 digits and 18 behind the point, or is no number"
     assert found[7].startswith("base_size ''")
+
+
+def test_points_have_their_numbers_as_they_are_and_no_null() -> None:
+    lines, refused = Lines(), dict[int, str]()
+    names: dict[str, Any] = {"exchange": "x", "raw_symbol": "AB", "ts_recv": 1_795_000_000_000_001_777}
+    prices = ("1.50", "-0.001", "9" * 400, ".5", "0" * 301, "1_0", None)
+    points = [Bbo(**names, symbol="A/B", bid_price=price, ask_price="2") for price in prices]
+    (part,) = parts_of(batch(*points))
+    told = lines.of(part, refused)
+    assert refused == {at: f"bid_price {quote(prices[at] or '')} is no number that a double holds" for at in (2, 5)}
+    begin = "bbo,exchange=x,symbol=A/B,origin=native"
+    assert told == [
+        f"{begin} offset={offset}i{bid},ask_price=2 1795000000000001{offset:03}"
+        for offset, bid in [(1, ",bid_price=1.50"), (2, ",bid_price=-0.001"), (4, ",bid_price=0.5"),
+                            (5, ",bid_price=0.0"), (7, "")]
+    ]  # fmt: skip
+    candle = Candle(**names, symbol=None, interval="1m", ts_open=7, open="1", high="2", low="1", close="2", closed=True)
+    (part,) = parts_of(batch(candle, candle))
+    begin = "candle,exchange=x,symbol=AB,interval=1m,origin=exchange"
+    told = lines.of(part, {})
+    assert told == [f"{begin} offset=2i,ts_open=7i,open=1,high=2,low=1,close=2,closed=true 7"] * 2
 
 
 EXCHANGE = '[[exchanges]]\nid = "kraken"\nchannels = ["trades"]\nsymbols = ["BTC/USD"]\n'

@@ -1,5 +1,6 @@
 """The columns of every record type, and the check of what fits a decimal one."""
 
+import re
 import subprocess
 import sys
 from decimal import ROUND_DOWN, Decimal, localcontext
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from aggregator.records import DECIMALS, RECORD_TYPES, TIMES, BookDelta, Consolidated, Gap, OrdersDelta, Record, Trade
-from aggregator.tables.columns import WIDE, Column, Decimals, columns, is_number, stored, tag, types_of
+from aggregator.tables.columns import WIDE, Column, Decimals, are_plain, columns, is_number, stored, tag, types_of
 
 pytestmark = pytest.mark.waits
 EVERY = pytest.mark.parametrize("kind", RECORD_TYPES, ids=tag)
@@ -107,6 +108,23 @@ def test_what_fits_is_what_keeps_its_value(text: str, digits: int, fraction: int
         value = Decimal(text)
         is_kept = value.quantize(Decimal(1).scaleb(-fraction), ROUND_DOWN) == value
     assert Decimals(digits, fraction).fits(text) == (is_kept and abs(value) < 10 ** (digits - fraction))
+
+
+NUMBERS = st.from_regex(r"[+-]?[0-9]{0,4}(\.[0-9]{0,4})?", fullmatch=True) | st.text(
+    "01.-+,e\u0661\ud800\n", max_size=4
+)
+
+
+@given(st.lists(NUMBERS, max_size=4), st.integers(1, 6), st.integers(0, 3))
+def test_many_numbers_fit_where_each_does(texts: list[str], digits: int, fraction: int) -> None:
+    decimals = Decimals(digits, min(digits, fraction))
+    assert decimals.fit(texts) == all(map(decimals.fits, texts))
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=4), st.integers(1, 9))
+def test_what_is_plain_is_digits_with_a_point_between(texts: list[str], longest: int) -> None:
+    plain = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+    assert are_plain(texts, longest) == all(plain.fullmatch(text) and len(text) <= longest for text in texts)
 
 
 def test_the_table_needs_no_library() -> None:

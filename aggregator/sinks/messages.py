@@ -4,12 +4,11 @@ A batch of records per message is some thirty times as fast for every broker as 
 of is said once here: the order at one place stays, and no message is larger than the target takes.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from aggregator.bus.bus import Batch
-from aggregator.records import Record
 from aggregator.sinks.naming import MOST_PLACES
 
 
@@ -58,19 +57,20 @@ class Chain:
 
 
 def messages_of(
-    batch: Batch, place_of: Callable[[Record], str], *, most_bytes: int, most_records: int | None = None
+    batch: Batch, places: Sequence[str], *, most_bytes: int, most_records: int | None = None
 ) -> tuple[list[Message], list[int]]:
     """The messages of a batch, and the positions of the records that are too large for any.
 
+    places: of each record
     most_bytes: of the lines in a message
     most_records: in a message; null: as many as there are
     """
-    places = list(map(place_of, batch.records))
     most_records = most_records or len(places)
-    if batch.size <= most_bytes and len(places) <= most_records and len(set(places)) == 1:
-        return [
-            Message(places[0], list(range(len(places))), batch.first, batch.last, batch.blob)
-        ], []  # nothing to part
+    is_one = batch.size <= most_bytes and len(places) <= most_records and places.count(places[0]) == len(places)
+    if is_one:  # nothing to part
+        return [Message(places[0], list(range(len(places))), batch.first, batch.last, batch.blob)], []
+    if most_records == 1:
+        return _singly(batch, places, most_bytes)
     sizes = list(map(len, batch.lines))
     groups: dict[str, list[int]] = {}
     too_large = []
@@ -86,6 +86,19 @@ def messages_of(
             payload = b"".join([batch.lines[at] for at in which])
             messages.append(Message(place, which, first, last, payload))
     return messages, too_large
+
+
+def _singly(batch: Batch, places: Sequence[str], most_bytes: int) -> tuple[list[Message], list[int]]:
+    """A message for each record, in their order."""
+    told = enumerate(zip(places, batch.records, batch.lines, strict=True))
+    messages = [
+        Message(place, [at], record.offset, record.offset, line)
+        for at, (place, record, line) in told
+        if len(line) <= most_bytes
+    ]
+    if len(messages) == len(places):
+        return messages, []
+    return messages, [at for at, line in enumerate(batch.lines) if len(line) > most_bytes]
 
 
 def _split(which: list[int], sizes: list[int], most_bytes: int, most_records: int) -> list[list[int]]:

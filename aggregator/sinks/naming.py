@@ -4,13 +4,19 @@ Each kind of target allows other characters. One function serves them all, and i
 a name, whatever an exchange calls them. What a target does not allow is percent-encoded as in an address.
 """
 
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+
 from msgspec import Struct
 
-from aggregator.records import Gap, Health, Record, channel_of
+from aggregator.bus.selection import TOLD_BY_CHANNEL, topic_keys
+from aggregator.records import Record, channel_of
 
 NULL, EMPTY = "%none", "%empty"  # no encoded text reads like these: behind its % stand two digits
 MOST_PLACES = 1 << 16  # remembered; then they are named anew
 MARKS = "/:+@-_=~,()"  # marks that symbols hold, and most targets take as they are
+
+_exchange: Callable[[Record], str] = attrgetter("exchange")
 
 
 class Naming(Struct, frozen=True):
@@ -77,18 +83,27 @@ class Places:
         self._by_symbol = by_symbol
         self._known: dict[tuple[object, ...], str] = {}
 
-    def __call__(self, record: Record) -> str:
-        """The place of a record."""
-        kind = type(record)
-        if kind is Gap or kind is Health:  # their type does not tell the channel
-            return self._name(record)
-        key = (kind, record.exchange, record.symbol, record.raw_symbol) if self._by_symbol else (kind, record.exchange)
-        place = self._known.get(key)
-        if place is None:
-            if len(self._known) == MOST_PLACES:
+    def of(self, records: Sequence[Record]) -> list[str]:
+        """The place of each of these records."""
+        if not self._by_symbol and self._are_alike(records):
+            return self._named(records[:1]) * len(records)
+        return self._named(records)
+
+    @staticmethod
+    def _are_alike(records: Sequence[Record]) -> bool:
+        """Tell whether all are of one type and exchange, as mostly where one connection brought them."""
+        kinds = set(map(type, records))
+        return len(kinds) == 1 and kinds.isdisjoint(TOLD_BY_CHANNEL) and len(set(map(_exchange, records))) == 1
+
+    def _named(self, records: Sequence[Record]) -> list[str]:
+        keys = topic_keys(records)
+        try:
+            return [self._known[key] for key in keys]
+        except KeyError:
+            if len(self._known) > MOST_PLACES:
                 self._known.clear()
-            place = self._known[key] = self._name(record)
-        return place
+            self._known |= {key: self._name(record) for key, record in zip(keys, records, strict=True)}
+            return [self._known[key] for key in keys]
 
     def _name(self, record: Record) -> str:
         channel, exchange, symbol = topic_parts(record)

@@ -132,9 +132,12 @@ class Queue:
 
     def _chosen(self, batch: Batch) -> Batch | None:
         """The records of a batch that the sink wants; null: none."""
-        chosen = [at for at, key in enumerate(batch.keys) if self._is_wanted(key, batch, at)]
-        if len(chosen) == batch.count:
+        wanted = list(map(self._known.get, batch.keys))  # hot: mostly all is known, and wanted
+        if None in wanted:
+            wanted = [self._is_wanted(key, batch, at) for at, key in enumerate(batch.keys)]
+        if False not in wanted:
             return batch
+        chosen = [at for at, is_wanted in enumerate(wanted) if is_wanted]
         return batch.few(chosen) if chosen else None
 
     def _announce(self) -> None:

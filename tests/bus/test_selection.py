@@ -14,6 +14,8 @@ from aggregator.bus.selection import (
     Selection,
     Symbols,
     parse_pattern,
+    topic_key,
+    topic_keys,
     topic_of,
 )
 from aggregator.feed.index import TopicIndex
@@ -202,3 +204,12 @@ def test_an_index_finds_what_a_pattern_means_by_either_name() -> None:
         7,
         *range(99, 1000, 100),
     ]
+
+
+def test_keys_of_many_records_are_those_of_each() -> None:
+    trade = Trade(**SPOT, price="1", size="2")
+    gaps = [Gap(**SPOT, **HOLE, channel=channel) for channel in ("trades", "book", None)]
+    for records in ([trade, *gaps], [trade, Trade(**UNNAMED, price="1", size="2")]):
+        keys = topic_keys(records)
+        assert keys == list(map(topic_key, records))
+        assert len(set(keys)) == len(records)

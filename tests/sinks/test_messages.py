@@ -23,9 +23,8 @@ def test_every_record_is_in_one_message_or_too_large(
         for number, (place, size) in enumerate(rows)
     ]
     batch = Batch(list(records), "e")
-    messages, too_large = messages_of(
-        batch, lambda record: record.exchange, most_bytes=most_bytes, most_records=most_records
-    )
+    places = [record.exchange for record in records]
+    messages, too_large = messages_of(batch, places, most_bytes=most_bytes, most_records=most_records)
     assert sorted(too_large + [at for message in messages for at in message.which]) == list(range(len(rows)))
     assert all(len(batch.lines[at]) > most_bytes for at in too_large)
     for message in messages:
@@ -42,8 +41,19 @@ def test_every_record_is_in_one_message_or_too_large(
 
 def test_messages_are_as_few_as_they_can_be() -> None:
     records = [Trade(exchange="ab"[number % 2], symbol="A/B", price="1", size="2") for number in range(10)]
-    messages, _ = messages_of(Batch(list(records), "e"), lambda record: record.exchange, most_bytes=10_000)
+    messages, _ = messages_of(Batch(list(records), "e"), list("ab" * 5), most_bytes=10_000)
     assert [message.which for message in messages] == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+
+
+def test_records_that_travel_alone_keep_the_order_of_the_stream() -> None:
+    records = [Trade(exchange="ab"[number % 2], symbol="A/B", price="1", size="2", offset=number) for number in (3, 4)]
+    records.append(Trade(exchange="a", symbol="A/B", price="1" * 999, size="2", offset=5))
+    messages, too_large = messages_of(Batch(list(records), "e"), list("aba"), most_bytes=500, most_records=1)
+    assert [(message.place, message.which, message.first, message.last) for message in messages] == [
+        ("a", [0], 3, 3),
+        ("b", [1], 4, 4),
+    ]
+    assert too_large == [2]
 
 
 def test_each_message_names_the_one_before_it_at_its_place() -> None:
@@ -52,7 +62,7 @@ def test_each_message_names_the_one_before_it_at_its_place() -> None:
     for first in (1, 11):
         records = [Trade(exchange="ab"[n % 2], symbol="A/B", price="1", size="2", offset=first + n) for n in range(6)]
         batch = Batch(list(records), "e")
-        messages, _ = messages_of(batch, lambda record: record.exchange, most_bytes=10_000, most_records=2)
+        messages, _ = messages_of(batch, list("ab" * 3), most_bytes=10_000, most_records=2)
         linked += [(message.place, message.last, previous) for message, previous in chain.linked(messages)]
         assert chain.linked(messages) == chain.linked(messages), "a batch that comes again is linked alike"
         chain.passed(messages)

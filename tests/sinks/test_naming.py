@@ -67,10 +67,12 @@ def test_places_are_those_of_the_topics() -> None:
     ]
     by_symbol, by_exchange = Places(NATS, "m."), Places(NATS, by_symbol=False)
     for _ in range(2):  # asked once more, a place is the same
-        assert list(map(by_symbol, records)) == [
+        assert by_symbol.of(records) == [
             "m.trades.x.A/B",
             "m.trades.x.A/B",
             "m.book.x.A/B",
             "m.trades.x.AB",
         ]
-        assert list(map(by_exchange, records)) == ["trades.x", "trades.x", "book.x", "trades.x"]
+        assert by_exchange.of(records) == ["trades.x", "trades.x", "book.x", "trades.x"]
+        assert by_exchange.of(records[1:2]) == ["trades.x"]
+        assert by_exchange.of([records[0], records[3]]) == ["trades.x"] * 2, "all are of one type and exchange"

@@ -81,13 +81,15 @@ class AmqpWriter(Writer):
         self._connection = connection
         self._channel = channel
         self._exchange = exchange
-        self._place = Places(AMQP, f"{settings.prefix}.", by_symbol=settings.mode == "records")
+        self._places = Places(AMQP, f"{settings.prefix}.", by_symbol=settings.mode == "records")
         self._asked: dict[str, asyncio.Task[None]] = {}
 
     async def write(self, batch: Batch) -> None:
         """Hand over a batch, and wait until the server has it. Raises OSError, Retry or Refused."""
         most_records = 1 if self._settings.mode == "records" else None
-        messages, too_large = messages_of(batch, self._place, most_bytes=LARGEST_BYTES, most_records=most_records)
+        messages, too_large = messages_of(
+            batch, self._places.of(batch.records), most_bytes=LARGEST_BYTES, most_records=most_records
+        )
         for message in messages:
             id = f"{batch.epoch}:{message.first}:{message.last}:{message.place}"
             if len(message.place) > LONGEST_KEY:

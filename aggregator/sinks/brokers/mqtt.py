@@ -232,7 +232,7 @@ class MqttWriter(Writer):
     def __init__(self, settings: MqttSettings, line: _Line) -> None:
         self._settings = settings
         self._line = line
-        self._place = Places(MQTT, f"{settings.prefix}/", by_symbol=settings.mode == "records")
+        self._places = Places(MQTT, f"{settings.prefix}/", by_symbol=settings.mode == "records")
         self._chain = Chain()
         self._taken: set[tuple[str, int]] = set()  # the server has these of the batch at hand
 
@@ -241,7 +241,7 @@ class MqttWriter(Writer):
         most_records = 1 if self._settings.mode == "records" else None
         most = min(self._settings.largest_message, self._line.largest or self._settings.largest_message)
         messages, too_large = messages_of(
-            batch, self._place, most_bytes=most - HEADERS_BYTES, most_records=most_records
+            batch, self._places.of(batch.records), most_bytes=most - HEADERS_BYTES, most_records=most_records
         )
         asked: list[tuple[Message, asyncio.Future[int]]] = []
         for message, previous in self._chain.linked(messages):

@@ -6,14 +6,13 @@ The headers of each message say of which batch it is, and which came before, so 
 
 import asyncio
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import structs
 from pydantic import Field
 
 from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, NatsKeys, Watch, connect, said
-from aggregator.sinks.messages import Message, messages_of
+from aggregator.sinks.messages import messages_of
 from aggregator.sinks.naming import NATS, Places
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.values import Bytes, Count, Duration
@@ -58,7 +57,7 @@ class NatsWriter(Writer):
         """Write over a connection that stands; `daemon` is the name by which others know this one."""
         self._settings = settings
         self._client = client
-        self._place = Places(NATS, f"{settings.prefix}.", by_symbol=settings.mode != "frames")
+        self._places = Places(NATS, f"{settings.prefix}.", by_symbol=settings.mode != "frames")
         self._watch = watch
         self._named = {DAEMON: daemon} if daemon else {}
         self._written: tuple[str, int] = ("", 0)  # the epoch and the last offset of the batch before
@@ -100,41 +99,45 @@ class NatsWriter(Writer):
 
         room = self._client.max_payload - HEADERS_BYTES
         try:
-            most_records = None if self._settings.mode == "frames" else 1
-            messages, too_large = messages_of(batch, self._place, most_bytes=room, most_records=most_records)
+            places = self._places.of(batch.records)
             if self._settings.mode == "core":
-                await self._hand_out(self._client, batch, messages)
+                too_large = await self._hand_out(batch, places, room)
             else:
-                too_large.extend(await self._store(batch, messages))
+                too_large = await self._store(batch, places, room)
         except Error as error:
             raise self._watch.failure(error) from error
-        if messages:
-            self._written = batch.epoch, batch.last
         if too_large:
             raise Refused(_size(room), too_large)
 
-    def _headers(self, batch: Batch, messages: Sequence[Message]) -> dict[str, str]:
+    def _headers(self, batch: Batch, count: int) -> dict[str, str]:
         """The headers of every message of a batch."""
         epoch, last = self._written
         return {
             **self._named,
             EPOCH: batch.epoch,
-            BATCH: f"{batch.first}-{batch.last}/{len(messages)}",
+            BATCH: f"{batch.first}-{batch.last}/{count}",
             BEFORE: str(last if epoch == batch.epoch else 0),
         }
 
-    async def _hand_out(self, client: "Client", batch: Batch, messages: Sequence[Message]) -> None:
-        """Publish each record, and have the server answer behind the last of them."""
-        headers = self._headers(batch, messages)
-        for message in sorted(
-            messages, key=attrgetter("first")
-        ):  # the order is that of the stream, whatever their subjects
-            await client.publish(message.place, message.payload[:-1], headers=headers)
-        await self._watch.while_connected(asyncio.ensure_future(client.flush()))
+    async def _hand_out(self, batch: Batch, places: Sequence[str], room: int) -> list[int]:
+        """Publish each record that is not too large, in their order, and have the server answer behind the last."""
+        lines = batch.lines
+        too_large = [at for at, line in enumerate(lines) if len(line) > room]
+        headers = self._headers(batch, len(lines) - len(too_large))
+        publish = self._client.publish
+        for place, line in zip(places, lines, strict=True):
+            if len(line) <= room:
+                await publish(place, line[:-1], headers=headers)
+        await self._watch.while_connected(asyncio.ensure_future(self._client.flush()))
+        if len(too_large) < len(lines):
+            self._written = batch.epoch, batch.last
+        return too_large
 
-    async def _store(self, batch: Batch, messages: Sequence[Message]) -> list[int]:
+    async def _store(self, batch: Batch, places: Sequence[str], room: int) -> list[int]:
         """Publish messages, all of them before the first answer, and wait for each one's answer; which are refused."""
-        headers = self._headers(batch, messages)
+        most_records = None if self._settings.mode == "frames" else 1
+        messages, refused = messages_of(batch, places, most_bytes=room, most_records=most_records)
+        headers = self._headers(batch, len(messages))
         answers: list[asyncio.Future[PubAck]] = []
         for message in messages:
             id = f"{batch.epoch}:{batch.first}-{batch.last}:{message.first}:{message.last}:{message.place}"
@@ -143,10 +146,11 @@ class NatsWriter(Writer):
             )
             answers.append(await publishing)
         said_of = await self._watch.while_connected(asyncio.gather(*answers, return_exceptions=True))
-        refused: list[int] = []
         for message, answer in zip(messages, said_of, strict=True):
             if isinstance(answer, BaseException):
                 refused.extend(_refused(answer, message.which))
+        if messages:
+            self._written = batch.epoch, batch.last
         return refused
 
     async def close(self) -> None:

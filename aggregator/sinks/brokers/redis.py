@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct, structs
 from pydantic import AfterValidator, Field
 
-from aggregator.bus.selection import topic_key
+from aggregator.bus.selection import topic_keys
 from aggregator.records import MS_NS, BookDelta, BookSnapshot, Gap, OrdersDelta, OrdersSnapshot, Record
 from aggregator.sinks.messages import Message, messages_of
 from aggregator.sinks.naming import REDIS, Places, topic_parts
@@ -92,7 +92,7 @@ class RedisWriter(Writer):
     def __init__(self, settings: RedisSettings, client: "Redis") -> None:
         self._settings = settings
         self._client = client
-        self._place = Places(REDIS, f"{settings.prefix}:", by_symbol=settings.mode != "batches")
+        self._places = Places(REDIS, f"{settings.prefix}:", by_symbol=settings.mode != "batches")
         self._reached: dict[str, StreamEnd] = {}
 
     async def write(self, batch: Batch) -> None:
@@ -113,7 +113,9 @@ class RedisWriter(Writer):
     async def _append(self, batch: Batch) -> None:
         """Append what the streams do not have yet."""
         most_records = 1 if self._settings.mode == "records" else None
-        messages, too_large = messages_of(batch, self._place, most_bytes=LARGEST_BYTES, most_records=most_records)
+        messages, too_large = messages_of(
+            batch, self._places.of(batch.records), most_bytes=LARGEST_BYTES, most_records=most_records
+        )
         await self._look({message.place for message in messages if message.place not in self._reached})
         pipe = self._client.pipeline(transaction=False)
         sent = []
@@ -167,18 +169,17 @@ class RedisWriter(Writer):
 
     async def _publish(self, batch: Batch) -> None:
         pipe = self._client.pipeline(transaction=False)
-        for record, line in zip(batch.records, batch.lines, strict=True):
-            pipe.publish(self._place(record), line[:-1])
+        for place, line in zip(self._places.of(batch.records), batch.lines, strict=True):
+            pipe.publish(place, line[:-1])
         await pipe.execute()
 
     async def _keep_latest(self, batch: Batch) -> None:
         """Set the latest record of each topic, by one command for each channel."""
-        newest: dict[tuple[object, ...], int] = {}
-        for at, record in enumerate(batch.records):
-            if not isinstance(record, NO_LATEST):
-                newest[topic_key(record)] = at
+        newest = dict(zip(topic_keys(batch.records), range(len(batch)), strict=True))
         hashes: dict[str, dict[str, bytes]] = {}
         for at in sorted(newest.values()):
+            if isinstance(batch.records[at], NO_LATEST):
+                continue
             channel, exchange, symbol = topic_parts(batch.records[at])
             hashes.setdefault(channel, {})[REDIS.join(exchange, symbol)] = batch.lines[at][:-1]
         pipe = self._client.pipeline(transaction=False)

@@ -89,7 +89,7 @@ class ZmqWriter(Writer):
         self._settings = settings
         self._context = context
         self._zmq = zmq_context
-        self._place = Places(ZMQ, f"{settings.prefix}:", by_symbol=settings.mode == "records")
+        self._places = Places(ZMQ, f"{settings.prefix}:", by_symbol=settings.mode == "records")
         self._chain = Chain()
         self._encoder = msgspec.json.Encoder()
         self._slow_until = 0.0  # the status says so long that a subscriber was too slow; infinite: it has to say it
@@ -121,7 +121,9 @@ class ZmqWriter(Writer):
 
         most_records = 1 if self._settings.mode == "records" else None
         most = self._settings.largest_message
-        messages, too_large = messages_of(batch, self._place, most_bytes=most, most_records=most_records)
+        messages, too_large = messages_of(
+            batch, self._places.of(batch.records), most_bytes=most, most_records=most_records
+        )
         try:
             for at, (message, previous) in enumerate(self._chain.linked(messages)[self._sent :], 1):
                 self._send(batch.epoch, message, previous)

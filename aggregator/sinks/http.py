@@ -221,8 +221,7 @@ def mark(batch: Batch, blob: bytes) -> str:
 
     A digest of every byte would take as long as encoding them.
     """
-    offsets = array("q", [record.offset for record in batch.records])
-    return blake2b(offsets.tobytes() + zlib.crc32(blob).to_bytes(4, "big"), digest_size=8).hexdigest()
+    return blake2b(array("q", batch.offsets).tobytes() + zlib.crc32(blob).to_bytes(4, "big"), digest_size=8).hexdigest()
 
 
 class HttpWriter(Writer):

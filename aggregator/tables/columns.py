@@ -141,6 +141,7 @@ def are_plain(texts: Sequence[str], longest: int) -> bool:
     """Tell whether each of many texts is plain: digits, a point between some or none, and before them a minus or none.
 
     They are looked at as one text, in half the time that a pattern takes for each. What is not plain may be a number.
+    No pattern of all of them serves: possessive ones, which are as fast, fit too much in Python 3.11.2 (gh-106052).
 
     longest: characters of each, at most
     """

@@ -61,7 +61,7 @@ LEFT_OUT = (Gap, Health, Summary, Status, Instrument)  # these come with what wa
 TOPICS = tuple(f"{CHANNEL_OF[kind]}:*:*" for kind in POINTS)
 # No chart shows these, and the offset stands in each line by itself.
 ENVELOPE = frozenset({"ts_recv", "ts_sent", "offset", "sequence", "sequence_first", "sequence_prev"})
-LONGEST_PLAIN = 300  # characters of a plain number, for which no double is too small
+PLAIN_LENGTH = 300  # characters of a plain number, for which no double is too small
 PLAIN = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII)  # likewise
 CONNECT_S = 10.0
 IDLE_S = 30.0
@@ -167,7 +167,7 @@ class Lines:
                 continue
             if None not in values and column.kind in {"count", "time"}:
                 form += f",{column.name}=%di"
-            elif None not in values and column.kind == "number" and are_plain(values, LONGEST_PLAIN):
+            elif None not in values and column.kind == "number" and are_plain(values, PLAIN_LENGTH):
                 form += f",{column.name}=%s"  # hot: mostly numbers stand in a line as they are
             else:
                 form += "%s"

@@ -137,7 +137,7 @@ def _symbols(record: type[Record]) -> tuple[tuple[Column, ...], Callable[[Record
     return found, attrgetter(*[column.name for column in found[1:]])
 
 
-class Symbols:
+class RowSymbols:
     """The symbols of records; of each set of them one dictionary is remembered, as there are few."""
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ def _told(told: Sequence[Column], values: Sequence[Any]) -> Iterator[tuple[str, 
             yield column.name, str(value).lower() if column.kind == "flag" else value
 
 
-def rows_of(part: Part, symbols: Symbols) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+def rows_of(part: Part, symbols: RowSymbols) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
     """The symbols and the other columns of each record; null is none. The time of the table is not among them.
 
     The dictionary of the other columns is one and the same, which is filled anew for each record.
@@ -208,7 +208,7 @@ class QuestdbWriter(Writer):
         self._prefix = settings.prefix
         self._worker = worker
         self._sender = sender
-        self._symbols = Symbols()
+        self._symbols = RowSymbols()
 
     async def write(self, batch: Batch) -> None:
         """Have a batch in its tables. Raises OSError, Retry or Refused."""

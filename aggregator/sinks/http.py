@@ -210,14 +210,14 @@ def _gzip(blob: bytes) -> bytes:
 
 
 def _packer(compression: str) -> Callable[[bytes], bytes]:
-    """What packs a body; one thread at a time may call it."""
+    """Give the function that packs a body; one thread at a time may call it."""
     if compression == "gzip":
         return _gzip
     return zstandard.ZstdCompressor(level=LEVEL).compress if compression == "zstd" else bytes
 
 
 def mark(batch: Batch, blob: bytes) -> str:
-    """What tells batches apart that begin and end alike: which records they hold, and a checksum of what these say.
+    """Tell batches apart that begin and end alike, by which records they hold, and a checksum of what these say.
 
     A digest of every byte would take as long as encoding them.
     """

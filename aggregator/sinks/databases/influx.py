@@ -126,7 +126,7 @@ def _fields(kind: type[Record]) -> tuple[Getter, ...]:
 
 @cache
 def _tagged(kind: type[Record]) -> Callable[[Record], tuple[str | None, ...]]:
-    """What reads that by which the series of a type are told apart: exchange, both symbols, and its further tags."""
+    """Read that by which the series of a type are told apart: exchange, both symbols, and its further tags."""
     return attrgetter("exchange", "symbol", "raw_symbol", *POINTS[kind])
 
 

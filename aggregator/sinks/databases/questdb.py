@@ -142,7 +142,7 @@ class RowSymbols:
 
     def __init__(self) -> None:
         self._known: dict[type[Record], dict[tuple[Any, ...], dict[str, str]]] = {}
-        self._epoch = ""  # of all of them
+        self._epoch = ""  # all of them are of this one
 
     def of(self, part: Part) -> list[dict[str, str]]:
         """The symbols of each record; null is left out."""

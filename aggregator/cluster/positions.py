@@ -92,7 +92,7 @@ class Positions:
     def _note_data(self, channel: Channel, record: Record) -> None:
         topic = self.topics.setdefault((channel, record.raw_symbol), TopicPosition())
         topic.symbol, topic.at = record.symbol, max(topic.at, record.ts_recv)
-        if not isinstance(record, Instrument):  # those are told when they are listed, whatever comes of them
+        if not isinstance(record, Instrument | BookSnapshot | OrdersSnapshot):  # those are told at other moments too
             self.at = max(self.at, record.ts_recv)
         if isinstance(record, Trade | Liquidation):
             self._remember((channel, record.raw_symbol, *identity_of(record)), record.ts_recv)

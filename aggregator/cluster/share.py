@@ -197,7 +197,7 @@ class Share:
         self._compared_until = now + COMPARED_NS
         self._owed = {}
         self._tell_standing(ring, now)
-        broken = self._uncovered(now)
+        broken = self._uncovered(ring, now)
         anew = {raw for (channel, raw) in broken if channel == "book"}
         if "book" not in self.positions.sure:
             anew |= {record.raw_symbol for record in ring if isinstance(record, BookSnapshot | BookDelta)}
@@ -245,15 +245,39 @@ class Share:
         known = self.positions.gaps.keys() | {record.gap_id for record in ring if isinstance(record, Gap)}
         out.extend(structs.replace(gap) for id, gap in self._gaps.items() if id not in known)
 
-    def _uncovered(self, now: int) -> list[Topic]:
+    def _uncovered(self, ring: Collection[Record], now: int) -> list[Topic]:
         """Open a gap of each topic of which something may be missing between the owner before and this one."""
         broken = []
+        here: set[Topic] = set()
+        both: set[Topic] = set()
+        for record in ring:
+            if (channel := CHANNEL_OF.get(type(record))) is not None:
+                here.add((channel, record.raw_symbol))
+                if self.positions.holds(record):
+                    both.add((channel, record.raw_symbol))
         for topic in sorted(self.followed, key=str):
             if topic[0] in {"instruments", "status"} or (topic[0] != "orders" and self._covers(topic)):
                 continue
             broken.append(topic)
             self._owe(topic, now)
+        for topic in sorted(self.followed.difference(broken, both), key=str):
+            if self._is_apart(topic, now, is_here=topic in here):
+                broken.append(topic)
+                self._owe(topic, now)
         return broken
+
+    def _is_apart(self, topic: Topic, now: int, *, is_here: bool) -> bool:
+        """Tell whether the newest records of a topic that the stream holds should have come here, and have not.
+
+        The owner before was late with them then: others that came at the same time are in neither.
+        """
+        position, since = self.positions.topics.get(topic), self._live.get(topic)
+        if position is None or since is None or topic[0] in {"instruments", "status"}:
+            return False
+        if topic[0] in BOOKS and topic[0] not in self.positions.sure:
+            return False  # it is told anew
+        is_due = is_here or now - position.at > APART_NS
+        return is_due and position.at > max(since, self._horizon) + APART_NS
 
     def _owe(self, topic: Topic, now: int) -> None:
         """Open a gap that ends with the next record of a topic, and of a book with the next whole one."""

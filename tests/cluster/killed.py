@@ -203,6 +203,8 @@ def main() -> None:
             say(f"{number}: {getattr(world, act)()}")
             time.sleep(arguments.pause)
         time.sleep(10)
+        costs = [f"{each.home.name} {each.cpu():.1f}" for each in (*daemons.values(), reader, oracle)]
+        say(f"seconds of a core that each has taken, in its last life: {', '.join(costs)}")
         for daemon in (reader, oracle):
             daemon.end(signal.SIGTERM)
         wrong = judge(reader, oracle)

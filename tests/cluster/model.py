@@ -27,7 +27,6 @@ NAMES = ("a", "b", "c")
 TICK_S = 0.4
 EMITTED_S = 0.5  # between two records of the exchange
 LOST_S = 10.0  # a connection that is not read for so long is gone
-TOLD_LATE_S = 3.0  # a record is told of within a gap whose ends are so exact
 EPOCH_NS = 1_700_000_000 * SECOND_NS
 READ_BACK = 400  # frames of the stream that a new life reads
 
@@ -416,14 +415,12 @@ class Case:
             yield f"nobody gathers in the end: {trades[-1:]} of {emitted(now)}"
         if read.gaps:
             yield f"a gap stays open: {list(read.gaps)}"
-        if self.is_gentle and read.spans:
+        if self.is_gentle and read.is_gap_told:
             yield "a gap is told, and another member stood by"
-        slack = round(TOLD_LATE_S * SECOND_NS)
         for one in sorted(set(range(trades[0], trades[-1] + 1)) - {*trades, *read.late}) if trades else ():
-            at = EPOCH_NS + round(one * EMITTED_S * SECOND_NS)
             if self.is_gentle:
                 yield f"trade {one} is missing, and another member stood by"
-            elif not any(begin - slack <= at <= end + slack for begin, end in read.spans):
+            elif one in read.untold:
                 yield f"trade {one} is missing in silence"
 
 
@@ -436,7 +433,9 @@ class Read:
         self.trades: list[int] = []
         self.late: list[int] = []
         self.gaps: dict[str, Gap] = {}
-        self.spans: list[tuple[int, int]] = []
+        self.untold: set[int] = set()  # passed over, where no gap stands between the trades before and behind
+        self.is_gap_told = False
+        self._is_told = False  # a gap stands behind the trade before
         self.book: int | None = None
 
     def take(self, record: Record) -> None:
@@ -444,7 +443,7 @@ class Read:
         if isinstance(record, Gap):
             self._gap(record)
         elif isinstance(record, Trade):
-            (self.late if "late" in (record.flags or ()) else self.trades).append(record.sequence or 0)
+            self._trade(record.sequence or 0, is_late="late" in (record.flags or ()))
         elif isinstance(record, BookSnapshot):
             self.book = record.sequence
         elif isinstance(record, BookDelta) and self.book is not None:
@@ -452,10 +451,21 @@ class Read:
                 self.wrong.append(f"the book goes from {self.book} to {record.sequence}")
             self.book = record.sequence
 
+    def _trade(self, number: int, *, is_late: bool) -> None:
+        if is_late:
+            self.late.append(number)
+            return
+        is_told = self._is_told or any(gap.channel in {None, "trades"} for gap in self.gaps.values())
+        if self.trades and not is_told:
+            self.untold |= set(range(self.trades[-1] + 1, number))
+        self.trades.append(number)
+        self._is_told = False
+
     def _gap(self, gap: Gap) -> None:
+        self.is_gap_told = True
+        self._is_told = self._is_told or gap.channel in {None, "trades"}
         if gap.phase == "close":
             self.gaps.pop(gap.gap_id, None)
-            self.spans.append((gap.ts_from, gap.ts_to or 0))
             return
         self.gaps[gap.gap_id] = gap
         if gap.channel in {None, "book"}:

@@ -1,6 +1,7 @@
 """Three nodes of NATS on this machine, members of a cluster of daemons, and a reader of what they write."""
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -101,6 +102,12 @@ class Daemon:
         assert self.process is not None
         self.process.send_signal(number)
         self.process.wait(60)
+
+    def cpu(self) -> float:
+        """The seconds of a core that this life has taken."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def abandon(self) -> None:
         if self.process is not None and self.process.poll() is None:

@@ -39,7 +39,7 @@ def is_always_covered(_share: Share, _topic: object) -> bool:
     return True
 
 
-def tells_no_gap(_share: Share, _now: int) -> list[object]:
+def tells_no_gap(_share: Share, _ring: object, _now: int) -> list[object]:
     return []
 
 

@@ -426,6 +426,7 @@ class Session:
                 happen(topic, "disconnected", out, now, "the connection is gone")
             if isinstance(topic, BookTopic):
                 topic.book = None
+        self._touched.clear()  # nobody looks at them any more, and they would hold each other
         return out
 
     def refresh(self, instrument: Instrument) -> None:

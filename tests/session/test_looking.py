@@ -1,5 +1,6 @@
 """Which topics a tick looks at: those to which something has happened, and those that time alone makes due."""
 
+import gc
 import json
 from collections.abc import Iterable, Sequence
 
@@ -149,6 +150,20 @@ def test_only_topics_that_something_happens_to_are_looked_at(monkeypatch: pytest
     talk.wait(2)
     assert set(looked) == {"M9"}
     assert talk.told("M9")[-1][0] == "live"
+
+
+def test_topics_of_a_connection_that_is_over_are_free_without_the_collector() -> None:
+    talk = Talk()
+    talk.session.topics.known("ticker", "M0", talk.now).place.conn = "over"
+    talk.say(*NAMES)
+    talk.wait(15)
+    talk.session.close("disconnect", talk.now)
+    gc.disable()
+    try:
+        del talk
+        assert not [o for o in gc.get_objects() if isinstance(o, Topic) and o.conn == "over"]
+    finally:
+        gc.enable()
 
 
 # --- the queue of requests

@@ -98,6 +98,7 @@ MarketState = Literal[
     "trading",
     "pre_open",
     "post_only",
+    "reduce_only",
     "cancel_only",
     "halt",
     "settling",
@@ -529,7 +530,8 @@ class Instrument(Record, tag="instrument", kw_only=True, gc=False):
 class Status(Record, tag="status", kw_only=True, gc=False):
     """Whether an exchange (both symbols null) or an instrument can be traded.
 
-    state: `trading`, `pre_open`, `post_only`, `cancel_only`, `halt`, `settling`, `maintenance`, `delisted`, `unknown`
+    state: `trading`, `pre_open`, `post_only`, `reduce_only` (orders are matched that make a position smaller, and no
+        others), `cancel_only`, `halt`, `settling`, `maintenance`, `delisted`, `unknown`
     reason: in words
     origin: `exchange`: as it was told
     """

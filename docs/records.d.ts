@@ -404,7 +404,7 @@ export interface Instrument {
   expiry?: number;
   strike?: string;
   option_type?: "call" | "put";
-  state: "cancel_only" | "delisted" | "halt" | "maintenance" | "post_only" | "pre_open" | "settling" | "trading" | "unknown";
+  state: "cancel_only" | "delisted" | "halt" | "maintenance" | "post_only" | "pre_open" | "reduce_only" | "settling" | "trading" | "unknown";
   ts_listed?: number;
   index?: string;
   funding_interval_s?: number;
@@ -429,7 +429,7 @@ export interface Status {
   source: "backfill" | "derived" | "replay" | "rest" | "ws";
   upstream?: [string, number, string];
   flags?: ("backfill" | "bad_ts" | "late" | "snapshot")[];
-  state: "cancel_only" | "delisted" | "halt" | "maintenance" | "post_only" | "pre_open" | "settling" | "trading" | "unknown";
+  state: "cancel_only" | "delisted" | "halt" | "maintenance" | "post_only" | "pre_open" | "reduce_only" | "settling" | "trading" | "unknown";
   reason?: string;
   origin: "exchange";
 }

@@ -48,7 +48,7 @@ ENVELOPE: Final = {
     "upstream": "upstream?",
 }
 FLAGS: Final = {"snapshot", "backfill", "late", "bad_ts"}
-STATES: Final = "trading|pre_open|post_only|cancel_only|halt|settling|maintenance|delisted|unknown"
+STATES: Final = "trading|pre_open|post_only|reduce_only|cancel_only|halt|settling|maintenance|delisted|unknown"
 UNITS: Final = "base|quote|contract"
 TOPIC_STATES: Final = "subscribing|syncing|live|quiet|stalled|suspect|down"
 CAUSES: Final = (

@@ -35,6 +35,7 @@ LIFE: Mapping[MarketState, Life] = {
     "pre_open": "pre-open",
     "trading": "trading",
     "post_only": "trading",
+    "reduce_only": "trading",
     "cancel_only": "trading",
     "unknown": "trading",
     "halt": "halted",

@@ -1,6 +1,7 @@
 """Reading what ApeX Omni lists, and what of it comes by REST.
 
 https://api-docs.pro.apex.exchange/#publicapi-v3-for-omni-get-all-config-data-v3
+Where `enableOpenPosition` is off, positions can be closed, and none opened.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,6 +49,7 @@ class ContractWire(Struct):
     baseTokenId: str
     settleAssetId: str
     enableTrade: bool = True
+    enableOpenPosition: bool = True
     tickSize: str | None = None
     stepSize: str | None = None
     minOrderSize: str | None = None
@@ -85,7 +87,7 @@ def read_contract(row: Raw) -> Instrument:
         lot_size=optional(c.stepSize),
         min_size=optional(c.minOrderSize),
         max_size=optional(c.maxOrderSize),
-        state="trading" if c.enableTrade else "halt",
+        state="halt" if not c.enableTrade else "trading" if c.enableOpenPosition else "reduce_only",
         funding_interval_s=HOUR_S,
         funding_offset_s=0,
     )

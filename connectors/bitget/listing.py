@@ -21,7 +21,7 @@ STATES: dict[str, MarketState] = {
     "listed": "pre_open",  # contracts
     "normal": "trading",
     "restrictedAPI": "trading",
-    "limit_open": "trading",  # positions may still be closed, and small ones opened
+    "limit_open": "reduce_only",  # by its documentation; small positions have been seen to be opened
     "maintain": "maintenance",
     "off": "delisted",
 }

@@ -1,6 +1,7 @@
 """Bitrue's markets: pairs within an object, contracts as a list.
 
 https://www.bitrue.com/api-docs
+https://www.bitrue.com/api_docs_includes_file/futures/index.html (a contract's `status` is as in ChainUP's protocol)
 """
 
 from msgspec import Raw, Struct
@@ -13,6 +14,7 @@ from aggregator.wire import Text, as_written, optional, step, text
 SPOT = "https://www.bitrue.com/api/v1"
 CONTRACT = "https://fapi.bitrue.com"
 STATES: dict[str, MarketState] = {"TRADING": "trading", "HALT": "halt"}
+CONTRACT_STATES: dict[int, MarketState] = {0: "halt", 1: "trading"}
 LINEAR = 1  # `side` of a contract
 
 
@@ -36,7 +38,7 @@ class PairWire(Struct):
 class ContractWire(Struct):
     symbol: str  # `E-BTC-USDT`
     type: str  # `E`; others are for practice, or of another kind of margin
-    status: int
+    status: int  # 0 cannot be traded, 1 can be
     side: int
     multiplier: Text
     pricePrecision: int
@@ -96,7 +98,7 @@ def read_contract(row: Raw) -> Instrument | None:
         tick_size=step(c.pricePrecision),
         lot_size="1",
         min_size=optional(c.minOrderVolume),
-        state="trading" if c.status == 1 else "unknown",
+        state=CONTRACT_STATES.get(c.status, "unknown"),
     )
 
 

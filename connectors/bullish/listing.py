@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Listing, Request
-from aggregator.records import HOUR_S, Instrument, Kind
+from aggregator.records import HOUR_S, Instrument, Kind, MarketState
 from aggregator.wire import at, from_iso, optional, step
 
 REST = "https://api.exchange.bullish.com/trading-api"
@@ -28,6 +28,8 @@ class MarketWire(Struct):
     maxQuantityLimit: str | None = None
     minCostLimit: str | None = None
     marketEnabled: bool = True
+    createOrderEnabled: bool = True
+    cancelOrderEnabled: bool = True
     underlyingBaseSymbol: str | None = None  # contracts alone, as what follows
     underlyingQuoteSymbol: str | None = None
     settlementAssetSymbol: str | None = None
@@ -65,11 +67,18 @@ def read_market(row: Raw) -> Instrument | None:
         expiry=from_iso(m.expiryDatetime) if m.expiryDatetime and is_dated else None,
         strike=optional(m.optionStrikePrice),
         option_type=OPTION_TYPES.get(m.optionType or ""),
-        state="trading" if m.marketEnabled else "halt",
+        state=state(m),
         index=None if is_spot else base,
         funding_interval_s=HOUR_S if kind == "perpetual" else None,
         funding_offset_s=0 if kind == "perpetual" else None,
     )
+
+
+def state(m: MarketWire) -> MarketState:
+    """What can be done there: a market may be open for those alone who take their orders back."""
+    if m.marketEnabled and m.createOrderEnabled:
+        return "trading"
+    return "cancel_only" if m.marketEnabled and m.cancelOrderEnabled else "halt"
 
 
 LISTING = Listing((Request(f"{REST}/v1/markets"),), at(), read_market, state=())

@@ -16,7 +16,7 @@ from aggregator.wire import Text, at, nonzero, number, optional
 MARKETS = Request("https://api.starknet.extended.exchange/api/v1/info/markets", headers={"User-Agent": "aggregator"})
 STATES: dict[str, MarketState] = {
     "ACTIVE": "trading",
-    "REDUCE_ONLY": "trading",  # orders are matched, of those who leave
+    "REDUCE_ONLY": "reduce_only",
     "PRELISTED": "pre_open",
     "DISABLED": "halt",
     "DELISTED": "delisted",

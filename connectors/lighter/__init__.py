@@ -2,6 +2,8 @@
 
 https://apidocs.lighter.xyz
 An update of a book names the number that it follows (`begin_nonce`); `offset` has had holes since December 2025.
+https://apidocs.lighter.xyz/reference/orderbookdetails
+Where a market is `active` and its settings say `force_reduce_only`, positions can be closed there, and none opened.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +23,10 @@ REST = "https://mainnet.zklighter.elliot.ai/api/v1"
 STATES: dict[str, MarketState] = {"active": "trading", "inactive": "halt"}
 
 
+class Settings(Struct, frozen=True):
+    force_reduce_only: bool = False
+
+
 class MarketWire(Struct):
     symbol: str  # `ETH` is a perpetual, `ETH/USDC` is spot
     market_id: int
@@ -30,6 +36,7 @@ class MarketWire(Struct):
     price_decimals: Text = None
     min_base_amount: Text = None
     min_quote_amount: Text = None
+    market_config: Settings | None = None  # of perpetuals
 
 
 class Answer(Struct):
@@ -49,7 +56,8 @@ def rows(body: bytes) -> Iterable[Raw]:
 def read_market(row: Raw) -> Instrument:
     m = decode_market(row)
     base, _, quote = m.symbol.partition("/")
-    is_spot = m.market_type == "spot"
+    is_spot, is_closing = m.market_type == "spot", m.market_config is not None and m.market_config.force_reduce_only
+    state = STATES.get(m.status, "unknown")
     return Instrument(
         raw_symbol=str(m.market_id),
         kind="spot" if is_spot else "perpetual",
@@ -62,7 +70,7 @@ def read_market(row: Raw) -> Instrument:
         lot_size=step(m.size_decimals),
         min_size=optional(m.min_base_amount),
         min_notional=optional(m.min_quote_amount),
-        state=STATES.get(m.status, "unknown"),
+        state="reduce_only" if state == "trading" and is_closing else state,
         funding_interval_s=None if is_spot else HOUR_S,
         funding_offset_s=None if is_spot else 0,
     )

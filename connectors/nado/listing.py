@@ -2,6 +2,7 @@
 
 https://docs.nado.xyz/developer-resources/api/gateway/queries/symbols
 https://docs.nado.xyz/developer-resources/api/v2/contracts
+Outside of their hours, markets that have some are `soft_reduce_only`: none may open a position there.
 Every market is quoted in USDT0, its product 0. A funding rate is that of a day; funding is exchanged each hour.
 """
 
@@ -32,8 +33,8 @@ DEPTH = 100
 KINDS: dict[str, Kind] = {"perp": "perpetual", "spot": "spot"}
 STATES: dict[str, MarketState] = {
     "live": "trading",
-    "reduce_only": "trading",  # orders are matched, of those who leave
-    "soft_reduce_only": "trading",
+    "reduce_only": "reduce_only",
+    "soft_reduce_only": "reduce_only",  # of markets that have hours, outside of these
     "post_only": "post_only",
     "not_tradable": "halt",
 }

@@ -2,7 +2,8 @@
 
 https://doc.xt.com/docs/spot/Market/GetSymbolInformation
 https://doc.xt.com/docs/futures/Market/Get_multiple_symbols
-A contract can be traded where `tradeSwitch` says so; its `state` is always 0 (September 2026).
+A contract can be traded where `tradeSwitch` says so; its `state` is always 0 (September 2026). Where `openSwitch` is
+off beside it, nobody may open a position.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,6 +45,7 @@ class ContractWire(Struct):
     baseCoin: str
     quoteCoin: str
     tradeSwitch: bool
+    openSwitch: bool = True
     minStepPrice: Text = None
     minQty: Text = None
     quantityPrecision: Text = None  # decimals that a number of contracts may have
@@ -109,7 +111,7 @@ def read_contract(row: Raw) -> Instrument:
         min_size=optional(wire.minQty),
         min_notional=optional(wire.minNotional),
         expiry=None if is_perpetual or wire.deliveryDate is None else wire.deliveryDate * MS_NS,
-        state="trading" if wire.tradeSwitch else "halt",
+        state="halt" if not wire.tradeSwitch else "trading" if wire.openSwitch else "reduce_only",
         ts_listed=None if wire.onboardDate is None else wire.onboardDate * MS_NS,
     )
 

@@ -12,7 +12,7 @@ from aggregator.records import Instrument, MarketState
 STATES: dict[str, MarketState] = {
     "TRADING": "trading",
     "API_TRADE_FORBIDDEN": "trading",  # by others than programs
-    "OPEN_FORBIDDEN": "trading",  # by those who leave
+    "OPEN_FORBIDDEN": "reduce_only",
     "ONLINE": "pre_open",
     "CLOSE_FORBIDDEN": "halt",
     "HALT": "halt",

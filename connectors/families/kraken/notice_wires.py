@@ -24,7 +24,7 @@ TAGS = {*OURS, "status"}
 STATES: dict[str, MarketState] = {
     "online": "trading",
     "limit_only": "trading",
-    "reduce_only": "trading",
+    "reduce_only": "reduce_only",
     "post_only": "post_only",
     "cancel_only": "cancel_only",
     "maintenance": "maintenance",

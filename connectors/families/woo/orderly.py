@@ -23,7 +23,7 @@ API = "https://api-evm.orderly.org/v1/public"
 
 STATES: dict[str, MarketState] = {
     "ACTIVE": "trading",
-    "REDUCE_ONLY": "trading",  # orders are matched, of those who leave
+    "REDUCE_ONLY": "reduce_only",
     "SUSPENDED": "halt",
     "DELISTED": "delisted",
 }

@@ -76,6 +76,23 @@ def past(records: Iterable[R]) -> list[R]:
     return found
 
 
+def oldest_first(trades: Iterable[R]) -> list[R]:
+    """Put the trades of one frame in the order of their times, where the exchange does not say in which they come.
+
+    Those of one time stay as they stand, or are turned with all the others where the newest stands first.
+    """
+    found = list(trades)
+    if len(found) > 1:
+        if (found[0].ts_event or 0) > (found[-1].ts_event or 0):
+            found.reverse()
+        found.sort(key=_moment)
+    return found
+
+
+def _moment(record: Record) -> int:
+    return record.ts_event or 0
+
+
 def sides(changes: Iterable[tuple[str, str, str]], bid: str = "buy") -> tuple[Levels, Levels]:
     """Bids and asks of changes `[side, price, size]`; `bid` is the word for the bids' side.
 

@@ -2,7 +2,7 @@
 
 https://docs-en.probit.com/reference/marketdata
 One channel brings books, trades and tickers, as a subscription wanted. A book comes in changes of levels without
-numbers or times; `reset` marks a whole one, and trades from before.
+numbers or times; `reset` marks a whole one, and trades from before, the oldest first (captures of April 2021).
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Archive, Event, Exchange, Listing, Stream
 from aggregator.records import BookDelta, BookSnapshot, Instrument, Ticker, Trade
-from aggregator.wire import at, from_iso, optional, past, sides, step
+from aggregator.wire import at, from_iso, oldest_first, optional, past, sides, step
 
 
 class TradeRow(Struct, gc=False):
@@ -81,7 +81,7 @@ class Frame(Struct, gc=False):
                 yield BookSnapshot(raw_symbol=name, bids=ranked[0], asks=ranked[1])
             else:
                 yield BookDelta(raw_symbol=name, bids=bids, asks=asks)
-        trades = [row.record(name) for row in reversed(self.recent_trades or ())]  # they come newest first
+        trades = oldest_first(row.record(name) for row in self.recent_trades or ())
         yield from past(trades) if self.reset else trades
         if self.ticker is not None:
             yield self.ticker.record(name)

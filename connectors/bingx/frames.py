@@ -1,6 +1,7 @@
 """Frames of BingX's sockets: each names its topic, and its content differs by the kind of market.
 
 https://bingx-api.github.io/docs-v3/
+Several trades of one frame stand newest first (a frame of May 2024 in the tests of BingX.Net).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Accepted, Event, Refused, Reply, Subscribe, Subscription
 from aggregator.records import Channel
 from aggregator.refusals import meaning_of
-from aggregator.wire import as_written, encode, gunzip
+from aggregator.wire import as_written, encode, gunzip, oldest_first
 from connectors.bingx.candle_wires import BarRow, CoinBarWire, KlineWire
 from connectors.bingx.wires import BestWire, BookWire, CoinBookWire, MarkWire, TickerWire, TradeRow, is_inverse
 
@@ -112,8 +113,7 @@ def answer(f: Frame) -> Iterable[Event]:
 
 def read_trades(symbol: str, _: str, f: Frame) -> Iterable[Event]:
     found = decode_trades(f.data)
-    rows = found if isinstance(found, list) else [found]
-    return [row.record(symbol) for row in rows]
+    return oldest_first(row.record(symbol) for row in (found if isinstance(found, list) else [found]))
 
 
 def read_book(symbol: str, _: str, f: Frame) -> Iterable[Event]:

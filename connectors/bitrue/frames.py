@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Refused, Reply, Subscribe, Subscription
 from aggregator.records import DAY_S, BookSnapshot, Candle, Channel, Instrument, Side, Ticker, Trade
-from aggregator.wire import Text, as_written, encode, end_of, levels, ms, nonzero, optional, seconds, text
+from aggregator.wire import Text, as_written, encode, end_of, levels, ms, nonzero, oldest_first, optional, seconds, text
 
 SPOT: Mapping[Channel, str] = {"book": "simple_depth_step0"}
 CONTRACT: Mapping[Channel, str] = {
@@ -110,7 +110,7 @@ def read_depth(name: str, _: str, f: Frame) -> Iterable[Event]:
 
 
 def read_trades(name: str, _: str, f: Frame) -> Iterable[Event]:
-    return [
+    return oldest_first(
         Trade(
             raw_symbol=name,
             price=text(t.price),
@@ -121,7 +121,7 @@ def read_trades(name: str, _: str, f: Frame) -> Iterable[Event]:
             ts_sent=ms(f.ts) or None,
         )
         for t in decode_trades(f.tick).data
-    ]
+    )
 
 
 def read_ticker(name: str, _: str, f: Frame) -> Iterable[Event]:

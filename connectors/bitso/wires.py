@@ -97,7 +97,13 @@ class TradeRow(Struct, gc=False):
         )
 
 
+def number_of(row: TradeRow) -> int:
+    return row.i
+
+
 class Trades(Said, tag_field="type", tag="trades"):
+    """Trades, of which nothing says in which order they stand."""
+
     payload: list[TradeRow] | None = None
 
     def events(self) -> Iterable[Event]:
@@ -105,7 +111,7 @@ class Trades(Said, tag_field="type", tag="trades"):
             return self.answers("trades")
         if self.payload is None:
             raise BadFrame("trades without a trade")
-        return [row.record(self.book, self.ts_sent) for row in self.payload]
+        return [row.record(self.book, self.ts_sent) for row in sorted(self.payload, key=number_of)]
 
 
 class Best(Said, tag_field="type", tag="orders"):

@@ -15,7 +15,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Channel, Record
 from aggregator.refusals import meaning_of, named_in
-from aggregator.wire import by_word, number, optional
+from aggregator.wire import by_word, number, oldest_first, optional
 from connectors.blofin.wires import BarWire, BookWire, FundingWire, PriceWire, TickerWire, Topic, TradeWire
 
 CHANNELS: dict[Channel, str] = {
@@ -70,7 +70,7 @@ decode_request = Decoder(AskedFor).decode
 
 
 def read_trades(frame: bytes) -> Iterable[Event]:
-    return [trade.record() for trade in decode_trades(frame).data]
+    return oldest_first(trade.record() for trade in decode_trades(frame).data)
 
 
 def read_book(frame: bytes) -> Iterable[Event]:

@@ -7,7 +7,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import BookDelta, BookSnapshot, Candle, Ticker
-from aggregator.wire import as_written, bbo, end_of, ms, nonzero, optional, past, seconds, text
+from aggregator.wire import as_written, bbo, end_of, ms, nonzero, oldest_first, optional, past, seconds, text
 from connectors.btcturk.wires import AnswerWire, BookWire, CandleWire, ChangesWire, TickerWire, TradesWire, TradeWire
 
 RESOLUTIONS = {
@@ -52,9 +52,7 @@ def read_trade(body: Raw) -> Iterable[Event]:
 def read_trades(body: Raw) -> Iterable[Event]:
     """The last fifty trades before the subscription; no source says which of them comes first."""
     last = decode_trades(body)
-    trades = [row.record(last.event) for row in last.items]
-    is_newest_first = bool(trades) and (trades[0].ts_event or 0) > (trades[-1].ts_event or 0)
-    return past(reversed(trades) if is_newest_first else trades)
+    return past(oldest_first(row.record(last.event) for row in last.items))
 
 
 def read_book(body: Raw) -> Iterable[Event]:

@@ -13,7 +13,7 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
 from aggregator.records import Record
 from aggregator.refusals import meaning_of
-from aggregator.wire import by_word, past
+from aggregator.wire import by_word, oldest_first, past
 from connectors.bullish.wires import BestWire, BookWire, IndexWire, TickWire, TradesWire
 
 
@@ -74,8 +74,8 @@ decode_kind = Decoder(Kind).decode
 def read_trades(frame: bytes) -> Iterable[Event]:
     """Read trades; the first frame has a hundred from before the subscription, newest first."""
     said = decode_trades(frame)
-    records = list(said.data.records())
-    return past(reversed(records)) if said.type == "snapshot" else records
+    records = oldest_first(said.data.records())
+    return past(records) if said.type == "snapshot" else records
 
 
 READERS: dict[str, Parse] = {

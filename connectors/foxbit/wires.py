@@ -107,14 +107,20 @@ class TradeRow(Struct, gc=False):
     ts: int
 
 
+def number_of(row: TradeRow) -> int:
+    return row.id
+
+
 class Trades(Struct, tag_field="event", tag="update"):
+    """Trades, of which nothing says in which order they stand."""
+
     params: Params
     data: list[TradeRow]
 
     def events(self) -> Iterable[Event]:
         return [
             trade(self.params.market_symbol, row.id, row.price, row.quantity, row.taker_side, ms(row.ts))
-            for row in self.data
+            for row in sorted(self.data, key=number_of)
         ]
 
 

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Parse, Refused, Subscription
 from aggregator.records import Channel
-from aggregator.wire import by_word, number, past
+from aggregator.wire import by_word, number, oldest_first, past
 from connectors.hyperliquid.wires import BarWire, BestWire, BookWire, CoinWire, TradeWire
 
 CHANNELS: dict[Channel, str] = {
@@ -93,7 +93,7 @@ def parser() -> Parse:
     fresh: set[str] = set()  # coins whose trades were asked for, and have not come
 
     def read_trades(frame: bytes) -> Iterable[Event]:
-        trades = [trade.record() for trade in decode_trades(frame).data]
+        trades = oldest_first(trade.record() for trade in decode_trades(frame).data)
         coins = {trade.raw_symbol or "" for trade in trades}
         if fresh.isdisjoint(coins):
             return trades

@@ -34,6 +34,10 @@ def read_book(pair: str, data: Publication) -> Event:
     return BookSnapshot(raw_symbol=pair, bids=bids, asks=asks, sequence=data.offset, reason="periodic")
 
 
+def number_of(t: TradeRow) -> int:
+    return t.number
+
+
 def read_trade(t: TradeRow) -> Event:
     return Trade(
         raw_symbol=t.pair,
@@ -82,7 +86,7 @@ def read(message: Message) -> Iterable[Event]:
         return answered(message.id, result)
     name = result.channel
     if name.startswith(CHANNELS["trades"]):
-        return map(read_trade, decode_trades(result.data.data))
+        return map(read_trade, sorted(decode_trades(result.data.data), key=number_of))
     if name.startswith(CHANNELS["book"]):
         return (read_book(name.removeprefix(CHANNELS["book"]), result.data),)
     return map(read_summary, decode_summaries(result.data.data)) if name == CHANNELS["ticker"] else ()

@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Meaning, Refused, Subscribe, Subscription
 from aggregator.records import Channel, Record, Trade
-from aggregator.wire import Text, encode, seconds, text
+from aggregator.wire import Text, encode, oldest_first, seconds, text
 
 TRADES: dict[Channel, str] = {"trades": "2"}
 PREFIX = "Exchange_"
@@ -52,7 +52,7 @@ def parse(frame: bytes) -> Iterable[Event]:
         return ()
     said = decode(frame)
     if said.action == "PushMarketTrade":
-        return [read_trade(row.data) for row in said.result]
+        return oldest_first(read_trade(row.data) for row in said.result)
     if said.action.startswith("Push"):
         return ()
     asked = said.result[0].data if said.result else Data()

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Request
-from aggregator.records import DAY_S, BookSnapshot, Funding, IndexPrice, Instrument, Level, MarkPrice, Record, Ticker
+from aggregator.records import BookSnapshot, Funding, IndexPrice, Instrument, Level, MarkPrice, Record, Ticker
 from aggregator.wire import Text, at, ms, nonzero, number, optional, step, text
 
 PAIRS = "https://api.lbank.info/v2/accuracy.do"
@@ -79,7 +79,6 @@ class FigureWire(Struct):
             open=nonzero(self.openPrice),
             high=nonzero(self.highestPrice),
             low=nonzero(self.lowestPrice),
-            window_s=DAY_S,
         )
         if price := nonzero(self.markedPrice):
             yield MarkPrice(raw_symbol=self.symbol, price=price)

@@ -86,6 +86,7 @@ EXCHANGE = Exchange(
     notes=(
         "A market's raw symbol is its number, as in all its messages; the listing tells its name.",
         "Changes of a book are numbered, with holes: one that is lost unseen cannot be noticed by anyone.",
+        "A book is asked for whole, because the exchange leaves levels behind in one of fewer levels.",
         "Best prices have no sizes: it says 0 of each.",
         "A ticker has the figures of 24 hours; those of a session are left out.",
         "A candle is told as it grows, and no word says that it is final.",

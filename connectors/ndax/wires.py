@@ -1,6 +1,10 @@
 """The rows of AlphaPoint's protocol: lists of JSON numbers, each in a place of its own.
 
 https://apidoc.ndax.io/
+Books of another exchange on the same platform were probed in September 2026 (Bitazza, by others). Numbers rise from
+event to event, skip, and stand in no order within one. A price may be deleted and told anew in one event. Of a book
+that was asked for with 20 levels, those that left the twenty were not all deleted, and stood within the best ones
+later; one that was asked for whole stayed right. A row's time is that of the level's last change.
 """
 
 from msgspec import Raw, Struct
@@ -9,7 +13,7 @@ from aggregator.errors import BadFrame
 from aggregator.records import DAY_S, Bbo, BookDelta, BookSnapshot, Candle, Side, Ticker, Trade
 from aggregator.wire import Text, bbo, is_zero, ms, nonzero, optional, text
 
-DEPTH = 100  # levels a side that are asked for
+DEPTH = 1000  # levels a side that are asked for: more than there are, as those that leave a smaller window stay
 DELETED = 2
 MINUTE_MS = 60_000
 INTERVALS = {  # minutes of a candle -> its interval
@@ -72,21 +76,20 @@ def snapshot(rows: list[LevelRow], instrument: int) -> BookSnapshot:
         raw_symbol=str(instrument),
         bids=[(price, size) for side, price, size in found if side == 0 and not is_zero(size)],
         asks=[(price, size) for side, price, size in found if side == 1 and not is_zero(size)],
-        depth=DEPTH,
         sequence=max((row.update for row in rows), default=None),
         ts_event=max((ms(row.time) for row in rows), default=None),
     )
 
 
 def delta(rows: list[LevelRow]) -> BookDelta:
-    """The changes of one book."""
+    """The changes of one book, in the order of the wire, which is not that of their numbers: a price may come twice."""
     return BookDelta(
         raw_symbol=str(rows[0].instrument),
         bids=[row.level for row in rows if row.side == 0],
         asks=[row.level for row in rows if row.side == 1],
-        sequence=rows[-1].update,
-        sequence_first=rows[0].update,
-        ts_event=ms(rows[-1].time),
+        sequence=max(row.update for row in rows),
+        sequence_first=min(row.update for row in rows),
+        ts_event=ms(max(row.time for row in rows)),
     )
 
 

@@ -31,11 +31,17 @@ class SpotTrade(Struct, gc=False):
         )
 
 
+def number_of(trade: SpotTrade) -> int:
+    return trade.t
+
+
 class SpotTrades(Struct, gc=False):
+    """Trades, of which nothing says in which order they stand."""
+
     trades: list[SpotTrade]
 
     def records(self) -> Iterable[Record]:
-        return [trade.record() for trade in self.trades]
+        return [trade.record() for trade in sorted(self.trades, key=number_of)]
 
 
 class SpotBook(Struct, gc=False):

@@ -1,6 +1,7 @@
 """A market where positions can be closed, and none opened, is not told as one that trades, wherever that is said."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -8,7 +9,7 @@ from aggregator.catalog.registry import load_exchange
 from aggregator.ingest.listing import life
 from aggregator.records import Instrument, MarketState
 
-XT = {
+XT: dict[str, object] = {
     "symbol": "a_usdt",
     "contractSize": "0.01",
     "underlyingType": "U_BASED",
@@ -16,14 +17,14 @@ XT = {
     "baseCoin": "a",
     "quoteCoin": "usdt",
 }
-APEX = {"crossSymbolName": "AUSDT", "baseTokenId": "A", "settleAssetId": "USDT"}
-LIGHTER = {"symbol": "A", "market_id": 7, "market_type": "perp"}
-BITRUE = {"symbol": "E-A-USDT", "type": "E", "side": 1, "multiplier": 1, "pricePrecision": 2}
-BULLISH = {"symbol": "AUSD", "baseSymbol": "A", "quoteSymbol": "USD"}
-ORDERLY = {"symbol": "PERP_A_USDC"}
-KRAKEN = {"wsname": "A/USD", "pair_decimals": 2, "lot_decimals": 8}
-EXTENDED = {"name": "A-USD", "assetName": "A", "collateralAssetName": "USD"}
-NADO = {
+APEX: dict[str, object] = {"crossSymbolName": "AUSDT", "baseTokenId": "A", "settleAssetId": "USDT"}
+LIGHTER: dict[str, object] = {"symbol": "A", "market_id": 7, "market_type": "perp"}
+BITRUE: dict[str, object] = {"symbol": "E-A-USDT", "type": "E", "side": 1, "multiplier": 1, "pricePrecision": 2}
+BULLISH: dict[str, object] = {"symbol": "AUSD", "baseSymbol": "A", "quoteSymbol": "USD"}
+ORDERLY: dict[str, object] = {"symbol": "PERP_A_USDC"}
+KRAKEN: dict[str, object] = {"wsname": "A/USD", "pair_decimals": 2, "lot_decimals": 8}
+EXTENDED: dict[str, object] = {"name": "A-USD", "assetName": "A", "collateralAssetName": "USD"}
+NADO: dict[str, object] = {
     "product_id": 2,
     "symbol": "A-PERP",
     "type": "perp",
@@ -31,8 +32,13 @@ NADO = {
     "size_increment": "1",
     "min_size": "1",
 }
-HASHKEY = {"symbol": "AUSDT-PERPETUAL", "baseAsset": "A", "quoteAsset": "USDT", "contractMultiplier": "0.001"}
-CASES: list[tuple[str, dict[str, object], MarketState]] = [
+HASHKEY: dict[str, object] = {
+    "symbol": "AUSDT-PERPETUAL",
+    "baseAsset": "A",
+    "quoteAsset": "USDT",
+    "contractMultiplier": "0.001",
+}
+CASES: list[tuple[str, Mapping[str, object], MarketState]] = [
     ("xt", XT | {"tradeSwitch": True, "openSwitch": True}, "trading"),
     ("xt", XT | {"tradeSwitch": True, "openSwitch": False}, "reduce_only"),
     ("xt", XT | {"tradeSwitch": False, "openSwitch": True}, "halt"),
@@ -60,16 +66,16 @@ CASES: list[tuple[str, dict[str, object], MarketState]] = [
 ]
 
 
-def read(id: str, row: dict[str, object]) -> Instrument:
+def read(id: str, row: Mapping[str, object]) -> Instrument:
     exchange = load_exchange(id)
     assert exchange is not None
-    found = exchange.listing.read(json.dumps(row).encode())  # type: ignore[arg-type]
+    found = exchange.listing.read(json.dumps(dict(row)).encode())  # type: ignore[arg-type]
     assert found is not None
     return found
 
 
 @pytest.mark.parametrize(("id", "row", "state"), CASES)
-def test_what_can_be_done_in_a_market_is_told(id: str, row: dict[str, object], state: MarketState) -> None:
+def test_what_can_be_done_in_a_market_is_told(id: str, row: Mapping[str, object], state: MarketState) -> None:
     assert read(id, row).state == state
 
 

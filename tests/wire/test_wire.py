@@ -733,6 +733,17 @@ def test_what_is_past_is_marked() -> None:
     ]
 
 
+def test_trades_of_a_frame_are_put_in_the_order_of_their_times() -> None:
+    def ids(*times: tuple[str, int]) -> str:
+        trades = (Trade(id=id, price="1", size="1", ts_event=at) for id, at in times)
+        return "".join(trade.id or "" for trade in wire.oldest_first(trades))
+
+    assert ids() == ""
+    assert ids(("a", 1), ("b", 1), ("c", 2)) == "abc"
+    assert ids(("c", 2), ("b", 1), ("a", 1)) == "abc"  # the newest stands first: all are turned
+    assert ids(("c", 3), ("a", 1), ("b", 2)) == "abc"  # they stand in no order
+
+
 def test_changes_have_sides() -> None:
     changes = [("b", "2", "1"), ("s", "3", "0"), ("b", "1", "4")]
     assert wire.sides(changes, "b") == ([("2", "1"), ("1", "4")], [("3", "0")])

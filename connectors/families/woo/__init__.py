@@ -147,7 +147,9 @@ def parse_answer(other: Other, frame: bytes) -> Iterable[Event]:
     if other.success:
         return (Accepted(channel=channel, raw_symbol=raw_symbol),)
     reason = other.errorMsg or "no reason given"  # comes without the event, whatever the documentation shows
-    meaning = meaning_of(reason, final=("invalid symbol", "invalid topic"), passing=("too many",))
+    meaning = meaning_of(
+        reason, final=("invalid symbol", "invalid index symbol", "invalid topic"), passing=("too many",)
+    )
     name = None if channel is None else raw_symbol
     return (Refused(reason, channel=channel, raw_symbol=name, meaning=meaning),)
 

@@ -1,6 +1,9 @@
 """Orderly, whose brokers share its listing, its books and its sockets: each is declared by its id alone.
 
 https://orderly.network/docs/build-on-omnichain/websocket-api/introduction
+https://github.com/OrderlyNetwork/js-sdk (`useIndexPrice`): the index of any perpetual, of a builder's too, is asked for
+by its own name with SPOT for PERP: `SPOT_AAPL_USDC_mythos`. One that there is not is refused as "invalid index symbol"
+(live probes by others, September 2026).
 """
 
 import re

@@ -75,7 +75,7 @@ def read_market(row: Raw) -> Instrument | None:
 
 
 def state(m: MarketWire) -> MarketState:
-    """What can be done there: a market may be open for those alone who take their orders back."""
+    """A market may be open for those alone who take their orders back."""
     if m.marketEnabled and m.createOrderEnabled:
         return "trading"
     return "cancel_only" if m.marketEnabled and m.cancelOrderEnabled else "halt"

@@ -36,7 +36,7 @@ class MarketWire(Struct):
     price_decimals: Text = None
     min_base_amount: Text = None
     min_quote_amount: Text = None
-    market_config: Settings | None = None  # of perpetuals
+    market_config: Settings | None = None  # perpetuals have it
 
 
 class Answer(Struct):

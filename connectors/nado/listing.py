@@ -34,7 +34,7 @@ KINDS: dict[str, Kind] = {"perp": "perpetual", "spot": "spot"}
 STATES: dict[str, MarketState] = {
     "live": "trading",
     "reduce_only": "reduce_only",
-    "soft_reduce_only": "reduce_only",  # of markets that have hours, outside of these
+    "soft_reduce_only": "reduce_only",  # markets that have hours are so outside of them
     "post_only": "post_only",
     "not_tradable": "halt",
 }

@@ -1,7 +1,9 @@
 """Independent Reserve, spot.
 
 https://www.independentreserve.com/features/api documents a socket of single orders and trades, which cut every
-connection within 4 ms in September 2026 (live probes by others). The socket of whole levels, which works, stands in no
+connection within 4 ms in September 2026 (live probes by others); its trades are read in captures of before. One trade
+has one price in each currency (https://github.com/independentreserve/websockets, orderbook-ticker.md); in 2023 it had
+one, of the pair that it named, which is not always its channel's. The socket of whole levels, which works, stands in no
 documentation: https://github.com/ccxt/ccxt reads it, and the probes have measured it. Trades come by REST.
 """
 
@@ -29,7 +31,7 @@ from aggregator.exchange import (
 )
 from aggregator.records import DAY_S, BookDelta, BookSnapshot, Channel, Instrument, Levels, Record, Side, Ticker, Trade
 from aggregator.refusals import coded, named_in
-from aggregator.wire import Text, bbo, encode, from_iso, ms, nonzero, number, optional, text
+from aggregator.wire import Text, bbo, encode, from_iso, ms, nonzero, number, oldest_first, optional, text
 
 API = "https://api.independentreserve.com/Public"
 DEPTH = 50
@@ -37,6 +39,8 @@ CHECKED = 10  # levels a side
 PLACES = 8  # decimals of a number in a checksum
 QUOTES = ("Aud", "Usd", "Nzd", "Sgd")  # GetValidSecondaryCurrencyCodes gave these, 2026-09; all pairs exist
 CHANNELS: dict[Channel, str] = {"book": f"orderbook/{DEPTH}"}
+DEALS: dict[Channel, str] = {"trades": "ticker"}
+CUT_OFF = "2026-09-01"
 SIDES: dict[str, Side] = {"Bid": "buy", "Buy": "buy", "Offer": "sell", "Sell": "sell"}
 PAIR = re.compile(r"parameter value: '([^']+)'")
 
@@ -67,6 +71,37 @@ class BookWire(Struct, gc=False):
         )
 
 
+class Deal(Struct):
+    TradeGuid: str
+    TradeDate: str
+    Volume: Text
+    Price: Text | dict[str, Text]
+    Pair: str = ""
+    Side: str = ""  # the taker's
+
+
+class DealWire(Struct):
+    Channel: str  # `ticker-xbt`, or `ticker-xbt-aud`
+    Data: Deal
+    Time: int
+    Nonce: int | None = None
+
+    def records(self) -> Iterable[Record]:
+        deal = self.Data
+        base, _, quote = (deal.Pair or self.Channel.partition("-")[2]).partition("-")
+        for currency, price in deal.Price.items() if isinstance(deal.Price, dict) else ((quote, deal.Price),):
+            yield Trade(
+                raw_symbol=spelled(base, currency),
+                id=deal.TradeGuid,
+                price=text(price),
+                size=text(deal.Volume),
+                side=SIDES.get(deal.Side),
+                sequence=self.Nonce,
+                ts_event=from_iso(deal.TradeDate),
+                ts_sent=ms(self.Time),
+            )
+
+
 class AnswerWire(Struct):
     Data: list[str] = []  # all that stand, `orderbook/50/btc/aud`
 
@@ -81,6 +116,7 @@ class Kind(Struct):
 
 decode_kind = Decoder(Kind).decode
 decode_book = Decoder(BookWire, float_hook=number).decode
+decode_deal = Decoder(DealWire, float_hook=number).decode
 decode_answer = Decoder(AnswerWire).decode
 decode_error = Decoder(ErrorWire).decode
 
@@ -92,7 +128,11 @@ def side(rows: list[Level]) -> Levels:
 @lru_cache(maxsize=2**10)
 def pair_of(channel: str) -> str:
     """`orderbook/50/btc/aud` is `Xbt-Aud`: its listing spells the codes so, and it asks for no other spelling."""
-    return "-".join("Xbt" if code == "btc" else code.capitalize() for code in channel.split("/")[2:])
+    return spelled(*channel.split("/")[2:])
+
+
+def spelled(*codes: str) -> str:
+    return "-".join("Xbt" if code == "btc" else code.capitalize() for code in codes)
 
 
 def parse(frame: bytes) -> Iterable[Event]:
@@ -101,6 +141,8 @@ def parse(frame: bytes) -> Iterable[Event]:
         return (decode_book(frame).event(BookDelta),)
     if kind == "OrderBookSnapshot":
         return (decode_book(frame).event(BookSnapshot),)
+    if kind == "Trade":
+        return decode_deal(frame).records()
     if kind == "Subscriptions":
         return [Accepted(channel="book", raw_symbol=pair_of(channel)) for channel in decode_answer(frame).Data]
     return (refused(decode_error(frame).Data),) if kind == "Error" else ()
@@ -119,6 +161,10 @@ def asking(event: str) -> Subscribe:
         yield encode({"Event": event, "Data": [s.raw_symbol for s in wanted]})
 
     return ask
+
+
+def asking_deals(wanted: Sequence[Subscription], _: int) -> Iterable[bytes]:
+    yield encode({"Event": "Subscribe", "Data": [f"{DEALS[s.channel]}-{s.raw_symbol.lower()}" for s in wanted]})
 
 
 def checksum(book: OrderBook, _: Instrument | None) -> int:
@@ -177,8 +223,7 @@ def about(what: str, more: str = "") -> Callable[[str], Request]:
 
 
 def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
-    rows = sorted(decode_trades(body).Trades, key=lambda row: from_iso(row.TradeTimestampUtc))
-    return [
+    return oldest_first(
         Trade(
             raw_symbol=raw_symbol,
             id=row.TradeGuid,
@@ -187,8 +232,8 @@ def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
             side=SIDES.get(row.Taker or ""),
             ts_event=from_iso(row.TradeTimestampUtc),
         )
-        for row in rows
-    ]
+        for row in decode_trades(body).Trades
+    )
 
 
 def read_summary(raw_symbol: str, body: bytes) -> Iterable[Record]:
@@ -242,6 +287,16 @@ EXCHANGE = Exchange(
             crosses=True,
             per_connection=42,  # all coins in one currency ran clean; with four times as many, changes were lost
             patience=30,  # it beats after each idle second
+        ),
+        Stream(
+            name="deals",
+            url="wss://websockets.independentreserve.com",
+            until=CUT_OFF,
+            channels=DEALS,
+            subscribe=asking_deals,
+            parse=parse,
+            per_connection=42,
+            patience=30,
         ),
         Poll(
             name="trades",

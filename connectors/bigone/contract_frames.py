@@ -27,7 +27,7 @@ from aggregator.records import (
     Record,
     Ticker,
 )
-from aggregator.wire import Text, ms, nonzero, number, optional, past, text
+from aggregator.wire import Text, ms, nonzero, number, oldest_first, optional, past, text
 from connectors.bigone.contract_wires import PERIODS, BarWire, TradeWire
 
 WS = "wss://api.big.one/ws/contract/v2"
@@ -129,7 +129,7 @@ def trades_parser() -> Parse:
         nonlocal is_first
         if PONG in frame[:HEAD]:
             return ()
-        trades = sorted((row.record() for row in decode_trades(frame)), key=lambda trade: trade.ts_event or 0)
+        trades = oldest_first(row.record() for row in decode_trades(frame))
         was_first, is_first = is_first, False
         return past(trades) if was_first else trades
 

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from aggregator.exchange import Event, Ignored, Parse
 from aggregator.records import BookSnapshot, Levels, Trade
-from aggregator.wire import past
+from aggregator.wire import oldest_first, past
 from connectors.bitbns.wires import TradeRow, decode_levels, decode_list, decode_of_coin, decode_trades, inner
 from connectors.families.socketio import packets
 
@@ -63,4 +63,4 @@ def whole(symbol: str, book: dict[str, Levels]) -> Iterable[BookSnapshot]:
 
 
 def in_order(symbol: str, rows: Iterable[TradeRow]) -> list[Trade]:
-    return sorted((row.record(symbol) for row in rows), key=lambda trade: trade.ts_event or 0)
+    return oldest_first(row.record(symbol) for row in rows)

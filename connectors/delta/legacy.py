@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Event
 from aggregator.records import BookSnapshot, Candle, Levels, Side, Trade
-from aggregator.wire import Text, as_written, by_word, end_of, optional, past, text, us
+from aggregator.wire import Text, as_written, by_word, end_of, oldest_first, optional, past, text, us
 from connectors.delta.frames import READERS, decode_kind, reader
 from connectors.delta.wires import unit_of
 
@@ -47,8 +47,7 @@ class TradesWire(Struct):
     trades: list[TradeRow]
 
     def events(self) -> Iterable[Event]:
-        rows = sorted(self.trades, key=lambda row: row.timestamp)
-        return past(row.trade(self.symbol) for row in rows)
+        return past(oldest_first(row.trade(self.symbol) for row in self.trades))
 
 
 class CandleWire(Struct, gc=False):

@@ -24,7 +24,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, bbo, from_iso, interval_s, nonzero, optional, past, sides, text
+from aggregator.wire import Text, bbo, from_iso, interval_s, nonzero, oldest_first, optional, past, sides, text
 
 SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
 UNITS = {"MINUTES": "m", "HOURS": "h", "DAYS": "d", "WEEKS": "w", "MONTHS": "M"}
@@ -65,7 +65,7 @@ class HistoryWire(Struct):
     history: list[TradeRow]
 
     def events(self) -> Iterable[Event]:
-        return past(sorted((row.record() for row in self.history), key=lambda trade: trade.ts_event or 0))
+        return past(oldest_first(row.record() for row in self.history))
 
 
 class WholeBook(Struct, gc=False):

@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Event, Exchange, Heartbeat, Limits, Listing, Poll, Request, Snapshot, Stream
 from aggregator.records import BookSnapshot, Instrument, Record
 from aggregator.refusals import coded
-from aggregator.wire import as_written
+from aggregator.wire import as_written, oldest_first
 from connectors.families.socketio import PING, packets
 from connectors.paymium.wires import PAIR, Changes, Depth, TickerWire, TradeRow
 
@@ -35,7 +35,7 @@ def read_depth(_: str, body: bytes) -> BookSnapshot:
 
 
 def read_trades(_: str, body: bytes) -> Iterable[Record]:
-    return [row.record() for row in sorted(decode_trades(body), key=lambda row: row.created_at_int)]
+    return oldest_first(row.record() for row in decode_trades(body))
 
 
 def read_ticker(_: str, body: bytes) -> Iterable[Record]:

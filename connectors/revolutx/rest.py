@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Page, PastPages, Request
 from aggregator.records import DAY_S, MS_NS, BookSnapshot, Candle, Level, Levels, Record, Side, Ticker, Trade
-from aggregator.wire import bbo, candle, ms, nonzero, optional
+from aggregator.wire import bbo, candle, ms, nonzero, oldest_first, optional
 
 API = "https://revx.revolut.com/api"
 DEPTH = 50
@@ -107,10 +107,10 @@ def ask_bars(raw_symbol: str) -> Request:
 
 
 def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
-    return [
+    return oldest_first(
         Trade(raw_symbol=raw_symbol, id=t.id, price=t.price, size=t.quantity, side=t.side, ts_event=ms(t.timestamp))
-        for t in sorted(decode_trades(body).data, key=lambda t: t.timestamp)
-    ]
+        for t in decode_trades(body).data
+    )
 
 
 def price(level: Level) -> Decimal:

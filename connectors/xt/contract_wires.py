@@ -13,6 +13,7 @@ from aggregator.records import (
     DAY_S,
     MS_NS,
     BookDelta,
+    BookSnapshot,
     Candle,
     Funding,
     IndexPrice,
@@ -64,6 +65,30 @@ class DeltaWire(Struct, gc=False):
             sequence=int(self.u),
             sequence_first=int(self.fu),
             sequence_prev=int(self.pu),
+            ts_sent=self.t * MS_NS,
+        )
+
+
+class TopWire(Struct, gc=False):
+    """The best levels as they stand, in captures of others (`depth@btc_usdt,20`); some name a pace after the depth.
+
+    The `id` that it has without `u` is not exactly where the changes stand (September 2026, live probes by others).
+    """
+
+    s: str
+    a: Levels
+    b: Levels
+    t: int
+    u: str | None = None
+
+    def records(self, levels: str) -> Iterable[Record]:
+        yield BookSnapshot(
+            raw_symbol=self.s,
+            bids=self.b,
+            asks=self.a,
+            depth=int(levels.partition(",")[0]),
+            reason="periodic",
+            sequence=None if self.u is None else int(self.u),
             ts_sent=self.t * MS_NS,
         )
 

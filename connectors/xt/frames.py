@@ -22,12 +22,12 @@ FINAL = ("checkSymbol error", "args error", "interval error", "levels error")
 
 
 class Row(Protocol):
-    """The content of a frame."""
+    """The content of a frame; what its topic names after the market is an interval or a depth."""
 
-    def records(self, interval: str, /) -> Iterable[Record]: ...
+    def records(self, detail: str, /) -> Iterable[Record]: ...
 
 
-Decode = Callable[[Raw], Row]
+Decode = Callable[[Raw], Row | Sequence[Row]]
 
 
 class Frame(Struct, gc=False):
@@ -56,14 +56,19 @@ CONTRACTS: dict[Channel, str] = {
 SPOT_READERS: dict[str, Decode] = {
     "trade": Decoder(spot_wires.TradeWire, float_hook=number).decode,
     "depth_update": Decoder(spot_wires.DeltaWire, float_hook=number).decode,
+    "depth": Decoder(spot_wires.TopWire, float_hook=number).decode,
     "ticker": Decoder(spot_wires.TickerWire, float_hook=number).decode,
+    "tickers": Decoder(list[spot_wires.TickerWire], float_hook=number).decode,
     "kline": Decoder(spot_wires.BarWire, float_hook=number).decode,
 }
 CONTRACT_READERS: dict[str, Decode] = {
     "trade": Decoder(contract_wires.TradeWire).decode,
     "depth_update": Decoder(contract_wires.DeltaWire).decode,
+    "depth": Decoder(contract_wires.TopWire).decode,
     "ticker": Decoder(contract_wires.TickerWire).decode,
+    "tickers": Decoder(list[contract_wires.TickerWire]).decode,
     "agg_ticker": Decoder(contract_wires.TickerWire).decode,
+    "agg_tickers": Decoder(list[contract_wires.TickerWire]).decode,
     "kline": Decoder(contract_wires.BarWire).decode,
     "mark_price": Decoder(contract_wires.MarkWire).decode,
     "index_price": Decoder(contract_wires.IndexWire).decode,
@@ -81,8 +86,10 @@ def parser(readers: Mapping[str, Decode]) -> Parse:
         read = readers.get(said.topic)
         if read is None:
             return ()
-        found: Iterable[Event] = read(said.data).records(said.event.partition(",")[2])
-        return found
+        found, detail = read(said.data), said.event.partition(",")[2]
+        if isinstance(found, Sequence):  # of all markets at once, in captures of others
+            return [record for row in found for record in row.records(detail)]
+        return found.records(detail)
 
     return parse
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from aggregator.records import DAY_S, MS_NS, BookDelta, Candle, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, end_of, nonzero, optional, text
+from aggregator.records import DAY_S, MS_NS, BookDelta, BookSnapshot, Candle, Levels, Record, Ticker, Trade
+from aggregator.wire import Text, end_of, ms, nonzero, optional, text
 
 
 class TradeWire(Struct, gc=False):
@@ -39,6 +39,27 @@ class DeltaWire(Struct, gc=False):
 
     def records(self, _: str) -> Iterable[Record]:
         yield BookDelta(raw_symbol=self.s, bids=self.b, asks=self.a, sequence=self.i, sequence_first=self.fi)
+
+
+class TopWire(Struct, gc=False):
+    """The best levels as they stand, in captures of others (`depth@btc_usdt,20`)."""
+
+    s: str
+    a: Levels
+    b: Levels
+    i: int | None = None
+    t: int | None = None
+
+    def records(self, levels: str) -> Iterable[Record]:
+        yield BookSnapshot(
+            raw_symbol=self.s,
+            bids=self.b,
+            asks=self.a,
+            depth=int(levels),
+            reason="periodic",
+            sequence=self.i,
+            ts_sent=None if self.t is None else ms(self.t),
+        )
 
 
 class TickerWire(Struct, gc=False):

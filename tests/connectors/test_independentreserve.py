@@ -1,9 +1,11 @@
 """Independent Reserve: the checksum has eight decimals of each number, and is unsigned."""
 
+import json
 from zlib import crc32
 
 from aggregator.book import OrderBook
-from connectors.independentreserve import checksum, whole
+from aggregator.records import Trade
+from connectors.independentreserve import checksum, read_trades, whole
 
 
 def test_the_checksum_is_of_bids_then_offers_with_eight_decimals() -> None:
@@ -19,3 +21,19 @@ def test_numbers_are_brought_to_eight_decimals() -> None:
         "1200",
         "1500000000",
     ]
+
+
+def test_trades_of_one_time_are_told_oldest_first() -> None:
+    """Its answers have the newest first, also among those of one time."""
+    rows = [
+        {
+            "TradeGuid": guid,
+            "PrimaryCurrencyAmount": 1,
+            "SecondaryCurrencyTradePrice": 2,
+            "TradeTimestampUtc": f"2026-09-23T03:22:{second}.1Z",
+            "Taker": "Bid",
+        }
+        for guid, second in (("d", 34), ("c", 33), ("b", 33), ("a", 32))
+    ]
+    told = read_trades("Xbt-Aud", json.dumps({"Trades": rows}).encode())
+    assert [trade.id for trade in told if isinstance(trade, Trade)] == ["a", "b", "c", "d"]

@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Page, PastPages, Request
 from aggregator.records import SECOND_NS, Candle, Instrument, Trade
-from aggregator.wire import Text, candle, optional, seconds
+from aggregator.wire import Text, candle, oldest_first, optional, seconds
 from connectors.families.htx.wires import PERIODS, BarTick, TradeRow, contract_volume, counted, quote_volume
 
 MOST = 2000
@@ -45,7 +45,7 @@ def read_trades(page: Page, body: bytes) -> Iterable[Trade]:
     found = [trade for trade in told if isinstance(trade, Trade)]
     for trade in found:
         trade.ts_sent = None  # an answer does not say it
-    return sorted(found, key=lambda trade: trade.ts_event or 0)
+    return oldest_first(found)
 
 
 def read_candles(page: Page, body: bytes) -> Iterable[Candle]:

@@ -87,7 +87,7 @@ def parser(readers: Mapping[str, Decode]) -> Parse:
         if read is None:
             return ()
         found, detail = read(said.data), said.event.partition(",")[2]
-        if isinstance(found, Sequence):  # of all markets at once, in captures of others
+        if isinstance(found, Sequence):  # captures of others have all markets in one
             return [record for row in found for record in row.records(detail)]
         return found.records(detail)
 

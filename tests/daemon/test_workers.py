@@ -25,6 +25,7 @@ __all__ = ["exchanges"]  # the fixture
 
 NUMBERED = ("binance", "coinbaseexchange", "kraken")
 WORKERS = "workers = 2"
+BEGIN_S = 60.0
 
 
 def ask(directory: Path, **request: object) -> Row:
@@ -51,6 +52,14 @@ def is_well(directory: Path) -> bool:
     )  # fmt: skip
 
 
+def all_live(directory: Path) -> None:
+    """Wait until everything is live; several processes begin, and a busy machine takes its time for that."""
+    end = time.monotonic() + BEGIN_S
+    while not is_well(directory):
+        assert time.monotonic() < end, status(directory, only="troubled")
+        time.sleep(0.1)
+
+
 @contextmanager
 def gathering(directory: Path, exchanges: str, sinks: str = "") -> Iterator[Running]:
     """A daemon with two workers, once all is live."""
@@ -58,7 +67,7 @@ def gathering(directory: Path, exchanges: str, sinks: str = "") -> Iterator[Runn
     path = configure(directory, exchanges, sinks=sinks)
     path.write_text(path.read_text().replace("workers = 1", WORKERS))
     with running(path) as daemon:
-        until(lambda: is_well(directory), what="everything is live")
+        all_live(directory)
         yield daemon
 
 
@@ -71,7 +80,7 @@ def gaps(rows: list[Row], **fields: Any) -> list[Row]:
     return [row for row in rows if row["type"] == "gap" and fields.items() <= row.items()]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_worker_that_dies_costs_a_gap_of_its_topics_and_nothing_else(tmp_path: Path, exchanges: str) -> None:
     with gathering(tmp_path, of(exchanges, *NUMBERED)) as daemon:
         kills: list[tuple[int, list[str]]] = []
@@ -80,7 +89,7 @@ def test_a_worker_that_dies_costs_a_gap_of_its_topics_and_nothing_else(tmp_path:
             kills.append((time.time_ns(), worker["exchanges"]))
             os.kill(worker["pid"], signal.SIGKILL)
             until(partial(is_gone, tmp_path, worker["pid"]), what="its end")
-            until(lambda: is_well(tmp_path), what="another goes on")
+            all_live(tmp_path)
         found = status(tmp_path)
         assert [each["begun"] for each in found["workers"]] == [3, 2]
         assert sorted(id for each in found["workers"] for id in each["exchanges"]) == sorted(NUMBERED)
@@ -101,7 +110,7 @@ def test_a_worker_that_dies_costs_a_gap_of_its_topics_and_nothing_else(tmp_path:
     assert "(signal 9); another goes on with" in daemon.log
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_no_worker_outlives_a_hub_that_is_killed_and_the_next_start_tells_what_is_missing(
     tmp_path: Path, exchanges: str
 ) -> None:
@@ -118,7 +127,7 @@ def test_no_worker_outlives_a_hub_that_is_killed_and_the_next_start_tells_what_i
     assert not list((tmp_path / "state/left").glob("*.numbers")), "nothing grows"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_it_is_asked_and_changed_as_one_daemon(tmp_path: Path, exchanges: str) -> None:
     with gathering(tmp_path, of(exchanges, "binance", "kraken")) as daemon:
         topics = status(tmp_path, topics=["trades:*:*"])["topics"]
@@ -145,13 +154,13 @@ def test_it_is_asked_and_changed_as_one_daemon(tmp_path: Path, exchanges: str) -
         os.kill(worker["pid"], signal.SIGKILL)
         until(lambda: [w["begun"] for w in status(tmp_path)["workers"]].count(2) == 1, what="another begins")
         until(lambda: ask(tmp_path, op="resume", exchange="kraken")["ok"], what="it goes on, in another process")
-        until(lambda: is_well(tmp_path), what="all is live again")
+        all_live(tmp_path)
 
         assert ask(tmp_path, op="unsubscribe", topic="ticker:kraken:*")["topics"] > 0
         worker = next(each for each in status(tmp_path)["workers"] if "kraken" in each["exchanges"])
         os.kill(worker["pid"], signal.SIGKILL)
         until(partial(is_gone, tmp_path, worker["pid"]), what="its end")
-        until(lambda: is_well(tmp_path), what="all is live again")
+        all_live(tmp_path)
         until(lambda: not status(tmp_path, topics=["ticker:kraken:*"])["topics"], what="what was said by hand counts")
 
         path = tmp_path / "aggregator.toml"
@@ -170,7 +179,7 @@ def test_it_is_asked_and_changed_as_one_daemon(tmp_path: Path, exchanges: str) -
     assert gaps(rows, cause="paused", phase="open", exchange="kraken")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_readiness_counts_the_topics_of_all_workers(tmp_path: Path, exchanges: str) -> None:
     number = free_port()
     files = f'[[sinks]]\ntype = "files"\npath = "{tmp_path}/data"\n'
@@ -203,7 +212,7 @@ def test_whoever_comes_late_to_the_feed_has_books_and_states(tmp_path: Path, exc
         assert daemon.signal(signal.SIGTERM) == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_topics_on_demand_are_brought_by_the_worker_that_has_the_exchange(tmp_path: Path, exchanges: str) -> None:
     feed = f'[feed]\nlisten = ["unix:{tmp_path}/feed.sock"]\n'
     wanted = of(exchanges, "kraken").replace("symbols =", "on_demand = true\nsymbols =")

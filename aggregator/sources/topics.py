@@ -117,7 +117,7 @@ class PassedTopic:
         self._settle(line, record.conn, (record.state, record.reason))
 
     def _settle(self, line: str, conn: str, stands: tuple[TopicState, str | None]) -> None:
-        for other in [other for other in self.states if other.partition("#")[0] == line]:
+        for other in [other for other in self.states if _is_part(other.partition("#")[0], line)]:
             del self.states[other]
         self.states[conn] = stands
 
@@ -171,6 +171,11 @@ class PassedTopic:
                 reason=said[1],
                 age_ms=None if self.last_ns is None else max(0, now - self.last_ns) // MS_NS,
             )
+
+
+def _is_part(one: str, other: str) -> bool:
+    """Tell whether two names mean the same line, or one of them the whole feed that the other is a line of."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
 class _View:

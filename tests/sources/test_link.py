@@ -171,3 +171,19 @@ def test_an_exchange_that_was_taken_away_and_comes_again_is_known_anew() -> None
     link.publish(snapshot(("3", "1")), health("live"))
     assert link.levels() == ([("3", "1")], [("9", "1")])
     assert [each.state for each in link.here.views.health("book", ID, RAW)] == ["live"]
+
+
+def test_a_restart_of_the_other_process_leaves_no_topic_live_until_its_line_is_there_again() -> None:
+    link = Link()
+    link.publish(snapshot(("7", "1")), health("live"))
+    restart = gap("open", "restart")
+    restart.conn = "binance/1"
+    restart.ts_recv = 2
+    told = health("live")
+    told.conn = "binance/1.1#3"
+    told.ts_recv = 1
+    link.publish(told)
+    link.view.note(restart)
+    assert {each.state for each in link.here.views.health("book", ID, RAW)} == {"suspect"}
+    link.publish(told)
+    assert [each.state for each in link.here.views.health("book", ID, RAW)] == ["live"]

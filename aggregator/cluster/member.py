@@ -39,6 +39,7 @@ from aggregator.cluster.store import (
 from aggregator.cluster.writer import ShardWriter
 from aggregator.errors import UNREADABLE, AggregatorError
 from aggregator.records import BookSnapshot, Channel, Record, decode_record
+from aggregator.sinks.brokers.nats_client import said
 from aggregator.sources.source import LinkBroken
 
 TICK_S = 0.25
@@ -46,6 +47,7 @@ PACE_S = 0.02  # between two frames of one exchange
 IDLE_S = 0.1
 READ_BACK_FRAMES = 3000  # a member that begins reads so many: a minute and more
 READY = 0.95  # a member that gathers so much of what the stream tells of could go on at once
+STOPPED_S = 2.0  # a member that has not looked at its shards for so long was stopped, or held up
 STANDING_S = 5.0  # and that has done so for so long
 LINGER_S = 30.0  # an exchange is gathered so much longer than this member is one of the first two in line
 GATHERERS = 2  # so many in line gather an exchange: the first is to own it, the second stands by
@@ -83,10 +85,14 @@ class MemberShard:
         self.is_wanted = False  # this member is to gather it
         self.unwanted_since: float | None = None
         self.ready_since: float | None = None
+        self.looked_at = 0.0
         self.was_owned = False
 
     def is_ready(self, now: float) -> bool:
         """Tell whether this member could go on with it at once."""
+        if now - self.looked_at > STOPPED_S:
+            self.ready_since = None  # the process was stopped: it says nothing of before
+        self.looked_at = now
         is_good = self.is_gathered and self.is_read and self.share.readiness() >= READY
         self.ready_since = (self.ready_since or now) if is_good else None
         return self.ready_since is not None and now - self.ready_since >= STANDING_S
@@ -134,6 +140,8 @@ class Member:
 
     async def run(self) -> None:
         """Be a member until cancelled."""
+        from nats.errors import Error
+
         tasks = [self._tick(), *(self._gather(shard) for shard in self.shards.values())]
         running = [asyncio.create_task(each) for each in tasks]
         pause = 0.5
@@ -142,8 +150,8 @@ class Member:
                 begun = time.monotonic()
                 try:
                     await self._session()
-                except (OSError, LinkBroken, TimeoutError) as error:
-                    log.warning("cluster: the servers: %s; again in %.1f s", error, pause)
+                except (OSError, LinkBroken, Error) as error:
+                    log.warning("cluster: the servers: %s; again in %.1f s", said(error), pause)
                 except Exception:
                     log.exception("cluster: an error of our own; again in %.1f s", pause)
                 if time.monotonic() - begun > LONGEST_PAUSE_S:

@@ -79,12 +79,15 @@ class Share:
         self._noted = 0  # the last one that the stream has brought here
         self.begun = 0  # the fencing number of this member's ownership, once it goes on
         self.overflowed = 0
+        self._brought = 0  # the fencing number of the newest frame with records
+        self._went_on = 0  # the newest ownership with which this member has gone on
         self._most = most
         self._held: deque[Record] = deque()
         self._horizon = 0  # everything that was gathered since is held (ns)
         self._live: dict[Topic, int] = {}  # since when a topic has been gathered without a break
         self._gaps: dict[str, Gap] = {}  # those that are open in what is gathered
         self._states: dict[tuple[Topic, str], Health] = {}
+        self._dropped: dict[Topic, int] = {}  # the number of the newest that the ring has let go of
         self._owed: dict[Topic, Gap] = {}  # gaps of the stream that end with the next record of their topic
         self._came: Counter[Identity] = Counter()
         self._compared_until = 0
@@ -136,7 +139,10 @@ class Share:
         """Let go of what is older than a ring keeps."""
         held, oldest = self._held, now - RING_NS
         while held and (held[0].ts_recv < oldest or len(held) > self._most):
-            self._horizon = held.popleft().ts_recv
+            record = held.popleft()
+            self._horizon = record.ts_recv
+            if record.sequence is not None and (channel := CHANNEL_OF.get(type(record))) is not None:
+                self._dropped[channel, record.raw_symbol] = record.sequence
 
     def _overflow(self, now: int) -> None:
         """Let go of the oldest, and have it told topic by topic."""
@@ -177,9 +183,9 @@ class Share:
     def forget(self) -> None:
         """Nothing is gathered any more; what the stream holds is still followed."""
         self._held.clear()
-        for kept in (self._live, self._gaps, self._states, self._owed):
+        for kept in (self._live, self._gaps, self._states, self._owed, self._dropped):
             kept.clear()
-        self.begun, self._horizon = 0, 0
+        self.begun, self._horizon, self._went_on = 0, 0, 0
 
     # --- an ownership
 
@@ -202,7 +208,7 @@ class Share:
         if "book" not in self.positions.sure:
             anew |= {record.raw_symbol for record in ring if isinstance(record, BookSnapshot | BookDelta)}
             anew |= {raw for (channel, raw) in self.positions.topics if channel == "book"}
-        self.begun = fence
+        self.begun = self._went_on = fence
         self._go_on(ring, anew, now)
         for raw_symbol in sorted(raw for raw in anew if raw is not None):
             book = whole(raw_symbol)
@@ -256,15 +262,29 @@ class Share:
                 if self.positions.holds(record):
                     both.add((channel, record.raw_symbol))
         for topic in sorted(self.followed, key=str):
-            if topic[0] in {"instruments", "status"} or (topic[0] != "orders" and self._covers(topic)):
+            is_whole = self._covers(topic) and not self._is_open(topic) and not self._has_dropped(topic)
+            is_whole = is_whole and topic[0] != "orders"
+            if topic[0] in {"instruments", "status"} or is_whole:
                 continue
             broken.append(topic)
             self._owe(topic, now)
-        for topic in sorted(self.followed.difference(broken, both), key=str):
+        is_own = self._brought == self._went_on  # its ring does not hold any more what it has published itself
+        for topic in () if is_own else sorted(self.followed.difference(broken, both), key=str):
             if self._is_apart(topic, now, is_here=topic in here):
                 broken.append(topic)
                 self._owe(topic, now)
         return broken
+
+    def _is_open(self, topic: Topic) -> bool:
+        """Tell whether the owner before has left a gap open: other topics say nothing of how far this one came."""
+        left = self.positions.gaps.items()
+        return any(id not in self._gaps and (gap.channel, gap.raw_symbol) == topic for id, gap in left)
+
+    def _has_dropped(self, topic: Topic) -> bool:
+        """Tell whether the ring has let go of a numbered record that the stream does not hold."""
+        position, number = self.positions.topics.get(topic), self._dropped.get(topic)
+        is_sure = topic[0] not in BOOKS or topic[0] in self.positions.sure
+        return is_sure and number is not None and position is not None and number > (position.last or number)
 
     def _is_apart(self, topic: Topic, now: int, *, is_here: bool) -> bool:
         """Tell whether the newest records of a topic that the stream holds should have come here, and have not.
@@ -314,7 +334,7 @@ class Share:
         return self.positions.holds(record, count)
 
     def _hold(self, record: Record) -> None:
-        """Have a record published; a gap that it ends is closed before it, and changes of a book wait for that."""
+        """Have a record published; a gap that it ends is closed behind it, and changes of a book wait for that."""
         channel = CHANNEL_OF.get(type(record))
         if channel is not None and self._owed:
             topic = channel, record.raw_symbol
@@ -324,7 +344,9 @@ class Share:
             if gap is not None:
                 del self._owed[topic]
                 at = record.ts_recv
-                self._held.append(structs.replace(gap, phase="close", ts_recv=at, ts_to=at, repair="none"))
+                ended = structs.replace(gap, phase="close", ts_recv=at, ts_to=at, repair="none")
+                self._held += (record, ended)
+                return
         self._held.append(record)
 
     # --- what is published
@@ -357,6 +379,7 @@ class Share:
         for _ in frame.records:
             self._held.popleft()
         self.number, self.fence = max(self.number, frame.last), max(self.fence, frame.fence)
+        self._brought = max(self._brought, frame.fence)
 
     def heard(self, fence: int, last: int, records: Sequence[Record]) -> None:
         """Take a frame of the stream, in order; `last`: the number of its last record.
@@ -369,6 +392,8 @@ class Share:
         for record in records:
             if record.offset > self._noted:
                 self.positions.note(record)
+        if records:
+            self._brought = fence
         self._noted = max(self._noted, last)
         self.number = max(self.number, last)
 

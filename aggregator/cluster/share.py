@@ -198,6 +198,7 @@ class Share:
 
         whole: gives a book as it stands; null where there is none
         """
+        self._trim(now)  # the stream remembers no longer than a ring does, and the process may have been stopped
         ring, self._held = self._held, deque()
         self._came.clear()
         self._compared_until = now + COMPARED_NS

@@ -38,9 +38,9 @@ from aggregator.sources.link import LinkedExchange, LinkReader
 from bench.frames import Capture, make
 from bench.measure import conditions, table
 
-EXCHANGES = ("binance", "kraken", "okx", "coinbaseexchange")
+EXCHANGES = ("kraken", "okx", "binance", "coinbaseexchange")
 READ = 10  # frames that one read of a busy socket brings
-PASSES = 5
+PASSES = 16
 FRAMES = 2000
 ROOMY = Delivery(queue=50_000_000, queue_bytes=8_000_000_000, batch_records=256, batch_age=0.005)
 Report = dict[str, Any]

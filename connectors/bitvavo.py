@@ -32,7 +32,6 @@ from aggregator.records import (
     Candle,
     Channel,
     Instrument,
-    Levels,
     MarketState,
     Side,
     Ticker,
@@ -40,7 +39,7 @@ from aggregator.records import (
 )
 from aggregator.refusals import coded, named_in
 from aggregator.sequence import contiguous
-from aggregator.wire import Text, bbo, encode, end_of, ms, nonzero, optional, step, symbols_by, text
+from aggregator.wire import Text, bbo, encode, end_of, levels, ms, nonzero, optional, step, symbols_by, text
 
 API = "https://api.bitvavo.com/v2"
 DEPTH = 1000  # levels a side of a whole book
@@ -87,13 +86,17 @@ class TradeWire(Struct, tag_field="event", tag="trade", gc=False):
 class BookWire(Struct, tag_field="event", tag="book", gc=False):
     market: str
     nonce: int
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
     timestamp: int | None = None  # in nanoseconds
 
     def events(self) -> Iterable[Event]:
         yield BookDelta(
-            raw_symbol=self.market, bids=self.bids, asks=self.asks, sequence=self.nonce, ts_event=self.timestamp
+            raw_symbol=self.market,
+            bids=levels(self.bids),
+            asks=levels(self.asks),
+            sequence=self.nonce,
+            ts_event=self.timestamp,
         )
 
 
@@ -174,13 +177,17 @@ class AnswerWire(Struct, tag_field="event", tag="subscribed"):
 class WholeBook(Struct):
     market: str
     nonce: int
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
     timestamp: int | None = None
 
     def record(self) -> BookSnapshot:
         return BookSnapshot(
-            raw_symbol=self.market, bids=self.bids, asks=self.asks, sequence=self.nonce, ts_event=self.timestamp
+            raw_symbol=self.market,
+            bids=levels(self.bids),
+            asks=levels(self.asks),
+            sequence=self.nonce,
+            ts_event=self.timestamp,
         )
 
 

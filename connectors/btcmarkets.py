@@ -133,16 +133,20 @@ class ErrorWire(Struct, tag_field="messageType", tag="error"):
         return Refused(f"{self.code}: {self.message}")
 
 
+class WholeOrdersWire(Struct, tag_field="messageType", tag="orderbook"):
+    """The best fifty orders of a side each time, a channel that others ask for: ours has all, and what changes."""
+
+
 class HeartbeatWire(Struct, tag_field="messageType", tag="heartbeat"):
     """Each five seconds, with everything that is subscribed to."""
 
 
-decode = Decoder(TradeWire | BookWire | TickWire | ErrorWire | HeartbeatWire).decode
+decode = Decoder(TradeWire | BookWire | TickWire | ErrorWire | WholeOrdersWire | HeartbeatWire).decode
 
 
 def parse(frame: bytes) -> Iterable[Event]:
     message = decode(frame)
-    if isinstance(message, HeartbeatWire):
+    if isinstance(message, HeartbeatWire | WholeOrdersWire):
         return ()
     return message.events() if isinstance(message, TickWire) else (message.event(),)
 

@@ -14,7 +14,7 @@ from aggregator.exchange import Accepted, Denied, Event, Hangup, Ready, Refused
 from aggregator.records import BookDelta, BookSnapshot, Candle, Side, Trade
 from aggregator.wire import Text, as_written, bbo, end_of, from_iso, optional, text
 
-TAKERS: dict[str, Side] = {"B": "buy", "S": "sell"}
+TAKERS: dict[str, Side | None] = {"B": "buy", "S": "sell", "-": None}
 
 
 class TradeWire(Struct, tag_field="T", tag="t", gc=False):
@@ -23,7 +23,7 @@ class TradeWire(Struct, tag_field="T", tag="t", gc=False):
     s: Text
     t: str
     i: Text = None
-    tks: str | None = None  # the taker's side
+    tks: str | None = None  # the taker's side, B or S; its clients know a "-" too, where it is not known
 
     def events(self) -> Iterable[Event]:
         yield Trade(

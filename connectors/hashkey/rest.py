@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Poll, Request
 from aggregator.records import Funding, IndexPrice, Record
-from aggregator.wire import ms, nonzero
+from aggregator.wire import ms, nonzero, text
 
 REST = "https://api-glb.hashkey.com"
 SUFFIX = "-PERPETUAL"
@@ -34,7 +34,7 @@ decode_indices = Decoder(Indices).decode
 def read_fundings(_: str, body: bytes) -> Iterable[Record]:
     for f in decode_fundings(body):
         if f.rate:
-            yield Funding(raw_symbol=f.symbol, rate=f.rate, ts_next=ms(f.nextSettleTime) or None)
+            yield Funding(raw_symbol=f.symbol, rate=text(f.rate), ts_next=ms(f.nextSettleTime) or None)
 
 
 def read_indices(_: str, body: bytes) -> Iterable[Record]:

@@ -38,7 +38,7 @@ class Frame(Struct, gc=False):
     channel: str
     type: str
     timestamp: int | None = None  # when the message was sent, in milliseconds
-    last_updated_at: int | None = None  # when the book changed last, in microseconds
+    last_updated_at: int | None = None  # when the book changed last, in microseconds; 0: never
 
     @property
     def answer(self) -> tuple[Event, ...]:
@@ -47,7 +47,7 @@ class Frame(Struct, gc=False):
     @property
     def times(self) -> tuple[int | None, int | None]:
         at, sent = self.last_updated_at, self.timestamp
-        return None if at is None else us(at), None if sent is None else ms(sent)
+        return us(at) if at else None, None if sent is None else ms(sent)
 
     @property
     def market(self) -> str:

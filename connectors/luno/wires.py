@@ -1,7 +1,7 @@
 """Frames of the stream: all orders, and what changes them."""
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -13,6 +13,7 @@ from aggregator.wire import Text, ms, text
 
 CHANNELS: dict[Channel, str] = {"trades": "trade_updates", "book": "create_update", "orders": "create_update"}
 MOST_KNOWN = 50_000  # orders of one market whose side and price are remembered; the largest has some 20,000
+WIDE, EXACT = Context(prec=40), Context(prec=200)  # a quotient of 40 digits, and its product without rounding
 TAKER: dict[str, Side] = {"BID": "sell", "ASK": "buy"}  # by the maker's order
 
 
@@ -137,8 +138,9 @@ class Reader:
 
 def quotient(counter: str, base: str) -> str:
     """The price of a trade of so much for so much, where it comes out exactly; else an empty text."""
-    amount, price = Decimal(base), Decimal(counter) / Decimal(base)
-    return f"{price.normalize():f}" if price * amount == Decimal(counter) else ""
+    amount, whole = Decimal(base), Decimal(counter)
+    price = WIDE.divide(whole, amount)
+    return f"{price.normalize():f}" if EXACT.multiply(price, amount) == whole else ""
 
 
 def with_keys() -> Parse:

@@ -17,13 +17,12 @@ from aggregator.records import (
     Candle,
     Funding,
     IndexPrice,
-    Levels,
     MarkPrice,
     Record,
     Ticker,
     Trade,
 )
-from aggregator.wire import bbo, end_of, nonzero, optional
+from aggregator.wire import Text, bbo, end_of, levels, nonzero, optional, text
 
 
 class TradeWire(Struct, gc=False):
@@ -40,8 +39,8 @@ class TradeWire(Struct, gc=False):
             raise BadFrame(f"a trade of the side {self.m[:20]!r}")
         yield Trade(
             raw_symbol=self.s,
-            price=self.p,
-            size=self.a,
+            price=text(self.p),
+            size=text(self.a),
             size_unit="contract",
             side="buy" if self.m == "BID" else "sell",
             ts_event=self.t * MS_NS,
@@ -53,15 +52,15 @@ class DeltaWire(Struct, gc=False):
     pu: str
     fu: str
     u: str
-    a: Levels
-    b: Levels
+    a: list[list[Text]]
+    b: list[list[Text]]
     t: int
 
     def records(self, _: str) -> Iterable[Record]:
         yield BookDelta(
             raw_symbol=self.s,
-            bids=self.b,
-            asks=self.a,
+            bids=levels(self.b),
+            asks=levels(self.a),
             sequence=int(self.u),
             sequence_first=int(self.fu),
             sequence_prev=int(self.pu),
@@ -76,17 +75,17 @@ class TopWire(Struct, gc=False):
     """
 
     s: str
-    a: Levels
-    b: Levels
+    a: list[list[Text]]
+    b: list[list[Text]]
     t: int
     u: str | None = None
 
-    def records(self, levels: str) -> Iterable[Record]:
+    def records(self, depth: str) -> Iterable[Record]:
         yield BookSnapshot(
             raw_symbol=self.s,
-            bids=self.b,
-            asks=self.a,
-            depth=int(levels.partition(",")[0]),
+            bids=levels(self.b),
+            asks=levels(self.a),
+            depth=int(depth.partition(",")[0]),
             reason="periodic",
             sequence=None if self.u is None else int(self.u),
             ts_sent=self.t * MS_NS,

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from aggregator.records import DAY_S, MS_NS, BookDelta, BookSnapshot, Candle, Levels, Record, Ticker, Trade
-from aggregator.wire import Text, end_of, ms, nonzero, optional, text
+from aggregator.records import DAY_S, MS_NS, BookDelta, BookSnapshot, Candle, Record, Ticker, Trade
+from aggregator.wire import Text, end_of, levels, ms, nonzero, optional, text
 
 
 class TradeWire(Struct, gc=False):
@@ -23,8 +23,8 @@ class TradeWire(Struct, gc=False):
         yield Trade(
             raw_symbol=self.s,
             id=text(self.i),
-            price=self.p,
-            size=self.q,
+            price=text(self.p),
+            size=text(self.q),
             side="sell" if self.b else "buy",
             ts_event=self.t * MS_NS,
         )
@@ -34,28 +34,30 @@ class DeltaWire(Struct, gc=False):
     s: str
     fi: int  # the first number that it covers
     i: int
-    a: Levels
-    b: Levels
+    a: list[list[Text]]
+    b: list[list[Text]]
 
     def records(self, _: str) -> Iterable[Record]:
-        yield BookDelta(raw_symbol=self.s, bids=self.b, asks=self.a, sequence=self.i, sequence_first=self.fi)
+        yield BookDelta(
+            raw_symbol=self.s, bids=levels(self.b), asks=levels(self.a), sequence=self.i, sequence_first=self.fi
+        )
 
 
 class TopWire(Struct, gc=False):
     """The best levels as they stand, in captures of others (`depth@btc_usdt,20`)."""
 
     s: str
-    a: Levels
-    b: Levels
+    a: list[list[Text]]
+    b: list[list[Text]]
     i: int | None = None
     t: int | None = None
 
-    def records(self, levels: str) -> Iterable[Record]:
+    def records(self, depth: str) -> Iterable[Record]:
         yield BookSnapshot(
             raw_symbol=self.s,
-            bids=self.b,
-            asks=self.a,
-            depth=int(levels),
+            bids=levels(self.b),
+            asks=levels(self.a),
+            depth=int(depth),
             reason="periodic",
             sequence=self.i,
             ts_sent=None if self.t is None else ms(self.t),

@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Poll, Request
 from aggregator.records import HOUR_S, Funding, IndexPrice, OpenInterest, Record
-from aggregator.wire import ms, nonzero
+from aggregator.wire import ms, nonzero, text
 from connectors.bingx.listing import REST, is_inverse, is_linear
 
 
@@ -47,7 +47,7 @@ def read_premiums(_: str, body: bytes) -> Iterable[Record]:
         if row.lastFundingRate:
             yield Funding(
                 raw_symbol=row.symbol,
-                rate=row.lastFundingRate,
+                rate=text(row.lastFundingRate),
                 interval_s=row.fundingIntervalHours * HOUR_S if row.fundingIntervalHours else None,
                 ts_next=ms(row.nextFundingTime) if row.nextFundingTime else None,
             )
@@ -57,7 +57,7 @@ def read_interest(_: str, body: bytes) -> Iterable[Record]:
     """It is what the contracts are worth in the quote asset: figures of millions where a coin is worth cents."""
     i = decode_interest(body).data
     if i.openInterest:
-        yield OpenInterest(raw_symbol=i.symbol, size=i.openInterest, size_unit="quote", ts_event=ms(i.time))
+        yield OpenInterest(raw_symbol=i.symbol, size=text(i.openInterest), size_unit="quote", ts_event=ms(i.time))
 
 
 PREMIUM = Poll(

@@ -21,7 +21,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, bbo, ms, nonzero, optional
+from aggregator.wire import Text, bbo, levels, ms, nonzero, optional, text
 
 
 def is_inverse(symbol: str) -> bool:
@@ -43,8 +43,8 @@ class TradeRow(Struct, gc=False):
         return Trade(
             raw_symbol=symbol,
             id=self.t,
-            price=self.p,
-            size=self.q,
+            price=text(self.p),
+            size=text(self.q),
             size_unit="contract" if is_inverse(symbol) else "base",
             side="sell" if self.m else "buy",
             ts_event=ms(self.T),
@@ -64,22 +64,23 @@ def is_above(price: str, other: str) -> bool:
 
 
 class BookWire(Struct, gc=False):
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
     action: str = ""  # contracts say `all` once, then `update`
     lastUpdateId: int | None = None
     time: int | None = None
 
     def record(self, symbol: str, sent: int | None) -> Record:
         at = None if self.time is None else ms(self.time)
+        bids, asks = levels(self.bids), levels(self.asks)
         if self.action == "update":
-            return BookDelta(raw_symbol=symbol, bids=self.bids, asks=self.asks, sequence=self.lastUpdateId, ts_event=at)
+            return BookDelta(raw_symbol=symbol, bids=bids, asks=asks, sequence=self.lastUpdateId, ts_event=at)
         is_stream = self.action == "all"
         return BookSnapshot(
             raw_symbol=symbol,
-            bids=self.bids,
-            asks=best_first(self.asks),
-            depth=None if is_stream else max(len(self.bids), len(self.asks)),
+            bids=bids,
+            asks=best_first(asks),
+            depth=None if is_stream else max(len(bids), len(asks)),
             reason="initial" if is_stream else "periodic",
             sequence=self.lastUpdateId,
             ts_event=at,
@@ -92,7 +93,7 @@ class CoinLevel(Struct, gc=False):
     v: str  # in contracts; `a` is what they are in coins
 
     def level(self) -> Level:
-        return self.p, self.v
+        return text(self.p), text(self.v)
 
 
 class CoinBookWire(Struct, gc=False):

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from aggregator.errors import BadFrame
 from aggregator.records import DAY_S, BookDelta, BookSnapshot, Levels, Ticker, Trade
-from aggregator.wire import ms, nonzero, optional
+from aggregator.wire import ms, nonzero, optional, text
 
 DEPTH = 100  # levels a side of a whole book; those beyond come as they change
 END = b"\0"
@@ -54,7 +54,7 @@ class Level(Struct, gc=False):
 
     @property
     def level(self) -> tuple[str, str]:
-        return self.price, self.quantity
+        return text(self.price), text(self.quantity)
 
 
 class Sides(Struct, gc=False):
@@ -88,9 +88,9 @@ class TradeRow(Struct, gc=False):
         return Trade(
             raw_symbol=name,
             id=self.id,
-            price=self.price,
-            size=self.quantity,
-            quote_size=self.cost,
+            price=text(self.price),
+            size=text(self.quantity),
+            quote_size=optional(self.cost),
             side=None if self.makerBuyer is None else "sell" if self.makerBuyer else "buy",
             ts_event=ms(self.timestamp),
         )

@@ -109,14 +109,17 @@ class StreamReader(MessageReader):
         self._refusal: str | None = None
 
     async def numbers(self) -> tuple[int, int]:
-        """The numbers of the first message that is stored and of the last that ever was. Raises LinkBroken."""
+        """The numbers of the first message that is stored or will be, and of the last that ever was. Raises LinkBroken.
+
+        Of a stream that never had one they are 1 and 0: the server says 0 of both.
+        """
         from nats.js.errors import NotFoundError
 
         try:
             state = (await self._stream.stream_info(self._keys.stream)).state
         except NotFoundError:
             raise LinkBroken(f"there is no stream {self._keys.stream!r} yet: the sink makes it") from None
-        return state.first_seq, state.last_seq
+        return max(1, state.first_seq), state.last_seq
 
     async def begin(self, number: int) -> None:
         """Begin with the message of this number, or the next one that there is."""
@@ -127,7 +130,7 @@ class StreamReader(MessageReader):
             ConsumerConfig(
                 ack_policy=AckPolicy.NONE,
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-                opt_start_seq=max(1, number),
+                opt_start_seq=number,
                 filter_subject=f"{self._keys.prefix}.>",
                 inactive_threshold=UNUSED_S,
                 mem_storage=True,

@@ -16,9 +16,10 @@ import pytest
 from aggregator.bus.bus import Batch, Bus
 from aggregator.records import Gap, Record, Trade
 from aggregator.sinks.brokers.nats import SINK
+from aggregator.sinks.brokers.nats_client import Watch
 from aggregator.sinks.journal.offline import StillJournal
 from aggregator.sinks.running import QueuedSink
-from aggregator.sources.nats import SOURCE, NatsSourceKeys
+from aggregator.sources.nats import SOURCE, NatsSourceKeys, StreamReader
 from aggregator.sources.running import RunningSources
 from aggregator.sources.source import Reception, SourceConfig
 from tests.sources.test_feed_source import until
@@ -205,6 +206,17 @@ async def test_a_restart_that_misses_nothing_says_so(server: Server, tmp_path: P
         assert {gap for gap in here.gaps() if gap[0] == "close"} <= {("close", "restart", "full")}
     await given.end()
     assert offsets == list(range(1, 2101))
+
+
+async def test_a_stream_that_never_had_a_message_begins_with_the_first(server: Server) -> None:
+    """The server says 0 (2.15): as a place that would be none, and the next start would not go on from there."""
+    client = await nats.connect(url(server))
+    try:
+        await client.jetstream().add_stream(name="market", subjects=["market.>"])
+        reader = StreamReader(client, Watch(), NatsSourceKeys(servers=(url(server),)))
+        assert await reader.numbers() == (1, 0)
+    finally:
+        await client.close()
 
 
 async def test_topics_that_are_not_wanted_do_not_come(server: Server, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from aggregator.cli import fail
+from aggregator.cli.completing import exchanges
 from aggregator.cli.table import print_rows
 from aggregator.cluster.lease import TTL_S, Lease
 from aggregator.cluster.ranking import line_of, score
@@ -151,7 +152,7 @@ def _since(view: ClusterView, lease: Lease | None) -> str:
 
 @command.command(name="explain")
 @CONFIG
-@click.argument("exchange")
+@click.argument("exchange", shell_complete=exchanges)
 def explain(config: Path, exchange: str) -> None:
     """Say why EXCHANGE is owned by its owner: who is in line for it, and who could go on."""
     found, keys = _read(config)

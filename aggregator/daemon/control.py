@@ -365,8 +365,8 @@ class Control:
 
     def __init__(self, path: Path, daemon: "Daemon") -> None:
         """Listen at `path`; nobody is answered before `start`. Raises ConfigError where that cannot be."""
-        self._answers = daemon.answers
         self._listener = Listener(path, MODE, None, "control")
+        self._answers = daemon.answers
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 

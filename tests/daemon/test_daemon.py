@@ -36,9 +36,9 @@ NOBODY = "127.0.0.1:9"  # nothing listens at the port of `discard`
 Row = dict[str, Any]
 
 
-def until(condition: Callable[[], object], *, what: str) -> None:
+def until(condition: Callable[[], object], *, what: str, patience: float = PATIENCE) -> None:
     """Wait for another process or thread to make something true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.02)

@@ -10,7 +10,7 @@ from aggregator.bus.bus import BusStatus
 from aggregator.bus.history import HistoryStatus
 from aggregator.daemon.metrics import MOST_CLIENTS_TOLD, Measure, measures
 from aggregator.daemon.process import ProcessStatus
-from aggregator.daemon.status import ChannelStatus, DaemonStatus, ExchangeStatus
+from aggregator.daemon.status import ChannelStatus, DaemonStatus, ExchangeStatus, WorkerStatus
 from aggregator.daemon.tally import StreamTally
 from aggregator.feed.status import FeedStatus, SubscriberStatus
 from aggregator.ingest.status import BudgetStatus, RestStatus
@@ -39,6 +39,7 @@ def status() -> DaemonStatus:
         bus=BusStatus("e", 7, 1, 1),
         rest=RestStatus(refused=0, budgets=[budget, budget], connects=[], resting=[]),
         exchanges=[ExchangeStatus(id="a", state="running", channels=[topics])],
+        workers=[WorkerStatus(number=1, pid=2, exchanges=["a"], begun=2, records=7, cpu_s=1.5, memory_bytes=1)],
         feeds=[FeedStatus(["tcp:[::1]:1"], crowd, 1, 99, 0, 0, 0)],
         journal=HistoryStatus(
             path="p", failing=None, epochs=1, segments=1, bytes=1, records=1, missed=0, held=0, ts_from=1, expired=0,

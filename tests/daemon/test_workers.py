@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.test_daemon import PROGRAM, Row, Running, configure, exchanges, files_sink, of, running, until
+from tests.daemon import test_daemon
+from tests.daemon.test_daemon import PROGRAM, Row, Running, configure, exchanges, files_sink, of, running
 from tests.daemon.test_insight import Port, free_port
 from tests.daemon.test_killed import in_files, untold
 
@@ -26,6 +27,7 @@ __all__ = ["exchanges"]  # the fixture
 NUMBERED = ("binance", "coinbaseexchange", "kraken")
 WORKERS = "workers = 2"
 BEGIN_S = 60.0
+until = partial(test_daemon.until, patience=BEGIN_S)  # several processes begin, and marks wait for a busy disk
 
 
 def ask(directory: Path, **request: object) -> Row:

@@ -4,15 +4,16 @@ https://api-docs.pro.apex.exchange/#websocket-v3-for-omni-websocket-endpoint
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused, Reply, Subscription
-from aggregator.records import BookDelta, BookSnapshot, Channel, IndexPrice, MarkPrice, OpenInterest, Record
+from aggregator.records import BookDelta, BookSnapshot, Channel, IndexPrice, Levels, MarkPrice, OpenInterest, Record
 from aggregator.refusals import meaning_of
-from aggregator.wire import encode, nonzero, number, optional, past
+from aggregator.wire import encode, levels, nonzero, number, optional, past
 from connectors.apex.wires import INTERVALS, Bars, Books, Figures, FiguresRow, Trades
 
 CHANNELS: dict[Channel, str] = {
@@ -45,7 +46,7 @@ class Other(Struct):
 
 
 decode_trades = Decoder(Trades, strict=False, float_hook=number).decode
-decode_book = Decoder(Books, strict=False).decode
+decode_book = Decoder(Books, strict=False, float_hook=number).decode
 decode_figures = Decoder(Figures, strict=False).decode
 decode_bars = Decoder(Bars, strict=False).decode
 decode_other = Decoder(Other, strict=False).decode
@@ -68,10 +69,17 @@ def read_trades(frame: bytes) -> Iterable[Event]:
 def read_book(frame: bytes) -> Iterable[Event]:
     said = decode_book(frame)
     row, sent = said.data, said.sent
+    bids, asks = levels(row.b), levels(row.a)
     if said.type == "delta":
-        return (BookDelta(raw_symbol=row.s, bids=row.b, asks=row.a, sequence=row.u, ts_sent=sent),)
+        return (BookDelta(raw_symbol=row.s, bids=bids, asks=asks, sequence=row.u, ts_sent=sent),)
     depth = int(said.topic.partition(".")[0][len(BOOK) :])
-    return (BookSnapshot(raw_symbol=row.s, bids=row.b, asks=row.a, depth=depth, sequence=row.u, ts_sent=sent),)
+    bids = best_first(bids)
+    return (BookSnapshot(raw_symbol=row.s, bids=bids, asks=asks, depth=depth, sequence=row.u, ts_sent=sent),)
+
+
+def best_first(bids: Levels) -> Levels:
+    """Bids of whole books come worst first; that is looked at, because the documentation shows them the other way."""
+    return bids[::-1] if len(bids) > 1 and Decimal(bids[0][0]) < Decimal(bids[-1][0]) else bids
 
 
 def read_bars(frame: bytes) -> Iterable[Event]:
@@ -81,9 +89,14 @@ def read_bars(frame: bytes) -> Iterable[Event]:
 
 
 def read_figures(frame: bytes, known: dict[str, FiguresRow]) -> Iterable[Event]:
-    """The records that this frame has news for; each is filled up with what was said before."""
+    """The records that this frame has news for; each is filled up with what was said before.
+
+    A frame of all markets, which others ask for, is passed over.
+    """
     said = decode_figures(frame)
     news, sent = said.data, said.sent
+    if isinstance(news, list):
+        return ()
     before = known.get(news.symbol) if said.type == "delta" else None
     row = known[news.symbol] = news if before is None else news.filled(before)
     records: list[Record] = [row.ticker(sent)] if news.has_statistics() else []

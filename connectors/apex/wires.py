@@ -2,15 +2,16 @@
 
 https://api-docs.pro.apex.exchange/#websocket-v3-for-omni-websocket-endpoint
 Sizes are of the base asset. Since 2026 a frame says in microseconds when it was sent; older samples say milliseconds.
+The bids of a whole book come worst first, its asks best first (live frames of September 2026).
 """
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.structs import astuple
 
-from aggregator.records import DAY_S, HOUR_S, MS_NS, Candle, Funding, Levels, Ticker, Trade
-from aggregator.wire import from_iso, nonzero, optional
+from aggregator.records import DAY_S, HOUR_S, MS_NS, Candle, Funding, Ticker, Trade
+from aggregator.wire import Text, from_iso, nonzero, optional, text
 
 INTERVALS = {"1h": "60", "2h": "120", "4h": "240", "6h": "360", "12h": "720", "1d": "D", "1w": "W", "1M": "M"}
 SPELLED = {wire: interval for interval, wire in INTERVALS.items()}  # the others are minutes
@@ -44,8 +45,8 @@ class TradeRow(Struct, gc=False):
         return Trade(
             raw_symbol=self.s,
             id=self.i,
-            price=self.p,
-            size=self.v,
+            price=text(self.p),
+            size=text(self.v),
             side="buy" if self.S == "Buy" else "sell",
             kind="block" if self.BT else "trade",
             ts_event=self.T * MS_NS,
@@ -60,8 +61,8 @@ class Trades(Frame, kw_only=True, gc=False):
 class BookRow(Struct, gc=False):
     s: str
     u: int  # grows by one
-    b: Levels = []
-    a: Levels = []
+    b: list[list[Text]] = []
+    a: list[list[Text]] = []
 
 
 class Books(Frame, kw_only=True, gc=False):
@@ -77,7 +78,7 @@ class FiguresRow(Struct, gc=False):
     lowPrice24h: str | None = None
     volume24h: str | None = None
     turnover24h: str | None = None
-    tradeCount: int | None = None
+    tradeCount: Text = None  # empty where it is not known (live, September 2026)
     fundingRate: str | None = None
     predictedFundingRate: str | None = None
     nextFundingTime: str | None = None
@@ -95,6 +96,7 @@ class FiguresRow(Struct, gc=False):
         return any(figure is not None for figure in of_trades)
 
     def ticker(self, sent: int | None) -> Ticker:
+        count = optional(self.tradeCount)
         return Ticker(
             raw_symbol=self.symbol,
             last=nonzero(self.lastPrice),
@@ -102,7 +104,7 @@ class FiguresRow(Struct, gc=False):
             low=nonzero(self.lowPrice24h),
             base_volume=optional(self.volume24h),
             quote_volume=optional(self.turnover24h),
-            trades=self.tradeCount,
+            trades=None if count is None else int(count),
             window_s=DAY_S,
             ts_sent=sent,
         )
@@ -112,19 +114,19 @@ class FiguresRow(Struct, gc=False):
         due = self.nextFundingTime or ""
         return Funding(
             raw_symbol=self.symbol,
-            rate=self.fundingRate or "",
+            rate=text(self.fundingRate),
             interval_s=HOUR_S,
             ts_next=from_iso(due) if "T" in due else None,
             ts_sent=sent,
         )
 
     def predicted(self, sent: int | None) -> Funding:
-        rate = self.predictedFundingRate or ""
+        rate = text(self.predictedFundingRate)
         return Funding(raw_symbol=self.symbol, rate=rate, kind="predicted", interval_s=HOUR_S, ts_sent=sent)
 
 
 class Figures(Frame, kw_only=True, gc=False):
-    data: FiguresRow
+    data: FiguresRow | list[Raw]  # a list of all markets, in short names, where the topic is `instrumentInfo.all`
 
 
 class BarRow(Struct, gc=False):
@@ -145,12 +147,12 @@ class BarRow(Struct, gc=False):
             interval=SPELLED.get(self.interval, f"{self.interval}m"),
             ts_open=self.start * MS_NS,
             ts_close=(self.end + 1) * MS_NS,
-            open=self.open,
-            high=self.high,
-            low=self.low,
-            close=self.close,
-            base_volume=self.volume,
-            quote_volume=self.turnover,
+            open=text(self.open),
+            high=text(self.high),
+            low=text(self.low),
+            close=text(self.close),
+            base_volume=optional(self.volume),
+            quote_volume=optional(self.turnover),
             closed=self.confirm,
             ts_sent=sent,
         )

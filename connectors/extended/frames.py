@@ -3,7 +3,8 @@
 https://api.docs.extended.exchange/#public-websocket-streams
 The socket that carries many subscriptions is in no documentation: it is that of the exchange's own client (2.6.0), and
 others have read it (2026-09). Its frames are numbered over the whole connection, from 0 on. Those of the sockets of one
-stream each, as captures hold them, have no name of their subscription.
+stream each, as captures hold them, have no name of their subscription; `d` says whether a book is the best prices alone
+(live frames of September 2026).
 """
 
 from collections.abc import Callable, Iterable
@@ -100,7 +101,7 @@ def read_trades(said: Frame, sent: int, state: State) -> Iterable[Event]:
 def read_book(said: Frame, sent: int, state: State) -> Iterable[Event]:
     """A whole book, a change of one, or (of depth 1) the best prices; a change without its book is within the next."""
     row = decode_book(said.data)
-    if said.subscription.startswith("orderbooks.1."):
+    if row.d == "1" or said.subscription.startswith("orderbooks.1."):
         bid, ask = ((side[0].p, side[0].q) if side else (None, None) for side in (row.b, row.a))
         return (bbo(row.m, *bid, *ask, ts_sent=sent),)
     if said.subscription.endswith(".rfq"):

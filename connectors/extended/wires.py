@@ -97,6 +97,7 @@ class BookWire(Struct, gc=False):
     m: str
     b: list[LevelWire] = []
     a: list[LevelWire] = []
+    d: str = ""  # `1`: the best prices alone; `f`: a full book
 
 
 Side = dict[str, str]  # price -> size

@@ -74,7 +74,7 @@ def read_trade(frame: bytes) -> Iterable[Event]:
 def read_whole_book(frame: bytes) -> Iterable[Event]:
     """A book that is whole each time; its selector says how deep it is: `BTC_USDT_Perp@500-100`."""
     said = decode_book(frame)
-    return (said.feed.whole(int(said.selector.rpartition("-")[2]), None),)
+    return (said.feed.whole(int(said.selector.rpartition("-")[2]), said.sequence_number or None),)
 
 
 def read_bar(frame: bytes) -> Iterable[Event]:

@@ -2,7 +2,8 @@
 
 https://docs.nado.xyz/developer-resources/api/subscriptions
 Prices and sizes are integers, in parts of 10^18; times are nanoseconds, of a candle seconds. Markets go by numbers.
-A change of a book names the time of the change before it.
+A change of a book names the time of the change before it. An empty side of the best prices has no amount, and a price
+of 0 (bids) or the greatest there is (asks): live frames of September 2026.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ CHANNELS: dict[Channel, str] = {
 LENGTHS = {60: "1m", 300: "5m", 900: "15m", HOUR_S: "1h", 2 * HOUR_S: "2h", 4 * HOUR_S: "4h", DAY_S: "1d"}
 LENGTHS[7 * DAY_S] = "1w"
 PLACES = 18
+NO_ASK = 2**127 - 1  # the greatest price that the exchange can write: nobody offers
 
 
 def x18(number: int) -> str:
@@ -73,6 +75,16 @@ def levels(rows: list[tuple[int, int]]) -> Levels:
     return [(x18(price), x18(size)) for price, size in rows]
 
 
+def priced(price: int) -> str | None:
+    """A best price; null where the side is empty."""
+    return x18(price) if 0 < price < NO_ASK else None
+
+
+def best(price: int, size: int) -> tuple[str | None, str | None]:
+    found = priced(price) if size else None
+    return (None, None) if found is None else (found, x18(size))
+
+
 class BestWire(Struct, gc=False):
     timestamp: int
     product_id: int
@@ -82,8 +94,8 @@ class BestWire(Struct, gc=False):
     ask_qty: int = 0
 
     def event(self) -> Event:
-        sides = x18(self.bid_price), x18(self.bid_qty), x18(self.ask_price), x18(self.ask_qty)
-        return bbo(str(self.product_id), *sides, ts_event=self.timestamp)
+        bid, ask = best(self.bid_price, self.bid_qty), best(self.ask_price, self.ask_qty)
+        return bbo(str(self.product_id), *bid, *ask, ts_event=self.timestamp)
 
 
 class BarWire(Struct, gc=False):
@@ -123,8 +135,8 @@ class AllWire(Struct, gc=False):
     bbos: dict[str, PricesWire]
 
     def events(self) -> Iterable[Bbo]:
-        for name, best in self.bbos.items():
-            yield bbo(name, x18(best.bid), None, x18(best.ask), None, ts_sent=self.time * MS_NS)
+        for name, prices in self.bbos.items():
+            yield bbo(name, priced(prices.bid), None, priced(prices.ask), None, ts_sent=self.time * MS_NS)
 
 
 class Result(Struct):

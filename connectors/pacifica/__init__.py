@@ -14,6 +14,7 @@ from aggregator.records import DAY_S, HOUR_S, MS_NS, Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.wire import Text, at, encode, number, optional
 from connectors.pacifica.frames import CHANNELS, SPOT, parse, topic
+from connectors.pacifica.wires import DEPTH
 
 REST = "https://api.pacifica.fi/api/v1"
 
@@ -72,6 +73,7 @@ def stream(name: str, channels: dict[Channel, str], serves: Callable[[Instrument
         subscribe=asking("subscribe"),
         unsubscribe=asking("unsubscribe"),
         parse=parse,
+        depth=DEPTH,
         heartbeat=Heartbeat(every=20, frame=b'{"method":"ping"}'),  # it closes after a minute without a word
         per_connection=20,  # so many are allowed of each source
         batch=1,  # a refusal may name nothing

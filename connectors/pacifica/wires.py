@@ -31,7 +31,8 @@ from aggregator.wire import Text, bbo, nonzero, optional, text
 
 SIDES: dict[str, Side] = {"open_long": "buy", "close_short": "buy", "open_short": "sell", "close_long": "sell"}
 POSITIONS: dict[str, Literal["long", "short"]] = {"close_long": "long", "close_short": "short"}
-FORCED = {"market_liquidation", "backstop_liquidation"}
+FORCED = {"market_liquidation", "backstop_liquidation", "insolvency_liquidation"}  # the third in frames of August 2026
+DEPTH = 10  # levels a side of a book; the documentation gives no number
 
 
 class TradeWire(Struct, gc=False):
@@ -83,7 +84,15 @@ class BookWire(Struct, gc=False):
     def record(self) -> BookSnapshot:
         bids, asks = ([(text(level.p), text(level.a)) for level in side] for side in self.l)
         at, number = self.t * MS_NS, self.li
-        return BookSnapshot(raw_symbol=self.s, bids=bids, asks=asks, reason="periodic", sequence=number, ts_event=at)
+        return BookSnapshot(
+            raw_symbol=self.s,
+            bids=bids,
+            asks=asks,
+            depth=DEPTH,
+            reason="periodic",
+            sequence=number,
+            ts_event=at,
+        )
 
 
 class BestWire(Struct, gc=False):

@@ -36,6 +36,10 @@ class Rows(Struct, Generic[R], gc=False):
     d: list[R]
 
 
+class Bars(Rows[BarRow], gc=False):
+    p: str = "LAST_PRICE"  # or MARK_PRICE: what the candles are of
+
+
 class Other(Struct):
     e: str = ""
     event: str = ""
@@ -47,7 +51,7 @@ class Other(Struct):
 decode_trades = Decoder(Rows[TradeRow]).decode
 decode_depth = Decoder(DepthWire).decode
 decode_best = Decoder(BestWire).decode
-decode_bars = Decoder(Rows[BarRow]).decode
+decode_bars = Decoder(Bars).decode
 decode_days = Decoder(Rows[DayRow]).decode
 decode_other = Decoder(Other, strict=False).decode
 
@@ -68,7 +72,10 @@ def read_past(frame: bytes) -> Iterable[Event]:
 
 
 def read_bars(frame: bytes) -> Iterable[Event]:
+    """Candles of trades; those of mark prices are passed over."""
     said = decode_bars(frame)
+    if said.p != "LAST_PRICE":
+        return ()
     return [row.record(said.s, said.E * MS_NS) for row in said.d]
 
 

@@ -18,15 +18,14 @@ from aggregator.records import (
     BookSnapshot,
     Candle,
     IndexPrice,
-    Levels,
     MarkPrice,
     Record,
     Ticker,
     Trade,
 )
-from aggregator.wire import bbo, nonzero, optional
+from aggregator.wire import Text, bbo, levels, nonzero, optional, text
 
-DEPTH = 200
+DEPTH = 200  # levels a side, as we ask for them
 
 
 class TradeRow(Struct, gc=False):
@@ -40,8 +39,8 @@ class TradeRow(Struct, gc=False):
         return Trade(
             raw_symbol=symbol,
             id=self.t,
-            price=self.p,
-            size=self.q,
+            price=text(self.p),
+            size=text(self.q),
             side="sell" if self.m else "buy",
             ts_event=self.at * MS_NS,
             ts_sent=sent,
@@ -56,16 +55,15 @@ class DepthWire(Struct, gc=False):
     U: int
     u: int
     d: Literal["SNAPSHOT", "CHANGED"]
-    b: Levels
-    a: Levels
+    b: list[list[Text]]
+    a: list[list[Text]]
+    l: int = DEPTH  # noqa: E741 - the wire's name: levels a side
 
     def record(self) -> BookSnapshot | BookDelta:
-        sent = self.E * MS_NS
+        bids, asks, sent = levels(self.b), levels(self.a), self.E * MS_NS
         if self.d == "SNAPSHOT":
-            return BookSnapshot(raw_symbol=self.s, bids=self.b, asks=self.a, depth=DEPTH, sequence=self.u, ts_sent=sent)
-        return BookDelta(
-            raw_symbol=self.s, bids=self.b, asks=self.a, sequence=self.u, sequence_prev=self.U, ts_sent=sent
-        )
+            return BookSnapshot(raw_symbol=self.s, bids=bids, asks=asks, depth=self.l, sequence=self.u, ts_sent=sent)
+        return BookDelta(raw_symbol=self.s, bids=bids, asks=asks, sequence=self.u, sequence_prev=self.U, ts_sent=sent)
 
 
 class BestWire(Struct, gc=False):
@@ -98,10 +96,10 @@ class BarRow(Struct, gc=False):
             interval=self.i,
             ts_open=self.t * MS_NS,
             ts_close=self.end * MS_NS,
-            open=self.o,
-            high=self.h,
-            low=self.l,
-            close=self.c,
+            open=text(self.o),
+            high=text(self.h),
+            low=text(self.l),
+            close=text(self.c),
             base_volume=optional(self.v),
             quote_volume=optional(self.q),
             trades=self.n,

@@ -2,6 +2,8 @@
 
 https://ascendex.github.io/ascendex-pro-api/
 https://ascendex.github.io/ascendex-futures-pro-api-v2/
+One frame (`futures-pricing-data`) has mark, index, funding as it stands and open interest of every contract. A candle
+runs; its time is its start, its volume is of the base asset. Both are read as this documentation of 2021 has them.
 """
 
 from collections.abc import Iterable
@@ -10,9 +12,23 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Archive, Event, Exchange, Listing, Stream
-from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Instrument, MarketState, Trade
+from aggregator.records import (
+    MS_NS,
+    Bbo,
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Funding,
+    IndexPrice,
+    Instrument,
+    MarketState,
+    MarkPrice,
+    OpenInterest,
+    Record,
+    Trade,
+)
 from aggregator.sequence import contiguous
-from aggregator.wire import Text, at, best, levels, ms
+from aggregator.wire import Text, at, best, candle, levels, ms, nonzero, optional
 
 STATES: dict[str, MarketState] = {
     "Normal": "trading",
@@ -20,6 +36,22 @@ STATES: dict[str, MarketState] = {
     "NewUserTradingDisabled": "trading",
     "PublicOnly": "halt",
     "Delisted": "delisted",
+}
+
+
+INTERVALS = {
+    "1": "1m",
+    "5": "5m",
+    "15": "15m",
+    "30": "30m",
+    "60": "1h",
+    "120": "2h",
+    "240": "4h",
+    "360": "6h",
+    "720": "12h",
+    "1d": "1d",
+    "1w": "1w",
+    "1m": "1M",
 }
 
 
@@ -44,10 +76,47 @@ class BestRow(Struct, gc=False):
     ask: list[str]
 
 
+class PricesRow(Struct, gc=False):
+    s: str
+    t: int
+    mp: str | None = None
+    ip: str | None = None
+    r: str | None = None
+    f: int | None = None  # when funding is exchanged next
+    oi: str | None = None  # since March 2021
+
+    def records(self) -> Iterable[Record]:
+        name, time = self.s, self.t * MS_NS
+        if mark := nonzero(self.mp):
+            yield MarkPrice(raw_symbol=name, price=mark, ts_event=time)
+        if index := nonzero(self.ip):
+            yield IndexPrice(raw_symbol=name, price=index, ts_event=time)
+        if rate := optional(self.r):
+            yield Funding(raw_symbol=name, rate=rate, ts_next=ms(self.f) if self.f else None, ts_event=time)
+        if size := optional(self.oi):
+            yield OpenInterest(raw_symbol=name, size=size, ts_event=time)
+
+
+class BarRow(Struct, gc=False):
+    i: str
+    ts: int
+    o: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    c: str
+    v: str | None = None
+
+    def record(self, symbol: str) -> Candle:
+        prices = self.o, self.h, self.l, self.c
+        return candle(symbol, INTERVALS.get(self.i, self.i), self.ts * MS_NS, prices, base=self.v)
+
+
 class Frame(Struct, gc=False):
     m: str
     symbol: str = ""
+    s: str = ""  # the symbol of a candle
     data: Raw = Raw(b"null")
+    con: list[PricesRow] = []
 
     def events(self) -> Iterable[Event]:
         match self.m:
@@ -57,6 +126,10 @@ class Frame(Struct, gc=False):
                 return (self.book(decode_book(self.data)),)
             case "bbo":
                 return (self.best(decode_best(self.data)),)
+            case "futures-pricing-data":
+                return [record for row in self.con for record in row.records()]
+            case "bar":
+                return (decode_bar(self.data).record(self.s),)
         return ()
 
     def trade(self, row: TradeRow) -> Trade:
@@ -95,6 +168,7 @@ decode = Decoder(Frame).decode
 decode_trades = Decoder(list[TradeRow]).decode
 decode_book = Decoder(BookRow).decode
 decode_best = Decoder(BestRow).decode
+decode_bar = Decoder(BarRow).decode
 
 
 def parse(frame: bytes) -> Iterable[Event]:
@@ -172,7 +246,16 @@ EXCHANGE = Exchange(
             listing=Listing(rows=at("data"), read=read),
             streams=(
                 Stream(
-                    channels={"trades": "trades", "book": "depth", "bbo": "bbo"},
+                    channels={
+                        "trades": "trades",
+                        "book": "depth",
+                        "bbo": "bbo",
+                        "mark_price": "futures-pricing-data",
+                        "index_price": "futures-pricing-data",
+                        "funding": "futures-pricing-data",
+                        "open_interest": "futures-pricing-data",
+                        "candles": "bar",
+                    },
                     parse=parse,
                     sequence={"book": contiguous},
                 ),

@@ -2,7 +2,8 @@
 
 https://docs-en.probit.com/reference/marketdata
 One channel brings books, trades and tickers, as a subscription wanted. A book comes in changes of levels without
-numbers or times; `reset` marks a whole one, and trades from before, the oldest first (captures of April 2021).
+numbers or times; `reset` marks a whole one, and trades from before, the oldest first (captures of April 2021). Trades
+of 2018 have no id (a frame of August 2018).
 """
 
 from collections.abc import Iterable
@@ -17,11 +18,11 @@ from aggregator.wire import at, from_iso, oldest_first, optional, past, sides, s
 
 
 class TradeRow(Struct, gc=False):
-    id: str
     price: str
     quantity: str
     time: str
     side: Literal["buy", "sell"]
+    id: str | None = None  # in newer frames
 
     def record(self, symbol: str) -> Trade:
         return Trade(

@@ -17,6 +17,7 @@ STATES: dict[str, MarketState] = {
     "1": "trading",
     "0": "halt",  # offline
     "5": "pre_open",
+    "10": "pre_open",  # accessed: listed, and not traded yet
     "25": "halt",
     "30": "delisted",
 }

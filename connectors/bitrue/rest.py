@@ -10,7 +10,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Poll, Request
 from aggregator.records import DAY_S, Funding, IndexPrice, MarkPrice, Record, Ticker, Trade
-from aggregator.wire import Text, as_written, bbo, either, ms, nonzero, optional
+from aggregator.wire import Text, as_written, bbo, either, ms, nonzero, optional, text
 from connectors.bitrue.listing import CONTRACT, SPOT, is_contract
 
 
@@ -64,8 +64,8 @@ def read_past(raw_symbol: str, body: bytes) -> Iterable[Record]:
         Trade(
             raw_symbol=raw_symbol,
             id=str(t.id),
-            price=t.price,
-            size=t.qty,
+            price=text(t.price),
+            size=text(t.qty),
             side="sell" if t.isBuyerMaker else "buy",
             ts_event=ms(t.time),
         )
@@ -82,9 +82,9 @@ def read_day(raw_symbol: str, body: bytes) -> Iterable[Record]:
             open=nonzero(t.openPrice),
             high=nonzero(t.highPrice),
             low=nonzero(t.lowPrice),
-            base_volume=t.volume,
-            quote_volume=t.quoteVolume,
-            change=t.priceChange,
+            base_volume=optional(t.volume),
+            quote_volume=optional(t.quoteVolume),
+            change=optional(t.priceChange),
             window_s=DAY_S,
         )
         for t in (found if isinstance(found, list) else [found])

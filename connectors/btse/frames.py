@@ -3,8 +3,11 @@
 https://docs.btse.com/futures/websocket/orderbook-incremental-updates
 https://docs.btse.com/futures/websocket/public-trade-fills
 A frame is of the market that its data name: its topic may have the longer spelling of a contract.
+Trades of contracts came in the topic of today's spot trades once (a frame of March 2020): what sizes count is told by
+the market, not by the topic.
 """
 
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Literal
@@ -14,12 +17,13 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
-from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Level, Levels, Side, SizeUnit, Trade
+from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Level, Levels, Side, Trade
 from aggregator.refusals import meaning_of
 from aggregator.wire import Text, as_written, bbo, past, text
 
 DEPTH = 50
 PONG = b"pong"
+CONTRACT = re.compile(r"[^-]+(-PERP|-[0-9]{6}|$)", re.ASCII)  # `BTC-PERP-USDT` too, and `BTCPFC` of 2020
 SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
 NOTHING: Level = ("", "")
 
@@ -67,14 +71,15 @@ class TradeRow(Struct, gc=False):
     tradeId: int
     timestamp: int
 
-    def record(self, unit: SizeUnit) -> Trade:
+    def record(self) -> Trade:
+        is_contract = CONTRACT.match(self.symbol) is not None
         return Trade(
             raw_symbol=self.symbol,
             id=str(self.tradeId),
             price=text(self.price),
             size=text(self.size),
             side=SIDES[self.side],
-            size_unit=unit,
+            size_unit="contract" if is_contract else "base",
             ts_event=self.timestamp * MS_NS,
         )
 
@@ -111,8 +116,7 @@ def parser() -> Parse:
     followed: set[str] = set()  # topics of trades that have come
 
     def read_trades(topic: str, data: Raw) -> Iterable[Event]:
-        unit: SizeUnit = "base" if topic.startswith("tradeHistoryApi:") else "contract"
-        records = [row.record(unit) for row in sorted(decode_trades(data), key=lambda row: row.tradeId)]
+        records = [row.record() for row in sorted(decode_trades(data), key=lambda row: row.tradeId)]
         if topic in followed:
             return records
         followed.add(topic)

@@ -15,6 +15,8 @@ from aggregator.refusals import meaning_of
 from aggregator.wire import Text, as_written, candle, nonzero, optional, seconds
 
 TICKER = "ticker@1s"
+TICKERS = {TICKER, "ticker@5s"}  # the rows of both are alike
+RUNNING = "1s"  # it repeats the running minute once a second, and is no candle of a second
 
 
 class PriceRow(Struct, gc=False):
@@ -69,10 +71,11 @@ def read_bar(interval: str, data: Raw) -> Iterable[Event]:
 
 def parse(frame: bytes) -> Iterable[Event]:
     said = decode(frame)
-    if said.stream == TICKER:
+    if said.stream in TICKERS:
         return read_prices(said.data)
     if said.stream.startswith("kline@"):
-        return read_bar(said.stream.split("@")[1], said.data)
+        interval = said.stream.split("@")[1]
+        return () if interval == RUNNING else read_bar(interval, said.data)
     if said.stream:
         return ()
     if said.error is None:

@@ -3,6 +3,7 @@
 https://developer-pro.bitmart.com/en/spot/ and /en/futuresv2/
 Spot names a table, contracts name a group, and sizes of contracts count these. No recording was found: this follows the
 frames that its documentation quotes. They tell which side of a contract's trade was the maker only since `m` is there.
+A contract quoted in USD settles in its coin, which no field says: `BTCUSD`, whose size is 100, counts 100 dollars.
 Books that came one side at a time (`futures/depth5`) are not read.
 """
 
@@ -44,13 +45,14 @@ class Market(Struct):
             )
         if self.product_type != PERPETUAL:
             raise BadFrame(f"{self.symbol} is of an unknown type: {self.product_type}")
+        is_inverse = self.quote_currency == "USD"
         return Instrument(
             raw_symbol=self.symbol,
             kind="perpetual",
             base=self.base_currency,
             quote=self.quote_currency,
-            settle=self.quote_currency,
-            linear=True,
+            settle=self.base_currency if is_inverse else self.quote_currency,
+            linear=not is_inverse,
             contract_size=self.contract_size,
             tick_size=self.price_precision,
             lot_size=self.vol_precision,

@@ -4,6 +4,8 @@ https://www.bitmex.com/app/wsAPI
 A level of the book is named by a number: its price is said where it comes, and later only in newer frames. Sizes are
 contracts; of each trade the amounts in the base and in the quote asset are told besides (`homeNotional`,
 `foreignNotional`). A quanto contract is of no fixed amount of either. What tickers told (`instrument`) is not read.
+Among trades are the prices of indices, rows of nothing (`trdType` is `Referential`): they are passed over.
+Funding (`funding`) is told when it is exchanged; its interval is the time of day of a moment of 2000-01-01.
 """
 
 from msgspec import Raw, Struct
@@ -91,6 +93,7 @@ EXCHANGE = Exchange(
                         "bbo": "quote",
                         "liquidations": "liquidation",
                         "candles": "tradeBin",
+                        "funding": "funding",
                     },
                     parser=parser,
                 ),

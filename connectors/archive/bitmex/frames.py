@@ -11,9 +11,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Event, Parse
-from aggregator.records import BookDelta, BookSnapshot, Levels
+from aggregator.records import BookDelta, BookSnapshot, Funding, Levels, Trade
 from aggregator.wire import Text, as_written, from_iso, optional, past, text
-from connectors.archive.bitmex.wires import BarRow, ForcedRow, QuoteRow, TradeRow
+from connectors.archive.bitmex.wires import BarRow, ForcedRow, FundingRow, QuoteRow, TradeRow
 
 BARS = "tradeBin"
 Action = Literal["partial", "insert", "update", "delete"]
@@ -44,6 +44,7 @@ decode_trades = Decoder(list[TradeRow], float_hook=as_written).decode
 decode_quotes = Decoder(list[QuoteRow], float_hook=as_written).decode
 decode_bars = Decoder(list[BarRow], float_hook=as_written).decode
 decode_forced = Decoder(list[ForcedRow], float_hook=as_written).decode
+decode_funding = Decoder(list[FundingRow], float_hook=as_written).decode
 decode_levels = Decoder(list[LevelRow], float_hook=as_written).decode
 
 
@@ -84,9 +85,8 @@ class Reading:
         match said.table:
             case "orderBookL2" | "orderBookL2_25":
                 return list(self._changes(said))
-            case "trade":
-                trades = [row.record() for row in decode_trades(said.data)]
-                return past(trades) if said.action == "partial" else trades
+            case "trade" | "funding":
+                return happened(said)
             case "quote":
                 return [row.record() for row in decode_quotes(said.data)]
             case "liquidation" if said.action == "insert":
@@ -113,6 +113,16 @@ class Reading:
             elif symbol in self._books:  # changes before the whole book are in it
                 bids, asks = self._books[symbol].levels(rows, said.action)
                 yield BookDelta(raw_symbol=symbol, bids=bids, asks=asks, ts_event=time)
+
+
+def happened(said: Frame) -> Iterable[Event]:
+    """Trades or funding, of which the first frame has the last one of before."""
+    records: list[Trade | Funding]
+    if said.table == "trade":
+        records = [row.record() for row in decode_trades(said.data) if row.is_trade()]
+    else:
+        records = [rate for row in decode_funding(said.data) for rate in row.records()]
+    return past(records) if said.action == "partial" else records
 
 
 def parser() -> Parse:

@@ -1,12 +1,14 @@
-"""Rows of BitMEX's tables: trades, best prices, liquidations and candles."""
+"""Rows of BitMEX's tables: trades, best prices, liquidations, funding and candles."""
 
 from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
 
-from aggregator.records import SECOND_NS, Bbo, Candle, Liquidation, Trade
-from aggregator.wire import Text, best, candle, from_iso, interval_s, optional, text
+from aggregator.records import SECOND_NS, Bbo, Candle, Funding, Liquidation, Trade
+from aggregator.wire import Text, best, candle, from_iso, interval_s, is_zero, optional, text
+
+DAY_ZERO = from_iso("2000-01-01T00:00:00.000Z")
 
 
 class TradeRow(Struct, gc=False):
@@ -15,9 +17,14 @@ class TradeRow(Struct, gc=False):
     side: Literal["Buy", "Sell"]  # the taker's
     size: Text
     price: Text
-    trdMatchID: str
+    trdMatchID: str | None = None
+    trdType: str = ""
     homeNotional: Text = None
     foreignNotional: Text = None
+
+    def is_trade(self) -> bool:
+        """Prices of an index (`.BXBT`) are rows of this table too: of nothing, with no id or one of zeros."""
+        return self.trdType != "Referential" and not is_zero(text(self.size))
 
     def record(self) -> Trade:
         return Trade(
@@ -72,6 +79,25 @@ class ForcedRow(Struct, gc=False):
             size=text(self.leavesQty),
             size_unit="contract",
         )
+
+
+class FundingRow(Struct, gc=False):
+    timestamp: str  # when it was exchanged
+    symbol: str
+    fundingRate: Text
+    fundingInterval: str  # a time of the first of January 2000, of which the time of day counts
+
+    def records(self) -> Iterable[Funding]:
+        when, rate = from_iso(self.timestamp), optional(self.fundingRate)
+        if rate is not None:
+            yield Funding(
+                raw_symbol=self.symbol,
+                rate=rate,
+                kind="settled",
+                interval_s=(from_iso(self.fundingInterval) - DAY_ZERO) // SECOND_NS or None,
+                ts_next=when,
+                ts_event=when,
+            )
 
 
 class BarRow(Struct, gc=False):

@@ -615,12 +615,14 @@ class Workers(RunningExchanges):
         if marks is None:
             return
         stands = {id: self.views[id].gaps for id in worker.ids if id in self.views}
-        try:
-            async with asyncio.timeout(KEEP_S if worker.leaving.is_set() else TAKE_S):
-                found = await self._keeper.do(partial(self._taken, marks, stands))
-        except TimeoutError:
-            log.error("worker %d: whoever goes on tells what is missing, as the disk does not answer", worker.number)  # noqa: TRY400
+        taking = asyncio.ensure_future(self._keeper.do(partial(self._taken, marks, stands)))
+        await asyncio.wait([taking], timeout=KEEP_S if worker.leaving.is_set() else TAKE_S)
+        if not taking.done() and worker.leaving.is_set():
+            log.error("worker %d: the next start tells what is missing, as the disk does not answer", worker.number)
             return
+        if not taking.done():  # who went on without what was left would close gaps that nobody has told
+            log.error("worker %d: another one begins once the disk answers", worker.number)
+        found = await taking
         now = time.time_ns()
         gaps: list[Record] = [structs.replace(gap, ts_recv=now) for left in found.values() for gap in left.gaps]
         for gap in gaps:

@@ -481,8 +481,8 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("daemon.workers.GATHER_S", "seconds", "that a worker has to say how it fares", "left out of the answer"),
         Bound("daemon.workers.UP_S", "seconds", "that whoever asks one that is just begun waits", "told so"),
         Bound("daemon.workers.LEAVE_S", "seconds", "that workers have to end in order", "killed: marks tell the gaps"),
-        Bound("daemon.workers.TAKE_S", "seconds", "that a disk has to give what one has left", "the next tells it"),
-        Bound("daemon.workers.KEEP_S", "seconds", "that it has in the end", "likewise"),
+        Bound("daemon.workers.TAKE_S", "seconds", "that a disk has to give what one has left", "the log says so"),
+        Bound("daemon.workers.KEEP_S", "seconds", "that it has in the end", "the next start tells it"),
         Bound("daemon.workers.MOST_TAPPED", "frames", "of a tap that wait to be sent", "workers leave out more"),
         Bound(
             "sources.link.LEAST_BEHIND_BYTES",

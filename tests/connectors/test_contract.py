@@ -454,6 +454,7 @@ LONG_MEMBERS = {  # member of a family -> why it has more than MEMBER lines
     "whitebit": "its listing and its polls are its own: the protocol says nothing of them",
 }
 LARGER = {  # exchange or family -> why modules of it have more than LARGE lines
+    "ascendex": "a protocol that nobody else speaks, whole: spot, contracts and their listing",
     "binance": "one struct for each of fourteen messages, whose fields stand in the order of the wire",
     "bitfinex": "arrays without names, of which each position is read by a line of its own",
     "bitflyer": "a protocol that nobody else speaks, whole: frames, polls and listing",

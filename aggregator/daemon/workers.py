@@ -620,7 +620,7 @@ class Workers(RunningExchanges):
         if not taking.done() and worker.leaving.is_set():
             log.error("worker %d: the next start tells what is missing, as the disk does not answer", worker.number)
             return
-        if not taking.done():  # who went on without what was left would close gaps that nobody has told
+        if not taking.done():  # one that went on without what was left would close gaps that nobody has told
             log.error("worker %d: another one begins once the disk answers", worker.number)
         found = await taking
         now = time.time_ns()

@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import resource
-import selectors
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from aggregator.session.moment import Now
 from bench.daemon import resident
 from bench.frames import make
 from bench.measure import ROOT, settle, table
+from tests.support.virtual_time import VirtualLoop
 
 TOPICS = 100_000  # quiet ones, of which `--share` are measured
 PER_CONNECTION = 400
@@ -153,30 +153,6 @@ class QuietLine:
     def hang_up(self, reason: str) -> None:
         self._timer.cancel()
         self._listener.gone(reason)
-
-
-class _Selector(selectors.SelectSelector):
-    """Instead of waiting, it lets the time pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        found = super().select(0)
-        self.now += timeout or 0
-        return found
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose time passes only when nothing else is to be done."""
-
-    def __init__(self) -> None:
-        self._virtual = _Selector()
-        super().__init__(self._virtual)
-
-    def time(self) -> float:
-        return self._virtual.now
 
 
 class Holds:

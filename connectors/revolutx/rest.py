@@ -151,11 +151,16 @@ def read_days(_: str, body: bytes) -> Iterable[Record]:
         yield bbo(day.symbol, day.bid, None, day.ask, None, ts_sent=said.metadata.sent)
 
 
-def read_bars(raw_symbol: str, body: bytes) -> Iterable[Record]:
+def bars(raw_symbol: str, interval: str, body: bytes) -> list[Candle]:
+    """The candles of an answer, the oldest first."""
     return [
-        candle(raw_symbol, "1m", ms(bar.start), (bar.open, bar.high, bar.low, bar.close), base=bar.volume)
+        candle(raw_symbol, interval, ms(bar.start), (bar.open, bar.high, bar.low, bar.close), base=bar.volume)
         for bar in sorted(decode_bars(body).data, key=lambda bar: bar.start)
     ]
+
+
+def read_bars(raw_symbol: str, body: bytes) -> Iterable[Record]:
+    return bars(raw_symbol, "1m", body)
 
 
 def ask_past(page: Page) -> Request:
@@ -165,9 +170,7 @@ def ask_past(page: Page) -> Request:
 
 
 def read_past(page: Page, body: bytes) -> Iterable[Candle]:
-    for bar in sorted(decode_bars(body).data, key=lambda bar: bar.start):
-        prices = bar.open, bar.high, bar.low, bar.close
-        yield candle(page.raw_symbol, page.interval, ms(bar.start), prices, base=bar.volume)
+    return bars(page.raw_symbol, page.interval, body)
 
 
 # Its documentation names 5000 candles where no beginning is given, its own examples 1000 at most.

@@ -120,6 +120,10 @@ class Pattern(NamedTuple):
         exchange, symbol = ("*" in text and text != "*" for text in (self.exchange, self.symbol))
         return symbol or (exchange and self.symbol == "*")
 
+    def is_of(self, exchange: str) -> bool:
+        """Tell whether it means topics of this exchange."""
+        return Glob(self.exchange).matches(exchange) if "*" in self.exchange else self.exchange == exchange
+
 
 def parse_pattern(text: str) -> Pattern:
     """Read `channel:exchange:symbol`; symbols may hold colons. Raises BadPattern, with what is allowed."""

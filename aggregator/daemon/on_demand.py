@@ -519,7 +519,7 @@ class OnDemand:
     def _meaning(self, id: str) -> list[Wish]:
         """Every wish that means topics of an exchange."""
         wishes = [wish for asker in self._askers.values() for wish in asker.wishes.values()]
-        return [wish for wish in wishes if _means(wish.pattern.exchange, id)]
+        return [wish for wish in wishes if wish.pattern.is_of(id)]
 
     def want(self, who: Hashable, patterns: Mapping[str, Pattern], tell: Tell) -> list[Unmet]:
         """From now on `who` asks for these patterns, and for no others; none at all: it has gone."""
@@ -585,7 +585,3 @@ def why_no_exchange(id: str) -> str:
     """Why nothing can be had of an exchange that the configuration does not name."""
     words = why_not(id, is_built=id in {*connector_ids(), *installed_ids()})
     return words or f"{id} is not among the exchanges of the configuration"
-
-
-def _means(exchange: str, id: str) -> bool:
-    return Glob(exchange).matches(id) if "*" in exchange else exchange == id

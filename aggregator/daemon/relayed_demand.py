@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from itertools import count
 
 from aggregator.bus.demand import Demanded, Tell, Unmet
-from aggregator.bus.selection import Glob, Pattern
+from aggregator.bus.selection import Pattern
 from aggregator.daemon.on_demand import why_no_exchange
 from aggregator.records import Channel
 
@@ -28,17 +28,13 @@ class Relay:
 
     def tell(self, number: int, patterns: Mapping[str, Pattern]) -> None:
         """Have it know what somebody asks for now, as far as that concerns its exchanges."""
-        meant = {text: pattern for text, pattern in patterns.items() if self._has(pattern.exchange)}
+        meant = {text: pattern for text, pattern in patterns.items() if any(map(pattern.is_of, self.exchanges))}
         if meant != self._sent.get(number, {}):
             self._send(number, meant)
             if meant:
                 self._sent[number] = meant
             else:
                 del self._sent[number]
-
-    def _has(self, exchange: str) -> bool:
-        fits = Glob(exchange).matches if "*" in exchange else exchange.__eq__
-        return any(map(fits, self.exchanges))
 
     def forget(self) -> None:
         """Another process has taken its place, which knows nothing yet."""

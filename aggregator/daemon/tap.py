@@ -10,7 +10,7 @@ from msgspec import Raw, Struct, structs
 
 from aggregator.bus.bus import encode_lines
 from aggregator.bus.passing import MARK
-from aggregator.bus.selection import Glob, Pattern, Selection, topic_of
+from aggregator.bus.selection import Pattern, Selection, topic_of
 from aggregator.errors import AggregatorError
 from aggregator.ingest.overhearing import Ear, Overheard
 from aggregator.records import Record
@@ -52,7 +52,7 @@ class Tap:
 
     def __init__(self, daemon: "Daemon", pattern: Pattern) -> None:
         """Look at nothing yet. Raises NothingToTap where no exchange fits."""
-        self._ears: dict[str, Ear] = {id: ear for id, ear in daemon.attention.ears.items() if _fits(pattern, id)}
+        self._ears: dict[str, Ear] = {id: ear for id, ear in daemon.attention.ears.items() if pattern.is_of(id)}
         if not self._ears:
             raise NothingToTap(f"no exchange {pattern.exchange!a} runs; there are: {', '.join(daemon.attention.ears)}")
         self._pattern = pattern
@@ -128,8 +128,3 @@ class Tap:
         text = heard.frame[:LARGEST_SHOWN_BYTES].decode("utf-8", "backslashreplace")
         skipped, self._skipped = self._skipped, 0
         return Tapped(heard.conn, heard.at.wall, text, records, heard.error, skipped)
-
-
-def _fits(pattern: Pattern, exchange: str) -> bool:
-    text = pattern.exchange
-    return Glob(text).matches(exchange) if "*" in text else text == exchange

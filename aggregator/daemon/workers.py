@@ -22,7 +22,7 @@ import msgspec
 from msgspec import structs
 
 from aggregator.bus.bus import Bus
-from aggregator.bus.selection import Glob, Pattern, parse_pattern
+from aggregator.bus.selection import Pattern, parse_pattern
 from aggregator.bus.view import Wanted
 from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig
@@ -367,8 +367,7 @@ class Workers(RunningExchanges):
 
     def having(self, pattern: Pattern) -> list[OneWorker]:
         """The workers of the exchanges that a pattern means."""
-        fits = Glob(pattern.exchange).matches if "*" in pattern.exchange else pattern.exchange.__eq__
-        return list(dict.fromkeys(worker for id, worker in self._of.items() if fits(id)))
+        return list(dict.fromkeys(worker for id, worker in self._of.items() if pattern.is_of(id)))
 
     async def answered(self, line: bytes, workers: Sequence[OneWorker] | None = None) -> list[tuple[int, bytes]]:
         """The answers of workers (null: all) to a line of the control socket; of those that answer."""

@@ -45,8 +45,10 @@ def topic_key(record: Record) -> tuple[object, ...]:
 
 def topic_keys(records: Sequence[Record]) -> list[tuple[object, ...]]:
     """The keys of many records, each as `topic_key` has it, in a third of the time."""
-    kinds = set(map(type, records))
-    return list(map(_named if kinds.isdisjoint(TOLD_BY_CHANNEL) else topic_key, records))
+    if not set(map(type, records)).isdisjoint(TOLD_BY_CHANNEL):
+        return list(map(topic_key, records))
+    # written out, since fields read in a comprehension take half the time of `attrgetter`
+    return [(record.__class__, record.exchange, record.symbol, record.raw_symbol) for record in records]
 
 
 _named: Callable[[Record], tuple[object, ...]] = attrgetter("__class__", "exchange", "symbol", "raw_symbol")

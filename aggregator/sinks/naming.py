@@ -4,8 +4,7 @@ Each kind of target allows other characters. One function serves them all, and i
 a name, whatever an exchange calls them. What a target does not allow is percent-encoded as in an address.
 """
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -15,8 +14,6 @@ from aggregator.records import Record, channel_of
 NULL, EMPTY = "%none", "%empty"  # no encoded text reads like these: behind its % stand two digits
 MOST_PLACES = 1 << 16  # remembered; then they are named anew
 MARKS = "/:+@-_=~,()"  # marks that symbols hold, and most targets take as they are
-
-_exchange: Callable[[Record], str] = attrgetter("exchange")
 
 
 class Naming(Struct, frozen=True):
@@ -93,7 +90,7 @@ class Places:
     def _are_alike(records: Sequence[Record]) -> bool:
         """Tell whether all are of one type and exchange, as mostly where one connection brought them."""
         kinds = set(map(type, records))
-        return len(kinds) == 1 and kinds.isdisjoint(TOLD_BY_CHANNEL) and len(set(map(_exchange, records))) == 1
+        return len(kinds) == 1 and kinds.isdisjoint(TOLD_BY_CHANNEL) and len({r.exchange for r in records}) == 1
 
     def _named(self, records: Sequence[Record]) -> list[str]:
         keys = topic_keys(records)

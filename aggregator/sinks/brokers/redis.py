@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 from aggregator.bus.selection import topic_keys
 from aggregator.records import MS_NS, BookDelta, BookSnapshot, Gap, OrdersDelta, OrdersSnapshot, Record
 from aggregator.sinks.messages import Message, messages_of
-from aggregator.sinks.naming import REDIS, Places, topic_parts
+from aggregator.sinks.naming import REDIS, Places
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
 from aggregator.sinks.values import Count, FilePath, Secret, names_login, quote, reveal
 
@@ -175,16 +175,16 @@ class RedisWriter(Writer):
 
     async def _keep_latest(self, batch: Batch) -> None:
         """Set the latest record of each topic, by one command for each channel."""
-        newest = dict(zip(topic_keys(batch.records), range(len(batch)), strict=True))
+        records, lines = batch.records, batch.lines
+        newest = sorted(dict(zip(topic_keys(records), range(len(batch)), strict=True)).values())
+        newest = [at for at in newest if not isinstance(records[at], NO_LATEST)]
         hashes: dict[str, dict[str, bytes]] = {}
-        for at in sorted(newest.values()):
-            if isinstance(batch.records[at], NO_LATEST):
-                continue
-            channel, exchange, symbol = topic_parts(batch.records[at])
-            hashes.setdefault(channel, {})[REDIS.join(exchange, symbol)] = batch.lines[at][:-1]
+        for at, place in zip(newest, self._places.of([records[at] for at in newest]), strict=True):
+            prefix, channel, field = place.split(REDIS.separator, 2)  # no part of a name holds the separator
+            hashes.setdefault(f"{prefix}:{channel}", {})[field] = lines[at][:-1]
         pipe = self._client.pipeline(transaction=False)
-        for channel, latest in hashes.items():
-            pipe.hset(f"{self._settings.prefix}:{REDIS.part(channel)}", mapping=latest)
+        for key, latest in hashes.items():
+            pipe.hset(key, mapping=latest)
         await pipe.execute()
 
     async def close(self) -> None:

@@ -11,6 +11,8 @@ import errno
 import math
 import re
 import time
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -115,28 +117,28 @@ class ZmqWriter(Writer):
             is_key = key is not None and error.errno == errno.EINVAL
             raise OSError(f"{settings.url}: {'curve_key is no key of CURVE' if is_key else error}") from error
 
-    async def write(self, batch: Batch) -> None:
-        """Send a batch. Raises OSError, Retry or Refused."""
-        import zmq
+    def write(self, batch: Batch) -> Awaitable[None] | None:
+        """Send a batch, within the call that publishes: no message waits. Raises OSError, Retry or Refused."""
+        messages, too_large = self._parted(batch)
+        with _in_words():
+            for message, previous in self._chain.linked(messages)[self._sent :]:
+                self._send(batch.epoch, message, previous)
+        self._note(messages, too_large)
+        return None
 
+    def _parted(self, batch: Batch) -> tuple[list[Message], list[int]]:
+        """The messages of a batch, and the positions of the records that are too large for one."""
         most_records = 1 if self._settings.mode == "records" else None
         most = self._settings.largest_message
-        messages, too_large = messages_of(
-            batch, self._places.of(batch.records), most_bytes=most, most_records=most_records
-        )
-        try:
-            for at, (message, previous) in enumerate(self._chain.linked(messages)[self._sent :], 1):
-                self._send(batch.epoch, message, previous)
-                self._sent += 1
-                if not at % TURN:
-                    await asyncio.sleep(0)
-        except zmq.ZMQError as error:
-            raise OSError(str(error)) from error
+        return messages_of(batch, self._places.of(batch.records), most_bytes=most, most_records=most_records)
+
+    def _note(self, messages: list[Message], too_large: list[int]) -> None:
+        """Note that a batch is sent. Raises Refused for those that are too large."""
         self._sent = 0
         self._chain.passed(messages)
         self._tell()
         if too_large:
-            raise Refused(f"larger than {most} bytes", too_large)
+            raise Refused(f"larger than {self._settings.largest_message} bytes", too_large)
 
     def _tell(self) -> None:
         """Have the status say for a while that a subscriber was too slow."""
@@ -163,17 +165,44 @@ class ZmqWriter(Writer):
             self._socket.send_multipart(parts, zmq.DONTWAIT)
             self._socket.setsockopt(zmq.XPUB_NODROP, 1)
             self._slow_until = math.inf
+        self._sent += 1
 
     async def close(self) -> None:
         """Close the socket, once what was sent is with those who read."""
         await asyncio.to_thread(self._zmq.destroy)
 
 
+class ZmqRecordsWriter(ZmqWriter):
+    """The same with a message for each record: these are so many that others have their turn between."""
+
+    async def write(self, batch: Batch) -> None:
+        """Send a batch. Raises OSError, Retry or Refused."""
+        messages, too_large = self._parted(batch)
+        with _in_words():
+            for at, (message, previous) in enumerate(self._chain.linked(messages)[self._sent :], 1):
+                self._send(batch.epoch, message, previous)
+                if not at % TURN:
+                    await asyncio.sleep(0)
+        self._note(messages, too_large)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Have what the client says raised as an OSError."""
+    import zmq
+
+    try:
+        yield
+    except zmq.ZMQError as error:
+        raise OSError(str(error)) from error
+
+
 async def open_zmq(settings: ZmqSettings, context: Context) -> Writer:
     """Bind, or connect. Raises OSError."""
     import zmq
 
-    writer = ZmqWriter(settings, context, zmq.Context())
+    kind = ZmqRecordsWriter if settings.mode == "records" else ZmqWriter
+    writer = kind(settings, context, zmq.Context())
     try:
         writer.begin()
     except BaseException:

@@ -147,7 +147,7 @@ async def worker(ids: list[str], fd: int) -> Report:
     await asyncio.to_thread(line.recv, 1)
     outputs = RunningSinks(bus, on_idle=_nothing)
     end = LinkEnd(line)
-    await outputs.start([link.SINK.configured(writer=LinkWriter(end, Packer(), lambda ts: None))])  # noqa: ARG005
+    await outputs.start([link.SINK.configured(writer=LinkWriter(end, Packer(), lambda ts: None, lambda: None))])  # noqa: ARG005
     _settled()
     cpu = time.process_time()
     await asyncio.gather(*(play.play(bus, outputs) for play in plays))

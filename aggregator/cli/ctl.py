@@ -252,9 +252,9 @@ def _show(status: "DaemonStatus", *, asked_for: bool) -> None:
             click.echo(printable(line))
     for resting in status.rest.resting:
         click.echo(printable(f"{resting.host} is left alone for {_span(resting.seconds)}: {resting.words}"))
-    _show_workers(status)
     _show_sources(status)
     _show_sinks(status)
+    _show_workers(status)
     if status.topics:
         click.echo()
         print_rows(

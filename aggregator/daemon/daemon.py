@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from aggregator.daemon.clustered import ClusteredExchanges
 
 FORGET_S = 5.0  # the disk has so long to forget a life in which nothing was said
-DRAIN_S = 3.0  # the sinks have so long to write what they hold
+DRAIN_S = 3.0  # the sinks have so long to write what they hold,
+HANG_UP_S = 0.5  # and less by what exchanges take longer than this to end
 SETTLE_S = 30.0  # the service manager waits so much longer than a start may take
 ECHO_S = 0.3  # a second signal within this time is the first: `timeout` and others signal a process, then its group
 SWEEP_S = 20.0  # a sweep takes milliseconds, because little is tracked
@@ -259,6 +260,7 @@ class Daemon:
 
     async def _leave(self) -> None:
         """Hang up the exchanges, end the sinks' streams, let them write, leave."""
+        begun = time.monotonic()
         if self.clustered is not None:
             await self.clustered.leave()
         await self.exchanges.stop()
@@ -266,7 +268,7 @@ class Daemon:
         recorders = list(self.exchanges.recorders.values())
         ends = [asyncio.wrap_future(recorder.end()) for recorder in recorders]
         finished = asyncio.create_task(asyncio.wait(ends, timeout=CLOSE_S)) if ends else asyncio.sleep(0)
-        await self.outputs.stop(DRAIN_S)
+        await self.outputs.stop(DRAIN_S - max(0.0, time.monotonic() - begun - HANG_UP_S))
         await self.sources.keep()
         await finished
         for recorder in recorders:

@@ -20,7 +20,7 @@ from msgspec import Struct, structs
 
 from aggregator.bus.bus import Batch
 from aggregator.ingest import checkpoint_file, state
-from aggregator.ingest.checkpoint_file import CheckpointRow
+from aggregator.ingest.checkpoint_file import CheckpointFile, CheckpointRow
 from aggregator.ingest.runner import ExchangeRunner
 from aggregator.records import Gap
 from aggregator.session.subscriptions import Key
@@ -138,10 +138,10 @@ class Found(Struct, frozen=True):
     died: when that run ended, ns
     """
 
-    topics: checkpoint_file.Topics
-    gaps: list[Gap]
-    epoch: str | None
-    died: int
+    topics: checkpoint_file.Topics = {}
+    gaps: list[Gap] = []
+    epoch: str | None = None
+    died: int = 0
 
 
 Deaths = dict[tuple[str, str], int]  # (epoch, exchange) -> when a run that was killed is known to have lived last
@@ -210,17 +210,28 @@ class Marks:
         """An exchange's file."""
         return self._directory / f"{id}.json"
 
-    def take(self, id: str, stands: Mapping[Key, Gap] | None = None) -> Found:
+    def take(self, id: str) -> Found:
         """Take over the notes that the last run has left of an exchange. Raises OSError.
 
         So a start that is killed too tells no gap twice.
-
-        stands: the gaps that are open as the stream has it, where that goes on, because a worker has died alone, and
-            all that it has handed on was passed on
         """
         left = checkpoint_file.load(self.path(id))
         if left is None:
-            return Found({}, [], None, 0)
+            return Found()
+        found, rows = self._read(id, left)
+        self._restarts[id] = {
+            (row.feed, (row.channel, row.raw_symbol)): Restart(row.carried.gap.ts_from)
+            for row in rows
+            if row.carried.gap is not None and row.carried.gap.cause == "restart"
+        }
+        rows = [structs.replace(row, slot=self._begun(id, row)) for row in rows]
+        self.save(id, checkpoint_file.pieces_of(rows))
+        return found
+
+    def _read(
+        self, id: str, left: CheckpointFile, stands: Mapping[Key, Gap] | None = None
+    ) -> tuple[Found, list[CheckpointRow]]:
+        """The meaning of a file, and the rows with which the next run goes on. Raises OSError."""
         gaps: list[Gap] = []
         died = left.ts
         if left.epoch is not None:
@@ -233,15 +244,8 @@ class Marks:
             if stands is not None:
                 left = structs.replace(left, rows=[_as_told(row, stands) for row in left.rows])
             left, gaps = checkpoint_file.after_a_kill(id, left, died, numbers, is_sure=is_sure)
-        self._restarts[id] = {
-            (row.feed, (row.channel, row.raw_symbol)): Restart(row.carried.gap.ts_from)
-            for row in left.rows
-            if row.carried.gap is not None and row.carried.gap.cause == "restart"
-        }
-        rows = [structs.replace(row, slot=self._begun(id, row)) for row in left.rows]
-        self.save(id, checkpoint_file.pieces_of(rows))
         epoch = None if left.epoch is None else left.epoch.partition(LIFE)[0]
-        return Found(checkpoint_file.topics_of(left), gaps, epoch, died)
+        return Found(checkpoint_file.topics_of(left), gaps, epoch, died), left.rows
 
     def _begun(self, id: str, row: CheckpointRow) -> int | None:
         """The slot of a topic, in which its last number stands again."""
@@ -261,6 +265,14 @@ class Marks:
                     path.unlink()
 
     # --- for workers, which go on with what their hub has taken over -------------------------------------------------
+
+    def find(self, id: str, stands: Mapping[Key, Gap]) -> Found:
+        """Read the notes that a worker has left of an exchange, and leave them there. Raises OSError.
+
+        stands: the gaps that are open as the stream has it, which goes on; all that was handed on was passed on
+        """
+        left = checkpoint_file.load(self.path(id))
+        return Found() if left is None else self._read(id, left, stands)[0]
 
     def leave_to_worker(self, id: str, topics: checkpoint_file.Topics) -> None:
         """Leave an exchange to a worker: all that is missing is told. Raises OSError."""

@@ -54,7 +54,8 @@ class Tap:
         """Look at nothing yet. Raises NothingToTap where no exchange fits."""
         self._ears: dict[str, Ear] = {id: ear for id, ear in daemon.attention.ears.items() if pattern.is_of(id)}
         if not self._ears:
-            raise NothingToTap(f"no exchange {pattern.exchange!a} runs; there are: {', '.join(daemon.attention.ears)}")
+            there = ", ".join(daemon.exchanges.configs)
+            raise NothingToTap(f"no exchange {pattern.exchange!a} runs; there are: {there}")
         self._pattern = pattern
         self._wanted = Selection([pattern])
         self._names = {

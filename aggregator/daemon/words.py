@@ -153,6 +153,10 @@ class ExpectTopics(Struct, frozen=True, tag=True):
     topics: list[Wanted]
 
 
+class WorkerOver(Struct, frozen=True, tag=True):
+    """All that it had to publish has come: it closes what it has used, and ends."""
+
+
 class WorkerBeat(Struct, frozen=True, tag=True):
     """It lives, and all that it has published before this moment (ns) has come before this word."""
 
@@ -183,7 +187,7 @@ class UnmetWishes(Struct, frozen=True, tag=True):
     unmet: list[Unmet]
 
 
-FromWorker = WorkerUp | ExpectTopics | WorkerBeat | ToldPiece | NoBook | UnmetWishes
+FromWorker = WorkerUp | WorkerOver | ExpectTopics | WorkerBeat | ToldPiece | NoBook | UnmetWishes
 
 
 class ToldLags(Struct, frozen=True):

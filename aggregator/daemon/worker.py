@@ -71,7 +71,7 @@ class WorkerDaemon(Daemon):
         self.marks = marks = Marks(self.config.state / "left", self.bus.epoch)
         self._say(words.WorkerUp(None if marks.numbers_path is None else str(marks.numbers_path)))
         gaps = await self._keeper.do(partial(self._go_on, marks))
-        self._writer = LinkWriter(end, self._packer, marks.handed)
+        self._writer = LinkWriter(end, self._packer, marks.handed, partial(self._say, words.WorkerOver()))
         await self.outputs.start([link.SINK.configured(writer=self._writer)])
         self.bus.attach(marks.heed)
         self.bus.publish([structs.replace(gap, ts_recv=time.time_ns()) for gap in gaps])

@@ -12,10 +12,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -47,15 +48,19 @@ FIRST_PAUSE_S = 0.5  # before a worker that has died soon after its start is beg
 LONGEST_PAUSE_S = 30.0
 WELL_S = 2.0  # a worker that has lived for so long did not die of its start
 UP_S = 15.0  # whoever asks a worker that is just begun waits so long
-LEAVE_S = 1.2  # workers have so long to end in order: sinks have theirs after that
+LEAVE_S = 1.2  # workers have so long to say their last records: sinks have their time after that
+LEFT_S = 3.9  # and so long, from then on, to close what they have used: captures too
 GATHER_S = 10.0  # a worker has so long to say how it fares
-TAKE_S = 3.0  # the disk has so long to give what a worker has left
-KEEP_S = 0.3  # and so long in the end
+TAKE_S = 3.0  # the disk has so long to give what a worker has left, before the log says that it does not
+KEEP_S = 0.3  # in the end it has so long to keep how much has come
+REAP_S = 0.02  # between two looks whether a process whose socket is closed has ended
 KILLED_S = 0.4  # and it is waited so long for the end of one that is killed
 MODULE = "aggregator.daemon.worker"  # such a process runs it
 FRAME, REFUSAL = b'"frame":', b'"ok":false'  # so the lines of a tap tell what they are
 MOST_TAPPED = 1000  # frames that wait to be sent
 UNKNOWN_LOAD = 100.0  # records a second of an exchange that has not been seen
+
+T = TypeVar("T")
 
 log = logging.getLogger("aggregator.daemon")
 
@@ -77,6 +82,7 @@ class WorkerLife:
         self.passed: PassedOn | None = None
         self.heard = time.monotonic()
         self.cpu_s = 0.0
+        self.is_silent = asyncio.Event()  # no record comes any more
         self.is_over = asyncio.Event()
         self._asked: dict[int, AskedOfWorker] = {}
         self._number = 0
@@ -104,6 +110,7 @@ class WorkerLife:
 
     def over(self) -> None:
         """It has ended: nobody answers any more."""
+        self.is_silent.set()
         self.is_over.set()
         for number, asked in self._asked.items():
             asked.told.put_nowait(words.ToldPiece(number, error="the process that has it has just ended: ask again"))
@@ -152,7 +159,7 @@ class Workers(RunningExchanges):
         self._workers = [OneWorker(at + 1) for at in range(config.workers)]
         self._of: dict[str, OneWorker] = {}
         self._by_hand_said: dict[str, dict[str, words.SayTopic]] = {}  # by exchange and topic
-        self._is_stopping = False
+        self._leave_until = 0.0  # by the clock that only goes on
         self.supply = RelayedDemand(self.configs, bus.views.__contains__)
         for worker in self._workers:
             worker.relay = Relay(worker.ids, partial(_want, worker))
@@ -302,33 +309,41 @@ class Workers(RunningExchanges):
         return len(self.configs)
 
     async def stop(self) -> None:
-        """Have all workers end: gaps of their topics stay open until the next start."""
-        self._is_stopping = True
-        tasks = []
+        """Have all workers end, and wait for their last records; gaps of topics stay open until the next start."""
+        self._leave_until = time.monotonic() + LEFT_S
         for worker in self._workers:
             worker.leaving.set()
-            if worker.task is None:
-                continue
-            tasks.append(worker.task)
             if worker.life is not None:
                 worker.life.say(words.LeaveNow())
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=LEAVE_S)
+        for late in await self._silent(LEAVE_S):
+            log.error("worker %d does not end, and is killed", late.number)
+            if late.life is not None:
+                late.life.process.kill()
+        await self._silent(KILLED_S)
+
+    async def _silent(self, patience: float) -> list[OneWorker]:
+        """Wait until nobody has anything to say; those that may have, after so many seconds."""
+        waits = [asyncio.ensure_future(each.life.is_silent.wait()) for each in self._workers if each.life is not None]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=patience)
+            for wait in late:
+                wait.cancel()
+        return [each for each in self._workers if each.life is not None and not each.life.is_silent.is_set()]
+
+    async def close(self) -> None:
+        """Keep for the next start how much has come of each exchange, and wait for the end of all workers."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEEP_S):
+                await self._keeper.do(partial(self._load.keep, self.views))
+        if tasks := [worker.task for worker in self._workers if worker.task is not None]:
+            done, late = await asyncio.wait(tasks, timeout=max(0.0, self._leave_until - time.monotonic()))
             for worker in self._workers:
                 if worker.task in late and worker.life is not None:
                     log.error("worker %d does not end, and is killed", worker.number)
                     worker.life.process.kill()
-            if late:
-                await asyncio.wait(late, timeout=KILLED_S)
-        for task in tasks:
-            if task.done() and not task.cancelled() and task.exception() is not None:
-                log.error("a worker could not be ended", exc_info=task.exception())
-
-    async def close(self) -> None:
-        """Keep for the next start how much has come of each exchange."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(KEEP_S):
-                await self._keeper.do(partial(self._load.keep, self.views))
+            for task in done:
+                if not task.cancelled() and task.exception() is not None:
+                    log.error("a worker could not be ended", exc_info=task.exception())
         self._opener.stop()
 
     # --- what workers are asked
@@ -473,6 +488,8 @@ class Workers(RunningExchanges):
                 if worker.leaving.is_set() and life.process.returncode == 0:
                     return
                 self._say_end(worker, life)
+                if worker.leaving.is_set():  # its marks stay as they are
+                    return
                 await self._succeed(worker, life)
             if time.monotonic() - begun >= WELL_S:
                 pause = FIRST_PAUSE_S
@@ -489,7 +506,7 @@ class Workers(RunningExchanges):
             worker.number,
             life.process.pid,
             _end_of(life.process.returncode),
-            "what it leaves is taken over" if worker.leaving.is_set() else then,
+            "the next start tells what is missing" if worker.leaving.is_set() else then,
         )
 
     def _start(self, worker: OneWorker) -> WorkerLife:
@@ -535,8 +552,9 @@ class Workers(RunningExchanges):
             worker.is_up.clear()
             if not life.is_over.is_set():
                 life.process.kill()
-            await asyncio.to_thread(life.process.wait)
             life.end.close()
+        while life.process.poll() is None:  # noqa: ASYNC110 - a thread that waits would keep our own end waiting
+            await asyncio.sleep(REAP_S)
 
     def _heard(self, worker: OneWorker, life: WorkerLife, kind: int, frame: memoryview) -> None:
         life.heard = time.monotonic()
@@ -561,6 +579,8 @@ class Workers(RunningExchanges):
         match word:
             case words.WorkerUp():
                 self._up(worker, life, word)
+            case words.WorkerOver():
+                life.is_silent.set()
             case words.ExpectTopics(topics=topics):
                 self._expect(topics)
             case words.WorkerBeat():
@@ -609,38 +629,53 @@ class Workers(RunningExchanges):
                 view.expect(wanted)
 
     async def _succeed(self, worker: OneWorker, life: WorkerLife) -> None:
-        """Take over what a process that has died left, and tell what is missing from then on."""
+        """Tell what is missing of a process that has died, and then leave it to the next one.
+
+        Where the end comes in between, its marks stay as they are, and the next start tells it. One that went on
+        without what was left would close gaps that nobody has told.
+        """
         marks = self.marks
         if marks is None:
             return
         stands = {id: self.views[id].gaps for id in worker.ids if id in self.views}
-        taking = asyncio.ensure_future(self._keeper.do(partial(self._taken, marks, stands)))
-        await asyncio.wait([taking], timeout=KEEP_S if worker.leaving.is_set() else TAKE_S)
-        if not taking.done() and worker.leaving.is_set():
+        found = await self._of_disk(worker, partial(_found, marks, stands))
+        if found is None:
             log.error("worker %d: the next start tells what is missing, as the disk does not answer", worker.number)
             return
-        if not taking.done():  # one that went on without what was left would close gaps that nobody has told
-            log.error("worker %d: another one begins once the disk answers", worker.number)
-        found = await taking
         now = time.time_ns()
         gaps: list[Record] = [structs.replace(gap, ts_recv=now) for left in found.values() for gap in left.gaps]
         for gap in gaps:
             if (view := self.views.get(gap.exchange)) is not None:
                 view.note(gap)
         await self._tell(gaps)
-        if life.passed is not None:
-            await self._keeper.do(life.passed.remove)
+        await self._of_disk(worker, partial(self._hand_down, found, life.passed))
 
-    def _taken(self, marks: Marks, stands: Mapping[str, Mapping[Key, Gap]]) -> dict[str, Found]:
-        found = {}
-        for id, gaps in stands.items():
-            try:
-                found[id] = marks.take(id, gaps)
-            except OSError as error:
-                log.warning("%s: what a worker left over is lost: %s", id, error)
-                continue
-            self._leave_to_worker(id, found[id].topics)
-        return found
+    async def _of_disk(self, worker: OneWorker, call: Callable[[], T]) -> T | None:
+        """Have the disk do something, however long it takes; null where the end comes before that is done."""
+        doing, leaving = asyncio.ensure_future(self._keeper.do(call)), asyncio.ensure_future(worker.leaving.wait())
+        first = partial(asyncio.wait, (doing, leaving), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await first(timeout=TAKE_S)
+        if not done:
+            log.error("worker %d: another one begins once the disk answers", worker.number)
+            await first()
+        leaving.cancel()
+        return doing.result() if doing.done() else None
+
+    def _hand_down(self, found: Mapping[str, Found], passed: PassedOn | None) -> None:
+        for id, left in found.items():
+            self._leave_to_worker(id, left.topics)
+        if passed is not None:
+            passed.remove()
+
+
+def _found(marks: Marks, stands: Mapping[str, Mapping[Key, Gap]]) -> dict[str, Found]:
+    found = {}
+    for id, gaps in stands.items():
+        try:
+            found[id] = marks.find(id, gaps)
+        except OSError as error:
+            log.warning("%s: what a worker left over is lost: %s", id, error)
+    return found
 
 
 def _ask_whole(worker: OneWorker, exchange: str, raw_symbol: str) -> None:

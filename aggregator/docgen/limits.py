@@ -480,9 +480,17 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("daemon.workers.LONGEST_PAUSE_S", "seconds", "before one that dies at its start is begun anew", "begun"),
         Bound("daemon.workers.GATHER_S", "seconds", "that a worker has to say how it fares", "left out of the answer"),
         Bound("daemon.workers.UP_S", "seconds", "that whoever asks one that is just begun waits", "told so"),
-        Bound("daemon.workers.LEAVE_S", "seconds", "that workers have to end in order", "killed: marks tell the gaps"),
-        Bound("daemon.workers.TAKE_S", "seconds", "that a disk has to give what one has left", "the log says so"),
-        Bound("daemon.workers.KEEP_S", "seconds", "that it has in the end", "the next start tells it"),
+        Bound("daemon.workers.LEAVE_S", "seconds", "that workers have for their last words", "killed: marks tell gaps"),
+        Bound("daemon.workers.LEFT_S", "seconds", "that they have to close captures and files of state", "killed"),
+        Bound(
+            "daemon.workers.TAKE_S",
+            "seconds",
+            "that a disk has to give what one has left",
+            "the log says so, and it is waited for",
+        ),
+        Bound(
+            "daemon.workers.KEEP_S", "seconds", "that it has in the end to keep how much came", "as it was kept before"
+        ),
         Bound("daemon.workers.MOST_TAPPED", "frames", "of a tap that wait to be sent", "workers leave out more"),
         Bound(
             "sources.link.LEAST_BEHIND_BYTES",

@@ -145,8 +145,15 @@ class LinkEnd:
 class LinkWriter(Writer):
     """Sends the batches of one turn of the loop together."""
 
-    def __init__(self, end: LinkEnd, packer: Packer, handed: Callable[[int | None], object]) -> None:
-        """Begin; `handed` is told the time of the last record once the system has all, or a null before that."""
+    def __init__(
+        self, end: LinkEnd, packer: Packer, handed: Callable[[int | None], object], over: Callable[[], object]
+    ) -> None:
+        """Begin.
+
+        handed: is told the time of the last record once the system has all, or a null before that
+        over: is called behind the last record
+        """
+        self._over = over
         self._end = end
         self._packer = packer
         self._handed = handed
@@ -179,6 +186,7 @@ class LinkWriter(Writer):
 
     async def close(self) -> None:
         self.send()
+        self._over()
         await self._end.drain()
 
 

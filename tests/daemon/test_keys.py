@@ -18,7 +18,7 @@ from aiohttp import WSMsgType, web
 from click.testing import CliRunner
 
 from aggregator.cli import group
-from tests.daemon.test_daemon import PATIENCE, PROGRAM, ROOT, Running, running, until
+from tests.daemon.test_daemon import PATIENCE, PROGRAM, ROOT, WORKERS, Running, running, until
 
 pytestmark = pytest.mark.waits
 
@@ -109,6 +109,7 @@ def configure(directory: Path, exchange: Alpaca, credentials: str) -> Path:
     path = directory / "site.toml"
     path.write_text(f"""
 state = "{directory}/state"
+workers = {WORKERS}
 log_level = "debug"
 [[exchanges]]
 id = "alpaca"

@@ -18,7 +18,7 @@ from aggregator.catalog.registry import known_channels
 from aggregator.config.config import ConfigErrors, load_config
 from aggregator.ingest import checkpoint_file, listing, state
 from aggregator.sinks.repair import repair
-from tests.daemon.test_daemon import exchanges, running, until
+from tests.daemon.test_daemon import WORKERS, exchanges, running, until
 
 pytestmark = pytest.mark.waits
 
@@ -39,6 +39,7 @@ def config_on(directory: Path, exchanges: str) -> Path:
     (port,) = set(re.findall(r"127\.0\.0\.1:(\d+)", exchanges))
     path = directory / "aggregator.toml"
     text = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", path.read_text())
+    text = f"workers = {WORKERS}\n{text}"
     path.write_text(text.replace('"state"', f'"{directory}/state"').replace('"data"', f'"{directory}/data"'))
     return path
 

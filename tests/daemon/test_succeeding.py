@@ -1,0 +1,129 @@
+"""A worker that has died: what it left is told first and handed down then, however long the disk takes."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aggregator.bus.bus import Batch, Bus
+from aggregator.config.config import Config, ExchangeConfig
+from aggregator.daemon import workers as workers_module
+from aggregator.daemon.attention import Attention
+from aggregator.daemon.marks import LIFE, Marks, PassedOn
+from aggregator.daemon.workers import OneWorker, Workers
+from aggregator.ingest import checkpoint_file
+from aggregator.ingest.checkpoint_file import CheckpointRow
+from aggregator.ingest.rest import Hosts
+from aggregator.records import Gap, Record
+from aggregator.session.topics import TopicCheckpoint
+from aggregator.sinks.worker import Worker
+from aggregator.sources.link import LinkedExchange
+
+PASSED = 12_000_000_000
+
+
+class Scene:
+    """A hub whose first worker has just died; its disk answers as long as `answers` is set."""
+
+    def __init__(self, directory: Path) -> None:
+        self.answers = Event()
+        self.answers.set()
+        self.bus = Bus("hub")
+        self.told: list[Record] = []
+        self.bus.attach(self._take)
+        self.keeper = Worker("state")
+        kraken = ExchangeConfig(id="kraken", channels=("trades",), symbols=("*",), endpoints={})
+        config = Config(exchanges=(kraken,), sinks=(), state=directory, log_level="info", workers=2)
+        self.hub = Workers(config, self.bus, Hosts(), Attention(self.bus, directory / "normal"), self.keeper, None)
+        self.left = directory / "left"
+        self.hub.take_over({}, Marks(self.left, "hub"))
+        self.hub.views["kraken"] = LinkedExchange("kraken", self.bus)
+        self.worker: OneWorker = self.hub._of["kraken"]
+        row = CheckpointRow("main", "trades", "A", TopicCheckpoint(), "A/USD", is_followed=True)
+        dead = Marks(self.left, f"hub{LIFE}1.1")
+        dead.save("kraken", [checkpoint_file.piece_of([row])], 10_000_000_000)
+        self.numbers = self.left / f"hub{LIFE}1.1.numbers"
+        self.passed = PassedOn(self.numbers)
+        self.passed.note(PASSED)
+
+    def _take(self, batch: Batch) -> None:
+        self.told += batch.records
+
+    def hang(self) -> None:
+        """From now on the disk keeps waiting whoever asks for something."""
+        self.answers.clear()
+        self.keeper.put(self.answers.wait)
+
+    def begin(self) -> "asyncio.Task[None]":
+        life: Any = SimpleNamespace(passed=self.passed)
+        return asyncio.ensure_future(self.hub._succeed(self.worker, life))
+
+    async def end(self) -> None:
+        """The disk answers again, and does all that was asked."""
+        self.answers.set()
+        await self.keeper.do(lambda: None)
+
+    def gaps(self) -> list[Gap]:
+        return [record for record in self.told if isinstance(record, Gap)]
+
+    @property
+    def owner(self) -> str | None:
+        """The run whose mark stands on the disk."""
+        left = checkpoint_file.load(self.left / "kraken.json")
+        assert left is not None
+        return left.epoch
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - a thread or a log makes it true
+            await asyncio.sleep(0.01)
+
+
+async def test_a_gap_is_told_and_then_left_to_the_next_process(tmp_path: Path) -> None:
+    it = Scene(tmp_path)
+    await it.begin()
+    (gap,) = it.gaps()
+    assert (gap.exchange, gap.channel, gap.raw_symbol, gap.cause, gap.ts_from) == (
+        "kraken", "trades", "A", "restart", PASSED,
+    )  # fmt: skip
+    assert it.owner is None
+    found = Marks(it.left, f"hub{LIFE}1.2").take("kraken")
+    carried = found.topics["main"]["trades", "A"].gap
+    assert (found.gaps, carried and carried.gap_id) == ([], gap.gap_id)
+    assert not it.numbers.exists()
+
+
+async def test_a_disk_that_takes_its_time_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers_module, "TAKE_S", 0.02)
+    it = Scene(tmp_path)
+    it.hang()
+    succeeding = it.begin()
+    await until(lambda: "worker 1: another one begins once the disk answers" in caplog.text)
+    assert not succeeding.done()
+    await it.end()
+    await succeeding
+    assert [gap.ts_from for gap in it.gaps()] == [PASSED]
+    assert it.owner is None
+
+
+async def test_an_end_that_comes_before_the_disk_answers_leaves_all_of_it_to_the_next_start(tmp_path: Path) -> None:
+    """What is called told on the disk and was told to nobody would be a gap that closes and never opened."""
+    it = Scene(tmp_path)
+    it.hang()
+    succeeding = it.begin()
+    await asyncio.sleep(0)
+    it.worker.leaving.set()
+    async with asyncio.timeout(10):
+        await succeeding
+    await it.end()
+    assert it.told == []
+    assert it.owner == f"hub{LIFE}1.1"
+    (gap,) = Marks(it.left, "next").take("kraken").gaps
+    assert (gap.cause, gap.ts_from) == ("restart", PASSED)

@@ -30,7 +30,15 @@ Tell = Callable[[Sequence[Unmet]], object]
 
 
 class Supply(Protocol):
-    """Whoever has topics brought."""
+    """Whoever has topics brought.
+
+    is_far: another process knows what can be had; so it is to be asked first, by `foresee`
+    """
+
+    is_far: bool
+
+    def foresee(self, who: Hashable, patterns: Mapping[str, Pattern], then: Callable[[], object]) -> None:
+        """Find out what of these patterns `who` can have; `want` knows it when `then` is called, within a second."""
 
     def want(self, who: Hashable, patterns: Mapping[str, Pattern], tell: Tell) -> list[Unmet]:
         """From now on `who` asks for these patterns, and for no others; none at all: it has gone.
@@ -42,7 +50,17 @@ class Supply(Protocol):
         """How a topic stands that somebody asks for, or did lately; null: it is not brought on demand."""
 
 
-class Nobody:
+class NearSupply:
+    """The part of those that know at once what can be had."""
+
+    is_far = False
+
+    def foresee(self, who: Hashable, patterns: Mapping[str, Pattern], then: Callable[[], object]) -> None:  # noqa: ARG002
+        """Nothing is to be found out."""
+        then()
+
+
+class Nobody(NearSupply):
     """Nothing is brought on demand, and nothing is known of what could be."""
 
     def want(self, who: Hashable, patterns: Mapping[str, Pattern], tell: Tell) -> list[Unmet]:  # noqa: ARG002

@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from aggregator.bus.bus import Bus
-from aggregator.bus.demand import Demanded, Tell, Unmet
+from aggregator.bus.demand import Demanded, NearSupply, Tell, Unmet
 from aggregator.bus.selection import ALWAYS, Glob, Pattern
 from aggregator.bus.view import Wanted
 from aggregator.catalog.registry import connector_ids, installed_ids
@@ -473,7 +473,7 @@ class Offer:
                 )
 
 
-class OnDemand:
+class OnDemand(NearSupply):
     """The wishes of all subscribers, over all exchanges of one daemon."""
 
     def __init__(self, exchanges: Sequence[ExchangeConfig], bus: Bus, troubles: Mapping[str, str]) -> None:

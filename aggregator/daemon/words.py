@@ -181,10 +181,14 @@ class NoBook(Struct, frozen=True, tag=True):
 
 
 class UnmetWishes(Struct, frozen=True, tag=True):
-    """A subscriber cannot have these for now."""
+    """A subscriber cannot have these for now.
+
+    is_answer: to `WantTopics`, and there may be none; else it has changed
+    """
 
     who: int
     unmet: list[Unmet]
+    is_answer: bool = False
 
 
 FromWorker = WorkerUp | WorkerOver | ExpectTopics | WorkerBeat | ToldPiece | NoBook | UnmetWishes

@@ -142,14 +142,13 @@ class WorkerDaemon(Daemon):
             case words.AskWhole(exchange=exchange, raw_symbol=raw_symbol):
                 self._tell_whole(exchange, raw_symbol)
             case words.WantTopics(who=who, patterns=patterns):
-                tell = partial(self._tell_unmet, who)
-                tell(self.demand.want(who, patterns, tell))
+                unmet = self.demand.want(who, patterns, partial(self._tell_unmet, who))
+                self._say(words.UnmetWishes(who, unmet, is_answer=True))
             case words.LeaveNow():
                 self.leave()
 
     def _tell_unmet(self, who: int, unmet: Sequence[Unmet]) -> None:
-        if unmet:
-            self._say(words.UnmetWishes(who, list(unmet)))
+        self._say(words.UnmetWishes(who, list(unmet)))
 
     def _tell_whole(self, exchange: str, raw_symbol: str) -> None:
         book = self.bus.views.book(exchange, raw_symbol)

@@ -590,7 +590,7 @@ class Workers(RunningExchanges):
             case words.ToldPiece():
                 life.told(word)
             case words.UnmetWishes():
-                self.supply.told(word.who, word.unmet)
+                self.supply.told(word.who, word.unmet, worker.relay if word.is_answer else None)
             case words.NoBook():
                 if (view := self.views.get(word.exchange)) is not None:
                     view.kept_book(word.raw_symbol, None).doubt()
@@ -683,9 +683,11 @@ def _ask_whole(worker: OneWorker, exchange: str, raw_symbol: str) -> None:
         worker.life.say(words.AskWhole(exchange, raw_symbol))
 
 
-def _want(worker: OneWorker, who: int, patterns: dict[str, Pattern]) -> None:
-    if worker.life is not None:
-        worker.life.say(words.WantTopics(who, patterns))
+def _want(worker: OneWorker, who: int, patterns: dict[str, Pattern]) -> bool:
+    if worker.life is None or not worker.is_up.is_set():
+        return False
+    worker.life.say(words.WantTopics(who, patterns))
+    return True
 
 
 def _end_of(code: int | None) -> str:

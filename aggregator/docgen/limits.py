@@ -480,6 +480,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound("daemon.workers.LONGEST_PAUSE_S", "seconds", "before one that dies at its start is begun anew", "begun"),
         Bound("daemon.workers.GATHER_S", "seconds", "that a worker has to say how it fares", "left out of the answer"),
         Bound("daemon.workers.UP_S", "seconds", "that whoever asks one that is just begun waits", "told so"),
+        Bound("daemon.relayed_demand.FORESEE_S", "seconds", "that a worker has to say what is absent", "told later"),
         Bound("daemon.workers.LEAVE_S", "seconds", "that workers have for their last words", "killed: marks tell gaps"),
         Bound("daemon.workers.LEFT_S", "seconds", "that they have to close captures and files of state", "killed"),
         Bound(

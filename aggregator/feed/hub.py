@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from msgspec import UNSET, UnsetType, structs
 
@@ -415,7 +416,7 @@ class FeedHub:
             case Greet():
                 self._greet(subscriber, request)
             case Subscribe():
-                self._subscribe(subscriber, request, access)
+                self._foresee(subscriber, request, access)
             case Unsubscribe():
                 self._unsubscribe(subscriber, request)
             case Ping() | ListTopics() | TakeSnapshot():
@@ -500,6 +501,28 @@ class FeedHub:
     def _hello(self, id: Id | UnsetType = UNSET) -> Hello:
         header = self._bus.header()
         return Hello(header.schema, header.epoch, header.offset, __version__, id, self._daemon)
+
+    def _foresee(self, subscriber: Subscriber, request: Subscribe, access: Access) -> None:
+        """Subscribe as soon as it is known what can be had; nothing else that is said is heard before."""
+        supply = self._bus.supply
+        if not supply.is_far:
+            self._subscribe(subscriber, request, access)
+            return
+        patterns = subscriber.patterns | self._new_patterns(subscriber, request, access)
+        asked = {text: needs(pattern) for text, pattern in patterns.items()}
+        foreseen = partial(self._foreseen, subscriber, request, access)
+        subscriber.wait()
+        supply.foresee(subscriber, asked, partial(subscriber.go_on, foreseen))
+
+    def _foreseen(self, subscriber: Subscriber, request: Subscribe, access: Access) -> None:
+        if subscriber.is_held or subscriber.ring not in self._subscribers:  # it was hung up on meanwhile, or has left
+            self._demand(subscriber)
+            return
+        try:
+            self._subscribe(subscriber, request, access)
+        except BadRequest as error:
+            self._demand(subscriber)  # nothing of it is to be brought
+            subscriber.answer(Error(str(error), error.id))
 
     def _subscribe(self, subscriber: Subscriber, request: Subscribe, access: Access) -> None:
         new = self._new_patterns(subscriber, request, access)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from aggregator.bus.demand import Demanded, Tell, Unmet
+from aggregator.bus.demand import Demanded, NearSupply, Tell, Unmet
 from aggregator.bus.history import BadStart, Beginning, Cursor, HistoryStatus, Start, Stretch
 from aggregator.bus.recording import Complain, Excerpt, Excerpts, Opening, Replayable, ReplayedBus
 from aggregator.bus.selection import Pattern, Selection
@@ -102,7 +102,7 @@ class _RecordedTime:
     mono = wall
 
 
-class Replaying:
+class Replaying(NearSupply):
     """The replay of one connection. To its hub it is the history, and whoever has topics brought."""
 
     def __init__(

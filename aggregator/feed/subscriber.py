@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 
 from msgspec import UNSET
@@ -46,6 +47,8 @@ class Subscriber:
         self.catch_up: CatchUp | None = None  # while it is told what it has missed
         self.epoch: str | None = None  # it is told cursors, of this epoch; null: it is told none
         self.hears = True  # it can be given an answer to which it says something else
+        self._is_waiting = False  # for another process to say what it can have
+        self._has_ended = False  # the far end will say no more
         self._told: Cursor | None = None  # the last cursor
         self._later: Iterator[bytes] = iter(())
         self._refill = refill
@@ -64,6 +67,7 @@ class Subscriber:
 
     def part(self, reason: str, *, is_over: bool = False) -> None:
         """Say why the feed hangs up, and do so once all is sent; `is_over`: nothing will ever follow."""
+        self.is_held = True
         cursor = self._place(self.ring.last)
         if self.catch_up is not None:
             self.catch_up.stop()
@@ -124,19 +128,35 @@ class Subscriber:
     @property
     def may_hear(self) -> bool:
         """Tell whether answers may be made now: a peer that leaves them unread is not heard."""
-        return not self.is_held and self.ring.answers < MOST_ANSWERS_BYTES
+        return not (self.is_held or self._is_waiting) and self.ring.answers < MOST_ANSWERS_BYTES
 
     def hear(self, line: bytes) -> None:
         """Take a line, without its end."""
+        self._do(partial(self._hear, self, line))
+
+    def wait(self) -> None:
+        """Take no line before `go_on`."""
+        self._is_waiting = True
+
+    def go_on(self, act: Callable[[], object]) -> None:
+        """Do what was waited for, and take lines again."""
+        self._is_waiting = False
+        self._do(act)
+        if self._has_ended:
+            self.ended()
+        self.peer.wake()
+
+    def _do(self, act: Callable[[], object]) -> None:
         try:
-            self._hear(self, line)
+            act()
         except Exception:
             log.exception("feed: %s is hung up on, for an error of ours", self.peer.name)
             self.peer.close()
 
     def ended(self) -> None:
         """The far end will say no more: it is kept for what it subscribed to."""
-        if not self.patterns:
+        self._has_ended = True
+        if not (self.patterns or self._is_waiting or self.is_held):
             self.part("nothing is subscribed, and nothing more will be asked for")
 
     def gone(self) -> None:

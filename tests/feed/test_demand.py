@@ -1,7 +1,7 @@
 """The feed says what each subscriber asks for, and tells it what cannot be had."""
 
 import asyncio
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -29,8 +29,13 @@ class Supply:
     """It has nothing, and remembers what was asked for."""
 
     def __init__(self) -> None:
+        self.is_far = False
+        self.foreseen: list[tuple[list[str], Callable[[], object]]] = []
         self.asked: dict[Hashable, list[str]] = {}
         self.tells: list[Tell] = []
+
+    def foresee(self, who: Hashable, patterns: Mapping[str, Pattern], then: Callable[[], object]) -> None:  # noqa: ARG002
+        self.foreseen.append((list(patterns), then))
 
     def want(self, who: Hashable, patterns: Mapping[str, Pattern], tell: Tell) -> list[Unmet]:
         self.asked[who] = list(patterns)
@@ -180,3 +185,84 @@ async def test_a_request_that_is_refused_asks_for_nothing(tmp_path: Path, monkey
         monkeypatch.setattr(it.server.hub._derived, "join", refuse)
         assert (await peer.ask("trades:x:A book.5:x:B"))["error"] == "that is too much"
         assert it.supply.all() == [["trades:x:A"]]
+
+
+# --- another process knows what can be had ----------------------------------------------------------------------------
+
+
+class FarScene(Scene):
+    """What can be had is known once the test says so."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.supply.is_far = True
+
+    async def foreseen(self, count: int = 1) -> Callable[[], object]:
+        """Wait until so much has been asked; this is called once the last of it is known."""
+        async with asyncio.timeout(10):
+            while len(self.supply.foreseen) < count:  # noqa: ASYNC110 - it is called
+                await asyncio.sleep(0.01)
+        return self.supply.foreseen[-1][1]
+
+
+async def test_nothing_else_is_heard_before_it_is_known_what_can_be_had(tmp_path: Path) -> None:
+    it = FarScene(tmp_path)
+    async with it:
+        peer = await it.peer()
+        peer.say("trades:x:A trades:x:NO", {"op": "ping", "id": 7}, "trades:x:B")
+        then = await it.foreseen()
+        assert it.supply.foreseen[0][0] == ["trades:x:A", "trades:x:NO"]
+        assert it.supply.asked == {}
+        then()
+        said = await peer.row()
+        assert (said["type"], [each["topic"] for each in said["absent"]]) == ("subscribed", ["trades:x:NO"])
+        assert await peer.row() == {"type": "pong", "id": 7}
+        then = await it.foreseen(2)
+        assert it.supply.foreseen[1][0] == ["trades:x:A", "trades:x:NO", "trades:x:B"]
+        then()
+        assert (await peer.row())["topics"] == ["trades:x:B"]
+        assert it.supply.all() == [["trades:x:A", "trades:x:NO", "trades:x:B"]]
+
+
+async def test_one_that_says_no_more_while_that_is_awaited_is_kept_for_what_it_asked(tmp_path: Path) -> None:
+    it = FarScene(tmp_path)
+    async with it:
+        peer = await it.peer()
+        peer.say("trades:x:A")
+        peer.writer.write_eof()
+        (await it.foreseen())()
+        assert (await peer.row())["type"] == "subscribed"
+        it.supply.tells[-1]([Unmet("trades:x:A", "it is halted")])
+        assert (await peer.row())["reason"] == "it is halted"
+
+
+async def test_one_that_leaves_while_that_is_awaited_asks_for_nothing(tmp_path: Path) -> None:
+    it = FarScene(tmp_path)
+    async with it:
+        peer = await it.peer()
+        peer.say("trades:x:A")
+        then = await it.foreseen()
+        peer.writer.transport.abort()
+        async with asyncio.timeout(10):
+            while it.supply.all() != [[]]:  # noqa: ASYNC110 - it is called
+                await asyncio.sleep(0.01)
+        then()
+        assert it.supply.all() == [[]]
+
+
+async def test_a_request_that_is_refused_once_that_is_known_asks_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = FarScene(tmp_path)
+    async with it:
+        peer = await it.peer()
+
+        def refuse(_: object) -> None:
+            raise BadPattern("that is too much")
+
+        monkeypatch.setattr(it.server.hub._derived, "join", refuse)
+        peer.say("trades:x:A book.5:x:B")
+        (await it.foreseen())()
+        assert (await peer.row())["error"] == "that is too much"
+        assert it.supply.all() == [[]]
+        assert await peer.ask({"op": "ping"}) == {"type": "pong", "id": None}

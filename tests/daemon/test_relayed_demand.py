@@ -10,6 +10,8 @@ from aggregator.bus.selection import Pattern, parse_pattern
 from aggregator.daemon import relayed_demand
 from aggregator.daemon.relayed_demand import Relay, RelayedDemand
 
+pytestmark = pytest.mark.waits
+
 
 class Scene:
     """Two workers, of which the test says what they answer."""

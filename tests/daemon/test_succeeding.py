@@ -23,6 +23,8 @@ from aggregator.session.topics import TopicCheckpoint
 from aggregator.sinks.worker import Worker
 from aggregator.sources.link import LinkedExchange
 
+pytestmark = pytest.mark.waits
+
 PASSED = 12_000_000_000
 
 

@@ -58,7 +58,8 @@ def heed(daemon: "Daemon") -> None:
     hear(signal.SIGHUP, Spaced(loop, daemon.changes.reload_soon))
     hear(signal.SIGUSR1, Spaced(loop, daemon.reopen))
     # not by the loop, because stacks are asked for when the loop does not turn
-    signal.signal(signal.SIGUSR2, _StackWriter(loop))
+    others = None if daemon.workers is None else daemon.workers.write_stacks
+    signal.signal(signal.SIGUSR2, StackWriter(loop, others))
 
 
 class Spaced:
@@ -85,11 +86,20 @@ class Spaced:
             self()
 
 
-class _StackWriter:
+class StackWriter:
     """Writes what everything is at to standard error, past the log, and once in a second at most."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, others: Callable[[], object] | None = None, name: str = ""
+    ) -> None:
+        """Prepare.
+
+        others: has other processes write theirs
+        name: of this process, where there are others
+        """
         self._loop = loop
+        self._others = others
+        self._name = name
         self._next = 0.0
 
     def __call__(self, _: int, frame: FrameType | None) -> None:
@@ -98,7 +108,11 @@ class _StackWriter:
             return
         self._next = now + PAUSE_S
         lines = "".join(f"{line}\n" for line in stacks(self._loop, frame))
+        if self._name:
+            lines = lines.replace("stacks:", f"stacks: {self._name}:")
         write_past_the_log(lines.encode("utf-8", "backslashreplace"))
+        if self._others is not None:
+            self._others()
 
 
 def stacks(loop: asyncio.AbstractEventLoop, frame: FrameType | None = None) -> Iterator[str]:

@@ -31,6 +31,7 @@ from aggregator.daemon import words
 from aggregator.daemon.daemon import GC_THRESHOLD, SWITCH_S, Daemon, run, sweep, tell_loop
 from aggregator.daemon.logs import set_level, set_up, tell_repeats
 from aggregator.daemon.marks import Found, Marks
+from aggregator.daemon.signals import StackWriter
 from aggregator.daemon.status import StatusQuery, encode, gather
 from aggregator.errors import AggregatorError, in_short, is_of_the_machine
 from aggregator.records import Gap
@@ -68,6 +69,7 @@ class WorkerDaemon(Daemon):
         loop.set_exception_handler(tell_loop)
         end = self._end = LinkEnd(self._line)
         end.take, end.ended = self._heard, _leave_at_once
+        signal.signal(signal.SIGUSR2, StackWriter(loop, name=f"worker {os.getpid()}"))
         self.marks = marks = Marks(self.config.state / "left", self.bus.epoch)
         self._say(words.WorkerUp(None if marks.numbers_path is None else str(marks.numbers_path)))
         gaps = await self._keeper.do(partial(self._go_on, marks))

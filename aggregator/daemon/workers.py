@@ -8,6 +8,7 @@ and its successor closes them.
 import asyncio
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -298,6 +299,12 @@ class Workers(RunningExchanges):
         for worker in self._workers:
             if worker.life is not None:
                 worker.life.ask(words.LogFrom(level))
+
+    def write_stacks(self) -> None:
+        """Have each process write what it is at: also one that is stuck, and does not hear what it is asked."""
+        for worker in self._workers:
+            if worker.life is not None and worker.is_up.is_set():  # one that begins would end of that signal
+                worker.life.process.send_signal(signal.SIGUSR2)
 
     def reopen_captures(self) -> int:
         """Have captures begin new files; how many there are."""

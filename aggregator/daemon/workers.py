@@ -363,6 +363,8 @@ class Workers(RunningExchanges):
         self, worker: OneWorker, question: words.Question, patience: float | None = None
     ) -> AsyncIterator[bytes]:
         """The pieces of an answer as they come. Raises AggregatorError."""
+        if worker.task is None:
+            raise AggregatorError(f"worker {worker.number} has no exchange, and so was never begun")
         try:
             async with asyncio.timeout(UP_S):
                 await worker.is_up.wait()

@@ -328,6 +328,7 @@ def test_after_kill_9_the_next_start_repairs_the_files_and_says_what_is_missing(
     )
     with running(config) as daemon:
         until(lambda: any(size(path) > 3000 for path in current(tmp_path, "okx", "trades")), what="trades on disk")
+        until(lambda: current(tmp_path, "binance", "trades"), what="trades of the other")
         daemon.signal(signal.SIGKILL)
         assert daemon.process.returncode == -signal.SIGKILL
     (torn,) = current(tmp_path, "okx", "trades")

@@ -29,6 +29,7 @@ PROGRAM = [sys.executable, "-m", "aggregator"]
 IDS = ("binance", "coinbaseexchange", "kraken", "okx")
 MARKET = {"trade", "book_snapshot", "book_delta", "bbo", "ticker"}
 PATIENCE = 20.0  # seconds; nothing here takes nearly as long
+ENDED_S = 90.0  # a process that is killed in the midst of a call to the disk is there until the disk has answered
 AT_ONCE = 2.0
 WORKERS = int(os.environ.get("WORKERS", "1"))  # processes that gather, in every test of this directory
 NOBODY = "127.0.0.1:9"  # nothing listens at the port of `discard`
@@ -113,13 +114,13 @@ class Running:
     def signal(self, number: int) -> int:
         """Send a signal; the code with which the process leaves."""
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(ENDED_S)
 
     def finish(self) -> None:
         """Nothing of it is left, and all that it said has been read."""
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(PATIENCE)
+            self.process.wait(ENDED_S)
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
         for reader in self._readers:

@@ -11,7 +11,7 @@ VERSION := $(shell $(PYTHON) $(VERSION_OF) 2>/dev/null)
 LOCK_PARTS := \# For tests
 SINKS := amqp clickhouse kafka mqtt nats postgres questdb redis s3 zmq # whose client library is an extra of the same name
 
-.PHONY: install demo test test-servers notebook fresh lint check-docs bench bench-peers bench-sinks faults lock lock-servers \
+.PHONY: install demo test test-workers test-servers notebook fresh lint check-docs bench bench-peers bench-sinks faults lock lock-servers \
 	lock-s3 lock-notebook clean
 .DELETE_ON_ERROR:
 
@@ -24,6 +24,11 @@ demo: install
 # The whole suite takes every core; a part of it, named in ARGS, runs in one process.
 test: $(VENV)/tested
 	@$(BIN)/python -m pytest -q $(if $(ARGS),$(ARGS),$(PARALLEL))
+
+# The daemon with two processes that gather: asked, changed while it runs, signalled; its journal, its port and its page.
+test-workers: $(VENV)/tested
+	@WORKERS=2 $(BIN)/python -m pytest -q $(PARALLEL) tests/cli/test_ctl.py tests/daemon/test_insight.py \
+		tests/daemon/test_journal_of_lives.py tests/daemon/test_signals.py tests/daemon/test_upgrading.py $(ARGS)
 
 # The sinks that speak to servers, each with its own, which are started here and killed.
 test-servers: $(VENV)/servers $(VENV)-s3/installed

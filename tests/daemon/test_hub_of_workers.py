@@ -1,4 +1,4 @@
-"""A worker that has died: what it left is told first and handed down then, however long the disk takes."""
+"""The hub of several workers, without these: what one that has died left is told first and handed down then."""
 
 import asyncio
 from collections.abc import Callable
@@ -129,3 +129,11 @@ async def test_an_end_that_comes_before_the_disk_answers_leaves_all_of_it_to_the
     assert it.owner == f"hub{LIFE}1.1"
     (gap,) = Marks(it.left, "next").take("kraken").gaps
     assert (gap.cause, gap.ts_from) == ("restart", PASSED)
+
+
+async def test_a_worker_that_was_never_begun_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be fewer exchanges than workers."""
+    monkeypatch.setattr(workers_module, "UP_S", 1000.0)
+    it = Scene(tmp_path)
+    async with asyncio.timeout(10):
+        assert await it.hub.answered(b'{"op":"stacks"}') == []

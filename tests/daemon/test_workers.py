@@ -198,6 +198,7 @@ def test_readiness_counts_the_topics_of_all_workers(tmp_path: Path, exchanges: s
         assert port.json("/readyz?topic=trades:okx:*")[1]["reasons"] == ["no topic fits"]
 
 
+@pytest.mark.timeout(400)
 def test_whoever_comes_late_to_the_feed_has_books_and_states(tmp_path: Path, exchanges: str) -> None:
     feed = f'[feed]\nlisten = ["unix:{tmp_path}/feed.sock"]\n'
     with gathering(tmp_path, of(exchanges, "binance", "kraken"), feed) as daemon, socket.socket(socket.AF_UNIX) as line:

@@ -14,12 +14,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-TTL_S = 15.0
-RENEWALS = 4  # in the time that a lease lasts
+TTL_S = 12.0  # an election of the servers takes 4 to 9 s, and a lease outlives it
+RENEWALS = 6  # in the time that a lease lasts
 GIVEN_UP = 0.8  # the owner publishes nothing more when so much of it has passed without a renewal
 SETTLE_S = 1.0  # a shard that nobody owns is taken when the members have had so long to tell of themselves
-STEP_S = 1.0  # whoever is one further back in line waits so much longer
-UNREADY_S = 2.0  # likewise whoever could not go on at once
+STEP_S = 0.5  # whoever is one further back in line waits so much longer
+UNREADY_S = 1.0  # likewise whoever could not go on at once
 ANSWER_S = 5.0  # an answer that takes longer does not come any more
 
 Role = Literal["owner", "heir", "none"]

@@ -24,6 +24,7 @@ from aggregator.cluster.writer import FrameWrite, ShardWriter
 from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Gap, Health, Record, Trade
 
 NAMES = ("a", "b", "c")
+TIMING = LeaseTiming()
 TICK_S = 0.4
 EMITTED_S = 0.5  # between two records of the exchange
 LOST_S = 10.0  # a connection that is not read for so long is gone
@@ -103,7 +104,7 @@ class Life:
         self.is_dead = False
         self.stopped_until = 0.0
         self.cut_in = self.cut_out = False
-        self.keeper = LeaseKeeper("x", name, self.id, LeaseTiming(), self.clock())
+        self.keeper = LeaseKeeper("x", name, self.id, TIMING, self.clock())
         self.share = Share("x", {"book"})
         self.writer = ShardWriter(self.keeper, self.share, self.id, most=20)
         self.heard = self.begun_at = max(0, len(world.stream) - READ_BACK)
@@ -200,7 +201,8 @@ class Life:
     def line(self) -> tuple[list[str], Collection[str]]:
         """The members in line, as this one sees them; it may be wrong."""
         now = self.world.now
-        alive = {name: ready and now - at < 7.5 for name, (at, ready) in self.world.seen.items() if now - at < 15}
+        seen = self.world.seen.items()
+        alive = {name: ready and now - at < TIMING.ttl / 2 for name, (at, ready) in seen if now - at < TIMING.ttl}
         alive[self.name] = self.is_ready()
         names = [name for name in ORDER if name in alive]
         return names, [name for name in names if alive[name]]

@@ -32,7 +32,7 @@ class ClusterView(Struct, frozen=True, kw_only=True):
 
     ts: when it was read
     members: by name
-    leases: by exchange
+    leases: by shard
     draining: members that are to own nothing
     """
 
@@ -46,10 +46,10 @@ class ClusterView(Struct, frozen=True, kw_only=True):
         report = self.members.get(name)
         return report is not None and self.ts - report.ts < TTL_S * SECOND_NS
 
-    def share(self, name: str, exchange: str) -> ShareReport | None:
-        """The word of a member about an exchange."""
+    def share(self, name: str, shard: str) -> ShareReport | None:
+        """The word of a member about a shard."""
         report = self.members.get(name)
-        return next((s for s in report.shares if s.exchange == exchange), None) if report is not None else None
+        return next((s for s in report.shares if s.shard == shard), None) if report is not None else None
 
 
 @click.group(name="cluster")
@@ -91,6 +91,11 @@ def _ask(keys: ClusterKeys, ask: Callable[[ClusterStore], Awaitable[T]]) -> T:
         raise fail(f"{', '.join(keys.nats)}: {in_short(error)}") from None
 
 
+def _shards(found: Config, keys: ClusterKeys) -> dict[str, str]:
+    """The shards of a configuration, and the exchange of each."""
+    return {shard: each.id for each in found.exchanges for shard in keys.shards_of(each.id)}
+
+
 async def _view(store: ClusterStore) -> ClusterView:
     entries = {entry.key: entry for entry in await store.all_entries()}
 
@@ -115,14 +120,14 @@ def status(config: Path, as_json: bool) -> None:
         return
     rows: list[tuple[str, ...]] = []
     for name, report in sorted(view.members.items()):
-        owned = [exchange for exchange, lease in view.leases.items() if lease.owner == name]
-        others = [share.exchange for share in report.shares if share.exchange not in owned]
+        owned = [shard for shard, lease in view.leases.items() if lease.owner == name]
+        others = [share.shard for share in report.shares if share.shard not in owned]
         state = "draining" if name in view.draining else "alive" if view.is_alive(name) else "silent"
         rows.append((name, state, f"{report.member.weight:g}", " ".join(sorted(owned)), " ".join(sorted(others))))
     print_rows(("member", "state", "weight", "owns", "stands by for"), rows)
     click.echo()
-    ids = sorted({each.id for each in found.exchanges} | view.leases.keys())
-    columns = ("exchange", "owner", "since", "records", "standby", "ready", "behind")
+    ids = sorted(_shards(found, keys).keys() | view.leases.keys())
+    columns = ("shard", "owner", "since", "records", "standby", "ready", "behind")
     print_rows(columns, [_row(view, id) for id in ids])
 
 
@@ -156,11 +161,12 @@ def _since(view: ClusterView, lease: Lease | None) -> str:
 def explain(config: Path, exchange: str) -> None:
     """Say why EXCHANGE is owned by its owner: who is in line for it, and who could go on."""
     found, keys = _read(config)
-    if exchange not in {each.id for each in found.exchanges}:
-        raise fail(f"{exchange!a:.80} is not among the exchanges of {config}")
+    shards = _shards(found, keys)
+    if exchange not in shards:
+        raise fail(f"{exchange!a:.80} is not among the exchanges of {config}, and no bucket of one")
     view = _ask(keys, _view)
     lease = view.leases.get(exchange)
-    needs = (keys.needs or {}).get(exchange, ())
+    needs = (keys.needs or {}).get(shards[exchange], ())
     able = [report.member for name, report in view.members.items() if view.is_alive(name) and name not in view.draining]
     line = line_of(exchange, able, needs)
     owner = lease.owner if lease is not None else ""

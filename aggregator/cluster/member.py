@@ -9,7 +9,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from typing import Protocol
 from msgspec import structs
 
 from aggregator.bus.bus import Batch
+from aggregator.cluster.buckets import bucket_of
 from aggregator.cluster.lease import RENEWALS, LeaseKeeper, LeaseTiming, LeaseWrite
 from aggregator.cluster.ranking import ClusterMember, line_of
 from aggregator.cluster.report import MemberReport, ShareReport, read_report
@@ -49,8 +50,8 @@ READ_BACK_FRAMES = 3000  # a member that begins reads so many: a minute and more
 READY = 0.95  # a member that gathers so much of what the stream tells of could go on at once
 STOPPED_S = 2.0  # a member that has not looked at its shards for so long was stopped, or held up
 STANDING_S = 5.0  # and that has done so for so long
-LINGER_S = 30.0  # an exchange is gathered so much longer than this member is one of the first two in line
-GATHERERS = 2  # so many in line gather an exchange: the first is to own it, the second stands by
+LINGER_S = 30.0  # a shard is gathered so much longer than this member is one of the first two in line
+GATHERERS = 2  # so many in line gather a shard: the first is to own it, the second stands by
 LONGEST_PAUSE_S = 5.0
 MOST_REFUSALS = 20  # in a row; then the stream is read anew
 LEAVE_S = 5.0  # a member that ends has so long to give up what it owns
@@ -61,25 +62,27 @@ log = logging.getLogger("aggregator.cluster")
 class Gatherer(Protocol):
     """Whoever has exchanges gathered, and their records published on this member's own bus."""
 
-    async def begin(self, exchange: str) -> None:
-        """Gather an exchange from now on. Raises AggregatorError where that cannot be."""
-
-    async def end(self, exchange: str) -> None:
-        """Gather it no more."""
+    async def gather(self, exchange: str, buckets: Collection[int]) -> None:
+        """Gather these buckets of an exchange, and no others, from now on. Raises AggregatorError if that cannot be."""
 
     def book(self, exchange: str, raw_symbol: str) -> BookSnapshot | None:
         """A book as it stands."""
 
 
 class MemberShard:
-    """One exchange at this member."""
+    """One shard at this member: an exchange, or one bucket of its symbols."""
 
-    def __init__(self, exchange: str, keeper: LeaseKeeper, share: Share, writer: ShardWriter) -> None:
+    def __init__(
+        self, name: str, exchange: str, bucket: int, keeper: LeaseKeeper, share: Share, writer: ShardWriter
+    ) -> None:
+        self.name = name
         self.exchange = exchange
+        self.bucket = bucket
         self.keeper = keeper
         self.share = share
         self.writer = writer
         self.wake = asyncio.Event()
+        self.has_fresh = asyncio.Event()
         self.is_gathered = False
         self.is_read = False  # the stream was read to its end
         self.is_wanted = False  # this member is to gather it
@@ -112,10 +115,15 @@ class Member:
         self._begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         now = time.monotonic()
         self.shards: dict[str, MemberShard] = {}
+        self._divided: dict[str, list[MemberShard]] = {}  # by exchange its shards, by bucket
         for id, sure in exchanges.items():
-            keeper = LeaseKeeper(id, keys.name, self._life, timing, now)
-            share = Share(id, list(sure), most=keys.buffer)
-            self.shards[id] = MemberShard(id, keeper, share, ShardWriter(keeper, share, self._life))
+            channels = list(sure)
+            for bucket, name in enumerate(keys.shards_of(id)):
+                keeper = LeaseKeeper(name, keys.name, self._life, timing, now)
+                share = Share(id, channels, most=keys.buffer)
+                writer = ShardWriter(keeper, share, self._life)
+                self.shards[name] = shard = MemberShard(name, id, bucket, keeper, share, writer)
+                self._divided.setdefault(id, []).append(shard)
         self._members: dict[str, tuple[MemberReport, float]] = {}
         self._draining: set[str] = set()
         self._own_revision = 0
@@ -128,21 +136,28 @@ class Member:
 
     def receive(self, batch: Batch) -> None:
         """Take what was published on this member's bus."""
-        found: dict[str, list[Record]] = {}
+        found: dict[MemberShard, list[Record]] = {}
         for record in batch.records:
-            shard = self.shards.get(record.exchange)
-            if shard is not None and shard.is_gathered:
-                found.setdefault(record.exchange, []).append(copy(record))
-        for exchange, records in found.items():
-            shard = self.shards[exchange]
+            for shard in self._shards_of(record):
+                if shard.is_gathered:
+                    found.setdefault(shard, []).append(copy(record))
+        for shard, records in found.items():
             shard.share.gather(records, time.time_ns())
             shard.wake.set()
+            shard.has_fresh.set()
+
+    def _shards_of(self, record: Record) -> Sequence[MemberShard]:
+        """The shard of a record; all of its exchange where it is about no symbol."""
+        divided = self._divided.get(record.exchange, ())
+        if len(divided) <= 1 or record.raw_symbol is None:
+            return divided
+        return (divided[bucket_of(record.raw_symbol, len(divided))],)
 
     async def run(self) -> None:
         """Be a member until cancelled."""
         from nats.errors import Error
 
-        tasks = [self._tick(), *(self._gather(shard) for shard in self.shards.values())]
+        tasks = [self._tick(), *(self._gather(id, shards) for id, shards in self._divided.items())]
         running = [asyncio.create_task(each) for each in tasks]
         pause = 0.5
         try:
@@ -176,8 +191,8 @@ class Member:
 
     # --- who is there
 
-    def _line(self, exchange: str, now: float) -> tuple[list[str], list[str]]:
-        """The members that may own an exchange, the first in line first, and those that could go on at once."""
+    def _line(self, shard: MemberShard, now: float) -> tuple[list[str], list[str]]:
+        """The members that may own a shard, the first in line first, and those that could go on at once."""
         own = self._own(now)
         others = [
             report.member
@@ -185,9 +200,9 @@ class Member:
             if name != own.name and now - at < self._timing.ttl
         ]
         members = [structs.replace(m, is_draining=m.is_draining or m.name in self._draining) for m in (own, *others)]
-        line = line_of(exchange, members, (self._keys.needs or {}).get(exchange, ()))
+        line = line_of(shard.name, members, (self._keys.needs or {}).get(shard.exchange, ()))
         fresh = {own.name, *(m.name for m in others if now - self._members[m.name][1] < self._timing.ttl / 2)}
-        return line, [m.name for m in members if exchange in m.ready and m.name in fresh]
+        return line, [m.name for m in members if shard.name in m.ready and m.name in fresh]
 
     def _own(self, now: float) -> ClusterMember:
         keys = self._keys
@@ -197,13 +212,13 @@ class Member:
             weight=keys.weight,
             labels=keys.labels,
             is_draining=self._is_leaving or now < self._doubled_until,
-            ready=tuple(shard.exchange for shard in self.shards.values() if shard.is_ready(now)),
+            ready=tuple(shard.name for shard in self.shards.values() if shard.is_ready(now)),
         )
 
     def _report(self, now: float) -> MemberReport:
         shares = tuple(
             ShareReport(
-                exchange=shard.exchange,
+                shard=shard.name,
                 is_owned=shard.keeper.may_publish(now),
                 readiness=round(shard.share.readiness(), 3),
                 held=len(shard.share),
@@ -226,7 +241,7 @@ class Member:
             await asyncio.sleep(TICK_S)
 
     def _look_at(self, shard: MemberShard, now: float) -> None:
-        line, ready = self._line(shard.exchange, now)
+        line, ready = self._line(shard, now)
         keeper = shard.keeper
         is_near = self._keys.name in line[:GATHERERS] and not self._is_leaving
         shard.is_wanted = self._is_to_gather(shard, now, is_near=is_near or keeper.fence > 0)
@@ -234,7 +249,7 @@ class Member:
         if is_owned != shard.was_owned:
             shard.was_owned = is_owned
             log.warning(
-                "cluster: %s %s", shard.exchange, f"is owned, by lease {keeper.fence}" if is_owned else "is not owned"
+                "cluster: %s %s", shard.name, f"is owned, by lease {keeper.fence}" if is_owned else "is not owned"
             )
         if self._store is None:
             return
@@ -246,7 +261,7 @@ class Member:
             self._spawn(self._lease(shard, write, self._store))
 
     def _is_to_gather(self, shard: MemberShard, now: float, *, is_near: bool) -> bool:
-        """Tell whether to gather an exchange; one that need not be gathered any more is gathered a while longer."""
+        """Tell whether to gather a shard; one that need not be gathered any more is gathered a while longer."""
         if is_near:
             shard.unwanted_since = None
             return True
@@ -263,7 +278,7 @@ class Member:
     async def _lease(self, shard: MemberShard, write: LeaseWrite, store: ClusterStore) -> None:
         """Try a write of a lease."""
         try:
-            revision = await store.replace(f"{LEASE}.{shard.exchange}", write.lease, write.last)
+            revision = await store.replace(f"{LEASE}.{shard.name}", write.lease, write.last)
         except Replaced:
             shard.keeper.answered(None, time.monotonic())
         except Unanswered:
@@ -274,25 +289,28 @@ class Member:
 
     # --- what is gathered
 
-    async def _gather(self, shard: MemberShard) -> None:
-        """Have an exchange gathered while it is wanted."""
+    async def _gather(self, exchange: str, shards: Sequence[MemberShard]) -> None:
+        """Have the shards of an exchange gathered while they are wanted."""
         while True:
-            if shard.is_wanted and not shard.is_gathered:
+            changed = [shard for shard in shards if shard.is_wanted != shard.is_gathered]
+            for shard in changed:
+                shard.is_gathered = shard.is_wanted
                 shard.writer.begin_anew(time.time_ns())
-                shard.is_gathered = True
-                log.info("cluster: %s is gathered here", shard.exchange)
-                try:
-                    await self._gathering.begin(shard.exchange)
-                except AggregatorError as error:
-                    log.warning("cluster: %s cannot be gathered here: %s", shard.exchange, error)
+                log.info("cluster: %s is gathered here%s", shard.name, "" if shard.is_gathered else " no more")
+            if changed and not await self._have_gathered(exchange, shards):
+                for shard in changed:
                     shard.is_gathered = False
-                    await asyncio.sleep(LONGEST_PAUSE_S)
-            elif not shard.is_wanted and shard.is_gathered:
-                shard.is_gathered = False
-                shard.writer.begin_anew(time.time_ns())
-                log.info("cluster: %s is gathered here no more", shard.exchange)
-                await self._gathering.end(shard.exchange)
+                await asyncio.sleep(LONGEST_PAUSE_S)
             await asyncio.sleep(TICK_S)
+
+    async def _have_gathered(self, exchange: str, shards: Sequence[MemberShard]) -> bool:
+        """Have those shards of an exchange gathered that are to be; tell whether that can be."""
+        try:
+            await self._gathering.gather(exchange, [shard.bucket for shard in shards if shard.is_gathered])
+        except AggregatorError as error:
+            log.warning("cluster: %s cannot be gathered here: %s", exchange, error)
+            return False
+        return True
 
     # --- one connection
 
@@ -303,7 +321,7 @@ class Member:
         try:
             entries = await store.entries()
             for shard in self.shards.values():
-                await store.have_stream(shard.exchange)
+                await store.have_stream(shard.name)
             self._store = store
             log.info("cluster: connected as %s", self._keys.name)
             calls: Sequence[Coroutine[object, object, None]] = (
@@ -311,6 +329,7 @@ class Member:
                 self._tell(store),
                 *(self._read_frames(shard, store) for shard in self.shards.values()),
                 *(self._publish(shard, store) for shard in self.shards.values()),
+                *(self._hand_out(shard, store) for shard in self.shards.values() if self._keys.core),
             )
             tasks = [asyncio.create_task(call) for call in calls]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -371,8 +390,8 @@ class Member:
             await asyncio.sleep(TICK_S)
 
     async def _read_frames(self, shard: MemberShard, store: ClusterStore) -> None:
-        """Follow what the stream of an exchange holds."""
-        reader = store.frames(shard.exchange)
+        """Follow what the stream of a shard holds."""
+        reader = store.frames(shard.name)
         first, last = await reader.numbers()
         writer = shard.writer
         if last == 0 or first > last:
@@ -389,16 +408,16 @@ class Member:
                     try:
                         records.append(decode_record(line))
                     except UNREADABLE:
-                        log.warning("cluster: %s: a record of a later version is passed over", shard.exchange)
+                        log.warning("cluster: %s: a record of a later version is passed over", shard.name)
                 writer.heard(taken.number, fence, number, records)
                 shard.is_read = shard.is_read or taken.is_newest or taken.number >= last
                 await asyncio.sleep(0)
             shard.wake.set()
 
     async def _publish(self, shard: MemberShard, store: ClusterStore) -> None:
-        """Write the stream of an exchange while this member owns it. Raises OSError where it cannot be followed."""
+        """Write the stream of a shard while this member owns it. Raises OSError where it cannot be followed."""
         pause, refusals = 0.0, 0
-        exchange, writer = shard.exchange, shard.writer
+        exchange, name, writer = shard.exchange, shard.name, shard.writer
         while True:
             shard.wake.clear()
             is_able = shard.is_read and shard.is_gathered
@@ -412,12 +431,13 @@ class Member:
                         await shard.wake.wait()
                 continue
             try:
-                number = await store.append(exchange, shard.share.epoch or self._begun, write)
+                shard.has_fresh.set()
+                number = await store.append(name, shard.share.epoch or self._begun, write)
             except Replaced as error:
                 refusals += 1
                 writer.refused(write, time.time_ns())
                 if refusals >= MOST_REFUSALS:
-                    raise OSError(f"the stream of {exchange} refuses what follows: {error}") from error
+                    raise OSError(f"the stream of {name} refuses what follows: {error}") from error
                 await asyncio.sleep(IDLE_S)
             except Unanswered:
                 pause = min(max(0.1, pause * 2), LONGEST_PAUSE_S / 2)
@@ -426,3 +446,16 @@ class Member:
                 pause, refusals = 0.0, 0
                 writer.stored(write, number)
                 await asyncio.sleep(PACE_S)
+
+    async def _hand_out(self, shard: MemberShard, store: ClusterStore) -> None:
+        """Hand out each record by itself as soon as it comes, while this member owns its shard."""
+        fence = given = 0
+        while True:
+            await shard.has_fresh.wait()
+            shard.has_fresh.clear()
+            records = shard.share.fresh() if shard.keeper.may_publish(time.monotonic()) else ()
+            if records:
+                if shard.share.begun != fence:
+                    fence, given = shard.share.begun, 0
+                await store.hand_out(shard.name, fence, given + 1, records)
+                given += len(records)

@@ -1,15 +1,15 @@
 """The reports by which members know each other, in the bucket; `aggregator cluster status` shows them."""
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from aggregator.cluster.ranking import ClusterMember
 
 
 class ShareReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One exchange at one member.
+    """One shard at one member.
 
-    exchange: its id
+    shard: its name
     is_owned: whether this member publishes it
     readiness: the part of the topics of the stream that come here too
     held: records that wait to be published, or of a standby the ring
@@ -17,7 +17,7 @@ class ShareReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     overflowed: records that were lost because no server took them in time
     """
 
-    exchange: str
+    shard: str = field(name="exchange")
     is_owned: bool = False
     readiness: float = 0.0
     held: int = 0

@@ -83,6 +83,7 @@ class Share:
         self._went_on = 0  # the newest ownership with which this member has gone on
         self._most = most
         self._held: deque[Record] = deque()
+        self._new = 0  # how many have come to be held, to be published, since `fresh` was asked
         self._horizon = 0  # everything that was gathered since is held (ns)
         self._live: dict[Topic, int] = {}  # since when a topic has been gathered without a break
         self._gaps: dict[str, Gap] = {}  # those that are open in what is gathered
@@ -100,6 +101,7 @@ class Share:
 
     def gather(self, records: Sequence[Record], now: int) -> None:
         """Take records that this member has gathered; they are its own. `now` is the wall clock, ns."""
+        before = len(self._held)
         for record in records:
             self._follow(record)
             if not self.begun:
@@ -107,6 +109,7 @@ class Share:
                     self._held.append(record)
             elif now >= self._compared_until or not self._is_told(record):
                 self._hold(record)
+        self._new += len(self._held) - before
         if not self.begun:
             self._trim(now)
         elif len(self._held) > self._most:
@@ -217,6 +220,7 @@ class Share:
                 self._hold(structs.replace(book, reason="resync", ts_recv=now, conn=book.conn or self.exchange))
             elif ("book", raw_symbol) not in self._owed:
                 self._owe(("book", raw_symbol), now)
+        self._new = len(self._held)
 
     def _go_on(self, ring: Collection[Record], anew: Collection[str | None], now: int) -> None:
         """Have published what the stream does not hold, without the changes of books that are told anew."""
@@ -368,6 +372,11 @@ class Share:
             else:
                 count = max(1, count * most_bytes // (len(payload) + most_bytes))
         return None
+
+    def fresh(self) -> list[Record]:
+        """The records to be published that have come since this was asked before in the same ownership."""
+        count, self._new = min(self._new, len(self._held)) if self.begun else 0, 0
+        return list(islice(reversed(self._held), count))[::-1]
 
     def _leave_out(self, record: Record) -> None:
         """Put a gap in place of a record that is larger than a message may be."""

@@ -1,18 +1,22 @@
-"""The bucket of a cluster in NATS, with leases and members, and its streams, one for each exchange.
+"""The bucket of a cluster in NATS, with leases and members, and its streams, one for each shard.
 
 Writes into either are compare-and-set: each says what it replaces or follows, and the server refuses it otherwise.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from aggregator.bus.bus import Batch
 from aggregator.cluster.lease import Lease
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.writer import FrameWrite
+from aggregator.records import Record
 from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, FENCE, Watch, connect, said
+from aggregator.sinks.naming import NATS, Places
 from aggregator.sources.nats import NatsSourceKeys, StreamReader, Taken
 from aggregator.sources.nats_batches import FORM
 from aggregator.sources.source import LinkBroken
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 REPLACES = "Nats-Expected-Last-Subject-Sequence"
 KNOWN_S = 30.0  # so long the server knows a frame again that is sent once more
 ANSWER_S = 4.0
+HEADERS_BYTES = 1024  # left free in a message
+AT_ONCE = 100  # records are handed out before others have their turn
 WRONG_LAST = frozenset({10071, 10164})  # the server's numbers for a write that follows something else
 LEASE, MEMBER, DRAIN = "lease", "member", "drain"  # the keys of the bucket begin so
 
@@ -54,6 +60,7 @@ class ClusterStore:
         self._client = client
         self.watch = watch
         self._stream: JetStreamContext = client.jetstream(timeout=ANSWER_S)
+        self._places: dict[str, Places] = {}  # by shard
         self._root = f"$KV.{keys.bucket}."
 
     async def prepare(self) -> None:
@@ -67,19 +74,19 @@ class ClusterStore:
         except (BucketNotFoundError, NotFoundError):
             await self._stream.create_key_value(KeyValueConfig(bucket=keys.bucket, history=1, replicas=keys.replicas))
 
-    async def have_stream(self, exchange: str) -> None:
-        """Make the stream of an exchange that is missing."""
+    async def have_stream(self, shard: str) -> None:
+        """Make the stream of a shard that is missing."""
         from nats.js.api import DiscardPolicy, StorageType, StreamConfig
         from nats.js.errors import NotFoundError
 
         keys = self._keys
-        name = keys.stream_of(exchange)
+        name = keys.stream_of(shard)
         try:
             await self._stream.stream_info(name)
         except NotFoundError:
             config: StreamConfig = StreamConfig(
                 name=name,
-                subjects=[f"{keys.prefix_of(exchange)}.>"],
+                subjects=[f"{keys.prefix_of(shard)}.>"],
                 storage=StorageType.FILE,
                 discard=DiscardPolicy.OLD,
                 max_bytes=keys.stream_bytes,
@@ -98,20 +105,37 @@ class ClusterStore:
         """Remove an entry. Raises Unanswered."""
         await self._publish(f"{self._root}{key}", b"", {"KV-Operation": "DEL"})
 
-    async def append(self, exchange: str, epoch: str, write: FrameWrite) -> int:
-        """Write a frame into the stream of its exchange; gives its number. Raises Replaced, Unanswered."""
+    async def append(self, shard: str, epoch: str, write: FrameWrite) -> int:
+        """Write a frame into the stream of its shard; gives its number. Raises Replaced, Unanswered."""
         frame = write.frame
         before = frame.first - 1 if frame.records else frame.first
         headers = {
             "Nats-Msg-Id": write.id,
             REPLACES: str(write.last),
-            DAEMON: self._keys.stream_of(exchange),
+            DAEMON: self._keys.stream_of(shard),
             EPOCH: epoch,
             BATCH: f"{frame.first}-{frame.last}/1",
             BEFORE: str(before),
             FENCE: str(frame.fence),
         }
-        return await self._publish(f"{self._keys.prefix_of(exchange)}.frames", frame.payload, headers)
+        return await self._publish(f"{self._keys.prefix_of(shard)}.frames", frame.payload, headers)
+
+    async def hand_out(self, shard: str, fence: int, first: int, records: Sequence[Record]) -> None:
+        """Hand each record to those who listen, numbered from `first` on within an ownership. Raises errors of NATS.
+
+        One that is larger than a message may be is left out, which the number of the next one tells.
+        """
+        room = self._client.max_payload - HEADERS_BYTES
+        places = self._places.setdefault(shard, Places(NATS, f"{self._keys.core_prefix_of(shard)}."))
+        same = {DAEMON: self._keys.stream_of(shard), EPOCH: f"{fence:019d}", FENCE: str(fence)}
+        for number, (record, place) in enumerate(zip(records, places.of(records), strict=True), first):
+            record.offset = number
+            line = Batch([record]).blob
+            if len(line) <= room:
+                headers = {**same, BATCH: f"{number}-{number}/1", BEFORE: str(number - 1)}
+                await self._client.publish(place, line[:-1], headers=headers)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     async def _publish(self, subject: str, payload: bytes, headers: dict[str, str]) -> int:
         from nats.errors import Error
@@ -145,11 +169,9 @@ class ClusterStore:
         await reader.reader.begin(1)
         return reader
 
-    def frames(self, exchange: str) -> StreamReader:
-        """A reader of the stream of an exchange, that is to be begun."""
-        return StreamReader(
-            self._client, self.watch, _keys(self._keys.stream_of(exchange), self._keys.prefix_of(exchange))
-        )
+    def frames(self, shard: str) -> StreamReader:
+        """A reader of the stream of a shard, that is to be begun."""
+        return StreamReader(self._client, self.watch, _keys(self._keys.stream_of(shard), self._keys.prefix_of(shard)))
 
     async def close(self) -> None:
         """Hang up."""

@@ -13,7 +13,8 @@ from msgspec import Struct, structs
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from aggregator.cluster.settings import ClusterKeys
+from aggregator.cluster.buckets import SymbolPart
+from aggregator.cluster.settings import EVERY, ClusterKeys
 from aggregator.config.own_tables import OWN_TABLES, with_own_tables
 from aggregator.config.parts import DIRECTORY, MOST_FILES, ConfigFile, Whole, files_beside, joined
 from aggregator.config.schema import (
@@ -90,6 +91,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     on_start_error: `fail`: the daemon does not start when its first attempt fails; `retry`: it is tried again
     route: how it is reached
     credentials: where its keys are, by their names
+    part: the part of its symbols that this daemon gathers; null: all. A cluster says so, and no file
     """
 
     id: str
@@ -109,6 +111,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     on_start_error: Literal["fail", "retry"] = "retry"
     route: DialOptions = DialOptions()
     credentials: Mapping[str, KeyPlace] = {}
+    part: SymbolPart | None = None
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -354,8 +357,9 @@ def _cluster(values: dict[str, object]) -> tuple[ClusterKeys | None, list[Compla
         details = error.errors(include_url=False)
         return None, [_complaint({**detail, "loc": ("cluster", *detail["loc"])}, keys) for detail in details]
     gathered = {each.get("id") for _, each in _tables(values, "exchanges")}
+    named = [("needs", id) for id in found.needs or ()] + [("buckets", id) for id in found.buckets or () if id != EVERY]
     wrong: list[Complaint] = [
-        (("cluster", "needs", id), "is not among the exchanges here") for id in found.needs or () if id not in gathered
+        (("cluster", key, id), "is not among the exchanges here") for key, id in named if id not in gathered
     ]
     if values.get("workers", 1) != 1:
         wrong.append((("workers",), "must be 1 in a member of a [cluster]: run several members instead"))
@@ -384,9 +388,11 @@ def _sources(values: dict[str, object]) -> tuple[tuple[SourceConfig, ...], list[
         except (ConfigError, ValueError) as error:
             complaints.append(((*place, "type"), str(error)))
             continue
-        sources.append(found)
-        if (first := seen.setdefault(found.name, index)) != index:
-            said = f"is already the {source.unique} of sources[{first}]: name all topics there"
+        some = found.all()
+        sources += some
+        before = [at for each in some if (at := seen.setdefault(each.name, index)) != index]
+        if before:
+            said = f"is already the {source.unique} of sources[{before[0]}]: name all topics there"
             complaints.append(((*place, source.unique), said))
     return tuple(sources), complaints
 

@@ -1,10 +1,13 @@
 """A daemon that is a member of a cluster: its exchanges are gathered while the cluster wants that of it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from aggregator.catalog.registry import load_exchange
+from aggregator.cluster.buckets import part_of
 from aggregator.cluster.lease import LeaseTiming
 from aggregator.cluster.member import Member
 from aggregator.cluster.settings import ClusterKeys
@@ -20,6 +23,7 @@ class ClusteredExchanges:
     def __init__(self, daemon: "Daemon", keys: ClusterKeys) -> None:
         self._daemon = daemon
         self._configs = {config.id: config for config in daemon.config.exchanges}
+        self._buckets = {id: keys.buckets_of(id) for id in self._configs}
         self._member = Member(keys, {id: sure_channels(id) for id in self._configs}, self, LeaseTiming())
         self._task: asyncio.Task[None] | None = None
 
@@ -37,13 +41,17 @@ class ClusteredExchanges:
         await asyncio.gather(self._task, return_exceptions=True)
         self._daemon.bus.detach(self._member.receive)
 
-    async def begin(self, exchange: str) -> None:
-        """Gather an exchange from now on. Raises AggregatorError where that cannot be."""
-        await self._daemon.exchanges.add(self._configs[exchange])
-
-    async def end(self, exchange: str) -> None:
-        """Gather it no more."""
-        await self._daemon.exchanges.remove(exchange)
+    async def gather(self, exchange: str, buckets: Collection[int]) -> None:
+        """Gather these buckets of an exchange, and no others, from now on. Raises AggregatorError if that cannot be."""
+        exchanges = self._daemon.exchanges
+        part = part_of(self._buckets[exchange], buckets)
+        config = structs.replace(self._configs[exchange], part=part)
+        if exchange not in exchanges.configs:
+            await exchanges.add(config)
+        elif buckets:
+            await exchanges.change(config)
+        else:
+            await exchanges.remove(exchange)
 
     def book(self, exchange: str, raw_symbol: str) -> BookSnapshot | None:
         """A book as it stands."""

@@ -100,7 +100,11 @@ class Followed:
 
     def is_named(self, instrument: Instrument) -> bool:
         """Tell whether the configuration, or an operator, names this market, be it open or not."""
-        return any(matches(pattern, instrument) for pattern in self._symbols)
+        return self._is_ours(instrument) and any(matches(pattern, instrument) for pattern in self._symbols)
+
+    def _is_ours(self, instrument: Instrument) -> bool:
+        """Tell whether this daemon gathers a market, where members of a cluster divide them."""
+        return self.config.part is None or self.config.part.has(instrument.raw_symbol)
 
     @property
     def _symbols(self) -> Sequence[str]:
@@ -127,7 +131,8 @@ class Followed:
         before: set[Identity] = {identity(instrument) for instrument in self.chosen}
         self.listed = self.markets.instruments
         symbols = self._symbols
-        self.chosen, idle = choose(self.listed, symbols, before, time.time_ns())
+        found, idle = choose(self.listed, symbols, before, time.time_ns())
+        self.chosen = [instrument for instrument in found if self._is_ours(instrument)]
         self._offered = {identity(instrument): instrument for instrument in self.chosen}
         yield
         if self._demand is not None:

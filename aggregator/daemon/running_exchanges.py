@@ -43,7 +43,9 @@ LONGEST_RETRY_S = 300.0
 OPEN_S = 5.0  # the disk has so long to begin a capture
 PAUSED = "paused by the operator"  # the reason with which topics end then
 # Keys of an exchange whose change is one of what its connections carry; with any other it is begun anew.
-LIVE_KEYS = frozenset({"channels", "intervals", "symbols", "relist", "max_topics", "linger", "on_start_error"})
+LIVE_KEYS = frozenset({
+    "channels", "intervals", "symbols", "relist", "max_topics", "linger", "on_start_error", "part",
+})  # fmt: skip
 
 log = logging.getLogger("aggregator.daemon")
 

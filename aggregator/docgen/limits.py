@@ -314,6 +314,18 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         ),
     ),
     "A member of a cluster": (
+        Bound(
+            "sinks.brokers.nats_client.MOST_BUCKETS",
+            "buckets",
+            "into which the symbols of an exchange are divided",
+            "a configuration with more is refused",
+        ),
+        Bound(
+            "cluster.buckets.MOST_REMEMBERED",
+            "symbols",
+            "whose bucket is known",
+            "that of others is computed anew each time",
+        ),
         Bound("cluster.writer.MOST_RECORDS", "records", "in a frame of the stream", "the rest goes into the next one"),
         Bound("cluster.writer.MOST_FRAME_BYTES", "bytes", "in a frame", "likewise; a `gap` for a larger record"),
         Bound(

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from pydantic import Field
 
 from aggregator.bus.history import Cursor
 from aggregator.bus.selection import Selection, parse_pattern, topic_of
 from aggregator.records import SECOND_NS
-from aggregator.sinks.brokers.nats_client import NatsKeys, Watch, connect
+from aggregator.sinks.brokers.nats_client import MOST_BUCKETS, NatsKeys, Watch, bucket_names, connect
 from aggregator.sources.nats_batches import Batches, BatchOrigin, hole, origin_of
 from aggregator.sources.source import KnownPlace, LinkBroken, Passage, Source
 
@@ -41,12 +41,15 @@ class NatsSourceKeys(NatsKeys, frozen=True, kw_only=True):
         listens, where the sink has `mode = "core"`
     prefix: begins every subject, as it does at the sink; one daemon alone may write there
     stream: the stream of JetStream
+    buckets: into so many a cluster divides the symbols, by its own key `buckets`; this stands for as many sources,
+        `PREFIX-0ofN` with `STREAM-0ofN` and so on
     begin: where the first link begins: with what is stored from `now` on, or with the `earliest` that there is
     """
 
     mode: Literal["stream", "core"] = "stream"
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "market"
     stream: Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")] = "market"
+    buckets: Annotated[int, Field(ge=1, le=MOST_BUCKETS)] = 1
     begin: Literal["now", "earliest"] = "now"
 
 
@@ -323,11 +326,18 @@ async def open_nats(keys: NatsSourceKeys, topics: Sequence[str], known: KnownPla
     return link
 
 
+def _buckets(keys: NatsSourceKeys) -> list[NatsSourceKeys]:
+    """The sources for which one table stands."""
+    names = zip(bucket_names(keys.prefix, keys.buckets), bucket_names(keys.stream, keys.buckets), strict=True)
+    return [structs.replace(keys, prefix=prefix, stream=stream, buckets=1) for prefix, stream in names]
+
+
 SOURCE = Source(
     "nats",
     NatsSourceKeys,
     open_nats,
     unique="prefix",
+    several=_buckets,
     example={"servers": ["nats://127.0.0.1:4222"], "user": "reader", "password": "file:/etc/aggregator/nats.password"},
     module="nats",
 )

@@ -103,6 +103,7 @@ class Source(Struct, frozen=True, eq=False):
     settings: a frozen struct of its own keys; the lines `key: meaning` of its docstring are their documentation
     open: opens a link that gives these topics, behind a known place where there is one. Raises LinkBroken
     unique: the key of which no two sources may have the same value
+    several: gives the settings of all the sources for which one table stands; null: of one alone
     check: says what is wrong with what the settings name, such as a file; `aggregator check` asks it. Null: nothing is
     example: values of the keys without a default, for the configuration that shows every key
     module: the module of its client library, which the extra of the source's name installs; null: it needs none
@@ -112,6 +113,7 @@ class Source(Struct, frozen=True, eq=False):
     settings: type[Struct]
     open: Callable[[Any, Sequence[str], KnownPlace | None], Awaitable[Link]]
     unique: str
+    several: Callable[[Any], Sequence[Any]] | None = None
     check: Callable[[Any], str | None] | None = None
     example: Mapping[str, object] = MappingProxyType({})
     module: str | None = None
@@ -123,6 +125,13 @@ class SourceConfig(Struct, frozen=True):
     source: Source
     settings: Any
     reception: Reception
+
+    def all(self) -> list["SourceConfig"]:
+        """The sources for which it stands, itself alone mostly."""
+        several = self.source.several
+        if several is None:
+            return [self]
+        return [SourceConfig(self.source, each, self.reception) for each in several(self.settings)]
 
     @property
     def name(self) -> str:

@@ -659,6 +659,10 @@ def test_the_example_of_a_cluster(name: str, monkeypatch: pytest.MonkeyPatch) ->
         ),
         ('nats = "nats://127.0.0.1:4222"\nname = "a"\nneeds = {okx = ["eu"]}', r"okx.*is not among the exchanges"),
         ('nats = "nats://127.0.0.1:4222"\nname = "a"\nweight = -1', r"cluster.weight: must be at least 0"),
+        ('nats = "nats://127.0.0.1:4222"\nname = "a"\nbuckets = {okx = 2}', r"okx.*is not among the exchanges"),
+        ('nats = "nats://127.0.0.1:4222"\nname = "a"\nbuckets = 0', r"cluster.buckets.*must be at least 1"),
+        ('nats = "nats://127.0.0.1:4222"\nname = "a"\nbuckets = "4"', r"cluster.buckets: must be a"),
+        ('nats = "nats://127.0.0.1:4222"\nname = "a"\nbuckets = {kraken = true}', r"cluster.buckets.*whole number"),
     ],
 )
 def test_what_is_wrong_with_a_cluster(keys: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -691,6 +695,35 @@ def test_a_member_of_a_cluster_needs_no_sink(tmp_path: Path, monkeypatch: pytest
     cluster = load_config(path, known_channels=known_channels).cluster
     assert cluster is not None
     assert (cluster.nats, cluster.needs, cluster.labels) == (("nats://127.0.0.1:4222",), {"kraken": ("eu",)}, ("eu",))
+
+
+@pytest.mark.parametrize(("said", "kraken", "okx"), [("4", 4, 4), ("{kraken = 4}", 4, 1), ('{okx = 3, "*" = 2}', 2, 3)])
+def test_a_cluster_divides_symbols_of_all_exchanges_or_of_some(
+    said: str, kraken: int, okx: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
+    path = tmp_path / "member.toml"
+    exchanges = "".join(
+        f'[[exchanges]]\nid = "{id}"\nchannels = ["trades"]\nsymbols = ["*"]\n' for id in ("kraken", "okx")
+    )
+    path.write_text(f'{exchanges}[cluster]\nnats = "nats://127.0.0.1:4222"\nname = "a"\nbuckets = {said}\n')
+    cluster = load_config(path, known_channels=known_channels).cluster
+    assert cluster is not None
+    assert (cluster.buckets_of("kraken"), cluster.buckets_of("okx")) == (kraken, okx)
+
+
+def test_a_source_of_buckets_stands_for_as_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
+    path = tmp_path / "reader.toml"
+    table = '[[sources]]\ntype = "nats"\nservers = ["nats://127.0.0.1:4222"]\nprefix = "cluster.kraken{}"\n'
+    sink = '[[sinks]]\ntype = "stdout"\n'
+    path.write_text(f'{sink}{table.format("")}stream = "cluster-kraken"\nbuckets = 2\n')
+    sources = load_config(path, known_channels=known_channels).sources
+    assert [source.name for source in sources] == ["nats cluster.kraken-0of2", "nats cluster.kraken-1of2"]
+    assert [source.settings.stream for source in sources] == ["cluster-kraken-0of2", "cluster-kraken-1of2"]
+    path.write_text(f"{path.read_text()}{table.format('-1of2')}")
+    with pytest.raises(ConfigErrors, match=r"is already the prefix of sources\[0\]"):
+        load_config(path, known_channels=known_channels)
 
 
 def test_each_sink_stands_in_the_full_configuration_or_has_an_example_of_its_own() -> None:

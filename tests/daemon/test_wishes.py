@@ -77,6 +77,7 @@ class Scene:
             "max_topics": 9000,
             "linger": 5.0,
             "credentials": {},
+            "part": None,
         }
         self.bus = bus or Bus("test")
         self.known: list[Wanted] = []

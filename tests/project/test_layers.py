@@ -31,7 +31,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "session": ("aggregator.session",),
     "bus": ("aggregator.bus",),
     "derived": ("aggregator.derived",),
-    "leases": tuple(f"aggregator.cluster.{name}" for name in ("lease", "positions", "ranking", "share", "writer")),
+    "leases": tuple(
+        f"aggregator.cluster.{name}" for name in ("buckets", "lease", "positions", "ranking", "share", "writer")
+    ),
     "ingest": ("aggregator.ingest",),
     "capture": ("aggregator.capture",),
     "tables": ("aggregator.tables",),

@@ -2,16 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
 
 from aggregator.bus.bus import Bus
+from aggregator.cluster.buckets import bucket_of
 from aggregator.cluster.lease import LeaseTiming
 from aggregator.cluster.member import Member
+from aggregator.cluster.ranking import ClusterMember, line_of
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.records import BookSnapshot, Gap, Health, Record, Trade, decode_record
 from tests.support.servers import Server
@@ -19,6 +22,7 @@ from tests.support.servers import nats as nats_server
 
 pytestmark = pytest.mark.waits
 
+MEMBER_A, MEMBER_B = (ClusterMember(name=name, life="1") for name in "ab")
 TIMING = LeaseTiming(ttl=3.0, settle=0.3, step=0.3, unready=0.5)
 
 
@@ -33,29 +37,36 @@ def server(tmp_path: Path) -> Iterator[Server]:
 class Host:
     """A member, and the exchange as it gathers it."""
 
-    def __init__(self, server: Server, name: str, exchange: "Alpha", monkey: pytest.MonkeyPatch) -> None:
+    def __init__(self, server: Server, name: str, exchange: "Alpha", monkey: pytest.MonkeyPatch, **keys: Any) -> None:
         monkey.setattr("aggregator.cluster.member.STANDING_S", 0.5)
         self.bus = Bus("20260101T000000.000000Z")
         self.exchange = exchange
-        keys = ClusterKeys(nats=(f"nats://127.0.0.1:{server.port}",), name=name, replicas=1, stream_bytes=1 << 28)
-        self.member = Member(keys, {"alpha": ()}, self, TIMING)
+        self.keys = ClusterKeys(
+            nats=(f"nats://127.0.0.1:{server.port}",), name=name, replicas=1, stream_bytes=1 << 28, **keys
+        )
+        self.member = Member(self.keys, {"alpha": ()}, self, TIMING)
         self.bus.attach(self.member.receive)
         self.task: asyncio.Task[None] | None = None
-        self.is_gathering = False
+        self.gathered: set[int] = set()
 
     def start(self) -> None:
         self.task = asyncio.create_task(self.member.run())
 
-    async def begin(self, _exchange: str) -> None:
-        self.is_gathering = True
-        self.exchange.hosts.append(self)
-        state = Health(exchange="alpha", symbol="A/B", raw_symbol="AB", conn="1", channel="trades", state="live")
-        state.ts_recv = time.time_ns()
-        self.bus.publish([state])
+    async def gather(self, _exchange: str, buckets: Collection[int]) -> None:
+        if self in self.exchange.hosts:
+            self.exchange.hosts.remove(self)
+        self.gathered = set(buckets)
+        if self.gathered:
+            self.exchange.hosts.append(self)
+            for symbol in filter(self.wants, self.exchange.symbols):
+                state = Health(
+                    exchange="alpha", symbol=symbol, raw_symbol=symbol, conn="1", channel="trades", state="live"
+                )
+                state.ts_recv = time.time_ns()
+                self.bus.publish([state])
 
-    async def end(self, _exchange: str) -> None:
-        self.is_gathering = False
-        self.exchange.hosts.remove(self)
+    def wants(self, raw_symbol: str) -> bool:
+        return bucket_of(raw_symbol, self.keys.buckets_of("alpha")) in self.gathered
 
     def book(self, _exchange: str, _raw_symbol: str) -> BookSnapshot | None:
         return None
@@ -78,27 +89,32 @@ class Host:
 
 
 class Alpha:
-    """An exchange of one market, which tells all who gather it the same."""
+    """An exchange whose trades come to all who gather their market; most tests have one market alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, symbols: Sequence[str] = ("AB",)) -> None:
+        self.symbols = symbols
         self.hosts: list[Host] = []
         self.number = 0
 
     async def run(self) -> None:
         while True:
             self.number += 1
+            symbol = self.symbols[self.number % len(self.symbols)]
             for host in list(self.hosts):
-                trade = Trade(exchange="alpha", symbol="A/B", raw_symbol="AB", price="1", size="1", id=str(self.number))
-                trade.ts_recv = time.time_ns()
-                host.bus.publish([trade])
+                if host.wants(symbol):
+                    trade = Trade(exchange="alpha", raw_symbol=symbol, price="1", size="1", id=str(self.number))
+                    trade.symbol, trade.ts_recv = symbol, time.time_ns()
+                    host.bus.publish([trade])
             await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
-async def cluster(server: Server, names: str, monkey: pytest.MonkeyPatch) -> AsyncIterator[dict[str, Host]]:
-    exchange = Alpha()
+async def cluster(
+    server: Server, names: str, monkey: pytest.MonkeyPatch, exchange: Alpha | None = None, **keys: Any
+) -> AsyncIterator[dict[str, Host]]:
+    exchange = exchange or Alpha()
     running = asyncio.create_task(exchange.run())
-    hosts = {name: Host(server, name, exchange, monkey) for name in names}
+    hosts = {name: Host(server, name, exchange, monkey, **keys) for name in names}
     for host in hosts.values():
         host.start()
     try:
@@ -129,13 +145,13 @@ def stands_by(hosts: dict[str, Host]) -> bool:
     )
 
 
-async def stored(server: Server) -> tuple[list[Record], list[int]]:
+async def stored(server: Server, name: str = "cluster-alpha") -> tuple[list[Record], list[int]]:
     """All that the stream holds, and the fencing numbers in order."""
     client = await nats.connect(f"nats://127.0.0.1:{server.port}")
     try:
         stream = client.jetstream()
-        last = (await stream.stream_info("cluster-alpha")).state.last_seq
-        messages = [await stream.get_msg("cluster-alpha", seq) for seq in range(1, last + 1)]
+        last = (await stream.stream_info(name)).state.last_seq
+        messages = [await stream.get_msg(name, seq) for seq in range(1, last + 1)]
     finally:
         await client.close()
     lines = [line for message in messages for line in (message.data or b"").splitlines()]
@@ -191,3 +207,66 @@ async def test_two_hosts_of_one_name_own_nothing(
         await until(lambda: "another member is named a" in caplog.text)
         await until(lambda: hosts["b"].owns)
         await other.kill()
+
+
+@pytest.mark.timeout(180)
+async def test_two_members_own_the_buckets_of_one_exchange(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    symbols = [f"S{number}" for number in range(12)]
+    names = [f"alpha-{bucket}of4" for bucket in range(4)]
+    async with cluster(server, "ab", monkeypatch, Alpha(symbols), buckets={"alpha": 4}) as hosts:
+        shards = {name: host.member.shards for name, host in hosts.items()}
+
+        def owners() -> dict[str, str]:
+            now = time.monotonic()
+            return {s: n for n, each in shards.items() for s in names if each[s].keeper.may_publish(now)}
+
+        def is_settled() -> bool:
+            now = time.monotonic()
+            are_ready = all(shard.is_ready(now) for each in shards.values() for shard in each.values())
+            return are_ready and owners() == {s: line_of(s, (MEMBER_A, MEMBER_B))[0] for s in names}
+
+        await until(is_settled)
+        before = owners()
+        assert set(before.values()) == {"a", "b"}
+        await hosts["a"].kill()
+        await until(lambda: all(shards["b"][s].keeper.may_publish(time.monotonic()) for s in names))
+        await asyncio.sleep(1)
+    told: dict[int, str] = {}
+    for bucket, name in enumerate(names):
+        records, fences = await stored(server, f"cluster-{name}")
+        assert [record for record in records if isinstance(record, Gap)] == []
+        assert len(set(fences)) >= (2 if before[name] == "a" else 1)
+        for record in records:
+            assert bucket_of(str(record.raw_symbol), 4) == bucket
+            if isinstance(record, Trade):
+                assert int(record.id or 0) not in told
+                told[int(record.id or 0)] = name
+    last = max(told)
+    assert [number for number in range(min(told) + 50, last - 50) if number not in told] == []
+
+
+@pytest.mark.timeout(180)
+async def test_records_are_handed_out_one_by_one_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await nats.connect(f"nats://127.0.0.1:{server.port}")
+    came: dict[str, list[Record]] = {}
+
+    async def take(message: Any) -> None:
+        record = decode_record(message.data)
+        came.setdefault(message.headers["Aggregator-Epoch"], []).append(record)
+        assert message.subject.startswith("cluster-core.alpha.trades.alpha.AB")
+
+    def ids(epoch: str) -> list[int]:
+        return [int(record.id or 0) for record in came[epoch] if isinstance(record, Trade)]
+
+    await client.subscribe("cluster-core.alpha.>", cb=take)
+    async with cluster(server, "ab", monkeypatch, core=True) as hosts:
+        await until(lambda: stands_by(hosts))
+        await hosts.pop(owner(hosts)).kill()
+        await until(lambda: len(came) == 2 and len(ids(max(came))) > 100)
+    await client.close()
+    for records in came.values():
+        assert [record.offset for record in records] == list(range(1, len(records) + 1))
+    before, behind = map(ids, sorted(came))
+    assert before == list(range(before[0], before[-1] + 1))
+    assert behind == list(range(behind[0], behind[-1] + 1))
+    assert behind[0] <= before[-1] + 1, "what the ring held is handed out too"

@@ -46,6 +46,7 @@ class AskedWorld(World):
             max_topics=30_000,
             on_demand=True,
             linger=self.linger,
+            part=None,
         )
         self.supply = OnDemand([config], bus, {})  # type: ignore[list-item]
         self.offer = self.supply.offers[config.id]

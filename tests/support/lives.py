@@ -429,7 +429,7 @@ class World:
 
     def follow(self, markets: Markets, _: Bus) -> Followed:
         """The markets that are wanted: here all of them."""
-        config = SimpleNamespace(symbols=("*",))
+        config = SimpleNamespace(symbols=("*",), part=None)
         return Followed(config, self.exchange, self.runner, markets)  # type: ignore[arg-type]
 
     async def run(self) -> None:

@@ -28,9 +28,16 @@ BATCH = "Aggregator-Batch"  # FIRST-LAST/COUNT: the offsets of the batch, and in
 FENCE = "Aggregator-Fence"  # the number of an ownership in a cluster; a greater one ends a smaller one
 BEFORE = "Aggregator-Before"  # the offset of the last record of the batch before; 0: the writer knows of none
 
+MOST_BUCKETS = 64  # into which the symbols of an exchange may be divided
+
 Servers = Annotated[Texts, AfterValidator(addresses(SCHEMES, "nats://127.0.0.1:4222"))]
 
 T = TypeVar("T")
+
+
+def bucket_names(name: str, count: int) -> list[str]:
+    """The names for buckets of something's symbols. They tell the count: with another one a bucket is another one."""
+    return [name] if count == 1 else [f"{name}-{bucket}of{count}" for bucket in range(count)]
 
 
 class NatsKeys(Struct, frozen=True, kw_only=True):

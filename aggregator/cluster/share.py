@@ -261,15 +261,17 @@ class Share:
         broken = []
         here: set[Topic] = set()
         both: set[Topic] = set()
+        joined: set[Topic] = set()
         for record in ring:
             if (channel := CHANNEL_OF.get(type(record))) is not None:
-                here.add((channel, record.raw_symbol))
+                topic = channel, record.raw_symbol
+                here.add(topic)
                 if self.positions.holds(record):
-                    both.add((channel, record.raw_symbol))
+                    both.add(topic)
+                    if self._is_joined(topic, record):
+                        joined.add(topic)
         for topic in sorted(self.followed, key=str):
-            is_whole = self._covers(topic) and not self._is_open(topic) and not self._has_dropped(topic)
-            is_whole = is_whole and topic[0] != "orders"
-            if topic[0] in {"instruments", "status"} or is_whole:
+            if topic[0] in {"instruments", "status"} or self._is_whole(topic, is_joined=topic in joined):
                 continue
             broken.append(topic)
             self._owe(topic, now)
@@ -279,6 +281,26 @@ class Share:
                 broken.append(topic)
                 self._owe(topic, now)
         return broken
+
+    def _is_whole(self, topic: Topic, *, is_joined: bool) -> bool:
+        """Tell whether nothing is missing of a topic between the owner before and this one.
+
+        is_joined: the stream holds a record of it behind which all is held here; else the times have to tell
+        """
+        if topic[0] == "orders" or self._has_dropped(topic):
+            return False
+        if self._is_open(topic) and (topic[0] in BOOKS or not is_joined):
+            return False  # a book of which a gap is open has to come whole
+        return is_joined or self._covers(topic)
+
+    def _is_joined(self, topic: Topic, record: Record) -> bool:
+        """Tell whether all of a topic is held here behind a record that the stream holds too."""
+        since = self._live.get(topic)
+        if since is None or record.ts_recv < since:
+            return False
+        if isinstance(record, Trade | Liquidation):
+            return record.sequence is not None or record.id is not None
+        return isinstance(record, BookSnapshot | BookDelta) and record.sequence is not None
 
     def _is_open(self, topic: Topic) -> bool:
         """Tell whether the owner before has left a gap open: other topics say nothing of how far this one came."""

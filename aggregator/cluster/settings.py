@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from msgspec import Struct
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from aggregator.sinks.address import addresses
-from aggregator.sinks.brokers.nats_client import MOST_BUCKETS, SCHEMES, NatsKeys, bucket_names
-from aggregator.sinks.values import Bytes, Count, Duration, FilePath, Secret, Texts, Word
+from aggregator.sinks.brokers.nats_client import MOST_BUCKETS, SCHEMES, NatsLogin, bucket_names
+from aggregator.sinks.values import Bytes, Count, Duration, Texts, Word
 
 NAME = r"^[A-Za-z0-9_-]{1,60}$"
 EVERY = "*"  # in a table by exchange: those that it does not name
@@ -40,7 +39,7 @@ Labels = Annotated[tuple[Label, ...], BeforeValidator(_several)]
 Addresses = Annotated[Texts, AfterValidator(addresses(SCHEMES, "nats://127.0.0.1:4222")), BeforeValidator(_several)]
 
 
-class ClusterKeys(Struct, frozen=True, kw_only=True):
+class ClusterKeys(NatsLogin, frozen=True, kw_only=True):
     """The keys that make a daemon a member of a cluster: [beyond one host](cluster.md).
 
     nats: addresses of the servers, like `"nats://127.0.0.1:4222"`, or a list of them; `tls://` speaks TLS
@@ -57,13 +56,6 @@ class ClusterKeys(Struct, frozen=True, kw_only=True):
     stream_bytes: the size that one may reach; the oldest go then
     core: whether each record is handed at once, too, to those who listen at `PREFIX-core.SHARD.>`, and stored nowhere
     buffer: records that an owner may keep while no server takes them; those beyond are lost, the oldest first, and told
-    user: the name to log in with
-    password: where its password is: `"file:PATH"`, `"env:NAME"` or `"credential:NAME"`
-    token: where a token to log in with is
-    credentials: the file of a user's JWT and seed, which needs the package `nkeys`
-    ca: the file of the certificates that may have signed the server's; by default those that the system trusts
-    certificate: the file of our own certificate, for a server that asks for one
-    key: the file of its key; by default the same
     """
 
     nats: Addresses
@@ -78,27 +70,6 @@ class ClusterKeys(Struct, frozen=True, kw_only=True):
     stream_bytes: Bytes = 10_000_000_000
     core: bool = False
     buffer: Count = 400_000
-    user: str | None = None
-    password: Secret | None = None
-    token: Secret | None = None
-    credentials: FilePath | None = None
-    ca: FilePath | None = None
-    certificate: FilePath | None = None
-    key: FilePath | None = None
-
-    @property
-    def login(self) -> NatsKeys:
-        """The keys of the connection alone."""
-        return NatsKeys(
-            servers=self.nats,
-            user=self.user,
-            password=self.password,
-            token=self.token,
-            credentials=self.credentials,
-            ca=self.ca,
-            certificate=self.certificate,
-            key=self.key,
-        )
 
     @property
     def bucket(self) -> str:

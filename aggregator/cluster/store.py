@@ -212,7 +212,7 @@ async def open_store(keys: ClusterKeys) -> ClusterStore:
     from nats.errors import Error
 
     watch = Watch()
-    store = ClusterStore(keys, await connect(keys.login, watch), watch)
+    store = ClusterStore(keys, await connect(keys.nats, keys, watch), watch)
     try:
         await store.prepare()
     except BaseException as error:

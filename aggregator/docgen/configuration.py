@@ -50,7 +50,7 @@ def own_sources() -> list[Source]:
 
 
 def keys_of(owner: type[Struct], defaults: Struct | None = None) -> list[Key]:
-    """The keys that a struct gives to a configuration file."""
+    """The keys that a struct gives to a configuration file: those first that have to be given."""
     hints = get_type_hints(owner, include_extras=True)
     meanings: dict[str, str] = {}
     for kind in reversed(owner.__mro__):  # a struct has the keys of those that it is made of
@@ -62,7 +62,7 @@ def keys_of(owner: type[Struct], defaults: Struct | None = None) -> list[Key]:
         is_required = defaults is None and field.required
         default = None if is_required or value is None else word.write(value)
         keys.append(Key(field.name, word.name, default, is_required, meanings.get(field.name, "")))
-    return keys
+    return sorted(keys, key=lambda key: not key.is_required)
 
 
 def word_of(hint: Any) -> Word:

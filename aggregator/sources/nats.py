@@ -312,7 +312,7 @@ async def open_nats(keys: NatsSourceKeys, topics: Sequence[str], known: KnownPla
 
     watch = Watch()
     try:
-        client = await connect(keys, watch)
+        client = await connect(keys.servers, keys, watch)
     except OSError as error:
         raise LinkBroken(str(error)) from error
     link = NatsLink(client, watch, keys, topics)

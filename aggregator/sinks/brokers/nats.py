@@ -179,7 +179,7 @@ def _size(room: int) -> str:
 async def open_nats(settings: NatsSettings, context: Context) -> Writer:
     """Connect, and make the stream that is missing. Raises OSError."""
     watch = Watch()
-    writer = NatsWriter(settings, await connect(settings, watch), watch, context.daemon)
+    writer = NatsWriter(settings, await connect(settings.servers, settings, watch), watch, context.daemon)
     try:
         await writer.prepare()
     except BaseException:

@@ -5,6 +5,7 @@ Protocol: https://docs.nats.io/reference/reference-protocols/nats-protocol
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -40,10 +41,9 @@ def bucket_names(name: str, count: int) -> list[str]:
     return [name] if count == 1 else [f"{name}-{bucket}of{count}" for bucket in range(count)]
 
 
-class NatsKeys(Struct, frozen=True, kw_only=True):
-    """The keys that say where the servers are, and who logs in.
+class NatsLogin(Struct, frozen=True, kw_only=True):
+    """The keys that say who logs in, and whom we trust.
 
-    servers: addresses, like `["nats://127.0.0.1:4222"]`; `tls://` speaks TLS. The others of its cluster are tried too
     user: the name to log in with
     password: where its password is: `"file:PATH"`, `"env:NAME"` or `"credential:NAME"`
     token: where a token to log in with is
@@ -53,7 +53,6 @@ class NatsKeys(Struct, frozen=True, kw_only=True):
     key: the file of its key; by default the same
     """
 
-    servers: Servers
     user: str | None = None
     password: Secret | None = None
     token: Secret | None = None
@@ -61,6 +60,15 @@ class NatsKeys(Struct, frozen=True, kw_only=True):
     ca: FilePath | None = None
     certificate: FilePath | None = None
     key: FilePath | None = None
+
+
+class NatsKeys(NatsLogin, frozen=True, kw_only=True):
+    """The keys that say where the servers are, and who logs in.
+
+    servers: addresses, like `["nats://127.0.0.1:4222"]`; `tls://` speaks TLS. The others of its cluster are tried too
+    """
+
+    servers: Servers
 
 
 class Watch:
@@ -101,27 +109,27 @@ def said(error: Exception) -> str:
     return description or str(error).removeprefix("nats: ") or type(error).__name__
 
 
-async def connect(entry: NatsKeys, watch: Watch) -> "Client":
+async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Client":
     """Connect to one of the servers. Raises OSError."""
     from nats.aio.client import Client
     from nats.errors import Error
 
-    has_files = entry.ca is not None or entry.certificate is not None
+    has_files = login.ca is not None or login.certificate is not None
     client = Client()
     try:
         await client.connect(
-            list(entry.servers),
+            list(servers),
             name="aggregator",
             allow_reconnect=False,
             connect_timeout=CONNECT_S,
             ping_interval=PING_S,
             error_cb=watch.note,
             closed_cb=watch.note_end,
-            user=entry.user,
-            password=reveal(entry.password),
-            token=reveal(entry.token),
-            user_credentials=None if entry.credentials is None else str(entry.credentials),
-            tls=tls_context(entry.ca, entry.certificate, entry.key) if has_files else None,
+            user=login.user,
+            password=reveal(login.password),
+            token=reveal(login.token),
+            user_credentials=None if login.credentials is None else str(login.credentials),
+            tls=tls_context(login.ca, login.certificate, login.key) if has_files else None,
         )
     except BaseException as error:
         with suppress(TimeoutError):

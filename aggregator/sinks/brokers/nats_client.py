@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 CONNECT_S = 5  # the client takes whole seconds
+AGAIN_S = 0.1  # a server that refuses is tried once more after so long, and then whoever has asked is told
 CLOSING_S = 0.5  # behind a certificate that was refused the client would wait for ever until it has hung up
 PING_S = 5  # a connection that does not answer a second ping is gone
 SCHEMES = ("nats", "ws", "wss", "tls")
@@ -121,6 +122,8 @@ async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Cl
             list(servers),
             name="aggregator",
             allow_reconnect=False,
+            max_reconnect_attempts=1,  # of each server, which are tried twice then; by default for two minutes
+            reconnect_time_wait=AGAIN_S,
             connect_timeout=CONNECT_S,
             ping_interval=PING_S,
             error_cb=watch.note,

@@ -1,111 +1,33 @@
-"""`aggregator cluster`: who owns what, why, and how far whoever stands by is."""
+"""`aggregator cluster`: who owns what, why, how far whoever stands by is, and what all members share."""
 
-import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import msgspec
-from msgspec import Struct
 
-from aggregator.cli import fail
+from aggregator.cli import cluster_apply, cluster_top, fail
+from aggregator.cli.cluster_view import CONFIG, ClusterView, ask_servers, in_force, read_member, shards_of, view_of
 from aggregator.cli.completing import exchanges
 from aggregator.cli.table import print_rows
-from aggregator.cluster.lease import TTL_S, Lease
 from aggregator.cluster.ranking import line_of, score
-from aggregator.cluster.report import MemberReport, ShareReport, read_report
-from aggregator.cluster.settings import ClusterKeys
-from aggregator.cluster.store import DRAIN, LEASE, MEMBER, BucketEntry, ClusterStore, Unanswered, open_store, read_lease
-from aggregator.config.config import Config
-from aggregator.errors import AggregatorError, in_short
+from aggregator.cluster.store import DRAIN, ClusterStore
+from aggregator.daemon.printable import printable
 from aggregator.records import SECOND_NS
-
-ANSWER_S = 10.0
-T = TypeVar("T")
-
-
-class ClusterView(Struct, frozen=True, kw_only=True):
-    """The bucket as it stands.
-
-    ts: when it was read
-    members: by name
-    leases: by shard
-    draining: members that are to own nothing
-    """
-
-    ts: int
-    members: dict[str, MemberReport]
-    leases: dict[str, Lease]
-    draining: list[str]
-
-    def is_alive(self, name: str) -> bool:
-        """Tell whether a member has told of itself lately."""
-        report = self.members.get(name)
-        return report is not None and self.ts - report.ts < TTL_S * SECOND_NS
-
-    def share(self, name: str, shard: str) -> ShareReport | None:
-        """The word of a member about a shard."""
-        report = self.members.get(name)
-        return next((s for s in report.shares if s.shard == shard), None) if report is not None else None
 
 
 @click.group(name="cluster")
 def command() -> None:
-    """Show who of a cluster owns which exchange, and why; have a host own nothing.
+    """Show who of a cluster owns which exchange, and why; have its members go by another configuration, or own nothing.
 
     The configuration is that of any member: its table [cluster] says where the servers are.
     """
 
 
-CONFIG = click.option("--config", "-c", "config", type=click.Path(path_type=Path), required=True, help="A member's.")
-
-
-def _read(config: Path) -> tuple[Config, ClusterKeys]:
-    from aggregator.cli.run import read_config
-
-    found = read_config(config)
-    if found.cluster is None:
-        raise fail(f"{config}: it has no table [cluster], so its daemon is a member of none")
-    return found, found.cluster
-
-
-def _ask(keys: ClusterKeys, ask: Callable[[ClusterStore], Awaitable[T]]) -> T:
-    """Ask the servers, or leave with the reason why that cannot be."""
-
-    async def asked() -> T:
-        async with asyncio.timeout(ANSWER_S):
-            store = await open_store(keys)
-            try:
-                return await ask(store)
-            finally:
-                await store.close()
-
-    try:
-        return asyncio.run(asked())
-    except TimeoutError:
-        raise fail(f"the servers do not answer within {ANSWER_S:.0f} s: {', '.join(keys.nats)}") from None
-    except (OSError, AggregatorError, Unanswered) as error:
-        raise fail(f"{', '.join(keys.nats)}: {in_short(error)}") from None
-
-
-def _shards(found: Config, keys: ClusterKeys) -> dict[str, str]:
-    """The shards of a configuration, and the exchange of each."""
-    return {shard: each.id for each in found.exchanges for shard in keys.shards_of(each.id)}
-
-
-async def _view(store: ClusterStore) -> ClusterView:
-    entries = {entry.key: entry for entry in await store.all_entries()}
-
-    def of(kind: str) -> dict[str, BucketEntry]:
-        return {k.removeprefix(f"{kind}."): e for k, e in entries.items() if k.startswith(f"{kind}.")}
-
-    members = {name: report for name, entry in of(MEMBER).items() if (report := read_report(entry.value)) is not None}
-    leases = {name: lease for name, entry in of(LEASE).items() if (lease := read_lease(entry.value)) is not None}
-    draining = [name for name, entry in of(DRAIN).items() if entry.value is not None]
-    return ClusterView(ts=time.time_ns(), members=members, leases=leases, draining=sorted(draining))
+command.add_command(cluster_top.top)
+command.add_command(cluster_apply.apply)
+command.add_command(cluster_apply.history)
 
 
 @command.command(name="status")
@@ -113,46 +35,36 @@ async def _view(store: ClusterStore) -> ClusterView:
 @click.option("--json", "as_json", is_flag=True, help="Everything, as one JSON object.")
 def status(config: Path, as_json: bool) -> None:
     """Show who is there, who owns which exchange since when, and how far whoever stands by is."""
-    found, keys = _read(config)
-    view = _ask(keys, _view)
+    found, keys = read_member(config)
+    view = ask_servers(keys, view_of)
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(view)))
         return
     rows: list[tuple[str, ...]] = []
-    for name, report in sorted(view.members.items()):
-        owned = [shard for shard, lease in view.leases.items() if lease.owner == name]
-        others = [share.shard for share in report.shares if share.shard not in owned]
-        state = "draining" if name in view.draining else "alive" if view.is_alive(name) else "silent"
-        rows.append((name, state, f"{report.member.weight:g}", " ".join(sorted(owned)), " ".join(sorted(others))))
-    print_rows(("member", "state", "weight", "owns", "stands by for"), rows)
+    for name, report in view.members.items():
+        own = view.revision(name), f"{report.member.weight:g}"
+        rows.append((name, view.state(name), *own, " ".join(view.owned(name)), " ".join(view.stood_by(name))))
+    print_rows(("member", "state", "configuration", "weight", "owns", "stands by for"), rows)
     click.echo()
-    ids = sorted(_shards(found, keys).keys() | view.leases.keys())
     columns = ("shard", "owner", "since", "records", "standby", "ready", "behind")
-    print_rows(columns, [_row(view, id) for id in ids])
+    print_rows(columns, [_row(view, id) for id in shards_of(in_force(config, found, view.shared), view)])
+    for name, report in view.members.items():
+        if report.refused and view.is_alive(name):
+            why = "\n".join(map(printable, report.refusal.splitlines()))
+            click.echo(f"\n{printable(name)} cannot go by revision {report.refused}:\n{why}")
 
 
-def _row(view: ClusterView, exchange: str) -> tuple[str, ...]:
-    lease = view.leases.get(exchange)
-    owner = lease.owner if lease is not None else ""
-    own = view.share(owner, exchange)
-    standby = [name for name in view.members if name != owner and view.is_alive(name) and view.share(name, exchange)]
-    shares = [share for name in standby if (share := view.share(name, exchange)) is not None]
-    number = 0 if own is None else own.number
+def _row(view: ClusterView, shard: str) -> tuple[str, ...]:
+    own, standbys, since = view.share(view.owner(shard), shard), view.standbys(shard), view.since(shard)
     return (
-        exchange,
-        (owner or "nobody") + ("" if not owner or view.is_alive(owner) else " (silent)"),
-        _since(view, lease),
-        str(number or ""),
-        " ".join(standby),
-        " ".join(f"{share.readiness:.0%}" for share in shares),
-        " ".join(str(max(0, number - share.number)) for share in shares),
+        shard,
+        view.owner_in_words(shard),
+        "" if since is None else f"{since} s",
+        str(own.number or "") if own is not None else "",
+        " ".join(standbys),
+        " ".join(f"{share.readiness:.0%}" for share in standbys.values()),
+        " ".join(str(view.behind(shard, name)) for name in standbys),
     )
-
-
-def _since(view: ClusterView, lease: Lease | None) -> str:
-    if lease is None or not lease.owner or not lease.since:
-        return ""
-    return f"{max(0, view.ts - lease.since) // SECOND_NS} s"
 
 
 @command.command(name="explain")
@@ -160,16 +72,19 @@ def _since(view: ClusterView, lease: Lease | None) -> str:
 @click.argument("exchange", shell_complete=exchanges)
 def explain(config: Path, exchange: str) -> None:
     """Say why EXCHANGE is owned by its owner: who is in line for it, and who could go on."""
-    found, keys = _read(config)
-    shards = _shards(found, keys)
+    found, keys = read_member(config)
+    view = ask_servers(keys, view_of)
+    found = in_force(config, found, view.shared)
+    alike = found.cluster or keys
+    shards = {shard: each.id for each in found.exchanges for shard in alike.shards_of(each.id)}
     if exchange not in shards:
-        raise fail(f"{exchange!a:.80} is not among the exchanges of {config}, and no bucket of one")
-    view = _ask(keys, _view)
+        shared = f"revision {view.shared.revision} of the shared configuration" if view.shared.text else config
+        raise fail(f"{exchange!a:.80} is not among the exchanges of {shared}, and no bucket of one")
     lease = view.leases.get(exchange)
-    needs = (keys.needs or {}).get(shards[exchange], ())
+    needs = (alike.needs or {}).get(shards[exchange], ())
     able = [report.member for name, report in view.members.items() if view.is_alive(name) and name not in view.draining]
     line = line_of(exchange, able, needs)
-    owner = lease.owner if lease is not None else ""
+    owner = view.owner(exchange)
     click.echo(f"{exchange}: {f'owned by {owner}, by lease {lease.fence}' if owner and lease else 'owned by nobody'}")
     for place, name in enumerate(line, 1):
         member = view.members[name].member
@@ -185,12 +100,14 @@ def explain(config: Path, exchange: str) -> None:
 
 
 def _why_not(view: ClusterView, name: str, needs: tuple[str, ...]) -> str:
-    member = view.members[name].member
+    report = view.members[name]
     if not view.is_alive(name):
-        return f"silent for {(view.ts - view.members[name].ts) / SECOND_NS:.0f} s"
-    if name in view.draining or member.is_draining:
+        return f"silent for {(view.ts - report.ts) / SECOND_NS:.0f} s"
+    if report.refused and not report.revision:
+        return f"cannot go by revision {report.refused} of the shared configuration, and has gone by none before"
+    if view.state(name) == "draining":
         return "draining"
-    lacking = [label for label in needs if label not in member.labels]
+    lacking = [label for label in needs if label not in report.member.labels]
     return f"lacks {', '.join(lacking)}" if lacking else "its weight is 0"
 
 
@@ -200,10 +117,10 @@ def _why_not(view: ClusterView, name: str, needs: tuple[str, ...]) -> str:
 @click.argument("host")
 def drain(config: Path, undo: bool, host: str) -> None:
     """Have HOST own nothing: what it owns goes to others as soon as they are ready, and without a hole."""
-    _, keys = _read(config)
+    _, keys = read_member(config)
 
     async def write(store: ClusterStore) -> bool:
-        if host not in (await _view(store)).members:
+        if host not in (await view_of(store)).members:
             return False
         if undo:
             await store.remove(f"{DRAIN}.{host}")
@@ -211,7 +128,7 @@ def drain(config: Path, undo: bool, host: str) -> None:
             await store.replace(f"{DRAIN}.{host}", time.time_ns(), None)
         return True
 
-    if not _ask(keys, write):
+    if not ask_servers(keys, write):
         raise fail(f"no member of the cluster is named {host!a:.80}; `aggregator cluster status` names them")
     said = "owns its share again" if undo else "drains; `aggregator cluster status` shows how far it is"
     click.echo(f"{host}: {said}")

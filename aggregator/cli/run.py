@@ -11,7 +11,8 @@ import click
 
 from aggregator.catalog.registry import known_channels, known_keys
 from aggregator.cli import EXIT_CONFIG, fail
-from aggregator.config.config import Config, ConfigErrors, load_config
+from aggregator.cluster.shared import SharedConfig
+from aggregator.config.config import Config, ConfigErrors, load_config, shared_file
 from aggregator.config.places import looked_at
 from aggregator.errors import AggregatorError, ConfigError, in_short, is_of_the_machine
 
@@ -58,9 +59,13 @@ def saying_mistakes() -> Iterator[None]:
         raise click.exceptions.Exit(EXIT_CONFIG) from None
 
 
-def reread(path: Path) -> Config:
-    """The configuration as it stands now, for a daemon that runs. Raises ConfigError with all that `check` names."""
-    config = load_config(path, known_channels=known_channels, known_keys=known_keys)
+def reread(path: Path, shared: SharedConfig | None) -> Config:
+    """The configuration as it stands now, for a daemon that runs. Raises ConfigError with all that `check` names.
+
+    shared: what the cluster shares, in the place of the same in the file
+    """
+    held = None if shared is None else shared_file(shared)
+    config = load_config(path, known_channels=known_channels, known_keys=known_keys, shared=held)
     troubles, _ = looked_at(config)
     if troubles:
         raise ConfigError("\n".join(f"{path}: {trouble}" for trouble in troubles))

@@ -1,7 +1,7 @@
 """The rows of `aggregator top`: what a status says of exchanges, topics, sinks and clients, and how rates went."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -39,11 +39,11 @@ class RateHistory:
         self.total: deque[float] = deque(maxlen=KEPT)
         self._of: dict[str, deque[float]] = {}
 
-    def note(self, status: DaemonStatus) -> None:
-        """Note those of a moment."""
-        self.total.append(sum(exchange.rate for exchange in status.exchanges))
-        for exchange in status.exchanges:
-            self._of.setdefault(exchange.id, deque(maxlen=KEPT)).append(exchange.rate)
+    def note(self, rates: Mapping[str, float]) -> None:
+        """Note those of a moment, by exchange."""
+        self.total.append(sum(rates.values()))
+        for exchange, rate in rates.items():
+            self._of.setdefault(exchange, deque(maxlen=KEPT)).append(rate)
 
     def line(self, exchange: str, width: int = 20) -> str:
         """The latest as bars."""
@@ -71,14 +71,14 @@ def sheets(status: DaemonStatus, rates: RateHistory) -> dict[str, Sheet]:
             ("sink", "state", "waiting", "written", "lost", "refused", "tried again", "failing"),
             [
                 (
-                    _text(sink.name),
+                    text(sink.name),
                     sink.state,
                     sink.held,
                     sink.written,
                     sink.dropped,
                     sink.refused,
                     sink.retried,
-                    _text(sink.failing),
+                    text(sink.failing),
                 )
                 for sink in status.sinks
             ],
@@ -87,12 +87,12 @@ def sheets(status: DaemonStatus, rates: RateHistory) -> dict[str, Sheet]:
             ("client", "feed", "waiting", "bytes", "lost", "topics"),
             [
                 (
-                    _text(each.peer),
-                    _text(" ".join(feed.listen)),
+                    text(each.peer),
+                    text(" ".join(feed.listen)),
                     each.queued,
                     each.queued_bytes,
                     each.missed,
-                    _text(" ".join(each.topics)),
+                    text(" ".join(each.topics)),
                 )
                 for feed in status.feeds
                 for each in feed.subscribers
@@ -116,35 +116,40 @@ def _exchange(exchange: ExchangeStatus, rates: RateHistory) -> tuple[Cell, ...]:
         rates.line(exchange.id),
         "never" if exchange.age_ms is None else exchange.age_ms,
         sum(exchange.drift.counts.values()) if exchange.drift is not None else 0,
-        _text(next(filter(None, troubles), None) or (exchange.trouble if exchange.state != "running" else None)),
+        text(next(filter(None, troubles), None) or (exchange.trouble if exchange.state != "running" else None)),
     )
 
 
 def _topics(status: DaemonStatus) -> Iterator[tuple[Cell, ...]]:
     for topic in status.topics:
         yield (
-            _text(f"{topic.channel}:{topic.exchange}:{topic.symbol or topic.raw_symbol or '*'}"),
+            text(f"{topic.channel}:{topic.exchange}:{topic.symbol or topic.raw_symbol or '*'}"),
             topic.state,
             "never" if topic.age_ms is None else topic.age_ms,
             topic.rate or 0.0,
             topic.gap or "",
             topic.asked_again,
-            _text(topic.conn),
-            _text(topic.reason),
+            text(topic.conn),
+            text(topic.reason),
         )
 
 
-def _text(text: str | None) -> str:
+def text(said: str | None) -> str:
     """A text of strangers, short enough for a cell."""
-    return printable(text or "")[:MOST_CHARACTERS]
+    return printable(said or "")[:MOST_CHARACTERS]
 
 
 def as_json(status: DaemonStatus) -> dict[str, Any]:
     """All tables as objects by the names of their columns."""
     rates = RateHistory()
-    rates.note(status)
-    found: dict[str, Any] = {"ts": status.ts, "records": status.bus.offset}
-    for name, sheet in sheets(status, rates).items():
+    rates.note({exchange.id: exchange.rate for exchange in status.exchanges})
+    return {"ts": status.ts, "records": status.bus.offset, **objects(sheets(status, rates))}
+
+
+def objects(tables: Mapping[str, Sheet]) -> dict[str, list[dict[str, Cell]]]:
+    """Tables as lists of objects by the names of their columns."""
+    found: dict[str, list[dict[str, Cell]]] = {}
+    for name, sheet in tables.items():
         columns = [(at, column) for at, column in enumerate(sheet.columns) if column]
         found[name] = [{column.replace(" ", "_"): row[at] for at, column in columns} for row in sheet.rows]
     return found

@@ -1,19 +1,20 @@
 """The screen of `aggregator top`, made with textual."""
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from msgspec import Struct
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Footer, Sparkline, Static, TabbedContent, TabPane
 
 from aggregator.cli.ctl import NoAnswer
-from aggregator.cli.top_rows import Cell, RateHistory, Sheet, sheets
+from aggregator.cli.top_rows import KEPT, Cell, RateHistory, Sheet, sheets
 from aggregator.daemon.printable import printable
 from aggregator.daemon.status import DaemonStatus
 
-NAMES = ("exchanges", "topics", "sinks", "clients")
 COLOURS = {
     "running": "green",
     "live": "green",
@@ -27,39 +28,56 @@ COLOURS = {
     "suspect": "red",
     "down": "red",
     "absent": "red",
+    "alive": "green",
+    "draining": "yellow",
+    "silent": "red",
 }
 
 Look = Callable[[bool], DaemonStatus]
 
 
-class Top(App[None]):
-    """Shows the tables of a daemon, and looks again and again."""
+class Shown(Struct, frozen=True):
+    """A moment as it is shown: a line, tables by name, and records a second."""
 
-    TITLE = "aggregator top"
+    head: str
+    sheets: dict[str, Sheet]
+    rate: float
+
+
+def numbered(names: Sequence[str]) -> list[BindingType]:
+    """The keys that choose a table."""
+    return [Binding(str(at), f"show('{name}')", name) for at, name in enumerate(names, 1)]
+
+
+class Tables(App[None]):
+    """Shows tables, and looks again and again. Each kind of it says what it shows."""
+
+    NAMES: ClassVar[tuple[str, ...]]
     CSS = "Sparkline { height: 2; margin: 0 1; } #head { padding: 0 1; } DataTable { height: 1fr; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(at), f"show('{name}')", name) for at, name in enumerate(NAMES, 1)),
         Binding("s", "sort", "sort by the next column"),
         Binding("r", "reverse", "other way round"),
-        Binding("a", "all", "all topics"),
         Binding("q", "quit", "end"),
     ]
 
-    def __init__(self, look: Look, every: float, *, is_all: bool = False) -> None:
+    def __init__(self, every: float) -> None:
         """Look every so many seconds."""
         super().__init__()
-        self._look = look
         self._every = every
-        self._is_all = is_all
-        self._rates = RateHistory()
+        self._totals: deque[float] = deque(maxlen=KEPT)
         self._sheets: dict[str, Sheet] = {}
-        self._order: dict[str, tuple[int, bool]] = dict.fromkeys(NAMES, (0, False))  # column, and whether descending
+        # by table a column, and whether it is sorted descending
+        self._order: dict[str, tuple[int, bool]] = dict.fromkeys(self.NAMES, (0, False))
+
+    async def answer(self) -> Shown:
+        """Ask. Raises NoAnswer."""
+        raise NotImplementedError
 
     def compose(self) -> ComposeResult:
         yield Static("", id="head", markup=False)
         yield Sparkline([], id="rate")
-        with TabbedContent(initial="exchanges"):
-            for name in NAMES:
+        with TabbedContent(initial=self.NAMES[0]):
+            for name in self.NAMES:
                 with TabPane(name, id=name):
                     yield DataTable(id=f"table-{name}", cursor_type="row", zebra_stripes=True)
         yield Footer()
@@ -69,20 +87,17 @@ class Top(App[None]):
         await self.look()
 
     async def look(self) -> None:
-        """Ask the daemon, and show what it says; while it says nothing that is shown."""
+        """Ask, and show what is said; while nothing is said that is shown."""
         try:
-            status = await asyncio.to_thread(self._look, self._is_all)
+            answer = await self.answer()
         except NoAnswer as error:
             self.query_one("#head", Static).update(printable(str(error)))
             return
-        self._rates.note(status)
-        self._sheets = sheets(status, self._rates)
-        process = status.process
-        late = f"its loop at most {process.lag_max_ms:.0f} ms late"
-        head = f"aggregator {process.version}, process {process.pid}: {status.bus.offset} records, {late}"
-        self.query_one("#head", Static).update(f"{head}; {self._rates.total[-1]:.0f} records/s")
-        self.query_one("#rate", Sparkline).data = list(self._rates.total)
-        for name in NAMES:
+        self._sheets = answer.sheets
+        self._totals.append(answer.rate)
+        self.query_one("#head", Static).update(f"{answer.head}; {answer.rate:,.0f} records/s")
+        self.query_one("#rate", Sparkline).data = list(self._totals)
+        for name in self.NAMES:
             self._draw(name)
 
     def _draw(self, name: str) -> None:
@@ -120,6 +135,30 @@ class Top(App[None]):
         self._order[self._shown] = column, not is_descending
         if self._sheets:
             self._draw(self._shown)
+
+
+class Top(Tables):
+    """The tables of a daemon."""
+
+    TITLE = "aggregator top"
+    NAMES = ("exchanges", "topics", "sinks", "clients")
+    BINDINGS: ClassVar[list[BindingType]] = [*numbered(NAMES), Binding("a", "all", "all topics")]
+
+    def __init__(self, look: Look, every: float, *, is_all: bool = False) -> None:
+        """Look every so many seconds."""
+        super().__init__(every)
+        self._look = look
+        self._is_all = is_all
+        self._rates = RateHistory()
+
+    async def answer(self) -> Shown:
+        """Ask the daemon. Raises NoAnswer."""
+        status = await asyncio.to_thread(self._look, self._is_all)
+        self._rates.note({exchange.id: exchange.rate for exchange in status.exchanges})
+        process = status.process
+        late = f"its loop at most {process.lag_max_ms:.0f} ms late"
+        head = f"aggregator {process.version}, process {process.pid}: {status.bus.offset} records, {late}"
+        return Shown(head, sheets(status, self._rates), self._rates.total[-1])
 
     async def action_all(self) -> None:
         """Show all topics, or only those in trouble."""

@@ -9,11 +9,12 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from msgspec import structs
 
@@ -21,13 +22,15 @@ from aggregator.bus.bus import Batch
 from aggregator.cluster.buckets import bucket_of
 from aggregator.cluster.lease import RENEWALS, LeaseKeeper, LeaseTiming, LeaseWrite
 from aggregator.cluster.ranking import ClusterMember, line_of
-from aggregator.cluster.report import MemberReport, ShareReport, read_report
+from aggregator.cluster.report import MemberLoad, MemberReport, ShareReport, read_report
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.share import Share
+from aggregator.cluster.shared import SharedConfig, read_shared
 from aggregator.cluster.store import (
     DRAIN,
     LEASE,
     MEMBER,
+    SHARED,
     BucketEntry,
     ClusterStore,
     Replaced,
@@ -38,7 +41,7 @@ from aggregator.cluster.store import (
     read_lease,
 )
 from aggregator.cluster.writer import ShardWriter
-from aggregator.errors import UNREADABLE, AggregatorError
+from aggregator.errors import UNREADABLE, AggregatorError, in_short
 from aggregator.records import BookSnapshot, Channel, Record, decode_record
 from aggregator.sinks.brokers.nats_client import said
 from aggregator.sources.source import LinkBroken
@@ -55,6 +58,8 @@ GATHERERS = 2  # so many in line gather a shard: the first is to own it, the sec
 LONGEST_PAUSE_S = 5.0
 MOST_REFUSALS = 20  # in a row; then the stream is read anew
 LEAVE_S = 5.0  # a member that ends has so long to give up what it owns
+
+T = TypeVar("T")
 
 log = logging.getLogger("aggregator.cluster")
 
@@ -90,6 +95,7 @@ class MemberShard:
         self.ready_since: float | None = None
         self.looked_at = 0.0
         self.was_owned = False
+        self.is_dropped = False  # it is to be gathered by nobody any more
 
     def is_ready(self, now: float) -> bool:
         """Tell whether this member could go on with it at once."""
@@ -105,25 +111,42 @@ class Member:
     """One member."""
 
     def __init__(
-        self, keys: ClusterKeys, exchanges: Mapping[str, Iterable[Channel]], gathering: Gatherer, timing: LeaseTiming
+        self,
+        keys: ClusterKeys,
+        exchanges: Mapping[str, Iterable[Channel]],
+        gathering: Gatherer,
+        timing: LeaseTiming,
+        *,
+        apply: Callable[[SharedConfig], Awaitable[object]] | None = None,
+        load: Callable[[], MemberLoad] = MemberLoad,
     ) -> None:
-        """Prepare. `exchanges`: by id the channels of books whose numbers say which record it is."""
+        """Prepare.
+
+        exchanges: by id the channels of books whose numbers say which record it is
+        apply: has this member go by a revision of the shared configuration, and raises AggregatorError where it cannot,
+            and nothing has changed then; null: it goes by its own file, whatever is shared
+        load: what the process takes of its host
+        """
         self._keys = keys
         self._gathering = gathering
         self._timing = timing
         self._life = secrets.token_hex(6)
         self._begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        now = time.monotonic()
         self.shards: dict[str, MemberShard] = {}
-        self._divided: dict[str, list[MemberShard]] = {}  # by exchange its shards, by bucket
+        self._divided: dict[str, tuple[MemberShard, ...]] = {}  # by exchange its shards, by bucket
+        self.needs: Mapping[str, Collection[str]] = keys.needs or {}
+        self.shared = SharedConfig()  # the revision that this member goes by
+        self._refused = 0  # a newer revision, by which it cannot go
+        self._refusal = ""
+        self._is_unfit = False  # it has gone by no revision, and its own file may say something else than all others do
+        self._has_connected = False
+        self._apply = apply
+        self._load = load
+        self._has_tried = asyncio.Event()  # to reach the servers: they may have another configuration than the file
+        self._told: dict[str, tuple[int, float]] = {}  # by shard the number that was told last, and when
+        self._leases: dict[str, BucketEntry] = {}  # the newest of each shard, also of those that are none here
         for id, sure in exchanges.items():
-            channels = list(sure)
-            for bucket, name in enumerate(keys.shards_of(id)):
-                keeper = LeaseKeeper(name, keys.name, self._life, timing, now)
-                share = Share(id, channels, most=keys.buffer)
-                writer = ShardWriter(keeper, share, self._life)
-                self.shards[name] = shard = MemberShard(name, id, bucket, keeper, share, writer)
-                self._divided.setdefault(id, []).append(shard)
+            self.take_up(id, keys.shards_of(id), sure)
         self._members: dict[str, tuple[MemberReport, float]] = {}
         self._draining: set[str] = set()
         self._own_revision = 0
@@ -153,12 +176,45 @@ class Member:
             return divided
         return (divided[bucket_of(record.raw_symbol, len(divided))],)
 
+    def take_up(self, exchange: str, names: Sequence[str], sure: Iterable[Channel]) -> None:
+        """Be in line for the shards of an exchange from now on.
+
+        names: of the shards, by bucket
+        sure: channels of books whose numbers say which record it is
+        """
+        now, channels, found = time.monotonic(), list(sure), list[MemberShard]()
+        for bucket, name in enumerate(names):
+            keeper = LeaseKeeper(name, self._keys.name, self._life, self._timing, now)
+            share = Share(exchange, channels, most=self._keys.buffer)
+            writer = ShardWriter(keeper, share, self._life)
+            found.append(MemberShard(name, exchange, bucket, keeper, share, writer))
+            if (entry := self._leases.get(name)) is not None:
+                keeper.observe(entry.revision, read_lease(entry.value), now)
+        self._divided[exchange] = tuple(found)
+        self.shards |= {shard.name: shard for shard in found}
+
+    async def drop(self, exchange: str) -> None:
+        """Be in line for an exchange no more; what it says at its end is still written, where this member owns it.
+
+        A lease is not given up for that, as another member that has not heard of it yet would take it.
+        """
+        shards = self._divided[exchange]
+        for shard in shards:
+            shard.is_dropped = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                while any(shard.is_gathered for shard in shards):  # noqa: ASYNC110 - `_gather` ends it
+                    await asyncio.sleep(TICK_S / 5)
+        del self._divided[exchange]
+        for shard in shards:
+            del self.shards[shard.name]
+
     async def run(self) -> None:
         """Be a member until cancelled."""
         from nats.errors import Error
 
-        tasks = [self._tick(), *(self._gather(id, shards) for id, shards in self._divided.items())]
-        running = [asyncio.create_task(each) for each in tasks]
+        calls = (self._tick(), self._for_each(self._divided.values, self._gather))
+        running = [asyncio.create_task(each) for each in calls]
         pause = 0.5
         try:
             while True:
@@ -169,6 +225,7 @@ class Member:
                     log.warning("cluster: the servers: %s; again in %.1f s", said(error), pause)
                 except Exception:
                     log.exception("cluster: an error of our own; again in %.1f s", pause)
+                self._has_tried.set()
                 if time.monotonic() - begun > LONGEST_PAUSE_S:
                     pause = 0.5
                 await asyncio.sleep(pause * random.uniform(0.5, 1))
@@ -200,7 +257,7 @@ class Member:
             if name != own.name and now - at < self._timing.ttl
         ]
         members = [structs.replace(m, is_draining=m.is_draining or m.name in self._draining) for m in (own, *others)]
-        line = line_of(shard.name, members, (self._keys.needs or {}).get(shard.exchange, ()))
+        line = line_of(shard.name, members, self.needs.get(shard.exchange, ()))
         fresh = {own.name, *(m.name for m in others if now - self._members[m.name][1] < self._timing.ttl / 2)}
         return line, [m.name for m in members if shard.name in m.ready and m.name in fresh]
 
@@ -211,7 +268,7 @@ class Member:
             life=self._life,
             weight=keys.weight,
             labels=keys.labels,
-            is_draining=self._is_leaving or now < self._doubled_until,
+            is_draining=self._is_leaving or now < self._doubled_until or self._is_unfit,
             ready=tuple(shard.name for shard in self.shards.values() if shard.is_ready(now)),
         )
 
@@ -224,27 +281,68 @@ class Member:
                 held=len(shard.share),
                 number=shard.share.number,
                 overflowed=shard.share.overflowed,
+                rate=self._rate(shard, now),
             )
             for shard in self.shards.values()
             if shard.is_gathered or shard.keeper.fence
         )
-        return MemberReport(member=self._own(now), ts=time.time_ns(), shares=shares)
+        return MemberReport(
+            member=self._own(now),
+            ts=time.time_ns(),
+            shares=shares,
+            revision=self.shared.revision,
+            refused=self._refused,
+            refusal=self._refusal,
+            load=self._load(),
+        )
+
+    def _rate(self, shard: MemberShard, now: float) -> float:
+        """Records a second that the stream has got since this was told the last time."""
+        number = shard.share.number
+        before, at = self._told.get(shard.name, (number, now))
+        self._told[shard.name] = number, now
+        return round(max(0, number - before) / (now - at), 1) if before and now > at else 0.0
 
     # --- leases
 
     async def _tick(self) -> None:
         """Look at every lease again and again."""
+        await self._has_tried.wait()
         while True:
             now = time.monotonic()
-            for shard in self.shards.values():
+            for shard in list(self.shards.values()):
                 self._look_at(shard, now)
             await asyncio.sleep(TICK_S)
 
+    async def _for_each(
+        self, all_of: Callable[[], Iterable[T]], call: Callable[[T], Coroutine[object, object, None]]
+    ) -> None:
+        """Have a call run for each of some things while there is that one. Raises what a call raises."""
+        running: dict[T, asyncio.Task[None]] = {}
+        try:
+            while True:
+                there = list(all_of())
+                for each in [each for each in running if each not in there]:
+                    running.pop(each).cancel()
+                for each in there:
+                    if each not in running:
+                        running[each] = asyncio.create_task(call(each))
+                await asyncio.sleep(TICK_S)
+                for task in running.values():
+                    if task.done():
+                        task.result()
+        finally:
+            for task in running.values():
+                task.cancel()
+            await asyncio.gather(*running.values(), return_exceptions=True)
+
     def _look_at(self, shard: MemberShard, now: float) -> None:
+        if shard.is_dropped and not shard.is_gathered:
+            return
         line, ready = self._line(shard, now)
         keeper = shard.keeper
         is_near = self._keys.name in line[:GATHERERS] and not self._is_leaving
-        shard.is_wanted = self._is_to_gather(shard, now, is_near=is_near or keeper.fence > 0)
+        shard.is_wanted = not shard.is_dropped and self._is_to_gather(shard, now, is_near=is_near or keeper.fence > 0)
         is_owned = keeper.may_publish(now)
         if is_owned != shard.was_owned:
             shard.was_owned = is_owned
@@ -289,19 +387,20 @@ class Member:
 
     # --- what is gathered
 
-    async def _gather(self, exchange: str, shards: Sequence[MemberShard]) -> None:
+    async def _gather(self, shards: Sequence[MemberShard]) -> None:
         """Have the shards of an exchange gathered while they are wanted."""
-        while True:
+        while not any(shard.is_dropped for shard in shards):
             changed = [shard for shard in shards if shard.is_wanted != shard.is_gathered]
             for shard in changed:
                 shard.is_gathered = shard.is_wanted
                 shard.writer.begin_anew(time.time_ns())
                 log.info("cluster: %s is gathered here%s", shard.name, "" if shard.is_gathered else " no more")
-            if changed and not await self._have_gathered(exchange, shards):
+            if changed and not await self._have_gathered(shards[0].exchange, shards):
                 for shard in changed:
                     shard.is_gathered = False
                 await asyncio.sleep(LONGEST_PAUSE_S)
             await asyncio.sleep(TICK_S)
+        await self._say_their_last(shards)
 
     async def _have_gathered(self, exchange: str, shards: Sequence[MemberShard]) -> bool:
         """Have those shards of an exchange gathered that are to be; tell whether that can be."""
@@ -312,6 +411,24 @@ class Member:
             return False
         return True
 
+    async def _say_their_last(self, shards: Sequence[MemberShard]) -> None:
+        """End an exchange that nobody is to gather any more, and have written what it says at its end."""
+        await self._gathering.gather(shards[0].exchange, ())
+        for shard in shards:
+            shard.wake.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_S / 2):
+                while any(map(self._has_more, shards)):  # noqa: ASYNC110 - `_publish` writes
+                    await asyncio.sleep(TICK_S / 5)
+        for shard in shards:
+            shard.is_gathered = False
+            shard.writer.begin_anew(time.time_ns())
+            log.info("cluster: %s is gathered here no more", shard.name)
+
+    def _has_more(self, shard: MemberShard) -> bool:
+        """Tell whether this member owns a shard and has not written all of it yet."""
+        return shard.keeper.may_publish(time.monotonic()) and (len(shard.share) > 0 or not shard.writer.is_quiet)
+
     # --- one connection
 
     async def _session(self) -> None:
@@ -320,16 +437,19 @@ class Member:
         tasks: list[asyncio.Task[None]] = []
         try:
             entries = await store.entries()
-            for shard in self.shards.values():
-                await store.have_stream(shard.name)
+            revisions, last = await store.revisions()
+            await self._take(revisions[-1] if revisions else SharedConfig())
+            self._is_unfit = self._refused > 0 and not self._has_connected
+            self._has_connected = True
+            coming = await store.revisions_after(last)
             self._store = store
+            self._has_tried.set()
             log.info("cluster: connected as %s", self._keys.name)
             calls: Sequence[Coroutine[object, object, None]] = (
                 self._read_entries(entries.read),
+                self._read_revisions(coming.read),
                 self._tell(store),
-                *(self._read_frames(shard, store) for shard in self.shards.values()),
-                *(self._publish(shard, store) for shard in self.shards.values()),
-                *(self._hand_out(shard, store) for shard in self.shards.values() if self._keys.core),
+                *(self._for_each(self.shards.values, partial(call, store)) for call in self._calls()),
             )
             tasks = [asyncio.create_task(call) for call in calls]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -342,6 +462,11 @@ class Member:
             await asyncio.gather(*tasks, return_exceptions=True)
             await store.close()
 
+    def _calls(self) -> Sequence[Callable[[ClusterStore, MemberShard], Coroutine[object, object, None]]]:
+        """The calls that there are for each shard while a connection stands."""
+        calls = [self._read_frames, self._publish]
+        return [*calls, self._hand_out] if self._keys.core else calls
+
     async def _read_entries(self, read: Callable[[], Coroutine[object, object, list[BucketEntry]]]) -> None:
         while True:
             entries = await read()
@@ -349,10 +474,41 @@ class Member:
             for entry in entries:
                 self._entry(entry, now)
 
+    async def _read_revisions(self, read: Callable[[], Coroutine[object, object, list[BucketEntry]]]) -> None:
+        while True:
+            entries = [entry for entry in await read() if entry.key == SHARED]
+            if entries:
+                try:
+                    await self._take(read_shared(entries[-1].value, entries[-1].revision))
+                except ValueError as error:
+                    log.warning("cluster: %s", error)
+
+    async def _take(self, shared: SharedConfig) -> None:
+        """Go by a revision of the shared configuration; where that cannot be, all stays as it was, and that is told."""
+        if self._apply is None or shared.revision in {0, self.shared.revision, self._refused}:
+            return  # servers that have lost all that they had know of none, and that is no reason to forget it
+        try:
+            if self.shared.text or shared.text:  # else both say that members go by their own files
+                await self._apply(shared)
+        except Exception as error:
+            self._refused, self._refusal = shared.revision, in_short(error)
+            log.error(  # noqa: TRY400 - only an error of ours has a traceback
+                "cluster: revision %d of the shared configuration cannot be had here, and nothing is changed: %s",
+                shared.revision,
+                self._refusal,
+                exc_info=None if isinstance(error, AggregatorError) else error,
+            )
+        else:
+            self.shared, self._refused, self._refusal, self._is_unfit = shared, 0, "", False
+            log.warning("cluster: goes by revision %d of the shared configuration", shared.revision)
+
     def _entry(self, entry: BucketEntry, now: float) -> None:
         kind, _, name = entry.key.partition(".")
-        if kind == LEASE and name in self.shards:
-            shard = self.shards[name]
+        if kind == LEASE:
+            self._leases[name] = entry
+            shard = self.shards.get(name)
+            if shard is None:
+                return
             shard.keeper.observe(entry.revision, read_lease(entry.value), now)
             shard.wake.set()
         elif kind == MEMBER:
@@ -378,19 +534,20 @@ class Member:
 
     async def _tell(self, store: ClusterStore) -> None:
         """Tell the others of this member, a few times in the life of a lease, and whenever it is ready for more."""
-        told: tuple[str, ...] | None = None
+        told: tuple[object, ...] | None = None
         at = 0.0
         while True:
             now = time.monotonic()
-            report = self._report(now)
-            if report.member.ready != told or now - at > self._timing.ttl / RENEWALS:
+            news = self._own(now).ready, self.shared.revision, self._refused
+            if news != told or now - at > self._timing.ttl / RENEWALS:
                 with suppress(Unanswered):
-                    self._own_revision = await store.replace(f"{MEMBER}.{self._keys.name}", report, None)
-                    told, at = report.member.ready, now
+                    self._own_revision = await store.replace(f"{MEMBER}.{self._keys.name}", self._report(now), None)
+                    told, at = news, now
             await asyncio.sleep(TICK_S)
 
-    async def _read_frames(self, shard: MemberShard, store: ClusterStore) -> None:
+    async def _read_frames(self, store: ClusterStore, shard: MemberShard) -> None:
         """Follow what the stream of a shard holds."""
+        await store.have_stream(shard.name)
         reader = store.frames(shard.name)
         first, last = await reader.numbers()
         writer = shard.writer
@@ -414,7 +571,7 @@ class Member:
                 await asyncio.sleep(0)
             shard.wake.set()
 
-    async def _publish(self, shard: MemberShard, store: ClusterStore) -> None:
+    async def _publish(self, store: ClusterStore, shard: MemberShard) -> None:
         """Write the stream of a shard while this member owns it. Raises OSError where it cannot be followed."""
         pause, refusals = 0.0, 0
         exchange, name, writer = shard.exchange, shard.name, shard.writer
@@ -447,7 +604,7 @@ class Member:
                 writer.stored(write, number)
                 await asyncio.sleep(PACE_S)
 
-    async def _hand_out(self, shard: MemberShard, store: ClusterStore) -> None:
+    async def _hand_out(self, store: ClusterStore, shard: MemberShard) -> None:
         """Hand out each record by itself as soon as it comes, while this member owns its shard."""
         fence = given = 0
         while True:

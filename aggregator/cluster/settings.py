@@ -46,10 +46,10 @@ class ClusterKeys(NatsLogin, frozen=True, kw_only=True):
     name: of this member; no two may share one
     weight: how much of all it is to own, against the others; 0: nothing
     labels: what it can do, or where it is
-    needs: by exchange the labels that a member must have to own it; every member must have the same
+    needs: by exchange the labels that a member must have to own it; every member must have the same, and may share them
     buckets: into so many the symbols of an exchange are divided, each of which is owned and written by itself; or a
         table of that by exchange, in which `"*"` stands for the others. By default none is divided. Every member, and
-        every reader, has the same
+        every reader, has the same; members may share it
     prefix: begins the names of all that the cluster has in NATS; every member, and every reader, has the same
     replicas: how many servers keep it
     stream_age: how long the stream of an exchange keeps its records
@@ -80,6 +80,11 @@ class ClusterKeys(NatsLogin, frozen=True, kw_only=True):
         """The number of buckets into which the symbols of an exchange are divided."""
         given = self.buckets or {}
         return given.get(exchange, given.get(EVERY, 1))
+
+    @property
+    def shared_bucket(self) -> str:
+        """The bucket of the configuration that members share."""
+        return f"{self.prefix}-config"
 
     def shards_of(self, exchange: str) -> list[str]:
         """The shards of an exchange: itself, or its buckets."""

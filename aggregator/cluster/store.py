@@ -1,18 +1,20 @@
-"""The bucket of a cluster in NATS, with leases and members, and its streams, one for each shard.
+"""All that a cluster has in NATS: buckets of leases, of members and of what they share, and a stream a shard.
 
-Writes into either are compare-and-set: each says what it replaces or follows, and the server refuses it otherwise.
+Writes into any of them are compare-and-set: each says what it replaces or follows, and the server refuses it otherwise.
 """
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aggregator.bus.bus import Batch
 from aggregator.cluster.lease import Lease
 from aggregator.cluster.settings import ClusterKeys
+from aggregator.cluster.shared import KEPT, SharedConfig, read_shared
 from aggregator.cluster.writer import FrameWrite
 from aggregator.records import Record
 from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, FENCE, Watch, connect, said
@@ -31,7 +33,8 @@ ANSWER_S = 4.0
 HEADERS_BYTES = 1024  # left free in a message
 AT_ONCE = 100  # records are handed out before others have their turn
 WRONG_LAST = frozenset({10071, 10164})  # the server's numbers for a write that follows something else
-LEASE, MEMBER, DRAIN = "lease", "member", "drain"  # the keys of the bucket begin so
+LEASE, MEMBER, DRAIN = "lease", "member", "drain"  # the keys of the bucket of leases begin so
+SHARED = "members"  # the key of the shared configuration, in a bucket of its own
 
 encode = msgspec.json.Encoder().encode
 
@@ -64,15 +67,16 @@ class ClusterStore:
         self._root = f"$KV.{keys.bucket}."
 
     async def prepare(self) -> None:
-        """Make the bucket that is missing. Raises OSError."""
+        """Make the buckets that are missing. Raises OSError."""
         from nats.js.api import KeyValueConfig
         from nats.js.errors import BucketNotFoundError, NotFoundError
 
-        keys = self._keys
-        try:
-            await self._stream.key_value(keys.bucket)
-        except (BucketNotFoundError, NotFoundError):
-            await self._stream.create_key_value(KeyValueConfig(bucket=keys.bucket, history=1, replicas=keys.replicas))
+        for bucket, kept in ((self._keys.bucket, 1), (self._keys.shared_bucket, KEPT)):
+            try:
+                await self._stream.key_value(bucket)
+            except (BucketNotFoundError, NotFoundError):
+                config = KeyValueConfig(bucket=bucket, history=kept, replicas=self._keys.replicas)
+                await self._stream.create_key_value(config)
 
     async def have_stream(self, shard: str) -> None:
         """Make the stream of a shard that is missing."""
@@ -104,6 +108,14 @@ class ClusterStore:
     async def remove(self, key: str) -> None:
         """Remove an entry. Raises Unanswered."""
         await self._publish(f"{self._root}{key}", b"", {"KV-Operation": "DEL"})
+
+    async def share(self, shared: SharedConfig, last: int) -> int:
+        """Put a revision of the shared configuration after the last one; gives its number. Raises Replaced, Unanswered.
+
+        last: the number of the revision before it; 0: there is none
+        """
+        subject = f"$KV.{self._keys.shared_bucket}.{SHARED}"
+        return await self._publish(subject, encode(structs.replace(shared, revision=0)), {REPLACES: str(last)})
 
     async def append(self, shard: str, epoch: str, write: FrameWrite) -> int:
         """Write a frame into the stream of its shard; gives its number. Raises Replaced, Unanswered."""
@@ -156,18 +168,46 @@ class ClusterStore:
 
     async def all_entries(self) -> list[BucketEntry]:
         """The entries that the bucket has now. Raises LinkBroken, OSError."""
-        reader = await self.entries()
-        _, last = await reader.reader.numbers()
-        found: dict[str, BucketEntry] = {}
-        while last > max((entry.revision for entry in found.values()), default=0):
-            found |= {entry.key: entry for entry in await reader.read()}
-        return list(found.values())
+        return list({entry.key: entry for entry in await self._all(self._keys.bucket)}.values())
+
+    async def revisions(self) -> tuple[list[SharedConfig], int]:
+        """The revisions of the shared configuration that are kept, the oldest first. Raises LinkBroken, OSError.
+
+        Those that are none, because somebody else has written there, are left out; the number of the last is given
+        besides, whatever it is.
+        """
+        found: list[SharedConfig] = []
+        last = 0
+        for entry in await self._all(self._keys.shared_bucket):
+            if entry.key == SHARED:
+                last = entry.revision
+                with suppress(ValueError):
+                    found.append(read_shared(entry.value, entry.revision))
+        return found, last
+
+    async def _all(self, bucket: str) -> list[BucketEntry]:
+        reader = self._reader(bucket)
+        first, last = await reader.reader.numbers()
+        await reader.reader.begin(first)
+        found: list[BucketEntry] = []
+        while last >= first and (not found or found[-1].revision < last):
+            found += await reader.read()
+        return found
 
     async def entries(self) -> "EntryReader":
-        """Every entry of the bucket, and then each that is new. Raises LinkBroken, OSError."""
-        reader = EntryReader(self._client, self.watch, f"KV_{self._keys.bucket}", self._root)
+        """Every entry of the bucket of leases, and then each that is new. Raises LinkBroken, OSError."""
+        reader = self._reader(self._keys.bucket)
         await reader.reader.begin(1)
         return reader
+
+    async def revisions_after(self, revision: int) -> "EntryReader":
+        """Each revision of the shared configuration that comes after one. Raises LinkBroken, OSError."""
+        reader = self._reader(self._keys.shared_bucket)
+        await reader.reader.begin(revision + 1)
+        return reader
+
+    def _reader(self, bucket: str) -> "EntryReader":
+        return EntryReader(self._client, self.watch, f"KV_{bucket}", f"$KV.{bucket}.")
 
     def frames(self, shard: str) -> StreamReader:
         """A reader of the stream of a shard, that is to be begun."""

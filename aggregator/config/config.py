@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from aggregator.cluster.buckets import SymbolPart
 from aggregator.cluster.settings import EVERY, ClusterKeys
+from aggregator.cluster.shared import SharedConfig
 from aggregator.config.own_tables import OWN_TABLES, with_own_tables
 from aggregator.config.parts import DIRECTORY, MOST_FILES, ConfigFile, Whole, files_beside, joined
 from aggregator.config.schema import (
@@ -35,6 +36,7 @@ from aggregator.config.schema import (
     source_table,
     split_channel,
 )
+from aggregator.config.shared import in_place, wrong_in_shared
 from aggregator.config.toml_lines import KeyPath, key_lines, line_of
 from aggregator.errors import ConfigError
 from aggregator.ingest.bounds import MOST_INSTRUMENTS, MOST_TOPICS
@@ -158,14 +160,18 @@ def load_config(
     known_channels: KnownChannels,
     known_keys: KnownKeys | None = None,
     schema: type[Document] = Document,
+    shared: ConfigFile | None = None,
 ) -> Config:
     """Read a configuration, and the files of `conf.d` beside it.
 
     `known_channels` gives the channels of an exchange's connector, None where none exists.
     The names of keys are judged where `known_keys` is given; nothing looks for the keys themselves.
+    `shared` is what the cluster shares: it stands in the place of the same in the files, and is judged with them.
     Raises ConfigErrors with all that is wrong.
     """
-    whole = joined(_parts(path))
+    parts = _parts(path)
+    whole = joined(parts if shared is None else in_place(parts, shared))
+    misplaced = [] if shared is None else list(wrong_in_shared(shared))
     moved = with_own_tables(whole.values)
     if schema is Document and moved.values.get("sources"):
         schema = SourcesDocument
@@ -192,8 +198,8 @@ def load_config(
         places = [(*whole.origin(moved.place(key)), whole.placed(text)) for key, text in said]
         return _in_order(whole, places)
 
-    if document is None or complaints or whole.twice:
-        raise ConfigErrors((*_in_order(whole, whole.twice), *problems(complaints)))
+    if document is None or complaints or whole.twice or misplaced:
+        raise ConfigErrors((*_in_order(whole, [*whole.twice, *misplaced]), *problems(complaints)))
     state = Path(document.state) if document.state else default_state()
     control = None if document.control == "none" else Path(document.control or default_control(state))
     return Config(
@@ -210,6 +216,23 @@ def load_config(
         workers=document.workers,
         warnings=problems([*moved.warnings(), *_open_keys(whole, document), *_plain_ways(document)]),
     )
+
+
+def read_shared_file(path: Path) -> ConfigFile:
+    """A file that a cluster is to share, for `load_config` to judge. Raises ConfigErrors where it is no TOML."""
+    return _one_file(path, _read(path))
+
+
+def shared_file(shared: SharedConfig) -> ConfigFile:
+    """A revision of what a cluster shares, likewise."""
+    return _one_file(Path(f"revision {shared.revision} of the cluster"), shared.text)
+
+
+def _one_file(path: Path, text: str) -> ConfigFile:
+    values, lines = _parse(path, text)
+    if (newer := _newer(values)) is not None:
+        raise _failure(path, line_of(lines, ("version",)), newer)
+    return ConfigFile(path, values, lines)
 
 
 def load_sinks(path: Path, *, known_channels: KnownChannels) -> Config:

@@ -303,8 +303,9 @@ class SourcesDocument(Document):
 
 
 class ClusterDocument(Document):
-    """A file of a member of a cluster, which need not write anything itself."""
+    """A file of a member of a cluster, which need not write anything itself, and may leave exchanges to the cluster."""
 
+    exchanges: list[ExchangeTable] = []
     sinks: list[dict[str, Any]] = []
 
 

@@ -11,7 +11,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from msgspec import structs
+
 from aggregator.bus.selection import parse_pattern
+from aggregator.cluster.shared import SharedConfig
 from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon.logs import set_level
 from aggregator.daemon.running_exchanges import changed_keys
@@ -21,8 +24,13 @@ from aggregator.sinks.sink import SinkConfig
 from aggregator.sources.source import SourceConfig
 
 if TYPE_CHECKING:
+    from aggregator.cluster.settings import ClusterKeys
+    from aggregator.daemon.clustered import ClusteredExchanges
     from aggregator.daemon.daemon import Daemon
+    from aggregator.daemon.running_exchanges import RunningExchanges
+    from aggregator.daemon.workers import Workers
 
+Reread = Callable[[SharedConfig | None], Config]
 Act = Callable[[], Awaitable[object]]
 T = TypeVar("T")
 C = TypeVar("C")
@@ -41,13 +49,15 @@ class Step(NamedTuple):
 class Changes:
     """The changes to one daemon."""
 
-    def __init__(self, daemon: "Daemon", reread: Callable[[], Config] | None) -> None:
+    def __init__(self, daemon: "Daemon", reread: Reread | None) -> None:
         """Prepare; nothing is changed before `begin`.
 
-        reread: reads the configuration anew, and raises ConfigError with all that is wrong; null: it is fixed
+        reread: reads the configuration anew, with what a cluster shares where there is that, and raises ConfigError
+            with all that is wrong; null: it is fixed
         """
         self._daemon = daemon
         self._reread = reread
+        self._shared: SharedConfig | None = None  # the cluster's, as it is in force here
         self._is_up = asyncio.Event()
         self._changing = asyncio.Lock()
         self._asked: asyncio.Task[None] | None = None  # a reload that a signal has asked for, and that has not begun
@@ -76,14 +86,22 @@ class Changes:
         async with self._changing:
             self._asked = None
             with suppress(AggregatorError):  # the log has it
-                await self._reload()
+                await self._reload(self._shared)
 
     async def reload(self) -> list[str]:
         """Read the configuration again, and apply the difference; in words what was done.
 
         Raises AggregatorError with all that is wrong; nothing has changed then.
         """
-        return await self._in_turn(self._reload)
+        return await self._in_turn(lambda: self._reload(self._shared))
+
+    async def share(self, shared: SharedConfig) -> list[str]:
+        """Go by a revision of what the cluster shares, in the place of this daemon's own; in words what was done.
+
+        Raises AggregatorError with all that is wrong; nothing has changed then.
+        """
+        await self._is_up.wait()
+        return await self._in_turn(partial(self._reload, shared if shared.text else None))
 
     async def pause(self, exchange: str) -> int:
         """Pause an exchange; how many topics have a gap for that. Raises AggregatorError."""
@@ -109,10 +127,10 @@ class Changes:
 
     # --- another configuration ----------------------------------------------------------------------------------------
 
-    async def _reload(self) -> list[str]:
+    async def _reload(self, shared: SharedConfig | None) -> list[str]:
         reloading()
         try:
-            done = await self._apply()
+            done = await self._apply(shared)
         except AggregatorError as error:
             for line in str(error).splitlines():
                 log.error("the configuration is not changed: %s", line)  # noqa: TRY400 - it is the operator's
@@ -122,11 +140,11 @@ class Changes:
         log.warning("the configuration is read again: %s", "; ".join(done) or "nothing is different")
         return done
 
-    async def _apply(self) -> list[str]:
+    async def _apply(self, shared: SharedConfig | None) -> list[str]:
         if self._reread is None:
             raise AggregatorError("this daemon was not begun with a file")
         daemon, before = self._daemon, self._daemon.config
-        after = await asyncio.to_thread(self._reread)
+        after = await asyncio.to_thread(self._reread, shared)
         for warning in after.warnings:
             log.warning("%s", warning)
         fixed = list(fixed_differences(before, after))
@@ -142,7 +160,7 @@ class Changes:
                 undone = await self._undo(done)
                 raise ConfigError(f"{step.words}: {in_short(error)}; {undone}") from error
             done.append(step)
-        daemon.config = after
+        daemon.config, self._shared = after, shared
         words = [step.words for step in done]
         if after.required != before.required:
             await daemon.required()
@@ -163,10 +181,11 @@ class Changes:
 
 def fixed_differences(before: Config, after: Config) -> Iterator[str]:
     """The keys that differ and are those of a daemon's whole life."""
-    fixed = ("exchanges",) if before.cluster else ()
-    for key in ("state", "control", "log_format", "workers", "cluster", *fixed):
+    for key in ("state", "control", "log_format", "workers"):
         if getattr(before, key) != getattr(after, key):
             yield key
+    if _without_shared(before) != _without_shared(after):
+        yield "cluster"
     for name in ("journal", "feed"):
         old, new = ([sink for sink in config.sinks if sink.sink.name == name] for config in (before, after))
         if len(old) != len(new):
@@ -176,8 +195,13 @@ def fixed_differences(before: Config, after: Config) -> Iterator[str]:
             yield from (f"{name}.{key}" for key in keys if getattr(one.settings, key) != getattr(other.settings, key))
 
 
+def _without_shared(config: Config) -> "ClusterKeys | None":
+    return None if config.cluster is None else structs.replace(config.cluster, needs=None, buckets=None)
+
+
 def steps(daemon: "Daemon", before: Config, after: Config) -> Iterator[Step]:
     """The difference of two configurations, as steps: what may fail and what is new first, what goes last."""
+    yield from _of_cluster(daemon, before, after)
     leaving: list[Step] = []
     for part in (_of_sinks, _of_exchanges, _of_sources):
         coming, going = part(daemon, before, after)
@@ -187,6 +211,12 @@ def steps(daemon: "Daemon", before: Config, after: Config) -> Iterator[Step]:
     if before.log_level != after.log_level:
         to, back = (partial(_called, partial(_log_from, daemon, each.log_level)) for each in (after, before))
         yield Step("another log_level", to, back)
+
+
+def _of_cluster(daemon: "Daemon", before: Config, after: Config) -> Iterator[Step]:
+    clustered, old, new = daemon.clustered, before.cluster, after.cluster
+    if clustered is not None and old is not None and new is not None and old != new:
+        yield Step("other needs or buckets of members", partial(clustered.share, new), partial(clustered.share, old))
 
 
 def _of_sinks(daemon: "Daemon", before: Config, after: Config) -> tuple[list[Step], list[Step]]:
@@ -210,7 +240,7 @@ def _of_sinks(daemon: "Daemon", before: Config, after: Config) -> tuple[list[Ste
 
 
 def _of_exchanges(daemon: "Daemon", before: Config, after: Config) -> tuple[list[Step], list[Step]]:
-    exchanges = daemon.exchanges
+    exchanges = _exchanges(daemon)
     gone, new, changed = _compared(before.exchanges, after.exchanges, lambda config: config.id)
     coming = [
         Step(f"{config.id}: new", partial(_gather, daemon, config), partial(exchanges.remove, config.id))
@@ -262,9 +292,14 @@ async def _called(call: Callable[[], object]) -> None:
     call()
 
 
+def _exchanges(daemon: "Daemon") -> "ClusteredExchanges | RunningExchanges | Workers":
+    """Whoever has exchanges gathered: in a cluster its member, which has that done while it is in line for them."""
+    return daemon.clustered or daemon.exchanges
+
+
 async def _gather(daemon: "Daemon", config: ExchangeConfig) -> None:
     """Begin with an exchange, which comes by no source any more."""
-    await daemon.exchanges.add(config)
+    await _exchanges(daemon).add(config)
     daemon.sources.let_go(config.id)
 
 

@@ -21,7 +21,7 @@ from aggregator.bus.bus import Bus
 from aggregator.capture.recorder import CLOSE_S
 from aggregator.config.config import Config, default_control
 from aggregator.daemon.attention import Attention
-from aggregator.daemon.changes import Changes
+from aggregator.daemon.changes import Changes, Reread
 from aggregator.daemon.control import Answering, Control
 from aggregator.daemon.identity import own_name
 from aggregator.daemon.insight import DaemonInsight
@@ -70,13 +70,14 @@ class Daemon:
         *,
         capture: Path | None = None,
         owns_process: bool = False,
-        reread: Callable[[], Config] | None = None,
+        reread: Reread | None = None,
         bus: Bus | None = None,
     ) -> None:
         """Prepare.
 
         capture: a directory for the raw frames of every exchange
-        reread: reads the configuration anew, and raises ConfigError; null: it cannot be changed while it runs
+        reread: reads the configuration anew, with what a cluster shares, and raises ConfigError; null: it cannot be
+            changed while it runs
         owns_process: whether the process is to end in time after a signal, whatever hangs
         bus: where records become one stream; null: one that counts them from 1 on
         """
@@ -100,9 +101,9 @@ class Daemon:
         self.sources = RunningSources(
             self.bus, self.exchanges.configs, room=self.outputs.room, progress=self.outputs.progress
         )
-        self.clustered = None if config.cluster is None else _clustered(self, config.cluster)
         self.changes = Changes(self, reread)
         self.process = Process()
+        self.clustered = None if config.cluster is None else _clustered(self, config.cluster)
         self.bus.insight = DaemonInsight(self)
         self.answers = Answering(self)
         self._control: Control | None = None

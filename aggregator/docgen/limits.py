@@ -341,6 +341,8 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
             "it is tried for ever",
         ),
         Bound("cluster.member.MOST_REFUSALS", "refusals", "of one stream, in a row", "what it holds is read anew"),
+        Bound("cluster.shared.MOST_BYTES", "bytes", "of a configuration that members share", "it is refused"),
+        Bound("cluster.shared.KEPT", "revisions", "of it, to go back to", "the oldest go"),
     ),
     "Subscribers of the feed": (
         Bound("feed.settings.FeedSettings.max_clients", "clients", "at once (`max_clients`)", "the next is refused"),

@@ -76,7 +76,7 @@ def test_rates_are_bars_the_greatest_the_highest() -> None:
     assert bars([0, 0]) == "▁▁"
     rates = RateHistory()
     for number in range(KEPT * 2):
-        rates.note(status(float(number)))
+        rates.note({"alpha": float(number)})
     assert (len(rates.total), rates.total[-1], len(rates.line("alpha"))) == (KEPT, KEPT * 2 - 1, 20)
 
 

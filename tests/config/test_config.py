@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from aggregator.catalog.catalog import load_catalog
 from aggregator.catalog.registry import connector_ids, known_channels
-from aggregator.config.config import Config, ConfigErrors, default_state, load_config
+from aggregator.config.config import Config, ConfigErrors, default_state, load_config, read_shared_file
 from aggregator.config.schema import Document, ExchangeTable, closest
 from aggregator.docgen.configuration import FIRST, keys_of, own_sinks, own_sources, sinks_example, sources_example
 from aggregator.errors import ConfigError
@@ -644,6 +644,13 @@ def test_the_example_of_a_cluster(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert [source.settings.stream for source in config.sources] == (
         ["cluster-kraken", "cluster-okx"] if name == "reader" else []
     )
+
+
+def test_the_example_of_what_a_cluster_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.config.config.lacking", lambda *_: None)
+    shared = read_shared_file(ROOT / "config/cluster/shared.toml")
+    config = load_config(ROOT / "config/cluster/member.toml", known_channels=known_channels, shared=shared)
+    assert [exchange.id for exchange in config.exchanges] == ["kraken", "okx"]
 
 
 @pytest.mark.parametrize(

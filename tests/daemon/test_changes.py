@@ -37,7 +37,7 @@ class Scene:
         self.sandbox = sandbox
         self.records: list[Record] = []
         self.write(FIRST)
-        self.daemon = Daemon(self.read(), reread=self.read)
+        self.daemon = Daemon(self.read(), reread=lambda _: self.read())
         self.daemon.bus.attach(lambda batch: self.records.extend(batch.records))
 
     @property

@@ -122,7 +122,7 @@ async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Cl
             list(servers),
             name="aggregator",
             allow_reconnect=False,
-            max_reconnect_attempts=1,  # of each server, which are tried twice then; by default for two minutes
+            max_reconnect_attempts=1,  # each server is tried twice then; by default it is for two minutes
             reconnect_time_wait=AGAIN_S,
             connect_timeout=CONNECT_S,
             ping_interval=PING_S,

@@ -23,7 +23,7 @@ TOGETHER = KEPT  # frames of one read: of no more does a session keep those that
 DAY_NS = 86400 * SECOND_NS
 SHORT_CHARACTERS = WEIGHED_BYTES // 4  # characters
 MOST_FOUND = 1000  # addresses and connections whose streams are remembered
-WHOLLY = 3  # a stream declares the channels of all records of a frame, and serves their instruments
+NOTED, WHOLLY = 1, 4  # a frame gives a stream no record, but an event; records that it declares and serves, all of them
 
 
 class Reader:
@@ -77,13 +77,17 @@ class Reader:
         """
         if self._tried:
             self._tried.clear()
-        day = ts // DAY_NS if ts and self.exchange.archives else -1
+        day = self._day_of(ts)
         found = self._found.get((url, conn, day))
         if found is None:
             if len(self._found) >= MOST_FOUND:
                 self._found.clear()
             found = self._found[url, conn, day] = self._streams_of(url, conn, ts)
         return found[0] if len(found) == 1 else self._readable(found, frame)
+
+    def _day_of(self, ts: int) -> int:
+        """The day whose formats a frame may be of; -1 where there are no others, or its time is not known."""
+        return ts // DAY_NS if ts and self.exchange.archives else -1
 
     def _streams_of(self, url: str, conn: str, ts: int) -> Sequence[Stream]:
         """The streams that a frame may be of, if all that is known is its address, its connection and its time."""
@@ -109,34 +113,47 @@ class Reader:
         Several streams of an exchange may read a frame, and each would check its records by a rule of its own.
         """
         best, most = streams[0], -1
-        unread: Stream | None = None
+        failed: list[Stream] = []
         for stream in streams:
             try:
                 said = self._tried[stream.name] = list(self.events(stream, frame))
             except Exception:  # noqa: BLE001 - it is not this stream's, whatever it says
-                unread = unread or (stream if streams[0].name in self._older else None)
+                failed.append(stream)
                 continue
             fit = self._fit(stream, said)
-            if fit > most and (most <= 0 or stream.parser is None):  # one that remembers would have missed the start
+            if fit > most and (
+                most <= NOTED or stream.parser is None
+            ):  # one that remembers would have missed the start
                 best, most = stream, fit
             if fit == WHOLLY:
                 break
-        if most <= 0 and unread is not None:  # to another format it only means nothing
-            return unread
+        if most == 0 and failed:
+            return self._unreadable(streams, failed) or best
         if most < 0:  # a frame that no stream can read may have changed a book, which is then suspect
             return next((stream for stream in streams if "book" in stream.channels), best)
         return best
 
+    def _unreadable(self, streams: Sequence[Stream], failed: Sequence[Stream]) -> Stream | None:
+        """The stream of a frame that some cannot read, and that means nothing to the others; null: it means nothing.
+
+        It is of a format that was spoken before if that cannot read it, and of today's if none of today's can.
+        """
+        if not any(stream.name in self._older for stream in streams):
+            return None
+        is_of_today = all(stream in failed for stream in streams if stream.name not in self._older)
+        return next((stream for stream in failed if is_of_today or stream.name in self._older), None)
+
     def _fit(self, stream: Stream, said: Iterable[object]) -> int:
-        """How well a stream fits the events that it has read; a frame without records fits every stream."""
+        """How well a stream fits the events that it has read; a frame that means nothing to it fits every stream."""
         served, channels = self._served[stream.name], stream.channels
-        has_records, declares, serves = False, True, not self._instruments
+        fit, has_records, declares, serves = 0, False, True, not self._instruments
         for event in said:
+            fit = NOTED
             if isinstance(event, Record):
                 has_records = True
                 declares = declares and CHANNEL_OF.get(type(event)) in channels
                 serves = serves or event.raw_symbol in served
-        return 1 + declares + serves if has_records else 0
+        return NOTED + 1 + declares + serves if has_records else fit
 
     def events(self, stream: Stream | Poll, frame: bytes) -> Iterable[object]:
         """The events that the parser makes of a frame, once. Raises whatever an unreadable frame provokes."""
@@ -321,7 +338,8 @@ class Replay(Reader):
             return False
         if not (first.dir == line.dir == "in" and first.url == line.url and _is_short(first) and _is_short(line)):
             return False
-        found = self._found.get((line.address or self._urls.get(line.conn, ""), line.conn, -1), ())
+        day = self._day_of(line.time)
+        found = self._found.get((line.address or self._urls.get(line.conn, ""), line.conn, day), ())
         if len(found) != 1 or not _is_steady(found[0]) or self._connections.is_merging(found[0], line.conn):
             return False
         return number == read.number + 1 + len(read.more) and len(read.more) + 1 < TOGETHER
@@ -401,8 +419,7 @@ class Replay(Reader):
     def _go_directly(self, line: CaptureLine, stream: Stream, session: Session, wall: int) -> None:
         """Remember the session of an address and a connection: of this day all frames are its own, or nearly all."""
         day = wall // DAY_NS
-        of_day = day if wall and self.exchange.archives else -1
-        found = self._found.get((line.url or self._urls.get(line.conn, ""), line.conn, of_day), ())
+        found = self._found.get((line.url or self._urls.get(line.conn, ""), line.conn, self._day_of(wall)), ())
         if not found or found[0] is not stream or session.close_reason is not None:
             return
         if len(found) > 1 and stream.parser is not None:

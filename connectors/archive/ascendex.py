@@ -83,6 +83,7 @@ class PricesRow(Struct, gc=False):
     ip: str | None = None
     r: str | None = None
     f: int | None = None  # when funding is exchanged next
+    fi: int | None = None  # how often, in milliseconds
     oi: str | None = None  # since March 2021
 
     def records(self) -> Iterable[Record]:
@@ -92,7 +93,8 @@ class PricesRow(Struct, gc=False):
         if index := nonzero(self.ip):
             yield IndexPrice(raw_symbol=name, price=index, ts_event=time)
         if rate := optional(self.r):
-            yield Funding(raw_symbol=name, rate=rate, ts_next=ms(self.f) if self.f else None, ts_event=time)
+            due, interval = ms(self.f) if self.f else None, self.fi // 1000 if self.fi else None
+            yield Funding(raw_symbol=name, rate=rate, interval_s=interval, ts_next=due, ts_event=time)
         if size := optional(self.oi):
             yield OpenInterest(raw_symbol=name, size=size, ts_event=time)
 

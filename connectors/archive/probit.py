@@ -3,7 +3,8 @@
 https://docs-en.probit.com/reference/marketdata
 One channel brings books, trades and tickers, as a subscription wanted. A book comes in changes of levels without
 numbers or times; `reset` marks a whole one, and trades from before, the oldest first (captures of April 2021). Trades
-of 2018 have no id (a frame of August 2018).
+of 2018 have no id (a frame of August 2018). The book was had as it is (`order_books`, later `order_books_l0`) and with
+its levels rounded (`order_books_l1` to `l4`), which are not told.
 """
 
 from collections.abc import Iterable
@@ -68,6 +69,7 @@ class Frame(Struct, gc=False):
     market_id: str = ""
     reset: bool = False
     order_books: list[Level] | None = None
+    order_books_l0: list[Level] | None = None
     recent_trades: list[TradeRow] | None = None
     ticker: TickerRow | None = None
 
@@ -75,8 +77,9 @@ class Frame(Struct, gc=False):
         if self.channel != "marketdata":
             return
         name = self.market_id
-        if self.order_books is not None and (self.order_books or self.reset):
-            bids, asks = sides((level.side, level.price, level.quantity) for level in self.order_books)
+        levels = self.order_books_l0 if self.order_books is None else self.order_books
+        if levels is not None and (levels or self.reset):
+            bids, asks = sides((level.side, level.price, level.quantity) for level in levels)
             if self.reset:
                 ranked = sorted(bids, key=price_of, reverse=True), sorted(asks, key=price_of)
                 yield BookSnapshot(raw_symbol=name, bids=ranked[0], asks=ranked[1])

@@ -12,16 +12,10 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Archive, Event, Listing, Parse, Stream
-from aggregator.records import HOUR_S, BookDelta, BookSnapshot, Instrument, Levels, MarketState, Trade
-from aggregator.wire import from_iso, is_zero, past
+from aggregator.records import HOUR_S, BookDelta, BookSnapshot, Instrument, Levels, Trade
+from aggregator.wire import as_written, from_iso, is_zero, oldest_first, past
+from connectors.dydx.legacy_wires import STATES, FiguresWire, Markets
 
-STATES: dict[str, MarketState] = {
-    "ONLINE": "trading",
-    "OFFLINE": "delisted",
-    "POST_ONLY": "post_only",
-    "CANCEL_ONLY": "cancel_only",
-    "INITIALIZING": "pre_open",
-}
 Newest = dict[tuple[str, str], int]  # side and price -> the number of the newest change
 
 
@@ -75,6 +69,8 @@ decode = Decoder(Frame).decode
 decode_trades = Decoder(Trades).decode
 decode_whole = Decoder(Whole).decode
 decode_changes = Decoder(Changes).decode
+decode_markets = Decoder(Markets, float_hook=as_written).decode
+decode_figures = Decoder(dict[str, FiguresWire], float_hook=as_written).decode
 
 
 def whole(symbol: str, said: Whole, newest: Newest) -> BookSnapshot:
@@ -106,8 +102,11 @@ def parser() -> Parse:
             return ()
         is_first = said.type == "subscribed"
         if said.channel == "v3_trades":
-            trades = [row.record(said.id) for row in reversed(decode_trades(said.contents).trades)]  # newest first
-            return past(trades) if is_first else trades
+            rows = [row.record(said.id) for row in decode_trades(said.contents).trades]
+            return past(reversed(rows)) if is_first else oldest_first(rows)  # those from before come newest first
+        if said.channel == "v3_markets":
+            told = decode_markets(said.contents).markets if is_first else decode_figures(said.contents)
+            return [record for name, figures in told.items() for record in figures.records(name)]
         if said.channel != "v3_orderbook":
             return ()
         newest = books.setdefault(said.id, {})
@@ -171,7 +170,16 @@ ARCHIVE = Archive(
     streams=(
         Stream(
             name="version3",
-            channels={"trades": "v3_trades", "book": "v3_orderbook"},
+            channels={
+                "trades": "v3_trades",
+                "book": "v3_orderbook",
+                "ticker": "v3_markets",
+                "funding": "v3_markets",
+                "open_interest": "v3_markets",
+                "mark_price": "v3_markets",
+                "index_price": "v3_markets",
+                "status": "v3_markets",
+            },
             parser=parser,
             crosses=True,
         ),

@@ -26,7 +26,7 @@ from aggregator.records import (
     Ticker,
 )
 from aggregator.wire import Text, nonzero, number, optional, seconds
-from connectors.nado.frames import levels, x18
+from connectors.nado.wires import levels, x18
 
 GATEWAY, ARCHIVE = "https://gateway.prod.nado.xyz/v1", "https://archive.prod.nado.xyz/v2"
 DEPTH = 100

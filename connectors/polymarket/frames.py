@@ -11,6 +11,7 @@ from msgspec.json import Decoder
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Refused, Subscription
 from aggregator.records import (
+    DAY_S,
     HOUR_S,
     MS_NS,
     BookSnapshot,
@@ -24,7 +25,7 @@ from aggregator.records import (
 )
 from aggregator.refusals import meaning_of
 from aggregator.wire import Text, bbo, candle, levels, nonzero, number, optional, text
-from connectors.polymarket.wires import BestWire, BookWire, FiguresWire, Said, TradeWire
+from connectors.polymarket.wires import BestWire, BookWire, DayWire, FiguresWire, Said, TradeWire
 
 CHANNELS: dict[Channel, str] = {
     "trades": "trades",
@@ -56,6 +57,7 @@ decode_trades = Decoder(Said[TradeWire | list[TradeWire]], strict=False, float_h
 decode_book = Decoder(Said[BookWire], float_hook=number).decode
 decode_best = Decoder(Said[BestWire], float_hook=number).decode
 decode_figures = Decoder(Said[FiguresWire | list[FiguresWire]], strict=False, float_hook=number).decode
+decode_days = Decoder(Said[DayWire | list[DayWire]], strict=False, float_hook=number).decode
 decode_bars = Decoder(Said[list[list[Text]]], float_hook=number).decode
 decode_other = Decoder(Other, strict=False).decode
 decode_channel = Decoder(Said[object]).decode
@@ -118,6 +120,26 @@ def read_figures(frame: bytes) -> Iterable[Event]:
             yield IndexPrice(raw_symbol=name, price=index, ts_event=at, ts_sent=sent)
 
 
+def read_days(frame: bytes) -> Iterable[Event]:
+    """Statistics, which captures of others may have: nobody subscribes to them here.
+
+    https://docs.polymarket.com/api-reference/wss/perps-statistics
+    """
+    said = decode_days(frame)
+    for row in said.data if isinstance(said.data, list) else (said.data,):
+        name = said.name if row.iid is None else str(row.iid)
+        first, volume = nonzero(row.open), optional(row.vol)
+        if (first, volume) != (None, None):
+            yield Ticker(
+                raw_symbol=name,
+                open=first,
+                quote_volume=volume,
+                window_s=DAY_S,
+                ts_event=said.at,
+                ts_sent=said.sent,
+            )
+
+
 def read_bars(frame: bytes) -> Iterable[Event]:
     """Candles that were touched: `[start, open, high, low, close, volume, trades]`."""
     said = decode_bars(frame)
@@ -134,6 +156,7 @@ READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {
     "book": read_book,
     "bbo": read_best,
     "tickers": read_figures,
+    "statistics": read_days,
     "klines": read_bars,
 }
 HEAD = b'{"ch":"'

@@ -63,3 +63,11 @@ class FiguresWire(Struct, gc=False):
     oi: Text = None
     fr: Text = None
     nxf: int | None = None
+
+
+class DayWire(Struct, gc=False):
+    """Statistics of a day, with its candles, which their own channel tells."""
+
+    iid: int | None = None
+    open: Text = None
+    vol: Text = None  # in the quote asset, as ccxt reads it

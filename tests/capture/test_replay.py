@@ -148,9 +148,12 @@ FRAMES = Path(__file__).parents[1] / "frames"
 
 
 def lines_of(id: str, conn: str, url: str) -> list[CaptureLine]:
-    """The frames of an exchange, some a second time, with rubbish between them: a few of each moment."""
+    """The frames of an exchange of today, some a second time, with rubbish between them: a few of each moment."""
+    exchange = load_exchange(id)
+    assert exchange is not None
+    older = {stream.name for stream in exchange.archived}
     rows = [json.loads(row) for row in (FRAMES / f"{id}.jsonl").read_text().splitlines()]
-    frames = [str(row["frame"]) for row in rows if "frame" in row]
+    frames = [str(row["frame"]) for row in rows if "frame" in row and row.get("stream") not in older]
     texts = [
         text for at, frame in enumerate(frames) for text in (frame, "{", "{", frame) if at % 3 == 0 or text == frame
     ]

@@ -20,7 +20,7 @@ from aggregator.cli.symbols import command as symbols
 from aggregator.config.schema import why_not
 from aggregator.docgen.known import old_formats
 from aggregator.errors import BadFrame
-from aggregator.exchange import Archive, Exchange, Stream, nothing_to_ask
+from aggregator.exchange import Archive, Exchange, Ignored, Stream, nothing_to_ask
 from aggregator.records import SECOND_NS, BookSnapshot, Gap, Trade
 from tests.support.toy import toy
 
@@ -141,6 +141,38 @@ def test_a_frame_of_an_older_format_that_cannot_be_read_is_told_though_it_means_
     with pytest.raises(BadFrame, match="of another format"):
         ParseOnly(exchange, [], None).feed(CaptureLine(ts="1577836799", dir="in", raw="{}"))
     assert ParseOnly(exchange, [], None).feed(CaptureLine(ts="1790000000", dir="in", raw="{}")) == []
+
+
+@pytest.mark.parametrize("ts", ["1577836799", None])
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_frame_that_one_format_cannot_read_and_the_other_takes_for_nothing_is_told(
+    ts: str | None, broken: int
+) -> None:
+    """Whichever of them is asked first: a capture without times is read in the format of today first."""
+    exchange = changed_twice()
+    parses = [lambda _: (), deaf] if broken else [deaf, lambda _: ()]
+    older, today = (
+        structs.replace(exchange.streams[0], name=name, parse=parse)
+        for name, parse in zip(("older", "today"), parses, strict=True)
+    )
+    archive = Archive(until="2022-01-01", streams=(older,))
+    exchange = structs.replace(exchange, feeds=(today,), archives=(archive,))
+    line = CaptureLine(ts=ts, dir="in", raw="{}")
+    with pytest.raises(BadFrame, match="of another format"):
+        ParseOnly(exchange, [], None).feed(line)
+    replay = Replay(exchange, [])
+    replay.feed(line)
+    assert [bad.frame for bad in replay.bad_frames] == [b"{}"]
+
+
+def test_a_frame_that_a_format_passes_over_by_its_own_word_is_no_broken_one() -> None:
+    exchange = changed_twice()
+    passing = structs.replace(exchange.streams[0], name="older", parse=lambda _: (Ignored("told by another book"),))
+    today = structs.replace(exchange.streams[0], name="today", parse=deaf)
+    archive = Archive(until="2022-01-01", streams=(passing,))
+    exchange = structs.replace(exchange, feeds=(today,), archives=(archive,))
+    for ts in ("1577836799", None):
+        assert ParseOnly(exchange, [], None).feed(CaptureLine(ts=ts, dir="in", raw="{}")) == []
 
 
 def test_a_format_can_be_named_whatever_the_time() -> None:

@@ -52,13 +52,13 @@ FUNDING = {
     "bitrue": told("current", "", ""),  # an answer says how many seconds are left, and a parser knows no clock
     "bitstamp": told("current", "listing", "frame"),
     "blofin": told("current", "frame", "frame"),
-    "bybit": told("current", "frame listing", "frame"),
+    "bybit": told("current predicted", "frame listing", "frame"),  # predicted until 2023
     "coinbase": told("current", "frame listing", ""),
     "coinbaseinternational": told("current", "frame", ""),  # it is paid all the time
     "cryptocom": told("current predicted", "frame", "frame"),
     "delta": told("current", "frame listing", "frame"),
     "deribit": told("current", "frame", ""),  # it is paid all the time
-    "dydx": told("current", "listing", "listing"),
+    "dydx": told("current", "frame listing", "frame listing"),  # in frames of version 3
     "fmfwio": told("current predicted", "listing", "frame"),
     "gate": told("current", "frame listing", "frame listing"),
     "gemini": told("current settled", "frame", "frame"),

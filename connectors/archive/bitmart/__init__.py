@@ -4,7 +4,8 @@ https://developer-pro.bitmart.com/en/spot/ and /en/futuresv2/
 Spot names a table, contracts name a group, and sizes of contracts count these. No recording was found: this follows the
 frames that its documentation quotes. They tell which side of a contract's trade was the maker only since `m` is there.
 A contract quoted in USD settles in its coin, which no field says: `BTCUSD`, whose size is 100, counts 100 dollars.
-Books that came one side at a time (`futures/depth5`) are not read.
+A book that came one side at a time (`futures/depth5`) is told once both sides are known. Best prices, funding and the
+rest of the books follow a client of July 2026 (https://github.com/JKorf/BitMart.Net).
 """
 
 from msgspec import Raw, Struct
@@ -15,7 +16,7 @@ from aggregator.exchange import Archive, Exchange, Listing, Stream
 from aggregator.records import Instrument
 from aggregator.sequence import ordered
 from aggregator.wire import at, ms, seconds, step
-from connectors.archive.bitmart.frames import CHANNELS, parse
+from connectors.archive.bitmart.frames import CHANNELS, parser
 
 
 class Market(Struct):
@@ -82,7 +83,7 @@ EXCHANGE = Exchange(
             streams=(
                 Stream(
                     channels=CHANNELS,
-                    parse=parse,
+                    parser=parser,
                     sequence={"book": ordered},
                 ),
             ),

@@ -3,21 +3,22 @@
 https://www.bitmex.com/app/wsAPI
 A level of the book is named by a number: its price is said where it comes, and later only in newer frames. Sizes are
 contracts; of each trade the amounts in the base and in the quote asset are told besides (`homeNotional`,
-`foreignNotional`). A quanto contract is of no fixed amount of either. What tickers told (`instrument`) is not read.
+`foreignNotional`). A quanto contract is of no fixed amount of either. A settlement is a trade without a side.
 Among trades are the prices of indices, rows of nothing (`trdType` is `Referential`): they are passed over.
-Funding (`funding`) is told when it is exchanged; its interval is the time of day of a moment of 2000-01-01.
+Funding (`funding`) is told when it is exchanged, and as it stands with each instrument (`instrument`); its interval is
+the time of day of a moment of 2000-01-01.
 """
 
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Archive, Exchange, Listing, Stream
-from aggregator.records import Instrument, Kind, MarketState
+from aggregator.records import Instrument, Kind
 from aggregator.wire import Text, from_iso, number, optional, step
+from connectors.archive.bitmex.figures_wires import STATES
 from connectors.archive.bitmex.frames import parser
 
 KINDS: dict[str, Kind] = {"FFWCSX": "perpetual", "FFCCSX": "future", "IFXXXP": "spot"}
-STATES: dict[str, MarketState] = {"Open": "trading", "Closed": "halt", "Settled": "delisted", "Unlisted": "delisted"}
 ASSETS = {"XBt": "XBT", "USDt": "USDT"}  # in their smallest parts, as settlements are told
 
 
@@ -94,6 +95,11 @@ EXCHANGE = Exchange(
                         "liquidations": "liquidation",
                         "candles": "tradeBin",
                         "funding": "funding",
+                        "ticker": "instrument",
+                        "mark_price": "instrument",
+                        "index_price": "instrument",
+                        "open_interest": "instrument",
+                        "status": "instrument",
                     },
                     parser=parser,
                 ),

@@ -10,12 +10,14 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Event, Parse
+from aggregator.exchange import Event, Ignored, Parse
 from aggregator.records import BookDelta, BookSnapshot, Funding, Levels, Trade
-from aggregator.wire import Text, as_written, from_iso, optional, past, text
+from aggregator.wire import Text, as_written, from_iso, levels, optional, past, text
+from connectors.archive.bitmex.figures_wires import InstrumentRow, read_instrument
 from connectors.archive.bitmex.wires import BarRow, ForcedRow, FundingRow, QuoteRow, TradeRow
 
 BARS = "tradeBin"
+PASSED = Ignored("the same book is told by orderBookL2")
 Action = Literal["partial", "insert", "update", "delete"]
 
 
@@ -26,6 +28,19 @@ class LevelRow(Struct, gc=False):
     size: Text = "0"
     price: Text = None
     timestamp: str | None = None  # in newer frames
+
+
+class TopRow(Struct, gc=False):
+    """The ten best levels of a side, all of them each time; a side of none is left out."""
+
+    symbol: str
+    timestamp: str
+    bids: list[list[Text]] = []
+    asks: list[list[Text]] = []
+
+    def record(self) -> BookSnapshot:
+        bids, asks, time = levels(self.bids), levels(self.asks), from_iso(self.timestamp)
+        return BookSnapshot(raw_symbol=self.symbol, bids=bids, asks=asks, depth=10, reason="periodic", ts_event=time)
 
 
 class Filter(Struct, frozen=True):
@@ -45,6 +60,8 @@ decode_quotes = Decoder(list[QuoteRow], float_hook=as_written).decode
 decode_bars = Decoder(list[BarRow], float_hook=as_written).decode
 decode_forced = Decoder(list[ForcedRow], float_hook=as_written).decode
 decode_funding = Decoder(list[FundingRow], float_hook=as_written).decode
+decode_tops = Decoder(list[TopRow], float_hook=as_written).decode
+decode_instruments = Decoder(list[InstrumentRow], float_hook=as_written).decode
 decode_levels = Decoder(list[LevelRow], float_hook=as_written).decode
 
 
@@ -78,6 +95,7 @@ class Reading:
     def __init__(self) -> None:
         """Begin without a market."""
         self._books: dict[str, Book] = {}
+        self._instruments: dict[str, InstrumentRow] = {}
 
     def parse(self, frame: bytes) -> Iterable[Event]:
         """The events of a frame. Raises what an unreadable one provokes."""
@@ -85,16 +103,15 @@ class Reading:
         match said.table:
             case "orderBookL2" | "orderBookL2_25":
                 return list(self._changes(said))
+            case "orderBook10":
+                return [PASSED if row.symbol in self._books else row.record() for row in decode_tops(said.data)]
+            case "instrument":
+                known, is_whole = self._instruments, said.action == "partial"
+                rows = decode_instruments(said.data)
+                return [record for row in rows for record in read_instrument(row, known, is_whole=is_whole)]
             case "trade" | "funding":
                 return happened(said)
-            case "quote":
-                return [row.record() for row in decode_quotes(said.data)]
-            case "liquidation" if said.action == "insert":
-                return [row.record() for row in decode_forced(said.data)]
-        if said.table.startswith(BARS):
-            interval = said.table.removeprefix(BARS)
-            return [bar for row in decode_bars(said.data) for bar in row.records(interval)]
-        return ()
+        return others(said)
 
     def _changes(self, said: Frame) -> Iterable[Event]:
         markets: dict[str, list[LevelRow]] = {}
@@ -123,6 +140,18 @@ def happened(said: Frame) -> Iterable[Event]:
     else:
         records = [rate for row in decode_funding(said.data) for rate in row.records()]
     return past(records) if said.action == "partial" else records
+
+
+def others(said: Frame) -> Iterable[Event]:
+    """Best prices, liquidations and candles."""
+    if said.table == "quote":
+        return [row.record() for row in decode_quotes(said.data)]
+    if said.table == "liquidation" and said.action == "insert":
+        return [row.record() for row in decode_forced(said.data)]
+    if said.table.startswith(BARS):
+        interval = said.table.removeprefix(BARS)
+        return [bar for row in decode_bars(said.data) for bar in row.records(interval)]
+    return ()
 
 
 def parser() -> Parse:

@@ -14,9 +14,9 @@ DAY_ZERO = from_iso("2000-01-01T00:00:00.000Z")
 class TradeRow(Struct, gc=False):
     timestamp: str
     symbol: str
-    side: Literal["Buy", "Sell"]  # the taker's
     size: Text
     price: Text
+    side: Literal["Buy", "Sell"] | None = None  # the taker's; a settlement has none
     trdMatchID: str | None = None
     trdType: str = ""
     homeNotional: Text = None
@@ -32,7 +32,7 @@ class TradeRow(Struct, gc=False):
             id=self.trdMatchID,
             price=text(self.price),
             size=text(self.size),
-            side="buy" if self.side == "Buy" else "sell",
+            side=None if self.side is None else "buy" if self.side == "Buy" else "sell",
             size_unit="contract",
             base_size=optional(self.homeNotional),
             quote_size=optional(self.foreignNotional),

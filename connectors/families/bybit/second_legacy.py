@@ -4,7 +4,7 @@ https://bybit-exchange.github.io/docs-legacy/futuresV2/inverse/
 https://bybit-exchange.github.io/docs-legacy/futuresV2/linear/
 Its public streams went offline on 16 October 2023 (https://github.com/hummingbot/hummingbot/issues/6763 quotes the
 exchange's letter). A market had two books, of 25 and of 200 levels: where the deeper one has come, the other is passed
-over. Contracts in USDC (`BTCPERP`) spell some names otherwise. What tickers told (`instrument_info`) is not read.
+over. Contracts in USDC (`BTCPERP`) spell some names otherwise.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,17 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Archive, Event, Listing, Parse, Stream
+from aggregator.exchange import Archive, Event, Ignored, Listing, Parse, Stream
 from aggregator.records import BookDelta, BookSnapshot, Instrument, Levels, Record, SizeUnit, Trade
 from aggregator.sequence import ordered
 from aggregator.wire import Text, as_written, at, from_iso, ms, number, optional, text, us
 from connectors.families.bybit.legacy import read_forced
 from connectors.families.bybit.listing import STATES
+from connectors.families.bybit.second_wires import InfoRow, read_bars, read_info
+from connectors.families.bybit.spot_legacy import SPOT
 
 SHALLOW, DEEP = "orderBookL2_25", "orderBook_200"
+INFO, BARS = "instrument_info", ("klineV2", "candle")
 
 
 class TradeRow(Struct, gc=False):
@@ -77,8 +80,11 @@ class Frame(Struct, gc=False):
     crossSeq: Text = None
     timestampE6: Text = None
 
+    def sent(self) -> int:
+        return us(text(self.timestampE6 if self.timestamp_e6 is None else self.timestamp_e6))
+
     def book(self, symbol: str) -> Record:
-        sent = us(text(self.timestampE6 if self.timestamp_e6 is None else self.timestamp_e6))
+        sent = self.sent()
         sequence = int(text(self.crossSeq if self.cross_seq is None else self.cross_seq))
         if self.type == "snapshot":
             rows = decode_rows(self.data) if bytes(self.data).startswith(b"[") else decode_whole(self.data).rows()
@@ -114,23 +120,35 @@ def ranked(rows: list[Level], word: str) -> Levels:
 
 
 def parser() -> Parse:
-    """The reader of one connection's frames, which knows the markets whose deeper book has come."""
+    """The reader of one connection's frames, which knows the markets whose deeper book has come, and their figures."""
     deep: set[str] = set()
+    known: dict[str, InfoRow] = {}
 
     def parse(frame: bytes) -> Iterable[Event]:
         said = decode(frame)
-        kind, symbol = said.topic.partition(".")[0], said.topic.rpartition(".")[2]
+        kind, _, about = said.topic.partition(".")
+        symbol = about.rpartition(".")[2]
         if kind == "trade":
             return [row.record() for row in decode_trades(said.data)]
         if kind == "liquidation":
             return read_forced(frame, unit(symbol))
-        if kind not in {SHALLOW, DEEP} or (kind == SHALLOW and symbol in deep):
-            return ()
-        if kind == DEEP:
-            deep.add(symbol)
-        return (said.book(symbol),)
+        if kind == INFO:
+            is_change, is_usdc = said.type == "delta", said.crossSeq is not None
+            return read_info(said.data, known, unit(symbol), said.sent(), is_change=is_change, is_usdc=is_usdc)
+        if kind in BARS:
+            return read_bars(said.data, about, unit(symbol), said.sent())
+        return read_book(said, kind, symbol, deep) if kind in {SHALLOW, DEEP} else ()
 
     return parse
+
+
+def read_book(said: Frame, kind: str, symbol: str, deep: set[str]) -> Iterable[Event]:
+    """A book, but the shallow one of a market whose deeper one has come."""
+    if kind == DEEP:
+        deep.add(symbol)
+    elif symbol in deep:
+        return (Ignored(f"the same book is told by {DEEP}"),)
+    return (said.book(symbol),)
 
 
 class PriceFilter(Struct):
@@ -186,10 +204,21 @@ ARCHIVE = Archive(
     streams=(
         Stream(
             name="version2",
-            channels={"trades": "trade", "book": DEEP, "liquidations": "liquidation"},
+            channels={
+                "trades": "trade",
+                "book": DEEP,
+                "liquidations": "liquidation",
+                "ticker": INFO,
+                "funding": INFO,
+                "open_interest": INFO,
+                "mark_price": INFO,
+                "index_price": INFO,
+                "candles": "klineV2",
+            },
             parser=parser,
             sequence={"book": ordered},
             depth=200,
         ),
+        SPOT,
     ),
 )

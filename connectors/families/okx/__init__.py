@@ -23,6 +23,7 @@ from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import spanning
 from aggregator.wire import crc_in_turns, encode
+from connectors.families.okx import legacy
 from connectors.families.okx.frames import CHANNELS, DEPTH, SWAP, parse, read_whole
 from connectors.families.okx.history import history
 from connectors.families.okx.listing import KINDS, listing, read_instrument, rows
@@ -121,8 +122,20 @@ def stream(name: str, channels: Sequence[Channel], types: Iterable[str], ws: str
     )
 
 
-def exchange(id: str, *, docs: str, ws: str, rest: str, checked: str, types: Sequence[str] = tuple(KINDS)) -> Exchange:
-    """Declare an exchange that speaks OKX, by its addresses and the types of instruments that it has."""
+def exchange(
+    id: str,
+    *,
+    docs: str,
+    ws: str,
+    rest: str,
+    checked: str,
+    types: Sequence[str] = tuple(KINDS),
+    legacy_until: str | None = None,
+) -> Exchange:
+    """Declare an exchange that speaks OKX, by its addresses and the types of instruments that it has.
+
+    legacy_until: the day until which it spoke version 3
+    """
     served = [(name, channels, [type for type in types if type in whose]) for name, channels, whose in FEEDS]
     return Exchange(
         id=id,
@@ -133,15 +146,17 @@ def exchange(id: str, *, docs: str, ws: str, rest: str, checked: str, types: Seq
         listing=listing(rest, types),
         feeds=tuple(stream(name, channels, mine, ws, rest) for name, channels, mine in served if mine),
         history=history(rest, bar_name),
+        archives=() if legacy_until is None else (legacy.archive(legacy_until, legacy.CHANNELS, checksum),),
         notes=tuple(note for type, note in NOTES if type in types),
     )
 
 
-def archived(id: str, *, docs: str, checked: str, until: str) -> Exchange:
-    """Declare an exchange of spot that spoke OKX until a day."""
+def archived(id: str, *, docs: str, checked: str, until: str, legacy_until: str) -> Exchange:
+    """Declare an exchange of spot that spoke OKX until a day, and version 3 of it until an earlier one."""
     channels: tuple[Channel, ...] = ("trades", "book", "bbo", "ticker", "candles")
     spot = Stream(
         channels={channel: CHANNELS[channel] for channel in channels}, parse=parse, checksum=checksum, depth=DEPTH
     )
     archive = Archive(until=until, streams=(spot,), listing=Listing(rows=rows, read=read_instrument))
-    return Exchange(id=id, docs=docs, checked=checked, archives=(archive,))
+    older = legacy.archive(legacy_until, legacy.SPOT, checksum)
+    return Exchange(id=id, docs=docs, checked=checked, archives=(older, archive))

@@ -1,4 +1,4 @@
-"""The contents of BitMart's frames: trades, books, statistics and candles, of spot and of contracts."""
+"""The contents of BitMart's frames of contracts: trades, books, statistics, funding and candles."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -8,9 +8,11 @@ from msgspec import Struct
 from aggregator.records import (
     DAY_S,
     MS_NS,
+    SECOND_NS,
+    Bbo,
     BookDelta,
     BookSnapshot,
-    Candle,
+    Funding,
     IndexPrice,
     Levels,
     MarkPrice,
@@ -18,39 +20,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import bbo, candle, from_iso, levels, ms, nonzero, seconds
-
-
-class SpotTrade(Struct, gc=False):
-    symbol: str
-    price: str
-    side: Literal["buy", "sell"]
-    size: str
-    s_t: int  # seconds
-    ms_t: int | None = None
-
-    def record(self) -> Trade:
-        return Trade(
-            raw_symbol=self.symbol,
-            price=self.price,
-            size=self.size,
-            side=self.side,
-            ts_event=seconds(self.s_t) if self.ms_t is None else ms(self.ms_t),
-        )
-
-
-class SpotBook(Struct, gc=False):
-    symbol: str
-    asks: list[list[str]]
-    bids: list[list[str]]
-    ms_t: int
-    type: Literal["snapshot", "update"] | None = None  # a book of few levels is always whole, and does not say it
-    version: int | None = None
-
-    def record(self) -> BookSnapshot | BookDelta:
-        kind = BookDelta if self.type == "update" else BookSnapshot
-        bids, asks, time = levels(self.bids), levels(self.asks), self.ms_t * MS_NS
-        return kind(raw_symbol=self.symbol, bids=bids, asks=asks, sequence=self.version, ts_event=time)
+from aggregator.wire import Text, bbo, candle, from_iso, ms, nonzero, optional, seconds
 
 
 class ContractTrade(Struct, gc=False):
@@ -83,8 +53,8 @@ class ContractBook(Struct, gc=False):
     asks: list[Level]
     bids: list[Level]
     ms_t: int
-    version: int
-    type: Literal["snapshot", "update"]
+    version: int | None = None
+    type: Literal["snapshot", "update"] | None = None  # a book of few levels is always whole, and does not say it
 
     def record(self) -> BookSnapshot | BookDelta:
         kind = BookDelta if self.type == "update" else BookSnapshot
@@ -92,43 +62,45 @@ class ContractBook(Struct, gc=False):
         return kind(raw_symbol=self.symbol, bids=bids, asks=asks, sequence=self.version, ts_event=time)
 
 
-class SpotDay(Struct, gc=False):
+class ContractSide(Struct, gc=False):
+    """One side of a book, whole: the other one comes by itself."""
+
     symbol: str
-    last_price: str
-    open_24h: str
-    high_24h: str
-    low_24h: str
-    base_volume_24h: str
-    quote_volume_24h: str
-    bid_px: str
-    bid_sz: str
-    ask_px: str
-    ask_sz: str
+    way: Literal[1, 2]  # bids, asks
+    depths: list[Level]
     ms_t: int
 
-    def records(self) -> Iterable[Record]:
-        time = ms(self.ms_t)
-        yield Ticker(
-            raw_symbol=self.symbol,
-            last=nonzero(self.last_price),
-            open=nonzero(self.open_24h),
-            high=nonzero(self.high_24h),
-            low=nonzero(self.low_24h),
-            base_volume=self.base_volume_24h,
-            quote_volume=self.quote_volume_24h,
-            window_s=DAY_S,
-            ts_event=time,
-        )
-        yield bbo(self.symbol, self.bid_px, self.bid_sz, self.ask_px, self.ask_sz, ts_event=time)
 
-
-class SpotBar(Struct, gc=False):
+class ContractBest(Struct, gc=False):
     symbol: str
-    candle: tuple[int, str, str, str, str, str]  # a time in seconds, open, high, low, close, and the volume
+    best_bid_price: str
+    best_bid_vol: str
+    best_ask_price: str
+    best_ask_vol: str
+    ms_t: int
 
-    def record(self, interval: str) -> Candle:
-        start, first, high, low, last, volume = self.candle
-        return candle(self.symbol, interval, seconds(start), (first, high, low, last), base=volume)
+    def record(self) -> Bbo:
+        bid, ask = (self.best_bid_price, self.best_bid_vol), (self.best_ask_price, self.best_ask_vol)
+        return bbo(self.symbol, *bid, *ask, ts_event=ms(self.ms_t))
+
+
+class ContractFunding(Struct, gc=False):
+    symbol: str
+    fundingRate: Text
+    fundingTime: int  # when it is exchanged next
+    ts: int
+    nextFundingRate: Text = None
+    nextFundingTime: int | None = None
+
+    def records(self) -> Iterable[Funding]:
+        due, after, at = ms(self.fundingTime), ms(self.nextFundingTime) if self.nextFundingTime else None, ms(self.ts)
+        length = None if after is None else (after - due) // SECOND_NS
+        if rate := optional(self.fundingRate):
+            yield Funding(raw_symbol=self.symbol, rate=rate, interval_s=length, ts_next=due, ts_event=at)
+        if rate := optional(self.nextFundingRate):
+            yield Funding(
+                raw_symbol=self.symbol, rate=rate, kind="predicted", interval_s=length, ts_next=after, ts_event=at
+            )
 
 
 class ContractDay(Struct, gc=False):

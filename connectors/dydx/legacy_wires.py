@@ -39,7 +39,7 @@ class FiguresWire(Struct, gc=False):
     volume24H: Text = None  # in US dollars
     trades24H: Text = None
     openInterest: Text = None  # in the base asset
-    nextFundingRate: Text = None  # of the running hour
+    nextFundingRate: Text = None  # the rate of the running hour
     nextFundingAt: str | None = None
 
     def records(self, name: str) -> Iterable[Record]:

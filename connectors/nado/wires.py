@@ -145,7 +145,7 @@ class PaymentWire(Struct, gc=False):
 
     timestamp: int
     product_id: int
-    open_interest: int  # as it was at that time
+    open_interest: int  # the amount at that time
 
     def event(self) -> Event:
         return OpenInterest(raw_symbol=str(self.product_id), size=x18(self.open_interest), ts_event=self.timestamp)

@@ -48,7 +48,7 @@ class Frame(Struct, gc=False):
         return self.spot() if self.table else self.contracts()
 
     def spot(self) -> Iterable[Event]:
-        """What a table tells; an interval is written as ours are, but for hours, days and weeks (`1H`)."""
+        """The records of a table; an interval is written as ours are, but for hours, days and weeks (`1H`)."""
         if self.table == "spot/trade":
             return [row.record() for row in decode_spot_trades(self.data)]
         if self.table.startswith("spot/depth"):
@@ -61,7 +61,7 @@ class Frame(Struct, gc=False):
         return ()
 
     def contracts(self) -> Iterable[Event]:
-        """What a group tells, but books of one side."""
+        """The records of a group, but books of one side."""
         kind, _, _ = self.group.partition(":")
         if kind.startswith(BARS):
             return decode_bars(self.data).records(ours(kind.removeprefix(BARS)))

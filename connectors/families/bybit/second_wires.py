@@ -45,7 +45,7 @@ NEVER = "1970"  # how the time begins of funding that there is none
 
 
 class InfoRow(Struct, gc=False):
-    """What is told of a contract: all of it at first, then what has changed."""
+    """The figures of a contract: all of them at first, then those that have changed."""
 
     symbol: str
     last_price: Text = None
@@ -60,8 +60,8 @@ class InfoRow(Struct, gc=False):
     mark_price_e4: Text = None
     index_price: Text = None
     index_price_e4: Text = None
-    volume_24h: Text = None  # of contracts in USD: dollars
-    volume_24h_e8: Text = None  # of the others: the base asset
+    volume_24h: Text = None  # dollars, where contracts are of one dollar
+    volume_24h_e8: Text = None  # the base asset, where they are not
     turnover_24h_e8: Text = None  # the other side of the volume
     open_interest: Text = None
     open_interest_e8: Text = None

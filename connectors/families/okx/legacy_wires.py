@@ -47,7 +47,7 @@ class TradeRow(Struct, gc=False):
     timestamp: str
     trade_id: Text = None
     size: Text = None
-    qty: Text = None  # of dated contracts, and of options
+    qty: Text = None  # dated contracts have it, and options
 
     def record(self) -> Trade:
         return Trade(
@@ -76,10 +76,10 @@ class TickerRow(Struct, gc=False):
     open_24h: Text = None
     high_24h: Text = None
     low_24h: Text = None
-    base_volume_24h: Text = None  # of spot
+    base_volume_24h: Text = None  # spot has it, and what follows
     quote_volume_24h: Text = None
     volume_24h: Text = None  # contracts
-    volume_token_24h: Text = None  # of contracts, in the base asset
+    volume_token_24h: Text = None  # contracts have it: in the base asset
     open_interest: Text = None
     best_bid: Text = None
     best_ask: Text = None
@@ -123,7 +123,7 @@ class FundingRow(Struct, gc=False):
     instrument_id: str
     funding_rate: Text
     funding_time: str
-    estimated_rate: Text = None  # of the interval after
+    estimated_rate: Text = None  # the rate of the interval after
 
     def records(self) -> Iterable[Funding]:
         if rate := optional(self.funding_rate):

@@ -20,6 +20,7 @@ TRADES: dict[Channel, str] = {"trades": "anonymousTrades"}
 TICKS: dict[Channel, str] = {"ticker": "tick"}
 CONTRACTS: dict[Channel, str] = {**TICKS, "mark_price": "tick", "open_interest": "tick"}
 PERPETUALS: dict[Channel, str] = {**CONTRACTS, "funding": "tick"}
+OPTIONS: dict[Channel, str] = {**CONTRACTS, "options": "tick"}
 INDICES: dict[Channel, str] = {"index_price": "indexPrice"}
 PING = b'{"jsonrpc":"2.0","type":"command","method":"keepalivePing","params":{},"id":"0"}'
 HAS_INDEX = {"perpetual", "future", "option"}
@@ -71,7 +72,8 @@ EXCHANGE = Exchange(
         stream("books", "/market-data/orderbook", BOOKS, kinds("spot", *HAS_INDEX)),
         stream("trades", "/market-data/trades", TRADES, kinds("spot", *HAS_INDEX)),
         stream("perpetuals", "/market-data/tick", PERPETUALS, kinds("perpetual")),
-        stream("futures", "/market-data/tick", CONTRACTS, kinds("future", "option")),
+        stream("futures", "/market-data/tick", CONTRACTS, kinds("future")),
+        stream("options", "/market-data/tick", OPTIONS, kinds("option")),
         stream("spot", "/market-data/tick", TICKS, kinds("spot")),
         stream("indices", "/index-data", INDICES, kinds(*HAS_INDEX)),
     ),

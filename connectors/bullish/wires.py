@@ -13,6 +13,7 @@ from msgspec import Struct
 from aggregator.records import (
     DAY_S,
     HOUR_S,
+    MS_NS,
     Bbo,
     BookSnapshot,
     Funding,
@@ -20,13 +21,24 @@ from aggregator.records import (
     Levels,
     MarkPrice,
     OpenInterest,
+    OptionSummary,
     Record,
     Ticker,
     Trade,
 )
-from aggregator.wire import bbo, fraction, ms, nonzero, optional
+from aggregator.wire import bbo, best, fraction, nonzero, optional
 
 DEPTH = 200
+DIGITS = {13: MS_NS, 19: 1}  # how many a time of now has -> what it counts, in nanoseconds
+
+
+def moment(stamp: str | None) -> int | None:
+    """A time in milliseconds, or in nanoseconds as trades may have it; one of 1970 (`1784801`) says nothing.
+
+    Both stand in frames of 2026 (https://github.com/tardis-dev/tardis-node, test/mappers.test.ts).
+    """
+    unit = DIGITS.get(len(stamp or ""))
+    return None if stamp is None or unit is None else int(stamp) * unit
 
 
 class TradeRow(Struct, gc=False):
@@ -47,8 +59,8 @@ class TradeRow(Struct, gc=False):
             size=self.quantity,
             side="buy" if (self.side == "BUY") is self.isTaker else "sell",
             kind="block" if self.otcTradeId else "trade",
-            ts_event=ms(self.createdAtTimestamp),
-            ts_sent=ms(self.publishedAtTimestamp) if self.publishedAtTimestamp else None,
+            ts_event=moment(self.createdAtTimestamp),
+            ts_sent=moment(self.publishedAtTimestamp),
         )
 
 
@@ -81,8 +93,8 @@ class BookWire(Struct, gc=False):
             depth=DEPTH,
             reason="periodic",
             sequence=self.sequenceNumberRange[1],
-            ts_event=ms(self.timestamp),
-            ts_sent=ms(self.publishedAtTimestamp) if self.publishedAtTimestamp else None,
+            ts_event=moment(self.timestamp),
+            ts_sent=moment(self.publishedAtTimestamp),
         )
 
 
@@ -92,11 +104,12 @@ class BestWire(Struct, gc=False):
     ask: list[str]
     sequenceNumber: str
     timestamp: str
+    publishedAtTimestamp: str | None = None
 
     def records(self) -> Iterable[Bbo]:
         (bid, bid_size), (ask, ask_size) = self.bid or (None, None), self.ask or (None, None)
-        at, number = ms(self.timestamp), int(self.sequenceNumber)
-        yield bbo(self.symbol, bid, bid_size, ask, ask_size, ts_event=at, sequence=number)
+        at, sent, number = moment(self.timestamp), moment(self.publishedAtTimestamp), int(self.sequenceNumber)
+        yield bbo(self.symbol, bid, bid_size, ask, ask_size, ts_event=at, ts_sent=sent, sequence=number)
 
 
 class TickWire(Struct, gc=False):
@@ -114,10 +127,18 @@ class TickWire(Struct, gc=False):
     markPrice: str | None = None  # contracts alone have it, and what follows
     fundingRate: str | None = None  # perpetuals alone have it, in percent
     openInterest: str | None = None
+    impliedVolatility: str | None = None  # options alone have it, and what follows, but for the best prices
+    delta: str | None = None
+    gamma: str | None = None
+    vega: str | None = None
+    theta: str | None = None
+    bestBid: str | None = None
+    bidVolume: str | None = None
+    bestAsk: str | None = None
+    askVolume: str | None = None
 
     def records(self) -> Iterable[Record]:
-        name, at = self.symbol, ms(self.createdAtTimestamp)
-        sent = ms(self.publishedAtTimestamp) if self.publishedAtTimestamp else None
+        name, at, sent = self.symbol, moment(self.createdAtTimestamp), moment(self.publishedAtTimestamp)
         yield Ticker(
             raw_symbol=name,
             last=nonzero(self.last),
@@ -138,6 +159,26 @@ class TickWire(Struct, gc=False):
             yield Funding(raw_symbol=name, rate=rate, interval_s=HOUR_S, ts_event=at, ts_sent=sent)
         if (size := optional(self.openInterest)) is not None:
             yield OpenInterest(raw_symbol=name, size=size, ts_event=at, ts_sent=sent)
+        if self.delta is not None or self.impliedVolatility is not None:
+            yield self.option(at, sent)
+
+    def option(self, at: int | None, sent: int | None) -> OptionSummary:
+        bid, ask = best(self.bestBid, self.bidVolume), best(self.bestAsk, self.askVolume)
+        return OptionSummary(
+            raw_symbol=self.symbol,
+            mark_price=nonzero(self.markPrice),
+            mark_iv=nonzero(self.impliedVolatility),
+            bid_price=bid[0],
+            bid_size=bid[1],
+            ask_price=ask[0],
+            ask_size=ask[1],
+            delta=optional(self.delta),
+            gamma=optional(self.gamma),
+            vega=optional(self.vega),
+            theta=optional(self.theta),
+            ts_event=at,
+            ts_sent=sent,
+        )
 
 
 class IndexWire(Struct, gc=False):
@@ -148,4 +189,4 @@ class IndexWire(Struct, gc=False):
     def records(self) -> Iterable[IndexPrice]:
         if (price := nonzero(self.price)) is not None:
             name = self.assetSymbol
-            yield IndexPrice(raw_symbol=name, price=price, index=name, ts_event=ms(self.updatedAtTimestamp))
+            yield IndexPrice(raw_symbol=name, price=price, index=name, ts_event=moment(self.updatedAtTimestamp))

@@ -54,7 +54,9 @@ FUNDING = {
     "blofin": told("current", "frame", "frame"),
     "bybit": told("current predicted", "frame listing", "frame"),  # predicted until 2023
     "coinbase": told("current", "frame listing", ""),
-    "coinbaseinternational": told("current", "frame", ""),  # it is paid all the time
+    "coinbaseinternational": told(
+        "current settled", "frame", ""
+    ),  # it is paid all the time; before 2026-10 it was settled
     "cryptocom": told("current predicted", "frame", "frame"),
     "delta": told("current", "frame listing", "frame"),
     "deribit": told("current", "frame", ""),  # it is paid all the time

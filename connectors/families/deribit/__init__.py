@@ -6,6 +6,7 @@ https://docs.deribit.com/articles/notifications
 from collections.abc import Iterable, Sequence
 
 from aggregator.exchange import (
+    Archive,
     Backfill,
     Exchange,
     Heartbeat,
@@ -56,6 +57,7 @@ def exchange(
     notes: tuple[str, ...] = (),
     announced: tuple[str, ...] = (),
     test_every: float | None = None,
+    archives: tuple[Archive, ...] = (),
 ) -> Exchange:
     """Declare an exchange that speaks Deribit.
 
@@ -74,6 +76,7 @@ def exchange(
         docs=docs,
         checked=checked,
         announced=announced,
+        archives=archives,
         limits=Limits(weights={rest: ((20, 1),)}, connections=32),  # HTTP is counted in
         listing=Listing(
             tuple(

@@ -6,12 +6,23 @@ A side keeps its levels in a dictionary from price text to size text, so that a 
 sorted lists of keys and of price texts whose end is the best price. A removed level stays, with its zero size, until
 the best price passes it, somebody reads there, or enough of them have gathered. Two spellings of one price (`100.0`,
 `100.00`) are one level: a spelling that is new to the side is compared by number before it is let in.
+
+Most levels are far from the best and hardly ever change. They are packed into a stack of texts, the best on top, which
+takes a tenth of the memory; only the near ones are kept as said. A far level that changes is in the dictionary again,
+where it counts instead of what its text says. The text on top is unpacked when the best price, or a reader, comes
+there; when the near ones are too many, the farthest of them become texts. A side of which many far levels change is
+unpacked as a whole, and packed again only after so many new prices that this costs next to nothing; likewise a book
+that is first read as a whole, or told much at once. Sides of limited depth, and those with prices that are too long for
+a float, are never packed.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, compress, islice
+
+from msgspec import DecodeError
+from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.records import BookSnapshot, Levels
@@ -23,15 +34,93 @@ EXACT_DIGITS = 15  # a float tells any two decimal numbers of this many digits a
 INFINITY = float("inf")
 MANY = 256  # more new prices than this at once are cheaper sorted together than inserted one by one
 SPELLED = 8  # spellings of so many times the levels that are asked for are remembered
-SLACK = 256  # removed levels that may gather before they are swept out, beside as many as there are levels
+SLACK = 64  # removed levels that may gather before they are swept out, beside as many as there are levels
+NEAR = 128  # levels nearest the best that are not packed; those beyond are, once there are twice as many
+PACK = 64  # levels of one text, at most
+FEW = 8  # far levels that may change at once; where more do, the side is unpacked
+SMALL = 64  # levels of a first delta up to which a book is packed beforehand: it tells how far the others will reach
+PATIENCE = 4  # times as many new prices as there are levels must come before a side is packed again
+BETWEEN = "\n"  # between prices and sizes in a text; levels in which an exchange says it are not packed
 
-
-def _is_long(price: str) -> bool:
-    return len(price) > EXACT_DIGITS and len(price.replace(".", "").strip("0")) > EXACT_DIGITS
+_read = Decoder(float).decode  # it gives what `float` gives, in a fourth of the time, but reads only JSON's spellings
 
 
 class BadPrice(BadFrame):
     """A price is no number; the book is of no use after that."""
+
+
+def _number(price: str) -> float:
+    try:
+        return _read(price)
+    except (DecodeError, UnicodeError):
+        pass
+    try:
+        number = float(price)
+        if -INFINITY < number < INFINITY:
+            return number
+    except ValueError:
+        pass
+    raise _no_price(price)
+
+
+def _numbers(prices: list[str]) -> list[float]:
+    try:
+        return [*map(_read, prices)]
+    except (DecodeError, UnicodeError):
+        return [*map(_number, prices)]
+
+
+def _no_price(price: str) -> BadPrice:
+    return BadPrice(f"{price[:40]!r} is not a price")
+
+
+def _is_long(price: str) -> bool:
+    return len(price.replace(".", "").strip("0")) > EXACT_DIGITS
+
+
+class Far:
+    """The levels of a side that are packed, and which of them have changed since.
+
+    edge: the best key that is packed, or minus infinity; every level with a better one is near
+    count: how many levels are packed
+    changed: the keys of levels no better than the edge that the side's dictionary has, with their prices
+    """
+
+    __slots__ = ("_packs", "changed", "count", "edge")
+
+    def __init__(self) -> None:
+        self.edge: Key = -INFINITY
+        self.count = 0
+        self.changed: dict[Key, str] = {}
+        self._packs: list[tuple[Key, str]] = []  # the best key of each text, and its prices and sizes in turns
+
+    def push(self, edge: Key, levels: Levels) -> bool:
+        """Pack levels that are better than all here, best first; False where they could not be told apart again."""
+        text = BETWEEN.join(chain.from_iterable(levels))
+        if text.count(BETWEEN) != 2 * len(levels) - 1:
+            return False
+        self._packs.append((edge, text))
+        self.edge = edge
+        self.count += len(levels)
+        return True
+
+    def pop(self, *, whole: bool) -> tuple[list[str], list[str]]:
+        """Take out the best text, or the whole of them: prices, and sizes, best last."""
+        taken = self._packs if whole else self._packs[-1:]
+        fields = _fields(taken)
+        del self._packs[-len(taken) :]
+        self.edge = self._packs[-1][0] if self._packs else -INFINITY
+        self.count -= len(fields) // 2
+        return fields[-2::-2], fields[::-2]
+
+    def levels(self) -> Levels:
+        """All that is packed, as it was then, best first."""
+        fields = _fields(self._packs)
+        return list(zip(fields[::2], fields[1::2], strict=True))
+
+
+def _fields(packs: list[tuple[Key, str]]) -> list[str]:
+    return BETWEEN.join(text for _, text in reversed(packs)).split(BETWEEN)
 
 
 class Side:
@@ -44,7 +133,9 @@ class Side:
         "_count",
         "_dead",
         "_depth",
+        "_far",
         "_keys",
+        "_patience",
         "_prices",
         "_sign",
         "_sizes",
@@ -57,12 +148,14 @@ class Side:
         "exact",
     )
 
-    def __init__(self, sign: int, levels: Levels, depth: int | None) -> None:
+    def __init__(self, sign: int, levels: Levels, depth: int | None, *, packs: bool = True) -> None:
         self._sign = sign
         self._depth = depth
         self.exact = False
         self._sizes: dict[str, str] = dict(levels)
-        self._keys: list[Key] = []  # they are in order, the best last
+        self._far = Far()
+        self._patience: float = 0 if packs else PATIENCE * len(levels)  # new prices that come before a side is packed
+        self._keys: list[Key] = []  # those of near levels are in order, the best last
         self._prices: list[str] = []  # the prices of the keys, as they are spelled
         self._dead: set[str] = set()  # removed prices that are still here; only a side of limited depth keeps this set
         self._sweep_at = 0
@@ -72,6 +165,8 @@ class Side:
         self._words: list[str] | None = None  # the best levels so written; None if something has changed since
         self.best: Key = -INFINITY
         self._top = ""
+        if depth is not None:
+            self._patience = INFINITY  # levels come and go at its far end, too
         if self._sizes:
             levels = self._place(levels, len(self._sizes))
         if depth is not None:
@@ -95,8 +190,19 @@ class Side:
 
     def top(self, count: int | None = None) -> Levels:
         """The best `count` levels (None: all), best first."""
-        names = self._best(count)
-        return list(zip(names, map(self._sizes.__getitem__, names), strict=True))
+        is_deep = self._far.count > 0 and (count is None or count > NEAR)
+        names = self._best(None if is_deep else count)
+        levels = list(zip(names, map(self._sizes.__getitem__, names), strict=True))
+        return (levels + self._beyond())[:count] if is_deep else levels
+
+    def _beyond(self) -> Levels:
+        """All levels that are not near, best first."""
+        levels, changed, sizes = self._far.levels(), self._far.changed, self._sizes
+        if changed:
+            keyed = dict(zip(self._keys_of([price for price, _ in levels]), levels, strict=True))
+            keyed |= ((key, (price, sizes[price])) for key, price in changed.items())
+            levels = [keyed[key] for key in sorted(keyed, reverse=True) if keyed[key][1].lstrip("0.")]
+        return levels
 
     def spelled(self, count: int, spell: Spell) -> list[str]:
         """The best `count` levels, best first, as `spell` writes each; unchanged ones are remembered."""
@@ -111,10 +217,14 @@ class Side:
         return self._words
 
     def _best(self, count: int | None) -> list[str]:
-        """The best `count` prices (None: all), best first."""
+        """The best `count` prices (None: all that are near), best first."""
         if self._depth is None:
-            sizes = self._sizes
-            return list(islice((price for price in reversed(self._prices) if sizes[price].lstrip("0.")), count))
+            while True:
+                sizes = self._sizes
+                names = list(islice((price for price in reversed(self._prices) if sizes[price].lstrip("0.")), count))
+                if count is None or len(names) == count or not self._far.count:
+                    return names
+                self._unpack()
         while True:
             names = self._prices[::-1] if count is None else self._prices[: -count - 1 : -1]
             if self._dead.isdisjoint(names):
@@ -131,18 +241,32 @@ class Side:
     def _place(self, levels: Levels, count: int) -> Levels:
         """Sort in the newest `count` prices of the sizes. Gives the levels in the spelling of this side."""
         new = list(islice(reversed(self._sizes), count))
-        if not self.exact and any(map(_is_long, new)):
-            self.exact = True
-            self._keys = [self._key(price) for price in self._prices]
-            self.best = -INFINITY  # the key was a float and is found anew
+        if not self.exact:
+            for price in new:
+                if len(price) > EXACT_DIGITS and _is_long(price):
+                    self._go_exact()
+                    break
+        changed = self._far.changed
+        known = len(changed)
         again = self._insert(new) if count <= MANY else self._merge(new)
         if again:
             levels = self._respell(again, levels)
+        self._patience -= count
+        if len(changed) > known and (len(changed) > known + FEW or len(changed) > self._far.count // 2):
+            self._unpack(whole=True)
         if count > MANY or len(self._keys) > self._sweep_at:
             self._sweep()
         elif self._keys and self._keys[-1] > self.best:
             self._seek()
         return levels
+
+    def _go_exact(self) -> None:
+        """Have decimals for keys from now on."""
+        if self._far.count:
+            self._unpack(whole=True)
+        self.exact, self._patience = True, INFINITY
+        self._keys = self._keys_of(self._prices)
+        self.best = -INFINITY  # the key was a float and is found anew
 
     def _insert(self, new: list[str]) -> dict[str, str]:
         """Insert a few prices. Gives those that are here under another spelling, with that spelling."""
@@ -151,7 +275,11 @@ class Side:
         for price in new:
             key = self._key(price)
             at = bisect_left(keys, key)
-            if at < len(keys) and keys[at] == key:
+            if at == 0 and key <= self._far.edge:
+                own = self._far.changed.setdefault(key, price)
+                if own is not price:
+                    again[price] = own
+            elif at < len(keys) and keys[at] == key:
                 again[price] = prices[at]
             else:
                 keys.insert(at, key)
@@ -159,14 +287,15 @@ class Side:
         return again
 
     def _merge(self, new: list[str]) -> dict[str, str]:
-        """Add many prices, which `_sweep` sorts. Gives the same as `_insert`."""
-        spelling = dict(zip(self._keys, self._prices, strict=True))
+        """Add many prices, and sort all. Gives the same as `_insert`."""
+        spelling, far = dict(zip(self._keys, self._prices, strict=True)), self._far
         again = {}
-        for price in new:
-            own = spelling.setdefault(self._key(price), price)
+        for key, price in zip(self._keys_of(new), new, strict=True):
+            own = (spelling if key > far.edge else far.changed).setdefault(key, price)
             if own is not price:
                 again[price] = own
-        self._keys, self._prices = list(spelling), list(spelling.values())
+        self._keys = sorted(spelling)
+        self._prices = [*map(spelling.__getitem__, self._keys)]
         return again
 
     def _respell(self, again: dict[str, str], levels: Levels) -> Levels:
@@ -177,22 +306,28 @@ class Side:
         self._sizes |= levels
         return levels
 
+    def _keys_of(self, prices: list[str]) -> list[Key]:
+        if self.exact:
+            return [self._key(price) for price in prices]
+        numbers = _numbers(prices)
+        return [*numbers] if self._sign > 0 else [-number for number in numbers]
+
     def _key(self, price: str) -> Key:
+        number = _number(price)
+        if not self.exact:
+            return number * self._sign
         try:
-            key = float(price)
-            if -INFINITY < key < INFINITY:
-                if not self.exact:
-                    return key * self._sign
-                exact = Decimal(price)
-                return exact if self._sign > 0 else exact.copy_negate()  # multiplying would round
-        except (ValueError, ArithmeticError):
-            pass
-        raise BadPrice(f"{price[:40]!r} is not a price")
+            exact = Decimal(price)
+        except ArithmeticError:
+            raise _no_price(price) from None
+        return exact if self._sign > 0 else exact.copy_negate()  # multiplying would round
 
     def _seek(self) -> None:
         """Find the best level, and forget removed ones above it."""
-        keys, prices, sizes = self._keys, self._prices, self._sizes
-        while keys:
+        while self._keys or self._far.count:
+            if not self._keys:
+                self._unpack()
+            keys, prices, sizes = self._keys, self._prices, self._sizes
             price = prices[-1]
             if sizes[price].lstrip("0."):
                 self.best, self._top = keys[-1], price
@@ -202,17 +337,56 @@ class Side:
         self.best, self._top = -INFINITY, ""
 
     def _sweep(self) -> None:
-        """Forget removed levels, and sort the others."""
+        """Forget near levels that were removed, and pack the farthest of the others if they are too many."""
         sizes = self._sizes
-        levels = sorted(zip(self._keys, self._prices, strict=True))
-        live = [level for level in levels if sizes[level[1]].lstrip("0.")]
-        if len(live) < len(levels):
-            for price in [price for price, size in sizes.items() if not size.lstrip("0.")]:
-                del sizes[price]
-        self._keys, self._prices = [key for key, _ in live], [price for _, price in live]
+        live = [sizes[price].lstrip("0.") for price in self._prices]
+        if not all(live):
+            for price, size in zip(self._prices, live, strict=True):
+                if not size:
+                    del sizes[price]
+            self._keys, self._prices = [*compress(self._keys, live)], [*compress(self._prices, live)]
         self._dead.clear()
-        self._sweep_at = 2 * len(live) + SLACK
+        if len(self._keys) >= 2 * NEAR and (self._far.count or self._patience <= 0):
+            self._pack(len(self._keys) - NEAR)
+        self._sweep_at = 2 * len(self._keys) + SLACK
         self._seek()
+
+    def _pack(self, excess: int) -> None:
+        """Pack so many of the near levels, which have been swept."""
+        keys, prices, sizes, packed = self._keys, self._prices, self._sizes, 0
+        if not self._far.count:
+            self._patience = PATIENCE * len(keys)
+        while packed < excess:
+            end = min(packed + PACK, excess)
+            names = prices[packed:end]
+            names.reverse()
+            if not self._far.push(keys[end - 1], list(zip(names, map(sizes.__getitem__, names), strict=True))):
+                break
+            packed = end
+        del keys[:packed], prices[:packed]
+        self._sizes = {price: sizes[price] for price in chain(self._far.changed.values(), prices)}
+
+    def _unpack(self, *, whole: bool = False) -> None:
+        """Make the best of the packed levels near ones, or all of them."""
+        far = self._far
+        prices, sizes = far.pop(whole=whole)
+        keys = self._keys_of(prices)
+        known = dict(zip(prices, sizes, strict=True))
+        changed = [key for key in far.changed if key > far.edge]
+        if changed:
+            spelling = dict(zip(keys, prices, strict=True))
+            for key in changed:
+                price = far.changed.pop(key)
+                known.pop(spelling.get(key, price), None)
+                spelling[key] = price
+            keys = sorted(spelling)
+            prices = [spelling[key] for key in keys]
+        self._sizes = known | self._sizes
+        self._keys[:0] = keys
+        self._prices[:0] = prices
+        if whole:
+            far.changed.clear()  # it is empty, but has the size that it had
+            self._sweep_at = 2 * len(self._keys) + SLACK if self._patience > 0 else 0
 
     def _cut(self, levels: Levels, depth: int) -> None:
         """Cut a side of limited depth: the exchange tells no more of levels beyond it."""
@@ -245,11 +419,11 @@ class OrderBook:
         self._depth = depth
         self._pending: tuple[Levels, Levels] | None = (bids, asks)
 
-    def _settle(self) -> None:
+    def _settle(self, *, packs: bool = True) -> None:
         if self._pending is not None:
             bids, asks = self._pending
-            self._bids = Side(1, bids, self._depth)
-            self._asks = Side(-1, asks, self._depth)
+            self._bids = Side(1, bids, self._depth, packs=packs)
+            self._asks = Side(-1, asks, self._depth, packs=packs)
             self._pending = None
 
     def apply(self, bids: Levels, asks: Levels) -> bool:
@@ -258,7 +432,7 @@ class OrderBook:
         Raises BadPrice for a price that is no number; the book is of no use after that.
         """
         if self._pending is not None:
-            self._settle()
+            self._settle(packs=len(bids) + len(asks) <= SMALL)
         if bids:
             self._bids.apply(bids)
         if asks:
@@ -280,12 +454,12 @@ class OrderBook:
 
     def bids(self, count: int | None = None) -> Levels:
         """The best `count` bids (None: all), best first."""
-        self._settle()
+        self._settle(packs=count is not None)
         return self._bids.top(count)
 
     def asks(self, count: int | None = None) -> Levels:
         """The best `count` asks (None: all), best first."""
-        self._settle()
+        self._settle(packs=count is not None)
         return self._asks.top(count)
 
     def spelled(self, count: int, bid: Spell, ask: Spell) -> tuple[list[str], list[str]]:
@@ -300,11 +474,10 @@ class OrderBook:
 def _are_apart(bids: Levels, asks: Levels) -> bool:
     """Tell whether every bid is surely below every ask, and every price a number; False asks for a closer look."""
     try:
-        lower, upper = [float(price) for price, _ in bids], [float(price) for price, _ in asks]
-    except ValueError:
+        lower, upper = _numbers([price for price, _ in bids]), _numbers([price for price, _ in asks])
+    except BadPrice:
         return False
-    is_finite = -INFINITY < sum(lower) < INFINITY and -INFINITY < sum(upper) < INFINITY
-    return is_finite and max(lower, default=-INFINITY) < min(upper, default=INFINITY)  # rounding swaps no two prices
+    return max(lower, default=-INFINITY) < min(upper, default=INFINITY)  # rounding swaps no two prices
 
 
 def within(levels: Levels, sign: int, limit: str | None) -> Levels:

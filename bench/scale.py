@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from random import Random
 
 from msgspec import Raw, Struct, structs
 from msgspec.json import Decoder, encode
@@ -30,10 +31,11 @@ from aggregator.ingest.lines import LineListener
 from aggregator.ingest.listing import Markets, fetch_listing
 from aggregator.ingest.network import Answer, Network
 from aggregator.ingest.runner import ExchangeRunner
-from aggregator.records import Channel, Gap, Health, Instrument, Summary, Ticker, Trade
+from aggregator.records import Channel, Gap, Health, Instrument, Levels, Summary, Ticker, Trade
 from aggregator.session.moment import Now
 from bench.daemon import resident
 from bench.frames import make
+from bench.market import PAIRS, Ladder, Pair
 from bench.measure import ROOT, settle, table
 from tests.support.virtual_time import VirtualLoop
 
@@ -44,7 +46,14 @@ SETTLED_S = 900.0  # virtual seconds, before quiet topics are watched for `WATCH
 WATCHED_S = 600.0  # what is dead is asked for once in that time
 FRAMES = 200_000  # of a capture, at a share of 1
 CAPTURES = 20
-BOOKS = 500
+BOOKS, DEEP = 2000, 1000  # books, and their levels a side
+# What books are told: levels of a delta (0: they vary), and deltas.
+BOOK_DELTAS = {
+    "about 5": (0, 200),
+    "10": (10, 200),
+    "100": (100, 60),
+    "1000": (1000, 20),
+}
 EXCHANGES, LISTED = 40, 2000
 CHANNELS: tuple[Channel, ...] = ("trades", "ticker")
 ABOUT = (Gap, Health, Summary)  # records that the program itself makes
@@ -338,23 +347,46 @@ async def started() -> list[Row]:
 
 
 def books(share: float) -> list[Row]:
-    """Memory of books of a thousand levels a side that have moved for a while."""
+    """Memory of books of a thousand levels a side that have moved for a while, and what a delta costs at that."""
     count = max(20, int(BOOKS * share))
     before = resident(os.getpid())
-    kept = []
-    for number in range(count):
-        middle = 1_000_000 + number
-        bids, asks = (
-            [(f"{(middle + sign * at) / 100:.2f}", f"{at / 7:.4f}") for at in range(1, 1001)] for sign in (-1, 1)
-        )
-        book = OrderBook(bids, asks)
-        for turn in range(200):
-            at = turn * 7 % 40 + 1
-            book.apply([(f"{(middle - at) / 100:.2f}", f"{turn}.5")], [(f"{(middle + at) / 100:.2f}", f"{turn}.25")])
-        kept.append(book)
+    kept, _ = moved(count, "about 5")
     gc.collect()
-    each = (resident(os.getpid()) - before) * 2**20 / count / 2000
-    return [(f"memory of a level, {count} books of 1,000 a side", "bytes", each)]
+    each = (resident(os.getpid()) - before) * 2**20 / count / (2 * DEEP)
+    found = [(f"memory of a level, {count} books of {DEEP} a side", "bytes", each)]
+    kept.clear()
+    for kind, (levels, _) in BOOK_DELTAS.items():
+        few = count if levels < DEEP // 10 else max(20, count // 10)  # for they take as many times as long
+        found.append((f"a delta of {kind} levels, {few} such books", "µs", moved(few, kind)[1]))
+    return found
+
+
+def moved(count: int, kind: str) -> tuple[list[OrderBook], float]:
+    """So many books after their deltas, which go round, so that none stays in the caches; µs of a delta."""
+    decode = Decoder(tuple[Levels, Levels]).decode
+    levels, steps = BOOK_DELTAS[kind]
+    scripts: list[list[bytes]] = []
+    for pair in PAIRS:
+        random = Random(f"{pair.base} {kind}")
+        ladder = Ladder(pair, random, DEEP)
+        sides = [ladder.whole()]
+        sides += (ladder.change(levels or 1 + min(int(random.expovariate(1 / 4.5)), 40)) for _ in range(steps))
+        scripts.append([encode([[_level(pair, *level) for level in side] for side in both]) for both in sides])
+    kept, spent = [], 0.0
+    for at in range(count):
+        kept.append(OrderBook(*decode(scripts[at % len(PAIRS)][0])))
+        kept[-1].apply(*decode(scripts[at % len(PAIRS)][1]))
+    for step in range(2, steps + 1):
+        deltas = [decode(scripts[at % len(PAIRS)][step]) for at in range(count)]
+        begun = time.process_time()
+        for book, (bids, asks) in zip(kept, deltas, strict=True):
+            book.apply(bids, asks)
+        spent += time.process_time() - begun
+    return kept, spent / count / (steps - 1) * 1e6
+
+
+def _level(pair: Pair, price: int, size: int) -> tuple[str, str]:
+    return pair.price(price), pair.size(size) if size else "0"
 
 
 def normalize(share: float) -> list[Row]:

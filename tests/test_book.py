@@ -1,13 +1,17 @@
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import MAX_PREC, Context, Decimal
 from itertools import pairwise
 from typing import Final
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aggregator.book import EXACT_DIGITS, MANY, SLACK, SPELLED, OrderBook, Side
+from aggregator import book as module
+from aggregator.book import BETWEEN, EXACT_DIGITS, FEW, MANY, NEAR, PATIENCE, SLACK, SMALL, SPELLED, OrderBook, Side
 from aggregator.errors import BadFrame
 from aggregator.records import Levels
 from aggregator.wire import is_zero
@@ -88,7 +92,7 @@ def histories(values: st.SearchStrategy[Decimal]) -> st.SearchStrategy[list[tupl
 
 def compare(book: OrderBook, bids: Model, asks: Model) -> None:
     """Read everything, and the first few, best first."""
-    for count in (None, 0, 1, 2, 5, 1000):
+    for count in (0, 1, 2, 5, 1000, None):
         assert valued(book.bids(count)) == bids.top(count)
         assert valued(book.asks(count)) == asks.top(count)
 
@@ -157,6 +161,158 @@ def test_a_book_of_thousands_is_what_a_naive_one_is(seed: int) -> None:
         model.apply(some)
         assert valued(book.bids(20)) == model.top(20)
     assert valued(book.bids()) == model.top()
+
+
+# --- far levels, which are packed
+
+FINE = st.integers(1, 60).map(lambda n: Decimal(n) / 4)
+
+
+@contextmanager
+def packed_soon(near: int, pack: int, few: int, patience: int) -> Iterator[None]:
+    """Have sides of a few levels packed as those of a thousand are, so that short histories cross every border."""
+    with patch.multiple(module, NEAR=near, PACK=pack, FEW=few, PATIENCE=patience, SLACK=2, MANY=6):
+        yield
+
+
+NEARS, PACKS, FEWS, PATIENCES = st.integers(1, 4), st.integers(1, 5), st.integers(0, 6), st.sampled_from([0, 1, 4])
+
+
+@given(rows(FINE, 40), rows(FINE, 40), histories(FINE | SHORT), st.booleans(), st.tuples(NEARS, PACKS, FEWS, PATIENCES))
+def test_a_packed_book_is_what_a_naive_one_is(
+    bids: Levels, asks: Levels, history: list[tuple[Levels, Levels]], looks: bool, limits: tuple[int, int, int, int]
+) -> None:
+    with packed_soon(*limits):
+        follow([(bids, asks), *history], looks=looks)
+
+
+@given(rows(FINE, 40), histories(MIXED | FINE), st.tuples(NEARS, PACKS, FEWS, PATIENCES))
+def test_a_packed_book_whose_prices_grow_longer_stays_right(
+    bids: Levels, history: list[tuple[Levels, Levels]], limits: tuple[int, int, int, int]
+) -> None:
+    with packed_soon(*limits):
+        follow([(bids, []), *history], looks=False)
+
+
+@given(rows(FINE, 40), st.lists(st.tuples(rows(FINE), st.integers(0, 8) | st.none()), max_size=12), st.data())
+def test_the_best_of_a_packed_side_are_spelled_as_they_stand(
+    start: Levels, deltas: list[tuple[Levels, int | None]], data: st.DataObject
+) -> None:
+    with packed_soon(*data.draw(st.tuples(NEARS, PACKS, FEWS, PATIENCES))):
+        side = Side(-1, start, None)
+        for levels, count in deltas:
+            side.apply(levels)
+            if count is not None:
+                assert side.spelled(count, joined) == [joined(*level) for level in side.top(count)]
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_a_deep_book_that_moves_is_what_a_naive_one_is(seed: int) -> None:
+    """The best price walks through what is packed and back, most changes are near, some anywhere, a few times many."""
+    chance = random.Random(seed)
+    start = [(f"{price / 10:.1f}", "1") for price in range(10_000, 9_000, -1)]
+    book, model, best = OrderBook(start, []), Model(start), 10_000
+    for step in range(200):
+        best += chance.choice([-40, -3, -1, 0, 1, 3, 40])
+        far = chance.choice([8, 8, 8, 200, 1500])
+        prices = [best - int(chance.expovariate(1 / far)) for _ in range(chance.choice([1, 2, 5, 5, 5, 40]))]
+        some = [(f"{price / 10:.{chance.choice([1, 1, 1, 2])}f}", chance.choice(["0", "1", "2.5"])) for price in prices]
+        some += [(f"{price / 10:.1f}", "0") for price in range(best + 1, best + 60)]
+        book.apply(some, [])
+        model.apply(some)
+        assert valued(book.bids(5)) == model.top(5)
+        if step % 20 == 0:
+            assert valued(book.bids()) == model.top()
+    assert valued(book.bids()) == model.top()
+
+
+def deep(count: int = 1000) -> Levels:
+    return [(str(10_000 - number), "1") for number in range(count)]
+
+
+def test_levels_far_from_the_best_are_packed_and_read_as_they_came() -> None:
+    side = Side(1, deep(), None)
+    assert len(side._sizes) == len(side._keys) == NEAR
+    assert side.top() == deep()
+    side.apply([("9500", "7"), ("9400.50", "8"), ("9300", "0")])
+    assert len(side._sizes) == NEAR + 3
+    expected = {price: size for price, size in deep() if price != "9300"} | {"9500": "7", "9400.50": "8"}
+    assert side.top() == sorted(expected.items(), key=lambda level: -float(level[0]))
+    assert len(side._sizes) == NEAR + 3
+
+
+def test_near_levels_become_far_ones_as_the_market_moves_away_and_near_again_as_it_comes_back() -> None:
+    side = Side(1, deep(), None)
+    for price in range(10_001, 11_001):
+        side.apply([(str(price), "1")])
+        assert side.top(1) == [(str(price), "1")]
+    assert len(side._sizes) <= 2 * NEAR + SLACK
+    for price in range(11_000, 9_500, -1):
+        side.apply([(str(price), "0")])
+        assert side.top(2) == [(str(price - 1), "1"), (str(price - 2), "1")]
+    assert side.top() == deep()[500:]
+
+
+def test_a_side_of_which_many_far_levels_change_is_unpacked_until_packing_costs_little() -> None:
+    side = Side(1, deep(), None)
+    side.apply([(price, "2") for price, _ in deep()[-FEW - 1 :]])
+    assert len(side._sizes) == 1000
+    fresh = 0
+    while len(side._sizes) >= 1000:
+        fresh += 1
+        side.apply([(f"9990.{fresh:05}", "1")])
+        side.apply([(f"9990.{fresh:05}", "0")])
+    assert fresh >= PATIENCE * 1000
+    assert side.top()[-1] == (deep()[-1][0], "2")
+
+
+def test_a_side_of_which_half_of_the_far_levels_have_changed_one_by_one_is_unpacked() -> None:
+    side = Side(1, deep(), None)
+    for at, (price, _) in enumerate(deep()[NEAR:], 1):
+        side.apply([(price, "2")])
+        assert (len(side._sizes) == 1000) is (at > (1000 - NEAR) // 2)
+
+
+@pytest.mark.parametrize(("count", "is_packed"), [(SMALL, True), (SMALL + 1, False)])
+def test_a_book_is_packed_when_its_first_delta_is_small(count: int, is_packed: bool) -> None:
+    book = OrderBook(deep(), [])
+    book.apply([(price, "2") for price, _ in deep(count)], [])
+    assert (len(book._bids._sizes) < 1000) is is_packed
+
+
+@pytest.mark.parametrize(("count", "is_packed"), [(1, True), (NEAR, True), (NEAR + 1, True), (None, False)])
+def test_a_book_is_not_packed_when_it_is_first_read_as_a_whole(count: int | None, is_packed: bool) -> None:
+    book = OrderBook(deep(), [])
+    assert book.bids(count) == deep()[:count]
+    assert (len(book._bids._sizes) < 1000) is is_packed
+
+
+def test_reading_many_levels_unpacks_none() -> None:
+    side = Side(1, deep(), None)
+    for count in (NEAR + 1, 999, 1001):
+        assert side.top(count) == deep()[:count]
+    assert len(side._sizes) == NEAR
+
+
+def test_an_exchange_that_says_what_stands_between_packed_levels_is_understood() -> None:
+    for odd in ((f"9500{BETWEEN}", "1"), ("9500", f"1{BETWEEN}2")):
+        levels = [odd if level[0] == "9500" else level for level in deep()]
+        book = OrderBook(levels, [])
+        assert book.bids(1) == levels[:1]
+        assert NEAR < len(book._bids._sizes) < 1000
+        assert book.bids() == levels
+        book.apply([("9500.0", "3")], [])
+        assert valued(book.bids())[500] == (Decimal(9500), "3")
+
+
+def test_cut_sides_and_exact_ones_are_not_packed() -> None:
+    cut, exact = Side(1, deep(), 1000), Side(1, [*deep(), (LONG, "1")], None)
+    assert (len(cut._sizes), len(exact._sizes)) == (1000, 1001)
+    side = Side(1, deep(), None)
+    side.apply([("9500", "2"), (LONG, "1")])
+    assert len(side._sizes) == 1001
+    assert dict(side.top())["9500"] == "2"
 
 
 # --- spelling

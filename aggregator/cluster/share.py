@@ -33,7 +33,7 @@ from aggregator.records import (
 )
 from aggregator.session.topics import with_flag
 
-RING_NS = 30 * SECOND_NS  # a standby keeps what it has gathered so long: a lease, an election and a takeover
+RING_NS = 30 * SECOND_NS  # a standby keeps what it has gathered so long, and longer what the stream does not reach
 RECENT_NS = 60 * SECOND_NS  # a topic of which a record is no older is followed, whatever is known of its state
 APART_NS = 2 * SECOND_NS  # the same record comes to two hosts within this time, by their clocks
 COMPARED_NS = 30 * SECOND_NS  # for so long after a takeover records come that may have come to the owner before
@@ -139,8 +139,13 @@ class Share:
             self._live.setdefault((channel, record.raw_symbol), record.ts_recv)
 
     def _trim(self, now: int) -> None:
-        """Let go of what is older than a ring keeps."""
+        """Let go of what is older than a ring keeps, and what the stream has gone past.
+
+        While no server takes anything the stream stands still: what has come since is nowhere else if the owner dies.
+        """
         held, oldest = self._held, now - RING_NS
+        if self.positions.at:
+            oldest = min(oldest, self.positions.at - APART_NS)
         while held and (held[0].ts_recv < oldest or len(held) > self._most):
             record = held.popleft()
             self._horizon = record.ts_recv

@@ -107,7 +107,10 @@ class Share:
             if not self.begun:
                 if not isinstance(record, Health | Summary):
                     self._held.append(record)
-            elif now >= self._compared_until or not self._is_told(record):
+            elif now >= self._compared_until:
+                self._hold(record)
+            elif not self._is_told(record):
+                self._mark_late(record)
                 self._hold(record)
         self._new += len(self._held) - before
         if not self.begun:
@@ -238,9 +241,13 @@ class Share:
             elif isinstance(record, BookSnapshot | BookDelta) and record.raw_symbol in anew:
                 continue
             elif not self._is_told(record):
-                if isinstance(record, Trade | Liquidation) and self.positions.is_behind(record):
-                    with_flag(record, "late")
+                self._mark_late(record)
                 self._hold(record)
+
+    def _mark_late(self, record: Record) -> None:
+        """Flag a trade that the owner before has passed over."""
+        if isinstance(record, Trade | Liquidation) and self.positions.is_behind(record):
+            with_flag(record, "late")
 
     def let_go(self, now: int) -> None:
         """Publish nothing more: what is held is a ring from now on."""

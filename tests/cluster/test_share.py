@@ -1,5 +1,9 @@
 """A share in a shard, step by step, where the model says only that nothing is wrong."""
 
+from copy import copy
+
+from msgspec import structs
+
 from aggregator.cluster.share import Share
 from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Gap, Health, Record, Trade
 
@@ -75,6 +79,46 @@ def test_trades_go_on_behind_a_gap_that_the_owner_has_left_open() -> None:
     assert isinstance(closed, Gap)
     assert (closed.gap_id, closed.phase) == ("1", "close")
     assert [getattr(record, "id", None) for record in behind] == [str(number) for number in range(101, 130)]
+
+
+def test_a_trade_that_comes_after_a_takeover_and_was_passed_over_is_late() -> None:
+    """The owner before had lost its connection for trades that come to the new one only now, as it had been stopped."""
+    share = Share("x")
+    numbered = [structs.replace(trade(number, number / 10), sequence=number) for number in (1, 2, 3, 7)]
+    share.heard(1, 7, numbered)
+    share.gather([live("trades", 0), *map(copy, numbered[:3])], at(0.4))
+    share.take_over(2, at(12), lambda _: None)
+    share.gather([structs.replace(trade(n, 12.1), sequence=n) for n in range(4, 10)], at(12.1))
+    frame = share.next_frame(100, 1 << 20)
+    assert frame is not None
+    trades = [record for record in frame.records if isinstance(record, Trade)]
+    assert [(each.id, "late" in (each.flags or ())) for each in trades] == [
+        ("4", True), ("5", True), ("6", True), ("8", False), ("9", False)
+    ]  # fmt: skip
+
+
+def test_a_ring_reaches_back_to_where_the_stream_stands_still() -> None:
+    """The servers were away for a minute when the owner died."""
+    share = Share("x", most=2000)
+    share.heard(1, 50, [trade(number, number / 10) for number in range(1, 51)])
+    for number in range(1, 700):
+        share.gather(
+            [live("trades", 0), trade(number, number / 10)] if number == 1 else [trade(number, number / 10)],
+            at(number / 10),
+        )
+    share.take_over(2, at(72), lambda _: None)
+    frame = share.next_frame(2000, 1 << 20)
+    assert frame is not None
+    assert [record.id for record in frame.records if isinstance(record, Trade)] == [str(n) for n in range(51, 700)]
+    assert not any(isinstance(record, Gap) for record in frame.records)
+
+
+def test_a_ring_of_what_the_stream_has_gone_past_is_short() -> None:
+    share = Share("x")
+    for number in range(1, 700):
+        share.gather([trade(number, number / 10)], at(number / 10))
+        share.heard(1, number, [trade(number, number / 10)])
+    assert len(share) == 301
 
 
 def test_what_has_come_is_fresh_once() -> None:

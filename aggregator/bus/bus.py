@@ -14,9 +14,10 @@ from aggregator.bus.demand import Nobody, Supply
 from aggregator.bus.history import History
 from aggregator.bus.insight import Insight
 from aggregator.bus.view import Views
-from aggregator.records import SCHEMA, Instrument, Record
+from aggregator.records import SCHEMA, Gap, Health, Instrument, Record, Summary
 
 LARGEST_BITS = 64  # bits of an integer
+OF_THE_STREAM = frozenset({Gap, Health, Summary})  # records about the stream itself; they are few
 
 encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encode_lines
 
@@ -290,6 +291,7 @@ class Bus:
         self.offset = 0
         self.instruments: dict[tuple[str, str], Instrument] = {}  # (exchange, symbol or else raw symbol)
         self._receivers: list[Callable[[Batch], object]] = []
+        self._watchers: list[Callable[[Batch], object]] = []
         self.views = Views(lambda: self.offset)
         self.supply: Supply = Nobody()
         self.history: History | None = None
@@ -304,6 +306,10 @@ class Bus:
         """Call this receiver no more."""
         self._receivers.remove(receive)
 
+    def watch(self, look: Callable[[Batch], object]) -> None:
+        """Call this with every batch that holds a gap, a state or a summary."""
+        self._watchers.append(look)
+
     def publish(self, records: list[Record]) -> None:
         """Stamp the records and hand them on; never waits."""
         if not records:
@@ -316,11 +322,19 @@ class Bus:
         batch = Batch(records, self.epoch)
         for receive in self._receivers:
             receive(batch)
+        # hot: whoever counts is not called for nothing
+        if type(records[0]) in OF_THE_STREAM or (len(records) > 1 and not OF_THE_STREAM.isdisjoint(map(type, records))):
+            for look in self._watchers:
+                look(batch)
 
     def hand_on(self, batch: Batch) -> None:
         """Hand on a batch that has the next offsets already; never waits."""
         for receive in self._receivers:
             receive(batch)
+        kinds = [key[0] for key in batch.keys] if batch.is_passed else map(type, batch.records)
+        if not OF_THE_STREAM.isdisjoint(kinds):
+            for look in self._watchers:
+                look(batch)
 
     def status(self) -> BusStatus:
         """How far it is, and who listens."""

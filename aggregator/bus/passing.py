@@ -39,9 +39,7 @@ class MarkingBus(Bus):
         for record in records:
             record.offset = MARK
         self.offset += len(records)
-        batch = Batch(records, self.epoch)
-        for receive in self._receivers:
-            receive(batch)
+        self.hand_on(Batch(records, self.epoch))
 
 
 class Packer:

@@ -56,7 +56,7 @@ class Attention:
         self._bus = bus
         self._directory = directory
         self._said: dict[str, int] = {}  # by exchange, how many findings the log has
-        bus.attach(self.tally.take)
+        bus.watch(self.tally.take)
 
     async def at(self, id: str, network: Network, keeper: Worker) -> Network:
         """A network of an exchange to which attention is paid."""

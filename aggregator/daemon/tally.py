@@ -1,7 +1,7 @@
 """A tally of the stream since the daemon began: gaps, connections that ended, and their yield.
 
-Only gaps, states and summaries are looked at, which are few: of every other batch no more is asked than whether it
-holds one. A connection's own counts begin anew with each; its summaries, the last at its end, add up to all of them.
+Only gaps, states and summaries are looked at, which are few: the bus hands on nothing else here.
+A connection's own counts begin anew with each; its summaries, the last at its end, add up to all of them.
 """
 
 import time
@@ -11,11 +11,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from aggregator.bus.bus import Batch
+from aggregator.bus.bus import OF_THE_STREAM, Batch
 from aggregator.ingest.status import PollStatus, ShardStatus
 from aggregator.records import CHANNEL_OF, SECOND_NS, Cause, Channel, Gap, Health, Record, Summary
 
-TOLD = frozenset({Gap, Health, Summary})
 LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # bounds of the histogram
 MOST_REMEMBERED = 5000  # topics whose latest events are remembered
 EVENTS = 12  # so many of each
@@ -156,13 +155,9 @@ class StreamTally:
         self._events: OrderedDict[tuple[Channel | None, str, str | None], deque[TopicEvent]] = OrderedDict()
 
     def take(self, batch: Batch) -> None:
-        """Look at a batch; hot, as it is called with every one."""
-        if batch.is_passed:
-            self._look([batch.record(at) for at, key in enumerate(batch.keys) if key[0] in TOLD])
-            return
-        records = batch.records
-        if type(records[0]) in TOLD or (len(records) > 1 and not TOLD.isdisjoint(map(type, records))):
-            self._look(records)
+        """Look at a batch that holds something of the kind."""
+        kinds = [key[0] for key in batch.keys]
+        self._look([batch.record(at) for at, kind in enumerate(kinds) if kind in OF_THE_STREAM])
 
     def of(self, exchange: str) -> ExchangeTally:
         """The counts of one exchange."""

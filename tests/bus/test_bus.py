@@ -1,6 +1,6 @@
 from aggregator.bus.bus import Batch, Bus
 from aggregator.bus.view import Wanted
-from aggregator.records import BookSnapshot, Health, Trade
+from aggregator.records import BookSnapshot, Gap, Health, Summary, Trade
 from tests.support.views import Fixed
 
 
@@ -35,6 +35,17 @@ def test_a_receiver_that_left_hears_no_more() -> None:
     bus.detach(seen.append)
     bus.publish(list(trades(1)))
     assert seen == []
+
+
+def test_whoever_watches_gets_only_what_tells_of_the_stream_itself() -> None:
+    bus, seen = Bus("e"), list[Batch]()
+    bus.watch(seen.append)
+    bus.publish(list(trades(1)))
+    bus.publish(list(trades(2)))
+    bus.publish([*trades(2), Gap(channel="book", gap_id="1", phase="open", cause="checksum", ts_from=1)])
+    bus.publish([Health(channel="book", state="live")])
+    bus.publish([Summary(conn="a/1#1", ts_from=1), *trades(1)])
+    assert [batch.first for batch in seen] == [4, 7, 8]
 
 
 def test_a_batch_says_its_epoch_and_its_place_in_the_stream() -> None:

@@ -104,3 +104,15 @@ def test_what_is_torn_is_no_batch() -> None:
     for length in range(0, end - lines, 3):
         with pytest.raises(BadPassage):
             unpacker.unpack(packed[:length], "here", 1)
+
+
+def test_a_batch_of_another_process_is_shown_to_whoever_watches() -> None:
+    gap = Gap(exchange="x", channel="trades", gap_id="1", phase="open", cause="checksum", ts_from=1)
+    trade = Trade(price="1", size="1")
+    for records, is_seen in ((list[Record]([trade]), False), (list[Record]([trade, gap]), True)):
+        for bus in (Bus("here"), MarkingBus("here")):
+            seen = list[Batch]()
+            bus.watch(seen.append)
+            bus.hand_on(passed(records))
+            bus.publish([structs.replace(record) for record in records])
+            assert len(seen) == 2 * is_seen

@@ -44,6 +44,7 @@ from aggregator.sinks.worker import Worker
 from aggregator.sources.link import LinkedExchange, LinkReader
 
 LONGEST_SILENCE_S = 30.0  # a worker that says nothing for so long hangs, and is killed
+LONGEST_START_S = 180.0  # and so has one that begins: on a busy machine each try would end as the one before
 LOOK_S = 1.0  # between two looks at that
 FIRST_PAUSE_S = 0.5  # before a worker that has died soon after its start is begun anew; doubles
 LONGEST_PAUSE_S = 30.0
@@ -552,8 +553,9 @@ class Workers(RunningExchanges):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await life.is_over.wait()
-                if time.monotonic() - life.heard > LONGEST_SILENCE_S and not life.is_over.is_set():
-                    log.error("worker %d says nothing for %.0f s, and is killed", worker.number, LONGEST_SILENCE_S)
+                patience = LONGEST_SILENCE_S if worker.is_up.is_set() else LONGEST_START_S
+                if time.monotonic() - life.heard > patience and not life.is_over.is_set():
+                    log.error("worker %d says nothing for %.0f s, and is killed", worker.number, patience)
                     life.process.kill()
                     life.heard = time.monotonic()
         finally:

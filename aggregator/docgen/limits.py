@@ -491,6 +491,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "daemon.workers.LONGEST_SILENCE_S", "seconds", "that a worker says nothing", "it is killed, and replaced"
         ),
+        Bound("daemon.workers.LONGEST_START_S", "seconds", "that one that begins says nothing", "likewise"),
         Bound("daemon.workers.LONGEST_PAUSE_S", "seconds", "before one that dies at its start is begun anew", "begun"),
         Bound("daemon.workers.GATHER_S", "seconds", "that a worker has to say how it fares", "left out of the answer"),
         Bound("daemon.workers.UP_S", "seconds", "that whoever asks one that is just begun waits", "told so"),

@@ -127,7 +127,8 @@ def test_no_worker_outlives_a_hub_that_is_killed_and_the_next_start_tells_what_i
     rows = list(in_files(tmp_path / "data"))
     assert untold(rows) == []
     assert {row["exchange"] for row in gaps(rows, cause="restart") if row["conn"] != "files"} == set(NUMBERED)
-    assert not list((tmp_path / "state/left").glob("*.numbers")), "nothing grows"
+    left = {path.stem.partition("+")[0] for path in (tmp_path / "state/left").glob("*.numbers")}
+    assert len(left) <= 1, "nothing grows: those of a worker that had to be killed in the end are the next start's"
 
 
 @pytest.mark.timeout(400)

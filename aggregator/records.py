@@ -484,7 +484,8 @@ class Instrument(Record, tag="instrument", kw_only=True, gc=False):
     base: unified code of the base asset
     quote: unified code of the quote asset
     settle: unified code of the asset in which a contract settles
-    linear: whether a contract settles in its quote asset; null for spot
+    linear: whether a contract settles in its quote asset, or in one that stands for it (USDC for USD): what it pays
+        goes straight with its price; null for spot
     contract_size: how much one contract is: of the base asset when linear, of the quote asset when inverse
         (an option's: always of the base asset)
     tick_size: smallest step of a price

@@ -25,10 +25,10 @@ from aggregator.exchange import (
     Stream,
     Subscription,
 )
-from aggregator.records import DAY_S, BookSnapshot, Instrument, Levels, Record, Ticker, Trade
+from aggregator.records import DAY_S, BookSnapshot, Instrument, Record, Ticker, Trade
 from aggregator.refusals import coded
 from aggregator.sequence import ordered
-from aggregator.wire import at, bbo, ms, nonzero, optional, seconds, text
+from aggregator.wire import Text, at, bbo, levels, ms, nonzero, optional, seconds, text
 
 API = "https://www.buda.com/api/v2"
 Amount = tuple[str, str]  # a number, and the currency that it is in
@@ -45,8 +45,8 @@ class TradeRow(Struct, array_like=True, gc=False):
         return Trade(
             raw_symbol=raw_symbol,
             id=str(self.id),
-            price=self.price,
-            size=self.amount,
+            price=text(self.price),
+            size=text(self.amount),
             side=self.side,
             sequence=self.id,
             ts_event=ms(self.time),
@@ -70,8 +70,8 @@ class TradesAnswer(Struct):
 
 
 class Book(Struct):
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
 
 
 class BookAnswer(Struct):
@@ -135,7 +135,7 @@ def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
 
 def read_book(raw_symbol: str, body: bytes) -> Iterable[Record]:
     book = decode_book(body).order_book
-    return (BookSnapshot(raw_symbol=raw_symbol, bids=book.bids, asks=book.asks, reason="periodic"),)
+    return (BookSnapshot(raw_symbol=raw_symbol, bids=levels(book.bids), asks=levels(book.asks), reason="periodic"),)
 
 
 def read_figures(raw_symbol: str, body: bytes) -> Iterable[Record]:

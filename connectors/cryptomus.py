@@ -103,9 +103,9 @@ def read_trades(raw_symbol: str, body: bytes) -> Iterable[Trade]:
         Trade(
             raw_symbol=raw_symbol,
             id=t.trade_id,
-            price=t.price,
-            size=t.quote_volume,
-            quote_size=t.base_volume,
+            price=text(t.price),
+            size=text(t.quote_volume),
+            quote_size=text(t.base_volume),
             side=t.type,
             ts_event=seconds(text(t.timestamp)),
         )
@@ -118,7 +118,7 @@ def price(level: Level) -> Decimal:
 
 
 def levels(rows: Iterable[LevelRow]) -> Levels:
-    return sorted(((row.price, row.quantity) for row in rows), key=price)
+    return sorted(((text(row.price), text(row.quantity)) for row in rows), key=price)
 
 
 def read_depth(raw_symbol: str, body: bytes) -> Iterable[Record]:

@@ -102,5 +102,5 @@ def sides(changes: Iterable[tuple[str, str, str]], bid: str = "buy") -> tuple[Le
     bids: Levels = []
     asks: Levels = []
     for side, price, size in changes:
-        (bids if side == bid else asks).append((price, size))
+        (bids if side == bid else asks).append((text(price), text(size)))
     return bids, asks

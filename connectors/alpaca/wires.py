@@ -11,7 +11,7 @@ from msgspec import Raw, Struct, ValidationError, field
 from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Denied, Event, Hangup, Ready, Refused
-from aggregator.records import BookDelta, BookSnapshot, Candle, Side, Trade
+from aggregator.records import DAY_S, SECOND_NS, BookDelta, BookSnapshot, Candle, Side, Trade
 from aggregator.wire import Text, as_written, bbo, end_of, from_iso, optional, text
 
 TAKERS: dict[str, Side | None] = {"B": "buy", "S": "sell", "-": None}
@@ -85,12 +85,13 @@ class BarWire(Struct, tag_field="T", tag="b", gc=False):
         yield self.candle("1m")
 
     def candle(self, interval: str, *, closed: bool | None = None) -> Candle:
+        """A candle. A day that does not begin with one of UTC has an hour more or less where clocks are changed."""
         start = from_iso(self.t)
         return Candle(
             raw_symbol=self.S,
             interval=interval,
             ts_open=start,
-            ts_close=end_of(interval, start),
+            ts_close=None if interval == "1d" and start % (DAY_S * SECOND_NS) else end_of(interval, start),
             open=text(self.o),
             high=text(self.h),
             low=text(self.low),

@@ -15,7 +15,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Archive, Event, Exchange, Listing, Stream
 from aggregator.records import BookDelta, BookSnapshot, Instrument, Ticker, Trade
-from aggregator.wire import at, from_iso, oldest_first, optional, past, sides, step
+from aggregator.wire import at, from_iso, oldest_first, optional, past, sides, step, text
 
 
 class TradeRow(Struct, gc=False):
@@ -29,8 +29,8 @@ class TradeRow(Struct, gc=False):
         return Trade(
             raw_symbol=symbol,
             id=self.id,
-            price=self.price,
-            size=self.quantity,
+            price=text(self.price),
+            size=text(self.quantity),
             side=self.side,
             ts_event=from_iso(self.time),
         )
@@ -117,10 +117,10 @@ class Market(Struct):
             raw_symbol=self.id,
             base=self.base_currency_id,
             quote=self.quote_currency_id,
-            tick_size=self.price_increment,
+            tick_size=text(self.price_increment),
             lot_size=step(self.quantity_precision),
-            min_size=self.min_quantity,
-            min_notional=self.min_cost,
+            min_size=text(self.min_quantity),
+            min_notional=text(self.min_cost),
             state="halt" if self.closed else "trading",
         )
 

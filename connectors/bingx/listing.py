@@ -13,14 +13,18 @@ from aggregator.records import Instrument, MarketState
 from aggregator.wire import Text, either, number, optional, step
 
 REST = "https://open-api.bingx.com/openApi"
-STATES: dict[str, MarketState] = {
+CONTRACTS: dict[str, MarketState] = {
     "1": "trading",
     "0": "halt",  # offline
     "5": "pre_open",
+    "25": "reduce_only",  # positions cannot be opened
+}
+PAIRS = CONTRACTS | {
     "10": "pre_open",  # accessed: listed, and not traded yet
     "25": "halt",
     "30": "delisted",
 }
+PRE_DELISTED = "29"  # whether it can still be traded is said beside it
 
 
 class PairWire(Struct):
@@ -31,6 +35,14 @@ class PairWire(Struct):
     minQty: Text = None
     maxQty: Text = None
     minNotional: Text = None
+    apiStateBuy: bool | str | None = None  # of contracts such words are text
+    apiStateSell: bool | str | None = None
+
+    def state(self) -> MarketState:
+        status, can = str(self.status), {self.apiStateBuy, self.apiStateSell}
+        if status != PRE_DELISTED or None in can:
+            return PAIRS.get(status, "unknown")
+        return "trading" if can & {True, "true"} else "halt"
 
 
 class ContractWire(Struct):
@@ -85,7 +97,7 @@ def read_pair(row: Raw) -> Instrument:
         min_size=optional(p.minQty),
         max_size=optional(p.maxQty),
         min_notional=optional(p.minNotional),
-        state=STATES.get(str(p.status), "unknown"),
+        state=p.state(),
     )
 
 
@@ -105,7 +117,7 @@ def read_contract(row: Raw) -> Instrument:
         lot_size="1" if is_in_coins else step(c.quantityPrecision),
         min_size=optional(c.minQty) if is_in_coins else optional(c.tradeMinQuantity),
         min_notional=optional(c.tradeMinUSDT),
-        state=STATES.get(str(c.status), "unknown"),
+        state=CONTRACTS.get(str(c.status), "unknown"),
     )
 
 

@@ -4,7 +4,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.records import Instrument
-from aggregator.wire import step
+from aggregator.wire import optional, step
 
 
 class Pair(Struct):
@@ -30,7 +30,7 @@ def read_pair(row: Raw) -> Instrument:
         quote=quote,
         tick_size=step(p.price_digits),
         lot_size=step(p.amount_digits),
-        min_size=p.unit_amount,
-        max_size=p.limit_max_amount,
+        min_size=optional(p.unit_amount),
+        max_size=optional(p.limit_max_amount),
         state="halt" if not p.is_enabled or p.stop_order or p.stop_order_and_cancel else "trading",
     )

@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from aggregator.exchange import Event
-from aggregator.records import DAY_S, BookDelta, BookSnapshot, Levels, MarketState, Side, Status, Ticker, Trade
-from aggregator.wire import bbo, is_zero, ms, nonzero, optional
+from aggregator.records import DAY_S, BookDelta, BookSnapshot, MarketState, Side, Status, Ticker, Trade
+from aggregator.wire import Text, bbo, is_zero, levels, ms, nonzero, optional, text
 
 STATES: dict[str, MarketState] = {
     "NONE": "trading",
@@ -39,8 +39,8 @@ class Transaction(Struct, gc=False):
         return Trade(
             raw_symbol=pair,
             id=str(self.transaction_id),
-            price=self.price,
-            size=self.amount,
+            price=text(self.price),
+            size=text(self.amount),
             side=self.side,
             sequence=self.transaction_id,
             ts_event=ms(self.executed_at),
@@ -55,33 +55,35 @@ class Transactions(Struct, gc=False):
 
 
 class Diff(Struct, gc=False):
-    a: Levels
-    b: Levels
+    a: list[list[Text]]
+    b: list[list[Text]]
     t: int
     s: int  # text on the wire
 
     def records(self, pair: str) -> Iterable[Event]:
-        return (BookDelta(raw_symbol=pair, bids=self.b, asks=self.a, sequence=self.s, ts_sent=ms(self.t)),)
+        bids, asks = levels(self.b), levels(self.a)
+        return (BookDelta(raw_symbol=pair, bids=bids, asks=asks, sequence=self.s, ts_sent=ms(self.t)),)
 
 
 class Whole(Struct, gc=False):
-    asks: Levels
-    bids: Levels
+    asks: list[list[Text]]
+    bids: list[list[Text]]
     timestamp: int
     sequenceId: int  # text on the wire
     asks_over: str = "0"  # the size of orders beyond these levels
     bids_under: str = "0"
 
     def records(self, pair: str) -> Iterable[Event]:
+        bids, asks = levels(self.bids), levels(self.asks)
         book = BookSnapshot(
             raw_symbol=pair,
-            bids=self.bids,
-            asks=self.asks,
+            bids=bids,
+            asks=asks,
             reason="periodic",
             sequence=self.sequenceId,
             ts_sent=ms(self.timestamp),
-            bid_floor=self.bids[-1][0] if self.bids and not is_zero(self.bids_under) else None,
-            ask_cap=self.asks[-1][0] if self.asks and not is_zero(self.asks_over) else None,
+            bid_floor=bids[-1][0] if bids and not is_zero(self.bids_under) else None,
+            ask_cap=asks[-1][0] if asks and not is_zero(self.asks_over) else None,
         )
         return (book,)
 

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from aggregator.exchange import Event, Ignored
 from aggregator.records import DAY_S, BookSnapshot, Levels, Ticker, Trade
-from aggregator.wire import ms, nonzero, optional, past, seconds
+from aggregator.wire import ms, nonzero, optional, past, seconds, text
 
 
 class Level(Struct, gc=False):
@@ -43,8 +43,8 @@ class TradeRow(Struct, frozen=True, gc=False):
     def record(self, pair: str) -> Trade:
         return Trade(
             raw_symbol=pair,
-            price=self.price,
-            size=self.amount,
+            price=text(self.price),
+            size=text(self.amount),
             side="buy" if self.isBuyer else "sell",
             ts_event=seconds(self.timestamp),
         )
@@ -97,4 +97,4 @@ class Market(Struct):
 
 
 def sides(rows: list[Level]) -> Levels:
-    return [(row.price, row.amount) for row in rows]
+    return [(text(row.price), text(row.amount)) for row in rows]

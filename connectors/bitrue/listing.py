@@ -75,9 +75,9 @@ def read_pair(row: Raw) -> Instrument:
         state=STATES.get(p.status, "unknown"),
         tick_size=step(price.priceScale),
         lot_size=step(lot.volumeScale),
-        min_size=lot.minQty,
-        max_size=lot.maxQty,
-        min_notional=lot.minVal,
+        min_size=optional(lot.minQty),
+        max_size=optional(lot.maxQty),
+        min_notional=optional(lot.minVal),
     )
 
 

@@ -57,14 +57,16 @@ def read_trades(body: Raw) -> Iterable[Event]:
 
 def read_book(body: Raw) -> Iterable[Event]:
     book = decode_book(body)
-    bids, asks = [(level.P, level.A) for level in book.BO], [(level.P, level.A) for level in book.AO]
+    bids, asks = ([(text(level.P), text(level.A)) for level in rows] for rows in (book.BO, book.AO))
     return (BookSnapshot(raw_symbol=book.event, bids=bids, asks=asks, sequence=book.CS),)
 
 
 def read_changes(body: Raw) -> Iterable[Event]:
     book = decode_changes(body)
-    bids = [(level.P, "0" if level.CP == DELETED else level.A) for level in book.BO]
-    asks = [(level.P, "0" if level.CP == DELETED else level.A) for level in book.AO]
+    bids, asks = (
+        [(text(level.P), "0" if level.CP == DELETED else text(level.A)) for level in rows]
+        for rows in (book.BO, book.AO)
+    )
     return (BookDelta(raw_symbol=book.event, bids=bids, asks=asks, sequence=book.CS),)
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from aggregator.records import Side, Trade
-from aggregator.wire import Text, ms
+from aggregator.wire import Text, ms, text
 
 SIDES: tuple[Side, Side] = ("buy", "sell")
 
@@ -18,7 +18,8 @@ class TradeRow(Struct, gc=False):
     S: Literal[0, 1]  # the taker's: 0 bought, 1 sold
 
     def record(self, pair: str) -> Trade:
-        return Trade(raw_symbol=pair, id=self.I, price=self.P, size=self.A, side=SIDES[self.S], ts_event=ms(self.D))
+        price, size = text(self.P), text(self.A)
+        return Trade(raw_symbol=pair, id=self.I, price=price, size=size, side=SIDES[self.S], ts_event=ms(self.D))
 
 
 class TradeWire(TradeRow, gc=False):

@@ -17,9 +17,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused
-from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Level, Levels, Side, Trade
+from aggregator.records import MS_NS, Bbo, BookDelta, BookSnapshot, Level, Side, Trade
 from aggregator.refusals import meaning_of
-from aggregator.wire import Text, as_written, bbo, past, text
+from aggregator.wire import Text, as_written, bbo, levels, past, text
 
 DEPTH = 50
 PONG = b"pong"
@@ -32,31 +32,31 @@ class BookWire(Struct, gc=False):
     symbol: str
     timestamp: int
     type: Literal["snapshot", "delta", "snapshotL1"]
-    bids: Levels
-    asks: Levels  # the dearest stands first in a whole book
+    bids: list[list[Text]]
+    asks: list[list[Text]]  # the dearest stands first in a whole book
     seqNum: int | None = None  # the next two only of books, one higher each time
     prevSeqNum: int | None = None
 
     def record(self) -> BookSnapshot | BookDelta | Bbo:
-        at = self.timestamp * MS_NS
+        at, bids, asks = self.timestamp * MS_NS, levels(self.bids), levels(self.asks)
         if self.type == "snapshotL1":
-            bid, ask = (self.bids or [NOTHING])[0], (self.asks or [NOTHING])[0]
+            bid, ask = (bids or [NOTHING])[0], (asks or [NOTHING])[0]
             return bbo(self.symbol, *bid, *ask, ts_event=at)
         if self.seqNum is None or self.prevSeqNum is None:
             raise BadFrame(f"a book of {self.symbol} without its number")
         if self.type == "delta":
             return BookDelta(
                 raw_symbol=self.symbol,
-                bids=self.bids,
-                asks=self.asks,
+                bids=bids,
+                asks=asks,
                 sequence=self.seqNum,
                 sequence_prev=self.prevSeqNum,
                 ts_event=at,
             )
         return BookSnapshot(
             raw_symbol=self.symbol,
-            bids=sorted(self.bids, key=price, reverse=True),
-            asks=sorted(self.asks, key=price),
+            bids=sorted(bids, key=price, reverse=True),
+            asks=sorted(asks, key=price),
             depth=DEPTH,
             sequence=self.seqNum,
             ts_event=at,

@@ -26,7 +26,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import bbo, best, fraction, nonzero, optional
+from aggregator.wire import bbo, best, fraction, nonzero, optional, text
 
 DEPTH = 200
 DIGITS = {13: MS_NS, 19: 1}  # how many a time of now has -> what it counts, in nanoseconds
@@ -55,8 +55,8 @@ class TradeRow(Struct, gc=False):
         return Trade(
             raw_symbol=symbol,
             id=self.tradeId,
-            price=self.price,
-            size=self.quantity,
+            price=text(self.price),
+            size=text(self.quantity),
             side="buy" if (self.side == "BUY") is self.isTaker else "sell",
             kind="block" if self.otcTradeId else "trade",
             ts_event=moment(self.createdAtTimestamp),
@@ -74,7 +74,7 @@ class TradesWire(Struct, gc=False):
 
 def pairs(flat: Sequence[str]) -> Levels:
     """Levels of a side that is told as price, size, price, size."""
-    return [(flat[at], flat[at + 1]) for at in range(0, len(flat), 2)]
+    return [(text(flat[at]), text(flat[at + 1])) for at in range(0, len(flat), 2)]
 
 
 class BookWire(Struct, gc=False):

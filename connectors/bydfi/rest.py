@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Poll, Request
-from aggregator.records import DAY_S, BookSnapshot, Instrument, Levels, Record, Ticker
-from aggregator.wire import Text, bbo, candle, ms, nonzero, number, optional
+from aggregator.records import DAY_S, BookSnapshot, Instrument, Record, Ticker
+from aggregator.wire import Text, bbo, candle, levels, ms, nonzero, number, optional
 
 API = "https://api.bydfi.com/api"
 SPOT, CONTRACT = f"{API}/v3", f"{API}/v1/contract"
@@ -18,8 +18,8 @@ DEPTH = 100
 
 
 class DepthWire(Struct):
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
     lastUpdateId: int
     timestamp: int | None = None
 
@@ -81,8 +81,8 @@ def read_depth(raw_symbol: str, body: bytes) -> Iterable[Record]:
     return (
         BookSnapshot(
             raw_symbol=raw_symbol,
-            bids=said.bids,
-            asks=said.asks,
+            bids=levels(said.bids),
+            asks=levels(said.asks),
             depth=DEPTH,
             reason="periodic",
             sequence=said.lastUpdateId,

@@ -10,9 +10,9 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Refused, Subscribe, Subscription
-from aggregator.records import BookDelta, BookSnapshot, Levels
+from aggregator.records import BookDelta, BookSnapshot
 from aggregator.refusals import meaning_of
-from aggregator.wire import encode, number
+from aggregator.wire import Text, encode, levels, number
 
 ASK, LEAVE, CHANGE = "order_book_subscribe", "order_book_unsubscribe", "order_book_increment"
 DEPTH = 20  # levels a side
@@ -21,8 +21,8 @@ DEPTH = 20  # levels a side
 class BookWire(Struct):
     pair: str = ""
     seqId: int | None = None
-    bids: Levels = []
-    asks: Levels = []
+    bids: list[list[Text]] = []
+    asks: list[list[Text]] = []
     error: str | None = None
 
 
@@ -49,9 +49,10 @@ def parse(frame: bytes) -> Iterable[Event]:
         return (Refused(book.error, id, meaning=meaning),)
     if book.seqId is None:
         raise BadFrame(f"{said.e} without a number")
+    bids, asks = levels(book.bids), levels(book.asks)
     if said.e == CHANGE:
-        return (BookDelta(raw_symbol=book.pair, bids=book.bids, asks=book.asks, sequence=book.seqId),)
-    whole = BookSnapshot(raw_symbol=book.pair, bids=book.bids, asks=book.asks, depth=DEPTH, sequence=book.seqId)
+        return (BookDelta(raw_symbol=book.pair, bids=bids, asks=asks, sequence=book.seqId),)
+    whole = BookSnapshot(raw_symbol=book.pair, bids=bids, asks=asks, depth=DEPTH, sequence=book.seqId)
     return (Accepted(id=id), whole)
 
 

@@ -8,7 +8,6 @@ from aggregator.records import (
     DAY_S,
     BookDelta,
     BookSnapshot,
-    Levels,
     MarketState,
     Record,
     Side,
@@ -16,7 +15,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, bbo, from_iso, nonzero, optional, seconds
+from aggregator.wire import Text, bbo, from_iso, levels, nonzero, optional, seconds, text
 
 DEPTH = 200  # levels a side of a whole book
 STATES: dict[str, MarketState] = {
@@ -29,13 +28,13 @@ STATES: dict[str, MarketState] = {
 class Changes(Struct, gc=False):
     """Changed levels: sizes are absolute, and `0` deletes."""
 
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
     last_update_at: str | None = None  # whole seconds
 
     def record(self, pair: str) -> BookDelta:
         at = None if self.last_update_at is None else seconds(self.last_update_at)
-        return BookDelta(raw_symbol=pair, bids=self.bids, asks=self.asks, ts_event=at)
+        return BookDelta(raw_symbol=pair, bids=levels(self.bids), asks=levels(self.asks), ts_event=at)
 
 
 class TradeRow(Struct, array_like=True, gc=False):
@@ -53,8 +52,8 @@ class TradeRow(Struct, array_like=True, gc=False):
         return Trade(
             raw_symbol=self.pair,
             id=self.id,
-            price=self.rate,
-            size=self.amount,
+            price=text(self.rate),
+            size=text(self.amount),
             side=self.side,
             kind="auction" if self.auction else "trade",
             sequence=int(self.id),
@@ -63,11 +62,11 @@ class TradeRow(Struct, array_like=True, gc=False):
 
 
 class Book(Struct):
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
 
     def record(self, pair: str) -> BookSnapshot:
-        return BookSnapshot(raw_symbol=pair, bids=self.bids, asks=self.asks, depth=DEPTH)
+        return BookSnapshot(raw_symbol=pair, bids=levels(self.bids), asks=levels(self.asks), depth=DEPTH)
 
 
 class PastTrade(Struct):
@@ -82,8 +81,8 @@ class PastTrade(Struct):
         return Trade(
             raw_symbol=self.pair,
             id=str(self.id),
-            price=self.rate,
-            size=self.amount,
+            price=text(self.rate),
+            size=text(self.amount),
             side=self.order_type,
             sequence=self.id,
             ts_event=from_iso(self.created_at),

@@ -71,8 +71,8 @@ class BookWire(Struct, gc=False):
         number = int(self.id)
         return BookSnapshot(
             raw_symbol=name_of(self.quote_currency, self.target_currency),
-            bids=[(level.price, level.qty) for level in self.bids],
-            asks=[(level.price, level.qty) for level in reversed(self.asks)],
+            bids=[(text(level.price), text(level.qty)) for level in self.bids],
+            asks=[(text(level.price), text(level.qty)) for level in reversed(self.asks)],
             depth=DEPTH,
             reason="periodic",
             sequence=number,

@@ -108,7 +108,14 @@ def stream(name: str, channels: Mapping[Channel, str]) -> Stream:
 
 EXCHANGE = Exchange(
     id="delta",
-    older=(Older(channels=("trades", "book", "candles")),),
+    older=(
+        Older(
+            channels=(
+                *("trades", "book", "candles", "bbo", "ticker", "open_interest", "mark_price", "index_price"),
+                *("funding", "options", "status"),
+            )
+        ),
+    ),
     docs="https://docs.delta.exchange",
     trouble=coded("code", within="error"),
     checked="2026-09, live probes by others; of trades and candles its documentation alone, of 2026-05",

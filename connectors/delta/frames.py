@@ -20,6 +20,7 @@ from connectors.delta.wires import (
     MarkWire,
     StatusWire,
     TickerWire,
+    TopWire,
     TradeWire,
 )
 
@@ -76,6 +77,7 @@ READERS = {
     "trades": reader(TradeWire),
     "ob_updates": reader(BookWire),
     "ob_l1": reader(BestWire),
+    "ob_l2": reader(TopWire),
     "ticker": reader(TickerWire),
     "mark_price": reader(MarkWire),
     "spot_price": reader(IndexWire),

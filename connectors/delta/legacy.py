@@ -1,4 +1,4 @@
-"""The long names of Delta Exchange's stream: candles, and trades and whole books, which captures have.
+"""The long names of Delta Exchange's stream: candles, and all the others, which captures have.
 
 https://web.archive.org/web/20260130043054/https://docs-global.delta.exchange/#websocket-feed
 """
@@ -12,7 +12,16 @@ from aggregator.exchange import Event
 from aggregator.records import BookSnapshot, Candle, Levels, Side, Trade
 from aggregator.wire import Text, as_written, by_word, end_of, oldest_first, optional, past, text, us
 from connectors.delta.frames import READERS, decode_kind, reader
-from connectors.delta.wires import unit_of
+from connectors.delta.long_wires import (
+    BestWire,
+    ChangesWire,
+    DayWire,
+    FundingWire,
+    IndexWire,
+    MarkWire,
+    ProductWire,
+)
+from connectors.delta.wires import MARK, unit_of
 
 SHORT = {"subscriptions", "error"}  # both addresses say these alike
 CANDLES = "candlestick_"
@@ -62,7 +71,7 @@ class CandleWire(Struct, gc=False):
     timestamp: int | None = None
 
     def events(self) -> Iterable[Event]:
-        if self.open is None:
+        if self.open is None or self.symbol.startswith(MARK):  # those of mark prices are of no trades
             return ()
         start, is_spot = us(self.candle_start_time), unit_of(self.symbol) == "base"
         volume = optional(self.volume)
@@ -117,6 +126,14 @@ LONG = {
     "all_trades": reader(TradeRow),
     "all_trades_snapshot": reader(TradesWire),
     "l2_orderbook": reader(WholeBook),
+    "l2_updates": reader(ChangesWire),
+    "l1_orderbook": reader(BestWire),
+    "v2/ticker": reader(DayWire),
+    "mark_price": reader(MarkWire),
+    "spot_price": reader(IndexWire),
+    "v2/spot_price": reader(IndexWire),
+    "funding_rate": reader(FundingWire),
+    "product_updates": reader(ProductWire),
 } | {word: read for word, read in READERS.items() if word in SHORT}
 
 

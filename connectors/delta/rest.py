@@ -40,22 +40,13 @@ class OptionRow(Struct):
     oi_contracts: Text = None
     spot_price: Text = None
 
-
-class Options(Struct):
-    result: list[OptionRow]
-
-
-decode_options = Decoder(Options, float_hook=as_written).decode
-
-
-def read_options(_: str, body: bytes) -> Iterable[Record]:
-    for row in decode_options(body).result:
-        greeks, quotes = row.greeks or Greeks(), row.quotes or Quotes()
+    def summary(self) -> OptionSummary:
+        greeks, quotes = self.greeks or Greeks(), self.quotes or Quotes()
         bid, bid_size = best(quotes.best_bid, quotes.bid_size)
         ask, ask_size = best(quotes.best_ask, quotes.ask_size)
-        yield OptionSummary(
-            raw_symbol=row.symbol,
-            mark_price=nonzero(row.mark_price),
+        return OptionSummary(
+            raw_symbol=self.symbol,
+            mark_price=nonzero(self.mark_price),
             mark_iv=optional(quotes.mark_iv),
             bid_iv=optional(quotes.bid_iv),
             ask_iv=optional(quotes.ask_iv),
@@ -68,7 +59,18 @@ def read_options(_: str, body: bytes) -> Iterable[Record]:
             vega=optional(greeks.vega),
             theta=optional(greeks.theta),
             rho=optional(greeks.rho),
-            underlying_price=nonzero(row.spot_price),
-            open_interest=optional(row.oi_contracts),
-            ts_event=None if row.timestamp is None else us(row.timestamp),
+            underlying_price=nonzero(self.spot_price),
+            open_interest=optional(self.oi_contracts),
+            ts_event=None if self.timestamp is None else us(self.timestamp),
         )
+
+
+class Options(Struct):
+    result: list[OptionRow]
+
+
+decode_options = Decoder(Options, float_hook=as_written).decode
+
+
+def read_options(_: str, body: bytes) -> Iterable[Record]:
+    return [row.summary() for row in decode_options(body).result]

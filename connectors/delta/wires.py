@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct, field
 
+from aggregator.errors import BadFrame
 from aggregator.exchange import Event, Refused
 from aggregator.records import (
     DAY_S,
@@ -53,19 +54,22 @@ class TradeWire(Struct, gc=False):
 
 
 class BookWire(Struct, gc=False):
-    sy: str
     action: str  # `snapshot`, `update`, or `error`
+    sy: str = ""
     a: Levels = []
     b: Levels = []
     seq: int | None = None
     ts: int | None = None
     cs: int | None = None
     msg: str = ""
+    symbol: str = ""  # an error has it in place of `sy`, by the documentation
 
     def events(self) -> Iterable[Event]:
         if self.action == "error":
             reason = f"error: {self.msg}" if self.msg else "error"
-            return (Refused(reason, topic=("ob_updates", self.sy), meaning="passing"),)
+            return (Refused(reason, topic=("ob_updates", self.sy or self.symbol), meaning="passing"),)
+        if not self.sy:
+            raise BadFrame("a book without its market")
         kind = BookSnapshot if self.action == "snapshot" else BookDelta
         return (
             kind(
@@ -91,6 +95,22 @@ class BestWire(Struct, gc=False):
     def events(self) -> Iterable[Event]:
         sent, changed = None if self.ts is None else us(self.ts), None if self.lts is None else us(self.lts)
         yield bbo(self.sy, self.bp, self.bs, self.ap, self.as_, ts_event=changed, ts_sent=sent)
+
+
+class TopWire(Struct, gc=False):
+    """The fifteen best levels a side, twice a second."""
+
+    sy: str
+    a: Levels
+    b: Levels
+    lts: int | None = None  # when the book changed last
+    ts: int | None = None
+
+    def events(self) -> Iterable[Event]:
+        sent, changed = None if self.ts is None else us(self.ts), None if self.lts is None else us(self.lts)
+        book = BookSnapshot(raw_symbol=self.sy, bids=self.b, asks=self.a, depth=15, ts_event=changed, ts_sent=sent)
+        book.reason = "periodic"
+        yield book
 
 
 class TickerRow(Struct, gc=False):

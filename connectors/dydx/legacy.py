@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Archive, Event, Listing, Parse, Stream
 from aggregator.records import HOUR_S, BookDelta, BookSnapshot, Instrument, Levels, Trade
-from aggregator.wire import as_written, from_iso, is_zero, oldest_first, past
+from aggregator.wire import Text, as_written, from_iso, is_zero, levels, oldest_first, past, text
 from connectors.dydx.legacy_wires import STATES, FiguresWire, Markets
 
 Newest = dict[tuple[str, str], int]  # side and price -> the number of the newest change
@@ -29,8 +29,8 @@ class TradeRow(Struct, gc=False):
     def record(self, symbol: str) -> Trade:
         return Trade(
             raw_symbol=symbol,
-            price=self.price,
-            size=self.size,
+            price=text(self.price),
+            size=text(self.size),
             side="buy" if self.side == "BUY" else "sell",
             kind="liquidation" if self.liquidation else "trade",
             ts_event=from_iso(self.createdAt),
@@ -54,8 +54,8 @@ class Whole(Struct, gc=False):
 
 class Changes(Struct, gc=False):
     offset: str
-    bids: list[tuple[str, str]]
-    asks: list[tuple[str, str]]
+    bids: list[list[Text]]
+    asks: list[list[Text]]
 
 
 class Frame(Struct, gc=False):
@@ -75,14 +75,15 @@ decode_figures = Decoder(dict[str, FiguresWire], float_hook=as_written).decode
 
 def whole(symbol: str, said: Whole, newest: Newest) -> BookSnapshot:
     newest.clear()
-    newest |= {(side, row.price): int(row.offset) for side in ("bids", "asks") for row in getattr(said, side)}
+    newest |= {(side, text(row.price)): int(row.offset) for side in ("bids", "asks") for row in getattr(said, side)}
     bids, asks = ranked(said.bids), ranked(said.asks)
     return BookSnapshot(raw_symbol=symbol, bids=bids[::-1], asks=asks)
 
 
 def ranked(rows: list[Level]) -> Levels:
     """The levels by price; those that are gone are told with a size of 0."""
-    return sorted(((row.price, row.size) for row in rows if not is_zero(row.size)), key=lambda level: float(level[0]))
+    there = ((text(row.price), text(row.size)) for row in rows)
+    return sorted((level for level in there if not is_zero(level[1])), key=lambda level: float(level[0]))
 
 
 def changed(side: str, rows: Levels, offset: int, newest: Newest) -> Levels:
@@ -114,9 +115,8 @@ def parser() -> Parse:
             return (whole(said.id, decode_whole(said.contents), newest),)
         changes = decode_changes(said.contents)
         offset = int(changes.offset)
-        bids, asks = (
-            changed(side, rows, offset, newest) for side, rows in (("bids", changes.bids), ("asks", changes.asks))
-        )
+        bids = changed("bids", levels(changes.bids), offset, newest)
+        asks = changed("asks", levels(changes.asks), offset, newest)
         return (BookDelta(raw_symbol=said.id, bids=bids, asks=asks),) if bids or asks else ()
 
     return parse
@@ -139,9 +139,9 @@ class Market(Struct):
             settle="USDC",
             linear=True,
             contract_size="1",
-            tick_size=self.tickSize,
-            lot_size=self.stepSize,
-            min_size=self.minOrderSize,
+            tick_size=text(self.tickSize),
+            lot_size=text(self.stepSize),
+            min_size=text(self.minOrderSize),
             state=STATES.get(self.status, "unknown"),
             funding_interval_s=HOUR_S,
             funding_offset_s=0,

@@ -7,7 +7,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Request, Since
 from aggregator.records import Candle, Instrument, Record, Trade
-from aggregator.wire import candle, from_iso, ms
+from aggregator.wire import candle, from_iso, ms, optional
 from connectors.foxbit.wires import trade
 
 API = "https://api.foxbit.com.br/rest/v3"
@@ -63,9 +63,9 @@ class MarketWire(Struct):
             raw_symbol=self.symbol,
             base=self.base.symbol.upper(),
             quote=self.quote.symbol.upper(),
-            tick_size=self.price_increment,
-            lot_size=self.quantity_increment,
-            min_size=self.quantity_min,
+            tick_size=optional(self.price_increment),
+            lot_size=optional(self.quantity_increment),
+            min_size=optional(self.quantity_min),
         )
 
 

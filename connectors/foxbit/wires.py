@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from aggregator.exchange import Accepted, Event, Refused
-from aggregator.records import DAY_S, BookDelta, BookSnapshot, Levels, Side, Ticker, Trade
+from aggregator.records import DAY_S, BookDelta, BookSnapshot, Side, Ticker, Trade
 from aggregator.refusals import meaning_of
-from aggregator.wire import bbo, ms, nonzero, optional
+from aggregator.wire import Text, bbo, levels, ms, nonzero, optional, text
 
 DEPTH = 300  # levels a side of a whole book; those beyond come as they change
 SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
@@ -55,8 +55,8 @@ class Failed(Struct, tag_field="event", tag="error"):
 
 class Whole(Struct, gc=False):
     sequence_id: int
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
 
 
 class WholeBook(Struct, tag_field="event", tag="snapshot"):
@@ -66,8 +66,8 @@ class WholeBook(Struct, tag_field="event", tag="snapshot"):
     def events(self) -> Iterable[Event]:
         whole = BookSnapshot(
             raw_symbol=self.params.market_symbol,
-            bids=self.data.bids,
-            asks=self.data.asks,
+            bids=levels(self.data.bids),
+            asks=levels(self.data.asks),
             depth=DEPTH,
             sequence=self.data.sequence_id,
         )
@@ -78,8 +78,8 @@ class Changed(Struct, gc=False):
     ts: int
     first_sequence_id: int
     last_sequence_id: int
-    bids: Levels  # in no order
-    asks: Levels
+    bids: list[list[Text]]  # in no order
+    asks: list[list[Text]]
 
 
 class Changes(Struct, tag_field="event", tag="update"):
@@ -90,8 +90,8 @@ class Changes(Struct, tag_field="event", tag="update"):
         d = self.data
         delta = BookDelta(
             raw_symbol=self.params.market_symbol,
-            bids=d.bids,
-            asks=d.asks,
+            bids=levels(d.bids),
+            asks=levels(d.asks),
             sequence=d.last_sequence_id,
             sequence_first=d.first_sequence_id,
             ts_event=ms(d.ts),
@@ -125,7 +125,15 @@ class Trades(Struct, tag_field="event", tag="update"):
 
 
 def trade(raw_symbol: str, id: int, price: str, size: str, side: str, at: int) -> Trade:
-    return Trade(raw_symbol=raw_symbol, id=str(id), price=price, size=size, side=SIDES[side], sequence=id, ts_event=at)
+    return Trade(
+        raw_symbol=raw_symbol,
+        id=str(id),
+        price=text(price),
+        size=text(size),
+        side=SIDES[side],
+        sequence=id,
+        ts_event=at,
+    )
 
 
 class Best(Struct, gc=False):

@@ -39,8 +39,8 @@ def read_fundings(_: str, body: bytes) -> Iterable[Record]:
 
 def read_indices(_: str, body: bytes) -> Iterable[Record]:
     for name, price in decode_indices(body).index.items():
-        if nonzero(price):
-            yield IndexPrice(raw_symbol=name + SUFFIX, price=price, index=name)
+        if found := nonzero(price):
+            yield IndexPrice(raw_symbol=name + SUFFIX, price=found, index=name)
 
 
 FUNDING = Poll(

@@ -28,7 +28,7 @@ from aggregator.exchange import (
 )
 from aggregator.records import Channel, Instrument, Record
 from aggregator.refusals import coded
-from aggregator.wire import at, either, past
+from aggregator.wire import at, either, optional, past
 from connectors.itbit.wires import (
     ErrorWire,
     ExecutionWire,
@@ -118,7 +118,7 @@ def read_ticker(_: str, body: bytes) -> Iterable[Record]:
 
 def read_market(row: Raw) -> Instrument:
     m = decode_market(row)
-    return Instrument(raw_symbol=m.market, base=m.base_asset, quote=m.quote_asset, tick_size=m.tick_rate)
+    return Instrument(raw_symbol=m.market, base=m.base_asset, quote=m.quote_asset, tick_size=optional(m.tick_rate))
 
 
 EXCHANGE = Exchange(

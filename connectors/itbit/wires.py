@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from aggregator.records import DAY_S, BookDelta, BookSnapshot, Record, Ticker, Trade
-from aggregator.wire import bbo, from_iso, nonzero, optional
+from aggregator.wire import bbo, from_iso, nonzero, optional, text
 
 
 class Level(Struct, gc=False):
@@ -33,7 +33,7 @@ class UpdateWire(Struct, tag_field="type", tag="UPDATE", gc=False):
     amount: str
 
     def record(self) -> BookDelta:
-        level = [(self.price, self.amount)]
+        level = [(text(self.price), text(self.amount))]
         if self.side == "BUY":
             return BookDelta(raw_symbol=self.market, bids=level, asks=[])
         if self.side == "SELL":
@@ -54,8 +54,8 @@ class ExecutionWire(Struct, gc=False):
         return Trade(
             raw_symbol=self.market,
             id=self.match_number,
-            price=self.price,
-            size=self.amount,
+            price=text(self.price),
+            size=text(self.amount),
             ts_event=from_iso(self.executed_at),
         )
 
@@ -68,8 +68,8 @@ def whole(parts: list[SnapshotWire]) -> BookSnapshot:
     """The book that the parts of a snapshot make together."""
     return BookSnapshot(
         raw_symbol=parts[0].market,
-        bids=[(level.price, level.amount) for part in parts for level in part.bids],
-        asks=[(level.price, level.amount) for part in parts for level in part.asks],
+        bids=[(text(level.price), text(level.amount)) for part in parts for level in part.bids],
+        asks=[(text(level.price), text(level.amount)) for part in parts for level in part.asks],
     )
 
 

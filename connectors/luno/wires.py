@@ -12,8 +12,9 @@ from aggregator.records import Channel, Order, Orders, OrdersDelta, OrdersSnapsh
 from aggregator.wire import Text, ms, text
 
 CHANNELS: dict[Channel, str] = {"trades": "trade_updates", "book": "create_update", "orders": "create_update"}
-MOST_KNOWN = 50_000  # orders of one market whose side and price are remembered; the largest has some 20,000
+MOST_KNOWN = 50_000  # orders of one market that are remembered; the largest has some 20,000
 WIDE, EXACT = Context(prec=40), Context(prec=200)  # a quotient of 40 digits, and its product without rounding
+Known = tuple[str, str, str]  # the side of an order, its price, and what is left of it
 TAKER: dict[str, Side] = {"BID": "sell", "ASK": "buy"}  # by the maker's order
 
 
@@ -66,10 +67,10 @@ decode = Decoder(Frame | str).decode
 
 
 class Reader:
-    """The reader of one connection, which is about one market; it remembers side and price of each order."""
+    """The reader of one connection, which is about one market; it remembers what it must of each order."""
 
     def __init__(self, *, has_keys: bool) -> None:
-        self._known: dict[str, tuple[str, str]] = {}
+        self._known: dict[str, Known] = {}
         self._has_keys = has_keys
 
     def parse(self, frame: bytes) -> Iterable[Event]:
@@ -93,15 +94,17 @@ class Reader:
     def _whole(self, said: Frame) -> Iterable[Event]:
         bids = [row.order() for row in said.bids or ()]
         asks = [row.order() for row in said.asks or ()]
-        self._known = {id: ("BID", price) for id, price, _ in bids} | {id: ("ASK", price) for id, price, _ in asks}
+        self._known = {}
+        for side, orders in (("BID", bids), ("ASK", asks)):
+            self._known |= {id: (side, price, volume) for id, price, volume in orders}
         return (OrdersSnapshot(bids=bids, asks=asks, sequence=int(text(said.sequence)), ts_event=said.when),)
 
     def _changes(self, said: Frame) -> Iterable[Event]:
         sides: dict[str, Orders] = {"BID": [], "ASK": []}
         events: list[Event] = []
         for trade in said.trade_updates or ():
-            side, price = self._known.get(trade.maker_order_id, ("", ""))
             base = text(trade.base)
+            side, price = self._taken(trade.maker_order_id, base)
             sides[side or "BID"].append((trade.maker_order_id, price, f"-{base}"))
             price = price or quotient(text(trade.counter), base)
             if not price:
@@ -119,19 +122,30 @@ class Reader:
                 )
             )
         if (new := said.create_update) is not None:
-            price = text(new.price)
-            sides[new.type].append((new.order_id, price, text(new.volume)))
-            self._remember(new.order_id, new.type, price)
+            price, volume = text(new.price), text(new.volume)
+            sides[new.type].append((new.order_id, price, volume))
+            self._remember(new.order_id, (new.type, price, volume))
         if (gone := said.delete_update) is not None:
-            side, price = self._known.pop(gone.order_id, ("BID", ""))
+            side, price, _ = self._known.pop(gone.order_id, ("BID", "", ""))
             sides[side].append((gone.order_id, price, "0"))
         number = int(text(said.sequence))
         events.append(OrdersDelta(bids=sides["BID"], asks=sides["ASK"], sequence=number, ts_event=said.when))
         return events
 
-    def _remember(self, id: str, side: str, price: str) -> None:
-        """Remember an order. Those that are filled are not told, so that the oldest must be forgotten some day."""
-        self._known[id] = side, price
+    def _taken(self, id: str, base: str) -> tuple[str, str]:
+        """The side and the price of an order that a trade takes from: it is forgotten once nothing is left of it."""
+        side, price, volume = self._known.get(id, ("", "", ""))
+        if side:
+            left = EXACT.subtract(Decimal(volume), Decimal(base))
+            if left > 0:
+                self._known[id] = side, price, f"{left:f}"
+            else:
+                del self._known[id]
+        return side, price
+
+    def _remember(self, id: str, order: Known) -> None:
+        """Remember an order. Beyond all that a market can have the oldest are forgotten."""
+        self._known[id] = order
         if len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
 

@@ -17,14 +17,13 @@ from aggregator.records import (
     BookSnapshot,
     Candle,
     Funding,
-    Levels,
     MarkPrice,
     OpenInterest,
     Side,
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, bbo, from_iso, interval_s, nonzero, oldest_first, optional, past, sides, text
+from aggregator.wire import Text, bbo, from_iso, interval_s, levels, nonzero, oldest_first, optional, past, sides, text
 
 SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
 UNITS = {"MINUTES": "m", "HOURS": "h", "DAYS": "d", "WEEKS": "w", "MONTHS": "M"}
@@ -70,12 +69,13 @@ class HistoryWire(Struct):
 
 class WholeBook(Struct, gc=False):
     instrument_code: str
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
     time: int | str
 
     def events(self) -> Iterable[Event]:
-        yield BookSnapshot(raw_symbol=self.instrument_code, bids=self.bids, asks=self.asks, ts_event=moment(self.time))
+        bids, asks = levels(self.bids), levels(self.asks)
+        yield BookSnapshot(raw_symbol=self.instrument_code, bids=bids, asks=asks, ts_event=moment(self.time))
 
 
 class ChangesWire(Struct, gc=False):

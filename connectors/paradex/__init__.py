@@ -40,7 +40,7 @@ SPOT: dict[Channel, str] = {
 PERPETUALS: dict[Channel, str] = {
     **SPOT,
     "liquidations": "trades.{}",
-    "funding": "funding_data.{}",
+    "funding": "markets_summary.{}",  # `funding_data` has the rate cut to eight decimals
     "open_interest": "markets_summary.{}",
     "mark_price": "markets_summary.{}",
     "index_price": "markets_summary.{}",
@@ -181,7 +181,7 @@ EXCHANGE = Exchange(
     notes=(
         "A book is whole each time: fifteen levels a side, twenty times a second at most.",
         "Numbers are binary, and told in the fewest digits.",
-        "Funding is paid all the time: the rate is of the interval that its record names.",
+        "Funding is paid all the time: the rate is of the market's own interval, which the listing names.",
         "A liquidation is a trade so marked; nothing says which side was forced.",
         "Transfers of positions and settlements are told as trades, as the exchange does.",
         "Candles are had by REST alone, for a time that is named: they are left out. Perpetual options have no expiry.",

@@ -3,8 +3,8 @@
 https://docs.paradex.trade/ws/general-information/binary-encoding
 https://github.com/tradeparadex/paradex-py (`paradex_1_0.xml`, schema 1:2 of 25 September 2026)
 A message is a head, a block of fixed fields whose length the head tells (fields are appended to it), groups of levels,
-and texts. Numbers count 10^-8, and times are microseconds. What was
-appended to a version after the fact may be missing at its end. A trade names the aggressor's side.
+and texts. Numbers count 10^-8, but for the precise rate of funding, which counts 10^-12; times are microseconds.
+What was appended to a version after the fact may be missing at its end. A trade names the aggressor's side.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,7 +36,9 @@ LEVEL = Layout("<qq")
 TRADE = Layout("<qqqBqqqB")
 BEST = Layout("<6q")
 BOOK = Layout("<qqB")
-FIGURES = Layout("<27q")  # version 0: two rates follow later, and the precise rate of funding
+FIGURES = Layout("<27q")  # version 0
+PRECISE = Layout("<q")
+PRECISE_AT = HEAD.size + FIGURES.size + 16  # since version 1: two rates of options follow, then funding's precise one
 FUNDING = Layout("<7qh")
 SCHEMA, NOTHING, DEPTH = 1, -(2**63), 15
 BUY, SELL, WHOLE, LIQUIDATED, BLOCK = 1, 2, 0, 2, 6
@@ -122,13 +124,21 @@ def read_book(frame: bytes, end: int) -> Iterable[Event]:
         yield BookDelta(raw_symbol=name, bids=bids, asks=asks, sequence=sequence, ts_sent=at)
 
 
+def precise(frame: bytes, end: int) -> str | None:
+    """The precise rate of funding; None where the message has none, or a market no funding."""
+    if end < PRECISE_AT + PRECISE.size:
+        return None
+    (mantissa,) = PRECISE.unpack_from(frame, PRECISE_AT)
+    return None if mantissa == NOTHING else unscaled(mantissa, 12)
+
+
 def read_figures(frame: bytes, end: int) -> Iterable[Event]:
     """The figures of a market: those of an option are there where its volatility is neither null nor 0.
 
     A price or a volatility of 0 is none, and a side without a price is empty.
     """
-    sent, _, mark, index, last, volume, interest, _, bid, ask, _, _, iv, bid_iv, ask_iv, _, *rest = FIGURES.unpack_from(
-        frame, HEAD.size
+    sent, _, mark, index, last, volume, interest, rate, bid, ask, _, _, iv, bid_iv, ask_iv, _, *rest = (
+        FIGURES.unpack_from(frame, HEAD.size)
     )
     delta, gamma, vega, theta, rho, _, _, _, _, bid_size, ask_size = map(number, rest)
     name, at = texts(frame, end)[0], us(sent)
@@ -145,6 +155,8 @@ def read_figures(frame: bytes, end: int) -> Iterable[Event]:
         yield IndexPrice(raw_symbol=name, price=underlying, ts_sent=at)
     if (size := number(interest)) is not None:
         yield OpenInterest(raw_symbol=name, size=size, ts_sent=at)
+    if (funding := precise(frame, end) or number(rate or NOTHING)) is not None:
+        yield Funding(raw_symbol=name, rate=funding, ts_sent=at)
     if iv not in (NOTHING, 0):
         best_bid, best_ask = number(bid or NOTHING), number(ask or NOTHING)
         yield OptionSummary(
@@ -169,6 +181,7 @@ def read_figures(frame: bytes, end: int) -> Iterable[Event]:
 
 
 def read_funding(frame: bytes, end: int) -> Iterable[Event]:
+    """The rate cut to eight decimals: captures have it, and whoever asks today gets the precise one."""
     sent, _, rate, _, created, _, _, hours = FUNDING.unpack_from(frame, HEAD.size)
     name = texts(frame, end)[0]
     if (found := number(rate)) is not None:

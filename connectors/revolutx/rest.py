@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Page, PastPages, Request
 from aggregator.records import DAY_S, MS_NS, BookSnapshot, Candle, Level, Levels, Record, Side, Ticker, Trade
-from aggregator.wire import bbo, candle, ms, nonzero, oldest_first, optional
+from aggregator.wire import bbo, candle, ms, nonzero, oldest_first, optional, text
 
 API = "https://revx.revolut.com/api"
 DEPTH = 50
@@ -108,7 +108,14 @@ def ask_bars(raw_symbol: str) -> Request:
 
 def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
     return oldest_first(
-        Trade(raw_symbol=raw_symbol, id=t.id, price=t.price, size=t.quantity, side=t.side, ts_event=ms(t.timestamp))
+        Trade(
+            raw_symbol=raw_symbol,
+            id=t.id,
+            price=text(t.price),
+            size=text(t.quantity),
+            side=t.side,
+            ts_event=ms(t.timestamp),
+        )
         for t in decode_trades(body).data
     )
 
@@ -118,7 +125,7 @@ def price(level: Level) -> Decimal:
 
 
 def levels(rows: Iterable[LevelRow]) -> Levels:
-    return sorted(((row.price, row.quantity) for row in rows), key=price)
+    return sorted(((text(row.price), text(row.quantity)) for row in rows), key=price)
 
 
 def read_depth(raw_symbol: str, body: bytes) -> Iterable[Record]:

@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Exchange, Heartbeat, Poll, Request, Stream, Subscribe, Subscription
 from aggregator.records import HOUR_S, MS_NS, Channel, Funding, Instrument, Record
 from aggregator.refusals import coded
-from aggregator.wire import encode, ms, symbols_by
+from aggregator.wire import encode, ms, symbols_by, text
 from connectors.families.bhex.listing import listing
 from connectors.toobit.frames import counted, parse
 
@@ -67,7 +67,9 @@ def read_rates(_: str, body: bytes) -> Iterable[Record]:
         if r.rate:
             hours = r.period.removesuffix("H")
             interval = int(hours) * HOUR_S if hours.isdecimal() else None
-            yield Funding(raw_symbol=r.symbol, rate=r.rate, interval_s=interval, ts_next=ms(r.nextFundingTime) or None)
+            yield Funding(
+                raw_symbol=r.symbol, rate=text(r.rate), interval_s=interval, ts_next=ms(r.nextFundingTime) or None
+            )
 
 
 STREAM = Stream(

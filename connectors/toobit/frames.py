@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Event
-from aggregator.records import MS_NS, BookDelta, BookSnapshot, IndexPrice, Levels
+from aggregator.records import MS_NS, BookDelta, BookSnapshot, IndexPrice
 from aggregator.sequence import Rule, Verdict, contiguous
-from aggregator.wire import bbo, nonzero
+from aggregator.wire import Text, bbo, levels, nonzero
 from connectors.families.bhex.frames import Said, parsing, trades
 
 # A whole book has no number of the same count, so that the first change after it may have any.
@@ -21,8 +21,8 @@ counted = Rule("counted", lambda *_: Verdict.NEXT, contiguous.follows, sure=Fals
 
 class ChangeRow(Struct, gc=False):
     t: int
-    b: Levels
-    a: Levels
+    b: list[list[Text]]
+    a: list[list[Text]]
     o: int | None = None
 
 
@@ -58,8 +58,8 @@ def read_changes(frame: bytes) -> Iterable[Event]:
     return [
         kind(
             raw_symbol=said.symbol,
-            bids=row.b,
-            asks=row.a,
+            bids=levels(row.b),
+            asks=levels(row.a),
             sequence=None if said.f else row.o,  # a whole book says 0, which would be older than any change
             ts_event=row.t * MS_NS,
             ts_sent=sent,

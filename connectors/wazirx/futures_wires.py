@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from aggregator.records import DAY_S, BookSnapshot, Funding, IndexPrice, Levels, MarkPrice, Record, Ticker, Trade
-from aggregator.wire import ms, nonzero, optional
+from aggregator.records import DAY_S, BookSnapshot, Funding, IndexPrice, MarkPrice, Record, Ticker, Trade
+from aggregator.wire import Text, levels, ms, nonzero, optional, text
 from connectors.wazirx.wires import LEVELS
 
 
@@ -20,8 +20,8 @@ class FuturesTrade(Struct, gc=False):
     def records(self) -> Iterable[Record]:
         trade = Trade(
             raw_symbol=self.s.upper(),
-            price=self.p,
-            size=self.q,
+            price=text(self.p),
+            size=text(self.q),
             side="sell" if self.m else "buy",
             kind="aggregate",
             ts_event=ms(self.T),
@@ -33,15 +33,15 @@ class FuturesTrade(Struct, gc=False):
 class FuturesBook(Struct, gc=False):
     E: int
     T: int
-    a: Levels
-    b: Levels
+    a: list[list[Text]]
+    b: list[list[Text]]
     s: str
 
     def records(self) -> Iterable[Record]:
         book = BookSnapshot(
             raw_symbol=self.s.upper(),
-            bids=self.b,
-            asks=self.a,
+            bids=levels(self.b),
+            asks=levels(self.a),
             depth=LEVELS,
             ts_event=ms(self.T),
             ts_sent=ms(self.E),

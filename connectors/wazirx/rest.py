@@ -8,8 +8,8 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Request, Since
-from aggregator.records import BookSnapshot, Instrument, Levels, MarketState, Trade
-from aggregator.wire import either, ms, seconds, step
+from aggregator.records import BookSnapshot, Instrument, MarketState, Trade
+from aggregator.wire import Text, as_written, either, levels, ms, seconds, step, text
 from connectors.wazirx.wires import LEVELS
 
 HOST = "https://api.wazirx.com"
@@ -41,15 +41,15 @@ class Contract(Struct):
 
 
 class SpotDepth(Struct):
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
     timestamp: int | None = None  # seconds
     lastUpdateAt: int | None = None  # its name in the documentation
 
 
 class FuturesDepth(Struct):
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
     E: int
     T: int
 
@@ -63,7 +63,9 @@ class PastTrade(Struct):
     quoteQty: str | None = None
 
 
-decode_market = either(Decoder(Contract).decode, Decoder(SpotMarket).decode)
+decode_market = either(
+    Decoder(Contract, float_hook=as_written).decode, Decoder(SpotMarket, float_hook=as_written).decode
+)
 decode_spot_depth = Decoder(SpotDepth).decode
 decode_futures_depth = Decoder(FuturesDepth).decode
 decode_past = Decoder(list[PastTrade]).decode
@@ -105,7 +107,7 @@ def contract(c: Contract) -> Instrument:
 
 def found(filters: Iterable[Filter], kind: str, name: str) -> str | None:
     """Give what one filter says, or None where there is none of this type."""
-    return next((str(f[name]) for f in filters if f.get("filterType") == kind and name in f), None)
+    return next((text(f[name]) for f in filters if f.get("filterType") == kind and name in f), None)
 
 
 def ask_spot(raw_symbol: str) -> Request:
@@ -117,8 +119,8 @@ def read_spot(raw_symbol: str, body: bytes) -> BookSnapshot:
     at = d.timestamp if d.lastUpdateAt is None else d.lastUpdateAt
     return BookSnapshot(
         raw_symbol=raw_symbol,
-        bids=d.bids,
-        asks=d.asks,
+        bids=levels(d.bids),
+        asks=levels(d.asks),
         depth=LEVELS,
         ts_event=None if at is None else seconds(at),
     )
@@ -131,7 +133,7 @@ def ask_futures(raw_symbol: str) -> Request:
 def read_futures(raw_symbol: str, body: bytes) -> BookSnapshot:
     d = decode_futures_depth(body)
     return BookSnapshot(
-        raw_symbol=raw_symbol, bids=d.bids, asks=d.asks, depth=LEVELS, ts_event=ms(d.T), ts_sent=ms(d.E)
+        raw_symbol=raw_symbol, bids=levels(d.bids), asks=levels(d.asks), depth=LEVELS, ts_event=ms(d.T), ts_sent=ms(d.E)
     )
 
 
@@ -144,9 +146,9 @@ def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
         Trade(
             raw_symbol=raw_symbol,
             id=str(t.id),
-            price=t.price,
-            size=t.qty,
-            quote_size=t.quoteQty,
+            price=text(t.price),
+            size=text(t.qty),
+            quote_size=text(t.quoteQty),
             side="sell" if t.isBuyerMaker else "buy",
             sequence=t.id,
             ts_event=ms(t.time),

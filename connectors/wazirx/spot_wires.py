@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from aggregator.records import DAY_S, BookSnapshot, Candle, Levels, Record, Ticker, Trade
-from aggregator.wire import bbo, end_of, ms, nonzero, optional
+from aggregator.records import DAY_S, BookSnapshot, Candle, Record, Ticker, Trade
+from aggregator.wire import Text, bbo, end_of, levels, ms, nonzero, optional, text
 from connectors.wazirx.wires import LEVELS
 
 
@@ -23,8 +23,8 @@ class SpotTrade(Struct, gc=False):
         return Trade(
             raw_symbol=self.s,
             id=str(self.t),
-            price=self.p,
-            size=self.q,
+            price=text(self.p),
+            size=text(self.q),
             side="sell" if self.m else "buy",
             sequence=self.t,
             ts_event=ms(self.E),
@@ -47,12 +47,17 @@ class SpotTrades(Struct, gc=False):
 class SpotBook(Struct, gc=False):
     E: int
     s: str
-    a: Levels
-    b: Levels
+    a: list[list[Text]]
+    b: list[list[Text]]
 
     def records(self) -> Iterable[Record]:
         book = BookSnapshot(
-            raw_symbol=self.s, bids=self.b, asks=self.a, depth=LEVELS, ts_sent=ms(self.E), reason="periodic"
+            raw_symbol=self.s,
+            bids=levels(self.b),
+            asks=levels(self.a),
+            depth=LEVELS,
+            ts_sent=ms(self.E),
+            reason="periodic",
         )
         return (book,)
 
@@ -103,11 +108,11 @@ class SpotCandle(Struct, gc=False):
             interval=self.i,
             ts_open=start,
             ts_close=end_of(self.i, start),
-            open=self.o,
-            high=self.h,
-            low=self.l,
-            close=self.c,
-            base_volume=self.v,
+            open=text(self.o),
+            high=text(self.h),
+            low=text(self.l),
+            close=text(self.c),
+            base_volume=text(self.v),
             ts_sent=None if self.E is None else ms(self.E),
         )
         return (candle,)

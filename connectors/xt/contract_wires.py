@@ -137,10 +137,10 @@ class BarWire(Struct, gc=False):
             interval=interval,
             ts_open=start,
             ts_close=end_of(interval, start),
-            open=self.o,
-            high=self.h,
-            low=self.l,
-            close=self.c,
+            open=text(self.o),
+            high=text(self.h),
+            low=text(self.l),
+            close=text(self.c),
             contract_volume=optional(self.a),
         )
 

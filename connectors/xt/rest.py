@@ -12,8 +12,8 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Request
-from aggregator.records import MS_NS, BookSnapshot, Levels, Record
-from aggregator.wire import Text, bbo, number, text
+from aggregator.records import MS_NS, BookSnapshot, Record
+from aggregator.wire import Text, bbo, levels, number, text
 from connectors.xt.listing import INVERSE, LINEAR, SPOT
 
 LEVELS = 500
@@ -21,8 +21,8 @@ LEVELS = 500
 
 class SpotBook(Struct):
     lastUpdateId: int
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
 
 
 class SpotAnswer(Struct):
@@ -31,8 +31,8 @@ class SpotAnswer(Struct):
 
 class ContractBook(Struct):
     u: Text
-    a: Levels
-    b: Levels
+    a: list[list[Text]]
+    b: list[list[Text]]
     t: int | None = None
 
 
@@ -69,7 +69,9 @@ def ask_spot_book(raw_symbol: str) -> Request:
 
 def read_spot_book(raw_symbol: str, body: bytes) -> BookSnapshot:
     book = decode_spot_book(body).result
-    return BookSnapshot(raw_symbol=raw_symbol, bids=book.bids, asks=book.asks, sequence=book.lastUpdateId)
+    return BookSnapshot(
+        raw_symbol=raw_symbol, bids=levels(book.bids), asks=levels(book.asks), sequence=book.lastUpdateId
+    )
 
 
 def ask_contract_book(raw_symbol: str) -> Request:
@@ -79,7 +81,9 @@ def ask_contract_book(raw_symbol: str) -> Request:
 def read_contract_book(raw_symbol: str, body: bytes) -> BookSnapshot:
     book = decode_contract_book(body).result
     sent = None if book.t is None else book.t * MS_NS
-    return BookSnapshot(raw_symbol=raw_symbol, bids=book.b, asks=book.a, sequence=int(text(book.u)), ts_sent=sent)
+    return BookSnapshot(
+        raw_symbol=raw_symbol, bids=levels(book.b), asks=levels(book.a), sequence=int(text(book.u)), ts_sent=sent
+    )
 
 
 def read_bests(_: str, body: bytes) -> Iterable[Record]:

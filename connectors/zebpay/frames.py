@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.records import DAY_S, MS_NS, BookSnapshot, Funding, IndexPrice, Levels, MarkPrice, Record, Ticker, Trade
-from aggregator.wire import nonzero, optional
+from aggregator.records import DAY_S, MS_NS, BookSnapshot, Funding, IndexPrice, MarkPrice, Record, Ticker, Trade
+from aggregator.wire import Text, levels, nonzero, optional, text
 
 DEPTH = 20
 
@@ -30,8 +30,8 @@ class TradeWire(Struct, gc=False):
         yield Trade(
             raw_symbol=self.s,
             id=str(self.a),
-            price=self.p,
-            size=self.q,
+            price=text(self.p),
+            size=text(self.q),
             side="sell" if self.m else "buy",
             kind="aggregate",
             first_id=str(self.f),
@@ -49,14 +49,14 @@ class BookWire(Struct, gc=False):
     T: int
     s: str
     u: int
-    b: Levels
-    a: Levels
+    b: list[list[Text]]
+    a: list[list[Text]]
 
     def records(self) -> Iterable[Record]:
         yield BookSnapshot(
             raw_symbol=self.s,
-            bids=self.b[::-1],
-            asks=self.a,
+            bids=levels(self.b)[::-1],
+            asks=levels(self.a),
             depth=DEPTH,
             reason="periodic",
             sequence=self.u,

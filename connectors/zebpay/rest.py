@@ -11,8 +11,8 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Poll, Request
-from aggregator.records import DAY_S, MS_NS, BookSnapshot, Instrument, Levels, Record, Side, Ticker, Trade
-from aggregator.wire import bbo, candle, encode, ms, nonzero, optional, seconds
+from aggregator.records import DAY_S, MS_NS, BookSnapshot, Instrument, Record, Side, Ticker, Trade
+from aggregator.wire import Text, bbo, candle, encode, levels, ms, nonzero, optional, seconds, text
 
 FUTURES = "https://futuresbe.zebpay.com/api/v1"
 SPOT = "https://sapi.zebpay.com/api/v2"
@@ -33,8 +33,8 @@ class Trades(Struct):
 
 
 class Sides(Struct):
-    bids: Levels
-    asks: Levels
+    bids: list[list[Text]]
+    asks: list[list[Text]]
     nonce: int | None = None
     timestamp: int | None = None  # seconds
 
@@ -93,14 +93,22 @@ def is_perpetual(instrument: Instrument) -> bool:
 def read_trades(raw_symbol: str, body: bytes) -> Iterable[Record]:
     for t in sorted(decode_trades(body).data, key=lambda t: t.id):
         at = ms(t.timestamp)
-        yield Trade(raw_symbol=raw_symbol, id=str(t.id), price=t.price, size=t.amount, side=t.side, ts_event=at)
+        yield Trade(
+            raw_symbol=raw_symbol, id=str(t.id), price=text(t.price), size=text(t.amount), side=t.side, ts_event=at
+        )
 
 
 def read_depth(raw_symbol: str, body: bytes) -> Iterable[Record]:
     d = decode_depth(body).data
     at = None if d.timestamp is None else seconds(d.timestamp)
     yield BookSnapshot(
-        raw_symbol=raw_symbol, bids=d.bids, asks=d.asks, depth=DEPTH, reason="periodic", sequence=d.nonce, ts_sent=at
+        raw_symbol=raw_symbol,
+        bids=levels(d.bids),
+        asks=levels(d.asks),
+        depth=DEPTH,
+        reason="periodic",
+        sequence=d.nonce,
+        ts_sent=at,
     )
 
 

@@ -58,7 +58,7 @@ FUNDING = {
         "current settled", "frame", ""
     ),  # it is paid all the time; before 2026-10 it was settled
     "cryptocom": told("current predicted", "frame", "frame"),
-    "delta": told("current", "frame listing", "frame"),
+    "delta": told("current predicted", "frame listing", "frame"),
     "deribit": told("current", "frame", ""),  # it is paid all the time
     "dydx": told("current", "frame listing", "frame listing"),  # in frames of version 3
     "fmfwio": told("current predicted", "listing", "frame"),

@@ -1,12 +1,13 @@
 """Luno's stream, where no frame names its market, and a trade takes from its maker's order."""
 
+import pytest
 from msgspec import json
 
 from aggregator.exchange import Subscription
 from aggregator.records import SECOND_NS, BookDelta, BookSnapshot, Gap, OrdersDelta, Record, Trade
 from aggregator.session.moment import Now
 from aggregator.session.session import Session
-from connectors.luno import EXCHANGE, address
+from connectors.luno import EXCHANGE, address, wires
 from connectors.luno.wires import CHANNELS
 
 WHOLE = {
@@ -63,3 +64,20 @@ def test_a_hole_in_the_numbers_wants_a_new_connection() -> None:
         ("orders", "sequence"),
     }
     assert "only a new connection can do that" in str(session.reconnect_reason)
+
+
+def test_an_order_that_trades_have_filled_is_forgotten_and_one_that_rests_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A filled order is not told to be gone: were it remembered, an old one that rests would be forgotten for it."""
+    monkeypatch.setattr(wires, "MOST_KNOWN", 4)
+    parse = wires.without_keys()
+    list(parse(json.encode(WHOLE)))
+    for number in range(8, 20):
+        new = {"order_id": f"N{number}", "type": "ASK", "price": "11", "volume": "0.3"}
+        list(parse(json.encode({"sequence": str(number), "create_update": new})))
+        list(parse(traded(number, f"N{number}", "0.1", "1.1")))
+        list(parse(traded(number, f"N{number}", "0.20", "2.2")))
+    trade, _ = parse(traded(20, "B1", "0.2", "2"))
+    assert isinstance(trade, Trade)
+    assert (trade.price, trade.side) == ("10", "sell")

@@ -38,6 +38,8 @@ HASHKEY: dict[str, object] = {
     "quoteAsset": "USDT",
     "contractMultiplier": "0.001",
 }
+BINGX: dict[str, object] = {"symbol": "A-USDT", "asset": "A", "currency": "USDT", "pricePrecision": 2}
+BINGX_PAIR: dict[str, object] = {"symbol": "A-USDT", "stepSize": "0.1", "tickSize": "0.1"}
 CASES: list[tuple[str, Mapping[str, object], MarketState]] = [
     ("xt", XT | {"tradeSwitch": True, "openSwitch": True}, "trading"),
     ("xt", XT | {"tradeSwitch": True, "openSwitch": False}, "reduce_only"),
@@ -62,6 +64,13 @@ CASES: list[tuple[str, Mapping[str, object], MarketState]] = [
     ("extended", EXTENDED | {"status": "REDUCE_ONLY"}, "reduce_only"),
     ("nado", NADO | {"trading_status": "reduce_only"}, "reduce_only"),
     ("nado", NADO | {"trading_status": "soft_reduce_only"}, "reduce_only"),
+    ("bingx", BINGX | {"status": 1}, "trading"),
+    ("bingx", BINGX | {"status": 25}, "reduce_only"),  # "forbidden to open positions" (docs-v3, 2026-08)
+    ("bingx", BINGX_PAIR | {"status": 25}, "halt"),  # "suspended": the same number is another state of pairs
+    ("bingx", BINGX_PAIR | {"status": 29}, "unknown"),  # "pre-delisted"
+    ("bingx", BINGX_PAIR | {"status": 29, "apiStateBuy": True, "apiStateSell": True}, "trading"),
+    ("bingx", BINGX_PAIR | {"status": 29, "apiStateBuy": False, "apiStateSell": True}, "trading"),
+    ("bingx", BINGX_PAIR | {"status": 29, "apiStateBuy": False, "apiStateSell": False}, "halt"),
     ("hashkey", HASHKEY | {"status": "OPEN_FORBIDDEN"}, "reduce_only"),
 ]
 

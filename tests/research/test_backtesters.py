@@ -243,6 +243,17 @@ def test_nautilus_takes_contracts_and_names_of_strangers(tmp_path: Path) -> None
     assert [str(trade.price) for trade in found.trades()] == ["100.5"]
 
 
+def test_nautilus_is_not_told_that_a_contract_settled_in_a_third_asset_is_inverse(tmp_path: Path) -> None:
+    nautilus()
+    names: dict[str, Any] = {"symbol": "XRP/USD:BTC", "raw_symbol": "XRPUSDQ"}
+    kind: dict[str, Any] = {"kind": "perpetual", "base": "XRP", "quote": "USD", "settle": "BTC", "linear": False}
+    told = Instrument(**at(-1, **names), **kind, tick_size="0.5", lot_size="1")
+    as_lines(tmp_path / "in/a.ndjson", numbered([told, sold(1, "100.5", "3", **names)]))
+    export([tmp_path / "in"], tmp_path / "out", "nautilus", "alpha", ["XRP/USD:BTC"])
+    (instrument,) = Catalogue(tmp_path / "out").instruments()
+    assert instrument.is_inverse is False
+
+
 @pytest.mark.filterwarnings("ignore::Warning")  # the library's own, of pandas
 def test_nautilus_trades_on_the_book_and_sees_none_in_the_gap(tmp_path: Path) -> None:
     if not nautilus().__version__.startswith("1."):

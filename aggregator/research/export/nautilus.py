@@ -262,7 +262,7 @@ class _Catalogue:
         base, quoted = self._currency(told.base), self._currency(told.quote)
         if told.kind == "spot":
             return model.CurrencyPair(base_currency=base, quote_currency=quoted, **common)
-        common |= {"settlement_currency": self._currency(told.settle), "is_inverse": told.linear is False}
+        common |= {"settlement_currency": self._currency(told.settle), "is_inverse": told.settle == told.base}
         if told.contract_size is not None:
             common["multiplier"] = model.Quantity.from_str(told.contract_size)
         common["quote_currency"] = quoted

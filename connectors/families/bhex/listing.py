@@ -8,6 +8,7 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Listing, Request
 from aggregator.records import Instrument, MarketState
+from aggregator.wire import optional, text
 
 STATES: dict[str, MarketState] = {
     "TRADING": "trading",
@@ -60,7 +61,7 @@ def read_market(row: Raw, suffix: str, interval_s: int | None) -> Instrument:
     """A contract's limits are told in coins, and not read, because its sizes count contracts."""
     m = decode_market(row)
     named, nothing = {f.filterType: f for f in m.filters}, Filter("")
-    tick, state = named.get("PRICE_FILTER", nothing).tickSize, STATES.get(m.status, "unknown")
+    tick, state = optional(named.get("PRICE_FILTER", nothing).tickSize), STATES.get(m.status, "unknown")
     if m.contractMultiplier:
         return Instrument(
             raw_symbol=m.symbol,
@@ -69,7 +70,7 @@ def read_market(row: Raw, suffix: str, interval_s: int | None) -> Instrument:
             quote=m.quoteAsset,
             settle=m.marginToken,
             linear=not m.inverse,
-            contract_size=m.contractMultiplier,
+            contract_size=text(m.contractMultiplier),
             tick_size=tick,
             state=state,
             index=m.symbol.removesuffix(suffix) if suffix else m.index or None,
@@ -81,10 +82,10 @@ def read_market(row: Raw, suffix: str, interval_s: int | None) -> Instrument:
         base=m.baseAsset,
         quote=m.quoteAsset,
         tick_size=tick,
-        lot_size=lot.stepSize,
-        min_size=lot.minQty,
-        max_size=lot.maxQty,
-        min_notional=named.get("MIN_NOTIONAL", nothing).minNotional,
+        lot_size=optional(lot.stepSize),
+        min_size=optional(lot.minQty),
+        max_size=optional(lot.maxQty),
+        min_notional=optional(named.get("MIN_NOTIONAL", nothing).minNotional),
         state=state,
     )
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from aggregator.records import BookSnapshot, Candle, Levels, MarkPrice, Record, SizeUnit, Ticker, Trade
-from aggregator.wire import end_of, interval_s, ms, nonzero, optional
+from aggregator.records import BookSnapshot, Candle, MarkPrice, Record, SizeUnit, Ticker, Trade
+from aggregator.wire import Text, end_of, interval_s, levels, ms, nonzero, optional, text
 
 
 def is_contract(symbol: str) -> bool:
@@ -38,8 +38,8 @@ class TradeRow(Struct, gc=False):
         return Trade(
             raw_symbol=symbol,
             id=self.v,
-            price=self.p,
-            size=self.q,
+            price=text(self.p),
+            size=text(self.q),
             size_unit=unit(symbol),
             side="buy" if self.m is is_buy else "sell",
             ts_event=ms(self.t),
@@ -49,14 +49,14 @@ class TradeRow(Struct, gc=False):
 
 class DepthRow(Struct, gc=False):
     t: int
-    b: Levels
-    a: Levels
+    b: list[list[Text]]
+    a: list[list[Text]]
 
     def record(self, symbol: str, sent: int) -> Record:
         return BookSnapshot(
             raw_symbol=symbol,
-            bids=self.b,
-            asks=self.a,
+            bids=levels(self.b),
+            asks=levels(self.a),
             depth=200,
             reason="periodic",
             ts_event=ms(self.t),
@@ -86,9 +86,9 @@ class StatisticsRow(Struct, gc=False):
             ts_sent=ms(sent) or None,
         )
         if is_contract(symbol):
-            ticker.contract_volume = self.v
+            ticker.contract_volume = text(self.v)
         else:
-            ticker.base_volume = self.v
+            ticker.base_volume = text(self.v)
         return ticker
 
 
@@ -107,16 +107,16 @@ class BarRow(Struct, gc=False):
             interval=interval,
             ts_open=start,
             ts_close=end_of(interval, start),
-            open=self.o,
-            high=self.h,
-            low=self.l,
-            close=self.c,
+            open=text(self.o),
+            high=text(self.h),
+            low=text(self.l),
+            close=text(self.c),
             ts_sent=ms(sent) or None,
         )
         if is_contract(symbol):
-            candle.contract_volume = self.v
+            candle.contract_volume = text(self.v)
         else:
-            candle.base_volume = self.v
+            candle.base_volume = text(self.v)
         return candle
 
 

@@ -11,8 +11,8 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from aggregator.records import DAY_S, BookDelta, BookSnapshot, Levels, Record, Side, Ticker, Trade
-from aggregator.wire import Text, bbo, ms, nonzero, number, optional, past, seconds
+from aggregator.records import DAY_S, BookDelta, BookSnapshot, Record, Side, Ticker, Trade
+from aggregator.wire import Text, bbo, levels, ms, nonzero, number, optional, past, seconds, text
 from connectors.families.viabtc.wires import Failure, Statistics
 
 
@@ -27,8 +27,8 @@ class TradeRow(Struct, gc=False):
         return Trade(
             raw_symbol=name,
             id=str(self.id),
-            price=self.price,
-            size=self.amount,
+            price=text(self.price),
+            size=text(self.amount),
             side=self.type,
             ts_event=seconds(self.time),
         )
@@ -56,8 +56,8 @@ class TradesFrame(Struct, tag_field="method", tag="trades.update", gc=False):
 
 
 class DepthWire(Struct, gc=False):
-    bids: Levels = []  # left out where nothing of it has changed
-    asks: Levels = []
+    bids: list[list[Text]] = []  # left out where nothing of it has changed
+    asks: list[list[Text]] = []
 
 
 class DepthFrame(Struct, tag_field="method", tag="depth.update", gc=False):
@@ -66,7 +66,7 @@ class DepthFrame(Struct, tag_field="method", tag="depth.update", gc=False):
     def records(self) -> Iterable[Record]:
         is_whole, book, name = self.params
         kind = BookSnapshot if is_whole else BookDelta
-        return (kind(raw_symbol=name, bids=book.bids, asks=book.asks),)
+        return (kind(raw_symbol=name, bids=levels(book.bids), asks=levels(book.asks)),)
 
 
 class StateFrame(Struct, tag_field="method", tag="state.update", gc=False):

@@ -20,13 +20,12 @@ from aggregator.records import (
     Candle,
     Funding,
     IndexPrice,
-    Levels,
     MarkPrice,
     Record,
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, bbo, end_of, ms, nonzero, number, optional, seconds, text
+from aggregator.wire import Text, bbo, end_of, levels, ms, nonzero, number, optional, seconds, text
 
 PERIODS = {  # seconds
     "1m": 60,
@@ -62,8 +61,8 @@ class TradeRow(Struct, gc=False):
         return Trade(
             raw_symbol=name,
             id=str(self.id),
-            price=self.price,
-            size=self.amount,
+            price=text(self.price),
+            size=text(self.amount),
             side="buy" if self.type == "buy" else "sell",
             ts_event=seconds(self.time),
         )
@@ -90,8 +89,8 @@ class DepthWire(Struct, gc=False):
     event_time: Text = None  # when the message was sent
     update_id: int | None = None
     past_update_id: int | None = None
-    bids: Levels = []  # left out where nothing of it has changed
-    asks: Levels = []
+    bids: list[list[Text]] = []  # left out where nothing of it has changed
+    asks: list[list[Text]] = []
 
 
 class DepthFrame(Struct, tag_field="method", tag="depth_update", gc=False):
@@ -105,8 +104,8 @@ class DepthFrame(Struct, tag_field="method", tag="depth_update", gc=False):
             return (
                 BookSnapshot(
                     raw_symbol=name,
-                    bids=book.bids,
-                    asks=book.asks,
+                    bids=levels(book.bids),
+                    asks=levels(book.asks),
                     depth=DEPTH,
                     sequence=book.update_id,
                     ts_event=at,
@@ -116,8 +115,8 @@ class DepthFrame(Struct, tag_field="method", tag="depth_update", gc=False):
         return (
             BookDelta(
                 raw_symbol=name,
-                bids=book.bids,
-                asks=book.asks,
+                bids=levels(book.bids),
+                asks=levels(book.asks),
                 sequence=book.update_id,
                 sequence_prev=book.past_update_id,
                 ts_event=at,

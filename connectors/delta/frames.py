@@ -12,15 +12,13 @@ from msgspec.json import Decoder
 from aggregator.exchange import Accepted, Event, Refused
 from aggregator.refusals import meaning_of
 from aggregator.wire import as_written, by_word
+from connectors.delta.book_wires import BestWire, BookWire, TopWire
 from connectors.delta.wires import (
-    BestWire,
-    BookWire,
     FundingWire,
     IndexWire,
     MarkWire,
     StatusWire,
     TickerWire,
-    TopWire,
     TradeWire,
 )
 

@@ -11,10 +11,10 @@ from msgspec.json import Decoder
 from aggregator.exchange import Event
 from aggregator.records import BookSnapshot, Candle, Levels, Side, Trade
 from aggregator.wire import Text, as_written, by_word, end_of, oldest_first, optional, past, text, us
+from connectors.delta.book_wires import ChangesWire
 from connectors.delta.frames import READERS, decode_kind, reader
 from connectors.delta.long_wires import (
     BestWire,
-    ChangesWire,
     DayWire,
     FundingWire,
     IndexWire,
@@ -125,6 +125,9 @@ decode_candle = Decoder(CandleWire, float_hook=as_written).decode
 LONG = {
     "all_trades": reader(TradeRow),
     "all_trades_snapshot": reader(TradesWire),
+    "recent_trade": reader(TradeRow),  # until October 2020
+    "recent_trade_snapshot": reader(TradesWire),
+    "ticker": reader(DayWire),  # of 2020
     "l2_orderbook": reader(WholeBook),
     "l2_updates": reader(ChangesWire),
     "l1_orderbook": reader(BestWire),

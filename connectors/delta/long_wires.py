@@ -8,14 +8,12 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from aggregator.exchange import Event, Refused
+from aggregator.exchange import Event
 from aggregator.records import (
     DAY_S,
-    BookDelta,
-    BookSnapshot,
+    HOUR_S,
     Funding,
     IndexPrice,
-    Levels,
     MarkPrice,
     OpenInterest,
     OptionSummary,
@@ -26,32 +24,6 @@ from aggregator.wire import Text, bbo, best, fraction, nonzero, optional, us
 from connectors.delta.listing import DISRUPTED, OPERATIONAL
 from connectors.delta.rest import OptionRow
 from connectors.delta.wires import MARK, unit_of
-
-
-class ChangesWire(Struct, gc=False):
-    symbol: str
-    action: str  # `snapshot`, `update`, or `error`
-    asks: Levels = []
-    bids: Levels = []
-    sequence_no: int | None = None
-    timestamp: int | None = None
-    cs: int | None = None
-    msg: str = ""
-
-    def events(self) -> Iterable[Event]:
-        if self.action == "error":
-            return (Refused(f"error: {self.msg}", topic=("l2_updates", self.symbol), meaning="passing"),)
-        kind = BookSnapshot if self.action == "snapshot" else BookDelta
-        return (
-            kind(
-                raw_symbol=self.symbol,
-                bids=self.bids,
-                asks=self.asks,
-                sequence=self.sequence_no,
-                checksum=self.cs,
-                ts_sent=None if self.timestamp is None else us(self.timestamp),
-            ),
-        )
 
 
 class BestWire(Struct, gc=False):
@@ -158,17 +130,30 @@ class IndexWire(Struct, gc=False):
 class FundingWire(Struct, gc=False):
     symbol: str
     funding_rate: Text = None
+    funding_rate_8h: Text = None  # some of 2020 have these alone
     predicted_funding_rate: Text = None
+    predicted_funding_rate_8h: Text = None
     next_funding_realization: int | None = None
     timestamp: int | None = None
 
     def events(self) -> Iterable[Event]:
         due = us(self.next_funding_realization) if self.next_funding_realization else None
         at = None if self.timestamp is None else us(self.timestamp)
-        if (rate := fraction(self.funding_rate)) is not None:
-            yield Funding(raw_symbol=self.symbol, rate=rate, ts_next=due, ts_event=at)
-        if (rate := fraction(self.predicted_funding_rate)) is not None:
-            yield Funding(raw_symbol=self.symbol, rate=rate, kind="predicted", ts_event=at)
+        current = of_interval(self.funding_rate, self.funding_rate_8h)
+        if current is not None:
+            rate, interval = current
+            yield Funding(raw_symbol=self.symbol, rate=rate, interval_s=interval, ts_next=due, ts_event=at)
+        predicted = of_interval(self.predicted_funding_rate, self.predicted_funding_rate_8h)
+        if predicted is not None:
+            rate, interval = predicted
+            yield Funding(raw_symbol=self.symbol, rate=rate, interval_s=interval, kind="predicted", ts_event=at)
+
+
+def of_interval(rate: Text, rate_8h: Text) -> tuple[str, int | None] | None:
+    """The rate of a market's own interval, whose length is not said, else that of eight hours."""
+    if (found := fraction(rate)) is not None:
+        return found, None
+    return None if (found := fraction(rate_8h)) is None else (found, 8 * HOUR_S)
 
 
 class Product(Struct):

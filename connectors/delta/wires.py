@@ -6,17 +6,13 @@ https://github.com/delta-exchange/slate-global (source/includes/_websocket_api.m
 
 from collections.abc import Iterable
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from aggregator.errors import BadFrame
-from aggregator.exchange import Event, Refused
+from aggregator.exchange import Event
 from aggregator.records import (
     DAY_S,
-    BookDelta,
-    BookSnapshot,
     Funding,
     IndexPrice,
-    Levels,
     MarketState,
     MarkPrice,
     OpenInterest,
@@ -26,7 +22,7 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, bbo, fraction, nonzero, optional, text, us
+from aggregator.wire import Text, fraction, nonzero, optional, text, us
 
 MARK = "MARK:"
 STATES: dict[str, MarketState] = {"live": "trading", "maintenance": "maintenance"}
@@ -51,66 +47,6 @@ class TradeWire(Struct, gc=False):
             ts_event=us(self.t),
             ts_sent=None if self.ts is None else us(self.ts),
         )
-
-
-class BookWire(Struct, gc=False):
-    action: str  # `snapshot`, `update`, or `error`
-    sy: str = ""
-    a: Levels = []
-    b: Levels = []
-    seq: int | None = None
-    ts: int | None = None
-    cs: int | None = None
-    msg: str = ""
-    symbol: str = ""  # an error has it in place of `sy`, by the documentation
-
-    def events(self) -> Iterable[Event]:
-        if self.action == "error":
-            reason = f"error: {self.msg}" if self.msg else "error"
-            return (Refused(reason, topic=("ob_updates", self.sy or self.symbol), meaning="passing"),)
-        if not self.sy:
-            raise BadFrame("a book without its market")
-        kind = BookSnapshot if self.action == "snapshot" else BookDelta
-        return (
-            kind(
-                raw_symbol=self.sy,
-                bids=self.b,
-                asks=self.a,
-                sequence=self.seq,
-                checksum=self.cs,
-                ts_sent=None if self.ts is None else us(self.ts),
-            ),
-        )
-
-
-class BestWire(Struct, gc=False):
-    sy: str
-    bp: Text = None
-    bs: Text = None
-    ap: Text = None
-    as_: Text = field(name="as", default=None)
-    lts: int | None = None  # when the book changed last
-    ts: int | None = None
-
-    def events(self) -> Iterable[Event]:
-        sent, changed = None if self.ts is None else us(self.ts), None if self.lts is None else us(self.lts)
-        yield bbo(self.sy, self.bp, self.bs, self.ap, self.as_, ts_event=changed, ts_sent=sent)
-
-
-class TopWire(Struct, gc=False):
-    """The fifteen best levels a side, twice a second."""
-
-    sy: str
-    a: Levels
-    b: Levels
-    lts: int | None = None  # when the book changed last
-    ts: int | None = None
-
-    def events(self) -> Iterable[Event]:
-        sent, changed = None if self.ts is None else us(self.ts), None if self.lts is None else us(self.lts)
-        book = BookSnapshot(raw_symbol=self.sy, bids=self.b, asks=self.a, depth=15, ts_event=changed, ts_sent=sent)
-        book.reason = "periodic"
-        yield book
 
 
 class TickerRow(Struct, gc=False):

@@ -52,16 +52,16 @@ class DepthFrame(Struct, tag_field="event", tag="depth.update", gc=False):
 class TickerWire(Struct, gc=False):
     instrument_id: str
     timestamp: int
-    best_bid: str
-    best_bid_size: str
-    best_ask: str
-    best_ask_size: str
-    last: str
-    open_24h: str
-    high_24h: str
-    low_24h: str
-    volume_24h: str  # contracts
-    volume_token_24h: str | None = None  # coins
+    best_bid: Text = None
+    best_bid_size: Text = None
+    best_ask: Text = None
+    best_ask_size: Text = None
+    last: Text = None
+    open_24h: Text = None
+    high_24h: Text = None
+    low_24h: Text = None
+    volume_24h: Text = None  # contracts
+    volume_token_24h: Text = None  # coins
 
 
 class TickerFrame(Struct, tag_field="event", tag="ticker.update", gc=False):

@@ -10,17 +10,17 @@ from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Refused, Subscribe, Subscription
 from aggregator.refusals import meaning_of
-from aggregator.wire import bbo, encode, ms
+from aggregator.wire import Text, as_written, bbo, encode, ms
 from connectors.families.bhex.wires import Params
 
 
 class BestWire(Struct):
     s: str
-    b: str
-    bz: str
-    a: str
-    az: str
     t: int
+    b: Text = None
+    bz: Text = None
+    a: Text = None
+    az: Text = None
 
 
 class BestFrame(Struct):
@@ -34,7 +34,7 @@ class BestFrame(Struct):
     msg: str = ""
 
 
-decode_best = Decoder(BestFrame).decode
+decode_best = Decoder(BestFrame, float_hook=as_written).decode
 
 
 def parse(frame: bytes) -> Iterable[Event]:

@@ -19,12 +19,12 @@ SUFFIX = "-PERPETUAL"
 
 class FundingWire(Struct):
     symbol: str
-    rate: str
-    nextSettleTime: str
+    rate: str | None
+    nextSettleTime: str | None
 
 
 class Indices(Struct):
-    index: dict[str, str]
+    index: dict[str, str | None]
 
 
 decode_fundings = Decoder(list[FundingWire]).decode
@@ -34,7 +34,7 @@ decode_indices = Decoder(Indices).decode
 def read_fundings(_: str, body: bytes) -> Iterable[Record]:
     for f in decode_fundings(body):
         if f.rate:
-            yield Funding(raw_symbol=f.symbol, rate=text(f.rate), ts_next=ms(f.nextSettleTime) or None)
+            yield Funding(raw_symbol=f.symbol, rate=text(f.rate), ts_next=ms(f.nextSettleTime or 0) or None)
 
 
 def read_indices(_: str, body: bytes) -> Iterable[Record]:

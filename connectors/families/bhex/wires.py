@@ -66,11 +66,11 @@ class DepthRow(Struct, gc=False):
 
 class StatisticsRow(Struct, gc=False):
     t: int
-    c: str
-    h: str
-    l: str  # noqa: E741 - the wire's name
-    o: str
-    v: str  # contracts, where the symbol is one
+    c: str | None = None
+    h: str | None = None
+    l: str | None = None  # noqa: E741 - the wire's name
+    o: str | None = None
+    v: str | None = None  # contracts, where the symbol is one
     qv: str | None = None  # the quote asset, in either case
 
     def record(self, symbol: str, sent: int, window: str) -> Record:
@@ -86,9 +86,9 @@ class StatisticsRow(Struct, gc=False):
             ts_sent=ms(sent) or None,
         )
         if is_contract(symbol):
-            ticker.contract_volume = text(self.v)
+            ticker.contract_volume = optional(self.v)
         else:
-            ticker.base_volume = text(self.v)
+            ticker.base_volume = optional(self.v)
         return ticker
 
 

@@ -32,7 +32,7 @@ class CoinWire(Struct):
 
     name: str
     szDecimals: int
-    isDelisted: bool = False
+    isDelisted: bool | None = None
 
 
 class PairWire(Struct):
@@ -62,7 +62,7 @@ class Row(Struct):
     base: str
     quote: str | None
     decimals: int
-    isDelisted: bool = False
+    isDelisted: bool | None = None
 
 
 decode_list = Decoder(list[Raw]).decode

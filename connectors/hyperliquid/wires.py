@@ -34,12 +34,12 @@ class TradeWire(Struct, gc=False):
     px: Text
     sz: Text
     time: int  # the block's, as all times here
-    tid: int
+    tid: int | None = None  # trades of 2023 have none
 
     def record(self) -> Trade:
         return Trade(
             raw_symbol=self.coin,
-            id=str(self.tid),
+            id=None if self.tid is None else str(self.tid),
             price=text(self.px),
             size=text(self.sz),
             side="sell" if self.side == "A" else "buy",

@@ -64,7 +64,7 @@ class BookFrame(Frame, kw_only=True):
 
 
 class BestFrame(Frame, kw_only=True):
-    ticker: BestWire
+    ticker: BestWire | None = None  # an update that says nothing of them leaves it out
 
 
 class BarFrame(Frame, kw_only=True):
@@ -127,6 +127,8 @@ def read_book(frame: bytes) -> Iterable[Event]:
 
 def read_best(frame: bytes) -> Iterable[Event]:
     said = decode_best(frame)
+    if said.ticker is None:
+        return said.answer
     return (*said.answer, said.ticker.record(said.market, *said.times))
 
 

@@ -55,7 +55,8 @@ def respelled(case: Row) -> Row | None:
 
 def differing(path: Path) -> list[object]:
     """What is said of the cases that give something else."""
-    id, found = path.stem, []
+    id = path.stem
+    found: list[object] = []
     for case in map(json.loads, path.read_text().splitlines()):
         spelled = respelled(case)
         if spelled is not None:

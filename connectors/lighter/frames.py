@@ -127,9 +127,7 @@ def read_book(frame: bytes) -> Iterable[Event]:
 
 def read_best(frame: bytes) -> Iterable[Event]:
     said = decode_best(frame)
-    if said.ticker is None:
-        return said.answer
-    return (*said.answer, said.ticker.record(said.market, *said.times))
+    return said.answer if said.ticker is None else (*said.answer, said.ticker.record(said.market, *said.times))
 
 
 def read_bars(frame: bytes) -> Iterable[Event]:

@@ -26,8 +26,8 @@ from aggregator.exchange import (
 from aggregator.records import HOUR_S, Channel, Instrument, Kind
 from aggregator.refusals import coded, meaning_of
 from aggregator.wire import Text, at, encode, ms, number, optional
+from connectors.paradex.frames import read_binary
 from connectors.paradex.legacy import read_data
-from connectors.paradex.wires import read_binary
 
 REST = "https://api.prod.paradex.trade/v1"
 KINDS: dict[str, Kind] = {"PERP": "perpetual", "PERP_OPTION": "option", "OPTION": "option", "SPOT": "spot"}

@@ -24,7 +24,7 @@ PAIRS = CONTRACTS | {
     "25": "halt",
     "30": "delisted",
 }
-PRE_DELISTED = "29"  # whether it can still be traded is said beside it
+PRE_DELISTED = "29"  # two words beside it say whether the pair can still be traded
 
 
 class PairWire(Struct):

@@ -11,10 +11,10 @@ from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, 
 from aggregator.records import HOUR_S, MS_NS, Channel
 from aggregator.refusals import coded
 from aggregator.wire import encode, symbols_by
-from connectors.families.bhex.frames import parsing, read_depths, trades
 from connectors.families.bhex.listing import listing
 from connectors.hashkey.best_frames import asking as asking_best
 from connectors.hashkey.best_frames import parse as parse_best
+from connectors.hashkey.best_frames import parse_data
 from connectors.hashkey.rest import FUNDING, INDEX, REST, SUFFIX
 
 WS = "wss://stream-glb.hashkey.com/quote/ws"
@@ -60,7 +60,7 @@ EXCHANGE = Exchange(
             channels={**CHANNELS, **MARKS},
             subscribe=asking("sub"),
             unsubscribe=asking("cancel"),
-            parse=parsing({"trade": trades(is_buy=False), "depth": read_depths}),  # `m`: the buyer was the maker
+            parse=parse_data,
             heartbeat=Heartbeat(every=10, frame=ping),
             depth=200,
             patience=35,  # each ping is answered

@@ -57,14 +57,14 @@ def read_changes(frame: bytes) -> Iterable[Event]:
     sent = said.sendTime * MS_NS or None
     return [
         kind(
-            raw_symbol=said.symbol,
+            raw_symbol=said.name,
             bids=levels(row.b),
             asks=levels(row.a),
             sequence=None if said.f else row.o,  # a whole book says 0, which would be older than any change
             ts_event=row.t * MS_NS,
             ts_sent=sent,
         )
-        for row in said.data
+        for row in said.rows
     ]
 
 
@@ -78,7 +78,7 @@ def read_best(frame: bytes) -> Iterable[Event]:
 def read_indices(frame: bytes) -> Iterable[Event]:
     said = decode_indices(frame)
     sent = said.sendTime * MS_NS or None
-    for row in said.data:
+    for row in said.rows:
         if price := nonzero(row.index):
             at = None if row.time is None else row.time * MS_NS
             yield IndexPrice(raw_symbol=row.symbol, price=price, index=row.symbol, ts_event=at, ts_sent=sent)

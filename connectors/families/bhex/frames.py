@@ -17,11 +17,21 @@ R = TypeVar("R")
 
 
 class Said(Struct, Generic[R], gc=False):
-    data: list[R]
+    """Data: rows, or one of the second version of the sockets, which names its symbol in the parameters alone."""
+
+    data: list[R] | R
     symbol: str = ""
     params: Params = Params()
     f: bool = False  # the first frame of a topic: of trades it holds those before
     sendTime: int = 0
+
+    @property
+    def rows(self) -> list[R]:
+        return self.data if isinstance(self.data, list) else [self.data]
+
+    @property
+    def name(self) -> str:
+        return self.symbol or self.params.symbol
 
 
 class Other(Struct):
@@ -56,9 +66,9 @@ def trades(*, is_buy: bool) -> Parse:
     def read(frame: bytes) -> Iterable[Event]:
         said = decode_trades(frame)
         if not said.f:
-            return [row.record(said.symbol, said.sendTime, is_buy=is_buy) for row in said.data]
+            return [row.record(said.name, said.sendTime, is_buy=is_buy) for row in said.rows]
         return past(
-            row.record(said.symbol, said.sendTime, is_buy=is_buy) for row in sorted(said.data, key=lambda row: row.t)
+            row.record(said.name, said.sendTime, is_buy=is_buy) for row in sorted(said.rows, key=lambda row: row.t)
         )
 
     return read
@@ -66,17 +76,17 @@ def trades(*, is_buy: bool) -> Parse:
 
 def read_depths(frame: bytes) -> Iterable[Event]:
     said = decode_depths(frame)
-    return [row.record(said.symbol, said.sendTime) for row in said.data]
+    return [row.record(said.name, said.sendTime) for row in said.rows]
 
 
 def read_statistics(frame: bytes) -> Iterable[Event]:
     said = decode_statistics(frame)
-    return [row.record(said.symbol, said.sendTime, said.params.realtimeInterval) for row in said.data]
+    return [row.record(said.name, said.sendTime, said.params.realtimeInterval) for row in said.rows]
 
 
 def read_bars(frame: bytes) -> Iterable[Event]:
     said = decode_bars(frame)
-    return [row.record(said.symbol, said.sendTime, said.params.klineType) for row in said.data]
+    return [row.record(said.name, said.sendTime, said.params.klineType) for row in said.rows]
 
 
 def read_marks(frame: bytes) -> Iterable[Event]:

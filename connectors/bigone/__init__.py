@@ -6,7 +6,7 @@ https://open.big.one/docs/api.html
 from collections.abc import Mapping
 from typing import Any
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Snapshot, Stream
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Stream
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import linked
@@ -72,8 +72,8 @@ EXCHANGE = Exchange(
             "contract-books",
             contract_frames.BOOK,
             parse=contract_frames.parse_book,
-            snapshot=Snapshot(request=contract_frames.ask_book, parse=contract_frames.read_book, after_delta=False),
             sequence={"book": linked},
+            one_market=True,
         ),
         of_one("contract-trades", contract_frames.TRADES, parser=contract_frames.trades_parser),
         of_one("contract-candles", contract_frames.CANDLES, parse=contract_frames.parse_bars),

@@ -1,8 +1,8 @@
 """Frames of BigONE's contracts, whose addresses name what is told: `depth@BTCUSDT`, `trades@BTCUSDT`, `instruments`.
 
 https://open.big.one/docs/contract/pusher
-Sides of a book are objects from price to size, in no order. The first frame is the whole book and names no contract,
-so that it is asked for by REST instead; each later frame begins (`from`) where the one before ended (`to`).
+Sides of a book are objects from price to size, in no order. The first frame is the whole book, begins nowhere (0) and
+names no contract, as the address does; each later frame begins (`from`) where the one before ended (`to`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
-from aggregator.exchange import Event, Parse, Request, Subscription
+from aggregator.exchange import Event, Parse, Subscription
 from aggregator.records import (
     DAY_S,
     BookDelta,
@@ -99,11 +99,11 @@ def parse_book(frame: bytes) -> Iterable[Event]:
     if PONG in frame[:HEAD]:
         return ()
     said = decode_book(frame)
-    if said.symbol is None:
-        return ()
     start = int(text(said.start))
     if start == 0:
-        raise BadFrame("changes of a book that begin nowhere")
+        return (whole(said),)
+    if said.symbol is None:
+        raise BadFrame("changes of a book without a contract")
     return (
         BookDelta(
             raw_symbol=said.symbol,
@@ -140,14 +140,9 @@ def parse_bars(frame: bytes) -> Iterable[Event]:
     return () if PONG in frame[:HEAD] else [row.record() for row in decode_bars(frame)]
 
 
-def ask_book(raw_symbol: str) -> Request:
-    return Request(f"{API}/depth@{quote(raw_symbol, safe='')}/snapshot")
-
-
-def read_book(raw_symbol: str, body: bytes) -> BookSnapshot:
-    said = decode_book(body)
+def whole(said: BookWire) -> BookSnapshot:
     return BookSnapshot(
-        raw_symbol=raw_symbol,
+        raw_symbol=said.symbol,
         bids=sorted(side(said.bids), key=price, reverse=True),
         asks=sorted(side(said.asks), key=price),
         sequence=int(text(said.to)),

@@ -102,7 +102,7 @@ def read_depth(name: str, _: str, f: Frame) -> Iterable[Event]:
         raw_symbol=name,
         bids=levels(d.buys),
         asks=levels(d.asks),
-        depth=max(len(d.buys), len(d.asks)),
+        depth=max(len(d.buys), len(d.asks)) or None,
         reason="periodic",
         ts_sent=ms(f.ts) or None,
     )

@@ -1,7 +1,7 @@
 """The long names of Delta Exchange's figures, books by changes, and states, as captures have them.
 
 https://github.com/delta-exchange/slate-global (source/includes/_websocket_api.md, as it stood until January 2026)
-Times are microseconds. Rates of funding are in per cent, and nothing says of which interval.
+Times are microseconds. Rates of funding are in per cent.
 """
 
 from collections.abc import Iterable
@@ -134,25 +134,27 @@ class FundingWire(Struct, gc=False):
     predicted_funding_rate: Text = None
     predicted_funding_rate_8h: Text = None
     next_funding_realization: int | None = None
+    funding_interval: int | None = None  # seconds; none before 2026
     timestamp: int | None = None
 
     def events(self) -> Iterable[Event]:
         due = us(self.next_funding_realization) if self.next_funding_realization else None
         at = None if self.timestamp is None else us(self.timestamp)
-        current = of_interval(self.funding_rate, self.funding_rate_8h)
+        length = self.funding_interval
+        current = of_interval(self.funding_rate, length, self.funding_rate_8h)
         if current is not None:
             rate, interval = current
             yield Funding(raw_symbol=self.symbol, rate=rate, interval_s=interval, ts_next=due, ts_event=at)
-        predicted = of_interval(self.predicted_funding_rate, self.predicted_funding_rate_8h)
+        predicted = of_interval(self.predicted_funding_rate, length, self.predicted_funding_rate_8h)
         if predicted is not None:
             rate, interval = predicted
             yield Funding(raw_symbol=self.symbol, rate=rate, interval_s=interval, kind="predicted", ts_event=at)
 
 
-def of_interval(rate: Text, rate_8h: Text) -> tuple[str, int | None] | None:
-    """The rate of a market's own interval, whose length is not said, else that of eight hours."""
+def of_interval(rate: Text, length: int | None, rate_8h: Text) -> tuple[str, int | None] | None:
+    """The rate of a market's own interval and its length, if it is said; else the rate of eight hours."""
     if (found := fraction(rate)) is not None:
-        return found, None
+        return found, length
     return None if (found := fraction(rate_8h)) is None else (found, 8 * HOUR_S)
 
 

@@ -12,8 +12,8 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Meaning, Refused, Subscribe, Subscription
-from aggregator.records import Channel, Record, Trade
-from aggregator.wire import Text, encode, oldest_first, seconds, text
+from aggregator.records import Channel, Funding, IndexPrice, MarkPrice, Record, Trade
+from aggregator.wire import Text, encode, nonzero, oldest_first, optional, seconds, text
 
 TRADES: dict[Channel, str] = {"trades": "2"}
 PREFIX = "Exchange_"
@@ -31,6 +31,18 @@ class Data(Struct, gc=False):
     TradeTime: Text = None  # seconds
     FilterValue: str = ""
     Action: str = "1"
+    MarkedPrice: Text = None  # figures, which are polled, and which captures may hold
+    UnderlyingPrice: Text = None
+    PositionFeeRate: Text = None
+    UpdateTime: Text = None  # seconds
+
+    def figures(self) -> Iterable[Record]:
+        name, at = self.InstrumentID, None if self.UpdateTime is None else seconds(self.UpdateTime)
+        for kind, price in ((MarkPrice, nonzero(self.MarkedPrice)), (IndexPrice, nonzero(self.UnderlyingPrice))):
+            if price is not None:
+                yield kind(raw_symbol=name, price=price, ts_event=at)
+        if (rate := optional(self.PositionFeeRate)) is not None:
+            yield Funding(raw_symbol=name, rate=rate, ts_event=at)
 
 
 class Row(Struct, gc=False):
@@ -51,10 +63,20 @@ def parse(frame: bytes) -> Iterable[Event]:
     if frame == PONG:
         return ()
     said = decode(frame)
+    if said.action.startswith("Push"):
+        return pushed(said)
+    return answered(said)
+
+
+def pushed(said: Frame) -> Iterable[Event]:
     if said.action == "PushMarketTrade":
         return oldest_first(read_trade(row.data) for row in said.result)
-    if said.action.startswith("Push"):
-        return ()
+    if said.action == "PushMarketDataOverView":
+        return [record for row in said.result for record in row.data.figures()]
+    return ()
+
+
+def answered(said: Frame) -> Iterable[Event]:
     asked = said.result[0].data if said.result else Data()
     if asked.Action != "1":
         return ()

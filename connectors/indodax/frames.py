@@ -15,6 +15,8 @@ from connectors.indodax.wires import (
     TradeRow,
     book_decoder,
     decode_messages,
+    decode_pair_of_book,
+    decode_rows,
     decode_summaries,
     decode_trades,
 )
@@ -24,6 +26,8 @@ CHANNELS: dict[Channel, str] = {
     "book": "market:order-book-",
     "ticker": "market:summary-24h",  # one for all pairs
 }
+
+TRADE, SUMMARY = (len(row.__struct_fields__) for row in (TradeRow, SummaryRow))
 
 ALREADY = 105  # the code of a topic that is subscribed to
 
@@ -50,6 +54,10 @@ def read_trade(t: TradeRow) -> Event:
     )
 
 
+def read_trades(data: Publication) -> Iterable[Event]:
+    return map(read_trade, sorted(decode_trades(data.data), key=number_of))
+
+
 def read_summary(t: SummaryRow) -> Event:
     return Ticker(
         raw_symbol=t.pair,
@@ -73,9 +81,22 @@ def refused(id: int, error: ErrorWire) -> Event:
 
 def answered(id: int, result: Result | None) -> Iterable[Event]:
     """Read an answer without data; those to a ping and to a request that unsubscribes say nothing."""
-    if result is not None and result.client:
+    if result is None:
+        return ()
+    if result.client:
         return (Ready(),)
-    return (Accepted(id=id),) if result is not None and result.recoverable else ()
+    missed = (event for publication in result.publications for event in read_missed(publication))
+    return (Accepted(id=id), *missed) if result.recoverable else ()
+
+
+def read_missed(missed: Publication) -> Iterable[Event]:
+    """Read what an answer brings of a topic, which it does not name."""
+    if bytes(missed.data).lstrip()[:1] == b"{":
+        return (read_book(decode_pair_of_book(missed.data).pair, missed),)
+    of = {len(row) for row in decode_rows(missed.data)}
+    if of == {TRADE}:
+        return read_trades(missed)
+    return map(read_summary, decode_summaries(missed.data)) if of == {SUMMARY} else ()  # () of a chart
 
 
 def read(message: Message) -> Iterable[Event]:
@@ -86,7 +107,7 @@ def read(message: Message) -> Iterable[Event]:
         return answered(message.id, result)
     name = result.channel
     if name.startswith(CHANNELS["trades"]):
-        return map(read_trade, sorted(decode_trades(result.data.data), key=number_of))
+        return read_trades(result.data)
     if name.startswith(CHANNELS["book"]):
         return (read_book(name.removeprefix(CHANNELS["book"]), result.data),)
     return map(read_summary, decode_summaries(result.data.data)) if name == CHANNELS["ticker"] else ()

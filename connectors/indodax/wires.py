@@ -24,6 +24,7 @@ class Result(Struct):
     data: Publication | None = None
     client: str = ""  # only in the answer to the first frame
     recoverable: bool = False  # only in the answer to a request for a topic
+    publications: list[Publication] = []  # what was missed, in the answer to a request that says from where
 
 
 class ErrorWire(Struct):
@@ -56,6 +57,10 @@ class SummaryRow(Struct, array_like=True, gc=False):
     open: Text  # the price 24 hours ago
     quote: Text
     base: Text
+
+
+class OfPair(Struct):
+    pair: str
 
 
 class Depth(Struct):
@@ -106,6 +111,8 @@ class Increment(Struct, array_like=True):
 decode_messages = Decoder(Message).decode_lines
 decode_trades = Decoder(list[TradeRow], float_hook=number).decode
 decode_summaries = Decoder(list[SummaryRow], float_hook=number).decode
+decode_pair_of_book = Decoder(OfPair).decode
+decode_rows = Decoder(list[list[Any]]).decode
 decode_depth = Decoder(Depth, float_hook=number).decode
 decode_quotations = Decoder(Quotations, float_hook=number).decode
 decode_candles = Decoder(list[CandleRow], float_hook=number).decode

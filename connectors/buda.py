@@ -3,7 +3,8 @@
 https://api.buda.com
 The stream is Nchan's: its address names the topics, and nothing is sent there. Its messages of the book are changes of
 the amount at a price, without numbers, and 178 seconds of them did not add up to the exchange's own next whole book in
-two markets of 26, although none was missed (live probes by others, September 2026): books are asked for instead.
+two markets of 26, although none was missed (live probes by others, September 2026): books are asked for instead. Those
+whole books, one in three minutes, are read where they come.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -54,11 +55,17 @@ class TradeRow(Struct, array_like=True, gc=False):
         )
 
 
+class Book(Struct):
+    bids: list[list[Text]]
+    asks: list[list[Text]]
+
+
 class Frame(Struct, gc=False):
     ev: str
     mk: str = ""
     ts: str = ""  # seconds
     trade: TradeRow | None = None
+    order_book: Book | None = None  # of `book-sync`
 
 
 class PastTrades(Struct):
@@ -67,11 +74,6 @@ class PastTrades(Struct):
 
 class TradesAnswer(Struct):
     trades: PastTrades
-
-
-class Book(Struct):
-    bids: list[list[Text]]
-    asks: list[list[Text]]
 
 
 class BookAnswer(Struct):
@@ -105,8 +107,15 @@ decode_figures = Decoder(FiguresAnswer).decode
 decode_market = Decoder(Market).decode
 
 
+def whole(raw_symbol: str, book: Book, ts_sent: int | None = None) -> BookSnapshot:
+    bids, asks = levels(book.bids), levels(book.asks)
+    return BookSnapshot(raw_symbol=raw_symbol, bids=bids, asks=asks, reason="periodic", ts_sent=ts_sent)
+
+
 def parse(frame: bytes) -> Iterable[Event]:
     f = decode(frame)
+    if f.ev == "book-sync" and f.order_book is not None:
+        return (whole(f.mk, f.order_book, seconds(f.ts)),)
     if f.ev != "trade-created":
         return ()
     if f.trade is None or not f.mk:
@@ -134,8 +143,7 @@ def read_missed(raw_symbol: str, body: bytes) -> Iterable[Trade]:
 
 
 def read_book(raw_symbol: str, body: bytes) -> Iterable[Record]:
-    book = decode_book(body).order_book
-    return (BookSnapshot(raw_symbol=raw_symbol, bids=levels(book.bids), asks=levels(book.asks), reason="periodic"),)
+    return (whole(raw_symbol, decode_book(body).order_book),)
 
 
 def read_figures(raw_symbol: str, body: bytes) -> Iterable[Record]:

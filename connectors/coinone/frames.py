@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from msgspec.json import Decoder
 
 from aggregator.exchange import Accepted, Event, Parse, Refused, Subscribe, Subscription
@@ -16,10 +16,15 @@ from connectors.coinone.wires import (
     TRADES,
     Answer,
     BookFrame,
+    BookWire,
     CandleFrame,
+    CandleWire,
+    Short,
     TickerFrame,
+    TickerWire,
     Topic,
     TradeFrame,
+    TradeWire,
 )
 
 CHANNELS: dict[Channel, str] = {"trades": TRADES, "book": BOOK, "ticker": TICKER, "candles": CANDLES}
@@ -92,14 +97,27 @@ READERS = {
     TICKER: reader(Decoder(TickerFrame).decode),
     CANDLES: reader(Decoder(CandleFrame).decode),
 }
+WIRES = {TRADES: TradeWire, BOOK: BookWire, TICKER: TickerWire, CANDLES: CandleWire}
 decode_answer = Decoder(Answer).decode
+decode_short = Decoder(Short).decode
 
 
 def read_other(frame: bytes) -> Told | Answer:
     """Read an answer, or data that is spelled in another way."""
     said = decode_answer(frame)
+    if not said.response_type:
+        return read_short(frame)
     read = READERS.get(said.channel) if said.response_type == "DATA" else None
     return said if read is None else read(frame)
+
+
+def read_short(frame: bytes) -> Told | Answer:
+    short = decode_short(frame)
+    wire = WIRES.get(short.c)
+    if wire is None:
+        return Answer("DATA", short.c)
+    said: Told = convert(short.spelled_out(), wire)
+    return said
 
 
 read = by_word(b'"channel":"', READERS, read_other)

@@ -65,7 +65,7 @@ class Frame(Struct, gc=False):
     mk: str = ""
     ts: str = ""  # seconds
     trade: TradeRow | None = None
-    order_book: Book | None = None  # of `book-sync`
+    order_book: Book | None = None  # the whole one, in a `book-sync`
 
 
 class PastTrades(Struct):

@@ -80,7 +80,7 @@ class BookWire(Struct, gc=False):
             raw_symbol=symbol,
             bids=bids,
             asks=best_first(asks),
-            depth=None if is_stream else max(len(bids), len(asks)),
+            depth=None if is_stream else max(len(bids), len(asks)) or None,
             reason="initial" if is_stream else "periodic",
             sequence=self.lastUpdateId,
             ts_event=at,
@@ -106,7 +106,7 @@ class CoinBookWire(Struct, gc=False):
             raw_symbol=symbol,
             bids=[row.level() for row in self.bids],
             asks=best_first([row.level() for row in self.asks]),
-            depth=max(len(self.bids), len(self.asks)),
+            depth=max(len(self.bids), len(self.asks)) or None,
             reason="periodic",
             ts_event=ms(self.timestamp),
         )

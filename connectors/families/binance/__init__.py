@@ -163,7 +163,7 @@ def partial(raw_symbol: str | None, body: bytes | Raw) -> BookSnapshot:
         bids=d.bids,
         asks=d.asks,
         ts_sent=None if d.E is None else stamp(d.E),
-        depth=max(len(d.bids), len(d.asks)),
+        depth=max(len(d.bids), len(d.asks)) or None,
         sequence=d.lastUpdateId,
         reason="periodic",
     )

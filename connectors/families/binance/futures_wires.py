@@ -159,7 +159,7 @@ def partial(d: DepthWire) -> Record:
         raw_symbol=d.s,
         bids=d.b,
         asks=d.a,
-        depth=max(len(d.b), len(d.a)),
+        depth=max(len(d.b), len(d.a)) or None,
         sequence=d.u,
         reason="periodic",
         ts_event=None if d.T is None else stamp(d.T),

@@ -27,15 +27,20 @@ from aggregator.refusals import coded
 from aggregator.sequence import ordered
 from aggregator.wire import as_written, either, encode
 from connectors.coincheck.rest import API, missed, read_book, read_missed, read_pair, read_states, read_ticker, rows
-from connectors.coincheck.wires import Changes, TradeRow
+from connectors.coincheck.wires import Changes, OldTrade, TradeRow
 
 CHANNELS: dict[Channel, str] = {"trades": "trades", "book": "orderbook"}
 
-decode = either(Decoder(tuple[str, Changes]).decode, Decoder(list[TradeRow], float_hook=as_written).decode)
+decode = either(
+    Decoder(tuple[str, Changes]).decode,
+    either(Decoder(OldTrade, float_hook=as_written).decode, Decoder(list[TradeRow], float_hook=as_written).decode),
+)
 
 
 def parse(frame: bytes) -> Iterable[Event]:
     said = decode(frame)
+    if isinstance(said, OldTrade):
+        return (said.record(),)
     if isinstance(said, tuple):
         return (said[1].record(said[0]),)
     return [row.record() for row in reversed(said)]  # newest first on the wire

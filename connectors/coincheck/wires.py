@@ -61,6 +61,26 @@ class TradeRow(Struct, array_like=True, gc=False):
         )
 
 
+class OldTrade(Struct, array_like=True, gc=False):
+    """A trade by itself and without a time, as the stream told it until 2022."""
+
+    id: int
+    pair: str
+    rate: Text
+    amount: Text
+    side: Side  # the taker's
+
+    def record(self) -> Trade:
+        return Trade(
+            raw_symbol=self.pair,
+            id=str(self.id),
+            price=text(self.rate),
+            size=text(self.amount),
+            side=self.side,
+            sequence=self.id,
+        )
+
+
 class Book(Struct):
     bids: list[list[Text]]
     asks: list[list[Text]]

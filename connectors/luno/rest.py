@@ -6,18 +6,12 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from aggregator.exchange import Request, Since
-from aggregator.records import DAY_S, MS_NS, Instrument, MarketState, Record, Status, Ticker, Trade
+from aggregator.records import DAY_S, MS_NS, Instrument, Record, Ticker, Trade
 from aggregator.wire import Text, bbo, ms, nonzero, optional, step, text
+from connectors.luno.wires import STATES, state_of
 
 HOST = "https://api.luno.com"
 API = f"{HOST}/api/1"
-STATES: dict[str, MarketState] = {  # listing and tickers spell them differently
-    "ACTIVE": "trading",
-    "POST_ONLY": "post_only",
-    "POSTONLY": "post_only",
-    "SUSPENDED": "halt",
-    "DISABLED": "halt",
-}
 
 
 class TradeRow(Struct, gc=False):
@@ -53,7 +47,7 @@ class TickerRow(Struct):
     status: str = "UNKNOWN"
 
     def records(self) -> Iterable[Record]:
-        when, state = ms(self.timestamp), STATES.get(self.status, "unknown")
+        when = ms(self.timestamp)
         yield Ticker(
             raw_symbol=self.pair,
             last=nonzero(self.last_trade),
@@ -62,7 +56,7 @@ class TickerRow(Struct):
             ts_event=when,
         )
         yield bbo(self.pair, self.bid, None, self.ask, None, ts_event=when)
-        yield Status(raw_symbol=self.pair, state=state, reason=None if state == "trading" else self.status)
+        yield state_of(self.status, raw_symbol=self.pair)
 
 
 class Tickers(Struct):

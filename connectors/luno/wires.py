@@ -8,13 +8,20 @@ from msgspec.json import Decoder
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Denied, Event, Hangup, Ignored, Parse, Refused
-from aggregator.records import Channel, Order, Orders, OrdersDelta, OrdersSnapshot, Side, Trade
+from aggregator.records import Channel, MarketState, Order, Orders, OrdersDelta, OrdersSnapshot, Side, Status, Trade
 from aggregator.wire import Text, ms, text
 
 CHANNELS: dict[Channel, str] = {"trades": "trade_updates", "book": "create_update", "orders": "create_update"}
 MOST_KNOWN = 50_000  # orders of one market that are remembered; the largest has some 20,000
 WIDE, EXACT = Context(prec=40), Context(prec=200)  # a quotient of 40 digits, and its product without rounding
 Known = tuple[str, str, str]  # the side of an order, its price, and what is left of it
+STATES: dict[str, MarketState] = {  # the listing and all else spell them differently
+    "ACTIVE": "trading",
+    "POST_ONLY": "post_only",
+    "POSTONLY": "post_only",
+    "SUSPENDED": "halt",
+    "DISABLED": "halt",
+}
 TAKER: dict[str, Side] = {"BID": "sell", "ASK": "buy"}  # by the maker's order
 
 
@@ -45,6 +52,10 @@ class Traded(Struct, gc=False):
     sequence: int | None = None  # counts the trades of the market
 
 
+class NewState(Struct, gc=False):
+    status: str
+
+
 class Frame(Struct, gc=False):
     """All orders, or changes of them, or an error. All kinds of changes may be null: the number grows all the same."""
 
@@ -55,6 +66,8 @@ class Frame(Struct, gc=False):
     trade_updates: list[Traded] | None = None
     create_update: Created | None = None
     delete_update: Deleted | None = None
+    status_update: NewState | None = None
+    status: str = ""  # the state, beside all orders
     error_code: str = ""
     error: str = ""
 
@@ -97,7 +110,8 @@ class Reader:
         self._known = {}
         for side, orders in (("BID", bids), ("ASK", asks)):
             self._known |= {id: (side, price, volume) for id, price, volume in orders}
-        return (OrdersSnapshot(bids=bids, asks=asks, sequence=int(text(said.sequence)), ts_event=said.when),)
+        whole = OrdersSnapshot(bids=bids, asks=asks, sequence=int(text(said.sequence)), ts_event=said.when)
+        return (whole, state_of(said.status)) if said.status else (whole,)
 
     def _changes(self, said: Frame) -> Iterable[Event]:
         sides: dict[str, Orders] = {"BID": [], "ASK": []}
@@ -128,6 +142,8 @@ class Reader:
         if (gone := said.delete_update) is not None:
             side, price, _ = self._known.pop(gone.order_id, ("BID", "", ""))
             sides[side].append((gone.order_id, price, "0"))
+        if (state := said.status_update) is not None:
+            events.append(state_of(state.status, ts_event=said.when))
         number = int(text(said.sequence))
         events.append(OrdersDelta(bids=sides["BID"], asks=sides["ASK"], sequence=number, ts_event=said.when))
         return events
@@ -148,6 +164,12 @@ class Reader:
         self._known[id] = order
         if len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
+
+
+def state_of(status: str, raw_symbol: str | None = None, ts_event: int | None = None) -> Status:
+    state = STATES.get(status, "unknown")
+    reason = None if state == "trading" else status
+    return Status(raw_symbol=raw_symbol, state=state, reason=reason, ts_event=ts_event)
 
 
 def quotient(counter: str, base: str) -> str:

@@ -24,7 +24,7 @@ class Result(Struct):
     data: Publication | None = None
     client: str = ""  # only in the answer to the first frame
     recoverable: bool = False  # only in the answer to a request for a topic
-    publications: list[Publication] = []  # what was missed, in the answer to a request that says from where
+    publications: list[Publication] = []  # messages that were missed, in the answer to a request that says from where
 
 
 class ErrorWire(Struct):

@@ -9,6 +9,7 @@ from msgspec.json import Decoder
 from aggregator.exchange import Accepted, Event, Parse, Refused, Subscribe, Subscription
 from aggregator.records import Channel, Trade
 from aggregator.wire import by_word, encode, past
+from connectors.coinone.short_wires import Short
 from connectors.coinone.wires import (
     BOOK,
     CANDLES,
@@ -19,7 +20,6 @@ from connectors.coinone.wires import (
     BookWire,
     CandleFrame,
     CandleWire,
-    Short,
     TickerFrame,
     TickerWire,
     Topic,

@@ -1,6 +1,6 @@
-"""The messages of the stream, in their long form and in the short one (`"format":"SHORT"`)."""
+"""The messages of the stream."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -10,11 +10,6 @@ from aggregator.wire import Text, end_of, ms, nonzero, optional, text
 
 DEPTH = 16  # levels a side
 TRADES, BOOK, TICKER, CANDLES = "TRADE", "ORDERBOOK", "TICKER", "CHART"
-LONG = {
-    "qc": "quote_currency", "tc": "target_currency", "i": "id", "t": "timestamp", "p": "price", "q": "qty",
-    "sm": "is_seller_maker", "a": "asks", "b": "bids", "qv": "quote_volume", "tv": "target_volume",
-    "fi": "first", "hi": "high", "lo": "low", "la": "last", "iv": "interval", "ct": "candle_timestamp",
-}  # fmt: skip
 Topic = tuple[str, str, str]  # its word, the market, and the interval of candles
 
 
@@ -185,22 +180,3 @@ class Answer(Struct):
     @property
     def topic(self) -> Topic:
         return self.channel, name_of(self.data.quote_currency, self.data.target_currency), self.data.interval
-
-
-class Short(Struct):
-    """Data in the short form; all else comes in the long one."""
-
-    c: str
-    d: dict[str, Any]
-    r: Literal["DATA"]
-
-    def spelled_out(self) -> dict[str, Any]:
-        """The data by the names of the long form."""
-        return {LONG.get(name, name): in_full(value) for name, value in self.d.items()}
-
-
-def in_full(value: Any) -> Any:
-    """A field by itself, or the levels of a book by the names of the long form."""
-    if not isinstance(value, list):
-        return value
-    return [{LONG.get(name, name): figure for name, figure in level.items()} for level in value]

@@ -35,7 +35,7 @@ class PairWire(Struct):
     minQty: Text = None
     maxQty: Text = None
     minNotional: Text = None
-    apiStateBuy: bool | str | None = None  # of contracts such words are text
+    apiStateBuy: bool | str | None = None  # such words are text where contracts have them
     apiStateSell: bool | str | None = None
 
     def state(self) -> MarketState:

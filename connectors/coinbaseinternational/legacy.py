@@ -1,174 +1,199 @@
-"""The frames of Coinbase International before it spoke Deribit's protocol: perpetuals, and a few spot markets.
+"""Coinbase International in its own protocol, until it went over to Deribit's platform in the autumn of 2026.
 
 https://docs.cdp.coinbase.com/international-exchange/websocket-feed/channels
-Sizes are of the base asset. A frame names its product, whose book is told whole at first, then by changes.
+Sizes count contracts, of which the listing says how many coins each is, and coins on spot. Messages are numbered by
+channel over all of its markets, so that their numbers say nothing of one. The year 1 stands for no time.
 """
 
 from collections.abc import Callable, Iterable
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.errors import BadFrame
-from aggregator.exchange import Archive, Event, Ignored, Stream
-from aggregator.records import (
-    BookDelta,
-    BookSnapshot,
-    Channel,
-    Funding,
-    IndexPrice,
-    Levels,
-    MarkPrice,
-    OpenInterest,
-    Record,
-    Side,
-    Trade,
+from aggregator.exchange import Archive, Event, Ignored, Listing, Parse, Stream
+from aggregator.records import Candle, Instrument
+from aggregator.wire import by_word, end_of, from_iso, optional, past, text
+from connectors.coinbaseinternational.legacy_wires import (
+    STATES,
+    BestWire,
+    BookWire,
+    FundingWire,
+    IndexWire,
+    MarketWire,
+    RfqWire,
+    RiskWire,
+    TradeWire,
+    volumes,
 )
-from aggregator.wire import bbo, candle, from_iso, levels, nonzero, optional, past, sides, text
 
-SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}  # a fill at the opening has none
-BARS = "CANDLES_"
 INTERVALS = {
-    "ONE_MINUTE": "1m",
-    "FIVE_MINUTES": "5m",
-    "THIRTY_MINUTES": "30m",
-    "ONE_HOUR": "1h",
-    "TWO_HOURS": "2h",
-    "SIX_HOURS": "6h",
-    "ONE_DAY": "1d",
-}
-CHANNELS: dict[Channel, str] = {
-    "trades": "MATCH",
-    "book": "LEVEL2",
-    "bbo": "LEVEL1",
-    "candles": BARS,
-    "funding": "FUNDING",
-    "mark_price": "RISK",
-    "index_price": "RISK",
-    "open_interest": "RISK",
+    "CANDLES_ONE_MINUTE": "1m",
+    "CANDLES_FIVE_MINUTE": "5m",
+    "CANDLES_FIVE_MINUTES": "5m",  # ccxt 4.4 has these in the plural
+    "CANDLES_THIRTY_MINUTE": "30m",
+    "CANDLES_THIRTY_MINUTES": "30m",
+    "CANDLES_TWO_HOUR": "2h",
+    "CANDLES_TWO_HOURS": "2h",
+    "CANDLES_ONE_DAY": "1d",
 }
 
 
-class BarRow(Struct, gc=False):
-    time: str
-    open: str
-    high: str
-    low: str
-    close: str
-    volume: str | None = None
+class Bar(Struct, gc=False):
+    """A candle, or what has changed of the newest one: what is left out or empty has not."""
 
+    time: str = ""  # when it begins, in a list
+    start: str = ""  # the same, in an update
+    open: str = ""
+    high: str = ""
+    low: str = ""
+    close: str = ""
+    volume: str = ""
 
-class Frame(Struct, gc=False):
-    """A frame of any channel: its fields are named differently enough to stand beside each other."""
-
-    channel: str = ""
-    type: str = ""
-    product_id: str = ""
-    time: str | None = None
-    sequence: int | None = None
-    match_id: str | None = None  # `MATCH` has it, and the three that follow
-    trade_price: str | None = None
-    trade_qty: str | None = None
-    aggressor_side: str = ""
-    bids: list[list[str]] | None = None  # `LEVEL2` has it, and the two that follow
-    asks: list[list[str]] | None = None
-    changes: list[tuple[str, str, str]] | None = None
-    bid_price: str | None = None  # `LEVEL1` has it, and the three that follow
-    bid_qty: str | None = None
-    ask_price: str | None = None
-    ask_qty: str | None = None
-    mark_price: str | None = None  # `RISK` has it, and the two that follow
-    index_price: str | None = None
-    open_interest: str | None = None
-    funding_rate: str | None = None  # `FUNDING` has it, and what follows
-    is_final: bool = False
-    candles: list[BarRow] = []
-
-    def at(self) -> int | None:
-        """When it happened; a time before 1970 stood where it was not known."""
-        time = from_iso(self.time) if self.time else 0
-        return time if time > 0 else None
-
-    def trade(self) -> Iterable[Record]:
-        yield Trade(
-            raw_symbol=self.product_id,
-            id=self.match_id,
-            price=text(self.trade_price),
-            size=text(self.trade_qty),
-            side=SIDES.get(self.aggressor_side),
-            kind="trade" if self.aggressor_side in SIDES else "auction",
-            ts_event=self.at(),
+    def over(self, before: "Bar") -> "Bar":
+        start = self.start or self.time or before.start
+        if start != before.start:
+            return Bar("", start, self.open, self.high, self.low, self.close, self.volume)
+        return Bar(
+            "",
+            start,
+            self.open or before.open,
+            self.high or before.high,
+            self.low or before.low,
+            self.close or before.close,
+            self.volume or before.volume,
         )
 
-    def book(self) -> Iterable[Record]:
-        name, time, number = self.product_id, self.at(), self.sequence
-        bids: Levels
-        asks: Levels
-        if self.bids is not None and self.asks is not None:
-            bids, asks = levels(self.bids), levels(self.asks)
-            yield BookSnapshot(raw_symbol=name, bids=bids, asks=asks, sequence=number, ts_event=time)
-        elif self.changes is None:
-            raise BadFrame(f"a book of {name} that is neither whole nor a change")
-        else:
-            bids, asks = sides(self.changes, bid="BUY")
-            yield BookDelta(raw_symbol=name, bids=bids, asks=asks, sequence=number, ts_event=time)
+    def candle(self, name: str, interval: str) -> Candle:
+        start = from_iso(self.start)
+        base, contracts = volumes(name, optional(self.volume))
+        return Candle(
+            raw_symbol=name,
+            interval=interval,
+            ts_open=start,
+            ts_close=end_of(interval, start),
+            open=text(self.open),
+            high=text(self.high),
+            low=text(self.low),
+            close=text(self.close),
+            base_volume=base,
+            contract_volume=contracts,
+        )
 
-    def best(self) -> Iterable[Record]:
-        bid, ask = (self.bid_price, self.bid_qty), (self.ask_price, self.ask_qty)
-        yield bbo(self.product_id, *bid, *ask, ts_event=self.at(), sequence=self.sequence)
-
-    def risk(self) -> Iterable[Record]:
-        name, time = self.product_id, self.at()
-        if mark := nonzero(self.mark_price):
-            yield MarkPrice(raw_symbol=name, price=mark, ts_event=time)
-        if index := nonzero(self.index_price):
-            yield IndexPrice(raw_symbol=name, price=index, ts_event=time)
-        if size := optional(self.open_interest):
-            yield OpenInterest(raw_symbol=name, size=size, ts_event=time)
-
-    def funding(self) -> Iterable[Record]:
-        """A rate as it stands, or the one that was exchanged at that time."""
-        time = self.at()
-        if rate := optional(self.funding_rate):
-            made = Funding(raw_symbol=self.product_id, rate=rate, ts_event=time)
-            if self.is_final:
-                made.kind, made.ts_next = "settled", time
-            yield made
-
-    def bars(self) -> Iterable[Record]:
-        word = self.channel.removeprefix(BARS)
-        rows = [
-            candle(
-                self.product_id,
-                INTERVALS.get(word, word.lower()),
-                from_iso(bar.time),
-                (bar.open, bar.high, bar.low, bar.close),
-                base=bar.volume,
-            )
-            for bar in self.candles
-        ]
-        return past(rows) if self.type == "SNAPSHOT" else rows
+    def is_whole(self) -> bool:
+        return bool(self.start and self.open and self.high and self.low and self.close)
 
 
-READERS: dict[str, Callable[[Frame], Iterable[Record]]] = {
-    "MATCH": Frame.trade,
-    "LEVEL2": Frame.book,
-    "LEVEL1": Frame.best,
-    "RISK": Frame.risk,
-    "FUNDING": Frame.funding,
+class BarFrame(Bar, gc=False):
+    channel: str = ""
+    product_id: str = ""
+    candles: list[Bar] | None = None
+
+
+class Kind(Struct):
+    channel: str = ""
+
+
+def reader(kind: type) -> Parse:
+    decode: Callable[[bytes], object] = Decoder(kind).decode
+    return lambda frame: tuple(decode(frame).events())  # type: ignore[attr-defined]
+
+
+READERS: dict[str, Parse] = {
+    "MATCH": reader(TradeWire),
+    "RFQ_MATCH": reader(RfqWire),
+    "LEVEL1": reader(BestWire),
+    "LEVEL2": reader(BookWire),
+    "FUNDING": reader(FundingWire),
+    "RISK": reader(RiskWire),
+    "INDEX": reader(IndexWire),
+    "INSTRUMENTS": reader(MarketWire),
 }
-decode = Decoder(Frame).decode
+decode_bars = Decoder(BarFrame).decode
+decode_kind = Decoder(Kind).decode
 
 
-def parse(frame: bytes) -> Iterable[Event]:
-    said = decode(frame)
-    if not said.channel:
-        return ()
-    read = Frame.bars if said.channel.startswith(BARS) else READERS.get(said.channel)
-    return (Ignored(f"the channel {said.channel[:40]} is of no use"),) if read is None else [*read(said)]
+def parser() -> Parse:
+    """A parser that remembers the newest candle of each market, as an update may hold only what has changed of it."""
+    newest: dict[tuple[str, str], Bar] = {}
+
+    def read_bars(frame: bytes) -> Iterable[Event]:
+        said = decode_bars(frame)
+        interval, topic = INTERVALS.get(said.channel, said.channel), (said.product_id, said.channel)
+        if said.candles is None:
+            bar = newest[topic] = said.over(newest.get(topic, Bar()))
+            if not bar.is_whole():
+                return (Ignored("a part of a candle that is not known"),)
+            return (bar.candle(said.product_id, interval),)
+        bars = sorted((bar.over(Bar()) for bar in said.candles), key=lambda bar: bar.start)
+        if bars:
+            newest[topic] = bars[-1]
+        return past(bar.candle(said.product_id, interval) for bar in bars)
+
+    def other(frame: bytes) -> Iterable[Event]:
+        word = decode_kind(frame).channel
+        if word.startswith("CANDLES_"):
+            return read_bars(frame)
+        read = READERS.get(word)
+        return () if read is None else read(frame)
+
+    return by_word(b'"channel":"', READERS, other)
+
+
+class Row(Struct):
+    symbol: str
+    type: str
+    base_asset_name: str
+    quote_asset_name: str
+    base_increment: str | None = None
+    quote_increment: str | None = None
+    min_quantity: str | None = None
+    base_asset_multiplier: str | None = None
+    trading_state: str = ""
+
+
+decode_row = Decoder(Row).decode
+
+
+def read_market(row: Raw) -> Instrument | None:
+    m = decode_row(row)
+    if m.type not in {"PERP", "SPOT"}:
+        return None
+    is_spot = m.type == "SPOT"
+    return Instrument(
+        raw_symbol=m.symbol,
+        kind="spot" if is_spot else "perpetual",
+        base=m.base_asset_name,
+        quote=m.quote_asset_name,
+        settle=None if is_spot else m.quote_asset_name,
+        linear=None if is_spot else True,
+        contract_size=None if is_spot else optional(m.base_asset_multiplier),
+        tick_size=optional(m.quote_increment),
+        lot_size=optional(m.base_increment),
+        min_size=optional(m.min_quantity),
+        state=STATES.get(m.trading_state.lower(), "unknown"),
+    )
 
 
 ARCHIVE = Archive(
     until="2026-10-01",
-    streams=(Stream(name="legacy", channels=CHANNELS, parse=parse),),
+    listing=Listing(rows=Decoder(list[Raw]).decode, read=read_market),
+    streams=(
+        Stream(
+            name="legacy",
+            channels={
+                "trades": "MATCH",
+                "book": "LEVEL2",
+                "bbo": "LEVEL1",
+                "funding": "FUNDING",
+                "mark_price": "RISK",
+                "index_price": "RISK",
+                "open_interest": "RISK",
+                "ticker": "INSTRUMENTS",
+                "status": "INSTRUMENTS",
+                "candles": "CANDLES_",
+            },
+            parser=parser,
+            depth=20,
+        ),
+    ),
 )

@@ -127,7 +127,7 @@ LONG = {
     "all_trades_snapshot": reader(TradesWire),
     "recent_trade": reader(TradeRow),  # until October 2020
     "recent_trade_snapshot": reader(TradesWire),
-    "ticker": reader(DayWire),  # of 2020
+    "ticker": reader(DayWire),  # so it was called in 2020
     "l2_orderbook": reader(WholeBook),
     "l2_updates": reader(ChangesWire),
     "l1_orderbook": reader(BestWire),

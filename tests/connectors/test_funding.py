@@ -54,9 +54,7 @@ FUNDING = {
     "blofin": told("current", "frame", "frame"),
     "bybit": told("current predicted", "frame listing", "frame"),  # predicted until 2023
     "coinbase": told("current", "frame listing", ""),
-    "coinbaseinternational": told(
-        "current settled", "frame", ""
-    ),  # it is paid all the time; before 2026-10 it was settled
+    "coinbaseinternational": told("current predicted settled", "frame", ""),  # it is paid all the time since 2026-10
     "cryptocom": told("current predicted", "frame", "frame"),
     "delta": told("current predicted", "frame listing", "frame"),
     "deribit": told("current", "frame", ""),  # it is paid all the time

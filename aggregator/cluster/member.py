@@ -395,7 +395,7 @@ class Member:
                 shard.is_gathered = shard.is_wanted
                 shard.writer.begin_anew(time.time_ns())
                 log.info("cluster: %s is gathered here%s", shard.name, "" if shard.is_gathered else " no more")
-            if changed and not await self._have_gathered(shards[0].exchange, shards):
+            if changed and not await self._have_gathered(shards[0].exchange, [s for s in shards if s.is_gathered]):
                 for shard in changed:
                     shard.is_gathered = False
                 await asyncio.sleep(LONGEST_PAUSE_S)
@@ -403,24 +403,29 @@ class Member:
         await self._say_their_last(shards)
 
     async def _have_gathered(self, exchange: str, shards: Sequence[MemberShard]) -> bool:
-        """Have those shards of an exchange gathered that are to be; tell whether that can be."""
+        """Have these shards of an exchange gathered, and no others; tell whether that can be."""
         try:
-            await self._gathering.gather(exchange, [shard.bucket for shard in shards if shard.is_gathered])
+            await self._gathering.gather(exchange, [shard.bucket for shard in shards])
         except AggregatorError as error:
             log.warning("cluster: %s cannot be gathered here: %s", exchange, error)
+            return False
+        except Exception:
+            log.exception("cluster: %s cannot be gathered here, for an error of our own", exchange)
             return False
         return True
 
     async def _say_their_last(self, shards: Sequence[MemberShard]) -> None:
         """End an exchange that nobody is to gather any more, and have written what it says at its end."""
-        await self._gathering.gather(shards[0].exchange, ())
-        for shard in shards:
+        gathered = [shard for shard in shards if shard.is_gathered]
+        if gathered:
+            await self._have_gathered(shards[0].exchange, ())
+        for shard in gathered:
             shard.wake.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_S / 2):
-                while any(map(self._has_more, shards)):  # noqa: ASYNC110 - `_publish` writes
+                while any(map(self._has_more, gathered)):  # noqa: ASYNC110 - `_publish` writes
                     await asyncio.sleep(TICK_S / 5)
-        for shard in shards:
+        for shard in gathered:
             shard.is_gathered = False
             shard.writer.begin_anew(time.time_ns())
             log.info("cluster: %s is gathered here no more", shard.name)

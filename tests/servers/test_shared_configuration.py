@@ -20,6 +20,7 @@ from aggregator.cluster.member import Member
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.shared import SharedConfig
 from aggregator.cluster.store import Replaced, open_store
+from aggregator.config.config import sinks_without_file
 from aggregator.errors import AggregatorError
 from aggregator.records import BookSnapshot
 from tests.cluster.nodes import Daemon
@@ -80,6 +81,7 @@ class Host:
 
     def __init__(self, server: Server, name: str = "a") -> None:
         self.noted: list[str] = []
+        self.faulty = ""  # an exchange whose beginning meets a fault of the program
         self.is_able = True
         self.member = Member(
             keys(server, name),
@@ -97,6 +99,8 @@ class Host:
             raise AggregatorError("no such exchange")
 
     async def gather(self, exchange: str, buckets: Collection[int]) -> None:
+        if exchange == self.faulty:
+            raise KeyError(exchange)
         self.noted.append(f"{'begin' if buckets else 'end'} {exchange}")
 
     def book(self, _exchange: str, _raw_symbol: str) -> BookSnapshot | None:
@@ -202,6 +206,47 @@ async def test_a_member_takes_exchanges_up_and_drops_them(server: Server) -> Non
         host.member.take_up("alpha", ["alpha"], ())
         await until(lambda: host.member.shards["alpha"].keeper.may_publish(time.monotonic()))
         await until(lambda: host.noted[-1] == "begin alpha")
+    finally:
+        await host.end_all()
+
+
+async def test_a_fault_of_one_exchange_leaves_the_others_alone(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aggregator.cluster.member.LONGEST_PAUSE_S", 0.5)
+    server.start()
+    host = Host(server)
+    host.faulty = "alpha"
+    try:
+        host.member.take_up("beta", ["beta"], ())
+        await until(lambda: "begin beta" in host.noted and "an error of our own" in caplog.text)
+        host.member.take_up("gamma", ["gamma"], ())
+        await until(lambda: "begin gamma" in host.noted)
+        host.faulty = ""
+        await until(lambda: "begin alpha" in host.noted)
+    finally:
+        await host.end_all()
+
+
+async def test_a_person_watches_a_cluster(server: Server) -> None:
+    pytest.importorskip("textual")
+    from textual.widgets import DataTable, Static
+
+    from aggregator.cli.cluster_screen import ClusterTop
+
+    server.start()
+    host = Host(server)
+    top = ClusterTop(keys(server), lambda _: sinks_without_file(None), 0.2)
+    try:
+        async with top.run_test(size=(140, 30)):
+            shards, head = top.query_one("#table-shards", DataTable), top.query_one("#head", Static)
+            await until(lambda: shards.row_count == 1 and "1 of 1 members alive" in str(head.render()))
+            await put(server, "one", 0)
+            await until(lambda: "revision 1" in str(head.render()))
+            await asyncio.to_thread(server.kill)
+            await until(lambda: str(server.port) in str(head.render()))
+            await asyncio.to_thread(server.start)
+            await until(lambda: "revision 1" in str(head.render()))
     finally:
         await host.end_all()
 

@@ -83,8 +83,9 @@ class ClusterView(Struct, frozen=True, kw_only=True):
         return max(0, round(own.number - own.rate * since) - other.number)
 
     def owned(self, name: str) -> list[str]:
-        """The shards that a member owns, by name."""
-        return sorted(shard for shard, lease in self.leases.items() if lease.owner == name)
+        """The shards that a member owns, by name: a lease of what is not gathered any more is not given up."""
+        leases = [shard for shard, lease in self.leases.items() if lease.owner == name]
+        return sorted(shard for shard in leases if self.share(name, shard) is not None or not self.is_alive(name))
 
     def stood_by(self, name: str) -> list[str]:
         """The shards that a member gathers, and does not own, by name."""

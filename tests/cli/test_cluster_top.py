@@ -41,7 +41,7 @@ def view() -> ClusterView:
         leases={
             "alpha": Lease(owner="amber", life="1", fence=3, since=NOW - 90 * SECOND_NS),
             "beta": Lease(owner="cedar", life="1", fence=4),
-            "gone": Lease(),
+            "gone": Lease(owner="amber", life="1", fence=2),
         },
         draining=["birch"],
     )

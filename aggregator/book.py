@@ -11,9 +11,9 @@ Most levels are far from the best and hardly ever change. They are packed into a
 takes a tenth of the memory; only the near ones are kept as said. A far level that changes is in the dictionary again,
 where it counts instead of what its text says. The text on top is unpacked when the best price, or a reader, comes
 there; when the near ones are too many, the farthest of them become texts. A side of which many far levels change is
-unpacked as a whole, and packed again only after so many new prices that this costs next to nothing; likewise a book
-that is first read as a whole, or told much at once. Sides of limited depth, and those with prices that are too long for
-a float, are never packed.
+unpacked as a whole, and packed again only after so many new prices that this costs next to nothing. A book that is
+first read as a whole, or told much at once, is packed when as many new prices have come as it has levels. Sides of
+limited depth, and those with prices that are too long for a float, are never packed.
 """
 
 from bisect import bisect_left
@@ -154,7 +154,7 @@ class Side:
         self.exact = False
         self._sizes: dict[str, str] = dict(levels)
         self._far = Far()
-        self._patience: float = 0 if packs else PATIENCE * len(levels)  # new prices that come before a side is packed
+        self._patience: float = 0 if packs else 2 * len(levels)  # new prices that come before a side is packed
         self._keys: list[Key] = []  # those of near levels are in order, the best last
         self._prices: list[str] = []  # the prices of the keys, as they are spelled
         self._dead: set[str] = set()  # removed prices that are still here; only a side of limited depth keeps this set

@@ -288,6 +288,17 @@ def test_a_book_is_not_packed_when_it_is_first_read_as_a_whole(count: int | None
     assert (len(book._bids._sizes) < 1000) is is_packed
 
 
+def test_a_book_that_was_first_read_as_a_whole_is_packed_once_as_many_new_prices_have_come() -> None:
+    book, fresh = OrderBook(deep(), []), 0
+    book.bids()
+    while len(book._bids._sizes) >= 1000:
+        fresh += 1
+        book.apply([(f"9990.{fresh:05}", "1")], [])
+        book.apply([(f"9990.{fresh:05}", "0")], [])
+    assert 1000 <= fresh <= 1000 + SLACK + 1
+    assert book.bids() == deep()
+
+
 def test_reading_many_levels_unpacks_none() -> None:
     side = Side(1, deep(), None)
     for count in (NEAR + 1, 999, 1001):

@@ -4,6 +4,7 @@ https://www.gate.com/docs/developers/apiv4/ws/en/
 """
 
 from connectors.families import gate
+from connectors.families.gate.legacy import ARCHIVE
 
 WS = "wss://fx-ws.gateio.ws/v4/ws"
 NOTES = (
@@ -20,4 +21,5 @@ EXCHANGE = gate.exchange(
     ws={"spot": "wss://api.gateio.ws/ws/v4/", **CONTRACTS, "options": "wss://op-ws.gateio.live/v4/ws"},
     checked="2026-09, live probes by others",
     notes=NOTES,
+    archives=(ARCHIVE,),
 )

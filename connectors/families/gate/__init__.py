@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import structs
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription, Trouble
+from aggregator.exchange import Archive, Exchange, Heartbeat, Limits, Stream, Subscribe, Subscription, Trouble
 from aggregator.records import SECOND_NS, Channel, Instrument, Kind
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
@@ -119,7 +119,15 @@ MARKETS: dict[str, tuple[dict[Channel, str], Callable[[Instrument], bool], str, 
 }
 
 
-def exchange(id: str, *, api: str, ws: Mapping[str, str], checked: str, notes: tuple[str, ...] = ()) -> Exchange:
+def exchange(
+    id: str,
+    *,
+    api: str,
+    ws: Mapping[str, str],
+    checked: str,
+    notes: tuple[str, ...] = (),
+    archives: tuple[Archive, ...] = (),
+) -> Exchange:
     """Declare an exchange that speaks Gate.
 
     api: the address of REST
@@ -139,4 +147,5 @@ def exchange(id: str, *, api: str, ws: Mapping[str, str], checked: str, notes: t
             for name, (channels, serves, _, _, whole) in markets.items()
         ),
         notes=notes,
+        archives=archives,
     )

@@ -72,6 +72,7 @@ class Daemon:
         owns_process: bool = False,
         reread: Reread | None = None,
         bus: Bus | None = None,
+        hosts: Hosts | None = None,
     ) -> None:
         """Prepare.
 
@@ -80,13 +81,14 @@ class Daemon:
             changed while it runs
         owns_process: whether the process is to end in time after a signal, whatever hangs
         bus: where records become one stream; null: one that counts them from 1 on
+        hosts: the budgets of the hosts that are asked; null: its own
         """
         self._owns_process = owns_process
         self.config = config
         self.name = ""  # by which other daemons know this one, once it runs
         self.bus = bus or Bus(datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
         self.outputs = RunningSinks(self.bus, on_idle=self.leave)
-        self.hosts = Hosts()
+        self.hosts = hosts or Hosts()
         self.attention = Attention(self.bus, config.state / "normal")
         self._keeper = Worker("state")
         self.workers: Workers | None = None

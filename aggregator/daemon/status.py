@@ -355,13 +355,8 @@ async def _of_workers(
         paused: State | None = "paused" if id in daemon.exchanges.paused else None
         exchange = by_id.get(id) or workers.absent(id)
         exchanges.append(structs.replace(exchange, state=paused) if paused else exchange)
-    rests = [each.rest for _, each in found]
-    rest = RestStatus(
-        refused=sum(each.refused for each in rests),
-        budgets=[budget for each in rests for budget in each.budgets],
-        connects=[budget for each in rests for budget in each.connects],
-        resting=[host for each in rests for host in each.resting],
-    )
+    rest = daemon.hosts.status(time.monotonic_ns())  # workers ask the hub for each turn
+    rest = structs.replace(rest, refused=sum(each.rest.refused for _, each in found))
     marks = None if daemon.marks is None else daemon.marks.status()
     for _, each in found:
         if marks is not None and each.marks is not None:

@@ -12,6 +12,7 @@ from aggregator.config.config import ExchangeConfig
 from aggregator.daemon.marks import MarksStatus
 from aggregator.daemon.process import ProcessStatus
 from aggregator.daemon.status import ExchangeStatus
+from aggregator.exchange import Budget
 from aggregator.ingest.status import RestStatus
 from aggregator.records import Channel
 from aggregator.session.status import TopicStatus
@@ -135,7 +136,23 @@ class LeaveNow(Struct, frozen=True, tag=True):
     """The worker is to end in order."""
 
 
-FromHub = BeginWorker | AskWorker | AskWhole | WantTopics | LeaveNow
+class Granted(Struct, frozen=True, tag=True):
+    """A turn that was asked for is there; `refused`: it is not, and is not to be asked for within `wait` seconds."""
+
+    id: int
+    refused: str | None = None
+    wait: float = 0.0
+
+
+class HostRests(Struct, frozen=True, tag=True):
+    """A host is to be left alone until a moment (monotonic ns), as it has said; either side tells the other."""
+
+    host: str
+    until: int
+    words: str
+
+
+FromHub = BeginWorker | AskWorker | AskWhole | WantTopics | LeaveNow | Granted | HostRests
 
 
 # --- from a worker ----------------------------------------------------------------------------------------------------
@@ -191,7 +208,37 @@ class UnmetWishes(Struct, frozen=True, tag=True):
     is_answer: bool = False
 
 
-FromWorker = WorkerUp | WorkerOver | ExpectTopics | WorkerBeat | ToldPiece | NoBook | UnmetWishes
+class AskTurn(Struct, frozen=True, tag=True):
+    """A call to a host is to be made, out of the budgets of a prefix of addresses: `Granted` answers."""
+
+    id: int
+    prefix: str
+    budgets: tuple[Budget, ...]
+    host: str
+    weight: int
+    need: int
+
+
+class AskConnect(Struct, frozen=True, tag=True):
+    """A connection to a host is to be made: `Granted` answers."""
+
+    id: int
+    host: str
+    budget: Budget
+
+
+FromWorker = (
+    WorkerUp
+    | WorkerOver
+    | ExpectTopics
+    | WorkerBeat
+    | ToldPiece
+    | NoBook
+    | UnmetWishes
+    | AskTurn
+    | AskConnect
+    | HostRests
+)
 
 
 class ToldLags(Struct, frozen=True):

@@ -31,6 +31,7 @@ from aggregator.daemon import words
 from aggregator.daemon.daemon import GC_THRESHOLD, SWITCH_S, Daemon, run, sweep, tell_loop
 from aggregator.daemon.logs import set_level, set_up, tell_repeats
 from aggregator.daemon.marks import Found, Marks
+from aggregator.daemon.shared_hosts import BorrowedHosts
 from aggregator.daemon.signals import StackWriter
 from aggregator.daemon.status import StatusQuery, encode, gather
 from aggregator.errors import AggregatorError, in_short, is_of_the_machine
@@ -56,7 +57,8 @@ class WorkerDaemon(Daemon):
             log_level=begin.log_level,
         )
         capture = None if begin.capture is None else Path(begin.capture)
-        super().__init__(config, capture=capture, bus=MarkingBus(begin.epoch))
+        self._borrowed = BorrowedHosts(self._say)
+        super().__init__(config, capture=capture, bus=MarkingBus(begin.epoch), hosts=self._borrowed)
         self._line = line
         self._end: LinkEnd | None = None
         self._packer = Packer()
@@ -146,6 +148,10 @@ class WorkerDaemon(Daemon):
             case words.WantTopics(who=who, patterns=patterns):
                 unmet = self.demand.want(who, patterns, partial(self._tell_unmet, who))
                 self._say(words.UnmetWishes(who, unmet, is_answer=True))
+            case words.Granted() as granted:
+                self._borrowed.heard(granted)
+            case words.HostRests(host=host, until=until, words=said):
+                self.hosts.rest_until(host, until, said)
             case words.LeaveNow():
                 self.leave()
 

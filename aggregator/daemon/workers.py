@@ -18,7 +18,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import structs
@@ -26,13 +25,13 @@ from msgspec import structs
 from aggregator.bus.bus import Bus
 from aggregator.bus.selection import Pattern, parse_pattern
 from aggregator.bus.view import Wanted
-from aggregator.catalog.registry import load_exchange
 from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon import words
 from aggregator.daemon.attention import Attention
 from aggregator.daemon.marks import LIFE, Found, Marks, PassedOn
 from aggregator.daemon.relayed_demand import Relay, RelayedDemand
 from aggregator.daemon.running_exchanges import RunningExchanges
+from aggregator.daemon.shared_hosts import LentHosts
 from aggregator.daemon.status import ExchangeStatus, WorkerStatus
 from aggregator.errors import AggregatorError
 from aggregator.ingest import checkpoint_file, state
@@ -110,6 +109,12 @@ class WorkerLife:
         if asked is not None:
             asked.told.put_nowait(word)
 
+    def beat(self, word: words.WorkerBeat) -> None:
+        """Note that it lives, and what it has taken."""
+        self.cpu_s = word.cpu_s
+        if self.passed is not None:
+            self.passed.note(word.ts)
+
     def over(self) -> None:
         """It has ended: nobody answers any more."""
         self.is_silent.set()
@@ -162,6 +167,7 @@ class Workers(RunningExchanges):
         self._of: dict[str, OneWorker] = {}
         self._by_hand_said: dict[str, dict[str, words.SayTopic]] = {}  # by exchange and topic
         self._leave_until = 0.0  # by the clock that only goes on
+        self._lent = LentHosts(hosts)
         self.supply = RelayedDemand(self.configs, bus.views.__contains__)
         for worker in self._workers:
             worker.relay = Relay(worker.ids, partial(_want, worker))
@@ -185,19 +191,14 @@ class Workers(RunningExchanges):
             log.warning("%s: what the last run left over is lost: %s", id, error)
 
     def _divide(self) -> None:
-        """Divide the exchanges by their load of before: the heaviest first, each to whoever has least.
+        """Divide the exchanges by their load of before: the heaviest first, each to whoever has least."""
+        for id in sorted(sorted(self.configs), key=self._load.of, reverse=True):
+            self._give(id)
 
-        Those that ask the same host share its budget, and so stay together.
-        """
-        groups = sorted(together(self.configs), key=lambda ids: (-sum(map(self._load.of, ids)), ids))
-        for ids in groups:
-            self._give(ids)
-
-    def _give(self, ids: Iterable[str]) -> None:
+    def _give(self, id: str) -> None:
         worker = min(self._workers, key=lambda each: (sum(map(self._load.of, each.ids)), len(each.ids), each.number))
-        for id in ids:
-            self._of[id] = worker
-            worker.ids[id] = None
+        self._of[id] = worker
+        worker.ids[id] = None
 
     # --- as `RunningExchanges` ----------------------------------------------------------------------------------------
 
@@ -222,12 +223,7 @@ class Workers(RunningExchanges):
         """Begin an exchange that was not there. Raises AggregatorError where it must not fail, and has; it is gone."""
         self.configs[config.id] = config
         self.demand.add(config)
-        mates = [id for ids in together(self.configs) if config.id in ids for id in ids if id in self._of]
-        if mates:
-            worker = self._of[config.id] = self._of[mates[0]]
-            worker.ids[config.id] = None
-        else:
-            self._give([config.id])
+        self._give(config.id)
         is_there = self._of[config.id].task is not None
         self.begin(config.id)
         try:
@@ -544,6 +540,7 @@ class Workers(RunningExchanges):
                 None if self._capture_at is None else str(self._capture_at),
             )
         )
+        self._lent.tell(life.say)
         return life
 
     async def _live(self, worker: OneWorker, life: WorkerLife) -> None:
@@ -561,6 +558,7 @@ class Workers(RunningExchanges):
         finally:
             worker.life = None
             worker.is_up.clear()
+            self._lent.leave(life)
             if not life.is_over.is_set():
                 life.process.kill()
             life.end.close()
@@ -595,16 +593,28 @@ class Workers(RunningExchanges):
             case words.ExpectTopics(topics=topics):
                 self._expect(topics)
             case words.WorkerBeat():
-                life.cpu_s = word.cpu_s
-                if life.passed is not None:
-                    life.passed.note(word.ts)
+                life.beat(word)
             case words.ToldPiece():
                 life.told(word)
             case words.UnmetWishes():
                 self.supply.told(word.who, word.unmet, worker.relay if word.is_answer else None)
+            case words.AskTurn() | words.AskConnect():
+                self._lent.ask(life, word, life.say)
+            case words.HostRests():
+                self._rests(worker, word)
             case words.NoBook():
-                if (view := self.views.get(word.exchange)) is not None:
-                    view.kept_book(word.raw_symbol, None).doubt()
+                self._no_book(word)
+
+    def _no_book(self, word: words.NoBook) -> None:
+        if (view := self.views.get(word.exchange)) is not None:
+            view.kept_book(word.raw_symbol, None).doubt()
+
+    def _rests(self, worker: OneWorker, word: words.HostRests) -> None:
+        """Have everyone leave a host alone, as one of them was told."""
+        self._lent.rests(word)
+        for other in self._workers:
+            if other.life is not None and other is not worker:
+                other.life.say(word)
 
     def _up(self, worker: OneWorker, life: WorkerLife, word: words.WorkerUp) -> None:
         """A process is there: note where it is, and have it follow what was asked for by hand."""
@@ -703,19 +713,6 @@ def _want(worker: OneWorker, who: int, patterns: dict[str, Pattern]) -> bool:
 
 def _end_of(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-
-
-def together(configs: Iterable[str]) -> list[list[str]]:
-    """Exchanges in groups: those that ask the same host stand in one."""
-    groups: list[tuple[set[str], list[str]]] = []
-    for id in configs:
-        exchange = load_exchange(id)
-        requests = () if exchange is None else exchange.listing.all_requests
-        hosts = {urlsplit(request.url).hostname or "" for request in requests}
-        alike = [group for group in groups if not group[0].isdisjoint(hosts)]
-        merged = hosts.union(*(group[0] for group in alike)), [*(each for group in alike for each in group[1]), id]
-        groups = [group for group in groups if group not in alike] + [merged]
-    return [ids for _, ids in groups]
 
 
 class MeasuredLoad:

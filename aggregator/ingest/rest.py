@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import logging
+from collections.abc import Iterator
 from enum import IntEnum
 from urllib.parse import urlsplit
 
@@ -60,6 +61,8 @@ class Hosts:
         self._queues: dict[str, HostQueue] = {}
         self._pauses: dict[str, HostPause] = {}
         self._connects: dict[str, Window] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._tickets = 0
 
     def queue(self, prefix: str, budgets: tuple[Budget, ...]) -> HostQueue:
         """The queue for the budgets of a prefix; the first exchange that declares them is believed."""
@@ -68,9 +71,57 @@ class Hosts:
             found = self._queues[prefix] = HostQueue(tuple(Window(budget) for budget in budgets))
         return found
 
+    async def turn(self, prefix: str, budgets: tuple[Budget, ...], host: str, weight: int, need: Need) -> None:
+        """Wait until a call is the first in line and its weight is there; it is spent then."""
+        queue = self.queue(prefix, budgets)
+        self._tickets += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(queue.waiting, (int(need), self._tickets, weight, turn))
+        self._serve(queue, host)
+        await turn
+
+    def _serve(self, queue: HostQueue, host: str) -> None:
+        """Let those go whose turn it is; come back when the next one's weight will be there."""
+        if queue.timer is not None:
+            queue.timer.cancel()
+            queue.timer = None
+        while queue.waiting:
+            _, _, weight, turn = queue.waiting[0]
+            delay = 0.0 if turn.done() else self._delay(queue, host, weight)
+            if delay > 0:
+                queue.timer = asyncio.get_running_loop().call_later(delay, self._serve, queue, host)
+                return
+            heapq.heappop(queue.waiting)
+            if not turn.done():  # a turn that is done was given up by its caller
+                now = mono_now()
+                for window in queue.windows:
+                    window.spend(weight, now)
+                turn.set_result(None)
+
+    def _delay(self, queue: HostQueue, host: str, weight: int) -> float:
+        now = mono_now()
+        wait = max(window.wait(weight, now) for window in queue.windows) / SECOND_NS
+        rest, _ = self.rest_of(host, now)
+        return wait if rest > LONGEST_WAIT_S else max(rest, wait)  # a caller that would wait too long is told so
+
     def connects(self, host: str, budget: Budget) -> Window:
         """The budget of new connections to a host."""
         return self._connects.setdefault(host, Window(budget))
+
+    async def connect(self, host: str, budget: Budget) -> None:
+        """Wait until one more may connect. Raises SessionError where the host wants a long rest."""
+        window = self.connects(host, budget)
+        async with self._locks.setdefault(host, asyncio.Lock()):  # else all would wake at once, again and again
+            while (pause := self._pause(host, window)) > 0:  # noqa: ASYNC110 - another may have been sooner
+                await asyncio.sleep(pause)
+            window.spend(1, mono_now())
+
+    def _pause(self, host: str, window: Window) -> float:
+        now = mono_now()
+        rest, words = self.rest_of(host, now)
+        if rest > LONGEST_WAIT_S:
+            raise SessionError(f"{host} wants rest for {rest:.0f} s: {words}", rest)
+        return max(rest, window.wait(1, now) / SECOND_NS)
 
     def rest_of(self, host: str, now: int) -> tuple[float, str]:
         """The seconds that a host wants to be left alone, and its words."""
@@ -87,10 +138,21 @@ class Hosts:
             seconds = pause.next
             pause.next = min(pause.next * 2, LONGEST_PAUSE_S)
         seconds = min(seconds, LONGEST_REST_S)
-        if now + seconds * SECOND_NS > pause.until:
-            pause.until, pause.words = now + int(seconds * SECOND_NS), words
+        until = now + int(seconds * SECOND_NS)
+        if until > pause.until:
+            self.rest_until(host, until, words)
             log.warning("%s: too many requests, nothing is asked there for %.1f s: %s", host, seconds, words)
         return max(0.0, (pause.until - now) / SECOND_NS)
+
+    def rest_until(self, host: str, until: int, words: str) -> None:
+        """Leave a host alone until a moment (monotonic ns), as it has asked whoever it was."""
+        pause = self._pauses.setdefault(host, HostPause())
+        if until > pause.until:
+            pause.until, pause.words = until, words
+
+    def resting(self) -> Iterator[tuple[str, int, str]]:
+        """The hosts that are left alone, until when (monotonic ns), and their words."""
+        return ((host, pause.until, pause.words) for host, pause in self._pauses.items())
 
     def status(self, now: int) -> RestStatus:
         """Tell what is left of each budget, and which hosts are left alone."""
@@ -125,7 +187,6 @@ class Rest:
         self._network = network
         self._weights = exchange.limits.weights
         self._trouble = exchange.trouble
-        self._tickets = 0
 
     async def fetch(self, request: Request, need: Need) -> bytes:
         """The body of a good answer, when the budget allows.
@@ -134,8 +195,10 @@ class Rest:
         """
         prefix = max((p for p in self._weights if request.url.startswith(p)), key=len, default=None)
         host = host_of(request.url)
-        queue = self.hosts.queue(prefix or host, self._weights.get(prefix or "", UNKNOWN_LIMIT))
-        await self._turn(queue, host, request, need)
+        budgets = self._weights.get(prefix or "", UNKNOWN_LIMIT)
+        self._give_up(host, request)
+        await self.hosts.turn(prefix or host, budgets, host, request.weight, need)
+        self._give_up(host, request)
         answer = await self._network.fetch(request)
         if need is not Need.LISTING and (len(answer.body) > LARGEST_FRAME_BYTES or is_crowded(answer.body)):
             raise SessionError(f"{request.url}: its answer is larger, or of more values, than any real one")
@@ -168,16 +231,6 @@ class Rest:
             wait = max(0.0, (trouble.until - wall) / SECOND_NS)
         return Trouble(trouble.words, trouble.is_busy or answer.status in BUSY, wait)
 
-    async def _turn(self, queue: HostQueue, host: str, request: Request, need: Need) -> None:
-        """Wait until this call is the first in line and its weight is there. Raises SessionError for a long rest."""
-        self._give_up(host, request)
-        self._tickets += 1
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(queue.waiting, (int(need), self._tickets, request.weight, turn))
-        self._serve(queue, host)
-        await turn
-        self._give_up(host, request)
-
     def _give_up(self, host: str, request: Request) -> None:
         wait, words = self.hosts.rest_of(host, self._network.now().mono)
         if wait > LONGEST_WAIT_S:
@@ -185,29 +238,10 @@ class Rest:
                 f"{request.url}: not asked for: the host wants rest for {wait:.0f} s", wait, is_busy=True, words=words
             )
 
-    def _serve(self, queue: HostQueue, host: str) -> None:
-        """Let those go whose turn it is; come back when the next one's weight will be there."""
-        if queue.timer is not None:
-            queue.timer.cancel()
-            queue.timer = None
-        while queue.waiting:
-            _, _, weight, turn = queue.waiting[0]
-            delay = 0.0 if turn.done() else self._delay(queue, host, weight)
-            if delay > 0:
-                queue.timer = asyncio.get_running_loop().call_later(delay, self._serve, queue, host)
-                return
-            heapq.heappop(queue.waiting)
-            if not turn.done():  # a turn that is done was given up by its caller
-                now = self._network.now().mono
-                for window in queue.windows:
-                    window.spend(weight, now)
-                turn.set_result(None)
 
-    def _delay(self, queue: HostQueue, host: str, weight: int) -> float:
-        now = self._network.now().mono
-        wait = max(window.wait(weight, now) for window in queue.windows) / SECOND_NS
-        rest, _ = self.hosts.rest_of(host, now)
-        return wait if rest > LONGEST_WAIT_S else max(rest, wait)  # a caller that would wait too long is told so
+def mono_now() -> int:
+    """The clock of budgets and rests (ns): one for all processes of a machine."""
+    return int(asyncio.get_running_loop().time() * SECOND_NS)
 
 
 def host_of(url: str) -> str:

@@ -14,13 +14,11 @@ from contextlib import asynccontextmanager
 from msgspec import Struct
 
 from aggregator.bus.bus import Bus
-from aggregator.errors import SessionError
 from aggregator.exchange import Address, Budget, Exchange, Stream, Subscription
-from aggregator.ingest.budget import Window
 from aggregator.ingest.connection import Connection
 from aggregator.ingest.lines import ABUSES
 from aggregator.ingest.network import Network
-from aggregator.ingest.rest import LONGEST_WAIT_S, Hosts, Need, Rest, host_of
+from aggregator.ingest.rest import Hosts, Need, Rest, host_of, mono_now
 from aggregator.ingest.signing import Keyring
 from aggregator.ingest.status import ShardStatus
 from aggregator.records import SECOND_NS, BookSnapshot, Channel, Health, Instrument, Record, TopicState
@@ -68,25 +66,10 @@ class ConnectLimiter:
         """Let `connects[0]` pass in `connects[1]` seconds; None: ten a second."""
         self._connects = connects or (10, 1.0)
         self._hosts = hosts
-        self._locks: dict[str, asyncio.Lock] = {}
 
     async def wait(self, host: str) -> None:
         """Wait until one more may connect. Raises SessionError where the host wants a long rest."""
-        window = self._hosts.connects(host, self._connects)
-        async with self._locks.setdefault(host, asyncio.Lock()):  # else all would wake at once, again and again
-            while (pause := self._pause(host, window)) > 0:  # noqa: ASYNC110 - another exchange may have been sooner
-                await asyncio.sleep(pause)
-            window.spend(1, _now())
-
-    def _pause(self, host: str, window: Window) -> float:
-        rest, words = self._hosts.rest_of(host, _now())
-        if rest > LONGEST_WAIT_S:
-            raise SessionError(f"{host} wants rest for {rest:.0f} s: {words}", rest)
-        return max(rest, window.wait(1, _now()) / SECOND_NS)
-
-
-def _now() -> int:
-    return int(asyncio.get_running_loop().time() * SECOND_NS)
+        await self._hosts.connect(host, self._connects)
 
 
 class ConnectionSlots:
@@ -423,8 +406,7 @@ class Shard:
         error = connection.error
         if error is None or not error.is_busy:
             return 0.0 if error is None else error.wait
-        now = int(asyncio.get_running_loop().time() * SECOND_NS)
-        return self._context.rest.hosts.leave_alone(self._host, str(error), error.wait or None, now)
+        return self._context.rest.hosts.leave_alone(self._host, str(error), error.wait or None, mono_now())
 
     def _begin(self, line: int, carried: Mapping[Key, TopicCheckpoint]) -> tuple[Connection, asyncio.Task[str]]:
         """Begin another connection, with a session of its own."""

@@ -599,6 +599,15 @@ class Exchange(Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(channel for feed in self.feeds for channel in feed.channels))
 
     @property
+    def sure_channels(self) -> list[Channel]:
+        """The channels whose numbers say which record it is, on whatever connection."""
+        rules = {
+            channel: [stream.sequence.get(channel) for stream in self.streams if channel in stream.channels]
+            for channel in self.channels
+        }
+        return [channel for channel, found in rules.items() if found and all(r is not None and r.sure for r in found)]
+
+    @property
     def streams(self) -> tuple[Stream, ...]:
         """The feeds that are streams."""
         return tuple(feed for feed in self.feeds if isinstance(feed, Stream))

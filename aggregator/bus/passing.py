@@ -29,11 +29,34 @@ class BadPassage(AggregatorError):
     """Something that came is no batch; the words say why."""
 
 
+Divert = Callable[[list[Record]], list[Record]]
+
+
 class MarkingBus(Bus):
-    """A bus whose records have a mark for an offset: another process counts them."""
+    """A bus whose records have a mark for an offset: another process counts them.
+
+    diverted: by exchange, whoever takes what is published of it, and gives what is to be published instead
+    """
+
+    def __init__(self, epoch: str) -> None:
+        super().__init__(epoch)
+        self.diverted: dict[str, Divert] = {}
 
     def publish(self, records: list[Record]) -> None:
         """Mark the records and hand them on; never waits."""
+        if self.diverted:
+            records = self._divert(records)
+        self.mark(records)
+
+    def _divert(self, records: list[Record]) -> list[Record]:
+        for id, divert in list(self.diverted.items()):
+            theirs = [record for record in records if record.exchange == id]
+            if theirs:
+                records = [record for record in records if record.exchange != id] + divert(theirs)
+        return records
+
+    def mark(self, records: list[Record]) -> None:
+        """Do so with all of them."""
         if not records:
             return
         for record in records:

@@ -28,6 +28,7 @@ RUNTIME = Path(os.environ.get("RUNTIME_DIRECTORY", "/run/aggregator/daemon").spl
 ELSEWHERE = "One that keeps its state elsewhere is named by --config FILE"
 PATIENCE_S = 60.0  # the daemon may be silent for so long
 RELOAD_S = 600.0  # likewise while it applies another configuration, which may wait for listings
+MOVE_S = 180.0  # likewise while an exchange moves from one worker to another
 MOST_TROUBLED = 20  # topics that are shown without being asked for
 MOST_SHOWN = 1000  # topics that are shown when they are asked for
 OTHERS = ("subscribing", "syncing", "stalled", "suspect", "down", "absent")
@@ -179,6 +180,19 @@ def unsubscribe(path: Path, topic: str) -> None:
     click.echo(f"{counted(done['topics'], 'topic')} of this exchange are followed", err=True)
 
 
+@command.command(name="move")
+@with_daemon
+@click.argument("exchange", shell_complete=exchanges)
+@click.argument("worker", type=click.IntRange(1), required=False)
+def move(path: Path, exchange: str, worker: int | None) -> None:
+    """Have another WORKER gather an exchange, without a gap: the one with the least load where none is named.
+
+    It is gathered by both for some seconds: the second goes on once it has all that the first has.
+    """
+    done = msgspec.json.decode(ask(path, {"op": "move", "exchange": exchange, "worker": worker}, patience=MOVE_S))
+    click.echo(f"{exchange} is gathered by worker {done['worker']} now", err=True)
+
+
 def ask(path: Path, request: dict[str, object], patience: float = PATIENCE_S) -> bytes:
     """A daemon's answer to a request, a line. Raises NoAnswer.
 
@@ -291,6 +305,9 @@ def _show_workers(status: "DaemonStatus") -> None:
         {"exchanges": 60},
         ("records", "processor s", "MiB", "late ms"),
     )
+    for each in status.workers:
+        if each.coming is not None:
+            click.echo(printable(each.coming))
 
 
 def _show_sources(status: "DaemonStatus") -> None:

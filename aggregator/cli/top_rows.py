@@ -107,7 +107,7 @@ def _exchange(exchange: ExchangeStatus, rates: RateHistory) -> tuple[Cell, ...]:
     troubles = [shard.trouble for shard in exchange.shards if not any(line.is_open for line in shard.connections)]
     return (
         exchange.id,
-        exchange.state,
+        exchange.state if exchange.worker is None else f"{exchange.state}, worker {exchange.worker}",
         fresh,
         sum(exchange.topics.values()) - fresh,
         exchange.gaps,

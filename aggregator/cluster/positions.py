@@ -103,7 +103,7 @@ class Positions:
                 is_new = isinstance(record, BookSnapshot | OrdersSnapshot) or topic.last is None
                 topic.last = record.sequence if is_new else max(topic.last or 0, record.sequence)
         else:
-            topic.shown[_kind(record)] = record
+            topic.shown[kind_of(record)] = record
 
     def _remember(self, identity: Identity, at: int) -> None:
         self._seen[identity] += 1
@@ -136,7 +136,14 @@ class Positions:
             if channel not in self.sure or topic.last is None or record.sequence is None:
                 return False
             return record.sequence <= topic.last
-        return _is_old(record, topic.shown.get(_kind(record)))
+        return _is_old(record, topic.shown.get(kind_of(record)))
+
+    def shows(self, record: Record) -> bool:
+        """Tell whether what the stream holds last of how something stands says the same, whenever it came."""
+        channel = CHANNEL_OF.get(type(record))
+        topic = None if channel is None else self.topics.get((channel, record.raw_symbol))
+        shown = None if topic is None else topic.shown.get(kind_of(record))
+        return shown is not None and _is_same(record, shown)
 
 
 def _is_old(record: Record, shown: Record | None) -> bool:
@@ -157,7 +164,8 @@ def identity_of(record: Trade | Liquidation) -> Identity:
     return record.ts_event, record.side, record.price, record.size
 
 
-def _kind(record: Record) -> str:
+def kind_of(record: Record) -> str:
+    """The name of what stands there, of which a topic may have several."""
     if isinstance(record, Candle):
         return f"{record.interval} {record.ts_open}"
     return type(record).__name__ + str(getattr(record, "kind", ""))

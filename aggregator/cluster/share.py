@@ -10,13 +10,13 @@ Records are numbered through over all owners. A reader goes on behind a number, 
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 
 from msgspec import Struct, structs
 
 from aggregator.bus.bus import Batch
-from aggregator.cluster.positions import WHOLE, Identity, Positions, Topic, identity_of
+from aggregator.cluster.positions import WHOLE, Identity, Positions, Topic, identity_of, kind_of
 from aggregator.records import (
     CHANNEL_OF,
     SECOND_NS,
@@ -38,7 +38,7 @@ RECENT_NS = 60 * SECOND_NS  # a topic of which a record is no older is followed,
 APART_NS = 2 * SECOND_NS  # the same record comes to two hosts within this time, by their clocks
 COMPARED_NS = 30 * SECOND_NS  # for so long after a takeover records come that may have come to the owner before
 BOOKS: tuple[Channel, ...] = ("book", "orders")
-GONE = "another member gathers it now"
+GONE = "it is gathered elsewhere now"
 
 WholeBook = Callable[[str], BookSnapshot | None]
 
@@ -68,9 +68,12 @@ class Share:
     exchange: that it is about
     sure: channels of books whose numbers say which record it is
     most: records that may wait to be published
+    way: by which the owners follow each other: gaps between two of them carry it
     """
 
-    def __init__(self, exchange: str, sure: Collection[Channel] = (), *, most: int = 400_000) -> None:
+    def __init__(
+        self, exchange: str, sure: Collection[Channel] = (), *, most: int = 400_000, way: str = "cluster"
+    ) -> None:
         self.exchange = exchange
         self.positions = Positions(sure)
         self.epoch = ""  # the epoch of the numbers, once the stream has told it
@@ -82,6 +85,7 @@ class Share:
         self._brought = 0  # the fencing number of the newest frame with records
         self._went_on = 0  # the newest ownership with which this member has gone on
         self._most = most
+        self._way = way
         self._held: deque[Record] = deque()
         self._new = 0  # how many have come to be held, to be published, since `fresh` was asked
         self._horizon = 0  # everything that was gathered since is held (ns)
@@ -92,6 +96,7 @@ class Share:
         self._owed: dict[Topic, Gap] = {}  # gaps of the stream that end with the next record of their topic
         self._came: Counter[Identity] = Counter()
         self._compared_until = 0
+        self._changed: set[tuple[type[Record], str | None, str]] = set()  # things that stand otherwise by now
 
     def __len__(self) -> int:
         """How many records are held."""
@@ -134,7 +139,7 @@ class Share:
                 self._states.pop(key, None)
             else:
                 self._states[key] = record
-            if record.state in {"live", "quiet"} or (record.state == "syncing" and record.channel not in BOOKS):
+            if _comes(record):
                 self._live.setdefault(topic, record.ts_recv)
             elif record.state != "stalled":
                 self._live.pop(topic, None)
@@ -146,9 +151,14 @@ class Share:
 
         While no server takes anything the stream stands still: what has come since is nowhere else if the owner dies.
         """
-        held, oldest = self._held, now - RING_NS
+        oldest = now - RING_NS
         if self.positions.at:
             oldest = min(oldest, self.positions.at - APART_NS)
+        self._let_go_before(oldest)
+
+    def _let_go_before(self, oldest: int) -> None:
+        """Let go of what came before a moment, and of more than there may be."""
+        held = self._held
         while held and (held[0].ts_recv < oldest or len(held) > self._most):
             record = held.popleft()
             self._horizon = record.ts_recv
@@ -186,6 +196,24 @@ class Share:
         followed = self.followed
         return sum(map(self._covers, followed)) / len(followed) if followed else 1.0
 
+    def cut(self, now: int) -> None:
+        """Hold nothing of what has come so far: with a subscription comes the past, which the stream may hold."""
+        self._let_go_before(now + 1)
+        self._horizon = max(self._horizon, now)
+
+    def late(self, moment: int) -> set[Topic]:
+        """The topics that are well in the stream, and do not come here since this moment or longer."""
+        return {topic for topic in self._well() if self._live.get(topic, moment + 1) > moment}
+
+    def lacking(self) -> set[Topic]:
+        """The topics that are well in the stream, and of which something would be missing if this member went on."""
+        return {topic for topic in self._well() if not self._covers(topic)}
+
+    def _well(self) -> Iterator[Topic]:
+        states = self.positions.states.items()
+        well = {topic for (topic, _), state in states if _comes(state)}
+        return (topic for topic in well if topic[0] not in {"instruments", "status"})
+
     def _covers(self, topic: Topic) -> bool:
         """Tell whether all of a topic that the stream does not hold is held here."""
         since = self._live.get(topic)
@@ -209,9 +237,10 @@ class Share:
 
         whole: gives a book as it stands; null where there is none
         """
-        self._trim(now)  # the stream remembers no longer than a ring does, and the process may have been stopped
+        self._trim(now)  # the stream remembers no longer, and the process may have been stopped
         ring, self._held = self._held, deque()
         self._came.clear()
+        self._changed.clear()
         self._compared_until = now + COMPARED_NS
         self._owed = {}
         self._tell_standing(ring, now)
@@ -348,7 +377,7 @@ class Share:
     def _gap(self, topic: Topic, cause: str, ts_from: int, now: int) -> Gap:
         channel, raw_symbol = topic
         position = self.positions.topics.get(topic)
-        conn = f"{self.exchange}/cluster"
+        conn = f"{self.exchange}/{self._way}"
         return Gap(
             exchange=self.exchange,
             symbol=None if position is None else position.symbol,
@@ -370,7 +399,19 @@ class Share:
             identity = (CHANNEL_OF[type(record)], record.raw_symbol, *identity_of(record))
             self._came[identity] += 1
             count = self._came[identity]
-        return self.positions.holds(record, count)
+        return self.positions.holds(record, count) or self._is_shown(record)
+
+    def _is_shown(self, record: Record) -> bool:
+        """Tell whether a record without a time is the one that the owner before has published last, and came later."""
+        if record.ts_event is not None or isinstance(record, (Trade, Liquidation, *WHOLE)):
+            return False
+        thing = type(record), record.raw_symbol, kind_of(record)
+        if thing in self._changed:
+            return False
+        if self.positions.shows(record):
+            return True
+        self._changed.add(thing)
+        return False
 
     def _hold(self, record: Record) -> None:
         """Have a record published; a gap that it ends is closed behind it, and changes of a book wait for that."""
@@ -418,6 +459,16 @@ class Share:
         gap = self._gap((channel, record.raw_symbol), "overflow", record.ts_recv, record.ts_recv)
         self._held[0] = structs.replace(gap, phase="close", ts_to=record.ts_recv, missed=1, repair="none")
 
+    def drain(self) -> list[Record]:
+        """All that is to be published now, where that cannot fail."""
+        found = list(self._held)
+        self._held.clear()
+        return found
+
+    def is_settled(self, now: int) -> bool:
+        """Tell whether the ownership before this one matters no more."""
+        return now >= self._compared_until and not self._owed
+
     def stored(self, frame: ShareFrame) -> None:
         """The stream holds a frame of this member's own: its records are held no more."""
         for _ in frame.records:
@@ -440,6 +491,11 @@ class Share:
             self._brought = fence
         self._noted = max(self._noted, last)
         self.number = max(self.number, last)
+
+
+def _comes(state: Health) -> bool:
+    """Tell whether all of a topic comes that there is."""
+    return state.state in {"live", "quiet"} or (state.state == "syncing" and state.channel not in BOOKS)
 
 
 def _concerns(gap: Gap, topic: Topic) -> bool:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Reread = Callable[[SharedConfig | None], Config]
 Act = Callable[[], Awaitable[object]]
+TOO_SOON = "the daemon has only begun: ask again when it is up"
 T = TypeVar("T")
 C = TypeVar("C")
 
@@ -111,6 +112,17 @@ class Changes:
         """Go on with a paused exchange. Raises AggregatorError."""
         await self._in_turn(partial(self._daemon.exchanges.resume, exchange))
 
+    async def move(self, exchange: str, worker: int | None) -> int:
+        """Have another worker gather an exchange; its number. Raises AggregatorError. Other changes do not wait for it.
+
+        worker: the number of that one; null: the one with the least load
+        """
+        if self._daemon.workers is None:
+            raise AggregatorError("this daemon gathers in one process: `workers` in its configuration makes it several")
+        if not self._is_up.is_set():
+            raise AggregatorError(TOO_SOON)
+        return await self._daemon.workers.moves.move(exchange, worker, "an operator has asked for it")
+
     async def say(self, topic: str, *, is_wanted: bool) -> int:
         """Follow a topic, or do without it; how many topics of its exchange are followed then.
 
@@ -121,7 +133,7 @@ class Changes:
 
     async def _in_turn(self, act: Callable[[], Awaitable[T]]) -> T:
         if not self._is_up.is_set():
-            raise AggregatorError("the daemon has only begun: ask again when it is up")
+            raise AggregatorError(TOO_SOON)
         async with self._changing:
             return await act()
 

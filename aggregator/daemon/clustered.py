@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -112,10 +112,7 @@ class ClusteredExchanges:
             await self.add(config)
 
 
-def sure_channels(id: str) -> Iterable[Channel]:
+def sure_channels(id: str) -> Collection[Channel]:
     """The channels of an exchange whose numbers say which record it is, on whatever connection."""
     exchange = load_exchange(id)
-    for channel in exchange.channels if exchange is not None else ():
-        streams = [stream for stream in exchange.streams if channel in stream.channels] if exchange is not None else []
-        if streams and all((rule := stream.sequence.get(channel)) is not None and rule.sure for stream in streams):
-            yield channel
+    return () if exchange is None else exchange.sure_channels

@@ -35,7 +35,7 @@ OPERATIONS = (
     '{"op":"status","topics":["channel:exchange:symbol"]}, {"op":"explain","topic":"channel:exchange:symbol"}, '
     '{"op":"tap","topic":"channel:exchange:symbol"}, {"op":"stacks"}, {"op":"rotate"}, {"op":"reload"}, '
     '{"op":"pause","exchange":"ID"}, {"op":"resume","exchange":"ID"}, {"op":"subscribe","topic":"TOPIC"}, '
-    '{"op":"unsubscribe","topic":"TOPIC"}'
+    '{"op":"unsubscribe","topic":"TOPIC"}, {"op":"move","exchange":"ID"}'
 )
 
 log = logging.getLogger("aggregator.daemon")
@@ -137,6 +137,19 @@ class UnsubscribeRequest(Struct, tag_field="op", tag="unsubscribe", forbid_unkno
     topic: str
 
 
+class MoveRequest(Struct, tag_field="op", tag="move", forbid_unknown_fields=True):
+    """Have another worker gather an exchange: without a gap, and no record comes twice.
+
+    The answer comes once that is done, which takes some seconds, and two minutes at most.
+
+    exchange: its id
+    worker: the number of the worker that is to have it; null: the one with the least load
+    """
+
+    exchange: str
+    worker: int | None = None
+
+
 Request = (
     StatusRequest
     | StacksRequest
@@ -148,6 +161,7 @@ Request = (
     | ResumeRequest
     | SubscribeRequest
     | UnsubscribeRequest
+    | MoveRequest
 )
 
 
@@ -235,6 +249,17 @@ class ChangeReply(Struct, frozen=True):
     ok: bool = True
 
 
+class MoveReply(Struct, frozen=True):
+    """The answer to `move`.
+
+    ok: true
+    worker: the number of the worker that gathers it now
+    """
+
+    worker: int
+    ok: bool = True
+
+
 class Failure(Struct, frozen=True):
     """The answer to what cannot be done.
 
@@ -280,8 +305,8 @@ class Answering:
                 case TapRequest():
                     async for piece in self._tap(request, line):
                         yield piece
-                case RotateRequest():
-                    yield encode(RotateReply(*self._daemon.reopen())) + b"\n"
+                case RotateRequest() | MoveRequest():
+                    yield encode(await self._act(request)) + b"\n"
                 case _:
                     yield encode(await self._change(request)) + b"\n"
         except (AggregatorError, BadPattern, BadRequest, NothingToTap) as error:
@@ -304,6 +329,7 @@ class Answering:
             found: list[Explanation] = []
             for _, answer in await workers.answered(line, workers.having(pattern)):
                 found += _good(answer, ExplainReply).topics
+            found = [workers.placed(each, each.topic.split(":")[1]) for each in found]
             known = [each for each in found if each.state != "unknown"]
             if found:
                 return (known or found[:1])[:MOST_EXPLAINED]
@@ -327,6 +353,12 @@ class Answering:
                 count += 1
                 yield encode(tapped) + b"\n"
         yield encode(TapReply(count)) + b"\n"
+
+    async def _act(self, request: RotateRequest | MoveRequest) -> RotateReply | MoveReply:
+        """Do what changes nothing of what is followed. Raises AggregatorError."""
+        if isinstance(request, RotateRequest):
+            return RotateReply(*self._daemon.reopen())
+        return MoveReply(await self._daemon.changes.move(request.exchange, request.worker))
 
     async def _change(
         self, request: ReloadRequest | PauseRequest | ResumeRequest | SubscribeRequest | UnsubscribeRequest

@@ -195,6 +195,7 @@ class Marks:
         self._directory = directory
         self._failing: set[str] = set()
         self._ended: set[str] = set()  # exchanges that have left what is to be told: a mark that comes late is none
+        self._others: set[str] = set()  # exchanges that another worker marks
         self._hangs = False  # True: the disk has kept the end waiting
         self._restarts: dict[str, dict[tuple[str, Key], Restart]] = {}  # by exchange, feed and topic
         self._worker = Worker("marks")  # a thread of its own: a disk that hangs does not keep the process from ending
@@ -278,6 +279,23 @@ class Marks:
         """Leave an exchange to a worker: all that is missing is told. Raises OSError."""
         self._leave(id, checkpoint_file.rows_of(topics))
 
+    def let_be(self, id: str, *, is_ours: bool) -> None:
+        """Mark an exchange, or leave that to another worker."""
+        if is_ours:
+            self._others.discard(id)
+        else:
+            self._others.add(id)
+
+    async def hand_over(self, runner: ExchangeRunner, epoch: str) -> None:
+        """Mark an exchange for the last time, in the name of the worker that goes on with it."""
+        id, ts = runner.exchange.id, time.time_ns()
+        self.let_be(id, is_ours=False)
+        pieces = await self._pieces(runner, has_slots=False)
+        try:
+            await self._in_time(partial(checkpoint_file.save, pieces, self.path(id), ts, epoch))
+        except (OSError, ValueError, OverflowError) as error:
+            log.warning("%s: it cannot be marked for the worker that goes on with it: %s", id, error)
+
     def handed(self, ts: int | None) -> None:
         """Note that all is handed on up to a time; null: something is not."""
         if self._numbers is not None:
@@ -332,10 +350,17 @@ class Marks:
 
     async def mark(self, runner: ExchangeRunner) -> None:
         """Mark an exchange's topics: gathered in steps, written by a thread."""
-        ts, rows = time.time_ns(), list[CheckpointRow]()
+        ts = time.time_ns()
+        await self._worker.do(partial(self.save, runner.exchange.id, await self._pieces(runner), ts))
+
+    async def _pieces(self, runner: ExchangeRunner, *, has_slots: bool = True) -> list[bytes]:
+        """The rows of an exchange; without slots where another process has the numbers."""
+        rows: list[CheckpointRow] = []
         pieces: list[bytes] = []  # rows would take ten times the room
         for at, (feed, standing) in enumerate(runner.standing()):
             row = self._row(runner.exchange.id, feed, standing)
+            if not has_slots:
+                row = structs.replace(row, slot=None)
             if row.is_followed or row.carried.gap is not None or row.carried.last is not None:
                 rows.append(row)
             if at % STEP == STEP - 1:
@@ -343,7 +368,7 @@ class Marks:
                 rows.clear()
                 await asyncio.sleep(0)
         pieces.append(checkpoint_file.piece_of(rows))
-        await self._worker.do(partial(self.save, runner.exchange.id, pieces, ts))
+        return pieces
 
     def _row(self, exchange: str, feed: str, standing: Standing) -> CheckpointRow:
         channel, raw_symbol = standing.key
@@ -373,7 +398,7 @@ class Marks:
     def save(self, id: str, pieces: Iterable[bytes], ts: int | None = None) -> None:
         """Write a mark; where that fails it is said once."""
         try:
-            if id not in self._ended:
+            if id not in self._ended and id not in self._others:
                 checkpoint_file.save(pieces, self.path(id), time.time_ns() if ts is None else ts, self.epoch)
         except (OSError, ValueError, OverflowError) as error:
             if id not in self._failing:
@@ -388,7 +413,8 @@ class Marks:
         Raises OSError, also where the disk takes too long: the last mark stands then, and tells more than is missing.
         """
         self._ended.add(id)
-        await self._in_time(partial(self._leave, id, checkpoint_file.rows_of(topics)))
+        if id not in self._others:
+            await self._in_time(partial(self._leave, id, checkpoint_file.rows_of(topics)))
 
     def _leave(self, id: str, rows: list[CheckpointRow]) -> None:
         checkpoint_file.save(checkpoint_file.pieces_of(rows), self.path(id), time.time_ns())

@@ -95,6 +95,8 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     drift: differences from what it has always sent; null: it is not listened to yet
     elsewhere: hosts that the configuration has put in the place of the exchange's own: of a simulation, a playback or a
         relay, say
+    worker: the number of the process that gathers it; null: this one does
+    placed: why that one does; null: likewise
     """
 
     id: str
@@ -117,6 +119,8 @@ class ExchangeStatus(Struct, frozen=True, kw_only=True):
     channels: list[ChannelStatus] = []
     drift: DriftStatus | None = None
     elsewhere: list[str] = []
+    worker: int | None = None
+    placed: str | None = None
 
 
 class WorkerStatus(Struct, frozen=True, kw_only=True):
@@ -130,6 +134,7 @@ class WorkerStatus(Struct, frozen=True, kw_only=True):
     cpu_s: seconds of processor time that this process has taken
     memory_bytes: its resident memory; null: it is not known
     lag_max_ms: how late its event loop was at most, in the last minute; null: likewise
+    coming: an exchange that is on its way to it, and how far that is; null: none is
     """
 
     number: int
@@ -140,6 +145,7 @@ class WorkerStatus(Struct, frozen=True, kw_only=True):
     cpu_s: float = 0.0
     memory_bytes: int | None = None
     lag_max_ms: float | None = None
+    coming: str | None = None
 
 
 class DaemonStatus(Struct, frozen=True, kw_only=True):
@@ -183,11 +189,13 @@ class StatusQuery(Struct, frozen=True):
     wanted: by pattern; null: all
     is_troubled: only those that are neither live nor quiet
     most: no more than so many
+    but: exchanges of which another process tells
     """
 
     wanted: Selection | None = None
     is_troubled: bool = False
     most: int = 0
+    but: frozenset[str] = frozenset()
 
     def fits(self, topic: TopicStatus) -> bool:
         """Tell whether a topic fits the patterns, in trouble or not."""
@@ -301,7 +309,7 @@ async def gather(daemon: "Daemon", asked: StatusQuery, states: Counter[str] | No
     workers: list[WorkerStatus] = []
     if daemon.workers is not None:
         exchanges, rest, marks, workers = await _of_workers(daemon, daemon.workers, asked, told)
-    for id in () if daemon.workers is not None else list(daemon.exchanges.configs):
+    for id in () if daemon.workers is not None else [id for id in daemon.exchanges.configs if id not in asked.but]:
         totals, offer = _TopicTotals(), daemon.demand.offers.get(id)
         if offer is None:  # it was taken away in the meantime
             continue
@@ -354,7 +362,8 @@ async def _of_workers(
     for id in list(daemon.exchanges.configs):
         paused: State | None = "paused" if id in daemon.exchanges.paused else None
         exchange = by_id.get(id) or workers.absent(id)
-        exchanges.append(structs.replace(exchange, state=paused) if paused else exchange)
+        number, why = workers.place(id)
+        exchanges.append(structs.replace(exchange, state=paused or exchange.state, worker=number, placed=why))
     rest = daemon.hosts.status(time.monotonic_ns())  # workers ask the hub for each turn
     rest = structs.replace(rest, refused=sum(each.rest.refused for _, each in found))
     marks = None if daemon.marks is None else daemon.marks.status()

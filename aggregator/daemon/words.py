@@ -97,6 +97,29 @@ class LogFrom(Struct, frozen=True, tag=True):
     level: str
 
 
+class StandBy(Struct, frozen=True, tag=True):
+    """An exchange that another worker has is to be gathered too, and nothing of it published yet.
+
+    standing: lines of how its topics stand, and which gaps are open
+    """
+
+    config: ExchangeConfig
+    standing: bytes
+
+
+class LetGo(Struct, frozen=True, tag=True):
+    """Nothing more of an exchange is to be published: the worker of that epoch goes on once this one has answered."""
+
+    id: str
+    epoch: str
+
+
+class TakeOver(Struct, frozen=True, tag=True):
+    """An exchange for which this worker has stood by is its own now."""
+
+    id: str
+
+
 Question = (
     GatherStatus
     | AnswerLine
@@ -108,6 +131,9 @@ Question = (
     | SayTopic
     | ReopenCaptures
     | LogFrom
+    | StandBy
+    | LetGo
+    | TakeOver
 )
 
 
@@ -136,6 +162,13 @@ class LeaveNow(Struct, frozen=True, tag=True):
     """The worker is to end in order."""
 
 
+class HeardOfStream(Struct, frozen=True, tag=True):
+    """Lines of an exchange as they were published, for whoever stands by."""
+
+    exchange: str
+    lines: bytes
+
+
 class Granted(Struct, frozen=True, tag=True):
     """A turn that was asked for is there; `refused`: it is not, and is not to be asked for within `wait` seconds."""
 
@@ -152,7 +185,7 @@ class HostRests(Struct, frozen=True, tag=True):
     words: str
 
 
-FromHub = BeginWorker | AskWorker | AskWhole | WantTopics | LeaveNow | Granted | HostRests
+FromHub = BeginWorker | AskWorker | AskWhole | WantTopics | LeaveNow | HeardOfStream | Granted | HostRests
 
 
 # --- from a worker ----------------------------------------------------------------------------------------------------
@@ -208,6 +241,13 @@ class UnmetWishes(Struct, frozen=True, tag=True):
     is_answer: bool = False
 
 
+class StandsBy(Struct, frozen=True, tag=True):
+    """So many topics of an exchange are not here yet as they are in the stream; 0: this worker could go on."""
+
+    exchange: str
+    lacking: int
+
+
 class AskTurn(Struct, frozen=True, tag=True):
     """A call to a host is to be made, out of the budgets of a prefix of addresses: `Granted` answers."""
 
@@ -235,6 +275,7 @@ FromWorker = (
     | ToldPiece
     | NoBook
     | UnmetWishes
+    | StandsBy
     | AskTurn
     | AskConnect
     | HostRests

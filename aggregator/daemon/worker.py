@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -35,9 +36,12 @@ from aggregator.daemon.shared_hosts import BorrowedHosts
 from aggregator.daemon.signals import StackWriter
 from aggregator.daemon.status import StatusQuery, encode, gather
 from aggregator.errors import AggregatorError, in_short, is_of_the_machine
-from aggregator.records import Gap
+from aggregator.records import Gap, Record
 from aggregator.sinks import link
 from aggregator.sinks.link import WHOLE, WORD, LinkEnd, LinkWriter
+
+if TYPE_CHECKING:
+    from aggregator.daemon.standing_by import StandingBy
 
 BEAT_S = 1.0
 PR_SET_PDEATHSIG = 1
@@ -58,12 +62,15 @@ class WorkerDaemon(Daemon):
         )
         capture = None if begin.capture is None else Path(begin.capture)
         self._borrowed = BorrowedHosts(self._say)
-        super().__init__(config, capture=capture, bus=MarkingBus(begin.epoch), hosts=self._borrowed)
+        self._marking = MarkingBus(begin.epoch)
+        super().__init__(config, capture=capture, bus=self._marking, hosts=self._borrowed)
         self._line = line
         self._end: LinkEnd | None = None
         self._packer = Packer()
         self._writer: LinkWriter | None = None
         self._asked: set[asyncio.Task[None]] = set()
+        self._standing: dict[str, StandingBy] = {}  # exchanges that are to come here
+        self._let_go: set[str] = set()  # exchanges that have gone, and are being hung up
 
     async def run(self) -> None:
         """Gather until the hub says that it is enough."""
@@ -127,6 +134,8 @@ class WorkerDaemon(Daemon):
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_S)
+            for id, standing in self._standing.items():
+                self._say(words.StandsBy(id, standing.look(time.time_ns())))
             self._send_batches()
             self._say(words.WorkerBeat(time.time_ns(), time.process_time()))
 
@@ -148,6 +157,9 @@ class WorkerDaemon(Daemon):
             case words.WantTopics(who=who, patterns=patterns):
                 unmet = self.demand.want(who, patterns, partial(self._tell_unmet, who))
                 self._say(words.UnmetWishes(who, unmet, is_answer=True))
+            case words.HeardOfStream(exchange=exchange, lines=lines):
+                if (standing := self._standing.get(exchange)) is not None:
+                    standing.hear(lines)
             case words.Granted() as granted:
                 self._borrowed.heard(granted)
             case words.HostRests(host=host, until=until, words=said):
@@ -196,6 +208,8 @@ class WorkerDaemon(Daemon):
                 self.exchanges.reopen_captures()
             case words.LogFrom(level=level):
                 set_level(level)
+            case words.StandBy() | words.LetGo() | words.TakeOver():
+                await self._move(question)
             case _:
                 await self._change(question)
 
@@ -215,13 +229,51 @@ class WorkerDaemon(Daemon):
             case words.RemoveExchange(id=id):
                 if id in exchanges.configs:
                     await exchanges.remove(id)
+                self._moved(id)
             case words.AwaitBegun(id=id):
                 await exchanges.begun(id)
+
+    async def _move(self, question: words.StandBy | words.LetGo | words.TakeOver) -> None:
+        """Do a step of an exchange's way from one worker to another (`moving.py`)."""
+        marks, exchanges = self.marks, self.exchanges
+        if marks is None:
+            raise AggregatorError("this worker has only begun")
+        match question:
+            case words.StandBy(config=config, standing=standing):
+                if config.id in exchanges.configs:
+                    raise AggregatorError(f"{config.id} is here already")
+                marks.let_be(config.id, is_ours=False)
+                self._standing[config.id] = _standing_by(config.id, self._marking)
+                self._standing[config.id].stands(standing)
+                exchanges.configs[config.id] = config
+                exchanges.demand.add(config)
+                exchanges.begin(config.id)
+            case words.LetGo(id=id, epoch=epoch):
+                self._marking.diverted[id] = _nothing
+                self._let_go.add(id)
+                if (runner := exchanges.runners.get(id)) is not None:
+                    await marks.hand_over(runner, epoch)
+            case words.TakeOver(id=id):
+                self._standing.pop(id).take_over(time.time_ns())
+                marks.let_be(id, is_ours=True)
+                if (runner := exchanges.runners.get(id)) is not None:
+                    await marks.mark_first(runner)
+
+    def _moved(self, id: str) -> None:
+        """Forget that an exchange was to come here, or has gone."""
+        self._marking.diverted.pop(id, None)
+        self._standing.pop(id, None)
+        self._let_go.discard(id)
+        if self.marks is not None:
+            self.marks.let_be(id, is_ours=True)
 
     async def _gathered(self, asked: words.GatherStatus) -> words.GatheredStatus:
         selection = None if asked.patterns is None else Selection(asked.patterns)
         states: Counter[str] = Counter()
-        status = await gather(self, StatusQuery(selection, is_troubled=asked.is_troubled, most=asked.most), states)
+        but = frozenset({*self._standing, *self._let_go})  # another worker tells of these
+        status = await gather(
+            self, StatusQuery(selection, is_troubled=asked.is_troubled, most=asked.most, but=but), states
+        )
         lags = [
             words.ToldLags(exchange, channel, found.counts, found.sum_s)
             for (exchange, channel), found in self.attention.tally.lags.items()
@@ -236,6 +288,16 @@ class WorkerDaemon(Daemon):
             dict(states),
             lags,
         )
+
+
+def _nothing(records: list[Record]) -> list[Record]:  # noqa: ARG001 - another worker publishes them
+    return []
+
+
+def _standing_by(id: str, bus: MarkingBus) -> "StandingBy":
+    from aggregator.daemon.standing_by import StandingBy  # few exchanges ever move
+
+    return StandingBy(id, bus)
 
 
 def _leave_at_once() -> None:

@@ -23,18 +23,22 @@ import msgspec
 from msgspec import structs
 
 from aggregator.bus.bus import Bus
+from aggregator.bus.demand import Unmet
 from aggregator.bus.selection import Pattern, parse_pattern
 from aggregator.bus.view import Wanted
 from aggregator.config.config import Config, ExchangeConfig
 from aggregator.daemon import words
 from aggregator.daemon.attention import Attention
+from aggregator.daemon.balance import Burden, MeasuredLoad
+from aggregator.daemon.explain import Explanation
 from aggregator.daemon.marks import LIFE, Found, Marks, PassedOn
+from aggregator.daemon.moving import Moves
 from aggregator.daemon.relayed_demand import Relay, RelayedDemand
 from aggregator.daemon.running_exchanges import RunningExchanges
 from aggregator.daemon.shared_hosts import LentHosts
 from aggregator.daemon.status import ExchangeStatus, WorkerStatus
 from aggregator.errors import AggregatorError
-from aggregator.ingest import checkpoint_file, state
+from aggregator.ingest import checkpoint_file
 from aggregator.ingest.rest import Hosts
 from aggregator.records import Gap, Record
 from aggregator.session.subscriptions import Key
@@ -59,7 +63,6 @@ KILLED_S = 0.4  # and it is waited so long for the end of one that is killed
 MODULE = "aggregator.daemon.worker"  # such a process runs it
 FRAME, REFUSAL = b'"frame":', b'"ok":false'  # so the lines of a tap tell what they are
 MOST_TAPPED = 1000  # frames that wait to be sent
-UNKNOWN_LOAD = 100.0  # records a second of an exchange that has not been seen
 
 T = TypeVar("T")
 
@@ -76,8 +79,9 @@ class AskedOfWorker:
 class WorkerLife:
     """One process of a worker, from its start to its end."""
 
-    def __init__(self, process: subprocess.Popen[bytes], end: LinkEnd, reader: LinkReader) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], end: LinkEnd, reader: LinkReader, epoch: str) -> None:
         self.process = process
+        self.epoch = epoch
         self.end = end
         self.reader = reader
         self.passed: PassedOn | None = None
@@ -127,11 +131,13 @@ class OneWorker:
     """A worker, over all its lives.
 
     ids: of its exchanges
+    hears: of those of which it is told what subscribers ask for: one that is to come is among them
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.ids: dict[str, None] = {}
+        self.hears: dict[str, None] = {}
         self.life: WorkerLife | None = None
         self.begun = 0
         self.is_up = asyncio.Event()
@@ -167,10 +173,12 @@ class Workers(RunningExchanges):
         self._of: dict[str, OneWorker] = {}
         self._by_hand_said: dict[str, dict[str, words.SayTopic]] = {}  # by exchange and topic
         self._leave_until = 0.0  # by the clock that only goes on
+        self._balancing: asyncio.Task[None] | None = None
         self._lent = LentHosts(hosts)
+        self.moves = Moves(self, bus)
         self.supply = RelayedDemand(self.configs, bus.views.__contains__)
         for worker in self._workers:
-            worker.relay = Relay(worker.ids, partial(_want, worker))
+            worker.relay = Relay(worker.hears, partial(_want, worker))
             self.supply.relays.append(worker.relay)
 
     # --- which worker has what
@@ -193,12 +201,74 @@ class Workers(RunningExchanges):
     def _divide(self) -> None:
         """Divide the exchanges by their load of before: the heaviest first, each to whoever has least."""
         for id in sorted(sorted(self.configs), key=self._load.of, reverse=True):
-            self._give(id)
+            self._give(id, f"given to it at the start, as one of {self._load.of(id):.0f} records/s")
 
-    def _give(self, id: str) -> None:
-        worker = min(self._workers, key=lambda each: (sum(map(self._load.of, each.ids)), len(each.ids), each.number))
+    def _load_of(self, worker: OneWorker) -> tuple[float, int, int]:
+        return sum(map(self._load.of, worker.ids)), len(worker.ids), worker.number
+
+    def _give(self, id: str, why: str) -> None:
+        worker = min(self._workers, key=self._load_of)
         self._of[id] = worker
-        worker.ids[id] = None
+        worker.ids[id] = worker.hears[id] = None
+        self.moves.why[id] = why
+
+    def of(self, id: str) -> OneWorker | None:
+        """The worker that has an exchange."""
+        return self._of.get(id)
+
+    # --- for those that move (`moving.py`)
+
+    def pair(self, id: str, number: int | None) -> tuple[OneWorker, OneWorker]:
+        """The worker that has an exchange, and the one that is to have it. Raises AggregatorError."""
+        self._named(id)
+        if id in self.paused:
+            raise AggregatorError(f"{id} is paused: it can be moved once it goes on")
+        giver = self._of[id]
+        if number is None:
+            others = [worker for worker in self._workers if worker is not giver]
+            return giver, min(others, key=self._load_of)
+        taker = next((worker for worker in self._workers if worker.number == number), None)
+        if taker is None:
+            raise AggregatorError(f"there is no worker {number}: they are 1 to {len(self._workers)}")
+        if taker is giver:
+            raise AggregatorError(f"worker {number} has {id} already")
+        return giver, taker
+
+    async def up(self, worker: OneWorker) -> None:
+        """Have a worker be there; one that had no exchange was not begun. Raises AggregatorError."""
+        self._begin_worker(worker)
+        async for _ in self.told(worker, words.LogFrom(self.level)):
+            pass
+
+    async def do(self, worker: OneWorker, question: words.Question) -> bytes:
+        """Have a worker do something. Raises AggregatorError."""
+        return b"".join([piece async for piece in self.told(worker, question)])
+
+    def hand(self, id: str, giver: OneWorker, taker: OneWorker) -> None:
+        """Note that another worker has an exchange from now on."""
+        del giver.ids[id], giver.hears[id]
+        self._of[id] = taker
+        taker.ids[id] = taker.hears[id] = None
+        if giver.life is not None:
+            giver.life.reader.gone.add(id)
+        if taker.life is not None:
+            taker.life.reader.gone.discard(id)
+        self.views[id].handed_over()
+
+    def said_by_hand(self, id: str) -> list[words.SayTopic]:
+        """The topics of an exchange that an operator has asked for, or does without."""
+        return list(self._by_hand_said.get(id, {}).values())
+
+    def burdens(self) -> dict[int, Burden]:
+        """The burden of each worker, by its number."""
+        return {
+            each.number: Burden(each.begun, 0.0 if each.life is None else each.life.cpu_s, tuple(sorted(each.ids)))
+            for each in self._workers
+        }
+
+    def records(self) -> dict[str, float]:
+        """About how many records have come of each exchange."""
+        return {id: view.records for id, view in self.views.items()}
 
     # --- as `RunningExchanges` ----------------------------------------------------------------------------------------
 
@@ -209,6 +279,11 @@ class Workers(RunningExchanges):
             self.views[id] = LinkedExchange(id, self._bus)
             if worker.life is not None:
                 worker.life.reader.meet(id)
+        self._begin_worker(worker)
+        if self._balancing is None:
+            self._balancing = asyncio.get_running_loop().create_task(self.moves.balance(), name="balance")
+
+    def _begin_worker(self, worker: OneWorker) -> None:
         if worker.task is None:
             worker.task = asyncio.get_running_loop().create_task(
                 self._keep_worker(worker), name=f"worker {worker.number}"
@@ -223,13 +298,13 @@ class Workers(RunningExchanges):
         """Begin an exchange that was not there. Raises AggregatorError where it must not fail, and has; it is gone."""
         self.configs[config.id] = config
         self.demand.add(config)
-        self._give(config.id)
+        self._give(config.id, "given to it when it came")
         is_there = self._of[config.id].task is not None
         self.begin(config.id)
         try:
             if is_there:
                 await self._do(config.id, words.AddExchange(config))
-                self._relay_again(self._of[config.id])
+                self.relay_again(self._of[config.id])
             await self.begun(config.id)
         except BaseException:
             await self.remove(config.id)
@@ -237,11 +312,14 @@ class Workers(RunningExchanges):
 
     async def remove(self, id: str) -> None:
         """End an exchange: its topics end as those that nobody wants any more."""
+        await self.moves.leave_off(id, "it is to be gathered no more")
         with suppress(AggregatorError):
             await self._do(id, words.RemoveExchange(id))
         worker = self._of.pop(id)
         worker.ids.pop(id, None)
-        self._relay_again(worker)
+        worker.hears.pop(id, None)
+        self.moves.why.pop(id, None)
+        self.relay_again(worker)
         self.demand.remove(id)
         self._forget_instruments(id, ())
         if (view := self.views.pop(id, None)) is not None:
@@ -250,13 +328,16 @@ class Workers(RunningExchanges):
         self._by_hand_said.pop(id, None)
         del self.configs[id]
 
-    def _relay_again(self, worker: OneWorker) -> None:
-        """Have a worker know what is asked for of the exchanges that it has now."""
+    def relay_again(self, worker: OneWorker, *, is_anew: bool = False) -> None:
+        """Have a worker know what is asked for of the exchanges that it has now; anew: and say what it cannot have."""
         if worker.relay is not None and worker.is_up.is_set():
+            if is_anew:
+                worker.relay.forget()
             self.supply.again(worker.relay)
 
     async def change(self, config: ExchangeConfig) -> None:
         """Have an exchange follow another configuration. Raises AggregatorError; then it is as it was before."""
+        await self.moves.leave_off(config.id, "its configuration is another one now")
         await self._do(config.id, words.ChangeExchange(config))
         self.configs[config.id] = config
         self.demand.offers[config.id].configure(config)
@@ -266,6 +347,7 @@ class Workers(RunningExchanges):
         id = pattern.exchange
         if id not in self.configs:
             raise AggregatorError(f"{id!a:.80} is not among the exchanges of the configuration; name one of them")
+        await self.moves.leave_off(id, "other topics of it are asked for")
         word = words.SayTopic(text, is_wanted)
         count = await self._do(id, word)
         said = self._by_hand_said.setdefault(id, {})
@@ -278,6 +360,7 @@ class Workers(RunningExchanges):
         self._named(id)
         if id in self.paused:
             raise AggregatorError(f"{id} is paused already")
+        await self.moves.leave_off(id, "it is paused")
         count = int(await self._do(id, words.PauseExchange(id)) or b"0")
         self.paused.add(id)
         return count
@@ -315,6 +398,7 @@ class Workers(RunningExchanges):
     async def stop(self) -> None:
         """Have all workers end, and wait for their last records; gaps of topics stay open until the next start."""
         self._leave_until = time.monotonic() + LEFT_S
+        self._stop_moves()
         for worker in self._workers:
             worker.leaving.set()
             if worker.life is not None:
@@ -334,11 +418,16 @@ class Workers(RunningExchanges):
                 wait.cancel()
         return [each for each in self._workers if each.life is not None and not each.life.is_silent.is_set()]
 
+    def _stop_moves(self) -> None:
+        self.moves.stop("the daemon ends")
+        if self._balancing is not None:
+            self._balancing.cancel()
+
     async def close(self) -> None:
         """Keep for the next start how much has come of each exchange, and wait for the end of all workers."""
         with suppress(TimeoutError):
             async with asyncio.timeout(KEEP_S):
-                await self._keeper.do(partial(self._load.keep, self.views))
+                await self._keeper.do(partial(self._load.keep, self.records()))
         if tasks := [worker.task for worker in self._workers if worker.task is not None]:
             done, late = await asyncio.wait(tasks, timeout=max(0.0, self._leave_until - time.monotonic()))
             for worker in self._workers:
@@ -354,7 +443,7 @@ class Workers(RunningExchanges):
 
     async def _do(self, id: str, question: words.Question) -> bytes:
         """Have the worker of an exchange do something. Raises AggregatorError."""
-        return b"".join([piece async for piece in self.told(self._of[id], question)])
+        return await self.do(self._of[id], question)
 
     async def told(
         self, worker: OneWorker, question: words.Question, patience: float | None = None
@@ -435,10 +524,11 @@ class Workers(RunningExchanges):
 
     async def gathered(self, asked: words.GatherStatus) -> list[tuple[OneWorker, words.GatheredStatus]]:
         """How each worker fares that can say it."""
-        found = await asyncio.gather(*(self._gathered_of(worker, asked) for worker in self._workers))
+        found = await asyncio.gather(*(self.gathered_of(worker, asked) for worker in self._workers))
         return [(worker, each) for worker, each in zip(self._workers, found, strict=True) if each is not None]
 
-    async def _gathered_of(self, worker: OneWorker, asked: words.GatherStatus) -> words.GatheredStatus | None:
+    async def gathered_of(self, worker: OneWorker, asked: words.GatherStatus) -> words.GatheredStatus | None:
+        """How one fares; null: it cannot say it now."""
         if worker.life is None or not worker.is_up.is_set():
             return None
         try:
@@ -458,6 +548,21 @@ class Workers(RunningExchanges):
             gaps=0 if view is None else len(view.gaps),
         )
 
+    def place(self, id: str) -> tuple[int | None, str | None]:
+        """The number of the worker that has an exchange, and why it does."""
+        worker, why = self._of.get(id), self.moves.why.get(id)
+        move = self.moves.under_way
+        if move is not None and move.exchange == id:
+            why = f"{why}; now {move.words()}"
+        return (None, None) if worker is None else (worker.number, why)
+
+    def placed(self, explained: Explanation, id: str) -> Explanation:
+        """An explanation that says which process gathers the exchange, too."""
+        number, why = self.place(id)
+        if number is None:
+            return explained
+        return structs.replace(explained, steps=[f"gathered by worker {number}: {why}", *explained.steps])
+
     def status(self, told: Mapping[int, words.GatheredStatus]) -> list[WorkerStatus]:
         """How each of them fares; `told` is what they have said, by their numbers."""
         found = []
@@ -473,6 +578,7 @@ class Workers(RunningExchanges):
                     cpu_s=0.0 if life is None else round(life.cpu_s, 2),
                     memory_bytes=None if said is None else said.process.memory_bytes,
                     lag_max_ms=None if said is None else said.process.lag_max_ms,
+                    coming=self.moves.coming_to(worker),
                 )
             )
         return found
@@ -527,12 +633,14 @@ class Workers(RunningExchanges):
         finally:
             theirs.close()
         end = LinkEnd(ours)
-        life = worker.life = WorkerLife(process, end, LinkReader(self._bus, self.views, partial(_ask_whole, worker)))
+        epoch = f"{self._bus.epoch}{LIFE}{worker.number}.{worker.begun}"
+        reader = LinkReader(self._bus, self.views, partial(_ask_whole, worker))
+        life = worker.life = WorkerLife(process, end, reader, epoch)
         end.take, end.ended = partial(self._heard, worker, life), life.over
         end.begin()
         life.say(
             words.BeginWorker(
-                f"{self._bus.epoch}{LIFE}{worker.number}.{worker.begun}",
+                epoch,
                 [self.configs[id] for id in worker.ids if id not in self.paused],
                 str(self._state),
                 self.level,
@@ -597,20 +705,29 @@ class Workers(RunningExchanges):
             case words.ToldPiece():
                 life.told(word)
             case words.UnmetWishes():
-                self.supply.told(word.who, word.unmet, worker.relay if word.is_answer else None)
-            case words.AskTurn() | words.AskConnect():
-                self._lent.ask(life, word, life.say)
-            case words.HostRests():
-                self._rests(worker, word)
+                self.supply.told(word.who, self._unmet(worker, word.unmet), worker.relay if word.is_answer else None)
+            case words.StandsBy():
+                self.moves.told(worker, word)
+            case words.AskTurn() | words.AskConnect() | words.HostRests():
+                self._lend(worker, life, word)
             case words.NoBook():
-                self._no_book(word)
+                self._no_book(worker, word)
 
-    def _no_book(self, word: words.NoBook) -> None:
-        if (view := self.views.get(word.exchange)) is not None:
+    def _no_book(self, worker: OneWorker, word: words.NoBook) -> None:
+        if (view := self.views.get(word.exchange)) is not None and self._of.get(word.exchange) is worker:
             view.kept_book(word.raw_symbol, None).doubt()
 
-    def _rests(self, worker: OneWorker, word: words.HostRests) -> None:
-        """Have everyone leave a host alone, as one of them was told."""
+    def _unmet(self, worker: OneWorker, unmet: Sequence[Unmet]) -> list[Unmet]:
+        """Those of which a worker can say so: of an exchange that is to come another one does."""
+        return [each for each in unmet if not self.moves.is_coming(worker, parse_pattern(each.topic).exchange)]
+
+    def _lend(
+        self, worker: OneWorker, life: WorkerLife, word: words.AskTurn | words.AskConnect | words.HostRests
+    ) -> None:
+        """Give a worker its turn at a host; or have everyone leave a host alone, as one of them was told."""
+        if not isinstance(word, words.HostRests):
+            self._lent.ask(life, word, life.say)
+            return
         self._lent.rests(word)
         for other in self._workers:
             if other.life is not None and other is not worker:
@@ -713,29 +830,3 @@ def _want(worker: OneWorker, who: int, patterns: dict[str, Pattern]) -> bool:
 
 def _end_of(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-
-
-class MeasuredLoad:
-    """How many records a second came of each exchange, in the life before."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._rates: dict[str, float] = {}
-        self._since = time.monotonic()
-
-    def of(self, id: str) -> float:
-        """Records a second."""
-        return self._rates.get(id, UNKNOWN_LOAD)
-
-    def read(self) -> None:
-        """Read what was kept; where that cannot be, all are alike."""
-        with suppress(OSError, msgspec.MsgspecError):
-            blob = state.read(self._path)
-            self._rates = {} if blob is None else msgspec.json.decode(blob, type=dict[str, float])
-
-    def keep(self, views: Mapping[str, LinkedExchange]) -> None:
-        """Keep what was measured in this life."""
-        seconds = max(1.0, time.monotonic() - self._since)
-        rates = self._rates | {id: round(view.records / seconds, 1) for id, view in views.items() if view.records}
-        with suppress(OSError):
-            state.write(self._path, [msgspec.json.encode(rates)])

@@ -507,6 +507,10 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
         Bound(
             "daemon.workers.KEEP_S", "seconds", "that it has in the end to keep how much came", "as it was kept before"
         ),
+        Bound("daemon.moving.MOVE_S", "seconds", "until an exchange could go on in another worker", "it stays"),
+        Bound("daemon.moving.LET_GO_S", "seconds", "that the worker before has to let it go", "it is killed"),
+        Bound("daemon.moving.MOST_BEHIND_BYTES", "bytes", "that the other one is to hear and has not read", "it stays"),
+        Bound("daemon.standing_by.MOST_HELD", "records", "that wait there for it", "the oldest are let go"),
         Bound("daemon.workers.MOST_TAPPED", "frames", "of a tap that wait to be sent", "workers leave out more"),
         Bound(
             "sources.link.LEAST_BEHIND_BYTES",

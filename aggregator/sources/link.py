@@ -164,6 +164,11 @@ class LinkedExchange:
             return [self.topic(channel, None, None)]
         return [t for t in self._topics.values() if channel in {None, t.channel} and _may_be_on(t, line)]
 
+    def handed_over(self) -> None:
+        """Another process goes on with it, which knows nothing of what the one before was asked for."""
+        for book in self._books.values():
+            book.asked = False
+
     def leave(self) -> None:
         """Answer no more for this exchange."""
         self._bus.views.remove(self.exchange, self)
@@ -206,9 +211,11 @@ class LinkReader:
 
     exchanges: those that it has
     ask_whole: asks it for the whole book of a market
+    gone: exchanges that it has let go: books that come of these still are older than the stream
     """
 
     def __init__(self, bus: Bus, exchanges: dict[str, LinkedExchange], ask_whole: AskWhole) -> None:
+        self.gone: set[str] = set()
         self.last_ts = 0  # the time of the last record that was passed on
         self.records = 0
         self._bus = bus
@@ -238,7 +245,7 @@ class LinkReader:
         self._learn()
         for number, line in zip(batch.ids, batch.lines, strict=True):
             book, _ = self._books.get(number, (None, False))
-            if book is not None and book.whole:
+            if book is not None and book.whole and book.topic.exchange not in self.gone:
                 book.begin(line)
 
     def _learn(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 from aggregator.daemon.shared_hosts import BorrowedHosts, LentHosts
 from aggregator.daemon.words import AskConnect, AskTurn, FromHub, FromWorker, Granted, HostRests
 from aggregator.errors import SessionError
-from aggregator.exchange import Request
+from aggregator.exchange import Budget, Request
 from aggregator.ingest.budget import SLACK_S, STRETCH
 from aggregator.ingest.network import Answer
 from aggregator.ingest.rest import Hosts, Need, Rest
@@ -16,7 +16,7 @@ from aggregator.ingest.shard import ConnectLimiter
 from tests.ingest.test_rest import URL, Host, toy
 from tests.support.hurry import hurried, seconds
 
-BUDGET = {"https://toy.example": ((2, 1.0),)}
+BUDGET: dict[str, tuple[Budget, ...]] = {"https://toy.example": ((2, 1.0),)}
 WINDOW = STRETCH + SLACK_S
 
 

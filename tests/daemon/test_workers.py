@@ -19,6 +19,7 @@ from tests.daemon import test_daemon
 from tests.daemon.test_daemon import PROGRAM, Row, Running, configure, exchanges, files_sink, of, running
 from tests.daemon.test_insight import Port, free_port
 from tests.daemon.test_killed import in_files, untold
+from tests.support.moved_workers import unchained
 
 pytestmark = pytest.mark.waits
 
@@ -30,10 +31,10 @@ BEGIN_S = 120.0
 until = partial(test_daemon.until, patience=BEGIN_S)  # several processes begin, and marks wait for a busy disk
 
 
-def ask(directory: Path, **request: object) -> Row:
+def ask(directory: Path, patience: float = 20, **request: object) -> Row:
     """Ask the daemon at its control socket; the first line of the answer."""
     with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(20)
+        line.settimeout(patience)
         line.connect(str(directory / "state/control.sock"))
         line.sendall(json.dumps(request).encode() + b"\n")
         return dict(json.loads(line.makefile("rb").readline()))
@@ -41,7 +42,7 @@ def ask(directory: Path, **request: object) -> Row:
 
 def status(directory: Path, **request: object) -> Row:
     with suppress(OSError):
-        return dict(ask(directory, op="status", **request)["status"])
+        return dict(ask(directory, 20, op="status", **request)["status"])
     return {}
 
 
@@ -181,6 +182,80 @@ def test_it_is_asked_and_changed_as_one_daemon(tmp_path: Path, exchanges: str) -
         assert daemon.signal(signal.SIGTERM) == 0
     rows = daemon.records()
     assert gaps(rows, cause="paused", phase="open", exchange="kraken")
+
+
+def at_worker(directory: Path, exchange: str) -> int:
+    """The worker that has an exchange; there is one."""
+    (found,) = [each["number"] for each in status(directory)["workers"] if exchange in each["exchanges"]]
+    return int(found)
+
+
+def has_more(daemon: Running, exchange: str, seen: int) -> bool:
+    """Whether more trades of an exchange have come."""
+    return any(row["type"] == "trade" and row["exchange"] == exchange for row in daemon.records()[seen:])
+
+
+@pytest.mark.timeout(400)
+def test_an_exchange_moves_while_it_streams_and_nobody_notices(tmp_path: Path, exchanges: str) -> None:
+    with gathering(tmp_path, of(exchanges, *NUMBERED)) as daemon:
+        for id in (*NUMBERED, NUMBERED[0]):
+            before = at_worker(tmp_path, id)
+            moved = ask(tmp_path, op="move", exchange=id, worker=3 - before, patience=BEGIN_S)
+            assert moved == {"ok": True, "worker": 3 - before}
+            assert at_worker(tmp_path, id) == 3 - before
+            (explained, *_) = ask(tmp_path, op="explain", topic=f"trades:{id}:*")["topics"]
+            assert explained["steps"][0].startswith(f"gathered by worker {3 - before}: moved there at ")
+            until(partial(has_more, daemon, id, len(daemon.records())), what="more of it")
+        found = {each["id"]: each for each in status(tmp_path)["exchanges"]}
+        assert {id: each["worker"] for id, each in found.items()} == {id: at_worker(tmp_path, id) for id in NUMBERED}
+        assert "an operator has asked for it" in found[NUMBERED[0]]["placed"]
+        number = at_worker(tmp_path, "kraken")
+        assert "has kraken already" in ask(tmp_path, op="move", exchange="kraken", worker=number)["error"]
+        assert "there is no worker 9: they are 1 to 2" in ask(tmp_path, op="move", exchange="kraken", worker=9)["error"]
+        assert "is not among the exchanges" in ask(tmp_path, op="move", exchange="nowhere")["error"]
+        assert ask(tmp_path, op="pause", exchange="kraken")["ok"]
+        assert "kraken is paused" in ask(tmp_path, op="move", exchange="kraken")["error"]
+        assert ask(tmp_path, op="resume", exchange="kraken")["ok"]
+        all_live(tmp_path)
+        end = time.time_ns()
+        assert daemon.signal(signal.SIGTERM) == 0
+    rows = daemon.records()
+    assert [row["offset"] for row in rows] == list(range(1, len(rows) + 1))
+    assert untold(rows) == []
+    assert {row["cause"] for row in gaps(rows) if row["ts_recv"] < end} <= {"paused"}
+    assert unchained(rows) == []
+
+
+@pytest.mark.timeout(400)
+def test_a_worker_that_dies_while_an_exchange_comes_to_it_changes_nothing(tmp_path: Path, exchanges: str) -> None:
+    with gathering(tmp_path, of(exchanges, "binance", "kraken")) as daemon:
+        before = at_worker(tmp_path, "kraken")
+        other = next(each for each in status(tmp_path)["workers"] if each["number"] != before)
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(BEGIN_S)
+            line.connect(str(tmp_path / "state/control.sock"))
+            line.sendall(b'{"op":"move","exchange":"kraken"}\n')
+            until(lambda: any(each.get("coming") for each in status(tmp_path)["workers"]), what="it is on its way")
+            assert "one after the other" in ask(tmp_path, op="move", exchange="binance")["error"]
+            os.kill(other["pid"], signal.SIGKILL)
+            said = json.loads(line.makefile("rb").readline())
+        assert "kraken stays where it is" in said["error"]
+        assert at_worker(tmp_path, "kraken") == before
+        until(partial(is_gone, tmp_path, other["pid"]), what="its end")
+        all_live(tmp_path)
+        assert ask(tmp_path, op="move", exchange="kraken", patience=BEGIN_S)["worker"] == 3 - before
+        worker = status(tmp_path)["workers"][2 - before]
+        os.kill(worker["pid"], signal.SIGKILL)
+        until(partial(is_gone, tmp_path, worker["pid"]), what="its end")
+        all_live(tmp_path)
+        until(lambda: not any(each["gaps"] for each in status(tmp_path)["exchanges"]), what="every gap is closed")
+        end = time.time_ns()
+        assert daemon.signal(signal.SIGTERM) == 0
+    rows = daemon.records()
+    assert untold(rows) == []
+    opened = [row for row in gaps(rows, phase="open") if row["ts_recv"] < end]
+    assert {row["cause"] for row in opened} == {"restart"}
+    assert {row["exchange"] for row in opened} == {"binance", "kraken"}, "each died with the worker that had it"
 
 
 @pytest.mark.timeout(400)

@@ -13,6 +13,7 @@ from tests.support.killed_daemons import PROGRAM, ROOT
 from tests.support.servers import LOOPBACK, Server, free_port, program
 
 ROUTES_PORT = 6222
+ENDED_S = 200.0  # a process that is killed ends once the disk has answered it
 MEMBER = """\
 state = "{home}/state"
 control = "none"
@@ -136,7 +137,7 @@ class Daemon:
     def end(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(ENDED_S)
 
     def cpu(self) -> float:
         """The seconds of a core that this life has taken."""
@@ -167,7 +168,7 @@ def owner_of(daemons: dict[str, Daemon]) -> str:
     return next((name for _, name, is_owner in sorted(said, reverse=True) if is_owner), "")
 
 
-def until_owned(daemons: dict[str, Daemon], *, but: str = "", patience: float = 90.0) -> tuple[str, float]:
+def until_owned(daemons: dict[str, Daemon], *, but: str = "", patience: float = 240.0) -> tuple[str, float]:
     """Wait until a member owns the exchange; which one, and after how many seconds."""
     begun = time.monotonic()
     while time.monotonic() - begun < patience:

@@ -69,8 +69,8 @@ def cut_off(
     other, waited = until_owned(daemons, but=name)
     time.sleep(max(0.0, begun + seconds - time.monotonic()))
     heal(host, others, way)
-    healed = time.monotonic()
-    while not watching.is_ready(name, EXCHANGE) and time.monotonic() < healed + SETTLED_S:
+    healed, since = time.monotonic(), time.time_ns()
+    while not watching.is_ready(name, EXCHANGE, since) and time.monotonic() < healed + SETTLED_S:
         time.sleep(0.2)
     back = time.monotonic() - healed
     time.sleep(pause)

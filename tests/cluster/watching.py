@@ -46,10 +46,10 @@ class Watching:
         report = self._reports.get(name)
         return "" if report is None else report.member.life
 
-    def is_ready(self, name: str, shard: str) -> bool:
-        """Tell whether a member has said last that it could go on with a shard at once."""
+    def is_ready(self, name: str, shard: str, since_ns: int = 0) -> bool:
+        """Tell whether a member has said last, and after a moment, that it could go on with a shard at once."""
         report = self._reports.get(name)
-        return report is not None and shard in report.member.ready
+        return report is not None and report.ts > since_ns and shard in report.member.ready
 
     async def _take(self, message: Any) -> None:
         report = read_report(message.data)

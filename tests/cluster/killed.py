@@ -4,7 +4,7 @@
 reader and a daemon alone, which is the oracle. It says which trades and changes of books the oracle has and the reader
 has not, and which came twice; and of each owner that is gone after what time another one was there.
 
-The acts come in an order of chance: `kill`: a member is killed; `end`: it is ended as its service manager does, and
+The acts come in an order of chance, each once a second member stands by: `kill`: a member is killed; `end`: it is ended as its service manager does, and
 begun anew, as with another version; `roll`: that is done to all members, one after the other; `stop`: one is stopped
 for twenty seconds, and goes on; `node`: a node of NATS is killed; `hang`: one is stopped for ten seconds, and goes on.
 Of two members and of two nodes that is rather the one that leads. Where members are only ended, no gap may be told.
@@ -33,6 +33,7 @@ from tests.support.servers import LOOPBACK, Server
 
 NAMES = ("amber", "birch", "cedar")
 EXCHANGE = "binance"
+LATELY_NS = 4_000_000_000
 ACTS = ("kill", "end", "roll", "stop", "node", "hang")
 Key = tuple[str, str, int | str]
 
@@ -138,6 +139,19 @@ class World:
             waited.append(round(time.monotonic() - begun, 1))
         return f"all members were ended and begun anew; each stood by again after {waited} s"
 
+    def until_stood_by(self, patience: float = 240.0) -> None:
+        """Wait until another one than the owner has said lately that it could go on: of two that die nobody knows more.
+
+        On a machine that has much else to do a member may take a minute to begin.
+        """
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            owner, since = owner_of(self.daemons), time.time_ns() - LATELY_NS
+            if owner and any(self.watching.is_ready(n, EXCHANGE, since) for n in NAMES if n != owner):
+                return
+            time.sleep(0.2)
+        raise TimeoutError(f"nobody stands by after {patience:.0f} s")
+
     def until_ready(self, name: str, before: str, patience: float = 120.0) -> None:
         """Wait until a new life of a member could go on, or owns, or another two do."""
         end = time.monotonic() + patience
@@ -230,6 +244,7 @@ def main() -> None:
         time.sleep(arguments.pause)
         planned = chance.sample(arguments.acts, len(arguments.acts))
         for number, act in enumerate(planned, 1):
+            world.until_stood_by()
             begun = time.monotonic()
             said = getattr(world, act)()
             time.sleep(arguments.pause)

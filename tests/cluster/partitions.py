@@ -12,8 +12,10 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from tests.cluster.killed import EXCHANGE, NAMES, judge, simulated
 from tests.cluster.networks import EXCHANGE as EXCHANGE_ADDRESS
@@ -23,6 +25,19 @@ from tests.cluster.watching import Watching
 from tests.support.cases import say
 
 SETTLED_S = 90.0
+T = TypeVar("T")
+
+
+async def tried(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask the servers until they answer: they may be choosing who leads."""
+    from nats.errors import Error
+
+    for _ in range(20):
+        try:
+            return await ask()
+        except (Error, TimeoutError):
+            await asyncio.sleep(3)
+    return await ask()
 
 
 def writers(servers: list[str]) -> tuple[int, list[str]]:
@@ -34,9 +49,9 @@ def writers(servers: list[str]) -> tuple[int, list[str]]:
 
         client = await nats.connect(servers)
         stream = client.jetstream(timeout=20)
-        last = (await stream.stream_info(f"cluster-{EXCHANGE}")).state.last_seq
+        last = (await tried(lambda: stream.stream_info(f"cluster-{EXCHANGE}"))).state.last_seq
         config = ConsumerConfig(ack_policy=AckPolicy.NONE, headers_only=True)
-        frames = await stream.subscribe(f"cluster.{EXCHANGE}.>", ordered_consumer=True, config=config)
+        frames = await tried(lambda: stream.subscribe(f"cluster.{EXCHANGE}.>", ordered_consumer=True, config=config))
         found, lives, newest = [], dict[int, str](), 0
         for _ in range(last):
             headers = (await frames.next_msg(20)).headers or {}

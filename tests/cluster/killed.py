@@ -4,10 +4,11 @@
 reader and a daemon alone, which is the oracle. It says which trades and changes of books the oracle has and the reader
 has not, and which came twice; and of each owner that is gone after what time another one was there.
 
-The acts come in an order of chance, each once a second member stands by: `kill`: a member is killed; `end`: it is ended as its service manager does, and
-begun anew, as with another version; `roll`: that is done to all members, one after the other; `stop`: one is stopped
-for twenty seconds, and goes on; `node`: a node of NATS is killed; `hang`: one is stopped for ten seconds, and goes on.
-Of two members and of two nodes that is rather the one that leads. Where members are only ended, no gap may be told.
+The acts come in an order of chance, each once a second member stands by: `kill`: a member is killed; `end`: it is ended
+as its service manager does, and begun anew, as with another version; `roll`: that is done to all members, one after the
+other; `stop`: one is stopped for twenty seconds, and goes on; `node`: a node of NATS is killed; `hang`: one is stopped
+for ten seconds, and goes on. Of two members and of two nodes that is rather the one that leads. Where members are only
+ended, no gap may be told.
 """
 
 import argparse

@@ -137,9 +137,10 @@ def main() -> None:
         watching.end()
         count, found = writers(json.loads(servers))
         say(f"{count} ownerships, {len(found)} wrong {found[:3]}")
+        ended_ns = time.time_ns()
         for daemon in (reader, oracle):
             daemon.end(15)
-        wrong = judge(reader, oracle) + len(found)
+        wrong = judge(reader, oracle, ended_ns) + len(found)
         say(
             f"an owner held at most {watching.held} records of 400000 that may wait; {watching.lost} were lost for that"
         )

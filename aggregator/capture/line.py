@@ -11,6 +11,9 @@ from aggregator.exchange import HTTP_OK
 from aggregator.records import SECOND_NS
 
 DIGITS = 10  # before the point of a time in seconds
+PLACES = 9  # behind it, of those that count
+SCALES = [10 ** (PLACES - places) for places in range(PLACES + 1)]  # ns of the last of so many places
+ALIKE = 7  # bytes with which the lines of a capture begin alike: `{"ts":"`
 LATEST_NS = 2**63  # since the epoch
 
 
@@ -64,14 +67,33 @@ class CaptureLine(Struct):
 
 def _nanoseconds(seconds: str) -> int:
     whole, _, part = seconds.partition(".")
-    is_time = 0 < len(whole) <= DIGITS and (whole + part).isdigit() and seconds.isascii()
-    time = int(whole + part[:9].ljust(9, "0")) if is_time else LATEST_NS
-    if time >= LATEST_NS:
-        raise BadFrame(f"{seconds[:40]!r} is not a time in decimal seconds")
-    return time
+    digits = whole + part
+    if 0 < len(whole) <= DIGITS and digits.isdigit() and seconds.isascii():
+        time = int(digits) * SCALES[len(part)] if len(part) <= PLACES else int(whole + part[:PLACES])
+        if time < LATEST_NS:
+            return time
+    raise BadFrame(f"{seconds[:40]!r} is not a time in decimal seconds")
 
 
-decode_line = msgspec.json.Decoder(CaptureLine, float_hook=str).decode
+_decoder = msgspec.json.Decoder(CaptureLine, float_hook=str)
+decode_line = _decoder.decode
+
+
+def decode_lines(block: bytes) -> list[CaptureLine] | None:
+    """All lines of a block at once; None where they are not one object a line, each to its end.
+
+    No value has within it what is looked for between them: a comma would stand there, and a string has no bare newline.
+    """
+    borders = block.count(b"}\n" + block[:ALIKE])  # so long that it is found fast
+    if not (block.startswith(b"{") and block.endswith(b"}\n") and block.count(b"\n") == borders + 1):
+        return None
+    try:
+        lines = _decoder.decode_lines(block)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return lines if len(lines) == borders + 1 else None
+
+
 _encode = msgspec.json.Encoder().encode
 
 

@@ -1,6 +1,7 @@
 """A capture through the same sessions that run live: its own times, its own connections, no network and no clock."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
@@ -16,12 +17,10 @@ from aggregator.session.naming import spoken
 from aggregator.session.polled import Polling
 from aggregator.session.session import UNWANTED, WEIGHED_BYTES, Session
 from aggregator.session.topics import NOTHING, Words, fill_amounts
-from aggregator.session.unreadable import KEPT, KEPT_BYTES
+from aggregator.session.unreadable import BadFrameSeen
 
 TICK_NS = SECOND_NS
-TOGETHER = KEPT  # frames of one read: of no more does a session keep those that it cannot read
 DAY_NS = 86400 * SECOND_NS
-SHORT_CHARACTERS = WEIGHED_BYTES // 4  # characters
 MOST_FOUND = 1000  # addresses and connections whose streams are remembered
 NOTED, WHOLLY = 1, 4  # a frame gives a stream no record, but an event; records that it declares and serves, all of them
 
@@ -246,29 +245,11 @@ class ParseOnly(Reader):
         return (*self.exchange.feeds, *self.exchange.archived)[0], ()
 
 
-def _is_steady(stream: Stream) -> bool:
-    """Tell whether a frame that cannot be read changes nothing for those behind it, whatever the order."""
-    rule = stream.sequence.get("book")
-    return stream.inflate is None and (stream.checksum is not None or (rule is not None and rule.sure))
-
-
-def _is_short(line: CaptureLine) -> bool:
-    """Tell whether a frame is text and so short that a session treats it alike, alone and among others."""
-    return line.raw_b64 is None and len(line.raw or "") <= SHORT_CHARACTERS
-
-
-class Read(Struct):
-    """One line with its number from 1, and those behind it whose frames came with its own."""
-
-    number: int
-    line: CaptureLine | BadFrame
-    more: list[CaptureLine]
-
-
 class Likely(Struct, frozen=True):
     """The session to which the frames of an address and a connection belong.
 
     parse: reads a frame to see whether it is of this stream; null: no other comes in question
+    declared: the types of the records of its channels
     arbiter: merges the records with those of other connections; null: there are none
     begins, ends: the times (ns) between which this holds
     """
@@ -276,17 +257,10 @@ class Likely(Struct, frozen=True):
     session: Session
     stream: Stream
     parse: Parse | None
+    declared: Collection[type]
     arbiter: LineArbiter | None
     begins: int
     ends: int
-
-
-class BadLine(Struct, frozen=True):
-    """A frame that cannot be read, and how many lines behind the one that was fed it stands."""
-
-    error: Exception
-    frame: bytes
-    at: int = 0
 
 
 class Replay(Reader):
@@ -309,58 +283,25 @@ class Replay(Reader):
         self._tick_at = 0
         self._direct: dict[tuple[str | None, str], Likely] = {}  # by address and connection
         self._last = Now(0, 0)
-        self.bad_frames: list[BadLine] = []
+        self.bad_frames: list[BadFrameSeen] = []  # whoever feeds lines clears it
 
-    def reads(self, lines: Iterable[tuple[int, CaptureLine | BadFrame]]) -> Iterator[Read]:
-        """Numbered lines, where those of frames that one read of the socket has brought come together.
+    @property
+    def wall(self) -> int:
+        """The time (ns) of the line that was fed last."""
+        return self._last.wall
 
-        The daemon gives these one time; of any other program's lines it is all the same how their frames had come.
-        """
-        read: Read | None = None
-        first: CaptureLine | None = None  # it begins that read
-        for number, line in lines:
-            if type(line) is CaptureLine:
-                if first is not None and line.ts == first.ts and read and self._goes_on(line, first, number, read):
-                    read.more.append(line)
-                    continue
-                first = line
-            else:
-                first = None
-            if read is not None:
-                yield read
-            read = Read(number, line, [])
-        if read is not None:
-            yield read
+    def feed(self, line: CaptureLine) -> list[Record]:
+        """The records of one line, and of the time that passed before it."""
+        return self.feed_at(line.time, line)
 
-    def _goes_on(self, line: CaptureLine, first: CaptureLine, number: int, read: "Read") -> bool:
-        """Tell whether a line holds one more frame of a read, and whether all of them can only be of one stream."""
-        if line.conn != first.conn:
-            return False
-        if not (first.dir == line.dir == "in" and first.url == line.url and _is_short(first) and _is_short(line)):
-            return False
-        day = self._day_of(line.time)
-        found = self._found.get((line.address or self._urls.get(line.conn, ""), line.conn, day), ())
-        if len(found) != 1 or not _is_steady(found[0]) or self._connections.is_merging(found[0], line.conn):
-            return False
-        return number == read.number + 1 + len(read.more) and len(read.more) + 1 < TOGETHER
-
-    def feed(self, line: CaptureLine, more: Sequence[CaptureLine] = ()) -> list[Record]:
-        """The records of one line, and of the time that passed before it.
-
-        more: those behind it that `reads` has given with it
-        """
-        return self.feed_at(line.time, line, more)
-
-    def feed_at(self, wall: int, line: CaptureLine, more: Sequence[CaptureLine] = ()) -> list[Record]:
+    def feed_at(self, wall: int, line: CaptureLine) -> list[Record]:
         """Likewise, where it is known already what time the line tells (ns)."""
         self._at = max(self._at, wall)
         now = self._last = Now(wall, self._at)
         out = [] if now.mono < self._tick_at else self._tick(now)
         if line.dir == "in":
-            likely = self._direct.get((line.url, line.conn))
-            if likely is not None and likely.begins <= wall < likely.ends:
-                return self._receive_directly(likely, line, more, out, now)
-            return out + self._receive(line, more, now)
+            self._receive(line, out, now)
+            return out
         self._direct.clear()  # connections begin or end here, or an answer may begin one
         if line.dir == "open":
             self._urls[line.conn] = line.address
@@ -372,46 +313,81 @@ class Replay(Reader):
             out += self._rest(line, now)
         return out
 
-    def _receive_directly(
-        self, likely: "Likely", line: CaptureLine, more: Sequence[CaptureLine], out: list[Record], now: Now
-    ) -> list[Record]:
-        """Do what `_receive` does, where the session is known beforehand, and add it to `out`."""
-        frames = [line.payload]
-        if likely.parse is not None and not self._is_of(likely, likely.parse, frames[0]):
-            return out + self._receive(line, more, now)
-        if more:
-            frames += [other.payload for other in more]
+    def feed_run(self, lines: Sequence[CaptureLine | BadFrame], begin: int, out: list[Record]) -> int:
+        """Feed lines from `begin` on while all are frames of one session that is known, and say how many these are.
+
+        It comes to the same as to feed each by itself, but for what that costs. None are fed where the first is no such
+        frame, or where time has something to do before it.
+        """
+        first = lines[begin]
+        if type(first) is not CaptureLine or first.dir != "in":
+            return 0
+        likely = self._direct.get((first.url, first.conn))
+        if likely is None or (likely.arbiter is not None and likely.arbiter.is_merging):
+            return 0
         session = likely.session
-        records = session.receive(frames, now)
+        count = session.receive_each(self._run(lines, begin, likely), out)
         self._tried.clear()
-        if likely.arbiter is not None:
-            records = likely.arbiter.merge(session, records, now)
-        if out:
-            records = out + records
-        if session.outbox or session.bad_frames or session.close_reason is not None or session.words.news:
-            self._heed(session, line.conn, frames, records, now)
-        return records
+        if count:
+            self._last = session.moment
+            self._at = self._last.mono
+            if session.outbox or session.bad_frames or session.close_reason is not None or session.words.news:
+                last = lines[begin + count - 1]
+                self._heed(session, first.conn, last.payload, out, self._last)  # type: ignore[union-attr]
+        return count
 
-    def _receive(self, line: CaptureLine, more: Sequence[CaptureLine], now: Now) -> list[Record]:
-        frame = line.payload
-        stream = self.stream_of(line.url or self._urls.get(line.conn, ""), frame, line.conn, now.wall)
-        session = self._connections.get(stream, line.conn) or self._session(stream, line.conn)
-        frames = [frame, *(other.payload for other in more)]
-        out = self._connections.merged(session, session.receive(frames, now), now)
-        self._heed(session, line.conn, frames, out, now)
-        self._go_directly(line, stream, session, now.wall)
-        return out
+    def _run(self, lines: Sequence[CaptureLine | BadFrame], begin: int, likely: Likely) -> Iterator[tuple[bytes, Now]]:
+        """The frames of lines from `begin` on, with their times, up to one that must be fed by itself."""
+        at, parse = self._at, likely.parse
+        end = min(self._tick_at, likely.ends)
+        at = max(at, likely.begins)
+        url, conn = lines[begin].url, lines[begin].conn  # type: ignore[union-attr]
+        for line in islice(lines, begin, None):
+            if type(line) is not CaptureLine or line.conn != conn or line.url != url or line.dir != "in":
+                return
+            try:
+                wall, frame = line.time, line.payload
+            except (BadFrame, ValueError):
+                return
+            if not at <= wall < end or len(frame) > WEIGHED_BYTES:
+                return
+            if parse is not None and not self._is_of(likely, parse, frame):
+                return
+            at = wall
+            yield frame, Now(wall, wall)
 
-    def _heed(self, session: Session, conn: str, frames: Sequence[bytes], out: list[Record], now: Now) -> None:
-        """Take from a session whatever is no record."""
+    def _receive(self, line: CaptureLine, out: list[Record], now: Now) -> None:
+        """Add the records of a frame to `out`."""
+        frame, likely = line.payload, self._direct.get((line.url, line.conn))
+        if likely is not None and (
+            not likely.begins <= now.wall < likely.ends
+            or (likely.parse is not None and not self._is_of(likely, likely.parse, frame))
+        ):
+            likely = None
+        if likely is None:
+            stream = self.stream_of(line.url or self._urls.get(line.conn, ""), frame, line.conn, now.wall)
+            session = self._connections.get(stream, line.conn) or self._session(stream, line.conn)
+            arbiter = self._connections.arbiter_of(session)
+        else:
+            session, arbiter = likely.session, likely.arbiter
+        records = session.receive([frame], now)
+        self._tried.clear()
+        out += records if arbiter is None else arbiter.merge(session, records, now)
+        self._heed(session, line.conn, frame, out, now)
+        if likely is None:
+            self._go_directly(line, stream, session, now.wall)
+
+    def _heed(self, session: Session, conn: str, frame: bytes, out: list[Record], now: Now) -> None:
+        """Take from a session whatever is no record, behind this frame."""
         if session.close_reason is not None:
             out += self._connections.close(conn, "disconnect", now)
-            self.bad_frames.append(BadLine(SessionError(session.close_reason), frames[0]))
+            self.bad_frames.append(BadFrameSeen(frame, SessionError(session.close_reason), now.wall))
             self._direct.clear()
         if session.outbox:
             session.outbox.clear()
         if session.bad_frames:
-            self._note_bad(frames, session)
+            self.bad_frames += session.bad_frames
+            session.bad_frames.clear()
         if session.words.news:
             self.words.news += session.words.news
             session.words.news.clear()
@@ -430,6 +406,7 @@ class Replay(Reader):
             session,
             stream,
             self._parses[stream.name] if len(found) > 1 else None,
+            {type for type, channel in CHANNEL_OF.items() if channel in stream.channels},
             self._connections.arbiter_of(session),
             day * DAY_NS,
             (day + 1) * DAY_NS,
@@ -437,30 +414,21 @@ class Replay(Reader):
 
     def _is_of(self, likely: "Likely", parse: Parse, frame: bytes) -> bool:
         """Tell whether a frame is surely of the first of several streams, as `_readable` would say; it is read then."""
-        stream = likely.stream
+        stream, declared = likely.stream, likely.declared
         try:
             said: list[object] = list(parse(frame if stream.inflate is None else stream.inflate(frame)))
         except Exception:  # noqa: BLE001 - whatever it provokes, it is not surely this stream's
             return False
-        serves = not self._instruments
+        served = self._served[stream.name] if self._instruments else None
+        serves = served is None
         for event in said:
-            if not isinstance(event, Record) or CHANNEL_OF.get(type(event)) not in stream.channels:
+            if type(event) not in declared:
                 return False
-            serves = serves or event.raw_symbol in self._served[stream.name]
+            serves = serves or event.raw_symbol in served  # type: ignore[attr-defined, operator]
         if not said or not serves:
             return False
-        self._tried = {stream.name: said}
+        self._tried[stream.name] = said
         return True
-
-    def _note_bad(self, frames: Sequence[bytes], session: Session) -> None:
-        """Note which of these frames the session could not read, after the answers that it could not read before."""
-        kept = [frame[:KEPT_BYTES] for frame in frames]
-        begin = 0
-        for bad in session.bad_frames:
-            at = kept.index(bad.frame, begin) if bad.frame in kept[begin:] else None
-            begin = begin if at is None else at + 1
-            self.bad_frames.append(BadLine(bad.error, bad.frame, at or 0))
-        session.bad_frames.clear()
 
     def end(self) -> list[Record]:
         """Give the last records when the capture is over."""
@@ -476,11 +444,13 @@ class Replay(Reader):
         """The stream, but what was read of a frame when its stream was sought is not read again."""
         if stream.named or stream.parser is not None:  # its events are not the session's, or are of its own past
             return stream
-        parse = stream.reader()
+        if len(self._parses) == 1:  # it is not sought
+            return stream
+        parse, name, tried = stream.reader(), stream.name, self._tried
 
         def read(frame: bytes) -> Iterable[Event]:
-            tried = self._tried
-            return tried.pop(stream.name) if tried and stream.name in tried else parse(frame)  # type: ignore[return-value]
+            said = tried.pop(name, None)
+            return parse(frame) if said is None else said  # type: ignore[return-value]
 
         return structs.replace(stream, parse=read)
 

@@ -20,8 +20,8 @@ from msgspec import Struct
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.listed import listed_by
-from aggregator.capture.recorder import read_capture
-from aggregator.capture.replay import ParseOnly, Read, Replay, unread
+from aggregator.capture.recorder import Lines, read_blocks
+from aggregator.capture.replay import ParseOnly, Replay, unread
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
 from aggregator.cli import EXIT_ERROR, counted, fail
@@ -112,8 +112,13 @@ class Printer:
         self._at = 0  # the time of the line before
         self._waiting: list[int] = []  # lines at the start whose gaps wait for a time
 
+    @property
+    def is_free(self) -> bool:
+        """Tell whether it is all the same which of several lines a record is of, and when the first of them was."""
+        return not self._number_lines and not self._waiting
+
     def print(self, records: Iterable[Record], line: int) -> None:
-        """Write records that one line gave, or keep them until there are more."""
+        """Write the records of a line, or keep them until there are more."""
         counts, pending = self.counts, self._pending
         offset = counts.records
         for record in records:
@@ -142,6 +147,13 @@ class Printer:
         said = str(error)[:LONGEST_SHOWN] or type(error).__name__
         shown = frame[:LONGEST_SHOWN].decode(errors="replace")
         self._say(f"line {line}: a frame that cannot be read: {said}: {shown}")
+
+    def complain_of(self, replay: Replay, line: int) -> None:
+        """Name frames that a session could not read."""
+        if replay.bad_frames:
+            for bad in replay.bad_frames:
+                self.complain(line, bad.error, bad.frame)
+            replay.bad_frames.clear()
 
     def skip(self, line: int, error: BadFrame) -> None:
         """Name a line that cannot be read itself: what it held is missing since the line before."""
@@ -182,23 +194,34 @@ def parse_only(reader: ParseOnly, line: CaptureLine, number: int, printer: Print
         printer.print_gap(number, line.time)
 
 
-def converse(replay: Replay, line: CaptureLine, at: int, read: Read, printer: Printer) -> None:
-    """Print what a session makes of one line, or of those of one read.
+def converse(replay: Replay, line: CaptureLine, at: int, number: int, printer: Printer) -> None:
+    """Print what a session makes of one line.
 
     at: the time that the line tells, ns
     """
-    number = read.number
     try:
-        printer.print(replay.feed_at(at, line, read.more), number)
+        printer.print(replay.feed_at(at, line), number)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - likewise: an address or base64 that is none
         printer.complain(number, error, (line.raw or line.raw_b64 or "").encode())
         printer.print_gap(number, line.time)
-    if replay.bad_frames:
-        for bad in replay.bad_frames:
-            printer.complain(number + bad.at, bad.error, bad.frame)
-        replay.bad_frames.clear()
+    printer.complain_of(replay, number)
+
+
+def converse_on(replay: Replay, lines: Lines, begin: int, number: int, printer: Printer) -> int:
+    """Print what a session makes of lines from `begin` on that are frames of its own, and say how many these are.
+
+    number: that of the first
+    """
+    records: list[Record] = []
+    count = replay.feed_run(lines, begin, records)
+    if count:
+        printer.counts.frames += count
+        printer.print(records, number + count - 1)
+        printer.complain_of(replay, number + count - 1)
+        printer.reach(replay.wall)
+    return count
 
 
 def normalize(
@@ -216,7 +239,7 @@ def normalize(
     reader = reader_of(terms)
     printer = Printer(terms, out, say)
     try:
-        _print_all(reader, _reads(reader, terms, read_capture(file, lambda at: told(printer.counts, at))), printer)
+        _print_all(reader, read_blocks(file, lambda at: told(printer.counts, at)), printer)
     finally:
         printer.flush()
     return printer.counts
@@ -231,37 +254,38 @@ def reader_of(terms: Terms) -> ParseOnly | Replay:
         raise click.UsageError(str(error)) from None
 
 
-def _print_all(reader: ParseOnly | Replay, reads: Iterable[Read], printer: Printer) -> None:
+def _print_all(reader: ParseOnly | Replay, blocks: Iterable[tuple[int, Lines]], printer: Printer) -> None:
     number = 0
-    for read in reads:
-        number, line = read.number, read.line
-        try:
-            if isinstance(line, BadFrame):
-                raise line
-            at = line.time
-            printer.reach(at)
-        except BadFrame as error:
-            printer.skip(number, error if error is line else BadFrame(f"its ts: {error}"))
-            continue
-        if line.dir in FRAMES:
-            printer.counts.frames += 1 + len(read.more)
-        if isinstance(reader, ParseOnly):
-            parse_only(reader, line, number, printer)
-        else:
-            converse(reader, line, at, read, printer)
-        if reader.words.news:
-            printer.tell(reader.words.news)
+    for first, lines in blocks:
+        at = 0
+        while at < len(lines):
+            number, count = first + at, 0
+            if isinstance(reader, Replay) and printer.is_free:
+                count = converse_on(reader, lines, at, number, printer)
+            if not count:
+                _print_one(reader, lines[at], number, printer)
+            at += count or 1
+            if reader.words.news:
+                printer.tell(reader.words.news)
     if isinstance(reader, Replay):
         printer.print(reader.end(), number)
 
 
-def _reads(
-    reader: ParseOnly | Replay, terms: Terms, lines: Iterable[tuple[int, CaptureLine | BadFrame]]
-) -> Iterable[Read]:
-    """Lines together as a read of the socket has brought them, where nobody asks which line a record is of."""
-    if isinstance(reader, ParseOnly) or terms.number_lines:
-        return (Read(number, line, []) for number, line in lines)
-    return reader.reads(lines)
+def _print_one(reader: ParseOnly | Replay, line: CaptureLine | BadFrame, number: int, printer: Printer) -> None:
+    try:
+        if isinstance(line, BadFrame):
+            raise line
+        at = line.time
+        printer.reach(at)
+    except BadFrame as error:
+        printer.skip(number, error if error is line else BadFrame(f"its ts: {error}"))
+        return
+    if line.dir in FRAMES:
+        printer.counts.frames += 1
+    if isinstance(reader, ParseOnly):
+        parse_only(reader, line, number, printer)
+    else:
+        converse(reader, line, at, number, printer)
 
 
 class Done(Struct):

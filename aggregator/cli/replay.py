@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 from msgspec import structs
 
+from aggregator.capture.line import CaptureLine
 from aggregator.capture.listed import BadCapture, listed_in
-from aggregator.capture.recorder import read_capture
+from aggregator.capture.recorder import read_blocks
 from aggregator.capture.replay import Replay
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import known_channels
@@ -69,40 +70,54 @@ class Player:
         self._speed = speed
         self._pending: list[Record] = []
         self._pace = pace
+        self._start: tuple[float, int] | None = None  # the loop's time at the first line's
         self.unread = self.records = self.gaps = 0
 
     async def play(self, path: Path, replay: Replay, stopped: asyncio.Event) -> bool:
         """Publish one capture, unless every sink has gone meanwhile; whether a record came of its frames."""
-        start: tuple[float, int] | None = None
         is_fruitful = False
-        for read in replay.reads(read_capture(path, self._pace.reach)):
+        self._start = None
+        for first, lines in read_blocks(path, self._pace.reach):
             if stopped.is_set():
                 break
-            try:
-                line = read.line
-                if isinstance(line, BadFrame):
-                    raise line
-                self._pace.frames += 1 + len(read.more) if line.dir in FRAMES else 0
-                start = start or (asyncio.get_running_loop().time(), line.time)
-                if self._speed:
-                    await self._wait_until(start, line.time)
-                records = replay.feed(line, read.more)
+            at = 0
+            while at < len(lines) and not stopped.is_set():
+                records: list[Record] = []
+                count = 0 if self._speed else replay.feed_run(lines, at, records)
+                if count:
+                    self._pace.frames += count
+                else:
+                    records = await self._one(path, replay, first + at, lines[at])
+                at += count or 1
                 is_fruitful = is_fruitful or any(record.source != "derived" for record in records)
                 self._pending += records
-            except (BadFrame, ValueError) as error:  # a line, an address or a time that is none
-                self.unread += 1
-                complain(path, read.number, error)
-            if replay.bad_frames:
-                self.unread += len(replay.bad_frames)
                 for bad in replay.bad_frames:
-                    complain(path, read.number + bad.at, bad.error)
+                    self._complain(path, first + at - 1, bad.error)
                 replay.bad_frames.clear()
-            if len(self._pending) >= TOGETHER:
-                await self._flush()
+                if len(self._pending) >= TOGETHER:
+                    await self._flush()
         self._pending += replay.end()
         await self._flush()
         self._pace.end(path)
         return is_fruitful
+
+    async def _one(self, path: Path, replay: Replay, number: int, line: CaptureLine | BadFrame) -> list[Record]:
+        """The records of one line, once its time has come."""
+        try:
+            if isinstance(line, BadFrame):
+                raise line
+            self._pace.frames += line.dir in FRAMES
+            if self._speed:
+                self._start = self._start or (asyncio.get_running_loop().time(), line.time)
+                await self._wait_until(self._start, line.time)
+            return replay.feed(line)
+        except (BadFrame, ValueError) as error:  # a line, an address or a time that is none
+            self._complain(path, number, error)
+            return []
+
+    def _complain(self, path: Path, number: int, error: Exception) -> None:
+        self.unread += 1
+        complain(path, number, error)
 
     async def _wait_until(self, start: tuple[float, int], ts: int) -> None:
         wait = start[0] + (ts - start[1]) / 1e9 / self._speed - asyncio.get_running_loop().time()
@@ -114,7 +129,8 @@ class Player:
         records, self._pending = self._pending, []
         self.records += len(records)
         self.gaps += sum(isinstance(record, Gap) and record.phase != "close" for record in records)
-        await self._outputs.give(records)
+        for at in range(0, len(records), TOGETHER):
+            await self._outputs.give(records[at : at + TOGETHER])
 
 
 async def replay_all(captures: Sequence[tuple[Path, Replay]], config: Config, speed: float) -> bool:

@@ -265,6 +265,54 @@ class Session:
             self._wall = wall
         return out
 
+    def receive_each(self, timed: Iterable[tuple[bytes, Now]], out: list[Record]) -> int:  # noqa: C901 - likewise hot
+        """Add the records of frames that came one by one, as `receive` would for each, and say how many it took.
+
+        It stops behind a frame of which more than records has come. None is larger than `WEIGHED_BYTES`, and none older
+        than any before it: they are a capture's.
+        """
+        exchange, conn, source, topics_of, inflate, parse, counts = self._reading
+        needs, news, outbox = self._needs, self.words.news, self.outbox
+        count = size = 0
+        for payload, now in timed:
+            self.moment = now
+            count += 1
+            size += len(payload)
+            frame = payload
+            try:
+                if inflate is not None:
+                    frame = inflate(payload)
+                for event in parse(frame):
+                    topics = topics_of.get(type(event))
+                    if topics is None:
+                        self._heed(event, out, now)
+                        continue
+                    record: Record = event  # type: ignore[assignment]
+                    topic = topics.get(record.raw_symbol) or self._meet(record)
+                    if topic is None:
+                        continue
+                    record.exchange = exchange
+                    record.symbol = topic.symbol
+                    record.ts_recv = now.wall
+                    record.conn = conn
+                    record.source = source
+                    topic.heard = now.mono
+                    topic.accept(record, out, now)
+            except Exception as error:  # noqa: BLE001 - as in `receive`
+                self._read_on(frame, error, iter(()), out, now)
+                break
+            if needs:
+                self._serve(now)
+            if news or outbox:
+                break
+        counts.frames += count
+        counts.bytes += size
+        if needs:
+            self._serve(self.moment)
+        if count:
+            self._wall = self.moment.wall
+        return count
+
     def _read_on(self, frame: bytes, error: Exception, rest: Iterator[bytes], out: list[Record], now: Now) -> None:
         """Go on behind a frame that cannot be read, up to the next one that can, and read that too.
 

@@ -1,19 +1,20 @@
-"""Reading captures: which stream a frame is of, where its line does not say; frames of one read together and alone."""
+"""Reading captures: which stream a frame is of, where its line does not say; frames together and alone."""
 
 import base64
 import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.replay import ParseOnly, Replay
 from aggregator.catalog.registry import load_exchange
 from aggregator.errors import BadFrame
-from aggregator.exchange import Event, Parse, Stream
+from aggregator.exchange import Event, Exchange, Parse, Stream
 from aggregator.records import BookSnapshot, Gap, Instrument, Record, Trade
+from aggregator.session.session import WEIGHED_BYTES
 from tests.support.toy import REST, toy
 
 
@@ -141,7 +142,7 @@ def test_an_answer_that_was_a_refusal_is_none() -> None:
     assert [r for r in out if isinstance(r, BookSnapshot | Gap)] == []
 
 
-# --- frames that one read has brought
+# --- frames of one connection, one behind the other
 
 
 FRAMES = Path(__file__).parents[1] / "frames"
@@ -167,33 +168,61 @@ def lines_of(id: str, conn: str, url: str) -> list[CaptureLine]:
     return [*lines, CaptureLine(ts="1700009999", dir="close", conn=conn, raw="gone")]
 
 
-@pytest.mark.parametrize("id", ["binance", "bitget", "coinbaseexchange", "kraken", "okx"])
+def odd(lines: list[CaptureLine], conn: str) -> list[CaptureLine | BadFrame]:
+    """The same with times of their own, some of which run back or are none, and between them what is no such frame."""
+    found: list[CaptureLine | BadFrame] = []
+    for at, line in enumerate(lines):
+        whole = str(line.ts)
+        found.append(structs.replace(line, ts=whole if at % 31 == 0 else f"{whole}.{at % 11:02d}" + "0" * (at % 3)))
+        if at % 13 == 4:
+            found.append(structs.replace(line, ts=["1699999999.5", "yesterday", None][at % 3]))
+        if at % 17 == 5:
+            found.append(structs.replace(line, conn=f"{conn}2", url="wss://elsewhere.example" if at % 2 else line.url))
+        if at % 19 == 6:
+            found += [BadFrame("no line"), structs.replace(line, raw=" " * WEIGHED_BYTES + (line.raw or ""))]
+        if at % 23 == 7:
+            found += [structs.replace(line, raw="\ud800"), structs.replace(line, raw=None, raw_b64="-")]
+        if at % 29 == 8:
+            found.append(structs.replace(line, dir=["out", "rest", "open"][at % 3]))
+    return found
+
+
+Told = tuple[list[Record], list[tuple[int, str]], list[str]]
+
+
+def fed(exchange: Exchange, lines: list[CaptureLine | BadFrame], *, runs: bool) -> tuple[Told, int]:
+    """What comes of lines: records, errors and unknown words; and how many went by the longest run."""
+    replay, out, bad, longest, at = Replay(exchange, []), list[Record](), list[tuple[int, str]](), 0, 0
+    while at < len(lines):
+        line, count = lines[at], replay.feed_run(lines, at, out) if runs else 0
+        try:
+            if isinstance(line, BadFrame):
+                raise line
+            out += [] if count else replay.feed(line)
+        except (BadFrame, ValueError) as error:
+            bad.append((at, str(error)))
+        longest, at = max(longest, count), at + (count or 1)
+        bad += [(at - 1, f"{one.error}: {one.frame!r}") for one in replay.bad_frames]
+        replay.bad_frames.clear()
+    return (out + replay.end(), bad, replay.words.news), longest
+
+
+@pytest.mark.parametrize("id", ["binance", "bitget", "coinbaseexchange", "htx", "kraken", "okx"])
 @pytest.mark.parametrize("is_named", [False, True])
-def test_frames_of_one_read_give_together_what_they_give_alone(id: str, is_named: bool) -> None:
+@pytest.mark.parametrize("is_odd", [False, True])
+def test_frames_give_together_what_they_give_alone(id: str, is_named: bool, is_odd: bool) -> None:
     exchange = load_exchange(id)
     assert exchange is not None
     stream = exchange.streams[0]
     url = stream.url if isinstance(stream.url, str) else stream.url(())
     conn = f"{id}/{stream.name}.1#1" if is_named else "a"
-    lines = list(enumerate(lines_of(id, conn, url), 1))
-    alone, together = Replay(exchange, []), Replay(exchange, [])
-    told: tuple[list[Record], list[Record]] = [], []
-    bad: tuple[list[tuple[int, str, bytes]], list[tuple[int, str, bytes]]] = [], []
-    most = 0
-    for number, line in lines:
-        told[0].extend(alone.feed(line))
-        bad[0].extend((number, str(one.error), one.frame) for one in alone.bad_frames)
-        alone.bad_frames.clear()
-    for read in together.reads(lines):
-        assert isinstance(read.line, CaptureLine)
-        told[1].extend(together.feed(read.line, read.more))
-        bad[1].extend((read.number + one.at, str(one.error), one.frame) for one in together.bad_frames)
-        together.bad_frames.clear()
-        most = max(most, 1 + len(read.more))
-    assert told[0] + alone.end() == told[1] + together.end()
-    assert bad[0] == bad[1]
-    assert bad[0]
-    assert most > 1 or not is_named or id in {"bitget", "coinbaseexchange"}  # their books could be doubted
+    lines = lines_of(id, conn, url)
+    mixed: list[CaptureLine | BadFrame] = odd(lines, conn) if is_odd else [*lines]
+    alone, _ = fed(exchange, mixed, runs=False)
+    together, longest = fed(exchange, mixed, runs=True)
+    assert together == alone
+    assert alone[1]
+    assert longest > 1
 
 
 @pytest.mark.parametrize("id", ["binance", "bitget", "coinbaseexchange", "kraken", "okx"])
@@ -207,17 +236,9 @@ def test_a_session_that_is_known_beforehand_is_the_one_that_is_found_anew(
     told: list[list[Record]] = []
     bad: list[list[tuple[str, bytes]]] = []
     went = 0
-    directly = Replay._receive_directly
     for is_direct in (True, False):
         replay, out, unread = Replay(exchange, []), list[Record](), list[tuple[str, bytes]]()
-
-        def counted(self: Replay, *given: Any) -> list[Record]:
-            nonlocal went
-            went += 1
-            return directly(self, *given)
-
         with monkeypatch.context() as patch:
-            patch.setattr(Replay, "_receive_directly", counted)
             if not is_direct:
                 patch.setattr(Replay, "_go_directly", lambda *_: None)
             for day in (0, 1, 0):
@@ -227,6 +248,7 @@ def test_a_session_that_is_known_beforehand_is_the_one_that_is_found_anew(
                     for line in lines_of(id, conn, url)[: -1 if number % 2 else None]:
                         line.ts = str(float(line.ts or 0) + day * 86400)
                         out += replay.feed(line)
+                        went += bool(replay._direct)
                         unread += [(str(one.error), one.frame) for one in replay.bad_frames]
                         replay.bad_frames.clear()
         told.append(out + replay.end())

@@ -14,13 +14,13 @@ from aggregator.config.config import ExchangeConfig
 from aggregator.config.schema import FIRST_INTERVAL
 from aggregator.daemon.by_hand import ByHand
 from aggregator.exchange import Exchange
-from aggregator.ingest.listing import Identity, Markets, choose, identity, life, suggest
+from aggregator.ingest.listing import STEP, Identity, Markets, choosing, identity, letting_go, life, suggest
 from aggregator.ingest.runner import ExchangeRunner
 from aggregator.ingest.symbols import matches
 from aggregator.records import Channel, Instrument
 
 MOST_NAMES = 3  # so many instruments are named in one line of the log
-STEP = 100  # others may have their turn after so many instruments
+FEW = 100  # of so many in a row that do not wait others may have their turn
 
 log = logging.getLogger("aggregator.daemon")
 
@@ -128,32 +128,36 @@ class Followed:
 
     def choosing(self) -> Iterator[None]:
         """Find what is asked for and can be had now, and say why something is not; in steps."""
-        before: set[Identity] = {identity(instrument) for instrument in self.chosen}
-        self.listed = self.markets.instruments
-        symbols = self._symbols
-        found, idle = choose(self.listed, symbols, before, time.time_ns())
-        self.chosen = [instrument for instrument in found if self._is_ours(instrument)]
-        self._offered = {identity(instrument): instrument for instrument in self.chosen}
-        yield
+        before, listed, symbols = self._offered, self.markets.instruments, self._symbols
+        choice = yield from choosing(listed, symbols, before, time.time_ns())
+        chosen: list[Instrument] = []
+        offered: dict[Identity, Instrument] = {}
+        new = 0
+        for start in range(0, len(choice.instruments), STEP):
+            ours = [one for one in choice.instruments[start : start + STEP] if self._is_ours(one)]
+            chosen += ours
+            new += sum(identity(instrument) not in before for instrument in ours)
+            offered |= {identity(instrument): instrument for instrument in ours}
+            yield
+        self.listed, self.chosen, self._offered = listed, chosen, offered
         if self._demand is not None:
             yield from self._demand.meeting(self)
         yield from self._dividing()
-        for pattern in idle:
-            is_listed = any(matches(pattern, instrument) for instrument in self.markets.instruments)
-            if pattern not in self._idle and not is_listed:  # a market that is listed and waits is told below
-                meant = suggest(pattern, self.markets.instruments)
+        for pattern in choice.unlisted:  # a market that is listed and waits is told below
+            if pattern not in self._idle:
+                meant = suggest(pattern, listed)
                 hint = f"; did you mean {meant!r}?" if meant else ""
                 log.warning("%s: no instrument is named %r%s", self.exchange.id, pattern, hint)
-        if not self.chosen and len(idle) == len(symbols) and idle != self._idle:
+        if not offered and len(choice.idle) == len(symbols) and choice.idle != self._idle:
             log.warning("%s: there is nothing to follow", self.exchange.id)
-        self._idle = idle
-        after = {identity(instrument) for instrument in self.chosen}
-        if before and (before - after or after - before):
-            new, gone = len(after - before), len(before - after)
+        self._idle = choice.idle
+        gone = len(before) - (len(offered) - new)
+        if before and (new or gone):
             log.info("%s: %d markets more, %d fewer", self.exchange.id, new, gone)
         self._say_unserved()
         self._say_left_out()
-        self._say_waiting(after)
+        self._say_waiting(filter(self._is_ours, choice.waiting))
+        yield from letting_go(before)
 
     def _dividing(self) -> Iterator[None]:
         demand = self._demand if self.is_on_demand else None
@@ -249,13 +253,12 @@ class Followed:
         left_out = {identity(instrument) for instrument in self.runner.left_out}
         return [i for i in instruments if self.is_named(i) and identity(i) not in left_out]
 
-    def _say_waiting(self, followed: Collection[Identity]) -> None:
+    def _say_waiting(self, instruments: Iterable[Instrument]) -> None:
         """Log which markets are asked for and cannot be had now, and why, when that changes."""
         waiting: dict[str, list[str]] = {}
         now = time.time_ns()
-        for instrument in self.markets.instruments:
-            if identity(instrument) not in followed and self.is_named(instrument):
-                waiting.setdefault(life(instrument, now), []).append(str(instrument.raw_symbol))
+        for instrument in instruments:
+            waiting.setdefault(life(instrument, now), []).append(str(instrument.raw_symbol))
         for why, names in waiting.items():
             if names != self._waiting.get(why):
                 named = " ".join(names[:MOST_NAMES])
@@ -291,7 +294,7 @@ class Followed:
         for at, instrument in enumerate(self.markets.instruments):
             if identity(instrument) not in followed and self.is_named(instrument):
                 yield instrument, _why_it_waits(instrument, now)
-            elif at % STEP == STEP - 1:
+            elif at % FEW == FEW - 1:
                 yield None
 
     def _say_left_out(self) -> None:

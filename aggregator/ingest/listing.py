@@ -4,7 +4,17 @@ import asyncio
 import codecs
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -26,6 +36,7 @@ LONGEST_NAME = 256  # characters: it is part of every record, and of the names o
 MOST_PAGES = 100  # so many for one request of a listing
 MOST_FAILED = 5  # requests of one part in a row that fail: what is left of the part is not asked for
 PIECE = 200  # instruments that are encoded at once
+STEP = 500  # after so many instruments or patterns others may have their turn
 DECODED_BYTES = 2**20  # a text is decoded in pieces of this size
 FIXED = -1  # the part of instruments that the connector itself names
 UNTOLD = -2  # the part of instruments of which it is not known: none of them is gone before a listing names its part
@@ -525,24 +536,71 @@ def life(instrument: Instrument, now: int) -> Life:
     return found
 
 
-def choose(
+class Choice(Struct, frozen=True):
+    """What patterns come to.
+
+    instruments: those that some pattern asks for
+    waiting: those that one fits and none asks for as they are now
+    idle: the patterns that ask for none; unlisted: those that fit none
+    """
+
+    instruments: list[Instrument]
+    waiting: list[Instrument]
+    idle: list[str]
+    unlisted: list[str]
+
+
+def choosing(
     instruments: Sequence[Instrument], patterns: Sequence[str], followed: Collection[Identity] = (), now: int = 0
-) -> tuple[list[Instrument], list[str]]:
-    """The instruments that some pattern asks for, and the patterns that ask for none.
+) -> Generator[None, None, Choice]:
+    """Find what patterns ask for, in steps, between which others may have their turn.
 
     A pattern asks for what trades or soon will, and keeps what is halted and `followed` already; a full name asks for
     whatever is listed.
     """
     chosen: dict[int, Instrument] = {}
+    waiting: dict[int, Instrument] = {}
     idle: list[str] = []
+    unlisted: list[str] = []
+    named = (yield from _by_name(instruments)) if any("*" not in pattern for pattern in patterns) else {}
     for pattern in patterns:
-        found = list(instruments) if pattern == "*" else [one for one in instruments if matches(pattern, one)]
-        if "*" in pattern:
-            found = [instrument for instrument in found if _by_pattern(instrument, followed, now)]
-        if not found:
+        is_idle = is_unlisted = True
+        looked_at = instruments if "*" in pattern else named.get(pattern, [])
+        for start in range(0, len(looked_at), STEP):
+            for instrument in looked_at[start : start + STEP]:
+                if "*" not in pattern or (pattern == "*" or matches(pattern, instrument)):
+                    is_unlisted = False
+                    if "*" not in pattern or _by_pattern(instrument, followed, now):
+                        chosen[id(instrument)] = instrument
+                        is_idle = False
+                    else:
+                        waiting[id(instrument)] = instrument
+            yield
+        if is_idle:
             idle.append(pattern)
-        chosen.update((id(instrument), instrument) for instrument in found)
-    return list(chosen.values()), idle
+        if is_unlisted:
+            unlisted.append(pattern)
+    return Choice(list(chosen.values()), [one for name, one in waiting.items() if name not in chosen], idle, unlisted)
+
+
+def _by_name(instruments: Sequence[Instrument]) -> Generator[None, None, dict[str, list[Instrument]]]:
+    """Find what each full name means: a name for each of many patterns would be looked for too long."""
+    found: dict[str, list[Instrument]] = {}
+    for at, instrument in enumerate(instruments, 1):
+        for name in {instrument.symbol, instrument.raw_symbol}:
+            if name is not None:
+                found.setdefault(name, []).append(instrument)
+        if at % STEP == 0:
+            yield
+    return found
+
+
+def letting_go(known: dict[Identity, None] | dict[Identity, Instrument]) -> Iterator[None]:
+    """Free in steps what is kept of many instruments: at once that would hold the loop for longer than all the rest."""
+    while known:
+        for _ in range(min(len(known), STEP)):
+            known.popitem()
+        yield
 
 
 def suggest(name: str, instruments: Sequence[Instrument]) -> str | None:

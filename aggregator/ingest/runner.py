@@ -10,7 +10,7 @@ from aggregator.bus.bus import Bus
 from aggregator.bus.view import Wanted
 from aggregator.exchange import Exchange, Limits, Poll, Stream, Subscription
 from aggregator.ingest.bounds import MOST_TOPICS
-from aggregator.ingest.listing import Identity, identity
+from aggregator.ingest.listing import Identity, identity, letting_go
 from aggregator.ingest.network import MOST_REST_CONNECTIONS, REST_CONNECTIONS, Network
 from aggregator.ingest.poller import Poller
 from aggregator.ingest.rest import Rest
@@ -25,7 +25,8 @@ from aggregator.session.trades import Notes
 
 SHARE = 8  # if connections are limited, REST has one of so many
 MOST_RESTED = 10_000  # topics of a feed that are not wanted any more, and of which the last number is remembered
-STEP = 200  # after so many instruments or topics other tasks have their turn
+STEP = 200  # after so many instruments other tasks have their turn
+TOPICS = 100  # and after so many topics that are asked for or released, which takes ten times as long
 
 SavedCheckpoints = Mapping[
     str, Mapping[Key, TopicCheckpoint]
@@ -97,7 +98,7 @@ class ExchangeRunner:
         self.unserved: dict[Channel, list[Instrument]] = {}
         self.left_out: list[Instrument] = []  # those for which there is no room
         self._most = most
-        self._carried: set[Identity] = set()
+        self._carried: dict[Identity, None] = {}
         self._divided: list[dict[Subscription, Instrument]] = []  # for each feed the topics that are to be carried
         self._channels = channels
         self._intervals = intervals
@@ -141,7 +142,7 @@ class ExchangeRunner:
         unserved: dict[Channel, list[Instrument]] = {}
         feeds = self._feeds_in_force()
         left_out: list[Instrument] = []
-        carried: set[Identity] = set()
+        carried: dict[Identity, None] = {}
         here: list[Instrument] = []
         new: list[Instrument] = []
         for at, instrument in enumerate(instruments):
@@ -157,9 +158,11 @@ class ExchangeRunner:
                     left_out.append(instrument)
                     self._take_back(instrument, wanted)
                 else:
-                    carried.add(identity(instrument))
+                    carried[identity(instrument)] = None
             yield
+        before = self._carried
         self.unserved, self.left_out, self._carried, self._divided = unserved, left_out, carried, wanted
+        yield from letting_go(before)
 
     def carrying(self, reason: str = "no longer wanted") -> Iterator[None]:
         """Carry the topics that `dividing` has found, and no others; in steps."""
@@ -213,11 +216,15 @@ class ExchangeRunner:
 
     def _want_streamed(self, stream: Stream, wanted: Mapping[Subscription, Instrument], reason: str) -> Iterator[None]:
         shards = [shard for shard in self.shards if shard.source is stream]
+        portion = stream.batch * max(1, TOPICS // stream.batch)  # of topics in one step, in full requests
         carried: set[Subscription] = set()
         for shard in shards:
             leaving = [s for s in shard.subscriptions if s not in wanted]
-            self._rest(stream.name, shard.release(leaving, reason))
-            self._note_release(shard, leaving)
+            for start in range(0, len(leaving), portion):
+                some = leaving[start : start + portion]
+                self._rest(stream.name, shard.release(some, reason))
+                self._note_release(shard, some)
+                yield
             for instrument in {wanted[s].raw_symbol: wanted[s] for s in shard.subscriptions}.values():
                 shard.refresh(instrument)
             carried |= shard.subscriptions.keys()
@@ -230,7 +237,7 @@ class ExchangeRunner:
             new += [s for s in some if s not in carried]
             yield
         for shard in shards:
-            while new and self._fill(shard, new, wanted, max(STEP, stream.batch)):
+            while new and self._fill(shard, new, wanted, portion):
                 yield
             yield
         while new:

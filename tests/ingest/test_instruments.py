@@ -1,7 +1,7 @@
 """Instruments: listings in parts and pages, what a later one changes, and what is kept on disk."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,14 @@ from msgspec.json import Decoder
 from aggregator.catalog.registry import load_exchange
 from aggregator.errors import SessionError
 from aggregator.exchange import Details, Exchange, Listing, Request, Stream
+from aggregator.ingest import listing as listing_module
 from aggregator.ingest.listing import (
     MOST_FAILED,
+    Choice,
+    Identity,
     Listed,
     Markets,
-    choose,
+    choosing,
     fetch_listing,
     identity,
     load,
@@ -24,6 +27,7 @@ from aggregator.ingest.listing import (
     save,
     suggest,
 )
+from aggregator.ingest.symbols import matches
 from aggregator.records import Instrument, MarketState
 
 SPOT = Request("https://toy.example/spot")
@@ -296,22 +300,63 @@ def test_markets_that_share_a_name_are_told_apart() -> None:
 
 def test_patterns_keep_what_is_halted_and_followed() -> None:
     a, b = read_bodies(BOTH, [body("A", state="halt"), body("B", state="halt")], {}, 7).instruments
-    assert choose([a, b], ["*"])[0] == []
-    assert choose([a, b], ["*"], {identity(a)})[0] == [a]
+    assert choose([a, b], ["*"]).instruments == []
+    assert choose([a, b], ["*"], {identity(a)}).instruments == [a]
 
 
 def test_what_is_only_announced_is_asked_for_by_name_alone() -> None:
     (soon,) = read_bodies(BOTH, [body("A", state="pre_open", ts_listed=100)], {}, 7).instruments
-    assert choose([soon], ["*"], now=99) == ([], ["*"])
-    assert choose([soon], ["*"], now=100)[0] == [soon]
-    assert choose([soon], ["A/USD"], now=99)[0] == [soon]
+    assert (choose([soon], ["*"], now=99).instruments, choose([soon], ["*"], now=99).idle) == ([], ["*"])
+    assert choose([soon], ["*"], now=100).instruments == [soon]
+    assert choose([soon], ["A/USD"], now=99).instruments == [soon]
 
 
 def test_patterns_leave_out_what_is_closed_and_names_do_not() -> None:
     instruments = read_bodies(BOTH, [body("A"), body("B", state="halt")], {}, 7).instruments
-    assert [i.base for i in choose(instruments, ["*/USD"])[0]] == ["A"]
-    assert [i.base for i in choose(instruments, ["B/USD"])[0]] == ["B"]
-    assert choose(instruments, ["X/USD", "A/USD"])[1] == ["X/USD"]
+    assert [i.base for i in choose(instruments, ["*/USD"]).instruments] == ["A"]
+    assert [i.base for i in choose(instruments, ["B/USD"]).instruments] == ["B"]
+    assert choose(instruments, ["X/USD", "A/USD"]).idle == ["X/USD"]
+
+
+def choose(
+    instruments: Sequence[Instrument], patterns: Sequence[str], followed: Collection[Identity] = (), now: int = 0
+) -> Choice:
+    """What patterns come to, when all steps are done."""
+    found: list[Choice] = []
+
+    def steps() -> Iterator[None]:
+        found.append((yield from choosing(instruments, patterns, followed, now)))
+
+    for _ in steps():
+        pass
+    return found[0]
+
+
+def test_each_pattern_is_told_what_it_comes_to() -> None:
+    instruments = read_bodies(BOTH, [body("A", "B", "C"), body("D", state="halt")], {}, 7).instruments
+    found = choose(instruments, ["*/EUR", "C/USD", "B*", "X", "D*", "BUSD", "A/USD"])
+    assert [i.base for i in found.instruments] == ["C", "B", "A"]
+    assert [i.base for i in found.waiting] == ["D"]
+    assert found.idle == ["*/EUR", "X", "D*"]
+    assert found.unlisted == ["*/EUR", "X"]
+
+
+def test_choosing_gives_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing_module, "STEP", 10)
+    instruments = [Instrument(raw_symbol=f"M{at}", symbol=f"M{at}/USD") for at in range(100)]
+    looked = 0
+
+    def counted(pattern: str, instrument: Instrument) -> bool:
+        nonlocal looked
+        looked += 1
+        return matches(pattern, instrument)
+
+    monkeypatch.setattr(listing_module, "matches", counted)
+    names = [f"M{at}" for at in range(0, 100, 2)]
+    most = 0
+    for _ in choosing(instruments, [*names, "M*", "*/USD"]):
+        most, looked = max(most, looked), 0
+    assert most == 10, "an instrument is looked at once for a pattern, and not at all for a name"
 
 
 async def test_what_is_kept_is_what_is_read(tmp_path: Path) -> None:

@@ -323,3 +323,4 @@ class Connection:
             self._timer.cancel()
         if self._line is not None:
             self._line.hang_up(self.close_reason or "")
+            self._line = None  # it knows this connection, whose books would stay until the collector looks for such

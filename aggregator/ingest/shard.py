@@ -373,11 +373,7 @@ class Shard:
         """Keep one line connected."""
         backoff = FIRST_BACKOFF_S
         while True:
-            connection, ending = self._begin(line, carried)
-            try:
-                connection, ending = await self._attend(line, connection, ending)
-            finally:
-                ending.cancel()
+            connection = await self._attend(line, *self._begin(line, carried))
             session = connection.session
             self._end(connection)
             carried = self._resting[line] = session.carried()
@@ -388,6 +384,7 @@ class Shard:
             is_busy = connection.error is not None and connection.error.is_busy  # its words stand in the log already
             reason = "too many requests" if is_busy else connection.close_reason
             log.warning("%s: %s; again in %.1f s", session.conn, reason, wait)
+            del connection, session  # else its topics would stay in memory for as long as the next connection lives
             await asyncio.sleep(wait)
 
     def _judge_keys(self, session: Session) -> float:
@@ -464,38 +461,43 @@ class Shard:
         self._context.bus.publish(self.arbiter.merge(session, records, now))
         self._context.bus.publish(self.arbiter.settle(now))
 
-    async def _attend(
-        self, line: int, connection: Connection, ending: asyncio.Task[str]
-    ) -> tuple[Connection, asyncio.Task[str]]:
-        """Watch a connection until it ends, or the last of those that have taken its place."""
+    async def _attend(self, line: int, connection: Connection, ending: asyncio.Task[str]) -> Connection:
+        """Watch a connection until it ends, or the last of those that have taken its place, which this gives.
+
+        Nobody else keeps the first: its books are freed once another has taken its place.
+        """
         loop = asyncio.get_running_loop()
         next_try, pause = 0.0, AGAIN_S
-        while not ending.done():
-            await asyncio.wait({ending}, timeout=LOOK_S)
-            reason = self._reason_to_replace(connection)
-            if ending.done() or reason is None or loop.time() < next_try:
-                continue
-            if self._context.slots.is_full:
-                connection.gone(reason)  # a successor would wait for this one's slot
-                continue
-            log.info("%s: %s: a new connection is made before this one goes", connection.session.conn, reason)
-            successor, its_ending = self._begin(line, _asked(connection.session.carried()))
-            try:
-                await self._join(connection, ending, successor, its_ending)
-            except asyncio.CancelledError:
-                its_ending.cancel()
-                raise
-            next_try = loop.time() + pause if its_ending.done() or connection.session.reconnect_reason else 0.0
-            pause = min(pause * 2, LONGEST_PAUSE_S) if connection.session.reconnect_reason else AGAIN_S
-            if its_ending.done() and not ending.done():
-                self._end(successor)
-                continue
-            if ending.done():
-                self._end(connection)
-            else:
-                await self._retire(connection, ending, reason)
-            connection, ending = successor, its_ending
-        return connection, ending
+        try:
+            while not ending.done():
+                await asyncio.wait({ending}, timeout=LOOK_S)
+                reason = self._reason_to_replace(connection)
+                if ending.done() or reason is None or loop.time() < next_try:
+                    continue
+                if self._context.slots.is_full:
+                    connection.gone(reason)  # a successor would wait for this one's slot
+                    continue
+                log.info("%s: %s: a new connection is made before this one goes", connection.session.conn, reason)
+                successor, its_ending = self._begin(line, _asked(connection.session.carried()))
+                try:
+                    await self._join(connection, ending, successor, its_ending)
+                except asyncio.CancelledError:
+                    its_ending.cancel()
+                    raise
+                next_try = loop.time() + pause if its_ending.done() or connection.session.reconnect_reason else 0.0
+                pause = min(pause * 2, LONGEST_PAUSE_S) if connection.session.reconnect_reason else AGAIN_S
+                if its_ending.done() and not ending.done():
+                    self._end(successor)
+                    del successor
+                    continue
+                if ending.done():
+                    self._end(connection)
+                else:
+                    await self._retire(connection, ending, reason)
+                connection, ending = successor, its_ending
+        finally:
+            ending.cancel()
+        return connection
 
     def _reason_to_replace(self, connection: Connection) -> str | None:
         if not connection.is_open:

@@ -320,6 +320,7 @@ class LineArbiter:
         if self._alone_from is not None and now.mono >= self._alone_from:
             self.is_merging, self._alone_from = False, None
             self._tell_holes(out, now, now.mono)
+            self._topics.clear()  # they know the lines that have gone, and are made anew when another joins
         if not self.is_merging:
             return [*out, *records] if out else records
         if not self._lines:

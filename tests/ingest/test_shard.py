@@ -1,6 +1,7 @@
 """Connections that follow each other or stand side by side: nothing is lost and nothing comes twice."""
 
 import asyncio
+import gc
 from contextlib import suppress
 
 import pytest
@@ -13,6 +14,8 @@ from aggregator.ingest.rest import Hosts
 from aggregator.ingest.runner import ExchangeRunner, for_rest, for_streams
 from aggregator.ingest.shard import ConnectionPolicy
 from aggregator.records import BookDelta, BookSnapshot, Gap, Health, Record, Trade
+from aggregator.session import arbiter
+from aggregator.session.session import Session
 from tests.support.hurry import hurried, seconds
 from tests.support.toy import HOST, PATIENCE, Seen, Server, running, toy
 from tests.support.views import every_health
@@ -69,6 +72,37 @@ async def test_a_connection_is_replaced_before_its_lifetime_ends() -> None:
         book = runner.book("A")
         assert book is not None
         assert book.sequence == numbers(seen.of(BookDelta))[-1]
+
+
+def sessions() -> set[str]:
+    """The connections of which anything is still in memory."""
+    return {found.conn for found in gc.get_objects() if type(found) is Session}
+
+
+@pytest.mark.parametrize("policy", [ConnectionPolicy(lifetime=0.6), ConnectionPolicy()], ids=["replaced", "lost"])
+async def test_a_connection_that_is_over_is_freed_without_the_collector(
+    monkeypatch: pytest.MonkeyPatch, policy: ConnectionPolicy
+) -> None:
+    monkeypatch.setattr(arbiter, "BEHIND_NS", 0)  # the one that is left is compared with it for no longer
+    gc.collect()
+    before = sessions()
+    gc.disable()
+    try:
+        async with running(toy(), policy=policy) as (server, seen, runner):
+            task = asyncio.create_task(trading(server))
+            for count in range(3):
+                await seen.until(Health, 2 * (count + 1), state="subscribing")
+                if policy.lifetime is None:
+                    await seen.until(BookDelta)
+                    await server.sockets[-1].close()
+            await seen.until(Health, 8, state="subscribing")
+            (only,) = runner.shards
+            async with asyncio.timeout(PATIENCE):
+                while sessions() - before != {c.session.conn for c in only._connections}:  # noqa: ASYNC110 - likewise
+                    await asyncio.sleep(0.02)
+            task.cancel()
+    finally:
+        gc.enable()
 
 
 async def both_are_good(runner: ExchangeRunner, server: Server, connections: int) -> None:

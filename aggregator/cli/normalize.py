@@ -35,7 +35,7 @@ from aggregator.records import Gap, Instrument, Record
 
 encode, encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines
 TOGETHER = 256  # records that are encoded together: about 64 kB
-GC_THRESHOLD = (50_000, 20, 50)  # it is the daemon's
+GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
 AHEAD = 2  # captures that are read before their turn comes, or are done, for each process
 PIECE_BYTES = 2**20
 FRAMES = {"in", "rest"}  # lines of a capture that an exchange has said

@@ -1,7 +1,6 @@
 """The daemon: connectors by id, instruments, runners, bus and sinks, started together and stopped in order."""
 
 import asyncio
-import ctypes
 import gc
 import logging
 import os
@@ -22,6 +21,7 @@ from aggregator.capture.recorder import CLOSE_S
 from aggregator.config.config import Config, default_control
 from aggregator.daemon.attention import Attention
 from aggregator.daemon.changes import Changes, Reread
+from aggregator.daemon.collector import Collector
 from aggregator.daemon.control import Answering, Control
 from aggregator.daemon.identity import own_name
 from aggregator.daemon.insight import DaemonInsight
@@ -52,9 +52,8 @@ DRAIN_S = 3.0  # the sinks have so long to write what they hold,
 HANG_UP_S = 0.5  # and less by what exchanges take longer than this to end
 SETTLE_S = 30.0  # the service manager waits so much longer than a start may take
 ECHO_S = 0.3  # a second signal within this time is the first: `timeout` and others signal a process, then its group
-SWEEP_S = 20.0  # a sweep takes milliseconds, because little is tracked
 SWITCH_S = 0.0005  # another thread may hold the interpreter so long while frames wait (5 ms unless told)
-GC_THRESHOLD = (50_000, 20, 50)  # records are not tracked, so a young collection finds little
+GC_THRESHOLD = (10_000, 10**6, 10**6)  # a look at the young takes 1 to 2 ms; the old are left to `Collector`
 
 T = TypeVar("T")
 
@@ -177,7 +176,7 @@ class Daemon:
             sys.setswitchinterval(SWITCH_S)
             await self._be_asked()
             chores = (
-                sweep(),
+                Collector().sweep(),
                 self._progress.watch(),
                 self.process.watch(),
                 marks.beat(),
@@ -301,23 +300,6 @@ def tell_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         log.error("%s: %s", str(context.get("message")).splitlines()[0], in_short(error))
     else:
         loop.default_exception_handler(context)
-
-
-async def sweep() -> None:
-    """Free the sessions of connections that are gone: they hold books, and only the collector frees them."""
-    give_back = _trimmer()
-    while True:
-        await asyncio.sleep(SWEEP_S)
-        gc.collect()
-        give_back(0)
-
-
-def _trimmer() -> Callable[[int], object]:
-    """The C library's own way to give free memory back to the system, where it has one: else it keeps the most."""
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return lambda _: None
 
 
 def run(main: Callable[[], Coroutine[object, object, None]]) -> None:

@@ -108,7 +108,7 @@ class Process:
             loop=type(loop).__module__.partition(".")[0],
             lag_ms=_ms(self._lags[-1] if self._lags else 0.0),
             lag_max_ms=_ms(max(self._lags, default=0.0)),
-            memory_bytes=_memory(),
+            memory_bytes=memory(),
             open_files=_open_files(),
             threads=threading.active_count(),
             tasks=len(asyncio.all_tasks(loop)),
@@ -119,7 +119,8 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _memory() -> int | None:
+def memory() -> int | None:
+    """Resident memory in bytes, where the system tells it."""
     with suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
     return None

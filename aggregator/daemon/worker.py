@@ -29,7 +29,8 @@ from aggregator.bus.selection import Selection, parse_pattern
 from aggregator.bus.view import Wanted
 from aggregator.config.config import Config
 from aggregator.daemon import words
-from aggregator.daemon.daemon import GC_THRESHOLD, SWITCH_S, Daemon, run, sweep, tell_loop
+from aggregator.daemon.collector import Collector
+from aggregator.daemon.daemon import GC_THRESHOLD, SWITCH_S, Daemon, run, tell_loop
 from aggregator.daemon.logs import set_level, set_up, tell_repeats
 from aggregator.daemon.marks import Found, Marks
 from aggregator.daemon.shared_hosts import BorrowedHosts
@@ -94,7 +95,13 @@ class WorkerDaemon(Daemon):
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLD)
         sys.setswitchinterval(SWITCH_S)
-        chores = (sweep(), self.process.watch(), self._beat(), self.attention.watch(self._keeper), tell_repeats())
+        chores = (
+            Collector().sweep(),
+            self.process.watch(),
+            self._beat(),
+            self.attention.watch(self._keeper),
+            tell_repeats(),
+        )
         tasks = [loop.create_task(each) for each in chores]
         self.changes.begin()
         try:

@@ -18,7 +18,7 @@ from aggregator.daemon.process import memory
 
 LOOK_S = 0.5
 SWEEP_LOOKS = 40  # a sweep at each so many looks
-FULL_LOOKS = 7200  # whether memory has grown is asked at each so many
+FULL_LOOKS = 7200  # at each so many it asks whether memory has grown
 MANY = 2  # so many collections of the young since the last sweep: a look at what they have left would take long
 LONG_S = 0.002  # so does the next sweep, where this one did
 GROWN = 1.25  # times as much memory as after the last look at all

@@ -20,7 +20,7 @@ from aggregator.ingest.symbols import matches
 from aggregator.records import Channel, Instrument
 
 MOST_NAMES = 3  # so many instruments are named in one line of the log
-FEW = 100  # of so many in a row that do not wait others may have their turn
+FEW = 100  # others may have their turn after so many in a row that do not wait
 
 log = logging.getLogger("aggregator.daemon")
 

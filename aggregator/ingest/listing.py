@@ -535,8 +535,8 @@ def life(instrument: Instrument, now: int) -> Life:
     return found
 
 
-class Choice(Struct, frozen=True):
-    """What patterns come to.
+class ChosenMarkets(Struct, frozen=True):
+    """The outcome of patterns.
 
     instruments: those that some pattern asks for
     waiting: those that one fits and none asks for as they are now
@@ -551,7 +551,7 @@ class Choice(Struct, frozen=True):
 
 def choosing(
     instruments: Sequence[Instrument], patterns: Sequence[str], followed: Collection[Identity] = (), now: int = 0
-) -> Generator[None, None, Choice]:
+) -> Generator[None, None, ChosenMarkets]:
     """Find what patterns ask for, in steps, between which others may have their turn.
 
     A pattern asks for what trades or soon will, and keeps what is halted and `followed` already; a full name asks for
@@ -579,7 +579,9 @@ def choosing(
             idle.append(pattern)
         if is_unlisted:
             unlisted.append(pattern)
-    return Choice(list(chosen.values()), [one for name, one in waiting.items() if name not in chosen], idle, unlisted)
+    return ChosenMarkets(
+        list(chosen.values()), [one for name, one in waiting.items() if name not in chosen], idle, unlisted
+    )
 
 
 def _by_name(instruments: Sequence[Instrument]) -> Generator[None, None, dict[str, list[Instrument]]]:

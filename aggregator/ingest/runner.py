@@ -216,7 +216,7 @@ class ExchangeRunner:
 
     def _want_streamed(self, stream: Stream, wanted: Mapping[Subscription, Instrument], reason: str) -> Iterator[None]:
         shards = [shard for shard in self.shards if shard.source is stream]
-        portion = stream.batch * max(1, TOPICS // stream.batch)  # of topics in one step, in full requests
+        portion = stream.batch * max(1, TOPICS // stream.batch)  # topics of one step, in full requests
         carried: set[Subscription] = set()
         for shard in shards:
             leaving = [s for s in shard.subscriptions if s not in wanted]

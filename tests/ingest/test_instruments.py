@@ -14,7 +14,7 @@ from aggregator.exchange import Details, Exchange, Listing, Request, Stream
 from aggregator.ingest import listing as listing_module
 from aggregator.ingest.listing import (
     MOST_FAILED,
-    Choice,
+    ChosenMarkets,
     Identity,
     Listed,
     Markets,
@@ -320,9 +320,9 @@ def test_patterns_leave_out_what_is_closed_and_names_do_not() -> None:
 
 def choose(
     instruments: Sequence[Instrument], patterns: Sequence[str], followed: Collection[Identity] = (), now: int = 0
-) -> Choice:
+) -> ChosenMarkets:
     """What patterns come to, when all steps are done."""
-    found: list[Choice] = []
+    found: list[ChosenMarkets] = []
 
     def steps() -> Iterator[None]:
         found.append((yield from choosing(instruments, patterns, followed, now)))

@@ -8,7 +8,18 @@ it; that of contracts ends in `V3`.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Stream, Subscribe, Subscription
+from aggregator.exchange import (
+    Exchange,
+    Heartbeat,
+    Limits,
+    Listing,
+    Older,
+    Poll,
+    Request,
+    Stream,
+    Subscribe,
+    Subscription,
+)
 from aggregator.records import Channel, Instrument
 from aggregator.refusals import coded
 from aggregator.sequence import linked
@@ -58,6 +69,7 @@ def stream(name: str, path: str, channels: dict[Channel, str], serves: Callable[
 
 EXCHANGE = Exchange(
     id="btse",
+    older=(Older(channels=("book",), until="2023-04"),),
     docs="https://docs.btse.com",
     checked="2026-09, live probes of contracts by others; 2026-11, its documentation for spot",
     trouble=coded("code", "msg", fine=("1",), busy=("429",)),

@@ -63,6 +63,33 @@ class BookWire(Struct, gc=False):
         )
 
 
+class QuoteRow(Struct, gc=False):
+    price: Text
+    size: Text
+
+
+class OlderBook(Struct, gc=False):
+    """A whole book of before the one by changes; captures of 2020 and 2022 hold it, the older without name and time.
+
+    https://github.com/btsecom/docs (orderbook snapshot by depth, and by grouping)
+    """
+
+    buyQuote: list[QuoteRow]
+    sellQuote: list[QuoteRow]  # the dearest stands first
+    symbol: str = ""
+    timestamp: int | None = None
+
+    def record(self, named: str) -> BookSnapshot:
+        bids, asks = ([(text(row.price), text(row.size)) for row in side] for side in (self.buyQuote, self.sellQuote))
+        return BookSnapshot(
+            raw_symbol=self.symbol or named,
+            bids=sorted(bids, key=price, reverse=True),
+            asks=sorted(asks, key=price),
+            reason="periodic",
+            ts_event=None if self.timestamp is None else self.timestamp * MS_NS,
+        )
+
+
 class TradeRow(Struct, gc=False):
     symbol: str
     price: Text
@@ -104,11 +131,23 @@ class Frame(Struct):
 
 decode = Decoder(Frame).decode
 decode_book = Decoder(BookWire).decode
+decode_older = Decoder(OlderBook, float_hook=as_written).decode
 decode_trades = Decoder(list[TradeRow], float_hook=as_written).decode
 
 
 def price(level: Level) -> Decimal:
     return Decimal(level[0])
+
+
+def read_older(topic: str, data: Raw) -> Iterable[Event]:
+    """A whole book: its topic may name the market, and says so where prices are put together in groups."""
+    kind, _, rest = topic.partition(":")
+    name, _, groups = rest.rpartition("_")
+    if kind == "orderBookApi" and groups not in {"", "0"}:
+        return ()
+    if not (book := decode_older(data)).symbol and not name:
+        raise BadFrame("a book of a market that is not named")
+    return (book.record(name),)
 
 
 def parser() -> Parse:
@@ -129,8 +168,10 @@ def parser() -> Parse:
         kind = said.topic.partition(":")[0]
         if kind in {"update", "snapshotL1"}:
             return (decode_book(said.data).record(),)
-        if kind in {"tradeHistoryApi", "tradeHistoryApiV3"}:
+        if kind in {"tradeHistoryApi", "tradeHistoryApiV2", "tradeHistoryApiV3"}:
             return read_trades(said.topic, said.data)
+        if kind in {"orderBookApi", "orderBookL2Api"}:
+            return read_older(said.topic, said.data)
         if said.event == "subscribe":
             return [Accepted(topic=topic) for topic in said.channel]
         if said.event == "unsubscribe":

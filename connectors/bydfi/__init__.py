@@ -30,7 +30,7 @@ EXCHANGE = Exchange(
             serves=lambda i: i.kind != "spot",
             subscribe=contract_frames.asking("sub"),
             unsubscribe=contract_frames.asking("unsub"),
-            parse=by_word(b'"e":"', legacy.READERS, contract_frames.parse),
+            parse=by_word(b'"e":"', legacy.READERS, legacy.parse_other(contract_frames.parse)),
             snapshot=contract_frames.snapshot(CONTRACT),
             sequence={"book": contiguous},
             heartbeat=Heartbeat(every=15, frame=b'{"method":"ping"}'),

@@ -5,12 +5,13 @@ Changes of a book had the same shape as a whole one; the books that ccxt asked f
 """
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 
 from msgspec import Struct, field
 from msgspec.json import Decoder
 
-from aggregator.exchange import Event
-from aggregator.records import DAY_S, MS_NS, BookSnapshot, Candle, Ticker
+from aggregator.exchange import Event, Parse, Refused
+from aggregator.records import DAY_S, MS_NS, BookSnapshot, Candle, Level, Ticker
 from aggregator.wire import Text, candle, levels, nonzero, number, optional
 
 
@@ -59,18 +60,47 @@ class BookWire(Struct):
     asks: list[list[Text]] = field(name="a")
 
     def record(self) -> BookSnapshot:
-        bids, asks = levels(self.bids), levels(self.asks)
+        """Give a whole book; the dearest ask stands first in the frame that ccxt shows."""
+        bids = sorted(levels(self.bids), key=price, reverse=True)
+        asks = sorted(levels(self.asks), key=price)
         return BookSnapshot(
             raw_symbol=self.s, bids=bids, asks=asks, depth=100, reason="periodic", ts_event=self.at * MS_NS
         )
 
 
+class Other(Struct):
+    channel: str = ""
+    id: int | str | None = None
+    result: bool | str | None = None
+    code: int | str | None = None
+    msg: str = ""
+
+
+def price(level: Level) -> Decimal:
+    return Decimal(level[0])
+
+
 decode_day = Decoder(DayWire, float_hook=number).decode
 decode_bar = Decoder(BarWire, float_hook=number).decode
 decode_book = Decoder(BookWire, float_hook=number).decode
+decode_other = Decoder(Other).decode
 
 READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {
     "24hrTicker": lambda frame: (decode_day(frame).record(),),
     "kline": lambda frame: (decode_bar(frame).record(),),
     "depthUpdate": lambda frame: (decode_book(frame).record(),),
 }
+
+
+def parse_other(parse: Parse) -> Parse:
+    """A reader of the answers to requests and pings, and of refusals, which name no topic; the rest is `parse`'s."""
+
+    def read(frame: bytes) -> Iterable[Event]:
+        said = decode_other(frame)
+        if said.channel:
+            return parse(frame)
+        if said.code is not None:
+            return (Refused(f"{said.code}: {said.msg}"),)
+        return parse(frame) if said.id is None or said.result is None else ()
+
+    return read

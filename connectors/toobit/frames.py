@@ -13,7 +13,7 @@ from aggregator.exchange import Event
 from aggregator.records import MS_NS, BookDelta, BookSnapshot, IndexPrice
 from aggregator.sequence import Rule, Verdict, contiguous
 from aggregator.wire import Text, bbo, levels, nonzero
-from connectors.families.bhex.frames import Said, parsing, trades
+from connectors.families.bhex.frames import Said, parsing, read_depths, trades
 
 # A whole book has no number of the same count, so that the first change after it may have any.
 counted = Rule("counted", lambda *_: Verdict.NEXT, contiguous.follows, sure=False)
@@ -85,5 +85,11 @@ def read_indices(frame: bytes) -> Iterable[Event]:
 
 
 parse = parsing(
-    {"trade": trades(is_buy=True), "diffDepth": read_changes, "bookTicker": read_best, "index": read_indices}
+    {
+        "trade": trades(is_buy=True),
+        "depth": read_depths,  # whole each time: nobody subscribes to it here
+        "diffDepth": read_changes,
+        "bookTicker": read_best,
+        "index": read_indices,
+    }
 )

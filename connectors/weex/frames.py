@@ -43,6 +43,7 @@ class Bars(Rows[BarRow], gc=False):
 class Other(Struct):
     e: str = ""
     event: str = ""
+    method: str = ""
     result: bool | None = None
     id: int | None = None
     msg: str = ""
@@ -111,6 +112,8 @@ def read_other(frame: bytes) -> Iterable[Event]:
         return () if read is None else read(frame)
     if said.event:
         return (Reply(PONG),) if said.event == "ping" else ()
+    if said.method == "PONG":  # ccxt 4.5.90 has a ping answered so, and probes by `result`
+        return ()
     if said.result is None:
         raise BadFrame("neither data nor an answer")
     if said.id == 0:  # the answer to a ping of ours

@@ -1,11 +1,11 @@
 """CEX.IO, its spot trading of today: books by the stream, trades and statistics by REST.
 
 https://trade.cex.io/docs/
-The address before, `ws.cex.io`, asks for a login before it tells a book (September 2026), and is not used. Trades are
-documented for the stream, too, but none came in three minutes of September 2026.
+The address before, `ws.cex.io`, asks for a login before it tells a book (September 2026), and is not used: captures of
+it are read. Trades are documented for the stream, too, but none came in three minutes of September 2026.
 """
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Stream
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Older, Poll, Stream
 from aggregator.refusals import coded
 from aggregator.sequence import GAP, NEXT, Rule, Verdict
 from aggregator.wire import at
@@ -22,6 +22,7 @@ STRICT = Rule("strict", follows, follows)
 
 EXCHANGE = Exchange(
     id="cex",
+    older=(Older(channels=("book", "ticker", "bbo")),),
     docs="https://trade.cex.io/docs/",
     checked="2026-09, live probes by others; ccxt 4.5.90 for its answers by REST",
     trouble=coded("error", busy=("API rate limit reached",)),

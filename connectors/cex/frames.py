@@ -13,6 +13,7 @@ from aggregator.exchange import Accepted, Event, Hangup, Refused, Subscribe, Sub
 from aggregator.records import BookDelta, BookSnapshot
 from aggregator.refusals import meaning_of
 from aggregator.wire import Text, encode, levels, number
+from connectors.cex.older import READERS
 
 ASK, LEAVE, CHANGE = "order_book_subscribe", "order_book_unsubscribe", "order_book_increment"
 DEPTH = 20  # levels a side
@@ -40,6 +41,8 @@ def parse(frame: bytes) -> Iterable[Event]:
     said = decode(frame)
     if said.e == "disconnected":
         return (Hangup("the exchange says that it disconnects"),)
+    if said.e in READERS:
+        return READERS[said.e](said.data)
     if said.e not in {ASK, CHANGE}:
         return ()
     book = decode_book(said.data)

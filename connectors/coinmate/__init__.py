@@ -2,14 +2,28 @@
 
 https://coinmate.docs.apiary.io/
 Its documentation of February 2026 does not say how the answer to a pair that there is not looks: an error names
-nothing, so topics are asked for one by one. Version 1, where an address names its market and no frame does, is left
-alone.
+nothing, so topics are asked for one by one. Version 1, where an address names its market and no frame does, is spoken
+still: captures of it are read.
 """
 
-from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Snapshot, Stream
+from collections.abc import Sequence
+
+from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Poll, Request, Snapshot, Stream, Subscription
 from aggregator.wire import at
-from connectors.coinmate.frames import CHANNELS, PING, ask, parser, topic
+from connectors.coinmate.frames import CHANNELS, PATHS, PING, ask, parser, parser_of_one, topic
 from connectors.coinmate.rest import API, read_pair, read_quotations, read_whole, trouble
+
+SOCKET = "wss://coinmate.io/api/websocket"
+WHOLE = Snapshot(
+    request=lambda pair: Request(f"{API}/orderBook?currencyPair={pair}&groupByPriceLimit=True"),
+    parse=read_whole,
+    in_band=True,
+)
+
+
+def address(wanted: Sequence[Subscription]) -> str:
+    return f"{SOCKET}/channel/" + "".join(f"{PATHS[s.channel]}/{s.raw_symbol}" for s in wanted[:1])
+
 
 EXCHANGE = Exchange(
     id="coinmate",
@@ -23,24 +37,31 @@ EXCHANGE = Exchange(
         "The open of its statistics is that of the day, not of 24 hours, and is left out.",
         "The best prices are asked for, and have no sizes. It has no candles.",
         "The listing has no states.",
+        "Captures of version 1 of its stream are read; no frame of it names its market.",
     ),
     limits=Limits(weights={API: ((100, 60),)}),
     listing=Listing((Request(f"{API}/tradingPairs"),), at("data"), read_pair),
     feeds=(
         Stream(
-            url="wss://coinmate.io/api/websocket",
+            url=SOCKET,
             channels=CHANNELS,
             topic=topic,
             subscribe=ask("subscribe"),
             unsubscribe=ask("unsubscribe"),
             parser=parser,
             heartbeat=Heartbeat(20, PING),
-            snapshot=Snapshot(
-                request=lambda pair: Request(f"{API}/orderBook?currencyPair={pair}&groupByPriceLimit=True"),
-                parse=read_whole,
-                in_band=True,
-            ),
+            snapshot=WHOLE,
             batch=1,
+        ),
+        Stream(
+            name="version_1",
+            url=address,
+            until="2026-02-20",  # the day of the documentation that this goes by; both versions stand in it
+            channels=CHANNELS,
+            parser=parser_of_one,
+            snapshot=WHOLE,
+            one_market=True,
+            acknowledges=False,
         ),
         Poll(
             name="bbo",

@@ -4,15 +4,16 @@ from collections.abc import Iterable, Sequence
 
 from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Parse, Refused, Reply, Subscribe, Subscription
-from aggregator.records import BookSnapshot, Channel
+from aggregator.records import Channel
 from aggregator.wire import encode, past
-from connectors.coinmate.wires import Frame, TradeRow, decode, decode_book, decode_statistics, decode_trades, side
+from connectors.coinmate.wires import Frame, TradeRow, decode, decode_book, decode_statistics, decode_trades
 
 CHANNELS: dict[Channel, str] = {"trades": "trades", "book": "order_book", "ticker": "statistics"}
+PATHS: dict[Channel, str] = {"trades": "trades", "book": "order-book", "ticker": "trade-stats"}  # version 1 has these
 PING, PONG = encode({"event": "ping"}), encode({"event": "pong"})
 
 
-def read_trades(pair: str, rows: list[TradeRow], before: list[TradeRow] | None) -> Iterable[Event]:
+def read_trades(pair: str | None, rows: list[TradeRow], before: list[TradeRow] | None) -> Iterable[Event]:
     """Read the trades that the list before did not hold; all of the first one are from before the subscription."""
     if before is None:
         return past(row.record(pair) for row in reversed(rows))
@@ -26,8 +27,7 @@ def parser() -> Parse:
     def data(said: Frame) -> Iterable[Event]:
         word, _, pair = said.channel.partition("-")
         if word == CHANNELS["book"]:
-            book = decode_book(said.payload)
-            return (BookSnapshot(raw_symbol=pair, bids=side(book.bids), asks=side(book.asks), reason="periodic"),)
+            return (decode_book(said.payload).record(pair),)
         if word == CHANNELS["trades"]:
             rows = decode_trades(said.payload)
             last, before[pair] = before.get(pair), rows
@@ -47,6 +47,30 @@ def parser() -> Parse:
         if said.event == "subscribe_success":
             return (Accepted(topic=said.channel),)
         return (Refused(said.message),) if said.event == "error" else ()
+
+    return parse
+
+
+def parser_of_one() -> Parse:
+    """Read version 1, where a connection has one channel of one market, which its address alone names."""
+    before: list[TradeRow] | None = None
+
+    def parse(frame: bytes) -> Iterable[Event]:
+        nonlocal before
+        said = decode(frame)
+        if said.event == "ping":
+            return (Reply(PONG),)
+        if said.event != "data":
+            return ()
+        if said.channel:
+            raise BadFrame("data that names a channel, as in version 2")
+        if not bytes(said.payload).startswith(b"{"):
+            rows = decode_trades(said.payload)
+            last, before = before, rows
+            return read_trades(None, rows, last)
+        if b'"bids"' in bytes(said.payload):
+            return (decode_book(said.payload).record(None),)
+        return (decode_statistics(said.payload).record(None),)
 
     return parse
 

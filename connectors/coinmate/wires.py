@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.records import DAY_S, Levels, Ticker, Trade
+from aggregator.records import DAY_S, BookSnapshot, Levels, Ticker, Trade
 from aggregator.wire import Text, as_written, ms, nonzero, optional, text
 
 
@@ -24,7 +24,7 @@ class TradeRow(Struct, frozen=True, gc=False):
     buyOrderId: int
     sellOrderId: int
 
-    def record(self, pair: str) -> Trade:
+    def record(self, pair: str | None) -> Trade:
         return Trade(
             raw_symbol=pair,
             price=text(self.price),
@@ -43,6 +43,9 @@ class Book(Struct, gc=False):
     bids: list[Level]
     asks: list[Level]
 
+    def record(self, pair: str | None) -> BookSnapshot:
+        return BookSnapshot(raw_symbol=pair, bids=side(self.bids), asks=side(self.asks), reason="periodic")
+
 
 class Statistics(Struct, gc=False):
     """Its open is that of the day, and is left out; all else is of 24 hours, as the same by REST."""
@@ -52,7 +55,7 @@ class Statistics(Struct, gc=False):
     low24hours: Text = None
     volume24Hours: Text = None
 
-    def record(self, pair: str) -> Ticker:
+    def record(self, pair: str | None) -> Ticker:
         return Ticker(
             raw_symbol=pair,
             last=nonzero(self.lastRealizedTrade),

@@ -48,7 +48,7 @@ EXCHANGE = Exchange(
     notes=(
         "A book is sent whole at each change, twenty levels a side, without a number.",
         "Trades have no id; their side is called the taker's by convention, and its documentation does not say.",
-        "Tickers are polled, and do not say of how long they are. Candles are had by REST alone, and are not followed.",
+        "Tickers are polled, and are of 24 hours. Candles are had by REST alone, and are not followed.",
     ),
     trouble=coded("message"),
     limits=Limits(weights={API: ((2, 1),)}),

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from aggregator.records import Instrument, Record, Ticker
+from aggregator.records import DAY_S, Instrument, Record, Ticker
 from aggregator.wire import Text, as_written, from_iso, nonzero, optional
 
 
 class TickerWire(Struct):
+    """Figures of 24 hours, as the exchange's own client says of them (hollaex-node-lib, `getTickers`)."""
+
     time: str | None = None
     open: Text = None
     high: Text = None
@@ -25,6 +27,7 @@ class TickerWire(Struct):
             high=nonzero(self.high),
             low=nonzero(self.low),
             base_volume=optional(self.volume),
+            window_s=DAY_S,
             ts_event=None if self.time is None else from_iso(self.time),
         )
 

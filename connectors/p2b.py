@@ -3,7 +3,8 @@
 https://github.com/P2B-team/P2B-WSS-Public/blob/main/wss_documentation.md
 https://github.com/P2B-team/p2b-api-docs/blob/master/api-doc.md
 A second book that is asked for takes the place of the first, so each has a connection of its own. Subscriptions to
-trades and statistics were confirmed in September 2026 and brought nothing: captures of them from before are read.
+trades, statistics and prices were confirmed in September 2026 and brought nothing: captures of them from before are
+read. Candles of the socket do not say of which interval they are, and are left alone.
 """
 
 from collections.abc import Iterable

@@ -6,7 +6,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from aggregator.records import DAY_S, BookDelta, BookSnapshot, Level, Levels, Record, Side, Ticker, Trade
-from aggregator.wire import Text, bbo, nonzero, optional, seconds, text
+from aggregator.wire import Text, bbo, nonzero, oldest_first, optional, seconds, text
 
 PAIR = "BTC-EUR"
 
@@ -14,18 +14,6 @@ PAIR = "BTC-EUR"
 class Row(Struct, gc=False):
     price: Text
     amount: Text  # zero removes the level
-
-
-class Changes(Struct, gc=False):
-    """A message names only what has changed; its prices of the house's own desk are not used."""
-
-    bids: list[Row] = []
-    asks: list[Row] = []
-
-    def records(self) -> Iterable[Record]:
-        if not self.bids and not self.asks:
-            return ()
-        return (BookDelta(raw_symbol=PAIR, bids=levels(self.bids), asks=levels(self.asks)),)
 
 
 class Depth(Struct):
@@ -75,6 +63,22 @@ class TickerWire(Struct):
             window_s=DAY_S,
         )
         return statistics, bbo(PAIR, self.bid, None, self.ask, None)
+
+
+class Changes(Struct, gc=False):
+    """A message names only what has changed; its prices of the house's own desk are not used."""
+
+    bids: list[Row] = []
+    asks: list[Row] = []
+    trades: list[TradeRow] = []
+    ticker: TickerWire | None = None
+
+    def records(self) -> Iterable[Record]:
+        if self.bids or self.asks:
+            yield BookDelta(raw_symbol=PAIR, bids=levels(self.bids), asks=levels(self.asks))
+        yield from oldest_first(row.record() for row in self.trades)
+        if self.ticker is not None:
+            yield from self.ticker.records()
 
 
 def levels(rows: list[Row]) -> Levels:

@@ -13,7 +13,7 @@ from connectors.families.viabtc.dotted_wires import Answer, decode, decode_answe
 
 SPAN = 16  # a request's number is our id times this, and the place of its word: an answer brings nothing else back
 PING = Heartbeat(20, b'{"method":"server.ping","params":[],"id":0}')
-READ = {f"{word}.update" for word in ("deals", "trades", "depth", "state", "ticker", "all_ticker")}
+READ = {f"{word}.update" for word in ("deals", "trades", "depth", "state", "price", "ticker", "all_ticker")}
 PASSING = ("too many", "frequen")
 
 

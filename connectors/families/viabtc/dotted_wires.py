@@ -77,6 +77,16 @@ class StateFrame(Struct, tag_field="method", tag="state.update", gc=False):
         return (wire.record(name),)
 
 
+class PriceFrame(Struct, tag_field="method", tag="price.update", gc=False):
+    """The last price alone, whenever it changes."""
+
+    params: tuple[str, Text]
+
+    def records(self) -> Iterable[Record]:
+        name, price = self.params
+        return (Ticker(raw_symbol=name, last=nonzero(price)),)
+
+
 class TickerRow(Struct, gc=False):
     symbol: str
     timestamp: Text  # milliseconds
@@ -131,6 +141,6 @@ class Answer(Struct):
 
 
 decode = Decoder(
-    DealsFrame | TradesFrame | DepthFrame | StateFrame | TickerFrame | AllTickersFrame, float_hook=number
+    DealsFrame | TradesFrame | DepthFrame | StateFrame | PriceFrame | TickerFrame | AllTickersFrame, float_hook=number
 ).decode
 decode_answer = Decoder(Answer).decode

@@ -89,16 +89,17 @@ def read_bars(frame: bytes) -> Iterable[Event]:
 
 
 def read_figures(frame: bytes, known: dict[str, FiguresRow]) -> Iterable[Event]:
-    """The records that this frame has news for; each is filled up with what was said before.
-
-    A frame of all markets, which others ask for, is passed over.
-    """
+    """The records that this frame has news for; each is filled up with what its topic said before."""
     said = decode_figures(frame)
-    news, sent = said.data, said.sent
-    if isinstance(news, list):
-        return ()
-    before = known.get(news.symbol) if said.type == "delta" else None
-    row = known[news.symbol] = news if before is None else news.filled(before)
+    for news in [row.full() for row in said.data] if isinstance(said.data, list) else [said.data]:
+        key = f"{said.topic} {news.symbol}"
+        before = known.get(key) if said.type == "delta" else None
+        known[key] = news if before is None else news.filled(before)
+        yield from told(known[key], news, said.sent)
+
+
+def told(row: FiguresRow, news: FiguresRow, sent: int | None) -> Iterable[Record]:
+    """The records of a market that its news tell, with what stands of it by now."""
     records: list[Record] = [row.ticker(sent)] if news.has_statistics() else []
     if row.fundingRate and (news.fundingRate or news.nextFundingTime):
         records.append(row.current(sent))
@@ -134,7 +135,7 @@ def parser() -> Parse:
     known: dict[str, FiguresRow] = {}
     readers: dict[str, Parse] = {
         "recentlyTrade": read_trades,
-        "instrumentInfo": lambda frame: read_figures(frame, known),
+        "instrumentInfo": lambda frame: [*read_figures(frame, known)],
         "candle": read_bars,
         **dict.fromkeys(("orderBook25", "orderBook200", "orderbook25"), read_book),  # a sample writes it small
     }

@@ -7,7 +7,7 @@ The bids of a whole book come worst first, its asks best first (live frames of S
 
 from typing import Literal
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 from msgspec.structs import astuple
 
 from aggregator.records import DAY_S, HOUR_S, MS_NS, Candle, Funding, Ticker, Trade
@@ -125,8 +125,42 @@ class FiguresRow(Struct, gc=False):
         return Funding(raw_symbol=self.symbol, rate=rate, kind="predicted", interval_s=HOUR_S, ts_sent=sent)
 
 
+class ShortRow(Struct, gc=False):
+    """The figures of one market among all, for which nobody asks here; `op`, an oracle's or a first price, is not told.
+
+    https://github.com/thrasher-corp/gocryptotrader/blob/master/exchanges/apexpro (what its names stand for)
+    """
+
+    s: str
+    p: Text = None
+    h: Text = None
+    l: Text = None  # noqa: E741 - the wire's name
+    v: Text = None
+    to: Text = None
+    tc: Text = None
+    fr: Text = None
+    xp: Text = None
+    mp: Text = None
+    o: Text = None
+
+    def full(self) -> FiguresRow:
+        return FiguresRow(
+            symbol=self.s,
+            lastPrice=optional(self.p),
+            highPrice24h=optional(self.h),
+            lowPrice24h=optional(self.l),
+            volume24h=optional(self.v),
+            turnover24h=optional(self.to),
+            tradeCount=optional(self.tc),
+            fundingRate=optional(self.fr),
+            indexPrice=optional(self.xp),
+            markPrice=optional(self.mp),
+            openInterest=optional(self.o),
+        )
+
+
 class Figures(Frame, kw_only=True, gc=False):
-    data: FiguresRow | list[Raw]  # a list of all markets, in short names, where the topic is `instrumentInfo.all`
+    data: FiguresRow | list[ShortRow]  # a list where the topic is `instrumentInfo.all`
 
 
 class BarRow(Struct, gc=False):

@@ -15,7 +15,15 @@ from aggregator.exchange import Accepted, Event, Refused, Request, Snapshot, Sub
 from aggregator.records import MS_NS, BookSnapshot, Channel, IndexPrice, MarkPrice
 from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import by_word, encode, nonzero, number, text
-from connectors.families.mexc.contract_wires import BarWire, DealWire, DepthWire, PriceWire, RateWire, TickerWire
+from connectors.families.mexc.contract_wires import (
+    BarWire,
+    DealWire,
+    DepthWire,
+    NamedTicker,
+    PriceWire,
+    RateWire,
+    TickerWire,
+)
 from connectors.families.mexc.wires import INTERVALS
 
 CHANNELS: dict[Channel, str] = {
@@ -45,6 +53,11 @@ class Push(Struct, Generic[T], gc=False):
         return None if self.ts is None else self.ts * MS_NS
 
 
+class All(Struct, gc=False):
+    data: list[NamedTicker]
+    ts: int | None = None
+
+
 class About(Struct):
     symbol: str | None = None
 
@@ -62,6 +75,7 @@ class Answer(Struct):
 decode_deals = Decoder(Push[list[DealWire] | DealWire], float_hook=number, strict=False).decode
 decode_depth = Decoder(Push[DepthWire], float_hook=number, strict=False).decode
 decode_ticker = Decoder(Push[TickerWire], float_hook=number, strict=False).decode
+decode_all = Decoder(All, float_hook=number, strict=False).decode
 decode_bar = Decoder(Push[BarWire], float_hook=number, strict=False).decode
 decode_rate = Decoder(Push[RateWire], float_hook=number, strict=False).decode
 decode_price = Decoder(Push[PriceWire], float_hook=number, strict=False).decode
@@ -88,6 +102,13 @@ def read_full(frame: bytes) -> Iterable[Event]:
 def read_ticker(frame: bytes) -> Iterable[Event]:
     said = decode_ticker(frame)
     return list(said.data.records(said.symbol, said.sent))
+
+
+def read_all(frame: bytes) -> Iterable[Event]:
+    """The tickers of all contracts, for which nobody asks here; they have bounds of prices, and not the best ones."""
+    said = decode_all(frame)
+    sent = None if said.ts is None else said.ts * MS_NS
+    return [record for ticker in said.data for record in ticker.records(ticker.symbol, sent)]
 
 
 def read_bar(frame: bytes) -> Iterable[Event]:
@@ -117,6 +138,7 @@ READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {
     "push.depth": read_depth,
     "push.depth.full": read_full,
     "push.ticker": read_ticker,
+    "push.tickers": read_all,
     "push.kline": read_bar,
     "push.funding.rate": read_rate,
     "push.fair.price": read_fair,
@@ -125,7 +147,7 @@ READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {
 
 
 def parse_other(frame: bytes) -> Iterable[Event]:
-    """Answers, and data however it is spaced; what else is pushed (all tickers, contracts) is of no use here."""
+    """Answers, and data however it is spaced; what else is pushed (contracts) is of no use here."""
     said = decode_other(frame)
     if said.channel in READERS:
         return READERS[said.channel](frame)

@@ -135,6 +135,10 @@ class TickerWire(Struct, gc=False):
             yield IndexPrice(raw_symbol=name, price=index, ts_event=at, ts_sent=sent)
 
 
+class NamedTicker(TickerWire, gc=False, kw_only=True):
+    symbol: str
+
+
 class BarWire(Struct, gc=False):
     interval: str
     t: int  # seconds

@@ -25,6 +25,7 @@ CHANNELS: dict[Channel, str] = {
     "funding": "fund_rate",
 }
 OURS = channels_by_word(CHANNELS)
+READ = {*OURS, "all_ticker"}
 DEPTH = 100  # levels a side, the most that is offered
 SPAN = 32  # a request's number is our id times this, and which of its frames it is: one a word, and one an interval
 GOOD, WRONG, REPEATED = 1, 2, 5  # codes of answers
@@ -52,7 +53,7 @@ def parse(frame: bytes) -> Iterable[Event]:
 def read_answer(said: Answer) -> Iterable[Event]:
     word, _, operation = said.event.partition(".")
     if operation == "update":
-        if word in OURS:
+        if word in READ:
             raise BadFrame(f"{said.event} that cannot be read")
         return ()
     if operation in {"unsubscribe", "ping", "time"}:

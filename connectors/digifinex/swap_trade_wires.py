@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from aggregator.records import MS_NS, Candle, Record, Side, Trade
-from aggregator.wire import Text, end_of, optional, text
+from aggregator.wire import Text, end_of, optional, past, text
 
 SIDES: dict[str, Side] = {"1": "buy", "2": "sell", "3": "sell", "4": "buy"}  # opens a long, a short; closes them
 
@@ -36,10 +36,14 @@ class TradeRow(Struct, gc=False):
 
 
 class TradesFrame(Struct, tag_field="event", tag="trades.update", gc=False):
+    """Trades; those from before the subscription are `full_data` (Digifinex.Net has it, and the documentation not)."""
+
     data: list[TradeRow]
+    full_data: bool = False
 
     def records(self) -> Iterable[Record]:
-        return [row.record() for row in reversed(self.data)]
+        trades = [row.record() for row in reversed(self.data)]
+        return past(trades) if self.full_data else trades
 
 
 class CandleWire(Struct, gc=False):

@@ -63,34 +63,37 @@ class TickerWire(Struct, gc=False):
     volume_24h: Text = None  # contracts
     volume_token_24h: Text = None  # coins
 
+    def records(self) -> Iterable[Record]:
+        sent = self.timestamp * MS_NS
+        yield Ticker(
+            raw_symbol=self.instrument_id,
+            last=nonzero(self.last),
+            open=nonzero(self.open_24h),
+            high=nonzero(self.high_24h),
+            low=nonzero(self.low_24h),
+            base_volume=optional(self.volume_token_24h),
+            contract_volume=optional(self.volume_24h),
+            window_s=DAY_S,
+            ts_sent=sent,
+        )
+        bid, ask = (self.best_bid, self.best_bid_size), (self.best_ask, self.best_ask_size)
+        yield bbo(self.instrument_id, *bid, *ask, ts_sent=sent)
+
 
 class TickerFrame(Struct, tag_field="event", tag="ticker.update", gc=False):
     data: TickerWire
 
     def records(self) -> Iterable[Record]:
-        said = self.data
-        sent = said.timestamp * MS_NS
-        return (
-            Ticker(
-                raw_symbol=said.instrument_id,
-                last=nonzero(said.last),
-                open=nonzero(said.open_24h),
-                high=nonzero(said.high_24h),
-                low=nonzero(said.low_24h),
-                base_volume=optional(said.volume_token_24h),
-                contract_volume=optional(said.volume_24h),
-                window_s=DAY_S,
-                ts_sent=sent,
-            ),
-            bbo(
-                said.instrument_id,
-                said.best_bid,
-                said.best_bid_size,
-                said.best_ask,
-                said.best_ask_size,
-                ts_sent=sent,
-            ),
-        )
+        return self.data.records()
+
+
+class AllTickersFrame(Struct, tag_field="event", tag="all_ticker.update", gc=False):
+    """All contracts at once, simulated ones too: it is not asked for, and captures may hold it."""
+
+    data: list[TickerWire]
+
+    def records(self) -> Iterable[Record]:
+        return [record for row in self.data for record in row.records()]
 
 
 class MarkWire(Struct, gc=False):
@@ -149,5 +152,6 @@ class FundingFrame(Struct, tag_field="event", tag="fund_rate.update", gc=False):
             )
 
 
-Frame = TradesFrame | DepthFrame | TickerFrame | CandleFrame | MarkFrame | IndexFrame | FundingFrame
+Tickers = TickerFrame | AllTickersFrame
+Frame = TradesFrame | DepthFrame | Tickers | CandleFrame | MarkFrame | IndexFrame | FundingFrame
 decode = Decoder(Frame, float_hook=number).decode

@@ -1,6 +1,7 @@
 """Indodax, spot, by Centrifugo's protocol of version 2.
 
 https://github.com/btcid/indodax-official-api-docs/blob/master/Marketdata-websocket.md
+Its `chart:tick-` tells the trades of `trade-activity` once more, without their pair and side, and is left alone.
 """
 
 from aggregator.exchange import Details, Exchange, Heartbeat, Limits, Listing, Poll, Request, Snapshot, Stream

@@ -9,6 +9,7 @@ from aggregator.records import Instrument
 from aggregator.refusals import coded
 from connectors.lbank import contract_frames, spot_frames
 from connectors.lbank.rest import CONTRACTS, PAIRS, ask_book, read, read_book, read_figures, rows
+from connectors.lbank.spot_wires import DEPTH
 
 
 def is_pair(instrument: Instrument) -> bool:
@@ -46,7 +47,7 @@ EXCHANGE = Exchange(
             unsubscribe=spot_frames.asking("unsubscribe"),
             parse=spot_frames.parse,
             heartbeat=Heartbeat(20, b'{"action":"ping","ping":"0ca8f854-7ba7-4341-9d86-d3327e52804e"}'),
-            depth=spot_frames.DEPTH,
+            depth=DEPTH,
             acknowledges=False,
         ),
         Stream(

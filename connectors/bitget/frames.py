@@ -15,7 +15,7 @@ from aggregator.exchange import Accepted, Event, Refused
 from aggregator.records import MS_NS, Channel
 from aggregator.refusals import meaning_of, named_in
 from aggregator.wire import by_word, past
-from connectors.bitget import legacy, unified_wires
+from connectors.bitget import legacy, table_wires, unified_wires
 from connectors.bitget.wires import BarWire, BookWire, TickerWire, TradeWire, interval_of
 
 BOOK = "books"
@@ -75,6 +75,7 @@ class Arg(Struct):
 
 class Other(Struct):
     arg: Arg | None = None
+    table: str = ""  # contracts had one in 2021
     event: str | None = None
     code: str | int = ""
     msg: str = ""
@@ -138,6 +139,8 @@ def parse_other(frame: bytes) -> Iterable[Event]:
     said = decode_other(frame)
     if said.event is not None:
         return parse_event(said)
+    if said.table:
+        return table_wires.read(said.table, frame)
     if said.arg is None:
         raise BadFrame("neither an event nor data of a channel")
     read = reader(said.arg)

@@ -28,7 +28,7 @@ from aggregator.records import (
 )
 from aggregator.wire import encode, is_zero, ms, nonzero, optional, protobuf, seconds
 from connectors.families.mexc.wires import INTERVALS, OURS, SIDES
-from connectors.mexc import legacy
+from connectors.mexc import first_wires, legacy
 
 CHANNELS: dict[Channel, str] = {
     "trades": "spot@public.aggre.deals.v3.api.pb@100ms",
@@ -270,6 +270,8 @@ def levels(side: list[LevelWire]) -> Levels:
 
 
 def parse(frame: bytes) -> Iterable[Event]:
+    if frame[:1] == b"[" or (frame[:1] == b"{" and b'"push.' in frame):
+        return first_wires.read(frame)
     if frame[:1] != b"{" or b'"channel"' in frame:
         return (decode_written if frame[:1] == b"{" else decode_push)(frame).records()
     return legacy.read(frame) if b'"c":' in frame else read_answer(decode_answer(frame))

@@ -5,8 +5,9 @@ https://www.kucoin.com/docs-new/3470063w0
 
 from msgspec import Struct
 
+from aggregator.errors import BadFrame
 from aggregator.records import DAY_S, Candle, Funding, IndexPrice, MarkPrice, Record, Ticker
-from aggregator.wire import Text, end_of, nonzero, optional, seconds, text
+from aggregator.wire import Text, candle, end_of, nonzero, optional, seconds, text
 from connectors.families.kucoin.wires import FUTURES, about, stamp
 
 INTERVALS = {
@@ -25,6 +26,7 @@ INTERVALS = {
     "1w": "1week",
     "1M": "1month",
 }
+LENGTHS = {60: "1h", 120: "2h", 240: "4h", 480: "8h", 720: "12h", 1440: "1d", 10080: "1w"}  # minutes; others are so
 SPELLED = {wire: interval for interval, wire in INTERVALS.items()}
 LINEAR, INVERSE = ("USDTM", "USDCM"), "USDM"  # how the names of perpetual contracts end
 MINUTE_MS = 60_000
@@ -144,8 +146,36 @@ class NewBarFrame(BarFrame, tag_field="subject", tag="trade.candles.add", gc=Fal
     """The first message of a candle."""
 
 
-class FuturesBarFrame(BarFrame, tag_field="subject", tag="candle.stick", gc=False):
+class FuturesBarWire(Struct, gc=False):
+    """A candle of futures; one of 2022 has names in place of a list, and counts contracts in both of its volumes."""
+
+    symbol: str
+    candles: tuple[str, str, str, str, str, str, str] | None = None
+    time: int | None = None  # when it was sent; in 2022 when the candle began
+    granularity: int = 0  # minutes
+    open: Text = None
+    high: Text = None
+    low: Text = None
+    close: Text = None
+    volume: Text = None
+
+
+class FuturesBarFrame(Struct, tag_field="subject", tag="candle.stick", gc=False):
     """Futures' name of it."""
+
+    topic: str
+    data: FuturesBarWire
+
+    def records(self) -> tuple[Record, ...]:
+        d = self.data
+        if d.candles is not None:
+            return BarFrame(self.topic, BarWire(d.symbol, d.candles, d.time)).records()
+        if d.time is None or not d.granularity:
+            raise BadFrame(f"a candle of {d.symbol} that does not say of when it is")
+        interval = LENGTHS.get(d.granularity, f"{d.granularity}m")
+        made = candle(d.symbol, interval, stamp(d.time), (d.open, d.high, d.low, d.close))
+        made.contract_volume = optional(d.volume)
+        return (made,)
 
 
 class MarkWire(Struct, gc=False):

@@ -48,6 +48,7 @@ EXCHANGE = Exchange(
     limits=Limits(weights={"https://big.one/api": ((500, 10),)}),
     notes=(
         "The stream of pairs has not been probed in 2026: it is read as public clients read it.",
+        "Candles of pairs, as those of contracts, are told while they run.",
         "A contract's book, trades and candles have each a connection of their own; a user is allowed five.",
         "Trades of contracts have no side, as it is said nowhere whose the one is that they name.",
         "How often funding is exchanged, in one, four or eight hours, is nowhere on the wire (September 2026).",

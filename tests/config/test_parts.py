@@ -14,7 +14,8 @@ from aggregator.config.parts import MOST_FILES
 from aggregator.config.schema import Document, ExchangeTable
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "config").rglob("*.toml"))
+SHARED = ROOT / "config/cluster/shared.toml"  # no whole configuration: tests/config/test_config.py looks at it
+EXAMPLES = sorted({*(ROOT / "config").rglob("*.toml")} - {SHARED})
 EXCHANGE = '[[exchanges]]\nid = "{}"\nchannels = ["trades"]\nsymbols = ["*"]\n'
 SINK = '[[sinks]]\ntype = "stdout"\n'
 FEED = '[feed]\nlisten = ["unix:feed.sock"]\n'

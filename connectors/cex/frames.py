@@ -13,7 +13,7 @@ from aggregator.exchange import Accepted, Event, Hangup, Refused, Subscribe, Sub
 from aggregator.records import BookDelta, BookSnapshot
 from aggregator.refusals import meaning_of
 from aggregator.wire import Text, encode, levels, number
-from connectors.cex.older import READERS
+from connectors.cex.legacy import READERS
 
 ASK, LEAVE, CHANGE = "order_book_subscribe", "order_book_unsubscribe", "order_book_increment"
 DEPTH = 20  # levels a side

@@ -1,9 +1,10 @@
 """Independent Reserve, spot.
 
 https://www.independentreserve.com/features/api documents a socket of single orders and trades, which cut every
-connection within 4 ms in September 2026 (live probes by others); its trades are read in captures of before. One trade
-has one price in each currency (https://github.com/independentreserve/websockets, orderbook-ticker.md); in 2023 it had
-one, of the pair that it named, which is not always its channel's. The socket of whole levels, which works, stands in no
+connection within 4 ms in September 2026 (live probes by others); its trades are read in captures of before. Its orders
+are not: what changes or ends one names neither its price nor its pair, and no whole book with a number precedes. One
+trade has one price in each currency (https://github.com/independentreserve/websockets, orderbook-ticker.md); in 2023 it
+had one, of the pair that it named, not always its channel's. The socket of whole levels, which works, stands in no
 documentation: https://github.com/ccxt/ccxt reads it, and the probes have measured it. Trades come by REST.
 """
 

@@ -2,7 +2,8 @@
 
 https://trade.cex.io/docs/
 The address before, `ws.cex.io`, asks for a login before it tells a book (September 2026), and is not used: captures of
-it are read. Trades are documented for the stream, too, but none came in three minutes of September 2026.
+it are read. Trades are documented for the stream, too, but none came in three minutes of September 2026, and no pair is
+named with them: they are asked for by REST, and those of the stream are read in captures.
 """
 
 from aggregator.exchange import Exchange, Heartbeat, Limits, Listing, Older, Poll, Stream

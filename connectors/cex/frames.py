@@ -12,10 +12,12 @@ from aggregator.errors import BadFrame
 from aggregator.exchange import Accepted, Event, Hangup, Refused, Subscribe, Subscription
 from aggregator.records import BookDelta, BookSnapshot
 from aggregator.refusals import meaning_of
-from aggregator.wire import Text, encode, levels, number
+from aggregator.wire import Text, encode, levels, number, oldest_first, past
 from connectors.cex.legacy import READERS
+from connectors.cex.rest import TradeRow
 
 ASK, LEAVE, CHANGE = "order_book_subscribe", "order_book_unsubscribe", "order_book_increment"
+PAST, _ = TRADES = ("tradeHistorySnapshot", "tradeUpdate")
 DEPTH = 20  # levels a side
 
 
@@ -27,6 +29,10 @@ class BookWire(Struct):
     error: str | None = None
 
 
+class StreamedTrade(TradeRow, gc=False):
+    pair: str | None = None  # its documentation has none
+
+
 class Frame(Struct):
     e: str
     oid: str | None = None
@@ -35,16 +41,17 @@ class Frame(Struct):
 
 decode = Decoder(Frame).decode
 decode_book = Decoder(BookWire, float_hook=number).decode
+decode_trades = Decoder(list[StreamedTrade] | StreamedTrade, float_hook=number).decode
 
 
-def parse(frame: bytes) -> Iterable[Event]:
-    said = decode(frame)
-    if said.e == "disconnected":
-        return (Hangup("the exchange says that it disconnects"),)
-    if said.e in READERS:
-        return READERS[said.e](said.data)
-    if said.e not in {ASK, CHANGE}:
-        return ()
+def read_trades(said: Frame) -> Iterable[Event]:
+    """Read trades, which are not asked for here and which captures may hold."""
+    rows = decode_trades(said.data)
+    trades = oldest_first(row.record(row.pair) for row in (rows if isinstance(rows, list) else [rows]))
+    return past(trades) if said.e == PAST else trades
+
+
+def read_book(said: Frame) -> Iterable[Event]:
     book = decode_book(said.data)
     id = int(said.oid) if said.oid is not None and said.oid.isdecimal() else None
     if book.error is not None:
@@ -57,6 +64,17 @@ def parse(frame: bytes) -> Iterable[Event]:
         return (BookDelta(raw_symbol=book.pair, bids=bids, asks=asks, sequence=book.seqId),)
     whole = BookSnapshot(raw_symbol=book.pair, bids=bids, asks=asks, depth=DEPTH, sequence=book.seqId)
     return (Accepted(id=id), whole)
+
+
+def parse(frame: bytes) -> Iterable[Event]:
+    said = decode(frame)
+    if said.e in {ASK, CHANGE}:
+        return read_book(said)
+    if said.e == "disconnected":
+        return (Hangup("the exchange says that it disconnects"),)
+    if said.e in TRADES:
+        return read_trades(said)
+    return READERS[said.e](said.data) if said.e in READERS else ()
 
 
 def asking(word: str) -> Subscribe:

@@ -24,7 +24,7 @@ class TradeRow(Struct, gc=False):
     price: Text
     amount: Text
 
-    def record(self, raw_symbol: str) -> Trade:
+    def record(self, raw_symbol: str | None) -> Trade:
         return Trade(
             raw_symbol=raw_symbol,
             id=self.tradeId,

@@ -63,17 +63,17 @@ class SpotBook(Struct, gc=False):
 
 
 class SpotTicker(Struct, gc=False):
-    """Prices are `0.0` where there is none."""
+    """Prices are `0.0` where there is none; a null of one pair leaves those of the others readable."""
 
     E: int
     s: str
-    a: str
-    b: str
-    c: str
-    h: str
-    l: str  # noqa: E741 - the wire's name
-    o: str
-    q: str  # the quantity, which is in the base as that of a trade
+    a: Text = None
+    b: Text = None
+    c: Text = None
+    h: Text = None
+    l: Text = None  # noqa: E741 - the wire's name
+    o: Text = None
+    q: Text = None  # the quantity, which is in the base as that of a trade
 
     def records(self) -> Iterable[Record]:
         sent = ms(self.E)

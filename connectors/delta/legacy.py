@@ -20,6 +20,7 @@ from connectors.delta.long_wires import (
     IndexWire,
     MarkWire,
     ProductWire,
+    ShorterBestWire,
 )
 from connectors.delta.wires import MARK, unit_of
 
@@ -131,6 +132,7 @@ LONG = {
     "l2_orderbook": reader(WholeBook),
     "l2_updates": reader(ChangesWire),
     "l1_orderbook": reader(BestWire),
+    "l1ob": reader(ShorterBestWire),
     "v2/ticker": reader(DayWire),
     "mark_price": reader(MarkWire),
     "spot_price": reader(IndexWire),

@@ -6,7 +6,7 @@ Times are microseconds. Rates of funding are in per cent.
 
 from collections.abc import Iterable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from aggregator.exchange import Event
 from aggregator.records import (
@@ -40,6 +40,23 @@ class BestWire(Struct, gc=False):
         sent = None if self.timestamp is None else us(self.timestamp)
         told = self.best_bid, self.bid_qty, self.best_ask, self.ask_qty
         yield bbo(self.symbol, *told, ts_event=changed, ts_sent=sent)
+
+
+class ShorterBestWire(Struct, gc=False):
+    """The best prices as a list, which the documentation had until April 2026.
+
+    https://github.com/delta-exchange/slate-global (l1ob)
+    """
+
+    s: str
+    d: tuple[Text, Text, Text, Text]  # ask, its size, bid, its size; null where nobody offers
+    t: int  # when it was sent, in microseconds
+    changed: int | None = field(name="T", default=None)
+
+    def events(self) -> Iterable[Event]:
+        ask, ask_size, bid, bid_size = self.d
+        changed = None if self.changed is None else us(self.changed)
+        yield bbo(self.s, bid, bid_size, ask, ask_size, ts_event=changed, ts_sent=us(self.t))
 
 
 class DayWire(OptionRow, gc=False):

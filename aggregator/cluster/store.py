@@ -17,7 +17,7 @@ from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.shared import KEPT, SharedConfig, read_shared
 from aggregator.cluster.writer import FrameWrite
 from aggregator.records import Record
-from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, FENCE, Watch, connect, said
+from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, FENCE, Watch, answered, connect, said
 from aggregator.sinks.naming import NATS, Places
 from aggregator.sources.nats import NatsSourceKeys, StreamReader, Taken
 from aggregator.sources.nats_batches import FORM
@@ -68,6 +68,9 @@ class ClusterStore:
 
     async def prepare(self) -> None:
         """Make the buckets that are missing. Raises OSError."""
+        await answered(self._have_buckets())
+
+    async def _have_buckets(self) -> None:
         from nats.js.api import KeyValueConfig
         from nats.js.errors import BucketNotFoundError, NotFoundError
 
@@ -80,6 +83,9 @@ class ClusterStore:
 
     async def have_stream(self, shard: str) -> None:
         """Make the stream of a shard that is missing."""
+        await answered(self._have_stream(shard))
+
+    async def _have_stream(self, shard: str) -> None:
         from nats.js.api import DiscardPolicy, StorageType, StreamConfig
         from nats.js.errors import NotFoundError
 
@@ -137,6 +143,9 @@ class ClusterStore:
 
         One that is larger than a message may be is left out, which the number of the next one tells.
         """
+        await answered(self._hand_out(shard, fence, first, records))
+
+    async def _hand_out(self, shard: str, fence: int, first: int, records: Sequence[Record]) -> None:
         room = self._client.max_payload - HEADERS_BYTES
         places = self._places.setdefault(shard, Places(NATS, f"{self._keys.core_prefix_of(shard)}."))
         same = {DAEMON: self._keys.stream_of(shard), EPOCH: f"{fence:019d}", FENCE: str(fence)}
@@ -154,7 +163,7 @@ class ClusterStore:
         from nats.js.errors import APIError
 
         try:
-            answer = await self._stream.publish(subject, payload, timeout=ANSWER_S, headers=headers or None)
+            answer = await answered(self._stream.publish(subject, payload, timeout=ANSWER_S, headers=headers or None))
         except APIError as error:
             if error.err_code in WRONG_LAST:
                 raise Replaced(said(error)) from error

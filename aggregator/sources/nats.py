@@ -17,7 +17,7 @@ from pydantic import Field
 from aggregator.bus.history import Cursor
 from aggregator.bus.selection import Selection, parse_pattern, topic_of
 from aggregator.records import SECOND_NS
-from aggregator.sinks.brokers.nats_client import MOST_BUCKETS, NatsKeys, Watch, bucket_names, connect
+from aggregator.sinks.brokers.nats_client import MOST_BUCKETS, NatsKeys, Watch, answered, bucket_names, connect
 from aggregator.sources.nats_batches import Batches, BatchOrigin, hole, origin_of
 from aggregator.sources.source import KnownPlace, LinkBroken, Passage, Source
 
@@ -79,8 +79,8 @@ class MessageReader:
 
     async def listen(self, subject: str) -> None:
         """Take what is published there from now on."""
-        await self.client.subscribe(subject, cb=self._take, pending_msgs_limit=-1)
-        await self.client.flush()
+        await answered(self.client.subscribe(subject, cb=self._take, pending_msgs_limit=-1))
+        await answered(self.client.flush())
 
     async def _take(self, message: "Msg") -> None:
         if self._bytes < MOST_WAITING_BYTES:
@@ -119,7 +119,7 @@ class StreamReader(MessageReader):
         from nats.js.errors import NotFoundError
 
         try:
-            state = (await self._stream.stream_info(self._keys.stream)).state
+            state = (await answered(self._stream.stream_info(self._keys.stream))).state
         except NotFoundError:
             raise LinkBroken(f"there is no stream {self._keys.stream!r} yet: the sink makes it") from None
         return max(1, state.first_seq), state.last_seq
@@ -128,7 +128,7 @@ class StreamReader(MessageReader):
         """Begin with the message of this number, or the next one that there is."""
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-        consumer = await self._stream.add_consumer(
+        asked = self._stream.add_consumer(
             self._keys.stream,
             ConsumerConfig(
                 ack_policy=AckPolicy.NONE,
@@ -139,6 +139,7 @@ class StreamReader(MessageReader):
                 mem_storage=True,
             ),
         )
+        consumer = await answered(asked)
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._keys.stream}.{consumer.name}"
         await self.listen(self._inbox)
 
@@ -160,7 +161,7 @@ class StreamReader(MessageReader):
         if self._asked <= 0:
             self._asked = AT_ONCE
             request = {"batch": AT_ONCE, "expires": round(ASKED_S * SECOND_NS)}
-            await self.client.publish(self._subject, msgspec.json.encode(request), self._inbox)
+            await answered(self.client.publish(self._subject, msgspec.json.encode(request), self._inbox))
         try:
             async with asyncio.timeout(SILENT_S):
                 came = await super().read()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import structs
 from pydantic import Field
 
-from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, NatsKeys, Watch, connect, said
+from aggregator.sinks.brokers.nats_client import BATCH, BEFORE, DAEMON, EPOCH, NatsKeys, Watch, answered, connect, said
 from aggregator.sinks.messages import messages_of
 from aggregator.sinks.naming import NATS, Places
 from aggregator.sinks.sink import NETWORK, Batch, Context, Refused, Retry, Sink, Writer
@@ -69,7 +69,7 @@ class NatsWriter(Writer):
 
         try:
             if self._settings.mode != "core":
-                await self._have_stream()
+                await answered(self._have_stream())
         except Error as error:
             raise self._watch.failure(error) from error
 
@@ -101,9 +101,9 @@ class NatsWriter(Writer):
         try:
             places = self._places.of(batch.records)
             if self._settings.mode == "core":
-                too_large = await self._hand_out(batch, places, room)
+                too_large = await answered(self._hand_out(batch, places, room))
             else:
-                too_large = await self._store(batch, places, room)
+                too_large = await answered(self._store(batch, places, room))
         except Error as error:
             raise self._watch.failure(error) from error
         if too_large:

@@ -5,9 +5,9 @@ Protocol: https://docs.nats.io/reference/reference-protocols/nats-protocol
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from msgspec import Struct
 from pydantic import AfterValidator
@@ -98,10 +98,28 @@ class Watch:
             if answer.done():
                 return answer.result()
         finally:
-            answer.cancel()
-        with suppress(asyncio.CancelledError):
-            await answer
+            _let_go(answer)
         raise self.failure()
+
+
+async def answered(call: Coroutine[Any, Any, T]) -> T:
+    """Wait for a call of the client, which is made in a task of its own. Raises what it raises.
+
+    The client keeps a cancellation to itself that comes while it flushes (2.16), and Python 3.11 one that comes
+    together with the answer: whoever has called would go on as if nothing had been said.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        await asyncio.wait({task})
+        return task.result()
+    finally:
+        _let_go(task)
+
+
+def _let_go(answer: "asyncio.Future[Any]") -> None:
+    """Wait for an answer no more, nor for an error in its place."""
+    answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+    answer.cancel()
 
 
 def said(error: Exception) -> str:
@@ -118,7 +136,7 @@ async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Cl
     has_files = login.ca is not None or login.certificate is not None
     client = Client()
     try:
-        await client.connect(
+        connecting = client.connect(
             list(servers),
             name="aggregator",
             allow_reconnect=False,
@@ -134,6 +152,7 @@ async def connect(servers: Sequence[str], login: NatsLogin, watch: Watch) -> "Cl
             user_credentials=None if login.credentials is None else str(login.credentials),
             tls=tls_context(login.ca, login.certificate, login.key) if has_files else None,
         )
+        await answered(connecting)
     except BaseException as error:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_S):

@@ -22,7 +22,7 @@ from aggregator.bus.bus import Batch
 from aggregator.cluster.buckets import bucket_of
 from aggregator.cluster.lease import RENEWALS, LeaseKeeper, LeaseTiming, LeaseWrite
 from aggregator.cluster.ranking import ClusterMember, line_of
-from aggregator.cluster.report import MemberLoad, MemberReport, ShareReport, read_report
+from aggregator.cluster.report import MemberLoad, MemberReport, ReadBack, ShareReport, read_report
 from aggregator.cluster.settings import ClusterKeys
 from aggregator.cluster.share import Share
 from aggregator.cluster.shared import SharedConfig, read_shared
@@ -150,6 +150,7 @@ class Member:
         self._members: dict[str, tuple[MemberReport, float]] = {}
         self._draining: set[str] = set()
         self._own_revision = 0
+        self._read_back = ReadBack()
         self._doubled_until = 0.0
         self._store: ClusterStore | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -439,6 +440,7 @@ class Member:
     async def _session(self) -> None:
         """Connect, and read and write until the connection is lost. Raises OSError, LinkBroken."""
         store = await open_store(self._keys)
+        self._read_back = ReadBack()
         tasks: list[asyncio.Task[None]] = []
         try:
             entries = await store.entries()
@@ -517,6 +519,8 @@ class Member:
             shard.keeper.observe(entry.revision, read_lease(entry.value), now)
             shard.wake.set()
         elif kind == MEMBER:
+            if name == self._keys.name:
+                self._read_back.heard(entry.revision)
             report = read_report(entry.value)
             if report is None:
                 self._members.pop(name, None)
@@ -538,7 +542,10 @@ class Member:
         self._doubled_until = now + self._timing.ttl
 
     async def _tell(self, store: ClusterStore) -> None:
-        """Tell the others of this member, a few times in the life of a lease, and whenever it is ready for more."""
+        """Tell the others of this member, a few times in the life of a lease, and whenever it is ready for more.
+
+        Raises LinkBroken where that is not read back.
+        """
         told: tuple[object, ...] | None = None
         at = 0.0
         while True:
@@ -547,7 +554,10 @@ class Member:
             if news != told or now - at > self._timing.ttl / RENEWALS:
                 with suppress(Unanswered):
                     self._own_revision = await store.replace(f"{MEMBER}.{self._keys.name}", self._report(now), None)
+                    self._read_back.wrote(self._own_revision)
                     told, at = news, now
+            if self._read_back.is_deaf(time.monotonic()):
+                raise LinkBroken("what this member has told is not read back")
             await asyncio.sleep(TICK_S)
 
     async def _read_frames(self, store: ClusterStore, shard: MemberShard) -> None:
@@ -577,11 +587,14 @@ class Member:
             shard.wake.set()
 
     async def _publish(self, store: ClusterStore, shard: MemberShard) -> None:
-        """Write the stream of a shard while this member owns it. Raises OSError where it cannot be followed."""
+        """Write the stream of a shard while this member owns it. Raises OSError, LinkBroken: it cannot be followed."""
         pause, refusals = 0.0, 0
-        exchange, name, writer = shard.exchange, shard.name, shard.writer
+        exchange, name, writer, barriers = shard.exchange, shard.name, shard.writer, ReadBack()
         while True:
             shard.wake.clear()
+            barriers.heard(writer.place)
+            if barriers.is_deaf(time.monotonic()):
+                raise LinkBroken(f"the stream of {name} does not bring what was written there")
             is_able = shard.is_read and shard.is_gathered
             now = time.monotonic()
             write = (
@@ -607,6 +620,8 @@ class Member:
             else:
                 pause, refusals = 0.0, 0
                 writer.stored(write, number)
+                if not write.frame.records:
+                    barriers.wrote(number)
                 await asyncio.sleep(PACE_S)
 
     async def _hand_out(self, store: ClusterStore, shard: MemberShard) -> None:

@@ -5,6 +5,9 @@ from msgspec import Struct, field
 
 from aggregator.cluster.ranking import ClusterMember
 
+UNHEARD_S = 6.0  # half of what a lease lasts: so long whoever could go on is taken for ready
+LOOKED_S = 1.0  # more than that passes between two looks only where the process was held up
+
 
 class ShareReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One shard at one member.
@@ -65,3 +68,36 @@ def read_report(value: bytes | None) -> MemberReport | None:
         return None if value is None else msgspec.json.decode(value, type=MemberReport)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+class ReadBack:
+    """It knows whether a reader still hears what its own member writes.
+
+    A reader whose server lags behind the others, or is cut off from the one that leads, is answered all the same, and
+    hears of nothing: the member would take all others for dead. What was acknowledged has to come by the reader too.
+    """
+
+    def __init__(self) -> None:
+        """Wait for nothing yet."""
+        self._heard = 0
+        self._written = 0  # the oldest number that has not been heard; 0: there is none
+        self._waited = 0.0
+        self._looked: float | None = None
+
+    def wrote(self, number: int) -> None:
+        """A write of this member was acknowledged, under this number."""
+        if not self._written and number > self._heard:
+            self._written, self._waited, self._looked = number, 0.0, None
+
+    def heard(self, number: int) -> None:
+        """The reader has come to this number."""
+        self._heard = max(self._heard, number)
+        if self._heard >= self._written:
+            self._written = 0
+
+    def is_deaf(self, now: float) -> bool:
+        """Tell whether something has not been heard for too long; time in which the process was stopped is left out."""
+        if self._looked is not None:
+            self._waited += min(now - self._looked, LOOKED_S)
+        self._looked = now
+        return self._written > 0 and self._waited > UNHEARD_S

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 REPLACES = "Nats-Expected-Last-Subject-Sequence"
 KNOWN_S = 30.0  # so long the server knows a frame again that is sent once more
 ANSWER_S = 4.0
+ASKED_S = 2.0  # readers ask for so long: one whose server is gone knows it after 6 s, half of what a lease lasts
 HEADERS_BYTES = 1024  # left free in a message
 AT_ONCE = 100  # records are handed out before others have their turn
 WRONG_LAST = frozenset({10071, 10164})  # the server's numbers for a write that follows something else
@@ -220,7 +221,8 @@ class ClusterStore:
 
     def frames(self, shard: str) -> StreamReader:
         """A reader of the stream of a shard, that is to be begun."""
-        return StreamReader(self._client, self.watch, _keys(self._keys.stream_of(shard), self._keys.prefix_of(shard)))
+        keys = _keys(self._keys.stream_of(shard), self._keys.prefix_of(shard))
+        return StreamReader(self._client, self.watch, keys, asked_s=ASKED_S)
 
     async def close(self) -> None:
         """Hang up."""
@@ -231,7 +233,7 @@ class EntryReader:
     """Entries of the bucket in the order in which they were written."""
 
     def __init__(self, client: "Client", watch: Watch, stream: str, root: str) -> None:
-        self.reader = StreamReader(client, watch, _keys(stream, root.rstrip(".")))
+        self.reader = StreamReader(client, watch, _keys(stream, root.rstrip(".")), asked_s=ASKED_S)
         self._root = root
 
     async def read(self) -> list[BucketEntry]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 64  # messages that are asked for at once
 ASKED_S = 5.0  # they are asked for so long, and then anew
-SILENT_S = 3 * ASKED_S  # every request is answered by then, be it with nothing
+SILENT = 3  # times as long: every request is answered by then, be it with nothing
 UNUSED_S = 60.0  # the server forgets a consumer that nobody asks any more
 OVER = frozenset({"404", "408"})  # the status that ends what was asked for, where nothing is wrong
 MOST_WAITING_BYTES = 64_000_000  # messages that are not read yet take so much; those beyond are lost, and told
@@ -102,10 +102,12 @@ class MessageReader:
 class StreamReader(MessageReader):
     """Messages of a stream, from a number on: so many as are asked for come as soon as they are there."""
 
-    def __init__(self, client: "Client", watch: Watch, keys: NatsSourceKeys) -> None:
+    def __init__(self, client: "Client", watch: Watch, keys: NatsSourceKeys, *, asked_s: float = ASKED_S) -> None:
+        """Prepare; `asked_s`: messages are asked for so long, and a server that is gone is found out after three."""
         super().__init__(client, watch)
         self._stream: JetStreamContext = client.jetstream()
         self._keys = keys
+        self._asked_s = asked_s
         self._inbox = client.new_inbox()
         self._subject = ""
         self._asked = 0  # messages that were asked for, and have not come
@@ -160,13 +162,14 @@ class StreamReader(MessageReader):
         """Wait for messages; there may be none for a while. Raises OSError, LinkBroken."""
         if self._asked <= 0:
             self._asked = AT_ONCE
-            request = {"batch": AT_ONCE, "expires": round(ASKED_S * SECOND_NS)}
+            request = {"batch": AT_ONCE, "expires": round(self._asked_s * SECOND_NS)}
             await answered(self.client.publish(self._subject, msgspec.json.encode(request), self._inbox))
+        silent_s = SILENT * self._asked_s
         try:
-            async with asyncio.timeout(SILENT_S):
+            async with asyncio.timeout(silent_s):
                 came = await super().read()
         except TimeoutError:  # the server that kept the consumer is gone, and with it whoever would say so
-            raise LinkBroken(f"the server has not answered for {SILENT_S:.0f} s") from None
+            raise LinkBroken(f"the server has not answered for {silent_s:.0f} s") from None
         if self._refusal is not None and not came:
             raise LinkBroken(f"the server gives no more: {self._refusal}")
         return came

@@ -15,7 +15,9 @@ from aggregator.cluster.buckets import bucket_of
 from aggregator.cluster.lease import LeaseTiming
 from aggregator.cluster.member import Member
 from aggregator.cluster.ranking import ClusterMember, line_of
+from aggregator.cluster.report import UNHEARD_S
 from aggregator.cluster.settings import ClusterKeys
+from aggregator.cluster.store import BucketEntry, ClusterStore, EntryReader
 from aggregator.records import BookSnapshot, Gap, Health, Record, Trade, decode_record
 from tests.support.servers import Server
 from tests.support.servers import nats as nats_server
@@ -193,6 +195,34 @@ async def test_nothing_is_missing_while_the_server_is_away(server: Server, monke
         await asyncio.to_thread(server.start)
         await until(lambda: stands_by(hosts))
         await asyncio.sleep(0.5)
+    await check(server, 1)
+
+
+@pytest.mark.timeout(180)
+async def test_a_member_that_does_not_read_back_what_it_tells_connects_anew(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server by which it reads lags behind the one that leads, and answers all the same: nothing has come."""
+    readers: list[EntryReader] = []
+    begin = ClusterStore.entries
+
+    async def hears_nothing() -> list[BucketEntry]:
+        await asyncio.sleep(0.1)
+        return []
+
+    async def entries(store: ClusterStore) -> EntryReader:
+        readers.append(await begin(store))
+        if len(readers) == 1:
+            monkeypatch.setattr(readers[0], "read", hears_nothing)
+        return readers[-1]
+
+    monkeypatch.setattr(ClusterStore, "entries", entries)
+    async with cluster(server, "a", monkeypatch) as hosts:
+        await until(lambda: len(readers) == 2)
+        assert caplog.text.count("what this member has told is not read back") == 1
+        await until(lambda: hosts["a"].owns)
+        await asyncio.sleep(UNHEARD_S + 1)
+    assert len(readers) == 2, "what it tells is read back there"
     await check(server, 1)
 
 

@@ -98,7 +98,10 @@ class Alpha:
         self.hosts: list[Host] = []
         self.number = 0
 
-    async def run(self) -> None:
+    async def run(self, gatherers: int) -> None:
+        """Trade once so many gather: one that a single member had before the stream began would be told afterwards."""
+        while len(self.hosts) < gatherers:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
         while True:
             self.number += 1
             symbol = self.symbols[self.number % len(self.symbols)]
@@ -115,7 +118,7 @@ async def cluster(
     server: Server, names: str, monkey: pytest.MonkeyPatch, exchange: Alpha | None = None, **keys: Any
 ) -> AsyncIterator[dict[str, Host]]:
     exchange = exchange or Alpha()
-    running = asyncio.create_task(exchange.run())
+    running = asyncio.create_task(exchange.run(min(2, len(names))))
     hosts = {name: Host(server, name, exchange, monkey, **keys) for name in names}
     for host in hosts.values():
         host.start()

@@ -57,11 +57,13 @@ def bars(values: Sequence[float]) -> str:
 
 
 def sheets(status: DaemonStatus, rates: RateHistory) -> dict[str, Sheet]:
-    """Every table by its name."""
+    """Every table by its name; exchanges have a column of workers where there are some."""
+    worker = ("worker",) if status.workers else ()
+    figures = ("fresh", "others", "gaps", "lines", "records/s", "", "last ms", "drift", "trouble")
     return {
         "exchanges": Sheet(
-            ("exchange", "state", "fresh", "others", "gaps", "lines", "records/s", "", "last ms", "drift", "trouble"),
-            [_exchange(each, rates) for each in status.exchanges],
+            ("exchange", "state", *worker, *figures),
+            [_exchange(each, rates, has_workers=bool(worker)) for each in status.exchanges],
         ),
         "topics": Sheet(
             ("topic", "state", "last ms", "records/s", "gap", "asked again", "connection", "reason"),
@@ -101,13 +103,14 @@ def sheets(status: DaemonStatus, rates: RateHistory) -> dict[str, Sheet]:
     }
 
 
-def _exchange(exchange: ExchangeStatus, rates: RateHistory) -> tuple[Cell, ...]:
+def _exchange(exchange: ExchangeStatus, rates: RateHistory, *, has_workers: bool) -> tuple[Cell, ...]:
     lines = [line for shard in exchange.shards for line in shard.connections]
     fresh = sum(exchange.topics.get(state, 0) for state in FINE)
     troubles = [shard.trouble for shard in exchange.shards if not any(line.is_open for line in shard.connections)]
     return (
         exchange.id,
-        exchange.state if exchange.worker is None else f"{exchange.state}, worker {exchange.worker}",
+        exchange.state,
+        *((exchange.worker or "",) if has_workers else ()),
         fresh,
         sum(exchange.topics.values()) - fresh,
         exchange.gaps,

@@ -134,7 +134,7 @@ def test_stacks_are_written_even_by_a_loop_that_does_not_turn(tmp_path: Path, ex
     with running(configure(tmp_path, of(exchanges, "kraken"))) as daemon:
         until(lambda: daemon.has([("kraken", "trade")]), what="trades")
         daemon.process.send_signal(signal.SIGUSR2)
-        until(lambda: " in sweep" in daemon.log and " in Shard.run" in daemon.log, what="stacks of every process")
+        until(lambda: " in Collector.sweep" in daemon.log and " in Shard.run" in daemon.log, what="stacks of all")
         lines = [line for line in daemon.log.splitlines() if line.startswith("stacks:")]
         assert "stacks: thread MainThread" in lines
         assert any("aggregator/ingest/shard.py:" in line and " in Shard.run" in line for line in lines)

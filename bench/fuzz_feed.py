@@ -301,6 +301,8 @@ async def fuzz(  # noqa: PLR0915 - one scenario, from its beginning to its end
     seconds: float, seed: int, folder: Path, *, is_secure: bool
 ) -> Outcome:
     """Attack a feed on all its transports for so long."""
+    gc.collect()
+    gc.freeze()  # what the process held before is not looked at again below, which would be taken for a long turn
     errors = Errors()
     logging.getLogger().addHandler(errors)
     loop = asyncio.get_running_loop()
@@ -377,6 +379,7 @@ async def fuzz(  # noqa: PLR0915 - one scenario, from its beginning to its end
     await server.stop(0)
     await journal.close()
     logging.getLogger().removeHandler(errors)
+    gc.unfreeze()
     return Outcome(clients, published, received, left, grown, longest, errors.found)
 
 

@@ -283,7 +283,8 @@ async def test_the_current_file_can_be_followed(tmp_path: Path, monkeypatch: pyt
 # --- turning over ---------------------------------------------------------------------------------------------------
 
 
-async def test_turning_over_by_size_and_compressing(tmp_path: Path) -> None:
+async def test_turning_over_by_size_and_compressing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.sinks.files.LAST_WORK_S", PATIENCE)  # what is left then is the next start's
     settings = FilesSettings(path=tmp_path, rotate_bytes=13_000)
     async with running(tmp_path, settings=settings) as sink:
         for _ in range(10):

@@ -520,13 +520,18 @@ class Replay(Reader):
 
 
 def asked_for(request: Callable[[str], Request], url: str, raw_symbols: Iterable[str]) -> str | None:
-    """The raw symbol for which a request has this address; of one that is not known, the part that stands for it."""
+    """The raw symbol for which a request has this address; of one that is not known, the part that stands for it.
+
+    Where a request writes symbols in small letters, those of the exchange are taken to be capital ones.
+    """
     for raw_symbol in raw_symbols:
         if request(raw_symbol).url == url:
             return raw_symbol
-    before, found, after = request(ANY).url.partition(ANY)
-    if found and url.startswith(before) and url.endswith(after) and len(url) > len(before) + len(after):
-        return url[len(before) : len(url) - len(after)]
+    for mark in (ANY, ANY.lower()):
+        before, found, after = request(ANY).url.partition(mark)
+        if found and url.startswith(before) and url.endswith(after) and len(url) > len(before) + len(after):
+            part = url[len(before) : len(url) - len(after)]
+            return part if mark == ANY else part.upper()
     return None
 
 

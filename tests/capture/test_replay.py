@@ -9,10 +9,10 @@ import pytest
 from msgspec import structs
 
 from aggregator.capture.line import CaptureLine
-from aggregator.capture.replay import ParseOnly, Replay
+from aggregator.capture.replay import ParseOnly, Replay, asked_for
 from aggregator.catalog.registry import load_exchange
 from aggregator.errors import BadFrame
-from aggregator.exchange import Event, Exchange, Parse, Stream
+from aggregator.exchange import Event, Exchange, Parse, Request, Stream
 from aggregator.records import BookSnapshot, Gap, Instrument, Record, Trade
 from aggregator.session.session import WEIGHED_BYTES
 from tests.support.toy import REST, toy
@@ -278,3 +278,20 @@ def test_what_is_no_time_is_said(ts: str) -> None:
 )
 def test_a_time_is_exact_to_the_nanosecond(ts: str, time: int) -> None:
     assert CaptureLine(ts=ts).time == time
+
+
+@pytest.mark.parametrize(
+    ("known", "url", "symbol"),
+    [
+        (["btc_jpy"], "https://x.test/depth?coin=btc_jpy", "btc_jpy"),
+        ([], "https://x.test/depth?coin=btc_jpy", "BTC_JPY"),
+        ([], "https://x.test/depth?coin=", None),
+        ([], "https://x.test/trades?coin=btc_jpy", None),
+    ],
+)
+def test_a_symbol_that_an_address_has_in_small_letters_is_found(known: list[str], url: str, symbol: str | None) -> None:
+    def request(raw_symbol: str) -> Request:
+        return Request(f"https://x.test/depth?coin={raw_symbol.lower()}")
+
+    assert asked_for(request, url, known) == symbol
+    assert asked_for(lambda raw_symbol: Request(f"https://x.test/{raw_symbol}"), "https://x.test/a-b", []) == "a-b"

@@ -77,8 +77,8 @@ class BarWire(Struct):
     h: Text
     l: Text  # noqa: E741 - the wire's name
     c: Text
-    q: Text = None  # in the base asset
-    v: Text = None  # in the quote asset
+    q: Text  # in the base asset
+    v: Text  # in the quote asset: candles of contracts, which else look alike, have none
 
 
 class Named(Struct):

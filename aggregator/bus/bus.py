@@ -13,11 +13,12 @@ from msgspec import Struct
 from aggregator.bus.demand import Nobody, Supply
 from aggregator.bus.history import History
 from aggregator.bus.insight import Insight
+from aggregator.bus.selection import KIND
 from aggregator.bus.view import Views
-from aggregator.records import SCHEMA, Gap, Health, Instrument, Record, Summary
+from aggregator.records import SCHEMA, Instrument, Record
 
 LARGEST_BITS = 64  # bits of an integer
-OF_THE_STREAM = frozenset({Gap, Health, Summary})  # records about the stream itself; they are few
+OF_THE_STREAM = frozenset(KIND)  # the types of records about the stream itself; they are few
 
 encode_lines: Callable[[Sequence[Record]], bytes] = msgspec.json.Encoder().encode_lines
 

@@ -5,13 +5,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from aggregator.cli import fail
 from aggregator.cli.cluster_rows import as_json, cluster_sheets
 from aggregator.cli.cluster_view import CONFIG, ask_servers, in_force, read_member, shards_of, view_of
-from aggregator.cli.table import print_rows
 from aggregator.cli.top_rows import RateHistory
-
-WITHOUT_TEXTUAL = "cluster top needs textual: pip install 'market-aggregator[top]'; --once does without it"
+from aggregator.cli.watching import print_sheets, with_textual
 
 
 @click.command(name="top")
@@ -33,15 +30,8 @@ def top(config: Path, once: bool, is_json: bool, every: float) -> None:
         if is_json:
             click.echo(msgspec.json.encode(as_json(view, shards)).decode())
             return
-        for sheet in cluster_sheets(view, shards, RateHistory()).values():
-            if sheet.rows:
-                print_rows(sheet.columns, [list(map(str, row)) for row in sheet.rows])
-                click.echo()
+        print_sheets(cluster_sheets(view, shards, RateHistory()))
         return
-    try:
+    with with_textual("cluster top"):
         from aggregator.cli.cluster_screen import ClusterTop
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "textual":
-            raise
-        raise fail(WITHOUT_TEXTUAL) from None
     ClusterTop(keys, lambda shared: in_force(config, found, shared), every).run()

@@ -5,14 +5,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from aggregator.cli import fail
 from aggregator.cli.ctl import NoAnswer, ask, with_daemon
-from aggregator.cli.table import print_rows
 from aggregator.cli.top_rows import RateHistory, as_json, sheets
+from aggregator.cli.watching import print_sheets, with_textual
 from aggregator.daemon.status import DaemonStatus
 
 MOST_TOPICS = 1000  # so many are shown
-WITHOUT_TEXTUAL = "top needs textual: pip install 'market-aggregator[top]'; --once does without it"
 
 
 @click.command(name="top")
@@ -34,17 +32,10 @@ def command(path: Path, once: bool, is_json: bool, every: float, is_all: bool) -
         if is_json:
             click.echo(msgspec.json.encode(as_json(status)).decode())
             return
-        for sheet in sheets(status, RateHistory()).values():
-            if sheet.rows:
-                print_rows(sheet.columns, [list(map(str, row)) for row in sheet.rows])
-                click.echo()
+        print_sheets(sheets(status, RateHistory()))
         return
-    try:
+    with with_textual("top"):
         from aggregator.cli.top_screen import Top
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "textual":
-            raise
-        raise fail(WITHOUT_TEXTUAL) from None
     Top(lambda is_all: look(path, is_all=is_all), every, is_all=is_all).run()
 
 

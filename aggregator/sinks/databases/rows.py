@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from aggregator.bus.bus import Batch
 from aggregator.records import Record
@@ -65,7 +65,7 @@ def values_of(part: Part, wanted: Sequence[Getter] | None = None) -> tuple[list[
         if column.kind in {"time", "count"}:
             values = _integers(column.name, values, misfits)
         elif column.kind == "words":
-            values = [[] if value is UNSET else list(value) for value in values]
+            values = [list(value) if value else [] for value in values] if any(values) else [[]] * len(values)
         elif column.kind == "json":
             values = [None if value is None else as_json(value) for value in values]
         elif column.kind == "rows" and any(each.kind == "count" for each in column.parts):
@@ -121,10 +121,14 @@ def misfitting(batch: Batch, decimals: Decimals) -> dict[int, str]:
     """The positions of records of which a number has no room in a decimal column, or is none; and the reason."""
     found: dict[int, str] = {}
     for part in parts_of(batch):
+        last: list[Any] = []
         for column, get in getters(part.record):
             if column.kind != "number":
                 continue
             values = list(map(get, part.records))
+            if values == last:  # hot: a size is often the size in the base currency
+                continue
+            last = values
             there = [value for value in values if value is not None] if None in values else values
             if not there or decimals.fit(there):  # hot: mostly they do
                 continue

@@ -5,6 +5,8 @@ On 22 September 2026 it replaced its own protocol, which ccxt 4.5.90 still descr
 one: `futures.bydfi.com` is the host of its web page, and what is read here is what probes saw and MEXC documents.
 """
 
+from msgspec import structs
+
 from aggregator.exchange import Exchange, Heartbeat, Limits, Older, Stream
 from aggregator.refusals import coded
 from aggregator.sequence import contiguous
@@ -21,7 +23,7 @@ EXCHANGE = Exchange(
     checked="2026-09, live probes of contracts by others, the day after its change; 2026-11, MEXC's documentation",
     trouble=coded("code", "message", fine=("0", "200"), busy=("510",)),
     limits=Limits(weights={API: ((20, 10),)}),
-    listing=listing(SPOT, CONTRACT),
+    listing=structs.replace(listing(SPOT, CONTRACT), read=legacy.read_listed),
     feeds=(
         Stream(
             name="contract",

@@ -7,12 +7,13 @@ Changes of a book had the same shape as a whole one; the books that ccxt asked f
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 from msgspec.json import Decoder
 
 from aggregator.exchange import Event, Parse, Refused
-from aggregator.records import DAY_S, MS_NS, BookSnapshot, Candle, Level, Ticker
-from aggregator.wire import Text, candle, levels, nonzero, number, optional
+from aggregator.records import DAY_S, MS_NS, BookSnapshot, Candle, Instrument, Level, Ticker
+from aggregator.wire import Text, candle, levels, nonzero, number, optional, step
+from connectors.families.mexc.listing import read_instrument
 
 
 class DayWire(Struct):
@@ -68,6 +69,37 @@ class BookWire(Struct):
         )
 
 
+class ContractWire(Struct):
+    symbol: str
+    baseAsset: str
+    quoteAsset: str
+    marginAsset: str
+    contractFactor: Text
+    reverse: bool = False  # settled in its base asset
+    priceOrderPrecision: Text = None
+    limitMinQty: Text = None
+    limitMaxQty: Text = None
+    onboardTime: Text = None  # ms
+    status: str = ""
+
+    def record(self) -> Instrument:
+        listed = optional(self.onboardTime)
+        return Instrument(
+            raw_symbol=self.symbol,
+            kind="perpetual",
+            base=self.baseAsset,
+            quote=self.quoteAsset,
+            settle=self.marginAsset,
+            linear=not self.reverse,
+            contract_size=optional(self.contractFactor),
+            tick_size=step(self.priceOrderPrecision),
+            min_size=optional(self.limitMinQty),
+            max_size=optional(self.limitMaxQty),
+            state="trading" if self.status == "NORMAL" else "unknown",
+            ts_listed=None if listed is None else int(listed) * MS_NS,
+        )
+
+
 class Other(Struct):
     channel: str = ""
     id: int | str | None = None
@@ -83,6 +115,7 @@ def price(level: Level) -> Decimal:
 decode_day = Decoder(DayWire, float_hook=number).decode
 decode_bar = Decoder(BarWire, float_hook=number).decode
 decode_book = Decoder(BookWire, float_hook=number).decode
+decode_contract = Decoder(ContractWire, float_hook=number).decode
 decode_other = Decoder(Other).decode
 
 READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {
@@ -90,6 +123,11 @@ READERS: dict[str, Callable[[bytes], Iterable[Event]]] = {
     "kline": lambda frame: (decode_bar(frame).record(),),
     "depthUpdate": lambda frame: (decode_book(frame).record(),),
 }
+
+
+def read_listed(row: Raw) -> Instrument:
+    """An instrument of today's listing, or a contract of the older one."""
+    return decode_contract(row).record() if b'"contractFactor"' in bytes(row) else read_instrument(row)
 
 
 def parse_other(parse: Parse) -> Parse:

@@ -1,12 +1,13 @@
 """Derive (Lyra before): perpetuals, options and spot on a chain of its own.
 
 https://docs.derive.xyz
-The third version of its protocol, of 2026; trades are asked for by instrument there, and the larger ticker is gone.
+The third version of its protocol, of 2026; trades are asked for by instrument there. The larger ticker of the second is
+read in captures alone.
 """
 
 from collections.abc import Iterable, Sequence
 
-from aggregator.exchange import Exchange, Stream, Subscribe, Subscription
+from aggregator.exchange import Exchange, Older, Stream, Subscribe, Subscription
 from aggregator.records import Channel, Kind
 from aggregator.refusals import coded
 from aggregator.wire import encode
@@ -49,6 +50,7 @@ EXCHANGE = Exchange(
         stream("options", OPTIONS, "option"),
         stream("spot", SPOT, "spot"),
     ),
+    older=(Older(channels=("bbo", "ticker", "funding", "open_interest", "mark_price", "index_price", "options")),),
     notes=(
         "A book is whole each time; its number (`sequence`) grows by no fixed step.",
         "Funding is paid all the time: the rate is of one hour.",

@@ -13,6 +13,7 @@ from aggregator.exchange import Accepted, Event, Refused, Subscription
 from aggregator.records import Channel
 from aggregator.refusals import meaning_of
 from aggregator.wire import number
+from connectors.derive.legacy import OlderTicker
 from connectors.derive.wires import BookWire, TickerWire, TradeWire
 
 DEPTH = 100
@@ -56,6 +57,7 @@ decode_frame = Decoder(Frame, strict=False).decode
 decode_trades = Decoder(list[TradeWire], strict=False, float_hook=number).decode
 decode_book = Decoder(BookWire, strict=False, float_hook=number).decode
 decode_ticker = Decoder(TickerWire, strict=False, float_hook=number).decode
+decode_older = Decoder(OlderTicker, strict=False, float_hook=number).decode
 
 
 def topic(s: Subscription) -> str:
@@ -71,15 +73,25 @@ def read_book(channel: str, data: Raw) -> Iterable[Event]:
     return (decode_book(data).record(int(channel.rpartition(".")[2])),)
 
 
+def instrument_in(channel: str) -> str:
+    return channel.partition(".")[2].rpartition(".")[0]
+
+
 def read_ticker(channel: str, data: Raw) -> Iterable[Event]:
     """Figures, whose instrument stands in the channel alone: `ticker_slim.BTC-PERP.100`."""
-    return decode_ticker(data).records(channel.partition(".")[2].rpartition(".")[0])
+    return decode_ticker(data).records(instrument_in(channel))
+
+
+def read_older(channel: str, data: Raw) -> Iterable[Event]:
+    """The larger ticker of the second version: `ticker.BTC-PERP.100`."""
+    return decode_older(data).today().records(instrument_in(channel))
 
 
 READERS: dict[str, Callable[[str, Raw], Iterable[Event]]] = {
     "trades": read_trades,
     "orderbook": read_book,
     "ticker_slim": read_ticker,
+    "ticker": read_older,
 }
 FINAL, PASSING = ("invalid channel", "invalid instrument", "not found", "does not exist"), ("rate limit", "too many")
 

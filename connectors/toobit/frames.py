@@ -37,6 +37,7 @@ class BestRow(Struct, gc=False):
 
 class Best(Struct, gc=False):
     data: list[BestRow] | BestRow
+    sendTime: int = 0
 
 
 class IndexRow(Struct, gc=False):
@@ -70,9 +71,10 @@ def read_changes(frame: bytes) -> Iterable[Event]:
 
 def read_best(frame: bytes) -> Iterable[Event]:
     """Read the best prices; the first frame of the topic is empty."""
-    data = decode_best(frame).data
-    rows = data if isinstance(data, list) else [data]
-    return [bbo(row.s, row.b, row.bq, row.a, row.aq, ts_event=row.t * MS_NS) for row in rows]
+    said = decode_best(frame)
+    rows = said.data if isinstance(said.data, list) else [said.data]
+    sent = said.sendTime * MS_NS or None
+    return [bbo(row.s, row.b, row.bq, row.a, row.aq, ts_event=row.t * MS_NS, ts_sent=sent) for row in rows]
 
 
 def read_indices(frame: bytes) -> Iterable[Event]:

@@ -87,14 +87,15 @@ class ContractBest(Struct, gc=False):
 class ContractFunding(Struct, gc=False):
     symbol: str
     fundingRate: Text
-    fundingTime: int  # when it is exchanged next
+    fundingTime: int  # when it is exchanged next; since 2026 the moment of the frame, which says nothing of that
     ts: int
     nextFundingRate: Text = None
     nextFundingTime: int | None = None
 
     def records(self) -> Iterable[Funding]:
-        due, after, at = ms(self.fundingTime), ms(self.nextFundingTime) if self.nextFundingTime else None, ms(self.ts)
-        length = None if after is None else (after - due) // SECOND_NS
+        at, after = ms(self.ts), ms(self.nextFundingTime) if self.nextFundingTime else None
+        due = ms(self.fundingTime) if self.fundingTime > self.ts else None
+        length = None if after is None or due is None else (after - due) // SECOND_NS
         if rate := optional(self.fundingRate):
             yield Funding(raw_symbol=self.symbol, rate=rate, interval_s=length, ts_next=due, ts_event=at)
         if rate := optional(self.nextFundingRate):

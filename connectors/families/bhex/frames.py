@@ -55,6 +55,7 @@ class Marks(Struct, gc=False):
     data: list[MarkRow] | MarkRow
     symbol: str = ""
     symbolId: str = ""
+    sendTime: int = 0
 
 
 decode_marks = Decoder(Marks).decode
@@ -92,7 +93,7 @@ def read_bars(frame: bytes) -> Iterable[Event]:
 def read_marks(frame: bytes) -> Iterable[Event]:
     said = decode_marks(frame)
     rows = said.data if isinstance(said.data, list) else [said.data]
-    return [record for row in rows for record in row.records(said.symbol or said.symbolId)]
+    return [record for row in rows for record in row.records(said.symbol or said.symbolId, said.sendTime)]
 
 
 READERS: Mapping[str, Parse] = {

@@ -125,6 +125,7 @@ class MarkRow(Struct, gc=False):
     time: int | str
     symbolId: str = ""
 
-    def records(self, symbol: str) -> Iterable[Record]:
+    def records(self, symbol: str, sent: int) -> Iterable[Record]:
         if price := nonzero(self.price):
-            yield MarkPrice(raw_symbol=self.symbolId or symbol, price=price, ts_event=ms(self.time))
+            name = self.symbolId or symbol
+            yield MarkPrice(raw_symbol=name, price=price, ts_event=ms(self.time), ts_sent=ms(sent) or None)

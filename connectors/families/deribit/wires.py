@@ -112,7 +112,7 @@ class BookData(Struct, gc=False):
         bids = [(text(price), text(amount)) for _, price, amount in self.bids]
         asks = [(text(price), text(amount)) for _, price, amount in self.asks]
         at = self.timestamp * MS_NS
-        if (self.type or ("change" if self.prev_change_id else "snapshot")) == "snapshot":
+        if self.type == "snapshot" or not self.prev_change_id:  # the first change of an instrument names 0, and is all
             return BookSnapshot(
                 raw_symbol=self.instrument_name, bids=bids, asks=asks, sequence=self.change_id, ts_event=at
             )

@@ -128,6 +128,13 @@ class PriceTick(Struct, gc=False):
     close: Text
 
 
+class BasisTick(Struct, gc=False):
+    """What the price of a contract is above its index, at one price of a minute."""
+
+    id: int  # when the minute begins, in seconds
+    index_price: Text = None
+
+
 class ByPriceTick(Struct, gc=False):
     seqNum: int
     prevSeqNum: int | None = None  # not in whole books
@@ -161,6 +168,7 @@ decode_best = Decoder(Frame[BestTick], float_hook=str).decode
 decode_statistics = Decoder(Frame[StatisticsTick], float_hook=str).decode
 decode_bar = Decoder(Frame[BarTick], float_hook=str).decode
 decode_price = Decoder(Frame[PriceTick], float_hook=str).decode
+decode_basis = Decoder(Frame[BasisTick], float_hook=str).decode
 decode_by_price = Decoder(Frame[ByPriceTick], float_hook=str).decode
 decode_depth = Decoder(Frame[DepthTick], float_hook=str).decode
 decode_step = Decoder(StepFrame, float_hook=str).decode
@@ -271,6 +279,16 @@ def read_index(raw_symbol: str, _kind: str, frame: bytes) -> Iterable[Record]:
     return (IndexPrice(raw_symbol=raw_symbol, price=price, ts_sent=ms(f.ts)),) if price else ()
 
 
+def read_basis(raw_symbol: str, kind: str, frame: bytes) -> Iterable[Record]:
+    """The index at a minute's first price, or now: the highest, lowest and mean basis are of no moment."""
+    f, which = decode_basis(frame), kind.rpartition(".")[2]
+    price = nonzero(f.tick.index_price)
+    if not price or which not in {"open", "close"}:
+        return ()
+    at = seconds(f.tick.id) if which == "open" else None
+    return (IndexPrice(raw_symbol=raw_symbol, price=price, ts_event=at, ts_sent=ms(f.ts)),)
+
+
 def side(rows: Rows) -> Levels:
     if isinstance(rows, list):
         return levels(rows)
@@ -365,4 +383,5 @@ READERS: dict[str, Callable[[str, str, bytes], Iterable[Record]]] = {
     "depth": read_depth,
     "mark_price": read_mark,
     "index": read_index,
+    "basis": read_basis,
 }

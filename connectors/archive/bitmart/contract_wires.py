@@ -20,7 +20,8 @@ from aggregator.records import (
     Ticker,
     Trade,
 )
-from aggregator.wire import Text, bbo, candle, from_iso, ms, nonzero, optional, seconds
+from aggregator.wire import Text, bbo, candle, from_iso, ms, nonzero, optional
+from connectors.archive.bitmart.spot_wires import beginning
 
 
 class ContractTrade(Struct, gc=False):
@@ -126,7 +127,7 @@ class ContractDay(Struct, gc=False):
 
 
 class ContractBar(Struct, gc=False):
-    ts: int
+    ts: int  # a moment within it, in seconds
     o: str
     h: str
     l: str  # noqa: E741 - the wire's name
@@ -140,7 +141,7 @@ class ContractBars(Struct, gc=False):
 
     def records(self, interval: str) -> Iterable[Record]:
         for bar in self.items:
-            made = candle(self.symbol, interval, seconds(bar.ts), (bar.o, bar.h, bar.l, bar.c))
+            made = candle(self.symbol, interval, beginning(interval, bar.ts), (bar.o, bar.h, bar.l, bar.c))
             made.contract_volume = bar.v
             yield made
 

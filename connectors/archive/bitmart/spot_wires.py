@@ -1,12 +1,13 @@
 """The contents of BitMart's frames of spot: trades, books, statistics and candles."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Literal
 
 from msgspec import Struct
 
 from aggregator.records import DAY_S, MS_NS, BookDelta, BookSnapshot, Candle, Record, Ticker, Trade
-from aggregator.wire import bbo, candle, levels, ms, nonzero, seconds
+from aggregator.wire import bbo, candle, interval_s, levels, ms, nonzero, seconds
 
 
 class SpotTrade(Struct, gc=False):
@@ -48,15 +49,16 @@ class SpotDay(Struct, gc=False):
     high_24h: str
     low_24h: str
     base_volume_24h: str
-    quote_volume_24h: str
-    bid_px: str
-    bid_sz: str
-    ask_px: str
-    ask_sz: str
-    ms_t: int
+    s_t: int  # seconds
+    ms_t: int | None = None  # what follows is not in frames of 2021
+    quote_volume_24h: str | None = None
+    bid_px: str | None = None
+    bid_sz: str | None = None
+    ask_px: str | None = None
+    ask_sz: str | None = None
 
     def records(self) -> Iterable[Record]:
-        time = ms(self.ms_t)
+        time = seconds(self.s_t) if self.ms_t is None else ms(self.ms_t)
         yield Ticker(
             raw_symbol=self.symbol,
             last=nonzero(self.last_price),
@@ -68,13 +70,24 @@ class SpotDay(Struct, gc=False):
             window_s=DAY_S,
             ts_event=time,
         )
-        yield bbo(self.symbol, self.bid_px, self.bid_sz, self.ask_px, self.ask_sz, ts_event=time)
+        if self.bid_px is not None or self.ask_px is not None:
+            yield bbo(self.symbol, self.bid_px, self.bid_sz, self.ask_px, self.ask_sz, ts_event=time)
 
 
 class SpotBar(Struct, gc=False):
     symbol: str
-    candle: tuple[int, str, str, str, str, str]  # a time in seconds, open, high, low, close, and the volume
+    candle: tuple[int, str, str, str, str, str]  # a moment within it in seconds, open, high, low, close, and the volume
 
     def record(self, interval: str) -> Candle:
-        start, first, high, low, last, volume = self.candle
-        return candle(self.symbol, interval, seconds(start), (first, high, low, last), base=volume)
+        moment, first, high, low, last, volume = self.candle
+        return candle(self.symbol, interval, beginning(interval, moment), (first, high, low, last), base=volume)
+
+
+def beginning(interval: str, moment: int) -> int:
+    """When the candle begins (ns) that holds a moment (seconds): a frame tells when it was made, and no beginning."""
+    length = interval_s(interval)
+    if length is None:
+        day = datetime.fromtimestamp(moment, UTC)
+        return seconds(moment - moment % DAY_S - (day.day - 1) * DAY_S)
+    monday = 4 * DAY_S if length == 7 * DAY_S else 0  # 1970 began on a Thursday
+    return seconds(moment - (moment - monday) % length)

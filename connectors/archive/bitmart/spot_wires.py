@@ -50,7 +50,7 @@ class SpotDay(Struct, gc=False):
     low_24h: str
     base_volume_24h: str
     s_t: int  # seconds
-    ms_t: int | None = None  # what follows is not in frames of 2021
+    ms_t: int | None = None  # null in frames of 2021, as what follows is
     quote_volume_24h: str | None = None
     bid_px: str | None = None
     bid_sz: str | None = None

@@ -30,7 +30,7 @@ class OlderPricing(Struct, gc=False):
 
 
 class PerpetualDetails(Struct, gc=False):
-    funding_rate: Text = None  # of the running hour
+    funding_rate: Text = None  # the rate of the running hour
 
 
 class OlderFigures(Struct, gc=False):

@@ -129,7 +129,7 @@ class PriceTick(Struct, gc=False):
 
 
 class BasisTick(Struct, gc=False):
-    """What the price of a contract is above its index, at one price of a minute."""
+    """The price of a contract above its index, at one price of a minute."""
 
     id: int  # when the minute begins, in seconds
     index_price: Text = None

@@ -1,13 +1,13 @@
 """Records of every type with whatever a field may hold, hostile values among them; the same ones every time."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import UNSET
 
 from aggregator.records import Record
-from aggregator.tables.columns import Column, columns
+from aggregator.tables.columns import Column, Kind, columns
 
 NOW = 1_795_000_000_000_000_777
 TEXTS = ["", "../x", "BTC/USDT:USDT", ".BXBT", "\U0001f600", "'; drop", "%2E", "x" * 300, "null", "NaN", '"\\', "\n"]
@@ -28,10 +28,23 @@ class Some:
 
     def __init__(self, seed: int = 1, *, is_odd: bool = False) -> None:
         self._random = random.Random(seed)
-        self._texts = [*TEXTS, *(ODD_TEXTS if is_odd else ())]
-        self._numbers = [*NUMBERS, *(ODD_NUMBERS if is_odd else ())]
-        self._times = [*TIMES, *(ODD_INTEGERS if is_odd else ()), *(INTEGERS if is_odd else ())]
-        self._integers = [*INTEGERS, *(ODD_INTEGERS if is_odd else ())]
+        draw = self._random.random
+        texts = [*TEXTS, *(ODD_TEXTS if is_odd else ())]
+        numbers = [*NUMBERS, *(ODD_NUMBERS if is_odd else ())]
+        times = [*TIMES, *(ODD_INTEGERS if is_odd else ()), *(INTEGERS if is_odd else ())]
+        integers = [*INTEGERS, *(ODD_INTEGERS if is_odd else ())]
+        self._values: dict[Kind, Callable[[Column], Any]] = {
+            "number": lambda _: self._one_of(numbers, lambda: f"{draw() * 1e6:.{int(draw() * 18)}f}"),
+            "time": lambda _: self._one_of(times, lambda: NOW + self._random.getrandbits(49)),
+            "count": lambda _: self._one_of(integers, lambda: self._random.getrandbits(61) - 2**60),
+            "measure": lambda _: self._one_of([0.0, -1.5, 1e300], draw),
+            "flag": lambda _: draw() < 0.5,
+            "words": lambda _: self._one_of([UNSET, UNSET, ("late",), ("late", "bad_ts")]),
+            "json": lambda _: self._one_of([("20260102T030405.000000Z", 7, "tokyo/london"), ("", 2**62, "\U0001f600")]),
+            "word": lambda column: self._one_of(column.values or texts),
+            "text": lambda _: self._one_of(texts),
+            "rows": lambda column: [tuple(map(self.value, column.parts)) for _ in range(int(draw() * 4))],
+        }
 
     def records(self, kind: type[Record], count: int) -> list[Record]:
         """Some records of a type."""
@@ -44,20 +57,11 @@ class Some:
 
     def value(self, column: Column) -> Any:
         """Whatever a field may hold."""
-        random = self._random
-        if column.is_null and random.random() < 0.4:
+        if column.is_null and self._random.random() < 0.4:
             return None
-        if column.kind == "rows":
-            return [tuple(map(self.value, column.parts)) for _ in range(random.randrange(4))]
-        choices: dict[str, Sequence[Any]] = {
-            "number": [*self._numbers, f"{random.uniform(0, 1e6):.{random.randrange(18)}f}"],
-            "time": [*self._times, NOW + random.randrange(10**15)],
-            "count": [*self._integers, random.randrange(-(2**60), 2**60)],
-            "measure": [0.0, -1.5, 1e300, random.random()],
-            "flag": [False, True],
-            "words": [UNSET, UNSET, ("late",), ("late", "bad_ts")],
-            "json": [("20260102T030405.000000Z", 7, "tokyo/london"), ("", 2**62, "\U0001f600")],
-            "word": column.values or self._texts,
-            "text": self._texts,
-        }
-        return random.choice(choices[column.kind])
+        return self._values[column.kind](column)
+
+    def _one_of(self, known: Sequence[Any], make: Callable[[], Any] | None = None) -> Any:
+        """One of these values, or as rarely as each of them a new one."""
+        at = int(self._random.random() * (len(known) + (make is not None)))
+        return known[at] if at < len(known) or make is None else make()

@@ -2,6 +2,8 @@
 
 https://docs.bitvavo.com/docs/websocket-api/introduction/
 Prices of changes have more zeros than those of a whole book (2026-09, live probes by others): a book compares numbers.
+Captures may also be of Market Data Pro, which wants keys and is not asked: its books name the range of changes that
+they hold (https://docs.bitvavo.com/docs/ws-market-data-pro-sync).
 """
 
 import re
@@ -10,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
+from aggregator.errors import BadFrame
 from aggregator.exchange import (
     Accepted,
     Event,
@@ -39,7 +42,7 @@ from aggregator.records import (
 )
 from aggregator.refusals import coded, named_in
 from aggregator.sequence import contiguous
-from aggregator.wire import Text, bbo, encode, end_of, levels, ms, nonzero, optional, step, symbols_by, text
+from aggregator.wire import Text, bbo, either, encode, end_of, levels, ms, nonzero, optional, step, symbols_by, text
 
 API = "https://api.bitvavo.com/v2"
 DEPTH = 1000  # levels a side of a whole book
@@ -84,10 +87,14 @@ class TradeWire(Struct, tag_field="event", tag="trade", gc=False):
 
 
 class BookWire(Struct, tag_field="event", tag="book", gc=False):
+    """Changes, numbered by `nonce`; in Market Data Pro, which may leave that out, by the changes that they hold."""
+
     market: str
-    nonce: int
     bids: list[list[Text]]
     asks: list[list[Text]]
+    nonce: int | None = None
+    startMdSeqNo: int | None = None
+    endMdSeqNo: int | None = None
     timestamp: int | None = None  # in nanoseconds
 
     def events(self) -> Iterable[Event]:
@@ -95,7 +102,8 @@ class BookWire(Struct, tag_field="event", tag="book", gc=False):
             raw_symbol=self.market,
             bids=levels(self.bids),
             asks=levels(self.asks),
-            sequence=self.nonce,
+            sequence=numbered(self.market, self.endMdSeqNo, self.nonce),
+            sequence_first=self.startMdSeqNo,
             ts_event=self.timestamp,
         )
 
@@ -162,6 +170,14 @@ class CandleWire(Struct, tag_field="event", tag="candle", gc=False):
             )
 
 
+def numbered(market: str, pro: int | None, nonce: int | None) -> int:
+    """The number of a book: that of Market Data Pro, where it is told."""
+    found = nonce if pro is None else pro
+    if found is None:
+        raise BadFrame(f"a book of {market:.40} without a number")
+    return found
+
+
 class AnswerWire(Struct, tag_field="event", tag="subscribed"):
     """Everything that stands, by channel; candles by interval, too."""
 
@@ -174,11 +190,21 @@ class AnswerWire(Struct, tag_field="event", tag="subscribed"):
                 yield from (Accepted(topic=(word, interval, name)) for name in names)
 
 
+class StandingBooks(Struct):
+    """The same answer as Market Data Pro gives it: its event is named like those that follow, `book`."""
+
+    subscriptions: dict[str, list[str]]
+
+    def events(self) -> Iterable[Event]:
+        return AnswerWire({**self.subscriptions}).events()
+
+
 class WholeBook(Struct):
     market: str
-    nonce: int
     bids: list[list[Text]]
     asks: list[list[Text]]
+    nonce: int | None = None
+    mdSeqNo: int | None = None
     timestamp: int | None = None
 
     def record(self) -> BookSnapshot:
@@ -186,7 +212,7 @@ class WholeBook(Struct):
             raw_symbol=self.market,
             bids=levels(self.bids),
             asks=levels(self.asks),
-            sequence=self.nonce,
+            sequence=numbered(self.market, self.mdSeqNo, self.nonce),
             ts_event=self.timestamp,
         )
 
@@ -201,7 +227,7 @@ class Other(Struct):
 
 Frame = TradeWire | BookWire | BestWire | DayWire | CandleWire | AnswerWire
 READ = {kind.__struct_config__.tag for kind in (TradeWire, BookWire, BestWire, DayWire, CandleWire, AnswerWire)}
-decode = Decoder(Frame).decode
+decode = either(Decoder(Frame).decode, Decoder(StandingBooks).decode)
 decode_other = Decoder(Other).decode
 decode_whole = Decoder(WholeBook).decode
 

@@ -61,21 +61,26 @@ def trouble(status: int, headers: Mapping[str, str], body: bytes) -> Trouble | N
 def books() -> Parse:
     parts: list[SnapshotWire] = []
 
+    def waiting() -> Iterable[Event]:
+        found = [whole(parts)] if parts else []
+        parts.clear()
+        return found
+
     def parse(frame: bytes) -> Iterable[Event]:
+        """Read a message; a book is whole, too, once something else comes than another part of it."""
         said = decode_book(frame)
-        if isinstance(said, UpdateWire):
-            return (said.record(),)
         if isinstance(said, ErrorWire):
             return (Refused(said.error),)
+        if isinstance(said, UpdateWire):
+            return (*waiting(), said.record())
+        before = waiting() if parts and parts[0].market != said.market else ()
         parts.append(said)
-        if not said.is_last:
-            if len(parts) == PARTS:
-                parts.clear()
-                raise BadFrame(f"a book of {said.market} in more than {PARTS} messages")
-            return ()
-        book = whole(parts)
-        parts.clear()
-        return (book,)
+        if said.is_last:
+            return (*before, *waiting())
+        if len(parts) == PARTS:
+            parts.clear()
+            raise BadFrame(f"a book of {said.market} in more than {PARTS} messages")
+        return before
 
     return parse
 

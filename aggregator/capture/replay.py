@@ -1,8 +1,9 @@
 """A capture through the same sessions that run live: its own times, its own connections, no network and no clock."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct, structs
 
@@ -21,6 +22,8 @@ from aggregator.session.unreadable import BadFrameSeen
 
 TICK_NS = SECOND_NS
 DAY_NS = 86400 * SECOND_NS
+JOINTS = "-_/"  # one of these stands between the two assets of a symbol
+OTHER = "OTHERS"  # it stands for the second of them in a request that is made to be looked at, as `ANY` for the first
 MOST_FOUND = 1000  # addresses and connections whose streams are remembered
 NOTED, WHOLLY = 1, 4  # a frame gives a stream no record, but an event; records that it declares and serves, all of them
 
@@ -522,16 +525,34 @@ class Replay(Reader):
 def asked_for(request: Callable[[str], Request], url: str, raw_symbols: Iterable[str]) -> str | None:
     """The raw symbol for which a request has this address; of one that is not known, the part that stands for it.
 
-    Where a request writes symbols in small letters, those of the exchange are taken to be capital ones.
+    Where a request makes the letters of a symbol small ones, the exchange's own are taken to be capital, and the other
+    way round.
     """
     for raw_symbol in raw_symbols:
         if request(raw_symbol).url == url:
             return raw_symbol
+    return _in_two_parts(request, url) or _in_one_part(request, url)
+
+
+def _in_one_part(request: Callable[[str], Request], url: str) -> str | None:
+    is_small = ANY in request(ANY.lower()).url  # so it makes small letters capital ones
     for mark in (ANY, ANY.lower()):
         before, found, after = request(ANY).url.partition(mark)
         if found and url.startswith(before) and url.endswith(after) and len(url) > len(before) + len(after):
-            part = url[len(before) : len(url) - len(after)]
-            return part if mark == ANY else part.upper()
+            part = unquote(url[len(before) : len(url) - len(after)])
+            return part.upper() if mark != ANY else part.lower() if is_small else part
+    return None
+
+
+def _in_two_parts(request: Callable[[str], Request], url: str) -> str | None:
+    """The symbol of which the address has each asset in a place of its own, or both joined in another way."""
+    for joint in JOINTS:
+        before, _, rest = request(f"{ANY}{joint}{OTHER}").url.partition(ANY)
+        between, found, after = rest.partition(OTHER)
+        if found and between not in {"", joint}:
+            found_parts = re.fullmatch(f"{re.escape(before)}(.+?){re.escape(between)}(.+){re.escape(after)}", url)
+            if found_parts is not None:
+                return f"{found_parts[1]}{joint}{found_parts[2]}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -295,3 +296,37 @@ def test_a_symbol_that_an_address_has_in_small_letters_is_found(known: list[str]
 
     assert asked_for(request, url, known) == symbol
     assert asked_for(lambda raw_symbol: Request(f"https://x.test/{raw_symbol}"), "https://x.test/a-b", []) == "a-b"
+
+
+@pytest.mark.parametrize(
+    ("write", "url", "symbol"),
+    [
+        (str.upper, "https://x.test/BTC_JPY/depth", "btc_jpy"),
+        (lambda name: name.replace("/", "-"), "https://x.test/BTC-JPY/depth", "BTC/JPY"),
+        (lambda name: name.replace("/", "%2F"), "https://x.test/BTC%2FJPY/depth", "BTC/JPY"),
+        (lambda name: name.replace("_", "/"), "https://x.test/btc/jpy/depth", "btc_jpy"),
+        (lambda name: "base={}&quote={}".format(*f"{name}-".split("-")), "https://x.test/base=a&quote=b/depth", "a-b"),
+        (lambda name: "base={}&quote={}".format(*f"{name}-".split("-")), "https://x.test/base=&quote=b/depth", None),
+        (str, "https://x.test/%E9%BE%99_usdt/depth", "龙_usdt"),
+    ],
+)
+def test_a_symbol_that_an_address_spells_in_another_way_is_found(
+    write: Callable[[str], str], url: str, symbol: str | None
+) -> None:
+    assert asked_for(lambda raw_symbol: Request(f"https://x.test/{write(raw_symbol)}/depth"), url, []) == symbol
+
+
+@pytest.mark.parametrize(
+    ("id", "poll", "raw_symbol"),
+    [
+        ("independentreserve", "trades", "Xbt-Aud"),
+        ("wavesexchange", "trades", "WAVES-8LQW8f7P5d5PZM7GtZEBgaqRPGSzS3DfPuiXrURJ4AJS"),
+        ("bitteam", "trades", "btc_usdt"),
+        ("revolutx", "trades", "ABC/USD"),
+    ],
+)
+def test_an_answer_says_by_its_address_whose_it_is(id: str, poll: str, raw_symbol: str) -> None:
+    exchange = load_exchange(id)
+    assert exchange is not None
+    request = next(each.request for each in exchange.polls if each.name == poll)
+    assert asked_for(request, request(raw_symbol).url, []) == raw_symbol

@@ -3,7 +3,7 @@
 https://docs.derive.xyz/api-reference/channels
 """
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from aggregator.wire import Text
 from connectors.derive.wires import FiguresWire, PricingWire, StatsWire, TickerWire
@@ -43,11 +43,11 @@ class OlderFigures(Struct, gc=False):
     index_price: Text = None
     perp_details: PerpetualDetails | None = None
     option_pricing: OlderPricing | None = None
-    stats: OlderStats = field(default_factory=OlderStats)
+    stats: OlderStats | None = None
 
     def today(self, sent: int) -> TickerWire:
         """The same as today's ticker tells it."""
-        stats, pricing = self.stats, self.option_pricing
+        stats, pricing = self.stats or OlderStats(), self.option_pricing
         told = FiguresWire(
             t=self.timestamp,
             bid=self.best_bid_price,

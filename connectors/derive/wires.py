@@ -33,7 +33,7 @@ class TradeWire(Struct, gc=False):
     trade_price: Text
     trade_amount: Text
     direction: Literal["buy", "sell"]  # the taker's; of a row with `liquidity_role`, that one's
-    liquidity_role: str = "taker"
+    liquidity_role: str | None = None
     quote_id: str | None = None
     rfq_id: str | None = None
 

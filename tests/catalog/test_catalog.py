@@ -15,6 +15,7 @@ from aggregator.catalog.catalog import (
     load_catalog,
     load_countries,
 )
+from aggregator.catalog.registry import archived_ids
 from aggregator.config.schema import why_not
 from aggregator.errors import nearest
 
@@ -162,11 +163,16 @@ def test_aliases_are_of_all_and_of_one() -> None:
     assert aliases_of("of-no-exchange") == load_aliases()["*"]
 
 
-def test_aliases_belong_to_exchanges_that_trade_and_fit_into_symbols() -> None:
+def test_aliases_belong_to_exchanges_that_are_read_and_fit_into_symbols() -> None:
     trading = {entry.id for entry in ENTRIES if entry.status == "live" or entry.operating == "yes"}
-    assert set(load_aliases()) - {"*"} <= trading
+    assert set(load_aliases()) - {"*"} <= trading | set(archived_ids())
     for assets in load_aliases().values():
         assert not [asset for asset in assets.values() if not asset.strip() or set(asset) & set("/:~*\n")]
+
+
+def test_an_exchange_that_is_over_keeps_its_aliases() -> None:
+    assert aliases_of("probit")["TOR"] == "Torex"
+    assert aliases_of("bittrex")["XBT"] == "BTC"
 
 
 def test_nearest_prefers_the_first_of_equals() -> None:

@@ -1,4 +1,4 @@
-"""CoinEx, version 2 of its interface, until September 2026: spot and perpetual contracts, in one protocol.
+"""CoinEx, versions 1 and 2 of its interface, until September 2026: spot and perpetual contracts, in one protocol.
 
 https://docs.coinex.com/api/v2/spot/market/ws/market-deals
 Amounts are of the base asset, those of inverse contracts (`BTCUSD`) US dollars. No recording was found: this follows

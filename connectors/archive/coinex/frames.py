@@ -14,15 +14,14 @@ from aggregator.records import (
     BookSnapshot,
     Channel,
     Funding,
-    IndexPrice,
-    MarkPrice,
     OpenInterest,
     Record,
-    SizeUnit,
     Ticker,
     Trade,
 )
 from aggregator.wire import best, levels, ms, nonzero, optional
+from connectors.archive.coinex import version_1
+from connectors.archive.coinex.prices import prices, unit
 
 SIGN_PRICE = "_SIGNPRICE"
 CHANNELS: dict[Channel, str] = {
@@ -159,6 +158,7 @@ class Index(Struct, gc=False):
 class Frame(Struct, gc=False):
     method: str = ""
     data: Raw = Raw(b"null")
+    params: Raw = Raw()  # version 1 has it in place of `data`
 
     def events(self) -> Iterable[Event]:
         match self.method:
@@ -185,16 +185,6 @@ decode_states = Decoder(States).decode
 decode_index = Decoder(Index).decode
 
 
-def prices(market: str, mark: str | None, index: str | None) -> Iterable[Record]:
-    if price := nonzero(mark):
-        yield MarkPrice(raw_symbol=market, price=price)
-    if price := nonzero(index):
-        yield IndexPrice(raw_symbol=market, price=price)
-
-
-def unit(symbol: str) -> SizeUnit:
-    return "quote" if symbol.endswith("USD") else "base"
-
-
 def parse(frame: bytes) -> Iterable[Event]:
-    return decode(frame).events()
+    said = decode(frame)
+    return version_1.events(said.method, said.params) if bytes(said.params) else said.events()

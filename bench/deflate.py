@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from aggregator.capture.line import CaptureLine
-from aggregator.capture.recorder import read_capture
+from aggregator.capture.reading import read_capture
 from bench.measure import MICRO, table, timed
 
 TAIL = b"\x00\x00\xff\xff"  # what ends each message, and is left out on the wire

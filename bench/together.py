@@ -25,7 +25,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from aggregator.capture.line import CaptureLine
-from aggregator.capture.recorder import read_capture
+from aggregator.capture.reading import read_capture
 from aggregator.capture.replay import ParseOnly
 from aggregator.capture.speakers import ENOUGH
 from aggregator.catalog.catalog import aliases_of

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +16,7 @@ PLACES = 9  # behind it, of those that count
 SCALES = [10 ** (PLACES - places) for places in range(PLACES + 1)]  # ns of the last of so many places
 ALIKE = 7  # bytes with which the lines of a capture begin alike: `{"ts":"`
 LATEST_NS = 2**63  # since the epoch
+NO_TIME = -1
 
 
 class CaptureLine(Struct):
@@ -75,6 +77,58 @@ def _nanoseconds(seconds: str) -> int:
     raise BadFrame(f"{seconds[:40]!r} is not a time in decimal seconds")
 
 
+class CaptureBlock(Struct, frozen=True):
+    """Lines of a capture that follow each other; one that is no capture line is the BadFrame that says why.
+
+    first: the number of the first of them, from 1
+    times: when each of them was (ns), as `times_of` gives it
+    """
+
+    first: int
+    lines: Sequence[CaptureLine | BadFrame]
+    times: Sequence[int]
+
+
+def times_of(lines: Sequence[CaptureLine | BadFrame]) -> list[int]:
+    """When each of these lines was (ns), of one at least; `NO_TIME` for one that does not say it."""
+    times = _together([getattr(line, "ts", None) for line in lines])
+    return [_time_of(line) for line in lines] if times is None else times
+
+
+def _time_of(line: CaptureLine | BadFrame) -> int:
+    try:
+        return NO_TIME if isinstance(line, BadFrame) else line.time
+    except BadFrame:
+        return NO_TIME
+
+
+def _together(texts: Sequence[str | float | None]) -> list[int] | None:
+    """Read times at once that have ten digits before the point and all as many behind it; None where they have not.
+
+    The texts joined have points and commas at every so many characters, and only there; what a sign or a space takes is
+    no digit, so that the number is smaller than any with all of its digits.
+    """
+    try:
+        text, size = ",".join(texts), len(texts[0])  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    count, every, places = len(texts), size + 1, size - 1 - DIGITS
+    if len(text) != count * every - 1 or not 0 <= places <= PLACES or "e" in text or "E" in text:
+        return None
+    digits = text.replace(".", "")
+    if text[DIGITS::every] != "." * count or text[size::every] != "," * (count - 1) or len(digits) + count != len(text):
+        return None
+    try:
+        numbers = _read_numbers(f"[{digits}]")
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
+    scale = SCALES[places]
+    if len(numbers) != count or min(numbers) < 10 ** (size - 2) or max(numbers) * scale >= LATEST_NS:
+        return None  # one has other characters among its digits, or is too late
+    return numbers if scale == 1 else [number * scale for number in numbers]
+
+
+_read_numbers = msgspec.json.Decoder(list[int]).decode
 _decoder = msgspec.json.Decoder(CaptureLine, float_hook=str)
 decode_line = _decoder.decode
 
@@ -85,7 +139,8 @@ def decode_lines(block: bytes) -> list[CaptureLine] | None:
     No value has within it what is looked for between them: a comma would stand there, and a string has no bare newline.
     """
     borders = block.count(b"}\n" + block[:ALIKE])  # so long that it is found fast
-    if not (block.startswith(b"{") and block.endswith(b"}\n") and block.count(b"\n") == borders + 1):
+    newlines = len(block) - len(block.replace(b"\n", b""))  # three times as fast as `count` before Python 3.13
+    if not (block.startswith(b"{") and block.endswith(b"}\n") and newlines == borders + 1):
         return None
     try:
         lines = _decoder.decode_lines(block)

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import structs
 
 from aggregator.capture.line import CaptureLine
-from aggregator.capture.recorder import read_capture
+from aggregator.capture.reading import read_capture
 from aggregator.errors import AggregatorError
 from aggregator.exchange import Exchange, Request
 from aggregator.ingest.listing import Listed, read_bodies, read_listing

@@ -1,35 +1,27 @@
-"""Captures on disk: reading them line by line, and writing what a live network says while it says it."""
+"""Captures on disk: writing what a live network says while it says it."""
 
 import base64
 import errno
-import io
 import logging
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import BinaryIO
 
-import msgspec
 import zstandard
 from msgspec import Struct
 
-from aggregator.capture.line import CaptureLine, decode_line, decode_lines, written
-from aggregator.errors import BadFrame, NotACapture
+from aggregator.capture.line import written
 from aggregator.exchange import Address, Request
 from aggregator.ingest.lines import Line, LineListener
 from aggregator.ingest.network import Answer, Network
 from aggregator.records import SECOND_NS
 from aggregator.session.moment import Now
 
-RECORD = b'{"type":"'  # begins every line of our own files, and none of a capture
-LONGEST_LINE_BYTES = 128 * 2**20
-BLOCK_BYTES = 2**18  # a capture is read in pieces of at most so many
 FLUSH_NS = 2 * SECOND_NS  # lines may wait in memory for so long
 MOST_HELD_BYTES = 2**16  # and as many bytes of them
 MOST_UNWRITTEN_BYTES = 16 * 2**20  # so many bytes of an exchange may wait for a disk that is slow
@@ -37,84 +29,6 @@ CLOSE_S = 3.0  # the end waits so long for such a disk
 LAST_BLOCK = b"\x01\x00\x00"  # an empty one, which ends a zstd frame
 
 log = logging.getLogger("aggregator.capture")
-
-
-def _unpacked(path: Path, file: BinaryIO) -> BinaryIO:
-    """A capture's lines as bytes: plain or `.zst`."""
-    if path.suffix == ".zst":
-        return io.BufferedReader(zstandard.open(file, "rb"), 2**20)  # its own reader has no lines
-    return file
-
-
-Lines = Sequence[CaptureLine | BadFrame]
-
-
-def read_capture(
-    path: Path, told: Callable[[int], object] | None = None
-) -> Iterator[tuple[int, CaptureLine | BadFrame]]:
-    """Each line with its number from 1, as `read_blocks` gives them. Raises what that raises."""
-    for number, lines in read_blocks(path, told):
-        yield from enumerate(lines, number)
-
-
-def read_blocks(path: Path, told: Callable[[int], object] | None = None) -> Iterator[tuple[int, Lines]]:
-    """Lines that follow each other, and the number of the first, from 1.
-
-    A line that is no capture line comes as the BadFrame that says why; one that is blank does not come.
-
-    path: plain or `.zst`; `-` is standard input
-    told: is told now and then how many bytes of the file were read
-    Raises OSError when the file cannot be read, and NotACapture when it holds records.
-    """
-    is_file = str(path) != "-"
-    with path.open("rb") if is_file else sys.stdin.buffer as packed, _unpacked(path, packed) as file:
-        number = 1
-        try:
-            for block in _blocks(file):
-                if number == 1 and block.startswith(RECORD):
-                    raise NotACapture(
-                        f"{path}: this is a recording, not a capture: its lines are records already; "
-                        "`aggregator capture` keeps frames"
-                    )
-                lines = decode_lines(block)
-                if lines is None:
-                    yield from _one_by_one(path, number, block)
-                    number += block.count(b"\n") or 1
-                else:
-                    yield number, lines
-                    number += len(lines)
-                if told is not None and is_file:
-                    told(packed.tell())
-        except zstandard.ZstdError as error:
-            yield number, [BadFrame(f"{path}: cut off or not zstd: {error}")]
-
-
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    """Whole lines, many at once; the last may lack its end, and so does one that is too long."""
-    begun: list[bytes] = []  # pieces of a line whose end has not come yet
-    size = 0
-    while piece := file.read1(BLOCK_BYTES):  # type: ignore[attr-defined]
-        end = piece.rfind(b"\n") + 1
-        if end:
-            yield b"".join([*begun, piece[:end]])
-            begun, size = [], 0
-        if end < len(piece):
-            begun.append(piece[end:])
-            size += len(begun[-1])
-        if size >= LONGEST_LINE_BYTES:
-            yield b"".join(begun)
-            begun, size = [], 0
-    if begun:
-        yield b"".join(begun)
-
-
-def _one_by_one(path: Path, number: int, block: bytes) -> Iterator[tuple[int, Lines]]:
-    for at, line in enumerate(io.BytesIO(block), number):
-        try:
-            yield at, [decode_line(line)]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            if not line.isspace():
-                yield at, [BadFrame(f"{path}:{at}: not a line of a capture: {error}")]
 
 
 class _Disk:

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct, structs
 
-from aggregator.capture.line import CaptureLine
+from aggregator.capture.line import CaptureBlock, CaptureLine
 from aggregator.capture.replayed import ReplayedSessions
 from aggregator.errors import BadFrame, SessionError
 from aggregator.exchange import ANY, Event, Exchange, Ignored, Parse, Poll, Request, Stream
@@ -24,6 +23,7 @@ TICK_NS = SECOND_NS
 DAY_NS = 86400 * SECOND_NS
 JOINTS = "-_/"  # one of these stands between the two assets of a symbol
 OTHER = "OTHERS"  # it stands for the second of them in a request that is made to be looked at, as `ANY` for the first
+TOGETHER = 128  # frames that a session is given at once: the records of more do not stay in the caches
 MOST_FOUND = 1000  # addresses and connections whose streams are remembered
 NOTED, WHOLLY = 1, 4  # a frame gives a stream no record, but an event; records that it declares and serves, all of them
 
@@ -316,45 +316,45 @@ class Replay(Reader):
             out += self._rest(line, now)
         return out
 
-    def feed_run(self, lines: Sequence[CaptureLine | BadFrame], begin: int, out: list[Record]) -> int:
+    def feed_run(self, block: CaptureBlock, begin: int, out: list[Record]) -> int:
         """Feed lines from `begin` on while all are frames of one session that is known, and say how many these are.
 
         It comes to the same as to feed each by itself, but for what that costs. None are fed where the first is no such
         frame, or where time has something to do before it.
         """
-        first = lines[begin]
+        first = block.lines[begin]
         if type(first) is not CaptureLine or first.dir != "in":
             return 0
         likely = self._direct.get((first.url, first.conn))
         if likely is None or (likely.arbiter is not None and likely.arbiter.is_merging):
             return 0
         session = likely.session
-        count = session.receive_each(self._run(lines, begin, likely), out)
+        count = session.receive_each(self._run(block, begin, likely), out)
         self._tried.clear()
         if count:
             self._last = session.moment
             self._at = self._last.mono
             if session.outbox or session.bad_frames or session.close_reason is not None or session.words.news:
-                last = lines[begin + count - 1]
+                last = block.lines[begin + count - 1]
                 self._heed(session, first.conn, last.payload, out, self._last)  # type: ignore[union-attr]
         return count
 
-    def _run(self, lines: Sequence[CaptureLine | BadFrame], begin: int, likely: Likely) -> Iterator[tuple[bytes, Now]]:
+    def _run(self, block: CaptureBlock, begin: int, likely: Likely) -> Iterator[tuple[bytes, Now]]:
         """The frames of lines from `begin` on, with their times, up to one that must be fed by itself."""
-        at, parse = self._at, likely.parse
-        end = min(self._tick_at, likely.ends)
-        at = max(at, likely.begins)
+        at, end, parse = max(self._at, likely.begins), min(self._tick_at, likely.ends), likely.parse
+        lines, stop = block.lines, begin + TOGETHER
         url, conn = lines[begin].url, lines[begin].conn  # type: ignore[union-attr]
-        for line in islice(lines, begin, None):
-            if type(line) is not CaptureLine or line.conn != conn or line.url != url or line.dir != "in":
+        for line, wall in zip(lines[begin:stop], block.times[begin:stop], strict=True):
+            if not at <= wall < end:  # so is one that is no line, or tells no time
                 return
+            if line.conn != conn or line.url != url or line.dir != "in":  # type: ignore[union-attr]
+                return
+            raw = line.raw  # type: ignore[union-attr]
             try:
-                wall, frame = line.time, line.payload
+                frame = raw.encode() if raw is not None and line.raw_b64 is None else line.payload  # type: ignore[union-attr]
             except (BadFrame, ValueError):
                 return
-            if not at <= wall < end or len(frame) > WEIGHED_BYTES:
-                return
-            if parse is not None and not self._is_of(likely, parse, frame):
+            if len(frame) > WEIGHED_BYTES or (parse is not None and not self._is_of(likely, parse, frame)):
                 return
             at = wall
             yield frame, Now(wall, wall)

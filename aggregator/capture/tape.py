@@ -7,7 +7,7 @@ import orjson
 from msgspec import Struct
 
 from aggregator.capture.line import CaptureLine
-from aggregator.capture.recorder import read_capture
+from aggregator.capture.reading import read_capture
 from aggregator.errors import BadFrame
 
 

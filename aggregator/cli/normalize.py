@@ -4,11 +4,13 @@ import gc
 import os
 import shutil
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
 from itertools import islice
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,16 +20,15 @@ import click
 import msgspec
 from msgspec import Struct
 
-from aggregator.capture.line import CaptureLine
+from aggregator.capture.line import CaptureBlock, CaptureLine
 from aggregator.capture.listed import listed_by
-from aggregator.capture.recorder import Lines, read_blocks
+from aggregator.capture.reading import read_blocks
 from aggregator.capture.replay import ParseOnly, Replay, unread
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange
 from aggregator.cli import EXIT_ERROR, counted, fail
 from aggregator.cli.completing import exchanges
 from aggregator.cli.pace import ReadingPace
-from aggregator.config.schema import why_not
 from aggregator.daemon.printable import printable
 from aggregator.errors import BadFrame, NotACapture
 from aggregator.exchange import Exchange
@@ -49,6 +50,8 @@ def find_exchange(id: str, *, asked: bool = False) -> Exchange:
     """
     exchange = load_exchange(id)
     if exchange is None or (asked and not exchange.feeds):
+        from aggregator.config.schema import why_not  # pydantic takes as long to import as all else that is needed
+
         raise click.UsageError(why_not(id, is_built=False) or id)
     return exchange
 
@@ -117,19 +120,17 @@ class Printer:
         """Tell whether it is all the same which of several lines a record is of, and when the first of them was."""
         return not self._number_lines and not self._waiting
 
-    def print(self, records: Iterable[Record], line: int) -> None:
+    def print(self, records: Sequence[Record], line: int) -> None:
         """Write the records of a line, or keep them until there are more."""
         counts, pending = self.counts, self._pending
-        offset = counts.records
-        for record in records:
-            offset += 1
+        for offset, record in enumerate(records, counts.records + 1):
             record.offset = offset
-            if record.source != "derived":
-                counts.own += 1
-            elif isinstance(record, Gap) and record.phase != "close":
-                counts.gaps += 1
-            pending.append(record)
-        counts.records = offset
+        counts.records += len(records)
+        derived = [record.source for record in records].count("derived")
+        counts.own += len(records) - derived
+        if derived:
+            counts.gaps += sum(map(_begins_gap, records))
+        pending += records
         if self._number_lines:
             self._out.writelines(encode(record)[:-1] + b',"line":%d}\n' % line for record in pending)
             pending.clear()
@@ -183,6 +184,10 @@ class Printer:
         self.print([unread(self._exchange, "", self.counts.bad, ts)], line)
 
 
+def _begins_gap(record: Record) -> bool:
+    return isinstance(record, Gap) and record.source == "derived" and record.phase != "close"
+
+
 def parse_only(reader: ParseOnly, line: CaptureLine, number: int, printer: Printer) -> None:
     """Print what the parser alone makes of one line."""
     try:
@@ -209,17 +214,15 @@ def converse(replay: Replay, line: CaptureLine, at: int, number: int, printer: P
     printer.complain_of(replay, number)
 
 
-def converse_on(replay: Replay, lines: Lines, begin: int, number: int, printer: Printer) -> int:
-    """Print what a session makes of lines from `begin` on that are frames of its own, and say how many these are.
-
-    number: that of the first
-    """
+def converse_on(replay: Replay, block: CaptureBlock, begin: int, printer: Printer) -> int:
+    """Print what a session makes of lines from `begin` on that are frames of its own, and say how many these are."""
     records: list[Record] = []
-    count = replay.feed_run(lines, begin, records)
+    count = replay.feed_run(block, begin, records)
     if count:
+        last = block.first + begin + count - 1
         printer.counts.frames += count
-        printer.print(records, number + count - 1)
-        printer.complain_of(replay, number + count - 1)
+        printer.print(records, last)
+        printer.complain_of(replay, last)
         printer.reach(replay.wall)
     return count
 
@@ -254,16 +257,16 @@ def reader_of(terms: Terms) -> ParseOnly | Replay:
         raise click.UsageError(str(error)) from None
 
 
-def _print_all(reader: ParseOnly | Replay, blocks: Iterable[tuple[int, Lines]], printer: Printer) -> None:
+def _print_all(reader: ParseOnly | Replay, blocks: Iterable[CaptureBlock], printer: Printer) -> None:
     number = 0
-    for first, lines in blocks:
+    for block in blocks:
         at = 0
-        while at < len(lines):
-            number, count = first + at, 0
+        while at < len(block.lines):
+            number, count = block.first + at, 0
             if isinstance(reader, Replay) and printer.is_free:
-                count = converse_on(reader, lines, at, number, printer)
+                count = converse_on(reader, block, at, printer)
             if not count:
-                _print_one(reader, lines[at], number, printer)
+                _print_one(reader, block.lines[at], number, printer)
             at += count or 1
             if reader.words.news:
                 printer.tell(reader.words.news)
@@ -343,29 +346,35 @@ def _why(file: Path, error: OSError | NotACapture) -> str:
     return f"{file}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
-def forking() -> BaseContext:
-    """How processes begin: as copies of one that has imported what they need, where the system has that."""
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
+def beginning() -> BaseContext:
+    """How processes begin: as copies of this one, which are there at once, where that is safe.
+
+    A copy has none of the threads of what it is copied from, and keeps locked whatever they held.
+    """
+    return get_context("fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn")
 
 
-def read_together(files: Sequence[Path], terms: Terms, jobs: int) -> Iterator[Done]:
+@contextmanager
+def read_together(files: Sequence[Path], terms: Terms, jobs: int) -> Iterator[Iterator[Done]]:
     """Read captures in so many processes, and write what comes of them in the files' order."""
-    waiting: deque[Future[Done]] = deque()
-    coming = iter(files)
     with TemporaryDirectory(prefix="normalize-") as directory:
-        pool = ProcessPoolExecutor(jobs, mp_context=forking(), initializer=settle)
+        pool = ProcessPoolExecutor(jobs, mp_context=beginning(), initializer=settle)
         try:
-            for at in range(len(files)):
-                for file in islice(coming, AHEAD * jobs - len(waiting)):
-                    place = Path(directory) / str(at + len(waiting))
-                    waiting.append(pool.submit(read_elsewhere, file, terms, f"{file}: ", place))
-                yield _passed_on(waiting.popleft().result())
+            pool.submit(settle)  # so that they begin before this process has another thread
+            yield _in_order(files, terms, AHEAD * jobs, pool, Path(directory))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _in_order(files: Sequence[Path], terms: Terms, most: int, pool: Executor, directory: Path) -> Iterator[Done]:
+    """Have at most so many captures read at once or waiting."""
+    waiting: deque[Future[Done]] = deque()
+    coming = iter(files)
+    for at in range(len(files)):
+        for file in islice(coming, most - len(waiting)):
+            place = directory / str(at + len(waiting))
+            waiting.append(pool.submit(read_elsewhere, file, terms, f"{file}: ", place))
+        yield _passed_on(waiting.popleft().result())
 
 
 def _passed_on(done: Done) -> Done:
@@ -434,14 +443,10 @@ def command(
     reader_of(terms)  # a wrong stream is said before anything is done
     jobs = min(jobs, len(files), 4 * (os.cpu_count() or 1))
     total, is_good = CaptureCounts(), True
-    with ReadingPace(files) as pace:
+    with nullcontext() if jobs == 1 else read_together(files, terms, jobs) as together, ReadingPace(files) as pace:
         name = "{}: ".format if len(files) > 1 else lambda _: ""
         try:
-            for done in (
-                (read_here(file, terms, name(file), pace) for file in files)
-                if jobs == 1
-                else read_together(files, terms, jobs)
-            ):
+            for done in together or (read_here(file, terms, name(file), pace) for file in files):
                 is_good &= _tell(done, exchange.id)
                 total.add(done.counts)
                 pace.frames = total.frames

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.listed import BadCapture, listed_in
-from aggregator.capture.recorder import read_blocks
+from aggregator.capture.reading import read_blocks
 from aggregator.capture.replay import Replay
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import known_channels
@@ -77,22 +77,22 @@ class Player:
         """Publish one capture, unless every sink has gone meanwhile; whether a record came of its frames."""
         is_fruitful = False
         self._start = None
-        for first, lines in read_blocks(path, self._pace.reach):
+        for block in read_blocks(path, self._pace.reach):
             if stopped.is_set():
                 break
             at = 0
-            while at < len(lines) and not stopped.is_set():
+            while at < len(block.lines) and not stopped.is_set():
                 records: list[Record] = []
-                count = 0 if self._speed else replay.feed_run(lines, at, records)
+                count = 0 if self._speed else replay.feed_run(block, at, records)
                 if count:
                     self._pace.frames += count
                 else:
-                    records = await self._one(path, replay, first + at, lines[at])
+                    records = await self._one(path, replay, block.first + at, block.lines[at])
                 at += count or 1
                 is_fruitful = is_fruitful or any(record.source != "derived" for record in records)
                 self._pending += records
                 for bad in replay.bad_frames:
-                    self._complain(path, first + at - 1, bad.error)
+                    self._complain(path, block.first + at - 1, bad.error)
                 replay.bad_frames.clear()
                 if len(self._pending) >= TOGETHER:
                     await self._flush()

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from aggregator.capture.line import CaptureLine
-from aggregator.capture.recorder import read_capture
+from aggregator.capture.reading import read_capture
 from aggregator.capture.replay import Replay
 from aggregator.cli import EXIT_CONFIG, fail
 from aggregator.daemon.printable import printable

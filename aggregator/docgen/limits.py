@@ -241,12 +241,12 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     ),
     "Answers by REST, and listings": (
         Bound(
-            "ingest.network.LARGEST_BODY_BYTES",
+            "ingest.weight.LARGEST_BODY_BYTES",
             "bytes",
             "an answer, or all of a listing together",
             "the call has failed",
         ),
-        Bound("ingest.network.LARGEST_DECODED_BYTES", "bytes", "it, and 64 for each element of its lists", "likewise"),
+        Bound("ingest.weight.LARGEST_DECODED_BYTES", "bytes", "it, and 64 for each element of its lists", "likewise"),
         Bound("ingest.network.UNPACKED_BYTES", "bytes", "of an answer, inflated in one turn", "others have their turn"),
         Bound("ingest.network.FETCH_TIMEOUT_S", "seconds", "a call", "likewise"),
         Bound("ingest.network.MOST_REDIRECTS", "redirects", "followed, to the same host and scheme alone", "likewise"),
@@ -616,7 +616,7 @@ BORDERS: dict[str, tuple[Bound, ...]] = {
     ),
     "Captures": (
         Bound(
-            "capture.recorder.LONGEST_LINE_BYTES",
+            "capture.reading.LONGEST_LINE_BYTES",
             "bytes",
             "a line that is read",
             "it is cut there, and no line of a capture",

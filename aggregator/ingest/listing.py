@@ -25,9 +25,9 @@ from aggregator.errors import BadFrame, SessionError, nearest
 from aggregator.exchange import Details, Exchange, Request
 from aggregator.ingest import state
 from aggregator.ingest.bounds import MOST_INSTRUMENTS
-from aggregator.ingest.network import Weight
 from aggregator.ingest.status import ListingStatus
 from aggregator.ingest.symbols import Aliases, matches, name_all
+from aggregator.ingest.weight import Weight
 from aggregator.records import Instrument, MarketState, Record
 
 MOST_UNREADABLE = 100  # rows that are named one by one

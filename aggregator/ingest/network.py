@@ -24,12 +24,10 @@ from aggregator.ingest import picows_line, websockets_line
 from aggregator.ingest.lines import DIAL_TIMEOUT_S, USER_AGENT, Line, LineListener, read_clocks, retry_after
 from aggregator.ingest.proxies import DialOptions, Proxy, Transport, proxy_of_environment
 from aggregator.ingest.socks import SocksConnector
+from aggregator.ingest.weight import Weight
 from aggregator.records import MS_NS
 from aggregator.session.moment import Now
 
-LARGEST_BODY_BYTES = 64 * 2**20
-LARGEST_DECODED_BYTES = 128 * 2**20  # an answer and what is made of it, see `Weight`
-ELEMENT_BYTES = 64  # an element of a list that is kept as text takes so many
 UNPACKED_BYTES = 2**20  # so much of a compressed body is unpacked before others have their turn
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 FETCH_TIMEOUT_S = 20.0
@@ -41,32 +39,6 @@ NOT_LINES = (OSError, TimeoutError, ValueError, *picows_line.FAILURES, *websocke
 NO_ANSWER = (OSError, TimeoutError, ValueError, aiohttp.ClientError, ProxyError)
 
 log = logging.getLogger("aggregator.network")
-
-
-class Weight(Struct):
-    """The room that answers take: their bytes, and something for each element of their lists.
-
-    Many small elements take up to thirty times their bytes. In JSON they are as many as commas and lists and objects
-    together, without the fields of objects; an escape counts as one, for it is looked at by itself.
-    """
-
-    size: int = 0
-    elements: int = 0
-
-    def add(self, part: bytes) -> None:
-        """Count what has come."""
-        self.size += len(part)
-        self.elements += part.count(b",") + part.count(b"[") + part.count(b"{") + part.count(b"\\")
-        self.elements -= part.count(b'":')
-
-    @property
-    def excess(self) -> str | None:
-        """Say in which way it is more than we take; None while it is not."""
-        if self.size > LARGEST_BODY_BYTES:
-            return f"larger than {LARGEST_BODY_BYTES} bytes"
-        if self.size + self.elements * ELEMENT_BYTES > LARGEST_DECODED_BYTES:
-            return f"of too many small rows: {self.elements} elements"
-        return None
 
 
 class Answer(Struct, frozen=True):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aggregator.capture.line import CaptureLine
 from aggregator.capture.listed import BadCapture, listed_in
-from aggregator.capture.recorder import read_capture
+from aggregator.capture.reading import read_capture
 from aggregator.capture.replay import Replay
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import load_exchange

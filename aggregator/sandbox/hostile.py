@@ -19,7 +19,7 @@ from aiohttp import web
 
 from aggregator.ingest.bounds import MOST_INSTRUMENTS
 from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS, Large
-from aggregator.ingest.network import ELEMENT_BYTES, LARGEST_BODY_BYTES, LARGEST_DECODED_BYTES
+from aggregator.ingest.weight import ELEMENT_BYTES, LARGEST_BODY_BYTES, LARGEST_DECODED_BYTES
 from aggregator.simulation import Heard, Market, Simulation
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING = 1, 2, 0, 8, 9

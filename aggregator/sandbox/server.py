@@ -14,7 +14,7 @@ from typing import Self
 from aiohttp import WSMsgType, web
 
 from aggregator.capture.tape import Recorded, Tape, load
-from aggregator.ingest.network import LARGEST_BODY_BYTES
+from aggregator.ingest.weight import LARGEST_BODY_BYTES
 from aggregator.sandbox.client import Client
 from aggregator.sandbox.control import Command, SandboxControl
 from aggregator.sandbox.faults import FaultLog, Faults

@@ -20,7 +20,8 @@ from msgspec import Struct
 
 from aggregator.bus.bus import Bus
 from aggregator.capture.line import CaptureLine
-from aggregator.capture.recorder import MOST_UNWRITTEN_BYTES, Recorder, read_capture
+from aggregator.capture.reading import read_capture
+from aggregator.capture.recorder import MOST_UNWRITTEN_BYTES, Recorder
 from aggregator.cli.pace import ReadingPace
 from aggregator.cli.replay import Player, reader
 from aggregator.daemon.running_sinks import RunningSinks

@@ -7,9 +7,9 @@ from random import Random
 import msgspec
 import pytest
 
-from aggregator.capture import recorder
-from aggregator.capture.line import CaptureLine, decode_line, decode_lines
-from aggregator.capture.recorder import read_capture
+from aggregator.capture import reading
+from aggregator.capture.line import NO_TIME, CaptureLine, decode_line, decode_lines, times_of
+from aggregator.capture.reading import read_capture
 from aggregator.errors import BadFrame
 
 ODD_LINES = [
@@ -33,7 +33,7 @@ ODD_LINES = [
 @pytest.mark.parametrize("seed", range(60))
 def test_lines_are_read_together_as_they_are_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     random = Random(seed)
-    monkeypatch.setattr(recorder, "BLOCK_BYTES", random.choice([1, 7, 60, 2**18]))
+    monkeypatch.setattr(reading, "BLOCK_BYTES", random.choice([1, 7, 60, 2**18]))
     of = ODD_LINES[: random.choice([2, len(ODD_LINES)])]
     path = tmp_path / "x.jsonl"
     written = b"\n".join(random.choice(of) for _ in range(12)) + random.choice([b"", b"\n"])
@@ -60,8 +60,8 @@ def test_values_that_are_no_lines_are_not_taken_for_them() -> None:
 def test_a_line_without_end_takes_no_more_memory_than_a_line_may(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "BLOCK_BYTES", 60)
-    monkeypatch.setattr(recorder, "LONGEST_LINE_BYTES", 200)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 60)
+    monkeypatch.setattr(reading, "LONGEST_LINE_BYTES", 200)
     path = tmp_path / "x.jsonl"
     path.write_bytes(b"x" * 650 + b'\n{"dir":"in"}\n')
     *bad, (_, last) = read_capture(path)
@@ -90,3 +90,39 @@ def test_a_time_is_told_to_the_nanosecond(text: str, ns: int) -> None:
 def test_what_is_no_time_in_seconds_is_an_error(text: str) -> None:
     with pytest.raises(BadFrame, match="not a time"):
         CaptureLine(ts=text).time  # noqa: B018 - that is what is tried
+
+
+TIMES = [
+    ["1700000000.123", "1700000000.124", "1699999999.999"],
+    ["1700000000.123456789"],
+    ["9223372036.854775807", "1000000000.000000000"],
+    ["9223372036.854775808", "1000000000.000000000"],
+    ["0000000001.5", "1700000000.5"],
+    ["1700000000.", "1700000001."],
+    ["1700000000.1234567890", "1700000000.1234567891"],
+    ["1700000000.12", "1700000000.123", "1700000000.1"],
+    ["1700000000.123", "17000000001.23"],
+    ["1700000000.123", "170000000,.123"],
+    ["1700000000.1,1", "1700000000,1.1"],
+    ["1700000000.123", "1700000000.1.3"],
+    ["1700000000.123", "1700000000.1 3", " 700000000.123"],
+    ["1700000000.12\u0663", "1700000000.12\u00b2"],
+    ["1700000000.123", None, "yesterday", ""],
+    [1700000000, "1700000000.123"],
+    [""],
+]
+
+
+@pytest.mark.parametrize("texts", TIMES)
+def test_times_are_read_together_as_they_are_alone(texts: list[str | float | None]) -> None:
+    lines: list[CaptureLine | BadFrame] = [CaptureLine(ts=text) for text in texts]
+
+    def alone(line: CaptureLine | BadFrame) -> int:
+        try:
+            return NO_TIME if isinstance(line, BadFrame) else line.time
+        except BadFrame:
+            return NO_TIME
+
+    assert times_of(lines) == [alone(line) for line in lines]
+    lines.append(BadFrame("no line"))
+    assert times_of(lines) == [alone(line) for line in lines]

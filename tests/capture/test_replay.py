@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from aggregator.capture.line import CaptureLine
+from aggregator.capture.line import CaptureBlock, CaptureLine, times_of
 from aggregator.capture.replay import ParseOnly, Replay, asked_for
 from aggregator.catalog.registry import load_exchange
 from aggregator.errors import BadFrame
@@ -194,8 +194,9 @@ Told = tuple[list[Record], list[tuple[int, str]], list[str]]
 def fed(exchange: Exchange, lines: list[CaptureLine | BadFrame], *, runs: bool) -> tuple[Told, int]:
     """What comes of lines: records, errors and unknown words; and how many went by the longest run."""
     replay, out, bad, longest, at = Replay(exchange, []), list[Record](), list[tuple[int, str]](), 0, 0
+    block = CaptureBlock(1, lines, times_of(lines))
     while at < len(lines):
-        line, count = lines[at], replay.feed_run(lines, at, out) if runs else 0
+        line, count = lines[at], replay.feed_run(block, at, out) if runs else 0
         try:
             if isinstance(line, BadFrame):
                 raise line

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aggregator.capture.listed import listed_by
-from aggregator.capture.recorder import read_capture
+from aggregator.capture.reading import read_capture
 from aggregator.capture.replay import ParseOnly, Replay
 from aggregator.catalog.catalog import aliases_of
 from aggregator.catalog.registry import archived_ids, connector_ids, load_exchange

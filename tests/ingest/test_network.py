@@ -28,15 +28,13 @@ from aggregator.ingest.lines import (
     VALUES_AT_ONCE,
 )
 from aggregator.ingest.network import (
-    ELEMENT_BYTES,
-    LARGEST_DECODED_BYTES,
     UNPACKED_BYTES,
     Internet,
-    Weight,
     moved,
     unpacker,
 )
 from aggregator.ingest.proxies import DialOptions, Transport
+from aggregator.ingest.weight import ELEMENT_BYTES, LARGEST_DECODED_BYTES, Weight
 from aggregator.records import SECOND_NS
 from aggregator.session.moment import Now
 from aggregator.wire.frames import LARGE_BYTES, MOST_ROWS

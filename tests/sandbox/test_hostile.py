@@ -21,7 +21,7 @@ from aggregator.cli.sandbox import command
 from aggregator.exchange import Hangup, Refused, Subscription
 from aggregator.ingest.bounds import MOST_INSTRUMENTS
 from aggregator.ingest.lines import LARGEST_FRAME_BYTES, MOST_FRAGMENTS
-from aggregator.ingest.network import LARGEST_BODY_BYTES
+from aggregator.ingest.weight import LARGEST_BODY_BYTES
 from aggregator.sandbox import Sandbox, SandboxSettings, read_hostile
 from aggregator.sandbox.control import Command
 from aggregator.sandbox.hostile import INSTRUMENTS, SENDERS, lengthen, packed, refuse
